@@ -1,0 +1,55 @@
+# Every target sets up what it needs on a machine that has only Python (>= 3.11), make and git.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help setup demo up check test prove bench format schemas lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY)  ## create the virtual environment with the locked dependencies
+
+$(READY): requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Penstock needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY)  ## start everything embedded, ask every kind of role, print answers and a table, stop
+	$(BIN)/penstock demo
+
+up: $(READY)  ## the same system, staying up until Ctrl-C
+	$(BIN)/penstock up
+
+check: $(READY)  ## format, lint, types, architecture, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m schemas.generate --check
+	$(BIN)/pytest -q tests/unit/test_architecture.py
+
+test: $(READY)  ## everything a change must pass
+	$(BIN)/pytest -m "not prove"
+
+prove: $(READY)  ## the long proofs: load, soak, kill series
+	$(BIN)/pytest -m prove -s --timeout 300
+
+bench: $(READY)  ## the figures; the last line is one JSON object
+	@$(BIN)/python -m tests.bench
+
+format: $(READY)  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schemas: $(READY)  ## write the generated JSON Schemas and docs/asyncapi.json anew
+	$(BIN)/python -m schemas.generate
+
+lock: $(READY)  ## resolve the dependencies anew (needs uv on the PATH)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements/runtime.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --extra dev requirements/build.in pyproject.toml -c requirements/runtime.lock -o requirements/dev.lock
+
+clean:  ## remove what was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

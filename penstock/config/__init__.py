@@ -1,0 +1,1 @@
+"""One YAML file, checked whole, turned into frozen structs."""

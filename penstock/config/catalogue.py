@@ -1,0 +1,142 @@
+"""The catalogue: providers, models and roles, as frozen structs. Defaults are those of REQUIREMENTS C and D."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from schemas.names import Role
+
+__all__ = [
+    "Breaker",
+    "Catalogue",
+    "Limits",
+    "Model",
+    "Parameters",
+    "Price",
+    "Provider",
+    "Retry",
+    "RoleConfig",
+    "Routing",
+    "Timeouts",
+]
+
+
+class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An OpenAI-compatible endpoint and the credentials for it."""
+
+    sdk: Literal["openai", "groq"] = "openai"
+    """Which SDK client speaks to it; any OpenAI-compatible endpoint speaks `openai`."""
+    base_url: str | None = None
+    """With the version path (`https://host/v1`); None means the SDK's own default."""
+    api_key_env: tuple[str, ...] = ()
+    """Names of environment variables, one per credential; a variable that is not set is left out. Empty
+    means the endpoint asks for no key."""
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one credential may use of one model. None: no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    requests_per_day: int | None = None
+    tokens_per_day: int | None = None
+    concurrency: int | None = None
+
+
+class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Micro-dollars per million tokens ($0.15 per million = 150_000)."""
+
+    input: int = 0
+    output: int = 0
+    cached_input: int | None = None
+    """None: cached input costs what input costs."""
+
+
+class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model as the chains name it (the key in `models`) and as its provider knows it."""
+
+    provider: str
+    name: str | None = None
+    """The provider's name for it; None: the same as the key."""
+    context_tokens: int = 128_000
+    vision: bool = False
+    price: Price = field(default_factory=Price)
+    limits: Limits = field(default_factory=Limits)
+
+
+class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Generation parameters a role adds where the request says nothing."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+
+
+class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seconds. `total_s` is the whole request from acceptance, attempts and waiting included."""
+
+    total_s: float = 90.0
+    whole_s: float = 60.0
+    """One provider call that does not stream."""
+    first_token_s: float = 20.0
+    between_tokens_s: float = 15.0
+
+
+class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Exponential backoff with full jitter between `base_s` and `cap_s` (REQUIREMENTS D2)."""
+
+    max_attempts: int = 4
+    base_s: float = 0.2
+    cap_s: float = 8.0
+
+
+class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """REQUIREMENTS D3."""
+
+    failures: int = 5
+    open_s: float = 60.0
+    probe_interval_s: float = 30.0
+    successes: int = 2
+
+
+class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One role: its chain, its share of the worker, its parameters."""
+
+    chain: tuple[str, ...]
+    """Keys of `models`: the primary first, then the fallbacks."""
+    concurrency: int = 16
+    """Requests one worker process runs at once for this role."""
+    by_complexity: bool = True
+    """False: the chain's order is kept, whatever the complexity."""
+    parameters: Parameters = field(default_factory=Parameters)
+    ceilings: Parameters = field(default_factory=Parameters)
+    """A request asking for more than this gets this."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: Retry = field(default_factory=Retry)
+
+
+class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Thresholds of REQUIREMENTS B1 and B2."""
+
+    long_context_tokens: int = 30_000
+    complex_characters: int = 200
+
+
+class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything the services need to know about providers, models and roles."""
+
+    name: str
+    providers: dict[str, Provider]
+    models: dict[str, Model]
+    roles: dict[Role, RoleConfig]
+    breaker: Breaker = field(default_factory=Breaker)
+    routing: Routing = field(default_factory=Routing)
+
+    def model_name(self, key: str) -> str:
+        """The provider's own name for the model `key`."""
+        return self.models[key].name or key

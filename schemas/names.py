@@ -1,0 +1,22 @@
+"""The closed lists of names that stand in messages, subjects and metric labels."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+__all__ = ["AUTO", "COMPLEXITIES", "KINDS", "LANES", "ROLES", "Complexity", "Kind", "Lane", "Role"]
+
+Role = Literal[
+    "chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety", "embed"
+]
+Lane = Literal["interactive", "batch"]
+Kind = Literal["chat", "embed", "index"]
+Complexity = Literal["simple", "medium", "complex"]
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+LANES: Final[tuple[Lane, ...]] = get_args(Lane)
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
+
+AUTO: Final = "auto"
+"""The role an application names when it leaves the choice to the router."""
