@@ -1,4 +1,7 @@
-"""The catalogue: providers, models and roles, as frozen structs. Defaults are those of REQUIREMENTS C and D."""
+"""The catalogue: providers, models and roles, as frozen structs.
+
+Defaults are those of REQUIREMENTS C and D.
+"""
 
 from __future__ import annotations
 
