@@ -1,0 +1,125 @@
+"""Each channel: what travels on it, how it is delivered, who sends, who reads. AsyncAPI is made from this."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from schemas import streams, subjects
+from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused, UsageRecorded
+from schemas.explain import RoutingExplained
+from schemas.presence import Presence
+from schemas.reply import Accepted, Completed, Delta, Failed, Restarted, Started
+from schemas.request import CancelRequest, ChatRequest
+from schemas.work import ChatWork
+
+__all__ = ["CHANNELS", "MESSAGES", "Channel"]
+
+
+class Channel(Struct, frozen=True, kw_only=True):
+    """One kind of subject."""
+
+    name: str
+    subject: str
+    messages: tuple[type[Struct], ...]
+    delivery: Literal["work queue", "stored and live", "stored", "request/reply", "key-value"]
+    stream: str | None = None
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    limits: str
+    purpose: str
+
+
+CHANNELS: Final = (
+    Channel(
+        name="requests",
+        subject=subjects.REQUEST,
+        messages=(ChatRequest,),
+        delivery="work queue",
+        stream=streams.REQUESTS.name,
+        producers=("application",),
+        consumers=("router",),
+        limits="8,323,072 bytes a message; `Nats-Msg-Id` = id, duplicates of 10 minutes are refused",
+        purpose="Ask. JetStream's ack means accepted: exactly one `completed` or `failed` follows.",
+    ),
+    Channel(
+        name="replies",
+        subject=subjects.REPLY,
+        messages=(Accepted, Started, Delta, Restarted, Completed, Failed),
+        delivery="stored and live",
+        stream=streams.REPLIES.name,
+        producers=("router", "worker"),
+        consumers=("application", "any observer"),
+        limits="stored 15 minutes",
+        purpose="What becomes of a request, in order of `seq`.",
+    ),
+    Channel(
+        name="cancels",
+        subject=subjects.CANCEL,
+        messages=(CancelRequest,),
+        delivery="stored and live",
+        stream=streams.CANCELS.name,
+        producers=("application",),
+        consumers=("router", "worker"),
+        limits="the mark is kept 1 hour",
+        purpose="Stop a request: a running provider call at once, queued work when its turn comes.",
+    ),
+    Channel(
+        name="work",
+        subject=subjects.WORK,
+        messages=(ChatWork,),
+        delivery="work queue",
+        stream=streams.WORK.name,
+        producers=("router",),
+        consumers=("worker",),
+        limits="8 MiB a message",
+        purpose="A role's mailbox; a worker pulls when it has a free slot and quota.",
+    ),
+    Channel(
+        name="events",
+        subject=subjects.EVENT,
+        messages=(UsageRecorded, BreakerChanged, QuotaPaused, ModelAvailabilityChanged),
+        delivery="stored",
+        stream=streams.EVENTS.name,
+        producers=("worker",),
+        consumers=("any observer",),
+        limits="stored 30 days",
+        purpose="Facts for accounting and audit.",
+    ),
+    Channel(
+        name="explain",
+        subject=subjects.EXPLAIN,
+        messages=(ChatRequest, RoutingExplained),
+        delivery="request/reply",
+        producers=("command line", "application"),
+        consumers=("router",),
+        limits="8 MiB a message",
+        purpose="How would this request be routed? Nothing is spent.",
+    ),
+    Channel(
+        name="presence",
+        subject="$KV.llm_presence.{service}.{instance}",
+        messages=(Presence,),
+        delivery="key-value",
+        producers=("router", "worker"),
+        consumers=("router", "command line"),
+        limits="forgotten after 30 s of silence",
+        purpose="Who is alive, with its limits and breakers.",
+    ),
+    Channel(
+        name="dead",
+        subject=subjects.DEAD,
+        messages=(),
+        delivery="stored",
+        stream=streams.DEAD.name,
+        producers=("router", "worker"),
+        consumers=("command line",),
+        limits="stored 30 days",
+        purpose="The original message as the body, the reason in `Penstock-Dead-*` headers.",
+    ),
+)
+
+MESSAGES: Final[tuple[type[Struct], ...]] = tuple(
+    dict.fromkeys(message for channel in CHANNELS for message in channel.messages)
+)

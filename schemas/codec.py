@@ -1,0 +1,28 @@
+"""One encoder and one typed decoder per message: reused, strict about types, tolerant of unknown fields."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from schemas.events import Event
+from schemas.presence import Presence
+from schemas.reply import ReplyEvent
+from schemas.request import ChatRequest
+from schemas.work import ChatWork
+
+__all__ = ["EVENT", "PRESENCE", "REPLY", "REQUEST", "WORK", "encode"]
+
+_encoder: Final = msgspec.json.Encoder()
+
+REQUEST: Final = msgspec.json.Decoder(ChatRequest)
+WORK: Final = msgspec.json.Decoder(ChatWork)
+REPLY: Final[msgspec.json.Decoder[ReplyEvent]] = msgspec.json.Decoder(ReplyEvent)
+EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
+PRESENCE: Final = msgspec.json.Decoder(Presence)
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """The message as it travels: UTF-8 JSON."""
+    return _encoder.encode(message)

@@ -1,0 +1,69 @@
+"""Every error code an application can meet, with what it should do about it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+__all__ = ["ERRORS", "ErrorCode", "ErrorSpec", "Level", "Retry"]
+
+ErrorCode = Literal[
+    "invalid_request",
+    "unknown_role",
+    "request_too_large",
+    "kind_not_served",
+    "role_not_served",
+    "deadline_exceeded",
+    "context_length_exceeded",
+    "content_filtered",
+    "provider_refused",
+    "provider_credentials",
+    "provider_unavailable",
+    "undeliverable",
+    "cancelled",
+    "internal",
+]
+Retry = Literal["never", "later", "elsewhere"]
+"""never: the same request will fail again. later: it may succeed after `retry_after_s`. elsewhere: it may
+succeed in another role or with another model."""
+Level = Literal["info", "warning", "error"]
+
+
+class ErrorSpec(Struct, frozen=True):
+    """What one code means, over HTTP and to whoever reads the log."""
+
+    http_status: int
+    retry: Retry
+    level: Level
+    meaning: str
+
+
+ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
+    "invalid_request": ErrorSpec(
+        400, "never", "info", "The request is not well formed; the message names the field."
+    ),
+    "unknown_role": ErrorSpec(
+        404, "never", "info", "No role of that name exists; the message lists those that do."
+    ),
+    "request_too_large": ErrorSpec(413, "never", "info", "The request is larger than one message may be."),
+    "kind_not_served": ErrorSpec(501, "never", "info", "No service here answers this kind of request."),
+    "role_not_served": ErrorSpec(503, "later", "warning", "The role exists, and no worker for it is alive."),
+    "deadline_exceeded": ErrorSpec(
+        504, "later", "warning", "The deadline passed before an answer was whole."
+    ),
+    "context_length_exceeded": ErrorSpec(
+        400, "elsewhere", "info", "The conversation is longer than any model of the role can read."
+    ),
+    "content_filtered": ErrorSpec(400, "never", "info", "The provider's own filter refused the content."),
+    "provider_refused": ErrorSpec(400, "never", "info", "The provider rejected the request as invalid."),
+    "provider_credentials": ErrorSpec(502, "later", "error", "The provider does not accept our credential."),
+    "provider_unavailable": ErrorSpec(
+        503, "later", "warning", "Every attempt at every model of the chain failed."
+    ),
+    "undeliverable": ErrorSpec(
+        500, "never", "error", "The request was delivered too often and is now a dead letter."
+    ),
+    "cancelled": ErrorSpec(499, "never", "info", "The application cancelled the request."),
+    "internal": ErrorSpec(500, "later", "error", "A fault of ours; the log line with this id tells more."),
+}

@@ -1,0 +1,87 @@
+"""Facts: what happened, kept 30 days in `LLM_EVENTS`. The audit log is a reader of these."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from schemas.names import Complexity, Lane, Role
+
+__all__ = ["BreakerChanged", "Event", "ModelAvailabilityChanged", "QuotaPaused", "UsageRecorded"]
+
+BreakerState = Literal["closed", "open", "half_open"]
+
+
+class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag_field="type"):
+    """One provider attempt, whatever became of it. `Nats-Msg-Id` is `<id>.<attempt>`."""
+
+    id: str
+    attempt: int
+    account: str
+    user: str
+    role: Role
+    lane: Lane
+    complexity: Complexity
+    provider: str
+    model: str
+    credential: str
+    """The name of the credential, never its value."""
+    outcome: str
+    """`completed`, or what failed: a failure kind of the worker."""
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    """True when the provider did not say its count (a broken stream) and the tokens are our estimate."""
+    cost_microusd: int = 0
+    saved_by_routing_microusd: int = 0
+    """What the dearest model of the chain would have cost more."""
+    first_token_ms: float | None = None
+    duration_ms: float = 0.0
+    at_ms: int = 0
+    worker: str = ""
+    hold_id: str | None = None
+    v: int = 1
+
+
+class BreakerChanged(Struct, frozen=True, kw_only=True, tag="breaker_changed", tag_field="type"):
+    """A worker's circuit breaker for one model changed state."""
+
+    worker: str
+    provider: str
+    model: str
+    before: BreakerState
+    after: BreakerState
+    at_ms: int
+    v: int = 1
+
+
+class QuotaPaused(Struct, frozen=True, kw_only=True, tag="quota_paused", tag_field="type"):
+    """A provider said 429: nothing goes to this model with this credential until then."""
+
+    worker: str
+    provider: str
+    model: str
+    credential: str
+    until_ms: int
+    at_ms: int
+    v: int = 1
+
+
+class ModelAvailabilityChanged(
+    Struct, frozen=True, kw_only=True, tag="model_availability_changed", tag_field="type"
+):
+    """A provider stopped or resumed serving a model that a chain names."""
+
+    worker: str
+    provider: str
+    model: str
+    served: bool
+    roles: tuple[Role, ...]
+    at_ms: int
+    v: int = 1
+
+
+Event = UsageRecorded | BreakerChanged | QuotaPaused | ModelAvailabilityChanged

@@ -1,0 +1,53 @@
+"""What a living service says of itself every few seconds in the bucket `llm_presence`."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from schemas.names import Role
+
+__all__ = ["BreakerStatus", "LimitStatus", "Presence", "RoleStatus"]
+
+
+class RoleStatus(Struct, frozen=True, kw_only=True):
+    """One role of a worker."""
+
+    role: Role
+    slots: int
+    running: int
+    ready_at_ms: int = 0
+    """When quota and breakers let the next request through; 0: now. Unix milliseconds."""
+
+
+class LimitStatus(Struct, frozen=True, kw_only=True):
+    """One limit of one (credential, model), as this worker sees it."""
+
+    credential: str
+    model: str
+    limit: str
+    """requests_per_minute, tokens_per_minute, requests_per_day, tokens_per_day or concurrency."""
+    used: int
+    allowed: int
+
+
+class BreakerStatus(Struct, frozen=True, kw_only=True):
+    """A breaker that is not closed."""
+
+    model: str
+    state: str
+    retry_at_ms: int
+
+
+class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="type"):
+    """Key `<service>.<instance>`; the key's absence for 30 s means the instance is gone."""
+
+    service: str
+    instance: str
+    at_ms: int
+    http: str = ""
+    """Base address of its `/health` and `/metrics`."""
+    roles: tuple[RoleStatus, ...] = ()
+    limits: tuple[LimitStatus, ...] = ()
+    breakers: tuple[BreakerStatus, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    v: int = 1

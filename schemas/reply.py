@@ -1,0 +1,145 @@
+"""Reply events. Each request's events form one sequence that ends in exactly one `completed` or `failed`.
+
+`seq` counts within an attempt and begins anew, a million higher, with each: `seq` = attempt x 1,000,000 + n. So
+it always rises, and whatever a replaced sender still sends lies below. How to read: drop an event whose `seq` is
+not above the highest seen; forget all text on `restarted`; stop at the first terminal event. A `seq` that is
+neither the next one nor the first of an attempt means events were missed: they are stored for 15 minutes in the
+stream `LLM_REPLIES`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Raw, Struct, field
+
+from schemas.errors import ErrorCode, Retry
+from schemas.names import Complexity, Lane, Role
+
+__all__ = [
+    "TERMINAL",
+    "Accepted",
+    "Completed",
+    "Delta",
+    "Failed",
+    "Failure",
+    "ReplyEvent",
+    "Restarted",
+    "Started",
+    "Timings",
+    "Usage",
+    "first_seq",
+]
+
+_SEQ_PER_ATTEMPT: Final = 1_000_000
+
+
+def first_seq(attempt: int) -> int:
+    """The `seq` with which the events of `attempt` begin."""
+    return attempt * _SEQ_PER_ATTEMPT
+
+
+class _Event(Struct, frozen=True, kw_only=True, tag_field="type"):
+    id: str
+    """The request's."""
+    seq: int
+    """Position in the reply; the router's `accepted` is 0, the first event of attempt 2 is 2,000,000."""
+    attempt: int = 0
+    """The provider attempt it belongs to, counted from 1 over all workers that held the request; 0 before the
+    first."""
+    v: int = 1
+
+
+class Accepted(_Event, frozen=True, kw_only=True, tag="accepted"):
+    """The router chose a role and put the request into its mailbox."""
+
+    role: Role
+    complexity: Complexity
+    why: str
+    """The evidence for role and complexity, in words."""
+    lane: Lane
+    deadline_ms: int
+    """Unix milliseconds."""
+    at_ms: int
+
+
+class Started(_Event, frozen=True, kw_only=True, tag="started"):
+    """A worker begins a provider attempt."""
+
+    model: str
+    provider: str
+    worker: str
+    at_ms: int
+
+
+class Delta(_Event, frozen=True, kw_only=True, tag="delta"):
+    """A piece of a streamed answer: either `text` or `choices`, never both."""
+
+    text: str = ""
+    """What was added to the content of choice 0 since the event before."""
+    choices: tuple[Raw, ...] = ()
+    """Anything else (tool calls, reasoning, other choices): OpenAI chunk choices, untouched, in order."""
+
+
+class Restarted(_Event, frozen=True, kw_only=True, tag="restarted"):
+    """Forget the text so far: the attempt broke after output was sent, a new one begins."""
+
+    code: ErrorCode
+    message: str
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens as the provider counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    """Part of `input_tokens`."""
+    reasoning_tokens: int = 0
+    """Part of `output_tokens`."""
+
+
+class Timings(Struct, frozen=True, kw_only=True):
+    """Milliseconds since JetStream accepted the request."""
+
+    queued_ms: float = 0.0
+    """Until a worker began."""
+    first_token_ms: float | None = None
+    """Until the answering attempt's first output; None for a whole reply."""
+    total_ms: float = 0.0
+
+
+class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
+    """Terminal: the answer is whole."""
+
+    role: Role
+    model: str
+    """The model that answered, which after a fallback is not the first of the chain."""
+    provider: str
+    finish_reason: str
+    usage: Usage = field(default_factory=Usage)
+    cost_microusd: int = 0
+    """Of all attempts together."""
+    timings: Timings = field(default_factory=Timings)
+    response: Raw | None = None
+    """The provider's chat-completion body, for a request that did not stream; else None."""
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """What happened, whether to try again, and when."""
+
+    code: ErrorCode
+    message: str
+    retry: Retry
+    retry_after_s: float | None = None
+
+
+class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
+    """Terminal: there will be no answer. Text sent before is not one."""
+
+    error: Failure
+    timings: Timings = field(default_factory=Timings)
+
+
+ReplyEvent = Accepted | Started | Delta | Restarted | Completed | Failed
+TERMINAL: Final = (Completed, Failed)

@@ -1,0 +1,34 @@
+"""What an application publishes to ask for a chat answer, and what it publishes to take that back."""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+from schemas.names import AUTO, Lane
+
+__all__ = ["CancelRequest", "ChatRequest"]
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_field="type"):
+    """The envelope around an OpenAI chat-completions body. The account stands in the subject, not here."""
+
+    id: str
+    """Unique per request (a UUIDv7 is right), usable as a subject token; also sent as `Nats-Msg-Id`."""
+    client: str
+    """Reply events go to `llm.reply.<account>.<client>.<id>`."""
+    body: Raw
+    """The OpenAI chat-completions body. `model` in it is ignored: the role's chain decides."""
+    role: str = AUTO
+    lane: Lane = "interactive"
+    user: str = ""
+    """Whoever at the application asks; limits and fairness count by it."""
+    deadline_ms: int | None = None
+    """Unix milliseconds after which no answer is wanted; None: the role's own limit from now."""
+    v: int = 1
+
+
+class CancelRequest(Struct, frozen=True, kw_only=True, tag="cancel_request", tag_field="type"):
+    """Stop the request named by the subject's last token. An empty body means the same."""
+
+    reason: str = ""
+    v: int = 1

@@ -1,0 +1,154 @@
+"""Streams, consumers and buckets as data; one provisioning step creates them, services only bind.
+
+Figures are the defaults of one machine; a deployment with three nodes sets `replicas` when it provisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from schemas import subjects
+from schemas.names import LANES, Lane
+
+__all__ = [
+    "BUCKETS",
+    "CANCELS",
+    "DEAD",
+    "EVENTS",
+    "MAX_PAYLOAD_BYTES",
+    "MAX_REQUEST_BYTES",
+    "PRESENCE",
+    "REPLIES",
+    "REQUESTS",
+    "ROUTER",
+    "STREAMS",
+    "WORK",
+    "Bucket",
+    "Consumer",
+    "Stream",
+    "mailbox",
+    "mailboxes",
+]
+
+MINUTE_S: Final = 60
+HOUR_S: Final = 60 * MINUTE_S
+DAY_S: Final = 24 * HOUR_S
+MIB: Final = 1024 * 1024
+
+MAX_PAYLOAD_BYTES: Final = 8 * MIB
+"""`max_payload` of our servers: headers and body together."""
+MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * 1024
+"""The rest is for what the router adds on the way to the mailbox."""
+
+
+class Stream(Struct, frozen=True, kw_only=True):
+    """A JetStream stream."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["workqueue", "limits"]
+    storage: Literal["file", "memory"] = "file"
+    max_age_s: int
+    max_bytes: int
+    discard: Literal["old", "new"] = "old"
+    """new: a full stream refuses the publisher, who then knows; old: the oldest messages go."""
+    max_per_subject: int = -1
+    duplicate_window_s: int = 2 * MINUTE_S
+    purpose: str
+
+
+class Consumer(Struct, frozen=True, kw_only=True):
+    """A durable pull consumer shared by all instances of a service."""
+
+    stream: str
+    durable: str
+    filter_subject: str
+    max_ack_pending: int = 10_000
+
+
+class Bucket(Struct, frozen=True, kw_only=True):
+    """A key-value bucket."""
+
+    name: str
+    ttl_s: int
+    storage: Literal["file", "memory"] = "file"
+    history: int = 1
+    purpose: str
+
+
+REQUESTS: Final = Stream(
+    name="LLM_REQUESTS",
+    subjects=(subjects.REQUEST_ALL,),
+    retention="workqueue",
+    max_age_s=DAY_S,
+    max_bytes=2048 * MIB,
+    discard="new",
+    duplicate_window_s=10 * MINUTE_S,
+    purpose="Commands from applications until a router has taken them.",
+)
+WORK: Final = Stream(
+    name="LLM_WORK",
+    subjects=("llm.work.*.*",),
+    retention="workqueue",
+    max_age_s=DAY_S,
+    max_bytes=4096 * MIB,
+    discard="new",
+    duplicate_window_s=10 * MINUTE_S,
+    purpose="The mailboxes: one per role and lane.",
+)
+REPLIES: Final = Stream(
+    name="LLM_REPLIES",
+    subjects=("llm.reply.*.*.*",),
+    retention="limits",
+    max_age_s=15 * MINUTE_S,
+    max_bytes=512 * MIB,
+    duplicate_window_s=15 * MINUTE_S,
+    purpose="Reply events, so that a stream can be resumed and a second terminal event is refused.",
+)
+EVENTS: Final = Stream(
+    name="LLM_EVENTS",
+    subjects=("llm.event.>",),
+    retention="limits",
+    max_age_s=30 * DAY_S,
+    max_bytes=2048 * MIB,
+    duplicate_window_s=10 * MINUTE_S,
+    purpose="Facts: usage, breakers, quota, models; the audit log.",
+)
+DEAD: Final = Stream(
+    name="LLM_DEAD",
+    subjects=("llm.dead.*",),
+    retention="limits",
+    max_age_s=30 * DAY_S,
+    max_bytes=1024 * MIB,
+    purpose="What could not be done, with its reason in the headers and the original message as the body.",
+)
+CANCELS: Final = Stream(
+    name="LLM_CANCELS",
+    subjects=(subjects.CANCEL_ALL,),
+    retention="limits",
+    storage="memory",
+    max_age_s=HOUR_S,
+    max_bytes=64 * MIB,
+    max_per_subject=1,
+    purpose="Marks for work that is still queued when it is cancelled.",
+)
+STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS)
+
+PRESENCE: Final = Bucket(
+    name="llm_presence", ttl_s=30, storage="memory", purpose="Who is alive, and what it says of itself."
+)
+BUCKETS: Final = (PRESENCE,)
+
+ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
+
+
+def mailbox(role: str, lane: Lane) -> Consumer:
+    """The consumer through which every worker of `role` pulls `lane`."""
+    return Consumer(stream=WORK.name, durable=f"{role}-{lane}", filter_subject=subjects.work(role, lane))
+
+
+def mailboxes(roles: Iterable[str]) -> tuple[Consumer, ...]:
+    return tuple(mailbox(role, lane) for role in roles for lane in LANES)
