@@ -1,1 +1,29 @@
-"""What every process shares, and what an application imports."""
+"""What every process shares, and what an application imports: `from penstock import Client`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.client import Client
+    from penstock.errors import PenstockError, RequestFailed
+    from penstock.reply import Reply
+
+__all__ = ["Client", "PenstockError", "Reply", "RequestFailed"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: a process that wants one module of ours need not load the client."""
+    if name == "Client":
+        from penstock.client import Client  # noqa: PLC0415
+
+        return Client
+    if name in {"PenstockError", "RequestFailed"}:
+        from penstock import errors  # noqa: PLC0415
+
+        return getattr(errors, name)
+    if name == "Reply":
+        from penstock.reply import Reply  # noqa: PLC0415
+
+        return Reply
+    raise AttributeError(f"module 'penstock' has no attribute {name!r}")

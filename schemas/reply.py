@@ -1,10 +1,10 @@
 """Reply events. Each request's events form one sequence that ends in exactly one `completed` or `failed`.
 
-`seq` counts within an attempt and begins anew, a million higher, with each: `seq` = attempt x 1,000,000 + n. So
-it always rises, and whatever a replaced sender still sends lies below. How to read: drop an event whose `seq` is
-not above the highest seen; forget all text on `restarted`; stop at the first terminal event. A `seq` that is
-neither the next one nor the first of an attempt means events were missed: they are stored for 15 minutes in the
-stream `LLM_REPLIES`.
+`seq` counts within an attempt and begins anew, a million higher, with each: `seq` = attempt x 1,000,000 +
+n. So it always rises, and whatever a replaced sender still sends lies below. How to read: drop an event
+whose `seq` is not above the highest seen; forget all text on `restarted`; stop at the first terminal
+event. A `seq` that is neither the next one nor the first of an attempt means events were missed: they are
+stored for 15 minutes in the stream `LLM_REPLIES`.
 """
 
 from __future__ import annotations

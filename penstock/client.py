@@ -1,0 +1,172 @@
+"""The client: ask, follow the answer, take the question back, resume where a connection was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client as Nats
+
+from penstock.connection import Reconnects, connect
+from penstock.errors import NoReply
+from penstock.following import Following, follow
+from penstock.identifiers import new_id
+from penstock.inbox import ReplyInbox
+from penstock.reply import Reply, ReplyBuilder
+from penstock.stream import Stream, cancel
+from penstock.telemetry.tracing import NO_TRACER, Tracer
+from schemas import subjects
+from schemas.names import AUTO, Lane
+from schemas.reply import TERMINAL, ReplyEvent
+from schemas.request import ChatRequest
+
+__all__ = ["Client", "Prompt"]
+
+_DEFAULT_TIMEOUT_S: Final = 120.0
+"""How long an acceptance is waited for when no timeout was given; then the role's own deadline counts."""
+
+Prompt = str | Iterable[Mapping[str, Any]]
+
+
+class Client:
+    """One connection for any number of requests, all answered on one subscription.
+
+    Use as `async with await Client.connect(...) as client`, or call `close`.
+    """
+
+    def __init__(self, nc: Nats, inbox: ReplyInbox, tracer: Tracer) -> None:
+        self._nc = nc
+        self._inbox = inbox
+        self._tracer = tracer
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str = "nats://127.0.0.1:4222",
+        *,
+        account: str = "demo",
+        name: str | None = None,
+        credentials: str | None = None,
+        tracer: Tracer = NO_TRACER,
+    ) -> Self:
+        """Connect to the NATS server at `url`.
+
+        `name` is the token replies are addressed to; a process that shall resume another's streams needs to know
+        it, otherwise leave it out. Raises BrokerUnreachable, and ValueError for a name that is no subject token.
+        """
+        chosen = name or f"client-{new_id()}"
+        for token in (account, chosen):
+            if not subjects.is_token(token):
+                raise ValueError(f"{token!r} is no subject token: 1 to 64 of A-Z a-z 0-9 _ -")
+        reconnects = Reconnects()
+        nc = await connect(url, name=chosen, reconnects=reconnects, credentials=credentials)
+        inbox = ReplyInbox(nc, reconnects, account, chosen)
+        await inbox.open()
+        return cls(nc, inbox, tracer)
+
+    @property
+    def name(self) -> str:
+        return self._inbox.name
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Send what is buffered and disconnect. Requests under way go on; their replies are stored."""
+        if not self._nc.is_closed:
+            with contextlib.suppress(
+                nats.errors.Error, TimeoutError
+            ):  # a lost connection holds nothing to send
+                await self._nc.flush(2)
+            await self._nc.close()
+        self._tracer.close()
+
+    async def chat(
+        self,
+        prompt: Prompt,
+        *,
+        role: str = AUTO,
+        user: str = "",
+        lane: Lane = "interactive",
+        timeout_s: float | None = None,
+        **body: Any,
+    ) -> Reply:
+        """Ask and wait for the whole reply.
+
+        `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. Raises
+        RequestFailed, NotAccepted, RequestTooLarge or NoReply.
+        """
+        builder = ReplyBuilder()
+        asked = {"stream": False, **body}
+        async with self.stream(
+            prompt, role=role, user=user, lane=lane, timeout_s=timeout_s, **asked
+        ) as events:
+            async for event in events:
+                reply = builder.add(event)
+                if reply is not None:
+                    return reply
+        raise NoReply(f"no end of request {events.id} came")
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        role: str = AUTO,
+        user: str = "",
+        lane: Lane = "interactive",
+        timeout_s: float | None = None,
+        **body: Any,
+    ) -> Stream:
+        """Ask and follow the reply event by event: `async for event in client.stream(...)`.
+
+        The last event is `completed` or `failed`. Leaving the loop before it cancels the request, unless
+        `detach()` was called.
+        """
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        request = ChatRequest(
+            id=new_id(),
+            client=self.name,
+            body=msgspec.Raw(msgspec.json.encode({"messages": messages, "stream": True, **body})),
+            role=role,
+            lane=lane,
+            user=user,
+            deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
+        )
+        return Stream(self._nc, self._inbox, request, timeout_s or _DEFAULT_TIMEOUT_S, self._tracer)
+
+    async def resume(
+        self, request_id: str, *, after_seq: int = -1, client: str | None = None, timeout_s: float = 900.0
+    ) -> AsyncGenerator[ReplyEvent, None]:
+        """The events of a reply above `after_seq`: the stored ones, then the live ones, each once, in order.
+
+        Works from any process for 15 minutes; `client` names the client that asked, if it was another. Raises
+        NoReply when no terminal event came within `timeout_s`.
+        """
+        owner = client or self.name
+        following = Following(
+            subject=subjects.reply(self._inbox.account, owner, request_id),
+            until_s=asyncio.get_running_loop().time() + timeout_s,
+            after_seq=after_seq,
+            from_store=True,
+        )
+        async with self._inbox.feed(request_id, owner) as feed:
+            async for event in follow(self._nc, feed, following):
+                yield event
+                if isinstance(event, TERMINAL):
+                    return
+        raise NoReply(f"no end of request {request_id} within {timeout_s:g} s")
+
+    async def cancel(self, request_id: str, reason: str = "") -> None:
+        """Stop a request: its provider call at once, or its turn in the queue. It then ends in `failed`."""
+        await cancel(self._nc, self._inbox.account, request_id, reason)

@@ -1,0 +1,69 @@
+"""One message as a mailbox hands it out, and the verdicts a handler may give on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+from nats.aio.msg import Msg
+
+from schemas.errors import ErrorCode
+
+__all__ = ["ACK", "Ack", "Dead", "Delivery", "Retry", "Verdict", "delivery_of"]
+
+
+class Delivery(Struct, kw_only=True):
+    """A message pulled from a stream. Only the mailbox writes to it."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    ack_subject: str
+    """Changes when the server delivers the message again while it is still held here."""
+    sequence: int
+    """In the stream."""
+    number: int
+    """1 on the first delivery."""
+    stored_ns: int
+    """When JetStream stored it, Unix nanoseconds."""
+
+
+class Ack(Struct, frozen=True):
+    """Done; the message leaves the stream."""
+
+
+class Retry(Struct, frozen=True):
+    """Not now: deliver it again, to anybody, after a while."""
+
+    delay_s: float = 0.0
+
+
+class Dead(Struct, frozen=True):
+    """It can never be done: bury it among the dead letters."""
+
+    code: ErrorCode
+    message: str
+
+
+Verdict = Ack | Retry | Dead
+ACK: Final = Ack()
+
+
+def delivery_of(msg: Msg) -> Delivery:
+    """Read the facts that JetStream puts into the ack subject.
+
+    `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<stored>.<pending>`, and with two more
+    tokens in front, domain and account, in newer form. Source: nats-architecture-and-design, ADR-15.
+    """
+    parts = msg.reply.split(".")
+    first = 4 if len(parts) == 9 else 6
+    return Delivery(
+        subject=msg.subject,
+        data=msg.data,
+        headers=msg.headers or {},
+        ack_subject=msg.reply,
+        sequence=int(parts[first + 1]),
+        number=int(parts[first]),
+        stored_ns=int(parts[first + 3]),
+    )

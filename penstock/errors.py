@@ -1,0 +1,71 @@
+"""The errors an application can meet. Each carries a code of schemas/errors.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from schemas.errors import ERRORS
+
+if TYPE_CHECKING:
+    from schemas.errors import ErrorCode, Retry
+    from schemas.reply import Failure
+
+__all__ = ["BrokerUnreachable", "NoReply", "NotAccepted", "PenstockError", "RequestFailed", "RequestTooLarge"]
+
+
+class PenstockError(Exception):
+    """What happened, whether to try again, and when."""
+
+    code: ErrorCode = "internal"
+    retry_after_s: float | None = None
+
+    @property
+    def retry(self) -> Retry:
+        return ERRORS[self.code].retry
+
+    @property
+    def http_status(self) -> int:
+        return ERRORS[self.code].http_status
+
+
+class BrokerUnreachable(PenstockError):
+    """No NATS server answers at the configured address."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"no NATS server answers at {url} ({reason}); start one with `penstock up`, or set NATS_URL"
+        )
+
+
+class NotAccepted(PenstockError):
+    """JetStream did not acknowledge the request; it may be sent again under the same id."""
+
+
+class NoReply(PenstockError):
+    """The deadline passed and no terminal event came."""
+
+    code: ErrorCode = "deadline_exceeded"
+
+
+class RequestTooLarge(PenstockError):
+    """The request is larger than a message may be."""
+
+    code: ErrorCode = "request_too_large"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the request has {size:,} bytes; a message may have {limit:,}")
+
+
+class RequestFailed(PenstockError):
+    """The request ended in a `failed` event."""
+
+    def __init__(self, request_id: str, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.request_id = request_id
+        self.failure = failure
+        self.code = failure.code
+        self.retry_after_s = failure.retry_after_s
+
+    @property
+    def retry(self) -> Retry:
+        return self.failure.retry

@@ -1,0 +1,213 @@
+"""A bounded pull loop on a durable JetStream consumer.
+
+It asks for no more messages than it has free slots, and only while its gate is open; runs a task per message; keeps
+each from being delivered again while it is held; gives each one explicit verdict; drains on stop; recovers when
+the server was restarted. That is the whole of back-pressure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from msgspec import Struct
+from nats.aio.client import Client as Nats
+
+from penstock.connection import Reconnects
+from penstock.delivery import Ack, Dead, Delivery, Retry, Verdict
+from penstock.pulling import Puller
+from schemas.streams import Consumer
+
+__all__ = ["Mailbox", "MailboxPolicy"]
+
+_log: Final = logging.getLogger(__name__)
+_GATE_RECHECK_S: Final = 1.0
+_REFUSED_WAIT_S: Final = 0.25
+_LONGEST_RETRY_S: Final = 30.0
+_ACK: Final = b"+ACK"
+_TERM: Final = b"+TERM"
+_IN_PROGRESS: Final = b"+WPI"
+
+Handler = Callable[[Delivery], Awaitable[Verdict]]
+Gate = Callable[[], float]
+"""Seconds until it makes sense to pull; 0: now."""
+
+
+def _open() -> float:
+    return 0.0
+
+
+class MailboxPolicy(Struct, frozen=True, kw_only=True):
+    """How a mailbox behaves. `ack_wait_s` must be the consumer's."""
+
+    slots: int
+    ack_wait_s: float = 10.0
+    max_deliver: int = 5
+    gate: Gate = _open
+
+
+class _Held(Struct):
+    delivery: Delivery
+    task: asyncio.Task[None] | None = None
+
+
+class Mailbox:
+    """Pulls from `consumer` and runs `handle` on each message.
+
+    `handle` returns the verdict; an exception is a Retry with growing delay. `bury` stores a dead letter: it is
+    called for a Dead verdict, and for a message delivered more than `max_deliver` times. `repair` is called when the
+    consumer seems to be gone, and must provision it.
+    """
+
+    def __init__(
+        self,
+        nc: Nats,
+        consumer: Consumer,
+        policy: MailboxPolicy,
+        *,
+        handle: Handler,
+        bury: Callable[[Delivery, Dead], Awaitable[None]],
+        repair: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.name = consumer.durable
+        self.policy = policy
+        self._nc = nc
+        self._handle = handle
+        self._bury = bury
+        self._repair = repair
+        self._puller = Puller(nc, consumer.stream, consumer.durable, self._receive)
+        self._held: dict[int, _Held] = {}
+        self._awake = asyncio.Event()
+        self._stopping = False
+        self._loops: list[asyncio.Task[None]] = []
+        self._verdicts: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> int:
+        """Messages held at this moment."""
+        return len(self._held)
+
+    async def start(self, reconnects: Reconnects) -> None:
+        await self._puller.open()
+        reconnects.add(self._on_reconnect)
+        self._loops = [
+            asyncio.create_task(self._pull_loop(), name=f"pull {self.name}"),
+            asyncio.create_task(self._keep_alive_loop(), name=f"keep {self.name}"),
+        ]
+
+    def poke(self) -> None:
+        """Look at the gate again now."""
+        self._awake.set()
+
+    async def drain(self, grace_s: float) -> None:
+        """Pull no more; let what runs finish for `grace_s`; give the rest back to other workers."""
+        self._stopping = True
+        self._awake.set()
+        self._puller.forget()
+        await self._puller.close()
+        tasks = [held.task for held in self._held.values() if held.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def _on_reconnect(self) -> None:
+        self._puller.forget()
+        self._awake.set()
+
+    async def _pull_loop(self) -> None:
+        while not self._stopping:
+            free = self.policy.slots - len(self._held)
+            closed_s = self.policy.gate()
+            if free <= 0 or closed_s > 0.0:
+                await self._sleep(min(closed_s, _GATE_RECHECK_S) if closed_s > 0.0 else None)
+                continue
+            try:
+                await self._puller.ask(free)
+                await self._puller.answered()
+                if self._puller.refused is not None and not self._stopping:
+                    await self._repair()
+                    await asyncio.sleep(_REFUSED_WAIT_S)
+            except Exception:
+                _log.exception("%s: pulling failed; trying again", self.name)
+                await asyncio.sleep(_REFUSED_WAIT_S)
+
+    async def _sleep(self, timeout_s: float | None) -> None:
+        self._awake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._awake.wait()
+
+    async def _keep_alive_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self.policy.ack_wait_s / 2)
+            for held in tuple(self._held.values()):
+                try:
+                    await self._nc.publish(held.delivery.ack_subject, _IN_PROGRESS)
+                except Exception as error:
+                    _log.warning("%s: cannot keep a message alive: %r", self.name, error)
+
+    def _receive(self, delivery: Delivery) -> None:
+        held = self._held.get(delivery.sequence)
+        if held is not None:
+            held.delivery.ack_subject = delivery.ack_subject
+            return
+        if self._stopping:
+            self._settle_soon(delivery, Retry())
+            return
+        held = _Held(delivery)
+        self._held[delivery.sequence] = held
+        held.task = asyncio.create_task(self._run(delivery))
+
+    async def _run(self, delivery: Delivery) -> None:
+        try:
+            await self._settle(delivery, await self._verdict(delivery))
+        finally:
+            del self._held[delivery.sequence]
+            self._awake.set()
+
+    async def _verdict(self, delivery: Delivery) -> Verdict:
+        try:
+            return await self._judge(delivery)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            return Retry()
+        except Exception:
+            _log.exception("%s: a handler failed on delivery %d", self.name, delivery.number)
+            return Retry(min(2.0 ** (delivery.number - 1), _LONGEST_RETRY_S))
+
+    async def _judge(self, delivery: Delivery) -> Verdict:
+        if delivery.number > self.policy.max_deliver:
+            return Dead("undeliverable", f"delivered {delivery.number - 1} times without an end")
+        return await self._handle(delivery)
+
+    def _settle_soon(self, delivery: Delivery, verdict: Verdict) -> None:
+        task = asyncio.create_task(self._settle(delivery, verdict))
+        self._verdicts.add(task)
+        task.add_done_callback(self._verdicts.discard)
+
+    async def _settle(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Tell the server. When that fails the message comes again, and idempotence answers for it."""
+        try:
+            match verdict:
+                case Ack():
+                    await self._nc.publish(delivery.ack_subject, _ACK)
+                case Retry(delay_s):
+                    await self._nc.publish(delivery.ack_subject, _nak(delay_s))
+                case Dead():
+                    await self._bury(delivery, verdict)
+                    await self._nc.publish(delivery.ack_subject, _TERM)
+        except Exception:
+            _log.exception("%s: a verdict could not be delivered; the message will come again", self.name)
+
+
+def _nak(delay_s: float) -> bytes:
+    return b'-NAK {"delay": %d}' % int(delay_s * 1e9) if delay_s > 0 else b"-NAK"

@@ -1,0 +1,116 @@
+"""The one step that creates streams, consumers and buckets from schemas/streams.py; services only bind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    KeyValueConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, NotFoundError
+
+from schemas.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, mailboxes
+
+__all__ = ["ensure", "ensure_eventually"]
+
+_log: Final = logging.getLogger(__name__)
+_RETRY_S: Final = 0.5
+_STORAGE: Final = {"file": StorageType.FILE, "memory": StorageType.MEMORY}
+
+
+def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=stream.name,
+        subjects=list(stream.subjects),
+        description=stream.purpose,
+        retention=RetentionPolicy.WORK_QUEUE if stream.retention == "workqueue" else RetentionPolicy.LIMITS,
+        storage=_STORAGE[stream.storage],
+        discard=DiscardPolicy.NEW if stream.discard == "new" else DiscardPolicy.OLD,
+        max_age=stream.max_age_s,
+        max_bytes=stream.max_bytes,
+        max_msgs_per_subject=stream.max_per_subject,
+        duplicate_window=stream.duplicate_window_s,
+        num_replicas=replicas,
+        allow_direct=True,
+    )
+
+
+async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) -> None:
+    config = _stream_config(stream, replicas)
+    try:
+        await js.add_stream(config)
+    except APIError as error:
+        if error.err_code != 10058:  # stream name already in use with a different configuration
+            raise
+        await js.update_stream(config)
+
+
+async def _ensure_consumer(js: JetStreamContext, consumer: Consumer, ack_wait_s: float) -> None:
+    """Create it, or bring an existing one to this configuration (nats-py alone would silently keep the old)."""
+    await js.add_consumer(
+        consumer.stream,
+        ConsumerConfig(
+            durable_name=consumer.durable,
+            filter_subject=consumer.filter_subject,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ack_wait_s,
+            max_deliver=-1,  # the mailbox bounds deliveries itself, or the last one would be stuck in the stream
+            max_ack_pending=consumer.max_ack_pending,
+        ),
+    )
+
+
+async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) -> None:
+    try:
+        await js.key_value(bucket.name)
+    except NotFoundError:
+        await js.create_key_value(
+            KeyValueConfig(
+                bucket=bucket.name,
+                description=bucket.purpose,
+                ttl=bucket.ttl_s,
+                history=bucket.history,
+                storage=_STORAGE[bucket.storage],
+                replicas=replicas,
+                direct=True,
+            )
+        )
+
+
+async def ensure(
+    js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float = 10.0, replicas: int = 1
+) -> None:
+    """Bring the server to what the contract says. Safe to repeat, from several processes at once.
+
+    Raises nats errors when the server refuses or cannot be reached.
+    """
+    for stream in STREAMS:
+        await _ensure_stream(js, stream, replicas)
+    for consumer in (ROUTER, *mailboxes(roles)):
+        await _ensure_consumer(js, consumer, ack_wait_s)
+    for bucket in BUCKETS:
+        await _ensure_bucket(js, bucket, replicas)
+
+
+async def ensure_eventually(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float = 10.0) -> None:
+    """`ensure`, again and again until the server (which may be starting) lets it through."""
+    names = tuple(roles)
+    while True:
+        try:
+            await ensure(js, roles=names, ack_wait_s=ack_wait_s)
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("JetStream is not ready (%s); trying again", str(error) or type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return

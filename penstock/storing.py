@@ -1,0 +1,65 @@
+"""Publishing what must not be lost: stored by JetStream, acknowledged, repeated under one id until it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, NoStreamResponseError
+
+from schemas.headers import MESSAGE_ID
+
+__all__ = ["StreamFull", "store"]
+
+_log: Final = logging.getLogger(__name__)
+_FIRST_WAIT_S: Final = 0.05
+_LONGEST_WAIT_S: Final = 1.0
+_ACK_TIMEOUT_S: Final = 5.0
+_PASSING: Final = (nats.errors.TimeoutError, nats.errors.NoRespondersError, NoStreamResponseError)
+_STREAM_FULL: Final = frozenset({10077, 10047})
+"""JetStream error codes: a stream limit is reached with `discard: new`; no storage left."""
+
+
+class StreamFull(Exception):
+    """The stream has reached its bound and refuses new messages."""
+
+
+async def store(
+    js: JetStreamContext,
+    subject: str,
+    payload: bytes,
+    *,
+    message_id: str,
+    headers: Mapping[str, str] | None = None,
+    patience_s: float = 60.0,
+) -> bool:
+    """Publish until JetStream acknowledges, at most for `patience_s`. Repeating is safe: one id, one message.
+
+    Returns False when the stream held a message of this id already. Raises StreamFull at the stream's bound,
+    and the last nats error when patience is over.
+    """
+    wait_s = _FIRST_WAIT_S
+    give_up_s = asyncio.get_running_loop().time() + patience_s
+    while True:
+        try:
+            ack = await js.publish(
+                subject, payload, timeout=_ACK_TIMEOUT_S, headers={**(headers or {}), MESSAGE_ID: message_id}
+            )
+        except APIError as error:
+            if error.err_code in _STREAM_FULL:
+                raise StreamFull(str(error.description)) from error
+            if not error.code or error.code < 500 or asyncio.get_running_loop().time() > give_up_s:
+                raise
+            _log.warning("JetStream could not store on %s: %s", subject, error.description)
+        except _PASSING as error:
+            if asyncio.get_running_loop().time() > give_up_s:
+                raise
+            _log.warning("no acknowledgement for %s yet (%s)", subject, type(error).__name__)
+        else:
+            return not ack.duplicate
+        await asyncio.sleep(wait_s)
+        wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

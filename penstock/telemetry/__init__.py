@@ -1,0 +1,1 @@
+"""Traces, metrics and log lines, the same in every process."""

@@ -1,0 +1,47 @@
+"""Every attribute and span name, in one place.
+
+GenAI: OpenTelemetry semantic conventions v1.41, docs/gen-ai (status: development). Messaging: semantic conventions
+v1.44, docs/messaging (status: development); `nats` is a custom value of `messaging.system`, which they allow.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPERATION_NAME: Final = "gen_ai.operation.name"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_ID: Final = "gen_ai.response.id"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+ERROR_TYPE: Final = "error.type"
+
+MESSAGING_SYSTEM: Final = "messaging.system"
+MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
+MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
+DESTINATION_TEMPLATE: Final = "messaging.destination.template"
+CONSUMER_GROUP: Final = "messaging.consumer.group.name"
+MESSAGE_ID: Final = "messaging.message.id"
+
+REQUEST_ID: Final = "penstock.request.id"
+ACCOUNT: Final = "penstock.account"
+ROLE: Final = "penstock.role"
+LANE: Final = "penstock.lane"
+COMPLEXITY: Final = "penstock.complexity"
+WHY: Final = "penstock.routing.why"
+ATTEMPT: Final = "penstock.attempt"
+DELIVERY: Final = "penstock.delivery"
+OUTCOME: Final = "penstock.outcome"
+
+SPAN_CLIENT: Final = "penstock chat"
+SPAN_ROUTER: Final = "route llm.request.{account}.{kind}"
+SPAN_QUEUE: Final = "wait llm.work.{role}.{lane}"
+SPAN_WORKER: Final = "process llm.work.{role}.{lane}"
+SPAN_REPLY: Final = "send llm.reply.{account}.{client}.{id}"
+
+CHAT: Final = "chat"
+NATS: Final = "nats"
