@@ -13,7 +13,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.history import stored_replies
 from penstock.reading import Reading
-from schemas.reply import ReplyEvent
+from schemas.reply import TERMINAL, ReplyEvent
 
 __all__ = ["Feed", "Following", "follow"]
 
@@ -65,7 +65,7 @@ async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[R
     loop = asyncio.get_running_loop()
     event: ReplyEvent | None = None
     look_in_store = following.from_store
-    while not reading.ended:
+    while True:
         arrived = await _stored(nc, following.subject, reading.last_seq) if look_in_store else []
         if event is not None:
             arrived.append(event)
@@ -73,8 +73,10 @@ async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[R
             if reading.judge(each) != "old":
                 reading.take(each)
                 yield each
+                if isinstance(each, TERMINAL):
+                    return
         left_s = following.until_s - loop.time()
-        if reading.ended or left_s <= 0:
+        if left_s <= 0:
             return
         event = await feed.get(min(_QUIET_S, left_s))
         look_in_store = event is None or reading.judge(event) == "gap"

@@ -1,16 +1,15 @@
-"""Stored reply events, read by batched direct get: one request, many answers (ADR-31)."""
+"""The stored events of one reply."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
+from penstock.direct import read_page
 from schemas import codec
 from schemas.reply import ReplyEvent
 from schemas.streams import REPLIES
@@ -18,10 +17,6 @@ from schemas.streams import REPLIES
 __all__ = ["read_event", "stored_replies"]
 
 _log: Final = logging.getLogger(__name__)
-
-_DIRECT_GET: Final = f"$JS.API.DIRECT.GET.{REPLIES.name}"
-_BATCH: Final = 500
-_TIMEOUT_S: Final = 5.0
 
 
 def read_event(msg: Msg) -> ReplyEvent | None:
@@ -39,41 +34,13 @@ async def stored_replies(nc: Nats, subject: str, after_seq: int = -1) -> list[Re
     Raises nats.errors.Error or TimeoutError when the stream does not answer.
     """
     events: list[ReplyEvent] = []
-    position = 1
+    sequence = 1
     while True:
-        batch, pending = await _batch(nc, subject, position)
-        for msg in batch:
+        page = await read_page(nc, REPLIES.name, subject, sequence=sequence)
+        for msg in page.messages:
             event = read_event(msg)
             if event is not None and event.seq > after_seq:
                 events.append(event)
-        if not batch or pending == 0:
+        if not page.messages or page.pending == 0:
             return events
-        position = int((batch[-1].headers or {})["Nats-Sequence"]) + 1
-
-
-async def _batch(nc: Nats, subject: str, position: int) -> tuple[list[Msg], int]:
-    """Up to `_BATCH` messages from stream sequence `position` on, and how many more there are."""
-    inbox = nc.new_inbox()
-    answers: asyncio.Queue[Msg] = asyncio.Queue()
-    subscription = await nc.subscribe(inbox, cb=answers.put)
-    found: list[Msg] = []
-    try:
-        wish = msgspec.json.encode({"seq": position, "next_by_subj": subject, "batch": _BATCH})
-        await nc.publish(_DIRECT_GET, wish, reply=inbox)
-        while True:
-            async with asyncio.timeout(_TIMEOUT_S):
-                msg = await answers.get()
-            headers = msg.headers or {}
-            match headers.get("Status"):
-                case None:
-                    found.append(msg)
-                case "404":
-                    return found, 0
-                case "204":
-                    return found, int(headers.get("Nats-Num-Pending", "0"))
-                case "503":
-                    raise nats.errors.NoRespondersError
-                case status:
-                    raise nats.errors.Error(f"{status} {headers.get('Description', '')}")
-    finally:
-        await subscription.unsubscribe()
+        sequence = page.next_sequence

@@ -26,7 +26,6 @@ __all__ = ["ensure", "ensure_eventually"]
 
 _log: Final = logging.getLogger(__name__)
 _RETRY_S: Final = 0.5
-_STORAGE: Final = {"file": StorageType.FILE, "memory": StorageType.MEMORY}
 
 
 def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
@@ -35,7 +34,7 @@ def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
         subjects=list(stream.subjects),
         description=stream.purpose,
         retention=RetentionPolicy.WORK_QUEUE if stream.retention == "workqueue" else RetentionPolicy.LIMITS,
-        storage=_STORAGE[stream.storage],
+        storage=StorageType.FILE,
         discard=DiscardPolicy.NEW if stream.discard == "new" else DiscardPolicy.OLD,
         max_age=stream.max_age_s,
         max_bytes=stream.max_bytes,
@@ -81,7 +80,7 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
                 description=bucket.purpose,
                 ttl=bucket.ttl_s,
                 history=bucket.history,
-                storage=_STORAGE[bucket.storage],
+                storage=StorageType.FILE,
                 replicas=replicas,
                 direct=True,
             )
@@ -93,7 +92,8 @@ async def ensure(
 ) -> None:
     """Bring the server to what the contract says. Safe to repeat, from several processes at once.
 
-    Raises nats errors when the server refuses or cannot be reached.
+    Everything is kept in files: a memory stream of a single server is gone after a restart, definition and all, and
+    costs no less (docs/decisions/0002). Raises nats errors when the server refuses or cannot be reached.
     """
     for stream in STREAMS:
         await _ensure_stream(js, stream, replicas)

@@ -95,4 +95,4 @@ async def publish_terminal(
 
     Returns False when another one was stored before. Raises what `store` raises.
     """
-    return await store(js, subject, encode(event), message_id=f"{event.id}.end", headers=headers)
+    return await store(js, subject, encode(event), message_id=f"{subject}.end", headers=headers)

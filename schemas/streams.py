@@ -50,7 +50,6 @@ class Stream(Struct, frozen=True, kw_only=True):
     name: str
     subjects: tuple[str, ...]
     retention: Literal["workqueue", "limits"]
-    storage: Literal["file", "memory"] = "file"
     max_age_s: int
     max_bytes: int
     discard: Literal["old", "new"] = "old"
@@ -74,7 +73,6 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
     name: str
     ttl_s: int
-    storage: Literal["file", "memory"] = "file"
     history: int = 1
     purpose: str
 
@@ -129,7 +127,6 @@ CANCELS: Final = Stream(
     name="LLM_CANCELS",
     subjects=(subjects.CANCEL_ALL,),
     retention="limits",
-    storage="memory",
     max_age_s=HOUR_S,
     max_bytes=64 * MIB,
     max_per_subject=1,
@@ -137,9 +134,7 @@ CANCELS: Final = Stream(
 )
 STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS)
 
-PRESENCE: Final = Bucket(
-    name="llm_presence", ttl_s=30, storage="memory", purpose="Who is alive, and what it says of itself."
-)
+PRESENCE: Final = Bucket(name="llm_presence", ttl_s=30, purpose="Who is alive, and what it says of itself.")
 BUCKETS: Final = (PRESENCE,)
 
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)

@@ -1,32 +1,38 @@
-"""The tracer a process should have, from one word of its settings."""
+"""The tracer a process should have, by its settings."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from penstock.config.settings import Settings
 from penstock.telemetry.tracing import NO_TRACER, Tracer
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 __all__ = ["make_tracer"]
 
 
-def make_tracer(traces: str, *, service: str, instance: str, sample_ratio: float = 1.0) -> Tracer:
-    """`traces`: `off`, `otlp` (to OTEL_EXPORTER_OTLP_ENDPOINT, over HTTP) or `file:<path>`.
+def make_tracer(settings: Settings, *, service: str, instance: str) -> Tracer:
+    """Off, OTLP over HTTP (to OTEL_EXPORTER_OTLP_ENDPOINT) or a file, as the settings say.
 
     The SDK is imported only when something is to be recorded.
     """
-    if traces == "off":
+    if settings.traces == "off":
         return NO_TRACER
     from penstock.telemetry.opentelemetry import OtelTracer  # noqa: PLC0415 - only when tracing is on
 
-    if traces.startswith("file:"):
-        from penstock.telemetry.trace_file import FileSpanExporter  # noqa: PLC0415
+    return OtelTracer(
+        _exporter(settings), service=service, instance=instance, sample_ratio=settings.trace_sample_ratio
+    )
 
-        return OtelTracer(
-            FileSpanExporter(Path(traces.removeprefix("file:"))),
-            service=service,
-            instance=instance,
-            sample_ratio=sample_ratio,
-        )
+
+def _exporter(settings: Settings) -> SpanExporter:
+    if settings.trace_file is not None:
+        from penstock.telemetry.trace_file import FileSpanExporter  # noqa: PLC0415 - as above
+
+        return FileSpanExporter(Path(settings.trace_file))
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
-    return OtelTracer(OTLPSpanExporter(), service=service, instance=instance, sample_ratio=sample_ratio)
+    return OTLPSpanExporter()

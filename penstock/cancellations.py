@@ -1,0 +1,73 @@
+"""Who has been cancelled: heard live, and read from the marks of the last hour at the start."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+from penstock.direct import read_page
+from schemas.streams import CANCELS
+from schemas.subjects import CANCEL_ALL
+
+__all__ = ["Cancellations"]
+
+_log: Final = logging.getLogger(__name__)
+
+Listener = Callable[[str, str], None]
+
+
+class Cancellations:
+    """The cancelled (account, id) of the last hour.
+
+    `on_cancel` hears each as it comes; `is_cancelled` answers for work that was still queued.
+    """
+
+    def __init__(self, on_cancel: Listener, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._on_cancel = on_cancel
+        self._clock_s = clock_s
+        self._marks: dict[tuple[str, str], float] = {}
+
+    async def start(self, nc: Nats) -> None:
+        await nc.subscribe(CANCEL_ALL, cb=self._on_message)
+        try:
+            await self._read_marks(nc)
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("cancel marks cannot be read now: %r", error)
+
+    def is_cancelled(self, account: str, request_id: str) -> bool:
+        return (account, request_id) in self._marks
+
+    def mark(self, account: str, request_id: str) -> None:
+        """Remember it, and forget what is older than the stream's own memory."""
+        now_s = self._clock_s()
+        self._marks.pop((account, request_id), None)
+        self._marks[account, request_id] = now_s
+        while self._marks:
+            oldest = next(iter(self._marks))
+            if now_s - self._marks[oldest] <= CANCELS.max_age_s:
+                break
+            del self._marks[oldest]
+
+    async def _read_marks(self, nc: Nats) -> None:
+        sequence = 1
+        while True:
+            page = await read_page(nc, CANCELS.name, CANCEL_ALL, sequence=sequence)
+            for msg in page.messages:
+                self._take((msg.headers or {})["Nats-Subject"])
+            if not page.messages or page.pending == 0:
+                return
+            sequence = page.next_sequence
+
+    async def _on_message(self, msg: Msg) -> None:
+        self._take(msg.subject)
+
+    def _take(self, subject: str) -> None:
+        _, _, account, request_id = subject.split(".")
+        self.mark(account, request_id)
+        self._on_cancel(account, request_id)

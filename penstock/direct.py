@@ -1,0 +1,64 @@
+"""Batched direct get: many stored messages of one subject for one request (ADR-31), without a consumer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+import nats.errors
+from msgspec import Struct
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+__all__ = ["Page", "read_page", "sequence_of"]
+
+_TIMEOUT_S: Final = 5.0
+_MAX_BYTES: Final = 16 * 1024 * 1024
+
+
+class Page(Struct, frozen=True):
+    """Messages in the order of the stream."""
+
+    messages: tuple[Msg, ...]
+    pending: int
+    """How many more there were when it was read."""
+
+    @property
+    def next_sequence(self) -> int:
+        """Where the page after this one begins. Raises IndexError for an empty page."""
+        return sequence_of(self.messages[-1]) + 1
+
+
+def sequence_of(msg: Msg) -> int:
+    """The stream sequence of a message got directly."""
+    return int((msg.headers or {})["Nats-Sequence"])
+
+
+async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, batch: int = 500) -> Page:
+    """Up to `batch` messages of `subject`, which may hold wildcards, from stream sequence `sequence` on.
+
+    Raises nats.errors.Error or TimeoutError when the stream does not answer.
+    """
+    inbox = nc.new_inbox()
+    answers: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await nc.subscribe(inbox, cb=answers.put)
+    found: list[Msg] = []
+    wish = {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": _MAX_BYTES}
+    try:
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(wish), reply=inbox)
+        while True:
+            async with asyncio.timeout(_TIMEOUT_S):
+                msg = await answers.get()
+            headers = msg.headers or {}
+            status = headers.get("Status")
+            if status is None:
+                found.append(msg)
+            elif status == "404":
+                return Page(tuple(found), 0)
+            elif status == "204":
+                return Page(tuple(found), int(headers.get("Nats-Num-Pending", "0")))
+            else:
+                raise nats.errors.Error(f"{stream}: {status} {headers.get('Description', 'no responders')}")
+    finally:
+        await subscription.unsubscribe()

@@ -1,0 +1,93 @@
+"""Saying "I am alive" every few seconds, and hearing who else is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.js import JetStreamContext
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
+
+from schemas import codec
+from schemas.presence import Presence
+from schemas.streams import PRESENCE
+
+__all__ = ["Heartbeat", "living", "watch_presence"]
+
+_log: Final = logging.getLogger(__name__)
+_EVERY_S: Final = 2.0
+_PREFIX: Final = f"$KV.{PRESENCE.name}."
+
+
+class Heartbeat:
+    """Publishes one process's presence until it is stopped, then takes it back."""
+
+    def __init__(self, nc: Nats, describe: Callable[[], Presence]) -> None:
+        self._nc = nc
+        self._describe = describe
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._beat()
+        self._task = asyncio.create_task(self._loop(), name="heartbeat")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        presence = self._describe()
+        await self._nc.publish(_subject(presence), b"", headers={"KV-Operation": "DEL"})
+
+    async def _loop(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            try:
+                await self._beat()
+            except nats.errors.Error as error:
+                _log.warning("presence cannot be published now: %r", error)
+
+    async def _beat(self) -> None:
+        """Plain publish: a lost beat is replaced by the next one."""
+        presence = self._describe()
+        await self._nc.publish(_subject(presence), codec.encode(presence))
+
+
+def _subject(presence: Presence) -> str:
+    return f"{_PREFIX}{presence.service}.{presence.instance}"
+
+
+async def living(js: JetStreamContext) -> list[Presence]:
+    """Everybody alive now, by service and instance."""
+    found = []
+    try:
+        bucket = await js.key_value(PRESENCE.name)
+        for key in await bucket.keys():
+            try:
+                entry = await bucket.get(key)
+            except KeyNotFoundError:
+                continue
+            found.append(codec.PRESENCE.decode(entry.value or b""))
+    except (BucketNotFoundError, NotFoundError, NoKeysError):
+        return []
+    return sorted(found, key=lambda presence: (presence.service, presence.instance))
+
+
+async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
+    """Call `on_change(instance, presence)` for every beat from now on; None when the instance said goodbye."""
+
+    async def on_beat(msg: nats.aio.msg.Msg) -> None:
+        instance = msg.subject.rpartition(".")[2]
+        if not msg.data:
+            on_change(instance, None)
+            return
+        try:
+            on_change(instance, codec.PRESENCE.decode(msg.data))
+        except msgspec.MsgspecError as error:
+            _log.warning("%s holds what is no presence: %s", msg.subject, error)
+
+    await nc.subscribe(f"{_PREFIX}>", cb=on_beat)

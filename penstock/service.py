@@ -1,0 +1,145 @@
+"""The shell around every service: FastStream's lifecycle, `/health` and `/metrics`, signals, drain in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import msgspec
+import uvicorn
+import uvloop
+from faststream.asgi import AsgiFastStream, AsgiResponse, get
+from faststream.nats import NatsBroker
+from msgspec import Struct
+from nats.aio.client import Client as Nats
+from nats.js import JetStreamContext
+from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
+
+from penstock.config.settings import Settings
+from penstock.connection import Reconnects, options
+from penstock.identifiers import instance_name
+from penstock.telemetry.logs import configure
+from penstock.telemetry.setup import make_tracer
+
+__all__ = ["Bus", "Component", "Shell"]
+
+_log: Final = logging.getLogger(__name__)
+_BROKER_STOP_S: Final = 5.0
+
+
+class Bus(Struct, frozen=True):
+    """A live connection, as a service's parts use it."""
+
+    nc: Nats
+    js: JetStreamContext
+    reconnects: Reconnects
+
+
+class Component(Protocol):
+    """What a service is made of, from the shell's point of view."""
+
+    async def start(self, bus: Bus, http: str) -> None:
+        """NATS is connected; begin. `http`: base address of this process's `/health` and `/metrics`."""
+        ...
+
+    async def drain(self) -> None:
+        """Take nothing new, finish or give back what runs."""
+        ...
+
+
+class Shell:
+    """One process: its name, its connection, its registry of metrics, its tracer."""
+
+    def __init__(self, service: str, settings: Settings) -> None:
+        self.service = service
+        self.settings = settings
+        self.instance = settings.instance or instance_name(service)
+        configure(service, self.instance, settings.log_level)
+        self.reconnects = Reconnects()
+        self.broker = NatsBroker(
+            settings.nats_url,
+            **options(self.instance, self.reconnects, settings.nats_credentials),
+            graceful_timeout=_BROKER_STOP_S,
+            logger=None,
+        )
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.tracer = make_tracer(settings, service=f"penstock-{service}", instance=self.instance)
+        self._ready = False
+
+    def run(self, component: Component) -> int:
+        """Serve until SIGTERM or SIGINT; returns the process's exit code."""
+        return uvloop.run(self._serve(component))
+
+    async def _serve(self, component: Component) -> int:
+        listener = socket.create_server((self.settings.http_host, self.settings.http_port))
+        http = f"http://{self.settings.http_host}:{listener.getsockname()[1]}"
+        failure: list[Exception] = []
+
+        async def begin() -> None:
+            try:
+                nc = self.broker.connection
+                await component.start(Bus(nc, nc.jetstream(), self.reconnects), http)
+            except Exception as error:
+                # The ASGI lifespan says that it started before the broker did, so uvicorn would not notice.
+                _log.exception("%s could not start", self.service)
+                failure.append(error)
+                server.stop()
+                return
+            self._ready = True
+            self._announce(http)
+
+        async def end() -> None:
+            self._ready = False
+            await component.drain()
+
+        app = AsgiFastStream(
+            self.broker,
+            asgi_routes=[("/health", self._health()), ("/metrics", make_asgi_app(self.registry))],
+            after_startup=[begin],
+            on_shutdown=[end],
+            logger=None,
+        )
+        server = _Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none", loop="none")
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        await server.serve(sockets=[listener])
+        self.tracer.close()
+        return 1 if failure else 0
+
+    def _announce(self, http: str) -> None:
+        """The one line on stdout by which a supervisor knows that the service serves."""
+        ready = {"event": "ready", "service": self.service, "instance": self.instance, "http": http}
+        sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
+        sys.stdout.flush()
+
+    def _health(self) -> Any:
+        """204 while the service has started and the broker is connected, else 503."""
+
+        @get
+        async def health(scope: Any) -> AsgiResponse:  # noqa: ARG001 - FastStream passes it
+            nc = self.broker.connection
+            alive = self._ready and nc is not None and nc.is_connected
+            return AsgiResponse(b"", status_code=204 if alive else 503)
+
+        return health
+
+
+class _Server(uvicorn.Server):
+    """Signals are the shell's: uvicorn would raise them again after the shutdown, and the exit code would lie."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
