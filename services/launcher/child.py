@@ -102,15 +102,17 @@ class Child:
             transport, _ = await asyncio.get_running_loop().connect_read_pipe(
                 lambda: output, os.fdopen(read_end, "rb", buffering=0)
             )
+            transport.pause_reading()  # until we know the pid: a child is never ready without one
             try:
                 process = await self._spawn(write_end, log)
             except OSError as error:
+                transport.resume_reading()  # to its end, which has come
                 log.write(f"cannot start {self.spec.argv[0]}: {error}\n".encode())
                 return f"cannot be started ({error})"
             else:
-                return exit_text(await self._until_exit(process))
+                return exit_text(await self._until_exit(process, transport))
             finally:
-                await output.drain()
+                await output.ended()
                 transport.close()
 
     async def _spawn(self, stdout: int, log: BinaryIO) -> asyncio.subprocess.Process:
@@ -127,8 +129,9 @@ class Child:
         finally:
             os.close(stdout)  # the child has its own; ours would keep the pipe from ending
 
-    async def _until_exit(self, process: asyncio.subprocess.Process) -> int:
+    async def _until_exit(self, process: asyncio.subprocess.Process, output: asyncio.ReadTransport) -> int:
         self.pid = process.pid
+        output.resume_reading()
         try:
             if self._stopping.is_set():  # `stop` came while it was being spawned
                 self._terminate()
@@ -143,6 +146,8 @@ class Child:
                 os.kill(self.pid, signal.SIGTERM)
 
     def _became_ready(self, ready: dict[str, Any]) -> None:
+        if self.pid is None:  # the last words of one that is dead already
+            return
         self.ready = ready
         self._history.became_ready()
         self._on_ready()
@@ -166,7 +171,7 @@ class _Output(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self._ended.set()
 
-    async def drain(self) -> None:
+    async def ended(self) -> None:
         """Wait briefly for what a dead child left in the pipe: a grandchild may hold it open for ever."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_OUTPUT_TIMEOUT_S):

@@ -152,6 +152,14 @@ async def test_five_deaths_before_ready_fail_the_start_with_the_log(supervise: S
     assert all(child.pid is None for child in supervisor.children.values())
 
 
+async def test_who_says_ready_and_dies_is_not_ready(supervise: Start):
+    limits = RestartLimits(first_delay_s=0.01, longest_delay_s=0.05)
+    supervisor = supervise([python("liar", READY)], [python("next", STAYS)], limits=limits)
+    await asyncio.gather(supervisor.start(0.5), return_exceptions=True)
+    await supervisor.stop()
+    assert supervisor.children["liar"].ready is None
+
+
 async def test_a_program_that_is_not_there_fails_the_start(supervise: Start, tmp_path: Path):
     limits = RestartLimits(first_delay_s=0.01, longest_delay_s=0.05)
     supervisor = supervise([ServiceSpec("ghost", (str(tmp_path / "nothing"),), {})], limits=limits)
