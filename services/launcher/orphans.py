@@ -1,0 +1,38 @@
+"""No orphans: a child process must not outlive a parent that was killed with SIGKILL."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+__all__ = ["die_with_parent"]
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+# Looked up here, in the parent: between fork and exec nothing may be imported or allocated that another
+# thread could hold a lock on. PyDLL keeps the GIL over the call for the same reason.
+_prctl = getattr(ctypes.PyDLL(None), "prctl", None) if sys.platform == "linux" else None
+
+
+def die_with_parent() -> Callable[[], None] | None:
+    """The `preexec_fn` that has the kernel send SIGKILL to the child when its parent dies (prctl(2)).
+
+    None where the kernel has no such thing: there, a launcher killed with SIGKILL leaves its children behind,
+    and only an orderly stop ends them.
+
+    The kernel means the *thread* that forked, not the process. Start children from a thread that lives as
+    long as they shall, which is the main one; a child started in a short-lived thread dies with it.
+    """
+    if _prctl is None:
+        return None
+    prctl, parent_pid = _prctl, os.getpid()
+
+    def ask_kernel() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent_pid:  # the parent died between fork and prctl: the signal will never come
+            os._exit(1)
+
+    return ask_kernel

@@ -1,0 +1,124 @@
+"""What may still be used of each (credential, model), and who may go now (REQUIREMENTS C1, C4).
+
+`Quota` is the interface the ladder knows; `LocalQuota` keeps the counts of this process alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from penstock.config.catalogue import Limits
+from services.worker.account import Account, LimitName, LimitUse
+from services.worker.meter import Observation
+
+__all__ = ["Denied", "LimitUse", "LocalQuota", "Need", "Observation", "Permit", "Quota", "QuotaKey"]
+
+
+class QuotaKey(Struct, frozen=True):
+    """What a limit belongs to, whichever role or replica uses it."""
+
+    credential: str
+    """The name of the credential, never its secret."""
+    model: str
+
+
+class Need(Struct, frozen=True):
+    """One request and its estimated tokens, input and output together."""
+
+    tokens: int
+
+    def __post_init__(self) -> None:
+        if self.tokens < 0:
+            raise ValueError(f"a need of {self.tokens} tokens")
+
+
+class Permit(Struct, frozen=True):
+    """Leave for one provider call. Give it back through `Quota.settle`, however the call ended."""
+
+    key: QuotaKey
+    tokens: int
+    """What was charged for it."""
+    number: int
+    """Tells the permits of one `Quota` apart."""
+
+
+class Denied(Struct, frozen=True):
+    """Not now, and nothing was charged."""
+
+    retry_at_s: float
+    """When to ask again; infinite if `never`. Sooner is no error: a call that ends may give tokens back."""
+    limit: LimitName
+    """What stands in the way; of several, the one that lasts longest."""
+    never: bool = False
+    """No wait helps: the need is larger than the whole limit."""
+    why: str = ""
+    """The words given to `Quota.pause`, while paused."""
+
+
+class Quota(Protocol):
+    """All instants are monotonic seconds; one that lies before an earlier one counts as the earlier one.
+    A key that is not configured raises KeyError.
+    """
+
+    def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
+        """Charge one request and its tokens to every limit, or none of them."""
+
+    def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
+        """Seconds until `need` would be admitted: 0 now, infinite never. Charges nothing."""
+
+    def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
+        """The call is over. Tokens not used are given back, those above the estimate are charged now, and
+        the place among the concurrent calls is free. A second time changes nothing.
+        """
+
+    def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
+        """A 429: admit nothing before `until_s`. A shorter pause does not shorten a longer one."""
+
+    def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
+        """Lower what is believed to be left to what the provider says is left. Never raises it above what
+        our own limit and counts leave; ignored where no limit of ours is configured.
+        """
+
+    def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
+        """Each configured limit and how much of it is taken (C7)."""
+
+
+class LocalQuota:
+    """The limits as this process sees them: right for a single worker, or for its share of them."""
+
+    def __init__(self, limits: Mapping[QuotaKey, Limits]) -> None:
+        self._accounts = {key: Account(each) for key, each in limits.items()}
+
+    def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
+        account = self._accounts[key]
+        number = account.admit(need.tokens, now_s)
+        if number is None:
+            return self._denied(account, need, now_s)
+        return Permit(key, need.tokens, number)
+
+    def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
+        account = self._accounts[key]
+        if account.has_room(need.tokens, now_s):
+            return 0.0
+        return max(0.0, account.obstacle(need.tokens, now_s)[0] - now_s)
+
+    def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
+        self._accounts[permit.key].settle(permit.number, true_tokens, now_s)
+
+    def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
+        self._accounts[key].pause(until_s, why)
+
+    def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
+        self._accounts[key].heard(observation, now_s)
+
+    def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
+        return self._accounts[key].usage(now_s)
+
+    @staticmethod
+    def _denied(account: Account, need: Need, now_s: float) -> Denied:
+        retry_at_s, limit = account.obstacle(need.tokens, now_s)
+        why = account.pause_reason if limit == "paused" else ""
+        return Denied(retry_at_s, limit, never=retry_at_s == float("inf"), why=why)

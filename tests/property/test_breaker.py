@@ -1,0 +1,111 @@
+"""D3 for every order of calls and outcomes, late and repeated ones included."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from penstock.config.catalogue import Breaker
+from services.worker.breaker import Admission, CircuitBreaker, Transition
+
+OPEN_S, INTERVAL_S = 60.0, 30.0
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    @initialize(failures=st.integers(1, 3), successes=st.integers(1, 3))
+    def begin(self, failures: int, successes: int) -> None:
+        self.config = Breaker(
+            failures=failures, successes=successes, open_s=OPEN_S, probe_interval_s=INTERVAL_S
+        )
+        self.breaker = CircuitBreaker(self.config)
+        self.now_s = 100.0
+        self.state = "closed"
+        self.period = 0
+        """Of the model: a closed, open or half-open spell."""
+        self.in_a_row = 0
+        self.good_probes = 0
+        self.earliest_probe_s = 0.0
+        self.under_way: list[tuple[Admission, int]] = []
+        self.probe: Admission | None = None
+
+    def moved(self, transition: Transition | None, after: str) -> None:
+        assert transition is not None
+        assert (transition.before, transition.after) == (self.state, after)
+        self.state = after
+        self.period += 1
+        self.in_a_row = self.good_probes = 0
+
+    @rule(step_s=st.sampled_from([0.25, 1.0, 29.75, 30.0, 60.0, 200.0]))
+    def time_passes(self, step_s: float) -> None:
+        self.now_s += step_s
+
+    @rule()
+    def ask(self) -> None:
+        expected = self.state == "closed" or (self.probe is None and self.now_s >= self.earliest_probe_s)
+        assert (self.breaker.retry_at_s(self.now_s) <= self.now_s) == expected
+        admission = self.breaker.admit(self.now_s)
+        assert admission.admitted == expected
+        if not admission.admitted:
+            assert admission.retry_at_s > self.now_s
+            return
+        assert admission.probe == (self.state != "closed")
+        if self.state == "open":
+            self.moved(admission.transition, "half_open")
+        if admission.probe:
+            self.probe = admission
+            self.earliest_probe_s = self.now_s + INTERVAL_S
+        self.under_way.append((admission, self.period))
+
+    def draw(self, data: st.DataObject) -> tuple[Admission, bool]:
+        admission, period = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
+        return admission, period == self.period
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        admission, counts = self.draw(data)
+        transition = self.breaker.succeeded(admission, self.now_s)
+        if not counts:
+            assert transition is None
+            return
+        self.in_a_row = 0
+        if admission.probe:
+            assert admission is self.probe
+            self.probe = None
+            self.good_probes += 1
+            if self.good_probes == self.config.successes:
+                self.moved(transition, "closed")
+                return
+        assert transition is None
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        admission, counts = self.draw(data)
+        transition = self.breaker.failed(admission, self.now_s)
+        if not counts:
+            assert transition is None
+            return
+        self.in_a_row += 1
+        if admission.probe or self.in_a_row == self.config.failures:
+            self.probe = None
+            self.earliest_probe_s = self.now_s + OPEN_S
+            self.moved(transition, "open")
+        else:
+            assert transition is None
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def abandon(self, data: st.DataObject) -> None:
+        admission, counts = self.draw(data)
+        assert self.breaker.abandoned(admission, self.now_s) is None
+        if counts and admission.probe:
+            self.probe = None
+            self.earliest_probe_s = self.now_s
+
+    @invariant()
+    def agrees(self) -> None:
+        assert self.breaker.state == self.state
+
+
+TestBreaker = BreakerMachine.TestCase

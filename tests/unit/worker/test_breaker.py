@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+
+from penstock.config.catalogue import Breaker
+from services.worker.breaker import PROBE_RETRY_S, Admission, CircuitBreaker, Transition
+
+
+@pytest.fixture
+def breaker() -> CircuitBreaker:
+    return CircuitBreaker(Breaker())
+
+
+def opened(breaker: CircuitBreaker, now_s: float = 0.0) -> Admission:
+    """Opens it, and answers the admission of a call that is still under way."""
+    slow = breaker.admit(now_s)
+    for _ in range(5):
+        breaker.failed(breaker.admit(now_s), now_s)
+    assert breaker.state == "open"
+    return slow
+
+
+def test_d3_five_failures_in_a_row_open_it_for_a_minute(breaker: CircuitBreaker) -> None:
+    for _ in range(4):
+        assert breaker.failed(breaker.admit(0.0), 0.0) is None
+    assert breaker.failed(breaker.admit(1.0), 1.0) == Transition("closed", "open")
+    assert breaker.admit(60.9) == Admission(admitted=False, retry_at_s=61.0)
+    probe = breaker.admit(61.0)
+    assert probe.admitted
+    assert probe.transition == Transition("open", "half_open")
+
+
+def test_d3_a_success_in_between_starts_the_count_again(breaker: CircuitBreaker) -> None:
+    for _ in range(4):
+        breaker.failed(breaker.admit(0.0), 0.0)
+    breaker.succeeded(breaker.admit(0.0), 0.0)
+    for _ in range(4):
+        breaker.failed(breaker.admit(0.0), 0.0)
+    assert breaker.state == "closed"
+
+
+def test_d3_two_good_probes_thirty_seconds_apart_close_it(breaker: CircuitBreaker) -> None:
+    opened(breaker)
+    first = breaker.admit(60.0)
+    assert breaker.succeeded(first, 61.0) is None
+    assert breaker.admit(62.0) == Admission(admitted=False, retry_at_s=90.0)
+    second = breaker.admit(90.0)
+    assert second.transition is None
+    assert breaker.succeeded(second, 91.0) == Transition("half_open", "closed")
+    assert breaker.admit(91.0).admitted
+
+
+def test_d3_one_probe_at_a_time(breaker: CircuitBreaker) -> None:
+    opened(breaker)
+    breaker.admit(60.0)
+    assert breaker.admit(61.0) == Admission(admitted=False, retry_at_s=90.0)
+    assert breaker.admit(150.0) == Admission(admitted=False, retry_at_s=150.0 + PROBE_RETRY_S)
+
+
+def test_d3_a_failed_probe_opens_it_for_a_minute_again(breaker: CircuitBreaker) -> None:
+    opened(breaker)
+    breaker.succeeded(breaker.admit(60.0), 61.0)
+    assert breaker.failed(breaker.admit(90.0), 91.0) == Transition("half_open", "open")
+    assert breaker.retry_at_s(100.0) == 151.0
+    breaker.succeeded(breaker.admit(151.0), 152.0)
+    assert breaker.state == "half_open", "a success before the failed probe counts no more"
+
+
+def test_an_abandoned_probe_gives_its_place_back_at_once(breaker: CircuitBreaker) -> None:
+    opened(breaker)
+    probe = breaker.admit(60.0)
+    assert breaker.abandoned(probe, 61.0) is None
+    assert breaker.retry_at_s(61.0) == 61.0
+    assert breaker.admit(61.0).probe
+    breaker.succeeded(probe, 62.0)
+    assert not breaker.admit(62.0).admitted, "its outcome says nothing any more"
+
+
+def test_d3_a_429_leaves_the_count_of_failures_as_it_is(breaker: CircuitBreaker) -> None:
+    for _ in range(4):
+        breaker.failed(breaker.admit(0.0), 0.0)
+    breaker.abandoned(breaker.admit(0.0), 0.0)
+    assert breaker.failed(breaker.admit(0.0), 0.0) == Transition("closed", "open")
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed", "abandoned"])
+def test_a_call_from_before_the_opening_says_nothing(breaker: CircuitBreaker, outcome: str) -> None:
+    slow = opened(breaker)
+    assert getattr(breaker, outcome)(slow, 10.0) is None
+    assert breaker.retry_at_s(10.0) == 60.0
+    breaker.admit(60.0)
+    assert getattr(breaker, outcome)(slow, 61.0) is None
+    assert breaker.state == "half_open"
+    assert breaker.retry_at_s(61.0) == 90.0
+
+
+def test_a_call_from_before_the_opening_cannot_open_it_once_it_is_closed_again() -> None:
+    breaker = CircuitBreaker(Breaker(failures=1))
+    slow = breaker.admit(0.0)
+    breaker.failed(breaker.admit(0.0), 0.0)
+    breaker.succeeded(breaker.admit(60.0), 60.0)
+    breaker.succeeded(breaker.admit(90.0), 90.0)
+    assert breaker.failed(slow, 91.0) is None
+    assert breaker.state == "closed"
+    assert breaker.failed(breaker.admit(92.0), 92.0) == Transition("closed", "open")
+
+
+def test_looking_does_not_move_it(breaker: CircuitBreaker) -> None:
+    assert breaker.retry_at_s(3.0) == 3.0
+    opened(breaker)
+    assert breaker.retry_at_s(70.0) == 70.0
+    assert breaker.state == "open"
+
+
+def test_a_refused_call_has_no_outcome(breaker: CircuitBreaker) -> None:
+    opened(breaker)
+    refused = breaker.admit(1.0)
+    assert breaker.succeeded(refused, 2.0) is None
+    assert breaker.failed(refused, 2.0) is None
+    assert breaker.state == "open"

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from penstock.config.catalogue import Limits
+from services.worker.account import CONCURRENCY_RETRY_S
+from services.worker.meter import BELIEVED_S
+from services.worker.quota import Denied, LimitUse, LocalQuota, Need, Observation, Permit, Quota, QuotaKey
+
+KEY = QuotaKey("GROQ_API_KEY", "gpt-oss-20b")
+
+
+def quota_of(**limits: int) -> Quota:
+    return LocalQuota({KEY: Limits(**limits)})
+
+
+def taken(quota: Quota, tokens: int = 1, now_s: float = 0.0) -> Permit:
+    got = quota.try_acquire(KEY, Need(tokens), now_s)
+    assert isinstance(got, Permit)
+    return got
+
+
+def denied(quota: Quota, tokens: int = 1, now_s: float = 0.0) -> Denied:
+    got = quota.try_acquire(KEY, Need(tokens), now_s)
+    assert isinstance(got, Denied)
+    return got
+
+
+def test_c1_the_request_over_the_limit_waits_until_the_first_one_is_a_minute_old() -> None:
+    quota = quota_of(requests_per_minute=2)
+    taken(quota, now_s=10.0)
+    taken(quota, now_s=30.0)
+    assert denied(quota, now_s=40.0) == Denied(70.0, "requests_per_minute")
+    assert quota.wait_s(KEY, Need(1), 40.0) == 30.0
+    taken(quota, now_s=70.0)
+
+
+def test_a_refused_request_is_charged_to_no_limit() -> None:
+    quota = quota_of(requests_per_minute=5, tokens_per_minute=100)
+    taken(quota, 80)
+    denied(quota, 30)
+    assert quota.usage(KEY, 0.0) == (
+        LimitUse("requests_per_minute", 1, 5),
+        LimitUse("tokens_per_minute", 80, 100),
+    )
+
+
+def test_fewer_tokens_than_estimated_are_free_at_once() -> None:
+    quota = quota_of(tokens_per_minute=100)
+    permit = taken(quota, 100)
+    denied(quota, 60)
+    quota.settle(permit, 40, 1.0)
+    taken(quota, 60, 1.0)
+
+
+def test_more_tokens_than_estimated_are_charged_when_they_are_known() -> None:
+    quota = quota_of(tokens_per_minute=100)
+    quota.settle(taken(quota, 10), 95, 30.0)
+    assert denied(quota, 10, 59.0).retry_at_s == 60.0
+    assert denied(quota, 20, 60.0).retry_at_s == 90.0
+
+
+def test_settling_twice_changes_nothing() -> None:
+    quota = quota_of(tokens_per_minute=100, concurrency=2)
+    permit = taken(quota, 50)
+    taken(quota, 50)
+    quota.settle(permit, 20, 1.0)
+    quota.settle(permit, 0, 1.0)
+    assert quota.usage(KEY, 1.0) == (
+        LimitUse("tokens_per_minute", 70, 100),
+        LimitUse("concurrency", 1, 2),
+    )
+
+
+def test_a_need_larger_than_the_whole_limit_does_not_wait_for_ever() -> None:
+    quota = quota_of(tokens_per_minute=100)
+    assert denied(quota, 101) == Denied(math.inf, "tokens_per_minute", never=True)
+    assert quota.wait_s(KEY, Need(101), 0.0) == math.inf
+
+
+def test_c1_a_concurrent_call_more_waits_for_one_to_end() -> None:
+    quota = quota_of(concurrency=1)
+    permit = taken(quota)
+    assert denied(quota, now_s=5.0) == Denied(5.0 + CONCURRENCY_RETRY_S, "concurrency")
+    quota.settle(permit, 1, 6.0)
+    taken(quota, now_s=6.0)
+
+
+def test_a_concurrency_of_none_at_all_admits_nothing_ever() -> None:
+    assert denied(quota_of(concurrency=0)).never
+
+
+@pytest.mark.parametrize("limits", [{}, {"requests_per_minute": 100}])
+def test_c4_nothing_goes_through_a_pause_and_a_shorter_one_does_not_end_it(limits: dict[str, int]) -> None:
+    quota = quota_of(**limits)
+    quota.pause(KEY, 20.0, "429 from the provider")
+    quota.pause(KEY, 5.0, "another 429")
+    assert denied(quota, now_s=10.0) == Denied(20.0, "paused", why="429 from the provider")
+    assert quota.wait_s(KEY, Need(1), 10.0) == 10.0
+    taken(quota, now_s=20.0)
+
+
+def test_c4_less_left_than_we_believed_holds_back_until_the_providers_reset() -> None:
+    quota = quota_of(tokens_per_minute=100)
+    quota.correct(KEY, Observation(kind="tokens", window="minute", remaining=10, reset_s=7.5), 0.0)
+    assert denied(quota, 20) == Denied(7.5, "tokens_per_minute")
+    taken(quota, 10)
+    taken(quota, 90, 7.5)
+
+
+def test_c4_more_left_than_we_believed_changes_nothing() -> None:
+    quota = quota_of(requests_per_minute=1)
+    taken(quota)
+    quota.correct(KEY, Observation(kind="requests", window="minute", limit=50, remaining=49), 0.0)
+    denied(quota)
+
+
+def test_c4_a_lower_limit_of_the_providers_counts_until_it_lapses() -> None:
+    quota = quota_of(tokens_per_minute=100)
+    quota.correct(KEY, Observation(kind="tokens", window="minute", limit=50), 0.0)
+    assert denied(quota, 60).never
+    taken(quota, 60, BELIEVED_S)
+
+
+def test_a_dry_day_is_asked_about_again_long_before_its_reset() -> None:
+    quota = quota_of(requests_per_day=1000)
+    dry = Observation(kind="requests", window="day", limit=1000, remaining=0, reset_s=80_000.0)
+    quota.correct(KEY, dry, 0.0)
+    assert denied(quota).retry_at_s == BELIEVED_S
+
+
+def test_the_providers_word_is_ignored_where_nothing_is_configured() -> None:
+    quota = quota_of()
+    quota.correct(KEY, Observation(kind="requests", window="day", remaining=0), 0.0)
+    taken(quota)
+    assert quota.usage(KEY, 0.0) == ()
+
+
+def test_of_two_obstacles_the_longer_one_is_named() -> None:
+    quota = quota_of(requests_per_minute=1, requests_per_day=1)
+    taken(quota)
+    assert denied(quota).limit == "requests_per_day"
+
+
+def test_c1_a_day_loses_no_more_than_a_sixtieth_to_its_grains() -> None:
+    quota = quota_of(requests_per_day=60)
+    for hour in range(24):
+        taken(quota, now_s=hour * 3600.0)
+    for _ in range(36):
+        taken(quota, now_s=23 * 3600.0)
+    assert 86_400.0 <= denied(quota, now_s=23.5 * 3600).retry_at_s <= 86_400.0 + 1_440.0
+
+
+def test_keys_do_not_share() -> None:
+    other = QuotaKey("GROQ_API_KEY_2", "gpt-oss-20b")
+    quota = LocalQuota({KEY: Limits(requests_per_minute=1), other: Limits(requests_per_minute=1)})
+    taken(quota)
+    assert isinstance(quota.try_acquire(other, Need(1), 0.0), Permit)
+
+
+def test_numbers_below_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="-1 tokens"):
+        Need(-1)
+    quota = quota_of(tokens_per_minute=5)
+    with pytest.raises(ValueError, match="-1 tokens"):
+        quota.settle(taken(quota), -1, 0.0)
+
+
+def test_a_key_nobody_configured_is_an_error_and_not_a_licence() -> None:
+    with pytest.raises(KeyError):
+        quota_of().try_acquire(QuotaKey("x", "y"), Need(1), 0.0)
