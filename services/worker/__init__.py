@@ -1,0 +1,1 @@
+"""The worker: takes a role's work from its mailbox and has a provider answer it."""
