@@ -63,7 +63,7 @@ class SseReader:
         return self._raise_if_too_large(self._payloads(blocks))
 
     def close(self) -> None:
-        """The response has ended. Raises SseTruncated if that was inside an event, SseTooLarge as `feed` does.
+        """The response has ended. Raises SseTruncated if inside an event, SseTooLarge as `feed` does.
 
         Servers exist that leave out the blank line after the last `data: [DONE]`; nothing can be missing
         there, so it counts as `done`.
