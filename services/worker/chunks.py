@@ -1,0 +1,188 @@
+"""The chunks of an OpenAI-compatible chat stream, read so that nothing is lost and nothing is made up."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from services.worker.usage import Usage, WireUsage
+from services.worker.wire_errors import BrokenStream, MalformedChunk, ProviderErrorEvent
+
+__all__ = ["BrokenStream", "ChunkReader", "MalformedChunk", "Piece", "ProviderErrorEvent", "StreamEnd"]
+
+
+class Piece(Struct, frozen=True, gc=False):
+    """What one chunk adds to the answer: plain text of choice 0, or else choice objects as they came."""
+
+    text: str
+    choices: tuple[Raw, ...] = ()
+
+
+class StreamEnd(Struct, frozen=True, kw_only=True):
+    """The verdict on a complete stream."""
+
+    finish_reason: str | None
+    """Of choice 0; None if only other choices were asked for and sent."""
+    finish_reasons: dict[int, str]
+    model: str | None
+    usage: Usage | None
+    response_id: str | None
+
+
+class _Groq(Struct, frozen=True, gc=False):
+    usage: WireUsage | None = None
+    error: str | None = None
+
+
+class _PlainDelta(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    # What servers send as null on plain text. A value in one of them, like any other key, makes it not plain.
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    reasoning: None = None
+    reasoning_content: None = None
+    audio: None = None
+
+
+class _PlainChoice(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    delta: _PlainDelta
+    index: Literal[0] = 0
+    finish_reason: str | None = None
+    logprobs: None = None
+    stop_reason: None = None
+    token_ids: None = None
+    matched_stop: None = None
+
+
+class _PlainChunk(Struct, frozen=True, gc=False):
+    choices: Annotated[list[_PlainChoice], Meta(max_length=1)]
+    id: str | None = None
+    model: str | None = None
+    usage: WireUsage | None = None
+    x_groq: _Groq | None = None
+    error: None = None
+
+
+class _Choice(Struct, frozen=True, gc=False):
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class _Chunk(Struct, frozen=True):
+    choices: list[Raw] | None = None
+    id: str | None = None
+    model: str | None = None
+    usage: WireUsage | None = None
+    x_groq: _Groq | None = None
+    error: Any = None
+
+
+_decode_plain: Final = msgspec.json.Decoder(_PlainChunk).decode
+_decode_chunk: Final = msgspec.json.Decoder(_Chunk).decode
+_decode_choice: Final = msgspec.json.Decoder(_Choice).decode
+
+
+class ChunkReader:
+    """Reads the chunks of one stream, in order."""
+
+    __slots__ = ("_seen", "finish_reasons", "has_output", "model", "response_id", "usage")
+
+    def __init__(self) -> None:
+        self.finish_reasons: dict[int, str] = {}
+        self.model: str | None = None
+        self.usage: Usage | None = None
+        self.response_id: str | None = None
+        self.has_output = False
+        """A piece has been returned."""
+        self._seen: set[int] = set()
+
+    def read(self, payload: bytes) -> Piece | None:
+        """What the chunk adds to the answer; None if nothing (role alone, finish reason alone, usage).
+
+        A finish reason that stands beside anything unusual is in the returned choice object as well as in
+        `finish_reasons`. Raises MalformedChunk, and ProviderErrorEvent for an error the provider reports.
+        """
+        try:
+            chunk = _decode_plain(payload)
+        except msgspec.ValidationError:
+            return self._read_unusual(payload)
+        except ValueError as error:
+            raise MalformedChunk(f"not JSON: {error}") from error
+        if (
+            self.response_id is None
+            or self.model is None
+            or chunk.usage is not None
+            or chunk.x_groq is not None
+        ):
+            self._note(chunk)
+        if not chunk.choices:
+            return None
+        choice = chunk.choices[0]
+        self._seen.add(0)
+        if choice.finish_reason is not None:
+            self.finish_reasons[0] = choice.finish_reason
+        text = choice.delta.content
+        if not text:
+            return None
+        self.has_output = True
+        return Piece(text)
+
+    def end(self, done: bool) -> StreamEnd:  # noqa: FBT001 - the one fact there is about the end of the bytes
+        """Judge the stream after its last byte; `done`: the end was marked by `[DONE]`.
+
+        Raises BrokenStream unless the mark came, there was a choice, and every choice seen has its
+        finish reason (REQUIREMENTS D6).
+        """
+        if not done:
+            raise BrokenStream("the stream ended without [DONE]")
+        if not self._seen:
+            raise BrokenStream("the stream ended without a single choice")
+        if unfinished := sorted(self._seen - self.finish_reasons.keys()):
+            raise BrokenStream(f"choices without a finish_reason: {', '.join(map(str, unfinished))}")
+        if "error" in self.finish_reasons.values():
+            raise BrokenStream("the provider finished a choice with finish_reason 'error'")
+        return StreamEnd(
+            finish_reason=self.finish_reasons.get(0),
+            finish_reasons=dict(self.finish_reasons),
+            model=self.model,
+            usage=self.usage,
+            response_id=self.response_id,
+        )
+
+    def _read_unusual(self, payload: bytes) -> Piece | None:
+        try:
+            chunk = _decode_chunk(payload)
+            if chunk.error:
+                raise ProviderErrorEvent.of(chunk.error)
+            if chunk.choices is None:
+                raise MalformedChunk("a chunk without choices")
+            choices = [(raw, _decode_choice(raw)) for raw in chunk.choices]
+            # msgspec checks UTF-8 only in what it decodes; these bytes are passed on as they are.
+            payload.decode()
+        except ValueError as error:
+            raise MalformedChunk(f"not a chat completion chunk: {error}") from error
+        self._note(chunk)
+        for _, choice in choices:
+            self._seen.add(choice.index)
+            if choice.finish_reason is not None:
+                self.finish_reasons[choice.index] = choice.finish_reason
+        if not choices:
+            return None
+        self.has_output = True
+        return Piece("", tuple(raw for raw, _ in choices))
+
+    def _note(self, chunk: _PlainChunk | _Chunk) -> None:
+        # Azure's first chunk has an empty id and model: the first that says something counts.
+        self.response_id = self.response_id or chunk.id or None
+        self.model = self.model or chunk.model or None
+        usage = chunk.usage
+        if chunk.x_groq is not None:
+            if chunk.x_groq.error:
+                raise ProviderErrorEvent.of(chunk.x_groq.error)
+            usage = usage or chunk.x_groq.usage
+        if usage is not None:
+            self.usage = usage.counted()

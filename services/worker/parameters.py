@@ -1,0 +1,164 @@
+"""The body a provider is sent: the application's own, with the role's parameters and ceilings."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Raw
+
+from penstock.config.catalogue import Parameters, RoleConfig
+
+__all__ = ["compose", "is_openai_reasoning_model"]
+
+_REASONING_PREFIXES: Final = ("o1", "o3", "o4", "gpt-5")
+_PENSTOCK_FIELDS: Final = ("penstock", "penstock_")
+"""A field of exactly the first name, or beginning with the second, is ours and no provider's business."""
+
+# What a silent request gets (OpenAI, reference, "Create chat completion"): silence may not pass a ceiling.
+_PROVIDER_DEFAULTS: Final = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+}
+_OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+
+_NULL: Final = Raw(b"null")
+_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_number: Final = msgspec.json.Decoder(float).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def compose(
+    body: Raw | bytes,
+    *,
+    model: str,
+    role: RoleConfig,
+    sdk: Literal["openai", "groq"],
+    max_output_tokens_cap: int | None = None,
+    stream: bool,
+) -> bytes:
+    """The provider's request body.
+
+    Every field of `body` stays as it is and where it is, except: `model`, `stream` and `stream_options` are
+    ours; what the request leaves out, or sends as null, comes from `role.parameters`; what is over
+    `role.ceilings`, or over `max_output_tokens_cap` (tokens), is lowered to it; what is no number does not
+    pass a ceiling.
+
+    Raises msgspec.DecodeError when `body` is not a JSON object.
+    """
+    fields = {name: value for name, value in _decode_fields(body).items() if not _is_penstocks(name)}
+    reasoning = sdk == "openai" and is_openai_reasoning_model(model)
+    fields["model"] = _raw(model)
+    _set_stream(fields, stream=stream)
+    _cap_sampling(fields, role.ceilings)
+    if not reasoning:
+        _add_sampling(fields, role.parameters, role.ceilings)
+    _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
+    added_limit = "max_completion_tokens" if reasoning else "max_tokens"
+    ceiling = _least(role.ceilings.max_tokens, max_output_tokens_cap)
+    _set_output_limit(fields, added_limit, role.parameters.max_tokens, ceiling)
+    return _encode(fields)
+
+
+def is_openai_reasoning_model(model: str) -> bool:
+    """These refuse `max_tokens`, and sampling parameters that are not their own (OpenAI, reasoning guide)."""
+    return model.startswith(_REASONING_PREFIXES)
+
+
+def _is_penstocks(name: str) -> bool:
+    return name == _PENSTOCK_FIELDS[0] or name.startswith(_PENSTOCK_FIELDS[1])
+
+
+def _set_stream(fields: dict[str, Raw], *, stream: bool) -> None:
+    fields["stream"] = _raw(stream)
+    if not stream:
+        fields.pop("stream_options", None)  # refused by providers where nothing streams
+        return
+    try:
+        options = _decode_fields(fields.get("stream_options", _NULL))
+    except msgspec.ValidationError:
+        options = {}
+    # Without the usage of the stream there is nothing to settle the hold with.
+    options["include_usage"] = _raw(True)
+    fields["stream_options"] = _raw(options)
+
+
+def _cap_sampling(fields: dict[str, Raw], ceilings: Parameters) -> None:
+    for name in _PROVIDER_DEFAULTS:
+        ceiling: float | None = getattr(ceilings, name)
+        if ceiling is not None and _says(fields, name):
+            asked = _number(fields[name])
+            if asked is None or asked > ceiling:
+                fields[name] = _raw(ceiling)
+
+
+def _add_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Parameters) -> None:
+    for name, provider_default in _PROVIDER_DEFAULTS.items():
+        if _says(fields, name):
+            continue
+        default: float | None = getattr(parameters, name)
+        ceiling: float | None = getattr(ceilings, name)
+        if ceiling is not None and (provider_default if default is None else default) > ceiling:
+            default = ceiling
+        if default is not None:
+            fields[name] = _raw(default)
+
+
+def _set_output_limit(fields: dict[str, Raw], added: str, default: int | None, ceiling: int | None) -> None:
+    asked_names = [name for name in _OUTPUT_LIMITS if _says(fields, name)]
+    for name in asked_names:
+        asked = _number(fields[name])
+        # Some servers read -1 as "no limit".
+        if ceiling is not None and (asked is None or asked > ceiling or asked <= 0):
+            fields[name] = _raw(ceiling)
+    if asked_names:
+        return
+    limit = _least(default, ceiling)
+    if limit is not None:
+        fields[added] = _raw(limit)
+
+
+def _set_effort(fields: dict[str, Raw], default: str | None, ceiling: str | None) -> None:
+    name = "reasoning_effort"
+    says = _says(fields, name)
+    effort = _text(fields[name]) if says else default
+    if ceiling is not None and (says or effort is not None) and _over(effort, ceiling):
+        fields[name] = _raw(ceiling)
+    elif not says and effort is not None:
+        fields[name] = _raw(effort)
+
+
+def _over(effort: str | None, ceiling: str) -> bool:
+    if effort not in _EFFORTS or ceiling not in _EFFORTS:
+        return effort != ceiling
+    return _EFFORTS.index(effort) > _EFFORTS.index(ceiling)
+
+
+def _says(fields: dict[str, Raw], name: str) -> bool:
+    return fields.get(name, _NULL) != _NULL
+
+
+def _least(*values: int | None) -> int | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def _number(value: Raw) -> float | None:
+    try:
+        return _decode_number(value)
+    except msgspec.DecodeError:
+        return None
+
+
+def _text(value: Raw) -> str | None:
+    try:
+        return _decode_text(value)
+    except msgspec.DecodeError:
+        return None
+
+
+def _raw(value: object) -> Raw:
+    return Raw(_encode(value))

@@ -1,0 +1,66 @@
+"""What an answer used, and what that costs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from penstock.config.catalogue import Price
+
+__all__ = ["Usage", "WireUsage", "cost_microusd"]
+
+_TOKENS_PER_PRICE: Final = 1_000_000
+
+_Count = Annotated[int, Meta(ge=0)] | None
+
+
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
+    """Tokens as the provider counted them; the cached are part of the input, reasoning of the output."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class _PromptDetails(Struct, frozen=True, gc=False):
+    cached_tokens: _Count = None
+
+
+class _CompletionDetails(Struct, frozen=True, gc=False):
+    reasoning_tokens: _Count = None
+
+
+class WireUsage(Struct, frozen=True, gc=False):
+    """`usage` of OpenAI's chat completions; any part of it may be null or missing."""
+
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+    def counted(self) -> Usage:
+        """In our own terms."""
+        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        return Usage(
+            input_tokens=self.prompt_tokens or 0,
+            output_tokens=self.completion_tokens or 0,
+            cached_input_tokens=(prompt.cached_tokens or 0) if prompt else 0,
+            reasoning_tokens=(completion.reasoning_tokens or 0) if completion else 0,
+        )
+
+
+def cost_microusd(usage: Usage, price: Price) -> int:
+    """Micro-dollars, rounded once, half up (REQUIREMENTS F4).
+
+    Cached input has its own price; more of it than there was input counts as all of the input.
+    """
+    cached_price = price.input if price.cached_input is None else price.cached_input
+    cached = min(usage.cached_input_tokens, usage.input_tokens)
+    exact = (
+        (usage.input_tokens - cached) * price.input
+        + cached * cached_price
+        + usage.output_tokens * price.output
+    )
+    return (exact + _TOKENS_PER_PRICE // 2) // _TOKENS_PER_PRICE

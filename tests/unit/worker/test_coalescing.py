@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from services.worker.chunks import Piece
+from services.worker.coalescing import Coalescer, Flush
+
+A, B = Raw(b'{"index":1}'), Raw(b'{"index":2}')
+
+
+def test_the_first_piece_goes_at_once_and_later_ones_wait_for_company():
+    coalescer = Coalescer(gather_s=0.008)
+    assert coalescer.push(Piece("a"), 1.0) == (Flush("a"),)
+    assert coalescer.due_s() is None
+    assert coalescer.push(Piece("b"), 2.0) == ()
+    assert coalescer.push(Piece("c"), 2.005) == ()
+    assert coalescer.due_s() == 2.008
+    assert coalescer.flush() == Flush("bc")
+    assert (coalescer.flush(), coalescer.due_s()) == (None, None)
+
+
+def test_a_late_timer_does_not_hold_back_what_is_due():
+    coalescer = Coalescer(gather_s=0.008)
+    coalescer.push(Piece("a"), 0.0)
+    coalescer.push(Piece("b"), 0.0)
+    assert coalescer.push(Piece("c"), 0.008) == (Flush("bc"),)
+
+
+def test_size_counts_in_bytes():
+    coalescer = Coalescer(max_bytes=4)
+    coalescer.push(Piece("a"), 0.0)
+    assert coalescer.push(Piece("ж"), 0.0) == ()
+    assert coalescer.push(Piece("ж"), 0.0) == (Flush("жж"),)
+    assert coalescer.push(Piece("", (A,)), 0.0) == (Flush("", (A,)),)
+
+
+def test_text_and_choices_keep_their_order():
+    coalescer = Coalescer()
+    assert coalescer.push(Piece("", (A,)), 0.0) == (Flush("", (A,)),)
+    coalescer.push(Piece("", (A,)), 0.0)
+    coalescer.push(Piece("", (B,)), 0.0)
+    assert coalescer.push(Piece("x"), 0.001) == (Flush("", (A, B)),)
+    assert coalescer.push(Piece("", (B,)), 0.002) == (Flush("x"),)
+    assert coalescer.flush() == Flush("", (B,))
+
+
+def test_a_large_piece_after_another_kind_brings_both():
+    coalescer = Coalescer(max_bytes=4)
+    coalescer.push(Piece("a"), 0.0)
+    coalescer.push(Piece("b"), 0.0)
+    assert coalescer.push(Piece("", (A,)), 0.0) == (Flush("b"), Flush("", (A,)))
+
+
+PIECES = st.builds(Piece, st.text(min_size=1, max_size=9)) | st.builds(
+    lambda numbers: Piece("", tuple(Raw(str(number).encode()) for number in numbers)),
+    st.lists(st.integers(0, 999), min_size=1, max_size=3),
+)
+
+
+def laid_out(parts: list[Piece] | list[Flush]) -> list[str | bytes]:
+    return [item for part in parts for item in (*part.text, *map(bytes, part.choices))]
+
+
+@given(
+    steps=st.lists(st.tuples(PIECES, st.floats(0, 0.02), st.booleans()), max_size=30),
+    max_bytes=st.integers(1, 40),
+)
+def test_nothing_is_lost_doubled_or_reordered__e1(steps, max_bytes):
+    coalescer = Coalescer(max_bytes=max_bytes)
+    now_s, flushed = 0.0, []
+    for piece, wait_s, timer_fires in steps:
+        now_s += wait_s
+        due_s = coalescer.due_s()
+        if timer_fires and due_s is not None and now_s >= due_s:
+            flushed.append(coalescer.flush())
+        flushed += coalescer.push(piece, now_s)
+        assert coalescer.due_s() is None or now_s < coalescer.due_s()
+    if last := coalescer.flush():
+        flushed.append(last)
+    assert laid_out(flushed) == laid_out([piece for piece, _, _ in steps])
+    assert all(bool(flush.text) != bool(flush.choices) for flush in flushed)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.config.catalogue import Parameters, RoleConfig
+from services.worker.parameters import compose
+
+CHAT = RoleConfig(
+    chain=("m",),
+    parameters=Parameters(
+        temperature=0.25, top_p=0.9, max_tokens=2000, frequency_penalty=0.1, presence_penalty=0.0
+    ),
+    ceilings=Parameters(max_tokens=4096),
+)
+CREATIVE = RoleConfig(
+    chain=("m",),
+    parameters=Parameters(temperature=0.4),
+    ceilings=Parameters(temperature=0.4, max_tokens=4096),
+)
+BARE = RoleConfig(chain=("m",))
+
+
+def composed(role=BARE, *, model="gpt-4o-mini", sdk="openai", stream=False, cap=None, **asked):
+    body = json.dumps({"messages": [], **asked}).encode()
+    sent = compose(body, model=model, role=role, sdk=sdk, stream=stream, max_output_tokens_cap=cap)
+    fields = json.loads(sent)
+    del fields["messages"], fields["model"], fields["stream"]
+    return fields
+
+
+def test_what_the_application_wrote_arrives_as_it_was__e1():
+    body = (
+        b'{"messages":[{"role":"user","content":"\\u0416 \xd0\xb6", "x" : 1.50}],'
+        b'"model":"auto","seed":12345678901234567890,"tools":[ ]}'
+    )
+    sent = compose(body, model="gpt-4o", role=BARE, sdk="openai", stream=False)
+    assert sent == body.replace(b'"auto"', b'"gpt-4o"')[:-1] + b',"stream":false}'
+
+
+def test_streams_always_bring_their_usage():
+    sent = composed(stream=True, stream_options={"include_usage": False, "include_obfuscation": False})
+    assert sent == {"stream_options": {"include_usage": True, "include_obfuscation": False}}
+    for odd in (None, 7, []):
+        assert composed(stream=True, stream_options=odd) == {"stream_options": {"include_usage": True}}
+    assert composed(stream=False, stream_options={"include_usage": True}) == {}
+
+
+def test_the_role_speaks_where_the_request_is_silent__a4():
+    everything = {
+        "temperature": 0.25,
+        "top_p": 0.9,
+        "max_tokens": 2000,
+        "frequency_penalty": 0.1,
+        "presence_penalty": 0.0,
+    }
+    assert composed(CHAT) == everything
+    assert composed(CHAT, temperature=None, max_tokens=None) == everything
+    assert composed(CHAT, temperature=0.9, top_p=1) == everything | {"temperature": 0.9, "top_p": 1}
+
+
+def test_an_output_limit_is_not_set_twice():
+    assert "max_tokens" not in composed(CHAT, max_completion_tokens=7)
+    assert composed(CHAT, max_tokens=7)["max_tokens"] == 7
+
+
+@pytest.mark.parametrize("asked", [0.41, 2, "0.9", True, [], 10**400])
+def test_creative_is_never_above_its_ceiling__a4(asked):
+    assert composed(CREATIVE, temperature=asked)["temperature"] == 0.4
+
+
+def test_silence_does_not_pass_a_ceiling__a4():
+    role = RoleConfig(chain=("m",), ceilings=Parameters(temperature=0.4, max_tokens=100))
+    assert composed(role) == {"temperature": 0.4, "max_tokens": 100}
+    assert composed(role, temperature=0.1, max_tokens=5) == {"temperature": 0.1, "max_tokens": 5}
+
+
+@pytest.mark.parametrize("asked", [9000, -1, 0, "9000", 1e9])
+def test_output_limits_are_lowered_to_the_ceiling__c5(asked):
+    assert composed(CHAT, max_tokens=asked)["max_tokens"] == 4096
+    assert composed(CHAT, max_completion_tokens=asked)["max_completion_tokens"] == 4096
+
+
+def test_the_cap_of_the_moment_is_one_more_ceiling__d5():
+    assert composed(CHAT, cap=1400)["max_tokens"] == 1400
+    assert composed(CHAT, cap=1400, max_tokens=3000)["max_tokens"] == 1400
+    assert composed(BARE, cap=1400) == {"max_tokens": 1400}
+    assert composed(CHAT, cap=3000)["max_tokens"] == 2000
+
+
+@pytest.mark.parametrize("model", ["o1-preview", "o3", "o4-mini", "gpt-5-mini"])
+def test_openai_reasoning_models_get_what_they_accept(model):
+    assert composed(CHAT, model=model) == {"max_completion_tokens": 2000}
+    assert composed(CHAT, model=model, sdk="groq")["max_tokens"] == 2000
+    assert composed(CREATIVE, model=model, temperature=1)["temperature"] == 0.4
+
+
+def test_groqs_names_are_not_mistaken_for_openais():
+    assert composed(CHAT, model="openai/gpt-oss-120b")["max_tokens"] == 2000
+
+
+def test_reasoning_effort_is_added_and_capped():
+    role = RoleConfig(
+        chain=("m",),
+        parameters=Parameters(reasoning_effort="low"),
+        ceilings=Parameters(reasoning_effort="medium"),
+    )
+    assert composed(role) == {"reasoning_effort": "low"}
+    assert composed(role, reasoning_effort="high") == {"reasoning_effort": "medium"}
+    assert composed(role, reasoning_effort="utmost") == {"reasoning_effort": "medium"}
+    assert composed(role, reasoning_effort="minimal") == {"reasoning_effort": "minimal"}
+    assert composed(RoleConfig(chain=("m",), ceilings=Parameters(reasoning_effort="low"))) == {}
+
+
+def test_fields_of_our_own_stay_here():
+    assert composed(penstock={"role": "chat"}, penstock_lane="batch", metadata={"a": 1}) == {
+        "metadata": {"a": 1}
+    }
+
+
+def test_a_name_written_twice_does_not_pass_a_ceiling():
+    body = b'{"temperature":0.1,"messages":[],"temperature":2}'
+    sent = compose(body, model="m", role=CREATIVE, sdk="openai", stream=False)
+    assert sent.count(b"temperature") == 1
+    assert json.loads(sent)["temperature"] == 0.4
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"a":', b"hello"])
+def test_what_is_no_object_is_an_error(body):
+    with pytest.raises(msgspec.DecodeError):
+        compose(body, model="m", role=BARE, sdk="openai", stream=True)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["temperature", "max_tokens", "stream", "stream_options", "n", "é"]), JSON
+    )
+)
+def test_whatever_is_asked_the_promises_hold(asked):
+    sent = json.loads(
+        compose(json.dumps(asked).encode(), model="m", role=CREATIVE, sdk="openai", stream=True)
+    )
+    assert sent["temperature"] <= 0.4
+    assert 0 < sent["max_tokens"] <= 4096
+    assert sent["stream"] is True
+    assert sent["stream_options"]["include_usage"] is True
+    assert all(sent[name] == asked[name] for name in ("n", "é") if name in asked)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.ratelimit_headers import HeaderLimit, HeaderLimits, parse, parse_duration_s
+
+NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2m59.56s", 179.56),
+        ("7.66s", 7.66),
+        ("12ms", 0.012),
+        ("6m0s", 360),
+        ("1h2m", 3720),
+        ("1d2h", 93_600),
+        ("1h0m0.5s", 3600.5),
+        ("250µs", 0.00025),
+        ("17", 17),
+        ("0", 0),
+        (" 1.5 ", 1.5),
+        ("3600", 3600),
+    ],
+)
+def test_durations_as_providers_write_them(text, seconds):
+    assert parse_duration_s(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "-1s", "nan", "inf", "1_0", "soon", "5x", "1s2m", "٣s", "9" * 400, "."]
+)
+def test_what_is_no_duration_is_nothing(text):
+    assert parse_duration_s(text) is None
+
+
+def test_groq_counts_requests_by_the_day_and_tokens_by_the_minute__c4():
+    headers = {
+        "X-RateLimit-Limit-Requests": "14400",
+        "x-ratelimit-limit-tokens": "18000",
+        "x-ratelimit-remaining-requests": "14370",
+        "x-ratelimit-remaining-tokens": "17997",
+        "x-ratelimit-reset-requests": "2m59.56s",
+        "x-ratelimit-reset-tokens": "7.66s",
+        "Retry-After": "2",
+    }
+    assert parse(headers, "groq", now_unix_s=NOW_UNIX_S) == HeaderLimits(
+        requests=HeaderLimit(window="day", limit=14_400, remaining=14_370, reset_s=179.56),
+        tokens=HeaderLimit(window="minute", limit=18_000, remaining=17_997, reset_s=7.66),
+        retry_after_s=2.0,
+    )
+
+
+def test_openai_counts_both_by_the_minute():
+    headers = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-tokens": "6m0s"}
+    assert parse(headers, "openai", now_unix_s=NOW_UNIX_S) == HeaderLimits(
+        requests=HeaderLimit(window="minute", remaining=59),
+        tokens=HeaderLimit(window="minute", reset_s=360.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"retry-after-ms": "later", "retry-after": "2"}, 2),
+        ({"retry-after": "86400"}, 86_400),
+        ({"retry-after": "Wed, 21 Oct 2015 07:30:00 GMT"}, 120),
+        ({"retry-after": "Wed, 21 Oct 2015 07:30:00 -0000"}, 120),
+        ({"retry-after": "Wed, 21 Oct 2015 07:00:00 GMT"}, 0),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "tomorrow"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_to_wait__c4(headers, seconds):
+    assert parse(headers, "openai", now_unix_s=NOW_UNIX_S).retry_after_s == seconds
+
+
+NAMES = st.sampled_from(
+    ["retry-after", "retry-after-ms"]
+    + [
+        f"x-ratelimit-{what}-{kind}"
+        for what in ("limit", "remaining", "reset")
+        for kind in ("requests", "tokens")
+    ]
+)
+VALUES = (
+    st.text(max_size=30)
+    | st.from_regex(r"[0-9.dhms -]{0,12}")
+    | st.datetimes().map("{:%a, %d %b %Y %T GMT}".format)
+)
+
+
+@given(headers=st.dictionaries(NAMES, VALUES), sdk=st.sampled_from(["openai", "groq"]))
+def test_garbage_is_ignored_and_never_negative(headers, sdk):
+    limits = parse(headers, sdk, now_unix_s=NOW_UNIX_S)
+    assert limits.retry_after_s is None or 0 <= limits.retry_after_s < float("inf")
+    for limit in filter(None, (limits.requests, limits.tokens)):
+        assert all(value is None or value >= 0 for value in (limit.limit, limit.remaining, limit.reset_s))
