@@ -1,0 +1,1 @@
+"""The intent router: from a request event to one role's mailbox."""

@@ -1,0 +1,66 @@
+"""Where the expiry sweep reads next in one mailbox, and what it finds expired."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+__all__ = ["HEAD", "Sweep"]
+
+HEAD: Final = 1
+"""The lowest stream sequence: reading from here finds the oldest message there is."""
+
+
+class Sweep:
+    """The cursor over one role-lane mailbox. Each round reads at most `batch` messages:
+
+        while (sequence := sweep.next_sequence) is not None:
+            read the first message at or after `sequence`; `visit` it, or `end` if there is none
+        sweep.rotate()
+
+    A round gives its first half to the head, where the oldest wait, and its second half to where the round
+    before left off: a short deadline behind thousands of long ones is found as well, though later.
+    """
+
+    def __init__(self, batch: int = 500) -> None:
+        self._head_share = (batch + 1) // 2
+        self._batch = batch
+        self._resume = HEAD
+        self._visited = 0
+        self._ended = False
+        self._cursor = HEAD
+        self._expired: list[int] = []
+
+    @property
+    def next_sequence(self) -> int | None:
+        """The stream sequence to read at or after; None when the round is over."""
+        return None if self._ended or self._visited >= self._batch else self._cursor
+
+    @property
+    def expired(self) -> tuple[int, ...]:
+        """The sequences this round found expired: each wants its `failed` and its deletion, in that order."""
+        return tuple(self._expired)
+
+    def visit(
+        self, sequence: int, deadline_ms: int, now_ms: int, grace_ms: int = 2000
+    ) -> Literal["expire", "keep"]:
+        """Judge the message read. Within `grace_ms` of its deadline a worker may still be answering it."""
+        self._visited += 1
+        self._cursor = sequence + 1
+        if self._visited == self._head_share:
+            self._cursor = max(self._cursor, self._resume)
+        if now_ms <= deadline_ms + grace_ms:
+            return "keep"
+        self._expired.append(sequence)
+        return "expire"
+
+    def end(self) -> None:
+        """There is no message at or after `next_sequence`: the next round's second half starts over."""
+        self._ended = True
+
+    def rotate(self) -> None:
+        """Begin a new round at the head."""
+        self._resume = HEAD if self._ended else self._cursor
+        self._cursor = HEAD
+        self._visited = 0
+        self._ended = False
+        self._expired.clear()
