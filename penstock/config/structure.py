@@ -52,8 +52,8 @@ def _struct(kind: type[Struct], value: object, path: str, report: Report) -> Str
     whole = True
     for key in value:
         if key not in fields:
+            # The rest is still worth checking, and the report alone refuses the whole.
             report.add(joined(path, key), "there is no such key", nearest(key, fields))
-            whole = False
     for name, field in fields.items():
         below = joined(path, name)
         if name in value:
@@ -115,7 +115,7 @@ def _wrong(expected: str, value: object, path: str, report: Report) -> UnsetType
     elif "str" in names and isinstance(value, bool | int | float):
         mend = "put it in quotes"
     elif "array" in names and isinstance(value, str):
-        mend = f"write it as a list: [{value}]" if len(value) <= 80 else "write it as a list: [...]"
+        mend = "write it as a list, in square brackets"
     else:
         mend = f"write {wanted}"
     report.add(path, f"must be {wanted}, and this is {_sort(value)}", mend)
