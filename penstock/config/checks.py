@@ -104,7 +104,7 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
         own, ceiling = getattr(role.parameters, field), getattr(role.ceilings, field)
         if own is not None and ceiling is not None and own > ceiling:
             mend = f"lower it, or raise {path}.ceilings.{field}"
-            report.add(f"{path}.parameters.{field}", f"is above the role's own ceiling ({ceiling:g})", mend)
+            report.add(f"{path}.parameters.{field}", f"is above the role's own ceiling ({ceiling})", mend)
 
 
 def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:

@@ -25,6 +25,7 @@ _MAX_DEPTH = 50
 """libyaml composes recursively and overruns the C stack on deep nesting."""
 _MAX_NODES = 50_000
 """Counted with aliases expanded, so that a page of them cannot fill the memory."""
+_MAX_WHOLE = 2**63 - 1
 _QUOTED_CHARACTERS = 80
 
 
@@ -41,8 +42,7 @@ class Document(Struct, frozen=True):
 
 def joined(path: str, key: str) -> str:
     """The path of `key` below `path`."""
-    shown = key if key.isprintable() else json.dumps(key)
-    return f"{path}.{shown}" if path else shown
+    return f"{path}.{key}" if path else key
 
 
 def read_document(text: str, *, source: str, env: Mapping[str, str]) -> Document:
@@ -183,11 +183,17 @@ class _Reader:
                 return None
             if tag not in self._constructors or (node.tag == _STR and text == node.value):
                 return text
-            return self._constructors[tag](yaml.ScalarNode(tag, text))
+            value = self._constructors[tag](yaml.ScalarNode(tag, text))
+            if isinstance(value, int) and abs(value) > _MAX_WHOLE:
+                raise OverflowError
         except InterpolationError as error:
             self._add(node, path, error.problem, error.mend)
         except (ValueError, OverflowError):
-            self._add(node, path, "is not a number that can be read", "write it in decimal digits")
+            self._add(
+                node, path, "is not a number that can be read", "write it in decimal digits, below 2^63"
+            )
+        else:
+            return value
         return None
 
     def _count(self, node: yaml.Node) -> None:

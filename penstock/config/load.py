@@ -31,6 +31,9 @@ def read_catalogue(path: Path | None, env: Mapping[str, str]) -> Catalogue:
     except UnicodeDecodeError as error:
         problem = Problem(problem="is not UTF-8 text", mend="give a YAML file, saved as UTF-8")
         raise ConfigurationRefused(str(file), [problem]) from error
+    except ValueError as error:  # a NUL byte in the path
+        problem = Problem(problem=f"is no path: {error}", mend="check how the path is spelled")
+        raise ConfigurationRefused(str(file), [problem]) from error
     return load_catalogue(text, source=str(file), env=env)
 
 

@@ -26,7 +26,9 @@ class Problem(Struct, frozen=True, kw_only=True):
         """The mistake in one line: `deploy/x.yaml:14: roles.chat.chain[1] = "gpt-5o": ... Mend: ...`."""
         place = source if self.line is None else f"{source}:{self.line}"
         quoted = self.key if self.value is None else f"{self.key} = {self.value}"
-        return ": ".join(part for part in (place, quoted, self.problem) if part) + f". Mend: {self.mend}."
+        told = ": ".join(part for part in (place, quoted, self.problem) if part) + f". Mend: {self.mend}."
+        # A name taken from the file may hold anything; a line stays a line.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
 
 
 class ConfigurationRefused(Exception):  # noqa: N818 - it is a verdict, and reads as one

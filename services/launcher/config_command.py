@@ -29,10 +29,8 @@ def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
     if mistakes:
         print(f"{mistakes} {'mistake' if mistakes == 1 else 'mistakes'}.", file=sys.stderr)
         return 1
-    print(
-        f"{locate_catalogue(path, env)}: catalogue {catalogue.name} is in order"
-        f" ({len(catalogue.providers)} providers, {len(catalogue.models)} models, {len(catalogue.roles)} roles)."
-    )
+    counts = f"{len(catalogue.providers)}, models: {len(catalogue.models)}, roles: {len(catalogue.roles)}"
+    print(f"{locate_catalogue(path, env)}: {catalogue.name} is in order (providers: {counts}).")
     for note in _missing_keys(catalogue, env):
         print(note, file=sys.stderr)
     return 0
