@@ -183,18 +183,20 @@ class _Reader:
                 return None
             if tag not in self._constructors or (node.tag == _STR and text == node.value):
                 return text
-            value = self._constructors[tag](yaml.ScalarNode(tag, text))
-            if isinstance(value, int) and abs(value) > _MAX_WHOLE:
-                raise OverflowError
+            return self._constructed(tag, text)
         except InterpolationError as error:
             self._add(node, path, error.problem, error.mend)
         except (ValueError, OverflowError):
             self._add(
                 node, path, "is not a number that can be read", "write it in decimal digits, below 2^63"
             )
-        else:
-            return value
         return None
+
+    def _constructed(self, tag: str, text: str) -> object:
+        value: object = self._constructors[tag](yaml.ScalarNode(tag, text))
+        if isinstance(value, int) and abs(value) > _MAX_WHOLE:
+            raise OverflowError(tag)
+        return value
 
     def _count(self, node: yaml.Node) -> None:
         self._nodes += 1

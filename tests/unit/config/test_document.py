@@ -108,12 +108,26 @@ SCALARS = (
     | st.sampled_from(["here", "large", "${A}", "chat", "0x_", "1e400", "9" * 5000, "=", "<<"])
 )
 KEYS = st.text(max_size=4) | st.sampled_from(
-    "name providers models roles chat vision chain provider limits price timeouts retry parameters ceilings"
-    " temperature max_tokens total_s first_token_s base_s large breaker <<".split()
+    [
+        "name",
+        "providers",
+        "models",
+        "roles",
+        "chat",
+        "vision",
+        "chain",
+        "provider",
+        "limits",
+        "price",
+        "large",
+    ]
+)
+FIELDS = st.sampled_from(
+    ["timeouts", "retry", "parameters", "ceilings", "temperature", "max_tokens", "total_s", "base_s", "<<"]
 )
 TREES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | FIELDS, inner, max_size=5),
     max_leaves=25,
 )
 
