@@ -1,0 +1,162 @@
+"""What types cannot say: names that must exist, figures that must make sense together.
+
+Every check looks at what could be read and stays silent about the rest, which is already in the report.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable
+
+from msgspec import UNSET, Struct, UnsetType
+
+from penstock.config.catalogue import Breaker, Model, Parameters, Provider, RoleConfig, Routing, Timeouts
+from penstock.config.problems import nearest
+from penstock.config.report import Report
+
+__all__ = ["Draft", "check"]
+
+_RANGES = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+    "max_tokens": (1, math.inf),
+}
+"""As in the OpenAI API reference, chat completions."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_PREFIXES = ("sk-", "sk_", "gsk_")
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """A catalogue as far as it could be read; names include entries that are themselves mistaken."""
+
+    provider_names: Collection[str] | None
+    """None: the section could not be read, so nothing can be looked up in it."""
+    model_names: Collection[str] | None
+    role_names: Collection[str] | None
+    providers: dict[str, Provider]
+    models: dict[str, Model]
+    roles: dict[str, RoleConfig]
+    breaker: Breaker | UnsetType = UNSET
+    routing: Routing | UnsetType = UNSET
+
+
+def check(draft: Draft, report: Report) -> None:
+    for name, provider in draft.providers.items():
+        _check_provider(provider, f"providers.{name}", report)
+    for name, model in draft.models.items():
+        _check_model(model, f"models.{name}", draft, report)
+    for name, role in draft.roles.items():
+        _check_role(role, f"roles.{name}", report)
+        _check_chain(role, f"roles.{name}.chain", draft, report)
+    if draft.role_names is not None and "chat" not in draft.role_names:
+        report.add("roles.chat", "is missing: every catalogue has this role", "add chat: with a chain")
+    if "vision" in draft.roles:
+        _check_vision(draft, report)
+    if isinstance(draft.breaker, Breaker):
+        _positive(draft.breaker, ("failures", "open_s", "probe_interval_s", "successes"), "breaker", report)
+    if isinstance(draft.routing, Routing):
+        _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
+
+
+def _check_provider(provider: Provider, path: str, report: Report) -> None:
+    if provider.base_url is not None and not re.match(r"https?://[^/\s]", provider.base_url):
+        report.add(f"{path}.base_url", "is not an address", "begin it with http:// or https:// and a host")
+    for index, name in enumerate(provider.api_key_env):
+        if name.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(name):
+            problem = (
+                "is not the name of an environment variable (if it is a key, it is now in a file: revoke it)"
+            )
+            report.add(
+                f"{path}.api_key_env[{index}]", problem, "write a name such as GROQ_API_KEY", quote=False
+            )
+    _no_repeats(provider.api_key_env, f"{path}.api_key_env", report)
+
+
+def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
+    if draft.provider_names is not None and model.provider not in draft.provider_names:
+        mend = f"define it under providers:, or {nearest(model.provider, draft.provider_names)}"
+        report.add(f"{path}.provider", "there is no provider of that name", mend)
+    _positive(model, ("context_tokens",), path, report)
+    _positive(
+        model.limits, model.limits.__struct_fields__, f"{path}.limits", report, "leave it out for no limit"
+    )
+    for field in model.price.__struct_fields__:
+        if (getattr(model.price, field) or 0) < 0:
+            report.add(
+                f"{path}.price.{field}", "is negative", "write micro-dollars per million tokens, 0 if free"
+            )
+
+
+def _check_role(role: RoleConfig, path: str, report: Report) -> None:
+    _positive(role, ("concurrency",), path, report)
+    _positive(role.retry, ("max_attempts", "base_s", "cap_s"), f"{path}.retry", report)
+    if role.retry.cap_s < role.retry.base_s:
+        report.add(
+            f"{path}.retry.cap_s", f"is below base_s ({role.retry.base_s:g})", "raise it, or lower base_s"
+        )
+    _check_timeouts(role.timeouts, f"{path}.timeouts", report)
+    _check_ranges(role.parameters, f"{path}.parameters", report)
+    _check_ranges(role.ceilings, f"{path}.ceilings", report)
+    for field in _RANGES:
+        own, ceiling = getattr(role.parameters, field), getattr(role.ceilings, field)
+        if own is not None and ceiling is not None and own > ceiling:
+            mend = f"lower it, or raise {path}.ceilings.{field}"
+            report.add(f"{path}.parameters.{field}", f"is above the role's own ceiling ({ceiling})", mend)
+
+
+def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
+    _positive(timeouts, timeouts.__struct_fields__, path, report)
+    if timeouts.first_token_s > timeouts.total_s:
+        report.add(
+            f"{path}.first_token_s",
+            f"the first token may take {timeouts.first_token_s:g} s, longer than the whole request"
+            f" (total_s: {timeouts.total_s:g} s)",
+            "lower first_token_s, or raise total_s",
+        )
+
+
+def _check_ranges(parameters: Parameters, path: str, report: Report) -> None:
+    for field, (low, high) in _RANGES.items():
+        value = getattr(parameters, field)
+        if value is not None and not low <= value <= high:
+            between = f"at least {low}" if high == math.inf else f"between {low:g} and {high:g}"
+            report.add(f"{path}.{field}", f"must be {between}", f"write a number {between}")
+
+
+def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> None:
+    if not role.chain:
+        report.add(path, "is empty", "name at least one model of models:")
+    if draft.model_names is not None:
+        for index, name in enumerate(role.chain):
+            if name not in draft.model_names:
+                mend = f"define it under models:, or {nearest(name, draft.model_names)}"
+                report.add(f"{path}[{index}]", "there is no model of that name", mend)
+    _no_repeats(role.chain, path, report)
+
+
+def _check_vision(draft: Draft, report: Report) -> None:
+    chain = draft.roles["vision"].chain
+    known = [draft.models[name] for name in chain if name in draft.models]
+    if chain and len(known) == len(chain) and not any(model.vision for model in known):
+        mend = "add a model that has vision: true, or leave the role out"
+        report.add("roles.vision.chain", "no model of it can see images", mend)
+
+
+def _no_repeats(names: Iterable[str], path: str, report: Report) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            report.add(f"{path}[{index}]", "stands in this list twice", "take one of the two out")
+        seen.add(name)
+
+
+def _positive(
+    struct: Struct, fields: Iterable[str], path: str, report: Report, mend: str = "write a number above 0"
+) -> None:
+    for field in fields:
+        value = getattr(struct, field)
+        if value is not None and not 0 < value < math.inf:
+            report.add(f"{path}.{field}", "must be more than 0, and finite", mend)

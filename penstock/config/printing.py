@@ -1,0 +1,57 @@
+"""The effective configuration as a person may see it: every default filled in, every secret masked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+import yaml
+
+from penstock.config.catalogue import Catalogue
+from penstock.config.masking import masked_key, without_userinfo
+from penstock.config.settings import Settings
+
+__all__ = ["catalogue_yaml", "settings_yaml"]
+
+_HIDDEN = "…"
+_WORTH_HIDING = 8
+"""A shorter value than this is a word like any other, and hiding it everywhere would garble the rest."""
+
+
+def catalogue_yaml(catalogue: Catalogue, env: Mapping[str, str]) -> str:
+    """The catalogue as YAML; each key variable with what is known of it, never with its value.
+
+    A key that found its way into another text (an address made by interpolation) is cut out there, too.
+    """
+    names = {name for provider in catalogue.providers.values() for name in provider.api_key_env}
+    keys = {env[name] for name in names if len(env.get(name, "")) >= _WORTH_HIDING}
+    data = _cleaned(msgspec.to_builtins(catalogue), keys)
+    for name, provider in catalogue.providers.items():
+        shown = data["providers"][_hidden(name, keys)]
+        shown["api_key_env"] = {key: masked_key(env.get(key)) for key in provider.api_key_env}
+    return _yaml(data)
+
+
+def settings_yaml(settings: Settings) -> str:
+    """The process settings as YAML; addresses lose their passwords."""
+    return _yaml(_cleaned(msgspec.to_builtins(settings), ()))
+
+
+def _cleaned(value: Any, keys: Collection[str]) -> Any:
+    if isinstance(value, dict):
+        return {_hidden(name, keys): _cleaned(entry, keys) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(entry, keys) for entry in value]
+    return _hidden(value, keys) if isinstance(value, str) else value
+
+
+def _hidden(text: str, keys: Collection[str]) -> str:
+    # The longest first: a key that contains another must not leave its remainder behind.
+    for key in sorted(keys, key=len, reverse=True):
+        text = text.replace(key, _HIDDEN)
+    return without_userinfo(text)
+
+
+def _yaml(data: Any) -> str:
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)

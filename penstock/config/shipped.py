@@ -1,0 +1,34 @@
+"""Where the catalogues that come with Penstock are.
+
+They live in deploy/catalogues/, where a person looks for them. A checkout, an editable install and an image
+that copies the repository find them there; a wheel lays the same files under the environment's data folder.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["default_catalogue", "shipped_catalogues"]
+
+_CHECKOUT = Path(__file__).resolve().parents[2] / "deploy" / "catalogues"
+_SUFFIX = ".yaml"
+
+
+def shipped_catalogues() -> dict[str, Path]:
+    """Name (`groq`) -> file; empty where neither a checkout nor an installed wheel is found."""
+    installed = Path(sysconfig.get_path("data")) / "share" / "penstock" / "catalogues"
+    folder = _CHECKOUT if _CHECKOUT.is_dir() else installed
+    return {file.name.removesuffix(_SUFFIX): file for file in sorted(folder.glob(f"*{_SUFFIX}"))}
+
+
+def default_catalogue(env: Mapping[str, str]) -> str:
+    """The name or path a bare start uses: the one asked for, else the one there is a key for."""
+    if env.get("PENSTOCK_CATALOGUE"):
+        return env["PENSTOCK_CATALOGUE"]
+    if env.get("GROQ_API_KEY"):
+        return "groq"
+    if env.get("OPENAI_API_KEY"):
+        return "openai"
+    return "simulator"

@@ -1,0 +1,55 @@
+"""One row per kind of mistake in the example catalogue."""
+# ruff: noqa: E501 - a table is read by rows
+
+from __future__ import annotations
+
+# (what is right, what was written instead, line, key, value as quoted, part of the problem, part of the mend)
+# fmt: off
+MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
+    ("chain: [large, small]", "chain: [large, smal]", 15, "roles.chat.chain[1]", '"smal"', "no model", "small"),
+    ("chain: [large, small]", "chain: [large, large]", 15, "roles.chat.chain[1]", '"large"', "twice", "take"),
+    ("chain: [large, small]", "chain: []", 15, "roles.chat.chain", None, "empty", "at least one"),
+    ("chain: [large, small]", "chain: large", 15, "roles.chat.chain", '"large"', "a list", "brackets"),
+    ("chain: [large, small]", "chain: [large, 4]", 15, "roles.chat.chain[1]", "4", "must be text", "quotes"),
+    ("chain: [large, small]", "concurrency: 4", 14, "roles.chat.chain", None, "missing", "add chain:"),
+    ("chain: [large, small]", "chian: [large]", 15, "roles.chat.chian", None, "no such key", "write chain"),
+    ("  chat:", "  chatt:", 14, "roles.chatt", None, "no such name", "write chat"),
+    ("  chat:", "  fast:", 13, "roles.chat", None, "missing", "add chat:"),
+    ("  chat:\n", "  chat:\n    concurrency: 0\n", 15, "roles.chat.concurrency", "0", "more than 0", "above 0"),
+    ("temperature: 0.2", "temperature: 0.5", 16, "roles.chat.parameters.temperature", "0.5", "(0.4)", "ceilings"),
+    ("temperature: 0.2", "temperature: 3", 16, "roles.chat.parameters.temperature", "3", "between 0 and 2", ""),
+    ("temperature: 0.2", "temperature: .nan", 16, "roles.chat.parameters.temperature", ".nan", "between", ""),
+    ("temperature: 0.2", "temperature: x", 16, "roles.chat.parameters.temperature", '"x"', "a number", "without"),
+    ("temperature: 0.2", "top_p: 1.1", 16, "roles.chat.parameters.top_p", "1.1", "between 0 and 1", ""),
+    ("temperature: 0.2", "max_tokens: 0", 16, "roles.chat.parameters.max_tokens", "0", "at least 1", ""),
+    ("{temperature: 0.2}", "{}\n    timeouts: {total_s: 0}", 17, "roles.chat.timeouts.total_s", "0", "0", ""),
+    ("{temperature: 0.2}", "{}\n    timeouts: {total_s: .inf}", 17, "roles.chat.timeouts.total_s", ".inf", "finite", ""),
+    ("{temperature: 0.2}", "{}\n    timeouts: {total_s: 9}", 17, "roles.chat.timeouts.first_token_s", None, "9 s", "raise"),
+    ("{temperature: 0.2}", "{}\n    retry: {max_attempts: 0}", 17, "roles.chat.retry.max_attempts", "0", "0", ""),
+    ("{temperature: 0.2}", "{}\n    retry: {cap_s: 0.1}", 17, "roles.chat.retry.cap_s", "0.1", "below base_s", ""),
+    ("  small:\n    provider: here", "  small:\n    provider: her", 11, "models.small.provider", '"her"', "no provider", "here"),
+    ("  small:\n    provider: here", "  small:\n    vision: true", 10, "models.small.provider", None, "missing", "add"),
+    ("requests_per_minute: 30", "requests_per_minute: -1", 12, "models.small.limits.requests_per_minute", "-1", "0", "no limit"),
+    ("requests_per_minute: 30", 'requests_per_minute: "30"', 12, "models.small.limits.requests_per_minute", '"30"', "whole", "without quotes"),
+    ("requests_per_minute: 30", "requests_per_minute: 0.5", 12, "models.small.limits.requests_per_minute", "0.5", "fraction", "whole"),
+    ("input: 100", "input: -100", 9, "models.large.price.input", "-100", "negative", "micro-dollars"),
+    ("input: 100", "inptu: 100", 9, "models.large.price.inptu", "100", "no such key", "write input"),
+    ("price: {input: 100, output: 200}", "price: 100", 9, "models.large.price", "100", "a mapping", ""),
+    ("price: {input: 100, output: 200}", "vision: 1", 9, "models.large.vision", "1", "true or false", ""),
+    ("price: {input: 100, output: 200}", "context_tokens: 0", 9, "models.large.context_tokens", "0", "more than 0", ""),
+    ("https://here.example/v1", "here.example", 4, "providers.here.base_url", '"here.example"', "not an address", "https"),
+    ("https://here.example/v1", "${HOST}", 4, "providers.here.base_url", '"${HOST}"', "HOST is not set", "${HOST:-"),
+    ("https://here.example/v1", "${1}", 4, "providers.here.base_url", '"${1}"', "names no", "$${"),
+    ("https://here.example/v1", "x\n    sdk: grok", 5, "providers.here.sdk", '"grok"', "openai, groq", "groq"),
+    ("base_url: https://here.example/v1", "3: x", 4, "providers.here", None, "the key 3", "quotes"),
+    ("base_url: https://here.example/v1", "sdk: !!binary x", 4, "providers.here.sdk", "x", "tag", "take"),
+    ("name: mine", "nam: mine", 1, "nam", '"mine"', "no such key", "write name"),
+    ("name: mine", "name: 7", 1, "name", "7", "must be text", "quotes"),
+    ("name: mine", "name: x\nname: y", 2, "name", None, "second time, first in line 1", "keep one"),
+    ("name: mine", "name: x\nbreaker: {open_s: 0}", 2, "breaker.open_s", "0", "more than 0", ""),
+    ("name: mine", "name: x\nrouting: {long_context_tokens: 0}", 2, "routing.long_context_tokens", "0", "0", ""),
+    ("name: mine", "name: &a [*a]", 1, "name[0]", None, "contains itself", "write"),
+    ("name: mine", "name: " + "[" * 60 + "]" * 60, 1, "", None, "levels deep", "bracket"),
+    ("name: mine", "name: [", 3, "", None, "not YAML", "indentation"),
+]
+# fmt: on
