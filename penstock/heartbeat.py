@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import nats.errors
 from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
 
@@ -80,7 +81,7 @@ async def living(js: JetStreamContext) -> list[Presence]:
 async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
     """Call `on_change(instance, presence)` for every beat from now on; None when the instance said goodbye."""
 
-    async def on_beat(msg: nats.aio.msg.Msg) -> None:
+    async def on_beat(msg: Msg) -> None:
         instance = msg.subject.rpartition(".")[2]
         if not msg.data:
             on_change(instance, None)

@@ -128,7 +128,7 @@ class Shell:
         @get
         async def health(scope: Any) -> AsgiResponse:  # noqa: ARG001 - FastStream passes it
             nc = self.broker.connection
-            alive = self._ready and nc is not None and nc.is_connected
+            alive = self._ready and nc.is_connected
             return AsgiResponse(b"", status_code=204 if alive else 503)
 
         return health

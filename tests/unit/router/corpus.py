@@ -18,7 +18,7 @@ TUNED: Final[Corpus] = {
         "coding": (
             "Write a Python function that reverses a linked list.",
             "def add(a, b):\n    return a - b\n\nWhy does this give the wrong result?",
-            'Traceback (most recent call last):\n  File "app.py", line 12, in <module>\nKeyError: \'id\'',
+            "Traceback (most recent call last):\n  File \"app.py\", line 12, in <module>\nKeyError: 'id'",
             "How do I center a div with flexbox in CSS?",
             "SELECT name FROM users WHERE age > 30 returns nothing, what is wrong?",
             "TypeError: Cannot read properties of undefined (reading 'map')",

@@ -1,0 +1,185 @@
+"""The pure decision on one request event: refused, or routed to a role's mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from penstock.config.catalogue import Catalogue
+from schemas import codec, headers, subjects
+from schemas.errors import ErrorCode
+from schemas.names import Role
+from schemas.reply import Accepted
+from schemas.request import ChatRequest
+from schemas.streams import MAX_REQUEST_BYTES
+from schemas.subjects import ReplyAddress, RequestAddress
+from schemas.work import ChatWork
+from services.router.complexity import assess
+from services.router.envelope import DeadlinePast, TooLarge, check_size, deadline_ms
+from services.router.features import read
+from services.router.refusal import BodyRefused
+from services.router.role import UnknownRole, resolve
+
+__all__ = ["Arrival", "Refused", "Routed", "judge"]
+
+_NOT_SERVED_RETRY_S: Final = 5.0
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A request event as the stream held it."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    stored_ms: int
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """Why not, and where to say so; without an address it becomes a dead letter."""
+
+    code: ErrorCode
+    message: str
+    reply_to: ReplyAddress | None
+    retry_after_s: float | None = None
+
+
+class Routed(Struct, frozen=True, kw_only=True):
+    """What goes to the mailbox, and what the application hears."""
+
+    work: ChatWork
+    accepted: Accepted
+
+
+class NotTaken(ValueError):
+    """A refusal that is the intake's own."""
+
+    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+_CODES: Final[dict[type[ValueError], ErrorCode]] = {
+    BodyRefused: "invalid_request",
+    UnknownRole: "unknown_role",
+    DeadlinePast: "deadline_exceeded",
+    TooLarge: "request_too_large",
+}
+
+
+def judge(arrival: Arrival, catalogue: Catalogue, served: Collection[str], now_ms: int) -> Routed | Refused:
+    """Refuse what cannot be served, with the reason; route the rest. `served`: roles with a live worker."""
+    where = subjects.request_address(arrival.subject)
+    try:
+        if where.kind != "chat":
+            raise NotTaken(
+                "kind_not_served", f"nobody here answers requests of kind {where.kind!r}; try 'chat'"
+            )
+        check_size(len(arrival.data), MAX_REQUEST_BYTES)
+        request = _decode(arrival.data)
+        return _route(request, where, catalogue, served, arrival.stored_ms, now_ms)
+    except NotTaken as refusal:
+        return Refused(
+            code=refusal.code,
+            message=str(refusal),
+            reply_to=_address_of(arrival, where),
+            retry_after_s=refusal.retry_after_s,
+        )
+    except tuple(_CODES) as verdict:
+        return Refused(code=_CODES[type(verdict)], message=str(verdict), reply_to=_address_of(arrival, where))
+
+
+def _decode(data: bytes) -> ChatRequest:
+    try:
+        request = codec.REQUEST.decode(data)
+    except msgspec.ValidationError as error:
+        raise NotTaken("invalid_request", f"the request event is not right: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotTaken("invalid_request", f"the request event is not JSON: {error}") from error
+    for name, value in (("id", request.id), ("client", request.client)):
+        if not subjects.is_token(value):
+            raise NotTaken(
+                "invalid_request", f"{name} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {value[:80]!r}"
+            )
+    return request
+
+
+def _route(  # noqa: PLR0913 - judge's own, split in two
+    request: ChatRequest,
+    where: RequestAddress,
+    catalogue: Catalogue,
+    served: Collection[str],
+    stored_ms: int,
+    now_ms: int,
+) -> Routed:
+    features = read(request.body)
+    decision = resolve(request.role, features, catalogue.routing, served)
+    role = _served_role(decision.role, catalogue, served)
+    assessment = assess(features, catalogue.routing)
+    until_ms = deadline_ms(request.deadline_ms, now_ms, catalogue.roles[role].timeouts.total_s)
+    why = f"{decision.why}; {assessment.complexity}: {assessment.why}"
+    work = ChatWork(
+        id=request.id,
+        account=where.account,
+        client=request.client,
+        user=request.user,
+        role=role,
+        lane=request.lane,
+        complexity=assessment.complexity,
+        why=why,
+        deadline_ms=until_ms,
+        accepted_ms=stored_ms,
+        stream=features.stream,
+        vision=features.images > 0,
+        estimated_tokens=features.estimated_tokens,
+        body=request.body,
+    )
+    accepted = Accepted(
+        id=request.id,
+        seq=0,
+        role=role,
+        complexity=assessment.complexity,
+        why=why,
+        lane=request.lane,
+        deadline_ms=until_ms,
+        at_ms=now_ms,
+    )
+    return Routed(work=work, accepted=accepted)
+
+
+def _served_role(role: Role, catalogue: Catalogue, served: Collection[str]) -> Role:
+    """The door: a role nobody serves is refused here, not discovered at the deadline."""
+    if role == "embed":
+        raise NotTaken("invalid_request", "the role embed makes embeddings; it does not chat")
+    if role not in catalogue.roles:
+        known = ", ".join(catalogue.roles)
+        raise NotTaken(
+            "role_not_served", f"the catalogue {catalogue.name} has no role {role}; it has {known}"
+        )
+    if role not in served:
+        raise NotTaken("role_not_served", f"no worker for the role {role} is alive", _NOT_SERVED_RETRY_S)
+    return role
+
+
+class _Address(Struct):
+    id: str | None = None
+    client: str | None = None
+
+
+_address: Final = msgspec.json.Decoder(_Address)
+
+
+def _address_of(arrival: Arrival, where: RequestAddress) -> ReplyAddress | None:
+    """Where a refusal goes: as the body says, else as the headers say, else nowhere."""
+    try:
+        written = _address.decode(arrival.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        written = _Address()
+    request_id = written.id or arrival.headers.get(headers.MESSAGE_ID, "")
+    client = written.client or arrival.headers.get(headers.CLIENT, "")
+    if not subjects.is_token(request_id) or not subjects.is_token(client):
+        return None
+    return ReplyAddress(where.account, client, request_id)
