@@ -11,7 +11,7 @@ import nats.errors
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError
 
-from schemas.headers import MESSAGE_ID
+from schemas.headers import MESSAGE_ID, REPEATED
 
 __all__ = ["StreamFull", "store"]
 
@@ -42,13 +42,12 @@ async def store(
     Returns False when the stream held a message of this id already. Raises StreamFull at the stream's bound,
     and the last nats error when patience is over.
     """
+    sent = {**(headers or {}), MESSAGE_ID: message_id}
     wait_s = _FIRST_WAIT_S
     give_up_s = asyncio.get_running_loop().time() + patience_s
     while True:
         try:
-            ack = await js.publish(
-                subject, payload, timeout=_ACK_TIMEOUT_S, headers={**(headers or {}), MESSAGE_ID: message_id}
-            )
+            ack = await js.publish(subject, payload, timeout=_ACK_TIMEOUT_S, headers=sent)
         except APIError as error:
             if error.err_code in _STREAM_FULL:
                 raise StreamFull(str(error.description)) from error
@@ -61,5 +60,6 @@ async def store(
             _log.warning("no acknowledgement for %s yet (%s)", subject, type(error).__name__)
         else:
             return not ack.duplicate
+        sent[REPEATED] = "1"
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

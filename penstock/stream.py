@@ -122,6 +122,8 @@ class Stream:
                 headers=extra,
                 patience_s=self._timeout_s,
             )
+        except nats.errors.MaxPayloadError as error:
+            raise RequestTooLarge(len(payload), self._nc.max_payload) from error
         except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
             raise NotAccepted(f"JetStream did not take the request: {error!r}") from error
 

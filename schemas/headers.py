@@ -14,6 +14,7 @@ __all__ = [
     "DEAD_SUBJECT",
     "DEAD_TRUNCATED",
     "MESSAGE_ID",
+    "REPEATED",
     "REPLY_SUBJECT",
     "TRACEPARENT",
     "TRACESTATE",
@@ -33,6 +34,10 @@ ACCEPTED_MS: Final = "Penstock-Accepted-Ms"
 """On work: when JetStream stored the request, Unix milliseconds."""
 REPLY_SUBJECT: Final = "Penstock-Reply"
 """On work and dead letters: where the request's reply events go."""
+
+REPEATED: Final = "Penstock-Repeated"
+"""Set by whoever published more than once for lack of an acknowledgement: the duplicate window of a work queue does
+not outlive a server's restart, so the next hop looks into the stored replies before it does anything twice."""
 
 DEAD_REASON: Final = "Penstock-Dead-Reason"
 DEAD_MESSAGE: Final = "Penstock-Dead-Message"

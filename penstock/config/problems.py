@@ -31,7 +31,7 @@ class Problem(Struct, frozen=True, kw_only=True):
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
 
 
-class ConfigurationRefused(Exception):  # noqa: N818 - it is a verdict, and reads as one
+class ConfigurationRefused(Exception):
     """A configuration that cannot be used, with everything that is wrong with it."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:

@@ -35,6 +35,8 @@ class Arrival(Struct, frozen=True, kw_only=True):
     data: bytes
     headers: Mapping[str, str]
     stored_ms: int
+    repeated: bool = False
+    """It may have been handled before: `accepted` may be out."""
 
 
 class Refused(Struct, frozen=True, kw_only=True):
@@ -44,6 +46,8 @@ class Refused(Struct, frozen=True, kw_only=True):
     message: str
     reply_to: ReplyAddress | None
     retry_after_s: float | None = None
+    seq: int = 0
+    """Of the `failed` event; 1 where `accepted` has been, or may have been, sent."""
 
 
 class Routed(Struct, frozen=True, kw_only=True):
@@ -87,6 +91,7 @@ def judge(arrival: Arrival, catalogue: Catalogue, served: Collection[str], now_m
             message=str(refusal),
             reply_to=_address_of(arrival, where),
             retry_after_s=refusal.retry_after_s,
+            seq=int(arrival.repeated),
         )
     except tuple(_CODES) as verdict:
         return Refused(code=_CODES[type(verdict)], message=str(verdict), reply_to=_address_of(arrival, where))
@@ -107,7 +112,7 @@ def _decode(data: bytes) -> ChatRequest:
     return request
 
 
-def _route(  # noqa: PLR0913 - judge's own, split in two
+def _route(
     request: ChatRequest,
     where: RequestAddress,
     catalogue: Catalogue,

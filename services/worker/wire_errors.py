@@ -4,8 +4,6 @@ None of these is ever an answer (REQUIREMENTS D6); which of them is worth anothe
 table's business, not this module's.
 """
 
-# ruff: noqa: N818 - they are named after what was found on the wire
-
 from __future__ import annotations
 
 __all__ = [

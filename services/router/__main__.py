@@ -1,0 +1,28 @@
+"""`python -m services.router`: read the settings, run."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from penstock.config.load import read_catalogue
+from penstock.config.problems import ConfigurationRefused
+from penstock.config.settings import load_settings
+
+
+def main() -> int:
+    try:
+        settings = load_settings(os.environ)
+        catalogue = read_catalogue(None, os.environ)
+    except ConfigurationRefused as refused:
+        sys.stderr.write(f"{refused}\n")
+        return 2
+    from penstock.service import Shell  # noqa: PLC0415 - a refused configuration is told without loading the rest
+    from services.router.app import Router  # noqa: PLC0415
+
+    shell = Shell("router", settings)
+    return shell.run(Router(shell, catalogue))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The router's composition root."""
+
+from __future__ import annotations
+
+from penstock.clock import SYSTEM
+from penstock.config.catalogue import Catalogue
+from penstock.heartbeat import Heartbeat
+from penstock.mailbox import Mailbox, MailboxPolicy
+from penstock.provisioning import ensure_eventually
+from penstock.service import Bus, Shell
+from schemas.presence import Presence
+from schemas.streams import ROUTER
+from services.router.explanation import register_explain
+from services.router.handlers import RequestHandler
+from services.router.liveness import Liveness
+from services.router.metrics import RouterMetrics
+from services.router.sweeper import Sweeper
+
+__all__ = ["Router"]
+
+_SLOTS = 128
+
+
+class Router:
+    """Everything the router is made of."""
+
+    def __init__(self, shell: Shell, catalogue: Catalogue) -> None:
+        self._shell = shell
+        self._catalogue = catalogue
+        self._liveness = Liveness(SYSTEM)
+        metrics = RouterMetrics(shell.registry)
+        self._handler = RequestHandler(catalogue, self._liveness, metrics, shell.tracer, SYSTEM)
+        self._sweeper = Sweeper(catalogue.roles, self._liveness, metrics, SYSTEM)
+        register_explain(shell.broker, catalogue, self._liveness, SYSTEM)
+
+    async def start(self, bus: Bus, http: str) -> None:
+        settings = self._shell.settings
+
+        async def provision() -> None:
+            await ensure_eventually(bus.js, roles=self._catalogue.roles, ack_wait_s=settings.ack_wait_s)
+
+        await provision()
+        self._handler.bind(bus)
+        await self._liveness.start(bus)
+        await self._sweeper.start(bus)
+        policy = MailboxPolicy(slots=_SLOTS, ack_wait_s=settings.ack_wait_s, max_deliver=settings.max_deliver)
+        self._mailbox = Mailbox(
+            bus.nc, ROUTER, policy, handle=self._handler.handle, bury=self._handler.bury, repair=provision
+        )
+        await self._mailbox.start(bus.reconnects)
+        self._heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
+        await self._heartbeat.start()
+
+    async def drain(self) -> None:
+        await self._mailbox.drain(self._shell.settings.drain_s)
+        await self._sweeper.stop()
+        await self._heartbeat.stop()
+
+    def _presence(self, http: str) -> Presence:
+        return Presence(
+            service=self._shell.service, instance=self._shell.instance, at_ms=SYSTEM.unix_ms(), http=http
+        )

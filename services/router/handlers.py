@@ -1,0 +1,145 @@
+"""Request event → decision → mailbox or refusal."""
+
+from __future__ import annotations
+
+import time
+
+import nats.errors
+
+from penstock.clock import Clock
+from penstock.config.catalogue import Catalogue
+from penstock.deadletters import bury
+from penstock.delivery import ACK, Dead, Delivery, Verdict
+from penstock.replies import publish_terminal
+from penstock.service import Bus
+from penstock.storing import StreamFull, store
+from penstock.telemetry import names
+from penstock.telemetry.tracing import Span, Tracer
+from schemas import headers, subjects
+from schemas.codec import encode
+from schemas.errors import ERRORS
+from schemas.reply import Failed, Failure
+from schemas.work import ChatWork
+from services.router.intake import Arrival, Refused, Routed, judge
+from services.router.liveness import Liveness
+from services.router.metrics import RouterMetrics
+
+__all__ = ["RequestHandler"]
+
+_OVERLOADED_RETRY_S = 10.0
+
+
+class RequestHandler:
+    """Everything that happens to one request event at the router."""
+
+    def __init__(
+        self, catalogue: Catalogue, liveness: Liveness, metrics: RouterMetrics, tracer: Tracer, clock: Clock
+    ) -> None:
+        self._catalogue = catalogue
+        self._liveness = liveness
+        self._metrics = metrics
+        self._tracer = tracer
+        self._clock = clock
+
+    def bind(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def handle(self, delivery: Delivery) -> Verdict:
+        began_s = time.perf_counter()
+        span = self._start_span(delivery)
+        arrival = Arrival(
+            subject=delivery.subject,
+            data=delivery.data,
+            headers=delivery.headers,
+            stored_ms=delivery.stored_ns // 1_000_000,
+            repeated=delivery.number > 1 or headers.REPEATED in delivery.headers,
+        )
+        served = self._liveness.served(self._clock.monotonic_s())
+        outcome = judge(arrival, self._catalogue, served, self._clock.unix_ms())
+        try:
+            if isinstance(outcome, Routed):
+                outcome = await self._accept(outcome, span, repeated=arrival.repeated)
+            if isinstance(outcome, Refused):
+                return await self._refuse(outcome, span)
+        finally:
+            span.end(error=outcome.code if isinstance(outcome, Refused) else None)
+            self._metrics.duration.observe(time.perf_counter() - began_s)
+        return ACK
+
+    async def bury(self, delivery: Delivery, dead: Dead) -> None:
+        self._metrics.refused.labels(dead.code).inc()
+        await bury(self._bus.js, "router", delivery, dead)
+
+    async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
+        """`accepted` goes first, or the worker's first event could overtake it."""
+        work = routed.work
+        address = work.reply_to
+        _describe(span, work)
+        sent = _trace(span)
+        accepted_id = f"{address.subject}.0"
+        await self._bus.nc.publish(
+            address.subject, encode(routed.accepted), headers={**sent, headers.MESSAGE_ID: accepted_id}
+        )
+        sent |= {headers.DEADLINE_MS: str(work.deadline_ms), headers.REPLY_SUBJECT: address.subject}
+        if repeated:
+            sent[headers.REPEATED] = "1"
+        try:
+            await store(
+                self._bus.js,
+                subjects.work(work.role, work.lane),
+                encode(work),
+                message_id=f"{work.account}.{work.id}",
+                headers=sent,
+            )
+        except StreamFull:
+            return Refused(
+                code="overloaded",
+                message=f"the mailbox of the role {work.role} is full",
+                reply_to=address,
+                retry_after_s=_OVERLOADED_RETRY_S,
+                seq=1,
+            )
+        except nats.errors.MaxPayloadError:
+            message = f"the request does not fit into one message of {self._bus.nc.max_payload:,} bytes"
+            return Refused(code="request_too_large", message=message, reply_to=address, seq=1)
+        self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
+        return routed
+
+    async def _refuse(self, refused: Refused, span: Span) -> Verdict:
+        if refused.reply_to is None:
+            return Dead(refused.code, refused.message)
+        self._metrics.refused.labels(refused.code).inc()
+        failure = Failure(
+            code=refused.code,
+            message=refused.message,
+            retry=ERRORS[refused.code].retry,
+            retry_after_s=refused.retry_after_s,
+        )
+        event = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
+        await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
+        return ACK
+
+    def _start_span(self, delivery: Delivery) -> Span:
+        return self._tracer.start(
+            names.SPAN_ROUTER,
+            "consumer",
+            parent=delivery.headers.get(headers.TRACEPARENT),
+            attributes={
+                names.MESSAGING_SYSTEM: names.NATS,
+                names.MESSAGING_OPERATION_NAME: "process",
+                names.DESTINATION_TEMPLATE: subjects.REQUEST,
+                names.DELIVERY: delivery.number,
+            },
+        )
+
+
+def _trace(span: Span) -> dict[str, str]:
+    return {} if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
+
+
+def _describe(span: Span, work: ChatWork) -> None:
+    span.set(names.REQUEST_ID, work.id)
+    span.set(names.ACCOUNT, work.account)
+    span.set(names.ROLE, work.role)
+    span.set(names.COMPLEXITY, work.complexity)
+    span.set(names.WHY, work.why)

@@ -1,0 +1,46 @@
+"""Who is alive, and when each role's quota lets the next request through: heard from the workers' presence."""
+
+from __future__ import annotations
+
+from penstock.clock import Clock
+from penstock.heartbeat import living, watch_presence
+from penstock.service import Bus
+from schemas.presence import Presence as Beat
+from services.router.presence import Presence
+
+__all__ = ["Liveness"]
+
+
+class Liveness:
+    """Beats of all workers, folded into what the door and the sweep need to know."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._presence = Presence()
+        self._ready_at_ms: dict[str, dict[str, int]] = {}
+
+    async def start(self, bus: Bus) -> None:
+        await watch_presence(bus.nc, self._on_beat)
+        for beat in await living(bus.js):
+            self._on_beat(beat.instance, beat)
+
+    def served(self, now_s: float) -> frozenset[str]:
+        return self._presence.served(now_s)
+
+    def retry_after_s(self, role: str) -> float | None:
+        """When some worker of `role` expects to go on; None when nobody says, or it could go on now."""
+        known = self._ready_at_ms.get(role)
+        if not known:
+            return None
+        wait_s = (min(known.values()) - self._clock.unix_ms()) / 1000
+        return wait_s if wait_s > 0 else None
+
+    def _on_beat(self, instance: str, beat: Beat | None) -> None:
+        """A goodbye is not believed at once: mailboxes are durable, and a worker being restarted comes back."""
+        for known in self._ready_at_ms.values():
+            known.pop(instance, None)
+        if beat is None or not beat.roles:
+            return
+        self._presence.seen(instance, [status.role for status in beat.roles], self._clock.monotonic_s())
+        for status in beat.roles:
+            self._ready_at_ms.setdefault(status.role, {})[instance] = status.ready_at_ms

@@ -1,0 +1,78 @@
+"""Every way in which a provider call can fail, and the one table that says what follows from it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from schemas.errors import ErrorCode
+
+__all__ = ["VERDICTS", "FailureKind", "ProviderFailure", "Verdict"]
+
+FailureKind = Literal[
+    "rate_limited",
+    "server_error",
+    "connection",
+    "no_first_token",
+    "too_slow",
+    "stalled",
+    "broken_stream",
+    "malformed",
+    "not_found",
+    "credentials",
+    "too_large",
+    "context_length",
+    "content_filter",
+    "refused",
+]
+Action = Literal["retry_here", "elsewhere", "give_up"]
+"""retry_here: another model at once if there is one, this one again after a backoff. elsewhere: never this model
+again for this request. give_up: the request itself is at fault."""
+Health = Literal["failure", "neutral", "success"]
+"""What it says of the provider's health, for the breaker."""
+
+
+class Verdict(Struct, frozen=True):
+    """What follows from one kind of failure."""
+
+    action: Action
+    health: Health
+    code: ErrorCode
+    """What the application hears when no attempt is left."""
+    counts: bool = True
+    """Whether it uses up one of the attempts; a 429 does not: the request waits for quota until its deadline."""
+
+
+VERDICTS: Final[dict[FailureKind, Verdict]] = {
+    "rate_limited": Verdict("retry_here", "neutral", "provider_unavailable", counts=False),
+    "server_error": Verdict("retry_here", "failure", "provider_unavailable"),
+    "connection": Verdict("retry_here", "failure", "provider_unavailable"),
+    "no_first_token": Verdict("retry_here", "failure", "provider_unavailable"),
+    "too_slow": Verdict("retry_here", "failure", "provider_unavailable"),
+    "stalled": Verdict("retry_here", "failure", "provider_unavailable"),
+    "broken_stream": Verdict("retry_here", "failure", "provider_unavailable"),
+    "malformed": Verdict("retry_here", "failure", "provider_unavailable"),
+    "not_found": Verdict("elsewhere", "neutral", "provider_unavailable", counts=False),
+    "credentials": Verdict("elsewhere", "neutral", "provider_credentials"),
+    "too_large": Verdict("elsewhere", "neutral", "request_too_large"),
+    "context_length": Verdict("elsewhere", "success", "context_length_exceeded"),
+    "content_filter": Verdict("give_up", "success", "content_filtered"),
+    "refused": Verdict("give_up", "success", "provider_refused"),
+}
+
+
+class ProviderFailure(Exception):  # its kind says what happened
+    """One provider call failed. The message is the provider's own where it gave one; it never holds a key."""
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    @property
+    def verdict(self) -> Verdict:
+        return VERDICTS[self.kind]
