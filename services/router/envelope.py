@@ -25,8 +25,8 @@ class TooLarge(ValueError):  # noqa: N818 - the same
 def deadline_ms(asked_ms: int | None, now_ms: int, total_s: float, max_s: float = 3600) -> int:
     """When the request must be over, in milliseconds of the Unix epoch, as `asked_ms` and `now_ms` are.
 
-    Without a wish it is the role's `total_s` from now; no deadline lies more than `max_s` ahead, so that nothing
-    waits in a mailbox for ever. Raises DeadlinePast.
+    Without a wish it is the role's `total_s` from now; no deadline lies more than `max_s` ahead, so that
+    nothing waits in a mailbox for ever. Raises DeadlinePast.
     """
     if asked_ms is None:
         return now_ms + round(min(total_s, max_s) * 1000)
