@@ -19,7 +19,7 @@ class Assessment(Struct, frozen=True):
 
 
 def assess(features: Features, routing: Routing) -> Assessment:
-    """One point each for length, code, words of debugging and words of design: 0 simple, 1 medium, more complex.
+    """One point each for length, code, debugging and design: none is simple, one medium, more complex.
 
     The length is that of the last user message: a long system prompt does not make its requests hard.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
 
 
-class DeadlinePast(ValueError):
+class DeadlinePast(ValueError):  # noqa: N818 - a verdict about the request, not a fault of ours
     """The request was late when it came, by `late_by_ms`."""
 
     def __init__(self, late_by_ms: int) -> None:
@@ -13,7 +13,7 @@ class DeadlinePast(ValueError):
         self.late_by_ms = late_by_ms
 
 
-class TooLarge(ValueError):
+class TooLarge(ValueError):  # noqa: N818 - the same
     """The body has `size` bytes where `limit` are allowed."""
 
     def __init__(self, size: int, limit: int) -> None:
@@ -25,8 +25,8 @@ class TooLarge(ValueError):
 def deadline_ms(asked_ms: int | None, now_ms: int, total_s: float, max_s: float = 3600) -> int:
     """When the request must be over, in milliseconds of the Unix epoch, as `asked_ms` and `now_ms` are.
 
-    Without a wish it is the role's `total_s` from now; no deadline lies more than `max_s` ahead, so that nothing
-    waits in a mailbox for ever. Raises DeadlinePast.
+    Without a wish it is the role's `total_s` from now; no deadline lies more than `max_s` ahead, so that
+    nothing waits in a mailbox for ever. Raises DeadlinePast.
     """
     if asked_ms is None:
         return now_ms + round(min(total_s, max_s) * 1000)

@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["composed", "fold"]
 
-_PLAIN: Final = tuple(zip("ışğçöüёâîû", "isgcoueaiu", strict=True))
+_PLAIN: Final = tuple(zip("ışğçöüёâîû’", "isgcoueaiu'", strict=True))
 
 
 def composed(text: str) -> str:

@@ -5,14 +5,17 @@ Words are looked up in a table, not searched for one by one: the cost does not g
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct, field
 
+from services.router.clues import Clue
 from services.router.folding import composed, fold
-from services.router.shapes import PHRASES, SHAPES, Clue
+from services.router.phrases import PHRASES
+from services.router.shapes import SHAPES
 from services.router.vocabulary import LANGUAGES, Topic
 
 __all__ = ["ENOUGH", "Finding", "Signs", "look"]
@@ -67,6 +70,7 @@ class _Entry(Struct, frozen=True, eq=False):
 
 _Whole = dict[str, _Entry]
 _Stems = dict[str, tuple[tuple[str, _Entry], ...]]
+_Needles = tuple[tuple[str, Clue], ...]
 _Tally = dict[Topic, list[tuple[int, str]]]
 
 
@@ -75,13 +79,15 @@ def look(text: str) -> Signs:
     text = composed(text)
     folded = fold(text)
     tally: _Tally = {"code": [], "maths": [], "debugging": [], "design": []}
-    _add_clues(tally, _SHAPE_NEEDLES, text)
-    _add_clues(tally, _PHRASE_NEEDLES, folded)
+    _add_clues(tally, _SHAPES, text)
+    _add_clues(tally, _PHRASES, folded)
+    if not folded.isascii():
+        _add_clues(tally, _PHRASES_BEYOND_ASCII, folded)
     _add_words(tally, text, folded)
     return Signs(*[_finding(found) if found else _NOTHING for found in tally.values()])
 
 
-def _add_clues(tally: _Tally, needles: tuple[tuple[str, Clue], ...], text: str) -> None:
+def _add_clues(tally: _Tally, needles: _Needles, text: str) -> None:
     tried = set()
     for needle, clue in needles:
         if needle in text and clue not in tried:
@@ -93,7 +99,9 @@ def _add_clues(tally: _Tally, needles: tuple[tuple[str, Clue], ...], text: str) 
 def _add_words(tally: _Tally, text: str, folded: str) -> None:
     counted = set()
     for word in dict.fromkeys(_WORD.findall(folded)):
-        entry = _WHOLE.get(word) or _stem(word)
+        entry = _WHOLE.get(word)
+        if entry is None and (group := _STEMS.get(word[:_STEM_LETTERS])):
+            entry = _stem(word, group)
         if entry is None or entry in counted:
             continue
         counted.add(entry)
@@ -104,12 +112,10 @@ def _add_words(tally: _Tally, text: str, folded: str) -> None:
             tally[topic].append((points, label))
 
 
-def _stem(word: str) -> _Entry | None:
-    group = _STEMS.get(word[:_STEM_LETTERS])
-    if group:
-        for stem, entry in group:
-            if word.startswith(stem):
-                return entry
+def _stem(word: str, group: tuple[tuple[str, _Entry], ...]) -> _Entry | None:
+    for stem, entry in group:
+        if word.startswith(stem):
+            return entry
     return None
 
 
@@ -149,12 +155,15 @@ def _listed() -> dict[str, dict[Topic, int]]:
     return listed
 
 
-def _needles(clues: tuple[Clue, ...]) -> Iterator[tuple[str, Clue]]:
-    for clue in clues:
-        for needle in clue.needles:
-            yield needle, clue
+def _needles(clues: Iterable[Clue]) -> _Needles:
+    return tuple((needle, clue) for clue in clues for needle in clue.needles)
+
+
+def _plain(clue: Clue) -> bool:
+    return any(needle.isascii() for needle in clue.needles)
 
 
 _WHOLE, _STEMS = _table()
-_SHAPE_NEEDLES: Final = tuple(_needles(SHAPES))
-_PHRASE_NEEDLES: Final = tuple(_needles(PHRASES))
+_SHAPES: Final = _needles(SHAPES)
+_PHRASES: Final = _needles(filter(_plain, PHRASES))
+_PHRASES_BEYOND_ASCII: Final = _needles(itertools.filterfalse(_plain, PHRASES))

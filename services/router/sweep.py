@@ -22,6 +22,8 @@ class Sweep:
     """
 
     def __init__(self, batch: int = 500) -> None:
+        if batch < 2:
+            raise ValueError(f"a sweep needs a batch of at least 2, not {batch}")
         self._head_share = (batch + 1) // 2
         self._batch = batch
         self._resume = HEAD

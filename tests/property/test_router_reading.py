@@ -1,0 +1,65 @@
+"""Whatever an application sends, the router reads it or refuses it in a sentence; nothing else happens."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.config.catalogue import Routing
+from schemas.names import COMPLEXITIES, ROLES
+from services.router.complexity import assess
+from services.router.features import read
+from services.router.folding import composed, fold
+from services.router.refusal import BodyRefused
+from services.router.role import resolve
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+MESSAGE = JSON | st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "system", "robot"])}, optional={"content": JSON, "tool_calls": JSON}
+)
+BODY = JSON | st.fixed_dictionaries(
+    {"messages": st.lists(MESSAGE, max_size=3) | JSON},
+    optional={"stream": JSON, "max_tokens": JSON, "n": JSON, "model": JSON, "tools": JSON},
+)
+
+
+def read_or_refuse(body: bytes) -> None:
+    refusal = ""
+    try:
+        features = read(body)
+    except BodyRefused as refused:
+        refusal = refused.problem
+    if refusal:
+        assert "`" not in refusal or "JSON" in refusal
+        return
+    assert features.messages > 0
+    assert features.estimated_tokens >= 0
+    assert resolve("auto", features, Routing(), ROLES).why
+    assert assess(features, Routing()).complexity in COMPLEXITIES
+
+
+@given(BODY)
+def test_any_json_is_read_or_refused(body: object) -> None:
+    read_or_refuse(json.dumps(body).encode())
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    read_or_refuse(body)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_routed(text: str) -> None:
+    read_or_refuse(json.dumps({"messages": [{"role": "user", "content": text}]}).encode())
+
+
+@given(st.text(max_size=50) | st.text(alphabet="İIıiŞşẞßЁё\u0307\u0327", max_size=20))
+def test_folding_keeps_every_letter_in_its_place(text: str) -> None:
+    assert len(fold(composed(text))) == len(composed(text))

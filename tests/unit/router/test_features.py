@@ -1,0 +1,187 @@
+"""What is read of a body, and how a bad one is refused (D10)."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import msgspec
+import pytest
+
+from penstock.config.catalogue import Routing
+from schemas.names import ROLES
+from services.router.complexity import assess
+from services.router.features import read
+from services.router.refusal import BodyRefused
+from services.router.role import resolve
+
+
+def body(*messages: object, **fields: object) -> bytes:
+    return json.dumps({"messages": messages or [{"role": "user", "content": "hi"}], **fields}).encode()
+
+
+def user(content: object) -> dict[str, object]:
+    return {"role": "user", "content": content}
+
+
+def test_a_plain_body() -> None:
+    features = read(
+        body(
+            {"role": "system", "content": "Be kind."},
+            user("first"),
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+            {"role": "tool", "content": "42", "tool_call_id": "1"},
+            user("last"),
+            model="gpt-4o-mini",
+            stream=True,
+            max_tokens=100,
+            n=2,
+            tools=[{"type": "function"}],
+            temperature=0.3,
+            a_field_of_tomorrow={"deep": [1]},
+        )
+    )
+    assert (features.messages, features.text, features.characters) == (5, "last", 8 + 5 + 2 + 4)
+    assert (features.stream, features.max_tokens, features.n, features.tools) == (True, 100, 2, True)
+    assert features.model == "gpt-4o-mini"
+
+
+def test_what_is_absent_or_null_has_its_default() -> None:
+    for features in (read(body()), read(body(stream=None, max_tokens=None, n=None, model=None, tools=None))):
+        assert (features.stream, features.max_tokens, features.n) == (False, None, 1)
+        assert (features.model, features.tools, features.images) == (None, False, 0)
+
+
+def test_the_newer_name_of_max_tokens_wins() -> None:
+    assert read(body(max_completion_tokens=7)).max_tokens == 7
+    assert read(body(max_completion_tokens=7, max_tokens=9)).max_tokens == 7
+
+
+def test_an_empty_list_of_tools_is_none() -> None:
+    assert not read(b'{"messages":[{"role":"user","content":"a"}],"tools":[ ]}').tools
+
+
+def test_parts_are_joined_and_an_image_costs_the_same_however_large() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
+    features = read(body(user([{"type": "text", "text": "What"}, image, {"type": "text", "text": "is it?"}])))
+    assert features.text == "What\nis it?"
+    assert features.images == 1
+    assert features.estimated_tokens == pytest.approx(1_000, abs=10)
+    assert read(body(user([{"type": "input_image", "file_id": "f"}]))).images == 1
+
+
+def test_tokens_follow_the_script_and_count_tools() -> None:
+    assert read(body(user("a" * 4_000))).estimated_tokens == 1_000
+    assert read(body(user("я" * 4_000))).estimated_tokens == 1_600
+    with_tools = read(body(user("a" * 4_000), tools=[{"name": "x" * 4_000}]))
+    assert with_tools.estimated_tokens > 2_000
+
+
+def test_of_a_long_text_both_ends_are_looked_at_and_all_is_counted() -> None:
+    features = read(body(user("Solve the equation. " + "la " * 1_000_000 + "Thanks. E")))
+    assert features.text.startswith("Solve the equation.")
+    assert features.text.endswith("Thanks. E")
+    assert len(features.text) < 33_000
+    assert features.text_characters == features.characters == 3_000_029
+
+
+def test_raw_is_read_as_bytes_are() -> None:
+    assert read(msgspec.Raw(body())) == read(body())
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "problem"),
+    [
+        (b"[]", "body", "the body must be an object, not a list"),
+        (b'"hi"', "body", "the body must be an object, not text"),
+        (b"{", "body", "the body is not JSON: "),
+        (b'{"messages":[{"role":"user","content":"\xff"}]}', "body", "the body is not UTF-8 text"),
+        (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body", "the body is nested too deeply"),
+        (b"{}", "messages", "messages is missing"),
+        (b'{"messages":null}', "messages", "messages must be a list of messages, not null"),
+        (b'{"messages":{}}', "messages", "messages must be a list of messages, not an object"),
+        (b'{"messages":[]}', "messages", "messages is empty: there is nothing to answer"),
+        (body(user("a"), 3), "messages[1]", "messages[1] must be an object, not a number"),
+        (body({"content": "a"}), "messages[0].role", "messages[0].role is missing"),
+        (
+            body({"role": "robot"}),
+            "messages[0].role",
+            "messages[0].role must be one of system, developer, user, assistant, tool, function",
+        ),
+        (
+            body(user("a"), user("b"), user(3)),
+            "messages[2].content",
+            "messages[2].content must be text or a list of parts, not a number",
+        ),
+        (body(user(["a"])), "messages[0].content[0]", "messages[0].content[0] must be an object, not text"),
+        (
+            body(user([{"type": "text", "text": 5}])),
+            "messages[0].content[0].text",
+            "messages[0].content[0].text must be text, not a number",
+        ),
+        (body(stream="yes"), "stream", "stream must be true or false, not text"),
+        (body(stream=1), "stream", "stream must be true or false, not a number"),
+        (body(max_tokens=0), "max_tokens", "max_tokens must be a positive integer, not 0"),
+        (body(max_tokens=-5), "max_tokens", "max_tokens must be a positive integer, not -5"),
+        (body(max_tokens=1.5), "max_tokens", "max_tokens must be a positive integer, not a number"),
+        (body(max_tokens=True), "max_tokens", "max_tokens must be a positive integer, not true or false"),
+        (body(n="2"), "n", "n must be a positive integer, not text"),
+        (body(n=0), "n", "n must be a positive integer, not 0"),
+        (body(model=7), "model", "model must be text, not a number"),
+        (body(tools={}), "tools", "tools must be a list, not an object"),
+    ],
+)
+def test_d10_a_bad_body_is_refused_in_a_sentence(sent: bytes, field: str, problem: str) -> None:
+    with pytest.raises(BodyRefused) as caught:
+        read(sent)
+    assert caught.value.field == field
+    assert str(caught.value).startswith(problem)
+    if "JSON" not in problem:
+        assert str(caught.value) == problem
+
+
+HOSTILE = [
+    "a" * 32_000,
+    "how many " * 3_600,
+    "all cats are " * 2_500,
+    "select a, " * 3_200,
+    "SELECT " * 4_600,
+    "1 + " * 8_000,
+    "((((" * 8_000,
+    "$" * 32_000,
+    "older than " * 2_900,
+    "butun xx ise " * 2_400,
+    "def " * 8_000,
+    "x " * 16_000,
+    "сколько " * 4_000,
+    "{\n" * 16_000,
+    "`" * 32_000,
+    "write a " * 4_000,
+    "все " * 8_000,
+    "at a.b.c(" * 3_500,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=[text[:10].strip() for text in HOSTILE])
+def test_a_hostile_text_takes_milliseconds(text: str) -> None:
+    sent = body(user(text))
+    began_s = time.process_time()
+    read(sent)
+    assert time.process_time() - began_s < 0.25
+
+
+def test_a_short_prompt_and_eight_megabytes_stay_within_their_time() -> None:
+    """The aim is 60 µs and 20 ms; a tenfold bound keeps a busy machine from failing the test."""
+    prompt = body(
+        user(("We plan a trip with two kids (5 and 8) who love animals; what is worth seeing? " * 4)[:300])
+    )
+    began_s = time.process_time()
+    for _ in range(100):
+        features = read(prompt)
+        resolve("auto", features, Routing(), ROLES)
+        assess(features, Routing())
+    assert (time.process_time() - began_s) / 100 < 0.000_6
+    large = body(user("Where is the fault in this story? " * 240_000))
+    began_s = time.process_time()
+    read(large)
+    assert time.process_time() - began_s < 0.2
