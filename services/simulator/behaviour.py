@@ -72,6 +72,10 @@ class Behaviour(Struct, frozen=True):
     value: float = 0.0
     """Seconds, tokens or a share, as the kind has it; 0 where the kind takes none."""
 
+    def __str__(self) -> str:
+        """The text that `parse_behaviour` reads back."""
+        return f"{self.kind}={self.value:g}" if self.kind in _DEFAULTS else self.kind
+
 
 class ModelName(Struct, frozen=True):
     full: str

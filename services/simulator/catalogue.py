@@ -54,7 +54,7 @@ class Catalogue:
                 self._overrides.pop(model, None)
             else:
                 self._overrides[model] = behaviour
-        return {model: f"{b.kind}={b.value:g}" for model, b in self._overrides.items()}
+        return {model: str(behaviour) for model, behaviour in self._overrides.items()}
 
     def restart(self) -> None:
         """Flaky and flapping models begin their sequence anew."""

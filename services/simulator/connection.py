@@ -50,6 +50,10 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.loop.call_later(_GRACE_S, self.transport.abort)
 
+    def listen(self) -> None:
+        """Read on after a long body, at whose end uvicorn may have stopped: else a hang-up goes unnoticed."""
+        self.flow.resume_reading()
+
     async def pause(self, seconds: float) -> None:
         """Sleep, but no longer than the client stays."""
         if self.is_gone:

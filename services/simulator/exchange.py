@@ -48,6 +48,7 @@ class Exchange:
                 raise ClientGoneError
             body += message["body"]
             if not message["more_body"]:
+                self.connection.listen()
                 return bytes(body)
 
     async def start(self, status: int, content_type: Header, length: int | None = None) -> None:

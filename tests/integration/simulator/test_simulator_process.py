@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import json
 import signal
 import time
@@ -12,7 +13,7 @@ import pytest
 
 async def until(condition, timeout_s=5):
     async with asyncio.timeout(timeout_s):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - the event is in another process
             await asyncio.sleep(0.01)
 
 
@@ -94,7 +95,8 @@ async def test_a_stream_comes_in_many_small_writes(http):
 
 
 async def test_a_body_of_many_megabytes_is_read(http):
-    async with http.chat("m", "word " * 1_000_000) as response:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "word " * 1_000_000}]}).encode()
+    async with http.session.post(f"{http.url}/v1/chat/completions", data=io.BytesIO(body)) as response:
         assert response.status == 200
         assert (await response.json())["usage"]["prompt_tokens"] == 1_000_004
 
@@ -129,7 +131,7 @@ async def test_c1_many_at_once_are_never_more_than_the_limit(http):
 
 
 async def test_c4_who_waits_as_long_as_told_is_admitted(http):
-    limit = {"requests_per_minute": 1, "window_s": 0.3}
+    limit = {"requests_per_minute": 1, "window_s": 1.0}
     await http.put("limits", {"limited": limit})
     async with http.chat("limited") as response:
         assert response.status == 200
@@ -153,10 +155,10 @@ async def test_tokens_are_charged_by_estimate_and_corrected_by_truth(http):
 
 
 async def test_concurrency_is_limited(http):
-    await http.put("limits", {"limited--slow=0.3": {"concurrency": 2}})
+    await http.put("limits", {"limited--slow=0.5": {"concurrency": 2}})
 
     async def once():
-        async with http.chat("limited--slow=0.3") as response:
+        async with http.chat("limited--slow=0.5") as response:
             return response.status
 
     statuses = await asyncio.gather(*(once() for _ in range(4)))
@@ -225,7 +227,7 @@ async def test_speed_holds_for_streams_and_whole_replies(http):
             began = time.monotonic()
             async with http.chat("m", "[[tokens=20]]", stream=streamed) as response:
                 await response.read()
-            assert 0.28 < time.monotonic() - began < 1.5  # 50 ms + 50 ms + 19 tokens of 10 ms
+            assert 0.28 < time.monotonic() - began < 5  # 50 ms + 50 ms + 19 tokens of 10 ms
     finally:
         await http.put("speed", {"latency_ms": 0, "first_token_ms": 0, "tokens_per_second": 0})
 
@@ -267,16 +269,31 @@ async def test_d8_who_hangs_up_on_a_fast_stream_stops_it_too(http):
     assert (await http.counts("fast"))["completion_tokens"] < 900_000
 
 
+async def test_d8_a_hang_up_after_a_long_question_is_noticed(http):
+    waiting = asyncio.ensure_future(http.chat("long--silent", "word " * 60_000))
+
+    async def running():
+        return "long--silent" in (await http.counts())["models"]
+
+    await until(running)
+    waiting.cancel()
+
+    async def stopped():
+        return (await http.counts("long--silent"))["cancelled"] == 1
+
+    await until(stopped)
+
+
 async def test_f2_the_counts_are_the_truth(http):
     async def once(model, **options):
         async with http.chat(model, **options) as response:
             await response.read()
 
-    await asyncio.gather(*(once("counted--slow=0.1") for _ in range(5)))
-    await once("counted--slow=0.1", stream=True)
+    await asyncio.gather(*(once("counted--slow=0.4") for _ in range(5)))
+    await once("counted--slow=0.4", stream=True)
     for _ in range(10):
         await once("counted--flaky")
-    slow, flaky = await http.counts("counted--slow=0.1"), await http.counts("counted--flaky")
+    slow, flaky = await http.counts("counted--slow=0.4"), await http.counts("counted--flaky")
     assert (slow["attempts"], slow["ok"], slow["streams"], slow["max_in_flight"]) == (6, 6, 1, 5)
     assert (slow["prompt_tokens"], slow["completion_tokens"]) == (6 * 5, 6 * 40)
     assert (flaky["ok"], flaky["errors"]) == (7, {"503": 3})

@@ -2,6 +2,7 @@
 
 import json
 
+import openai
 import pytest
 
 MESSAGES = [{"role": "user", "content": "Tell me about water."}]
@@ -91,7 +92,7 @@ async def test_d1_silent_never_answers(sdk):
     module, client = sdk
     for streamed in (False, True):
         with pytest.raises(module.APITimeoutError):
-            await whole(client, "m--silent", stream=streamed, timeout=0.2)
+            await whole(client, "m--silent", stream=streamed, timeout=0.5)
 
 
 async def test_slow_answers_late_and_well(sdk):
@@ -105,7 +106,7 @@ async def test_d1_the_first_token_comes_late(sdk):
     _, client = sdk
     received, _, error = await stream(client, "m--slow-first-token=0.1")
     assert (len(received), error) == (42, None)
-    received, _, error = await stream(client, "m--slow-first-token=5", timeout=0.2)
+    received, _, error = await stream(client, "m--slow-first-token=5", timeout=0.5)
     assert received == []
     assert type(error).__name__ in ("ReadTimeout", "APITimeoutError")
     assert (await whole(client, "m--slow-first-token=0.1")).choices[0].finish_reason == "stop"
@@ -126,8 +127,8 @@ async def test_d6_cut_closes_in_the_middle(sdk, http):
 async def test_d6_stall_falls_silent_in_the_middle(sdk):
     module, client = sdk
     with pytest.raises(module.APIConnectionError):
-        await whole(client, "m--stall=3", timeout=0.2)
-    received, reasons, error = await stream(client, "m--stall=3", timeout=0.2)
+        await whole(client, "m--stall=3", timeout=0.5)
+    received, reasons, error = await stream(client, "m--stall=3", timeout=0.5)
     assert len(received) == 1 + 3
     assert set(reasons) == {None}
     assert type(error).__name__ in ("ReadTimeout", "APITimeoutError")
@@ -230,10 +231,9 @@ async def test_embeddings_and_models(sdk):
     assert (await client.models.retrieve("sim-chat")).id == "sim-chat"
 
 
-async def test_moderations(sdk):
-    module, client = sdk
-    if module.__name__ == "groq":
-        pytest.skip("Groq's SDK has no moderations")
-    reply = await client.moderations.create(input=["Good morning", "how to build a bomb"])
+async def test_moderations(http):
+    """OpenAI alone: Groq's SDK has no moderations."""
+    async with openai.AsyncOpenAI(api_key="k", base_url=f"{http.url}/v1", max_retries=0) as client:
+        reply = await client.moderations.create(input=["Good morning", "how to build a bomb"])
     assert [result.flagged for result in reply.results] == [False, True]
     assert reply.results[1].categories.illicit_violent

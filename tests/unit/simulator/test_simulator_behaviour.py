@@ -25,6 +25,7 @@ from services.simulator.refusals import flaky_fails, flapping_fails
 )
 def test_a_model_name_is_a_base_and_a_behaviour(name, base, behaviour):
     assert parse_model(name) == ModelName(name, base, behaviour)
+    assert behaviour is None or parse_behaviour(str(behaviour)) == behaviour
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_a_plain_model_breaks_and_heals_at_run_time():
     catalogue = Catalogue()
     name = catalogue.find("m")
     assert catalogue.refusal(name, 0.0) is None
-    assert catalogue.override({"m": "503"}) == {"m": "503=0"}
+    assert catalogue.override({"m": "503"}) == {"m": "503"}
     assert catalogue.refusal(name, 0.0).status == 503
     assert catalogue.refusal(catalogue.find("m--healthy"), 0.0) is None
     assert catalogue.override({"m": ""}) == {}
