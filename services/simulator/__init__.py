@@ -1,0 +1,1 @@
+"""An OpenAI-compatible HTTP provider whose model names choose how it behaves."""

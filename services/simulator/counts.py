@@ -1,0 +1,108 @@
+"""The true count of every attempt: what a gateway's own accounts are checked against."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+__all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
+
+Outcome = Literal["ok", "cut", "cancelled"]
+_REQUESTS_KEPT: Final = 200
+
+
+class ModelCounts(Struct):
+    """`attempts` = `ok` + `cut` + `cancelled` + all `errors` + `in_flight`."""
+
+    attempts: int = 0
+    ok: int = 0
+    """Answered whole and well."""
+    errors: dict[str, int] = msgspec.field(default_factory=dict)
+    """HTTP status → answers."""
+    streams: int = 0
+    cut: int = 0
+    """Broken by the simulator on purpose: cut, malformed, unfinished, empty, reset."""
+    cancelled: int = 0
+    """The client left before the end."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+
+
+class Attempt(Struct):
+    """One model call, open until `Counts.end`."""
+
+    model: str
+    request_id: str
+    sha256: str
+    """Of the messages or the input: see requests.fingerprint."""
+    at_s: float
+    """Arrival, Unix time."""
+    counts: ModelCounts
+    outcome: Outcome | int = "cancelled"
+    """An error's HTTP status, or how the answer ended. An attempt that nobody closed was cancelled."""
+    status: int | None = None
+    """The HTTP status that was sent; None if none was."""
+    stream: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class RequestRecord(Struct):
+    model: str
+    status: int | None
+    at_s: float
+    request_id: str
+    sha256: str
+
+
+class Counts:
+    def __init__(self) -> None:
+        self._models: dict[str, ModelCounts] = {}
+        self._requests: deque[RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
+
+    def reset(self) -> None:
+        """Begin at zero; attempts still running are forgotten with the rest."""
+        self._models = {}
+        self._requests.clear()
+
+    def begin(self, model: str, request_id: str, sha256: str, at_s: float) -> Attempt:
+        counts = self._models.get(model)
+        if counts is None:
+            counts = self._models[model] = ModelCounts()
+        counts.attempts += 1
+        counts.in_flight += 1
+        counts.max_in_flight = max(counts.max_in_flight, counts.in_flight)
+        return Attempt(model, request_id, sha256, at_s, counts)
+
+    def end(self, attempt: Attempt) -> None:
+        counts = attempt.counts
+        if self._models.get(attempt.model) is not counts:
+            return  # counted before the last reset
+        counts.in_flight -= 1
+        counts.streams += attempt.stream
+        counts.prompt_tokens += attempt.prompt_tokens
+        counts.completion_tokens += attempt.completion_tokens
+        if attempt.outcome == "ok":
+            counts.ok += 1
+        elif attempt.outcome == "cut":
+            counts.cut += 1
+        elif attempt.outcome == "cancelled":
+            counts.cancelled += 1
+        else:
+            status = str(attempt.outcome)
+            counts.errors[status] = counts.errors.get(status, 0) + 1
+        self._requests.append(
+            RequestRecord(attempt.model, attempt.status, attempt.at_s, attempt.request_id, attempt.sha256)
+        )
+
+    def report(self) -> dict[str, object]:
+        return {
+            "models": self._models,
+            "total_attempts": sum(counts.attempts for counts in self._models.values()),
+            "requests": list(self._requests),
+        }

@@ -1,0 +1,77 @@
+"""The three languages the simulator answers in, and the words it pads an answer with."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from services.simulator import tokens
+
+__all__ = ["ENGLISH", "RUSSIAN", "TURKISH", "Language", "detect"]
+
+_CYRILLIC: Final = re.compile(r"[а-яёА-ЯЁ]")
+_TURKISH: Final = re.compile(
+    r"[ğışĞİŞ]|(?i:\b(?:bir|ve|bu|nedir|neden|nasıl|için|merhaba|kadar|ile|bana|hangi|lütfen)\b)"
+)
+
+
+class Language(Struct, frozen=True):
+    name: str
+    opening: str
+    """Takes `model` and `topic`."""
+    images: str
+    """Takes `count` and `plural` ("s" or nothing)."""
+    thought: str
+    """Takes `topic`."""
+    filler: tuple[str, ...]
+    """Tokens of sentences that may be cut anywhere and begun again from the start."""
+
+
+def _filler(text: str) -> tuple[str, ...]:
+    return tuple(tokens.split(" " + text))
+
+
+ENGLISH: Final = Language(
+    name="en",
+    opening="You asked: “{topic}”. This is {model}.",
+    images=" I see {count} image{plural}.",
+    thought="The question begins with “{topic}”, so I look at it step by step before I answer.",
+    filler=_filler(
+        "The water runs down the pipe at the pace the wheel can take, and no drop of it is lost. "
+        "A gate opens when there is room, it closes when there is none, and the pond keeps the rest. "
+        "Each wheel has its own pipe, so one that stands still does not slow the others down."
+    ),
+)
+RUSSIAN: Final = Language(
+    name="ru",
+    opening="Вы спросили: «{topic}». Отвечает {model}.",
+    images=" Вижу изображения ({count} image{plural}).",
+    thought="Вопрос начинается с «{topic}», поэтому сначала разберу его по шагам.",
+    filler=_filler(
+        "Вода идёт по трубе так быстро, как её может принять колесо, и ни капли не пропадает. "
+        "Затвор открыт, пока есть место, закрыт, когда места нет, а пруд хранит остальное. "
+        "У каждого колеса своя труба, и то, что стоит, не задерживает других."
+    ),
+)
+TURKISH: Final = Language(
+    name="tr",
+    opening="Sorunuz: “{topic}”. Yanıtlayan {model}.",
+    images=" Görsel görüyorum ({count} image{plural}).",
+    thought="Soru “{topic}” diye başlıyor, bu yüzden önce adım adım düşünüyorum.",
+    filler=_filler(
+        "Su, çarkın alabileceği hızla borudan akar ve tek damlası bile kaybolmaz. "
+        "Yer varken kapak açılır, yer yokken kapanır, kalan su gölette bekler. "
+        "Her çarkın kendi borusu vardır, duran bir çark ötekileri yavaşlatmaz."
+    ),
+)
+
+
+def detect(text: str) -> Language:
+    """Cyrillic is Russian, Turkish letters or common Turkish words are Turkish, all else is English."""
+    if text.isascii() and not _TURKISH.search(text):
+        return ENGLISH
+    if _CYRILLIC.search(text):
+        return RUSSIAN
+    return TURKISH if _TURKISH.search(text) else ENGLISH

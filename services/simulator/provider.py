@@ -1,0 +1,68 @@
+"""Everything a running simulator knows, in one place that handlers share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from services.simulator.admission import Admission
+from services.simulator.behaviour import ModelName
+from services.simulator.catalogue import Catalogue
+from services.simulator.counts import Counts
+from services.simulator.errors import ApiError, wrong_key
+from services.simulator.requests import Prompt
+from services.simulator.settings import Settings
+
+__all__ = ["Provider"]
+
+
+class Provider:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        run_id: str,
+    ) -> None:
+        """`clock` gives monotonic, `wall_clock` Unix seconds; `run_id` makes request ids unique to a run."""
+        self.clock = clock
+        self.wall_clock = wall_clock
+        self.speed = settings.speed
+        self.header_style = settings.header_style
+        self.catalogue = Catalogue(settings.models)
+        self.admission = Admission(settings.limits)
+        self.counts = Counts()
+        self._api_keys = settings.api_keys
+        self._context_tokens = settings.context_tokens
+        self._run_id = run_id
+        self._numbers = itertools.count(1)
+
+    def next_request_id(self) -> str:
+        return f"req_{self._run_id}{next(self._numbers):08x}"
+
+    def authorise(self, key: str) -> None:
+        """Raise a 401 ApiError unless the key is one of ours, or any key is."""
+        if self._api_keys and key not in self._api_keys:
+            raise wrong_key()
+
+    def check_context(self, name: ModelName, prompt: Prompt) -> None:
+        """Raise OpenAI's context_length_exceeded when prompt and answer do not fit the model's context."""
+        most = self._context_tokens.get(name.full) or self._context_tokens.get(name.base)
+        if most is None:
+            return
+        requested = prompt.tokens + (prompt.answer_tokens or 0)
+        if requested > most:
+            raise ApiError(
+                400,
+                f"This model's maximum context length is {most} tokens. However, you requested {requested} "
+                f"tokens ({prompt.tokens} in the messages, {prompt.answer_tokens or 0} in the completion). "
+                "Please reduce the length of the messages or completion.",
+                code="context_length_exceeded",
+                param="messages",
+            )
+
+    def reset(self) -> None:
+        """Forget counts, windows and sequences; behaviours, limits, models and speed stay."""
+        self.counts.reset()
+        self.admission.restart()
+        self.catalogue.restart()
