@@ -28,7 +28,9 @@ class Cancellations:
     `on_cancel` hears each as it comes; `is_cancelled` answers for work that was still queued.
     """
 
-    def __init__(self, on_cancel: Listener, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, on_cancel: Listener | None = None, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._on_cancel = on_cancel
         self._clock_s = clock_s
         self._marks: dict[tuple[str, str], float] = {}
@@ -70,4 +72,5 @@ class Cancellations:
     def _take(self, subject: str) -> None:
         _, _, account, request_id = subject.split(".")
         self.mark(account, request_id)
-        self._on_cancel(account, request_id)
+        if self._on_cancel is not None:
+            self._on_cancel(account, request_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
 
 
-class DeadlinePast(ValueError):  # noqa: N818 - a verdict about the request, not a fault of ours
+class DeadlinePast(ValueError):
     """The request was late when it came, by `late_by_ms`."""
 
     def __init__(self, late_by_ms: int) -> None:
@@ -13,7 +13,7 @@ class DeadlinePast(ValueError):  # noqa: N818 - a verdict about the request, not
         self.late_by_ms = late_by_ms
 
 
-class TooLarge(ValueError):  # noqa: N818 - the same
+class TooLarge(ValueError):
     """The body has `size` bytes where `limit` are allowed."""
 
     def __init__(self, size: int, limit: int) -> None:

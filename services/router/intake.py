@@ -78,10 +78,7 @@ def judge(arrival: Arrival, catalogue: Catalogue, served: Collection[str], now_m
     """Refuse what cannot be served, with the reason; route the rest. `served`: roles with a live worker."""
     where = subjects.request_address(arrival.subject)
     try:
-        if where.kind != "chat":
-            raise NotTaken(
-                "kind_not_served", f"nobody here answers requests of kind {where.kind!r}; try 'chat'"
-            )
+        _check_kind(where.kind)
         check_size(len(arrival.data), MAX_REQUEST_BYTES)
         request = _decode(arrival.data)
         return _route(request, where, catalogue, served, arrival.stored_ms, now_ms)
@@ -95,6 +92,11 @@ def judge(arrival: Arrival, catalogue: Catalogue, served: Collection[str], now_m
         )
     except tuple(_CODES) as verdict:
         return Refused(code=_CODES[type(verdict)], message=str(verdict), reply_to=_address_of(arrival, where))
+
+
+def _check_kind(kind: str) -> None:
+    if kind != "chat":
+        raise NotTaken("kind_not_served", f"nobody here answers requests of kind {kind!r}; try 'chat'")
 
 
 def _decode(data: bytes) -> ChatRequest:

@@ -43,7 +43,7 @@ _MISSING: Final = re.compile(r"missing required field `(\w+)`")
 _INDEX: Final = re.compile(r"\[\d+\]")
 
 
-class BodyRefused(ValueError):  # noqa: N818 - a verdict about the request, not a fault of ours
+class BodyRefused(ValueError):
     """The body cannot be sent to any model. `field` is the path within it; `problem` is a whole sentence."""
 
     def __init__(self, field: str, problem: str) -> None:

@@ -23,7 +23,7 @@ class Decision(Struct, frozen=True):
     """The evidence, for the person who asked."""
 
 
-class UnknownRole(ValueError):  # noqa: N818 - a verdict about the request, not a fault of ours
+class UnknownRole(ValueError):
     """There is no such role; `known` lists those there are."""
 
     def __init__(self, role: str, known: Collection[str] = (*ROLES, AUTO)) -> None:

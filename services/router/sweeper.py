@@ -43,7 +43,7 @@ class Sweeper:
         self._liveness = liveness
         self._metrics = metrics
         self._clock = clock
-        self._cancellations = Cancellations(on_cancel=lambda account, request_id: None)
+        self._cancellations = Cancellations()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, bus: Bus) -> None:

@@ -66,7 +66,12 @@ class ProviderFailure(Exception):  # its kind says what happened
     """One provider call failed. The message is the provider's own where it gave one; it never holds a key."""
 
     def __init__(
-        self, kind: FailureKind, message: str, *, status: int | None = None, retry_after_s: float | None = None
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind

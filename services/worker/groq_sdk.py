@@ -6,7 +6,14 @@ import time
 from typing import Final
 
 import httpx
-from groq import APIConnectionError, APIStatusError, APITimeoutError, AsyncGroq, AsyncStream, DefaultAioHttpClient
+from groq import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncGroq,
+    AsyncStream,
+    DefaultAioHttpClient,
+)
 
 from services.worker.failures import ProviderFailure
 from services.worker.ratelimit_headers import parse

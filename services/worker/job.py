@@ -18,7 +18,9 @@ __all__ = ["GaveUp", "Job"]
 class GaveUp(Exception):  # the request ends without an answer
     """Why, in the words and with the code that the application will see."""
 
-    def __init__(self, failure: ProviderFailure | None, code: str, message: str, retry_after_s: float | None) -> None:
+    def __init__(
+        self, failure: ProviderFailure | None, code: str, message: str, retry_after_s: float | None
+    ) -> None:
         super().__init__(message)
         self.failure = failure
         self.code = code

@@ -6,7 +6,14 @@ import time
 from typing import Final
 
 import httpx2
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+from openai import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncOpenAI,
+    AsyncStream,
+    DefaultAioHttpClient,
+)
 
 from services.worker.failures import ProviderFailure
 from services.worker.ratelimit_headers import parse

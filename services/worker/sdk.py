@@ -67,7 +67,9 @@ class SdkProvider:
                 response = await client.get("/models", cast_to=self._kind.raw_response)
                 listed = msgspec.json.decode(response.content, type=_ModelList)
             except Exception as error:
-                _log.warning("provider %s does not list its models: %s", self.name, self._kind.translate(error))
+                _log.warning(
+                    "provider %s does not list its models: %s", self.name, self._kind.translate(error)
+                )
                 return None
             return frozenset(model.id for model in listed.data)
         return None

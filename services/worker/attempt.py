@@ -1,0 +1,146 @@
+"""One provider call, from the request's bytes to an honest end, under its time limits (REQUIREMENTS D1, D6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from msgspec import Raw, Struct
+
+from penstock.config.catalogue import Timeouts
+from services.worker.chunks import ChunkReader
+from services.worker.delta_sink import DeltaSink
+from services.worker.failures import ProviderFailure
+from services.worker.provider import Provider, Response
+from services.worker.sse import SseReader
+from services.worker.status_errors import failure_of_error_event
+from services.worker.usage import Usage
+from services.worker.whole import read_whole
+from services.worker.wire_errors import (
+    MalformedChunk,
+    MalformedReply,
+    ProviderErrorEvent,
+    SseTooLarge,
+    WireError,
+)
+
+__all__ = ["Answer", "Call", "Progress", "attempt"]
+
+_AFTER_DONE_S: Final = 0.25
+"""How long the end of the response is waited for after `[DONE]`."""
+
+
+class Call(Struct, frozen=True):
+    """What is sent where."""
+
+    provider: Provider
+    credential: str
+    body: bytes
+    timeouts: Timeouts
+
+
+class Answer(Struct, kw_only=True):
+    """A complete answer."""
+
+    finish_reason: str
+    response_id: str | None
+    model: str | None
+    """As the provider names what answered."""
+    usage: Usage | None
+    response: Raw | None = None
+    """The body, of a call that did not stream."""
+
+
+class Progress(Struct):
+    """What became of the call so far, also when it ends in an error."""
+
+    headers: Mapping[str, str] | None = None
+    first_output_s: float | None = None
+    """On the loop's clock."""
+    bytes_out: int = 0
+
+
+async def attempt(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
+    """Make the call; with a sink it streams, without one it does not. Raises ProviderFailure."""
+    limit_s = call.timeouts.whole_s if sink is None else call.timeouts.first_token_s
+    try:
+        async with asyncio.timeout(limit_s) as timer:
+            response = await call.provider.chat(call.credential, call.body)
+            progress.headers = response.headers
+            try:
+                if sink is None:
+                    return _whole(await response.body())
+                return await _streamed(response, sink, progress, timer, call.timeouts.between_tokens_s)
+            finally:
+                await response.close()
+    except TimeoutError as error:
+        raise _timed_out(call.timeouts, sink, progress) from error
+    except ProviderErrorEvent as error:
+        raise failure_of_error_event(error) from error
+    except (MalformedChunk, MalformedReply, SseTooLarge) as error:
+        raise ProviderFailure("malformed", str(error)) from error
+    except WireError as error:
+        raise ProviderFailure("broken_stream", str(error)) from error
+
+
+def _whole(body: bytes) -> Answer:
+    read = read_whole(body)
+    return Answer(
+        finish_reason=read.finish_reason,
+        response_id=read.response_id,
+        model=read.model,
+        usage=read.usage,
+        response=Raw(body),
+    )
+
+
+async def _streamed(
+    response: Response, sink: DeltaSink, progress: Progress, timer: asyncio.Timeout, between_s: float
+) -> Answer:
+    loop = asyncio.get_running_loop()
+    events = SseReader()
+    chunks = ChunkReader()
+    pieces = response.pieces()
+    async for data in pieces:
+        for payload in events.feed(data):
+            piece = chunks.read(payload)
+            if piece is None:
+                continue
+            now_s = loop.time()
+            if progress.first_output_s is None:
+                progress.first_output_s = now_s
+            timer.reschedule(now_s + between_s)
+            await sink.push(piece)
+        progress.bytes_out = sink.bytes_out
+        if events.done:
+            break
+    events.close()
+    end = chunks.end(events.done)
+    timer.reschedule(None)
+    await sink.end()
+    await _read_rest(pieces)
+    progress.bytes_out = sink.bytes_out
+    return Answer(
+        finish_reason=end.finish_reason or next(iter(end.finish_reasons.values())),
+        response_id=end.response_id,
+        model=end.model,
+        usage=end.usage,
+    )
+
+
+async def _read_rest(pieces: AsyncIterator[bytes]) -> None:
+    """The answer is whole; only the end of the HTTP body is missing, and with it the connection can be used again."""
+    with contextlib.suppress(TimeoutError, ProviderFailure):
+        async with asyncio.timeout(_AFTER_DONE_S):
+            async for _ in pieces:
+                pass
+
+
+def _timed_out(timeouts: Timeouts, sink: DeltaSink | None, progress: Progress) -> ProviderFailure:
+    if sink is None:
+        return ProviderFailure("too_slow", f"no whole answer within {timeouts.whole_s:g} s")
+    if progress.first_output_s is None:
+        return ProviderFailure("no_first_token", f"no first token within {timeouts.first_token_s:g} s")
+    return ProviderFailure("stalled", f"no further token within {timeouts.between_tokens_s:g} s")
