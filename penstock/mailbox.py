@@ -82,6 +82,7 @@ class Mailbox:
         self._held: dict[int, _Held] = {}
         self._awake = asyncio.Event()
         self._stopping = False
+        self._reconnects: Reconnects | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._verdicts: set[asyncio.Task[None]] = set()
 
@@ -92,6 +93,7 @@ class Mailbox:
 
     async def start(self, reconnects: Reconnects) -> None:
         await self._puller.open()
+        self._reconnects = reconnects
         reconnects.add(self._on_reconnect)
         self._loops = [
             asyncio.create_task(self._pull_loop(), name=f"pull {self.name}"),
@@ -106,7 +108,9 @@ class Mailbox:
         """Pull no more; let what runs finish for `grace_s`; give the rest back to other workers."""
         self._stopping = True
         self._awake.set()
-        self._puller.forget()
+        if self._reconnects is not None:
+            self._reconnects.remove(self._on_reconnect)
+            self._reconnects = None
         await self._puller.close()
         tasks = [held.task for held in self._held.values() if held.task is not None]
         if tasks:
