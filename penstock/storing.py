@@ -18,7 +18,8 @@ __all__ = ["StreamFull", "store"]
 _log: Final = logging.getLogger(__name__)
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 1.0
-_ACK_TIMEOUT_S: Final = 5.0
+_ACK_TIMEOUT_S: Final = 2.0
+"""An acknowledgement lost with its connection is waited for this long before the message is repeated."""
 _SHORTEST_TIMEOUT_S: Final = 0.25
 _PASSING: Final = (
     nats.errors.TimeoutError,
