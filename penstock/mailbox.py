@@ -127,6 +127,7 @@ class Mailbox:
         self._awake.set()
 
     async def _pull_loop(self) -> None:
+        refusals = 0
         while not self._stopping:
             free = self.policy.slots - len(self._held)
             closed_s = self.policy.gate()
@@ -136,9 +137,11 @@ class Mailbox:
             try:
                 await self._puller.ask(free)
                 await self._puller.answered()
-                if self._puller.refused is not None and not self._stopping:
-                    await self._repair()
+                refusals = 0 if self._puller.refused is None else refusals + 1
+                if refusals and not self._stopping:
                     await asyncio.sleep(_REFUSED_WAIT_S)
+                if refusals > 1 and not self._stopping:  # one refusal: perhaps the server is just going down
+                    await self._repair()
             except Exception:
                 _log.exception("%s: pulling failed; trying again", self.name)
                 await asyncio.sleep(_REFUSED_WAIT_S)
