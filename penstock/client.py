@@ -84,7 +84,7 @@ class Client:
         """Send what is buffered and disconnect. Requests under way go on; their replies are stored."""
         self._inbox.close()
         await close(self._nc)
-        self._tracer.close()
+        await asyncio.to_thread(self._tracer.close)
 
     async def chat(
         self,

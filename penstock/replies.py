@@ -87,6 +87,7 @@ class ReplyPublisher:
 
     async def finish(self, event: Completed | Failed) -> None:
         """Store the terminal event; one that is stored already stays, and this one is dropped."""
+        await self._repeat_after_loss()
         await publish_terminal(self._js, self._subject, event, self._headers)
         await self._repeat_after_loss()
 
