@@ -27,6 +27,8 @@ _log: Final = logging.getLogger(__name__)
 _GATE_RECHECK_S: Final = 1.0
 _REFUSED_WAIT_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 30.0
+_LATE_S: Final = 0.25
+"""How long after its withdrawal a mailbox gives back what was on its way to it."""
 _ACK: Final = b"+ACK"
 _TERM: Final = b"+TERM"
 _IN_PROGRESS: Final = b"+WPI"
@@ -111,12 +113,16 @@ class Mailbox:
         if self._reconnects is not None:
             self._reconnects.remove(self._on_reconnect)
             self._reconnects = None
-        await self._puller.close()
+        await self._puller.withdraw()
+        clock_s = asyncio.get_running_loop().time
+        listen_until_s = clock_s() + _LATE_S
         tasks = [held.task for held in self._held.values() if held.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         for task in tasks:
             task.cancel()
+        await asyncio.sleep(listen_until_s - clock_s())
+        await self._puller.close()
         await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
         for loop in self._loops:
             loop.cancel()
