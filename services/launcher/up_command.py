@@ -1,0 +1,85 @@
+"""`penstock up`: the whole system on this machine until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from penstock.config.masking import without_userinfo
+from services.launcher.places import DEFAULT_DATA, Places
+from services.launcher.plan import Plan, make_plan
+from services.launcher.stop_signals import stop_signals
+from services.launcher.system import NATS_PORT, System, port_is_free
+
+__all__ = ["describe", "up"]
+
+
+def up(data: Path, *, per_role: bool, simulator: bool, env: Mapping[str, str] = os.environ) -> int:
+    """Exit code 0 after a signal. Raises LaunchError, CommandError or ConfigurationRefused."""
+    plan = make_plan(data, env, per_role=per_role, simulator=simulator)
+    try:
+        return asyncio.run(_up(plan))
+    except asyncio.CancelledError:  # the second Ctrl-C: everything was killed
+        return 130
+
+
+async def _up(plan: Plan) -> int:
+    system = System(plan, _say, nats_port=NATS_PORT if port_is_free(NATS_PORT) else -1)
+    with stop_signals() as signals:
+        asked = asyncio.create_task(signals.asked.wait())
+        starting = asyncio.create_task(system.start())
+        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()  # it stops what it has started
+            await asyncio.wait({starting})
+            return 0
+        places = starting.result()
+        _say(describe(plan, places))
+        running = asyncio.create_task(system.wait())
+        try:
+            await asyncio.wait({asked, running}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            asked.cancel()
+            _say("Stopping; Ctrl-C again kills at once.")
+            await system.stop()
+        _say("Stopped; nothing is left running.")
+    return 0
+
+
+def describe(plan: Plan, places: Places) -> str:
+    """Where everything is, for the person who started it."""
+    lines = ["Penstock is up. Ctrl-C stops it.", "", f"  NATS       {without_userinfo(places.nats_url)}"]
+    if plan.embedded and not places.nats_url.endswith(f":{NATS_PORT}"):
+        lines.append(
+            f"             port {NATS_PORT} is taken, so this one was chosen. Plain NATS clients and commands in\n"
+            f"             other directories need NATS_URL={places.nats_url}"
+        )
+    lines += [f"  {name:<10} {http}/health  {http}/metrics" for name, http in places.services.items()]
+    lines.append(f"  catalogue  {plan.catalogue.name} ({', '.join(plan.catalogue.roles)})")
+    if places.simulator is not None:
+        lines.append(f"  simulator  {places.simulator}/v1, its counts: {places.simulator}/sim/counts")
+    lines.append(f"  traces     {_traces(plan)}")
+    lines.append(f"  logs       {plan.log_dir}" + (f", {plan.data / 'nats'}" if plan.embedded else ""))
+    at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
+    lines += ["", f'  penstock ask{at} "Why is the sky blue?"', f"  penstock status{at}"]
+    return "\n".join(lines)
+
+
+def _traces(plan: Plan) -> str:
+    if plan.trace_file is not None:
+        return f"{plan.trace_file} (penstock trace last)"
+    if plan.settings.traces == "off":
+        return "off (PENSTOCK_TRACES)"
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", "the exporter's own default"
+    )
+    return f"OTLP to {endpoint}"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
