@@ -46,13 +46,17 @@ def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
 
 
 async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) -> None:
+    """Update first: the server counts `max_bytes` of a stream to be added against its storage even when that stream
+    exists already and is the same, and refuses the second process that provisions a nearly reserved store.
+    """
     config = _stream_config(stream, replicas)
     try:
-        await js.add_stream(config)
-    except APIError as error:
-        if error.err_code != 10058:  # stream name already in use with a different configuration
-            raise
         await js.update_stream(config)
+    except NotFoundError:
+        try:
+            await js.add_stream(config)
+        except APIError:  # somebody else may have added it in between
+            await js.update_stream(config)
 
 
 async def _ensure_consumer(js: JetStreamContext, consumer: Consumer, ack_wait_s: float) -> None:
