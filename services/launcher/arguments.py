@@ -13,7 +13,7 @@ from services.launcher.python_child import SERVICES
 
 __all__ = ["make_parser"]
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 _UP = """\
 Start the whole system on this machine and keep it running until Ctrl-C: an embedded nats-server (unless NATS_URL

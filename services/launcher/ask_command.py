@@ -62,12 +62,12 @@ async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settin
             stream=question.stream,
         )
         try:
-            return await (_as_json(stream) if question.as_json else _as_text(stream))
+            async with stream:  # leaving it before the end cancels the request
+                return await (_as_json(stream) if question.as_json else _as_text(stream))
         except (RequestFailed, NotAccepted, NoReply, RequestTooLarge) as error:
             _note(f"penstock: {failure_text(error)}")
             return 1
         except asyncio.CancelledError:
-            await stream.aclose()  # cancels the request, as leaving its loop does
             _note(f"\npenstock: cancelled (request {stream.id})")
             raise
 

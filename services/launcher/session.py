@@ -14,7 +14,7 @@ from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 from penstock.client import Client
 from penstock.config.masking import without_userinfo
 from penstock.config.settings import Settings, load_settings
-from penstock.connection import connect
+from penstock.connection import Reconnects, connect
 from penstock.heartbeat import living
 from penstock.identifiers import instance_name
 from penstock.telemetry.setup import make_tracer
@@ -35,13 +35,17 @@ def command_settings(data: Path, env: Mapping[str, str] = os.environ) -> Setting
 @asynccontextmanager
 async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
     """A plain connection. Raises BrokerUnreachable; what NATS refuses later becomes a CommandError."""
-    nc = await connect(settings.nats_url, name=name, credentials=settings.nats_credentials)
+    reconnects = Reconnects()
+    nc = await connect(
+        settings.nats_url, name=name, reconnects=reconnects, credentials=settings.nats_credentials
+    )
     try:
         yield nc
     except (nats.errors.Error, APIError) as error:
         where = without_userinfo(settings.nats_url)
         raise CommandError(f"NATS at {where} refused: {str(error) or type(error).__name__}") from error
     finally:
+        reconnects.closing = True
         await nc.close()
 
 

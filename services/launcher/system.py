@@ -8,13 +8,14 @@ import socket
 import time
 from collections.abc import Callable
 
-from penstock.connection import connect
+from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
 from services.launcher.directory_lock import DirectoryLock
 from services.launcher.errors import CommandError
 from services.launcher.nats_server import NatsServer
 from services.launcher.places import Places, remove_places, write_places
 from services.launcher.plan import Plan
+from services.launcher.session import open_connection
 from services.launcher.supervisor import Supervisor
 
 __all__ = ["NATS_PORT", "System", "port_is_free"]
@@ -56,7 +57,9 @@ class System:
 
     def take(self) -> None:
         """The data directory is ours from here on. LaunchError when somebody else uses it."""
-        self.plan.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts lie in its store
+        for directory in (self.plan.data / "nats", self.plan.log_dir):
+            self.plan.data.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, exist_ok=True)  # prompts lie in the store
         self._lock.take()
 
     async def start(self) -> Places:
@@ -111,15 +114,13 @@ class System:
 
     async def _must_answer(self) -> None:
         try:
-            nc = await connect(
-                self.nats_url, name="penstock-up", credentials=self.plan.settings.nats_credentials
-            )
+            async with open_connection(self.plan.settings, "penstock-up"):
+                pass
         except BrokerUnreachable as error:
             raise CommandError(
-                "NATS_URL is set and no server answers there; start that server, or unset NATS_URL and "
-                f"`penstock up` starts one of its own.\n  {error.__cause__}"
+                f"NATS_URL is {without_userinfo(self.nats_url)} and no server answers there; start that server, "
+                "or unset NATS_URL and `penstock up` starts one of its own"
             ) from error
-        await nc.close()
 
     async def _keep(self, nats: NatsServer) -> None:
         while True:
