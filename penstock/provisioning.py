@@ -25,6 +25,9 @@ from schemas.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, 
 __all__ = ["ensure", "ensure_eventually"]
 
 _log: Final = logging.getLogger(__name__)
+_PERHAPS_THERE: Final = frozenset({10058, 10047})
+"""JetStream error codes: the name is in use with another configuration; no storage left, which the server says
+before it looks whether the stream is there already."""
 _FIRST_RETRY_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 5.0
 
@@ -47,17 +50,16 @@ def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
 
 
 async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) -> None:
-    """Update first: the server counts `max_bytes` of a stream to be added against its storage even when that stream
-    exists already and is the same, and refuses the second process that provisions a nearly reserved store.
-    """
     config = _stream_config(stream, replicas)
     try:
-        await js.update_stream(config)
-    except NotFoundError:
+        await js.add_stream(config)
+    except APIError as error:
+        if error.err_code not in _PERHAPS_THERE:
+            raise
         try:
-            await js.add_stream(config)
-        except APIError:  # somebody else may have added it in between
             await js.update_stream(config)
+        except NotFoundError:
+            raise error from None
 
 
 async def _ensure_consumer(js: JetStreamContext, consumer: Consumer, ack_wait_s: float) -> None:

@@ -21,6 +21,8 @@ async def test_connecting_to_nobody_fails_soon_and_hides_the_password(free_port:
     assert "secret" not in str(caught.value)
 
 
-async def test_one_living_server_of_several_is_enough(own_nats_server: NatsServer, free_port: Callable[[], int]):
+async def test_one_living_server_of_several_is_enough(
+    own_nats_server: NatsServer, free_port: Callable[[], int]
+):
     client = await Client.connect(f"nats://127.0.0.1:{free_port()},{own_nats_server.url}")
     await client.close()
