@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has left. What is still buffered must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, a file without permission: nothing of ours to trace
+        print(f"penstock: {error}", file=sys.stderr)
+        return 1
 
 
 def _never_refuse(stream: TextIO) -> None:
@@ -50,7 +53,12 @@ def _never_refuse(stream: TextIO) -> None:
 def _up(arguments: argparse.Namespace) -> int:
     from services.launcher.up_command import up
 
-    return up(arguments.data, per_role=arguments.per_role, simulator=not arguments.no_simulator)
+    return up(
+        arguments.data,
+        per_role=arguments.per_role,
+        simulator=not arguments.no_simulator,
+        nats_port=arguments.nats_port,
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -26,6 +26,8 @@ model may together ask for more than its limit, and learn it from the provider's
 _RUN = """\
 Become one service; what follows its name is passed on to it, for example: penstock run worker --role coding,chat.
 Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator)."""
+_DAY_S = 86_400
+_HIGHEST_PORT = 65_535
 _DATA = "where the system keeps its store, logs and traces (default: %(default)s)"
 
 
@@ -48,6 +50,12 @@ def _add_up(commands: Commands) -> None:
     up = commands.add_parser("up", help="start the whole system and keep it running", description=_UP)
     up.add_argument("--per-role", action="store_true", help=_PER_ROLE)
     up.add_argument("--no-simulator", action="store_true", help="start no simulated provider")
+    up.add_argument(
+        "--nats-port",
+        type=_port,
+        metavar="PORT",
+        help="of the embedded nats-server; 0: any free one (default: 4222, or any free one where that is taken)",
+    )
     _add_data(up)
 
 
@@ -131,8 +139,17 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
 
 
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to {_HIGHEST_PORT}")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 86_400:  # a day; also refuses nan
-        raise ValueError(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _DAY_S:  # nan is refused as well
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and {_DAY_S:,}")
     return seconds

@@ -20,6 +20,8 @@ __all__ = ["Plan", "make_plan"]
 
 _SIMULATOR = "simulator"
 """The service, and the catalogue that asks for it."""
+_NOT_CHATTING = frozenset({"embed"})
+"""Roles that the chat worker does not serve."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -63,7 +65,8 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
     def service(name: str, kind: str, *arguments: str) -> ServiceSpec:
         return ServiceSpec(name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": ports.take()})
 
-    workers = [(f"worker-{role}", role) for role in catalogue.roles] if per_role else [("worker", "all")]
+    chatting = [role for role in catalogue.roles if role not in _NOT_CHATTING]
+    workers = [(f"worker-{role}", role) for role in chatting] if per_role else [("worker", "all")]
     return Plan(
         data=data,
         settings=settings,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
 from services.launcher.directory_lock import DirectoryLock
-from services.launcher.errors import CommandError
+from services.launcher.errors import CommandError, LaunchError
 from services.launcher.nats_server import NatsServer
 from services.launcher.places import Places, remove_places, write_places
 from services.launcher.plan import Plan
@@ -56,11 +56,17 @@ class System:
         return self.plan.settings.nats_url if self._nats is None else self._nats.url
 
     def take(self) -> None:
-        """The data directory is ours from here on. LaunchError when somebody else uses it."""
-        for directory in (self.plan.data / "nats", self.plan.log_dir):
-            self.plan.data.mkdir(parents=True, exist_ok=True)
-            directory.mkdir(mode=0o700, exist_ok=True)  # prompts lie in the store
-        self._lock.take()
+        """The data directory is ours from here on. LaunchError when somebody else uses it, or it cannot be used."""
+        data = self.plan.data
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+            self._lock.take()
+            for directory in (data / "nats", self.plan.log_dir):
+                directory.mkdir(mode=0o700, exist_ok=True)  # prompts lie in the store
+        except OSError as error:
+            raise LaunchError(
+                f"{data} cannot hold our data: {error.strerror or error}; name another"
+            ) from error
 
     async def start(self) -> Places:
         """Return when all services are ready; raise LaunchError or CommandError and leave nothing running."""

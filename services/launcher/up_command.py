@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.config.masking import without_userinfo
+from services.launcher.errors import CommandError
 from services.launcher.places import DEFAULT_DATA, Places
 from services.launcher.plan import Plan, make_plan
 from services.launcher.stop_signals import stop_signals
@@ -16,17 +17,27 @@ from services.launcher.system import NATS_PORT, System, port_is_free
 __all__ = ["describe", "up"]
 
 
-def up(data: Path, *, per_role: bool, simulator: bool, env: Mapping[str, str] = os.environ) -> int:
-    """Exit code 0 after a signal. Raises LaunchError, CommandError or ConfigurationRefused."""
+def up(
+    data: Path,
+    *,
+    per_role: bool,
+    simulator: bool,
+    nats_port: int | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> int:
+    """Exit code 0 after a signal. `nats_port` 0: any; None: 4222, or any where that is taken.
+
+    Raises LaunchError, CommandError or ConfigurationRefused.
+    """
     plan = make_plan(data, env, per_role=per_role, simulator=simulator)
     try:
-        return asyncio.run(_up(plan))
+        return asyncio.run(_up(plan, nats_port))
     except asyncio.CancelledError:  # the second Ctrl-C: everything was killed
         return 130
 
 
-async def _up(plan: Plan) -> int:
-    system = System(plan, _say, nats_port=NATS_PORT if port_is_free(NATS_PORT) else -1)
+async def _up(plan: Plan, nats_port: int | None) -> int:
+    system = System(plan, _say, nats_port=_port(nats_port))
     with stop_signals() as signals:
         asked = asyncio.create_task(signals.asked.wait())
         starting = asyncio.create_task(system.start())
@@ -51,20 +62,33 @@ async def _up(plan: Plan) -> int:
     return 0
 
 
+def _port(wanted: int | None) -> int:
+    """As nats-server takes it: -1 is any."""
+    if wanted is None:
+        return NATS_PORT if port_is_free(NATS_PORT) else -1
+    if wanted and not port_is_free(wanted):
+        raise CommandError(
+            f"port {wanted} is taken; leave --nats-port out, or give it 0, and a free one is chosen"
+        )
+    return wanted or -1
+
+
 def describe(plan: Plan, places: Places) -> str:
     """Where everything is, for the person who started it."""
-    lines = ["Penstock is up. Ctrl-C stops it.", "", f"  NATS       {without_userinfo(places.nats_url)}"]
+    facts = [("NATS", without_userinfo(places.nats_url))]
     if plan.embedded and not places.nats_url.endswith(f":{NATS_PORT}"):
-        lines.append(
-            f"             port {NATS_PORT} is taken, so this one was chosen. Plain NATS clients and commands in\n"
-            f"             other directories need NATS_URL={places.nats_url}"
-        )
-    lines += [f"  {name:<10} {http}/health  {http}/metrics" for name, http in places.services.items()]
-    lines.append(f"  catalogue  {plan.catalogue.name} ({', '.join(plan.catalogue.roles)})")
+        facts += [
+            ("", f"(not on port {NATS_PORT}, which is taken or was not wanted: other NATS clients, and"),
+            ("", f"commands given in other directories, need NATS_URL={places.nats_url})"),
+        ]
+    facts += [(name, f"{http}/health  {http}/metrics") for name, http in places.services.items()]
+    facts.append(("catalogue", f"{plan.catalogue.name} ({', '.join(plan.catalogue.roles)})"))
     if places.simulator is not None:
-        lines.append(f"  simulator  {places.simulator}/v1, its counts: {places.simulator}/sim/counts")
-    lines.append(f"  traces     {_traces(plan)}")
-    lines.append(f"  logs       {plan.log_dir}" + (f", {plan.data / 'nats'}" if plan.embedded else ""))
+        facts.append(("simulator", f"{places.simulator}/v1, its counts: {places.simulator}/sim/counts"))
+    facts.append(("traces", _traces(plan)))
+    facts.append(("logs", f"{plan.log_dir}" + (f", {plan.data / 'nats'}" if plan.embedded else "")))
+    width = max(len(name) for name, _ in facts)
+    lines = ["Penstock is up. Ctrl-C stops it.", "", *(f"  {name:<{width}}  {fact}" for name, fact in facts)]
     at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
     lines += ["", f'  penstock ask{at} "Why is the sky blue?"', f"  penstock status{at}"]
     return "\n".join(lines)
