@@ -1,0 +1,152 @@
+// Ask Penstock from any language: this speaks the NATS text protocol over a bare socket and needs no package.
+//
+//   node ask.mjs "Why is the sky blue?"          NATS_URL, PENSTOCK_ACCOUNT and PENSTOCK_ROLE are optional
+//
+// With a NATS client library only `ask` below is left to write. Exit status: 0 completed, 1 failed.
+
+import { randomUUID } from "node:crypto";
+import { connect } from "node:net";
+
+const account = process.env.PENSTOCK_ACCOUNT ?? "demo";
+const role = process.env.PENSTOCK_ROLE ?? "auto";
+const client = `node-${process.pid}`;
+const TERMINAL = new Set(["completed", "failed"]);
+const PATIENCE_MS = 120_000;
+
+async function ask(nats, question) {
+  const id = randomUUID();
+  const replySubject = `llm.reply.${account}.${client}.${id}`;
+  const request = {
+    type: "chat_request",
+    id,
+    client,
+    role,
+    body: { messages: [{ role: "user", content: question }], stream: true },
+  };
+
+  // Subscribe first, then ask: no event can slip through between the two.
+  const live = nats.subscribe(replySubject);
+  const ack = await nats.request(`llm.request.${account}.chat`, JSON.stringify(request), { "Nats-Msg-Id": id });
+  if (ack.error) throw new Error(`not accepted: ${ack.error.description}`);
+
+  let highest = -1;
+  let text = "";
+  for await (const event of live) {
+    if (event.seq <= highest) continue; // a repetition, or a sender that was replaced
+    const next = event.seq === highest + 1 || event.seq === event.attempt * 1_000_000;
+    for (const each of next ? [event] : [...(await nats.stored(replySubject)), event]) {
+      if (each.seq <= highest) continue;
+      highest = each.seq;
+      if (each.type === "delta") text += each.text ?? "";
+      if (each.type === "restarted") text = ""; // forget what came before
+      if (TERMINAL.has(each.type)) return { ...each, text };
+    }
+  }
+}
+
+class Nats {
+  #socket;
+  #buffer = Buffer.alloc(0);
+  #receivers = new Map();
+
+  static async open(url) {
+    const nats = new Nats();
+    const { hostname, port } = new URL(url);
+    nats.#socket = connect(Number(port || 4222), hostname);
+    nats.#socket.on("data", (data) => nats.#read(data));
+    await new Promise((done, fail) => nats.#socket.once("connect", done).once("error", fail));
+    nats.#socket.on("error", (error) => fail(error)).on("close", () => fail(new Error("NATS hung up")));
+    nats.#socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n');
+    return nats;
+  }
+
+  /** Events of one reply, as they come. */
+  async *#events(queue) {
+    for (;;) yield JSON.parse((await queue.next()).body);
+  }
+
+  subscribe(subject) {
+    return this.#events(this.#listen(subject));
+  }
+
+  /** Publish with an address for the answer, which for a stream's subject is JetStream's acknowledgement. */
+  async request(subject, body, headers = {}) {
+    const answers = this.#listen();
+    this.#publish(subject, answers.subject, body, headers);
+    const { status, body: answer } = await answers.next();
+    if (status === 503) throw new Error(`nobody listens on ${subject}: does Penstock run?`);
+    return JSON.parse(answer);
+  }
+
+  /** What LLM_REPLIES has kept of one reply: the answers to a direct get, until one with a status. */
+  async stored(subject) {
+    const answers = this.#listen();
+    this.#publish("$JS.API.DIRECT.GET.LLM_REPLIES", answers.subject, JSON.stringify({ next_by_subj: subject, seq: 1, batch: 10_000 }));
+    const events = [];
+    for (;;) {
+      const { status, body } = await answers.next();
+      if (status) return events;
+      events.push(JSON.parse(body));
+    }
+  }
+
+  close() {
+    this.#socket.removeAllListeners("close").end();
+  }
+
+  #listen(subject = `_INBOX.${randomUUID()}`) {
+    const waiting = [];
+    const arrived = [];
+    const sid = String(this.#receivers.size + 1);
+    this.#receivers.set(sid, (message) => (waiting.length ? waiting.shift()(message) : arrived.push(message)));
+    this.#socket.write(`SUB ${subject} ${sid}\r\n`);
+    return { subject, next: () => new Promise((take) => (arrived.length ? take(arrived.shift()) : waiting.push(take))) };
+  }
+
+  #publish(subject, replyTo, body, headers = {}) {
+    const head = Buffer.from(`NATS/1.0\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`);
+    const payload = Buffer.from(body);
+    this.#socket.write(`HPUB ${subject} ${replyTo} ${head.length} ${head.length + payload.length}\r\n`);
+    this.#socket.write(Buffer.concat([head, payload, Buffer.from("\r\n")]));
+  }
+
+  /** Whole protocol messages out of whatever pieces the bytes come in. */
+  #read(data) {
+    this.#buffer = Buffer.concat([this.#buffer, data]);
+    for (;;) {
+      const end = this.#buffer.indexOf("\r\n");
+      if (end < 0) return;
+      const words = this.#buffer.toString("latin1", 0, end).split(" ");
+      const size = words[0] === "MSG" || words[0] === "HMSG" ? Number(words.at(-1)) + 2 : 0;
+      if (this.#buffer.length < end + 2 + size) return;
+      const payload = this.#buffer.subarray(end + 2, end + size);
+      this.#buffer = this.#buffer.subarray(end + 2 + size);
+      if (words[0] === "PING") this.#socket.write("PONG\r\n");
+      else if (words[0] === "-ERR") fail(new Error(words.slice(1).join(" ")));
+      else if (size) this.#receivers.get(words[2])?.(read(words, payload));
+    }
+  }
+}
+
+function read(words, payload) {
+  const headBytes = words[0] === "HMSG" ? Number(words.at(-2)) : 0;
+  const status = /^NATS\/1\.0 (\d{3})/.exec(payload.toString("latin1", 0, headBytes));
+  return { status: status ? Number(status[1]) : 0, body: payload.toString("utf8", headBytes) };
+}
+
+function fail(error) {
+  console.error(error.message);
+  process.exit(1);
+}
+
+setTimeout(() => fail(new Error("no answer in time")), PATIENCE_MS).unref();
+try {
+  const nats = await Nats.open(process.env.NATS_URL ?? "nats://127.0.0.1:4222");
+  const end = await ask(nats, process.argv[2] ?? "Why is the sky blue?");
+  nats.close();
+  if (end.type === "failed") fail(new Error(`${end.error.code}: ${end.error.message}`));
+  console.log(end.text);
+  console.error(`${end.role} answered with ${end.model} in ${Math.round(end.timings.total_ms)} ms`);
+} catch (error) {
+  fail(error);
+}
