@@ -8,7 +8,6 @@ import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -21,13 +20,8 @@ from penstock.config.shipped import shipped_catalogues
 from schemas.streams import MAX_PAYLOAD_BYTES, STREAMS
 from services.launcher.nats_server import find_nats_server
 from services.simulator.settings import load as load_simulator_settings
+from tests.contract.compose import COMPOSE, ON_NATS, OURS, ROOT, SERVICES, WORKERS, environment
 
-ROOT = Path(__file__).resolve().parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-ON_NATS = {name: service for name, service in OURS.items() if name != "simulator"}
-WORKERS = {name: service for name, service in OURS.items() if name.startswith("worker-")}
 MIB = 1024 * 1024
 
 
@@ -49,16 +43,6 @@ class Asked(dict[str, str]):
     def __contains__(self, key: object) -> bool:
         self.names.add(str(key))
         return super().__contains__(key)
-
-
-def environment(service: Mapping[str, Any]) -> dict[str, str]:
-    """As Compose fills it in where the user's own environment is empty."""
-    written = service.get("environment", {})
-    return {
-        name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
-        for name, value in written.items()
-        if value is not None
-    }
 
 
 def seconds(text: str) -> int:
