@@ -84,6 +84,7 @@ class Client:
 
     async def close(self) -> None:
         """Send what is buffered and disconnect. Requests under way go on; their replies are stored."""
+        self._inbox.close()
         if not self._nc.is_closed:
             with contextlib.suppress(
                 nats.errors.Error, TimeoutError

@@ -24,10 +24,12 @@ Listener = Callable[[], Awaitable[None]]
 
 
 class Reconnects:
-    """Whoever must act after a lost connection came back registers here."""
+    """Tells of a lost connection; whoever must act after it came back registers here."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
+        self.closing = False
+        """The owner closes the connection: losing it is no news."""
 
     def add(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -40,13 +42,13 @@ class Reconnects:
         for listener in tuple(self._listeners):
             await listener()
 
+    async def lost(self) -> None:
+        if not self.closing:
+            _log.warning("the connection to NATS is lost; reconnecting until it is back")
+
 
 async def _on_error(error: Exception) -> None:
     _log.warning("NATS: %s", str(error) or type(error).__name__)
-
-
-async def _on_disconnect() -> None:
-    _log.warning("the connection to NATS is lost; reconnecting until it is back")
 
 
 def options(name: str, reconnects: Reconnects, credentials: str | None = None) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
         "max_outstanding_pings": 2,
         "pending_size": _PENDING_BYTES,
         "error_cb": _on_error,
-        "disconnected_cb": _on_disconnect,
+        "disconnected_cb": reconnects.lost,
         "reconnected_cb": reconnects.announce,
     }
     if credentials is not None:

@@ -31,6 +31,10 @@ class ReplyInbox:
         await self._nc.subscribe(subjects.reply_inbox(self.account, self.name), cb=self._on_reply)
         await self._nc.flush()
 
+    def close(self) -> None:
+        """The connection is about to be closed on purpose."""
+        self._reconnects.closing = True
+
     @asynccontextmanager
     async def feed(self, request_id: str, owner: str) -> AsyncIterator[Feed]:
         """The live events of one request of this client, or of `owner`, another one of the account."""

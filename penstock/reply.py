@@ -10,6 +10,7 @@ from msgspec import Struct
 from penstock.errors import RequestFailed
 from schemas.names import Complexity, Role
 from schemas.reply import (
+    NO_RESPONSE,
     Accepted,
     Completed,
     Delta,
@@ -87,7 +88,7 @@ class ReplyBuilder:
 
     def _reply(self, event: Completed) -> Reply:
         accepted = self._accepted
-        whole = event.response
+        whole = None if event.response == NO_RESPONSE else event.response
         return Reply(
             id=event.id,
             text="".join(self._text) if whole is None else _content(whole),

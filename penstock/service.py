@@ -98,6 +98,7 @@ class Shell:
         async def end() -> None:
             self._ready = False
             await component.drain()
+            self.reconnects.closing = True
 
         app = AsgiFastStream(
             self.broker,

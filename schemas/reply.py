@@ -17,6 +17,7 @@ from schemas.errors import ErrorCode, Retry
 from schemas.names import Complexity, Lane, Role
 
 __all__ = [
+    "NO_RESPONSE",
     "TERMINAL",
     "Accepted",
     "Completed",
@@ -37,6 +38,10 @@ _SEQ_PER_ATTEMPT: Final = 1_000_000
 def first_seq(attempt: int) -> int:
     """The `seq` with which the events of `attempt` begin."""
     return attempt * _SEQ_PER_ATTEMPT
+
+
+NO_RESPONSE: Final = Raw(b"null")
+"""A streamed answer was in the deltas. (msgspec takes no Raw in a union with None.)"""
 
 
 class _Event(Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -121,8 +126,8 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     cost_microusd: int = 0
     """Of all attempts together."""
     timings: Timings = field(default_factory=Timings)
-    response: Raw | None = None
-    """The provider's chat-completion body, for a request that did not stream; else None."""
+    response: Raw = field(default_factory=lambda: NO_RESPONSE)
+    """The provider's chat-completion body, for a request that did not stream; else null."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):

@@ -113,7 +113,9 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chain: tuple[str, ...]
     """Keys of `models`: the primary first, then the fallbacks."""
     concurrency: int = 16
-    """Requests one worker process runs at once for this role."""
+    """Interactive requests one worker process runs at once for this role."""
+    batch_concurrency: int = 4
+    """And requests of the batch lane beside them."""
     by_complexity: bool = True
     """False: the chain's order is kept, whatever the complexity."""
     parameters: Parameters = field(default_factory=Parameters)

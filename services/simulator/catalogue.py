@@ -19,12 +19,25 @@ from services.simulator.refusals import flaky_fails, flapping_fails, overloaded,
 __all__ = ["DEFAULT_MODELS", "Catalogue"]
 
 DEFAULT_MODELS: Final = (
-    "sim-chat",
-    "sim-coding",
-    "sim-embed",
-    "sim-fast",
-    "sim-reasoning",
-    "sim-vision",
+    "sim-chat-large",
+    "sim-chat-small",
+    "sim-logic-large",
+    "sim-logic-small",
+    "sim-coding-large",
+    "sim-coding-small",
+    "sim-vision-large",
+    "sim-vision-small",
+    "sim-long-large",
+    "sim-long-small",
+    "sim-fast-small",
+    "sim-creative-large--503",
+    "sim-creative-small",
+    "sim-reasoning-large",
+    "sim-reasoning-small",
+    "sim-safety-large",
+    "sim-safety-small",
+    "sim-embed-large",
+    "sim-embed-small",
 )
 _NAMES_KEPT: Final = 1000
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 __all__ = ["Choice", "Nothing", "Reason", "Standing", "Wait", "choose"]
 
-Reason = Literal["ready", "breaker", "quota", "paused", "withdrawn", "excluded", "never"]
+Reason = Literal["ready", "breaker", "quota", "backoff", "withdrawn", "excluded", "never"]
 """`excluded`: this request has tried it; `never`: it needs more than the model's whole quota."""
 
 _LASTING: Final[tuple[Reason, ...]] = ("excluded", "never", "withdrawn")

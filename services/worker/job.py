@@ -9,21 +9,19 @@ from msgspec import Struct, field
 from penstock.config.catalogue import RoleConfig
 from penstock.replies import ReplyPublisher
 from penstock.telemetry.tracing import Span
+from schemas.errors import ErrorCode
 from schemas.work import ChatWork
 from services.worker.failures import ProviderFailure
 
 __all__ = ["GaveUp", "Job"]
 
 
-class GaveUp(Exception):  # the request ends without an answer
-    """Why, in the words and with the code that the application will see."""
+class GaveUp(Exception):
+    """The request ends without an answer: why, in the words and with the code that the application will see."""
 
-    def __init__(
-        self, failure: ProviderFailure | None, code: str, message: str, retry_after_s: float | None
-    ) -> None:
+    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
-        self.failure = failure
-        self.code = code
+        self.code: ErrorCode = code
         self.retry_after_s = retry_after_s
 
 
@@ -35,21 +33,22 @@ class Job(Struct, kw_only=True):
     reply: ReplyPublisher
     span: Span
     task: asyncio.Task[object]
+    """Cancelled when the request is."""
     deadline_s: float
     """On the loop's clock."""
-    accepted_s: float
-    """When JetStream stored the request, on the loop's clock."""
     estimated_tokens: int
-    """Of the input, calibrated per model later."""
+    """Of the input, before calibration per model."""
+    output_tokens: int
+    """The most the answer may have, as far as the quota is concerned."""
     output_sent: bool = False
-    """Some of an answer went out, here or from a worker that died: the next attempt begins with `restarted`."""
+    """Some of an answer went out, here or from a worker that is gone: the next attempt begins with `restarted`."""
     failures: int = 0
-    """Attempts used up, those of dead workers included."""
+    """Attempts used up, those of workers that are gone included."""
     last_failure: ProviderFailure | None = None
-    excluded: dict[str, ProviderFailure] = field(default_factory=dict)
-    """Models that will not be asked again for this request, and why."""
+    excluded: set[str] = field(default_factory=set)
+    """Models that will not be asked again for this request."""
     not_before_s: dict[str, float] = field(default_factory=dict)
-    """Models that failed and may be asked again, from when on."""
+    """Models that failed and may be asked again, and from when on."""
     cost_microusd: int = 0
     cancelled: bool = False
     waits_for: str = ""

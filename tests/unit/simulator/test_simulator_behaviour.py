@@ -1,5 +1,6 @@
 import pytest
 
+from penstock.config.load import read_catalogue
 from services.simulator.behaviour import (
     Behaviour,
     ModelName,
@@ -83,3 +84,8 @@ def test_without_a_list_the_models_that_were_asked_for_are_listed_too():
     catalogue = Catalogue()
     catalogue.find("asked")
     assert catalogue.listed() == [*DEFAULT_MODELS, "asked"]
+
+
+def test_the_shipped_catalogue_names_what_the_simulator_lists():
+    written = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
+    assert tuple(written.model_name(key) for key in written.models) == DEFAULT_MODELS

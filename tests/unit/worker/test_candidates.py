@@ -23,7 +23,7 @@ def test_the_first_available_model_of_the_chain_is_taken() -> None:
 
 def test_c3_otherwise_the_earliest_is_waited_for_and_the_first_of_equals() -> None:
     assert of(Standing(160.0, "breaker"), Standing(105.0, "quota")) == Wait(105.0, "quota", "m1")
-    assert of(Standing(105.0, "paused"), Standing(105.0, "quota")) == Wait(105.0, "paused", "m0")
+    assert of(Standing(105.0, "backoff"), Standing(105.0, "quota")) == Wait(105.0, "backoff", "m0")
     assert of(Standing(math.inf, "never"), Standing(105.0, "quota")) == Wait(105.0, "quota", "m1")
 
 
@@ -36,5 +36,5 @@ def test_what_no_wait_mends_is_not_waited_for(reason) -> None:
 def test_the_most_telling_reason_is_named_when_nothing_is_left() -> None:
     assert of(Standing(math.inf, "withdrawn"), Standing(math.inf, "excluded")) == Nothing("excluded")
     assert of(Standing(math.inf, "withdrawn"), Standing(math.inf, "never")) == Nothing("never")
-    assert of(Standing(math.inf, "paused")) == Nothing("paused")
+    assert of(Standing(math.inf, "backoff")) == Nothing("backoff")
     assert of() == Nothing(None)

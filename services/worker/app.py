@@ -1,0 +1,161 @@
+"""The worker's composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from penstock.clock import SYSTEM
+from penstock.config.catalogue import Catalogue
+from penstock.heartbeat import Heartbeat
+from penstock.mailbox import Mailbox, MailboxPolicy
+from penstock.provisioning import ensure_eventually
+from penstock.service import Bus, Shell
+from schemas.names import LANES, Role
+from schemas.streams import mailbox
+from services.worker.announcing import Announcer
+from services.worker.availability import Availability
+from services.worker.equipment import Equipment
+from services.worker.handlers import WorkHandler
+from services.worker.ladder import Ladder
+from services.worker.lessons import Lessons
+from services.worker.metrics import WorkerMetrics
+from services.worker.models_watch import ModelsWatch
+from services.worker.provider import Provider, credentials
+from services.worker.quota import LocalQuota, QuotaKey
+from services.worker.recording import Recorder
+from services.worker.sdk import SdkKind, SdkProvider
+from services.worker.status import describe
+from services.worker.tokens import Calibration
+from services.worker.waiting import Waiting
+from services.worker.withdrawn import Roster
+
+__all__ = ["Worker"]
+
+_WAITING_S: Final = 1.0
+"""While somebody of the role waits the mailbox looks again this often; it is woken when something is given back."""
+
+
+class Worker:
+    """Everything a worker is made of; one mailbox per role and lane."""
+
+    def __init__(
+        self, shell: Shell, catalogue: Catalogue, roles: Sequence[Role], env: Mapping[str, str]
+    ) -> None:
+        self._shell = shell
+        self._catalogue = catalogue
+        self._roles = roles
+        self._env = env
+
+    async def start(self, bus: Bus, http: str) -> None:
+        settings = self._shell.settings
+        self._equipment = equipment = _equipment(self._shell, self._catalogue, self._roles, self._env)
+        self._waiting = Waiting()
+        lessons = Lessons(equipment)
+        self._handler = WorkHandler(equipment, Ladder(equipment, lessons, self._waiting))
+        self._models = ModelsWatch(equipment, lessons)
+
+        async def provision() -> None:
+            await ensure_eventually(bus.js, roles=self._catalogue.roles, ack_wait_s=settings.ack_wait_s)
+
+        await provision()
+        equipment.announcer.bind(bus.js)
+        equipment.recorder.bind(bus.js)
+        await self._handler.start(bus)
+        await self._models.start()
+        self._mailboxes = {role: self._boxes(bus, role, provision) for role in self._roles}
+        for boxes in self._mailboxes.values():
+            for box in boxes:
+                self._waiting.on_wake(box.poke)
+                await box.start(bus.reconnects)
+        self._heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, self._mailboxes, http))
+        await self._heartbeat.start()
+
+    async def drain(self) -> None:
+        """Pull nothing more, finish or give back what runs, then store what is still to be told."""
+        boxes = [box for each in self._mailboxes.values() for box in each]
+        await asyncio.gather(*(box.drain(self._shell.settings.drain_s) for box in boxes))
+        await self._models.stop()
+        await self._heartbeat.stop()
+        await self._equipment.recorder.drain()
+        await self._equipment.announcer.drain()
+        for provider in self._equipment.providers.values():
+            await provider.close()
+
+    def _boxes(self, bus: Bus, role: Role, provision: Callable[[], Awaitable[None]]) -> list[Mailbox]:
+        config = self._catalogue.roles[role]
+        settings = self._shell.settings
+        slots = {"interactive": config.concurrency, "batch": config.batch_concurrency}
+        return [
+            Mailbox(
+                bus.nc,
+                mailbox(role, lane),
+                MailboxPolicy(
+                    slots=slots[lane],
+                    ack_wait_s=settings.ack_wait_s,
+                    max_deliver=settings.max_deliver,
+                    gate=lambda: self._gate_s(role),
+                ),
+                handle=self._handler.handle,
+                bury=self._handler.bury,
+                repair=provision,
+            )
+            for lane in LANES
+        ]
+
+    def _gate_s(self, role: Role) -> float:
+        """Work that finds no quota stays in the mailbox."""
+        if self._waiting.anybody(role):
+            return _WAITING_S
+        now_s = asyncio.get_running_loop().time()
+        return self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
+
+
+def _equipment(
+    shell: Shell, catalogue: Catalogue, roles: Sequence[Role], env: Mapping[str, str]
+) -> Equipment:
+    providers = _providers(catalogue, roles, env)
+    names = {name: provider.credentials for name, provider in providers.items()}
+    limits = {
+        QuotaKey(credential, key): model.limits
+        for key, model in catalogue.models.items()
+        for credential in names.get(model.provider, ())
+    }
+    metrics = WorkerMetrics(shell.registry)
+    return Equipment(
+        instance=shell.instance,
+        catalogue=catalogue,
+        providers=providers,
+        availability=Availability(catalogue, names, LocalQuota(limits), Roster(catalogue.models)),
+        calibration=Calibration(),
+        recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
+        announcer=Announcer(SYSTEM),
+        metrics=metrics,
+        tracer=shell.tracer,
+        clock=SYSTEM,
+        random=random.random,
+    )
+
+
+def _providers(catalogue: Catalogue, roles: Sequence[Role], env: Mapping[str, str]) -> dict[str, Provider]:
+    """A client for each provider that the chains of these roles name; an SDK is loaded only when it is used."""
+    models = {model for role in roles for model in catalogue.roles[role].chain}
+    names = dict.fromkeys(catalogue.models[model].provider for model in models)
+    providers: dict[str, Provider] = {}
+    for name in names:
+        config = catalogue.providers[name]
+        keys = credentials(name, config, env)
+        providers[name] = SdkProvider(name, _sdk(config.sdk), config.base_url, keys)
+    return providers
+
+
+def _sdk(name: str) -> SdkKind:
+    if name == "groq":
+        from services.worker.groq_sdk import GROQ  # noqa: PLC0415 - 5 MB that most workers do not need
+
+        return GROQ
+    from services.worker.openai_sdk import OPENAI  # noqa: PLC0415 - the same
+
+    return OPENAI

@@ -1,0 +1,197 @@
+"""One attempt as the application, the trace and the ledger see it: announced, traced, recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from msgspec import Struct, field
+
+from penstock.telemetry import names
+from penstock.telemetry.tracing import Attributes, Span
+from services.worker.attempt import Answer, Call, Progress, attempt
+from services.worker.delta_sink import DeltaSink
+from services.worker.equipment import Equipment
+from services.worker.failures import ProviderFailure
+from services.worker.job import Job
+from services.worker.parameters import compose
+from services.worker.quota import Observation, QuotaKey
+from services.worker.ratelimit_headers import HeaderLimit, parse
+from services.worker.recording import AttemptRecord
+from services.worker.usage import Usage
+
+__all__ = ["Attempting", "Spent", "Success"]
+
+_BYTES_PER_TOKEN: Final = 4
+_CANCELLED: Final = "cancelled"
+
+
+class Spent(Struct):
+    """What an attempt used of its permit; as long as nothing is known, what was charged."""
+
+    tokens: int
+    observations: tuple[Observation, ...] = ()
+    """The provider's word on its limits."""
+
+
+class Success(Struct, frozen=True):
+    """The answer, by which model, and when its first output came (on the loop's clock)."""
+
+    model: str
+    answer: Answer
+    first_output_s: float | None
+
+
+class _Course(Struct):
+    """One attempt under way."""
+
+    number: int
+    began_s: float
+    progress: Progress = field(default_factory=Progress)
+    answer: Answer | None = None
+    outcome: str = _CANCELLED
+    """Until it is known: nobody waited for the end."""
+    refused: bool = False
+    """The provider said no before it did any work."""
+
+
+class Attempting:
+    def __init__(self, equipment: Equipment) -> None:
+        self._equipment = equipment
+
+    async def run(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
+        """Make one attempt with `key`'s model and credential. Raises ProviderFailure."""
+        model = self._equipment.catalogue.models[key.model]
+        provider = self._equipment.providers[model.provider]
+        body = compose(
+            job.work.body,
+            model=model.name or key.model,
+            role=job.role,
+            sdk=provider.sdk,
+            stream=job.work.stream,
+        )
+        course = _Course(await self._announce(job, key), _now_s())
+        span = self._start_span(job, key, course.number)
+        sink = DeltaSink(job.reply) if job.work.stream else None
+        try:
+            call = Call(provider, key.credential, body, job.role.timeouts)
+            course.answer = await attempt(call, sink, course.progress)
+            course.outcome = "completed"
+            return Success(key.model, course.answer, course.progress.first_output_s)
+        except ProviderFailure as failure:
+            course.outcome = failure.kind
+            course.refused = failure.status is not None
+            raise
+        finally:
+            if sink is not None:
+                sink.drop()
+                course.progress.bytes_out = sink.bytes_out
+                job.output_sent = sink.bytes_out > 0
+            self._record(job, key, course, spent, provider.sdk)
+            self._end_span(span, course)
+
+    async def _announce(self, job: Job, key: QuotaKey) -> int:
+        """Tell the application which attempt begins; `restarted` first when text of another one is out."""
+        number = job.reply.begin_attempt()
+        if job.output_sent:
+            failure = job.last_failure
+            code = "provider_unavailable" if failure is None else failure.verdict.code
+            words = "the worker that was answering is gone" if failure is None else str(failure)
+            await job.reply.restarted(code, words)
+            job.output_sent = False
+        await job.reply.started(
+            model=key.model,
+            provider=self._equipment.catalogue.models[key.model].provider,
+            worker=self._equipment.instance,
+            at_ms=self._equipment.clock.unix_ms(),
+        )
+        return number
+
+    def _record(
+        self, job: Job, key: QuotaKey, course: _Course, spent: Spent, sdk: Literal["openai", "groq"]
+    ) -> None:
+        usage, estimated = self._usage(job, key, course)
+        spent.tokens = usage.input_tokens + usage.output_tokens
+        if course.progress.headers is not None:
+            spent.observations = _observations(course.progress.headers, sdk)
+        first_s = course.progress.first_output_s
+        record = AttemptRecord(
+            number=course.number,
+            model=key.model,
+            credential=key.credential,
+            outcome=course.outcome,
+            usage=usage,
+            estimated=estimated,
+            first_token_ms=None if first_s is None else round((first_s - course.began_s) * 1000, 3),
+            duration_ms=round((_now_s() - course.began_s) * 1000, 3),
+        )
+        job.cost_microusd += self._equipment.recorder.record(job.work, record)
+
+    def _usage(self, job: Job, key: QuotaKey, course: _Course) -> tuple[Usage, bool]:
+        """As the provider counted, or our estimate of what a call that broke off has cost."""
+        answer = course.answer
+        if answer is not None and answer.usage is not None:
+            self._equipment.calibration.observe(
+                key.model,
+                estimated_tokens=job.estimated_tokens,
+                true_tokens=answer.usage.input_tokens,
+            )
+            return answer.usage, False
+        if course.refused or (course.outcome == "connection" and course.progress.headers is None):
+            return Usage(), False
+        sent = (
+            course.progress.bytes_out if answer is None or answer.response is None else len(answer.response)
+        )
+        estimate = Usage(
+            input_tokens=self._equipment.calibration.corrected(key.model, job.estimated_tokens),
+            output_tokens=sent // _BYTES_PER_TOKEN,
+        )
+        return estimate, True
+
+    def _start_span(self, job: Job, key: QuotaKey, number: int) -> Span:
+        attributes: Attributes = {
+            names.OPERATION_NAME: names.CHAT,
+            names.PROVIDER_NAME: self._equipment.catalogue.models[key.model].provider,
+            names.REQUEST_MODEL: key.model,
+            names.REQUEST_STREAM: job.work.stream,
+            names.ATTEMPT: number,
+        }
+        return self._equipment.tracer.start(
+            f"{names.CHAT} {key.model}", "client", parent=job.span.traceparent, attributes=attributes
+        )
+
+    def _end_span(self, span: Span, course: _Course) -> None:
+        answer = course.answer
+        if answer is not None:
+            span.set(names.FINISH_REASONS, [answer.finish_reason])
+            if answer.model is not None:
+                span.set(names.RESPONSE_MODEL, answer.model)
+            if answer.response_id is not None:
+                span.set(names.RESPONSE_ID, answer.response_id)
+            if answer.usage is not None:
+                span.set(names.INPUT_TOKENS, answer.usage.input_tokens)
+                span.set(names.OUTPUT_TOKENS, answer.usage.output_tokens)
+        if course.progress.first_output_s is not None:
+            span.set(names.TIME_TO_FIRST_CHUNK, course.progress.first_output_s - course.began_s)
+        span.end(error=None if answer is not None else course.outcome)
+
+
+def _observations(headers: Mapping[str, str], sdk: Literal["openai", "groq"]) -> tuple[Observation, ...]:
+    said = parse(headers, sdk, now_unix_s=0.0)
+    found = []
+    if said.requests is not None:
+        found.append(_observation("requests", said.requests))
+    if said.tokens is not None:
+        found.append(_observation("tokens", said.tokens))
+    return tuple(found)
+
+
+def _observation(kind: Literal["requests", "tokens"], said: HeaderLimit) -> Observation:
+    return Observation(
+        kind=kind, window=said.window, limit=said.limit, remaining=said.remaining, reset_s=said.reset_s
+    )
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

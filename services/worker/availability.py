@@ -1,0 +1,57 @@
+"""When each model may be called: withdrawn, breaker and quota seen together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from penstock.config.catalogue import Catalogue
+from services.worker.breaker import CircuitBreaker
+from services.worker.candidates import Standing
+from services.worker.quota import Need, Quota, QuotaKey
+from services.worker.withdrawn import Roster
+
+__all__ = ["Availability"]
+
+
+class Availability:
+    """The state that all roles of a worker share about models."""
+
+    def __init__(
+        self, catalogue: Catalogue, credentials: Mapping[str, tuple[str, ...]], quota: Quota, roster: Roster
+    ) -> None:
+        """`credentials`: names per provider; a provider without any serves nothing."""
+        self.breakers = {key: CircuitBreaker(catalogue.breaker) for key in catalogue.models}
+        self.quota = quota
+        self.roster = roster
+        self._keys = {
+            key: tuple(QuotaKey(credential, key) for credential in credentials.get(model.provider, ()))
+            for key, model in catalogue.models.items()
+        }
+
+    def keys(self, model: str) -> tuple[QuotaKey, ...]:
+        """The quotas a call of `model` may use, one per credential."""
+        return self._keys[model]
+
+    def standing(self, model: str, need: Need, now_s: float) -> Standing:
+        """When `model` may be called for `need`, and what it waits for."""
+        if self.roster.is_withdrawn(model, now_s):
+            return Standing(inf, "withdrawn")
+        if not self._keys[model]:
+            return Standing(inf, "never")
+        breaker_s = self.breakers[model].retry_at_s(now_s)
+        if breaker_s > now_s:
+            return Standing(breaker_s, "breaker")
+        wait_s = min(self.quota.wait_s(key, need, now_s) for key in self._keys[model])
+        if wait_s == inf:
+            return Standing(inf, "never")
+        return Standing(now_s + wait_s, "quota" if wait_s > 0 else "ready")
+
+    def opens_in_s(self, chain: Iterable[str], now_s: float) -> float:
+        """Seconds until some model of the chain may be called for a small request; 0: now.
+
+        Also 0 when none ever will be: such work is pulled, and told so.
+        """
+        small = Need(0)
+        earliest_s = min((self.standing(model, small, now_s).available_at_s for model in chain), default=inf)
+        return 0.0 if earliest_s == inf else max(0.0, earliest_s - now_s)

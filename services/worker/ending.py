@@ -1,0 +1,77 @@
+"""The terminal event of a request, and the one log line about it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from penstock.clock import Clock
+from schemas.errors import ERRORS
+from schemas.reply import NO_RESPONSE, Completed, Failed, Failure, Timings, Usage
+from schemas.work import ChatWork
+from services.worker.attempting import Success
+from services.worker.job import GaveUp, Job
+
+__all__ = ["completed", "failed", "log_end"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+def completed(job: Job, success: Success, provider: str, timings: Timings) -> Completed:
+    request_id, seq, attempt = job.reply.place()
+    counted = success.answer.usage
+    usage = Usage()
+    if counted is not None:
+        usage = Usage(
+            input_tokens=counted.input_tokens,
+            output_tokens=counted.output_tokens,
+            cached_input_tokens=counted.cached_input_tokens,
+            reasoning_tokens=counted.reasoning_tokens,
+        )
+    return Completed(
+        id=request_id,
+        seq=seq,
+        attempt=attempt,
+        role=job.work.role,
+        model=success.model,
+        provider=provider,
+        finish_reason=success.answer.finish_reason,
+        usage=usage,
+        cost_microusd=job.cost_microusd,
+        timings=timings,
+        response=success.answer.response or NO_RESPONSE,
+    )
+
+
+def failed(job: Job, gave_up: GaveUp, timings: Timings) -> Failed:
+    request_id, seq, attempt = job.reply.place()
+    failure = Failure(
+        code=gave_up.code,
+        message=str(gave_up),
+        retry=ERRORS[gave_up.code].retry,
+        retry_after_s=gave_up.retry_after_s,
+    )
+    return Failed(id=request_id, seq=seq, attempt=attempt, error=failure, timings=timings)
+
+
+def log_end(work: ChatWork, event: Completed | Failed, clock: Clock) -> None:
+    """REQUIREMENTS J4: one line per request, never content."""
+    code = event.error.code if isinstance(event, Failed) else None
+    fields: dict[str, object] = {
+        "request": work.id,
+        "account": work.account,
+        "user": work.user,
+        "role": work.role,
+        "attempt": event.attempt,
+        "latency_ms": round(clock.unix_s() * 1000 - work.accepted_ms, 1),
+        "error": code,
+    }
+    if isinstance(event, Completed):
+        fields |= {
+            "model": event.model,
+            "tokens_in": event.usage.input_tokens,
+            "tokens_out": event.usage.output_tokens,
+            "cost_microusd": event.cost_microusd,
+        }
+    level = logging.INFO if code is None else getattr(logging, ERRORS[code].level.upper())
+    _log.log(level, "request ended", extra={"fields": fields})

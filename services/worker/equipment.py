@@ -1,0 +1,34 @@
+"""What every rung of the ladder works with; made once, in app.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from penstock.clock import Clock
+from penstock.config.catalogue import Catalogue
+from penstock.telemetry.tracing import Tracer
+from services.worker.announcing import Announcer
+from services.worker.availability import Availability
+from services.worker.metrics import WorkerMetrics
+from services.worker.provider import Provider
+from services.worker.recording import Recorder
+from services.worker.tokens import Calibration
+
+__all__ = ["Equipment"]
+
+
+class Equipment(Struct, frozen=True, kw_only=True):
+    instance: str
+    catalogue: Catalogue
+    providers: Mapping[str, Provider]
+    availability: Availability
+    calibration: Calibration
+    recorder: Recorder
+    announcer: Announcer
+    metrics: WorkerMetrics
+    tracer: Tracer
+    clock: Clock
+    random: Callable[[], float]
+    """In [0, 1); for jitter."""

@@ -1,0 +1,136 @@
+"""Work → ladder → terminal event."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from penstock.cancellations import Cancellations
+from penstock.deadletters import bury
+from penstock.delivery import ACK, Dead, Delivery, Verdict
+from penstock.history import stored_replies
+from penstock.replies import publish_terminal
+from penstock.service import Bus
+from penstock.telemetry import names
+from schemas import codec, headers, subjects
+from schemas.errors import ERRORS
+from schemas.reply import Completed, Failed, Failure, Timings
+from services.worker.ending import completed, failed, log_end
+from services.worker.equipment import Equipment
+from services.worker.job import GaveUp, Job
+from services.worker.ladder import Ladder
+from services.worker.opening import open_job, record_lost, start_spans
+from services.worker.takeover import Takeover, past_of
+
+__all__ = ["WorkHandler"]
+
+_CANCELLED: Final = GaveUp("cancelled", "the request was cancelled")
+
+
+class WorkHandler:
+    """Everything that happens to one message of a mailbox."""
+
+    def __init__(self, equipment: Equipment, ladder: Ladder) -> None:
+        self._equipment = equipment
+        self._ladder = ladder
+        self._takeover = Takeover()
+        self._cancellations = Cancellations(self._cancel)
+        self._jobs: dict[tuple[str, str], Job] = {}
+
+    async def start(self, bus: Bus) -> None:
+        self._bus = bus
+        await self._takeover.start(bus)
+        await self._cancellations.start(bus.nc)
+
+    async def handle(self, delivery: Delivery) -> Verdict:
+        try:
+            work = codec.WORK.decode(delivery.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return Dead("invalid_request", f"this is no work: {error}")
+        past = await self._takeover.past(delivery, work.reply_to.subject)
+        if past.ended:
+            return ACK
+        record_lost(self._equipment, work, past)
+        span = start_spans(self._equipment, work, delivery)
+        job = open_job(self._equipment, self._bus, work, past, span)
+        outcome: str | None = "interrupted"
+        try:
+            event = await self._answer(job)
+            await self._finish(job, event)
+            outcome = event.error.code if isinstance(event, Failed) else None
+        finally:
+            span.end(error=outcome)
+        return ACK
+
+    async def bury(self, delivery: Delivery, dead: Dead) -> None:
+        """Store the dead letter, then tell the application, if the message says who it is."""
+        role = delivery.subject.split(".")[2]
+        await bury(self._bus.js, role, delivery, dead)
+        self._equipment.metrics.dead.labels(role).inc()
+        reply_subject = delivery.headers.get(headers.REPLY_SUBJECT)
+        if reply_subject is None:
+            return
+        past = past_of(await stored_replies(self._bus.nc, reply_subject))
+        failure = Failure(code=dead.code, message=dead.message, retry=ERRORS[dead.code].retry)
+        request_id = reply_subject.rpartition(".")[2]
+        event = Failed(id=request_id, seq=past.next_seq, attempt=past.attempt, error=failure)
+        await publish_terminal(self._bus.js, reply_subject, event)
+
+    async def _answer(self, job: Job) -> Completed | Failed:
+        """Climb the ladder; cancellable from outside until it returns."""
+        work = job.work
+        queued_ms = self._since_ms(job)
+        self._equipment.metrics.queue_wait.labels(work.role).observe(queued_ms / 1000)
+        self._jobs[work.account, work.id] = job
+        try:
+            if self._cancellations.is_cancelled(work.account, work.id):
+                raise _CANCELLED
+            success = await self._ladder.climb(job)
+        except GaveUp as gave_up:
+            return failed(job, gave_up, Timings(queued_ms=queued_ms, total_ms=self._since_ms(job)))
+        except asyncio.CancelledError:
+            if not job.cancelled:
+                raise
+            job.task.uncancel()
+            return failed(job, _CANCELLED, Timings(queued_ms=queued_ms, total_ms=self._since_ms(job)))
+        finally:
+            del self._jobs[work.account, work.id]
+        total_ms = self._since_ms(job)
+        first_ms = None
+        if success.first_output_s is not None:
+            first_ms = round(
+                total_ms - (asyncio.get_running_loop().time() - success.first_output_s) * 1000, 3
+            )
+        timings = Timings(queued_ms=queued_ms, first_token_ms=first_ms, total_ms=total_ms)
+        return completed(job, success, self._equipment.catalogue.models[success.model].provider, timings)
+
+    async def _finish(self, job: Job, event: Completed | Failed) -> None:
+        """The end, and what the attempts cost, are stored before the work is acknowledged."""
+        outcome = event.error.code if isinstance(event, Failed) else "completed"
+        span = self._equipment.tracer.start(
+            names.SPAN_REPLY,
+            "producer",
+            parent=job.span.traceparent,
+            attributes={
+                names.MESSAGING_SYSTEM: names.NATS,
+                names.MESSAGING_OPERATION_NAME: "send",
+                names.DESTINATION_TEMPLATE: subjects.REPLY,
+                names.OUTCOME: outcome,
+            },
+        )
+        await asyncio.gather(job.reply.finish(event), self._equipment.recorder.stored(job.work))
+        span.end()
+        self._equipment.metrics.count_end(job.work.role, job.role.chain[0], event)
+        log_end(job.work, event, self._equipment.clock)
+
+    def _cancel(self, account: str, request_id: str) -> None:
+        job = self._jobs.get((account, request_id))
+        if job is not None and not job.cancelled:
+            job.cancelled = True
+            job.task.cancel()
+
+    def _since_ms(self, job: Job) -> float:
+        """Milliseconds since JetStream accepted the request; never negative, whatever the clocks say."""
+        return round(max(0.0, self._equipment.clock.unix_s() * 1000 - job.work.accepted_ms), 3)

@@ -1,0 +1,100 @@
+"""The hot path, read from the top down, one concern a rung:
+
+within the deadline → through the chain → behind the breaker → with quota → one attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.worker.attempting import Attempting, Spent, Success
+from services.worker.equipment import Equipment
+from services.worker.failures import Health, ProviderFailure
+from services.worker.job import GaveUp, Job
+from services.worker.lessons import Lessons
+from services.worker.quota import QuotaKey
+from services.worker.selection import Selection
+from services.worker.waiting import Waiting
+
+__all__ = ["Ladder"]
+
+
+class _NotNow(Exception):
+    """The model was taken between the choice and the call: choose again."""
+
+
+class Ladder:
+    """Climbed once per request. Raises GaveUp with what the application shall hear."""
+
+    def __init__(self, equipment: Equipment, lessons: Lessons, waiting: Waiting) -> None:
+        self._availability = equipment.availability
+        self._selection = Selection(equipment, waiting)
+        self._attempting = Attempting(equipment)
+        self._lessons = lessons
+        self._waiting = waiting
+
+    async def climb(self, job: Job) -> Success:
+        return await self._within_deadline(job)
+
+    async def _within_deadline(self, job: Job) -> Success:
+        try:
+            async with asyncio.timeout_at(job.deadline_s):
+                return await self._through_chain(job)
+        except TimeoutError as error:
+            doing = job.waits_for or "an answer was being made"
+            retry_after_s = self._selection.retry_after_s(job)
+            raise GaveUp("deadline_exceeded", f"the deadline passed while {doing}", retry_after_s) from error
+
+    async def _through_chain(self, job: Job) -> Success:
+        chain = self._selection.chain(job)
+        while True:
+            model = await self._selection.next_model(job, chain)
+            try:
+                return await self._behind_breaker(job, model)
+            except _NotNow:
+                continue
+            except ProviderFailure as failure:
+                self._lessons.of_failure(job, model, failure)
+
+    async def _behind_breaker(self, job: Job, model: str) -> Success:
+        admission = self._availability.breakers[model].admit(_now_s())
+        if not admission.admitted:
+            raise _NotNow
+        self._lessons.breaker_moved(model, admission.transition)
+        health: Health = "neutral"
+        try:
+            success = await self._with_quota(job, model)
+        except ProviderFailure as failure:
+            health = failure.verdict.health
+            raise
+        else:
+            health = "success"
+            return success
+        finally:
+            self._lessons.of_call(model, admission, health)
+
+    async def _with_quota(self, job: Job, model: str) -> Success:
+        permit = self._selection.acquire(job, model)
+        if permit is None:
+            raise _NotNow
+        spent = Spent(tokens=permit.tokens)
+        try:
+            return await self._one_attempt(job, permit.key, spent)
+        except ProviderFailure as failure:
+            if failure.kind == "rate_limited":
+                self._lessons.of_rate_limit(permit.key, failure)
+            raise
+        finally:
+            self._availability.quota.settle(permit, spent.tokens, _now_s())
+            for observation in spent.observations:
+                self._availability.quota.correct(permit.key, observation, _now_s())
+            self._waiting.wake()
+
+    async def _one_attempt(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
+        success = await self._attempting.run(job, key, spent)
+        self._lessons.of_success(key, key.model)
+        return success
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,142 @@
+"""What the outcome of an attempt teaches: breakers, pauses, withdrawn models, and whether another try is left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused
+from services.worker.backoff import delay_s
+from services.worker.breaker import Admission, Transition
+from services.worker.equipment import Equipment
+from services.worker.failures import Health, ProviderFailure
+from services.worker.job import GaveUp, Job
+from services.worker.quota import QuotaKey
+from services.worker.withdrawn import Change
+
+__all__ = ["Lessons"]
+
+_log: Final = logging.getLogger(__name__)
+_BARE_PAUSE_S: Final = 1.0
+"""After a 429 that does not say for how long; doubled with each in a row, up to the longest."""
+_LONGEST_BARE_PAUSE_S: Final = 60.0
+_SHORTEST_PAUSE_S: Final = 0.1
+"""A provider that says "retry after 0" shall not be asked in a loop."""
+_GAUGE: Final = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class Lessons:
+    """Applies them to the state that all requests of the worker share, and tells everybody."""
+
+    def __init__(self, equipment: Equipment) -> None:
+        self._equipment = equipment
+        self._availability = equipment.availability
+        self._bare_429s: dict[QuotaKey, int] = {}
+
+    def of_failure(self, job: Job, model: str, failure: ProviderFailure) -> None:
+        """The table's word on one failure. Raises GaveUp when no try is left for the request."""
+        verdict = failure.verdict
+        job.last_failure = failure
+        job.failures += verdict.counts
+        if failure.kind == "not_found":
+            self.model_changed(self._availability.roster.not_found(model, _now_s()))
+        if verdict.action == "give_up":
+            raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
+        if job.failures >= job.role.retry.max_attempts:
+            message = f"{job.failures} attempts failed; the last one at {model}: {failure}"
+            raise GaveUp(verdict.code, message, failure.retry_after_s)
+        if verdict.action == "elsewhere":
+            self._exclude(job, model, failure)
+        elif verdict.counts:
+            wait_s = delay_s(job.failures, job.role.retry, self._equipment.random, failure.retry_after_s)
+            job.not_before_s[model] = _now_s() + wait_s
+
+    def of_call(self, model: str, admission: Admission, health: Health) -> None:
+        """Report an admitted call's end to its breaker."""
+        breaker = self._availability.breakers[model]
+        report = {"success": breaker.succeeded, "failure": breaker.failed, "neutral": breaker.abandoned}[
+            health
+        ]
+        self.breaker_moved(model, report(admission, _now_s()))
+
+    def of_success(self, key: QuotaKey, model: str) -> None:
+        self._bare_429s.pop(key, None)
+        self.model_changed(self._availability.roster.answered(model))
+
+    def of_rate_limit(self, key: QuotaKey, failure: ProviderFailure) -> None:
+        """Pause the (credential, model), for as long as the provider said."""
+        pause_s = self._pause_s(key, failure.retry_after_s)
+        self._availability.quota.pause(key, _now_s() + pause_s, str(failure))
+        now_ms = self._equipment.clock.unix_ms()
+        self._equipment.announcer.announce(
+            QuotaPaused(
+                worker=self._equipment.instance,
+                provider=self._equipment.catalogue.models[key.model].provider,
+                model=key.model,
+                credential=key.credential,
+                until_ms=now_ms + int(pause_s * 1000),
+                at_ms=now_ms,
+            )
+        )
+
+    def _pause_s(self, key: QuotaKey, said_s: float | None) -> float:
+        if said_s is not None:
+            return max(said_s, _SHORTEST_PAUSE_S)
+        in_a_row = self._bare_429s.get(key, 0)
+        self._bare_429s[key] = in_a_row + 1
+        return min(_BARE_PAUSE_S * 2.0**in_a_row, _LONGEST_BARE_PAUSE_S)
+
+    def breaker_moved(self, model: str, transition: Transition | None) -> None:
+        if transition is None:
+            return
+        _log.warning("the breaker of %s went from %s to %s", model, transition.before, transition.after)
+        self._equipment.metrics.breaker.labels(model).set(_GAUGE[transition.after])
+        self._equipment.announcer.announce(
+            BreakerChanged(
+                worker=self._equipment.instance,
+                provider=self._equipment.catalogue.models[model].provider,
+                model=model,
+                before=transition.before,
+                after=transition.after,
+                at_ms=self._equipment.clock.unix_ms(),
+            )
+        )
+
+    def model_changed(self, change: Change | None) -> None:
+        """A model was withdrawn, or is back (REQUIREMENTS A5)."""
+        if change is None:
+            return
+        catalogue = self._equipment.catalogue
+        roles = tuple(role for role, config in catalogue.roles.items() if change.model in config.chain)
+        provider = catalogue.models[change.model].provider
+        _log.warning(
+            "%s %s by %s; roles: %s",
+            change.model,
+            "is withdrawn" if change.withdrawn else "is served again",
+            provider,
+            ", ".join(roles),
+        )
+        self._equipment.metrics.withdrawn.labels(change.model).set(change.withdrawn)
+        self._equipment.announcer.announce(
+            ModelAvailabilityChanged(
+                worker=self._equipment.instance,
+                provider=provider,
+                model=change.model,
+                served=not change.withdrawn,
+                roles=roles,
+                at_ms=self._equipment.clock.unix_ms(),
+            )
+        )
+
+    def _exclude(self, job: Job, model: str, failure: ProviderFailure) -> None:
+        """Too long for this model is too long for every model that reads no more."""
+        job.excluded.add(model)
+        if failure.kind == "context_length":
+            models = self._equipment.catalogue.models
+            limit = models[model].context_tokens
+            job.excluded.update(key for key in job.role.chain if models[key].context_tokens <= limit)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

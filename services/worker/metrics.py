@@ -1,0 +1,91 @@
+"""What a worker counts. Labels are closed lists: roles, models of the catalogue, failure kinds, codes."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.reply import Completed, Failed
+
+__all__ = ["WorkerMetrics"]
+
+_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""Bounds of the GenAI semantic conventions, v1.41."""
+
+
+class WorkerMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "penstock_requests",
+            "Requests ended, by outcome: completed, or an error code.",
+            ["role", "outcome"],
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "penstock_request_duration_seconds",
+            "From acceptance by JetStream to the terminal event.",
+            ["role"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue_wait = Histogram(
+            "penstock_queue_wait_seconds",
+            "From acceptance by JetStream to a worker.",
+            ["role"],
+            buckets=(0.001, 0.002, 0.005, *_SECONDS),
+            registry=registry,
+        )
+        self.first_token = Histogram(
+            "penstock_first_token_seconds",
+            "From the beginning of the answering attempt to its first output.",
+            ["role", "model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.attempts = Counter(
+            "penstock_attempts",
+            "Provider attempts, by outcome: completed, cancelled, or a failure kind.",
+            ["role", "model", "outcome"],
+            registry=registry,
+        )
+        self.retries = Counter(
+            "penstock_retries", "Attempts after the first of a request.", ["role"], registry=registry
+        )
+        self.fallbacks = Counter(
+            "penstock_fallbacks",
+            "Requests answered by another model than the first of their chain.",
+            ["role"],
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "penstock_tokens",
+            "Tokens as the provider counted them, or as estimated for broken streams.",
+            ["role", "model", "kind"],
+            registry=registry,
+        )
+        self.cost = Counter(
+            "penstock_cost_microusd", "Micro-dollars spent.", ["role", "model"], registry=registry
+        )
+        self.breaker = Gauge(
+            "penstock_breaker_state", "0 closed, 1 half open, 2 open.", ["model"], registry=registry
+        )
+        self.withdrawn = Gauge(
+            "penstock_model_withdrawn",
+            "1 while the provider does not serve a model of ours.",
+            ["model"],
+            registry=registry,
+        )
+        self.running = Gauge("penstock_running", "Requests in hand.", ["role"], registry=registry)
+        self.limit_used = Gauge(
+            "penstock_limit_used_ratio",
+            "Share of a limit in use, as this worker sees it.",
+            ["credential", "model", "limit"],
+            registry=registry,
+        )
+        self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
+
+    def count_end(self, role: str, primary: str, event: Completed | Failed) -> None:
+        """One request ended; `primary`: the first model of its role's chain."""
+        self.requests.labels(role, event.error.code if isinstance(event, Failed) else "completed").inc()
+        self.duration.labels(role).observe(event.timings.total_ms / 1000)
+        if isinstance(event, Completed) and event.model != primary:
+            self.fallbacks.labels(role).inc()

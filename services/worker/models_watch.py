@@ -1,0 +1,55 @@
+"""Asking each provider which models it serves: at the start, and from time to time (REQUIREMENTS A5)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from services.worker.equipment import Equipment
+from services.worker.lessons import Lessons
+
+__all__ = ["ModelsWatch"]
+
+_log: Final = logging.getLogger(__name__)
+_EVERY_S: Final = 600.0
+_AGAIN_S: Final = 30.0
+"""After a provider could not be asked."""
+_PATIENCE_S: Final = 10.0
+
+
+class ModelsWatch:
+    def __init__(self, equipment: Equipment, lessons: Lessons) -> None:
+        self._equipment = equipment
+        self._lessons = lessons
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Ask once, then keep asking; a provider that does not answer holds nobody up for long."""
+        self._task = asyncio.create_task(self._loop(await self._ask_all()), name="models")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _loop(self, all_answered: bool) -> None:  # noqa: FBT001 - what the first round came to
+        while True:
+            await asyncio.sleep(_EVERY_S if all_answered else _AGAIN_S)
+            all_answered = await self._ask_all()
+
+    async def _ask_all(self) -> bool:
+        answers = await asyncio.gather(*(self._ask(name) for name in self._equipment.providers))
+        return all(answers)
+
+    async def _ask(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                served = await self._equipment.providers[name].models()
+        except TimeoutError:
+            _log.warning("provider %s did not list its models within %g s", name, _PATIENCE_S)
+            return False
+        now_s = asyncio.get_running_loop().time()
+        for change in self._equipment.availability.roster.listed(name, served, now_s):
+            self._lessons.model_changed(change)
+        return served is not None

@@ -1,0 +1,105 @@
+"""A message becomes a job: where its reply stands, what it may cost, how long it has, its place in the trace."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, cast
+
+import msgspec
+from msgspec import Struct
+
+from penstock.delivery import Delivery
+from penstock.replies import Position, ReplyPublisher
+from penstock.service import Bus
+from penstock.telemetry import names
+from penstock.telemetry.tracing import Attributes, Span
+from schemas import headers, subjects
+from schemas.work import ChatWork
+from services.worker.equipment import Equipment
+from services.worker.job import Job
+from services.worker.recording import AttemptRecord
+from services.worker.takeover import Past
+from services.worker.tokens import estimate_input_tokens
+from services.worker.usage import Usage
+
+__all__ = ["open_job", "record_lost", "start_spans"]
+
+_DEFAULT_OUTPUT_TOKENS: Final = 1000
+"""The length an answer is charged with when nobody set a limit; corrected afterwards."""
+_LOST: Final = "worker_lost"
+
+
+class _Limits(Struct):
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+
+_limits: Final = msgspec.json.Decoder(_Limits)
+
+
+def open_job(equipment: Equipment, bus: Bus, work: ChatWork, past: Past, span: Span) -> Job:
+    """Continue where earlier workers, if any, left off."""
+    role = equipment.catalogue.roles[work.role]
+    now_s = asyncio.get_running_loop().time()
+    trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
+    position = Position(attempt=past.attempt, next_seq=past.next_seq)
+    return Job(
+        work=work,
+        role=role,
+        reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace),
+        span=span,
+        task=cast("asyncio.Task[object]", asyncio.current_task()),
+        deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
+        estimated_tokens=estimate_input_tokens(work.body),
+        output_tokens=_output_tokens(work, role.parameters.max_tokens),
+        output_sent=past.output_sent,
+        # One try is always left: it was the worker that failed, and max_deliver bounds how often.
+        failures=min(len(past.attempts), role.retry.max_attempts - 1),
+    )
+
+
+def record_lost(equipment: Equipment, work: ChatWork, past: Past) -> None:
+    """Attempts of workers that are gone: what they had recorded stays, the rest is estimated now (F2)."""
+    for started in past.attempts:
+        if started.model not in equipment.catalogue.models:
+            continue
+        usage = Usage(input_tokens=work.estimated_tokens)
+        record = AttemptRecord(
+            number=started.attempt,
+            model=started.model,
+            credential="unknown",
+            outcome=_LOST,
+            usage=usage,
+            estimated=True,
+        )
+        equipment.recorder.record(work, record)
+
+
+def start_spans(equipment: Equipment, work: ChatWork, delivery: Delivery) -> Span:
+    """The wait in the queue, which is over, and the work on it, which begins."""
+    parent = delivery.headers.get(headers.TRACEPARENT)
+    queue: Attributes = {
+        names.MESSAGING_SYSTEM: names.NATS,
+        names.MESSAGING_OPERATION_NAME: "wait",
+        names.DESTINATION_TEMPLATE: subjects.WORK,
+        names.ROLE: work.role,
+        names.LANE: work.lane,
+    }
+    equipment.tracer.start(
+        names.SPAN_QUEUE, "internal", parent=parent, attributes=queue, start_ns=delivery.stored_ns
+    ).end()
+    attributes: Attributes = {
+        names.MESSAGING_SYSTEM: names.NATS,
+        names.MESSAGING_OPERATION_NAME: "process",
+        names.DESTINATION_TEMPLATE: subjects.WORK,
+        names.CONSUMER_GROUP: f"{work.role}-{work.lane}",
+        names.REQUEST_ID: work.id,
+        names.ROLE: work.role,
+        names.DELIVERY: delivery.number,
+    }
+    return equipment.tracer.start(names.SPAN_WORKER, "consumer", parent=parent, attributes=attributes)
+
+
+def _output_tokens(work: ChatWork, role_default: int | None) -> int:
+    asked = _limits.decode(work.body)
+    return asked.max_completion_tokens or asked.max_tokens or role_default or _DEFAULT_OUTPUT_TOKENS

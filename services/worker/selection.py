@@ -1,0 +1,102 @@
+"""Which model is next for a request: the chain for it, what may be called now, what to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import Final
+
+from services.worker.candidates import Choice, Reason, Standing, Wait, choose
+from services.worker.chain import Needs, order, shortfall
+from services.worker.equipment import Equipment
+from services.worker.job import GaveUp, Job
+from services.worker.quota import Need, Permit
+from services.worker.waiting import Waiting
+
+__all__ = ["Selection"]
+
+_CONTEXT_MARGIN: Final = 0.8
+"""A model is left out only when even an estimate this much lower does not fit: the provider knows better."""
+_WORDS: Final[dict[Reason, str]] = {
+    "breaker": "the circuit breaker",
+    "quota": "the quota",
+    "backoff": "another try",
+}
+
+
+class Selection:
+    def __init__(self, equipment: Equipment, waiting: Waiting) -> None:
+        self._equipment = equipment
+        self._availability = equipment.availability
+        self._waiting = waiting
+
+    def chain(self, job: Job) -> tuple[str, ...]:
+        """The models that could serve the request, in order. Raises GaveUp when there is none."""
+        work = job.work
+        models = self._equipment.catalogue.models
+        needs = Needs(context_tokens=int(job.estimated_tokens * _CONTEXT_MARGIN), vision=work.vision)
+        chain = order(job.role, models, work.complexity, needs)
+        if chain:
+            return chain
+        if shortfall(job.role, models, needs) == "vision":
+            raise GaveUp("invalid_request", f"no model of the role {work.role} reads images")
+        longest = max(models[key].context_tokens for key in job.role.chain)
+        message = f"about {job.estimated_tokens:,} tokens; the role {work.role} reads {longest:,} at most"
+        raise GaveUp("context_length_exceeded", message)
+
+    async def next_model(self, job: Job, chain: tuple[str, ...]) -> str:
+        """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
+        while True:
+            now_s = asyncio.get_running_loop().time()
+            standings = {model: self._standing(job, model, now_s) for model in chain}
+            choice = choose(chain, standings, now_s)
+            if isinstance(choice, Choice):
+                job.waits_for = ""
+                return choice.model
+            if not isinstance(choice, Wait):
+                raise self._hopeless(job, chain, choice.reason)
+            job.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
+            await self._waiting.until(job.work.role, choice.until_s)
+
+    def acquire(self, job: Job, model: str) -> Permit | None:
+        """A permit from the first credential that has one to give."""
+        need = self._need(job, model)
+        now_s = asyncio.get_running_loop().time()
+        for key in self._availability.keys(model):
+            permit = self._availability.quota.try_acquire(key, need, now_s)
+            if isinstance(permit, Permit):
+                return permit
+        return None
+
+    def retry_after_s(self, job: Job) -> float | None:
+        """When some model of the role's chain may be called again; None when that is now or never."""
+        now_s = asyncio.get_running_loop().time()
+        standings = (
+            self._availability.standing(model, self._need(job, model), now_s) for model in job.role.chain
+        )
+        earliest_s = min((standing.available_at_s for standing in standings), default=inf)
+        return round(earliest_s - now_s, 3) if now_s < earliest_s < inf else None
+
+    def _need(self, job: Job, model: str) -> Need:
+        estimate = self._equipment.calibration.corrected(model, job.estimated_tokens)
+        return Need(estimate + job.output_tokens)
+
+    def _standing(self, job: Job, model: str, now_s: float) -> Standing:
+        if model in job.excluded:
+            return Standing(inf, "excluded")
+        standing = self._availability.standing(model, self._need(job, model), now_s)
+        again_s = job.not_before_s.get(model, 0.0)
+        return Standing(again_s, "backoff") if standing.available_at_s < again_s else standing
+
+    def _hopeless(self, job: Job, chain: tuple[str, ...], reason: Reason | None) -> GaveUp:
+        failure = job.last_failure
+        if reason == "excluded" and failure is not None:
+            return GaveUp(failure.verdict.code, f"no model of {', '.join(chain)} can answer: {failure}")
+        if reason == "withdrawn":
+            message = f"the provider no longer serves {', '.join(chain)}"
+            return GaveUp("provider_unavailable", message, self.retry_after_s(job))
+        if not any(self._availability.keys(model) for model in chain):
+            return GaveUp("provider_credentials", f"no credential is set for {', '.join(chain)}")
+        tokens = job.estimated_tokens + job.output_tokens
+        message = f"about {tokens:,} tokens are more than the quota of any model of the chain can ever give"
+        return GaveUp("request_too_large", message)

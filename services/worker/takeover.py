@@ -1,0 +1,84 @@
+"""Whether somebody worked on this request before, and how far they got.
+
+JetStream's own count is not enough: after a kill of the server it may be lower than the truth, and a work queue's
+duplicate window forgets what was taken (docs/decisions/0005). So a message that was stored before this worker's
+last (re)connection, that says it was sent twice, or that is delivered again, is looked up among the stored replies.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import Final
+
+import nats.errors
+from msgspec import Struct
+
+from penstock.delivery import Delivery
+from penstock.history import stored_replies
+from penstock.service import Bus
+from schemas.headers import REPEATED
+from schemas.reply import TERMINAL, Delta, ReplyEvent, Started
+from schemas.streams import WORK
+
+__all__ = ["Past", "Takeover", "past_of"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """What the stored replies tell of a request."""
+
+    ended: bool = False
+    """A terminal event is stored: nothing is left to do."""
+    attempts: tuple[Started, ...] = ()
+    output_sent: bool = False
+    """The last attempt sent some of an answer."""
+    attempt: int = 0
+    next_seq: int = 1
+
+
+def past_of(events: list[ReplyEvent]) -> Past:
+    """Fold the stored events of one request."""
+    last = max(events, key=lambda event: event.seq, default=None)
+    if last is None:
+        return Past()
+    return Past(
+        ended=any(isinstance(event, TERMINAL) for event in events),
+        attempts=tuple(event for event in events if isinstance(event, Started)),
+        output_sent=any(isinstance(event, Delta) and event.attempt == last.attempt for event in events),
+        attempt=last.attempt,
+        next_seq=last.seq + 1,
+    )
+
+
+class Takeover:
+    """Knows which deliveries are certainly the first of their request."""
+
+    def __init__(self) -> None:
+        self._fresh_above: float = inf
+
+    async def start(self, bus: Bus) -> None:
+        self._bus = bus
+        bus.reconnects.add(self._mark)
+        await self._mark()
+
+    async def past(self, delivery: Delivery, reply_subject: str) -> Past:
+        """What was done before; nothing, and no look-up, for a message that is certainly new."""
+        if (
+            delivery.number == 1
+            and delivery.sequence > self._fresh_above
+            and REPEATED not in delivery.headers
+        ):
+            return Past()
+        return past_of(await stored_replies(self._bus.nc, reply_subject))
+
+    async def _mark(self) -> None:
+        """Whatever is stored by now may have been in hands that are gone."""
+        self._fresh_above = inf
+        try:
+            info = await self._bus.js.stream_info(WORK.name)
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("every request is looked up until the next connection: %r", error)
+            return
+        self._fresh_above = info.state.last_seq

@@ -1,0 +1,42 @@
+"""Requests in hand that wait for quota, a breaker or a backoff: woken when something was given back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+
+__all__ = ["Waiting"]
+
+
+class Waiting:
+    """Who waits, by role. While somebody of a role waits, its mailbox pulls nothing more."""
+
+    def __init__(self) -> None:
+        self._freed = asyncio.Event()
+        self._roles: Counter[str] = Counter()
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_wake(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    def anybody(self, role: str) -> bool:
+        return self._roles[role] > 0
+
+    def wake(self) -> None:
+        """Quota or a slot was given back: whoever waits looks again."""
+        self._freed.set()
+        self._freed = asyncio.Event()
+        for listener in self._listeners:
+            listener()
+
+    async def until(self, role: str, until_s: float) -> None:
+        """Wait until `until_s` on the loop's clock, or until something was given back."""
+        self._roles[role] += 1
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until_s):
+                    await self._freed.wait()
+        finally:
+            self._roles[role] -= 1
