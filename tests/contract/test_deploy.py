@@ -13,13 +13,17 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
 from penstock.config.load import read_catalogue
 from penstock.config.settings import load_settings
 from penstock.config.shipped import shipped_catalogues
+from schemas.errors import ERRORS
 from schemas.streams import MAX_PAYLOAD_BYTES, STREAMS
 from services.launcher.nats_server import find_nats_server
+from services.router.metrics import RouterMetrics
 from services.simulator.settings import load as load_simulator_settings
+from services.worker.metrics import WorkerMetrics
 from tests.contract.compose import COMPOSE, ON_NATS, OURS, ROOT, SERVICES, WORKERS, environment
 
 MIB = 1024 * 1024
@@ -156,6 +160,44 @@ def test_prometheus_finds_every_replica_that_has_metrics() -> None:
     }
     for rules in config["rule_files"]:
         assert (ROOT / "deploy/prometheus" / rules).is_file()
+
+
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+
+
+def exported_labels() -> dict[str, set[str]]:
+    """Every metric the services export, under the names Prometheus sees, with its labels."""
+    registry = CollectorRegistry()
+    RouterMetrics(registry)
+    WorkerMetrics(registry)
+    return {name: set(made._labelnames) for name, made in registry._names_to_collectors.items()}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_asks_only_for_what_the_services_export(rule: dict[str, Any]) -> None:
+    """J3: an alert on a metric that nobody has would never fire."""
+    exported = exported_labels()
+    names = re.findall(r"penstock_\w+", rule["expr"])
+    assert names
+    assert not set(names) - exported.keys()
+    labels = {"job", "instance", "service", "le"}.union(*(exported[name] for name in names))
+    grouped = re.findall(r"by \(([^)]*)\)", rule["expr"])
+    asked = {label.strip() for labels in grouped for label in labels.split(",")}
+    asked |= set(re.findall(r"(\w+)=~?\"", rule["expr"]))
+    asked |= set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    assert asked <= labels
+
+
+def test_the_error_rate_counts_what_is_not_the_applications_fault() -> None:
+    ours = {code for code, error in ERRORS.items() if error.level != "info"}
+    (rule,) = (rule for rule in RULES if rule["alert"] == "PenstockErrorRate")
+    counted = re.findall(r'=~"([^"]*)"', rule["expr"])
+    assert counted
+    assert all(set(codes.split("|")) == ours for codes in counted)
 
 
 def dockerfile() -> Iterator[list[str]]:
