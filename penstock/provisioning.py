@@ -25,7 +25,8 @@ from schemas.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, 
 __all__ = ["ensure", "ensure_eventually"]
 
 _log: Final = logging.getLogger(__name__)
-_RETRY_S: Final = 0.5
+_FIRST_RETRY_S: Final = 0.25
+_LONGEST_RETRY_S: Final = 5.0
 
 
 def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
@@ -106,11 +107,13 @@ async def ensure(
 async def ensure_eventually(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float = 10.0) -> None:
     """`ensure`, again and again until the server (which may be starting) lets it through."""
     names = tuple(roles)
+    wait_s = _FIRST_RETRY_S
     while True:
         try:
             await ensure(js, roles=names, ack_wait_s=ack_wait_s)
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("JetStream is not ready (%s); trying again", str(error) or type(error).__name__)
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_RETRY_S)
         else:
             return

@@ -1,6 +1,7 @@
 """Streams, consumers and buckets as data; one provisioning step creates them, services only bind.
 
-Figures are the defaults of one machine; a deployment with three nodes sets `replicas` when it provisions.
+Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 3.4 GB in all. A deployment with three
+nodes sets `replicas` when it provisions.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ REQUESTS: Final = Stream(
     subjects=(subjects.REQUEST_ALL,),
     retention="workqueue",
     max_age_s=DAY_S,
-    max_bytes=2048 * MIB,
+    max_bytes=512 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
     purpose="Commands from applications until a router has taken them.",
@@ -92,7 +93,7 @@ WORK: Final = Stream(
     subjects=("llm.work.*.*",),
     retention="workqueue",
     max_age_s=DAY_S,
-    max_bytes=4096 * MIB,
+    max_bytes=1024 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
     purpose="The mailboxes: one per role and lane.",
@@ -111,7 +112,7 @@ EVENTS: Final = Stream(
     subjects=("llm.event.>",),
     retention="limits",
     max_age_s=30 * DAY_S,
-    max_bytes=2048 * MIB,
+    max_bytes=1024 * MIB,
     duplicate_window_s=10 * MINUTE_S,
     purpose="Facts: usage, breakers, quota, models; the audit log.",
 )
@@ -120,7 +121,7 @@ DEAD: Final = Stream(
     subjects=("llm.dead.*",),
     retention="limits",
     max_age_s=30 * DAY_S,
-    max_bytes=1024 * MIB,
+    max_bytes=256 * MIB,
     purpose="What could not be done, with its reason in the headers and the original message as the body.",
 )
 CANCELS: Final = Stream(
@@ -128,7 +129,7 @@ CANCELS: Final = Stream(
     subjects=(subjects.CANCEL_ALL,),
     retention="limits",
     max_age_s=HOUR_S,
-    max_bytes=64 * MIB,
+    max_bytes=32 * MIB,
     max_per_subject=1,
     purpose="Marks for work that is still queued when it is cancelled.",
 )

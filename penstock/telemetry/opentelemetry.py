@@ -24,9 +24,9 @@ _KINDS: Final[dict[Kind, SpanKind]] = {
     "consumer": SpanKind.CONSUMER,
     "internal": SpanKind.INTERNAL,
 }
-_QUEUE_SPANS: Final = 65_536
-_BATCH_SPANS: Final = 1024
-_EXPORT_EVERY_MS: Final = 1000
+_QUEUE_SPANS: Final = 16_384
+_BATCH_SPANS: Final = 256
+_EXPORT_EVERY_MS: Final = 250
 
 
 class _OtelSpan:

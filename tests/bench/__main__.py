@@ -1,0 +1,185 @@
+"""`make bench`: what a request costs through Penstock, beside the bare SDK call, in one run.
+
+All processes of Penstock count (client, router, worker), with traces exported and metrics kept; nats-server and
+the simulator are shown beside them. Ratios are worth more than absolute figures: machines are noisy.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvloop
+from openai import AsyncOpenAI
+
+from penstock.client import Client
+from tests.bench.load import Figures, percentile, run
+from tests.bench.sink import otlp_sink
+from tests.bench.subjects import direct_stream, direct_whole, penstock_stream, penstock_whole
+from tests.harness.catalogues import catalogue
+from tests.harness.system import System, running
+
+AT_ONCE = (1, 16, 64)
+REQUESTS = {1: 400, 16: 1600, 64: 3200}
+SHORT, LONG, STREAMS = 40, 440, 150
+
+Ask = Callable[[], Awaitable[None]]
+
+
+def _own_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _cpu_s(system: System) -> dict[str, float]:
+    times = psutil.Process(system.nats.pid).cpu_times()
+    return {
+        "client": _own_cpu_s(),
+        "router": system.router.cpu_s(),
+        "worker": system.workers[0].cpu_s(),
+        "nats_server": times.user + times.system,
+        "simulator": system.simulator.cpu_s(),
+    }
+
+
+def _spent_ms(before: dict[str, float], after: dict[str, float], count: int) -> dict[str, float]:
+    return {name: round((after[name] - before[name]) * 1000 / count, 3) for name in before}
+
+
+def _ours(spent: dict[str, float]) -> float:
+    return round(spent["client"] + spent["router"] + spent["worker"], 3)
+
+
+def _latency(figures: dict[int, Figures], share: float) -> dict[str, float]:
+    return {str(at): round(percentile(each.latencies_ms, share), 3) for at, each in figures.items()}
+
+
+async def _measure(ask: Ask) -> dict[int, Figures]:
+    await run(ask, at_once=16, total=300)
+    return {at: await run(ask, at_once=at, total=REQUESTS[at]) for at in AT_ONCE}
+
+
+async def _through_penstock(directory: Path, env: dict[str, str], *, streams: bool) -> dict[str, Any]:
+    config = catalogue({"chat": ["m-chat"]}, roles={"chat": {"concurrency": 256}})
+    async with running(directory, "chat", config=config, env=env) as system:
+        client = await system.client()
+        try:
+            return await _penstock_figures(system, client, streams=streams)
+        finally:
+            await client.close()
+
+
+async def _penstock_figures(system: System, client: Client, *, streams: bool) -> dict[str, Any]:
+    whole = penstock_whole(client)
+    await run(whole, at_once=16, total=300)
+    before = _cpu_s(system)
+    figures = {at: await run(whole, at_once=at, total=REQUESTS[at]) for at in AT_ONCE}
+    spent = _spent_ms(before, _cpu_s(system), sum(REQUESTS.values()))
+    found: dict[str, Any] = {
+        "cpu_ms_per_request": _ours(spent),
+        "cpu_ms_by_process": spent,
+        "p50_ms": _latency(figures, 0.50),
+        "p99_ms": _latency(figures, 0.99),
+        "requests_per_s": round(figures[64].per_s, 1),
+        "p99_to_queueing_at_64": round(
+            percentile(figures[64].latencies_ms, 0.99) / (64 * 1000 / figures[64].per_s), 2
+        ),
+    }
+    if streams:
+        found["cpu_us_per_delta"], found["cpu_us_by_process_per_delta"] = await _per_delta(system, client)
+        await system.sim("PUT", "speed", {"tokens_per_second": 100, "first_token_ms": 0, "latency_ms": 0})
+        found["cpu_us_per_delta_at_100_tokens_per_s"], _ = await _per_delta(system, client, streams=64)
+        await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 0})
+    found["rss_mb"] = {
+        "client": round(psutil.Process().memory_info().rss / 1e6, 1),
+        "router": round(system.router.rss_mb(), 1),
+        "worker": round(system.workers[0].rss_mb(), 1),
+        "nats_server": round(psutil.Process(system.nats.pid).memory_info().rss / 1e6, 1),
+    }
+    return found
+
+
+async def _per_delta(
+    system: System, client: Client, streams: int = STREAMS
+) -> tuple[float, dict[str, float]]:
+    """What one more token of a stream costs: long streams less short ones."""
+    spent = {}
+    for tokens in (SHORT, LONG):
+        ask = penstock_stream(client, tokens)
+        await run(ask, at_once=16, total=16)
+        before = _cpu_s(system)
+        await run(ask, at_once=min(64, streams), total=streams)
+        spent[tokens] = _spent_ms(before, _cpu_s(system), streams)
+    more = {
+        name: round((spent[LONG][name] - spent[SHORT][name]) * 1000 / (LONG - SHORT), 2)
+        for name in spent[LONG]
+    }
+    return _ours(more), more
+
+
+async def _direct(directory: Path) -> dict[str, Any]:
+    async with (
+        running(directory, "chat") as system,
+        AsyncOpenAI(api_key="none", base_url=f"{system.simulator.ready['url']}/v1", max_retries=0) as client,
+    ):
+        whole = direct_whole(client)
+        await run(whole, at_once=16, total=300)
+        before_s = _own_cpu_s()
+        figures = {at: await run(whole, at_once=at, total=REQUESTS[at]) for at in AT_ONCE}
+        cpu_ms = (_own_cpu_s() - before_s) * 1000 / sum(REQUESTS.values())
+        per_stream_s = []
+        for tokens in (SHORT, LONG):
+            ask = direct_stream(client, tokens)
+            before_s = _own_cpu_s()
+            await run(ask, at_once=64, total=STREAMS)
+            per_stream_s.append((_own_cpu_s() - before_s) / STREAMS)
+        return {
+            "cpu_ms_per_request": round(cpu_ms, 3),
+            "p50_ms": _latency(figures, 0.50),
+            "p99_ms": _latency(figures, 0.99),
+            "cpu_us_per_delta": round((per_stream_s[1] - per_stream_s[0]) * 1e6 / (LONG - SHORT), 2),
+            "requests_per_s": round(figures[64].per_s, 1),
+            "rss_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
+        }
+
+
+async def main() -> None:
+    sink, address = await otlp_sink()
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for each in ("traced", "untraced", "direct"):
+            (root / each).mkdir()
+        print("measuring Penstock, traces on ...", file=sys.stderr)
+        traced = await _through_penstock(
+            root / "traced", {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": address}, streams=True
+        )
+        print("measuring Penstock, traces off ...", file=sys.stderr)
+        untraced = await _through_penstock(root / "untraced", {"PENSTOCK_TRACES": "off"}, streams=False)
+        print("measuring the bare SDK call ...", file=sys.stderr)
+        direct = await _direct(root / "direct")
+    sink.close()
+    added = {
+        share: {
+            at: round(traced[f"{share}_ms"][at] - direct[f"{share}_ms"][at], 3) for at in direct["p50_ms"]
+        }
+        for share in ("p50", "p99")
+    }
+    report = {
+        **traced,
+        "added_p50_ms": added["p50"],
+        "added_p99_ms": added["p99"],
+        "cpu_ms_per_request_untraced": untraced["cpu_ms_per_request"],
+        "direct": direct,
+    }
+    print(json.dumps(report, indent=2), file=sys.stderr)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,68 @@
+"""What is measured: a request through Penstock, and the bare SDK call it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from openai import AsyncOpenAI
+
+from penstock.client import Client
+from schemas.reply import Completed, Delta
+
+__all__ = ["PROMPT", "direct_stream", "direct_whole", "penstock_stream", "penstock_whole"]
+
+PROMPT = "What is the capital of France, and how did it come to be the capital?"
+MODEL = "m-chat"
+Ask = Callable[[], Awaitable[None]]
+
+
+def _streamed_prompt(tokens: int) -> str:
+    return f"{PROMPT} [[tokens={tokens}]]"
+
+
+def penstock_whole(client: Client) -> Ask:
+    async def ask() -> None:
+        reply = await client.chat(PROMPT, role="chat", max_tokens=5000)
+        assert reply.finish_reason == "stop", reply
+
+    return ask
+
+
+def penstock_stream(client: Client, tokens: int) -> Ask:
+    async def ask() -> None:
+        length = 0
+        async for event in client.stream(_streamed_prompt(tokens), role="chat", max_tokens=5000):
+            if isinstance(event, Delta):
+                length += len(event.text)
+            elif isinstance(event, Completed):
+                assert event.usage.output_tokens == tokens, event
+        assert length > tokens
+
+    return ask
+
+
+def direct_whole(client: AsyncOpenAI) -> Ask:
+    async def ask() -> None:
+        reply = await client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": PROMPT}], max_tokens=5000
+        )
+        assert reply.choices[0].finish_reason == "stop", reply
+
+    return ask
+
+
+def direct_stream(client: AsyncOpenAI, tokens: int) -> Ask:
+    async def ask() -> None:
+        length = 0
+        stream = await client.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": _streamed_prompt(tokens)}],
+            max_tokens=5000,
+            stream=True,
+        )
+        async for chunk in stream:
+            if chunk.choices:
+                length += len(chunk.choices[0].delta.content or "")
+        assert length > tokens
+
+    return ask

@@ -1,0 +1,43 @@
+"""Catalogues for tests: small, all on the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+__all__ = ["catalogue"]
+
+ROLES = ("chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety")
+
+
+def catalogue(
+    chains: Mapping[str, Sequence[str]] | None = None,
+    *,
+    models: Mapping[str, Mapping[str, Any]] | None = None,
+    role: Mapping[str, Any] | None = None,
+    roles: Mapping[str, Mapping[str, Any]] | None = None,
+    breaker: Mapping[str, Any] | None = None,
+) -> str:
+    """YAML with these chains; a role not named gets a healthy model of its own.
+
+    `models` adds to a model, `role` to every role, `roles` to one.
+    """
+    chosen = {name: list((chains or {}).get(name, (f"m-{name.replace('_', '-')}",))) for name in ROLES}
+    names = dict.fromkeys(model for chain in chosen.values() for model in chain)
+    return yaml.safe_dump(
+        {
+            "name": "test",
+            "providers": {"simulator": {"base_url": "${PENSTOCK_SIMULATOR_URL}/v1"}},
+            "models": {
+                name: {"provider": "simulator", "vision": True, **(models or {}).get(name, {})}
+                for name in names
+            },
+            "roles": {
+                name: {"chain": chain, "by_complexity": False, **(role or {}), **(roles or {}).get(name, {})}
+                for name, chain in chosen.items()
+            },
+            **({"breaker": dict(breaker)} if breaker else {}),
+        }
+    )

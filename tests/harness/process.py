@@ -1,0 +1,89 @@
+"""A process under test: started, waited for, killed with real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from services.launcher.orphans import die_with_parent
+
+__all__ = ["Process"]
+
+
+class Process:
+    """`python -m <module>`, ready when it prints its line."""
+
+    def __init__(self, module: str, *arguments: str, env: Mapping[str, str], log: Path) -> None:
+        self._argv = [sys.executable, "-m", module, *arguments]
+        self._env = {**os.environ, **env}
+        self.log = log
+        self.ready: dict[str, Any] = {}
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._popen is not None
+        return self._popen.pid
+
+    async def start(self, timeout_s: float = 30.0) -> None:
+        out = self.log.with_suffix(".out")
+        with out.open("wb") as stdout, self.log.open("ab") as stderr:
+            self._popen = subprocess.Popen(  # noqa: ASYNC220 - it takes a millisecond
+                self._argv,
+                env=self._env,
+                stdout=stdout,
+                stderr=stderr,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - tests start processes from the main thread only
+            )
+        give_up_s = time.monotonic() + timeout_s
+        while time.monotonic() < give_up_s:
+            for line in out.read_text().splitlines(keepends=True):
+                if line.endswith("\n") and '"ready"' in line:
+                    self.ready = json.loads(line)
+                    return
+            if self._popen.poll() is not None:
+                break
+            await asyncio.sleep(0.02)
+        self.kill()
+        raise AssertionError(f"{self._argv} did not become ready:\n{self.log.read_text()[-3000:]}")
+
+    def signal(self, number: int) -> None:
+        assert self._popen is not None
+        self._popen.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for it."""
+        if self._popen is not None and self._popen.poll() is None:
+            self._popen.kill()
+        if self._popen is not None:
+            self._popen.wait()
+
+    async def terminate(self, timeout_s: float = 40.0) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self._popen is not None
+        if self._popen.poll() is None:
+            self._popen.send_signal(signal.SIGTERM)
+        give_up_s = time.monotonic() + timeout_s
+        while self._popen.poll() is None:
+            if time.monotonic() > give_up_s:
+                self.kill()
+                raise AssertionError(f"{self._argv} did not stop within {timeout_s} s")
+            await asyncio.sleep(0.02)
+        return self._popen.returncode
+
+    def cpu_s(self) -> float:
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
+
+    def rss_mb(self) -> float:
+        return psutil.Process(self.pid).memory_info().rss / 1e6

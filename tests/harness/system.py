@@ -1,0 +1,99 @@
+"""The real system: nats-server, simulator, router and workers as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from penstock.client import Client
+from services.launcher.nats_server import NatsServer
+from tests.harness.catalogues import catalogue
+from tests.harness.process import Process
+
+__all__ = ["System", "running"]
+
+
+class System:
+    """Started in order; every part can be reached, killed and started again."""
+
+    def __init__(
+        self, directory: Path, *, config: str | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.directory = directory
+        self.catalogue = directory / "catalogue.yaml"
+        self.catalogue.write_text(config or catalogue())
+        self.nats = NatsServer(directory / "nats")
+        self.workers: list[Process] = []
+        self._env = dict(env or {})
+        self._started = 0
+
+    async def start(self, *workers: str) -> None:
+        """`workers`: the `--role` of each; none: one for all roles."""
+        await self.nats.start()
+        self._env["SIMULATOR_MODELS"] = ",".join(yaml.safe_load(self.catalogue.read_text())["models"])
+        self.simulator = self._process("services.simulator", "--port", "0")
+        await self.simulator.start()
+        self._env |= {
+            "NATS_URL": self.nats.url,
+            "PENSTOCK_CATALOGUE": str(self.catalogue),
+            "PENSTOCK_SIMULATOR_URL": self.simulator.ready["url"],
+            "PENSTOCK_ACK_WAIT_S": self._env.get("PENSTOCK_ACK_WAIT_S", "2"),
+        }
+        self.router = self.new_router()
+        starting = [self.router.start()]
+        for role in workers or ("all",):
+            self.workers.append(self.new_worker(role))
+            starting.append(self.workers[-1].start())
+        await asyncio.gather(*starting)
+
+    async def stop(self) -> None:
+        for process in (*self.workers, self.router):
+            process.kill()
+        self.simulator.kill()
+        await self.nats.stop()
+
+    def new_worker(self, role: str = "all") -> Process:
+        return self._process("services.worker", "--role", role)
+
+    def new_router(self) -> Process:
+        return self._process("services.router")
+
+    async def client(self, **options: Any) -> Client:
+        return await Client.connect(self.nats.url, **options)
+
+    async def sim(self, method: str, path: str, body: object = None) -> Any:
+        """The simulator's own truth and its levers, under /sim."""
+        url = f"{self.simulator.ready['url']}/sim/{path}"
+        async with aiohttp.ClientSession() as session, session.request(method, url, json=body) as answer:
+            assert answer.status < 300, await answer.text()
+            return await answer.json() if answer.content_type == "application/json" else None
+
+    async def attempts(self, model: str | None = None) -> int:
+        """How often the simulator was really asked."""
+        counts = await self.sim("GET", "counts")
+        if model is None:
+            return int(counts["total_attempts"])
+        return int(counts["models"].get(model, {}).get("attempts", 0))
+
+    def _process(self, module: str, *arguments: str) -> Process:
+        self._started += 1
+        log = self.directory / f"{module.rpartition('.')[2]}-{self._started}.log"
+        return Process(module, *arguments, env=self._env, log=log)
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, *workers: str, config: str | None = None, env: Mapping[str, str] | None = None
+) -> AsyncIterator[System]:
+    system = System(directory, config=config, env=env)
+    try:
+        await system.start(*workers)
+        yield system
+    finally:
+        await system.stop()
