@@ -91,7 +91,7 @@ class Client:
             ):  # a lost connection holds nothing to send
                 await self._nc.flush(2)
             await self._nc.close()
-        self._tracer.close()
+        await asyncio.to_thread(self._tracer.close)
 
     async def chat(
         self,

@@ -121,7 +121,7 @@ class Shell:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         await server.serve(sockets=[listener])
-        self.tracer.close()
+        await asyncio.to_thread(self.tracer.close)
         return 1 if failure else 0
 
     def _announce(self, http: str) -> None:
