@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from typing import Any
 
@@ -25,28 +25,9 @@ from services.router.metrics import RouterMetrics
 from services.simulator.settings import load as load_simulator_settings
 from services.worker.metrics import WorkerMetrics
 from tests.contract.compose import COMPOSE, ON_NATS, OURS, ROOT, SERVICES, WORKERS, environment
+from tests.contract.environment import Asked
 
 MIB = 1024 * 1024
-
-
-class Asked(dict[str, str]):
-    """An environment that remembers which names somebody looked for."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        super().__init__(values)
-        self.names: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.names.add(key)
-        return super().get(key, default)
-
-    def __getitem__(self, key: str) -> str:
-        self.names.add(key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self.names.add(str(key))
-        return super().__contains__(key)
 
 
 def seconds(text: str) -> int:
