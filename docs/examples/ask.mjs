@@ -78,16 +78,25 @@ class Nats {
     return JSON.parse(answer);
   }
 
-  /** What LLM_REPLIES has kept of one reply: the answers to a direct get, until one with a status. */
+  /** What LLM_REPLIES has kept of one reply: pages of a direct get, each ended by a message with a status. */
   async stored(subject) {
-    const answers = this.#listen();
-    this.#publish("$JS.API.DIRECT.GET.LLM_REPLIES", answers.subject, JSON.stringify({ next_by_subj: subject, seq: 1, batch: 10_000 }));
     const events = [];
-    for (;;) {
-      const { status, body } = await answers.next();
-      if (status) return events;
-      events.push(JSON.parse(body));
+    let from = 1;
+    for (let left = 1; left > 0; ) {
+      const answers = this.#listen();
+      const wish = { next_by_subj: subject, seq: from, batch: 1000 };
+      this.#publish("$JS.API.DIRECT.GET.LLM_REPLIES", answers.subject, JSON.stringify(wish));
+      for (;;) {
+        const { status, headers, body } = await answers.next();
+        if (status) {
+          left = status === 204 ? Number(headers["Nats-Num-Pending"] ?? 0) : 0;
+          break;
+        }
+        events.push(JSON.parse(body));
+        from = Number(headers["Nats-Sequence"]) + 1;
+      }
     }
+    return events;
   }
 
   close() {
@@ -104,7 +113,8 @@ class Nats {
   }
 
   #publish(subject, replyTo, body, headers = {}) {
-    const head = Buffer.from(`NATS/1.0\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`);
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    const head = Buffer.from(`NATS/1.0\r\n${lines.join("")}\r\n`);
     const payload = Buffer.from(body);
     this.#socket.write(`HPUB ${subject} ${replyTo} ${head.length} ${head.length + payload.length}\r\n`);
     this.#socket.write(Buffer.concat([head, payload, Buffer.from("\r\n")]));
@@ -130,8 +140,9 @@ class Nats {
 
 function read(words, payload) {
   const headBytes = words[0] === "HMSG" ? Number(words.at(-2)) : 0;
-  const status = /^NATS\/1\.0 (\d{3})/.exec(payload.toString("latin1", 0, headBytes));
-  return { status: status ? Number(status[1]) : 0, body: payload.toString("utf8", headBytes) };
+  const [first, ...lines] = payload.toString("utf8", 0, headBytes).split("\r\n");
+  const headers = Object.fromEntries(lines.filter(Boolean).map((line) => line.split(/: ?(.*)/, 2)));
+  return { status: Number(first.split(" ")[1] ?? 0), headers, body: payload.toString("utf8", headBytes) };
 }
 
 function fail(error) {

@@ -132,8 +132,8 @@ def test_the_composed_services_answer_and_stop_when_told(
             argv = [installed / "penstock", *OURS[name]["command"]]
             env = here(name, nats_url, port, ports["simulator"])
             processes[name] = stack.enter_context(running(argv, env))
-        for name, status in (("simulator", 200), ("router", 204), ("worker-coding", 204)):
-            wait_for_status(f"http://127.0.0.1:{ports[name]}/health", status)
+        for port in ports.values():
+            wait_for_status(f"http://127.0.0.1:{port}/health", 204)
         reply = asyncio.run(ask(nats_url))
         assert reply.role == "coding"
         assert reply.text
