@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -12,13 +13,16 @@ from nats.aio.client import Client as Nats
 
 from penstock.errors import BrokerUnreachable
 
-__all__ = ["Reconnects", "connect", "options"]
+__all__ = ["Reconnects", "connect", "options", "servers_of"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
 _PING_INTERVAL_S: Final = 10
 _PENDING_BYTES: Final = 32 * 1024 * 1024
 """What may be published while disconnected before publishing fails; nats-py's own default is 2 MiB."""
+
+_ONE_ATTEMPT: Final = {"allow_reconnect": False, "max_reconnect_attempts": 1}
+"""With -1, nats-py goes on for ever at the first connection too, whatever `allow_reconnect` says."""
 
 Listener = Callable[[], Awaitable[None]]
 
@@ -38,9 +42,14 @@ class Reconnects:
         self._listeners.remove(listener)
 
     async def announce(self) -> None:
+        """Tell everybody at once. One who fails keeps neither the others nor nats-py from going on."""
         _log.info("connected to NATS again")
-        for listener in tuple(self._listeners):
-            await listener()
+        outcomes = await asyncio.gather(
+            *(listener() for listener in tuple(self._listeners)), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                _log.error("what was to happen after a reconnection failed", exc_info=outcome)
 
     async def lost(self) -> None:
         if not self.closing:
@@ -51,6 +60,11 @@ async def _on_error(error: Exception) -> None:
     _log.warning("NATS: %s", str(error) or type(error).__name__)
 
 
+def servers_of(url: str) -> list[str]:
+    """The servers named in `url`, with commas between; nats-py wants them apart."""
+    return [server.strip() for server in url.split(",")]
+
+
 def options(name: str, reconnects: Reconnects, credentials: str | None = None) -> dict[str, Any]:
     """The options of every connection of ours, for `nats.connect` and for FastStream's broker.
 
@@ -58,6 +72,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
     """
     chosen: dict[str, Any] = {
         "name": name,
+        "allow_reconnect": True,
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": _RECONNECT_WAIT_S,
         "connect_timeout": 5,
@@ -78,7 +93,7 @@ async def connect(
 ) -> Nats:
     """A connection for a process that is no service: the first attempt must succeed, later losses are mended.
 
-    Raises BrokerUnreachable when no server answers at `url`.
+    `url` may name several servers, with commas between. Raises BrokerUnreachable when none of them answers.
     """
     chosen = options(name, reconnects or Reconnects(), credentials)
     nc = Nats()
@@ -88,9 +103,9 @@ async def connect(
         errors.append(error)
 
     try:
-        await nc.connect(url, **{**chosen, "allow_reconnect": False, "error_cb": first_error})
+        await nc.connect(servers_of(url), **{**chosen, **_ONE_ATTEMPT, "error_cb": first_error})
     except (OSError, TimeoutError, nats.errors.Error) as error:
         raise BrokerUnreachable(url, str(errors[-1] if errors else error)) from error
-    nc.options["allow_reconnect"] = True
+    nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
     nc._error_cb = _on_error  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
     return nc

@@ -11,6 +11,7 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
+from penstock.errors import ReplyIncomplete
 from penstock.history import stored_replies
 from penstock.reading import Reading
 from schemas.reply import TERMINAL, ReplyEvent
@@ -21,6 +22,10 @@ _log: Final = logging.getLogger(__name__)
 _QUEUE: Final = 4096
 _QUIET_S: Final = 5.0
 """After this long without an event the stored ones are looked at: one may have been lost with a connection."""
+_LOOK_AGAIN_S: Final = 0.25
+"""How soon the store is looked at again when it did not fill a gap."""
+_PATIENCE_S: Final = 3.0
+"""A sender whose connection was lost repeats what it sent as soon as it is back."""
 
 
 class Feed:
@@ -60,26 +65,36 @@ class Following(Struct):
 
 
 async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[ReplyEvent, None]:
-    """Every event after `after_seq`, once and in order, until the terminal one or until time is up."""
+    """Every event after `after_seq`, once and in order, until the terminal one or until time is up.
+
+    What is missing among the live events is waited for in the store, where it may arrive a little later. Raises
+    ReplyIncomplete when the store has the end of a streamed answer, but for `_PATIENCE_S` not all that led to it.
+    """
     reading = Reading(following.after_seq)
     loop = asyncio.get_running_loop()
     event: ReplyEvent | None = None
     look_in_store = following.from_store
+    next_look_s = give_up_s = 0.0
     while True:
         arrived = await _stored(nc, following.subject, reading.last_seq) if look_in_store else []
         if event is not None:
             arrived.append(event)
-        for each in arrived:
-            if reading.judge(each) != "old":
-                reading.take(each)
-                yield each
-                if isinstance(each, TERMINAL):
-                    return
-        left_s = following.until_s - loop.time()
-        if left_s <= 0:
+        for each in reading.pick(arrived):
+            yield each
+            if isinstance(each, TERMINAL):
+                return
+        now_s = loop.time()
+        if now_s >= following.until_s:
             return
-        event = await feed.get(min(_QUIET_S, left_s))
-        look_in_store = event is None or reading.judge(event) == "gap"
+        give_up_s = (give_up_s or now_s + _PATIENCE_S) if reading.end_behind_gap else 0.0
+        if give_up_s and now_s >= give_up_s:
+            raise ReplyIncomplete("the answer is finished, but not all of its text arrived or is stored")
+        if look_in_store:
+            next_look_s = now_s + _LOOK_AGAIN_S if reading.gap else now_s
+        wait_s = _LOOK_AGAIN_S if reading.gap else _QUIET_S
+        event = await feed.get(min(wait_s, following.until_s - now_s))
+        wanted = event is None or reading.judge(event) == "gap"
+        look_in_store = wanted and loop.time() >= next_look_s
 
 
 async def _stored(nc: Nats, subject: str, after_seq: int) -> list[ReplyEvent]:

@@ -42,7 +42,10 @@ class Heartbeat:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         presence = self._describe()
-        await self._nc.publish(_subject(presence), b"", headers={"KV-Operation": "DEL"})
+        try:
+            await self._nc.publish(_subject(presence), b"", headers={"KV-Operation": "DEL"})
+        except nats.errors.Error as error:  # then silence says it, half a minute later
+            _log.warning("presence cannot be taken back: %r", error)
 
     async def _loop(self) -> None:
         while True:

@@ -82,6 +82,7 @@ class Mailbox:
         self._held: dict[int, _Held] = {}
         self._awake = asyncio.Event()
         self._stopping = False
+        self._reconnects: Reconnects | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._verdicts: set[asyncio.Task[None]] = set()
 
@@ -92,6 +93,7 @@ class Mailbox:
 
     async def start(self, reconnects: Reconnects) -> None:
         await self._puller.open()
+        self._reconnects = reconnects
         reconnects.add(self._on_reconnect)
         self._loops = [
             asyncio.create_task(self._pull_loop(), name=f"pull {self.name}"),
@@ -106,7 +108,9 @@ class Mailbox:
         """Pull no more; let what runs finish for `grace_s`; give the rest back to other workers."""
         self._stopping = True
         self._awake.set()
-        self._puller.forget()
+        if self._reconnects is not None:
+            self._reconnects.remove(self._on_reconnect)
+            self._reconnects = None
         await self._puller.close()
         tasks = [held.task for held in self._held.values() if held.task is not None]
         if tasks:
@@ -123,6 +127,7 @@ class Mailbox:
         self._awake.set()
 
     async def _pull_loop(self) -> None:
+        refusals = 0
         while not self._stopping:
             free = self.policy.slots - len(self._held)
             closed_s = self.policy.gate()
@@ -132,9 +137,11 @@ class Mailbox:
             try:
                 await self._puller.ask(free)
                 await self._puller.answered()
-                if self._puller.refused is not None and not self._stopping:
-                    await self._repair()
+                refusals = 0 if self._puller.refused is None else refusals + 1
+                if refusals and not self._stopping:
                     await asyncio.sleep(_REFUSED_WAIT_S)
+                if refusals > 1 and not self._stopping:  # one refusal: perhaps the server is just going down
+                    await self._repair()
             except Exception:
                 _log.exception("%s: pulling failed; trying again", self.name)
                 await asyncio.sleep(_REFUSED_WAIT_S)

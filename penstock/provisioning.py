@@ -25,6 +25,9 @@ from schemas.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, 
 __all__ = ["ensure", "ensure_eventually"]
 
 _log: Final = logging.getLogger(__name__)
+_PERHAPS_THERE: Final = frozenset({10058, 10047})
+"""JetStream error codes: the name is in use with another configuration; no storage left, which the server says
+before it looks whether the stream is there already."""
 _FIRST_RETRY_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 5.0
 
@@ -51,9 +54,12 @@ async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) ->
     try:
         await js.add_stream(config)
     except APIError as error:
-        if error.err_code != 10058:  # stream name already in use with a different configuration
+        if error.err_code not in _PERHAPS_THERE:
             raise
-        await js.update_stream(config)
+        try:
+            await js.update_stream(config)
+        except NotFoundError:
+            raise error from None
 
 
 async def _ensure_consumer(js: JetStreamContext, consumer: Consumer, ack_wait_s: float) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -23,6 +24,7 @@ __all__ = ["Puller"]
 _log: Final = logging.getLogger(__name__)
 _EXPIRES_S: Final = 30.0
 _HEARTBEAT_S: Final = 5.0
+_CLOSE_S: Final = 2.0
 _NANO: Final = 1_000_000_000
 _HEARTBEAT: Final = "100"
 _ENDED_QUIETLY: Final = frozenset({"404", "408"})
@@ -50,11 +52,19 @@ class Puller:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
 
     async def close(self) -> None:
-        """Withdraw from the server; what it had sent before still arrives."""
-        if self._subscription is not None and not self._nc.is_closed:
-            await self._subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
-        self._subscription = None
+        """Withdraw from the server; what it had sent before still arrives, unless the connection is lost."""
+        subscription, self._subscription = self._subscription, None
         self.forget()
+        if subscription is None or self._nc.is_closed:
+            return
+        try:
+            if self._nc.is_connected:
+                async with asyncio.timeout(_CLOSE_S):
+                    await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
+            else:
+                await subscription.unsubscribe()
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("%s: could not withdraw in order: %r", self._name, error)
 
     async def ask(self, batch: int) -> None:
         """Request up to `batch` messages; they come through `receive`."""

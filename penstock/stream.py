@@ -90,8 +90,7 @@ class Stream:
             async with self._inbox.feed(self.id, self._inbox.name) as feed:
                 await self._send(payload, span)
                 following = self._following()
-                events = follow(self._nc, feed, following)
-                async for event in events:
+                async for event in follow(self._nc, feed, following):
                     if isinstance(event, Accepted):
                         following.until_s = _on_loop_clock(event.deadline_ms) + _GRACE_S
                     elif isinstance(event, TERMINAL):

@@ -12,7 +12,7 @@ import msgspec
 from schemas.channels import CHANNELS, MESSAGES, Channel
 from schemas.errors import ERRORS
 
-__all__ = ["asyncapi", "documents", "examples", "main", "tag"]
+__all__ = ["asyncapi", "documents", "examples", "json_schema", "main", "tag"]
 
 _HERE: Final = Path(__file__).parent
 _EXAMPLES: Final = _HERE / "examples"

@@ -83,7 +83,7 @@ def request_address(subject: str) -> RequestAddress:
     Raises ValueError when it is not one.
     """
     parts = subject.split(".")
-    if len(parts) != 4 or parts[:2] != ["llm", "request"]:
+    if len(parts) != 4 or parts[:2] != ["llm", "request"] or not all(parts):
         raise ValueError(f"not a request subject: {subject!r}")
     return RequestAddress(parts[2], parts[3])
 

@@ -8,6 +8,42 @@ from __future__ import annotations
 
 from typing import Final
 
+__all__ = [
+    "ACCOUNT",
+    "ATTEMPT",
+    "CHAT",
+    "COMPLEXITY",
+    "CONSUMER_GROUP",
+    "DELIVERY",
+    "DESTINATION_TEMPLATE",
+    "ERROR_TYPE",
+    "FINISH_REASONS",
+    "INPUT_TOKENS",
+    "LANE",
+    "MESSAGE_ID",
+    "MESSAGING_OPERATION_NAME",
+    "MESSAGING_OPERATION_TYPE",
+    "MESSAGING_SYSTEM",
+    "NATS",
+    "OPERATION_NAME",
+    "OUTCOME",
+    "OUTPUT_TOKENS",
+    "PROVIDER_NAME",
+    "REQUEST_ID",
+    "REQUEST_MODEL",
+    "REQUEST_STREAM",
+    "RESPONSE_ID",
+    "RESPONSE_MODEL",
+    "ROLE",
+    "SPAN_CLIENT",
+    "SPAN_QUEUE",
+    "SPAN_REPLY",
+    "SPAN_ROUTER",
+    "SPAN_WORKER",
+    "TIME_TO_FIRST_CHUNK",
+    "WHY",
+]
+
 OPERATION_NAME: Final = "gen_ai.operation.name"
 PROVIDER_NAME: Final = "gen_ai.provider.name"
 REQUEST_MODEL: Final = "gen_ai.request.model"

@@ -23,7 +23,7 @@ from services.router.features import read
 from services.router.refusal import BodyRefused
 from services.router.role import UnknownRole, resolve
 
-__all__ = ["Arrival", "Refused", "Routed", "judge"]
+__all__ = ["Arrival", "NotTaken", "Refused", "Routed", "judge"]
 
 _NOT_SERVED_RETRY_S: Final = 5.0
 

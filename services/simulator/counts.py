@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-__all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
+__all__ = ["Attempt", "Counts", "ModelCounts", "Outcome", "RequestRecord"]
 
 Outcome = Literal["ok", "cut", "cancelled"]
 _REQUESTS_KEPT: Final = 200

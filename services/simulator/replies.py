@@ -22,6 +22,7 @@ __all__ = [
     "break_body",
     "script_stream",
     "script_whole",
+    "usage",
 ]
 
 Ending = Literal["ok", "broken", "cut", "stall"]
