@@ -6,12 +6,14 @@
 
 import { randomUUID } from "node:crypto";
 import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const account = process.env.PENSTOCK_ACCOUNT ?? "demo";
 const role = process.env.PENSTOCK_ROLE ?? "auto";
 const client = `node-${process.pid}`;
-const TERMINAL = new Set(["completed", "failed"]);
 const PATIENCE_MS = 120_000;
+const LOOK_AGAIN_MS = 250;
+const LOOKS = 12;
 
 async function ask(nats, question) {
   const id = randomUUID();
@@ -32,16 +34,32 @@ async function ask(nats, question) {
   let highest = -1;
   let text = "";
   for await (const event of live) {
-    if (event.seq <= highest) continue; // a repetition, or a sender that was replaced
-    const next = event.seq === highest + 1 || event.seq === event.attempt * 1_000_000;
-    for (const each of next ? [event] : [...(await nats.stored(replySubject)), event]) {
-      if (each.seq <= highest) continue;
-      highest = each.seq;
-      if (each.type === "delta") text += each.text ?? "";
-      if (each.type === "restarted") text = ""; // forget what came before
-      if (TERMINAL.has(each.type)) return { ...each, text };
+    let arrived = [event];
+    for (let looks = 0; arrived; looks += 1) {
+      let gap = false;
+      for (const each of arrived.sort((one, other) => one.seq - other.seq)) {
+        if (each.seq <= highest) continue; // a repetition, or a sender that was replaced
+        if (!follows(each, highest)) {
+          gap = true; // nothing from behind it, or an answer with a hole would look whole
+          continue;
+        }
+        gap = false;
+        highest = each.seq;
+        if (each.type === "delta") text += each.text;
+        if (each.type === "restarted") text = ""; // forget what came before
+        if (each.type === "completed" || each.type === "failed") return { ...each, text };
+      }
+      if (gap && looks === LOOKS) throw new Error("part of the answer was lost");
+      if (gap && looks > 0) await sleep(LOOK_AGAIN_MS); // its sender repeats it after a lost connection
+      arrived = gap ? [...(await nats.stored(replySubject)), event] : null;
     }
   }
+}
+
+/** Whether nothing is missing between `highest` and this event: the next one, or one that needs none before it. */
+function follows(event, highest) {
+  const first = event.attempt * 1_000_000;
+  return event.seq === highest + 1 || event.seq === first || event.type === "failed" || Boolean(event.response);
 }
 
 class Nats {
