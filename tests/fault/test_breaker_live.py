@@ -15,7 +15,12 @@ from tests.harness.shared import shared
 from tests.harness.system import System
 
 OPEN_S = 0.8
-CHAINS = {"chat": ("sick", "stand-in"), "fast": ("sick", "stand-in"), "logic": ("lonely",), "coding": ("limited",)}
+CHAINS = {
+    "chat": ("sick", "stand-in"),
+    "fast": ("sick", "stand-in"),
+    "logic": ("lonely",),
+    "coding": ("limited",),
+}
 BREAKER = {"failures": 5, "open_s": OPEN_S, "probe_interval_s": 0.2, "successes": 2}
 ROLE = {"retry": {"base_s": 0.02, "cap_s": 0.1}}
 
@@ -64,7 +69,9 @@ async def test_d3_five_failures_open_it_probes_go_and_two_good_ones_close_it(
         assert (await ask(client, f"Healthy {n}", role="fast")).models == ["sick"]
 
     async def told() -> bool:
-        moves = [event.after for event in await stored_events(system, BreakerChanged) if event.model == "sick"]
+        moves = [
+            event.after for event in await stored_events(system, BreakerChanged) if event.model == "sick"
+        ]
         return moves == ["open", "half_open", "open", "half_open", "closed"]
 
     await until(told)

@@ -11,7 +11,7 @@ class Reply:
         self.attempt = 1
         self.published = []
 
-    async def delta(self, text, choices):
+    async def delta(self, text, choices):  # noqa: ARG002 - the signature is ReplyPublisher's
         self.published.append((self.attempt, text))
         await asyncio.sleep(0)
 
