@@ -8,10 +8,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from services.launcher.arguments import make_parser
 
 from penstock.config.settings import load_settings
 from schemas.errors import ERRORS
+from services.launcher.arguments import make_parser
 from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
 from tests.contract.environment import Asked
 
