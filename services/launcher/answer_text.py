@@ -6,7 +6,7 @@ from typing import TextIO
 
 from penstock.errors import PenstockError, RequestFailed
 from penstock.reply import Reply, ReplyBuilder
-from schemas.errors import ERRORS, Retry
+from schemas.errors import Retry
 from schemas.reply import Delta, ReplyEvent, Restarted, Usage
 
 __all__ = ["AnswerText", "failure_text", "money", "summary"]
@@ -84,9 +84,8 @@ def summary(reply: Reply) -> str:
 def failure_text(error: PenstockError) -> str:
     """What happened, whether to try again, and when (REQUIREMENTS D10)."""
     when = "" if error.retry_after_s is None else f" In {error.retry_after_s:.0f} s at the earliest."
-    known = f" {ERRORS[error.code].meaning}" if isinstance(error, RequestFailed) else ""
     request = f"\n  request {error.request_id}" if isinstance(error, RequestFailed) else ""
-    return f"{error} ({error.code}).{known}\n  {_RETRY[error.retry]}{when}{request}"
+    return f"{error} ({error.code})\n  {_RETRY[error.retry]}{when}{request}"
 
 
 def money(microusd: int) -> str:

@@ -20,6 +20,8 @@ from services.launcher.status_text import status_text
 
 __all__ = ["status"]
 
+_ALL = ">"
+
 
 def status(data: Path, *, as_json: bool) -> int:
     """Exit code 1 when nothing is alive. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
@@ -34,20 +36,19 @@ def status(data: Path, *, as_json: bool) -> int:
 async def _status(settings: Settings) -> Status:
     async with open_connection(settings, "penstock-status") as nc:
         js = nc.jetstream()
-        work = await _messages(js, WORK.name, "llm.work.>")
         streams = Streams(
             waiting_for_router=sum((await _messages(js, REQUESTS.name)).values()),
-            work=work,
+            work=await _messages(js, WORK.name),
             dead=sum((await _messages(js, DEAD.name)).values()),
         )
         alive = await living(js)
     return fold(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
 
 
-async def _messages(js: JetStreamContext, stream: str, subjects: str = ">") -> dict[str, int]:
+async def _messages(js: JetStreamContext, stream: str) -> dict[str, int]:
     """Messages per subject; none where the stream does not exist yet."""
     try:
-        info = await js.stream_info(stream, subjects_filter=subjects)
+        info = await js.stream_info(stream, subjects_filter=_ALL)
     except (NotFoundError, ServiceUnavailableError):
         return {}
     return dict(info.state.subjects or {})

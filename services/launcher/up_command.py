@@ -75,6 +75,7 @@ def _port(wanted: int | None) -> int:
 
 def describe(plan: Plan, places: Places) -> str:
     """Where everything is, for the person who started it."""
+    at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
     facts = [("NATS", without_userinfo(places.nats_url))]
     if plan.embedded and not places.nats_url.endswith(f":{NATS_PORT}"):
         facts += [
@@ -85,18 +86,17 @@ def describe(plan: Plan, places: Places) -> str:
     facts.append(("catalogue", f"{plan.catalogue.name} ({', '.join(plan.catalogue.roles)})"))
     if places.simulator is not None:
         facts.append(("simulator", f"{places.simulator}/v1, its counts: {places.simulator}/sim/counts"))
-    facts.append(("traces", _traces(plan)))
+    facts.append(("traces", _traces(plan, at)))
     facts.append(("logs", f"{plan.log_dir}" + (f", {plan.data / 'nats'}" if plan.embedded else "")))
     width = max(len(name) for name, _ in facts)
     lines = ["Penstock is up. Ctrl-C stops it.", "", *(f"  {name:<{width}}  {fact}" for name, fact in facts)]
-    at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
     lines += ["", f'  penstock ask{at} "Why is the sky blue?"', f"  penstock status{at}"]
     return "\n".join(lines)
 
 
-def _traces(plan: Plan) -> str:
+def _traces(plan: Plan, at: str) -> str:
     if plan.trace_file is not None:
-        return f"{plan.trace_file} (penstock trace last)"
+        return f"{plan.trace_file} (penstock trace{at})"
     if plan.settings.traces == "off":
         return "off (PENSTOCK_TRACES)"
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get(
