@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client as Nats
 
-from penstock.connection import Reconnects, connect
+from penstock.connection import Reconnects, close, connect
 from penstock.errors import NoReply
 from penstock.following import Following, follow
 from penstock.identifiers import new_id
@@ -85,12 +83,7 @@ class Client:
     async def close(self) -> None:
         """Send what is buffered and disconnect. Requests under way go on; their replies are stored."""
         self._inbox.close()
-        if not self._nc.is_closed:
-            with contextlib.suppress(
-                nats.errors.Error, TimeoutError
-            ):  # a lost connection holds nothing to send
-                await self._nc.flush(2)
-            await self._nc.close()
+        await close(self._nc)
         await asyncio.to_thread(self._tracer.close)
 
     async def chat(

@@ -14,11 +14,12 @@ from nats.aio.client import Client as Nats
 from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
 
-__all__ = ["Reconnects", "connect", "options", "servers_of"]
+__all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
 _PING_INTERVAL_S: Final = 10
+_FLUSH_S: Final = 2
 _PENDING_BYTES: Final = 32 * 1024 * 1024
 """What may be published while disconnected before publishing fails; nats-py's own default is 2 MiB."""
 
@@ -110,3 +111,17 @@ async def connect(
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
     nc._error_cb = _on_error  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
     return nc
+
+
+async def close(nc: Nats) -> None:
+    """Send what is buffered and disconnect. What a lost connection could not send any more is given up."""
+    if nc.is_closed:
+        return
+    try:
+        await nc.flush(_FLUSH_S)
+    except (nats.errors.Error, TimeoutError) as error:
+        _log.warning("not everything could be sent before closing: %r", error)
+    if not nc.is_connected:  # nats-py would try to send it, fail, and leave its subscriptions running
+        nc._pending.clear()  # noqa: SLF001
+        nc._pending_data_size = 0  # noqa: SLF001
+    await nc.close()

@@ -117,6 +117,24 @@ def test_history_with_events_of_two_senders_mixed_reads_as_two_attempts():
     assert list(Reading().pick(mixed)) == [accepted(), *first, *second]
 
 
+def test_an_accepted_event_that_was_lost_for_good_holds_nobody_up():
+    events = attempt_events(1, 2, after_output=False)
+    assert list(Reading().pick(events)) == events
+
+
+def test_a_gap_filled_by_repeated_events_is_still_one_while_the_end_was_left_behind():
+    """The sender repeats what was lost, but not the end that it stored."""
+    events = [accepted(), *attempt_events(1, 3, after_output=False)]
+    end = completed(1, events[-1].seq + 1)
+    reading = Reading()
+    assert list(reading.pick([*events[:2], events[3], end])) == events[:2]
+    assert reading.end_behind_gap
+    assert list(reading.pick(events)) == events[2:]
+    assert reading.gap
+    assert list(reading.pick([end])) == [end]
+    assert not reading.gap
+
+
 def test_an_end_that_says_all_there_is_to_say_needs_nothing_before_it():
     """The door's refusal, the sweep's failure, an answer in one piece."""
     whole = replace(completed(1, first_seq(1) + 1), response=Raw(b"{}"))
@@ -137,9 +155,10 @@ def test_a_gap_is_told_and_forgotten_once_it_is_filled():
 def test_judge_knows_next_old_and_gap():
     reading = Reading()
     assert reading.judge(accepted()) == "next"
-    assert reading.judge(started(1, first_seq(1))) == "next"
+    assert reading.judge(started(1, first_seq(1))) == "gap", "`accepted` may be in the store"
     assert reading.judge(Delta(id=ID, seq=5)) == "gap"
     reading.take(accepted())
+    assert reading.judge(started(1, first_seq(1))) == "next"
     assert reading.judge(accepted()) == "old"
     reading.take(completed(1, first_seq(1)))
     assert reading.judge(started(2, first_seq(2))) == "old"
