@@ -11,6 +11,7 @@ import nats
 import nats.errors
 from nats.aio.client import Client as Nats
 
+from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
 
 __all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
@@ -106,7 +107,7 @@ async def connect(
     try:
         await nc.connect(servers_of(url), **{**chosen, **_ONE_ATTEMPT, "error_cb": first_error})
     except (OSError, TimeoutError, nats.errors.Error) as error:
-        raise BrokerUnreachable(url, str(errors[-1] if errors else error)) from error
+        raise BrokerUnreachable(without_userinfo(url), str(errors[-1] if errors else error)) from error
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
     nc._error_cb = _on_error  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
     return nc

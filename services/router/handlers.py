@@ -27,6 +27,7 @@ from services.router.metrics import RouterMetrics
 __all__ = ["RequestHandler"]
 
 _OVERLOADED_RETRY_S = 10.0
+_ROUTER = "router"
 
 
 class RequestHandler:
@@ -68,7 +69,8 @@ class RequestHandler:
 
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
         self._metrics.refused.labels(dead.code).inc()
-        await bury(self._bus.js, "router", delivery, dead)
+        await bury(self._bus.js, _ROUTER, delivery, dead)
+        self._metrics.dead.labels(_ROUTER).inc()
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         """`accepted` goes first, or the worker's first event could overtake it."""

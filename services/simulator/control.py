@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.simulator.behaviour import UnknownBehaviourError
-from services.simulator.errors import invalid_request
+from services.simulator.errors import ApiError, invalid_request
 from services.simulator.limits import Limit
 from services.simulator.provider import Provider
 from services.simulator.settings import Speed
@@ -31,6 +31,12 @@ class Control:
 
     async def counts(self, request: Request) -> Response:  # noqa: ARG002 - Starlette hands it over
         return _json(self._provider.counts.report())
+
+    async def last_request(self, request: Request) -> Response:
+        body = self._provider.last_requests.of(request.query_params.get("model", ""))
+        if body is None:
+            raise ApiError(404, "That model was not asked.")
+        return Response(body, media_type="application/json")
 
     async def reset(self, request: Request) -> Response:  # noqa: ARG002 - Starlette hands it over
         self._provider.reset()

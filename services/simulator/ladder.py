@@ -63,13 +63,15 @@ class Ladder:
     async def climb(self, endpoint: Endpoint[Request], scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._provider.next_request_id())
         try:
-            request = endpoint.decode(await exchange.body())
+            body = await exchange.body()
+            request = endpoint.decode(body)
         except ClientGoneError:
             return  # it left before it had asked for anything
         except ApiError as error:
             async with self._counted(exchange, _UNREADABLE, b""):
                 raise error from None
         else:
+            self._provider.last_requests.keep(request.model, body)
             digest = fingerprint(endpoint.subject(request))
             async with self._counted(exchange, request.model, digest) as attempt:
                 await self._allowed(endpoint, exchange, attempt, request)

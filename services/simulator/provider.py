@@ -10,6 +10,7 @@ from services.simulator.behaviour import ModelName
 from services.simulator.catalogue import Catalogue
 from services.simulator.counts import Counts
 from services.simulator.errors import ApiError, wrong_key
+from services.simulator.last_requests import LastRequests
 from services.simulator.requests import Prompt
 from services.simulator.settings import Settings
 
@@ -32,6 +33,7 @@ class Provider:
         self.catalogue = Catalogue(settings.models)
         self.admission = Admission(settings.limits)
         self.counts = Counts()
+        self.last_requests = LastRequests()
         self._api_keys = settings.api_keys
         self._context_tokens = settings.context_tokens
         self._run_id = run_id

@@ -42,10 +42,15 @@ class DeltaSink:
             await self._late
 
     def drop(self) -> None:
-        """The attempt is over without an end; what is still held was never shown and need not be."""
+        """The attempt is over; what is still held was never shown and need not be.
+
+        That goes for what fell due this very moment as well: it would go out under the number of the next attempt.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._late is not None:
+            self._late.cancel()
 
     def _due(self) -> None:
         self._timer = None

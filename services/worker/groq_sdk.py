@@ -7,9 +7,7 @@ from typing import Final
 
 import httpx
 from groq import (
-    APIConnectionError,
     APIStatusError,
-    APITimeoutError,
     AsyncGroq,
     AsyncStream,
     DefaultAioHttpClient,
@@ -17,7 +15,7 @@ from groq import (
 
 from services.worker.failures import ProviderFailure
 from services.worker.ratelimit_headers import parse
-from services.worker.sdk import SdkKind
+from services.worker.sdk import SdkKind, connection_failure
 from services.worker.status_errors import failure_of_status
 
 __all__ = ["GROQ"]
@@ -46,16 +44,8 @@ def _translate(error: Exception) -> ProviderFailure:
         case APIStatusError(response=response):
             hint = parse(response.headers, "groq", now_unix_s=time.time()).retry_after_s
             return failure_of_status(response.status_code, response.content, hint)
-        case APITimeoutError() | httpx.TimeoutException():
-            return ProviderFailure("connection", f"timed out: {_cause(error)}")
         case _:
-            return ProviderFailure("connection", f"the connection broke: {_cause(error)}")
-
-
-def _cause(error: BaseException) -> str:
-    while isinstance(error, APIConnectionError) and error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__} {error}".strip()
+            return connection_failure(error)
 
 
 GROQ: Final = SdkKind("groq", _make_client, httpx.Response, AsyncStream, _translate)

@@ -122,7 +122,7 @@ class WorkHandler:
         )
         await asyncio.gather(job.reply.finish(event), self._equipment.recorder.stored(job.work))
         span.end()
-        self._equipment.metrics.count_end(job.work.role, job.role.chain[0], event)
+        self._equipment.metrics.count_end(job.work.role, job.first_choice, event)
         log_end(job.work, event, self._equipment.clock)
 
     def _cancel(self, account: str, request_id: str) -> None:

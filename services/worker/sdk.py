@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from services.worker.failures import ProviderFailure
 
-__all__ = ["SdkKind", "SdkProvider"]
+__all__ = ["SdkKind", "SdkProvider", "connection_failure"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -105,3 +105,17 @@ class _SdkResponse:
 
     async def close(self) -> None:
         await self._response.aclose()
+
+
+def connection_failure(error: Exception) -> ProviderFailure:
+    """The failure behind what an SDK wrapped, in the words of the exception at its bottom.
+
+    The SDKs' own names mislead: their transport reports a reset connection as a timeout.
+    """
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    words = str(cause) or type(cause).__name__
+    if isinstance(cause, TimeoutError):
+        return ProviderFailure("connection", f"the connection timed out: {words}")
+    return ProviderFailure("connection", f"the connection broke: {words}")

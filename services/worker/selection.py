@@ -37,6 +37,7 @@ class Selection:
         needs = Needs(context_tokens=int(job.estimated_tokens * _CONTEXT_MARGIN), vision=work.vision)
         chain = order(job.role, models, work.complexity, needs)
         if chain:
+            job.first_choice = chain[0]
             return chain
         if shortfall(job.role, models, needs) == "vision":
             raise GaveUp("invalid_request", f"no model of the role {work.role} reads images")

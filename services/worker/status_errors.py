@@ -69,6 +69,8 @@ def _kind(status: int, code: str, message: str) -> FailureKind:
     by_code = _BY_CODE.get(code)
     if status in {401, 429}:
         return _BY_STATUS[status]
+    if status == 413 and by_code == "rate_limited":
+        return "too_large"  # Groq: more than the limit of a minute, so no wait would help
     if by_code is not None and status < 500:
         return by_code
     if status == 400 and "context length" in message.lower():

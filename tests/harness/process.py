@@ -43,7 +43,7 @@ class Process:
                 env=self._env,
                 stdout=stdout,
                 stderr=stderr,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - tests start processes from the main thread only
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
             )
         give_up_s = time.monotonic() + timeout_s
         while time.monotonic() < give_up_s:

@@ -23,7 +23,7 @@ IO_MODULES = {
     "router": EVERY_SERVICE | {"explanation", "liveness", "sweeper"},
     "worker": EVERY_SERVICE | {"announcing", "groq_sdk", "openai_sdk", "recording", "sdk", "takeover"},
     "simulator": EVERY_SERVICE,
-    "launcher": EVERY_SERVICE,
+    "launcher": EVERY_SERVICE | {"explain_command", "session", "status_command"},
 }
 """The modules of a service that may speak to the broker or an SDK. Every other one, new ones too, is policy."""
 NAMES_SUBJECTS = frozenset({"penstock.telemetry.names"})

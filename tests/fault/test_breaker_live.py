@@ -1,0 +1,108 @@
+"""D3 over the real system: how many calls really reach a model whose breaker is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from penstock.client import Client
+from schemas.events import BreakerChanged
+from tests.harness.asking import ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.events import stored_events
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+OPEN_S = 0.8
+CHAINS = {
+    "chat": ("sick", "stand-in"),
+    "fast": ("sick", "stand-in"),
+    "logic": ("lonely",),
+    "coding": ("limited",),
+}
+BREAKER = {"failures": 5, "open_s": OPEN_S, "probe_interval_s": 0.2, "successes": 2}
+ROLE = {"retry": {"base_s": 0.02, "cap_s": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = catalogue(CHAINS, role=ROLE, breaker=BREAKER)
+    with shared(tmp_path_factory.mktemp("breaker"), config=config) as running:
+        yield running
+
+
+async def test_d3_five_failures_open_it_probes_go_and_two_good_ones_close_it(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", {"sick": "503"})
+
+    for n in range(5):
+        assert (await ask(client, f"Failing {n}", role="chat")).models == ["sick", "stand-in"]
+    assert await system.attempts("sick") == 5
+
+    # Open, for every role that names the model: no call reaches it.
+    for n in range(20):
+        role = ("chat", "fast")[n % 2]
+        assert (await ask(client, f"Around it {n}", role=role)).models == ["stand-in"]
+    assert await system.attempts("sick") == 5
+
+    # A probe goes after open_s, fails, and opens it again.
+    async def probed() -> bool:
+        await ask(client, "Probe?", role="chat")
+        return await system.attempts("sick") == 6
+
+    await until(probed, OPEN_S + 2)
+    for n in range(5):
+        await ask(client, f"Around it again {n}", role="fast")
+    assert await system.attempts("sick") == 6
+
+    # Healed: two good probes close it, and it answers everything again.
+    await system.sim("PUT", "behaviour", {"sick": ""})
+
+    async def answers_again() -> bool:
+        return (await ask(client, "Healed?", role="chat")).models == ["sick"]
+
+    await until(answers_again, OPEN_S + 2)
+    await until(answers_again, 2)
+    for n in range(5):
+        assert (await ask(client, f"Healthy {n}", role="fast")).models == ["sick"]
+
+    async def told() -> bool:
+        moves = [
+            event.after for event in await stored_events(system, BreakerChanged) if event.model == "sick"
+        ]
+        return moves == ["open", "half_open", "open", "half_open", "closed"]
+
+    await until(told)
+
+
+async def test_d3_c3_behind_an_open_breaker_alone_a_request_waits_and_is_answered(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", {"lonely": "500"})
+    first = await ask(client, "Four attempts", role="logic")
+    assert first.code == "provider_unavailable"
+
+    second = await ask(client, "The fifth opens it", role="logic", timeout_s=0.5)
+
+    assert second.code == "deadline_exceeded"
+    assert "the circuit breaker of lonely" in second.failed.error.message
+    assert 0 < (second.failed.error.retry_after_s or 0) <= OPEN_S
+    assert await system.attempts("lonely") == 5
+
+    await system.sim("PUT", "behaviour", {"lonely": ""})
+    third = await ask(client, "Waits for the probe", role="logic")
+    assert third.completed.model == "lonely"
+    assert third.took_s < OPEN_S + 1
+
+
+async def test_d3_a_429_is_quota_and_never_opens_it(system: System, client: Client) -> None:
+    await system.sim("PUT", "behaviour", {"limited": "429=0.1"})
+
+    heard = await ask(client, "Limited", role="coding", timeout_s=1.5)
+
+    assert heard.code == "deadline_exceeded"
+    assert "quota" in heard.failed.error.message
+    assert await system.attempts("limited") > 5
+    assert not [event for event in await stored_events(system, BreakerChanged) if event.model == "limited"]

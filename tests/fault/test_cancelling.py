@@ -1,0 +1,176 @@
+"""D8: cancelling and hanging up stop the provider's work; what is queued is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from penstock.client import Client
+from schemas.reply import TERMINAL, Delta, Failed, ReplyEvent
+from tests.harness.asking import Post, ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+LONG = "Tell me everything [[tokens=2000]]"
+CHAINS = {"chat": ("talker",), "logic": ("narrow",), "coding": ("busy",), "fast": ("unserved",)}
+MODELS = {"narrow": {"limits": {"requests_per_minute": 1}}}
+WORKERS = ("chat,logic,coding", "fast")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = catalogue(CHAINS, models=MODELS, breaker={"failures": 10_000})
+    with shared(tmp_path_factory.mktemp("cancelling"), *WORKERS, config=config) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+async def talking_slowly(system: System) -> AsyncIterator[None]:
+    await system.sim("POST", "reset")
+    await system.sim("PUT", "speed", {"tokens_per_second": 50})
+    yield
+    await system.sim("PUT", "speed", {"tokens_per_second": 0})
+
+
+async def test_d8_a_cancel_in_mid_stream_stops_the_provider_within_a_second(
+    system: System, client: Client, post: Post
+) -> None:
+    stream = client.stream(LONG, role="chat")
+    events: list[ReplyEvent] = []
+    async for event in stream:
+        events.append(event)
+        if isinstance(event, Delta) and len(events) == 6:
+            await client.cancel(stream.id, "changed my mind")
+            cancelled_s = time.monotonic()
+
+    assert isinstance(events[-1], Failed)
+    assert events[-1].error.code == "cancelled"
+    assert events[-1].error.retry == "never"
+    assert time.monotonic() - cancelled_s < 1
+    await until(lambda: _cancelled(system, "talker", 1), 1.0)
+    stored = await post.stored(stream.id, client=client.name)
+    assert [type(event) for event in stored if isinstance(event, TERMINAL)] == [Failed]
+    counts = await system.sim("GET", "counts")
+    assert counts["models"]["talker"]["completion_tokens"] < 200
+
+
+async def test_d8_leaving_the_loop_does_the_same(system: System, client: Client, post: Post) -> None:
+    async with client.stream(LONG, role="chat") as stream:
+        async for event in stream:
+            if isinstance(event, Delta):
+                break
+
+    await until(lambda: _cancelled(system, "talker", 1), 1.0)
+    end = await post.end(stream.id, client=client.name)
+    assert isinstance(end, Failed)
+    assert end.error.code == "cancelled"
+
+
+async def test_d8_a_whole_reply_can_be_cancelled_while_it_is_made(system: System, client: Client) -> None:
+    stream = client.stream(LONG, role="chat", stream=False)
+    asked = asyncio.create_task(_events(stream))
+    await until(lambda: _in_flight(system, "talker"))
+
+    await client.cancel(stream.id)
+
+    events = await asked
+    assert isinstance(events[-1], Failed)
+    assert events[-1].error.code == "cancelled"
+    await until(lambda: _cancelled(system, "talker", 1), 1.0)
+
+
+async def test_d8_detached_streams_go_on(system: System, client: Client, post: Post) -> None:
+    await system.sim("PUT", "speed", {"tokens_per_second": 200})
+    async with client.stream("Short [[tokens=60]]", role="chat") as stream:
+        async for event in stream:
+            if isinstance(event, Delta):
+                stream.detach()
+                break
+
+    assert type(await post.end(stream.id, client=client.name)).__name__ == "Completed"
+
+
+async def test_d8_what_waits_for_quota_is_dropped_and_never_sent(system: System, client: Client) -> None:
+    await system.sim("PUT", "speed", {"tokens_per_second": 0})
+    assert (await ask(client, "Takes the only permit", role="logic")).completed.model == "narrow"
+    streams = [client.stream(f"Waits {n}", role="logic", timeout_s=30) for n in range(5)]
+    asked = [asyncio.create_task(_events(stream)) for stream in streams]
+    await asyncio.sleep(0.3)
+    assert not any(task.done() for task in asked)
+
+    began_s = time.monotonic()
+    for stream in streams:
+        await client.cancel(stream.id)
+    ends = [events[-1] for events in await asyncio.gather(*asked)]
+
+    assert time.monotonic() - began_s < 2.5
+    assert [end.error.code for end in ends if isinstance(end, Failed)] == ["cancelled"] * 5
+    assert await system.attempts("narrow") == 1
+
+
+async def test_d8_what_is_queued_for_a_worker_that_is_gone_is_dropped_and_never_sent(
+    system: System, client: Client, post: Post
+) -> None:
+    system.workers[1].kill()
+    stream = client.stream("Nobody is there", role="fast", timeout_s=60)
+    asked = asyncio.create_task(_events(stream))
+    await until(lambda: _accepted(post, client, stream.id))
+
+    began_s = time.monotonic()
+    await client.cancel(stream.id)
+    events = await asked
+
+    assert isinstance(events[-1], Failed)
+    assert events[-1].error.code == "cancelled"
+    assert time.monotonic() - began_s < 2.5
+    system.workers[1] = system.new_worker("fast")
+    await system.workers[1].start()
+    assert (await ask(client, "Back again", role="fast")).completed.model == "unserved"
+    assert await system.attempts("unserved") == 1
+
+
+async def test_d8_a_cancel_that_overtakes_its_request_is_kept(system: System, client: Client) -> None:
+    stream = client.stream("Too late", role="coding")
+    await client.cancel(stream.id)
+    await client._nc.flush()
+
+    events = await _events(stream)
+
+    assert isinstance(events[-1], Failed)
+    assert events[-1].error.code == "cancelled"
+    assert await system.attempts("busy") == 0
+
+
+async def test_d8_another_account_cannot_cancel(system: System, client: Client) -> None:
+    await system.sim("PUT", "speed", {"tokens_per_second": 200})
+    async with await system.client(account="stranger") as stranger:
+        stream = client.stream("Mine [[tokens=60]]", role="chat")
+        cancelled = False
+        async for event in stream:
+            if isinstance(event, Delta) and not cancelled:
+                await stranger.cancel(stream.id)
+                cancelled = True
+        assert cancelled
+        assert type(event).__name__ == "Completed"
+
+
+async def _events(stream: object) -> list[ReplyEvent]:
+    return [event async for event in stream]  # type: ignore[attr-defined]
+
+
+async def _cancelled(system: System, model: str, times: int) -> bool:
+    counts = await system.sim("GET", "counts")
+    return counts["models"].get(model, {}).get("cancelled", 0) == times
+
+
+async def _in_flight(system: System, model: str) -> bool:
+    counts = await system.sim("GET", "counts")
+    return counts["models"].get(model, {}).get("in_flight", 0) > 0
+
+
+async def _accepted(post: Post, client: Client, request_id: str) -> bool:
+    return bool(await post.stored(request_id, client=client.name))

@@ -1,0 +1,327 @@
+"""D2, D4, D6, D10: every way in which the simulator breaks, streamed and whole, seen from an application."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from msgspec import Struct
+
+from penstock.client import Client
+from schemas.errors import ERRORS, ErrorCode
+from schemas.events import ModelAvailabilityChanged
+from tests.harness.asking import ask, direct_answer, until
+from tests.harness.catalogues import catalogue
+from tests.harness.events import stored_events
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+MAX_ATTEMPTS = 4
+ROLE = {
+    "timeouts": {"total_s": 15, "whole_s": 0.5, "first_token_s": 0.4, "between_tokens_s": 0.3},
+    "retry": {"base_s": 0.02, "cap_s": 0.1},
+}
+CHAINS = {
+    "chat": ("actor", "stand-in"),
+    "logic": ("solo",),
+    "coding": ("short", "as-short", "longer"),
+    "fast": ("gone--withdrawn", "stayed"),
+    "creative": ("leaving", "staying"),
+    "reasoning": ("lost--withdrawn",),
+    "long_context": ("busy",),
+    "safety": ("moody", "steady"),
+    "vision": ("mute",),
+}
+MODELS = {
+    "stand-in": {"context_tokens": 200_000},
+    "short": {"context_tokens": 8_192},
+    "as-short": {"context_tokens": 8_192},
+    "longer": {"context_tokens": 128_000},
+}
+
+
+class Broken(Struct, frozen=True):
+    """One behaviour, and what becomes of a request whose only model behaves so."""
+
+    behaviour: str
+    code: ErrorCode
+    says: str
+    """Words the message of `failed` must hold (D10)."""
+    attempts: int = MAX_ATTEMPTS
+    text_first: bool = False
+    """A stream of it begins well."""
+    elsewhere: bool = True
+    """Another model is asked; False: the request itself is at fault."""
+
+    def __str__(self) -> str:
+        return self.behaviour
+
+
+BROKEN = (
+    Broken("slow=5", "provider_unavailable", "within 0."),
+    Broken("500", "provider_unavailable", "500: The server had an error"),
+    Broken("503", "provider_unavailable", "503: The engine is currently overloaded"),
+    Broken("flaky=1", "provider_unavailable", "503"),
+    Broken("reset", "provider_unavailable", "the connection broke"),
+    Broken("silent", "provider_unavailable", "within 0."),
+    Broken("slow-first-token=5", "provider_unavailable", "within 0."),
+    Broken("cut=5", "provider_unavailable", "the connection broke", text_first=True),
+    Broken("stall=5", "provider_unavailable", "within 0.", text_first=True),
+    Broken("malformed=5", "provider_unavailable", "not", text_first=True),
+    Broken("error-event=5", "provider_unavailable", "The server had an error", text_first=True),
+    Broken("no-done", "provider_unavailable", "without [DONE]", text_first=True),
+    Broken("no-finish", "provider_unavailable", "finish", text_first=True),
+    Broken("html", "provider_unavailable", "4 attempts failed"),
+    Broken("empty", "provider_unavailable", "choice"),
+    Broken("unauthorized", "provider_credentials", "Incorrect API key", attempts=1),
+    Broken("forbidden", "provider_credentials", "no access", attempts=1),
+    Broken("too-large", "request_too_large", "Request too large", attempts=1),
+    Broken("context-length", "context_length_exceeded", "maximum context length", attempts=1),
+    Broken("bad-request", "provider_refused", "unsupported value", attempts=1, elsewhere=False),
+    Broken("content-filter", "content_filtered", "content management policy", attempts=1, elsewhere=False),
+)
+WHOLE_ONLY_STREAM = ("no-done",)
+"""What cannot happen to a whole reply."""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = catalogue(CHAINS, models=MODELS, role=ROLE, breaker={"failures": 10_000})
+    with shared(tmp_path_factory.mktemp("providers"), config=config) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+async def healthy_again(system: System) -> AsyncIterator[None]:
+    """Every test begins with healthy models and counts at zero, and leaves no behaviour behind."""
+    await system.sim("POST", "reset")
+    yield
+    names = [name for chain in CHAINS.values() for name in chain if "--" not in name]
+    await system.sim("PUT", "behaviour", dict.fromkeys(names, ""))
+
+
+def cases() -> list[object]:
+    return [
+        pytest.param(broken, stream, id=f"{broken}-{'streamed' if stream else 'whole'}")
+        for broken in BROKEN
+        for stream in (True, False)
+        if stream or broken.behaviour not in WHOLE_ONLY_STREAM
+    ]
+
+
+@pytest.mark.parametrize(("broken", "stream"), cases())
+async def test_d4_d6_a_broken_model_is_stood_in_for_and_the_answer_is_whole(
+    system: System, client: Client, broken: Broken, *, stream: bool
+) -> None:
+    prompt = f"What is a penstock, and why {broken}?"
+    await system.sim("PUT", "behaviour", {"actor": broken.behaviour})
+
+    heard = await ask(client, prompt, role="chat", stream=stream)
+
+    assert await system.attempts("actor") == 1
+    if not broken.elsewhere:
+        assert heard.code == broken.code
+        assert await system.attempts("stand-in") == 0
+        return
+    assert heard.completed.model == "stand-in"
+    assert heard.models == ["actor", "stand-in"]
+    assert heard.text == await direct_answer(system, "stand-in", prompt)
+    assert heard.took_s < 4
+    restarted = [restart.code for restart in heard.restarts]
+    assert restarted == ([broken.code] if broken.text_first and stream else [])
+
+
+@pytest.mark.parametrize(("broken", "stream"), cases())
+async def test_d2_d6_d10_alone_it_ends_in_a_clear_error_after_bounded_attempts(
+    system: System, client: Client, broken: Broken, *, stream: bool
+) -> None:
+    await system.sim("PUT", "behaviour", {"solo": broken.behaviour})
+
+    heard = await ask(client, f"Alone with {broken}", role="logic", stream=stream)
+
+    assert heard.code == broken.code
+    assert broken.says in heard.failed.error.message
+    assert "solo" in heard.failed.error.message
+    assert heard.failed.error.retry == ERRORS[broken.code].retry
+    assert await system.attempts("solo") == broken.attempts
+    assert len(heard.models) == broken.attempts
+    if broken.text_first and stream:
+        assert len(heard.restarts) == broken.attempts - 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_d2_too_long_is_never_sent_again_to_a_model_that_reads_no_more(
+    system: System, client: Client, *, stream: bool
+) -> None:
+    await system.sim("PUT", "behaviour", {"short": "context-length", "as-short": "context-length"})
+
+    heard = await ask(client, "A long story", role="coding", stream=stream)
+
+    assert heard.completed.model == "longer"
+    assert await system.attempts("short") == 1
+    assert await system.attempts("as-short") == 0
+
+
+async def test_d2_too_long_for_all_is_said_after_one_attempt_at_each_length(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", dict.fromkeys(CHAINS["coding"], "context-length"))
+
+    heard = await ask(client, "A longer story", role="coding")
+
+    assert heard.code == "context_length_exceeded"
+    assert heard.failed.error.retry == "elsewhere"
+    assert heard.models == ["short", "longer"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_c4_d2_a_429_is_waited_out_as_long_as_the_provider_says(
+    system: System, client: Client, *, stream: bool
+) -> None:
+    await system.sim("PUT", "behaviour", {"busy": "429=0.5"})
+    asked = asyncio.create_task(ask(client, "Patience", role="long_context", stream=stream))
+    await until(lambda: _attempted(system, "busy"))
+    await system.sim("PUT", "behaviour", {"busy": ""})
+
+    heard = await asked
+
+    assert heard.completed.model == "busy"
+    assert 0.5 <= heard.took_s < 3
+    assert await system.attempts("busy") == 2
+
+
+async def test_c4_one_429_pauses_the_model_for_every_request(system: System, client: Client) -> None:
+    """No retry storm: thirty requests wait behind a 429 that a few of them met."""
+    await system.sim("PUT", "behaviour", {"busy": "429=1"})
+    await ask(client, "The first one meets it", role="long_context", timeout_s=0.3)
+    before = await system.attempts("busy")
+    others = [asyncio.create_task(ask(client, f"Other {n}", role="long_context")) for n in range(30)]
+    await asyncio.sleep(0.3)
+    assert await system.attempts("busy") == before
+    await system.sim("PUT", "behaviour", {"busy": ""})
+
+    heard = await asyncio.gather(*others)
+
+    assert {each.completed.model for each in heard} == {"busy"}
+    assert await system.attempts("busy") == before + 30
+
+
+async def test_d5_a_429_switches_to_the_next_model_at_once(system: System, client: Client) -> None:
+    await system.sim("PUT", "behaviour", {"moody": "429=0.6"})
+
+    heard = [await ask(client, f"Switch {n}", role="safety") for n in range(5)]
+
+    assert {each.completed.model for each in heard} == {"steady"}
+    assert max(each.took_s for each in heard) < 1
+    assert await system.attempts("moody") == 1
+    await asyncio.sleep(0.6)  # the pause is the worker's and outlives this test otherwise
+
+
+async def test_c3_a_429_until_the_deadline_ends_in_an_error_that_says_when_to_come_back(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", {"busy": "429=1.5"})
+    began_s = time.monotonic()
+
+    heard = await ask(client, "Never mind", role="long_context", timeout_s=0.7)
+
+    assert heard.code == "deadline_exceeded"
+    assert "quota of busy" in heard.failed.error.message
+    assert 0 < (heard.failed.error.retry_after_s or 0) <= 1.5
+    assert heard.took_s < 1.2
+    assert await system.attempts("busy") == 1
+    await asyncio.sleep(max(0.0, began_s + 1.6 - time.monotonic()))
+
+
+async def test_d2_a_429_that_says_nothing_is_asked_again_ever_more_rarely(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", {"mute": "429-bare"})
+
+    heard = await ask(client, "How long?", role="vision", timeout_s=1.5)
+
+    assert heard.code == "deadline_exceeded"
+    assert await system.attempts("mute") == 2  # at 0 and 1 s; the next would be at 3
+    assert 0 < (heard.failed.error.retry_after_s or 0) <= 2
+
+
+async def test_d4_flapping_and_flaky_models_are_stood_in_for(system: System, client: Client) -> None:
+    await system.sim("PUT", "behaviour", {"moody": "flapping=0.2"})
+    flapping = []
+    for n in range(12):
+        flapping.append(await ask(client, f"Flap {n}", role="safety"))
+        await asyncio.sleep(0.05)
+    await system.sim("PUT", "behaviour", {"moody": "flaky=0.5"})
+    flaky = [await ask(client, f"Flake {n}", role="safety", stream=False) for n in range(10)]
+
+    assert {each.completed.model for each in flapping} == {"moody", "steady"}
+    assert [each.completed.model for each in flaky] == ["moody", "steady"] * 5
+
+
+async def test_d2_a_flaky_model_alone_is_asked_again(system: System, client: Client) -> None:
+    await system.sim("PUT", "behaviour", {"solo": "flaky=0.3"})
+
+    heard = [await ask(client, f"Again {n}", role="logic") for n in range(10)]
+
+    assert {each.completed.model for each in heard} == {"solo"}
+    assert max(len(each.models) for each in heard) == 2
+
+
+@pytest.mark.parametrize("behaviour", ["slow=5", "silent", "slow-first-token=5"])
+async def test_d1_another_model_answers_soon_after_the_limit_on_the_first_token(
+    system: System, client: Client, behaviour: str
+) -> None:
+    await system.sim("PUT", "behaviour", {"actor": behaviour})
+
+    heard = await ask(client, "Quick, please", role="chat")
+
+    assert heard.completed.model == "stand-in"
+    assert 0.4 <= heard.took_s < 2
+
+
+async def test_a5_a_model_withdrawn_before_the_start_is_skipped_and_told(
+    system: System, client: Client
+) -> None:
+    heard = await ask(client, "Who is left?", role="fast")
+
+    assert heard.models == ["stayed"]
+    assert await system.attempts("gone--withdrawn") == 0
+    changes = {event.model: event for event in await stored_events(system, ModelAvailabilityChanged)}
+    assert not changes["gone--withdrawn"].served
+    assert changes["gone--withdrawn"].roles == ("fast",)
+
+
+async def test_a5_a_model_withdrawn_while_we_run_is_asked_once_then_skipped_and_told(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", {"leaving": "withdrawn"})
+
+    heard = [await ask(client, f"Still there {n}?", role="creative") for n in range(3)]
+
+    assert [each.models for each in heard] == [["leaving", "staying"], ["staying"], ["staying"]]
+    assert await system.attempts("leaving") == 1
+
+    async def told() -> bool:
+        return any(
+            event.model == "leaving" and not event.served
+            for event in await stored_events(system, ModelAvailabilityChanged)
+        )
+
+    await until(told)
+
+
+async def test_a5_a_role_whose_every_model_is_withdrawn_says_so_at_once(
+    system: System, client: Client
+) -> None:
+    heard = await ask(client, "Anybody?", role="reasoning")
+
+    assert heard.code == "provider_unavailable"
+    assert "no longer serves lost--withdrawn" in heard.failed.error.message
+    assert heard.took_s < 1
+    assert await system.attempts("lost--withdrawn") == 0
+
+
+async def _attempted(system: System, model: str) -> bool:
+    return await system.attempts(model) > 0

@@ -1,0 +1,174 @@
+"""Asking as an application does, and keeping every event that came back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import aiohttp
+import msgspec
+import nats
+from msgspec import Struct
+from nats.aio.client import Client as Nats
+
+from penstock.client import Client, Prompt
+from penstock.history import stored_replies
+from penstock.identifiers import new_id
+from schemas import headers, subjects
+from schemas.errors import ErrorCode
+from schemas.reply import NO_RESPONSE, TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted, Started
+from tests.harness.system import System
+
+__all__ = ["Heard", "Post", "ask", "direct_answer", "until"]
+
+
+class Heard(Struct):
+    """The events of one reply in the order in which the client handed them out."""
+
+    id: str
+    events: list[ReplyEvent]
+    took_s: float
+
+    @property
+    def end(self) -> ReplyEvent:
+        return self.events[-1]
+
+    @property
+    def completed(self) -> Completed:
+        assert isinstance(self.end, Completed), self.end
+        return self.end
+
+    @property
+    def failed(self) -> Failed:
+        assert isinstance(self.end, Failed), self.end
+        return self.end
+
+    @property
+    def code(self) -> ErrorCode | None:
+        return self.end.error.code if isinstance(self.end, Failed) else None
+
+    @property
+    def restarts(self) -> list[Restarted]:
+        return [event for event in self.events if isinstance(event, Restarted)]
+
+    @property
+    def models(self) -> list[str]:
+        """Of the attempts, in their order."""
+        return [event.model for event in self.events if isinstance(event, Started)]
+
+    @property
+    def text(self) -> str:
+        """As a reader who keeps the rules of schemas/reply.py sees it."""
+        texts: list[str] = []
+        for event in self.events:
+            if isinstance(event, Restarted):
+                texts.clear()
+            elif isinstance(event, Delta):
+                texts.append(event.text)
+            elif isinstance(event, Completed) and event.response != NO_RESPONSE:
+                whole = msgspec.json.decode(event.response)
+                texts.append(whole["choices"][0]["message"]["content"] or "")
+        return "".join(texts)
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """The chunk choices of a stream that are more than plain text."""
+        return [
+            msgspec.json.decode(raw)
+            for event in self.events
+            if isinstance(event, Delta)
+            for raw in event.choices
+        ]
+
+    @property
+    def response(self) -> dict[str, Any]:
+        return msgspec.json.decode(self.completed.response, type=dict[str, Any])
+
+
+async def ask(client: Client, prompt: Prompt, *, role: str, **options: Any) -> Heard:
+    """Ask, follow to the end, and hold the reply against the rules every reply keeps."""
+    began_s = time.monotonic()
+    stream = client.stream(prompt, role=role, **options)
+    events = [event async for event in stream]
+    heard = Heard(stream.id, events, time.monotonic() - began_s)
+    assert [event for event in events if isinstance(event, TERMINAL)] == events[-1:]
+    assert [event.seq for event in events] == sorted({event.seq for event in events})
+    _check_never_spliced(events)
+    return heard
+
+
+def _check_never_spliced(events: list[ReplyEvent]) -> None:
+    """D6: between two attempts that both sent text stands a `restarted`."""
+    sent_in = 0
+    for event in events:
+        if isinstance(event, Restarted):
+            sent_in = 0
+        elif isinstance(event, Delta):
+            assert sent_in in {0, event.attempt}, "text of two attempts in one answer"
+            sent_in = event.attempt
+
+
+async def direct_answer(system: System, model: str, prompt: str) -> str:
+    """What the simulator itself says: answers depend on the model's base name and the messages alone."""
+    url = f"{system.simulator.ready['url']}/v1/chat/completions"
+    body = {"model": f"{model}--healthy", "messages": [{"role": "user", "content": prompt}]}
+    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
+        text: str = (await answer.json())["choices"][0]["message"]["content"]
+        return text
+
+
+async def until(
+    condition: Callable[[], Coroutine[Any, Any, bool]], timeout_s: float = 5.0, every_s: float = 0.02
+) -> None:
+    """Wait for a condition; AssertionError when it does not come true in time."""
+    give_up_s = time.monotonic() + timeout_s
+    while not await condition():
+        assert time.monotonic() < give_up_s, f"not within {timeout_s:g} s"
+        await asyncio.sleep(every_s)
+
+
+class Post:
+    """A bare NATS connection: publishes what no client would, and hears every reply event of an account."""
+
+    def __init__(self, nc: Nats) -> None:
+        self.nc = nc
+        self.js = nc.jetstream()
+
+    @classmethod
+    async def opened(cls, system: System) -> AsyncIterator[Post]:
+        nc = await nats.connect(system.nats.url)
+        try:
+            yield cls(nc)
+        finally:
+            await nc.close()
+
+    async def request(
+        self, payload: bytes, *, client: str | None = "post", account: str = "demo", kind: str = "chat"
+    ) -> str:
+        """Publish a request event as it is; returns the id that stands in its headers."""
+        request_id = new_id()
+        extra = {headers.MESSAGE_ID: request_id}
+        if client is not None:
+            extra[headers.CLIENT] = client
+        await self.js.publish(subjects.request(account, kind), payload, headers=extra)
+        return request_id
+
+    async def stored(
+        self, request_id: str, *, client: str = "post", account: str = "demo"
+    ) -> list[ReplyEvent]:
+        return await stored_replies(self.nc, subjects.reply(account, client, request_id))
+
+    async def end(self, request_id: str, *, client: str = "post", timeout_s: float = 5.0) -> ReplyEvent:
+        """The one terminal event of a request."""
+
+        async def ended() -> bool:
+            return any(isinstance(event, TERMINAL) for event in await self.stored(request_id, client=client))
+
+        await until(ended, timeout_s)
+        terminal = [
+            event for event in await self.stored(request_id, client=client) if isinstance(event, TERMINAL)
+        ]
+        assert len(terminal) == 1
+        return terminal[0]
