@@ -19,7 +19,6 @@ from services.worker.equipment import Equipment
 from services.worker.job import Job
 from services.worker.recording import AttemptRecord
 from services.worker.takeover import Past
-from services.worker.tokens import estimate_input_tokens
 from services.worker.usage import Usage
 
 __all__ = ["open_job", "record_lost", "start_spans"]
@@ -50,7 +49,7 @@ def open_job(equipment: Equipment, bus: Bus, work: ChatWork, past: Past, span: S
         span=span,
         task=cast("asyncio.Task[object]", asyncio.current_task()),
         deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
-        estimated_tokens=estimate_input_tokens(work.body),
+        estimated_tokens=work.estimated_tokens,
         output_tokens=_output_tokens(work, role.parameters.max_tokens),
         output_sent=past.output_sent,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.
