@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
+from schemas.reply import Usage
 from services.worker.attempt import Answer, Call, Progress, attempt
 from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
@@ -19,7 +20,6 @@ from services.worker.parameters import compose
 from services.worker.quota import Observation, QuotaKey
 from services.worker.ratelimit_headers import HeaderLimit, parse
 from services.worker.recording import AttemptRecord
-from services.worker.usage import Usage
 
 __all__ = ["Attempting", "Spent", "Success"]
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from services.worker.usage import Usage, WireUsage
+from schemas.reply import Usage
+from services.worker.usage import WireUsage
 from services.worker.wire_errors import BrokenStream, MalformedChunk, ProviderErrorEvent
 
 __all__ = ["BrokenStream", "ChunkReader", "MalformedChunk", "Piece", "ProviderErrorEvent", "StreamEnd"]

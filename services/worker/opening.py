@@ -14,12 +14,12 @@ from penstock.service import Bus
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
 from schemas import headers, subjects
+from schemas.reply import Usage
 from schemas.work import ChatWork
 from services.worker.equipment import Equipment
 from services.worker.job import Job
 from services.worker.recording import AttemptRecord
 from services.worker.takeover import Past
-from services.worker.usage import Usage
 
 __all__ = ["open_job", "record_lost", "start_spans"]
 

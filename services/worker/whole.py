@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from services.worker.usage import Usage, WireUsage
+from schemas.reply import Usage
+from services.worker.usage import WireUsage
 from services.worker.wire_errors import MalformedReply, ProviderErrorEvent
 
 __all__ = ["MalformedReply", "WholeReply", "read_whole"]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from schemas.reply import Usage
 from services.worker.chunks import BrokenStream, ChunkReader, MalformedChunk, Piece, ProviderErrorEvent
-from services.worker.usage import Usage
 
 
 def chunk(*choices: object, **top: object) -> bytes:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.worker.usage import Usage
+from schemas.reply import Usage
 from services.worker.whole import MalformedReply, read_whole
 
 CHOICE = {
