@@ -40,7 +40,8 @@ CHANNELS: Final = (
         stream=streams.REQUESTS.name,
         producers=("application",),
         consumers=("router",),
-        limits=f"{streams.MAX_REQUEST_BYTES:,} bytes a message; `Nats-Msg-Id` = id, duplicates of 10 minutes are refused",
+        limits=f"{streams.MAX_REQUEST_BYTES:,} bytes a message; "
+        "`Nats-Msg-Id` = id, duplicates of 10 minutes are refused",
         purpose="Ask. JetStream's ack means accepted: exactly one `completed` or `failed` follows.",
     ),
     Channel(
