@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ __all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
+_SAY_AGAIN_S: Final = 10.0
 _PING_INTERVAL_S: Final = 10
 _FLUSH_S: Final = 2
 _PENDING_BYTES: Final = 32 * 1024 * 1024
@@ -34,6 +36,8 @@ class Reconnects:
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
+        self._said = ""
+        self._say_again_s = 0.0
         self.closing = False
         """The owner closes the connection: losing it is no news."""
 
@@ -53,13 +57,17 @@ class Reconnects:
             if isinstance(outcome, Exception):
                 _log.error("what was to happen after a reconnection failed", exc_info=outcome)
 
+    async def error(self, error: Exception) -> None:
+        """What nats-py meets; the same again (a server that is away, four times a second) now and then only."""
+        words = str(error) or type(error).__name__
+        now_s = time.monotonic()
+        if words != self._said or now_s >= self._say_again_s:
+            _log.warning("NATS: %s", words)
+            self._said, self._say_again_s = words, now_s + _SAY_AGAIN_S
+
     async def lost(self) -> None:
         if not self.closing:
             _log.warning("the connection to NATS is lost; reconnecting until it is back")
-
-
-async def _on_error(error: Exception) -> None:
-    _log.warning("NATS: %s", str(error) or type(error).__name__)
 
 
 def servers_of(url: str) -> list[str]:
@@ -81,7 +89,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
         "ping_interval": _PING_INTERVAL_S,
         "max_outstanding_pings": 2,
         "pending_size": _PENDING_BYTES,
-        "error_cb": _on_error,
+        "error_cb": reconnects.error,
         "disconnected_cb": reconnects.lost,
         "reconnected_cb": reconnects.announce,
     }
@@ -109,7 +117,7 @@ async def connect(
     except (OSError, TimeoutError, nats.errors.Error) as error:
         raise BrokerUnreachable(without_userinfo(url), str(errors[-1] if errors else error)) from error
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
-    nc._error_cb = _on_error  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
+    nc._error_cb = chosen["error_cb"]  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
     return nc
 
 

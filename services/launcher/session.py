@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -53,10 +54,13 @@ async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
     """A client whose spans join the trace of its requests. Raises BrokerUnreachable."""
     tracer = make_tracer(settings, service=_SERVICE, instance=instance_name("client"))
-    async with await Client.connect(
-        settings.nats_url, account=settings.account, credentials=settings.nats_credentials, tracer=tracer
-    ) as client:
-        yield client
+    try:
+        async with await Client.connect(
+            settings.nats_url, account=settings.account, credentials=settings.nats_credentials, tracer=tracer
+        ) as client:
+            yield client
+    finally:
+        await asyncio.to_thread(tracer.close)
 
 
 async def warning_before_asking(settings: Settings) -> str | None:

@@ -16,6 +16,7 @@ from penstock.direct import read_page, sequence_of
 from penstock.history import stored_replies
 from penstock.replies import publish_terminal
 from penstock.service import Bus
+from penstock.vital import vital
 from schemas import headers, subjects
 from schemas.errors import ERRORS, ErrorCode
 from schemas.names import LANES
@@ -48,8 +49,8 @@ class Sweeper:
 
     async def start(self, bus: Bus) -> None:
         self._bus = bus
-        await self._cancellations.start(bus.nc)
-        self._task = asyncio.create_task(self._loop(), name="sweep")
+        await self._cancellations.start(bus.nc, bus.reconnects)
+        self._task = vital(self._loop(), "sweep")
 
     async def stop(self) -> None:
         if self._task is not None:

@@ -20,9 +20,10 @@ from services.worker.quota import Observation, QuotaKey
 from services.worker.ratelimit_headers import parse
 from services.worker.recording import AttemptRecord
 
-__all__ = ["Attempting", "Spent", "Success"]
+__all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]
 
-_BYTES_PER_TOKEN: Final = 4
+BYTES_PER_TOKEN: Final = 4
+"""What a broken stream's output is estimated by."""
 _CANCELLED: Final = "cancelled"
 
 
@@ -144,7 +145,7 @@ class Attempting:
         )
         estimate = Usage(
             input_tokens=self._equipment.calibration.corrected(key.model, job.estimated_tokens),
-            output_tokens=sent // _BYTES_PER_TOKEN,
+            output_tokens=sent // BYTES_PER_TOKEN,
         )
         return estimate, True
 

@@ -16,6 +16,7 @@ from penstock.telemetry.tracing import Attributes, Span
 from schemas import headers, subjects
 from schemas.reply import Usage
 from schemas.work import ChatWork
+from services.worker.attempting import BYTES_PER_TOKEN
 from services.worker.equipment import Equipment
 from services.worker.job import Job
 from services.worker.recording import AttemptRecord
@@ -62,7 +63,8 @@ def record_lost(equipment: Equipment, work: ChatWork, past: Past) -> None:
     for started in past.attempts:
         if started.model not in equipment.catalogue.models:
             continue
-        usage = Usage(input_tokens=work.estimated_tokens)
+        sent = past.bytes_out.get(started.attempt, 0)
+        usage = Usage(input_tokens=work.estimated_tokens, output_tokens=sent // BYTES_PER_TOKEN)
         record = AttemptRecord(
             number=started.attempt,
             model=started.model,

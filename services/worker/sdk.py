@@ -92,16 +92,19 @@ class SdkProvider:
         return _SdkResponse(response, self._kind.translate)
 
     async def models(self) -> frozenset[str] | None:
-        for client in self._clients.values():
+        """Asked with each credential in turn until one is answered."""
+        for credential, client in self._clients.items():
             try:
                 response = await client.get("/models", cast_to=self._kind.raw_response)
-                listed = msgspec.json.decode(response.content, type=_ModelList)
             except Exception as error:
-                _log.warning(
-                    "provider %s does not list its models: %s", self.name, self._kind.translate(error)
-                )
-                return None
-            return frozenset(model.id for model in listed.data)
+                reason = str(self._kind.translate(error))
+            else:
+                try:
+                    listed = msgspec.json.decode(response.content, type=_ModelList)
+                    return frozenset(model.id for model in listed.data)
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                    reason = f"its list of models cannot be read: {error}"
+            _log.warning("provider %s, credential %s: %s", self.name, credential, reason)
         return None
 
     async def close(self) -> None:
