@@ -62,11 +62,11 @@ class Attempting:
 
     async def run(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
         """Make one attempt with `key`'s model and credential. Raises ProviderFailure."""
-        model = self._equipment.catalogue.models[key.model]
-        provider = self._equipment.providers[model.provider]
+        catalogue = self._equipment.catalogue
+        provider = self._equipment.providers[catalogue.models[key.model].provider]
         body = compose(
             job.work.body,
-            model=model.name or key.model,
+            model=catalogue.model_name(key.model),
             role=job.role,
             sdk=provider.sdk,
             stream=job.work.stream,

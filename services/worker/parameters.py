@@ -38,15 +38,13 @@ def compose(
     model: str,
     role: RoleConfig,
     sdk: Literal["openai", "groq"],
-    max_output_tokens_cap: int | None = None,
     stream: bool,
 ) -> bytes:
     """The provider's request body.
 
     Every field of `body` stays as it is and where it is, except: `model`, `stream` and `stream_options` are
     ours; what the request leaves out, or sends as null, comes from `role.parameters`; what is over
-    `role.ceilings`, or over `max_output_tokens_cap` (tokens), is lowered to it; what is no number does not
-    pass a ceiling.
+    `role.ceilings` is lowered to it; what is no number does not pass a ceiling.
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
@@ -59,8 +57,7 @@ def compose(
         _add_sampling(fields, role.parameters, role.ceilings)
     _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
     added_limit = "max_completion_tokens" if reasoning else "max_tokens"
-    ceiling = _least(role.ceilings.max_tokens, max_output_tokens_cap)
-    _set_output_limit(fields, added_limit, role.parameters.max_tokens, ceiling)
+    _set_output_limit(fields, added_limit, role.parameters.max_tokens, role.ceilings.max_tokens)
     return _encode(fields)
 
 

@@ -61,10 +61,9 @@ def test_b1_a_role_asked_for_is_obeyed_whatever_the_text(role: str) -> None:
 
 
 def test_an_unknown_role_is_named_with_the_known_ones() -> None:
-    with pytest.raises(UnknownRole, match=r"no role 'codin'.*coding.*auto") as caught:
+    with pytest.raises(UnknownRole, match=r"no role 'codin'") as caught:
         resolve("codin", features("hi"), ROUTING, ROLES)
-    assert caught.value.role == "codin"
-    assert set(caught.value.known) == {*ROLES, "auto"}
+    assert all(role in str(caught.value) for role in (*ROLES, "auto"))
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
