@@ -26,6 +26,8 @@ IO_MODULES = {
     "launcher": EVERY_SERVICE | {"explain_command", "session", "status_command"},
 }
 """The modules of a service that may speak to the broker or an SDK. Every other one, new ones too, is policy."""
+FOR_APPLICATIONS = frozenset({"penstock.__init__"})
+"""What it exports is for people, who are not in this repository."""
 
 
 def problems(rule: Callable[[str, ast.Module], list[str]], *packages: str) -> list[str]:
@@ -59,6 +61,12 @@ def test_all_is_honest():
         return [] if module.endswith(".__main__") else rules.dishonest_all(module, tree)
 
     assert problems(rule) == []
+
+
+def test_all_lists_only_what_somebody_imports():
+    trees = {module: tree for module, tree in TREES.items() if module not in FOR_APPLICATIONS}
+    readers = [ast.parse(path.read_bytes()) for path in (ROOT / "tests").rglob("*.py")]
+    assert rules.idle_exports(trees, readers) == []
 
 
 def test_nothing_is_swallowed_by_a_bare_except():
@@ -162,6 +170,24 @@ def test_a_dishonest_all_is_found(source: str):
 )
 def test_an_honest_all_is_let_through(source: str):
     assert rules.dishonest_all("a", ast.parse(source)) == []
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "from schemas.a import Kept",
+        "from schemas.a import Kept as K",
+        "if TYPE_CHECKING:\n    from schemas.a import Kept",
+        "from schemas import a\nx = a.Kept",
+        "from schemas import a as b\ndef f(y: b.Kept): ...",
+        "import schemas.a\nx = schemas.a.Kept",
+    ],
+)
+def test_what_nobody_imports_is_found_in_all(reader: str):
+    exporting = {"schemas.a": ast.parse("__all__ = ['Idle', 'Kept']\nIdle = 1\nKept = Idle")}
+    assert rules.idle_exports(exporting, [ast.parse(reader)]) == [
+        "schemas.a: nobody imports Idle, which __all__ lists"
+    ]
 
 
 def test_a_bare_except_is_found():
