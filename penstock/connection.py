@@ -11,6 +11,7 @@ import nats.errors
 from nats.aio.client import Client as Nats
 
 from penstock.errors import BrokerUnreachable
+from penstock.hostile_headers import survive_hostile_headers
 
 __all__ = ["Reconnects", "connect", "options"]
 
@@ -56,6 +57,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
 
     `max_reconnect_attempts` is -1 because nats-py otherwise gives up for good after about two minutes.
     """
+    survive_hostile_headers()
     chosen: dict[str, Any] = {
         "name": name,
         "max_reconnect_attempts": -1,
