@@ -17,10 +17,10 @@ from penstock.telemetry import names
 from penstock.telemetry.tracing import Span, Tracer
 from schemas import headers, subjects
 from schemas.codec import encode
-from schemas.errors import ERRORS
-from schemas.reply import Failed, Failure
+from schemas.reply import Failed
 from schemas.work import ChatWork
-from services.router.intake import Arrival, Refused, Routed, judge
+from services.router.ending import end_unless_ended, failure_of
+from services.router.intake import Arrival, Refused, Routed, address_of, judge
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
 
@@ -47,13 +47,7 @@ class RequestHandler:
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = time.perf_counter()
         span = self._start_span(delivery)
-        arrival = Arrival(
-            subject=delivery.subject,
-            data=delivery.data,
-            headers=delivery.headers,
-            stored_ms=delivery.stored_ns // 1_000_000,
-            repeated=delivery.number > 1 or headers.REPEATED in delivery.headers,
-        )
+        arrival = _arrival(delivery)
         served = self._liveness.served(self._clock.monotonic_s())
         outcome = judge(arrival, self._catalogue, served, self._clock.unix_ms())
         try:
@@ -67,8 +61,12 @@ class RequestHandler:
         return ACK
 
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
+        """Store the dead letter, then tell the application, if the message says who it is."""
         self._metrics.refused.labels(dead.code).inc()
         await bury(self._bus.js, "router", delivery, dead)
+        address = address_of(_arrival(delivery))
+        if address is not None:
+            await end_unless_ended(self._bus, address, failure_of(dead.code, dead.message))
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         """`accepted` goes first, or the worker's first event could overtake it."""
@@ -109,12 +107,7 @@ class RequestHandler:
         if refused.reply_to is None:
             return Dead(refused.code, refused.message)
         self._metrics.refused.labels(refused.code).inc()
-        failure = Failure(
-            code=refused.code,
-            message=refused.message,
-            retry=ERRORS[refused.code].retry,
-            retry_after_s=refused.retry_after_s,
-        )
+        failure = failure_of(refused.code, refused.message, refused.retry_after_s)
         event = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
         await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
         return ACK
@@ -131,6 +124,16 @@ class RequestHandler:
                 names.DELIVERY: delivery.number,
             },
         )
+
+
+def _arrival(delivery: Delivery) -> Arrival:
+    return Arrival(
+        subject=delivery.subject,
+        data=delivery.data,
+        headers=delivery.headers,
+        stored_ms=delivery.stored_ns // 1_000_000,
+        repeated=delivery.number > 1 or headers.REPEATED in delivery.headers,
+    )
 
 
 def _trace(span: Span) -> dict[str, str]:

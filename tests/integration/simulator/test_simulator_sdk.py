@@ -228,7 +228,7 @@ async def test_embeddings_and_models(sdk):
     assert len(short.data[0].embedding) == 64
     listed = await client.models.list()
     assert "sim-chat-large" in {model.id for model in listed.data}
-    assert (await client.models.retrieve("sim-chat-large")).id == "sim-chat"
+    assert (await client.models.retrieve("sim-chat-large")).id == "sim-chat-large"
 
 
 async def test_moderations(http):

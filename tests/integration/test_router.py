@@ -1,0 +1,318 @@
+"""The router as its neighbours on NATS see it: what it refuses and how, what it lets through, what it does once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from penstock.client import Client
+from penstock.direct import read_page
+from penstock.errors import RequestTooLarge
+from penstock.identifiers import new_id
+from schemas import codec, headers, subjects
+from schemas.errors import ERRORS
+from schemas.explain import RoutingExplained
+from schemas.reply import Accepted, Completed, Failed, Started
+from schemas.streams import DEAD, MAX_REQUEST_BYTES
+from tests.harness.asking import Post, ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+SERVED = "chat,logic,coding,vision,long_context,fast,creative,safety"
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = catalogue({"chat": ("first", "second")})
+    with shared(tmp_path_factory.mktemp("router"), SERVED, config=config) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(system: System) -> AsyncIterator[Client]:
+    async with await system.client() as connected:
+        yield connected
+
+
+@pytest.fixture
+async def post(system: System) -> AsyncIterator[Post]:
+    async for opened in Post.opened(system):
+        yield opened
+
+
+def request(**fields: Any) -> dict[str, Any]:
+    """A good one; `fields` spoil it."""
+    return {
+        "type": "chat_request",
+        "id": new_id(),
+        "client": "post",
+        "body": {"messages": [{"role": "user", "content": "Hello"}]},
+        **fields,
+    }
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return request(body={"messages": [{"role": "user", "content": "Hello"}], **fields})
+
+
+DEEP = b'{"type":"chat_request","body":' + b"[" * 100_000
+BAD = {
+    "no JSON": (b"Hello?", "invalid_request", "not JSON"),
+    "nothing": (b"", "invalid_request", "not JSON"),
+    "half of it": (json.dumps(request()).encode()[:-9], "invalid_request", "not JSON"),
+    "no UTF-8": (
+        b'{"type":"chat_request","client":"post","user":"\xff\xfe","body":{},"id":""}',
+        "invalid_request",
+        "utf-8",
+    ),
+    "no UTF-8 where nobody looks": (
+        b'{"type":"chat_request","client":"post","id":"","body":{"messages":[],"\xff":1}}',
+        "invalid_request",
+        "not UTF-8 text",
+    ),
+    "half a character": (
+        b'{"type":"chat_request","id":"a","client":"post","user":"\\ud800","body":{}}',
+        "invalid_request",
+        "not JSON",
+    ),
+    "nested too deeply": (DEEP, "invalid_request", "nested too deeply"),
+    "a list": ([], "invalid_request", "object"),
+    "null": (None, "invalid_request", "object"),
+    "another message": (request(type="completed"), "invalid_request", "completed"),
+    "no body": (
+        {name: value for name, value in request().items() if name != "body"},
+        "invalid_request",
+        "body",
+    ),
+    "a body that is text": (request(body="Hello"), "invalid_request", "body must be an object, not text"),
+    "role is a number": (request(role=7), "invalid_request", "$.role"),
+    "unknown lane": (request(lane="overtaking"), "invalid_request", "overtaking"),
+    "deadline is text": (request(deadline_ms="soon"), "invalid_request", "$.deadline_ms"),
+    "unknown role": (request(role="poet"), "unknown_role", "the roles are chat"),
+    "role that embeds": (request(role="embed"), "invalid_request", "does not chat"),
+    "role nobody serves": (request(role="reasoning"), "role_not_served", "reasoning"),
+    "no messages": (request(body={}), "invalid_request", "messages is missing"),
+    "empty messages": (body(messages=[]), "invalid_request", "messages is empty"),
+    "messages are text": (body(messages="Hello"), "invalid_request", "messages must be a list of messages"),
+    "unknown speaker": (
+        body(messages=[{"role": "wizard", "content": "x"}]),
+        "invalid_request",
+        "messages[0].role must be one of system",
+    ),
+    "content is a number": (
+        body(messages=[{"role": "user", "content": 5}]),
+        "invalid_request",
+        "messages[0].content must be text or a list of parts, not a number",
+    ),
+    "negative max_tokens": (body(max_tokens=-1), "invalid_request", "max_tokens must be a positive integer"),
+    "huge max_tokens": (body(max_tokens=10**30), "invalid_request", "max_tokens"),
+    "n is text": (body(n="2"), "invalid_request", "n must be a positive integer, not text"),
+    "stream is text": (body(stream="yes"), "invalid_request", "stream must be true or false, not text"),
+    "deadline past": (request(deadline_ms=1_000), "deadline_exceeded", "before the request arrived"),
+    "deadline long past": (request(deadline_ms=-(10**15)), "deadline_exceeded", "before the request arrived"),
+    "deadline out of range": (request(deadline_ms=10**4000), "invalid_request", "deadline_ms must be a time"),
+    "user too long": (request(user="x" * 300), "invalid_request", "user must be at most 256"),
+    "id with a dot": (request(id="a.b"), "invalid_request", "id must be 1 to 64 characters"),
+    "client with a star": (request(client="*"), "invalid_request", "client must be 1 to 64 characters"),
+    "empty id": (request(id=""), "invalid_request", "id must be"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_d10_each_kind_of_bad_input_has_its_own_clear_refusal(
+    system: System, post: Post, name: str
+) -> None:
+    written, code, says = BAD[name]
+    payload = written if isinstance(written, bytes) else json.dumps(written).encode()
+    own_id = written.get("id", "") if isinstance(written, dict) else ""
+
+    header_id = await post.request(payload)
+
+    end = await post.end(own_id if subjects.is_token(own_id) else header_id)
+    assert isinstance(end, Failed)
+    assert end.error.code == code
+    assert says in end.error.message
+    assert end.error.retry == ERRORS[code].retry
+    assert len(end.error.message) < 700
+
+
+async def test_a_request_at_the_limit_of_a_message_is_judged_by_its_size(system: System, post: Post) -> None:
+    rest = len(json.dumps(request(body={"messages": [{"role": "user", "content": ""}]})))
+    fits = request(body={"messages": [{"role": "user", "content": "x" * (MAX_REQUEST_BYTES - rest)}]})
+    payload = json.dumps(fits).encode()
+    assert len(payload) == MAX_REQUEST_BYTES
+
+    await post.request(payload)
+    await post.request(payload[:-4] + b"xxxx" + payload[-4:])
+
+    end = await post.end(fits["id"], timeout_s=10)
+    assert isinstance(end, Failed)  # two million tokens: no model reads that, but the router took it
+    assert end.error.code in {"context_length_exceeded", "request_too_large"}
+
+
+async def test_a_request_above_the_limit_is_refused_with_both_figures(system: System, post: Post) -> None:
+    big = request(body={"messages": [{"role": "user", "content": "x" * MAX_REQUEST_BYTES}]})
+    await post.request(json.dumps(big).encode())
+
+    end = await post.end(big["id"], timeout_s=10)
+
+    assert isinstance(end, Failed)
+    assert end.error.code == "request_too_large"
+    assert f"the limit is {MAX_REQUEST_BYTES:,}" in end.error.message
+
+
+async def test_a_client_refuses_what_nats_would_not_carry(client: Client) -> None:
+    with pytest.raises(RequestTooLarge, match="a message may have"):
+        await ask(client, "x" * (MAX_REQUEST_BYTES + 1), role="chat")
+
+
+async def test_an_unknown_kind_is_refused(system: System, post: Post) -> None:
+    asked = request()
+    await post.request(json.dumps(asked).encode(), kind="paint")
+
+    end = await post.end(asked["id"])
+
+    assert isinstance(end, Failed)
+    assert end.error.code == "kind_not_served"
+    assert "'paint'" in end.error.message
+
+
+async def test_k1_unknown_fields_are_tolerated_everywhere(system: System, post: Post) -> None:
+    asked = body(a_new_option=True)
+    asked |= {"v": 2, "a_new_field": {"deep": [1, 2]}}
+    await post.request(json.dumps(asked).encode())
+
+    assert isinstance(await post.end(asked["id"]), Completed)
+
+
+@pytest.mark.parametrize("account", ["*", "a" * 65, "\x01", "ü"])
+async def test_a_hostile_account_in_the_subject_is_a_dead_letter(
+    system: System, post: Post, account: str
+) -> None:
+    before = await _dead(post)
+
+    await post.request(json.dumps(request()).encode(), account=account)
+
+    await until(lambda: _more_dead(post, before + 1))
+
+
+async def test_d7_without_any_address_a_request_is_a_dead_letter_with_its_reason(
+    system: System, post: Post
+) -> None:
+    before = await _dead(post)
+    payload = b'{"type": "chat_request", "id": "no client here"'
+
+    await post.request(payload, client=None)
+
+    await until(lambda: _more_dead(post, before + 1))
+    last = (await read_page(post.nc, DEAD.name, subjects.dead("router"))).messages[-1]
+    assert last.data == payload
+    assert last.headers is not None
+    assert last.headers[headers.DEAD_REASON] == "invalid_request"
+    assert "not JSON" in last.headers[headers.DEAD_MESSAGE]
+    assert last.headers[headers.DEAD_SUBJECT] == "llm.request.demo.chat"
+    assert last.headers[headers.DEAD_DELIVERIES] == "1"
+
+
+async def test_d7_the_same_request_published_twice_is_done_once(system: System, post: Post) -> None:
+    await system.sim("POST", "reset")
+    asked = request()
+    payload = json.dumps(asked).encode()
+    for _ in range(3):
+        extra = {headers.MESSAGE_ID: asked["id"], headers.CLIENT: "post"}
+        await post.js.publish(subjects.request("demo", "chat"), payload, headers=extra)
+
+    await post.end(asked["id"])
+    await _nothing_more_happens(system)
+
+    await post.end(asked["id"])
+    assert await system.attempts("first") == 1
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_d7_the_same_request_under_other_message_ids_is_done_once(
+    system: System, post: Post, *, at_once: bool
+) -> None:
+    await system.sim("POST", "reset")
+    asked = request()
+    for _ in range(3):
+        await post.request(json.dumps(asked).encode())
+        if not at_once:
+            await post.end(asked["id"])
+
+    assert isinstance(await post.end(asked["id"]), Completed)
+    await _nothing_more_happens(system)
+
+    events = await post.stored(asked["id"])
+    assert [type(event) for event in events] == [Accepted, Started, Completed]
+    assert await system.attempts("first") == 1
+
+
+async def test_b5_accepted_says_role_complexity_and_why(system: System, client: Client) -> None:
+    heard = await ask(client, "Write a Python function that sorts a list", role="auto")
+
+    accepted = heard.events[0]
+    assert isinstance(accepted, Accepted)
+    assert accepted.role == "coding"
+    assert "code" in accepted.why
+    assert accepted.complexity in accepted.why
+
+
+async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(system: System, post: Post) -> None:
+    await system.sim("POST", "reset")
+    asked = request(
+        role="auto", body={"messages": [{"role": "user", "content": "Prove that 2+2=4 by induction"}]}
+    )
+
+    answer = await post.nc.request(subjects.EXPLAIN, json.dumps(asked).encode(), timeout=2)
+
+    explained = msgspec.json.decode(answer.data, type=RoutingExplained)
+    assert explained.role == "logic"
+    assert explained.chain == ("m-logic",)
+    assert explained.why
+    assert await system.attempts() == 0
+    assert await post.stored(asked["id"]) == []
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff\x00", b"[1]", DEEP, json.dumps(request(role="poet")).encode()]
+)
+async def test_b5_explain_refuses_as_the_door_does(system: System, post: Post, payload: bytes) -> None:
+    answer = await post.nc.request(subjects.EXPLAIN, payload, timeout=2)
+
+    refused = codec.REPLY.decode(answer.data)
+    assert isinstance(refused, Failed)
+    assert refused.error.code in {"invalid_request", "unknown_role"}
+
+
+async def test_a_deadline_far_away_is_bounded(system: System, post: Post) -> None:
+    asked = request(deadline_ms=10**15)
+    await post.request(json.dumps(asked).encode())
+
+    await post.end(asked["id"])
+
+    accepted = (await post.stored(asked["id"]))[0]
+    assert isinstance(accepted, Accepted)
+    assert accepted.deadline_ms <= time.time() * 1000 + 3_600_000
+
+
+async def _nothing_more_happens(system: System) -> None:
+    """Long enough for what was published to pass the router and a worker several times over."""
+    before = await system.attempts()
+    await asyncio.sleep(0.3)
+    assert await system.attempts() == before
+
+
+async def _dead(post: Post) -> int:
+    return (await post.js.stream_info(DEAD.name)).state.messages
+
+
+async def _more_dead(post: Post, wanted: int) -> bool:
+    return await _dead(post) == wanted
