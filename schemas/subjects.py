@@ -26,6 +26,7 @@ __all__ = [
     "event",
     "is_token",
     "reply",
+    "reply_address",
     "reply_inbox",
     "request",
     "request_address",
@@ -116,6 +117,14 @@ def work(role: str, lane: str) -> str:
 
 def reply(account: str, client: str, request_id: str) -> str:
     return _reply(account=account, client=client, id=request_id)
+
+
+def reply_address(subject: str) -> ReplyAddress | None:
+    """The parts of a reply subject; None for anything else, hostile headers included."""
+    parts = subject.split(".")
+    if len(parts) != 5 or parts[:2] != ["llm", "reply"] or not all(map(is_token, parts[2:])):
+        return None
+    return ReplyAddress(*parts[2:])
 
 
 def reply_inbox(account: str, client: str) -> str:

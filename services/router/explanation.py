@@ -20,7 +20,7 @@ __all__ = ["register_explain"]
 def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, clock: Clock) -> None:
     """Answer `ChatRequest` on `llm.router.explain` with `RoutingExplained`, or `Failed` for a refusal."""
 
-    @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain")
+    @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain", decoder=_undecoded)
     async def explain(message: NatsMessage) -> bytes:
         arrival = Arrival(
             subject=subjects.request("explain", "chat"),
@@ -36,3 +36,8 @@ def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Livenes
         work = outcome.work
         chain = catalogue.roles[work.role].chain
         return encode(RoutingExplained(role=work.role, complexity=work.complexity, why=work.why, chain=chain))
+
+
+async def _undecoded(message: NatsMessage) -> bytes:
+    """FastStream's own decoder raises on what is nested too deeply, and nobody would be answered."""
+    return message.body

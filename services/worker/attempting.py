@@ -14,8 +14,9 @@ from services.worker.attempt import Answer, Call, Progress, attempt
 from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
 from services.worker.failures import ProviderFailure
-from services.worker.job import Job
+from services.worker.job import GaveUp, Job
 from services.worker.parameters import compose
+from services.worker.provider import Provider
 from services.worker.quota import Observation, QuotaKey
 from services.worker.ratelimit_headers import parse
 from services.worker.recording import AttemptRecord
@@ -61,16 +62,12 @@ class Attempting:
         self._equipment = equipment
 
     async def run(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
-        """Make one attempt with `key`'s model and credential. Raises ProviderFailure."""
-        catalogue = self._equipment.catalogue
-        provider = self._equipment.providers[catalogue.models[key.model].provider]
-        body = compose(
-            job.work.body,
-            model=catalogue.model_name(key.model),
-            role=job.role,
-            sdk=provider.sdk,
-            stream=job.work.stream,
-        )
+        """Make one attempt with `key`'s model and credential.
+
+        Raises ProviderFailure, and GaveUp for a body that no provider can be sent.
+        """
+        provider = self._equipment.providers[self._equipment.catalogue.models[key.model].provider]
+        body = self._compose(job, key, provider, spent)
         course = _Course(await self._announce(job, key), _now_s())
         span = self._start_span(job, key, course.number)
         sink = DeltaSink(job.reply) if job.work.stream else None
@@ -90,6 +87,20 @@ class Attempting:
                 job.output_sent = sink.bytes_out > 0
             self._record(job, key, course, spent, provider.sdk)
             self._end_span(span, course)
+
+    def _compose(self, job: Job, key: QuotaKey, provider: Provider, spent: Spent) -> bytes:
+        """The door looked at the parts it needs; here every key is read, and with less stack left than there."""
+        try:
+            return compose(
+                job.work.body,
+                model=self._equipment.catalogue.model_name(key.model),
+                role=job.role,
+                sdk=provider.sdk,
+                stream=job.work.stream,
+            )
+        except (ValueError, RecursionError) as error:
+            spent.tokens = 0
+            raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
 
     async def _announce(self, job: Job, key: QuotaKey) -> int:
         """Tell the application which attempt begins; `restarted` first when text of another one is out."""

@@ -109,7 +109,7 @@ class ChunkReader:
             chunk = _decode_plain(payload)
         except msgspec.ValidationError:
             return self._read_unusual(payload)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MalformedChunk(f"not JSON: {error}") from error
         if (
             self.response_id is None
@@ -159,7 +159,7 @@ class ChunkReader:
             choices = [(raw, _decode_choice(raw)) for raw in chunk.choices]
             # msgspec checks UTF-8 only in what it decodes; these bytes are passed on as they are.
             payload.decode()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MalformedChunk(f"not a chat completion chunk: {error}") from error
         self._note(chunk)
         for _, choice in choices:

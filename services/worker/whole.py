@@ -59,7 +59,7 @@ def read_whole(body: bytes) -> WholeReply:
         completion = _decode(body)
         # msgspec checks UTF-8 only in what it decodes; the body is passed on as it is.
         body.decode()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedReply(f"not a complete chat completion: {error}") from error
     if completion.error:
         raise MalformedReply(f"an error in place of a reply: {ProviderErrorEvent.of(completion.error)}")
