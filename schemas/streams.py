@@ -40,7 +40,7 @@ DAY_S: Final = 24 * HOUR_S
 MIB: Final = 1024 * 1024
 
 MAX_PAYLOAD_BYTES: Final = 8 * MIB
-"""`max_payload` of our servers: headers and body together."""
+"""`max_payload` of our servers: headers and body together. nats-server advises against more."""
 MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * 1024
 """The rest is for what the router adds on the way to the mailbox."""
 

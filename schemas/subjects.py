@@ -63,6 +63,7 @@ _event: Final = EVENT.format
 _dead: Final = DEAD.format
 
 _REQUEST_START: Final = REQUEST.split(".")[:2]
+_REPLY_START: Final = REPLY.split(".")[:2]
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_IN_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -122,7 +123,7 @@ def reply(account: str, client: str, request_id: str) -> str:
 def reply_address(subject: str) -> ReplyAddress | None:
     """The parts of a reply subject; None for anything else, hostile headers included."""
     parts = subject.split(".")
-    if len(parts) != 5 or parts[:2] != ["llm", "reply"] or not all(map(is_token, parts[2:])):
+    if len(parts) != 5 or parts[:2] != _REPLY_START or not all(map(is_token, parts[2:])):
         return None
     return ReplyAddress(*parts[2:])
 

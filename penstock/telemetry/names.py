@@ -22,7 +22,6 @@ __all__ = [
     "FINISH_REASONS",
     "INPUT_TOKENS",
     "LANE",
-    "MESSAGE_ID",
     "MESSAGING_OPERATION_NAME",
     "MESSAGING_SYSTEM",
     "NATS",
@@ -61,7 +60,6 @@ MESSAGING_SYSTEM: Final = "messaging.system"
 MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
 DESTINATION_TEMPLATE: Final = "messaging.destination.template"
 CONSUMER_GROUP: Final = "messaging.consumer.group.name"
-MESSAGE_ID: Final = "messaging.message.id"
 
 REQUEST_ID: Final = "penstock.request.id"
 ACCOUNT: Final = "penstock.account"

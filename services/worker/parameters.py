@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from penstock.config.catalogue import Parameters, RoleConfig
 
-__all__ = ["compose", "is_openai_reasoning_model"]
+__all__ = ["compose"]
 
 _REASONING_PREFIXES: Final = ("o1", "o3", "o4", "gpt-5")
 _PENSTOCK_FIELDS: Final = ("penstock", "penstock_")
@@ -49,7 +49,7 @@ def compose(
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
     fields = {name: value for name, value in _decode_fields(body).items() if not _is_penstocks(name)}
-    reasoning = sdk == "openai" and is_openai_reasoning_model(model)
+    reasoning = sdk == "openai" and _is_openai_reasoning_model(model)
     fields["model"] = _raw(model)
     _set_stream(fields, stream=stream)
     _cap_sampling(fields, role.ceilings)
@@ -61,7 +61,7 @@ def compose(
     return _encode(fields)
 
 
-def is_openai_reasoning_model(model: str) -> bool:
+def _is_openai_reasoning_model(model: str) -> bool:
     """These refuse `max_tokens`, and sampling parameters that are not their own (OpenAI, reasoning guide)."""
     return model.startswith(_REASONING_PREFIXES)
 

@@ -89,10 +89,10 @@ def dishonest_all(module: str, tree: ast.Module) -> list[str]:
 
 
 def idle_exports(trees: Mapping[str, ast.Module], readers: Collection[ast.Module]) -> list[str]:
-    """`__all__` of each module in `trees` lists only what another module, of `trees` or of `readers`, imports, and
-    the types that the module's public annotations speak of.
+    """`__all__` of each module in `trees` lists only what some of `readers` imports, and the types that the module's
+    public annotations speak of.
     """
-    taken = {name for tree in [*trees.values(), *readers] for name in _taken(tree)}
+    taken = {name for tree in readers for name in _taken(tree)}
     return [
         f"{module}: nobody imports {name}, which __all__ lists"
         for module, tree in trees.items()
@@ -102,10 +102,10 @@ def idle_exports(trees: Mapping[str, ast.Module], readers: Collection[ast.Module
 
 
 def _spoken_of(tree: ast.Module) -> set[str]:
-    """The names in the annotations of public functions, of public classes' fields and of their public methods."""
-    public = [node for node in tree.body if not getattr(node, "name", "_").startswith("_")]
+    """The names in the annotations of public values, functions, classes' fields and their public methods."""
+    public = [node for node in tree.body if _is_public(node)]
     for node in [node for node in public if isinstance(node, ast.ClassDef)]:
-        public += [inner for inner in node.body if not getattr(inner, "name", "").startswith("_")]
+        public += [inner for inner in node.body if _is_public(inner)]
     annotations: list[ast.AST | None] = []
     for node in public:
         if isinstance(node, ast.AnnAssign):
@@ -114,6 +114,10 @@ def _spoken_of(tree: ast.Module) -> set[str]:
             annotations += [node.returns, node.args]
     names = [name for annotation in annotations if annotation for name in ast.walk(annotation)]
     return {name.id for name in names if isinstance(name, ast.Name)}
+
+
+def _is_public(statement: ast.stmt) -> bool:
+    return any(not name.startswith("_") for name in [*_made(statement), *_assigned(statement)])
 
 
 def _taken(tree: ast.Module) -> Iterator[str]:
