@@ -6,20 +6,17 @@ __all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
 
 
 class DeadlinePast(ValueError):
-    """The request was late when it came, by `late_by_ms`."""
+    """The request was late when it came."""
 
     def __init__(self, late_by_ms: int) -> None:
         super().__init__(f"the deadline passed {late_by_ms:,} ms before the request was routed")
-        self.late_by_ms = late_by_ms
 
 
 class TooLarge(ValueError):
-    """The body has `size` bytes where `limit` are allowed."""
+    """The body has more bytes than are allowed."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the body has {size:,} bytes; the limit is {limit:,}")
-        self.size = size
-        self.limit = limit
 
 
 def deadline_ms(

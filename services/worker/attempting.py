@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final, Literal
 
 from msgspec import Struct, field
 
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
+from schemas.reply import Usage
 from services.worker.attempt import Answer, Call, Progress, attempt
 from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
@@ -18,9 +18,8 @@ from services.worker.job import GaveUp, Job
 from services.worker.parameters import compose
 from services.worker.provider import Provider
 from services.worker.quota import Observation, QuotaKey
-from services.worker.ratelimit_headers import HeaderLimit, parse
+from services.worker.ratelimit_headers import parse
 from services.worker.recording import AttemptRecord
-from services.worker.usage import Usage
 
 __all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]
 
@@ -126,7 +125,7 @@ class Attempting:
         usage, estimated = self._usage(job, key, course)
         spent.tokens = usage.input_tokens + usage.output_tokens
         if course.progress.headers is not None:
-            spent.observations = _observations(course.progress.headers, sdk)
+            spent.observations = parse(course.progress.headers, sdk)
         first_s = course.progress.first_output_s
         record = AttemptRecord(
             number=course.number,
@@ -187,22 +186,6 @@ class Attempting:
         if course.progress.first_output_s is not None:
             span.set(names.TIME_TO_FIRST_CHUNK, course.progress.first_output_s - course.began_s)
         span.end(error=None if answer is not None else course.outcome)
-
-
-def _observations(headers: Mapping[str, str], sdk: Literal["openai", "groq"]) -> tuple[Observation, ...]:
-    said = parse(headers, sdk, now_unix_s=0.0)
-    found = []
-    if said.requests is not None:
-        found.append(_observation("requests", said.requests))
-    if said.tokens is not None:
-        found.append(_observation("tokens", said.tokens))
-    return tuple(found)
-
-
-def _observation(kind: Literal["requests", "tokens"], said: HeaderLimit) -> Observation:
-    return Observation(
-        kind=kind, window=said.window, limit=said.limit, remaining=said.remaining, reset_s=said.reset_s
-    )
 
 
 def _now_s() -> float:

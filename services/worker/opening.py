@@ -11,6 +11,7 @@ from penstock.service import Bus
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
 from schemas import headers, subjects
+from schemas.reply import Usage
 from schemas.work import ChatWork
 from services.worker.attempting import BYTES_PER_TOKEN
 from services.worker.equipment import Equipment
@@ -18,8 +19,6 @@ from services.worker.intake import Order
 from services.worker.job import Job
 from services.worker.recording import AttemptRecord
 from services.worker.takeover import Past
-from services.worker.tokens import estimate_input_tokens
-from services.worker.usage import Usage
 
 __all__ = ["open_job", "record_lost", "start_spans"]
 
@@ -42,7 +41,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         span=span,
         task=cast("asyncio.Task[object]", asyncio.current_task()),
         deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
-        estimated_tokens=estimate_input_tokens(work.body),
+        estimated_tokens=work.estimated_tokens,
         output_tokens=order.max_tokens or role.parameters.max_tokens or _DEFAULT_OUTPUT_TOKENS,
         output_sent=past.output_sent,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.

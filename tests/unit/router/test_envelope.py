@@ -21,13 +21,11 @@ def test_a_wish_is_granted_sooner_or_later_than_the_role_has_it_up_to_the_bound(
 
 @pytest.mark.parametrize("late_by_ms", [0, 1, 5_000])
 def test_c3_a_request_that_comes_late_is_refused_at_the_door(late_by_ms: int) -> None:
-    with pytest.raises(DeadlinePast) as caught:
+    with pytest.raises(DeadlinePast, match=f"passed {late_by_ms:,} ms before"):
         deadline_ms(NOW_MS - late_by_ms, NOW_MS, NOW_MS, total_s=90)
-    assert caught.value.late_by_ms == late_by_ms
 
 
 def test_a_body_may_have_exactly_the_limit() -> None:
     check_size(8_000_000, 8_000_000)
-    with pytest.raises(TooLarge, match="8,000,001 bytes; the limit is 8,000,000") as caught:
+    with pytest.raises(TooLarge, match="8,000,001 bytes; the limit is 8,000,000"):
         check_size(8_000_001, 8_000_000)
-    assert (caught.value.size, caught.value.limit) == (8_000_001, 8_000_000)

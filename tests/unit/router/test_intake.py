@@ -50,7 +50,7 @@ def test_b1_b5_a_good_request_is_routed_with_its_reasons() -> None:
     ],
 )
 def test_d7_a_refusal_comes_after_an_accepted_that_may_be_out(
-    changed: Any, code: str, repeated: bool
+    changed: Any, code: str, *, repeated: bool
 ) -> None:
     refused = decide(arrival(repeated=repeated, **changed))
     assert isinstance(refused, Refused)
