@@ -39,7 +39,8 @@ def test_commands_are_ones_that_penstock_accepts(name: str) -> None:
         try:
             make_parser().parse_args(shlex.split(line, comments=True))
         except SystemExit as end:  # argparse ends the process after --help and --version
-            assert end.code == 0, line
+            if end.code:
+                pytest.fail(line)
 
 
 def test_the_python_examples_compile() -> None:

@@ -262,7 +262,9 @@ async def test_b5_accepted_says_role_complexity_and_why(system: System, client: 
 
 async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(system: System, post: Post) -> None:
     await system.sim("POST", "reset")
-    asked = request(role="auto", body={"messages": [{"role": "user", "content": "Prove that 2+2=4 by induction"}]})
+    asked = request(
+        role="auto", body={"messages": [{"role": "user", "content": "Prove that 2+2=4 by induction"}]}
+    )
 
     answer = await post.nc.request(subjects.EXPLAIN, json.dumps(asked).encode(), timeout=2)
 
@@ -274,7 +276,9 @@ async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(system: S
     assert await post.stored(asked["id"]) == []
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xff\x00", b"[1]", DEEP, json.dumps(request(role="poet")).encode()])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff\x00", b"[1]", DEEP, json.dumps(request(role="poet")).encode()]
+)
 async def test_b5_explain_refuses_as_the_door_does(system: System, post: Post, payload: bytes) -> None:
     answer = await post.nc.request(subjects.EXPLAIN, payload, timeout=2)
 
