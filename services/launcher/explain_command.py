@@ -49,7 +49,7 @@ def _explanation(answer: RoutingExplained) -> str:
             f"role        {answer.role}",
             f"complexity  {answer.complexity}",
             f"why         {answer.why}",
-            f"chain       {' → '.join(answer.chain)}",
+            f"chain       {' → '.join(answer.chain) or 'none can serve it'}",
         )
     )
 

@@ -21,6 +21,7 @@ from penstock.identifiers import instance_name
 from penstock.telemetry.setup import make_tracer
 from schemas.streams import REQUESTS
 from services.launcher.errors import CommandError
+from services.launcher.invoked import command_name
 from services.launcher.places import client_environment, read_places
 
 __all__ = ["command_settings", "open_client", "open_connection", "warning_before_asking"]
@@ -82,4 +83,4 @@ async def warning_before_asking(settings: Settings) -> str | None:
             raise CommandError(f"the NATS server at {where} has no JetStream; start it with -js") from error
         if any(presence.service == "router" for presence in await living(js)):
             return None
-    return "No router is alive now: the request waits in its queue until one is (penstock status)."
+    return f"No router is alive now: the request waits in its queue until one is ({command_name()} status)."

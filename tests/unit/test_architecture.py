@@ -99,9 +99,9 @@ def test_rooms_are_small():
         ("schemas.a", "from . import b"),
         ("penstock.a", "from services.router import role"),
         ("penstock.a", "import services"),
-        ("services.router.a", "from services.worker.chain import order"),
+        ("services.router.a", "from services.worker.selection import Selection"),
         ("services.router.a", "from services import worker"),
-        ("services.router.a", "import services.worker.chain"),
+        ("services.router.a", "import services.worker.selection"),
     ],
 )
 def test_a_wrong_way_is_found(module: str, source: str):
