@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from penstock.clock import loop_now_s
 from penstock.delivery import Delivery
-from penstock.replies import Position, ReplyPublisher
+from penstock.reply_publisher import Position, ReplyPublisher
 from penstock.service import Bus
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
