@@ -14,7 +14,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
-from penstock.hostile_headers import survive_hostile_headers
+from penstock.hostile_bytes import survive_hostile_bytes
 
 __all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
 
@@ -81,7 +81,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
 
     `max_reconnect_attempts` is -1 because nats-py otherwise gives up for good after about two minutes.
     """
-    survive_hostile_headers()
+    survive_hostile_bytes()
     chosen: dict[str, Any] = {
         "name": name,
         "allow_reconnect": True,
