@@ -28,7 +28,7 @@ async function ask(nats, question) {
 
   // Subscribe first, then ask: no event can slip through between the two.
   const live = nats.subscribe(replySubject);
-  const ack = await nats.request(`llm.request.${account}.chat`, JSON.stringify(request), { "Nats-Msg-Id": id });
+  const ack = await nats.request(`llm.request.${account}.chat`, JSON.stringify(request), { "Nats-Msg-Id": `${account}.${client}.${id}` });
   if (ack.error) throw new Error(`not accepted: ${ack.error.description}`);
 
   let highest = -1;
