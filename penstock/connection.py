@@ -49,7 +49,7 @@ class Reconnects:
 
     async def announce(self) -> None:
         """Tell everybody at once. One who fails keeps neither the others nor nats-py from going on."""
-        _log.info("connected to NATS again")
+        _log.info("connected to NATS again", extra={"fields": {"connection": "again"}})
         outcomes = await asyncio.gather(
             *(listener() for listener in tuple(self._listeners)), return_exceptions=True
         )
@@ -67,7 +67,10 @@ class Reconnects:
 
     async def lost(self) -> None:
         if not self.closing:
-            _log.warning("the connection to NATS is lost; reconnecting until it is back")
+            _log.warning(
+                "the connection to NATS is lost; reconnecting until it is back",
+                extra={"fields": {"connection": "lost"}},
+            )
 
 
 def servers_of(url: str) -> list[str]:
