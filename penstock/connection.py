@@ -14,6 +14,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
+from penstock.hostile_headers import survive_hostile_headers
 
 __all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
 
@@ -83,6 +84,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
 
     `max_reconnect_attempts` is -1 because nats-py otherwise gives up for good after about two minutes.
     """
+    survive_hostile_headers()
     chosen: dict[str, Any] = {
         "name": name,
         "allow_reconnect": True,

@@ -27,6 +27,9 @@ _HEARTBEAT_S: Final = 5.0
 _CLOSE_S: Final = 2
 _NANO: Final = 1_000_000_000
 _HEARTBEAT: Final = "100"
+_DELIVERED: Final = "$JS.ACK."
+"""What a message is answered on. The server's own words have no such address, and a publisher may write a header
+that looks like one of them."""
 _ENDED_QUIETLY: Final = frozenset({"404", "408"})
 """No messages; the request expired."""
 
@@ -110,8 +113,8 @@ class Puller:
 
     async def _on_message(self, msg: Msg) -> None:
         self._heard_s = asyncio.get_running_loop().time()
-        status = msg.headers.get("Status") if msg.headers is not None else None
-        if status is None:
+        status = (msg.headers or {}).get("Status")
+        if status is None or msg.reply.startswith(_DELIVERED):
             self._outstanding -= 1
             if self._outstanding <= 0:
                 self._changed.set()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["ConnectionNotes", "noting"]
+__all__ = ["noting"]
 
 _CONNECTION: Final = "penstock.connection"
 _WORDS: Final = {
@@ -16,7 +16,7 @@ _WORDS: Final = {
 }
 
 
-class ConnectionNotes(logging.Handler):
+class _ConnectionNotes(logging.Handler):
     """One note when the connection is lost, one when it is back; what is logged between tells nothing new."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -38,7 +38,7 @@ class ConnectionNotes(logging.Handler):
 def noting(say: Callable[[str], None]) -> Iterator[None]:
     """All log records of the process go to `say` as notes while it lasts."""
     root, connection = logging.getLogger(), logging.getLogger(_CONNECTION)
-    notes = ConnectionNotes(say)
+    notes = _ConnectionNotes(say)
     before = connection.level
     root.addHandler(notes)
     connection.setLevel(logging.INFO)

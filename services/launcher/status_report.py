@@ -11,9 +11,9 @@ from schemas.names import LANES, ROLES
 from schemas.presence import BreakerStatus, Presence
 from schemas.subjects import work
 
-__all__ = ["SILENT_S", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+__all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
-SILENT_S: Final = 6.0
+_SILENT_S: Final = 6.0
 """Three beats. Whoever is silent for longer is named, and counts for nothing else."""
 
 
@@ -31,11 +31,11 @@ class Service(Struct, frozen=True, kw_only=True):
     instance: str
     http: str
     silent_s: float
-    """Since its last beat; beyond SILENT_S it is in trouble, after 30 s forgotten."""
+    """Since its last beat; beyond _SILENT_S it is in trouble, after 30 s forgotten."""
 
     @property
     def alive(self) -> bool:
-        return self.silent_s <= SILENT_S
+        return self.silent_s <= _SILENT_S
 
 
 class RoleLine(Struct, frozen=True, kw_only=True):

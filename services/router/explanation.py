@@ -29,7 +29,7 @@ _SHORTFALLS: Final = {
 def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, clock: Clock) -> None:
     """Answer `ChatRequest` on `llm.router.explain` with `RoutingExplained`, or `Failed` for a refusal."""
 
-    @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain")
+    @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain", decoder=_undecoded)
     async def explain(message: NatsMessage) -> bytes:
         arrival = Arrival(
             subject=subjects.request("explain", "chat"),
@@ -58,3 +58,8 @@ def explained(work: ChatWork, catalogue: Catalogue) -> RoutingExplained:
         why=why,
         chain=order(role, catalogue.models, work.complexity, needs),
     )
+
+
+async def _undecoded(message: NatsMessage) -> bytes:
+    """FastStream's own decoder raises on what is nested too deeply, and nobody would be answered."""
+    return message.body

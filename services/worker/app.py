@@ -18,6 +18,7 @@ from schemas.names import LANES, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
+from services.worker.calibration import Calibration
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
 from services.worker.ladder import Ladder
@@ -29,7 +30,6 @@ from services.worker.quota import LocalQuota, QuotaKey
 from services.worker.recording import Recorder
 from services.worker.sdk import SdkKind, SdkProvider
 from services.worker.status import describe
-from services.worker.tokens import Calibration
 from services.worker.waiting import Waiting
 from services.worker.withdrawn import Roster
 

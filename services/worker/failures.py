@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from schemas.errors import ErrorCode
 
-__all__ = ["VERDICTS", "FailureKind", "ProviderFailure", "Verdict"]
+__all__ = ["FailureKind", "ProviderFailure", "Verdict"]
 
 _PREFIX: Final = re.compile(r"(?:^|(?<=: ))\d{3}, message:\s*")
 """How an aiohttp error begins when it is made to text; the number is not the provider's."""
@@ -48,7 +48,7 @@ class Verdict(Struct, frozen=True):
     """Whether it uses up one of the attempts; a 429 does not: the request waits for quota until its deadline."""
 
 
-VERDICTS: Final[dict[FailureKind, Verdict]] = {
+_VERDICTS: Final[dict[FailureKind, Verdict]] = {
     "rate_limited": Verdict("retry_here", "neutral", "provider_unavailable", counts=False),
     "server_error": Verdict("retry_here", "failure", "provider_unavailable"),
     "connection": Verdict("retry_here", "failure", "provider_unavailable"),
@@ -86,7 +86,7 @@ class ProviderFailure(Exception):  # its kind says what happened
 
     @property
     def verdict(self) -> Verdict:
-        return VERDICTS[self.kind]
+        return _VERDICTS[self.kind]
 
 
 def _in_one_line(message: str) -> str:

@@ -6,8 +6,6 @@ import asyncio
 import logging
 from typing import Final
 
-import msgspec
-
 from penstock.cancellations import Cancellations
 from penstock.deadletters import bury
 from penstock.delivery import ACK, Dead, Delivery, Verdict
@@ -15,11 +13,12 @@ from penstock.history import stored_replies
 from penstock.replies import publish_terminal
 from penstock.service import Bus
 from penstock.telemetry import names
-from schemas import codec, headers, subjects
+from schemas import headers, subjects
 from schemas.errors import ERRORS
 from schemas.reply import Completed, Failed, Failure, Timings
 from services.worker.ending import completed, failed, log_end
 from services.worker.equipment import Equipment
+from services.worker.intake import NotWork, read_order
 from services.worker.job import GaveUp, Job
 from services.worker.ladder import Ladder
 from services.worker.opening import open_job, record_lost, start_spans
@@ -47,16 +46,17 @@ class WorkHandler:
 
     async def handle(self, delivery: Delivery) -> Verdict:
         try:
-            work = codec.WORK.decode(delivery.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            order = read_order(delivery.subject, delivery.data, self._equipment.catalogue)
+        except NotWork as error:
             return Dead("invalid_request", f"this is no work: {error}")
+        work = order.work
         past = await self._takeover.past(delivery, work.reply_to.subject)
         record_lost(self._equipment, work, past)
         if past.ended:
             await self._equipment.recorder.stored(work)
             return ACK
         span = start_spans(self._equipment, work, delivery)
-        job = open_job(self._equipment, self._bus, work, past, span)
+        job = open_job(self._equipment, self._bus, order, past, span)
         outcome: str | None = "interrupted"
         try:
             event = await self._answer(job)
@@ -72,17 +72,16 @@ class WorkHandler:
         role = delivery.subject.split(".")[2]
         await bury(self._bus.js, role, delivery, dead)
         self._equipment.metrics.dead.labels(role).inc()
-        reply_subject = delivery.headers.get(headers.REPLY_SUBJECT)
-        if reply_subject is None:
+        address = subjects.reply_address(delivery.headers.get(headers.REPLY_SUBJECT, ""))
+        if address is None:
             return
-        past = past_of(await stored_replies(self._bus.nc, reply_subject))
+        past = past_of(await stored_replies(self._bus.nc, address.subject))
         failure = Failure(code=dead.code, message=dead.message, retry=ERRORS[dead.code].retry)
-        request_id = reply_subject.rpartition(".")[2]
-        event = Failed(id=request_id, seq=past.next_seq, attempt=past.attempt, error=failure)
-        await publish_terminal(self._bus.js, reply_subject, event)
+        event = Failed(id=address.id, seq=past.next_seq, attempt=past.attempt, error=failure)
+        await publish_terminal(self._bus.js, address.subject, event)
         self._equipment.metrics.requests.labels(role, dead.code).inc()
         _log.error(
-            "request buried", extra={"fields": {"request": request_id, "role": role, "error": dead.code}}
+            "request buried", extra={"fields": {"request": address.id, "role": role, "error": dead.code}}
         )
 
     async def _answer(self, job: Job) -> Completed | Failed:
@@ -103,7 +102,8 @@ class WorkHandler:
             job.task.uncancel()
             return failed(job, _cancelled(), Timings(queued_ms=queued_ms, total_ms=self._since_ms(job)))
         finally:
-            del self._jobs[work.account, work.id]
+            if self._jobs.get((work.account, work.id)) is job:
+                del self._jobs[work.account, work.id]
         total_ms = self._since_ms(job)
         first_ms = None
         if success.first_output_s is not None:

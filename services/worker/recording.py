@@ -15,10 +15,11 @@ from penstock.storing import store
 from schemas import subjects
 from schemas.codec import encode
 from schemas.events import UsageRecorded
+from schemas.reply import Usage
 from schemas.work import ChatWork
 from services.worker.metrics import WorkerMetrics
 from services.worker.savings import saved_by_routing_microusd
-from services.worker.usage import Usage, cost_microusd
+from services.worker.usage import cost_microusd
 
 __all__ = ["AttemptRecord", "Recorder"]
 
