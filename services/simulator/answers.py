@@ -80,14 +80,14 @@ def _text(base: str, language: Language, prompt: Prompt, topic: str, seed: int) 
 def _fill(pieces: list[str], language: Language, missing: int, seed: int) -> None:
     """Append exactly `missing` tokens of whole sentences; `seed` says which one is the first."""
     sentences = language.sentences
-    turn = seed
+    turn = seed % len(sentences)
     while missing >= 2:
-        order = (sentences[(turn + step) % len(sentences)] for step in range(len(sentences)))
-        chosen = next((sentence for sentence in order if len(sentence) <= missing), None)
-        chosen = chosen or language.closings[missing]
+        places = (*range(turn, len(sentences)), *range(turn))
+        at = next((place for place in places if len(sentences[place]) <= missing), None)
+        chosen = language.closings[missing] if at is None else sentences[at]
         pieces += chosen
         missing -= len(chosen)
-        turn += 1
+        turn = 0 if at is None else at + 1
     if missing:
         pieces.insert(-1, language.more)
 
