@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         RequestFailed,
         RequestTooLarge,
     )
-    from penstock.reply import Reply
+    from penstock.reply_builder import Reply
 
 __all__ = [
     "BrokerUnreachable",
@@ -37,7 +37,7 @@ def __getattr__(name: str) -> Any:
 
         return Client
     if name == "Reply":
-        from penstock.reply import Reply  # noqa: PLC0415
+        from penstock.reply_builder import Reply  # noqa: PLC0415
 
         return Reply
     if name in __all__:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from typing import Final
 
 from penstock.chain import needs_of, order, shortfall
+from penstock.clock import loop_now_s
 from services.worker.candidates import Choice, Reason, Standing, Wait, choose
 from services.worker.equipment import Equipment
 from services.worker.job import GaveUp, Job
@@ -46,7 +46,7 @@ class Selection:
     async def next_model(self, job: Job, chain: tuple[str, ...]) -> str:
         """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
         while True:
-            now_s = asyncio.get_running_loop().time()
+            now_s = loop_now_s()
             standings = {model: self._standing(job, model, now_s) for model in chain}
             choice = choose(chain, standings, now_s)
             if isinstance(choice, Choice):
@@ -60,7 +60,7 @@ class Selection:
     def acquire(self, job: Job, model: str) -> Permit | None:
         """A permit from the first credential that has one to give."""
         need = self._need(job, model)
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_now_s()
         for key in self._availability.keys(model):
             permit = self._availability.quota.try_acquire(key, need, now_s)
             if isinstance(permit, Permit):
@@ -69,7 +69,7 @@ class Selection:
 
     def retry_after_s(self, job: Job) -> float | None:
         """When some model of the role's chain may be called again; None when that is now or never."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_now_s()
         standings = (
             self._availability.standing(model, self._need(job, model), now_s) for model in job.role.chain
         )
