@@ -26,11 +26,11 @@ class _ConnectionNotes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         state = getattr(record, "fields", {}).get("connection")
-        if state is not None:
+        if state in _WORDS:
             if (state == "lost") != self._lost:
                 self._lost = state == "lost"
                 self._say(_WORDS[state])
-        elif record.levelno >= logging.WARNING and not (self._lost and record.name == _CONNECTION):
+        elif state is None and record.levelno >= logging.WARNING:
             self._say(record.getMessage())
 
 

@@ -43,9 +43,8 @@ def trace_of(spans: Iterable[SpanLine], request_id: str) -> str | None:
         if request_id and each.startswith(request_id):
             found[each] = span.trace_id
     if len(found) > 1:
-        raise CommandError(
-            f"{len(found)} requests begin with {request_id}: {', '.join([*found][:_NAMED])}, ..."
-        )
+        some = ", ".join([*found][:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        raise CommandError(f"{len(found)} requests begin with {request_id}: {some}")
     return next(iter(found.values()), None)
 
 
