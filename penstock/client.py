@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client as Nats
 
-from penstock.connection import Reconnects, connect
+from penstock.connection import Reconnects, close, connect
 from penstock.errors import NoReply
 from penstock.following import Following, follow
 from penstock.identifiers import new_id
 from penstock.inbox import ReplyInbox
-from penstock.reply import Reply, ReplyBuilder
+from penstock.reply_builder import Reply, ReplyBuilder
 from penstock.stream import Stream, cancel
 from penstock.telemetry.tracing import NO_TRACER, Tracer
 from schemas import subjects
@@ -58,7 +56,8 @@ class Client:
         """Connect to the NATS server at `url`.
 
         `name` is the token replies are addressed to; a process that shall resume another's streams needs to know
-        it, otherwise leave it out. Raises BrokerUnreachable, and ValueError for a name that is no subject token.
+        it, otherwise leave it out. `tracer` stays the caller's, who closes it. Raises BrokerUnreachable, and
+        ValueError for a name that is no subject token.
         """
         chosen = name or f"client-{new_id()}"
         for token in (account, chosen):
@@ -67,7 +66,11 @@ class Client:
         reconnects = Reconnects()
         nc = await connect(url, name=chosen, reconnects=reconnects, credentials=credentials)
         inbox = ReplyInbox(nc, reconnects, account, chosen)
-        await inbox.open()
+        try:
+            await inbox.open()
+        except BaseException:
+            await close(nc)
+            raise
         return cls(nc, inbox, tracer)
 
     @property
@@ -85,13 +88,7 @@ class Client:
     async def close(self) -> None:
         """Send what is buffered and disconnect. Requests under way go on; their replies are stored."""
         self._inbox.close()
-        if not self._nc.is_closed:
-            with contextlib.suppress(
-                nats.errors.Error, TimeoutError
-            ):  # a lost connection holds nothing to send
-                await self._nc.flush(2)
-            await self._nc.close()
-        self._tracer.close()
+        await close(self._nc)
 
     async def chat(
         self,
@@ -144,7 +141,13 @@ class Client:
             user=user,
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
         )
-        return Stream(self._nc, self._inbox, request, timeout_s or _DEFAULT_TIMEOUT_S, self._tracer)
+        return Stream(
+            self._nc,
+            self._inbox,
+            request,
+            _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
+            self._tracer,
+        )
 
     async def resume(
         self, request_id: str, *, after_seq: int = -1, client: str | None = None, timeout_s: float = 900.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -10,16 +12,22 @@ import nats
 import nats.errors
 from nats.aio.client import Client as Nats
 
+from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
 from penstock.hostile_headers import survive_hostile_headers
 
-__all__ = ["Reconnects", "connect", "options"]
+__all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
+_SAY_AGAIN_S: Final = 10.0
 _PING_INTERVAL_S: Final = 10
+_FLUSH_S: Final = 2
 _PENDING_BYTES: Final = 32 * 1024 * 1024
 """What may be published while disconnected before publishing fails; nats-py's own default is 2 MiB."""
+
+_ONE_ATTEMPT: Final = {"allow_reconnect": False, "max_reconnect_attempts": 1}
+"""With -1, nats-py goes on for ever at the first connection too, whatever `allow_reconnect` says."""
 
 Listener = Callable[[], Awaitable[None]]
 
@@ -29,6 +37,8 @@ class Reconnects:
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
+        self._said = ""
+        self._say_again_s = 0.0
         self.closing = False
         """The owner closes the connection: losing it is no news."""
 
@@ -39,17 +49,31 @@ class Reconnects:
         self._listeners.remove(listener)
 
     async def announce(self) -> None:
+        """Tell everybody at once. One who fails keeps neither the others nor nats-py from going on."""
         _log.info("connected to NATS again")
-        for listener in tuple(self._listeners):
-            await listener()
+        outcomes = await asyncio.gather(
+            *(listener() for listener in tuple(self._listeners)), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                _log.error("what was to happen after a reconnection failed", exc_info=outcome)
+
+    async def error(self, error: Exception) -> None:
+        """What nats-py meets; the same again (a server that is away, four times a second) now and then only."""
+        words = str(error) or type(error).__name__
+        now_s = time.monotonic()
+        if words != self._said or now_s >= self._say_again_s:
+            _log.warning("NATS: %s", words)
+            self._said, self._say_again_s = words, now_s + _SAY_AGAIN_S
 
     async def lost(self) -> None:
         if not self.closing:
             _log.warning("the connection to NATS is lost; reconnecting until it is back")
 
 
-async def _on_error(error: Exception) -> None:
-    _log.warning("NATS: %s", str(error) or type(error).__name__)
+def servers_of(url: str) -> list[str]:
+    """The servers named in `url`, with commas between; nats-py wants them apart."""
+    return [server.strip() for server in url.split(",")]
 
 
 def options(name: str, reconnects: Reconnects, credentials: str | None = None) -> dict[str, Any]:
@@ -60,13 +84,14 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
     survive_hostile_headers()
     chosen: dict[str, Any] = {
         "name": name,
+        "allow_reconnect": True,
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": _RECONNECT_WAIT_S,
         "connect_timeout": 5,
         "ping_interval": _PING_INTERVAL_S,
         "max_outstanding_pings": 2,
         "pending_size": _PENDING_BYTES,
-        "error_cb": _on_error,
+        "error_cb": reconnects.error,
         "disconnected_cb": reconnects.lost,
         "reconnected_cb": reconnects.announce,
     }
@@ -80,7 +105,7 @@ async def connect(
 ) -> Nats:
     """A connection for a process that is no service: the first attempt must succeed, later losses are mended.
 
-    Raises BrokerUnreachable when no server answers at `url`.
+    `url` may name several servers, with commas between. Raises BrokerUnreachable when none of them answers.
     """
     chosen = options(name, reconnects or Reconnects(), credentials)
     nc = Nats()
@@ -90,9 +115,23 @@ async def connect(
         errors.append(error)
 
     try:
-        await nc.connect(url, **{**chosen, "allow_reconnect": False, "error_cb": first_error})
+        await nc.connect(servers_of(url), **{**chosen, **_ONE_ATTEMPT, "error_cb": first_error})
     except (OSError, TimeoutError, nats.errors.Error) as error:
-        raise BrokerUnreachable(url, str(errors[-1] if errors else error)) from error
-    nc.options["allow_reconnect"] = True
-    nc._error_cb = _on_error  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
+        raise BrokerUnreachable(without_userinfo(url), str(errors[-1] if errors else error)) from error
+    nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
+    nc._error_cb = chosen["error_cb"]  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
     return nc
+
+
+async def close(nc: Nats) -> None:
+    """Send what is buffered and disconnect. What a lost connection could not send any more is given up."""
+    if nc.is_closed:
+        return
+    try:
+        await nc.flush(_FLUSH_S)
+    except (nats.errors.Error, TimeoutError) as error:
+        _log.warning("not everything could be sent before closing: %r", error)
+    if not nc.is_connected:  # nats-py would try to send it, fail, and leave its subscriptions running
+        nc._pending.clear()  # noqa: SLF001
+        nc._pending_data_size = 0  # noqa: SLF001
+    await nc.close()

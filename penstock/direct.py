@@ -13,7 +13,8 @@ from nats.aio.msg import Msg
 
 __all__ = ["Page", "read_page", "sequence_of"]
 
-_TIMEOUT_S: Final = 5.0
+_TIMEOUT_S: Final = 2.0
+"""Between two messages of an answer; a question lost with its connection is asked again sooner, then."""
 _MAX_BYTES: Final = 16 * 1024 * 1024
 
 

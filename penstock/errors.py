@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from schemas.errors import ErrorCode, Retry
     from schemas.reply import Failure
 
-__all__ = ["BrokerUnreachable", "NoReply", "NotAccepted", "PenstockError", "RequestFailed", "RequestTooLarge"]
+__all__ = [
+    "BrokerUnreachable",
+    "NoReply",
+    "NotAccepted",
+    "PenstockError",
+    "ReplyIncomplete",
+    "RequestFailed",
+    "RequestTooLarge",
+]
 
 
 class PenstockError(Exception):
@@ -45,6 +53,10 @@ class NoReply(PenstockError):
     """The deadline passed and no terminal event came."""
 
     code: ErrorCode = "deadline_exceeded"
+
+
+class ReplyIncomplete(PenstockError):
+    """The answer is finished, but some of its text was lost on the way and is not stored either."""
 
 
 class RequestTooLarge(PenstockError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -11,6 +12,7 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
+from penstock.errors import ReplyIncomplete
 from penstock.history import stored_replies
 from penstock.reading import Reading
 from schemas.reply import TERMINAL, ReplyEvent
@@ -21,6 +23,10 @@ _log: Final = logging.getLogger(__name__)
 _QUEUE: Final = 4096
 _QUIET_S: Final = 5.0
 """After this long without an event the stored ones are looked at: one may have been lost with a connection."""
+_LOOK_AGAIN_S: Final = 0.25
+"""How soon the store is looked at again when it did not fill a gap."""
+_PATIENCE_S: Final = 3.0
+"""A sender whose connection was lost repeats what it sent as soon as it is back."""
 
 
 class Feed:
@@ -59,33 +65,54 @@ class Following(Struct):
     """Begin with what is stored."""
 
 
+class _Pace(Struct):
+    """When to look into the store again, and when to stop hoping. Times are the loop's."""
+
+    next_look_s: float = 0.0
+    give_up_s: float = math.inf
+
+    def looked(self, reading: Reading, now_s: float, *, answered: bool) -> None:
+        """Raises ReplyIncomplete when the store has had the end of a streamed answer, but not the rest, too long."""
+        self.next_look_s = now_s + _LOOK_AGAIN_S if reading.gap else now_s
+        if not reading.end_behind_gap:
+            self.give_up_s = math.inf
+        elif answered and now_s >= self.give_up_s:
+            raise ReplyIncomplete("the answer is finished, but not all of its text arrived or is stored")
+        elif answered:
+            self.give_up_s = min(self.give_up_s, now_s + _PATIENCE_S)
+
+
 async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[ReplyEvent, None]:
-    """Every event after `after_seq`, once and in order, until the terminal one or until time is up."""
+    """Every event after `after_seq`, once and in order, until the terminal one or until time is up.
+
+    What is missing among the live events is waited for in the store, where it may arrive a little later. Raises
+    ReplyIncomplete when it does not.
+    """
     reading = Reading(following.after_seq)
+    pace = _Pace()
     loop = asyncio.get_running_loop()
     event: ReplyEvent | None = None
-    look_in_store = following.from_store
+    look = following.from_store
     while True:
-        arrived = await _stored(nc, following.subject, reading.last_seq) if look_in_store else []
-        if event is not None:
-            arrived.append(event)
-        for each in arrived:
-            if reading.judge(each) != "old":
-                reading.take(each)
-                yield each
-                if isinstance(each, TERMINAL):
-                    return
-        left_s = following.until_s - loop.time()
-        if left_s <= 0:
+        stored = await _stored(nc, following.subject, reading.last_seq) if look else None
+        for each in reading.pick([*(stored or ()), *((event,) if event is not None else ())]):
+            yield each
+            if isinstance(each, TERMINAL):
+                return
+        now_s = loop.time()
+        if now_s >= following.until_s:
             return
-        event = await feed.get(min(_QUIET_S, left_s))
-        look_in_store = event is None or reading.judge(event) == "gap"
+        if look:
+            pace.looked(reading, now_s, answered=stored is not None)
+        wait_s = _LOOK_AGAIN_S if reading.gap else _QUIET_S
+        event = await feed.get(min(wait_s, following.until_s - now_s))
+        look = (event is None or reading.judge(event) == "gap") and loop.time() >= pace.next_look_s
 
 
-async def _stored(nc: Nats, subject: str, after_seq: int) -> list[ReplyEvent]:
-    """What is stored; nothing when the store does not answer now (the follower looks again later)."""
+async def _stored(nc: Nats, subject: str, after_seq: int) -> list[ReplyEvent] | None:
+    """What is stored; None when the store does not answer now (the follower looks again later)."""
     try:
         return await stored_replies(nc, subject, after_seq)
     except (nats.errors.Error, TimeoutError) as error:
         _log.warning("stored replies cannot be read now: %r", error)
-        return []
+        return None

@@ -25,6 +25,9 @@ from schemas.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, 
 __all__ = ["ensure", "ensure_eventually"]
 
 _log: Final = logging.getLogger(__name__)
+_PERHAPS_THERE: Final = frozenset({10058, 10047})
+"""JetStream error codes: the name is in use with another configuration; no storage left, which the server says
+before it looks whether the stream is there already."""
 _FIRST_RETRY_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 5.0
 
@@ -51,9 +54,12 @@ async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) ->
     try:
         await js.add_stream(config)
     except APIError as error:
-        if error.err_code != 10058:  # stream name already in use with a different configuration
+        if error.err_code not in _PERHAPS_THERE:
             raise
-        await js.update_stream(config)
+        try:
+            await js.update_stream(config)
+        except NotFoundError:
+            raise error from None
 
 
 async def _ensure_consumer(js: JetStreamContext, consumer: Consumer, ack_wait_s: float) -> None:
@@ -88,10 +94,10 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
         )
 
 
-async def ensure(
-    js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float = 10.0, replicas: int = 1
-) -> None:
+async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1) -> None:
     """Bring the server to what the contract says. Safe to repeat, from several processes at once.
+
+    `replicas`: how many nodes of a cluster keep each stream and bucket; a bucket that exists keeps its own.
 
     Everything is kept in files: a memory stream of a single server is gone after a restart, definition and all, and
     costs no less (docs/decisions/0002). Raises nats errors when the server refuses or cannot be reached.
@@ -104,13 +110,15 @@ async def ensure(
         await _ensure_bucket(js, bucket, replicas)
 
 
-async def ensure_eventually(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float = 10.0) -> None:
+async def ensure_eventually(
+    js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1
+) -> None:
     """`ensure`, again and again until the server (which may be starting) lets it through."""
     names = tuple(roles)
     wait_s = _FIRST_RETRY_S
     while True:
         try:
-            await ensure(js, roles=names, ack_wait_s=ack_wait_s)
+            await ensure(js, roles=names, ack_wait_s=ack_wait_s, replicas=replicas)
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("JetStream is not ready (%s); trying again", str(error) or type(error).__name__)
             await asyncio.sleep(wait_s)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -23,6 +24,7 @@ __all__ = ["Puller"]
 _log: Final = logging.getLogger(__name__)
 _EXPIRES_S: Final = 30.0
 _HEARTBEAT_S: Final = 5.0
+_CLOSE_S: Final = 2
 _NANO: Final = 1_000_000_000
 _HEARTBEAT: Final = "100"
 _DELIVERED: Final = "$JS.ACK."
@@ -52,12 +54,29 @@ class Puller:
     async def open(self) -> None:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
 
-    async def close(self) -> None:
-        """Withdraw from the server; what it had sent before still arrives."""
-        if self._subscription is not None and not self._nc.is_closed:
-            await self._subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
-        self._subscription = None
+    async def withdraw(self) -> None:
+        """Ask the server for no more. What is on its way may still arrive, so go on listening until `close`.
+
+        nats-py's `drain` stops listening at the server's PONG, which a message being delivered at that moment can
+        miss; it would then come again only after ack_wait.
+        """
         self.forget()
+        if self._subscription is None or not self._nc.is_connected:
+            return
+        try:
+            await self._nc._send_unsubscribe(self._subscription._id)  # noqa: SLF001 - see above
+            await self._nc.flush(_CLOSE_S)
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("%s: could not withdraw in order: %r", self._name, error)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None and not self._nc.is_closed:
+            try:
+                await subscription.unsubscribe()
+            except nats.errors.Error as error:
+                _log.warning("%s: could not unsubscribe: %r", self._name, error)
 
     async def ask(self, batch: int) -> None:
         """Request up to `batch` messages; they come through `receive`."""

@@ -23,7 +23,7 @@ from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
 from penstock.config.settings import Settings
-from penstock.connection import Reconnects, options
+from penstock.connection import Reconnects, options, servers_of
 from penstock.identifiers import instance_name
 from penstock.telemetry.logs import configure
 from penstock.telemetry.setup import make_tracer
@@ -65,7 +65,7 @@ class Shell:
         configure(service, self.instance, settings.log_level)
         self.reconnects = Reconnects()
         self.broker = NatsBroker(
-            settings.nats_url,
+            servers_of(settings.nats_url),
             **options(self.instance, self.reconnects, settings.nats_credentials),
             graceful_timeout=_BROKER_STOP_S,
             logger=None,
@@ -121,7 +121,7 @@ class Shell:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         await server.serve(sockets=[listener])
-        self.tracer.close()
+        await asyncio.to_thread(self.tracer.close)
         return 1 if failure else 0
 
     def _announce(self, http: str) -> None:

@@ -11,6 +11,7 @@ import nats.errors
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError
 
+from penstock.clock import loop_now_s
 from schemas.headers import MESSAGE_ID, REPEATED
 
 __all__ = ["StreamFull", "store"]
@@ -18,8 +19,15 @@ __all__ = ["StreamFull", "store"]
 _log: Final = logging.getLogger(__name__)
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 1.0
-_ACK_TIMEOUT_S: Final = 5.0
-_PASSING: Final = (nats.errors.TimeoutError, nats.errors.NoRespondersError, NoStreamResponseError)
+_ACK_TIMEOUT_S: Final = 2.0
+"""An acknowledgement lost with its connection is waited for this long before the message is repeated."""
+_SHORTEST_TIMEOUT_S: Final = 0.25
+_PASSING: Final = (
+    nats.errors.TimeoutError,
+    nats.errors.NoRespondersError,
+    nats.errors.OutboundBufferLimitError,
+    NoStreamResponseError,
+)
 _STREAM_FULL: Final = frozenset({10077, 10047})
 """JetStream error codes: a stream limit is reached with `discard: new`; no storage left."""
 
@@ -44,18 +52,19 @@ async def store(
     """
     sent = {**(headers or {}), MESSAGE_ID: message_id}
     wait_s = _FIRST_WAIT_S
-    give_up_s = asyncio.get_running_loop().time() + patience_s
+    give_up_s = loop_now_s() + patience_s
     while True:
         try:
-            ack = await js.publish(subject, payload, timeout=_ACK_TIMEOUT_S, headers=sent)
+            timeout_s = min(_ACK_TIMEOUT_S, max(_SHORTEST_TIMEOUT_S, give_up_s - loop_now_s()))
+            ack = await js.publish(subject, payload, timeout=timeout_s, headers=sent)
         except APIError as error:
             if error.err_code in _STREAM_FULL:
                 raise StreamFull(str(error.description)) from error
-            if not error.code or error.code < 500 or asyncio.get_running_loop().time() > give_up_s:
+            if not error.code or error.code < 500 or loop_now_s() > give_up_s:
                 raise
             _log.warning("JetStream could not store on %s: %s", subject, error.description)
         except _PASSING as error:
-            if asyncio.get_running_loop().time() > give_up_s:
+            if loop_now_s() > give_up_s:
                 raise
             _log.warning("no acknowledgement for %s yet (%s)", subject, type(error).__name__)
         else:

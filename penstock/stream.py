@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Final, Self
 
 import nats.errors
+from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.js.errors import APIError
 
+from penstock.clock import loop_now_s
 from penstock.errors import NoReply, NotAccepted, RequestTooLarge
 from penstock.following import Following, follow
 from penstock.inbox import ReplyInbox
@@ -36,34 +37,90 @@ async def cancel(nc: Nats, account: str, request_id: str, reason: str) -> None:
     await nc.publish(subjects.cancel(account, request_id), encode(CancelRequest(reason=reason)))
 
 
+class _Asking(Struct, eq=False):
+    """What the generator of the events needs. It must not know the Stream: a generator in a reference cycle is not
+    closed when the loop over it is left, only when the garbage collector comes by.
+    """
+
+    nc: Nats
+    inbox: ReplyInbox
+    request: ChatRequest
+    timeout_s: float
+    tracer: Tracer
+    detached: bool = False
+
+    async def ask_and_follow(self) -> AsyncGenerator[ReplyEvent, None]:
+        payload = encode(self.request)
+        if len(payload) > MAX_REQUEST_BYTES:
+            raise RequestTooLarge(len(payload), MAX_REQUEST_BYTES)
+        attributes = {OPERATION_NAME: "chat", REQUEST_ID: self.request.id, ROLE: self.request.role}
+        span = self.tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
+        outcome: str | None = _ABANDONED
+        try:
+            async with self.inbox.feed(self.request.id, self.inbox.name) as feed:
+                await self._send(payload, span)
+                following = self._following()
+                async for event in follow(self.nc, feed, following):
+                    if isinstance(event, Accepted):
+                        following.until_s = _on_loop_clock(event.deadline_ms) + _GRACE_S
+                    elif isinstance(event, TERMINAL):
+                        outcome = event.error.code if isinstance(event, Failed) else None
+                    yield event
+            if outcome == _ABANDONED:
+                raise NoReply(f"no end of request {self.request.id} came before its deadline")
+        finally:
+            span.end(error=outcome)
+            if outcome == _ABANDONED and not self.detached and not self.nc.is_closed:
+                await cancel(self.nc, self.inbox.account, self.request.id, "the application stopped reading")
+
+    def _following(self) -> Following:
+        subject = subjects.reply(self.inbox.account, self.inbox.name, self.request.id)
+        until_s = loop_now_s() + self.timeout_s + _GRACE_S
+        return Following(subject, until_s)
+
+    async def _send(self, payload: bytes, span: Span) -> None:
+        extra = {headers.CLIENT: self.inbox.name}
+        if span.traceparent is not None:
+            extra[headers.TRACEPARENT] = span.traceparent
+        try:
+            await store(
+                self.nc.jetstream(),
+                subjects.request(self.inbox.account, "chat"),
+                payload,
+                message_id=self.request.id,
+                headers=extra,
+                patience_s=self.timeout_s,
+            )
+        except nats.errors.MaxPayloadError as error:
+            raise RequestTooLarge(len(payload), self.nc.max_payload) from error
+        except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
+            raise NotAccepted(f"JetStream did not take the request: {error!r}") from error
+
+
 class Stream:
     """Asked when the iteration begins; the last event is terminal.
 
-    Leaving the loop before cancels the request, unless `detach()` was called.
+    Leaving the loop before cancels the request, unless `detach()` was called: at once for a stream without a name
+    (`async for event in client.stream(...)`) and at the end of `async with client.stream(...) as stream`.
     """
 
     def __init__(
         self, nc: Nats, inbox: ReplyInbox, request: ChatRequest, timeout_s: float, tracer: Tracer
     ) -> None:
-        self._nc = nc
-        self._inbox = inbox
-        self._request = request
-        self._timeout_s = timeout_s
-        self._tracer = tracer
-        self._detached = False
+        self._asking = _Asking(nc, inbox, request, timeout_s, tracer)
         self._events: AsyncGenerator[ReplyEvent, None] | None = None
 
     @property
     def id(self) -> str:
-        return self._request.id
+        return self._asking.request.id
 
     def detach(self) -> None:
         """Leaving the loop shall not cancel the request; somebody will resume it."""
-        self._detached = True
+        self._asking.detached = True
 
     def __aiter__(self) -> AsyncIterator[ReplyEvent]:
         if self._events is None:
-            self._events = self._ask_and_follow()
+            self._events = self._asking.ask_and_follow()
         return self._events
 
     async def __aenter__(self) -> Self:
@@ -79,54 +136,6 @@ class Stream:
         if self._events is not None:
             await self._events.aclose()
 
-    async def _ask_and_follow(self) -> AsyncGenerator[ReplyEvent, None]:
-        payload = encode(self._request)
-        if len(payload) > MAX_REQUEST_BYTES:
-            raise RequestTooLarge(len(payload), MAX_REQUEST_BYTES)
-        attributes = {OPERATION_NAME: "chat", REQUEST_ID: self.id, ROLE: self._request.role}
-        span = self._tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
-        outcome: str | None = _ABANDONED
-        try:
-            async with self._inbox.feed(self.id, self._inbox.name) as feed:
-                await self._send(payload, span)
-                following = self._following()
-                events = follow(self._nc, feed, following)
-                async for event in events:
-                    if isinstance(event, Accepted):
-                        following.until_s = _on_loop_clock(event.deadline_ms) + _GRACE_S
-                    elif isinstance(event, TERMINAL):
-                        outcome = event.error.code if isinstance(event, Failed) else None
-                    yield event
-            if outcome == _ABANDONED:
-                raise NoReply(f"no end of request {self.id} came before its deadline")
-        finally:
-            span.end(error=outcome)
-            if outcome == _ABANDONED and not self._detached and not self._nc.is_closed:
-                await cancel(self._nc, self._inbox.account, self.id, "the application stopped reading")
-
-    def _following(self) -> Following:
-        subject = subjects.reply(self._inbox.account, self._inbox.name, self.id)
-        until_s = asyncio.get_running_loop().time() + self._timeout_s + _GRACE_S
-        return Following(subject, until_s)
-
-    async def _send(self, payload: bytes, span: Span) -> None:
-        extra = {headers.CLIENT: self._inbox.name}
-        if span.traceparent is not None:
-            extra[headers.TRACEPARENT] = span.traceparent
-        try:
-            await store(
-                self._nc.jetstream(),
-                subjects.request(self._inbox.account, "chat"),
-                payload,
-                message_id=self.id,
-                headers=extra,
-                patience_s=self._timeout_s,
-            )
-        except nats.errors.MaxPayloadError as error:
-            raise RequestTooLarge(len(payload), self._nc.max_payload) from error
-        except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
-            raise NotAccepted(f"JetStream did not take the request: {error!r}") from error
-
 
 def _on_loop_clock(unix_ms: int) -> float:
-    return asyncio.get_running_loop().time() + unix_ms / 1000 - time.time()
+    return loop_now_s() + unix_ms / 1000 - time.time()

@@ -20,16 +20,6 @@ Traces = Literal["off", "otlp", "file"]
 _SOURCE = "environment"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _SERVER = re.compile(r"((nats|tls|ws|wss)://)?([^\s/@]+@)?(\[[0-9A-Fa-f:.]+\]|[^\s/:@]+)(:\d{1,5})?/?")
-_SWITCH = {
-    "true": True,
-    "1": True,
-    "yes": True,
-    "on": True,
-    "false": False,
-    "0": False,
-    "no": False,
-    "off": False,
-}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -41,8 +31,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Path of a credentials file (NATS_CREDENTIALS)."""
     account: str = "demo"
     """PENSTOCK_ACCOUNT; a token of the subjects, like the two below."""
-    client_name: str = "penstock"
-    """PENSTOCK_CLIENT; stands in the reply subjects."""
     instance: str | None = None
     """PENSTOCK_INSTANCE; None: the process makes one up."""
     http_host: str = "127.0.0.1"
@@ -54,12 +42,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     trace_sample_ratio: float = 1.0
     """Of the traces begun here; 0 none, 1 all."""
     log_level: LogLevel = "info"
-    log_content: bool = False
-    """Whether prompts and answers may stand in logs and spans."""
     drain_s: float = 25.0
     """How long a stopping process lets running work finish."""
     ack_wait_s: float = 10.0
     max_deliver: int = 5
+    replicas: int = 1
+    """Copies of each stream and bucket, on as many nodes of a cluster."""
 
 
 def load_settings(env: Mapping[str, str]) -> Settings:
@@ -68,24 +56,24 @@ def load_settings(env: Mapping[str, str]) -> Settings:
     Raises ConfigurationRefused with every mistake in it.
     """
     reading = _Reading(env)
+    usual = Settings()
     traces, trace_file = reading.traces()
     settings = Settings(
-        nats_url=reading.servers("NATS_URL", "nats://127.0.0.1:4222"),
+        nats_url=reading.servers("NATS_URL", usual.nats_url),
         nats_credentials=env.get("NATS_CREDENTIALS") or None,
-        account=reading.token("PENSTOCK_ACCOUNT") or "demo",
-        client_name=reading.token("PENSTOCK_CLIENT") or "penstock",
+        account=reading.token("PENSTOCK_ACCOUNT") or usual.account,
         instance=reading.token("PENSTOCK_INSTANCE"),
-        http_host=env.get("PENSTOCK_HTTP_HOST") or "127.0.0.1",
-        http_port=reading.whole("PENSTOCK_HTTP_PORT", 0, low=0, high=65_535),
+        http_host=env.get("PENSTOCK_HTTP_HOST") or usual.http_host,
+        http_port=reading.whole("PENSTOCK_HTTP_PORT", usual.http_port, low=0, high=65_535),
         traces=traces,
         trace_file=trace_file,
-        trace_sample_ratio=reading.number("PENSTOCK_TRACE_RATIO", 1.0, low=0, high=1),
-        log_level=reading.level("PENSTOCK_LOG_LEVEL", "info"),
-        log_content=reading.switch("PENSTOCK_LOG_CONTENT", default=False),
-        drain_s=reading.number("PENSTOCK_DRAIN_S", 25.0, low=0, high=3_600),
+        trace_sample_ratio=reading.number("PENSTOCK_TRACE_RATIO", usual.trace_sample_ratio, low=0, high=1),
+        log_level=reading.level("PENSTOCK_LOG_LEVEL", usual.log_level),
+        drain_s=reading.number("PENSTOCK_DRAIN_S", usual.drain_s, low=0, high=3_600),
         # nats-server redelivers what is not acknowledged in time; below a second that is our own jitter.
-        ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", 10.0, low=1, high=3_600),
-        max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", 5, low=1, high=1_000),
+        ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", usual.ack_wait_s, low=1, high=3_600),
+        max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
+        replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
     )
     if reading.problems:
         raise ConfigurationRefused(_SOURCE, reading.problems)
@@ -127,12 +115,6 @@ class _Reading:
         if text and not _TOKEN.fullmatch(text):
             self._add(name, "cannot stand in a NATS subject", "use letters, digits, - and _ only")
         return text or None
-
-    def switch(self, name: str, *, default: bool) -> bool:
-        text = self._env.get(name)
-        if text and text.lower() not in _SWITCH:
-            self._add(name, "must be true or false", "write true or false")
-        return _SWITCH.get(text.lower(), default) if text else default
 
     def level(self, name: str, default: LogLevel) -> LogLevel:
         text = (self._env.get(name) or default).lower()

@@ -11,7 +11,7 @@ Kind = Literal["client", "server", "producer", "consumer", "internal"]
 Attribute = str | int | float | bool | list[str]
 Attributes = dict[str, Attribute]
 
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def is_traceparent(text: str) -> bool:
@@ -84,7 +84,7 @@ class NoTracer:
         attributes: Attributes | None = None,  # noqa: ARG002
         start_ns: int | None = None,  # noqa: ARG002
     ) -> Span:
-        return NO_SPAN if parent is None else _PassingSpan(parent)
+        return NO_SPAN if parent is None or not is_traceparent(parent) else _PassingSpan(parent)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,4 +1,4 @@
-"""One server per directory: two nats-servers on one JetStream store would ruin it unnoticed."""
+"""One owner per directory: two nats-servers on one JetStream store would ruin it unnoticed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ class DirectoryLock:
     either lives: a server that outlived its launcher still holds it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, owner: str = "another nats-server") -> None:
+        """`owner` is what the error calls whoever holds it."""
         self._directory = directory
+        self._owner = owner
         self._descriptor: int | None = None
 
     def take(self) -> int:
@@ -32,7 +34,7 @@ class DirectoryLock:
             except BlockingIOError:
                 os.close(descriptor)
                 raise LaunchError(
-                    f"{self._directory} is in use by another nats-server: stop it, or name another directory"
+                    f"{self._directory} is in use by {self._owner}: stop it, or name another directory"
                 ) from None
             self._descriptor = descriptor
         return self._descriptor

@@ -1,8 +1,8 @@
-"""What can go wrong while starting processes."""
+"""What can go wrong at the command line, told in plain words."""
 
 from __future__ import annotations
 
-__all__ = ["LaunchError"]
+__all__ = ["CommandError", "LaunchError"]
 
 
 class LaunchError(Exception):
@@ -11,3 +11,7 @@ class LaunchError(Exception):
     The text is for the person at the terminal: what happened, the last log lines, where the log is, and the
     mend where one is known.
     """
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked to; the text says why, and the mend where one is known."""

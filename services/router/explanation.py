@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from faststream.nats import NatsBroker, NatsMessage
 
+from penstock.chain import needs_of, order, shortfall
 from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from schemas import subjects
@@ -11,10 +14,16 @@ from schemas.codec import encode
 from schemas.errors import ERRORS
 from schemas.explain import RoutingExplained
 from schemas.reply import Failed, Failure
+from schemas.work import ChatWork
 from services.router.intake import Arrival, Refused, judge
 from services.router.liveness import Liveness
 
-__all__ = ["register_explain"]
+__all__ = ["explained", "register_explain"]
+
+_SHORTFALLS: Final = {
+    "context": "too long for every model of the role",
+    "vision": "no model of the role reads images",
+}
 
 
 def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, clock: Clock) -> None:
@@ -33,9 +42,22 @@ def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Livenes
             retry = ERRORS[outcome.code].retry
             failure = Failure(code=outcome.code, message=outcome.message, retry=retry)
             return encode(Failed(id="", seq=0, error=failure))
-        work = outcome.work
-        chain = catalogue.roles[work.role].chain
-        return encode(RoutingExplained(role=work.role, complexity=work.complexity, why=work.why, chain=chain))
+        return encode(explained(outcome.work, catalogue))
+
+
+def explained(work: ChatWork, catalogue: Catalogue) -> RoutingExplained:
+    """The models as a worker would order them for this work, were all of them free; none where none can serve it."""
+    role = catalogue.roles[work.role]
+    needs = needs_of(work.estimated_tokens, vision=work.vision)
+    why = work.why
+    if (lacks := shortfall(role, catalogue.models, needs)) is not None:
+        why += f"; {_SHORTFALLS[lacks]}"
+    return RoutingExplained(
+        role=work.role,
+        complexity=work.complexity,
+        why=why,
+        chain=order(role, catalogue.models, work.complexity, needs),
+    )
 
 
 async def _undecoded(message: NatsMessage) -> bytes:

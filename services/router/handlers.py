@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from typing import Final
 
 import nats.errors
 
@@ -10,14 +12,16 @@ from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from penstock.deadletters import bury
 from penstock.delivery import ACK, Dead, Delivery, Verdict
-from penstock.replies import publish_terminal
+from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from penstock.storing import StreamFull, store
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Span, Tracer
 from schemas import headers, subjects
 from schemas.codec import encode
+from schemas.errors import ERRORS, ErrorCode
 from schemas.reply import Failed
+from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
 from services.router.ending import end_unless_ended, failure_of
 from services.router.intake import Arrival, Refused, Routed, address_of, judge
@@ -26,7 +30,9 @@ from services.router.metrics import RouterMetrics
 
 __all__ = ["RequestHandler"]
 
+_log: Final = logging.getLogger(__name__)
 _OVERLOADED_RETRY_S = 10.0
+_ROUTER = "router"
 
 
 class RequestHandler:
@@ -63,7 +69,9 @@ class RequestHandler:
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
         """Store the dead letter, then tell the application, if the message says who it is."""
         self._metrics.refused.labels(dead.code).inc()
-        await bury(self._bus.js, "router", delivery, dead)
+        _tell(dead.code, f"buried: {dead.message}", address_of(_arrival(delivery)))
+        await bury(self._bus.js, _ROUTER, delivery, dead)
+        self._metrics.dead.labels(_ROUTER).inc()
         address = address_of(_arrival(delivery))
         if address is not None:
             await end_unless_ended(self._bus, address, failure_of(dead.code, dead.message))
@@ -107,6 +115,7 @@ class RequestHandler:
         if refused.reply_to is None:
             return Dead(refused.code, refused.message)
         self._metrics.refused.labels(refused.code).inc()
+        _tell(refused.code, refused.message, refused.reply_to)
         failure = failure_of(refused.code, refused.message, refused.retry_after_s)
         event = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
         await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
@@ -146,3 +155,11 @@ def _describe(span: Span, work: ChatWork) -> None:
     span.set(names.ROLE, work.role)
     span.set(names.COMPLEXITY, work.complexity)
     span.set(names.WHY, work.why)
+
+
+def _tell(code: ErrorCode, message: str, address: ReplyAddress | None) -> None:
+    """One log line for each request that ends here (J4); the message names fields, never content."""
+    fields: dict[str, object] = {"error": code, "reason": message}
+    if address is not None:
+        fields |= {"request": address.id, "account": address.account}
+    _log.log(getattr(logging, ERRORS[code].level.upper()), "request refused", extra={"fields": fields})

@@ -18,6 +18,7 @@ class RouterMetrics:
         self.refused = Counter(
             "penstock_router_refused", "Requests refused at the door.", ["code"], registry=registry
         )
+        self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
         self.expired = Counter(
             "penstock_router_expired",
             "Requests whose end the sweep announced.",

@@ -20,6 +20,7 @@ from penstock.deadletters import bury
 from penstock.delivery import Dead, Delivery
 from penstock.direct import read_page, sequence_of
 from penstock.service import Bus
+from penstock.vital import vital
 from schemas import headers, subjects
 from schemas.errors import ErrorCode
 from schemas.names import LANES
@@ -57,8 +58,8 @@ class Sweeper:
 
     async def start(self, bus: Bus) -> None:
         self._bus = bus
-        await self._cancellations.start(bus.nc)
-        self._task = asyncio.create_task(self._loop(), name="sweep")
+        await self._cancellations.start(bus.nc, bus.reconnects)
+        self._task = vital(self._loop(), "sweep")
 
     async def stop(self) -> None:
         if self._task is not None:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from services.simulator.connection import STATE_KEY, Connection
 from services.simulator.errors import ApiError
 
-__all__ = ["HTML", "JSON", "SSE", "ClientGoneError", "Exchange"]
+__all__ = ["HTML", "JSON", "SSE", "ClientGoneError", "Exchange", "bearer"]
 
 Header = tuple[bytes, bytes]
 

@@ -10,13 +10,13 @@ from typing import Final
 from msgspec import Raw, Struct
 
 from penstock.config.catalogue import Timeouts
+from schemas.reply import Usage
 from services.worker.chunks import ChunkReader
 from services.worker.delta_sink import DeltaSink
 from services.worker.failures import ProviderFailure
 from services.worker.provider import Provider, Response
 from services.worker.sse import SseReader
 from services.worker.status_errors import failure_of_error_event
-from services.worker.usage import Usage
 from services.worker.whole import read_whole
 from services.worker.wire_errors import (
     MalformedChunk,
@@ -27,6 +27,9 @@ from services.worker.wire_errors import (
 )
 
 __all__ = ["Answer", "Call", "Progress", "attempt"]
+
+_SLACK: Final = 0.1
+"""Silence between tokens is noticed between its limit and this share above it."""
 
 _AFTER_DONE_S: Final = 0.25
 """How long the end of the response is waited for after `[DONE]`."""
@@ -102,6 +105,7 @@ async def _streamed(
     loop = asyncio.get_running_loop()
     events = SseReader()
     chunks = ChunkReader()
+    rearm_s = 0.0
     pieces = response.pieces()
     async for data in pieces:
         for payload in events.feed(data):
@@ -111,7 +115,9 @@ async def _streamed(
             now_s = loop.time()
             if progress.first_output_s is None:
                 progress.first_output_s = now_s
-            timer.reschedule(now_s + between_s)
+            if now_s >= rearm_s:  # a timer moved at every token costs as much as reading the token
+                timer.reschedule(now_s + between_s * (1 + _SLACK))
+                rearm_s = now_s + between_s * _SLACK
             await sink.push(piece)
         progress.bytes_out = sink.bytes_out
         if events.done:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from typing import Final, Literal
 
 from msgspec import Struct, field
 
+from penstock.clock import loop_now_s
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
+from schemas.reply import Usage
 from services.worker.attempt import Answer, Call, Progress, attempt
 from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
@@ -18,13 +18,13 @@ from services.worker.job import GaveUp, Job
 from services.worker.parameters import compose
 from services.worker.provider import Provider
 from services.worker.quota import Observation, QuotaKey
-from services.worker.ratelimit_headers import HeaderLimit, parse
+from services.worker.ratelimit_headers import parse
 from services.worker.recording import AttemptRecord
-from services.worker.usage import Usage
 
-__all__ = ["Attempting", "Spent", "Success"]
+__all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]
 
-_BYTES_PER_TOKEN: Final = 4
+BYTES_PER_TOKEN: Final = 4
+"""What a broken stream's output is estimated by."""
 _CANCELLED: Final = "cancelled"
 
 
@@ -68,7 +68,7 @@ class Attempting:
         """
         provider = self._equipment.providers[self._equipment.catalogue.models[key.model].provider]
         body = self._compose(job, key, provider, spent)
-        course = _Course(await self._announce(job, key), _now_s())
+        course = _Course(await self._announce(job, key), loop_now_s())
         span = self._start_span(job, key, course.number)
         sink = DeltaSink(job.reply) if job.work.stream else None
         try:
@@ -125,7 +125,7 @@ class Attempting:
         usage, estimated = self._usage(job, key, course)
         spent.tokens = usage.input_tokens + usage.output_tokens
         if course.progress.headers is not None:
-            spent.observations = _observations(course.progress.headers, sdk)
+            spent.observations = parse(course.progress.headers, sdk)
         first_s = course.progress.first_output_s
         record = AttemptRecord(
             number=course.number,
@@ -135,7 +135,7 @@ class Attempting:
             usage=usage,
             estimated=estimated,
             first_token_ms=None if first_s is None else round((first_s - course.began_s) * 1000, 3),
-            duration_ms=round((_now_s() - course.began_s) * 1000, 3),
+            duration_ms=round((loop_now_s() - course.began_s) * 1000, 3),
         )
         job.cost_microusd += self._equipment.recorder.record(job.work, record)
 
@@ -156,7 +156,7 @@ class Attempting:
         )
         estimate = Usage(
             input_tokens=self._equipment.calibration.corrected(key.model, job.estimated_tokens),
-            output_tokens=sent // _BYTES_PER_TOKEN,
+            output_tokens=sent // BYTES_PER_TOKEN,
         )
         return estimate, True
 
@@ -186,23 +186,3 @@ class Attempting:
         if course.progress.first_output_s is not None:
             span.set(names.TIME_TO_FIRST_CHUNK, course.progress.first_output_s - course.began_s)
         span.end(error=None if answer is not None else course.outcome)
-
-
-def _observations(headers: Mapping[str, str], sdk: Literal["openai", "groq"]) -> tuple[Observation, ...]:
-    said = parse(headers, sdk, now_unix_s=0.0)
-    found = []
-    if said.requests is not None:
-        found.append(_observation("requests", said.requests))
-    if said.tokens is not None:
-        found.append(_observation("tokens", said.tokens))
-    return tuple(found)
-
-
-def _observation(kind: Literal["requests", "tokens"], said: HeaderLimit) -> Observation:
-    return Observation(
-        kind=kind, window=said.window, limit=said.limit, remaining=said.remaining, reset_s=said.reset_s
-    )
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

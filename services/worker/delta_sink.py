@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from penstock.replies import ReplyPublisher
+from penstock.reply_publisher import ReplyPublisher
 from services.worker.chunks import Piece
 from services.worker.coalescing import Coalescer, Flush
 

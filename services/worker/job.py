@@ -7,7 +7,7 @@ import asyncio
 from msgspec import Struct, field
 
 from penstock.config.catalogue import RoleConfig
-from penstock.replies import ReplyPublisher
+from penstock.reply_publisher import ReplyPublisher
 from penstock.telemetry.tracing import Span
 from schemas.errors import ErrorCode
 from schemas.work import ChatWork
@@ -49,6 +49,8 @@ class Job(Struct, kw_only=True):
     """Models that will not be asked again for this request."""
     not_before_s: dict[str, float] = field(default_factory=dict)
     """Models that failed and may be asked again, and from when on."""
+    first_choice: str = ""
+    """The model the complexity put in front; any other that answers is a fallback."""
     cost_microusd: int = 0
     cancelled: bool = False
     waits_for: str = ""

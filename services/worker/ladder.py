@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from penstock.clock import loop_now_s
 from services.worker.attempting import Attempting, Spent, Success
 from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
@@ -66,7 +67,7 @@ class Ladder:
                 self._lessons.of_failure(job, model, failure)
 
     async def _behind_breaker(self, job: Job, model: str) -> Success:
-        admission = self._availability.breakers[model].admit(_now_s())
+        admission = self._availability.breakers[model].admit(loop_now_s())
         if not admission.admitted:
             raise _NotNow
         self._lessons.breaker_moved(model, admission.transition)
@@ -94,16 +95,12 @@ class Ladder:
                 self._lessons.of_rate_limit(permit.key, failure)
             raise
         finally:
-            self._availability.quota.settle(permit, spent.tokens, _now_s())
+            self._availability.quota.settle(permit, spent.tokens, loop_now_s())
             for observation in spent.observations:
-                self._availability.quota.correct(permit.key, observation, _now_s())
+                self._availability.quota.correct(permit.key, observation, loop_now_s())
             self._waiting.wake()
 
     async def _one_attempt(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
         success = await self._attempting.run(job, key, spent)
         self._lessons.of_success(key, key.model)
         return success
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -52,7 +52,7 @@ class WorkerMetrics:
         )
         self.fallbacks = Counter(
             "penstock_fallbacks",
-            "Requests answered by another model than the first of their chain.",
+            "Requests answered by another model than the first one chosen.",
             ["role"],
             registry=registry,
         )
@@ -83,9 +83,9 @@ class WorkerMetrics:
         )
         self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
 
-    def count_end(self, role: str, primary: str, event: Completed | Failed) -> None:
-        """One request ended; `primary`: the first model of its role's chain."""
+    def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
+        """One request ended; `first_choice`: the model that was to answer it."""
         self.requests.labels(role, event.error.code if isinstance(event, Failed) else "completed").inc()
         self.duration.labels(role).observe(event.timings.total_ms / 1000)
-        if isinstance(event, Completed) and event.model != primary:
+        if isinstance(event, Completed) and event.model != first_choice:
             self.fallbacks.labels(role).inc()

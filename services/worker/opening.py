@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
+from penstock.clock import loop_now_s
 from penstock.delivery import Delivery
-from penstock.replies import Position, ReplyPublisher
+from penstock.reply_publisher import Position, ReplyPublisher
 from penstock.service import Bus
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
 from schemas import headers, subjects
+from schemas.reply import Usage
 from schemas.work import ChatWork
+from services.worker.attempting import BYTES_PER_TOKEN
 from services.worker.equipment import Equipment
 from services.worker.intake import Order
 from services.worker.job import Job
 from services.worker.recording import AttemptRecord
 from services.worker.takeover import Past
-from services.worker.tokens import estimate_input_tokens
-from services.worker.usage import Usage
 
 __all__ = ["open_job", "record_lost", "start_spans"]
 
@@ -31,7 +32,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
     """Continue where earlier workers, if any, left off."""
     work = order.work
     role = equipment.catalogue.roles[work.role]
-    now_s = asyncio.get_running_loop().time()
+    now_s = loop_now_s()
     trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
     position = Position(attempt=past.attempt, next_seq=past.next_seq)
     return Job(
@@ -41,7 +42,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         span=span,
         task=cast("asyncio.Task[object]", asyncio.current_task()),
         deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
-        estimated_tokens=estimate_input_tokens(work.body),
+        estimated_tokens=work.estimated_tokens,
         output_tokens=order.max_tokens or role.parameters.max_tokens or _DEFAULT_OUTPUT_TOKENS,
         output_sent=past.output_sent,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.
@@ -54,7 +55,8 @@ def record_lost(equipment: Equipment, work: ChatWork, past: Past) -> None:
     for started in past.attempts:
         if started.model not in equipment.catalogue.models:
             continue
-        usage = Usage(input_tokens=work.estimated_tokens)
+        sent = past.bytes_out.get(started.attempt, 0)
+        usage = Usage(input_tokens=work.estimated_tokens, output_tokens=sent // BYTES_PER_TOKEN)
         record = AttemptRecord(
             number=started.attempt,
             model=started.model,

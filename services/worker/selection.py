@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from typing import Final
 
+from penstock.chain import needs_of, order, shortfall
+from penstock.clock import loop_now_s
 from services.worker.candidates import Choice, Reason, Standing, Wait, choose
-from services.worker.chain import Needs, order, shortfall
 from services.worker.equipment import Equipment
 from services.worker.job import GaveUp, Job
 from services.worker.quota import Need, Permit
@@ -15,8 +15,6 @@ from services.worker.waiting import Waiting
 
 __all__ = ["Selection"]
 
-_CONTEXT_MARGIN: Final = 0.8
-"""A model is left out only when even an estimate this much lower does not fit: the provider knows better."""
 _WORDS: Final[dict[Reason, str]] = {
     "breaker": "the circuit breaker",
     "quota": "the quota",
@@ -34,9 +32,10 @@ class Selection:
         """The models that could serve the request, in order. Raises GaveUp when there is none."""
         work = job.work
         models = self._equipment.catalogue.models
-        needs = Needs(context_tokens=int(job.estimated_tokens * _CONTEXT_MARGIN), vision=work.vision)
+        needs = needs_of(job.estimated_tokens, vision=work.vision)
         chain = order(job.role, models, work.complexity, needs)
         if chain:
+            job.first_choice = chain[0]
             return chain
         if shortfall(job.role, models, needs) == "vision":
             raise GaveUp("invalid_request", f"no model of the role {work.role} reads images")
@@ -47,7 +46,7 @@ class Selection:
     async def next_model(self, job: Job, chain: tuple[str, ...]) -> str:
         """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
         while True:
-            now_s = asyncio.get_running_loop().time()
+            now_s = loop_now_s()
             standings = {model: self._standing(job, model, now_s) for model in chain}
             choice = choose(chain, standings, now_s)
             if isinstance(choice, Choice):
@@ -61,7 +60,7 @@ class Selection:
     def acquire(self, job: Job, model: str) -> Permit | None:
         """A permit from the first credential that has one to give."""
         need = self._need(job, model)
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_now_s()
         for key in self._availability.keys(model):
             permit = self._availability.quota.try_acquire(key, need, now_s)
             if isinstance(permit, Permit):
@@ -70,7 +69,7 @@ class Selection:
 
     def retry_after_s(self, job: Job) -> float | None:
         """When some model of the role's chain may be called again; None when that is now or never."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_now_s()
         standings = (
             self._availability.standing(model, self._need(job, model), now_s) for model in job.role.chain
         )
@@ -93,7 +92,7 @@ class Selection:
         if reason == "excluded" and failure is not None:
             return GaveUp(failure.verdict.code, f"no model of {', '.join(chain)} can answer: {failure}")
         if reason == "withdrawn":
-            message = f"the provider no longer serves {', '.join(chain)}"
+            message = f"the provider does not list {', '.join(chain)}"
             return GaveUp("provider_unavailable", message, self.retry_after_s(job))
         if not any(self._availability.keys(model) for model in chain):
             return GaveUp("provider_credentials", f"no credential is set for {', '.join(chain)}")

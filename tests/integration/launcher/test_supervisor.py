@@ -66,7 +66,7 @@ async def supervise(tmp_path: Path, said: list[str]) -> AsyncIterator[Start]:
 
 async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - another process's state has no event
+        while not condition():
             await asyncio.sleep(0.01)
 
 

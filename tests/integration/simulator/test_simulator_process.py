@@ -13,7 +13,7 @@ import pytest
 
 async def until(condition, timeout_s=5):
     async with asyncio.timeout(timeout_s):
-        while not await condition():  # noqa: ASYNC110 - the event is in another process
+        while not await condition():
             await asyncio.sleep(0.01)
 
 

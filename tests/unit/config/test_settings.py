@@ -9,7 +9,7 @@ from penstock.config.settings import Settings, load_settings
 
 def test_an_empty_environment_gives_the_defaults():
     assert load_settings({}) == Settings()
-    assert load_settings({"NATS_URL": "", "PENSTOCK_HTTP_PORT": "", "PENSTOCK_LOG_CONTENT": ""}) == Settings()
+    assert load_settings({"NATS_URL": "", "PENSTOCK_HTTP_PORT": ""}) == Settings()
 
 
 def test_every_setting_can_be_set():
@@ -18,23 +18,21 @@ def test_every_setting_can_be_set():
             "NATS_URL": "nats://me:secret@one:4222,tls://[::1]:4223",
             "NATS_CREDENTIALS": "me.creds",
             "PENSTOCK_ACCOUNT": "acme",
-            "PENSTOCK_CLIENT": "web",
             "PENSTOCK_INSTANCE": "worker-1",
             "PENSTOCK_HTTP_HOST": "::",
             "PENSTOCK_HTTP_PORT": "8080",
             "PENSTOCK_TRACES": "file:traces.jsonl",
             "PENSTOCK_TRACE_RATIO": "0.1",
             "PENSTOCK_LOG_LEVEL": "WARNING",
-            "PENSTOCK_LOG_CONTENT": "true",
             "PENSTOCK_DRAIN_S": "5.5",
             "PENSTOCK_ACK_WAIT_S": "30",
             "PENSTOCK_MAX_DELIVER": "3",
+            "PENSTOCK_REPLICAS": "3",
         }
     ) == Settings(
         nats_url="nats://me:secret@one:4222,tls://[::1]:4223",
         nats_credentials="me.creds",
         account="acme",
-        client_name="web",
         instance="worker-1",
         http_host="::",
         http_port=8080,
@@ -42,10 +40,10 @@ def test_every_setting_can_be_set():
         trace_file="traces.jsonl",
         trace_sample_ratio=0.1,
         log_level="warning",
-        log_content=True,
         drain_s=5.5,
         ack_wait_s=30,
         max_deliver=3,
+        replicas=3,
     )
 
 
@@ -65,16 +63,15 @@ def test_traces_go_where_opentelemetry_is_told_unless_said_otherwise(env, traces
 WRONG = {
     "NATS_URL": "http://host:4222",
     "PENSTOCK_ACCOUNT": "a.b",
-    "PENSTOCK_CLIENT": "a*",
     "PENSTOCK_INSTANCE": "two words",
     "PENSTOCK_HTTP_PORT": "70000",
     "PENSTOCK_TRACES": "jaeger",
     "PENSTOCK_TRACE_RATIO": "nan",
     "PENSTOCK_LOG_LEVEL": "warn",
-    "PENSTOCK_LOG_CONTENT": "maybe",
     "PENSTOCK_DRAIN_S": "-1",
     "PENSTOCK_ACK_WAIT_S": "10s",
     "PENSTOCK_MAX_DELIVER": "9" * 5000,
+    "PENSTOCK_REPLICAS": "0",
 }
 
 

@@ -27,7 +27,11 @@ class Position(Struct):
 
 
 class ReplyPublisher:
-    """One worker's hand in one reply. Events other than the terminal one are published without waiting."""
+    """One worker's hand in one reply.
+
+    Events other than the terminal one are published without waiting for an acknowledgement. So when the connection
+    was lost meanwhile, the attempt's events are sent again: readers drop those they have.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,8 @@ class ReplyPublisher:
         self._subject = address.subject
         self._headers = dict(headers) if headers else None
         self._position = position
+        self._sent: list[bytes] = []
+        self._reconnects = nc.stats["reconnects"]
 
     @property
     def attempt(self) -> int:
@@ -52,6 +58,7 @@ class ReplyPublisher:
         """Count one more provider attempt; every event from here on belongs to it."""
         self._position.attempt += 1
         self._position.next_seq = first_seq(self._position.attempt)
+        self._sent.clear()
         return self._position.attempt
 
     async def started(self, *, model: str, provider: str, worker: str, at_ms: int) -> None:
@@ -64,15 +71,15 @@ class ReplyPublisher:
             worker=worker,
             at_ms=at_ms,
         )
-        await self._nc.publish(self._subject, encode(event), headers=self._headers)
+        await self._send(event, self._headers)
 
     async def restarted(self, code: ErrorCode, message: str) -> None:
         event = Restarted(id=self._id, seq=self._take_seq(), attempt=self.attempt, code=code, message=message)
-        await self._nc.publish(self._subject, encode(event), headers=self._headers)
+        await self._send(event, self._headers)
 
     async def delta(self, text: str, choices: tuple[Raw, ...]) -> None:
         event = Delta(id=self._id, seq=self._take_seq(), attempt=self.attempt, text=text, choices=choices)
-        await self._nc.publish(self._subject, encode(event))
+        await self._send(event)
 
     def place(self) -> tuple[str, int, int]:
         """`id`, `seq` and `attempt` for the terminal event."""
@@ -80,7 +87,22 @@ class ReplyPublisher:
 
     async def finish(self, event: Completed | Failed) -> None:
         """Store the terminal event; one that is stored already stays, and this one is dropped."""
+        await self._repeat_after_loss()
         await publish_terminal(self._js, self._subject, event, self._headers)
+        await self._repeat_after_loss()
+
+    async def _send(self, event: ReplyEvent, headers: dict[str, str] | None = None) -> None:
+        await self._repeat_after_loss()
+        payload = encode(event)
+        self._sent.append(payload)
+        await self._nc.publish(self._subject, payload, headers=headers)
+
+    async def _repeat_after_loss(self) -> None:
+        if self._reconnects == self._nc.stats["reconnects"]:
+            return
+        self._reconnects = self._nc.stats["reconnects"]
+        for payload in self._sent:
+            await self._nc.publish(self._subject, payload)
 
     def _take_seq(self) -> int:
         seq = self._position.next_seq

@@ -1,0 +1,181 @@
+// Ask Penstock from any language: this speaks the NATS text protocol over a bare socket and needs no package.
+//
+//   node ask.mjs "Why is the sky blue?"          NATS_URL, PENSTOCK_ACCOUNT and PENSTOCK_ROLE are optional
+//
+// With a NATS client library only `ask` below is left to write. Exit status: 0 completed, 1 failed.
+
+import { randomUUID } from "node:crypto";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const account = process.env.PENSTOCK_ACCOUNT ?? "demo";
+const role = process.env.PENSTOCK_ROLE ?? "auto";
+const client = `node-${process.pid}`;
+const PATIENCE_MS = 120_000;
+const LOOK_AGAIN_MS = 250;
+const LOOKS = 12;
+
+async function ask(nats, question) {
+  const id = randomUUID();
+  const replySubject = `llm.reply.${account}.${client}.${id}`;
+  const request = {
+    type: "chat_request",
+    id,
+    client,
+    role,
+    body: { messages: [{ role: "user", content: question }], stream: true },
+  };
+
+  // Subscribe first, then ask: no event can slip through between the two.
+  const live = nats.subscribe(replySubject);
+  const ack = await nats.request(`llm.request.${account}.chat`, JSON.stringify(request), { "Nats-Msg-Id": id });
+  if (ack.error) throw new Error(`not accepted: ${ack.error.description}`);
+
+  let highest = -1;
+  let text = "";
+  for await (const event of live) {
+    let arrived = [event];
+    for (let looks = 0; arrived; looks += 1) {
+      let gap = false;
+      for (const each of arrived.sort((one, other) => one.seq - other.seq)) {
+        if (each.seq <= highest) continue; // a repetition, or a sender that was replaced
+        if (!follows(each, highest)) {
+          gap = true; // nothing from behind it, or an answer with a hole would look whole
+          continue;
+        }
+        gap = false;
+        highest = each.seq;
+        if (each.type === "delta") text += each.text;
+        if (each.type === "restarted") text = ""; // forget what came before
+        if (each.type === "completed" || each.type === "failed") return { ...each, text };
+      }
+      if (gap && looks === LOOKS) throw new Error("part of the answer was lost");
+      if (gap && looks > 0) await sleep(LOOK_AGAIN_MS); // its sender repeats it after a lost connection
+      arrived = gap ? [...(await nats.stored(replySubject)), event] : null;
+    }
+  }
+}
+
+/** Whether nothing is missing between `highest` and this event: the next one, or one that needs none before it. */
+function follows(event, highest) {
+  const first = event.attempt * 1_000_000;
+  return event.seq === highest + 1 || event.seq === first || event.type === "failed" || Boolean(event.response);
+}
+
+class Nats {
+  #socket;
+  #buffer = Buffer.alloc(0);
+  #receivers = new Map();
+
+  static async open(url) {
+    const nats = new Nats();
+    const { hostname, port } = new URL(url);
+    nats.#socket = connect(Number(port || 4222), hostname);
+    nats.#socket.on("data", (data) => nats.#read(data));
+    await new Promise((done, fail) => nats.#socket.once("connect", done).once("error", fail));
+    nats.#socket.on("error", (error) => fail(error)).on("close", () => fail(new Error("NATS hung up")));
+    nats.#socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n');
+    return nats;
+  }
+
+  /** Events of one reply, as they come. */
+  async *#events(queue) {
+    for (;;) yield JSON.parse((await queue.next()).body);
+  }
+
+  subscribe(subject) {
+    return this.#events(this.#listen(subject));
+  }
+
+  /** Publish with an address for the answer, which for a stream's subject is JetStream's acknowledgement. */
+  async request(subject, body, headers = {}) {
+    const answers = this.#listen();
+    this.#publish(subject, answers.subject, body, headers);
+    const { status, body: answer } = await answers.next();
+    if (status === 503) throw new Error(`nobody listens on ${subject}: does Penstock run?`);
+    return JSON.parse(answer);
+  }
+
+  /** What LLM_REPLIES has kept of one reply: pages of a direct get, each ended by a message with a status. */
+  async stored(subject) {
+    const events = [];
+    let from = 1;
+    for (let left = 1; left > 0; ) {
+      const answers = this.#listen();
+      const wish = { next_by_subj: subject, seq: from, batch: 1000 };
+      this.#publish("$JS.API.DIRECT.GET.LLM_REPLIES", answers.subject, JSON.stringify(wish));
+      for (;;) {
+        const { status, headers, body } = await answers.next();
+        if (status) {
+          left = status === 204 ? Number(headers["Nats-Num-Pending"] ?? 0) : 0;
+          break;
+        }
+        events.push(JSON.parse(body));
+        from = Number(headers["Nats-Sequence"]) + 1;
+      }
+    }
+    return events;
+  }
+
+  close() {
+    this.#socket.removeAllListeners("close").end();
+  }
+
+  #listen(subject = `_INBOX.${randomUUID()}`) {
+    const waiting = [];
+    const arrived = [];
+    const sid = String(this.#receivers.size + 1);
+    this.#receivers.set(sid, (message) => (waiting.length ? waiting.shift()(message) : arrived.push(message)));
+    this.#socket.write(`SUB ${subject} ${sid}\r\n`);
+    return { subject, next: () => new Promise((take) => (arrived.length ? take(arrived.shift()) : waiting.push(take))) };
+  }
+
+  #publish(subject, replyTo, body, headers = {}) {
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    const head = Buffer.from(`NATS/1.0\r\n${lines.join("")}\r\n`);
+    const payload = Buffer.from(body);
+    this.#socket.write(`HPUB ${subject} ${replyTo} ${head.length} ${head.length + payload.length}\r\n`);
+    this.#socket.write(Buffer.concat([head, payload, Buffer.from("\r\n")]));
+  }
+
+  /** Whole protocol messages out of whatever pieces the bytes come in. */
+  #read(data) {
+    this.#buffer = Buffer.concat([this.#buffer, data]);
+    for (;;) {
+      const end = this.#buffer.indexOf("\r\n");
+      if (end < 0) return;
+      const words = this.#buffer.toString("latin1", 0, end).split(" ");
+      const size = words[0] === "MSG" || words[0] === "HMSG" ? Number(words.at(-1)) + 2 : 0;
+      if (this.#buffer.length < end + 2 + size) return;
+      const payload = this.#buffer.subarray(end + 2, end + size);
+      this.#buffer = this.#buffer.subarray(end + 2 + size);
+      if (words[0] === "PING") this.#socket.write("PONG\r\n");
+      else if (words[0] === "-ERR") fail(new Error(words.slice(1).join(" ")));
+      else if (size) this.#receivers.get(words[2])?.(read(words, payload));
+    }
+  }
+}
+
+function read(words, payload) {
+  const headBytes = words[0] === "HMSG" ? Number(words.at(-2)) : 0;
+  const [first, ...lines] = payload.toString("utf8", 0, headBytes).split("\r\n");
+  const headers = Object.fromEntries(lines.filter(Boolean).map((line) => line.split(/: ?(.*)/, 2)));
+  return { status: Number(first.split(" ")[1] ?? 0), headers, body: payload.toString("utf8", headBytes) };
+}
+
+function fail(error) {
+  console.error(error.message);
+  process.exit(1);
+}
+
+setTimeout(() => fail(new Error("no answer in time")), PATIENCE_MS).unref();
+try {
+  const nats = await Nats.open(process.env.NATS_URL ?? "nats://127.0.0.1:4222");
+  const end = await ask(nats, process.argv[2] ?? "Why is the sky blue?");
+  nats.close();
+  if (end.type === "failed") fail(new Error(`${end.error.code}: ${end.error.message}`));
+  console.log(end.text);
+  console.error(`${end.role} answered with ${end.model} in ${Math.round(end.timings.total_ms)} ms`);
+} catch (error) {
+  fail(error);
+}

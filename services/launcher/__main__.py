@@ -1,0 +1,138 @@
+"""The `penstock` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, TextIO
+
+from penstock.config.problems import ConfigurationRefused
+from penstock.errors import PenstockError
+from services.launcher.arguments import make_parser
+from services.launcher.errors import CommandError, LaunchError
+from services.launcher.invoked import as_invoked
+
+__all__ = ["main"]
+
+_INTERRUPTED: Final = 130
+"""128 and the number of SIGINT, as a shell says it."""
+
+# Each command loads what it needs and no more: `penstock status` shall not wait for a web server to be imported.
+# ruff: noqa: PLC0415
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit code 1 for what went wrong, 2 for a command line that makes no sense."""
+    for stream in (sys.stdout, sys.stderr):
+        _never_refuse(stream)
+    arguments = make_parser().parse_args(argv)
+    try:
+        return _COMMANDS[arguments.command](arguments)
+    except (CommandError, LaunchError, PenstockError, ConfigurationRefused) as error:
+        print(f"penstock: {as_invoked(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left. What is still buffered must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, a file without permission: nothing of ours to trace
+        print(f"penstock: {error}", file=sys.stderr)
+        return 1
+
+
+def _never_refuse(stream: TextIO) -> None:
+    """A letter the terminal's encoding lacks is shown as `?`; it must not end an answer half-way."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from services.launcher.up_command import up
+
+    return up(
+        arguments.data,
+        per_role=arguments.per_role,
+        simulator=not arguments.no_simulator,
+        nats_port=arguments.nats_port,
+    )
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from services.launcher.demo_command import demo
+
+    return demo(arguments.data)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from services.launcher.run_command import run
+
+    run(arguments.service, arguments.arguments)
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from services.launcher.ask_command import Question, ask
+
+    question = Question(
+        prompt=arguments.prompt,
+        role=arguments.role,
+        images=tuple(arguments.image),
+        system=arguments.system,
+        user=arguments.user,
+        timeout_s=arguments.timeout,
+        stream=not arguments.no_stream,
+        as_json=arguments.json,
+    )
+    return ask(question, arguments.data)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from services.launcher.ask_command import Question
+    from services.launcher.explain_command import explain
+
+    question = Question(
+        prompt=arguments.prompt,
+        role=arguments.role,
+        images=tuple(arguments.image),
+        system=arguments.system,
+        as_json=arguments.json,
+    )
+    return explain(question, arguments.data)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from services.launcher.status_command import status
+
+    return status(arguments.data, as_json=arguments.json)
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from services.launcher.trace_command import trace
+
+    return trace(arguments.request_id, arguments.data)
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from services.launcher.config_command import check, print_effective
+
+    return check(arguments.path) if arguments.action == "check" else print_effective(arguments.path)
+
+
+_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "up": _up,
+    "demo": _demo,
+    "run": _run,
+    "ask": _ask,
+    "explain": _explain,
+    "status": _status,
+    "trace": _trace,
+    "config": _config,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""An answer at the terminal: text to stdout as it comes, what happens to it on stderr."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from penstock.errors import PenstockError, RequestFailed
+from penstock.reply_builder import Reply, ReplyBuilder
+from schemas.errors import Retry
+from schemas.reply import Delta, ReplyEvent, Restarted, Usage
+
+__all__ = ["AnswerText", "failure_text", "money", "summary"]
+
+_RETRY: dict[Retry, str] = {
+    "never": "The same request will fail again.",
+    "later": "Try again later.",
+    "elsewhere": "It may succeed in another role: --role.",
+}
+
+
+class AnswerText:
+    """Shows one reply, event by event; `reply` is there once it is complete."""
+
+    def __init__(self, out: TextIO, notes: TextIO, *, indent: str = "") -> None:
+        self.reply: Reply | None = None
+        self._builder = ReplyBuilder()
+        self._out = out
+        self._notes = notes
+        self._indent = indent
+        self._at_line_start = True
+        self._shown = False
+
+    def show(self, event: ReplyEvent) -> None:
+        """Raises RequestFailed on `failed`, with the line of text ended."""
+        if isinstance(event, Restarted):
+            self._end_line()
+            self._notes.write(f"{self._indent}[starting again: {event.message or event.code}]\n")
+            self._notes.flush()
+        elif isinstance(event, Delta):
+            self._write(event.text)
+        try:
+            self.reply = self._builder.add(event)
+        except RequestFailed:
+            self._end_line()
+            raise
+        if self.reply is not None:
+            if not self._shown:
+                self._write(self.reply.text)
+            self._end_line()
+
+    def _write(self, text: str) -> None:
+        if not text:
+            return
+        self._shown = True
+        before = self._indent if self._at_line_start else ""
+        self._at_line_start = text.endswith("\n")
+        body = text.removesuffix("\n").replace("\n", f"\n{self._indent}")
+        self._out.write(before + body + ("\n" if self._at_line_start else ""))
+        self._out.flush()
+
+    def _end_line(self) -> None:
+        if not self._at_line_start:
+            self._out.write("\n")
+            self._out.flush()
+        self._at_line_start = True
+
+
+def summary(reply: Reply) -> str:
+    """One line: how the answer came about."""
+    first = reply.timings.first_token_ms
+    parts = [
+        f"{reply.role} ({reply.why})" if reply.why else reply.role,
+        reply.model,
+        "1 attempt" if reply.attempts == 1 else f"{reply.attempts} attempts",
+        *([] if first is None else [f"first token {first:.0f} ms"]),
+        f"total {reply.timings.total_ms:.0f} ms",
+        _tokens(reply.usage),
+        *([money(reply.cost_microusd)] if reply.cost_microusd else []),
+        f"id {reply.id}",
+    ]
+    return " · ".join(parts)
+
+
+def failure_text(error: PenstockError) -> str:
+    """What happened, whether to try again, and when (REQUIREMENTS D10)."""
+    when = "" if error.retry_after_s is None else f" In {error.retry_after_s:.0f} s at the earliest."
+    request = f"\n  request {error.request_id}" if isinstance(error, RequestFailed) else ""
+    return f"{error} ({error.code})\n  {_RETRY[error.retry]}{when}{request}"
+
+
+def money(microusd: int) -> str:
+    return f"${microusd / 1_000_000:.6f}".rstrip("0").rstrip(".")
+
+
+def _tokens(usage: Usage) -> str:
+    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    return f"{usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} out"

@@ -1,0 +1,156 @@
+"""The command line of `penstock`, as argparse knows it."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeAlias
+
+from schemas.names import AUTO
+from services.launcher.chatting import CHATTING
+from services.launcher.places import DEFAULT_DATA
+from services.launcher.python_child import SERVICES
+
+__all__ = ["make_parser"]
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+
+_UP = """\
+Start the whole system on this machine and keep it running until Ctrl-C: an embedded nats-server (unless NATS_URL
+is set), the simulated provider (unless GROQ_API_KEY, OPENAI_API_KEY, PENSTOCK_SIMULATOR_URL or a PENSTOCK_CATALOGUE
+of another kind is set), the router, and a worker. A service that dies is started again."""
+_PER_ROLE = """\
+a worker process for each role instead of one for all. Roles then share neither memory nor a crash, and a role can
+use a processor of its own; but each process counts a model's quota by itself for now, so roles that share a limited
+model may together ask for more than its limit, and learn it from the provider's 429"""
+_RUN = """\
+Become one service; what follows its name is passed on to it, for example: penstock run worker --role coding,chat.
+Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator)."""
+_DAY_S = 86_400
+_HIGHEST_PORT = 65_535
+_DATA = "where the system keeps its store, logs and traces (default: %(default)s)"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="penstock", description="An event-driven LLM gateway on NATS.")
+    parser.add_argument("--version", action="version", version=f"penstock {version('penstock')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_up(commands)
+    _add_demo(commands)
+    _add_run(commands)
+    _add_ask(commands)
+    _add_explain(commands)
+    _add_status(commands)
+    _add_trace(commands)
+    _add_config(commands)
+    return parser
+
+
+def _add_up(commands: Commands) -> None:
+    up = commands.add_parser("up", help="start the whole system and keep it running", description=_UP)
+    up.add_argument("--per-role", action="store_true", help=_PER_ROLE)
+    up.add_argument("--no-simulator", action="store_true", help="start no simulated provider")
+    up.add_argument(
+        "--nats-port",
+        type=_port,
+        metavar="PORT",
+        help="of the embedded nats-server; 0: any free one (default: 4222, or any free one where that is taken)",
+    )
+    _add_data(up)
+
+
+def _add_demo(commands: Commands) -> None:
+    text = "start everything, ask every kind of question, show what happened, stop"
+    demo = commands.add_parser(
+        "demo", help=text, description=f"{text.capitalize()}. Takes well under a minute."
+    )
+    demo.add_argument(
+        "--data",
+        type=Path,
+        default=DEFAULT_DATA / "demo",
+        metavar="DIR",
+        help="emptied of the last demonstration's store, logs and traces first (default: %(default)s)",
+    )
+
+
+def _add_run(commands: Commands) -> None:
+    run = commands.add_parser("run", help="one service in this process", description=_RUN)
+    run.add_argument("service", choices=SERVICES)
+    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="passed on to the service")
+
+
+def _add_ask(commands: Commands) -> None:
+    text = "ask one question; the answer streams to stdout, how it came about follows on stderr"
+    ask = commands.add_parser("ask", help=text, description=f"{text.capitalize()}.")
+    _add_question(ask)
+    ask.add_argument("--user", default="", help="who asks: limits and fairness count by it")
+    ask.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: the role's)"
+    )
+    ask.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
+    ask.add_argument("--json", action="store_true", help="every reply event as a line of JSON")
+
+
+def _add_explain(commands: Commands) -> None:
+    text = "say how a question would be routed, and why; nothing is spent"
+    explain = commands.add_parser("explain", help=text, description=f"{text.capitalize()}.")
+    _add_question(explain)
+    explain.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_status(commands: Commands) -> None:
+    text = "who is alive, what waits in the queues, which limits are used"
+    status = commands.add_parser("status", help=text, description=f"{text.capitalize()}.")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    _add_data(status)
+
+
+def _add_trace(commands: Commands) -> None:
+    text = "draw the trace of a request as a tree"
+    trace = commands.add_parser("trace", help=text, description=f"{text.capitalize()}.")
+    trace.add_argument(
+        "request_id", nargs="?", default="last", help="as `ask` says it; default: last, the newest"
+    )
+    _add_data(trace)
+
+
+def _add_config(commands: Commands) -> None:
+    config = commands.add_parser("config", help="check or print the configuration")
+    actions = config.add_subparsers(dest="action", required=True, metavar="check|print")
+    for name, text in (
+        ("check", "every mistake in the settings and the catalogue"),
+        ("print", "the configuration in force, secrets masked"),
+    ):
+        action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        action.add_argument("path", nargs="?", type=Path, help="a catalogue (default: the one in force)")
+
+
+def _add_question(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", help="the question; - reads it from stdin")
+    parser.add_argument("--role", choices=(AUTO, *CHATTING), default=AUTO, help="default: the router decides")
+    parser.add_argument(
+        "--image", action="append", type=Path, default=[], metavar="FILE", help="may be repeated"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="a system prompt")
+    _add_data(parser)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to {_HIGHEST_PORT}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _DAY_S:  # nan is refused as well
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and {_DAY_S:,}")
+    return seconds

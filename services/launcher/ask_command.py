@@ -1,0 +1,93 @@
+"""`penstock ask`: one request, its answer as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from penstock.config.settings import Settings
+from penstock.errors import NoReply, NotAccepted, RequestFailed, RequestTooLarge
+from penstock.stream import Stream
+from schemas.codec import encode
+from schemas.names import AUTO
+from schemas.reply import Failed
+from services.launcher.answer_text import AnswerText, failure_text, summary
+from services.launcher.prompt_input import data_url, messages, read_prompt
+from services.launcher.session import command_settings, open_client, warning_before_asking
+
+__all__ = ["Question", "ask"]
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What the command line says."""
+
+    prompt: str
+    role: str = AUTO
+    images: tuple[Path, ...] = ()
+    system: str | None = None
+    user: str = ""
+    timeout_s: float | None = None
+    stream: bool = True
+    as_json: bool = False
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Raises CommandError for a prompt or an image that cannot be used."""
+        prompt = read_prompt(self.prompt, sys.stdin.buffer)
+        return messages(prompt, [data_url(path) for path in self.images], self.system)
+
+
+def ask(question: Question, data: Path) -> int:
+    """Exit code: 0 for a whole answer, 1 for a failure, 130 when Ctrl-C took the question back.
+
+    Raises BrokerUnreachable, ConfigurationRefused and CommandError.
+    """
+    asked = question.messages()
+    return asyncio.run(_ask(question, asked, command_settings(data)))
+
+
+async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settings) -> int:
+    warning = await warning_before_asking(settings)
+    if warning is not None:
+        _note(warning)
+    async with open_client(settings) as client:
+        stream = client.stream(
+            asked,
+            role=question.role,
+            user=question.user,
+            timeout_s=question.timeout_s,
+            stream=question.stream,
+        )
+        try:
+            async with stream:  # leaving it before the end cancels the request
+                return await (_as_json(stream) if question.as_json else _as_text(stream))
+        except (RequestFailed, NotAccepted, NoReply, RequestTooLarge) as error:
+            _note(f"penstock: {failure_text(error)}")
+            return 1
+        except asyncio.CancelledError:
+            _note(f"\npenstock: cancelled (request {stream.id})")
+            raise
+
+
+async def _as_text(stream: Stream) -> int:
+    answer = AnswerText(sys.stdout, sys.stderr)
+    async for event in stream:
+        answer.show(event)
+    if answer.reply is not None:
+        _note(summary(answer.reply))
+    return 0
+
+
+async def _as_json(stream: Stream) -> int:
+    code = 0
+    async for event in stream:
+        print(encode(event).decode(), flush=True)
+        code = 1 if isinstance(event, Failed) else 0
+    return code
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

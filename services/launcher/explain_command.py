@@ -1,0 +1,71 @@
+"""`penstock explain`: how a question would be routed. Nothing is stored or spent."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import nats.errors
+
+from penstock.config.settings import Settings
+from penstock.identifiers import new_id
+from schemas import subjects
+from schemas.codec import encode
+from schemas.explain import RoutingExplained
+from schemas.reply import Failed
+from schemas.request import ChatRequest
+from services.launcher.ask_command import Question
+from services.launcher.errors import CommandError
+from services.launcher.session import command_settings, open_connection
+
+__all__ = ["explain"]
+
+_TIMEOUT_S = 5.0
+_answer: Final[msgspec.json.Decoder[RoutingExplained | Failed]] = msgspec.json.Decoder(
+    RoutingExplained | Failed
+)
+
+
+def explain(question: Question, data: Path) -> int:
+    """Exit code 1 where the router would refuse. Raises BrokerUnreachable and CommandError."""
+    asked = question.messages()
+    answer = asyncio.run(_explain(question, asked, command_settings(data)))
+    if question.as_json:
+        print(encode(answer).decode())
+        return int(isinstance(answer, Failed))
+    if isinstance(answer, Failed):
+        print(f"penstock: {answer.error.message} ({answer.error.code})", file=sys.stderr)
+        return 1
+    print(_explanation(answer))
+    return 0
+
+
+def _explanation(answer: RoutingExplained) -> str:
+    return "\n".join(
+        (
+            f"role        {answer.role}",
+            f"complexity  {answer.complexity}",
+            f"why         {answer.why}",
+            f"chain       {' → '.join(answer.chain) or 'none can serve it'}",
+        )
+    )
+
+
+async def _explain(
+    question: Question, asked: list[dict[str, Any]], settings: Settings
+) -> RoutingExplained | Failed:
+    body = msgspec.Raw(msgspec.json.encode({"messages": asked, "stream": question.stream}))
+    request = ChatRequest(id=new_id(), client="penstock-explain", body=body, role=question.role)
+    async with open_connection(settings, "penstock-explain") as nc:
+        try:
+            msg = await nc.request(subjects.EXPLAIN, encode(request), timeout=_TIMEOUT_S)
+        except nats.errors.NoRespondersError as error:
+            raise CommandError("no router is alive; start one with `penstock up`") from error
+        except nats.errors.TimeoutError as error:
+            raise CommandError(f"the router did not answer within {_TIMEOUT_S:g} s") from error
+        except nats.errors.MaxPayloadError as error:
+            raise CommandError("the request is larger than one message may be") from error
+    return _answer.decode(msg.data)

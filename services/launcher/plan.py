@@ -1,0 +1,124 @@
+"""What `penstock up` starts, decided from its options and the environment before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from penstock.config.catalogue import Catalogue
+from penstock.config.load import read_catalogue
+from penstock.config.settings import Settings, load_settings
+from penstock.config.shipped import default_catalogue
+from services.launcher.chatting import NOT_CHATTING
+from services.launcher.child import ServiceSpec
+from services.launcher.free_port import free_port
+from services.launcher.places import traces_are_chosen
+from services.launcher.python_child import code_path, service_argv
+
+__all__ = ["Plan", "make_plan"]
+
+_SIMULATOR = "simulator"
+"""The service, and the catalogue that asks for it."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """One system on one machine."""
+
+    data: Path
+    """Absolute. Store, logs and traces go here."""
+    settings: Settings
+    """What all services have in common; `nats_url` counts only without an embedded server."""
+    catalogue: Catalogue
+    embedded: bool
+    trace_file: Path | None
+    """None where the spans go elsewhere or nowhere."""
+    simulator: ServiceSpec | None
+    simulator_url: str | None
+    router: ServiceSpec
+    workers: tuple[ServiceSpec, ...]
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data / "logs"
+
+    def stages(self, nats_url: str) -> list[list[ServiceSpec]]:
+        """In the order of starting: workers ask the provider for its models, and need the router's streams."""
+        first = [self.router] if self.simulator is None else [self.simulator, self.router]
+        return [[_at(spec, nats_url) for spec in stage] for stage in (first, self.workers)]
+
+
+def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, simulator: bool = True) -> Plan:
+    """Judge `env` before anything starts. Raises ConfigurationRefused with every mistake in it."""
+    data = data.absolute()
+    settings = load_settings(env)
+    catalogue = read_catalogue(None, env)
+    ports = _Ports()
+    wanted = simulator and default_catalogue(env) == _SIMULATOR and not env.get("PENSTOCK_SIMULATOR_URL")
+    port = ports.take() if wanted else None
+    simulator_url = f"http://127.0.0.1:{port}" if port else env.get("PENSTOCK_SIMULATOR_URL") or None
+    trace_file = _trace_file(data, env, settings)
+    own = {**env, **code_path(env), **_own_environment(env, trace_file, simulator_url)}
+
+    def service(name: str, kind: str, *arguments: str) -> ServiceSpec:
+        return ServiceSpec(name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": ports.take()})
+
+    chatting = [role for role in catalogue.roles if role not in NOT_CHATTING]
+    workers = [(f"worker-{role}", role) for role in chatting] if per_role else [("worker", "all")]
+    return Plan(
+        data=data,
+        settings=settings,
+        catalogue=catalogue,
+        embedded=not env.get("NATS_URL"),
+        trace_file=trace_file,
+        simulator=_simulator(port, catalogue, own) if port else None,
+        simulator_url=simulator_url,
+        router=service("router", "router"),
+        workers=tuple(service(name, "worker", "--role", role) for name, role in workers),
+    )
+
+
+def _simulator(port: str, catalogue: Catalogue, env: Mapping[str, str]) -> ServiceSpec:
+    # It shall list the names of this catalogue: workers leave out what their provider does not list.
+    names = dict.fromkeys(model.name or key for key, model in catalogue.models.items())
+    models = env.get("SIMULATOR_MODELS") or ",".join(names)
+    argv = service_argv(_SIMULATOR, "--port", port)
+    return ServiceSpec(_SIMULATOR, argv, {**env, "SIMULATOR_MODELS": models})
+
+
+def _trace_file(data: Path, env: Mapping[str, str], settings: Settings) -> Path | None:
+    if not traces_are_chosen(env):
+        return data / "traces.jsonl"
+    return None if settings.trace_file is None else Path(settings.trace_file).absolute()
+
+
+def _own_environment(
+    env: Mapping[str, str], trace_file: Path | None, simulator_url: str | None
+) -> dict[str, str]:
+    # A name of its own for every process: one PENSTOCK_INSTANCE for all would be one name for all.
+    own = {"PENSTOCK_INSTANCE": ""}
+    if trace_file is not None:
+        own["PENSTOCK_TRACES"] = f"file:{trace_file}"
+    if simulator_url is not None:
+        own["PENSTOCK_SIMULATOR_URL"] = simulator_url
+    if not env.get("NATS_URL"):
+        own["NATS_CREDENTIALS"] = ""  # the embedded server knows no users
+    return own
+
+
+def _at(spec: ServiceSpec, nats_url: str) -> ServiceSpec:
+    return ServiceSpec(spec.name, spec.argv, {**spec.env, "NATS_URL": nats_url})
+
+
+class _Ports:
+    """Free ports, each given once: a service that is started again comes back where it was."""
+
+    def __init__(self) -> None:
+        self._given: set[int] = set()
+
+    def take(self) -> str:
+        while (port := free_port()) in self._given:
+            pass
+        self._given.add(port)
+        return str(port)

@@ -1,0 +1,143 @@
+"""The state of the running system, folded from presence and streams: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from schemas.names import LANES, ROLES
+from schemas.presence import BreakerStatus, Presence
+from schemas.subjects import work
+
+__all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+
+_SILENT_S: Final = 6.0
+"""Three beats. Whoever is silent for longer is named, and counts for nothing else."""
+
+
+class Streams(Struct, frozen=True, kw_only=True):
+    """What JetStream counts."""
+
+    waiting_for_router: int = 0
+    work: Mapping[str, int] = {}
+    """Subject of a mailbox -> messages in it, those being worked on included."""
+    dead: int = 0
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    service: str
+    instance: str
+    http: str
+    silent_s: float
+    """Since its last beat; beyond _SILENT_S it is in trouble, after 30 s forgotten."""
+
+    @property
+    def alive(self) -> bool:
+        return self.silent_s <= _SILENT_S
+
+
+class RoleLine(Struct, frozen=True, kw_only=True):
+    role: str
+    workers: int
+    running: int
+    slots: int
+    queued: Mapping[str, int]
+    """Per lane, those running included."""
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    worker: str
+    """Counts are each worker process's own for now."""
+    credential: str
+    model: str
+    limit: str
+    used: int
+    allowed: int
+    percent: float
+
+
+class Open(Struct, frozen=True, kw_only=True):
+    """A breaker that is not closed."""
+
+    worker: str
+    model: str
+    state: str
+    retry_in_s: float
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    nats: str
+    services: tuple[Service, ...]
+    roles: tuple[RoleLine, ...]
+    limits: tuple[Limit, ...]
+    breakers: tuple[Open, ...]
+    withdrawn: tuple[str, ...]
+    waiting_for_router: int
+    dead_letters: int
+
+
+def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) -> Status:
+    """`known`: everybody heard of within 30 s. `now_ms`: Unix milliseconds."""
+    services = tuple(_service(presence, now_ms) for presence in known)
+    alive = [presence for presence, service in zip(known, services, strict=True) if service.alive]
+    return Status(
+        nats=nats,
+        services=services,
+        roles=tuple(
+            line
+            for role in ROLES
+            if (line := _role(role, alive, streams)).workers or any(line.queued.values())
+        ),
+        limits=tuple(_limits(alive)),
+        breakers=tuple(
+            _open(presence.instance, breaker, now_ms) for presence in alive for breaker in presence.breakers
+        ),
+        withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
+        waiting_for_router=streams.waiting_for_router,
+        dead_letters=streams.dead,
+    )
+
+
+def _service(presence: Presence, now_ms: int) -> Service:
+    return Service(
+        service=presence.service,
+        instance=presence.instance,
+        http=presence.http,
+        silent_s=max(now_ms - presence.at_ms, 0) / 1000,
+    )
+
+
+def _role(role: str, alive: Sequence[Presence], streams: Streams) -> RoleLine:
+    found = [status for presence in alive for status in presence.roles if status.role == role]
+    return RoleLine(
+        role=role,
+        workers=len(found),
+        running=sum(status.running for status in found),
+        slots=sum(status.slots for status in found),
+        queued={lane: streams.work.get(work(role, lane), 0) for lane in LANES},
+    )
+
+
+def _limits(alive: Sequence[Presence]) -> list[Limit]:
+    """The fullest first."""
+    limits = [
+        Limit(
+            worker=presence.instance,
+            credential=limit.credential,
+            model=limit.model,
+            limit=limit.limit,
+            used=limit.used,
+            allowed=limit.allowed,
+            percent=round(100 * limit.used / limit.allowed, 1) if limit.allowed else 100.0,
+        )
+        for presence in alive
+        for limit in presence.limits
+    ]
+    return sorted(limits, key=lambda limit: (-limit.percent, limit.model, limit.limit))
+
+
+def _open(worker: str, breaker: BreakerStatus, now_ms: int) -> Open:
+    retry_in_s = max(breaker.retry_at_ms - now_ms, 0) / 1000
+    return Open(worker=worker, model=breaker.model, state=breaker.state, retry_in_s=retry_in_s)

@@ -1,0 +1,94 @@
+"""A status as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from services.launcher.invoked import command_name
+from services.launcher.status_report import Limit, Status
+from services.launcher.table import table
+
+__all__ = ["status_text"]
+
+_LIMITS_SHOWN = 20
+
+
+def status_text(status: Status) -> str:
+    return "\n\n".join(_sections(status))
+
+
+def _sections(status: Status) -> Iterator[str]:
+    yield f"NATS {status.nats}"
+    if status.services:
+        yield _services(status)
+    else:
+        yield f"Nothing is alive: no service has said so within 30 s. Start them with `{command_name()} up`."
+    if status.roles:
+        yield _roles(status)
+    if status.limits:
+        yield _limits(status.limits)
+    yield "\n".join(_lines(status))
+
+
+def _services(status: Status) -> str:
+    rows = [
+        (
+            service.service,
+            service.instance,
+            service.http or "-",
+            "alive" if service.alive else f"silent for {service.silent_s:.0f} s",
+        )
+        for service in status.services
+    ]
+    return table(("service", "instance", "http (/health, /metrics)", "state"), rows)
+
+
+def _roles(status: Status) -> str:
+    rows = [
+        (
+            line.role,
+            str(line.workers) if line.workers else "none",
+            f"{line.running}/{line.slots}",
+            *(str(line.queued[lane]) for lane in sorted(line.queued, reverse=True)),
+        )
+        for line in status.roles
+    ]
+    lanes = sorted(status.roles[0].queued, reverse=True)
+    titles = ("role", "workers", "running", *(f"in queue, {lane}" for lane in lanes))
+    return table(titles, rows, right=frozenset(range(1, len(titles))))
+
+
+def _limits(limits: Sequence[Limit]) -> str:
+    used = [limit for limit in limits if limit.used]
+    rows = [
+        (
+            limit.model,
+            limit.limit,
+            f"{limit.used:,}",
+            f"{limit.allowed:,}",
+            f"{limit.percent:.0f} %",
+            limit.worker,
+        )
+        for limit in used[:_LIMITS_SHOWN]
+    ]
+    quiet = len(limits) - len(rows)
+    rest = f"\n{quiet} more limits, less used or not at all (--json shows them)." if quiet else ""
+    if not rows:
+        return f"Limits: {len(limits)}, none used in its window."
+    titles = ("model", "limit", "used", "allowed", "%", "worker")
+    return table(titles, rows, right=frozenset({2, 3, 4})) + rest
+
+
+def _lines(status: Status) -> Iterator[str]:
+    if status.waiting_for_router:
+        yield f"Waiting for a router: {status.waiting_for_router:,}"
+    for breaker in status.breakers:
+        yield (
+            f"Breaker {breaker.state}: {breaker.model} at {breaker.worker}, "
+            f"tried again in {breaker.retry_in_s:.0f} s"
+        )
+    if not status.breakers:
+        yield "Breakers: all closed"
+    if status.withdrawn:
+        yield f"Not listed by their provider: {', '.join(status.withdrawn)}"
+    yield f"Dead letters: {status.dead_letters:,}"

@@ -1,0 +1,54 @@
+"""A table of text for the terminal: columns as wide as their widest cell on the screen."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+__all__ = ["screen_width", "shortened", "table"]
+
+_GAP = "  "
+
+
+def screen_width(text: str) -> int:
+    """How many columns of a terminal `text` takes: wide letters two, combining marks none."""
+    return sum(_width(letter) for letter in text)
+
+
+def shortened(text: str, columns: int) -> str:
+    """`text` on one line, cut to `columns` of the screen; `…` stands for what was cut."""
+    line = " ".join(text.split())
+    if screen_width(line) <= columns:
+        return line
+    kept = ""
+    for letter in line:
+        if screen_width(kept + letter) > columns - 1:
+            break
+        kept += letter
+    return f"{kept.rstrip()}…"
+
+
+def table(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()
+) -> str:
+    """Lines with a rule below the titles; the columns numbered in `right` (from 0) are flush right."""
+    widths = [max(screen_width(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
+    lines = [titles, ["─" * width for width in widths], *rows]
+    return "\n".join(
+        _GAP.join(
+            _padded(cell, width, right=number in right)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _padded(cell: str, width: int, *, right: bool) -> str:
+    blanks = " " * (width - screen_width(cell))
+    return blanks + cell if right else cell + blanks
+
+
+def _width(letter: str) -> int:
+    if unicodedata.combining(letter) or unicodedata.category(letter) in {"Cc", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1

@@ -1,0 +1,55 @@
+"""What the contract tests share: every message with its example, and the decoder that production uses for it."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+
+from schemas import codec
+from schemas.channels import MESSAGES
+from schemas.events import Event
+from schemas.explain import RoutingExplained
+from schemas.generate import examples, tag
+from schemas.presence import Presence
+from schemas.reply import ReplyEvent
+from schemas.request import CancelRequest, ChatRequest
+from schemas.work import ChatWork
+
+BY_TAG = {tag(message): message for message in MESSAGES}
+EXAMPLES = examples()
+
+DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
+    ChatRequest: codec.REQUEST,
+    ChatWork: codec.WORK,
+    Presence: codec.PRESENCE,
+    CancelRequest: msgspec.json.Decoder(CancelRequest),
+    RoutingExplained: msgspec.json.Decoder(RoutingExplained),
+    **dict.fromkeys(get_args(ReplyEvent), codec.REPLY),
+    **dict.fromkeys(get_args(Event), codec.EVENT),
+}
+
+
+def decode(name: str, value: object) -> msgspec.Struct:
+    """`value` as JSON, read by the decoder that reads messages of this tag in production."""
+    decoded: msgspec.Struct = DECODERS[BY_TAG[name]].decode(msgspec.json.encode(value))
+    return decoded
+
+
+def places(value: object, found_in: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The path of every value inside `value`, but not inside what the contract passes through untouched."""
+    if isinstance(value, dict):
+        children = [
+            (key, child) for key, child in value.items() if key not in {"body", "response", "choices"}
+        ]
+    elif isinstance(value, list):
+        children = list(enumerate(value))
+    else:
+        return [found_in]
+    return [found_in, *(path for key, child in children for path in places(child, (*found_in, key)))]
+
+
+def at(value: Any, path: tuple[str | int, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value

@@ -1,0 +1,228 @@
+"""The deployment files against what they speak of: the Compose Specification, the CLI, the settings, the metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from penstock.config.load import read_catalogue
+from penstock.config.settings import load_settings
+from penstock.config.shipped import shipped_catalogues
+from schemas.errors import ERRORS
+from schemas.streams import MAX_PAYLOAD_BYTES, STREAMS
+from services.launcher.nats_server import find_nats_server
+from services.router.metrics import RouterMetrics
+from services.simulator.settings import load as load_simulator_settings
+from services.worker.metrics import WorkerMetrics
+from tests.contract.compose import COMPOSE, ON_NATS, OURS, ROOT, SERVICES, WORKERS, environment
+from tests.contract.environment import Asked
+
+MIB = 1024 * 1024
+
+
+def seconds(text: str) -> int:
+    assert text.endswith("s")
+    return int(text.removesuffix("s"))
+
+
+def test_the_compose_file_follows_the_compose_specification() -> None:
+    schema = json.loads((ROOT / "tests/contract/compose_spec/compose-spec.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(COMPOSE)
+
+
+def test_every_role_that_chats_has_a_worker_service_of_its_own_and_nothing_else_has() -> None:
+    """K4: scaling one role is scaling one service."""
+    roles = read_catalogue(shipped_catalogues()["simulator"], {}).roles
+    expected = {
+        f"worker-{role.replace('_', '-')}": ["run", "worker", "--role", role]
+        for role in roles
+        if role != "embed"
+    }
+    assert {name: service["command"] for name, service in WORKERS.items()} == expected
+
+
+def test_workers_can_be_scaled() -> None:
+    """K4: a fixed name or host port would make the second replica fail."""
+    for name, service in WORKERS.items():
+        assert not {"container_name", "ports", "hostname"} & service.keys(), name
+        assert "PENSTOCK_INSTANCE" not in service["environment"], name
+
+
+@pytest.mark.parametrize("name", ON_NATS)
+def test_every_variable_is_one_that_the_process_reads_and_accepts(name: str) -> None:
+    env = Asked(environment(OURS[name]))
+    settings = load_settings(env)
+    read_catalogue(None, env)
+    keys = {
+        "GROQ_API_KEY",
+        "OPENAI_API_KEY",
+    }  # read when a worker makes its providers, by the catalogue's word
+    assert OURS[name]["environment"].keys() <= env.names | keys
+    assert settings.traces == "otlp"
+    assert settings.http_port == 9464
+    assert seconds(OURS[name]["stop_grace_period"]) > settings.drain_s + 5
+
+
+def test_every_variable_of_the_simulator_is_one_that_it_reads_and_accepts() -> None:
+    env = Asked(environment(OURS["simulator"]))
+    settings = load_simulator_settings(env)
+    assert env.keys() <= env.names
+    for service in ON_NATS.values():
+        assert environment(service)["PENSTOCK_SIMULATOR_URL"] == f"http://simulator:{settings.port}"
+
+
+def test_keys_come_from_outside_and_only_workers_see_them() -> None:
+    """A6."""
+    for name, service in SERVICES.items():
+        keys = {
+            key: value for key, value in service.get("environment", {}).items() if key.endswith("_API_KEY")
+        }
+        assert all(value is None for value in keys.values()), name
+        assert bool(keys) == (name in WORKERS), name
+
+
+def test_every_service_of_ours_is_watched_restarted_and_unprivileged() -> None:
+    for name, service in OURS.items():
+        port = environment(service).get("PENSTOCK_HTTP_PORT") or environment(service)["SIMULATOR_PORT"]
+        assert f"http://127.0.0.1:{port}/health" in service["healthcheck"]["test"][-1], name
+        assert service["restart"] == "unless-stopped", name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["read_only"] is True, name
+
+
+def test_nothing_is_open_to_the_network_and_no_image_floats() -> None:
+    for name, service in SERVICES.items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        if name not in OURS:
+            assert re.search(r":v?\d+\.\d+", service["image"]), name
+
+
+def test_mounted_files_and_volumes_exist() -> None:
+    for service in SERVICES.values():
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], mount
+
+
+def test_the_nats_server_accepts_its_configuration() -> None:
+    config = ROOT / "deploy/nats/nats.conf"
+    checked = subprocess.run(
+        [find_nats_server(), "-t", "-c", config], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_nats_server_has_room_for_what_the_contract_asks() -> None:
+    config = (ROOT / "deploy/nats/nats.conf").read_text()
+    limits = {
+        name: int(value) for name, value in re.findall(r"^\s*(max_\w+): (\d+)[MG]B$", config, re.MULTILINE)
+    }
+    assert limits["max_payload"] * MIB == MAX_PAYLOAD_BYTES
+    assert limits["max_file"] * 1024 * MIB >= sum(stream.max_bytes for stream in STREAMS)
+
+
+def test_prometheus_finds_every_replica_that_has_metrics() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    (discovery,) = job["dns_sd_configs"]
+    assert sorted(discovery["names"]) == sorted(ON_NATS)
+    assert {str(discovery["port"])} == {
+        environment(service)["PENSTOCK_HTTP_PORT"] for service in ON_NATS.values()
+    }
+    for rules in config["rule_files"]:
+        assert (ROOT / "deploy/prometheus" / rules).is_file()
+
+
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+
+
+def exported_labels() -> dict[str, set[str]]:
+    """Every metric the services export, under the names Prometheus sees, with its labels."""
+    exported: dict[str, set[str]] = {}
+    for metrics in (RouterMetrics, WorkerMetrics):
+        registry = CollectorRegistry()
+        metrics(registry)
+        for name, made in registry._names_to_collectors.items():
+            exported.setdefault(name, set()).update(made._labelnames)
+    return exported
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_asks_only_for_what_the_services_export(rule: dict[str, Any]) -> None:
+    """J3: an alert on a metric that nobody has would never fire."""
+    exported = exported_labels()
+    names = re.findall(r"penstock_\w+", rule["expr"])
+    assert names
+    assert not set(names) - exported.keys()
+    labels = {"job", "instance", "service", "le"}.union(*(exported[name] for name in names))
+    grouped = re.findall(r"by \(([^)]*)\)", rule["expr"])
+    asked = {label.strip() for labels in grouped for label in labels.split(",")}
+    asked |= set(re.findall(r"(\w+)=~?\"", rule["expr"]))
+    asked |= set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    assert asked <= labels
+
+
+def test_the_error_rate_counts_what_is_not_the_applications_fault() -> None:
+    ours = {code for code, error in ERRORS.items() if error.level != "info"}
+    (rule,) = (rule for rule in RULES if rule["alert"] == "PenstockErrorRate")
+    counted = re.findall(r'=~"([^"]*)"', rule["expr"])
+    assert counted
+    assert all(set(codes.split("|")) == ours for codes in counted)
+
+
+def dockerfile() -> Iterator[list[str]]:
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    joined = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
+    return (shlex.split(line) for line in joined.splitlines() if line.strip())
+
+
+def sent_to_the_builder(path: str) -> bool:
+    """Whether .dockerignore lets `path` through: the last rule that matches it or a folder above it decides."""
+    parts = path.split("/")
+    above = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    ignored = False
+    for rule in (ROOT / ".dockerignore").read_text().splitlines():
+        if rule and not rule.startswith("#") and any(fnmatch(each, rule.removeprefix("!")) for each in above):
+            ignored = not rule.startswith("!")
+    return not ignored
+
+
+def test_the_image_is_built_from_files_that_are_there() -> None:
+    copied = [
+        source
+        for instruction, *rest in dockerfile()
+        if instruction == "COPY" and not rest[0].startswith("--from")
+        for source in rest[:-1]
+    ]
+    assert copied
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert sent_to_the_builder(source), source
+    assert not sent_to_the_builder("tests/conftest.py")
+    assert not sent_to_the_builder(".git/config")
+
+
+def test_the_image_runs_as_nobody_in_particular_from_pinned_packages() -> None:
+    last_stage: list[list[str]] = []
+    for line in dockerfile():
+        last_stage = [line] if line[0] == "FROM" else [*last_stage, line]
+        if line[0] == "RUN" and "install" in line and "requirements/runtime.lock" in line:
+            assert "--require-hashes" in line
+    users = [line[1] for line in last_stage if line[0] == "USER"]
+    assert users == ["penstock"]
+    assert ["ENTRYPOINT", "[penstock]"] in last_stage
+    assert not [line for line in last_stage if "pip" in line]

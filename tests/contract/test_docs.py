@@ -1,0 +1,114 @@
+"""What the documents say, against what there is."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from penstock.config.settings import load_settings
+from schemas.errors import ERRORS
+from services.launcher.arguments import make_parser
+from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
+from tests.contract.environment import Asked
+
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text())
+    for target in targets:
+        if not target.startswith(("http://", "https://", "#")):
+            assert ((ROOT / name).parent / target.split("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_make_targets_exist(name: str) -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"^make (\w+)", code(ROOT / name), re.MULTILINE))
+    assert named <= targets
+
+
+def accepted(arguments: str) -> bool:
+    try:
+        make_parser().parse_args(shlex.split(arguments, comments=True))
+    except SystemExit as end:
+        return end.code == 0  # of --help and --version
+    return True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_are_ones_that_penstock_accepts(name: str) -> None:
+    for line in re.findall(r"^(?:\$ |\.venv/bin/)*penstock (.+)$", code(ROOT / name), re.MULTILINE):
+        assert accepted(line), line
+
+
+def test_the_python_examples_compile() -> None:
+    """K2."""
+    (example,) = blocks(ROOT / "README.md", "python")
+    compile(example, "README.md", "exec")
+
+
+def functions(path: Path) -> set[str]:
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def test_the_life_of_a_request_names_functions_that_exist() -> None:
+    named = re.findall(r"`((?:\w+/)+\w+\.py):(\w+)`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(named) > 20
+    for file, function in named:
+        assert function in functions(ROOT / file), f"{file}:{function}"
+
+
+def test_the_tree_names_files_that_exist() -> None:
+    (tree,) = blocks(ROOT / "ARCHITECTURE.md")
+    folder = ""
+    for line in tree.splitlines():
+        if line and not line.startswith(" "):
+            folder = line.split()[0]
+            assert (ROOT / folder).is_dir(), folder
+        for file in re.findall(r"[\w/]+\.py\b", line):
+            assert (ROOT / folder / file).is_file(), folder + file
+
+
+def test_every_service_file_stands_in_the_tree() -> None:
+    (tree,) = blocks(ROOT / "ARCHITECTURE.md")
+    for folder in ("schemas", "penstock", "services/router", "services/worker"):
+        section = tree.partition(f"{folder}/ ")[2].partition("\n\n")[0]
+        named = set(re.findall(r"\w+\.py", section)) | {"__init__.py", "__main__.py"}
+        assert {path.name for path in (ROOT / folder).glob("*.py")} <= named, folder
+
+
+def test_the_table_of_variables_is_complete() -> None:
+    """K6."""
+    env = Asked({})
+    load_settings(env)
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == env.names
+
+
+def test_the_error_codes_stand_under_their_word_on_trying_again() -> None:
+    """D10."""
+    text = (ROOT / "docs/failure.md").read_text()
+    for retry in ("never", "later", "elsewhere"):
+        (row,) = re.findall(rf"^\| `{retry}` \|.*\|(.*)\|$", text, re.MULTILINE)
+        expected = {name for name, error in ERRORS.items() if error.retry == retry}
+        assert set(re.findall(r"`(\w+)`", row)) == expected
+
+
+def test_decisions_have_their_parts() -> None:
+    pages = sorted((ROOT / "docs/decisions").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    for page in pages:
+        text = page.read_text()
+        assert text.startswith(f"# {page.name[:4]} ")
+        for part in ("Decision", "Consequences", "Alternatives"):
+            assert f"**{part}.**" in text, (page.name, part)

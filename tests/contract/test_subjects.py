@@ -1,0 +1,145 @@
+"""Subjects, streams and channels fit together, and nothing a person writes breaks a subject."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import streams, subjects
+from schemas.channels import CHANNELS
+from schemas.errors import ERRORS, ErrorCode
+from schemas.names import KINDS, LANES, ROLES
+from schemas.subjects import ReplyAddress
+
+tokens = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """As nats-server matches: `*` is one token, `>` the rest, at least one."""
+    wanted, got = pattern.split("."), subject.split(".")
+    for position, part in enumerate(wanted):
+        if part == ">":
+            return len(got) > position
+        if position >= len(got) or part not in {"*", got[position]}:
+            return False
+    return len(wanted) == len(got)
+
+
+def wildcards(template: str) -> str:
+    return re.sub(r"\{\w+\}", "*", template)
+
+
+BUILT = [
+    (subjects.request("demo", "chat"), subjects.REQUEST, streams.REQUESTS),
+    (subjects.work("coding", "batch"), subjects.WORK, streams.WORK),
+    (subjects.reply("demo", "web-7", "id-1"), subjects.REPLY, streams.REPLIES),
+    (ReplyAddress("demo", "web-7", "id-1").subject, subjects.REPLY, streams.REPLIES),
+    (subjects.cancel("demo", "id-1"), subjects.CANCEL, streams.CANCELS),
+    (subjects.event("usage", "a b.c"), subjects.EVENT, streams.EVENTS),
+    (subjects.dead("a.b"), subjects.DEAD, streams.DEAD),
+]
+
+
+@pytest.mark.parametrize(("subject", "template", "stream"), BUILT)
+def test_a_built_subject_fits_its_template_and_is_kept_by_exactly_its_stream(subject, template, stream):
+    assert matches(wildcards(template), subject)
+    keeping = [
+        each for each in streams.STREAMS if any(matches(pattern, subject) for pattern in each.subjects)
+    ]
+    assert keeping == [stream]
+
+
+def test_every_stream_subject_belongs_to_a_channel_of_that_stream_and_the_other_way_round():
+    for stream in streams.STREAMS:
+        channels = [channel for channel in CHANNELS if channel.stream == stream.name]
+        for pattern in stream.subjects:
+            assert any(matches(pattern, wildcards(channel.subject)) for channel in channels), pattern
+        for channel in channels:
+            assert any(matches(pattern, wildcards(channel.subject)) for pattern in stream.subjects), (
+                channel.name
+            )
+    known = {stream.name for stream in streams.STREAMS}
+    assert {channel.stream for channel in CHANNELS if channel.stream} == known
+
+
+def test_every_consumer_reads_from_its_stream_and_no_two_mailboxes_share_a_message():
+    by_name = {stream.name: stream for stream in streams.STREAMS}
+    mailboxes = streams.mailboxes(ROLES)
+    for consumer in (streams.ROUTER, *mailboxes):
+        assert any(matches(pattern, consumer.filter_subject) for pattern in by_name[consumer.stream].subjects)
+    assert len({box.filter_subject for box in mailboxes}) == len({box.durable for box in mailboxes})
+    assert len(mailboxes) == len(ROLES) * len(LANES)
+
+
+def test_every_bucket_has_a_channel():
+    for bucket in streams.BUCKETS:
+        assert any(channel.subject.startswith(f"$KV.{bucket.name}.") for channel in CHANNELS)
+
+
+def test_names_can_stand_in_a_subject():
+    assert all(subjects.is_token(name) for name in (*ROLES, *LANES, *KINDS))
+
+
+def test_every_error_code_says_what_to_do_about_it_d10():
+    assert set(ERRORS) == set(get_args(ErrorCode))
+    for code, spec in ERRORS.items():
+        assert 400 <= spec.http_status < 600, code
+        assert spec.meaning.endswith("."), code
+        assert (spec.level == "error") <= (spec.http_status >= 500), code
+
+
+@given(st.text())
+def test_token_makes_any_text_a_token_and_leaves_a_token_alone(text: str):
+    made = subjects.token(text)
+    assert subjects.is_token(made)
+    assert subjects.token(made) == made
+    assert made == text or not subjects.is_token(text)
+
+
+@given(st.text())
+def test_a_token_is_one_token_to_the_server(text: str):
+    if subjects.is_token(text):
+        assert matches("llm.request.*.chat", f"llm.request.{text}.chat")
+        assert not set(text) & set(" .*>\t\r\n")
+        assert 1 <= len(text.encode()) <= 64
+
+
+@given(account=tokens, kind=tokens)
+def test_the_address_in_a_request_subject_comes_back(account: str, kind: str):
+    assert subjects.request_address(subjects.request(account, kind)) == (account, kind)
+
+
+parts_of_a_subject = st.lists(st.sampled_from(["llm", "request", "reply", "a", ""]), max_size=3)
+
+
+@given(
+    parts_of_a_subject.map(".".join)
+    | parts_of_a_subject.map(lambda parts: ".".join(["llm", "request", *parts]))
+    | st.text()
+)
+def test_only_a_request_subject_has_a_request_address(subject: str):
+    parts = subject.split(".")
+    if len(parts) == 4 and all(parts) and parts[:2] == ["llm", "request"]:
+        assert subjects.request(*subjects.request_address(subject)) == subject
+    else:
+        with pytest.raises(ValueError, match="not a request subject"):
+            subjects.request_address(subject)
+
+
+@given(account=tokens, client=tokens, request_id=tokens)
+def test_one_inbox_receives_every_reply_of_a_client_and_of_no_other(
+    account: str, client: str, request_id: str
+):
+    inbox = subjects.reply_inbox(account, client)
+    assert matches(inbox, subjects.reply(account, client, request_id))
+    assert not matches(inbox, subjects.reply(account, client + "x", request_id))
+
+
+@given(scope=st.text())
+def test_an_event_has_its_four_tokens_whatever_its_scope_is_called(scope: str):
+    assert matches(wildcards(subjects.EVENT), subjects.event("usage", scope))
+    assert matches(wildcards(subjects.DEAD), subjects.dead(scope))

@@ -1,0 +1,182 @@
+"""D7, D9, E2: real processes killed with real signals; every accepted request ends exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+from penstock.history import stored_replies
+from schemas import subjects
+from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
+from tests.harness.events import usage_count
+from tests.harness.system import System, running
+
+LONG = "Tell me of the river. [[tokens=120]]"
+
+
+async def slowly(system: System) -> None:
+    await system.sim("PUT", "speed", {"tokens_per_second": 60, "first_token_ms": 20, "latency_ms": 0})
+
+
+def text_of(events: list[ReplyEvent]) -> str:
+    """As a reader shows it: what came before `restarted` is forgotten."""
+    text = ""
+    for event in events:
+        if isinstance(event, Restarted):
+            text = ""
+        elif isinstance(event, Delta):
+            text += event.text
+    return text
+
+
+async def whole_answer(client, prompt: str) -> str:
+    return (await client.chat(prompt, role="chat")).text
+
+
+async def stored_ends(client, request_id: str) -> list[ReplyEvent]:
+    subject = subjects.reply("demo", client.name, request_id)
+    return [event for event in await stored_replies(client._nc, subject) if isinstance(event, TERMINAL)]
+
+
+async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_restarted_d7(tmp_path: Path):
+    async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
+        expected = await whole_answer(client, LONG)
+        await slowly(system)
+        stream = client.stream(LONG, role="chat")
+        events: list[ReplyEvent] = []
+        killed = False
+        async for event in stream:
+            events.append(event)
+            if isinstance(event, Delta) and len(events) > 8 and not killed:
+                killed = True
+                started = next(each for each in events if hasattr(each, "worker"))
+                (victim,) = [each for each in system.workers if each.ready["instance"] == started.worker]
+                victim.kill()
+        assert isinstance(events[-1], Completed), events[-1]
+        assert any(isinstance(event, Restarted) for event in events)
+        assert text_of(events) == expected
+        assert events[-1].attempt == 2
+        assert len(await stored_ends(client, stream.id)) == 1
+        assert await system.attempts() == 3
+        assert await usage_count(system, {stream.id}) == 2, "the killed attempt is in the ledger too"
+
+
+async def test_a_router_killed_with_requests_in_flight_loses_none_d7(tmp_path: Path):
+    async with running(tmp_path, "chat") as system, await system.client() as client:
+        await slowly(system)
+        asking = [asyncio.create_task(client.chat(LONG, role="chat", stream=True)) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        system.router.kill()
+        await asyncio.sleep(0.2)
+        system.router = system.new_router()
+        await system.router.start()
+        replies = await asyncio.gather(*asking)
+        assert {reply.finish_reason for reply in replies} == {"stop"}
+        for reply in replies:
+            assert len(await stored_ends(client, reply.id)) == 1
+        assert await system.attempts() == 40, "nothing was done twice"
+
+
+async def test_sigterm_drains_nothing_is_lost_and_nothing_done_twice_d9(tmp_path: Path):
+    async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
+        await slowly(system)
+        asking = [asyncio.create_task(client.chat(LONG, role="chat")) for _ in range(24)]
+        await asyncio.sleep(0.7)
+        codes = await asyncio.gather(system.workers[0].terminate(), system.router.terminate())
+        replies = await asyncio.gather(*asking)
+        assert codes == [0, 0]
+        assert {reply.finish_reason for reply in replies} == {"stop"}
+        assert {reply.attempts for reply in replies} == {1}
+        assert await system.attempts() == 24
+
+
+async def test_work_that_outlives_the_grace_is_given_back_and_finished_elsewhere_d9(tmp_path: Path):
+    async with (
+        running(tmp_path, "chat", "chat", env={"PENSTOCK_DRAIN_S": "0.3"}) as system,
+        await system.client() as client,
+    ):
+        expected = await whole_answer(client, LONG)
+        await slowly(system)
+        asking = [asyncio.create_task(client.chat(LONG, role="chat", stream=True)) for _ in range(8)]
+        await asyncio.sleep(0.5)
+        assert await system.workers[0].terminate() == 0
+        replies = await asyncio.gather(*asking)
+        assert {reply.text for reply in replies} == {expected}
+        counts = await system.sim("GET", "counts")
+        ids = {reply.id for reply in replies}
+        assert await usage_count(system, ids) == counts["total_attempts"] - 1
+
+
+async def test_nats_server_killed_in_mid_stream_comes_back_and_every_request_ends_once_d7(tmp_path: Path):
+    async with running(tmp_path, "chat") as system, await system.client() as client:
+        expected = await whole_answer(client, LONG)
+        await slowly(system)
+        streams = [client.stream(LONG, role="chat") for _ in range(6)]
+
+        async def read(stream) -> list[ReplyEvent]:
+            return [event async for event in stream]
+
+        reading = [asyncio.create_task(read(stream)) for stream in streams]
+        await asyncio.sleep(0.7)
+        system.nats.kill()
+        await asyncio.sleep(0.3)
+        await system.nats.start()
+        for stream, events in zip(streams, await asyncio.gather(*reading), strict=True):
+            assert isinstance(events[-1], Completed), events[-1]
+            assert text_of(events) == expected
+            assert len(await stored_ends(client, stream.id)) == 1
+
+
+async def test_a_subscriber_that_disconnects_resumes_with_every_event_once_in_order_e2(tmp_path: Path):
+    async with running(tmp_path, "chat") as system:
+        await slowly(system)
+        first_client = await system.client(name="first")
+        stream = first_client.stream(LONG, role="chat")
+        stream.detach()
+        seen: list[ReplyEvent] = []
+        async for event in stream:
+            seen.append(event)
+            if len(seen) == 12:
+                break
+        await first_client.close()
+        await asyncio.sleep(0.3)
+        async with await system.client(name="second") as second:
+            resumed = [
+                event async for event in second.resume(stream.id, after_seq=seen[-1].seq, client="first")
+            ]
+            stored = await stored_replies(second._nc, subjects.reply("demo", "first", stream.id))
+        together = [event.seq for event in (*seen, *resumed)]
+        assert together == [event.seq for event in stored]
+        assert together == sorted(set(together))
+        assert isinstance(resumed[-1], Completed)
+
+
+async def test_poison_that_kills_its_worker_again_and_again_ends_as_a_dead_letter_d7(tmp_path: Path):
+    env = {"PENSTOCK_MAX_DELIVER": "2"}
+    async with running(tmp_path, "chat", env=env) as system, await system.client() as client:
+        await system.sim("PUT", "behaviour", {"m-chat": "silent"})
+        stream = client.stream("Poison", role="chat", timeout_s=50)
+        reading = asyncio.create_task(_all(stream))
+        for _ in range(2):
+            await asyncio.sleep(1.0)
+            system.workers[0].kill()
+            system.workers[0] = system.new_worker("chat")
+            await system.workers[0].start()
+            await asyncio.sleep(2.5)
+        events = await reading
+        assert isinstance(events[-1], Failed)
+        assert events[-1].error.code == "undeliverable"
+        letters = (await client._nc.jetstream().stream_info("LLM_DEAD")).state.messages
+        assert letters == 1
+
+
+async def _all(stream) -> list[ReplyEvent]:
+    return [event async for event in stream]
+
+
+async def test_sigint_stops_cleanly_too(tmp_path: Path):
+    async with running(tmp_path, "chat") as system:
+        for process in (system.router, system.workers[0]):
+            process.signal(signal.SIGINT)
+            assert await process.terminate() == 0

@@ -1,0 +1,142 @@
+"""What the containers run, without containers: our wheel in a fresh environment, Compose's commands and variables."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from penstock import Client, Reply
+from services.launcher.nats_server import find_nats_server
+from tests.contract.compose import OURS, ROOT, environment
+
+COPIED = ("pyproject.toml", "README.md", "LICENSE", "schemas", "penstock", "services", "deploy/catalogues")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of executables of an environment that holds our wheel as deploy/Dockerfile builds it."""
+    place = tmp_path_factory.mktemp("image")
+    context = place / "src"
+    for source in COPIED:
+        (context / source).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, context / source)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", place, context], check=True
+    )
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / "venv"], check=True)
+    (wheel,) = place.glob("*.whl")
+    python = place / "venv/bin/python"
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
+    # The dependencies are those of this environment; a path line does not bring its editable installs along.
+    site = next((place / "venv/lib").glob("python*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return place / "venv/bin"
+
+
+@pytest.fixture
+def nats_url(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[str]:
+    """A server with the configuration that ships, on ports and a directory of its own."""
+    port, http = free_port(), free_port()
+    shipped = (ROOT / "deploy/nats/nats.conf").read_text()
+    config = tmp_path / "nats.conf"
+    config.write_text(shipped.replace('"/data"', json.dumps(str(tmp_path / "data"))))
+    server = [find_nats_server(), "-c", config, "-a", "127.0.0.1", "-p", str(port), "-m", str(http)]
+    with running(server, os.environ):
+        wait_for_status(f"http://127.0.0.1:{http}/healthz", 200)
+        yield f"nats://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(argv: list[object], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [str(word) for word in argv], env=dict(env), stderr=subprocess.DEVNULL, cwd="/"
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def wait_for_status(url: str, wanted: int, timeout_s: float = 20) -> None:
+    give_up_s = time.monotonic() + timeout_s
+    seen: object = None
+    while time.monotonic() < give_up_s:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback address
+                seen = answer.status
+        except urllib.error.HTTPError as error:
+            seen = error.code
+            error.close()
+        except OSError as error:
+            seen = error
+        if seen == wanted:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{url} said {seen} and not {wanted}")
+
+
+def here(name: str, nats_url: str, port: int, simulator: int) -> dict[str, str]:
+    """The service's variables, with this machine's addresses in place of the containers'."""
+    env = environment(OURS[name]) | {
+        "PATH": os.environ["PATH"],
+        "NATS_URL": nats_url,
+        "PENSTOCK_HTTP_HOST": "127.0.0.1",
+        "PENSTOCK_HTTP_PORT": str(port),
+        "PENSTOCK_SIMULATOR_URL": f"http://127.0.0.1:{simulator}",
+        "SIMULATOR_HOST": "127.0.0.1",
+        "SIMULATOR_PORT": str(simulator),
+    }
+    env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{unanswered_port()}"
+    return env
+
+
+def unanswered_port() -> int:
+    """Jaeger is not there: a system must work, and stop, without it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def ask(nats_url: str) -> Reply:
+    async with await Client.connect(nats_url) as client:
+        return await client.chat("Write a function that adds two numbers.", role="coding", timeout_s=20)
+
+
+def test_the_composed_services_answer_and_stop_when_told(
+    installed: Path, nats_url: str, free_port: Callable[[], int]
+) -> None:
+    """K4, D9: the image's commands with Compose's variables, down to the exit code after SIGTERM."""
+    ports = {name: free_port() for name in ("simulator", "router", "worker-coding")}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    with ExitStack() as stack:
+        for name, port in ports.items():
+            argv = [installed / "penstock", *OURS[name]["command"]]
+            env = here(name, nats_url, port, ports["simulator"])
+            processes[name] = stack.enter_context(running(argv, env))
+        for port in ports.values():
+            wait_for_status(f"http://127.0.0.1:{port}/health", 204)
+        reply = asyncio.run(ask(nats_url))
+        assert reply.role == "coding"
+        assert reply.text
+        for name in ("worker-coding", "router", "simulator"):
+            processes[name].send_signal(signal.SIGTERM)
+            assert processes[name].wait(timeout=15) == 0, name

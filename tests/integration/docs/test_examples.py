@@ -1,0 +1,123 @@
+"""The examples in the documents, run against the real system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.contract.documents import ROOT, blocks
+from tests.harness.system import System, running
+
+ASK = ROOT / "docs/examples/ask.mjs"
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    async with running(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+def node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("node is not installed: the example in JavaScript is not run")
+    return found
+
+
+async def run(*argv: str, **env: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        env={**os.environ, **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(30):
+            stdout, stderr = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, stdout.decode(), stderr.decode()
+
+
+async def test_the_python_example_runs(system: System) -> None:
+    """K2."""
+    (example,) = blocks(ROOT / "README.md", "python")
+    assert "nats://127.0.0.1:4222" in example
+    here = example.replace("nats://127.0.0.1:4222", system.nats.url)
+    status, stdout, stderr = await run(sys.executable, "-c", here, PYTHONPATH=str(ROOT))
+    assert status == 0, stderr
+    assert "coding (" in stdout
+
+
+async def test_any_language_can_ask(system: System, node: str) -> None:
+    """K1: no package of ours and none of NATS's; text in a script other than Latin comes through whole."""
+    status, stdout, stderr = await run(node, str(ASK), "Почему небо голубое?", NATS_URL=system.nats.url)
+    assert status == 0, stderr
+    assert "Почему небо голубое?" in stdout
+    assert "chat answered" in stderr
+
+
+async def test_an_event_that_was_missed_is_read_from_the_store(system: System, node: str) -> None:
+    """E2: the rule for gaps in docs/streaming.md, by its example."""
+    async with losing_a_delta(system.nats.url) as (url, lost):
+        status, stdout, stderr = await run(
+            node, str(ASK), "Why is the sky blue? [[tokens=200]]", NATS_URL=url
+        )
+    assert status == 0, stderr
+    assert len(lost) == 1
+    assert lost[0]["text"]
+    assert stdout.startswith("You asked: “Why is the sky blue?")
+
+
+@asynccontextmanager
+async def losing_a_delta(url: str) -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
+    """A way to the server on which the first delta of a reply gets lost."""
+    lost: list[dict[str, str]] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def to_server(client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        while data := await client.read(65_536):
+            server.write(data)
+        server.close()
+
+    async def to_client(server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        while line := await server.readline():
+            words = line.split()
+            payload = await server.readexactly(int(words[-1]) + 2) if words[0] in {b"MSG", b"HMSG"} else b""
+            if not lost and words[0] == b"MSG" and b'"type":"delta"' in payload:
+                lost.append(json.loads(payload))
+            else:
+                client.write(line + payload)
+        client.close()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        tasks.add(asyncio.create_task(to_server(reader, there[1])))
+        tasks.add(asyncio.create_task(to_client(there[0], writer)))
+
+    server = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+    async with server:
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}", lost
+        await asyncio.gather(*tasks)
+
+
+async def test_any_language_hears_why_not(system: System, node: str) -> None:
+    """K1, D10."""
+    status, stdout, stderr = await run(
+        node, str(ASK), "Hello", NATS_URL=system.nats.url, PENSTOCK_ROLE="poet"
+    )
+    assert status == 1
+    assert stdout == ""
+    assert stderr.startswith("unknown_role: there is no role 'poet'")

@@ -1,0 +1,82 @@
+"""Who is alive, and who was cancelled: heard live, read at the start, and no reason to fail a shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+
+from penstock.cancellations import Cancellations
+from penstock.connection import Reconnects, close, connect
+from penstock.heartbeat import Heartbeat, living, watch_presence
+from penstock.provisioning import ensure
+from schemas import subjects
+from schemas.presence import Presence, RoleStatus
+from schemas.streams import PRESENCE
+from tests.integration.toolkit.waiting import until
+
+
+def worker(instance: str) -> Presence:
+    return Presence(
+        service="worker", instance=instance, at_ms=1, roles=(RoleStatus(role="chat", slots=4, running=1),)
+    )
+
+
+async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(provisioned, unique):
+    heard = []
+    await watch_presence(provisioned, lambda name, beat: heard.append((name, beat)))
+    js = provisioned.jetstream()
+    heartbeat = Heartbeat(provisioned, lambda: worker(unique))
+    await heartbeat.start()
+
+    async def alive() -> bool:
+        return worker(unique) in await living(js)
+
+    await until(alive, 3)
+    await heartbeat.stop()
+
+    async def gone() -> bool:
+        return not await alive()
+
+    await until(gone, 3)
+    await until(lambda: [beat for name, beat in heard if name == unique] == [worker(unique), None], 3)
+
+
+async def test_bytes_that_are_no_presence_disturb_nobody(provisioned, unique):
+    heard = []
+    await watch_presence(provisioned, lambda name, beat: heard.append((name, beat)))
+    await provisioned.publish(f"$KV.{PRESENCE.name}.worker.{unique}", b"\xff")
+    heartbeat = Heartbeat(provisioned, lambda: worker(unique))
+    await heartbeat.start()
+    await until(lambda: (unique, worker(unique)) in heard, 3)
+    await heartbeat.stop()
+
+
+async def test_before_anything_is_provisioned_nobody_is_alive(own_nc):
+    assert await living(own_nc.jetstream()) == []
+
+
+async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(own_nats_server):
+    nc = await connect(own_nats_server.url, name="test")
+    await ensure(nc.jetstream(), roles=["chat"], ack_wait_s=10)
+    hearts = [Heartbeat(nc, lambda: worker("w-1")) for _ in range(2)]
+    for heart in hearts:
+        await heart.start()
+    own_nats_server.kill()
+    async with asyncio.timeout(4):
+        await hearts[0].stop()
+        await close(nc)
+        await hearts[1].stop()
+
+
+async def test_cancellations_are_heard_live_and_read_at_the_start_d8(provisioned, unique):
+    heard = []
+    first = Cancellations(lambda account, request_id: heard.append((account, request_id)))
+    await first.start(provisioned, Reconnects())
+    js = provisioned.jetstream()
+    for number in range(3):
+        await js.publish(subjects.cancel(unique, f"id-{number}"))
+    await until(lambda: len([each for each in heard if each[0] == unique]) == 3, 3)
+    later = Cancellations()
+    await later.start(provisioned, Reconnects())
+    for marks in (first, later):
+        assert all(marks.is_cancelled(unique, f"id-{number}") for number in range(3))
+        assert not marks.is_cancelled(unique, "id-3")

@@ -1,0 +1,204 @@
+"""The rules of the house as functions over source text: each returns what is wrong, an empty list when nothing is."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from statistics import median, quantiles
+
+ORDER = ("schemas", "penstock", "services")
+"""Each may import itself and what stands before it."""
+BROKER_AND_SDKS = re.compile(r"nats|faststream|openai|groq|httpx\d*|aiohttp")
+FORBIDDEN_NAMES = re.compile(r"utils?|helpers?|commons?|\w*managers?")
+SUBJECT = re.compile(r"(?<![\w.])llm\.")
+
+MOST_LINES, NINE_IN_TEN_LINES, MEDIAN_LINES = 400, 250, 90
+
+
+def package_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything a module imports, wherever it does so."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield node.lineno, "." * node.level + (node.module or "")
+            elif node.module == "services":  # `from services import router` names the service as an attribute
+                yield from ((node.lineno, f"services.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, node.module or ""
+
+
+def wrong_ways(module: str, tree: ast.AST) -> list[str]:
+    """schemas <- penstock <- services/<one>; nobody but the launcher names another service."""
+    own = package_of(module)
+    allowed = ORDER[: ORDER.index(own) + 1]
+    found = []
+    for line, name in imports(tree):
+        if name.startswith("."):
+            found.append(f"{module}:{line} imports relatively: {name}")
+        elif package_of(name) in ORDER and package_of(name) not in allowed:
+            found.append(f"{module}:{line} imports {name}: against the way")
+        elif own == "schemas" and package_of(name) not in {"schemas", "msgspec", *sys.stdlib_module_names}:
+            found.append(f"{module}:{line} imports {name}: schemas has msgspec and the standard library only")
+        elif package_of(name) == own == "services":
+            mine, other = module.split(".")[1], name.partition(".")[2].partition(".")[0]
+            if mine not in {other, "launcher"}:
+                found.append(f"{module}:{line} imports the service {other}")
+    return found
+
+
+def impure(module: str, tree: ast.AST, io_modules: Collection[str]) -> list[str]:
+    """The policy of a service knows neither the broker nor an SDK; `io_modules` of the service may."""
+    if module.rpartition(".")[2] in io_modules:
+        return []
+    return [
+        f"{module}:{line} imports {name}, and is not among its service's I/O modules"
+        for line, name in imports(tree)
+        if BROKER_AND_SDKS.fullmatch(package_of(name))
+    ]
+
+
+def dishonest_all(module: str, tree: ast.Module) -> list[str]:
+    """`__all__` names what exists, and every public function and class of the module."""
+    statements = [
+        *tree.body,
+        *(inner for node in tree.body if isinstance(node, ast.If) for inner in node.body),
+    ]
+    made = {name for statement in statements for name in _made(statement)}
+    values = {name for statement in statements for name in _assigned(statement)}
+    imported = {name for statement in statements for name in _imported(statement)}
+    listed = _listed(tree)
+    if listed is None:
+        public = sorted(name for name in made | values if not name.startswith("_"))
+        return [f"{module} has no __all__, but {public}"] if public else []
+    missing = sorted(name for name in made if not name.startswith("_") and name not in listed)
+    found = [f"{module}: public {name} is not in __all__" for name in missing]
+    invented = [name for name in listed if name not in made | values | imported]
+    found += [f"{module}: __all__ lists {name}, which is not defined" for name in invented]
+    if len(set(listed)) < len(listed):
+        found.append(f"{module}: __all__ lists a name twice")
+    return found
+
+
+def idle_exports(trees: Mapping[str, ast.Module], readers: Collection[ast.Module]) -> list[str]:
+    """`__all__` of each module in `trees` lists only what some of `readers` imports, and the types that the module's
+    public annotations speak of.
+    """
+    taken = {name for tree in readers for name in _taken(tree)}
+    return [
+        f"{module}: nobody imports {name}, which __all__ lists"
+        for module, tree in trees.items()
+        for name in sorted(set(_listed(tree) or ()) - _spoken_of(tree))
+        if f"{module}.{name}" not in taken
+    ]
+
+
+def _spoken_of(tree: ast.Module) -> set[str]:
+    """The names in the annotations of public values, functions, classes' fields and their public methods."""
+    public = [node for node in tree.body if _is_public(node)]
+    for node in [node for node in public if isinstance(node, ast.ClassDef)]:
+        public += [inner for inner in node.body if _is_public(inner)]
+    annotations: list[ast.AST | None] = []
+    for node in public:
+        if isinstance(node, ast.AnnAssign):
+            annotations.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            annotations += [node.returns, node.args]
+    names = [name for annotation in annotations if annotation for name in ast.walk(annotation)]
+    return {name.id for name in names if isinstance(name, ast.Name)}
+
+
+def _is_public(statement: ast.stmt) -> bool:
+    return any(not name.startswith("_") for name in [*_made(statement), *_assigned(statement)])
+
+
+def _taken(tree: ast.Module) -> Iterator[str]:
+    """What a module uses of others, as dotted names: `from a.b import c`, or `from a import b` and then `b.c`."""
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    yield from (name for name in known.values() if package_of(name) in ORDER)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in known:
+            yield f"{known[ast.unparse(node.value)]}.{node.attr}"
+
+
+def _made(statement: ast.stmt) -> list[str]:
+    definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return [statement.name] if isinstance(statement, definitions) else []
+
+
+def _assigned(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.Assign):
+        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return [statement.target.id]
+    return []
+
+
+def _imported(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in statement.names]
+    return []
+
+
+def _listed(tree: ast.Module) -> list[str] | None:
+    for statement in tree.body:
+        if "__all__" in _assigned(statement) and isinstance(statement, ast.Assign):
+            return list(ast.literal_eval(statement.value))
+    return None
+
+
+def bare_excepts(module: str, tree: ast.AST) -> list[str]:
+    return [
+        f"{module}:{node.lineno} has a bare except"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+
+
+def subject_literals(module: str, tree: ast.AST) -> list[str]:
+    """Subjects are written in schemas/ only; prose in docstrings may name them."""
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    prose |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        f"{module}:{node.lineno} writes the subject {node.value!r}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in prose
+        and SUBJECT.search(node.value)
+    ]
+
+
+def bad_names(paths: Collection[Path]) -> list[str]:
+    """A module is named after what it does."""
+    return [f"{path} has a name that says nothing" for path in paths if FORBIDDEN_NAMES.fullmatch(path.stem)]
+
+
+def too_large(lines: dict[str, int]) -> list[str]:
+    """Small rooms: none above 400 lines, nine in ten up to 250, the median up to 90."""
+    found = [f"{module} has {count} lines" for module, count in lines.items() if count > MOST_LINES]
+    sizes = [count for count in lines.values() if count]
+    if len(sizes) > 1 and (ninth := quantiles(sizes, n=10, method="inclusive")[8]) > NINE_IN_TEN_LINES:
+        found.append(f"one module in ten has more than {ninth:g} lines")
+    if sizes and median(sizes) > MEDIAN_LINES:
+        found.append(f"the median module has {median(sizes):g} lines")
+    return found

@@ -1,0 +1,133 @@
+"""An answer at the terminal (D4, D6, D10)."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from penstock.errors import RequestFailed
+from schemas.reply import Accepted, Completed, Delta, Failed, Failure, Restarted, Timings, Usage
+from services.launcher.answer_text import AnswerText, failure_text, money, summary
+
+
+def accepted():
+    return Accepted(
+        id="r",
+        seq=0,
+        role="coding",
+        complexity="complex",
+        why="code",
+        lane="interactive",
+        deadline_ms=1,
+        at_ms=0,
+    )
+
+
+def completed(**more):
+    known = {
+        "id": "r",
+        "seq": 9,
+        "attempt": 2,
+        "role": "coding",
+        "model": "m",
+        "provider": "p",
+        "finish_reason": "stop",
+        "usage": Usage(input_tokens=1200, output_tokens=40),
+        "cost_microusd": 31,
+        "timings": Timings(first_token_ms=152.4, total_ms=480.0),
+    }
+    return Completed(**(known | more))
+
+
+def delta(text: str):
+    return Delta(id="r", seq=1, text=text)
+
+
+@pytest.fixture
+def out():
+    return io.StringIO()
+
+
+@pytest.fixture
+def notes():
+    return io.StringIO()
+
+
+def test_text_goes_to_stdout_as_it_comes_and_ends_its_line(out, notes):
+    answer = AnswerText(out, notes)
+    for event in (accepted(), delta("Hel"), delta("lo")):
+        answer.show(event)
+    assert out.getvalue() == "Hello"
+
+    answer.show(completed())
+
+    assert out.getvalue() == "Hello\n"
+    assert not notes.getvalue()
+    assert answer.reply is not None
+
+
+def test_a_restart_is_visible_and_the_text_begins_anew(out, notes):
+    answer = AnswerText(out, notes)
+    for event in (
+        accepted(),
+        delta("half an ans"),
+        Restarted(id="r", seq=2, code="provider_unavailable", message="the stream broke"),
+        delta("whole"),
+        completed(),
+    ):
+        answer.show(event)
+
+    assert notes.getvalue() == "[starting again: the stream broke]\n"
+    assert out.getvalue() == "half an ans\nwhole\n"
+    assert answer.reply is not None
+    assert answer.reply.text == "whole"
+
+
+def test_a_whole_answer_is_shown_at_its_end(out, notes):
+    body = b'{"choices": [{"message": {"content": "All of it"}}]}'
+    answer = AnswerText(out, notes)
+    answer.show(accepted())
+    answer.show(completed(response=body))
+
+    assert out.getvalue() == "All of it\n"
+
+
+def test_every_line_is_indented_where_it_is_asked_for(out, notes):
+    answer = AnswerText(out, notes, indent="> ")
+    for event in (delta("a\n"), delta("b\nc"), completed()):
+        answer.show(event)
+
+    assert out.getvalue() == "> a\n> b\n> c\n"
+
+
+def test_the_summary_says_how_the_answer_came_about(out, notes):
+    answer = AnswerText(out, notes)
+    answer.show(accepted())
+    answer.show(completed())
+    assert answer.reply is not None
+
+    assert summary(answer.reply) == (
+        "coding (code) · m · 2 attempts · first token 152 ms · total 480 ms · 1,200 tokens in, 40 out"
+        " · $0.000031 · id r"
+    )
+
+
+def test_a_failure_says_what_happened_whether_to_retry_and_when(out, notes):
+    answer = AnswerText(out, notes)
+    answer.show(delta("half"))
+    failed = Failed(
+        id="r", seq=3, error=Failure(code="overloaded", message="full", retry="later", retry_after_s=10.0)
+    )
+    with pytest.raises(RequestFailed) as caught:
+        answer.show(failed)
+
+    text = failure_text(caught.value)
+    assert out.getvalue() == "half\n"
+    for part in ("full", "overloaded", "Try again later", "In 10 s", "request r"):
+        assert part in text
+
+
+@pytest.mark.parametrize(("microusd", "text"), [(31, "$0.000031"), (1_500_000, "$1.5"), (2_000_000, "$2")])
+def test_money(microusd, text):
+    assert money(microusd) == text

@@ -1,0 +1,86 @@
+"""`penstock` at the command line: usage mistakes exit 2, others 1, never a stack trace."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.launcher.__main__ import main
+from services.launcher.python_child import code_path, service_argv
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["ask"],
+        ["ask", "hi", "--role", "nobody"],
+        ["ask", "hi", "--role", "embed"],
+        ["ask", "hi", "--timeout", "-1"],
+        ["ask", "hi", "--timeout", "soon"],
+        ["run", "nothing"],
+        ["config"],
+    ],
+)
+def test_a_command_line_that_makes_no_sense_exits_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["ask", ""], "empty"),
+        (["ask", "hi", "--image", "nosuch.png"], "nosuch.png cannot be read"),
+        (["trace", "--data", "nowhere"], "there are no traces at nowhere/traces.jsonl"),
+        (["up", "--data", "/dev/null/x"], "name another"),
+        (["demo", "--data", "/dev/null/x"], "name another"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_and_exits_1(arguments, told, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    assert main(arguments) == 1
+
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.startswith("penstock: ")
+    assert "Traceback" not in error
+
+
+def test_a_wrong_setting_is_told(capsys, monkeypatch):
+    monkeypatch.setenv("NATS_URL", "not an address")
+
+    assert main(["status"]) == 1
+    assert "NATS_URL" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("penstock ")
+
+
+def test_config_check_and_print_are_wired(capsys):
+    assert main(["config", "check", "simulator"]) == 0
+    assert "in order" in capsys.readouterr().out
+    assert main(["config", "print", "simulator"]) == 0
+    assert "sim-chat-large" in capsys.readouterr().out
+
+
+def test_the_trade_off_of_per_role_is_explained(capsys):
+    with pytest.raises(SystemExit):
+        main(["up", "--help"])
+
+    assert "quota by itself for now" in " ".join(capsys.readouterr().out.split())
+
+
+def test_children_run_the_code_that_runs_here_whatever_folder_they_start_in():
+    assert "-P" in service_argv("router"), "a folder `services` in the current directory is not ours"
+    found = code_path({"PYTHONPATH": "/elsewhere"})
+    assert not found or found["PYTHONPATH"].endswith(":/elsewhere")

@@ -1,0 +1,61 @@
+"""What the person asks becomes OpenAI messages, or a plain error."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zlib
+
+import pytest
+
+from services.launcher.errors import CommandError
+from services.launcher.png import square_png
+from services.launcher.prompt_input import data_url, messages, read_prompt
+
+
+def test_a_dash_reads_stdin():
+    assert read_prompt("-", io.BytesIO("Привет".encode())) == "Привет"
+    assert read_prompt("- not stdin", io.BytesIO()) == "- not stdin"
+
+
+@pytest.mark.parametrize(("text", "stdin"), [("", b""), ("-", b" \n"), ("-", b"\xff"), ("\udcff", b"")])
+def test_what_is_no_prompt_is_told(text, stdin):
+    with pytest.raises(CommandError):
+        read_prompt(text, io.BytesIO(stdin))
+
+
+def test_images_and_a_system_prompt_stand_where_openai_wants_them():
+    assert messages("hi") == [{"role": "user", "content": "hi"}]
+    assert messages("look", ["data:x"], "be kind") == [
+        {"role": "system", "content": "be kind"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "look"},
+                {"type": "image_url", "image_url": {"url": "data:x"}},
+            ],
+        },
+    ]
+
+
+def test_a_file_becomes_a_data_url_by_its_ending(tmp_path):
+    (tmp_path / "a.JPG").write_bytes(b"bytes")
+
+    assert data_url(tmp_path / "a.JPG") == "data:image/jpeg;base64," + base64.b64encode(b"bytes").decode()
+
+
+@pytest.mark.parametrize("name", ["none.png", "notes.txt", "nothing"])
+def test_what_is_no_image_is_told(tmp_path, name):
+    with pytest.raises(CommandError, match=name):
+        data_url(tmp_path / name)
+
+
+def test_the_square_is_a_png():
+    png = square_png(2, (200, 30, 30))
+    header = png.index(b"IHDR")
+    data = png.index(b"IDAT")
+    length = int.from_bytes(png[data - 4 : data], "big")
+
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert png[header + 4 : header + 12] == bytes([0, 0, 0, 2, 0, 0, 0, 2])
+    assert zlib.decompress(png[data + 4 : data + 4 + length]) == (b"\0" + bytes([200, 30, 30]) * 2) * 2
