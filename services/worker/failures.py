@@ -10,6 +10,8 @@ from schemas.errors import ErrorCode
 
 __all__ = ["FailureKind", "ProviderFailure", "Verdict"]
 
+_MESSAGE_CHARACTERS: Final = 500
+
 FailureKind = Literal[
     "rate_limited",
     "server_error",
@@ -25,6 +27,7 @@ FailureKind = Literal[
     "context_length",
     "content_filter",
     "refused",
+    "oversized",
 ]
 Action = Literal["retry_here", "elsewhere", "give_up"]
 """retry_here: another model at once if there is one, this one again after a backoff. elsewhere: never this model
@@ -59,11 +62,15 @@ _VERDICTS: Final[dict[FailureKind, Verdict]] = {
     "context_length": Verdict("elsewhere", "success", "context_length_exceeded"),
     "content_filter": Verdict("give_up", "success", "content_filtered"),
     "refused": Verdict("give_up", "success", "provider_refused"),
+    # Asked again it would answer at the same length, and every byte of it is paid for.
+    "oversized": Verdict("give_up", "success", "provider_refused"),
 }
 
 
 class ProviderFailure(Exception):  # its kind says what happened
-    """One provider call failed. The message is the provider's own where it gave one; it never holds a key."""
+    """One provider call failed. The message is the provider's own where it gave one, on one line and no longer than
+    anybody reads; it never holds a key.
+    """
 
     def __init__(
         self,
@@ -73,7 +80,7 @@ class ProviderFailure(Exception):  # its kind says what happened
         status: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(_one_line(message))
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
@@ -81,3 +88,9 @@ class ProviderFailure(Exception):  # its kind says what happened
     @property
     def verdict(self) -> Verdict:
         return _VERDICTS[self.kind]
+
+
+def _one_line(message: str) -> str:
+    """Looks at no more than a provider's megabytes deserve, and lets through only what can be encoded again."""
+    words = " ".join(message[: 2 * _MESSAGE_CHARACTERS].split())
+    return words[:_MESSAGE_CHARACTERS].encode(errors="replace").decode()
