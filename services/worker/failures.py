@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -11,6 +12,8 @@ from schemas.errors import ErrorCode
 __all__ = ["FailureKind", "ProviderFailure", "Verdict"]
 
 _MESSAGE_CHARACTERS: Final = 500
+_PREFIX: Final = re.compile(r"(?:^|(?<=: ))\d{3}, message:\s*")
+"""How an aiohttp error begins when it is made to text; the number is not the provider's."""
 
 FailureKind = Literal[
     "rate_limited",
@@ -80,7 +83,7 @@ class ProviderFailure(Exception):  # its kind says what happened
         status: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(_one_line(message))
+        super().__init__(_in_one_line(message))
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
@@ -90,7 +93,9 @@ class ProviderFailure(Exception):  # its kind says what happened
         return _VERDICTS[self.kind]
 
 
-def _one_line(message: str) -> str:
-    """Looks at no more than a provider's megabytes deserve, and lets through only what can be encoded again."""
-    words = " ".join(message[: 2 * _MESSAGE_CHARACTERS].split())
+def _in_one_line(message: str) -> str:
+    """Users read this: no line breaks, not how a library's exception begins, no more than anybody reads of what may
+    be megabytes, and nothing that cannot be encoded again.
+    """
+    words = _PREFIX.sub("", " ".join(message[: 2 * _MESSAGE_CHARACTERS].split()))
     return words[:_MESSAGE_CHARACTERS].encode(errors="replace").decode()

@@ -195,9 +195,7 @@ def _connection_failure(error: Exception) -> ProviderFailure:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    # aiohttp's errors of the protocol put a status nobody sent before their words.
-    message = getattr(cause, "message", None)
-    words = message if message and isinstance(message, str) else str(cause) or type(cause).__name__
+    words = str(cause) or type(cause).__name__
     if isinstance(cause, TimeoutError):
         return ProviderFailure("connection", f"the connection timed out: {words}")
     return ProviderFailure("connection", f"the connection broke: {words}")

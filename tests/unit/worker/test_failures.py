@@ -27,3 +27,20 @@ def test_an_error_nested_too_deeply_is_still_the_error_of_its_status():
 )
 def test_a_message_is_one_line_of_bounded_length_that_can_be_encoded__d10(said, heard):
     assert str(ProviderFailure("server_error", said)) == heard
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (
+            "400, message:\n  Not enough data to satisfy content length header.",
+            "Not enough data to satisfy content length header.",
+        ),
+        ("the connection broke: 400, message:\n  Not enough data.", "the connection broke: Not enough data."),
+        ("503: overloaded,\n\ttry later", "503: overloaded, try later"),
+        ("  stalled  ", "stalled"),
+        ("", ""),
+    ],
+)
+def test_d10_a_failure_reads_as_one_line_without_a_library_s_beginning(raw, told):
+    assert str(ProviderFailure("connection", raw)) == told
