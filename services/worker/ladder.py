@@ -43,7 +43,7 @@ class Ladder:
         return await self._within_deadline(job)
 
     async def _within_deadline(self, job: Job) -> Success:
-        if job.deadline_s <= _now_s():
+        if job.deadline_s <= loop_now_s():
             raise self._too_late(job, "the request waited in the mailbox")
         try:
             async with asyncio.timeout_at(job.deadline_s):
