@@ -40,7 +40,12 @@ class Router:
         settings = self._shell.settings
 
         async def provision() -> None:
-            await ensure_eventually(bus.js, roles=self._catalogue.roles, ack_wait_s=settings.ack_wait_s)
+            await ensure_eventually(
+                bus.js,
+                roles=self._catalogue.roles,
+                ack_wait_s=settings.ack_wait_s,
+                replicas=settings.replicas,
+            )
 
         await provision()
         self._handler.bind(bus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -9,6 +10,9 @@ from msgspec import Struct
 from schemas.errors import ErrorCode
 
 __all__ = ["FailureKind", "ProviderFailure", "Verdict"]
+
+_PREFIX: Final = re.compile(r"(?:^|(?<=: ))\d{3}, message:\s*")
+"""How an aiohttp error begins when it is made to text; the number is not the provider's."""
 
 FailureKind = Literal[
     "rate_limited",
@@ -63,7 +67,9 @@ _VERDICTS: Final[dict[FailureKind, Verdict]] = {
 
 
 class ProviderFailure(Exception):  # its kind says what happened
-    """One provider call failed. The message is the provider's own where it gave one; it never holds a key."""
+    """One provider call failed. The message is the provider's own where it gave one, on one line; it never holds
+    a key.
+    """
 
     def __init__(
         self,
@@ -73,7 +79,7 @@ class ProviderFailure(Exception):  # its kind says what happened
         status: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(_in_one_line(message))
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
@@ -81,3 +87,8 @@ class ProviderFailure(Exception):  # its kind says what happened
     @property
     def verdict(self) -> Verdict:
         return _VERDICTS[self.kind]
+
+
+def _in_one_line(message: str) -> str:
+    """Users read this: no line breaks, and not how a library's exception begins."""
+    return _PREFIX.sub("", " ".join(message.split()))

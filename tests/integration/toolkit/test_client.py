@@ -56,7 +56,7 @@ async def test_a_whole_reply_e1(gateway, client):
         "top_p": 0.5,
     }
     assert abs(request.deadline_ms - (time.time() + 10) * 1000) < 2000
-    assert gateway.request_headers[0][headers.MESSAGE_ID] == request.id
+    assert gateway.request_headers[0][headers.MESSAGE_ID].endswith(f".{client.name}.{request.id}")
     assert gateway.request_headers[0][headers.CLIENT] == client.name
     assert gateway.cancelled == []
 

@@ -193,8 +193,7 @@ async def test_a_worker_that_does_not_wait_for_acknowledgements_loses_no_text_ei
     async def script(request):
         address = ReplyAddress(own_gateway.account, request.client, request.id)
         publisher = ReplyPublisher(own_gateway.nc, own_gateway.js, address, Position())
-        publisher.begin_attempt()
-        await publisher.started(model="m", provider="p", worker="w", at_ms=0)
+        await publisher.begin_attempt(model="m", provider="p", worker="w", at_ms=0)
         for number, word in enumerate(WORDS):
             await publisher.delta(word, ())
             if number == 15:
