@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Raw, Struct
 from nats.aio.client import Client as Nats
@@ -16,6 +18,9 @@ from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restar
 from schemas.subjects import ReplyAddress
 
 __all__ = ["Position", "ReplyPublisher", "Superseded", "publish_terminal"]
+
+_KEPT_BYTES: Final = 1024 * 1024
+"""Far more than a socket holds; what went out before it has arrived."""
 
 
 class Superseded(Exception):
@@ -35,7 +40,7 @@ class ReplyPublisher:
     """One worker's hand in one reply.
 
     Events other than the terminal one are published without waiting for an acknowledgement. So when the connection
-    was lost meanwhile, the attempt's events are sent again: readers drop those they have.
+    was lost meanwhile, the attempt's last `_KEPT_BYTES` are sent again: readers drop what they have.
     """
 
     def __init__(
@@ -52,7 +57,8 @@ class ReplyPublisher:
         self._subject = address.subject
         self._headers = dict(headers) if headers else None
         self._position = position
-        self._sent: list[bytes] = []
+        self._sent: deque[bytes] = deque()
+        self._sent_bytes = 0
         self._reconnects = nc.stats["reconnects"]
 
     @property
@@ -86,7 +92,9 @@ class ReplyPublisher:
             if await self._is_stored(event):  # it is ours: only the acknowledgement was lost
                 break
             passed_over = True
-        self._sent = [payload]
+        self._sent.clear()
+        self._sent_bytes = 0
+        self._keep(payload)
         return passed_over
 
     async def restarted(self, code: ErrorCode, message: str) -> None:
@@ -110,8 +118,14 @@ class ReplyPublisher:
     async def _send(self, event: ReplyEvent, headers: dict[str, str] | None = None) -> None:
         await self._repeat_after_loss()
         payload = encode(event)
-        self._sent.append(payload)
+        self._keep(payload)
         await self._nc.publish(self._subject, payload, headers=headers)
+
+    def _keep(self, payload: bytes) -> None:
+        self._sent.append(payload)
+        self._sent_bytes += len(payload)
+        while self._sent_bytes > _KEPT_BYTES and len(self._sent) > 1:
+            self._sent_bytes -= len(self._sent.popleft())
 
     async def _repeat_after_loss(self) -> None:
         if self._reconnects == self._nc.stats["reconnects"]:
