@@ -14,6 +14,7 @@ from nats.js.api import (
     ConsumerConfig,
     DiscardPolicy,
     KeyValueConfig,
+    RePublish,
     RetentionPolicy,
     StorageType,
     StreamConfig,
@@ -90,8 +91,15 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
                 storage=StorageType.FILE,
                 replicas=replicas,
                 direct=True,
+                republish=_republished(bucket),
             )
         )
+
+
+def _republished(bucket: Bucket) -> RePublish | None:
+    if bucket.republished_as is None:
+        return None
+    return RePublish(src=f"$KV.{bucket.name}.>", dest=bucket.republished_as)
 
 
 async def ensure(
