@@ -17,6 +17,8 @@ __all__ = ["Selection"]
 
 _CONTEXT_MARGIN: Final = 0.8
 """A model is left out only when even an estimate this much lower does not fit: the provider knows better."""
+_LEASE_S: Final = 0.25
+"""A share of the quota comes within milliseconds. After this long the whole chain is looked at again."""
 _WORDS: Final[dict[Reason, str]] = {
     "breaker": "the circuit breaker",
     "quota": "the quota",
@@ -49,7 +51,11 @@ class Selection:
         """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
         while True:
             now_s = asyncio.get_running_loop().time()
-            standings = {model: self._standing(job, model, now_s) for model in chain}
+            standings: dict[str, Standing] = {}
+            for model in chain:
+                standings[model] = self._standing(job, model, now_s)
+                if standings[model].available_at_s <= now_s:
+                    break  # nobody looks at those behind it
             choice = choose(chain, standings, now_s)
             if isinstance(choice, Choice):
                 job.waits_for = ""
@@ -59,15 +65,23 @@ class Selection:
             job.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
             await self._waiting.until(job.work.role, choice.until_s)
 
-    def acquire(self, job: Job, model: str) -> Permit | None:
-        """A permit from the first credential that has one to give."""
+    async def acquire(self, job: Job, model: str) -> Permit | None:
+        """A permit from the first credential that has one to give, or will have in a moment."""
         need = self._need(job, model)
-        now_s = asyncio.get_running_loop().time()
-        for key in self._availability.keys(model):
-            permit = self._availability.quota.try_acquire(key, need, now_s)
-            if isinstance(permit, Permit):
-                return permit
-        return None
+        clock_s = asyncio.get_running_loop().time
+        patient_until_s = clock_s() + _LEASE_S
+        while True:
+            leasing = False
+            for key in self._availability.keys(model):
+                permit = self._availability.quota.try_acquire(key, need, clock_s())
+                if isinstance(permit, Permit):
+                    job.waits_for = ""
+                    return permit
+                leasing = leasing or permit.leasing
+            if not leasing or clock_s() >= patient_until_s:
+                return None
+            job.waits_for = f"the request waited for a share of the quota of {model}"
+            await self._waiting.until(job.work.role, patient_until_s)
 
     def retry_after_s(self, job: Job) -> float | None:
         """When some model of the role's chain may be called again; None when that is now or never."""
