@@ -28,6 +28,8 @@ class Gauge(Struct, frozen=True):
     ceiling: int
     """The limit in force: ours, or the provider's if that is lower."""
     withheld: int
+    lapses_ms: int | None
+    """When the provider's word on it, if there is one, is believed no longer."""
     leased: int
     """Outstanding with workers other than the one left out."""
 
@@ -99,17 +101,24 @@ class Book:
             if gauge.free < amount:
                 level = gauge.ceiling - gauge.withheld - gauge.leased - amount
                 at_ms = gauge.span.falls_to_at_ms(gauge.grains, gauge.kind, level, now_ms)
-                found.append((now_ms + BUSY_LOOK_MS if at_ms is None else at_ms, gauge.name))
+                hopes = [each for each in (at_ms, gauge.lapses_ms) if each is not None]
+                found.append((min(hopes, default=now_ms + BUSY_LOOK_MS), gauge.name))
         return max(found, default=None)
 
 
-def in_force(most: int, word: QuotaCorrection | None, now_ms: int) -> tuple[int, int]:
-    """Ceiling and withheld: the provider's word lowers both until it lapses."""
+def in_force(most: int, word: QuotaCorrection | None, now_ms: int) -> tuple[int, int, int | None]:
+    """Ceiling, withheld, and when that changes: the provider's word lowers what is left until it lapses."""
     if word is None:
-        return most, 0
+        return most, 0, None
     told = word.ceiling is not None and now_ms < word.ceiling_until_ms
     ceiling = min(most, word.ceiling) if told and word.ceiling is not None else most
-    return ceiling, word.withheld if now_ms < word.withheld_until_ms else 0
+    held_back = now_ms < word.withheld_until_ms
+    lapses = [
+        at_ms
+        for at_ms, counts in ((word.ceiling_until_ms, ceiling < most), (word.withheld_until_ms, held_back))
+        if counts
+    ]
+    return ceiling, word.withheld if held_back else 0, min(lapses, default=None)
 
 
 def waiting_before(record: QuotaRecord, holder: str, since_ms: int) -> tuple[QuotaLease, ...]:
