@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
+from penstock.connection import Reconnects
 from penstock.direct import read_page
 from schemas.streams import CANCELS
 from schemas.subjects import CANCEL_ALL
@@ -18,6 +20,9 @@ from schemas.subjects import CANCEL_ALL
 __all__ = ["Cancellations"]
 
 _log: Final = logging.getLogger(__name__)
+
+_TRIES: Final = 5
+_AGAIN_S: Final = 0.5
 
 Listener = Callable[[str, str], None]
 
@@ -35,12 +40,12 @@ class Cancellations:
         self._clock_s = clock_s
         self._marks: dict[tuple[str, str], float] = {}
 
-    async def start(self, nc: Nats) -> None:
+    async def start(self, nc: Nats, reconnects: Reconnects) -> None:
+        """Listen, and read the marks: now, and after each lost connection, during which some may have been set."""
+        self._nc = nc
         await nc.subscribe(CANCEL_ALL, cb=self._on_message)
-        try:
-            await self._read_marks(nc)
-        except (nats.errors.Error, TimeoutError) as error:
-            _log.warning("cancel marks cannot be read now: %r", error)
+        reconnects.add(self._catch_up)
+        await self._catch_up()
 
     def is_cancelled(self, account: str, request_id: str) -> bool:
         return (account, request_id) in self._marks
@@ -56,10 +61,20 @@ class Cancellations:
                 break
             del self._marks[oldest]
 
-    async def _read_marks(self, nc: Nats) -> None:
+    async def _catch_up(self) -> None:
+        for _ in range(_TRIES):
+            try:
+                await self._read_marks()
+            except (nats.errors.Error, TimeoutError) as error:
+                _log.warning("cancel marks cannot be read now: %r", error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    async def _read_marks(self) -> None:
         sequence = 1
         while True:
-            page = await read_page(nc, CANCELS.name, CANCEL_ALL, sequence=sequence)
+            page = await read_page(self._nc, CANCELS.name, CANCEL_ALL, sequence=sequence)
             for msg in page.messages:
                 self._take((msg.headers or {})["Nats-Subject"])
             if not page.messages or page.pending == 0:

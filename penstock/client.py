@@ -56,7 +56,8 @@ class Client:
         """Connect to the NATS server at `url`.
 
         `name` is the token replies are addressed to; a process that shall resume another's streams needs to know
-        it, otherwise leave it out. Raises BrokerUnreachable, and ValueError for a name that is no subject token.
+        it, otherwise leave it out. `tracer` stays the caller's, who closes it. Raises BrokerUnreachable, and
+        ValueError for a name that is no subject token.
         """
         chosen = name or f"client-{new_id()}"
         for token in (account, chosen):
@@ -65,7 +66,11 @@ class Client:
         reconnects = Reconnects()
         nc = await connect(url, name=chosen, reconnects=reconnects, credentials=credentials)
         inbox = ReplyInbox(nc, reconnects, account, chosen)
-        await inbox.open()
+        try:
+            await inbox.open()
+        except BaseException:
+            await close(nc)
+            raise
         return cls(nc, inbox, tracer)
 
     @property
@@ -84,7 +89,6 @@ class Client:
         """Send what is buffered and disconnect. Requests under way go on; their replies are stored."""
         self._inbox.close()
         await close(self._nc)
-        await asyncio.to_thread(self._tracer.close)
 
     async def chat(
         self,
@@ -137,7 +141,13 @@ class Client:
             user=user,
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
         )
-        return Stream(self._nc, self._inbox, request, timeout_s or _DEFAULT_TIMEOUT_S, self._tracer)
+        return Stream(
+            self._nc,
+            self._inbox,
+            request,
+            _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
+            self._tracer,
+        )
 
     async def resume(
         self, request_id: str, *, after_seq: int = -1, client: str | None = None, timeout_s: float = 900.0

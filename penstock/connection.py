@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -13,11 +14,13 @@ from nats.aio.client import Client as Nats
 
 from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
+from penstock.hostile_headers import survive_hostile_headers
 
 __all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
+_SAY_AGAIN_S: Final = 10.0
 _PING_INTERVAL_S: Final = 10
 _FLUSH_S: Final = 2
 _PENDING_BYTES: Final = 32 * 1024 * 1024
@@ -34,6 +37,8 @@ class Reconnects:
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
+        self._said = ""
+        self._say_again_s = 0.0
         self.closing = False
         """The owner closes the connection: losing it is no news."""
 
@@ -53,13 +58,17 @@ class Reconnects:
             if isinstance(outcome, Exception):
                 _log.error("what was to happen after a reconnection failed", exc_info=outcome)
 
+    async def error(self, error: Exception) -> None:
+        """What nats-py meets; the same again (a server that is away, four times a second) now and then only."""
+        words = str(error) or type(error).__name__
+        now_s = time.monotonic()
+        if words != self._said or now_s >= self._say_again_s:
+            _log.warning("NATS: %s", words)
+            self._said, self._say_again_s = words, now_s + _SAY_AGAIN_S
+
     async def lost(self) -> None:
         if not self.closing:
             _log.warning("the connection to NATS is lost; reconnecting until it is back")
-
-
-async def _on_error(error: Exception) -> None:
-    _log.warning("NATS: %s", str(error) or type(error).__name__)
 
 
 def servers_of(url: str) -> list[str]:
@@ -72,6 +81,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
 
     `max_reconnect_attempts` is -1 because nats-py otherwise gives up for good after about two minutes.
     """
+    survive_hostile_headers()
     chosen: dict[str, Any] = {
         "name": name,
         "allow_reconnect": True,
@@ -81,7 +91,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
         "ping_interval": _PING_INTERVAL_S,
         "max_outstanding_pings": 2,
         "pending_size": _PENDING_BYTES,
-        "error_cb": _on_error,
+        "error_cb": reconnects.error,
         "disconnected_cb": reconnects.lost,
         "reconnected_cb": reconnects.announce,
     }
@@ -109,7 +119,7 @@ async def connect(
     except (OSError, TimeoutError, nats.errors.Error) as error:
         raise BrokerUnreachable(without_userinfo(url), str(errors[-1] if errors else error)) from error
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
-    nc._error_cb = _on_error  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
+    nc._error_cb = chosen["error_cb"]  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
     return nc
 
 

@@ -53,7 +53,7 @@ async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, b
                 msg = await answers.get()
             headers = msg.headers or {}
             status = headers.get("Status")
-            if status is None:
+            if "Nats-Sequence" in headers:  # it is stored, whatever status its publisher wrote into it
                 found.append(msg)
             elif status == "404":
                 return Page(tuple(found), 0)

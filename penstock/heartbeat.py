@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
 
+from penstock.vital import vital
 from schemas import codec
 from schemas.presence import Presence
 from schemas.streams import PRESENCE
@@ -35,7 +36,7 @@ class Heartbeat:
 
     async def start(self) -> None:
         await self._beat()
-        self._task = asyncio.create_task(self._loop(), name="heartbeat")
+        self._task = vital(self._loop(), "heartbeat")
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -75,7 +76,9 @@ async def living(js: JetStreamContext) -> list[Presence]:
                 entry = await bucket.get(key)
             except KeyNotFoundError:
                 continue
-            found.append(codec.PRESENCE.decode(entry.value or b""))
+            presence = _read(key, entry.value or b"")
+            if presence is not None:
+                found.append(presence)
     except (BucketNotFoundError, NotFoundError, NoKeysError):
         return []
     return sorted(found, key=lambda presence: (presence.service, presence.instance))
@@ -89,9 +92,16 @@ async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], N
         if not msg.data:
             on_change(instance, None)
             return
-        try:
-            on_change(instance, codec.PRESENCE.decode(msg.data))
-        except msgspec.MsgspecError as error:
-            _log.warning("%s holds what is no presence: %s", msg.subject, error)
+        presence = _read(msg.subject, msg.data)
+        if presence is not None:
+            on_change(instance, presence)
 
     await nc.subscribe(f"{_PREFIX}>", cb=on_beat)
+
+
+def _read(where: str, data: bytes) -> Presence | None:
+    try:
+        return codec.PRESENCE.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("%s holds what is no presence: %s", where, error)
+        return None

@@ -23,7 +23,7 @@ def read_event(msg: Msg) -> ReplyEvent | None:
     """The event in `msg`; None, and a line in the log, when somebody published there what is none."""
     try:
         return codec.REPLY.decode(msg.data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         _log.warning("%s holds what is no reply event: %s", msg.subject, error)
         return None
 

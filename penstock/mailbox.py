@@ -19,6 +19,7 @@ from nats.aio.client import Client as Nats
 from penstock.connection import Reconnects
 from penstock.delivery import Ack, Dead, Delivery, Retry, Verdict
 from penstock.pulling import Puller
+from penstock.vital import vital
 from schemas.streams import Consumer
 
 __all__ = ["Mailbox", "MailboxPolicy"]
@@ -27,6 +28,8 @@ _log: Final = logging.getLogger(__name__)
 _GATE_RECHECK_S: Final = 1.0
 _REFUSED_WAIT_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 30.0
+_LATE_S: Final = 0.25
+"""How long after its withdrawal a mailbox gives back what was on its way to it."""
 _ACK: Final = b"+ACK"
 _TERM: Final = b"+TERM"
 _IN_PROGRESS: Final = b"+WPI"
@@ -96,8 +99,8 @@ class Mailbox:
         self._reconnects = reconnects
         reconnects.add(self._on_reconnect)
         self._loops = [
-            asyncio.create_task(self._pull_loop(), name=f"pull {self.name}"),
-            asyncio.create_task(self._keep_alive_loop(), name=f"keep {self.name}"),
+            vital(self._pull_loop(), f"pull {self.name}"),
+            vital(self._keep_alive_loop(), f"keep {self.name}"),
         ]
 
     def poke(self) -> None:
@@ -111,12 +114,16 @@ class Mailbox:
         if self._reconnects is not None:
             self._reconnects.remove(self._on_reconnect)
             self._reconnects = None
-        await self._puller.close()
+        await self._puller.withdraw()
+        clock_s = asyncio.get_running_loop().time
+        listen_until_s = clock_s() + _LATE_S
         tasks = [held.task for held in self._held.values() if held.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         for task in tasks:
             task.cancel()
+        await asyncio.sleep(listen_until_s - clock_s())
+        await self._puller.close()
         await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
         for loop in self._loops:
             loop.cancel()
@@ -127,6 +134,15 @@ class Mailbox:
         self._awake.set()
 
     async def _pull_loop(self) -> None:
+        while True:
+            try:
+                await self._pull()
+            except Exception:
+                _log.exception("%s: pulling failed; trying again", self.name)
+                await asyncio.sleep(_REFUSED_WAIT_S)
+
+    async def _pull(self) -> None:
+        """Until the owner stops: wait for a slot and the gate, ask, take what comes."""
         refusals = 0
         while not self._stopping:
             free = self.policy.slots - len(self._held)
@@ -134,17 +150,14 @@ class Mailbox:
             if free <= 0 or closed_s > 0.0:
                 await self._sleep(min(closed_s, _GATE_RECHECK_S) if closed_s > 0.0 else None)
                 continue
-            try:
-                await self._puller.ask(free)
-                await self._puller.answered()
-                refusals = 0 if self._puller.refused is None else refusals + 1
-                if refusals and not self._stopping:
-                    await asyncio.sleep(_REFUSED_WAIT_S)
-                if refusals > 1 and not self._stopping:  # one refusal: perhaps the server is just going down
-                    await self._repair()
-            except Exception:
-                _log.exception("%s: pulling failed; trying again", self.name)
+            await self._puller.ask(free)
+            await self._puller.answered()
+            refusals = 0 if self._puller.refused is None else refusals + 1
+            if refusals and not self._stopping:
                 await asyncio.sleep(_REFUSED_WAIT_S)
+            if refusals > 1 and not self._stopping:  # one refusal: perhaps the server is just going down
+                await self._repair()
+        await asyncio.Event().wait()  # the drain cancels it
 
     async def _sleep(self, timeout_s: float | None) -> None:
         self._awake.clear()
@@ -168,6 +181,11 @@ class Mailbox:
             return
         if self._stopping:
             self._settle_soon(delivery, Retry())
+            return
+        if (
+            len(self._held) >= 2 * self.policy.slots
+        ):  # an old pull was answered after all, on top of a new one
+            self._settle_soon(delivery, Retry(_REFUSED_WAIT_S))
             return
         held = _Held(delivery)
         self._held[delivery.sequence] = held

@@ -24,9 +24,12 @@ __all__ = ["Puller"]
 _log: Final = logging.getLogger(__name__)
 _EXPIRES_S: Final = 30.0
 _HEARTBEAT_S: Final = 5.0
-_CLOSE_S: Final = 2.0
+_CLOSE_S: Final = 2
 _NANO: Final = 1_000_000_000
 _HEARTBEAT: Final = "100"
+_DELIVERED: Final = "$JS.ACK."
+"""What a message is answered on. The server's own words have no such address, and a publisher may write a header
+that looks like one of them."""
 _ENDED_QUIETLY: Final = frozenset({"404", "408"})
 """No messages; the request expired."""
 
@@ -51,20 +54,29 @@ class Puller:
     async def open(self) -> None:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
 
-    async def close(self) -> None:
-        """Withdraw from the server; what it had sent before still arrives, unless the connection is lost."""
-        subscription, self._subscription = self._subscription, None
+    async def withdraw(self) -> None:
+        """Ask the server for no more. What is on its way may still arrive, so go on listening until `close`.
+
+        nats-py's `drain` stops listening at the server's PONG, which a message being delivered at that moment can
+        miss; it would then come again only after ack_wait.
+        """
         self.forget()
-        if subscription is None or self._nc.is_closed:
+        if self._subscription is None or not self._nc.is_connected:
             return
         try:
-            if self._nc.is_connected:
-                async with asyncio.timeout(_CLOSE_S):
-                    await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py
-            else:
-                await subscription.unsubscribe()
+            await self._nc._send_unsubscribe(self._subscription._id)  # noqa: SLF001 - see above
+            await self._nc.flush(_CLOSE_S)
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("%s: could not withdraw in order: %r", self._name, error)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None and not self._nc.is_closed:
+            try:
+                await subscription.unsubscribe()
+            except nats.errors.Error as error:
+                _log.warning("%s: could not unsubscribe: %r", self._name, error)
 
     async def ask(self, batch: int) -> None:
         """Request up to `batch` messages; they come through `receive`."""
@@ -101,8 +113,8 @@ class Puller:
 
     async def _on_message(self, msg: Msg) -> None:
         self._heard_s = asyncio.get_running_loop().time()
-        status = msg.headers.get("Status") if msg.headers is not None else None
-        if status is None:
+        status = (msg.headers or {}).get("Status")
+        if status is None or msg.reply.startswith(_DELIVERED):
             self._outstanding -= 1
             if self._outstanding <= 0:
                 self._changed.set()

@@ -41,7 +41,8 @@ CHANNELS: Final = (
         stream=streams.REQUESTS.name,
         producers=("application",),
         consumers=("router",),
-        limits="8,323,072 bytes a message; `Nats-Msg-Id` = id, duplicates of 10 minutes are refused",
+        limits=f"{streams.MAX_REQUEST_BYTES:,} bytes a message; "
+        "`Nats-Msg-Id` = id, duplicates of 10 minutes are refused",
         purpose="Ask. JetStream's ack means accepted: exactly one `completed` or `failed` follows.",
     ),
     Channel(
@@ -100,12 +101,12 @@ CHANNELS: Final = (
     ),
     Channel(
         name="presence",
-        subject="$KV.llm_presence.{service}.{instance}",
+        subject=f"$KV.{streams.PRESENCE.name}.{{service}}.{{instance}}",
         messages=(Presence,),
         delivery="key-value",
         producers=("router", "worker"),
         consumers=("router", "command line"),
-        limits="forgotten after 30 s of silence",
+        limits=f"forgotten after {streams.PRESENCE.ttl_s} s of silence",
         purpose="Who is alive, with its limits and breakers.",
     ),
     Channel(

@@ -16,5 +16,5 @@ class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained
     complexity: Complexity
     why: str
     chain: tuple[str, ...]
-    """Models in the order in which they would be tried."""
+    """Models in the order in which they would be tried; empty where none of the role can serve the request."""
     v: int = 1

@@ -12,7 +12,7 @@ import msgspec
 from schemas.channels import CHANNELS, MESSAGES, Channel
 from schemas.errors import ERRORS
 
-__all__ = ["asyncapi", "documents", "examples", "json_schema", "main", "tag"]
+__all__ = ["asyncapi", "examples", "json_schema", "main", "tag"]
 
 _HERE: Final = Path(__file__).parent
 _EXAMPLES: Final = _HERE / "examples"
@@ -100,7 +100,7 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
-def documents() -> dict[Path, bytes]:
+def _documents() -> dict[Path, bytes]:
     """Every generated file with what it should hold."""
     contents = {_DOCS / "schemas" / f"{tag(message)}.json": json_schema(message) for message in MESSAGES}
     contents[_DOCS / "asyncapi.json"] = asyncapi()
@@ -112,7 +112,7 @@ def documents() -> dict[Path, bytes]:
 
 def main(arguments: list[str]) -> int:
     """Write what is missing or different; with `--check` only say so, and exit 1."""
-    wanted = documents()
+    wanted = _documents()
     stale = [path for path, content in wanted.items() if not path.is_file() or path.read_bytes() != content]
     stale += [path for path in (_DOCS / "schemas").glob("*.json") if path not in wanted]
     if "--check" in arguments:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "ACCEPTED_MS",
     "CLIENT",
     "DEADLINE_MS",
     "DEAD_DELIVERIES",
@@ -17,21 +16,17 @@ __all__ = [
     "REPEATED",
     "REPLY_SUBJECT",
     "TRACEPARENT",
-    "TRACESTATE",
 ]
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 """JetStream stores one message per id inside a stream's duplicate window."""
 TRACEPARENT: Final = "traceparent"
-TRACESTATE: Final = "tracestate"
 
 CLIENT: Final = "Penstock-Client"
 """Optional on a request: with it, and the request's id in `Nats-Msg-Id`, even a request that cannot be read
 gets its refusal at the reply subject."""
 DEADLINE_MS: Final = "Penstock-Deadline-Ms"
 """On work: Unix milliseconds, so that the expiry sweep reads no body."""
-ACCEPTED_MS: Final = "Penstock-Accepted-Ms"
-"""On work: when JetStream stored the request, Unix milliseconds."""
 REPLY_SUBJECT: Final = "Penstock-Reply"
 """On work and dead letters: where the request's reply events go."""
 

@@ -93,7 +93,7 @@ class Restarted(_Event, frozen=True, kw_only=True, tag="restarted"):
     message: str
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens as the provider counted them."""
 
     input_tokens: int = 0

@@ -23,7 +23,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     user: str = ""
     """Whoever at the application asks; limits and fairness count by it."""
     deadline_ms: int | None = None
-    """Unix milliseconds after which no answer is wanted; None: the role's own limit from now."""
+    """Unix milliseconds after which no answer is wanted; None: the role's own limit from when it was stored."""
     v: int = 1
 
 

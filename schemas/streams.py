@@ -41,7 +41,7 @@ DAY_S: Final = 24 * HOUR_S
 MIB: Final = 1024 * 1024
 
 MAX_PAYLOAD_BYTES: Final = 8 * MIB
-"""`max_payload` of our servers: headers and body together."""
+"""`max_payload` of our servers: headers and body together. nats-server advises against more."""
 MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * 1024
 """The rest is for what the router adds on the way to the mailbox."""
 
@@ -94,7 +94,7 @@ REQUESTS: Final = Stream(
 )
 WORK: Final = Stream(
     name="LLM_WORK",
-    subjects=("llm.work.*.*",),
+    subjects=(subjects.WORK_ALL,),
     retention="workqueue",
     max_age_s=DAY_S,
     max_bytes=1024 * MIB,
@@ -104,7 +104,7 @@ WORK: Final = Stream(
 )
 REPLIES: Final = Stream(
     name="LLM_REPLIES",
-    subjects=("llm.reply.*.*.*",),
+    subjects=(subjects.REPLY_ALL,),
     retention="limits",
     max_age_s=15 * MINUTE_S,
     max_bytes=512 * MIB,
@@ -113,7 +113,7 @@ REPLIES: Final = Stream(
 )
 EVENTS: Final = Stream(
     name="LLM_EVENTS",
-    subjects=("llm.event.>",),
+    subjects=(subjects.EVENT_ALL,),
     retention="limits",
     max_age_s=30 * DAY_S,
     max_bytes=1024 * MIB,
@@ -122,7 +122,7 @@ EVENTS: Final = Stream(
 )
 DEAD: Final = Stream(
     name="LLM_DEAD",
-    subjects=("llm.dead.*",),
+    subjects=(subjects.DEAD_ALL,),
     retention="limits",
     max_age_s=30 * DAY_S,
     max_bytes=256 * MIB,

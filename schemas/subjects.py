@@ -10,22 +10,26 @@ __all__ = [
     "CANCEL",
     "CANCEL_ALL",
     "DEAD",
+    "DEAD_ALL",
     "EVENT",
+    "EVENT_ALL",
     "EXPLAIN",
     "QUOTA_STORED",
     "REPLY",
+    "REPLY_ALL",
     "REQUEST",
     "REQUEST_ALL",
     "WORK",
+    "WORK_ALL",
     "ReplyAddress",
     "RequestAddress",
     "cancel",
-    "cancelled_id",
     "dead",
     "event",
     "is_token",
     "quota_key",
     "reply",
+    "reply_address",
     "reply_inbox",
     "request",
     "request_address",
@@ -42,10 +46,30 @@ DEAD: Final = "llm.dead.{role}"
 EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
 
-REQUEST_ALL: Final = "llm.request.*.*"
-CANCEL_ALL: Final = "llm.cancel.*.*"
 
+def _all(template: str) -> str:
+    """The wildcard that matches every subject of `template`."""
+    return re.sub(r"\{\w+\}", "*", template)
+
+
+REQUEST_ALL: Final = _all(REQUEST)
+WORK_ALL: Final = _all(WORK)
+REPLY_ALL: Final = _all(REPLY)
+CANCEL_ALL: Final = _all(CANCEL)
+EVENT_ALL: Final = _all(EVENT)
+DEAD_ALL: Final = _all(DEAD)
+
+_request: Final = REQUEST.format
+_work: Final = WORK.format
+_reply: Final = REPLY.format
+_cancel: Final = CANCEL.format
+_event: Final = EVENT.format
+_dead: Final = DEAD.format
+
+_REQUEST_START: Final = REQUEST.split(".")[:2]
+_REPLY_START: Final = REPLY.split(".")[:2]
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NOT_IN_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class RequestAddress(NamedTuple):
@@ -64,7 +88,7 @@ class ReplyAddress(NamedTuple):
 
     @property
     def subject(self) -> str:
-        return f"llm.reply.{self.account}.{self.client}.{self.id}"
+        return reply(self.account, self.client, self.id)
 
 
 def is_token(text: str) -> bool:
@@ -74,7 +98,7 @@ def is_token(text: str) -> bool:
 
 def token(text: str) -> str:
     """`text` made safe as one token: what is not allowed becomes `_`, the length is bounded."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:64] or "_"
+    return _NOT_IN_TOKEN.sub("_", text)[:64] or "_"
 
 
 def quota_key(owner: str, model: str) -> str:
@@ -91,7 +115,7 @@ def _distinct(text: str) -> str:
 
 
 def request(account: str, kind: str) -> str:
-    return f"llm.request.{account}.{kind}"
+    return _request(account=account, kind=kind)
 
 
 def request_address(subject: str) -> RequestAddress:
@@ -100,36 +124,39 @@ def request_address(subject: str) -> RequestAddress:
     Raises ValueError when it is not one.
     """
     parts = subject.split(".")
-    if len(parts) != 4 or parts[:2] != ["llm", "request"] or not all(parts):
+    if len(parts) != 4 or parts[:2] != _REQUEST_START or not all(parts):
         raise ValueError(f"not a request subject: {subject!r}")
     return RequestAddress(parts[2], parts[3])
 
 
 def work(role: str, lane: str) -> str:
-    return f"llm.work.{role}.{lane}"
+    return _work(role=role, lane=lane)
 
 
 def reply(account: str, client: str, request_id: str) -> str:
-    return f"llm.reply.{account}.{client}.{request_id}"
+    return _reply(account=account, client=client, id=request_id)
+
+
+def reply_address(subject: str) -> ReplyAddress | None:
+    """The parts of a reply subject; None for anything else, hostile headers included."""
+    parts = subject.split(".")
+    if len(parts) != 5 or parts[:2] != _REPLY_START or not all(map(is_token, parts[2:])):
+        return None
+    return ReplyAddress(*parts[2:])
 
 
 def reply_inbox(account: str, client: str) -> str:
     """The one subscription that receives every reply of a client."""
-    return f"llm.reply.{account}.{client}.*"
+    return reply(account, client, "*")
 
 
 def cancel(account: str, request_id: str) -> str:
-    return f"llm.cancel.{account}.{request_id}"
-
-
-def cancelled_id(subject: str) -> str:
-    """The request id at the end of a cancel subject."""
-    return subject.rpartition(".")[2]
+    return _cancel(account=account, id=request_id)
 
 
 def event(kind: str, scope: str) -> str:
-    return f"llm.event.{kind}.{token(scope)}"
+    return _event(kind=kind, scope=token(scope))
 
 
 def dead(role: str) -> str:
-    return f"llm.dead.{token(role)}"
+    return _dead(role=token(role))

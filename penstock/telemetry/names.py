@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from schemas import subjects
+
 __all__ = [
     "ACCOUNT",
     "ATTEMPT",
@@ -20,9 +22,7 @@ __all__ = [
     "FINISH_REASONS",
     "INPUT_TOKENS",
     "LANE",
-    "MESSAGE_ID",
     "MESSAGING_OPERATION_NAME",
-    "MESSAGING_OPERATION_TYPE",
     "MESSAGING_SYSTEM",
     "NATS",
     "OPERATION_NAME",
@@ -58,10 +58,8 @@ ERROR_TYPE: Final = "error.type"
 
 MESSAGING_SYSTEM: Final = "messaging.system"
 MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
-MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
 DESTINATION_TEMPLATE: Final = "messaging.destination.template"
 CONSUMER_GROUP: Final = "messaging.consumer.group.name"
-MESSAGE_ID: Final = "messaging.message.id"
 
 REQUEST_ID: Final = "penstock.request.id"
 ACCOUNT: Final = "penstock.account"
@@ -74,10 +72,10 @@ DELIVERY: Final = "penstock.delivery"
 OUTCOME: Final = "penstock.outcome"
 
 SPAN_CLIENT: Final = "penstock chat"
-SPAN_ROUTER: Final = "route llm.request.{account}.{kind}"
-SPAN_QUEUE: Final = "wait llm.work.{role}.{lane}"
-SPAN_WORKER: Final = "process llm.work.{role}.{lane}"
-SPAN_REPLY: Final = "send llm.reply.{account}.{client}.{id}"
+SPAN_ROUTER: Final = f"route {subjects.REQUEST}"
+SPAN_QUEUE: Final = f"wait {subjects.WORK}"
+SPAN_WORKER: Final = f"process {subjects.WORK}"
+SPAN_REPLY: Final = f"send {subjects.REPLY}"
 
 CHAT: Final = "chat"
 NATS: Final = "nats"

@@ -12,6 +12,7 @@ from penstock.config.problems import ConfigurationRefused
 from penstock.errors import PenstockError
 from services.launcher.arguments import make_parser
 from services.launcher.errors import CommandError, LaunchError
+from services.launcher.invoked import as_invoked
 
 __all__ = ["main"]
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[arguments.command](arguments)
     except (CommandError, LaunchError, PenstockError, ConfigurationRefused) as error:
-        print(f"penstock: {error}", file=sys.stderr)
+        print(f"penstock: {as_invoked(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED

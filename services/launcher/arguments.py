@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
-from schemas.names import AUTO, ROLES
+from schemas.names import AUTO
+from services.launcher.chatting import CHATTING
 from services.launcher.places import DEFAULT_DATA
 from services.launcher.python_child import SERVICES
 
@@ -127,7 +128,7 @@ def _add_config(commands: Commands) -> None:
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", help="the question; - reads it from stdin")
-    parser.add_argument("--role", choices=(AUTO, *ROLES), default=AUTO, help="default: the router decides")
+    parser.add_argument("--role", choices=(AUTO, *CHATTING), default=AUTO, help="default: the router decides")
     parser.add_argument(
         "--image", action="append", type=Path, default=[], metavar="FILE", help="may be repeated"
     )

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from penstock.config.catalogue import Catalogue
 from penstock.config.load import ConfigurationRefused, locate_catalogue, read_catalogue
 from penstock.config.printing import catalogue_yaml, settings_yaml
 from penstock.config.settings import load_settings
+from services.launcher.missing_keys import missing_keys
 
 __all__ = ["check", "print_effective"]
 
@@ -31,7 +31,7 @@ def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
         return 1
     counts = f"{len(catalogue.providers)}, models: {len(catalogue.models)}, roles: {len(catalogue.roles)}"
     print(f"{locate_catalogue(path, env)}: {catalogue.name} is in order (providers: {counts}).")
-    for note in _missing_keys(catalogue, env):
+    for note in missing_keys(catalogue, env):
         print(note, file=sys.stderr)
     return 0
 
@@ -53,12 +53,3 @@ def print_effective(path: Path | None, env: Mapping[str, str] = os.environ) -> i
 def _tell(refused: ConfigurationRefused) -> int:
     print(refused, file=sys.stderr)
     return len(refused.problems)
-
-
-def _missing_keys(catalogue: Catalogue, env: Mapping[str, str]) -> list[str]:
-    """Not a mistake of the file, but its requests would fail: said now rather than by the provider."""
-    return [
-        f"Note: provider {name} has no key: set {' or '.join(provider.api_key_env)}."
-        for name, provider in catalogue.providers.items()
-        if provider.api_key_env and not any(env.get(key) for key in provider.api_key_env)
-    ]

@@ -17,6 +17,7 @@ from penstock.errors import PenstockError
 from services.launcher.answer_text import AnswerText, failure_text, summary
 from services.launcher.demo_prompts import PROMPTS, DemoPrompt
 from services.launcher.demo_report import Outcome, metric_lines, outcome_table
+from services.launcher.invoked import command_name
 from services.launcher.places import Places, client_environment
 from services.launcher.plan import make_plan
 from services.launcher.prompt_input import messages
@@ -183,14 +184,22 @@ def _get(url: str) -> str:
 
 def _next_steps(data: Path) -> str:
     here = data.relative_to(Path.cwd()) if data.is_relative_to(Path.cwd()) else data
-    return f"""
-Kept: {here}/traces.jsonl, {here}/logs
-  penstock trace --data {here} last     the newest trace as a tree
-Next:
-  make up                               the same system, staying up (penstock up)
-  penstock ask "Why is the sky blue?"   in another terminal; penstock ask --help
-  penstock status                       who is alive, what waits, which limits are used
-"""
+    name = command_name()
+    commands = [
+        ("make up", f"the same system, staying up ({name} up)"),
+        (f'{name} ask "Why is the sky blue?"', f"in another terminal; {name} ask --help"),
+        (f"{name} status", "who is alive, what waits, which limits are used"),
+    ]
+    width = max(len(command) for command, _ in commands)
+    return "\n".join(
+        (
+            f"\nKept: {here}/traces.jsonl, {here}/logs",
+            f"  {name} trace --data {here} last     the newest trace as a tree",
+            "Next:",
+            *(f"  {command:<{width}}   {meaning}" for command, meaning in commands),
+            "",
+        )
+    )
 
 
 def _say(line: str) -> None:

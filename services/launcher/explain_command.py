@@ -21,7 +21,7 @@ from services.launcher.ask_command import Question
 from services.launcher.errors import CommandError
 from services.launcher.session import command_settings, open_connection
 
-__all__ = ["explain", "explanation"]
+__all__ = ["explain"]
 
 _TIMEOUT_S = 5.0
 _answer: Final[msgspec.json.Decoder[RoutingExplained | Failed]] = msgspec.json.Decoder(
@@ -39,17 +39,17 @@ def explain(question: Question, data: Path) -> int:
     if isinstance(answer, Failed):
         print(f"penstock: {answer.error.message} ({answer.error.code})", file=sys.stderr)
         return 1
-    print(explanation(answer))
+    print(_explanation(answer))
     return 0
 
 
-def explanation(answer: RoutingExplained) -> str:
+def _explanation(answer: RoutingExplained) -> str:
     return "\n".join(
         (
             f"role        {answer.role}",
             f"complexity  {answer.complexity}",
             f"why         {answer.why}",
-            f"chain       {' → '.join(answer.chain)}",
+            f"chain       {' → '.join(answer.chain) or 'none can serve it'}",
         )
     )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["MAX_PAYLOAD", "nats_config"]
+from schemas.streams import MAX_PAYLOAD_BYTES
 
-MAX_PAYLOAD = "8MB"
-"""The largest body that travels as it is; larger ones go by reference. nats-server advises against more."""
+__all__ = ["nats_config"]
 
 _TEMPLATE = """\
 server_name: {server_name}
@@ -36,5 +35,5 @@ def nats_config(*, directory: Path, store_dir: Path, port: int, server_name: str
         port=port,
         directory=json.dumps(str(directory)),
         store_dir=json.dumps(str(store_dir)),
-        max_payload=MAX_PAYLOAD,
+        max_payload=MAX_PAYLOAD_BYTES,
     )

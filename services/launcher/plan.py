@@ -11,6 +11,7 @@ from penstock.config.catalogue import Catalogue
 from penstock.config.load import read_catalogue
 from penstock.config.settings import Settings, load_settings
 from penstock.config.shipped import default_catalogue
+from services.launcher.chatting import NOT_CHATTING
 from services.launcher.child import ServiceSpec
 from services.launcher.free_port import free_port
 from services.launcher.places import traces_are_chosen
@@ -20,8 +21,6 @@ __all__ = ["Plan", "make_plan"]
 
 _SIMULATOR = "simulator"
 """The service, and the catalogue that asks for it."""
-_NOT_CHATTING = frozenset({"embed"})
-"""Roles that the chat worker does not serve."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -65,7 +64,7 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
     def service(name: str, kind: str, *arguments: str) -> ServiceSpec:
         return ServiceSpec(name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": ports.take()})
 
-    chatting = [role for role in catalogue.roles if role not in _NOT_CHATTING]
+    chatting = [role for role in catalogue.roles if role not in NOT_CHATTING]
     workers = [(f"worker-{role}", role) for role in chatting] if per_role else [("worker", "all")]
     return Plan(
         data=data,
@@ -73,11 +72,19 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
         catalogue=catalogue,
         embedded=not env.get("NATS_URL"),
         trace_file=trace_file,
-        simulator=ServiceSpec(_SIMULATOR, service_argv(_SIMULATOR, "--port", port), own) if port else None,
+        simulator=_simulator(port, catalogue, own) if port else None,
         simulator_url=simulator_url,
         router=service("router", "router"),
         workers=tuple(service(name, "worker", "--role", role) for name, role in workers),
     )
+
+
+def _simulator(port: str, catalogue: Catalogue, env: Mapping[str, str]) -> ServiceSpec:
+    # It shall list the names of this catalogue: workers leave out what their provider does not list.
+    names = dict.fromkeys(model.name or key for key, model in catalogue.models.items())
+    models = env.get("SIMULATOR_MODELS") or ",".join(names)
+    argv = service_argv(_SIMULATOR, "--port", port)
+    return ServiceSpec(_SIMULATOR, argv, {**env, "SIMULATOR_MODELS": models})
 
 
 def _trace_file(data: Path, env: Mapping[str, str], settings: Settings) -> Path | None:

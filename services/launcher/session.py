@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from penstock.identifiers import instance_name
 from penstock.telemetry.setup import make_tracer
 from schemas.streams import REQUESTS
 from services.launcher.errors import CommandError
+from services.launcher.invoked import command_name
 from services.launcher.places import client_environment, read_places
 
 __all__ = ["command_settings", "open_client", "open_connection", "warning_before_asking"]
@@ -53,10 +55,13 @@ async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
     """A client whose spans join the trace of its requests. Raises BrokerUnreachable."""
     tracer = make_tracer(settings, service=_SERVICE, instance=instance_name("client"))
-    async with await Client.connect(
-        settings.nats_url, account=settings.account, credentials=settings.nats_credentials, tracer=tracer
-    ) as client:
-        yield client
+    try:
+        async with await Client.connect(
+            settings.nats_url, account=settings.account, credentials=settings.nats_credentials, tracer=tracer
+        ) as client:
+            yield client
+    finally:
+        await asyncio.to_thread(tracer.close)
 
 
 async def warning_before_asking(settings: Settings) -> str | None:
@@ -78,4 +83,4 @@ async def warning_before_asking(settings: Settings) -> str | None:
             raise CommandError(f"the NATS server at {where} has no JetStream; start it with -js") from error
         if any(presence.service == "router" for presence in await living(js)):
             return None
-    return "No router is alive now: the request waits in its queue until one is (penstock status)."
+    return f"No router is alive now: the request waits in its queue until one is ({command_name()} status)."

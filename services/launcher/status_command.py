@@ -30,7 +30,7 @@ def status(data: Path, *, as_json: bool) -> int:
         print(msgspec.json.encode(found).decode())
     else:
         print(status_text(found))
-    return 0 if found.services else 1
+    return 0 if any(service.alive for service in found.services) else 1
 
 
 async def _status(settings: Settings) -> Status:

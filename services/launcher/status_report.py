@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -10,7 +11,8 @@ from schemas.names import LANES, ROLES
 from schemas.presence import BreakerStatus, Presence
 from schemas.subjects import work
 
-__all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+_SILENT_S: Final = 6.0
+"""Three beats. Whoever is silent for longer is named, and counts for nothing else."""
 
 
 class Streams(Struct, frozen=True, kw_only=True):
@@ -27,7 +29,11 @@ class Service(Struct, frozen=True, kw_only=True):
     instance: str
     http: str
     silent_s: float
-    """Since its last beat; beyond 5 s it is in trouble, after 30 s forgotten."""
+    """Since its last beat; beyond _SILENT_S it is in trouble, after 30 s forgotten."""
+
+    @property
+    def alive(self) -> bool:
+        return self.silent_s <= _SILENT_S
 
 
 class RoleLine(Struct, frozen=True, kw_only=True):
@@ -70,11 +76,13 @@ class Status(Struct, frozen=True, kw_only=True):
     dead_letters: int
 
 
-def fold(nats: str, alive: Sequence[Presence], streams: Streams, now_ms: int) -> Status:
-    """`now_ms`: Unix milliseconds."""
+def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) -> Status:
+    """`known`: everybody heard of within 30 s. `now_ms`: Unix milliseconds."""
+    services = tuple(_service(presence, now_ms) for presence in known)
+    alive = [presence for presence, service in zip(known, services, strict=True) if service.alive]
     return Status(
         nats=nats,
-        services=tuple(_service(presence, now_ms) for presence in alive),
+        services=services,
         roles=tuple(
             line
             for role in ROLES

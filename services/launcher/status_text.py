@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from services.launcher.invoked import command_name
 from services.launcher.status_report import Limit, Status
 from services.launcher.table import table
 
 __all__ = ["status_text"]
 
-_SILENT_S = 5.0
 _LIMITS_SHOWN = 20
 
 
@@ -22,7 +22,7 @@ def _sections(status: Status) -> Iterator[str]:
     if status.services:
         yield _services(status)
     else:
-        yield "Nothing is alive: no service has said so within 30 s. Start them with `penstock up`."
+        yield f"Nothing is alive: no service has said so within 30 s. Start them with `{command_name()} up`."
     if status.roles:
         yield _roles(status)
     if status.limits:
@@ -36,7 +36,7 @@ def _services(status: Status) -> str:
             service.service,
             service.instance,
             service.http or "-",
-            f"silent for {service.silent_s:.0f} s" if service.silent_s > _SILENT_S else "alive",
+            "alive" if service.alive else f"silent for {service.silent_s:.0f} s",
         )
         for service in status.services
     ]
@@ -90,5 +90,5 @@ def _lines(status: Status) -> Iterator[str]:
     if not status.breakers:
         yield "Breakers: all closed"
     if status.withdrawn:
-        yield f"Not served by their provider any more: {', '.join(status.withdrawn)}"
+        yield f"Not listed by their provider: {', '.join(status.withdrawn)}"
     yield f"Dead letters: {status.dead_letters:,}"

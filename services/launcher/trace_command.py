@@ -16,9 +16,9 @@ from services.launcher.errors import CommandError
 from services.launcher.places import client_environment, read_places
 from services.launcher.trace_tree import newest_trace, trace_of, trace_text
 
-__all__ = ["LAST", "find_trace", "trace", "trace_file"]
+__all__ = ["find_trace", "trace"]
 
-LAST = "last"
+_LAST = "last"
 """Instead of a request's id: the newest."""
 _EXPORT_S: Final = 1.3
 """Services write their spans once a second."""
@@ -26,14 +26,14 @@ _EXPORT_S: Final = 1.3
 
 def trace(wanted: str, data: Path) -> int:
     """Draw the trace of the request `wanted`, or of the newest. Raises CommandError and ConfigurationRefused."""
-    file = trace_file(data, os.environ)
-    spans = find_trace(file, None if wanted == LAST else wanted)
+    file = _trace_file(data, os.environ)
+    spans = find_trace(file, None if wanted == _LAST else wanted)
     wait_s = _still_to_come_s(spans, time.time_ns())
     if wait_s > 0:
         time.sleep(wait_s)
-        spans = find_trace(file, None if wanted == LAST else wanted)
+        spans = find_trace(file, None if wanted == _LAST else wanted)
     if not spans:
-        found = "no request" if wanted == LAST else f"no request {wanted}"
+        found = "no request" if wanted == _LAST else f"no request {wanted}"
         raise CommandError(f"{file} holds {found}")
     print(trace_text(spans))
     return 0
@@ -57,7 +57,7 @@ def find_trace(file: Path, request_id: str | None) -> list[SpanLine]:
         raise CommandError(f"{file} cannot be read: {error}") from error
 
 
-def trace_file(data: Path, env: Mapping[str, str]) -> Path:
+def _trace_file(data: Path, env: Mapping[str, str]) -> Path:
     """Where the spans are. CommandError where they were not written to a file here."""
     settings = load_settings(client_environment(env, read_places(data)))
     if settings.trace_file is not None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.config.masking import without_userinfo
+from services.launcher.chatting import NOT_CHATTING
 from services.launcher.errors import CommandError
+from services.launcher.invoked import command_name
+from services.launcher.missing_keys import missing_keys
 from services.launcher.places import DEFAULT_DATA, Places
 from services.launcher.plan import Plan, make_plan
 from services.launcher.stop_signals import stop_signals
@@ -30,6 +34,8 @@ def up(
     Raises LaunchError, CommandError or ConfigurationRefused.
     """
     plan = make_plan(data, env, per_role=per_role, simulator=simulator)
+    for note in missing_keys(plan.catalogue, env):
+        print(note, file=sys.stderr, flush=True)
     try:
         return asyncio.run(_up(plan, nats_port))
     except asyncio.CancelledError:  # the second Ctrl-C: everything was killed
@@ -83,20 +89,27 @@ def describe(plan: Plan, places: Places) -> str:
             ("", f"commands given in other directories, need NATS_URL={places.nats_url})"),
         ]
     facts += [(name, f"{http}/health  {http}/metrics") for name, http in places.services.items()]
-    facts.append(("catalogue", f"{plan.catalogue.name} ({', '.join(plan.catalogue.roles)})"))
+    facts.append(("catalogue", f"{plan.catalogue.name} ({_roles(plan)})"))
     if places.simulator is not None:
         facts.append(("simulator", f"{places.simulator}/v1, its counts: {places.simulator}/sim/counts"))
     facts.append(("traces", _traces(plan, at)))
     facts.append(("logs", f"{plan.log_dir}" + (f", {plan.data / 'nats'}" if plan.embedded else "")))
     width = max(len(name) for name, _ in facts)
     lines = ["Penstock is up. Ctrl-C stops it.", "", *(f"  {name:<{width}}  {fact}" for name, fact in facts)]
-    lines += ["", f'  penstock ask{at} "Why is the sky blue?"', f"  penstock status{at}"]
+    name = command_name()
+    lines += ["", f'  {name} ask{at} "Why is the sky blue?"', f"  {name} status{at}"]
     return "\n".join(lines)
+
+
+def _roles(plan: Plan) -> str:
+    return ", ".join(
+        f"{role} (not served yet)" if role in NOT_CHATTING else role for role in plan.catalogue.roles
+    )
 
 
 def _traces(plan: Plan, at: str) -> str:
     if plan.trace_file is not None:
-        return f"{plan.trace_file} (penstock trace{at})"
+        return f"{plan.trace_file} ({command_name()} trace{at})"
     if plan.settings.traces == "off":
         return "off (PENSTOCK_TRACES)"
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 from penstock.clock import SYSTEM
 from penstock.config.catalogue import Catalogue
 from penstock.heartbeat import Heartbeat
@@ -31,6 +33,7 @@ class Router:
         metrics = RouterMetrics(shell.registry)
         self._handler = RequestHandler(catalogue, self._liveness, metrics, shell.tracer, SYSTEM)
         self._sweeper = Sweeper(catalogue.roles, self._liveness, metrics, SYSTEM)
+        self._started = AsyncExitStack()
         register_explain(shell.broker, catalogue, self._liveness, SYSTEM)
 
     async def start(self, bus: Bus, http: str) -> None:
@@ -42,19 +45,21 @@ class Router:
         await provision()
         self._handler.bind(bus)
         await self._liveness.start(bus)
+        self._started.push_async_callback(self._sweeper.stop)
         await self._sweeper.start(bus)
         policy = MailboxPolicy(slots=_SLOTS, ack_wait_s=settings.ack_wait_s, max_deliver=settings.max_deliver)
-        self._mailbox = Mailbox(
+        mailbox = Mailbox(
             bus.nc, ROUTER, policy, handle=self._handler.handle, bury=self._handler.bury, repair=provision
         )
-        await self._mailbox.start(bus.reconnects)
-        self._heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
-        await self._heartbeat.start()
+        self._started.push_async_callback(mailbox.drain, settings.drain_s)
+        await mailbox.start(bus.reconnects)
+        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
+        self._started.push_async_callback(heartbeat.stop)
+        await heartbeat.start()
 
     async def drain(self) -> None:
-        await self._mailbox.drain(self._shell.settings.drain_s)
-        await self._sweeper.stop()
-        await self._heartbeat.stop()
+        """Stop what was started, the last first."""
+        await self._started.aclose()
 
     def _presence(self, http: str) -> Presence:
         return Presence(

@@ -6,33 +6,32 @@ __all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
 
 
 class DeadlinePast(ValueError):
-    """The request was late when it came, by `late_by_ms`."""
+    """The request was late when it came."""
 
     def __init__(self, late_by_ms: int) -> None:
-        super().__init__(f"the deadline passed {late_by_ms:,} ms before the request arrived")
-        self.late_by_ms = late_by_ms
+        super().__init__(f"the deadline passed {late_by_ms:,} ms before the request was routed")
 
 
 class TooLarge(ValueError):
-    """The body has `size` bytes where `limit` are allowed."""
+    """The body has more bytes than are allowed."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the body has {size:,} bytes; the limit is {limit:,}")
-        self.size = size
-        self.limit = limit
 
 
-def deadline_ms(asked_ms: int | None, now_ms: int, total_s: float, max_s: float = 3600) -> int:
-    """When the request must be over, in milliseconds of the Unix epoch, as `asked_ms` and `now_ms` are.
+def deadline_ms(
+    asked_ms: int | None, stored_ms: int, now_ms: int, total_s: float, max_s: float = 3600
+) -> int:
+    """When the request must be over, in milliseconds of the Unix epoch, as all instants here are.
 
-    Without a wish it is the role's `total_s` from now; no deadline lies more than `max_s` ahead, so that
-    nothing waits in a mailbox for ever. Raises DeadlinePast.
+    Without a wish it is the role's `total_s` from when JetStream stored the request; no deadline lies more than
+    `max_s` after that, so that nothing waits in a mailbox for ever. Raises DeadlinePast.
     """
-    if asked_ms is None:
-        return now_ms + round(min(total_s, max_s) * 1000)
-    if asked_ms <= now_ms:
-        raise DeadlinePast(now_ms - asked_ms)
-    return min(asked_ms, now_ms + round(max_s * 1000))
+    wished_ms = stored_ms + round(total_s * 1000) if asked_ms is None else asked_ms
+    until_ms = min(wished_ms, stored_ms + round(max_s * 1000))
+    if until_ms <= now_ms:
+        raise DeadlinePast(now_ms - until_ms)
+    return until_ms
 
 
 def check_size(size: int, limit: int) -> None:

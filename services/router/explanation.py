@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from faststream.nats import NatsBroker, NatsMessage
 
+from penstock.chain import needs_of, order, shortfall
 from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from schemas import subjects
@@ -11,16 +14,22 @@ from schemas.codec import encode
 from schemas.errors import ERRORS
 from schemas.explain import RoutingExplained
 from schemas.reply import Failed, Failure
+from schemas.work import ChatWork
 from services.router.intake import Arrival, Refused, judge
 from services.router.liveness import Liveness
 
-__all__ = ["register_explain"]
+__all__ = ["explained", "register_explain"]
+
+_SHORTFALLS: Final = {
+    "context": "too long for every model of the role",
+    "vision": "no model of the role reads images",
+}
 
 
 def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, clock: Clock) -> None:
     """Answer `ChatRequest` on `llm.router.explain` with `RoutingExplained`, or `Failed` for a refusal."""
 
-    @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain")
+    @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain", decoder=_undecoded)
     async def explain(message: NatsMessage) -> bytes:
         arrival = Arrival(
             subject=subjects.request("explain", "chat"),
@@ -33,6 +42,24 @@ def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Livenes
             retry = ERRORS[outcome.code].retry
             failure = Failure(code=outcome.code, message=outcome.message, retry=retry)
             return encode(Failed(id="", seq=0, error=failure))
-        work = outcome.work
-        chain = catalogue.roles[work.role].chain
-        return encode(RoutingExplained(role=work.role, complexity=work.complexity, why=work.why, chain=chain))
+        return encode(explained(outcome.work, catalogue))
+
+
+def explained(work: ChatWork, catalogue: Catalogue) -> RoutingExplained:
+    """The models as a worker would order them for this work, were all of them free; none where none can serve it."""
+    role = catalogue.roles[work.role]
+    needs = needs_of(work.estimated_tokens, vision=work.vision)
+    why = work.why
+    if (lacks := shortfall(role, catalogue.models, needs)) is not None:
+        why += f"; {_SHORTFALLS[lacks]}"
+    return RoutingExplained(
+        role=work.role,
+        complexity=work.complexity,
+        why=why,
+        chain=order(role, catalogue.models, work.complexity, needs),
+    )
+
+
+async def _undecoded(message: NatsMessage) -> bytes:
+    """FastStream's own decoder raises on what is nested too deeply, and nobody would be answered."""
+    return message.body

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from typing import Final
 
 import nats.errors
 
@@ -17,15 +19,18 @@ from penstock.telemetry import names
 from penstock.telemetry.tracing import Span, Tracer
 from schemas import headers, subjects
 from schemas.codec import encode
-from schemas.errors import ERRORS
-from schemas.reply import Failed, Failure
+from schemas.errors import ERRORS, ErrorCode
+from schemas.reply import Failed
+from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
-from services.router.intake import Arrival, Refused, Routed, judge
+from services.router.ending import end_unless_ended, failure_of
+from services.router.intake import Arrival, Refused, Routed, address_of, judge
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
 
 __all__ = ["RequestHandler"]
 
+_log: Final = logging.getLogger(__name__)
 _OVERLOADED_RETRY_S = 10.0
 _ROUTER = "router"
 
@@ -48,13 +53,7 @@ class RequestHandler:
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = time.perf_counter()
         span = self._start_span(delivery)
-        arrival = Arrival(
-            subject=delivery.subject,
-            data=delivery.data,
-            headers=delivery.headers,
-            stored_ms=delivery.stored_ns // 1_000_000,
-            repeated=delivery.number > 1 or headers.REPEATED in delivery.headers,
-        )
+        arrival = _arrival(delivery)
         served = self._liveness.served(self._clock.monotonic_s())
         outcome = judge(arrival, self._catalogue, served, self._clock.unix_ms())
         try:
@@ -68,9 +67,14 @@ class RequestHandler:
         return ACK
 
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
+        """Store the dead letter, then tell the application, if the message says who it is."""
         self._metrics.refused.labels(dead.code).inc()
+        _tell(dead.code, f"buried: {dead.message}", address_of(_arrival(delivery)))
         await bury(self._bus.js, _ROUTER, delivery, dead)
         self._metrics.dead.labels(_ROUTER).inc()
+        address = address_of(_arrival(delivery))
+        if address is not None:
+            await end_unless_ended(self._bus, address, failure_of(dead.code, dead.message))
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         """`accepted` goes first, or the worker's first event could overtake it."""
@@ -111,12 +115,8 @@ class RequestHandler:
         if refused.reply_to is None:
             return Dead(refused.code, refused.message)
         self._metrics.refused.labels(refused.code).inc()
-        failure = Failure(
-            code=refused.code,
-            message=refused.message,
-            retry=ERRORS[refused.code].retry,
-            retry_after_s=refused.retry_after_s,
-        )
+        _tell(refused.code, refused.message, refused.reply_to)
+        failure = failure_of(refused.code, refused.message, refused.retry_after_s)
         event = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
         await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
         return ACK
@@ -135,6 +135,16 @@ class RequestHandler:
         )
 
 
+def _arrival(delivery: Delivery) -> Arrival:
+    return Arrival(
+        subject=delivery.subject,
+        data=delivery.data,
+        headers=delivery.headers,
+        stored_ms=delivery.stored_ns // 1_000_000,
+        repeated=delivery.number > 1 or headers.REPEATED in delivery.headers,
+    )
+
+
 def _trace(span: Span) -> dict[str, str]:
     return {} if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
 
@@ -145,3 +155,11 @@ def _describe(span: Span, work: ChatWork) -> None:
     span.set(names.ROLE, work.role)
     span.set(names.COMPLEXITY, work.complexity)
     span.set(names.WHY, work.why)
+
+
+def _tell(code: ErrorCode, message: str, address: ReplyAddress | None) -> None:
+    """One log line for each request that ends here (J4); the message names fields, never content."""
+    fields: dict[str, object] = {"error": code, "reason": message}
+    if address is not None:
+        fields |= {"request": address.id, "account": address.account}
+    _log.log(getattr(logging, ERRORS[code].level.upper()), "request refused", extra={"fields": fields})

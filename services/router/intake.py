@@ -23,9 +23,13 @@ from services.router.features import read
 from services.router.refusal import BodyRefused
 from services.router.role import UnknownRole, resolve
 
-__all__ = ["Arrival", "NotTaken", "Refused", "Routed", "judge"]
+__all__ = ["Arrival", "Refused", "Routed", "address_of", "judge"]
 
 _NOT_SERVED_RETRY_S: Final = 5.0
+_EXACT: Final = 2**53
+"""Below it every language reads a JSON number as it was written."""
+_USER_CHARACTERS: Final = 256
+"""It stands in every usage event and log line."""
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -57,7 +61,7 @@ class Routed(Struct, frozen=True, kw_only=True):
     accepted: Accepted
 
 
-class NotTaken(ValueError):
+class _NotTaken(ValueError):
     """A refusal that is the intake's own."""
 
     def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
@@ -78,39 +82,61 @@ def judge(arrival: Arrival, catalogue: Catalogue, served: Collection[str], now_m
     """Refuse what cannot be served, with the reason; route the rest. `served`: roles with a live worker."""
     where = subjects.request_address(arrival.subject)
     try:
-        _check_kind(where.kind)
+        _check_address(where)
         check_size(len(arrival.data), MAX_REQUEST_BYTES)
         request = _decode(arrival.data)
         return _route(request, where, catalogue, served, arrival.stored_ms, now_ms)
-    except NotTaken as refusal:
-        return Refused(
-            code=refusal.code,
-            message=str(refusal),
-            reply_to=_address_of(arrival, where),
-            retry_after_s=refusal.retry_after_s,
-            seq=int(arrival.repeated),
-        )
+    except _NotTaken as refusal:
+        return _refused(arrival, refusal.code, refusal, refusal.retry_after_s)
     except tuple(_CODES) as verdict:
-        return Refused(code=_CODES[type(verdict)], message=str(verdict), reply_to=_address_of(arrival, where))
+        return _refused(arrival, _CODES[type(verdict)], verdict)
 
 
-def _check_kind(kind: str) -> None:
-    if kind != "chat":
-        raise NotTaken("kind_not_served", f"nobody here answers requests of kind {kind!r}; try 'chat'")
+def _refused(
+    arrival: Arrival, code: ErrorCode, reason: Exception, retry_after_s: float | None = None
+) -> Refused:
+    return Refused(
+        code=code,
+        message=str(reason),
+        reply_to=address_of(arrival),
+        retry_after_s=retry_after_s,
+        seq=int(arrival.repeated),
+    )
+
+
+def _check_address(where: RequestAddress) -> None:
+    _check_token("the account in the subject", where.account)
+    if where.kind != "chat":
+        raise _NotTaken(
+            "kind_not_served", f"nobody here answers requests of kind {where.kind[:80]!r}; try 'chat'"
+        )
+
+
+def _check_token(name: str, value: str) -> None:
+    if not subjects.is_token(value):
+        raise _NotTaken(
+            "invalid_request", f"{name} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {value[:80]!r}"
+        )
 
 
 def _decode(data: bytes) -> ChatRequest:
     try:
+        data.decode()  # msgspec checks UTF-8 only in what it decodes
         request = codec.REQUEST.decode(data)
     except msgspec.ValidationError as error:
-        raise NotTaken("invalid_request", f"the request event is not right: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NotTaken("invalid_request", f"the request event is not JSON: {error}") from error
-    for name, value in (("id", request.id), ("client", request.client)):
-        if not subjects.is_token(value):
-            raise NotTaken(
-                "invalid_request", f"{name} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {value[:80]!r}"
-            )
+        raise _NotTaken("invalid_request", f"the request event is not right: {error}") from error
+    except RecursionError as error:
+        raise _NotTaken("invalid_request", "the request event is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise _NotTaken("invalid_request", f"the request event is not UTF-8 text: {error}") from error
+    except msgspec.DecodeError as error:
+        raise _NotTaken("invalid_request", f"the request event is not JSON: {error}") from error
+    _check_token("id", request.id)
+    _check_token("client", request.client)
+    if len(request.user) > _USER_CHARACTERS:
+        raise _NotTaken("invalid_request", f"user must be at most {_USER_CHARACTERS} characters")
+    if request.deadline_ms is not None and not -_EXACT < request.deadline_ms < _EXACT:
+        raise _NotTaken("invalid_request", "deadline_ms must be a time in Unix milliseconds")
     return request
 
 
@@ -126,7 +152,7 @@ def _route(
     decision = resolve(request.role, features, catalogue.routing, served)
     role = _served_role(decision.role, catalogue, served)
     assessment = assess(features, catalogue.routing)
-    until_ms = deadline_ms(request.deadline_ms, now_ms, catalogue.roles[role].timeouts.total_s)
+    until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, catalogue.roles[role].timeouts.total_s)
     why = f"{decision.why}; {assessment.complexity}: {assessment.why}"
     work = ChatWork(
         id=request.id,
@@ -160,14 +186,14 @@ def _route(
 def _served_role(role: Role, catalogue: Catalogue, served: Collection[str]) -> Role:
     """The door: a role nobody serves is refused here, not discovered at the deadline."""
     if role == "embed":
-        raise NotTaken("invalid_request", "the role embed makes embeddings; it does not chat")
+        raise _NotTaken("invalid_request", "the role embed makes embeddings; it does not chat")
     if role not in catalogue.roles:
         known = ", ".join(catalogue.roles)
-        raise NotTaken(
+        raise _NotTaken(
             "role_not_served", f"the catalogue {catalogue.name} has no role {role}; it has {known}"
         )
     if role not in served:
-        raise NotTaken("role_not_served", f"no worker for the role {role} is alive", _NOT_SERVED_RETRY_S)
+        raise _NotTaken("role_not_served", f"no worker for the role {role} is alive", _NOT_SERVED_RETRY_S)
     return role
 
 
@@ -179,14 +205,19 @@ class _Address(Struct):
 _address: Final = msgspec.json.Decoder(_Address)
 
 
-def _address_of(arrival: Arrival, where: RequestAddress) -> ReplyAddress | None:
+def address_of(arrival: Arrival) -> ReplyAddress | None:
     """Where a refusal goes: as the body says, else as the headers say, else nowhere."""
     try:
         written = _address.decode(arrival.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         written = _Address()
-    request_id = written.id or arrival.headers.get(headers.MESSAGE_ID, "")
-    client = written.client or arrival.headers.get(headers.CLIENT, "")
-    if not subjects.is_token(request_id) or not subjects.is_token(client):
+    request_id = _first_token(written.id, arrival.headers.get(headers.MESSAGE_ID))
+    client = _first_token(written.client, arrival.headers.get(headers.CLIENT))
+    account = subjects.request_address(arrival.subject).account
+    if request_id is None or client is None or not subjects.is_token(account):
         return None
-    return ReplyAddress(where.account, client, request_id)
+    return ReplyAddress(account, client, request_id)
+
+
+def _first_token(*values: str | None) -> str | None:
+    return next((value for value in values if value is not None and subjects.is_token(value)), None)

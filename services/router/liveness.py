@@ -18,6 +18,7 @@ class Liveness:
         self._clock = clock
         self._presence = Presence()
         self._ready_at_ms: dict[str, dict[str, int]] = {}
+        """By instance, then by role; only of instances that the presence still believes."""
 
     async def start(self, bus: Bus) -> None:
         await watch_presence(bus.nc, self._on_beat)
@@ -29,18 +30,19 @@ class Liveness:
 
     def retry_after_s(self, role: str) -> float | None:
         """When some worker of `role` expects to go on; None when nobody says, or it could go on now."""
-        known = self._ready_at_ms.get(role)
+        living = self._presence.instances(self._clock.monotonic_s())
+        known = [self._ready_at_ms[name][role] for name in living if role in self._ready_at_ms.get(name, {})]
         if not known:
             return None
-        wait_s = (min(known.values()) - self._clock.unix_ms()) / 1000
+        wait_s = (min(known) - self._clock.unix_ms()) / 1000
         return wait_s if wait_s > 0 else None
 
     def _on_beat(self, instance: str, beat: Beat | None) -> None:
         """A goodbye is not believed at once: mailboxes are durable, and a worker being restarted comes back."""
-        for known in self._ready_at_ms.values():
-            known.pop(instance, None)
         if beat is None or not beat.roles:
             return
-        self._presence.seen(instance, [status.role for status in beat.roles], self._clock.monotonic_s())
-        for status in beat.roles:
-            self._ready_at_ms.setdefault(status.role, {})[instance] = status.ready_at_ms
+        now_s = self._clock.monotonic_s()
+        self._presence.seen(instance, [status.role for status in beat.roles], now_s)
+        self._ready_at_ms[instance] = {status.role: status.ready_at_ms for status in beat.roles}
+        for gone in self._ready_at_ms.keys() - self._presence.instances(now_s):
+            del self._ready_at_ms[gone]

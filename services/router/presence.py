@@ -27,16 +27,15 @@ class Presence:
         }
         self._instances[instance] = (frozenset(roles), now_s)
 
-    def gone(self, instance: str) -> None:
-        """`instance` said goodbye; one never seen is no fault."""
-        self._instances.pop(instance, None)
-
     def served(self, now_s: float) -> frozenset[str]:
         """The roles with a live worker at `now_s`."""
         return frozenset().union(*self._live(now_s))
 
-    def is_served(self, role: str, now_s: float) -> bool:
-        return any(role in roles for roles in self._live(now_s))
+    def instances(self, now_s: float) -> frozenset[str]:
+        """Who is believed to be alive at `now_s`."""
+        return frozenset(
+            name for name, (_, seen_s) in self._instances.items() if now_s - seen_s <= self._ttl_s
+        )
 
     def _live(self, now_s: float) -> list[frozenset[str]]:
         return [roles for roles, seen_s in self._instances.values() if now_s - seen_s <= self._ttl_s]

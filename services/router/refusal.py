@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["MESSAGE_ROLES", "BodyRefused", "explain"]
+__all__ = ["BodyRefused", "explain"]
 
-MESSAGE_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+_MESSAGE_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 
 _KINDS: Final = {
     "int": "a number",
@@ -24,7 +24,7 @@ _WANTED: Final = {
     "body": "an object",
     "messages": "a list of messages",
     "messages[]": "an object",
-    "messages[].role": f"one of {', '.join(MESSAGE_ROLES)}",
+    "messages[].role": f"one of {', '.join(_MESSAGE_ROLES)}",
     "messages[].content": "text or a list of parts",
     "messages[].content[]": "an object",
     "messages[].content[].type": "text",

@@ -24,12 +24,10 @@ class Decision(Struct, frozen=True):
 
 
 class UnknownRole(ValueError):
-    """There is no such role; `known` lists those there are."""
+    """There is no such role."""
 
-    def __init__(self, role: str, known: Collection[str] = (*ROLES, AUTO)) -> None:
-        super().__init__(f"there is no role {role!r}; the roles are {', '.join(known)}")
-        self.role = role
-        self.known = tuple(known)
+    def __init__(self, role: str) -> None:
+        super().__init__(f"there is no role {role!r}; the roles are {', '.join((*ROLES, AUTO))}")
 
 
 def resolve(requested: str, features: Features, routing: Routing, served: Collection[str]) -> Decision:

@@ -18,9 +18,9 @@ from services.router.phrases import PHRASES
 from services.router.shapes import SHAPES
 from services.router.vocabulary import LANGUAGES, Topic
 
-__all__ = ["ENOUGH", "Finding", "Signs", "look"]
+__all__ = ["Finding", "Signs", "look"]
 
-ENOUGH: Final = 2
+_ENOUGH: Final = 2
 """The points that make a subject."""
 _STEM_LETTERS: Final = 4
 _EVIDENCE_SHOWN: Final = 3
@@ -47,7 +47,7 @@ class Finding(Struct, frozen=True):
 
     @property
     def enough(self) -> bool:
-        return self.points >= ENOUGH
+        return self.points >= _ENOUGH
 
 
 _NOTHING: Final = Finding()

@@ -11,12 +11,12 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-__all__ = ["ANYWHERE", "ENGLISH", "LANGUAGES", "RUSSIAN", "TURKISH", "Topic", "Words"]
+__all__ = ["LANGUAGES", "Topic"]
 
 Topic = Literal["code", "maths", "debugging", "design"]
 
 
-class Words(Struct, frozen=True, kw_only=True):
+class _Words(Struct, frozen=True, kw_only=True):
     """The vocabulary of one language; each field is a list of words with spaces between."""
 
     code: str = ""
@@ -29,7 +29,7 @@ class Words(Struct, frozen=True, kw_only=True):
     design: str = ""
 
 
-ANYWHERE: Final = Words(
+_ANYWHERE: Final = _Words(
     code="""
         javascript typescript golang kotlin php sql postgres* mysql sqlite mongodb redis docker dockerfile
         kubernetes kubectl django fastapi vue nodejs html css json yaml xml regex regexp api rest graphql
@@ -47,7 +47,7 @@ ANYWHERE: Final = Words(
     maths="sin cos tan arctan latex fibonacci",
 )
 
-ENGLISH: Final = Words(
+_ENGLISH: Final = _Words(
     code="""
         refactor* compile compiler(s) compilation debugger debugging debug subclass* codebase
         microservice(s) deserializ* serializer decorator(s) leetcode flexbox unittest(s) programmatically
@@ -93,7 +93,7 @@ ENGLISH: Final = Words(
     """,
 )
 
-RUSSIAN: Final = Words(
+_RUSSIAN: Final = _Words(
     code="""
         отлад* отладь рефактор* скомпилир* компилят* компиляц* программирован* бэкенд* фронтенд* регулярк*
         постгрес* джанго джаваскрипт* гитхаб* докер* эндпоинт* асинхрон* фреймворк* десериализ* сериализ*
@@ -137,7 +137,7 @@ RUSSIAN: Final = Words(
     """,
 )
 
-TURKISH: Final = Words(
+_TURKISH: Final = _Words(
     code="""
         kodla* derleyici* derle* ayıkla* özyineleme* veritaban* konteyner* betik betiği betikler arayüz*
         yazılımı nesneye refaktör* eşzamansız
@@ -176,4 +176,4 @@ TURKISH: Final = Words(
     """,
 )
 
-LANGUAGES: Final = (ANYWHERE, ENGLISH, RUSSIAN, TURKISH)
+LANGUAGES: Final = (_ANYWHERE, _ENGLISH, _RUSSIAN, _TURKISH)

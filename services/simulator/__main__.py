@@ -10,8 +10,6 @@ from services.simulator.app import build
 from services.simulator.server import run
 from services.simulator.settings import SettingsError, load
 
-__all__ = ["main"]
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m services.simulator", description="A simulated provider.")

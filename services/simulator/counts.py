@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-__all__ = ["Attempt", "Counts", "ModelCounts", "Outcome", "RequestRecord"]
+__all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
 
 Outcome = Literal["ok", "cut", "cancelled"]
 _REQUESTS_KEPT: Final = 200
@@ -52,7 +52,7 @@ class Attempt(Struct):
     completion_tokens: int = 0
 
 
-class RequestRecord(Struct):
+class _RequestRecord(Struct):
     model: str
     status: int | None
     at_s: float
@@ -63,7 +63,7 @@ class RequestRecord(Struct):
 class Counts:
     def __init__(self) -> None:
         self._models: dict[str, ModelCounts] = {}
-        self._requests: deque[RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
+        self._requests: deque[_RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
 
     def reset(self) -> None:
         """Begin at zero; attempts still running are forgotten with the rest."""
@@ -97,7 +97,7 @@ class Counts:
             status = str(attempt.outcome)
             counts.errors[status] = counts.errors.get(status, 0) + 1
         self._requests.append(
-            RequestRecord(attempt.model, attempt.status, attempt.at_s, attempt.request_id, attempt.sha256)
+            _RequestRecord(attempt.model, attempt.status, attempt.at_s, attempt.request_id, attempt.sha256)
         )
 
     def report(self) -> dict[str, object]:

@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from services.simulator import tokens
 
-__all__ = ["ENGLISH", "RUSSIAN", "TURKISH", "Language", "detect"]
+__all__ = ["Language", "detect"]
 
 _CYRILLIC: Final = re.compile(r"[а-яёА-ЯЁ]")
-_TURKISH: Final = re.compile(
+_TURKISH_LETTERS: Final = re.compile(
     r"[ğışĞİŞ]|(?i:\b(?:bir|ve|bu|nedir|neden|nasıl|için|merhaba|kadar|ile|bana|hangi|lütfen)\b)"
 )
 
@@ -33,7 +33,7 @@ def _filler(text: str) -> tuple[str, ...]:
     return tuple(tokens.split(" " + text))
 
 
-ENGLISH: Final = Language(
+_ENGLISH: Final = Language(
     name="en",
     opening="You asked: “{topic}”. This is {model}.",
     images=" I see {count} image{plural}.",
@@ -44,7 +44,7 @@ ENGLISH: Final = Language(
         "Each wheel has its own pipe, so one that stands still does not slow the others down."
     ),
 )
-RUSSIAN: Final = Language(
+_RUSSIAN: Final = Language(
     name="ru",
     opening="Вы спросили: «{topic}». Отвечает {model}.",
     images=" Вижу изображения ({count} image{plural}).",
@@ -55,7 +55,7 @@ RUSSIAN: Final = Language(
         "У каждого колеса своя труба, и то, что стоит, не задерживает других."
     ),
 )
-TURKISH: Final = Language(
+_TURKISH: Final = Language(
     name="tr",
     opening="Sorunuz: “{topic}”. Yanıtlayan {model}.",
     images=" Görsel görüyorum ({count} image{plural}).",
@@ -70,8 +70,8 @@ TURKISH: Final = Language(
 
 def detect(text: str) -> Language:
     """Cyrillic is Russian, Turkish letters or common Turkish words are Turkish, all else is English."""
-    if text.isascii() and not _TURKISH.search(text):
-        return ENGLISH
+    if text.isascii() and not _TURKISH_LETTERS.search(text):
+        return _ENGLISH
     if _CYRILLIC.search(text):
-        return RUSSIAN
-    return TURKISH if _TURKISH.search(text) else ENGLISH
+        return _RUSSIAN
+    return _TURKISH if _TURKISH_LETTERS.search(text) else _ENGLISH

@@ -22,7 +22,6 @@ __all__ = [
     "break_body",
     "script_stream",
     "script_whole",
-    "usage",
 ]
 
 Ending = Literal["ok", "broken", "cut", "stall"]
@@ -66,7 +65,7 @@ class StreamScript(Struct, frozen=True):
     ending: Ending
 
 
-def usage(head: Head, completion_tokens: int) -> dict[str, int]:
+def _usage(head: Head, completion_tokens: int) -> dict[str, int]:
     return {
         "prompt_tokens": head.prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -82,7 +81,7 @@ def script_whole(head: Head, answers: list[Answer], behaviour: Behaviour) -> Who
         "model": head.model,
         "system_fingerprint": "fp_simulator",
         "choices": [_choice(index, answer) for index, answer in enumerate(answers)],
-        "usage": usage(head, sum(answer.tokens for answer in answers)),
+        "usage": _usage(head, sum(answer.tokens for answer in answers)),
     }
     if behaviour.kind == "empty":
         reply["choices"] = []
@@ -200,7 +199,7 @@ class _Events:
     def finish(self, answer: Answer) -> list[bytes]:
         choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": answer.finish_reason}
         body = self._prefix + b'"choices":' + msgspec.json.encode([choice])
-        total = msgspec.json.encode(usage(self._head, answer.tokens))
+        total = msgspec.json.encode(_usage(self._head, answer.tokens))
         if self._head.style == "groq":
             # Groq tells the usage here whether or not it was asked for.
             body += b',"x_groq":{"id":' + msgspec.json.encode(self._head.id) + b',"usage":' + total + b"}"

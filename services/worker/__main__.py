@@ -12,10 +12,8 @@ from penstock.config.problems import ConfigurationRefused
 from penstock.config.settings import load_settings
 from schemas.names import Role
 
-__all__ = ["chat_roles", "main"]
 
-
-def chat_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
+def _chat_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
     """The roles named, with commas between; `all`: every role of the catalogue that chats.
 
     Raises ValueError for a role that the catalogue does not have.
@@ -37,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(os.environ)
         catalogue = read_catalogue(None, os.environ)
-        roles = chat_roles(asked.role, catalogue)
+        roles = _chat_roles(asked.role, catalogue)
     except (ConfigurationRefused, ValueError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 from penstock.clock import SYSTEM
@@ -18,6 +19,7 @@ from schemas.names import LANES, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
+from services.worker.calibration import Calibration
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
 from services.worker.ladder import Ladder
@@ -31,7 +33,6 @@ from services.worker.recording import Recorder
 from services.worker.sdk import SdkKind, SdkProvider
 from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
-from services.worker.tokens import Calibration
 from services.worker.waiting import Waiting
 from services.worker.withdrawn import Roster
 
@@ -51,6 +52,7 @@ class Worker:
         self._catalogue = catalogue
         self._roles = roles
         self._env = env
+        self._started = AsyncExitStack()
 
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings
@@ -61,7 +63,7 @@ class Worker:
         self._waiting = Waiting()
         lessons = Lessons(equipment)
         self._handler = WorkHandler(equipment, Ladder(equipment, lessons, self._waiting))
-        self._models = ModelsWatch(equipment, lessons)
+        models = ModelsWatch(equipment, lessons)
 
         async def provision() -> None:
             await ensure_eventually(bus.js, roles=self._catalogue.roles, ack_wait_s=settings.ack_wait_s)
@@ -73,30 +75,34 @@ class Worker:
 
         records = RecordStore(bus.nc, bus.js, repair)
         await records.watch(self._quota.heard)
+        self._started.push_async_callback(self._quota.stop)
         await self._quota.start(records, self._waiting.wake)
         equipment.announcer.bind(bus.js)
         equipment.recorder.bind(bus.js)
+        for provider in equipment.providers.values():
+            self._started.push_async_callback(provider.close)
+        self._started.push_async_callback(equipment.announcer.drain)
+        self._started.push_async_callback(equipment.recorder.drain)
         await self._handler.start(bus)
-        await self._models.start()
-        self._mailboxes = {role: self._boxes(bus, role, provision) for role in self._roles}
-        for boxes in self._mailboxes.values():
+        self._started.push_async_callback(models.stop)
+        await models.start()
+        mailboxes = {role: self._boxes(bus, role, provision) for role in self._roles}
+        self._started.push_async_callback(self._drain_mailboxes, mailboxes)
+        for boxes in mailboxes.values():
             for box in boxes:
                 self._waiting.on_wake(box.poke)
                 await box.start(bus.reconnects)
-        self._heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, self._mailboxes, http))
-        await self._heartbeat.start()
+        heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, mailboxes, http))
+        self._started.push_async_callback(heartbeat.stop)
+        await heartbeat.start()
 
     async def drain(self) -> None:
-        """Pull nothing more, finish or give back what runs, then store what is still to be told."""
-        boxes = [box for each in self._mailboxes.values() for box in each]
-        await asyncio.gather(*(box.drain(self._shell.settings.drain_s) for box in boxes))
-        await self._quota.stop()
-        await self._models.stop()
-        await self._heartbeat.stop()
-        await self._equipment.recorder.drain()
-        await self._equipment.announcer.drain()
-        for provider in self._equipment.providers.values():
-            await provider.close()
+        """Stop what was started, the last first: pull nothing more, finish or give back what runs, tell the rest."""
+        await self._started.aclose()
+
+    async def _drain_mailboxes(self, mailboxes: Mapping[Role, list[Mailbox]]) -> None:
+        grace_s = self._shell.settings.drain_s
+        await asyncio.gather(*(box.drain(grace_s) for boxes in mailboxes.values() for box in boxes))
 
     def _boxes(self, bus: Bus, role: Role, provision: Callable[[], Awaitable[None]]) -> list[Mailbox]:
         config = self._catalogue.roles[role]

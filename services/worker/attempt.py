@@ -10,13 +10,13 @@ from typing import Final
 from msgspec import Raw, Struct
 
 from penstock.config.catalogue import Timeouts
+from schemas.reply import Usage
 from services.worker.chunks import ChunkReader
 from services.worker.delta_sink import DeltaSink
 from services.worker.failures import ProviderFailure
 from services.worker.provider import Provider, Response
 from services.worker.sse import SseReader
 from services.worker.status_errors import failure_of_error_event
-from services.worker.usage import Usage
 from services.worker.whole import read_whole
 from services.worker.wire_errors import (
     MalformedChunk,

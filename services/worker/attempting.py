@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final, Literal
 
 from msgspec import Struct, field
 
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
+from schemas.reply import Usage
 from services.worker.attempt import Answer, Call, Progress, attempt
 from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
 from services.worker.failures import ProviderFailure
-from services.worker.job import Job
+from services.worker.job import GaveUp, Job
 from services.worker.parameters import compose
+from services.worker.provider import Provider
 from services.worker.quota import Observation, QuotaKey
-from services.worker.ratelimit_headers import HeaderLimit, parse
+from services.worker.ratelimit_headers import parse
 from services.worker.recording import AttemptRecord
-from services.worker.usage import Usage
 
-__all__ = ["Attempting", "Spent", "Success"]
+__all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]
 
-_BYTES_PER_TOKEN: Final = 4
+BYTES_PER_TOKEN: Final = 4
+"""What a broken stream's output is estimated by."""
 _CANCELLED: Final = "cancelled"
 
 
@@ -61,16 +62,12 @@ class Attempting:
         self._equipment = equipment
 
     async def run(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
-        """Make one attempt with `key`'s model and credential. Raises ProviderFailure."""
-        model = self._equipment.catalogue.models[key.model]
-        provider = self._equipment.providers[model.provider]
-        body = compose(
-            job.work.body,
-            model=model.name or key.model,
-            role=job.role,
-            sdk=provider.sdk,
-            stream=job.work.stream,
-        )
+        """Make one attempt with `key`'s model and credential.
+
+        Raises ProviderFailure, and GaveUp for a body that no provider can be sent.
+        """
+        provider = self._equipment.providers[self._equipment.catalogue.models[key.model].provider]
+        body = self._compose(job, key, provider, spent)
         course = _Course(await self._announce(job, key), _now_s())
         span = self._start_span(job, key, course.number)
         sink = DeltaSink(job.reply) if job.work.stream else None
@@ -90,6 +87,20 @@ class Attempting:
                 job.output_sent = sink.bytes_out > 0
             self._record(job, key, course, spent, provider.sdk)
             self._end_span(span, course)
+
+    def _compose(self, job: Job, key: QuotaKey, provider: Provider, spent: Spent) -> bytes:
+        """The door looked at the parts it needs; here every key is read, and with less stack left than there."""
+        try:
+            return compose(
+                job.work.body,
+                model=self._equipment.catalogue.model_name(key.model),
+                role=job.role,
+                sdk=provider.sdk,
+                stream=job.work.stream,
+            )
+        except (ValueError, RecursionError) as error:
+            spent.tokens = 0
+            raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
 
     async def _announce(self, job: Job, key: QuotaKey) -> int:
         """Tell the application which attempt begins; `restarted` first when text of another one is out."""
@@ -114,7 +125,7 @@ class Attempting:
         usage, estimated = self._usage(job, key, course)
         spent.tokens = usage.input_tokens + usage.output_tokens
         if course.progress.headers is not None:
-            spent.observations = _observations(course.progress.headers, sdk)
+            spent.observations = parse(course.progress.headers, sdk)
         first_s = course.progress.first_output_s
         record = AttemptRecord(
             number=course.number,
@@ -145,7 +156,7 @@ class Attempting:
         )
         estimate = Usage(
             input_tokens=self._equipment.calibration.corrected(key.model, job.estimated_tokens),
-            output_tokens=sent // _BYTES_PER_TOKEN,
+            output_tokens=sent // BYTES_PER_TOKEN,
         )
         return estimate, True
 
@@ -175,22 +186,6 @@ class Attempting:
         if course.progress.first_output_s is not None:
             span.set(names.TIME_TO_FIRST_CHUNK, course.progress.first_output_s - course.began_s)
         span.end(error=None if answer is not None else course.outcome)
-
-
-def _observations(headers: Mapping[str, str], sdk: Literal["openai", "groq"]) -> tuple[Observation, ...]:
-    said = parse(headers, sdk, now_unix_s=0.0)
-    found = []
-    if said.requests is not None:
-        found.append(_observation("requests", said.requests))
-    if said.tokens is not None:
-        found.append(_observation("tokens", said.tokens))
-    return tuple(found)
-
-
-def _observation(kind: Literal["requests", "tokens"], said: HeaderLimit) -> Observation:
-    return Observation(
-        kind=kind, window=said.window, limit=said.limit, remaining=said.remaining, reset_s=said.reset_s
-    )
 
 
 def _now_s() -> float:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from services.worker.usage import Usage, WireUsage
+from schemas.reply import Usage
+from services.worker.usage import WireUsage
 from services.worker.wire_errors import BrokenStream, MalformedChunk, ProviderErrorEvent
 
 __all__ = ["BrokenStream", "ChunkReader", "MalformedChunk", "Piece", "ProviderErrorEvent", "StreamEnd"]
@@ -89,15 +90,13 @@ _decode_choice: Final = msgspec.json.Decoder(_Choice).decode
 class ChunkReader:
     """Reads the chunks of one stream, in order."""
 
-    __slots__ = ("_seen", "finish_reasons", "has_output", "model", "response_id", "usage")
+    __slots__ = ("_seen", "finish_reasons", "model", "response_id", "usage")
 
     def __init__(self) -> None:
         self.finish_reasons: dict[int, str] = {}
         self.model: str | None = None
         self.usage: Usage | None = None
         self.response_id: str | None = None
-        self.has_output = False
-        """A piece has been returned."""
         self._seen: set[int] = set()
 
     def read(self, payload: bytes) -> Piece | None:
@@ -110,7 +109,7 @@ class ChunkReader:
             chunk = _decode_plain(payload)
         except msgspec.ValidationError:
             return self._read_unusual(payload)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MalformedChunk(f"not JSON: {error}") from error
         if (
             self.response_id is None
@@ -126,10 +125,7 @@ class ChunkReader:
         if choice.finish_reason is not None:
             self.finish_reasons[0] = choice.finish_reason
         text = choice.delta.content
-        if not text:
-            return None
-        self.has_output = True
-        return Piece(text)
+        return Piece(text) if text else None
 
     def end(self, done: bool) -> StreamEnd:  # noqa: FBT001 - the one fact there is about the end of the bytes
         """Judge the stream after its last byte; `done`: the end was marked by `[DONE]`.
@@ -163,17 +159,14 @@ class ChunkReader:
             choices = [(raw, _decode_choice(raw)) for raw in chunk.choices]
             # msgspec checks UTF-8 only in what it decodes; these bytes are passed on as they are.
             payload.decode()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MalformedChunk(f"not a chat completion chunk: {error}") from error
         self._note(chunk)
         for _, choice in choices:
             self._seen.add(choice.index)
             if choice.finish_reason is not None:
                 self.finish_reasons[choice.index] = choice.finish_reason
-        if not choices:
-            return None
-        self.has_output = True
-        return Piece("", tuple(raw for raw, _ in choices))
+        return Piece("", tuple(raw for raw, _ in choices)) if choices else None
 
     def _note(self, chunk: _PlainChunk | _Chunk) -> None:
         # Azure's first chunk has an empty id and model: the first that says something counts.

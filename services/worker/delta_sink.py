@@ -56,12 +56,17 @@ class DeltaSink:
         self._timer = None
         flush = self._coalescer.flush()
         if flush is not None:
-            self._late = self._loop.create_task(self._send(flush))
+            self._late = self._loop.create_task(self._send_after(self._late, flush))
 
     async def _publish(self, flush: Flush) -> None:
         if self._late is not None:
             await self._late
             self._late = None
+        await self._send(flush)
+
+    async def _send_after(self, earlier: asyncio.Task[None] | None, flush: Flush) -> None:
+        if earlier is not None:
+            await earlier
         await self._send(flush)
 
     async def _send(self, flush: Flush) -> None:

@@ -19,15 +19,6 @@ _log: Final = logging.getLogger(__name__)
 
 def completed(job: Job, success: Success, provider: str, timings: Timings) -> Completed:
     request_id, seq, attempt = job.reply.place()
-    counted = success.answer.usage
-    usage = Usage()
-    if counted is not None:
-        usage = Usage(
-            input_tokens=counted.input_tokens,
-            output_tokens=counted.output_tokens,
-            cached_input_tokens=counted.cached_input_tokens,
-            reasoning_tokens=counted.reasoning_tokens,
-        )
     return Completed(
         id=request_id,
         seq=seq,
@@ -36,7 +27,7 @@ def completed(job: Job, success: Success, provider: str, timings: Timings) -> Co
         model=success.model,
         provider=provider,
         finish_reason=success.answer.finish_reason,
-        usage=usage,
+        usage=success.answer.usage or Usage(),
         cost_microusd=job.cost_microusd,
         timings=timings,
         response=success.answer.response or NO_RESPONSE,

@@ -11,10 +11,10 @@ from penstock.config.catalogue import Catalogue
 from penstock.telemetry.tracing import Tracer
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
+from services.worker.calibration import Calibration
 from services.worker.metrics import WorkerMetrics
 from services.worker.provider import Provider
 from services.worker.recording import Recorder
-from services.worker.tokens import Calibration
 
 __all__ = ["Equipment"]
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from schemas.errors import ErrorCode
 
-__all__ = ["VERDICTS", "FailureKind", "ProviderFailure", "Verdict"]
+__all__ = ["FailureKind", "ProviderFailure", "Verdict"]
 
 FailureKind = Literal[
     "rate_limited",
@@ -44,7 +44,7 @@ class Verdict(Struct, frozen=True):
     """Whether it uses up one of the attempts; a 429 does not: the request waits for quota until its deadline."""
 
 
-VERDICTS: Final[dict[FailureKind, Verdict]] = {
+_VERDICTS: Final[dict[FailureKind, Verdict]] = {
     "rate_limited": Verdict("retry_here", "neutral", "provider_unavailable", counts=False),
     "server_error": Verdict("retry_here", "failure", "provider_unavailable"),
     "connection": Verdict("retry_here", "failure", "provider_unavailable"),
@@ -80,4 +80,4 @@ class ProviderFailure(Exception):  # its kind says what happened
 
     @property
     def verdict(self) -> Verdict:
-        return VERDICTS[self.kind]
+        return _VERDICTS[self.kind]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
-
-import msgspec
 
 from penstock.cancellations import Cancellations
 from penstock.deadletters import bury
@@ -14,11 +13,12 @@ from penstock.history import stored_replies
 from penstock.replies import publish_terminal
 from penstock.service import Bus
 from penstock.telemetry import names
-from schemas import codec, headers, subjects
+from schemas import headers, subjects
 from schemas.errors import ERRORS
 from schemas.reply import Completed, Failed, Failure, Timings
 from services.worker.ending import completed, failed, log_end
 from services.worker.equipment import Equipment
+from services.worker.intake import NotWork, read_order
 from services.worker.job import GaveUp, Job
 from services.worker.ladder import Ladder
 from services.worker.opening import open_job, record_lost, start_spans
@@ -26,7 +26,7 @@ from services.worker.takeover import Takeover, past_of
 
 __all__ = ["WorkHandler"]
 
-_CANCELLED: Final = GaveUp("cancelled", "the request was cancelled")
+_log: Final = logging.getLogger(__name__)
 
 
 class WorkHandler:
@@ -42,25 +42,28 @@ class WorkHandler:
     async def start(self, bus: Bus) -> None:
         self._bus = bus
         await self._takeover.start(bus)
-        await self._cancellations.start(bus.nc)
+        await self._cancellations.start(bus.nc, bus.reconnects)
 
     async def handle(self, delivery: Delivery) -> Verdict:
         try:
-            work = codec.WORK.decode(delivery.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            order = read_order(delivery.subject, delivery.data, self._equipment.catalogue)
+        except NotWork as error:
             return Dead("invalid_request", f"this is no work: {error}")
+        work = order.work
         past = await self._takeover.past(delivery, work.reply_to.subject)
-        if past.ended:
-            return ACK
         record_lost(self._equipment, work, past)
+        if past.ended:
+            await self._equipment.recorder.stored(work)
+            return ACK
         span = start_spans(self._equipment, work, delivery)
-        job = open_job(self._equipment, self._bus, work, past, span)
+        job = open_job(self._equipment, self._bus, order, past, span)
         outcome: str | None = "interrupted"
         try:
             event = await self._answer(job)
             await self._finish(job, event)
             outcome = event.error.code if isinstance(event, Failed) else None
         finally:
+            self._equipment.recorder.forget(work)
             span.end(error=outcome)
         return ACK
 
@@ -69,14 +72,17 @@ class WorkHandler:
         role = delivery.subject.split(".")[2]
         await bury(self._bus.js, role, delivery, dead)
         self._equipment.metrics.dead.labels(role).inc()
-        reply_subject = delivery.headers.get(headers.REPLY_SUBJECT)
-        if reply_subject is None:
+        address = subjects.reply_address(delivery.headers.get(headers.REPLY_SUBJECT, ""))
+        if address is None:
             return
-        past = past_of(await stored_replies(self._bus.nc, reply_subject))
+        past = past_of(await stored_replies(self._bus.nc, address.subject))
         failure = Failure(code=dead.code, message=dead.message, retry=ERRORS[dead.code].retry)
-        request_id = reply_subject.rpartition(".")[2]
-        event = Failed(id=request_id, seq=past.next_seq, attempt=past.attempt, error=failure)
-        await publish_terminal(self._bus.js, reply_subject, event)
+        event = Failed(id=address.id, seq=past.next_seq, attempt=past.attempt, error=failure)
+        await publish_terminal(self._bus.js, address.subject, event)
+        self._equipment.metrics.requests.labels(role, dead.code).inc()
+        _log.error(
+            "request buried", extra={"fields": {"request": address.id, "role": role, "error": dead.code}}
+        )
 
     async def _answer(self, job: Job) -> Completed | Failed:
         """Climb the ladder; cancellable from outside until it returns."""
@@ -86,7 +92,7 @@ class WorkHandler:
         self._jobs[work.account, work.id] = job
         try:
             if self._cancellations.is_cancelled(work.account, work.id):
-                raise _CANCELLED
+                raise _cancelled()
             success = await self._ladder.climb(job)
         except GaveUp as gave_up:
             return failed(job, gave_up, Timings(queued_ms=queued_ms, total_ms=self._since_ms(job)))
@@ -94,9 +100,10 @@ class WorkHandler:
             if not job.cancelled:
                 raise
             job.task.uncancel()
-            return failed(job, _CANCELLED, Timings(queued_ms=queued_ms, total_ms=self._since_ms(job)))
+            return failed(job, _cancelled(), Timings(queued_ms=queued_ms, total_ms=self._since_ms(job)))
         finally:
-            del self._jobs[work.account, work.id]
+            if self._jobs.get((work.account, work.id)) is job:
+                del self._jobs[work.account, work.id]
         total_ms = self._since_ms(job)
         first_ms = None
         if success.first_output_s is not None:
@@ -120,8 +127,10 @@ class WorkHandler:
                 names.OUTCOME: outcome,
             },
         )
-        await asyncio.gather(job.reply.finish(event), self._equipment.recorder.stored(job.work))
-        span.end()
+        try:
+            await asyncio.gather(job.reply.finish(event), self._equipment.recorder.stored(job.work))
+        finally:
+            span.end()
         self._equipment.metrics.count_end(job.work.role, job.first_choice, event)
         log_end(job.work, event, self._equipment.clock)
 
@@ -134,3 +143,7 @@ class WorkHandler:
     def _since_ms(self, job: Job) -> float:
         """Milliseconds since JetStream accepted the request; never negative, whatever the clocks say."""
         return round(max(0.0, self._equipment.clock.unix_s() * 1000 - job.work.accepted_ms), 3)
+
+
+def _cancelled() -> GaveUp:
+    return GaveUp("cancelled", "the request was cancelled")

@@ -12,9 +12,9 @@ from services.worker.account import LimitName
 from services.worker.lease_terms import UNLIMITED, Amounts, Terms
 from services.worker.lease_window import Kind, Span
 
-__all__ = ["BUSY_LOOK_MS", "Book", "Gauge", "in_force", "waiting_before"]
+__all__ = ["Book", "Gauge", "waiting_before"]
 
-BUSY_LOOK_MS: Final = 250
+_BUSY_LOOK_MS: Final = 250
 """What others hold may be given back at any time: look again after this long."""
 
 
@@ -71,7 +71,7 @@ class Book:
             ("tokens_per_day", "tokens", limits.tokens_per_day, self.day, day, tokens),
         )
         return [
-            Gauge(name, kind, span, grains, *in_force(most, words.get(name), now_ms), leased)
+            Gauge(name, kind, span, grains, *_in_force(most, words.get(name), now_ms), leased)
             for name, kind, most, span, grains, leased in rows
             if most is not None
         ]
@@ -95,18 +95,18 @@ class Book:
         """When it is worth looking again for `need`, and what stands in the way; None: it is free now."""
         found: list[tuple[int, LimitName]] = []
         if self.free(record, now_ms, without).slots < need.slots:
-            found.append((now_ms + BUSY_LOOK_MS, "concurrency"))
+            found.append((now_ms + _BUSY_LOOK_MS, "concurrency"))
         for gauge in self.gauges(record, now_ms, without):
             amount = need.requests if gauge.kind == "requests" else need.tokens
             if gauge.free < amount:
                 level = gauge.ceiling - gauge.withheld - gauge.leased - amount
                 at_ms = gauge.span.falls_to_at_ms(gauge.grains, gauge.kind, level, now_ms)
                 hopes = [each for each in (at_ms, gauge.lapses_ms) if each is not None]
-                found.append((min(hopes, default=now_ms + BUSY_LOOK_MS), gauge.name))
+                found.append((min(hopes, default=now_ms + _BUSY_LOOK_MS), gauge.name))
         return max(found, default=None)
 
 
-def in_force(most: int, word: QuotaCorrection | None, now_ms: int) -> tuple[int, int, int | None]:
+def _in_force(most: int, word: QuotaCorrection | None, now_ms: int) -> tuple[int, int, int | None]:
     """Ceiling, withheld, and when that changes: the provider's word lowers what is left until it lapses."""
     if word is None:
         return most, 0, None

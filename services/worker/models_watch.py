@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from penstock.vital import vital
 from services.worker.equipment import Equipment
 from services.worker.lessons import Lessons
 
@@ -26,7 +27,7 @@ class ModelsWatch:
 
     async def start(self) -> None:
         """Ask once, then keep asking; a provider that does not answer holds nobody up for long."""
-        self._task = asyncio.create_task(self._loop(await self._ask_all()), name="models")
+        self._task = vital(self._loop(await self._ask_all()), "models")
 
     async def stop(self) -> None:
         if self._task is not None:

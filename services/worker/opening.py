@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
-import msgspec
-from msgspec import Struct
-
 from penstock.delivery import Delivery
 from penstock.replies import Position, ReplyPublisher
 from penstock.service import Bus
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
 from schemas import headers, subjects
+from schemas.reply import Usage
 from schemas.work import ChatWork
+from services.worker.attempting import BYTES_PER_TOKEN
 from services.worker.equipment import Equipment
+from services.worker.intake import Order
 from services.worker.job import Job
 from services.worker.recording import AttemptRecord
 from services.worker.takeover import Past
-from services.worker.tokens import estimate_input_tokens
-from services.worker.usage import Usage
 
 __all__ = ["open_job", "record_lost", "start_spans"]
 
@@ -29,16 +27,9 @@ _DEFAULT_OUTPUT_TOKENS: Final = 1000
 _LOST: Final = "worker_lost"
 
 
-class _Limits(Struct):
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-
-
-_limits: Final = msgspec.json.Decoder(_Limits)
-
-
-def open_job(equipment: Equipment, bus: Bus, work: ChatWork, past: Past, span: Span) -> Job:
+def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Span) -> Job:
     """Continue where earlier workers, if any, left off."""
+    work = order.work
     role = equipment.catalogue.roles[work.role]
     now_s = asyncio.get_running_loop().time()
     trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
@@ -50,8 +41,8 @@ def open_job(equipment: Equipment, bus: Bus, work: ChatWork, past: Past, span: S
         span=span,
         task=cast("asyncio.Task[object]", asyncio.current_task()),
         deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
-        estimated_tokens=estimate_input_tokens(work.body),
-        output_tokens=_output_tokens(work, role.parameters.max_tokens),
+        estimated_tokens=work.estimated_tokens,
+        output_tokens=order.max_tokens or role.parameters.max_tokens or _DEFAULT_OUTPUT_TOKENS,
         output_sent=past.output_sent,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.
         failures=min(len(past.attempts), role.retry.max_attempts - 1),
@@ -63,7 +54,8 @@ def record_lost(equipment: Equipment, work: ChatWork, past: Past) -> None:
     for started in past.attempts:
         if started.model not in equipment.catalogue.models:
             continue
-        usage = Usage(input_tokens=work.estimated_tokens)
+        sent = past.bytes_out.get(started.attempt, 0)
+        usage = Usage(input_tokens=work.estimated_tokens, output_tokens=sent // BYTES_PER_TOKEN)
         record = AttemptRecord(
             number=started.attempt,
             model=started.model,
@@ -98,8 +90,3 @@ def start_spans(equipment: Equipment, work: ChatWork, delivery: Delivery) -> Spa
         names.DELIVERY: delivery.number,
     }
     return equipment.tracer.start(names.SPAN_WORKER, "consumer", parent=parent, attributes=attributes)
-
-
-def _output_tokens(work: ChatWork, role_default: int | None) -> int:
-    asked = _limits.decode(work.body)
-    return asked.max_completion_tokens or asked.max_tokens or role_default or _DEFAULT_OUTPUT_TOKENS

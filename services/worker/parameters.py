@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from penstock.config.catalogue import Parameters, RoleConfig
 
-__all__ = ["compose", "is_openai_reasoning_model"]
+__all__ = ["compose"]
 
 _REASONING_PREFIXES: Final = ("o1", "o3", "o4", "gpt-5")
 _PENSTOCK_FIELDS: Final = ("penstock", "penstock_")
@@ -38,20 +38,18 @@ def compose(
     model: str,
     role: RoleConfig,
     sdk: Literal["openai", "groq"],
-    max_output_tokens_cap: int | None = None,
     stream: bool,
 ) -> bytes:
     """The provider's request body.
 
     Every field of `body` stays as it is and where it is, except: `model`, `stream` and `stream_options` are
     ours; what the request leaves out, or sends as null, comes from `role.parameters`; what is over
-    `role.ceilings`, or over `max_output_tokens_cap` (tokens), is lowered to it; what is no number does not
-    pass a ceiling.
+    `role.ceilings` is lowered to it; what is no number does not pass a ceiling.
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
     fields = {name: value for name, value in _decode_fields(body).items() if not _is_penstocks(name)}
-    reasoning = sdk == "openai" and is_openai_reasoning_model(model)
+    reasoning = sdk == "openai" and _is_openai_reasoning_model(model)
     fields["model"] = _raw(model)
     _set_stream(fields, stream=stream)
     _cap_sampling(fields, role.ceilings)
@@ -59,12 +57,11 @@ def compose(
         _add_sampling(fields, role.parameters, role.ceilings)
     _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
     added_limit = "max_completion_tokens" if reasoning else "max_tokens"
-    ceiling = _least(role.ceilings.max_tokens, max_output_tokens_cap)
-    _set_output_limit(fields, added_limit, role.parameters.max_tokens, ceiling)
+    _set_output_limit(fields, added_limit, role.parameters.max_tokens, role.ceilings.max_tokens)
     return _encode(fields)
 
 
-def is_openai_reasoning_model(model: str) -> bool:
+def _is_openai_reasoning_model(model: str) -> bool:
     """These refuse `max_tokens`, and sampling parameters that are not their own (OpenAI, reasoning guide)."""
     return model.startswith(_REASONING_PREFIXES)
 

@@ -14,11 +14,11 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Final, Literal
 
-from msgspec import Struct
+from services.worker.meter import Observation
 
-__all__ = ["HeaderLimit", "HeaderLimits", "Window", "parse", "parse_duration_s"]
+__all__ = ["parse", "parse_duration_s", "retry_after_s"]
 
-Window = Literal["minute", "day"]
+_Window = Literal["minute", "day"]
 
 _NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{0,15})?"
 _PLAIN: Final = re.compile(_NUMBER)
@@ -28,39 +28,33 @@ _DURATION: Final = re.compile(
 _UNIT_S: Final = (86_400.0, 3_600.0, 60.0, 1.0, 1e-3, 1e-6, 1e-9)
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
 
-_REQUESTS_WINDOW: Final[Mapping[str, Window]] = {"openai": "minute", "groq": "day"}
+_REQUESTS_WINDOW: Final[Mapping[str, _Window]] = {"openai": "minute", "groq": "day"}
 
 
-class HeaderLimit(Struct, frozen=True, kw_only=True):
-    """One limit, as far as the provider told it; None: it did not say."""
-
-    window: Window
-    limit: int | None = None
-    remaining: int | None = None
-    reset_s: float | None = None
-    """Seconds until the limit is whole again."""
-
-
-class HeaderLimits(Struct, frozen=True, kw_only=True):
-    """All that one answer's headers say; None: not a word of it."""
-
-    requests: HeaderLimit | None = None
-    tokens: HeaderLimit | None = None
-    retry_after_s: float | None = None
-    """Seconds to wait, however long (the SDKs ignore more than 60)."""
+def parse(headers: Mapping[str, str], sdk: Literal["openai", "groq"]) -> tuple[Observation, ...]:
+    """The provider's word on each limit it names, whatever the case of the headers' names; never raises."""
+    lower = _lower(headers)
+    said = (
+        _observation(lower, "requests", _REQUESTS_WINDOW[sdk]),
+        _observation(lower, "tokens", "minute"),
+    )
+    return tuple(observation for observation in said if observation is not None)
 
 
-def parse(headers: Mapping[str, str], sdk: Literal["openai", "groq"], *, now_unix_s: float) -> HeaderLimits:
-    """Read the headers, whatever the case of their names; never raises.
+def retry_after_s(headers: Mapping[str, str], now_unix_s: float) -> float | None:
+    """Seconds to wait, however long (the SDKs ignore more than 60); None: not a word of it. Never raises.
 
     `now_unix_s`: what a date in `retry-after` is measured from.
     """
-    lower = {name.lower(): value for name, value in headers.items()}
-    return HeaderLimits(
-        requests=_limit(lower, "requests", _REQUESTS_WINDOW[sdk]),
-        tokens=_limit(lower, "tokens", "minute"),
-        retry_after_s=_retry_after_s(lower, now_unix_s),
-    )
+    lower = _lower(headers)
+    milliseconds = lower.get("retry-after-ms")
+    if milliseconds is not None and _PLAIN.fullmatch(milliseconds.strip()):
+        return float(milliseconds) / 1000
+    text = lower.get("retry-after")
+    if text is None:
+        return None
+    seconds = parse_duration_s(text)
+    return _until_date_s(text, now_unix_s) if seconds is None else seconds
 
 
 def parse_duration_s(text: str) -> float | None:
@@ -76,14 +70,20 @@ def parse_duration_s(text: str) -> float | None:
     )
 
 
-def _limit(lower: Mapping[str, str], kind: str, window: Window) -> HeaderLimit | None:
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _observation(
+    lower: Mapping[str, str], kind: Literal["requests", "tokens"], window: _Window
+) -> Observation | None:
     limit = _count(lower.get(f"x-ratelimit-limit-{kind}"))
     remaining = _count(lower.get(f"x-ratelimit-remaining-{kind}"))
     reset = lower.get(f"x-ratelimit-reset-{kind}")
     reset_s = None if reset is None else parse_duration_s(reset)
     if limit is None and remaining is None and reset_s is None:
         return None
-    return HeaderLimit(window=window, limit=limit, remaining=remaining, reset_s=reset_s)
+    return Observation(kind=kind, window=window, limit=limit, remaining=remaining, reset_s=reset_s)
 
 
 def _count(text: str | None) -> int | None:
@@ -91,17 +91,6 @@ def _count(text: str | None) -> int | None:
         return None
     text = text.strip()
     return int(text) if _COUNT.fullmatch(text) else None
-
-
-def _retry_after_s(lower: Mapping[str, str], now_unix_s: float) -> float | None:
-    milliseconds = lower.get("retry-after-ms")
-    if milliseconds is not None and _PLAIN.fullmatch(milliseconds.strip()):
-        return float(milliseconds) / 1000
-    text = lower.get("retry-after")
-    if text is None:
-        return None
-    seconds = parse_duration_s(text)
-    return _until_date_s(text, now_unix_s) if seconds is None else seconds
 
 
 def _until_date_s(text: str, now_unix_s: float) -> float | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Final
 
 from msgspec import Struct
 from nats.js import JetStreamContext
@@ -13,12 +15,15 @@ from penstock.storing import store
 from schemas import subjects
 from schemas.codec import encode
 from schemas.events import UsageRecorded
+from schemas.reply import Usage
 from schemas.work import ChatWork
-from services.worker.chain import saved_by_routing_microusd
 from services.worker.metrics import WorkerMetrics
-from services.worker.usage import Usage, cost_microusd
+from services.worker.savings import saved_by_routing_microusd
+from services.worker.usage import cost_microusd
 
 __all__ = ["AttemptRecord", "Recorder"]
+
+_log: Final = logging.getLogger(__name__)
 
 
 class AttemptRecord(Struct, kw_only=True):
@@ -42,7 +47,8 @@ class Recorder:
         self._metrics = metrics
         self._clock = clock
         self._instance = instance
-        self._pending: dict[tuple[str, str], list[asyncio.Task[bool]]] = {}
+        self._pending: dict[tuple[str, str], set[asyncio.Task[None]]] = {}
+        self._given_back: set[asyncio.Task[None]] = set()
 
     def bind(self, js: JetStreamContext) -> None:
         self._js = js
@@ -50,28 +56,36 @@ class Recorder:
     def record(self, work: ChatWork, record: AttemptRecord) -> int:
         """Begin to store it; returns the attempt's cost in micro-dollars."""
         event = self._event(work, record)
-        self._count(event)
-        task = asyncio.create_task(
-            store(
-                self._js,
-                subjects.event("usage", work.account),
-                encode(event),
-                message_id=f"{work.account}.{work.id}.{record.number}",
-            )
-        )
-        self._pending.setdefault((work.account, work.id), []).append(task)
+        task = asyncio.create_task(self._store(event))
+        pending = self._pending.setdefault((work.account, work.id), set())
+        pending.add(task)
+        task.add_done_callback(_tell_failure)
         return event.cost_microusd
 
     async def stored(self, work: ChatWork) -> None:
         """Wait until every usage event of the request is stored. Raises what `store` raises."""
-        tasks = self._pending.pop((work.account, work.id), [])
-        if tasks:
-            await asyncio.gather(*tasks)
+        await asyncio.gather(*self._pending.pop((work.account, work.id), ()))
+
+    def forget(self, work: ChatWork) -> None:
+        """The request was given back: its events are stored all the same, and nobody here waits for them."""
+        self._given_back |= self._pending.pop((work.account, work.id), set())
+        self._given_back = {task for task in self._given_back if not task.done()}
 
     async def drain(self) -> None:
-        """Wait for what requests given back have spent."""
-        tasks = [task for pending in self._pending.values() for task in pending]
+        """Wait for what requests given back have spent; a failure is in the log."""
+        tasks = self._given_back.union(*self._pending.values())
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _store(self, event: UsageRecorded) -> None:
+        """Counted once, like the ledger: an event that somebody stored before is not."""
+        is_new = await store(
+            self._js,
+            subjects.event("usage", event.account),
+            encode(event),
+            message_id=f"{event.account}.{event.id}.{event.attempt}",
+        )
+        if is_new:
+            self._count(event)
 
     def _event(self, work: ChatWork, record: AttemptRecord) -> UsageRecorded:
         model = self._catalogue.models[record.model]
@@ -115,5 +129,12 @@ class Recorder:
         metrics.tokens.labels(event.role, event.model, "input").inc(event.input_tokens)
         metrics.tokens.labels(event.role, event.model, "output").inc(event.output_tokens)
         metrics.cost.labels(event.role, event.model).inc(event.cost_microusd)
+        if event.first_token_ms is not None:
+            metrics.first_token.labels(event.role, event.model).observe(event.first_token_ms / 1000)
         if event.attempt > 1:
             metrics.retries.labels(event.role).inc()
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("a usage event could not be stored", exc_info=task.exception())

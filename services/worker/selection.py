@@ -6,8 +6,8 @@ import asyncio
 from math import inf
 from typing import Final
 
+from penstock.chain import needs_of, order, shortfall
 from services.worker.candidates import Choice, Reason, Standing, Wait, choose
-from services.worker.chain import Needs, order, shortfall
 from services.worker.equipment import Equipment
 from services.worker.job import GaveUp, Job
 from services.worker.quota import Need, Permit
@@ -15,8 +15,6 @@ from services.worker.waiting import Waiting
 
 __all__ = ["Selection"]
 
-_CONTEXT_MARGIN: Final = 0.8
-"""A model is left out only when even an estimate this much lower does not fit: the provider knows better."""
 _LEASE_S: Final = 0.25
 """A share of the quota comes within milliseconds. After this long the whole chain is looked at again."""
 _WORDS: Final[dict[Reason, str]] = {
@@ -36,7 +34,7 @@ class Selection:
         """The models that could serve the request, in order. Raises GaveUp when there is none."""
         work = job.work
         models = self._equipment.catalogue.models
-        needs = Needs(context_tokens=int(job.estimated_tokens * _CONTEXT_MARGIN), vision=work.vision)
+        needs = needs_of(job.estimated_tokens, vision=work.vision)
         chain = order(job.role, models, work.complexity, needs)
         if chain:
             job.first_choice = chain[0]
@@ -108,7 +106,7 @@ class Selection:
         if reason == "excluded" and failure is not None:
             return GaveUp(failure.verdict.code, f"no model of {', '.join(chain)} can answer: {failure}")
         if reason == "withdrawn":
-            message = f"the provider no longer serves {', '.join(chain)}"
+            message = f"the provider does not list {', '.join(chain)}"
             return GaveUp("provider_unavailable", message, self.retry_after_s(job))
         if not any(self._availability.keys(model) for model in chain):
             return GaveUp("provider_credentials", f"no credential is set for {', '.join(chain)}")

@@ -8,6 +8,8 @@ last (re)connection, that says it was sent twice, or that is delivered again, is
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from math import inf
 from typing import Final
 
@@ -34,6 +36,8 @@ class Past(Struct, frozen=True, kw_only=True):
     attempts: tuple[Started, ...] = ()
     output_sent: bool = False
     """The last attempt sent some of an answer."""
+    bytes_out: Mapping[int, int] = {}
+    """What each attempt sent of its answer."""
     attempt: int = 0
     next_seq: int = 1
 
@@ -43,10 +47,15 @@ def past_of(events: list[ReplyEvent]) -> Past:
     last = max(events, key=lambda event: event.seq, default=None)
     if last is None:
         return Past()
+    bytes_out: Counter[int] = Counter()
+    for event in events:
+        if isinstance(event, Delta):
+            bytes_out[event.attempt] += len(event.text) + sum(map(len, event.choices))
     return Past(
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),
-        output_sent=any(isinstance(event, Delta) and event.attempt == last.attempt for event in events),
+        output_sent=bytes_out[last.attempt] > 0,
+        bytes_out=bytes_out,
         attempt=last.attempt,
         next_seq=last.seq + 1,
     )

@@ -7,21 +7,13 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from penstock.config.catalogue import Price
+from schemas.reply import Usage
 
-__all__ = ["Usage", "WireUsage", "cost_microusd"]
+__all__ = ["WireUsage", "cost_microusd"]
 
 _TOKENS_PER_PRICE: Final = 1_000_000
 
 _Count = Annotated[int, Meta(ge=0)] | None
-
-
-class Usage(Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens as the provider counted them; the cached are part of the input, reasoning of the output."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_input_tokens: int = 0
-    reasoning_tokens: int = 0
 
 
 class _PromptDetails(Struct, frozen=True, gc=False):

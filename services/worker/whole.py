@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from services.worker.usage import Usage, WireUsage
+from schemas.reply import Usage
+from services.worker.usage import WireUsage
 from services.worker.wire_errors import MalformedReply, ProviderErrorEvent
 
 __all__ = ["MalformedReply", "WholeReply", "read_whole"]
@@ -16,11 +17,8 @@ __all__ = ["MalformedReply", "WholeReply", "read_whole"]
 class WholeReply(Struct, frozen=True, kw_only=True):
     """What the worker needs to know of a reply; the body itself is passed on as it came."""
 
-    text: str
-    """Of choice 0; '' when it holds no plain text (tool calls, a refusal, a list of parts)."""
     finish_reason: str
     """Of choice 0."""
-    choices: int
     model: str | None
     usage: Usage | None
     response_id: str | None
@@ -61,7 +59,7 @@ def read_whole(body: bytes) -> WholeReply:
         completion = _decode(body)
         # msgspec checks UTF-8 only in what it decodes; the body is passed on as it is.
         body.decode()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedReply(f"not a complete chat completion: {error}") from error
     if completion.error:
         raise MalformedReply(f"an error in place of a reply: {ProviderErrorEvent.of(completion.error)}")
@@ -73,9 +71,7 @@ def read_whole(body: bytes) -> WholeReply:
     first = next((choice for choice in choices if choice.index == 0), choices[0])
     usage = completion.usage or (completion.x_groq.usage if completion.x_groq else None)
     return WholeReply(
-        text=first.message.content if isinstance(first.message.content, str) else "",
         finish_reason=first.finish_reason,
-        choices=len(choices),
         model=completion.model,
         usage=usage.counted() if usage else None,
         response_id=completion.id,

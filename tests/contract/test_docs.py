@@ -33,10 +33,18 @@ def test_make_targets_exist(name: str) -> None:
     assert named <= targets
 
 
+def accepted(arguments: str) -> bool:
+    try:
+        make_parser().parse_args(shlex.split(arguments, comments=True))
+    except SystemExit as end:
+        return end.code == 0  # of --help and --version
+    return True
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_are_ones_that_penstock_accepts(name: str) -> None:
     for line in re.findall(r"^(?:\$ |\.venv/bin/)*penstock (.+)$", code(ROOT / name), re.MULTILINE):
-        make_parser().parse_args(shlex.split(line, comments=True))
+        assert accepted(line), line
 
 
 def test_the_python_examples_compile() -> None:
@@ -98,7 +106,8 @@ def test_the_error_codes_stand_under_their_word_on_trying_again() -> None:
 
 def test_decisions_have_their_parts() -> None:
     pages = sorted((ROOT / "docs/decisions").glob("*.md"))
-    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    numbers = [page.name[:4] for page in pages]
+    assert sorted(set(numbers)) == numbers, "two pages of one number"
     for page in pages:
         text = page.read_text()
         assert text.startswith(f"# {page.name[:4]} ")

@@ -318,7 +318,7 @@ async def test_a5_a_role_whose_every_model_is_withdrawn_says_so_at_once(
     heard = await ask(client, "Anybody?", role="reasoning")
 
     assert heard.code == "provider_unavailable"
-    assert "no longer serves lost--withdrawn" in heard.failed.error.message
+    assert "does not list lost--withdrawn" in heard.failed.error.message
     assert heard.took_s < 1
     assert await system.attempts("lost--withdrawn") == 0
 

@@ -68,9 +68,14 @@ BAD = {
     "nothing": (b"", "invalid_request", "not JSON"),
     "half of it": (json.dumps(request()).encode()[:-9], "invalid_request", "not JSON"),
     "no UTF-8": (
-        b'{"type":"chat_request","id":"a","client":"post","user":"\xff\xfe","body":{}}',
+        b'{"type":"chat_request","client":"post","user":"\xff\xfe","body":{},"id":""}',
         "invalid_request",
-        "UTF-8",
+        "utf-8",
+    ),
+    "no UTF-8 where nobody looks": (
+        b'{"type":"chat_request","client":"post","id":"","body":{"messages":[],"\xff":1}}',
+        "invalid_request",
+        "not UTF-8 text",
     ),
     "half a character": (
         b'{"type":"chat_request","id":"a","client":"post","user":"\\ud800","body":{}}',
@@ -81,7 +86,6 @@ BAD = {
     "a list": ([], "invalid_request", "object"),
     "null": (None, "invalid_request", "object"),
     "another message": (request(type="completed"), "invalid_request", "completed"),
-    "no type": ({"id": "x", "client": "post"}, "invalid_request", "type"),
     "no body": (
         {name: value for name, value in request().items() if name != "body"},
         "invalid_request",
@@ -111,8 +115,14 @@ BAD = {
     "huge max_tokens": (body(max_tokens=10**30), "invalid_request", "max_tokens"),
     "n is text": (body(n="2"), "invalid_request", "n must be a positive integer, not text"),
     "stream is text": (body(stream="yes"), "invalid_request", "stream must be true or false, not text"),
-    "deadline past": (request(deadline_ms=1_000), "deadline_exceeded", "before the request arrived"),
-    "deadline long past": (request(deadline_ms=-(10**18)), "deadline_exceeded", "before the request arrived"),
+    "deadline past": (request(deadline_ms=1_000), "deadline_exceeded", "before the request was routed"),
+    "deadline long past": (
+        request(deadline_ms=-(10**15)),
+        "deadline_exceeded",
+        "before the request was routed",
+    ),
+    "deadline out of range": (request(deadline_ms=10**4000), "invalid_request", "deadline_ms must be a time"),
+    "user too long": (request(user="x" * 300), "invalid_request", "user must be at most 256"),
     "id with a dot": (request(id="a.b"), "invalid_request", "id must be 1 to 64 characters"),
     "client with a star": (request(client="*"), "invalid_request", "client must be 1 to 64 characters"),
     "empty id": (request(id=""), "invalid_request", "id must be"),
@@ -129,8 +139,7 @@ async def test_d10_each_kind_of_bad_input_has_its_own_clear_refusal(
 
     header_id = await post.request(payload)
 
-    usable = subjects.is_token(own_id) and written.get("client") == "post"
-    end = await post.end(own_id if usable else header_id)
+    end = await post.end(own_id if subjects.is_token(own_id) else header_id)
     assert isinstance(end, Failed)
     assert end.error.code == code
     assert says in end.error.message
@@ -187,7 +196,7 @@ async def test_k1_unknown_fields_are_tolerated_everywhere(system: System, post: 
     assert isinstance(await post.end(asked["id"]), Completed)
 
 
-@pytest.mark.parametrize("account", ["*", ">", "a" * 65, "\x01", "ü"])
+@pytest.mark.parametrize("account", ["*", "a" * 65, "\x01", "ü"])
 async def test_a_hostile_account_in_the_subject_is_a_dead_letter(
     system: System, post: Post, account: str
 ) -> None:
@@ -262,7 +271,9 @@ async def test_b5_accepted_says_role_complexity_and_why(system: System, client: 
 
 async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(system: System, post: Post) -> None:
     await system.sim("POST", "reset")
-    asked = request(role="auto", body={"messages": [{"role": "user", "content": "Prove that 2+2=4 by induction"}]})
+    asked = request(
+        role="auto", body={"messages": [{"role": "user", "content": "Prove that 2+2=4 by induction"}]}
+    )
 
     answer = await post.nc.request(subjects.EXPLAIN, json.dumps(asked).encode(), timeout=2)
 
@@ -274,7 +285,9 @@ async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(system: S
     assert await post.stored(asked["id"]) == []
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xff\x00", b"[1]", DEEP, json.dumps(request(role="poet")).encode()])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff\x00", b"[1]", DEEP, json.dumps(request(role="poet")).encode()]
+)
 async def test_b5_explain_refuses_as_the_door_does(system: System, post: Post, payload: bytes) -> None:
     answer = await post.nc.request(subjects.EXPLAIN, payload, timeout=2)
 
@@ -284,7 +297,7 @@ async def test_b5_explain_refuses_as_the_door_does(system: System, post: Post, p
 
 
 async def test_a_deadline_far_away_is_bounded(system: System, post: Post) -> None:
-    asked = request(deadline_ms=10**30)
+    asked = request(deadline_ms=10**15)
     await post.request(json.dumps(asked).encode())
 
     await post.end(asked["id"])

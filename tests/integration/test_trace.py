@@ -31,6 +31,7 @@ async def ask(system: System, endpoint: OtlpEndpoint, monkeypatch, role: str) ->
         events = [event async for event in stream]
         assert events[-1].__struct_config__.tag == "completed"
         return_id = stream.id
+    await asyncio.to_thread(tracer.close)
     attempts = events[-1].attempt
     return await endpoint.trace(return_id, spans=5 + attempts)
 

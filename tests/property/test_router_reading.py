@@ -39,8 +39,7 @@ def read_or_refuse(body: bytes) -> None:
     if refusal:
         assert "`" not in refusal or "JSON" in refusal
         return
-    assert features.messages > 0
-    assert features.estimated_tokens >= 0
+    assert features.estimated_tokens > 0
     assert resolve("auto", features, Routing(), ROLES).why
     assert assess(features, Routing()).complexity in COMPLEXITIES
 

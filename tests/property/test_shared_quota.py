@@ -354,7 +354,7 @@ class _Busy:
                 self.desk.settle(number, tokens, local_s)
                 self.open.remove((due_s, number, tokens))
 
-    def write(self, record: QuotaRecord, current: bool, local_s: float) -> QuotaRecord | None:  # noqa: FBT001
+    def write(self, record: QuotaRecord, current: bool, local_s: float) -> QuotaRecord | None:
         report = self.desk.report(self.name, local_s, paused=False)
         made = plan(record, report, self.book, self.clock.now_ms(local_s))
         self.desk.begin(report, made, local_s)

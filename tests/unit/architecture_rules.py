@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -86,6 +86,52 @@ def dishonest_all(module: str, tree: ast.Module) -> list[str]:
     if len(set(listed)) < len(listed):
         found.append(f"{module}: __all__ lists a name twice")
     return found
+
+
+def idle_exports(trees: Mapping[str, ast.Module], readers: Collection[ast.Module]) -> list[str]:
+    """`__all__` of each module in `trees` lists only what some of `readers` imports, and the types that the module's
+    public annotations speak of.
+    """
+    taken = {name for tree in readers for name in _taken(tree)}
+    return [
+        f"{module}: nobody imports {name}, which __all__ lists"
+        for module, tree in trees.items()
+        for name in sorted(set(_listed(tree) or ()) - _spoken_of(tree))
+        if f"{module}.{name}" not in taken
+    ]
+
+
+def _spoken_of(tree: ast.Module) -> set[str]:
+    """The names in the annotations of public values, functions, classes' fields and their public methods."""
+    public = [node for node in tree.body if _is_public(node)]
+    for node in [node for node in public if isinstance(node, ast.ClassDef)]:
+        public += [inner for inner in node.body if _is_public(inner)]
+    annotations: list[ast.AST | None] = []
+    for node in public:
+        if isinstance(node, ast.AnnAssign):
+            annotations.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            annotations += [node.returns, node.args]
+    names = [name for annotation in annotations if annotation for name in ast.walk(annotation)]
+    return {name.id for name in names if isinstance(name, ast.Name)}
+
+
+def _is_public(statement: ast.stmt) -> bool:
+    return any(not name.startswith("_") for name in [*_made(statement), *_assigned(statement)])
+
+
+def _taken(tree: ast.Module) -> Iterator[str]:
+    """What a module uses of others, as dotted names: `from a.b import c`, or `from a import b` and then `b.c`."""
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    yield from (name for name in known.values() if package_of(name) in ORDER)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in known:
+            yield f"{known[ast.unparse(node.value)]}.{node.attr}"
 
 
 def _made(statement: ast.stmt) -> list[str]:

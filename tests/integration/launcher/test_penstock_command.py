@@ -42,7 +42,7 @@ class Up:
         self.env |= {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error", **env}
         self.output = directory / "up.log"
         self.process = self.start("up", "--nats-port", "0", output=self.output)
-        self._until(lambda: "penstock status" in self.text(), 30)
+        self._until(lambda: "Penstock is up" in self.text(), 30)
         self.children = psutil.Process(self.process.pid).children(recursive=True)
 
     def text(self) -> str:

@@ -58,4 +58,4 @@ class Gateway:
             self._tasks.append(asyncio.create_task(self.script(request)))
 
     async def _on_cancel(self, msg) -> None:
-        self.cancelled.append(subjects.cancelled_id(msg.subject))
+        self.cancelled.append(msg.subject.rpartition(".")[2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from penstock.cancellations import Cancellations
-from penstock.connection import close, connect
+from penstock.connection import Reconnects, close, connect
 from penstock.heartbeat import Heartbeat, living, watch_presence
 from penstock.provisioning import ensure
 from schemas import subjects
@@ -70,13 +70,13 @@ async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(o
 async def test_cancellations_are_heard_live_and_read_at_the_start_d8(provisioned, unique):
     heard = []
     first = Cancellations(lambda account, request_id: heard.append((account, request_id)))
-    await first.start(provisioned)
+    await first.start(provisioned, Reconnects())
     js = provisioned.jetstream()
     for number in range(3):
         await js.publish(subjects.cancel(unique, f"id-{number}"))
     await until(lambda: len([each for each in heard if each[0] == unique]) == 3, 3)
     later = Cancellations()
-    await later.start(provisioned)
+    await later.start(provisioned, Reconnects())
     for marks in (first, later):
         assert all(marks.is_cancelled(unique, f"id-{number}") for number in range(3))
         assert not marks.is_cancelled(unique, "id-3")

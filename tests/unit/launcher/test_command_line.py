@@ -15,6 +15,7 @@ from services.launcher.python_child import code_path, service_argv
         ["frobnicate"],
         ["ask"],
         ["ask", "hi", "--role", "nobody"],
+        ["ask", "hi", "--role", "embed"],
         ["ask", "hi", "--timeout", "-1"],
         ["ask", "hi", "--timeout", "soon"],
         ["run", "nothing"],

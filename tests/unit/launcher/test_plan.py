@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from penstock.config.problems import ConfigurationRefused
+from services.launcher import up_command
+from services.launcher.errors import CommandError
 from services.launcher.places import Places
 from services.launcher.plan import make_plan
 from services.launcher.up_command import describe
@@ -113,3 +115,38 @@ def test_the_announcement_says_where_everything_is(tmp_path):
         str(tmp_path / "logs"),
     ):
         assert part in text
+
+
+def test_the_role_nobody_serves_is_marked(tmp_path):
+    plan = make_plan(tmp_path, {})
+
+    text = describe(plan, Places(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+
+    assert "embed (not served yet)" in text
+    assert "chat (" not in text
+
+
+def test_the_simulator_lists_the_models_of_the_catalogue_in_force(tmp_path):
+    plan = make_plan(tmp_path, {})
+
+    assert plan.simulator is not None
+    listed = plan.simulator.env["SIMULATOR_MODELS"].split(",")
+    assert {model.name or key for key, model in plan.catalogue.models.items()} == set(listed)
+
+
+def test_whoever_says_which_models_the_simulator_has_is_obeyed(tmp_path):
+    simulator = make_plan(tmp_path, {"SIMULATOR_MODELS": "one,two"}).simulator
+
+    assert simulator is not None
+    assert simulator.env["SIMULATOR_MODELS"] == "one,two"
+
+
+def test_a_key_that_is_missing_is_told_before_anything_starts(tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise CommandError("not in this test")
+
+    monkeypatch.setattr(up_command, "System", stop)
+    with pytest.raises(CommandError):
+        up_command.up(tmp_path, per_role=False, simulator=False, env={"PENSTOCK_CATALOGUE": "groq"})
+
+    assert capsys.readouterr().err == "Note: provider groq has no key: set GROQ_API_KEY.\n"

@@ -9,11 +9,11 @@ from services.launcher.status_text import status_text
 NOW_MS = 1_000_000_000
 
 
-def worker(instance: str, **more) -> Presence:
+def worker(instance: str, silent_ms: int = 1000, **more) -> Presence:
     return Presence(
         service="worker",
         instance=instance,
-        at_ms=NOW_MS - 1000,
+        at_ms=NOW_MS - silent_ms,
         http=f"http://127.0.0.1/{instance}",
         roles=(RoleStatus(role="coding", slots=16, running=3),),
         **more,
@@ -61,10 +61,24 @@ def test_limits_breakers_and_withdrawn_models_are_told():
     assert "m2" not in text, "an unused limit only counts"
     assert "1 more limits" in text
     assert "Breaker open: m3 at w1, tried again in 42 s" in text
-    assert "any more: m4" in text
+    assert "Not listed by their provider: m4" in text
 
 
 def test_a_service_that_went_silent_is_marked():
     silent = Presence(service="router", instance="r1", at_ms=NOW_MS - 12_000)
 
     assert "silent for 12 s" in status_text(fold("nats://here", [silent], Streams(), NOW_MS))
+
+
+def test_a_worker_that_died_is_named_and_counts_for_nothing():
+    breakers = (BreakerStatus(model="m3", state="open", retry_at_ms=NOW_MS + 42_000),)
+    limits = (LimitStatus(credential="k", model="m1", limit="concurrency", used=3, allowed=4),)
+    dead = worker("w1", 7_000, breakers=breakers, limits=limits, withdrawn=("m4",))
+
+    status = fold("nats://here", [dead, worker("w2", 5_900)], Streams(), NOW_MS)
+
+    coding = next(line for line in status.roles if line.role == "coding")
+    assert (coding.workers, coding.running, coding.slots) == (1, 3, 16)
+    assert (status.breakers, status.limits, status.withdrawn) == ((), (), ())
+    assert [service.alive for service in status.services] == [False, True]
+    assert "silent for 7 s" in status_text(status)

@@ -41,24 +41,14 @@ def test_a_plain_body() -> None:
             a_field_of_tomorrow={"deep": [1]},
         )
     )
-    assert (features.messages, features.text, features.characters) == (5, "last", 8 + 5 + 2 + 4)
-    assert (features.stream, features.max_tokens, features.n, features.tools) == (True, 100, 2, True)
-    assert features.model == "gpt-4o-mini"
+    assert (features.text, features.text_characters) == ("last", 4)
+    assert (features.stream, features.images) == (True, 0)
 
 
-def test_what_is_absent_or_null_has_its_default() -> None:
-    for features in (read(body()), read(body(stream=None, max_tokens=None, n=None, model=None, tools=None))):
-        assert (features.stream, features.max_tokens, features.n) == (False, None, 1)
-        assert (features.model, features.tools, features.images) == (None, False, 0)
-
-
-def test_the_newer_name_of_max_tokens_wins() -> None:
-    assert read(body(max_completion_tokens=7)).max_tokens == 7
-    assert read(body(max_completion_tokens=7, max_tokens=9)).max_tokens == 7
-
-
-def test_an_empty_list_of_tools_is_none() -> None:
-    assert not read(b'{"messages":[{"role":"user","content":"a"}],"tools":[ ]}').tools
+def test_what_is_absent_or_null_is_as_if_nothing_was_said() -> None:
+    absent = read(body())
+    assert not absent.stream
+    assert read(body(stream=None, max_tokens=None, n=None, model=None, tools=None)) == absent
 
 
 def test_parts_are_joined_and_an_image_costs_the_same_however_large() -> None:
@@ -70,11 +60,33 @@ def test_parts_are_joined_and_an_image_costs_the_same_however_large() -> None:
     assert read(body(user([{"type": "input_image", "file_id": "f"}]))).images == 1
 
 
-def test_tokens_follow_the_script_and_count_tools() -> None:
-    assert read(body(user("a" * 4_000))).estimated_tokens == 1_000
-    assert read(body(user("я" * 4_000))).estimated_tokens == 1_600
-    with_tools = read(body(user("a" * 4_000), tools=[{"name": "x" * 4_000}]))
-    assert with_tools.estimated_tokens > 2_000
+def test_what_is_no_text_and_no_image_is_charged_as_an_attachment() -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "A" * 1_000_000, "format": "wav"}}
+    features = read(body(user([{"type": "text", "text": "What is this?"}, sound])))
+    assert features.images == 0
+    assert features.estimated_tokens == pytest.approx(1_010, abs=5)
+
+
+def test_the_json_around_the_text_is_not_counted_as_text() -> None:
+    assert 7 <= read(body(user("Hi"), temperature=0.2, user="u" * 1000)).estimated_tokens <= 9
+
+
+def test_escapes_cost_what_their_characters_cost() -> None:
+    russian = {"messages": [user("Жизнь прекрасна и удивительна. " * 20)]}
+    escaped, plain = json.dumps(russian).encode(), json.dumps(russian, ensure_ascii=False).encode()
+    assert read(escaped).estimated_tokens == read(plain).estimated_tokens
+
+
+def test_tools_calls_and_schemas_are_counted() -> None:
+    def estimate(*messages: object, **fields: object) -> int:
+        return read(body(*(messages or [user("Hi")]), **fields)).estimated_tokens
+
+    tools = [{"type": "function", "function": {"name": "f", "description": "word " * 100, "parameters": {}}}]
+    assert estimate() + 100 <= estimate(tools=tools) <= estimate() + 180
+    assert estimate(functions=tools) == estimate(tools=tools)
+    assert estimate(response_format={"type": "json_object"}) > estimate()
+    silent = {"role": "assistant", "content": None}
+    assert estimate({**silent, "tool_calls": tools}) >= estimate(silent) + 100
 
 
 def test_of_a_long_text_both_ends_are_looked_at_and_all_is_counted() -> None:
@@ -82,7 +94,7 @@ def test_of_a_long_text_both_ends_are_looked_at_and_all_is_counted() -> None:
     assert features.text.startswith("Solve the equation.")
     assert features.text.endswith("Thanks. E")
     assert len(features.text) < 33_000
-    assert features.text_characters == features.characters == 3_000_029
+    assert features.text_characters == 3_000_029
 
 
 def test_raw_is_read_as_bytes_are() -> None:

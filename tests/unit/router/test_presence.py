@@ -9,23 +9,19 @@ def test_a_role_is_served_while_any_of_its_workers_lives() -> None:
     presence.seen("b", ["chat"], now_s=15)
     assert presence.served(20) == {"chat", "coding"}
     assert presence.served(21) == {"chat"}
-    assert presence.is_served("chat", 35)
-    assert not presence.is_served("chat", 35.1)
-    assert presence.served(36) == frozenset()
+    assert presence.served(35) == {"chat"}
+    assert presence.served(35.1) == frozenset()
 
 
-def test_goodbye_counts_at_once_and_a_worker_can_drop_a_role() -> None:
+def test_a_worker_can_drop_a_role() -> None:
     presence = Presence()
     presence.seen("a", ["chat", "coding"], now_s=0)
     presence.seen("a", ["coding"], now_s=1)
     assert presence.served(1) == {"coding"}
-    presence.gone("a")
-    presence.gone("never seen")
-    assert presence.served(1) == frozenset()
 
 
 def test_nobody_seen_means_nobody_serves() -> None:
-    assert not Presence().is_served("chat", 0)
+    assert Presence().served(0) == frozenset()
 
 
 def test_instances_that_died_unannounced_do_not_pile_up() -> None:

@@ -61,10 +61,9 @@ def test_b1_a_role_asked_for_is_obeyed_whatever_the_text(role: str) -> None:
 
 
 def test_an_unknown_role_is_named_with_the_known_ones() -> None:
-    with pytest.raises(UnknownRole, match=r"no role 'codin'.*coding.*auto") as caught:
+    with pytest.raises(UnknownRole, match=r"no role 'codin'") as caught:
         resolve("codin", features("hi"), ROUTING, ROLES)
-    assert caught.value.role == "codin"
-    assert set(caught.value.known) == {*ROLES, "auto"}
+    assert all(role in str(caught.value) for role in (*ROLES, "auto"))
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -77,12 +76,12 @@ def test_b1_an_image_goes_to_vision_even_beside_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("letter", "characters"), [("a", 120_004), ("я", 75_100)], ids=["Latin: 4 a token", "Cyrillic: 2.5"]
+    ("letter", "characters"), [("a", 120_004), ("я", 90_004)], ids=["Latin: 4 a token", "Cyrillic: 3"]
 )
 def test_b1_more_than_30_000_tokens_go_to_long_context(letter: str, characters: int) -> None:
     assert auto(letter * characters).role == "long_context"
     assert auto(letter * (characters - 200)).role == "chat"
-    assert auto("word " * 32_800).why == "41,000 tokens of text"
+    assert auto("42 " * 40_000).why == "40,007 tokens of text"
 
 
 @pytest.mark.parametrize(

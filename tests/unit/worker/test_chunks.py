@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from schemas.reply import Usage
 from services.worker.chunks import BrokenStream, ChunkReader, MalformedChunk, Piece, ProviderErrorEvent
-from services.worker.usage import Usage
 
 
 def chunk(*choices: object, **top: object) -> bytes:
@@ -30,9 +30,7 @@ def choice(
 def test_plain_text_is_text():
     reader = ChunkReader()
     assert reader.read(chunk(choice({"role": "assistant", "content": "", "refusal": None}))) is None
-    assert not reader.has_output
     assert reader.read(chunk(choice({"content": "Hé"}), usage=None, service_tier="default")) == Piece("Hé")
-    assert reader.has_output
     assert reader.read(chunk(choice({}, "stop"))) is None
     usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
     assert reader.read(chunk(usage=usage)) is None
@@ -67,7 +65,6 @@ def test_what_is_not_plain_text_passes_untouched__e1(unusual):
     raw = Raw(json.dumps(unusual).encode())
     reader = ChunkReader()
     assert reader.read(chunk(unusual)) == Piece("", (raw,))
-    assert reader.has_output
 
 
 def test_several_choices_keep_their_order_and_their_own_finish_reasons():

@@ -25,9 +25,9 @@ CREATIVE = RoleConfig(
 BARE = RoleConfig(chain=("m",))
 
 
-def composed(role=BARE, *, model="gpt-4o-mini", sdk="openai", stream=False, cap=None, **asked):
+def composed(role=BARE, *, model="gpt-4o-mini", sdk="openai", stream=False, **asked):
     body = json.dumps({"messages": [], **asked}).encode()
-    sent = compose(body, model=model, role=role, sdk=sdk, stream=stream, max_output_tokens_cap=cap)
+    sent = compose(body, model=model, role=role, sdk=sdk, stream=stream)
     fields = json.loads(sent)
     del fields["messages"], fields["model"], fields["stream"]
     return fields
@@ -83,13 +83,6 @@ def test_silence_does_not_pass_a_ceiling__a4():
 def test_output_limits_are_lowered_to_the_ceiling__c5(asked):
     assert composed(CHAT, max_tokens=asked)["max_tokens"] == 4096
     assert composed(CHAT, max_completion_tokens=asked)["max_completion_tokens"] == 4096
-
-
-def test_the_cap_of_the_moment_is_one_more_ceiling__d5():
-    assert composed(CHAT, cap=1400)["max_tokens"] == 1400
-    assert composed(CHAT, cap=1400, max_tokens=3000)["max_tokens"] == 1400
-    assert composed(BARE, cap=1400) == {"max_tokens": 1400}
-    assert composed(CHAT, cap=3000)["max_tokens"] == 2000
 
 
 @pytest.mark.parametrize("model", ["o1-preview", "o3", "o4-mini", "gpt-5-mini"])

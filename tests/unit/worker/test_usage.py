@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from penstock.config.catalogue import Price
-from services.worker.usage import Usage, cost_microusd
+from schemas.reply import Usage
+from services.worker.usage import cost_microusd
 
 
 @pytest.mark.parametrize(

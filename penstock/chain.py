@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -10,9 +10,10 @@ from msgspec import Struct
 from penstock.config.catalogue import Model, RoleConfig
 from schemas.names import Complexity
 
-__all__ = ["Needs", "order", "saved_by_routing_microusd", "shortfall"]
+__all__ = ["Needs", "needs_of", "order", "shortfall"]
 
-_MILLION: Final = 1_000_000
+_CONTEXT_MARGIN: Final = 0.8
+"""A model is left out only when even an estimate this much lower does not fit: the provider knows better."""
 
 
 class Needs(Struct, frozen=True):
@@ -21,6 +22,11 @@ class Needs(Struct, frozen=True):
     context_tokens: int = 0
     """Input and requested output together, estimated."""
     vision: bool = False
+
+
+def needs_of(estimated_tokens: int, *, vision: bool) -> Needs:
+    """The needs of a request that holds about `estimated_tokens`."""
+    return Needs(context_tokens=int(estimated_tokens * _CONTEXT_MARGIN), vision=vision)
 
 
 def order(
@@ -52,22 +58,6 @@ def shortfall(
         return None
     shorter = Needs(vision=needs.vision)
     return "context" if any(_can_serve(models[key], shorter) for key in role.chain) else "vision"
-
-
-def saved_by_routing_microusd(
-    chain: Iterable[str], models: Mapping[str, Model], chosen: str, input_tokens: int, output_tokens: int
-) -> int:
-    """What the dearest model of the chain would have cost for these tokens, less what the chosen one costs.
-
-    Whole micro-dollars, rounded down, never negative (F4). Takes no account of cached input.
-    """
-
-    def cost(key: str) -> int:
-        price = models[key].price
-        return price.input * input_tokens + price.output * output_tokens
-
-    dearest = max(map(cost, chain), default=0)
-    return max(0, dearest - cost(chosen)) // _MILLION
 
 
 def _can_serve(model: Model, needs: Needs) -> bool:

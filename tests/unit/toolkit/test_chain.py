@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.chain import Needs, needs_of, order, shortfall
 from penstock.config.catalogue import Model, Price, RoleConfig
 from schemas.names import COMPLEXITIES, Complexity
-from services.worker.chain import Needs, order, saved_by_routing_microusd, shortfall
 
 # The prices of REQUIREMENTS A4's models, in micro-dollars per million tokens.
 MODELS = {
@@ -51,6 +51,11 @@ def test_models_that_cannot_serve_are_left_out() -> None:
     assert order(CHAIN, MODELS, "complex", Needs(context_tokens=128_001)) == ()
 
 
+def test_an_estimate_that_may_be_too_high_leaves_no_model_out() -> None:
+    assert order(CHAIN, MODELS, "medium", needs_of(20_000, vision=False)) == CHAIN.chain
+    assert order(CHAIN, MODELS, "medium", needs_of(20_002, vision=True)) == ("heavy", "mini")
+
+
 @pytest.mark.parametrize(
     ("chain", "needs", "expected"),
     [
@@ -63,13 +68,6 @@ def test_models_that_cannot_serve_are_left_out() -> None:
 )
 def test_d10_an_empty_chain_can_be_explained(chain, needs, expected) -> None:
     assert shortfall(RoleConfig(chain=chain), MODELS, needs) == expected
-
-
-def test_f4_what_routing_saved_is_the_difference_to_the_dearest() -> None:
-    # 1,000 in and 500 out: heavy 2,500 + 5,000, mini 150 + 300 micro-dollars.
-    assert saved_by_routing_microusd(CHAIN.chain, MODELS, "mini", 1_000, 500) == 7_500 - 450
-    assert saved_by_routing_microusd(CHAIN.chain, MODELS, "heavy", 1_000, 500) == 0
-    assert saved_by_routing_microusd(("mini",), MODELS, "heavy", 1_000, 500) == 0
 
 
 models = st.builds(

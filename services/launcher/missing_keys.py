@@ -1,0 +1,18 @@
+"""Providers whose keys are not set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from penstock.config.catalogue import Catalogue
+
+__all__ = ["missing_keys"]
+
+
+def missing_keys(catalogue: Catalogue, env: Mapping[str, str]) -> list[str]:
+    """A note for each. No mistake of the file, but its requests would fail: said now, not by the provider."""
+    return [
+        f"Note: provider {name} has no key: set {' or '.join(provider.api_key_env)}."
+        for name, provider in catalogue.providers.items()
+        if provider.api_key_env and not any(env.get(key) for key in provider.api_key_env)
+    ]

@@ -1,0 +1,239 @@
+"""Messages that no client of ours would write, as hypothesis strategies."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from hypothesis import strategies as st
+
+from penstock.identifiers import new_id
+from schemas import headers, subjects
+from tests.harness.wire import Outgoing
+
+__all__ = ["messages"]
+
+CLIENT = "fuzz"
+ACCOUNT = "fuzz"
+ROLES = ("chat", "logic", "coding")
+STRANGE_SUBJECTS = (
+    "llm.request.*.chat",
+    "llm.request.fuzz.*",
+    "llm.request.\x01.chat",
+    "llm.request.ü.chat",
+    f"llm.request.{'a' * 500}.chat",
+    f"llm.request.fuzz.{'k' * 500}",
+    "llm.request.fuzz.$JS",
+)
+"""Not among them: a literal `>`, and 0x7f at the end. nats-server 2.15 stores such messages and, beside others, never
+delivers them to any consumer; NATS permissions keep applications from publishing there at all (K5)."""
+NOBODYS_MAILBOXES = (
+    "llm.work.poet.interactive",
+    "llm.work.*.interactive",
+    "llm.work.chat.never",
+)
+STRANGE_BLOCKS = (
+    b"NATS/1.0\r\nStatus: 404\r\n\r\n",
+    b"NATS/1.0\r\nStatus: 100\r\nDescription: Idle Heartbeat\r\n\r\n",
+    b"NATS/1.0\r\nStatus: 409\r\n\r\n",
+    b"NATS/1.0 408 Request Timeout\r\n\r\n",
+    b"NATS/1.0 \xff\xfe\xfd\r\n\r\n",
+    b"NATS/1.0 100 \xff\xfe\r\nA: b\r\n\r\n",
+    b"NATS/1.0\r\nNats-Sequence: 7\r\nNats-Subject: llm.work.evil.x\r\nNats-Num-Pending: x\r\n\r\n",
+    b"NATS/1.0\r\n: nameless\r\nno colon\r\n\r\n",
+    b"NATS/1.0\r\nX: \xff\xfe\xc3\r\n\r\n",
+    b"NATS/1.0\r\n\x00\x01: \x02\r\n\r\n",
+    b"NATS/1.0\r\ntraceparent: 00-zz\r\nPenstock-Repeated: \r\n\r\n",
+    b"NATS/1.0\r\ntraceparent: 00-\xc3\xbc\r\n\r\n",
+    b"NATS/1.0\r\nPenstock-Client: a.b.>\r\n\r\n",
+    b"NATS/1.0\r\nPenstock-Deadline-Ms: " + b"9" * 5000 + b"\r\n\r\n",
+    b"NATS/1.0\r\nPenstock-Deadline-Ms: \xd9\xa1\xd9\xa2\r\n\r\n",
+    b"NATS/1.0\r\nPenstock-Reply: llm.work.chat.interactive\r\nPenstock-Deadline-Ms: 1\r\n\r\n",
+    b"NATS/1.0\r\nPenstock-Reply: $JS.API.STREAM.PURGE.LLM_DEAD\r\n\r\n",
+    b"NATS/1.0\r\nPenstock-Reply: llm.reply.*.>.x y\r\n\r\n",
+    b"NATS/1.0\r\n\r\n",
+    b"junk\r\n\r\n",
+    b"\r\n\r\n",
+    b"NATS/1.0" + b"x" * 40,
+)
+STRANGE_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    1e308,
+    10**18,
+    10**30,
+    10**400,
+    -(10**30),
+    "",
+    " ",
+    "0",
+    "\x00",
+    "a b",
+    "a.b",
+    "*",
+    ">",
+    "ü",
+    "\U0001f9a6",
+    "\ud800",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    [{}],
+    {"": None},
+    [None] * 50,
+)
+DEPTHS = (2, 100, 800, 900, 940, *range(950, 1000, 3), 1100, 50_000)
+
+
+def request() -> dict[str, Any]:
+    return {
+        "type": "chat_request",
+        "id": new_id(),
+        "client": CLIENT,
+        "role": "chat",
+        "lane": "interactive",
+        "user": "somebody",
+        "deadline_ms": int(time.time() * 1000) + 60_000,
+        "v": 1,
+        "body": body(),
+    }
+
+
+def work(role: str) -> dict[str, Any]:
+    now_ms = int(time.time() * 1000)
+    return {
+        "type": "chat_work",
+        "id": new_id(),
+        "account": ACCOUNT,
+        "client": CLIENT,
+        "user": "somebody",
+        "role": role,
+        "lane": "interactive",
+        "complexity": "simple",
+        "why": "asked for",
+        "deadline_ms": now_ms + 60_000,
+        "accepted_ms": now_ms,
+        "stream": True,
+        "vision": False,
+        "estimated_tokens": 5,
+        "hold_id": None,
+        "body": body(),
+    }
+
+
+def body() -> dict[str, Any]:
+    return {
+        "messages": [
+            {"role": "user", "content": "Hello"},
+            {"role": "user", "content": [{"type": "text", "text": "x"}]},
+        ],
+        "stream": True,
+        "max_tokens": 5,
+        "temperature": 0.5,
+        "tools": [],
+        "n": 1,
+    }
+
+
+def paths(value: object, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a JSON value, itself included."""
+    found = [here]
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, child in children:
+        found += paths(child, (*here, key))
+    return found
+
+
+def replaced(value: Any, path: tuple[Any, ...], by: object) -> Any:
+    if not path:
+        return by
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], by)
+    return copy
+
+
+def nested(depth: int, *, closed: bool) -> str:
+    return "[" * depth + ("]" * depth if closed else "")
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, good: dict[str, Any]) -> bytes:
+    """`good` as JSON, spoilt in one way or another."""
+    text = json.dumps(good).encode()
+    at = draw(st.integers(0, len(text) - 1))
+    piece = draw(st.binary(min_size=1, max_size=4))
+    spoilt_text = {
+        "not": text,
+        "bytes": piece * draw(st.integers(0, 20)),
+        "half": text[:at],
+        "flip": text[:at] + piece + text[at + len(piece) :],
+        "insert": text[:at] + piece + text[at:],
+        "utf8": text.replace(draw(st.sampled_from((b"somebody", b"Hello", b'"n"'))), b"\xff\xc3\x28"),
+    }
+    how = draw(st.sampled_from((*spoilt_text, "value", "missing", "deep")))
+    if how in spoilt_text:
+        return spoilt_text[how]
+    if how == "missing":
+        field = draw(st.sampled_from(sorted(good)))
+        return json.dumps({name: value for name, value in good.items() if name != field}).encode()
+    where = draw(st.sampled_from(paths(good)))
+    if how == "value":
+        return json.dumps(replaced(good, where, draw(st.sampled_from(STRANGE_VALUES)))).encode()
+    mark = "here it goes down"
+    deep = nested(draw(st.sampled_from(DEPTHS)), closed=draw(st.booleans()))
+    inside = {**good, "body": {**good["body"], "z": mark}}
+    downward = draw(st.sampled_from((inside, {**good, "z": mark}, replaced(good, where, mark))))
+    return json.dumps(downward).replace(f'"{mark}"', deep).encode()
+
+
+def block(**fields: str) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
+
+
+def request_block() -> bytes:
+    return block(**{headers.MESSAGE_ID: new_id(), headers.CLIENT: CLIENT})
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Outgoing:
+    payload = draw(spoilt(request()))
+    return Outgoing(subjects.request(ACCOUNT, "chat"), payload, request_block())
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Outgoing:
+    """Straight into a mailbox, past the router."""
+    role = draw(st.sampled_from(ROLES))
+    good = work(role)
+    written = {headers.DEADLINE_MS: str(good["deadline_ms"])}
+    if draw(st.booleans()):
+        written[headers.REPLY_SUBJECT] = subjects.reply(ACCOUNT, CLIENT, good["id"])
+    return Outgoing(subjects.work(role, "interactive"), draw(spoilt(good)), block(**written))
+
+
+@st.composite
+def hostile(draw: st.DrawFn) -> Outgoing:
+    """Right in its body, wrong in its subject or its headers."""
+    how = draw(st.integers(0, 29))
+    if how == 0:
+        return Outgoing(draw(st.sampled_from(NOBODYS_MAILBOXES)), json.dumps(work("chat")).encode())
+    if how < 8:
+        subject = draw(st.sampled_from(STRANGE_SUBJECTS))
+        return Outgoing(subject, json.dumps(request()).encode(), request_block())
+    if how < 18:
+        subject, good = subjects.request(ACCOUNT, "chat"), request()
+    else:
+        subject, good = subjects.work("chat", "interactive"), work("chat")
+    return Outgoing(subject, json.dumps(good).encode(), draw(st.sampled_from(STRANGE_BLOCKS)))
+
+
+def messages() -> st.SearchStrategy[Outgoing]:
+    return st.one_of(requests(), requests(), orders(), hostile())

@@ -1,0 +1,69 @@
+"""D9: a service that is stopped, or fails, while it is starting."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from services.launcher.nats_server import NatsServer
+from services.launcher.orphans import die_with_parent
+
+
+async def started(module: str, env: dict[str, str], log) -> subprocess.Popen[bytes]:
+    with log.open("wb") as stderr:
+        return subprocess.Popen(  # noqa: ASYNC220
+            [sys.executable, "-m", module],
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509
+        )
+
+
+@pytest.mark.parametrize("module", ["services.router", "services.worker"])
+async def test_sigterm_while_nats_is_away_ends_quietly_d9(module: str, tmp_path, free_port, monkeypatch):
+    monkeypatch.setenv("NATS_URL", f"nats://127.0.0.1:{free_port()}")
+    log = tmp_path / "log"
+    process = await started(module, dict(os.environ), log)
+    async with asyncio.timeout(20):
+        while "onnect" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 20) == 0
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+async def test_a_service_started_before_nats_serves_once_it_is_there(tmp_path, free_port, monkeypatch):
+    port = free_port()
+    server = NatsServer(tmp_path / "nats", port=port)
+    monkeypatch.setenv("NATS_URL", f"nats://127.0.0.1:{port}")
+    log = tmp_path / "log"
+    process = await started("services.router", dict(os.environ), log)
+    try:
+        await asyncio.sleep(1.0)
+        await server.start()
+        async with asyncio.timeout(20):
+            while await _streams(server.url) < 6:
+                await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 20) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+        await server.stop()
+
+
+async def _streams(url: str) -> int:
+    import nats
+
+    nc = await nats.connect(url)
+    try:
+        return (await nc.jetstream().account_info()).streams
+    finally:
+        await nc.close()

@@ -1,0 +1,76 @@
+"""NATS by hand: publishes what no client library would let through, and reads JetStream's acknowledgements."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+__all__ = ["Outgoing", "Wire"]
+
+_CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"protocol":1}\r\n'
+_TIMEOUT_S = 20.0
+
+
+class Outgoing(Struct, frozen=True):
+    subject: str
+    payload: bytes
+    block: bytes | None = None
+    """The header block as it goes over the wire, version line and blank line included."""
+
+
+class Wire:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._rounds = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, url: str) -> AsyncIterator[Wire]:
+        address = urlsplit(url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            await reader.readline()  # INFO
+            writer.write(_CONNECT + b"SUB acks.*.* 1\r\n")
+            yield cls(reader, writer)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def publish(self, messages: Sequence[Outgoing]) -> list[dict[str, Any]]:
+        """All at once; returns JetStream's answer to each, {} where no stream took it."""
+        self._rounds += 1
+        for number, message in enumerate(messages):
+            reply = f"acks.{self._rounds}.{number}"
+            block = message.block
+            if block is None:
+                head = f"PUB {message.subject} {reply} {len(message.payload)}\r\n".encode()
+            else:
+                size = len(block) + len(message.payload)
+                head = f"HPUB {message.subject} {reply} {len(block)} {size}\r\n".encode()
+            self._writer.write(head + (block or b"") + message.payload + b"\r\n")
+        await self._writer.drain()
+        answers: dict[int, dict[str, Any]] = {}
+        async with asyncio.timeout(_TIMEOUT_S):
+            while len(answers) < len(messages):
+                number, answer = await self._answer()
+                answers[number] = answer
+        return [answers[number] for number in range(len(messages))]
+
+    async def _answer(self) -> tuple[int, dict[str, Any]]:
+        while True:
+            words = (await self._reader.readline()).split()
+            if words[:1] == [b"PING"]:
+                self._writer.write(b"PONG\r\n")
+            elif words[:1] in ([b"MSG"], [b"HMSG"]):
+                data = await self._reader.readexactly(int(words[-1]) + 2)
+                number = int(words[1].rpartition(b".")[2])
+                return number, json.loads(data) if words[0] == b"MSG" else {}
+            else:
+                assert not words or words[0] in {b"INFO", b"PONG", b"+OK"}, b" ".join(words)

@@ -1,0 +1,64 @@
+"""B5: what `explain` says is what a worker would do."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from penstock.config.catalogue import Catalogue, Model, Price, Provider, RoleConfig
+from schemas.names import Complexity
+from schemas.work import ChatWork
+from services.router.explanation import explained
+
+CATALOGUE = Catalogue(
+    name="two",
+    providers={"p": Provider()},
+    models={
+        "small": Model(provider="p", context_tokens=8_000, price=Price(input=1, output=1)),
+        "large": Model(provider="p", context_tokens=100_000, price=Price(input=9, output=9)),
+    },
+    roles={"chat": RoleConfig(chain=("small", "large"))},
+)
+
+
+def work(**more) -> ChatWork:
+    facts = {
+        "id": "r1",
+        "account": "demo",
+        "client": "c",
+        "user": "",
+        "role": "chat",
+        "lane": "interactive",
+        "complexity": "medium",
+        "why": "nothing special",
+        "deadline_ms": 0,
+        "accepted_ms": 0,
+        "stream": False,
+        "vision": False,
+        "estimated_tokens": 10,
+        "body": msgspec.Raw(b"{}"),
+    }
+    return ChatWork(**{**facts, **more})
+
+
+@pytest.mark.parametrize(
+    ("complexity", "expected"),
+    [("simple", ("small", "large")), ("medium", ("small", "large")), ("complex", ("large", "small"))],
+)
+def test_b2_the_order_is_the_one_in_which_models_are_tried(
+    complexity: Complexity, expected: tuple[str, ...]
+) -> None:
+    assert explained(work(complexity=complexity), CATALOGUE).chain == expected
+
+
+def test_models_that_cannot_serve_are_left_out() -> None:
+    assert explained(work(estimated_tokens=20_000), CATALOGUE).chain == ("large",)
+
+
+def test_d10_where_none_can_serve_it_the_reason_is_said() -> None:
+    too_long = explained(work(estimated_tokens=500_000), CATALOGUE)
+    blind = explained(work(vision=True), CATALOGUE)
+
+    assert (too_long.chain, blind.chain) == ((), ())
+    assert too_long.why == "nothing special; too long for every model of the role"
+    assert blind.why.endswith("no model of the role reads images")
