@@ -71,6 +71,7 @@ class Keeper:
         self._pause: tuple[int, str] | None = None
         self._words: dict[str, QuotaCorrection] = {}
         self._wrote_s = float("-inf")
+        self._reached_s = float("-inf")
         self._pending: _Pending | None = None
         self._poked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -78,6 +79,7 @@ class Keeper:
 
     async def start(self, records: Records) -> None:
         self._records = records
+        self._reached_s = _now_s()
         self._task = asyncio.create_task(self._run(), name=f"quota {self.key}")
 
     async def stop(self) -> None:
@@ -210,7 +212,7 @@ class Keeper:
     async def _read(self) -> Stored | None:
         """The record as it is stored, or made again from memory if it is gone."""
         stored = await self._records.read(self.key)
-        now_s = _now_s()
+        self._reached_s = now_s = _now_s()
         revision = 0 if stored is None else stored.revision
         record = None if stored is None else self._decoded(stored)
         known = self.view.record
@@ -295,6 +297,7 @@ class Keeper:
     def _stored(self, report: Report) -> None:
         """What was told need not be told again; who waited may ask again."""
         self._pending = None
+        self._reached_s = _now_s()
         if self._pause == report.pause:
             self._pause = None
         for word in report.corrections:
@@ -324,8 +327,9 @@ class Keeper:
 
     def _out_of_reach(self, error: Unreachable) -> None:
         now_s = _now_s()
-        if self.desk.alone is not None or now_s < self.desk.good_until_s:
-            return
+        lease_s = self.book.terms.lease_ms / 1000
+        if self.desk.alone is not None or now_s < max(self.desk.good_until_s, self._reached_s + lease_s):
+            return  # a single lost answer is no reason
         if not self.clock.is_set:
             self.clock.heard(0, now_s)
         self.desk.alone = alone(self.book, self.view.record, self.clock.now_ms(now_s), now_s)
