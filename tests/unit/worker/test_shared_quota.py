@@ -25,6 +25,8 @@ class Memory:
     def __init__(self, *, lost: float = 0.0, seed: int = 1) -> None:
         self.entries: dict[str, Stored] = {}
         self.gone = False
+        self.server_s = 0.0
+        """The server's wall clock."""
         self._lost = lost
         self._dice = random.Random(seed)
         self.listeners: list[SharedQuota] = []
@@ -60,7 +62,7 @@ class Memory:
         before = self.entries.get(key)
         if revision != (0 if before is None else before.revision):
             raise Conflict(key)
-        self.entries[key] = Stored(data, revision + 1, 0.0)
+        self.entries[key] = Stored(data, revision + 1, self.server_s)
         for listener in self.listeners:
             if self._dice.random() > self._lost:
                 asyncio.get_running_loop().call_soon(listener.heard, key, self.entries[key])
@@ -175,6 +177,40 @@ async def test_out_of_reach_it_keeps_to_its_share_and_returns_c1():
     assert await drain(a, 0.5) == 0
     await a.stop()
     await b.stop()
+
+
+def _record_ms(quota: SharedQuota) -> int:
+    return quota._by_record["record"].clock.now_ms(_now_s())
+
+
+async def test_a_newcomer_is_told_the_time_by_those_who_know_it_and_not_by_the_server_c1():
+    memory = Memory()
+    a = await worker(memory, "a", Limits(requests_per_minute=30))
+    await asyncio.sleep(0.05)
+    a._by_record["record"].clock.heard(
+        100_000, _now_s()
+    )  # it has been there for long, and had nothing to write
+    memory.server_s = 1e6  # the server's clock stepped
+    b = await worker(memory, "b", Limits(requests_per_minute=30))
+    async with asyncio.timeout(2.0):
+        while _record_ms(b) < 100_000:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    assert abs(_record_ms(b) - _record_ms(a)) < 50
+    await a.stop()
+    await b.stop()
+
+
+async def test_when_nobody_is_there_the_server_tells_for_how_long_nobody_was_c1():
+    memory = Memory()
+    a = await worker(memory, "a", Limits(requests_per_minute=30))
+    assert await drain(a, 1.0) == 30
+    await a.stop()
+    for away_s, again in ((30.0, 0), (31.0, 30)):
+        memory.server_s += away_s
+        b = await worker(memory, "b", Limits(requests_per_minute=30))
+        assert await drain(b, 1.0) == again
+        await b.stop()
 
 
 def _catalogue(group: str | None) -> Catalogue:
