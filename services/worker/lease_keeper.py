@@ -81,6 +81,7 @@ class Keeper:
         self._records = records
         self._reached_s = _now_s()
         self._task = asyncio.create_task(self._run(), name=f"quota {self.key}")
+        self._task.add_done_callback(_ended)
 
     async def stop(self) -> None:
         """Give everything back; if that fails, the lease's end does it."""
@@ -339,6 +340,11 @@ class Keeper:
             error,
         )
         self.on_grant()
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("%s ended: nothing more is leased", task.get_name(), exc_info=error)
 
 
 def _now_s() -> float:
