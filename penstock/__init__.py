@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from penstock.client import Client
     from penstock.errors import PenstockError, RequestFailed
-    from penstock.reply import Reply
+    from penstock.reply_builder import Reply
 
 __all__ = ["Client", "PenstockError", "Reply", "RequestFailed"]
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(errors, name)
     if name == "Reply":
-        from penstock.reply import Reply  # noqa: PLC0415
+        from penstock.reply_builder import Reply  # noqa: PLC0415
 
         return Reply
     raise AttributeError(f"module 'penstock' has no attribute {name!r}")

@@ -16,7 +16,7 @@ from penstock.errors import NoReply
 from penstock.following import Following, follow
 from penstock.identifiers import new_id
 from penstock.inbox import ReplyInbox
-from penstock.reply import Reply, ReplyBuilder
+from penstock.reply_builder import Reply, ReplyBuilder
 from penstock.stream import Stream, cancel
 from penstock.telemetry.tracing import NO_TRACER, Tracer
 from schemas import subjects

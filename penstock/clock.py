@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["SYSTEM", "Clock"]
+__all__ = ["SYSTEM", "Clock", "loop_now_s"]
 
 
 class Clock(Struct, frozen=True):
@@ -22,3 +23,8 @@ class Clock(Struct, frozen=True):
 
 
 SYSTEM: Final = Clock(time.monotonic, time.time)
+
+
+def loop_now_s() -> float:
+    """Seconds on the running loop's clock, the one that its timeouts go by; monotonic."""
+    return asyncio.get_running_loop().time()

@@ -47,7 +47,7 @@ class MailboxPolicy(Struct, frozen=True, kw_only=True):
     """How a mailbox behaves. `ack_wait_s` must be the consumer's."""
 
     slots: int
-    ack_wait_s: float = 10.0
+    ack_wait_s: float
     max_deliver: int = 5
     gate: Gate = _open
 

@@ -102,10 +102,10 @@ def _republished(bucket: Bucket) -> RePublish | None:
     return RePublish(src=f"$KV.{bucket.name}.>", dest=bucket.republished_as)
 
 
-async def ensure(
-    js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float = 10.0, replicas: int = 1
-) -> None:
+async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1) -> None:
     """Bring the server to what the contract says. Safe to repeat, from several processes at once.
+
+    `replicas`: how many nodes of a cluster keep each stream and bucket; a bucket that exists keeps its own.
 
     Everything is kept in files: a memory stream of a single server is gone after a restart, definition and all, and
     costs no less (docs/decisions/0002). Raises nats errors when the server refuses or cannot be reached.
@@ -118,13 +118,15 @@ async def ensure(
         await _ensure_bucket(js, bucket, replicas)
 
 
-async def ensure_eventually(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float = 10.0) -> None:
+async def ensure_eventually(
+    js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1
+) -> None:
     """`ensure`, again and again until the server (which may be starting) lets it through."""
     names = tuple(roles)
     wait_s = _FIRST_RETRY_S
     while True:
         try:
-            await ensure(js, roles=names, ack_wait_s=ack_wait_s)
+            await ensure(js, roles=names, ack_wait_s=ack_wait_s, replicas=replicas)
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("JetStream is not ready (%s); trying again", str(error) or type(error).__name__)
             await asyncio.sleep(wait_s)

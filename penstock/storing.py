@@ -11,6 +11,7 @@ import nats.errors
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError
 
+from penstock.clock import loop_now_s
 from schemas.headers import MESSAGE_ID, REPEATED
 
 __all__ = ["StreamFull", "store"]
@@ -51,20 +52,19 @@ async def store(
     """
     sent = {**(headers or {}), MESSAGE_ID: message_id}
     wait_s = _FIRST_WAIT_S
-    clock_s = asyncio.get_running_loop().time
-    give_up_s = clock_s() + patience_s
+    give_up_s = loop_now_s() + patience_s
     while True:
         try:
-            timeout_s = min(_ACK_TIMEOUT_S, max(_SHORTEST_TIMEOUT_S, give_up_s - clock_s()))
+            timeout_s = min(_ACK_TIMEOUT_S, max(_SHORTEST_TIMEOUT_S, give_up_s - loop_now_s()))
             ack = await js.publish(subject, payload, timeout=timeout_s, headers=sent)
         except APIError as error:
             if error.err_code in _STREAM_FULL:
                 raise StreamFull(str(error.description)) from error
-            if not error.code or error.code < 500 or clock_s() > give_up_s:
+            if not error.code or error.code < 500 or loop_now_s() > give_up_s:
                 raise
             _log.warning("JetStream could not store on %s: %s", subject, error.description)
         except _PASSING as error:
-            if clock_s() > give_up_s:
+            if loop_now_s() > give_up_s:
                 raise
             _log.warning("no acknowledgement for %s yet (%s)", subject, type(error).__name__)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
@@ -13,6 +12,7 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.js.errors import APIError
 
+from penstock.clock import loop_now_s
 from penstock.errors import NoReply, NotAccepted, RequestTooLarge
 from penstock.following import Following, follow
 from penstock.inbox import ReplyInbox
@@ -75,7 +75,7 @@ class _Asking(Struct, eq=False):
 
     def _following(self) -> Following:
         subject = subjects.reply(self.inbox.account, self.inbox.name, self.request.id)
-        until_s = asyncio.get_running_loop().time() + self.timeout_s + _GRACE_S
+        until_s = loop_now_s() + self.timeout_s + _GRACE_S
         return Following(subject, until_s)
 
     async def _send(self, payload: bytes, span: Span) -> None:
@@ -138,4 +138,4 @@ class Stream:
 
 
 def _on_loop_clock(unix_ms: int) -> float:
-    return asyncio.get_running_loop().time() + unix_ms / 1000 - time.time()
+    return loop_now_s() + unix_ms / 1000 - time.time()

@@ -1,4 +1,7 @@
-"""One encoder and one typed decoder per message: reused, strict about types, tolerant of unknown fields."""
+"""One encoder for all messages, and a typed decoder for each kind of subject that is read here.
+
+All are reused. Decoders are strict about types and tolerant of unknown fields: a newer sender may know more.
+"""
 
 from __future__ import annotations
 

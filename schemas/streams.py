@@ -1,7 +1,7 @@
 """Streams, consumers and buckets as data; one provisioning step creates them, services only bind.
 
-Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 3.4 GB in all. A deployment with three
-nodes sets `replicas` when it provisions.
+Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 3.4 GB in all, on each of the nodes that
+keep a copy.
 """
 
 from __future__ import annotations

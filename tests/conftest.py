@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 import pytest
 
-from services.launcher.errors import LaunchError
 from services.launcher.free_port import free_port as a_free_port
-from services.launcher.nats_server import NatsServer, find_nats_server
+from services.launcher.nats_server import NatsServer
+from tests.harness.server_binary import require_nats_server
 
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """One server for the whole session, shared: leave it running, and use names of your own on it."""
-    _require_binary()
+    require_nats_server()
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     _run_here(server.start())
     yield server
@@ -26,7 +25,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 @pytest.fixture
 async def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsServer]:
     """A fresh server, for the test that restarts or kills it."""
-    _require_binary()
+    require_nats_server()
     server = NatsServer(tmp_path_factory.mktemp("own-nats"))
     await server.start()
     yield server
@@ -37,15 +36,6 @@ async def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
 def free_port() -> Callable[[], int]:
     """Each call returns a loopback port that is free."""
     return a_free_port
-
-
-def _require_binary() -> None:
-    try:
-        find_nats_server()
-    except LaunchError as error:
-        if os.environ.get("CI"):  # there a missing server is a broken build, not a bare desk
-            pytest.fail(str(error))
-        pytest.skip(str(error))
 
 
 def _run_here(coroutine: Coroutine[object, object, None]) -> None:

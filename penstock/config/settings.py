@@ -46,6 +46,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How long a stopping process lets running work finish."""
     ack_wait_s: float = 10.0
     max_deliver: int = 5
+    replicas: int = 1
+    """Copies of each stream and bucket, on as many nodes of a cluster."""
 
 
 def load_settings(env: Mapping[str, str]) -> Settings:
@@ -54,22 +56,24 @@ def load_settings(env: Mapping[str, str]) -> Settings:
     Raises ConfigurationRefused with every mistake in it.
     """
     reading = _Reading(env)
+    usual = Settings()
     traces, trace_file = reading.traces()
     settings = Settings(
-        nats_url=reading.servers("NATS_URL", "nats://127.0.0.1:4222"),
+        nats_url=reading.servers("NATS_URL", usual.nats_url),
         nats_credentials=env.get("NATS_CREDENTIALS") or None,
-        account=reading.token("PENSTOCK_ACCOUNT") or "demo",
+        account=reading.token("PENSTOCK_ACCOUNT") or usual.account,
         instance=reading.token("PENSTOCK_INSTANCE"),
-        http_host=env.get("PENSTOCK_HTTP_HOST") or "127.0.0.1",
-        http_port=reading.whole("PENSTOCK_HTTP_PORT", 0, low=0, high=65_535),
+        http_host=env.get("PENSTOCK_HTTP_HOST") or usual.http_host,
+        http_port=reading.whole("PENSTOCK_HTTP_PORT", usual.http_port, low=0, high=65_535),
         traces=traces,
         trace_file=trace_file,
-        trace_sample_ratio=reading.number("PENSTOCK_TRACE_RATIO", 1.0, low=0, high=1),
-        log_level=reading.level("PENSTOCK_LOG_LEVEL", "info"),
-        drain_s=reading.number("PENSTOCK_DRAIN_S", 25.0, low=0, high=3_600),
+        trace_sample_ratio=reading.number("PENSTOCK_TRACE_RATIO", usual.trace_sample_ratio, low=0, high=1),
+        log_level=reading.level("PENSTOCK_LOG_LEVEL", usual.log_level),
+        drain_s=reading.number("PENSTOCK_DRAIN_S", usual.drain_s, low=0, high=3_600),
         # nats-server redelivers what is not acknowledged in time; below a second that is our own jitter.
-        ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", 10.0, low=1, high=3_600),
-        max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", 5, low=1, high=1_000),
+        ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", usual.ack_wait_s, low=1, high=3_600),
+        max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
+        replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
     )
     if reading.problems:
         raise ConfigurationRefused(_SOURCE, reading.problems)

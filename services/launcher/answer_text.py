@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from penstock.errors import PenstockError, RequestFailed
-from penstock.reply import Reply, ReplyBuilder
+from penstock.reply_builder import Reply, ReplyBuilder
 from schemas.errors import Retry
 from schemas.reply import Delta, ReplyEvent, Restarted, Usage
 

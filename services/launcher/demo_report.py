@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from penstock.reply import Reply
+from penstock.reply_builder import Reply
 from services.launcher.demo_prompts import DemoPrompt
 from services.launcher.table import shortened, table
 

@@ -11,6 +11,8 @@ from schemas.names import LANES, ROLES
 from schemas.presence import BreakerStatus, Presence
 from schemas.subjects import work
 
+__all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+
 _SILENT_S: Final = 6.0
 """Three beats. Whoever is silent for longer is named, and counts for nothing else."""
 

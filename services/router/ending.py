@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.history import stored_replies
-from penstock.replies import publish_terminal
+from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from schemas.errors import ERRORS, ErrorCode
 from schemas.reply import TERMINAL, Failed, Failure

@@ -12,7 +12,7 @@ from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from penstock.deadletters import bury
 from penstock.delivery import ACK, Dead, Delivery, Verdict
-from penstock.replies import publish_terminal
+from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from penstock.storing import StreamFull, store
 from penstock.telemetry import names

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final, Literal
 
 from msgspec import Struct, field
 
+from penstock.clock import loop_now_s
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
 from schemas.reply import Usage
@@ -68,7 +68,7 @@ class Attempting:
         """
         provider = self._equipment.providers[self._equipment.catalogue.models[key.model].provider]
         body = self._compose(job, key, provider, spent)
-        course = _Course(await self._announce(job, key), _now_s())
+        course = _Course(await self._announce(job, key), loop_now_s())
         span = self._start_span(job, key, course.number)
         sink = DeltaSink(job.reply) if job.work.stream else None
         try:
@@ -135,7 +135,7 @@ class Attempting:
             usage=usage,
             estimated=estimated,
             first_token_ms=None if first_s is None else round((first_s - course.began_s) * 1000, 3),
-            duration_ms=round((_now_s() - course.began_s) * 1000, 3),
+            duration_ms=round((loop_now_s() - course.began_s) * 1000, 3),
         )
         job.cost_microusd += self._equipment.recorder.record(job.work, record)
 
@@ -186,7 +186,3 @@ class Attempting:
         if course.progress.first_output_s is not None:
             span.set(names.TIME_TO_FIRST_CHUNK, course.progress.first_output_s - course.began_s)
         span.end(error=None if answer is not None else course.outcome)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from penstock.replies import ReplyPublisher
+from penstock.reply_publisher import ReplyPublisher
 from services.worker.chunks import Piece
 from services.worker.coalescing import Coalescer, Flush
 
@@ -12,33 +12,35 @@ __all__ = ["DeltaSink"]
 
 
 class DeltaSink:
-    """A Coalescer with a timer."""
+    """A Coalescer with a timer.
+
+    Publishing may have to wait, and the timer may go off meanwhile: what is gathered is taken out and published
+    under one lock, so that the order of the deltas is the order of the pieces.
+    """
 
     def __init__(self, reply: ReplyPublisher) -> None:
         self._reply = reply
         self._coalescer = Coalescer()
         self._loop = asyncio.get_running_loop()
+        self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._late: asyncio.Task[None] | None = None
         self.bytes_out = 0
         """Of text and choices published: what a broken stream's output is estimated from."""
 
     async def push(self, piece: Piece) -> None:
-        for flush in self._coalescer.push(piece, self._loop.time()):
-            await self._publish(flush)
+        async with self._lock:
+            for flush in self._coalescer.push(piece, self._loop.time()):
+                await self._send(flush)
         due_s = self._coalescer.due_s()
         if due_s is not None and self._timer is None:
             self._timer = self._loop.call_at(due_s, self._due)
 
     async def end(self) -> None:
         """Publish what is still held."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        rest = self._coalescer.flush()
-        if rest is not None:
-            await self._publish(rest)
-        elif self._late is not None:
+        self._stop_timer()
+        await self._flush()
+        if self._late is not None:
             await self._late
 
     def drop(self) -> None:
@@ -46,28 +48,25 @@ class DeltaSink:
 
         That goes for what fell due this very moment as well: it would go out under the number of the next attempt.
         """
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if self._late is not None:
             self._late.cancel()
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _due(self) -> None:
         self._timer = None
-        flush = self._coalescer.flush()
-        if flush is not None:
-            self._late = self._loop.create_task(self._send_after(self._late, flush))
+        if self._late is None or self._late.done():
+            self._late = self._loop.create_task(self._flush())
 
-    async def _publish(self, flush: Flush) -> None:
-        if self._late is not None:
-            await self._late
-            self._late = None
-        await self._send(flush)
-
-    async def _send_after(self, earlier: asyncio.Task[None] | None, flush: Flush) -> None:
-        if earlier is not None:
-            await earlier
-        await self._send(flush)
+    async def _flush(self) -> None:
+        async with self._lock:
+            flush = self._coalescer.flush()
+            if flush is not None:
+                await self._send(flush)
 
     async def _send(self, flush: Flush) -> None:
         self.bytes_out += len(flush.text) + sum(map(len, flush.choices))

@@ -10,7 +10,7 @@ from penstock.cancellations import Cancellations
 from penstock.deadletters import bury
 from penstock.delivery import ACK, Dead, Delivery, Verdict
 from penstock.history import stored_replies
-from penstock.replies import publish_terminal
+from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from penstock.telemetry import names
 from schemas import headers, subjects

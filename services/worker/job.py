@@ -7,7 +7,7 @@ import asyncio
 from msgspec import Struct, field
 
 from penstock.config.catalogue import RoleConfig
-from penstock.replies import ReplyPublisher
+from penstock.reply_publisher import ReplyPublisher
 from penstock.telemetry.tracing import Span
 from schemas.errors import ErrorCode
 from schemas.work import ChatWork

@@ -6,7 +6,9 @@ within the deadline → through the chain → behind the breaker → with quota 
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
+from penstock.clock import loop_now_s
 from services.worker.attempting import Attempting, Spent, Success
 from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
@@ -17,6 +19,10 @@ from services.worker.selection import Selection
 from services.worker.waiting import Waiting
 
 __all__ = ["Ladder"]
+
+
+_SOON_S: Final = 1.0
+"""When to come back if nothing is known to stand in the way any more."""
 
 
 class _NotNow(Exception):
@@ -37,13 +43,17 @@ class Ladder:
         return await self._within_deadline(job)
 
     async def _within_deadline(self, job: Job) -> Success:
+        if job.deadline_s <= loop_now_s():
+            raise self._too_late(job, "the request waited in the mailbox")
         try:
             async with asyncio.timeout_at(job.deadline_s):
                 return await self._through_chain(job)
         except TimeoutError as error:
-            doing = job.waits_for or "an answer was being made"
-            retry_after_s = self._selection.retry_after_s(job)
-            raise GaveUp("deadline_exceeded", f"the deadline passed while {doing}", retry_after_s) from error
+            raise self._too_late(job, job.waits_for or "an answer was being made") from error
+
+    def _too_late(self, job: Job, meanwhile: str) -> GaveUp:
+        retry_after_s = self._selection.retry_after_s(job) or _SOON_S
+        return GaveUp("deadline_exceeded", f"the deadline passed while {meanwhile}", retry_after_s)
 
     async def _through_chain(self, job: Job) -> Success:
         chain = self._selection.chain(job)
@@ -57,7 +67,7 @@ class Ladder:
                 self._lessons.of_failure(job, model, failure)
 
     async def _behind_breaker(self, job: Job, model: str) -> Success:
-        admission = self._availability.breakers[model].admit(_now_s())
+        admission = self._availability.breakers[model].admit(loop_now_s())
         if not admission.admitted:
             raise _NotNow
         self._lessons.breaker_moved(model, admission.transition)
@@ -85,16 +95,12 @@ class Ladder:
                 self._lessons.of_rate_limit(permit.key, failure)
             raise
         finally:
-            self._availability.quota.settle(permit, spent.tokens, _now_s())
+            self._availability.quota.settle(permit, spent.tokens, loop_now_s())
             for observation in spent.observations:
-                self._availability.quota.correct(permit.key, observation, _now_s())
+                self._availability.quota.correct(permit.key, observation, loop_now_s())
             self._waiting.wake()
 
     async def _one_attempt(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
         success = await self._attempting.run(job, key, spent)
         self._lessons.of_success(key, key.model)
         return success
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

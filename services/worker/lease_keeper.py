@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.clock import loop_now_s
 from penstock.config.catalogue import Limits
 from schemas import codec
 from schemas.quota import QuotaCorrection, QuotaRecord
@@ -79,7 +80,7 @@ class Keeper:
 
     async def start(self, records: Records) -> None:
         self._records = records
-        self._reached_s = _now_s()
+        self._reached_s = loop_now_s()
         self._task = asyncio.create_task(self._run(), name=f"quota {self.key}")
         self._task.add_done_callback(_ended)
 
@@ -120,7 +121,7 @@ class Keeper:
         if stored.revision <= self._revision:
             return
         record = self._decoded(stored)
-        now_s = _now_s()
+        now_s = loop_now_s()
         if record is None:
             return
         if self._joined and self.clock.is_behind(record.at_ms, now_s):
@@ -158,7 +159,7 @@ class Keeper:
             async with asyncio.timeout_at(self._due_s()):
                 await self._poked.wait()
         self._poked.clear()
-        while not self._urgent and (left_s := self._wrote_s + _PACE_S - _now_s()) > 0:
+        while not self._urgent and (left_s := self._wrote_s + _PACE_S - loop_now_s()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await self._poked.wait()
@@ -166,7 +167,7 @@ class Keeper:
         self._urgent = False
 
     def _due_s(self) -> float:
-        now_s = _now_s()
+        now_s = loop_now_s()
         terms = self.book.terms
         if not self.desk.holds and not self.desk.has_news and self.desk.demand.first is None:
             return max(now_s + _SOON_S, self._wrote_s + terms.member_ms / 3000)
@@ -199,10 +200,10 @@ class Keeper:
         """
         before = await self._read()
         if self.view.record is None:
-            self._take(QuotaRecord(at_ms=0), self._revision, _now_s())
+            self._take(QuotaRecord(at_ms=0), self._revision, loop_now_s())
         at_ms = self.view.record.at_ms if self.view.record is not None else 0
         await self._write(anyway=True)
-        mine, wrote_s = self._revision, _now_s()
+        mine, wrote_s = self._revision, loop_now_s()
         if before is not None and before.data:
             await asyncio.sleep(_ANSWER_S)
             hello = await self._records.read(self.key)
@@ -213,7 +214,7 @@ class Keeper:
     async def _read(self) -> Stored | None:
         """The record as it is stored, or made again from memory if it is gone."""
         stored = await self._records.read(self.key)
-        self._reached_s = now_s = _now_s()
+        self._reached_s = now_s = loop_now_s()
         revision = 0 if stored is None else stored.revision
         record = None if stored is None else self._decoded(stored)
         known = self.view.record
@@ -242,7 +243,7 @@ class Keeper:
         while True:
             if self._pending is not None:
                 await self._find_out(self._pending)
-            now_s = _now_s()
+            now_s = loop_now_s()
             paused = now_s < self.paused_until_s
             report = self.desk.report(self.holder, now_s, paused=paused, leaving=leaving)
             report = msgspec.structs.replace(
@@ -269,7 +270,7 @@ class Keeper:
         except Conflict:
             return False
         if revision >= self._revision:
-            self._take(pending.record, revision, _now_s())
+            self._take(pending.record, revision, loop_now_s())
         self._stored(pending.report)
         return True
 
@@ -298,7 +299,7 @@ class Keeper:
     def _stored(self, report: Report) -> None:
         """What was told need not be told again; who waited may ask again."""
         self._pending = None
-        self._reached_s = _now_s()
+        self._reached_s = loop_now_s()
         if self._pause == report.pause:
             self._pause = None
         for word in report.corrections:
@@ -327,7 +328,7 @@ class Keeper:
         )
 
     def _out_of_reach(self, error: Unreachable) -> None:
-        now_s = _now_s()
+        now_s = loop_now_s()
         lease_s = self.book.terms.lease_ms / 1000
         if self.desk.alone is not None or now_s < max(self.desk.good_until_s, self._reached_s + lease_s):
             return  # a single lost answer is no reason
@@ -345,7 +346,3 @@ class Keeper:
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.critical("%s ended: nothing more is leased", task.get_name(), exc_info=error)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

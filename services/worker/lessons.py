@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 
+from penstock.clock import loop_now_s
 from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused
 from services.worker.backoff import delay_s
 from services.worker.breaker import Admission, Transition
@@ -40,7 +40,7 @@ class Lessons:
         job.last_failure = failure
         job.failures += verdict.counts
         if failure.kind == "not_found":
-            self.model_changed(self._availability.roster.not_found(model, _now_s()))
+            self.model_changed(self._availability.roster.not_found(model, loop_now_s()))
         if verdict.action == "give_up":
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
         if job.failures >= job.role.retry.max_attempts:
@@ -50,7 +50,7 @@ class Lessons:
             self._exclude(job, model, failure)
         elif verdict.counts:
             wait_s = delay_s(job.failures, job.role.retry, self._equipment.random, failure.retry_after_s)
-            job.not_before_s[model] = _now_s() + wait_s
+            job.not_before_s[model] = loop_now_s() + wait_s
 
     def of_call(self, model: str, admission: Admission, health: Health) -> None:
         """Report an admitted call's end to its breaker."""
@@ -58,7 +58,7 @@ class Lessons:
         report = {"success": breaker.succeeded, "failure": breaker.failed, "neutral": breaker.abandoned}[
             health
         ]
-        self.breaker_moved(model, report(admission, _now_s()))
+        self.breaker_moved(model, report(admission, loop_now_s()))
 
     def of_success(self, key: QuotaKey, model: str) -> None:
         self._bare_429s.pop(key, None)
@@ -67,7 +67,7 @@ class Lessons:
     def of_rate_limit(self, key: QuotaKey, failure: ProviderFailure) -> None:
         """Pause the (credential, model), for as long as the provider said."""
         pause_s = self._pause_s(key, failure.retry_after_s)
-        self._availability.quota.pause(key, _now_s() + pause_s, str(failure))
+        self._availability.quota.pause(key, loop_now_s() + pause_s, str(failure))
         now_ms = self._equipment.clock.unix_ms()
         self._equipment.announcer.announce(
             QuotaPaused(
@@ -136,7 +136,3 @@ class Lessons:
             models = self._equipment.catalogue.models
             limit = models[model].context_tokens
             job.excluded.update(key for key in job.role.chain if models[key].context_tokens <= limit)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

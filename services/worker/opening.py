@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
+from penstock.clock import loop_now_s
 from penstock.delivery import Delivery
-from penstock.replies import Position, ReplyPublisher
+from penstock.reply_publisher import Position, ReplyPublisher
 from penstock.service import Bus
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
@@ -31,7 +32,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
     """Continue where earlier workers, if any, left off."""
     work = order.work
     role = equipment.catalogue.roles[work.role]
-    now_s = asyncio.get_running_loop().time()
+    now_s = loop_now_s()
     trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
     position = Position(attempt=past.attempt, next_seq=past.next_seq)
     return Job(

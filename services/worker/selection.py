@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from typing import Final
 
 from penstock.chain import needs_of, order, shortfall
+from penstock.clock import loop_now_s
 from services.worker.candidates import Choice, Reason, Standing, Wait, choose
 from services.worker.equipment import Equipment
 from services.worker.job import GaveUp, Job
@@ -48,7 +48,7 @@ class Selection:
     async def next_model(self, job: Job, chain: tuple[str, ...]) -> str:
         """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
         while True:
-            now_s = asyncio.get_running_loop().time()
+            now_s = loop_now_s()
             standings: dict[str, Standing] = {}
             for model in chain:
                 standings[model] = self._standing(job, model, now_s)
@@ -66,24 +66,23 @@ class Selection:
     async def acquire(self, job: Job, model: str) -> Permit | None:
         """A permit from the first credential that has one to give, or will have in a moment."""
         need = self._need(job, model)
-        clock_s = asyncio.get_running_loop().time
-        patient_until_s = clock_s() + _LEASE_S
+        patient_until_s = loop_now_s() + _LEASE_S
         while True:
             leasing = False
             for key in self._availability.keys(model):
-                permit = self._availability.quota.try_acquire(key, need, clock_s())
+                permit = self._availability.quota.try_acquire(key, need, loop_now_s())
                 if isinstance(permit, Permit):
                     job.waits_for = ""
                     return permit
                 leasing = leasing or permit.leasing
-            if not leasing or clock_s() >= patient_until_s:
+            if not leasing or loop_now_s() >= patient_until_s:
                 return None
             job.waits_for = f"the request waited for a share of the quota of {model}"
             await self._waiting.until(job.work.role, patient_until_s)
 
     def retry_after_s(self, job: Job) -> float | None:
         """When some model of the role's chain may be called again; None when that is now or never."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = loop_now_s()
         standings = (
             self._availability.standing(model, self._need(job, model), now_s) for model in job.role.chain
         )

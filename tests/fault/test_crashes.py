@@ -7,8 +7,9 @@ import signal
 from pathlib import Path
 
 from penstock.history import stored_replies
-from schemas import codec, subjects
+from schemas import subjects
 from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
+from tests.harness.events import usage_count
 from tests.harness.system import System, running
 
 LONG = "Tell me of the river. [[tokens=120]]"
@@ -38,18 +39,6 @@ async def stored_ends(client, request_id: str) -> list[ReplyEvent]:
     return [event for event in await stored_replies(client._nc, subject) if isinstance(event, TERMINAL)]
 
 
-async def usage_count(client, request_ids: set[str]) -> int:
-    subscription = await client._nc.jetstream().subscribe("llm.event.usage.>", ordered_consumer=True)
-    count = 0
-    while True:
-        try:
-            msg = await subscription.next_msg(timeout=0.5)
-        except TimeoutError:
-            await subscription.unsubscribe()
-            return count
-        count += codec.EVENT.decode(msg.data).id in request_ids
-
-
 async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_restarted_d7(tmp_path: Path):
     async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
         expected = await whole_answer(client, LONG)
@@ -70,7 +59,7 @@ async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_res
         assert events[-1].attempt == 2
         assert len(await stored_ends(client, stream.id)) == 1
         assert await system.attempts() == 3
-        assert await usage_count(client, {stream.id}) == 2, "the killed attempt is in the ledger too"
+        assert await usage_count(system, {stream.id}) == 2, "the killed attempt is in the ledger too"
 
 
 async def test_a_router_killed_with_requests_in_flight_loses_none_d7(tmp_path: Path):
@@ -116,7 +105,7 @@ async def test_work_that_outlives_the_grace_is_given_back_and_finished_elsewhere
         assert {reply.text for reply in replies} == {expected}
         counts = await system.sim("GET", "counts")
         ids = {reply.id for reply in replies}
-        assert await usage_count(client, ids) == counts["total_attempts"] - 1
+        assert await usage_count(system, ids) == counts["total_attempts"] - 1
 
 
 async def test_nats_server_killed_in_mid_stream_comes_back_and_every_request_ends_once_d7(tmp_path: Path):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
 import nats
 
 from penstock.direct import read_page
 from schemas import codec
-from schemas.events import Event
+from schemas.events import Event, UsageRecorded
 from schemas.streams import EVENTS
 from tests.harness.system import System
 
-__all__ = ["stored_events"]
+__all__ = ["stored_events", "usage_count"]
 
+_QUIET_S = 0.5
 Kind = TypeVar("Kind", bound=Event)
 
 
@@ -32,3 +34,19 @@ async def stored_events(system: System, kind: type[Kind]) -> list[Kind]:
             sequence = page.next_sequence
     finally:
         await nc.close()
+
+
+async def usage_count(system: System, request_ids: set[str]) -> int:
+    """How many provider attempts of these requests are recorded, as soon as no further one comes in.
+
+    A request's last usage event is on its way while its terminal event is.
+    """
+    count = -1
+    while (seen := await _usage_count_now(system, request_ids)) != count:
+        count = seen
+        await asyncio.sleep(_QUIET_S)
+    return count
+
+
+async def _usage_count_now(system: System, request_ids: set[str]) -> int:
+    return sum(event.id in request_ids for event in await stored_events(system, UsageRecorded))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from services.launcher.errors import LaunchError
-from services.launcher.nats_server import find_nats_server
+from tests.harness.server_binary import require_nats_server
 from tests.harness.system import System
 
 __all__ = ["shared"]
@@ -22,22 +18,13 @@ def shared(
     directory: Path, *workers: str, config: str | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[System]:
     """As `running`, for fixtures of a wider scope than a test's event loop."""
-    _require_binary()
+    require_nats_server()
     system = System(directory, config=config, env=env)
     try:
         _run(system.start(*workers))
         yield system
     finally:
         _run(system.stop())
-
-
-def _require_binary() -> None:
-    try:
-        find_nats_server()
-    except LaunchError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
 
 
 def _run(coroutine: Coroutine[object, object, None]) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from penstock.errors import RequestFailed
 from penstock.history import stored_replies
-from schemas import codec, subjects
+from schemas import subjects
 from schemas.reply import TERMINAL
+from tests.harness.events import usage_count
 from tests.harness.process import Process
 from tests.harness.system import System, running
 
@@ -50,7 +51,7 @@ async def test_every_accepted_request_ends_exactly_once_whatever_is_killed_d7(tm
         for request_id in ids:
             events = await stored_replies(client._nc, subjects.reply("demo", client.name, request_id))
             ends[sum(isinstance(event, TERMINAL) for event in events)] += 1
-        usage = await _usage(client, ids)
+        usage = await usage_count(system, ids)
         attempts = await system.attempts()
         print(f"\n{REQUESTS} requests: {dict(outcomes)}; terminal events per request: {dict(ends)}; ")
         print(f"provider attempts {attempts}, usage events {usage}; killed: {dict(system_kills)}")
@@ -93,14 +94,3 @@ async def _replace(old: Process, new: Process) -> Process:
     old.kill()
     await new.start()
     return new
-
-
-async def _usage(client, ids: set[str]) -> int:
-    subscription = await client._nc.jetstream().subscribe("llm.event.usage.>", ordered_consumer=True)
-    count = 0
-    while True:
-        try:
-            msg = await subscription.next_msg(timeout=1.0)
-        except TimeoutError:
-            return count
-        count += codec.EVENT.decode(msg.data).id in ids

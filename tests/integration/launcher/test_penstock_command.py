@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
-from services.launcher.errors import LaunchError
-from services.launcher.nats_server import NatsServer, find_nats_server
+from services.launcher.nats_server import NatsServer
 from services.launcher.places import read_places
 from services.launcher.png import square_png
+from tests.harness.server_binary import require_nats_server
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 UNSET = (
@@ -96,20 +96,11 @@ class Up:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    _require_binary()
+    require_nats_server()
     started = Up(tmp_path_factory.mktemp("up"))
     yield started
     if started.process.poll() is None:
         started.stop()
-
-
-def _require_binary() -> None:
-    try:
-        find_nats_server()
-    except LaunchError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
 
 
 def test_up_says_where_everything_is(up: Up):
@@ -323,7 +314,7 @@ async def test_run_becomes_the_service(tmp_path: Path):
 
 @pytest.mark.timeout(90)
 def test_the_demonstration_succeeds_and_ends_by_itself(tmp_path: Path):
-    _require_binary()
+    require_nats_server()
     env = {name: value for name, value in os.environ.items() if name not in UNSET}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "services.launcher", "demo"],

@@ -31,7 +31,7 @@ async def own_nc(own_nats_server: NatsServer) -> AsyncIterator[Nats]:
 @pytest.fixture
 async def provisioned(nc: Nats) -> Nats:
     """The shared server with everything the contract wants on it."""
-    await ensure(nc.jetstream(), roles=ROLES)
+    await ensure(nc.jetstream(), roles=ROLES, ack_wait_s=10)
     return nc
 
 

@@ -12,8 +12,8 @@ from penstock import Client
 from penstock.connection import Reconnects, connect
 from penstock.errors import NoReply, ReplyIncomplete
 from penstock.following import Feed
-from penstock.replies import Position, ReplyPublisher
-from penstock.reply import ReplyBuilder
+from penstock.reply_builder import ReplyBuilder
+from penstock.reply_publisher import Position, ReplyPublisher
 from schemas.reply import Completed, Delta, first_seq
 from schemas.subjects import ReplyAddress
 from tests.integration.toolkit.events import Events

@@ -56,7 +56,7 @@ async def test_before_anything_is_provisioned_nobody_is_alive(own_nc):
 
 async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(own_nats_server):
     nc = await connect(own_nats_server.url, name="test")
-    await ensure(nc.jetstream(), roles=["chat"])
+    await ensure(nc.jetstream(), roles=["chat"], ack_wait_s=10)
     hearts = [Heartbeat(nc, lambda: worker("w-1")) for _ in range(2)]
     for heart in hearts:
         await heart.start()

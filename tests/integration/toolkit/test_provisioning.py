@@ -24,9 +24,9 @@ async def everything(js) -> dict[str, object]:
 
 async def test_what_the_contract_says_is_created_and_a_second_time_changes_nothing(own_nc):
     js = own_nc.jetstream()
-    await ensure(js, roles=ROLES)
+    await ensure(js, roles=ROLES, ack_wait_s=10)
     first = await everything(js)
-    await ensure(js, roles=ROLES)
+    await ensure(js, roles=ROLES, ack_wait_s=10)
     assert await everything(js) == first
     assert {name for name in first if isinstance(name, str)} == {
         *(stream.name for stream in STREAMS),
@@ -45,7 +45,7 @@ async def test_what_the_contract_says_is_created_and_a_second_time_changes_nothi
 
 async def test_five_processes_may_provision_at_once(own_nats_server):
     connections = [await connect(own_nats_server.url, name=f"p{number}") for number in range(5)]
-    await asyncio.gather(*(ensure(nc.jetstream(), roles=ROLES) for nc in connections))
+    await asyncio.gather(*(ensure(nc.jetstream(), roles=ROLES, ack_wait_s=10) for nc in connections))
     assert len(await connections[0].jetstream().streams_info()) == len(STREAMS) + len(BUCKETS)
     for nc in connections:
         await nc.close()
@@ -89,7 +89,7 @@ async def test_a_service_that_starts_before_the_server_waits_for_it(own_nats_ser
     monkeypatch.setattr("penstock.provisioning._LONGEST_RETRY_S", 0.05)
     own_nats_server.kill()
     js = own_nc.jetstream(timeout=0.2)
-    waiting = asyncio.create_task(ensure_eventually(js, roles=["chat"]))
+    waiting = asyncio.create_task(ensure_eventually(js, roles=["chat"], ack_wait_s=10))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(waiting), 0.5)
     await own_nats_server.start()

@@ -27,6 +27,7 @@ def test_every_setting_can_be_set():
             "PENSTOCK_DRAIN_S": "5.5",
             "PENSTOCK_ACK_WAIT_S": "30",
             "PENSTOCK_MAX_DELIVER": "3",
+            "PENSTOCK_REPLICAS": "3",
         }
     ) == Settings(
         nats_url="nats://me:secret@one:4222,tls://[::1]:4223",
@@ -42,6 +43,7 @@ def test_every_setting_can_be_set():
         drain_s=5.5,
         ack_wait_s=30,
         max_deliver=3,
+        replicas=3,
     )
 
 
@@ -69,6 +71,7 @@ WRONG = {
     "PENSTOCK_DRAIN_S": "-1",
     "PENSTOCK_ACK_WAIT_S": "10s",
     "PENSTOCK_MAX_DELIVER": "9" * 5000,
+    "PENSTOCK_REPLICAS": "0",
 }
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from penstock.config.load import read_catalogue
-from penstock.reply import Reply
+from penstock.reply_builder import Reply
 from schemas.names import AUTO, ROLES
 from schemas.reply import Timings, Usage
 from services.launcher.demo_command import demo_environment

@@ -8,7 +8,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from penstock.errors import RequestFailed
-from penstock.reply import Reply, ReplyBuilder
+from penstock.reply_builder import Reply, ReplyBuilder
 from schemas.codec import REPLY, encode
 from schemas.reply import Completed, ReplyEvent, Usage, first_seq
 from tests.unit.toolkit.replies_model import (

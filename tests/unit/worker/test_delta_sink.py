@@ -1,4 +1,8 @@
 import asyncio
+import random
+
+import pytest
+from msgspec import Raw
 
 from services.worker.chunks import Piece
 from services.worker.delta_sink import DeltaSink
@@ -38,3 +42,40 @@ async def test_d6_text_that_falls_due_as_its_attempt_breaks_is_not_sent_under_th
         await asyncio.sleep(0)
     assert reply.published == [(1, "first")]
     assert sink.bytes_out == len("first")
+
+
+class SlowReply:
+    """Publishing takes several turns of the loop, now more and now fewer."""
+
+    def __init__(self, turns):
+        self.turns = turns
+        self.published = []
+
+    async def delta(self, text, choices):
+        number = len(self.published)
+        self.published.append(None)
+        for _ in range(self.turns.randrange(4)):
+            await asyncio.sleep(0)
+        self.published[number] = text + "".join(bytes(choice).decode() for choice in choices)
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_d6_deltas_keep_the_order_of_the_pieces_whenever_the_timer_goes_off(seed):
+    turns = random.Random(seed)
+    reply = SlowReply(turns)
+    sink = DeltaSink(reply)
+    letters = [chr(97 + number % 26) for number in range(40)]
+    for letter in letters:
+        piece = Piece(letter) if turns.random() < 0.5 else Piece("", (Raw(letter.encode()),))
+        pushing = asyncio.ensure_future(sink.push(piece))
+        for _ in range(turns.randrange(3)):
+            await asyncio.sleep(0)
+            if turns.random() < 0.5:
+                sink._due()
+        await pushing
+    await sink.end()
+    published = list(reply.published)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert reply.published == published
+    assert "".join(published) == "".join(letters)

@@ -1,0 +1,83 @@
+"""D7: a message that kills whoever takes it is buried after `max_deliver`, and the application hears of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from penstock.client import Client
+from penstock.direct import read_page
+from schemas import headers, subjects
+from schemas.reply import Failed
+from schemas.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
+from tests.fault.malformed import request, work
+from tests.harness.asking import Post, ask
+from tests.harness.catalogues import catalogue
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+MAX_DELIVER = 5
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with shared(tmp_path_factory.mktemp("poison"), config=catalogue()) as running:
+        yield running
+
+
+async def taken_and_given_back(post: Post, stream: str, durable: str) -> None:
+    """As by so many processes that fell over it."""
+    puller = await post.js.pull_subscribe_bind(durable, stream)
+    for _ in range(MAX_DELIVER):
+        (msg,) = await puller.fetch(1, timeout=5)
+        await msg.nak()
+    await puller.unsubscribe()
+
+
+async def last_dead(post: Post, role: str) -> dict[str, str]:
+    page = await read_page(post.nc, DEAD.name, subjects.dead(role))
+    return page.messages[-1].headers or {}
+
+
+async def test_d7_a_request_that_no_router_survives_is_buried_and_told(
+    system: System, client: Client, post: Post
+) -> None:
+    system.router.kill()
+    asked = request() | {"client": "post"}
+    extra = {headers.MESSAGE_ID: asked["id"], headers.CLIENT: "post"}
+    await post.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode(), headers=extra)
+    await taken_and_given_back(post, REQUESTS.name, ROUTER.durable)
+
+    system.router = system.new_router()
+    await system.router.start()
+
+    end = await post.end(asked["id"], timeout_s=10)
+    assert isinstance(end, Failed)
+    assert end.error.code == "undeliverable"
+    assert (await last_dead(post, "router"))[headers.DEAD_REASON] == "undeliverable"
+    assert (await ask(client, "Next, please", role="chat")).completed.model == "m-chat"
+
+
+async def test_d7_work_that_no_worker_survives_is_buried_and_told(
+    system: System, client: Client, post: Post
+) -> None:
+    await system.sim("POST", "reset")
+    system.workers[0].kill()
+    order = work("chat") | {"client": "post", "account": "demo"}
+    extra = {headers.REPLY_SUBJECT: subjects.reply("demo", "post", order["id"])}
+    await post.js.publish(subjects.work("chat", "interactive"), json.dumps(order).encode(), headers=extra)
+    await taken_and_given_back(post, WORK.name, mailbox("chat", "interactive").durable)
+
+    system.workers[0] = system.new_worker()
+    await system.workers[0].start()
+
+    end = await post.end(order["id"], timeout_s=10)
+    assert isinstance(end, Failed)
+    assert end.error.code == "undeliverable"
+    letter = await last_dead(post, "chat")
+    assert letter[headers.DEAD_REASON] == "undeliverable"
+    assert letter[headers.DEAD_DELIVERIES] == str(MAX_DELIVER + 1)
+    assert await system.attempts() == 0
+    assert (await ask(client, "Next, please", role="chat")).completed.model == "m-chat"
