@@ -31,7 +31,7 @@ check: $(READY)  ## format, lint, types, architecture, generated files
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
-test: $(READY)  ## everything a change must pass
+test: $(READY)  ## all tests; with `make check`, everything a change must pass
 	$(BIN)/pytest -m "not prove"
 
 prove: $(READY)  ## the long proofs: load, soak, kill series
@@ -51,5 +51,5 @@ lock: $(READY)  ## resolve the dependencies anew (needs uv on the PATH)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements/runtime.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --extra dev requirements/build.in pyproject.toml -c requirements/runtime.lock -o requirements/dev.lock
 
-clean:  ## remove what was built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove what was built, and the local system's store, logs and traces
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .penstock

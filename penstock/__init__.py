@@ -6,10 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from penstock.client import Client
-    from penstock.errors import PenstockError, RequestFailed
+    from penstock.errors import (
+        BrokerUnreachable,
+        NoReply,
+        NotAccepted,
+        PenstockError,
+        ReplyIncomplete,
+        RequestFailed,
+        RequestTooLarge,
+    )
     from penstock.reply_builder import Reply
 
-__all__ = ["Client", "PenstockError", "Reply", "RequestFailed"]
+__all__ = [
+    "BrokerUnreachable",
+    "Client",
+    "NoReply",
+    "NotAccepted",
+    "PenstockError",
+    "Reply",
+    "ReplyIncomplete",
+    "RequestFailed",
+    "RequestTooLarge",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,12 +36,12 @@ def __getattr__(name: str) -> Any:
         from penstock.client import Client  # noqa: PLC0415
 
         return Client
-    if name in {"PenstockError", "RequestFailed"}:
-        from penstock import errors  # noqa: PLC0415
-
-        return getattr(errors, name)
     if name == "Reply":
         from penstock.reply_builder import Reply  # noqa: PLC0415
 
         return Reply
+    if name in __all__:
+        from penstock import errors  # noqa: PLC0415
+
+        return getattr(errors, name)
     raise AttributeError(f"module 'penstock' has no attribute {name!r}")

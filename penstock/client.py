@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import Any, Final, Self
 import msgspec
 from nats.aio.client import Client as Nats
 
+from penstock.clock import loop_now_s
 from penstock.connection import Reconnects, close, connect
 from penstock.errors import NoReply
 from penstock.following import Following, follow
@@ -60,9 +60,8 @@ class Client:
         ValueError for a name that is no subject token.
         """
         chosen = name or f"client-{new_id()}"
-        for token in (account, chosen):
-            if not subjects.is_token(token):
-                raise ValueError(f"{token!r} is no subject token: 1 to 64 of A-Z a-z 0-9 _ -")
+        _check_token("the name of an account", account)
+        _check_token("the name of a client", chosen)
         reconnects = Reconnects()
         nc = await connect(url, name=chosen, reconnects=reconnects, credentials=credentials)
         inbox = ReplyInbox(nc, reconnects, account, chosen)
@@ -149,18 +148,26 @@ class Client:
             self._tracer,
         )
 
-    async def resume(
+    def resume(
         self, request_id: str, *, after_seq: int = -1, client: str | None = None, timeout_s: float = 900.0
     ) -> AsyncGenerator[ReplyEvent, None]:
         """The events of a reply above `after_seq`: the stored ones, then the live ones, each once, in order.
 
         Works from any process for 15 minutes; `client` names the client that asked, if it was another. Raises
-        NoReply when no terminal event came within `timeout_s`.
+        NoReply when no terminal event came within `timeout_s`, and ValueError at once for what is no id of a request
+        or no name of a client.
         """
-        owner = client or self.name
+        owner = self.name if client is None else client
+        _check_token("the name of a client", owner)
+        _check_token("the id of a request", request_id)
+        return self._resume(request_id, owner, after_seq, timeout_s)
+
+    async def _resume(
+        self, request_id: str, owner: str, after_seq: int, timeout_s: float
+    ) -> AsyncGenerator[ReplyEvent, None]:
         following = Following(
             subject=subjects.reply(self._inbox.account, owner, request_id),
-            until_s=asyncio.get_running_loop().time() + timeout_s,
+            until_s=loop_now_s() + timeout_s,
             after_seq=after_seq,
             from_store=True,
         )
@@ -172,5 +179,15 @@ class Client:
         raise NoReply(f"no end of request {request_id} within {timeout_s:g} s")
 
     async def cancel(self, request_id: str, reason: str = "") -> None:
-        """Stop a request: its provider call at once, or its turn in the queue. It then ends in `failed`."""
+        """Stop a request: its provider call at once, or its turn in the queue. It then ends in `failed`.
+
+        Raises ValueError for what is no id of a request.
+        """
+        _check_token("the id of a request", request_id)
         await cancel(self._nc, self._inbox.account, request_id, reason)
+
+
+def _check_token(what: str, text: str) -> None:
+    """A wildcard would reach the requests of others."""
+    if not subjects.is_token(text):
+        raise ValueError(f"{text!r} is not {what}: that is 1 to 64 of A-Z a-z 0-9 _ -")

@@ -14,7 +14,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
-from penstock.hostile_headers import survive_hostile_headers
+from penstock.hostile_bytes import survive_hostile_bytes
 
 __all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
 
@@ -28,6 +28,9 @@ _PENDING_BYTES: Final = 32 * 1024 * 1024
 
 _ONE_ATTEMPT: Final = {"allow_reconnect": False, "max_reconnect_attempts": 1}
 """With -1, nats-py goes on for ever at the first connection too, whatever `allow_reconnect` says."""
+
+_BROKEN: Final = (OSError, TimeoutError, nats.errors.UnexpectedEOF, nats.errors.StaleConnectionError)
+"""How a connection ends, or fails to come about: told as lost and as connected again."""
 
 Listener = Callable[[], Awaitable[None]]
 
@@ -50,7 +53,7 @@ class Reconnects:
 
     async def announce(self) -> None:
         """Tell everybody at once. One who fails keeps neither the others nor nats-py from going on."""
-        _log.info("connected to NATS again")
+        _log.info("connected to NATS again", extra={"fields": {"connection": "again"}})
         outcomes = await asyncio.gather(
             *(listener() for listener in tuple(self._listeners)), return_exceptions=True
         )
@@ -63,12 +66,16 @@ class Reconnects:
         words = str(error) or type(error).__name__
         now_s = time.monotonic()
         if words != self._said or now_s >= self._say_again_s:
-            _log.warning("NATS: %s", words)
+            fields = {"connection": "broken"} if isinstance(error, _BROKEN) else {}
+            _log.warning("NATS: %s", words, extra={"fields": fields})
             self._said, self._say_again_s = words, now_s + _SAY_AGAIN_S
 
     async def lost(self) -> None:
         if not self.closing:
-            _log.warning("the connection to NATS is lost; reconnecting until it is back")
+            _log.warning(
+                "the connection to NATS is lost; reconnecting until it is back",
+                extra={"fields": {"connection": "lost"}},
+            )
 
 
 def servers_of(url: str) -> list[str]:
@@ -81,7 +88,7 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
 
     `max_reconnect_attempts` is -1 because nats-py otherwise gives up for good after about two minutes.
     """
-    survive_hostile_headers()
+    survive_hostile_bytes()
     chosen: dict[str, Any] = {
         "name": name,
         "allow_reconnect": True,

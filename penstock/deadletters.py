@@ -23,7 +23,7 @@ async def bury(js: JetStreamContext, role: str, delivery: Delivery, dead: Dead) 
     A body at the very limit of a message is cut to leave room for the headers, and a header says so.
     """
     limit = MAX_PAYLOAD_BYTES - _ROOM_FOR_HEADERS
-    described = {name: value for name in _KEPT if (value := delivery.headers.get(name))}
+    described = {name: _one_line(value) for name in _KEPT if (value := delivery.headers.get(name))}
     described |= {
         headers.DEAD_REASON: dead.code,
         headers.DEAD_MESSAGE: _one_line(dead.message),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 from msgspec import Struct
@@ -10,7 +11,7 @@ from nats.aio.msg import Msg
 
 from schemas.errors import ErrorCode
 
-__all__ = ["ACK", "Ack", "Dead", "Delivery", "Retry", "Verdict", "delivery_of"]
+__all__ = ["ACK", "LEAVE", "Ack", "Dead", "Delivery", "Leave", "Retry", "Verdict", "delivery_of"]
 
 
 class Delivery(Struct, kw_only=True):
@@ -27,6 +28,14 @@ class Delivery(Struct, kw_only=True):
     """1 on the first delivery."""
     stored_ns: int
     """When JetStream stored it, Unix nanoseconds."""
+    lapses_at_s: float = inf
+    """On the loop's clock: when the server gives it to somebody else unless it hears of it before."""
+    lapsed: bool = False
+    """That time passed unheard, or the server may have forgotten us."""
+
+    def may_be_elsewhere(self, now_s: float) -> bool:
+        """Whether somebody else may have been given the same message."""
+        return self.lapsed or now_s >= self.lapses_at_s
 
 
 class Ack(Struct, frozen=True):
@@ -46,8 +55,13 @@ class Dead(Struct, frozen=True):
     message: str
 
 
-Verdict = Ack | Retry | Dead
+class Leave(Struct, frozen=True):
+    """Say nothing: somebody else holds the same message and will."""
+
+
+Verdict = Ack | Retry | Dead | Leave
 ACK: Final = Ack()
+LEAVE: Final = Leave()
 
 
 def delivery_of(msg: Msg) -> Delivery:

@@ -11,11 +11,16 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-__all__ = ["Page", "read_page", "sequence_of"]
+__all__ = ["NoSuchStream", "Page", "read_page", "sequence_of"]
 
 _TIMEOUT_S: Final = 2.0
 """Between two messages of an answer; a question lost with its connection is asked again sooner, then."""
+_NOBODY: Final = "503"
 _MAX_BYTES: Final = 16 * 1024 * 1024
+
+
+class NoSuchStream(nats.errors.Error):
+    """Nobody answers for it: it does not exist, or the server has no JetStream."""
 
 
 class Page(Struct, frozen=True):
@@ -39,7 +44,7 @@ def sequence_of(msg: Msg) -> int:
 async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, batch: int = 500) -> Page:
     """Up to `batch` messages of `subject`, which may hold wildcards, from stream sequence `sequence` on.
 
-    Raises nats.errors.Error or TimeoutError when the stream does not answer.
+    Raises NoSuchStream, and nats.errors.Error or TimeoutError when the stream does not answer.
     """
     inbox = nc.new_inbox()
     answers: asyncio.Queue[Msg] = asyncio.Queue()
@@ -59,7 +64,9 @@ async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, b
                 return Page(tuple(found), 0)
             elif status == "204":
                 return Page(tuple(found), int(headers.get("Nats-Num-Pending", "0")))
+            elif status == _NOBODY:
+                raise NoSuchStream(f"{stream}: no responders")
             else:
-                raise nats.errors.Error(f"{stream}: {status} {headers.get('Description', 'no responders')}")
+                raise nats.errors.Error(f"{stream}: {status} {headers.get('Description', '')}".rstrip())
     finally:
         await subscription.unsubscribe()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator
+from itertools import chain
 from typing import Final
 
 import nats.errors
@@ -94,8 +95,9 @@ async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[R
     event: ReplyEvent | None = None
     look = following.from_store
     while True:
-        stored = await _stored(nc, following.subject, reading.last_seq) if look else None
-        for each in reading.pick([*(stored or ()), *((event,) if event is not None else ())]):
+        stored = await _stored(nc, following.subject) if look else None
+        news = reading.pick([*(stored or ()), *((event,) if event is not None else ())])
+        for each in chain(news, reading.start_over(stored or ())):
             yield each
             if isinstance(each, TERMINAL):
                 return
@@ -106,13 +108,21 @@ async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[R
             pace.looked(reading, now_s, answered=stored is not None)
         wait_s = _LOOK_AGAIN_S if reading.gap else _QUIET_S
         event = await feed.get(min(wait_s, following.until_s - now_s))
-        look = (event is None or reading.judge(event) == "gap") and loop.time() >= pace.next_look_s
+        look = _asks_for_store(reading, event) and loop.time() >= pace.next_look_s
 
 
-async def _stored(nc: Nats, subject: str, after_seq: int) -> list[ReplyEvent] | None:
+def _asks_for_store(reading: Reading, event: ReplyEvent | None) -> bool:
+    """Silence, a gap, and an end that lies below what was read: another worker's, which may be the one that stands."""
+    if event is None:
+        return True
+    verdict = reading.judge(event)
+    return verdict == "gap" or (verdict == "old" and isinstance(event, TERMINAL))
+
+
+async def _stored(nc: Nats, subject: str) -> list[ReplyEvent] | None:
     """What is stored; None when the store does not answer now (the follower looks again later)."""
     try:
-        return await stored_replies(nc, subject, after_seq)
+        return await stored_replies(nc, subject)
     except (nats.errors.Error, TimeoutError) as error:
         _log.warning("stored replies cannot be read now: %r", error)
         return None

@@ -11,9 +11,8 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
 
+from penstock.direct import NoSuchStream, read_page
 from penstock.vital import vital
 from schemas import codec
 from schemas.presence import Presence
@@ -66,22 +65,27 @@ def _subject(presence: Presence) -> str:
     return f"{_PREFIX}{presence.service}.{presence.instance}"
 
 
-async def living(js: JetStreamContext) -> list[Presence]:
-    """Everybody alive now, by service and instance."""
-    found = []
-    try:
-        bucket = await js.key_value(PRESENCE.name)
-        for key in await bucket.keys():
-            try:
-                entry = await bucket.get(key)
-            except KeyNotFoundError:
-                continue
-            presence = _read(key, entry.value or b"")
-            if presence is not None:
-                found.append(presence)
-    except (BucketNotFoundError, NotFoundError, NoKeysError):
-        return []
-    return sorted(found, key=lambda presence: (presence.service, presence.instance))
+async def living(nc: Nats) -> list[Presence]:
+    """Everybody alive now, by service and instance; nobody where there is no bucket yet.
+
+    Read without nats-py's KeyValue, which asks once per key, and raises for a key it would not have written itself.
+    Raises nats.errors.Error or TimeoutError when the bucket does not answer.
+    """
+    found: dict[str, Presence | None] = {}
+    sequence = 1
+    while True:
+        try:
+            page = await read_page(nc, f"KV_{PRESENCE.name}", f"{_PREFIX}>", sequence=sequence)
+        except NoSuchStream:
+            return []
+        for msg in page.messages:
+            key = (msg.headers or {})["Nats-Subject"]
+            found[key] = _read(key, msg.data) if msg.data else None
+        if not page.messages or page.pending == 0:
+            break
+        sequence = page.next_sequence
+    alive = [presence for presence in found.values() if presence is not None]
+    return sorted(alive, key=lambda presence: (presence.service, presence.instance))
 
 
 async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:

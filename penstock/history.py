@@ -28,8 +28,8 @@ def read_event(msg: Msg) -> ReplyEvent | None:
         return None
 
 
-async def stored_replies(nc: Nats, subject: str, after_seq: int = -1) -> list[ReplyEvent]:
-    """The events stored for one request whose `seq` is above `after_seq`, as they were stored.
+async def stored_replies(nc: Nats, subject: str) -> list[ReplyEvent]:
+    """The events stored for one request, in the order in which they were stored.
 
     Raises nats.errors.Error or TimeoutError when the stream does not answer.
     """
@@ -37,10 +37,7 @@ async def stored_replies(nc: Nats, subject: str, after_seq: int = -1) -> list[Re
     sequence = 1
     while True:
         page = await read_page(nc, REPLIES.name, subject, sequence=sequence)
-        for msg in page.messages:
-            event = read_event(msg)
-            if event is not None and event.seq > after_seq:
-                events.append(event)
+        events += [event for msg in page.messages if (event := read_event(msg)) is not None]
         if not page.messages or page.pending == 0:
             return events
         sequence = page.next_sequence

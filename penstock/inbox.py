@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from penstock.connection import Reconnects
 from penstock.following import Feed
@@ -35,24 +33,28 @@ class ReplyInbox:
         """The connection is about to be closed on purpose."""
         self._reconnects.closing = True
 
-    @asynccontextmanager
-    async def feed(self, request_id: str, owner: str) -> AsyncIterator[Feed]:
+    def feed(self, request_id: str, owner: str) -> _FeedOf:
         """The live events of one request of this client, or of `owner`, another one of the account."""
-        feed = Feed()
+        return _FeedOf(self, request_id, owner)
+
+    async def follow_other(self, request_id: str, owner: str) -> Subscription:
+        """Hear the events of a request that another client of the account asked."""
+        subject = subjects.reply(self.account, owner, request_id)
+        subscription = await self._nc.subscribe(subject, cb=self._on_reply)
+        await self._nc.flush()
+        return subscription
+
+    async def leave_other(self, subscription: Subscription) -> None:
+        if not self._nc.is_closed:
+            await subscription.unsubscribe()
+
+    def add(self, request_id: str, feed: Feed) -> None:
         self._feeds.setdefault(request_id, set()).add(feed)
-        subscription = None
-        if owner != self.name:
-            subject = subjects.reply(self.account, owner, request_id)
-            subscription = await self._nc.subscribe(subject, cb=self._on_reply)
-            await self._nc.flush()
-        try:
-            yield feed
-        finally:
-            self._feeds[request_id].discard(feed)
-            if not self._feeds[request_id]:
-                del self._feeds[request_id]
-            if subscription is not None and not self._nc.is_closed:
-                await subscription.unsubscribe()
+
+    def discard(self, request_id: str, feed: Feed) -> None:
+        self._feeds[request_id].discard(feed)
+        if not self._feeds[request_id]:
+            del self._feeds[request_id]
 
     async def _on_reply(self, msg: Msg) -> None:
         feeds = self._feeds.get(msg.subject.rpartition(".")[2])
@@ -65,3 +67,28 @@ class ReplyInbox:
         for feeds in self._feeds.values():
             for feed in feeds:
                 feed.put(None)
+
+
+class _FeedOf:
+    """Registers a feed for as long as it is entered.
+
+    No generator: a loop that shuts down closes all generators at once, and the one inside would miss its turn.
+    """
+
+    def __init__(self, inbox: ReplyInbox, request_id: str, owner: str) -> None:
+        self._inbox = inbox
+        self._request_id = request_id
+        self._owner = owner
+        self._feed = Feed()
+        self._subscription: Subscription | None = None
+
+    async def __aenter__(self) -> Feed:
+        self._inbox.add(self._request_id, self._feed)
+        if self._owner != self._inbox.name:
+            self._subscription = await self._inbox.follow_other(self._request_id, self._owner)
+        return self._feed
+
+    async def __aexit__(self, *_: object) -> None:
+        self._inbox.discard(self._request_id, self._feed)
+        if self._subscription is not None:
+            await self._inbox.leave_other(self._subscription)

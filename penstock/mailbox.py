@@ -17,7 +17,7 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 
 from penstock.connection import Reconnects
-from penstock.delivery import Ack, Dead, Delivery, Retry, Verdict
+from penstock.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
 from penstock.pulling import Puller
 from penstock.vital import vital
 from schemas.streams import Consumer
@@ -131,7 +131,13 @@ class Mailbox:
 
     async def _on_reconnect(self) -> None:
         self._puller.forget()
+        self._doubt()
         self._awake.set()
+
+    def _doubt(self) -> None:
+        """What is held may have been given to somebody else as well."""
+        for held in self._held.values():
+            held.delivery.lapsed = True
 
     async def _pull_loop(self) -> None:
         while True:
@@ -156,6 +162,7 @@ class Mailbox:
             if refusals and not self._stopping:
                 await asyncio.sleep(_REFUSED_WAIT_S)
             if refusals > 1 and not self._stopping:  # one refusal: perhaps the server is just going down
+                self._doubt()
                 await self._repair()
         await asyncio.Event().wait()  # the drain cancels it
 
@@ -166,11 +173,17 @@ class Mailbox:
                 await self._awake.wait()
 
     async def _keep_alive_loop(self) -> None:
+        clock_s = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(self.policy.ack_wait_s / 2)
             for held in tuple(self._held.values()):
+                delivery = held.delivery
+                delivery.lapsed = delivery.may_be_elsewhere(
+                    clock_s()
+                )  # this process was stopped, or too busy
                 try:
-                    await self._nc.publish(held.delivery.ack_subject, _IN_PROGRESS)
+                    await self._nc.publish(delivery.ack_subject, _IN_PROGRESS)
+                    delivery.lapses_at_s = clock_s() + self.policy.ack_wait_s
                 except Exception as error:
                     _log.warning("%s: cannot keep a message alive: %r", self.name, error)
 
@@ -178,6 +191,7 @@ class Mailbox:
         held = self._held.get(delivery.sequence)
         if held is not None:
             held.delivery.ack_subject = delivery.ack_subject
+            held.delivery.lapsed = True
             return
         if self._stopping:
             self._settle_soon(delivery, Retry())
@@ -187,6 +201,7 @@ class Mailbox:
         ):  # an old pull was answered after all, on top of a new one
             self._settle_soon(delivery, Retry(_REFUSED_WAIT_S))
             return
+        delivery.lapses_at_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s
         held = _Held(delivery)
         self._held[delivery.sequence] = held
         held.task = asyncio.create_task(self._run(delivery))
@@ -225,6 +240,8 @@ class Mailbox:
             match verdict:
                 case Ack():
                     await self._nc.publish(delivery.ack_subject, _ACK)
+                case Leave():
+                    pass
                 case Retry(delay_s):
                     await self._nc.publish(delivery.ack_subject, _nak(delay_s))
                 case Dead():

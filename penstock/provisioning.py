@@ -23,17 +23,19 @@ from nats.js.errors import APIError, NotFoundError
 
 from schemas.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, mailboxes
 
-__all__ = ["ensure", "ensure_eventually"]
+__all__ = ["bucket_config", "consumer_config", "ensure", "ensure_eventually", "stream_config"]
 
 _log: Final = logging.getLogger(__name__)
 _PERHAPS_THERE: Final = frozenset({10058, 10047})
 """JetStream error codes: the name is in use with another configuration; no storage left, which the server says
 before it looks whether the stream is there already."""
+_BUCKET_DUPLICATES_S: Final = 120
+"""As nats-py has it."""
 _FIRST_RETRY_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 5.0
 
 
-def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
+def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
     return StreamConfig(
         name=stream.name,
         subjects=list(stream.subjects),
@@ -51,7 +53,7 @@ def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
 
 
 async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) -> None:
-    config = _stream_config(stream, replicas)
+    config = stream_config(stream, replicas)
     try:
         await js.add_stream(config)
     except APIError as error:
@@ -63,24 +65,33 @@ async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) ->
             raise error from None
 
 
-async def _ensure_consumer(js: JetStreamContext, consumer: Consumer, ack_wait_s: float) -> None:
-    """Create it, or bring an existing one to this configuration (nats-py alone would silently keep the old)."""
-    await js.add_consumer(
-        consumer.stream,
-        ConsumerConfig(
-            durable_name=consumer.durable,
-            filter_subject=consumer.filter_subject,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ack_wait_s,
-            max_deliver=-1,  # the mailbox bounds deliveries itself, or the last one would be stuck in the stream
-            max_ack_pending=consumer.max_ack_pending,
-        ),
+def consumer_config(consumer: Consumer, ack_wait_s: float) -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name=consumer.durable,
+        filter_subject=consumer.filter_subject,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ack_wait_s,
+        max_deliver=-1,  # the mailbox bounds deliveries itself, or the last one would be stuck in the stream
+        max_ack_pending=consumer.max_ack_pending,
+    )
+
+
+def bucket_config(bucket: Bucket) -> StreamConfig:
+    """What we set of the stream below a bucket; the rest is nats-py's."""
+    return StreamConfig(
+        name=f"KV_{bucket.name}",
+        max_age=bucket.ttl_s,
+        max_msgs_per_subject=bucket.history,
+        duplicate_window=min(bucket.ttl_s, _BUCKET_DUPLICATES_S),
+        storage=StorageType.FILE,
+        allow_direct=True,
     )
 
 
 async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) -> None:
+    wanted = bucket_config(bucket)
     try:
-        await js.key_value(bucket.name)
+        config = (await js.stream_info(f"KV_{bucket.name}")).config
     except NotFoundError:
         await js.create_key_value(
             KeyValueConfig(
@@ -94,6 +105,15 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
                 republish=_republished(bucket),
             )
         )
+        return
+    await js.update_stream(
+        config.evolve(
+            max_age=wanted.max_age,
+            max_msgs_per_subject=wanted.max_msgs_per_subject,
+            duplicate_window=wanted.duplicate_window,
+            allow_direct=wanted.allow_direct,
+        )
+    )
 
 
 def _republished(bucket: Bucket) -> RePublish | None:
@@ -113,7 +133,8 @@ async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: floa
     for stream in STREAMS:
         await _ensure_stream(js, stream, replicas)
     for consumer in (ROUTER, *mailboxes(roles)):
-        await _ensure_consumer(js, consumer, ack_wait_s)
+        # nats-py's `pull_subscribe` would silently keep an existing one as it is
+        await js.add_consumer(consumer.stream, consumer_config(consumer, ack_wait_s))
     for bucket in BUCKETS:
         await _ensure_bucket(js, bucket, replicas)
 

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final, Literal
 
-from schemas.reply import NO_RESPONSE, TERMINAL, Completed, Failed, ReplyEvent, first_seq
+from msgspec.structs import replace
+
+from schemas.reply import (
+    NO_RESPONSE,
+    TERMINAL,
+    Accepted,
+    Completed,
+    Failed,
+    ReplyEvent,
+    Restarted,
+    first_seq,
+)
 
 __all__ = ["Reading"]
+
+_SAID: Final = (Accepted, Restarted)
+"""Of an attempt that is told again: what its reader has heard already, or need not hear twice."""
+_OVERRULED: Final = "another worker ended this request first; its answer stands"
 
 
 class Reading:
@@ -18,16 +33,18 @@ class Reading:
         self.ended = False
         self._furthest_seq = -1
         self._end_seq = -1
+        self._void = False
+        """The stored end lies below what was read, and some of the answer before it is missing."""
 
     @property
     def gap(self) -> bool:
         """Something that was seen had to be left behind a gap, and has not been handed on since."""
-        return self._furthest_seq > self.last_seq
+        return self._void or self._furthest_seq > self.last_seq
 
     @property
     def end_behind_gap(self) -> bool:
         """The end of a streamed answer is among what was left."""
-        return self._end_seq > self.last_seq
+        return self._void or self._end_seq > self.last_seq
 
     def judge(self, event: ReplyEvent) -> Literal["next", "old", "gap"]:
         """next: take it. old: drop it. gap: something before it was missed, be it only `accepted`."""
@@ -56,6 +73,28 @@ class Reading:
                 self._furthest_seq = max(self._furthest_seq, event.seq)
                 if isinstance(event, Completed):
                     self._end_seq = event.seq
+
+    def start_over(self, stored: Collection[ReplyEvent]) -> Iterator[ReplyEvent]:
+        """The answer that stands, when the stored end lies below what was read: `restarted`, then its whole attempt.
+
+        Two workers may hold one request for a while. The first end that is stored is the end for everybody, whatever
+        the other has sent meanwhile under a higher attempt. What is handed on is numbered on from what was read, so
+        that `seq` rises here too. Nothing, while some of it is missing.
+        """
+        ends = [event for event in stored if isinstance(event, TERMINAL)]
+        if self.ended or not ends or any(end.seq > self.last_seq for end in ends):
+            return
+        end = ends[0]
+        attempt = Reading(first_seq(end.attempt) - 1)
+        answer = list(attempt.pick(event for event in stored if event.attempt == end.attempt))
+        self._void = not attempt.ended
+        if self._void:
+            return
+        again = Restarted(id=end.id, seq=0, attempt=end.attempt, code="internal", message=_OVERRULED)
+        for event in (again, *(event for event in answer if not isinstance(event, _SAID))):
+            told = replace(event, seq=self.last_seq + 1)
+            self.take(told)
+            yield told
 
 
 def _stands_alone(event: ReplyEvent) -> bool:

@@ -26,7 +26,7 @@ __all__ = ["Reply", "ReplyBuilder"]
 
 
 class _Message(Struct):
-    content: str | None = None
+    content: str | list[Any] | None = None
 
 
 class _Choice(Struct):
@@ -108,4 +108,14 @@ class ReplyBuilder:
 
 def _content(response: msgspec.Raw) -> str:
     choices = _completion.decode(response).choices
-    return (choices[0].message.content or "") if choices else ""
+    content = choices[0].message.content if choices else None
+    if isinstance(content, list):
+        return "".join(text for part in content if (text := _text_of(part)))
+    return content or ""
+
+
+def _text_of(part: object) -> str | None:
+    """Of a content part, if it is one of text (OpenAI, "Create chat completion": `{"type": "text", "text": …}`)."""
+    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    return None

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Raw, Struct
 from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 
+from penstock.history import stored_replies
 from penstock.storing import store
 from schemas.codec import encode
 from schemas.errors import ErrorCode
-from schemas.reply import Completed, Delta, Failed, ReplyEvent, Restarted, Started, first_seq
+from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted, Started, first_seq
 from schemas.subjects import ReplyAddress
 
-__all__ = ["Position", "ReplyPublisher", "publish_terminal"]
+__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_terminal"]
+
+_KEPT_BYTES: Final = 1024 * 1024
+"""Far more than a socket holds; what went out before it has arrived."""
+
+
+class Superseded(Exception):
+    """Another sender has gone on with this reply, or has ended it; nothing more is to be said here."""
 
 
 class Position(Struct):
@@ -30,7 +40,7 @@ class ReplyPublisher:
     """One worker's hand in one reply.
 
     Events other than the terminal one are published without waiting for an acknowledgement. So when the connection
-    was lost meanwhile, the attempt's events are sent again: readers drop those they have.
+    was lost meanwhile, the attempt's last `_KEPT_BYTES` are sent again: readers drop what they have.
     """
 
     def __init__(
@@ -47,31 +57,45 @@ class ReplyPublisher:
         self._subject = address.subject
         self._headers = dict(headers) if headers else None
         self._position = position
-        self._sent: list[bytes] = []
+        self._sent: deque[bytes] = deque()
+        self._sent_bytes = 0
         self._reconnects = nc.stats["reconnects"]
 
     @property
     def attempt(self) -> int:
         return self._position.attempt
 
-    def begin_attempt(self) -> int:
-        """Count one more provider attempt; every event from here on belongs to it."""
-        self._position.attempt += 1
-        self._position.next_seq = first_seq(self._position.attempt)
-        self._sent.clear()
-        return self._position.attempt
+    async def begin_attempt(self, *, model: str, provider: str, worker: str, at_ms: int) -> bool:
+        """Take the next attempt number by storing `started` under it, which only one sender can.
 
-    async def started(self, *, model: str, provider: str, worker: str, at_ms: int) -> None:
-        event = Started(
-            id=self._id,
-            seq=self._take_seq(),
-            attempt=self.attempt,
-            model=model,
-            provider=provider,
-            worker=worker,
-            at_ms=at_ms,
-        )
-        await self._send(event, self._headers)
+        Returns whether a number was taken by somebody else and passed over: text may be out that this sender knows
+        nothing of. Raises Superseded when the reply has ended.
+        """
+        passed_over = False
+        while True:
+            number = self._position.attempt + 1
+            event = Started(
+                id=self._id,
+                seq=first_seq(number),
+                attempt=number,
+                model=model,
+                provider=provider,
+                worker=worker,
+                at_ms=at_ms,
+            )
+            payload = encode(event)
+            self._position.attempt = number
+            self._position.next_seq = first_seq(number) + 1
+            claim = f"{self._subject}.a{number}"
+            if await store(self._js, self._subject, payload, message_id=claim, headers=self._headers):
+                break
+            if await self._is_stored(event):  # it is ours: only the acknowledgement was lost
+                break
+            passed_over = True
+        self._sent.clear()
+        self._sent_bytes = 0
+        self._keep(payload)
+        return passed_over
 
     async def restarted(self, code: ErrorCode, message: str) -> None:
         event = Restarted(id=self._id, seq=self._take_seq(), attempt=self.attempt, code=code, message=message)
@@ -94,8 +118,14 @@ class ReplyPublisher:
     async def _send(self, event: ReplyEvent, headers: dict[str, str] | None = None) -> None:
         await self._repeat_after_loss()
         payload = encode(event)
-        self._sent.append(payload)
+        self._keep(payload)
         await self._nc.publish(self._subject, payload, headers=headers)
+
+    def _keep(self, payload: bytes) -> None:
+        self._sent.append(payload)
+        self._sent_bytes += len(payload)
+        while self._sent_bytes > _KEPT_BYTES and len(self._sent) > 1:
+            self._sent_bytes -= len(self._sent.popleft())
 
     async def _repeat_after_loss(self) -> None:
         if self._reconnects == self._nc.stats["reconnects"]:
@@ -103,6 +133,18 @@ class ReplyPublisher:
         self._reconnects = self._nc.stats["reconnects"]
         for payload in self._sent:
             await self._nc.publish(self._subject, payload)
+
+    async def confirm(self) -> None:
+        """Raises Superseded when somebody has begun a later attempt, or the reply has ended: it is theirs to tell."""
+        for event in await stored_replies(self._nc, self._subject):
+            if event.attempt > self.attempt or isinstance(event, TERMINAL):
+                raise Superseded
+
+    async def _is_stored(self, event: Started) -> bool:
+        stored = await stored_replies(self._nc, self._subject)
+        if any(isinstance(each, TERMINAL) for each in stored):
+            raise Superseded
+        return event in stored
 
     def _take_seq(self) -> int:
         seq = self._position.next_seq

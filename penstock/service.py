@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -74,6 +74,11 @@ class Shell:
         ProcessCollector(registry=self.registry)
         self.tracer = make_tracer(settings, service=f"penstock-{service}", instance=self.instance)
         self._ready = False
+        self._checks: list[Callable[[], bool]] = []
+
+    def healthy_while(self, check: Callable[[], bool]) -> None:
+        """From now on `/health` is 503 also while `check` says False."""
+        self._checks.append(check)
 
     def run(self, component: Component) -> int:
         """Serve until SIGTERM or SIGINT; returns the process's exit code."""
@@ -131,12 +136,12 @@ class Shell:
         sys.stdout.flush()
 
     def _health(self) -> Any:
-        """204 while the service has started and the broker is connected, else 503."""
+        """204 while the service has started, the broker is connected and all its checks hold, else 503."""
 
         @get
         async def health(scope: Any) -> AsgiResponse:  # noqa: ARG001 - FastStream passes it
             nc = self.broker.connection
-            alive = self._ready and nc.is_connected
+            alive = self._ready and nc.is_connected and all(check() for check in self._checks)
             return AsgiResponse(b"", status_code=204 if alive else 503)
 
         return health

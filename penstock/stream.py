@@ -87,7 +87,7 @@ class _Asking(Struct, eq=False):
                 self.nc.jetstream(),
                 subjects.request(self.inbox.account, "chat"),
                 payload,
-                message_id=self.request.id,
+                message_id=f"{self.inbox.account}.{self.inbox.name}.{self.request.id}",
                 headers=extra,
                 patience_s=self.timeout_s,
             )

@@ -42,7 +42,7 @@ CHANNELS: Final = (
         producers=("application",),
         consumers=("router",),
         limits=f"{streams.MAX_REQUEST_BYTES:,} bytes a message; "
-        "`Nats-Msg-Id` = id, duplicates of 10 minutes are refused",
+        "`Nats-Msg-Id` = account.client.id, duplicates of 10 minutes are refused",
         purpose="Ask. JetStream's ack means accepted: exactly one `completed` or `failed` follows.",
     ),
     Channel(

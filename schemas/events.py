@@ -14,7 +14,7 @@ BreakerState = Literal["closed", "open", "half_open"]
 
 
 class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag_field="type"):
-    """One provider attempt, whatever became of it. `Nats-Msg-Id` is `<id>.<attempt>`."""
+    """One provider attempt, whatever became of it. `Nats-Msg-Id` is `<account>.<client>.<id>.<attempt>`."""
 
     id: str
     attempt: int

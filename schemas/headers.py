@@ -23,7 +23,7 @@ MESSAGE_ID: Final = "Nats-Msg-Id"
 TRACEPARENT: Final = "traceparent"
 
 CLIENT: Final = "Penstock-Client"
-"""Optional on a request: with it, and the request's id in `Nats-Msg-Id`, even a request that cannot be read
+"""Optional on a request: with it, and the request's id at the end of `Nats-Msg-Id`, even a request that cannot be read
 gets its refusal at the reply subject."""
 DEADLINE_MS: Final = "Penstock-Deadline-Ms"
 """On work: Unix milliseconds, so that the expiry sweep reads no body."""

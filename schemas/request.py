@@ -13,7 +13,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     """The envelope around an OpenAI chat-completions body. The account stands in the subject, not here."""
 
     id: str
-    """Unique per request (a UUIDv7 is right), usable as a subject token; also sent as `Nats-Msg-Id`."""
+    """Unique per request (a UUIDv7 is right), usable as a subject token. The header `Nats-Msg-Id` is
+    `<account>.<client>.<id>`: to JetStream one name is one message, whoever sends it."""
     client: str
     """Reply events go to `llm.reply.<account>.<client>.<id>`."""
     body: Raw

@@ -2,7 +2,9 @@
 //
 //   node ask.mjs "Why is the sky blue?"          NATS_URL, PENSTOCK_ACCOUNT and PENSTOCK_ROLE are optional
 //
-// With a NATS client library only `ask` below is left to write. Exit status: 0 completed, 1 failed.
+// With a NATS client library only `ask` below is left to write. This file does not reconnect: when the connection is
+// lost it ends with status 1, and the answer can be read from the store for 15 minutes by the id it printed.
+// The answer goes to stdout, the request's id and all else to stderr. Exit status: 0 completed, 1 failed.
 
 import { randomUUID } from "node:crypto";
 import { connect } from "node:net";
@@ -28,8 +30,12 @@ async function ask(nats, question) {
 
   // Subscribe first, then ask: no event can slip through between the two.
   const live = nats.subscribe(replySubject);
-  const ack = await nats.request(`llm.request.${account}.chat`, JSON.stringify(request), { "Nats-Msg-Id": id });
+  const ack = await nats.request(`llm.request.${account}.chat`, JSON.stringify(request), {
+    "Nats-Msg-Id": `${account}.${client}.${id}`,
+    "Penstock-Client": client,
+  });
   if (ack.error) throw new Error(`not accepted: ${ack.error.description}`);
+  console.error(`request ${id}`);
 
   let highest = -1;
   let text = "";

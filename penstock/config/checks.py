@@ -11,7 +11,17 @@ from collections.abc import Collection, Iterable
 
 from msgspec import UNSET, Struct, UnsetType
 
-from penstock.config.catalogue import Breaker, Model, Parameters, Provider, RoleConfig, Routing, Timeouts
+from penstock.config.catalogue import (
+    Breaker,
+    Limits,
+    Model,
+    Parameters,
+    Price,
+    Provider,
+    RoleConfig,
+    Routing,
+    Timeouts,
+)
 from penstock.config.problems import nearest
 from penstock.config.report import Report
 
@@ -44,6 +54,7 @@ class Draft(Struct, frozen=True, kw_only=True):
 
 
 def check(draft: Draft, report: Report) -> None:
+    """Report what is wrong with everything that could be read."""
     for name, provider in draft.providers.items():
         _check_provider(provider, f"providers.{name}", report)
     for name, model in draft.models.items():
@@ -63,9 +74,9 @@ def check(draft: Draft, report: Report) -> None:
 
 
 def _check_provider(provider: Provider, path: str, report: Report) -> None:
-    if provider.base_url is not None and not re.match(r"https?://[^/\s]", provider.base_url):
+    if isinstance(provider.base_url, str) and not re.match(r"https?://[^/\s]", provider.base_url):
         report.add(f"{path}.base_url", "is not an address", "begin it with http:// or https:// and a host")
-    for index, name in enumerate(provider.api_key_env):
+    for index, name in _texts(provider.api_key_env):
         if name.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(name):
             problem = (
                 "is not the name of an environment variable (if it is a key, it is now in a file: revoke it)"
@@ -79,15 +90,17 @@ def _check_provider(provider: Provider, path: str, report: Report) -> None:
 
 
 def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
-    if draft.provider_names is not None and model.provider not in draft.provider_names:
+    if (
+        _known(model, "provider")
+        and draft.provider_names is not None
+        and model.provider not in draft.provider_names
+    ):
         mend = f"define it under providers:, or {nearest(model.provider, draft.provider_names)}"
         report.add(f"{path}.provider", "there is no provider of that name", mend)
     _positive(model, ("context_tokens",), path, report)
-    _positive(
-        model.limits, model.limits.__struct_fields__, f"{path}.limits", report, "leave it out for no limit"
-    )
-    for field in model.price.__struct_fields__:
-        if (getattr(model.price, field) or 0) < 0:
+    _positive(model.limits, Limits.__struct_fields__, f"{path}.limits", report, "leave it out for no limit")
+    for field in Price.__struct_fields__:
+        if _known(model.price, field) and (getattr(model.price, field) or 0) < 0:
             report.add(
                 f"{path}.price.{field}", "is negative", "write micro-dollars per million tokens, 0 if free"
             )
@@ -114,7 +127,7 @@ def _check_shared(draft: Draft, report: Report) -> None:
 def _check_role(role: RoleConfig, path: str, report: Report) -> None:
     _positive(role, ("concurrency",), path, report)
     _positive(role.retry, ("max_attempts", "base_s", "cap_s"), f"{path}.retry", report)
-    if role.retry.cap_s < role.retry.base_s:
+    if _known(role.retry, "cap_s", "base_s") and role.retry.cap_s < role.retry.base_s:
         report.add(
             f"{path}.retry.cap_s", f"is below base_s ({role.retry.base_s:g})", "raise it, or lower base_s"
         )
@@ -122,6 +135,8 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
     _check_ranges(role.parameters, f"{path}.parameters", report)
     _check_ranges(role.ceilings, f"{path}.ceilings", report)
     for field in _RANGES:
+        if not _known(role.parameters, field) or not _known(role.ceilings, field):
+            continue
         own, ceiling = getattr(role.parameters, field), getattr(role.ceilings, field)
         if own is not None and ceiling is not None and own > ceiling:
             mend = f"lower it, or raise {path}.ceilings.{field}"
@@ -129,8 +144,8 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
 
 
 def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
-    _positive(timeouts, timeouts.__struct_fields__, path, report)
-    if timeouts.first_token_s > timeouts.total_s:
+    _positive(timeouts, Timeouts.__struct_fields__, path, report)
+    if _known(timeouts, "first_token_s", "total_s") and timeouts.first_token_s > timeouts.total_s:
         report.add(
             f"{path}.first_token_s",
             f"the first token may take {timeouts.first_token_s:g} s, longer than the whole request"
@@ -141,17 +156,17 @@ def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
 
 def _check_ranges(parameters: Parameters, path: str, report: Report) -> None:
     for field, (low, high) in _RANGES.items():
-        value = getattr(parameters, field)
+        value = getattr(parameters, field) if _known(parameters, field) else None
         if value is not None and not low <= value <= high:
             between = f"at least {low}" if high == math.inf else f"between {low:g} and {high:g}"
             report.add(f"{path}.{field}", f"must be {between}", f"write a number {between}")
 
 
 def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> None:
-    if not role.chain:
+    if role.chain == ():
         report.add(path, "is empty", "name at least one model of models:")
     if draft.model_names is not None:
-        for index, name in enumerate(role.chain):
+        for index, name in _texts(role.chain):
             if name not in draft.model_names:
                 mend = f"define it under models:, or {nearest(name, draft.model_names)}"
                 report.add(f"{path}[{index}]", "there is no model of that name", mend)
@@ -160,15 +175,26 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> N
 
 def _check_vision(draft: Draft, report: Report) -> None:
     chain = draft.roles["vision"].chain
-    known = [draft.models[name] for name in chain if name in draft.models]
-    if chain and len(known) == len(chain) and not any(model.vision for model in known):
+    known = [draft.models[name] for _, name in _texts(chain) if name in draft.models]
+    if known and len(known) == len(chain) and all(model.vision is False for model in known):
         mend = "add a model that has vision: true, or leave the role out"
         report.add("roles.vision.chain", "no model of it can see images", mend)
 
 
+def _known(struct: object, *fields: str) -> bool:
+    """Whether all of these could be read: UNSET stands where that was not so, for a whole struct too."""
+    return isinstance(struct, Struct) and all(getattr(struct, field) is not UNSET for field in fields)
+
+
+def _texts(items: Iterable[object]) -> list[tuple[int, str]]:
+    """Those items of a list that could be read, each with its place."""
+    known = items if isinstance(items, tuple) else ()
+    return [(index, item) for index, item in enumerate(known) if isinstance(item, str)]
+
+
 def _no_repeats(names: Iterable[str], path: str, report: Report) -> None:
     seen: set[str] = set()
-    for index, name in enumerate(names):
+    for index, name in _texts(names):
         if name in seen:
             report.add(f"{path}[{index}]", "stands in this list twice", "take one of the two out")
         seen.add(name)
@@ -178,6 +204,6 @@ def _positive(
     struct: Struct, fields: Iterable[str], path: str, report: Report, mend: str = "write a number above 0"
 ) -> None:
     for field in fields:
-        value = getattr(struct, field)
+        value = getattr(struct, field) if _known(struct, field) else None
         if value is not None and not 0 < value < math.inf:
             report.add(f"{path}.{field}", "must be more than 0, and finite", mend)

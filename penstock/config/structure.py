@@ -33,7 +33,8 @@ _WORDS: Final = {
 def build(kind: Any, value: object, path: str, report: Report) -> Any:
     """The value as `kind`; UNSET where it could not be made, with the reasons in the report.
 
-    A dict keeps the entries that are right, so that the others can still be checked against them.
+    A struct or a list is made even so, with UNSET in the places of what is wrong, so that the rest can still be
+    checked; the report alone refuses the whole. A dict leaves out such entries.
     """
     if isinstance(kind, type) and issubclass(kind, Struct):
         return _struct(kind, {} if value is None else value, path, report)
@@ -49,10 +50,8 @@ def _struct(kind: type[Struct], value: object, path: str, report: Report) -> Str
         return _wrong("object", value, path, report)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     made: dict[str, Any] = {}
-    whole = True
     for key in value:
         if key not in fields:
-            # The rest is still worth checking, and the report alone refuses the whole.
             report.add(joined(path, key), "there is no such key", nearest(key, fields))
     for name, field in fields.items():
         below = joined(path, name)
@@ -60,9 +59,7 @@ def _struct(kind: type[Struct], value: object, path: str, report: Report) -> Str
             made[field.name] = build(field.type, value[name], below, report)
         elif field.required:
             report.add(below, "is missing", f"add {name}: here")
-            whole = False
-    if not whole or UNSET in made.values():
-        return UNSET
+            made[field.name] = UNSET
     return kind(**made)
 
 
@@ -85,10 +82,9 @@ def _entries(kind: Any, value: object, path: str, report: Report) -> dict[str, A
 def _items(kind: Any, value: object, path: str, report: Report) -> tuple[Any, ...] | UnsetType:
     if not isinstance(value, list):
         return _wrong("array", value, path, report)
-    made = tuple(
+    return tuple(
         build(get_args(kind)[0], item, f"{path}[{index}]", report) for index, item in enumerate(value)
     )
-    return UNSET if UNSET in made else made
 
 
 def _leaf(kind: Any, value: object, path: str, report: Report) -> Any:

@@ -12,7 +12,7 @@ from penstock.config.problems import ConfigurationRefused
 from penstock.errors import PenstockError
 from services.launcher.arguments import make_parser
 from services.launcher.errors import CommandError, LaunchError
-from services.launcher.invoked import as_invoked
+from services.launcher.invoked import as_invoked, command_name
 
 __all__ = ["main"]
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit code 1 for what went wrong, 2 for a command line that makes no sense."""
     for stream in (sys.stdout, sys.stderr):
         _never_refuse(stream)
-    arguments = make_parser().parse_args(argv)
+    arguments = _parsed(argv)
     try:
         return _COMMANDS[arguments.command](arguments)
     except (CommandError, LaunchError, PenstockError, ConfigurationRefused) as error:
@@ -42,6 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a file without permission: nothing of ours to trace
         print(f"penstock: {error}", file=sys.stderr)
         return 1
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest:
+        mistake = f"unrecognized arguments: {' '.join(rest)}"
+        if arguments.command in {"ask", "explain"} and not any(word.startswith("-") for word in rest):
+            question = " ".join((arguments.prompt, *rest))
+            mistake += f'; put the question in quotes: {command_name()} {arguments.command} "{question}"'
+        parser.error(mistake)
+    return arguments
 
 
 def _never_refuse(stream: TextIO) -> None:

@@ -33,9 +33,7 @@ class AnswerText:
     def show(self, event: ReplyEvent) -> None:
         """Raises RequestFailed on `failed`, with the line of text ended."""
         if isinstance(event, Restarted):
-            self._end_line()
-            self._notes.write(f"{self._indent}[starting again: {event.message or event.code}]\n")
-            self._notes.flush()
+            self.note(f"starting again: {event.message or event.code}")
         elif isinstance(event, Delta):
             self._write(event.text)
         try:
@@ -47,6 +45,12 @@ class AnswerText:
             if not self._shown:
                 self._write(self.reply.text)
             self._end_line()
+
+    def note(self, text: str) -> None:
+        """A remark of ours in brackets, on a line of its own."""
+        self._end_line()
+        self._notes.write(f"{self._indent}[{text}]\n")
+        self._notes.flush()
 
     def _write(self, text: str) -> None:
         if not text:

@@ -110,7 +110,10 @@ def _add_trace(commands: Commands) -> None:
     text = "draw the trace of a request as a tree"
     trace = commands.add_parser("trace", help=text, description=f"{text.capitalize()}.")
     trace.add_argument(
-        "request_id", nargs="?", default="last", help="as `ask` says it; default: last, the newest"
+        "request_id",
+        nargs="?",
+        default="last",
+        help="as `ask` says it, or its beginning; default: last, the newest",
     )
     _add_data(trace)
 

@@ -16,6 +16,7 @@ from schemas.codec import encode
 from schemas.names import AUTO
 from schemas.reply import Failed
 from services.launcher.answer_text import AnswerText, failure_text, summary
+from services.launcher.connection_notes import noting
 from services.launcher.prompt_input import data_url, messages, read_prompt
 from services.launcher.session import command_settings, open_client, warning_before_asking
 
@@ -61,9 +62,11 @@ async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settin
             timeout_s=question.timeout_s,
             stream=question.stream,
         )
+        answer = AnswerText(sys.stdout, sys.stderr)
         try:
-            async with stream:  # leaving it before the end cancels the request
-                return await (_as_json(stream) if question.as_json else _as_text(stream))
+            with noting(answer.note):
+                async with stream:  # leaving it before the end cancels the request
+                    return await (_as_json(stream) if question.as_json else _as_text(stream, answer))
         except (RequestFailed, NotAccepted, NoReply, RequestTooLarge) as error:
             _note(f"penstock: {failure_text(error)}")
             return 1
@@ -72,8 +75,7 @@ async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settin
             raise
 
 
-async def _as_text(stream: Stream) -> int:
-    answer = AnswerText(sys.stdout, sys.stderr)
+async def _as_text(stream: Stream, answer: AnswerText) -> int:
     async for event in stream:
         answer.show(event)
     if answer.reply is not None:

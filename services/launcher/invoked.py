@@ -12,14 +12,11 @@ from typing import Final
 __all__ = ["as_invoked", "command_name"]
 
 _NAME: Final = "penstock"
-_MODULE: Final = "services.launcher"
 
 
 def command_name(argv0: str | None = None, search: str | None = None) -> str:
     """`penstock` where that finds the program that runs (`search`: instead of PATH), else its path from here."""
     program = Path(sys.argv[0] if argv0 is None else argv0)
-    if program.name == "__main__.py":
-        return f"{Path(sys.executable).name} -m {_MODULE}"
     found = shutil.which(_NAME, path=search)
     if program.name != _NAME or (found is not None and os.path.realpath(found) == os.path.realpath(program)):
         return _NAME

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import base64
-import mimetypes
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from services.launcher.errors import CommandError
 
 __all__ = ["data_url", "messages", "read_prompt"]
+
+_SIGNATURE_BYTES: Final = 12
+_IMAGES: Final = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+}
+"""What the files of each type begin with."""
 
 
 def read_prompt(text: str, stdin: BinaryIO) -> str:
@@ -36,11 +45,15 @@ def messages(prompt: str, images: Sequence[str] = (), system: str | None = None)
 
 
 def data_url(path: Path) -> str:
-    """The image in `path`, its type judged by its ending. CommandError when it is none or cannot be read."""
-    kind, _ = mimetypes.guess_type(path.name)
-    if kind is None or not kind.startswith("image/"):
-        raise CommandError(f"{path} is no image by its ending: use .png, .jpg, .webp or .gif")
+    """The image in `path`, its type judged by its first bytes. CommandError when it is none or cannot be read."""
     try:
-        return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        with path.open("rb") as file:
+            beginning = file.read(_SIGNATURE_BYTES)
+            kind = next((kind for kind, signature in _IMAGES.items() if signature.match(beginning)), None)
+            if kind is None:
+                raise CommandError(
+                    f"{path} is no image by its first bytes: give a PNG, JPEG, GIF or WebP file"
+                )
+            return f"data:{kind};base64,{base64.b64encode(beginning + file.read()).decode()}"
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error

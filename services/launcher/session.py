@@ -81,6 +81,6 @@ async def warning_before_asking(settings: Settings) -> str | None:
             ) from error
         except ServiceUnavailableError as error:
             raise CommandError(f"the NATS server at {where} has no JetStream; start it with -js") from error
-        if any(presence.service == "router" for presence in await living(js)):
+        if any(presence.service == "router" for presence in await living(nc)):
             return None
     return f"No router is alive now: the request waits in its queue until one is ({command_name()} status)."

@@ -41,7 +41,7 @@ async def _status(settings: Settings) -> Status:
             work=await _messages(js, WORK.name),
             dead=sum((await _messages(js, DEAD.name)).values()),
         )
-        alive = await living(js)
+        alive = await living(nc)
     return fold(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
 
 

@@ -52,7 +52,10 @@ def find_trace(file: Path, request_id: str | None) -> list[SpanLine]:
         trace_id = newest_trace(spans) if request_id is None else trace_of(spans, request_id)
         return [span for span in read_spans(file) if span.trace_id == trace_id]
     except FileNotFoundError as error:
-        raise CommandError(f"there are no traces at {file}; start with `penstock up`, then ask") from error
+        raise CommandError(
+            f"there are no traces at {file.absolute()}; start with `penstock up` and ask, or say with --data DIR "
+            "where a system that was started in another directory keeps its own"
+        ) from error
     except (OSError, msgspec.MsgspecError) as error:
         raise CommandError(f"{file} cannot be read: {error}") from error
 

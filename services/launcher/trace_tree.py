@@ -8,10 +8,12 @@ from msgspec import Struct
 
 from penstock.telemetry import names
 from penstock.telemetry.trace_file import SpanLine
+from services.launcher.errors import CommandError
 from services.launcher.table import screen_width
 
 __all__ = ["Node", "newest_trace", "trace_of", "trace_text", "tree"]
 
+_NAMED = 2
 _SHOWN = (
     ("role", names.ROLE),
     ("complexity", names.COMPLEXITY),
@@ -29,10 +31,21 @@ class Node(Struct, frozen=True):
 
 
 def trace_of(spans: Iterable[SpanLine], request_id: str) -> str | None:
-    """The id of the trace in which `request_id` stands."""
-    return next(
-        (span.trace_id for span in spans if span.attributes.get(names.REQUEST_ID) == request_id), None
-    )
+    """The id of the trace in which `request_id`, or the only id that begins so, stands.
+
+    CommandError when several begin so.
+    """
+    found: dict[str, str] = {}
+    for span in spans:
+        each = str(span.attributes.get(names.REQUEST_ID, ""))
+        if each == request_id:
+            return span.trace_id
+        if request_id and each.startswith(request_id):
+            found[each] = span.trace_id
+    if len(found) > 1:
+        some = ", ".join([*found][:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        raise CommandError(f"{len(found)} requests begin with {request_id}: {some}")
+    return next(iter(found.values()), None)
 
 
 def newest_trace(spans: Iterable[SpanLine]) -> str | None:

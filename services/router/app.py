@@ -10,6 +10,7 @@ from penstock.heartbeat import Heartbeat
 from penstock.mailbox import Mailbox, MailboxPolicy
 from penstock.provisioning import ensure_eventually
 from penstock.service import Bus, Shell
+from penstock.upkeep import Upkeep
 from schemas.presence import Presence
 from schemas.streams import ROUTER
 from services.router.explanation import register_explain
@@ -40,9 +41,23 @@ class Router:
         settings = self._shell.settings
 
         async def provision() -> None:
-            await ensure_eventually(bus.js, roles=self._catalogue.roles, ack_wait_s=settings.ack_wait_s)
+            await ensure_eventually(
+                bus.js,
+                roles=self._catalogue.roles,
+                ack_wait_s=settings.ack_wait_s,
+                replicas=settings.replicas,
+            )
 
         await provision()
+        upkeep = Upkeep(
+            bus.js,
+            roles=self._catalogue.roles,
+            ack_wait_s=settings.ack_wait_s,
+            replicas=settings.replicas,
+        )
+        self._shell.healthy_while(lambda: upkeep.succeeded)
+        self._started.push_async_callback(upkeep.stop)
+        upkeep.start()
         self._handler.bind(bus)
         await self._liveness.start(bus)
         self._started.push_async_callback(self._sweeper.stop)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
+from typing import Final
+
+__all__ = ["MAX_DEADLINE_S", "DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
+
+MAX_DEADLINE_S: Final = 3600.0
+"""After JetStream stored it no request waits longer than this."""
 
 
 class DeadlinePast(ValueError):
@@ -20,7 +25,7 @@ class TooLarge(ValueError):
 
 
 def deadline_ms(
-    asked_ms: int | None, stored_ms: int, now_ms: int, total_s: float, max_s: float = 3600
+    asked_ms: int | None, stored_ms: int, now_ms: int, total_s: float, max_s: float = MAX_DEADLINE_S
 ) -> int:
     """When the request must be over, in milliseconds of the Unix epoch, as all instants here are.
 

@@ -94,7 +94,7 @@ class RequestHandler:
                 self._bus.js,
                 subjects.work(work.role, work.lane),
                 encode(work),
-                message_id=f"{work.account}.{work.id}",
+                message_id=f"{work.account}.{work.client}.{work.id}",
                 headers=sent,
             )
         except StreamFull:

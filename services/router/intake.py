@@ -211,7 +211,7 @@ def address_of(arrival: Arrival) -> ReplyAddress | None:
         written = _address.decode(arrival.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         written = _Address()
-    request_id = _first_token(written.id, arrival.headers.get(headers.MESSAGE_ID))
+    request_id = _first_token(written.id, arrival.headers.get(headers.MESSAGE_ID, "").rpartition(".")[2])
     client = _first_token(written.client, arrival.headers.get(headers.CLIENT))
     account = subjects.request_address(arrival.subject).account
     if request_id is None or client is None or not subjects.is_token(account):

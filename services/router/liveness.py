@@ -22,7 +22,7 @@ class Liveness:
 
     async def start(self, bus: Bus) -> None:
         await watch_presence(bus.nc, self._on_beat)
-        for beat in await living(bus.js):
+        for beat in await living(bus.nc):
             self._on_beat(beat.instance, beat)
 
     def served(self, now_s: float) -> frozenset[str]:

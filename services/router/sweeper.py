@@ -1,7 +1,7 @@
 """Ends requests that wait in a mailbox past their deadline, or were cancelled there, whoever serves the role.
 
 Of a mailbox that no role of the catalogue has (the role was taken out, or the message is none of ours) it is the only
-reader: what says no deadline there is a dead letter at once.
+reader: what does not say there for whom and until when it waits is a dead letter at once, elsewhere a little later.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from penstock.deadletters import bury
 from penstock.delivery import Dead, Delivery
 from penstock.direct import read_page, sequence_of
 from penstock.service import Bus
+from penstock.storing import StreamFull
 from penstock.vital import vital
-from schemas import headers, subjects
+from schemas import subjects
 from schemas.errors import ErrorCode
 from schemas.names import LANES
 from schemas.reply import Failure
 from schemas.streams import WORK
+from schemas.subjects import ReplyAddress
 from services.router.ending import end_unless_ended, failure_of
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
+from services.router.queued import Queued, read_queued
 from services.router.sweep import Sweep
 
 __all__ = ["Sweeper"]
@@ -36,10 +39,13 @@ __all__ = ["Sweeper"]
 _log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 1.0
 _LONG_PAST_MS: Final = -(2**62)
-_NEVER_MS: Final = 2**62
-_LONGEST_NUMBER: Final = 18
-"""Digits; what is longer was not written by a router."""
+_PATIENCE_S: Final = 3.0
+"""How long one message may hold the sweep."""
+_FAILURES: Final = 5
+"""So many in one round, and the rest is left to the next."""
 _NO_ROLE: Final = "unknown"
+_NO_MAILBOX: Final = "no role of the catalogue has this mailbox"
+_NO_WORDS: Final = "its headers do not say for whom, or until when, it waits"
 
 
 class Sweeper:
@@ -54,6 +60,7 @@ class Sweeper:
         self._metrics = metrics
         self._clock = clock
         self._cancellations = Cancellations()
+        self._failures = 0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, bus: Bus) -> None:
@@ -81,9 +88,10 @@ class Sweeper:
         counts: dict[str, int] = info.state.subjects or {}
         for subject, (role, lane) in self._known.items():
             self._metrics.queued.labels(role, lane).set(counts.get(subject, 0))
+        self._failures = 0
         self._sweeps = {subject: self._sweeps.get(subject) or Sweep() for subject in counts}
         for subject, sweep in self._sweeps.items():
-            await self._sweep(subject, sweep)
+            await self._sweep(subject if subject in self._known else _findable(subject), sweep)
 
     async def _sweep(self, subject: str, sweep: Sweep) -> None:
         while (sequence := sweep.next_sequence) is not None:
@@ -95,53 +103,68 @@ class Sweeper:
                 wanted = sweep.next_sequence
                 if wanted is None or sequence_of(msg) < wanted:
                     break
-                await self._visit(subject, sweep, msg)
+                await self._visit(sweep, msg)
             else:
                 if page.pending == 0:
                     sweep.end()
         sweep.rotate()
 
-    async def _visit(self, subject: str, sweep: Sweep, msg: Msg) -> None:
-        written = msg.headers or {}
-        address = subjects.reply_address(written.get(headers.REPLY_SUBJECT, ""))
-        deadline_ms = _milliseconds(written.get(headers.DEADLINE_MS))
-        cancelled = address is not None and self._cancellations.is_cancelled(address.account, address.id)
-        if cancelled:
-            deadline_ms = _LONG_PAST_MS
-        elif deadline_ms == _NEVER_MS and subject not in self._known and written["Nats-Subject"] == subject:
-            await self._bury(msg)
-            deadline_ms = _LONG_PAST_MS
-        if sweep.visit(sequence_of(msg), deadline_ms, self._clock.unix_ms()) == "keep":
+    async def _visit(self, sweep: Sweep, msg: Msg) -> None:
+        """No message holds the sweep up, nor ends it; when several fail, it is the server that cannot now."""
+        queued = read_queued(sequence_of(msg), msg.headers or {})
+        cancelled = self._is_cancelled(queued)
+        over_ms = _LONG_PAST_MS if cancelled else queued.over_ms(known=queued.subject in self._known)
+        if sweep.visit(queued.sequence, over_ms, self._clock.unix_ms()) == "keep":
             return
-        code: ErrorCode = "cancelled" if cancelled else "deadline_exceeded"
-        role = self._known[subject][0] if subject in self._known else _NO_ROLE
-        if address is not None:
-            await end_unless_ended(self._bus, address, self._failure(role, code))
-        self._metrics.expired.labels(role, code).inc()
-        await self._bus.js.delete_msg(WORK.name, sequence_of(msg))
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                if not queued.readable and not cancelled:
+                    await self._bury(queued, msg)
+                if queued.address is not None:
+                    await self._end(queued, queued.address, cancelled=cancelled)
+                await self._bus.js.delete_msg(WORK.name, queued.sequence)
+        except (nats.errors.Error, StreamFull, TimeoutError) as error:
+            _log.warning("the sweep cannot end message %d now: %r", queued.sequence, error)
+            self._failures += 1
+            if self._failures >= _FAILURES:
+                raise
 
-    async def _bury(self, msg: Msg) -> None:
-        written = msg.headers or {}
+    def _is_cancelled(self, queued: Queued) -> bool:
+        address = queued.address
+        return address is not None and self._cancellations.is_cancelled(address.account, address.id)
+
+    async def _end(self, queued: Queued, address: ReplyAddress, *, cancelled: bool) -> None:
+        code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
+        code = "cancelled" if cancelled else code
+        role = self._known[queued.subject][0] if queued.subject in self._known else _NO_ROLE
+        await end_unless_ended(self._bus, address, self._failure(role, code))
+        self._metrics.expired.labels(role, code).inc()
+
+    async def _bury(self, queued: Queued, msg: Msg) -> None:
         delivery = Delivery(
-            subject=written["Nats-Subject"],
+            subject=queued.subject,
             data=msg.data,
-            headers=written,
+            headers=msg.headers or {},
             ack_subject="",
-            sequence=sequence_of(msg),
+            sequence=queued.sequence,
             number=0,
-            stored_ns=0,
+            stored_ns=queued.stored_ms * 1_000_000,
         )
-        reason = Dead("undeliverable", "no role of the catalogue has this mailbox")
-        await bury(self._bus.js, "router", delivery, reason)
+        why = _NO_WORDS if queued.subject in self._known else _NO_MAILBOX
+        _log.warning("message %d on %s is buried: %s", queued.sequence, queued.subject, why)
+        await bury(self._bus.js, "router", delivery, Dead("undeliverable", why))
+        self._metrics.dead.labels("router").inc()
 
     def _failure(self, role: str, code: ErrorCode) -> Failure:
         if code == "cancelled":
             return failure_of(code, "the request was cancelled")
+        if code == "undeliverable":
+            return failure_of(code, f"what waited in the mailbox was buried: {_NO_WORDS}")
         message = f"the deadline passed while the request waited in the mailbox of the role {role}"
         return failure_of(code, message, self._liveness.retry_after_s(role) or _EVERY_S)
 
 
-def _milliseconds(text: str | None) -> int:
-    """Work without a readable deadline (none of ours) is left to its worker."""
-    readable = text is not None and text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER
-    return int(text) if text is not None and readable else _NEVER_MS
+def _findable(subject: str) -> str:
+    """A filter that matches `subject`, whatever bytes it has: the server writes U+FFFD for those that are no UTF-8."""
+    parts = subject.split(".")
+    return ".".join("*" if part == ">" or "\ufffd" in part else part for part in parts)

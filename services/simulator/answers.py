@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import cycle, islice
 from typing import Any, Final, Literal
 
 import msgspec
@@ -74,13 +73,23 @@ def _text(base: str, language: Language, prompt: Prompt, topic: str, seed: int) 
     if prompt.images:
         opening += language.images.format(count=prompt.images, plural="" if prompt.images == 1 else "s")
     pieces = tokens.split(opening)[:length]
-    missing = length - len(pieces)
-    if missing:
-        starts = [at for at, piece in enumerate(language.filler) if piece.startswith(" ")]
-        start = starts[seed % len(starts)]
-        pieces += islice(cycle(language.filler), start, start + missing)
-        pieces[-1] = "."
+    _fill(pieces, language, length - len(pieces), seed)
     return pieces
+
+
+def _fill(pieces: list[str], language: Language, missing: int, seed: int) -> None:
+    """Append exactly `missing` tokens of whole sentences; `seed` says which one is the first."""
+    sentences = language.sentences
+    turn = seed % len(sentences)
+    while missing >= 2:
+        places = (*range(turn, len(sentences)), *range(turn))
+        at = next((place for place in places if len(sentences[place]) <= missing), None)
+        chosen = language.closings[missing] if at is None else sentences[at]
+        pieces += chosen
+        missing -= len(chosen)
+        turn = 0 if at is None else at + 1
+    if missing:
+        pieces.insert(-1, language.more)
 
 
 def _json(response_format: dict[str, Any], base: str, topic: str) -> str:

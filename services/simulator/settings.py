@@ -28,7 +28,7 @@ class Speed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Settings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
-    port: int = 8089
+    port: int = 9100
     """0: any free port."""
     api_keys: frozenset[str] = frozenset()
     """Empty: every key is right."""
@@ -81,7 +81,7 @@ def load(variables: Mapping[str, str]) -> Settings:
     reader = _Reader(variables)
     settings = Settings(
         host=reader.read("HOST", "127.0.0.1", str),
-        port=reader.read("PORT", 8089, _port),
+        port=reader.read("PORT", 9100, _port),
         api_keys=frozenset(reader.read("API_KEYS", (), _names)),
         models=reader.read("MODELS", (), _names),
         limits=reader.read("LIMITS", {}, _json(dict[str, Limit])),

@@ -33,13 +33,14 @@ from services.worker.recording import Recorder
 from services.worker.sdk import SdkKind, SdkProvider
 from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
+from services.worker.takeover import Takeover
 from services.worker.waiting import Waiting
 from services.worker.withdrawn import Roster
 
 __all__ = ["Worker"]
 
 _WAITING_S: Final = 1.0
-"""While somebody of the role waits the mailbox looks again this often; it is woken when something is given back."""
+"""While half of a role's slots wait the mailbox looks again this often; it is woken when something is given back."""
 
 
 class Worker:
@@ -62,16 +63,27 @@ class Worker:
         self._equipment = equipment
         self._waiting = Waiting()
         lessons = Lessons(equipment)
-        self._handler = WorkHandler(equipment, Ladder(equipment, lessons, self._waiting))
+        ladder = Ladder(equipment, lessons, self._waiting)
+        self._handler = WorkHandler(equipment, ladder, Takeover(settings.ack_wait_s))
         models = ModelsWatch(equipment, lessons)
 
         async def provision() -> None:
-            await ensure_eventually(bus.js, roles=self._catalogue.roles, ack_wait_s=settings.ack_wait_s)
+            await ensure_eventually(
+                bus.js,
+                roles=self._catalogue.roles,
+                ack_wait_s=settings.ack_wait_s,
+                replicas=settings.replicas,
+            )
 
         await provision()
 
         async def repair() -> None:
-            await ensure(bus.js, roles=self._catalogue.roles, ack_wait_s=settings.ack_wait_s)
+            await ensure(
+                bus.js,
+                roles=self._catalogue.roles,
+                ack_wait_s=settings.ack_wait_s,
+                replicas=settings.replicas,
+            )
 
         records = RecordStore(bus.nc, bus.js, repair)
         await records.watch(self._quota.heard)
@@ -127,7 +139,7 @@ class Worker:
 
     def _gate_s(self, role: Role) -> float:
         """Work that finds no quota stays in the mailbox."""
-        if self._waiting.anybody(role):
+        if self._waiting.number(role) >= max(1, self._catalogue.roles[role].concurrency // 2):
             return _WAITING_S
         now_s = asyncio.get_running_loop().time()
         return self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from penstock.config.catalogue import Timeouts
 from schemas.reply import Usage
+from services.worker.bounds import WHOLE_BYTES, read_into
 from services.worker.chunks import ChunkReader
 from services.worker.delta_sink import DeltaSink
 from services.worker.failures import ProviderFailure
@@ -33,6 +34,8 @@ _SLACK: Final = 0.1
 
 _AFTER_DONE_S: Final = 0.25
 """How long the end of the response is waited for after `[DONE]`."""
+_AFTER_DONE_BYTES: Final = 64 * 1024
+"""How much is read until then; who sends more does not want the connection to be used again."""
 
 
 class Call(Struct, frozen=True):
@@ -74,7 +77,7 @@ async def attempt(call: Call, sink: DeltaSink | None, progress: Progress) -> Ans
             progress.headers = response.headers
             try:
                 if sink is None:
-                    return _whole(await response.body())
+                    return await _whole(response, progress)
                 return await _streamed(response, sink, progress, timer, call.timeouts.between_tokens_s)
             finally:
                 await response.close()
@@ -82,13 +85,21 @@ async def attempt(call: Call, sink: DeltaSink | None, progress: Progress) -> Ans
         raise _timed_out(call.timeouts, sink, progress) from error
     except ProviderErrorEvent as error:
         raise failure_of_error_event(error) from error
-    except (MalformedChunk, MalformedReply, SseTooLarge) as error:
+    except SseTooLarge as error:
+        raise ProviderFailure("oversized", str(error)) from error
+    except (MalformedChunk, MalformedReply) as error:
         raise ProviderFailure("malformed", str(error)) from error
     except WireError as error:
         raise ProviderFailure("broken_stream", str(error)) from error
 
 
-def _whole(body: bytes) -> Answer:
+async def _whole(response: Response, progress: Progress) -> Answer:
+    received = bytearray()
+    try:
+        await read_into(received, response.pieces(), WHOLE_BYTES, "the answer")
+    finally:
+        progress.bytes_out = len(received)
+    body = bytes(received)
     read = read_whole(body)
     return Answer(
         finish_reason=read.finish_reason,
@@ -140,8 +151,11 @@ async def _read_rest(pieces: AsyncIterator[bytes]) -> None:
     """The answer is whole; only the end of the HTTP body is missing, and with it the connection can be used again."""
     with contextlib.suppress(TimeoutError, ProviderFailure):
         async with asyncio.timeout(_AFTER_DONE_S):
-            async for _ in pieces:
-                pass
+            left = _AFTER_DONE_BYTES
+            async for piece in pieces:
+                left -= len(piece)
+                if left < 0:
+                    return
 
 
 def _timed_out(timeouts: Timeouts, sink: DeltaSink | None, progress: Progress) -> ProviderFailure:

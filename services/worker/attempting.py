@@ -67,7 +67,8 @@ class Attempting:
         Raises ProviderFailure, and GaveUp for a body that no provider can be sent.
         """
         provider = self._equipment.providers[self._equipment.catalogue.models[key.model].provider]
-        body = self._compose(job, key, provider, spent)
+        spent.tokens = 0  # until the call is made
+        body = self._compose(job, key, provider)
         course = _Course(await self._announce(job, key), loop_now_s())
         span = self._start_span(job, key, course.number)
         sink = DeltaSink(job.reply) if job.work.stream else None
@@ -88,7 +89,7 @@ class Attempting:
             self._record(job, key, course, spent, provider.sdk)
             self._end_span(span, course)
 
-    def _compose(self, job: Job, key: QuotaKey, provider: Provider, spent: Spent) -> bytes:
+    def _compose(self, job: Job, key: QuotaKey, provider: Provider) -> bytes:
         """The door looked at the parts it needs; here every key is read, and with less stack left than there."""
         try:
             return compose(
@@ -99,25 +100,23 @@ class Attempting:
                 stream=job.work.stream,
             )
         except (ValueError, RecursionError) as error:
-            spent.tokens = 0
             raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
 
     async def _announce(self, job: Job, key: QuotaKey) -> int:
-        """Tell the application which attempt begins; `restarted` first when text of another one is out."""
-        number = job.reply.begin_attempt()
-        if job.output_sent:
-            failure = job.last_failure
-            code = "provider_unavailable" if failure is None else failure.verdict.code
-            words = "the worker that was answering is gone" if failure is None else str(failure)
-            await job.reply.restarted(code, words)
-            job.output_sent = False
-        await job.reply.started(
+        """Take the attempt's number; `restarted` follows where text of another attempt is out, or may be."""
+        passed_over = await job.reply.begin_attempt(
             model=key.model,
             provider=self._equipment.catalogue.models[key.model].provider,
             worker=self._equipment.instance,
             at_ms=self._equipment.clock.unix_ms(),
         )
-        return number
+        if job.output_sent or passed_over:
+            failure = job.last_failure
+            code = "provider_unavailable" if failure is None else failure.verdict.code
+            words = "the worker that was answering is gone" if failure is None else str(failure)
+            await job.reply.restarted(code, words)
+            job.output_sent = False
+        return job.reply.attempt
 
     def _record(
         self, job: Job, key: QuotaKey, course: _Course, spent: Spent, sdk: Literal["openai", "groq"]

@@ -8,10 +8,23 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from schemas.reply import Usage
-from services.worker.usage import WireUsage
+from services.worker.bounds import Word, clipped
+from services.worker.usage import NO_USAGE, read_usage
 from services.worker.wire_errors import BrokenStream, MalformedChunk, ProviderErrorEvent
 
 __all__ = ["BrokenStream", "ChunkReader", "MalformedChunk", "Piece", "ProviderErrorEvent", "StreamEnd"]
+
+
+_CONTENT: Final = (
+    "content",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "reasoning",
+    "reasoning_content",
+    "audio",
+)
+"""The parts of a delta that belong to the answer."""
 
 
 class Piece(Struct, frozen=True, gc=False):
@@ -33,7 +46,7 @@ class StreamEnd(Struct, frozen=True, kw_only=True):
 
 
 class _Groq(Struct, frozen=True, gc=False):
-    usage: WireUsage | None = None
+    usage: Raw = NO_USAGE
     error: str | None = None
 
 
@@ -52,7 +65,7 @@ class _PlainDelta(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 class _PlainChoice(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     delta: _PlainDelta
     index: Literal[0] = 0
-    finish_reason: str | None = None
+    finish_reason: Word | None = None
     logprobs: None = None
     stop_reason: None = None
     token_ids: None = None
@@ -63,21 +76,25 @@ class _PlainChunk(Struct, frozen=True, gc=False):
     choices: Annotated[list[_PlainChoice], Meta(max_length=1)]
     id: str | None = None
     model: str | None = None
-    usage: WireUsage | None = None
+    usage: Raw = NO_USAGE
     x_groq: _Groq | None = None
     error: None = None
 
 
 class _Choice(Struct, frozen=True, gc=False):
     index: int = 0
-    finish_reason: str | None = None
+    finish_reason: Word | None = None
+
+
+class _LateChoice(Struct, frozen=True):
+    delta: Any = None
 
 
 class _Chunk(Struct, frozen=True):
     choices: list[Raw] | None = None
     id: str | None = None
     model: str | None = None
-    usage: WireUsage | None = None
+    usage: Raw = NO_USAGE
     x_groq: _Groq | None = None
     error: Any = None
 
@@ -85,6 +102,7 @@ class _Chunk(Struct, frozen=True):
 _decode_plain: Final = msgspec.json.Decoder(_PlainChunk).decode
 _decode_chunk: Final = msgspec.json.Decoder(_Chunk).decode
 _decode_choice: Final = msgspec.json.Decoder(_Choice).decode
+_decode_late: Final = msgspec.json.Decoder(_LateChoice).decode
 
 
 class ChunkReader:
@@ -103,7 +121,8 @@ class ChunkReader:
         """What the chunk adds to the answer; None if nothing (role alone, finish reason alone, usage).
 
         A finish reason that stands beside anything unusual is in the returned choice object as well as in
-        `finish_reasons`. Raises MalformedChunk, and ProviderErrorEvent for an error the provider reports.
+        `finish_reasons`. Raises MalformedChunk, ProviderErrorEvent for an error the provider reports, and
+        BrokenStream for a choice that goes on after it was finished.
         """
         try:
             chunk = _decode_plain(payload)
@@ -114,17 +133,19 @@ class ChunkReader:
         if (
             self.response_id is None
             or self.model is None
-            or chunk.usage is not None
+            or chunk.usage != NO_USAGE
             or chunk.x_groq is not None
         ):
             self._note(chunk)
         if not chunk.choices:
             return None
         choice = chunk.choices[0]
-        self._seen.add(0)
-        if choice.finish_reason is not None:
-            self.finish_reasons[0] = choice.finish_reason
         text = choice.delta.content
+        self._seen.add(0)
+        if text and 0 in self.finish_reasons:
+            raise _goes_on(0)
+        if choice.finish_reason:
+            self.finish_reasons[0] = choice.finish_reason
         return Piece(text) if text else None
 
     def end(self, done: bool) -> StreamEnd:  # noqa: FBT001 - the one fact there is about the end of the bytes
@@ -162,20 +183,33 @@ class ChunkReader:
         except (ValueError, RecursionError) as error:
             raise MalformedChunk(f"not a chat completion chunk: {error}") from error
         self._note(chunk)
-        for _, choice in choices:
+        for raw, choice in choices:
             self._seen.add(choice.index)
-            if choice.finish_reason is not None:
+            if choice.index in self.finish_reasons and _adds_something(raw):
+                raise _goes_on(choice.index)
+            if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
         return Piece("", tuple(raw for raw, _ in choices)) if choices else None
 
     def _note(self, chunk: _PlainChunk | _Chunk) -> None:
         # Azure's first chunk has an empty id and model: the first that says something counts.
-        self.response_id = self.response_id or chunk.id or None
-        self.model = self.model or chunk.model or None
-        usage = chunk.usage
+        self.response_id = self.response_id or clipped(chunk.id)
+        self.model = self.model or clipped(chunk.model)
+        self.usage = read_usage(chunk.usage) or self.usage
         if chunk.x_groq is not None:
             if chunk.x_groq.error:
                 raise ProviderErrorEvent.of(chunk.x_groq.error)
-            usage = usage or chunk.x_groq.usage
-        if usage is not None:
-            self.usage = usage.counted()
+            self.usage = read_usage(chunk.x_groq.usage) or self.usage
+
+
+def _adds_something(choice: Raw) -> bool:
+    """Whether it is more than what some servers send after the end: the role, an empty text, a filter's verdict."""
+    try:
+        delta = _decode_late(choice).delta
+    except (ValueError, RecursionError) as error:
+        raise MalformedChunk(f"not a chat completion chunk: {error}") from error
+    return isinstance(delta, dict) and any(delta.get(name) for name in _CONTENT)
+
+
+def _goes_on(index: int) -> BrokenStream:
+    return BrokenStream(f"choice {index} went on after its finish_reason")

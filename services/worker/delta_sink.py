@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from penstock.reply_publisher import ReplyPublisher
+from services.worker.bounds import STREAM_BYTES, oversized
 from services.worker.chunks import Piece
 from services.worker.coalescing import Coalescer, Flush
 
@@ -25,10 +26,15 @@ class DeltaSink:
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._late: asyncio.Task[None] | None = None
+        self._taken_bytes = 0
         self.bytes_out = 0
         """Of text and choices published: what a broken stream's output is estimated from."""
 
     async def push(self, piece: Piece) -> None:
+        """Raises ProviderFailure when the answer becomes longer than an answer may be."""
+        self._taken_bytes += _size(piece)
+        if self._taken_bytes > STREAM_BYTES:
+            raise oversized("the streamed answer", STREAM_BYTES)
         async with self._lock:
             for flush in self._coalescer.push(piece, self._loop.time()):
                 await self._send(flush)
@@ -71,3 +77,8 @@ class DeltaSink:
     async def _send(self, flush: Flush) -> None:
         self.bytes_out += len(flush.text) + sum(map(len, flush.choices))
         await self._reply.delta(flush.text, flush.choices)
+
+
+def _size(piece: Piece) -> int:
+    text_bytes = len(piece.text) if piece.text.isascii() else len(piece.text.encode())
+    return text_bytes + sum(map(len, piece.choices))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -9,6 +10,10 @@ from msgspec import Struct
 from schemas.errors import ErrorCode
 
 __all__ = ["FailureKind", "ProviderFailure", "Verdict"]
+
+_MESSAGE_CHARACTERS: Final = 500
+_PREFIX: Final = re.compile(r"(?:^|(?<=: ))\d{3}, message:\s*")
+"""How an aiohttp error begins when it is made to text; the number is not the provider's."""
 
 FailureKind = Literal[
     "rate_limited",
@@ -25,6 +30,7 @@ FailureKind = Literal[
     "context_length",
     "content_filter",
     "refused",
+    "oversized",
 ]
 Action = Literal["retry_here", "elsewhere", "give_up"]
 """retry_here: another model at once if there is one, this one again after a backoff. elsewhere: never this model
@@ -59,11 +65,15 @@ _VERDICTS: Final[dict[FailureKind, Verdict]] = {
     "context_length": Verdict("elsewhere", "success", "context_length_exceeded"),
     "content_filter": Verdict("give_up", "success", "content_filtered"),
     "refused": Verdict("give_up", "success", "provider_refused"),
+    # Asked again it would answer at the same length, and every byte of it is paid for.
+    "oversized": Verdict("give_up", "success", "provider_refused"),
 }
 
 
 class ProviderFailure(Exception):  # its kind says what happened
-    """One provider call failed. The message is the provider's own where it gave one; it never holds a key."""
+    """One provider call failed. The message is the provider's own where it gave one, on one line and no longer than
+    anybody reads; it never holds a key.
+    """
 
     def __init__(
         self,
@@ -73,7 +83,7 @@ class ProviderFailure(Exception):  # its kind says what happened
         status: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(_in_one_line(message))
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
@@ -81,3 +91,11 @@ class ProviderFailure(Exception):  # its kind says what happened
     @property
     def verdict(self) -> Verdict:
         return _VERDICTS[self.kind]
+
+
+def _in_one_line(message: str) -> str:
+    """Users read this: no line breaks, not how a library's exception begins, no more than anybody reads of what may
+    be megabytes, and nothing that cannot be encoded again.
+    """
+    words = _PREFIX.sub("", " ".join(message[: 2 * _MESSAGE_CHARACTERS].split()))
+    return words[:_MESSAGE_CHARACTERS].encode(errors="replace").decode()

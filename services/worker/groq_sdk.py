@@ -7,12 +7,17 @@ from typing import Final
 import httpx
 from groq import APIStatusError, AsyncGroq, AsyncStream, DefaultAioHttpClient
 
-from services.worker.sdk import SdkKind
+from services.worker.sdk import ErrorBody, SdkKind
 
 __all__ = ["GROQ"]
 
 _BASE_URL: Final = "https://api.groq.com/openai/v1"
 """The SDK's own default ends before `/openai/v1`, which it puts into each path."""
+
+
+class _ErrorBody(ErrorBody, httpx.AsyncByteStream):
+    """As this HTTP library wants a stream."""
+
 
 GROQ: Final = SdkKind(
     sdk="groq",
@@ -23,4 +28,5 @@ GROQ: Final = SdkKind(
     raw_response=httpx.Response,
     stream=AsyncStream,
     status_error=APIStatusError,
+    error_body=_ErrorBody,
 )

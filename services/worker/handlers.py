@@ -7,10 +7,11 @@ import logging
 from typing import Final
 
 from penstock.cancellations import Cancellations
+from penstock.clock import loop_now_s
 from penstock.deadletters import bury
-from penstock.delivery import ACK, Dead, Delivery, Verdict
+from penstock.delivery import ACK, LEAVE, Dead, Delivery, Verdict
 from penstock.history import stored_replies
-from penstock.reply_publisher import publish_terminal
+from penstock.reply_publisher import Superseded, publish_terminal
 from penstock.service import Bus
 from penstock.telemetry import names
 from schemas import headers, subjects
@@ -32,12 +33,13 @@ _log: Final = logging.getLogger(__name__)
 class WorkHandler:
     """Everything that happens to one message of a mailbox."""
 
-    def __init__(self, equipment: Equipment, ladder: Ladder) -> None:
+    def __init__(self, equipment: Equipment, ladder: Ladder, takeover: Takeover) -> None:
         self._equipment = equipment
         self._ladder = ladder
-        self._takeover = Takeover()
+        self._takeover = takeover
         self._cancellations = Cancellations(self._cancel)
-        self._jobs: dict[tuple[str, str], Job] = {}
+        self._jobs: dict[tuple[str, str], list[Job]] = {}
+        """By account and id; two clients of an account may use the same id."""
 
     async def start(self, bus: Bus) -> None:
         self._bus = bus
@@ -60,8 +62,14 @@ class WorkHandler:
         outcome: str | None = "interrupted"
         try:
             event = await self._answer(job)
+            if delivery.may_be_elsewhere(loop_now_s()):
+                await job.reply.confirm()
             await self._finish(job, event)
             outcome = event.error.code if isinstance(event, Failed) else None
+        except Superseded:
+            outcome = "superseded"
+            await self._equipment.recorder.stored(work)
+            return LEAVE
         finally:
             self._equipment.recorder.forget(work)
             span.end(error=outcome)
@@ -89,7 +97,7 @@ class WorkHandler:
         work = job.work
         queued_ms = self._since_ms(job)
         self._equipment.metrics.queue_wait.labels(work.role).observe(queued_ms / 1000)
-        self._jobs[work.account, work.id] = job
+        self._jobs.setdefault((work.account, work.id), []).append(job)
         try:
             if self._cancellations.is_cancelled(work.account, work.id):
                 raise _cancelled()
@@ -102,8 +110,7 @@ class WorkHandler:
             job.task.uncancel()
             return failed(job, _cancelled(), Timings(queued_ms=queued_ms, total_ms=self._since_ms(job)))
         finally:
-            if self._jobs.get((work.account, work.id)) is job:
-                del self._jobs[work.account, work.id]
+            self._forget(job)
         total_ms = self._since_ms(job)
         first_ms = None
         if success.first_output_s is not None:
@@ -128,17 +135,24 @@ class WorkHandler:
             },
         )
         try:
-            await asyncio.gather(job.reply.finish(event), self._equipment.recorder.stored(job.work))
+            await self._equipment.recorder.stored(job.work)
+            await job.reply.finish(event)
         finally:
             span.end()
         self._equipment.metrics.count_end(job.work.role, job.first_choice, event)
         log_end(job.work, event, self._equipment.clock)
 
     def _cancel(self, account: str, request_id: str) -> None:
-        job = self._jobs.get((account, request_id))
-        if job is not None and not job.cancelled:
-            job.cancelled = True
-            job.task.cancel()
+        for job in self._jobs.get((account, request_id), ()):
+            if not job.cancelled:
+                job.cancelled = True
+                job.task.cancel()
+
+    def _forget(self, job: Job) -> None:
+        key = (job.work.account, job.work.id)
+        self._jobs[key].remove(job)
+        if not self._jobs[key]:
+            del self._jobs[key]
 
     def _since_ms(self, job: Job) -> float:
         """Milliseconds since JetStream accepted the request; never negative, whatever the clocks say."""

@@ -88,12 +88,16 @@ class Ladder:
         if permit is None:
             raise _NotNow
         spent = Spent(tokens=permit.tokens)
+        began_s = loop_now_s()
         try:
-            return await self._one_attempt(job, permit.key, spent)
+            success = await self._one_attempt(job, permit.key, spent)
         except ProviderFailure as failure:
             if failure.kind == "rate_limited":
-                self._lessons.of_rate_limit(permit.key, failure)
+                self._lessons.of_rate_limit(permit.key, failure, began_s)
             raise
+        else:
+            self._lessons.of_success(permit.key, began_s)
+            return success
         finally:
             self._availability.quota.settle(permit, spent.tokens, loop_now_s())
             for observation in spent.observations:
@@ -101,6 +105,4 @@ class Ladder:
             self._waiting.wake()
 
     async def _one_attempt(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
-        success = await self._attempting.run(job, key, spent)
-        self._lessons.of_success(key, key.model)
-        return success
+        return await self._attempting.run(job, key, spent)

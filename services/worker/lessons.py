@@ -12,17 +12,13 @@ from services.worker.breaker import Admission, Transition
 from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
 from services.worker.job import GaveUp, Job
+from services.worker.pauses import Pauses
 from services.worker.quota import QuotaKey
 from services.worker.withdrawn import Change
 
 __all__ = ["Lessons"]
 
 _log: Final = logging.getLogger(__name__)
-_BARE_PAUSE_S: Final = 1.0
-"""After a 429 that does not say for how long; doubled with each in a row, up to the longest."""
-_LONGEST_BARE_PAUSE_S: Final = 60.0
-_SHORTEST_PAUSE_S: Final = 0.1
-"""A provider that says "retry after 0" shall not be asked in a loop."""
 _GAUGE: Final = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -32,7 +28,7 @@ class Lessons:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
         self._availability = equipment.availability
-        self._bare_429s: dict[QuotaKey, int] = {}
+        self._pauses = Pauses()
 
     def of_failure(self, job: Job, model: str, failure: ProviderFailure) -> None:
         """The table's word on one failure. Raises GaveUp when no try is left for the request."""
@@ -60,14 +56,17 @@ class Lessons:
         ]
         self.breaker_moved(model, report(admission, loop_now_s()))
 
-    def of_success(self, key: QuotaKey, model: str) -> None:
-        self._bare_429s.pop(key, None)
-        self.model_changed(self._availability.roster.answered(model))
+    def of_success(self, key: QuotaKey, began_s: float) -> None:
+        self._pauses.succeeded(key, began_s=began_s)
+        self.model_changed(self._availability.roster.answered(key.model))
 
-    def of_rate_limit(self, key: QuotaKey, failure: ProviderFailure) -> None:
-        """Pause the (credential, model), for as long as the provider said."""
-        pause_s = self._pause_s(key, failure.retry_after_s)
-        self._availability.quota.pause(key, loop_now_s() + pause_s, str(failure))
+    def of_rate_limit(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+        """Pause the (credential, model), for as long as the provider said or longer."""
+        now_s = loop_now_s()
+        pause_s = self._pauses.pause_s(key, failure.retry_after_s, began_s=began_s, now_s=now_s)
+        if pause_s == 0.0:
+            return
+        self._availability.quota.pause(key, now_s + pause_s, str(failure))
         now_ms = self._equipment.clock.unix_ms()
         self._equipment.announcer.announce(
             QuotaPaused(
@@ -79,13 +78,6 @@ class Lessons:
                 at_ms=now_ms,
             )
         )
-
-    def _pause_s(self, key: QuotaKey, said_s: float | None) -> float:
-        if said_s is not None:
-            return max(said_s, _SHORTEST_PAUSE_S)
-        in_a_row = self._bare_429s.get(key, 0)
-        self._bare_429s[key] = in_a_row + 1
-        return min(_BARE_PAUSE_S * 2.0**in_a_row, _LONGEST_BARE_PAUSE_S)
 
     def breaker_moved(self, model: str, transition: Transition | None) -> None:
         if transition is None:

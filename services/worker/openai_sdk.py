@@ -7,9 +7,14 @@ from typing import Final
 import httpx2
 from openai import APIStatusError, AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
-from services.worker.sdk import SdkKind
+from services.worker.sdk import ErrorBody, SdkKind
 
 __all__ = ["OPENAI"]
+
+
+class _ErrorBody(ErrorBody, httpx2.AsyncByteStream):
+    """As this HTTP library wants a stream."""
+
 
 OPENAI: Final = SdkKind(
     sdk="openai",
@@ -19,4 +24,5 @@ OPENAI: Final = SdkKind(
     raw_response=httpx2.Response,
     stream=AsyncStream,
     status_error=APIStatusError,
+    error_body=_ErrorBody,
 )

@@ -16,12 +16,8 @@ class Response(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
-    async def body(self) -> bytes:
-        """All of it. Raises ProviderFailure when the connection breaks before its end."""
-        ...
-
     def pieces(self) -> AsyncIterator[bytes]:
-        """As it comes. Raises ProviderFailure when the connection breaks."""
+        """The body as it comes. Raises ProviderFailure when the connection breaks before its end."""
         ...
 
     async def close(self) -> None:

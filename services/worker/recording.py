@@ -16,6 +16,7 @@ from schemas import subjects
 from schemas.codec import encode
 from schemas.events import UsageRecorded
 from schemas.reply import Usage
+from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
 from services.worker.metrics import WorkerMetrics
 from services.worker.savings import saved_by_routing_microusd
@@ -47,7 +48,7 @@ class Recorder:
         self._metrics = metrics
         self._clock = clock
         self._instance = instance
-        self._pending: dict[tuple[str, str], set[asyncio.Task[None]]] = {}
+        self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
         self._given_back: set[asyncio.Task[None]] = set()
 
     def bind(self, js: JetStreamContext) -> None:
@@ -56,19 +57,19 @@ class Recorder:
     def record(self, work: ChatWork, record: AttemptRecord) -> int:
         """Begin to store it; returns the attempt's cost in micro-dollars."""
         event = self._event(work, record)
-        task = asyncio.create_task(self._store(event))
-        pending = self._pending.setdefault((work.account, work.id), set())
+        task = asyncio.create_task(self._store(work, event))
+        pending = self._pending.setdefault(work.reply_to, set())
         pending.add(task)
         task.add_done_callback(_tell_failure)
         return event.cost_microusd
 
     async def stored(self, work: ChatWork) -> None:
         """Wait until every usage event of the request is stored. Raises what `store` raises."""
-        await asyncio.gather(*self._pending.pop((work.account, work.id), ()))
+        await asyncio.gather(*self._pending.pop(work.reply_to, ()))
 
     def forget(self, work: ChatWork) -> None:
         """The request was given back: its events are stored all the same, and nobody here waits for them."""
-        self._given_back |= self._pending.pop((work.account, work.id), set())
+        self._given_back |= self._pending.pop(work.reply_to, set())
         self._given_back = {task for task in self._given_back if not task.done()}
 
     async def drain(self) -> None:
@@ -76,13 +77,13 @@ class Recorder:
         tasks = self._given_back.union(*self._pending.values())
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _store(self, event: UsageRecorded) -> None:
+    async def _store(self, work: ChatWork, event: UsageRecorded) -> None:
         """Counted once, like the ledger: an event that somebody stored before is not."""
         is_new = await store(
             self._js,
             subjects.event("usage", event.account),
             encode(event),
-            message_id=f"{event.account}.{event.id}.{event.attempt}",
+            message_id=f"{work.account}.{work.client}.{work.id}.{event.attempt}",
         )
         if is_new:
             self._count(event)

@@ -10,16 +10,17 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from services.worker.bounds import ERROR_BYTES, MODELS_BYTES, read_into
 from services.worker.failures import ProviderFailure
 from services.worker.ratelimit_headers import retry_after_s
 from services.worker.status_errors import failure_of_status
 
-__all__ = ["SdkKind", "SdkProvider"]
+__all__ = ["ErrorBody", "SdkKind", "SdkProvider"]
 
 _log: Final = logging.getLogger(__name__)
-
-
 _CONNECT_S: Final = 5.0
+_CONTENT_ENCODING: Final = "content-encoding"
+_IDENTITY: Final = "identity"
 
 
 class SdkKind(Struct, frozen=True, kw_only=True):
@@ -35,7 +36,9 @@ class SdkKind(Struct, frozen=True, kw_only=True):
     """Asking for this type hands out the HTTP response as it is."""
     stream: type[Any]
     status_error: type[Any]
-    """Raised for an HTTP status of 400 or above; has the raw response."""
+    """Raised for an HTTP status of 300 or above; has the raw response."""
+    error_body: type[ErrorBody]
+    """Which is a stream to the HTTP library as well."""
 
     def connect(self, base_url: str | None, key: str) -> Any:
         """A client with no time limit but the one for connecting: the others are the ladder's."""
@@ -45,7 +48,14 @@ class SdkKind(Struct, frozen=True, kw_only=True):
             base_url=base_url or self.base_url,
             max_retries=0,
             timeout=timeout,
-            http_client=self.http_client(timeout=timeout),
+            http_client=self.http_client(
+                timeout=timeout,
+                # A prompt goes to the endpoint that was configured and to no other.
+                follow_redirects=False,
+                # Some kilobytes, unpacked, may be gigabytes.
+                headers={"Accept-Encoding": _IDENTITY},
+                event_hooks={"response": [self._bound_error]},
+            ),
         )
 
     def translate(self, error: Exception) -> ProviderFailure:
@@ -58,6 +68,30 @@ class SdkKind(Struct, frozen=True, kw_only=True):
             return failure_of_status(response.status_code, response.content, hint_s)
         return _connection_failure(error)
 
+    async def _bound_error(self, response: Any) -> None:
+        """The SDK reads an error's body to its end before it tells anybody of the error."""
+        if not response.is_success:
+            response.headers.pop(_CONTENT_ENCODING, None)
+            response.stream = self.error_body(response.stream)
+
+
+class ErrorBody:
+    """The beginning of an error's body."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = ERROR_BYTES
+        async for piece in self._stream:
+            yield piece[:left]
+            left -= len(piece)
+            if left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
 
 class _Listed(Struct):
     id: str
@@ -65,6 +99,9 @@ class _Listed(Struct):
 
 class _ModelList(Struct):
     data: list[_Listed]
+
+
+_decode_models: Final = msgspec.json.Decoder(_ModelList).decode
 
 
 class SdkProvider:
@@ -89,23 +126,40 @@ class SdkProvider:
             )
         except Exception as error:
             raise self._kind.translate(error) from error
-        return _SdkResponse(response, self._kind.translate)
+        return await self._received(response)
 
     async def models(self) -> frozenset[str] | None:
         """Asked with each credential in turn until one is answered."""
         for credential, client in self._clients.items():
             try:
-                response = await client.get("/models", cast_to=self._kind.raw_response)
-            except Exception as error:
-                reason = str(self._kind.translate(error))
-            else:
-                try:
-                    listed = msgspec.json.decode(response.content, type=_ModelList)
-                    return frozenset(model.id for model in listed.data)
-                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                    reason = f"its list of models cannot be read: {error}"
-            _log.warning("provider %s, credential %s: %s", self.name, credential, reason)
+                return await self._models(client)
+            except ProviderFailure as failure:
+                _log.warning("provider %s, credential %s: %s", self.name, credential, failure)
         return None
+
+    async def _models(self, client: Any) -> frozenset[str]:
+        try:
+            raw = await client.get(
+                "/models", cast_to=self._kind.raw_response, stream=True, stream_cls=self._kind.stream
+            )
+        except Exception as error:
+            raise self._kind.translate(error) from error
+        response = await self._received(raw)
+        body = bytearray()
+        try:
+            await read_into(body, response.pieces(), MODELS_BYTES, "the list of models")
+            return frozenset(model.id for model in _decode_models(body).data)
+        except (ValueError, RecursionError) as error:
+            raise ProviderFailure("malformed", f"its list of models cannot be read: {error}") from error
+        finally:
+            await response.close()
+
+    async def _received(self, response: Any) -> _SdkResponse:
+        encoding = response.headers.get(_CONTENT_ENCODING, _IDENTITY)
+        if encoding.lower() != _IDENTITY:
+            await response.aclose()
+            raise ProviderFailure("malformed", f"the answer came as {encoding}, which was not asked for")
+        return _SdkResponse(response, self._kind.translate)
 
     async def close(self) -> None:
         for client in self._clients.values():
@@ -122,16 +176,9 @@ class _SdkResponse:
         headers: Mapping[str, str] = self._response.headers
         return headers
 
-    async def body(self) -> bytes:
-        try:
-            content: bytes = await self._response.aread()
-        except Exception as error:
-            raise self._translate(error) from error
-        return content
-
     async def pieces(self) -> AsyncIterator[bytes]:
         try:
-            async for piece in self._response.aiter_bytes():
+            async for piece in self._response.aiter_raw():
                 yield piece
         except Exception as error:
             raise self._translate(error) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.worker.bounds import EVENT_BYTES
 from services.worker.wire_errors import SseTooLarge, SseTruncated
 
 __all__ = ["SseReader", "SseTooLarge", "SseTruncated"]
@@ -25,7 +26,7 @@ class SseReader:
 
     __slots__ = ("_after_cr", "_at_start", "_max_event_bytes", "_rest", "_too_large", "done")
 
-    def __init__(self, max_event_bytes: int = 8 * 1024 * 1024) -> None:
+    def __init__(self, max_event_bytes: int = EVENT_BYTES) -> None:
         self.done = False
         """`[DONE]` came; whatever follows it is ignored."""
         self._max_event_bytes = max_event_bytes
@@ -113,7 +114,9 @@ class SseReader:
         return payloads
 
     def _size_error(self) -> SseTooLarge:
-        return SseTooLarge(f"an event of the stream is larger than {self._max_event_bytes} bytes")
+        return SseTooLarge(
+            f"an event of the stream has more than {self._max_event_bytes:,} bytes, the most there may be"
+        )
 
     def _with_plain_line_ends(self, data: bytes) -> bytes:
         if self._at_start:

@@ -12,7 +12,6 @@ from services.worker.wire_errors import ProviderErrorEvent
 
 __all__ = ["failure_of_error_event", "failure_of_status"]
 
-_MESSAGE_CHARACTERS: Final = 500
 _BY_CODE: Final[dict[str, FailureKind]] = {
     "context_length_exceeded": "context_length",
     "string_above_max_length": "context_length",
@@ -52,21 +51,21 @@ _decoder: Final = msgspec.json.Decoder(_Body)
 
 
 def failure_of_status(status: int, body: bytes, retry_after_s: float | None) -> ProviderFailure:
-    """The failure that an HTTP status of 400 or above stands for."""
+    """The failure that an HTTP status of 300 or above stands for."""
     error = _read(body)
     kind = _kind(status, str(error.code or ""), error.message or "")
-    words = (error.message or f"HTTP {status}")[:_MESSAGE_CHARACTERS]
+    words = error.message or ("a redirect, which is not followed" if status < 400 else f"HTTP {status}")
     return ProviderFailure(kind, f"{status}: {words}", status=status, retry_after_s=retry_after_s)
 
 
 def failure_of_error_event(event: ProviderErrorEvent) -> ProviderFailure:
     """The failure that an error inside a stream stands for."""
     kind = _BY_CODE.get(event.code or "", "server_error")
-    return ProviderFailure(kind, str(event)[:_MESSAGE_CHARACTERS])
+    return ProviderFailure(kind, str(event))
 
 
 def _kind(status: int, code: str, message: str) -> FailureKind:
-    by_code = _BY_CODE.get(code)
+    by_code = _BY_CODE.get(code) if status >= 400 else None
     if status in {401, 429}:
         return _BY_STATUS[status]
     if status == 413 and by_code == "rate_limited":
@@ -75,7 +74,7 @@ def _kind(status: int, code: str, message: str) -> FailureKind:
         return by_code
     if status == 400 and "context length" in message.lower():
         return "context_length"
-    if status >= 500:
+    if status >= 500 or status < 400:
         return "server_error"
     return _BY_STATUS.get(status, "refused")
 
@@ -83,6 +82,6 @@ def _kind(status: int, code: str, message: str) -> FailureKind:
 def _read(body: bytes) -> _Error:
     try:
         error = _decoder.decode(body).error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _Error()
     return _Error(message=error) if isinstance(error, str) else error or _Error()

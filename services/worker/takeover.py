@@ -8,6 +8,7 @@ last (re)connection, that says it was sent twice, or that is delivered again, is
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping
 from math import inf
@@ -20,7 +21,7 @@ from penstock.delivery import Delivery
 from penstock.history import stored_replies
 from penstock.service import Bus
 from schemas.headers import REPEATED
-from schemas.reply import TERMINAL, Delta, ReplyEvent, Started
+from schemas.reply import TERMINAL, Delta, ReplyEvent, Started, first_seq
 from schemas.streams import WORK
 
 __all__ = ["Past", "Takeover", "past_of"]
@@ -31,6 +32,8 @@ _log: Final = logging.getLogger(__name__)
 class Past(Struct, frozen=True, kw_only=True):
     """What the stored replies tell of a request."""
 
+    known: bool = True
+    """False: not one event of it is stored."""
     ended: bool = False
     """A terminal event is stored: nothing is left to do."""
     attempts: tuple[Started, ...] = ()
@@ -46,7 +49,7 @@ def past_of(events: list[ReplyEvent]) -> Past:
     """Fold the stored events of one request."""
     last = max(events, key=lambda event: event.seq, default=None)
     if last is None:
-        return Past()
+        return Past(known=False)
     bytes_out: Counter[int] = Counter()
     for event in events:
         if isinstance(event, Delta):
@@ -64,7 +67,8 @@ def past_of(events: list[ReplyEvent]) -> Past:
 class Takeover:
     """Knows which deliveries are certainly the first of their request."""
 
-    def __init__(self) -> None:
+    def __init__(self, ack_wait_s: float) -> None:
+        self._stale_ns = int(ack_wait_s / 2 * 1e9)
         self._fresh_above: float = inf
 
     async def start(self, bus: Bus) -> None:
@@ -74,13 +78,23 @@ class Takeover:
 
     async def past(self, delivery: Delivery, reply_subject: str) -> Past:
         """What was done before; nothing, and no look-up, for a message that is certainly new."""
-        if (
+        if self._is_new(delivery):
+            return Past()
+        past = past_of(await stored_replies(self._bus.nc, reply_subject))
+        if past.known or delivery.number == 1:
+            return past
+        # The stored replies are gone, and somebody held the request before: begin above whatever that one said.
+        attempt = delivery.number - 1
+        return Past(attempt=attempt, next_seq=first_seq(attempt) + 1, output_sent=True)
+
+    def _is_new(self, delivery: Delivery) -> bool:
+        """A message that lay for long may have lain in the socket of a process that was stopped meanwhile."""
+        return (
             delivery.number == 1
             and delivery.sequence > self._fresh_above
             and REPEATED not in delivery.headers
-        ):
-            return Past()
-        return past_of(await stored_replies(self._bus.nc, reply_subject))
+            and time.time_ns() - delivery.stored_ns < self._stale_ns
+        )
 
     async def _mark(self) -> None:
         """Whatever is stored by now may have been in hands that are gone."""

@@ -11,7 +11,7 @@ __all__ = ["Waiting"]
 
 
 class Waiting:
-    """Who waits, by role. While somebody of a role waits, its mailbox pulls nothing more."""
+    """Who waits, by role."""
 
     def __init__(self) -> None:
         self._freed = asyncio.Event()
@@ -21,8 +21,9 @@ class Waiting:
     def on_wake(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
 
-    def anybody(self, role: str) -> bool:
-        return self._roles[role] > 0
+    def number(self, role: str) -> int:
+        """How many wait; they hold slots, and the mailbox pulls nothing more when they hold too many."""
+        return self._roles[role]
 
     def wake(self) -> None:
         """Quota or a slot was given back: whoever waits looks again."""

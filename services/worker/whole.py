@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from schemas.reply import Usage
-from services.worker.usage import WireUsage
+from services.worker.bounds import Word, clipped
+from services.worker.usage import NO_USAGE, read_usage
 from services.worker.wire_errors import MalformedReply, ProviderErrorEvent
 
 __all__ = ["MalformedReply", "WholeReply", "read_whole"]
@@ -30,19 +31,19 @@ class _Message(Struct, frozen=True):
 
 class _Choice(Struct, frozen=True):
     message: _Message
-    finish_reason: str
+    finish_reason: Word
     index: int = 0
 
 
 class _Groq(Struct, frozen=True):
-    usage: WireUsage | None = None
+    usage: Raw = NO_USAGE
 
 
 class _Completion(Struct, frozen=True):
     choices: list[_Choice] | None = None
     id: str | None = None
     model: str | None = None
-    usage: WireUsage | None = None
+    usage: Raw = NO_USAGE
     x_groq: _Groq | None = None
     error: Any = None
 
@@ -69,10 +70,12 @@ def read_whole(body: bytes) -> WholeReply:
     if any(choice.finish_reason in {"", "error"} for choice in choices):
         raise MalformedReply("a choice that was not finished")
     first = next((choice for choice in choices if choice.index == 0), choices[0])
-    usage = completion.usage or (completion.x_groq.usage if completion.x_groq else None)
+    usage = read_usage(completion.usage)
+    if usage is None and completion.x_groq is not None:
+        usage = read_usage(completion.x_groq.usage)
     return WholeReply(
         finish_reason=first.finish_reason,
-        model=completion.model,
-        usage=usage.counted() if usage else None,
-        response_id=completion.id,
+        model=clipped(completion.model),
+        usage=usage,
+        response_id=clipped(completion.id),
     )

@@ -49,8 +49,8 @@ def test_commands_are_ones_that_penstock_accepts(name: str) -> None:
 
 def test_the_python_examples_compile() -> None:
     """K2."""
-    (example,) = blocks(ROOT / "README.md", "python")
-    compile(example, "README.md", "exec")
+    for example in blocks(ROOT / "README.md", "python"):
+        compile(example, "README.md", "exec")
 
 
 def functions(path: Path) -> set[str]:
@@ -113,3 +113,21 @@ def test_decisions_have_their_parts() -> None:
         assert text.startswith(f"# {page.name[:4]} ")
         for part in ("Decision", "Consequences", "Alternatives"):
             assert f"**{part}.**" in text, (page.name, part)
+
+
+def test_every_promise_that_is_named_is_written_down_once() -> None:
+    rows = re.findall(
+        r"^\| ([A-K]\d+) \| .+ \| (\w+)[^|]* \|$", (ROOT / "docs/requirements.md").read_text(), re.MULTILINE
+    )
+    promises = [name for name, _ in rows]
+    named = {
+        found.upper()
+        for folder in ("schemas", "penstock", "services", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        for groups in re.findall(r"\bREQUIREMENTS ([A-K]\d+)\b|def test_([a-k]\d+)_", path.read_text())
+        for found in groups
+        if found
+    }
+    assert len(set(promises)) == len(promises) > 60
+    assert named <= set(promises)
+    assert {state for _, state in rows} == {"stands", "partly", "later"}

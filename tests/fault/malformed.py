@@ -22,6 +22,10 @@ STRANGE_SUBJECTS = (
     "llm.request.fuzz.*",
     "llm.request.\x01.chat",
     "llm.request.ü.chat",
+    "llm.request.d\udcff.chat",
+    "llm.request.fuzz.\udcff",
+    "llm.request.a\x0bb.chat",
+    "llm.request.a\x0cb.chat",
     f"llm.request.{'a' * 500}.chat",
     f"llm.request.fuzz.{'k' * 500}",
     "llm.request.fuzz.$JS",
@@ -32,6 +36,8 @@ NOBODYS_MAILBOXES = (
     "llm.work.poet.interactive",
     "llm.work.*.interactive",
     "llm.work.chat.never",
+    "llm.work.chat.\udcff",
+    "llm.work.\udcff.batch",
 )
 STRANGE_BLOCKS = (
     b"NATS/1.0\r\nStatus: 404\r\n\r\n",
@@ -51,6 +57,7 @@ STRANGE_BLOCKS = (
     b"NATS/1.0\r\nPenstock-Deadline-Ms: \xd9\xa1\xd9\xa2\r\n\r\n",
     b"NATS/1.0\r\nPenstock-Reply: llm.work.chat.interactive\r\nPenstock-Deadline-Ms: 1\r\n\r\n",
     b"NATS/1.0\r\nPenstock-Reply: $JS.API.STREAM.PURGE.LLM_DEAD\r\n\r\n",
+    b"NATS/1.0\r\nPenstock-Reply: \xff\xfe\r\ntraceparent: " + b"\xff" * 3000 + b"\r\n\r\n",
     b"NATS/1.0\r\nPenstock-Reply: llm.reply.*.>.x y\r\n\r\n",
     b"NATS/1.0\r\n\r\n",
     b"junk\r\n\r\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -100,9 +101,11 @@ async def test_d3_c3_behind_an_open_breaker_alone_a_request_waits_and_is_answere
 async def test_d3_a_429_is_quota_and_never_opens_it(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"limited": "429=0.1"})
 
-    heard = await ask(client, "Limited", role="coding", timeout_s=1.5)
+    heard = await asyncio.gather(
+        *(ask(client, f"Limited {n}", role="coding", timeout_s=1.5) for n in range(3))
+    )
 
-    assert heard.code == "deadline_exceeded"
-    assert "quota" in heard.failed.error.message
+    assert {each.code for each in heard} == {"deadline_exceeded"}
+    assert all("quota" in each.failed.error.message for each in heard)
     assert await system.attempts("limited") > 5
     assert not [event for event in await stored_events(system, BreakerChanged) if event.model == "limited"]

@@ -34,7 +34,7 @@ MODELS = {
 }
 WORKERS = ("chat,logic,coding,creative,vision,safety,long_context", "fast")
 UNSERVED = "reasoning"
-SWEPT_S = 3.3
+SWEPT_S = 4.0
 """How long after a deadline the router's sweep may need: two seconds of grace and a round."""
 
 

@@ -66,7 +66,10 @@ async def test_d7_work_that_no_worker_survives_is_buried_and_told(
     await system.sim("POST", "reset")
     system.workers[0].kill()
     order = work("chat") | {"client": "post", "account": "demo"}
-    extra = {headers.REPLY_SUBJECT: subjects.reply("demo", "post", order["id"])}
+    extra = {
+        headers.REPLY_SUBJECT: subjects.reply("demo", "post", order["id"]),
+        headers.DEADLINE_MS: str(order["deadline_ms"]),
+    }
     await post.js.publish(subjects.work("chat", "interactive"), json.dumps(order).encode(), headers=extra)
     await taken_and_given_back(post, WORK.name, mailbox("chat", "interactive").durable)
 

@@ -19,6 +19,7 @@ _TIMEOUT_S = 20.0
 
 class Outgoing(Struct, frozen=True):
     subject: str
+    """A byte that is no UTF-8 stands as its surrogate escape: 0xff is `\\udcff`."""
     payload: bytes
     block: bytes | None = None
     """The header block as it goes over the wire, version line and blank line included."""
@@ -50,10 +51,14 @@ class Wire:
             reply = f"acks.{self._rounds}.{number}"
             block = message.block
             if block is None:
-                head = f"PUB {message.subject} {reply} {len(message.payload)}\r\n".encode()
+                head = f"PUB {message.subject} {reply} {len(message.payload)}\r\n".encode(
+                    errors="surrogateescape"
+                )
             else:
                 size = len(block) + len(message.payload)
-                head = f"HPUB {message.subject} {reply} {len(block)} {size}\r\n".encode()
+                head = f"HPUB {message.subject} {reply} {len(block)} {size}\r\n".encode(
+                    errors="surrogateescape"
+                )
             self._writer.write(head + (block or b"") + message.payload + b"\r\n")
         await self._writer.drain()
         answers: dict[int, dict[str, Any]] = {}

@@ -51,14 +51,15 @@ async def run(*argv: str, **env: str) -> tuple[int, str, str]:
     return process.returncode, stdout.decode(), stderr.decode()
 
 
-async def test_the_python_example_runs(system: System) -> None:
+@pytest.mark.parametrize(("number", "said"), [(0, "coding ("), (1, "m-chat, 40 tokens")])
+async def test_the_python_examples_run(system: System, number: int, said: str) -> None:
     """K2."""
-    (example,) = blocks(ROOT / "README.md", "python")
+    example = blocks(ROOT / "README.md", "python")[number]
     assert "nats://127.0.0.1:4222" in example
     here = example.replace("nats://127.0.0.1:4222", system.nats.url)
     status, stdout, stderr = await run(sys.executable, "-c", here, PYTHONPATH=str(ROOT))
     assert status == 0, stderr
-    assert "coding (" in stdout
+    assert said in stdout
 
 
 async def test_any_language_can_ask(system: System, node: str) -> None:
@@ -66,6 +67,7 @@ async def test_any_language_can_ask(system: System, node: str) -> None:
     status, stdout, stderr = await run(node, str(ASK), "Почему небо голубое?", NATS_URL=system.nats.url)
     assert status == 0, stderr
     assert "Почему небо голубое?" in stdout
+    assert stderr.startswith("request ")
     assert "chat answered" in stderr
 
 
@@ -120,4 +122,6 @@ async def test_any_language_hears_why_not(system: System, node: str) -> None:
     )
     assert status == 1
     assert stdout == ""
-    assert stderr.startswith("unknown_role: there is no role 'poet'")
+    identity, refusal = stderr.splitlines()
+    assert identity.startswith("request ")
+    assert refusal.startswith("unknown_role: there is no role 'poet'")

@@ -158,9 +158,13 @@ def test_ask_as_json_gives_every_event(up: Up):
 
 
 def test_a_failure_is_told_in_plain_words(up: Up):
-    asked = up.run("ask", "hello [[tokens=5]]", "--role", "embed")
+    picture = up.directory / "blue.png"
+    picture.write_bytes(square_png(8, (0, 0, 255)))
+
+    asked = up.run("ask", "What is it?", "--role", "coding", "--image", str(picture))
 
     assert asked.returncode == 1
+    assert "no model of the role coding reads images" in asked.stderr
     assert "Traceback" not in asked.stderr
     assert "request " in asked.stderr
 

@@ -56,7 +56,7 @@ async def test_a_whole_reply_e1(gateway, client):
         "top_p": 0.5,
     }
     assert abs(request.deadline_ms - (time.time() + 10) * 1000) < 2000
-    assert gateway.request_headers[0][headers.MESSAGE_ID] == request.id
+    assert gateway.request_headers[0][headers.MESSAGE_ID].endswith(f".{client.name}.{request.id}")
     assert gateway.request_headers[0][headers.CLIENT] == client.name
     assert gateway.cancelled == []
 
@@ -248,8 +248,20 @@ async def test_one_living_server_among_several_is_enough(nats_server, free_port)
 
 @pytest.mark.parametrize("wrong", ["a.b", "", "*", "x" * 65, "a b"])
 async def test_a_name_that_cannot_stand_in_a_subject_is_refused(nats_server, wrong):
-    with pytest.raises(ValueError, match="no subject token"):
+    with pytest.raises(ValueError, match="not the name of an account"):
         await Client.connect(nats_server.url, account=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["*", ">", "", "a.b", "a b", "x\r\nPUB llm.cancel.demo.zz 0\r\n", "ü"])
+async def test_wildcards_reach_nobody_elses_requests_k5(gateway, client, wrong):
+    with pytest.raises(ValueError, match="not the id of a request"):
+        client.resume(wrong)
+    with pytest.raises(ValueError, match="not the name of a client"):
+        client.resume("id", client=wrong)
+    with pytest.raises(ValueError, match="not the id of a request"):
+        await client.cancel(wrong)
+    await client._nc.flush()
+    assert gateway.cancelled == []
 
 
 async def test_bytes_that_are_no_event_on_the_reply_subject_disturb_nobody(gateway, client):

@@ -193,8 +193,7 @@ async def test_a_worker_that_does_not_wait_for_acknowledgements_loses_no_text_ei
     async def script(request):
         address = ReplyAddress(own_gateway.account, request.client, request.id)
         publisher = ReplyPublisher(own_gateway.nc, own_gateway.js, address, Position())
-        publisher.begin_attempt()
-        await publisher.started(model="m", provider="p", worker="w", at_ms=0)
+        await publisher.begin_attempt(model="m", provider="p", worker="w", at_ms=0)
         for number, word in enumerate(WORDS):
             await publisher.delta(word, ())
             if number == 15:
@@ -323,3 +322,36 @@ async def test_closing_while_the_server_is_away_ends(own_nats_server, own_client
     async with asyncio.timeout(5):
         await own_client.close()
     assert own_client._nc.is_closed
+
+
+async def test_of_two_workers_the_one_that_ended_first_has_answered_d6(gateway, client):
+    """The replaced worker was not dead. Its end is stored, so its successor's is not."""
+    read_to = asyncio.Event()
+
+    async def script(request):
+        old, new = Events(request.id), Events(request.id)
+        await gateway.send(request, old.accepted(), *old.begin(), *old.deltas("the "))
+        new.begin()
+        await gateway.send(request, *new.begin(restarted=True), *new.deltas("another", " answer"))
+        await read_to.wait()
+        await gateway.send(request, *old.deltas("answer"), old.completed())
+
+    gateway.script = script
+    stream = client.stream("x", timeout_s=20)
+    builder, seqs = ReplyBuilder(), []
+    async with asyncio.timeout(4), stream:
+        async for event in stream:
+            seqs.append(event.seq)
+            reply = builder.add(event)
+            if isinstance(event, Delta) and event.text == " answer":
+                read_to.set()
+                seen = event.seq
+    assert reply is not None
+    assert (reply.text, reply.attempts) == ("the answer", 1)
+    assert seqs == sorted(set(seqs))
+    for after_seq in (-1, first_seq(1), seen, seqs[-2], seqs[-1]):
+        again = ReplyBuilder()
+        async with asyncio.timeout(2):
+            replies = [again.add(event) async for event in client.resume(stream.id, after_seq=after_seq)]
+        assert replies[-1] is not None
+        assert replies[-1].text == "the answer"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
+import pytest
+
+from penstock import heartbeat as heartbeat_module
 from penstock.cancellations import Cancellations
 from penstock.connection import Reconnects, close, connect
 from penstock.heartbeat import Heartbeat, living, watch_presence
@@ -11,6 +15,7 @@ from penstock.provisioning import ensure
 from schemas import subjects
 from schemas.presence import Presence, RoleStatus
 from schemas.streams import PRESENCE
+from tests.harness.wire import Outgoing, Wire
 from tests.integration.toolkit.waiting import until
 
 
@@ -23,12 +28,11 @@ def worker(instance: str) -> Presence:
 async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(provisioned, unique):
     heard = []
     await watch_presence(provisioned, lambda name, beat: heard.append((name, beat)))
-    js = provisioned.jetstream()
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
     await heartbeat.start()
 
     async def alive() -> bool:
-        return worker(unique) in await living(js)
+        return worker(unique) in await living(provisioned)
 
     await until(alive, 3)
     await heartbeat.stop()
@@ -50,8 +54,41 @@ async def test_bytes_that_are_no_presence_disturb_nobody(provisioned, unique):
     await heartbeat.stop()
 
 
+@pytest.mark.parametrize("key", ["worker.w-9", "worker.\udcff", "worker.\x7f", "\x0b", "worker.ü.x"])
+@pytest.mark.parametrize("value", [b"", b"garbage", b"\xff", b"{}", b"[" * 3000])
+async def test_whatever_stands_in_the_bucket_the_living_are_found(
+    provisioned, nats_server, unique, key, value
+):
+    async with Wire.opened(nats_server.url) as wire:
+        assert "seq" in (await wire.publish([Outgoing(f"$KV.{PRESENCE.name}.{key}", value)]))[0]
+    heartbeat = Heartbeat(provisioned, lambda: worker(unique))
+    await heartbeat.start()
+
+    async def alive() -> bool:
+        return worker(unique) in await living(provisioned)
+
+    await until(alive, 3)
+    await heartbeat.stop()
+
+
+async def test_more_are_alive_than_one_answer_holds(provisioned, unique, monkeypatch):
+    read = heartbeat_module.read_page
+    monkeypatch.setattr(heartbeat_module, "read_page", functools.partial(read, batch=2))
+    everybody = [worker(f"{unique}-{number}") for number in range(7)]
+    hearts = [Heartbeat(provisioned, lambda each=each: each) for each in everybody]
+    for heart in hearts:
+        await heart.start()
+
+    async def all_alive() -> bool:
+        return [each for each in await living(provisioned) if each.instance.startswith(unique)] == everybody
+
+    await until(all_alive, 3)
+    for heart in hearts:
+        await heart.stop()
+
+
 async def test_before_anything_is_provisioned_nobody_is_alive(own_nc):
-    assert await living(own_nc.jetstream()) == []
+    assert await living(own_nc) == []
 
 
 async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(own_nats_server):

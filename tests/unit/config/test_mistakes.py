@@ -45,6 +45,55 @@ def test_a_mistake_in_one_entry_does_not_make_others_look_wrong():
     assert problem.key == "models.large.context_tokens"
 
 
+def test_what_can_be_judged_of_an_entry_is_judged_beside_a_value_of_the_wrong_sort():
+    text = spoiled(
+        "large:\n    provider: here\n    price: {input: 100,",
+        "large:\n    provider: her\n    price: {input: -1,",
+    )
+    text = text.replace("output: 200}", "output: many}\n    context_tokens: 0").replace(
+        "[large, small]", "[large, 7, smal]"
+    )
+    text = text.replace("{temperature: 0.4}", "{temperature: 3, top_p: [1]}").replace(
+        "{temperature: 0.2}", "4"
+    )
+    assert [problem.key for problem in refused(text)] == [
+        "models.large.provider",
+        "models.large.price.input",
+        "models.large.price.output",
+        "models.large.context_tokens",
+        "roles.chat.chain[1]",
+        "roles.chat.chain[2]",
+        "roles.chat.parameters",
+        "roles.chat.ceilings.temperature",
+        "roles.chat.ceilings.top_p",
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["[[]]", "{a: {}}", "x y", "true"])
+@pytest.mark.parametrize(
+    "right",
+    [
+        "https://here.example/v1",
+        "[HERE_KEY]",
+        "{input: 100, output: 200}",
+        "100",
+        "{requests_per_minute: 30}",
+        "30",
+        "[large, small]",
+        "{temperature: 0.2}",
+        "{temperature: 0.4}",
+        "0.4",
+    ],
+)
+def test_a_value_of_the_wrong_sort_is_told_for_its_place_only(right, wrong):
+    assert len({problem.line for problem in refused(spoiled(right, wrong))}) <= 1
+
+
+def test_a_model_whose_sight_is_unknown_is_not_called_blind():
+    text = spoiled("price: {input: 100, output: 200}", "vision: perhaps") + "  vision:\n    chain: [large]\n"
+    assert [problem.key for problem in refused(text)] == ["models.large.vision"]
+
+
 @pytest.mark.parametrize("section", ["providers", "models", "roles"])
 def test_a_missing_section_is_said_once(section):
     head, _, rest = RIGHT.partition(f"\n{section}:\n")

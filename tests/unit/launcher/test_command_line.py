@@ -35,7 +35,7 @@ def test_a_command_line_that_makes_no_sense_exits_2(arguments, capsys):
     [
         (["ask", ""], "empty"),
         (["ask", "hi", "--image", "nosuch.png"], "nosuch.png cannot be read"),
-        (["trace", "--data", "nowhere"], "there are no traces at nowhere/traces.jsonl"),
+        (["trace", "--data", "nowhere"], "/nowhere/traces.jsonl; start"),
         (["up", "--data", "/dev/null/x"], "name another"),
         (["demo", "--data", "/dev/null/x"], "name another"),
     ],
@@ -49,6 +49,21 @@ def test_a_mistake_is_told_in_one_line_and_exits_1(arguments, told, capsys, monk
     assert told in error
     assert error.startswith("penstock: ")
     assert "Traceback" not in error
+
+
+def test_a_question_without_quotes_is_told_how_to_be_one(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["ask", "what", "is", "up"])
+
+    assert caught.value.code == 2
+    assert 'put the question in quotes: penstock ask "what is up"' in capsys.readouterr().err
+
+
+def test_an_option_that_does_not_exist_is_no_question(capsys):
+    with pytest.raises(SystemExit):
+        main(["ask", "what", "--rolle", "chat"])
+
+    assert "quotes" not in capsys.readouterr().err
 
 
 def test_a_wrong_setting_is_told(capsys, monkeypatch):

@@ -38,16 +38,35 @@ def test_images_and_a_system_prompt_stand_where_openai_wants_them():
     ]
 
 
-def test_a_file_becomes_a_data_url_by_its_ending(tmp_path):
-    (tmp_path / "a.JPG").write_bytes(b"bytes")
+@pytest.mark.parametrize(
+    ("beginning", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\n\x00\x00\x00WEBPVP8 ", "image/webp"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jpg", "b"])
+def test_a_file_becomes_a_data_url_by_its_first_bytes(tmp_path, name, beginning, kind):
+    content = beginning + bytes(range(256))
+    (tmp_path / name).write_bytes(content)
 
-    assert data_url(tmp_path / "a.JPG") == "data:image/jpeg;base64," + base64.b64encode(b"bytes").decode()
+    assert data_url(tmp_path / name) == f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-@pytest.mark.parametrize("name", ["none.png", "notes.txt", "nothing"])
-def test_what_is_no_image_is_told(tmp_path, name):
-    with pytest.raises(CommandError, match=name):
+@pytest.mark.parametrize("name", ["none.png", "."])
+def test_what_cannot_be_read_is_told(tmp_path, name):
+    with pytest.raises(CommandError, match="cannot be read"):
         data_url(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG", b"RIFF\0\0\0\0WAVE"])
+def test_d10_what_only_calls_itself_an_image_is_told(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+
+    with pytest.raises(CommandError, match=r"a\.png is no image by its first bytes"):
+        data_url(tmp_path / "a.png")
 
 
 def test_the_square_is_a_png():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from penstock.telemetry import names
 from penstock.telemetry.trace_file import SpanLine
+from services.launcher.errors import CommandError
 from services.launcher.trace_tree import newest_trace, trace_of, trace_text, tree
 
 MS = 1_000_000
@@ -83,3 +86,18 @@ def test_the_trace_is_found_by_request_or_as_the_newest():
     assert trace_of(spans, "r-9") is None
     assert newest_trace(spans) == "new"
     assert newest_trace([]) is None
+
+
+def test_the_beginning_of_an_id_is_enough_where_only_one_begins_so():
+    key = names.REQUEST_ID.replace(".", "__")
+    spans = [
+        span("a", None, 1, 2, trace="one", **{key: "0199-aa"}),
+        span("b", None, 1, 2, trace="two", **{key: "0199-ab"}),
+        span("c", "b", 1, 2, trace="two", **{key: "0199-ab"}),
+        span("d", None, 1, 2, trace="three", **{key: "0199-a"}),
+    ]
+
+    assert trace_of(spans, "0199-ab") == "two"
+    assert trace_of(spans, "0199-a") == "three", "an id that is whole is no beginning"
+    with pytest.raises(CommandError, match="3 requests begin with 0199: 0199-aa, 0199-ab"):
+        trace_of(spans, "0199")

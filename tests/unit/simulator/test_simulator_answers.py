@@ -89,6 +89,26 @@ def test_the_prompt_and_the_limit_set_the_length():
     assert (cut.tokens, cut.finish_reason) == (50, "length")
 
 
+@pytest.mark.parametrize("question", ["Why?", "Почему?", "Neden böyle?"])
+@pytest.mark.parametrize("seed", range(4))
+def test_an_answer_is_made_of_whole_sentences_whatever_its_length(question, seed):
+    opening = (
+        tokens.count("".join(ask(f"{question} [[tokens=30]]", seed=seed).content).partition("m.")[0]) + 2
+    )
+    for length in range(opening, 160):
+        answer = ask(f"{question} [[tokens={length}]]", seed=seed)
+        text = "".join(answer.content)
+        assert (answer.tokens, tokens.count(text), tokens.split(text)) == (
+            length,
+            length,
+            list(answer.content),
+        )
+        assert text.endswith(".")
+        assert ".." not in text
+        assert all(sentence[0].isupper() for sentence in text.split(". "))
+        assert all(sentence.split()[-1].strip(".?“”«»").isalpha() for sentence in text.split(". "))
+
+
 def test_a_forced_tool_is_called_with_arguments_of_its_schema():
     for choice in ("required", {"type": "function", "function": {"name": "weather"}}):
         answer = ask(tools=[TOOL], tool_choice=choice)

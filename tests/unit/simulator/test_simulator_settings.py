@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from penstock.config.load import read_catalogue
 from services.simulator.counts import Counts
 from services.simulator.settings import Settings, SettingsError, load
 
@@ -63,3 +66,8 @@ def test_an_attempt_from_before_a_reset_is_not_counted_after_it():
     counts.end(old)
     model = counts.report()["models"]["m"]
     assert (model.attempts, model.in_flight, model.cancelled) == (1, 1, 0)
+
+
+def test_the_shipped_catalogue_looks_for_it_where_it_listens_by_default():
+    provider = read_catalogue(Path("simulator"), {}).providers["simulator"]
+    assert provider.base_url == f"http://127.0.0.1:{load({}).port}/v1"

@@ -102,6 +102,58 @@ def test_an_event_lost_for_good_leaves_no_hole_in_a_text_d6(sent: Sent, data: st
         assert not reading.ended
 
 
+@given(data=st.data(), pieces=st.integers(0, 4), began=st.integers(1, 2))
+def test_the_end_that_is_stored_is_the_end_for_everybody(data: st.DataObject, pieces: int, began: int):
+    """Two workers hold one request. The one that was replaced ends it first; the other one's end is not stored."""
+    winner = attempt_events(began, pieces, after_output=began > 1)
+    ends = data.draw(st.sampled_from([completed, failed]))
+    winner.append(ends(began, winner[-1].seq + 1))
+    loser = attempt_events(began + 1, data.draw(st.integers(0, 4)), after_output=True)
+    live = [*winner[: data.draw(st.integers(0, len(winner) - 1))], *loser]
+    stored = [accepted(), *winner, *loser]
+    lost = data.draw(st.sets(st.sampled_from([event.seq for event in winner[:-1]])))
+    reading, application = Reading(), Application()
+    for event in (accepted(), *live):
+        for each in reading.pick([event]):
+            application.see(each)
+    assert not reading.ended
+    seen = len(application.seqs)
+    for each in reading.start_over([event for event in stored if event.seq not in lost]):
+        application.see(each)
+    if lost and isinstance(winner[-1], Completed):
+        assert (len(application.seqs), reading.gap, reading.end_behind_gap) == (seen, True, True)
+        for each in reading.start_over(stored):
+            application.see(each)
+    assert application.seqs == sorted(set(application.seqs))
+    assert reading.ended
+    assert application.end == replace(winner[-1], seq=application.seqs[-1])
+    if isinstance(winner[-1], Completed):
+        assert application.text == "".join(event.text for event in winner if isinstance(event, Delta))
+    assert list(reading.start_over(stored)) == []
+
+
+@given(sent=replies(), data=st.data())
+def test_nothing_starts_over_while_the_end_is_still_ahead(sent: Sent, data: st.DataObject):
+    cut = data.draw(st.integers(0, len(sent.events) - 2))
+    reading = Reading(sent.events[cut].seq)
+    assert list(reading.start_over(sent.events)) == []
+    assert list(reading.start_over(sent.events[:-1])) == []
+    assert not reading.gap
+
+
+def test_what_resumes_behind_an_end_hears_the_whole_answer_again():
+    """It cannot tell what its reader has, only that nothing more will come."""
+    answer = [accepted(), *attempt_events(1, 2, after_output=False)]
+    answer.append(completed(1, answer[-1].seq + 1))
+    reading, application = Reading(first_seq(7)), Application()
+    assert list(reading.pick(answer)) == []
+    for each in reading.start_over(answer):
+        application.see(each)
+    assert application.text == "1.0 1.1 "
+    assert application.seqs[0] == first_seq(7) + 1
+    assert isinstance(application.end, Completed)
+
+
 def test_late_events_of_a_replaced_sender_are_dropped():
     first, second = attempt_events(1, 5, after_output=False), attempt_events(2, 2, after_output=True)
     reading = Reading()

@@ -63,7 +63,19 @@ def test_a_whole_answer_passes_through_with_its_tool_calls_e1():
 
 
 @pytest.mark.parametrize(
-    ("body", "text"), [(b'{"choices":[]}', ""), (b'{"choices":[{"message":{"content":"hi"}}]}', "hi")]
+    ("body", "text"),
+    [
+        (b'{"choices":[]}', ""),
+        (b'{"choices":[{"message":{"content":"hi"}}]}', "hi"),
+        (b'{"choices":[{"message":{"content":[]}}]}', ""),
+        (
+            (
+                b'{"choices":[{"message":{"content":[{"type":"text","text":"hi "},{"type":"thinking","thinking":[]},'
+                b'{"type":"text"},"?",{"type":"text","text":"there"}]}}]}'
+            ),
+            "hi there",
+        ),
+    ],
 )
 def test_the_text_of_a_whole_answer_is_its_first_choice(body: bytes, text: str):
     reply = build([replace(completed(1, first_seq(1)), response=Raw(body))])

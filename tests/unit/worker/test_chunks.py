@@ -116,7 +116,7 @@ def test_a_stream_without_its_end_is_never_complete__d6(payloads, done, reason):
         b'{"choices":[{"index":0,"delta":{"content":"x"}}]}garbage',
         b'{"choices":[{"index":0,"delta":{"content":"\xff"}}]}',
         b'{"choices":[{"index":0,"delta":{"reasoning":"\xff"}}]}',
-        b'{"choices":[],"usage":{"prompt_tokens":-1}}',
+        b'{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"%s"}]}' % (b"s" * 300),
         b"<html>502</html>",
     ],
 )
@@ -156,6 +156,56 @@ def test_groq_says_usage_and_errors_in_its_own_corner():
     assert reader.end(done=True).usage == Usage(input_tokens=40, output_tokens=5)
     with pytest.raises(ProviderErrorEvent, match="over capacity"):
         reader.read(chunk(x_groq={"id": "req_1", "error": "over capacity"}))
+
+
+@pytest.mark.parametrize(
+    "late", [choice({"content": " TWO"}), choice({"reasoning": "hm"}), choice({"tool_calls": [{"index": 0}]})]
+)
+def test_a_choice_that_goes_on_after_its_end_is_broken__d6(late):
+    reader = ChunkReader()
+    reader.read(chunk(choice({"content": "one"}, "stop")))
+    with pytest.raises(BrokenStream, match="choice 0 went on"):
+        reader.read(chunk(late))
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        choice({}),
+        choice({"role": "assistant", "content": ""}),
+        choice({"content": "", "reasoning": None}),
+        choice({}) | {"content_filter_results": {"hate": {"filtered": False}}},
+        choice({"content": "the other choice"}, index=1) | {"finish_reason": "stop"},
+    ],
+)
+def test_what_servers_send_after_the_end_without_adding_to_it_is_let_through(late):
+    reader = ChunkReader()
+    reader.read(chunk(choice({"content": "one"}, "stop")))
+    reader.read(chunk(late))
+    assert reader.end(done=True).finish_reason == "stop"
+
+
+@pytest.mark.parametrize("more", [{}, {"content_filter_results": {}}])
+def test_an_empty_finish_reason_is_none__d6(more):
+    reader = ChunkReader()
+    reader.read(chunk(choice({"content": "half an ans"}, "") | more))
+    with pytest.raises(BrokenStream, match="finish_reason"):
+        reader.end(done=True)
+
+
+@pytest.mark.parametrize("where", [{"usage": {"prompt_tokens": 5.0}}, {"x_groq": {"usage": {"x": -1}}}])
+def test_unreadable_usage_discards_neither_the_text_nor_earlier_usage__d6(where):
+    reader = ChunkReader()
+    reader.read(chunk(usage={"prompt_tokens": 3, "completion_tokens": 1}))
+    assert reader.read(chunk(choice({"content": "hi"}, "stop"), **where)) == Piece("hi")
+    assert reader.end(done=True).usage == Usage(input_tokens=3, output_tokens=1)
+
+
+def test_names_of_any_length_are_clipped():
+    reader = ChunkReader()
+    reader.read(chunk(choice({"content": "x"}, "stop"), id="i" * 9000, model="m" * 9000))
+    end = reader.end(done=True)
+    assert (end.response_id, end.model) == ("i" * 256, "m" * 256)
 
 
 def test_details_of_usage_may_be_null_or_there():

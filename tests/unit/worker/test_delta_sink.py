@@ -4,8 +4,10 @@ import random
 import pytest
 from msgspec import Raw
 
+from services.worker.bounds import STREAM_BYTES
 from services.worker.chunks import Piece
 from services.worker.delta_sink import DeltaSink
+from services.worker.failures import ProviderFailure
 
 
 class Reply:
@@ -79,3 +81,17 @@ async def test_d6_deltas_keep_the_order_of_the_pieces_whenever_the_timer_goes_of
         await asyncio.sleep(0)
     assert reply.published == published
     assert "".join(published) == "".join(letters)
+
+
+@pytest.mark.parametrize(
+    "mebibyte", [Piece("x" * 2**20), Piece("é" * 2**19), Piece("", (Raw(b"9" * 2**20),))]
+)
+async def test_an_answer_without_end_is_cut_off_at_its_bound(mebibyte):
+    reply = Reply()
+    sink = DeltaSink(reply)
+    for _ in range(STREAM_BYTES // 2**20):
+        await sink.push(mebibyte)
+    with pytest.raises(ProviderFailure, match="16,777,216 bytes") as caught:
+        await sink.push(Piece("x"))
+    assert (caught.value.kind, caught.value.verdict.action) == ("oversized", "give_up")
+    assert len(reply.published) == STREAM_BYTES // 2**20

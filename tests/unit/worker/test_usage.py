@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import Raw
 
 from penstock.config.catalogue import Price
 from schemas.reply import Usage
-from services.worker.usage import cost_microusd
+from services.worker.usage import NO_USAGE, cost_microusd, read_usage
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,20 @@ from services.worker.usage import cost_microusd
 )
 def test_cost_is_whole_microdollars_rounded_half_up__f4(usage, price, microusd):
     assert cost_microusd(usage, price) == microusd
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(NO_USAGE, b"{}", b"[]", b'"5"', b"5", b'{"total_tokens":7}', b"[" * 5000 + b"]" * 5000),
+        *(b'{"prompt_tokens":%s,"completion_tokens":1}' % n for n in (b"5.0", b"-1", b"1e400", b"9" * 40)),
+        b'{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807}',
+        b'{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":0.5}}',
+    ],
+)
+def test_usage_that_cannot_be_true_is_unknown__f2(said):
+    assert read_usage(Raw(said)) is None
+
+
+def test_usage_may_be_partly_there():
+    assert read_usage(Raw(b'{"prompt_tokens":3,"completion_tokens":null}')) == Usage(input_tokens=3)

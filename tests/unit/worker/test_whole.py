@@ -40,6 +40,11 @@ def test_the_finish_reason_is_that_of_choice_0_wherever_it_stands():
     assert (reply.finish_reason, reply.usage) == ("stop", None)
 
 
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 5.0}, {"completion_tokens": -1}, [], 7, "many"])
+def test_unreadable_usage_does_not_discard_the_reply__d6(usage):
+    assert read_whole(body(CHOICE, usage=usage)).usage is None
+
+
 @pytest.mark.parametrize(
     "broken",
     [

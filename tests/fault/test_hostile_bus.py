@@ -1,0 +1,162 @@
+"""D7, D9: whoever may publish or delete on the bus can hurt his own messages, not the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from penstock.client import Client
+from penstock.direct import read_page
+from schemas import headers, subjects
+from schemas.reply import Failed
+from schemas.streams import CANCELS, DEAD, EVENTS, PRESENCE, REPLIES, WORK
+from tests.harness.asking import Post, ask, until
+from tests.harness.shared import shared
+from tests.harness.system import System
+from tests.harness.wire import Outgoing, Wire
+
+UNSERVED = subjects.work("logic", "interactive")
+HOSTILE_HEADERS = (
+    {headers.DEADLINE_MS: "9" * 5000},
+    {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: "llm..x"},
+    {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: "$JS.API.STREAM.DELETE.LLM_CANCELS"},
+    {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: "nobody.listens"},
+)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Only the role chat has a worker."""
+    with shared(tmp_path_factory.mktemp("hostile"), "chat") as running:
+        yield running
+        for process in (running.router, *running.workers):
+            assert "Traceback" not in process.log.read_text(), process.log.read_text()[-3000:]
+
+
+async def answers_at_once(client: Client) -> None:
+    heard = await ask(client, "Still there?", role="chat", timeout_s=10)
+    assert heard.completed.model == "m-chat"
+    assert heard.took_s < 1
+
+
+def reconnections(system: System) -> int:
+    logs = [process.log.read_text() for process in (system.router, *system.workers)]
+    return sum(log.count("connected to NATS again") for log in logs)
+
+
+async def dead_letters(post: Post, subject: str) -> list[dict[str, str]]:
+    """Of messages that were published on `subject`."""
+    page = await read_page(post.nc, DEAD.name, subjects.DEAD_ALL)
+    letters = [msg.headers or {} for msg in page.messages]
+    return [letter for letter in letters if letter[headers.DEAD_SUBJECT] == subject]
+
+
+async def health(system: System) -> int:
+    url = f"{system.router.ready['http']}/health"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status
+
+
+@pytest.mark.parametrize(
+    ("subject", "buried_as"),
+    [
+        ("llm.request.d\udcff.chat", r"llm.request.d\xff.chat"),
+        ("llm.request.demo.\udcff", r"llm.request.demo.\xff"),
+        ("llm.request.a\x0bb.chat", "llm.request.a\x0bb.chat"),
+        ("llm.work.chat.\udcff", "llm.work.chat.\ufffd"),
+        ("llm.work.\udcff.batch", "llm.work.\ufffd.batch"),
+        ("llm.cancel.demo.\udcff", None),
+        (f"$KV.{PRESENCE.name}.worker.\udcff", None),
+        ("llm.reply.demo.reader.\udcff", None),
+        ("llm.event.usage.\udcff", None),
+    ],
+)
+async def test_a_byte_in_a_subject_hurts_nobody_d7(
+    system: System, post: Post, subject: str, buried_as: str | None
+) -> None:
+    async with await system.client(name="reader") as client:
+        before = reconnections(system)
+        async with Wire.opened(system.nats.url) as wire:
+            assert "seq" in (await wire.publish([Outgoing(subject, b"{}")]))[0]
+        await answers_at_once(client)
+        if buried_as is not None:
+
+            async def buried() -> bool:
+                return bool(await dead_letters(post, buried_as))
+
+            await until(buried, 5)
+        await answers_at_once(client)
+        assert reconnections(system) == before
+
+
+async def test_a_router_starts_whatever_stands_in_the_presence_bucket_d7(
+    system: System, client: Client
+) -> None:
+    junk = [
+        Outgoing(f"$KV.{PRESENCE.name}.{key}", value)
+        for key in ("worker.w", "worker.\udcff", "\x0b", "a.b.c")
+        for value in (b"garbage", b"\xff", b"[" * 3000)
+    ]
+    async with Wire.opened(system.nats.url) as wire:
+        await wire.publish(junk)
+    system.router.kill()
+    system.router = system.new_router()
+    await system.router.start(timeout_s=5)
+    await answers_at_once(client)
+
+
+async def test_hostile_work_holds_up_no_sweep_and_is_buried_d7(system: System, post: Post) -> None:
+    for hostile in HOSTILE_HEADERS:
+        await post.js.publish(UNSERVED, b"x", headers=hostile)
+    address = subjects.reply("demo", "post", "honest")
+    deadline = str(int(time.time() * 1000))
+    await post.js.publish(
+        UNSERVED, b"x", headers={headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: deadline}
+    )
+    end = await post.end("honest", timeout_s=6)
+    assert isinstance(end, Failed)
+    assert end.error.code == "deadline_exceeded"
+
+    async def all_buried() -> bool:
+        return len(await dead_letters(post, UNSERVED)) == len(HOSTILE_HEADERS)
+
+    await until(all_buried, 20)
+    assert (await post.js.stream_info(CANCELS.name)).config.name == CANCELS.name
+    state = (await post.js.stream_info(WORK.name, subjects_filter=UNSERVED)).state
+    assert not state.subjects
+
+
+async def test_streams_and_buckets_that_somebody_deletes_cost_seconds_and_no_request_d9(
+    system: System, client: Client, post: Post
+) -> None:
+    gone = (REPLIES.name, EVENTS.name, CANCELS.name, f"KV_{PRESENCE.name}")
+    for name in gone:
+        await post.js.delete_stream(name)
+    asked = [ask(client, f"question {number}", role="chat", timeout_s=30) for number in range(20)]
+    heard = await asyncio.gather(*asked)
+    assert {each.completed.model for each in heard} == {"m-chat"}
+    assert max(each.took_s for each in heard) < 12
+    assert set(gone) <= {info.config.name for info in await post.js.streams_info()}
+    await answers_at_once(client)
+
+
+async def test_a_router_that_cannot_provision_is_unhealthy_d9(system: System, post: Post) -> None:
+    assert await health(system) == 204
+    await post.js.delete_stream(CANCELS.name)
+    await post.js.add_stream(name="SOMEBODYS", subjects=[subjects.CANCEL_ALL])
+
+    async def unhealthy() -> bool:
+        return await health(system) == 503
+
+    await until(unhealthy, 8)
+    await post.js.delete_stream("SOMEBODYS")
+
+    async def healthy() -> bool:
+        return await health(system) == 204
+
+    await until(healthy, 8)
+    assert (await post.js.stream_info(CANCELS.name)).config.name == CANCELS.name

@@ -1,0 +1,379 @@
+"""D2, D6, D10: providers that send too much, refuse for ever, point elsewhere, or say what cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+
+import pytest
+import yaml
+from msgspec import Raw, Struct
+
+from penstock.client import Client
+from schemas.events import UsageRecorded
+from schemas.reply import TERMINAL
+from services.worker.failures import ProviderFailure
+from services.worker.groq_sdk import GROQ
+from services.worker.openai_sdk import OPENAI
+from services.worker.sdk import SdkKind, SdkProvider
+from tests.harness.asking import Post, ask
+from tests.harness.catalogues import catalogue
+from tests.harness.events import stored_events
+from tests.harness.hostile import DONE, Behaviour, HostileProvider, chunk, head, hostile_provider, whole
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+MAX_ATTEMPTS = 4
+MIB = 1024 * 1024
+JSON = "application/json"
+ROLE = {
+    "timeouts": {"total_s": 10, "whole_s": 5, "first_token_s": 3, "between_tokens_s": 2},
+    "retry": {"base_s": 0.02, "cap_s": 0.1},
+}
+MODELS = ("actor", "zealous", "late", "neighbour", "deep")
+CHAINS = {
+    role: (model,)
+    for role, model in zip(("chat", "fast", "logic", "creative", "coding"), MODELS, strict=True)
+}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[HostileProvider]:
+    with hostile_provider(*MODELS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[System]:
+    config = yaml.safe_load(catalogue(CHAINS, role=ROLE, breaker={"failures": 10_000}))
+    config["providers"]["simulator"]["base_url"] = provider.url
+    with shared(
+        tmp_path_factory.mktemp("hostile"), ",".join(CHAINS), config=yaml.safe_dump(config)
+    ) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def nobody_asked_yet(provider: HostileProvider) -> None:
+    provider.asked.clear()
+
+
+def answering(*parts: bytes) -> Behaviour:
+    return lambda _: parts
+
+
+def endlessly(first: bytes, again: bytes) -> Behaviour:
+    return lambda _: itertools.chain((first,), itertools.repeat(again))
+
+
+def bomb() -> bytes:
+    """600 MB in 600 KB."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b"".join(packer.compress(b" " * MIB) for _ in range(600)) + packer.flush()
+    return head("200 OK", JSON, "Content-Encoding: gzip", f"Content-Length: {len(packed)}") + packed
+
+
+BEGINNING = b'{"choices":[{"message":{"content":"'
+
+
+class TooMuch(Struct, frozen=True):
+    behaviour: Behaviour
+    stream: bool
+    code: str
+    says: str
+    calls: int
+
+
+TOO_MUCH = {
+    "tokens": TooMuch(
+        endlessly(head(), chunk("x" * 16_000)), True, "provider_refused", "16,777,216 bytes", 1
+    ),
+    "small tokens": TooMuch(
+        endlessly(head(), chunk("x" * 50) * 100), True, "provider_refused", "16,777,216 bytes", 1
+    ),
+    "one event": TooMuch(
+        endlessly(head() + b"data: ", b"x" * 65_536), True, "provider_refused", "4,194,304 bytes", 1
+    ),
+    "a body": TooMuch(
+        endlessly(head("200 OK", JSON) + BEGINNING, b"x" * 65_536),
+        False,
+        "provider_refused",
+        "7,340,032 bytes",
+        1,
+    ),
+    "a good body of 8 MiB": TooMuch(
+        answering(head("200 OK", JSON), whole("y" * 8 * MIB)), False, "provider_refused", "7,340,032 bytes", 1
+    ),
+    "an error": TooMuch(
+        endlessly(head("500 Oh", JSON), b"x" * 65_536), False, "provider_unavailable", "500", MAX_ATTEMPTS
+    ),
+    "a gzip bomb": TooMuch(answering(bomb()), False, "provider_unavailable", "gzip", MAX_ATTEMPTS),
+    "a gzip bomb as an error": TooMuch(
+        answering(bomb().replace(b"200 OK", b"500 Oh")), False, "provider_unavailable", "500", MAX_ATTEMPTS
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+async def test_d10_too_much_is_cut_off_and_not_bought_again(
+    system: System, provider: HostileProvider, client: Client, what: str
+) -> None:
+    case = TOO_MUCH[what]
+    provider.behaviours["actor"] = case.behaviour
+    before_mb = system.workers[0].rss_mb()
+
+    async with peak_of(system.workers[0].rss_mb) as peak_mb:
+        heard = await ask(client, what, role="chat", stream=case.stream)
+
+    assert (heard.code, heard.took_s < 3) == (case.code, True)
+    assert case.says in heard.failed.error.message
+    assert len(provider.asked) == case.calls
+    assert provider.encodings == {"identity"}
+    assert max(peak_mb) - before_mb < 120
+
+
+class peak_of:  # noqa: N801 - reads as a function
+    """All values that `value` had meanwhile."""
+
+    def __init__(self, value: Callable[[], float]) -> None:
+        self._value = value
+        self._seen: list[float] = []
+
+    async def __aenter__(self) -> list[float]:
+        self._task = asyncio.create_task(self._watch())
+        return self._seen
+
+    async def __aexit__(self, *error: object) -> None:
+        self._seen.append(self._value())
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            self._seen.append(self._value())
+            await asyncio.sleep(0.01)
+
+
+async def test_the_largest_answer_there_may_be_arrives_whole(
+    provider: HostileProvider, client: Client
+) -> None:
+    text = "y" * (7 * MIB - 1000)
+    provider.behaviours["actor"] = lambda body: (
+        (head(), chunk(text[: 3 * MIB]), chunk(text[3 * MIB : 6 * MIB]), chunk(text[6 * MIB :], "stop"), DONE)
+        if body["stream"]
+        else (head("200 OK", JSON), whole(text))
+    )
+
+    for stream in (True, False):
+        assert (await ask(client, "All of it", role="chat", stream=stream)).text == text
+
+
+async def test_an_endless_answer_evicts_nobodys_reply(
+    system: System, provider: HostileProvider, client: Client, post: Post
+) -> None:
+    provider.behaviours["neighbour"] = answering(head(), chunk("kept", "stop"), DONE)
+    provider.behaviours["actor"] = endlessly(head(), chunk("x" * 16_000))
+    neighbour = await ask(client, "Keep this", role="creative")
+
+    await asyncio.gather(*(ask(client, f"Endless {n}", role="chat") for n in range(8)))
+
+    kept = await post.stored(neighbour.id, client=client.name)
+    assert [event for event in kept if isinstance(event, TERMINAL)] == [neighbour.end]
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "303 See Other", "307 Elsewhere", "308 Elsewhere"])
+async def test_a_prompt_goes_to_the_configured_host_and_to_no_other(
+    provider: HostileProvider, client: Client, status: str
+) -> None:
+    with hostile_provider() as thief:
+        location = f"Location: {thief.url}/chat/completions"
+        provider.behaviours["actor"] = answering(head(status, JSON, location, "Content-Length: 0"))
+        thief.behaviours["actor"] = answering(head(), chunk("stolen", "stop"), DONE)
+
+        heard = await ask(client, "My secret", role="chat")
+
+        assert thief.asked == []
+    assert heard.code == "provider_unavailable"
+    assert f"{status[:3]}: a redirect, which is not followed" in heard.failed.error.message
+    assert len(provider.asked) == MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ((chunk("half an ans", ""), DONE), "finish_reason"),
+        ((chunk("one", "stop"), chunk(" TWO"), DONE), "went on after its finish_reason"),
+    ],
+)
+async def test_d6_a_stream_with_two_ends_or_none_is_no_answer(
+    provider: HostileProvider, client: Client, parts: tuple[bytes, ...], says: str
+) -> None:
+    provider.behaviours["actor"] = answering(head(), *parts)
+
+    heard = await ask(client, "An end, please", role="chat")
+
+    assert heard.code == "provider_unavailable"
+    assert says in heard.failed.error.message
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 5.0, "completion_tokens": -1},
+        {"prompt_tokens": 2**63 - 1, "completion_tokens": 2**63 - 1},
+        {"prompt_tokens": 10**40, "completion_tokens": 10**300},
+        ["nonsense"],
+    ],
+)
+async def test_f2_usage_that_cannot_be_true_is_estimated_and_the_answer_kept(
+    system: System, provider: HostileProvider, client: Client, usage: object
+) -> None:
+    provider.behaviours["actor"] = answering(
+        head(), chunk("a good answer"), chunk(None, "stop", usage=usage), DONE
+    )
+
+    heard = await ask(client, "How much?", role="chat")
+
+    assert heard.completed.finish_reason == "stop"
+    assert heard.text == "a good answer"
+    [recorded] = [event for event in await stored_events(system, UsageRecorded) if event.id == heard.id]
+    assert recorded.estimated
+    assert 0 < recorded.input_tokens + recorded.output_tokens < 1000
+
+
+@pytest.mark.parametrize(
+    ("model", "role", "said"),
+    [("zealous", "fast", "Retry-After: 0"), ("late", "logic", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT")],
+)
+async def test_c4_a_provider_that_always_says_retry_at_once_is_not_hammered(
+    provider: HostileProvider, client: Client, model: str, role: str, said: str
+) -> None:
+    provider.behaviours[model] = answering(head("429 Too Many", JSON, said, "Content-Length: 2"), b"{}")
+
+    heard = await asyncio.gather(
+        *(ask(client, f"Impatience {n}", role=role, timeout_s=2.5) for n in range(8))
+    )
+
+    assert {each.code for each in heard} == {"deadline_exceeded"}
+    assert 5 <= len(provider.asked) <= 8 * 5  # at 0, 0.1, 0.3, 0.7 and 1.5 s
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_d10_a_broken_head_is_told_on_one_line(
+    provider: HostileProvider, client: Client, *, stream: bool
+) -> None:
+    provider.behaviours["actor"] = answering(head("200 OK", JSON, "X-Long: " + "b" * 200_000))
+
+    heard = await ask(client, "Headers", role="chat", stream=stream)
+
+    message = heard.failed.error.message
+    assert "the connection broke: Got more than" in message
+    assert "\n" not in message
+    assert len(message) < 700
+
+
+async def test_a_whole_answer_in_parts_passes_through_and_reads_as_its_text(
+    provider: HostileProvider, client: Client
+) -> None:
+    parts = [{"type": "text", "text": "in "}, {"type": "image_url"}, {"type": "text", "text": "parts"}]
+    provider.behaviours["actor"] = answering(head("200 OK", JSON), whole(parts))
+
+    reply = await client.chat("In parts", role="chat")
+
+    assert reply.text == "in parts"
+    assert reply.response is not None
+    assert reply.response["choices"][0]["message"]["content"] == parts
+
+
+async def test_nesting_at_the_edge_of_what_can_be_read_is_answered_or_refused_at_once(
+    provider: HostileProvider, client: Client
+) -> None:
+    """The router has more of the stack left than the worker, which cannot read all that passed the door."""
+    provider.behaviours["deep"] = answering(head(), chunk("deep", "stop"), DONE)
+    depths = range(960, 1000)
+    began_s = time.monotonic()
+
+    heard = await asyncio.gather(
+        *(ask(client, "Hi", role="coding", z=Raw(b"[" * depth + b"]" * depth)) for depth in depths)
+    )
+
+    codes = [each.code for each in heard]
+    assert set(codes) == {None, "invalid_request"}
+    assert (codes[0], codes[-1]) == (None, "invalid_request")
+    assert time.monotonic() - began_s < 4
+    assert len(provider.asked) == codes.count(None)
+
+
+@pytest.mark.parametrize("kind", [OPENAI, GROQ], ids=lambda kind: kind.sdk)
+class TestBothSdks:
+    """They are built on two HTTP libraries; what is bounded in one must be bounded in the other."""
+
+    @pytest.fixture
+    async def sdk(self, provider: HostileProvider, kind: SdkKind) -> AsyncIterator[SdkProvider]:
+        sdk = SdkProvider("hostile", kind, provider.url, {"KEY": "sk-test"})
+        yield sdk
+        await sdk.close()
+
+    @pytest.mark.parametrize(
+        ("behaviour", "failure", "says"),
+        [
+            (TOO_MUCH["an error"].behaviour, "server_error", "500"),
+            (TOO_MUCH["a gzip bomb"].behaviour, "malformed", "gzip"),
+            (TOO_MUCH["a gzip bomb as an error"].behaviour, "server_error", "500"),
+            (
+                answering(head("308 Elsewhere", JSON, "Location: http://[", "Content-Length: 0")),
+                "server_error",
+                "308",
+            ),
+            (
+                answering(head("200 OK", JSON, "X-Long: " + "b" * 200_000)),
+                "connection",
+                "broke: Got more than",
+            ),
+        ],
+    )
+    async def test_a_call_ends_in_one_of_our_failures(
+        self, provider: HostileProvider, sdk: SdkProvider, behaviour: Behaviour, failure: str, says: str
+    ) -> None:
+        provider.behaviours["actor"] = behaviour
+
+        with pytest.raises(ProviderFailure, match=says) as caught:
+            await sdk.chat("KEY", b'{"model":"actor"}')
+
+        assert caught.value.kind == failure
+        assert provider.encodings == {"identity"}
+
+    async def test_an_answer_is_read_piece_by_piece(
+        self, provider: HostileProvider, sdk: SdkProvider
+    ) -> None:
+        provider.behaviours["actor"] = endlessly(head(), chunk("x"))
+
+        response = await sdk.chat("KEY", b'{"model":"actor"}')
+
+        assert (await anext(response.pieces())).startswith(b"data: {")
+        await response.close()
+
+    @pytest.mark.parametrize(
+        "listing",
+        [
+            itertools.repeat(b"x" * 65_536),
+            (b'{"data":' + b"[" * 60_000,),
+            (b'{"data":[{"id":5}]}',),
+        ],
+        ids=["endless", "deep", "nonsense"],
+    )
+    async def test_a_list_of_models_that_cannot_be_read_is_none(
+        self,
+        provider: HostileProvider,
+        sdk: SdkProvider,
+        listing: Iterable[bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(provider, "listing", listing)
+        assert await sdk.models() is None
+
+    async def test_a_list_of_models_is_read(self, sdk: SdkProvider) -> None:
+        assert await sdk.models() == frozenset(MODELS)

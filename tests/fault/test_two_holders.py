@@ -1,0 +1,142 @@
+"""D6, D7: two workers hold one request; no attempt number is used twice, and no reader sees two answers in one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+from penstock.history import stored_replies
+from schemas import subjects
+from schemas.reply import TERMINAL, Completed, Delta, ReplyEvent, Restarted, Started
+from schemas.streams import REPLIES, mailbox
+from tests.harness.system import System, running
+
+LONG = "Tell me of the river. [[tokens=150]]"
+
+
+async def slowly(system: System) -> None:
+    await system.sim("PUT", "speed", {"tokens_per_second": 50, "first_token_ms": 20, "latency_ms": 0})
+
+
+def text_of(events: list[ReplyEvent]) -> str:
+    text = ""
+    for event in events:
+        if isinstance(event, Restarted):
+            text = ""
+        elif isinstance(event, Delta):
+            text += event.text
+    return text
+
+
+class Reading:
+    """A streamed request, read in the background."""
+
+    def __init__(self, client) -> None:
+        self.events: list[ReplyEvent] = []
+        self._stream = client.stream(LONG, role="chat", timeout_s=40)
+        self._client = client
+        self.task = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for event in self._stream:
+            self.events.append(event)
+
+    async def begun(self, deltas: int = 5) -> None:
+        async with asyncio.timeout(10):
+            while sum(isinstance(event, Delta) for event in self.events) < deltas:
+                await asyncio.sleep(0.01)
+
+    async def stored(self) -> list[ReplyEvent]:
+        subject = subjects.reply("demo", self._client.name, self._stream.id)
+        async with asyncio.timeout(5):
+            while True:
+                events = await stored_replies(self._client._nc, subject)
+                if any(isinstance(event, TERMINAL) for event in events):
+                    return events
+                await asyncio.sleep(0.05)
+
+
+async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_d7(tmp_path: Path):
+    async with running(tmp_path, "chat") as system, await system.client() as client:
+        expected = (await client.chat(LONG, role="chat")).text
+        await slowly(system)
+        reading = Reading(client)
+        await reading.begun()
+        first = system.workers[0]
+        system.workers.append(system.new_worker("chat"))
+        await system.workers[1].start()
+        first.signal(signal.SIGSTOP)
+        async with asyncio.timeout(15):
+            while not any(isinstance(event, Restarted) for event in reading.events):
+                await asyncio.sleep(0.05)
+        first.signal(signal.SIGCONT)
+        await reading.task
+        stored = await reading.stored()
+        assert text_of(reading.events) == expected
+        starts = [event for event in stored if isinstance(event, Started)]
+        assert [event.attempt for event in starts] == [1, 2]
+        ends = [event for event in stored if isinstance(event, TERMINAL)]
+        assert [type(end) for end in ends] == [Completed]
+        assert ends[0].attempt == 2, "the stopped worker looked before it told the end"
+
+
+async def test_a_deleted_consumer_delivers_again_under_a_number_of_its_own_d6(tmp_path: Path):
+    async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
+        expected = (await client.chat(LONG, role="chat")).text
+        await slowly(system)
+        readings = [Reading(client) for _ in range(4)]
+        for reading in readings:
+            await reading.begun()
+        consumer = mailbox("chat", "interactive")
+        await client._nc.jetstream().delete_consumer(consumer.stream, consumer.durable)
+        for reading in readings:
+            await reading.task
+            assert isinstance(reading.events[-1], Completed)
+            assert text_of(reading.events) == expected
+            stored = await reading.stored()
+            numbers = [event.attempt for event in stored if isinstance(event, Started)]
+            assert len(numbers) == len(set(numbers))
+            assert sum(isinstance(event, TERMINAL) for event in stored) == 1
+
+
+async def test_stored_replies_that_are_gone_do_not_splice_two_answers_d6(tmp_path: Path):
+    async with running(tmp_path, "chat") as system, await system.client() as client:
+        expected = (await client.chat(LONG, role="chat")).text
+        await slowly(system)
+        reading = Reading(client)
+        await reading.begun()
+        await client._nc.jetstream().purge_stream(REPLIES.name)
+        system.workers[0].kill()
+        system.workers.append(system.new_worker("chat"))
+        await system.workers[1].start()
+        await reading.task
+        assert any(isinstance(event, Restarted) for event in reading.events)
+        assert text_of(reading.events) == expected
+
+
+async def test_one_id_used_by_two_clients_and_two_accounts_is_answered_each_time_d7(tmp_path: Path):
+    async with running(tmp_path, "chat") as system, await system.client() as client:
+        js = client._nc.jetstream()
+        heard: dict[str, int] = {}
+
+        async def listen(msg) -> None:
+            if b'"completed"' in msg.data:
+                heard[msg.subject] = heard.get(msg.subject, 0) + 1
+
+        await client._nc.subscribe("llm.reply.*.*.same", cb=listen)
+        wanted = [("red", "one"), ("red", "two"), ("blue", "one")]
+        for account, name in wanted:
+            body = {"messages": [{"role": "user", "content": "Hi"}]}
+            request = {"id": "same", "client": name, "body": body}
+            ack = await js.publish(
+                f"llm.request.{account}.chat",
+                json.dumps(request).encode(),
+                headers={"Nats-Msg-Id": f"{account}.{name}.same"},
+            )
+            assert not ack.duplicate
+        async with asyncio.timeout(10):
+            while len(heard) < 3:
+                await asyncio.sleep(0.02)
+        assert heard == {f"llm.reply.{account}.{name}.same": 1 for account, name in wanted}

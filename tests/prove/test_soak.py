@@ -1,0 +1,128 @@
+"""K7, D7: fifty dialogues for a minute and more, on providers of which a tenth answers 429 and a tenth 5xx."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import nats
+import pytest
+from nats.aio.msg import Msg
+
+from penstock.client import Client
+from penstock.history import read_event
+from schemas.reply import TERMINAL
+from tests.bench.load import percentile
+from tests.harness.asking import Heard, ask, direct_answer
+from tests.harness.catalogues import ROLES, catalogue
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+DIALOGUES = 50
+TURNS = 6
+DURATION_S = 75
+WARM_UP_S = 20
+GROWTH_MB = 15
+PAUSE_S = 0.25
+"""Between two turns: somebody reads."""
+ASKED = tuple(role for role in ROLES if role not in {"vision", "safety"})
+CHAINS = {role: (f"{role.replace('_', '-')}-large", f"{role.replace('_', '-')}-small") for role in ASKED}
+
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    role = {"retry": {"base_s": 0.05, "cap_s": 1.0}}
+    with shared(tmp_path_factory.mktemp("soak"), config=catalogue(CHAINS, role=role)) as running:
+        yield running
+
+
+class Dialogues:
+    """What all of them together came to."""
+
+    def __init__(self, system: System, client: Client) -> None:
+        self._system = system
+        self._client = client
+        self._numbers = itertools.count()
+        self.heard: list[Heard] = []
+
+    async def go_on(self, until_s: float) -> None:
+        while time.monotonic() < until_s:
+            await self._one(next(self._numbers), until_s)
+
+    async def _one(self, number: int, until_s: float) -> None:
+        role = ASKED[number % len(ASKED)]
+        history: list[dict[str, str]] = []
+        for turn in range(TURNS):
+            if time.monotonic() >= until_s:
+                return
+            history.append({"role": "user", "content": f"Dialogue {number}, turn {turn}: and then?"})
+            heard = await ask(self._client, list(history), role=role, stream=number % 2 == 0)
+            self.heard.append(heard)
+            if heard.code is None:
+                assert heard.text
+                history.append({"role": "assistant", "content": heard.text})
+            await asyncio.sleep(PAUSE_S)
+
+
+async def weather(system: System, until_s: float) -> None:
+    """Every model fails a tenth of its calls; each half second another two of the models answer 429."""
+    models = [model for chain in CHAINS.values() for model in chain]
+    await system.sim("PUT", "behaviour", dict.fromkeys(models, "flaky=0.1"))
+    for moment in itertools.count():
+        dry = [models[(2 * moment + number) % len(models)] for number in range(2)]
+        await system.sim("PUT", "behaviour", dict.fromkeys(dry, "429=0.3"))
+        await asyncio.sleep(0.5)
+        await system.sim("PUT", "behaviour", dict.fromkeys(dry, "flaky=0.1"))
+        if time.monotonic() >= until_s:
+            return
+
+
+async def test_k7_fifty_dialogues_in_bad_weather(system: System) -> None:
+    await system.sim("PUT", "speed", {"first_token_ms": 30, "tokens_per_second": 400})
+    processes = {"router": system.router, "worker": system.workers[0]}
+    ends: Counter[str] = Counter()
+
+    async def count(msg: Msg) -> None:
+        if isinstance(read_event(msg), TERMINAL):
+            ends[msg.subject.rpartition(".")[2]] += 1
+
+    watching = await nats.connect(system.nats.url)
+    await watching.subscribe("llm.reply.>", cb=count)
+    await watching.flush()
+    async with await system.client() as client:
+        dialogues = Dialogues(system, client)
+        until_s = time.monotonic() + DURATION_S
+        going = [asyncio.create_task(dialogues.go_on(until_s)) for _ in range(DIALOGUES)]
+        blowing = asyncio.create_task(weather(system, until_s))
+        await asyncio.sleep(WARM_UP_S)
+        before = {name: process.rss_mb() for name, process in processes.items()}
+        await asyncio.gather(*going, blowing)
+    after = {name: process.rss_mb() for name, process in processes.items()}
+    await watching.flush()
+    await watching.close()
+
+    codes = Counter(each.code for each in dialogues.heard)
+    errors = sum(number for code, number in codes.items() if code is not None)
+    latencies = [each.took_s for each in dialogues.heard]
+    counts = (await system.sim("GET", "counts"))["models"].values()
+    statuses = Counter[str]()
+    for model in counts:
+        statuses.update(model["errors"])
+    growth = {name: round(after[name] - before[name], 1) for name in processes}
+    print(
+        f"\nK7: {len(latencies)} requests, {errors} errors {dict(codes)}; p50 {percentile(latencies, 0.5):.2f} s, "
+        f"p95 {percentile(latencies, 0.95):.2f} s, worst {max(latencies):.2f} s; the provider answered "
+        f"{sum(model['ok'] for model in counts)} well, errors {dict(statuses)}; memory {after}, growth {growth} MB"
+    )
+    assert len(latencies) > 1000
+    assert min(statuses["429"], statuses["503"]) > len(latencies) / 20  # the weather was felt
+    assert errors < 0.03 * len(latencies)
+    assert percentile(latencies, 0.95) <= 15
+    assert ends == dict.fromkeys((each.id for each in dialogues.heard), 1)
+    assert max(growth.values()) < GROWTH_MB
+    assert await direct_answer(system, "chat-large", "still there?")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from services.worker.failures import ProviderFailure
+from services.worker.status_errors import failure_of_status
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+def test_a_redirect_is_an_error_of_the_server_whatever_it_says__d2(status):
+    failure = failure_of_status(status, b'{"error":{"code":"invalid_api_key"}}', None)
+    assert failure.kind == "server_error"
+    assert str(status) in str(failure)
+
+
+def test_a_redirect_says_what_it_is__d10():
+    assert str(failure_of_status(307, b"", None)) == "307: a redirect, which is not followed"
+
+
+def test_an_error_nested_too_deeply_is_still_the_error_of_its_status():
+    assert failure_of_status(400, b'{"error":' + b"[" * 60_000, None).kind == "refused"
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [("one\n  two\r\n\tthree ", "one two three"), ("x" * 9_000_000, "x" * 500), ("caf\udce9", "caf?")],
+)
+def test_a_message_is_one_line_of_bounded_length_that_can_be_encoded__d10(said, heard):
+    assert str(ProviderFailure("server_error", said)) == heard
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (
+            "400, message:\n  Not enough data to satisfy content length header.",
+            "Not enough data to satisfy content length header.",
+        ),
+        ("the connection broke: 400, message:\n  Not enough data.", "the connection broke: Not enough data."),
+        ("503: overloaded,\n\ttry later", "503: overloaded, try later"),
+        ("  stalled  ", "stalled"),
+        ("", ""),
+    ],
+)
+def test_d10_a_failure_reads_as_one_line_without_a_library_s_beginning(raw, told):
+    assert str(ProviderFailure("connection", raw)) == told

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from services.worker.pauses import Pauses
+from services.worker.quota import QuotaKey
+
+KEY = QuotaKey("key", "m")
+
+
+def in_a_row(said_s: float | None, times: int) -> list[float]:
+    """Each call begins when the pause before it is over, and takes no time."""
+    pauses, now_s, found = Pauses(), 100.0, []
+    for _ in range(times):
+        found.append(pauses.pause_s(KEY, said_s, began_s=now_s, now_s=now_s))
+        now_s += found[-1]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("said_s", "pauses_s"),
+    [
+        (None, [1, 2, 4, 8, 16, 32, 60, 60]),
+        (0.0, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8]),
+        (1e-9, [0.1, 0.2, 0.4]),
+        (0.5, [0.5, 0.5, 0.5, 0.8, 1.6]),
+        (120.0, [120.0] * 9),
+        (1e30, [86_400.0] * 2),
+    ],
+)
+def test_every_429_in_a_row_lengthens_the_pause_and_none_is_shorter_than_said__c4(said_s, pauses_s):
+    assert in_a_row(said_s, len(pauses_s)) == pytest.approx(pauses_s)
+
+
+@pytest.mark.parametrize("said_s", [None, 0.0])
+def test_no_pause_of_ours_is_longer_than_a_minute(said_s):
+    assert in_a_row(said_s, 3000)[-1] == 60
+
+
+def test_429s_of_calls_that_were_already_under_way_count_once():
+    pauses = Pauses()
+    assert pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0) == 1
+    assert [pauses.pause_s(KEY, None, began_s=9.5, now_s=10.0 + n) for n in range(5)] == [0] * 5
+    assert (
+        pauses.pause_s(KEY, 7.0, began_s=9.5, now_s=10.5) == 7
+    )  # what the provider says is heard all the same
+    assert pauses.pause_s(KEY, None, began_s=17.5, now_s=18.0) == 2
+
+
+def test_a_success_begins_anew_if_its_call_began_after_the_last_429():
+    pauses = Pauses()
+    pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0)
+    pauses.succeeded(KEY, began_s=9.9)
+    assert pauses.pause_s(KEY, None, began_s=11.0, now_s=11.0) == 2
+    pauses.succeeded(KEY, began_s=13.0)
+    assert pauses.pause_s(KEY, None, began_s=14.0, now_s=14.0) == 1
+
+
+def test_each_key_has_its_own_row():
+    pauses = Pauses()
+    pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0)
+    assert pauses.pause_s(QuotaKey("key", "other"), None, began_s=9.0, now_s=10.0) == 1
