@@ -14,6 +14,7 @@ from nats.js.api import (
     ConsumerConfig,
     DiscardPolicy,
     KeyValueConfig,
+    RePublish,
     RetentionPolicy,
     StorageType,
     StreamConfig,
@@ -101,6 +102,7 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
                 storage=StorageType.FILE,
                 replicas=replicas,
                 direct=True,
+                republish=_republished(bucket),
             )
         )
         return
@@ -112,6 +114,12 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
             allow_direct=wanted.allow_direct,
         )
     )
+
+
+def _republished(bucket: Bucket) -> RePublish | None:
+    if bucket.republished_as is None:
+        return None
+    return RePublish(src=f"$KV.{bucket.name}.>", dest=bucket.republished_as)
 
 
 async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1) -> None:

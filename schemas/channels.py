@@ -10,6 +10,7 @@ from schemas import streams, subjects
 from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused, UsageRecorded
 from schemas.explain import RoutingExplained
 from schemas.presence import Presence
+from schemas.quota import QuotaRecord
 from schemas.reply import Accepted, Completed, Delta, Failed, Restarted, Started
 from schemas.request import CancelRequest, ChatRequest
 from schemas.work import ChatWork
@@ -107,6 +108,16 @@ CHANNELS: Final = (
         consumers=("router", "command line"),
         limits=f"forgotten after {streams.PRESENCE.ttl_s} s of silence",
         purpose="Who is alive, with its limits and breakers.",
+    ),
+    Channel(
+        name="quota",
+        subject="$KV.llm_quota.{owner}.{model}",
+        messages=(QuotaRecord,),
+        delivery="key-value",
+        producers=("worker",),
+        consumers=("worker", "command line"),
+        limits="compare-and-set only; forgotten after 2 days without use; republished as llm.quota.>",
+        purpose="What was spent and is leased of one quota, for all workers together.",
     ),
     Channel(
         name="dead",

@@ -11,11 +11,12 @@ import msgspec
 
 from schemas.events import Event
 from schemas.presence import Presence
+from schemas.quota import QuotaRecord
 from schemas.reply import ReplyEvent
 from schemas.request import ChatRequest
 from schemas.work import ChatWork
 
-__all__ = ["EVENT", "PRESENCE", "REPLY", "REQUEST", "WORK", "encode"]
+__all__ = ["EVENT", "PRESENCE", "QUOTA", "REPLY", "REQUEST", "WORK", "encode"]
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -24,6 +25,7 @@ WORK: Final = msgspec.json.Decoder(ChatWork)
 REPLY: Final[msgspec.json.Decoder[ReplyEvent]] = msgspec.json.Decoder(ReplyEvent)
 EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 PRESENCE: Final = msgspec.json.Decoder(Presence)
+QUOTA: Final = msgspec.json.Decoder(QuotaRecord)
 
 
 def encode(message: msgspec.Struct) -> bytes:

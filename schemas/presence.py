@@ -50,4 +50,6 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     limits: tuple[LimitStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
     withdrawn: tuple[str, ...] = ()
+    static_shares: tuple[str, ...] = ()
+    """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""
     v: int = 1

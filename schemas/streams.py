@@ -22,6 +22,7 @@ __all__ = [
     "MAX_PAYLOAD_BYTES",
     "MAX_REQUEST_BYTES",
     "PRESENCE",
+    "QUOTA",
     "REPLIES",
     "REQUESTS",
     "ROUTER",
@@ -75,6 +76,9 @@ class Bucket(Struct, frozen=True, kw_only=True):
     name: str
     ttl_s: int
     history: int = 1
+    republished_as: str | None = None
+    """Every stored entry is also published here by the server, as plain messages: a watch that needs no consumer,
+    and outlives the server and the bucket."""
     purpose: str
 
 
@@ -136,7 +140,13 @@ CANCELS: Final = Stream(
 STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS)
 
 PRESENCE: Final = Bucket(name="llm_presence", ttl_s=30, purpose="Who is alive, and what it says of itself.")
-BUCKETS: Final = (PRESENCE,)
+QUOTA: Final = Bucket(
+    name="llm_quota",
+    ttl_s=2 * DAY_S,
+    republished_as=subjects.QUOTA_STORED,
+    purpose="What was spent and is leased of each (credential or quota group, model), for all workers together.",
+)
+BUCKETS: Final = (PRESENCE, QUOTA)
 
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ __all__ = [
     "EVENT",
     "EVENT_ALL",
     "EXPLAIN",
+    "QUOTA_STORED",
     "REPLY",
     "REPLY_ALL",
     "REQUEST",
@@ -25,6 +27,7 @@ __all__ = [
     "dead",
     "event",
     "is_token",
+    "quota_key",
     "reply",
     "reply_address",
     "reply_inbox",
@@ -41,6 +44,7 @@ CANCEL: Final = "llm.cancel.{account}.{id}"
 EVENT: Final = "llm.event.{kind}.{scope}"
 DEAD: Final = "llm.dead.{role}"
 EXPLAIN: Final = "llm.router.explain"
+QUOTA_STORED: Final = "llm.quota.>"
 
 
 def _all(template: str) -> str:
@@ -95,6 +99,19 @@ def is_token(text: str) -> bool:
 def token(text: str) -> str:
     """`text` made safe as one token: what is not allowed becomes `_`, the length is bounded."""
     return _NOT_IN_TOKEN.sub("_", text)[:64] or "_"
+
+
+def quota_key(owner: str, model: str) -> str:
+    """The key in `llm_quota` of what `owner` (a credential or a quota group) may use of `model`."""
+    return f"{_distinct(owner)}.{_distinct(model)}"
+
+
+def _distinct(text: str) -> str:
+    """A token; one that is not the text itself ends in a digest of it, so that no two texts share it."""
+    safe = token(text)
+    if safe == text:
+        return text
+    return f"{safe[:55]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def request(account: str, kind: str) -> str:

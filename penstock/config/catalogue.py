@@ -36,6 +36,9 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     api_key_env: tuple[str, ...] = ()
     """Names of environment variables, one per credential; a variable that is not set is left out. Empty
     means the endpoint asks for no key."""
+    quota_group: str | None = None
+    """All credentials of the providers that name the same group share one quota per model, as the keys of one Groq
+    organisation do. None: each credential has a quota of its own."""
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

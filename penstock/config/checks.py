@@ -59,6 +59,7 @@ def check(draft: Draft, report: Report) -> None:
         _check_provider(provider, f"providers.{name}", report)
     for name, model in draft.models.items():
         _check_model(model, f"models.{name}", draft, report)
+    _check_shared(draft, report)
     for name, role in draft.roles.items():
         _check_role(role, f"roles.{name}", report)
         _check_chain(role, f"roles.{name}.chain", draft, report)
@@ -84,6 +85,8 @@ def _check_provider(provider: Provider, path: str, report: Report) -> None:
                 f"{path}.api_key_env[{index}]", problem, "write a name such as GROQ_API_KEY", quote=False
             )
     _no_repeats(provider.api_key_env, f"{path}.api_key_env", report)
+    if provider.quota_group == "":
+        report.add(f"{path}.quota_group", "is empty", "name the group, or leave it out")
 
 
 def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
@@ -100,6 +103,24 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
         if _known(model.price, field) and (getattr(model.price, field) or 0) < 0:
             report.add(
                 f"{path}.price.{field}", "is negative", "write micro-dollars per million tokens, 0 if free"
+            )
+
+
+def _check_shared(draft: Draft, report: Report) -> None:
+    """Entries that are one model of one quota cannot have two limits."""
+    first: dict[tuple[str, str], str] = {}
+    for key, model in draft.models.items():
+        provider = draft.providers.get(model.provider)
+        if provider is None:
+            continue
+        owner = model.provider if provider.quota_group is None else f"group {provider.quota_group}"
+        other = first.setdefault((owner, model.name or key), key)
+        if draft.models[other].limits != model.limits:
+            report.add(
+                f"models.{key}.limits",
+                f"differ from those of models.{other}, with which it shares one quota",
+                "give both the same limits",
+                quote=False,
             )
 
 

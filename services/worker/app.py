@@ -12,8 +12,9 @@ from penstock.clock import SYSTEM
 from penstock.config.catalogue import Catalogue
 from penstock.heartbeat import Heartbeat
 from penstock.mailbox import Mailbox, MailboxPolicy
-from penstock.provisioning import ensure_eventually
+from penstock.provisioning import ensure, ensure_eventually
 from penstock.service import Bus, Shell
+from schemas import subjects
 from schemas.names import LANES, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
@@ -22,13 +23,15 @@ from services.worker.calibration import Calibration
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
 from services.worker.ladder import Ladder
+from services.worker.lease_store import RecordStore
 from services.worker.lessons import Lessons
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
 from services.worker.provider import Provider, credentials
-from services.worker.quota import LocalQuota, QuotaKey
+from services.worker.quota import QuotaKey
 from services.worker.recording import Recorder
 from services.worker.sdk import SdkKind, SdkProvider
+from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
 from services.worker.takeover import Takeover
 from services.worker.waiting import Waiting
@@ -54,7 +57,10 @@ class Worker:
 
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings
-        self._equipment = equipment = _equipment(self._shell, self._catalogue, self._roles, self._env)
+        providers = _providers(self._catalogue, self._roles, self._env)
+        self._quota = _quota(self._catalogue, providers, self._shell.instance)
+        equipment = _equipment(self._shell, self._catalogue, providers, self._quota)
+        self._equipment = equipment
         self._waiting = Waiting()
         lessons = Lessons(equipment)
         ladder = Ladder(equipment, lessons, self._waiting)
@@ -70,6 +76,19 @@ class Worker:
             )
 
         await provision()
+
+        async def repair() -> None:
+            await ensure(
+                bus.js,
+                roles=self._catalogue.roles,
+                ack_wait_s=settings.ack_wait_s,
+                replicas=settings.replicas,
+            )
+
+        records = RecordStore(bus.nc, bus.js, repair)
+        await records.watch(self._quota.heard)
+        self._started.push_async_callback(self._quota.stop)
+        await self._quota.start(records, self._waiting.wake)
         equipment.announcer.bind(bus.js)
         equipment.recorder.bind(bus.js)
         for provider in equipment.providers.values():
@@ -126,22 +145,29 @@ class Worker:
         return self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
 
 
+def _quota(catalogue: Catalogue, providers: Mapping[str, Provider], instance: str) -> SharedQuota:
+    """One record per model, as its provider calls it, and credential, or group of them."""
+    limits, records = {}, {}
+    for name, model in catalogue.models.items():
+        group = catalogue.providers[model.provider].quota_group
+        for credential in providers[model.provider].credentials if model.provider in providers else ():
+            key = QuotaKey(credential, name)
+            limits[key] = model.limits
+            owner = credential if group is None else f"group:{group}"
+            records[key] = subjects.quota_key(owner, catalogue.model_name(name))
+    return SharedQuota(limits, records, instance, random.random)
+
+
 def _equipment(
-    shell: Shell, catalogue: Catalogue, roles: Sequence[Role], env: Mapping[str, str]
+    shell: Shell, catalogue: Catalogue, providers: dict[str, Provider], quota: SharedQuota
 ) -> Equipment:
-    providers = _providers(catalogue, roles, env)
     names = {name: provider.credentials for name, provider in providers.items()}
-    limits = {
-        QuotaKey(credential, key): model.limits
-        for key, model in catalogue.models.items()
-        for credential in names.get(model.provider, ())
-    }
     metrics = WorkerMetrics(shell.registry)
     return Equipment(
         instance=shell.instance,
         catalogue=catalogue,
         providers=providers,
-        availability=Availability(catalogue, names, LocalQuota(limits), Roster(catalogue.models)),
+        availability=Availability(catalogue, names, quota, Roster(catalogue.models)),
         calibration=Calibration(),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),

@@ -53,5 +53,10 @@ class Availability:
         Also 0 when none ever will be: such work is pulled, and told so.
         """
         small = Need(0)
-        earliest_s = min((self.standing(model, small, now_s).available_at_s for model in chain), default=inf)
-        return 0.0 if earliest_s == inf else max(0.0, earliest_s - now_s)
+        earliest_s = inf
+        for model in chain:
+            available_at_s = self.standing(model, small, now_s).available_at_s
+            if available_at_s <= now_s:
+                return 0.0
+            earliest_s = min(earliest_s, available_at_s)
+        return 0.0 if earliest_s == inf else earliest_s - now_s

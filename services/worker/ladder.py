@@ -84,7 +84,7 @@ class Ladder:
             self._lessons.of_call(model, admission, health)
 
     async def _with_quota(self, job: Job, model: str) -> Success:
-        permit = self._selection.acquire(job, model)
+        permit = await self._selection.acquire(job, model)
         if permit is None:
             raise _NotNow
         spent = Spent(tokens=permit.tokens)

@@ -81,6 +81,11 @@ class WorkerMetrics:
             ["credential", "model", "limit"],
             registry=registry,
         )
+        self.static_shares = Gauge(
+            "penstock_quota_static_shares",
+            "Shared quotas out of reach, for which this worker uses a static share.",
+            registry=registry,
+        )
         self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:

@@ -54,6 +54,8 @@ class Denied(Struct, frozen=True):
     """What stands in the way; of several, the one that lasts longest."""
     never: bool = False
     """No wait helps: the need is larger than the whole limit."""
+    leasing: bool = False
+    """There is room as far as is known, only not in hand: it will be in a moment."""
     why: str = ""
     """The words given to `Quota.pause`, while paused."""
 
@@ -63,11 +65,15 @@ class Quota(Protocol):
     A key that is not configured raises KeyError.
     """
 
+    @property
+    def out_of_reach(self) -> tuple[str, ...]:
+        """Shared records that cannot be reached: a static share is used instead."""
+
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
         """Charge one request and its tokens to every limit, or none of them."""
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
-        """Seconds until `need` would be admitted: 0 now, infinite never. Charges nothing."""
+        """Seconds until `need` would be admitted, as far as is known: 0 now, infinite never. Charges nothing."""
 
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
         """The call is over. Tokens not used are given back, those above the estimate are charged now, and
@@ -88,6 +94,9 @@ class Quota(Protocol):
 
 class LocalQuota:
     """The limits as this process sees them: right for a single worker, or for its share of them."""
+
+    out_of_reach: tuple[str, ...] = ()
+    """It shares nothing."""
 
     def __init__(self, limits: Mapping[QuotaKey, Limits]) -> None:
         self._accounts = {key: Account(each) for key, each in limits.items()}

@@ -15,6 +15,8 @@ from services.worker.waiting import Waiting
 
 __all__ = ["Selection"]
 
+_LEASE_S: Final = 0.25
+"""A share of the quota comes within milliseconds. After this long the whole chain is looked at again."""
 _WORDS: Final[dict[Reason, str]] = {
     "breaker": "the circuit breaker",
     "quota": "the quota",
@@ -47,7 +49,11 @@ class Selection:
         """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
         while True:
             now_s = loop_now_s()
-            standings = {model: self._standing(job, model, now_s) for model in chain}
+            standings: dict[str, Standing] = {}
+            for model in chain:
+                standings[model] = self._standing(job, model, now_s)
+                if standings[model].available_at_s <= now_s:
+                    break  # nobody looks at those behind it
             choice = choose(chain, standings, now_s)
             if isinstance(choice, Choice):
                 job.waits_for = ""
@@ -57,15 +63,22 @@ class Selection:
             job.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
             await self._waiting.until(job.work.role, choice.until_s)
 
-    def acquire(self, job: Job, model: str) -> Permit | None:
-        """A permit from the first credential that has one to give."""
+    async def acquire(self, job: Job, model: str) -> Permit | None:
+        """A permit from the first credential that has one to give, or will have in a moment."""
         need = self._need(job, model)
-        now_s = loop_now_s()
-        for key in self._availability.keys(model):
-            permit = self._availability.quota.try_acquire(key, need, now_s)
-            if isinstance(permit, Permit):
-                return permit
-        return None
+        patient_until_s = loop_now_s() + _LEASE_S
+        while True:
+            leasing = False
+            for key in self._availability.keys(model):
+                permit = self._availability.quota.try_acquire(key, need, loop_now_s())
+                if isinstance(permit, Permit):
+                    job.waits_for = ""
+                    return permit
+                leasing = leasing or permit.leasing
+            if not leasing or loop_now_s() >= patient_until_s:
+                return None
+            job.waits_for = f"the request waited for a share of the quota of {model}"
+            await self._waiting.until(job.work.role, patient_until_s)
 
     def retry_after_s(self, job: Job) -> float | None:
         """When some model of the role's chain may be called again; None when that is now or never."""

@@ -23,6 +23,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         at_ms=now_ms,
         http=http,
         roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
+        static_shares=_static_shares(equipment),
         limits=_limits(equipment, mailboxes, now_s),
         breakers=tuple(
             BreakerStatus(
@@ -51,6 +52,12 @@ def _role(equipment: Equipment, role: Role, boxes: list[Mailbox], now_s: float, 
         running=running,
         ready_at_ms=0 if wait_s == 0 else now_ms + int(wait_s * 1000),
     )
+
+
+def _static_shares(equipment: Equipment) -> tuple[str, ...]:
+    found = equipment.availability.quota.out_of_reach
+    equipment.metrics.static_shares.set(len(found))
+    return found
 
 
 def _limits(

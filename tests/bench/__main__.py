@@ -27,6 +27,13 @@ from tests.harness.system import System, running
 
 AT_ONCE = (1, 16, 64)
 REQUESTS = {1: 400, 16: 1600, 64: 3200}
+GENEROUS = {
+    "requests_per_minute": 1_000_000,
+    "tokens_per_minute": 10_000_000_000,
+    "requests_per_day": 1_000_000_000,
+    "concurrency": 10_000,
+}
+"""Limits that never bind: what keeping them costs, beside `cpu_ms_per_request_untraced`."""
 SHORT, LONG, STREAMS = 40, 440, 150
 
 Ask = Callable[[], Awaitable[None]]
@@ -65,8 +72,14 @@ async def _measure(ask: Ask) -> dict[int, Figures]:
     return {at: await run(ask, at_once=at, total=REQUESTS[at]) for at in AT_ONCE}
 
 
-async def _through_penstock(directory: Path, env: dict[str, str], *, streams: bool) -> dict[str, Any]:
-    config = catalogue({"chat": ["m-chat"]}, roles={"chat": {"concurrency": 256}})
+async def _through_penstock(
+    directory: Path, env: dict[str, str], *, streams: bool, limits: dict[str, int] | None = None
+) -> dict[str, Any]:
+    config = catalogue(
+        {"chat": ["m-chat"]},
+        roles={"chat": {"concurrency": 256}},
+        models={"m-chat": {"limits": limits}} if limits else None,
+    )
     async with running(directory, "chat", config=config, env=env) as system:
         client = await system.client()
         try:
@@ -155,7 +168,7 @@ async def main() -> None:
     sink, address = await otlp_sink()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        for each in ("traced", "untraced", "direct"):
+        for each in ("traced", "untraced", "limited", "direct"):
             (root / each).mkdir()
         print("measuring Penstock, traces on ...", file=sys.stderr)
         traced = await _through_penstock(
@@ -163,6 +176,10 @@ async def main() -> None:
         )
         print("measuring Penstock, traces off ...", file=sys.stderr)
         untraced = await _through_penstock(root / "untraced", {"PENSTOCK_TRACES": "off"}, streams=False)
+        print("measuring Penstock, traces off, limits on ...", file=sys.stderr)
+        limited = await _through_penstock(
+            root / "limited", {"PENSTOCK_TRACES": "off"}, streams=False, limits=GENEROUS
+        )
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()
@@ -177,6 +194,7 @@ async def main() -> None:
         "added_p50_ms": added["p50"],
         "added_p99_ms": added["p99"],
         "cpu_ms_per_request_untraced": untraced["cpu_ms_per_request"],
+        "cpu_ms_per_request_limited": limited["cpu_ms_per_request"],
         "direct": direct,
     }
     print(json.dumps(report, indent=2), file=sys.stderr)

@@ -12,6 +12,7 @@ from schemas.events import Event
 from schemas.explain import RoutingExplained
 from schemas.generate import examples, tag
 from schemas.presence import Presence
+from schemas.quota import QuotaRecord
 from schemas.reply import ReplyEvent
 from schemas.request import CancelRequest, ChatRequest
 from schemas.work import ChatWork
@@ -23,6 +24,7 @@ DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     ChatRequest: codec.REQUEST,
     ChatWork: codec.WORK,
     Presence: codec.PRESENCE,
+    QuotaRecord: codec.QUOTA,
     CancelRequest: msgspec.json.Decoder(CancelRequest),
     RoutingExplained: msgspec.json.Decoder(RoutingExplained),
     **dict.fromkeys(get_args(ReplyEvent), codec.REPLY),

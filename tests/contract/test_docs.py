@@ -106,7 +106,8 @@ def test_the_error_codes_stand_under_their_word_on_trying_again() -> None:
 
 def test_decisions_have_their_parts() -> None:
     pages = sorted((ROOT / "docs/decisions").glob("*.md"))
-    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    numbers = [page.name[:4] for page in pages]
+    assert sorted(set(numbers)) == numbers, "two pages of one number"
     for page in pages:
         text = page.read_text()
         assert text.startswith(f"# {page.name[:4]} ")

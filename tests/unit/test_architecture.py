@@ -21,7 +21,8 @@ TREES = {module: ast.parse(path.read_bytes()) for module, path in SOURCES.items(
 EVERY_SERVICE = frozenset({"__main__", "app", "handlers"})
 IO_MODULES = {
     "router": EVERY_SERVICE | {"explanation", "liveness", "sweeper"},
-    "worker": EVERY_SERVICE | {"announcing", "groq_sdk", "openai_sdk", "recording", "sdk", "takeover"},
+    "worker": EVERY_SERVICE
+    | {"announcing", "groq_sdk", "lease_store", "openai_sdk", "recording", "sdk", "takeover"},
     "simulator": EVERY_SERVICE,
     "launcher": EVERY_SERVICE | {"explain_command", "session", "status_command"},
 }

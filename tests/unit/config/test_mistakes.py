@@ -121,3 +121,21 @@ def test_an_error_quotes_what_was_written_and_not_the_environment():
     (problem,) = refused(spoiled("https://here.example/v1", "${URL}"), {"URL": "user:hunter2@host"})
     assert "hunter2" not in problem.told("mine.yaml")
     assert problem.value == '"${URL}"'
+
+
+def test_two_names_for_one_model_cannot_have_two_limits_of_one_quota():
+    (problem,) = refused(spoiled("  small:\n", "  small:\n    name: large\n"))
+    assert (problem.line, problem.key) == (13, "models.small.limits")
+    assert "models.large" in problem.problem
+
+
+def test_providers_of_one_quota_group_share_the_limits_of_a_model():
+    group = "    quota_group: org\n  there:\n    base_url: https://there.example/v1\n    quota_group: org\n"
+    text = spoiled("models:\n", f"{group}models:\n").replace(
+        "small:\n    provider: here", "small:\n    provider: there"
+    )
+    assert load(text).providers["there"].quota_group == "org"
+    (problem,) = refused(text.replace("    limits:", "    name: large\n    limits:"))
+    assert problem.key == "models.small.limits"
+    (empty,) = refused(spoiled("[HERE_KEY]\n", '[HERE_KEY]\n    quota_group: ""\n'))
+    assert empty.key == "providers.here.quota_group"

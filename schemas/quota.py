@@ -1,0 +1,58 @@
+"""The shared account of one quota, in the bucket `llm_quota`; changed by compare-and-set only.
+
+All instants are milliseconds of the record's own clock: it begins with the record, goes on with the monotonic clocks
+of those who write, and has nothing to do with anybody's wall clock (docs/decisions/0010).
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+__all__ = ["Grain", "QuotaCorrection", "QuotaLease", "QuotaRecord"]
+
+Grain = tuple[int, int, int]
+"""What was spent within one grain of time: the grain's number, requests, tokens."""
+
+
+class QuotaLease(Struct, frozen=True, kw_only=True):
+    """What one worker may spend without asking. Of a worker that is gone it counts as spent at `until_ms`."""
+
+    holder: str
+    """The worker's instance."""
+    number: int
+    """Of the holder's write, by which it knows after a lost answer whether that write was stored."""
+    until_ms: int
+    requests: int = 0
+    tokens: int = 0
+    slots: int = 0
+    """Of the concurrent calls; those in use and those at hand."""
+    waits_since_ms: int | None = None
+    """Since when it waits for more than is free; who waits longer goes first."""
+    waits_for_tokens: int = 0
+
+
+class QuotaCorrection(Struct, frozen=True, kw_only=True):
+    """The provider's word on one limit, as long as it is believed."""
+
+    limit: str
+    """Its name in the catalogue, as `tokens_per_minute`."""
+    ceiling: int | None = None
+    ceiling_until_ms: int = 0
+    withheld: int = 0
+    """What the provider says is gone beyond what we have counted."""
+    withheld_until_ms: int = 0
+
+
+class QuotaRecord(Struct, frozen=True, kw_only=True, tag="quota_record", tag_field="type"):
+    """One (credential or quota group, model), shared by all workers that use it."""
+
+    at_ms: int
+    """When this was written, on the record's clock."""
+    minute: tuple[Grain, ...] = ()
+    day: tuple[Grain, ...] = ()
+    leases: tuple[QuotaLease, ...] = ()
+    """One per worker; of one that holds nothing it says that it is there."""
+    corrections: tuple[QuotaCorrection, ...] = ()
+    paused_until_ms: int = 0
+    pause_reason: str = ""
+    v: int = 1

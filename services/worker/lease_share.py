@@ -1,0 +1,41 @@
+"""A worker's static share of a quota, for as long as the shared record is out of reach."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from penstock.config.catalogue import Limits
+from schemas.quota import QuotaRecord
+from services.worker.account import Account
+from services.worker.lease_room import Book
+from services.worker.meter import Observation
+
+__all__ = ["alone"]
+
+
+def alone(book: Book, record: QuotaRecord | None, now_ms: int, now_s: float) -> Account:
+    """An equal part of each limit, one per worker that the record named last; at least one of each.
+
+    What the record says is spent or leased counts as gone: workers that fall back upon the same record stay within
+    the limit together. `now_ms` is on the record's clock, `now_s` on ours.
+    """
+    sharers = max(1, 0 if record is None else len(record.leases))
+    limits = book.limits
+    account = Account(
+        Limits(
+            requests_per_minute=_part(limits.requests_per_minute, sharers),
+            tokens_per_minute=_part(limits.tokens_per_minute, sharers),
+            requests_per_day=_part(limits.requests_per_day, sharers),
+            tokens_per_day=_part(limits.tokens_per_day, sharers),
+            concurrency=_part(limits.concurrency, sharers),
+        )
+    )
+    for gauge in () if record is None else book.gauges(record, now_ms):
+        window: Literal["minute", "day"] = "minute" if gauge.span == book.minute else "day"
+        left = max(0, gauge.free) // sharers
+        account.heard(Observation(kind=gauge.kind, window=window, remaining=left), now_s)
+    return account
+
+
+def _part(limit: int | None, sharers: int) -> int | None:
+    return None if limit is None else max(1, limit // sharers)

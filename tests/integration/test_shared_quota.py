@@ -1,0 +1,200 @@
+"""C1, C4: two workers' quotas on a real nats-server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from penstock.config.catalogue import Limits
+from penstock.connection import Reconnects, connect
+from penstock.identifiers import new_id
+from penstock.provisioning import ensure
+from schemas import codec
+from schemas.streams import QUOTA
+from services.launcher.nats_server import NatsServer
+from services.worker.lease_store import RecordStore
+from services.worker.lease_terms import Terms
+from services.worker.quota import Denied, Need, Observation, Permit, QuotaKey
+from services.worker.shared_quota import SharedQuota
+
+KEY = QuotaKey("SOME_KEY", "some-model")
+TERMS = Terms(lease_ms=1500, grace_ms=200)
+
+
+class Sharer:
+    """One worker's end: its own connection, its own quota."""
+
+    def __init__(self, nc: Nats, quota: SharedQuota, granted: asyncio.Event) -> None:
+        self.nc, self.quota, self._granted = nc, quota, granted
+
+    async def acquire(self, tokens: int = 0, within_s: float = 5.0) -> Permit | Denied:
+        """Ask until there is a permit, or a refusal that a lease cannot mend."""
+        clock_s = asyncio.get_running_loop().time
+        give_up_s = clock_s() + within_s
+        while True:
+            got = self.quota.try_acquire(KEY, Need(tokens), clock_s())
+            if isinstance(got, Permit) or clock_s() > give_up_s:
+                return got
+            self._granted.clear()
+            try:
+                async with asyncio.timeout(0.05):
+                    await self._granted.wait()
+            except TimeoutError:
+                continue
+
+    async def drain(self, within_s: float = 1.0) -> list[Permit]:
+        """Everything there is to have."""
+        found = []
+        while isinstance(got := await self.acquire(within_s=within_s), Permit):
+            found.append(got)
+        return found
+
+    def crash(self) -> None:
+        """No return, no goodbye."""
+        for keeper in self.quota._by_record.values():
+            keeper._task.cancel()
+
+
+Join = Callable[[str], Awaitable[Sharer]]
+
+
+@asynccontextmanager
+async def sharing(
+    server: NatsServer, limits: Limits, *, mend: bool = True
+) -> AsyncIterator[Callable[[str], Awaitable[Sharer]]]:
+    record = f"test.{new_id()}"
+    joined: list[Sharer] = []
+
+    async def join(name: str) -> Sharer:
+        nc = await connect(server.url, name=name, reconnects=Reconnects())
+        js = nc.jetstream()
+        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        granted = asyncio.Event()
+        quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, TERMS)
+
+        async def repair() -> None:
+            if mend:
+                await ensure(js, roles=["chat"], ack_wait_s=10.0)
+
+        store = RecordStore(nc, js, repair)
+        await store.watch(quota.heard)
+        await quota.start(store, granted.set)
+        joined.append(Sharer(nc, quota, granted))
+        return joined[-1]
+
+    try:
+        yield join
+    finally:
+        for sharer in joined:
+            await sharer.quota.stop()
+            await sharer.nc.close()
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def test_two_workers_share_one_limit_and_use_all_of_it_c1(nats_server: NatsServer) -> None:
+    async with sharing(nats_server, Limits(requests_per_minute=40)) as join:
+        sharers = [await join("a"), await join("b")]
+        found = await asyncio.gather(*(sharer.drain() for sharer in sharers))
+        assert sum(len(permits) for permits in found) == 40
+        assert all(found), "each had some"
+        denied = sharers[0].quota.try_acquire(KEY, Need(0), _now_s())
+        assert isinstance(denied, Denied)
+        assert 50 < denied.retry_at_s - _now_s() < 62
+
+
+async def test_what_is_given_back_serves_the_other_c1(nats_server: NatsServer) -> None:
+    async with sharing(nats_server, Limits(concurrency=2, tokens_per_minute=1000)) as join:
+        a, b = await join("a"), await join("b")
+        first, second = await a.acquire(400), await a.acquire(400)
+        assert isinstance(first, Permit)
+        assert isinstance(second, Permit)
+        assert isinstance(await b.acquire(400, within_s=0.5), Denied)
+        a.quota.settle(first, 10, _now_s())
+        assert isinstance(await b.acquire(400, within_s=1.0), Permit)
+
+
+async def test_a_dead_workers_places_return_when_its_lease_ends_c1(nats_server: NatsServer) -> None:
+    async with sharing(nats_server, Limits(concurrency=3)) as join:
+        dead, alive = await join("dead"), await join("alive")
+        assert isinstance(await dead.acquire(), Permit)
+        assert isinstance(await dead.acquire(), Permit)
+        dead.crash()
+        began_s = _now_s()
+        assert isinstance(await alive.acquire(), Permit)
+        assert isinstance(await alive.acquire(within_s=0.3), Denied)
+        assert isinstance(await alive.acquire(), Permit)
+        assert 0.5 < _now_s() - began_s < 4.0
+
+
+async def test_one_429_pauses_every_worker_within_50_ms_c4(nats_server: NatsServer) -> None:
+    async with sharing(nats_server, Limits(requests_per_minute=100)) as join:
+        a, b = await join("a"), await join("b")
+        assert isinstance(await a.acquire(), Permit)
+        assert isinstance(await b.acquire(), Permit)
+        began_s = _now_s()
+        a.quota.pause(KEY, began_s + 120.0, "429: come back later")
+        await _until(lambda: b.quota.wait_s(KEY, Need(0), _now_s()) > 100, within_s=1.0)
+        took_s = _now_s() - began_s
+        denied = b.quota.try_acquire(KEY, Need(0), _now_s())
+        assert isinstance(denied, Denied)
+        assert (denied.limit, denied.why) == ("paused", "429: come back later")
+        assert denied.retry_at_s == pytest.approx(began_s + 120.0, abs=0.05)
+        assert took_s < 0.05
+
+
+async def test_a_providers_word_counts_for_every_worker_c4(nats_server: NatsServer) -> None:
+    async with sharing(nats_server, Limits(tokens_per_minute=10_000)) as join:
+        a, b = await join("a"), await join("b")
+        assert isinstance(await a.acquire(100), Permit)
+        assert isinstance(await b.acquire(100), Permit)
+        word = Observation(kind="tokens", window="minute", limit=10_000, remaining=50, reset_s=30.0)
+        a.quota.correct(KEY, word, _now_s())
+        await _until(lambda: b.quota.wait_s(KEY, Need(5000), _now_s()) > 20, within_s=1.0)
+
+
+async def test_without_the_bucket_a_worker_keeps_to_its_share_and_comes_back_c1(
+    own_nats_server: NatsServer,
+) -> None:
+    async with sharing(own_nats_server, Limits(requests_per_minute=20), mend=False) as join:
+        sharers = [await join("a"), await join("b")]
+        for sharer in sharers:
+            assert isinstance(await sharer.acquire(), Permit)
+        js = sharers[0].nc.jetstream()
+        await asyncio.sleep(TERMS.lease_ms / 1000)  # both have heard of each other and told what they spent
+        await js.delete_stream(f"KV_{QUOTA.name}")
+        found = await asyncio.gather(*(sharer.drain(within_s=3.0) for sharer in sharers))
+        assert all(sharer.quota.out_of_reach for sharer in sharers), "and they say so"
+        assert sum(len(permits) for permits in found) == 18, "20 in all, less the 2 before"
+        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        for sharer in sharers:
+            await _until(lambda sharer=sharer: sharer.quota.out_of_reach == ())
+        await asyncio.sleep(1.0)
+        assert await sharers[0].drain(within_s=0.3) == []
+        entry = await (await js.key_value(QUOTA.name)).get((await (await js.key_value(QUOTA.name)).keys())[0])
+        record = codec.QUOTA.decode(entry.value or b"")
+        assert sum(grain[1] for grain in record.minute) + sum(lease.requests for lease in record.leases) >= 20
+
+
+async def test_what_was_spent_survives_the_server_and_every_worker_c1(own_nats_server: NatsServer) -> None:
+    async with sharing(own_nats_server, Limits(requests_per_minute=10)) as join:
+        first = await join("first")
+        assert len(await first.drain(within_s=0.5)) == 10
+        await first.quota.stop()
+        own_nats_server.kill()
+        await own_nats_server.start()
+        second = await join("second")
+        assert await second.drain(within_s=0.5) == []

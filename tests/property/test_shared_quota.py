@@ -1,0 +1,365 @@
+"""C1: several workers on one record. No order of leases, crashes, late writes, lost answers, clock steps, corrections
+and returns lets more through than the limit in any window.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from math import inf
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from penstock.config.catalogue import Limits
+from schemas.quota import QuotaRecord
+from services.worker.lease_clock import RecordClock
+from services.worker.lease_desk import Desk
+from services.worker.lease_policy import Plan, Report, lease_of, plan
+from services.worker.lease_room import Book
+from services.worker.lease_terms import Terms
+
+TERMS = Terms(margin_ms=0)
+"""No margin: the policy has to be right without one."""
+MINUTE_S, DAY_S = 60.0, 86_400.0
+
+
+@dataclass
+class Call:
+    tokens: int
+    spend: int
+    """Its place in the true log."""
+    outlived: bool = False
+    """Its worker could not renew in time: nobody can take a running call back."""
+
+
+@dataclass
+class Worker:
+    name: str
+    book: Book
+    skew_s: float
+    """Of its monotonic clock against the truth: the two have nothing to do with each other."""
+    clock: RecordClock = field(default_factory=RecordClock)
+    record: QuotaRecord = field(default_factory=lambda: QuotaRecord(at_ms=0))
+    revision: int = 0
+    calls: dict[int, Call] = field(default_factory=dict)
+    pending: tuple[Report, Plan, int] | None = None
+    wait: bool = False
+
+    def __post_init__(self) -> None:
+        self.desk = Desk(self.book, self.clock, lambda: None)
+
+
+class SharedMachine(RuleBasedStateMachine):
+    """Against a log of what was really let through, at the true time."""
+
+    limits = Limits(requests_per_minute=4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = Book(self.limits, TERMS)
+        self.now_s = 1000.0
+        self.record = QuotaRecord(at_ms=0)
+        self.revision = 0
+        self.workers: list[Worker] = []
+        self.log: list[list[float]] = []
+        self.paused_until_s = 0.0
+        self.flying: list[tuple[Plan, int]] = []
+        """Writes whose senders heard nothing: they may arrive at any time, or never."""
+        self.names = 0
+        self.join(0)
+
+    def local_s(self, worker: Worker) -> float:
+        return self.now_s + worker.skew_s
+
+    def store(self, made: QuotaRecord, on: int) -> bool:
+        if on != self.revision:
+            return False
+        self.record, self.revision = made, self.revision + 1
+        return True
+
+    def take(self, worker: Worker) -> None:
+        worker.record, worker.revision = self.record, self.revision
+        worker.clock.heard(self.record.at_ms, self.local_s(worker))
+        if lease_of(self.record, worker.name).number == 0:
+            worker.desk.lost()
+
+    # -- the world
+
+    @rule(
+        quarters=st.one_of(st.integers(0, 6), st.integers(0, 30), st.integers(0, 300), st.integers(0, 30_000))
+    )
+    def time_passes(self, quarters: int) -> None:
+        self.now_s += quarters / 4
+        self.someone_alive_writes()
+
+    def someone_alive_writes(self) -> None:
+        """Clocks are as good as the last record heard: those who live hear of each other."""
+        for worker in self.workers:
+            if worker.desk.good_until_s <= self.local_s(worker):
+                for call in worker.calls.values():
+                    call.outlived = True
+            if worker.revision == self.revision:
+                worker.clock.heard(self.record.at_ms, self.local_s(worker))
+
+    @precondition(lambda self: len(self.workers) < 4)
+    @rule(skew=st.integers(-10_000, 10_000))
+    def join(self, skew: int) -> None:
+        """A newcomer is told the time by those who know it; alone, by how long nobody wrote."""
+        self.names += 1
+        worker = Worker(f"w{self.names}", self.book, float(skew))
+        knowing = [other for other in self.workers if other.clock.is_set]
+        at_ms = max((other.clock.now_ms(self.local_s(other)) for other in knowing), default=None)
+        if at_ms is None:
+            at_ms = max(self.record.at_ms, int((self.now_s - 1000) * 1000))
+        worker.clock.heard(at_ms, self.local_s(worker))
+        worker.record, worker.revision = self.record, self.revision
+        self.workers.append(worker)
+
+    @precondition(lambda self: len(self.workers) > 1)
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        self.workers.remove(data.draw(st.sampled_from(self.workers)))
+
+    @rule(data=st.data())
+    def hear(self, data: st.DataObject) -> None:
+        self.take(data.draw(st.sampled_from(self.workers)))
+
+    # -- requests
+
+    @rule(data=st.data(), tokens=st.lists(st.integers(0, 40), min_size=1, max_size=6))
+    def ask(self, data: st.DataObject, tokens: list[int]) -> None:
+        worker = data.draw(st.sampled_from(self.workers))
+        for each in tokens:
+            self.acquire(worker, each)
+
+    @rule(data=st.data(), tokens=st.lists(st.integers(0, 40), min_size=1, max_size=6))
+    def ask_until_served(self, data: st.DataObject, tokens: list[int]) -> None:
+        self.ask_until_served_by(data.draw(st.sampled_from(self.workers)), tokens)
+
+    def ask_until_served_by(self, worker: Worker, tokens: list[int]) -> None:
+        for each in tokens:
+            worker.desk.demand.refused(each, self.local_s(worker))
+        self.store_report_of(worker)
+        for each in tokens[::2]:
+            self.acquire(worker, each)
+
+    def acquire(self, worker: Worker, tokens: int) -> None:
+        number = worker.desk.acquire(tokens, self.local_s(worker))
+        if number is None:
+            worker.desk.demand.refused(tokens, self.local_s(worker))
+            return
+        limits = self.limits
+        assert self.spent(MINUTE_S, 1) + 1 <= (limits.requests_per_minute or inf)
+        assert self.spent(MINUTE_S, 2) + tokens <= (limits.tokens_per_minute or inf)
+        assert self.spent(DAY_S, 1) + 1 <= (limits.requests_per_day or inf)
+        assert self.spent(DAY_S, 2) + tokens <= (limits.tokens_per_day or inf)
+        running = [call for each in self.workers for call in each.calls.values() if not call.outlived]
+        assert len(running) + 1 <= (limits.concurrency or inf)
+        worker.calls[number] = Call(tokens, len(self.log))
+        self.log.append([self.now_s, 1, tokens])
+
+    def spent(self, span_s: float, column: int) -> float:
+        return sum(row[column] for row in self.log if row[0] + span_s > self.now_s)
+
+    @precondition(lambda self: any(worker.calls for worker in self.workers))
+    @rule(data=st.data(), share=st.integers(0, 4))
+    def settle(self, data: st.DataObject, share: int) -> None:
+        worker = data.draw(st.sampled_from([each for each in self.workers if each.calls]))
+        number = data.draw(st.sampled_from(list(worker.calls)))
+        call = worker.calls.pop(number)
+        true_tokens = call.tokens * share // 4
+        worker.desk.settle(number, true_tokens, self.local_s(worker))
+        self.log[call.spend][2] = true_tokens
+
+    # -- writes
+
+    def begin(self, worker: Worker, *, leaving: bool = False) -> None:
+        now_s = self.local_s(worker)
+        report = worker.desk.report(worker.name, now_s, paused=False, leaving=leaving)
+        made = plan(worker.record, report, self.book, worker.clock.now_ms(now_s))
+        worker.desk.begin(report, made, now_s)
+        worker.pending = (report, made, worker.revision)
+
+    def finish(self, worker: Worker, *, stored: bool) -> None:
+        assert worker.pending is not None
+        worker.pending = None
+        if stored:
+            self.take(worker)
+            worker.desk.stored()
+        else:
+            worker.desk.not_stored()
+            self.take(worker)
+
+    @rule(data=st.data())
+    def write(self, data: st.DataObject) -> None:
+        self.store_report_of(data.draw(st.sampled_from(self.workers)))
+
+    def store_report_of(self, worker: Worker) -> None:
+        self.resolve(worker)
+        for _ in range(2):
+            self.begin(worker)
+            stored = self.store(worker.pending[1].record, worker.pending[2])
+            self.finish(worker, stored=stored)
+            if stored:
+                return
+
+    @rule(data=st.data())
+    def begin_a_write(self, data: st.DataObject) -> None:
+        """Its answer is on the way, for as long as the machine likes."""
+        worker = data.draw(st.sampled_from(self.workers))
+        if worker.pending is None:
+            self.begin(worker)
+            self.flying.append((worker.pending[1], worker.pending[2]))
+
+    @rule(
+        data=st.data(),
+        idle=st.sampled_from([0.0, 0.1, 1.25]),
+        tokens=st.lists(st.integers(0, 40), max_size=4),
+    )
+    def a_write_is_stored_and_its_answer_is_slow(
+        self, data: st.DataObject, idle: float, tokens: list[int]
+    ) -> None:
+        """Meanwhile the worker goes on with what it has in hand, and another takes what became free."""
+        worker, other = (data.draw(st.sampled_from(self.workers)) for _ in range(2))
+        self.resolve(worker)
+        self.take(worker)
+        self.now_s += idle
+        self.begin(worker)
+        stored = self.store(worker.pending[1].record, worker.pending[2])
+        if other is not worker:
+            self.ask_until_served_by(other, [*tokens, 0])
+        for each in tokens:
+            self.acquire(worker, each)
+        self.finish(worker, stored=stored)
+        for each in tokens:
+            self.acquire(worker, each)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def a_late_write_arrives(self, data: st.DataObject) -> None:
+        made, on = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        self.store(made.record, on)
+
+    def resolve(self, worker: Worker) -> None:
+        """As the keeper does after a lost answer."""
+        if worker.pending is None:
+            return
+        report, made, on = worker.pending
+        if self.revision == on and self.store(made.record, on):
+            self.finish(worker, stored=True)
+            return
+        found = lease_of(self.record, worker.name).number
+        self.finish(worker, stored=found in {0, report.number})
+        if found == 0:
+            worker.desk.lost()
+
+    @precondition(lambda self: len(self.workers) > 1)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.workers))
+        if worker.calls:
+            return
+        self.resolve(worker)
+        self.take(worker)
+        self.begin(worker, leaving=True)
+        assert self.store(worker.pending[1].record, worker.pending[2])
+        self.workers.remove(worker)
+
+    @invariant()
+    def the_record_is_bounded(self) -> None:
+        assert len(self.record.minute) <= 123
+        assert len(self.record.day) <= 62
+
+
+class TokensMachine(SharedMachine):
+    limits = Limits(tokens_per_minute=60)
+
+
+class DayMachine(SharedMachine):
+    limits = Limits(requests_per_minute=8, requests_per_day=10, tokens_per_day=150)
+
+
+class PlacesMachine(SharedMachine):
+    limits = Limits(concurrency=3, tokens_per_minute=200)
+
+
+_settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+for machine in (SharedMachine, TokensMachine, DayMachine, PlacesMachine):
+    machine.TestCase.settings = _settings
+TestRequests = SharedMachine.TestCase
+TestTokens = TokensMachine.TestCase
+TestDay = DayMachine.TestCase
+TestPlaces = PlacesMachine.TestCase
+
+
+def test_in_a_busy_world_of_four_workers_the_limit_is_kept_and_used_c1() -> None:
+    """Ten simulated minutes: conflicts at random, one worker crashes and another joins."""
+    dice = random.Random(4)
+    limits = Limits(requests_per_minute=600, tokens_per_minute=100_000)
+    book = Book(limits, Terms())
+    record, revision, now_s = QuotaRecord(at_ms=0), 0, 50.0
+    spends: list[tuple[float, int]] = []
+    workers = [_Busy(f"w{number}", book, dice.uniform(-1e5, 1e5)) for number in range(4)]
+    while now_s < 650:
+        now_s += 0.02
+        if abs(now_s - 300) < 0.01:
+            workers = [*workers[1:], _Busy("newcomer", book, 77.0)]
+        for worker in workers:
+            local_s = now_s + worker.skew_s
+            if not worker.clock.is_set:
+                worker.clock.heard(record.at_ms, local_s)
+            for _ in range(dice.randrange(2)):
+                worker.ask(dice.randint(100, 300), local_s, now_s, spends, dice)
+            worker.settle(local_s)
+            if dice.random() < 0.15:
+                seen, base = (record, revision) if dice.random() < 0.8 else (worker.record, worker.revision)
+                stored = worker.write(seen, base == revision, local_s)
+                if stored is not None:
+                    record, revision = stored, revision + 1
+                worker.record, worker.revision = record, revision
+                worker.clock.heard(record.at_ms, local_s)
+    starts = [at_s for at_s, _ in spends]
+    for start_s in starts[::50]:
+        window = [tokens for at_s, tokens in spends if start_s <= at_s < start_s + 60]
+        assert len(window) <= 600
+        assert sum(window) <= 100_000
+    used = sum(tokens for at_s, tokens in spends if at_s >= 110)
+    full = sum(1 for at_s, _ in spends if at_s >= 110)
+    minutes = (650 - 110) / 60
+    assert max(used / 100_000, full / 600) >= 0.95 * minutes
+
+
+class _Busy:
+    def __init__(self, name: str, book: Book, skew_s: float) -> None:
+        self.name, self.book, self.skew_s = name, book, skew_s
+        self.clock = RecordClock()
+        self.desk = Desk(book, self.clock, lambda: None)
+        self.record, self.revision = QuotaRecord(at_ms=0), 0
+        self.open: list[tuple[float, int, int]] = []
+
+    def ask(self, tokens: int, local_s: float, now_s: float, spends: list, dice: random.Random) -> None:
+        number = self.desk.acquire(tokens, local_s)
+        if number is None:
+            if self.desk.demand.first is None:
+                self.desk.demand.refused(tokens, local_s)
+            return
+        spends.append((now_s, tokens))
+        self.open.append((local_s + dice.uniform(0.05, 3), number, tokens))
+
+    def settle(self, local_s: float) -> None:
+        for due_s, number, tokens in tuple(self.open):
+            if due_s <= local_s:
+                self.desk.settle(number, tokens, local_s)
+                self.open.remove((due_s, number, tokens))
+
+    def write(self, record: QuotaRecord, current: bool, local_s: float) -> QuotaRecord | None:
+        report = self.desk.report(self.name, local_s, paused=False)
+        made = plan(record, report, self.book, self.clock.now_ms(local_s))
+        self.desk.begin(report, made, local_s)
+        if not current:
+            self.desk.not_stored()
+            return None
+        self.desk.stored()
+        return made.record

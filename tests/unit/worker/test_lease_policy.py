@@ -1,0 +1,161 @@
+"""C1: who gets what of a shared quota."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.config.catalogue import Limits
+from schemas.quota import QuotaLease, QuotaRecord
+from services.worker.lease_clock import RecordClock
+from services.worker.lease_policy import Report, lease_of, plan
+from services.worker.lease_revival import revived
+from services.worker.lease_room import Book
+from services.worker.lease_share import alone
+from services.worker.lease_terms import NOTHING, TERMS, Amounts
+from services.worker.lease_view import View
+from services.worker.meter import Observation
+
+BOOK = Book(Limits(requests_per_minute=10, tokens_per_minute=1000), TERMS)
+NOW_MS = 500_000
+
+
+def record(*leases: QuotaLease, spent: tuple[int, int] = (0, 0)) -> QuotaRecord:
+    grains = ((NOW_MS // TERMS.minute_grain_ms, *spent),) if any(spent) else ()
+    return QuotaRecord(at_ms=NOW_MS, minute=grains, leases=leases)
+
+
+def lease(holder: str, requests: int = 0, tokens: int = 0, **rest: int) -> QuotaLease:
+    return QuotaLease(
+        holder=holder, number=1, until_ms=NOW_MS + 5000, requests=requests, tokens=tokens, **rest
+    )
+
+
+def waits(holder: str, tokens: int, want: Amounts | None = None) -> Report:
+    first = Amounts(1, tokens)
+    return Report(holder=holder, number=2, first=first, want=want or first)
+
+
+def test_who_waits_gets_the_whole_of_its_first_request():
+    made = plan(record(lease("b", 1, 300)), waits("a", 600), BOOK, NOW_MS)
+    assert made.held == Amounts(1, 600)
+    assert not made.waits
+
+
+def test_or_nothing_and_gives_back_what_is_of_no_use_to_it():
+    made = plan(record(lease("a", 2, 300), lease("b", 1, 200)), waits("a", 900), BOOK, NOW_MS)
+    assert made.held == NOTHING
+    assert made.waits
+    assert lease_of(made.record, "a").waits_for_tokens == 900
+
+
+def test_two_workers_that_each_hold_half_do_not_wait_for_ever():
+    before = record(lease("a", 1, 500), lease("b", 1, 500))
+    made = plan(before, waits("a", 700), BOOK, NOW_MS)
+    made = plan(made.record, waits("b", 700), BOOK, NOW_MS + 1)
+    assert made.waits, "a waits longer"
+    assert plan(made.record, waits("a", 700), BOOK, NOW_MS + 2).held == Amounts(1, 700)
+
+
+def test_what_the_longest_waiting_needs_is_left_to_it():
+    elder = lease("b", waits_since_ms=NOW_MS - 1000, waits_for_tokens=800)
+    made = plan(record(elder), waits("a", 300), BOOK, NOW_MS)
+    assert made.waits
+    assert plan(record(elder), waits("a", 200), BOOK, NOW_MS).held == Amounts(1, 200)
+
+
+def test_a_newcomer_takes_its_part_and_not_the_rest():
+    report = Report(holder="a", number=1, want=Amounts(10, 1000))
+    assert plan(record(lease("b", 2, 200)), report, BOOK, NOW_MS).held == Amounts(4, 400)
+
+
+def test_a_lapsed_lease_counts_as_spent_when_it_ended():
+    dead = QuotaLease(holder="dead", number=1, until_ms=NOW_MS - 1000, requests=3, tokens=400)
+    made = plan(record(dead), Report(holder="a", number=1), BOOK, NOW_MS)
+    assert made.record.minute == (((NOW_MS - 1000) // TERMS.minute_grain_ms, 3, 400),)
+    assert {each.holder for each in made.record.leases} == {"a"}
+
+
+def test_within_its_grace_a_lease_is_still_its_holders():
+    late = QuotaLease(holder="late", number=1, until_ms=NOW_MS - 100, requests=3, tokens=400)
+    made = plan(record(late), Report(holder="a", number=1), BOOK, NOW_MS)
+    assert {each.holder for each in made.record.leases} == {"late", "a"}
+
+
+def test_a_pause_gives_nothing_out_and_a_shorter_one_does_not_shorten_it():
+    report = Report(holder="a", number=1, pause=(NOW_MS + 120_000, "429"))
+    paused = plan(record(), report, BOOK, NOW_MS).record
+    assert plan(paused, waits("b", 10), BOOK, NOW_MS).held == NOTHING
+    shorter = plan(paused, Report(holder="b", number=1, pause=(NOW_MS + 1000, "x")), BOOK, NOW_MS).record
+    assert (shorter.paused_until_ms, shorter.pause_reason) == (NOW_MS + 120_000, "429")
+
+
+def test_a_write_on_a_record_of_the_future_does_not_set_its_clock_back():
+    assert plan(record(), Report(holder="a", number=1), BOOK, NOW_MS - 9000).record.at_ms == NOW_MS
+
+
+def test_the_records_clock_follows_the_furthest_writer_and_never_runs_back():
+    clock = RecordClock()
+    clock.heard(10_000, 3.0)
+    assert clock.now_ms(4.0) == 11_000
+    clock.heard(10_500, 4.0)
+    assert clock.now_ms(4.0) == 11_000, "that one was slow to arrive"
+    clock.heard(12_000, 4.0)
+    assert clock.now_ms(4.0) == 12_000
+    assert clock.local_s(13_000) == pytest.approx(5.0)
+    assert clock.is_behind(11_000, 4.0)
+    assert not clock.is_behind(11_900, 4.0)
+
+
+@pytest.mark.parametrize(("remaining", "left"), [(400, 400), (2000, 700), (0, 0)])
+def test_a_providers_word_lowers_what_is_left_and_never_raises_it_c4(remaining: int, left: int):
+    clock = RecordClock()
+    clock.heard(NOW_MS, 0.0)
+    view = View("a", BOOK, clock)
+    view.record = record(spent=(2, 300))
+    word = Observation(kind="tokens", window="minute", limit=1000, remaining=remaining, reset_s=30.0)
+    found = view.correction(word, 0.0)
+    report = Report(holder="a", number=1, corrections=() if found is None else (found,))
+    made = plan(view.record, report, BOOK, NOW_MS)
+    assert BOOK.free(made.record, NOW_MS, without="a").tokens == left
+    assert BOOK.free(made.record, NOW_MS + 30_001, without="a").tokens == 700, "it is believed for 30 s"
+
+
+def test_a_newer_word_replaces_an_older_one_c4():
+    clock = RecordClock()
+    clock.heard(NOW_MS, 0.0)
+    view = View("a", BOOK, clock)
+    view.record = record()
+    for remaining in (100, 900):
+        word = Observation(kind="tokens", window="minute", remaining=remaining, reset_s=30.0)
+        found = view.correction(word, 0.0)
+        assert found is not None
+        view.record = plan(
+            view.record, Report(holder="a", number=1, corrections=(found,)), BOOK, NOW_MS
+        ).record
+    assert BOOK.free(view.record, NOW_MS, without="a").tokens == 900
+
+
+def test_static_shares_of_all_workers_together_stay_within_what_was_left_c1():
+    known = record(lease("a"), lease("b", 2, 200), lease("c"), spent=(2, 200))
+    shares = [alone(BOOK, known, NOW_MS, 0.0) for _ in range(3)]
+    admitted = 0
+    for share in shares:
+        while share.admit(50, 0.0) is not None:
+            admitted += 1
+    assert admitted == 6, "10 less 2 spent and 2 leased, in three whole parts"
+
+
+def test_a_record_made_again_sets_aside_what_the_others_may_have_used_c1():
+    known = record(lease("a", 1, 100), lease("b"), spent=(2, 200))
+    made = revived(known, None, "a", BOOK, NOW_MS + 3000)
+    assert lease_of(made, "b").requests == 5
+    assert lease_of(made, "b").tokens == 500
+    assert lease_of(made, "a") == lease_of(known, "a")
+    assert made.minute == known.minute
+
+
+def test_what_a_newcomer_spent_before_the_record_was_made_again_counts_c1():
+    known = record(lease("a"), spent=(2, 200))
+    found = QuotaRecord(at_ms=900, minute=((1, 3, 300),), leases=(lease("new", 1, 50),))
+    made = revived(known, found, "a", BOOK, NOW_MS)
+    assert BOOK.free(made, NOW_MS) == Amounts(10 - 2 - 3 - 1, 1000 - 200 - 300 - 50, 1 << 53)

@@ -1,0 +1,242 @@
+"""C1, A6: `SharedQuota` on records kept in memory that conflict, lose answers and disappear."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from schemas.subjects import quota_key
+from services.worker.app import _quota
+from services.worker.lease_records import Conflict, Stored, Unreachable
+from services.worker.lease_terms import Terms
+from services.worker.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
+from services.worker.shared_quota import SharedQuota
+
+KEY, OTHER = QuotaKey("A_KEY", "m"), QuotaKey("B_KEY", "m")
+TERMS = Terms(lease_ms=1500, grace_ms=200)
+
+
+class Memory:
+    """As NATS would be on a bad day."""
+
+    def __init__(self, *, lost: float = 0.0, seed: int = 1) -> None:
+        self.entries: dict[str, Stored] = {}
+        self.gone = False
+        self.server_s = 0.0
+        """The server's wall clock."""
+        self._lost = lost
+        self._dice = random.Random(seed)
+        self.listeners: list[SharedQuota] = []
+        self.late: list[tuple[str, bytes, int]] = []
+
+    async def read(self, key: str) -> Stored | None:
+        await asyncio.sleep(0)
+        if self.gone:
+            raise Unreachable("gone")
+        return self.entries.get(key)
+
+    async def write(self, key: str, data: bytes, revision: int) -> int:
+        await asyncio.sleep(0.001)
+        if self.gone:
+            raise Unreachable("gone")
+        fate = self._dice.random()
+        if fate < self._lost / 2:
+            asyncio.get_running_loop().call_later(self._dice.random(), self._late, key, data, revision)
+            raise Unreachable("on its way, or not")
+        stored = self._store(key, data, revision)
+        if fate < self._lost:
+            raise Unreachable("stored, and nobody heard")
+        return stored
+
+    def _late(self, key: str, data: bytes, revision: int) -> None:
+        if self._dice.random() < 0.5:
+            try:
+                self._store(key, data, revision)
+            except Conflict:
+                return
+
+    def _store(self, key: str, data: bytes, revision: int) -> int:
+        before = self.entries.get(key)
+        if revision != (0 if before is None else before.revision):
+            raise Conflict(key)
+        self.entries[key] = Stored(data, revision + 1, self.server_s)
+        for listener in self.listeners:
+            if self._dice.random() > self._lost:
+                asyncio.get_running_loop().call_soon(listener.heard, key, self.entries[key])
+        return revision + 1
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def worker(memory: Memory, name: str, limits: Limits) -> SharedQuota:
+    quota = SharedQuota({KEY: limits}, {KEY: "record"}, name, random.Random(name).random, TERMS)
+    memory.listeners.append(quota)
+    await quota.start(memory, lambda: None)
+    return quota
+
+
+async def drain(quota: SharedQuota, for_s: float) -> int:
+    count, until_s = 0, _now_s() + for_s
+    while _now_s() < until_s:
+        if isinstance(quota.try_acquire(KEY, Need(1), _now_s()), Permit):
+            count += 1
+        else:
+            await asyncio.sleep(0.01)
+    return count
+
+
+async def test_lost_answers_late_writes_and_missed_news_let_nothing_more_through_c1():
+    memory = Memory(lost=0.3)
+    limits = Limits(requests_per_minute=90, tokens_per_minute=1000)
+    quotas = [await worker(memory, name, limits) for name in "abc"]
+    counts = await asyncio.gather(*(drain(quota, 6.0) for quota in quotas))
+    assert 75 <= sum(counts) <= 90
+    for quota in quotas:
+        await quota.stop()
+
+
+async def test_a_permit_in_hand_costs_no_write_and_no_wait_c1():
+    memory = Memory()
+    quota = await worker(memory, "a", Limits(requests_per_minute=100_000))
+    count = await drain(quota, 1.0)
+    assert count > 10 * memory.entries["record"].revision
+    await quota.stop()
+
+
+async def test_what_has_no_limit_has_no_record():
+    memory = Memory()
+    quota: Quota = await worker(memory, "a", Limits())
+    got = quota.try_acquire(KEY, Need(5), _now_s())
+    assert isinstance(got, Permit)
+    quota.settle(got, 5, _now_s())
+    quota.pause(KEY, _now_s() + 9, "429")
+    quota.correct(KEY, Observation(kind="tokens", window="minute", remaining=0), _now_s())
+    assert quota.wait_s(KEY, Need(5), _now_s()) == 0.0
+    assert quota.usage(KEY, _now_s()) == ()
+    assert memory.entries == {}
+
+
+async def test_what_is_larger_than_the_whole_limit_never_fits():
+    quota = await worker(Memory(), "a", Limits(tokens_per_minute=100))
+    denied = quota.try_acquire(KEY, Need(101), _now_s())
+    assert isinstance(denied, Denied)
+    assert denied.never
+    with pytest.raises(KeyError):
+        quota.try_acquire(OTHER, Need(1), _now_s())
+    await quota.stop()
+
+
+async def test_tokens_not_used_serve_the_next_request_c4():
+    quota = await worker(Memory(), "a", Limits(tokens_per_minute=100))
+    first = None
+    while not isinstance(first, Permit):
+        first = quota.try_acquire(KEY, Need(90), _now_s())
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.7)  # it was told
+    quota.settle(first, 20, _now_s())
+    quota.settle(first, 0, _now_s())
+    async with asyncio.timeout(2.0):
+        while not isinstance(quota.try_acquire(KEY, Need(75), _now_s()), Permit):
+            await asyncio.sleep(0.01)
+    (use,) = quota.usage(KEY, _now_s())
+    assert 95 <= use.used <= 100
+    await quota.stop()
+
+
+async def test_an_idle_worker_gives_back_what_it_leased_c1():
+    memory = Memory()
+    a, b = (
+        await worker(memory, "a", Limits(requests_per_minute=60)),
+        await worker(memory, "b", Limits(requests_per_minute=60)),
+    )
+    had = await drain(a, 0.4)
+    assert had + await drain(b, 3.0) == 60
+    await a.stop()
+    await b.stop()
+
+
+async def test_out_of_reach_it_keeps_to_its_share_and_returns_c1():
+    memory = Memory()
+    a, b = (
+        await worker(memory, "a", Limits(requests_per_minute=30)),
+        await worker(memory, "b", Limits(requests_per_minute=30)),
+    )
+    await asyncio.sleep(0.5)
+    memory.gone = True
+    assert await asyncio.gather(drain(a, 3.0), drain(b, 3.0)) == [15, 15]
+    assert a.out_of_reach == ("record",)
+    memory.gone = False
+    async with asyncio.timeout(3.0):
+        while a.out_of_reach or b.out_of_reach:
+            await asyncio.sleep(0.01)
+    assert await drain(a, 0.5) == 0
+    await a.stop()
+    await b.stop()
+
+
+def _record_ms(quota: SharedQuota) -> int:
+    return quota._by_record["record"].clock.now_ms(_now_s())
+
+
+async def test_a_newcomer_is_told_the_time_by_those_who_know_it_and_not_by_the_server_c1():
+    memory = Memory()
+    a = await worker(memory, "a", Limits(requests_per_minute=30))
+    await asyncio.sleep(0.05)
+    a._by_record["record"].clock.heard(
+        100_000, _now_s()
+    )  # it has been there for long, and had nothing to write
+    memory.server_s = 1e6  # the server's clock stepped
+    b = await worker(memory, "b", Limits(requests_per_minute=30))
+    async with asyncio.timeout(2.0):
+        while _record_ms(b) < 100_000:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    assert abs(_record_ms(b) - _record_ms(a)) < 50
+    await a.stop()
+    await b.stop()
+
+
+async def test_when_nobody_is_there_the_server_tells_for_how_long_nobody_was_c1():
+    memory = Memory()
+    a = await worker(memory, "a", Limits(requests_per_minute=30))
+    assert await drain(a, 1.0) == 30
+    await a.stop()
+    for away_s, again in ((30.0, 0), (31.0, 30)):
+        memory.server_s += away_s
+        b = await worker(memory, "b", Limits(requests_per_minute=30))
+        assert await drain(b, 1.0) == again
+        await b.stop()
+
+
+def _catalogue(group: str | None) -> Catalogue:
+    return Catalogue(
+        name="c",
+        providers={"p": Provider(api_key_env=("A_KEY", "B_KEY"), quota_group=group)},
+        models={
+            "m": Model(provider="p", limits=Limits(requests_per_minute=1)),
+            "alias": Model(provider="p", name="m", limits=Limits(requests_per_minute=1)),
+        },
+        roles={"chat": RoleConfig(chain=("m", "alias"))},
+    )
+
+
+class _Provided:
+    credentials = ("A_KEY", "B_KEY")
+
+
+@pytest.mark.parametrize(("group", "records"), [(None, 2), ("org", 1)])
+def test_credentials_multiply_a_quota_unless_they_are_of_one_group_a6(group: str | None, records: int):
+    quota = _quota(_catalogue(group), {"p": _Provided()}, "a")
+    assert len(quota._by_record) == records, "two names of one model are one model"
+
+
+def test_no_two_owners_or_models_have_the_same_record():
+    names = [("k", "a/b"), ("k", "a_b"), ("k", "a.b"), ("k", "x" * 70), ("k", "x" * 71), ("group:k", "a_b")]
+    keys = {quota_key(owner, model) for owner, model in names}
+    assert len(keys) == len(names)
+    assert all(key.count(".") == 1 for key in keys)
