@@ -16,6 +16,7 @@ __all__ = ["LogLevel", "Settings", "Traces", "load_settings"]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Traces = Literal["off", "otlp", "file"]
+Quota = Literal["local", "shared"]
 
 _SOURCE = "environment"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
@@ -48,6 +49,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_deliver: int = 5
     replicas: int = 1
     """Copies of each stream and bucket, on as many nodes of a cluster."""
+    quota: Quota = "local"
+    """Who counts against the limits: each worker for itself, or all together in the bucket `llm_quota`."""
 
 
 def load_settings(env: Mapping[str, str]) -> Settings:
@@ -74,6 +77,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", usual.ack_wait_s, low=1, high=3_600),
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
         replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
+        quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
     )
     if reading.problems:
         raise ConfigurationRefused(_SOURCE, reading.problems)
@@ -122,6 +126,14 @@ class _Reading:
             if text == level:
                 return level  # type: ignore[no-any-return]
         self._add(name, "is not a log level", nearest(text, get_args(LogLevel)))
+        return default
+
+    def quota(self, name: str, default: Quota) -> Quota:
+        text = self._env.get(name) or default
+        for quota in get_args(Quota):
+            if text == quota:
+                return quota  # type: ignore[no-any-return]
+        self._add(name, "is neither local nor shared", f"leave it out for {default}")
         return default
 
     def servers(self, name: str, default: str) -> str:

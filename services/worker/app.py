@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from penstock.clock import SYSTEM
-from penstock.config.catalogue import Catalogue
+from penstock.config.catalogue import Catalogue, Limits
 from penstock.heartbeat import Heartbeat
 from penstock.mailbox import Mailbox, MailboxPolicy
 from penstock.provisioning import ensure, ensure_eventually
@@ -28,7 +28,7 @@ from services.worker.lessons import Lessons
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
 from services.worker.provider import Provider, credentials
-from services.worker.quota import QuotaKey
+from services.worker.quota import LocalQuota, Quota, QuotaKey
 from services.worker.recording import Recorder
 from services.worker.sdk import SdkKind, SdkProvider
 from services.worker.shared_quota import SharedQuota
@@ -58,8 +58,11 @@ class Worker:
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings
         providers = _providers(self._catalogue, self._roles, self._env)
-        self._quota = _quota(self._catalogue, providers, self._shell.instance)
-        equipment = _equipment(self._shell, self._catalogue, providers, self._quota)
+        limits = _limits(self._catalogue, providers)
+        shared = None
+        if settings.quota == "shared":
+            shared = _shared_quota(self._catalogue, limits, self._shell.instance)
+        equipment = _equipment(self._shell, self._catalogue, providers, shared or LocalQuota(limits))
         self._equipment = equipment
         self._waiting = Waiting()
         lessons = Lessons(equipment)
@@ -76,19 +79,8 @@ class Worker:
             )
 
         await provision()
-
-        async def repair() -> None:
-            await ensure(
-                bus.js,
-                roles=self._catalogue.roles,
-                ack_wait_s=settings.ack_wait_s,
-                replicas=settings.replicas,
-            )
-
-        records = RecordStore(bus.nc, bus.js, repair)
-        await records.watch(self._quota.heard)
-        self._started.push_async_callback(self._quota.stop)
-        await self._quota.start(records, self._waiting.wake)
+        if shared is not None:
+            await self._start_shared(shared, bus)
         equipment.announcer.bind(bus.js)
         equipment.recorder.bind(bus.js)
         for provider in equipment.providers.values():
@@ -107,6 +99,22 @@ class Worker:
         heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, mailboxes, http))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
+
+    async def _start_shared(self, quota: SharedQuota, bus: Bus) -> None:
+        settings = self._shell.settings
+
+        async def repair() -> None:
+            await ensure(
+                bus.js,
+                roles=self._catalogue.roles,
+                ack_wait_s=settings.ack_wait_s,
+                replicas=settings.replicas,
+            )
+
+        records = RecordStore(bus.nc, bus.js, repair)
+        await records.watch(quota.heard)
+        self._started.push_async_callback(quota.stop)
+        await quota.start(records, self._waiting.wake)
 
     async def drain(self) -> None:
         """Stop what was started, the last first: pull nothing more, finish or give back what runs, tell the rest."""
@@ -145,22 +153,26 @@ class Worker:
         return self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
 
 
-def _quota(catalogue: Catalogue, providers: Mapping[str, Provider], instance: str) -> SharedQuota:
+def _limits(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:
+    return {
+        QuotaKey(credential, name): model.limits
+        for name, model in catalogue.models.items()
+        if model.provider in providers
+        for credential in providers[model.provider].credentials
+    }
+
+
+def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], instance: str) -> SharedQuota:
     """One record per model, as its provider calls it, and credential, or group of them."""
-    limits, records = {}, {}
-    for name, model in catalogue.models.items():
-        group = catalogue.providers[model.provider].quota_group
-        for credential in providers[model.provider].credentials if model.provider in providers else ():
-            key = QuotaKey(credential, name)
-            limits[key] = model.limits
-            owner = credential if group is None else f"group:{group}"
-            records[key] = subjects.quota_key(owner, catalogue.model_name(name))
+    records = {}
+    for key in limits:
+        group = catalogue.providers[catalogue.models[key.model].provider].quota_group
+        owner = key.credential if group is None else f"group:{group}"
+        records[key] = subjects.quota_key(owner, catalogue.model_name(key.model))
     return SharedQuota(limits, records, instance, random.random)
 
 
-def _equipment(
-    shell: Shell, catalogue: Catalogue, providers: dict[str, Provider], quota: SharedQuota
-) -> Equipment:
+def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider], quota: Quota) -> Equipment:
     names = {name: provider.credentials for name, provider in providers.items()}
     metrics = WorkerMetrics(shell.registry)
     return Equipment(

@@ -13,7 +13,7 @@ from services.worker.lease_keeper import Keeper
 from services.worker.lease_records import Records, Stored
 from services.worker.lease_terms import TERMS, Terms
 from services.worker.meter import Observation
-from services.worker.quota import Denied, Need, Permit, QuotaKey
+from services.worker.quota import Denied, LocalQuota, Need, Permit, QuotaKey
 
 __all__ = ["SharedQuota"]
 
@@ -24,7 +24,7 @@ _SOON_S: Final = 0.25
 class SharedQuota:
     """Implements `Quota`. A permit is spent from what was leased before: no network on the way of a request.
 
-    What has no limit has no lease and costs nothing.
+    What has no limit of ours has no lease; a provider's pause of it is this process's own affair.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class SharedQuota:
         """`records`: the record of each key; keys of one quota group have one. `holder`: the worker's instance."""
         self._keepers: dict[QuotaKey, Keeper | None] = {}
         self._by_record: dict[str, Keeper] = {}
+        self._unlimited = LocalQuota({key: each for key, each in limits.items() if each == Limits()})
         for key, each in limits.items():
             if each == Limits():
                 self._keepers[key] = None
@@ -71,7 +72,7 @@ class SharedQuota:
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
         keeper = self._keepers[key]
         if keeper is None:
-            return Permit(key, need.tokens, 0)
+            return self._unlimited.try_acquire(key, need, now_s)
         if now_s >= keeper.paused_until_s:
             number = keeper.desk.acquire(need.tokens, now_s)
             if number is not None:
@@ -91,7 +92,9 @@ class SharedQuota:
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
         keeper = self._keepers[key]
-        if keeper is None or (now_s >= keeper.paused_until_s and keeper.desk.has(need.tokens, now_s)):
+        if keeper is None:
+            return self._unlimited.wait_s(key, need, now_s)
+        if now_s >= keeper.paused_until_s and keeper.desk.has(need.tokens, now_s):
             return 0.0
         found = _obstacle(keeper, need.tokens, now_s)
         return 0.0 if found is None else found[0]
@@ -99,6 +102,7 @@ class SharedQuota:
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
         keeper = self._keepers[permit.key]
         if keeper is None:
+            self._unlimited.settle(permit, true_tokens, now_s)
             return
         desk = keeper.desk
         desk.settle(permit.number, true_tokens, now_s)
@@ -107,7 +111,9 @@ class SharedQuota:
 
     def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
         keeper = self._keepers[key]
-        if keeper is not None:
+        if keeper is None:
+            self._unlimited.pause(key, until_s, why)
+        else:
             keeper.pause(until_s, why)
 
     def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:

@@ -178,7 +178,10 @@ async def main() -> None:
         untraced = await _through_penstock(root / "untraced", {"PENSTOCK_TRACES": "off"}, streams=False)
         print("measuring Penstock, traces off, limits on ...", file=sys.stderr)
         limited = await _through_penstock(
-            root / "limited", {"PENSTOCK_TRACES": "off"}, streams=False, limits=GENEROUS
+            root / "limited",
+            {"PENSTOCK_TRACES": "off", "PENSTOCK_QUOTA": "shared"},
+            streams=False,
+            limits=GENEROUS,
         )
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")

@@ -22,6 +22,8 @@ from services.worker.lease_terms import Terms
 from services.worker.quota import Denied, Need, Observation, Permit, QuotaKey
 from services.worker.shared_quota import SharedQuota
 
+pytestmark = pytest.mark.prove
+
 KEY = QuotaKey("SOME_KEY", "some-model")
 TERMS = Terms(lease_ms=1500, grace_ms=200)
 

@@ -39,7 +39,9 @@ async def test_four_workers_share_one_limit_c1(
     )
     workers = ("chat", "chat", "coding", "coding")
     async with (
-        running(tmp_path, *workers, config=config, env={"PENSTOCK_TRACES": "off"}) as system,
+        running(
+            tmp_path, *workers, config=config, env={"PENSTOCK_TRACES": "off", "PENSTOCK_QUOTA": "shared"}
+        ) as system,
         await system.client() as client,
     ):
         await system.sim("PUT", "limits", {"m-shared": {**LIMITS, "algorithm": algorithm}})

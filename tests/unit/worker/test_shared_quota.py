@@ -9,7 +9,7 @@ import pytest
 
 from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
 from schemas.subjects import quota_key
-from services.worker.app import _quota
+from services.worker.app import _limits, _shared_quota
 from services.worker.lease_records import Conflict, Stored, Unreachable
 from services.worker.lease_terms import Terms
 from services.worker.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
@@ -116,7 +116,7 @@ async def test_what_has_no_limit_has_no_record():
     quota.settle(got, 5, _now_s())
     quota.pause(KEY, _now_s() + 9, "429")
     quota.correct(KEY, Observation(kind="tokens", window="minute", remaining=0), _now_s())
-    assert quota.wait_s(KEY, Need(5), _now_s()) == 0.0
+    assert 8.0 < quota.wait_s(KEY, Need(5), _now_s()) <= 9.0, "a 429 counts whether or not a limit is known"
     assert quota.usage(KEY, _now_s()) == ()
     assert memory.entries == {}
 
@@ -231,7 +231,8 @@ class _Provided:
 
 @pytest.mark.parametrize(("group", "records"), [(None, 2), ("org", 1)])
 def test_credentials_multiply_a_quota_unless_they_are_of_one_group_a6(group: str | None, records: int):
-    quota = _quota(_catalogue(group), {"p": _Provided()}, "a")
+    config = _catalogue(group)
+    quota = _shared_quota(config, _limits(config, {"p": _Provided()}), "a")
     assert len(quota._by_record) == records, "two names of one model are one model"
 
 
@@ -240,3 +241,13 @@ def test_no_two_owners_or_models_have_the_same_record():
     keys = {quota_key(owner, model) for owner, model in names}
     assert len(keys) == len(names)
     assert all(key.count(".") == 1 for key in keys)
+
+
+def test_a_pause_of_what_has_no_limit_of_ours_is_kept_c4():
+    key = QuotaKey("k", "unlimited")
+    quota = SharedQuota({key: Limits()}, {key: "k.unlimited"}, "a", lambda: 0.5)
+    assert isinstance(quota.try_acquire(key, Need(1), 10.0), Permit)
+    quota.pause(key, 20.0, "429")
+    assert quota.wait_s(key, Need(1), 12.0) == 8.0
+    assert isinstance(quota.try_acquire(key, Need(1), 12.0), Denied)
+    assert isinstance(quota.try_acquire(key, Need(1), 20.0), Permit)
