@@ -10,16 +10,14 @@ from services.worker.quota import QuotaKey
 
 __all__ = ["Pauses"]
 
-_FIRST_S: Final = 0.1
-"""After a 429 that says when to come back, whatever it says: "now" shall not be asked in a loop."""
-_FIRST_BARE_S: Final = 1.0
-"""After a 429 that does not say for how long."""
-_LONGEST_S: Final = 60.0
-"""Of the pauses that nobody asked for."""
+_FIRST_S, _LONGEST_S = 0.1, 1.0
+"""After a 429 that says when to come back: "now" shall not be asked in a loop, and from a second on its word wins."""
+_FIRST_BARE_S, _LONGEST_BARE_S = 1.0, 8.0
+"""After a 429 that does not say for how long; the longest is that of the backoff (REQUIREMENTS D2)."""
 _LONGEST_SAID_S: Final = 86_400.0
 """No provider's limit spans more than a day; a longer word is a mistake that would last until the next start."""
 _DOUBLINGS: Final = 10
-"""Reach the longest from either first one."""
+"""More than it takes from either first to its longest."""
 
 
 class _Row(Struct):
@@ -31,7 +29,7 @@ class _Row(Struct):
 
 
 class Pauses:
-    """Counts 429s in a row; each lengthens the pause. Instants are seconds of one monotonic clock."""
+    """Counts 429s in a row; each lengthens what we add of our own. Instants are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
         self._rows: dict[QuotaKey, _Row] = {}
@@ -46,8 +44,8 @@ class Pauses:
         row = self._rows.setdefault(key, _Row(last_s=began_s))
         if began_s < row.last_s:
             return said_s or 0.0
-        first_s = _FIRST_BARE_S if said_s is None else _FIRST_S
-        least_s = min(_LONGEST_S, first_s * 2.0 ** min(row.length, _DOUBLINGS))
+        first_s, longest_s = (_FIRST_BARE_S, _LONGEST_BARE_S) if said_s is None else (_FIRST_S, _LONGEST_S)
+        least_s = min(longest_s, first_s * 2.0 ** min(row.length, _DOUBLINGS))
         row.length += 1
         row.last_s = now_s
         return max(said_s or 0.0, least_s)
