@@ -24,7 +24,7 @@ _KINDS: Final[dict[Kind, SpanKind]] = {
     "consumer": SpanKind.CONSUMER,
     "internal": SpanKind.INTERNAL,
 }
-_QUEUE_SPANS: Final = 16_384
+_QUEUE_SPANS: Final = 4_096
 _BATCH_SPANS: Final = 256
 _EXPORT_EVERY_MS: Final = 250
 
