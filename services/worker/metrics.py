@@ -14,6 +14,11 @@ _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 2
 
 class WorkerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._declare_requests(registry)
+        self._declare_attempts(registry)
+        self._declare_standing(registry)
+
+    def _declare_requests(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "penstock_requests",
             "Requests ended, by outcome: completed, or an error code.",
@@ -34,6 +39,16 @@ class WorkerMetrics:
             buckets=(0.001, 0.002, 0.005, *_SECONDS),
             registry=registry,
         )
+        self.fallbacks = Counter(
+            "penstock_fallbacks",
+            "Requests answered by another model than the first one chosen.",
+            ["role"],
+            registry=registry,
+        )
+        self.running = Gauge("penstock_running", "Requests in hand.", ["role"], registry=registry)
+        self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
+
+    def _declare_attempts(self, registry: CollectorRegistry) -> None:
         self.first_token = Histogram(
             "penstock_first_token_seconds",
             "From the beginning of the answering attempt to its first output.",
@@ -50,12 +65,6 @@ class WorkerMetrics:
         self.retries = Counter(
             "penstock_retries", "Attempts after the first of a request.", ["role"], registry=registry
         )
-        self.fallbacks = Counter(
-            "penstock_fallbacks",
-            "Requests answered by another model than the first one chosen.",
-            ["role"],
-            registry=registry,
-        )
         self.tokens = Counter(
             "penstock_tokens",
             "Tokens as the provider counted them, or as estimated for broken streams.",
@@ -65,6 +74,9 @@ class WorkerMetrics:
         self.cost = Counter(
             "penstock_cost_microusd", "Micro-dollars spent.", ["role", "model"], registry=registry
         )
+
+    def _declare_standing(self, registry: CollectorRegistry) -> None:
+        """What stands in the way of the next attempt."""
         self.breaker = Gauge(
             "penstock_breaker_state", "0 closed, 1 half open, 2 open.", ["model"], registry=registry
         )
@@ -74,7 +86,6 @@ class WorkerMetrics:
             ["model"],
             registry=registry,
         )
-        self.running = Gauge("penstock_running", "Requests in hand.", ["role"], registry=registry)
         self.limit_used = Gauge(
             "penstock_limit_used_ratio",
             "Share of a limit in use, as this worker sees it.",
@@ -86,7 +97,6 @@ class WorkerMetrics:
             "Shared quotas out of reach, for which this worker uses a static share.",
             registry=registry,
         )
-        self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
         """One request ended; `first_choice`: the model that was to answer it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from penstock.history import stored_replies
 from schemas import subjects
 from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
-from tests.harness.events import usage_count
+from tests.harness.events import text_of, usage_count
 from tests.harness.system import System, running
 
 LONG = "Tell me of the river. [[tokens=120]]"
@@ -17,17 +17,6 @@ LONG = "Tell me of the river. [[tokens=120]]"
 
 async def slowly(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 60, "first_token_ms": 20, "latency_ms": 0})
-
-
-def text_of(events: list[ReplyEvent]) -> str:
-    """As a reader shows it: what came before `restarted` is forgotten."""
-    text = ""
-    for event in events:
-        if isinstance(event, Restarted):
-            text = ""
-        elif isinstance(event, Delta):
-            text += event.text
-    return text
 
 
 async def whole_answer(client, prompt: str) -> str:
@@ -189,4 +178,4 @@ async def test_sigint_stops_cleanly_too(tmp_path: Path):
     async with running(tmp_path, "chat") as system:
         for process in (system.router, system.workers[0]):
             process.signal(signal.SIGINT)
-            assert await process.terminate() == 0
+            assert await process.ended() == 0

@@ -11,6 +11,7 @@ from penstock.history import stored_replies
 from schemas import subjects
 from schemas.reply import TERMINAL, Completed, Delta, ReplyEvent, Restarted, Started
 from schemas.streams import REPLIES, mailbox
+from tests.harness.events import text_of
 from tests.harness.system import System, running
 
 LONG = "Tell me of the river. [[tokens=150]]"
@@ -18,16 +19,6 @@ LONG = "Tell me of the river. [[tokens=150]]"
 
 async def slowly(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 50, "first_token_ms": 20, "latency_ms": 0})
-
-
-def text_of(events: list[ReplyEvent]) -> str:
-    text = ""
-    for event in events:
-        if isinstance(event, Restarted):
-            text = ""
-        elif isinstance(event, Delta):
-            text += event.text
-    return text
 
 
 class Reading:

@@ -10,13 +10,25 @@ import nats
 from penstock.direct import read_page
 from schemas import codec
 from schemas.events import Event, UsageRecorded
+from schemas.reply import Delta, ReplyEvent, Restarted
 from schemas.streams import EVENTS
 from tests.harness.system import System
 
-__all__ = ["stored_events", "usage_count"]
+__all__ = ["stored_events", "text_of", "usage_count"]
 
 _QUIET_S = 0.5
 Kind = TypeVar("Kind", bound=Event)
+
+
+def text_of(events: list[ReplyEvent]) -> str:
+    """As a reader shows it: what came before `restarted` is forgotten."""
+    text = ""
+    for event in events:
+        if isinstance(event, Restarted):
+            text = ""
+        elif isinstance(event, Delta):
+            text += event.text
+    return text
 
 
 async def stored_events(system: System, kind: type[Kind]) -> list[Kind]:

@@ -73,6 +73,11 @@ class Process:
         assert self._popen is not None
         if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGTERM)
+        return await self.ended(timeout_s)
+
+    async def ended(self, timeout_s: float = 40.0) -> int:
+        """Wait for its end; returns the exit code."""
+        assert self._popen is not None
         give_up_s = time.monotonic() + timeout_s
         while self._popen.poll() is None:
             if time.monotonic() > give_up_s:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from penstock.errors import RequestFailed
 from penstock.history import stored_replies
 from schemas import subjects
 from schemas.reply import TERMINAL
@@ -67,7 +66,7 @@ async def _end(stream) -> str:
     async for event in stream:
         if isinstance(event, TERMINAL):
             return "completed" if not hasattr(event, "error") else event.error.code
-    raise RequestFailed(stream.id, None)
+    raise AssertionError(f"the events of {stream.id} ended without an end")
 
 
 async def _kill(system: System, dice: random.Random) -> None:
