@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from schemas.names import Complexity, Lane, Role
+from schemas.names import Complexity, DegradationRule, Lane, Role
 
 __all__ = ["BreakerChanged", "Event", "ModelAvailabilityChanged", "QuotaPaused", "UsageRecorded"]
 
@@ -43,6 +43,8 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     at_ms: int = 0
     worker: str = ""
     hold_id: str | None = None
+    degraded: tuple[DegradationRule, ...] = ()
+    """The rules by which the attempt was given less than was asked for."""
     v: int = 1
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from penstock.config.degradation import Degradation
 from schemas.names import Role
 
 __all__ = [
@@ -126,6 +127,8 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request asking for more than this gets this."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
+    degradation: Degradation | None = None
+    """None: the catalogue's; a section here holds instead of that, the whole of it."""
 
 
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +147,12 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
     routing: Routing = field(default_factory=Routing)
+    degradation: Degradation = field(default_factory=Degradation)
+
+    def degradation_of(self, role: Role) -> Degradation:
+        """The rules that hold for `role`."""
+        own = self.roles[role].degradation
+        return self.degradation if own is None else own
 
     def model_name(self, key: str) -> str:
         """The provider's own name for the model `key`."""

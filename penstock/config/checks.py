@@ -22,6 +22,8 @@ from penstock.config.catalogue import (
     Routing,
     Timeouts,
 )
+from penstock.config.degradation import Degradation
+from penstock.config.degradation_checks import check_degradation
 from penstock.config.problems import nearest
 from penstock.config.report import Report
 
@@ -51,6 +53,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     roles: dict[str, RoleConfig]
     breaker: Breaker | UnsetType = UNSET
     routing: Routing | UnsetType = UNSET
+    degradation: Degradation | UnsetType = UNSET
 
 
 def check(draft: Draft, report: Report) -> None:
@@ -71,6 +74,7 @@ def check(draft: Draft, report: Report) -> None:
         _positive(draft.breaker, ("failures", "open_s", "probe_interval_s", "successes"), "breaker", report)
     if isinstance(draft.routing, Routing):
         _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
+    check_degradation(draft.degradation, "degradation", report)
 
 
 def _check_provider(provider: Provider, path: str, report: Report) -> None:
@@ -132,6 +136,7 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
             f"{path}.retry.cap_s", f"is below base_s ({role.retry.base_s:g})", "raise it, or lower base_s"
         )
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
+    check_degradation(role.degradation, f"{path}.degradation", report)
     _check_ranges(role.parameters, f"{path}.parameters", report)
     _check_ranges(role.ceilings, f"{path}.ceilings", report)
     for field in _RANGES:

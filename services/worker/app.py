@@ -20,6 +20,7 @@ from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
 from services.worker.calibration import Calibration
+from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
 from services.worker.ladder import Ladder
@@ -181,6 +182,7 @@ def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider
         providers=providers,
         availability=Availability(catalogue, names, quota, Roster(catalogue.models)),
         calibration=Calibration(),
+        degrading=Degrading(catalogue, metrics),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
         metrics=metrics,

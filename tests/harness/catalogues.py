@@ -19,6 +19,7 @@ def catalogue(
     role: Mapping[str, Any] | None = None,
     roles: Mapping[str, Mapping[str, Any]] | None = None,
     breaker: Mapping[str, Any] | None = None,
+    degradation: Mapping[str, Any] | None = None,
 ) -> str:
     """YAML with these chains; a role not named gets a healthy model of its own.
 
@@ -39,5 +40,6 @@ def catalogue(
                 for name, chain in chosen.items()
             },
             **({"breaker": dict(breaker)} if breaker else {}),
+            **({"degradation": dict(degradation)} if degradation else {}),
         }
     )
