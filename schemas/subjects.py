@@ -27,6 +27,7 @@ __all__ = [
     "dead",
     "event",
     "is_token",
+    "limit_event",
     "quota_key",
     "reply",
     "reply_address",
@@ -156,6 +157,11 @@ def cancel(account: str, request_id: str) -> str:
 
 def event(kind: str, scope: str) -> str:
     return _event(kind=kind, scope=token(scope))
+
+
+def limit_event(record: str, limit: str) -> str:
+    """Where the warnings about one limit of a shared quota are told: its last message says what holds."""
+    return _event(kind="limit", scope=_distinct(f"{record}.{limit}"))
 
 
 def dead(role: str) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "Retry",
     "RoleConfig",
     "Routing",
+    "TierWarning",
     "Timeouts",
 ]
 
@@ -138,6 +139,17 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     complex_characters: int = 200
 
 
+class TierWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a limit is nearly used up (REQUIREMENTS C7)."""
+
+    warn_share: float = 0.9
+    """Used to this share it is warned of ..."""
+    calm_share: float = 0.8
+    """... and that is over when it is used less than this ..."""
+    calm_s: float = 30.0
+    """... for so long."""
+
+
 class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything the services need to know about providers, models and roles."""
 
@@ -148,6 +160,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     breaker: Breaker = field(default_factory=Breaker)
     routing: Routing = field(default_factory=Routing)
     degradation: Degradation = field(default_factory=Degradation)
+    quota_warning: TierWarning = field(default_factory=TierWarning)
 
     def degradation_of(self, role: Role) -> Degradation:
         """The rules that hold for `role`."""

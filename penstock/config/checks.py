@@ -20,6 +20,7 @@ from penstock.config.catalogue import (
     Provider,
     RoleConfig,
     Routing,
+    TierWarning,
     Timeouts,
 )
 from penstock.config.degradation import Degradation
@@ -54,6 +55,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     breaker: Breaker | UnsetType = UNSET
     routing: Routing | UnsetType = UNSET
     degradation: Degradation | UnsetType = UNSET
+    quota_warning: TierWarning | UnsetType = UNSET
 
 
 def check(draft: Draft, report: Report) -> None:
@@ -75,6 +77,8 @@ def check(draft: Draft, report: Report) -> None:
     if isinstance(draft.routing, Routing):
         _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
     check_degradation(draft.degradation, "degradation", report)
+    if isinstance(draft.quota_warning, TierWarning):
+        _check_warning(draft.quota_warning, report)
 
 
 def _check_provider(provider: Provider, path: str, report: Report) -> None:
@@ -157,6 +161,17 @@ def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
             f" (total_s: {timeouts.total_s:g} s)",
             "lower first_token_s, or raise total_s",
         )
+
+
+def _check_warning(warning: TierWarning, report: Report) -> None:
+    _positive(warning, TierWarning.__struct_fields__, "quota_warning", report)
+    if _known(warning, "warn_share") and warning.warn_share > 1:
+        report.add(
+            "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"
+        )
+    if _known(warning, "warn_share", "calm_share") and warning.calm_share > warning.warn_share:
+        mend = "lower it: the warning ends below it"
+        report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", mend)
 
 
 def _check_ranges(parameters: Parameters, path: str, report: Report) -> None:

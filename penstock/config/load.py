@@ -105,4 +105,5 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         breaker=parts.get("breaker", UNSET),
         routing=parts.get("routing", UNSET),
         degradation=parts.get("degradation", UNSET),
+        quota_warning=parts.get("quota_warning", UNSET),
     )

@@ -16,6 +16,7 @@ from services.worker.degrading import Degrading
 from services.worker.metrics import WorkerMetrics
 from services.worker.provider import Provider
 from services.worker.recording import Recorder
+from services.worker.tiers import Tiers
 
 __all__ = ["Equipment"]
 
@@ -27,6 +28,7 @@ class Equipment(Struct, frozen=True, kw_only=True):
     availability: Availability
     calibration: Calibration
     degrading: Degrading
+    tiers: Tiers
     recorder: Recorder
     announcer: Announcer
     metrics: WorkerMetrics

@@ -56,6 +56,8 @@ class Job(Struct, kw_only=True):
     """The model the complexity put in front; any other that answers is a fallback."""
     passed_over: tuple[str, ...] = ()
     """Models before the one chosen that had no quota left."""
+    missed: set[str] = field(default_factory=set)
+    """Quotas that had nothing for it when it came."""
     shape: Shape | None = None
     """What of the body could be shortened; read when it is to be for the first time."""
     cost_microusd: int = 0

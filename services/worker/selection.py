@@ -51,11 +51,13 @@ class Selection:
             now_s = loop_now_s()
             standings: dict[str, Standing] = {}
             for model in chain:
-                standings[model] = self._standing(job, model, now_s)
-                if standings[model].available_at_s <= now_s:
+                standing = standings[model] = self._standing(job, model, now_s)
+                if standing.available_at_s <= now_s:
                     break  # nobody looks at those behind it
-                if standings[model].reason == "quota" and not job.rules.on_rate_limit.enabled:
-                    break
+                if standing.reason == "quota":
+                    self._equipment.tiers.held_back(job, model, self._need(job, model), now_s)
+                    if not job.rules.on_rate_limit.enabled:
+                        break
             choice = choose(tuple(standings), standings, now_s)
             if isinstance(choice, Choice):
                 job.waits_for = ""
