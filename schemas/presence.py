@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from schemas.names import Role
+from schemas.names import DegradationRule, Role
 
-__all__ = ["BreakerStatus", "LimitPast", "LimitStatus", "Presence", "RoleStatus"]
+__all__ = ["BreakerStatus", "DegradedModel", "LimitPast", "LimitStatus", "Presence", "RoleStatus"]
 
 
 class RoleStatus(Struct, frozen=True, kw_only=True):
@@ -63,6 +63,14 @@ class BreakerStatus(Struct, frozen=True, kw_only=True):
     retry_at_ms: int
 
 
+class DegradedModel(Struct, frozen=True, kw_only=True):
+    """A model that requests of a role are shortened for."""
+
+    role: Role
+    model: str
+    rule: DegradationRule
+
+
 class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="type"):
     """Key `<service>.<instance>`; the key's absence for 30 s means the instance is gone."""
 
@@ -74,6 +82,7 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     roles: tuple[RoleStatus, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
+    degraded: tuple[DegradedModel, ...] = ()
     withdrawn: tuple[str, ...] = ()
     static_shares: tuple[str, ...] = ()
     """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""

@@ -13,7 +13,7 @@ from schemas.presence import BreakerStatus, LimitPast, Presence
 from schemas.subjects import work
 from services.launcher.status_limits import Seen, merged
 
-__all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+__all__ = ["Degraded", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
 _SILENT_S: Final = 6.0
 """Three beats. Whoever is silent for longer is named, and counts for nothing else."""
@@ -78,6 +78,15 @@ class Open(Struct, frozen=True, kw_only=True):
     retry_in_s: float
 
 
+class Degraded(Struct, frozen=True, kw_only=True):
+    """A model that a worker shortens requests for."""
+
+    worker: str
+    role: str
+    model: str
+    rule: str
+
+
 class Status(Struct, frozen=True, kw_only=True):
     nats: str
     now_ms: int
@@ -86,6 +95,7 @@ class Status(Struct, frozen=True, kw_only=True):
     roles: tuple[RoleLine, ...]
     limits: tuple[Limit, ...]
     breakers: tuple[Open, ...]
+    degraded: tuple[Degraded, ...]
     withdrawn: tuple[str, ...]
     waiting_for_router: int
     dead_letters: int
@@ -107,6 +117,11 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
         limits=tuple(_limits(alive, now_ms)),
         breakers=tuple(
             _open(presence.instance, breaker, now_ms) for presence in alive for breaker in presence.breakers
+        ),
+        degraded=tuple(
+            Degraded(worker=presence.instance, role=each.role, model=each.model, rule=each.rule)
+            for presence in alive
+            for each in presence.degraded
         ),
         withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
         waiting_for_router=streams.waiting_for_router,
