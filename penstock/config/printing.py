@@ -11,6 +11,7 @@ import yaml
 from penstock.config.catalogue import Catalogue
 from penstock.config.masking import masked_key, without_userinfo
 from penstock.config.settings import Settings
+from penstock.config.steps import fold
 
 __all__ = ["catalogue_yaml", "settings_yaml"]
 
@@ -26,7 +27,9 @@ def catalogue_yaml(catalogue: Catalogue, env: Mapping[str, str]) -> str:
     """
     names = {name for provider in catalogue.providers.values() for name in provider.api_key_env}
     keys = {env[name] for name in names if len(env.get(name, "")) >= _WORTH_HIDING}
-    data = _cleaned(msgspec.to_builtins(catalogue), keys)
+    plain = msgspec.to_builtins(catalogue)
+    plain["roles"] = {name: fold(role) for name, role in plain["roles"].items()}
+    data = _cleaned(plain, keys)
     for name, provider in catalogue.providers.items():
         shown = data["providers"][_hidden(name, keys)]
         shown["api_key_env"] = {key: masked_key(env.get(key)) for key in provider.api_key_env}
