@@ -7,7 +7,15 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from schemas import streams, subjects
-from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused, UsageRecorded
+from schemas.events import (
+    BreakerChanged,
+    CredentialAged,
+    CredentialAvailabilityChanged,
+    CredentialRotated,
+    ModelAvailabilityChanged,
+    QuotaPaused,
+    UsageRecorded,
+)
 from schemas.explain import RoutingExplained
 from schemas.presence import Presence
 from schemas.quota import QuotaRecord
@@ -81,7 +89,15 @@ CHANNELS: Final = (
     Channel(
         name="events",
         subject=subjects.EVENT,
-        messages=(UsageRecorded, BreakerChanged, QuotaPaused, ModelAvailabilityChanged),
+        messages=(
+            UsageRecorded,
+            BreakerChanged,
+            QuotaPaused,
+            ModelAvailabilityChanged,
+            CredentialRotated,
+            CredentialAvailabilityChanged,
+            CredentialAged,
+        ),
         delivery="stored",
         stream=streams.EVENTS.name,
         producers=("worker",),

@@ -179,7 +179,8 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> N
 
 def _check_weights(role: RoleConfig, path: str, report: Report) -> None:
     for number, step in enumerate(role.weighted):
-        for index, weight in enumerate(step.weights):
+        weights: Iterable[object] = step.weights  # UNSET where it could not be read
+        for index, weight in enumerate(weights):
             if isinstance(weight, int) and weight <= 0:
                 mend = "write its share as a whole number above 0, or take the model out"
                 report.add(f"{path}[{number}].weights[{index}]", "must be more than 0", mend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -51,6 +52,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Copies of each stream and bucket, on as many nodes of a cluster."""
     quota: Quota = "local"
     """Who counts against the limits: each worker for itself, or all together in the bucket `llm_quota`."""
+    secrets_dir: str | None = None
+    """Directory with a file for each key, named like its variable; None: keys come from the environment alone."""
+    secrets_poll_s: float = 5.0
+    """How often the files there are looked at."""
+    key_max_age_days: float = 90.0
+    """An older key is told as too old."""
 
 
 def load_settings(env: Mapping[str, str]) -> Settings:
@@ -78,6 +85,11 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
         replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
         quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
+        secrets_dir=reading.directory("PENSTOCK_SECRETS_DIR"),
+        secrets_poll_s=reading.number("PENSTOCK_SECRETS_POLL_S", usual.secrets_poll_s, low=0.1, high=3_600),
+        key_max_age_days=reading.number(
+            "PENSTOCK_KEY_MAX_AGE_DAYS", usual.key_max_age_days, low=1, high=3_650
+        ),
     )
     if reading.problems:
         raise ConfigurationRefused(_SOURCE, reading.problems)
@@ -135,6 +147,17 @@ class _Reading:
                 return quota  # type: ignore[no-any-return]
         self._add(name, "is neither local nor shared", f"leave it out for {default}")
         return default
+
+    def directory(self, name: str) -> str | None:
+        """One that is there now: a mount that was forgotten is told at the start, and not as a missing key."""
+        text = self._env.get(name)
+        try:
+            there = not text or Path(text).is_dir()
+        except ValueError:  # a NUL byte in the path
+            there = False
+        if not there:
+            self._add(name, "is no directory", "mount it there, or leave it out")
+        return text or None
 
     def servers(self, name: str, default: str) -> str:
         text = self._env.get(name) or default

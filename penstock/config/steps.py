@@ -1,4 +1,4 @@
-"""Weighted steps of a chain: mappings inside the list in the file, one flat chain with its steps beside it in memory."""
+"""Weighted steps of a chain: mappings in the list of the file, in memory a flat chain with its steps beside it."""
 
 from __future__ import annotations
 

@@ -16,11 +16,20 @@ from penstock.identifiers import new_id
 from penstock.storing import StreamFull, store
 from schemas import subjects
 from schemas.codec import encode
-from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused
+from schemas.events import (
+    BreakerChanged,
+    CredentialAged,
+    CredentialAvailabilityChanged,
+    CredentialRotated,
+    ModelAvailabilityChanged,
+    QuotaPaused,
+)
 
 __all__ = ["Announcer"]
 
 _log: Final = logging.getLogger(__name__)
+_OfModel = BreakerChanged | QuotaPaused | ModelAvailabilityChanged
+_OfCredential = CredentialAged | CredentialAvailabilityChanged | CredentialRotated
 _KINDS: Final = {BreakerChanged: "breaker", QuotaPaused: "quota", ModelAvailabilityChanged: "model"}
 
 
@@ -34,8 +43,11 @@ class Announcer:
     def bind(self, js: JetStreamContext) -> None:
         self._js = js
 
-    def announce(self, event: BreakerChanged | QuotaPaused | ModelAvailabilityChanged) -> None:
-        subject = subjects.event(_KINDS[type(event)], event.model)
+    def announce(self, event: _OfModel | _OfCredential) -> None:
+        if isinstance(event, _OfCredential):
+            subject = subjects.event("credential", event.credential)
+        else:
+            subject = subjects.event(_KINDS[type(event)], event.model)
         self._spawn(self._store(subject, encode(event)))
 
     async def drain(self) -> None:

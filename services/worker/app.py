@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -22,12 +22,15 @@ from services.worker.availability import Availability
 from services.worker.calibration import Calibration
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
+from services.worker.key_news import KeyNews
+from services.worker.key_watch import KeyWatch
+from services.worker.keyring import Keyring
 from services.worker.ladder import Ladder
 from services.worker.lease_store import RecordStore
 from services.worker.lessons import Lessons
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
-from services.worker.provider import Provider, credentials
+from services.worker.provider import Provider, credentials, providers_of
 from services.worker.quota import LocalQuota, Quota, QuotaKey
 from services.worker.recording import Recorder
 from services.worker.sdk import SdkKind, SdkProvider
@@ -46,26 +49,27 @@ _WAITING_S: Final = 1.0
 class Worker:
     """Everything a worker is made of; one mailbox per role and lane."""
 
-    def __init__(
-        self, shell: Shell, catalogue: Catalogue, roles: Sequence[Role], env: Mapping[str, str]
-    ) -> None:
+    def __init__(self, shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring) -> None:
         self._shell = shell
         self._catalogue = catalogue
         self._roles = roles
-        self._env = env
+        self._keyring = keyring
         self._started = AsyncExitStack()
 
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings
-        providers = _providers(self._catalogue, self._roles, self._env)
+        providers = _providers(self._catalogue, self._roles, self._keyring)
         limits = _limits(self._catalogue, providers)
         shared = None
         if settings.quota == "shared":
             shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        equipment = _equipment(self._shell, self._catalogue, providers, shared or LocalQuota(limits))
+        quota = shared or LocalQuota(limits, _records(self._catalogue, limits))
+        equipment = _equipment(self._shell, self._catalogue, providers, quota, self._keyring)
         self._equipment = equipment
         self._waiting = Waiting()
-        lessons = Lessons(equipment)
+        key_news = KeyNews(equipment, self._waiting.wake)
+        lessons = Lessons(equipment, key_news)
+        keys = KeyWatch(self._keyring, settings, key_news)
         ladder = Ladder(equipment, lessons, self._waiting)
         self._handler = WorkHandler(equipment, ladder, Takeover(settings.ack_wait_s))
         models = ModelsWatch(equipment, lessons)
@@ -87,6 +91,8 @@ class Worker:
             self._started.push_async_callback(provider.close)
         self._started.push_async_callback(equipment.announcer.drain)
         self._started.push_async_callback(equipment.recorder.drain)
+        self._started.push_async_callback(keys.stop)
+        keys.start()
         await self._handler.start(bus)
         self._started.push_async_callback(models.stop)
         await models.start()
@@ -163,16 +169,22 @@ def _limits(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[Quo
 
 
 def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], instance: str) -> SharedQuota:
+    return SharedQuota(limits, _records(catalogue, limits), instance, random.random)
+
+
+def _records(catalogue: Catalogue, keys: Iterable[QuotaKey]) -> dict[QuotaKey, str]:
     """One record per model, as its provider calls it, and credential, or group of them."""
     records = {}
-    for key in limits:
+    for key in keys:
         group = catalogue.providers[catalogue.models[key.model].provider].quota_group
         owner = key.credential if group is None else f"group:{group}"
         records[key] = subjects.quota_key(owner, catalogue.model_name(key.model))
-    return SharedQuota(limits, records, instance, random.random)
+    return records
 
 
-def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider], quota: Quota) -> Equipment:
+def _equipment(
+    shell: Shell, catalogue: Catalogue, providers: dict[str, Provider], quota: Quota, keyring: Keyring
+) -> Equipment:
     names = {name: provider.credentials for name, provider in providers.items()}
     metrics = WorkerMetrics(shell.registry)
     return Equipment(
@@ -180,6 +192,7 @@ def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider
         catalogue=catalogue,
         providers=providers,
         availability=Availability(catalogue, names, quota, Roster(catalogue.models)),
+        keyring=keyring,
         calibration=Calibration(),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
@@ -190,14 +203,12 @@ def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider
     )
 
 
-def _providers(catalogue: Catalogue, roles: Sequence[Role], env: Mapping[str, str]) -> dict[str, Provider]:
+def _providers(catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring) -> dict[str, Provider]:
     """A client for each provider that the chains of these roles name; an SDK is loaded only when it is used."""
-    models = {model for role in roles for model in catalogue.roles[role].chain}
-    names = dict.fromkeys(catalogue.models[model].provider for model in models)
     providers: dict[str, Provider] = {}
-    for name in names:
+    for name in providers_of(catalogue, roles):
         config = catalogue.providers[name]
-        keys = credentials(name, config, env)
+        keys = credentials(name, config, keyring)
         providers[name] = SdkProvider(name, _sdk(config.sdk), config.base_url, keys)
     return providers
 

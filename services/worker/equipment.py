@@ -12,6 +12,7 @@ from penstock.telemetry.tracing import Tracer
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
 from services.worker.calibration import Calibration
+from services.worker.keyring import Keyring
 from services.worker.metrics import WorkerMetrics
 from services.worker.provider import Provider
 from services.worker.recording import Recorder
@@ -24,6 +25,7 @@ class Equipment(Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     providers: Mapping[str, Provider]
     availability: Availability
+    keyring: Keyring
     calibration: Calibration
     recorder: Recorder
     announcer: Announcer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 from math import inf, sqrt
 
 from hypothesis import given, settings
@@ -75,7 +76,7 @@ def test_a7_each_step_keeps_its_place_and_its_models(case, data) -> None:
     for arranged in (drawn, ordered):
         assert sorted(arranged) == sorted(left)
         assert [place.get(model, model) for model in arranged] == [place.get(m, m) for m in left]
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if place.get(before, before) == place.get(after, after):
             assert ranks[before] <= ranks[after]
             if ranks[before] == ranks[after]:
