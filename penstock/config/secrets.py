@@ -48,14 +48,16 @@ def read_secret(directory: Path, name: str) -> Reading:
         return None
     except OSError as error:
         return Unusable(f"cannot be read: {_reason(error)}")
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor has no path
-        try:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                return Unusable("is no plain file")
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return Unusable("is no plain file")
+        with open(handle, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor has no path
             content = file.read(_MOST_BYTES + 1)
-        except OSError as error:
-            return Unusable(f"cannot be read: {_reason(error)}")
+    except OSError as error:
+        return Unusable(f"cannot be read: {_reason(error)}")
+    finally:
+        os.close(handle)
     return _read(content, found.st_mtime)
 
 
