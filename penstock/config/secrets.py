@@ -52,7 +52,7 @@ def read_secret(directory: Path, name: str) -> Reading:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             return Unusable("is no plain file")
-        with open(handle, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor has no path
+        with open(handle, "rb", closefd=False) as file:
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         return Unusable(f"cannot be read: {_reason(error)}")

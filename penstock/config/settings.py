@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -85,7 +84,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
         replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
         quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
-        secrets_dir=reading.directory("PENSTOCK_SECRETS_DIR"),
+        secrets_dir=env.get("PENSTOCK_SECRETS_DIR") or None,
         secrets_poll_s=reading.number("PENSTOCK_SECRETS_POLL_S", usual.secrets_poll_s, low=0.1, high=3_600),
         key_max_age_days=reading.number(
             "PENSTOCK_KEY_MAX_AGE_DAYS", usual.key_max_age_days, low=1, high=3_650
@@ -147,17 +146,6 @@ class _Reading:
                 return quota  # type: ignore[no-any-return]
         self._add(name, "is neither local nor shared", f"leave it out for {default}")
         return default
-
-    def directory(self, name: str) -> str | None:
-        """One that is there now: a mount that was forgotten is told at the start, and not as a missing key."""
-        text = self._env.get(name)
-        try:
-            there = not text or Path(text).is_dir()
-        except ValueError:  # a NUL byte in the path
-            there = False
-        if not there:
-            self._add(name, "is no directory", "mount it there, or leave it out")
-        return text or None
 
     def servers(self, name: str, default: str) -> str:
         text = self._env.get(name) or default

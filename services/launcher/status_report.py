@@ -8,10 +8,10 @@ from typing import Final
 from msgspec import Struct
 
 from schemas.names import LANES, ROLES
-from schemas.presence import BreakerStatus, Presence
+from schemas.presence import BreakerStatus, CredentialStatus, Presence
 from schemas.subjects import work
 
-__all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+__all__ = ["Credential", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
 _SILENT_S: Final = 6.0
 """Three beats. Whoever is silent for longer is named, and counts for nothing else."""
@@ -67,6 +67,23 @@ class Open(Struct, frozen=True, kw_only=True):
     retry_in_s: float
 
 
+class Credential(Struct, frozen=True, kw_only=True):
+    """One credential of a provider, as all its workers see it together."""
+
+    credential: str
+    provider: str
+    age_days: int | None
+    """The age of the oldest key in use; None: nobody knows."""
+    max_age_days: float
+    refused_for: tuple[str, ...]
+    troubles: tuple[str, ...]
+    """What is wrong with its file."""
+
+    @property
+    def is_old(self) -> bool:
+        return self.age_days is not None and self.age_days > self.max_age_days
+
+
 class Status(Struct, frozen=True, kw_only=True):
     nats: str
     services: tuple[Service, ...]
@@ -74,6 +91,7 @@ class Status(Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...]
     breakers: tuple[Open, ...]
     withdrawn: tuple[str, ...]
+    credentials: tuple[Credential, ...]
     waiting_for_router: int
     dead_letters: int
 
@@ -95,6 +113,7 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
             _open(presence.instance, breaker, now_ms) for presence in alive for breaker in presence.breakers
         ),
         withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
+        credentials=tuple(_credentials(alive)),
         waiting_for_router=streams.waiting_for_router,
         dead_letters=streams.dead,
     )
@@ -136,6 +155,24 @@ def _limits(alive: Sequence[Presence]) -> list[Limit]:
         for limit in presence.limits
     ]
     return sorted(limits, key=lambda limit: (-limit.percent, limit.model, limit.limit))
+
+
+def _credentials(alive: Sequence[Presence]) -> list[Credential]:
+    by_name: dict[tuple[str, str], list[CredentialStatus]] = {}
+    for presence in alive:
+        for status in presence.credentials:
+            by_name.setdefault((status.provider, status.credential), []).append(status)
+    return [
+        Credential(
+            credential=name,
+            provider=provider,
+            age_days=max((each.age_days for each in seen if each.age_days is not None), default=None),
+            max_age_days=min(each.max_age_days for each in seen),
+            refused_for=tuple(sorted({model for each in seen for model in each.refused_for})),
+            troubles=tuple(sorted({each.trouble for each in seen if each.trouble})),
+        )
+        for (provider, name), seen in sorted(by_name.items())
+    ]
 
 
 def _open(worker: str, breaker: BreakerStatus, now_ms: int) -> Open:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from penstock.config.catalogue import Catalogue
 from penstock.config.key_dates import key_dates
+from penstock.config.problems import ConfigurationRefused, Problem
 from penstock.config.secrets import Reading, read_secret
 from penstock.config.settings import Settings
 from schemas.names import Role
@@ -19,7 +20,15 @@ __all__ = ["open_keyring", "read_files"]
 def open_keyring(
     catalogue: Catalogue, roles: Sequence[Role], settings: Settings, env: Mapping[str, str]
 ) -> Keyring:
-    """The keys of the providers that these roles use. Raises ConfigurationRefused for a date that is none."""
+    """The keys of the providers that these roles use.
+
+    Raises ConfigurationRefused for a directory that is not there (a mount that was forgotten is told as such, and not
+    as a missing key), and for a date that is none.
+    """
+    if settings.secrets_dir is not None and not Path(settings.secrets_dir).is_dir():
+        mend = "mount it there, or leave the variable out"
+        problem = Problem(key="PENSTOCK_SECRETS_DIR", problem="names no directory", mend=mend)
+        raise ConfigurationRefused("environment", [problem])
     names = [
         name
         for provider in providers_of(catalogue, roles)
