@@ -61,12 +61,18 @@ async def metrics(system: System) -> str:
         return await answer.text()
 
 
+@pytest.mark.parametrize("quota", ["local", "shared"])
 @pytest.mark.parametrize(("group", "share"), [(None, 6), ("our-organisation", 3)])
 async def test_a6_c1_two_keys_give_twice_the_quota_and_of_one_group_they_give_one(
-    tmp_path: Path, group: str | None, share: int
+    tmp_path: Path, group: str | None, share: int, quota: str
 ) -> None:
     limit = {"requests_per_minute": 6}
-    env = {"A_KEY": OLD, "B_KEY": NEW, "SIMULATOR_LIMITS": '{"m-chat": {"requests_per_minute": 6}}'}
+    env = {
+        "A_KEY": OLD,
+        "B_KEY": NEW,
+        "PENSTOCK_QUOTA": quota,
+        "SIMULATOR_LIMITS": '{"m-chat": {"requests_per_minute": 6}}',
+    }
     text = config("A_KEY", "B_KEY", model={"limits": limit}, provider={"quota_group": group})
     async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
         heard = await asyncio.gather(
@@ -174,7 +180,14 @@ async def rotated(system: System, times: int = 1) -> bool:
     return len(await stored_events(system, CredentialRotated)) == times
 
 
-async def test_a6_a_key_rotates_under_load_and_no_request_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "provider",
+    [{}, {"sdk": "groq", "base_url": "${PENSTOCK_SIMULATOR_URL}/openai/v1"}],
+    ids=["openai", "groq"],
+)
+async def test_a6_a_key_rotates_under_load_and_no_request_fails(
+    tmp_path: Path, provider: dict[str, str]
+) -> None:
     mounted = Mounted(tmp_path / "secrets")
     mounted.put(SOME_KEY=OLD, OTHER_KEY=OTHER)
     env = {
@@ -185,7 +198,7 @@ async def test_a6_a_key_rotates_under_load_and_no_request_fails(tmp_path: Path) 
         "SIMULATOR_API_KEYS": f"{OLD}",
         "SIMULATOR_TOKENS_PER_SECOND": "400",
     }
-    text = config("SOME_KEY")
+    text = config("SOME_KEY", provider=provider)
     async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
         async with load(client) as heard:
             await until(lambda: more_than(heard, 30))
