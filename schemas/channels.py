@@ -13,7 +13,9 @@ from schemas.events import (
     CredentialAvailabilityChanged,
     CredentialRotated,
     ModelAvailabilityChanged,
+    QuotaEased,
     QuotaPaused,
+    QuotaWarned,
     UsageRecorded,
 )
 from schemas.explain import RoutingExplained
@@ -84,7 +86,8 @@ CHANNELS: Final = (
         producers=("router",),
         consumers=("worker",),
         limits="8 MiB a message",
-        purpose="A role's mailbox; a worker pulls when it has a free slot and quota.",
+        purpose="A role's mailbox; a worker pulls when it has a free slot and quota, the low ranks first. `flow` "
+        "stands for account and user; `rank`, 0 to 3, grows with how many requests they have in the mailbox.",
     ),
     Channel(
         name="events",
@@ -97,6 +100,9 @@ CHANNELS: Final = (
             CredentialRotated,
             CredentialAvailabilityChanged,
             CredentialAged,
+            QuotaWarned,
+            QuotaEased,
+            ModelAvailabilityChanged,
         ),
         delivery="stored",
         stream=streams.EVENTS.name,

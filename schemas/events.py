@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from schemas.names import Complexity, Lane, Role
+from schemas.names import Complexity, DegradationRule, Lane, Role
 
 __all__ = [
     "BreakerChanged",
@@ -15,7 +15,9 @@ __all__ = [
     "CredentialRotated",
     "Event",
     "ModelAvailabilityChanged",
+    "QuotaEased",
     "QuotaPaused",
+    "QuotaWarned",
     "UsageRecorded",
 ]
 
@@ -52,6 +54,8 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     at_ms: int = 0
     worker: str = ""
     hold_id: str | None = None
+    degraded: tuple[DegradationRule, ...] = ()
+    """The rules by which the attempt was given less than was asked for."""
     v: int = 1
 
 
@@ -75,6 +79,39 @@ class QuotaPaused(Struct, frozen=True, kw_only=True, tag="quota_paused", tag_fie
     model: str
     credential: str
     until_ms: int
+    at_ms: int
+    v: int = 1
+
+
+class QuotaWarned(Struct, frozen=True, kw_only=True, tag="quota_warned", tag_field="type"):
+    """A limit is nearly used up. Once per crossing, also where several workers share the limit."""
+
+    worker: str
+    provider: str
+    model: str
+    credential: str
+    limit: str
+    """Its name in the catalogue, as `tokens_per_minute`."""
+    used: int
+    allowed: int
+    full_at_ms: int = 0
+    """When it will be full at this pace; 0: not as far as can be told."""
+    advice: str = ""
+    """When to raise it, in words; empty where too little is known."""
+    at_ms: int
+    v: int = 1
+
+
+class QuotaEased(Struct, frozen=True, kw_only=True, tag="quota_eased", tag_field="type"):
+    """What `quota_warned` said is over."""
+
+    worker: str
+    provider: str
+    model: str
+    credential: str
+    limit: str
+    used: int
+    allowed: int
     at_ms: int
     v: int = 1
 
@@ -136,6 +173,8 @@ Event = (
     UsageRecorded
     | BreakerChanged
     | QuotaPaused
+    | QuotaWarned
+    | QuotaEased
     | ModelAvailabilityChanged
     | CredentialRotated
     | CredentialAvailabilityChanged

@@ -106,4 +106,6 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         breaker=parts.get("breaker", UNSET),
         routing=parts.get("routing", UNSET),
         sit_out_s=parts.get("sit_out_s", UNSET),
+        degradation=parts.get("degradation", UNSET),
+        quota_warning=parts.get("quota_warning", UNSET),
     )
