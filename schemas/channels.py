@@ -9,6 +9,9 @@ from msgspec import Struct
 from schemas import streams, subjects
 from schemas.events import (
     BreakerChanged,
+    CredentialAged,
+    CredentialAvailabilityChanged,
+    CredentialRotated,
     ModelAvailabilityChanged,
     QuotaEased,
     QuotaPaused,
@@ -83,7 +86,8 @@ CHANNELS: Final = (
         producers=("router",),
         consumers=("worker",),
         limits="8 MiB a message",
-        purpose="A role's mailbox; a worker pulls when it has a free slot and quota.",
+        purpose="A role's mailbox; a worker pulls when it has a free slot and quota, the low ranks first. `flow` "
+        "stands for account and user; `rank`, 0 to 3, grows with how many requests they have in the mailbox.",
     ),
     Channel(
         name="events",
@@ -92,6 +96,10 @@ CHANNELS: Final = (
             UsageRecorded,
             BreakerChanged,
             QuotaPaused,
+            ModelAvailabilityChanged,
+            CredentialRotated,
+            CredentialAvailabilityChanged,
+            CredentialAged,
             QuotaWarned,
             QuotaEased,
             ModelAvailabilityChanged,

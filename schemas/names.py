@@ -9,6 +9,7 @@ __all__ = [
     "COMPLEXITIES",
     "KINDS",
     "LANES",
+    "RANKS",
     "ROLES",
     "Complexity",
     "DegradationRule",
@@ -28,6 +29,9 @@ DegradationRule = Literal["rate_limit", "high_latency", "errors"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+RANKS: Final = (0, 1, 2, 3)
+"""The parts of a mailbox: the more requests somebody has in it, the higher the rank of the next one, and the later
+its turn. `services/router/ranking.py` chooses."""
 COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
 
 AUTO: Final = "auto"

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from penstock.tier_advice import advice
 from schemas.names import LANES, ROLES
-from schemas.presence import BreakerStatus, LimitPast, Presence
-from schemas.subjects import work
+from schemas.presence import BreakerStatus, CredentialStatus, LimitPast, Presence
+from schemas.subjects import work_address
 from services.launcher.status_limits import Seen, merged
 
-__all__ = ["Degraded", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+__all__ = ["Credential", "Degraded", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
 _SILENT_S: Final = 6.0
 """Three beats. Whoever is silent for longer is named, and counts for nothing else."""
@@ -24,7 +24,7 @@ class Streams(Struct, frozen=True, kw_only=True):
 
     waiting_for_router: int = 0
     work: Mapping[str, int] = {}
-    """Subject of a mailbox -> messages in it, those being worked on included."""
+    """Subject in a mailbox -> messages of it, those being worked on included."""
     dead: int = 0
 
 
@@ -78,6 +78,23 @@ class Open(Struct, frozen=True, kw_only=True):
     retry_in_s: float
 
 
+class Credential(Struct, frozen=True, kw_only=True):
+    """One credential of a provider, as all its workers see it together."""
+
+    credential: str
+    provider: str
+    age_days: int | None
+    """The age of the oldest key in use; None: nobody knows."""
+    max_age_days: float
+    refused_for: tuple[str, ...]
+    troubles: tuple[str, ...]
+    """What is wrong with its file."""
+
+    @property
+    def is_old(self) -> bool:
+        return self.age_days is not None and self.age_days > self.max_age_days
+
+
 class Degraded(Struct, frozen=True, kw_only=True):
     """A model that a worker shortens requests for."""
 
@@ -97,6 +114,7 @@ class Status(Struct, frozen=True, kw_only=True):
     breakers: tuple[Open, ...]
     degraded: tuple[Degraded, ...]
     withdrawn: tuple[str, ...]
+    credentials: tuple[Credential, ...]
     waiting_for_router: int
     dead_letters: int
 
@@ -124,6 +142,7 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
             for each in presence.degraded
         ),
         withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
+        credentials=tuple(_credentials(alive)),
         waiting_for_router=streams.waiting_for_router,
         dead_letters=streams.dead,
     )
@@ -139,13 +158,18 @@ def _service(presence: Presence, now_ms: int) -> Service:
 
 
 def _role(role: str, alive: Sequence[Presence], streams: Streams) -> RoleLine:
+    queued: dict[str, int] = dict.fromkeys(LANES, 0)
+    for subject, count in streams.work.items():
+        address = work_address(subject)
+        if address is not None and address.role == role and address.lane in queued:
+            queued[address.lane] += count
     found = [status for presence in alive for status in presence.roles if status.role == role]
     return RoleLine(
         role=role,
         workers=len(found),
         running=sum(status.running for status in found),
         slots=sum(status.slots for status in found),
-        queued={lane: streams.work.get(work(role, lane), 0) for lane in LANES},
+        queued=queued,
     )
 
 
@@ -153,6 +177,24 @@ def _limits(alive: Sequence[Presence], now_ms: int) -> list[Limit]:
     """The fullest first."""
     limits = [_limit(seen, now_ms) for seen in merged(alive)]
     return sorted(limits, key=lambda limit: (-limit.percent, limit.model, limit.limit))
+
+
+def _credentials(alive: Sequence[Presence]) -> list[Credential]:
+    by_name: dict[tuple[str, str], list[CredentialStatus]] = {}
+    for presence in alive:
+        for status in presence.credentials:
+            by_name.setdefault((status.provider, status.credential), []).append(status)
+    return [
+        Credential(
+            credential=name,
+            provider=provider,
+            age_days=max((each.age_days for each in seen if each.age_days is not None), default=None),
+            max_age_days=min(each.max_age_days for each in seen),
+            refused_for=tuple(sorted({model for each in seen for model in each.refused_for})),
+            troubles=tuple(sorted({each.trouble for each in seen if each.trouble})),
+        )
+        for (provider, name), seen in sorted(by_name.items())
+    ]
 
 
 def _limit(seen: Seen, now_ms: int) -> Limit:

@@ -78,4 +78,17 @@ def _lines(status: Status) -> Iterator[str]:
         yield f"Degraded: {each.role} with {each.model} at {each.worker}, {_RULES.get(each.rule, each.rule)}"
     if status.withdrawn:
         yield f"Not listed by their provider: {', '.join(status.withdrawn)}"
+    yield from _credentials(status)
     yield f"Dead letters: {status.dead_letters:,}"
+
+
+def _credentials(status: Status) -> Iterator[str]:
+    """Those of which there is something to say."""
+    for each in status.credentials:
+        name = f"Key {each.credential} of {each.provider}"
+        if each.is_old:
+            yield f"{name}: {each.age_days} days old, more than {each.max_age_days:g}: change it"
+        if each.refused_for:
+            yield f"{name}: refused for {', '.join(each.refused_for)}"
+        for trouble in each.troubles:
+            yield f"{name}: its file {trouble}; a key known before stays in use"

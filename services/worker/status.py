@@ -1,4 +1,4 @@
-"""What a worker says of itself: roles, limits, breakers, withdrawn models."""
+"""What a worker says of itself: roles, limits, breakers, withdrawn models, credentials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from penstock.mailbox import Mailbox
 from schemas.names import Role
-from schemas.presence import BreakerStatus, LimitStatus, Presence, RoleStatus
+from schemas.presence import BreakerStatus, CredentialStatus, LimitStatus, Presence, RoleStatus
 from services.worker.equipment import Equipment
 
 __all__ = ["describe"]
@@ -23,6 +23,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         at_ms=now_ms,
         http=http,
         roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
+        credentials=_credentials(equipment),
         static_shares=_static_shares(equipment),
         limits=_limits(equipment, now_s, now_ms),
         breakers=tuple(
@@ -52,6 +53,23 @@ def _role(equipment: Equipment, role: Role, boxes: list[Mailbox], now_s: float, 
         slots=equipment.catalogue.roles[role].concurrency,
         running=running,
         ready_at_ms=0 if wait_s == 0 else now_ms + int(wait_s * 1000),
+    )
+
+
+def _credentials(equipment: Equipment) -> tuple[CredentialStatus, ...]:
+    keyring, now_s = equipment.keyring, equipment.clock.unix_s()
+    return tuple(
+        CredentialStatus(
+            credential=credential,
+            provider=name,
+            age_days=keyring.age_days(credential, now_s),
+            max_age_days=keyring.max_age_days,
+            refused_for=equipment.availability.refusals.models(credential),
+            trouble=keyring.complaint(credential),
+        )
+        for name, provider in equipment.providers.items()
+        for credential in provider.credentials
+        if credential in keyring.names
     )
 
 

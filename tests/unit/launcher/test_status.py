@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import time
 
-from schemas.presence import BreakerStatus, DegradedModel, LimitPast, LimitStatus, Presence, RoleStatus
+from schemas.presence import (
+    BreakerStatus,
+    CredentialStatus,
+    DegradedModel,
+    LimitPast,
+    LimitStatus,
+    Presence,
+    RoleStatus,
+)
 from services.launcher.limits_text import limits_text
 from services.launcher.status_report import Streams, fold
 from services.launcher.status_text import status_text
@@ -32,7 +40,14 @@ def test_nothing_alive_is_said_plainly():
 
 def test_workers_of_a_role_are_added_up_and_queues_shown_per_lane():
     streams = Streams(
-        work={"llm.work.coding.batch": 7, "llm.work.chat.interactive": 2}, dead=5, waiting_for_router=1
+        work={
+            "llm.work.coding.batch.0.a7c": 3,
+            "llm.work.coding.batch.2.a7c": 4,
+            "llm.work.chat.interactive.0.000": 2,
+            "llm.work.chat": 9,
+        },
+        dead=5,
+        waiting_for_router=1,
     )
 
     status = fold("nats://here", [worker("w1"), worker("w2")], streams, NOW_MS)
@@ -87,6 +102,28 @@ def test_a_worker_that_died_is_named_and_counts_for_nothing():
     assert (status.breakers, status.limits, status.withdrawn) == ((), (), ())
     assert [service.alive for service in status.services] == [False, True]
     assert "silent for 7 s" in status_text(status)
+
+
+def test_a6_of_credentials_only_what_is_amiss_is_told():
+    def seen(**more) -> tuple[CredentialStatus, ...]:
+        return (CredentialStatus(credential="A_KEY", provider="groq", **more),)
+
+    fine = worker("w0", credentials=(CredentialStatus(credential="B_KEY", provider="groq", age_days=90),))
+    known = [
+        fine,
+        worker("w1", credentials=seen(age_days=91, refused_for=("m1",))),
+        worker("w2", credentials=seen(trouble="is gone", refused_for=("m2", "m1"))),
+    ]
+
+    status = fold("nats://here", known, Streams(), NOW_MS)
+    told = [line for line in status_text(status).splitlines() if line.startswith("Key ")]
+
+    assert [each.credential for each in status.credentials] == ["A_KEY", "B_KEY"]
+    assert told == [
+        "Key A_KEY of groq: 91 days old, more than 90: change it",
+        "Key A_KEY of groq: refused for m1, m2",
+        "Key A_KEY of groq: its file is gone; a key known before stays in use",
+    ]
 
 
 SHARED = {"credential": "k", "limit": "requests_per_minute", "allowed": 30, "record": "k.m"}

@@ -189,3 +189,12 @@ def test_c7_what_is_in_the_way_is_named_exactly_when_something_is():
     quota.pause(key, 500.0, "429")
     assert quota.obstacle(key, Need(100), 100.0) is None, "a pause is no limit"
     assert quota.record(key) == ""
+
+
+def test_a6_keys_of_one_record_share_one_quota_and_others_have_their_own() -> None:
+    keys = [QuotaKey(name, "m") for name in ("A_KEY", "B_KEY", "C_KEY")]
+    limits = dict.fromkeys(keys, Limits(requests_per_minute=4))
+    records = dict(zip(keys, ("group", "group", "alone"), strict=True))
+    for quota, expected in ((LocalQuota(limits, records), 8), (LocalQuota(limits), 12)):
+        got = [quota.try_acquire(key, Need(1), 0.0) for key in keys * 5]
+        assert sum(isinstance(each, Permit) for each in got) == expected
