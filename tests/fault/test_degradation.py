@@ -39,13 +39,16 @@ CONFIG = catalogue(
     roles={"creative": {"degradation": OFF, "timeouts": SHORT}, "logic": {"degradation": OFF}},
     degradation=RULES,
 )
+SPANS = "spans.jsonl"
 SYSTEM = {"role": "system", "content": "Be brief."}
 TALK = [{"role": ("user", "assistant")[each % 2], "content": f"message {each}"} for each in range(13)]
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared(tmp_path_factory.mktemp("degradation"), config=CONFIG) as running:
+    directory = tmp_path_factory.mktemp("degradation")
+    env = {"PENSTOCK_TRACES": f"file:{directory / SPANS}"}
+    with shared(directory, config=CONFIG, env=env) as running:
         yield running
 
 
@@ -131,6 +134,18 @@ async def test_d5_without_quota_the_next_model_answers_and_the_reply_says_so(
     second = await ask(client, "hello", role="fast")
     assert (second.completed.model, rules(second)) == ("second", ["rate_limit"])
     assert second.completed.degraded[0].why == "no quota is left of first"
+
+    async def traced() -> bool:
+        spans = [
+            line
+            for line in (system.directory / SPANS).read_text().splitlines()
+            if "penstock.degraded" in line
+        ]
+        return any(
+            "chat second" in span and "rate_limit: no quota is left of first" in span for span in spans
+        )
+
+    await until(traced, 10)
 
 
 async def test_d5_each_rule_can_be_switched_off_for_a_role(system: System, client: Client) -> None:
