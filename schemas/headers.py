@@ -8,10 +8,13 @@ __all__ = [
     "CLIENT",
     "DEADLINE_MS",
     "DEAD_DELIVERIES",
+    "DEAD_HISTORY",
     "DEAD_MESSAGE",
     "DEAD_REASON",
+    "DEAD_STORED_MS",
     "DEAD_SUBJECT",
     "DEAD_TRUNCATED",
+    "EXPECTED_SUBJECT_SEQUENCE",
     "MESSAGE_ID",
     "REPEATED",
     "REPLY_SUBJECT",
@@ -21,6 +24,8 @@ __all__ = [
 MESSAGE_ID: Final = "Nats-Msg-Id"
 """JetStream stores one message per id inside a stream's duplicate window."""
 TRACEPARENT: Final = "traceparent"
+EXPECTED_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
+"""JetStream stores a message only behind this one of its subject; 0: as the first. That is compare-and-set."""
 
 CLIENT: Final = "Penstock-Client"
 """Optional on a request: with it, and the request's id at the end of `Nats-Msg-Id`, even a request that cannot be read
@@ -39,3 +44,7 @@ DEAD_MESSAGE: Final = "Penstock-Dead-Message"
 DEAD_SUBJECT: Final = "Penstock-Dead-Subject"
 DEAD_DELIVERIES: Final = "Penstock-Dead-Deliveries"
 DEAD_TRUNCATED: Final = "Penstock-Dead-Truncated"
+DEAD_HISTORY: Final = "Penstock-Dead-History"
+"""JSON in ASCII: schemas/dead.py."""
+DEAD_STORED_MS: Final = "Penstock-Dead-Stored-Ms"
+"""When the buried message was stored where it was found, Unix milliseconds."""

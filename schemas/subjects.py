@@ -14,11 +14,15 @@ __all__ = [
     "EVENT",
     "EVENT_ALL",
     "EXPLAIN",
+    "JOB",
+    "JOB_ALL",
     "QUOTA_STORED",
     "REPLY",
     "REPLY_ALL",
     "REQUEST",
     "REQUEST_ALL",
+    "RESULT",
+    "RESULT_ALL",
     "WORK",
     "WORK_ALL",
     "ReplyAddress",
@@ -27,12 +31,15 @@ __all__ = [
     "dead",
     "event",
     "is_token",
+    "job",
+    "jobs_of",
     "quota_key",
     "reply",
     "reply_address",
     "reply_inbox",
     "request",
     "request_address",
+    "result",
     "token",
     "work",
 ]
@@ -43,6 +50,8 @@ REPLY: Final = "llm.reply.{account}.{client}.{id}"
 CANCEL: Final = "llm.cancel.{account}.{id}"
 EVENT: Final = "llm.event.{kind}.{scope}"
 DEAD: Final = "llm.dead.{role}"
+JOB: Final = "llm.job.{account}.{client}.{id}"
+RESULT: Final = "llm.result.{account}.{client}.{id}.{attempt}"
 EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
 
@@ -58,6 +67,8 @@ REPLY_ALL: Final = _all(REPLY)
 CANCEL_ALL: Final = _all(CANCEL)
 EVENT_ALL: Final = _all(EVENT)
 DEAD_ALL: Final = _all(DEAD)
+JOB_ALL: Final = _all(JOB)
+RESULT_ALL: Final = _all(RESULT)
 
 _request: Final = REQUEST.format
 _work: Final = WORK.format
@@ -65,6 +76,8 @@ _reply: Final = REPLY.format
 _cancel: Final = CANCEL.format
 _event: Final = EVENT.format
 _dead: Final = DEAD.format
+_job: Final = JOB.format
+_result: Final = RESULT.format
 
 _REQUEST_START: Final = REQUEST.split(".")[:2]
 _REPLY_START: Final = REPLY.split(".")[:2]
@@ -160,3 +173,16 @@ def event(kind: str, scope: str) -> str:
 
 def dead(role: str) -> str:
     return _dead(role=token(role))
+
+
+def job(account: str, client: str, request_id: str) -> str:
+    return _job(account=account, client=client, id=request_id)
+
+
+def jobs_of(account: str, request_id: str = "*") -> str:
+    """The filter for the jobs of an account, whichever client asked."""
+    return job(account, "*", request_id)
+
+
+def result(account: str, client: str, request_id: str, attempt: int) -> str:
+    return _result(account=account, client=client, id=request_id, attempt=attempt)

@@ -19,6 +19,7 @@ from schemas.names import LANES, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
+from services.worker.background import Background
 from services.worker.calibration import Calibration
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
@@ -83,6 +84,7 @@ class Worker:
             await self._start_shared(shared, bus)
         equipment.announcer.bind(bus.js)
         equipment.recorder.bind(bus.js)
+        equipment.background.bind(bus)
         for provider in equipment.providers.values():
             self._started.push_async_callback(provider.close)
         self._started.push_async_callback(equipment.announcer.drain)
@@ -183,6 +185,7 @@ def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider
         calibration=Calibration(),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
+        background=Background(SYSTEM, shell.instance),
         metrics=metrics,
         tracer=shell.tracer,
         clock=SYSTEM,

@@ -11,6 +11,7 @@ from penstock.reply_publisher import ReplyPublisher
 from penstock.telemetry.tracing import Span
 from schemas.errors import ErrorCode
 from schemas.work import ChatWork
+from services.worker.coalescing import Flush
 from services.worker.failures import ProviderFailure
 
 __all__ = ["GaveUp", "Job"]
@@ -29,6 +30,8 @@ class Job(Struct, kw_only=True):
     """What the rungs of the ladder know of the request, and what they learnt on the way."""
 
     work: ChatWork
+    work_seq: int
+    """Of its message in the mailbox."""
     role: RoleConfig
     reply: ReplyPublisher
     span: Span
@@ -52,6 +55,8 @@ class Job(Struct, kw_only=True):
     first_choice: str = ""
     """The model the complexity put in front; any other that answers is a fallback."""
     cost_microusd: int = 0
+    kept: tuple[Flush, ...] = ()
+    """The streamed answer, of a request of the batch lane: somebody will ask for it hours later."""
     cancelled: bool = False
     waits_for: str = ""
     """What the request waits for now, in words; empty while an attempt runs."""

@@ -1,0 +1,81 @@
+"""A request event as it came, and what can be read of it where it is wrong: for whom it is, and whether it is a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from schemas import headers, subjects
+from schemas.jobs import Job
+from schemas.subjects import ReplyAddress
+
+__all__ = ["USER_CHARACTERS", "Arrival", "address_of", "job_of"]
+
+USER_CHARACTERS: Final = 256
+"""It stands in every usage event and log line."""
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A request event as the stream held it."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    stored_ms: int
+    repeated: bool = False
+    """It may have been handled before: `accepted` may be out."""
+
+
+class _Envelope(Struct):
+    """What a refusal needs of a body, which need not be right."""
+
+    id: str | None = None
+    client: str | None = None
+    lane: str = ""
+    role: str = ""
+    user: str = ""
+
+
+_envelope: Final = msgspec.json.Decoder(_Envelope)
+
+
+def address_of(arrival: Arrival) -> ReplyAddress | None:
+    """Where a refusal goes: as the body says, else as the headers say, else nowhere."""
+    written = _read_envelope(arrival)
+    request_id = _first_token(written.id, arrival.headers.get(headers.MESSAGE_ID, "").rpartition(".")[2])
+    client = _first_token(written.client, arrival.headers.get(headers.CLIENT))
+    account = subjects.request_address(arrival.subject).account
+    if request_id is None or client is None or not subjects.is_token(account):
+        return None
+    return ReplyAddress(account, client, request_id)
+
+
+def job_of(arrival: Arrival) -> Job | None:
+    """The status, for whoever asks by its id, of a request of the batch lane before it has a role and a deadline."""
+    written, address = _read_envelope(arrival), address_of(arrival)
+    if address is None or written.lane != "batch":
+        return None
+    return Job(
+        id=address.id,
+        client=address.client,
+        account=address.account,
+        user=written.user[:USER_CHARACTERS],
+        role=subjects.token(written.role),
+        state="queued",
+        at_ms=arrival.stored_ms,
+        submitted_ms=arrival.stored_ms,
+    )
+
+
+def _read_envelope(arrival: Arrival) -> _Envelope:
+    try:
+        return _envelope.decode(arrival.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Envelope()
+
+
+def _first_token(*values: str | None) -> str | None:
+    return next((value for value in values if value is not None and subjects.is_token(value)), None)
