@@ -23,7 +23,7 @@ _KEPT: Final = (headers.REPLY_SUBJECT, headers.TRACEPARENT, headers.CLIENT)
 _NO_END: Final = "no end"
 _ATTEMPTS_KEPT: Final = 20
 _NAME_CHARACTERS: Final = 64
-"""Twenty attempts with three names of this length take half the room for headers, each letter escaped."""
+"""Twenty attempts with three names of this length take half the room for headers."""
 
 
 async def bury(
@@ -57,9 +57,9 @@ def history_of(events: Sequence[ReplyEvent]) -> DeadHistory:
     attempts = tuple(
         DeadAttempt(
             attempt=event.attempt,
-            model=event.model[:_NAME_CHARACTERS],
-            provider=event.provider[:_NAME_CHARACTERS],
-            worker=event.worker[:_NAME_CHARACTERS],
+            model=_name(event.model),
+            provider=_name(event.provider),
+            worker=_name(event.worker),
             at_ms=event.at_ms,
             outcome=broken.get(event.attempt, _NO_END),
             bytes_out=_bytes_out(events, event.attempt),
@@ -83,6 +83,10 @@ def _described(delivery: Delivery, dead: Dead) -> dict[str, str]:
         headers.DEAD_DELIVERIES: str(delivery.number),
         headers.DEAD_STORED_MS: str(delivery.stored_ns // 1_000_000),
     }
+
+
+def _name(text: str) -> str:
+    return _one_line(text)[:_NAME_CHARACTERS]
 
 
 def _one_line(text: str) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "RequestAddress",
     "cancel",
     "dead",
+    "dead_role",
     "event",
     "is_token",
     "job",
@@ -173,6 +174,12 @@ def event(kind: str, scope: str) -> str:
 
 def dead(role: str) -> str:
     return _dead(role=token(role))
+
+
+def dead_role(subject: str) -> str:
+    """Whose dead letter it is: a role, or the router. Empty for what is no subject of a dead letter."""
+    start = _dead(role="")
+    return subject.removeprefix(start) if subject.startswith(start) else ""
 
 
 def job(account: str, client: str, request_id: str) -> str:
