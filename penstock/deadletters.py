@@ -79,7 +79,7 @@ def _described(delivery: Delivery, dead: Dead) -> dict[str, str]:
     return described | {
         headers.DEAD_REASON: dead.code,
         headers.DEAD_MESSAGE: _one_line(dead.message),
-        headers.DEAD_SUBJECT: _one_line(delivery.subject),
+        headers.DEAD_SUBJECT: delivery.subject,
         headers.DEAD_DELIVERIES: str(delivery.number),
         headers.DEAD_STORED_MS: str(delivery.stored_ns // 1_000_000),
     }

@@ -29,22 +29,30 @@ class Arrival(Struct, frozen=True, kw_only=True):
     """It may have been handled before: `accepted` may be out."""
 
 
-class _Envelope(Struct):
-    """What a refusal needs of a body, which need not be right."""
-
+class _Address(Struct):
     id: str | None = None
     client: str | None = None
-    lane: str = ""
-    role: str = ""
-    user: str = ""
 
 
-_envelope: Final = msgspec.json.Decoder(_Envelope)
+class _Order(Struct):
+    """What of a job's status stands in its request, be it right or not."""
+
+    lane: object = ""
+    role: object = ""
+    user: object = ""
+
+
+_address: Final = msgspec.json.Decoder(_Address)
+_order: Final = msgspec.json.Decoder(_Order)
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def address_of(arrival: Arrival) -> ReplyAddress | None:
     """Where a refusal goes: as the body says, else as the headers say, else nowhere."""
-    written = _read_envelope(arrival)
+    try:
+        written = _address.decode(arrival.data)
+    except _UNREADABLE:
+        written = _Address()
     request_id = _first_token(written.id, arrival.headers.get(headers.MESSAGE_ID, "").rpartition(".")[2])
     client = _first_token(written.client, arrival.headers.get(headers.CLIENT))
     account = subjects.request_address(arrival.subject).account
@@ -55,26 +63,23 @@ def address_of(arrival: Arrival) -> ReplyAddress | None:
 
 def job_of(arrival: Arrival) -> Job | None:
     """The status, for whoever asks by its id, of a request of the batch lane before it has a role and a deadline."""
-    written, address = _read_envelope(arrival), address_of(arrival)
-    if address is None or written.lane != "batch":
+    address = address_of(arrival)
+    try:
+        order = _order.decode(arrival.data)
+    except _UNREADABLE:
+        return None
+    if address is None or order.lane != "batch":
         return None
     return Job(
         id=address.id,
         client=address.client,
         account=address.account,
-        user=written.user[:USER_CHARACTERS],
-        role=subjects.token(written.role),
+        user=order.user[:USER_CHARACTERS] if isinstance(order.user, str) else "",
+        role=subjects.token(order.role) if isinstance(order.role, str) else "unknown",
         state="queued",
         at_ms=arrival.stored_ms,
         submitted_ms=arrival.stored_ms,
     )
-
-
-def _read_envelope(arrival: Arrival) -> _Envelope:
-    try:
-        return _envelope.decode(arrival.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _Envelope()
 
 
 def _first_token(*values: str | None) -> str | None:
