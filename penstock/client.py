@@ -103,17 +103,19 @@ class Client:
         user: str = "",
         lane: Lane = "interactive",
         timeout_s: float | None = None,
+        degrade: bool = True,
         **body: Any,
     ) -> Reply:
         """Ask and wait for the whole reply.
 
-        `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. Raises
-        RequestFailed, NotAccepted, RequestTooLarge or NoReply.
+        `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. With `degrade`
+        False nothing of it is shortened while a model is slow or failing. Raises RequestFailed, NotAccepted,
+        RequestTooLarge or NoReply.
         """
         builder = ReplyBuilder()
         asked = {"stream": False, **body}
         async with self.stream(
-            prompt, role=role, user=user, lane=lane, timeout_s=timeout_s, **asked
+            prompt, role=role, user=user, lane=lane, timeout_s=timeout_s, degrade=degrade, **asked
         ) as events:
             async for event in events:
                 reply = builder.add(event)
@@ -129,6 +131,7 @@ class Client:
         user: str = "",
         lane: Lane = "interactive",
         timeout_s: float | None = None,
+        degrade: bool = True,
         **body: Any,
     ) -> Stream:
         """Ask and follow the reply event by event: `async for event in client.stream(...)`.
@@ -136,7 +139,8 @@ class Client:
         The last event is `completed` or `failed`. Leaving the loop before it cancels the request, unless
         `detach()` was called.
         """
-        request = self._request(prompt, role, user, lane, timeout_s, {"stream": True, **body})
+        asked = {"stream": True, **body}
+        request = self._request(prompt, asked, timeout_s, role=role, user=user, lane=lane, degrade=degrade)
         return Stream(
             self._nc,
             self._inbox,
@@ -152,6 +156,7 @@ class Client:
         role: str = AUTO,
         user: str = "",
         timeout_s: float | None = None,
+        degrade: bool = True,
         **body: Any,
     ) -> str:
         """Leave a request of the batch lane, and return its id as soon as JetStream has it.
@@ -159,7 +164,8 @@ class Client:
         Any process asks for it by this id: `job` for its status, `result` for its answer, `cancel` to take it back.
         `timeout_s`: up to a day; None: the role's `batch_total_s`. Raises NotAccepted and RequestTooLarge.
         """
-        request = self._request(prompt, role, user, "batch", timeout_s, {"stream": False, **body})
+        asked = {"stream": False, **body}
+        request = self._request(prompt, asked, timeout_s, role=role, user=user, lane="batch", degrade=degrade)
         payload = written(request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
         span = self._tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
@@ -200,23 +206,15 @@ class Client:
         return await Jobs(self._nc, self._inbox.account).result(job)
 
     def _request(
-        self,
-        prompt: Prompt,
-        role: str,
-        user: str,
-        lane: Lane,
-        timeout_s: float | None,
-        body: Mapping[str, Any],
+        self, prompt: Prompt, asked: Mapping[str, Any], timeout_s: float | None, **envelope: Any
     ) -> ChatRequest:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         return ChatRequest(
             id=new_id(),
             client=self.name,
-            body=msgspec.Raw(msgspec.json.encode({"messages": messages, **body})),
-            role=role,
-            lane=lane,
-            user=user,
+            body=msgspec.Raw(msgspec.json.encode({"messages": messages, **asked})),
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
+            **envelope,
         )
 
     def resume(

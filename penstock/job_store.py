@@ -14,7 +14,7 @@ from nats.js.errors import APIError, NotFoundError
 from penstock.identifiers import new_id
 from penstock.storing import store
 from schemas import codec, subjects
-from schemas.headers import EXPECTED_SUBJECT_SEQUENCE
+from schemas.headers import EXPECTED_LAST
 from schemas.jobs import Job, JobResult
 from schemas.streams import JOBS, MAX_REQUEST_BYTES, RESULTS, WORK
 from schemas.subjects import ReplyAddress
@@ -64,7 +64,7 @@ class JobStore:
                     subject,
                     codec.encode(wanted),
                     message_id=new_id(),
-                    headers={EXPECTED_SUBJECT_SEQUENCE: str(sequence)},
+                    headers={EXPECTED_LAST: str(sequence)},
                 )
             except APIError as error:
                 if error.err_code != _WRONG_LAST_SEQUENCE:

@@ -7,7 +7,14 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from schemas import streams, subjects
-from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused, UsageRecorded
+from schemas.events import (
+    BreakerChanged,
+    ModelAvailabilityChanged,
+    QuotaEased,
+    QuotaPaused,
+    QuotaWarned,
+    UsageRecorded,
+)
 from schemas.explain import RoutingExplained
 from schemas.jobs import Job, JobResult
 from schemas.presence import Presence
@@ -77,7 +84,8 @@ CHANNELS: Final = (
         producers=("router",),
         consumers=("worker",),
         limits="8 MiB a message",
-        purpose="A role's mailbox; a worker pulls when it has a free slot and quota.",
+        purpose="A role's mailbox; a worker pulls when it has a free slot and quota, the low ranks first. `flow` "
+        "stands for account and user; `rank`, 0 to 3, grows with how many requests they have in the mailbox.",
     ),
     Channel(
         name="jobs",
@@ -104,7 +112,14 @@ CHANNELS: Final = (
     Channel(
         name="events",
         subject=subjects.EVENT,
-        messages=(UsageRecorded, BreakerChanged, QuotaPaused, ModelAvailabilityChanged),
+        messages=(
+            UsageRecorded,
+            BreakerChanged,
+            QuotaPaused,
+            QuotaWarned,
+            QuotaEased,
+            ModelAvailabilityChanged,
+        ),
         delivery="stored",
         stream=streams.EVENTS.name,
         producers=("worker",),

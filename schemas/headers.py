@@ -14,7 +14,7 @@ __all__ = [
     "DEAD_STORED_MS",
     "DEAD_SUBJECT",
     "DEAD_TRUNCATED",
-    "EXPECTED_SUBJECT_SEQUENCE",
+    "EXPECTED_LAST",
     "MESSAGE_ID",
     "REPEATED",
     "REPLY_SUBJECT",
@@ -23,9 +23,9 @@ __all__ = [
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 """JetStream stores one message per id inside a stream's duplicate window."""
+EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
+"""Compare-and-set: stored only while the subject's last message is the one of this sequence; 0: while it has none."""
 TRACEPARENT: Final = "traceparent"
-EXPECTED_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
-"""JetStream stores a message only behind this one of its subject; 0: as the first. That is compare-and-set."""
 
 CLIENT: Final = "Penstock-Client"
 """Optional on a request: with it, and the request's id at the end of `Nats-Msg-Id`, even a request that cannot be read

@@ -84,13 +84,14 @@ async def _one(request_id: str, settings: Settings) -> tuple[Job, int | None]:
 
 
 async def _in_its_mailbox(nc: Nats, job: Job) -> int | None:
-    try:
-        info = await nc.jetstream().stream_info(
-            WORK.name, subjects_filter=mailbox(job.role, "batch").filter_subject
-        )
-    except NotFoundError:
-        return None
-    return sum((info.state.subjects or {}).values())
+    waiting = 0
+    for consumer in mailbox(job.role, "batch"):
+        try:
+            info = await nc.jetstream().stream_info(WORK.name, subjects_filter=consumer.filter_subject)
+        except NotFoundError:
+            return None
+        waiting += sum((info.state.subjects or {}).values())
+    return waiting
 
 
 async def _result(request_id: str, settings: Settings, *, as_json: bool) -> int:

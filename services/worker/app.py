@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
+from msgspec.structs import replace
+
 from penstock.clock import SYSTEM
 from penstock.config.catalogue import Catalogue, Limits
 from penstock.heartbeat import Heartbeat
@@ -15,15 +17,17 @@ from penstock.mailbox import Mailbox, MailboxPolicy
 from penstock.provisioning import ensure, ensure_eventually
 from penstock.service import Bus, Shell
 from schemas import subjects
-from schemas.names import LANES, Role
+from schemas.names import Lane, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
 from services.worker.background import Background
 from services.worker.calibration import Calibration
+from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
 from services.worker.ladder import Ladder
+from services.worker.lanes import batch_slots
 from services.worker.lease_store import RecordStore
 from services.worker.lessons import Lessons
 from services.worker.metrics import WorkerMetrics
@@ -35,6 +39,8 @@ from services.worker.sdk import SdkKind, SdkProvider
 from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
 from services.worker.takeover import Takeover
+from services.worker.tier_watch import TierWatch
+from services.worker.tiers import Tiers
 from services.worker.waiting import Waiting
 from services.worker.withdrawn import Roster
 
@@ -63,7 +69,9 @@ class Worker:
         shared = None
         if settings.quota == "shared":
             shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        equipment = _equipment(self._shell, self._catalogue, providers, shared or LocalQuota(limits))
+        equipment = _equipment(
+            self._shell, self._catalogue, self._roles, providers, shared or LocalQuota(limits)
+        )
         self._equipment = equipment
         self._waiting = Waiting()
         lessons = Lessons(equipment)
@@ -74,7 +82,7 @@ class Worker:
         async def provision() -> None:
             await ensure_eventually(
                 bus.js,
-                roles=self._catalogue.roles,
+                roles=self._roles,
                 ack_wait_s=settings.ack_wait_s,
                 replicas=settings.replicas,
             )
@@ -98,6 +106,9 @@ class Worker:
             for box in boxes:
                 self._waiting.on_wake(box.poke)
                 await box.start(bus.reconnects)
+        tier_watch = TierWatch(equipment)
+        self._started.push_async_callback(tier_watch.stop)
+        await tier_watch.start()
         heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, mailboxes, http))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
@@ -108,7 +119,7 @@ class Worker:
         async def repair() -> None:
             await ensure(
                 bus.js,
-                roles=self._catalogue.roles,
+                roles=self._roles,
                 ack_wait_s=settings.ack_wait_s,
                 replicas=settings.replicas,
             )
@@ -129,30 +140,42 @@ class Worker:
     def _boxes(self, bus: Bus, role: Role, provision: Callable[[], Awaitable[None]]) -> list[Mailbox]:
         config = self._catalogue.roles[role]
         settings = self._shell.settings
-        slots = {"interactive": config.concurrency, "batch": config.batch_concurrency}
-        return [
-            Mailbox(
+        policy = MailboxPolicy(
+            slots=config.concurrency,
+            ack_wait_s=settings.ack_wait_s,
+            max_deliver=settings.max_deliver,
+            gate=lambda: self._gate_s(role),
+        )
+
+        def box(lane: Lane, policy: MailboxPolicy) -> Mailbox:
+            return Mailbox(
                 bus.nc,
                 mailbox(role, lane),
-                MailboxPolicy(
-                    slots=slots[lane],
-                    ack_wait_s=settings.ack_wait_s,
-                    max_deliver=settings.max_deliver,
-                    gate=lambda: self._gate_s(role),
-                ),
+                policy,
                 handle=self._handler.handle,
                 bury=self._handler.bury,
                 repair=provision,
             )
-            for lane in LANES
-        ]
+
+        interactive = box("interactive", policy)
+
+        def batch_may_use() -> int:
+            return batch_slots(
+                config.batch_concurrency, interactive=config.concurrency, running=interactive.running
+            )
+
+        batch = box("batch", replace(policy, slots=config.batch_concurrency, at_most=batch_may_use))
+        return [interactive, batch]
 
     def _gate_s(self, role: Role) -> float:
         """Work that finds no quota stays in the mailbox."""
-        if self._waiting.number(role) >= max(1, self._catalogue.roles[role].concurrency // 2):
-            return _WAITING_S
         now_s = asyncio.get_running_loop().time()
-        return self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
+        if self._waiting.number(role) >= max(1, self._catalogue.roles[role].concurrency // 2):
+            wait_s = _WAITING_S
+        else:
+            wait_s = self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
+        self._equipment.tiers.gate(role, wait_s, now_s)
+        return wait_s
 
 
 def _limits(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:
@@ -174,15 +197,24 @@ def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], insta
     return SharedQuota(limits, records, instance, random.random)
 
 
-def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider], quota: Quota) -> Equipment:
+def _equipment(
+    shell: Shell,
+    catalogue: Catalogue,
+    roles: Sequence[Role],
+    providers: dict[str, Provider],
+    quota: Quota,
+) -> Equipment:
     names = {name: provider.credentials for name, provider in providers.items()}
     metrics = WorkerMetrics(shell.registry)
+    availability = Availability(catalogue, names, quota, Roster(catalogue.models))
     return Equipment(
         instance=shell.instance,
         catalogue=catalogue,
         providers=providers,
-        availability=Availability(catalogue, names, quota, Roster(catalogue.models)),
+        availability=availability,
         calibration=Calibration(),
+        degrading=Degrading(catalogue, metrics),
+        tiers=Tiers(catalogue, availability, metrics, roles),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
         background=Background(SYSTEM, shell.instance),

@@ -27,6 +27,7 @@ from services.worker.takeover import Takeover
 __all__ = ["WorkHandler"]
 
 _log: Final = logging.getLogger(__name__)
+_NO_ROLE: Final = "unknown"
 
 
 class WorkHandler:
@@ -78,7 +79,8 @@ class WorkHandler:
 
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
         """Store the dead letter, then tell the application, if the message says who it is."""
-        role = delivery.subject.split(".")[2]
+        where = subjects.work_address(delivery.subject)
+        role = _NO_ROLE if where is None else where.role
         address = subjects.reply_address(delivery.headers.get(headers.REPLY_SUBJECT, ""))
         told = [] if address is None else await self._equipment.background.told(address)
         await bury(self._bus.js, role, delivery, dead, history_of(told))
@@ -97,6 +99,7 @@ class WorkHandler:
         work = job.work
         queued_ms = self._since_ms(job)
         self._equipment.metrics.queue_wait.labels(work.role).observe(queued_ms / 1000)
+        self._equipment.tiers.arrived(job, queued_ms / 1000, loop_now_s())
         self._jobs.setdefault((work.account, work.id), []).append(job)
         try:
             if self._cancellations.is_cancelled(work.account, work.id):

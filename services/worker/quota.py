@@ -91,6 +91,12 @@ class Quota(Protocol):
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         """Each configured limit and how much of it is taken (C7)."""
 
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        """Which limit keeps `need` from being admitted now; None: none that is known, or a pause. Charges nothing."""
+
+    def record(self, key: QuotaKey) -> str:
+        """Under which name in `llm_quota` all workers share it; empty: this process counts for itself."""
+
 
 class LocalQuota:
     """The limits as this process sees them: right for a single worker, or for its share of them."""
@@ -125,6 +131,16 @@ class LocalQuota:
 
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         return self._accounts[key].usage(now_s)
+
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        account = self._accounts[key]
+        if account.has_room(need.tokens, now_s):
+            return None
+        limit = account.obstacle(need.tokens, now_s)[1]
+        return None if limit == "paused" else limit
+
+    def record(self, key: QuotaKey) -> str:  # noqa: ARG002 - as its sibling
+        return ""
 
     @staticmethod
     def _denied(account: Account, need: Need, now_s: float) -> Denied:

@@ -51,12 +51,17 @@ class Selection:
             now_s = loop_now_s()
             standings: dict[str, Standing] = {}
             for model in chain:
-                standings[model] = self._standing(job, model, now_s)
-                if standings[model].available_at_s <= now_s:
+                standing = standings[model] = self._standing(job, model, now_s)
+                if standing.available_at_s <= now_s:
                     break  # nobody looks at those behind it
-            choice = choose(chain, standings, now_s)
+                if standing.reason == "quota":
+                    self._equipment.tiers.held_back(job, model, self._need(job, model), now_s)
+                    if not job.rules.on_rate_limit.enabled:
+                        break
+            choice = choose(tuple(standings), standings, now_s)
             if isinstance(choice, Choice):
                 job.waits_for = ""
+                job.passed_over = tuple(each for each in standings if standings[each].reason == "quota")
                 return choice.model
             if not isinstance(choice, Wait):
                 raise self._hopeless(job, chain, choice.reason)
@@ -90,8 +95,8 @@ class Selection:
         return round(earliest_s - now_s, 3) if now_s < earliest_s < inf else None
 
     def _need(self, job: Job, model: str) -> Need:
-        estimate = self._equipment.calibration.corrected(model, job.estimated_tokens)
-        return Need(estimate + job.output_tokens)
+        tokens, output_tokens = self._equipment.degrading.expected(job, model, loop_now_s())
+        return Need(self._equipment.calibration.corrected(model, tokens) + output_tokens)
 
     def _standing(self, job: Job, model: str, now_s: float) -> Standing:
         if model in job.excluded:

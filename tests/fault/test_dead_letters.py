@@ -31,6 +31,7 @@ from tests.harness.shared import shared
 from tests.harness.system import System
 
 MAX_DELIVER = 5
+WAITING = subjects.work("chat", "interactive", 1, "flow")
 ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
 
 
@@ -124,8 +125,8 @@ async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(
     )
     await post.js.publish(address, encode(begun))
     extra = {headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: str(order["deadline_ms"])}
-    await post.js.publish(subjects.work("chat", "interactive"), json.dumps(order).encode(), headers=extra)
-    puller = await post.js.pull_subscribe_bind(mailbox("chat", "interactive").durable, WORK.name)
+    await post.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
+    puller = await post.js.pull_subscribe_bind(mailbox("chat", "interactive")[1].durable, WORK.name)
     for _ in range(MAX_DELIVER):
         (msg,) = await puller.fetch(1, timeout=5)
         await msg.nak()
@@ -258,7 +259,7 @@ async def test_d7_a_letter_whose_request_was_sent_and_done_but_is_still_there_is
         (b"\xff\xfe rubbish", None, "neither a request nor work"),
         (b'{"type": "delta"}', None, "neither a request nor work"),
         (b'{"type": "chat_request", "x": ' + b"[" * 100_000, None, "nested too deeply"),
-        (a_request(), "llm.work.chat.interactive", "not a request subject"),
+        (a_request(), WAITING, "not a request subject"),
         (a_request(), subjects.request("demo", "index"), "of the kind"),
         (a_request(client="a.b.>"), None, "can stand in no subject"),
     ],
