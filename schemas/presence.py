@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from schemas.names import Role
+from schemas.names import DegradationRule, Role
 
-__all__ = ["BreakerStatus", "CredentialStatus", "LimitPast", "LimitStatus", "Presence", "RoleStatus"]
+__all__ = [
+    "BreakerStatus",
+    "CredentialStatus",
+    "DegradedModel",
+    "LimitPast",
+    "LimitStatus",
+    "Presence",
+    "RoleStatus",
+]
 
 
 class RoleStatus(Struct, frozen=True, kw_only=True):
@@ -77,6 +85,14 @@ class CredentialStatus(Struct, frozen=True, kw_only=True):
     """What is wrong with its file in the directory of secrets; empty: nothing."""
 
 
+class DegradedModel(Struct, frozen=True, kw_only=True):
+    """A model that requests of a role are shortened for."""
+
+    role: Role
+    model: str
+    rule: DegradationRule
+
+
 class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="type"):
     """Key `<service>.<instance>`; the key's absence for 30 s means the instance is gone."""
 
@@ -88,6 +104,7 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     roles: tuple[RoleStatus, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
+    degraded: tuple[DegradedModel, ...] = ()
     withdrawn: tuple[str, ...] = ()
     credentials: tuple[CredentialStatus, ...] = ()
     static_shares: tuple[str, ...] = ()

@@ -90,6 +90,8 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds. `total_s` is the whole request from acceptance, attempts and waiting included."""
 
     total_s: float = 90.0
+    batch_total_s: float = 14_400.0
+    """The same for a request of the batch lane that names no deadline of its own."""
     whole_s: float = 60.0
     """One provider call that does not stream."""
     first_token_s: float = 20.0

@@ -28,6 +28,7 @@ from penstock.config.degradation_checks import check_degradation
 from penstock.config.document import joined
 from penstock.config.problems import nearest
 from penstock.config.report import Report
+from schemas.deadlines import LONGEST_S
 
 __all__ = ["Draft", "check"]
 
@@ -158,6 +159,9 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
 
 def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
     _positive(timeouts, Timeouts.__struct_fields__, path, report)
+    if _known(timeouts, "batch_total_s") and LONGEST_S["batch"] < timeouts.batch_total_s < math.inf:
+        problem = f"is longer than a request of the batch lane may wait ({LONGEST_S['batch']:,} s)"
+        report.add(f"{path}.batch_total_s", problem, "lower it")
     if _known(timeouts, "first_token_s", "total_s") and timeouts.first_token_s > timeouts.total_s:
         report.add(
             f"{path}.first_token_s",

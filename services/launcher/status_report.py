@@ -13,7 +13,7 @@ from schemas.presence import BreakerStatus, CredentialStatus, LimitPast, Presenc
 from schemas.subjects import work_address
 from services.launcher.status_limits import Seen, merged
 
-__all__ = ["Credential", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+__all__ = ["Credential", "Degraded", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
 _SILENT_S: Final = 6.0
 """Three beats. Whoever is silent for longer is named, and counts for nothing else."""
@@ -95,6 +95,15 @@ class Credential(Struct, frozen=True, kw_only=True):
         return self.age_days is not None and self.age_days > self.max_age_days
 
 
+class Degraded(Struct, frozen=True, kw_only=True):
+    """A model that a worker shortens requests for."""
+
+    worker: str
+    role: str
+    model: str
+    rule: str
+
+
 class Status(Struct, frozen=True, kw_only=True):
     nats: str
     now_ms: int
@@ -103,6 +112,7 @@ class Status(Struct, frozen=True, kw_only=True):
     roles: tuple[RoleLine, ...]
     limits: tuple[Limit, ...]
     breakers: tuple[Open, ...]
+    degraded: tuple[Degraded, ...]
     withdrawn: tuple[str, ...]
     credentials: tuple[Credential, ...]
     waiting_for_router: int
@@ -125,6 +135,11 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
         limits=tuple(_limits(alive, now_ms)),
         breakers=tuple(
             _open(presence.instance, breaker, now_ms) for presence in alive for breaker in presence.breakers
+        ),
+        degraded=tuple(
+            Degraded(worker=presence.instance, role=each.role, model=each.model, rule=each.rule)
+            for presence in alive
+            for each in presence.degraded
         ),
         withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
         credentials=tuple(_credentials(alive)),

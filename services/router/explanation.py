@@ -15,7 +15,8 @@ from schemas.errors import ERRORS
 from schemas.explain import DrawnStep, RoutingExplained
 from schemas.reply import Failed, Failure
 from schemas.work import ChatWork
-from services.router.intake import Arrival, Refused, judge
+from services.router.arrival import Arrival
+from services.router.intake import Refused, judge
 from services.router.liveness import Liveness
 
 __all__ = ["explained", "register_explain"]

@@ -21,6 +21,7 @@ from schemas.names import Lane, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
+from services.worker.background import Background
 from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
@@ -93,6 +94,7 @@ class Worker:
             await self._start_shared(shared, bus)
         equipment.announcer.bind(bus.js)
         equipment.recorder.bind(bus.js)
+        equipment.background.bind(bus)
         for provider in equipment.providers.values():
             self._started.push_async_callback(provider.close)
         self._started.push_async_callback(equipment.announcer.drain)
@@ -225,6 +227,7 @@ def _equipment(
         tiers=Tiers(catalogue, availability, metrics, roles),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
+        background=Background(SYSTEM, shell.instance),
         metrics=metrics,
         tracer=shell.tracer,
         clock=SYSTEM,

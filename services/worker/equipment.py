@@ -11,6 +11,7 @@ from penstock.config.catalogue import Catalogue
 from penstock.telemetry.tracing import Tracer
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
+from services.worker.background import Background
 from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
 from services.worker.keyring import Keyring
@@ -33,6 +34,7 @@ class Equipment(Struct, frozen=True, kw_only=True):
     tiers: Tiers
     recorder: Recorder
     announcer: Announcer
+    background: Background
     metrics: WorkerMetrics
     tracer: Tracer
     clock: Clock

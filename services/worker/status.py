@@ -17,7 +17,6 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
     """The worker's presence; the gauges that show the same are set on the way."""
     now_ms = equipment.clock.unix_ms()
     now_s = asyncio.get_running_loop().time()
-    equipment.degrading.show(now_s)
     return Presence(
         service="worker",
         instance=equipment.instance,
@@ -36,6 +35,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
             for model, breaker in equipment.availability.breakers.items()
             if breaker.state != "closed"
         ),
+        degraded=equipment.degrading.show(now_s),
         withdrawn=tuple(
             model
             for model in equipment.catalogue.models

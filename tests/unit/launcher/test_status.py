@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import time
 
-from schemas.presence import BreakerStatus, CredentialStatus, LimitPast, LimitStatus, Presence, RoleStatus
+from schemas.presence import (
+    BreakerStatus,
+    CredentialStatus,
+    DegradedModel,
+    LimitPast,
+    LimitStatus,
+    Presence,
+    RoleStatus,
+)
 from services.launcher.limits_text import limits_text
 from services.launcher.status_report import Streams, fold
 from services.launcher.status_text import status_text
@@ -63,6 +71,7 @@ def test_limits_breakers_and_withdrawn_models_are_told():
         ),
         breakers=(BreakerStatus(model="m3", state="open", retry_at_ms=NOW_MS + 42_000),),
         withdrawn=("m4",),
+        degraded=(DegradedModel(role="coding", model="m5", rule="errors"),),
     )
 
     text = status_text(fold("nats://here", [presence], Streams(), NOW_MS))
@@ -72,6 +81,7 @@ def test_limits_breakers_and_withdrawn_models_are_told():
     assert "1 more limits" in text
     assert "Breaker open: m3 at w1, tried again in 42 s" in text
     assert "Not listed by their provider: m4" in text
+    assert "Degraded: coding with m5 at w1, which fails too often: less history is sent" in text
 
 
 def test_a_service_that_went_silent_is_marked():
@@ -200,3 +210,23 @@ def test_c7_the_outlook_is_a_time_that_reads_in_a_hundred_columns():
         table = text.partition("\nAdvice")[0]
         assert max(map(len, table.splitlines())) <= 100
         assert "m2" in text
+
+
+def test_c7_two_keys_of_one_model_can_be_told_apart():
+    limits = tuple(
+        LimitStatus(
+            model="a-model-with-a-long-name",
+            limit="requests_per_minute",
+            used=9,
+            allowed=10,
+            credential=key,
+            record=f"{key}.m",
+            watched_s=90,
+            hour=LimitPast(missed=2, full_s=30, peak=10, unmet=2),
+        )
+        for key in ("PROVIDER_API_KEY_1", "PROVIDER_API_KEY_2")
+    )
+    text = status_text(fold("nats://here", [worker("w1", limits=limits)], Streams(), NOW_MS))
+    assert "a-model-wit… …PI_KEY_1" in text
+    assert "a-model-wit… …PI_KEY_2" in text
+    assert "Advice (PROVIDER_API_KEY_2): requests/min" in text
