@@ -28,7 +28,7 @@ def test_every_setting_can_be_set():
             "PENSTOCK_ACK_WAIT_S": "30",
             "PENSTOCK_MAX_DELIVER": "3",
             "PENSTOCK_REPLICAS": "3",
-            "PENSTOCK_QUOTA": "shared",
+            "PENSTOCK_QUOTA": "local",
         }
     ) == Settings(
         nats_url="nats://me:secret@one:4222,tls://[::1]:4223",
@@ -45,7 +45,7 @@ def test_every_setting_can_be_set():
         ack_wait_s=30,
         max_deliver=3,
         replicas=3,
-        quota="shared",
+        quota="local",
     )
 
 
