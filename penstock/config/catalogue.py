@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from schemas.names import Role
 
 __all__ = [
+    "Batch",
     "Breaker",
     "Catalogue",
     "Limits",
@@ -110,6 +111,15 @@ class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     successes: int = 2
 
 
+class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the batch lane leaves to the interactive one (REQUIREMENTS C6)."""
+
+    reserve: float = 0.2
+    """The share of each limit per minute, and of the concurrent calls, that a batch request leaves free."""
+    patience_s: float = 10.0
+    """When none was let through for so long, one goes as if it were interactive."""
+
+
 class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One role: its chain, its share of the worker, its parameters."""
 
@@ -144,6 +154,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
     routing: Routing = field(default_factory=Routing)
+    batch: Batch = field(default_factory=Batch)
 
     def model_name(self, key: str) -> str:
         """The provider's own name for the model `key`."""

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.config.catalogue import (
+    Batch,
     Breaker,
     Limits,
     Model,
@@ -51,6 +52,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     roles: dict[str, RoleConfig]
     breaker: Breaker | UnsetType = UNSET
     routing: Routing | UnsetType = UNSET
+    batch: Batch | UnsetType = UNSET
 
 
 def check(draft: Draft, report: Report) -> None:
@@ -71,6 +73,14 @@ def check(draft: Draft, report: Report) -> None:
         _positive(draft.breaker, ("failures", "open_s", "probe_interval_s", "successes"), "breaker", report)
     if isinstance(draft.routing, Routing):
         _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
+    if isinstance(draft.batch, Batch):
+        _check_batch(draft.batch, report)
+
+
+def _check_batch(batch: Batch, report: Report) -> None:
+    _positive(batch, ("patience_s",), "batch", report)
+    if _known(batch, "reserve") and not 0 <= batch.reserve < 1:
+        report.add("batch.reserve", "is no share of a limit", "write a number from 0 to below 1, such as 0.2")
 
 
 def _check_provider(provider: Provider, path: str, report: Report) -> None:

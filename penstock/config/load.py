@@ -104,4 +104,5 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         roles=built("roles"),
         breaker=parts.get("breaker", UNSET),
         routing=parts.get("routing", UNSET),
+        batch=parts.get("batch", UNSET),
     )

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from penstock.clock import SYSTEM
@@ -15,7 +16,7 @@ from penstock.mailbox import Mailbox, MailboxPolicy
 from penstock.provisioning import ensure, ensure_eventually
 from penstock.service import Bus, Shell
 from schemas import subjects
-from schemas.names import LANES, Role
+from schemas.names import LANES, Lane, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
@@ -62,7 +63,9 @@ class Worker:
         shared = None
         if settings.quota == "shared":
             shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        equipment = _equipment(self._shell, self._catalogue, providers, shared or LocalQuota(limits))
+        equipment = _equipment(
+            self._shell, self._catalogue, providers, shared or LocalQuota(limits, self._catalogue.batch)
+        )
         self._equipment = equipment
         self._waiting = Waiting()
         lessons = Lessons(equipment)
@@ -136,7 +139,7 @@ class Worker:
                     slots=slots[lane],
                     ack_wait_s=settings.ack_wait_s,
                     max_deliver=settings.max_deliver,
-                    gate=lambda: self._gate_s(role),
+                    gate=partial(self._gate_s, role, lane),
                 ),
                 handle=self._handler.handle,
                 bury=self._handler.bury,
@@ -145,12 +148,12 @@ class Worker:
             for lane in LANES
         ]
 
-    def _gate_s(self, role: Role) -> float:
+    def _gate_s(self, role: Role, lane: Lane) -> float:
         """Work that finds no quota stays in the mailbox."""
         if self._waiting.number(role) >= max(1, self._catalogue.roles[role].concurrency // 2):
             return _WAITING_S
         now_s = asyncio.get_running_loop().time()
-        return self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
+        return self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s, lane)
 
 
 def _limits(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:
@@ -169,7 +172,7 @@ def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], insta
         group = catalogue.providers[catalogue.models[key.model].provider].quota_group
         owner = key.credential if group is None else f"group:{group}"
         records[key] = subjects.quota_key(owner, catalogue.model_name(key.model))
-    return SharedQuota(limits, records, instance, random.random)
+    return SharedQuota(limits, records, instance, random.random, batch=catalogue.batch)
 
 
 def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider], quota: Quota) -> Equipment:

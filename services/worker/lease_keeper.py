@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 
 from penstock.clock import loop_now_s
-from penstock.config.catalogue import Limits
 from schemas import codec
 from schemas.quota import QuotaCorrection, QuotaRecord
 from services.worker.lease_clock import RecordClock
@@ -21,9 +20,10 @@ from services.worker.lease_records import Conflict, Records, Stored, Unreachable
 from services.worker.lease_revival import revived
 from services.worker.lease_room import Book
 from services.worker.lease_share import alone
-from services.worker.lease_terms import Amounts, Terms
+from services.worker.lease_terms import Amounts
 from services.worker.lease_view import View
 from services.worker.meter import Observation
+from services.worker.reopening import Reopening
 
 __all__ = ["Keeper"]
 
@@ -53,17 +53,14 @@ class _Pending(msgspec.Struct, frozen=True):
 class Keeper:
     """The I/O of one (credential or quota group, model); the desk and the policy decide."""
 
-    def __init__(
-        self, key: str, holder: str, limits: Limits, terms: Terms, random: Callable[[], float]
-    ) -> None:
+    def __init__(self, key: str, holder: str, book: Book, random: Callable[[], float]) -> None:
         self.key = key
         self.holder = holder
-        self.book = Book(limits, terms)
+        self.book = book
         self.clock = RecordClock()
         self.view = View(holder, self.book, self.clock)
         self.desk = Desk(self.book, self.clock, self.poke)
-        self.paused_until_s = float("-inf")
-        self.pause_reason = ""
+        self.gate = Reopening()
         self._random = random
         self._revision = 0
         self._joined = False
@@ -102,9 +99,8 @@ class Keeper:
 
     def pause(self, until_s: float, why: str) -> None:
         """Here at once, and everywhere a moment later."""
-        if until_s <= self.paused_until_s:
+        if not self.gate.pause(until_s, why):
             return
-        self.paused_until_s, self.pause_reason = until_s, why
         self._pause = (self.clock.now_ms(until_s), why)
         self._urgent = True
         self.poke()
@@ -136,8 +132,8 @@ class Keeper:
         if lease_of(record, self.holder).number == 0:
             self.desk.lost()
         paused_until_s = self.clock.local_s(record.paused_until_ms)
-        if paused_until_s > max(now_s, self.paused_until_s):
-            self.paused_until_s, self.pause_reason = paused_until_s, record.pause_reason
+        if paused_until_s > now_s:
+            self.gate.pause(paused_until_s, record.pause_reason)
         if self.desk.demand.first is not None:
             self.poke()
 
@@ -180,7 +176,7 @@ class Keeper:
         if first is not None:
             found = self.view.wait_s(self.need(first), now_s)
             wait_s = 0.0 if found is None else found[0]
-            due.append(now_s + max(_SOON_S, wait_s, self.paused_until_s - now_s))
+            due.append(now_s + max(_SOON_S, wait_s, self.gate.until_s - now_s))
         return max(now_s + _SOON_S, min(due))
 
     def need(self, tokens: int) -> Amounts:
@@ -244,7 +240,7 @@ class Keeper:
             if self._pending is not None:
                 await self._find_out(self._pending)
             now_s = loop_now_s()
-            paused = now_s < self.paused_until_s
+            paused = now_s < self.gate.until_s
             report = self.desk.report(self.holder, now_s, paused=paused, leaving=leaving)
             report = msgspec.structs.replace(
                 report, pause=self._pause, corrections=tuple(self._words.values())

@@ -91,7 +91,7 @@ class Selection:
 
     def _need(self, job: Job, model: str) -> Need:
         estimate = self._equipment.calibration.corrected(model, job.estimated_tokens)
-        return Need(estimate + job.output_tokens)
+        return Need(estimate + job.output_tokens, job.work.lane)
 
     def _standing(self, job: Job, model: str, now_s: float) -> Standing:
         if model in job.excluded:

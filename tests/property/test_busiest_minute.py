@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 
 from services.simulator.busiest import BusiestMinute, Load
 
-CALLS = st.lists(
-    st.tuples(st.floats(0, 40), st.integers(0, 500), st.floats(0, 200)), min_size=1, max_size=60
-)
+CALLS = st.lists(st.tuples(st.floats(0, 40), st.integers(0, 500), st.floats(0, 200)), min_size=1, max_size=60)
 
 
 def _most(calls: list[tuple[float, int]], span_s: float) -> tuple[int, int]:

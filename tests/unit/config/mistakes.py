@@ -48,6 +48,8 @@ MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
     ("name: mine", "name: x\nname: y", 2, "name", None, "second time, first in line 1", "keep one"),
     ("name: mine", "name: x\nbreaker: {open_s: 0}", 2, "breaker.open_s", "0", "more than 0", ""),
     ("name: mine", "name: x\nrouting: {long_context_tokens: 0}", 2, "routing.long_context_tokens", "0", "0", ""),
+    ("name: mine", "name: x\nbatch: {reserve: 1}", 2, "batch.reserve", "1", "no share", "0.2"),
+    ("name: mine", "name: x\nbatch: {patience_s: 0}", 2, "batch.patience_s", "0", "more than 0", ""),
     ("name: mine", "name: &a [*a]", 1, "name[0]", None, "contains itself", "write"),
     ("name: mine", "name: " + "[" * 60 + "]" * 60, 1, "", None, "levels deep", "bracket"),
     ("name: mine", "name: [", 3, "", None, "not YAML", "indentation"),
