@@ -13,6 +13,7 @@ from penstock.clock import Clock, loop_now_s
 from penstock.vital import vital
 from schemas import codec
 from schemas.quota import QuotaRecord
+from services.worker.lease_copy import decoded
 from services.worker.lease_records import Conflict, Records, Stored, Unreachable
 
 __all__ = ["SharedPauses"]
@@ -101,7 +102,7 @@ class SharedPauses:
             if left_ms <= 0 or name not in self._unwritten:
                 self._unwritten.discard(name)
                 return
-            known = (None if stored is None else _decoded(name, stored)) or QuotaRecord(at_ms=0)
+            known = (None if stored is None else decoded(name, stored)) or QuotaRecord(at_ms=0)
             made = msgspec.structs.replace(known, paused_until_ms=known.at_ms + left_ms, pause_reason=why)
             try:
                 await self._records.write(name, codec.encode(made), 0 if stored is None else stored.revision)
@@ -112,7 +113,7 @@ class SharedPauses:
             return
 
     def _take(self, name: str, stored: Stored, age_s: float) -> None:
-        record = _decoded(name, stored)
+        record = decoded(name, stored)
         if record is None:
             return
         now_s = loop_now_s()
@@ -124,13 +125,3 @@ class SharedPauses:
 
     def _end_s(self, name: str) -> float:
         return self._ends.get(name, (float("-inf"), ""))[0]
-
-
-def _decoded(name: str, stored: Stored) -> QuotaRecord | None:
-    if not stored.data:
-        return None
-    try:
-        return codec.QUOTA.decode(stored.data)
-    except msgspec.MsgspecError as error:
-        _log.error("the record of %s cannot be read, and is begun anew: %s", name, error)
-        return None

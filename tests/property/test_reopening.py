@@ -1,4 +1,4 @@
-"""C4: after a pause one goes first. Nobody goes while it lasts, hardly anybody right after it, and nobody waits for ever."""
+"""C4: after a pause one goes first. Nobody goes while it lasts, one right after it, and nobody waits for ever."""
 
 from __future__ import annotations
 
