@@ -148,6 +148,10 @@ class Account:
         if until_s > self._clock_s:
             self._gate.pause(until_s, why)
 
+    def count_as_used(self, name: LimitName, amount: int, now_s: float) -> None:
+        """So much of a limit was used by others; it counts for the length of the window, from now."""
+        self._named[name].charge(amount, self._advance(now_s))
+
     def heard(self, observation: Observation, now_s: float) -> None:
         meter = self._named.get(_NAMES[observation.kind, observation.window])
         if meter is not None:

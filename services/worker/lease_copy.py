@@ -77,6 +77,8 @@ class Copy:
         if known is not None and (record is None or self._is_newcomers(record, revision, now_s)):
             record = revived(known, record, self.holder, self.book, self.clock.now_ms(now_s))
             _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
+        elif record is not None and self._was_out_of_reach_for_all(record, now_s):
+            record = revived(record, None, self.holder, self.book, self.clock.now_ms(now_s))
         if record is not None:
             self.take(record, revision, now_s)
         else:
@@ -93,6 +95,11 @@ class Copy:
             self.gate.pause(paused_until_s, record.pause_reason)
         if self.desk.demand.first is not None:
             self._poke()
+
+    def _was_out_of_reach_for_all(self, record: QuotaRecord, now_s: float) -> bool:
+        """Nobody wrote for longer than a lease lasts, and we lived on our static share: so did the others."""
+        age_ms = self.clock.now_ms(now_s) - record.at_ms
+        return self.desk.alone is not None and age_ms >= self.book.terms.lease_ms
 
     def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
         return revision < self.revision and self.clock.is_behind(record.at_ms, now_s)

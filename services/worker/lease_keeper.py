@@ -45,6 +45,7 @@ class Keeper:
         self._joined = False
         self._urgent = False
         self._poked = asyncio.Event()
+        self._back = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, records: Records) -> None:
@@ -86,6 +87,8 @@ class Keeper:
         """Somebody wrote; perhaps it was us."""
         if self._copy.heard(stored, loop_now_s(), joined=self._joined):
             self._hurry()
+        if self.desk.alone is not None:
+            self._back.set()
 
     def _hurry(self) -> None:
         self._urgent = True
@@ -107,7 +110,14 @@ class Keeper:
             else:
                 await self._rest(writing)
                 continue
-            await asyncio.sleep(_AGAIN_S * (0.5 + self._random()))
+            await self._retry_soon()
+
+    async def _retry_soon(self) -> None:
+        """At once when somebody else is heard to write: while they lease, nobody shall live on its static share."""
+        self._back.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_AGAIN_S * (0.5 + self._random())):
+                await self._back.wait()
 
     async def _rest(self, writing: Writing) -> None:
         """Until there is something to write; then until a write is due again."""
