@@ -180,3 +180,31 @@ _settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 OutageMachine.TestCase.settings = DayMachine.TestCase.settings = _settings
 TestOutages = OutageMachine.TestCase
 TestLongOutages = DayMachine.TestCase
+
+
+def _all_of_it(machine: OutageMachine, worker: Copy) -> int:
+    """Lease and spend until there is nothing more to have."""
+    count = 0
+    while True:
+        worker.desk.demand.refused(1, machine.now_s)
+        machine.write_of(worker)
+        had = count
+        while worker.desk.acquire(1, machine.now_s) is not None:
+            count += 1
+        if count == had:
+            return count
+
+
+def test_who_is_back_first_leaves_what_the_others_may_have_used_meanwhile_c1() -> None:
+    machine = OutageMachine()
+    machine.join()
+    first, second = machine.workers
+    machine.the_record_is_out_of_reach_of_all()
+    machine.now_s += TERMS.lease_ms / 1000
+    for worker in (first, second):
+        machine.notice(worker)
+    assert _all_of_it(machine, second) == 4, "its half of nine"
+    machine.it_is_back(lost=False)
+    assert _all_of_it(machine, first) == 5
+    machine.write_of(second)
+    assert [_all_of_it(machine, worker) for worker in (first, second)] == [0, 0], "nine are nine"

@@ -251,3 +251,32 @@ def test_a_pause_of_what_has_no_limit_of_ours_is_kept_c4():
     assert quota.wait_s(key, Need(1), 12.0) == 8.0
     assert isinstance(quota.try_acquire(key, Need(1), 12.0), Denied)
     assert isinstance(quota.try_acquire(key, Need(1), 20.0), Permit)
+
+
+class Broken(Memory):
+    """Fails as nobody foresaw, for a while."""
+
+    broken = True
+
+    async def write(self, key: str, data: bytes, revision: int) -> int:
+        if self.broken:
+            raise RuntimeError("a mistake of ours")
+        return await super().write(key, data, revision)
+
+
+async def test_a_mistake_of_ours_leaves_no_model_without_quota_and_is_told_c1(
+    caplog: pytest.LogCaptureFixture,
+):
+    memory = Broken()
+    quota = await worker(memory, "a", Limits(requests_per_minute=30))
+    async with asyncio.timeout(3.0):
+        while quota.out_of_reach == ():
+            await asyncio.sleep(0.01)
+    assert "could not be renewed" in caplog.text
+    assert isinstance(quota.try_acquire(KEY, Need(1), _now_s()), Permit), "from the static share"
+    memory.broken = False
+    async with asyncio.timeout(3.0):
+        while quota.out_of_reach:
+            await asyncio.sleep(0.01)
+    assert await drain(quota, 1.5) == 29, "and what the share gave away is counted"
+    await quota.stop()
