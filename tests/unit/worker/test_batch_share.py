@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from penstock.config.catalogue import Batch, Limits
+from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from services.worker.availability import Availability
 from services.worker.batch_turn import kept
 from services.worker.lease_records import Conflict, Stored
 from services.worker.quota import Denied, LocalQuota, Need, Permit, QuotaKey
 from services.worker.shared_quota import SharedQuota
+from services.worker.withdrawn import Roster
 
 KEY = QuotaKey("A_KEY", "m")
 BATCH = Batch(reserve=0.2, patience_s=10.0)
@@ -77,6 +79,23 @@ def test_the_reserve_is_rounded_up_and_no_further():
     assert [kept(limit, 0.2) for limit in (0, 1, 5, 6, 10, 30)] == [0, 1, 1, 2, 2, 6]
     assert kept(30, 0.1) == 3
     assert kept(30, 0.0) == 0
+
+
+def test_the_gate_of_the_batch_mailbox_closes_before_that_of_the_other_c6():
+    catalogue = Catalogue(
+        name="c",
+        providers={"p": Provider(api_key_env=("A_KEY",))},
+        models={"m": Model(provider="p", limits=Limits(requests_per_minute=5))},
+        roles={"chat": RoleConfig(chain=("m",))},
+    )
+    quota = local(requests_per_minute=5)
+    availability = Availability(catalogue, {"p": ("A_KEY",)}, quota, Roster(catalogue.models))
+    assert availability.opens_in_s(["m"], 1.0, "batch") == 0.0
+    assert _taken(quota, Need(1, "batch"), 1.0) == 4
+    assert availability.opens_in_s(["m"], 1.0, "batch") == 10.0
+    assert availability.opens_in_s(["m"], 1.0) == 0.0
+    assert _taken(quota, Need(1), 1.0) == 1
+    assert availability.opens_in_s(["m"], 1.0) == 60.0
 
 
 class _Records:
