@@ -96,6 +96,12 @@ class Quota(Protocol):
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         """Each configured limit and how much of it is taken (C7)."""
 
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        """Which limit keeps `need` from being admitted now; None: none that is known, or a pause. Charges nothing."""
+
+    def record(self, key: QuotaKey) -> str:
+        """Under which name in `llm_quota` all workers share it; empty: this process counts for itself."""
+
 
 class LocalQuota:
     """The limits as this process sees them: right for a single worker, or for its share of them."""
@@ -103,10 +109,23 @@ class LocalQuota:
     out_of_reach: tuple[str, ...] = ()
     """It shares nothing."""
 
-    def __init__(self, limits: Mapping[QuotaKey, Limits], batch: Batch | None = None) -> None:
-        """`batch`: what that lane leaves to the other one; by default as in a catalogue that does not say."""
-        self._accounts = {key: Account(each) for key, each in limits.items()}
-        self._turns = {key: BatchTurn(batch or Batch()) for key in limits}
+    def __init__(
+        self,
+        limits: Mapping[QuotaKey, Limits],
+        records: Mapping[QuotaKey, str] | None = None,
+        batch: Batch | None = None,
+    ) -> None:
+        """`records`: keys of the same record share one quota; None: each has its own. `batch`: what that lane leaves
+        to the other one; by default as in a catalogue that does not say.
+        """
+        accounts: dict[QuotaKey | str, Account] = {}
+        turns: dict[QuotaKey | str, BatchTurn] = {}
+        self._accounts: dict[QuotaKey, Account] = {}
+        self._turns: dict[QuotaKey, BatchTurn] = {}
+        for key, each in limits.items():
+            owner = key if records is None else records[key]
+            self._accounts[key] = accounts.setdefault(owner, Account(each))
+            self._turns[key] = turns.setdefault(owner, BatchTurn(batch or Batch()))
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
         account = self._accounts[key]
@@ -135,6 +154,15 @@ class LocalQuota:
 
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         return self._accounts[key].usage(now_s)
+
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        if self.wait_s(key, need, now_s) == 0:
+            return None
+        limit = self._obstacle(key, need, now_s)[1]
+        return None if limit == "paused" else limit
+
+    def record(self, key: QuotaKey) -> str:  # noqa: ARG002 - as its sibling
+        return ""
 
     def _reserve(self, key: QuotaKey, need: Need, now_s: float) -> float:
         return self._turns[key].reserve(now_s) if need.lane == "batch" else 0.0

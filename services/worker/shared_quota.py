@@ -45,11 +45,11 @@ class SharedQuota:
         `batch`: what that lane leaves to the other one; by default as in a catalogue that does not say.
         """
         batch = batch or Batch()
+        self._records = records
         unlimited = [key for key, each in limits.items() if each == Limits()]
-        self._unlimited = LocalQuota({key: limits[key] for key in unlimited}, batch)
+        self._unlimited = LocalQuota({key: limits[key] for key in unlimited}, batch=batch)
         self._pauses = SharedPauses(self._paused_elsewhere, SYSTEM)
-        self._records = {key: records[key] for key in unlimited}
-        self._paused = frozenset(self._records.values())
+        self._paused = frozenset(records[key] for key in unlimited)
         self._keepers: dict[QuotaKey, Keeper | None] = dict.fromkeys(unlimited)
         self._by_record: dict[str, Keeper] = {}
         self._turns: dict[str, BatchTurn] = {}
@@ -141,9 +141,19 @@ class SharedQuota:
             return ()
         return keeper.view.usage(now_s) if keeper.desk.alone is None else keeper.desk.alone.usage(now_s)
 
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        keeper = self._keepers[key]
+        if keeper is None or (keeper.gate.wait_s(now_s) == 0 and keeper.desk.has(need.tokens, now_s)):
+            return None
+        found = _obstacle(keeper, need.tokens, now_s)
+        return None if found is None or found[1] == "paused" else found[1]
+
+    def record(self, key: QuotaKey) -> str:
+        return "" if self._keepers[key] is None else self._records[key]
+
     def _paused_elsewhere(self, record: str, until_s: float, why: str) -> None:
-        for key, name in self._records.items():
-            if name == record:
+        for key, keeper in self._keepers.items():
+            if keeper is None and self._records[key] == record:
                 self._unlimited.pause(key, until_s, why)
 
     def _behind_reserve(self, keeper: Keeper, tokens: int, now_s: float) -> tuple[float, LimitName] | None:

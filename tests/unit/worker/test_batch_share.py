@@ -20,7 +20,7 @@ BATCH = Batch(reserve=0.2, patience_s=10.0)
 
 
 def local(**limits: int) -> LocalQuota:
-    quota = LocalQuota({KEY: Limits(**limits)}, BATCH)
+    quota = LocalQuota({KEY: Limits(**limits)}, batch=BATCH)
     quota.wait_s(KEY, Need(0, "batch"), 0.0)  # patience begins
     return quota
 
@@ -162,7 +162,7 @@ async def test_all_workers_together_leave_the_reserve_c6(
 ):
     a, b = await shared(records, "a", **limits), await shared(records, "b", **limits)
     need = Need(tokens, "batch")
-    found = await asyncio.gather(_drained(a, need, at_least_s=1.6), _drained(b, need, at_least_s=1.6))
+    found = await asyncio.gather(_drained(a, need, at_least_s=2.6), _drained(b, need, at_least_s=2.6))
     assert sum(found) == batch
     assert await _drained(b, Need(tokens), at_least_s=1.5) == all_of_it - batch
 
