@@ -60,6 +60,8 @@ MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
     ("name: mine", "name: x\nname: y", 2, "name", None, "second time, first in line 1", "keep one"),
     ("name: mine", "name: x\nbreaker: {open_s: 0}", 2, "breaker.open_s", "0", "more than 0", ""),
     ("name: mine", "name: x\nrouting: {long_context_tokens: 0}", 2, "routing.long_context_tokens", "0", "0", ""),
+    ("name: mine", "name: x\nbatch: {reserve: 1}", 2, "batch.reserve", "1", "no share", "0.2"),
+    ("name: mine", "name: x\nbatch: {patience_s: 0}", 2, "batch.patience_s", "0", "more than 0", ""),
     ("name: mine", "name: x\ndegradation: {on_errors: {share: 5}}", 2, "degradation.on_errors.share", "5", "no share", "5%"),
     ("name: mine", "name: x\ndegradation: {on_errors: {calm_share: 0.1}}", 2, "degradation.on_errors.calm_share", "0.1", "above share (0.05)", "lower"),
     ("name: mine", "name: x\ndegradation: {on_error: {}}", 2, "degradation.on_error", None, "no such key", "on_errors"),
