@@ -9,6 +9,9 @@ from msgspec import Struct
 from schemas import streams, subjects
 from schemas.events import (
     BreakerChanged,
+    CredentialAged,
+    CredentialAvailabilityChanged,
+    CredentialRotated,
     ModelAvailabilityChanged,
     QuotaEased,
     QuotaPaused,
@@ -116,6 +119,10 @@ CHANNELS: Final = (
             UsageRecorded,
             BreakerChanged,
             QuotaPaused,
+            ModelAvailabilityChanged,
+            CredentialRotated,
+            CredentialAvailabilityChanged,
+            CredentialAged,
             QuotaWarned,
             QuotaEased,
             ModelAvailabilityChanged,

@@ -14,6 +14,7 @@ from services.worker.availability import Availability
 from services.worker.background import Background
 from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
+from services.worker.keyring import Keyring
 from services.worker.metrics import WorkerMetrics
 from services.worker.provider import Provider
 from services.worker.recording import Recorder
@@ -27,6 +28,7 @@ class Equipment(Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     providers: Mapping[str, Provider]
     availability: Availability
+    keyring: Keyring
     calibration: Calibration
     degrading: Degrading
     tiers: Tiers

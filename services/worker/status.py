@@ -1,4 +1,4 @@
-"""What a worker says of itself: roles, limits, breakers, withdrawn models."""
+"""What a worker says of itself: roles, limits, breakers, withdrawn models, credentials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from penstock.mailbox import Mailbox
 from schemas.names import Role
-from schemas.presence import BreakerStatus, LimitStatus, Presence, RoleStatus
+from schemas.presence import BreakerStatus, CredentialStatus, LimitStatus, Presence, RoleStatus
 from services.worker.equipment import Equipment
 
 __all__ = ["describe"]
@@ -17,13 +17,13 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
     """The worker's presence; the gauges that show the same are set on the way."""
     now_ms = equipment.clock.unix_ms()
     now_s = asyncio.get_running_loop().time()
-    equipment.degrading.show(now_s)
     return Presence(
         service="worker",
         instance=equipment.instance,
         at_ms=now_ms,
         http=http,
         roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
+        credentials=_credentials(equipment),
         static_shares=_static_shares(equipment),
         limits=_limits(equipment, now_s, now_ms),
         breakers=tuple(
@@ -35,6 +35,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
             for model, breaker in equipment.availability.breakers.items()
             if breaker.state != "closed"
         ),
+        degraded=equipment.degrading.show(now_s),
         withdrawn=tuple(
             model
             for model in equipment.catalogue.models
@@ -52,6 +53,23 @@ def _role(equipment: Equipment, role: Role, boxes: list[Mailbox], now_s: float, 
         slots=equipment.catalogue.roles[role].concurrency,
         running=running,
         ready_at_ms=0 if wait_s == 0 else now_ms + int(wait_s * 1000),
+    )
+
+
+def _credentials(equipment: Equipment) -> tuple[CredentialStatus, ...]:
+    keyring, now_s = equipment.keyring, equipment.clock.unix_s()
+    return tuple(
+        CredentialStatus(
+            credential=credential,
+            provider=name,
+            age_days=keyring.age_days(credential, now_s),
+            max_age_days=keyring.max_age_days,
+            refused_for=equipment.availability.refusals.models(credential),
+            trouble=keyring.complaint(credential),
+        )
+        for name, provider in equipment.providers.items()
+        for credential in provider.credentials
+        if credential in keyring.names
     )
 
 
