@@ -19,6 +19,7 @@ from nats.aio.client import Client as Nats
 from penstock.connection import Reconnects
 from penstock.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
 from penstock.pulling import Puller
+from penstock.repairing import Repairing
 from penstock.vital import vital
 from schemas.streams import Consumer
 
@@ -80,7 +81,7 @@ class Mailbox:
         self._nc = nc
         self._handle = handle
         self._bury = bury
-        self._repair = repair
+        self._repairing = Repairing(self.name, repair)
         self._puller = Puller(nc, consumer.stream, consumer.durable, self._receive)
         self._held: dict[int, _Held] = {}
         self._awake = asyncio.Event()
@@ -125,6 +126,7 @@ class Mailbox:
         await asyncio.sleep(listen_until_s - clock_s())
         await self._puller.close()
         await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
+        await self._repairing.stop()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -163,7 +165,7 @@ class Mailbox:
                 await asyncio.sleep(_REFUSED_WAIT_S)
             if refusals > 1 and not self._stopping:  # one refusal: perhaps the server is just going down
                 self._doubt()
-                await self._repair()
+                self._repairing.begin()
         await asyncio.Event().wait()  # the drain cancels it
 
     async def _sleep(self, timeout_s: float | None) -> None:

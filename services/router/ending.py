@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.history import stored_replies
+from penstock.history import settled_replies
 from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from schemas.errors import ERRORS, ErrorCode
@@ -18,7 +18,7 @@ def failure_of(code: ErrorCode, message: str, retry_after_s: float | None = None
 
 async def end_unless_ended(bus: Bus, address: ReplyAddress, failure: Failure) -> None:
     """Behind whatever a worker that held it may have sent; one terminal event at most is stored."""
-    events = await stored_replies(bus.nc, address.subject)
+    events = await settled_replies(bus.nc, address.subject)
     if any(isinstance(event, TERMINAL) for event in events):
         return
     last = max(events, key=lambda event: event.seq, default=None)

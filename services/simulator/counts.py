@@ -12,6 +12,7 @@ __all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
 
 Outcome = Literal["ok", "cut", "cancelled"]
 _REQUESTS_KEPT: Final = 200
+_LABELS_KEPT: Final = 50_000
 
 
 class ModelCounts(Struct):
@@ -64,11 +65,21 @@ class Counts:
     def __init__(self) -> None:
         self._models: dict[str, ModelCounts] = {}
         self._requests: deque[_RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
+        self._labels: deque[str] = deque(maxlen=_LABELS_KEPT)
 
     def reset(self) -> None:
         """Begin at zero; attempts still running are forgotten with the rest."""
         self._models = {}
         self._requests.clear()
+        self._labels.clear()
+
+    def label(self, label: str) -> None:
+        """The attempt that begins now is called so by who makes it."""
+        self._labels.append(label)
+
+    def labels(self) -> list[str]:
+        """Of all attempts, the oldest first, each as often as it came."""
+        return list(self._labels)
 
     def begin(self, model: str, request_id: str, sha256: str, at_s: float) -> Attempt:
         counts = self._models.get(model)

@@ -73,7 +73,8 @@ class Attempting:
         span = self._start_span(job, key, course.number)
         sink = DeltaSink(job.reply) if job.work.stream else None
         try:
-            call = Call(provider, key.credential, body, job.role.timeouts)
+            label = f"{job.work.id}.{course.number}"
+            call = Call(provider, key.credential, body, job.role.timeouts, label)
             course.answer = await attempt(call, sink, course.progress)
             course.outcome = "completed"
             return Success(key.model, course.answer, course.progress.first_output_s)

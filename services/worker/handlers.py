@@ -10,7 +10,7 @@ from penstock.cancellations import Cancellations
 from penstock.clock import loop_now_s
 from penstock.deadletters import bury
 from penstock.delivery import ACK, LEAVE, Dead, Delivery, Verdict
-from penstock.history import stored_replies
+from penstock.history import settled_replies
 from penstock.reply_publisher import Superseded, publish_terminal
 from penstock.service import Bus
 from penstock.telemetry import names
@@ -83,7 +83,7 @@ class WorkHandler:
         address = subjects.reply_address(delivery.headers.get(headers.REPLY_SUBJECT, ""))
         if address is None:
             return
-        past = past_of(await stored_replies(self._bus.nc, address.subject))
+        past = past_of(await settled_replies(self._bus.nc, address.subject))
         failure = Failure(code=dead.code, message=dead.message, retry=ERRORS[dead.code].retry)
         event = Failed(id=address.id, seq=past.next_seq, attempt=past.attempt, error=failure)
         await publish_terminal(self._bus.js, address.subject, event)

@@ -33,8 +33,8 @@ class Provider(Protocol):
     credentials: tuple[str, ...]
     """Their names, never their values."""
 
-    async def chat(self, credential: str, body: bytes) -> Response:
-        """POST an OpenAI chat-completions body. Raises ProviderFailure."""
+    async def chat(self, credential: str, body: bytes, label: str) -> Response:
+        """POST an OpenAI chat-completions body. `label` names this call to the provider. Raises ProviderFailure."""
         ...
 
     async def models(self) -> frozenset[str] | None:
