@@ -22,8 +22,11 @@ from penstock.delivery import Delivery, delivery_of
 __all__ = ["Puller"]
 
 _log: Final = logging.getLogger(__name__)
-_EXPIRES_S: Final = 30.0
+_EXPIRES_S: Final = 10.0
+"""So long a process that was frozen still draws messages to itself: a few would lie there for ack_wait once more, and a
+delivery of each would be used up."""
 _HEARTBEAT_S: Final = 5.0
+"""At most half of that, or the server refuses."""
 _CLOSE_S: Final = 2
 _NANO: Final = 1_000_000_000
 _HEARTBEAT: Final = "100"

@@ -7,6 +7,7 @@ from collections import Counter
 from msgspec import Struct
 
 from schemas.events import UsageRecorded
+from tests.harness.asking import until
 from tests.harness.events import stored_events, usage_count
 from tests.harness.system import System
 
@@ -44,7 +45,13 @@ class Books(Struct):
 
 
 async def books(system: System, ids: set[str]) -> Books:
-    """Of these requests, as soon as no further usage event comes in."""
+    """Of these requests, when no call is under way any more and no further usage event comes in."""
+
+    async def idle() -> bool:
+        models = (await system.sim("GET", "counts"))["models"].values()
+        return not any(model["in_flight"] for model in models)
+
+    await until(idle, 30, every_s=0.1)
     await usage_count(system, ids)
     made = [label for label in await system.sim("GET", "labels") if label.rpartition(".")[0] in ids]
     events = [event for event in await stored_events(system, UsageRecorded) if event.id in ids]

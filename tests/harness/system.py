@@ -66,8 +66,8 @@ class System:
         self.simulator.kill()
         await self.nats.stop()
 
-    def new_worker(self, role: str = "all") -> Process:
-        return self._process("services.worker", "--role", role)
+    def new_worker(self, role: str = "all", **env: str) -> Process:
+        return self._process("services.worker", "--role", role, **env)
 
     def new_router(self) -> Process:
         return self._process("services.router")
@@ -89,10 +89,10 @@ class System:
             return int(counts["total_attempts"])
         return int(counts["models"].get(model, {}).get("attempts", 0))
 
-    def _process(self, module: str, *arguments: str) -> Process:
+    def _process(self, module: str, *arguments: str, **env: str) -> Process:
         self._started += 1
         log = self.directory / f"{module.rpartition('.')[2]}-{self._started}.log"
-        return Process(module, *arguments, env=self._env, log=log)
+        return Process(module, *arguments, env={**self._env, **env}, log=log)
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
 """D7, F2: a random process is killed again and again under load; every accepted request ends exactly once, and every
 call the provider saw is in the ledger once.
 
-Equality of the counts is not possible by nature: a worker may be killed between announcing an attempt and sending it, and
-nobody but the provider knows which. Such an attempt is recorded, as a lost worker's (`worker_lost`, estimated). So what is
-held against each other are the attempts themselves, by request and number: the provider's are all recorded, each once, and
-what is recorded beyond them was a killed worker's.
+Equality of the counts is not possible by nature: a worker may be killed between announcing an attempt and sending it,
+and nobody but the provider knows which. Such an attempt is recorded, as a lost worker's (`worker_lost`, estimated). So
+what is held against each other are the attempts themselves, by request and number: the provider's are all recorded,
+each once, and what is recorded beyond them was a killed worker's.
 """
 
 from __future__ import annotations
