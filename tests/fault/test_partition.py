@@ -97,7 +97,7 @@ async def test_a_worker_that_was_stopped_beyond_ack_wait_tells_no_end_d6_d7(tmp_
 async def test_a_worker_cut_off_from_nats_may_end_first_and_its_answer_stands_alone_d6_d7(
     tmp_path: Path, streamed: bool
 ):
-    """It cannot know that it is cut off: its answers are on their way when the wire is whole again, before the other's."""
+    """It cannot know that it is cut off: its ends arrive with the wire's healing, before the other worker has any."""
     async with running(tmp_path, config=CONFIG) as system, Partition.before(system.nats.url) as partition:
         system.workers[0].kill()
         system.workers[0] = system.new_worker("chat", NATS_URL=partition.url)
