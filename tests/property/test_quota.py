@@ -52,7 +52,9 @@ class QuotaMachine(RuleBasedStateMachine):
         """Paused; or another goes first, for two seconds at most."""
         if self.latest_s < self.paused_until_s:
             return False
-        return not self.shut or self.first is None or self.latest_s >= self.first_left_s + 2
+        if self.first is not None and self.latest_s >= self.first_left_s + 2:
+            self.shut = False
+        return not self.shut or self.first is None
 
     def room(self, tokens: int, grain_s: float, *, spare: bool = False) -> bool:
         """`spare`: a fifth of the limits per minute and of the places, rounded up, stays free."""
@@ -72,6 +74,7 @@ class QuotaMachine(RuleBasedStateMachine):
 
     @rule(tokens=st.integers(0, 110))
     def acquire(self, tokens: int) -> None:
+        self.may_go()
         wait_s = self.quota.wait_s(KEY, Need(tokens), self.clock_s)
         got = self.quota.try_acquire(KEY, Need(tokens), self.clock_s)
         assert (wait_s == 0) == isinstance(got, Permit), "the gate and the quota disagree"
@@ -87,9 +90,7 @@ class QuotaMachine(RuleBasedStateMachine):
         self.open[permit] = len(self.tokens)
         self.requests.append(self.latest_s)
         self.tokens.append([self.latest_s, permit.tokens])
-        if self.shut and self.first is not None:
-            self.shut = False  # the one that went first took too long
-        elif self.shut:
+        if self.shut:
             self.first, self.first_left_s = permit, self.latest_s
 
     @rule(tokens=st.integers(0, 110))
@@ -97,6 +98,7 @@ class QuotaMachine(RuleBasedStateMachine):
         need = Need(tokens, "batch")
         if self.batch_since_s is None:
             self.batch_since_s = self.clock_s
+        self.may_go()
         due = self.clock_s >= self.batch_since_s + 10
         wait_s = self.quota.wait_s(KEY, need, self.clock_s)
         got = self.quota.try_acquire(KEY, need, self.clock_s)
@@ -117,7 +119,7 @@ class QuotaMachine(RuleBasedStateMachine):
         self.quota.settle(permit, true_tokens, self.clock_s)
         entry = self.tokens[self.open.pop(permit)]
         if permit is self.first:
-            self.first, self.shut = None, true_tokens == 0
+            self.first, self.shut = None, self.shut and true_tokens == 0
         self.settled.append(permit)
         if true_tokens > permit.tokens:
             self.tokens.append([self.latest_s, true_tokens - permit.tokens])
@@ -140,10 +142,12 @@ class QuotaMachine(RuleBasedStateMachine):
     def waiting_as_told_helps(self, tokens: int) -> None:
         if len(self.open) == 3:
             return
+        self.may_go()
         denied = self.quota.try_acquire(KEY, Need(tokens), self.clock_s)
         if isinstance(denied, Denied) and not self.corrections:
             self.clock_s = self.latest_s = denied.retry_at_s
             assert self.quota.wait_s(KEY, Need(tokens), self.clock_s) == 0
+            assert self.may_go()
         elif isinstance(denied, Permit):
             self.went(denied)
 

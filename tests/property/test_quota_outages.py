@@ -73,6 +73,10 @@ class OutageMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.dark)
     @rule()
     def the_record_is_out_of_reach_of_all(self) -> None:
+        for worker in self.workers:
+            self.write_of(
+                worker
+            )  # the idle ones do so every 20 s: each is among the sharers of the last record
         self.dark, self.since_s = True, self.now_s
 
     @precondition(lambda self: self.dark)
