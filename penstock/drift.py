@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import ConsumerConfig, ConsumerInfo, StreamConfig
 
 from penstock.provisioning import bucket_config, consumer_config, stream_config
 from schemas.streams import BUCKETS, REQUESTS, ROUTER, STREAMS, WORK, mailboxes
@@ -14,7 +14,7 @@ from schemas.streams import BUCKETS, REQUESTS, ROUTER, STREAMS, WORK, mailboxes
 __all__ = ["lacking"]
 
 _PAGE: Final = 256
-"""How many streams the server lists at once."""
+"""How many streams, or consumers, the server lists at once."""
 _OF_STREAM: Final = (
     "subjects",
     "retention",
@@ -22,13 +22,21 @@ _OF_STREAM: Final = (
     "discard",
     "max_age",
     "max_bytes",
+    "max_msgs",
     "max_msgs_per_subject",
     "duplicate_window",
     "allow_direct",
 )
 """Not `num_replicas`: two routers that disagree for the time of a rollout would move all data to and fro."""
 _OF_CONSUMER: Final = ("filter_subject", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
-_OF_BUCKET: Final = ("storage", "max_age", "max_msgs_per_subject", "duplicate_window", "allow_direct")
+_OF_BUCKET: Final = (
+    "storage",
+    "max_age",
+    "max_msgs_per_subject",
+    "duplicate_window",
+    "allow_direct",
+    "republish",
+)
 
 
 async def lacking(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float) -> list[str]:
@@ -45,6 +53,15 @@ async def _streams(js: JetStreamContext) -> dict[str, StreamConfig]:
     while True:
         page = await js.streams_info(offset=len(found))
         found |= {info.config.name: info.config for info in page if info.config.name}
+        if len(page) < _PAGE:
+            return found
+
+
+async def _consumers(js: JetStreamContext, stream: str) -> list[ConsumerInfo]:
+    found: list[ConsumerInfo] = []
+    while True:
+        page = await js.consumers_info(stream, offset=len(found))
+        found += page
         if len(page) < _PAGE:
             return found
 
@@ -66,7 +83,7 @@ async def _wrong_consumers(
         (stream, info.name): info.config
         for stream in (REQUESTS.name, WORK.name)
         if stream in there
-        for info in await js.consumers_info(stream)
+        for info in await _consumers(js, stream)
     }
     return [
         f"{consumer.stream}/{consumer.durable}"

@@ -31,6 +31,8 @@ _PERHAPS_THERE: Final = frozenset({10058, 10047})
 before it looks whether the stream is there already."""
 _BUCKET_DUPLICATES_S: Final = 120
 """As nats-py has it."""
+_AT_ONCE: Final = 8
+"""Consumers created side by side: ten roles have 80."""
 _FIRST_RETRY_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 5.0
 
@@ -45,6 +47,7 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
         discard=DiscardPolicy.NEW if stream.discard == "new" else DiscardPolicy.OLD,
         max_age=stream.max_age_s,
         max_bytes=stream.max_bytes,
+        max_msgs=stream.max_messages,
         max_msgs_per_subject=stream.max_per_subject,
         duplicate_window=stream.duplicate_window_s,
         num_replicas=replicas,
@@ -85,6 +88,7 @@ def bucket_config(bucket: Bucket) -> StreamConfig:
         duplicate_window=min(bucket.ttl_s, _BUCKET_DUPLICATES_S),
         storage=StorageType.FILE,
         allow_direct=True,
+        republish=_republished(bucket),
     )
 
 
@@ -102,7 +106,7 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
                 storage=StorageType.FILE,
                 replicas=replicas,
                 direct=True,
-                republish=_republished(bucket),
+                republish=wanted.republish,
             )
         )
         return
@@ -113,6 +117,7 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
             duplicate_window=wanted.duplicate_window,
             allow_direct=wanted.allow_direct,
             num_replicas=replicas,
+            republish=wanted.republish,
         )
     )
 
@@ -133,9 +138,17 @@ async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: floa
     """
     for stream in STREAMS:
         await _ensure_stream(js, stream, replicas)
-    for consumer in (ROUTER, *mailboxes(roles)):
-        # nats-py's `pull_subscribe` would silently keep an existing one as it is
-        await js.add_consumer(consumer.stream, consumer_config(consumer, ack_wait_s))
+    consumers = iter((ROUTER, *mailboxes(roles)))
+
+    async def some() -> None:
+        for consumer in consumers:
+            # nats-py's `pull_subscribe` would silently keep an existing one as it is
+            await js.add_consumer(consumer.stream, consumer_config(consumer, ack_wait_s))
+
+    outcomes = await asyncio.gather(*(some() for _ in range(_AT_ONCE)), return_exceptions=True)
+    for outcome in outcomes:
+        if outcome is not None:
+            raise outcome
     for bucket in BUCKETS:
         await _ensure_bucket(js, bucket, replicas)
 

@@ -8,10 +8,13 @@ __all__ = [
     "CLIENT",
     "DEADLINE_MS",
     "DEAD_DELIVERIES",
+    "DEAD_HISTORY",
     "DEAD_MESSAGE",
     "DEAD_REASON",
+    "DEAD_STORED_MS",
     "DEAD_SUBJECT",
     "DEAD_TRUNCATED",
+    "EXPECTED_LAST",
     "MESSAGE_ID",
     "REPEATED",
     "REPLY_SUBJECT",
@@ -20,6 +23,8 @@ __all__ = [
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 """JetStream stores one message per id inside a stream's duplicate window."""
+EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
+"""Compare-and-set: stored only while the subject's last message is the one of this sequence; 0: while it has none."""
 TRACEPARENT: Final = "traceparent"
 
 CLIENT: Final = "Penstock-Client"
@@ -39,3 +44,7 @@ DEAD_MESSAGE: Final = "Penstock-Dead-Message"
 DEAD_SUBJECT: Final = "Penstock-Dead-Subject"
 DEAD_DELIVERIES: Final = "Penstock-Dead-Deliveries"
 DEAD_TRUNCATED: Final = "Penstock-Dead-Truncated"
+DEAD_HISTORY: Final = "Penstock-Dead-History"
+"""JSON in ASCII: schemas/dead.py."""
+DEAD_STORED_MS: Final = "Penstock-Dead-Stored-Ms"
+"""When the buried message was stored where it was found, Unix milliseconds."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from schemas.names import Role
+from schemas.names import DegradationRule, Role
 
-__all__ = ["BreakerStatus", "LimitStatus", "Presence", "RoleStatus"]
+__all__ = [
+    "BreakerStatus",
+    "CredentialStatus",
+    "DegradedModel",
+    "LimitPast",
+    "LimitStatus",
+    "Presence",
+    "RoleStatus",
+]
 
 
 class RoleStatus(Struct, frozen=True, kw_only=True):
@@ -19,6 +27,21 @@ class RoleStatus(Struct, frozen=True, kw_only=True):
     """When quota and breakers let the next request through; 0: now. Unix milliseconds."""
 
 
+class LimitPast(Struct, frozen=True, kw_only=True):
+    """What happened to a limit in a span of time, as far as this worker watched it; it forgets at its end."""
+
+    near_s: int = 0
+    """Seconds in which it was nearly used up or full."""
+    full_s: int = 0
+    """Seconds in which nothing was left, or too little for a request that came."""
+    missed: int = 0
+    """Requests of this worker that it could not let through when they came: they waited, or another model answered."""
+    peak: int = 0
+    """The most that was used."""
+    unmet: int = 0
+    """What those requests wanted, in the limit's unit: of a limit per day altogether, else in the worst minute."""
+
+
 class LimitStatus(Struct, frozen=True, kw_only=True):
     """One limit of one (credential, model), as this worker sees it."""
 
@@ -28,6 +51,16 @@ class LimitStatus(Struct, frozen=True, kw_only=True):
     """requests_per_minute, tokens_per_minute, requests_per_day, tokens_per_day or concurrency."""
     used: int
     allowed: int
+    record: str = ""
+    """The key in `llm_quota` under which all workers share it; empty: this worker counts for itself."""
+    warned: bool = False
+    """It was nearly used up, and is not at ease again."""
+    full_at_ms: int = 0
+    """When it will be full if its use goes on as it did lately; 0: not as far as can be told. Unix milliseconds."""
+    watched_s: int = 0
+    """For how long this worker has watched it."""
+    hour: LimitPast = field(default_factory=LimitPast)
+    day: LimitPast = field(default_factory=LimitPast)
 
 
 class BreakerStatus(Struct, frozen=True, kw_only=True):
@@ -36,6 +69,28 @@ class BreakerStatus(Struct, frozen=True, kw_only=True):
     model: str
     state: str
     retry_at_ms: int
+
+
+class CredentialStatus(Struct, frozen=True, kw_only=True):
+    """One credential of one provider, as this worker sees it; never the key."""
+
+    credential: str
+    provider: str
+    age_days: int | None = None
+    """None: nobody said since when its key is in use."""
+    max_age_days: float = 90.0
+    refused_for: tuple[str, ...] = ()
+    """Models for which the provider refuses it."""
+    trouble: str = ""
+    """What is wrong with its file in the directory of secrets; empty: nothing."""
+
+
+class DegradedModel(Struct, frozen=True, kw_only=True):
+    """A model that requests of a role are shortened for."""
+
+    role: Role
+    model: str
+    rule: DegradationRule
 
 
 class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="type"):
@@ -49,7 +104,9 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     roles: tuple[RoleStatus, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
+    degraded: tuple[DegradedModel, ...] = ()
     withdrawn: tuple[str, ...] = ()
+    credentials: tuple[CredentialStatus, ...] = ()
     static_shares: tuple[str, ...] = ()
     """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""
     v: int = 1

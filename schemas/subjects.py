@@ -6,6 +6,8 @@ import hashlib
 import re
 from typing import Final, NamedTuple
 
+from schemas.names import RANKS
+
 __all__ = [
     "CANCEL",
     "CANCEL_ALL",
@@ -14,35 +16,50 @@ __all__ = [
     "EVENT",
     "EVENT_ALL",
     "EXPLAIN",
+    "JOB",
+    "JOB_ALL",
     "QUOTA_STORED",
     "REPLY",
     "REPLY_ALL",
     "REQUEST",
     "REQUEST_ALL",
+    "RESULT",
+    "RESULT_ALL",
     "WORK",
     "WORK_ALL",
     "ReplyAddress",
     "RequestAddress",
+    "WorkAddress",
     "cancel",
     "dead",
+    "dead_role",
     "event",
+    "flow",
     "is_token",
+    "job",
+    "jobs_of",
+    "limit_event",
     "quota_key",
     "reply",
     "reply_address",
     "reply_inbox",
     "request",
     "request_address",
+    "result",
     "token",
     "work",
+    "work_address",
+    "work_of_rank",
 ]
 
 REQUEST: Final = "llm.request.{account}.{kind}"
-WORK: Final = "llm.work.{role}.{lane}"
+WORK: Final = "llm.work.{role}.{lane}.{rank}.{flow}"
 REPLY: Final = "llm.reply.{account}.{client}.{id}"
 CANCEL: Final = "llm.cancel.{account}.{id}"
 EVENT: Final = "llm.event.{kind}.{scope}"
 DEAD: Final = "llm.dead.{role}"
+JOB: Final = "llm.job.{account}.{client}.{id}"
+RESULT: Final = "llm.result.{account}.{client}.{id}.{attempt}"
 EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
 
@@ -53,11 +70,14 @@ def _all(template: str) -> str:
 
 
 REQUEST_ALL: Final = _all(REQUEST)
-WORK_ALL: Final = _all(WORK)
+WORK_ALL: Final = "llm.work.>"
+"""Wider than the template: what a router of another version writes is kept, and the sweep finds it."""
 REPLY_ALL: Final = _all(REPLY)
 CANCEL_ALL: Final = _all(CANCEL)
 EVENT_ALL: Final = _all(EVENT)
 DEAD_ALL: Final = _all(DEAD)
+JOB_ALL: Final = _all(JOB)
+RESULT_ALL: Final = _all(RESULT)
 
 _request: Final = REQUEST.format
 _work: Final = WORK.format
@@ -65,9 +85,13 @@ _reply: Final = REPLY.format
 _cancel: Final = CANCEL.format
 _event: Final = EVENT.format
 _dead: Final = DEAD.format
+_job: Final = JOB.format
+_result: Final = RESULT.format
 
 _REQUEST_START: Final = REQUEST.split(".")[:2]
+_WORK_START: Final = WORK.split(".")[:2]
 _REPLY_START: Final = REPLY.split(".")[:2]
+_RANKS: Final = frozenset(map(str, RANKS))
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_IN_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -77,6 +101,15 @@ class RequestAddress(NamedTuple):
 
     account: str
     kind: str
+
+
+class WorkAddress(NamedTuple):
+    """What the subject of work says: whose mailbox, which part of it, and (folded) who asked."""
+
+    role: str
+    lane: str
+    rank: int
+    flow: str
 
 
 class ReplyAddress(NamedTuple):
@@ -129,8 +162,30 @@ def request_address(subject: str) -> RequestAddress:
     return RequestAddress(parts[2], parts[3])
 
 
-def work(role: str, lane: str) -> str:
-    return _work(role=role, lane=lane)
+def flow(account: str, user: str) -> str:
+    """One of 4,096 tokens for (account, user): a bound to the subjects of a mailbox.
+
+    Two users share one, and with it one place in the queue, with a chance of 1 in 4,096. Users without a name are one
+    user of their account.
+    """
+    return hashlib.sha256(f"{account}.{user}".encode(errors="surrogatepass")).hexdigest()[:3]
+
+
+def work(role: str, lane: str, rank: int, flow: str) -> str:
+    return _work(role=role, lane=lane, rank=rank, flow=flow)
+
+
+def work_of_rank(role: str, lane: str, rank: int) -> str:
+    """Matches the work of every flow in one rank of a mailbox."""
+    return work(role, lane, rank, "*")
+
+
+def work_address(subject: str) -> WorkAddress | None:
+    """The parts of a concrete work subject; None for anything else."""
+    parts = subject.split(".")
+    if len(parts) != 6 or parts[:2] != _WORK_START or not all(parts) or parts[4] not in _RANKS:
+        return None
+    return WorkAddress(parts[2], parts[3], int(parts[4]), parts[5])
 
 
 def reply(account: str, client: str, request_id: str) -> str:
@@ -158,5 +213,29 @@ def event(kind: str, scope: str) -> str:
     return _event(kind=kind, scope=token(scope))
 
 
+def limit_event(record: str, limit: str) -> str:
+    """Where the warnings about one limit of a shared quota are told: its last message says what holds."""
+    return _event(kind="limit", scope=_distinct(f"{record}.{limit}"))
+
+
 def dead(role: str) -> str:
     return _dead(role=token(role))
+
+
+def dead_role(subject: str) -> str:
+    """Whose dead letter it is: a role, or the router. Empty for what is no subject of a dead letter."""
+    start = _dead(role="")
+    return subject.removeprefix(start) if subject.startswith(start) else ""
+
+
+def job(account: str, client: str, request_id: str) -> str:
+    return _job(account=account, client=client, id=request_id)
+
+
+def jobs_of(account: str, request_id: str = "*") -> str:
+    """The filter for the jobs of an account, whichever client asked."""
+    return job(account, "*", request_id)
+
+
+def result(account: str, client: str, request_id: str, attempt: int) -> str:
+    return _result(account=account, client=client, id=request_id, attempt=attempt)

@@ -9,9 +9,11 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from penstock.config.degradation import Degradation
 from schemas.names import Role
 
 __all__ = [
+    "Batch",
     "Breaker",
     "Catalogue",
     "Limits",
@@ -22,7 +24,9 @@ __all__ = [
     "Retry",
     "RoleConfig",
     "Routing",
+    "TierWarning",
     "Timeouts",
+    "WeightedStep",
 ]
 
 
@@ -34,8 +38,8 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     base_url: str | None = None
     """With the version path (`https://host/v1`); None means the SDK's own default."""
     api_key_env: tuple[str, ...] = ()
-    """Names of environment variables, one per credential; a variable that is not set is left out. Empty
-    means the endpoint asks for no key."""
+    """Names of environment variables, one per credential, or of files in the directory of secrets; one that is not
+    set is left out. Empty means the endpoint asks for no key."""
     quota_group: str | None = None
     """All credentials of the providers that name the same group share one quota per model, as the keys of one Groq
     organisation do. None: each credential has a quota of its own."""
@@ -87,6 +91,8 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds. `total_s` is the whole request from acceptance, attempts and waiting included."""
 
     total_s: float = 90.0
+    batch_total_s: float = 14_400.0
+    """The same for a request of the batch lane that names no deadline of its own."""
     whole_s: float = 60.0
     """One provider call that does not stream."""
     first_token_s: float = 20.0
@@ -110,11 +116,35 @@ class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     successes: int = 2
 
 
+class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the batch lane leaves to the interactive one (REQUIREMENTS C6)."""
+
+    reserve: float = 0.2
+    """The share of each limit per minute, and of the concurrent calls, that a batch request leaves free."""
+    patience_s: float = 10.0
+    """When none was let through for so long, one goes as if it were interactive."""
+
+
+class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Models between which a request draws one (REQUIREMENTS A7); in the file `{gpt-4o: 70, azure-gpt-4o: 30}`."""
+
+    models: tuple[str, ...]
+    """They stand side by side in the chain, in this order."""
+    weights: tuple[int, ...]
+    """One for each; its part in the sum of all is the model's share of the requests."""
+
+    @property
+    def shares(self) -> dict[str, int]:
+        return dict(zip(self.models, self.weights, strict=True))
+
+
 class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One role: its chain, its share of the worker, its parameters."""
 
     chain: tuple[str, ...]
-    """Keys of `models`: the primary first, then the fallbacks."""
+    """Keys of `models`: the primary first, then the fallbacks; those of a weighted step one after another."""
+    weighted: tuple[WeightedStep, ...] = ()
+    """The steps of the chain that are drawn from. Not a key of the file: there they are mappings inside `chain`."""
     concurrency: int = 16
     """Interactive requests one worker process runs at once for this role."""
     batch_concurrency: int = 4
@@ -126,6 +156,8 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request asking for more than this gets this."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
+    degradation: Degradation | None = None
+    """None: the catalogue's; a section here holds instead of that, the whole of it."""
 
 
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +165,17 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     long_context_tokens: int = 30_000
     complex_characters: int = 200
+
+
+class TierWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a limit is nearly used up (REQUIREMENTS C7)."""
+
+    warn_share: float = 0.9
+    """Used to this share it is warned of ..."""
+    calm_share: float = 0.8
+    """... and that is over when it is used less than this ..."""
+    calm_s: float = 30.0
+    """... for so long."""
 
 
 class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,7 +186,17 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: dict[str, Model]
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
+    sit_out_s: float = 60.0
+    """For how long a provider that failed is not drawn in weighted steps, and a refused key is left out (A6, A7)."""
     routing: Routing = field(default_factory=Routing)
+    batch: Batch = field(default_factory=Batch)
+    degradation: Degradation = field(default_factory=Degradation)
+    quota_warning: TierWarning = field(default_factory=TierWarning)
+
+    def degradation_of(self, role: Role) -> Degradation:
+        """The rules that hold for `role`."""
+        own = self.roles[role].degradation
+        return self.degradation if own is None else own
 
     def model_name(self, key: str) -> str:
         """The provider's own name for the model `key`."""

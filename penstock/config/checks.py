@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.config.catalogue import (
+    Batch,
     Breaker,
     Limits,
     Model,
@@ -20,10 +21,15 @@ from penstock.config.catalogue import (
     Provider,
     RoleConfig,
     Routing,
+    TierWarning,
     Timeouts,
 )
+from penstock.config.degradation import Degradation
+from penstock.config.degradation_checks import check_degradation
+from penstock.config.document import joined
 from penstock.config.problems import nearest
 from penstock.config.report import Report
+from schemas.deadlines import LONGEST_S
 
 __all__ = ["Draft", "check"]
 
@@ -51,6 +57,10 @@ class Draft(Struct, frozen=True, kw_only=True):
     roles: dict[str, RoleConfig]
     breaker: Breaker | UnsetType = UNSET
     routing: Routing | UnsetType = UNSET
+    batch: Batch | UnsetType = UNSET
+    sit_out_s: float | UnsetType = UNSET
+    degradation: Degradation | UnsetType = UNSET
+    quota_warning: TierWarning | UnsetType = UNSET
 
 
 def check(draft: Draft, report: Report) -> None:
@@ -63,6 +73,7 @@ def check(draft: Draft, report: Report) -> None:
     for name, role in draft.roles.items():
         _check_role(role, f"roles.{name}", report)
         _check_chain(role, f"roles.{name}.chain", draft, report)
+        _check_weights(role, f"roles.{name}.weighted", report)
     if draft.role_names is not None and "chat" not in draft.role_names:
         report.add("roles.chat", "is missing: every catalogue has this role", "add chat: with a chain")
     if "vision" in draft.roles:
@@ -71,6 +82,18 @@ def check(draft: Draft, report: Report) -> None:
         _positive(draft.breaker, ("failures", "open_s", "probe_interval_s", "successes"), "breaker", report)
     if isinstance(draft.routing, Routing):
         _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
+    if isinstance(draft.batch, Batch):
+        _check_batch(draft.batch, report)
+    _positive(draft, ("sit_out_s",), "", report)
+    check_degradation(draft.degradation, "degradation", report)
+    if isinstance(draft.quota_warning, TierWarning):
+        _check_warning(draft.quota_warning, report)
+
+
+def _check_batch(batch: Batch, report: Report) -> None:
+    _positive(batch, ("patience_s",), "batch", report)
+    if _known(batch, "reserve") and not 0 <= batch.reserve < 1:
+        report.add("batch.reserve", "is no share of a limit", "write a number from 0 to below 1, such as 0.2")
 
 
 def _check_provider(provider: Provider, path: str, report: Report) -> None:
@@ -132,6 +155,7 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
             f"{path}.retry.cap_s", f"is below base_s ({role.retry.base_s:g})", "raise it, or lower base_s"
         )
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
+    check_degradation(role.degradation, f"{path}.degradation", report)
     _check_ranges(role.parameters, f"{path}.parameters", report)
     _check_ranges(role.ceilings, f"{path}.ceilings", report)
     for field in _RANGES:
@@ -145,6 +169,9 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
 
 def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
     _positive(timeouts, Timeouts.__struct_fields__, path, report)
+    if _known(timeouts, "batch_total_s") and LONGEST_S["batch"] < timeouts.batch_total_s < math.inf:
+        problem = f"is longer than a request of the batch lane may wait ({LONGEST_S['batch']:,} s)"
+        report.add(f"{path}.batch_total_s", problem, "lower it")
     if _known(timeouts, "first_token_s", "total_s") and timeouts.first_token_s > timeouts.total_s:
         report.add(
             f"{path}.first_token_s",
@@ -152,6 +179,17 @@ def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
             f" (total_s: {timeouts.total_s:g} s)",
             "lower first_token_s, or raise total_s",
         )
+
+
+def _check_warning(warning: TierWarning, report: Report) -> None:
+    _positive(warning, TierWarning.__struct_fields__, "quota_warning", report)
+    if _known(warning, "warn_share") and warning.warn_share > 1:
+        report.add(
+            "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"
+        )
+    if _known(warning, "warn_share", "calm_share") and warning.calm_share > warning.warn_share:
+        mend = "lower it: the warning ends below it"
+        report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", mend)
 
 
 def _check_ranges(parameters: Parameters, path: str, report: Report) -> None:
@@ -171,6 +209,15 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> N
                 mend = f"define it under models:, or {nearest(name, draft.model_names)}"
                 report.add(f"{path}[{index}]", "there is no model of that name", mend)
     _no_repeats(role.chain, path, report)
+
+
+def _check_weights(role: RoleConfig, path: str, report: Report) -> None:
+    for number, step in enumerate(role.weighted):
+        weights: Iterable[object] = step.weights  # UNSET where it could not be read
+        for index, weight in enumerate(weights):
+            if isinstance(weight, int) and weight <= 0:
+                mend = "write its share as a whole number above 0, or take the model out"
+                report.add(f"{path}[{number}].weights[{index}]", "must be more than 0", mend)
 
 
 def _check_vision(draft: Draft, report: Report) -> None:
@@ -206,4 +253,4 @@ def _positive(
     for field in fields:
         value = getattr(struct, field) if _known(struct, field) else None
         if value is not None and not 0 < value < math.inf:
-            report.add(f"{path}.{field}", "must be more than 0, and finite", mend)
+            report.add(joined(path, field), "must be more than 0, and finite", mend)

@@ -7,11 +7,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.tier_advice import advice
 from schemas.names import LANES, ROLES
-from schemas.presence import BreakerStatus, Presence
-from schemas.subjects import work
+from schemas.presence import BreakerStatus, CredentialStatus, LimitPast, Presence
+from schemas.subjects import work_address
+from services.launcher.status_limits import Seen, merged
 
-__all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+__all__ = ["Credential", "Degraded", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
 _SILENT_S: Final = 6.0
 """Three beats. Whoever is silent for longer is named, and counts for nothing else."""
@@ -22,7 +24,7 @@ class Streams(Struct, frozen=True, kw_only=True):
 
     waiting_for_router: int = 0
     work: Mapping[str, int] = {}
-    """Subject of a mailbox -> messages in it, those being worked on included."""
+    """Subject in a mailbox -> messages of it, those being worked on included."""
     dead: int = 0
 
 
@@ -49,13 +51,22 @@ class RoleLine(Struct, frozen=True, kw_only=True):
 
 class Limit(Struct, frozen=True, kw_only=True):
     worker: str
-    """Counts are each worker process's own for now."""
+    """Who counts it for itself; empty: all workers share it."""
     credential: str
     model: str
     limit: str
     used: int
     allowed: int
     percent: float
+    headroom: int
+    warned: bool
+    full_in_s: float | None
+    """If its use goes on as it did lately; None: not as far as can be told."""
+    watched_s: int
+    hour: LimitPast
+    day: LimitPast
+    advice: str
+    """When to raise it, or to take a smaller tier; empty: all is well, or too little is known."""
 
 
 class Open(Struct, frozen=True, kw_only=True):
@@ -67,13 +78,43 @@ class Open(Struct, frozen=True, kw_only=True):
     retry_in_s: float
 
 
+class Credential(Struct, frozen=True, kw_only=True):
+    """One credential of a provider, as all its workers see it together."""
+
+    credential: str
+    provider: str
+    age_days: int | None
+    """The age of the oldest key in use; None: nobody knows."""
+    max_age_days: float
+    refused_for: tuple[str, ...]
+    troubles: tuple[str, ...]
+    """What is wrong with its file."""
+
+    @property
+    def is_old(self) -> bool:
+        return self.age_days is not None and self.age_days > self.max_age_days
+
+
+class Degraded(Struct, frozen=True, kw_only=True):
+    """A model that a worker shortens requests for."""
+
+    worker: str
+    role: str
+    model: str
+    rule: str
+
+
 class Status(Struct, frozen=True, kw_only=True):
     nats: str
+    now_ms: int
+    """When this was so; Unix milliseconds."""
     services: tuple[Service, ...]
     roles: tuple[RoleLine, ...]
     limits: tuple[Limit, ...]
     breakers: tuple[Open, ...]
+    degraded: tuple[Degraded, ...]
     withdrawn: tuple[str, ...]
+    credentials: tuple[Credential, ...]
     waiting_for_router: int
     dead_letters: int
 
@@ -84,17 +125,24 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
     alive = [presence for presence, service in zip(known, services, strict=True) if service.alive]
     return Status(
         nats=nats,
+        now_ms=now_ms,
         services=services,
         roles=tuple(
             line
             for role in ROLES
             if (line := _role(role, alive, streams)).workers or any(line.queued.values())
         ),
-        limits=tuple(_limits(alive)),
+        limits=tuple(_limits(alive, now_ms)),
         breakers=tuple(
             _open(presence.instance, breaker, now_ms) for presence in alive for breaker in presence.breakers
         ),
+        degraded=tuple(
+            Degraded(worker=presence.instance, role=each.role, model=each.model, rule=each.rule)
+            for presence in alive
+            for each in presence.degraded
+        ),
         withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
+        credentials=tuple(_credentials(alive)),
         waiting_for_router=streams.waiting_for_router,
         dead_letters=streams.dead,
     )
@@ -110,32 +158,63 @@ def _service(presence: Presence, now_ms: int) -> Service:
 
 
 def _role(role: str, alive: Sequence[Presence], streams: Streams) -> RoleLine:
+    queued: dict[str, int] = dict.fromkeys(LANES, 0)
+    for subject, count in streams.work.items():
+        address = work_address(subject)
+        if address is not None and address.role == role and address.lane in queued:
+            queued[address.lane] += count
     found = [status for presence in alive for status in presence.roles if status.role == role]
     return RoleLine(
         role=role,
         workers=len(found),
         running=sum(status.running for status in found),
         slots=sum(status.slots for status in found),
-        queued={lane: streams.work.get(work(role, lane), 0) for lane in LANES},
+        queued=queued,
     )
 
 
-def _limits(alive: Sequence[Presence]) -> list[Limit]:
+def _limits(alive: Sequence[Presence], now_ms: int) -> list[Limit]:
     """The fullest first."""
-    limits = [
-        Limit(
-            worker=presence.instance,
-            credential=limit.credential,
-            model=limit.model,
-            limit=limit.limit,
-            used=limit.used,
-            allowed=limit.allowed,
-            percent=round(100 * limit.used / limit.allowed, 1) if limit.allowed else 100.0,
-        )
-        for presence in alive
-        for limit in presence.limits
-    ]
+    limits = [_limit(seen, now_ms) for seen in merged(alive)]
     return sorted(limits, key=lambda limit: (-limit.percent, limit.model, limit.limit))
+
+
+def _credentials(alive: Sequence[Presence]) -> list[Credential]:
+    by_name: dict[tuple[str, str], list[CredentialStatus]] = {}
+    for presence in alive:
+        for status in presence.credentials:
+            by_name.setdefault((status.provider, status.credential), []).append(status)
+    return [
+        Credential(
+            credential=name,
+            provider=provider,
+            age_days=max((each.age_days for each in seen if each.age_days is not None), default=None),
+            max_age_days=min(each.max_age_days for each in seen),
+            refused_for=tuple(sorted({model for each in seen for model in each.refused_for})),
+            troubles=tuple(sorted({each.trouble for each in seen if each.trouble})),
+        )
+        for (provider, name), seen in sorted(by_name.items())
+    ]
+
+
+def _limit(seen: Seen, now_ms: int) -> Limit:
+    status = seen.status
+    return Limit(
+        worker=seen.worker,
+        credential=status.credential,
+        model=status.model,
+        limit=status.limit,
+        used=status.used,
+        allowed=status.allowed,
+        percent=round(100 * status.used / status.allowed, 1) if status.allowed else 100.0,
+        headroom=max(0, status.allowed - status.used),
+        warned=status.warned,
+        full_in_s=max(0, status.full_at_ms - now_ms) / 1000 if status.full_at_ms else None,
+        watched_s=status.watched_s,
+        hour=status.hour,
+        day=status.day,
+        advice=advice(status),
+    )
 
 
 def _open(worker: str, breaker: BreakerStatus, now_ms: int) -> Open:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Final
 
 from services.launcher.invoked import command_name
-from services.launcher.status_report import Limit, Status
+from services.launcher.limits_text import limits_text
+from services.launcher.status_report import Status
 from services.launcher.table import table
 
 __all__ = ["status_text"]
 
-_LIMITS_SHOWN = 20
+
+_RULES: Final = {
+    "high_latency": "which is slow: answers may be less long",
+    "errors": "which fails too often: less history is sent",
+}
 
 
 def status_text(status: Status) -> str:
@@ -26,7 +32,7 @@ def _sections(status: Status) -> Iterator[str]:
     if status.roles:
         yield _roles(status)
     if status.limits:
-        yield _limits(status.limits)
+        yield limits_text(status.limits, status.now_ms)
     yield "\n".join(_lines(status))
 
 
@@ -58,27 +64,6 @@ def _roles(status: Status) -> str:
     return table(titles, rows, right=frozenset(range(1, len(titles))))
 
 
-def _limits(limits: Sequence[Limit]) -> str:
-    used = [limit for limit in limits if limit.used]
-    rows = [
-        (
-            limit.model,
-            limit.limit,
-            f"{limit.used:,}",
-            f"{limit.allowed:,}",
-            f"{limit.percent:.0f} %",
-            limit.worker,
-        )
-        for limit in used[:_LIMITS_SHOWN]
-    ]
-    quiet = len(limits) - len(rows)
-    rest = f"\n{quiet} more limits, less used or not at all (--json shows them)." if quiet else ""
-    if not rows:
-        return f"Limits: {len(limits)}, none used in its window."
-    titles = ("model", "limit", "used", "allowed", "%", "worker")
-    return table(titles, rows, right=frozenset({2, 3, 4})) + rest
-
-
 def _lines(status: Status) -> Iterator[str]:
     if status.waiting_for_router:
         yield f"Waiting for a router: {status.waiting_for_router:,}"
@@ -89,6 +74,21 @@ def _lines(status: Status) -> Iterator[str]:
         )
     if not status.breakers:
         yield "Breakers: all closed"
+    for each in status.degraded:
+        yield f"Degraded: {each.role} with {each.model} at {each.worker}, {_RULES.get(each.rule, each.rule)}"
     if status.withdrawn:
         yield f"Not listed by their provider: {', '.join(status.withdrawn)}"
+    yield from _credentials(status)
     yield f"Dead letters: {status.dead_letters:,}"
+
+
+def _credentials(status: Status) -> Iterator[str]:
+    """Those of which there is something to say."""
+    for each in status.credentials:
+        name = f"Key {each.credential} of {each.provider}"
+        if each.is_old:
+            yield f"{name}: {each.age_days} days old, more than {each.max_age_days:g}: change it"
+        if each.refused_for:
+            yield f"{name}: refused for {', '.join(each.refused_for)}"
+        for trouble in each.troubles:
+            yield f"{name}: its file {trouble}; a key known before stays in use"

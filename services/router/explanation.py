@@ -12,10 +12,11 @@ from penstock.config.catalogue import Catalogue
 from schemas import subjects
 from schemas.codec import encode
 from schemas.errors import ERRORS
-from schemas.explain import RoutingExplained
+from schemas.explain import DrawnStep, RoutingExplained
 from schemas.reply import Failed, Failure
 from schemas.work import ChatWork
-from services.router.intake import Arrival, Refused, judge
+from services.router.arrival import Arrival
+from services.router.intake import Refused, judge
 from services.router.liveness import Liveness
 
 __all__ = ["explained", "register_explain"]
@@ -52,11 +53,16 @@ def explained(work: ChatWork, catalogue: Catalogue) -> RoutingExplained:
     why = work.why
     if (lacks := shortfall(role, catalogue.models, needs)) is not None:
         why += f"; {_SHORTFALLS[lacks]}"
+    chain = order(role, catalogue.models, work.complexity, needs)
+    steps = ({key: share for key, share in step.shares.items() if key in chain} for step in role.weighted)
     return RoutingExplained(
         role=work.role,
         complexity=work.complexity,
         why=why,
-        chain=order(role, catalogue.models, work.complexity, needs),
+        chain=chain,
+        weighted=tuple(
+            DrawnStep(models=tuple(step), weights=tuple(step.values())) for step in steps if len(step) > 1
+        ),
     )
 
 

@@ -20,13 +20,17 @@ from penstock.telemetry.tracing import Span, Tracer
 from schemas import headers, subjects
 from schemas.codec import encode
 from schemas.errors import ERRORS, ErrorCode
-from schemas.reply import Failed
+from schemas.reply import Completed, Failed
 from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
+from services.router.arrival import Arrival, address_of, job_of
+from services.router.background import Background
+from services.router.backlog import Backlog
 from services.router.ending import end_unless_ended, failure_of
-from services.router.intake import Arrival, Refused, Routed, address_of, judge
+from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
+from services.router.ranking import rank_of
 
 __all__ = ["RequestHandler"]
 
@@ -39,16 +43,25 @@ class RequestHandler:
     """Everything that happens to one request event at the router."""
 
     def __init__(
-        self, catalogue: Catalogue, liveness: Liveness, metrics: RouterMetrics, tracer: Tracer, clock: Clock
+        self,
+        catalogue: Catalogue,
+        liveness: Liveness,
+        backlog: Backlog,
+        metrics: RouterMetrics,
+        tracer: Tracer,
+        clock: Clock,
     ) -> None:
         self._catalogue = catalogue
         self._liveness = liveness
+        self._backlog = backlog
         self._metrics = metrics
         self._tracer = tracer
         self._clock = clock
+        self._background = Background(clock)
 
     def bind(self, bus: Bus) -> None:
         self._bus = bus
+        self._background.bind(bus)
 
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = time.perf_counter()
@@ -69,18 +82,40 @@ class RequestHandler:
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
         """Store the dead letter, then tell the application, if the message says who it is."""
         self._metrics.refused.labels(dead.code).inc()
-        _tell(dead.code, f"buried: {dead.message}", address_of(_arrival(delivery)))
+        arrival = _arrival(delivery)
+        address = address_of(arrival)
+        _tell(dead.code, f"buried: {dead.message}", address)
         await bury(self._bus.js, _ROUTER, delivery, dead)
         self._metrics.dead.labels(_ROUTER).inc()
-        address = address_of(_arrival(delivery))
         if address is not None:
-            await end_unless_ended(self._bus, address, failure_of(dead.code, dead.message))
+            failure = failure_of(dead.code, dead.message)
+            await end_unless_ended(self._bus, address, failure, self._clock.unix_ms(), job_of(arrival))
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
+        _describe(span, routed.work)
+        if routed.work.lane != "batch":
+            return await self._queue(routed, span, repeated=repeated)
+        try:
+            job = await self._background.accept(routed.work)
+        except StreamFull:
+            return Refused(
+                code="overloaded",
+                message="there is no room for the status of one more job",
+                reply_to=routed.work.reply_to,
+                retry_after_s=_OVERLOADED_RETRY_S,
+                seq=int(repeated),
+            )
+        if job.ended:
+            event = await self._background.end_of(job)
+            if event is not None:
+                await publish_terminal(self._bus.js, job.reply_to.subject, event, _trace(span))
+            return routed
+        return routed if job.state == "running" else await self._queue(routed, span, repeated=repeated)
+
+    async def _queue(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         """`accepted` goes first, or the worker's first event could overtake it."""
         work = routed.work
         address = work.reply_to
-        _describe(span, work)
         sent = _trace(span)
         accepted_id = f"{address.subject}.0"
         await self._bus.nc.publish(
@@ -92,7 +127,7 @@ class RequestHandler:
         try:
             await store(
                 self._bus.js,
-                subjects.work(work.role, work.lane),
+                self._place(work),
                 encode(work),
                 message_id=f"{work.account}.{work.client}.{work.id}",
                 headers=sent,
@@ -104,12 +139,21 @@ class RequestHandler:
                 reply_to=address,
                 retry_after_s=_OVERLOADED_RETRY_S,
                 seq=1,
+                job=self._background.job_of(work) if work.lane == "batch" else None,
             )
         except nats.errors.MaxPayloadError:
             message = f"the request does not fit into one message of {self._bus.nc.max_payload:,} bytes"
-            return Refused(code="request_too_large", message=message, reply_to=address, seq=1)
+            job = self._background.job_of(work) if work.lane == "batch" else None
+            return Refused(code="request_too_large", message=message, reply_to=address, seq=1, job=job)
         self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
         return routed
+
+    def _place(self, work: ChatWork) -> str:
+        """Where in the mailbox it goes, by how much its user has there already (C6)."""
+        flow = subjects.flow(work.account, work.user)
+        rank = rank_of(self._backlog.of_flow(work.role, work.lane, flow))
+        self._backlog.published(work.role, work.lane, rank, flow)
+        return subjects.work(work.role, work.lane, rank, flow)
 
     async def _refuse(self, refused: Refused, span: Span) -> Verdict:
         if refused.reply_to is None:
@@ -117,8 +161,12 @@ class RequestHandler:
         self._metrics.refused.labels(refused.code).inc()
         _tell(refused.code, refused.message, refused.reply_to)
         failure = failure_of(refused.code, refused.message, refused.retry_after_s)
-        event = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
-        await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
+        refusal = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
+        event: Completed | Failed | None = refusal
+        if refused.job is not None:
+            event = await self._background.refuse(refused.job, refusal)
+        if event is not None:
+            await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
         return ACK
 
     def _start_span(self, delivery: Delivery) -> Span:

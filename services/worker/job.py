@@ -7,11 +7,14 @@ import asyncio
 from msgspec import Struct, field
 
 from penstock.config.catalogue import RoleConfig
+from penstock.config.degradation import Degradation
 from penstock.reply_publisher import ReplyPublisher
 from penstock.telemetry.tracing import Span
 from schemas.errors import ErrorCode
 from schemas.work import ChatWork
+from services.worker.coalescing import Flush
 from services.worker.failures import ProviderFailure
+from services.worker.shortening import Shape
 
 __all__ = ["GaveUp", "Job"]
 
@@ -29,6 +32,8 @@ class Job(Struct, kw_only=True):
     """What the rungs of the ladder know of the request, and what they learnt on the way."""
 
     work: ChatWork
+    work_seq: int
+    """Of its message in the mailbox."""
     role: RoleConfig
     reply: ReplyPublisher
     span: Span
@@ -40,6 +45,7 @@ class Job(Struct, kw_only=True):
     """Of the input, before calibration per model."""
     output_tokens: int
     """The most the answer may have, as far as the quota is concerned."""
+    rules: Degradation = field(default_factory=Degradation)
     output_sent: bool = False
     """Some of an answer went out, here or from a worker that is gone: the next attempt begins with `restarted`."""
     failures: int = 0
@@ -51,7 +57,15 @@ class Job(Struct, kw_only=True):
     """Models that failed and may be asked again, and from when on."""
     first_choice: str = ""
     """The model the complexity put in front; any other that answers is a fallback."""
+    passed_over: tuple[str, ...] = ()
+    """Models before the one chosen that had no quota left."""
+    missed: set[str] = field(default_factory=set)
+    """Quotas that had nothing for it when it came."""
+    shape: Shape | None = None
+    """What of the body could be shortened; read when it is to be for the first time."""
     cost_microusd: int = 0
+    kept: tuple[Flush, ...] = ()
+    """The streamed answer, of a request of the batch lane: somebody will ask for it hours later."""
     cancelled: bool = False
     waits_for: str = ""
     """What the request waits for now, in words; empty while an attempt runs."""

@@ -94,6 +94,8 @@ class Ladder:
         except ProviderFailure as failure:
             if failure.kind == "rate_limited":
                 self._lessons.of_rate_limit(permit.key, failure, began_s)
+            elif failure.kind == "credentials":
+                self._lessons.of_refusal(permit.key, failure, began_s)
             raise
         else:
             self._lessons.of_success(permit.key, began_s)

@@ -17,6 +17,7 @@ class WorkerMetrics:
         self._declare_requests(registry)
         self._declare_attempts(registry)
         self._declare_standing(registry)
+        self._declare_credentials(registry)
 
     def _declare_requests(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -43,6 +44,12 @@ class WorkerMetrics:
             "penstock_fallbacks",
             "Requests answered by another model than the first one chosen.",
             ["role"],
+            registry=registry,
+        )
+        self.degraded = Counter(
+            "penstock_degraded",
+            "Attempts that were given less than was asked for, by rule.",
+            ["role", "model", "rule"],
             registry=registry,
         )
         self.running = Gauge("penstock_running", "Requests in hand.", ["role"], registry=registry)
@@ -92,10 +99,62 @@ class WorkerMetrics:
             ["credential", "model", "limit"],
             registry=registry,
         )
+        self.limit_headroom = Gauge(
+            "penstock_limit_headroom",
+            "What is left of a limit, in its unit, as this worker sees it.",
+            ["credential", "model", "limit"],
+            registry=registry,
+        )
+        self.limit_full = Counter(
+            "penstock_limit_full_seconds",
+            "Time in which nothing was left of a limit, or too little for a request that came.",
+            ["credential", "model", "limit"],
+            registry=registry,
+        )
+        self.limit_missed = Counter(
+            "penstock_limit_missed_requests",
+            "Requests that a limit could not let through when they came.",
+            ["credential", "model", "limit"],
+            registry=registry,
+        )
+        self.degrading = Gauge(
+            "penstock_degradation_active",
+            "1 while a rule holds for a model in a role, as this worker sees it.",
+            ["role", "model", "rule"],
+            registry=registry,
+        )
         self.static_shares = Gauge(
             "penstock_quota_static_shares",
             "Shared quotas out of reach, for which this worker uses a static share.",
             registry=registry,
+        )
+
+        self.left_out = Counter(
+            "penstock_providers_left_out",
+            "Times a provider failed and was not drawn in weighted steps for a while.",
+            ["provider"],
+            registry=registry,
+        )
+
+    def _declare_credentials(self, registry: CollectorRegistry) -> None:
+        """By the names of credentials, which the catalogue lists."""
+        self.credential_age = Gauge(
+            "penstock_credential_age_days",
+            "Age of a key: since its file was last changed, or since the day the environment names.",
+            ["credential"],
+            registry=registry,
+        )
+        self.credential_max_age = Gauge(
+            "penstock_credential_max_age_days", "From which age on a key is too old.", registry=registry
+        )
+        self.credential_refused = Gauge(
+            "penstock_credential_refused",
+            "1 while a credential is refused for a model.",
+            ["credential", "model"],
+            registry=registry,
+        )
+        self.credential_rotations = Counter(
+            "penstock_credential_rotations", "New keys taken up.", ["credential"], registry=registry
         )
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:

@@ -1,4 +1,4 @@
-"""What a worker says of itself: roles, limits, breakers, withdrawn models."""
+"""What a worker says of itself: roles, limits, breakers, withdrawn models, credentials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from penstock.mailbox import Mailbox
 from schemas.names import Role
-from schemas.presence import BreakerStatus, LimitStatus, Presence, RoleStatus
+from schemas.presence import BreakerStatus, CredentialStatus, LimitStatus, Presence, RoleStatus
 from services.worker.equipment import Equipment
 
 __all__ = ["describe"]
@@ -23,8 +23,9 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         at_ms=now_ms,
         http=http,
         roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
+        credentials=_credentials(equipment),
         static_shares=_static_shares(equipment),
-        limits=_limits(equipment, mailboxes, now_s),
+        limits=_limits(equipment, now_s, now_ms),
         breakers=tuple(
             BreakerStatus(
                 model=model,
@@ -34,6 +35,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
             for model, breaker in equipment.availability.breakers.items()
             if breaker.state != "closed"
         ),
+        degraded=equipment.degrading.show(now_s),
         withdrawn=tuple(
             model
             for model in equipment.catalogue.models
@@ -54,29 +56,34 @@ def _role(equipment: Equipment, role: Role, boxes: list[Mailbox], now_s: float, 
     )
 
 
+def _credentials(equipment: Equipment) -> tuple[CredentialStatus, ...]:
+    keyring, now_s = equipment.keyring, equipment.clock.unix_s()
+    return tuple(
+        CredentialStatus(
+            credential=credential,
+            provider=name,
+            age_days=keyring.age_days(credential, now_s),
+            max_age_days=keyring.max_age_days,
+            refused_for=equipment.availability.refusals.models(credential),
+            trouble=keyring.complaint(credential),
+        )
+        for name, provider in equipment.providers.items()
+        for credential in provider.credentials
+        if credential in keyring.names
+    )
+
+
 def _static_shares(equipment: Equipment) -> tuple[str, ...]:
     found = equipment.availability.quota.out_of_reach
     equipment.metrics.static_shares.set(len(found))
     return found
 
 
-def _limits(
-    equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], now_s: float
-) -> tuple[LimitStatus, ...]:
-    models = dict.fromkeys(model for role in mailboxes for model in equipment.catalogue.roles[role].chain)
+def _limits(equipment: Equipment, now_s: float, now_ms: int) -> tuple[LimitStatus, ...]:
     found = []
-    for model in models:
-        for key in equipment.availability.keys(model):
-            for use in equipment.availability.quota.usage(key, now_s):
-                found.append(
-                    LimitStatus(
-                        credential=key.credential,
-                        model=model,
-                        limit=use.name,
-                        used=use.used,
-                        allowed=use.limit,
-                    )
-                )
-                ratio = use.used / use.limit if use.limit else 1.0
-                equipment.metrics.limit_used.labels(key.credential, model, use.name).set(ratio)
+    for key in equipment.tiers.keys:
+        for use in equipment.availability.quota.usage(key, now_s):
+            found.append(equipment.tiers.status(key, use, now_s, now_ms))
+            ratio = use.used / use.limit if use.limit else 1.0
+            equipment.metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
     return tuple(found)

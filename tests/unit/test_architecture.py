@@ -22,9 +22,10 @@ EVERY_SERVICE = frozenset({"__main__", "app", "handlers"})
 IO_MODULES = {
     "router": EVERY_SERVICE | {"explanation", "liveness", "sweeper"},
     "worker": EVERY_SERVICE
-    | {"announcing", "groq_sdk", "lease_store", "openai_sdk", "recording", "sdk", "takeover"},
+    | {"announcing", "crossings", "groq_sdk", "lease_store", "openai_sdk", "recording", "sdk", "takeover"},
     "simulator": EVERY_SERVICE,
-    "launcher": EVERY_SERVICE | {"explain_command", "session", "status_command"},
+    "launcher": EVERY_SERVICE
+    | {"dead_command", "dead_letters", "explain_command", "jobs_command", "session", "status_command"},
 }
 """The modules of a service that may speak to the broker or an SDK. Every other one, new ones too, is policy."""
 FOR_APPLICATIONS = frozenset({"penstock.__init__", "services.launcher.__main__"})
