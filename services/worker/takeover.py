@@ -40,7 +40,7 @@ class Past(Struct, frozen=True, kw_only=True):
     """A terminal event is stored: nothing is left to do."""
     attempts: tuple[Started, ...] = ()
     output_sent: bool = False
-    """An attempt was begun, so some of an answer may be out: a cluster without a leader delivers, and stores nothing."""
+    """An attempt was begun, so text may be out: a cluster without a leader delivers, and stores nothing."""
     bytes_out: Mapping[int, int] = {}
     """What each attempt sent of its answer."""
     attempt: int = 0
