@@ -40,7 +40,7 @@ class Past(Struct, frozen=True, kw_only=True):
     """A terminal event is stored: nothing is left to do."""
     attempts: tuple[Started, ...] = ()
     output_sent: bool = False
-    """The last attempt sent some of an answer."""
+    """An attempt was begun, so text may be out: a cluster without a leader delivers, and stores nothing."""
     bytes_out: Mapping[int, int] = {}
     """What each attempt sent of its answer."""
     attempt: int = 0
@@ -61,7 +61,7 @@ def past_of(events: list[ReplyEvent]) -> Past:
     return Past(
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),
-        output_sent=bytes_out[last.attempt] > 0,
+        output_sent=last.attempt > 0,
         bytes_out=bytes_out,
         attempt=last.attempt,
         next_seq=last.seq + 1,
