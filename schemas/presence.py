@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from schemas.names import Role
 
-__all__ = ["BreakerStatus", "LimitStatus", "Presence", "RoleStatus"]
+__all__ = ["BreakerStatus", "LimitStatus", "Presence", "QuotaForecast", "Recovery", "RoleStatus"]
 
 
 class RoleStatus(Struct, frozen=True, kw_only=True):
@@ -17,6 +17,19 @@ class RoleStatus(Struct, frozen=True, kw_only=True):
     running: int
     ready_at_ms: int = 0
     """When quota and breakers let the next request through; 0: now. Unix milliseconds."""
+    batch_slots: int = 0
+    """For the batch lane, beside `slots`."""
+    calling: int = 0
+    """Of those running: how many have been let through to a provider. The others wait for quota in the worker's hands."""
+    ended: int = 0
+    """Requests that came to their end here since the worker started."""
+    service_ms: int | None = None
+    """What one of the latest requests took at the providers, all its attempts together, in the mean; None: no request
+    has ended yet."""
+    longest_ms: int | None = None
+    """What 19 of 20 of them stayed within."""
+    calls_each: float = 1.0
+    """Attempts that one of the latest requests took, in the mean."""
 
 
 class LimitStatus(Struct, frozen=True, kw_only=True):
@@ -38,6 +51,37 @@ class BreakerStatus(Struct, frozen=True, kw_only=True):
     retry_at_ms: int
 
 
+class Recovery(Struct, frozen=True, kw_only=True):
+    """When one limit has how much to give, if nothing more is spent."""
+
+    limit: str
+    """Its name in the catalogue, as `tokens_per_minute`."""
+    window_ms: int
+    allowed: int
+    """Within one window."""
+    free: int
+    """Now; below nothing where more was spent than foreseen."""
+    returns: tuple[tuple[int, int], ...] = ()
+    """In so many milliseconds, so much is free again; in order, and never too early."""
+
+
+class QuotaForecast(Struct, frozen=True, kw_only=True):
+    """What one (credential or quota group, model) will give, as this worker sees it."""
+
+    model: str
+    """As the chains name it."""
+    source: str
+    """Forecasts of several workers with the same source speak of one and the same quota; those of a worker that counts
+    for itself have a source of their own."""
+    ready_ms: int = 0
+    """In how long the first call may be made: a pause after a 429, an open breaker."""
+    recoveries: tuple[Recovery, ...] = ()
+    """None: there is no limit."""
+    concurrency: int | None = None
+    tokens_each: int = 0
+    """What the latest calls used, in the mean; 0: not known."""
+
+
 class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="type"):
     """Key `<service>.<instance>`; the key's absence for 30 s means the instance is gone."""
 
@@ -50,6 +94,8 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     limits: tuple[LimitStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
     withdrawn: tuple[str, ...] = ()
+    forecasts: tuple[QuotaForecast, ...] = ()
+    """Of the models in the chains of its roles."""
     static_shares: tuple[str, ...] = ()
     """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""
     v: int = 1

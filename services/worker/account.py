@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from penstock.config.catalogue import Limits
 from services.worker.meter import DAY_S, MINUTE_S, Meter, Observation
+from services.worker.recovery import Outlook, recovery
 from services.worker.window import Charge
 
 __all__ = ["CONCURRENCY_RETRY_S", "Account", "LimitName", "LimitUse"]
@@ -145,6 +146,18 @@ class Account:
         if self._concurrency is not None:
             uses.append(LimitUse("concurrency", len(self._open), self._concurrency))
         return tuple(uses)
+
+    def outlook(self, now_s: float) -> Outlook:
+        """What will be free when, if nothing more is spent."""
+        now_s = self._advance(now_s)
+        return Outlook(
+            recoveries=tuple(
+                recovery(name, meter.span_s, meter.limit(now_s), meter.used(now_s), meter.returns(now_s))
+                for name, meter in self._named.items()
+            ),
+            ready_s=max(0.0, self._paused_until_s - now_s),
+            concurrency=self._concurrency,
+        )
 
     def _advance(self, now_s: float) -> float:
         """The instant to reckon with: a clock that steps back must let nothing more through."""

@@ -27,6 +27,7 @@ from services.worker.lease_store import RecordStore
 from services.worker.lessons import Lessons
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
+from services.worker.pace import Pace
 from services.worker.provider import Provider, credentials
 from services.worker.quota import LocalQuota, Quota, QuotaKey
 from services.worker.recording import Recorder
@@ -97,6 +98,7 @@ class Worker:
                 self._waiting.on_wake(box.poke)
                 await box.start(bus.reconnects)
         heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, mailboxes, http))
+        self._waiting.on_wait(heartbeat.soon)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
@@ -183,6 +185,7 @@ def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider
         calibration=Calibration(),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
+        pace=Pace(),
         metrics=metrics,
         tracer=shell.tracer,
         clock=SYSTEM,

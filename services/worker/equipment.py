@@ -13,6 +13,7 @@ from services.worker.announcing import Announcer
 from services.worker.availability import Availability
 from services.worker.calibration import Calibration
 from services.worker.metrics import WorkerMetrics
+from services.worker.pace import Pace
 from services.worker.provider import Provider
 from services.worker.recording import Recorder
 
@@ -27,6 +28,7 @@ class Equipment(Struct, frozen=True, kw_only=True):
     calibration: Calibration
     recorder: Recorder
     announcer: Announcer
+    pace: Pace
     metrics: WorkerMetrics
     tracer: Tracer
     clock: Clock

@@ -72,6 +72,7 @@ class WorkHandler:
             return LEAVE
         finally:
             self._equipment.recorder.forget(work)
+            self._equipment.pace.ended(work.role, job.course)
             span.end(error=outcome)
         return ACK
 

@@ -12,6 +12,7 @@ from penstock.telemetry.tracing import Span
 from schemas.errors import ErrorCode
 from schemas.work import ChatWork
 from services.worker.failures import ProviderFailure
+from services.worker.pace import Course
 
 __all__ = ["GaveUp", "Job"]
 
@@ -53,5 +54,6 @@ class Job(Struct, kw_only=True):
     """The model the complexity put in front; any other that answers is a fallback."""
     cost_microusd: int = 0
     cancelled: bool = False
+    course: Course = field(default_factory=Course)
     waits_for: str = ""
     """What the request waits for now, in words; empty while an attempt runs."""

@@ -123,6 +123,12 @@ class Desk:
         return bool(self._spent or self._refunds)
 
     @property
+    def untold(self) -> Amounts:
+        """Spent since the last write."""
+        cells = self._spent.values()
+        return Amounts(sum(cell[0] for cell in cells), sum(cell[1] for cell in cells))
+
+    @property
     def holds(self) -> bool:
         held = (self._requests, self._tokens, self._slots)
         return any(0 < each < inf for each in held) or self.running > 0

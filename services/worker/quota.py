@@ -13,6 +13,7 @@ from msgspec import Struct
 from penstock.config.catalogue import Limits
 from services.worker.account import Account, LimitName, LimitUse
 from services.worker.meter import Observation
+from services.worker.recovery import Outlook
 
 __all__ = ["Denied", "LimitUse", "LocalQuota", "Need", "Observation", "Permit", "Quota", "QuotaKey"]
 
@@ -91,6 +92,9 @@ class Quota(Protocol):
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         """Each configured limit and how much of it is taken (C7)."""
 
+    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
+        """When how much of each limit will be free, if nothing more is spent; by this the router admits (C3)."""
+
 
 class LocalQuota:
     """The limits as this process sees them: right for a single worker, or for its share of them."""
@@ -125,6 +129,9 @@ class LocalQuota:
 
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         return self._accounts[key].usage(now_s)
+
+    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
+        return self._accounts[key].outlook(now_s)
 
     @staticmethod
     def _denied(account: Account, need: Need, now_s: float) -> Denied:

@@ -14,6 +14,7 @@ from services.worker.lease_records import Records, Stored
 from services.worker.lease_terms import TERMS, Terms
 from services.worker.meter import Observation
 from services.worker.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.recovery import Outlook
 
 __all__ = ["SharedQuota"]
 
@@ -126,6 +127,19 @@ class SharedQuota:
         if keeper is None:
             return ()
         return keeper.view.usage(now_s) if keeper.desk.alone is None else keeper.desk.alone.usage(now_s)
+
+    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
+        keeper = self._keepers[key]
+        if keeper is None:
+            return self._unlimited.outlook(key, now_s)
+        if keeper.desk.alone is not None:
+            return keeper.desk.alone.outlook(now_s)
+        return Outlook(
+            recoveries=keeper.view.recoveries(keeper.desk.untold, now_s),
+            ready_s=max(0.0, keeper.paused_until_s - now_s),
+            concurrency=keeper.book.limits.concurrency,
+            source=keeper.key,
+        )
 
 
 def _obstacle(keeper: Keeper, tokens: int, now_s: float) -> tuple[float, LimitName] | None:

@@ -17,6 +17,11 @@ class Waiting:
         self._freed = asyncio.Event()
         self._roles: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
+        self._told: list[Callable[[], None]] = []
+
+    def on_wait(self, listener: Callable[[], None]) -> None:
+        """Called whenever a request begins to wait."""
+        self._told.append(listener)
 
     def on_wake(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
@@ -35,6 +40,8 @@ class Waiting:
     async def until(self, role: str, until_s: float) -> None:
         """Wait until `until_s` on the loop's clock, or until something was given back."""
         self._roles[role] += 1
+        for listener in self._told:
+            listener()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until_s):
