@@ -73,8 +73,10 @@ class QuotaForecast(Struct, frozen=True, kw_only=True):
     source: str
     """Forecasts of several workers with the same source speak of one and the same quota; those of a worker that counts
     for itself have a source of their own."""
-    ready_ms: int = 0
-    """In how long the first call may be made: a pause after a 429, an open breaker."""
+    paused_ms: int = 0
+    """What is left of the pause after a 429; it holds for all who share the quota."""
+    breaker_ms: int = 0
+    """In how long this worker's own breaker lets a call through."""
     recoveries: tuple[Recovery, ...] = ()
     """None: there is no limit."""
     concurrency: int | None = None

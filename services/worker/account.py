@@ -155,7 +155,7 @@ class Account:
                 recovery(name, meter.span_s, meter.limit(now_s), meter.used(now_s), meter.returns(now_s))
                 for name, meter in self._named.items()
             ),
-            ready_s=max(0.0, self._paused_until_s - now_s),
+            paused_s=max(0.0, self._paused_until_s - now_s),
             concurrency=self._concurrency,
         )
 

@@ -22,8 +22,8 @@ class Outlook(Struct, frozen=True):
     """What one key will give."""
 
     recoveries: tuple[Recovery, ...] = ()
-    ready_s: float = 0.0
-    """In how long the next call may be made; 0: now."""
+    paused_s: float = 0.0
+    """What is left of a pause."""
     concurrency: int | None = None
     source: str | None = None
     """What several workers share; None: this process counts for itself."""

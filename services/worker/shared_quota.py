@@ -136,7 +136,7 @@ class SharedQuota:
             return keeper.desk.alone.outlook(now_s)
         return Outlook(
             recoveries=keeper.view.recoveries(keeper.desk.untold, now_s),
-            ready_s=max(0.0, keeper.paused_until_s - now_s),
+            paused_s=max(0.0, keeper.paused_until_s - now_s),
             concurrency=keeper.book.limits.concurrency,
             source=keeper.key,
         )

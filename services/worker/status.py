@@ -80,7 +80,8 @@ def _forecasts(
             found[model, source] = QuotaForecast(
                 model=model,
                 source=source,
-                ready_ms=max(0, ceil(max(outlook.ready_s, breaker_s) * 1000)),
+                paused_ms=ceil(outlook.paused_s * 1000),
+                breaker_ms=max(0, ceil(breaker_s * 1000)),
                 recoveries=outlook.recoveries,
                 concurrency=outlook.concurrency,
                 tokens_each=equipment.pace.tokens_each(model),
