@@ -28,6 +28,8 @@ class Delivery(Struct, kw_only=True):
     """1 on the first delivery."""
     stored_ns: int
     """When JetStream stored it, Unix nanoseconds."""
+    pending: int = 0
+    """How many more the consumer had for anybody when it gave this one away."""
     lapses_at_s: float = inf
     """On the loop's clock: when the server gives it to somebody else unless it hears of it before."""
     lapsed: bool = False
@@ -80,4 +82,5 @@ def delivery_of(msg: Msg) -> Delivery:
         sequence=int(parts[first + 1]),
         number=int(parts[first]),
         stored_ns=int(parts[first + 3]),
+        pending=int(parts[first + 4]),
     )

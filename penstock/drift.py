@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import ConsumerConfig, ConsumerInfo, StreamConfig
 
 from penstock.provisioning import bucket_config, consumer_config, stream_config
 from schemas.streams import BUCKETS, REQUESTS, ROUTER, STREAMS, WORK, mailboxes
@@ -14,7 +14,7 @@ from schemas.streams import BUCKETS, REQUESTS, ROUTER, STREAMS, WORK, mailboxes
 __all__ = ["lacking"]
 
 _PAGE: Final = 256
-"""How many streams the server lists at once."""
+"""How many streams, or consumers, the server lists at once."""
 _OF_STREAM: Final = (
     "subjects",
     "retention",
@@ -49,6 +49,15 @@ async def _streams(js: JetStreamContext) -> dict[str, StreamConfig]:
             return found
 
 
+async def _consumers(js: JetStreamContext, stream: str) -> list[ConsumerInfo]:
+    found: list[ConsumerInfo] = []
+    while True:
+        page = await js.consumers_info(stream, offset=len(found))
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
 def _wrong_streams(there: dict[str, StreamConfig]) -> Iterator[str]:
     for stream in STREAMS:
         if _differs(there.get(stream.name), stream_config(stream), _OF_STREAM):
@@ -66,7 +75,7 @@ async def _wrong_consumers(
         (stream, info.name): info.config
         for stream in (REQUESTS.name, WORK.name)
         if stream in there
-        for info in await js.consumers_info(stream)
+        for info in await _consumers(js, stream)
     }
     return [
         f"{consumer.stream}/{consumer.durable}"

@@ -1,8 +1,8 @@
-"""A bounded pull loop on a durable JetStream consumer.
+"""A bounded pull loop on durable JetStream consumers that share one pool of slots.
 
-It asks for no more messages than it has free slots, and only while its gate is open; runs a task per message; keeps
-each from being delivered again while it is held; gives each one explicit verdict; drains on stop; recovers when
-the server was restarted. That is the whole of back-pressure.
+It asks for no more messages than it has free slots, and only while its gate is open; prefers the first of its
+consumers and starves none; runs a task per message; keeps each from being delivered again while it is held; gives each
+one explicit verdict; drains on stop; recovers when the server was restarted. That is the whole of back-pressure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -18,14 +19,17 @@ from nats.aio.client import Client as Nats
 
 from penstock.connection import Reconnects
 from penstock.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
-from penstock.pulling import Puller
+from penstock.pull_order import PullOrder
+from penstock.pulling import Puller, withdraw
 from penstock.vital import vital
 from schemas.streams import Consumer
 
 __all__ = ["Mailbox", "MailboxPolicy"]
 
 _log: Final = logging.getLogger(__name__)
-_GATE_RECHECK_S: Final = 1.0
+_RECHECK_S: Final = 1.0
+"""The gate, and how many slots may be used, are looked at again this often."""
+_WATCH_S: Final = 5.0
 _REFUSED_WAIT_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 30.0
 _LATE_S: Final = 0.25
@@ -43,6 +47,10 @@ def _open() -> float:
     return 0.0
 
 
+def _unbounded() -> int:
+    return sys.maxsize
+
+
 class MailboxPolicy(Struct, frozen=True, kw_only=True):
     """How a mailbox behaves. `ack_wait_s` must be the consumer's."""
 
@@ -50,6 +58,8 @@ class MailboxPolicy(Struct, frozen=True, kw_only=True):
     ack_wait_s: float
     max_deliver: int = 5
     gate: Gate = _open
+    at_most: Callable[[], int] = _unbounded
+    """How many of the slots may be used at this moment."""
 
 
 class _Held(Struct):
@@ -58,7 +68,10 @@ class _Held(Struct):
 
 
 class Mailbox:
-    """Pulls from `consumer` and runs `handle` on each message.
+    """Pulls from `consumers`, the first preferred, and runs `handle` on each message.
+
+    All slots may be taken when the last standing requests are answered: then up to one message for each consumer but
+    one runs beside them, and nothing is asked for until fewer run than there are slots.
 
     `handle` returns the verdict; an exception is a Retry with growing delay. `bury` stores a dead letter: it is
     called for a Dead verdict, and for a message delivered more than `max_deliver` times. `repair` is called when the
@@ -68,22 +81,25 @@ class Mailbox:
     def __init__(
         self,
         nc: Nats,
-        consumer: Consumer,
+        consumers: Sequence[Consumer],
         policy: MailboxPolicy,
         *,
         handle: Handler,
         bury: Callable[[Delivery, Dead], Awaitable[None]],
         repair: Callable[[], Awaitable[None]],
     ) -> None:
-        self.name = consumer.durable
+        self.name = consumers[0].durable
         self.policy = policy
         self._nc = nc
         self._handle = handle
         self._bury = bury
         self._repair = repair
-        self._puller = Puller(nc, consumer.stream, consumer.durable, self._receive)
+        self._order = PullOrder(len(consumers))
         self._held: dict[int, _Held] = {}
         self._awake = asyncio.Event()
+        self._pullers = [Puller(nc, consumer, self._receive, self._awake.set) for consumer in consumers]
+        self._wanting = True
+        """A slot that becomes free may be used at once."""
         self._stopping = False
         self._reconnects: Reconnects | None = None
         self._loops: list[asyncio.Task[None]] = []
@@ -95,7 +111,8 @@ class Mailbox:
         return len(self._held)
 
     async def start(self, reconnects: Reconnects) -> None:
-        await self._puller.open()
+        for puller in self._pullers:
+            await puller.open()
         self._reconnects = reconnects
         reconnects.add(self._on_reconnect)
         self._loops = [
@@ -114,7 +131,7 @@ class Mailbox:
         if self._reconnects is not None:
             self._reconnects.remove(self._on_reconnect)
             self._reconnects = None
-        await self._puller.withdraw()
+        await withdraw(self._nc, self._pullers)
         clock_s = asyncio.get_running_loop().time
         listen_until_s = clock_s() + _LATE_S
         tasks = [held.task for held in self._held.values() if held.task is not None]
@@ -123,16 +140,17 @@ class Mailbox:
         for task in tasks:
             task.cancel()
         await asyncio.sleep(listen_until_s - clock_s())
-        await self._puller.close()
+        for puller in self._pullers:
+            await puller.close()
         await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
 
     async def _on_reconnect(self) -> None:
-        self._puller.forget()
+        for puller in self._pullers:
+            puller.forget()
         self._doubt()
-        self._awake.set()
 
     def _doubt(self) -> None:
         """What is held may have been given to somebody else as well."""
@@ -143,31 +161,49 @@ class Mailbox:
         while True:
             try:
                 await self._pull()
+                break
             except Exception:
                 _log.exception("%s: pulling failed; trying again", self.name)
                 await asyncio.sleep(_REFUSED_WAIT_S)
-
-    async def _pull(self) -> None:
-        """Until the owner stops: wait for a slot and the gate, ask, take what comes."""
-        refusals = 0
-        while not self._stopping:
-            free = self.policy.slots - len(self._held)
-            closed_s = self.policy.gate()
-            if free <= 0 or closed_s > 0.0:
-                await self._sleep(min(closed_s, _GATE_RECHECK_S) if closed_s > 0.0 else None)
-                continue
-            await self._puller.ask(free)
-            await self._puller.answered()
-            refusals = 0 if self._puller.refused is None else refusals + 1
-            if refusals and not self._stopping:
-                await asyncio.sleep(_REFUSED_WAIT_S)
-            if refusals > 1 and not self._stopping:  # one refusal: perhaps the server is just going down
-                self._doubt()
-                await self._repair()
         await asyncio.Event().wait()  # the drain cancels it
 
-    async def _sleep(self, timeout_s: float | None) -> None:
-        self._awake.clear()
+    async def _pull(self) -> None:
+        """Until the owner stops: whenever a request or a message is done with, look what to ask for next."""
+        while not self._stopping:
+            self._awake.clear()
+            await self._mend()
+            closed_s = self.policy.gate()
+            self._wanting = closed_s > 0.0
+            if closed_s > 0.0:
+                await self._sleep(min(closed_s, _RECHECK_S))
+                continue
+            slots = min(self.policy.slots, self.policy.at_most())
+            await self._ask(slots)
+            await self._sleep(_RECHECK_S if slots < self.policy.slots else _WATCH_S)
+
+    async def _ask(self, slots: int) -> None:
+        sources = [puller.source for puller in self._pullers]
+        for ask in self._order.asks(sources, slots, len(self._held)):
+            if not self._stopping:
+                await self._pullers[ask.rank].ask(ask)
+        self._wanting = self._order.short
+
+    async def _mend(self) -> None:
+        """After a refusal wait a little, after a second of the same consumer have it provisioned."""
+        for puller in self._pullers:
+            puller.watch()
+        refused = [puller for puller in self._pullers if puller.refused]
+        if not refused or self._stopping:
+            return
+        await asyncio.sleep(_REFUSED_WAIT_S)
+        again = any(puller.refusals > 1 for puller in refused)  # once: perhaps the server is just going down
+        for puller in refused:
+            puller.refused = False
+        if again and not self._stopping:
+            self._doubt()
+            await self._repair()
+
+    async def _sleep(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._awake.wait()
@@ -196,8 +232,8 @@ class Mailbox:
         if self._stopping:
             self._settle_soon(delivery, Retry())
             return
-        if (
-            len(self._held) >= 2 * self.policy.slots
+        if len(self._held) >= 2 * self.policy.slots + len(
+            self._pullers
         ):  # an old pull was answered after all, on top of a new one
             self._settle_soon(delivery, Retry(_REFUSED_WAIT_S))
             return
@@ -211,7 +247,8 @@ class Mailbox:
             await self._settle(delivery, await self._verdict(delivery))
         finally:
             del self._held[delivery.sequence]
-            self._awake.set()
+            if self._wanting:
+                self._awake.set()
 
     async def _verdict(self, delivery: Delivery) -> Verdict:
         try:

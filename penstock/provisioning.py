@@ -31,6 +31,8 @@ _PERHAPS_THERE: Final = frozenset({10058, 10047})
 before it looks whether the stream is there already."""
 _BUCKET_DUPLICATES_S: Final = 120
 """As nats-py has it."""
+_AT_ONCE: Final = 8
+"""Consumers created side by side: ten roles have 80."""
 _FIRST_RETRY_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 5.0
 
@@ -132,9 +134,17 @@ async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: floa
     """
     for stream in STREAMS:
         await _ensure_stream(js, stream, replicas)
-    for consumer in (ROUTER, *mailboxes(roles)):
-        # nats-py's `pull_subscribe` would silently keep an existing one as it is
-        await js.add_consumer(consumer.stream, consumer_config(consumer, ack_wait_s))
+    consumers = iter((ROUTER, *mailboxes(roles)))
+
+    async def some() -> None:
+        for consumer in consumers:
+            # nats-py's `pull_subscribe` would silently keep an existing one as it is
+            await js.add_consumer(consumer.stream, consumer_config(consumer, ack_wait_s))
+
+    outcomes = await asyncio.gather(*(some() for _ in range(_AT_ONCE)), return_exceptions=True)
+    for outcome in outcomes:
+        if outcome is not None:
+            raise outcome
     for bucket in BUCKETS:
         await _ensure_bucket(js, bucket, replicas)
 

@@ -76,7 +76,8 @@ CHANNELS: Final = (
         producers=("router",),
         consumers=("worker",),
         limits="8 MiB a message",
-        purpose="A role's mailbox; a worker pulls when it has a free slot and quota.",
+        purpose="A role's mailbox; a worker pulls when it has a free slot and quota, the low ranks first. `flow` "
+        "stands for account and user; `rank`, 0 to 3, grows with how many requests they have in the mailbox.",
     ),
     Channel(
         name="events",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-__all__ = ["AUTO", "COMPLEXITIES", "KINDS", "LANES", "ROLES", "Complexity", "Kind", "Lane", "Role"]
+__all__ = ["AUTO", "COMPLEXITIES", "KINDS", "LANES", "RANKS", "ROLES", "Complexity", "Kind", "Lane", "Role"]
 
 Role = Literal[
     "chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety", "embed"
@@ -16,6 +16,9 @@ Complexity = Literal["simple", "medium", "complex"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+RANKS: Final = (0, 1, 2, 3)
+"""The parts of a mailbox: the more requests somebody has in it, the higher the rank of the next one, and the later
+its turn. `services/router/ranking.py` chooses."""
 COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
 
 AUTO: Final = "auto"

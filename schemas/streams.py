@@ -12,7 +12,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from schemas import subjects
-from schemas.names import LANES, Lane
+from schemas.names import LANES, RANKS, Lane
 
 __all__ = [
     "BUCKETS",
@@ -100,7 +100,7 @@ WORK: Final = Stream(
     max_bytes=1024 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
-    purpose="The mailboxes: one per role and lane.",
+    purpose="The mailboxes: one per role and lane, in four ranks.",
 )
 REPLIES: Final = Stream(
     name="LLM_REPLIES",
@@ -151,10 +151,18 @@ BUCKETS: Final = (PRESENCE, QUOTA)
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
 
 
-def mailbox(role: str, lane: Lane) -> Consumer:
-    """The consumer through which every worker of `role` pulls `lane`."""
-    return Consumer(stream=WORK.name, durable=f"{role}-{lane}", filter_subject=subjects.work(role, lane))
+def mailbox(role: str, lane: Lane) -> tuple[Consumer, ...]:
+    """The consumers, one for each rank, through which every worker of `role` pulls `lane`."""
+    return tuple(
+        Consumer(
+            stream=WORK.name,
+            durable=f"{role}-{lane}-{rank}",
+            filter_subject=subjects.work_of_rank(role, lane, rank),
+        )
+        for rank in RANKS
+    )
 
 
 def mailboxes(roles: Iterable[str]) -> tuple[Consumer, ...]:
-    return tuple(mailbox(role, lane) for role in roles for lane in LANES)
+    """The consumers of all mailboxes of `roles`."""
+    return tuple(consumer for role in roles for lane in LANES for consumer in mailbox(role, lane))

@@ -6,6 +6,8 @@ import hashlib
 import re
 from typing import Final, NamedTuple
 
+from schemas.names import RANKS
+
 __all__ = [
     "CANCEL",
     "CANCEL_ALL",
@@ -23,9 +25,11 @@ __all__ = [
     "WORK_ALL",
     "ReplyAddress",
     "RequestAddress",
+    "WorkAddress",
     "cancel",
     "dead",
     "event",
+    "flow",
     "is_token",
     "quota_key",
     "reply",
@@ -35,10 +39,12 @@ __all__ = [
     "request_address",
     "token",
     "work",
+    "work_address",
+    "work_of_rank",
 ]
 
 REQUEST: Final = "llm.request.{account}.{kind}"
-WORK: Final = "llm.work.{role}.{lane}"
+WORK: Final = "llm.work.{role}.{lane}.{rank}.{flow}"
 REPLY: Final = "llm.reply.{account}.{client}.{id}"
 CANCEL: Final = "llm.cancel.{account}.{id}"
 EVENT: Final = "llm.event.{kind}.{scope}"
@@ -53,7 +59,8 @@ def _all(template: str) -> str:
 
 
 REQUEST_ALL: Final = _all(REQUEST)
-WORK_ALL: Final = _all(WORK)
+WORK_ALL: Final = "llm.work.>"
+"""Wider than the template: what a router of another version writes is kept, and the sweep finds it."""
 REPLY_ALL: Final = _all(REPLY)
 CANCEL_ALL: Final = _all(CANCEL)
 EVENT_ALL: Final = _all(EVENT)
@@ -67,7 +74,9 @@ _event: Final = EVENT.format
 _dead: Final = DEAD.format
 
 _REQUEST_START: Final = REQUEST.split(".")[:2]
+_WORK_START: Final = WORK.split(".")[:2]
 _REPLY_START: Final = REPLY.split(".")[:2]
+_RANKS: Final = frozenset(map(str, RANKS))
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_IN_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -77,6 +86,15 @@ class RequestAddress(NamedTuple):
 
     account: str
     kind: str
+
+
+class WorkAddress(NamedTuple):
+    """What the subject of work says: whose mailbox, which part of it, and (folded) who asked."""
+
+    role: str
+    lane: str
+    rank: int
+    flow: str
 
 
 class ReplyAddress(NamedTuple):
@@ -129,8 +147,30 @@ def request_address(subject: str) -> RequestAddress:
     return RequestAddress(parts[2], parts[3])
 
 
-def work(role: str, lane: str) -> str:
-    return _work(role=role, lane=lane)
+def flow(account: str, user: str) -> str:
+    """One of 4,096 tokens for (account, user): a bound to the subjects of a mailbox.
+
+    Two users share one, and with it one place in the queue, with a chance of 1 in 4,096. Users without a name are one
+    user of their account.
+    """
+    return hashlib.sha256(f"{account}.{user}".encode(errors="surrogatepass")).hexdigest()[:3]
+
+
+def work(role: str, lane: str, rank: int, flow: str) -> str:
+    return _work(role=role, lane=lane, rank=rank, flow=flow)
+
+
+def work_of_rank(role: str, lane: str, rank: int) -> str:
+    """Matches the work of every flow in one rank of a mailbox."""
+    return work(role, lane, rank, "*")
+
+
+def work_address(subject: str) -> WorkAddress | None:
+    """The parts of a concrete work subject; None for anything else."""
+    parts = subject.split(".")
+    if len(parts) != 6 or parts[:2] != _WORK_START or not all(parts) or parts[4] not in _RANKS:
+        return None
+    return WorkAddress(parts[2], parts[3], int(parts[4]), parts[5])
 
 
 def reply(account: str, client: str, request_id: str) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from schemas.names import LANES, ROLES
 from schemas.presence import BreakerStatus, Presence
-from schemas.subjects import work
+from schemas.subjects import work_address
 
 __all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
@@ -22,7 +22,7 @@ class Streams(Struct, frozen=True, kw_only=True):
 
     waiting_for_router: int = 0
     work: Mapping[str, int] = {}
-    """Subject of a mailbox -> messages in it, those being worked on included."""
+    """Subject in a mailbox -> messages of it, those being worked on included."""
     dead: int = 0
 
 
@@ -110,13 +110,18 @@ def _service(presence: Presence, now_ms: int) -> Service:
 
 
 def _role(role: str, alive: Sequence[Presence], streams: Streams) -> RoleLine:
+    queued: dict[str, int] = dict.fromkeys(LANES, 0)
+    for subject, count in streams.work.items():
+        address = work_address(subject)
+        if address is not None and address.role == role and address.lane in queued:
+            queued[address.lane] += count
     found = [status for presence in alive for status in presence.roles if status.role == role]
     return RoleLine(
         role=role,
         workers=len(found),
         running=sum(status.running for status in found),
         slots=sum(status.slots for status in found),
-        queued={lane: streams.work.get(work(role, lane), 0) for lane in LANES},
+        queued=queued,
     )
 
 

@@ -13,6 +13,7 @@ from penstock.service import Bus, Shell
 from penstock.upkeep import Upkeep
 from schemas.presence import Presence
 from schemas.streams import ROUTER
+from services.router.backlog import Backlog
 from services.router.explanation import register_explain
 from services.router.handlers import RequestHandler
 from services.router.liveness import Liveness
@@ -32,8 +33,9 @@ class Router:
         self._catalogue = catalogue
         self._liveness = Liveness(SYSTEM)
         metrics = RouterMetrics(shell.registry)
-        self._handler = RequestHandler(catalogue, self._liveness, metrics, shell.tracer, SYSTEM)
-        self._sweeper = Sweeper(catalogue.roles, self._liveness, metrics, SYSTEM)
+        backlog = Backlog()
+        self._handler = RequestHandler(catalogue, self._liveness, backlog, metrics, shell.tracer, SYSTEM)
+        self._sweeper = Sweeper(catalogue.roles, self._liveness, backlog, metrics, SYSTEM)
         self._started = AsyncExitStack()
         register_explain(shell.broker, catalogue, self._liveness, SYSTEM)
 
@@ -64,7 +66,7 @@ class Router:
         await self._sweeper.start(bus)
         policy = MailboxPolicy(slots=_SLOTS, ack_wait_s=settings.ack_wait_s, max_deliver=settings.max_deliver)
         mailbox = Mailbox(
-            bus.nc, ROUTER, policy, handle=self._handler.handle, bury=self._handler.bury, repair=provision
+            bus.nc, [ROUTER], policy, handle=self._handler.handle, bury=self._handler.bury, repair=provision
         )
         self._started.push_async_callback(mailbox.drain, settings.drain_s)
         await mailbox.start(bus.reconnects)

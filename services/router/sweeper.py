@@ -27,7 +27,8 @@ from schemas.errors import ErrorCode
 from schemas.names import LANES
 from schemas.reply import Failure
 from schemas.streams import WORK
-from schemas.subjects import ReplyAddress
+from schemas.subjects import ReplyAddress, work_address
+from services.router.backlog import Backlog
 from services.router.ending import end_unless_ended, failure_of
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
@@ -52,9 +53,15 @@ class Sweeper:
     """One round over every mailbox that holds something, once a second."""
 
     def __init__(
-        self, roles: Iterable[str], liveness: Liveness, metrics: RouterMetrics, clock: Clock
+        self,
+        roles: Iterable[str],
+        liveness: Liveness,
+        backlog: Backlog,
+        metrics: RouterMetrics,
+        clock: Clock,
     ) -> None:
-        self._known = {subjects.work(role, lane): (role, lane) for role in roles for lane in LANES}
+        self._mailboxes = {(role, lane) for role in roles for lane in LANES}
+        self._backlog = backlog
         self._sweeps: dict[str, Sweep] = {}
         self._liveness = liveness
         self._metrics = metrics
@@ -84,14 +91,22 @@ class Sweeper:
                 _log.exception("a round of the sweep failed; the next one comes in %g s", _EVERY_S)
 
     async def _round(self) -> None:
+        self._backlog.asking()
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
         counts: dict[str, int] = info.state.subjects or {}
-        for subject, (role, lane) in self._known.items():
-            self._metrics.queued.labels(role, lane).set(counts.get(subject, 0))
+        self._backlog.snapshot(counts)
+        for role, lane in self._mailboxes:
+            self._metrics.queued.labels(role, lane).set(self._backlog.queued(role, lane))
         self._failures = 0
-        self._sweeps = {subject: self._sweeps.get(subject) or Sweep() for subject in counts}
-        for subject, sweep in self._sweeps.items():
-            await self._sweep(subject if subject in self._known else _findable(subject), sweep)
+        filters = dict.fromkeys(map(_findable, counts))
+        self._sweeps = {each: self._sweeps.get(each) or Sweep() for each in filters}
+        for each, sweep in self._sweeps.items():
+            await self._sweep(each, sweep)
+
+    def _role(self, subject: str) -> str | None:
+        """Whose mailbox it is; None when nobody has it."""
+        address = work_address(subject)
+        return None if address is None or address[:2] not in self._mailboxes else address.role
 
     async def _sweep(self, subject: str, sweep: Sweep) -> None:
         while (sequence := sweep.next_sequence) is not None:
@@ -113,7 +128,7 @@ class Sweeper:
         """No message holds the sweep up, nor ends it; when several fail, it is the server that cannot now."""
         queued = read_queued(sequence_of(msg), msg.headers or {})
         cancelled = self._is_cancelled(queued)
-        over_ms = _LONG_PAST_MS if cancelled else queued.over_ms(known=queued.subject in self._known)
+        over_ms = _LONG_PAST_MS if cancelled else queued.over_ms(known=self._role(queued.subject) is not None)
         if sweep.visit(queued.sequence, over_ms, self._clock.unix_ms()) == "keep":
             return
         try:
@@ -136,7 +151,7 @@ class Sweeper:
     async def _end(self, queued: Queued, address: ReplyAddress, *, cancelled: bool) -> None:
         code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
         code = "cancelled" if cancelled else code
-        role = self._known[queued.subject][0] if queued.subject in self._known else _NO_ROLE
+        role = self._role(queued.subject) or _NO_ROLE
         await end_unless_ended(self._bus, address, self._failure(role, code))
         self._metrics.expired.labels(role, code).inc()
 
@@ -150,7 +165,7 @@ class Sweeper:
             number=0,
             stored_ns=queued.stored_ms * 1_000_000,
         )
-        why = _NO_WORDS if queued.subject in self._known else _NO_MAILBOX
+        why = _NO_WORDS if self._role(queued.subject) is not None else _NO_MAILBOX
         _log.warning("message %d on %s is buried: %s", queued.sequence, queued.subject, why)
         await bury(self._bus.js, "router", delivery, Dead("undeliverable", why))
         self._metrics.dead.labels("router").inc()
@@ -165,6 +180,12 @@ class Sweeper:
 
 
 def _findable(subject: str) -> str:
-    """A filter that matches `subject`, whatever bytes it has: the server writes U+FFFD for those that are no UTF-8."""
+    """A filter that matches `subject`, whatever bytes it has: the server writes U+FFFD for those that are no UTF-8.
+
+    All flows of a rank have one: they are swept together.
+    """
+    address = work_address(subject)
+    if address is not None:
+        subject = subjects.work_of_rank(address.role, address.lane, address.rank)
     parts = subject.split(".")
     return ".".join("*" if part == ">" or "\ufffd" in part else part for part in parts)

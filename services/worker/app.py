@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
+from msgspec.structs import replace
+
 from penstock.clock import SYSTEM
 from penstock.config.catalogue import Catalogue, Limits
 from penstock.heartbeat import Heartbeat
@@ -15,7 +17,7 @@ from penstock.mailbox import Mailbox, MailboxPolicy
 from penstock.provisioning import ensure, ensure_eventually
 from penstock.service import Bus, Shell
 from schemas import subjects
-from schemas.names import LANES, Role
+from schemas.names import Lane, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
@@ -23,6 +25,7 @@ from services.worker.calibration import Calibration
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
 from services.worker.ladder import Ladder
+from services.worker.lanes import batch_slots
 from services.worker.lease_store import RecordStore
 from services.worker.lessons import Lessons
 from services.worker.metrics import WorkerMetrics
@@ -74,7 +77,7 @@ class Worker:
         async def provision() -> None:
             await ensure_eventually(
                 bus.js,
-                roles=self._catalogue.roles,
+                roles=self._roles,
                 ack_wait_s=settings.ack_wait_s,
                 replicas=settings.replicas,
             )
@@ -108,7 +111,7 @@ class Worker:
         async def repair() -> None:
             await ensure(
                 bus.js,
-                roles=self._catalogue.roles,
+                roles=self._roles,
                 ack_wait_s=settings.ack_wait_s,
                 replicas=settings.replicas,
             )
@@ -129,23 +132,32 @@ class Worker:
     def _boxes(self, bus: Bus, role: Role, provision: Callable[[], Awaitable[None]]) -> list[Mailbox]:
         config = self._catalogue.roles[role]
         settings = self._shell.settings
-        slots = {"interactive": config.concurrency, "batch": config.batch_concurrency}
-        return [
-            Mailbox(
+        policy = MailboxPolicy(
+            slots=config.concurrency,
+            ack_wait_s=settings.ack_wait_s,
+            max_deliver=settings.max_deliver,
+            gate=lambda: self._gate_s(role),
+        )
+
+        def box(lane: Lane, policy: MailboxPolicy) -> Mailbox:
+            return Mailbox(
                 bus.nc,
                 mailbox(role, lane),
-                MailboxPolicy(
-                    slots=slots[lane],
-                    ack_wait_s=settings.ack_wait_s,
-                    max_deliver=settings.max_deliver,
-                    gate=lambda: self._gate_s(role),
-                ),
+                policy,
                 handle=self._handler.handle,
                 bury=self._handler.bury,
                 repair=provision,
             )
-            for lane in LANES
-        ]
+
+        interactive = box("interactive", policy)
+
+        def batch_may_use() -> int:
+            return batch_slots(
+                config.batch_concurrency, interactive=config.concurrency, running=interactive.running
+            )
+
+        batch = box("batch", replace(policy, slots=config.batch_concurrency, at_most=batch_may_use))
+        return [interactive, batch]
 
     def _gate_s(self, role: Role) -> float:
         """Work that finds no quota stays in the mailbox."""

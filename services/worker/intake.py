@@ -50,7 +50,8 @@ def read_order(subject: str, data: bytes, catalogue: Catalogue) -> Order:
         raise NotWork("it is nested too deeply") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotWork(str(error)) from error
-    if subject != subjects.work(work.role, work.lane) or work.role not in catalogue.roles:
+    address = subjects.work_address(subject)
+    if address is None or address[:2] != (work.role, work.lane) or work.role not in catalogue.roles:
         raise NotWork(f"it is for the role {work.role} and the lane {work.lane}")
     if not all(map(subjects.is_token, work.reply_to)):
         raise NotWork("its account, client or id is no subject token")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas import streams, subjects
 from schemas.channels import CHANNELS
 from schemas.errors import ERRORS, ErrorCode
-from schemas.names import KINDS, LANES, ROLES
+from schemas.names import KINDS, LANES, RANKS, ROLES
 from schemas.subjects import ReplyAddress
 
 tokens = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
@@ -35,7 +35,7 @@ def wildcards(template: str) -> str:
 
 BUILT = [
     (subjects.request("demo", "chat"), subjects.REQUEST, streams.REQUESTS),
-    (subjects.work("coding", "batch"), subjects.WORK, streams.WORK),
+    (subjects.work("coding", "batch", 2, subjects.flow("demo", "eve")), subjects.WORK, streams.WORK),
     (subjects.reply("demo", "web-7", "id-1"), subjects.REPLY, streams.REPLIES),
     (ReplyAddress("demo", "web-7", "id-1").subject, subjects.REPLY, streams.REPLIES),
     (subjects.cancel("demo", "id-1"), subjects.CANCEL, streams.CANCELS),
@@ -72,7 +72,7 @@ def test_every_consumer_reads_from_its_stream_and_no_two_mailboxes_share_a_messa
     for consumer in (streams.ROUTER, *mailboxes):
         assert any(matches(pattern, consumer.filter_subject) for pattern in by_name[consumer.stream].subjects)
     assert len({box.filter_subject for box in mailboxes}) == len({box.durable for box in mailboxes})
-    assert len(mailboxes) == len(ROLES) * len(LANES)
+    assert len(mailboxes) == len(ROLES) * len(LANES) * len(RANKS)
 
 
 def test_every_bucket_has_a_channel():
@@ -143,3 +143,22 @@ def test_one_inbox_receives_every_reply_of_a_client_and_of_no_other(
 def test_an_event_has_its_four_tokens_whatever_its_scope_is_called(scope: str):
     assert matches(wildcards(subjects.EVENT), subjects.event("usage", scope))
     assert matches(wildcards(subjects.DEAD), subjects.dead(scope))
+
+
+@given(account=tokens, user=st.text(), rank=st.sampled_from(RANKS))
+def test_the_address_in_a_work_subject_comes_back_whoever_asks_c6(account: str, user: str, rank: int):
+    flow = subjects.flow(account, user)
+    assert re.fullmatch("[0-9a-f]{3}", flow), "4,096 of them, however many users there are"
+    subject = subjects.work("chat", "batch", rank, flow)
+    assert subjects.work_address(subject) == ("chat", "batch", rank, flow)
+    boxes = [box for box in streams.mailboxes(ROLES) if matches(box.filter_subject, subject)]
+    assert boxes == [streams.mailbox("chat", "batch")[rank]]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["llm.work.chat.batch", "llm.work.chat.batch.4.a", "llm.work.chat.batch.0", "llm.work..batch.0.a"],
+)
+def test_what_no_router_of_this_version_writes_is_no_work_address(subject: str):
+    assert subjects.work_address(subject) is None
+    assert any(matches(pattern, subject) for pattern in streams.WORK.subjects) or ".." in subject

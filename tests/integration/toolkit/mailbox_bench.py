@@ -36,10 +36,14 @@ class Box:
 
 
 class MailboxBench:
-    def __init__(self, url: str, name: str, *, ack_wait_s: float) -> None:
+    def __init__(self, url: str, name: str, *, ack_wait_s: float, ranks: int = 1) -> None:
         self._url = url
         self._ack_wait_s = ack_wait_s
-        self.consumer = Consumer(stream=name, durable="box", filter_subject=f"{name}.work")
+        self.consumers = [
+            Consumer(stream=name, durable=f"box-{rank}", filter_subject=f"{name}.work.{rank}")
+            for rank in range(ranks)
+        ]
+        self.consumer = self.consumers[0]
         self.boxes: list[Box] = []
 
     async def open(self) -> None:
@@ -50,15 +54,16 @@ class MailboxBench:
     async def provision(self, js) -> None:
         name = self.consumer.stream
         await js.add_stream(name=name, subjects=[f"{name}.>"], retention=RetentionPolicy.WORK_QUEUE)
-        await js.add_consumer(
-            name,
-            ConsumerConfig(
-                durable_name=self.consumer.durable,
-                filter_subject=self.consumer.filter_subject,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=self._ack_wait_s,
-            ),
-        )
+        for consumer in self.consumers:
+            await js.add_consumer(
+                name,
+                ConsumerConfig(
+                    durable_name=consumer.durable,
+                    filter_subject=consumer.filter_subject,
+                    ack_policy=AckPolicy.EXPLICIT,
+                    ack_wait=self._ack_wait_s,
+                ),
+            )
 
     async def close(self) -> None:
         for box in self.boxes:
@@ -66,10 +71,16 @@ class MailboxBench:
             await box.nc.close()
         await self._nc.close()
 
-    async def fill(self, count: int, prefix: str = "m") -> set[bytes]:
+    async def fill(self, count: int, prefix: str = "m", rank: int | None = None) -> set[bytes]:
+        """Without a rank, over all of them by turns."""
         bodies = [f"{prefix}-{number}".encode() for number in range(count)]
-        subject = self.consumer.filter_subject
-        await asyncio.gather(*(store(self.js, subject, body, message_id=body.decode()) for body in bodies))
+        ranks = self.consumers if rank is None else [self.consumers[rank]]
+        await asyncio.gather(
+            *(
+                store(self.js, ranks[n % len(ranks)].filter_subject, body, message_id=body.decode())
+                for n, body in enumerate(bodies)
+            )
+        )
         return set(bodies)
 
     async def left(self) -> int:
@@ -80,8 +91,8 @@ class MailboxBench:
 
     async def in_hand(self) -> int:
         """Messages the server counts as delivered and without a verdict."""
-        info = await self.js.consumer_info(self.consumer.stream, self.consumer.durable)
-        return info.num_ack_pending or 0
+        infos = [await self.js.consumer_info(each.stream, each.durable) for each in self.consumers]
+        return sum(info.num_ack_pending or 0 for info in infos)
 
     async def box(self, handle: Handle | None = None, *, bury: Bury | None = None, **policy: Any) -> Box:
         """A mailbox that acknowledges what `handle` acknowledges; without one, everything."""
@@ -105,7 +116,7 @@ class MailboxBench:
 
         settings = MailboxPolicy(**{"slots": 8, "ack_wait_s": self._ack_wait_s, **policy})
         box.mailbox = Mailbox(
-            box.nc, self.consumer, settings, handle=judged, bury=bury or note, repair=repair
+            box.nc, self.consumers, settings, handle=judged, bury=bury or note, repair=repair
         )
         self.boxes.append(box)
         await box.mailbox.start(reconnects)

@@ -11,18 +11,20 @@ from penstock.delivery import ACK, Delivery, Retry, Verdict
 from tests.integration.toolkit.mailbox_bench import MailboxBench
 from tests.integration.toolkit.waiting import until
 
+pytestmark = pytest.mark.parametrize("ranks", [1, 4])
+
 
 @pytest.fixture
-async def bench(nats_server, unique):
-    bench = MailboxBench(nats_server.url, unique, ack_wait_s=30)
+async def bench(nats_server, unique, ranks):
+    bench = MailboxBench(nats_server.url, unique, ack_wait_s=30, ranks=ranks)
     await bench.open()
     yield bench
     await bench.close()
 
 
 @pytest.fixture
-async def own_bench(own_nats_server, unique):
-    bench = MailboxBench(own_nats_server.url, unique, ack_wait_s=3)
+async def own_bench(own_nats_server, unique, ranks):
+    bench = MailboxBench(own_nats_server.url, unique, ack_wait_s=3, ranks=ranks)
     await bench.open()
     yield bench
     await bench.close()
@@ -127,7 +129,7 @@ async def test_a_mailbox_goes_on_by_itself_when_its_server_comes_back_d7(own_nat
 
 async def test_an_idle_mailbox_notices_that_its_server_was_away(own_nats_server, own_bench):
     box = await own_bench.box(quick)
-    await until(lambda: box.mailbox._puller._outstanding > 0)
+    await until(lambda: all(puller.source.outstanding > 0 for puller in box.mailbox._pullers))
     own_nats_server.kill()
     await asyncio.sleep(0.3)
     await own_nats_server.start()

@@ -58,7 +58,7 @@ async def test_what_was_changed_by_hand_is_brought_back(own_nc):
     stream = (await js.stream_info(WORK.name)).config
     stream.max_bytes, stream.description = 1024, "mine"
     await js.update_stream(stream)
-    box = mailbox("chat", "batch")
+    box = mailbox("chat", "batch")[3]
     consumer = (await js.consumer_info(box.stream, box.durable)).config
     consumer.ack_wait, consumer.max_ack_pending = 77.0, 1
     await js.add_consumer(box.stream, consumer)
@@ -81,7 +81,7 @@ async def test_a_new_ack_wait_reaches_consumers_that_exist(own_nc):
     js = own_nc.jetstream()
     await ensure(js, roles=["chat"], ack_wait_s=10)
     await ensure(js, roles=["chat"], ack_wait_s=3)
-    box = mailbox("chat", "interactive")
+    box = mailbox("chat", "interactive")[0]
     assert (await js.consumer_info(box.stream, box.durable)).config.ack_wait == 3
 
 

@@ -29,7 +29,14 @@ def test_nothing_alive_is_said_plainly():
 
 def test_workers_of_a_role_are_added_up_and_queues_shown_per_lane():
     streams = Streams(
-        work={"llm.work.coding.batch": 7, "llm.work.chat.interactive": 2}, dead=5, waiting_for_router=1
+        work={
+            "llm.work.coding.batch.0.a7c": 3,
+            "llm.work.coding.batch.2.a7c": 4,
+            "llm.work.chat.interactive.0.000": 2,
+            "llm.work.chat": 9,
+        },
+        dead=5,
+        waiting_for_router=1,
     )
 
     status = fold("nats://here", [worker("w1"), worker("w2")], streams, NOW_MS)

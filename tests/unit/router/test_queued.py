@@ -10,7 +10,7 @@ from schemas import headers
 from services.router.queued import read_queued
 
 STORED_MS = 1_700_000_000_123
-OWN = {"Nats-Subject": "llm.work.chat.batch", "Nats-Time-Stamp": "2023-11-14T22:13:20.123456789Z"}
+OWN = {"Nats-Subject": "llm.work.chat.batch.0.a7c", "Nats-Time-Stamp": "2023-11-14T22:13:20.123456789Z"}
 REPLY = {headers.REPLY_SUBJECT: "llm.reply.demo.me.1"}
 
 

@@ -1,0 +1,64 @@
+"""How much waits in each mailbox, and whose it is, without asking at each request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from schemas.names import RANKS
+from schemas.subjects import WorkAddress, work_address
+
+__all__ = ["Backlog"]
+
+
+class Backlog:
+    """The server's counts of about a second ago, and what this router has put in since.
+
+    Work counts until it is acknowledged, so what runs counts too. What was finished since the last snapshot still
+    counts: somebody who asks one after another, fast, seems to have more in there than is true, and gets a later rank
+    than is due. Where nothing waits, all ranks are served at once and nobody notices. Other routers' work is seen with
+    the next snapshot.
+    """
+
+    def __init__(self) -> None:
+        self._ranks: Counter[tuple[str, str, int]] = Counter()
+        self._flows: Counter[tuple[str, str, str]] = Counter()
+        self._since: Counter[WorkAddress] = Counter()
+
+    def queued(self, role: str, lane: str) -> int:
+        """All that is in a mailbox."""
+        return sum(self._ranks[role, lane, rank] for rank in RANKS)
+
+    def ahead(self, role: str, lane: str, rank: int) -> int:
+        """What goes before one that is put into `rank` now: all of its own and of lower ranks."""
+        return sum(self._ranks[role, lane, each] for each in range(rank + 1))
+
+    def of_flow(self, role: str, lane: str, flow: str) -> int:
+        """What one flow has in a mailbox, over all ranks."""
+        return self._flows[role, lane, flow]
+
+    def published(self, role: str, lane: str, rank: int, flow: str) -> None:
+        """One more is on its way into the mailbox. Say so before it is stored: others are decided meanwhile."""
+        address = WorkAddress(role, lane, rank, flow)
+        self._since[address] += 1
+        self._add(address, 1)
+
+    def asking(self) -> None:
+        """The server is asked now: what is published from here on may or may not be in its answer, and counts."""
+        self._since.clear()
+
+    def snapshot(self, counts: Mapping[str, int]) -> None:
+        """The server's answer: messages per subject. What is no work subject counts nowhere."""
+        self._ranks.clear()
+        self._flows.clear()
+        for subject, count in counts.items():
+            address = work_address(subject)
+            if address is not None:
+                self._add(address, count)
+        for address, count in self._since.items():
+            self._add(address, count)
+
+    def _add(self, address: WorkAddress, count: int) -> None:
+        role, lane, rank, flow = address
+        self._ranks[role, lane, rank] += count
+        self._flows[role, lane, flow] += count

@@ -1,0 +1,84 @@
+"""The router's counts of each mailbox: never less than is there, however its own work and the snapshots interleave."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from schemas.names import RANKS
+from schemas.subjects import WorkAddress, work
+from services.router.backlog import Backlog
+
+addresses = st.builds(
+    WorkAddress,
+    st.sampled_from(["chat", "coding"]),
+    st.sampled_from(["interactive", "batch"]),
+    st.sampled_from(RANKS),
+    st.sampled_from(["00a", "fff"]),
+)
+
+
+class OneRouter(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backlog = Backlog()
+        self.there: Counter[WorkAddress] = Counter()
+        self.answer: Counter[WorkAddress] | None = None
+        self.asked = False
+
+    @rule(address=addresses)
+    def publish(self, address: WorkAddress) -> None:
+        self.backlog.published(*address)
+        self.there[address] += 1
+
+    @precondition(lambda self: +self.there)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        self.there[data.draw(st.sampled_from(sorted(+self.there)))] -= 1
+
+    @rule()
+    def ask(self) -> None:
+        self.backlog.asking()
+        self.asked, self.answer = True, None
+
+    @precondition(lambda self: self.asked)
+    @rule()
+    def the_server_counts(self) -> None:
+        self.answer = Counter(self.there)
+
+    @precondition(lambda self: self.answer is not None)
+    @rule()
+    def hear(self) -> None:
+        self.backlog.snapshot({work(*address): count for address, count in (+self.answer).items()})
+        self.asked, self.answer = False, None
+
+    @rule()
+    def a_quiet_moment_shows_the_truth(self) -> None:
+        self.backlog.asking()
+        self.backlog.snapshot({work(*address): count for address, count in (+self.there).items()} | {"x": 9})
+        self.asked, self.answer = False, None
+        for role, lane in {(each.role, each.lane) for each in self.there}:
+            assert self.backlog.queued(role, lane) == self._sum(role=role, lane=lane)
+            assert self.backlog.ahead(role, lane, 3) == self._sum(role=role, lane=lane)
+            assert self.backlog.ahead(role, lane, 0) == self._sum(role=role, lane=lane, rank=0)
+            for flow in ("00a", "fff"):
+                assert self.backlog.of_flow(role, lane, flow) == self._sum(role=role, lane=lane, flow=flow)
+
+    @invariant()
+    def it_never_counts_too_little(self) -> None:
+        for address in self.there:
+            assert self.backlog.of_flow(address.role, address.lane, address.flow) >= self._sum(
+                role=address.role, lane=address.lane, flow=address.flow
+            )
+
+    def _sum(self, **wanted: object) -> int:
+        return sum(
+            count
+            for address, count in self.there.items()
+            if all(getattr(address, name) == value for name, value in wanted.items())
+        )
+
+
+TestOneRouter = OneRouter.TestCase
