@@ -20,7 +20,7 @@ class RoleStatus(Struct, frozen=True, kw_only=True):
     batch_slots: int = 0
     """For the batch lane, beside `slots`."""
     calling: int = 0
-    """Of those running: how many have been let through to a provider. The others wait for quota in the worker's hands."""
+    """Of those running: how many have been let through to a provider; the others wait for quota."""
     ended: int = 0
     """Requests that came to their end here since the worker started."""
     service_ms: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
 from msgspec import Struct
@@ -23,6 +23,10 @@ class Flow(Struct, frozen=True):
     pace_per_s: float
     tail_per_s: float
     """Behind the last point."""
+
+    def begins_after(self, since_s: float) -> Callable[[float], float]:
+        """`begins_s` as seconds after an instant; not before it."""
+        return lambda position: max(0.0, self.begins_s(position) - since_s)
 
     def begins_s(self, position: float) -> float:
         """When the request at `position` begins, the first one being 1; infinite: never, as far as is known."""

@@ -13,6 +13,7 @@ from schemas.presence import RoleStatus
 from services.router.admission import Pool, Prospect, SlotPace
 from services.router.flow import Quota, flow_of
 from services.router.supply import Supply
+from services.router.turns import Crowd
 
 __all__ = ["Forecast", "Word", "prospect_of"]
 
@@ -90,31 +91,29 @@ def _pool(
 ) -> Pool | None:
     """None: nobody says a word of its quotas."""
     quotas, concurrency = _quotas(models, words)
-    said = [
-        (status, word.ends_per_s.get(role, 0.0), word.heard_s)
-        for word in words
-        for role, status in word.roles.items()
-        if role in roles
-    ]
-    calls_each = min(_MOST_CALLS, max((status.calls_each for status, _, _ in said), default=1.0))
     by_role: dict[str, list[RoleStatus]] = {}
+    calling = 0.0
     for word in words:
-        for role, status in word.roles.items():
-            if role in roles:
-                by_role.setdefault(role, []).append(status)
-    paces = [_slot_pace(statuses, lane) for statuses in by_role.values() for lane in LANES]
-    per_s = sum(pace.per_s for pace in paces)
-    slots = sum(pace.slots for pace in paces)
-    if concurrency < slots:  # fewer at once than there are slots
-        per_s *= concurrency / slots
-    flow = flow_of(quotas, max(1.0, calls_each), per_s)
+        for role in word.roles.keys() & roles:
+            status = word.roles[role]
+            by_role.setdefault(role, []).append(status)
+            ended = word.ends_per_s.get(role, 0.0) * max(0.0, counted_s - word.heard_s)
+            calling += max(0.0, status.calling - ended)
+    paces = {lane: [_slot_pace(said, lane) for said in by_role.values()] for lane in LANES}
+    slots = {lane: sum(pace.slots for pace in paces[lane]) for lane in LANES}
+    per_s = sum(pace.per_s for lane in LANES for pace in paces[lane])
+    if concurrency < sum(slots.values()):  # fewer at once than there are slots
+        per_s *= concurrency / sum(slots.values())
+    flow = flow_of(quotas, _calls_each(by_role.values()), per_s)
     if flow is None:
         return None
-    calling = sum(
-        max(0.0, status.calling - ends_per_s * max(0.0, counted_s - heard_s))
-        for status, ends_per_s, heard_s in said
-    )
-    return Pool(tuple(sorted(roles)), flow, calling)
+    share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0
+    return Pool(Crowd(tuple(sorted(roles)), calling, share), flow)
+
+
+def _calls_each(said: Iterable[Iterable[RoleStatus]]) -> float:
+    most = max((status.calls_each for statuses in said for status in statuses), default=1.0)
+    return min(_MOST_CALLS, max(1.0, most))
 
 
 def _quotas(models: frozenset[str], words: Sequence[Word]) -> tuple[list[Quota], float]:
@@ -135,7 +134,5 @@ def _quotas(models: frozenset[str], words: Sequence[Word]) -> tuple[list[Quota],
         Quota(each.supply, heard_s, max(heard_s + each.paused_s, opens_s[source]))
         for source, (heard_s, each) in freshest.items()
     ]
-    concurrency = sum(
-        inf if each.concurrency is None else each.concurrency for _, each in freshest.values()
-    )
+    concurrency = sum(inf if each.concurrency is None else each.concurrency for _, each in freshest.values())
     return quotas, concurrency

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from math import inf
 from typing import Final
 
@@ -64,7 +63,10 @@ def _steps(recovery: Recovery, each: float) -> Supply:
         for turn in range(1, _WINDOWS)
         for at_s, total in first
     ]
-    last = (window_s * _WINDOWS, steps[-1][1] if not first else first[-1][1] + recovery.allowed * (_WINDOWS - 1))
+    last = (
+        window_s * _WINDOWS,
+        steps[-1][1] if not first else first[-1][1] + recovery.allowed * (_WINDOWS - 1),
+    )
     whole = sorted([*steps, *again, last])
     totals: list[float] = []
     for _, total in whole:

@@ -104,7 +104,7 @@ class Ladder:
         finally:
             self._availability.quota.settle(permit, spent.tokens, loop_now_s())
             took_s = loop_now_s() - began_s
-            self._pace.call_ended(job.work.role, model, job.course, took_s, spent.tokens)
+            self._pace.call_ended(model, job.course, took_s, spent.tokens)
             for observation in spent.observations:
                 self._availability.quota.correct(permit.key, observation, loop_now_s())
             self._waiting.wake()

@@ -48,7 +48,7 @@ class Pace:
         course.calls += 1
         self._set_calling(role, course, calling=True)
 
-    def call_ended(self, role: str, model: str, course: Course, took_s: float, tokens: int) -> None:
+    def call_ended(self, model: str, course: Course, took_s: float, tokens: int) -> None:
         """`tokens`: what the call used of the quota; a refused call uses none and teaches nothing."""
         course.calls_s += took_s
         if tokens > 0:

@@ -64,9 +64,7 @@ def _role(equipment: Equipment, role: Role, boxes: list[Mailbox], now_s: float, 
     )
 
 
-def _forecasts(
-    equipment: Equipment, roles: Iterable[Role], now_s: float
-) -> tuple[QuotaForecast, ...]:
+def _forecasts(equipment: Equipment, roles: Iterable[Role], now_s: float) -> tuple[QuotaForecast, ...]:
     """Of each model and quota once: several keys of one group speak of the same."""
     availability = equipment.availability
     found: dict[tuple[str, str], QuotaForecast] = {}
