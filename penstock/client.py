@@ -97,17 +97,19 @@ class Client:
         user: str = "",
         lane: Lane = "interactive",
         timeout_s: float | None = None,
+        degrade: bool = True,
         **body: Any,
     ) -> Reply:
         """Ask and wait for the whole reply.
 
-        `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. Raises
-        RequestFailed, NotAccepted, RequestTooLarge or NoReply.
+        `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. With `degrade`
+        False nothing of it is shortened while a model is slow or failing. Raises RequestFailed, NotAccepted,
+        RequestTooLarge or NoReply.
         """
         builder = ReplyBuilder()
         asked = {"stream": False, **body}
         async with self.stream(
-            prompt, role=role, user=user, lane=lane, timeout_s=timeout_s, **asked
+            prompt, role=role, user=user, lane=lane, timeout_s=timeout_s, degrade=degrade, **asked
         ) as events:
             async for event in events:
                 reply = builder.add(event)
@@ -123,6 +125,7 @@ class Client:
         user: str = "",
         lane: Lane = "interactive",
         timeout_s: float | None = None,
+        degrade: bool = True,
         **body: Any,
     ) -> Stream:
         """Ask and follow the reply event by event: `async for event in client.stream(...)`.
@@ -139,6 +142,7 @@ class Client:
             lane=lane,
             user=user,
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
+            degrade=degrade,
         )
         return Stream(
             self._nc,

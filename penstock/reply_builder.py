@@ -13,6 +13,7 @@ from schemas.reply import (
     NO_RESPONSE,
     Accepted,
     Completed,
+    Degraded,
     Delta,
     Failed,
     ReplyEvent,
@@ -55,6 +56,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     usage: Usage
     cost_microusd: int
     timings: Timings
+    degraded: tuple[Degraded, ...] = ()
+    """What the answering attempt was given less of than was asked for."""
     response: dict[str, Any] | None
     """The provider's chat-completion body (tool calls and all) when the request did not stream."""
 
@@ -102,6 +105,7 @@ class ReplyBuilder:
             usage=event.usage,
             cost_microusd=event.cost_microusd,
             timings=event.timings,
+            degraded=event.degraded,
             response=None if whole is None else msgspec.json.decode(whole, type=dict[str, Any]),
         )
 

@@ -14,7 +14,17 @@ from penstock.history import stored_replies
 from penstock.storing import store
 from schemas.codec import encode
 from schemas.errors import ErrorCode
-from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted, Started, first_seq
+from schemas.reply import (
+    TERMINAL,
+    Completed,
+    Degraded,
+    Delta,
+    Failed,
+    ReplyEvent,
+    Restarted,
+    Started,
+    first_seq,
+)
 from schemas.subjects import ReplyAddress
 
 __all__ = ["Position", "ReplyPublisher", "Superseded", "publish_terminal"]
@@ -65,7 +75,9 @@ class ReplyPublisher:
     def attempt(self) -> int:
         return self._position.attempt
 
-    async def begin_attempt(self, *, model: str, provider: str, worker: str, at_ms: int) -> bool:
+    async def begin_attempt(
+        self, *, model: str, provider: str, worker: str, at_ms: int, degraded: tuple[Degraded, ...] = ()
+    ) -> bool:
         """Take the next attempt number by storing `started` under it, which only one sender can.
 
         Returns whether a number was taken by somebody else and passed over: text may be out that this sender knows
@@ -82,6 +94,7 @@ class ReplyPublisher:
                 provider=provider,
                 worker=worker,
                 at_ms=at_ms,
+                degraded=degraded,
             )
             payload = encode(event)
             self._position.attempt = number

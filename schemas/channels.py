@@ -7,7 +7,14 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from schemas import streams, subjects
-from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused, UsageRecorded
+from schemas.events import (
+    BreakerChanged,
+    ModelAvailabilityChanged,
+    QuotaEased,
+    QuotaPaused,
+    QuotaWarned,
+    UsageRecorded,
+)
 from schemas.explain import RoutingExplained
 from schemas.presence import Presence
 from schemas.quota import QuotaRecord
@@ -82,7 +89,14 @@ CHANNELS: Final = (
     Channel(
         name="events",
         subject=subjects.EVENT,
-        messages=(UsageRecorded, BreakerChanged, QuotaPaused, ModelAvailabilityChanged),
+        messages=(
+            UsageRecorded,
+            BreakerChanged,
+            QuotaPaused,
+            QuotaWarned,
+            QuotaEased,
+            ModelAvailabilityChanged,
+        ),
         delivery="stored",
         stream=streams.EVENTS.name,
         producers=("worker",),

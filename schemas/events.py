@@ -6,9 +6,17 @@ from typing import Literal
 
 from msgspec import Struct
 
-from schemas.names import Complexity, Lane, Role
+from schemas.names import Complexity, DegradationRule, Lane, Role
 
-__all__ = ["BreakerChanged", "Event", "ModelAvailabilityChanged", "QuotaPaused", "UsageRecorded"]
+__all__ = [
+    "BreakerChanged",
+    "Event",
+    "ModelAvailabilityChanged",
+    "QuotaEased",
+    "QuotaPaused",
+    "QuotaWarned",
+    "UsageRecorded",
+]
 
 BreakerState = Literal["closed", "open", "half_open"]
 
@@ -43,6 +51,8 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     at_ms: int = 0
     worker: str = ""
     hold_id: str | None = None
+    degraded: tuple[DegradationRule, ...] = ()
+    """The rules by which the attempt was given less than was asked for."""
     v: int = 1
 
 
@@ -70,6 +80,39 @@ class QuotaPaused(Struct, frozen=True, kw_only=True, tag="quota_paused", tag_fie
     v: int = 1
 
 
+class QuotaWarned(Struct, frozen=True, kw_only=True, tag="quota_warned", tag_field="type"):
+    """A limit is nearly used up. Once per crossing, also where several workers share the limit."""
+
+    worker: str
+    provider: str
+    model: str
+    credential: str
+    limit: str
+    """Its name in the catalogue, as `tokens_per_minute`."""
+    used: int
+    allowed: int
+    full_at_ms: int = 0
+    """When it will be full at this pace; 0: not as far as can be told."""
+    advice: str = ""
+    """When to raise it, in words; empty where too little is known."""
+    at_ms: int
+    v: int = 1
+
+
+class QuotaEased(Struct, frozen=True, kw_only=True, tag="quota_eased", tag_field="type"):
+    """What `quota_warned` said is over."""
+
+    worker: str
+    provider: str
+    model: str
+    credential: str
+    limit: str
+    used: int
+    allowed: int
+    at_ms: int
+    v: int = 1
+
+
 class ModelAvailabilityChanged(
     Struct, frozen=True, kw_only=True, tag="model_availability_changed", tag_field="type"
 ):
@@ -84,4 +127,4 @@ class ModelAvailabilityChanged(
     v: int = 1
 
 
-Event = UsageRecorded | BreakerChanged | QuotaPaused | ModelAvailabilityChanged
+Event = UsageRecorded | BreakerChanged | QuotaPaused | QuotaWarned | QuotaEased | ModelAvailabilityChanged

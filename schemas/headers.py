@@ -12,6 +12,7 @@ __all__ = [
     "DEAD_REASON",
     "DEAD_SUBJECT",
     "DEAD_TRUNCATED",
+    "EXPECTED_LAST",
     "MESSAGE_ID",
     "REPEATED",
     "REPLY_SUBJECT",
@@ -20,6 +21,8 @@ __all__ = [
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 """JetStream stores one message per id inside a stream's duplicate window."""
+EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
+"""Compare-and-set: stored only while the subject's last message is the one of this sequence; 0: while it has none."""
 TRACEPARENT: Final = "traceparent"
 
 CLIENT: Final = "Penstock-Client"

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-__all__ = ["AUTO", "COMPLEXITIES", "KINDS", "LANES", "RANKS", "ROLES", "Complexity", "Kind", "Lane", "Role"]
+__all__ = [
+    "AUTO",
+    "COMPLEXITIES",
+    "KINDS",
+    "LANES",
+    "RANKS",
+    "ROLES",
+    "Complexity",
+    "DegradationRule",
+    "Kind",
+    "Lane",
+    "Role",
+]
 
 Role = Literal[
     "chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety", "embed"
@@ -12,6 +24,7 @@ Role = Literal[
 Lane = Literal["interactive", "batch"]
 Kind = Literal["chat", "embed", "index"]
 Complexity = Literal["simple", "medium", "complex"]
+DegradationRule = Literal["rate_limit", "high_latency", "errors"]
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)

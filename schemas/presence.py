@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from schemas.names import Role
 
-__all__ = ["BreakerStatus", "LimitStatus", "Presence", "QuotaForecast", "Recovery", "RoleStatus"]
+__all__ = [
+    "BreakerStatus",
+    "LimitPast",
+    "LimitStatus",
+    "Presence",
+    "QuotaForecast",
+    "Recovery",
+    "RoleStatus",
+]
 
 
 class RoleStatus(Struct, frozen=True, kw_only=True):
@@ -32,6 +40,21 @@ class RoleStatus(Struct, frozen=True, kw_only=True):
     """Attempts that one of the latest requests took, in the mean."""
 
 
+class LimitPast(Struct, frozen=True, kw_only=True):
+    """What happened to a limit in a span of time, as far as this worker watched it; it forgets at its end."""
+
+    near_s: int = 0
+    """Seconds in which it was nearly used up or full."""
+    full_s: int = 0
+    """Seconds in which nothing was left, or too little for a request that came."""
+    missed: int = 0
+    """Requests of this worker that it could not let through when they came: they waited, or another model answered."""
+    peak: int = 0
+    """The most that was used."""
+    unmet: int = 0
+    """What those requests wanted, in the limit's unit: of a limit per day altogether, else in the worst minute."""
+
+
 class LimitStatus(Struct, frozen=True, kw_only=True):
     """One limit of one (credential, model), as this worker sees it."""
 
@@ -41,6 +64,16 @@ class LimitStatus(Struct, frozen=True, kw_only=True):
     """requests_per_minute, tokens_per_minute, requests_per_day, tokens_per_day or concurrency."""
     used: int
     allowed: int
+    record: str = ""
+    """The key in `llm_quota` under which all workers share it; empty: this worker counts for itself."""
+    warned: bool = False
+    """It was nearly used up, and is not at ease again."""
+    full_at_ms: int = 0
+    """When it will be full if its use goes on as it did lately; 0: not as far as can be told. Unix milliseconds."""
+    watched_s: int = 0
+    """For how long this worker has watched it."""
+    hour: LimitPast = field(default_factory=LimitPast)
+    day: LimitPast = field(default_factory=LimitPast)
 
 
 class BreakerStatus(Struct, frozen=True, kw_only=True):

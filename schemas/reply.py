@@ -9,18 +9,19 @@ stored for 15 minutes in the stream `LLM_REPLIES`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Raw, Struct, field
 
 from schemas.errors import ErrorCode, Retry
-from schemas.names import Complexity, Lane, Role
+from schemas.names import Complexity, DegradationRule, Lane, Role
 
 __all__ = [
     "NO_RESPONSE",
     "TERMINAL",
     "Accepted",
     "Completed",
+    "Degraded",
     "Delta",
     "Failed",
     "Failure",
@@ -68,6 +69,19 @@ class Accepted(_Event, frozen=True, kw_only=True, tag="accepted"):
     at_ms: int
 
 
+class Degraded(Struct, frozen=True, kw_only=True):
+    """What an attempt was given less of than was asked for, and why."""
+
+    rule: DegradationRule
+    what: Literal["model", "max_tokens", "messages"]
+    """`model`: another one than the first choice."""
+    before: int = 0
+    """Tokens or messages; 0 for a model."""
+    after: int = 0
+    why: str
+    """In words."""
+
+
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
     """A worker begins a provider attempt."""
 
@@ -75,6 +89,7 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     provider: str
     worker: str
     at_ms: int
+    degraded: tuple[Degraded, ...] = ()
 
 
 class Delta(_Event, frozen=True, kw_only=True, tag="delta"):
@@ -126,6 +141,8 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     cost_microusd: int = 0
     """Of all attempts together."""
     timings: Timings = field(default_factory=Timings)
+    degraded: tuple[Degraded, ...] = ()
+    """Of the attempt that answered."""
     response: Raw = field(default_factory=lambda: NO_RESPONSE)
     """The provider's chat-completion body, for a request that did not stream; else null."""
 

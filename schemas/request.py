@@ -25,6 +25,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     """Whoever at the application asks; limits and fairness count by it."""
     deadline_ms: int | None = None
     """Unix milliseconds after which no answer is wanted; None: the role's own limit from when it was stored."""
+    degrade: bool = True
+    """False: nothing of the body is shortened while a model is slow or failing; another model may still answer."""
     v: int = 1
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "event",
     "flow",
     "is_token",
+    "limit_event",
     "quota_key",
     "reply",
     "reply_address",
@@ -196,6 +197,11 @@ def cancel(account: str, request_id: str) -> str:
 
 def event(kind: str, scope: str) -> str:
     return _event(kind=kind, scope=token(scope))
+
+
+def limit_event(record: str, limit: str) -> str:
+    """Where the warnings about one limit of a shared quota are told: its last message says what holds."""
+    return _event(kind="limit", scope=_distinct(f"{record}.{limit}"))
 
 
 def dead(role: str) -> str:

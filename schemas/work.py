@@ -31,6 +31,8 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     """Of the input, before calibration."""
     hold_id: str | None = None
     """The ledger's hold on the estimated cost; None while no ledger runs."""
+    degrade: bool = True
+    """Whether the body may be shortened."""
     body: Raw
     v: int = 1
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from penstock.config.degradation import Degradation
 from schemas.names import Role
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Retry",
     "RoleConfig",
     "Routing",
+    "TierWarning",
     "Timeouts",
 ]
 
@@ -126,6 +128,8 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request asking for more than this gets this."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
+    degradation: Degradation | None = None
+    """None: the catalogue's; a section here holds instead of that, the whole of it."""
 
 
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +137,17 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     long_context_tokens: int = 30_000
     complex_characters: int = 200
+
+
+class TierWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a limit is nearly used up (REQUIREMENTS C7)."""
+
+    warn_share: float = 0.9
+    """Used to this share it is warned of ..."""
+    calm_share: float = 0.8
+    """... and that is over when it is used less than this ..."""
+    calm_s: float = 30.0
+    """... for so long."""
 
 
 class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +159,13 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
     routing: Routing = field(default_factory=Routing)
+    degradation: Degradation = field(default_factory=Degradation)
+    quota_warning: TierWarning = field(default_factory=TierWarning)
+
+    def degradation_of(self, role: Role) -> Degradation:
+        """The rules that hold for `role`."""
+        own = self.roles[role].degradation
+        return self.degradation if own is None else own
 
     def model_name(self, key: str) -> str:
         """The provider's own name for the model `key`."""

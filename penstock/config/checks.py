@@ -20,8 +20,11 @@ from penstock.config.catalogue import (
     Provider,
     RoleConfig,
     Routing,
+    TierWarning,
     Timeouts,
 )
+from penstock.config.degradation import Degradation
+from penstock.config.degradation_checks import check_degradation
 from penstock.config.problems import nearest
 from penstock.config.report import Report
 
@@ -51,6 +54,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     roles: dict[str, RoleConfig]
     breaker: Breaker | UnsetType = UNSET
     routing: Routing | UnsetType = UNSET
+    degradation: Degradation | UnsetType = UNSET
+    quota_warning: TierWarning | UnsetType = UNSET
 
 
 def check(draft: Draft, report: Report) -> None:
@@ -71,6 +76,9 @@ def check(draft: Draft, report: Report) -> None:
         _positive(draft.breaker, ("failures", "open_s", "probe_interval_s", "successes"), "breaker", report)
     if isinstance(draft.routing, Routing):
         _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
+    check_degradation(draft.degradation, "degradation", report)
+    if isinstance(draft.quota_warning, TierWarning):
+        _check_warning(draft.quota_warning, report)
 
 
 def _check_provider(provider: Provider, path: str, report: Report) -> None:
@@ -132,6 +140,7 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
             f"{path}.retry.cap_s", f"is below base_s ({role.retry.base_s:g})", "raise it, or lower base_s"
         )
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
+    check_degradation(role.degradation, f"{path}.degradation", report)
     _check_ranges(role.parameters, f"{path}.parameters", report)
     _check_ranges(role.ceilings, f"{path}.ceilings", report)
     for field in _RANGES:
@@ -152,6 +161,17 @@ def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
             f" (total_s: {timeouts.total_s:g} s)",
             "lower first_token_s, or raise total_s",
         )
+
+
+def _check_warning(warning: TierWarning, report: Report) -> None:
+    _positive(warning, TierWarning.__struct_fields__, "quota_warning", report)
+    if _known(warning, "warn_share") and warning.warn_share > 1:
+        report.add(
+            "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"
+        )
+    if _known(warning, "warn_share", "calm_share") and warning.calm_share > warning.warn_share:
+        mend = "lower it: the warning ends below it"
+        report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", mend)
 
 
 def _check_ranges(parameters: Parameters, path: str, report: Report) -> None:

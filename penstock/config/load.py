@@ -104,4 +104,6 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         roles=built("roles"),
         breaker=parts.get("breaker", UNSET),
         routing=parts.get("routing", UNSET),
+        degradation=parts.get("degradation", UNSET),
+        quota_warning=parts.get("quota_warning", UNSET),
     )

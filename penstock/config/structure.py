@@ -6,7 +6,7 @@ msgspec's own conversion stops at the first; here it judges one value at a time,
 from __future__ import annotations
 
 import re
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -36,13 +36,19 @@ def build(kind: Any, value: object, path: str, report: Report) -> Any:
     A struct or a list is made even so, with UNSET in the places of what is wrong, so that the rest can still be
     checked; the report alone refuses the whole. A dict leaves out such entries.
     """
-    if isinstance(kind, type) and issubclass(kind, Struct):
+    if get_origin(kind) is UnionType and value is not None:
+        kind = next((each for each in get_args(kind) if _is_struct(each)), kind)
+    if _is_struct(kind):
         return _struct(kind, {} if value is None else value, path, report)
     if get_origin(kind) is dict:
         return _entries(kind, value, path, report)
     if get_origin(kind) is tuple:
         return _items(kind, value, path, report)
     return _leaf(kind, value, path, report)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def _struct(kind: type[Struct], value: object, path: str, report: Report) -> Struct | UnsetType:

@@ -16,6 +16,7 @@ __all__ = [
     "CHAT",
     "COMPLEXITY",
     "CONSUMER_GROUP",
+    "DEGRADED",
     "DELIVERY",
     "DESTINATION_TEMPLATE",
     "ERROR_TYPE",
@@ -68,6 +69,7 @@ LANE: Final = "penstock.lane"
 COMPLEXITY: Final = "penstock.complexity"
 WHY: Final = "penstock.routing.why"
 ATTEMPT: Final = "penstock.attempt"
+DEGRADED: Final = "penstock.degraded"
 DELIVERY: Final = "penstock.delivery"
 OUTCOME: Final = "penstock.outcome"
 

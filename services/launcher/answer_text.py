@@ -7,7 +7,7 @@ from typing import TextIO
 from penstock.errors import PenstockError, RequestFailed
 from penstock.reply_builder import Reply, ReplyBuilder
 from schemas.errors import Retry
-from schemas.reply import Delta, ReplyEvent, Restarted, Usage
+from schemas.reply import Degraded, Delta, ReplyEvent, Restarted, Started, Usage
 
 __all__ = ["AnswerText", "failure_text", "money", "summary"]
 
@@ -34,6 +34,9 @@ class AnswerText:
         """Raises RequestFailed on `failed`, with the line of text ended."""
         if isinstance(event, Restarted):
             self.note(f"starting again: {event.message or event.code}")
+        elif isinstance(event, Started):
+            for each in event.degraded:
+                self.note(_degraded_text(each))
         elif isinstance(event, Delta):
             self._write(event.text)
         try:
@@ -94,6 +97,16 @@ def failure_text(error: PenstockError) -> str:
 
 def money(microusd: int) -> str:
     return f"${microusd / 1_000_000:.6f}".rstrip("0").rstrip(".")
+
+
+def _degraded_text(degraded: Degraded) -> str:
+    """What the answer was given less of, and why."""
+    what = {
+        "model": "another model than the first choice",
+        "max_tokens": f"at most {degraded.after:,} tokens of answer instead of {degraded.before:,}",
+        "messages": f"the last {degraded.after} messages instead of {degraded.before}",
+    }[degraded.what]
+    return f"{what}: {degraded.why}"
 
 
 def _tokens(usage: Usage) -> str:

@@ -7,9 +7,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.tier_advice import advice
 from schemas.names import LANES, ROLES
-from schemas.presence import BreakerStatus, Presence
+from schemas.presence import BreakerStatus, LimitPast, Presence
 from schemas.subjects import work_address
+from services.launcher.status_limits import Seen, merged
 
 __all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
@@ -49,13 +51,22 @@ class RoleLine(Struct, frozen=True, kw_only=True):
 
 class Limit(Struct, frozen=True, kw_only=True):
     worker: str
-    """Counts are each worker process's own for now."""
+    """Who counts it for itself; empty: all workers share it."""
     credential: str
     model: str
     limit: str
     used: int
     allowed: int
     percent: float
+    headroom: int
+    warned: bool
+    full_in_s: float | None
+    """If its use goes on as it did lately; None: not as far as can be told."""
+    watched_s: int
+    hour: LimitPast
+    day: LimitPast
+    advice: str
+    """When to raise it, or to take a smaller tier; empty: all is well, or too little is known."""
 
 
 class Open(Struct, frozen=True, kw_only=True):
@@ -69,6 +80,8 @@ class Open(Struct, frozen=True, kw_only=True):
 
 class Status(Struct, frozen=True, kw_only=True):
     nats: str
+    now_ms: int
+    """When this was so; Unix milliseconds."""
     services: tuple[Service, ...]
     roles: tuple[RoleLine, ...]
     limits: tuple[Limit, ...]
@@ -84,13 +97,14 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
     alive = [presence for presence, service in zip(known, services, strict=True) if service.alive]
     return Status(
         nats=nats,
+        now_ms=now_ms,
         services=services,
         roles=tuple(
             line
             for role in ROLES
             if (line := _role(role, alive, streams)).workers or any(line.queued.values())
         ),
-        limits=tuple(_limits(alive)),
+        limits=tuple(_limits(alive, now_ms)),
         breakers=tuple(
             _open(presence.instance, breaker, now_ms) for presence in alive for breaker in presence.breakers
         ),
@@ -125,22 +139,30 @@ def _role(role: str, alive: Sequence[Presence], streams: Streams) -> RoleLine:
     )
 
 
-def _limits(alive: Sequence[Presence]) -> list[Limit]:
+def _limits(alive: Sequence[Presence], now_ms: int) -> list[Limit]:
     """The fullest first."""
-    limits = [
-        Limit(
-            worker=presence.instance,
-            credential=limit.credential,
-            model=limit.model,
-            limit=limit.limit,
-            used=limit.used,
-            allowed=limit.allowed,
-            percent=round(100 * limit.used / limit.allowed, 1) if limit.allowed else 100.0,
-        )
-        for presence in alive
-        for limit in presence.limits
-    ]
+    limits = [_limit(seen, now_ms) for seen in merged(alive)]
     return sorted(limits, key=lambda limit: (-limit.percent, limit.model, limit.limit))
+
+
+def _limit(seen: Seen, now_ms: int) -> Limit:
+    status = seen.status
+    return Limit(
+        worker=seen.worker,
+        credential=status.credential,
+        model=status.model,
+        limit=status.limit,
+        used=status.used,
+        allowed=status.allowed,
+        percent=round(100 * status.used / status.allowed, 1) if status.allowed else 100.0,
+        headroom=max(0, status.allowed - status.used),
+        warned=status.warned,
+        full_in_s=max(0, status.full_at_ms - now_ms) / 1000 if status.full_at_ms else None,
+        watched_s=status.watched_s,
+        hour=status.hour,
+        day=status.day,
+        advice=advice(status),
+    )
 
 
 def _open(worker: str, breaker: BreakerStatus, now_ms: int) -> Open:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from services.launcher.invoked import command_name
-from services.launcher.status_report import Limit, Status
+from services.launcher.limits_text import limits_text
+from services.launcher.status_report import Status
 from services.launcher.table import table
 
 __all__ = ["status_text"]
-
-_LIMITS_SHOWN = 20
 
 
 def status_text(status: Status) -> str:
@@ -26,7 +25,7 @@ def _sections(status: Status) -> Iterator[str]:
     if status.roles:
         yield _roles(status)
     if status.limits:
-        yield _limits(status.limits)
+        yield limits_text(status.limits, status.now_ms)
     yield "\n".join(_lines(status))
 
 
@@ -56,27 +55,6 @@ def _roles(status: Status) -> str:
     lanes = sorted(status.roles[0].queued, reverse=True)
     titles = ("role", "workers", "running", *(f"in queue, {lane}" for lane in lanes))
     return table(titles, rows, right=frozenset(range(1, len(titles))))
-
-
-def _limits(limits: Sequence[Limit]) -> str:
-    used = [limit for limit in limits if limit.used]
-    rows = [
-        (
-            limit.model,
-            limit.limit,
-            f"{limit.used:,}",
-            f"{limit.allowed:,}",
-            f"{limit.percent:.0f} %",
-            limit.worker,
-        )
-        for limit in used[:_LIMITS_SHOWN]
-    ]
-    quiet = len(limits) - len(rows)
-    rest = f"\n{quiet} more limits, less used or not at all (--json shows them)." if quiet else ""
-    if not rows:
-        return f"Limits: {len(limits)}, none used in its window."
-    titles = ("model", "limit", "used", "allowed", "%", "worker")
-    return table(titles, rows, right=frozenset({2, 3, 4})) + rest
 
 
 def _lines(status: Status) -> Iterator[str]:

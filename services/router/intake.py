@@ -168,6 +168,7 @@ def _route(
         stream=features.stream,
         vision=features.images > 0,
         estimated_tokens=features.estimated_tokens,
+        degrade=request.degrade,
         body=request.body,
     )
     accepted = Accepted(

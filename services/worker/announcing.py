@@ -16,12 +16,21 @@ from penstock.identifiers import new_id
 from penstock.storing import StreamFull, store
 from schemas import subjects
 from schemas.codec import encode
-from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused
+from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaEased, QuotaPaused, QuotaWarned
+from services.worker.crossings import store_crossing
 
 __all__ = ["Announcer"]
 
 _log: Final = logging.getLogger(__name__)
-_KINDS: Final = {BreakerChanged: "breaker", QuotaPaused: "quota", ModelAvailabilityChanged: "model"}
+_KINDS: Final = {
+    BreakerChanged: "breaker",
+    QuotaPaused: "quota",
+    QuotaWarned: "quota",
+    QuotaEased: "quota",
+    ModelAvailabilityChanged: "model",
+}
+_PATIENCE_S: Final = 30.0
+_Announced = BreakerChanged | QuotaPaused | QuotaWarned | QuotaEased | ModelAvailabilityChanged
 
 
 class Announcer:
@@ -34,9 +43,15 @@ class Announcer:
     def bind(self, js: JetStreamContext) -> None:
         self._js = js
 
-    def announce(self, event: BreakerChanged | QuotaPaused | ModelAvailabilityChanged) -> None:
+    def announce(self, event: _Announced) -> None:
         subject = subjects.event(_KINDS[type(event)], event.model)
-        self._spawn(self._store(subject, encode(event)))
+        store_it = store(self._js, subject, encode(event), message_id=new_id(), patience_s=_PATIENCE_S)
+        self._spawn(self._told(event, store_it))
+
+    def announce_crossing(self, subject: str, event: QuotaWarned | QuotaEased) -> None:
+        """Of a limit that others watch, too: whoever sees it first tells it."""
+        store_it = store_crossing(self._js, subject, event, patience_s=_PATIENCE_S)
+        self._spawn(self._told(event, store_it))
 
     async def drain(self) -> None:
         await asyncio.gather(*self._tasks)
@@ -46,8 +61,8 @@ class Announcer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _store(self, subject: str, payload: bytes) -> None:
+    async def _told(self, event: _Announced, stored: Coroutine[Any, Any, bool]) -> None:
         try:
-            await store(self._js, subject, payload, message_id=new_id(), patience_s=30.0)
+            await stored
         except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
-            _log.error("an event could not be stored: %r %s", error, payload.decode())
+            _log.error("an event could not be stored: %r %s", error, encode(event).decode())

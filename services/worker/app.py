@@ -22,6 +22,7 @@ from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
 from services.worker.calibration import Calibration
+from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
 from services.worker.ladder import Ladder
@@ -38,6 +39,8 @@ from services.worker.sdk import SdkKind, SdkProvider
 from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
 from services.worker.takeover import Takeover
+from services.worker.tier_watch import TierWatch
+from services.worker.tiers import Tiers
 from services.worker.waiting import Waiting
 from services.worker.withdrawn import Roster
 
@@ -66,7 +69,9 @@ class Worker:
         shared = None
         if settings.quota == "shared":
             shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        equipment = _equipment(self._shell, self._catalogue, providers, shared or LocalQuota(limits))
+        equipment = _equipment(
+            self._shell, self._catalogue, self._roles, providers, shared or LocalQuota(limits)
+        )
         self._equipment = equipment
         self._waiting = Waiting()
         lessons = Lessons(equipment)
@@ -100,6 +105,9 @@ class Worker:
             for box in boxes:
                 self._waiting.on_wake(box.poke)
                 await box.start(bus.reconnects)
+        tier_watch = TierWatch(equipment)
+        self._started.push_async_callback(tier_watch.stop)
+        await tier_watch.start()
         heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, mailboxes, http))
         self._waiting.on_wait(heartbeat.soon)
         self._started.push_async_callback(heartbeat.stop)
@@ -161,10 +169,13 @@ class Worker:
 
     def _gate_s(self, role: Role) -> float:
         """Work that finds no quota stays in the mailbox."""
-        if self._waiting.number(role) >= max(1, self._catalogue.roles[role].concurrency // 2):
-            return _WAITING_S
         now_s = asyncio.get_running_loop().time()
-        return self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
+        if self._waiting.number(role) >= max(1, self._catalogue.roles[role].concurrency // 2):
+            wait_s = _WAITING_S
+        else:
+            wait_s = self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
+        self._equipment.tiers.gate(role, wait_s, now_s)
+        return wait_s
 
 
 def _limits(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:
@@ -186,15 +197,24 @@ def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], insta
     return SharedQuota(limits, records, instance, random.random)
 
 
-def _equipment(shell: Shell, catalogue: Catalogue, providers: dict[str, Provider], quota: Quota) -> Equipment:
+def _equipment(
+    shell: Shell,
+    catalogue: Catalogue,
+    roles: Sequence[Role],
+    providers: dict[str, Provider],
+    quota: Quota,
+) -> Equipment:
     names = {name: provider.credentials for name, provider in providers.items()}
     metrics = WorkerMetrics(shell.registry)
+    availability = Availability(catalogue, names, quota, Roster(catalogue.models))
     return Equipment(
         instance=shell.instance,
         catalogue=catalogue,
         providers=providers,
-        availability=Availability(catalogue, names, quota, Roster(catalogue.models)),
+        availability=availability,
         calibration=Calibration(),
+        degrading=Degrading(catalogue, metrics),
+        tiers=Tiers(catalogue, availability, metrics, roles),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
         pace=Pace(),

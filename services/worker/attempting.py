@@ -9,8 +9,9 @@ from msgspec import Struct, field
 from penstock.clock import loop_now_s
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
-from schemas.reply import Usage
+from schemas.reply import Degraded, Usage
 from services.worker.attempt import Answer, Call, Progress, attempt
+from services.worker.degrading import passed_over
 from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
 from services.worker.failures import ProviderFailure
@@ -42,6 +43,7 @@ class Success(Struct, frozen=True):
     model: str
     answer: Answer
     first_output_s: float | None
+    degraded: tuple[Degraded, ...] = ()
 
 
 class _Course(Struct):
@@ -55,6 +57,7 @@ class _Course(Struct):
     """Until it is known: nobody waited for the end."""
     refused: bool = False
     """The provider said no before it did any work."""
+    degraded: tuple[Degraded, ...] = ()
 
 
 class Attempting:
@@ -68,15 +71,15 @@ class Attempting:
         """
         provider = self._equipment.providers[self._equipment.catalogue.models[key.model].provider]
         spent.tokens = 0  # until the call is made
-        body = self._compose(job, key, provider)
-        course = _Course(await self._announce(job, key), loop_now_s())
+        body, degraded = self._compose(job, key, provider)
+        course = _Course(await self._announce(job, key, degraded), loop_now_s(), degraded=degraded)
         span = self._start_span(job, key, course.number)
         sink = DeltaSink(job.reply) if job.work.stream else None
         try:
             call = Call(provider, key.credential, body, job.role.timeouts)
             course.answer = await attempt(call, sink, course.progress)
             course.outcome = "completed"
-            return Success(key.model, course.answer, course.progress.first_output_s)
+            return Success(key.model, course.answer, course.progress.first_output_s, degraded)
         except ProviderFailure as failure:
             course.outcome = failure.kind
             course.refused = failure.status is not None
@@ -89,26 +92,30 @@ class Attempting:
             self._record(job, key, course, spent, provider.sdk)
             self._end_span(span, course)
 
-    def _compose(self, job: Job, key: QuotaKey, provider: Provider) -> bytes:
+    def _compose(self, job: Job, key: QuotaKey, provider: Provider) -> tuple[bytes, tuple[Degraded, ...]]:
         """The door looked at the parts it needs; here every key is read, and with less stack left than there."""
+        shortener = self._equipment.degrading.shortener(job, key.model, loop_now_s())
         try:
-            return compose(
+            body = compose(
                 job.work.body,
                 model=self._equipment.catalogue.model_name(key.model),
                 role=job.role,
                 sdk=provider.sdk,
                 stream=job.work.stream,
+                shorten=shortener.apply,
             )
         except (ValueError, RecursionError) as error:
             raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
+        return body, (*passed_over(job), *shortener.degraded)
 
-    async def _announce(self, job: Job, key: QuotaKey) -> int:
+    async def _announce(self, job: Job, key: QuotaKey, degraded: tuple[Degraded, ...]) -> int:
         """Take the attempt's number; `restarted` follows where text of another attempt is out, or may be."""
         passed_over = await job.reply.begin_attempt(
             model=key.model,
             provider=self._equipment.catalogue.models[key.model].provider,
             worker=self._equipment.instance,
             at_ms=self._equipment.clock.unix_ms(),
+            degraded=degraded,
         )
         if job.output_sent or passed_over:
             failure = job.last_failure
@@ -135,7 +142,9 @@ class Attempting:
             estimated=estimated,
             first_token_ms=None if first_s is None else round((first_s - course.began_s) * 1000, 3),
             duration_ms=round((loop_now_s() - course.began_s) * 1000, 3),
+            degraded=tuple(dict.fromkeys(each.rule for each in course.degraded)),
         )
+        self._equipment.degrading.observe(job.work.role, record, loop_now_s())
         job.cost_microusd += self._equipment.recorder.record(job.work, record)
 
     def _usage(self, job: Job, key: QuotaKey, course: _Course) -> tuple[Usage, bool]:
@@ -173,6 +182,8 @@ class Attempting:
 
     def _end_span(self, span: Span, course: _Course) -> None:
         answer = course.answer
+        if course.degraded:
+            span.set(names.DEGRADED, [f"{each.rule}: {each.why}" for each in course.degraded])
         if answer is not None:
             span.set(names.FINISH_REASONS, [answer.finish_reason])
             if answer.model is not None:

@@ -30,6 +30,7 @@ def completed(job: Job, success: Success, provider: str, timings: Timings) -> Co
         usage=success.answer.usage or Usage(),
         cost_microusd=job.cost_microusd,
         timings=timings,
+        degraded=success.degraded,
         response=success.answer.response or NO_RESPONSE,
     )
 
@@ -63,6 +64,7 @@ def log_end(work: ChatWork, event: Completed | Failed, clock: Clock) -> None:
             "tokens_in": event.usage.input_tokens,
             "tokens_out": event.usage.output_tokens,
             "cost_microusd": event.cost_microusd,
+            **({"degraded": [each.rule for each in event.degraded]} if event.degraded else {}),
         }
     level = logging.INFO if code is None else getattr(logging, ERRORS[code].level.upper())
     _log.log(level, "request ended", extra={"fields": fields})

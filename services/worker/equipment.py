@@ -12,10 +12,12 @@ from penstock.telemetry.tracing import Tracer
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
 from services.worker.calibration import Calibration
+from services.worker.degrading import Degrading
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
 from services.worker.provider import Provider
 from services.worker.recording import Recorder
+from services.worker.tiers import Tiers
 
 __all__ = ["Equipment"]
 
@@ -26,6 +28,8 @@ class Equipment(Struct, frozen=True, kw_only=True):
     providers: Mapping[str, Provider]
     availability: Availability
     calibration: Calibration
+    degrading: Degrading
+    tiers: Tiers
     recorder: Recorder
     announcer: Announcer
     pace: Pace

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from msgspec import Struct
 
 from schemas.errors import ErrorCode
 
-__all__ = ["FailureKind", "ProviderFailure", "Verdict"]
+__all__ = ["FailureKind", "Health", "ProviderFailure", "Verdict", "health_of"]
 
 _MESSAGE_CHARACTERS: Final = 500
 _PREFIX: Final = re.compile(r"(?:^|(?<=: ))\d{3}, message:\s*")
@@ -68,6 +68,17 @@ _VERDICTS: Final[dict[FailureKind, Verdict]] = {
     # Asked again it would answer at the same length, and every byte of it is paid for.
     "oversized": Verdict("give_up", "success", "provider_refused"),
 }
+
+
+def health_of(outcome: str) -> Health:
+    """What an attempt's outcome, as usage events name it, says of the model: `completed`, or a failure kind.
+
+    Anything else (`cancelled`) says nothing.
+    """
+    if outcome == "completed":
+        return "success"
+    verdict = _VERDICTS.get(cast("FailureKind", outcome))
+    return "neutral" if verdict is None else verdict.health
 
 
 class ProviderFailure(Exception):  # its kind says what happened

@@ -98,6 +98,7 @@ class WorkHandler:
         work = job.work
         queued_ms = self._since_ms(job)
         self._equipment.metrics.queue_wait.labels(work.role).observe(queued_ms / 1000)
+        self._equipment.tiers.arrived(job, queued_ms / 1000, loop_now_s())
         self._jobs.setdefault((work.account, work.id), []).append(job)
         try:
             if self._cancellations.is_cancelled(work.account, work.id):

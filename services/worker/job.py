@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
+from typing import Final
 
 from msgspec import Struct, field
 
 from penstock.config.catalogue import RoleConfig
+from penstock.config.degradation import Degradation
 from penstock.reply_publisher import ReplyPublisher
 from penstock.telemetry.tracing import Span
 from schemas.errors import ErrorCode
 from schemas.work import ChatWork
 from services.worker.failures import ProviderFailure
 from services.worker.pace import Course
+from services.worker.shortening import Shape
 
 __all__ = ["GaveUp", "Job"]
+
+_turns: Final = count()
 
 
 class GaveUp(Exception):
@@ -41,6 +47,7 @@ class Job(Struct, kw_only=True):
     """Of the input, before calibration per model."""
     output_tokens: int
     """The most the answer may have, as far as the quota is concerned."""
+    rules: Degradation = field(default_factory=Degradation)
     output_sent: bool = False
     """Some of an answer went out, here or from a worker that is gone: the next attempt begins with `restarted`."""
     failures: int = 0
@@ -52,8 +59,16 @@ class Job(Struct, kw_only=True):
     """Models that failed and may be asked again, and from when on."""
     first_choice: str = ""
     """The model the complexity put in front; any other that answers is a fallback."""
+    passed_over: tuple[str, ...] = ()
+    """Models before the one chosen that had no quota left."""
+    missed: set[str] = field(default_factory=set)
+    """Quotas that had nothing for it when it came."""
+    shape: Shape | None = None
+    """What of the body could be shortened; read when it is to be for the first time."""
     cost_microusd: int = 0
     cancelled: bool = False
+    turn: int = field(default_factory=_turns.__next__)
+    """Among the requests of this worker: lower where it was in hand earlier."""
     course: Course = field(default_factory=Course)
     waits_for: str = ""
     """What the request waits for now, in words; empty while an attempt runs."""

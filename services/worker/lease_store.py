@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from schemas import subjects
+from schemas.headers import EXPECTED_LAST
 from schemas.streams import QUOTA
 from services.worker.lease_records import Conflict, Stored, Unreachable
 
@@ -21,7 +22,6 @@ __all__ = ["RecordStore"]
 _TIMEOUT_S: Final = 1.0
 _STREAM: Final = f"KV_{QUOTA.name}"
 _PREFIX: Final = f"$KV.{QUOTA.name}."
-_EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _WRONG_LAST_SEQUENCE: Final = 10071
 _OUT_OF_REACH: Final = (nats.errors.Error, NoStreamResponseError, APIError, TimeoutError, OSError)
 
@@ -51,7 +51,7 @@ class RecordStore:
         self._look()
         try:
             ack = await self._js.publish(
-                _PREFIX + key, data, timeout=_TIMEOUT_S, headers={_EXPECTED: str(revision)}
+                _PREFIX + key, data, timeout=_TIMEOUT_S, headers={EXPECTED_LAST: str(revision)}
             )
         except NoStreamResponseError as error:
             raise await self._missing(error) from error

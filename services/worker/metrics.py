@@ -45,6 +45,12 @@ class WorkerMetrics:
             ["role"],
             registry=registry,
         )
+        self.degraded = Counter(
+            "penstock_degraded",
+            "Attempts that were given less than was asked for, by rule.",
+            ["role", "model", "rule"],
+            registry=registry,
+        )
         self.running = Gauge("penstock_running", "Requests in hand.", ["role"], registry=registry)
         self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
 
@@ -90,6 +96,30 @@ class WorkerMetrics:
             "penstock_limit_used_ratio",
             "Share of a limit in use, as this worker sees it.",
             ["credential", "model", "limit"],
+            registry=registry,
+        )
+        self.limit_headroom = Gauge(
+            "penstock_limit_headroom",
+            "What is left of a limit, in its unit, as this worker sees it.",
+            ["credential", "model", "limit"],
+            registry=registry,
+        )
+        self.limit_full = Counter(
+            "penstock_limit_full_seconds",
+            "Time in which nothing was left of a limit, or too little for a request that came.",
+            ["credential", "model", "limit"],
+            registry=registry,
+        )
+        self.limit_missed = Counter(
+            "penstock_limit_missed_requests",
+            "Requests that a limit could not let through when they came.",
+            ["credential", "model", "limit"],
+            registry=registry,
+        )
+        self.degrading = Gauge(
+            "penstock_degradation_active",
+            "1 while a rule holds for a model in a role, as this worker sees it.",
+            ["role", "model", "rule"],
             registry=registry,
         )
         self.static_shares = Gauge(

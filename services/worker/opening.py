@@ -44,6 +44,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
         estimated_tokens=work.estimated_tokens,
         output_tokens=order.max_tokens or role.parameters.max_tokens or _DEFAULT_OUTPUT_TOKENS,
+        rules=equipment.catalogue.degradation_of(work.role),
         output_sent=past.output_sent,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.
         failures=min(len(past.attempts), role.retry.max_attempts - 1),

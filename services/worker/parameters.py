@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -39,12 +40,14 @@ def compose(
     role: RoleConfig,
     sdk: Literal["openai", "groq"],
     stream: bool,
+    shorten: Callable[[dict[str, Raw]], None] | None = None,
 ) -> bytes:
     """The provider's request body.
 
     Every field of `body` stays as it is and where it is, except: `model`, `stream` and `stream_options` are
     ours; what the request leaves out, or sends as null, comes from `role.parameters`; what is over
-    `role.ceilings` is lowered to it; what is no number does not pass a ceiling.
+    `role.ceilings` is lowered to it; what is no number does not pass a ceiling. Then `shorten` may change the
+    fields.
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
@@ -58,6 +61,8 @@ def compose(
     _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
     added_limit = "max_completion_tokens" if reasoning else "max_tokens"
     _set_output_limit(fields, added_limit, role.parameters.max_tokens, role.ceilings.max_tokens)
+    if shorten is not None:
+        shorten(fields)
     return _encode(fields)
 
 

@@ -95,6 +95,12 @@ class Quota(Protocol):
     def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
         """When how much of each limit will be free, if nothing more is spent; by this the router admits (C3)."""
 
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        """Which limit keeps `need` from being admitted now; None: none that is known, or a pause. Charges nothing."""
+
+    def record(self, key: QuotaKey) -> str:
+        """Under which name in `llm_quota` all workers share it; empty: this process counts for itself."""
+
 
 class LocalQuota:
     """The limits as this process sees them: right for a single worker, or for its share of them."""
@@ -132,6 +138,16 @@ class LocalQuota:
 
     def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
         return self._accounts[key].outlook(now_s)
+
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        account = self._accounts[key]
+        if account.has_room(need.tokens, now_s):
+            return None
+        limit = account.obstacle(need.tokens, now_s)[1]
+        return None if limit == "paused" else limit
+
+    def record(self, key: QuotaKey) -> str:  # noqa: ARG002 - as its sibling
+        return ""
 
     @staticmethod
     def _denied(account: Account, need: Need, now_s: float) -> Denied:

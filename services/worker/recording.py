@@ -15,6 +15,7 @@ from penstock.storing import store
 from schemas import subjects
 from schemas.codec import encode
 from schemas.events import UsageRecorded
+from schemas.names import DegradationRule
 from schemas.reply import Usage
 from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
@@ -38,6 +39,7 @@ class AttemptRecord(Struct, kw_only=True):
     estimated: bool = False
     first_token_ms: float | None = None
     duration_ms: float = 0.0
+    degraded: tuple[DegradationRule, ...] = ()
 
 
 class Recorder:
@@ -122,6 +124,7 @@ class Recorder:
             at_ms=self._clock.unix_ms(),
             worker=self._instance,
             hold_id=work.hold_id,
+            degraded=record.degraded,
         )
 
     def _count(self, event: UsageRecorded) -> None:
@@ -132,6 +135,8 @@ class Recorder:
         metrics.cost.labels(event.role, event.model).inc(event.cost_microusd)
         if event.first_token_ms is not None:
             metrics.first_token.labels(event.role, event.model).observe(event.first_token_ms / 1000)
+        for rule in event.degraded:
+            metrics.degraded.labels(event.role, event.model, rule).inc()
         if event.attempt > 1:
             metrics.retries.labels(event.role).inc()
 

@@ -51,17 +51,22 @@ class Selection:
             now_s = loop_now_s()
             standings: dict[str, Standing] = {}
             for model in chain:
-                standings[model] = self._standing(job, model, now_s)
-                if standings[model].available_at_s <= now_s:
+                standing = standings[model] = self._standing(job, model, now_s)
+                if standing.available_at_s <= now_s:
                     break  # nobody looks at those behind it
-            choice = choose(chain, standings, now_s)
+                if standing.reason == "quota":
+                    self._equipment.tiers.held_back(job, model, self._need(job, model), now_s)
+                    if not job.rules.on_rate_limit.enabled:
+                        break
+            choice = choose(tuple(standings), standings, now_s)
             if isinstance(choice, Choice):
                 job.waits_for = ""
+                job.passed_over = tuple(each for each in standings if standings[each].reason == "quota")
                 return choice.model
             if not isinstance(choice, Wait):
                 raise self._hopeless(job, chain, choice.reason)
             job.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
-            await self._waiting.until(job.work.role, choice.until_s)
+            await self._waiting.until(job.work.role, choice.until_s, job.turn)
 
     async def acquire(self, job: Job, model: str) -> Permit | None:
         """A permit from the first credential that has one to give, or will have in a moment."""
@@ -78,7 +83,7 @@ class Selection:
             if not leasing or loop_now_s() >= patient_until_s:
                 return None
             job.waits_for = f"the request waited for a share of the quota of {model}"
-            await self._waiting.until(job.work.role, patient_until_s)
+            await self._waiting.until(job.work.role, patient_until_s, job.turn)
 
     def retry_after_s(self, job: Job) -> float | None:
         """When some model of the role's chain may be called again; None when that is now or never."""
@@ -90,8 +95,8 @@ class Selection:
         return round(earliest_s - now_s, 3) if now_s < earliest_s < inf else None
 
     def _need(self, job: Job, model: str) -> Need:
-        estimate = self._equipment.calibration.corrected(model, job.estimated_tokens)
-        return Need(estimate + job.output_tokens)
+        tokens, output_tokens = self._equipment.degrading.expected(job, model, loop_now_s())
+        return Need(self._equipment.calibration.corrected(model, tokens) + output_tokens)
 
     def _standing(self, job: Job, model: str, now_s: float) -> Standing:
         if model in job.excluded:

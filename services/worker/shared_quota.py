@@ -37,6 +37,7 @@ class SharedQuota:
         terms: Terms = TERMS,
     ) -> None:
         """`records`: the record of each key; keys of one quota group have one. `holder`: the worker's instance."""
+        self._records = records
         self._keepers: dict[QuotaKey, Keeper | None] = {}
         self._by_record: dict[str, Keeper] = {}
         self._unlimited = LocalQuota({key: each for key, each in limits.items() if each == Limits()})
@@ -140,6 +141,16 @@ class SharedQuota:
             concurrency=keeper.book.limits.concurrency,
             source=keeper.key,
         )
+
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        keeper = self._keepers[key]
+        if keeper is None or (now_s >= keeper.paused_until_s and keeper.desk.has(need.tokens, now_s)):
+            return None
+        found = _obstacle(keeper, need.tokens, now_s)
+        return None if found is None or found[1] == "paused" else found[1]
+
+    def record(self, key: QuotaKey) -> str:
+        return "" if self._keepers[key] is None else self._records[key]
 
 
 def _obstacle(keeper: Keeper, tokens: int, now_s: float) -> tuple[float, LimitName] | None:

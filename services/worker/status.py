@@ -18,6 +18,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
     """The worker's presence; the gauges that show the same are set on the way."""
     now_ms = equipment.clock.unix_ms()
     now_s = asyncio.get_running_loop().time()
+    equipment.degrading.show(now_s)
     return Presence(
         service="worker",
         instance=equipment.instance,
@@ -26,7 +27,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
         forecasts=_forecasts(equipment, mailboxes, now_s),
         static_shares=_static_shares(equipment),
-        limits=_limits(equipment, mailboxes, now_s),
+        limits=_limits(equipment, now_s, now_ms),
         breakers=tuple(
             BreakerStatus(
                 model=model,
@@ -93,23 +94,11 @@ def _static_shares(equipment: Equipment) -> tuple[str, ...]:
     return found
 
 
-def _limits(
-    equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], now_s: float
-) -> tuple[LimitStatus, ...]:
-    models = dict.fromkeys(model for role in mailboxes for model in equipment.catalogue.roles[role].chain)
+def _limits(equipment: Equipment, now_s: float, now_ms: int) -> tuple[LimitStatus, ...]:
     found = []
-    for model in models:
-        for key in equipment.availability.keys(model):
-            for use in equipment.availability.quota.usage(key, now_s):
-                found.append(
-                    LimitStatus(
-                        credential=key.credential,
-                        model=model,
-                        limit=use.name,
-                        used=use.used,
-                        allowed=use.limit,
-                    )
-                )
-                ratio = use.used / use.limit if use.limit else 1.0
-                equipment.metrics.limit_used.labels(key.credential, model, use.name).set(ratio)
+    for key in equipment.tiers.keys:
+        for use in equipment.availability.quota.usage(key, now_s):
+            found.append(equipment.tiers.status(key, use, now_s, now_ms))
+            ratio = use.used / use.limit if use.limit else 1.0
+            equipment.metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
     return tuple(found)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.identifiers import new_id
 from schemas import headers, subjects
+from schemas.names import RANKS
 from tests.harness.wire import Outgoing
 
 __all__ = ["messages"]
@@ -36,6 +37,12 @@ NOBODYS_MAILBOXES = (
     "llm.work.poet.interactive",
     "llm.work.*.interactive",
     "llm.work.chat.never",
+    "llm.work.chat.interactive",
+    "llm.work.chat.never.0.a7c",
+    "llm.work.chat.batch.4.a7c",
+    "llm.work.chat.batch.0.a7c.more",
+    "llm.work.poet.batch.1.a7c",
+    "llm.work.*.interactive.0.a7c",
     "llm.work.chat.\udcff",
     "llm.work.\udcff.batch",
 )
@@ -223,7 +230,8 @@ def orders(draw: st.DrawFn) -> Outgoing:
     written = {headers.DEADLINE_MS: str(good["deadline_ms"])}
     if draw(st.booleans()):
         written[headers.REPLY_SUBJECT] = subjects.reply(ACCOUNT, CLIENT, good["id"])
-    return Outgoing(subjects.work(role, "interactive"), draw(spoilt(good)), block(**written))
+    subject = subjects.work(role, "interactive", draw(st.sampled_from(RANKS)), "a7c")
+    return Outgoing(subject, draw(spoilt(good)), block(**written))
 
 
 @st.composite
@@ -238,7 +246,7 @@ def hostile(draw: st.DrawFn) -> Outgoing:
     if how < 18:
         subject, good = subjects.request(ACCOUNT, "chat"), request()
     else:
-        subject, good = subjects.work("chat", "interactive"), work("chat")
+        subject, good = subjects.work("chat", "interactive", 0, "a7c"), work("chat")
     return Outgoing(subject, json.dumps(good).encode(), draw(st.sampled_from(STRANGE_BLOCKS)))
 
 

@@ -19,7 +19,7 @@ from tests.harness.shared import shared
 from tests.harness.system import System
 from tests.harness.wire import Outgoing, Wire
 
-UNSERVED = subjects.work("logic", "interactive")
+UNSERVED = subjects.work("logic", "interactive", 0, "a7c")
 HOSTILE_HEADERS = (
     {headers.DEADLINE_MS: "9" * 5000},
     {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: "llm..x"},
@@ -68,6 +68,7 @@ async def health(system: System) -> int:
         ("llm.request.demo.\udcff", r"llm.request.demo.\xff"),
         ("llm.request.a\x0bb.chat", "llm.request.a\x0bb.chat"),
         ("llm.work.chat.\udcff", "llm.work.chat.\ufffd"),
+        ("llm.work.chat.batch.0.\udcff", "llm.work.chat.batch.0.\\xff"),
         ("llm.work.\udcff.batch", "llm.work.\ufffd.batch"),
         ("llm.cancel.demo.\udcff", None),
         (f"$KV.{PRESENCE.name}.worker.\udcff", None),

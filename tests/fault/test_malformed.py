@@ -163,7 +163,7 @@ def test_d7_ten_thousand_malformed_messages_balance(system: System, batch: list[
 def test_d7_every_strange_header_block_balances(system: System, to: str, block: bytes) -> None:
     message = {
         "request": Outgoing("llm.request.fuzz.chat", json.dumps(request()).encode(), block),
-        "work": Outgoing("llm.work.chat.interactive", json.dumps(work("chat")).encode(), block),
+        "work": Outgoing("llm.work.chat.interactive.0.a7c", json.dumps(work("chat")).encode(), block),
     }[to]
     check(system, [message])
 
@@ -182,7 +182,8 @@ def test_d7_a_mailbox_nobody_has_is_emptied(system: System) -> None:
     check(
         system,
         [
-            Outgoing("llm.work.poet.batch", orphan, late),
+            Outgoing("llm.work.poet.batch.0.a7c", orphan, late),
+            Outgoing("llm.work.poet.batch.3.fff", orphan),
             Outgoing("llm.work.poet.batch", orphan),
             Outgoing("llm.work.*.interactive", b"\xff"),
         ],

@@ -19,6 +19,7 @@ from tests.harness.shared import shared
 from tests.harness.system import System
 
 MAX_DELIVER = 5
+WAITING = subjects.work("chat", "interactive", 1, subjects.flow("demo", ""))
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,8 @@ async def test_d7_work_that_no_worker_survives_is_buried_and_told(
         headers.REPLY_SUBJECT: subjects.reply("demo", "post", order["id"]),
         headers.DEADLINE_MS: str(order["deadline_ms"]),
     }
-    await post.js.publish(subjects.work("chat", "interactive"), json.dumps(order).encode(), headers=extra)
-    await taken_and_given_back(post, WORK.name, mailbox("chat", "interactive").durable)
+    await post.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
+    await taken_and_given_back(post, WORK.name, mailbox("chat", "interactive")[1].durable)
 
     system.workers[0] = system.new_worker()
     await system.workers[0].start()

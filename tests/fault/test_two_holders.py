@@ -80,7 +80,7 @@ async def test_a_deleted_consumer_delivers_again_under_a_number_of_its_own_d6(tm
         readings = [Reading(client) for _ in range(4)]
         for reading in readings:
             await reading.begun()
-        consumer = mailbox("chat", "interactive")
+        consumer = mailbox("chat", "interactive")[0]
         await client._nc.jetstream().delete_consumer(consumer.stream, consumer.durable)
         for reading in readings:
             await reading.task

@@ -19,10 +19,11 @@ def catalogue(
     role: Mapping[str, Any] | None = None,
     roles: Mapping[str, Mapping[str, Any]] | None = None,
     breaker: Mapping[str, Any] | None = None,
+    **sections: Mapping[str, Any],
 ) -> str:
     """YAML with these chains; a role not named gets a healthy model of its own.
 
-    `models` adds to a model, `role` to every role, `roles` to one.
+    `models` adds to a model, `role` to every role, `roles` to one; `sections` are further ones of the catalogue.
     """
     chosen = {name: list((chains or {}).get(name, (f"m-{name.replace('_', '-')}",))) for name in ROLES}
     names = dict.fromkeys(model for chain in chosen.values() for model in chain)
@@ -39,5 +40,6 @@ def catalogue(
                 for name, chain in chosen.items()
             },
             **({"breaker": dict(breaker)} if breaker else {}),
+            **{name: dict(section) for name, section in sections.items()},
         }
     )

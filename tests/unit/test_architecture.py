@@ -22,7 +22,7 @@ EVERY_SERVICE = frozenset({"__main__", "app", "handlers"})
 IO_MODULES = {
     "router": EVERY_SERVICE | {"explanation", "liveness", "sweeper"},
     "worker": EVERY_SERVICE
-    | {"announcing", "groq_sdk", "lease_store", "openai_sdk", "recording", "sdk", "takeover"},
+    | {"announcing", "crossings", "groq_sdk", "lease_store", "openai_sdk", "recording", "sdk", "takeover"},
     "simulator": EVERY_SERVICE,
     "launcher": EVERY_SERVICE | {"explain_command", "session", "status_command"},
 }

@@ -42,8 +42,8 @@ async def for_ever(delivery: Delivery) -> Verdict:
 
 async def test_a_drain_gives_back_at_once_what_is_unfinished_d9(bench):
     stuck = await bench.box(for_ever, slots=4)
-    bodies = await bench.fill(6)
-    await until(lambda: len(stuck.seen) == 4)
+    bodies = await bench.fill(12)
+    await until(lambda: len(stuck.seen) >= 4)
     await stuck.mailbox.drain(0.1)
     assert stuck.mailbox.running == 0
     other = await bench.box(quick)
@@ -158,7 +158,7 @@ async def test_a_handler_that_outlives_a_restart_gives_its_verdict_afterwards(ow
 async def test_a_drain_while_the_server_is_away_ends_and_nothing_is_lost_d9(own_nats_server, own_bench):
     box = await own_bench.box(for_ever, slots=2)
     bodies = await own_bench.fill(3)
-    await until(lambda: len(box.seen) == 2)
+    await until(lambda: len(box.seen) >= 2)
     own_nats_server.kill()
     async with asyncio.timeout(4):
         await box.mailbox.drain(0.2)

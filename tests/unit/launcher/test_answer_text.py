@@ -7,7 +7,18 @@ import io
 import pytest
 
 from penstock.errors import RequestFailed
-from schemas.reply import Accepted, Completed, Delta, Failed, Failure, Restarted, Timings, Usage
+from schemas.reply import (
+    Accepted,
+    Completed,
+    Degraded,
+    Delta,
+    Failed,
+    Failure,
+    Restarted,
+    Started,
+    Timings,
+    Usage,
+)
 from services.launcher.answer_text import AnswerText, failure_text, money, summary
 
 
@@ -82,6 +93,22 @@ def test_a_restart_is_visible_and_the_text_begins_anew(out, notes):
     assert out.getvalue() == "half an ans\nwhole\n"
     assert answer.reply is not None
     assert answer.reply.text == "whole"
+
+
+def test_d5_what_an_answer_was_given_less_of_is_told(out, notes):
+    degraded = (
+        Degraded(rule="rate_limit", what="model", why="no quota is left of large"),
+        Degraded(rule="high_latency", what="max_tokens", before=2000, after=1400, why="m is slow"),
+        Degraded(rule="errors", what="messages", before=13, after=5, why="m fails"),
+    )
+    AnswerText(out, notes).show(
+        Started(id="r", seq=1, model="m", provider="p", worker="w", at_ms=0, degraded=degraded)
+    )
+    assert notes.getvalue().splitlines() == [
+        "[another model than the first choice: no quota is left of large]",
+        "[at most 1,400 tokens of answer instead of 2,000: m is slow]",
+        "[the last 5 messages instead of 13: m fails]",
+    ]
 
 
 def test_a_whole_answer_is_shown_at_its_end(out, notes):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from schemas.presence import BreakerStatus, LimitStatus, Presence, RoleStatus
+import time
+
+from schemas.presence import BreakerStatus, LimitPast, LimitStatus, Presence, RoleStatus
+from services.launcher.limits_text import limits_text
 from services.launcher.status_report import Streams, fold
 from services.launcher.status_text import status_text
 
@@ -89,3 +92,89 @@ def test_a_worker_that_died_is_named_and_counts_for_nothing():
     assert (status.breakers, status.limits, status.withdrawn) == ((), (), ())
     assert [service.alive for service in status.services] == [False, True]
     assert "silent for 7 s" in status_text(status)
+
+
+SHARED = {"credential": "k", "limit": "requests_per_minute", "allowed": 30, "record": "k.m"}
+
+
+def test_c7_a_limit_that_workers_share_is_one_row_with_what_all_of_them_held_back():
+    long = LimitStatus(
+        model="m",
+        used=29,
+        watched_s=3000,
+        hour=LimitPast(full_s=1320, missed=100, peak=30, unmet=20),
+        **SHARED,
+    )
+    newcomer = LimitStatus(
+        model="m",
+        used=30,
+        watched_s=60,
+        warned=True,
+        hour=LimitPast(full_s=9, missed=40, peak=30, unmet=10),
+        full_at_ms=NOW_MS + 12_000,
+        **SHARED,
+    )
+
+    status = fold(
+        "nats://here", [worker("w1", limits=(newcomer,)), worker("w2", limits=(long,))], Streams(), NOW_MS
+    )
+
+    (limit,) = status.limits
+    assert (limit.worker, limit.used, limit.headroom, limit.watched_s) == ("", 30, 0, 3000)
+    assert limit.warned
+    assert limit.hour == LimitPast(full_s=1320, missed=140, peak=30, unmet=30)
+    text = status_text(status)
+    (row,) = (line.split() for line in text.splitlines() if line.startswith("m "))
+    assert row == ["m", "requests/min", "30", "30", "100", "%", "0", "-", "22", "min,", "140", "held"]
+    assert "Advice: requests/min of m was full for 22 min of the last 50 min; 140 requests" in text
+    assert "about twice the limit" in text
+
+
+def test_c7_keys_that_share_a_quota_are_one_limit_and_what_each_worker_counts_for_itself_is_its_own():
+    pair = tuple(
+        LimitStatus(model="m", used=3, hour=LimitPast(missed=2), **(SHARED | {"credential": key}))
+        for key in ("k1", "k2")
+    )
+    own = LimitStatus(credential="k", model="n", limit="tokens_per_day", used=5, allowed=10)
+
+    status = fold(
+        "nats://here", [worker("w1", limits=(*pair, own)), worker("w2", limits=(own,))], Streams(), NOW_MS
+    )
+
+    assert [(limit.model, limit.worker, limit.hour.missed) for limit in status.limits] == [
+        ("n", "w1", 0),
+        ("n", "w2", 0),
+        ("m", "", 2),
+    ]
+
+
+def test_c7_the_outlook_is_a_time_that_reads_in_a_hundred_columns():
+    def row(full_in_s: int, **more) -> LimitStatus:
+        known = {
+            "credential": "k",
+            "limit": "tokens_per_minute",
+            "used": 189_000,
+            "allowed": 200_000,
+            "record": f"k.{full_in_s}",
+            "full_at_ms": NOW_MS + full_in_s * 1000,
+            "hour": LimitPast(full_s=7100, missed=9999, peak=1),
+        }
+        return LimitStatus(**(known | more))
+
+    limits = (
+        row(12, model="m1"),
+        row(1200, model="m2" + "x" * 60),
+        row(7200, model="m3"),
+        row(0, model="m4", full_at_ms=0),
+    )
+    local = row(1, model="m5", record="")
+    for shown in (limits, (*limits, local)):
+        status = fold("nats://here", [worker("worker-with-a-long-name", limits=shown)], Streams(), NOW_MS)
+        text = limits_text(status.limits, NOW_MS)
+        assert "full in 12 s" in text
+        assert "full in 20 min" in text
+        at = time.strftime("%H:%M", time.localtime(NOW_MS / 1000 + 7200))
+        assert f"full at {at}" in text
+        table = text.partition("\nAdvice")[0]
+        assert max(map(len, table.splitlines())) <= 100
+        assert "m2" in text

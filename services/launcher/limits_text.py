@@ -1,0 +1,83 @@
+"""The limits of a status as a person reads them: use, headroom, outlook, the last hour, advice (REQUIREMENTS C7)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from penstock.tier_advice import LIMIT_WORDS, duration
+from services.launcher.status_report import Limit
+from services.launcher.table import shortened, table
+
+__all__ = ["limits_text"]
+
+_SHOWN: Final = 20
+_MODEL_COLUMNS: Final = 22
+_WORKER_COLUMNS: Final = 14
+_SOON_S: Final = 3600
+
+
+def limits_text(limits: Sequence[Limit], now_ms: int) -> str:
+    """The fullest first, as they come; those that nobody uses are only counted. Not wider than 100 columns."""
+    used = [limit for limit in limits if limit.used or limit.hour.missed]
+    if not used:
+        return f"Limits: {len(limits)}, none used in its window."
+    shown = used[:_SHOWN]
+    apart = any(limit.worker for limit in shown)
+    titles = (
+        "model",
+        "limit",
+        "used",
+        "of",
+        "%",
+        "left",
+        "outlook",
+        "worker" if apart else "full, held in 1 h",
+    )
+    rows = [
+        (*_row(limit, now_ms), shortened(limit.worker, _WORKER_COLUMNS) if apart else _last_hour(limit))
+        for limit in shown
+    ]
+    parts = [table(titles, rows, right=frozenset({2, 3, 4, 5}))]
+    quiet = len(limits) - len(shown)
+    if quiet:
+        parts.append(f"{quiet} more limits, less used or not at all (--json shows them).")
+    parts += dict.fromkeys(f"Advice: {limit.advice}" for limit in limits if limit.advice)
+    return "\n".join(parts)
+
+
+def _row(limit: Limit, now_ms: int) -> tuple[str, ...]:
+    return (
+        shortened(limit.model, _MODEL_COLUMNS),
+        LIMIT_WORDS.get(limit.limit, limit.limit),
+        _number(limit.used),
+        _number(limit.allowed),
+        f"{limit.percent:.0f} %",
+        _number(limit.headroom),
+        _outlook(limit.full_in_s, now_ms),
+    )
+
+
+def _number(number: int) -> str:
+    """Five columns; --json has them to the last digit."""
+    if number < 10_000:
+        return f"{number:,}"
+    return f"{number / 1000:.0f}k" if number < 10_000_000 else f"{number / 1_000_000:.0f}M"
+
+
+def _outlook(full_in_s: float | None, now_ms: int) -> str:
+    if full_in_s is None:
+        return "-"
+    if full_in_s == 0:
+        return "full"
+    if full_in_s < _SOON_S:
+        return f"full in {duration(full_in_s)}"
+    at = time.strftime("%H:%M", time.localtime(now_ms / 1000 + full_in_s))
+    return f"full at {at}"
+
+
+def _last_hour(limit: Limit) -> str:
+    parts = [duration(limit.hour.full_s)] if limit.hour.full_s else []
+    parts += [f"{_number(limit.hour.missed)} held"] if limit.hour.missed else []
+    return ", ".join(parts) or "-"

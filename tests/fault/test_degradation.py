@@ -1,0 +1,145 @@
+"""D5: a slow model gets shorter answers, a failing one less history, one without quota is passed over; it is told,
+and it ends by itself. What was sent is what the simulator received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from penstock.client import Client
+from schemas.events import UsageRecorded
+from schemas.reply import Started
+from tests.harness.asking import Heard, ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.events import stored_events
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+SWIFT = {"window_s": 2, "hold_s": 0.5}
+RULES = {
+    "on_high_latency": {**SWIFT, "slow_s": 0.3, "slow_first_token_s": 0.3, "at_least": 3},
+    "on_errors": {**SWIFT, "at_least": 4},
+}
+OFF = {
+    "on_rate_limit": {"enabled": False},
+    "on_high_latency": {**RULES["on_high_latency"], "enabled": False},
+    "on_errors": {**RULES["on_errors"], "enabled": False},
+}
+SHORT = {"total_s": 2.0, "first_token_s": 2.0}
+LIMITED = {"requests_per_minute": 1}
+CONFIG = catalogue(
+    {"chat": ["sluggish"], "coding": ["shaky"], "fast": ["first", "second"], "creative": ["third", "fourth"]},
+    models={"first": {"limits": LIMITED}, "third": {"limits": LIMITED}},
+    role={"parameters": {"max_tokens": 2000}, "retry": {"base_s": 0.01, "cap_s": 0.02}},
+    roles={"creative": {"degradation": OFF, "timeouts": SHORT}, "logic": {"degradation": OFF}},
+    degradation=RULES,
+)
+SYSTEM = {"role": "system", "content": "Be brief."}
+TALK = [{"role": ("user", "assistant")[each % 2], "content": f"message {each}"} for each in range(13)]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with shared(tmp_path_factory.mktemp("degradation"), config=CONFIG) as running:
+        yield running
+
+
+async def received(system: System, model: str) -> dict[str, Any]:
+    """The body of the last request the provider got."""
+    body: dict[str, Any] = await system.sim("GET", f"last_request?model={model}")
+    return body
+
+
+async def metrics(system: System) -> str:
+    presence = system.workers[0].ready["http"]
+    async with aiohttp.ClientSession() as session, session.get(f"{presence}/metrics") as answer:
+        return await answer.text()
+
+
+def rules(heard: Heard) -> list[str]:
+    """Those the reply names; `started` and `completed` must say the same."""
+    started = [event for event in heard.events if isinstance(event, Started)][-1]
+    assert started.degraded == heard.completed.degraded
+    return [each.rule for each in heard.completed.degraded]
+
+
+async def test_d5_a_slow_model_is_asked_for_shorter_answers_until_it_is_quick_again(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", {"sluggish": "slow=0.4"})
+    early = await asyncio.gather(*(ask(client, "hello", role="chat") for _ in range(4)))
+    assert [rules(each) for each in early] == [[]] * 4
+    assert (await received(system, "sluggish"))["max_tokens"] == 2000
+
+    cut = await ask(client, "hello", role="chat")
+    assert (await received(system, "sluggish"))["max_tokens"] == 1400
+    (told,) = cut.completed.degraded
+    assert (told.rule, told.what, told.before, told.after) == ("high_latency", "max_tokens", 2000, 1400)
+    assert told.why == "4 of 4 calls of sluggish were slow in the last 2 s"
+    low = await ask(client, "hello", role="chat", max_tokens=500)
+    assert (rules(low), (await received(system, "sluggish"))["max_tokens"]) == ([], 500)
+    asked_not_to = await ask(client, "hello", role="chat", degrade=False)
+    assert (rules(asked_not_to), (await received(system, "sluggish"))["max_tokens"]) == ([], 2000)
+
+    usage = {event.id: event.degraded for event in await stored_events(system, UsageRecorded)}
+    assert (usage[cut.id], usage[early[0].id]) == (("high_latency",), ())
+    shown = await metrics(system)
+    assert 'penstock_degraded_total{model="sluggish",role="chat",rule="high_latency"}' in shown
+
+    await system.sim("PUT", "behaviour", {"sluggish": ""})
+
+    async def over() -> bool:
+        return rules(await ask(client, "hello", role="chat")) == []
+
+    await until(over, 10)
+    assert (await received(system, "sluggish"))["max_tokens"] == 2000
+
+
+async def test_d5_a_failing_model_is_sent_less_history_until_it_is_well_again(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", {"shaky": "flaky=0.5"})
+    for _ in range(4):
+        await ask(client, "hello", role="coding")
+
+    cut = await ask(client, [SYSTEM, *TALK], role="coding", stream=False)
+    (told,) = cut.completed.degraded
+    assert (told.rule, told.what, told.before, told.after) == ("errors", "messages", 13, 5)
+    assert "of shaky failed in the last 2 s" in told.why
+    assert (await received(system, "shaky"))["messages"] == [SYSTEM, *TALK[-5:]], "it begins with a question"
+    asked_not_to = await ask(client, TALK, role="coding", degrade=False)
+    assert (rules(asked_not_to), (await received(system, "shaky"))["messages"]) == ([], TALK)
+
+    await system.sim("PUT", "behaviour", {"shaky": ""})
+
+    async def over() -> bool:
+        return rules(await ask(client, TALK, role="coding")) == []
+
+    await until(over, 10)
+    assert (await received(system, "shaky"))["messages"] == TALK
+
+
+async def test_d5_without_quota_the_next_model_answers_and_the_reply_says_so(
+    system: System, client: Client
+) -> None:
+    await ask(client, "hello", role="fast")
+    second = await ask(client, "hello", role="fast")
+    assert (second.completed.model, rules(second)) == ("second", ["rate_limit"])
+    assert second.completed.degraded[0].why == "no quota is left of first"
+
+
+async def test_d5_each_rule_can_be_switched_off_for_a_role(system: System, client: Client) -> None:
+    await ask(client, "hello", role="creative")
+    waited = await ask(client, "hello", role="creative")
+    assert waited.failed.error.code == "deadline_exceeded"
+    assert "quota of third" in waited.failed.error.message
+    assert await system.attempts("fourth") == 0
+
+    await system.sim("PUT", "behaviour", {"m-logic": "slow=0.4"})
+    slow = [await ask(client, "hello", role="logic") for _ in range(5)]
+    assert [rules(each) for each in slow] == [[]] * 5

@@ -1,0 +1,155 @@
+"""C7: two workers share limits; the warning is told once, status shows use, headroom, outlook and advice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from penstock.client import Client
+from schemas.events import QuotaEased, QuotaWarned
+from services.launcher.status_report import Limit
+from tests.harness.asking import ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.events import stored_events
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+CONFIG = catalogue(
+    {"chat": ["counted"], "coding": ["counted"], "fast": ["narrow"], "creative": ["narrow"]},
+    models={
+        "counted": {"limits": {"requests_per_minute": 10, "tokens_per_day": 1_000_000}},
+        "narrow": {"limits": {"concurrency": 2}},
+    },
+    role={"parameters": {"max_tokens": 100}},
+    quota_warning={"calm_s": 1},
+)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    workers = ("chat,fast", "coding,creative")
+    env = {"PENSTOCK_QUOTA": "shared"}
+    with shared(tmp_path_factory.mktemp("tiers"), *workers, config=CONFIG, env=env) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(system: System) -> Any:
+    async with await system.client() as connected:
+        yield connected
+
+
+async def penstock_status(system: System, *arguments: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.launcher",
+        "status",
+        *arguments,
+        env={**os.environ, "NATS_URL": system.nats.url},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()
+
+
+async def limits(system: System) -> dict[tuple[str, str], Limit]:
+    """By model and limit; the rows must be one each."""
+    rows = msgspec.json.decode(await penstock_status(system, "--json"))["limits"]
+    found = {(row["model"], row["limit"]): msgspec.convert(row, Limit) for row in rows}
+    assert len(found) == len(rows), "a limit that the workers share is one row"
+    return found
+
+
+async def test_c7_a_limit_that_fills_is_warned_of_once_and_status_says_what_to_do(
+    system: System, client: Client
+) -> None:
+    asking = [
+        asyncio.create_task(ask(client, "hello", role=role, timeout_s=4))
+        for role in ("chat", "coding")
+        for _ in range(9)
+    ]
+
+    async def seen() -> bool:
+        limit = (await limits(system)).get(("counted", "requests_per_minute"))
+        return limit is not None and limit.warned and limit.hour.missed >= 8
+
+    await until(seen, 10, every_s=0.3)
+    ends = [(await each).code for each in asking]
+    assert ends.count(None) == 10
+    assert ends.count("deadline_exceeded") == 8
+    assert await system.attempts("counted") == 10
+
+    found = await limits(system)
+    minute = found["counted", "requests_per_minute"]
+    assert (minute.worker, minute.used, minute.allowed, minute.headroom) == ("", 10, 10, 0)
+    assert minute.full_in_s == 0
+    assert minute.hour.missed == 8
+    assert minute.hour.full_s >= 1
+    assert "of counted was full for" in minute.advice
+    assert "8 requests were held back or went elsewhere: about twice the limit" in minute.advice
+    day = found["counted", "tokens_per_day"]
+    assert day.headroom == day.allowed - day.used > 0
+    assert not day.warned
+
+    text = await penstock_status(system)
+    assert f"Advice: {minute.advice.partition(';')[0][:30]}" in text
+    (row,) = (line for line in text.splitlines() if line.startswith("counted") and "requests/min" in line)
+    assert "full" in row
+
+    warned = await stored_events(system, QuotaWarned)
+    told = [event for event in warned if event.model == "counted"]
+    assert [(event.limit, event.allowed) for event in told] == [("requests_per_minute", 10)]
+    assert told[0].used >= 9
+
+
+async def test_c7_both_workers_export_headroom_and_what_was_held_back(system: System, client: Client) -> None:
+    held_back = 0.0
+    for worker in system.workers:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{worker.ready['http']}/metrics") as answer,
+        ):
+            lines = (await answer.text()).splitlines()
+        assert any(line.startswith("penstock_limit_headroom{") and "counted" in line for line in lines)
+        (full,) = (
+            line
+            for line in lines
+            if line.startswith("penstock_limit_full_seconds_total{") and 'limit="requests_per_minute"' in line
+        )
+        assert float(full.rpartition(" ")[2]) > 0
+        held_back += sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.startswith("penstock_limit_missed_requests_total{")
+            and 'limit="requests_per_minute"' in line
+        )
+    assert held_back == 8
+
+
+async def test_c7_it_is_told_once_when_the_warning_is_over(system: System, client: Client) -> None:
+    await system.sim("PUT", "behaviour", {"narrow": "slow=2.5"})
+    await asyncio.gather(*(ask(client, "hello", role=role, timeout_s=9) for role in ("fast", "creative")))
+
+    async def eased() -> bool:
+        return any(event.model == "narrow" for event in await stored_events(system, QuotaEased))
+
+    await until(eased, 15, every_s=0.2)
+    both = [
+        event
+        for kind in (QuotaWarned, QuotaEased)
+        for event in await stored_events(system, kind)
+        if event.model == "narrow"
+    ]
+    assert [(type(event), event.limit) for event in both] == [
+        (QuotaWarned, "concurrency"),
+        (QuotaEased, "concurrency"),
+    ]

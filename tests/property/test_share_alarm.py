@@ -1,0 +1,79 @@
+"""D5: the alarm that begins and ends a degradation, for every order of good and bad calls."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.share_alarm import AlarmTerms, ShareAlarm
+
+TERMS = AlarmTerms(share=0.1, calm_share=0.05, window_s=60, at_least=10, hold_s=30)
+GRAIN_S = 2.0
+CALLS = st.lists(st.tuples(st.sampled_from([0.0, 0.3, 1.0, 7.0, 45.0]), st.booleans()), max_size=120)
+
+
+def play(calls: list[tuple[float, bool]]) -> list[tuple[float, bool, list[tuple[float, bool]]]]:
+    """After each call: the time, whether the alarm is on, and all calls so far."""
+    alarm = ShareAlarm(TERMS)
+    now_s, past, seen = 1000.0, [], []
+    for step_s, bad in calls:
+        now_s += step_s
+        alarm.observe(bad=bad, now_s=now_s)
+        past.append((now_s, bad))
+        seen.append((now_s, alarm.on(now_s), list(past)))
+    return seen
+
+
+@given(CALLS)
+def test_d5_it_begins_only_with_enough_calls_of_which_too_many_were_bad(calls):
+    before = False
+    for now_s, on, past in play(calls):
+        if on and not before:
+            recent = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s - GRAIN_S]
+            assert len(recent) >= TERMS.at_least
+            assert any(recent)
+        certain = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s + GRAIN_S]
+        wider = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s - GRAIN_S]
+        if certain == wider and len(certain) >= TERMS.at_least and sum(certain) / len(certain) > TERMS.share:
+            assert on
+        before = on
+
+
+@given(CALLS)
+def test_d5_it_does_not_flap(calls):
+    """Once on it stays on for `hold_s`, and goes off only at a share well below the one it began at."""
+    began_s = None
+    for now_s, on, past in play(calls):
+        if on and began_s is None:
+            began_s = now_s
+        if not on and began_s is not None:
+            assert now_s - began_s >= TERMS.hold_s
+            recent = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s + GRAIN_S]
+            assert sum(recent) <= TERMS.calm_share * len(past)
+            began_s = None
+
+
+@given(CALLS, st.floats(0, 200))
+def test_d5_it_ends_by_itself_where_nobody_asks_any_more(calls, later_s):
+    alarm = ShareAlarm(TERMS)
+    now_s = 1000.0
+    for step_s, bad in calls:
+        now_s += step_s
+        alarm.observe(bad=bad, now_s=now_s)
+    assert not alarm.on(now_s + TERMS.window_s + TERMS.hold_s + 2 * GRAIN_S + later_s)
+
+
+@given(CALLS)
+def test_d5_good_calls_alone_never_begin_it(calls):
+    assert not any(on for _, on, _ in play([(step_s, False) for step_s, _ in calls]))
+
+
+@given(CALLS, st.lists(st.floats(-100, 100), min_size=1, max_size=20))
+def test_d5_a_clock_that_steps_back_breaks_nothing(calls, steps):
+    alarm = ShareAlarm(TERMS)
+    now_s = 1000.0
+    for (_, bad), step_s in zip(calls, steps * len(calls), strict=False):
+        now_s += step_s
+        alarm.observe(bad=bad, now_s=now_s)
+        bad_ones, total = alarm.seen(now_s)
+        assert 0 <= bad_ones <= total

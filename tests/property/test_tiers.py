@@ -1,0 +1,165 @@
+"""C7: what the tier monitor says, for every course of use."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import inf
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from penstock.config.catalogue import TierWarning
+from penstock.tier_advice import advice, times_the_limit
+from schemas.presence import LimitPast, LimitStatus
+from services.worker.exhaustion import Trend
+from services.worker.limit_history import LimitHistory
+from services.worker.near_alarm import NearAlarm
+
+LOOKBACK_S, HORIZON_S = 60.0, 60.0
+COURSES = st.lists(st.tuples(st.sampled_from([0.5, 1.0, 2.0, 5.0, 30.0]), st.integers(0, 100)), max_size=80)
+
+
+def trend_of(course: list[tuple[float, int]]) -> Trend:
+    trend = Trend(LOOKBACK_S, HORIZON_S)
+    now_s = 1000.0
+    for step_s, used in course:
+        now_s += step_s
+        trend.add(used, now_s)
+    return trend
+
+
+def full_in_s(trend: Trend, used: int, allowed: int) -> float:
+    found = trend.full_in_s(used, allowed)
+    return inf if found is None else found
+
+
+@given(COURSES, st.integers(0, 120), st.integers(0, 120), st.integers(0, 50))
+def test_c7_more_room_is_never_full_sooner_and_more_use_never_later(course, used, allowed, more):
+    trend = trend_of(course)
+    now = full_in_s(trend, used, allowed)
+    assert 0 <= now <= HORIZON_S or now == inf
+    assert (now == 0) == (used >= allowed)
+    assert full_in_s(trend, used, allowed + more) >= now
+    assert full_in_s(trend, used + more, allowed) <= now
+
+
+@given(st.integers(1, 20), st.integers(20, 50), st.integers(1, 400))
+def test_c7_a_steady_rise_is_foretold_exactly(per_s, seconds, left):
+    trend = trend_of([(1.0, per_s * each) for each in range(seconds)])
+    used = per_s * (seconds - 1)
+    expected_s = left / per_s
+    found_s = trend.full_in_s(used, used + left)
+    assert found_s is None if expected_s > HORIZON_S else abs((found_s or 0) - expected_s) < 1e-6
+
+
+@given(st.lists(st.integers(0, 1000), max_size=9))
+def test_c7_a_short_history_foretells_nothing(uses):
+    assert trend_of([(1.0, used) for used in uses]).full_in_s(0, 10) is None
+
+
+@given(st.lists(st.integers(0, 100), min_size=20, max_size=60))
+def test_c7_use_that_does_not_rise_is_never_full(uses):
+    assert trend_of([(1.0, used) for used in sorted(uses, reverse=True)]).full_in_s(0, 1) is None
+
+
+@given(COURSES, st.integers(1, 100))
+def test_c7_warnings_and_their_ends_alternate_and_do_not_flap(course, allowed):
+    terms = TierWarning(warn_share=0.9, calm_share=0.8, calm_s=30)
+    alarm = NearAlarm(terms)
+    now_s, told, low_since_s = 1000.0, [], None
+    for step_s, used in course:
+        now_s += step_s
+        low = used / allowed < terms.calm_share
+        low_since_s = (low_since_s or now_s) if low else None
+        crossing = alarm.update(used, allowed, now_s)
+        if crossing == "warned":
+            assert used / allowed >= terms.warn_share
+        if crossing == "eased":
+            assert low_since_s is not None
+            assert now_s - low_since_s >= terms.calm_s
+        told += [crossing] if crossing else []
+        assert alarm.state != "eased" or used / allowed < terms.warn_share
+    assert all(before != after for before, after in pairwise(told))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 30), st.integers(0, 20), st.integers(0, 3)), max_size=100), st.booleans()
+)
+def test_c7_the_past_adds_up(looks, daily):
+    history = LimitHistory(daily=daily)
+    now_s, began_s = 5000.0, None
+    missed = full_s = 0.0
+    for step_s, used, waiting in looks:
+        now_s += step_s
+        began_s = now_s if began_s is None else began_s
+        for _ in range(waiting):
+            history.missed(1, now_s)
+        missed += waiting
+        full_s += history.sample(used, 10, now_s, near_share=0.9)
+    assume(began_s is not None)
+    hour, day = history.hour(now_s), history.day(now_s)
+    assert day.missed == missed
+    assert hour.missed <= day.missed
+    assert abs(day.full_s - full_s) <= 1
+    assert day.full_s <= day.near_s <= round(history.watched_s) + 1
+    assert history.watched_s <= now_s - began_s + 1e-6
+    assert day.peak == max(used for _, used, _ in looks)
+    assert day.unmet <= day.missed
+    later = history.day(now_s + 90_000)
+    assert later == LimitPast(), "a day later nothing is left of it"
+
+
+PASTS = st.builds(
+    lambda full, more, missed, peak, unmet: LimitPast(
+        full_s=full, near_s=full + more, missed=missed, peak=peak, unmet=unmet if missed else 0
+    ),
+    st.integers(0, 3600),
+    st.integers(0, 3600),
+    st.integers(0, 500),
+    st.integers(0, 200),
+    st.integers(0, 2000),
+)
+STATUSES = st.builds(
+    lambda hour, allowed, watched, limit: LimitStatus(
+        credential="k",
+        model="m",
+        limit=limit,
+        used=0,
+        allowed=allowed,
+        watched_s=watched,
+        hour=hour,
+        day=hour,
+    ),
+    PASTS,
+    st.integers(0, 200),
+    st.integers(0, 100_000),
+    st.sampled_from(["requests_per_minute", "tokens_per_day", "concurrency"]),
+)
+
+
+@given(STATUSES)
+def test_c7_advice_speaks_when_and_only_when_there_is_something_to_say(status):
+    text = advice(status)
+    if status.hour.missed and status.allowed:
+        assert "held back" in text
+        assert "smaller" not in text
+    if "smaller" in text:
+        assert not status.hour.missed
+        assert 0 < status.day.peak <= 0.4 * status.allowed
+        assert status.watched_s >= 6 * 3600
+    if not status.hour.missed and status.watched_s < 600:
+        assert text == "", "too little is known"
+    assert "inf" not in text
+    assert "nan" not in text
+
+
+@given(PASTS, st.integers(1, 100), st.integers(0, 500))
+def test_c7_what_is_advised_would_have_been_enough_and_grows_with_the_demand(past, allowed, more):
+    times = times_the_limit(past, allowed)
+    if past.missed == 0:
+        assert times == 1
+        return
+    assert times >= 1.5
+    assert times * allowed >= past.peak + past.unmet
+    worse = LimitPast(missed=past.missed, peak=past.peak, unmet=past.unmet + more)
+    assert times_the_limit(worse, allowed) >= times

@@ -1,0 +1,97 @@
+"""D5: what a plan does to a body."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from penstock.config.catalogue import Parameters, RoleConfig
+from services.worker.parameters import compose
+from services.worker.shortening import Plan, Shortener, cut_limit, shape_of
+
+CUT = Plan(cut=0.3, floor_tokens=256, silent_tokens=2000, cut_why="too slow")
+TRIM = Plan(messages=2, trim_why="too many errors")
+ROLE = RoleConfig(chain=("m",), parameters=Parameters(max_tokens=2000), ceilings=Parameters(max_tokens=4000))
+QUESTION = [{"role": "user", "content": "?"}]
+
+
+def sent(plan: Plan, *, model: str = "m", **body) -> tuple[dict, Shortener]:
+    shortener = Shortener(plan)
+    raw = json.dumps({"messages": QUESTION, **body}).encode()
+    made = compose(raw, model=model, role=ROLE, sdk="openai", stream=False, shorten=shortener.apply)
+    return json.loads(made), shortener
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit"),
+    [
+        ({}, 1400),
+        ({"max_tokens": 4000}, 2800),
+        ({"max_tokens": 9000}, 2800),
+        ({"max_tokens": 1500}, 1400),
+        ({"max_tokens": 1400}, 1400),
+        ({"max_tokens": 100}, 100),
+    ],
+)
+def test_d5_the_answer_may_be_three_tenths_shorter_and_what_was_low_stays(asked, limit):
+    body, shortener = sent(CUT, **asked)
+    assert body["max_tokens"] == limit
+    before = min(asked.get("max_tokens", 2000), 4000)
+    told = [(each.rule, each.what, each.before, each.after) for each in shortener.degraded]
+    assert told == ([] if limit == before else [("high_latency", "max_tokens", before, limit)])
+
+
+def test_d5_a_reasoning_model_is_cut_under_the_name_it_takes():
+    body, _ = sent(CUT, model="o3")
+    assert (body["max_completion_tokens"], "max_tokens" in body) == (1400, False)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema", "json_schema": {}}},
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"functions": [{"name": "f"}]},
+        {"response_format": 7},
+    ],
+)
+def test_d5_what_would_be_worthless_if_it_broke_off_is_not_cut(asked):
+    body, shortener = sent(CUT, max_tokens=3000, **asked)
+    assert body["max_tokens"] == 3000
+    assert shortener.degraded == []
+    assert not shape_of(Raw(json.dumps({"messages": QUESTION, **asked}).encode()), 6).may_cut
+
+
+@given(st.integers(1, 10_000), st.integers(0, 5000), st.integers(1, 1000))
+def test_d5_a_cut_never_raises_and_keeps_the_order(asked, silent, floor):
+    plan = Plan(cut=0.3, floor_tokens=floor, silent_tokens=silent)
+    after = cut_limit(asked, plan)
+    assert min(asked, floor) <= after <= asked
+    assert after >= int(asked * 0.7)
+    assert cut_limit(asked + 1, plan) >= after
+
+
+def test_d5_history_is_trimmed_and_told():
+    messages = [{"role": "system", "content": "s"}] + QUESTION * 5
+    body, shortener = sent(TRIM, messages=messages)
+    assert [each["role"] for each in body["messages"]] == ["system", "user", "user"]
+    (told,) = shortener.degraded
+    assert (told.rule, told.what, told.before, told.after) == ("errors", "messages", 5, 2)
+    assert told.why == "too many errors"
+
+
+def test_d5_the_estimate_knows_how_much_history_is_left():
+    messages = [{"role": "user", "content": "x" * 1000} for _ in range(10)]
+    shape = shape_of(Raw(json.dumps({"messages": messages}).encode()), 5)
+    assert shape.kept_share == pytest.approx(0.5, abs=0.02)
+    assert shape_of(Raw(json.dumps({"messages": messages}).encode()), 10).kept_share == 1.0
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b'{"messages":7}', b'{"messages":[{"role":1}]}'])
+def test_d5_a_body_that_cannot_be_read_is_not_judged_here(body):
+    assert shape_of(Raw(body), 1).kept_share == 1.0
