@@ -102,9 +102,11 @@ def _pool(
     paces = {lane: [_slot_pace(said, lane) for said in by_role.values()] for lane in LANES}
     slots = {lane: sum(pace.slots for pace in paces[lane]) for lane in LANES}
     per_s = sum(pace.per_s for lane in LANES for pace in paces[lane])
-    if concurrency < sum(slots.values()):  # fewer at once than there are slots
-        per_s *= concurrency / sum(slots.values())
-    flow = flow_of(quotas, _calls_each(by_role.values()), per_s)
+    at_once = sum(slots.values())
+    if concurrency < at_once:  # the providers allow fewer than there are slots
+        per_s *= concurrency / at_once
+        at_once = int(concurrency)
+    flow = flow_of(quotas, _calls_each(by_role.values()), max(0.0, at_once - calling), per_s)
     if flow is None:
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0

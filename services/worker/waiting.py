@@ -22,7 +22,7 @@ class _Waiter(Struct, frozen=True):
 
 
 class Waiting:
-    """Who waits, by role. Whoever was in hand first looks first: else some would be passed over until their deadline."""
+    """Who waits, by role. Whoever was in hand first looks first: else some are passed over until their deadline."""
 
     def __init__(self) -> None:
         self._waiters: dict[int, _Waiter] = {}
