@@ -1,0 +1,83 @@
+"""C3, C6: how many get their turn before one that comes now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from schemas.names import RANKS
+from services.router.turns import Crowd, Place, Turns, in_mailbox, in_pool
+
+FIRST = Place("interactive", 0)
+BATCH = Place("batch", 0)
+
+
+class Lined:
+    def __init__(self, there: Mapping[tuple[str, str, int], int]) -> None:
+        self.there = there
+
+    def queued(self, role: str, lane: str) -> int:
+        return self.ahead(role, lane, RANKS[-1])
+
+    def ahead(self, role: str, lane: str, rank: int) -> int:
+        return sum(self.there.get((role, lane, each), 0) for each in range(rank + 1))
+
+
+class Arriving:
+    def __init__(self, rates: Mapping[tuple[str, str, int], float] | None = None) -> None:
+        self.rates = rates or {}
+
+    def per_s(self, role: str, lane: str, rank: int) -> float:
+        return self.rates.get((role, lane, rank), 0.0)
+
+
+NOBODY = Arriving()
+
+
+def test_those_of_its_own_rank_and_lower_are_ahead_and_a_fifth_of_each_higher_one_beside() -> None:
+    line = Lined({("chat", "interactive", 0): 9, ("chat", "interactive", 2): 100, ("chat", "batch", 0): 50})
+
+    assert in_mailbox("chat", line, FIRST, NOBODY).standing == 10 + 2
+    assert in_mailbox("chat", line, Place("interactive", 2), NOBODY).standing == 110
+
+
+def test_a_higher_rank_is_overtaken_but_not_for_ever() -> None:
+    line = Lined({("chat", "interactive", 1): 4})
+    busy = Arriving({("chat", "interactive", 0): 5.0})
+
+    turns = in_mailbox("chat", line, Place("interactive", 1), busy)
+
+    assert turns == Turns(5, 5.0, 40)
+    assert turns.begins_after_s(lambda turn: turn / 10) == pytest.approx(1.0, abs=0.01)
+    assert turns.begins_after_s(lambda turn: turn / 2) == 20, "its rank has one turn of eight"
+
+
+def test_all_who_live_on_the_same_quota_are_counted_and_those_who_have_passed_it_are_not() -> None:
+    line = Lined(
+        {("chat", "interactive", 0): 9, ("coding", "interactive", 1): 30, ("fast", "interactive", 0): 7}
+    )
+
+    turns = in_pool("chat", line, FIRST, NOBODY, Crowd(("chat", "coding"), calling=12.0))
+
+    assert turns.standing == 10 + 30 - 12
+
+
+def test_batch_work_takes_its_share_beside_the_other_lane_and_no_more() -> None:
+    line = Lined({("chat", "interactive", 0): 99, ("chat", "batch", 0): 10_000})
+    crowd = Crowd(("chat",), batch_share=0.25)
+
+    assert in_pool("chat", line, FIRST, NOBODY, crowd).standing == 125
+    assert in_pool("chat", Lined({("chat", "batch", 0): 3}), FIRST, NOBODY, crowd).standing == 1.25
+
+
+def test_batch_work_stands_behind_what_there_is_and_what_will_come_of_the_other_lane() -> None:
+    line = Lined({("chat", "interactive", 0): 20, ("chat", "batch", 0): 9})
+    busy = Arriving({("chat", "interactive", 0): 6.0, ("chat", "interactive", 1): 2.0})
+
+    turns = in_pool("chat", line, BATCH, busy, Crowd(("chat",), batch_share=0.25))
+
+    assert turns.standing == 30
+    assert turns.overtaking_per_s == 8
+    assert turns.most == 50
+    assert turns.begins_after_s(lambda turn: turn / 10) == 5, "its slots get one turn of five, whatever comes"
