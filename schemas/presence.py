@@ -32,8 +32,8 @@ class RoleStatus(Struct, frozen=True, kw_only=True):
     ended: int = 0
     """Requests that came to their end here since the worker started."""
     service_ms: int | None = None
-    """What one of the latest requests took at the providers, all its attempts together, in the mean; None: no request
-    has ended yet."""
+    """How long one of the latest requests held its slot, in the mean, its waiting for quota not counted; None: no
+    request has ended yet."""
     longest_ms: int | None = None
     """What 19 of 20 of them stayed within."""
     calls_each: float = 1.0

@@ -103,8 +103,7 @@ class Ladder:
             return success
         finally:
             self._availability.quota.settle(permit, spent.tokens, loop_now_s())
-            took_s = loop_now_s() - began_s
-            self._pace.call_ended(model, job.course, took_s, spent.tokens)
+            self._pace.call_ended(model, spent.tokens)
             for observation in spent.observations:
                 self._availability.quota.correct(permit.key, observation, loop_now_s())
             self._waiting.wake()

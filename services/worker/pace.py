@@ -21,7 +21,8 @@ class Course(Struct):
     """The calls of one request so far."""
 
     calls: int = 0
-    calls_s: float = 0.0
+    waited_s: float = 0.0
+    """For quota, a breaker or a backoff."""
     calling: bool = False
     """It has been let through to a provider, and needs no more quota unless that call fails."""
 
@@ -48,9 +49,8 @@ class Pace:
         course.calls += 1
         self._set_calling(role, course, calling=True)
 
-    def call_ended(self, model: str, course: Course, took_s: float, tokens: int) -> None:
+    def call_ended(self, model: str, tokens: int) -> None:
         """`tokens`: what the call used of the quota; a refused call uses none and teaches nothing."""
-        course.calls_s += took_s
         if tokens > 0:
             mean = self._tokens.get(model, float(tokens))
             self._tokens[model] = mean + _WEIGHT * (tokens - mean)
@@ -59,13 +59,15 @@ class Pace:
         """The request stands before the quota again."""
         self._set_calling(role, course, calling=False)
 
-    def ended(self, role: str, course: Course) -> None:
-        """The request is over. One that never came to a call says nothing of how long one takes."""
+    def ended(self, role: str, course: Course, held_s: float) -> None:
+        """The request is over, which held a slot for so long. One that never came to a call says nothing of how long
+        one takes, and waiting is not work.
+        """
         self._set_calling(role, course, calling=False)
         self._ended[role] += 1
         if course.calls:
             latest = self._latest.setdefault(role, deque(maxlen=_REMEMBERED))
-            latest.append((course.calls_s, course.calls))
+            latest.append((max(0.0, held_s - course.waited_s), course.calls))
 
     def calling_now(self, role: str) -> int:
         return self._calling[role]
