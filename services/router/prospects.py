@@ -97,8 +97,9 @@ def _pool(
         for role in word.roles.keys() & roles:
             status = word.roles[role]
             by_role.setdefault(role, []).append(status)
+            # Of what came in since the beat, those that have ended are in no count: below nothing, then.
             ended = word.ends_per_s.get(role, 0.0) * max(0.0, counted_s - word.heard_s)
-            calling += max(0.0, status.calling - ended)
+            calling += status.calling - ended
     paces = {lane: [_slot_pace(said, lane) for said in by_role.values()] for lane in LANES}
     slots = {lane: sum(pace.slots for pace in paces[lane]) for lane in LANES}
     per_s = sum(pace.per_s for lane in LANES for pace in paces[lane])
@@ -106,7 +107,7 @@ def _pool(
     if concurrency < at_once:  # the providers allow fewer than there are slots
         per_s *= concurrency / at_once
         at_once = int(concurrency)
-    flow = flow_of(quotas, _calls_each(by_role.values()), max(0.0, at_once - calling), per_s)
+    flow = flow_of(quotas, _calls_each(by_role.values()), max(0.0, at_once - max(0.0, calling)), per_s)
     if flow is None:
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0

@@ -45,7 +45,8 @@ class Crowd(Struct, frozen=True):
 
     roles: tuple[str, ...]
     calling: float = 0.0
-    """How many of them have passed the quota, and still stand in their mailboxes."""
+    """How many of them have passed the quota, and still stand in their mailboxes, when the workers last spoke; less
+    those that came and went between that and the count."""
     batch_share: float = 1.0
     """How many requests of the batch lane get a turn for each of the other lane, while both wait."""
 
