@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from schemas.names import RANKS
-from services.router.turns import Crowd, Place, Turns, in_mailbox, in_pool
+from services.router.turns import Crowd, Place, in_mailbox, in_pool
 
 FIRST = Place("interactive", 0)
 BATCH = Place("batch", 0)
@@ -35,11 +35,19 @@ class Arriving:
 NOBODY = Arriving()
 
 
-def test_those_of_its_own_rank_and_lower_are_ahead_and_a_fifth_of_each_higher_one_beside() -> None:
-    line = Lined({("chat", "interactive", 0): 9, ("chat", "interactive", 2): 100, ("chat", "batch", 0): 50})
+def test_nobody_is_nobody_and_a_line_is_taken_a_little_longer_than_counted() -> None:
+    assert in_mailbox("chat", Lined({}), FIRST, NOBODY).standing == 1
+    line = Lined({("chat", "interactive", 0): 60, ("chat", "interactive", 2): 40, ("chat", "batch", 0): 50})
+    assert in_mailbox("chat", line, FIRST, NOBODY).standing == 100 * 1.01 + 2 + 1
 
-    assert in_mailbox("chat", line, FIRST, NOBODY).standing == 10 + 2
-    assert in_mailbox("chat", line, Place("interactive", 2), NOBODY).standing == 110
+
+def test_a_higher_rank_may_fill_a_part_of_the_line_only() -> None:
+    line = Lined({("chat", "interactive", 2): 80})
+
+    standing = [in_mailbox("chat", line, Place("interactive", rank), NOBODY).standing for rank in RANKS]
+
+    assert standing == sorted(set(standing))
+    assert standing[3] == pytest.approx(80 * 1.01 / 0.7 + 3)
 
 
 def test_a_higher_rank_is_overtaken_but_not_for_ever() -> None:
@@ -48,8 +56,9 @@ def test_a_higher_rank_is_overtaken_but_not_for_ever() -> None:
 
     turns = in_mailbox("chat", line, Place("interactive", 1), busy)
 
-    assert turns == Turns(5, 5.0, 40)
-    assert turns.begins_after_s(lambda turn: turn / 10) == pytest.approx(1.0, abs=0.01)
+    assert (turns.overtaking_per_s, turns.most) == (5.0, 40)
+    standing = turns.standing
+    assert turns.begins_after_s(lambda turn: turn / 10) == pytest.approx(standing / 5, abs=0.01)
     assert turns.begins_after_s(lambda turn: turn / 2) == 20, "its rank has one turn of eight"
 
 
@@ -58,16 +67,18 @@ def test_all_who_live_on_the_same_quota_are_counted_and_those_who_have_passed_it
         {("chat", "interactive", 0): 9, ("coding", "interactive", 1): 30, ("fast", "interactive", 0): 7}
     )
 
-    turns = in_pool("chat", line, FIRST, NOBODY, Crowd(("chat", "coding"), calling=12.0))
+    turns = in_pool("chat", line, FIRST, NOBODY, Crowd(("chat", "coding"), calling=19.0))
+    nobody = in_pool("chat", line, FIRST, NOBODY, Crowd(("chat", "coding"), calling=39.0))
 
-    assert turns.standing == 10 + 30 - 12
+    assert turns.standing == pytest.approx(20 * 1.01 + 3)
+    assert nobody.standing == 1
 
 
 def test_batch_work_takes_its_share_beside_the_other_lane_and_no_more() -> None:
-    line = Lined({("chat", "interactive", 0): 99, ("chat", "batch", 0): 10_000})
+    line = Lined({("chat", "interactive", 0): 100, ("chat", "batch", 0): 10_000})
     crowd = Crowd(("chat",), batch_share=0.25)
 
-    assert in_pool("chat", line, FIRST, NOBODY, crowd).standing == 125
+    assert in_pool("chat", line, FIRST, NOBODY, crowd).standing == pytest.approx(104 * 1.25)
     assert in_pool("chat", Lined({("chat", "batch", 0): 3}), FIRST, NOBODY, crowd).standing == 1.25
 
 
@@ -77,7 +88,7 @@ def test_batch_work_stands_behind_what_there_is_and_what_will_come_of_the_other_
 
     turns = in_pool("chat", line, BATCH, busy, Crowd(("chat",), batch_share=0.25))
 
-    assert turns.standing == 30
+    assert turns.standing == pytest.approx(29 * 1.01 + 3)
     assert turns.overtaking_per_s == 8
     assert turns.most == 50
     assert turns.begins_after_s(lambda turn: turn / 10) == 5, "its slots get one turn of five, whatever comes"
