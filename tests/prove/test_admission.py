@@ -113,12 +113,14 @@ def _holds(tally: Tally) -> None:
 @pytest.mark.parametrize("algorithm", ["fixed_window", "token_bucket"])
 @pytest.mark.parametrize("quota", ["shared", "local"])
 async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: str) -> None:
-    """Two workers. Where each counts for itself its limit is half of the provider's: so the operator writes it."""
-    each = REQUESTS_PER_MINUTE if quota == "shared" else REQUESTS_PER_MINUTE // 2
+    """Two workers. Where each counts for itself its limit is half of the provider's: so the operator writes it; and it
+    has few slots, because what it holds when its own part is used up cannot be served by the other.
+    """
+    each, slots = (REQUESTS_PER_MINUTE, 32) if quota == "shared" else (REQUESTS_PER_MINUTE // 2, 8)
     config = catalogue(
         {"chat": ["m-chat"]},
         models={"m-chat": {"limits": {"requests_per_minute": each}}},
-        role={"concurrency": 32},
+        role={"concurrency": slots},
     )
     env = {"PENSTOCK_TRACES": "off", "PENSTOCK_QUOTA": quota}
     async with (
