@@ -14,6 +14,8 @@ if TYPE_CHECKING:
         ReplyIncomplete,
         RequestFailed,
         RequestTooLarge,
+        ResultGone,
+        UnknownJob,
     )
     from penstock.reply_builder import Reply
 
@@ -27,6 +29,8 @@ __all__ = [
     "ReplyIncomplete",
     "RequestFailed",
     "RequestTooLarge",
+    "ResultGone",
+    "UnknownJob",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Who has been cancelled: heard live, and read from the marks of the last hour at the start."""
+"""Who has been cancelled: heard live, and read from the stored marks at the start."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ _log: Final = logging.getLogger(__name__)
 
 _TRIES: Final = 5
 _AGAIN_S: Final = 0.5
+_MOST: Final = 100_000
+"""Marks outlive the longest wait of a job; of all that were set in a day the newest are remembered."""
 
 Listener = Callable[[str, str], None]
 
 
 class Cancellations:
-    """The cancelled (account, id) of the last hour.
+    """The cancelled (account, id) of the last day.
 
     `on_cancel` hears each as it comes; `is_cancelled` answers for work that was still queued.
     """
@@ -57,7 +59,7 @@ class Cancellations:
         self._marks[account, request_id] = now_s
         while self._marks:
             oldest = next(iter(self._marks))
-            if now_s - self._marks[oldest] <= CANCELS.max_age_s:
+            if now_s - self._marks[oldest] <= CANCELS.max_age_s and len(self._marks) <= _MOST:
                 break
             del self._marks[oldest]
 

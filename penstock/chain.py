@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from penstock.config.catalogue import Model, RoleConfig
+from penstock.config.catalogue import Model, RoleConfig, WeightedStep
 from schemas.names import Complexity
 
 __all__ = ["Needs", "needs_of", "order", "shortfall"]
@@ -35,16 +35,36 @@ def order(
     """The keys of the models that can serve the request, the one to try first in front.
 
     A simple request goes to the cheapest of them first and a complex one to the dearest; the rest, and every
-    other case, keep the order of the chain. Of equal prices the one written first is taken. Empty if none can
-    serve it: `shortfall` says why.
+    other case, keep the order of the chain. Of equal prices the one written first is taken. A weighted step moves as
+    one, and costs what its models cost on the average of their shares: that is what a request to it costs. Empty if
+    none can serve it: `shortfall` says why.
     """
     able = [key for key in role.chain if _can_serve(models[key], needs)]
     if not able or complexity == "medium" or not role.by_complexity:
         return tuple(able)
     choose = min if complexity == "simple" else max
-    first = choose(able, key=lambda key: models[key].price.input + models[key].price.output)
-    able.remove(first)
-    return (first, *able)
+    first = choose(_steps(able, role), key=lambda step: _price(step, models))
+    return (*first, *(key for key in able if key not in first))
+
+
+def _steps(able: Iterable[str], role: RoleConfig) -> list[dict[str, int]]:
+    """Each step as models and weights; a model that stands by itself is a step of its own."""
+    steps: list[dict[str, int]] = []
+    weighted = {key: step for step in role.weighted for key in step.models}
+    last: WeightedStep | None = None
+    for key in able:
+        step = weighted.get(key)
+        if step is not None and step is last:
+            steps[-1][key] = step.shares[key]
+        else:
+            steps.append({key: 1 if step is None else step.shares[key]})
+        last = step
+    return steps
+
+
+def _price(step: Mapping[str, int], models: Mapping[str, Model]) -> float:
+    total = sum(weight * (models[key].price.input + models[key].price.output) for key, weight in step.items())
+    return total / sum(step.values())
 
 
 def shortfall(

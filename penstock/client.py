@@ -16,10 +16,14 @@ from penstock.errors import NoReply
 from penstock.following import Following, follow
 from penstock.identifiers import new_id
 from penstock.inbox import ReplyInbox
+from penstock.jobs import Jobs
 from penstock.reply_builder import Reply, ReplyBuilder
+from penstock.sending import send, written
 from penstock.stream import Stream, cancel
+from penstock.telemetry.names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.telemetry.tracing import NO_TRACER, Tracer
 from schemas import subjects
+from schemas.jobs import Job, JobState
 from schemas.names import AUTO, Lane
 from schemas.reply import TERMINAL, ReplyEvent
 from schemas.request import ChatRequest
@@ -28,6 +32,8 @@ __all__ = ["Client", "Prompt"]
 
 _DEFAULT_TIMEOUT_S: Final = 120.0
 """How long an acceptance is waited for when no timeout was given; then the role's own deadline counts."""
+_SUBMIT_PATIENCE_S: Final = 60.0
+"""How long JetStream's acknowledgement is waited for."""
 
 Prompt = str | Iterable[Mapping[str, Any]]
 
@@ -133,23 +139,82 @@ class Client:
         The last event is `completed` or `failed`. Leaving the loop before it cancels the request, unless
         `detach()` was called.
         """
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        request = ChatRequest(
-            id=new_id(),
-            client=self.name,
-            body=msgspec.Raw(msgspec.json.encode({"messages": messages, "stream": True, **body})),
-            role=role,
-            lane=lane,
-            user=user,
-            deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
-            degrade=degrade,
-        )
+        asked = {"stream": True, **body}
+        request = self._request(prompt, asked, timeout_s, role=role, user=user, lane=lane, degrade=degrade)
         return Stream(
             self._nc,
             self._inbox,
             request,
             _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
             self._tracer,
+        )
+
+    async def submit(
+        self,
+        prompt: Prompt,
+        *,
+        role: str = AUTO,
+        user: str = "",
+        timeout_s: float | None = None,
+        degrade: bool = True,
+        **body: Any,
+    ) -> str:
+        """Leave a request of the batch lane, and return its id as soon as JetStream has it.
+
+        Any process asks for it by this id: `job` for its status, `result` for its answer, `cancel` to take it back.
+        `timeout_s`: up to a day; None: the role's `batch_total_s`. Raises NotAccepted and RequestTooLarge.
+        """
+        asked = {"stream": False, **body}
+        request = self._request(prompt, asked, timeout_s, role=role, user=user, lane="batch", degrade=degrade)
+        payload = written(request)
+        attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
+        span = self._tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
+        try:
+            await send(
+                self._nc,
+                self._inbox.account,
+                request,
+                payload,
+                patience_s=_SUBMIT_PATIENCE_S,
+                traceparent=span.traceparent,
+            )
+        finally:
+            span.end()
+        return request.id
+
+    async def job(self, request_id: str) -> Job:
+        """The status of a request of the batch lane, whoever of the account asked for it. Raises UnknownJob, and
+        ValueError for what is no id of a request.
+        """
+        _check_token("the id of a request", request_id)
+        return await Jobs(self._nc, self._inbox.account).one(request_id)
+
+    async def jobs(self, *, state: JobState | None = None, user: str | None = None) -> list[Job]:
+        """All jobs of the account, or those in `state` and of `user`; the oldest change first."""
+        return [
+            job
+            for job in await Jobs(self._nc, self._inbox.account).every()
+            if state in {None, job.state} and user in {None, job.user}
+        ]
+
+    async def result(self, request_id: str) -> Reply | None:
+        """What a job answered, for a day after its end at least; None while it has not ended.
+
+        Raises RequestFailed, UnknownJob and ResultGone, and ValueError for what is no id of a request.
+        """
+        job = await self.job(request_id)
+        return await Jobs(self._nc, self._inbox.account).result(job)
+
+    def _request(
+        self, prompt: Prompt, asked: Mapping[str, Any], timeout_s: float | None, **envelope: Any
+    ) -> ChatRequest:
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        return ChatRequest(
+            id=new_id(),
+            client=self.name,
+            body=msgspec.Raw(msgspec.json.encode({"messages": messages, **asked})),
+            deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
+            **envelope,
         )
 
     def resume(

@@ -22,6 +22,7 @@ _OF_STREAM: Final = (
     "discard",
     "max_age",
     "max_bytes",
+    "max_msgs",
     "max_msgs_per_subject",
     "duplicate_window",
     "allow_direct",

@@ -18,6 +18,8 @@ __all__ = [
     "ReplyIncomplete",
     "RequestFailed",
     "RequestTooLarge",
+    "ResultGone",
+    "UnknownJob",
 ]
 
 
@@ -81,3 +83,23 @@ class RequestFailed(PenstockError):
     @property
     def retry(self) -> Retry:
         return self.failure.retry
+
+
+class UnknownJob(PenstockError):
+    """No status is stored for this id: no router has seen it yet, it was not of the batch lane, or it is too old."""
+
+    code: ErrorCode = "invalid_request"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"no job {request_id} is known: requests of the batch lane are, from their acceptance until a day after "
+            "their end at least"
+        )
+
+
+class ResultGone(PenstockError):
+    """The job is completed, and its answer is not stored, or not any more."""
+
+    def __init__(self, request_id: str, *, too_large: bool) -> None:
+        why = "larger than a message may be" if too_large else "the oldest when there was no more room"
+        super().__init__(f"job {request_id} is completed, but its answer is not kept: it was {why}")

@@ -183,10 +183,11 @@ class Mailbox:
 
     async def _ask(self, slots: int) -> None:
         sources = [puller.source for puller in self._pullers]
-        for ask in self._order.asks(sources, slots, len(self._held)):
+        asks = self._order.asks(sources, slots, len(self._held))
+        self._wanting = self._order.short
+        for ask in asks:
             if not self._stopping:
                 await self._pullers[ask.rank].ask(ask)
-        self._wanting = self._order.short
 
     async def _mend(self) -> None:
         """After a refusal wait a little, after a second of the same consumer have it provisioned."""

@@ -47,6 +47,7 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
         discard=DiscardPolicy.NEW if stream.discard == "new" else DiscardPolicy.OLD,
         max_age=stream.max_age_s,
         max_bytes=stream.max_bytes,
+        max_msgs=stream.max_messages,
         max_msgs_per_subject=stream.max_per_subject,
         duplicate_window=stream.duplicate_window_s,
         num_replicas=replicas,

@@ -7,23 +7,20 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Final, Self
 
-import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
-from nats.js.errors import APIError
 
 from penstock.clock import loop_now_s
-from penstock.errors import NoReply, NotAccepted, RequestTooLarge
+from penstock.errors import NoReply
 from penstock.following import Following, follow
 from penstock.inbox import ReplyInbox
-from penstock.storing import StreamFull, store
+from penstock.sending import send, written
 from penstock.telemetry.names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
-from penstock.telemetry.tracing import Span, Tracer
-from schemas import headers, subjects
+from penstock.telemetry.tracing import Tracer
+from schemas import subjects
 from schemas.codec import encode
 from schemas.reply import TERMINAL, Accepted, Failed, ReplyEvent
 from schemas.request import CancelRequest, ChatRequest
-from schemas.streams import MAX_REQUEST_BYTES
 
 __all__ = ["Stream", "cancel"]
 
@@ -50,15 +47,20 @@ class _Asking(Struct, eq=False):
     detached: bool = False
 
     async def ask_and_follow(self) -> AsyncGenerator[ReplyEvent, None]:
-        payload = encode(self.request)
-        if len(payload) > MAX_REQUEST_BYTES:
-            raise RequestTooLarge(len(payload), MAX_REQUEST_BYTES)
+        payload = written(self.request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: self.request.id, ROLE: self.request.role}
         span = self.tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
         outcome: str | None = _ABANDONED
         try:
             async with self.inbox.feed(self.request.id, self.inbox.name) as feed:
-                await self._send(payload, span)
+                await send(
+                    self.nc,
+                    self.inbox.account,
+                    self.request,
+                    payload,
+                    patience_s=self.timeout_s,
+                    traceparent=span.traceparent,
+                )
                 following = self._following()
                 async for event in follow(self.nc, feed, following):
                     if isinstance(event, Accepted):
@@ -77,24 +79,6 @@ class _Asking(Struct, eq=False):
         subject = subjects.reply(self.inbox.account, self.inbox.name, self.request.id)
         until_s = loop_now_s() + self.timeout_s + _GRACE_S
         return Following(subject, until_s)
-
-    async def _send(self, payload: bytes, span: Span) -> None:
-        extra = {headers.CLIENT: self.inbox.name}
-        if span.traceparent is not None:
-            extra[headers.TRACEPARENT] = span.traceparent
-        try:
-            await store(
-                self.nc.jetstream(),
-                subjects.request(self.inbox.account, "chat"),
-                payload,
-                message_id=f"{self.inbox.account}.{self.inbox.name}.{self.request.id}",
-                headers=extra,
-                patience_s=self.timeout_s,
-            )
-        except nats.errors.MaxPayloadError as error:
-            raise RequestTooLarge(len(payload), self.nc.max_payload) from error
-        except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
-            raise NotAccepted(f"JetStream did not take the request: {error!r}") from error
 
 
 class Stream:

@@ -9,6 +9,9 @@ from msgspec import Struct
 from schemas import streams, subjects
 from schemas.events import (
     BreakerChanged,
+    CredentialAged,
+    CredentialAvailabilityChanged,
+    CredentialRotated,
     ModelAvailabilityChanged,
     QuotaEased,
     QuotaPaused,
@@ -16,6 +19,7 @@ from schemas.events import (
     UsageRecorded,
 )
 from schemas.explain import RoutingExplained
+from schemas.jobs import Job, JobResult
 from schemas.presence import Presence
 from schemas.quota import QuotaRecord
 from schemas.reply import Accepted, Completed, Delta, Failed, Restarted, Started
@@ -71,7 +75,7 @@ CHANNELS: Final = (
         stream=streams.CANCELS.name,
         producers=("application",),
         consumers=("router", "worker"),
-        limits="the mark is kept 1 hour",
+        limits="the mark is kept 25 hours",
         purpose="Stop a request: a running provider call at once, queued work when its turn comes.",
     ),
     Channel(
@@ -87,12 +91,38 @@ CHANNELS: Final = (
         "stands for account and user; `rank`, 0 to 3, grows with how many requests they have in the mailbox.",
     ),
     Channel(
+        name="jobs",
+        subject=subjects.JOB,
+        messages=(Job,),
+        delivery="stored and live",
+        stream=streams.JOBS.name,
+        producers=("router", "worker", "command line"),
+        consumers=("application", "any observer"),
+        limits=f"one record per job, {streams.JOBS.max_messages:,} jobs; stored 48 hours after its last change",
+        purpose="The status of a request of the batch lane, by its id.",
+    ),
+    Channel(
+        name="results",
+        subject=subjects.RESULT,
+        messages=(JobResult,),
+        delivery="stored",
+        stream=streams.RESULTS.name,
+        producers=("worker",),
+        consumers=("application",),
+        limits="stored 48 hours, 1 GiB in all: at the bound the oldest go first",
+        purpose="What a completed job answered; `attempt` is the one that stands in its status.",
+    ),
+    Channel(
         name="events",
         subject=subjects.EVENT,
         messages=(
             UsageRecorded,
             BreakerChanged,
             QuotaPaused,
+            ModelAvailabilityChanged,
+            CredentialRotated,
+            CredentialAvailabilityChanged,
+            CredentialAged,
             QuotaWarned,
             QuotaEased,
             ModelAvailabilityChanged,

@@ -9,14 +9,27 @@ from typing import Final
 
 import msgspec
 
+from schemas.dead import DeadHistory
 from schemas.events import Event
+from schemas.jobs import Job, JobResult
 from schemas.presence import Presence
 from schemas.quota import QuotaRecord
 from schemas.reply import ReplyEvent
 from schemas.request import ChatRequest
 from schemas.work import ChatWork
 
-__all__ = ["EVENT", "PRESENCE", "QUOTA", "REPLY", "REQUEST", "WORK", "encode"]
+__all__ = [
+    "DEAD_HISTORY",
+    "EVENT",
+    "JOB",
+    "PRESENCE",
+    "QUOTA",
+    "REPLY",
+    "REQUEST",
+    "RESULT",
+    "WORK",
+    "encode",
+]
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -26,6 +39,9 @@ REPLY: Final[msgspec.json.Decoder[ReplyEvent]] = msgspec.json.Decoder(ReplyEvent
 EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 PRESENCE: Final = msgspec.json.Decoder(Presence)
 QUOTA: Final = msgspec.json.Decoder(QuotaRecord)
+JOB: Final = msgspec.json.Decoder(Job)
+RESULT: Final = msgspec.json.Decoder(JobResult)
+DEAD_HISTORY: Final = msgspec.json.Decoder(DeadHistory)
 
 
 def encode(message: msgspec.Struct) -> bytes:

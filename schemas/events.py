@@ -10,6 +10,9 @@ from schemas.names import Complexity, DegradationRule, Lane, Role
 
 __all__ = [
     "BreakerChanged",
+    "CredentialAged",
+    "CredentialAvailabilityChanged",
+    "CredentialRotated",
     "Event",
     "ModelAvailabilityChanged",
     "QuotaEased",
@@ -127,4 +130,53 @@ class ModelAvailabilityChanged(
     v: int = 1
 
 
-Event = UsageRecorded | BreakerChanged | QuotaPaused | QuotaWarned | QuotaEased | ModelAvailabilityChanged
+class CredentialRotated(Struct, frozen=True, kw_only=True, tag="credential_rotated", tag_field="type"):
+    """A worker took up a new key; calls from now on go out with it."""
+
+    worker: str
+    provider: str
+    credential: str
+    """The name of the credential, never its value."""
+    at_ms: int
+    v: int = 1
+
+
+class CredentialAvailabilityChanged(
+    Struct, frozen=True, kw_only=True, tag="credential_availability_changed", tag_field="type"
+):
+    """A provider refused a credential for a model (401, 402, 403), or accepts it again."""
+
+    worker: str
+    provider: str
+    model: str
+    credential: str
+    """The name of the credential, never its value."""
+    usable: bool
+    at_ms: int
+    v: int = 1
+
+
+class CredentialAged(Struct, frozen=True, kw_only=True, tag="credential_aged", tag_field="type"):
+    """A key is older than it should be."""
+
+    worker: str
+    provider: str
+    credential: str
+    """The name of the credential, never its value."""
+    age_days: int
+    max_age_days: float
+    at_ms: int
+    v: int = 1
+
+
+Event = (
+    UsageRecorded
+    | BreakerChanged
+    | QuotaPaused
+    | QuotaWarned
+    | QuotaEased
+    | ModelAvailabilityChanged
+    | CredentialRotated
+    | CredentialAvailabilityChanged
+    | CredentialAged
+)

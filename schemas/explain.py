@@ -6,7 +6,15 @@ from msgspec import Struct
 
 from schemas.names import Complexity, Role
 
-__all__ = ["RoutingExplained"]
+__all__ = ["DrawnStep", "RoutingExplained"]
+
+
+class DrawnStep(Struct, frozen=True, kw_only=True):
+    """Neighbours in the chain of which each request draws one."""
+
+    models: tuple[str, ...]
+    weights: tuple[int, ...]
+    """One for each; its part in their sum is the model's share of the requests."""
 
 
 class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained", tag_field="type"):
@@ -19,4 +27,5 @@ class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained
     """Models in the order in which they would be tried; empty where none of the role can serve the request."""
     wait_s: float | None = 0.0
     """How long it would wait for a slot and for quota, as far as is foreseen; None: for ever, by all that is known."""
+    weighted: tuple[DrawnStep, ...] = ()
     v: int = 1

@@ -8,8 +8,10 @@ __all__ = [
     "CLIENT",
     "DEADLINE_MS",
     "DEAD_DELIVERIES",
+    "DEAD_HISTORY",
     "DEAD_MESSAGE",
     "DEAD_REASON",
+    "DEAD_STORED_MS",
     "DEAD_SUBJECT",
     "DEAD_TRUNCATED",
     "EXPECTED_LAST",
@@ -42,3 +44,7 @@ DEAD_MESSAGE: Final = "Penstock-Dead-Message"
 DEAD_SUBJECT: Final = "Penstock-Dead-Subject"
 DEAD_DELIVERIES: Final = "Penstock-Dead-Deliveries"
 DEAD_TRUNCATED: Final = "Penstock-Dead-Truncated"
+DEAD_HISTORY: Final = "Penstock-Dead-History"
+"""JSON in ASCII: schemas/dead.py."""
+DEAD_STORED_MS: Final = "Penstock-Dead-Stored-Ms"
+"""When the buried message was stored where it was found, Unix milliseconds."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from schemas.names import Role
+from schemas.names import DegradationRule, Role
 
 __all__ = [
     "BreakerStatus",
+    "CredentialStatus",
+    "DegradedModel",
     "LimitPast",
     "LimitStatus",
     "Presence",
@@ -117,6 +119,28 @@ class QuotaForecast(Struct, frozen=True, kw_only=True):
     """What the latest calls used, in the mean; 0: not known."""
 
 
+class CredentialStatus(Struct, frozen=True, kw_only=True):
+    """One credential of one provider, as this worker sees it; never the key."""
+
+    credential: str
+    provider: str
+    age_days: int | None = None
+    """None: nobody said since when its key is in use."""
+    max_age_days: float = 90.0
+    refused_for: tuple[str, ...] = ()
+    """Models for which the provider refuses it."""
+    trouble: str = ""
+    """What is wrong with its file in the directory of secrets; empty: nothing."""
+
+
+class DegradedModel(Struct, frozen=True, kw_only=True):
+    """A model that requests of a role are shortened for."""
+
+    role: Role
+    model: str
+    rule: DegradationRule
+
+
 class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="type"):
     """Key `<service>.<instance>`; the key's absence for 30 s means the instance is gone."""
 
@@ -128,9 +152,11 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     roles: tuple[RoleStatus, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
+    degraded: tuple[DegradedModel, ...] = ()
     withdrawn: tuple[str, ...] = ()
     forecasts: tuple[QuotaForecast, ...] = ()
     """Of the models in the chains of its roles."""
+    credentials: tuple[CredentialStatus, ...] = ()
     static_shares: tuple[str, ...] = ()
     """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""
     v: int = 1

@@ -1,6 +1,6 @@
 """Streams, consumers and buckets as data; one provisioning step creates them, services only bind.
 
-Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 3.4 GB in all, on each of the nodes that
+Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 4.9 GB in all, on each of the nodes that
 keep a copy.
 """
 
@@ -12,6 +12,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from schemas import subjects
+from schemas.deadlines import LONGEST_WAIT_S
 from schemas.names import LANES, RANKS, Lane
 
 __all__ = [
@@ -19,12 +20,14 @@ __all__ = [
     "CANCELS",
     "DEAD",
     "EVENTS",
+    "JOBS",
     "MAX_PAYLOAD_BYTES",
     "MAX_REQUEST_BYTES",
     "PRESENCE",
     "QUOTA",
     "REPLIES",
     "REQUESTS",
+    "RESULTS",
     "ROUTER",
     "STREAMS",
     "WORK",
@@ -39,6 +42,8 @@ MINUTE_S: Final = 60
 HOUR_S: Final = 60 * MINUTE_S
 DAY_S: Final = 24 * HOUR_S
 MIB: Final = 1024 * 1024
+WAITING_S: Final = LONGEST_WAIT_S + DAY_S
+"""How long what waits is kept: a day more than it may wait, so that its end is told before it is forgotten."""
 
 MAX_PAYLOAD_BYTES: Final = 8 * MIB
 """`max_payload` of our servers: headers and body together. nats-server advises against more."""
@@ -57,6 +62,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     discard: Literal["old", "new"] = "old"
     """new: a full stream refuses the publisher, who then knows; old: the oldest messages go."""
     max_per_subject: int = -1
+    max_messages: int = -1
+    """With `discard` new and one message per subject: a new subject is refused, one that is there can be rewritten."""
     duplicate_window_s: int = 2 * MINUTE_S
     purpose: str
 
@@ -86,7 +93,7 @@ REQUESTS: Final = Stream(
     name="LLM_REQUESTS",
     subjects=(subjects.REQUEST_ALL,),
     retention="workqueue",
-    max_age_s=DAY_S,
+    max_age_s=WAITING_S,
     max_bytes=512 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
@@ -96,7 +103,7 @@ WORK: Final = Stream(
     name="LLM_WORK",
     subjects=(subjects.WORK_ALL,),
     retention="workqueue",
-    max_age_s=DAY_S,
+    max_age_s=WAITING_S,
     max_bytes=1024 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
@@ -132,12 +139,32 @@ CANCELS: Final = Stream(
     name="LLM_CANCELS",
     subjects=(subjects.CANCEL_ALL,),
     retention="limits",
-    max_age_s=HOUR_S,
+    max_age_s=LONGEST_WAIT_S + HOUR_S,
     max_bytes=32 * MIB,
     max_per_subject=1,
     purpose="Marks for work that is still queued when it is cancelled.",
 )
-STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS)
+JOBS: Final = Stream(
+    name="LLM_JOBS",
+    subjects=(subjects.JOB_ALL,),
+    retention="limits",
+    max_age_s=LONGEST_WAIT_S + DAY_S,
+    max_bytes=512 * MIB,
+    discard="new",
+    max_per_subject=1,
+    max_messages=100_000,
+    purpose="The status of each job (a request of the batch lane), a day beyond its end at least.",
+)
+RESULTS: Final = Stream(
+    name="LLM_RESULTS",
+    subjects=(subjects.RESULT_ALL,),
+    retention="limits",
+    max_age_s=LONGEST_WAIT_S + DAY_S,
+    max_bytes=1024 * MIB,
+    max_per_subject=1,
+    purpose="What completed jobs answered; at its bound the oldest results go first.",
+)
+STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS)
 
 PRESENCE: Final = Bucket(name="llm_presence", ttl_s=30, purpose="Who is alive, and what it says of itself.")
 QUOTA: Final = Bucket(

@@ -16,11 +16,15 @@ __all__ = [
     "EVENT",
     "EVENT_ALL",
     "EXPLAIN",
+    "JOB",
+    "JOB_ALL",
     "QUOTA_STORED",
     "REPLY",
     "REPLY_ALL",
     "REQUEST",
     "REQUEST_ALL",
+    "RESULT",
+    "RESULT_ALL",
     "WORK",
     "WORK_ALL",
     "ReplyAddress",
@@ -28,9 +32,12 @@ __all__ = [
     "WorkAddress",
     "cancel",
     "dead",
+    "dead_role",
     "event",
     "flow",
     "is_token",
+    "job",
+    "jobs_of",
     "limit_event",
     "quota_key",
     "reply",
@@ -38,6 +45,7 @@ __all__ = [
     "reply_inbox",
     "request",
     "request_address",
+    "result",
     "token",
     "work",
     "work_address",
@@ -50,6 +58,8 @@ REPLY: Final = "llm.reply.{account}.{client}.{id}"
 CANCEL: Final = "llm.cancel.{account}.{id}"
 EVENT: Final = "llm.event.{kind}.{scope}"
 DEAD: Final = "llm.dead.{role}"
+JOB: Final = "llm.job.{account}.{client}.{id}"
+RESULT: Final = "llm.result.{account}.{client}.{id}.{attempt}"
 EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
 
@@ -66,6 +76,8 @@ REPLY_ALL: Final = _all(REPLY)
 CANCEL_ALL: Final = _all(CANCEL)
 EVENT_ALL: Final = _all(EVENT)
 DEAD_ALL: Final = _all(DEAD)
+JOB_ALL: Final = _all(JOB)
+RESULT_ALL: Final = _all(RESULT)
 
 _request: Final = REQUEST.format
 _work: Final = WORK.format
@@ -73,6 +85,8 @@ _reply: Final = REPLY.format
 _cancel: Final = CANCEL.format
 _event: Final = EVENT.format
 _dead: Final = DEAD.format
+_job: Final = JOB.format
+_result: Final = RESULT.format
 
 _REQUEST_START: Final = REQUEST.split(".")[:2]
 _WORK_START: Final = WORK.split(".")[:2]
@@ -206,3 +220,22 @@ def limit_event(record: str, limit: str) -> str:
 
 def dead(role: str) -> str:
     return _dead(role=token(role))
+
+
+def dead_role(subject: str) -> str:
+    """Whose dead letter it is: a role, or the router. Empty for what is no subject of a dead letter."""
+    start = _dead(role="")
+    return subject.removeprefix(start) if subject.startswith(start) else ""
+
+
+def job(account: str, client: str, request_id: str) -> str:
+    return _job(account=account, client=client, id=request_id)
+
+
+def jobs_of(account: str, request_id: str = "*") -> str:
+    """The filter for the jobs of an account, whichever client asked."""
+    return job(account, "*", request_id)
+
+
+def result(account: str, client: str, request_id: str, attempt: int) -> str:
+    return _result(account=account, client=client, id=request_id, attempt=attempt)

@@ -25,6 +25,7 @@ __all__ = [
     "Routing",
     "TierWarning",
     "Timeouts",
+    "WeightedStep",
 ]
 
 
@@ -36,8 +37,8 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     base_url: str | None = None
     """With the version path (`https://host/v1`); None means the SDK's own default."""
     api_key_env: tuple[str, ...] = ()
-    """Names of environment variables, one per credential; a variable that is not set is left out. Empty
-    means the endpoint asks for no key."""
+    """Names of environment variables, one per credential, or of files in the directory of secrets; one that is not
+    set is left out. Empty means the endpoint asks for no key."""
     quota_group: str | None = None
     """All credentials of the providers that name the same group share one quota per model, as the keys of one Groq
     organisation do. None: each credential has a quota of its own."""
@@ -89,6 +90,8 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds. `total_s` is the whole request from acceptance, attempts and waiting included."""
 
     total_s: float = 90.0
+    batch_total_s: float = 14_400.0
+    """The same for a request of the batch lane that names no deadline of its own."""
     whole_s: float = 60.0
     """One provider call that does not stream."""
     first_token_s: float = 20.0
@@ -112,11 +115,26 @@ class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     successes: int = 2
 
 
+class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Models between which a request draws one (REQUIREMENTS A7); in the file `{gpt-4o: 70, azure-gpt-4o: 30}`."""
+
+    models: tuple[str, ...]
+    """They stand side by side in the chain, in this order."""
+    weights: tuple[int, ...]
+    """One for each; its part in the sum of all is the model's share of the requests."""
+
+    @property
+    def shares(self) -> dict[str, int]:
+        return dict(zip(self.models, self.weights, strict=True))
+
+
 class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One role: its chain, its share of the worker, its parameters."""
 
     chain: tuple[str, ...]
-    """Keys of `models`: the primary first, then the fallbacks."""
+    """Keys of `models`: the primary first, then the fallbacks; those of a weighted step one after another."""
+    weighted: tuple[WeightedStep, ...] = ()
+    """The steps of the chain that are drawn from. Not a key of the file: there they are mappings inside `chain`."""
     concurrency: int = 16
     """Interactive requests one worker process runs at once for this role."""
     batch_concurrency: int = 4
@@ -158,6 +176,8 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: dict[str, Model]
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
+    sit_out_s: float = 60.0
+    """For how long a provider that failed is not drawn in weighted steps, and a refused key is left out (A6, A7)."""
     routing: Routing = field(default_factory=Routing)
     degradation: Degradation = field(default_factory=Degradation)
     quota_warning: TierWarning = field(default_factory=TierWarning)

@@ -25,8 +25,10 @@ from penstock.config.catalogue import (
 )
 from penstock.config.degradation import Degradation
 from penstock.config.degradation_checks import check_degradation
+from penstock.config.document import joined
 from penstock.config.problems import nearest
 from penstock.config.report import Report
+from schemas.deadlines import LONGEST_S
 
 __all__ = ["Draft", "check"]
 
@@ -54,6 +56,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     roles: dict[str, RoleConfig]
     breaker: Breaker | UnsetType = UNSET
     routing: Routing | UnsetType = UNSET
+    sit_out_s: float | UnsetType = UNSET
     degradation: Degradation | UnsetType = UNSET
     quota_warning: TierWarning | UnsetType = UNSET
 
@@ -68,6 +71,7 @@ def check(draft: Draft, report: Report) -> None:
     for name, role in draft.roles.items():
         _check_role(role, f"roles.{name}", report)
         _check_chain(role, f"roles.{name}.chain", draft, report)
+        _check_weights(role, f"roles.{name}.weighted", report)
     if draft.role_names is not None and "chat" not in draft.role_names:
         report.add("roles.chat", "is missing: every catalogue has this role", "add chat: with a chain")
     if "vision" in draft.roles:
@@ -76,6 +80,7 @@ def check(draft: Draft, report: Report) -> None:
         _positive(draft.breaker, ("failures", "open_s", "probe_interval_s", "successes"), "breaker", report)
     if isinstance(draft.routing, Routing):
         _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
+    _positive(draft, ("sit_out_s",), "", report)
     check_degradation(draft.degradation, "degradation", report)
     if isinstance(draft.quota_warning, TierWarning):
         _check_warning(draft.quota_warning, report)
@@ -154,6 +159,9 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
 
 def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
     _positive(timeouts, Timeouts.__struct_fields__, path, report)
+    if _known(timeouts, "batch_total_s") and LONGEST_S["batch"] < timeouts.batch_total_s < math.inf:
+        problem = f"is longer than a request of the batch lane may wait ({LONGEST_S['batch']:,} s)"
+        report.add(f"{path}.batch_total_s", problem, "lower it")
     if _known(timeouts, "first_token_s", "total_s") and timeouts.first_token_s > timeouts.total_s:
         report.add(
             f"{path}.first_token_s",
@@ -193,6 +201,15 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> N
     _no_repeats(role.chain, path, report)
 
 
+def _check_weights(role: RoleConfig, path: str, report: Report) -> None:
+    for number, step in enumerate(role.weighted):
+        weights: Iterable[object] = step.weights  # UNSET where it could not be read
+        for index, weight in enumerate(weights):
+            if isinstance(weight, int) and weight <= 0:
+                mend = "write its share as a whole number above 0, or take the model out"
+                report.add(f"{path}[{number}].weights[{index}]", "must be more than 0", mend)
+
+
 def _check_vision(draft: Draft, report: Report) -> None:
     chain = draft.roles["vision"].chain
     known = [draft.models[name] for _, name in _texts(chain) if name in draft.models]
@@ -226,4 +243,4 @@ def _positive(
     for field in fields:
         value = getattr(struct, field) if _known(struct, field) else None
         if value is not None and not 0 < value < math.inf:
-            report.add(f"{path}.{field}", "must be more than 0, and finite", mend)
+            report.add(joined(path, field), "must be more than 0, and finite", mend)

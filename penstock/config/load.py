@@ -14,6 +14,7 @@ from penstock.config.document import read_document
 from penstock.config.problems import ConfigurationRefused, Problem, nearest
 from penstock.config.report import Report
 from penstock.config.shipped import default_catalogue, shipped_catalogues
+from penstock.config.steps import unfold
 from penstock.config.structure import build
 
 __all__ = ["ConfigurationRefused", "Problem", "load_catalogue", "locate_catalogue", "read_catalogue"]
@@ -66,7 +67,7 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     if not isinstance(data, dict):
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
         raise ConfigurationRefused(source, report.problems)
-    parts = _parts(data, report)
+    parts = _parts(unfold(data, report), report)
     check(_draft(data, parts), report)
     if report.problems:
         raise ConfigurationRefused(source, report.problems)
@@ -104,6 +105,7 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         roles=built("roles"),
         breaker=parts.get("breaker", UNSET),
         routing=parts.get("routing", UNSET),
+        sit_out_s=parts.get("sit_out_s", UNSET),
         degradation=parts.get("degradation", UNSET),
         quota_warning=parts.get("quota_warning", UNSET),
     )

@@ -10,7 +10,9 @@ import yaml
 
 from penstock.config.catalogue import Catalogue
 from penstock.config.masking import masked_key, without_userinfo
+from penstock.config.secrets import keys_in_force
 from penstock.config.settings import Settings
+from penstock.config.steps import fold
 
 __all__ = ["catalogue_yaml", "settings_yaml"]
 
@@ -25,11 +27,16 @@ def catalogue_yaml(catalogue: Catalogue, env: Mapping[str, str]) -> str:
     A key that found its way into another text (an address made by interpolation) is cut out there, too.
     """
     names = {name for provider in catalogue.providers.values() for name in provider.api_key_env}
-    keys = {env[name] for name in names if len(env.get(name, "")) >= _WORTH_HIDING}
-    data = _cleaned(msgspec.to_builtins(catalogue), keys)
+    files = keys_in_force(names, env.get("PENSTOCK_SECRETS_DIR") or None, env)
+    keys = {
+        key for key in (*files.values(), *(env.get(name, "") for name in names)) if len(key) >= _WORTH_HIDING
+    }
+    plain = msgspec.to_builtins(catalogue)
+    plain["roles"] = {name: fold(role) for name, role in plain["roles"].items()}
+    data = _cleaned(plain, keys)
     for name, provider in catalogue.providers.items():
         shown = data["providers"][_hidden(name, keys)]
-        shown["api_key_env"] = {key: masked_key(env.get(key)) for key in provider.api_key_env}
+        shown["api_key_env"] = {key: masked_key(files.get(key)) for key in provider.api_key_env}
     return _yaml(data)
 
 

@@ -51,6 +51,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Copies of each stream and bucket, on as many nodes of a cluster."""
     quota: Quota = "local"
     """Who counts against the limits: each worker for itself, or all together in the bucket `llm_quota`."""
+    secrets_dir: str | None = None
+    """Directory with a file for each key, named like its variable; None: keys come from the environment alone."""
+    secrets_poll_s: float = 5.0
+    """How often the files there are looked at."""
+    key_max_age_days: float = 90.0
+    """An older key is told as too old."""
 
 
 def load_settings(env: Mapping[str, str]) -> Settings:
@@ -78,6 +84,11 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
         replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
         quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
+        secrets_dir=env.get("PENSTOCK_SECRETS_DIR") or None,
+        secrets_poll_s=reading.number("PENSTOCK_SECRETS_POLL_S", usual.secrets_poll_s, low=0.1, high=3_600),
+        key_max_age_days=reading.number(
+            "PENSTOCK_KEY_MAX_AGE_DAYS", usual.key_max_age_days, low=1, high=3_650
+        ),
     )
     if reading.problems:
         raise ConfigurationRefused(_SOURCE, reading.problems)

@@ -53,7 +53,25 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
             question = " ".join((arguments.prompt, *rest))
             mistake += f'; put the question in quotes: {command_name()} {arguments.command} "{question}"'
         parser.error(mistake)
+    _check_together(parser, arguments)
     return arguments
+
+
+def _check_together(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """What argparse does not know of: options that need one another."""
+    if (
+        arguments.command == "jobs"
+        and arguments.request_id is None
+        and (arguments.result or arguments.cancel)
+    ):
+        parser.error("--result and --cancel need the ID of a job")
+    if arguments.command == "ask" and arguments.detach and arguments.lane != "batch":
+        parser.error("--detach leaves a job behind: add --lane batch")
+    if arguments.command == "dead" and arguments.action in {"redrive", "drop"}:
+        if bool(arguments.seqs) == arguments.all:
+            parser.error(f"dead {arguments.action} wants either numbers of letters, or --all")
+        if arguments.all and arguments.role is None:
+            parser.error("--all needs --role, so that it is not more than you mean")
 
 
 def _never_refuse(stream: TextIO) -> None:
@@ -87,7 +105,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    from services.launcher.ask_command import Question, ask
+    from services.launcher.ask_command import Question, ask, leave
 
     question = Question(
         prompt=arguments.prompt,
@@ -98,8 +116,9 @@ def _ask(arguments: argparse.Namespace) -> int:
         timeout_s=arguments.timeout,
         stream=not arguments.no_stream,
         as_json=arguments.json,
+        lane=arguments.lane,
     )
-    return ask(question, arguments.data)
+    return leave(question, arguments.data) if arguments.detach else ask(question, arguments.data)
 
 
 def _explain(arguments: argparse.Namespace) -> int:
@@ -128,6 +147,37 @@ def _trace(arguments: argparse.Namespace) -> int:
     return trace(arguments.request_id, arguments.data)
 
 
+def _jobs(arguments: argparse.Namespace) -> int:
+    from services.launcher.jobs_command import Listing, cancel_job, list_jobs, print_result, show_job
+
+    if arguments.request_id is None:
+        listing = Listing(state=arguments.state, user=arguments.user)
+        return list_jobs(listing, arguments.data, as_json=arguments.json)
+    if arguments.cancel:
+        return cancel_job(arguments.request_id, arguments.data)
+    if arguments.result:
+        return print_result(arguments.request_id, arguments.data, as_json=arguments.json)
+    return show_job(arguments.request_id, arguments.data, as_json=arguments.json)
+
+
+def _dead(arguments: argparse.Namespace) -> int:
+    from services.launcher.dead_command import Wanted, drop, list_letters, redrive, show
+
+    if arguments.action == "show":
+        return show(arguments.seqs[0], arguments.data, as_json=arguments.json)
+    wanted = Wanted(
+        seqs=() if arguments.action == "list" else tuple(dict.fromkeys(arguments.seqs)),
+        role=arguments.role,
+        code=arguments.code,
+        since_s=arguments.since,
+    )
+    if arguments.action == "list":
+        return list_letters(wanted, arguments.data, as_json=arguments.json)
+    if arguments.action == "drop":
+        return drop(wanted, arguments.data, sure=arguments.yes)
+    return redrive(wanted, arguments.data, as_json=arguments.json)
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from services.launcher.config_command import check, print_effective
 
@@ -142,6 +192,8 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "explain": _explain,
     "status": _status,
     "trace": _trace,
+    "jobs": _jobs,
+    "dead": _dead,
     "config": _config,
 }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias, get_args
 
-from schemas.names import AUTO
+from schemas.jobs import JobState
+from schemas.names import AUTO, LANES
+from schemas.subjects import is_token
 from services.launcher.chatting import CHATTING
 from services.launcher.places import DEFAULT_DATA
 from services.launcher.python_child import SERVICES
@@ -29,6 +32,9 @@ Become one service; what follows its name is passed on to it, for example: penst
 Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator)."""
 _DAY_S = 86_400
 _HIGHEST_PORT = 65_535
+_SPAN: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": _DAY_S}
+_PAST_SEQUENCES: Final = 2**63
 _DATA = "where the system keeps its store, logs and traces (default: %(default)s)"
 
 
@@ -43,6 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_status(commands)
     _add_trace(commands)
+    _add_jobs(commands)
+    _add_dead(commands)
     _add_config(commands)
     return parser
 
@@ -89,6 +97,12 @@ def _add_ask(commands: Commands) -> None:
         "--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: the role's)"
     )
     ask.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
+    ask.add_argument("--lane", choices=LANES, default="interactive", help="default: %(default)s")
+    ask.add_argument(
+        "--detach",
+        action="store_true",
+        help="with --lane batch: print the id and leave; `penstock jobs ID` tells what becomes of it",
+    )
     ask.add_argument("--json", action="store_true", help="every reply event as a line of JSON")
 
 
@@ -116,6 +130,50 @@ def _add_trace(commands: Commands) -> None:
         help="as `ask` says it, or its beginning; default: last, the newest",
     )
     _add_data(trace)
+
+
+def _add_jobs(commands: Commands) -> None:
+    text = "what has become of requests of the batch lane"
+    jobs = commands.add_parser("jobs", help=text, description=f"{text.capitalize()}.")
+    jobs.add_argument(
+        "request_id", nargs="?", type=_request_id, metavar="ID", help="one of them; default: a list of all"
+    )
+    jobs.add_argument("--state", choices=get_args(JobState), help="only these of the list")
+    jobs.add_argument("--user", help="only those of this user")
+    does = jobs.add_mutually_exclusive_group()
+    does.add_argument("--result", action="store_true", help="print the answer of ID")
+    does.add_argument("--cancel", action="store_true", help="take ID back, whether it waits or runs")
+    jobs.add_argument("--json", action="store_true", help="as JSON")
+    _add_data(jobs)
+
+
+def _add_dead(commands: Commands) -> None:
+    dead = commands.add_parser("dead", help="look at dead letters, send them again, drop them")
+    actions = dead.add_subparsers(dest="action", required=True, metavar="list|show|redrive|drop")
+    listing = actions.add_parser("list", help="what was buried, and why")
+    _add_letter_filters(listing)
+    listing.add_argument("--json", action="store_true", help="as JSON, bodies included")
+    show = actions.add_parser("show", help="one letter: its reason, history, headers and body")
+    show.add_argument("seqs", nargs=1, type=_sequence, metavar="SEQ", help="its number in the list")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    redrive = actions.add_parser(
+        "redrive", help="put requests back, each as a job under a new id, and take their letters away"
+    )
+    drop = actions.add_parser("drop", help="delete letters for good")
+    for action in (redrive, drop):
+        action.add_argument("seqs", nargs="*", type=_sequence, metavar="SEQ", help="numbers in the list")
+        action.add_argument("--all", action="store_true", help="all of --role")
+        _add_letter_filters(action)
+    redrive.add_argument("--json", action="store_true", help="a line of JSON for each")
+    drop.add_argument("--yes", action="store_true", help="do not ask back")
+    for action in (listing, show, redrive, drop):
+        _add_data(action)
+
+
+def _add_letter_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--role", help="buried from this role's mailbox, or by `router`")
+    parser.add_argument("--since", type=_span_s, metavar="TIME", help="buried within it: 30m, 12h, 7d")
+    parser.add_argument("--code", help="with this reason, for example undeliverable")
 
 
 def _add_config(commands: Commands) -> None:
@@ -147,6 +205,25 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to {_HIGHEST_PORT}")
     return int(text)
+
+
+def _request_id(text: str) -> str:
+    if not is_token(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a request")
+    return text
+
+
+def _sequence(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < _PAST_SEQUENCES):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a dead letter")
+    return int(text)
+
+
+def _span_s(text: str) -> float:
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no span of time: write 90s, 30m, 12h or 7d")
+    return int(match[1]) * _UNITS_S[match[2]]
 
 
 def _seconds(text: str) -> float:

@@ -13,14 +13,16 @@ from penstock.config.settings import Settings
 from penstock.errors import NoReply, NotAccepted, RequestFailed, RequestTooLarge
 from penstock.stream import Stream
 from schemas.codec import encode
-from schemas.names import AUTO
+from schemas.names import AUTO, Lane
 from schemas.reply import Failed
 from services.launcher.answer_text import AnswerText, failure_text, summary
 from services.launcher.connection_notes import noting
+from services.launcher.invoked import command_name
+from services.launcher.printable import as_ascii_json
 from services.launcher.prompt_input import data_url, messages, read_prompt
 from services.launcher.session import command_settings, open_client, warning_before_asking
 
-__all__ = ["Question", "ask"]
+__all__ = ["Question", "ask", "leave"]
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -34,6 +36,7 @@ class Question(Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     stream: bool = True
     as_json: bool = False
+    lane: Lane = "interactive"
 
     def messages(self) -> list[dict[str, Any]]:
         """Raises CommandError for a prompt or an image that cannot be used."""
@@ -50,6 +53,27 @@ def ask(question: Question, data: Path) -> int:
     return asyncio.run(_ask(question, asked, command_settings(data)))
 
 
+def leave(question: Question, data: Path) -> int:
+    """Leave it as a job, and print its id. Raises as `ask`, and PenstockError where it cannot be left."""
+    asked = question.messages()
+    request_id = asyncio.run(_leave(question, asked, command_settings(data)))
+    print(as_ascii_json({"id": request_id}) if question.as_json else request_id)
+    name = command_name()
+    _note(f"{name} jobs {request_id}            what has become of it")
+    _note(f"{name} jobs {request_id} --result   its answer, for a day after its end at least")
+    return 0
+
+
+async def _leave(question: Question, asked: list[dict[str, Any]], settings: Settings) -> str:
+    warning = await warning_before_asking(settings)
+    if warning is not None:
+        _note(warning)
+    async with open_client(settings) as client:
+        return await client.submit(
+            asked, role=question.role, user=question.user, timeout_s=question.timeout_s
+        )
+
+
 async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settings) -> int:
     warning = await warning_before_asking(settings)
     if warning is not None:
@@ -59,6 +83,7 @@ async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settin
             asked,
             role=question.role,
             user=question.user,
+            lane=question.lane,
             timeout_s=question.timeout_s,
             stream=question.stream,
         )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from penstock.config.key_dates import key_dates
 from penstock.config.load import ConfigurationRefused, locate_catalogue, read_catalogue
 from penstock.config.printing import catalogue_yaml, settings_yaml
 from penstock.config.settings import load_settings
@@ -24,6 +25,7 @@ def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
         mistakes += _tell(refused)
     try:
         catalogue = read_catalogue(path, env)
+        key_dates((key for provider in catalogue.providers.values() for key in provider.api_key_env), env)
     except ConfigurationRefused as refused:
         mistakes += _tell(refused)
     if mistakes:

@@ -18,6 +18,7 @@ from schemas.explain import RoutingExplained
 from schemas.reply import Failed
 from schemas.request import ChatRequest
 from services.launcher.ask_command import Question
+from services.launcher.chain_text import chain_text
 from services.launcher.errors import CommandError
 from services.launcher.session import command_settings, open_connection
 
@@ -49,7 +50,7 @@ def _explanation(answer: RoutingExplained) -> str:
             f"role        {answer.role}",
             f"complexity  {answer.complexity}",
             f"why         {answer.why}",
-            f"chain       {' → '.join(answer.chain) or 'none can serve it'}",
+            f"chain       {chain_text(answer.chain, answer.weighted) or 'none can serve it'}",
             f"wait        {_wait(answer.wait_s)}",
         )
     )

@@ -14,6 +14,7 @@ __all__ = ["limits_text"]
 
 _SHOWN: Final = 20
 _MODEL_COLUMNS: Final = 22
+_KEY_COLUMNS: Final = 9
 _WORKER_COLUMNS: Final = 14
 _SOON_S: Final = 3600
 
@@ -35,21 +36,47 @@ def limits_text(limits: Sequence[Limit], now_ms: int) -> str:
         "outlook",
         "worker" if apart else "full, held in 1 h",
     )
+    several = _several_keys(limits)
     rows = [
-        (*_row(limit, now_ms), shortened(limit.worker, _WORKER_COLUMNS) if apart else _last_hour(limit))
+        (
+            _model(limit, several),
+            *_row(limit, now_ms),
+            shortened(limit.worker, _WORKER_COLUMNS) if apart else _last_hour(limit),
+        )
         for limit in shown
     ]
     parts = [table(titles, rows, right=frozenset({2, 3, 4, 5}))]
     quiet = len(limits) - len(shown)
     if quiet:
         parts.append(f"{quiet} more limits, less used or not at all (--json shows them).")
-    parts += dict.fromkeys(f"Advice: {limit.advice}" for limit in limits if limit.advice)
+    parts += dict.fromkeys(
+        f"Advice{f' ({limit.credential})' if limit.model in several else ''}: {limit.advice}"
+        for limit in limits
+        if limit.advice
+    )
     return "\n".join(parts)
+
+
+def _several_keys(limits: Sequence[Limit]) -> set[str]:
+    """Models whose limits stand there once per key."""
+    keys: dict[str, set[str]] = {}
+    for limit in limits:
+        keys.setdefault(limit.model, set()).add(limit.credential)
+    return {model for model, credentials in keys.items() if len(credentials) > 1}
+
+
+def _model(limit: Limit, several: set[str]) -> str:
+    """With the key where it takes that to tell two rows apart: names of keys differ at their ends."""
+    if limit.model not in several:
+        return shortened(limit.model, _MODEL_COLUMNS)
+    key = limit.credential
+    if len(key) > _KEY_COLUMNS:
+        key = f"…{key[1 - _KEY_COLUMNS :]}"
+    return f"{shortened(limit.model, _MODEL_COLUMNS - _KEY_COLUMNS - 1)} {key}"
 
 
 def _row(limit: Limit, now_ms: int) -> tuple[str, ...]:
     return (
-        shortened(limit.model, _MODEL_COLUMNS),
         LIMIT_WORDS.get(limit.limit, limit.limit),
         _number(limit.used),
         _number(limit.allowed),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.config.catalogue import Catalogue
+from penstock.config.secrets import keys_in_force
 
 __all__ = ["missing_keys"]
 
@@ -14,5 +15,6 @@ def missing_keys(catalogue: Catalogue, env: Mapping[str, str]) -> list[str]:
     return [
         f"Note: provider {name} has no key: set {' or '.join(provider.api_key_env)}."
         for name, provider in catalogue.providers.items()
-        if provider.api_key_env and not any(env.get(key) for key in provider.api_key_env)
+        if provider.api_key_env
+        and not keys_in_force(provider.api_key_env, env.get("PENSTOCK_SECRETS_DIR") or None, env)
     ]

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from penstock.tier_advice import advice
 from schemas.names import LANES, ROLES
-from schemas.presence import BreakerStatus, LimitPast, Presence
+from schemas.presence import BreakerStatus, CredentialStatus, LimitPast, Presence
 from schemas.subjects import work_address
 from services.launcher.status_limits import Seen, merged
 
-__all__ = ["Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
+__all__ = ["Credential", "Degraded", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
 _SILENT_S: Final = 6.0
 """Three beats. Whoever is silent for longer is named, and counts for nothing else."""
@@ -78,6 +78,32 @@ class Open(Struct, frozen=True, kw_only=True):
     retry_in_s: float
 
 
+class Credential(Struct, frozen=True, kw_only=True):
+    """One credential of a provider, as all its workers see it together."""
+
+    credential: str
+    provider: str
+    age_days: int | None
+    """The age of the oldest key in use; None: nobody knows."""
+    max_age_days: float
+    refused_for: tuple[str, ...]
+    troubles: tuple[str, ...]
+    """What is wrong with its file."""
+
+    @property
+    def is_old(self) -> bool:
+        return self.age_days is not None and self.age_days > self.max_age_days
+
+
+class Degraded(Struct, frozen=True, kw_only=True):
+    """A model that a worker shortens requests for."""
+
+    worker: str
+    role: str
+    model: str
+    rule: str
+
+
 class Status(Struct, frozen=True, kw_only=True):
     nats: str
     now_ms: int
@@ -86,7 +112,9 @@ class Status(Struct, frozen=True, kw_only=True):
     roles: tuple[RoleLine, ...]
     limits: tuple[Limit, ...]
     breakers: tuple[Open, ...]
+    degraded: tuple[Degraded, ...]
     withdrawn: tuple[str, ...]
+    credentials: tuple[Credential, ...]
     waiting_for_router: int
     dead_letters: int
 
@@ -108,7 +136,13 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
         breakers=tuple(
             _open(presence.instance, breaker, now_ms) for presence in alive for breaker in presence.breakers
         ),
+        degraded=tuple(
+            Degraded(worker=presence.instance, role=each.role, model=each.model, rule=each.rule)
+            for presence in alive
+            for each in presence.degraded
+        ),
         withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
+        credentials=tuple(_credentials(alive)),
         waiting_for_router=streams.waiting_for_router,
         dead_letters=streams.dead,
     )
@@ -143,6 +177,24 @@ def _limits(alive: Sequence[Presence], now_ms: int) -> list[Limit]:
     """The fullest first."""
     limits = [_limit(seen, now_ms) for seen in merged(alive)]
     return sorted(limits, key=lambda limit: (-limit.percent, limit.model, limit.limit))
+
+
+def _credentials(alive: Sequence[Presence]) -> list[Credential]:
+    by_name: dict[tuple[str, str], list[CredentialStatus]] = {}
+    for presence in alive:
+        for status in presence.credentials:
+            by_name.setdefault((status.provider, status.credential), []).append(status)
+    return [
+        Credential(
+            credential=name,
+            provider=provider,
+            age_days=max((each.age_days for each in seen if each.age_days is not None), default=None),
+            max_age_days=min(each.max_age_days for each in seen),
+            refused_for=tuple(sorted({model for each in seen for model in each.refused_for})),
+            troubles=tuple(sorted({each.trouble for each in seen if each.trouble})),
+        )
+        for (provider, name), seen in sorted(by_name.items())
+    ]
 
 
 def _limit(seen: Seen, now_ms: int) -> Limit:

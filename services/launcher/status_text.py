@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from services.launcher.invoked import command_name
 from services.launcher.limits_text import limits_text
@@ -10,6 +11,12 @@ from services.launcher.status_report import Status
 from services.launcher.table import table
 
 __all__ = ["status_text"]
+
+
+_RULES: Final = {
+    "high_latency": "which is slow: answers may be less long",
+    "errors": "which fails too often: less history is sent",
+}
 
 
 def status_text(status: Status) -> str:
@@ -67,6 +74,21 @@ def _lines(status: Status) -> Iterator[str]:
         )
     if not status.breakers:
         yield "Breakers: all closed"
+    for each in status.degraded:
+        yield f"Degraded: {each.role} with {each.model} at {each.worker}, {_RULES.get(each.rule, each.rule)}"
     if status.withdrawn:
         yield f"Not listed by their provider: {', '.join(status.withdrawn)}"
+    yield from _credentials(status)
     yield f"Dead letters: {status.dead_letters:,}"
+
+
+def _credentials(status: Status) -> Iterator[str]:
+    """Those of which there is something to say."""
+    for each in status.credentials:
+        name = f"Key {each.credential} of {each.provider}"
+        if each.is_old:
+            yield f"{name}: {each.age_days} days old, more than {each.max_age_days:g}: change it"
+        if each.refused_for:
+            yield f"{name}: refused for {', '.join(each.refused_for)}"
+        for trouble in each.troubles:
+            yield f"{name}: its file {trouble}; a key known before stays in use"

@@ -1,11 +1,14 @@
-"""Ending a request in place of whoever should have."""
+"""Ending a request in place of whoever should have; a job's record says first how it ends."""
 
 from __future__ import annotations
 
 from penstock.history import stored_replies
+from penstock.job_ending import end_as_told, fail_job
+from penstock.job_store import JobStore
 from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from schemas.errors import ERRORS, ErrorCode
+from schemas.jobs import Job
 from schemas.reply import TERMINAL, Failed, Failure
 from schemas.subjects import ReplyAddress
 
@@ -16,10 +19,19 @@ def failure_of(code: ErrorCode, message: str, retry_after_s: float | None = None
     return Failure(code=code, message=message, retry=ERRORS[code].retry, retry_after_s=retry_after_s)
 
 
-async def end_unless_ended(bus: Bus, address: ReplyAddress, failure: Failure) -> None:
-    """Behind whatever a worker that held it may have sent; one terminal event at most is stored."""
+async def end_unless_ended(
+    bus: Bus, address: ReplyAddress, failure: Failure, at_ms: int, job: Job | None = None
+) -> None:
+    """Behind whatever a worker that held it may have sent; one terminal event at most is stored.
+
+    `job`: what to say of it should it be a job without a record.
+    """
     events = await stored_replies(bus.nc, address.subject)
+    jobs = JobStore(bus.js)
+    known = await jobs.read(address)
     if any(isinstance(event, TERMINAL) for event in events):
+        if known is not None and not known.ended:
+            await end_as_told(bus, jobs, known, at_ms)
         return
     last = max(events, key=lambda event: event.seq, default=None)
     event = Failed(
@@ -28,4 +40,6 @@ async def end_unless_ended(bus: Bus, address: ReplyAddress, failure: Failure) ->
         attempt=0 if last is None else last.attempt,
         error=failure,
     )
-    await publish_terminal(bus.js, address.subject, event)
+    standing = await fail_job(jobs, event, at_ms, known=known, unless_known=job)
+    if standing is not None:
+        await publish_terminal(bus.js, address.subject, standing)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from schemas.deadlines import LONGEST_S
 
-__all__ = ["MAX_DEADLINE_S", "DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
-
-MAX_DEADLINE_S: Final = 3600.0
-"""After JetStream stored it no request waits longer than this."""
+__all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
 
 
 class DeadlinePast(ValueError):
@@ -25,12 +22,16 @@ class TooLarge(ValueError):
 
 
 def deadline_ms(
-    asked_ms: int | None, stored_ms: int, now_ms: int, total_s: float, max_s: float = MAX_DEADLINE_S
+    asked_ms: int | None,
+    stored_ms: int,
+    now_ms: int,
+    total_s: float,
+    max_s: float = LONGEST_S["interactive"],
 ) -> int:
     """When the request must be over, in milliseconds of the Unix epoch, as all instants here are.
 
-    Without a wish it is the role's `total_s` from when JetStream stored the request; no deadline lies more than
-    `max_s` after that, so that nothing waits in a mailbox for ever. Raises DeadlinePast.
+    Without a wish it is the role's `total_s` for the lane from when JetStream stored the request; no deadline lies
+    more than `max_s`, the lane's, after that, so that nothing waits in a mailbox for ever. Raises DeadlinePast.
     """
     wished_ms = stored_ms + round(total_s * 1000) if asked_ms is None else asked_ms
     until_ms = min(wished_ms, stored_ms + round(max_s * 1000))

@@ -12,12 +12,13 @@ from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from schemas import subjects
 from schemas.codec import encode
-from schemas.explain import RoutingExplained
+from schemas.explain import DrawnStep, RoutingExplained
 from schemas.reply import Failed
 from schemas.work import ChatWork
+from services.router.arrival import Arrival
 from services.router.door import Door, Foreseen, admitted
 from services.router.ending import failure_of
-from services.router.intake import Arrival, Refused, Routed, judge
+from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 
 __all__ = ["explained", "register_explain"]
@@ -59,12 +60,17 @@ def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> Rout
     why = work.why
     if (lacks := shortfall(role, catalogue.models, needs)) is not None:
         why += f"; {_SHORTFALLS[lacks]}"
+    chain = order(role, catalogue.models, work.complexity, needs)
+    steps = ({key: share for key, share in step.shares.items() if key in chain} for step in role.weighted)
     return RoutingExplained(
         role=work.role,
         complexity=work.complexity,
         why=why,
-        chain=order(role, catalogue.models, work.complexity, needs),
         wait_s=round(wait_s, 1) if wait_s < inf else None,
+        chain=chain,
+        weighted=tuple(
+            DrawnStep(models=tuple(step), weights=tuple(step.values())) for step in steps if len(step) > 1
+        ),
     )
 
 

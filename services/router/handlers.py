@@ -20,12 +20,14 @@ from penstock.telemetry.tracing import Span, Tracer
 from schemas import headers, subjects
 from schemas.codec import encode
 from schemas.errors import ERRORS, ErrorCode
-from schemas.reply import Failed
+from schemas.reply import Completed, Failed
 from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
+from services.router.arrival import Arrival, address_of, job_of
+from services.router.background import Background
 from services.router.door import Door, admitted
 from services.router.ending import end_unless_ended, failure_of
-from services.router.intake import Arrival, Refused, Routed, address_of, judge
+from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
 
@@ -54,9 +56,11 @@ class RequestHandler:
         self._metrics = metrics
         self._tracer = tracer
         self._clock = clock
+        self._background = Background(clock)
 
     def bind(self, bus: Bus) -> None:
         self._bus = bus
+        self._background.bind(bus)
 
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = time.perf_counter()
@@ -79,18 +83,40 @@ class RequestHandler:
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
         """Store the dead letter, then tell the application, if the message says who it is."""
         self._metrics.refused.labels(dead.code).inc()
-        _tell(dead.code, f"buried: {dead.message}", address_of(_arrival(delivery)))
+        arrival = _arrival(delivery)
+        address = address_of(arrival)
+        _tell(dead.code, f"buried: {dead.message}", address)
         await bury(self._bus.js, _ROUTER, delivery, dead)
         self._metrics.dead.labels(_ROUTER).inc()
-        address = address_of(_arrival(delivery))
         if address is not None:
-            await end_unless_ended(self._bus, address, failure_of(dead.code, dead.message))
+            failure = failure_of(dead.code, dead.message)
+            await end_unless_ended(self._bus, address, failure, self._clock.unix_ms(), job_of(arrival))
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
+        _describe(span, routed.work)
+        if routed.work.lane != "batch":
+            return await self._queue(routed, span, repeated=repeated)
+        try:
+            job = await self._background.accept(routed.work)
+        except StreamFull:
+            return Refused(
+                code="overloaded",
+                message="there is no room for the status of one more job",
+                reply_to=routed.work.reply_to,
+                retry_after_s=_OVERLOADED_RETRY_S,
+                seq=int(repeated),
+            )
+        if job.ended:
+            event = await self._background.end_of(job)
+            if event is not None:
+                await publish_terminal(self._bus.js, job.reply_to.subject, event, _trace(span))
+            return routed
+        return routed if job.state == "running" else await self._queue(routed, span, repeated=repeated)
+
+    async def _queue(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         """`accepted` goes first, or the worker's first event could overtake it."""
         work = routed.work
         address = work.reply_to
-        _describe(span, work)
         sent = _trace(span)
         accepted_id = f"{address.subject}.0"
         await self._bus.nc.publish(
@@ -114,10 +140,12 @@ class RequestHandler:
                 reply_to=address,
                 retry_after_s=_OVERLOADED_RETRY_S,
                 seq=1,
+                job=self._background.job_of(work) if work.lane == "batch" else None,
             )
         except nats.errors.MaxPayloadError:
             message = f"the request does not fit into one message of {self._bus.nc.max_payload:,} bytes"
-            return Refused(code="request_too_large", message=message, reply_to=address, seq=1)
+            job = self._background.job_of(work) if work.lane == "batch" else None
+            return Refused(code="request_too_large", message=message, reply_to=address, seq=1, job=job)
         self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
         return routed
 
@@ -127,8 +155,12 @@ class RequestHandler:
         self._metrics.refused.labels(refused.code).inc()
         _tell(refused.code, refused.message, refused.reply_to)
         failure = failure_of(refused.code, refused.message, refused.retry_after_s)
-        event = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
-        await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
+        refusal = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
+        event: Completed | Failed | None = refusal
+        if refused.job is not None:
+            event = await self._background.refuse(refused.job, refusal)
+        if event is not None:
+            await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
         return ACK
 
     def _start_span(self, delivery: Delivery) -> Span:

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from penstock.config.catalogue import Catalogue
-from schemas import codec, headers, subjects
+from schemas import codec, subjects
+from schemas.deadlines import LONGEST_S
 from schemas.errors import ErrorCode
+from schemas.jobs import Job
 from schemas.names import Role
 from schemas.reply import Accepted
 from schemas.request import ChatRequest
 from schemas.streams import MAX_REQUEST_BYTES
 from schemas.subjects import ReplyAddress, RequestAddress
 from schemas.work import ChatWork
+from services.router.arrival import USER_CHARACTERS, Arrival, address_of, job_of
 from services.router.complexity import assess
 from services.router.envelope import DeadlinePast, TooLarge, check_size, deadline_ms
 from services.router.features import read
 from services.router.refusal import BodyRefused
 from services.router.role import UnknownRole, resolve
 
-__all__ = ["Arrival", "Refused", "Routed", "address_of", "judge"]
+__all__ = ["Refused", "Routed", "judge"]
 
 _NOT_SERVED_RETRY_S: Final = 5.0
 _EXACT: Final = 2**53
 """Below it every language reads a JSON number as it was written."""
-_USER_CHARACTERS: Final = 256
-"""It stands in every usage event and log line."""
-
-
-class Arrival(Struct, frozen=True, kw_only=True):
-    """A request event as the stream held it."""
-
-    subject: str
-    data: bytes
-    headers: Mapping[str, str]
-    stored_ms: int
-    repeated: bool = False
-    """It may have been handled before: `accepted` may be out."""
 
 
 class Refused(Struct, frozen=True, kw_only=True):
@@ -52,6 +42,8 @@ class Refused(Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
     seq: int = 0
     """Of the `failed` event; 1 where `accepted` has been, or may have been, sent."""
+    job: Job | None = None
+    """Of a request of the batch lane: its status as far as it is known."""
 
 
 class Routed(Struct, frozen=True, kw_only=True):
@@ -101,6 +93,7 @@ def _refused(
         reply_to=address_of(arrival),
         retry_after_s=retry_after_s,
         seq=int(arrival.repeated),
+        job=job_of(arrival),
     )
 
 
@@ -133,8 +126,8 @@ def _decode(data: bytes) -> ChatRequest:
         raise _NotTaken("invalid_request", f"the request event is not JSON: {error}") from error
     _check_token("id", request.id)
     _check_token("client", request.client)
-    if len(request.user) > _USER_CHARACTERS:
-        raise _NotTaken("invalid_request", f"user must be at most {_USER_CHARACTERS} characters")
+    if len(request.user) > USER_CHARACTERS:
+        raise _NotTaken("invalid_request", f"user must be at most {USER_CHARACTERS} characters")
     if request.deadline_ms is not None and not -_EXACT < request.deadline_ms < _EXACT:
         raise _NotTaken("invalid_request", "deadline_ms must be a time in Unix milliseconds")
     return request
@@ -152,7 +145,9 @@ def _route(
     decision = resolve(request.role, features, catalogue.routing, served)
     role = _served_role(decision.role, catalogue, served)
     assessment = assess(features, catalogue.routing)
-    until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, catalogue.roles[role].timeouts.total_s)
+    timeouts = catalogue.roles[role].timeouts
+    total_s = timeouts.batch_total_s if request.lane == "batch" else timeouts.total_s
+    until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, total_s, LONGEST_S[request.lane])
     why = f"{decision.why}; {assessment.complexity}: {assessment.why}"
     work = ChatWork(
         id=request.id,
@@ -196,29 +191,3 @@ def _served_role(role: Role, catalogue: Catalogue, served: Collection[str]) -> R
     if role not in served:
         raise _NotTaken("role_not_served", f"no worker for the role {role} is alive", _NOT_SERVED_RETRY_S)
     return role
-
-
-class _Address(Struct):
-    id: str | None = None
-    client: str | None = None
-
-
-_address: Final = msgspec.json.Decoder(_Address)
-
-
-def address_of(arrival: Arrival) -> ReplyAddress | None:
-    """Where a refusal goes: as the body says, else as the headers say, else nowhere."""
-    try:
-        written = _address.decode(arrival.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        written = _Address()
-    request_id = _first_token(written.id, arrival.headers.get(headers.MESSAGE_ID, "").rpartition(".")[2])
-    client = _first_token(written.client, arrival.headers.get(headers.CLIENT))
-    account = subjects.request_address(arrival.subject).account
-    if request_id is None or client is None or not subjects.is_token(account):
-        return None
-    return ReplyAddress(account, client, request_id)
-
-
-def _first_token(*values: str | None) -> str | None:
-    return next((value for value in values if value is not None and subjects.is_token(value)), None)

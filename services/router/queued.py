@@ -9,14 +9,14 @@ from typing import Final
 from msgspec import Struct
 
 from schemas import headers, subjects
+from schemas.deadlines import LONGEST_WAIT_S
 from schemas.subjects import ReplyAddress
-from services.router.envelope import MAX_DEADLINE_S
 
 __all__ = ["Queued", "read_queued"]
 
 _DIGITS: Final = 15
 """Of a number of milliseconds: more were not written by a router."""
-_LONGEST_MS: Final = round(MAX_DEADLINE_S * 1000)
+_LONGEST_MS: Final = LONGEST_WAIT_S * 1000
 _UNREADABLE_MS: Final = 10_000
 """A worker that is free has taken it long before, and says itself what is wrong with it."""
 

@@ -154,7 +154,7 @@ class Sweeper:
         code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
         code = "cancelled" if cancelled else code
         role = self._role(queued.subject) or _NO_ROLE
-        await end_unless_ended(self._bus, address, self._failure(role, code))
+        await end_unless_ended(self._bus, address, self._failure(role, code), self._clock.unix_ms())
         self._metrics.expired.labels(role, code).inc()
 
     async def _bury(self, queued: Queued, msg: Msg) -> None:

@@ -69,6 +69,7 @@ def _plain_routes(models: Models, control: Control) -> Starlette:
         Route("/sim/limits", control.limits, methods=["PUT"]),
         Route("/sim/behaviour", control.behaviour, methods=["PUT"]),
         Route("/sim/models", control.models, methods=["PUT"]),
+        Route("/sim/keys", control.keys, methods=["PUT"]),
         Route("/sim/speed", control.speed, methods=["PUT"]),
     ]
     return Starlette(routes=routes, exception_handlers={ApiError: _api_error, HTTPException: _http_exception})

@@ -23,8 +23,14 @@ class _Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: list[str]
 
 
+class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    accepted: frozenset[str]
+
+
 class Control:
-    """Every PUT answers with what is in force afterwards; all but `models` change only what they name."""
+    """Every PUT answers with what is in force afterwards; all but `models` and `keys` change only what
+    they name.
+    """
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -57,6 +63,10 @@ class Control:
         wanted = _read(await request.body(), _Models)
         self._provider.catalogue.serve(wanted.models)
         return _json({"models": self._provider.catalogue.listed()})
+
+    async def keys(self, request: Request) -> Response:
+        self._provider.api_keys = _read(await request.body(), _Keys).accepted
+        return _json({"accepted": len(self._provider.api_keys)})
 
     async def speed(self, request: Request) -> Response:
         changes = _read(await request.body(), dict[str, float])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import hashlib
+from collections import Counter, deque
 from typing import Final, Literal
 
 import msgspec
@@ -63,12 +64,18 @@ class _RequestRecord(Struct):
 class Counts:
     def __init__(self) -> None:
         self._models: dict[str, ModelCounts] = {}
+        self._keys: Counter[str] = Counter()
         self._requests: deque[_RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
 
     def reset(self) -> None:
         """Begin at zero; attempts still running are forgotten with the rest."""
         self._models = {}
+        self._keys.clear()
         self._requests.clear()
+
+    def came_with(self, key: str) -> None:
+        """An attempt's bearer key, right or wrong."""
+        self._keys[key] += 1
 
     def begin(self, model: str, request_id: str, sha256: str, at_s: float) -> Attempt:
         counts = self._models.get(model)
@@ -104,5 +111,6 @@ class Counts:
         return {
             "models": self._models,
             "total_attempts": sum(counts.attempts for counts in self._models.values()),
+            "keys": {hashlib.sha256(key.encode()).hexdigest()[:12]: n for key, n in self._keys.items()},
             "requests": list(self._requests),
         }

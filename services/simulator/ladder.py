@@ -98,6 +98,7 @@ class Ladder:
     ) -> None:
         """Past the key, the model's name and the length of its context."""
         provider = self._provider
+        provider.counts.came_with(exchange.bearer)
         provider.authorise(exchange.bearer)
         name = provider.catalogue.find(request.model)
         prompt = endpoint.measure(request)

@@ -34,7 +34,8 @@ class Provider:
         self.admission = Admission(settings.limits)
         self.counts = Counts()
         self.last_requests = LastRequests()
-        self._api_keys = settings.api_keys
+        self.api_keys = settings.api_keys
+        """Empty: any key is right."""
         self._context_tokens = settings.context_tokens
         self._run_id = run_id
         self._numbers = itertools.count(1)
@@ -44,7 +45,7 @@ class Provider:
 
     def authorise(self, key: str) -> None:
         """Raise a 401 ApiError unless the key is one of ours, or any key is."""
-        if self._api_keys and key not in self._api_keys:
+        if self.api_keys and key not in self.api_keys:
             raise wrong_key()
 
     def check_context(self, name: ModelName, prompt: Prompt) -> None:

@@ -11,6 +11,7 @@ from penstock.config.load import read_catalogue
 from penstock.config.problems import ConfigurationRefused
 from penstock.config.settings import load_settings
 from schemas.names import Role
+from services.worker.key_sources import open_keyring
 
 
 def _chat_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(os.environ)
         catalogue = read_catalogue(None, os.environ)
         roles = _chat_roles(asked.role, catalogue)
+        keyring = open_keyring(catalogue, roles, settings, os.environ)
     except (ConfigurationRefused, ValueError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     from services.worker.app import Worker  # noqa: PLC0415
 
     shell = Shell("worker", settings)
-    return shell.run(Worker(shell, catalogue, roles, os.environ))
+    return shell.run(Worker(shell, catalogue, roles, keyring))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,16 @@ from penstock.identifiers import new_id
 from penstock.storing import StreamFull, store
 from schemas import subjects
 from schemas.codec import encode
-from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaEased, QuotaPaused, QuotaWarned
+from schemas.events import (
+    BreakerChanged,
+    CredentialAged,
+    CredentialAvailabilityChanged,
+    CredentialRotated,
+    ModelAvailabilityChanged,
+    QuotaEased,
+    QuotaPaused,
+    QuotaWarned,
+)
 from services.worker.crossings import store_crossing
 
 __all__ = ["Announcer"]
@@ -30,7 +39,8 @@ _KINDS: Final = {
     ModelAvailabilityChanged: "model",
 }
 _PATIENCE_S: Final = 30.0
-_Announced = BreakerChanged | QuotaPaused | QuotaWarned | QuotaEased | ModelAvailabilityChanged
+_OfModel = BreakerChanged | QuotaPaused | QuotaWarned | QuotaEased | ModelAvailabilityChanged
+_OfCredential = CredentialAged | CredentialAvailabilityChanged | CredentialRotated
 
 
 class Announcer:
@@ -43,8 +53,11 @@ class Announcer:
     def bind(self, js: JetStreamContext) -> None:
         self._js = js
 
-    def announce(self, event: _Announced) -> None:
-        subject = subjects.event(_KINDS[type(event)], event.model)
+    def announce(self, event: _OfModel | _OfCredential) -> None:
+        if isinstance(event, _OfCredential):
+            subject = subjects.event("credential", event.credential)
+        else:
+            subject = subjects.event(_KINDS[type(event)], event.model)
         store_it = store(self._js, subject, encode(event), message_id=new_id(), patience_s=_PATIENCE_S)
         self._spawn(self._told(event, store_it))
 
@@ -61,7 +74,7 @@ class Announcer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _told(self, event: _Announced, stored: Coroutine[Any, Any, bool]) -> None:
+    async def _told(self, event: _OfModel | _OfCredential, stored: Coroutine[Any, Any, bool]) -> None:
         try:
             await stored
         except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:

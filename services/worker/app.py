@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -21,10 +21,14 @@ from schemas.names import Lane, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
+from services.worker.background import Background
 from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
+from services.worker.key_news import KeyNews
+from services.worker.key_watch import KeyWatch
+from services.worker.keyring import Keyring
 from services.worker.ladder import Ladder
 from services.worker.lanes import batch_slots
 from services.worker.lease_store import RecordStore
@@ -32,10 +36,10 @@ from services.worker.lessons import Lessons
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
 from services.worker.pace import Pace
-from services.worker.provider import Provider, credentials
+from services.worker.provider import Provider
+from services.worker.providers import connect_providers
 from services.worker.quota import LocalQuota, Quota, QuotaKey
 from services.worker.recording import Recorder
-from services.worker.sdk import SdkKind, SdkProvider
 from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
 from services.worker.takeover import Takeover
@@ -53,28 +57,27 @@ _WAITING_S: Final = 1.0
 class Worker:
     """Everything a worker is made of; one mailbox per role and lane."""
 
-    def __init__(
-        self, shell: Shell, catalogue: Catalogue, roles: Sequence[Role], env: Mapping[str, str]
-    ) -> None:
+    def __init__(self, shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring) -> None:
         self._shell = shell
         self._catalogue = catalogue
         self._roles = roles
-        self._env = env
+        self._keyring = keyring
         self._started = AsyncExitStack()
 
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings
-        providers = _providers(self._catalogue, self._roles, self._env)
+        providers = connect_providers(self._catalogue, self._roles, self._keyring)
         limits = _limits(self._catalogue, providers)
         shared = None
         if settings.quota == "shared":
             shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        equipment = _equipment(
-            self._shell, self._catalogue, self._roles, providers, shared or LocalQuota(limits)
-        )
+        quota = shared or LocalQuota(limits, _records(self._catalogue, limits))
+        equipment = _equipment(self._shell, self._catalogue, self._roles, providers, quota, self._keyring)
         self._equipment = equipment
         self._waiting = Waiting()
-        lessons = Lessons(equipment)
+        key_news = KeyNews(equipment, self._waiting.wake)
+        lessons = Lessons(equipment, key_news)
+        keys = KeyWatch(self._keyring, settings, key_news)
         ladder = Ladder(equipment, lessons, self._waiting)
         self._handler = WorkHandler(equipment, ladder, Takeover(settings.ack_wait_s))
         models = ModelsWatch(equipment, lessons)
@@ -92,10 +95,13 @@ class Worker:
             await self._start_shared(shared, bus)
         equipment.announcer.bind(bus.js)
         equipment.recorder.bind(bus.js)
+        equipment.background.bind(bus)
         for provider in equipment.providers.values():
             self._started.push_async_callback(provider.close)
         self._started.push_async_callback(equipment.announcer.drain)
         self._started.push_async_callback(equipment.recorder.drain)
+        self._started.push_async_callback(keys.stop)
+        keys.start()
         await self._handler.start(bus)
         self._started.push_async_callback(models.stop)
         await models.start()
@@ -188,13 +194,17 @@ def _limits(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[Quo
 
 
 def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], instance: str) -> SharedQuota:
+    return SharedQuota(limits, _records(catalogue, limits), instance, random.random)
+
+
+def _records(catalogue: Catalogue, keys: Iterable[QuotaKey]) -> dict[QuotaKey, str]:
     """One record per model, as its provider calls it, and credential, or group of them."""
     records = {}
-    for key in limits:
+    for key in keys:
         group = catalogue.providers[catalogue.models[key.model].provider].quota_group
         owner = key.credential if group is None else f"group:{group}"
         records[key] = subjects.quota_key(owner, catalogue.model_name(key.model))
-    return SharedQuota(limits, records, instance, random.random)
+    return records
 
 
 def _equipment(
@@ -203,6 +213,7 @@ def _equipment(
     roles: Sequence[Role],
     providers: dict[str, Provider],
     quota: Quota,
+    keyring: Keyring,
 ) -> Equipment:
     names = {name: provider.credentials for name, provider in providers.items()}
     metrics = WorkerMetrics(shell.registry)
@@ -212,36 +223,16 @@ def _equipment(
         catalogue=catalogue,
         providers=providers,
         availability=availability,
+        keyring=keyring,
         calibration=Calibration(),
         degrading=Degrading(catalogue, metrics),
         tiers=Tiers(catalogue, availability, metrics, roles),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
         pace=Pace(),
+        background=Background(SYSTEM, shell.instance),
         metrics=metrics,
         tracer=shell.tracer,
         clock=SYSTEM,
         random=random.random,
     )
-
-
-def _providers(catalogue: Catalogue, roles: Sequence[Role], env: Mapping[str, str]) -> dict[str, Provider]:
-    """A client for each provider that the chains of these roles name; an SDK is loaded only when it is used."""
-    models = {model for role in roles for model in catalogue.roles[role].chain}
-    names = dict.fromkeys(catalogue.models[model].provider for model in models)
-    providers: dict[str, Provider] = {}
-    for name in names:
-        config = catalogue.providers[name]
-        keys = credentials(name, config, env)
-        providers[name] = SdkProvider(name, _sdk(config.sdk), config.base_url, keys)
-    return providers
-
-
-def _sdk(name: str) -> SdkKind:
-    if name == "groq":
-        from services.worker.groq_sdk import GROQ  # noqa: PLC0415 - 5 MB that most workers do not need
-
-        return GROQ
-    from services.worker.openai_sdk import OPENAI  # noqa: PLC0415 - the same
-
-    return OPENAI

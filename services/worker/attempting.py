@@ -11,6 +11,7 @@ from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
 from schemas.reply import Degraded, Usage
 from services.worker.attempt import Answer, Call, Progress, attempt
+from services.worker.coalescing import Flush
 from services.worker.degrading import passed_over
 from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
@@ -74,11 +75,13 @@ class Attempting:
         body, degraded = self._compose(job, key, provider)
         course = _Course(await self._announce(job, key, degraded), loop_now_s(), degraded=degraded)
         span = self._start_span(job, key, course.number)
-        sink = DeltaSink(job.reply) if job.work.stream else None
+        kept: list[Flush] | None = [] if job.work.lane == "batch" else None
+        sink = DeltaSink(job.reply, kept) if job.work.stream else None
         try:
             call = Call(provider, key.credential, body, job.role.timeouts)
             course.answer = await attempt(call, sink, course.progress)
             course.outcome = "completed"
+            job.kept = tuple(kept or ())
             return Success(key.model, course.answer, course.progress.first_output_s, degraded)
         except ProviderFailure as failure:
             course.outcome = failure.kind
@@ -110,13 +113,15 @@ class Attempting:
 
     async def _announce(self, job: Job, key: QuotaKey, degraded: tuple[Degraded, ...]) -> int:
         """Take the attempt's number; `restarted` follows where text of another attempt is out, or may be."""
+        provider = self._equipment.catalogue.models[key.model].provider
         passed_over = await job.reply.begin_attempt(
             model=key.model,
-            provider=self._equipment.catalogue.models[key.model].provider,
+            provider=provider,
             worker=self._equipment.instance,
             at_ms=self._equipment.clock.unix_ms(),
             degraded=degraded,
         )
+        await self._equipment.background.begin(job, model=key.model, provider=provider)
         if job.output_sent or passed_over:
             failure = job.last_failure
             code = "provider_unavailable" if failure is None else failure.verdict.code

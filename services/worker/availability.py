@@ -1,4 +1,4 @@
-"""When each model may be called: withdrawn, breaker and quota seen together."""
+"""When each model may be called: withdrawn, breaker, credentials and quota seen together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from penstock.config.catalogue import Catalogue
 from services.worker.breaker import CircuitBreaker
 from services.worker.candidates import Standing
 from services.worker.quota import Need, Quota, QuotaKey
+from services.worker.refusals import Refusals
+from services.worker.sit_out import SitOut
 from services.worker.withdrawn import Roster
 
 __all__ = ["Availability"]
@@ -24,6 +26,9 @@ class Availability:
         self.breakers = {key: CircuitBreaker(catalogue.breaker) for key in catalogue.models}
         self.quota = quota
         self.roster = roster
+        self.refusals = Refusals(catalogue.sit_out_s)
+        self.sit_out = SitOut(catalogue.models, catalogue.roles.values(), catalogue.sit_out_s)
+        self._turns = dict.fromkeys(catalogue.models, 0)
         self._keys = {
             key: tuple(QuotaKey(credential, key) for credential in credentials.get(model.provider, ()))
             for key, model in catalogue.models.items()
@@ -33,16 +38,33 @@ class Availability:
         """The quotas a call of `model` may use, one per credential."""
         return self._keys[model]
 
+    def usable(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
+        """Those whose credential has a key; without those that the provider refuses, unless it refuses all."""
+        return self.refusals.usable(self._keys[model], now_s)
+
+    def accepted(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
+        """Those whose credential has a key that the provider does not refuse."""
+        return self.refusals.accepted(self._keys[model], now_s)
+
+    def in_turn(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
+        """The same, beginning with another one each time: so credentials are used evenly while all have quota."""
+        keys = self.usable(model, now_s)
+        if len(keys) < 2:
+            return keys
+        first = self._turns[model] = (self._turns[model] + 1) % len(keys)
+        return keys[first:] + keys[:first]
+
     def standing(self, model: str, need: Need, now_s: float) -> Standing:
         """When `model` may be called for `need`, and what it waits for."""
         if self.roster.is_withdrawn(model, now_s):
             return Standing(inf, "withdrawn")
-        if not self._keys[model]:
-            return Standing(inf, "never")
+        keys = self.usable(model, now_s)
+        if not keys:
+            return Standing(inf, "credentials")
         breaker_s = self.breakers[model].retry_at_s(now_s)
         if breaker_s > now_s:
             return Standing(breaker_s, "breaker")
-        wait_s = min(self.quota.wait_s(key, need, now_s) for key in self._keys[model])
+        wait_s = min(self.quota.wait_s(key, need, now_s) for key in keys)
         if wait_s == inf:
             return Standing(inf, "never")
         return Standing(now_s + wait_s, "quota" if wait_s > 0 else "ready")

@@ -10,10 +10,11 @@ from msgspec import Struct
 
 __all__ = ["Choice", "Nothing", "Reason", "Standing", "Wait", "choose"]
 
-Reason = Literal["ready", "breaker", "quota", "backoff", "withdrawn", "excluded", "never"]
-"""`excluded`: this request has tried it; `never`: it needs more than the model's whole quota."""
+Reason = Literal["ready", "breaker", "quota", "backoff", "withdrawn", "credentials", "excluded", "never"]
+"""`credentials`: none is set; `excluded`: this request has tried it; `never`: it needs more than
+the model's whole quota."""
 
-_LASTING: Final[tuple[Reason, ...]] = ("excluded", "never", "withdrawn")
+_LASTING: Final[tuple[Reason, ...]] = ("excluded", "never", "credentials", "withdrawn")
 """No wait within one request mends these. The most telling first: what was tried has an error to show."""
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from penstock.config.catalogue import Catalogue
 from penstock.config.degradation import OnErrors, OnHighLatency
 from schemas.names import DegradationRule, Role
+from schemas.presence import DegradedModel
 from schemas.reply import Degraded
 from services.worker.failures import health_of
 from services.worker.job import Job
@@ -82,14 +83,17 @@ class Degrading:
         output_tokens = cut_limit(job.output_tokens, plan) if job.shape.may_cut else job.output_tokens
         return tokens, output_tokens
 
-    def show(self, now_s: float) -> None:
-        """Set the gauges, and log what began or ended since the last time."""
+    def show(self, now_s: float) -> tuple[DegradedModel, ...]:
+        """What holds now. Sets the gauges, and logs what began or ended since the last time."""
         for (role, model), watched in self._watched.items():
             rules = self._catalogue.degradation_of(role)
             slow = rules.on_high_latency.enabled and watched.slow.on(now_s)
             failing = rules.on_errors.enabled and watched.failing.on(now_s)
             self._show(role, model, "high_latency", on=slow)
             self._show(role, model, "errors", on=failing)
+        return tuple(
+            DegradedModel(role=role, model=model, rule=rule) for role, model, rule in sorted(self._shown)
+        )
 
     def _show(self, role: Role, model: str, rule: DegradationRule, *, on: bool) -> None:
         if on == ((role, model, rule) in self._shown):

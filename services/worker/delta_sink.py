@@ -19,8 +19,10 @@ class DeltaSink:
     under one lock, so that the order of the deltas is the order of the pieces.
     """
 
-    def __init__(self, reply: ReplyPublisher) -> None:
+    def __init__(self, reply: ReplyPublisher, kept: list[Flush] | None = None) -> None:
+        """`kept` gets whatever is published, in order."""
         self._reply = reply
+        self._kept = kept
         self._coalescer = Coalescer()
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
@@ -77,6 +79,8 @@ class DeltaSink:
     async def _send(self, flush: Flush) -> None:
         self.bytes_out += len(flush.text) + sum(map(len, flush.choices))
         await self._reply.delta(flush.text, flush.choices)
+        if self._kept is not None:
+            self._kept.append(flush)
 
 
 def _size(piece: Piece) -> int:

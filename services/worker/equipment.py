@@ -11,8 +11,10 @@ from penstock.config.catalogue import Catalogue
 from penstock.telemetry.tracing import Tracer
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
+from services.worker.background import Background
 from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
+from services.worker.keyring import Keyring
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
 from services.worker.provider import Provider
@@ -27,12 +29,14 @@ class Equipment(Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     providers: Mapping[str, Provider]
     availability: Availability
+    keyring: Keyring
     calibration: Calibration
     degrading: Degrading
     tiers: Tiers
     recorder: Recorder
     announcer: Announcer
     pace: Pace
+    background: Background
     metrics: WorkerMetrics
     tracer: Tracer
     clock: Clock

@@ -8,10 +8,9 @@ from typing import Final
 
 from penstock.cancellations import Cancellations
 from penstock.clock import loop_now_s
-from penstock.deadletters import bury
+from penstock.deadletters import bury, history_of
 from penstock.delivery import ACK, LEAVE, Dead, Delivery, Verdict
-from penstock.history import stored_replies
-from penstock.reply_publisher import Superseded, publish_terminal
+from penstock.reply_publisher import Superseded
 from penstock.service import Bus
 from penstock.telemetry import names
 from schemas import headers, subjects
@@ -23,11 +22,12 @@ from services.worker.intake import NotWork, read_order
 from services.worker.job import GaveUp, Job
 from services.worker.ladder import Ladder
 from services.worker.opening import open_job, record_lost, start_spans
-from services.worker.takeover import Takeover, past_of
+from services.worker.takeover import Takeover
 
 __all__ = ["WorkHandler"]
 
 _log: Final = logging.getLogger(__name__)
+_NO_ROLE: Final = "unknown"
 
 
 class WorkHandler:
@@ -54,12 +54,14 @@ class WorkHandler:
             return Dead("invalid_request", f"this is no work: {error}")
         work = order.work
         past = await self._takeover.past(delivery, work.reply_to.subject)
+        if work.lane == "batch":
+            past = await self._equipment.background.look_back(work, delivery, past)
         record_lost(self._equipment, work, past)
         if past.ended:
             await self._equipment.recorder.stored(work)
             return ACK
         span = start_spans(self._equipment, work, delivery)
-        job = open_job(self._equipment, self._bus, order, past, span)
+        job = open_job(self._equipment, self._bus, order, past, span, delivery.sequence)
         outcome: str | None = "interrupted"
         try:
             event = await self._answer(job)
@@ -79,16 +81,16 @@ class WorkHandler:
 
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
         """Store the dead letter, then tell the application, if the message says who it is."""
-        role = delivery.subject.split(".")[2]
-        await bury(self._bus.js, role, delivery, dead)
-        self._equipment.metrics.dead.labels(role).inc()
+        where = subjects.work_address(delivery.subject)
+        role = _NO_ROLE if where is None else where.role
         address = subjects.reply_address(delivery.headers.get(headers.REPLY_SUBJECT, ""))
+        told = [] if address is None else await self._equipment.background.told(address)
+        await bury(self._bus.js, role, delivery, dead, history_of(told))
+        self._equipment.metrics.dead.labels(role).inc()
         if address is None:
             return
-        past = past_of(await stored_replies(self._bus.nc, address.subject))
         failure = Failure(code=dead.code, message=dead.message, retry=ERRORS[dead.code].retry)
-        event = Failed(id=address.id, seq=past.next_seq, attempt=past.attempt, error=failure)
-        await publish_terminal(self._bus.js, address.subject, event)
+        await self._equipment.background.fail(address, failure, told)
         self._equipment.metrics.requests.labels(role, dead.code).inc()
         _log.error(
             "request buried", extra={"fields": {"request": address.id, "role": role, "error": dead.code}}
@@ -139,7 +141,9 @@ class WorkHandler:
         )
         try:
             await self._equipment.recorder.stored(job.work)
-            await job.reply.finish(event)
+            standing = await self._equipment.background.end(job, event)
+            if standing is not None:
+                await job.reply.finish(standing)
         finally:
             span.end()
         self._equipment.metrics.count_end(job.work.role, job.first_choice, event)

@@ -14,6 +14,7 @@ from penstock.reply_publisher import ReplyPublisher
 from penstock.telemetry.tracing import Span
 from schemas.errors import ErrorCode
 from schemas.work import ChatWork
+from services.worker.coalescing import Flush
 from services.worker.failures import ProviderFailure
 from services.worker.pace import Course
 from services.worker.shortening import Shape
@@ -36,6 +37,8 @@ class Job(Struct, kw_only=True):
     """What the rungs of the ladder know of the request, and what they learnt on the way."""
 
     work: ChatWork
+    work_seq: int
+    """Of its message in the mailbox."""
     role: RoleConfig
     reply: ReplyPublisher
     span: Span
@@ -66,6 +69,8 @@ class Job(Struct, kw_only=True):
     shape: Shape | None = None
     """What of the body could be shortened; read when it is to be for the first time."""
     cost_microusd: int = 0
+    kept: tuple[Flush, ...] = ()
+    """The streamed answer, of a request of the batch lane: somebody will ask for it hours later."""
     cancelled: bool = False
     turn: int = field(default_factory=_turns.__next__)
     """Among the requests of this worker: lower where it was in hand earlier."""

@@ -97,6 +97,8 @@ class Ladder:
             self._pace.call_failed(job.work.role, job.course)
             if failure.kind == "rate_limited":
                 self._lessons.of_rate_limit(permit.key, failure, began_s)
+            elif failure.kind == "credentials":
+                self._lessons.of_refusal(permit.key, failure, began_s)
             raise
         else:
             self._lessons.of_success(permit.key, began_s)

@@ -12,6 +12,7 @@ from services.worker.breaker import Admission, Transition
 from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
 from services.worker.job import GaveUp, Job
+from services.worker.key_news import KeyNews
 from services.worker.pauses import Pauses
 from services.worker.quota import QuotaKey
 from services.worker.withdrawn import Change
@@ -25,8 +26,9 @@ _GAUGE: Final = {"closed": 0, "half_open": 1, "open": 2}
 class Lessons:
     """Applies them to the state that all requests of the worker share, and tells everybody."""
 
-    def __init__(self, equipment: Equipment) -> None:
+    def __init__(self, equipment: Equipment, key_news: KeyNews) -> None:
         self._equipment = equipment
+        self._key_news = key_news
         self._availability = equipment.availability
         self._pauses = Pauses()
 
@@ -34,6 +36,8 @@ class Lessons:
         """The table's word on one failure. Raises GaveUp when no try is left for the request."""
         verdict = failure.verdict
         job.last_failure = failure
+        if failure.kind == "credentials" and self._availability.accepted(model, loop_now_s()):
+            return  # with another credential, or with the new key of this one
         job.failures += verdict.counts
         if failure.kind == "not_found":
             self.model_changed(self._availability.roster.not_found(model, loop_now_s()))
@@ -55,10 +59,17 @@ class Lessons:
             health
         ]
         self.breaker_moved(model, report(admission, loop_now_s()))
+        if health == "failure":
+            self._left_out(self._availability.sit_out.failed(model, loop_now_s()))
 
     def of_success(self, key: QuotaKey, began_s: float) -> None:
         self._pauses.succeeded(key, began_s=began_s)
+        self._key_news.answered(key, began_s)
         self.model_changed(self._availability.roster.answered(key.model))
+
+    def of_refusal(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+        """The credential is left out for a while; another of the provider may be accepted."""
+        self._key_news.refused(key, failure, began_s)
 
     def of_rate_limit(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         """Pause the (credential, model), for as long as the provider said or longer."""
@@ -120,6 +131,14 @@ class Lessons:
                 at_ms=self._equipment.clock.unix_ms(),
             )
         )
+
+    def _left_out(self, provider: str | None) -> None:
+        """A provider is not drawn in weighted steps for a while (REQUIREMENTS A7)."""
+        if provider is None:
+            return
+        for_s = self._equipment.catalogue.sit_out_s
+        _log.warning("the provider %s failed: it is not drawn in weighted steps for %g s", provider, for_s)
+        self._equipment.metrics.left_out.labels(provider).inc()
 
     def _exclude(self, job: Job, model: str, failure: ProviderFailure) -> None:
         """Too long for this model is too long for every model that reads no more."""

@@ -17,6 +17,7 @@ class WorkerMetrics:
         self._declare_requests(registry)
         self._declare_attempts(registry)
         self._declare_standing(registry)
+        self._declare_credentials(registry)
 
     def _declare_requests(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -126,6 +127,34 @@ class WorkerMetrics:
             "penstock_quota_static_shares",
             "Shared quotas out of reach, for which this worker uses a static share.",
             registry=registry,
+        )
+
+        self.left_out = Counter(
+            "penstock_providers_left_out",
+            "Times a provider failed and was not drawn in weighted steps for a while.",
+            ["provider"],
+            registry=registry,
+        )
+
+    def _declare_credentials(self, registry: CollectorRegistry) -> None:
+        """By the names of credentials, which the catalogue lists."""
+        self.credential_age = Gauge(
+            "penstock_credential_age_days",
+            "Age of a key: since its file was last changed, or since the day the environment names.",
+            ["credential"],
+            registry=registry,
+        )
+        self.credential_max_age = Gauge(
+            "penstock_credential_max_age_days", "From which age on a key is too old.", registry=registry
+        )
+        self.credential_refused = Gauge(
+            "penstock_credential_refused",
+            "1 while a credential is refused for a model.",
+            ["credential", "model"],
+            registry=registry,
+        )
+        self.credential_rotations = Counter(
+            "penstock_credential_rotations", "New keys taken up.", ["credential"], registry=registry
         )
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:

@@ -28,7 +28,7 @@ _DEFAULT_OUTPUT_TOKENS: Final = 1000
 _LOST: Final = "worker_lost"
 
 
-def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Span) -> Job:
+def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Span, work_seq: int) -> Job:
     """Continue where earlier workers, if any, left off."""
     work = order.work
     role = equipment.catalogue.roles[work.role]
@@ -37,6 +37,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
     position = Position(attempt=past.attempt, next_seq=past.next_seq)
     return Job(
         work=work,
+        work_seq=work_seq,
         role=role,
         reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace),
         span=span,
@@ -47,7 +48,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         rules=equipment.catalogue.degradation_of(work.role),
         output_sent=past.output_sent,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.
-        failures=min(len(past.attempts), role.retry.max_attempts - 1),
+        failures=min(max(len(past.attempts), past.tried), role.retry.max_attempts - 1),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Literal, Protocol
 
+from penstock.config.catalogue import Catalogue
 from penstock.config.catalogue import Provider as ProviderConfig
+from schemas.names import Role
+from services.worker.keyring import Keyring
 
-__all__ = ["Provider", "Response", "credentials"]
+__all__ = ["Provider", "Response", "credentials", "providers_of"]
 
 
 class Response(Protocol):
@@ -31,7 +34,11 @@ class Provider(Protocol):
     name: str
     sdk: Literal["openai", "groq"]
     credentials: tuple[str, ...]
-    """Their names, never their values."""
+    """Their names, never their values; those too that may get a key yet."""
+
+    def set_key(self, credential: str, key: str) -> None:
+        """For calls from now on; those under way keep the key they were sent with."""
+        ...
 
     async def chat(self, credential: str, body: bytes) -> Response:
         """POST an OpenAI chat-completions body. Raises ProviderFailure."""
@@ -44,8 +51,17 @@ class Provider(Protocol):
     async def close(self) -> None: ...
 
 
-def credentials(name: str, config: ProviderConfig, env: Mapping[str, str]) -> dict[str, str]:
-    """Name and key of each credential that is set; an endpoint that asks for none has one by its own name."""
+def providers_of(catalogue: Catalogue, roles: Iterable[Role]) -> list[str]:
+    """The providers that the chains of these roles name."""
+    models = dict.fromkeys(model for role in roles for model in catalogue.roles[role].chain)
+    return list(dict.fromkeys(catalogue.models[model].provider for model in models))
+
+
+def credentials(name: str, config: ProviderConfig, keyring: Keyring) -> dict[str, str | None]:
+    """Name and key of each credential that has one, or None where it may come yet; an endpoint that asks for none
+    has one by its own name.
+    """
     if not config.api_key_env:
         return {name: "none"}
-    return {variable: env[variable] for variable in config.api_key_env if env.get(variable)}
+    keys = {variable: keyring.value(variable) for variable in config.api_key_env}
+    return {variable: key for variable, key in keys.items() if key is not None or keyring.may_come_later}

@@ -108,8 +108,15 @@ class LocalQuota:
     out_of_reach: tuple[str, ...] = ()
     """It shares nothing."""
 
-    def __init__(self, limits: Mapping[QuotaKey, Limits]) -> None:
-        self._accounts = {key: Account(each) for key, each in limits.items()}
+    def __init__(
+        self, limits: Mapping[QuotaKey, Limits], records: Mapping[QuotaKey, str] | None = None
+    ) -> None:
+        """`records`: keys of the same record share one quota; None: each has its own."""
+        accounts: dict[QuotaKey | str, Account] = {}
+        self._accounts = {
+            key: accounts.setdefault(key if records is None else records[key], Account(each))
+            for key, each in limits.items()
+        }
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
         account = self._accounts[key]

@@ -107,12 +107,26 @@ _decode_models: Final = msgspec.json.Decoder(_ModelList).decode
 class SdkProvider:
     """One endpoint, one client per credential."""
 
-    def __init__(self, name: str, kind: SdkKind, base_url: str | None, keys: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, kind: SdkKind, base_url: str | None, keys: Mapping[str, str | None]
+    ) -> None:
+        """`keys`: by credential; None: it has none yet, and is not to be used before `set_key`."""
         self.name = name
         self.sdk = kind.sdk
         self.credentials = tuple(keys)
         self._kind = kind
-        self._clients = {credential: kind.connect(base_url, key) for credential, key in keys.items()}
+        self._base_url = base_url
+        self._clients = {
+            credential: kind.connect(base_url, key) for credential, key in keys.items() if key is not None
+        }
+
+    def set_key(self, credential: str, key: str) -> None:
+        """The client stays, with its connections: it makes the header of each request from the key it has then."""
+        client = self._clients.get(credential)
+        if client is None:
+            self._clients[credential] = self._kind.connect(self._base_url, key)
+        else:
+            client.api_key = key
 
     async def chat(self, credential: str, body: bytes) -> _SdkResponse:
         try:
@@ -130,7 +144,7 @@ class SdkProvider:
 
     async def models(self) -> frozenset[str] | None:
         """Asked with each credential in turn until one is answered."""
-        for credential, client in self._clients.items():
+        for credential, client in tuple(self._clients.items()):
             try:
                 return await self._models(client)
             except ProviderFailure as failure:

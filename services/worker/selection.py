@@ -8,6 +8,7 @@ from typing import Final
 from penstock.chain import needs_of, order, shortfall
 from penstock.clock import loop_now_s
 from services.worker.candidates import Choice, Reason, Standing, Wait, choose
+from services.worker.draw import draw, set_back
 from services.worker.equipment import Equipment
 from services.worker.job import GaveUp, Job
 from services.worker.quota import Need, Permit
@@ -37,6 +38,9 @@ class Selection:
         needs = needs_of(job.estimated_tokens, vision=work.vision)
         chain = order(job.role, models, work.complexity, needs)
         if chain:
+            chain = self._by_standing(
+                job, draw(chain, job.role.weighted, self._equipment.random), loop_now_s()
+            )
             job.first_choice = chain[0]
             return chain
         if shortfall(job.role, models, needs) == "vision":
@@ -49,6 +53,7 @@ class Selection:
         """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
         while True:
             now_s = loop_now_s()
+            chain = self._by_standing(job, chain, now_s)
             standings: dict[str, Standing] = {}
             for model in chain:
                 standing = standings[model] = self._standing(job, model, now_s)
@@ -69,12 +74,12 @@ class Selection:
             await self._wait(job, choice.until_s)
 
     async def acquire(self, job: Job, model: str) -> Permit | None:
-        """A permit from the first credential that has one to give, or will have in a moment."""
+        """A permit from a credential that has one to give, or will have in a moment."""
         need = self._need(job, model)
         patient_until_s = loop_now_s() + _LEASE_S
         while True:
             leasing = False
-            for key in self._availability.keys(model):
+            for key in self._availability.in_turn(model, loop_now_s()):
                 permit = self._availability.quota.try_acquire(key, need, loop_now_s())
                 if isinstance(permit, Permit):
                     job.waits_for = ""
@@ -110,6 +115,13 @@ class Selection:
         again_s = job.not_before_s.get(model, 0.0)
         return Standing(again_s, "backoff") if standing.available_at_s < again_s else standing
 
+    def _by_standing(self, job: Job, chain: tuple[str, ...], now_s: float) -> tuple[str, ...]:
+        """Providers that failed a moment ago stand behind the others of their step."""
+        if not job.role.weighted:
+            return chain
+        sit_out = self._availability.sit_out
+        return set_back(chain, job.role.weighted, lambda model: sit_out.rank(model, now_s))
+
     def _hopeless(self, job: Job, chain: tuple[str, ...], reason: Reason | None) -> GaveUp:
         failure = job.last_failure
         if reason == "excluded" and failure is not None:
@@ -117,7 +129,7 @@ class Selection:
         if reason == "withdrawn":
             message = f"the provider does not list {', '.join(chain)}"
             return GaveUp("provider_unavailable", message, self.retry_after_s(job))
-        if not any(self._availability.keys(model) for model in chain):
+        if reason == "credentials":
             return GaveUp("provider_credentials", f"no credential is set for {', '.join(chain)}")
         tokens = job.estimated_tokens + job.output_tokens
         message = f"about {tokens:,} tokens are more than the quota of any model of the chain can ever give"

@@ -1,4 +1,4 @@
-"""What a worker says of itself: roles, limits, breakers, withdrawn models."""
+"""What a worker says of itself: roles, limits, breakers, withdrawn models, credentials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from math import ceil
 
 from penstock.mailbox import Mailbox
 from schemas.names import Role
-from schemas.presence import BreakerStatus, LimitStatus, Presence, QuotaForecast, RoleStatus
+from schemas.presence import (
+    BreakerStatus,
+    CredentialStatus,
+    LimitStatus,
+    Presence,
+    QuotaForecast,
+    RoleStatus,
+)
 from services.worker.equipment import Equipment
 
 __all__ = ["describe"]
@@ -18,7 +25,6 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
     """The worker's presence; the gauges that show the same are set on the way."""
     now_ms = equipment.clock.unix_ms()
     now_s = asyncio.get_running_loop().time()
-    equipment.degrading.show(now_s)
     return Presence(
         service="worker",
         instance=equipment.instance,
@@ -26,6 +32,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         http=http,
         roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
         forecasts=_forecasts(equipment, mailboxes, now_s),
+        credentials=_credentials(equipment),
         static_shares=_static_shares(equipment),
         limits=_limits(equipment, now_s, now_ms),
         breakers=tuple(
@@ -37,6 +44,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
             for model, breaker in equipment.availability.breakers.items()
             if breaker.state != "closed"
         ),
+        degraded=equipment.degrading.show(now_s),
         withdrawn=tuple(
             model
             for model in equipment.catalogue.models
@@ -86,6 +94,23 @@ def _forecasts(equipment: Equipment, roles: Iterable[Role], now_s: float) -> tup
                 tokens_each=equipment.pace.tokens_each(model),
             )
     return tuple(found.values())
+
+
+def _credentials(equipment: Equipment) -> tuple[CredentialStatus, ...]:
+    keyring, now_s = equipment.keyring, equipment.clock.unix_s()
+    return tuple(
+        CredentialStatus(
+            credential=credential,
+            provider=name,
+            age_days=keyring.age_days(credential, now_s),
+            max_age_days=keyring.max_age_days,
+            refused_for=equipment.availability.refusals.models(credential),
+            trouble=keyring.complaint(credential),
+        )
+        for name, provider in equipment.providers.items()
+        for credential in provider.credentials
+        if credential in keyring.names
+    )
 
 
 def _static_shares(equipment: Equipment) -> tuple[str, ...]:

@@ -43,6 +43,8 @@ class Past(Struct, frozen=True, kw_only=True):
     """What each attempt sent of its answer."""
     attempt: int = 0
     next_seq: int = 1
+    tried: int = 0
+    """Attempts made, where the record of a job tells of more than are stored."""
 
 
 def past_of(events: list[ReplyEvent]) -> Past:

@@ -63,22 +63,30 @@ def trim(raw: bytes | Raw, at_most: int) -> Trimmed | None:
 
 def _begin(messages: Sequence[_Message], history: Sequence[int], at_most: int) -> int | None:
     """Where the kept end begins: the earliest turn that leaves at most so many, else the last turn."""
-    turns = [
-        (index, len(history) - place)
-        for place, index in enumerate(history)
-        if messages[index].role == "user" and _complete([messages[each] for each in history[place:]])
-    ]
-    fitting = (index for index, length in turns if length <= at_most)
-    return next(fitting, turns[-1][0] if turns else None)
+    said = [messages[index] for index in history]
+    calls = _calls(said)
+    found: int | None = None
+    earliest = len(said)
+    for place in reversed(range(len(said))):
+        earliest = min(earliest, calls[place])
+        if said[place].role != "user" or earliest < place:
+            continue
+        if found is not None and len(said) - place > at_most:
+            break
+        found = history[place]
+    return found
 
 
-def _complete(messages: Sequence[_Message]) -> bool:
-    """Whether each result of a tool stands behind its call."""
-    called: set[str] = set()
-    for before, message in zip([None, *messages], messages, strict=False):
-        called.update(call.id for call in message.tool_calls or ())
-        if message.role == "tool" and message.tool_call_id not in called:
-            return False
-        if message.role == "function" and (before is None or before.function_call is None):
-            return False
-    return True
+def _calls(said: Sequence[_Message]) -> list[int]:
+    """For each message the place of the call it is the result of: -1 where that is missing, its own if it is none."""
+    places: dict[str | None, int] = {}
+    found: list[int] = []
+    for place, message in enumerate(said):
+        if message.role == "tool":
+            found.append(places.get(message.tool_call_id, -1))
+        elif message.role == "function":
+            found.append(place - 1 if place and said[place - 1].function_call is not None else -1)
+        else:
+            found.append(place)
+        places.update((call.id, place) for call in message.tool_calls or ())
+    return found

@@ -11,6 +11,7 @@ from schemas.channels import MESSAGES
 from schemas.events import Event
 from schemas.explain import RoutingExplained
 from schemas.generate import examples, tag
+from schemas.jobs import Job, JobResult
 from schemas.presence import Presence
 from schemas.quota import QuotaRecord
 from schemas.reply import ReplyEvent
@@ -25,6 +26,8 @@ DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     ChatWork: codec.WORK,
     Presence: codec.PRESENCE,
     QuotaRecord: codec.QUOTA,
+    Job: codec.JOB,
+    JobResult: codec.RESULT,
     CancelRequest: msgspec.json.Decoder(CancelRequest),
     RoutingExplained: msgspec.json.Decoder(RoutingExplained),
     **dict.fromkeys(get_args(ReplyEvent), codec.REPLY),

@@ -91,6 +91,22 @@ def test_keys_come_from_outside_and_only_workers_see_them() -> None:
         assert bool(keys) == (name in WORKERS), name
 
 
+def test_secrets_are_mounted_where_every_worker_looks_and_nobody_else_has_them() -> None:
+    """A6."""
+    text = (ROOT / "deploy/compose.secrets.yml").read_text()
+    mounted = yaml.safe_load(text)
+    schema = json.loads((ROOT / "tests/contract/compose_spec/compose-spec.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(mounted)
+    assert mounted["services"].keys() == WORKERS.keys()
+    for name, service in mounted["services"].items():
+        assert load_settings(environment(service)).secrets_dir == "/run/secrets"
+        assert set(service["secrets"]) == mounted["secrets"].keys()
+        keys = {key for key in WORKERS[name]["environment"] if key.endswith("_API_KEY")}
+        assert set(service["secrets"]) == keys, "a file for each variable"
+    for name, secret in mounted["secrets"].items():
+        assert secret == {"file": f"./secrets/{name}"}
+
+
 def test_every_service_of_ours_is_watched_restarted_and_unprivileged() -> None:
     for name, service in OURS.items():
         port = environment(service).get("PENSTOCK_HTTP_PORT") or environment(service)["SIMULATOR_PORT"]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import streams, subjects
+from schemas import codec, streams, subjects
 from schemas.channels import CHANNELS
+from schemas.codec import encode
+from schemas.deadlines import LONGEST_S, LONGEST_WAIT_S
 from schemas.errors import ERRORS, ErrorCode
+from schemas.generate import examples
 from schemas.names import KINDS, LANES, RANKS, ROLES
 from schemas.subjects import ReplyAddress
 
@@ -41,6 +45,8 @@ BUILT = [
     (subjects.cancel("demo", "id-1"), subjects.CANCEL, streams.CANCELS),
     (subjects.event("usage", "a b.c"), subjects.EVENT, streams.EVENTS),
     (subjects.dead("a.b"), subjects.DEAD, streams.DEAD),
+    (subjects.job("demo", "web-7", "id-1"), subjects.JOB, streams.JOBS),
+    (subjects.result("demo", "web-7", "id-1", 2), subjects.RESULT, streams.RESULTS),
 ]
 
 
@@ -73,6 +79,26 @@ def test_every_consumer_reads_from_its_stream_and_no_two_mailboxes_share_a_messa
         assert any(matches(pattern, consumer.filter_subject) for pattern in by_name[consumer.stream].subjects)
     assert len({box.filter_subject for box in mailboxes}) == len({box.durable for box in mailboxes})
     assert len(mailboxes) == len(ROLES) * len(LANES) * len(RANKS)
+
+
+def test_what_waits_is_kept_for_longer_than_it_may_wait_e4():
+    """The sweep ends it first, and a cancel mark, a job's status and its result are there until then."""
+    hour_s, day_s = 3_600, 86_400
+    for stream in (streams.REQUESTS, streams.WORK, streams.JOBS, streams.RESULTS):
+        assert stream.max_age_s >= LONGEST_WAIT_S + day_s
+    assert streams.CANCELS.max_age_s >= LONGEST_WAIT_S + hour_s
+    assert set(LONGEST_S) == set(LANES)
+
+
+def test_there_is_room_for_every_record_of_a_job():
+    """At the bound in number a new job is refused; at one in bytes no job could be ended."""
+    stored_headers, longest_user, longest_message = 300, 256 * 6, 1_000 * 2
+    largest = (
+        len(encode(codec.JOB.decode(msgspec.json.encode(examples()["job"])))) + longest_user + longest_message
+    )
+    room = streams.JOBS.max_bytes / streams.JOBS.max_messages
+    assert largest + stored_headers <= room
+    assert (streams.JOBS.discard, streams.JOBS.max_per_subject) == ("new", 1)
 
 
 def test_every_bucket_has_a_channel():

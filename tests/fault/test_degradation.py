@@ -20,7 +20,7 @@ from tests.harness.events import stored_events
 from tests.harness.shared import shared
 from tests.harness.system import System
 
-SWIFT = {"window_s": 2, "hold_s": 0.5}
+SWIFT = {"window_s": 4, "hold_s": 0.5}
 RULES = {
     "on_high_latency": {**SWIFT, "slow_s": 0.3, "slow_first_token_s": 0.3, "at_least": 3},
     "on_errors": {**SWIFT, "at_least": 4},
@@ -39,13 +39,16 @@ CONFIG = catalogue(
     roles={"creative": {"degradation": OFF, "timeouts": SHORT}, "logic": {"degradation": OFF}},
     degradation=RULES,
 )
+SPANS = "spans.jsonl"
 SYSTEM = {"role": "system", "content": "Be brief."}
 TALK = [{"role": ("user", "assistant")[each % 2], "content": f"message {each}"} for each in range(13)]
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared(tmp_path_factory.mktemp("degradation"), config=CONFIG) as running:
+    directory = tmp_path_factory.mktemp("degradation")
+    env = {"PENSTOCK_TRACES": f"file:{directory / SPANS}"}
+    with shared(directory, config=CONFIG, env=env) as running:
         yield running
 
 
@@ -80,7 +83,7 @@ async def test_d5_a_slow_model_is_asked_for_shorter_answers_until_it_is_quick_ag
     assert (await received(system, "sluggish"))["max_tokens"] == 1400
     (told,) = cut.completed.degraded
     assert (told.rule, told.what, told.before, told.after) == ("high_latency", "max_tokens", 2000, 1400)
-    assert told.why == "4 of 4 calls of sluggish were slow in the last 2 s"
+    assert told.why == "4 of 4 calls of sluggish were slow in the last 4 s"
     low = await ask(client, "hello", role="chat", max_tokens=500)
     assert (rules(low), (await received(system, "sluggish"))["max_tokens"]) == ([], 500)
     asked_not_to = await ask(client, "hello", role="chat", degrade=False)
@@ -110,7 +113,7 @@ async def test_d5_a_failing_model_is_sent_less_history_until_it_is_well_again(
     cut = await ask(client, [SYSTEM, *TALK], role="coding", stream=False)
     (told,) = cut.completed.degraded
     assert (told.rule, told.what, told.before, told.after) == ("errors", "messages", 13, 5)
-    assert "of shaky failed in the last 2 s" in told.why
+    assert "of shaky failed in the last 4 s" in told.why
     assert (await received(system, "shaky"))["messages"] == [SYSTEM, *TALK[-5:]], "it begins with a question"
     asked_not_to = await ask(client, TALK, role="coding", degrade=False)
     assert (rules(asked_not_to), (await received(system, "shaky"))["messages"]) == ([], TALK)
@@ -131,6 +134,18 @@ async def test_d5_without_quota_the_next_model_answers_and_the_reply_says_so(
     second = await ask(client, "hello", role="fast")
     assert (second.completed.model, rules(second)) == ("second", ["rate_limit"])
     assert second.completed.degraded[0].why == "no quota is left of first"
+
+    async def traced() -> bool:
+        spans = [
+            line
+            for line in (system.directory / SPANS).read_text().splitlines()
+            if "penstock.degraded" in line
+        ]
+        return any(
+            "chat second" in span and "rate_limit: no quota is left of first" in span for span in spans
+        )
+
+    await until(traced, 10)
 
 
 async def test_d5_each_rule_can_be_switched_off_for_a_role(system: System, client: Client) -> None:

@@ -24,7 +24,8 @@ IO_MODULES = {
     "worker": EVERY_SERVICE
     | {"announcing", "crossings", "groq_sdk", "lease_store", "openai_sdk", "recording", "sdk", "takeover"},
     "simulator": EVERY_SERVICE,
-    "launcher": EVERY_SERVICE | {"explain_command", "session", "status_command"},
+    "launcher": EVERY_SERVICE
+    | {"dead_command", "dead_letters", "explain_command", "jobs_command", "session", "status_command"},
 }
 """The modules of a service that may speak to the broker or an SDK. Every other one, new ones too, is policy."""
 FOR_APPLICATIONS = frozenset({"penstock.__init__", "services.launcher.__main__"})

@@ -63,6 +63,25 @@ async def test_unknown_keys_are_refused_in_openais_shape(start_simulator, connec
         assert response.status == 401
 
 
+async def test_a6_keys_change_at_run_time_and_each_call_is_counted_with_its_key(start_simulator, connect):
+    http = connect(start_simulator(SIMULATOR_API_KEYS="old"))
+    statuses = []
+    for accepted, keys in (None, ("old", "new")), (["old", "new"], ("old", "new")), (["new"], ("old", "new")):
+        if accepted is not None:
+            assert await http.put("keys", {"accepted": accepted}) == {"accepted": len(accepted)}
+        for key in keys:
+            async with http.chat("m", key=key) as response:
+                statuses.append(response.status)
+    assert statuses == [200, 401, 200, 200, 401, 200]
+    digests = {key: hashlib.sha256(key.encode()).hexdigest()[:12] for key in ("old", "new")}
+    report = await http.counts()
+    assert report["keys"] == {digests["old"]: 3, digests["new"]: 3}
+    assert report["models"]["m"]["errors"] == {"401": 2}
+    assert await http.put("keys", {"accepted": []}) == {"accepted": 0}
+    async with http.chat("m", key="whatever") as response:
+        assert response.status == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [

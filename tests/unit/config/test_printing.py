@@ -88,3 +88,21 @@ def test_a_users_mistake_is_told_without_a_traceback(tmp_path, capsys, command, 
     assert err.startswith(str(file))
     assert "Mend:" in err
     assert "Traceback" not in err
+
+
+def test_a6_a_key_of_a_file_is_printed_no_more_than_one_of_the_environment(tmp_path):
+    (tmp_path / "HERE_KEY").write_text("gsk_of_the_file_0001\n")
+    env = {"HERE_KEY": "gsk_of_the_environment_0002", "PENSTOCK_SECRETS_DIR": str(tmp_path)}
+    text = spoiled("name: mine", "name: '${HERE_KEY} gsk_of_the_file_0001'")
+    printed = catalogue_yaml(load(text, env), env)
+    assert "gsk_of" not in printed
+    assert yaml.safe_load(printed)["providers"]["here"]["api_key_env"] == {"HERE_KEY": "set (ends …0001)"}
+
+
+def test_a6_check_finds_keys_in_files_and_dates_that_are_none(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(RIGHT)
+    (tmp_path / "HERE_KEY").write_text("gsk_of_the_file_0001\n")
+    assert check(tmp_path / "mine.yaml", {"PENSTOCK_SECRETS_DIR": str(tmp_path)}) == 0
+    assert "has no key" not in capsys.readouterr().err
+    assert check(tmp_path / "mine.yaml", {"HERE_KEY_CREATED": "yesterday"}) == 1
+    assert "HERE_KEY_CREATED: is not a date" in capsys.readouterr().err

@@ -29,6 +29,9 @@ def test_every_setting_can_be_set():
             "PENSTOCK_MAX_DELIVER": "3",
             "PENSTOCK_REPLICAS": "3",
             "PENSTOCK_QUOTA": "shared",
+            "PENSTOCK_SECRETS_DIR": "/",
+            "PENSTOCK_SECRETS_POLL_S": "1",
+            "PENSTOCK_KEY_MAX_AGE_DAYS": "30",
         }
     ) == Settings(
         nats_url="nats://me:secret@one:4222,tls://[::1]:4223",
@@ -46,6 +49,9 @@ def test_every_setting_can_be_set():
         max_deliver=3,
         replicas=3,
         quota="shared",
+        secrets_dir="/",
+        secrets_poll_s=1,
+        key_max_age_days=30,
     )
 
 
@@ -75,6 +81,8 @@ WRONG = {
     "PENSTOCK_MAX_DELIVER": "9" * 5000,
     "PENSTOCK_REPLICAS": "0",
     "PENSTOCK_QUOTA": "both",
+    "PENSTOCK_SECRETS_POLL_S": "0",
+    "PENSTOCK_KEY_MAX_AGE_DAYS": "a year",
 }
 
 

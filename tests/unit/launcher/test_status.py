@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import time
 
-from schemas.presence import BreakerStatus, LimitPast, LimitStatus, Presence, RoleStatus
+from schemas.presence import (
+    BreakerStatus,
+    CredentialStatus,
+    DegradedModel,
+    LimitPast,
+    LimitStatus,
+    Presence,
+    RoleStatus,
+)
 from services.launcher.limits_text import limits_text
 from services.launcher.status_report import Streams, fold
 from services.launcher.status_text import status_text
@@ -63,6 +71,7 @@ def test_limits_breakers_and_withdrawn_models_are_told():
         ),
         breakers=(BreakerStatus(model="m3", state="open", retry_at_ms=NOW_MS + 42_000),),
         withdrawn=("m4",),
+        degraded=(DegradedModel(role="coding", model="m5", rule="errors"),),
     )
 
     text = status_text(fold("nats://here", [presence], Streams(), NOW_MS))
@@ -72,6 +81,7 @@ def test_limits_breakers_and_withdrawn_models_are_told():
     assert "1 more limits" in text
     assert "Breaker open: m3 at w1, tried again in 42 s" in text
     assert "Not listed by their provider: m4" in text
+    assert "Degraded: coding with m5 at w1, which fails too often: less history is sent" in text
 
 
 def test_a_service_that_went_silent_is_marked():
@@ -92,6 +102,28 @@ def test_a_worker_that_died_is_named_and_counts_for_nothing():
     assert (status.breakers, status.limits, status.withdrawn) == ((), (), ())
     assert [service.alive for service in status.services] == [False, True]
     assert "silent for 7 s" in status_text(status)
+
+
+def test_a6_of_credentials_only_what_is_amiss_is_told():
+    def seen(**more) -> tuple[CredentialStatus, ...]:
+        return (CredentialStatus(credential="A_KEY", provider="groq", **more),)
+
+    fine = worker("w0", credentials=(CredentialStatus(credential="B_KEY", provider="groq", age_days=90),))
+    known = [
+        fine,
+        worker("w1", credentials=seen(age_days=91, refused_for=("m1",))),
+        worker("w2", credentials=seen(trouble="is gone", refused_for=("m2", "m1"))),
+    ]
+
+    status = fold("nats://here", known, Streams(), NOW_MS)
+    told = [line for line in status_text(status).splitlines() if line.startswith("Key ")]
+
+    assert [each.credential for each in status.credentials] == ["A_KEY", "B_KEY"]
+    assert told == [
+        "Key A_KEY of groq: 91 days old, more than 90: change it",
+        "Key A_KEY of groq: refused for m1, m2",
+        "Key A_KEY of groq: its file is gone; a key known before stays in use",
+    ]
 
 
 SHARED = {"credential": "k", "limit": "requests_per_minute", "allowed": 30, "record": "k.m"}
@@ -178,3 +210,23 @@ def test_c7_the_outlook_is_a_time_that_reads_in_a_hundred_columns():
         table = text.partition("\nAdvice")[0]
         assert max(map(len, table.splitlines())) <= 100
         assert "m2" in text
+
+
+def test_c7_two_keys_of_one_model_can_be_told_apart():
+    limits = tuple(
+        LimitStatus(
+            model="a-model-with-a-long-name",
+            limit="requests_per_minute",
+            used=9,
+            allowed=10,
+            credential=key,
+            record=f"{key}.m",
+            watched_s=90,
+            hour=LimitPast(missed=2, full_s=30, peak=10, unmet=2),
+        )
+        for key in ("PROVIDER_API_KEY_1", "PROVIDER_API_KEY_2")
+    )
+    text = status_text(fold("nats://here", [worker("w1", limits=limits)], Streams(), NOW_MS))
+    assert "a-model-wit… …PI_KEY_1" in text
+    assert "a-model-wit… …PI_KEY_2" in text
+    assert "Advice (PROVIDER_API_KEY_2): requests/min" in text

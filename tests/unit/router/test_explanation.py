@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from penstock.config.catalogue import Catalogue, Model, Price, Provider, RoleConfig
+from penstock.config.catalogue import Catalogue, Model, Price, Provider, RoleConfig, WeightedStep
+from schemas.explain import DrawnStep
 from schemas.names import Complexity
 from schemas.work import ChatWork
 from services.router.explanation import explained
@@ -49,6 +50,21 @@ def test_b2_the_order_is_the_one_in_which_models_are_tried(
     complexity: Complexity, expected: tuple[str, ...]
 ) -> None:
     assert explained(work(complexity=complexity), CATALOGUE).chain == expected
+
+
+def test_a7_the_shares_of_those_that_can_serve_are_told() -> None:
+    step = WeightedStep(models=("small", "large", "other"), weights=(5, 3, 2))
+    catalogue = Catalogue(
+        name="three",
+        providers=CATALOGUE.providers,
+        models={**CATALOGUE.models, "other": CATALOGUE.models["large"]},
+        roles={"chat": RoleConfig(chain=step.models, weighted=(step,))},
+    )
+    assert explained(work(), catalogue).weighted == (DrawnStep(models=step.models, weights=(5, 3, 2)),)
+    left = DrawnStep(models=("large", "other"), weights=(3, 2))
+    assert explained(work(estimated_tokens=20_000), catalogue).weighted == (left,)
+    assert explained(work(estimated_tokens=500_000), catalogue).weighted == ()
+    assert explained(work(), CATALOGUE).weighted == ()
 
 
 def test_models_that_cannot_serve_are_left_out() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from penstock.config.load import read_catalogue
 from schemas.names import ROLES
-from services.router.intake import Arrival, Refused, Routed, judge
+from services.router.arrival import Arrival
+from services.router.intake import Refused, Routed, judge
 
 NOW_MS = 1_800_000_000_000
 CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})

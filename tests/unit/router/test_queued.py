@@ -24,9 +24,9 @@ def test_work_of_a_router_is_over_at_its_deadline():
     assert read_queued(7, OWN | written).address == ("demo", "me", "1")
 
 
-@pytest.mark.parametrize("deadline", ["9" * 15, str(STORED_MS + 3_600_001)])
+@pytest.mark.parametrize("deadline", ["9" * 15, str(STORED_MS + 86_400_001)])
 def test_no_deadline_is_longer_than_the_longest_there_is(deadline: str):
-    assert over_ms(REPLY | {headers.DEADLINE_MS: deadline}) == STORED_MS + 3_600_000
+    assert over_ms(REPLY | {headers.DEADLINE_MS: deadline}) == STORED_MS + 86_400_000
 
 
 @pytest.mark.parametrize("deadline", ["", "9" * 16, "9" * 5000, "-1", "1.5", "١٢", "\ufffd", "1 2"])
@@ -50,7 +50,7 @@ def test_only_a_reply_subject_is_ever_answered_on(reply: str):
 
 @given(deadline=st.text(max_size=30), reply=st.text(max_size=30))
 def test_no_headers_are_too_strange(deadline: str, reply: str):
-    assert over_ms({headers.DEADLINE_MS: deadline, headers.REPLY_SUBJECT: reply}) <= STORED_MS + 3_600_000
+    assert over_ms({headers.DEADLINE_MS: deadline, headers.REPLY_SUBJECT: reply}) <= STORED_MS + 86_400_000
 
 
 @pytest.mark.parametrize("stamp", ["2023-11-14T22:13:20Z", "2023-11-14T22:13:20.1Z"])

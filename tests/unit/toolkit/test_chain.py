@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.chain import Needs, needs_of, order, shortfall
-from penstock.config.catalogue import Model, Price, RoleConfig
+from penstock.config.catalogue import Model, Price, RoleConfig, WeightedStep
 from schemas.names import COMPLEXITIES, Complexity
 
 # The prices of REQUIREMENTS A4's models, in micro-dollars per million tokens.
@@ -99,3 +99,40 @@ def test_exactly_the_able_models_and_only_the_first_moved(catalogue, complexity,
         assert not prices or prices[0] == min(prices)
     if complexity == "complex":
         assert not prices or prices[0] == max(prices)
+
+
+WEIGHTED = RoleConfig(
+    chain=("heavy", "mini", "turbo"),
+    weighted=(WeightedStep(models=("heavy", "mini"), weights=(1, 9)),),
+)
+
+
+@pytest.mark.parametrize(
+    ("complexity", "expected"),
+    [
+        # On the average of its shares the step costs 1.9 dollars, turbo 2.
+        ("simple", ("heavy", "mini", "turbo")),
+        ("medium", ("heavy", "mini", "turbo")),
+        ("complex", ("turbo", "heavy", "mini")),
+    ],
+)
+def test_a7_b2_a_weighted_step_moves_as_one_by_its_average_price(
+    complexity: Complexity, expected: tuple[str, ...]
+) -> None:
+    assert order(WEIGHTED, MODELS, complexity, Needs()) == expected
+
+
+def test_a7_a_step_counts_with_the_models_that_can_serve() -> None:
+    models = {**MODELS, "mini": Model(provider="openai", context_tokens=10_000, price=Price(input=1))}
+    assert order(WEIGHTED, models, "simple", Needs(context_tokens=15_000)) == ("turbo", "heavy")
+
+
+def test_a7_two_steps_side_by_side_stay_two() -> None:
+    role = RoleConfig(
+        chain=("mini", "turbo", "heavy", "twin"),
+        weighted=(
+            WeightedStep(models=("mini", "turbo"), weights=(1, 1)),
+            WeightedStep(models=("heavy", "twin"), weights=(1, 1)),
+        ),
+    )
+    assert order(role, MODELS, "complex", Needs()) == ("heavy", "twin", "mini", "turbo")

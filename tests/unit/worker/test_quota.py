@@ -171,3 +171,30 @@ def test_numbers_below_zero_are_refused() -> None:
 def test_a_key_nobody_configured_is_an_error_and_not_a_licence() -> None:
     with pytest.raises(KeyError):
         quota_of().try_acquire(QuotaKey("x", "y"), Need(1), 0.0)
+
+
+def test_c7_what_is_in_the_way_is_named_exactly_when_something_is():
+    key = QuotaKey("k", "m")
+    quota = LocalQuota({key: Limits(requests_per_minute=2, tokens_per_day=1000, concurrency=1)})
+    assert quota.obstacle(key, Need(100), 0.0) is None
+    assert quota.obstacle(key, Need(2000), 0.0) == "tokens_per_day"
+    first = quota.try_acquire(key, Need(100), 0.0)
+    assert isinstance(first, Permit)
+    assert quota.obstacle(key, Need(100), 0.0) == "concurrency"
+    quota.settle(first, 100, 0.0)
+    second = quota.try_acquire(key, Need(100), 0.0)
+    assert isinstance(second, Permit)
+    quota.settle(second, 100, 0.0)
+    assert quota.obstacle(key, Need(100), 0.0) == "requests_per_minute"
+    quota.pause(key, 500.0, "429")
+    assert quota.obstacle(key, Need(100), 100.0) is None, "a pause is no limit"
+    assert quota.record(key) == ""
+
+
+def test_a6_keys_of_one_record_share_one_quota_and_others_have_their_own() -> None:
+    keys = [QuotaKey(name, "m") for name in ("A_KEY", "B_KEY", "C_KEY")]
+    limits = dict.fromkeys(keys, Limits(requests_per_minute=4))
+    records = dict(zip(keys, ("group", "group", "alone"), strict=True))
+    for quota, expected in ((LocalQuota(limits, records), 8), (LocalQuota(limits), 12)):
+        got = [quota.try_acquire(key, Need(1), 0.0) for key in keys * 5]
+        assert sum(isinstance(each, Permit) for each in got) == expected

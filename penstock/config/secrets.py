@@ -1,0 +1,89 @@
+"""Keys from a directory of secrets: one file per variable, as Docker and Kubernetes mount them (REQUIREMENTS A6)."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+__all__ = ["Found", "Reading", "Unusable", "keys_in_force", "read_secret"]
+
+_MOST_BYTES: Final = 16 * 1024
+_KEY: Final = re.compile(rb"[!-~]+")
+"""What an HTTP header can carry without spaces; every provider's keys are of it."""
+
+
+class Found(Struct, frozen=True):
+    """What a file holds, without the white space around it, and when it was last changed (Unix seconds)."""
+
+    value: str
+    changed_s: float
+
+    def __repr__(self) -> str:
+        """A key must not come into a log by way of its container."""
+        return f"Found(…, changed_s={self.changed_s})"
+
+
+class Unusable(Struct, frozen=True):
+    """There is no key to be had from the file."""
+
+    why: str
+    """As the end of a sentence that begins with the file."""
+
+
+Reading = Found | Unusable | None
+"""None: there is no such file."""
+
+
+def read_secret(directory: Path, name: str) -> Reading:
+    """The file `name` of the directory, through whatever symbolic links lead to it; never blocks on a pipe."""
+    try:
+        handle = os.open(directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Unusable(f"cannot be read: {_reason(error)}")
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return Unusable("is no plain file")
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        return Unusable(f"cannot be read: {_reason(error)}")
+    finally:
+        os.close(handle)
+    return _read(content, found.st_mtime)
+
+
+def keys_in_force(names: Iterable[str], directory: str | None, env: Mapping[str, str]) -> dict[str, str]:
+    """What each key would be at a start: from its file, else from its variable; those that have neither are left
+    out.
+    """
+    found = {}
+    for name in names:
+        reading = None if directory is None else read_secret(Path(directory), name)
+        value = reading.value if isinstance(reading, Found) else env.get(name)
+        if value:
+            found[name] = value
+    return found
+
+
+def _read(content: bytes, changed_s: float) -> Found | Unusable:
+    if len(content) > _MOST_BYTES:
+        return Unusable(f"is longer than {_MOST_BYTES // 1024} KiB")
+    value = content.strip()
+    if not value:
+        return Unusable("is empty")
+    if not _KEY.fullmatch(value):
+        return Unusable("holds what cannot be a key")
+    return Found(value.decode("ascii"), changed_s)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()

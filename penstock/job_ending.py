@@ -1,0 +1,82 @@
+"""The one end of a job: its record decides, and the reply tells what the record says.
+
+The record is written first. Whoever dies between the two leaves the message unacknowledged, and the next one who
+holds it (or sweeps it) finds the record and tells the same end. The other way round, an end that was told and is
+forgotten with the stored replies would be followed by a second one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from penstock.history import stored_replies
+from penstock.job_progress import ended, failed_at, next_record
+from penstock.job_store import JobStore, Standing
+from penstock.service import Bus
+from penstock.storing import StreamFull
+from schemas.jobs import Job, JobResult
+from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent
+
+__all__ = ["end_as_told", "end_job", "event_of", "fail_job"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+async def end_job(
+    jobs: JobStore, job: Job, event: Completed | Failed, at_ms: int, result_bytes: int = 0
+) -> Standing:
+    """Write `event` as the end of `job`, unless another end stands."""
+    wanted = ended(job, event, at_ms, result_bytes)
+    return await jobs.advance(job.reply_to, lambda stored: next_record(stored, wanted))
+
+
+async def fail_job(
+    jobs: JobStore, event: Failed, at_ms: int, *, known: Job | None, unless_known: Job | None = None
+) -> Completed | Failed | None:
+    """Write `event` as the end of a job that `known` tells of, and return the end that is to be told.
+
+    `unless_known`: what there is to say of a job without a record; None: then it is no job. None is returned where a
+    completed job's answer is gone, and with it what could be told.
+    """
+    job = known or unless_known
+    if job is None:
+        return event
+    try:
+        standing = await end_job(jobs, job, event, at_ms)
+    except StreamFull:  # only for a job without a record
+        _log.warning("no room for the status of %s, which has failed: %s", event.id, event.error.code)
+        return event
+    return event if standing.ours or standing.job is None else await event_of(jobs, standing.job)
+
+
+async def event_of(jobs: JobStore, job: Job) -> Completed | Failed | None:
+    """The terminal reply event of a job that has ended; None where its answer is not stored any more."""
+    if job.state == "failed":
+        return failed_at(job)
+    result = await jobs.result(job)
+    if result is None:
+        _log.warning("job %s is completed, and its answer is not stored any more", job.id)
+        return None
+    return result.completed
+
+
+async def end_as_told(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> None:
+    """The reply has ended, the record has not: write what was told."""
+    events = await stored_replies(bus.nc, job.reply_to.subject)
+    event = next((each for each in events if isinstance(each, TERMINAL)), None)
+    if event is None:
+        return
+    size = 0
+    if isinstance(event, Completed):
+        size = await jobs.keep(job.reply_to, _answer(event, events))
+    await end_job(jobs, job, event, at_ms, size)
+
+
+def _answer(event: Completed, events: list[ReplyEvent]) -> JobResult:
+    deltas = [each for each in events if isinstance(each, Delta) and each.attempt == event.attempt]
+    return JobResult(
+        completed=event,
+        text="".join(delta.text for delta in deltas),
+        choices=tuple(choice for delta in deltas for choice in delta.choices),
+    )

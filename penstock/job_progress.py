@@ -1,0 +1,94 @@
+"""What may follow what in the life of a job: queued → running → completed or failed, never back, one end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from schemas.jobs import Job
+from schemas.reply import Completed, Failed, Failure
+
+__all__ = ["ended", "failed_at", "next_record"]
+
+_MESSAGE_CHARACTERS: Final = 1_000
+"""Records are small, or the stream that keeps them would reach its bound in bytes."""
+
+
+def next_record(stored: Job | None, wanted: Job) -> Job | None:
+    """What to write over `stored`; None: what is stored stands.
+
+    An end stands for ever. A later attempt takes the place of an earlier one, and never the other way round: whoever
+    had been replaced has nothing to say any more, but that the job has ended.
+    """
+    if stored is None:
+        return wanted
+    if stored.ended:
+        return None
+    if wanted.state == "queued" and not (_is_promised(stored) and not _is_promised(wanted)):
+        return None
+    if wanted.state == "running" and wanted.attempt <= stored.attempt:
+        return None
+    if (
+        wanted.attempt == stored.attempt
+    ):  # who ends it without having made the attempt does not know whose it was
+        wanted = replace(
+            wanted,
+            model=wanted.model or stored.model,
+            provider=wanted.provider or stored.provider,
+            worker=wanted.worker or stored.worker,
+        )
+    return replace(
+        wanted,
+        submitted_ms=stored.submitted_ms,
+        deadline_ms=stored.deadline_ms if wanted.deadline_ms is None else wanted.deadline_ms,
+        redriven_from=stored.redriven_from,
+    )
+
+
+def _is_promised(job: Job) -> bool:
+    """It was written down by whoever sends the request, and no router has given it a deadline yet."""
+    return job.state == "queued" and job.deadline_ms is None
+
+
+def ended(job: Job, event: Completed | Failed, at_ms: int, result_bytes: int = 0) -> Job:
+    """`job` as `event` ends it; `result_bytes`: of the answer stored for it."""
+    if isinstance(event, Failed):
+        return _failed(job, event, at_ms)
+    return replace(
+        job,
+        state="completed",
+        at_ms=at_ms,
+        attempt=event.attempt,
+        model=event.model,
+        provider=event.provider,
+        end_seq=event.seq,
+        finish_reason=event.finish_reason,
+        usage=event.usage,
+        cost_microusd=event.cost_microusd,
+        timings=event.timings,
+        result_bytes=result_bytes,
+    )
+
+
+def failed_at(job: Job) -> Failed | None:
+    """The terminal reply event of a failed job; None for any other."""
+    if job.state != "failed" or job.error is None:
+        return None
+    return Failed(id=job.id, seq=job.end_seq, attempt=job.attempt, error=job.error, timings=job.timings)
+
+
+def _failed(job: Job, event: Failed, at_ms: int) -> Job:
+    return replace(
+        job,
+        state="failed",
+        at_ms=at_ms,
+        attempt=event.attempt,
+        end_seq=event.seq,
+        error=_bounded(event.error),
+        timings=event.timings,
+    )
+
+
+def _bounded(failure: Failure) -> Failure:
+    return replace(failure, message=failure.message[:_MESSAGE_CHARACTERS])

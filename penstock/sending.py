@@ -1,0 +1,52 @@
+"""One request event on its way to JetStream, whose acknowledgement means accepted."""
+
+from __future__ import annotations
+
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.js.errors import APIError
+
+from penstock.errors import NotAccepted, RequestTooLarge
+from penstock.storing import StreamFull, store
+from schemas import headers, subjects
+from schemas.codec import encode
+from schemas.request import ChatRequest
+from schemas.streams import MAX_REQUEST_BYTES
+
+__all__ = ["send", "written"]
+
+
+def written(request: ChatRequest) -> bytes:
+    """As it travels. Raises RequestTooLarge."""
+    payload = encode(request)
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise RequestTooLarge(len(payload), MAX_REQUEST_BYTES)
+    return payload
+
+
+async def send(
+    nc: Nats,
+    account: str,
+    request: ChatRequest,
+    payload: bytes,
+    *,
+    patience_s: float,
+    traceparent: str | None = None,
+) -> None:
+    """Store the request, again and again for `patience_s`. Raises RequestTooLarge and NotAccepted."""
+    extra = {headers.CLIENT: request.client}
+    if traceparent is not None:
+        extra[headers.TRACEPARENT] = traceparent
+    try:
+        await store(
+            nc.jetstream(),
+            subjects.request(account, "chat"),
+            payload,
+            message_id=f"{account}.{request.client}.{request.id}",
+            headers=extra,
+            patience_s=patience_s,
+        )
+    except nats.errors.MaxPayloadError as error:
+        raise RequestTooLarge(len(payload), nc.max_payload) from error
+    except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
+        raise NotAccepted(f"JetStream did not take the request: {error!r}") from error

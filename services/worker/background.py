@@ -1,0 +1,159 @@
+"""Jobs in a worker's hands: who worked on one before, which attempt runs, and the end that its record decides.
+
+Nothing here is done for an interactive request.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from penstock.clock import Clock
+from penstock.delivery import Delivery
+from penstock.history import stored_replies
+from penstock.job_ending import end_as_told, end_job, event_of, fail_job
+from penstock.job_progress import next_record
+from penstock.job_store import JobStore
+from penstock.reply_publisher import Superseded, publish_terminal
+from penstock.service import Bus
+from schemas.jobs import Job, JobResult
+from schemas.reply import Completed, Failed, Failure, ReplyEvent, Started, first_seq
+from schemas.subjects import ReplyAddress
+from schemas.work import ChatWork
+from services.worker import job as hands
+from services.worker.takeover import Past, past_of
+
+__all__ = ["Background", "with_record"]
+
+
+class Background:
+    def __init__(self, clock: Clock, instance: str) -> None:
+        self._clock = clock
+        self._instance = instance
+
+    def bind(self, bus: Bus) -> None:
+        self._bus = bus
+        self._jobs = JobStore(bus.js)
+
+    async def look_back(self, work: ChatWork, delivery: Delivery, past: Past) -> Past:
+        """`past` and what the record says beyond it. What had ended is told, or written down, whichever was missing.
+
+        Another copy of the message that is being worked on counts as ended: its turn is the other's.
+        """
+        record = await self._jobs.read(work.reply_to)
+        if past.ended:
+            known = record or self._job(work, delivery.sequence)
+            if not known.ended:
+                await end_as_told(self._bus, self._jobs, known, self._clock.unix_ms())
+            return past
+        if record is None:
+            return past
+        if record.ended:
+            event = await event_of(self._jobs, record)
+            if event is not None:
+                await publish_terminal(self._bus.js, work.reply_to.subject, event)
+            return replace(past, ended=True)
+        if record.work_seq not in {0, delivery.sequence} and await self._jobs.is_queued(record.work_seq):
+            return replace(past, ended=True)
+        return with_record(past, record)
+
+    async def begin(self, job: hands.Job, *, model: str, provider: str) -> None:
+        """Write down the attempt that begins. Raises Superseded when the record is ahead of it."""
+        if job.work.lane != "batch":
+            return
+        wanted = replace(
+            self._job(job.work, job.work_seq),
+            state="running",
+            attempt=job.reply.attempt,
+            model=model,
+            provider=provider,
+            worker=self._instance,
+        )
+        standing = await self._jobs.advance(job.work.reply_to, lambda stored: next_record(stored, wanted))
+        if not standing.ours:
+            raise Superseded
+
+    async def end(self, job: hands.Job, event: Completed | Failed) -> Completed | Failed | None:
+        """Write down the end, the answer before it; returns the end that stands, and is to be told.
+
+        None: somebody else's, whose answer is gone.
+        """
+        if job.work.lane != "batch":
+            return event
+        size = 0
+        if isinstance(event, Completed):
+            text = "".join(flush.text for flush in job.kept)
+            choices = tuple(choice for flush in job.kept for choice in flush.choices)
+            size = await self._jobs.keep(
+                job.work.reply_to, JobResult(completed=event, text=text, choices=choices)
+            )
+        ending = replace(self._job(job.work, job.work_seq), worker=self._instance if event.attempt else "")
+        standing = await end_job(self._jobs, ending, event, self._clock.unix_ms(), size)
+        if standing.ours or standing.job is None:
+            return event
+        return await event_of(self._jobs, standing.job)
+
+    async def told(self, address: ReplyAddress) -> list[ReplyEvent]:
+        """The stored replies, and the attempt of which only a record still tells."""
+        events = await stored_replies(self._bus.nc, address.subject)
+        record = await self._jobs.read(address)
+        if record is not None and record.attempt > max((event.attempt for event in events), default=0):
+            events.append(_started(record))
+        return events
+
+    async def fail(self, address: ReplyAddress, failure: Failure, told: list[ReplyEvent]) -> None:
+        """End what is buried, job or not, behind all that was told."""
+        past = past_of(told)
+        record = await self._jobs.read(address)
+        if past.ended:
+            if record is not None and not record.ended:
+                await end_as_told(self._bus, self._jobs, record, self._clock.unix_ms())
+            return
+        event = Failed(id=address.id, seq=past.next_seq, attempt=past.attempt, error=failure)
+        standing = await fail_job(self._jobs, event, self._clock.unix_ms(), known=record)
+        if standing is not None:
+            await publish_terminal(self._bus.js, address.subject, standing)
+
+    def _job(self, work: ChatWork, work_seq: int) -> Job:
+        """As it is known from the work alone."""
+        return Job(
+            id=work.id,
+            client=work.client,
+            account=work.account,
+            user=work.user,
+            role=work.role,
+            state="queued",
+            at_ms=self._clock.unix_ms(),
+            submitted_ms=work.accepted_ms,
+            deadline_ms=work.deadline_ms,
+            work_seq=work_seq,
+        )
+
+
+def with_record(past: Past, record: Job) -> Past:
+    """The stored replies are forgotten after a quarter of an hour; the record then tells of the attempts."""
+    if record.attempt <= past.attempt and past.attempts:
+        return replace(past, tried=record.attempt)
+    if record.attempt == 0:
+        return past
+    attempt = max(record.attempt, past.attempt)
+    return replace(
+        past,
+        known=True,
+        attempts=(*past.attempts, _started(record)),
+        attempt=attempt,
+        next_seq=max(past.next_seq, first_seq(attempt) + 1),
+        output_sent=True,
+        tried=record.attempt,
+    )
+
+
+def _started(record: Job) -> Started:
+    return Started(
+        id=record.id,
+        seq=first_seq(record.attempt),
+        attempt=record.attempt,
+        model=record.model,
+        provider=record.provider,
+        worker=record.worker,
+        at_ms=record.at_ms,
+    )

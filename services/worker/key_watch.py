@@ -1,0 +1,54 @@
+"""Keys are looked at from time to time: what their files hold, and how old they are (REQUIREMENTS A6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import Final
+
+from penstock.config.settings import Settings
+from penstock.vital import vital
+from services.worker.key_news import KeyNews
+from services.worker.key_sources import read_files
+from services.worker.keyring import Keyring
+
+__all__ = ["KeyWatch"]
+
+_SETTLE_S: Final = 0.25
+"""Between two looks that have to agree before a new key is taken."""
+
+
+class KeyWatch:
+    """Looks every `secrets_poll_s`, and at once on SIGHUP where there is a directory to look into."""
+
+    def __init__(self, keyring: Keyring, settings: Settings, news: KeyNews) -> None:
+        self._keyring = keyring
+        self._directory = settings.secrets_dir
+        self._every_s = settings.secrets_poll_s
+        self._news = news
+        self._now = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._news.began()
+        if self._directory is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._now.set)
+        self._task = vital(self._loop(), "keys")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _loop(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_S if self._keyring.unsettled else self._every_s):
+                    await self._now.wait()
+            self._now.clear()
+            # In a thread: the directory may be a share whose server does not answer.
+            readings = await asyncio.to_thread(read_files, self._keyring.names, self._directory)
+            for change in self._keyring.look(readings):
+                self._news.changed(change)
+            self._news.aged()

@@ -1,0 +1,318 @@
+"""A6 over the real system: several keys, refused keys, and keys that change while work is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import nats
+import pytest
+import yaml
+
+from penstock.client import Client
+from penstock.heartbeat import living
+from schemas.codec import encode
+from schemas.events import CredentialAged, CredentialAvailabilityChanged, CredentialRotated
+from schemas.presence import CredentialStatus
+from tests.harness.asking import Heard, ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.events import stored_events
+from tests.harness.system import System, running
+
+OLD, NEW, OTHER = "sk-the-old-key-0001", "sk-the-new-key-0002", "sk-another-key-0003"
+
+
+def config(
+    *names: str, model: dict[str, Any] | None = None, provider: dict[str, Any] | None = None, **more
+) -> str:
+    made = yaml.safe_load(catalogue({"chat": ("m-chat",)}, models={"m-chat": model or {}}))
+    made["providers"]["simulator"] |= {"api_key_env": list(names), **(provider or {})}
+    return yaml.safe_dump({**made, **more})
+
+
+async def used(system: System) -> dict[str, int]:
+    """How many calls came with each key, by the simulator's count."""
+    counted = (await system.sim("GET", "counts"))["keys"]
+    digests = {hashlib.sha256(key.encode()).hexdigest()[:12]: key for key in (OLD, NEW, OTHER)}
+    return {digests[digest]: number for digest, number in counted.items()}
+
+
+async def credentials(system: System) -> dict[str, CredentialStatus]:
+    nc = await nats.connect(system.nats.url)
+    try:
+        return {each.credential: each for presence in await living(nc) for each in presence.credentials}
+    finally:
+        await nc.close()
+
+
+async def metrics(system: System) -> str:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{system.workers[0].ready['http']}/metrics") as answer,
+    ):
+        return await answer.text()
+
+
+@pytest.mark.parametrize("quota", ["local", "shared"])
+@pytest.mark.parametrize(("group", "share"), [(None, 6), ("our-organisation", 3)])
+async def test_a6_c1_two_keys_give_twice_the_quota_and_of_one_group_they_give_one(
+    tmp_path: Path, group: str | None, share: int, quota: str
+) -> None:
+    limit = {"requests_per_minute": 6}
+    env = {
+        "A_KEY": OLD,
+        "B_KEY": NEW,
+        "PENSTOCK_QUOTA": quota,
+        "SIMULATOR_LIMITS": '{"m-chat": {"requests_per_minute": 6}}',
+    }
+    text = config("A_KEY", "B_KEY", model={"limits": limit}, provider={"quota_group": group})
+    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
+        heard = await asyncio.gather(
+            *(ask(client, f"Question {n}", role="chat", timeout_s=2) for n in range(20))
+        )
+        counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
+
+        assert sum(each.code is None for each in heard) == 2 * share
+        assert {each.code for each in heard} == {None, "deadline_exceeded"}
+        assert (counts["attempts"], counts["ok"], counts["errors"]) == (2 * share, 2 * share, {})
+        assert await used(system) == {OLD: share, NEW: share}, "spread evenly"
+
+
+async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_back(tmp_path: Path) -> None:
+    env = {"A_KEY": OLD, "B_KEY": OTHER}
+    text = config("A_KEY", "B_KEY", sit_out_s=2.0)
+    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
+        await system.sim("POST", "reset")
+        await system.sim("PUT", "keys", {"accepted": [OTHER]})
+        began_s = time.monotonic()
+
+        heard = [await ask(client, f"Question {n}", role="chat") for n in range(12)]
+
+        assert {each.code for each in heard} == {None}, "the other key answers at once"
+        assert time.monotonic() - began_s < 2.0
+        assert await used(system) == {OLD: 1, OTHER: 12}
+        assert sum(len(each.models) == 2 for each in heard) == 1
+        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 1.0' in await metrics(system)
+        assert "the credential A_KEY is refused for m-chat: 401" in system.workers[0].log.read_text()
+
+        async def shown() -> bool:
+            return (await credentials(system))["A_KEY"].refused_for == ("m-chat",)
+
+        await until(shown)
+
+        # Accepted again: after its rest it is tried, and then used as before.
+        await system.sim("PUT", "keys", {"accepted": [OLD, OTHER]})
+
+        async def back() -> bool:
+            await ask(client, "Back?", role="chat")
+            return (await used(system))[OLD] >= 3
+
+        await until(back)
+        assert time.monotonic() - began_s >= 2.0
+
+        async def told() -> bool:
+            events = await stored_events(system, CredentialAvailabilityChanged)
+            return [(each.credential, each.usable) for each in events] == [("A_KEY", False), ("A_KEY", True)]
+
+        await until(told)
+        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 0.0' in await metrics(system)
+
+
+async def test_a6_where_every_key_is_refused_the_request_hears_so_and_nothing_is_shut(
+    tmp_path: Path,
+) -> None:
+    env = {"A_KEY": OLD, "B_KEY": OTHER}
+    text = config("A_KEY", "B_KEY")
+    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
+        await system.sim("PUT", "keys", {"accepted": [NEW]})
+        heard = await ask(client, "Nobody?", role="chat")
+        assert heard.code == "provider_credentials"
+        assert len(heard.models) == 2, "each key was tried"
+        await system.sim("PUT", "keys", {"accepted": []})
+        assert (await ask(client, "Now?", role="chat")).code is None, "at once, not after a minute"
+
+
+class Mounted:
+    """A directory of secrets as Kubernetes mounts it: links through `..data`, which is swapped."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._version = 0
+
+    def put(self, **keys: str) -> None:
+        self._version += 1
+        data = self.directory / f"..{self._version}"
+        data.mkdir(parents=True)
+        for name, key in keys.items():
+            (data / name).write_text(key + "\n")
+            if not (self.directory / name).is_symlink():
+                (self.directory / name).symlink_to(f"..data/{name}")
+        (self.directory / "..data_tmp").symlink_to(data.name)
+        (self.directory / "..data_tmp").rename(self.directory / "..data")
+
+
+@contextlib.asynccontextmanager
+async def load(client: Client) -> AsyncIterator[list[Heard]]:
+    """Eight streams at any time, until the end of the block; then everything heard."""
+    heard: list[Heard] = []
+    going = True
+
+    async def asker(number: int) -> None:
+        while going:
+            heard.append(await ask(client, f"Question {number} {len(heard)}", role="chat"))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(8):
+            group.create_task(asker(number))
+        yield heard
+        going = False
+
+
+async def rotated(system: System, times: int = 1) -> bool:
+    return len(await stored_events(system, CredentialRotated)) == times
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [{}, {"sdk": "groq", "base_url": "${PENSTOCK_SIMULATOR_URL}/openai/v1"}],
+    ids=["openai", "groq"],
+)
+async def test_a6_a_key_rotates_under_load_and_no_request_fails(
+    tmp_path: Path, provider: dict[str, str]
+) -> None:
+    mounted = Mounted(tmp_path / "secrets")
+    mounted.put(SOME_KEY=OLD, OTHER_KEY=OTHER)
+    env = {
+        "SOME_KEY": "sk-of-the-environment-9",
+        "PENSTOCK_SECRETS_DIR": str(mounted.directory),
+        "PENSTOCK_SECRETS_POLL_S": "0.2",
+        "PENSTOCK_LOG_LEVEL": "debug",
+        "SIMULATOR_API_KEYS": f"{OLD}",
+        "SIMULATOR_TOKENS_PER_SECOND": "400",
+    }
+    text = config("SOME_KEY", provider=provider)
+    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
+        async with load(client) as heard:
+            await until(lambda: more_than(heard, 30))
+            await system.sim("PUT", "keys", {"accepted": [OLD, NEW]})
+            mounted.put(SOME_KEY=NEW, OTHER_KEY=OTHER)
+            await until(lambda: rotated(system))
+            before = len(heard)
+            # Those that began with the old key have ended: eight run at any time.
+            await until(lambda: more_than(heard, before + 16))
+            with_old = (await used(system))[OLD]
+            await system.sim("PUT", "keys", {"accepted": [NEW]})
+            await until(lambda: more_than(heard, before + 60))
+
+        keys = await used(system)
+        counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
+        assert {each.code for each in heard} == {None}
+        assert all(len(each.models) == 1 for each in heard), "not one was asked twice"
+        assert keys[OLD] == with_old > 0, "the old key is not used any more"
+        assert keys[NEW] > 60
+        assert set(keys) == {OLD, NEW}
+        assert counts["errors"] == {}
+        await nowhere_written(system, OLD, NEW, "sk-of-the-environment-9")
+
+
+async def nowhere_written(system: System, *keys: str) -> None:
+    """Neither in a log, nor in an event, nor in presence, nor in a metric."""
+    nc = await nats.connect(system.nats.url)
+    try:
+        presence = [encode(each).decode() for each in await living(nc)]
+    finally:
+        await nc.close()
+    events = [encode(each).decode() for each in await stored_events(system, object)]
+    logs = [path.read_text() for path in system.directory.glob("*.log")]
+    exported = await metrics(system)
+    places = (*presence, *events, *logs, exported)
+    assert len(presence) == 2
+    assert any("credential_rotated" in event for event in events)
+    assert any("has a new key" in log for log in logs)
+    assert 'penstock_credential_rotations_total{credential="SOME_KEY"} 1.0' in exported
+    for key in keys:
+        assert not [place for place in places if key in place], "a key was written down"
+
+
+async def more_than(heard: list[Heard], number: int) -> bool:
+    return len(heard) > number
+
+
+async def test_a6_a_key_may_come_later_go_and_be_looked_for_on_sighup(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    env = {"PENSTOCK_SECRETS_DIR": str(secrets), "PENSTOCK_SECRETS_POLL_S": "3600"}
+    text = config("SOME_KEY")
+    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
+        worker = system.workers[0]
+        await system.sim("PUT", "keys", {"accepted": [NEW]})
+        missing = await ask(client, "Without a key?", role="chat")
+        assert missing.code == "provider_credentials"
+        assert "no credential is set for m-chat" in missing.failed.error.message
+        assert (await system.sim("GET", "counts"))["total_attempts"] == 0
+
+        (secrets / "SOME_KEY").write_text(NEW)
+        worker.signal(signal.SIGHUP)
+        await until(lambda: rotated(system))
+        assert (await ask(client, "With one?", role="chat")).code is None
+
+        for spoil, why in (
+            (lambda: (secrets / "SOME_KEY").write_text(""), "is empty"),
+            ((secrets / "SOME_KEY").unlink, "is gone"),
+        ):
+            spoil()
+            worker.signal(signal.SIGHUP)
+
+            async def shown(why: str = why) -> bool:
+                return (await credentials(system))["SOME_KEY"].trouble == why
+
+            await until(shown)
+            assert (await ask(client, "Still?", role="chat")).code is None
+            said = f"the file of the credential SOME_KEY {why}; the key known before stays in use"
+            assert said in worker.log.read_text()
+
+
+async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "FILE_KEY").write_text(OLD)
+    an_age_ago_s = time.time() - 120.5 * 86_400
+    os.utime(secrets / "FILE_KEY", (an_age_ago_s, an_age_ago_s))
+    made = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 10 * 86_400))
+    env = {
+        "PENSTOCK_SECRETS_DIR": str(secrets),
+        "PENSTOCK_SECRETS_POLL_S": "0.2",
+        "ENV_KEY": OTHER,
+        "ENV_KEY_CREATED": made,
+    }
+    text = config("FILE_KEY", "ENV_KEY")
+    async with running(tmp_path, "chat", config=text, env=env) as system:
+
+        async def told() -> bool:
+            events = await stored_events(system, CredentialAged)
+            return [(each.credential, each.age_days) for each in events] == [("FILE_KEY", 120)]
+
+        await until(told)
+        shown = await credentials(system)
+        assert {name: each.age_days for name, each in shown.items()} == {"FILE_KEY": 120, "ENV_KEY": 10}
+        exported = await metrics(system)
+        assert 'penstock_credential_age_days{credential="FILE_KEY"} 120.0' in exported
+        assert 'penstock_credential_age_days{credential="ENV_KEY"} 10.0' in exported
+        assert "penstock_credential_max_age_days 90.0" in exported
+        log = system.workers[0].log.read_text()
+        assert log.count("the key of the credential FILE_KEY is 120 days old, more than 90: change it") == 1
+
+        (secrets / "FILE_KEY").write_text(NEW)
+
+        async def young() -> bool:
+            return 'penstock_credential_age_days{credential="FILE_KEY"} 0.0' in await metrics(system)
+
+        await until(young)

@@ -1,0 +1,371 @@
+"""D7: dead letters are looked at, sent again once, and dropped, by the command; whatever bytes they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from penstock.client import Client
+from penstock.deadletters import bury, history_of
+from penstock.delivery import Dead, Delivery
+from penstock.direct import read_page
+from penstock.identifiers import new_id
+from schemas import headers, subjects
+from schemas.codec import encode
+from schemas.reply import Completed, Restarted, Started, first_seq
+from schemas.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
+from services.launcher.dead_letters import letter_of
+from services.launcher.redriving import again
+from tests.fault.malformed import request, work
+from tests.harness.asking import Post, until
+from tests.harness.catalogues import catalogue
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+MAX_DELIVER = 5
+WAITING = subjects.work("chat", "interactive", 1, "flow")
+ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with shared(tmp_path_factory.mktemp("dead"), config=catalogue()) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+async def no_letters(system: System, post: Post) -> None:
+    await system.sim("POST", "reset")
+    await post.js.purge_stream(DEAD.name)
+
+
+class Ran(Struct):
+    code: int
+    out: str
+    notes: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+async def penstock(system: System, *arguments: str) -> Ran:
+    process = await started(system, *arguments)
+    out, notes = await process.communicate()
+    assert process.returncode is not None
+    return Ran(process.returncode, out.decode(), notes.decode())
+
+
+async def started(system: System, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.launcher",
+        *arguments,
+        env={**os.environ, "NATS_URL": system.nats.url},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def a_buried_letter(post: Post, body: bytes, *, role: str = "chat", subject: str | None = None) -> int:
+    """As a worker or router would bury it; returns its number."""
+    delivery = Delivery(
+        subject=subject or subjects.request("demo", "chat"),
+        data=body,
+        headers={},
+        ack_subject="",
+        sequence=int.from_bytes(os.urandom(6)),
+        number=6,
+        stored_ns=1_700_000_000_000_000_000,
+    )
+    await bury(post.js, role, delivery, Dead("undeliverable", "delivered 5 times without an end"))
+    return (await post.js.stream_info(DEAD.name)).state.last_seq
+
+
+def a_request(**more: Any) -> bytes:
+    return json.dumps(request() | {"client": "post", "role": "chat"} | more).encode()
+
+
+async def letters(post: Post) -> int:
+    return (await post.js.stream_info(DEAD.name)).state.messages
+
+
+async def completed(client: Client, job_id: str) -> None:
+    async def is_so() -> bool:
+        return (await client.job(job_id)).state == "completed"
+
+    await until(is_so, 10)
+
+
+async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(
+    system: System, client: Client, post: Post
+) -> None:
+    """With the attempts that were made: which worker and model, and that nobody heard their end."""
+    system.workers[0].kill()
+    order = work("chat") | {"client": "post", "account": "demo", "user": "u-9"}
+    address = subjects.reply("demo", "post", order["id"])
+    begun = Started(
+        id=order["id"],
+        seq=first_seq(1),
+        attempt=1,
+        model="m-chat",
+        provider="simulator",
+        worker="w-1",
+        at_ms=7,
+    )
+    await post.js.publish(address, encode(begun))
+    extra = {headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: str(order["deadline_ms"])}
+    await post.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
+    puller = await post.js.pull_subscribe_bind(mailbox("chat", "interactive")[1].durable, WORK.name)
+    for _ in range(MAX_DELIVER):
+        (msg,) = await puller.fetch(1, timeout=5)
+        await msg.nak()
+    await puller.unsubscribe()
+    system.workers[0] = system.new_worker()
+    await system.workers[0].start()
+    old_end = await post.end(order["id"], timeout_s=10)
+
+    (letter,) = (await penstock(system, "dead", "list", "--json", "--role", "chat")).json
+    assert (letter["request"], letter["code"], letter["deliveries"]) == (order["id"], "undeliverable", "6")
+    listed = await penstock(system, "dead", "list", "--since", "5m", "--code", "undeliverable")
+    assert order["id"] in listed.out
+    shown = await penstock(system, "dead", "show", str(letter["seq"]))
+    for told in ("delivered 5 times", "m-chat", "w-1", "no end", "llm.work.chat", order["id"]):
+        assert told in shown.out, told
+    assert json.loads(letter["body"]) == order
+
+    ran = await penstock(system, "dead", "redrive", str(letter["seq"]), "--json")
+
+    assert ran.code == 0, ran.notes
+    job_id = ran.json["request"]
+    assert job_id != order["id"]
+    await completed(client, job_id)
+    job = await client.job(job_id)
+    assert (job.user, job.client, job.redriven_from) == ("u-9", "post", letter["seq"])
+    assert isinstance(await post.end(job_id), Completed)
+    assert await post.end(order["id"]) == old_end, "the old request keeps its one end"
+    assert await letters(post) == 0
+    assert (await penstock(system, "jobs", job_id, "--result")).out.strip() == (
+        await client.result(job_id)
+    ).text
+
+
+async def test_d7_a_request_that_no_router_survived_is_done_again(
+    system: System, client: Client, post: Post
+) -> None:
+    system.router.kill()
+    asked = json.loads(a_request())
+    await post.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode())
+    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
+    for _ in range(MAX_DELIVER):
+        (msg,) = await puller.fetch(1, timeout=5)
+        await msg.nak()
+    await puller.unsubscribe()
+    system.router = system.new_router()
+    await system.router.start()
+    await post.end(asked["id"], timeout_s=10)
+
+    ran = await penstock(system, "dead", "redrive", "--all", "--role", "router", "--json")
+
+    assert ran.code == 0, ran.notes
+    await completed(client, ran.json["request"])
+    assert await letters(post) == 0
+
+
+async def test_d7_redriving_twice_at_once_and_again_afterwards_does_it_once(
+    system: System, client: Client, post: Post
+) -> None:
+    seq = str(await a_buried_letter(post, a_request()))
+    both = await asyncio.gather(*(penstock(system, "dead", "redrive", seq, "--json") for _ in range(2)))
+    job_ids = {ran.json["request"] for ran in both if ran.code == 0}
+    assert len(job_ids) == 1
+    await completed(client, job_ids.pop())
+    later = await penstock(system, "dead", "redrive", seq)
+    assert later.code == 1
+    assert f"there is no dead letter {seq}" in later.notes
+    assert await system.attempts() == 1
+
+
+async def test_d7_a_redrive_killed_anywhere_is_finished_by_the_next_and_done_once(
+    system: System, client: Client, post: Post
+) -> None:
+    """Killed as soon as each of its traces is seen: the promise, the request in its stream, and a little later."""
+    for watched in (subjects.JOB_ALL, subjects.REQUEST_ALL):
+        before = await system.attempts()
+        seen = asyncio.Event()
+
+        async def notice(_, seen=seen) -> None:
+            seen.set()
+
+        subscription = await post.nc.subscribe(watched, cb=notice)
+        await post.nc.flush()
+        seq = str(await a_buried_letter(post, a_request()))
+        process = await started(system, "dead", "redrive", seq, "--json")
+        await asyncio.wait_for(seen.wait(), 10)
+        process.kill()
+        await process.wait()
+        await subscription.unsubscribe()
+
+        ran = await penstock(system, "dead", "redrive", seq, "--json")
+        if await letters(post) == 0 and ran.code == 1:
+            (job,) = [job for job in await client.jobs() if job.redriven_from == int(seq)]
+            job_id = job.id
+        else:
+            job_id = ran.json["request"]
+        await completed(client, job_id)
+        assert await letters(post) == 0
+        assert await system.attempts() == before + 1
+
+
+async def test_d7_a_letter_whose_request_was_sent_and_done_but_is_still_there_is_only_taken_away(
+    system: System, client: Client, post: Post
+) -> None:
+    """As after a kill between sending and taking away, and a duplicate window that is over."""
+    body = a_request()
+    seq = await a_buried_letter(post, body)
+    (page,) = [await read_page(post.nc, DEAD.name, subjects.DEAD_ALL, sequence=seq)]
+    kept = page.messages[-1]
+    ran = await penstock(system, "dead", "redrive", str(seq), "--json")
+    await completed(client, ran.json["request"])
+    assert kept.data == body
+
+    made = again(letter_of(seq, kept.headers or {}, kept.data), 1)
+    assert made.request.id == ran.json["request"], "one letter, one id"
+    await post.js.publish(
+        subjects.request("demo", "chat"), encode(made.request), headers={headers.MESSAGE_ID: new_id()}
+    )
+
+    async def taken() -> bool:
+        return (await post.js.stream_info(REQUESTS.name)).state.messages == 0
+
+    await until(taken)
+    assert (await client.job(made.request.id)).state == "completed"
+    assert await system.attempts() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "subject", "why"),
+    [
+        (b"\xff\xfe rubbish", None, "neither a request nor work"),
+        (b'{"type": "delta"}', None, "neither a request nor work"),
+        (b'{"type": "chat_request", "x": ' + b"[" * 100_000, None, "nested too deeply"),
+        (a_request(), WAITING, "not a request subject"),
+        (a_request(), subjects.request("demo", "index"), "of the kind"),
+        (a_request(client="a.b.>"), None, "can stand in no subject"),
+    ],
+)
+async def test_d7_what_is_no_request_is_not_sent_again_and_says_why(
+    system: System, post: Post, body: bytes, subject: str | None, why: str
+) -> None:
+    seq = await a_buried_letter(post, body, subject=subject)
+    ran = await penstock(system, "dead", "redrive", str(seq))
+    assert ran.code == 1
+    assert f"{seq}: not sent again" in ran.out
+    assert why in ran.out
+    assert await letters(post) == 1, "it is still there"
+
+
+async def test_d7_a_body_that_was_cut_is_not_sent_again(system: System, post: Post) -> None:
+    await post.js.publish(subjects.dead("chat"), a_request(), headers={headers.DEAD_TRUNCATED: "8388000"})
+    seq = (await post.js.stream_info(DEAD.name)).state.last_seq
+    ran = await penstock(system, "dead", "redrive", str(seq))
+    assert ran.code == 1
+    assert "of its 8388000 bytes were kept" in ran.out
+
+
+async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: System, post: Post) -> None:
+    body = json.dumps(request() | {"user": ESCAPES, "client": ESCAPES}, ensure_ascii=False).encode()
+    hostile = {
+        headers.DEAD_REASON: ESCAPES,
+        headers.DEAD_MESSAGE: ESCAPES,
+        headers.DEAD_SUBJECT: ESCAPES,
+        headers.DEAD_HISTORY: json.dumps({"attempts": [{"attempt": 1, "model": ESCAPES, "worker": ESCAPES}]}),
+        f"X-{ESCAPES}": ESCAPES,
+    }
+    from tests.harness.wire import Outgoing
+
+    assert Outgoing
+    block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in hostile.items()) + "\r\n"
+    await _publish_raw(system, subjects.dead("chat"), block.encode(), body)
+    await _publish_raw(system, subjects.dead("chat"), b"NATS/1.0\r\n\r\n", ESCAPES.encode() + b"\xff\x9b")
+    first = (await post.js.stream_info(DEAD.name)).state.first_seq
+    for arguments in (
+        ("list",),
+        ("list", "--json"),
+        ("show", str(first)),
+        ("show", str(first), "--json"),
+        ("show", str(first + 1)),
+        ("show", str(first + 1), "--json"),
+        ("redrive", str(first), str(first + 1)),
+    ):
+        ran = await penstock(system, "dead", *arguments)
+        for text in (ran.out, ran.notes):
+            assert not [letter for letter in text if not (letter.isprintable() or letter in "\n\t")], (
+                arguments
+            )
+    assert await letters(post) == 2
+
+
+async def test_d7_letters_are_dropped_when_the_person_is_sure(system: System, post: Post) -> None:
+    first = await a_buried_letter(post, a_request())
+    await a_buried_letter(post, a_request(), role="logic")
+    asked = await penstock(system, "dead", "drop", str(first))
+    assert asked.code == 1
+    assert "--yes" in asked.notes
+    assert await letters(post) == 2
+    assert (await penstock(system, "dead", "drop", str(first), "--yes")).out == "1 deleted.\n"
+    assert (await penstock(system, "dead", "drop", "--all", "--role", "chat", "--yes")).code == 0
+    assert (await penstock(system, "dead", "drop", "--all", "--role", "logic", "--yes")).out == "1 deleted.\n"
+    assert await letters(post) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("redrive",), ("redrive", "--all"), ("drop", "7", "--all"), ("show", "-1"), ("list", "--since", "soon")],
+)
+async def test_d10_a_command_line_that_makes_no_sense_is_2(
+    system: System, arguments: tuple[str, ...]
+) -> None:
+    assert (await penstock(system, "dead", *arguments)).code == 2
+
+
+def test_d7_a_history_is_bounded_whatever_was_stored():
+    long = "ü" * 5_000
+    events = [
+        Started(id="1", seq=first_seq(n), attempt=n, model=long, provider=long, worker=long, at_ms=n)
+        for n in range(1, 100)
+    ] + [
+        Restarted(id="1", seq=first_seq(n) + 1, attempt=n, code="internal", message=long)
+        for n in range(2, 99)
+    ]
+    history = history_of(events)
+    assert [attempt.attempt for attempt in history.attempts] == list(range(80, 100))
+    assert history.left_out == 79
+    assert history.attempts[0].outcome == "internal"
+    assert history.attempts[-1].outcome == "no end"
+    assert len(json.dumps(msgspec.to_builtins(history))) < 8_000, "half of what a letter leaves for headers"
+
+
+async def _publish_raw(system: System, subject: str, block: bytes, body: bytes) -> None:
+    """As no client of NATS would write it."""
+    host, port = system.nats.url.removeprefix("nats://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    await reader.readline()
+    writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
+    writer.write(
+        f"HPUB {subject} {len(block)} {len(block) + len(body)}\r\n".encode() + block + body + b"\r\n"
+    )
+    writer.write(b"PING\r\n")
+    await writer.drain()
+    assert b"PONG" in await reader.readline()
+    writer.close()

@@ -1,0 +1,79 @@
+"""C6: a thousand requests of one user, queued while no worker is there, are behind everybody else's first few."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from nats.js import JetStreamContext
+
+from schemas import headers, subjects
+from schemas.reply import Failed
+from schemas.streams import DEAD, WORK
+from tests.harness.asking import Post, ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.system import running
+
+FLOOD = 1000
+OTHERS = ("ada", "eve", "ian")
+OF_AN_EARLIER_VERSION = "llm.work.chat.interactive"
+
+
+async def queued(js: JetStreamContext) -> dict[str, int]:
+    return (await js.stream_info(WORK.name, subjects_filter=">")).state.subjects or {}
+
+
+async def test_a_thousand_of_one_user_are_behind_the_first_of_others_c6(tmp_path: Path):
+    config = catalogue(roles={"chat": {"concurrency": 8}})
+    async with running(tmp_path, "chat", config=config) as system, await system.client() as client:
+        await system.sim("PUT", "speed", {"latency_ms": 30, "first_token_ms": 0, "tokens_per_second": 0})
+        js = client._nc.jetstream()
+        system.workers[0].kill()
+        ended: list[str] = []
+
+        async def one(user: str) -> None:
+            heard = await ask(client, "Deep?", role="chat", user=user, timeout_s=50, stream=False)
+            assert heard.code is None
+            ended.append(user)
+
+        asked = [asyncio.create_task(one("flood")) for _ in range(FLOOD)]
+        await until(lambda: _holds(js, FLOOD), 20)
+        asked += [asyncio.create_task(one(user)) for user in OTHERS]
+        await until(lambda: _holds(js, FLOOD + len(OTHERS)), 5)
+
+        ranks: Counter[tuple[str, int]] = Counter()
+        for subject, count in (await queued(js)).items():
+            address = subjects.work_address(subject)
+            assert address is not None, subject
+            ranks[address.flow, address.rank] += count
+        flood = subjects.flow("demo", "flood")
+        assert [ranks[flood, rank] for rank in range(4)] == [4, 28, 224, 744]
+        assert all(ranks[subjects.flow("demo", user), 0] == 1 for user in OTHERS)
+
+        system.workers.append(system.new_worker("chat"))
+        await system.workers[1].start()
+        await asyncio.gather(*asked)
+        places = [ended.index(user) for user in OTHERS]
+        assert max(places) < 40, "behind the flood's first four, and what was begun beside them"
+        assert Counter(ended) == {"flood": FLOOD, **dict.fromkeys(OTHERS, 1)}
+
+
+async def _holds(js: JetStreamContext, count: int) -> bool:
+    return sum((await queued(js)).values()) == count
+
+
+async def test_what_a_router_of_an_earlier_version_left_is_told_its_end_or_buried_c6_d7(tmp_path: Path):
+    async with running(tmp_path, "chat") as system, asynccontextmanager(Post.opened)(system) as post:
+        address = subjects.reply("demo", "post", "old")
+        written = {headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: str(int(time.time() * 1000))}
+        await post.js.publish(OF_AN_EARLIER_VERSION, b"{}", headers=written)
+        await post.js.publish(OF_AN_EARLIER_VERSION, b"it says nothing of itself")
+        end = await post.end("old", timeout_s=8)
+        assert isinstance(end, Failed)
+        assert end.error.code == "deadline_exceeded"
+        await until(lambda: _holds(post.js, 0), 5)
+        letter = await post.js.get_last_msg(DEAD.name, subjects.dead("router"))
+        assert (letter.headers or {})[headers.DEAD_SUBJECT] == OF_AN_EARLIER_VERSION

@@ -1,0 +1,376 @@
+"""E4, D7: a job's status and result by its id, from any process, hours later, and one end whoever is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from penstock.client import Client
+from penstock.errors import RequestFailed, UnknownJob
+from penstock.job_ending import end_job
+from penstock.job_store import JobStore
+from penstock.reply_publisher import publish_terminal
+from schemas import codec, subjects
+from schemas.events import UsageRecorded
+from schemas.jobs import Job, JobResult
+from schemas.reply import TERMINAL, Completed, Failed, first_seq
+from schemas.streams import REPLIES, REQUESTS, ROUTER, WORK
+from tests.fault.malformed import request
+from tests.harness.asking import Post, ask, direct_answer, until
+from tests.harness.catalogues import catalogue
+from tests.harness.events import stored_events
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+HOUR_S = 3_600
+LONG = "Tell me of the river. [[tokens=60]]"
+CHAINS = {"chat": ("talker",), "fast": ("leaver",), "logic": ("thinker",)}
+WORKERS = ("chat", "fast")
+"""`fast` has a worker of its own, to be killed; nobody serves `logic`."""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = catalogue(CHAINS, breaker={"failures": 10_000})
+    with shared(tmp_path_factory.mktemp("jobs"), *WORKERS, config=config) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+async def from_the_beginning(system: System) -> None:
+    await system.sim("POST", "reset")
+    await system.sim("PUT", "speed", {"tokens_per_second": 0, "latency_ms": 0})
+
+
+async def slowly(system: System) -> None:
+    await system.sim("PUT", "speed", {"tokens_per_second": 60})
+
+
+async def in_state(client: Client, job_id: str, *states: str, timeout_s: float = 10.0) -> Job:
+    async def reached() -> bool:
+        try:
+            return (await client.job(job_id)).state in states
+        except UnknownJob:
+            return False
+
+    await until(reached, timeout_s)
+    return await client.job(job_id)
+
+
+async def the_leaver_is_back(system: System) -> None:
+    system.workers[1] = system.new_worker("fast")
+    await system.workers[1].start()
+
+
+async def hours_pass(post: Post) -> None:
+    """As far as the stored replies are concerned."""
+    await post.js.purge_stream(REPLIES.name)
+
+
+async def queue_is_empty(post: Post) -> bool:
+    return (await post.js.stream_info(WORK.name)).state.messages == 0
+
+
+async def test_e4_a_job_is_left_asked_for_and_answered_from_another_process(
+    system: System, post: Post
+) -> None:
+    await slowly(system)
+    async with await system.client() as asking:
+        job_id = await asking.submit(LONG, role="chat", user="u-1", timeout_s=20 * HOUR_S)
+    async with await system.client() as other:
+        running = await in_state(other, job_id, "running")
+        assert (running.attempt, running.model, running.role, running.user) == (1, "talker", "chat", "u-1")
+        assert running.deadline_ms is not None
+        assert running.deadline_ms - running.submitted_ms > 19 * HOUR_S * 1000
+        assert await other.result(job_id) is None
+        done = await in_state(other, job_id, "completed")
+        await hours_pass(post)
+        reply = await other.result(job_id)
+        assert reply is not None
+        assert reply.text == await direct_answer(system, "talker", LONG)
+        assert done.usage == reply.usage
+        assert [job.id for job in await other.jobs(state="completed", user="u-1")] == [job_id]
+        assert await other.jobs(state="failed", user="u-1") == []
+
+
+async def test_e4_a_streamed_job_keeps_its_answer_too(system: System, client: Client, post: Post) -> None:
+    heard = await ask(client, LONG, role="chat", lane="batch")
+    await in_state(client, heard.id, "completed")
+    await hours_pass(post)
+    reply = await client.result(heard.id)
+    assert reply is not None
+    assert reply.text == heard.text == await direct_answer(system, "talker", LONG)
+
+
+async def test_e4_without_a_deadline_of_its_own_a_job_has_the_roles_hours(client: Client) -> None:
+    job = await in_state(client, await client.submit("Hm", role="chat"), "completed")
+    assert job.deadline_ms is not None
+    assert job.deadline_ms - job.submitted_ms == 4 * HOUR_S * 1000
+
+
+async def test_e4_an_interactive_request_leaves_no_status(client: Client) -> None:
+    heard = await ask(client, "Hm", role="chat")
+    with pytest.raises(UnknownJob):
+        await client.job(heard.id)
+
+
+async def test_e4_a_plain_nats_client_reads_status_and_result(client: Client, post: Post) -> None:
+    job_id = await client.submit("Hm", role="chat")
+    await in_state(client, job_id, "completed")
+    subject = subjects.job("demo", client.name, job_id)
+    job = json.loads((await post.nc.request(f"$JS.API.DIRECT.GET.LLM_JOBS.{subject}", b"")).data)
+    assert (job["type"], job["state"], job["attempt"]) == ("job", "completed", 1)
+    kept = subjects.result("demo", client.name, job_id, job["attempt"])
+    result = json.loads((await post.nc.request(f"$JS.API.DIRECT.GET.LLM_RESULTS.{kept}", b"")).data)
+    assert result["completed"]["response"]["choices"][0]["message"]["content"]
+
+
+async def test_e4_a_job_refused_at_the_door_says_so(client: Client) -> None:
+    unserved = await client.submit("Hm", role="logic")
+    wrong = await client.submit("Hm", role="chat", temperature="hot", messages="none")
+    job = await in_state(client, unserved, "failed")
+    assert job.error is not None
+    assert job.error.code == "role_not_served"
+    with pytest.raises(RequestFailed) as refused:
+        await client.result(unserved)
+    assert refused.value.code == "role_not_served"
+    job = await in_state(client, wrong, "failed")
+    assert job.error is not None
+    assert job.error.code == "invalid_request"
+
+
+async def test_e4_a_job_that_waits_past_its_deadline_says_so(system: System, client: Client) -> None:
+    system.workers[1].kill()
+    job_id = await client.submit("Hm", role="fast", timeout_s=1.0)
+    job = await in_state(client, job_id, "failed", timeout_s=10)
+    assert job.error is not None
+    assert job.error.code == "deadline_exceeded"
+    assert job.attempt == 0
+    await the_leaver_is_back(system)
+
+
+async def test_d8_a_job_is_cancelled_by_its_id_while_it_waits_and_while_it_runs(
+    system: System, client: Client
+) -> None:
+    system.workers[1].kill()
+    waiting = await client.submit("Hm", role="fast")
+    assert (await in_state(client, waiting, "queued")).attempt == 0
+    async with await system.client() as other:
+        await other.cancel(waiting)
+    job = await in_state(client, waiting, "failed")
+    assert job.error is not None
+    assert job.error.code == "cancelled"
+    await the_leaver_is_back(system)
+
+    await slowly(system)
+    running = await client.submit("On and on [[tokens=2000]]", role="fast")
+    await in_state(client, running, "running")
+    await client.cancel(running)
+    job = await in_state(client, running, "failed")
+    assert job.error is not None
+    assert (job.error.code, job.attempt, job.model) == ("cancelled", 1, "leaver")
+
+
+async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_and_one_end(
+    system: System, client: Client, post: Post
+) -> None:
+    """The stored replies are forgotten meanwhile; the record goes on counting, and the lost attempt is paid for."""
+    await slowly(system)
+    job_id = await client.submit(LONG, role="fast")
+    await in_state(client, job_id, "running")
+    await until(lambda: _asked(system, "leaver", 1))
+    system.workers[1].kill()
+    await hours_pass(post)
+    await the_leaver_is_back(system)
+
+    job = await in_state(client, job_id, "completed", timeout_s=20)
+
+    assert job.attempt == 2
+    assert await system.attempts("leaver") == 2
+    end = await post.end(job_id, client=client.name)
+    assert isinstance(end, Completed)
+    assert end.seq == job.end_seq > first_seq(2)
+
+    async def both_paid() -> bool:
+        usage = [event for event in await stored_events(system, UsageRecorded) if event.id == job_id]
+        return sorted((event.attempt, event.outcome) for event in usage) == [
+            (1, "worker_lost"),
+            (2, "completed"),
+        ]
+
+    await until(both_paid)
+
+
+async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorded_end_is_told(
+    system: System, client: Client, post: Post
+) -> None:
+    await slowly(system)
+    job_id = await client.submit(LONG, role="fast")
+    running = await in_state(client, job_id, "running")
+    await until(lambda: _asked(system, "leaver", 1))
+    system.workers[1].kill()
+    jobs, event = JobStore(post.js), _completed(running, "the recorded answer")
+    size = await jobs.keep(running.reply_to, JobResult(completed=event))
+    assert (await end_job(jobs, running, event, running.at_ms + 1, size)).ours
+    assert not [each for each in await post.stored(job_id, client=client.name) if isinstance(each, TERMINAL)]
+
+    await the_leaver_is_back(system)
+
+    end = await post.end(job_id, client=client.name, timeout_s=20)
+    assert end == event
+    reply = await client.result(job_id)
+    assert reply is not None
+    assert reply.text == "the recorded answer"
+    await until(lambda: queue_is_empty(post))
+    assert await system.attempts("leaver") == 1, "nothing was done twice"
+
+
+async def test_d7_killed_between_the_reply_and_the_record_the_told_end_is_recorded(
+    system: System, client: Client, post: Post
+) -> None:
+    """Not in the order in which a worker writes; but no job runs for ever, whoever told its end."""
+    await slowly(system)
+    job_id = await client.submit(LONG, role="fast")
+    running = await in_state(client, job_id, "running")
+    await until(lambda: _asked(system, "leaver", 1))
+    system.workers[1].kill()
+    event = _completed(running, "the told answer")
+    await publish_terminal(post.js, running.reply_to.subject, event)
+
+    await the_leaver_is_back(system)
+
+    job = await in_state(client, job_id, "completed", timeout_s=20)
+    assert job.end_seq == event.seq
+    reply = await client.result(job_id)
+    assert reply is not None
+    assert reply.text == "the told answer"
+    await until(lambda: queue_is_empty(post))
+    assert await post.end(job_id, client=client.name) == event
+    assert await system.attempts("leaver") == 1
+
+
+@pytest.mark.parametrize("moment", ["the record", "the reply"])
+async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
+    system: System, client: Client, post: Post, moment: str
+) -> None:
+    """Whatever it had still to do: tell the end, acknowledge the work."""
+    for number in range(3):
+        job_id = await client.submit(f"Answer {number} [[tokens=5]]", role="chat")
+        await in_state(client, job_id, "completed")
+    for number in range(5):
+        seen = asyncio.Event()
+
+        async def kill(msg, seen=seen) -> None:
+            if b'"completed"' in msg.data and not seen.is_set():
+                system.workers[1].kill()
+                seen.set()
+
+        listening = subjects.JOB_ALL if moment == "the record" else subjects.REPLY_ALL
+        subscription = await post.nc.subscribe(listening, cb=kill)
+        await post.nc.flush()
+        job_id = await client.submit(f"Kill me {number} [[tokens=5]]", role="fast")
+        await asyncio.wait_for(seen.wait(), 10)
+        await subscription.unsubscribe()
+        await the_leaver_is_back(system)
+        await until(lambda: queue_is_empty(post), 20)
+        end = await post.end(job_id, client=client.name)
+        job = await client.job(job_id)
+        assert isinstance(end, Completed)
+        assert (job.state, job.end_seq, job.attempt) == ("completed", end.seq, 1)
+        assert await client.result(job_id) is not None
+    assert await system.attempts("leaver") == 5
+
+
+async def test_d7_a_request_delivered_again_after_its_job_has_ended_is_not_done_again(
+    system: System, client: Client, post: Post
+) -> None:
+    job_id = await client.submit("Once", role="chat")
+    ended = await in_state(client, job_id, "completed")
+    await hours_pass(post)
+    again = request() | {"id": job_id, "client": client.name, "lane": "batch", "role": "chat"}
+    await post.js.publish(subjects.request("demo", "chat"), json.dumps(again).encode())
+
+    async def taken() -> bool:
+        return (await post.js.stream_info(REQUESTS.name)).state.messages == 0
+
+    await until(taken)
+    assert await queue_is_empty(post)
+    assert await client.job(job_id) == ended
+    assert await system.attempts("talker") == 1
+
+
+async def test_d7_a_second_copy_of_work_in_hand_is_dropped(
+    system: System, client: Client, post: Post
+) -> None:
+    await slowly(system)
+    seen: asyncio.Queue[tuple[str, bytes, dict[str, str]]] = asyncio.Queue()
+
+    async def keep(msg) -> None:
+        await seen.put((msg.subject, msg.data, dict(msg.headers)))
+
+    await post.nc.subscribe(subjects.WORK_ALL, cb=keep)
+    await post.nc.flush()
+    job_id = await client.submit(LONG, role="chat")
+    subject, data, written = await seen.get()
+    await in_state(client, job_id, "running")
+    extra = {name: value for name, value in written.items() if name.startswith("Penstock-")}
+    await post.js.publish(subject, data, headers=extra)
+
+    job = await in_state(client, job_id, "completed")
+    await until(lambda: queue_is_empty(post))
+    assert job.attempt == 1
+    assert await system.attempts("talker") == 1
+    assert isinstance(await post.end(job_id, client=client.name), Completed)
+
+
+async def test_d7_a_job_that_no_router_survives_is_buried_and_says_so(
+    system: System, client: Client, post: Post
+) -> None:
+    system.router.kill()
+    job_id = await client.submit("Poison", role="chat")
+    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
+    for _ in range(5):
+        (msg,) = await puller.fetch(1, timeout=5)
+        await msg.nak()
+    await puller.unsubscribe()
+    system.router = system.new_router()
+    await system.router.start()
+
+    job = await in_state(client, job_id, "failed")
+    assert job.error is not None
+    assert job.error.code == "undeliverable"
+    end = await post.end(job_id, client=client.name)
+    assert isinstance(end, Failed)
+    assert end.error == job.error
+
+
+async def test_e4_work_that_says_it_waits_longer_than_a_day_is_no_longer_than_that(client: Client) -> None:
+    job = await in_state(client, await client.submit("Hm", role="chat", timeout_s=90 * HOUR_S), "completed")
+    assert job.deadline_ms is not None
+    assert job.deadline_ms - job.submitted_ms == 24 * HOUR_S * 1000
+
+
+async def _asked(system: System, model: str, times: int) -> bool:
+    return await system.attempts(model) == times
+
+
+def _completed(job: Job, text: str) -> Completed:
+    answer = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+    return codec.REPLY.decode(
+        json.dumps(
+            {
+                "type": "completed",
+                "id": job.id,
+                "seq": first_seq(job.attempt) + 1,
+                "attempt": job.attempt,
+                "role": job.role,
+                "model": job.model,
+                "provider": job.provider,
+                "finish_reason": "stop",
+                "response": answer,
+            }
+        ).encode()
+    )

@@ -1,0 +1,127 @@
+"""A7 over the real system, with two providers: shares, a provider that fails and sits out, and its return."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import yaml
+
+from tests.harness.asking import ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.process import Process
+from tests.harness.system import System, running
+
+SIT_OUT_S = 3.0
+
+
+def config() -> str:
+    chains = {"chat": ("main", "other", "spare")}
+    made = yaml.safe_load(catalogue(chains, role={"retry": {"base_s": 0.02, "cap_s": 0.1}}))
+    made["providers"]["second"] = {"base_url": "${SECOND_URL}/v1"}
+    made["models"]["other"]["provider"] = "second"
+    made["roles"]["chat"]["chain"] = [{"main": 70, "other": 30}, "spare"]
+    made["breaker"] = {"failures": 1000}
+    return yaml.safe_dump({**made, "sit_out_s": SIT_OUT_S})
+
+
+class Second:
+    """The other provider: a simulator of its own."""
+
+    def __init__(self, process: Process) -> None:
+        self._url = f"{process.ready['url']}/sim"
+
+    async def attempts(self) -> int:
+        async with aiohttp.ClientSession() as session, session.get(f"{self._url}/counts") as answer:
+            return int((await answer.json())["total_attempts"])
+
+    async def behave(self, behaviour: str) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.put(f"{self._url}/behaviour", json={"other": behaviour}) as answer,
+        ):
+            assert answer.status == 200
+
+
+@asynccontextmanager
+async def two_providers(tmp_path: Path) -> AsyncIterator[tuple[System, Second]]:
+    process = Process(
+        "services.simulator",
+        "--port",
+        "0",
+        env={"SIMULATOR_MODELS": "other"},
+        log=tmp_path / "second.log",
+    )
+    await process.start()
+    try:
+        env = {"SECOND_URL": process.ready["url"]}
+        async with running(tmp_path, "chat", config=config(), env=env) as system:
+            yield system, Second(process)
+    finally:
+        process.kill()
+
+
+async def test_a7_requests_are_shared_out_and_a_provider_that_failed_sits_out(tmp_path: Path) -> None:
+    async with two_providers(tmp_path) as (system, second), await system.client() as client:
+
+        async def asked(number: int) -> list[str]:
+            heard = await asyncio.gather(*(ask(client, f"Question {n}", role="chat") for n in range(number)))
+            return [each.completed.model for each in heard]
+
+        # 70 : 30; six standard deviations of 300 draws are 47.
+        answered = [model for _ in range(10) for model in await asked(30)]
+        others = answered.count("other")
+        assert 90 - 47 < others < 90 + 47
+        assert await second.attempts() == others
+        assert await system.attempts("main") == 300 - others
+        assert await system.attempts("spare") == 0
+
+        # One failure, and nothing more goes there; everything is answered by the other of the step.
+        await second.behave("503")
+        failed_after = others + 1
+        async with asyncio.timeout(20):
+            while await second.attempts() == others:
+                before_s = time.monotonic()
+                heard = await ask(client, "Failing?", role="chat")
+                failed_s = time.monotonic()
+        assert heard.models == ["other", "main"], "the rest of the step follows at once"
+        rest = [await ask(client, f"Around it {n}", role="chat") for n in range(30)]
+        assert time.monotonic() < before_s + SIT_OUT_S, "too slow a machine to see it"
+        assert {tuple(each.models) for each in rest} == {("main",)}
+        assert await second.attempts() == failed_after
+        assert "the provider second failed: it is not drawn" in system.workers[0].log.read_text()
+
+        # It comes back when its time is over, and not before.
+        await second.behave("")
+
+        async def returned() -> bool:
+            await ask(client, "Back?", role="chat")
+            return await second.attempts() > failed_after
+
+        await until(returned, SIT_OUT_S + 5)
+        assert time.monotonic() > before_s + SIT_OUT_S
+        assert time.monotonic() < failed_s + SIT_OUT_S + 2
+        again = [model for _ in range(10) for model in await asked(30)]
+        assert 90 - 47 < again.count("other") < 90 + 47
+        assert await system.attempts("spare") == 0
+
+
+async def test_a7_where_both_have_failed_the_usual_order_decides(tmp_path: Path) -> None:
+    async with two_providers(tmp_path) as (system, second), await system.client() as client:
+        await second.behave("503")
+        await system.sim("PUT", "behaviour", {"main": "503"})
+
+        first = await ask(client, "Both fail?", role="chat")
+        assert sorted(first.models[:2]) == ["main", "other"]
+        assert first.completed.model == "spare"
+
+        # Both sit out, so neither is set back, and both are tried before the next step, still by their shares.
+        await second.behave("")
+        heard = [await ask(client, f"Which? {n}", role="chat") for n in range(20)]
+        assert {each.completed.model for each in heard} == {"other"}
+        assert {tuple(each.models) for each in heard} <= {("main", "other"), ("other",)}
+        assert any(each.models[0] == "main" for each in heard)

@@ -1,0 +1,46 @@
+"""C7: what many workers see at once is stored once, and warnings and their ends alternate."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+from nats.js import JetStreamContext
+
+from penstock.provisioning import ensure
+from schemas import codec, subjects
+from schemas.events import QuotaEased, QuotaWarned
+from schemas.streams import EVENTS
+from services.launcher.nats_server import NatsServer
+from services.worker.crossings import store_crossing
+
+COMMON = {"provider": "p", "model": "m", "credential": "k", "limit": "requests_per_minute", "allowed": 10}
+SUBJECT = subjects.limit_event("k.m", "requests_per_minute")
+WORKERS = 8
+
+
+async def told(js: JetStreamContext, *, warned: bool) -> int:
+    """How many of many workers, each with its own words, stored theirs."""
+    kind = QuotaWarned if warned else QuotaEased
+    events = [kind(worker=f"w{each}", used=each, at_ms=each, **COMMON) for each in range(WORKERS)]
+    stored = await asyncio.gather(*(store_crossing(js, SUBJECT, event, patience_s=5) for event in events))
+    return sum(stored)
+
+
+async def test_c7_each_crossing_is_stored_once_whoever_sees_it(own_nats_server: NatsServer) -> None:
+    nc = await nats.connect(own_nats_server.url)
+    try:
+        js = nc.jetstream()
+        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        assert await told(js, warned=False) == 0, "nothing was warned of, so nothing is over"
+        for _ in range(3):
+            assert await told(js, warned=True) == 1
+            assert await told(js, warned=True) == 0, "it is known"
+            assert await told(js, warned=False) == 1
+            assert await told(js, warned=False) == 0
+        info = await js.stream_info(EVENTS.name, subjects_filter=SUBJECT)
+        assert (info.state.subjects or {})[SUBJECT] == 6
+        last = codec.EVENT.decode((await js.get_last_msg(EVENTS.name, SUBJECT)).data or b"")
+        assert isinstance(last, QuotaEased)
+    finally:
+        await nc.close()

@@ -1,0 +1,147 @@
+"""A7: shares are met whoever is missing, and a provider that failed sits out."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import pairwise
+from math import inf, sqrt
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from penstock.config.catalogue import Model, RoleConfig, WeightedStep
+from services.worker.candidates import Choice, Nothing, Standing, choose
+from services.worker.draw import draw, set_back
+from services.worker.sit_out import SitOut
+
+DRAWS = 4000
+NAMES = "abcdef"
+
+
+@st.composite
+def chains(draw_: st.DrawFn) -> tuple[tuple[str, ...], tuple[WeightedStep, ...]]:
+    """A chain with a weighted step somewhere, and perhaps a second one behind it."""
+    sizes = draw_(st.lists(st.integers(2, 3), min_size=1, max_size=2))
+    weights = st.integers(1, 100)
+    names = iter("abcdefghijk")
+    chain: list[str] = [next(names) for _ in range(draw_(st.integers(0, 2)))]
+    steps = []
+    for size in sizes:
+        models = tuple(next(names) for _ in range(size))
+        chain += models
+        steps.append(WeightedStep(models=models, weights=tuple(draw_(st.tuples(*[weights] * size)))))
+    chain += [next(names) for _ in range(draw_(st.integers(0, 2)))]
+    return tuple(chain), tuple(steps)
+
+
+@settings(max_examples=25, deadline=None)
+@given(chains(), st.data())
+def test_a7_the_shares_are_met_by_those_that_can_serve(case, data) -> None:
+    chain, steps = case
+    able = data.draw(st.sets(st.sampled_from(chain), min_size=1), label="able")
+    dice = random.Random(data.draw(st.integers(0, 2**32), label="seed"))
+    standings = {model: Standing(0.0 if model in able else inf, "ready") for model in chain}
+
+    drawn = Counter[str]()
+    for _ in range(DRAWS):
+        choice = choose(draw(chain, steps, dice.random), standings, 1.0)
+        assert isinstance(choice, Choice)
+        drawn[choice.model] += 1
+
+    # The first step that has somebody gets everything, by the weights of those who are there.
+    shares = {model: weight for step in steps for model, weight in step.shares.items()}
+    first = next(model for model in chain if model in able)
+    step = next((step.models for step in steps if first in step.models), (first,))
+    there = {model: shares.get(model, 1) for model in step if model in able}
+    assert drawn.keys() <= there.keys()
+    for model, weight in there.items():
+        part = weight / sum(there.values())
+        # Six standard deviations: by luck once in 500 million.
+        assert abs(drawn[model] - DRAWS * part) <= 6 * sqrt(DRAWS * part * (1 - part)) + 1, model
+
+
+@given(chains(), st.data())
+def test_a7_each_step_keeps_its_place_and_its_models(case, data) -> None:
+    chain, steps = case
+    left = tuple(model for model in chain if model not in data.draw(st.sets(st.sampled_from(chain))))
+    dice = random.Random(data.draw(st.integers(0, 2**32)))
+    ranks = {model: data.draw(st.integers(0, 2)) for model in left}
+
+    drawn = draw(left, steps, dice.random)
+    ordered = set_back(drawn, steps, ranks.__getitem__)
+
+    place = {model: number for number, step in enumerate(steps) for model in step.models}
+    for arranged in (drawn, ordered):
+        assert sorted(arranged) == sorted(left)
+        assert [place.get(model, model) for model in arranged] == [place.get(m, m) for m in left]
+    for before, after in pairwise(ordered):
+        if place.get(before, before) == place.get(after, after):
+            assert ranks[before] <= ranks[after]
+            if ranks[before] == ranks[after]:
+                assert drawn.index(before) < drawn.index(after)
+
+
+def test_a7_an_extreme_draw_is_no_error() -> None:
+    step = WeightedStep(models=("a", "b"), weights=(1, 10**15))
+    assert set(draw(("a", "b"), (step,), lambda: 0.0)) == {"a", "b"}
+    assert set(draw(("a", "b"), (step,), lambda: 1.0 - 2**-53)) == {"a", "b"}
+
+
+def test_a7_where_all_of_a_step_are_missing_the_next_step_has_its_turn() -> None:
+    step = WeightedStep(models=("a", "b"), weights=(70, 30))
+    chain = draw(("a", "b", "c"), (step,), random.Random(1).random)
+    standings = {"a": Standing(inf, "withdrawn"), "b": Standing(inf, "withdrawn"), "c": Standing(0.0)}
+    assert choose(chain, standings, 1.0) == Choice("c")
+    assert choose(chain, {**standings, "c": Standing(inf, "never")}, 1.0) == Nothing("never")
+
+
+SIT_OUT_S = 60.0
+MODELS = {name: Model(provider=f"p-{name in 'ab'}" if name in "abcd" else name) for name in NAMES}
+"""a and b are one provider's, c and d another's, e and f each have their own; f stands in no weighted step."""
+ROLES = (
+    RoleConfig(
+        chain=tuple(NAMES),
+        weighted=(
+            WeightedStep(models=("a", "b", "c"), weights=(1, 1, 1)),
+            WeightedStep(models=("d", "e"), weights=(1, 1)),
+        ),
+    ),
+)
+
+
+class SittingOut(RuleBasedStateMachine):
+    """Against a list of every failure there was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sit_out = SitOut(MODELS, ROLES, SIT_OUT_S)
+        self.now_s = 1000.0
+        self.failures: list[tuple[float, str]] = []
+
+    def recent(self) -> set[str]:
+        return {model for at_s, model in self.failures if self.now_s < at_s + SIT_OUT_S}
+
+    @rule(model=st.sampled_from(NAMES))
+    def fails(self, model: str) -> None:
+        out = {MODELS[each].provider for each in self.recent() if each != "f"}
+        provider = MODELS[model].provider
+        news = model != "f" and provider not in out
+        assert self.sit_out.failed(model, self.now_s) == (provider if news else None)
+        self.failures.append((self.now_s, model))
+
+    @rule(by_s=st.sampled_from([0.001, 1.0, 29.5, 59.999, 60.0, 61.0]))
+    def time_passes(self, by_s: float) -> None:
+        self.now_s += by_s
+
+    @invariant()
+    def only_what_failed_within_the_time_is_set_back(self) -> None:
+        recent = self.recent() - {"f"}
+        out = {MODELS[model].provider for model in recent}
+        for model in "abcde":
+            expected = 2 if model in recent else int(MODELS[model].provider in out)
+            assert self.sit_out.rank(model, self.now_s) == expected
+
+
+TestSittingOut = SittingOut.TestCase

@@ -1,0 +1,93 @@
+"""E4, D7: whoever writes a job's record, in whatever order: one end, no step back."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from penstock.job_progress import ended, failed_at, next_record
+from schemas.jobs import Job
+from schemas.reply import Completed, Failed, Failure, first_seq
+
+QUEUED = Job(
+    id="1", client="c", account="a", role="chat", state="queued", at_ms=1, submitted_ms=1, deadline_ms=9
+)
+PROMISED = replace(QUEUED, deadline_ms=None, redriven_from=7)
+RANK = {"queued": 0, "running": 1, "completed": 2, "failed": 2}
+
+
+def running(attempt: int) -> Job:
+    return replace(QUEUED, state="running", attempt=attempt, model=f"m-{attempt}", worker=f"w-{attempt}")
+
+
+def failed(attempt: int) -> Job:
+    failure = Failure(code="internal", message="x" * 5_000, retry="later")
+    return ended(QUEUED, Failed(id="1", seq=first_seq(attempt) + 1, attempt=attempt, error=failure), 5)
+
+
+def completed(attempt: int) -> Job:
+    event = Completed(
+        id="1",
+        seq=first_seq(attempt) + 1,
+        attempt=attempt,
+        role="chat",
+        model="m",
+        provider="p",
+        finish_reason="stop",
+    )
+    return ended(QUEUED, event, 5, 100)
+
+
+attempts = st.integers(1, 5)
+writes = st.lists(
+    st.just(QUEUED)
+    | st.just(PROMISED)
+    | attempts.map(running)
+    | attempts.map(failed)
+    | attempts.map(completed)
+    | st.just(failed(0))
+)
+
+
+@given(writes)
+def test_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
+    stored: Job | None = None
+    ends: list[Job] = []
+    for each in wanted:
+        following = next_record(stored, each)
+        if following is None:
+            continue
+        if stored is not None:
+            assert not stored.ended
+            assert RANK[following.state] >= RANK[stored.state]
+            assert following.state != "running" or following.attempt > stored.attempt
+            assert following.redriven_from == stored.redriven_from
+        if following.ended:
+            ends.append(following)
+        stored = following
+    assert len(ends) <= 1
+    assert bool(ends) == any(each.ended for each in wanted)
+
+
+def test_a_promise_becomes_a_queued_job_once_and_stays_a_redriven_one():
+    accepted = next_record(PROMISED, QUEUED)
+    assert accepted is not None
+    assert (accepted.deadline_ms, accepted.redriven_from) == (9, 7)
+    assert next_record(PROMISED, PROMISED) is None
+    assert next_record(accepted, QUEUED) is None
+    assert next_record(accepted, PROMISED) is None
+
+
+def test_who_ends_a_job_for_another_leaves_the_model_and_worker_of_its_attempt():
+    end = next_record(running(2), failed(2))
+    assert end is not None
+    assert (end.state, end.model, end.worker, end.deadline_ms) == ("failed", "m-2", "w-2", 9)
+
+
+def test_a_failed_job_gives_the_event_that_ended_it_and_its_record_stays_small():
+    event = failed_at(failed(2))
+    assert event is not None
+    assert (event.seq, event.attempt, event.error.code) == (first_seq(2) + 1, 2, "internal")
+    assert len(event.error.message) < 2_000
+    assert failed_at(completed(1)) is None

@@ -1,0 +1,75 @@
+"""A6: credentials that are refused stand back, and never leave a model without any."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from services.worker.quota import QuotaKey
+from services.worker.refusals import Refusals
+
+REST_S = 60.0
+CREDENTIALS = ("A", "B", "C")
+MODELS = ("m", "n")
+KEYS = {model: tuple(QuotaKey(name, model) for name in CREDENTIALS) for model in MODELS}
+PAIRS = st.builds(QuotaKey, st.sampled_from(CREDENTIALS), st.sampled_from(MODELS))
+
+
+class Refusing(RuleBasedStateMachine):
+    """Against the time of every refusal and every rotation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals = Refusals(REST_S)
+        self.now_s = 1000.0
+        self.refused: dict[QuotaKey, float] = {}
+        self.rotated: dict[str, float] = {}
+        self.keyless: set[str] = set()
+
+    @rule(key=PAIRS, took_s=st.sampled_from([0.0, 0.5, 30.0]))
+    def is_refused(self, key: QuotaKey, took_s: float) -> None:
+        began_s = self.now_s - took_s
+        stale = began_s < self.rotated.get(key.credential, began_s)
+        news = self.refusals.refused(key, began_s=began_s, now_s=self.now_s)
+        assert news == (not stale and key not in self.refused)
+        if not stale:
+            self.refused[key] = self.now_s
+
+    @rule(key=PAIRS, took_s=st.sampled_from([0.0, 0.5, 30.0]))
+    def is_answered(self, key: QuotaKey, took_s: float) -> None:
+        began_s = self.now_s - took_s
+        back = key in self.refused and began_s >= self.refused[key]
+        assert self.refusals.answered(key, began_s=began_s) == back
+        if back:
+            del self.refused[key]
+
+    @rule(credential=st.sampled_from(CREDENTIALS))
+    def gets_a_new_key(self, credential: str) -> None:
+        back = {key for key in self.refused if key.credential == credential}
+        assert set(self.refusals.rotated(credential, self.now_s)) == back
+        self.refused = {key: at_s for key, at_s in self.refused.items() if key not in back}
+        self.rotated[credential] = self.now_s
+        self.keyless.discard(credential)
+
+    @rule(credential=st.sampled_from(CREDENTIALS))
+    def has_no_key(self, credential: str) -> None:
+        self.refusals.lacks_key(credential)
+        self.keyless.add(credential)
+
+    @rule(by_s=st.sampled_from([0.001, 1.0, 59.999, 60.0]))
+    def time_passes(self, by_s: float) -> None:
+        self.now_s += by_s
+
+    @invariant()
+    def the_refused_stand_back_where_others_are_left(self) -> None:
+        for model, keys in KEYS.items():
+            having = tuple(key for key in keys if key.credential not in self.keyless)
+            good = tuple(key for key in having if self.now_s >= self.refused.get(key, -1e9) + REST_S)
+            assert self.refusals.accepted(keys, self.now_s) == good
+            assert self.refusals.usable(keys, self.now_s) == (good or having), model
+        for credential in CREDENTIALS:
+            known = {key.model for key in self.refused if key.credential == credential}
+            assert set(self.refusals.models(credential)) == known
+
+
+TestRefusing = Refusing.TestCase

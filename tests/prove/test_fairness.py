@@ -1,0 +1,112 @@
+"""C6: a user who floods a role delays no other user; batch work delays no interactive work; both are finished too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from penstock.client import Client
+from tests.bench.load import percentile
+from tests.harness.asking import ask
+from tests.harness.catalogues import catalogue
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+ROLE = "chat"
+PROVIDER_MS = 200
+SLOTS = 16
+FLOOD = 1_500
+CALM_ASKS = 40
+BATCH = 400
+BATCH_SLOTS = 4
+RATE_PER_S = 15
+"""Of interactive requests beside the batch: a fifth of what the slots could do."""
+ROUND_S = 12.0
+ROUNDS = 2
+
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    role = {"concurrency": SLOTS, "batch_concurrency": BATCH_SLOTS}
+    with shared(
+        tmp_path_factory.mktemp("fairness"),
+        ROLE,
+        config=catalogue(roles={ROLE: role}),
+        env={"PENSTOCK_TRACES": "off"},
+    ) as running:
+        yield running
+
+
+async def one(client: Client, user: str, lane: str = "interactive") -> float:
+    """From ask to answer, in milliseconds."""
+    heard = await ask(client, "How deep is it?", role=ROLE, user=user, lane=lane, timeout_s=100, stream=False)
+    assert heard.code is None, heard.failed
+    return heard.took_s * 1000
+
+
+async def one_after_another(client: Client, count: int) -> list[float]:
+    return [await one(client, "calm") for _ in range(count)]
+
+
+async def test_a_flood_of_one_user_does_not_delay_another_c6(system: System) -> None:
+    await system.sim("PUT", "speed", {"latency_ms": PROVIDER_MS, "first_token_ms": 0, "tokens_per_second": 0})
+    async with await system.client() as flooding, await system.client() as calm:
+        await one_after_another(calm, 5)
+        idle = await one_after_another(calm, CALM_ASKS)
+        began_s = time.monotonic()
+        flood = [asyncio.create_task(one(flooding, "flood")) for _ in range(FLOOD)]
+        await asyncio.sleep(2)
+        beside = await one_after_another(calm, CALM_ASKS)
+        left = sum(not task.done() for task in flood)
+        flooded = await asyncio.gather(*flood)
+        took_s = time.monotonic() - began_s
+    print(
+        f"\nC6, users: p50 {percentile(idle, 0.5):.0f} / {percentile(beside, 0.5):.0f} ms, p95 "
+        f"{percentile(idle, 0.95):.0f} ms alone, {percentile(beside, 0.95):.0f} ms beside a flood of {FLOOD} "
+        f"(worst {max(beside):.0f} ms), {left} of it still waiting then; it was answered in {took_s:.1f} s, "
+        f"{took_s * SLOTS / FLOOD * 1000:.0f} ms a slot"
+    )
+    assert left > FLOOD / 4, "the flood stood all the time"
+    assert percentile(beside, 0.95) <= 2 * percentile(idle, 0.95)
+    assert len(flooded) == FLOOD
+
+
+async def at_a_rate(client: Client) -> list[float]:
+    """Interactive requests of several users, evenly, whatever becomes of those before."""
+    began_s = time.monotonic()
+    asked: list[asyncio.Task[float]] = []
+    for number in range(int(RATE_PER_S * ROUND_S)):
+        await asyncio.sleep(began_s + number / RATE_PER_S - time.monotonic())
+        asked.append(asyncio.create_task(one(client, f"user-{number % 5}")))
+    return await asyncio.gather(*asked)
+
+
+async def test_batch_work_does_not_delay_interactive_work_c6(system: System) -> None:
+    await system.sim("PUT", "speed", {"latency_ms": PROVIDER_MS, "first_token_ms": 0, "tokens_per_second": 0})
+    async with await system.client() as batching, await system.client() as client:
+        await one_after_another(client, 5)
+        alone: list[float] = []
+        beside: list[float] = []
+        left = []
+        for _ in range(ROUNDS):
+            alone += await at_a_rate(client)
+            began_s = time.monotonic()
+            batch = [asyncio.create_task(one(batching, "batch", "batch")) for _ in range(BATCH)]
+            await asyncio.sleep(1)
+            beside += await at_a_rate(client)
+            left.append(sum(not task.done() for task in batch))
+            await asyncio.gather(*batch)
+            took_s = time.monotonic() - began_s
+    p95_alone, p95_beside = percentile(alone, 0.95), percentile(beside, 0.95)
+    print(
+        f"\nC6, lanes: p50 {percentile(alone, 0.5):.0f} / {percentile(beside, 0.5):.0f} ms, p95 {p95_alone:.0f} ms "
+        f"alone, {p95_beside:.0f} ms beside {BATCH} batch requests ({p95_beside / p95_alone - 1:+.1%}), of which "
+        f"{left} still waited at the end; they were answered in {took_s:.1f} s"
+    )
+    assert min(left) > 0, "there was batch work all the time"
+    assert p95_beside <= 1.10 * p95_alone

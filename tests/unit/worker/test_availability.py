@@ -1,0 +1,63 @@
+"""A6, A7: what stands in a model's way, and which credential has its turn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+
+from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from services.worker.availability import Availability
+from services.worker.candidates import Standing
+from services.worker.quota import LocalQuota, Need, QuotaKey
+from services.worker.withdrawn import Roster
+
+NAMES = ("A_KEY", "B_KEY", "C_KEY")
+KEYS = {name: QuotaKey(name, "m") for name in NAMES}
+ONE = Need(1)
+
+
+def availability(*names: str, limits: Limits | None = None) -> Availability:
+    models = {"m": Model(provider="p")}
+    catalogue = Catalogue(
+        name="c",
+        providers={"p": Provider(api_key_env=NAMES)},
+        models=models,
+        roles={"chat": RoleConfig(chain=("m",))},
+    )
+    quota = LocalQuota({KEYS[name]: limits or Limits() for name in names})
+    return Availability(catalogue, {"p": names}, quota, Roster(models))
+
+
+def test_a6_each_credential_has_its_turn() -> None:
+    state = availability(*NAMES)
+    firsts = Counter(state.in_turn("m", 0.0)[0].credential for _ in range(30))
+    assert firsts == dict.fromkeys(NAMES, 10)
+    assert set(state.in_turn("m", 0.0)) == set(KEYS.values()), "the others stand behind it"
+
+
+def test_a6_turns_go_on_among_those_that_are_left() -> None:
+    state = availability(*NAMES)
+    state.refusals.refused(KEYS["B_KEY"], began_s=0.0, now_s=0.0)
+    firsts = Counter(state.in_turn("m", 1.0)[0].credential for _ in range(30))
+    assert firsts == {"A_KEY": 15, "C_KEY": 15}
+    assert len(state.in_turn("m", 60.0)) == 3
+
+
+def test_a6_a_model_is_ready_while_any_accepted_key_has_quota() -> None:
+    state = availability("A_KEY", "B_KEY", limits=Limits(requests_per_minute=1))
+    state.quota.try_acquire(KEYS["A_KEY"], ONE, 0.0)
+    assert state.standing("m", ONE, 1.0) == Standing(1.0)
+    state.refusals.refused(KEYS["B_KEY"], began_s=1.0, now_s=1.0)
+    standing = state.standing("m", ONE, 2.0)
+    assert standing.reason == "quota", "the key that is left has none"
+    assert standing.available_at_s > 59.0
+
+
+def test_a6_a_model_without_any_key_is_told_as_such() -> None:
+    assert availability().standing("m", ONE, 0.0) == Standing(inf, "credentials")
+    state = availability("A_KEY")
+    state.refusals.lacks_key("A_KEY")
+    assert state.standing("m", ONE, 0.0) == Standing(inf, "credentials")
+    assert state.opens_in_s(["m"], 0.0) == 0.0, "such work is pulled, and told so"
+    state.refusals.rotated("A_KEY", 1.0)
+    assert state.standing("m", ONE, 1.0) == Standing(1.0)

@@ -1,0 +1,42 @@
+"""E4, D7: what the record of a job adds to the stored replies, which are forgotten after a quarter of an hour."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from schemas.jobs import Job
+from schemas.reply import Delta, Started, first_seq
+from services.worker.background import with_record
+from services.worker.takeover import Past, past_of
+
+QUEUED = Job(id="1", client="c", account="a", role="chat", state="queued", at_ms=1, submitted_ms=1)
+RUNNING = replace(QUEUED, state="running", attempt=3, model="m", provider="p", worker="w")
+
+
+def started(attempt: int) -> Started:
+    return Started(
+        id="1", seq=first_seq(attempt), attempt=attempt, model="m", provider="p", worker="w", at_ms=1
+    )
+
+
+def test_a_job_that_nobody_tried_has_no_past():
+    assert with_record(Past(), QUEUED) == Past()
+
+
+def test_when_the_replies_are_forgotten_the_record_says_which_attempt_was_lost_and_counts_them_all():
+    past = with_record(Past(attempt=1, next_seq=first_seq(1) + 1, output_sent=True), RUNNING)
+    assert [(each.attempt, each.model) for each in past.attempts] == [(3, "m")]
+    assert (past.attempt, past.next_seq, past.tried, past.output_sent) == (3, first_seq(3) + 1, 3, True)
+
+
+def test_what_the_stored_replies_tell_is_not_told_twice():
+    stored = past_of([started(3), Delta(id="1", seq=first_seq(3) + 1, attempt=3, text="x")])
+    past = with_record(stored, RUNNING)
+    assert past.attempts == stored.attempts
+    assert (past.next_seq, past.tried) == (stored.next_seq, 3)
+
+
+def test_replies_that_are_further_than_the_record_stand():
+    stored = past_of([started(3), started(4)])
+    past = with_record(stored, RUNNING)
+    assert (past.attempt, past.attempts, past.next_seq) == (4, stored.attempts, stored.next_seq)

@@ -1,0 +1,133 @@
+"""D5: which calls count, what holds for whom, and what the quota is asked for meanwhile."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from msgspec import Raw
+from prometheus_client import CollectorRegistry
+
+from penstock.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig
+from penstock.config.degradation import Degradation, OnErrors, OnHighLatency
+from schemas.reply import Usage
+from schemas.work import ChatWork
+from services.worker.degrading import Degrading, passed_over
+from services.worker.job import Job
+from services.worker.metrics import WorkerMetrics
+from services.worker.recording import AttemptRecord
+
+NOW_S = 1000.0
+RULES = Degradation(on_high_latency=OnHighLatency(at_least=3), on_errors=OnErrors(at_least=3))
+PATIENT = Degradation(on_high_latency=OnHighLatency(at_least=3, slow_s=80), on_errors=OnErrors(enabled=False))
+PARAMETERS = Parameters(max_tokens=2000)
+CATALOGUE = Catalogue(
+    name="test",
+    providers={"p": Provider()},
+    models={"m": Model(provider="p"), "n": Model(provider="p")},
+    roles={
+        "chat": RoleConfig(chain=("m", "n"), parameters=PARAMETERS),
+        "coding": RoleConfig(chain=("m",), parameters=PARAMETERS),
+        "reasoning": RoleConfig(chain=("m",), parameters=PARAMETERS, degradation=PATIENT),
+    },
+    degradation=RULES,
+)
+TALK = [{"role": "user", "content": "x" * 100} for _ in range(12)]
+
+
+@pytest.fixture
+def degrading() -> Degrading:
+    return Degrading(CATALOGUE, WorkerMetrics(CollectorRegistry()))
+
+
+def observe(degrading: Degrading, *outcomes: str, role: Any = "chat", duration_s: float = 1.0) -> None:
+    for outcome in outcomes:
+        record = AttemptRecord(
+            number=1, model="m", credential="k", outcome=outcome, usage=Usage(), duration_ms=duration_s * 1000
+        )
+        degrading.observe(role, record, NOW_S)
+
+
+def job(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **body: Any) -> Job:
+    work = ChatWork(
+        id="r",
+        account="a",
+        client="c",
+        role=role,
+        lane="interactive",
+        complexity="simple",
+        why="",
+        deadline_ms=0,
+        accepted_ms=0,
+        stream=True,
+        vision=vision,
+        estimated_tokens=1200,
+        degrade=degrade,
+        body=Raw(json.dumps({"messages": TALK, **body}).encode()),
+    )
+    nobody: Any = None
+    return Job(
+        work=work,
+        role=CATALOGUE.roles[role],
+        rules=CATALOGUE.degradation_of(role),
+        reply=nobody,
+        span=nobody,
+        task=nobody,
+        deadline_s=0,
+        estimated_tokens=1200,
+        output_tokens=2000,
+    )
+
+
+def held(degrading: Degrading) -> set[tuple[str, str, str]]:
+    return {(each.role, each.model, each.rule) for each in degrading.show(NOW_S)}
+
+
+@pytest.mark.parametrize("outcome", ["rate_limited", "not_found", "credentials", "too_large", "cancelled"])
+def test_d5_what_says_nothing_of_the_models_health_is_no_failure(degrading, outcome):
+    observe(degrading, *[outcome] * 50)
+    assert held(degrading) == set()
+    observe(degrading, "server_error", "completed")
+    assert held(degrading) == set(), "nor does it count among the attempts"
+
+
+def test_d5_failures_count_for_every_role_of_the_model_that_has_the_rule(degrading):
+    observe(degrading, "server_error", "completed", "connection", role="coding")
+    assert held(degrading) == {("chat", "m", "errors"), ("coding", "m", "errors")}
+
+
+def test_d5_slowness_counts_for_roles_with_the_same_rule(degrading):
+    observe(degrading, *["completed"] * 3, role="reasoning", duration_s=60)
+    assert held(degrading) == set(), "a minute is not slow for a role that thinks"
+    observe(degrading, *["completed"] * 3, role="coding", duration_s=21)
+    assert held(degrading) == {("chat", "m", "high_latency"), ("coding", "m", "high_latency")}
+
+
+def test_d5_a_timeout_is_slow_and_a_quick_failure_is_not(degrading):
+    observe(degrading, "too_slow", "stalled", "no_first_token")
+    assert ("chat", "m", "high_latency") in held(degrading)
+    other = Degrading(CATALOGUE, WorkerMetrics(CollectorRegistry()))
+    observe(other, *["server_error"] * 5, duration_s=30)
+    assert ("chat", "m", "high_latency") not in held(other)
+
+
+def test_d5_the_quota_is_asked_for_what_will_be_sent(degrading):
+    assert degrading.expected(job(), "m", NOW_S) == (1200, 2000)
+    observe(degrading, *["completed"] * 3, duration_s=30)
+    assert degrading.expected(job(), "m", NOW_S) == (1200, 1400)
+    assert degrading.expected(job(), "n", NOW_S) == (1200, 2000), "the other model is quick"
+    assert degrading.expected(job(degrade=False), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected(job(tools=[{}]), "m", NOW_S) == (1200, 2000)
+    observe(degrading, *["server_error"] * 3)
+    tokens, output_tokens = degrading.expected(job(), "m", NOW_S)
+    assert (tokens, output_tokens) == (pytest.approx(600, rel=0.02), 1400)
+    assert degrading.expected(job(vision=True), "m", NOW_S) == (1200, 1400), "bytes of images are no tokens"
+
+
+def test_d5_a_model_passed_over_for_want_of_quota_is_named():
+    chosen = job()
+    assert passed_over(chosen) == ()
+    chosen.passed_over = ("m",)
+    (told,) = passed_over(chosen)
+    assert (told.rule, told.what, told.why) == ("rate_limit", "model", "no quota is left of m")

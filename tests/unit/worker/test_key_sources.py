@@ -1,0 +1,29 @@
+"""A6: where a worker's keys come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock.config.problems import ConfigurationRefused
+from penstock.config.settings import Settings
+from services.worker.key_sources import open_keyring
+from tests.unit.config.example import RIGHT, load
+
+
+def test_a6_files_and_variables_of_the_providers_that_the_roles_use(tmp_path: Path) -> None:
+    (tmp_path / "HERE_KEY").write_text("from-file")
+    (tmp_path / "OTHER_KEY").write_text("of-nobody")
+    env = {"HERE_KEY": "from-env", "HERE_KEY_CREATED": "1970-01-03"}
+    kept = open_keyring(load(RIGHT), ["chat"], Settings(secrets_dir=str(tmp_path)), env)
+    assert (kept.names, kept.value("HERE_KEY"), kept.may_come_later) == (("HERE_KEY",), "from-file", True)
+    plain = open_keyring(load(RIGHT), ["chat"], Settings(key_max_age_days=1), env)
+    assert (plain.value("HERE_KEY"), plain.may_come_later) == ("from-env", False)
+    assert [old.age_days for old in plain.newly_old(5 * 86_400.0)] == [3]
+
+
+def test_a6_k6_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationRefused) as caught:
+        open_keyring(load(RIGHT), ["chat"], Settings(secrets_dir=str(tmp_path / "nowhere")), {})
+    assert "PENSTOCK_SECRETS_DIR: names no directory. Mend: mount it there" in str(caught.value)

@@ -1,0 +1,128 @@
+"""A6: which key is in force, whatever happens to its file."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.config.secrets import Found, Reading, Unusable
+from services.worker.keyring import Complaint, Keyring, Old, Rotated
+
+DAY_S = 86_400.0
+NEW = Found("new", 50 * DAY_S)
+
+
+def keyring(reading: Reading = None, env: dict[str, str] | None = None, **created_s: float) -> Keyring:
+    return Keyring(("K",), env or {}, created_s, {"K": reading}, 90)
+
+
+def test_a6_a_first_look_is_believed_at_once_and_a_file_wins() -> None:
+    assert keyring(Found("file", 0.0), {"K": "env"}).value("K") == "file"
+    assert keyring(None, {"K": "env"}).value("K") == "env"
+    assert keyring(None).value("K") is None
+
+
+def test_a6_a_new_key_is_taken_when_two_looks_agree() -> None:
+    ring = keyring(Found("old", 0.0))
+    assert ring.look({"K": NEW}) == []
+    assert (ring.value("K"), ring.unsettled) == ("old", True)
+    assert ring.look({"K": NEW}) == [Rotated("K")]
+    assert (ring.value("K"), ring.unsettled) == ("new", False)
+    assert ring.look({"K": NEW}) == []
+
+
+def test_a6_a_file_that_is_being_written_is_not_taken_halfway() -> None:
+    ring = keyring(Found("old-key", 0.0))
+    for reading in (Unusable("is empty"), Found("ne", 1.0), Found("new-k", 1.001), Found("new-key", 1.002)):
+        ring.look({"K": reading})
+        assert ring.value("K") == "old-key"
+    assert ring.look({"K": Found("new-key", 1.002)}) == [Rotated("K")]
+
+
+def test_a6_a_change_that_is_taken_back_is_none() -> None:
+    ring = keyring(Found("old", 0.0))
+    ring.look({"K": NEW})
+    assert ring.look({"K": Found("old", 0.0)}) == []
+    assert ring.look({"K": NEW}) == []
+    assert ring.value("K") == "old"
+
+
+@pytest.mark.parametrize(
+    ("reading", "why"),
+    [
+        (None, "is gone"),
+        (Unusable("is empty"), "is empty"),
+        (Unusable("is no plain file"), "is no plain file"),
+    ],
+)
+def test_a6_a_file_that_is_no_use_leaves_the_last_good_key_and_is_told_once(
+    reading: Reading, why: str
+) -> None:
+    ring = keyring(Found("good", 0.0), {"K": "env"})
+    assert ring.look({"K": reading}) == [Complaint("K", why)]
+    assert ring.look({"K": reading}) == []
+    assert (ring.value("K"), ring.complaint("K")) == ("good", why)
+    assert ring.look({"K": Found("good", 0.0)}) == []
+    assert ring.complaint("K") == ""
+    assert ring.look({"K": reading}) == [Complaint("K", why)]
+
+
+def test_a6_a_variable_without_a_file_is_no_trouble() -> None:
+    ring = keyring(None, {"K": "env"})
+    assert ring.first_complaints == []
+    assert ring.look({"K": None}) == []
+    assert ring.complaint("K") == ""
+
+
+def test_a6_a_useless_file_at_the_start_is_told_and_the_variable_serves() -> None:
+    ring = keyring(Unusable("is empty"), {"K": "env"})
+    assert ring.first_complaints == [Complaint("K", "is empty")]
+    assert ring.value("K") == "env"
+
+
+def test_a6_a_key_may_come_later_where_files_are_looked_at() -> None:
+    ring = keyring(None)
+    assert ring.may_come_later
+    ring.look({"K": NEW})
+    assert ring.look({"K": NEW}) == [Rotated("K")]
+    assert ring.value("K") == "new"
+    assert not Keyring(("K",), {}, {}, {}, 90).may_come_later
+
+
+def test_a6_a_file_that_takes_over_with_the_same_key_rotates_nothing() -> None:
+    ring = keyring(None, {"K": "same"})
+    assert ring.look({"K": Found("same", 5 * DAY_S)}) == []
+    assert ring.age_days("K", 6 * DAY_S) == 1
+    assert ring.look({"K": None}) == [Complaint("K", "is gone")]
+
+
+def test_a6_the_age_is_that_of_the_files_last_change_of_content() -> None:
+    ring = keyring(Found("old", 10 * DAY_S))
+    assert ring.age_days("K", 12.5 * DAY_S) == 2
+    ring.look({"K": Found("old", 12 * DAY_S)})
+    assert ring.age_days("K", 13 * DAY_S) == 3, "written anew with the same key it is no younger"
+    ring.look({"K": NEW})
+    ring.look({"K": NEW})
+    assert ring.age_days("K", 51 * DAY_S) == 1
+    assert ring.age_days("K", 0.0) == 0, "a clock that is behind"
+
+
+def test_a6_the_age_of_a_key_of_the_environment_is_known_where_it_is_said() -> None:
+    assert keyring(None, {"K": "env"}).age_days("K", DAY_S) is None
+    assert keyring(None, {"K": "env"}, K=DAY_S).age_days("K", 3 * DAY_S) == 2
+
+
+def test_a6_a_key_is_told_as_too_old_once_and_its_successor_again() -> None:
+    ring = keyring(Found("old", 0.0))
+    assert ring.newly_old(90.9 * DAY_S) == [], "ninety days old is not older than ninety days"
+    assert ring.newly_old(91 * DAY_S) == [Old("K", 91)]
+    assert ring.newly_old(92 * DAY_S) == []
+    ring.look({"K": NEW})
+    ring.look({"K": NEW})
+    assert ring.newly_old(93 * DAY_S) == []
+    assert ring.newly_old(141 * DAY_S) == [Old("K", 91)]
+
+
+def test_a6_a_keyring_does_not_print_its_keys() -> None:
+    ring = keyring(Found("secret-old", 0.0), {"K": "secret-env"})
+    ring.look({"K": Found("secret-new", 1.0)})
+    assert "secret" not in repr(ring._keys)

@@ -1,0 +1,105 @@
+"""C7: which requests a limit is said to have held back, in hand and in the mailbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from schemas.presence import LimitStatus
+from services.worker.availability import Availability
+from services.worker.metrics import WorkerMetrics
+from services.worker.quota import LocalQuota, Need, Permit, QuotaKey
+from services.worker.tiers import Tiers
+from services.worker.withdrawn import Roster
+from tests.unit.worker.test_degrading import job
+
+KEY = QuotaKey("k", "m")
+LIMITS = Limits(requests_per_minute=1, tokens_per_day=5000)
+CATALOGUE = Catalogue(
+    name="test",
+    providers={"p": Provider()},
+    models={"m": Model(provider="p", limits=LIMITS)},
+    roles={"chat": RoleConfig(chain=("m",))},
+)
+NOW_S = 1000.0
+ONE = Need(100)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.quota = LocalQuota({KEY: LIMITS})
+        availability = Availability(CATALOGUE, {"p": ("k",)}, self.quota, Roster(CATALOGUE.models))
+        self.tiers = Tiers(CATALOGUE, availability, WorkerMetrics(CollectorRegistry()), ["chat"])
+
+    def status(self, limit: str, now_s: float) -> LimitStatus:
+        (use,) = (use for use in self.quota.usage(KEY, now_s) if use.name == limit)
+        return self.tiers.status(KEY, use, now_s, 1_000_000)
+
+    def missed(self, limit: str = "requests_per_minute") -> int:
+        return self.status(limit, NOW_S + 100).hour.missed
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    assert isinstance(bench.quota.try_acquire(KEY, ONE, NOW_S), Permit)
+    return bench
+
+
+def test_c7_a_request_in_hand_counts_once_for_the_limit_that_held_it_back(bench: Bench):
+    waiting: Any = job()
+    for second in range(5):
+        bench.tiers.held_back(waiting, "m", ONE, NOW_S + second)
+    bench.tiers.held_back(job(), "m", ONE, NOW_S + 5)
+    assert (bench.missed(), bench.missed("tokens_per_day")) == (2, 0)
+
+
+def test_c7_a_request_too_large_for_what_is_left_of_the_day_wants_its_tokens(bench: Bench):
+    bench.tiers.held_back(job(), "m", Need(4950), NOW_S + 61)
+    past = bench.status("tokens_per_day", NOW_S + 61).hour
+    assert (past.missed, past.unmet) == (1, 4950)
+
+
+def test_c7_what_waited_in_the_mailbox_while_it_was_shut_counts(bench: Bench):
+    bench.tiers.gate("chat", 59.0, NOW_S + 1)
+    bench.tiers.gate("chat", 0.0, NOW_S + 60)
+    bench.tiers.arrived(job(), 10.0, NOW_S + 61)
+    assert bench.missed() == 1
+    bench.tiers.arrived(job(), 0.5, NOW_S + 61)
+    assert bench.missed() == 1, "it came after the mailbox was opened"
+
+
+def test_c7_a_mailbox_that_opens_sooner_than_foreseen_held_nobody_after(bench: Bench):
+    bench.tiers.gate("chat", 59.0, NOW_S + 1)
+    bench.tiers.gate("chat", 0.0, NOW_S + 5)
+    bench.tiers.arrived(job(), 2.0, NOW_S + 10)
+    assert bench.missed() == 0
+
+
+def test_c7_a_mailbox_shut_for_another_reason_is_no_matter_of_limits(bench: Bench):
+    bench.tiers.gate("chat", 30.0, NOW_S + 61)
+    bench.tiers.arrived(job(), 10.0, NOW_S + 91)
+    assert bench.missed() == 0
+
+
+def test_c7_a_429_is_not_taken_for_a_limit_of_ours(bench: Bench):
+    bench.quota.pause(KEY, NOW_S + 300, "429")
+    bench.tiers.held_back(job(), "m", ONE, NOW_S + 100)
+    assert bench.missed() == 0
+
+
+def test_c7_a_full_limit_is_noticed_and_its_end_too(bench: Bench):
+    found = []
+    for second in range(120):
+        now_s = NOW_S + second
+        found += [(second, notice.use.name, notice.crossing) for notice in bench.tiers.sample(now_s)]
+    assert [(name, crossing) for _, name, crossing in found if name == "requests_per_minute"] == [
+        ("requests_per_minute", "warned"),
+        ("requests_per_minute", "eased"),
+    ]
+    status = bench.status("requests_per_minute", NOW_S + 120)
+    assert status.hour.full_s == pytest.approx(60, abs=2)
+    assert status.watched_s == 119
