@@ -22,7 +22,7 @@ from services.router.intake import Refused, Routed
 from services.router.ranking import rank_of
 from services.router.turns import Place
 
-__all__ = ["Arrivals", "Door", "Foreseen", "admitted"]
+__all__ = ["Door", "Foreseen", "admitted"]
 
 _REMEMBERED_S: Final = 30.0
 
@@ -34,7 +34,7 @@ class Foreseen(Struct, frozen=True):
     """None: it is let in."""
 
 
-class Arrivals:
+class _Arrivals:
     """Requests let in per second and place, forgotten slowly."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Door:
         self._capacity = capacity
         self._backlog = backlog
         self._clock = clock
-        self._arrivals = Arrivals()
+        self._arrivals = _Arrivals()
 
     def foresee(self, work: ChatWork) -> Foreseen:
         """Without knowledge everybody is let in."""
