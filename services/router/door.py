@@ -73,12 +73,16 @@ class Door:
         if counted_s is None or prospect is None:
             return Foreseen(0.0, None)
         self._arrivals.advance(now_s)
-        flow = subjects.flow(work.account, work.user)
-        place = Place(work.lane, rank_of(self._backlog.of_flow(work.role, work.lane, flow)))
-        begin_s = begins_s(prospect, self._backlog, place, self._arrivals, counted_s)
+        begin_s = begins_s(prospect, self._backlog, self._place(work), self._arrivals, counted_s)
         wait_s = max(0.0, begin_s - now_s)
         left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
         return Foreseen(wait_s, retry_after_s(wait_s, prospect.longest_s, left_s))
+
+    def _place(self, work: ChatWork) -> Place:
+        """Whoever is alone in the mailbox leaves room for nobody, whatever the rank."""
+        own = self._backlog.of_flow(work.role, work.lane, subjects.flow(work.account, work.user))
+        alone = own == self._backlog.queued(work.role, work.lane)
+        return Place(work.lane, 0 if alone else rank_of(own))
 
     def let_in(self, work: ChatWork) -> str:
         """The subject in its mailbox, by how much its user has there already (C6); counted from now on."""

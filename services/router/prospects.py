@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
+from math import ceil, inf
 from typing import Final
 
 from msgspec import Struct
@@ -17,6 +17,8 @@ from services.router.turns import Crowd
 
 __all__ = ["Forecast", "Word", "prospect_of"]
 
+_BLIND_S: Final = 0.2
+"""So far a beat and a count may lie apart beyond what is put right."""
 _MOST_CALLS: Final = 3.0
 """Calls per request that are believed in: a bad minute does not last for ever."""
 
@@ -92,26 +94,28 @@ def _pool(
     """None: nobody says a word of its quotas."""
     quotas, concurrency = _quotas(models, words)
     by_role: dict[str, list[RoleStatus]] = {}
-    calling = 0.0
+    calling = unseen = 0.0
     for word in words:
         for role in word.roles.keys() & roles:
             status = word.roles[role]
             by_role.setdefault(role, []).append(status)
             # Of what came in since the beat, those that have ended are in no count: below nothing, then.
-            ended = word.ends_per_s.get(role, 0.0) * max(0.0, counted_s - word.heard_s)
+            per_s = word.ends_per_s.get(role, 0.0)
+            ended = per_s * max(0.0, counted_s - word.heard_s)
+            unseen += ceil(per_s * _BLIND_S)
             calling += status.calling - ended
     paces = {lane: [_slot_pace(said, lane) for said in by_role.values()] for lane in LANES}
     slots = {lane: sum(pace.slots for pace in paces[lane]) for lane in LANES}
-    per_s = sum(pace.per_s for lane in LANES for pace in paces[lane])
+    pace_per_s = sum(pace.per_s for lane in LANES for pace in paces[lane])
     at_once = sum(slots.values())
     if concurrency < at_once:  # the providers allow fewer than there are slots
-        per_s *= concurrency / at_once
+        pace_per_s *= concurrency / at_once
         at_once = int(concurrency)
-    flow = flow_of(quotas, _calls_each(by_role.values()), max(0.0, at_once - max(0.0, calling)), per_s)
+    flow = flow_of(quotas, _calls_each(by_role.values()), max(0.0, at_once - max(0.0, calling)), pace_per_s)
     if flow is None:
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0
-    return Pool(Crowd(tuple(sorted(roles)), calling, share), flow)
+    return Pool(Crowd(tuple(sorted(roles)), calling, unseen, share), flow)
 
 
 def _calls_each(said: Iterable[Iterable[RoleStatus]]) -> float:

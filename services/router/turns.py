@@ -16,10 +16,9 @@ _EVERY: Final = 8
 """Of so many turns of a full mailbox each rank has at least one: `penstock/pull_order.py`."""
 _PART: Final = (1.0, 0.9, 0.8, 0.7)
 """Of what can be served in time, how much a rank may fill: whoever has much in the line leaves room for others."""
-_COUNTED: Final = 1.01
-_UNSEEN: Final = 2.0
-"""Counts of beats and of mailboxes are not of the same moment. Where a quota ends for most of a minute, each one too
-many is one too late; found in `tests/property/test_admission_simulated.py`."""
+_ONE_IN: Final = 100
+"""So many in a line stand for one more. Where a quota ends for most of a minute, each one let in too many is one too
+late; found in `tests/property/test_admission_simulated.py`."""
 _ROUNDS: Final = 20
 """Who is overtaken at nine tenths of the pace is then foreseen to within an eighth of the wait."""
 
@@ -51,6 +50,8 @@ class Crowd(Struct, frozen=True):
     calling: float = 0.0
     """How many of them have passed the quota, and still stand in their mailboxes, when the workers last spoke; less
     those that came and went between that and the count."""
+    unseen: float = 0.0
+    """How many may have come or gone between the moments at which beats and mailboxes were counted."""
     batch_share: float = 1.0
     """How many requests of the batch lane get a turn for each of the other lane, while both wait."""
 
@@ -87,7 +88,7 @@ def in_mailbox(role: str, line: Line, place: Place, arriving: Arriving) -> Turns
     Everybody there counts as ahead, higher ranks too: they were promised their turn. What keeps room for lower ranks is
     that higher ones are let into a part of the line only.
     """
-    standing = _standing(line.queued(role, place.lane), place.rank)
+    standing = _standing(line.queued(role, place.lane), place.rank, 0.0)
     return Turns(standing, *_overtaking(role, line, place, arriving, standing))
 
 
@@ -95,21 +96,21 @@ def in_pool(role: str, line: Line, place: Place, arriving: Arriving, crowd: Crow
     """Before the quotas that all of the crowd live on."""
     there = {lane: sum(line.queued(each, lane) for each in crowd.roles) for lane in LANES}
     if place.lane == "interactive":
-        standing = _standing(there["interactive"] - crowd.calling, place.rank)
+        standing = _standing(there["interactive"] - crowd.calling, place.rank, crowd.unseen)
         standing += min(there["batch"], standing * crowd.batch_share)
         return Turns(standing, *_overtaking(role, line, place, arriving, standing))
-    standing = _standing(there["batch"] + there["interactive"] - crowd.calling, place.rank)
+    standing = _standing(there["batch"] + there["interactive"] - crowd.calling, place.rank, crowd.unseen)
     per_s, most = _overtaking(role, line, place, arriving, there["batch"] + 1)
     per_s += sum(arriving.per_s(each, "interactive", rank) for each in crowd.roles for rank in RANKS)
     most = most * (1 + 1 / crowd.batch_share) if crowd.batch_share > 0 else inf
     return Turns(standing, per_s, max(standing, most))
 
 
-def _standing(there: float, rank: int) -> float:
-    """The turn of one behind so many; counts are a little behind the truth, but nobody is nobody."""
+def _standing(there: float, rank: int, unseen: float) -> float:
+    """The turn of one behind so many; but nobody is nobody."""
     if there <= 0:
         return 1.0
-    return there * _COUNTED / _PART[rank] + min(there, _UNSEEN) + 1
+    return there / _PART[rank] + there // _ONE_IN + min(there, unseen) + 1
 
 
 def _overtaking(

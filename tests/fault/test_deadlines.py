@@ -90,7 +90,7 @@ async def test_c1_c3_the_limit_of_a_minute_is_kept_and_used_up_and_the_rest_is_t
     answered = [each for each in heard if each.code is None]
     refused = [each for each in heard if each.code is not None]
     assert len(answered) == await system.attempts(model) == limit
-    assert {each.code for each in refused} == {"deadline_exceeded"}
+    assert {each.code for each in refused} <= {"overloaded", "deadline_exceeded"}
     for each in refused:
         assert 45 < (each.failed.error.retry_after_s or 0) <= 60
     assert time.monotonic() - began_s < 1.5 + SWEPT_S
@@ -137,7 +137,7 @@ async def test_c2_a_role_without_quota_does_not_slow_another(system: System, cli
     assert max(each.took_s for each in others) < 0.5
     ends = [each.code for each in await asyncio.gather(*starved)]
     assert ends.count(None) == 6
-    assert ends.count("deadline_exceeded") == 54
+    assert ends.count("overloaded") + ends.count("deadline_exceeded") == 54
 
 
 async def test_c3_without_a_live_worker_the_router_ends_it_at_the_deadline(

@@ -69,7 +69,9 @@ def prospects(draw: st.DrawFn) -> Prospect:
     quota = Quota(supply_of(forecast), COUNTED_S, COUNTED_S + draw(st.floats(0, 60)))
     flow = flow_of([quota], draw(st.floats(1, 3)), float(draw(st.integers(0, slots))), per_s)
     assert flow is not None
-    crowd = Crowd(("chat", "coding"), float(draw(st.integers(0, 64))), batch / slots)
+    crowd = Crowd(
+        ("chat", "coding"), float(draw(st.integers(-64, 64))), float(draw(st.integers(0, 9))), batch / slots
+    )
     return Prospect(
         role="chat",
         lanes={"interactive": SlotPace(slots, per_s), "batch": SlotPace(batch, per_s)},

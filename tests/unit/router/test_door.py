@@ -111,7 +111,7 @@ def test_c3_a_quota_that_comes_back_too_late_refuses_and_says_when_to_come(scene
 
 def test_c3_any_model_of_the_chain_will_do(scene: Scene) -> None:
     scene.beat(quota("small", minute(0, (40_000, 60))), quota("large", minute(50)))
-    scene.count(chat=40)
+    scene.count(chat=49)
 
     assert scene.retry_s() is None
     scene.count(chat=50)
@@ -126,7 +126,7 @@ def test_c3_the_backlog_of_roles_with_the_same_model_counts_and_that_of_others_d
     )
     scene.count(logic=90, creative=900)
     assert scene.retry_s("chat") is not None
-    scene.count(logic=40, creative=900)
+    scene.count(logic=49, creative=900)
     assert scene.retry_s("chat") is None
 
 
@@ -139,13 +139,13 @@ def test_c3_what_was_let_in_since_the_count_is_in_the_line(scene: Scene) -> None
         scene.door.let_in(scene.work())
         let_in += 1
 
-    assert 1 <= let_in <= 3
+    assert let_in == 3
 
 
 def test_c3_who_has_passed_the_quota_needs_none(scene: Scene) -> None:
     limits = quota("small", minute(30)), quota("large", minute(0))
     scene.beat(*limits, roles=(status(calling=100),))
-    scene.count(chat=120)
+    scene.count(chat=129)
     assert scene.retry_s() is None
     scene.count(chat=130)
     assert scene.retry_s() is not None
@@ -160,7 +160,7 @@ def test_c3_workers_that_share_a_record_say_the_same_thing_and_those_that_do_not
     alone = Scene()
     alone.beat(quota("small", minute(50), source="w1/k/small"), quota("large", minute(0)))
     alone.beat(quota("small", minute(50), source="w2/k/small"), quota("large", minute(0)), instance="w2")
-    alone.count(chat=90)
+    alone.count(chat=99)
     assert alone.retry_s() is None
     alone.count(chat=100)
     assert alone.retry_s() is not None
@@ -169,10 +169,10 @@ def test_c3_workers_that_share_a_record_say_the_same_thing_and_those_that_do_not
 def test_c3_slots_bind_by_the_mean_of_the_latest_requests(scene: Scene) -> None:
     scene.beat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
     scene.count(chat=4 + 16)
-    assert scene.retry_s(left_s=14) is None, "19 turns of half a second, 3 s for the answer"
+    assert scene.retry_s(left_s=12.5) is None, "17 turns of half a second, 3 s for the answer"
     told_s = scene.retry_s(left_s=10)
     assert told_s is not None
-    assert 3 < told_s < 4
+    assert 2 < told_s < 3
 
 
 def test_c3_one_workers_open_breaker_is_not_the_others_and_a_pause_is(scene: Scene) -> None:

@@ -38,7 +38,7 @@ NOBODY = Arriving()
 def test_nobody_is_nobody_and_a_line_is_taken_a_little_longer_than_counted() -> None:
     assert in_mailbox("chat", Lined({}), FIRST, NOBODY).standing == 1
     line = Lined({("chat", "interactive", 0): 60, ("chat", "interactive", 2): 40, ("chat", "batch", 0): 50})
-    assert in_mailbox("chat", line, FIRST, NOBODY).standing == 100 * 1.01 + 2 + 1
+    assert in_mailbox("chat", line, FIRST, NOBODY).standing == 102
 
 
 def test_a_higher_rank_may_fill_a_part_of_the_line_only() -> None:
@@ -47,7 +47,7 @@ def test_a_higher_rank_may_fill_a_part_of_the_line_only() -> None:
     standing = [in_mailbox("chat", line, Place("interactive", rank), NOBODY).standing for rank in RANKS]
 
     assert standing == sorted(set(standing))
-    assert standing[3] == pytest.approx(80 * 1.01 / 0.7 + 3)
+    assert standing[3] == pytest.approx(80 / 0.7 + 1)
 
 
 def test_a_higher_rank_is_overtaken_but_not_for_ever() -> None:
@@ -67,10 +67,10 @@ def test_all_who_live_on_the_same_quota_are_counted_and_those_who_have_passed_it
         {("chat", "interactive", 0): 9, ("coding", "interactive", 1): 30, ("fast", "interactive", 0): 7}
     )
 
-    turns = in_pool("chat", line, FIRST, NOBODY, Crowd(("chat", "coding"), calling=19.0))
+    turns = in_pool("chat", line, FIRST, NOBODY, Crowd(("chat", "coding"), calling=19.0, unseen=2.0))
     nobody = in_pool("chat", line, FIRST, NOBODY, Crowd(("chat", "coding"), calling=39.0))
 
-    assert turns.standing == pytest.approx(20 * 1.01 + 3)
+    assert turns.standing == 21 + 2
     assert nobody.standing == 1
 
 
@@ -78,7 +78,7 @@ def test_batch_work_takes_its_share_beside_the_other_lane_and_no_more() -> None:
     line = Lined({("chat", "interactive", 0): 100, ("chat", "batch", 0): 10_000})
     crowd = Crowd(("chat",), batch_share=0.25)
 
-    assert in_pool("chat", line, FIRST, NOBODY, crowd).standing == pytest.approx(104 * 1.25)
+    assert in_pool("chat", line, FIRST, NOBODY, crowd).standing == pytest.approx(102 * 1.25)
     assert in_pool("chat", Lined({("chat", "batch", 0): 3}), FIRST, NOBODY, crowd).standing == 1.25
 
 
@@ -88,7 +88,7 @@ def test_batch_work_stands_behind_what_there_is_and_what_will_come_of_the_other_
 
     turns = in_pool("chat", line, BATCH, busy, Crowd(("chat",), batch_share=0.25))
 
-    assert turns.standing == pytest.approx(29 * 1.01 + 3)
+    assert turns.standing == 30
     assert turns.overtaking_per_s == 8
     assert turns.most == 50
     assert turns.begins_after_s(lambda turn: turn / 10) == 5, "its slots get one turn of five, whatever comes"
