@@ -29,7 +29,14 @@ _OF_STREAM: Final = (
 )
 """Not `num_replicas`: two routers that disagree for the time of a rollout would move all data to and fro."""
 _OF_CONSUMER: Final = ("filter_subject", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
-_OF_BUCKET: Final = ("storage", "max_age", "max_msgs_per_subject", "duplicate_window", "allow_direct")
+_OF_BUCKET: Final = (
+    "storage",
+    "max_age",
+    "max_msgs_per_subject",
+    "duplicate_window",
+    "allow_direct",
+    "republish",
+)
 
 
 async def lacking(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float) -> list[str]:

@@ -11,7 +11,7 @@ from schemas.reply import Completed, Failed, Failure
 
 __all__ = ["ended", "failed_at", "next_record"]
 
-_MESSAGE_CHARACTERS: Final = 1_000
+_MESSAGE_CHARACTERS: Final = 500
 """Records are small, or the stream that keeps them would reach its bound in bytes."""
 
 

@@ -88,6 +88,7 @@ def bucket_config(bucket: Bucket) -> StreamConfig:
         duplicate_window=min(bucket.ttl_s, _BUCKET_DUPLICATES_S),
         storage=StorageType.FILE,
         allow_direct=True,
+        republish=_republished(bucket),
     )
 
 
@@ -105,7 +106,7 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
                 storage=StorageType.FILE,
                 replicas=replicas,
                 direct=True,
-                republish=_republished(bucket),
+                republish=wanted.republish,
             )
         )
         return
@@ -115,6 +116,7 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
             max_msgs_per_subject=wanted.max_msgs_per_subject,
             duplicate_window=wanted.duplicate_window,
             allow_direct=wanted.allow_direct,
+            republish=wanted.republish,
         )
     )
 

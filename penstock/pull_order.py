@@ -40,7 +40,7 @@ class Source(Struct):
         if took < asked:
             self.batch = max(1, took)
         else:
-            self.batch = 2 * asked if age_s <= BRIEF_S else 1
+            self.batch = 2 * asked if age_s <= BRIEF_S else asked
 
 
 class Ask(Struct, frozen=True):

@@ -13,6 +13,7 @@ from penstock.config.degradation import Degradation
 from schemas.names import Role
 
 __all__ = [
+    "Batch",
     "Breaker",
     "Catalogue",
     "Limits",
@@ -115,6 +116,15 @@ class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     successes: int = 2
 
 
+class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the batch lane leaves to the interactive one (REQUIREMENTS C6)."""
+
+    reserve: float = 0.2
+    """The share of each limit per minute, and of the concurrent calls, that a batch request leaves free."""
+    patience_s: float = 10.0
+    """When none was let through for so long, one goes as if it were interactive."""
+
+
 class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Models between which a request draws one (REQUIREMENTS A7); in the file `{gpt-4o: 70, azure-gpt-4o: 30}`."""
 
@@ -179,6 +189,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sit_out_s: float = 60.0
     """For how long a provider that failed is not drawn in weighted steps, and a refused key is left out (A6, A7)."""
     routing: Routing = field(default_factory=Routing)
+    batch: Batch = field(default_factory=Batch)
     degradation: Degradation = field(default_factory=Degradation)
     quota_warning: TierWarning = field(default_factory=TierWarning)
 

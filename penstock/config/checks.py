@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.config.catalogue import (
+    Batch,
     Breaker,
     Limits,
     Model,
@@ -56,6 +57,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     roles: dict[str, RoleConfig]
     breaker: Breaker | UnsetType = UNSET
     routing: Routing | UnsetType = UNSET
+    batch: Batch | UnsetType = UNSET
     sit_out_s: float | UnsetType = UNSET
     degradation: Degradation | UnsetType = UNSET
     quota_warning: TierWarning | UnsetType = UNSET
@@ -80,10 +82,18 @@ def check(draft: Draft, report: Report) -> None:
         _positive(draft.breaker, ("failures", "open_s", "probe_interval_s", "successes"), "breaker", report)
     if isinstance(draft.routing, Routing):
         _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
+    if isinstance(draft.batch, Batch):
+        _check_batch(draft.batch, report)
     _positive(draft, ("sit_out_s",), "", report)
     check_degradation(draft.degradation, "degradation", report)
     if isinstance(draft.quota_warning, TierWarning):
         _check_warning(draft.quota_warning, report)
+
+
+def _check_batch(batch: Batch, report: Report) -> None:
+    _positive(batch, ("patience_s",), "batch", report)
+    if _known(batch, "reserve") and not 0 <= batch.reserve < 1:
+        report.add("batch.reserve", "is no share of a limit", "write a number from 0 to below 1, such as 0.2")
 
 
 def _check_provider(provider: Provider, path: str, report: Report) -> None:

@@ -105,6 +105,7 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         roles=built("roles"),
         breaker=parts.get("breaker", UNSET),
         routing=parts.get("routing", UNSET),
+        batch=parts.get("batch", UNSET),
         sit_out_s=parts.get("sit_out_s", UNSET),
         degradation=parts.get("degradation", UNSET),
         quota_warning=parts.get("quota_warning", UNSET),

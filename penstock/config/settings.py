@@ -49,8 +49,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_deliver: int = 5
     replicas: int = 1
     """Copies of each stream and bucket, on as many nodes of a cluster."""
-    quota: Quota = "local"
-    """Who counts against the limits: each worker for itself, or all together in the bucket `llm_quota`."""
+    quota: Quota = "shared"
+    """Who counts against the limits: all workers together in the bucket `llm_quota`, or each for itself."""
     secrets_dir: str | None = None
     """Directory with a file for each key, named like its variable; None: keys come from the environment alone."""
     secrets_poll_s: float = 5.0

@@ -9,6 +9,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from services.simulator.busiest import BusiestMinute, Load
+
 __all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
 
 Outcome = Literal["ok", "cut", "cancelled"]
@@ -32,6 +34,8 @@ class ModelCounts(Struct):
     completion_tokens: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
+    busiest_minute: Load = msgspec.field(default_factory=Load)
+    """The most that any 60 s held, of calls the rate limits let through; tokens count when a call is over."""
 
 
 class Attempt(Struct):
@@ -44,6 +48,8 @@ class Attempt(Struct):
     at_s: float
     """Arrival, Unix time."""
     counts: ModelCounts
+    admitted_s: float | None = None
+    """Past the rate limits, monotonic; None: it did not come so far."""
     outcome: Outcome | int = "cancelled"
     """An error's HTTP status, or how the answer ended. An attempt that nobody closed was cancelled."""
     status: int | None = None
@@ -64,12 +70,14 @@ class _RequestRecord(Struct):
 class Counts:
     def __init__(self) -> None:
         self._models: dict[str, ModelCounts] = {}
+        self._minutes: dict[str, BusiestMinute] = {}
         self._keys: Counter[str] = Counter()
         self._requests: deque[_RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
 
     def reset(self) -> None:
         """Begin at zero; attempts still running are forgotten with the rest."""
         self._models = {}
+        self._minutes = {}
         self._keys.clear()
         self._requests.clear()
 
@@ -81,15 +89,25 @@ class Counts:
         counts = self._models.get(model)
         if counts is None:
             counts = self._models[model] = ModelCounts()
+            self._minutes[model] = BusiestMinute()
         counts.attempts += 1
         counts.in_flight += 1
         counts.max_in_flight = max(counts.max_in_flight, counts.in_flight)
         return Attempt(model, request_id, sha256, at_s, counts)
 
+    def admitted(self, attempt: Attempt, now_s: float) -> None:
+        """The rate limits let it through."""
+        if self._is_counted(attempt):
+            attempt.admitted_s = now_s
+            self._minutes[attempt.model].admitted(now_s)
+
     def end(self, attempt: Attempt) -> None:
+        if not self._is_counted(attempt):
+            return
         counts = attempt.counts
-        if self._models.get(attempt.model) is not counts:
-            return  # counted before the last reset
+        if attempt.admitted_s is not None:
+            tokens = attempt.prompt_tokens + attempt.completion_tokens
+            self._minutes[attempt.model].used(tokens, attempt.admitted_s)
         counts.in_flight -= 1
         counts.streams += attempt.stream
         counts.prompt_tokens += attempt.prompt_tokens
@@ -107,7 +125,13 @@ class Counts:
             _RequestRecord(attempt.model, attempt.status, attempt.at_s, attempt.request_id, attempt.sha256)
         )
 
+    def _is_counted(self, attempt: Attempt) -> bool:
+        """Not, if it began before the last reset."""
+        return self._models.get(attempt.model) is attempt.counts
+
     def report(self) -> dict[str, object]:
+        for model, counts in self._models.items():
+            counts.busiest_minute = self._minutes[model].so_far()
         return {
             "models": self._models,
             "total_attempts": sum(counts.attempts for counts in self._models.values()),

@@ -111,6 +111,7 @@ class Ladder:
         provider, exchange, attempt = self._provider, call.exchange, call.attempt
         account = provider.admission.account(exchange.bearer, call.name)
         if account is None:
+            provider.counts.admitted(attempt, provider.clock())
             await self._behaving(endpoint, call, request)
             return
         answer = call.prompt.answer_tokens
@@ -120,6 +121,7 @@ class Ladder:
         exchange.headers += rate_limit_headers(account, provider.header_style, now_s)
         if isinstance(decision, Refusal):
             raise refused(decision, call.name.full, provider.header_style)
+        provider.counts.admitted(attempt, now_s)
         try:
             await self._behaving(endpoint, call, request)
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -71,7 +72,7 @@ class Worker:
         shared = None
         if settings.quota == "shared":
             shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        quota = shared or LocalQuota(limits, _records(self._catalogue, limits))
+        quota = shared or LocalQuota(limits, _records(self._catalogue, limits), self._catalogue.batch)
         equipment = _equipment(self._shell, self._catalogue, self._roles, providers, quota, self._keyring)
         self._equipment = equipment
         self._waiting = Waiting()
@@ -150,7 +151,7 @@ class Worker:
             slots=config.concurrency,
             ack_wait_s=settings.ack_wait_s,
             max_deliver=settings.max_deliver,
-            gate=lambda: self._gate_s(role),
+            gate=partial(self._gate_s, role, "interactive"),
         )
 
         def box(lane: Lane, policy: MailboxPolicy) -> Mailbox:
@@ -170,17 +171,26 @@ class Worker:
                 config.batch_concurrency, interactive=config.concurrency, running=interactive.running
             )
 
-        batch = box("batch", replace(policy, slots=config.batch_concurrency, at_most=batch_may_use))
+        batch = box(
+            "batch",
+            replace(
+                policy,
+                slots=config.batch_concurrency,
+                at_most=batch_may_use,
+                gate=partial(self._gate_s, role, "batch"),
+            ),
+        )
         return [interactive, batch]
 
-    def _gate_s(self, role: Role) -> float:
+    def _gate_s(self, role: Role, lane: Lane) -> float:
         """Work that finds no quota stays in the mailbox."""
         now_s = asyncio.get_running_loop().time()
         if self._waiting.number(role) >= max(1, self._catalogue.roles[role].concurrency // 2):
             wait_s = _WAITING_S
         else:
-            wait_s = self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s)
-        self._equipment.tiers.gate(role, wait_s, now_s)
+            wait_s = self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s, lane)
+        if lane == "interactive":
+            self._equipment.tiers.gate(role, wait_s, now_s)
         return wait_s
 
 

@@ -17,6 +17,7 @@ from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
 from services.worker.failures import ProviderFailure
 from services.worker.job import GaveUp, Job
+from services.worker.output_pace import OutputPace
 from services.worker.parameters import compose
 from services.worker.provider import Provider
 from services.worker.quota import Observation, QuotaKey
@@ -64,6 +65,7 @@ class _Course(Struct):
 class Attempting:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
+        self._pace = OutputPace()
 
     async def run(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
         """Make one attempt with `key`'s model and credential.
@@ -155,7 +157,9 @@ class Attempting:
     def _usage(self, job: Job, key: QuotaKey, course: _Course) -> tuple[Usage, bool]:
         """As the provider counted, or our estimate of what a call that broke off has cost."""
         answer = course.answer
+        took_s = loop_now_s() - course.began_s
         if answer is not None and answer.usage is not None:
+            self._pace.observe(key.model, tokens=answer.usage.output_tokens, took_s=took_s)
             self._equipment.calibration.observe(
                 key.model,
                 estimated_tokens=job.estimated_tokens,
@@ -167,9 +171,12 @@ class Attempting:
         sent = (
             course.progress.bytes_out if answer is None or answer.response is None else len(answer.response)
         )
+        output = sent // BYTES_PER_TOKEN
+        if answer is None and not job.work.stream:
+            output = max(output, self._pace.made(key.model, after_s=took_s, most=job.output_tokens))
         estimate = Usage(
             input_tokens=self._equipment.calibration.corrected(key.model, job.estimated_tokens),
-            output_tokens=sent // BYTES_PER_TOKEN,
+            output_tokens=output,
         )
         return estimate, True
 

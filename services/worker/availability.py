@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 
 from penstock.config.catalogue import Catalogue
+from schemas.names import Lane
 from services.worker.breaker import CircuitBreaker
 from services.worker.candidates import Standing
 from services.worker.quota import Need, Quota, QuotaKey
@@ -69,12 +70,12 @@ class Availability:
             return Standing(inf, "never")
         return Standing(now_s + wait_s, "quota" if wait_s > 0 else "ready")
 
-    def opens_in_s(self, chain: Iterable[str], now_s: float) -> float:
+    def opens_in_s(self, chain: Iterable[str], now_s: float, lane: Lane = "interactive") -> float:
         """Seconds until some model of the chain may be called for a small request; 0: now.
 
         Also 0 when none ever will be: such work is pulled, and told so.
         """
-        small = Need(0)
+        small = Need(0, lane)
         earliest_s = inf
         for model in chain:
             available_at_s = self.standing(model, small, now_s).available_at_s

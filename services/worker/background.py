@@ -51,9 +51,10 @@ class Background:
             event = await event_of(self._jobs, record)
             if event is not None:
                 await publish_terminal(self._bus.js, work.reply_to.subject, event)
-            return replace(past, ended=True)
+            # what a completed one spent was recorded before its end
+            return Past(ended=True) if record.state == "completed" else replace(past, ended=True)
         if record.work_seq not in {0, delivery.sequence} and await self._jobs.is_queued(record.work_seq):
-            return replace(past, ended=True)
+            return Past(ended=True)  # nothing was lost: the attempts are those of whoever holds the other
         return with_record(past, record)
 
     async def begin(self, job: hands.Job, *, model: str, provider: str) -> None:

@@ -72,8 +72,11 @@ class Desk:
             and self._slots > self.running
         )
 
-    def acquire(self, tokens: int, now_s: float) -> int | None:
-        """Spend one request and its tokens: the number to settle it by, or None if that is not in hand."""
+    def acquire(self, tokens: int, now_s: float, reserve: float = 0.0) -> int | None:
+        """Spend one request and its tokens: the number to settle it by, or None if that is not in hand.
+
+        `reserve`: the share of our static share that must stay free all the same.
+        """
         if not self._book.counts_tokens:
             tokens = 0
         share = None
@@ -85,7 +88,7 @@ class Desk:
             if self._requests <= self._low_requests or self._tokens <= self._low_tokens:
                 self._low_requests = self._low_tokens = -1.0
                 self._poke()
-        elif self.alone is not None and (number := self.alone.admit(tokens, now_s)) is not None:
+        elif self.alone is not None and (number := self.alone.admit(tokens, now_s, reserve)) is not None:
             share = (self.alone, number)
         else:
             return None
@@ -124,8 +127,11 @@ class Desk:
 
     @property
     def untold(self) -> Amounts:
-        """Spent since the last write."""
-        cells = self._spent.values()
+        """Spent, and not in the record that others know."""
+        cells = [*self._spent.values(), *((0, tokens) for tokens in self._refunds.values())]
+        if self._sent is not None:
+            report = self._sent.report
+            cells += [(requests, tokens) for _, requests, tokens in (*report.spent, *report.refunded)]
         return Amounts(sum(cell[0] for cell in cells), sum(cell[1] for cell in cells))
 
     @property

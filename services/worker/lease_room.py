@@ -9,6 +9,7 @@ from msgspec import Struct
 from penstock.config.catalogue import Limits
 from schemas.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
 from services.worker.account import LimitName
+from services.worker.batch_turn import kept
 from services.worker.lease_terms import UNLIMITED, Amounts, Terms
 from services.worker.lease_window import Kind, Span
 
@@ -32,6 +33,8 @@ class Gauge(Struct, frozen=True):
     """When the provider's word on it, if there is one, is believed no longer."""
     leased: int
     """Outstanding with workers other than the one left out."""
+    kept: int
+    """What a batch request has to leave free."""
 
     @property
     def spent(self) -> int:
@@ -46,9 +49,11 @@ class Gauge(Struct, frozen=True):
 class Book:
     """The windows of one key, with its limits: reads a record, changes nothing."""
 
-    def __init__(self, limits: Limits, terms: Terms) -> None:
+    def __init__(self, limits: Limits, terms: Terms, batch_reserve: float = 0.0) -> None:
+        """`batch_reserve`: the share of each limit per minute, and of the places, that a batch request leaves free."""
         self.limits = limits
         self.terms = terms
+        self.batch_reserve = batch_reserve
         self.minute = Span(terms.minute_ms + terms.margin_ms, terms.minute_grain_ms)
         self.day = Span(terms.day_ms + terms.margin_ms, terms.day_grain_ms)
         self.counts_requests = (limits.requests_per_minute, limits.requests_per_day) != (None, None)
@@ -71,33 +76,47 @@ class Book:
             ("tokens_per_day", "tokens", limits.tokens_per_day, self.day, day, tokens),
         )
         return [
-            Gauge(name, kind, span, grains, *_in_force(most, words.get(name), now_ms), leased)
+            self._gauge(name, kind, span, grains, _in_force(most, words.get(name), now_ms), leased)
             for name, kind, most, span, grains, leased in rows
             if most is not None
         ]
 
-    def free(self, record: QuotaRecord, now_ms: int, without: str = "") -> Amounts:
-        """What nobody holds and nobody spent. Below nothing when more was spent than foreseen."""
-        gauges = self.gauges(record, now_ms, without)
-        slots = UNLIMITED
-        if self.limits.concurrency is not None:
+    def _gauge(
+        self,
+        name: LimitName,
+        kind: Kind,
+        span: Span,
+        grains: tuple[Grain, ...],
+        in_force: tuple[int, int, int | None],
+        leased: int,
+    ) -> Gauge:
+        spared = kept(in_force[0], self.batch_reserve) if span is self.minute else 0
+        return Gauge(name, kind, span, grains, *in_force, leased, spared)
+
+    def free(self, record: QuotaRecord, now_ms: int, without: str = "", *, sparing: bool = False) -> Amounts:
+        """What nobody holds and nobody spent. Below nothing when more was spent than foreseen.
+
+        `sparing`: less what a batch request has to leave free.
+        """
+        left: dict[Kind, int] = {"requests": UNLIMITED, "tokens": UNLIMITED}
+        for gauge in self.gauges(record, now_ms, without):
+            left[gauge.kind] = min(left[gauge.kind], gauge.free - sparing * gauge.kept)
+        slots, most = UNLIMITED, self.limits.concurrency
+        if most is not None:
             taken = sum(lease.slots for lease in record.leases if lease.holder != without)
-            slots = self.limits.concurrency - taken
-        return Amounts(
-            min((gauge.free for gauge in gauges if gauge.kind == "requests"), default=UNLIMITED),
-            min((gauge.free for gauge in gauges if gauge.kind == "tokens"), default=UNLIMITED),
-            slots,
-        )
+            slots = most - taken - sparing * kept(most, self.batch_reserve)
+        return Amounts(left["requests"], left["tokens"], slots)
 
     def obstacle(
-        self, record: QuotaRecord, need: Amounts, now_ms: int, without: str = ""
+        self, record: QuotaRecord, need: Amounts, now_ms: int, without: str = "", *, sparing: bool = False
     ) -> tuple[int, LimitName] | None:
         """When it is worth looking again for `need`, and what stands in the way; None: it is free now."""
         found: list[tuple[int, LimitName]] = []
-        if self.free(record, now_ms, without).slots < need.slots:
+        if self.free(record, now_ms, without, sparing=sparing).slots < need.slots:
             found.append((now_ms + _BUSY_LOOK_MS, "concurrency"))
         for gauge in self.gauges(record, now_ms, without):
             amount = need.requests if gauge.kind == "requests" else need.tokens
+            amount += sparing * gauge.kept
             if gauge.free < amount:
                 level = gauge.ceiling - gauge.withheld - gauge.leased - amount
                 at_ms = gauge.span.falls_to_at_ms(gauge.grains, gauge.kind, level, now_ms)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from penstock.config.catalogue import Limits
 from schemas.quota import QuotaRecord
 from services.worker.account import Account
 from services.worker.lease_room import Book
-from services.worker.meter import Observation
 
 __all__ = ["alone"]
 
@@ -31,9 +28,8 @@ def alone(book: Book, record: QuotaRecord | None, now_ms: int, now_s: float) -> 
         )
     )
     for gauge in () if record is None else book.gauges(record, now_ms):
-        window: Literal["minute", "day"] = "minute" if gauge.span == book.minute else "day"
-        left = max(0, gauge.free) // sharers
-        account.heard(Observation(kind=gauge.kind, window=window, remaining=left), now_s)
+        part = _part(getattr(limits, gauge.name), sharers) or 0
+        account.count_as_used(gauge.name, part - max(0, gauge.free) // sharers, now_s)
     return account
 
 

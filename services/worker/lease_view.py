@@ -30,21 +30,24 @@ class View:
         self._clock = clock
         self._summed: QuotaRecord | None = None
         self._summed_until_ms = 0
-        self._free = Amounts()
+        self._free = self._spare = Amounts()
         self._left: dict[LimitName, int] = {}
         self._claims = Amounts()
 
-    def wait_s(self, need: Amounts, now_s: float) -> tuple[float, LimitName] | None:
-        """How long until `need` may be free, and what stands in the way; None: it is free now, as far as is known."""
+    def wait_s(self, need: Amounts, now_s: float, *, sparing: bool = False) -> tuple[float, LimitName] | None:
+        """How long until `need` may be free, and what stands in the way; None: it is free now, as far as is known.
+
+        `sparing`: free beside what a batch request has to leave to the others.
+        """
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
-        free, claims = self._free, self._claims
+        free, claims = self._spare if sparing else self._free, self._claims
         need = Amounts(
             need.requests + claims.requests, need.tokens + claims.tokens, need.slots + claims.slots
         )
         if free.requests >= need.requests and free.tokens >= need.tokens and free.slots >= need.slots:
             return None
-        found = self._book.obstacle(self.record or _EMPTY, need, now_ms, self._holder)
+        found = self._book.obstacle(self.record or _EMPTY, need, now_ms, self._holder, sparing=sparing)
         return None if found is None else (max(0.0, self._clock.local_s(found[0]) - now_s), found[1])
 
     @property
@@ -114,6 +117,7 @@ class View:
         ends += [book.day.ends_ms(day[0][0])] if day else []
         self._summed_until_ms = min((*ends, *lapses, 1 << 62))
         self._free = book.free(record, now_ms, without=self._holder)
+        self._spare = book.free(record, now_ms, without=self._holder, sparing=True)
         self._left = {gauge.name: gauge.free for gauge in book.gauges(record, now_ms)}
         mine = lease_of(record, self._holder)
         elders = waiting_before(record, self._holder, mine.waits_since_ms or 1 << 62)

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Protocol
 
 from msgspec import Struct
 
-from penstock.config.catalogue import Limits
+from penstock.config.catalogue import Batch, Limits
+from schemas.names import Lane
 from services.worker.account import Account, LimitName, LimitUse
+from services.worker.batch_turn import BatchTurn
 from services.worker.meter import Observation
 from services.worker.recovery import Outlook
 
@@ -30,6 +33,8 @@ class Need(Struct, frozen=True):
     """One request and its estimated tokens, input and output together."""
 
     tokens: int
+    lane: Lane = "interactive"
+    """batch: a share of the limits has to stay free for the interactive lane (C6)."""
 
     def __post_init__(self) -> None:
         if self.tokens < 0:
@@ -109,27 +114,38 @@ class LocalQuota:
     """It shares nothing."""
 
     def __init__(
-        self, limits: Mapping[QuotaKey, Limits], records: Mapping[QuotaKey, str] | None = None
+        self,
+        limits: Mapping[QuotaKey, Limits],
+        records: Mapping[QuotaKey, str] | None = None,
+        batch: Batch | None = None,
     ) -> None:
-        """`records`: keys of the same record share one quota; None: each has its own."""
+        """`records`: keys of the same record share one quota; None: each has its own. `batch`: what that lane leaves
+        to the other one; by default as in a catalogue that does not say.
+        """
         accounts: dict[QuotaKey | str, Account] = {}
-        self._accounts = {
-            key: accounts.setdefault(key if records is None else records[key], Account(each))
-            for key, each in limits.items()
-        }
+        turns: dict[QuotaKey | str, BatchTurn] = {}
+        self._accounts: dict[QuotaKey, Account] = {}
+        self._turns: dict[QuotaKey, BatchTurn] = {}
+        for key, each in limits.items():
+            owner = key if records is None else records[key]
+            self._accounts[key] = accounts.setdefault(owner, Account(each))
+            self._turns[key] = turns.setdefault(owner, BatchTurn(batch or Batch()))
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
         account = self._accounts[key]
-        number = account.admit(need.tokens, now_s)
+        number = account.admit(need.tokens, now_s, self._reserve(key, need, now_s))
         if number is None:
-            return self._denied(account, need, now_s)
+            at_s, limit = self._obstacle(key, need, now_s)
+            why = account.pause_reason if limit == "paused" else ""
+            return Denied(at_s, limit, never=at_s == inf, why=why)
+        if need.lane == "batch":
+            self._turns[key].went(now_s)
         return Permit(key, need.tokens, number)
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
-        account = self._accounts[key]
-        if account.has_room(need.tokens, now_s):
+        if self._accounts[key].has_room(need.tokens, now_s, self._reserve(key, need, now_s)):
             return 0.0
-        return max(0.0, account.obstacle(need.tokens, now_s)[0] - now_s)
+        return max(0.0, self._obstacle(key, need, now_s)[0] - now_s)
 
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
         self._accounts[permit.key].settle(permit.number, true_tokens, now_s)
@@ -147,17 +163,23 @@ class LocalQuota:
         return self._accounts[key].outlook(now_s)
 
     def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
-        account = self._accounts[key]
-        if account.has_room(need.tokens, now_s):
+        if self.wait_s(key, need, now_s) == 0:
             return None
-        limit = account.obstacle(need.tokens, now_s)[1]
+        limit = self._obstacle(key, need, now_s)[1]
         return None if limit == "paused" else limit
 
     def record(self, key: QuotaKey) -> str:  # noqa: ARG002 - as its sibling
         return ""
 
-    @staticmethod
-    def _denied(account: Account, need: Need, now_s: float) -> Denied:
-        retry_at_s, limit = account.obstacle(need.tokens, now_s)
-        why = account.pause_reason if limit == "paused" else ""
-        return Denied(retry_at_s, limit, never=retry_at_s == float("inf"), why=why)
+    def _reserve(self, key: QuotaKey, need: Need, now_s: float) -> float:
+        return self._turns[key].reserve(now_s) if need.lane == "batch" else 0.0
+
+    def _obstacle(self, key: QuotaKey, need: Need, now_s: float) -> tuple[float, LimitName]:
+        """When to ask again. Behind the reserve that is no later than when the lane's patience ends."""
+        account = self._accounts[key]
+        bare = account.obstacle(need.tokens, now_s)
+        reserve = self._reserve(key, need, now_s)
+        if not reserve or bare[0] == inf:
+            return bare
+        at_s, limit = account.obstacle(need.tokens, now_s, reserve)
+        return max(min(at_s, self._turns[key].due_at_s(now_s)), bare[0]), limit

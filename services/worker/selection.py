@@ -106,7 +106,8 @@ class Selection:
 
     def _need(self, job: Job, model: str) -> Need:
         tokens, output_tokens = self._equipment.degrading.expected(job, model, loop_now_s())
-        return Need(self._equipment.calibration.corrected(model, tokens) + output_tokens)
+        estimate = self._equipment.calibration.corrected(model, tokens)
+        return Need(estimate + output_tokens, job.work.lane)
 
     def _standing(self, job: Job, model: str, now_s: float) -> Standing:
         if model in job.excluded:

@@ -92,7 +92,7 @@ def test_what_waits_is_kept_for_longer_than_it_may_wait_e4():
 
 def test_there_is_room_for_every_record_of_a_job():
     """At the bound in number a new job is refused; at one in bytes no job could be ended."""
-    stored_headers, longest_user, longest_message = 300, 256 * 6, 1_000 * 2
+    stored_headers, longest_user, longest_message = 300, 256 * 6, 500 * 4
     largest = (
         len(encode(codec.JOB.decode(msgspec.json.encode(examples()["job"])))) + longest_user + longest_message
     )

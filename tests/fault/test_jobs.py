@@ -13,7 +13,7 @@ from penstock.errors import RequestFailed, UnknownJob
 from penstock.job_ending import end_job
 from penstock.job_store import JobStore
 from penstock.reply_publisher import publish_terminal
-from schemas import codec, subjects
+from schemas import codec, headers, subjects
 from schemas.events import UsageRecorded
 from schemas.jobs import Job, JobResult
 from schemas.reply import TERMINAL, Completed, Failed, first_seq
@@ -317,6 +317,7 @@ async def test_d7_a_second_copy_of_work_in_hand_is_dropped(
     subject, data, written = await seen.get()
     await in_state(client, job_id, "running")
     extra = {name: value for name, value in written.items() if name.startswith("Penstock-")}
+    extra[headers.REPEATED] = "1"
     await post.js.publish(subject, data, headers=extra)
 
     job = await in_state(client, job_id, "completed")
@@ -324,6 +325,8 @@ async def test_d7_a_second_copy_of_work_in_hand_is_dropped(
     assert job.attempt == 1
     assert await system.attempts("talker") == 1
     assert isinstance(await post.end(job_id, client=client.name), Completed)
+    usage = [event for event in await stored_events(system, UsageRecorded) if event.id == job_id]
+    assert [event.outcome for event in usage] == ["completed"], "the copy took nobody for lost"
 
 
 async def test_d7_a_job_that_no_router_survives_is_buried_and_says_so(

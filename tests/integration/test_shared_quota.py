@@ -22,8 +22,6 @@ from services.worker.lease_terms import Terms
 from services.worker.quota import Denied, Need, Observation, Permit, QuotaKey
 from services.worker.shared_quota import SharedQuota
 
-pytestmark = pytest.mark.prove
-
 KEY = QuotaKey("SOME_KEY", "some-model")
 TERMS = Terms(lease_ms=1500, grace_ms=200)
 
@@ -116,6 +114,30 @@ async def test_two_workers_share_one_limit_and_use_all_of_it_c1(nats_server: Nat
         denied = sharers[0].quota.try_acquire(KEY, Need(0), _now_s())
         assert isinstance(denied, Denied)
         assert 50 < denied.retry_at_s - _now_s() < 62
+
+
+async def test_most_requests_cost_no_write_c1(nats_server: NatsServer) -> None:
+    """Two workers, a thousand requests a second in all, no limit that binds: the server counts the writes."""
+    async with sharing(nats_server, Limits(requests_per_minute=1_000_000, concurrency=1000)) as join:
+        sharers = [await join("a"), await join("b")]
+        for sharer in sharers:
+            assert isinstance(await sharer.acquire(), Permit)
+        js = sharers[0].nc.jetstream()
+        before = (await js.stream_info(f"KV_{QUOTA.name}")).state.last_seq
+        count, refused, until_s = 0, 0, _now_s() + 2.0
+        while _now_s() < until_s:
+            for sharer in sharers:
+                got = sharer.quota.try_acquire(KEY, Need(0), _now_s())
+                if isinstance(got, Permit):
+                    count += 1
+                    sharer.quota.settle(got, 0, _now_s())
+                else:
+                    refused += 1
+            await asyncio.sleep(0.002)
+        writes = (await js.stream_info(f"KV_{QUOTA.name}")).state.last_seq - before
+        assert count > 500
+        assert refused < 0.05 * count
+        assert writes < 0.1 * count
 
 
 async def test_what_is_given_back_serves_the_other_c1(nats_server: NatsServer) -> None:

@@ -151,6 +151,8 @@ def test_a_rank_that_much_comes_through_is_asked_for_more_and_for_no_longer_than
     assert source.batch == 1
     source.over(1, 1, 10.0)
     assert source.batch == 1
+    source.over(8, 8, 2 * BRIEF_S)
+    assert source.batch == 8, "it came in time, and we were late to hear it"
 
 
 @given(batch=st.integers(2, 1000), slots=st.integers(2, 64))

@@ -32,6 +32,11 @@ class QuotaMachine(RuleBasedStateMachine):
         self.clock_s = 5000.0
         self.latest_s = self.clock_s
         self.paused_until_s = -math.inf
+        self.shut = False
+        """After a pause, until the one that goes first got through."""
+        self.first: Permit | None = None
+        self.first_left_s = -math.inf
+        self.batch_since_s: float | None = None
         self.requests: list[float] = []
         self.tokens: list[list[float]] = []
         self.open: dict[Permit, int] = {}
@@ -43,12 +48,19 @@ class QuotaMachine(RuleBasedStateMachine):
     def tokens_in(self, span_s: float) -> float:
         return sum(amount for at_s, amount in self.tokens if at_s + span_s > self.latest_s)
 
-    def room(self, tokens: int, grain_s: float) -> bool:
+    def may_go(self) -> bool:
+        """Paused; or another goes first, for two seconds at most."""
+        if self.latest_s < self.paused_until_s:
+            return False
+        return not self.shut or self.first is None or self.latest_s >= self.first_left_s + 2
+
+    def room(self, tokens: int, grain_s: float, *, spare: bool = False) -> bool:
+        """`spare`: a fifth of the limits per minute and of the places, rounded up, stays free."""
         return (
-            self.latest_s >= self.paused_until_s
-            and len(self.open) < 3
-            and self.requests_in(MINUTE_S) + 1 <= 6
-            and self.tokens_in(MINUTE_S) + tokens <= 100
+            self.may_go()
+            and len(self.open) < 3 - spare
+            and self.requests_in(MINUTE_S) + 1 <= 6 - 2 * spare
+            and self.tokens_in(MINUTE_S) + tokens <= 100 - 20 * spare
             and self.requests_in(DAY_S + grain_s) + 1 <= 40
             and self.tokens_in(DAY_S + grain_s) + tokens <= 900
         )
@@ -65,11 +77,36 @@ class QuotaMachine(RuleBasedStateMachine):
         assert (wait_s == 0) == isinstance(got, Permit), "the gate and the quota disagree"
         if isinstance(got, Permit):
             assert self.room(tokens, 0.0), "let through more than a limit allows"
-            self.open[got] = len(self.tokens)
-            self.requests.append(self.latest_s)
-            self.tokens.append([self.latest_s, tokens])
+            self.went(got)
         else:
             assert self.corrections or not self.room(tokens, GRAIN_S), "held back for nothing"
+            assert got.retry_at_s > self.clock_s
+            assert got.never == (tokens > 100) or self.corrections
+
+    def went(self, permit: Permit) -> None:
+        self.open[permit] = len(self.tokens)
+        self.requests.append(self.latest_s)
+        self.tokens.append([self.latest_s, permit.tokens])
+        if self.shut and self.first is not None:
+            self.shut = False  # the one that went first took too long
+        elif self.shut:
+            self.first, self.first_left_s = permit, self.latest_s
+
+    @rule(tokens=st.integers(0, 110))
+    def acquire_for_batch_c6(self, tokens: int) -> None:
+        need = Need(tokens, "batch")
+        if self.batch_since_s is None:
+            self.batch_since_s = self.clock_s
+        due = self.clock_s >= self.batch_since_s + 10
+        wait_s = self.quota.wait_s(KEY, need, self.clock_s)
+        got = self.quota.try_acquire(KEY, need, self.clock_s)
+        assert (wait_s == 0) == isinstance(got, Permit), "the gate and the quota disagree"
+        if isinstance(got, Permit):
+            assert self.room(tokens, 0.0, spare=not due)
+            self.batch_since_s = self.clock_s
+            self.went(got)
+        else:
+            assert self.corrections or not self.room(tokens, GRAIN_S, spare=not due), "held back for nothing"
             assert got.retry_at_s > self.clock_s
             assert got.never == (tokens > 100) or self.corrections
 
@@ -79,6 +116,8 @@ class QuotaMachine(RuleBasedStateMachine):
         permit = data.draw(st.sampled_from(list(self.open)))
         self.quota.settle(permit, true_tokens, self.clock_s)
         entry = self.tokens[self.open.pop(permit)]
+        if permit is self.first:
+            self.first, self.shut = None, true_tokens == 0
         self.settled.append(permit)
         if true_tokens > permit.tokens:
             self.tokens.append([self.latest_s, true_tokens - permit.tokens])
@@ -93,7 +132,9 @@ class QuotaMachine(RuleBasedStateMachine):
     @rule(for_s=st.integers(-8, 120).map(lambda quarters: quarters / 4))
     def pause(self, for_s: float) -> None:
         self.quota.pause(KEY, self.clock_s + for_s, "429")
-        self.paused_until_s = max(self.paused_until_s, self.clock_s + for_s)
+        if self.clock_s + for_s > max(self.paused_until_s, self.latest_s):
+            self.paused_until_s = self.clock_s + for_s
+            self.shut, self.first = True, None
 
     @rule(tokens=st.integers(0, 100))
     def waiting_as_told_helps(self, tokens: int) -> None:
@@ -104,9 +145,7 @@ class QuotaMachine(RuleBasedStateMachine):
             self.clock_s = self.latest_s = denied.retry_at_s
             assert self.quota.wait_s(KEY, Need(tokens), self.clock_s) == 0
         elif isinstance(denied, Permit):
-            self.open[denied] = len(self.tokens)
-            self.requests.append(self.latest_s)
-            self.tokens.append([self.latest_s, tokens])
+            self.went(denied)
 
     @invariant()
     def reports_the_use(self) -> None:

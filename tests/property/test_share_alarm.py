@@ -77,3 +77,29 @@ def test_d5_a_clock_that_steps_back_breaks_nothing(calls, steps):
         alarm.observe(bad=bad, now_s=now_s)
         bad_ones, total = alarm.seen(now_s)
         assert 0 <= bad_ones <= total
+
+
+def raised() -> ShareAlarm:
+    """On at 1000 s, by ten bad calls."""
+    alarm = ShareAlarm(TERMS)
+    for _ in range(10):
+        alarm.observe(bad=True, now_s=1000.0)
+    assert alarm.on(1000.0)
+    return alarm
+
+
+@given(st.floats(0, 29.9), st.integers(200, 1000))
+def test_d5_it_lasts_its_least_time_however_well_things_go(later_s, good):
+    alarm = raised()
+    for _ in range(good):
+        alarm.observe(bad=False, now_s=1000.0 + later_s)
+    assert alarm.on(1000.0 + later_s)
+    assert not alarm.on(1030.0)
+
+
+@given(st.integers(0, 400))
+def test_d5_it_ends_at_the_lower_share_and_not_at_the_one_it_began_at(good):
+    alarm = raised()
+    for _ in range(good):
+        alarm.observe(bad=False, now_s=1031.0)
+    assert alarm.on(1031.0) == (10 / (10 + good) > TERMS.calm_share)

@@ -163,3 +163,12 @@ def test_c7_what_is_advised_would_have_been_enough_and_grows_with_the_demand(pas
     assert times * allowed >= past.peak + past.unmet
     worse = LimitPast(missed=past.missed, peak=past.peak, unmet=past.unmet + more)
     assert times_the_limit(worse, allowed) >= times
+
+
+@given(st.floats(11, 5000))
+def test_c7_while_the_process_slept_nobody_watched(slept_s):
+    history = LimitHistory(daily=False)
+    history.sample(10, 10, 1000.0, near_share=0.9)
+    assert history.sample(10, 10, 1001.0, near_share=0.9) == 1
+    assert history.sample(10, 10, 1001.0 + slept_s, near_share=0.9) == 0
+    assert history.watched_s == 1

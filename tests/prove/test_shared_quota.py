@@ -47,20 +47,25 @@ async def test_four_workers_share_one_limit_c1(
         await system.sim("PUT", "limits", {"m-shared": {**LIMITS, "algorithm": algorithm}})
         await system.sim("PUT", "speed", {"tokens_per_second": 400, "first_token_ms": 100, "latency_ms": 0})
         change = asyncio.create_task(_change(system)) if workers_change else None
+        began_s = time.monotonic()
         outcomes = await _demand(client, answer_tokens)
         counts = (await system.sim("GET", "counts"))["models"]["m-shared"]
+        minutes = (time.monotonic() - began_s) / 60
         if change is not None:
             await change
     refused = sum(count for status, count in counts["errors"].items() if status == "429")
-    requests = (counts["attempts"] - refused) / (REQUESTS_PER_MINUTE * PROOF_S / 60)
-    spent = counts["prompt_tokens"] + counts["completion_tokens"]
-    tokens = spent / (TOKENS_PER_MINUTE * PROOF_S / 60)
+    busiest = counts["busiest_minute"]
+    requests = (counts["attempts"] - refused) / (REQUESTS_PER_MINUTE * minutes)
+    tokens = (counts["prompt_tokens"] + counts["completion_tokens"]) / (TOKENS_PER_MINUTE * minutes)
     print(
         f"\n{algorithm}, {answer_tokens} tokens, {'a worker killed, one added' if workers_change else 'steady'}: "
         f"{counts['attempts']} attempts, {refused} refused ({refused / counts['attempts']:.2%}); "
-        f"used {requests:.1%} of the requests, {tokens:.1%} of the tokens; outcomes {dict(outcomes)}"
+        f"used {requests:.1%} of the requests and {tokens:.1%} of the tokens of {minutes * 60:.1f} s; "
+        f"in the busiest minute {busiest['requests']} requests, {busiest['tokens']} tokens; {dict(outcomes)}"
     )
     assert refused <= 0.005 * counts["attempts"]
+    assert busiest["requests"] <= REQUESTS_PER_MINUTE
+    assert busiest["tokens"] <= TOKENS_PER_MINUTE
     assert max(requests, tokens) >= 0.95
 
 

@@ -6,13 +6,15 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
-from nats.js.api import RetentionPolicy, StorageType
+from nats.js.api import KeyValueConfig, RetentionPolicy, StorageType
 from nats.js.errors import ServerError
 
 from penstock.connection import connect
+from penstock.drift import lacking
 from penstock.provisioning import _ensure_stream, ensure, ensure_eventually
 from schemas.names import ROLES
-from schemas.streams import BUCKETS, ROUTER, STREAMS, WORK, mailbox, mailboxes
+from schemas.streams import BUCKETS, QUOTA, ROUTER, STREAMS, WORK, mailbox, mailboxes
+from schemas.subjects import QUOTA_STORED
 
 
 async def everything(js) -> dict[str, object]:
@@ -65,6 +67,17 @@ async def test_what_was_changed_by_hand_is_brought_back(own_nc):
     assert await everything(js) != right
     await ensure(js, roles=["chat"], ack_wait_s=10)
     assert await everything(js) == right
+
+
+async def test_a_bucket_of_a_release_that_republished_nothing_is_brought_up_to_date(own_nc):
+    js = own_nc.jetstream()
+    await js.create_key_value(KeyValueConfig(bucket=QUOTA.name, ttl=QUOTA.ttl_s, storage=StorageType.FILE))
+    assert QUOTA.name in await lacking(js, roles=["chat"], ack_wait_s=10)
+    await ensure(js, roles=["chat"], ack_wait_s=10)
+    assert await lacking(js, roles=["chat"], ack_wait_s=10) == []
+    heard = await own_nc.subscribe(QUOTA_STORED)
+    await (await js.key_value(QUOTA.name)).put("a.b", b"x")
+    assert (await heard.next_msg(2.0)).data == b"x"
 
 
 async def test_a_stream_that_takes_most_of_the_storage_is_provisioned_again(own_nc):

@@ -142,6 +142,7 @@ PLACES = [
     "models.large.limits", "models.small.context_tokens", "roles", "roles.vision", "roles.chat.chain",
     "roles.chat.parameters", "roles.chat.ceilings.max_tokens", "roles.chat.parameters.max_tokens",
     "roles.chat.timeouts", "roles.chat.timeouts.total_s", "roles.chat.retry.base_s", "breaker", "routing",
+    "batch",
 ]  # fmt: skip
 
 

@@ -69,6 +69,7 @@ def job(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **bod
     nobody: Any = None
     return Job(
         work=work,
+        work_seq=1,
         role=CATALOGUE.roles[role],
         rules=CATALOGUE.degradation_of(role),
         reply=nobody,

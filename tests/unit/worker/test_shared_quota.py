@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Literal
 
 import pytest
 
 from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
 from schemas.subjects import quota_key
+from services.simulator.headers import rate_limit_headers
+from services.simulator.limits import Account, Limit
 from services.worker.app import _limits, _shared_quota
 from services.worker.lease_records import Conflict, Stored, Unreachable
 from services.worker.lease_terms import Terms
 from services.worker.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
+from services.worker.ratelimit_headers import parse
 from services.worker.shared_quota import SharedQuota
 
 KEY, OTHER = QuotaKey("A_KEY", "m"), QuotaKey("B_KEY", "m")
@@ -251,3 +255,70 @@ def test_a_pause_of_what_has_no_limit_of_ours_is_kept_c4():
     assert quota.wait_s(key, Need(1), 12.0) == 8.0
     assert isinstance(quota.try_acquire(key, Need(1), 12.0), Denied)
     assert isinstance(quota.try_acquire(key, Need(1), 20.0), Permit)
+
+
+class Broken(Memory):
+    """Fails as nobody foresaw, for a while."""
+
+    broken = True
+
+    async def write(self, key: str, data: bytes, revision: int) -> int:
+        if self.broken:
+            raise RuntimeError("a mistake of ours")
+        return await super().write(key, data, revision)
+
+
+async def test_a_mistake_of_ours_leaves_no_model_without_quota_and_is_told_c1(
+    caplog: pytest.LogCaptureFixture,
+):
+    memory = Broken()
+    quota = await worker(memory, "a", Limits(requests_per_minute=30))
+    async with asyncio.timeout(3.0):
+        while quota.out_of_reach == ():
+            await asyncio.sleep(0.01)
+    assert "could not be renewed" in caplog.text
+    assert isinstance(quota.try_acquire(KEY, Need(1), _now_s()), Permit), "from the static share"
+    memory.broken = False
+    async with asyncio.timeout(3.0):
+        while quota.out_of_reach:
+            await asyncio.sleep(0.01)
+    assert await drain(quota, 1.5) == 29, "and what the share gave away is counted"
+    await quota.stop()
+
+
+USED = {
+    "openai": {
+        "requests_per_minute": 7,
+        "tokens_per_minute": 700,
+        "requests_per_day": 0,
+        "tokens_per_day": 0,
+    },
+    "groq": {"requests_per_minute": 0, "tokens_per_minute": 700, "requests_per_day": 7, "tokens_per_day": 0},
+}
+"""What the headers say of seven requests of a hundred tokens: all of the minute, but groq's requests of the day."""
+
+
+@pytest.mark.parametrize("sdk", ["openai", "groq"])
+async def test_each_providers_headers_lower_what_they_mean_for_every_worker_c4(
+    sdk: Literal["openai", "groq"],
+):
+    """Somebody else has used the credential; the simulator says so as each provider does."""
+    counts = {
+        "requests_per_minute": 10,
+        "requests_per_day": 100,
+        "tokens_per_minute": 1000,
+        "tokens_per_day": 9000,
+    }
+    account = Account(Limit(**counts))
+    for _ in range(7):
+        account.admit(100, 0.0)
+    headers = {name.decode(): value.decode() for name, value in rate_limit_headers(account, sdk, 0.0)}
+    memory = Memory()
+    a, b = await worker(memory, "a", Limits(**counts)), await worker(memory, "b", Limits(**counts))
+    for word in parse(headers, sdk):
+        a.correct(KEY, word, _now_s())
+    async with asyncio.timeout(2.0):
+        while {use.name: use.used for use in b.usage(KEY, _now_s())} != USED[sdk]:
+            await asyncio.sleep(0.01)
+    await a.stop()
+    await b.stop()

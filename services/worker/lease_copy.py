@@ -1,0 +1,116 @@
+"""A worker's copy of one shared record, and what hangs on it: its clock, what it tells, the desk, the pause."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from schemas import codec
+from schemas.quota import QuotaRecord
+from services.worker.lease_clock import RecordClock
+from services.worker.lease_desk import Desk
+from services.worker.lease_policy import lease_of
+from services.worker.lease_records import Stored
+from services.worker.lease_revival import revived
+from services.worker.lease_room import Book
+from services.worker.lease_terms import Amounts
+from services.worker.lease_view import View
+from services.worker.reopening import Reopening
+
+__all__ = ["Copy", "decoded"]
+
+_log: Final = logging.getLogger(__name__)
+_EMPTY: Final = QuotaRecord(at_ms=0)
+
+
+class Copy:
+    """No I/O: it is handed what was read, heard or stored."""
+
+    def __init__(self, key: str, holder: str, book: Book, poke: Callable[[], None]) -> None:
+        """`poke`: called when a write should follow soon."""
+        self.key = key
+        self.holder = holder
+        self.book = book
+        self.clock = RecordClock()
+        self.view = View(holder, book, self.clock)
+        self.desk = Desk(book, self.clock, poke)
+        self.gate = Reopening()
+        self.revision = 0
+        self.others_are_behind = False
+        """Somebody wrote who did not know the time; the next write tells it."""
+        self._poke = poke
+
+    @property
+    def record(self) -> QuotaRecord:
+        """As last heard of; empty before that."""
+        return self.view.record or _EMPTY
+
+    def need(self, tokens: int) -> Amounts:
+        """One request of so many tokens, as the record would have to grant it."""
+        book = self.book
+        return Amounts(
+            int(book.counts_requests),
+            tokens if book.counts_tokens else 0,
+            self.desk.running + 1 if book.counts_slots else 0,
+        )
+
+    def heard(self, stored: Stored, now_s: float, *, joined: bool) -> bool:
+        """Somebody wrote; perhaps it was us. Returns whether others have to be told the time, at once."""
+        if stored.revision <= self.revision:
+            return False
+        record = decoded(self.key, stored)
+        if record is None:
+            return False
+        behind = joined and self.clock.is_behind(record.at_ms, now_s)
+        self.others_are_behind = self.others_are_behind or behind
+        self.take(record, stored.revision, now_s)
+        return behind
+
+    def read(self, stored: Stored | None, now_s: float) -> None:
+        """The record as it is stored, or made again from memory if it is gone."""
+        revision = 0 if stored is None else stored.revision
+        record = None if stored is None else decoded(self.key, stored)
+        known = self.view.record
+        if known is not None and (record is None or self._is_newcomers(record, revision, now_s)):
+            record = revived(known, record, self.holder, self.book, self.clock.now_ms(now_s))
+            _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
+        elif record is not None and self._was_out_of_reach_for_all(record, now_s):
+            record = revived(record, None, self.holder, self.book, self.clock.now_ms(now_s))
+        if record is not None:
+            self.take(record, revision, now_s)
+        else:
+            self.revision = revision
+
+    def take(self, record: QuotaRecord, revision: int, now_s: float) -> None:
+        self.revision = revision
+        self.view.record = record
+        self.clock.heard(record.at_ms, now_s)
+        if lease_of(record, self.holder).number == 0:
+            self.desk.lost()
+        paused_until_s = self.clock.local_s(record.paused_until_ms)
+        if paused_until_s > now_s:
+            self.gate.pause(paused_until_s, record.pause_reason)
+        if self.desk.demand.first is not None:
+            self._poke()
+
+    def _was_out_of_reach_for_all(self, record: QuotaRecord, now_s: float) -> bool:
+        """Nobody wrote for longer than a lease lasts, and we lived on our static share: so did the others."""
+        age_ms = self.clock.now_ms(now_s) - record.at_ms
+        return self.desk.alone is not None and age_ms >= self.book.terms.lease_ms
+
+    def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
+        return revision < self.revision and self.clock.is_behind(record.at_ms, now_s)
+
+
+def decoded(key: str, stored: Stored) -> QuotaRecord | None:
+    """None: there is no record, or none that can be read."""
+    if not stored.data:
+        return None
+    try:
+        return codec.QUOTA.decode(stored.data)
+    except msgspec.MsgspecError as error:
+        _log.error("the record of %s cannot be read, and is begun anew: %s", key, error)
+        return None

@@ -1,0 +1,87 @@
+"""E4, D8: `penstock jobs` and `penstock ask --detach`, as a person types them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from penstock.client import Client
+from penstock.errors import UnknownJob
+from tests.fault.test_dead_letters import penstock
+from tests.harness.asking import until
+from tests.harness.catalogues import catalogue
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with shared(tmp_path_factory.mktemp("jobs-command"), config=catalogue()) as running:
+        yield running
+
+
+async def reaches(client: Client, job_id: str, state: str) -> None:
+    async def is_so() -> bool:
+        try:
+            return (await client.job(job_id)).state == state
+        except UnknownJob:  # no router has seen it yet
+            return False
+
+    await until(is_so, 10)
+
+
+async def test_e4_a_job_is_left_and_its_answer_fetched_by_its_id(system: System, client: Client) -> None:
+    left = await penstock(
+        system, "ask", "Why?", "--lane", "batch", "--detach", "--role", "chat", "--user", "u-3"
+    )
+    job_id = left.out.strip()
+    assert (left.code, f"jobs {job_id} --result" in left.notes) == (0, True)
+    await reaches(client, job_id, "completed")
+
+    result = await penstock(system, "jobs", job_id, "--result")
+    reply = await client.result(job_id)
+    assert reply is not None
+    assert result.out == reply.text + "\n"
+    shown = await penstock(system, "jobs", job_id)
+    assert shown.code == 0
+    assert all(word in shown.out for word in ("completed", "u-3", "m-chat", "deadline"))
+    listed = (await penstock(system, "jobs", "--user", "u-3", "--state", "completed", "--json")).json
+    assert [job["id"] for job in listed] == [job_id]
+    assert job_id in (await penstock(system, "jobs")).out
+    assert (await penstock(system, "jobs", "--state", "failed", "--user", "u-3")).out == "No jobs.\n"
+
+
+async def test_e4_a_job_that_failed_or_is_unknown_says_why(system: System, client: Client) -> None:
+    job_id = await client.submit("Hm", role="chat", user="\x1b[31m\x9b2Ju", messages="none")
+    await reaches(client, job_id, "failed")
+    shown = await penstock(system, "jobs", job_id)
+    assert (shown.code, "invalid_request" in shown.out) == (1, True)
+    result = await penstock(system, "jobs", job_id, "--result")
+    assert (result.code, "invalid_request" in result.notes) == (1, True)
+    for ran in (shown, result, await penstock(system, "jobs"), await penstock(system, "jobs", "--json")):
+        assert not set(ran.out + ran.notes) & {"\x1b", "\x9b"}
+    unknown = await penstock(system, "jobs", "no-such-job")
+    assert (unknown.code, "no job no-such-job is known" in unknown.notes) == (1, True)
+
+
+async def test_d8_a_job_is_cancelled_by_the_command(system: System, client: Client) -> None:
+    await system.sim("PUT", "speed", {"latency_ms": 30_000})
+    job_id = await client.submit("Slowly", role="logic")
+    await reaches(client, job_id, "running")
+    early = await penstock(system, "jobs", job_id, "--result")
+    assert (early.code, "is running: it has no answer yet" in early.notes) == (1, True)
+    cancelled = await penstock(system, "jobs", job_id, "--cancel")
+    assert (cancelled.code, cancelled.out) == (0, f"job {job_id} is cancelled\n")
+    again = await penstock(system, "jobs", job_id, "--cancel")
+    assert (again.code, again.out) == (1, f"job {job_id} is failed already\n")
+    await system.sim("PUT", "speed", {"latency_ms": 0})
+
+
+@pytest.mark.parametrize(
+    "arguments", [("jobs", "--result"), ("jobs", "--cancel"), ("jobs", "a.b"), ("ask", "Hm", "--detach")]
+)
+async def test_d10_a_command_line_that_makes_no_sense_is_2(
+    system: System, arguments: tuple[str, ...]
+) -> None:
+    assert (await penstock(system, *arguments)).code == 2

@@ -1,0 +1,87 @@
+"""C6: batch work leaves a fifth of the quota to interactive requests, and is not starved by that."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from nats.js import JetStreamContext
+
+from penstock.client import Client
+from penstock.connection import connect
+from schemas.streams import mailbox
+from tests.harness.asking import Heard, ask
+from tests.harness.catalogues import catalogue
+from tests.harness.system import running
+
+BATCH = mailbox("chat", "batch")
+
+
+async def test_batch_waits_and_interactive_finds_the_reserve_c6(tmp_path: Path):
+    """Ten a minute: batch gets eight, interactive two at once."""
+    few = {"m-few": {"limits": {"requests_per_minute": 10}}}
+    config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {patience_s: 60}\n"
+    async with (
+        running(tmp_path, "chat", "chat", config=config) as system,
+        await system.client() as client,
+    ):
+        nc = await connect(system.nats.url, name="test")
+        batch = [_ask_batch(client, number) for number in range(14)]
+        await _until_attempts(system, 8)
+        assert await _settled_attempts(system) == 8
+        assert sum(await _waiting(nc.jetstream())) == 6
+        for number in range(2):
+            heard = await ask(client, f"Now, please: {number}", role="chat", timeout_s=5)
+            assert heard.code is None
+            assert heard.took_s < 1.0
+        for task in batch:
+            task.cancel()
+        await asyncio.gather(*batch, return_exceptions=True)
+        await nc.close()
+
+
+async def test_one_batch_request_goes_when_its_patience_ends_c6(tmp_path: Path):
+    few = {"m-few": {"limits": {"requests_per_minute": 10}}}
+    config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {reserve: 0.5, patience_s: 4}\n"
+    async with (
+        running(tmp_path, "chat", config=config) as system,
+        await system.client() as client,
+    ):
+        batch = [_ask_batch(client, number) for number in range(9)]
+        await _until_attempts(system, 5)
+        assert await _settled_attempts(system) in {5, 6}, "half, and perhaps the first one that is due"
+        before = await system.attempts("m-few")
+        began_s = time.monotonic()
+        await _until_attempts(system, before + 1)
+        assert time.monotonic() - began_s < 6.0
+        for task in batch:
+            task.cancel()
+        await asyncio.gather(*batch, return_exceptions=True)
+
+
+def _ask_batch(client: Client, number: int) -> asyncio.Task[Heard]:
+    return asyncio.create_task(ask(client, f"{number}", role="chat", lane="batch", timeout_s=60))
+
+
+async def _until_attempts(system, number: int) -> None:
+    async with asyncio.timeout(15.0):
+        while await system.attempts("m-few") < number:
+            await asyncio.sleep(0.05)
+
+
+async def _settled_attempts(system) -> int:
+    """When nothing more was asked for as long as a lease and a look at the gate may take."""
+    seen, since_s = -1, time.monotonic()
+    while time.monotonic() - since_s < 1.5:
+        now = await system.attempts("m-few")
+        if now != seen:
+            seen, since_s = now, time.monotonic()
+        await asyncio.sleep(0.1)
+    return seen
+
+
+async def _waiting(js: JetStreamContext) -> tuple[int, int]:
+    """In the mailbox, and in the hands of workers."""
+    info = await js.consumer_info(BATCH.stream, BATCH.durable)
+    return info.num_pending or 0, info.num_ack_pending or 0

@@ -1,0 +1,182 @@
+"""C6: the batch lane leaves a reserve to the interactive one, and is not starved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from services.worker.availability import Availability
+from services.worker.batch_turn import kept
+from services.worker.lease_records import Conflict, Stored
+from services.worker.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.shared_quota import SharedQuota
+from services.worker.withdrawn import Roster
+
+KEY = QuotaKey("A_KEY", "m")
+BATCH = Batch(reserve=0.2, patience_s=10.0)
+
+
+def local(**limits: int) -> LocalQuota:
+    quota = LocalQuota({KEY: Limits(**limits)}, batch=BATCH)
+    quota.wait_s(KEY, Need(0, "batch"), 0.0)  # patience begins
+    return quota
+
+
+def _taken(quota: LocalQuota, need: Need, now_s: float) -> int:
+    count = 0
+    while isinstance(quota.try_acquire(KEY, need, now_s), Permit):
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(
+    ("limits", "tokens", "batch", "interactive"),
+    [
+        ({"requests_per_minute": 10}, 1, 8, 2),
+        ({"requests_per_minute": 11}, 1, 8, 3),
+        ({"tokens_per_minute": 1000}, 100, 8, 2),
+        ({"concurrency": 5}, 1, 4, 1),
+        ({"requests_per_day": 10}, 1, 10, 0),
+        ({"tokens_per_minute": 1000, "requests_per_minute": 5}, 100, 4, 1),
+    ],
+)
+def test_batch_leaves_a_fifth_of_what_a_minute_has_c6(
+    limits: dict[str, int], tokens: int, batch: int, interactive: int
+):
+    quota = local(**limits)
+    assert _taken(quota, Need(tokens, "batch"), 1.0) == batch
+    assert _taken(quota, Need(tokens), 1.0) == interactive
+
+
+def test_one_batch_request_in_ten_seconds_goes_as_if_interactive_c6():
+    quota = local(requests_per_minute=10)
+    assert _taken(quota, Need(1, "batch"), 1.0) == 8
+    denied = quota.try_acquire(KEY, Need(1, "batch"), 1.0)
+    assert isinstance(denied, Denied)
+    assert denied.retry_at_s == 11.0, "ten seconds after the last one"
+    assert not denied.never
+    assert _taken(quota, Need(1, "batch"), 11.0) == 1
+    assert quota.wait_s(KEY, Need(1, "batch"), 11.0) == 10.0
+    assert _taken(quota, Need(1), 11.0) == 1
+
+
+def test_a_batch_request_larger_than_what_batch_may_have_waits_its_turn_c6():
+    quota = local(tokens_per_minute=100)
+    assert quota.wait_s(KEY, Need(90, "batch"), 1.0) == 9.0
+    assert quota.wait_s(KEY, Need(101, "batch"), 1.0) == float("inf")
+    assert isinstance(quota.try_acquire(KEY, Need(90, "batch"), 10.0), Permit)
+
+
+def test_where_there_is_no_limit_there_is_no_reserve_c6():
+    quota = local()
+    assert isinstance(quota.try_acquire(KEY, Need(10_000, "batch"), 1.0), Permit)
+
+
+def test_the_reserve_is_rounded_up_and_no_further():
+    assert [kept(limit, 0.2) for limit in (0, 1, 5, 6, 10, 30)] == [0, 1, 1, 2, 2, 6]
+    assert kept(30, 0.1) == 3
+    assert kept(30, 0.0) == 0
+
+
+def test_the_gate_of_the_batch_mailbox_closes_before_that_of_the_other_c6():
+    catalogue = Catalogue(
+        name="c",
+        providers={"p": Provider(api_key_env=("A_KEY",))},
+        models={"m": Model(provider="p", limits=Limits(requests_per_minute=5))},
+        roles={"chat": RoleConfig(chain=("m",))},
+    )
+    quota = local(requests_per_minute=5)
+    availability = Availability(catalogue, {"p": ("A_KEY",)}, quota, Roster(catalogue.models))
+    assert availability.opens_in_s(["m"], 1.0, "batch") == 0.0
+    assert _taken(quota, Need(1, "batch"), 1.0) == 4
+    assert availability.opens_in_s(["m"], 1.0, "batch") == 10.0
+    assert availability.opens_in_s(["m"], 1.0) == 0.0
+    assert _taken(quota, Need(1), 1.0) == 1
+    assert availability.opens_in_s(["m"], 1.0) == 60.0
+
+
+class _Records:
+    """One record, in memory."""
+
+    def __init__(self) -> None:
+        self.stored: Stored | None = None
+        self.quotas: list[SharedQuota] = []
+
+    async def read(self, key: str) -> Stored | None:  # noqa: ARG002 - the protocol's signature
+        return self.stored
+
+    async def write(self, key: str, data: bytes, revision: int) -> int:
+        if revision != (0 if self.stored is None else self.stored.revision):
+            raise Conflict(key)
+        self.stored = Stored(data, revision + 1, 0.0)
+        for quota in self.quotas:
+            asyncio.get_running_loop().call_soon(quota.heard, key, self.stored)
+        return revision + 1
+
+
+@pytest.fixture
+async def records() -> AsyncIterator[_Records]:
+    made = _Records()
+    yield made
+    for quota in made.quotas:
+        await quota.stop()
+
+
+async def shared(records: _Records, name: str, batch: Batch = BATCH, **limits: int) -> SharedQuota:
+    quota = SharedQuota({KEY: Limits(**limits)}, {KEY: "r"}, name, lambda: 0.5, batch=batch)
+    records.quotas.append(quota)
+    await quota.start(records, lambda: None)
+    quota.wait_s(KEY, Need(0, "batch"), _now_s())
+    return quota
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _drained(quota: SharedQuota, need: Need, at_least_s: float = 0.0) -> int:
+    """All there is to have: until nothing came for as long as a lease may take."""
+    count, until_s = 0, _now_s() + max(at_least_s, 0.4)
+    while _now_s() < until_s:
+        if isinstance(quota.try_acquire(KEY, need, _now_s()), Permit):
+            count += 1
+            until_s = max(until_s, _now_s() + 0.4)
+        else:
+            await asyncio.sleep(0.01)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("limits", "tokens", "batch", "all_of_it"),
+    [
+        ({"requests_per_minute": 40}, 1, 32, 40),
+        ({"tokens_per_minute": 4000}, 100, 32, 40),
+        ({"concurrency": 10}, 1, 8, 10),
+    ],
+)
+async def test_all_workers_together_leave_the_reserve_c6(
+    records: _Records, limits: dict[str, int], tokens: int, batch: int, all_of_it: int
+):
+    a, b = await shared(records, "a", **limits), await shared(records, "b", **limits)
+    need = Need(tokens, "batch")
+    found = await asyncio.gather(_drained(a, need, at_least_s=2.6), _drained(b, need, at_least_s=2.6))
+    assert sum(found) == batch
+    assert await _drained(b, Need(tokens), at_least_s=1.5) == all_of_it - batch
+
+
+async def test_a_patient_batch_request_may_have_from_the_reserve_c6(records: _Records):
+    quota = await shared(records, "a", Batch(reserve=0.5, patience_s=1.0), requests_per_minute=10)
+    assert await _drained(quota, Need(1, "batch")) == 5
+    assert await _drained(quota, Need(1, "batch"), at_least_s=2.0) == 2
+    assert await _drained(quota, Need(1)) == 3
+
+
+async def test_interactive_work_finds_the_reserve_while_batch_wants_everything_c6(records: _Records):
+    quota = await shared(records, "a", requests_per_minute=50)
+    other = await shared(records, "b", requests_per_minute=50)
+    assert await _drained(quota, Need(1, "batch")) == 40
+    found = await asyncio.gather(_drained(quota, Need(1, "batch"), 1.5), _drained(other, Need(1), 1.5))
+    assert found == [0, 10]

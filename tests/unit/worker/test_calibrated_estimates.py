@@ -1,0 +1,47 @@
+"""C1: with what the provider counts, the estimates of a model become right: for English, Cyrillic and code."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from penstock.tokens import text_tokens
+from services.simulator.tokens import count
+from services.worker.calibration import Calibration
+
+PIECES = {
+    "english": "the|water|falls|through|a|long|pipe|and|turns|every|wheel|with|exactly|what|it|can|take",
+    "cyrillic": "вода|падает|по|длинной|трубе|и|вращает|каждое|колесо|ровно|тем|потоком|который|оно|примет",
+    "code": "def fall(pipe):|    for wheel in pipe.wheels:|        wheel.turn(flow[0] + 1)|    return {}",
+}
+
+
+def _text(kind: str, dice: random.Random) -> str:
+    separator = "\n" if kind == "code" else " "
+    return separator.join(dice.choices(PIECES[kind].split("|"), k=dice.randint(20, 200)))
+
+
+@pytest.mark.parametrize("kind", PIECES)
+def test_after_some_answers_the_estimate_is_the_providers_count_c1(kind: str):
+    dice, calibration = random.Random(kind), Calibration()
+    for _ in range(30):
+        text = _text(kind, dice)
+        calibration.observe("m", estimated_tokens=round(text_tokens(text)), true_tokens=count(text))
+    texts = [_text(kind, dice) for _ in range(50)]
+    estimates = [calibration.corrected("m", round(text_tokens(text))) for text in texts]
+    for text, estimate in zip(texts, estimates, strict=True):
+        assert estimate == pytest.approx(count(text), rel=0.1)
+
+
+def test_a_model_that_hears_all_kinds_is_right_on_the_whole_c1():
+    dice, calibration = random.Random(7), Calibration()
+    told = true = 0
+    for number in range(600):
+        text = _text(dice.choice(sorted(PIECES)), dice)
+        estimate = round(text_tokens(text))
+        if number >= 30:
+            told += calibration.corrected("m", estimate)
+            true += count(text)
+        calibration.observe("m", estimated_tokens=estimate, true_tokens=count(text))
+    assert told == pytest.approx(true, rel=0.05)
