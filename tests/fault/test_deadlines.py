@@ -34,6 +34,8 @@ MODELS = {
 }
 WORKERS = ("chat,logic,coding,creative,vision,safety,long_context", "fast")
 UNSERVED = "reasoning"
+TOLD_S = 62
+"""A minute is counted as 61 s at most where workers share it, and told in steps of a second, never too early."""
 SWEPT_S = 4.0
 """How long after a deadline the router's sweep may need: two seconds of grace and a round."""
 
@@ -92,13 +94,13 @@ async def test_c1_c3_the_limit_of_a_minute_is_kept_and_used_up_and_the_rest_is_t
     assert len(answered) == await system.attempts(model) == limit
     assert {each.code for each in refused} <= {"overloaded", "deadline_exceeded"}
     for each in refused:
-        assert 45 < (each.failed.error.retry_after_s or 0) <= 60
+        assert 45 < (each.failed.error.retry_after_s or 0) <= TOLD_S
     assert time.monotonic() - began_s < 1.5 + SWEPT_S
     # Who asks only now is told at the door, and nothing more reaches the provider.
     late = await ask(client, "late", role=role, timeout_s=0.5)
     assert late.code == "overloaded"
     assert late.took_s < 0.5
-    assert 45 < (late.failed.error.retry_after_s or 0) <= 60
+    assert 45 < (late.failed.error.retry_after_s or 0) <= TOLD_S
     assert await system.attempts(model) == limit
 
 

@@ -147,6 +147,8 @@ async def test_c3_three_times_the_slots(tmp_path: Path) -> None:
         await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})
         tally = await _prove(system, client, 24.0)
     most = 2 * 8 * PROOF_S / 2.0
-    print(f"C3, slots: {tally.calls} calls in {PROOF_S:g} s, {tally.calls / most:.1%} of what the slots can do")
+    print(
+        f"C3, slots: {tally.calls} calls in {PROOF_S:g} s, {tally.calls / most:.1%} of what the slots can do"
+    )
     assert tally.calls >= 0.95 * most
     _holds(tally)
