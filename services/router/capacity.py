@@ -39,6 +39,7 @@ class Capacity:
             heard_s=now_s,
             roles=roles,
             ends_per_s={} if before is None else _ends_per_s(before, roles, now_s),
+            since_s=0.0 if before is None else now_s - before.heard_s,
             forecasts=tuple(
                 Forecast(
                     model=each.model,

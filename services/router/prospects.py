@@ -41,6 +41,8 @@ class Word(Struct, frozen=True):
     roles: Mapping[str, RoleStatus]
     ends_per_s: Mapping[str, float]
     """Requests of each role that came to their end there, between the last two beats."""
+    since_s: float
+    """Between these two; no rate is believed in for longer than it was measured."""
     forecasts: tuple[Forecast, ...]
 
 
@@ -101,7 +103,7 @@ def _pool(
             by_role.setdefault(role, []).append(status)
             # Of what came in since the beat, those that have ended are in no count: below nothing, then.
             per_s = word.ends_per_s.get(role, 0.0)
-            ended = per_s * max(0.0, counted_s - word.heard_s)
+            ended = per_s * min(max(0.0, counted_s - word.heard_s), word.since_s)
             unseen += ceil(per_s * _BLIND_S)
             calling += status.calling - ended
     paces = {lane: [_slot_pace(said, lane) for said in by_role.values()] for lane in LANES}

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.client import Client
 from schemas.reply import TERMINAL, Delta
-from tests.harness.asking import Post, ask, until
+from tests.harness.asking import Heard, Post, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.shared import shared
 from tests.harness.system import System
@@ -94,13 +94,20 @@ async def test_c1_c3_the_limit_of_a_minute_is_kept_and_used_up_and_the_rest_is_t
     assert len(answered) == await system.attempts(model) == limit
     assert {each.code for each in refused} <= {"overloaded", "deadline_exceeded"}
     for each in refused:
-        assert 45 < (each.failed.error.retry_after_s or 0) <= TOLD_S
+        assert (each.failed.error.retry_after_s or 0) > 45
+        if each.code == "deadline_exceeded":
+            assert (each.failed.error.retry_after_s or 0) <= 60
     assert time.monotonic() - began_s < 1.5 + SWEPT_S
     # Who asks only now is told at the door, and nothing more reaches the provider.
-    late = await ask(client, "late", role=role, timeout_s=0.5)
-    assert late.code == "overloaded"
-    assert late.took_s < 0.5
-    assert 45 < (late.failed.error.retry_after_s or 0) <= TOLD_S
+    late: list[Heard] = []
+
+    async def told() -> bool:
+        """The door's count of the line is up to two seconds old."""
+        late.append(await ask(client, "late", role=role, timeout_s=0.5))
+        return late[-1].code == "overloaded" and 45 < (late[-1].failed.error.retry_after_s or 0) <= TOLD_S
+
+    await until(told)
+    assert late[-1].took_s < 0.5
     assert await system.attempts(model) == limit
 
 
