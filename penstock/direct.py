@@ -1,4 +1,4 @@
-"""Batched direct get: many stored messages of one subject for one request (ADR-31), without a consumer."""
+"""Reading stored messages without a consumer: many of one subject from any node (ADR-31), or the leader's last word."""
 
 from __future__ import annotations
 
@@ -11,16 +11,38 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-__all__ = ["NoSuchStream", "Page", "read_page", "sequence_of"]
+__all__ = ["NoSuchStream", "Page", "last_sequence", "read_page", "sequence_of"]
 
 _TIMEOUT_S: Final = 2.0
 """Between two messages of an answer; a question lost with its connection is asked again sooner, then."""
 _NOBODY: Final = "503"
+_NO_MESSAGE: Final = 10037
+"""JetStream's error code: there is none."""
 _MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 class NoSuchStream(nats.errors.Error):
     """Nobody answers for it: it does not exist, or the server has no JetStream."""
+
+
+class _Error(Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Stored(Struct):
+    seq: int = 0
+
+
+class _LastMessage(Struct):
+    """The part that counts of the answer to STREAM.MSG.GET."""
+
+    message: _Stored | None = None
+    error: _Error | None = None
+
+
+_decode_last: Final = msgspec.json.Decoder(_LastMessage).decode
 
 
 class Page(Struct, frozen=True):
@@ -70,3 +92,20 @@ async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, b
                 raise nats.errors.Error(f"{stream}: {status} {headers.get('Description', '')}".rstrip())
     finally:
         await subscription.unsubscribe()
+
+
+async def last_sequence(nc: Nats, stream: str, subject: str) -> int:
+    """The stream sequence of the last message of `subject`, by the word of the stream's leader; 0: there is none.
+
+    Any node of a cluster answers a direct get, a lagging one too. Raises nats.errors.Error or TimeoutError when there
+    is no leader now.
+    """
+    wish = msgspec.json.encode({"last_by_subj": subject})
+    msg = await nc.request(f"$JS.API.STREAM.MSG.GET.{stream}", wish, timeout=_TIMEOUT_S)
+    answer = _decode_last(msg.data)
+    if answer.message is not None:
+        return answer.message.seq
+    if answer.error is not None and answer.error.err_code == _NO_MESSAGE:
+        return 0
+    description = "no answer" if answer.error is None else answer.error.description
+    raise nats.errors.Error(f"{stream}: {description}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from itertools import chain
 from typing import Final
 
@@ -27,7 +27,8 @@ _QUIET_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.25
 """How soon the store is looked at again when it did not fill a gap."""
 _PATIENCE_S: Final = 3.0
-"""A sender whose connection was lost repeats what it sent as soon as it is back."""
+"""A sender repeats what may have been lost as soon as the end is stored, which may be long after the end was heard: a
+cluster without a leader stores nothing."""
 
 
 class Feed:
@@ -72,14 +73,15 @@ class _Pace(Struct):
     next_look_s: float = 0.0
     give_up_s: float = math.inf
 
-    def looked(self, reading: Reading, now_s: float, *, answered: bool) -> None:
+    def looked(self, reading: Reading, now_s: float, stored: Collection[ReplyEvent] | None) -> None:
         """Raises ReplyIncomplete when the store has had the end of a streamed answer, but not the rest, too long."""
         self.next_look_s = now_s + _LOOK_AGAIN_S if reading.gap else now_s
+        ended = stored is not None and any(isinstance(event, TERMINAL) for event in stored)
         if not reading.end_behind_gap:
             self.give_up_s = math.inf
-        elif answered and now_s >= self.give_up_s:
+        elif ended and now_s >= self.give_up_s:
             raise ReplyIncomplete("the answer is finished, but not all of its text arrived or is stored")
-        elif answered:
+        elif ended:
             self.give_up_s = min(self.give_up_s, now_s + _PATIENCE_S)
 
 
@@ -105,7 +107,7 @@ async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[R
         if now_s >= following.until_s:
             return
         if look:
-            pace.looked(reading, now_s, answered=stored is not None)
+            pace.looked(reading, now_s, stored)
         wait_s = _LOOK_AGAIN_S if reading.gap else _QUIET_S
         event = await feed.get(min(wait_s, following.until_s - now_s))
         look = _asks_for_store(reading, event) and loop.time() >= pace.next_look_s

@@ -19,16 +19,21 @@ from schemas import codec
 from schemas.presence import Presence
 from schemas.streams import PRESENCE
 
-__all__ = ["Heartbeat", "living", "watch_presence"]
+__all__ = ["Heartbeat", "lately", "living", "watch_presence"]
 
 _log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 2.0
 _AT_MOST_EVERY_S: Final = 0.25
 _PREFIX: Final = f"$KV.{PRESENCE.name}."
+_OPERATION: Final = "KV-Operation"
 
 
 class Heartbeat:
-    """Publishes one process's presence until it is stopped, then takes it back."""
+    """Publishes one process's presence until it is stopped, then takes it back.
+
+    What it takes back stays in the body of the deletion, for a router that starts while the last worker of a role is
+    being replaced (`lately`).
+    """
 
     def __init__(self, nc: Nats, describe: Callable[[], Presence]) -> None:
         self._nc = nc
@@ -50,7 +55,7 @@ class Heartbeat:
             await asyncio.gather(self._task, return_exceptions=True)
         presence = self._describe()
         try:
-            await self._nc.publish(_subject(presence), b"", headers={"KV-Operation": "DEL"})
+            await self._nc.publish(_subject(presence), codec.encode(presence), headers={_OPERATION: "DEL"})
         except nats.errors.Error as error:  # then silence says it, half a minute later
             _log.warning("presence cannot be taken back: %r", error)
 
@@ -79,10 +84,22 @@ def _subject(presence: Presence) -> str:
 async def living(nc: Nats) -> list[Presence]:
     """Everybody alive now, by service and instance; nobody where there is no bucket yet.
 
-    Read without nats-py's KeyValue, which asks once per key, and raises for a key it would not have written itself.
     Raises nats.errors.Error or TimeoutError when the bucket does not answer.
     """
-    found: dict[str, Presence | None] = {}
+    return [presence for presence, goodbye in await _found(nc) if not goodbye]
+
+
+async def lately(nc: Nats) -> list[Presence]:
+    """The same, and with them those who said goodbye within the bucket's memory."""
+    return [presence for presence, _ in await _found(nc)]
+
+
+async def _found(nc: Nats) -> list[tuple[Presence, bool]]:
+    """The last word of each, and whether it was goodbye.
+
+    Read without nats-py's KeyValue, which asks once per key, and raises for a key it would not have written itself.
+    """
+    found: dict[str, tuple[Presence | None, bool]] = {}
     sequence = 1
     while True:
         try:
@@ -90,13 +107,14 @@ async def living(nc: Nats) -> list[Presence]:
         except NoSuchStream:
             return []
         for msg in page.messages:
-            key = (msg.headers or {})["Nats-Subject"]
-            found[key] = _read(key, msg.data) if msg.data else None
+            headers = msg.headers or {}
+            key = headers["Nats-Subject"]
+            found[key] = (_read(key, msg.data) if msg.data else None, _OPERATION in headers)
         if not page.messages or page.pending == 0:
             break
         sequence = page.next_sequence
-    alive = [presence for presence in found.values() if presence is not None]
-    return sorted(alive, key=lambda presence: (presence.service, presence.instance))
+    readable = [(presence, goodbye) for presence, goodbye in found.values() if presence is not None]
+    return sorted(readable, key=lambda each: (each[0].service, each[0].instance))
 
 
 async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
@@ -104,7 +122,7 @@ async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], N
 
     async def on_beat(msg: Msg) -> None:
         instance = msg.subject.rpartition(".")[2]
-        if not msg.data:
+        if not msg.data or _OPERATION in (msg.headers or {}):
             on_change(instance, None)
             return
         presence = _read(msg.subject, msg.data)

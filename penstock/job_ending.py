@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from penstock.history import stored_replies
+from penstock.history import settled_replies
 from penstock.job_progress import ended, failed_at, next_record
 from penstock.job_store import JobStore, Standing
 from penstock.service import Bus
@@ -63,7 +63,7 @@ async def event_of(jobs: JobStore, job: Job) -> Completed | Failed | None:
 
 async def end_as_told(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> None:
     """The reply has ended, the record has not: write what was told."""
-    events = await stored_replies(bus.nc, job.reply_to.subject)
+    events = await settled_replies(bus.nc, job.reply_to.subject)
     event = next((each for each in events if isinstance(each, TERMINAL)), None)
     if event is None:
         return

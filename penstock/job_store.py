@@ -89,7 +89,7 @@ class JobStore:
         """What a completed job answered; None when it is not stored, or not any more."""
         try:
             subject = subjects.result(*job.reply_to, job.attempt)
-            msg = await self._js.get_last_msg(RESULTS.name, subject, direct=True)
+            msg = await self._js.get_last_msg(RESULTS.name, subject)
         except NotFoundError:
             return None
         return codec.RESULT.decode(msg.data or b"")
@@ -97,7 +97,7 @@ class JobStore:
     async def is_queued(self, work_seq: int) -> bool:
         """Whether this message of `LLM_WORK` is still there."""
         try:
-            await self._js.get_msg(WORK.name, work_seq, direct=True)
+            await self._js.get_msg(WORK.name, work_seq)
         except NotFoundError:
             return False
         return True

@@ -21,6 +21,7 @@ from penstock.connection import Reconnects
 from penstock.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
 from penstock.pull_order import PullOrder
 from penstock.pulling import Puller, withdraw
+from penstock.repairing import Repairing
 from penstock.vital import vital
 from schemas.streams import Consumer
 
@@ -93,7 +94,7 @@ class Mailbox:
         self._nc = nc
         self._handle = handle
         self._bury = bury
-        self._repair = repair
+        self._repairing = Repairing(self.name, repair)
         self._order = PullOrder(len(consumers))
         self._held: dict[int, _Held] = {}
         self._awake = asyncio.Event()
@@ -143,6 +144,7 @@ class Mailbox:
         for puller in self._pullers:
             await puller.close()
         await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
+        await self._repairing.stop()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -202,7 +204,7 @@ class Mailbox:
             puller.refused = False
         if again and not self._stopping:
             self._doubt()
-            await self._repair()
+            self._repairing.begin()
 
     async def _sleep(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):

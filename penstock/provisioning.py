@@ -117,6 +117,7 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
             duplicate_window=wanted.duplicate_window,
             allow_direct=wanted.allow_direct,
             republish=wanted.republish,
+            num_replicas=replicas,
         )
     )
 
@@ -130,7 +131,7 @@ def _republished(bucket: Bucket) -> RePublish | None:
 async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1) -> None:
     """Bring the server to what the contract says. Safe to repeat, from several processes at once.
 
-    `replicas`: how many nodes of a cluster keep each stream and bucket; a bucket that exists keeps its own.
+    `replicas`: how many nodes of a cluster keep each stream and bucket; what exists with fewer or more is moved.
 
     Everything is kept in files: a memory stream of a single server is gone after a restart, definition and all, and
     costs no less (docs/decisions/0002). Raises nats errors when the server refuses or cannot be reached.

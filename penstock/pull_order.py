@@ -13,12 +13,14 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["BRIEF_S", "EVERY", "Ask", "PullOrder", "Source"]
+__all__ = ["BRIEF_S", "EVERY", "STANDING_S", "Ask", "PullOrder", "Source"]
 
 EVERY: Final = 8
 """Slots are divided 5 : 1 : 1 : 1 when all of four ranks are full: most go to those who wait for little, and nobody
 is overtaken for ever."""
-STANDING_S: Final = 30.0
+STANDING_S: Final = 10.0
+"""So long a process that was frozen still draws messages to itself: a few would lie there for ack_wait once more, and a
+delivery of each would be used up."""
 BRIEF_S: Final = 0.25
 """A standing request for several messages keeps slots from the other ranks, so it lasts no longer than this."""
 

@@ -25,6 +25,7 @@ __all__ = ["Puller", "withdraw"]
 
 _log: Final = logging.getLogger(__name__)
 _HEARTBEAT_S: Final = 5.0
+"""At most half of how long a request waits, or the server refuses it."""
 _SILENCE_S: Final = 2.5 * _HEARTBEAT_S
 _CLOSE_S: Final = 2
 _NANO: Final = 1_000_000_000
@@ -154,7 +155,7 @@ def _wish(ask: Ask) -> dict[str, int | bool]:
     if ask.waits_s == 0:
         return {"batch": ask.batch, "no_wait": True}
     wish: dict[str, int | bool] = {"batch": ask.batch, "expires": int(ask.waits_s * _NANO)}
-    if ask.waits_s > 2 * _HEARTBEAT_S:  # the server refuses it otherwise, and a brief request needs none
+    if ask.waits_s >= 2 * _HEARTBEAT_S:  # a brief request needs none
         wish["idle_heartbeat"] = int(_HEARTBEAT_S * _NANO)
     return wish
 

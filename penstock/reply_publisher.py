@@ -10,7 +10,8 @@ from msgspec import Raw, Struct
 from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 
-from penstock.history import stored_replies
+from penstock.history import settled_replies
+from penstock.interruptions import Interruptions
 from penstock.storing import store
 from schemas.codec import encode
 from schemas.errors import ErrorCode
@@ -49,8 +50,8 @@ class Position(Struct):
 class ReplyPublisher:
     """One worker's hand in one reply.
 
-    Events other than the terminal one are published without waiting for an acknowledgement. So when the connection
-    was lost meanwhile, the attempt's last `_KEPT_BYTES` are sent again: readers drop what they have.
+    Events other than the terminal one are published without waiting for an acknowledgement. So when there was an
+    interruption meanwhile, the attempt's last `_KEPT_BYTES` are sent again: readers drop what they have.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class ReplyPublisher:
         address: ReplyAddress,
         position: Position,
         headers: Mapping[str, str] | None = None,
+        *,
+        interruptions: Interruptions | None = None,
     ) -> None:
         self._nc = nc
         self._js = js
@@ -69,7 +72,8 @@ class ReplyPublisher:
         self._position = position
         self._sent: deque[bytes] = deque()
         self._sent_bytes = 0
-        self._reconnects = nc.stats["reconnects"]
+        self._interruptions = interruptions or Interruptions(nc)
+        self._known = self._undisturbed = self._interruptions.count
 
     @property
     def attempt(self) -> int:
@@ -105,6 +109,7 @@ class ReplyPublisher:
             if await self._is_stored(event):  # it is ours: only the acknowledgement was lost
                 break
             passed_over = True
+        self._known = self._undisturbed = self._interruptions.count
         self._sent.clear()
         self._sent_bytes = 0
         self._keep(payload)
@@ -123,10 +128,15 @@ class ReplyPublisher:
         return self._id, self._take_seq(), self.attempt
 
     async def finish(self, event: Completed | Failed) -> None:
-        """Store the terminal event; one that is stored already stays, and this one is dropped."""
+        """Store the terminal event; one that is stored already stays, and this one is dropped.
+
+        Once it is stored, so is all that is published after it. What was repeated before may have come too early: a new
+        leader is announced a moment before it stores.
+        """
         await self._repeat_after_loss()
         await publish_terminal(self._js, self._subject, event, self._headers)
-        await self._repeat_after_loss()
+        if self._interruptions.count != self._undisturbed:
+            await self._repeat()
 
     async def _send(self, event: ReplyEvent, headers: dict[str, str] | None = None) -> None:
         await self._repeat_after_loss()
@@ -141,20 +151,22 @@ class ReplyPublisher:
             self._sent_bytes -= len(self._sent.popleft())
 
     async def _repeat_after_loss(self) -> None:
-        if self._reconnects == self._nc.stats["reconnects"]:
-            return
-        self._reconnects = self._nc.stats["reconnects"]
-        for payload in self._sent:
+        if self._known != self._interruptions.count:
+            self._known = self._interruptions.count
+            await self._repeat()
+
+    async def _repeat(self) -> None:
+        for payload in tuple(self._sent):
             await self._nc.publish(self._subject, payload)
 
     async def confirm(self) -> None:
         """Raises Superseded when somebody has begun a later attempt, or the reply has ended: it is theirs to tell."""
-        for event in await stored_replies(self._nc, self._subject):
+        for event in await settled_replies(self._nc, self._subject):
             if event.attempt > self.attempt or isinstance(event, TERMINAL):
                 raise Superseded
 
     async def _is_stored(self, event: Started) -> bool:
-        stored = await stored_replies(self._nc, self._subject)
+        stored = await settled_replies(self._nc, self._subject)
         if any(isinstance(each, TERMINAL) for each in stored):
             raise Superseded
         return event in stored

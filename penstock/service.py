@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 from penstock.config.settings import Settings
 from penstock.connection import Reconnects, options, servers_of
 from penstock.identifiers import instance_name
+from penstock.interruptions import Interruptions
 from penstock.telemetry.logs import configure
 from penstock.telemetry.setup import make_tracer
 
@@ -41,6 +42,7 @@ class Bus(Struct, frozen=True):
     nc: Nats
     js: JetStreamContext
     reconnects: Reconnects
+    interruptions: Interruptions
 
 
 class Component(Protocol):
@@ -94,7 +96,9 @@ class Shell:
         async def begin() -> None:
             try:
                 nc = self.broker.connection
-                await component.start(Bus(nc, nc.jetstream(), self.reconnects), http)
+                bus = Bus(nc, nc.jetstream(), self.reconnects, Interruptions(nc))
+                await bus.interruptions.watch()
+                await component.start(bus, http)
             except Exception as error:
                 # The ASGI lifespan says that it started before the broker did, so uvicorn would not notice.
                 _log.exception("%s could not start", self.service)

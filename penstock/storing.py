@@ -28,6 +28,8 @@ _PASSING: Final = (
     nats.errors.OutboundBufferLimitError,
     NoStreamResponseError,
 )
+_IN_PROCESS: Final = 10158
+"""JetStream error code: a cluster has a message of this id in hand, and does not know yet whether it will be stored."""
 _STREAM_FULL: Final = frozenset({10077, 10047})
 """JetStream error codes: a stream limit is reached with `discard: new`; no storage left."""
 
@@ -60,7 +62,8 @@ async def store(
         except APIError as error:
             if error.err_code in _STREAM_FULL:
                 raise StreamFull(str(error.description)) from error
-            if not error.code or error.code < 500 or loop_now_s() > give_up_s:
+            passes = error.err_code == _IN_PROCESS or (error.code or 0) >= 500
+            if not passes or loop_now_s() > give_up_s:
                 raise
             _log.warning("JetStream could not store on %s: %s", subject, error.description)
         except _PASSING as error:

@@ -14,7 +14,7 @@ from services.launcher.directory_lock import DirectoryLock
 from services.launcher.errors import LaunchError
 from services.launcher.exit_text import exit_text
 from services.launcher.log_tail import last_lines
-from services.launcher.nats_config import nats_config
+from services.launcher.nats_config import ClusterPlace, nats_config
 from services.launcher.orphans import die_with_parent
 
 __all__ = ["NatsServer", "find_nats_server"]
@@ -44,9 +44,19 @@ class NatsServer:
     """
 
     def __init__(
-        self, directory: Path, *, port: int = -1, server_name: str = "penstock", binary: Path | None = None
+        self,
+        directory: Path,
+        *,
+        port: int = -1,
+        server_name: str = "penstock",
+        binary: Path | None = None,
+        cluster: ClusterPlace | None = None,
     ) -> None:
-        """`port` -1 means a free one, chosen at the first start and kept over restarts."""
+        """`port` -1 means a free one, chosen at the first start and kept over restarts.
+
+        In a `cluster` it is ready only when a majority of the servers is: start them together.
+        """
+        self._cluster = cluster
         self._directory = directory.absolute()
         self._port = port
         self._server_name = server_name
@@ -129,7 +139,11 @@ class NatsServer:
         store_dir = self._directory / "store"
         config_path.write_text(
             nats_config(
-                directory=self._directory, store_dir=store_dir, port=self._port, server_name=self._server_name
+                directory=self._directory,
+                store_dir=store_dir,
+                port=self._port,
+                server_name=self._server_name,
+                cluster=self._cluster,
             )
         )
         with self.log_path.open("ab") as log:

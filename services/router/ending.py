@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.history import stored_replies
+from penstock.history import settled_replies
 from penstock.job_ending import end_as_told, fail_job
 from penstock.job_store import JobStore
 from penstock.reply_publisher import publish_terminal
@@ -26,7 +26,7 @@ async def end_unless_ended(
 
     `job`: what to say of it should it be a job without a record.
     """
-    events = await stored_replies(bus.nc, address.subject)
+    events = await settled_replies(bus.nc, address.subject)
     jobs = JobStore(bus.js)
     known = await jobs.read(address)
     if any(isinstance(event, TERMINAL) for event in events):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.clock import Clock
-from penstock.heartbeat import living, watch_presence
+from penstock.heartbeat import lately, watch_presence
 from penstock.service import Bus
 from schemas.presence import Presence as Beat
 from services.router.capacity import Capacity
@@ -24,7 +24,9 @@ class Liveness:
 
     async def start(self, bus: Bus) -> None:
         await watch_presence(bus.nc, self._on_beat)
-        for beat in await living(bus.nc):
+        for beat in await lately(
+            bus.nc
+        ):  # who left a moment ago is as good as there, as for a router that saw it go
             self._on_beat(beat.instance, beat)
 
     def served(self, now_s: float) -> frozenset[str]:

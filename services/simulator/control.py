@@ -38,6 +38,9 @@ class Control:
     async def counts(self, request: Request) -> Response:  # noqa: ARG002 - Starlette hands it over
         return _json(self._provider.counts.report())
 
+    async def labels(self, request: Request) -> Response:  # noqa: ARG002 - the same
+        return _json(self._provider.counts.labels())
+
     async def last_request(self, request: Request) -> Response:
         body = self._provider.last_requests.of(request.query_params.get("model", ""))
         if body is None:

@@ -15,6 +15,7 @@ __all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
 
 Outcome = Literal["ok", "cut", "cancelled"]
 _REQUESTS_KEPT: Final = 200
+_LABELS_KEPT: Final = 50_000
 
 
 class ModelCounts(Struct):
@@ -73,6 +74,7 @@ class Counts:
         self._minutes: dict[str, BusiestMinute] = {}
         self._keys: Counter[str] = Counter()
         self._requests: deque[_RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
+        self._labels: deque[str] = deque(maxlen=_LABELS_KEPT)
 
     def reset(self) -> None:
         """Begin at zero; attempts still running are forgotten with the rest."""
@@ -80,6 +82,15 @@ class Counts:
         self._minutes = {}
         self._keys.clear()
         self._requests.clear()
+        self._labels.clear()
+
+    def label(self, label: str) -> None:
+        """The attempt that begins now is called so by who makes it."""
+        self._labels.append(label)
+
+    def labels(self) -> list[str]:
+        """Of all attempts, the oldest first, each as often as it came."""
+        return list(self._labels)
 
     def came_with(self, key: str) -> None:
         """An attempt's bearer key, right or wrong."""

@@ -40,6 +40,11 @@ class Exchange:
     def bearer(self) -> str:
         return bearer(self._scope["headers"])
 
+    @property
+    def label(self) -> str:
+        """What its sender calls it."""
+        return _header(self._scope["headers"], b"x-client-request-id")
+
     async def body(self) -> bytes:
         body = bytearray()
         while True:
@@ -102,7 +107,11 @@ class Exchange:
 
 def bearer(headers: Iterable[Header]) -> str:
     """The bearer key of a request, or nothing."""
+    return _header(headers, b"authorization").removeprefix("Bearer ")
+
+
+def _header(headers: Iterable[Header], wanted: bytes) -> str:
     for name, value in headers:
-        if name == b"authorization":
-            return value.decode("latin-1").removeprefix("Bearer ")
+        if name == wanted:
+            return value.decode("latin-1")
     return ""

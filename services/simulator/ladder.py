@@ -81,6 +81,7 @@ class Ladder:
         """Count what happens inside; errors are answered here, and nowhere else."""
         provider = self._provider
         attempt = provider.counts.begin(model, exchange.request_id, digest.hex(), provider.wall_clock())
+        provider.counts.label(exchange.label)
         try:
             try:
                 yield attempt

@@ -45,6 +45,8 @@ class Call(Struct, frozen=True):
     credential: str
     body: bytes
     timeouts: Timeouts
+    label: str
+    """What the provider is told that this call is."""
 
 
 class Answer(Struct, kw_only=True):
@@ -73,7 +75,7 @@ async def attempt(call: Call, sink: DeltaSink | None, progress: Progress) -> Ans
     limit_s = call.timeouts.whole_s if sink is None else call.timeouts.first_token_s
     try:
         async with asyncio.timeout(limit_s) as timer:
-            response = await call.provider.chat(call.credential, call.body)
+            response = await call.provider.chat(call.credential, call.body, call.label)
             progress.headers = response.headers
             try:
                 if sink is None:

@@ -80,7 +80,8 @@ class Attempting:
         kept: list[Flush] | None = [] if job.work.lane == "batch" else None
         sink = DeltaSink(job.reply, kept) if job.work.stream else None
         try:
-            call = Call(provider, key.credential, body, job.role.timeouts)
+            label = f"{job.work.id}.{course.number}"
+            call = Call(provider, key.credential, body, job.role.timeouts, label)
             course.answer = await attempt(call, sink, course.progress)
             course.outcome = "completed"
             job.kept = tuple(kept or ())

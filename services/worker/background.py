@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from penstock.clock import Clock
 from penstock.delivery import Delivery
-from penstock.history import stored_replies
+from penstock.history import settled_replies
 from penstock.job_ending import end_as_told, end_job, event_of, fail_job
 from penstock.job_progress import next_record
 from penstock.job_store import JobStore
@@ -95,7 +95,7 @@ class Background:
 
     async def told(self, address: ReplyAddress) -> list[ReplyEvent]:
         """The stored replies, and the attempt of which only a record still tells."""
-        events = await stored_replies(self._bus.nc, address.subject)
+        events = await settled_replies(self._bus.nc, address.subject)
         record = await self._jobs.read(address)
         if record is not None and record.attempt > max((event.attempt for event in events), default=0):
             events.append(_started(record))

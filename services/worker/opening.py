@@ -39,7 +39,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         work=work,
         work_seq=work_seq,
         role=role,
-        reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace),
+        reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace, interruptions=bus.interruptions),
         span=span,
         task=cast("asyncio.Task[object]", asyncio.current_task()),
         deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),

@@ -40,8 +40,8 @@ class Provider(Protocol):
         """For calls from now on; those under way keep the key they were sent with."""
         ...
 
-    async def chat(self, credential: str, body: bytes) -> Response:
-        """POST an OpenAI chat-completions body. Raises ProviderFailure."""
+    async def chat(self, credential: str, body: bytes, label: str) -> Response:
+        """POST an OpenAI chat-completions body. `label` names this call to the provider. Raises ProviderFailure."""
         ...
 
     async def models(self) -> frozenset[str] | None:

@@ -21,6 +21,8 @@ _log: Final = logging.getLogger(__name__)
 _CONNECT_S: Final = 5.0
 _CONTENT_ENCODING: Final = "content-encoding"
 _IDENTITY: Final = "identity"
+_LABEL: Final = "X-Client-Request-Id"
+"""OpenAI's API reference, "Debugging requests": our own name of a call, by which their support finds it."""
 
 
 class SdkKind(Struct, frozen=True, kw_only=True):
@@ -128,13 +130,13 @@ class SdkProvider:
         else:
             client.api_key = key
 
-    async def chat(self, credential: str, body: bytes) -> _SdkResponse:
+    async def chat(self, credential: str, body: bytes, label: str) -> _SdkResponse:
         try:
             response = await self._clients[credential].post(
                 "/chat/completions",
                 cast_to=self._kind.raw_response,
                 content=body,
-                options={"headers": {"Content-Type": "application/json"}},
+                options={"headers": {"Content-Type": "application/json", _LABEL: label}},
                 stream=True,  # for a whole reply too: the body is read by us, under our time limits
                 stream_cls=self._kind.stream,
             )

@@ -7,6 +7,7 @@ last (re)connection, that says it was sent twice, or that is delivered again, is
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ import nats.errors
 from msgspec import Struct
 
 from penstock.delivery import Delivery
-from penstock.history import stored_replies
+from penstock.history import settled_replies
 from penstock.service import Bus
 from schemas.headers import REPEATED
 from schemas.reply import TERMINAL, Delta, ReplyEvent, Started, first_seq
@@ -27,6 +28,7 @@ from schemas.streams import WORK
 __all__ = ["Past", "Takeover", "past_of"]
 
 _log: Final = logging.getLogger(__name__)
+_ASK_AGAIN_S: Final = 1.0
 
 
 class Past(Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ class Takeover:
     def __init__(self, ack_wait_s: float) -> None:
         self._stale_ns = int(ack_wait_s / 2 * 1e9)
         self._fresh_above: float = inf
+        self._connections = 0
 
     async def start(self, bus: Bus) -> None:
         self._bus = bus
@@ -82,7 +85,7 @@ class Takeover:
         """What was done before; nothing, and no look-up, for a message that is certainly new."""
         if self._is_new(delivery):
             return Past()
-        past = past_of(await stored_replies(self._bus.nc, reply_subject))
+        past = past_of(await settled_replies(self._bus.nc, reply_subject))
         if past.known or delivery.number == 1:
             return past
         # The stored replies are gone, and somebody held the request before: begin above whatever that one said.
@@ -101,9 +104,15 @@ class Takeover:
     async def _mark(self) -> None:
         """Whatever is stored by now may have been in hands that are gone."""
         self._fresh_above = inf
-        try:
-            info = await self._bus.js.stream_info(WORK.name)
-        except (nats.errors.Error, TimeoutError) as error:
-            _log.warning("every request is looked up until the next connection: %r", error)
-            return
-        self._fresh_above = info.state.last_seq
+        self._connections += 1
+        connection = self._connections
+        while connection == self._connections:
+            try:
+                info = await self._bus.js.stream_info(WORK.name)
+            except (nats.errors.Error, TimeoutError) as error:
+                _log.warning("every request is looked up until JetStream says where it is: %r", error)
+                await asyncio.sleep(_ASK_AGAIN_S)
+            else:
+                if connection == self._connections:
+                    self._fresh_above = info.state.last_seq
+                return

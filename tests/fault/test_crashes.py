@@ -10,6 +10,7 @@ from penstock.history import stored_replies
 from schemas import subjects
 from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
 from tests.harness.events import text_of, usage_count
+from tests.harness.load import Load
 from tests.harness.system import System, running
 
 LONG = "Tell me of the river. [[tokens=120]]"
@@ -78,6 +79,22 @@ async def test_sigterm_drains_nothing_is_lost_and_nothing_done_twice_d9(tmp_path
         assert {reply.finish_reason for reply in replies} == {"stop"}
         assert {reply.attempts for reply in replies} == {1}
         assert await system.attempts() == 24
+
+
+async def test_everything_is_replaced_at_once_and_requests_wait_for_it_d9(tmp_path: Path):
+    async with running(tmp_path, "chat") as system, await system.client() as client:
+        await slowly(system)
+        load = Load(client, at_once=8)
+        async with load.running():
+            await load.more(8)
+            assert await asyncio.gather(system.workers[0].terminate(), system.router.terminate()) == [0, 0]
+            system.router, system.workers[0] = system.new_router(), system.new_worker("chat")
+            await system.router.start()  # and for a moment it is alone
+            await system.workers[0].start()
+            await load.more(8)
+        assert load.outcomes == {"completed": len(load.heard)}
+        assert not any(each.restarts for each in load.heard)
+        assert await system.attempts() == len(load.heard)
 
 
 async def test_work_that_outlives_the_grace_is_given_back_and_finished_elsewhere_d9(tmp_path: Path):

@@ -341,7 +341,7 @@ class TestBothSdks:
         provider.behaviours["actor"] = behaviour
 
         with pytest.raises(ProviderFailure, match=says) as caught:
-            await sdk.chat("KEY", b'{"model":"actor"}')
+            await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
 
         assert caught.value.kind == failure
         assert provider.encodings == {"identity"}
@@ -351,7 +351,7 @@ class TestBothSdks:
     ) -> None:
         provider.behaviours["actor"] = endlessly(head(), chunk("x"))
 
-        response = await sdk.chat("KEY", b'{"model":"actor"}')
+        response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
 
         assert (await anext(response.pieces())).startswith(b"data: {")
         await response.close()

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import nats
 
+from penstock.connection import servers_of
 from penstock.direct import read_page
 from schemas import codec
 from schemas.events import Event, UsageRecorded
@@ -33,7 +34,7 @@ def text_of(events: list[ReplyEvent]) -> str:
 
 async def stored_events(system: System, kind: type[Kind]) -> list[Kind]:
     """All events of one kind in `LLM_EVENTS`, oldest first."""
-    nc = await nats.connect(system.nats.url)
+    nc = await nats.connect(servers_of(system.nats.url))
     try:
         found: list[Kind] = []
         sequence = 1

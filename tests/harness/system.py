@@ -14,6 +14,7 @@ import yaml
 from penstock.client import Client
 from services.launcher.nats_server import NatsServer
 from tests.harness.catalogues import catalogue
+from tests.harness.nats_cluster import NatsCluster
 from tests.harness.process import Process
 
 __all__ = ["System", "running"]
@@ -23,14 +24,20 @@ class System:
     """Started in order; every part can be reached, killed and started again."""
 
     def __init__(
-        self, directory: Path, *, config: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        config: str | None = None,
+        env: Mapping[str, str] | None = None,
+        nodes: int = 1,
     ) -> None:
+        """`nodes`: of NATS; several are a cluster that keeps everything on each of them."""
         self.directory = directory
         self.catalogue = directory / "catalogue.yaml"
         self.catalogue.write_text(config or catalogue())
-        self.nats = NatsServer(directory / "nats")
+        self.nats = NatsServer(directory / "nats") if nodes == 1 else NatsCluster(directory / "nats", nodes)
         self.workers: list[Process] = []
-        self._env = dict(env or {})
+        self._env = {"PENSTOCK_REPLICAS": str(nodes), **(env or {})}
         self._started = 0
 
     async def start(self, *workers: str) -> None:
@@ -46,7 +53,8 @@ class System:
             "PENSTOCK_ACK_WAIT_S": self._env.get("PENSTOCK_ACK_WAIT_S", "2"),
         }
         self.router = self.new_router()
-        starting = [self.router.start()]
+        await self.router.start()  # provisions; all at once get in each other's way, in a cluster for seconds
+        starting = []
         for role in workers or ("all",):
             self.workers.append(self.new_worker(role))
             starting.append(self.workers[-1].start())
@@ -58,8 +66,8 @@ class System:
         self.simulator.kill()
         await self.nats.stop()
 
-    def new_worker(self, role: str = "all") -> Process:
-        return self._process("services.worker", "--role", role)
+    def new_worker(self, role: str = "all", **env: str) -> Process:
+        return self._process("services.worker", "--role", role, **env)
 
     def new_router(self) -> Process:
         return self._process("services.router")
@@ -81,17 +89,21 @@ class System:
             return int(counts["total_attempts"])
         return int(counts["models"].get(model, {}).get("attempts", 0))
 
-    def _process(self, module: str, *arguments: str) -> Process:
+    def _process(self, module: str, *arguments: str, **env: str) -> Process:
         self._started += 1
         log = self.directory / f"{module.rpartition('.')[2]}-{self._started}.log"
-        return Process(module, *arguments, env=self._env, log=log)
+        return Process(module, *arguments, env={**self._env, **env}, log=log)
 
 
 @asynccontextmanager
 async def running(
-    directory: Path, *workers: str, config: str | None = None, env: Mapping[str, str] | None = None
+    directory: Path,
+    *workers: str,
+    config: str | None = None,
+    env: Mapping[str, str] | None = None,
+    nodes: int = 1,
 ) -> AsyncIterator[System]:
-    system = System(directory, config=config, env=env)
+    system = System(directory, config=config, env=env, nodes=nodes)
     try:
         await system.start(*workers)
         yield system

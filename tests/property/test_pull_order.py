@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penstock.pull_order import BRIEF_S, EVERY, Ask, PullOrder, Source
+from penstock.pull_order import BRIEF_S, EVERY, STANDING_S, Ask, PullOrder, Source
 
 RANKS = 4
 
@@ -33,7 +33,7 @@ def test_full_ranks_share_five_one_one_one():
 
 def test_a_rank_alone_has_everything_at_once():
     assert PullOrder(RANKS).asks([Source(pending=50, outstanding=0), *idle(3)], 16, 0) == [Ask(0, 16, 0.0)]
-    assert PullOrder(1).asks([Source()], 16, 3) == [Ask(0, 13, 30.0)]
+    assert PullOrder(1).asks([Source()], 16, 3) == [Ask(0, 13, STANDING_S)]
     assert PullOrder(1).asks([Source(outstanding=2)], 16, 3) == []
 
 
@@ -161,5 +161,5 @@ def test_a_longer_standing_request_is_brief_and_leaves_half_to_the_others(batch:
     assert [ask.rank for ask in asks] == list(range(RANKS))
     long = asks[1]
     assert long.batch <= 1 + slots // 2
-    assert long.waits_s == (BRIEF_S if long.batch > 1 else 30.0)
-    assert {(ask.batch, ask.waits_s) for ask in asks if ask is not long} == {(1, 30.0)}
+    assert long.waits_s == (BRIEF_S if long.batch > 1 else STANDING_S)
+    assert {(ask.batch, ask.waits_s) for ask in asks if ask is not long} == {(1, STANDING_S)}

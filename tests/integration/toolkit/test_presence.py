@@ -10,7 +10,7 @@ import pytest
 from penstock import heartbeat as heartbeat_module
 from penstock.cancellations import Cancellations
 from penstock.connection import Reconnects, close, connect
-from penstock.heartbeat import Heartbeat, living, watch_presence
+from penstock.heartbeat import Heartbeat, lately, living, watch_presence
 from penstock.provisioning import ensure
 from schemas import subjects
 from schemas.presence import Presence, RoleStatus
@@ -41,6 +41,7 @@ async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(pr
         return not await alive()
 
     await until(gone, 3)
+    assert worker(unique) in await lately(provisioned), "a router that starts now hears of it"
     await until(lambda: [beat for name, beat in heard if name == unique] == [worker(unique), None], 3)
 
 

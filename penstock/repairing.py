@@ -1,0 +1,36 @@
+"""A repair beside the work, one at a time: what is broken may mend itself sooner than the repair fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+__all__ = ["Repairing"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Repairing:
+    """Runs `repair` in the background when it is asked for and does not run already."""
+
+    def __init__(self, name: str, repair: Callable[[], Awaitable[None]]) -> None:
+        self._name = name
+        self._repair = repair
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            await self._repair()
+        except Exception:
+            _log.exception("%s: the repair failed", self._name)

@@ -1,0 +1,59 @@
+"""Several nats-servers on this machine as one cluster: each with its own directory, all on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from nats.aio.client import Client as Nats
+
+from services.launcher.free_port import free_port
+from services.launcher.nats_config import ClusterPlace
+from services.launcher.nats_server import NatsServer
+
+__all__ = ["NatsCluster"]
+
+_START_S = 30.0
+
+
+class NatsCluster:
+    """Started and stopped as one; each node can be killed, and started again by itself."""
+
+    def __init__(self, directory: Path, nodes: int = 3) -> None:
+        ports: list[int] = []
+        while len(ports) < nodes:
+            if (port := free_port()) not in ports:
+                ports.append(port)
+        self.nodes: dict[str, NatsServer] = {}
+        for number, port in enumerate(ports, 1):
+            name = f"n{number}"
+            (directory / name).mkdir(parents=True)
+            place = ClusterPlace("penstock-test", port, tuple(ports))
+            self.nodes[name] = NatsServer(directory / name, server_name=name, cluster=place)
+
+    @property
+    def url(self) -> str:
+        """All of them, with commas between."""
+        return ",".join(node.url for node in self.nodes.values())
+
+    async def start(self) -> None:
+        await asyncio.gather(*(node.start(_START_S) for node in self.nodes.values()))
+
+    async def stop(self) -> None:
+        """There is nothing to be kept, so nothing is handed over."""
+        for node in self.nodes.values():
+            node.kill()
+
+    async def leads(self, nc: Nats, stream: str) -> str:
+        """The node that leads `stream` now."""
+        info = await nc.jetstream().stream_info(stream)
+        assert info.cluster is not None
+        assert info.cluster.leader is not None
+        return info.cluster.leader
+
+    def holding(self, nc: Nats) -> str:
+        """The node to which `nc` is connected."""
+        assert nc.connected_url is not None
+        return next(
+            name for name, node in self.nodes.items() if node.url.endswith(f":{nc.connected_url.port}")
+        )

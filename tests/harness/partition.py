@@ -1,0 +1,59 @@
+"""A wire between two processes that can be made silent: nothing passes, and neither end is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+__all__ = ["Partition"]
+
+
+class Partition:
+    """Listens on loopback and passes on what comes, to and fro, while it is whole."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._passing: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, url: str) -> AsyncIterator[Partition]:
+        partition = cls(url)
+        server = await asyncio.start_server(partition._connected, "127.0.0.1", 0)
+        partition.url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield partition
+        finally:
+            server.close()
+            for task in partition._passing:
+                task.cancel()
+            await asyncio.gather(*partition._passing, return_exceptions=True)
+
+    def cut(self) -> None:
+        """From now on bytes are kept, in both directions, until it is healed."""
+        self._whole.clear()
+
+    def heal(self) -> None:
+        self._whole.set()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.create_task(self._pass_on(source, sink))
+            self._passing.add(task)
+            task.add_done_callback(self._passing.discard)
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self._whole.wait()
+                sink.write(data)
+                await sink.drain()
+        except ConnectionError:
+            pass  # one end is gone; the other hears of it below
+        finally:
+            sink.close()

@@ -1,0 +1,49 @@
+"""D7: the one nats-server, with its file store, is stopped or killed under load; service resumes within seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness.books import books
+from tests.harness.load import Load, stored_ends
+from tests.harness.system import running
+
+TIMES = 5
+AWAY_S = 0.5
+GAP_S = 5.0
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("how", ["SIGTERM", "kill -9"])
+async def test_the_server_is_restarted_under_load_and_nothing_is_lost_or_done_twice_d7(
+    tmp_path: Path, how: str
+):
+    async with running(tmp_path, "chat,coding", "all") as system, await system.client() as client:
+        await system.sim("PUT", "speed", {"tokens_per_second": 150, "first_token_ms": 20})
+        load = Load(client, ("chat", "coding", "fast"), at_once=24)
+        gaps: list[float] = []
+        async with load.running():
+            await load.more(100)
+            for _ in range(TIMES):
+                began_s = time.monotonic()
+                if how == "SIGTERM":
+                    await system.nats.stop()
+                else:
+                    system.nats.kill()
+                await asyncio.sleep(AWAY_S)
+                await system.nats.start()
+                await load.more(200)
+                gaps.append(load.longest_gap_s(began_s))
+        account = await books(system, load.ids)
+        ends = await stored_ends(client, load.ids)
+        print(f"\nD7, {how}: {len(load.heard)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}")
+        print(f"away {AWAY_S:g} s each time; gaps {', '.join(f'{gap:.1f}' for gap in gaps)} s")
+        assert ends == {1: len(load.heard)}
+        assert load.outcomes == {"completed": len(load.heard)}
+        account.check()
+        assert max(gaps) < GAP_S

@@ -1,0 +1,89 @@
+"""D9: every service is replaced under load, one process after another, and no client notices anything but time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness.books import Books, books
+from tests.harness.load import Load, stored_ends
+from tests.harness.process import Process
+from tests.harness.system import System, running
+
+ROUNDS = 3
+SPEED = {"tokens_per_second": 60, "first_token_ms": 20, "latency_ms": 0}
+
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
+
+
+async def replaced(old: Process, new: Process) -> Process:
+    """Stopped in order, then the next one started."""
+    assert await old.terminate() == 0
+    await new.start()
+    return new
+
+
+async def nobody_noticed(system: System, client, load: Load) -> Books:
+    assert load.outcomes == {"completed": len(load.heard)}
+    assert not any(each.restarts for each in load.heard), "drained work was done again"
+    assert {each.completed.attempt for each in load.heard} == {1}
+    assert await stored_ends(client, load.ids) == {1: len(load.heard)}
+    account = await books(system, load.ids)
+    account.check()
+    assert account.made.total() == len(load.heard), "something was done twice"
+    return account
+
+
+async def test_two_of_each_are_replaced_in_turn_without_an_error_or_a_repetition_d9(tmp_path: Path):
+    roles = ("chat", "coding")
+    async with (
+        running(tmp_path, "chat", "chat", "coding", "coding") as system,
+        await system.client() as client,
+    ):
+        await system.sim("PUT", "speed", SPEED)
+        routers = [system.router, system.new_router()]
+        await routers[1].start()
+        system.workers.append(routers[1])  # so that it is stopped with the rest
+        load = Load(client, roles, at_once=16)
+        async with load.running():
+            await load.more(16)
+            for _ in range(ROUNDS):
+                for place in range(2):
+                    routers[place] = await replaced(routers[place], system.new_router())
+                    system.workers.append(routers[place])
+                for place, role in enumerate(("chat", "chat", "coding", "coding")):
+                    system.workers[place] = await replaced(system.workers[place], system.new_worker(role))
+            await load.more(16)
+        account = await nobody_noticed(system, client, load)
+        print(f"\nD9, two of each: {len(load.heard)} requests, {6 * ROUNDS} processes replaced; {account}")
+        print(f"longest gap {load.longest_gap_s():.2f} s, slowest request {slowest_s(load):.2f} s")
+
+
+async def test_the_only_one_of_each_is_replaced_and_requests_wait_for_the_next_d9(tmp_path: Path):
+    async with running(tmp_path, "chat") as system, await system.client() as client:
+        await system.sim("PUT", "speed", SPEED)
+        load = Load(client, at_once=12)
+        async with load.running():
+            await load.more(12)
+            for _ in range(ROUNDS):
+                system.router = await replaced(system.router, system.new_router())
+                await load.more(12)
+                system.workers[0] = await replaced(system.workers[0], system.new_worker("chat"))
+                await load.more(12)
+                began_s = time.monotonic()
+                codes = await asyncio.gather(system.workers[0].terminate(), system.router.terminate())
+                assert codes == [0, 0]
+                system.router, system.workers[0] = system.new_router(), system.new_worker("chat")
+                await asyncio.gather(system.router.start(), system.workers[0].start())
+                away_s = time.monotonic() - began_s
+                await load.more(12)
+        account = await nobody_noticed(system, client, load)
+        print(f"\nD9, one of each: {len(load.heard)} requests, {4 * ROUNDS} processes replaced; {account}")
+        print(f"longest gap {load.longest_gap_s():.2f} s, of which both were being replaced {away_s:.2f} s")
+
+
+def slowest_s(load: Load) -> float:
+    return max(each.took_s for each in load.heard)

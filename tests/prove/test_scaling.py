@@ -1,0 +1,57 @@
+"""K4: four workers of one role do close to four times the work of one, against a provider that takes 200 ms.
+
+Each worker has six slots, so that one answers at most 30 requests a second and four 120: what binds is the provider's
+latency times the slots, as it is with a real provider, and not the processor of the machine that runs all of this.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness.catalogues import catalogue
+from tests.harness.load import Load
+from tests.harness.system import running
+
+LATENCY_MS = 200
+SLOTS = 6
+WORKERS = 4
+MEASURED_S = 12.0
+WARM_UP = 100
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(120)
+async def test_four_workers_of_a_role_do_the_work_of_four_k4(tmp_path: Path):
+    config = catalogue(roles={"chat": {"concurrency": SLOTS}})
+    async with running(tmp_path, "chat", config=config) as system, await system.client() as client:
+        await system.sim("PUT", "speed", {"latency_ms": LATENCY_MS})
+        rates = [await answers_per_s(client, workers=1)]
+        for _ in range(WORKERS - 1):
+            system.workers.append(system.new_worker("chat"))
+            await system.workers[-1].start()
+        rates.append(await answers_per_s(client, workers=WORKERS))
+        counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
+    one, four = rates
+    print(
+        f"\nK4: {one:.1f} answers/s with 1 worker, {four:.1f} with {WORKERS}: {four / one:.2f} times; "
+        f"{SLOTS} slots each, provider {LATENCY_MS} ms; at most {counts['max_in_flight']} calls at once"
+    )
+    assert one <= SLOTS * 1000 / LATENCY_MS
+    assert counts["max_in_flight"] <= SLOTS * WORKERS
+    assert four >= 3.6 * one
+
+
+async def answers_per_s(client, workers: int) -> float:
+    """In the steady state, with twice as many requests at once as there are slots."""
+    load = Load(client, at_once=2 * SLOTS * workers)
+    async with load.running():
+        await load.more(WARM_UP)
+        began_s, before = time.monotonic(), len(load.heard)
+        while time.monotonic() < began_s + MEASURED_S:
+            await load.more(1)
+        rate = (len(load.heard) - before) / (time.monotonic() - began_s)
+    assert load.outcomes == {"completed": len(load.heard)}
+    return rate
