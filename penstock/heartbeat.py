@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -22,6 +23,7 @@ __all__ = ["Heartbeat", "lately", "living", "watch_presence"]
 
 _log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 2.0
+_AT_MOST_EVERY_S: Final = 0.25
 _PREFIX: Final = f"$KV.{PRESENCE.name}."
 _OPERATION: Final = "KV-Operation"
 
@@ -36,11 +38,16 @@ class Heartbeat:
     def __init__(self, nc: Nats, describe: Callable[[], Presence]) -> None:
         self._nc = nc
         self._describe = describe
+        self._soon = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self._beat()
         self._task = vital(self._loop(), "heartbeat")
+
+    def soon(self) -> None:
+        """There is news: do not wait for the next beat's turn."""
+        self._soon.set()
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -54,7 +61,11 @@ class Heartbeat:
 
     async def _loop(self) -> None:
         while True:
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(_AT_MOST_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_S - _AT_MOST_EVERY_S):
+                    await self._soon.wait()
+            self._soon.clear()
             try:
                 await self._beat()
             except nats.errors.Error as error:

@@ -50,7 +50,12 @@ ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
     "request_too_large": ErrorSpec(413, "never", "info", "The request is larger than one message may be."),
     "kind_not_served": ErrorSpec(501, "never", "info", "No service here answers this kind of request."),
     "role_not_served": ErrorSpec(503, "later", "warning", "The role exists, and no worker for it is alive."),
-    "overloaded": ErrorSpec(429, "later", "warning", "The mailbox is full; nothing was accepted."),
+    "overloaded": ErrorSpec(
+        429,
+        "later",
+        "warning",
+        "There is more to do than can be done before the deadline; nothing was accepted.",
+    ),
     "deadline_exceeded": ErrorSpec(
         504, "later", "warning", "The deadline passed before an answer was whole."
     ),

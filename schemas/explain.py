@@ -25,5 +25,7 @@ class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained
     why: str
     chain: tuple[str, ...]
     """Models in the order in which they would be tried; empty where none of the role can serve the request."""
+    wait_s: float | None = 0.0
+    """How long it would wait for a slot and for quota, as far as is foreseen; None: for ever, by all that is known."""
     weighted: tuple[DrawnStep, ...] = ()
     v: int = 1

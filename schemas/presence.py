@@ -13,6 +13,8 @@ __all__ = [
     "LimitPast",
     "LimitStatus",
     "Presence",
+    "QuotaForecast",
+    "Recovery",
     "RoleStatus",
 ]
 
@@ -25,6 +27,19 @@ class RoleStatus(Struct, frozen=True, kw_only=True):
     running: int
     ready_at_ms: int = 0
     """When quota and breakers let the next request through; 0: now. Unix milliseconds."""
+    batch_slots: int = 0
+    """For the batch lane, beside `slots`."""
+    calling: int = 0
+    """Of those running: how many have been let through to a provider; the others wait for quota."""
+    ended: int = 0
+    """Requests that came to their end here since the worker started."""
+    service_ms: int | None = None
+    """How long one of the latest requests held its slot, in the mean, its waiting for quota not counted; None: no
+    request has ended yet."""
+    longest_ms: int | None = None
+    """What 19 of 20 of them stayed within."""
+    calls_each: float = 1.0
+    """Attempts that one of the latest requests took, in the mean."""
 
 
 class LimitPast(Struct, frozen=True, kw_only=True):
@@ -71,6 +86,39 @@ class BreakerStatus(Struct, frozen=True, kw_only=True):
     retry_at_ms: int
 
 
+class Recovery(Struct, frozen=True, kw_only=True):
+    """When one limit has how much to give, if nothing more is spent."""
+
+    limit: str
+    """Its name in the catalogue, as `tokens_per_minute`."""
+    window_ms: int
+    allowed: int
+    """Within one window."""
+    free: int
+    """Now; below nothing where more was spent than foreseen."""
+    returns: tuple[tuple[int, int], ...] = ()
+    """In so many milliseconds, so much is free again; in order, and never too early."""
+
+
+class QuotaForecast(Struct, frozen=True, kw_only=True):
+    """What one (credential or quota group, model) will give, as this worker sees it."""
+
+    model: str
+    """As the chains name it."""
+    source: str
+    """Forecasts of several workers with the same source speak of one and the same quota; those of a worker that counts
+    for itself have a source of their own."""
+    paused_ms: int = 0
+    """What is left of the pause after a 429; it holds for all who share the quota."""
+    breaker_ms: int = 0
+    """In how long this worker's own breaker lets a call through."""
+    recoveries: tuple[Recovery, ...] = ()
+    """None: there is no limit."""
+    concurrency: int | None = None
+    tokens_each: int = 0
+    """What the latest calls used, in the mean; 0: not known."""
+
+
 class CredentialStatus(Struct, frozen=True, kw_only=True):
     """One credential of one provider, as this worker sees it; never the key."""
 
@@ -106,6 +154,8 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     breakers: tuple[BreakerStatus, ...] = ()
     degraded: tuple[DegradedModel, ...] = ()
     withdrawn: tuple[str, ...] = ()
+    forecasts: tuple[QuotaForecast, ...] = ()
+    """Of the models in the chains of its roles."""
     credentials: tuple[CredentialStatus, ...] = ()
     static_shares: tuple[str, ...] = ()
     """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""

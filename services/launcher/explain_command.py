@@ -51,8 +51,15 @@ def _explanation(answer: RoutingExplained) -> str:
             f"complexity  {answer.complexity}",
             f"why         {answer.why}",
             f"chain       {chain_text(answer.chain, answer.weighted) or 'none can serve it'}",
+            f"wait        {_wait(answer.wait_s)}",
         )
     )
+
+
+def _wait(wait_s: float | None) -> str:
+    if wait_s is None:
+        return "nobody can say until when"
+    return f"about {wait_s:g} s" if wait_s > 0 else "none"
 
 
 async def _explain(

@@ -14,6 +14,8 @@ from penstock.upkeep import Upkeep
 from schemas.presence import Presence
 from schemas.streams import ROUTER
 from services.router.backlog import Backlog
+from services.router.capacity import Capacity
+from services.router.door import Door
 from services.router.explanation import register_explain
 from services.router.handlers import RequestHandler
 from services.router.liveness import Liveness
@@ -31,13 +33,15 @@ class Router:
     def __init__(self, shell: Shell, catalogue: Catalogue) -> None:
         self._shell = shell
         self._catalogue = catalogue
-        self._liveness = Liveness(SYSTEM)
+        capacity = Capacity(catalogue.roles)
+        self._liveness = Liveness(SYSTEM, capacity)
         metrics = RouterMetrics(shell.registry)
         backlog = Backlog()
-        self._handler = RequestHandler(catalogue, self._liveness, backlog, metrics, shell.tracer, SYSTEM)
+        door = Door(capacity, backlog, SYSTEM)
+        self._handler = RequestHandler(catalogue, self._liveness, door, metrics, shell.tracer, SYSTEM)
         self._sweeper = Sweeper(catalogue.roles, self._liveness, backlog, metrics, SYSTEM)
         self._started = AsyncExitStack()
-        register_explain(shell.broker, catalogue, self._liveness, SYSTEM)
+        register_explain(shell.broker, catalogue, self._liveness, door, SYSTEM)
 
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings

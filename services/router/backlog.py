@@ -21,6 +21,8 @@ class Backlog:
     """
 
     def __init__(self) -> None:
+        self.counted_s: float | None = None
+        """When the server was last asked for its counts, on this process's monotonic clock; None: not yet."""
         self._ranks: Counter[tuple[str, str, int]] = Counter()
         self._flows: Counter[tuple[str, str, str]] = Counter()
         self._since: Counter[WorkAddress] = Counter()

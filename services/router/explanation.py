@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from faststream.nats import NatsBroker, NatsMessage
@@ -11,12 +12,13 @@ from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from schemas import subjects
 from schemas.codec import encode
-from schemas.errors import ERRORS
 from schemas.explain import DrawnStep, RoutingExplained
-from schemas.reply import Failed, Failure
+from schemas.reply import Failed
 from schemas.work import ChatWork
 from services.router.arrival import Arrival
-from services.router.intake import Refused, judge
+from services.router.door import Door, Foreseen, admitted
+from services.router.ending import failure_of
+from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 
 __all__ = ["explained", "register_explain"]
@@ -27,7 +29,9 @@ _SHORTFALLS: Final = {
 }
 
 
-def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, clock: Clock) -> None:
+def register_explain(
+    broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, door: Door, clock: Clock
+) -> None:
     """Answer `ChatRequest` on `llm.router.explain` with `RoutingExplained`, or `Failed` for a refusal."""
 
     @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain", decoder=_undecoded)
@@ -39,14 +43,17 @@ def register_explain(broker: NatsBroker, catalogue: Catalogue, liveness: Livenes
             stored_ms=clock.unix_ms(),
         )
         outcome = judge(arrival, catalogue, liveness.served(clock.monotonic_s()), clock.unix_ms())
+        foreseen = Foreseen(0.0, None)
+        if isinstance(outcome, Routed):
+            foreseen = door.foresee(outcome.work)
+            outcome = admitted(outcome, foreseen)
         if isinstance(outcome, Refused):
-            retry = ERRORS[outcome.code].retry
-            failure = Failure(code=outcome.code, message=outcome.message, retry=retry)
+            failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s)
             return encode(Failed(id="", seq=0, error=failure))
-        return encode(explained(outcome.work, catalogue))
+        return encode(explained(outcome.work, catalogue, foreseen.wait_s))
 
 
-def explained(work: ChatWork, catalogue: Catalogue) -> RoutingExplained:
+def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> RoutingExplained:
     """The models as a worker would order them for this work, were all of them free; none where none can serve it."""
     role = catalogue.roles[work.role]
     needs = needs_of(work.estimated_tokens, vision=work.vision)
@@ -59,6 +66,7 @@ def explained(work: ChatWork, catalogue: Catalogue) -> RoutingExplained:
         role=work.role,
         complexity=work.complexity,
         why=why,
+        wait_s=round(wait_s, 1) if wait_s < inf else None,
         chain=chain,
         weighted=tuple(
             DrawnStep(models=tuple(step), weights=tuple(step.values())) for step in steps if len(step) > 1

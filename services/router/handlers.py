@@ -25,12 +25,11 @@ from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
 from services.router.arrival import Arrival, address_of, job_of
 from services.router.background import Background
-from services.router.backlog import Backlog
+from services.router.door import Door, admitted
 from services.router.ending import end_unless_ended, failure_of
 from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
-from services.router.ranking import rank_of
 
 __all__ = ["RequestHandler"]
 
@@ -46,14 +45,14 @@ class RequestHandler:
         self,
         catalogue: Catalogue,
         liveness: Liveness,
-        backlog: Backlog,
+        door: Door,
         metrics: RouterMetrics,
         tracer: Tracer,
         clock: Clock,
     ) -> None:
         self._catalogue = catalogue
         self._liveness = liveness
-        self._backlog = backlog
+        self._door = door
         self._metrics = metrics
         self._tracer = tracer
         self._clock = clock
@@ -70,6 +69,8 @@ class RequestHandler:
         served = self._liveness.served(self._clock.monotonic_s())
         outcome = judge(arrival, self._catalogue, served, self._clock.unix_ms())
         try:
+            if isinstance(outcome, Routed) and not arrival.repeated:  # else it may be in its mailbox already
+                outcome = admitted(outcome, self._door.foresee(outcome.work))
             if isinstance(outcome, Routed):
                 outcome = await self._accept(outcome, span, repeated=arrival.repeated)
             if isinstance(outcome, Refused):
@@ -127,7 +128,7 @@ class RequestHandler:
         try:
             await store(
                 self._bus.js,
-                self._place(work),
+                self._door.let_in(work),
                 encode(work),
                 message_id=f"{work.account}.{work.client}.{work.id}",
                 headers=sent,
@@ -147,13 +148,6 @@ class RequestHandler:
             return Refused(code="request_too_large", message=message, reply_to=address, seq=1, job=job)
         self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
         return routed
-
-    def _place(self, work: ChatWork) -> str:
-        """Where in the mailbox it goes, by how much its user has there already (C6)."""
-        flow = subjects.flow(work.account, work.user)
-        rank = rank_of(self._backlog.of_flow(work.role, work.lane, flow))
-        self._backlog.published(work.role, work.lane, rank, flow)
-        return subjects.work(work.role, work.lane, rank, flow)
 
     async def _refuse(self, refused: Refused, span: Span) -> Verdict:
         if refused.reply_to is None:

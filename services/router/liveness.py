@@ -6,6 +6,7 @@ from penstock.clock import Clock
 from penstock.heartbeat import lately, watch_presence
 from penstock.service import Bus
 from schemas.presence import Presence as Beat
+from services.router.capacity import Capacity
 from services.router.presence import Presence
 
 __all__ = ["Liveness"]
@@ -14,8 +15,9 @@ __all__ = ["Liveness"]
 class Liveness:
     """Beats of all workers, folded into what the door and the sweep need to know."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, capacity: Capacity) -> None:
         self._clock = clock
+        self._capacity = capacity
         self._presence = Presence()
         self._ready_at_ms: dict[str, dict[str, int]] = {}
         """By instance, then by role; only of instances that the presence still believes."""
@@ -46,5 +48,8 @@ class Liveness:
         now_s = self._clock.monotonic_s()
         self._presence.seen(instance, [status.role for status in beat.roles], now_s)
         self._ready_at_ms[instance] = {status.role: status.ready_at_ms for status in beat.roles}
-        for gone in self._ready_at_ms.keys() - self._presence.instances(now_s):
+        self._capacity.heard(instance, beat, now_s)
+        living = self._presence.instances(now_s)
+        self._capacity.keep(living)
+        for gone in self._ready_at_ms.keys() - living:
             del self._ready_at_ms[gone]

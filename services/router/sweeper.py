@@ -92,9 +92,11 @@ class Sweeper:
 
     async def _round(self) -> None:
         self._backlog.asking()
+        asked_s = self._clock.monotonic_s()
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
         counts: dict[str, int] = info.state.subjects or {}
         self._backlog.snapshot(counts)
+        self._backlog.counted_s = asked_s
         for role, lane in self._mailboxes:
             self._metrics.queued.labels(role, lane).set(self._backlog.queued(role, lane))
         self._failures = 0

@@ -11,6 +11,7 @@ from msgspec import Struct
 from penstock.config.catalogue import Limits
 from services.worker.batch_turn import kept
 from services.worker.meter import DAY_S, MINUTE_S, Meter, Observation
+from services.worker.recovery import Outlook, recovery
 from services.worker.reopening import Reopening
 from services.worker.window import Charge
 
@@ -163,6 +164,18 @@ class Account:
         if self._concurrency is not None:
             uses.append(LimitUse("concurrency", len(self._open), self._concurrency))
         return tuple(uses)
+
+    def outlook(self, now_s: float) -> Outlook:
+        """What will be free when, if nothing more is spent."""
+        now_s = self._advance(now_s)
+        return Outlook(
+            recoveries=tuple(
+                recovery(name, meter.span_s, meter.limit(now_s), meter.used(now_s), meter.returns(now_s))
+                for name, meter in self._named.items()
+            ),
+            paused_s=self._gate.wait_s(now_s),
+            concurrency=self._concurrency,
+        )
 
     def _has_place(self, reserve: float) -> bool:
         most = self._concurrency

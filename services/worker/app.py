@@ -36,6 +36,7 @@ from services.worker.lease_store import RecordStore
 from services.worker.lessons import Lessons
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
+from services.worker.pace import Pace
 from services.worker.provider import Provider
 from services.worker.providers import connect_providers
 from services.worker.quota import LocalQuota, Quota, QuotaKey
@@ -115,6 +116,7 @@ class Worker:
         self._started.push_async_callback(tier_watch.stop)
         await tier_watch.start()
         heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, mailboxes, http))
+        self._waiting.on_wait(heartbeat.soon)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
@@ -237,6 +239,7 @@ def _equipment(
         tiers=Tiers(catalogue, availability, metrics, roles),
         recorder=Recorder(catalogue, metrics, SYSTEM, shell.instance),
         announcer=Announcer(SYSTEM),
+        pace=Pace(),
         background=Background(SYSTEM, shell.instance),
         metrics=metrics,
         tracer=shell.tracer,

@@ -16,6 +16,7 @@ from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
 from services.worker.keyring import Keyring
 from services.worker.metrics import WorkerMetrics
+from services.worker.pace import Pace
 from services.worker.provider import Provider
 from services.worker.recording import Recorder
 from services.worker.tiers import Tiers
@@ -34,6 +35,7 @@ class Equipment(Struct, frozen=True, kw_only=True):
     tiers: Tiers
     recorder: Recorder
     announcer: Announcer
+    pace: Pace
     background: Background
     metrics: WorkerMetrics
     tracer: Tracer

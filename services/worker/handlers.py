@@ -47,6 +47,7 @@ class WorkHandler:
         await self._cancellations.start(bus.nc, bus.reconnects)
 
     async def handle(self, delivery: Delivery) -> Verdict:
+        began_s = loop_now_s()
         try:
             order = read_order(delivery.subject, delivery.data, self._equipment.catalogue)
         except NotWork as error:
@@ -74,6 +75,7 @@ class WorkHandler:
             return LEAVE
         finally:
             self._equipment.recorder.forget(work)
+            self._equipment.pace.ended(work.role, job.course, loop_now_s() - began_s)
             span.end(error=outcome)
         return ACK
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -14,9 +16,12 @@ from schemas.errors import ErrorCode
 from schemas.work import ChatWork
 from services.worker.coalescing import Flush
 from services.worker.failures import ProviderFailure
+from services.worker.pace import Course
 from services.worker.shortening import Shape
 
 __all__ = ["GaveUp", "Job"]
+
+_turns: Final = count()
 
 
 class GaveUp(Exception):
@@ -67,5 +72,8 @@ class Job(Struct, kw_only=True):
     kept: tuple[Flush, ...] = ()
     """The streamed answer, of a request of the batch lane: somebody will ask for it hours later."""
     cancelled: bool = False
+    turn: int = field(default_factory=_turns.__next__)
+    """Among the requests of this worker: lower where it was in hand earlier."""
+    course: Course = field(default_factory=Course)
     waits_for: str = ""
     """What the request waits for now, in words; empty while an attempt runs."""

@@ -38,6 +38,7 @@ class Ladder:
         self._attempting = Attempting(equipment)
         self._lessons = lessons
         self._waiting = waiting
+        self._pace = equipment.pace
 
     async def climb(self, job: Job) -> Success:
         return await self._within_deadline(job)
@@ -89,9 +90,11 @@ class Ladder:
             raise _NotNow
         spent = Spent(tokens=permit.tokens)
         began_s = loop_now_s()
+        self._pace.call_began(job.work.role, job.course)
         try:
             success = await self._one_attempt(job, permit.key, spent)
         except ProviderFailure as failure:
+            self._pace.call_failed(job.work.role, job.course)
             if failure.kind == "rate_limited":
                 self._lessons.of_rate_limit(permit.key, failure, began_s)
             elif failure.kind == "credentials":
@@ -102,6 +105,7 @@ class Ladder:
             return success
         finally:
             self._availability.quota.settle(permit, spent.tokens, loop_now_s())
+            self._pace.call_ended(model, spent.tokens)
             for observation in spent.observations:
                 self._availability.quota.correct(permit.key, observation, loop_now_s())
             self._waiting.wake()

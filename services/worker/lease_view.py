@@ -5,13 +5,15 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
+from schemas.presence import Recovery
 from schemas.quota import QuotaCorrection, QuotaRecord
 from services.worker.account import LimitName, LimitUse
 from services.worker.lease_clock import RecordClock
 from services.worker.lease_policy import lease_of
-from services.worker.lease_room import Book, waiting_before
+from services.worker.lease_room import Book, Gauge, waiting_before
 from services.worker.lease_terms import Amounts
 from services.worker.meter import BELIEVED_S, DAY_S, MINUTE_S, Observation
+from services.worker.recovery import recovery
 
 __all__ = ["View"]
 
@@ -67,6 +69,17 @@ class View:
             uses.append(LimitUse("concurrency", slots, self._book.limits.concurrency))
         return tuple(uses)
 
+    def recoveries(self, untold: Amounts, now_s: float) -> tuple[Recovery, ...]:
+        """When how much of each limit is free again. What others hold counts as used, our own lease as free but
+        for what was spent of it and is `untold`.
+        """
+        now_ms = self._clock.now_ms(now_s)
+        gauges = self._book.gauges(self.record or _EMPTY, now_ms, without=self._holder)
+        return tuple(
+            _recovery(gauge, untold.requests if gauge.kind == "requests" else untold.tokens, now_ms)
+            for gauge in gauges
+        )
+
     def correction(self, word: Observation, now_s: float) -> QuotaCorrection | None:
         """What the provider's word changes in the record; None: nothing.
 
@@ -110,6 +123,17 @@ class View:
         elders = waiting_before(record, self._holder, mine.waits_since_ms or 1 << 62)
         tokens = sum(lease.waits_for_tokens for lease in elders)
         self._claims = Amounts(len(elders), tokens, len(elders))
+
+
+def _recovery(gauge: Gauge, untold: int, now_ms: int) -> Recovery:
+    column = 1 if gauge.kind == "requests" else 2
+    length_s = gauge.span.length_ms / 1000
+    returns = [((gauge.span.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains]
+    returns.append((length_s, untold + gauge.leased))
+    if gauge.lapses_ms is not None:
+        returns.append(((gauge.lapses_ms - now_ms) / 1000, gauge.withheld))
+    used = gauge.ceiling - gauge.free + untold
+    return recovery(gauge.name, length_s, gauge.ceiling, used, returns)
 
 
 def _corrected(known: QuotaCorrection, word: Observation, left: int, now_ms: int) -> QuotaCorrection:

@@ -105,6 +105,18 @@ class Meter:
         self.fits(0, now_s)
         return self._ceiling
 
+    def returns(self, now_s: float) -> list[tuple[float, int]]:
+        """In how many seconds how much of what is used is free again."""
+        self.fits(0, now_s)
+        found = list(self._window.returns(now_s))
+        if self._withheld:
+            found.append((self._withheld_until_s - now_s, self._withheld))
+        return found
+
+    @property
+    def span_s(self) -> float:
+        return self._span_s
+
     def _lapse(self, now_s: float) -> None:
         if now_s >= self._withheld_until_s:
             self._withheld, self._withheld_until_s = 0, float("inf")

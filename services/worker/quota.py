@@ -16,6 +16,7 @@ from schemas.names import Lane
 from services.worker.account import Account, LimitName, LimitUse
 from services.worker.batch_turn import BatchTurn
 from services.worker.meter import Observation
+from services.worker.recovery import Outlook
 
 __all__ = ["Denied", "LimitUse", "LocalQuota", "Need", "Observation", "Permit", "Quota", "QuotaKey"]
 
@@ -96,6 +97,9 @@ class Quota(Protocol):
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         """Each configured limit and how much of it is taken (C7)."""
 
+    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
+        """When how much of each limit will be free, if nothing more is spent; by this the router admits (C3)."""
+
     def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
         """Which limit keeps `need` from being admitted now; None: none that is known, or a pause. Charges nothing."""
 
@@ -154,6 +158,9 @@ class LocalQuota:
 
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         return self._accounts[key].usage(now_s)
+
+    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
+        return self._accounts[key].outlook(now_s)
 
     def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
         if self.wait_s(key, need, now_s) == 0:

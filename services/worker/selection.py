@@ -71,7 +71,7 @@ class Selection:
             if not isinstance(choice, Wait):
                 raise self._hopeless(job, chain, choice.reason)
             job.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
-            await self._waiting.until(job.work.role, choice.until_s)
+            await self._wait(job, choice.until_s)
 
     async def acquire(self, job: Job, model: str) -> Permit | None:
         """A permit from a credential that has one to give, or will have in a moment."""
@@ -88,7 +88,12 @@ class Selection:
             if not leasing or loop_now_s() >= patient_until_s:
                 return None
             job.waits_for = f"the request waited for a share of the quota of {model}"
-            await self._waiting.until(job.work.role, patient_until_s)
+            await self._wait(job, patient_until_s)
+
+    async def _wait(self, job: Job, until_s: float) -> None:
+        began_s = loop_now_s()
+        await self._waiting.until(job.work.role, until_s, job.turn)
+        job.course.waited_s += loop_now_s() - began_s
 
     def retry_after_s(self, job: Job) -> float | None:
         """When some model of the role's chain may be called again; None when that is now or never."""

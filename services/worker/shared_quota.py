@@ -17,6 +17,7 @@ from services.worker.lease_room import Book
 from services.worker.lease_terms import TERMS, Amounts, Terms
 from services.worker.meter import Observation
 from services.worker.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.recovery import Outlook
 from services.worker.shared_pauses import SharedPauses
 
 __all__ = ["SharedQuota"]
@@ -140,6 +141,19 @@ class SharedQuota:
         if keeper is None:
             return ()
         return keeper.view.usage(now_s) if keeper.desk.alone is None else keeper.desk.alone.usage(now_s)
+
+    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
+        keeper = self._keepers[key]
+        if keeper is None:
+            return self._unlimited.outlook(key, now_s)
+        if keeper.desk.alone is not None:
+            return keeper.desk.alone.outlook(now_s)
+        return Outlook(
+            recoveries=keeper.view.recoveries(keeper.desk.untold, now_s),
+            paused_s=keeper.gate.wait_s(now_s),
+            concurrency=keeper.book.limits.concurrency,
+            source=keeper.key,
+        )
 
     def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
         keeper = self._keepers[key]

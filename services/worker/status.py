@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import ceil
 
 from penstock.mailbox import Mailbox
 from schemas.names import Role
-from schemas.presence import BreakerStatus, CredentialStatus, LimitStatus, Presence, RoleStatus
+from schemas.presence import (
+    BreakerStatus,
+    CredentialStatus,
+    LimitStatus,
+    Presence,
+    QuotaForecast,
+    RoleStatus,
+)
 from services.worker.equipment import Equipment
 
 __all__ = ["describe"]
@@ -23,6 +31,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         at_ms=now_ms,
         http=http,
         roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
+        forecasts=_forecasts(equipment, mailboxes, now_s),
         credentials=_credentials(equipment),
         static_shares=_static_shares(equipment),
         limits=_limits(equipment, now_s, now_ms),
@@ -48,12 +57,43 @@ def _role(equipment: Equipment, role: Role, boxes: list[Mailbox], now_s: float, 
     running = sum(box.running for box in boxes)
     equipment.metrics.running.labels(role).set(running)
     wait_s = equipment.availability.opens_in_s(equipment.catalogue.roles[role].chain, now_s)
+    pace = equipment.pace
+    tempo = pace.tempo(role)
     return RoleStatus(
         role=role,
         slots=equipment.catalogue.roles[role].concurrency,
         running=running,
+        batch_slots=equipment.catalogue.roles[role].batch_concurrency,
+        calling=pace.calling_now(role),
+        ended=pace.ended_count(role),
+        service_ms=None if tempo is None else round(tempo.mean_s * 1000),
+        longest_ms=None if tempo is None else round(tempo.longest_s * 1000),
+        calls_each=1.0 if tempo is None else round(tempo.calls_each, 3),
         ready_at_ms=0 if wait_s == 0 else now_ms + int(wait_s * 1000),
     )
+
+
+def _forecasts(equipment: Equipment, roles: Iterable[Role], now_s: float) -> tuple[QuotaForecast, ...]:
+    """Of each model and quota once: several keys of one group speak of the same."""
+    availability = equipment.availability
+    found: dict[tuple[str, str], QuotaForecast] = {}
+    for model in dict.fromkeys(model for role in roles for model in equipment.catalogue.roles[role].chain):
+        if availability.roster.is_withdrawn(model, now_s):
+            continue
+        breaker_s = availability.breakers[model].retry_at_s(now_s) - now_s
+        for key in availability.keys(model):
+            outlook = availability.quota.outlook(key, now_s)
+            source = outlook.source or f"{equipment.instance}/{key.credential}/{model}"
+            found[model, source] = QuotaForecast(
+                model=model,
+                source=source,
+                paused_ms=ceil(outlook.paused_s * 1000),
+                breaker_ms=max(0, ceil(breaker_s * 1000)),
+                recoveries=outlook.recoveries,
+                concurrency=outlook.concurrency,
+                tokens_each=equipment.pace.tokens_each(model),
+            )
+    return tuple(found.values())
 
 
 def _credentials(equipment: Equipment) -> tuple[CredentialStatus, ...]:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Callable
+from math import ceil
+from typing import Final
+
+from msgspec import Struct
 
 __all__ = ["Waiting"]
 
+_TICK_S: Final = 0.005
+"""Whoever waits for nearly the same moment is woken together: else the last to come could be the first to look."""
+
+
+class _Waiter(Struct, frozen=True):
+    turn: int
+    woken: asyncio.Future[None]
+
 
 class Waiting:
-    """Who waits, by role."""
+    """Who waits, by role. Whoever was in hand first looks first: else some are passed over until their deadline."""
 
     def __init__(self) -> None:
-        self._freed = asyncio.Event()
+        self._waiters: dict[int, _Waiter] = {}
+        self._numbers = 0
         self._roles: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
+        self._told: list[Callable[[], None]] = []
+
+    def on_wait(self, listener: Callable[[], None]) -> None:
+        """Called whenever a request begins to wait."""
+        self._told.append(listener)
 
     def on_wake(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
@@ -27,17 +44,32 @@ class Waiting:
 
     def wake(self) -> None:
         """Quota or a slot was given back: whoever waits looks again."""
-        self._freed.set()
-        self._freed = asyncio.Event()
+        self._wake_waiters()
         for listener in self._listeners:
             listener()
 
-    async def until(self, role: str, until_s: float) -> None:
-        """Wait until `until_s` on the loop's clock, or until something was given back."""
+    async def until(self, role: str, until_s: float, turn: int) -> None:
+        """Wait until `until_s` on the loop's clock, or until something was given back.
+
+        `turn`: requests that came into this worker's hands earlier have a lower one.
+        """
+        loop = asyncio.get_running_loop()
+        self._numbers += 1
+        number = self._numbers
+        waiter = _Waiter(turn, loop.create_future())
+        self._waiters[number] = waiter
         self._roles[role] += 1
+        timer = loop.call_at(ceil(until_s / _TICK_S) * _TICK_S, self._wake_waiters)
+        for listener in self._told:
+            listener()
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(until_s):
-                    await self._freed.wait()
+            await waiter.woken
         finally:
+            timer.cancel()
+            del self._waiters[number]
             self._roles[role] -= 1
+
+    def _wake_waiters(self) -> None:
+        for waiter in sorted(self._waiters.values(), key=lambda waiter: waiter.turn):
+            if not waiter.woken.done():
+                waiter.woken.set_result(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 __all__ = ["Charge", "SlidingWindow"]
 
@@ -70,6 +71,12 @@ class SlidingWindow:
         if charge.expires_s > self._clock_s:
             charge.amount -= amount
             self._used -= amount
+
+    def returns(self, now_s: float) -> Iterator[tuple[float, int]]:
+        """In how many seconds each charge counts no more, and how much it is; the oldest first."""
+        self.used(now_s)
+        for charge in self._charges:
+            yield charge.expires_s - self._clock_s, charge.amount
 
     def falls_to_at_s(self, level: int, now_s: float) -> float:
         """When no more than `level` will be used if nothing is charged until then: `now_s` if that is so

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.client import Client
 from schemas.reply import TERMINAL, Delta
-from tests.harness.asking import Post, ask, until
+from tests.harness.asking import Heard, Post, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.shared import shared
 from tests.harness.system import System
@@ -34,6 +34,8 @@ MODELS = {
 }
 WORKERS = ("chat,logic,coding,creative,vision,safety,long_context", "fast")
 UNSERVED = "reasoning"
+TOLD_S = 62
+"""A minute is counted as 61 s at most where workers share it, and told in steps of a second, never too early."""
 SWEPT_S = 4.0
 """How long after a deadline the router's sweep may need: two seconds of grace and a round."""
 
@@ -90,15 +92,22 @@ async def test_c1_c3_the_limit_of_a_minute_is_kept_and_used_up_and_the_rest_is_t
     answered = [each for each in heard if each.code is None]
     refused = [each for each in heard if each.code is not None]
     assert len(answered) == await system.attempts(model) == limit
-    assert {each.code for each in refused} == {"deadline_exceeded"}
+    assert {each.code for each in refused} <= {"overloaded", "deadline_exceeded"}
     for each in refused:
-        assert 45 < (each.failed.error.retry_after_s or 0) <= 60
+        assert (each.failed.error.retry_after_s or 0) > 45
+        if each.code == "deadline_exceeded":
+            assert (each.failed.error.retry_after_s or 0) <= 60
     assert time.monotonic() - began_s < 1.5 + SWEPT_S
-    # Who asks only now is told as well, and nothing more reaches the provider.
-    late = await ask(client, "late", role=role, timeout_s=0.5)
-    assert late.code == "deadline_exceeded"
-    assert late.took_s < 0.5 + SWEPT_S
-    assert 45 < (late.failed.error.retry_after_s or 0) <= 60
+    # Who asks only now is told at the door, and nothing more reaches the provider.
+    late: list[Heard] = []
+
+    async def told() -> bool:
+        """The door's count of the line is up to two seconds old."""
+        late.append(await ask(client, "late", role=role, timeout_s=0.5))
+        return late[-1].code == "overloaded" and 45 < (late[-1].failed.error.retry_after_s or 0) <= TOLD_S
+
+    await until(told)
+    assert late[-1].took_s < 0.5
     assert await system.attempts(model) == limit
 
 
@@ -137,7 +146,7 @@ async def test_c2_a_role_without_quota_does_not_slow_another(system: System, cli
     assert max(each.took_s for each in others) < 0.5
     ends = [each.code for each in await asyncio.gather(*starved)]
     assert ends.count(None) == 6
-    assert ends.count("deadline_exceeded") == 54
+    assert ends.count("overloaded") + ends.count("deadline_exceeded") == 54
 
 
 async def test_c3_without_a_live_worker_the_router_ends_it_at_the_deadline(

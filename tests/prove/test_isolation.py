@@ -91,7 +91,7 @@ async def test_c2_the_others_are_as_fast_as_without_it(system: System) -> None:
     )
     assert p95_beside <= p95_alone * 1.10
     for each in starved:
-        assert each.code == "deadline_exceeded"
+        assert each.code in {"deadline_exceeded", "overloaded"}, "too late, or foreseen to be"
         assert (each.failed.error.retry_after_s or 0) > 0
 
 
@@ -121,5 +121,5 @@ async def test_c3_the_starved_are_answered_when_quota_returns_and_told_when_it_d
     )
     assert {each.code for each in answered} == {None}
     assert max(each.took_s for each in answered) < RETURNS_S + 3
-    assert {each.code for each in refused} == {"deadline_exceeded"}
+    assert {each.code for each in refused} <= {"deadline_exceeded", "overloaded"}
     assert all((each.failed.error.retry_after_s or 0) > 0 for each in refused)

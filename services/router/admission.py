@@ -1,0 +1,78 @@
+"""The pure decision at the door: can this request begin, and end, before its deadline?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil, inf
+from typing import Final
+
+from msgspec import Struct
+
+from schemas.names import Lane
+from services.router.flow import Flow
+from services.router.turns import Arriving, Crowd, Line, Place, in_mailbox, in_pool
+
+__all__ = ["Pool", "Prospect", "SlotPace", "begins_s", "retry_after_s"]
+
+_AT_ONCE_S: Final = 0.1
+"""Who waits no longer than this is never refused: how long an answer takes is the application's own affair."""
+_MARGIN_S: Final = 0.5
+"""From a quota's return to the call: the lease, the pull, the way to the provider."""
+_MARGIN_SHARE: Final = 0.05
+"""Of the wait: what a forecast is wrong by grows with how far it looks."""
+_LEAST_RETRY_S: Final = 0.5
+
+
+class SlotPace(Struct, frozen=True):
+    """One lane of a role, over all its workers."""
+
+    slots: int
+    per_s: float
+    """Requests that all slots together bring to an end; infinite where nobody knows yet."""
+
+
+class Pool(Struct, frozen=True):
+    """Quotas, and who lives on them."""
+
+    crowd: Crowd
+    flow: Flow
+
+
+class Prospect(Struct, frozen=True):
+    """All that is known of a role."""
+
+    role: str
+    lanes: Mapping[Lane, SlotPace]
+    longest_s: float
+    """What nearly every request stays within, once it has begun."""
+    pools: tuple[Pool, ...] = ()
+
+
+def begins_s(prospect: Prospect, line: Line, place: Place, arriving: Arriving, counted_s: float) -> float:
+    """When a request that comes now begins, on the router's monotonic clock; infinite: nobody knows.
+
+    `counted_s`: when the mailboxes were counted. The slots and each pool of quotas set a bound of their own; the last
+    one counts.
+    """
+    latest_s = counted_s
+    pace = prospect.lanes[place.lane]
+    turns = in_mailbox(prospect.role, line, place, arriving)
+    if pace.per_s < inf and turns.standing > pace.slots:
+        latest_s += turns.begins_after_s(lambda turn: max(0.0, turn - pace.slots) / pace.per_s)
+    for pool in prospect.pools:
+        turns = in_pool(prospect.role, line, place, arriving, pool.crowd)
+        after_s = turns.begins_after_s(pool.flow.begins_after(counted_s))
+        latest_s = max(latest_s, counted_s + after_s)
+    return latest_s
+
+
+def retry_after_s(wait_s: float, longest_s: float, left_s: float) -> float | None:
+    """None: admitted. Else in how many seconds a request with as much time, `left_s`, would be, if the line stands as
+    it does now.
+    """
+    if wait_s <= _AT_ONCE_S or wait_s == inf:
+        return None
+    missing_s = wait_s * (1 + _MARGIN_SHARE) + _MARGIN_S + longest_s - left_s
+    if missing_s <= 0:
+        return None
+    return max(_LEAST_RETRY_S, ceil(min(missing_s, wait_s) * 10) / 10)

@@ -1,0 +1,81 @@
+"""The last word of each living worker, and what follows from all of them for a role."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from math import inf
+from typing import Final
+
+from penstock.config.catalogue import RoleConfig
+from schemas.names import Role
+from schemas.presence import Presence as Beat
+from schemas.presence import RoleStatus
+from services.router.admission import Prospect
+from services.router.prospects import Forecast, Word, prospect_of
+from services.router.supply import supply_of
+
+__all__ = ["Capacity"]
+
+_KEPT_S: Final = 0.1
+"""What is heard within this is taken up together: many workers beat often, and folding takes a millisecond."""
+
+
+class Capacity:
+    """No I/O; all instants are the router's monotonic seconds."""
+
+    def __init__(self, roles: Mapping[Role, RoleConfig]) -> None:
+        self._chains = {str(role): frozenset(config.chain) for role, config in roles.items()}
+        self._words: dict[str, Word] = {}
+        self._prospects: dict[str, Prospect | None] = {}
+        self._built_s = -inf
+        self._built_for_s = -inf
+        self._changed = False
+
+    def heard(self, instance: str, beat: Beat, now_s: float) -> None:
+        """A beat is here. It is taken to have been made now: it is milliseconds old, and clocks may differ."""
+        before = self._words.get(instance)
+        roles = {str(status.role): status for status in beat.roles}
+        self._words[instance] = Word(
+            heard_s=now_s,
+            roles=roles,
+            ends_per_s={} if before is None else _ends_per_s(before, roles, now_s),
+            since_s=0.0 if before is None else now_s - before.heard_s,
+            forecasts=tuple(
+                Forecast(
+                    model=each.model,
+                    source=each.source,
+                    supply=supply_of(each),
+                    paused_s=each.paused_ms / 1000,
+                    breaker_s=each.breaker_ms / 1000,
+                    concurrency=each.concurrency,
+                )
+                for each in beat.forecasts
+            ),
+        )
+        self._changed = True
+
+    def keep(self, living: Collection[str]) -> None:
+        """Forget everybody else."""
+        for gone in self._words.keys() - set(living):
+            del self._words[gone]
+            self._changed = True
+
+    def prospect(self, role: str, counted_s: float, now_s: float) -> Prospect | None:
+        """None: nobody says a word of the role. `counted_s`: when the mailboxes were counted."""
+        if counted_s != self._built_for_s or (self._changed and now_s - self._built_s >= _KEPT_S):
+            self._prospects.clear()
+            self._built_s, self._built_for_s, self._changed = now_s, counted_s, False
+        if role not in self._prospects:
+            self._prospects[role] = prospect_of(role, self._chains, tuple(self._words.values()), counted_s)
+        return self._prospects[role]
+
+
+def _ends_per_s(before: Word, roles: Mapping[str, RoleStatus], now_s: float) -> dict[str, float]:
+    elapsed_s = now_s - before.heard_s
+    if elapsed_s <= 0:
+        return dict(before.ends_per_s)
+    return {
+        role: max(0, status.ended - before.roles[role].ended) / elapsed_s
+        for role, status in roles.items()
+        if role in before.roles
+    }

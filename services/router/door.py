@@ -1,0 +1,109 @@
+"""The door: what cannot be served before its deadline is refused at once, and told when to come back (C3, B4).
+
+Whoever is let in by one router is unknown to the others until the mailboxes are counted again, a second later at most:
+with k routers the line is, at worst, longer than believed by what the others let in within that second.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import exp
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.clock import Clock
+from schemas import subjects
+from schemas.work import ChatWork
+from services.router.admission import begins_s, retry_after_s
+from services.router.backlog import Backlog
+from services.router.capacity import Capacity
+from services.router.intake import Refused, Routed
+from services.router.ranking import rank_of
+from services.router.turns import Place
+
+__all__ = ["Door", "Foreseen", "admitted"]
+
+_REMEMBERED_S: Final = 30.0
+
+
+class Foreseen(Struct, frozen=True):
+    wait_s: float
+    """Until the request begins; infinite where that is not known."""
+    retry_after_s: float | None
+    """None: it is let in."""
+
+
+class _Arrivals:
+    """Requests let in per second and place, forgotten slowly."""
+
+    def __init__(self) -> None:
+        self._weights: defaultdict[tuple[str, str, int], float] = defaultdict(float)
+        self._now_s = 0.0
+
+    def came(self, role: str, lane: str, rank: int, now_s: float) -> None:
+        self.advance(now_s)
+        self._weights[role, lane, rank] += 1.0
+
+    def advance(self, now_s: float) -> None:
+        """Let time pass."""
+        fade = exp(-max(0.0, now_s - self._now_s) / _REMEMBERED_S)
+        self._now_s = max(now_s, self._now_s)
+        for place in self._weights:
+            self._weights[place] *= fade
+
+    def per_s(self, role: str, lane: str, rank: int) -> float:
+        return self._weights[role, lane, rank] / _REMEMBERED_S
+
+
+class Door:
+    """Asks nobody: it knows the workers' last beats, the last count of the mailboxes, and what it let in since."""
+
+    def __init__(self, capacity: Capacity, backlog: Backlog, clock: Clock) -> None:
+        self._capacity = capacity
+        self._backlog = backlog
+        self._clock = clock
+        self._arrivals = _Arrivals()
+
+    def foresee(self, work: ChatWork) -> Foreseen:
+        """Without knowledge everybody is let in."""
+        now_s = self._clock.monotonic_s()
+        counted_s = self._backlog.counted_s
+        prospect = None if counted_s is None else self._capacity.prospect(work.role, counted_s, now_s)
+        if counted_s is None or prospect is None:
+            return Foreseen(0.0, None)
+        self._arrivals.advance(now_s)
+        begin_s = begins_s(prospect, self._backlog, self._place(work), self._arrivals, counted_s)
+        wait_s = max(0.0, begin_s - now_s)
+        left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
+        return Foreseen(wait_s, retry_after_s(wait_s, prospect.longest_s, left_s))
+
+    def _place(self, work: ChatWork) -> Place:
+        """Whoever is alone in the mailbox leaves room for nobody, whatever the rank."""
+        own = self._backlog.of_flow(work.role, work.lane, subjects.flow(work.account, work.user))
+        alone = own == self._backlog.queued(work.role, work.lane)
+        return Place(work.lane, 0 if alone else rank_of(own))
+
+    def let_in(self, work: ChatWork) -> str:
+        """The subject in its mailbox, by how much its user has there already (C6); counted from now on."""
+        flow = subjects.flow(work.account, work.user)
+        rank = rank_of(self._backlog.of_flow(work.role, work.lane, flow))
+        self._arrivals.came(work.role, work.lane, rank, self._clock.monotonic_s())
+        self._backlog.published(work.role, work.lane, rank, flow)
+        return subjects.work(work.role, work.lane, rank, flow)
+
+
+def admitted(routed: Routed, foreseen: Foreseen) -> Routed | Refused:
+    """Nothing was accepted yet: the refusal is the first the application hears."""
+    if foreseen.retry_after_s is None:
+        return routed
+    work = routed.work
+    return Refused(
+        code="overloaded",
+        message=(
+            f"the role {work.role} could begin with this in {foreseen.wait_s:.1f} s, too late for its deadline; "
+            f"try again in {foreseen.retry_after_s:g} s, or give it more time"
+        ),
+        reply_to=work.reply_to,
+        retry_after_s=foreseen.retry_after_s,
+    )

@@ -1,0 +1,142 @@
+"""C3: the door of the real system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from penstock.client import Client
+from penstock.identifiers import new_id
+from schemas import codec, subjects
+from schemas.reply import Accepted, Failed
+from tests.harness.asking import Heard, ask, until
+from tests.harness.catalogues import catalogue
+from tests.harness.system import System, running
+
+SLOW_MS = 500
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    roles = {"coding": {"concurrency": 2}}
+    async with running(
+        tmp_path, config=catalogue(roles=roles), env={"PENSTOCK_TRACES": "off"}
+    ) as running_system:
+        yield running_system
+
+
+async def _overloaded(client: Client, role: str, timeout_s: float) -> Heard:
+    """The first refusal: the door goes by beats and counts that are up to two seconds old."""
+    found: list[Heard] = []
+
+    async def refused() -> bool:
+        found.append(await ask(client, "now", role=role, user=f"v{len(found)}", timeout_s=timeout_s))
+        return found[-1].code == "overloaded"
+
+    await until(refused, 10.0)
+    return found[-1]
+
+
+def _is_at_once(refused: Heard) -> float:
+    assert not any(isinstance(event, Accepted) for event in refused.events)
+    assert refused.took_s < 0.25
+    assert refused.failed.error.retry == "later"
+    told_s = refused.failed.error.retry_after_s
+    assert told_s is not None
+    assert told_s > 0
+    return told_s
+
+
+async def test_c3_a_line_too_long_for_the_deadline_is_refused_at_once_and_whoever_comes_back_is_served(
+    system: System,
+) -> None:
+    await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
+    async with await system.client() as client:
+        await ask(client, "how long does it take", role="coding")
+        line = [
+            asyncio.create_task(ask(client, "line", role="coding", user=f"u{n}", timeout_s=60))
+            for n in range(40)
+        ]
+        await asyncio.sleep(0)
+        refused = await _overloaded(client, "coding", 3.0)
+        told_s = _is_at_once(refused)
+        other = await ask(client, "somebody else", role="chat", timeout_s=3.0)
+        explained = await _explained(client, "coding", 3.0)
+        again, waited_s = await _comes_back(client, "coding", told_s, 3.0)
+        answered = await asyncio.gather(*line)
+    assert other.code is None, "another role has nothing to do with it"
+    assert isinstance(explained, Failed)
+    assert explained.error.code == "overloaded"
+    assert explained.error.retry_after_s is not None
+    assert again.code is None, again.failed
+    assert waited_s < 1.5 * told_s + 1
+    assert {each.code for each in answered} == {None}, "who had time enough was let in, and served"
+
+
+async def test_c3_a_paused_quota_is_foreseen_and_whoever_comes_back_is_served(system: System) -> None:
+    limit = {"requests_per_minute": 1, "window_s": 6, "algorithm": "fixed_window"}
+    await system.sim("PUT", "limits", {"m-logic": limit})
+    async with await system.client() as client:
+        assert (await ask(client, "first", role="logic")).code is None
+        patient = asyncio.create_task(ask(client, "patient", role="logic", timeout_s=30))
+        refused = await _overloaded(client, "logic", 1.5)
+        told_s = _is_at_once(refused)
+        await system.sim("PUT", "limits", {"m-logic": {**limit, "requests_per_minute": 100}})
+        again, waited_s = await _comes_back(client, "logic", told_s, 1.5)
+        assert (await patient).code is None
+    assert again.code is None, again.failed
+    assert waited_s < 1.5 * told_s + 1
+
+
+async def test_c3_an_idle_system_refuses_nothing_however_short_the_deadline(system: System) -> None:
+    await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
+    async with await system.client() as client:
+        for _ in range(3):
+            assert (await ask(client, "slow", role="fast")).code is None
+        await asyncio.sleep(2.5)  # the worker's next beat tells how long it took
+        short = await ask(client, "short", role="fast", timeout_s=SLOW_MS / 2000)
+    assert short.code == "deadline_exceeded"
+    assert any(isinstance(event, Accepted) for event in short.events)
+
+
+async def test_c3_a_router_that_just_started_refuses_nothing(system: System) -> None:
+    system.router.kill()
+    system.router = system.new_router()
+    await system.router.start()
+    async with await system.client() as client:
+        asked = await asyncio.gather(
+            *(ask(client, f"{n}", role="creative", timeout_s=10) for n in range(100))
+        )
+    assert {each.code for each in asked} == {None}
+
+
+async def _comes_back(client: Client, role: str, told_s: float, timeout_s: float) -> tuple[Heard, float]:
+    """As often as it is told to; the line may move a little slower than foreseen."""
+    waited_s = told_s
+    await asyncio.sleep(told_s)
+    while (
+        again := await ask(client, "again", role=role, user="again", timeout_s=timeout_s)
+    ).code == "overloaded":
+        told_s = again.failed.error.retry_after_s or 0.0
+        waited_s += told_s
+        await asyncio.sleep(told_s)
+    return again, waited_s
+
+
+async def _explained(client: Client, role: str, left_s: float) -> object:
+    body = {"messages": [{"role": "user", "content": "now"}]}
+    request = {
+        "type": "chat_request",
+        "id": new_id(),
+        "client": "c",
+        "role": role,
+        "body": body,
+        "deadline_ms": int((time.time() + left_s) * 1000),
+    }
+    msg = await client._nc.request(subjects.EXPLAIN, json.dumps(request).encode(), timeout=2)
+    return codec.REPLY.decode(msg.data)

@@ -1,0 +1,224 @@
+"""A world without servers: the real door, the workers' real counts and forecasts, requests and calls as events in time.
+
+What is left out on purpose: the network, JetStream and the provider; they are delays here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+
+import msgspec
+from msgspec import Struct, field
+
+from penstock.clock import Clock
+from penstock.config.catalogue import Limits, RoleConfig
+from schemas.presence import Presence, QuotaForecast, RoleStatus
+from schemas.work import ChatWork
+from services.router.backlog import Backlog
+from services.router.capacity import Capacity
+from services.router.door import Door
+from services.worker.pace import Course, Pace
+from services.worker.quota import LocalQuota, Need, Permit, QuotaKey
+
+__all__ = ["Plan", "World"]
+
+KEY = QuotaKey("key", "m")
+STEP_S = 0.02
+BEAT_S, PRESSED_BEAT_S, COUNT_S = 2.0, 0.25, 1.0
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What is asked of whom."""
+
+    per_s: float
+    patience_s: float
+    limits: Limits = field(default_factory=Limits)
+    shared: bool = True
+    """One quota for all workers; else each has its own, of `limits`."""
+    workers: int = 2
+    slots: int = 32
+    service_s: tuple[float, float] = (0.2, 0.5)
+    overhead_s: float = 0.02
+    """Between two requests in one slot."""
+    users: int = 40
+    seed: int = 1
+
+
+class _Request(Struct):
+    work: ChatWork
+    subject: str
+    deadline_s: float
+    course: Course = field(default_factory=Course)
+    taken_s: float = 0.0
+    ends_s: float | None = None
+    permit: Permit | None = None
+
+
+class _Worker:
+    def __init__(self, name: str, plan: Plan, quota: LocalQuota, dice: random.Random) -> None:
+        self.name, self.plan, self.dice = name, plan, dice
+        self.quota = quota
+        self.pace = Pace()
+        self.hands: list[_Request] = []
+        self.free_at_s: list[float] = []
+        self.beat_s = -dice.random() * BEAT_S
+
+    @property
+    def waiting(self) -> int:
+        return sum(request.ends_s is None for request in self.hands)
+
+    def room(self, now_s: float) -> int:
+        """As a mailbox pulls: half of the slots may wait, and none is pulled while the quota has nothing."""
+        self.free_at_s = [at_s for at_s in self.free_at_s if at_s > now_s]
+        if self.waiting >= self.plan.slots // 2 or self.quota.wait_s(KEY, Need(0), now_s) > 0:
+            return 0
+        return self.plan.slots - len(self.hands) - len(self.free_at_s)
+
+    def work(self, now_s: float, ends: Counter[str]) -> list[_Request]:
+        """Let through what there is quota for; returns what is over."""
+        over = []
+        for request in self.hands:
+            if request.ends_s is None and now_s < request.deadline_s:
+                permit = self.quota.try_acquire(KEY, Need(0), now_s)
+                if isinstance(permit, Permit):
+                    self.pace.call_began("chat", request.course)
+                    request.course.waited_s = now_s - request.taken_s
+                    request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.plan.service_s)
+            if now_s >= min(request.deadline_s, request.ends_s or request.deadline_s):
+                over.append(request)
+        for request in over:
+            done = request.ends_s is not None and request.ends_s <= request.deadline_s
+            ends["completed" if done else "late"] += 1
+            if request.permit is not None:
+                self.quota.settle(request.permit, 0, now_s)
+            self.pace.ended("chat", request.course, now_s - request.taken_s + self.plan.overhead_s)
+            self.hands.remove(request)
+            self.free_at_s.append(now_s + self.plan.overhead_s)
+        return over
+
+    def beat(self, now_s: float) -> Presence | None:
+        due_s = PRESSED_BEAT_S if self.waiting else BEAT_S
+        if now_s < self.beat_s + due_s:
+            return None
+        self.beat_s = now_s
+        outlook, tempo = self.quota.outlook(KEY, now_s), self.pace.tempo("chat")
+        role = RoleStatus(
+            role="chat",
+            slots=self.plan.slots,
+            running=len(self.hands),
+            calling=self.pace.calling_now("chat"),
+            ended=self.pace.ended_count("chat"),
+            service_ms=None if tempo is None else round(tempo.mean_s * 1000),
+            longest_ms=None if tempo is None else round(tempo.longest_s * 1000),
+        )
+        forecast = QuotaForecast(
+            model="m",
+            source="record" if self.plan.shared else self.name,
+            recoveries=outlook.recoveries,
+            paused_ms=round(outlook.paused_s * 1000),
+        )
+        return Presence(service="worker", instance=self.name, at_ms=0, roles=(role,), forecasts=(forecast,))
+
+
+class World:
+    """Runs a plan; `ends` counts what became of the requests, `calls` those that were let through."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.now_s = 1000.0
+        self.dice = random.Random(plan.seed)
+        clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
+        self.clock = clock
+        self.backlog = Backlog()
+        self.capacity = Capacity({"chat": RoleConfig(chain=("m",))})
+        self.door = Door(self.capacity, self.backlog, clock)
+        one = LocalQuota({KEY: plan.limits})
+        self.workers = [
+            _Worker(f"w{number}", plan, one if plan.shared else LocalQuota({KEY: plan.limits}), self.dice)
+            for number in range(plan.workers)
+        ]
+        self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}
+        self.ends: Counter[str] = Counter()
+        self.told_s: list[float] = []
+
+    def run(self, lasts_s: float) -> None:
+        began_s, asked = self.now_s, 0
+        counted_s = self.now_s
+        while self.now_s < began_s + lasts_s:
+            while asked < (self.now_s - began_s) * self.plan.per_s:
+                asked += 1
+                self._ask()
+            self._deal()
+            for worker in self.dice.sample(self.workers, len(self.workers)):
+                worker.work(self.now_s, self.ends)
+                if (beat := worker.beat(self.now_s)) is not None:
+                    self.capacity.heard(worker.name, beat, self.now_s)
+            if self.now_s >= counted_s + COUNT_S:
+                counted_s = self.now_s
+                self._count()
+            self.now_s += STEP_S
+
+    @property
+    def calls(self) -> int:
+        return sum(
+            worker.pace.ended_count("chat") + worker.pace.calling_now("chat") for worker in self.workers
+        )
+
+    def _ask(self) -> None:
+        work = ChatWork(
+            id="i",
+            account="a",
+            client="c",
+            user=f"u{self.dice.randrange(self.plan.users)}",
+            role="chat",
+            lane="interactive",
+            complexity="simple",
+            why="",
+            deadline_ms=self.clock.unix_ms() + round(self.plan.patience_s * 1000),
+            accepted_ms=self.clock.unix_ms(),
+            stream=False,
+            body=msgspec.Raw(b"{}"),
+        )
+        foreseen = self.door.foresee(work)
+        if foreseen.retry_after_s is not None:
+            self.ends["refused"] += 1
+            self.told_s.append(foreseen.retry_after_s)
+            return
+        subject = self.door.let_in(work)
+        rank = int(subject.split(".")[4])
+        self.mailbox[rank].append(_Request(work, subject, self.now_s + self.plan.patience_s))
+
+    def _deal(self) -> None:
+        """To the workers by turns, the first ranks first, one of eight turns to each further one."""
+        room = {worker.name: worker.room(self.now_s) for worker in self.workers}
+        for worker in self.workers * self.plan.slots:
+            if room[worker.name] <= 0:
+                continue
+            request = self._next()
+            if request is None:
+                return
+            room[worker.name] -= 1
+            request.taken_s = self.now_s
+            worker.hands.append(request)
+
+    def _next(self) -> _Request | None:
+        order = (0, 1, 2, 3)
+        if self.dice.random() < 3 / 8:
+            favoured = self.dice.choice((1, 2, 3))
+            order = (favoured, *(rank for rank in (0, 1, 2, 3) if rank != favoured))
+        for rank in order:
+            line = self.mailbox[rank]
+            while line:
+                request = line.popleft()
+                if request.deadline_s > self.now_s:
+                    return request
+                self.ends["late"] += 1
+        return None
+
+    def _count(self) -> None:
+        held = [request for line in self.mailbox.values() for request in line]
+        held += [request for worker in self.workers for request in worker.hands]
+        self.backlog.asking()
+        self.backlog.snapshot(Counter(request.subject for request in held))
+        self.backlog.counted_s = self.now_s

@@ -1,0 +1,154 @@
+"""C3: three times as much as there is quota, or slots, for: what is let in is answered, the rest hears so at once, and
+nothing that could be used is left unused."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct, field
+
+from penstock.client import Client
+from schemas.reply import Accepted, Completed, Failed
+from tests.bench.load import percentile
+from tests.harness.catalogues import catalogue
+from tests.harness.system import System, running
+
+PROOF_S = 120.0
+PATIENCE_S = 15.0
+REQUESTS_PER_MINUTE = 600
+USERS = 40
+AT_ONCE_S = 0.25
+
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
+
+
+class Tally(Struct):
+    asked: int = 0
+    refused_s: list[float] = field(default_factory=list)
+    """How long each refusal took."""
+    told_s: list[float] = field(default_factory=list)
+    ends: Counter[str] = field(default_factory=Counter)
+    """Of what was accepted."""
+    late: list[str] = field(default_factory=list)
+    calls: int = 0
+    """That the provider let through within the time of the demand."""
+    met_429: int = 0
+
+    @property
+    def accepted(self) -> int:
+        return sum(self.ends.values())
+
+    def text(self) -> str:
+        kept = self.ends["completed"] / max(1, self.accepted)
+        return (
+            f"{self.asked} asked, {self.accepted} accepted, of which {kept:.2%} completed {dict(self.ends)}; "
+            f"{len(self.refused_s)} refused, p95 within {percentile(self.refused_s or [0], 0.95) * 1000:.0f} ms, "
+            f"told to come back in {percentile(self.told_s or [0], 0.5):.1f} s (p50), {max(self.told_s or [0]):.1f} s"
+            f" at most"
+        )
+
+
+async def _ask(client: Client, tally: Tally, began_s: float, options: dict[str, Any]) -> None:
+    asked_s = time.monotonic()
+    accepted = False
+    async for event in client.stream(**options):
+        if isinstance(event, Accepted):
+            accepted = True
+        elif isinstance(event, Completed):
+            tally.ends["completed"] += 1
+        elif isinstance(event, Failed) and accepted:
+            tally.ends[event.error.code] += 1
+            tally.late.append(f"asked at {asked_s - began_s:.1f} s: {event.error.message}")
+        elif isinstance(event, Failed):
+            assert event.error.code == "overloaded", event
+            assert event.error.retry_after_s is not None
+            tally.told_s.append(event.error.retry_after_s)
+            tally.refused_s.append(time.monotonic() - asked_s)
+
+
+async def _demand(system: System, client: Client, per_s: float) -> Tally:
+    """Evenly, whatever becomes of it; waits for the end of all that was asked."""
+    dice = random.Random(7)
+    tally = Tally()
+    asked: set[asyncio.Task[None]] = set()
+    began_s = time.monotonic()
+    while (now_s := time.monotonic()) < began_s + PROOF_S:
+        for _ in range(int((now_s - began_s) * per_s) - len(asked)):
+            options = {
+                "prompt": f"question {len(asked)} [[tokens={dice.randint(20, 60)}]]",
+                "role": "chat",
+                "max_tokens": 60,
+                "user": f"u{dice.randrange(USERS)}",
+                "timeout_s": PATIENCE_S,
+            }
+            asked.add(asyncio.create_task(_ask(client, tally, began_s, options)))
+        await asyncio.sleep(0.02)
+    counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
+    tally.met_429 = sum(count for status, count in counts["errors"].items() if status == "429")
+    tally.calls = counts["attempts"] - tally.met_429
+    await asyncio.gather(*asked)
+    tally.asked = len(asked)
+    return tally
+
+
+async def _prove(system: System, client: Client, per_s: float) -> Tally:
+    tally = await _demand(system, client, per_s)
+    print(f"\n{tally.text()}")
+    for line in tally.late[:20]:
+        print("   ", line)
+    return tally
+
+
+def _holds(tally: Tally) -> None:
+    assert tally.ends["completed"] >= 0.99 * tally.accepted
+    assert percentile(tally.refused_s, 0.95) < AT_ONCE_S
+
+
+@pytest.mark.parametrize("algorithm", ["fixed_window", "token_bucket"])
+@pytest.mark.parametrize("quota", ["shared", "local"])
+async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: str) -> None:
+    """Two workers. Where each counts for itself its limit is half of the provider's: so the operator writes it; and it
+    has few slots, because what it holds when its own part is used up cannot be served by the other.
+    """
+    each, slots = (REQUESTS_PER_MINUTE, 32) if quota == "shared" else (REQUESTS_PER_MINUTE // 2, 8)
+    config = catalogue(
+        {"chat": ["m-chat"]},
+        models={"m-chat": {"limits": {"requests_per_minute": each}}},
+        role={"concurrency": slots},
+    )
+    env = {"PENSTOCK_TRACES": "off", "PENSTOCK_QUOTA": quota}
+    async with (
+        running(tmp_path, "chat", "chat", config=config, env=env) as system,
+        await system.client() as client,
+    ):
+        limit = {"requests_per_minute": REQUESTS_PER_MINUTE, "algorithm": algorithm}
+        await system.sim("PUT", "limits", {"m-chat": limit})
+        await system.sim("PUT", "speed", {"tokens_per_second": 200, "first_token_ms": 100, "latency_ms": 0})
+        tally = await _prove(system, client, 3 * REQUESTS_PER_MINUTE / 60)
+    used = tally.calls / (REQUESTS_PER_MINUTE * PROOF_S / 60)
+    print(f"C3, {quota}, {algorithm}: used {used:.1%} of the limit, {tally.met_429} met a 429")
+    assert used >= 0.95
+    _holds(tally)
+
+
+async def test_c3_three_times_the_slots(tmp_path: Path) -> None:
+    """A slow provider without limits: two workers of 8 slots, two seconds for an answer."""
+    config = catalogue({"chat": ["m-chat"]}, role={"concurrency": 8})
+    async with (
+        running(tmp_path, "chat", "chat", config=config, env={"PENSTOCK_TRACES": "off"}) as system,
+        await system.client() as client,
+    ):
+        await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})
+        tally = await _prove(system, client, 24.0)
+    most = 2 * 8 * PROOF_S / 2.0
+    print(
+        f"C3, slots: {tally.calls} calls in {PROOF_S:g} s, {tally.calls / most:.1%} of what the slots can do"
+    )
+    assert tally.calls >= 0.95 * most
+    _holds(tally)

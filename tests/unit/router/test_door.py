@@ -1,0 +1,216 @@
+"""C3, B4: beats and counts in, a decision out."""
+
+from __future__ import annotations
+
+import timeit
+from typing import Any
+
+import msgspec
+import pytest
+
+from penstock.clock import Clock
+from penstock.config.catalogue import RoleConfig
+from schemas import subjects
+from schemas.names import Role
+from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
+from schemas.work import ChatWork
+from services.router.backlog import Backlog
+from services.router.capacity import Capacity
+from services.router.door import Door
+
+ROLES: dict[Role, RoleConfig] = {
+    "chat": RoleConfig(chain=("small", "large")),
+    "logic": RoleConfig(chain=("large",)),
+    "creative": RoleConfig(chain=("other",)),
+}
+
+
+def minute(free: int, *returns: tuple[int, int], allowed: int = 60) -> Recovery:
+    return Recovery(
+        limit="requests_per_minute", window_ms=60_000, allowed=allowed, free=free, returns=tuple(returns)
+    )
+
+
+def quota(model: str, *recoveries: Recovery, source: str = "", **fields: Any) -> QuotaForecast:
+    return QuotaForecast(model=model, source=source or f"record-{model}", recoveries=recoveries, **fields)
+
+
+def status(role: Role = "chat", **fields: Any) -> RoleStatus:
+    return RoleStatus(role=role, **{"slots": 16, "batch_slots": 4, "running": 0, **fields})
+
+
+class Scene:
+    """A door with its clock, and what it has heard."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
+        self.backlog = Backlog()
+        self.capacity = Capacity(ROLES)
+        self.door = Door(self.capacity, self.backlog, self.clock)
+
+    def beat(
+        self, *forecasts: QuotaForecast, roles: tuple[RoleStatus, ...] = (), instance: str = "w1"
+    ) -> None:
+        roles = roles or (status(),)
+        beat = Presence(service="worker", instance=instance, at_ms=0, roles=roles, forecasts=forecasts)
+        self.capacity.heard(instance, beat, self.clock.monotonic_s())
+
+    def count(self, **mailboxes: int) -> None:
+        """Requests in the first rank of the interactive lane, by role."""
+        self.backlog.asking()
+        self.backlog.snapshot(
+            {subjects.work(role, "interactive", 0, "f"): number for role, number in mailboxes.items()}
+        )
+        self.backlog.counted_s = self.clock.monotonic_s()
+
+    def work(self, role: Role = "chat", left_s: float = 15.0) -> ChatWork:
+        return ChatWork(
+            id="i",
+            account="a",
+            client="c",
+            role=role,
+            lane="interactive",
+            complexity="simple",
+            why="",
+            deadline_ms=self.clock.unix_ms() + round(left_s * 1000),
+            accepted_ms=self.clock.unix_ms(),
+            stream=False,
+            body=msgspec.Raw(b"{}"),
+        )
+
+    def retry_s(self, role: Role = "chat", left_s: float = 15.0) -> float | None:
+        return self.door.foresee(self.work(role, left_s)).retry_after_s
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_c3_without_knowledge_everybody_is_let_in(scene: Scene) -> None:
+    assert scene.retry_s(left_s=0.1) is None
+    scene.count(chat=10_000)
+    assert scene.retry_s(left_s=0.1) is None, "no worker was heard of"
+    scene.beat()
+    assert scene.retry_s(left_s=0.1) is None, "nobody knows how long a request takes, and no limit was told"
+
+
+def test_c3_a_quota_that_comes_back_too_late_refuses_and_says_when_to_come(scene: Scene) -> None:
+    scene.beat(quota("small", minute(0, (40_000, 60))), quota("large", minute(0, (50_000, 60))))
+    scene.count()
+
+    told_s = scene.retry_s(left_s=15)
+    assert told_s is not None
+    assert 25 < told_s < 30
+    assert scene.retry_s(left_s=50) is None
+
+    scene.now_s += told_s
+    assert scene.retry_s(left_s=15) is None
+
+
+def test_c3_any_model_of_the_chain_will_do(scene: Scene) -> None:
+    scene.beat(quota("small", minute(0, (40_000, 60))), quota("large", minute(50)))
+    scene.count(chat=49)
+
+    assert scene.retry_s() is None
+    scene.count(chat=50)
+    assert scene.retry_s() is not None
+
+
+def test_c3_the_backlog_of_roles_with_the_same_model_counts_and_that_of_others_does_not(scene: Scene) -> None:
+    scene.beat(
+        quota("small", minute(0, (40_000, 60))),
+        quota("large", minute(50)),
+        roles=(status(), status("logic"), status("creative")),
+    )
+    scene.count(logic=90, creative=900)
+    assert scene.retry_s("chat") is not None
+    scene.count(logic=49, creative=900)
+    assert scene.retry_s("chat") is None
+
+
+def test_c3_what_was_let_in_since_the_count_is_in_the_line(scene: Scene) -> None:
+    scene.beat(quota("small", minute(3)), quota("large", minute(0)))
+    scene.count()
+
+    let_in = 0
+    while scene.retry_s() is None:
+        scene.door.let_in(scene.work())
+        let_in += 1
+
+    assert let_in == 3
+
+
+def test_c3_who_has_passed_the_quota_needs_none(scene: Scene) -> None:
+    limits = quota("small", minute(30)), quota("large", minute(0))
+    scene.beat(*limits, roles=(status(calling=100),))
+    scene.count(chat=129)
+    assert scene.retry_s() is None
+    scene.count(chat=130)
+    assert scene.retry_s() is not None
+
+
+def test_c3_workers_that_share_a_record_say_the_same_thing_and_those_that_do_not_add_up(scene: Scene) -> None:
+    scene.beat(quota("small", minute(50)), quota("large", minute(0)))
+    scene.beat(quota("small", minute(50)), quota("large", minute(0)), instance="w2")
+    scene.count(chat=50)
+    assert scene.retry_s() is not None, "one word per record"
+
+    alone = Scene()
+    alone.beat(quota("small", minute(50), source="w1/k/small"), quota("large", minute(0)))
+    alone.beat(quota("small", minute(50), source="w2/k/small"), quota("large", minute(0)), instance="w2")
+    alone.count(chat=99)
+    assert alone.retry_s() is None
+    alone.count(chat=100)
+    assert alone.retry_s() is not None
+
+
+def test_c3_slots_bind_by_the_mean_of_the_latest_requests(scene: Scene) -> None:
+    scene.beat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
+    scene.count(chat=4 + 16)
+    assert scene.retry_s(left_s=12.5) is None, "17 turns of half a second, 3 s for the answer"
+    told_s = scene.retry_s(left_s=10)
+    assert told_s is not None
+    assert 2 < told_s < 3
+
+
+def test_c3_one_workers_open_breaker_is_not_the_others_and_a_pause_is(scene: Scene) -> None:
+    scene.beat(quota("small", breaker_ms=60_000), quota("large", breaker_ms=60_000))
+    scene.count()
+    told_s = scene.retry_s()
+    assert told_s is not None
+    assert told_s > 40
+    scene.beat(quota("small"), quota("large"), instance="w2")
+    scene.now_s += 0.2
+    assert scene.retry_s() is None
+    scene.beat(quota("small", paused_ms=60_000), quota("large", paused_ms=60_000))
+    scene.now_s += 0.2
+    assert scene.retry_s() is not None
+
+
+def test_c3_a_worker_that_is_gone_says_nothing_any_more(scene: Scene) -> None:
+    scene.beat(quota("small", minute(0)), quota("large", minute(0)))
+    scene.count(chat=100)
+    assert scene.retry_s() is not None
+    scene.now_s += 0.2
+    scene.capacity.keep(frozenset())
+    assert scene.retry_s() is None
+
+
+def test_c3_the_decision_costs_next_to_nothing(scene: Scene) -> None:
+    steps = tuple((at_s * 1000, 10) for at_s in range(1, 60))
+    for number in range(4):
+        scene.beat(
+            *(quota(model, minute(0, *steps, allowed=600)) for model in ("small", "large")),
+            roles=(status(service_ms=400, longest_ms=900), status("logic", service_ms=400)),
+            instance=f"w{number}",
+        )
+    scene.count(chat=100, logic=100)
+    work = scene.work()
+    scene.door.foresee(work)
+
+    each_s = min(timeit.repeat(lambda: scene.door.foresee(work), number=200, repeat=5)) / 200
+
+    print(f"\n{each_s * 1e6:.1f} µs for a decision")
+    assert each_s < 50e-6

@@ -1,0 +1,77 @@
+"""C3: when the n-th request in a line begins."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from services.router.flow import Quota, flow_of
+from services.router.supply import UNLIMITED, Supply
+
+LUMP = Supply((0.0, 50.0, 120.0), (10.0, 610.0, 610.0), 10.0)
+
+
+def quota(supply: Supply, foreseen_s: float = 0.0, ready_s: float = 0.0) -> Quota:
+    return Quota(supply, foreseen_s, ready_s)
+
+
+def test_who_fits_into_what_is_free_begins_at_once_and_the_next_with_the_lump() -> None:
+    flow = flow_of([quota(LUMP)], 1.0, inf, inf)
+
+    assert flow is not None
+    assert flow.begins_s(10) == 0
+    assert flow.begins_s(11) == 50
+    assert flow.begins_s(610) == 50
+    assert flow.begins_s(620) == pytest.approx(121)
+
+
+def test_slots_make_up_for_no_moment_without_quota() -> None:
+    flow = flow_of([quota(LUMP)], 1.0, 0.0, 10.0)
+
+    assert flow is not None
+    assert flow.begins_s(10) == pytest.approx(1)
+    assert flow.begins_s(60) == pytest.approx(55)
+
+
+def test_two_quotas_give_together_each_from_when_it_was_told() -> None:
+    one, other = Supply((0.0, 10.0), (5.0, 10.0)), Supply((0.0, 10.0), (1.0, 3.0))
+    flow = flow_of([quota(one, 100.0), quota(other, 102.0)], 1.0, inf, inf)
+
+    assert flow is not None
+    assert [flow.begins_s(n) for n in (5, 6, 7, 11, 12)] == [100, 102, 110, 110, 112]
+
+
+def test_a_pause_or_an_open_breaker_holds_everything_back() -> None:
+    flow = flow_of([quota(UNLIMITED, 0.0, 30.0)], 1.0, inf, inf)
+
+    assert flow is not None
+    assert flow.begins_s(1) == 30
+    assert flow.begins_s(10_000) == 30
+
+
+def test_requests_of_several_calls_take_more() -> None:
+    flow = flow_of([quota(LUMP)], 2.0, inf, inf)
+
+    assert flow is not None
+    assert flow.begins_s(5) == 0
+    assert flow.begins_s(6) == 50
+
+
+def test_a_quota_that_never_gives_more_is_never() -> None:
+    flow = flow_of([quota(Supply((0.0,), (3.0,)))], 1.0, inf, inf)
+
+    assert flow is not None
+    assert flow.begins_s(3) == 0
+    assert flow.begins_s(4) == inf
+
+
+def test_without_a_word_nothing_is_known() -> None:
+    assert flow_of([], 1.0, inf, inf) is None
+
+
+def test_as_many_as_there_are_free_slots_begin_beside_each_other() -> None:
+    flow = flow_of([quota(UNLIMITED)], 1.0, 4.0, 2.0)
+
+    assert flow is not None
+    assert [flow.begins_s(n) for n in (1, 4, 5, 6)] == [0, 0, 0.5, 1]

@@ -1,0 +1,57 @@
+"""C3: what a worker tells of how long its requests take."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.worker.pace import Course, Pace, Tempo
+
+
+def test_a_request_is_calling_from_its_permit_to_its_end_unless_the_call_fails() -> None:
+    pace, course = Pace(), Course()
+
+    pace.call_began("chat", course)
+    assert pace.calling_now("chat") == 1
+    pace.call_failed("chat", course)
+    assert pace.calling_now("chat") == 0, "it stands before the quota again"
+    pace.call_began("chat", course)
+    assert pace.calling_now("chat") == 1
+    pace.ended("chat", course, 1.0)
+    assert (pace.calling_now("chat"), pace.ended_count("chat")) == (0, 1)
+
+
+def test_the_tempo_is_that_of_the_latest_requests_that_held_a_slot() -> None:
+    pace = Pace()
+    assert pace.tempo("chat") is None
+    for number in range(1, 101):
+        course = Course()
+        for _ in range(2):
+            pace.call_began("chat", course)
+        course.waited_s = 7.0
+        pace.ended("chat", course, 7.0 + number / 100)
+
+    assert pace.tempo("chat") == Tempo(pytest.approx(0.505), pytest.approx(0.95), 2.0)
+    for _ in range(200):
+        course = Course()
+        pace.call_began("chat", course)
+        pace.ended("chat", course, 3.0)
+    assert pace.tempo("chat") == Tempo(pytest.approx(3.0), 3.0, 1.0)
+
+
+def test_who_never_came_to_a_call_teaches_nothing_of_its_length() -> None:
+    pace = Pace()
+    pace.ended("chat", Course(), 0.1)
+
+    assert pace.tempo("chat") is None
+    assert pace.ended_count("chat") == 1
+
+
+def test_tokens_are_those_of_calls_that_used_any() -> None:
+    pace = Pace()
+    assert pace.tokens_each("m") == 0
+    for tokens in (100, 0, 100):
+        pace.call_ended("m", tokens)
+    assert pace.tokens_each("m") == 100
+    for _ in range(200):
+        pace.call_ended("m", 300)
+    assert 295 <= pace.tokens_each("m") <= 300
