@@ -15,7 +15,9 @@ from schemas.presence import Presence
 from schemas.streams import ROUTER
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
+from services.router.counting import Counting
 from services.router.door import Door
+from services.router.entrance import Entrance
 from services.router.explanation import register_explain
 from services.router.handlers import RequestHandler
 from services.router.liveness import Liveness
@@ -38,8 +40,10 @@ class Router:
         metrics = RouterMetrics(shell.registry)
         backlog = Backlog()
         door = Door(capacity, backlog, SYSTEM)
-        self._handler = RequestHandler(catalogue, self._liveness, door, metrics, shell.tracer, SYSTEM)
-        self._sweeper = Sweeper(catalogue.roles, self._liveness, backlog, metrics, SYSTEM)
+        self._counting = Counting(backlog, SYSTEM)
+        entrance = Entrance(door, self._counting)
+        self._handler = RequestHandler(catalogue, self._liveness, entrance, metrics, shell.tracer, SYSTEM)
+        self._sweeper = Sweeper(catalogue.roles, self._liveness, backlog, self._counting, metrics, SYSTEM)
         self._started = AsyncExitStack()
         register_explain(shell.broker, catalogue, self._liveness, door, SYSTEM)
 
@@ -64,6 +68,7 @@ class Router:
         self._shell.healthy_while(lambda: upkeep.succeeded)
         self._started.push_async_callback(upkeep.stop)
         upkeep.start()
+        self._counting.bind(bus)
         self._handler.bind(bus)
         await self._liveness.start(bus)
         self._started.push_async_callback(self._sweeper.stop)

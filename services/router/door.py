@@ -32,6 +32,8 @@ class Foreseen(Struct, frozen=True):
     """Until the request begins; infinite where that is not known."""
     retry_after_s: float | None
     """None: it is let in."""
+    counted_s: float | None = None
+    """When the mailboxes were counted by which this was foreseen."""
 
 
 class _Arrivals:
@@ -76,7 +78,7 @@ class Door:
         begin_s = begins_s(prospect, self._backlog, self._place(work), self._arrivals, counted_s)
         wait_s = max(0.0, begin_s - now_s)
         left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
-        return Foreseen(wait_s, retry_after_s(wait_s, prospect.longest_s, left_s))
+        return Foreseen(wait_s, retry_after_s(wait_s, prospect.longest_s, left_s), counted_s)
 
     def _place(self, work: ChatWork) -> Place:
         """Whoever is alone in the mailbox leaves room for nobody, whatever the rank."""

@@ -25,8 +25,8 @@ from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
 from services.router.arrival import Arrival, address_of, job_of
 from services.router.background import Background
-from services.router.door import Door, admitted
 from services.router.ending import end_unless_ended, failure_of
+from services.router.entrance import Entrance
 from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
@@ -45,14 +45,14 @@ class RequestHandler:
         self,
         catalogue: Catalogue,
         liveness: Liveness,
-        door: Door,
+        entrance: Entrance,
         metrics: RouterMetrics,
         tracer: Tracer,
         clock: Clock,
     ) -> None:
         self._catalogue = catalogue
         self._liveness = liveness
-        self._door = door
+        self._entrance = entrance
         self._metrics = metrics
         self._tracer = tracer
         self._clock = clock
@@ -70,7 +70,7 @@ class RequestHandler:
         outcome = judge(arrival, self._catalogue, served, self._clock.unix_ms())
         try:
             if isinstance(outcome, Routed) and not arrival.repeated:  # else it may be in its mailbox already
-                outcome = admitted(outcome, self._door.foresee(outcome.work))
+                outcome = await self._entrance.admit(outcome)
             if isinstance(outcome, Routed):
                 outcome = await self._accept(outcome, span, repeated=arrival.repeated)
             if isinstance(outcome, Refused):
@@ -128,7 +128,7 @@ class RequestHandler:
         try:
             await store(
                 self._bus.js,
-                self._door.let_in(work),
+                self._entrance.let_in(work),
                 encode(work),
                 message_id=f"{work.account}.{work.client}.{work.id}",
                 headers=sent,

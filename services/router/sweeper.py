@@ -29,6 +29,7 @@ from schemas.reply import Failure
 from schemas.streams import WORK
 from schemas.subjects import ReplyAddress, work_address
 from services.router.backlog import Backlog
+from services.router.counting import Counting
 from services.router.ending import end_unless_ended, failure_of
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
@@ -57,11 +58,13 @@ class Sweeper:
         roles: Iterable[str],
         liveness: Liveness,
         backlog: Backlog,
+        counting: Counting,
         metrics: RouterMetrics,
         clock: Clock,
     ) -> None:
         self._mailboxes = {(role, lane) for role in roles for lane in LANES}
         self._backlog = backlog
+        self._counting = counting
         self._sweeps: dict[str, Sweep] = {}
         self._liveness = liveness
         self._metrics = metrics
@@ -91,12 +94,7 @@ class Sweeper:
                 _log.exception("a round of the sweep failed; the next one comes in %g s", _EVERY_S)
 
     async def _round(self) -> None:
-        self._backlog.asking()
-        asked_s = self._clock.monotonic_s()
-        info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
-        counts: dict[str, int] = info.state.subjects or {}
-        self._backlog.snapshot(counts)
-        self._backlog.counted_s = asked_s
+        counts = await self._counting.count()
         for role, lane in self._mailboxes:
             self._metrics.queued.labels(role, lane).set(self._backlog.queued(role, lane))
         self._failures = 0

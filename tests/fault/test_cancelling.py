@@ -97,7 +97,8 @@ async def test_d8_detached_streams_go_on(system: System, client: Client, post: P
 async def test_d8_what_waits_for_quota_is_dropped_and_never_sent(system: System, client: Client) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 0})
     assert (await ask(client, "Takes the only permit", role="logic")).completed.model == "narrow"
-    streams = [client.stream(f"Waits {n}", role="logic", timeout_s=30) for n in range(5)]
+    # a permit a minute: who would wait beyond its deadline would be refused at the door
+    streams = [client.stream(f"Waits {n}", role="logic", timeout_s=900) for n in range(5)]
     asked = [asyncio.create_task(_events(stream)) for stream in streams]
     await asyncio.sleep(0.3)
     assert not any(task.done() for task in asked)

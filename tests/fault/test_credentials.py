@@ -81,7 +81,7 @@ async def test_a6_c1_two_keys_give_twice_the_quota_and_of_one_group_they_give_on
         counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
 
         assert sum(each.code is None for each in heard) == 2 * share
-        assert {each.code for each in heard} == {None, "deadline_exceeded"}
+        assert {each.code for each in heard} <= {None, "deadline_exceeded", "overloaded"}
         assert (counts["attempts"], counts["ok"], counts["errors"]) == (2 * share, 2 * share, {})
         assert await used(system) == {OLD: share, NEW: share}, "spread evenly"
 
