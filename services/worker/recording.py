@@ -66,8 +66,20 @@ class Recorder:
         return event.cost_microusd
 
     async def stored(self, work: ChatWork) -> None:
-        """Wait until every usage event of the request is stored. Raises what `store` raises."""
-        await asyncio.gather(*self._pending.pop(work.reply_to, ()))
+        """Wait until every usage event of the request is stored. Raises what `store` raises.
+
+        Whoever is cancelled meanwhile leaves them to `forget` and `drain`: what was spent is stored all the same.
+        """
+        pending = self._pending.get(work.reply_to)
+        if not pending:
+            return
+        tasks = frozenset(pending)
+        await asyncio.wait(tasks)
+        pending -= tasks
+        if not pending:
+            self._pending.pop(work.reply_to, None)
+        for task in tasks:
+            task.result()
 
     def forget(self, work: ChatWork) -> None:
         """The request was given back: its events are stored all the same, and nobody here waits for them."""
