@@ -18,6 +18,7 @@ from typing import Final
 import nats.errors
 from msgspec import Struct
 
+from penstock.answer_size import size_of
 from penstock.delivery import Delivery
 from penstock.history import settled_replies
 from penstock.service import Bus
@@ -57,7 +58,7 @@ def past_of(events: list[ReplyEvent]) -> Past:
     bytes_out: Counter[int] = Counter()
     for event in events:
         if isinstance(event, Delta):
-            bytes_out[event.attempt] += len(event.text) + sum(map(len, event.choices))
+            bytes_out[event.attempt] += size_of(event.text, event.choices)
     return Past(
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),
