@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -17,7 +15,6 @@ from penstock.heartbeat import Heartbeat
 from penstock.mailbox import Mailbox, MailboxPolicy
 from penstock.provisioning import ensure, ensure_eventually
 from penstock.service import Bus, Shell
-from schemas import subjects
 from schemas.names import Lane, Role
 from schemas.streams import mailbox
 from services.worker.announcing import Announcer
@@ -39,7 +36,9 @@ from services.worker.models_watch import ModelsWatch
 from services.worker.pace import Pace
 from services.worker.provider import Provider
 from services.worker.providers import connect_providers
+from services.worker.pull_gate import PullGate
 from services.worker.quota import LocalQuota, Quota, QuotaKey
+from services.worker.quota_keys import limits_of, records_of
 from services.worker.recording import Recorder
 from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
@@ -50,9 +49,6 @@ from services.worker.waiting import Waiting
 from services.worker.withdrawn import Roster
 
 __all__ = ["Worker"]
-
-_WAITING_S: Final = 1.0
-"""While half of a role's slots wait the mailbox looks again this often; it is woken when something is given back."""
 
 
 class Worker:
@@ -68,11 +64,11 @@ class Worker:
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings
         providers = connect_providers(self._catalogue, self._roles, self._keyring)
-        limits = _limits(self._catalogue, providers)
+        limits = limits_of(self._catalogue, providers)
         shared = None
         if settings.quota == "shared":
             shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        quota = shared or LocalQuota(limits, _records(self._catalogue, limits), self._catalogue.batch)
+        quota = shared or LocalQuota(limits, records_of(self._catalogue, limits), self._catalogue.batch)
         equipment = _equipment(self._shell, self._catalogue, self._roles, providers, quota, self._keyring)
         self._equipment = equipment
         self._waiting = Waiting()
@@ -151,7 +147,7 @@ class Worker:
             slots=config.concurrency,
             ack_wait_s=settings.ack_wait_s,
             max_deliver=settings.max_deliver,
-            gate=partial(self._gate_s, role, "interactive"),
+            gate=PullGate(self._equipment, self._waiting, role, "interactive").closed_s,
         )
 
         def box(lane: Lane, policy: MailboxPolicy) -> Mailbox:
@@ -177,44 +173,14 @@ class Worker:
                 policy,
                 slots=config.batch_concurrency,
                 at_most=batch_may_use,
-                gate=partial(self._gate_s, role, "batch"),
+                gate=PullGate(self._equipment, self._waiting, role, "batch").closed_s,
             ),
         )
         return [interactive, batch]
 
-    def _gate_s(self, role: Role, lane: Lane) -> float:
-        """Work that finds no quota stays in the mailbox."""
-        now_s = asyncio.get_running_loop().time()
-        if self._waiting.number(role) >= max(1, self._catalogue.roles[role].concurrency // 2):
-            wait_s = _WAITING_S
-        else:
-            wait_s = self._equipment.availability.opens_in_s(self._catalogue.roles[role].chain, now_s, lane)
-        if lane == "interactive":
-            self._equipment.tiers.gate(role, wait_s, now_s)
-        return wait_s
-
-
-def _limits(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:
-    return {
-        QuotaKey(credential, name): model.limits
-        for name, model in catalogue.models.items()
-        if model.provider in providers
-        for credential in providers[model.provider].credentials
-    }
-
 
 def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], instance: str) -> SharedQuota:
-    return SharedQuota(limits, _records(catalogue, limits), instance, random.random)
-
-
-def _records(catalogue: Catalogue, keys: Iterable[QuotaKey]) -> dict[QuotaKey, str]:
-    """One record per model, as its provider calls it, and credential, or group of them."""
-    records = {}
-    for key in keys:
-        group = catalogue.providers[catalogue.models[key.model].provider].quota_group
-        owner = key.credential if group is None else f"group:{group}"
-        records[key] = subjects.quota_key(owner, catalogue.model_name(key.model))
-    return records
+    return SharedQuota(limits, records_of(catalogue, limits), instance, random.random)
 
 
 def _equipment(
