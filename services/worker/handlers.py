@@ -33,7 +33,8 @@ _NO_ROLE: Final = "unknown"
 class WorkHandler:
     """Everything that happens to one message of a mailbox."""
 
-    def __init__(self, equipment: Equipment, ladder: Ladder, takeover: Takeover) -> None:
+    def __init__(self, bus: Bus, equipment: Equipment, ladder: Ladder, takeover: Takeover) -> None:
+        self._bus = bus
         self._equipment = equipment
         self._ladder = ladder
         self._takeover = takeover
@@ -41,10 +42,9 @@ class WorkHandler:
         self._jobs: dict[tuple[str, str], list[Job]] = {}
         """By account and id; two clients of an account may use the same id."""
 
-    async def start(self, bus: Bus) -> None:
-        self._bus = bus
-        await self._takeover.start(bus)
-        await self._cancellations.start(bus.nc, bus.reconnects)
+    async def start(self) -> None:
+        await self._takeover.start()
+        await self._cancellations.start(self._bus.nc, self._bus.reconnects)
 
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = loop_now_s()

@@ -45,16 +45,16 @@ class AttemptRecord(Struct, kw_only=True):
 class Recorder:
     """Stores usage events; several attempts of a request go out while the next one runs."""
 
-    def __init__(self, catalogue: Catalogue, metrics: WorkerMetrics, clock: Clock, instance: str) -> None:
+    def __init__(
+        self, js: JetStreamContext, catalogue: Catalogue, metrics: WorkerMetrics, clock: Clock, instance: str
+    ) -> None:
+        self._js = js
         self._catalogue = catalogue
         self._metrics = metrics
         self._clock = clock
         self._instance = instance
         self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
         self._given_back: set[asyncio.Task[None]] = set()
-
-    def bind(self, js: JetStreamContext) -> None:
-        self._js = js
 
     def record(self, work: ChatWork, record: AttemptRecord) -> int:
         """Begin to store it; returns the attempt's cost in micro-dollars."""

@@ -72,14 +72,14 @@ def past_of(events: list[ReplyEvent]) -> Past:
 class Takeover:
     """Knows which deliveries are certainly the first of their request."""
 
-    def __init__(self, ack_wait_s: float) -> None:
+    def __init__(self, bus: Bus, ack_wait_s: float) -> None:
+        self._bus = bus
         self._stale_ns = int(ack_wait_s / 2 * 1e9)
         self._fresh_above: float = inf
         self._connections = 0
 
-    async def start(self, bus: Bus) -> None:
-        self._bus = bus
-        bus.reconnects.add(self._mark)
+    async def start(self) -> None:
+        self._bus.reconnects.add(self._mark)
         await self._mark()
 
     async def past(self, delivery: Delivery, reply_subject: str) -> Past:

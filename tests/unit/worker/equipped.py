@@ -69,7 +69,7 @@ def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
     )
     endpoint: Any = Endpoint(names)
     providers: Mapping[str, Any] = {"p": endpoint}
-    metrics = WorkerMetrics(CollectorRegistry())
+    metrics, bus = WorkerMetrics(CollectorRegistry()), bus_apart()
     return Equipment(
         instance="w",
         catalogue=catalogue,
@@ -79,10 +79,10 @@ def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
         calibration=Calibration(),
         degrading=Degrading(catalogue, metrics),
         tiers=Tiers(catalogue, availability, metrics, catalogue.roles),
-        recorder=Recorder(catalogue, metrics, SYSTEM, "w"),
-        announcer=Announcer(SYSTEM),
+        recorder=Recorder(bus.js, catalogue, metrics, SYSTEM, "w"),
+        announcer=Announcer(bus.js),
         pace=Pace(),
-        background=Background(SYSTEM, "w"),
+        background=Background(bus, SYSTEM, "w"),
         metrics=metrics,
         tracer=NO_TRACER,
         clock=SYSTEM,

@@ -48,9 +48,7 @@ def stream() -> SlowStream:
 @pytest.fixture
 def recorder(stream: SlowStream) -> Recorder:
     js: Any = stream
-    recorder = Recorder(catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
-    recorder.bind(js)
-    return recorder
+    return Recorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
 
 
 def _attempt(number: int = 1) -> AttemptRecord:
