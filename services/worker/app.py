@@ -20,6 +20,7 @@ from schemas.streams import mailbox
 from services.worker.announcing import Announcer
 from services.worker.availability import Availability
 from services.worker.background import Background
+from services.worker.burying import Burying
 from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
@@ -40,6 +41,8 @@ from services.worker.pull_gate import PullGate
 from services.worker.quota import LocalQuota, Quota, QuotaKey
 from services.worker.quota_keys import limits_of, records_of
 from services.worker.recording import Recorder
+from services.worker.running import Running
+from services.worker.serving import Serving
 from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
 from services.worker.takeover import Takeover
@@ -141,12 +144,14 @@ class Worker:
         keys.start()
         lessons = Lessons(equipment, key_news)
         ladder = Ladder(equipment, lessons, waiting)
-        handler = WorkHandler(bus, equipment, ladder, Takeover(bus, settings.ack_wait_s))
-        await handler.start()
+        takeover, running = Takeover(bus, settings.ack_wait_s), Running(bus)
+        await takeover.start()
+        await running.start()
         models = ModelsWatch(equipment, lessons)
         self._started.push_async_callback(models.stop)
         await models.start()
-        return handler
+        serving = Serving(bus, equipment, ladder, running)
+        return WorkHandler(equipment, takeover, serving, Burying(bus, equipment))
 
     async def _drain_mailboxes(self, mailboxes: Mapping[Role, list[Mailbox]]) -> None:
         grace_s = self._shell.settings.drain_s

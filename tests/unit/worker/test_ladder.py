@@ -1,4 +1,4 @@
-"""E2, E4: what ends a request, and what only interrupts it."""
+"""D1, E4: what ends a request, and what only interrupts it."""
 
 from __future__ import annotations
 
