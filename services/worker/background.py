@@ -26,13 +26,11 @@ __all__ = ["Background", "with_record"]
 
 
 class Background:
-    def __init__(self, clock: Clock, instance: str) -> None:
-        self._clock = clock
-        self._instance = instance
-
-    def bind(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, clock: Clock, instance: str) -> None:
         self._bus = bus
         self._jobs = JobStore(bus.js)
+        self._clock = clock
+        self._instance = instance
 
     async def look_back(self, work: ChatWork, delivery: Delivery, past: Past) -> Past:
         """`past` and what the record says beyond it. What had ended is told, or written down, whichever was missing.

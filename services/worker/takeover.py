@@ -18,6 +18,7 @@ from typing import Final
 import nats.errors
 from msgspec import Struct
 
+from penstock.answer_size import size_of
 from penstock.delivery import Delivery
 from penstock.history import settled_replies
 from penstock.service import Bus
@@ -57,7 +58,7 @@ def past_of(events: list[ReplyEvent]) -> Past:
     bytes_out: Counter[int] = Counter()
     for event in events:
         if isinstance(event, Delta):
-            bytes_out[event.attempt] += len(event.text) + sum(map(len, event.choices))
+            bytes_out[event.attempt] += size_of(event.text, event.choices)
     return Past(
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),
@@ -71,14 +72,14 @@ def past_of(events: list[ReplyEvent]) -> Past:
 class Takeover:
     """Knows which deliveries are certainly the first of their request."""
 
-    def __init__(self, ack_wait_s: float) -> None:
+    def __init__(self, bus: Bus, ack_wait_s: float) -> None:
+        self._bus = bus
         self._stale_ns = int(ack_wait_s / 2 * 1e9)
         self._fresh_above: float = inf
         self._connections = 0
 
-    async def start(self, bus: Bus) -> None:
-        self._bus = bus
-        bus.reconnects.add(self._mark)
+    async def start(self) -> None:
+        self._bus.reconnects.add(self._mark)
         await self._mark()
 
     async def past(self, delivery: Delivery, reply_subject: str) -> Past:
