@@ -13,10 +13,11 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 
 from penstock.errors import NotAccepted, RequestTooLarge
-from penstock.job_progress import next_record
+from penstock.job_progress import is_promised, next_record
 from penstock.job_store import JobStore
 from penstock.sending import send, written
 from penstock.storing import StreamFull
+from schemas.jobs import Job
 from services.launcher.dead_letters import Letter, every_letter, find_letter, remove_letter
 from services.launcher.dead_text import as_data, letter_text, list_text
 from services.launcher.errors import CommandError
@@ -147,9 +148,9 @@ async def _put_back(nc: Nats, seq: int, made: Again) -> _Redriven:
     return _Redriven(seq, made.account, made.request.id, before=not promised)
 
 
-def _unsent(job: object) -> bool:
+def _unsent(job: Job | None) -> bool:
     """Whether no router has seen it: then it may never have been sent."""
-    return getattr(job, "state", "") == "queued" and getattr(job, "deadline_ms", None) is None
+    return job is not None and is_promised(job)
 
 
 def _line(done: _Redriven, own_account: str) -> str:

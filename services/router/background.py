@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.clock import Clock
 from penstock.job_ending import event_of, fail_job
-from penstock.job_progress import next_record
+from penstock.job_progress import next_record, queued_job
 from penstock.job_store import JobStore
 from penstock.service import Bus
 from schemas.jobs import Job
@@ -40,14 +40,4 @@ class Background:
         return await fail_job(self._jobs, event, self._clock.unix_ms(), known=known, unless_known=job)
 
     def job_of(self, work: ChatWork) -> Job:
-        return Job(
-            id=work.id,
-            client=work.client,
-            account=work.account,
-            user=work.user,
-            role=work.role,
-            state="queued",
-            at_ms=self._clock.unix_ms(),
-            submitted_ms=work.accepted_ms,
-            deadline_ms=work.deadline_ms,
-        )
+        return queued_job(work, self._clock.unix_ms())
