@@ -12,9 +12,10 @@ from typing import Final
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
+from penstock.clock import SYSTEM
 from penstock.errors import NotAccepted, RequestTooLarge
 from penstock.job_progress import is_promised, next_record
-from penstock.job_store import JobStore
+from penstock.job_room import JobRoom
 from penstock.sending import send, written
 from penstock.storing import StreamFull
 from schemas.jobs import Job
@@ -133,7 +134,7 @@ async def _redrive(wanted: Wanted, data: Path, *, as_json: bool) -> int:
 async def _put_back(nc: Nats, seq: int, made: Again) -> _Redriven:
     """Promise, send, take the letter away. Interrupted anywhere, it can be repeated, and is done once."""
     try:
-        standing = await JobStore(nc.jetstream()).advance(
+        standing = await JobRoom(nc, SYSTEM).advance(
             made.promise.reply_to, lambda stored: next_record(stored, made.promise)
         )
         promised = standing.ours or standing.job == made.promise or _unsent(standing.job)

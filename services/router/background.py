@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from penstock.clock import Clock
 from penstock.job_ending import event_of, fail_job
 from penstock.job_progress import next_record, queued_job
-from penstock.job_store import JobStore
+from penstock.job_room import JobRoom
 from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from penstock.storing import StreamFull
@@ -30,7 +30,7 @@ class Background:
 
     def bind(self, bus: Bus) -> None:
         self._bus = bus
-        self._jobs = JobStore(bus.js)
+        self._jobs = JobRoom(bus.nc, self._clock)
 
     async def accept(self, work: ChatWork, sent: Mapping[str, str], *, repeated: bool) -> bool | Refused:
         """Write a job down as queued; whether it is to be put into its mailbox.
