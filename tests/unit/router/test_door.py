@@ -136,7 +136,7 @@ def test_c3_what_was_let_in_since_the_count_is_in_the_line(scene: Scene) -> None
 
     let_in = 0
     while scene.retry_s() is None:
-        scene.door.let_in(scene.work())
+        scene.door.stored(scene.door.let_in(scene.work()))
         let_in += 1
 
     assert let_in == 3
