@@ -292,6 +292,20 @@ async def test_d7_letters_are_dropped_when_the_person_is_sure(system: System, po
     assert await letters(post) == 0
 
 
+async def test_d7_ctrl_d_at_the_question_deletes_nothing(system: System, post: Post) -> None:
+    seq = await a_buried_letter(post, a_request())
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"\x04")
+        ran = await penstock(system, "dead", "drop", str(seq), stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (ran.code, ran.notes) == (1, "")
+    assert ran.out.endswith("[y/N] \nNothing was deleted.\n")
+    assert await letters(post) == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("redrive",), ("redrive", "--all"), ("drop", "7", "--all"), ("show", "-1"), ("list", "--since", "soon")],
