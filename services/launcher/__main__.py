@@ -14,6 +14,7 @@ from services.launcher.arguments import make_parser
 from services.launcher.errors import CommandError, LaunchError
 from services.launcher.invoked import as_invoked, command_name
 from services.launcher.option_rules import mistake
+from services.launcher.printable import visible
 
 __all__ = ["main"]
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[arguments.command](arguments)
     except (CommandError, LaunchError, PenstockError, ConfigurationRefused) as error:
-        print(f"penstock: {as_invoked(str(error))}", file=sys.stderr)
+        print(f"penstock: {visible(as_invoked(str(error)), lines=True)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, a file without permission: nothing of ours to trace
-        print(f"penstock: {error}", file=sys.stderr)
+        print(f"penstock: {visible(str(error), lines=True)}", file=sys.stderr)
         return 1
 
 
