@@ -137,7 +137,8 @@ def test_the_trade_off_of_per_role_is_explained(capsys):
     with pytest.raises(SystemExit):
         main(["up", "--help"])
 
-    assert "quota by itself for now" in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "keep the limits of a model together, unless PENSTOCK_QUOTA=local" in told
 
 
 def test_children_run_the_code_that_runs_here_whatever_folder_they_start_in():
