@@ -22,7 +22,7 @@ from penstock.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
 from penstock.pull_order import PullOrder
 from penstock.pulling import Puller, withdraw
 from penstock.repairing import Repairing
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from schemas.streams import Consumer
 
 __all__ = ["Mailbox", "MailboxPolicy"]
@@ -104,7 +104,8 @@ class Mailbox:
         """A slot that becomes free may be used at once."""
         self._stopping = False
         self._reconnects: Reconnects | None = None
-        self._loops: list[asyncio.Task[None]] = []
+        self._pulling = VitalLoop(f"pull {self.name}")
+        self._keeping_alive = VitalLoop(f"keep {self.name}")
         self._verdicts: set[asyncio.Task[None]] = set()
 
     @property
@@ -117,10 +118,8 @@ class Mailbox:
             await puller.open()
         self._reconnects = reconnects
         reconnects.add(self._on_reconnect)
-        self._loops = [
-            vital(self._pull_loop(), f"pull {self.name}"),
-            vital(self._keep_alive_loop(), f"keep {self.name}"),
-        ]
+        self._pulling.start(self._pull_loop())
+        self._keeping_alive.start(self._keep_alive_loop())
 
     def poke(self) -> None:
         """Look at the gate again now."""
@@ -146,9 +145,8 @@ class Mailbox:
             await puller.close()
         await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
         await self._repairing.stop()
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._pulling.stop()
+        await self._keeping_alive.stop()
 
     async def _on_reconnect(self) -> None:
         for puller in self._pullers:

@@ -75,11 +75,19 @@ def drop(wanted: Wanted, data: Path, *, sure: bool) -> int:
         print(list_text(letters))
         if not sys.stdin.isatty():
             raise CommandError("nobody is there to be asked; say --yes")
-        if input(f"Delete {len(letters):,} for good? [y/N] ").strip().lower() not in {"y", "yes"}:
+        if not _agreed(f"Delete {len(letters):,} for good? [y/N] "):
             print("Nothing was deleted.")
             return 1
     print(f"{asyncio.run(_drop([letter.seq for letter in letters], data)):,} deleted.")
     return 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in {"y", "yes"}
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 async def _collect(wanted: Wanted, data: Path) -> list[Letter]:

@@ -20,6 +20,7 @@ from schemas.request import ChatRequest
 from services.launcher.ask_command import Question
 from services.launcher.chain_text import chain_text
 from services.launcher.errors import CommandError
+from services.launcher.printable import as_ascii_json, shown, visible
 from services.launcher.session import command_settings, open_connection
 
 __all__ = ["explain"]
@@ -35,16 +36,17 @@ def explain(question: Question, data: Path) -> int:
     asked = question.messages()
     answer = asyncio.run(_explain(question, asked, command_settings(data)))
     if question.as_json:
-        print(encode(answer).decode())
+        print(as_ascii_json(answer))
         return int(isinstance(answer, Failed))
     if isinstance(answer, Failed):
-        print(f"penstock: {answer.error.message} ({answer.error.code})", file=sys.stderr)
+        print(f"penstock: {visible(answer.error.message, lines=True)} ({answer.error.code})", file=sys.stderr)
         return 1
     print(_explanation(answer))
     return 0
 
 
-def _explanation(answer: RoutingExplained) -> str:
+def _explanation(told: RoutingExplained) -> str:
+    answer = shown(told)
     return "\n".join(
         (
             f"role        {answer.role}",
@@ -76,4 +78,7 @@ async def _explain(
             raise CommandError(f"the router did not answer within {_TIMEOUT_S:g} s") from error
         except nats.errors.MaxPayloadError as error:
             raise CommandError("the request is larger than one message may be") from error
-    return _answer.decode(msg.data)
+    try:
+        return _answer.decode(msg.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CommandError(f"what answered is no router: {error}") from error
