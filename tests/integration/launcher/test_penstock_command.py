@@ -178,6 +178,7 @@ def test_explain_says_role_complexity_why_and_chain(up: Up):
         "complexity",
         "why",
         "chain",
+        "wait",
     ]
     assert "logic" in explained.stdout
     assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"
