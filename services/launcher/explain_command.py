@@ -10,11 +10,12 @@ from typing import Any, Final
 import msgspec
 import nats.errors
 
+from penstock.clock import SYSTEM
 from penstock.config.settings import Settings
 from penstock.identifiers import new_id
 from schemas import subjects
 from schemas.codec import encode
-from schemas.explain import RoutingExplained
+from schemas.explain import Asker, RoutingExplained
 from schemas.reply import Failed
 from schemas.request import ChatRequest
 from services.launcher.ask_command import Question
@@ -23,7 +24,7 @@ from services.launcher.errors import CommandError
 from services.launcher.printable import as_ascii_json, shown, visible
 from services.launcher.session import command_settings, open_connection
 
-__all__ = ["explain"]
+__all__ = ["explain", "payload"]
 
 _TIMEOUT_S = 5.0
 _answer: Final[msgspec.json.Decoder[RoutingExplained | Failed]] = msgspec.json.Decoder(
@@ -64,14 +65,32 @@ def _wait(wait_s: float | None) -> str:
     return f"about {wait_s:g} s" if wait_s > 0 else "none"
 
 
+def payload(question: Question, asked: list[dict[str, Any]], account: str) -> bytes:
+    """What the router is asked: the request as it would be sent, and for whom."""
+    body = msgspec.Raw(msgspec.json.encode({"messages": asked, "stream": question.stream}))
+    until_ms = None if question.timeout_s is None else SYSTEM.unix_ms() + round(question.timeout_s * 1000)
+    request = ChatRequest(
+        id=new_id(),
+        client="penstock-explain",
+        body=body,
+        role=question.role,
+        lane=question.lane,
+        user=question.user,
+        deadline_ms=until_ms,
+    )
+    fields = msgspec.json.decode(encode(request), type=dict[str, msgspec.Raw])
+    for_whom = msgspec.json.decode(encode(Asker(account=account)), type=dict[str, msgspec.Raw])
+    return msgspec.json.encode(fields | for_whom)
+
+
 async def _explain(
     question: Question, asked: list[dict[str, Any]], settings: Settings
 ) -> RoutingExplained | Failed:
-    body = msgspec.Raw(msgspec.json.encode({"messages": asked, "stream": question.stream}))
-    request = ChatRequest(id=new_id(), client="penstock-explain", body=body, role=question.role)
     async with open_connection(settings, "penstock-explain") as nc:
         try:
-            msg = await nc.request(subjects.EXPLAIN, encode(request), timeout=_TIMEOUT_S)
+            msg = await nc.request(
+                subjects.EXPLAIN, payload(question, asked, settings.account), timeout=_TIMEOUT_S
+            )
         except nats.errors.NoRespondersError as error:
             raise CommandError("no router is alive; start one with `penstock up`") from error
         except nats.errors.TimeoutError as error:
