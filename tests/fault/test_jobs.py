@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -40,9 +40,16 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(autouse=True)
-async def from_the_beginning(system: System) -> None:
+async def from_the_beginning(system: System) -> AsyncIterator[None]:
+    """And whatever a test killed and did not bring back lives again after it."""
     await system.sim("POST", "reset")
     await system.sim("PUT", "speed", {"tokens_per_second": 0, "latency_ms": 0})
+    yield
+    if not system.router.alive:
+        system.router = system.new_router()
+        await system.router.start()
+    if not system.workers[1].alive:
+        await the_leaver_is_back(system)
 
 
 async def slowly(system: System) -> None:
@@ -149,7 +156,6 @@ async def test_e4_a_job_that_waits_past_its_deadline_says_so(system: System, cli
     assert job.error is not None
     assert job.error.code == "deadline_exceeded"
     assert job.attempt == 0
-    await the_leaver_is_back(system)
 
 
 async def test_d8_a_job_is_cancelled_by_its_id_while_it_waits_and_while_it_runs(
