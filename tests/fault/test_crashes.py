@@ -15,6 +15,7 @@ from tests.harness.load import Load
 from tests.harness.system import System, running
 
 LONG = "Tell me of the river. [[tokens=120]]"
+SHORT = "Tell me of the river. [[tokens=40]]"
 
 
 async def slowly(system: System) -> None:
@@ -56,7 +57,7 @@ async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_res
 async def test_a_router_killed_with_requests_in_flight_loses_none_d7(tmp_path: Path):
     async with running(tmp_path, "chat") as system, await system.client() as client:
         await slowly(system)
-        asking = [asyncio.create_task(client.chat(LONG, role="chat", stream=True)) for _ in range(40)]
+        asking = [asyncio.create_task(client.chat(SHORT, role="chat", stream=True)) for _ in range(40)]
         await asyncio.sleep(0.05)
         system.router.kill()
         await asyncio.sleep(0.2)
