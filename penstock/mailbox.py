@@ -96,7 +96,8 @@ class Mailbox:
         self._bury = bury
         self._repairing = Repairing(self.name, repair)
         self._order = PullOrder(len(consumers))
-        self._held: dict[int, _Held] = {}
+        self._held: dict[tuple[int, int], _Held] = {}
+        """By `Delivery.identity`."""
         self._awake = asyncio.Event()
         self._pullers = [Puller(nc, consumer, self._receive, self._awake.set) for consumer in consumers]
         self._wanting = True
@@ -227,7 +228,7 @@ class Mailbox:
                     _log.warning("%s: cannot keep a message alive: %r", self.name, error)
 
     def _receive(self, delivery: Delivery) -> None:
-        held = self._held.get(delivery.sequence)
+        held = self._held.get(delivery.identity)
         if held is not None:
             held.delivery.ack_subject = delivery.ack_subject
             held.delivery.lapsed = True
@@ -242,14 +243,14 @@ class Mailbox:
             return
         delivery.lapses_at_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s
         held = _Held(delivery)
-        self._held[delivery.sequence] = held
+        self._held[delivery.identity] = held
         held.task = asyncio.create_task(self._run(delivery))
 
     async def _run(self, delivery: Delivery) -> None:
         try:
             await self._settle(delivery, await self._verdict(delivery))
         finally:
-            del self._held[delivery.sequence]
+            del self._held[delivery.identity]
             if self._wanting:
                 self._awake.set()
 
