@@ -15,6 +15,8 @@ from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.system import running
 
+BATCH = mailbox("chat", "batch")
+
 
 async def test_batch_waits_and_interactive_finds_the_reserve_c6(tmp_path: Path):
     """Ten a minute: batch gets eight, interactive two at once."""
@@ -28,7 +30,7 @@ async def test_batch_waits_and_interactive_finds_the_reserve_c6(tmp_path: Path):
         batch = [_ask_batch(client, number) for number in range(14)]
         await _until_attempts(system, 8)
         assert await _settled_attempts(system) == 8
-        assert await _waiting(nc.jetstream()) == 6
+        assert sum(await _waiting(nc.jetstream())) == 6
         for number in range(2):
             heard = await ask(client, f"Now, please: {number}", role="chat", timeout_s=5)
             assert heard.code is None
@@ -79,7 +81,7 @@ async def _settled_attempts(system) -> int:
     return seen
 
 
-async def _waiting(js: JetStreamContext) -> int:
-    """In the mailbox, of whatever rank, and in the hands of workers."""
-    infos = [await js.consumer_info(box.stream, box.durable) for box in mailbox("chat", "batch")]
-    return sum((info.num_pending or 0) + (info.num_ack_pending or 0) for info in infos)
+async def _waiting(js: JetStreamContext) -> tuple[int, int]:
+    """In the mailbox, and in the hands of workers."""
+    infos = [await js.consumer_info(each.stream, each.durable) for each in BATCH]
+    return sum(info.num_pending or 0 for info in infos), sum(info.num_ack_pending or 0 for info in infos)
