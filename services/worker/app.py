@@ -72,7 +72,7 @@ class Worker:
         shared = None
         if settings.quota == "shared":
             shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        quota = shared or LocalQuota(limits, _records(self._catalogue, limits), self._catalogue.batch)
+        quota = shared or LocalQuota(limits, _records(self._catalogue, limits), batch=self._catalogue.batch)
         equipment = _equipment(self._shell, self._catalogue, self._roles, providers, quota, self._keyring)
         self._equipment = equipment
         self._waiting = Waiting()
@@ -204,7 +204,7 @@ def _limits(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[Quo
 
 
 def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], instance: str) -> SharedQuota:
-    return SharedQuota(limits, _records(catalogue, limits), instance, random.random)
+    return SharedQuota(limits, _records(catalogue, limits), instance, random.random, batch=catalogue.batch)
 
 
 def _records(catalogue: Catalogue, keys: Iterable[QuotaKey]) -> dict[QuotaKey, str]:

@@ -51,6 +51,8 @@ class Ladder:
                 return await self._through_chain(job)
         except TimeoutError as error:
             raise self._too_late(job, job.waits_for or "an answer was being made") from error
+        finally:
+            self._selection.withdraw(job)
 
     def _too_late(self, job: Job, meanwhile: str) -> GaveUp:
         retry_after_s = self._selection.retry_after_s(job) or _SOON_S

@@ -41,6 +41,8 @@ class Copy:
         self.revision = 0
         self.others_are_behind = False
         """Somebody wrote who did not know the time; the next write tells it."""
+        self.others_gave_up = False
+        """Somebody who stood in line does so no longer, and got nothing: what was kept for it is free."""
         self._poke = poke
 
     @property
@@ -85,6 +87,7 @@ class Copy:
             self.revision = revision
 
     def take(self, record: QuotaRecord, revision: int, now_s: float) -> None:
+        self.others_gave_up = self.others_gave_up or _somebody_gave_up(self.record, record, self.holder)
         self.revision = revision
         self.view.record = record
         self.clock.heard(record.at_ms, now_s)
@@ -103,6 +106,16 @@ class Copy:
 
     def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
         return revision < self.revision and self.clock.is_behind(record.at_ms, now_s)
+
+
+def _somebody_gave_up(before: QuotaRecord, after: QuotaRecord, holder: str) -> bool:
+    for lease in before.leases:
+        if lease.waits_since_ms is None or lease.holder == holder:
+            continue
+        now = lease_of(after, lease.holder)
+        if now.waits_since_ms is None and not (now.requests or now.tokens or now.slots):
+            return True
+    return False
 
 
 def decoded(key: str, stored: Stored) -> QuotaRecord | None:

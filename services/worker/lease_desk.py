@@ -72,10 +72,10 @@ class Desk:
             and self._slots > self.running
         )
 
-    def acquire(self, tokens: int, now_s: float, reserve: float = 0.0) -> int | None:
+    def acquire(self, tokens: int, now_s: float, reserve: float = 0.0, asker: int = 0) -> int | None:
         """Spend one request and its tokens: the number to settle it by, or None if that is not in hand.
 
-        `reserve`: the share of our static share that must stay free all the same.
+        `reserve`: the share of our static share that must stay free all the same. `asker`: whose need this ends.
         """
         if not self._book.counts_tokens:
             tokens = 0
@@ -94,7 +94,7 @@ class Desk:
             return None
         grain = self._clock.now_ms(now_s) // self._grain_ms
         self._charge(grain, 1, tokens)
-        self.demand.granted(tokens, now_s)
+        self.demand.granted(tokens, now_s, asker)
         self.running += 1
         self._numbers += 1
         self._open[self._numbers] = _Open(tokens, grain, self._writes, share)

@@ -68,6 +68,12 @@ class Keeper:
         """Write soon."""
         self._poked.set()
 
+    def withdraw(self, asker: int) -> None:
+        """A request waits no longer: who stood behind it looks again, and the record is told."""
+        if self.desk.demand.withdrawn(asker):
+            self.poke()
+            self.on_grant()
+
     def need(self, tokens: int) -> Amounts:
         return self._copy.need(tokens)
 
@@ -87,8 +93,14 @@ class Keeper:
         """Somebody wrote; perhaps it was us."""
         if self._copy.heard(stored, loop_now_s(), joined=self._joined):
             self._hurry()
+        self._wake_if_somebody_gave_up()
         if self.desk.alone is not None:
             self._back.set()
+
+    def _wake_if_somebody_gave_up(self) -> None:
+        if self._copy.others_gave_up:
+            self._copy.others_gave_up = False
+            self.on_grant()
 
     def _hurry(self) -> None:
         self._urgent = True
@@ -102,6 +114,7 @@ class Keeper:
                     await join(self._copy, writing, records)
                     self._joined = True
                 await writing.write()
+                self._wake_if_somebody_gave_up()
             except Unreachable as error:
                 self._out_of_reach(writing.reached_s, error)
             except Exception as error:  # noqa: BLE001 - the model shall not be left without a quota, whatever it was

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.config.catalogue import Limits
+from penstock.config.catalogue import Batch, Limits
 from schemas.quota import QuotaLease, QuotaRecord
 from services.worker.lease_clock import RecordClock
 from services.worker.lease_room import Book
@@ -22,7 +22,9 @@ def test_what_comes_back_within_a_second_is_told_for_its_end_and_what_comes_afte
 
 
 def test_a_worker_that_counts_for_itself_tells_its_charges_pauses_and_the_providers_word() -> None:
-    quota = LocalQuota({KEY: Limits(requests_per_minute=10, tokens_per_minute=1000, concurrency=3)})
+    quota = LocalQuota(
+        {KEY: Limits(requests_per_minute=10, tokens_per_minute=1000, concurrency=3)}, batch=Batch()
+    )
     for at_s in (100.0, 100.5, 130.0):
         permit = quota.try_acquire(KEY, Need(50), at_s)
         assert isinstance(permit, Permit)
