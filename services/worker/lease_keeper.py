@@ -153,7 +153,9 @@ class Keeper:
             return
         if not self.clock.is_set:
             self.clock.heard(0, now_s)
-        self.desk.alone = alone(self.book, self.view.record, self.clock.now_ms(now_s), now_s)
+        self.desk.alone = alone(
+            self.book, self.view.record, self._copy.holder, self.clock.now_ms(now_s), now_s
+        )
         _log.warning(
             "the shared quota of %s is out of reach (%r); this worker goes on with its static share",
             self.key,

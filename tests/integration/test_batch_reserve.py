@@ -83,5 +83,5 @@ async def _settled_attempts(system) -> int:
 
 async def _waiting(js: JetStreamContext) -> tuple[int, int]:
     """In the mailbox, and in the hands of workers."""
-    info = await js.consumer_info(BATCH.stream, BATCH.durable)
-    return info.num_pending or 0, info.num_ack_pending or 0
+    infos = [await js.consumer_info(each.stream, each.durable) for each in BATCH]
+    return sum(info.num_pending or 0 for info in infos), sum(info.num_ack_pending or 0 for info in infos)
