@@ -80,10 +80,13 @@ async def test_of_many_who_end_a_job_at_once_one_does_and_all_see_which(nc: Nats
     assert len({each.job.worker for each in standing if each.job}) == 1
 
 
-async def test_what_somebody_else_put_there_counts_as_no_record_and_is_written_over(nc: Nats):
+async def test_what_somebody_else_put_there_counts_as_no_record_and_is_written_over(
+    nc: Nats, caplog: pytest.LogCaptureFixture
+):
     jobs = JobStore(nc.jetstream())
     await nc.jetstream().publish(subjects.job("demo", "c", "id-1"), b"\xff rubbish")
     assert await Jobs(nc, "demo").every() == []
+    assert f"{subjects.job('demo', 'c', 'id-1')} holds what is no record of a job" in caplog.text
     with pytest.raises(UnknownJob):
         await Jobs(nc, "demo").one("id-1")
     assert await write(jobs, job(1))
