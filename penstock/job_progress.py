@@ -30,9 +30,8 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
         return None
     if wanted.state == "running" and wanted.attempt <= stored.attempt:
         return None
-    if (
-        wanted.attempt == stored.attempt
-    ):  # who ends it without having made the attempt does not know whose it was
+    if wanted.attempt == stored.attempt:
+        # Who ends it without having made the attempt does not know whose it was.
         wanted = replace(
             wanted,
             model=wanted.model or stored.model,

@@ -216,9 +216,8 @@ class Mailbox:
             await asyncio.sleep(self.policy.ack_wait_s / 2)
             for held in tuple(self._held.values()):
                 delivery = held.delivery
-                delivery.lapsed = delivery.may_be_elsewhere(
-                    clock_s()
-                )  # this process was stopped, or too busy
+                # Too late: this process was stopped, or too busy.
+                delivery.lapsed = delivery.may_be_elsewhere(clock_s())
                 try:
                     await self._nc.publish(delivery.ack_subject, _IN_PROGRESS)
                     delivery.lapses_at_s = clock_s() + self.policy.ack_wait_s
@@ -234,9 +233,8 @@ class Mailbox:
         if self._stopping:
             self._settle_soon(delivery, Retry())
             return
-        if len(self._held) >= 2 * self.policy.slots + len(
-            self._pullers
-        ):  # an old pull was answered after all, on top of a new one
+        if len(self._held) >= 2 * self.policy.slots + len(self._pullers):
+            # An old pull was answered after all, on top of a new one.
             self._settle_soon(delivery, Retry(_REFUSED_WAIT_S))
             return
         delivery.lapses_at_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s

@@ -38,6 +38,8 @@ class DeltaSink:
         self._taken_bytes += size_of(piece.text, piece.choices)
         if self._taken_bytes > STREAM_BYTES:
             raise oversized("the streamed answer", STREAM_BYTES)
+        if self._late is not None and self._late.done():
+            await self._late  # what could not be published must not become a hole in the answer
         async with self._lock:
             for flush in self._coalescer.push(piece, self._loop.time()):
                 await self._send(flush)
@@ -68,7 +70,7 @@ class DeltaSink:
 
     def _due(self) -> None:
         self._timer = None
-        if self._late is None or self._late.done():
+        if self._late is None or (self._late.done() and self._late.exception() is None):
             self._late = self._loop.create_task(self._flush())
 
     async def _flush(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import signal
 from typing import Final
 
+from penstock.apart import apart
 from penstock.config.settings import Settings
 from penstock.vital import VitalLoop
 from services.worker.key_news import KeyNews
@@ -45,8 +46,8 @@ class KeyWatch:
                 async with asyncio.timeout(_SETTLE_S if self._keyring.unsettled else self._every_s):
                     await self._now.wait()
             self._now.clear()
-            # In a thread: the directory may be a share whose server does not answer.
-            readings = await asyncio.to_thread(read_files, self._keyring.names, self._directory)
+            # Apart: the directory may be a share whose server does not answer, and no exit must wait for it.
+            readings = await apart(lambda: read_files(self._keyring.names, self._directory))
             for change in self._keyring.look(readings):
                 self._news.changed(change)
             self._news.aged()

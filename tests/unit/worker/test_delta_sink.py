@@ -103,3 +103,33 @@ async def test_an_answer_without_end_is_cut_off_at_its_bound(mebibyte):
         await sink.push(Piece("x"))
     assert (caught.value.kind, caught.value.verdict.action) == ("oversized", "give_up")
     assert len(reply.published) == STREAM_BYTES // 2**20
+
+
+class BreakingReply(Reply):
+    """One publication fails, as when the connection's buffer is full."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+        self.calls = 0
+
+    async def delta(self, text, choices):
+        self.calls += 1
+        if self.calls == self.number:
+            raise ConnectionError("the buffer is full")
+        await super().delta(text, choices)
+
+
+@pytest.mark.parametrize("then", ["push", "end"])
+async def test_d6_what_could_not_be_published_late_breaks_the_attempt_and_is_no_hole(then):
+    reply = BreakingReply(2)
+    sink = DeltaSink(reply)
+    await sink.push(Piece("first"))
+    await sink.push(Piece("lost"))
+    sink._due()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    sink._due()  # a later timer must not put another task in the place of the one that failed
+    with pytest.raises(ConnectionError):
+        await (sink.push(Piece("more")) if then == "push" else sink.end())
+    assert reply.published == [(1, "first")]
