@@ -17,7 +17,7 @@ from schemas.jobs import Job
 from schemas.reply import Completed, Failed
 from schemas.work import ChatWork
 from services.router.intake import Refused
-from services.router.queueing import OVERLOADED_RETRY_S
+from services.router.room import OVERLOADED_RETRY_S
 
 __all__ = ["Background", "refused_job"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import nats.errors
 
@@ -15,11 +14,9 @@ from schemas.errors import ErrorCode
 from schemas.work import ChatWork
 from services.router.entrance import Place
 from services.router.intake import Refused, Routed
+from services.router.room import OVERLOADED_RETRY_S
 
-__all__ = ["OVERLOADED_RETRY_S", "queue"]
-
-OVERLOADED_RETRY_S: Final = 10.0
-"""Told where a stream is full."""
+__all__ = ["queue"]
 
 
 async def queue(

@@ -11,6 +11,7 @@ from schemas.reply import Accepted
 from services.router.counting import Counting
 from services.router.entrance import Entrance, Place
 from services.router.intake import Refused, Routed
+from services.router.room import Room
 from tests.unit.router.test_door import Scene, minute, quota
 
 ROOM = 3
@@ -45,7 +46,8 @@ def entrance(scene: Scene) -> Entrance:
         async def has_newer(self, than_s: float | None) -> bool:
             return self._backlog.counted_s != than_s
 
-    return Entrance(scene.door, CountedJustNow(scene.backlog, scene.clock))
+    room = Room(scene.backlog)
+    return Entrance(scene.door, room, CountedJustNow(scene.backlog, room, scene.clock))
 
 
 async def admit(door: Entrance, scene: Scene) -> Place | Refused:
