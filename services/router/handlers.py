@@ -101,10 +101,15 @@ class RequestHandler:
             accepted = await self._background.accept(work, sent, repeated=repeated)
             if isinstance(accepted, Refused):
                 return accepted
-            refused = await queue(self._bus, routed, place, sent, repeated=repeated) if accepted else None
-        if accepted and refused is None:
-            self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
-        return refused
+            if not accepted:
+                return None
+            queued = await queue(self._bus, routed, place, sent, repeated=repeated)
+        if isinstance(queued, Refused):
+            return queued
+        if not queued:
+            await self._background.end_if_taken(work)
+        self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
+        return None
 
     async def _refuse(self, refused: Refused, span: Span) -> Verdict:
         if refused.reply_to is None:

@@ -21,14 +21,17 @@ __all__ = ["queue"]
 
 async def queue(
     bus: Bus, routed: Routed, place: Place, sent: Mapping[str, str], *, repeated: bool
-) -> Refused | None:
-    """`accepted` goes first, or the worker's first event could overtake it. None: it is in its mailbox."""
+) -> Refused | bool:
+    """`accepted` goes first, or the worker's first event could overtake it.
+
+    True: it is in its mailbox; False: work of this id was there before.
+    """
     work = routed.work
     subject = work.reply_to.subject
     accepted_headers = {**sent, headers.MESSAGE_ID: f"{subject}.0"}
     await bus.nc.publish(subject, encode(routed.accepted), headers=accepted_headers)
     try:
-        await store(
+        new = await store(
             bus.js,
             place.subject,
             encode(work),
@@ -42,7 +45,7 @@ async def queue(
         message = f"the request does not fit into one message of {bus.nc.max_payload:,} bytes"
         return _refused(work, "request_too_large", message)
     place.stored()
-    return None
+    return new
 
 
 def _work_headers(work: ChatWork, sent: Mapping[str, str], *, repeated: bool) -> dict[str, str]:
