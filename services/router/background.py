@@ -35,7 +35,9 @@ class Background:
         self._bus = bus
         self._jobs = JobRoom(bus.nc, self._clock)
 
-    async def accept(self, work: ChatWork, sent: Mapping[str, str], *, repeated: bool) -> bool | Refused:
+    async def accept(
+        self, work: ChatWork, sent: Mapping[str, str], *, accepted_before: bool
+    ) -> bool | Refused:
         """Write a job down as queued; whether it is to be put into its mailbox.
 
         A request may come a second time, hours later: then the job may run, or have ended, and its end is told again.
@@ -50,7 +52,7 @@ class Background:
                 message="there is no room for the status of one more job",
                 reply_to=work.reply_to,
                 retry_after_s=OVERLOADED_RETRY_S,
-                seq=int(repeated),
+                seq=int(accepted_before),
             )
         if job.ended:
             await self._tell(job, sent)

@@ -53,13 +53,13 @@ class Entrance:
         self._room = room
         self._counting = counting
 
-    async def admit(self, routed: Routed, *, repeated: bool) -> Place | Refused:
+    async def admit(self, routed: Routed, *, accepted_before: bool) -> Place | Refused:
         """Nobody else is judged between the verdict and the place.
 
-        Asks the server only before a refusal, and then not more often than `Counting` does. Who comes a second time is
-        not asked: it may be in its mailbox already.
+        Asks the server only before a refusal, and then not more often than `Counting` does. Who was accepted
+        before is not asked: it may be in its mailbox already.
         """
-        if repeated:
+        if accepted_before:
             return Place(self._door, self._room, routed.work)
         foreseen = self._door.foresee(routed.work)
         if foreseen.retry_after_s is not None and await self._counting.has_newer(foreseen.counted_s):

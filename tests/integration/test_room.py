@@ -76,7 +76,7 @@ async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_
         nonlocal asked
         asked += 1
         wanted = routed(asked, user, size, role, lane)
-        place = await entrance.admit(wanted, repeated=False)
+        place = await entrance.admit(wanted, accepted_before=False)
         if isinstance(place, Refused):
             return place
         with place:

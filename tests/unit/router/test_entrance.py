@@ -51,7 +51,7 @@ def entrance(scene: Scene) -> Entrance:
 
 
 async def admit(door: Entrance, scene: Scene) -> Place | Refused:
-    return await door.admit(routed(scene), repeated=False)
+    return await door.admit(routed(scene), accepted_before=False)
 
 
 async def test_c3_of_many_at_once_no_more_are_let_in_than_there_is_room_for(scene: Scene) -> None:
@@ -89,6 +89,6 @@ async def test_c3_a_place_is_kept_through_a_count_of_the_mailboxes_that_has_it_n
 async def test_c3_who_comes_a_second_time_is_not_judged_but_counts(scene: Scene) -> None:
     door = entrance(scene)
     for _ in range(ROOM):
-        assert isinstance(await door.admit(routed(scene), repeated=True), Place)
-    assert isinstance(await door.admit(routed(scene), repeated=True), Place)
+        assert isinstance(await door.admit(routed(scene), accepted_before=True), Place)
+    assert isinstance(await door.admit(routed(scene), accepted_before=True), Place)
     assert isinstance(await admit(door, scene), Refused)
