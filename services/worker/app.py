@@ -164,14 +164,15 @@ class Worker:
         settings = self._shell.settings
 
         def box(lane: Lane, slots: int, at_most: Callable[[], int]) -> Mailbox:
+            gate = PullGate(equipment, waiting, role, lane)
             policy = MailboxPolicy(
                 slots=slots,
                 ack_wait_s=settings.ack_wait_s,
                 max_deliver=settings.max_deliver,
-                gate=PullGate(equipment, waiting, role, lane).closed_s,
-                at_most=at_most,
+                gate=gate.closed_s,
+                at_most=lambda: min(at_most(), gate.at_most(made.running)),
             )
-            return Mailbox(
+            made = Mailbox(
                 bus.nc,
                 mailbox(role, lane),
                 policy,
@@ -179,6 +180,7 @@ class Worker:
                 bury=handler.bury,
                 repair=partial(ensure_eventually, bus.js, **self._streams()),
             )
+            return made
 
         interactive = box("interactive", config.concurrency, lambda: config.concurrency)
         batch = box(
