@@ -98,7 +98,8 @@ CHANNELS: Final = (
         stream=streams.JOBS.name,
         producers=("router", "worker", "command line"),
         consumers=("application", "any observer"),
-        limits=f"one record per job, {streams.JOBS.max_messages:,} jobs; stored 48 hours after its last change",
+        limits=f"one record per job, {streams.JOBS.max_messages:,} jobs, half of them of one account at most; stored "
+        "48 hours after its last change, less where ended ones make way for new ones",
         purpose="The status of a request of the batch lane, by its id.",
     ),
     Channel(

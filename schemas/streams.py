@@ -153,7 +153,7 @@ JOBS: Final = Stream(
     discard="new",
     max_per_subject=1,
     max_messages=100_000,
-    purpose="The status of each job (a request of the batch lane), a day beyond its end at least.",
+    purpose="The status of each job (a request of the batch lane); ended ones make way for new ones.",
 )
 RESULTS: Final = Stream(
     name="LLM_RESULTS",

@@ -9,7 +9,7 @@ from typing import Final
 
 from penstock.apart import apart
 from penstock.config.settings import Settings
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from services.worker.key_news import KeyNews
 from services.worker.key_sources import read_files
 from services.worker.keyring import Keyring
@@ -29,18 +29,16 @@ class KeyWatch:
         self._every_s = settings.secrets_poll_s
         self._news = news
         self._now = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop("keys")
 
     def start(self) -> None:
         self._news.began()
         if self._directory is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._now.set)
-        self._task = vital(self._loop(), "keys")
+        self._running.start(self._loop())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
 
     async def _loop(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from typing import Final
 import nats.errors
 from msgspec import Struct
 
+from penstock.answer_size import size_of
 from penstock.clock import elapsed_ns
 from penstock.delivery import Delivery
 from penstock.direct import whereabouts
@@ -59,7 +60,7 @@ def past_of(events: list[ReplyEvent]) -> Past:
     bytes_out: Counter[int] = Counter()
     for event in events:
         if isinstance(event, Delta):
-            bytes_out[event.attempt] += len(event.text) + sum(map(len, event.choices))
+            bytes_out[event.attempt] += size_of(event.text, event.choices)
     return Past(
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),
@@ -73,17 +74,17 @@ def past_of(events: list[ReplyEvent]) -> Past:
 class Takeover:
     """Knows which deliveries are certainly the first of their request."""
 
-    def __init__(self, ack_wait_s: float, now_ns: Callable[[], int] = elapsed_ns) -> None:
+    def __init__(self, bus: Bus, ack_wait_s: float, now_ns: Callable[[], int] = elapsed_ns) -> None:
         """`now_ns` counts the time that passes, from wherever; no hour of ours is compared with the server's."""
+        self._bus = bus
         self._now_ns = now_ns
         self._server_clock = ServerClock()
         self._stale_ns = int(ack_wait_s / 2 * 1e9)
         self._fresh_above: float = inf
         self._connections = 0
 
-    async def start(self, bus: Bus) -> None:
-        self._bus = bus
-        bus.reconnects.add(self._mark)
+    async def start(self) -> None:
+        self._bus.reconnects.add(self._mark)
         await self._mark()
 
     async def past(self, delivery: Delivery, reply_subject: str) -> Past:

@@ -81,7 +81,9 @@ def test_the_tree_names_files_that_exist() -> None:
 
 def test_every_service_file_stands_in_the_tree() -> None:
     (tree,) = blocks(ROOT / "ARCHITECTURE.md")
-    for folder in ("schemas", "penstock", "services/router", "services/worker"):
+    services = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("services/*/__main__.py"))
+    assert len(services) == 4
+    for folder in ("schemas", "penstock", *map(str, services)):
         section = tree.partition(f"{folder}/ ")[2].partition("\n\n")[0]
         named = set(re.findall(r"\w+\.py", section)) | {"__init__.py", "__main__.py"}
         assert {path.name for path in (ROOT / folder).glob("*.py")} <= named, folder

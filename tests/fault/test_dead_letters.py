@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from msgspec import Struct
 
 from penstock.client import Client
 from penstock.deadletters import bury, history_of
@@ -27,6 +25,7 @@ from services.launcher.redriving import again
 from tests.fault.malformed import request, work
 from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue
+from tests.harness.command import penstock, started
 from tests.harness.shared import shared
 from tests.harness.system import System
 
@@ -45,36 +44,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 async def no_letters(system: System, post: Post) -> None:
     await system.sim("POST", "reset")
     await post.js.purge_stream(DEAD.name)
-
-
-class Ran(Struct):
-    code: int
-    out: str
-    notes: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-async def penstock(system: System, *arguments: str) -> Ran:
-    process = await started(system, *arguments)
-    out, notes = await process.communicate()
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), notes.decode())
-
-
-async def started(system: System, *arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.launcher",
-        *arguments,
-        env={**os.environ, "NATS_URL": system.nats.url},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
 
 
 async def a_buried_letter(post: Post, body: bytes, *, role: str = "chat", subject: str | None = None) -> int:
@@ -292,9 +261,6 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: Sy
         headers.DEAD_HISTORY: json.dumps({"attempts": [{"attempt": 1, "model": ESCAPES, "worker": ESCAPES}]}),
         f"X-{ESCAPES}": ESCAPES,
     }
-    from tests.harness.wire import Outgoing
-
-    assert Outgoing
     block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in hostile.items()) + "\r\n"
     await _publish_raw(system, subjects.dead("chat"), block.encode(), body)
     await _publish_raw(system, subjects.dead("chat"), b"NATS/1.0\r\n\r\n", ESCAPES.encode() + b"\xff\x9b")
@@ -309,10 +275,7 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: Sy
         ("redrive", str(first), str(first + 1)),
     ):
         ran = await penstock(system, "dead", *arguments)
-        for text in (ran.out, ran.notes):
-            assert not [letter for letter in text if not (letter.isprintable() or letter in "\n\t")], (
-                arguments
-            )
+        assert ran.unprintable == [], arguments
     assert await letters(post) == 2
 
 
@@ -327,6 +290,20 @@ async def test_d7_letters_are_dropped_when_the_person_is_sure(system: System, po
     assert (await penstock(system, "dead", "drop", "--all", "--role", "chat", "--yes")).code == 0
     assert (await penstock(system, "dead", "drop", "--all", "--role", "logic", "--yes")).out == "1 deleted.\n"
     assert await letters(post) == 0
+
+
+async def test_d7_ctrl_d_at_the_question_deletes_nothing(system: System, post: Post) -> None:
+    seq = await a_buried_letter(post, a_request())
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"\x04")
+        ran = await penstock(system, "dead", "drop", str(seq), stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (ran.code, ran.notes) == (1, "")
+    assert ran.out.endswith("[y/N] \nNothing was deleted.\n")
+    assert await letters(post) == 1
 
 
 @pytest.mark.parametrize(

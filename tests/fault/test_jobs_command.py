@@ -8,9 +8,9 @@ import pytest
 
 from penstock.client import Client
 from penstock.errors import UnknownJob
-from tests.fault.test_dead_letters import penstock
 from tests.harness.asking import until
 from tests.harness.catalogues import catalogue
+from tests.harness.command import penstock
 from tests.harness.shared import shared
 from tests.harness.system import System
 

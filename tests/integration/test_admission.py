@@ -115,6 +115,31 @@ async def test_c3_a_router_that_just_started_refuses_nothing(system: System) -> 
     assert {each.code for each in asked} == {None}
 
 
+async def test_c3_explain_foresees_the_wait_of_who_asks_and_not_that_of_somebody_new(system: System) -> None:
+    await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
+    async with await system.client() as client:
+        await ask(client, "how long does it take", role="coding")
+        line = [
+            asyncio.create_task(ask(client, "line", role="coding", user="many", timeout_s=60))
+            for _ in range(60)
+        ]
+        waits: dict[str, float] = {}
+
+        async def told_apart() -> bool:
+            for name in ("many", "new"):
+                answer = await _asked(client, "coding", 600.0, account="demo", user=name)
+                waits[name] = json.loads(answer).get("wait_s") or 0.0
+            return waits["many"] > waits["new"] > 0
+
+        await until(told_apart, 10.0)
+        nobody = codec.REPLY.decode(await _asked(client, "coding", 600.0, account="no.such"))
+        for each in line:
+            each.cancel()
+        await asyncio.gather(*line, return_exceptions=True)
+    assert isinstance(nobody, Failed)
+    assert nobody.error.code == "invalid_request"
+
+
 async def _comes_back(client: Client, role: str, told_s: float, timeout_s: float) -> tuple[Heard, float]:
     """As often as it is told to; the line may move a little slower than foreseen."""
     waited_s = told_s
@@ -129,6 +154,10 @@ async def _comes_back(client: Client, role: str, told_s: float, timeout_s: float
 
 
 async def _explained(client: Client, role: str, left_s: float) -> object:
+    return codec.REPLY.decode(await _asked(client, role, left_s))
+
+
+async def _asked(client: Client, role: str, left_s: float, **asker: str) -> bytes:
     body = {"messages": [{"role": "user", "content": "now"}]}
     request = {
         "type": "chat_request",
@@ -137,6 +166,7 @@ async def _explained(client: Client, role: str, left_s: float) -> object:
         "role": role,
         "body": body,
         "deadline_ms": int((time.time() + left_s) * 1000),
+        **asker,
     }
     msg = await client._nc.request(subjects.EXPLAIN, json.dumps(request).encode(), timeout=2)
-    return codec.REPLY.decode(msg.data)
+    return bytes(msg.data)

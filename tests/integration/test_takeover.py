@@ -34,8 +34,9 @@ async def test_d6_old_is_not_taken_for_new_by_a_worker_whose_clock_is_wrong(
     try:
         js = nc.jetstream()
         await ensure(js, roles=["chat"], ack_wait_s=ACK_WAIT_S)
-        takeover = Takeover(ACK_WAIT_S, lambda: time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9))
-        await takeover.start(Bus(nc, js, Reconnects(), Interruptions(nc)))
+        bus = Bus(nc, js, Reconnects(), Interruptions(nc))
+        takeover = Takeover(bus, ACK_WAIT_S, lambda: time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9))
+        await takeover.start()
         reply = subjects.reply("demo", "c", "1")
         end = Failed(id="1", seq=1, error=Failure(code="cancelled", message="", retry="never"))
         await publish_terminal(js, reply, end)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-import aiohttp
 import msgspec
 import pytest
 
@@ -17,6 +14,7 @@ from schemas.events import QuotaEased, QuotaWarned
 from services.launcher.status_report import Limit
 from tests.harness.asking import ask, until
 from tests.harness.catalogues import catalogue
+from tests.harness.command import penstock
 from tests.harness.events import stored_events
 from tests.harness.shared import shared
 from tests.harness.system import System
@@ -46,24 +44,9 @@ async def client(system: System) -> Any:
         yield connected
 
 
-async def penstock_status(system: System, *arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.launcher",
-        "status",
-        *arguments,
-        env={**os.environ, "NATS_URL": system.nats.url},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    return out.decode()
-
-
 async def limits(system: System) -> dict[tuple[str, str], Limit]:
     """By model and limit; the rows must be one each."""
-    rows = msgspec.json.decode(await penstock_status(system, "--json"))["limits"]
+    rows = (await penstock(system, "status", "--json")).json["limits"]
     found = {(row["model"], row["limit"]): msgspec.convert(row, Limit) for row in rows}
     assert len(found) == len(rows), "a limit that the workers share is one row"
     return found
@@ -100,7 +83,7 @@ async def test_c7_a_limit_that_fills_is_warned_of_once_and_status_says_what_to_d
     assert day.headroom == day.allowed - day.used > 0
     assert not day.warned
 
-    text = await penstock_status(system)
+    text = (await penstock(system, "status")).out
     assert f"Advice: {minute.advice.partition(';')[0][:30]}" in text
     (row,) = (line for line in text.splitlines() if line.startswith("counted") and "requests/min" in line)
     assert "full" in row
@@ -114,11 +97,7 @@ async def test_c7_a_limit_that_fills_is_warned_of_once_and_status_says_what_to_d
 async def test_c7_both_workers_export_headroom_and_what_was_held_back(system: System, client: Client) -> None:
     held_back = 0.0
     for worker in system.workers:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{worker.ready['http']}/metrics") as answer,
-        ):
-            lines = (await answer.text()).splitlines()
+        lines = (await system.metrics(worker)).splitlines()
         assert any(line.startswith("penstock_limit_headroom{") and "counted" in line for line in lines)
         (full,) = (
             line

@@ -83,6 +83,14 @@ async def test_d6_deltas_keep_the_order_of_the_pieces_whenever_the_timer_goes_of
     assert "".join(published) == "".join(letters)
 
 
+async def test_what_is_out_is_counted_in_bytes_whatever_the_alphabet_f2():
+    sink = DeltaSink(Reply())
+    for piece in (Piece("long"), Piece("вода"), Piece("", (Raw('"ж"'.encode()),))):
+        await sink.push(piece)
+    await sink.end()
+    assert sink.bytes_out == 4 + 8 + 4
+
+
 @pytest.mark.parametrize(
     "mebibyte", [Piece("x" * 2**20), Piece("é" * 2**19), Piece("", (Raw(b"9" * 2**20),))]
 )
