@@ -1,6 +1,6 @@
 """Streams, consumers and buckets as data; one provisioning step creates them, services only bind.
 
-Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 4.9 GB in all, on each of the nodes that
+Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 4.8 GiB in all, on each of the nodes that
 keep a copy.
 """
 

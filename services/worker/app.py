@@ -109,7 +109,7 @@ class Worker:
     async def _start_quota(self, bus: Bus, providers: Mapping[str, Provider], waiting: Waiting) -> Quota:
         limits = limits_of(self._catalogue, providers)
         if self._shell.settings.quota != "shared":
-            return LocalQuota(limits, records_of(self._catalogue, limits), self._catalogue.batch)
+            return LocalQuota(limits, records_of(self._catalogue, limits), batch=self._catalogue.batch)
         shared = _shared_quota(self._catalogue, limits, self._shell.instance)
         records = RecordStore(bus.nc, bus.js, partial(ensure, bus.js, **self._streams()))
         await records.watch(shared.heard)
@@ -206,4 +206,4 @@ class Worker:
 
 
 def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], instance: str) -> SharedQuota:
-    return SharedQuota(limits, records_of(catalogue, limits), instance, random.random)
+    return SharedQuota(limits, records_of(catalogue, limits), instance, random.random, batch=catalogue.batch)

@@ -53,6 +53,8 @@ class Ladder:
             if not timer.expired():
                 raise  # a store that did not answer: the mailbox tries again
             raise self._too_late(job, job.waits_for or "an answer was being made") from error
+        finally:
+            self._selection.withdraw(job)
 
     def _too_late(self, job: Job, meanwhile: str) -> GaveUp:
         retry_after_s = self._selection.retry_after_s(job) or _SOON_S

@@ -67,6 +67,12 @@ class Keeper:
         """Write soon."""
         self._poked.set()
 
+    def withdraw(self, asker: int) -> None:
+        """A request waits no longer: who stood behind it looks again, and the record is told."""
+        if self.desk.demand.withdrawn(asker):
+            self.poke()
+            self.on_grant()
+
     def need(self, tokens: int) -> Amounts:
         return self._copy.need(tokens)
 
@@ -86,8 +92,14 @@ class Keeper:
         """Somebody wrote; perhaps it was us."""
         if self._copy.heard(stored, loop_now_s(), joined=self._joined):
             self._hurry()
+        self._wake_if_somebody_gave_up()
         if self.desk.alone is not None:
             self._back.set()
+
+    def _wake_if_somebody_gave_up(self) -> None:
+        if self._copy.others_gave_up:
+            self._copy.others_gave_up = False
+            self.on_grant()
 
     def _hurry(self) -> None:
         self._urgent = True
@@ -101,6 +113,7 @@ class Keeper:
                     await join(self._copy, writing, records)
                     self._joined = True
                 await writing.write()
+                self._wake_if_somebody_gave_up()
             except Unreachable as error:
                 self._out_of_reach(writing.reached_s, error)
             except Exception as error:  # noqa: BLE001 - the model shall not be left without a quota, whatever it was
@@ -139,7 +152,9 @@ class Keeper:
             return
         if not self.clock.is_set:
             self.clock.heard(0, now_s)
-        self.desk.alone = alone(self.book, self.view.record, self.clock.now_ms(now_s), now_s)
+        self.desk.alone = alone(
+            self.book, self.view.record, self._copy.holder, self.clock.now_ms(now_s), now_s
+        )
         _log.warning(
             "the shared quota of %s is out of reach (%r); this worker goes on with its static share",
             self.key,

@@ -13,7 +13,7 @@ from penstock.clock import Clock, loop_now_s
 from penstock.vital import VitalLoop
 from schemas import codec
 from schemas.quota import QuotaRecord
-from services.worker.lease_copy import decoded
+from services.worker.lease_reading import decoded
 from services.worker.lease_records import Conflict, Records, Stored, Unreachable
 
 __all__ = ["SharedPauses"]

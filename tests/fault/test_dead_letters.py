@@ -8,17 +8,16 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import pytest
 
 from penstock.client import Client
-from penstock.deadletters import bury, history_of
+from penstock.deadletters import bury
 from penstock.delivery import Dead, Delivery
 from penstock.direct import read_page
 from penstock.identifiers import new_id
 from schemas import headers, subjects
 from schemas.codec import encode
-from schemas.reply import Completed, Restarted, Started, first_seq
+from schemas.reply import Completed, Started, first_seq
 from schemas.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
 from services.launcher.dead_letters import letter_of
 from services.launcher.redriving import again
@@ -28,6 +27,7 @@ from tests.harness.catalogues import catalogue
 from tests.harness.command import penstock, started
 from tests.harness.shared import shared
 from tests.harness.system import System
+from tests.harness.wire import Outgoing, Wire
 
 MAX_DELIVER = 5
 WAITING = subjects.work("chat", "interactive", 1, "flow")
@@ -262,9 +262,12 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: Sy
         f"X-{ESCAPES}": ESCAPES,
     }
     block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in hostile.items()) + "\r\n"
-    await _publish_raw(system, subjects.dead("chat"), block.encode(), body)
-    await _publish_raw(system, subjects.dead("chat"), b"NATS/1.0\r\n\r\n", ESCAPES.encode() + b"\xff\x9b")
-    first = (await post.js.stream_info(DEAD.name)).state.first_seq
+    as_no_client_writes = [
+        Outgoing(subjects.dead("chat"), body, block.encode()),
+        Outgoing(subjects.dead("chat"), ESCAPES.encode() + b"\xff\x9b", b"NATS/1.0\r\n\r\n"),
+    ]
+    async with Wire.opened(system.nats.url) as wire:
+        first, _ = (answer["seq"] for answer in await wire.publish(as_no_client_writes))
     for arguments in (
         ("list",),
         ("list", "--json"),
@@ -304,45 +307,3 @@ async def test_d7_ctrl_d_at_the_question_deletes_nothing(system: System, post: P
     assert (ran.code, ran.notes) == (1, "")
     assert ran.out.endswith("[y/N] \nNothing was deleted.\n")
     assert await letters(post) == 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [("redrive",), ("redrive", "--all"), ("drop", "7", "--all"), ("show", "-1"), ("list", "--since", "soon")],
-)
-async def test_d10_a_command_line_that_makes_no_sense_is_2(
-    system: System, arguments: tuple[str, ...]
-) -> None:
-    assert (await penstock(system, "dead", *arguments)).code == 2
-
-
-def test_d7_a_history_is_bounded_whatever_was_stored():
-    long = "ü" * 5_000
-    events = [
-        Started(id="1", seq=first_seq(n), attempt=n, model=long, provider=long, worker=long, at_ms=n)
-        for n in range(1, 100)
-    ] + [
-        Restarted(id="1", seq=first_seq(n) + 1, attempt=n, code="internal", message=long)
-        for n in range(2, 99)
-    ]
-    history = history_of(events)
-    assert [attempt.attempt for attempt in history.attempts] == list(range(80, 100))
-    assert history.left_out == 79
-    assert history.attempts[0].outcome == "internal"
-    assert history.attempts[-1].outcome == "no end"
-    assert len(json.dumps(msgspec.to_builtins(history))) < 8_000, "half of what a letter leaves for headers"
-
-
-async def _publish_raw(system: System, subject: str, block: bytes, body: bytes) -> None:
-    """As no client of NATS would write it."""
-    host, port = system.nats.url.removeprefix("nats://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    await reader.readline()
-    writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
-    writer.write(
-        f"HPUB {subject} {len(block)} {len(block) + len(body)}\r\n".encode() + block + body + b"\r\n"
-    )
-    writer.write(b"PING\r\n")
-    await writer.drain()
-    assert b"PONG" in await reader.readline()
-    writer.close()

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from penstock.client import Client
+from penstock.direct import read_page
 from penstock.identifiers import new_id
 from schemas import codec, subjects
 from schemas.reply import Accepted, Failed
+from schemas.streams import PRESENCE
 from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.system import System, running
@@ -98,7 +100,7 @@ async def test_c3_an_idle_system_refuses_nothing_however_short_the_deadline(syst
     async with await system.client() as client:
         for _ in range(3):
             assert (await ask(client, "slow", role="fast")).code is None
-        await asyncio.sleep(2.5)  # the worker's next beat tells how long it took
+        await until(lambda: _is_told(client, "fast"))
         short = await ask(client, "short", role="fast", timeout_s=SLOW_MS / 2000)
     assert short.code == "deadline_exceeded"
     assert any(isinstance(event, Accepted) for event in short.events)
@@ -138,6 +140,13 @@ async def test_c3_explain_foresees_the_wait_of_who_asks_and_not_that_of_somebody
         await asyncio.gather(*line, return_exceptions=True)
     assert isinstance(nobody, Failed)
     assert nobody.error.code == "invalid_request"
+
+
+async def _is_told(client: Client, role: str) -> bool:
+    """Whether a worker's beat has told how long requests of `role` take."""
+    page = await read_page(client._nc, f"KV_{PRESENCE.name}", f"$KV.{PRESENCE.name}.worker.>")
+    told = [each for msg in page.messages if msg.data for each in codec.PRESENCE.decode(msg.data).roles]
+    return any(each.role == role and each.service_ms is not None for each in told)
 
 
 async def _comes_back(client: Client, role: str, told_s: float, timeout_s: float) -> tuple[Heard, float]:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from nats.aio.client import Client as Nats
 
-from penstock.config.catalogue import Limits
+from penstock.config.catalogue import Batch, Limits
 from penstock.connection import Reconnects, connect
 from penstock.identifiers import new_id
 from penstock.provisioning import ensure
@@ -75,7 +75,7 @@ async def sharing(
         js = nc.jetstream()
         await ensure(js, roles=["chat"], ack_wait_s=10.0)
         granted = asyncio.Event()
-        quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, TERMS)
+        quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, TERMS, batch=Batch())
 
         async def repair() -> None:
             if mend:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from penstock.clock import Clock
-from penstock.config.catalogue import Limits, RoleConfig
+from penstock.config.catalogue import Batch, Limits, RoleConfig
 from schemas import subjects
 from schemas.presence import Presence, QuotaForecast, RoleStatus
 from schemas.work import ChatWork
@@ -134,9 +134,14 @@ class World:
         self.backlog = Backlog()
         self.capacity = Capacity({"chat": RoleConfig(chain=("m",))})
         self.door = Door(self.capacity, self.backlog, clock)
-        one = LocalQuota({KEY: plan.limits})
+        one = LocalQuota({KEY: plan.limits}, batch=Batch())
         self.workers = [
-            _Worker(f"w{number}", plan, one if plan.shared else LocalQuota({KEY: plan.limits}), self.dice)
+            _Worker(
+                f"w{number}",
+                plan,
+                one if plan.shared else LocalQuota({KEY: plan.limits}, batch=Batch()),
+                self.dice,
+            )
             for number in range(plan.workers)
         ]
         self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}

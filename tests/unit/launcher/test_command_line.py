@@ -24,9 +24,18 @@ from services.launcher.python_child import code_path, service_argv
         ["ask", "hi", "--timeout", "soon"],
         ["run", "nothing"],
         ["config"],
+        ["jobs", "--result"],
+        ["jobs", "--cancel"],
+        ["jobs", "a.b"],
+        ["ask", "Hm", "--detach"],
+        ["dead", "redrive"],
+        ["dead", "redrive", "--all"],
+        ["dead", "drop", "7", "--all"],
+        ["dead", "show", "-1"],
+        ["dead", "list", "--since", "soon"],
     ],
 )
-def test_a_command_line_that_makes_no_sense_exits_2(arguments, capsys):
+def test_a_command_line_that_makes_no_sense_exits_2_d10(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
 

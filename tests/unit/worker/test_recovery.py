@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config.catalogue import Limits
+from penstock.config.catalogue import Batch, Limits
 from schemas.quota import QuotaLease, QuotaRecord
 from services.worker.lease_clock import RecordClock
 from services.worker.lease_room import Book
@@ -59,7 +59,9 @@ def test_however_much_is_spent_a_beat_stays_small() -> None:
 
 
 def test_a_worker_that_counts_for_itself_tells_its_charges_pauses_and_the_providers_word() -> None:
-    quota = LocalQuota({KEY: Limits(requests_per_minute=10, tokens_per_minute=1000, concurrency=3)})
+    quota = LocalQuota(
+        {KEY: Limits(requests_per_minute=10, tokens_per_minute=1000, concurrency=3)}, batch=Batch()
+    )
     for at_s in (100.0, 100.5, 130.0):
         permit = quota.try_acquire(KEY, Need(50), at_s)
         assert isinstance(permit, Permit)
