@@ -35,6 +35,13 @@ class Delivery(Struct, kw_only=True):
     lapsed: bool = False
     """That time passed unheard, or the server may have forgotten us."""
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """The same for every delivery of one message, and for no other: a stream that was lost and made again gives
+        its sequences out once more.
+        """
+        return self.sequence, self.stored_ns
+
     def may_be_elsewhere(self, now_s: float) -> bool:
         """Whether somebody else may have been given the same message."""
         return self.lapsed or now_s >= self.lapses_at_s

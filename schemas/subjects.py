@@ -92,6 +92,7 @@ _REQUEST_START: Final = REQUEST.split(".")[:2]
 _WORK_START: Final = WORK.split(".")[:2]
 _REPLY_START: Final = REPLY.split(".")[:2]
 _RANKS: Final = frozenset(map(str, RANKS))
+_FLOW_DIGITS: Final = 12
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_IN_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -163,12 +164,12 @@ def request_address(subject: str) -> RequestAddress:
 
 
 def flow(account: str, user: str) -> str:
-    """One of 4,096 tokens for (account, user): a bound to the subjects of a mailbox.
+    """The token of (account, user), whose requests stand in one place of the queue.
 
-    Two users share one, and with it one place in the queue, with a chance of 1 in 4,096. Users without a name are one
-    user of their account.
+    48 bits, so that nobody finds a name to stand in somebody else's place. Users without a name are one user of their
+    account.
     """
-    return hashlib.sha256(f"{account}.{user}".encode(errors="surrogatepass")).hexdigest()[:3]
+    return hashlib.sha256(f"{account}.{user}".encode(errors="surrogatepass")).hexdigest()[:_FLOW_DIGITS]
 
 
 def work(role: str, lane: str, rank: int, flow: str) -> str:

@@ -71,7 +71,15 @@ class Progress(Struct):
 
 
 async def attempt(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
-    """Make the call; with a sink it streams, without one it does not. Raises ProviderFailure."""
+    """Make the call; with a sink it streams, without one it does not. Raises ProviderFailure, in words without keys."""
+    try:
+        return await _under_limits(call, sink, progress)
+    except ProviderFailure as failure:
+        call.provider.hide_keys(failure)
+        raise
+
+
+async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
     limit_s = call.timeouts.whole_s if sink is None else call.timeouts.first_token_s
     try:
         async with asyncio.timeout(limit_s) as timer:

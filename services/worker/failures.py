@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final, Literal, cast
 
 from msgspec import Struct
@@ -12,6 +13,9 @@ from schemas.errors import ErrorCode
 __all__ = ["FailureKind", "Health", "ProviderFailure", "Verdict", "health_of"]
 
 _MESSAGE_CHARACTERS: Final = 500
+_HIDDEN: Final = "…"
+_TELLING_CHARACTERS: Final = 6
+"""Fewer of a key tell nothing."""
 _PREFIX: Final = re.compile(r"(?:^|(?<=: ))\d{3}, message:\s*")
 """How an aiohttp error begins when it is made to text; the number is not the provider's."""
 
@@ -83,7 +87,7 @@ def health_of(outcome: str) -> Health:
 
 class ProviderFailure(Exception):  # its kind says what happened
     """One provider call failed. The message is the provider's own where it gave one, on one line and no longer than
-    anybody reads; it never holds a key.
+    anybody reads. A provider may put into it what it was sent: see `hide`.
     """
 
     def __init__(
@@ -98,6 +102,17 @@ class ProviderFailure(Exception):  # its kind says what happened
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Take them out of the message, and the beginning of one that was cut off at its end."""
+        words = str(self)
+        for secret in sorted(secrets, key=len, reverse=True):
+            words = words.replace(secret, _HIDDEN)
+            for length in range(len(secret) - 1, _TELLING_CHARACTERS - 1, -1):
+                if words.endswith(secret[:length]):
+                    words = words[:-length] + _HIDDEN
+                    break
+        self.args = (words,)
 
     @property
     def verdict(self) -> Verdict:

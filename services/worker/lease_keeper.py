@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from penstock.clock import loop_now_s
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from services.worker.lease_copy import Copy
 from services.worker.lease_joining import join
 from services.worker.lease_records import Records, Stored, Unreachable
@@ -46,18 +46,17 @@ class Keeper:
         self._urgent = False
         self._poked = asyncio.Event()
         self._back = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop(f"quota {key}")
 
     async def start(self, records: Records) -> None:
         self._writing = Writing(self._copy, records, self._random, self.on_grant)
-        self._task = vital(self._run(self._writing, records), f"quota {self.key}")
+        self._running.start(self._run(self._writing, records))
 
     async def stop(self) -> None:
         """Give everything back; if that fails, the lease's end does it."""
-        if self._task is None or self._writing is None:
+        await self._running.stop()
+        if self._writing is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
         try:
             if self._joined:
                 await self._writing.write(leaving=True)

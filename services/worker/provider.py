@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from penstock.config.catalogue import Catalogue
 from penstock.config.catalogue import Provider as ProviderConfig
 from schemas.names import Role
+from services.worker.failures import ProviderFailure
 from services.worker.keyring import Keyring
 
 __all__ = ["Provider", "Response", "credentials", "providers_of"]
@@ -42,6 +43,10 @@ class Provider(Protocol):
 
     async def chat(self, credential: str, body: bytes, label: str) -> Response:
         """POST an OpenAI chat-completions body. `label` names this call to the provider. Raises ProviderFailure."""
+        ...
+
+    def hide_keys(self, failure: ProviderFailure) -> None:
+        """Take every key it ever had out of the failure's words: an endpoint may repeat what it was sent."""
         ...
 
     async def models(self) -> frozenset[str] | None:

@@ -22,6 +22,8 @@ _CONNECT_S: Final = 5.0
 _CONTENT_ENCODING: Final = "content-encoding"
 _IDENTITY: Final = "identity"
 _LABEL: Final = "X-Client-Request-Id"
+_SECRET_CHARACTERS: Final = 8
+"""What is shorter is no key: an endpoint that asks for none is sent `none`."""
 """OpenAI's API reference, "Debugging requests": our own name of a call, by which their support finds it."""
 
 
@@ -121,9 +123,12 @@ class SdkProvider:
         self._clients = {
             credential: kind.connect(base_url, key) for credential, key in keys.items() if key is not None
         }
+        self._secrets = {key for key in keys.values() if key is not None and len(key) >= _SECRET_CHARACTERS}
 
     def set_key(self, credential: str, key: str) -> None:
         """The client stays, with its connections: it makes the header of each request from the key it has then."""
+        if len(key) >= _SECRET_CHARACTERS:
+            self._secrets.add(key)
         client = self._clients.get(credential)
         if client is None:
             self._clients[credential] = self._kind.connect(self._base_url, key)
@@ -144,12 +149,16 @@ class SdkProvider:
             raise self._kind.translate(error) from error
         return await self._received(response)
 
+    def hide_keys(self, failure: ProviderFailure) -> None:
+        failure.hide(self._secrets)
+
     async def models(self) -> frozenset[str] | None:
         """Asked with each credential in turn until one is answered."""
         for credential, client in tuple(self._clients.items()):
             try:
                 return await self._models(client)
             except ProviderFailure as failure:
+                self.hide_keys(failure)
                 _log.warning("provider %s, credential %s: %s", self.name, credential, failure)
         return None
 

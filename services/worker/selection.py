@@ -97,7 +97,7 @@ class Selection:
 
     async def _wait(self, job: Job, until_s: float) -> None:
         began_s = loop_now_s()
-        await self._waiting.until(job.work.role, until_s, job.turn)
+        await self._waiting.until(job.work.role, job.work.lane, until_s, job.turn)
         job.course.waited_s += loop_now_s() - began_s
 
     def retry_after_s(self, job: Job) -> float | None:

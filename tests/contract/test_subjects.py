@@ -174,7 +174,7 @@ def test_an_event_has_its_four_tokens_whatever_its_scope_is_called(scope: str):
 @given(account=tokens, user=st.text(), rank=st.sampled_from(RANKS))
 def test_the_address_in_a_work_subject_comes_back_whoever_asks_c6(account: str, user: str, rank: int):
     flow = subjects.flow(account, user)
-    assert re.fullmatch("[0-9a-f]{3}", flow), "4,096 of them, however many users there are"
+    assert re.fullmatch("[0-9a-f]{12}", flow)
     subject = subjects.work("chat", "batch", rank, flow)
     assert subjects.work_address(subject) == ("chat", "batch", rank, flow)
     boxes = [box for box in streams.mailboxes(ROLES) if matches(box.filter_subject, subject)]
@@ -188,3 +188,7 @@ def test_the_address_in_a_work_subject_comes_back_whoever_asks_c6(account: str, 
 def test_what_no_router_of_this_version_writes_is_no_work_address(subject: str):
     assert subjects.work_address(subject) is None
     assert any(matches(pattern, subject) for pattern in streams.WORK.subjects) or ".." in subject
+
+
+def test_e2_replies_are_kept_for_fifteen_minutes() -> None:
+    assert streams.REPLIES.max_age_s == 15 * 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import time
@@ -12,19 +13,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import nats
 import pytest
 import yaml
 
 from penstock.client import Client
+from penstock.direct import read_page
 from penstock.heartbeat import living
 from schemas.codec import encode
 from schemas.events import CredentialAged, CredentialAvailabilityChanged, CredentialRotated
 from schemas.presence import CredentialStatus
+from schemas.streams import BUCKETS, STREAMS
 from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events
+from tests.harness.hostile import chunk, head, hostile_provider
+from tests.harness.process import Process
 from tests.harness.system import System, running
 
 OLD, NEW, OTHER = "sk-the-old-key-0001", "sk-the-new-key-0002", "sk-another-key-0003"
@@ -51,14 +55,6 @@ async def credentials(system: System) -> dict[str, CredentialStatus]:
         return {each.credential: each for presence in await living(nc) for each in presence.credentials}
     finally:
         await nc.close()
-
-
-async def metrics(system: System) -> str:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{system.workers[0].ready['http']}/metrics") as answer,
-    ):
-        return await answer.text()
 
 
 @pytest.mark.parametrize("quota", ["local", "shared"])
@@ -100,7 +96,7 @@ async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_ba
         assert time.monotonic() - began_s < 2.0
         assert await used(system) == {OLD: 1, OTHER: 12}
         assert sum(len(each.models) == 2 for each in heard) == 1
-        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 1.0' in await metrics(system)
+        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 1.0' in await system.metrics()
         assert "the credential A_KEY is refused for m-chat: 401" in system.workers[0].log.read_text()
 
         async def shown() -> bool:
@@ -123,7 +119,7 @@ async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_ba
             return [(each.credential, each.usable) for each in events] == [("A_KEY", False), ("A_KEY", True)]
 
         await until(told)
-        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 0.0' in await metrics(system)
+        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 0.0' in await system.metrics()
 
 
 async def test_a6_where_every_key_is_refused_the_request_hears_so_and_nothing_is_shut(
@@ -232,7 +228,7 @@ async def nowhere_written(system: System, *keys: str) -> None:
         await nc.close()
     events = [encode(each).decode() for each in await stored_events(system, object)]
     logs = [path.read_text() for path in system.directory.glob("*.log")]
-    exported = await metrics(system)
+    exported = await system.metrics()
     places = (*presence, *events, *logs, exported)
     assert len(presence) == 2
     assert any("credential_rotated" in event for event in events)
@@ -303,7 +299,7 @@ async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path:
         await until(told)
         shown = await credentials(system)
         assert {name: each.age_days for name, each in shown.items()} == {"FILE_KEY": 120, "ENV_KEY": 10}
-        exported = await metrics(system)
+        exported = await system.metrics()
         assert 'penstock_credential_age_days{credential="FILE_KEY"} 120.0' in exported
         assert 'penstock_credential_age_days{credential="ENV_KEY"} 10.0' in exported
         assert "penstock_credential_max_age_days 90.0" in exported
@@ -313,6 +309,58 @@ async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path:
         (secrets / "FILE_KEY").write_text(NEW)
 
         async def young() -> bool:
-            return 'penstock_credential_age_days{credential="FILE_KEY"} 0.0' in await metrics(system)
+            return 'penstock_credential_age_days{credential="FILE_KEY"} 0.0' in await system.metrics()
 
         await until(young)
+
+
+async def test_a6_a_provider_that_repeats_the_key_it_was_sent_shows_it_to_nobody(tmp_path: Path) -> None:
+    said = json.dumps({"error": {"message": f"Incorrect API key provided: Bearer {OLD}"}}).encode()
+    in_a_stream = b"data: " + said + b"\n\n"
+    roles = {"chat": ["m-401"], "fast": ["m-429"], "logic": ["m-400"], "coding": ["m-stream"]}
+    with hostile_provider(*(models[0] for models in roles.values())) as provider:
+        for status in ("401", "429", "400"):
+            provider.behaviours[f"m-{status}"] = lambda _, status=status: [
+                head(f"{status} No", "application/json"),
+                said,
+            ]
+        provider.behaviours["m-stream"] = lambda _: [head(), chunk("so far"), in_a_stream]
+        made = yaml.safe_load(catalogue(roles))
+        made["providers"]["simulator"] |= {"base_url": provider.url, "api_key_env": ["A_KEY"]}
+        env = {"A_KEY": OLD}
+        async with (
+            running(tmp_path, config=yaml.safe_dump(made), env=env) as system,
+            await system.client() as client,
+        ):
+            heard = [
+                await ask(client, "Well?", role=role, lane=lane, timeout_s=2)
+                for role in roles
+                for lane in ("interactive", "batch")
+            ]
+            await until(lambda: _told_by(system.workers[0], "request ended", len(heard)))
+            stored = await _everything(client)
+            logs = "".join(each.log.read_text() for each in (system.router, *system.workers))
+
+    assert all(each.code is not None for each in heard)
+    assert any("…" in each.failed.error.message for each in heard), "the rest of what it said is told"
+    assert not [subject for subject, data in stored if OLD.encode() in data]
+    assert OLD not in logs
+
+
+async def _told_by(process: Process, words: str, times: int) -> bool:
+    return process.log.read_text().count(words) >= times
+
+
+async def _everything(client: Client) -> list[tuple[str, bytes]]:
+    """Every message of every stream and bucket."""
+    found = []
+    for name in [stream.name for stream in STREAMS] + [f"KV_{bucket.name}" for bucket in BUCKETS]:
+        sequence = 1
+        while True:
+            page = await read_page(client._nc, name, ">", sequence=sequence)
+            found += [((msg.headers or {})["Nats-Subject"], msg.data or b"") for msg in page.messages]
+            if not page.messages or page.pending == 0:
+                break
+            sequence = page.next_sequence
+    assert found
+    return found

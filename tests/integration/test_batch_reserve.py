@@ -61,7 +61,7 @@ async def test_one_batch_request_goes_when_its_patience_ends_c6(tmp_path: Path):
 
 
 def _ask_batch(client: Client, number: int) -> asyncio.Task[Heard]:
-    return asyncio.create_task(ask(client, f"{number}", role="chat", lane="batch", timeout_s=60))
+    return asyncio.create_task(ask(client, f"{number}", role="chat", lane="batch", timeout_s=300))
 
 
 async def _until_attempts(system, number: int) -> None:

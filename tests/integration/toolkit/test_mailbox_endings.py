@@ -40,11 +40,12 @@ async def for_ever(delivery: Delivery) -> Verdict:
     return ACK
 
 
-async def test_a_drain_gives_back_at_once_what_is_unfinished_d9(bench):
+async def test_a_drain_gives_back_at_once_what_is_unfinished_d9(bench, ranks):
     stuck = await bench.box(for_ever, slots=4)
     bodies = await bench.fill(12)
     await until(lambda: len(stuck.seen) >= 4)
     await stuck.mailbox.drain(0.1)
+    assert 4 <= len(stuck.seen) <= 4 + ranks - 1, "no more than the slots, and one of each other rank"
     assert stuck.mailbox.running == 0
     other = await bench.box(quick)
     assert await until(bench.is_empty, 10) < 3, "long before ack_wait"
@@ -177,3 +178,25 @@ async def test_a_drain_after_the_connection_was_closed_ends(bench):
     async with asyncio.timeout(3):
         await box.mailbox.drain(0.1)
     assert box.mailbox.running == 0
+
+
+async def test_what_a_stream_made_again_gives_the_same_sequence_is_another_message_d7(bench):
+    """The queue is lost while a message is held; the next one gets its sequence, and must not take its verdict."""
+    go_on = asyncio.Event()
+
+    async def old_ones_wait(delivery: Delivery) -> Verdict:
+        if delivery.data.startswith(b"old"):
+            await go_on.wait()
+        return ACK
+
+    box = await bench.box(old_ones_wait, slots=8)
+    old = await bench.fill(2, "old")
+    await until(lambda: len(box.seen) == 2)
+    await bench.js.delete_stream(bench.consumer.stream)
+    await bench.provision(bench.js)
+    new = await bench.fill(2, "new")
+    await until(lambda: new <= set(box.done), 20)
+    go_on.set()
+    await until(lambda: old <= set(box.done))
+    assert Counter(box.done) == Counter(old | new)
+    await until(bench.is_empty)

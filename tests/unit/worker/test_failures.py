@@ -44,3 +44,20 @@ def test_a_message_is_one_line_of_bounded_length_that_can_be_encoded__d10(said, 
 )
 def test_d10_a_failure_reads_as_one_line_without_a_library_s_beginning(raw, told):
     assert str(ProviderFailure("connection", raw)) == told
+
+
+KEY = "sk-veryverysecret0123456789"
+
+
+@pytest.mark.parametrize("before", [0, 470, 480, 490, 495, 499, 600])
+def test_no_key_stands_in_a_message_not_even_one_that_was_cut_off__a6(before):
+    failure = ProviderFailure("credentials", "x" * before + KEY + " is wrong")
+    failure.hide({KEY, "another-key"})
+    assert KEY[:6] not in str(failure)
+    assert str(failure).startswith("x" * min(before, 490))
+
+
+def test_what_holds_no_key_stays_as_it_is__d10():
+    failure = ProviderFailure("refused", "400: nothing of the sort")
+    failure.hide({KEY})
+    assert str(failure) == "400: nothing of the sort"

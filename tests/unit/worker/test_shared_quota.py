@@ -15,10 +15,11 @@ from schemas.quota import QuotaLease
 from schemas.subjects import quota_key
 from services.simulator.headers import rate_limit_headers
 from services.simulator.limits import Account, Limit
-from services.worker.app import _limits, _shared_quota
+from services.worker.app import _shared_quota
 from services.worker.lease_records import Conflict, Stored, Unreachable
 from services.worker.lease_terms import Terms
 from services.worker.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
+from services.worker.quota_keys import limits_of
 from services.worker.ratelimit_headers import parse
 from services.worker.shared_quota import SharedQuota
 
@@ -241,7 +242,7 @@ class _Provided:
 @pytest.mark.parametrize(("group", "records"), [(None, 2), ("org", 1)])
 def test_credentials_multiply_a_quota_unless_they_are_of_one_group_a6(group: str | None, records: int):
     config = _catalogue(group)
-    quota = _shared_quota(config, _limits(config, {"p": _Provided()}), "a")
+    quota = _shared_quota(config, limits_of(config, {"p": _Provided()}), "a")
     assert len(quota._by_record) == records, "two names of one model are one model"
 
 
