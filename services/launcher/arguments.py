@@ -21,8 +21,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 _UP = """\
 Start the whole system on this machine and keep it running until Ctrl-C: an embedded nats-server (unless NATS_URL
-is set), the simulated provider (unless GROQ_API_KEY, OPENAI_API_KEY, PENSTOCK_SIMULATOR_URL or a PENSTOCK_CATALOGUE
-of another kind is set), the router, and a worker. A service that dies is started again."""
+is set), the simulated provider (where the catalogue has one and PENSTOCK_SIMULATOR_URL is not set; with GROQ_API_KEY or
+OPENAI_API_KEY another catalogue is the default), the router, and a worker. A service that dies is started again."""
 _PER_ROLE = """\
 a worker process for each role instead of one for all. Roles then share neither memory nor a crash, and a role can
 use a processor of its own; but each process counts a model's quota by itself for now, so roles that share a limited
