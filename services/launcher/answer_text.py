@@ -16,6 +16,7 @@ _RETRY: dict[Retry, str] = {
     "later": "Try again later.",
     "elsewhere": "It may succeed in another role: --role.",
 }
+_CANCELLED = "Ask again if it is wanted after all."
 
 
 class AnswerText:
@@ -92,7 +93,8 @@ def failure_text(error: PenstockError) -> str:
     """What happened, whether to try again, and when (REQUIREMENTS D10)."""
     when = "" if error.retry_after_s is None else f" In {error.retry_after_s:.0f} s at the earliest."
     request = f"\n  request {error.request_id}" if isinstance(error, RequestFailed) else ""
-    return f"{error} ({error.code})\n  {_RETRY[error.retry]}{when}{request}"
+    advice = _CANCELLED if error.code == "cancelled" else _RETRY[error.retry]
+    return f"{error} ({error.code})\n  {advice}{when}{request}"
 
 
 def money(microusd: int) -> str:

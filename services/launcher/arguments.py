@@ -92,9 +92,12 @@ def _add_ask(commands: Commands) -> None:
     text = "ask one question; the answer streams to stdout, how it came about follows on stderr"
     ask = commands.add_parser("ask", help=text, description=f"{text.capitalize()}.")
     _add_question(ask)
-    ask.add_argument("--user", default="", help="who asks: limits and fairness count by it")
+    ask.add_argument("--user", default="", help="who asks: fairness counts by it")
     ask.add_argument(
-        "--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: the role's)"
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="give up after S seconds (default: the role's; at most 3600, in the batch lane 86400)",
     )
     ask.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
     ask.add_argument("--lane", choices=LANES, default="interactive", help="default: %(default)s")
