@@ -22,7 +22,9 @@ __all__ = ["Cancellations"]
 _log: Final = logging.getLogger(__name__)
 
 _TRIES: Final = 5
+"""So many are waited for; then work is taken although not all cancellations may be known."""
 _AGAIN_S: Final = 0.5
+_LONGEST_WAIT_S: Final = 5.0
 _MOST: Final = 100_000
 """Marks outlive the longest wait of a job; of all that were set in a day the newest are remembered."""
 
@@ -41,6 +43,7 @@ class Cancellations:
         self._on_cancel = on_cancel
         self._clock_s = clock_s
         self._marks: dict[tuple[str, str], float] = {}
+        self._reading: asyncio.Task[None] | None = None
 
     async def start(self, nc: Nats, reconnects: Reconnects) -> None:
         """Listen, and read the marks: now, and after each lost connection, during which some may have been set."""
@@ -64,14 +67,32 @@ class Cancellations:
             del self._marks[oldest]
 
     async def _catch_up(self) -> None:
+        """Where it takes long it goes on in the background: a server that is away must not hold up everything else."""
         for _ in range(_TRIES):
-            try:
-                await self._read_marks()
-            except (nats.errors.Error, TimeoutError) as error:
-                _log.warning("cancel marks cannot be read now: %r", error)
-                await asyncio.sleep(_AGAIN_S)
-            else:
+            if await self._has_read():
                 return
+            await asyncio.sleep(_AGAIN_S)
+        _log.error("cancel marks cannot be read: until they are, queued work that was cancelled may run")
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._go_on())
+            self._reading.add_done_callback(_tell_failure)
+
+    async def _go_on(self) -> None:
+        wait_s = _AGAIN_S
+        while not self._nc.is_closed:
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            if await self._has_read():
+                _log.warning("cancel marks are read now")
+                return
+
+    async def _has_read(self) -> bool:
+        try:
+            await self._read_marks()
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("cancel marks cannot be read now: %r", error)
+            return False
+        return True
 
     async def _read_marks(self) -> None:
         sequence = 1
@@ -91,3 +112,8 @@ class Cancellations:
         self.mark(account, request_id)
         if self._on_cancel is not None:
             self._on_cancel(account, request_id)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("reading cancel marks ended by itself", exc_info=task.exception())

@@ -20,7 +20,7 @@ class Needs(Struct, frozen=True):
     """What a request asks of any model that is to serve it."""
 
     context_tokens: int = 0
-    """Input and requested output together, estimated."""
+    """Of its input, estimated low. Whether the answer has room beside it is for the provider to say."""
     vision: bool = False
 
 

@@ -13,7 +13,7 @@ from nats.aio.client import Client as Nats
 from penstock.absence import Absence, is_lost
 from penstock.clock import loop_now_s
 from penstock.connection import Reconnects, close, connect
-from penstock.errors import NoReply, UnknownReply
+from penstock.errors import NoReply, PenstockError, UnknownReply
 from penstock.following import Following, follow, nothing_left
 from penstock.identifiers import new_id
 from penstock.inbox import ReplyInbox
@@ -170,6 +170,7 @@ class Client:
         payload = written(request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
         span = self._tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
+        outcome: str | None = None
         try:
             await send(
                 self._nc,
@@ -179,8 +180,11 @@ class Client:
                 patience_s=_SUBMIT_PATIENCE_S,
                 traceparent=span.traceparent,
             )
+        except BaseException as error:
+            outcome = error.code if isinstance(error, PenstockError) else type(error).__name__
+            raise
         finally:
-            span.end()
+            span.end(error=outcome)
         return request.id
 
     async def job(self, request_id: str) -> Job:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from nats.js import JetStreamContext
 
+from penstock.answer_size import size_of
 from penstock.delivery import Dead, Delivery
 from penstock.storing import store
 from schemas import headers, subjects
@@ -71,7 +72,7 @@ def history_of(events: Sequence[ReplyEvent]) -> DeadHistory:
 
 def _bytes_out(events: Sequence[ReplyEvent], attempt: int) -> int:
     deltas = (event for event in events if isinstance(event, Delta) and event.attempt == attempt)
-    return sum(len(delta.text.encode()) + sum(map(len, delta.choices)) for delta in deltas)
+    return sum(size_of(delta.text, delta.choices) for delta in deltas)
 
 
 def _described(delivery: Delivery, dead: Dead) -> dict[str, str]:

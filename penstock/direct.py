@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-__all__ = ["NoSuchStream", "Page", "last_sequence", "read_page", "sequence_of"]
+__all__ = ["NoSuchStream", "Page", "Whereabouts", "last_sequence", "read_page", "sequence_of", "whereabouts"]
 
 _TIMEOUT_S: Final = 2.0
 """Between two messages of an answer; a question lost with its connection is asked again sooner, then."""
@@ -42,7 +43,28 @@ class _LastMessage(Struct):
     error: _Error | None = None
 
 
+class _State(Struct):
+    last_seq: int = 0
+
+
+class _Info(Struct):
+    """The part that counts of the answer to STREAM.INFO."""
+
+    state: _State | None = None
+    ts: datetime | None = None
+    error: _Error | None = None
+
+
+_decode_info: Final = msgspec.json.Decoder(_Info).decode
 _decode_last: Final = msgspec.json.Decoder(_LastMessage).decode
+
+
+class Whereabouts(Struct, frozen=True):
+    """Where a stream's leader was when it was asked."""
+
+    last_sequence: int
+    unix_ns: int
+    """What its clock showed; the same clock stamps the messages."""
 
 
 class Page(Struct, frozen=True):
@@ -109,3 +131,12 @@ async def last_sequence(nc: Nats, stream: str, subject: str) -> int:
         return 0
     description = "no answer" if answer.error is None else answer.error.description
     raise nats.errors.Error(f"{stream}: {description}")
+
+
+async def whereabouts(nc: Nats, stream: str) -> Whereabouts:
+    """Asked of the stream's leader. Raises nats.errors.Error or TimeoutError when there is none now."""
+    answer = _decode_info((await nc.request(f"$JS.API.STREAM.INFO.{stream}", timeout=_TIMEOUT_S)).data)
+    if answer.state is None or answer.ts is None:
+        description = "no answer" if answer.error is None else answer.error.description
+        raise nats.errors.Error(f"{stream}: {description}")
+    return Whereabouts(answer.state.last_seq, int(answer.ts.timestamp() * 1e6) * 1000)

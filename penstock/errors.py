@@ -126,6 +126,10 @@ class UnknownJob(PenstockError):
 class ResultGone(PenstockError):
     """The job is completed, and its answer is not stored, or not any more."""
 
-    def __init__(self, request_id: str, *, too_large: bool) -> None:
-        why = "larger than a message may be" if too_large else "the oldest when there was no more room"
-        super().__init__(f"job {request_id} is completed, but its answer is not kept: it was {why}")
+    def __init__(self, request_id: str, *, never_kept: bool) -> None:
+        why = (
+            "it was larger than a message may be, or not all of it was stored when its worker died"
+            if never_kept
+            else "it was the oldest when there was no more room"
+        )
+        super().__init__(f"job {request_id} is completed, but its answer is not kept: {why}")

@@ -14,7 +14,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from penstock.direct import NoSuchStream, read_page
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from schemas import codec
 from schemas.presence import Presence
 from schemas.streams import PRESENCE
@@ -39,20 +39,18 @@ class Heartbeat:
         self._nc = nc
         self._describe = describe
         self._soon = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop("heartbeat")
 
     async def start(self) -> None:
         await self._beat()
-        self._task = vital(self._loop(), "heartbeat")
+        self._running.start(self._loop())
 
     def soon(self) -> None:
         """There is news: do not wait for the next beat's turn."""
         self._soon.set()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
         presence = self._describe()
         try:
             await self._nc.publish(_subject(presence), codec.encode(presence), headers={_OPERATION: "DEL"})

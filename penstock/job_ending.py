@@ -16,7 +16,7 @@ from penstock.job_store import JobStore, Standing
 from penstock.service import Bus
 from penstock.storing import StreamFull
 from schemas.jobs import Job, JobResult
-from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent
+from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, first_seq
 
 __all__ = ["end_as_told", "end_job", "event_of", "fail_job"]
 
@@ -69,12 +69,23 @@ async def end_as_told(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> None:
         return
     size = 0
     if isinstance(event, Completed):
-        size = await jobs.keep(job.reply_to, _answer(event, events))
+        answer = _answer(event, events)
+        if answer is None:
+            _log.error("job %s is completed, and its answer is lost: not all of it is stored", job.id)
+        else:
+            size = await jobs.keep(job.reply_to, answer)
     await end_job(jobs, job, event, at_ms, size)
 
 
-def _answer(event: Completed, events: list[ReplyEvent]) -> JobResult:
-    deltas = [each for each in events if isinstance(each, Delta) and each.attempt == event.attempt]
+def _answer(event: Completed, events: list[ReplyEvent]) -> JobResult | None:
+    """What the attempt said; None where one of its events is missing: what is cut must not look whole (D6).
+
+    Events can be stored twice, and behind later ones: a sender repeats them after an interruption.
+    """
+    said = {each.seq: each for each in events if each.attempt == event.attempt}
+    if any(seq not in said for seq in range(first_seq(event.attempt), event.seq)):
+        return None
+    deltas = [each for _, each in sorted(said.items()) if isinstance(each, Delta)]
     return JobResult(
         completed=event,
         text="".join(delta.text for delta in deltas),

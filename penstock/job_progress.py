@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from schemas.jobs import Job
 from schemas.reply import Completed, Failed, Failure
+from schemas.work import ChatWork
 
-__all__ = ["ended", "failed_at", "next_record"]
+__all__ = ["ended", "failed_at", "is_promised", "next_record", "queued_job"]
 
 _MESSAGE_CHARACTERS: Final = 500
 """Records are small, or the stream that keeps them would reach its bound in bytes."""
@@ -25,13 +26,12 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
         return wanted
     if stored.ended:
         return None
-    if wanted.state == "queued" and not (_is_promised(stored) and not _is_promised(wanted)):
+    if wanted.state == "queued" and not (is_promised(stored) and not is_promised(wanted)):
         return None
     if wanted.state == "running" and wanted.attempt <= stored.attempt:
         return None
-    if (
-        wanted.attempt == stored.attempt
-    ):  # who ends it without having made the attempt does not know whose it was
+    if wanted.attempt == stored.attempt:
+        # Who ends it without having made the attempt does not know whose it was.
         wanted = replace(
             wanted,
             model=wanted.model or stored.model,
@@ -46,9 +46,25 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
     )
 
 
-def _is_promised(job: Job) -> bool:
+def is_promised(job: Job) -> bool:
     """It was written down by whoever sends the request, and no router has given it a deadline yet."""
     return job.state == "queued" and job.deadline_ms is None
+
+
+def queued_job(work: ChatWork, at_ms: int, work_seq: int = 0) -> Job:
+    """As it is known from the work alone; `work_seq`: the message of the mailbox that holds it, where it does."""
+    return Job(
+        id=work.id,
+        client=work.client,
+        account=work.account,
+        user=work.user,
+        role=work.role,
+        state="queued",
+        at_ms=at_ms,
+        submitted_ms=work.accepted_ms,
+        deadline_ms=work.deadline_ms,
+        work_seq=work_seq,
+    )
 
 
 def ended(job: Job, event: Completed | Failed, at_ms: int, result_bytes: int = 0) -> Job:

@@ -9,9 +9,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 from nats.js import JetStreamContext
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError
 
 from penstock.identifiers import new_id
+from penstock.patient_reading import read_patiently
 from penstock.storing import store
 from schemas import codec, subjects
 from schemas.headers import EXPECTED_LAST
@@ -39,7 +40,10 @@ class Standing(Struct, frozen=True):
 
 
 class JobStore:
-    """Every method raises nats errors when JetStream does not answer in time."""
+    """Every method waits while JetStream does not answer, and raises nats errors or TimeoutError when patience is over.
+
+    An answer that was paid for must not be thrown away because one read fell into an election.
+    """
 
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
@@ -87,26 +91,21 @@ class JobStore:
 
     async def result(self, job: Job) -> JobResult | None:
         """What a completed job answered; None when it is not stored, or not any more."""
-        try:
-            subject = subjects.result(*job.reply_to, job.attempt)
-            msg = await self._js.get_last_msg(RESULTS.name, subject)
-        except NotFoundError:
+        subject = subjects.result(*job.reply_to, job.attempt)
+        msg = await read_patiently(lambda: self._js.get_last_msg(RESULTS.name, subject), subject)
+        if msg is None:
             return None
         return codec.RESULT.decode(msg.data or b"")
 
     async def is_queued(self, work_seq: int) -> bool:
         """Whether this message of `LLM_WORK` is still there."""
-        try:
-            await self._js.get_msg(WORK.name, work_seq)
-        except NotFoundError:
-            return False
-        return True
+        what = f"message {work_seq} of {WORK.name}"
+        return await read_patiently(lambda: self._js.get_msg(WORK.name, work_seq), what) is not None
 
     async def _read(self, subject: str) -> tuple[Job | None, int]:
         """The record and its sequence; what somebody else put there counts as no record."""
-        try:
-            msg = await self._js.get_last_msg(JOBS.name, subject)
-        except NotFoundError:
+        msg = await read_patiently(lambda: self._js.get_last_msg(JOBS.name, subject), subject)
+        if msg is None:
             return None, 0
         try:
             return codec.JOB.decode(msg.data or b""), msg.seq or 0

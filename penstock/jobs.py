@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from schemas.streams import JOBS
 
 __all__ = ["Jobs"]
 
+_log: Final = logging.getLogger(__name__)
 _PAGE: Final = 1000
 
 
@@ -50,7 +52,7 @@ class Jobs:
             return None
         result = await JobStore(self._nc.jetstream()).result(job)
         if result is None:
-            raise ResultGone(job.id, too_large=job.result_bytes == 0)
+            raise ResultGone(job.id, never_kept=job.result_bytes == 0)
         builder = ReplyBuilder()
         completed = result.completed
         text = Delta(id=job.id, seq=0, attempt=completed.attempt, text=result.text, choices=result.choices)
@@ -65,8 +67,9 @@ class Jobs:
             for msg in page.messages:
                 try:
                     found.append(codec.JOB.decode(msg.data))
-                except (msgspec.MsgspecError, UnicodeDecodeError):  # none of ours wrote it
-                    continue
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # none of ours wrote it
+                    where = (msg.headers or {}).get("Nats-Subject", subject)
+                    _log.warning("%s holds what is no record of a job: %s", where, error)
             if not page.messages or page.pending == 0:
                 return found
             sequence = page.next_sequence

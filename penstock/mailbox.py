@@ -22,7 +22,7 @@ from penstock.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
 from penstock.pull_order import PullOrder
 from penstock.pulling import Puller, withdraw
 from penstock.repairing import Repairing
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from schemas.streams import Consumer
 
 __all__ = ["Mailbox", "MailboxPolicy"]
@@ -104,7 +104,8 @@ class Mailbox:
         """A slot that becomes free may be used at once."""
         self._stopping = False
         self._reconnects: Reconnects | None = None
-        self._loops: list[asyncio.Task[None]] = []
+        self._pulling = VitalLoop(f"pull {self.name}")
+        self._keeping_alive = VitalLoop(f"keep {self.name}")
         self._verdicts: set[asyncio.Task[None]] = set()
 
     @property
@@ -117,10 +118,8 @@ class Mailbox:
             await puller.open()
         self._reconnects = reconnects
         reconnects.add(self._on_reconnect)
-        self._loops = [
-            vital(self._pull_loop(), f"pull {self.name}"),
-            vital(self._keep_alive_loop(), f"keep {self.name}"),
-        ]
+        self._pulling.start(self._pull_loop())
+        self._keeping_alive.start(self._keep_alive_loop())
 
     def poke(self) -> None:
         """Look at the gate again now."""
@@ -146,9 +145,8 @@ class Mailbox:
             await puller.close()
         await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
         await self._repairing.stop()
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._pulling.stop()
+        await self._keeping_alive.stop()
 
     async def _on_reconnect(self) -> None:
         for puller in self._pullers:
@@ -218,9 +216,8 @@ class Mailbox:
             await asyncio.sleep(self.policy.ack_wait_s / 2)
             for held in tuple(self._held.values()):
                 delivery = held.delivery
-                delivery.lapsed = delivery.may_be_elsewhere(
-                    clock_s()
-                )  # this process was stopped, or too busy
+                # Too late: this process was stopped, or too busy.
+                delivery.lapsed = delivery.may_be_elsewhere(clock_s())
                 try:
                     await self._nc.publish(delivery.ack_subject, _IN_PROGRESS)
                     delivery.lapses_at_s = clock_s() + self.policy.ack_wait_s
@@ -236,9 +233,8 @@ class Mailbox:
         if self._stopping:
             self._settle_soon(delivery, Retry())
             return
-        if len(self._held) >= 2 * self.policy.slots + len(
-            self._pullers
-        ):  # an old pull was answered after all, on top of a new one
+        if len(self._held) >= 2 * self.policy.slots + len(self._pullers):
+            # An old pull was answered after all, on top of a new one.
             self._settle_soon(delivery, Retry(_REFUSED_WAIT_S))
             return
         delivery.lapses_at_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s

@@ -12,7 +12,7 @@ from nats.js import JetStreamContext
 
 from penstock.drift import lacking
 from penstock.provisioning import ensure
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 
 __all__ = ["Upkeep"]
 
@@ -30,17 +30,15 @@ class Upkeep:
         self._roles = tuple(roles)
         self._ack_wait_s = ack_wait_s
         self._replicas = replicas
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop("upkeep")
         self.succeeded = True
         """JetStream answered the last time, and everything was there or could be brought back."""
 
     def start(self) -> None:
-        self._task = vital(self._loop(), "upkeep")
+        self._running.start(self._loop())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
 
     async def look(self) -> None:
         """Once. Raises nats errors when JetStream does not answer, or refuses."""

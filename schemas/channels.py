@@ -50,7 +50,7 @@ CHANNELS: Final = (
         messages=(ChatRequest,),
         delivery="work queue",
         stream=streams.REQUESTS.name,
-        producers=("application",),
+        producers=("application", "command line"),
         consumers=("router",),
         limits=f"{streams.MAX_REQUEST_BYTES:,} bytes a message; "
         "`Nats-Msg-Id` = account.client.id, duplicates of 10 minutes are refused",
@@ -98,7 +98,8 @@ CHANNELS: Final = (
         stream=streams.JOBS.name,
         producers=("router", "worker", "command line"),
         consumers=("application", "any observer"),
-        limits=f"one record per job, {streams.JOBS.max_messages:,} jobs; stored 48 hours after its last change",
+        limits=f"one record per job, {streams.JOBS.max_messages:,} jobs, half of them of one account at most; stored "
+        "48 hours after its last change, less where ended ones make way for new ones",
         purpose="The status of a request of the batch lane, by its id.",
     ),
     Channel(
@@ -125,7 +126,6 @@ CHANNELS: Final = (
             CredentialAged,
             QuotaWarned,
             QuotaEased,
-            ModelAvailabilityChanged,
         ),
         delivery="stored",
         stream=streams.EVENTS.name,
@@ -160,7 +160,7 @@ CHANNELS: Final = (
         messages=(QuotaRecord,),
         delivery="key-value",
         producers=("worker",),
-        consumers=("worker", "command line"),
+        consumers=("worker",),
         limits="compare-and-set only; forgotten after 2 days without use; republished as llm.quota.>",
         purpose="What was spent and is leased of one quota, for all workers together.",
     ),

@@ -6,7 +6,14 @@ from msgspec import Struct
 
 from schemas.names import Complexity, Role
 
-__all__ = ["DrawnStep", "RoutingExplained"]
+__all__ = ["Asker", "DrawnStep", "RoutingExplained"]
+
+
+class Asker(Struct, frozen=True, kw_only=True):
+    """What a question to `llm.router.explain` may say beside a `ChatRequest`, as its subject names no account."""
+
+    account: str = "explain"
+    """Whose place in the line the wait is foreseen for, together with the request's `user`."""
 
 
 class DrawnStep(Struct, frozen=True, kw_only=True):
@@ -18,7 +25,9 @@ class DrawnStep(Struct, frozen=True, kw_only=True):
 
 
 class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained", tag_field="type"):
-    """The router's answer to a `ChatRequest` sent to `llm.router.explain`."""
+    """The router's answer to a `ChatRequest` sent to `llm.router.explain`. The question may say `account` beside it:
+    the wait is foreseen for a request of that account and of its `user`; without, for somebody new.
+    """
 
     role: Role
     complexity: Complexity

@@ -49,7 +49,9 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
     cost_microusd: int = 0
     timings: Timings = field(default_factory=Timings)
     result_bytes: int = 0
-    """Of the result stored for it; 0 for a completed job: it was larger than a message may be."""
+    """Of the result stored for it; 0 for a completed job: it was larger than a message may be, or not all of it
+    was stored when its worker died.
+    """
     redriven_from: int | None = None
     """The dead letter it was made of."""
     v: int = 1

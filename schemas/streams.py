@@ -1,6 +1,6 @@
 """Streams, consumers and buckets as data; one provisioning step creates them, services only bind.
 
-Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 4.9 GB in all, on each of the nodes that
+Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 4.8 GiB in all, on each of the nodes that
 keep a copy.
 """
 
@@ -153,7 +153,7 @@ JOBS: Final = Stream(
     discard="new",
     max_per_subject=1,
     max_messages=100_000,
-    purpose="The status of each job (a request of the batch lane), a day beyond its end at least.",
+    purpose="The status of each job (a request of the batch lane); ended ones make way for new ones.",
 )
 RESULTS: Final = Stream(
     name="LLM_RESULTS",

@@ -100,7 +100,7 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Exponential backoff with full jitter between `base_s` and `cap_s` (REQUIREMENTS D2)."""
+    """`base_s`, doubled after each attempt up to `cap_s`; waited: half of it to all of it (REQUIREMENTS D2)."""
 
     max_attempts: int = 4
     base_s: float = 0.2

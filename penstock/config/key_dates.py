@@ -1,4 +1,4 @@
-"""Since when the keys of the environment are in use: `<NAME>_CREATED=2026-08-01` (REQUIREMENTS A6)."""
+"""Since when keys are in use: `<NAME>_CREATED=2026-08-01` (REQUIREMENTS A6)."""
 
 from __future__ import annotations
 

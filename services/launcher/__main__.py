@@ -13,6 +13,8 @@ from penstock.errors import PenstockError
 from services.launcher.arguments import make_parser
 from services.launcher.errors import CommandError, LaunchError
 from services.launcher.invoked import as_invoked, command_name
+from services.launcher.option_rules import mistake
+from services.launcher.printable import visible
 
 __all__ = ["main"]
 
@@ -31,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[arguments.command](arguments)
     except (CommandError, LaunchError, PenstockError, ConfigurationRefused) as error:
-        print(f"penstock: {as_invoked(str(error))}", file=sys.stderr)
+        print(f"penstock: {visible(as_invoked(str(error)), lines=True)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, a file without permission: nothing of ours to trace
-        print(f"penstock: {error}", file=sys.stderr)
+        print(f"penstock: {visible(str(error), lines=True)}", file=sys.stderr)
         return 1
 
 
@@ -48,30 +50,15 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     arguments, rest = parser.parse_known_args(argv)
     if rest:
-        mistake = f"unrecognized arguments: {' '.join(rest)}"
+        unknown = f"unrecognized arguments: {' '.join(rest)}"
         if arguments.command in {"ask", "explain"} and not any(word.startswith("-") for word in rest):
             question = " ".join((arguments.prompt, *rest))
-            mistake += f'; put the question in quotes: {command_name()} {arguments.command} "{question}"'
-        parser.error(mistake)
-    _check_together(parser, arguments)
+            unknown += f'; put the question in quotes: {command_name()} {arguments.command} "{question}"'
+        parser.error(unknown)
+    contradiction = mistake(arguments)
+    if contradiction is not None:
+        parser.error(contradiction)
     return arguments
-
-
-def _check_together(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """What argparse does not know of: options that need one another."""
-    if (
-        arguments.command == "jobs"
-        and arguments.request_id is None
-        and (arguments.result or arguments.cancel)
-    ):
-        parser.error("--result and --cancel need the ID of a job")
-    if arguments.command == "ask" and arguments.detach and arguments.lane != "batch":
-        parser.error("--detach leaves a job behind: add --lane batch")
-    if arguments.command == "dead" and arguments.action in {"redrive", "drop"}:
-        if bool(arguments.seqs) == arguments.all:
-            parser.error(f"dead {arguments.action} wants either numbers of letters, or --all")
-        if arguments.all and arguments.role is None:
-            parser.error("--all needs --role, so that it is not more than you mean")
 
 
 def _never_refuse(stream: TextIO) -> None:

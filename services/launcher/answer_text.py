@@ -1,13 +1,18 @@
-"""An answer at the terminal: text to stdout as it comes, what happens to it on stderr."""
+"""An answer at the terminal: text to stdout as it comes, what happens to it on stderr.
+
+Whatever a model, a provider or a worker wrote, the terminal gets text.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TextIO
 
 from penstock.errors import PenstockError, RequestFailed
 from penstock.reply_builder import Reply, ReplyBuilder
 from schemas.errors import Retry
 from schemas.reply import Degraded, Delta, ReplyEvent, Restarted, Started, Usage
+from services.launcher.printable import visible
 
 __all__ = ["AnswerText", "failure_text", "money", "summary"]
 
@@ -51,9 +56,9 @@ class AnswerText:
             self._end_line()
 
     def note(self, text: str) -> None:
-        """A remark of ours in brackets, on a line of its own."""
+        """A remark in brackets, on a line of its own."""
         self._end_line()
-        self._notes.write(f"{self._indent}[{text}]\n")
+        self._notes.write(f"{self._indent}[{visible(text)}]\n")
         self._notes.flush()
 
     def _write(self, text: str) -> None:
@@ -62,7 +67,7 @@ class AnswerText:
         self._shown = True
         before = self._indent if self._at_line_start else ""
         self._at_line_start = text.endswith("\n")
-        body = text.removesuffix("\n").replace("\n", f"\n{self._indent}")
+        body = visible(text, lines=True).removesuffix("\n").replace("\n", f"\n{self._indent}")
         self._out.write(before + body + ("\n" if self._at_line_start else ""))
         self._out.flush()
 
@@ -86,15 +91,15 @@ def summary(reply: Reply) -> str:
         *([money(reply.cost_microusd)] if reply.cost_microusd else []),
         f"id {reply.id}",
     ]
-    return " · ".join(parts)
+    return visible(" · ".join(parts))
 
 
 def failure_text(error: PenstockError) -> str:
     """What happened, whether to try again, and when (REQUIREMENTS D10)."""
-    when = "" if error.retry_after_s is None else f" In {error.retry_after_s:.0f} s at the earliest."
+    when = "" if error.retry_after_s is None else f" In {_whole(error.retry_after_s)} s at the earliest."
     request = f"\n  request {error.request_id}" if isinstance(error, RequestFailed) else ""
     advice = _CANCELLED if error.code == "cancelled" else _RETRY[error.retry]
-    return f"{error} ({error.code})\n  {advice}{when}{request}"
+    return visible(f"{error} ({error.code})\n  {advice}{when}{request}", lines=True)
 
 
 def money(microusd: int) -> str:
@@ -109,6 +114,11 @@ def _degraded_text(degraded: Degraded) -> str:
         "messages": f"the last {degraded.after} messages instead of {degraded.before}",
     }[degraded.what]
     return f"{what}: {degraded.why}"
+
+
+def _whole(seconds: float) -> int:
+    """Rounded up, for whoever comes too early is sent away again."""
+    return max(math.ceil(seconds), 1)
 
 
 def _tokens(usage: Usage) -> str:

@@ -25,8 +25,8 @@ is set), the simulated provider (where the catalogue has one and PENSTOCK_SIMULA
 OPENAI_API_KEY another catalogue is the default), the router, and a worker. A service that dies is started again."""
 _PER_ROLE = """\
 a worker process for each role instead of one for all. Roles then share neither memory nor a crash, and a role can
-use a processor of its own; but each process counts a model's quota by itself for now, so roles that share a limited
-model may together ask for more than its limit, and learn it from the provider's 429"""
+use a processor of its own. They keep the limits of a model together, unless PENSTOCK_QUOTA=local: then each process
+counts for itself, and roles that share a limited model may together ask for more than its limit"""
 _RUN = """\
 Become one service; what follows its name is passed on to it, for example: penstock run worker --role coding,chat.
 Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator)."""

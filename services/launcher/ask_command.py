@@ -12,7 +12,6 @@ from msgspec import Struct
 from penstock.config.settings import Settings
 from penstock.errors import NoReply, NotAccepted, RequestFailed, RequestTooLarge
 from penstock.stream import Stream
-from schemas.codec import encode
 from schemas.names import AUTO, Lane
 from schemas.reply import Failed
 from services.launcher.answer_text import AnswerText, failure_text, summary
@@ -111,7 +110,7 @@ async def _as_text(stream: Stream, answer: AnswerText) -> int:
 async def _as_json(stream: Stream) -> int:
     code = 0
     async for event in stream:
-        print(encode(event).decode(), flush=True)
+        print(as_ascii_json(event), flush=True)
         code = 1 if isinstance(event, Failed) else 0
     return code
 

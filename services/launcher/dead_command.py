@@ -12,11 +12,13 @@ from typing import Final
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
+from penstock.clock import SYSTEM
 from penstock.errors import NotAccepted, RequestTooLarge
-from penstock.job_progress import next_record
-from penstock.job_store import JobStore
+from penstock.job_progress import is_promised, next_record
+from penstock.job_room import JobRoom
 from penstock.sending import send, written
 from penstock.storing import StreamFull
+from schemas.jobs import Job
 from services.launcher.dead_letters import Letter, every_letter, find_letter, remove_letter
 from services.launcher.dead_text import as_data, letter_text, list_text
 from services.launcher.errors import CommandError
@@ -73,11 +75,19 @@ def drop(wanted: Wanted, data: Path, *, sure: bool) -> int:
         print(list_text(letters))
         if not sys.stdin.isatty():
             raise CommandError("nobody is there to be asked; say --yes")
-        if input(f"Delete {len(letters):,} for good? [y/N] ").strip().lower() not in {"y", "yes"}:
+        if not _agreed(f"Delete {len(letters):,} for good? [y/N] "):
             print("Nothing was deleted.")
             return 1
     print(f"{asyncio.run(_drop([letter.seq for letter in letters], data)):,} deleted.")
     return 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in {"y", "yes"}
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 async def _collect(wanted: Wanted, data: Path) -> list[Letter]:
@@ -132,7 +142,7 @@ async def _redrive(wanted: Wanted, data: Path, *, as_json: bool) -> int:
 async def _put_back(nc: Nats, seq: int, made: Again) -> _Redriven:
     """Promise, send, take the letter away. Interrupted anywhere, it can be repeated, and is done once."""
     try:
-        standing = await JobStore(nc.jetstream()).advance(
+        standing = await JobRoom(nc, SYSTEM).advance(
             made.promise.reply_to, lambda stored: next_record(stored, made.promise)
         )
         promised = standing.ours or standing.job == made.promise or _unsent(standing.job)
@@ -147,9 +157,9 @@ async def _put_back(nc: Nats, seq: int, made: Again) -> _Redriven:
     return _Redriven(seq, made.account, made.request.id, before=not promised)
 
 
-def _unsent(job: object) -> bool:
+def _unsent(job: Job | None) -> bool:
     """Whether no router has seen it: then it may never have been sent."""
-    return getattr(job, "state", "") == "queued" and getattr(job, "deadline_ms", None) is None
+    return job is not None and is_promised(job)
 
 
 def _line(done: _Redriven, own_account: str) -> str:

@@ -10,19 +10,21 @@ from typing import Any, Final
 import msgspec
 import nats.errors
 
+from penstock.clock import SYSTEM
 from penstock.config.settings import Settings
 from penstock.identifiers import new_id
 from schemas import subjects
 from schemas.codec import encode
-from schemas.explain import RoutingExplained
+from schemas.explain import Asker, RoutingExplained
 from schemas.reply import Failed
 from schemas.request import ChatRequest
 from services.launcher.ask_command import Question
 from services.launcher.chain_text import chain_text
 from services.launcher.errors import CommandError
+from services.launcher.printable import as_ascii_json, shown, visible
 from services.launcher.session import command_settings, open_connection
 
-__all__ = ["explain"]
+__all__ = ["explain", "payload"]
 
 _TIMEOUT_S = 5.0
 _answer: Final[msgspec.json.Decoder[RoutingExplained | Failed]] = msgspec.json.Decoder(
@@ -35,16 +37,17 @@ def explain(question: Question, data: Path) -> int:
     asked = question.messages()
     answer = asyncio.run(_explain(question, asked, command_settings(data)))
     if question.as_json:
-        print(encode(answer).decode())
+        print(as_ascii_json(answer))
         return int(isinstance(answer, Failed))
     if isinstance(answer, Failed):
-        print(f"penstock: {answer.error.message} ({answer.error.code})", file=sys.stderr)
+        print(f"penstock: {visible(answer.error.message, lines=True)} ({answer.error.code})", file=sys.stderr)
         return 1
     print(_explanation(answer))
     return 0
 
 
-def _explanation(answer: RoutingExplained) -> str:
+def _explanation(told: RoutingExplained) -> str:
+    answer = shown(told)
     return "\n".join(
         (
             f"role        {answer.role}",
@@ -62,18 +65,39 @@ def _wait(wait_s: float | None) -> str:
     return f"about {wait_s:g} s" if wait_s > 0 else "none"
 
 
+def payload(question: Question, asked: list[dict[str, Any]], account: str) -> bytes:
+    """What the router is asked: the request as it would be sent, and for whom."""
+    body = msgspec.Raw(msgspec.json.encode({"messages": asked, "stream": question.stream}))
+    until_ms = None if question.timeout_s is None else SYSTEM.unix_ms() + round(question.timeout_s * 1000)
+    request = ChatRequest(
+        id=new_id(),
+        client="penstock-explain",
+        body=body,
+        role=question.role,
+        lane=question.lane,
+        user=question.user,
+        deadline_ms=until_ms,
+    )
+    fields = msgspec.json.decode(encode(request), type=dict[str, msgspec.Raw])
+    for_whom = msgspec.json.decode(encode(Asker(account=account)), type=dict[str, msgspec.Raw])
+    return msgspec.json.encode(fields | for_whom)
+
+
 async def _explain(
     question: Question, asked: list[dict[str, Any]], settings: Settings
 ) -> RoutingExplained | Failed:
-    body = msgspec.Raw(msgspec.json.encode({"messages": asked, "stream": question.stream}))
-    request = ChatRequest(id=new_id(), client="penstock-explain", body=body, role=question.role)
     async with open_connection(settings, "penstock-explain") as nc:
         try:
-            msg = await nc.request(subjects.EXPLAIN, encode(request), timeout=_TIMEOUT_S)
+            msg = await nc.request(
+                subjects.EXPLAIN, payload(question, asked, settings.account), timeout=_TIMEOUT_S
+            )
         except nats.errors.NoRespondersError as error:
             raise CommandError("no router is alive; start one with `penstock up`") from error
         except nats.errors.TimeoutError as error:
             raise CommandError(f"the router did not answer within {_TIMEOUT_S:g} s") from error
         except nats.errors.MaxPayloadError as error:
             raise CommandError("the request is larger than one message may be") from error
-    return _answer.decode(msg.data)
+    try:
+        return _answer.decode(msg.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CommandError(f"what answered is no router: {error}") from error

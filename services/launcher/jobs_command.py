@@ -99,7 +99,7 @@ async def _result(request_id: str, settings: Settings, *, as_json: bool) -> int:
         try:
             reply = await client.result(request_id)
         except PenstockError as error:
-            print(f"penstock: {visible(failure_text(error), lines=True)}", file=sys.stderr)
+            print(f"penstock: {failure_text(error)}", file=sys.stderr)
             return 1
         if reply is None:
             state = (await client.job(request_id)).state

@@ -25,7 +25,7 @@ def jobs_text(jobs: Sequence[Job]) -> str:
         return "No jobs."
     rows = [
         (
-            job.id,
+            visible(job.id),
             job.state,
             when(job.at_ms),
             _cell(job.role),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from schemas import subjects
 from schemas.jobs import Job
@@ -37,15 +37,24 @@ def again(letter: Letter, now_ms: int) -> Again:
     """The request that the letter becomes. Raises NoRequest."""
     if letter.truncated_from is not None:
         raise NoRequest(f"only the first {len(letter.data):,} of its {letter.truncated_from} bytes were kept")
-    account, client, user, role, body = _content(letter)
+    account, asked = _content(letter)
+    client, role = asked.client, asked.role
     if not (subjects.is_token(account) and subjects.is_token(client)):
         raise NoRequest("its account or client can stand in no subject, so no reply could be sent")
-    request = ChatRequest(id=_id_of(letter), client=client, body=body, role=role, lane="batch", user=user)
+    request = ChatRequest(
+        id=_id_of(letter),
+        client=client,
+        body=asked.body,
+        role=role,
+        lane="batch",
+        user=asked.user,
+        degrade=asked.degrade,
+    )
     promise = Job(
         id=request.id,
         client=client,
         account=account,
-        user=user,
+        user=asked.user,
         role=subjects.token(role),
         state="queued",
         at_ms=now_ms,
@@ -55,8 +64,8 @@ def again(letter: Letter, now_ms: int) -> Again:
     return Again(account, request, promise)
 
 
-def _content(letter: Letter) -> tuple[str, str, str, str, Raw]:
-    """Account, client, user, role and body of what was buried."""
+def _content(letter: Letter) -> tuple[str, ChatWork | ChatRequest]:
+    """Whose it is, and what was buried."""
     try:
         found = _decoded(letter.data)
     except RecursionError as error:
@@ -64,14 +73,14 @@ def _content(letter: Letter) -> tuple[str, str, str, str, Raw]:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NoRequest(f"it is neither a request nor work: {error}") from error
     if isinstance(found, ChatWork):
-        return found.account, found.client, found.user, found.role, found.body
+        return found.account, found
     try:
         where = subjects.request_address(letter.subject)
     except ValueError as error:
         raise NoRequest(str(error)) from error
     if where.kind != "chat":
         raise NoRequest(f"nobody here answers requests of the kind {where.kind!r}")
-    return where.account, found.client, found.user, found.role, found.body
+    return where.account, found
 
 
 def _decoded(data: bytes) -> ChatWork | ChatRequest:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from pathlib import Path
 
-import msgspec
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
@@ -14,6 +13,7 @@ from penstock.config.masking import without_userinfo
 from penstock.config.settings import Settings
 from penstock.heartbeat import living
 from schemas.streams import DEAD, REQUESTS, WORK
+from services.launcher.printable import as_ascii_json
 from services.launcher.session import command_settings, open_connection
 from services.launcher.status_report import Status, Streams, fold
 from services.launcher.status_text import status_text
@@ -27,7 +27,7 @@ def status(data: Path, *, as_json: bool) -> int:
     """Exit code 1 when nothing is alive. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
     found = asyncio.run(_status(command_settings(data)))
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        print(as_ascii_json(found))
     else:
         print(status_text(found))
     return 0 if any(service.alive for service in found.services) else 1

@@ -7,6 +7,7 @@ from typing import Final
 
 from services.launcher.invoked import command_name
 from services.launcher.limits_text import limits_text
+from services.launcher.printable import shown
 from services.launcher.status_report import Status
 from services.launcher.table import table
 
@@ -20,7 +21,8 @@ _RULES: Final = {
 
 
 def status_text(status: Status) -> str:
-    return "\n\n".join(_sections(status))
+    """Anybody may publish a presence: what it says is made visible before anything is laid out."""
+    return "\n\n".join(_sections(shown(status)))
 
 
 def _sections(status: Status) -> Iterator[str]:

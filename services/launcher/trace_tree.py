@@ -9,6 +9,7 @@ from msgspec import Struct
 from penstock.telemetry import names
 from penstock.telemetry.trace_file import SpanLine
 from services.launcher.errors import CommandError
+from services.launcher.printable import visible
 from services.launcher.table import screen_width
 
 __all__ = ["Node", "newest_trace", "trace_of", "trace_text", "tree"]
@@ -82,19 +83,21 @@ def trace_text(spans: Sequence[SpanLine]) -> str:
         {str(span.attributes[names.REQUEST_ID]) for span in spans if names.REQUEST_ID in span.attributes}
     )
     title = f"trace {spans[0].trace_id} · request {', '.join(ids) or 'unknown'}"
-    return "\n".join((title, *(_line(label, span, width, begin_ns) for label, span in lines)))
+    return "\n".join((visible(title), *(_line(label, span, width, begin_ns) for label, span in lines)))
 
 
 def _labelled(nodes: Sequence[Node], before: str) -> Iterator[tuple[str, Node]]:
     for number, node in enumerate(nodes, 1):
         last = number == len(nodes)
-        yield f"{before}{'└─ ' if last else '├─ '}{node.span.service}: {node.span.name}", node
+        yield f"{before}{'└─ ' if last else '├─ '}{visible(f'{node.span.service}: {node.span.name}')}", node
         yield from _labelled(node.children, before + ("   " if last else "│  "))
 
 
 def _line(label: str, span: SpanLine, width: int, begin_ns: int) -> str:
     offset_ms = (span.start_ns - begin_ns) / 1e6
     duration_ms = (span.end_ns - span.start_ns) / 1e6
-    shown = " ".join(f"{name}={span.attributes[key]}" for name, key in _SHOWN if key in span.attributes)
+    shown = " ".join(
+        f"{name}={visible(str(span.attributes[key]))}" for name, key in _SHOWN if key in span.attributes
+    )
     blanks = " " * (width - screen_width(label))
     return f"{label}{blanks}  +{offset_ms:>8.1f} ms  {duration_ms:>8.1f} ms  {shown}".rstrip()

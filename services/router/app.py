@@ -36,7 +36,7 @@ class Router:
         self._shell = shell
         self._catalogue = catalogue
         capacity = Capacity(catalogue.roles)
-        self._liveness = Liveness(SYSTEM, capacity)
+        self._liveness = Liveness(SYSTEM, capacity, catalogue.roles)
         metrics = RouterMetrics(shell.registry)
         backlog = Backlog()
         door = Door(capacity, backlog, SYSTEM)

@@ -2,52 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
 from penstock.clock import Clock
 from penstock.job_ending import event_of, fail_job
-from penstock.job_progress import next_record
-from penstock.job_store import JobStore
+from penstock.job_progress import next_record, queued_job
+from penstock.job_room import JobRoom
+from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
+from penstock.storing import StreamFull
 from schemas.jobs import Job
 from schemas.reply import Completed, Failed
 from schemas.work import ChatWork
+from services.router.intake import Refused
+from services.router.queueing import OVERLOADED_RETRY_S
 
-__all__ = ["Background"]
+__all__ = ["Background", "refused_job"]
 
 
 class Background:
+    """Nothing here is done for an interactive request."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
     def bind(self, bus: Bus) -> None:
-        self._jobs = JobStore(bus.js)
+        self._bus = bus
+        self._jobs = JobRoom(bus.nc, self._clock)
 
-    async def accept(self, work: ChatWork) -> Job:
-        """Write it down as queued; returns what stands: a request may come a second time, hours later.
+    async def accept(self, work: ChatWork, sent: Mapping[str, str], *, repeated: bool) -> bool | Refused:
+        """Write a job down as queued; whether it is to be put into its mailbox.
 
-        Raises StreamFull where there is no room for one more.
+        A request may come a second time, hours later: then the job may run, or have ended, and its end is told again.
         """
-        queued = self.job_of(work)
-        standing = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
-        return standing.job or queued
-
-    async def end_of(self, job: Job) -> Completed | Failed | None:
-        """What is to be told of a job that has ended."""
-        return await event_of(self._jobs, job)
+        if work.lane != "batch":
+            return True
+        try:
+            job = await self._written(work)
+        except StreamFull:
+            return Refused(
+                code="overloaded",
+                message="there is no room for the status of one more job",
+                reply_to=work.reply_to,
+                retry_after_s=OVERLOADED_RETRY_S,
+                seq=int(repeated),
+            )
+        if job.ended:
+            await self._tell(job, sent)
+        return job.state == "queued"
 
     async def refuse(self, job: Job, event: Failed) -> Completed | Failed | None:
         """The end that is to be told."""
         known = await self._jobs.read(job.reply_to)
         return await fail_job(self._jobs, event, self._clock.unix_ms(), known=known, unless_known=job)
 
-    def job_of(self, work: ChatWork) -> Job:
-        return Job(
-            id=work.id,
-            client=work.client,
-            account=work.account,
-            user=work.user,
-            role=work.role,
-            state="queued",
-            at_ms=self._clock.unix_ms(),
-            submitted_ms=work.accepted_ms,
-            deadline_ms=work.deadline_ms,
-        )
+    async def _written(self, work: ChatWork) -> Job:
+        """What stands. Raises StreamFull where there is no room for one more."""
+        queued = queued_job(work, self._clock.unix_ms())
+        standing = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
+        return standing.job or queued
+
+    async def _tell(self, job: Job, sent: Mapping[str, str]) -> None:
+        event = await event_of(self._jobs, job)
+        if event is not None:
+            await publish_terminal(self._bus.js, job.reply_to.subject, event, sent)
+
+
+def refused_job(refused: Refused, work: ChatWork, at_ms: int) -> Refused:
+    """The refusal of `work` after it was routed; of a job with its status, for whoever asks by its id (E4)."""
+    return refused if work.lane != "batch" else replace(refused, job=queued_job(work, at_ms))

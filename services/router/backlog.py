@@ -26,6 +26,7 @@ class Backlog:
         self._ranks: Counter[tuple[str, str, int]] = Counter()
         self._flows: Counter[tuple[str, str, str]] = Counter()
         self._since: Counter[WorkAddress] = Counter()
+        self._reserved: Counter[WorkAddress] = Counter()
 
     def queued(self, role: str, lane: str) -> int:
         """All that is in a mailbox."""
@@ -39,14 +40,23 @@ class Backlog:
         """What one flow has in a mailbox, over all ranks."""
         return self._flows[role, lane, flow]
 
-    def published(self, role: str, lane: str, rank: int, flow: str) -> None:
-        """One more is on its way into the mailbox. Say so before it is stored: others are decided meanwhile."""
-        address = WorkAddress(role, lane, rank, flow)
-        self._since[address] += 1
+    def reserve(self, address: WorkAddress) -> None:
+        """One more will be put in there: it counts from now on, others are decided meanwhile."""
+        self._reserved[address] += 1
         self._add(address, 1)
 
+    def stored(self, address: WorkAddress) -> None:
+        """One that was reserved is in the mailbox; until then no snapshot had it for certain."""
+        self._reserved[address] -= 1
+        self._since[address] += 1
+
+    def give_back(self, address: WorkAddress) -> None:
+        """One that was reserved will not come."""
+        self._reserved[address] -= 1
+        self._add(address, -1)
+
     def asking(self) -> None:
-        """The server is asked now: what is published from here on may or may not be in its answer, and counts."""
+        """The server is asked now: what is stored from here on may or may not be in its answer, and counts."""
         self._since.clear()
 
     def snapshot(self, counts: Mapping[str, int]) -> None:
@@ -57,7 +67,8 @@ class Backlog:
             address = work_address(subject)
             if address is not None:
                 self._add(address, count)
-        for address, count in self._since.items():
+        self._reserved = +self._reserved
+        for address, count in (self._since + self._reserved).items():
             self._add(address, count)
 
     def _add(self, address: WorkAddress, count: int) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping
 from math import inf
 from typing import Final
 
+from msgspec.structs import replace
+
 from penstock.config.catalogue import RoleConfig
 from schemas.names import Role
 from schemas.presence import Presence as Beat
 from schemas.presence import RoleStatus
 from services.router.admission import Prospect
 from services.router.prospects import Forecast, Word, prospect_of
-from services.router.supply import supply_of
+from services.router.supply import amount, supply_of
 
 __all__ = ["Capacity"]
 
@@ -34,7 +36,7 @@ class Capacity:
     def heard(self, instance: str, beat: Beat, now_s: float) -> None:
         """A beat is here. It is taken to have been made now: it is milliseconds old, and clocks may differ."""
         before = self._words.get(instance)
-        roles = {str(status.role): status for status in beat.roles}
+        roles = {str(status.role): _bounded(status) for status in beat.roles}
         self._words[instance] = Word(
             heard_s=now_s,
             roles=roles,
@@ -45,9 +47,9 @@ class Capacity:
                     model=each.model,
                     source=each.source,
                     supply=supply_of(each),
-                    paused_s=each.paused_ms / 1000,
-                    breaker_s=each.breaker_ms / 1000,
-                    concurrency=each.concurrency,
+                    paused_s=amount(each.paused_ms) / 1000,
+                    breaker_s=amount(each.breaker_ms) / 1000,
+                    concurrency=None if each.concurrency is None else max(1, amount(each.concurrency)),
                 )
                 for each in beat.forecasts
             ),
@@ -68,6 +70,19 @@ class Capacity:
         if role not in self._prospects:
             self._prospects[role] = prospect_of(role, self._chains, tuple(self._words.values()), counted_s)
         return self._prospects[role]
+
+
+def _bounded(status: RoleStatus) -> RoleStatus:
+    """Its figures, whoever wrote them, such that one can reckon with them."""
+    return replace(
+        status,
+        slots=amount(status.slots),
+        batch_slots=amount(status.batch_slots),
+        calling=amount(status.calling),
+        ended=amount(status.ended),
+        service_ms=None if status.service_ms is None else amount(status.service_ms),
+        longest_ms=None if status.longest_ms is None else amount(status.longest_ms),
+    )
 
 
 def _ends_per_s(before: Word, roles: Mapping[str, RoleStatus], now_s: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from penstock.clock import Clock
 from schemas import subjects
+from schemas.subjects import WorkAddress
 from schemas.work import ChatWork
 from services.router.admission import begins_s, retry_after_s
 from services.router.backlog import Backlog
@@ -86,13 +87,24 @@ class Door:
         alone = own == self._backlog.queued(work.role, work.lane)
         return Place(work.lane, 0 if alone else rank_of(own))
 
-    def let_in(self, work: ChatWork) -> str:
-        """The subject in its mailbox, by how much its user has there already (C6); counted from now on."""
+    def let_in(self, work: ChatWork) -> WorkAddress:
+        """Its place, by how much its user has in the mailbox already (C6); counted from now on.
+
+        It is to be `stored`, or to be given back.
+        """
         flow = subjects.flow(work.account, work.user)
         rank = rank_of(self._backlog.of_flow(work.role, work.lane, flow))
-        self._arrivals.came(work.role, work.lane, rank, self._clock.monotonic_s())
-        self._backlog.published(work.role, work.lane, rank, flow)
-        return subjects.work(work.role, work.lane, rank, flow)
+        address = WorkAddress(work.role, work.lane, rank, flow)
+        self._backlog.reserve(address)
+        return address
+
+    def stored(self, address: WorkAddress) -> None:
+        self._arrivals.came(address.role, address.lane, address.rank, self._clock.monotonic_s())
+        self._backlog.stored(address)
+
+    def give_back(self, address: WorkAddress) -> None:
+        """Who was let in was refused after all."""
+        self._backlog.give_back(address)
 
 
 def admitted(routed: Routed, foreseen: Foreseen) -> Routed | Refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
+import msgspec
 from faststream.nats import NatsBroker, NatsMessage
 
 from penstock.chain import needs_of, order, shortfall
@@ -12,7 +13,7 @@ from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from schemas import subjects
 from schemas.codec import encode
-from schemas.explain import DrawnStep, RoutingExplained
+from schemas.explain import Asker, DrawnStep, RoutingExplained
 from schemas.reply import Failed
 from schemas.work import ChatWork
 from services.router.arrival import Arrival
@@ -21,8 +22,9 @@ from services.router.ending import failure_of
 from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 
-__all__ = ["explained", "register_explain"]
+__all__ = ["account_of", "explained", "register_explain"]
 
+_asker: Final = msgspec.json.Decoder(Asker)
 _SHORTFALLS: Final = {
     "context": "too long for every model of the role",
     "vision": "no model of the role reads images",
@@ -36,13 +38,7 @@ def register_explain(
 
     @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain", decoder=_undecoded)
     async def explain(message: NatsMessage) -> bytes:
-        arrival = Arrival(
-            subject=subjects.request("explain", "chat"),
-            data=message.raw_message.data,
-            headers={},
-            stored_ms=clock.unix_ms(),
-        )
-        outcome = judge(arrival, catalogue, liveness.served(clock.monotonic_s()), clock.unix_ms())
+        outcome = _judge(message.raw_message.data, catalogue, liveness, clock)
         foreseen = Foreseen(0.0, None)
         if isinstance(outcome, Routed):
             foreseen = door.foresee(outcome.work)
@@ -51,6 +47,33 @@ def register_explain(
             failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s)
             return encode(Failed(id="", seq=0, error=failure))
         return encode(explained(outcome.work, catalogue, foreseen.wait_s))
+
+
+def _judge(data: bytes, catalogue: Catalogue, liveness: Liveness, clock: Clock) -> Routed | Refused:
+    account = account_of(data)
+    arrival = Arrival(
+        subject=subjects.request(account or Asker().account, "chat"),
+        data=data,
+        headers={},
+        stored_ms=clock.unix_ms(),
+    )
+    outcome = judge(arrival, catalogue, liveness.served(clock.monotonic_s()), clock.unix_ms())
+    if isinstance(outcome, Routed) and account is None:
+        return Refused(
+            code="invalid_request",
+            message="account must be 1 to 64 characters of A-Z a-z 0-9 _ -",
+            reply_to=outcome.work.reply_to,
+        )
+    return outcome
+
+
+def account_of(data: bytes) -> str | None:
+    """For whom the question asks; None: that is not readable, or no account is called so."""
+    try:
+        account = _asker.decode(data).account
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return account if subjects.is_token(account) else None
 
 
 def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> RoutingExplained:

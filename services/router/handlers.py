@@ -6,35 +6,31 @@ import logging
 import time
 from typing import Final
 
-import nats.errors
-
 from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from penstock.deadletters import bury
 from penstock.delivery import ACK, Dead, Delivery, Verdict
 from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
-from penstock.storing import StreamFull, store
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Span, Tracer
 from schemas import headers, subjects
-from schemas.codec import encode
 from schemas.errors import ERRORS, ErrorCode
 from schemas.reply import Completed, Failed
 from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
 from services.router.arrival import Arrival, address_of, job_of
-from services.router.background import Background
+from services.router.background import Background, refused_job
 from services.router.ending import end_unless_ended, failure_of
 from services.router.entrance import Entrance
 from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
+from services.router.queueing import queue
 
 __all__ = ["RequestHandler"]
 
 _log: Final = logging.getLogger(__name__)
-_OVERLOADED_RETRY_S = 10.0
 _ROUTER = "router"
 
 
@@ -69,8 +65,6 @@ class RequestHandler:
         served = self._liveness.served(self._clock.monotonic_s())
         outcome = judge(arrival, self._catalogue, served, self._clock.unix_ms())
         try:
-            if isinstance(outcome, Routed) and not arrival.repeated:  # else it may be in its mailbox already
-                outcome = await self._entrance.admit(outcome)
             if isinstance(outcome, Routed):
                 outcome = await self._accept(outcome, span, repeated=arrival.repeated)
             if isinstance(outcome, Refused):
@@ -94,60 +88,23 @@ class RequestHandler:
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         _describe(span, routed.work)
-        if routed.work.lane != "batch":
-            return await self._queue(routed, span, repeated=repeated)
-        try:
-            job = await self._background.accept(routed.work)
-        except StreamFull:
-            return Refused(
-                code="overloaded",
-                message="there is no room for the status of one more job",
-                reply_to=routed.work.reply_to,
-                retry_after_s=_OVERLOADED_RETRY_S,
-                seq=int(repeated),
-            )
-        if job.ended:
-            event = await self._background.end_of(job)
-            if event is not None:
-                await publish_terminal(self._bus.js, job.reply_to.subject, event, _trace(span))
-            return routed
-        return routed if job.state == "running" else await self._queue(routed, span, repeated=repeated)
+        refused = await self._let_in(routed, _trace(span), repeated=repeated)
+        return routed if refused is None else refused_job(refused, routed.work, self._clock.unix_ms())
 
-    async def _queue(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
-        """`accepted` goes first, or the worker's first event could overtake it."""
+    async def _let_in(self, routed: Routed, sent: dict[str, str], *, repeated: bool) -> Refused | None:
+        """Door, record, mailbox; the place behind the door is kept meanwhile."""
         work = routed.work
-        address = work.reply_to
-        sent = _trace(span)
-        accepted_id = f"{address.subject}.0"
-        await self._bus.nc.publish(
-            address.subject, encode(routed.accepted), headers={**sent, headers.MESSAGE_ID: accepted_id}
-        )
-        sent |= {headers.DEADLINE_MS: str(work.deadline_ms), headers.REPLY_SUBJECT: address.subject}
-        if repeated:
-            sent[headers.REPEATED] = "1"
-        try:
-            await store(
-                self._bus.js,
-                self._entrance.let_in(work),
-                encode(work),
-                message_id=f"{work.account}.{work.client}.{work.id}",
-                headers=sent,
-            )
-        except StreamFull:
-            return Refused(
-                code="overloaded",
-                message=f"the mailbox of the role {work.role} is full",
-                reply_to=address,
-                retry_after_s=_OVERLOADED_RETRY_S,
-                seq=1,
-                job=self._background.job_of(work) if work.lane == "batch" else None,
-            )
-        except nats.errors.MaxPayloadError:
-            message = f"the request does not fit into one message of {self._bus.nc.max_payload:,} bytes"
-            job = self._background.job_of(work) if work.lane == "batch" else None
-            return Refused(code="request_too_large", message=message, reply_to=address, seq=1, job=job)
-        self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
-        return routed
+        place = await self._entrance.admit(routed, repeated=repeated)
+        if isinstance(place, Refused):
+            return place
+        with place:
+            accepted = await self._background.accept(work, sent, repeated=repeated)
+            if isinstance(accepted, Refused):
+                return accepted
+            refused = await queue(self._bus, routed, place, sent, repeated=repeated) if accepted else None
+        if accepted and refused is None:
+            self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
+        return refused
 
     async def _refuse(self, refused: Refused, span: Span) -> Verdict:
         if refused.reply_to is None:

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client as Nats
+
 from penstock.clock import Clock
 from penstock.heartbeat import lately, watch_presence
 from penstock.service import Bus
+from schemas.deadlines import LONGEST_WAIT_S
 from schemas.presence import Presence as Beat
 from services.router.capacity import Capacity
 from services.router.presence import Presence
 
 __all__ = ["Liveness"]
 
+_log: Final = logging.getLogger(__name__)
+_PATIENCE_S: Final = 3.0
+"""So long the bucket may take to be read after a reconnection."""
+
 
 class Liveness:
     """Beats of all workers, folded into what the door and the sweep need to know."""
 
-    def __init__(self, clock: Clock, capacity: Capacity) -> None:
+    def __init__(self, clock: Clock, capacity: Capacity, roles: Collection[str]) -> None:
         self._clock = clock
         self._capacity = capacity
+        self._roles = frozenset(roles)
         self._presence = Presence()
+        self._readings = 0
+        """Of the bucket, that are under way."""
         self._ready_at_ms: dict[str, dict[str, int]] = {}
         """By instance, then by role; only of instances that the presence still believes."""
 
     async def start(self, bus: Bus) -> None:
+        self._nc: Nats = bus.nc
         await watch_presence(bus.nc, self._on_beat)
         for beat in await lately(
             bus.nc
         ):  # who left a moment ago is as good as there, as for a router that saw it go
             self._on_beat(beat.instance, beat)
+        bus.reconnects.add(self._read_again)
 
     def served(self, now_s: float) -> frozenset[str]:
-        return self._presence.served(now_s)
+        """While it is being found out, all: nobody is refused for what the router could not hear."""
+        return self._roles if self._readings else self._presence.served(now_s)
 
     def retry_after_s(self, role: str) -> float | None:
         """When some worker of `role` expects to go on; None when nobody says, or it could go on now."""
@@ -38,18 +57,43 @@ class Liveness:
         known = [self._ready_at_ms[name][role] for name in living if role in self._ready_at_ms.get(name, {})]
         if not known:
             return None
-        wait_s = (min(known) - self._clock.unix_ms()) / 1000
-        return wait_s if wait_s > 0 else None
+        wait_ms = min(min(known) - self._clock.unix_ms(), LONGEST_WAIT_S * 1000)
+        return wait_ms / 1000 if wait_ms > 0 else None
+
+    async def _read_again(self) -> None:
+        """What was said while the connection was lost stands in the bucket."""
+        self._readings += 1
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                beats = await lately(self._nc)
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("who is alive cannot be read now: %r", error)
+            beats = []
+        finally:
+            self._readings -= 1
+        now_s = self._clock.monotonic_s()
+        for beat in beats:
+            if beat.roles:
+                self._presence.found(beat.instance, [status.role for status in beat.roles], now_s)
+                self._take_up(beat.instance, beat, now_s)
 
     def _on_beat(self, instance: str, beat: Beat | None) -> None:
         """A goodbye is not believed at once: mailboxes are durable, and a worker being restarted comes back."""
+        now_s = self._clock.monotonic_s()
+        self._presence.heard(now_s)
         if beat is None or not beat.roles:
             return
-        now_s = self._clock.monotonic_s()
         self._presence.seen(instance, [status.role for status in beat.roles], now_s)
-        self._ready_at_ms[instance] = {status.role: status.ready_at_ms for status in beat.roles}
-        self._capacity.heard(instance, beat, now_s)
+        self._take_up(instance, beat, now_s)
+
+    def _take_up(self, instance: str, beat: Beat, now_s: float) -> None:
         living = self._presence.instances(now_s)
+        try:
+            self._capacity.heard(instance, beat, now_s)
+        except Exception:  # noqa: BLE001 - it is alive, but its word is worth nothing; the others' are
+            _log.exception("what %s says of itself cannot be taken up", instance)
+            self._capacity.keep(living - {instance})
+        self._ready_at_ms[instance] = {status.role: status.ready_at_ms for status in beat.roles}
         self._capacity.keep(living)
         for gone in self._ready_at_ms.keys() - living:
             del self._ready_at_ms[gone]

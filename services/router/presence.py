@@ -1,41 +1,74 @@
-"""Which roles have a live worker, from what the workers say of themselves."""
+"""Which roles have a live worker, from what the workers say of themselves, and when the router itself was deaf."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import inf
+
+from msgspec import Struct
 
 __all__ = ["Presence"]
+
+
+class _Belief(Struct, frozen=True):
+    roles: frozenset[str]
+    until_s: float
+    spared: bool = False
+    """A silence was not held against it since it was last seen."""
 
 
 class Presence:
     """Worker instances and their roles, each believed for `ttl_s` after it was last seen.
 
+    A router hears its own beats, too. When it hears nobody for `silent_s`, it was frozen or cut off: that says nothing
+    of the workers, and those believed in before are for `patience_s` more, in which a live one is heard. This is done
+    once: who is not seen then is not believed after a second silence.
+
     Times are monotonic seconds of the router, never of the worker: their clocks may differ.
     """
 
-    def __init__(self, ttl_s: float = 20) -> None:
+    def __init__(self, ttl_s: float = 20, silent_s: float = 5, patience_s: float = 5) -> None:
         self._ttl_s = ttl_s
-        self._instances: dict[str, tuple[frozenset[str], float]] = {}
+        self._silent_s = silent_s
+        self._patience_s = patience_s
+        self._instances: dict[str, _Belief] = {}
+        self._heard_s = inf
+        """When anybody was heard last; nobody yet: there is no silence before the first word."""
+        self._sparing = True
+        """Nobody was spared yet for the silence that lasts."""
+
+    def heard(self, now_s: float) -> None:
+        """Somebody, whoever it is, spoke: silence of others is their own from here on."""
+        self._notice_silence(now_s)
+        self._heard_s, self._sparing = now_s, True
 
     def seen(self, instance: str, roles: Collection[str], now_s: float) -> None:
         """`instance` is alive and serves exactly `roles`."""
+        self.heard(now_s)
         # Instances have new names at every start: those that died unannounced would pile up.
-        self._instances = {
-            name: (served, seen_s)
-            for name, (served, seen_s) in self._instances.items()
-            if now_s - seen_s <= self._ttl_s
-        }
-        self._instances[instance] = (frozenset(roles), now_s)
+        self._instances = {name: each for name, each in self._instances.items() if now_s <= each.until_s}
+        self._instances[instance] = _Belief(frozenset(roles), now_s + self._ttl_s)
+
+    def found(self, instance: str, roles: Collection[str], now_s: float) -> None:
+        """`instance` left word a while ago, when the router could not hear it: believed until it can be heard."""
+        known = self._instances.get(instance)
+        if known is None or known.until_s < now_s + self._patience_s:
+            self._instances[instance] = _Belief(frozenset(roles), now_s + self._patience_s, spared=True)
 
     def served(self, now_s: float) -> frozenset[str]:
         """The roles with a live worker at `now_s`."""
-        return frozenset().union(*self._live(now_s))
+        return frozenset().union(*(self._instances[name].roles for name in self.instances(now_s)))
 
     def instances(self, now_s: float) -> frozenset[str]:
         """Who is believed to be alive at `now_s`."""
-        return frozenset(
-            name for name, (_, seen_s) in self._instances.items() if now_s - seen_s <= self._ttl_s
-        )
+        self._notice_silence(now_s)
+        return frozenset(name for name, each in self._instances.items() if now_s <= each.until_s)
 
-    def _live(self, now_s: float) -> list[frozenset[str]]:
-        return [roles for roles, seen_s in self._instances.values() if now_s - seen_s <= self._ttl_s]
+    def _notice_silence(self, now_s: float) -> None:
+        if not self._sparing or now_s - self._heard_s <= self._silent_s:
+            return
+        self._sparing = False
+        for name, each in self._instances.items():
+            if each.until_s >= self._heard_s and not each.spared:
+                until_s = max(each.until_s, now_s + self._patience_s)
+                self._instances[name] = _Belief(each.roles, until_s, spared=True)

@@ -10,10 +10,12 @@ from msgspec import Struct
 
 from schemas.presence import QuotaForecast, Recovery
 
-__all__ = ["UNLIMITED", "Supply", "supply_of"]
+__all__ = ["UNLIMITED", "Supply", "amount", "supply_of"]
 
 _WINDOWS: Final = 2
 """So many are followed step by step; beyond them a quota gives what it gives in the mean."""
+_MOST: Final = 1 << 53
+"""Of anything; a float is exact up to here."""
 
 
 class Supply(Struct, frozen=True):
@@ -35,10 +37,19 @@ class Supply(Struct, frozen=True):
 UNLIMITED: Final = Supply((0.0,), (inf,))
 
 
+def amount(number: int) -> int:
+    """What a worker says of how much there is, in bounds in which one can reckon; whoever wrote it."""
+    return max(0, min(_MOST, number))
+
+
 def supply_of(forecast: QuotaForecast) -> Supply:
     """The least that its limits leave; of pauses and breakers it does not speak."""
-    each = {"requests": 1.0, "tokens": float(forecast.tokens_each)}
-    limits = [_steps(recovery, each[recovery.limit.partition("_")[0]]) for recovery in forecast.recoveries]
+    each = {"requests": 1.0, "tokens": float(amount(forecast.tokens_each))}
+    limits = [
+        _steps(recovery, each[kind])
+        for recovery in forecast.recoveries
+        if (kind := recovery.limit.partition("_")[0]) in each  # a newer worker may know more kinds
+    ]
     limits = [limit for limit in limits if limit.totals[-1] < inf]
     if not limits:
         return UNLIMITED
@@ -49,23 +60,24 @@ def supply_of(forecast: QuotaForecast) -> Supply:
 
 def _steps(recovery: Recovery, each: float) -> Supply:
     """What was spent comes back as told; what is spent from now on comes back a window later."""
-    if each <= 0:
-        return UNLIMITED  # nobody knows what a request takes of it
-    window_s = recovery.window_ms / 1000
-    free = float(recovery.free)
+    if each <= 0 or recovery.window_ms <= 0:
+        return UNLIMITED  # nobody knows what a request takes of it, or for how long
+    window_s = amount(recovery.window_ms) / 1000
+    allowed = amount(recovery.allowed)
+    free = float(amount(recovery.free) - amount(-recovery.free))
     steps: list[tuple[float, float]] = [(0.0, max(0.0, free))]
-    for after_ms, amount in recovery.returns:
-        free += amount
-        steps.append((after_ms / 1000, max(0.0, free)))
+    for after_ms, more in sorted(recovery.returns):
+        free += amount(more)
+        steps.append((amount(after_ms) / 1000, max(0.0, free)))
     first = [(at_s, total) for at_s, total in steps if at_s < window_s]
     again = [
-        (at_s + window_s * turn, total + recovery.allowed * turn)
+        (at_s + window_s * turn, total + allowed * turn)
         for turn in range(1, _WINDOWS)
         for at_s, total in first
     ]
     last = (
         window_s * _WINDOWS,
-        steps[-1][1] if not first else first[-1][1] + recovery.allowed * (_WINDOWS - 1),
+        steps[-1][1] if not first else first[-1][1] + allowed * (_WINDOWS - 1),
     )
     whole = sorted([*steps, *again, last])
     totals: list[float] = []
@@ -74,5 +86,5 @@ def _steps(recovery: Recovery, each: float) -> Supply:
     return Supply(
         tuple(at_s for at_s, _ in whole),
         tuple(total / each for total in totals),
-        recovery.allowed / window_s / each,
+        allowed / window_s / each,
     )

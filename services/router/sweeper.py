@@ -21,7 +21,7 @@ from penstock.delivery import Dead, Delivery
 from penstock.direct import read_page, sequence_of
 from penstock.service import Bus
 from penstock.storing import StreamFull
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from schemas import subjects
 from schemas.errors import ErrorCode
 from schemas.names import LANES
@@ -71,17 +71,15 @@ class Sweeper:
         self._clock = clock
         self._cancellations = Cancellations()
         self._failures = 0
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop("sweep")
 
     async def start(self, bus: Bus) -> None:
         self._bus = bus
         await self._cancellations.start(bus.nc, bus.reconnects)
-        self._task = vital(self._loop(), "sweep")
+        self._running.start(self._loop())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
 
     async def _loop(self) -> None:
         while True:

@@ -11,7 +11,6 @@ import nats.errors
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
-from penstock.clock import Clock
 from penstock.identifiers import new_id
 from penstock.storing import StreamFull, store
 from schemas import subjects
@@ -46,12 +45,9 @@ _OfCredential = CredentialAged | CredentialAvailabilityChanged | CredentialRotat
 class Announcer:
     """Stores events of this worker; one that cannot be stored is in the log."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def bind(self, js: JetStreamContext) -> None:
+    def __init__(self, js: JetStreamContext) -> None:
         self._js = js
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def announce(self, event: _OfModel | _OfCredential) -> None:
         if isinstance(event, _OfCredential):

@@ -117,7 +117,7 @@ class Attempting:
     async def _announce(self, job: Job, key: QuotaKey, degraded: tuple[Degraded, ...]) -> int:
         """Take the attempt's number; `restarted` follows where text of another attempt is out, or may be."""
         provider = self._equipment.catalogue.models[key.model].provider
-        passed_over = await job.reply.begin_attempt(
+        text_may_be_out = await job.reply.begin_attempt(
             model=key.model,
             provider=provider,
             worker=self._equipment.instance,
@@ -125,7 +125,7 @@ class Attempting:
             degraded=degraded,
         )
         await self._equipment.background.begin(job, model=key.model, provider=provider)
-        if job.output_sent or passed_over:
+        if job.output_sent or text_may_be_out:
             failure = job.last_failure
             code = "provider_unavailable" if failure is None else failure.verdict.code
             words = "the worker that was answering is gone" if failure is None else str(failure)

@@ -11,7 +11,7 @@ from penstock.clock import Clock
 from penstock.delivery import Delivery
 from penstock.history import settled_replies
 from penstock.job_ending import end_as_told, end_job, event_of, fail_job
-from penstock.job_progress import next_record
+from penstock.job_progress import next_record, queued_job
 from penstock.job_store import JobStore
 from penstock.reply_publisher import Superseded, publish_terminal
 from penstock.service import Bus
@@ -26,13 +26,11 @@ __all__ = ["Background", "with_record"]
 
 
 class Background:
-    def __init__(self, clock: Clock, instance: str) -> None:
-        self._clock = clock
-        self._instance = instance
-
-    def bind(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, clock: Clock, instance: str) -> None:
         self._bus = bus
         self._jobs = JobStore(bus.js)
+        self._clock = clock
+        self._instance = instance
 
     async def look_back(self, work: ChatWork, delivery: Delivery, past: Past) -> Past:
         """`past` and what the record says beyond it. What had ended is told, or written down, whichever was missing.
@@ -115,19 +113,7 @@ class Background:
             await publish_terminal(self._bus.js, address.subject, standing)
 
     def _job(self, work: ChatWork, work_seq: int) -> Job:
-        """As it is known from the work alone."""
-        return Job(
-            id=work.id,
-            client=work.client,
-            account=work.account,
-            user=work.user,
-            role=work.role,
-            state="queued",
-            at_ms=self._clock.unix_ms(),
-            submitted_ms=work.accepted_ms,
-            deadline_ms=work.deadline_ms,
-            work_seq=work_seq,
-        )
+        return queued_job(work, self._clock.unix_ms(), work_seq)
 
 
 def with_record(past: Past, record: Job) -> Past:

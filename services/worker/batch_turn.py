@@ -29,7 +29,9 @@ class BatchTurn:
         return 0.0 if now_s >= self.due_at_s(now_s) else self._batch.reserve
 
     def due_at_s(self, now_s: float) -> float:
-        """From when on one may go all the same. Patience begins when the first one asks."""
+        """From when on one may go all the same. Patience begins when the first one asks, and anew whenever one
+        went: after a quiet while the next need not wait.
+        """
         if self._since_s is None:
             self._since_s = now_s
         return self._since_s + self._batch.patience_s

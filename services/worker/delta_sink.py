@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from penstock.answer_size import size_of
 from penstock.reply_publisher import ReplyPublisher
 from services.worker.bounds import STREAM_BYTES, oversized
 from services.worker.chunks import Piece
@@ -34,9 +35,11 @@ class DeltaSink:
 
     async def push(self, piece: Piece) -> None:
         """Raises ProviderFailure when the answer becomes longer than an answer may be."""
-        self._taken_bytes += _size(piece)
+        self._taken_bytes += size_of(piece.text, piece.choices)
         if self._taken_bytes > STREAM_BYTES:
             raise oversized("the streamed answer", STREAM_BYTES)
+        if self._late is not None and self._late.done():
+            await self._late  # what could not be published must not become a hole in the answer
         async with self._lock:
             for flush in self._coalescer.push(piece, self._loop.time()):
                 await self._send(flush)
@@ -67,7 +70,7 @@ class DeltaSink:
 
     def _due(self) -> None:
         self._timer = None
-        if self._late is None or self._late.done():
+        if self._late is None or (self._late.done() and self._late.exception() is None):
             self._late = self._loop.create_task(self._flush())
 
     async def _flush(self) -> None:
@@ -77,12 +80,7 @@ class DeltaSink:
                 await self._send(flush)
 
     async def _send(self, flush: Flush) -> None:
-        self.bytes_out += len(flush.text) + sum(map(len, flush.choices))
+        self.bytes_out += size_of(flush.text, flush.choices)
         await self._reply.delta(flush.text, flush.choices)
         if self._kept is not None:
             self._kept.append(flush)
-
-
-def _size(piece: Piece) -> int:
-    text_bytes = len(piece.text) if piece.text.isascii() else len(piece.text.encode())
-    return text_bytes + sum(map(len, piece.choices))

@@ -21,7 +21,7 @@ from services.worker.shortening import Shape
 
 __all__ = ["GaveUp", "Job"]
 
-_turns: Final = count()
+_turns: Final = count(1)
 
 
 class GaveUp(Exception):

@@ -7,8 +7,9 @@ import contextlib
 import signal
 from typing import Final
 
+from penstock.apart import apart
 from penstock.config.settings import Settings
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from services.worker.key_news import KeyNews
 from services.worker.key_sources import read_files
 from services.worker.keyring import Keyring
@@ -28,18 +29,16 @@ class KeyWatch:
         self._every_s = settings.secrets_poll_s
         self._news = news
         self._now = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop("keys")
 
     def start(self) -> None:
         self._news.began()
         if self._directory is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._now.set)
-        self._task = vital(self._loop(), "keys")
+        self._running.start(self._loop())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
 
     async def _loop(self) -> None:
         while True:
@@ -47,8 +46,8 @@ class KeyWatch:
                 async with asyncio.timeout(_SETTLE_S if self._keyring.unsettled else self._every_s):
                     await self._now.wait()
             self._now.clear()
-            # In a thread: the directory may be a share whose server does not answer.
-            readings = await asyncio.to_thread(read_files, self._keyring.names, self._directory)
+            # Apart: the directory may be a share whose server does not answer, and no exit must wait for it.
+            readings = await apart(lambda: read_files(self._keyring.names, self._directory))
             for change in self._keyring.look(readings):
                 self._news.changed(change)
             self._news.aged()

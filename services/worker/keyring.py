@@ -64,12 +64,14 @@ class Keyring:
         readings: Mapping[str, Reading],
         max_age_days: float,
     ) -> None:
-        """`created_s`: since when the keys of the environment are in use. `readings`: a first look at the files, which
-        is believed at once; empty where no files are looked at.
+        """`created_s`: since when each key is in use, where somebody said so. It goes for the first key, in a file too:
+        that is often younger than the key in it. `readings`: a first look at the files, which is believed at once;
+        empty where no files are looked at.
         """
         self.max_age_days = max_age_days
         self.may_come_later = bool(readings)
         """Whether a credential without a key may get one yet."""
+        self._created_s = created_s
         self._keys = {
             name: _Key(env[name], created_s.get(name)) if env.get(name) else _Key()
             for name in dict.fromkeys(names)
@@ -77,7 +79,7 @@ class Keyring:
         self.first_complaints: list[Complaint] = []
         for name, reading in readings.items():
             if isinstance(reading, Found):
-                self._take(self._keys[name], reading)
+                self._take_first(name, reading)
             elif reading is not None:
                 self.first_complaints += self._complain(name, reading.why)
 
@@ -140,8 +142,17 @@ class Keyring:
         if reading != key.settling:
             key.settling = reading
             return []
-        self._take(key, reading)
+        if key.value is None:
+            self._take_first(name, reading)
+        else:
+            self._take(key, reading)
         return [Rotated(name)]
+
+    def _take_first(self, name: str, reading: Found) -> None:
+        """Nothing was rotated while this process lived, so what was said of the key's age goes for it."""
+        key = self._keys[name]
+        self._take(key, reading)
+        key.since_s = self._created_s.get(name, reading.changed_s)
 
     @staticmethod
     def _take(key: _Key, reading: Found) -> None:

@@ -47,10 +47,14 @@ class Ladder:
         if job.deadline_s <= loop_now_s():
             raise self._too_late(job, "the request waited in the mailbox")
         try:
-            async with asyncio.timeout_at(job.deadline_s):
+            async with asyncio.timeout_at(job.deadline_s) as timer:
                 return await self._through_chain(job)
         except TimeoutError as error:
+            if not timer.expired():
+                raise  # a store that did not answer: the mailbox tries again
             raise self._too_late(job, job.waits_for or "an answer was being made") from error
+        finally:
+            self._selection.withdraw(job)
 
     def _too_late(self, job: Job, meanwhile: str) -> GaveUp:
         retry_after_s = self._selection.retry_after_s(job) or _SOON_S

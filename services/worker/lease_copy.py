@@ -6,13 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
-from schemas import codec
 from schemas.quota import QuotaRecord
 from services.worker.lease_clock import RecordClock
 from services.worker.lease_desk import Desk
 from services.worker.lease_policy import lease_of
+from services.worker.lease_reading import decoded
 from services.worker.lease_records import Stored
 from services.worker.lease_revival import revived
 from services.worker.lease_room import Book
@@ -20,7 +18,7 @@ from services.worker.lease_terms import Amounts
 from services.worker.lease_view import View
 from services.worker.reopening import Reopening
 
-__all__ = ["Copy", "decoded"]
+__all__ = ["Copy"]
 
 _log: Final = logging.getLogger(__name__)
 _EMPTY: Final = QuotaRecord(at_ms=0)
@@ -41,6 +39,8 @@ class Copy:
         self.revision = 0
         self.others_are_behind = False
         """Somebody wrote who did not know the time; the next write tells it."""
+        self.others_gave_up = False
+        """Somebody who stood in line does so no longer, and got nothing: what was kept for it is free."""
         self._poke = poke
 
     @property
@@ -70,10 +70,12 @@ class Copy:
         return behind
 
     def read(self, stored: Stored | None, now_s: float) -> None:
-        """The record as it is stored, or made again from memory if it is gone."""
+        """The record as it is stored, or made again from memory if it is gone. An older one than we know is no news."""
         revision = 0 if stored is None else stored.revision
         record = None if stored is None else decoded(self.key, stored)
         known = self.view.record
+        if record is not None and self._was_overtaken(record, revision):
+            return
         if known is not None and (record is None or self._is_newcomers(record, revision, now_s)):
             record = revived(known, record, self.holder, self.book, self.clock.now_ms(now_s))
             _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
@@ -85,6 +87,7 @@ class Copy:
             self.revision = revision
 
     def take(self, record: QuotaRecord, revision: int, now_s: float) -> None:
+        self.others_gave_up = self.others_gave_up or _somebody_gave_up(self.record, record, self.holder)
         self.revision = revision
         self.view.record = record
         self.clock.heard(record.at_ms, now_s)
@@ -96,6 +99,11 @@ class Copy:
         if self.desk.demand.first is not None:
             self._poke()
 
+    def _was_overtaken(self, record: QuotaRecord, revision: int) -> bool:
+        """An old entry of the record we know; one that was begun anew does not know us, or knows a later time."""
+        knows_us = lease_of(record, self.holder).number > 0
+        return revision < self.revision and knows_us and record.at_ms < self.record.at_ms
+
     def _was_out_of_reach_for_all(self, record: QuotaRecord, now_s: float) -> bool:
         """Nobody wrote for longer than a lease lasts, and we lived on our static share: so did the others."""
         age_ms = self.clock.now_ms(now_s) - record.at_ms
@@ -105,12 +113,11 @@ class Copy:
         return revision < self.revision and self.clock.is_behind(record.at_ms, now_s)
 
 
-def decoded(key: str, stored: Stored) -> QuotaRecord | None:
-    """None: there is no record, or none that can be read."""
-    if not stored.data:
-        return None
-    try:
-        return codec.QUOTA.decode(stored.data)
-    except msgspec.MsgspecError as error:
-        _log.error("the record of %s cannot be read, and is begun anew: %s", key, error)
-        return None
+def _somebody_gave_up(before: QuotaRecord, after: QuotaRecord, holder: str) -> bool:
+    for lease in before.leases:
+        if lease.waits_since_ms is None or lease.holder == holder:
+            continue
+        now = lease_of(after, lease.holder)
+        if now.waits_since_ms is None and not (now.requests or now.tokens or now.slots):
+            return True
+    return False

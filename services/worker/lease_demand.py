@@ -25,26 +25,39 @@ class Demand:
         self._asked_s = float("-inf")
         self._requests = 0
         self._tokens = 0
-        self._denied_requests = 0
-        self._denied_tokens = 0
+        self._needs: dict[int, int] = {}
+        """What was refused since the last grant, by who asked; who asked first stands first."""
         self._per_s = 0.0
         self._tokens_each = 0.0
-        self.first: int | None = None
-        """Tokens of the request that was refused first since the last grant; None: nobody waits."""
 
-    def granted(self, tokens: int, now_s: float) -> None:
+    @property
+    def first(self) -> int | None:
+        """Tokens of the request that was refused first since the last grant; None: nobody waits."""
+        return next(iter(self._needs.values()), None)
+
+    def before(self, asker: int) -> int | None:
+        """What has to be served before `asker`: the first need, if that is another's."""
+        for each, tokens in self._needs.items():
+            return None if each == asker else tokens
+        return None
+
+    def granted(self, tokens: int, now_s: float, asker: int = 0) -> None:
         """A permit was given out."""
+        self._needs.pop(asker, None)
         self._requests += 1
         self._tokens += tokens
         self._asked_s = now_s
 
-    def refused(self, tokens: int, now_s: float) -> None:
+    def refused(self, tokens: int, now_s: float, asker: int = 0) -> None:
         """Somebody waits. Who is woken and still finds nothing will say so again."""
-        self._denied_requests += 1
-        self._denied_tokens += tokens
+        self._needs[asker] = tokens
         self._asked_s = now_s
-        if self.first is None:
-            self.first = tokens
+
+    def withdrawn(self, asker: int) -> bool:
+        """It waits no longer. Returns whether others stood behind it, here or elsewhere."""
+        was_first = next(iter(self._needs), None) == asker
+        self._needs.pop(asker, None)
+        return was_first
 
     def is_idle(self, now_s: float) -> bool:
         return now_s - self._asked_s > _IDLE_S
@@ -69,12 +82,11 @@ class Demand:
             return NOTHING if self.first is None else Amounts(1, self.first, running + 1)
         ahead = self._per_s * self._ahead_s
         return Amounts(
-            self._denied_requests + ceil(ahead),
-            self._denied_tokens + ceil(ahead * self._tokens_each),
-            running + self._denied_requests + ceil(self._per_s * _SLOT_S),
+            len(self._needs) + ceil(ahead),
+            sum(self._needs.values()) + ceil(ahead * self._tokens_each),
+            running + len(self._needs) + ceil(self._per_s * _SLOT_S),
         )
 
     def served(self) -> None:
         """A lease came for those who waited: they ask again."""
-        self.first = None
-        self._denied_requests = self._denied_tokens = 0
+        self._needs.clear()

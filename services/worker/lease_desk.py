@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from typing import Final
 
 from msgspec import Struct
 
@@ -19,6 +20,8 @@ from services.worker.lease_room import Book
 from services.worker.lease_terms import Amounts
 
 __all__ = ["Desk"]
+
+_MANY_GRAINS: Final = 512
 
 
 class _Open(Struct):
@@ -72,10 +75,10 @@ class Desk:
             and self._slots > self.running
         )
 
-    def acquire(self, tokens: int, now_s: float, reserve: float = 0.0) -> int | None:
+    def acquire(self, tokens: int, now_s: float, reserve: float = 0.0, asker: int = 0) -> int | None:
         """Spend one request and its tokens: the number to settle it by, or None if that is not in hand.
 
-        `reserve`: the share of our static share that must stay free all the same.
+        `reserve`: the share of our static share that must stay free all the same. `asker`: whose need this ends.
         """
         if not self._book.counts_tokens:
             tokens = 0
@@ -94,7 +97,7 @@ class Desk:
             return None
         grain = self._clock.now_ms(now_s) // self._grain_ms
         self._charge(grain, 1, tokens)
-        self.demand.granted(tokens, now_s)
+        self.demand.granted(tokens, now_s, asker)
         self.running += 1
         self._numbers += 1
         self._open[self._numbers] = _Open(tokens, grain, self._writes, share)
@@ -114,7 +117,9 @@ class Desk:
         if above > 0:
             self._charge(self._clock.now_ms(now_s) // self._grain_ms, 0, above)
         elif above < 0 and permit.write == self._writes:
-            self._spent[permit.grain][1] += above
+            self._spent[permit.grain if permit.grain in self._spent else self._folded(permit.grain)][1] += (
+                above
+            )
         elif above < 0:
             self._refunds[permit.grain] = self._refunds.get(permit.grain, 0) + above
         if permit.share is None and (above > 0 or permit.write == self._writes):
@@ -225,9 +230,25 @@ class Desk:
         cell = self._spent.get(grain)
         if cell is None:
             self._spent[grain] = [requests, tokens]
+            if len(self._spent) > _MANY_GRAINS:
+                self._fold(max(self._spent) * self._grain_ms)
         else:
             cell[0] += requests
             cell[1] += tokens
+
+    def _fold(self, now_ms: int) -> None:
+        """Nothing could be told for long: what is too old for the minute is kept by the grain of the day only."""
+        cells, self._spent = self._spent, {}
+        for grain, (requests, tokens) in cells.items():
+            kept = grain if self._book.minute.ends_ms(grain) > now_ms else self._folded(grain)
+            cell = self._spent.setdefault(kept, [0, 0])
+            cell[0] += requests
+            cell[1] += tokens
+
+    def _folded(self, grain: int) -> int:
+        """The first grain of the minute's window in the same grain of the day's."""
+        day_ms = self._book.day.grain_ms
+        return -(-(grain * self._grain_ms // day_ms * day_ms) // self._grain_ms)
 
 
 def _less(before: float, after: float) -> float:

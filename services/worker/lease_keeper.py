@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from penstock.clock import loop_now_s
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from services.worker.lease_copy import Copy
 from services.worker.lease_joining import join
 from services.worker.lease_records import Records, Stored, Unreachable
@@ -46,18 +46,17 @@ class Keeper:
         self._urgent = False
         self._poked = asyncio.Event()
         self._back = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop(f"quota {key}")
 
     async def start(self, records: Records) -> None:
         self._writing = Writing(self._copy, records, self._random, self.on_grant)
-        self._task = vital(self._run(self._writing, records), f"quota {self.key}")
+        self._running.start(self._run(self._writing, records))
 
     async def stop(self) -> None:
         """Give everything back; if that fails, the lease's end does it."""
-        if self._task is None or self._writing is None:
+        await self._running.stop()
+        if self._writing is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
         try:
             if self._joined:
                 await self._writing.write(leaving=True)
@@ -67,6 +66,12 @@ class Keeper:
     def poke(self) -> None:
         """Write soon."""
         self._poked.set()
+
+    def withdraw(self, asker: int) -> None:
+        """A request waits no longer: who stood behind it looks again, and the record is told."""
+        if self.desk.demand.withdrawn(asker):
+            self.poke()
+            self.on_grant()
 
     def need(self, tokens: int) -> Amounts:
         return self._copy.need(tokens)
@@ -87,8 +92,14 @@ class Keeper:
         """Somebody wrote; perhaps it was us."""
         if self._copy.heard(stored, loop_now_s(), joined=self._joined):
             self._hurry()
+        self._wake_if_somebody_gave_up()
         if self.desk.alone is not None:
             self._back.set()
+
+    def _wake_if_somebody_gave_up(self) -> None:
+        if self._copy.others_gave_up:
+            self._copy.others_gave_up = False
+            self.on_grant()
 
     def _hurry(self) -> None:
         self._urgent = True
@@ -102,6 +113,7 @@ class Keeper:
                     await join(self._copy, writing, records)
                     self._joined = True
                 await writing.write()
+                self._wake_if_somebody_gave_up()
             except Unreachable as error:
                 self._out_of_reach(writing.reached_s, error)
             except Exception as error:  # noqa: BLE001 - the model shall not be left without a quota, whatever it was
@@ -140,7 +152,9 @@ class Keeper:
             return
         if not self.clock.is_set:
             self.clock.heard(0, now_s)
-        self.desk.alone = alone(self.book, self.view.record, self.clock.now_ms(now_s), now_s)
+        self.desk.alone = alone(
+            self.book, self.view.record, self._copy.holder, self.clock.now_ms(now_s), now_s
+        )
         _log.warning(
             "the shared quota of %s is out of reach (%r); this worker goes on with its static share",
             self.key,

@@ -105,9 +105,9 @@ def _with_spent(record: QuotaRecord, spent: Iterable[Grain], book: Book, now_ms:
     )
     day = record.day
     if book.limits.requests_per_day is not None or book.limits.tokens_per_day is not None:
-        day = merged(book.day.alive(day, now_ms), days)
-    minute = book.minute.alive(record.minute, now_ms)
-    return replace(record, minute=merged(minute, spent) if spent else minute, day=day)
+        day = book.day.alive(merged(day, days) if spent else day, now_ms)
+    minute = book.minute.alive(merged(record.minute, spent) if spent else record.minute, now_ms)
+    return replace(record, minute=minute, day=day)
 
 
 def _with_word(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:

@@ -10,13 +10,14 @@ from services.worker.lease_room import Book
 __all__ = ["alone"]
 
 
-def alone(book: Book, record: QuotaRecord | None, now_ms: int, now_s: float) -> Account:
-    """An equal part of each limit, one per worker that the record named last; at least one of each.
+def alone(book: Book, record: QuotaRecord | None, holder: str, now_ms: int, now_s: float) -> Account:
+    """An equal part of each limit, one per worker that the record named last and `holder` itself; at least one of each.
 
     What the record says is spent or leased counts as gone: workers that fall back upon the same record stay within
     the limit together. `now_ms` is on the record's clock, `now_s` on ours.
     """
-    sharers = max(1, 0 if record is None else len(record.leases))
+    leases = () if record is None else record.leases
+    sharers = len({holder, *(lease.holder for lease in leases)})
     limits = book.limits
     account = Account(
         Limits(

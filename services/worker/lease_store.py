@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -23,6 +24,7 @@ _TIMEOUT_S: Final = 1.0
 _STREAM: Final = f"KV_{QUOTA.name}"
 _PREFIX: Final = f"$KV.{QUOTA.name}."
 _WRONG_LAST_SEQUENCE: Final = 10071
+_NO_MESSAGE: Final = 10037
 _OUT_OF_REACH: Final = (nats.errors.Error, NoStreamResponseError, APIError, TimeoutError, OSError)
 
 
@@ -36,16 +38,19 @@ class RecordStore:
     async def read(self, key: str) -> Stored | None:
         self._look()
         try:
-            msg = await self._js.get_last_msg(_STREAM, _PREFIX + key, direct=True)
-        except NotFoundError:
-            return None
-        except nats.errors.NoRespondersError as error:
+            async with asyncio.timeout(
+                _TIMEOUT_S
+            ):  # not direct: another node's answer may be old (decision 0017)
+                msg = await self._js.get_last_msg(_STREAM, _PREFIX + key, direct=False)
+        except NotFoundError as error:
+            if error.err_code == _NO_MESSAGE:
+                return None
             raise await self._missing(error) from error
         except _OUT_OF_REACH as error:
             raise Unreachable(repr(error)) from error
         headers = msg.headers or {}
         data = b"" if "KV-Operation" in headers else msg.data or b""
-        return Stored(data, msg.seq or 0, _unix_s(headers))
+        return Stored(data, msg.seq or 0, 0.0 if msg.time is None else msg.time.timestamp())
 
     async def write(self, key: str, data: bytes, revision: int) -> int:
         self._look()

@@ -14,7 +14,7 @@ from schemas import codec
 from schemas.quota import QuotaCorrection, QuotaRecord
 from services.worker.lease_copy import Copy
 from services.worker.lease_policy import Report, lease_of, plan
-from services.worker.lease_records import Conflict, Records, Stored
+from services.worker.lease_records import Conflict, Records, Stored, Unreachable
 from services.worker.lease_rhythm import is_worth_it
 
 __all__ = ["Writing"]
@@ -109,6 +109,8 @@ class Writing:
             return
         if copy.revision == pending.revision:
             await self.read()
+        if copy.revision == pending.revision:
+            raise Unreachable("somebody wrote, and what is read does not show it yet")
         found = lease_of(copy.record, copy.holder).number
         if found in {0, pending.report.number}:
             self._stored(pending.report)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from services.worker.equipment import Equipment
 from services.worker.lessons import Lessons
 
@@ -23,16 +23,14 @@ class ModelsWatch:
     def __init__(self, equipment: Equipment, lessons: Lessons) -> None:
         self._equipment = equipment
         self._lessons = lessons
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop("models")
 
     async def start(self) -> None:
         """Ask once, then keep asking; a provider that does not answer holds nobody up for long."""
-        self._task = vital(self._loop(await self._ask_all()), "models")
+        self._running.start(self._loop(await self._ask_all()))
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
 
     async def _loop(self, all_answered: bool) -> None:  # noqa: FBT001 - what the first round came to
         while True:

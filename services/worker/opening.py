@@ -6,6 +6,7 @@ import asyncio
 from typing import Final, cast
 
 from penstock.clock import loop_now_s
+from penstock.config.catalogue import RoleConfig
 from penstock.delivery import Delivery
 from penstock.reply_publisher import Position, ReplyPublisher
 from penstock.service import Bus
@@ -45,12 +46,19 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         task=cast("asyncio.Task[object]", asyncio.current_task()),
         deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
         estimated_tokens=work.estimated_tokens,
-        output_tokens=order.max_tokens or role.parameters.max_tokens or _DEFAULT_OUTPUT_TOKENS,
+        output_tokens=_output_tokens(order, role),
         rules=equipment.catalogue.degradation_of(work.role),
         output_sent=past.output_sent,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.
         failures=min(max(len(past.attempts), past.tried), of_lane(role.retry, work.lane).max_attempts - 1),
     )
+
+
+def _output_tokens(order: Order, role: RoleConfig) -> int:
+    """What the body that is sent asks for: never above the role's ceiling."""
+    asked = order.max_tokens or role.parameters.max_tokens or _DEFAULT_OUTPUT_TOKENS
+    ceiling = role.ceilings.max_tokens
+    return asked if ceiling is None else min(asked, ceiling)
 
 
 def record_lost(equipment: Equipment, work: ChatWork, past: Past) -> None:

@@ -35,6 +35,8 @@ class Need(Struct, frozen=True):
     tokens: int
     lane: Lane = "interactive"
     """batch: a share of the limits has to stay free for the interactive lane (C6)."""
+    asker: int = 0
+    """The request, by its number in this worker: until it has a permit or withdraws, others may wait behind it."""
 
     def __post_init__(self) -> None:
         if self.tokens < 0:
@@ -76,7 +78,13 @@ class Quota(Protocol):
         """Shared records that cannot be reached: a static share is used instead."""
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
-        """Charge one request and its tokens to every limit, or none of them."""
+        """Charge one request and its tokens to every limit, or none of them.
+
+        Who is refused may stand in line from then on, until it gets its permit or `withdraw` is called for it.
+        """
+
+    def withdraw(self, asker: int) -> None:
+        """The request waits no longer for what it was refused, whatever became of it. Again changes nothing."""
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
         """Seconds until `need` would be admitted, as far as is known: 0 now, infinite never. Charges nothing."""
@@ -117,10 +125,11 @@ class LocalQuota:
         self,
         limits: Mapping[QuotaKey, Limits],
         records: Mapping[QuotaKey, str] | None = None,
-        batch: Batch | None = None,
+        *,
+        batch: Batch,
     ) -> None:
         """`records`: keys of the same record share one quota; None: each has its own. `batch`: what that lane leaves
-        to the other one; by default as in a catalogue that does not say.
+        to the other one.
         """
         accounts: dict[QuotaKey | str, Account] = {}
         turns: dict[QuotaKey | str, BatchTurn] = {}
@@ -129,7 +138,7 @@ class LocalQuota:
         for key, each in limits.items():
             owner = key if records is None else records[key]
             self._accounts[key] = accounts.setdefault(owner, Account(each))
-            self._turns[key] = turns.setdefault(owner, BatchTurn(batch or Batch()))
+            self._turns[key] = turns.setdefault(owner, BatchTurn(batch))
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
         account = self._accounts[key]
@@ -141,6 +150,9 @@ class LocalQuota:
         if need.lane == "batch":
             self._turns[key].went(now_s)
         return Permit(key, need.tokens, number)
+
+    def withdraw(self, asker: int) -> None:
+        """Nobody stands in line here."""
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
         if self._accounts[key].has_room(need.tokens, now_s, self._reserve(key, need, now_s)):

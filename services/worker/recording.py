@@ -45,16 +45,16 @@ class AttemptRecord(Struct, kw_only=True):
 class Recorder:
     """Stores usage events; several attempts of a request go out while the next one runs."""
 
-    def __init__(self, catalogue: Catalogue, metrics: WorkerMetrics, clock: Clock, instance: str) -> None:
+    def __init__(
+        self, js: JetStreamContext, catalogue: Catalogue, metrics: WorkerMetrics, clock: Clock, instance: str
+    ) -> None:
+        self._js = js
         self._catalogue = catalogue
         self._metrics = metrics
         self._clock = clock
         self._instance = instance
         self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
         self._given_back: set[asyncio.Task[None]] = set()
-
-    def bind(self, js: JetStreamContext) -> None:
-        self._js = js
 
     def record(self, work: ChatWork, record: AttemptRecord) -> int:
         """Begin to store it; returns the attempt's cost in micro-dollars."""
@@ -66,8 +66,20 @@ class Recorder:
         return event.cost_microusd
 
     async def stored(self, work: ChatWork) -> None:
-        """Wait until every usage event of the request is stored. Raises what `store` raises."""
-        await asyncio.gather(*self._pending.pop(work.reply_to, ()))
+        """Wait until every usage event of the request is stored. Raises what `store` raises.
+
+        Whoever is cancelled meanwhile leaves them to `forget` and `drain`: what was spent is stored all the same.
+        """
+        pending = self._pending.get(work.reply_to)
+        if not pending:
+            return
+        tasks = frozenset(pending)
+        await asyncio.wait(tasks)
+        pending -= tasks
+        if not pending:
+            self._pending.pop(work.reply_to, None)
+        for task in tasks:
+            task.result()
 
     def forget(self, work: ChatWork) -> None:
         """The request was given back: its events are stored all the same, and nobody here waits for them."""

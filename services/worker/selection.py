@@ -83,6 +83,7 @@ class Selection:
                 permit = self._availability.quota.try_acquire(key, need, loop_now_s())
                 if isinstance(permit, Permit):
                     job.waits_for = ""
+                    self.withdraw(job)
                     return permit
                 leasing = leasing or permit.leasing
             if not leasing or loop_now_s() >= patient_until_s:
@@ -90,9 +91,13 @@ class Selection:
             job.waits_for = f"the request waited for a share of the quota of {model}"
             await self._wait(job, patient_until_s)
 
+    def withdraw(self, job: Job) -> None:
+        """The request waits for no model any longer: nobody shall wait behind it."""
+        self._availability.quota.withdraw(job.turn)
+
     async def _wait(self, job: Job, until_s: float) -> None:
         began_s = loop_now_s()
-        await self._waiting.until(job.work.role, until_s, job.turn)
+        await self._waiting.until(job.work.role, job.work.lane, until_s, job.turn)
         job.course.waited_s += loop_now_s() - began_s
 
     def retry_after_s(self, job: Job) -> float | None:
@@ -107,7 +112,7 @@ class Selection:
     def _need(self, job: Job, model: str) -> Need:
         tokens, output_tokens = self._equipment.degrading.expected(job, model, loop_now_s())
         estimate = self._equipment.calibration.corrected(model, tokens)
-        return Need(estimate + output_tokens, job.work.lane)
+        return Need(estimate + output_tokens, job.work.lane, job.turn)
 
     def _standing(self, job: Job, model: str, now_s: float) -> Standing:
         if model in job.excluded:

@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 
 from penstock.clock import Clock, loop_now_s
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from schemas import codec
 from schemas.quota import QuotaRecord
-from services.worker.lease_copy import decoded
+from services.worker.lease_reading import decoded
 from services.worker.lease_records import Conflict, Records, Stored, Unreachable
 
 __all__ = ["SharedPauses"]
@@ -40,7 +40,7 @@ class SharedPauses:
         self._unwritten: set[str] = set()
         self._unread: set[str] = set()
         self._poked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop("quota pauses")
 
     async def start(self, records: Records, names: Iterable[str]) -> None:
         """Learn what is paused at this moment. What cannot be read now is read later."""
@@ -51,12 +51,10 @@ class SharedPauses:
         except Unreachable as error:
             _log.warning("the pauses of others are not known yet: %s", error)
             self._poked.set()
-        self._task = vital(self._run(), "quota pauses")
+        self._running.start(self._run())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
 
     def pause(self, name: str, until_s: float, why: str) -> None:
         """Told to everybody, unless it is known to last longer."""

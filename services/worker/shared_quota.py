@@ -39,13 +39,13 @@ class SharedQuota:
         holder: str,
         random: Callable[[], float],
         terms: Terms = TERMS,
-        batch: Batch | None = None,
+        *,
+        batch: Batch,
     ) -> None:
         """`records`: the record of each key; keys of one quota group have one. `holder`: the worker's instance.
 
-        `batch`: what that lane leaves to the other one; by default as in a catalogue that does not say.
+        `batch`: what that lane leaves to the other one.
         """
-        batch = batch or Batch()
         self._records = records
         unlimited = [key for key, each in limits.items() if each == Limits()]
         self._unlimited = LocalQuota({key: limits[key] for key in unlimited}, batch=batch)
@@ -54,6 +54,8 @@ class SharedQuota:
         self._keepers: dict[QuotaKey, Keeper | None] = dict.fromkeys(unlimited)
         self._by_record: dict[str, Keeper] = {}
         self._turns: dict[str, BatchTurn] = {}
+        self._lines: dict[int, set[Keeper]] = {}
+        """Where each request that was refused may stand in line."""
         for key in limits.keys() - self._keepers.keys():
             name = records[key]
             if name not in self._by_record:
@@ -92,13 +94,17 @@ class SharedQuota:
         reserve = self._turns[keeper.key].reserve(now_s) if need.lane == "batch" else 0.0
         spared = self._behind_reserve(keeper, need.tokens, now_s) if reserve else None
         if spared is None and keeper.gate.wait_s(now_s) == 0:
-            number = keeper.desk.acquire(need.tokens, now_s, reserve)
+            number = keeper.desk.acquire(need.tokens, now_s, reserve, need.asker)
             if number is not None:
                 keeper.gate.went(number, now_s)
                 if need.lane == "batch":
                     self._turns[keeper.key].went(now_s)
                 return Permit(key, need.tokens, number)
         return self._denied(keeper, need, spared, now_s)
+
+    def withdraw(self, asker: int) -> None:
+        for keeper in self._lines.pop(asker, ()):
+            keeper.withdraw(asker)
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
         keeper = self._keepers[key]
@@ -109,7 +115,7 @@ class SharedQuota:
             spared = self._behind_reserve(keeper, need.tokens, now_s)
         if spared is None and keeper.gate.wait_s(now_s) == 0 and keeper.desk.has(need.tokens, now_s):
             return 0.0
-        found = _obstacle(keeper, need.tokens, now_s)
+        found = _obstacle(keeper, need, now_s)
         return max(0.0 if wait is None else wait[0] for wait in (spared, found))
 
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
@@ -159,7 +165,7 @@ class SharedQuota:
         keeper = self._keepers[key]
         if keeper is None or (keeper.gate.wait_s(now_s) == 0 and keeper.desk.has(need.tokens, now_s)):
             return None
-        found = _obstacle(keeper, need.tokens, now_s)
+        found = _obstacle(keeper, need, now_s)
         return None if found is None or found[1] == "paused" else found[1]
 
     def record(self, key: QuotaKey) -> str:
@@ -190,26 +196,31 @@ class SharedQuota:
     def _denied(
         self, keeper: Keeper, need: Need, spared: tuple[float, LimitName] | None, now_s: float
     ) -> Denied:
-        found = _obstacle(keeper, need.tokens, now_s)
+        found = _obstacle(keeper, need, now_s)
         if found is not None and found[0] == inf:
             return Denied(inf, found[1], never=True)
         if spared is not None:
             # It asks for no lease: what it may not use shall not be kept from the others either.
+            keeper.withdraw(need.asker)
             wait_s, limit = spared if found is None else max(spared, found)
             return Denied(now_s + wait_s, limit)
         if found is None:
-            keeper.desk.demand.refused(need.tokens, now_s)
-            keeper.poke()
+            self._stand_in_line(keeper, need, now_s)
             return Denied(now_s + _SOON_S, "requests_per_minute", leasing=True)
         wait_s, limit = found
         if limit != "paused":
-            keeper.desk.demand.refused(need.tokens, now_s)
-            keeper.poke()
+            self._stand_in_line(keeper, need, now_s)
         return Denied(now_s + wait_s, limit, why=keeper.gate.why if limit == "paused" else "")
 
+    def _stand_in_line(self, keeper: Keeper, need: Need, now_s: float) -> None:
+        self._lines.setdefault(need.asker, set()).add(keeper)
+        keeper.desk.demand.refused(need.tokens, now_s, need.asker)
+        keeper.poke()
 
-def _obstacle(keeper: Keeper, tokens: int, now_s: float) -> tuple[float, LimitName] | None:
-    """How long until a request of so many tokens may be let through, and what keeps it; None: nothing we know of."""
+
+def _obstacle(keeper: Keeper, need: Need, now_s: float) -> tuple[float, LimitName] | None:
+    """How long until a request may be let through, and what keeps it; None: nothing we know of."""
+    tokens = need.tokens
     if keeper.book.counts_tokens and tokens > keeper.book.largest_tokens:
         return inf, "tokens_per_minute"
     closed_s = keeper.gate.wait_s(now_s)
@@ -220,4 +231,9 @@ def _obstacle(keeper: Keeper, tokens: int, now_s: float) -> tuple[float, LimitNa
             return None
         at_s, limit = keeper.desk.alone.obstacle(tokens, now_s)
         return (_SOON_S if at_s == inf else max(0.0, at_s - now_s)), limit
-    return keeper.view.wait_s(keeper.need(tokens), now_s)
+    whole, before = keeper.need(tokens), keeper.desk.demand.before(need.asker)
+    if before is not None:
+        # No lease comes for it before the one for whom this worker stands in line has its own.
+        first = keeper.need(before)
+        whole = Amounts(whole.requests + first.requests, whole.tokens + first.tokens, whole.slots + 1)
+    return keeper.view.wait_s(whole, now_s)

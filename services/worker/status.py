@@ -82,7 +82,7 @@ def _forecasts(equipment: Equipment, roles: Iterable[Role], now_s: float) -> tup
         if availability.roster.is_withdrawn(model, now_s):
             continue
         breaker_s = availability.breakers[model].retry_at_s(now_s) - now_s
-        for key in availability.keys(model):
+        for key in availability.usable(model, now_s):
             outlook = availability.quota.outlook(key, now_s)
             source = outlook.source or f"{equipment.instance}/{key.credential}/{model}"
             found[model, source] = QuotaForecast(

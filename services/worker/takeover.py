@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Final
 
 import nats.errors
 from msgspec import Struct
 
+from penstock.answer_size import size_of
+from penstock.clock import elapsed_ns
 from penstock.delivery import Delivery
+from penstock.direct import whereabouts
 from penstock.history import settled_replies
 from penstock.service import Bus
 from schemas.headers import REPEATED
 from schemas.reply import TERMINAL, Delta, ReplyEvent, Started, first_seq
 from schemas.streams import WORK
+from services.worker.server_clock import ServerClock
 
 __all__ = ["Past", "Takeover", "past_of"]
 
@@ -57,7 +60,7 @@ def past_of(events: list[ReplyEvent]) -> Past:
     bytes_out: Counter[int] = Counter()
     for event in events:
         if isinstance(event, Delta):
-            bytes_out[event.attempt] += len(event.text) + sum(map(len, event.choices))
+            bytes_out[event.attempt] += size_of(event.text, event.choices)
     return Past(
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),
@@ -71,14 +74,17 @@ def past_of(events: list[ReplyEvent]) -> Past:
 class Takeover:
     """Knows which deliveries are certainly the first of their request."""
 
-    def __init__(self, ack_wait_s: float) -> None:
+    def __init__(self, bus: Bus, ack_wait_s: float, now_ns: Callable[[], int] = elapsed_ns) -> None:
+        """`now_ns` counts the time that passes, from wherever; no hour of ours is compared with the server's."""
+        self._bus = bus
+        self._now_ns = now_ns
+        self._server_clock = ServerClock()
         self._stale_ns = int(ack_wait_s / 2 * 1e9)
         self._fresh_above: float = inf
         self._connections = 0
 
-    async def start(self, bus: Bus) -> None:
-        self._bus = bus
-        bus.reconnects.add(self._mark)
+    async def start(self) -> None:
+        self._bus.reconnects.add(self._mark)
         await self._mark()
 
     async def past(self, delivery: Delivery, reply_subject: str) -> Past:
@@ -94,11 +100,13 @@ class Takeover:
 
     def _is_new(self, delivery: Delivery) -> bool:
         """A message that lay for long may have lain in the socket of a process that was stopped meanwhile."""
+        age_ns = self._server_clock.age_ns(delivery.stored_ns, self._now_ns())
         return (
             delivery.number == 1
             and delivery.sequence > self._fresh_above
             and REPEATED not in delivery.headers
-            and time.time_ns() - delivery.stored_ns < self._stale_ns
+            and age_ns is not None
+            and age_ns < self._stale_ns
         )
 
     async def _mark(self) -> None:
@@ -107,12 +115,14 @@ class Takeover:
         self._connections += 1
         connection = self._connections
         while connection == self._connections:
+            asked_ns = self._now_ns()
             try:
-                info = await self._bus.js.stream_info(WORK.name)
+                found = await whereabouts(self._bus.nc, WORK.name)
             except (nats.errors.Error, TimeoutError) as error:
                 _log.warning("every request is looked up until JetStream says where it is: %r", error)
                 await asyncio.sleep(_ASK_AGAIN_S)
             else:
                 if connection == self._connections:
-                    self._fresh_above = info.state.last_seq
+                    self._fresh_above = found.last_sequence
+                    self._server_clock.told(found.unix_ns, asked_ns)
                 return

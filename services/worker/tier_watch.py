@@ -8,7 +8,7 @@ from typing import Final
 
 from penstock.clock import loop_now_s
 from penstock.tier_advice import advice
-from penstock.vital import vital
+from penstock.vital import VitalLoop
 from schemas import subjects
 from schemas.events import QuotaEased, QuotaWarned
 from services.worker.equipment import Equipment
@@ -23,17 +23,15 @@ _EVERY_S: Final = 1.0
 class TierWatch:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
-        self._task: asyncio.Task[None] | None = None
+        self._running = VitalLoop("tier watch")
         self._warned: set[tuple[str, str, str]] = set()
         """What this worker, counting for itself, has warned of."""
 
     async def start(self) -> None:
-        self._task = vital(self._loop(), "tier watch")
+        self._running.start(self._loop())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
 
     async def _loop(self) -> None:
         while True:

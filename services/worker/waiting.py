@@ -10,6 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from schemas.names import Lane, Role
+
 __all__ = ["Waiting"]
 
 _TICK_S: Final = 0.005
@@ -22,12 +24,12 @@ class _Waiter(Struct, frozen=True):
 
 
 class Waiting:
-    """Who waits, by role. Whoever was in hand first looks first: else some are passed over until their deadline."""
+    """Who waits, by role and lane. Whoever was in hand first looks first, lest some are passed over until they end."""
 
     def __init__(self) -> None:
         self._waiters: dict[int, _Waiter] = {}
         self._numbers = 0
-        self._roles: Counter[str] = Counter()
+        self._boxes: Counter[tuple[Role, Lane]] = Counter()
         self._listeners: list[Callable[[], None]] = []
         self._told: list[Callable[[], None]] = []
 
@@ -38,9 +40,9 @@ class Waiting:
     def on_wake(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
 
-    def number(self, role: str) -> int:
+    def number(self, role: Role, lane: Lane) -> int:
         """How many wait; they hold slots, and the mailbox pulls nothing more when they hold too many."""
-        return self._roles[role]
+        return self._boxes[role, lane]
 
     def wake(self) -> None:
         """Quota or a slot was given back: whoever waits looks again."""
@@ -48,7 +50,7 @@ class Waiting:
         for listener in self._listeners:
             listener()
 
-    async def until(self, role: str, until_s: float, turn: int) -> None:
+    async def until(self, role: Role, lane: Lane, until_s: float, turn: int) -> None:
         """Wait until `until_s` on the loop's clock, or until something was given back.
 
         `turn`: requests that came into this worker's hands earlier have a lower one.
@@ -58,7 +60,7 @@ class Waiting:
         number = self._numbers
         waiter = _Waiter(turn, loop.create_future())
         self._waiters[number] = waiter
-        self._roles[role] += 1
+        self._boxes[role, lane] += 1
         timer = loop.call_at(ceil(until_s / _TICK_S) * _TICK_S, self._wake_waiters)
         for listener in self._told:
             listener()
@@ -67,7 +69,7 @@ class Waiting:
         finally:
             timer.cancel()
             del self._waiters[number]
-            self._roles[role] -= 1
+            self._boxes[role, lane] -= 1
 
     def _wake_waiters(self) -> None:
         for waiter in sorted(self._waiters.values(), key=lambda waiter: waiter.turn):

@@ -192,6 +192,80 @@ def test_an_alert_asks_only_for_what_the_services_export(rule: dict[str, Any]) -
     assert asked <= labels
 
 
+PROMISED = (
+    ("PenstockErrorRate", "0.05", "5m", "critical"),
+    ("PenstockSlow", "30", "5m", "warning"),
+    ("PenstockRetries", "0.2", "10m", "warning"),
+    ("PenstockQuota", "0.9", "1m", "warning"),
+    ("PenstockBreakerOpen", "2", None, "warning"),
+    ("PenstockDeadLetters", "0", None, "warning"),
+    ("PenstockKeyOld", "scalar(max(penstock_credential_max_age_days))", None, "warning"),
+    ("PenstockKeyRefused", "1", "1m", "warning"),
+    ("PenstockModelWithdrawn", "1", None, "warning"),
+)
+"""What is measured against what, for how long, and how bad it is."""
+
+
+@pytest.mark.parametrize(("alert", "above", "for_", "severity"), PROMISED)
+def test_j3_an_alert_fires_where_it_is_promised(
+    alert: str, above: str, for_: str | None, severity: str
+) -> None:
+    (rule,) = (rule for rule in RULES if rule["alert"] == alert)
+    thresholds = re.findall(r"(?:>|==)\s*(scalar\(\S+\)|[\d.]+)", rule["expr"])
+    assert set(thresholds) == {above}
+    assert (rule.get("for"), rule["labels"]["severity"]) == (for_, severity)
+
+
+def test_j3_every_alert_stands_in_the_table_and_slow_means_one_in_twenty() -> None:
+    assert sorted(row[0] for row in PROMISED) == sorted(rule["alert"] for rule in RULES)
+    (slow,) = (rule for rule in RULES if rule["alert"] == "PenstockSlow")
+    assert slow["expr"].startswith("histogram_quantile(0.95,")
+
+
+LABELS = {
+    *(
+        "role",
+        "model",
+        "provider",
+        "credential",
+        "limit",
+        "lane",
+        "complexity",
+        "code",
+        "outcome",
+        "kind",
+        "rule",
+    ),
+}
+"""Of each there are as many as the catalogue or the contract names, whoever asks and however often."""
+
+
+@pytest.mark.parametrize(
+    "promised",
+    [
+        "penstock_attempts_total",
+        "penstock_breaker_state",
+        "penstock_cost_microusd_total",
+        "penstock_fallbacks_total",
+        "penstock_first_token_seconds",
+        "penstock_limit_used_ratio",
+        "penstock_mailbox_messages",
+        "penstock_queue_wait_seconds",
+        "penstock_request_duration_seconds",
+        "penstock_requests_total",
+        "penstock_retries_total",
+        "penstock_router_refused_total",
+        "penstock_tokens_total",
+    ],
+)
+def test_j2_what_is_promised_is_exported(promised: str) -> None:
+    assert promised in exported_labels()
+
+
+def test_j2_labels_are_bounded() -> None:
+    assert set().union(*exported_labels().values()) == LABELS
+
+
 def test_the_error_rate_counts_what_is_not_the_applications_fault() -> None:
     ours = {code for code, error in ERRORS.items() if error.level != "info"}
     (rule,) = (rule for rule in RULES if rule["alert"] == "PenstockErrorRate")

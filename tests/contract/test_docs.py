@@ -11,6 +11,7 @@ import pytest
 
 from penstock.config.settings import load_settings
 from schemas.errors import ERRORS
+from schemas.streams import STREAMS
 from services.launcher.arguments import make_parser
 from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
 from tests.contract.environment import Asked
@@ -81,7 +82,9 @@ def test_the_tree_names_files_that_exist() -> None:
 
 def test_every_service_file_stands_in_the_tree() -> None:
     (tree,) = blocks(ROOT / "ARCHITECTURE.md")
-    for folder in ("schemas", "penstock", "services/router", "services/worker"):
+    services = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("services/*/__main__.py"))
+    assert len(services) == 4
+    for folder in ("schemas", "penstock", *map(str, services)):
         section = tree.partition(f"{folder}/ ")[2].partition("\n\n")[0]
         named = set(re.findall(r"\w+\.py", section)) | {"__init__.py", "__main__.py"}
         assert {path.name for path in (ROOT / folder).glob("*.py")} <= named, folder
@@ -93,6 +96,24 @@ def test_the_table_of_variables_is_complete() -> None:
     load_settings(env)
     rows = re.findall(r"^\| (`[A-Z].*?) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == env.names
+
+
+ROOM = re.compile(r"([\d.]+) G[iB]+(?= together| in all|\.$)", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "schemas/streams.py",
+        "deploy/nats/nats.conf",
+        "docs/configuration.md",
+        "docs/decisions/0002-everything-in-files.md",
+    ],
+)
+def test_the_room_that_all_streams_need_is_what_it_is(name: str) -> None:
+    """Whoever plans a disk goes by it."""
+    room_gib = sum(stream.max_bytes for stream in STREAMS) / 2**30
+    assert ROOM.findall((ROOT / name).read_text()) == [f"{room_gib:.1f}"]
 
 
 def test_the_error_codes_stand_under_their_word_on_trying_again() -> None:

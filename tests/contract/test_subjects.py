@@ -188,3 +188,7 @@ def test_the_address_in_a_work_subject_comes_back_whoever_asks_c6(account: str, 
 def test_what_no_router_of_this_version_writes_is_no_work_address(subject: str):
     assert subjects.work_address(subject) is None
     assert any(matches(pattern, subject) for pattern in streams.WORK.subjects) or ".." in subject
+
+
+def test_e2_replies_are_kept_for_fifteen_minutes() -> None:
+    assert streams.REPLIES.max_age_s == 15 * 60

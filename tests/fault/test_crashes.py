@@ -9,11 +9,13 @@ from pathlib import Path
 from penstock.history import stored_replies
 from schemas import subjects
 from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
+from tests.harness.asking import until
 from tests.harness.events import text_of, usage_count
 from tests.harness.load import Load
 from tests.harness.system import System, running
 
 LONG = "Tell me of the river. [[tokens=120]]"
+SHORT = "Tell me of the river. [[tokens=40]]"
 
 
 async def slowly(system: System) -> None:
@@ -55,7 +57,7 @@ async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_res
 async def test_a_router_killed_with_requests_in_flight_loses_none_d7(tmp_path: Path):
     async with running(tmp_path, "chat") as system, await system.client() as client:
         await slowly(system)
-        asking = [asyncio.create_task(client.chat(LONG, role="chat", stream=True)) for _ in range(40)]
+        asking = [asyncio.create_task(client.chat(SHORT, role="chat", stream=True)) for _ in range(40)]
         await asyncio.sleep(0.05)
         system.router.kill()
         await asyncio.sleep(0.2)
@@ -174,17 +176,21 @@ async def test_poison_that_kills_its_worker_again_and_again_ends_as_a_dead_lette
         await system.sim("PUT", "behaviour", {"m-chat": "silent"})
         stream = client.stream("Poison", role="chat", timeout_s=50)
         reading = asyncio.create_task(_all(stream))
-        for _ in range(2):
-            await asyncio.sleep(1.0)
+        for delivery in (1, 2):
+            await until(lambda delivery=delivery: _attempted(system, delivery), 10)
             system.workers[0].kill()
             system.workers[0] = system.new_worker("chat")
             await system.workers[0].start()
-            await asyncio.sleep(2.5)
         events = await reading
         assert isinstance(events[-1], Failed)
         assert events[-1].error.code == "undeliverable"
         letters = (await client._nc.jetstream().stream_info("LLM_DEAD")).state.messages
         assert letters == 1
+        assert await system.attempts() == 2
+
+
+async def _attempted(system: System, times: int) -> bool:
+    return await system.attempts() == times
 
 
 async def _all(stream) -> list[ReplyEvent]:

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import nats
 import pytest
 import yaml
@@ -56,14 +55,6 @@ async def credentials(system: System) -> dict[str, CredentialStatus]:
         return {each.credential: each for presence in await living(nc) for each in presence.credentials}
     finally:
         await nc.close()
-
-
-async def metrics(system: System) -> str:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{system.workers[0].ready['http']}/metrics") as answer,
-    ):
-        return await answer.text()
 
 
 @pytest.mark.parametrize("quota", ["local", "shared"])
@@ -120,7 +111,7 @@ async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_ba
         assert time.monotonic() - began_s < 2.0
         assert await used(system) == {OLD: 1, OTHER: 12}
         assert sum(len(each.models) == 2 for each in heard) == 1
-        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 1.0' in await metrics(system)
+        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 1.0' in await system.metrics()
         assert "the credential A_KEY is refused for m-chat: 401" in system.workers[0].log.read_text()
 
         async def shown() -> bool:
@@ -143,7 +134,7 @@ async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_ba
             return [(each.credential, each.usable) for each in events] == [("A_KEY", False), ("A_KEY", True)]
 
         await until(told)
-        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 0.0' in await metrics(system)
+        assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 0.0' in await system.metrics()
 
 
 async def test_a6_where_every_key_is_refused_the_request_hears_so_and_nothing_is_shut(
@@ -252,7 +243,7 @@ async def nowhere_written(system: System, *keys: str) -> None:
         await nc.close()
     events = [encode(each).decode() for each in await stored_events(system, object)]
     logs = [path.read_text() for path in system.directory.glob("*.log")]
-    exported = await metrics(system)
+    exported = await system.metrics()
     places = (*presence, *events, *logs, exported)
     assert len(presence) == 2
     assert any("credential_rotated" in event for event in events)
@@ -323,7 +314,7 @@ async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path:
         await until(told)
         shown = await credentials(system)
         assert {name: each.age_days for name, each in shown.items()} == {"FILE_KEY": 120, "ENV_KEY": 10}
-        exported = await metrics(system)
+        exported = await system.metrics()
         assert 'penstock_credential_age_days{credential="FILE_KEY"} 120.0' in exported
         assert 'penstock_credential_age_days{credential="ENV_KEY"} 10.0' in exported
         assert "penstock_credential_max_age_days 90.0" in exported
@@ -333,7 +324,7 @@ async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path:
         (secrets / "FILE_KEY").write_text(NEW)
 
         async def young() -> bool:
-            return 'penstock_credential_age_days{credential="FILE_KEY"} 0.0' in await metrics(system)
+            return 'penstock_credential_age_days{credential="FILE_KEY"} 0.0' in await system.metrics()
 
         await until(young)
 

@@ -5,30 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import pytest
-from msgspec import Struct
 
 from penstock.client import Client
-from penstock.deadletters import bury, history_of
+from penstock.deadletters import bury
 from penstock.delivery import Dead, Delivery
 from penstock.direct import read_page
 from penstock.identifiers import new_id
 from schemas import headers, subjects
 from schemas.codec import encode
-from schemas.reply import Completed, Restarted, Started, first_seq
+from schemas.reply import Completed, Started, first_seq
 from schemas.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
 from services.launcher.dead_letters import letter_of
 from services.launcher.redriving import again
 from tests.fault.malformed import request, work
 from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue
+from tests.harness.command import penstock, started
 from tests.harness.shared import shared
 from tests.harness.system import System
+from tests.harness.wire import Outgoing, Wire
 
 MAX_DELIVER = 5
 WAITING = subjects.work("chat", "interactive", 1, "flow")
@@ -45,36 +44,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 async def no_letters(system: System, post: Post) -> None:
     await system.sim("POST", "reset")
     await post.js.purge_stream(DEAD.name)
-
-
-class Ran(Struct):
-    code: int
-    out: str
-    notes: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-async def penstock(system: System, *arguments: str) -> Ran:
-    process = await started(system, *arguments)
-    out, notes = await process.communicate()
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), notes.decode())
-
-
-async def started(system: System, *arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.launcher",
-        *arguments,
-        env={**os.environ, "NATS_URL": system.nats.url},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
 
 
 async def a_buried_letter(post: Post, body: bytes, *, role: str = "chat", subject: str | None = None) -> int:
@@ -292,13 +261,13 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: Sy
         headers.DEAD_HISTORY: json.dumps({"attempts": [{"attempt": 1, "model": ESCAPES, "worker": ESCAPES}]}),
         f"X-{ESCAPES}": ESCAPES,
     }
-    from tests.harness.wire import Outgoing
-
-    assert Outgoing
     block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in hostile.items()) + "\r\n"
-    await _publish_raw(system, subjects.dead("chat"), block.encode(), body)
-    await _publish_raw(system, subjects.dead("chat"), b"NATS/1.0\r\n\r\n", ESCAPES.encode() + b"\xff\x9b")
-    first = (await post.js.stream_info(DEAD.name)).state.first_seq
+    as_no_client_writes = [
+        Outgoing(subjects.dead("chat"), body, block.encode()),
+        Outgoing(subjects.dead("chat"), ESCAPES.encode() + b"\xff\x9b", b"NATS/1.0\r\n\r\n"),
+    ]
+    async with Wire.opened(system.nats.url) as wire:
+        first, _ = (answer["seq"] for answer in await wire.publish(as_no_client_writes))
     for arguments in (
         ("list",),
         ("list", "--json"),
@@ -309,10 +278,7 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: Sy
         ("redrive", str(first), str(first + 1)),
     ):
         ran = await penstock(system, "dead", *arguments)
-        for text in (ran.out, ran.notes):
-            assert not [letter for letter in text if not (letter.isprintable() or letter in "\n\t")], (
-                arguments
-            )
+        assert ran.unprintable == [], arguments
     assert await letters(post) == 2
 
 
@@ -329,43 +295,15 @@ async def test_d7_letters_are_dropped_when_the_person_is_sure(system: System, po
     assert await letters(post) == 0
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("redrive",), ("redrive", "--all"), ("drop", "7", "--all"), ("show", "-1"), ("list", "--since", "soon")],
-)
-async def test_d10_a_command_line_that_makes_no_sense_is_2(
-    system: System, arguments: tuple[str, ...]
-) -> None:
-    assert (await penstock(system, "dead", *arguments)).code == 2
-
-
-def test_d7_a_history_is_bounded_whatever_was_stored():
-    long = "ü" * 5_000
-    events = [
-        Started(id="1", seq=first_seq(n), attempt=n, model=long, provider=long, worker=long, at_ms=n)
-        for n in range(1, 100)
-    ] + [
-        Restarted(id="1", seq=first_seq(n) + 1, attempt=n, code="internal", message=long)
-        for n in range(2, 99)
-    ]
-    history = history_of(events)
-    assert [attempt.attempt for attempt in history.attempts] == list(range(80, 100))
-    assert history.left_out == 79
-    assert history.attempts[0].outcome == "internal"
-    assert history.attempts[-1].outcome == "no end"
-    assert len(json.dumps(msgspec.to_builtins(history))) < 8_000, "half of what a letter leaves for headers"
-
-
-async def _publish_raw(system: System, subject: str, block: bytes, body: bytes) -> None:
-    """As no client of NATS would write it."""
-    host, port = system.nats.url.removeprefix("nats://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    await reader.readline()
-    writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
-    writer.write(
-        f"HPUB {subject} {len(block)} {len(block) + len(body)}\r\n".encode() + block + body + b"\r\n"
-    )
-    writer.write(b"PING\r\n")
-    await writer.drain()
-    assert b"PONG" in await reader.readline()
-    writer.close()
+async def test_d7_ctrl_d_at_the_question_deletes_nothing(system: System, post: Post) -> None:
+    seq = await a_buried_letter(post, a_request())
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"\x04")
+        ran = await penstock(system, "dead", "drop", str(seq), stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (ran.code, ran.notes) == (1, "")
+    assert ran.out.endswith("[y/N] \nNothing was deleted.\n")
+    assert await letters(post) == 1

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-import aiohttp
 import pytest
 
 from penstock.client import Client
@@ -58,12 +57,6 @@ async def received(system: System, model: str) -> dict[str, Any]:
     return body
 
 
-async def metrics(system: System) -> str:
-    presence = system.workers[0].ready["http"]
-    async with aiohttp.ClientSession() as session, session.get(f"{presence}/metrics") as answer:
-        return await answer.text()
-
-
 def rules(heard: Heard) -> list[str]:
     """Those the reply names; `started` and `completed` must say the same."""
     started = [event for event in heard.events if isinstance(event, Started)][-1]
@@ -91,7 +84,7 @@ async def test_d5_a_slow_model_is_asked_for_shorter_answers_until_it_is_quick_ag
 
     usage = {event.id: event.degraded for event in await stored_events(system, UsageRecorded)}
     assert (usage[cut.id], usage[early[0].id]) == (("high_latency",), ())
-    shown = await metrics(system)
+    shown = await system.metrics()
     assert 'penstock_degraded_total{model="sluggish",role="chat",rule="high_latency"}' in shown
 
     await system.sim("PUT", "behaviour", {"sluggish": ""})

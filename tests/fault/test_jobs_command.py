@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from penstock.client import Client
 from penstock.errors import UnknownJob
-from tests.fault.test_dead_letters import penstock
 from tests.harness.asking import until
 from tests.harness.catalogues import catalogue
+from tests.harness.command import penstock
 from tests.harness.shared import shared
 from tests.harness.system import System
 
@@ -19,6 +19,12 @@ from tests.harness.system import System
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with shared(tmp_path_factory.mktemp("jobs-command"), config=catalogue()) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+async def at_full_speed(system: System) -> AsyncIterator[None]:
+    yield
+    await system.sim("PUT", "speed", {"latency_ms": 0})
 
 
 async def reaches(client: Client, job_id: str, state: str) -> None:
@@ -66,7 +72,7 @@ async def test_e4_a_job_that_failed_or_is_unknown_says_why(system: System, clien
 
 
 async def test_d8_a_job_is_cancelled_by_the_command(system: System, client: Client) -> None:
-    await system.sim("PUT", "speed", {"latency_ms": 30_000})
+    await system.sim("PUT", "speed", {"latency_ms": 30_000})  # until the fixture resets it
     job_id = await client.submit("Slowly", role="logic")
     await reaches(client, job_id, "running")
     early = await penstock(system, "jobs", job_id, "--result")
@@ -75,13 +81,3 @@ async def test_d8_a_job_is_cancelled_by_the_command(system: System, client: Clie
     assert (cancelled.code, cancelled.out) == (0, f"job {job_id} is cancelled\n")
     again = await penstock(system, "jobs", job_id, "--cancel")
     assert (again.code, again.out) == (1, f"job {job_id} is failed already\n")
-    await system.sim("PUT", "speed", {"latency_ms": 0})
-
-
-@pytest.mark.parametrize(
-    "arguments", [("jobs", "--result"), ("jobs", "--cancel"), ("jobs", "a.b"), ("ask", "Hm", "--detach")]
-)
-async def test_d10_a_command_line_that_makes_no_sense_is_2(
-    system: System, arguments: tuple[str, ...]
-) -> None:
-    assert (await penstock(system, *arguments)).code == 2

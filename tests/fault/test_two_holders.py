@@ -7,6 +7,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from penstock.history import stored_replies
 from schemas import subjects
 from schemas.reply import TERMINAL, Completed, Delta, ReplyEvent, Restarted, Started
@@ -49,6 +51,7 @@ class Reading:
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.prove  # test_partition.py shows the same of six requests at once
 async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_d7(tmp_path: Path):
     async with running(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text

@@ -37,6 +37,12 @@ class Partition:
         """From now on bytes are kept, in both directions, until it is healed."""
         self._whole.clear()
 
+    def sever(self) -> None:
+        """Cut it, and break the connections there are; new ones wait until it is healed."""
+        self.cut()
+        for task in self._passing:
+            task.cancel()
+
     def heal(self) -> None:
         self._whole.set()
 

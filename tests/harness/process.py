@@ -35,6 +35,10 @@ class Process:
         assert self._popen is not None
         return self._popen.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._popen is not None and self._popen.poll() is None
+
     async def start(self, timeout_s: float = 30.0) -> None:
         out = self.log.with_suffix(".out")
         with out.open("wb") as stdout, self.log.open("ab") as stderr:
@@ -63,7 +67,7 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL, and wait for it."""
-        if self._popen is not None and self._popen.poll() is None:
+        if self._popen is not None and self.alive:
             self._popen.kill()
         if self._popen is not None:
             self._popen.wait()

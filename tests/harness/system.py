@@ -82,6 +82,13 @@ class System:
             assert answer.status < 300, await answer.text()
             return await answer.json() if answer.content_type == "application/json" else None
 
+    async def metrics(self, worker: Process | None = None) -> str:
+        """What a worker exports to Prometheus; None: the first."""
+        url = f"{(worker or self.workers[0]).ready['http']}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.text()
+
     async def attempts(self, model: str | None = None) -> int:
         """How often the simulator was really asked."""
         counts = await self.sim("GET", "counts")

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from penstock.client import Client
+from penstock.direct import read_page
 from penstock.identifiers import new_id
 from schemas import codec, subjects
 from schemas.reply import Accepted, Failed
+from schemas.streams import PRESENCE
 from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.system import System, running
@@ -98,7 +100,7 @@ async def test_c3_an_idle_system_refuses_nothing_however_short_the_deadline(syst
     async with await system.client() as client:
         for _ in range(3):
             assert (await ask(client, "slow", role="fast")).code is None
-        await asyncio.sleep(2.5)  # the worker's next beat tells how long it took
+        await until(lambda: _is_told(client, "fast"))
         short = await ask(client, "short", role="fast", timeout_s=SLOW_MS / 2000)
     assert short.code == "deadline_exceeded"
     assert any(isinstance(event, Accepted) for event in short.events)
@@ -115,6 +117,38 @@ async def test_c3_a_router_that_just_started_refuses_nothing(system: System) -> 
     assert {each.code for each in asked} == {None}
 
 
+async def test_c3_explain_foresees_the_wait_of_who_asks_and_not_that_of_somebody_new(system: System) -> None:
+    await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
+    async with await system.client() as client:
+        await ask(client, "how long does it take", role="coding")
+        line = [
+            asyncio.create_task(ask(client, "line", role="coding", user="many", timeout_s=60))
+            for _ in range(60)
+        ]
+        waits: dict[str, float] = {}
+
+        async def told_apart() -> bool:
+            for name in ("many", "new"):
+                answer = await _asked(client, "coding", 600.0, account="demo", user=name)
+                waits[name] = json.loads(answer).get("wait_s") or 0.0
+            return waits["many"] > waits["new"] > 0
+
+        await until(told_apart, 10.0)
+        nobody = codec.REPLY.decode(await _asked(client, "coding", 600.0, account="no.such"))
+        for each in line:
+            each.cancel()
+        await asyncio.gather(*line, return_exceptions=True)
+    assert isinstance(nobody, Failed)
+    assert nobody.error.code == "invalid_request"
+
+
+async def _is_told(client: Client, role: str) -> bool:
+    """Whether a worker's beat has told how long requests of `role` take."""
+    page = await read_page(client._nc, f"KV_{PRESENCE.name}", f"$KV.{PRESENCE.name}.worker.>")
+    told = [each for msg in page.messages if msg.data for each in codec.PRESENCE.decode(msg.data).roles]
+    return any(each.role == role and each.service_ms is not None for each in told)
+
+
 async def _comes_back(client: Client, role: str, told_s: float, timeout_s: float) -> tuple[Heard, float]:
     """As often as it is told to; the line may move a little slower than foreseen."""
     waited_s = told_s
@@ -129,6 +163,10 @@ async def _comes_back(client: Client, role: str, told_s: float, timeout_s: float
 
 
 async def _explained(client: Client, role: str, left_s: float) -> object:
+    return codec.REPLY.decode(await _asked(client, role, left_s))
+
+
+async def _asked(client: Client, role: str, left_s: float, **asker: str) -> bytes:
     body = {"messages": [{"role": "user", "content": "now"}]}
     request = {
         "type": "chat_request",
@@ -137,6 +175,7 @@ async def _explained(client: Client, role: str, left_s: float) -> object:
         "role": role,
         "body": body,
         "deadline_ms": int((time.time() + left_s) * 1000),
+        **asker,
     }
     msg = await client._nc.request(subjects.EXPLAIN, json.dumps(request).encode(), timeout=2)
-    return codec.REPLY.decode(msg.data)
+    return bytes(msg.data)

@@ -61,7 +61,7 @@ async def test_one_batch_request_goes_when_its_patience_ends_c6(tmp_path: Path):
 
 
 def _ask_batch(client: Client, number: int) -> asyncio.Task[Heard]:
-    return asyncio.create_task(ask(client, f"{number}", role="chat", lane="batch", timeout_s=60))
+    return asyncio.create_task(ask(client, f"{number}", role="chat", lane="batch", timeout_s=300))
 
 
 async def _until_attempts(system, number: int) -> None:
@@ -83,5 +83,5 @@ async def _settled_attempts(system) -> int:
 
 async def _waiting(js: JetStreamContext) -> tuple[int, int]:
     """In the mailbox, and in the hands of workers."""
-    info = await js.consumer_info(BATCH.stream, BATCH.durable)
-    return info.num_pending or 0, info.num_ack_pending or 0
+    infos = [await js.consumer_info(each.stream, each.durable) for each in BATCH]
+    return sum(info.num_pending or 0 for info in infos), sum(info.num_ack_pending or 0 for info in infos)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import nats
+import pytest
 from nats.js import JetStreamContext
 
 from penstock.provisioning import ensure
@@ -42,5 +43,37 @@ async def test_c7_each_crossing_is_stored_once_whoever_sees_it(own_nats_server: 
         assert (info.state.subjects or {})[SUBJECT] == 6
         last = codec.EVENT.decode((await js.get_last_msg(EVENTS.name, SUBJECT)).data or b"")
         assert isinstance(last, QuotaEased)
+    finally:
+        await nc.close()
+
+
+async def test_c7_a_crossing_is_told_though_nobody_answers_when_it_is_seen(
+    own_nats_server: NatsServer,
+) -> None:
+    nc = await nats.connect(own_nats_server.url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
+    try:
+        js = nc.jetstream()
+        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        own_nats_server.kill()
+        event = QuotaWarned(worker="w", used=9, at_ms=1, **COMMON)
+        telling = asyncio.create_task(store_crossing(js, SUBJECT, event, patience_s=20))
+        await asyncio.sleep(6.0)
+        assert not telling.done(), "nats-py alone gives up after five seconds"
+        await own_nats_server.start()
+        assert await telling
+        assert codec.EVENT.decode((await js.get_last_msg(EVENTS.name, SUBJECT)).data or b"") == event
+    finally:
+        await nc.close()
+
+
+@pytest.mark.parametrize("rubbish", [b"\xff rubbish", b'{"type":"\xff"}', b'"text"', b""])
+async def test_c7_what_cannot_be_read_mutes_no_limit(own_nats_server: NatsServer, rubbish: bytes) -> None:
+    nc = await nats.connect(own_nats_server.url)
+    try:
+        js = nc.jetstream()
+        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await js.publish(SUBJECT, rubbish)
+        assert await told(js, warned=True) == 1
+        assert await told(js, warned=False) == 1
     finally:
         await nc.close()

@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 
-from penstock.config.catalogue import Limits
+from penstock.config.catalogue import Batch, Limits
 from penstock.connection import Reconnects, connect
 from penstock.identifiers import new_id
 from penstock.provisioning import ensure
@@ -41,7 +41,7 @@ class Workers:
         async def repair() -> None:
             await ensure(js, roles=["chat"], ack_wait_s=10.0)
 
-        quota = SharedQuota({A: Limits(), B: Limits()}, self._records, new_id(), random.random)
+        quota = SharedQuota({A: Limits(), B: Limits()}, self._records, new_id(), random.random, batch=Batch())
         store = RecordStore(nc, js, repair)
         await store.watch(quota.heard)
         await quota.start(store, lambda: None)

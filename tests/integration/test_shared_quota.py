@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from nats.aio.client import Client as Nats
 
-from penstock.config.catalogue import Limits
+from penstock.config.catalogue import Batch, Limits
 from penstock.connection import Reconnects, connect
 from penstock.identifiers import new_id
 from penstock.provisioning import ensure
@@ -54,10 +54,10 @@ class Sharer:
             found.append(got)
         return found
 
-    def crash(self) -> None:
+    async def crash(self) -> None:
         """No return, no goodbye."""
         for keeper in self.quota._by_record.values():
-            keeper._task.cancel()
+            await keeper._running.stop()
 
 
 Join = Callable[[str], Awaitable[Sharer]]
@@ -75,7 +75,7 @@ async def sharing(
         js = nc.jetstream()
         await ensure(js, roles=["chat"], ack_wait_s=10.0)
         granted = asyncio.Event()
-        quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, TERMS)
+        quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, TERMS, batch=Batch())
 
         async def repair() -> None:
             if mend:
@@ -156,7 +156,7 @@ async def test_a_dead_workers_places_return_when_its_lease_ends_c1(nats_server: 
         dead, alive = await join("dead"), await join("alive")
         assert isinstance(await dead.acquire(), Permit)
         assert isinstance(await dead.acquire(), Permit)
-        dead.crash()
+        await dead.crash()
         began_s = _now_s()
         assert isinstance(await alive.acquire(), Permit)
         assert isinstance(await alive.acquire(within_s=0.3), Denied)

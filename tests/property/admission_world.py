@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct, field
 
 from penstock.clock import Clock
-from penstock.config.catalogue import Limits, RoleConfig
+from penstock.config.catalogue import Batch, Limits, RoleConfig
+from schemas import subjects
 from schemas.presence import Presence, QuotaForecast, RoleStatus
 from schemas.work import ChatWork
 from services.router.backlog import Backlog
@@ -133,9 +134,14 @@ class World:
         self.backlog = Backlog()
         self.capacity = Capacity({"chat": RoleConfig(chain=("m",))})
         self.door = Door(self.capacity, self.backlog, clock)
-        one = LocalQuota({KEY: plan.limits})
+        one = LocalQuota({KEY: plan.limits}, batch=Batch())
         self.workers = [
-            _Worker(f"w{number}", plan, one if plan.shared else LocalQuota({KEY: plan.limits}), self.dice)
+            _Worker(
+                f"w{number}",
+                plan,
+                one if plan.shared else LocalQuota({KEY: plan.limits}, batch=Batch()),
+                self.dice,
+            )
             for number in range(plan.workers)
         ]
         self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}
@@ -185,9 +191,11 @@ class World:
             self.ends["refused"] += 1
             self.told_s.append(foreseen.retry_after_s)
             return
-        subject = self.door.let_in(work)
-        rank = int(subject.split(".")[4])
-        self.mailbox[rank].append(_Request(work, subject, self.now_s + self.plan.patience_s))
+        address = self.door.let_in(work)
+        self.door.stored(address)
+        self.mailbox[address.rank].append(
+            _Request(work, subjects.work(*address), self.now_s + self.plan.patience_s)
+        )
 
     def _deal(self) -> None:
         """To the workers by turns, the first ranks first, one of eight turns to each further one."""

@@ -25,13 +25,31 @@ class OneRouter(RuleBasedStateMachine):
         super().__init__()
         self.backlog = Backlog()
         self.there: Counter[WorkAddress] = Counter()
+        self.reserved: Counter[WorkAddress] = Counter()
         self.answer: Counter[WorkAddress] | None = None
         self.asked = False
 
     @rule(address=addresses)
-    def publish(self, address: WorkAddress) -> None:
-        self.backlog.published(*address)
+    def reserve(self, address: WorkAddress) -> None:
+        self.backlog.reserve(address)
+        self.reserved[address] += 1
+
+    @precondition(lambda self: +self.reserved)
+    @rule(data=st.data())
+    def store(self, data: st.DataObject) -> None:
+        address = self._one_reserved(data)
         self.there[address] += 1
+        self.backlog.stored(address)
+
+    @precondition(lambda self: +self.reserved)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        self.backlog.give_back(self._one_reserved(data))
+
+    def _one_reserved(self, data: st.DataObject) -> WorkAddress:
+        address = data.draw(st.sampled_from(sorted(+self.reserved)))
+        self.reserved[address] -= 1
+        return address
 
     @precondition(lambda self: +self.there)
     @rule(data=st.data())
@@ -59,7 +77,7 @@ class OneRouter(RuleBasedStateMachine):
         self.backlog.asking()
         self.backlog.snapshot({work(*address): count for address, count in (+self.there).items()} | {"x": 9})
         self.asked, self.answer = False, None
-        for role, lane in {(each.role, each.lane) for each in self.there}:
+        for role, lane in {(each.role, each.lane) for each in self.there | self.reserved}:
             assert self.backlog.queued(role, lane) == self._sum(role=role, lane=lane)
             assert self.backlog.ahead(role, lane, 3) == self._sum(role=role, lane=lane)
             assert self.backlog.ahead(role, lane, 0) == self._sum(role=role, lane=lane, rank=0)
@@ -68,7 +86,7 @@ class OneRouter(RuleBasedStateMachine):
 
     @invariant()
     def it_never_counts_too_little(self) -> None:
-        for address in self.there:
+        for address in self.there | self.reserved:
             assert self.backlog.of_flow(address.role, address.lane, address.flow) >= self._sum(
                 role=address.role, lane=address.lane, flow=address.flow
             )
@@ -76,7 +94,7 @@ class OneRouter(RuleBasedStateMachine):
     def _sum(self, **wanted: object) -> int:
         return sum(
             count
-            for address, count in self.there.items()
+            for address, count in (self.there + self.reserved).items()
             if all(getattr(address, name) == value for name, value in wanted.items())
         )
 

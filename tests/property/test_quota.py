@@ -7,7 +7,7 @@ import math
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.config.catalogue import Limits
+from penstock.config.catalogue import Batch, Limits
 from services.worker.quota import Denied, LocalQuota, Need, Observation, Permit, QuotaKey
 
 KEY = QuotaKey("GROQ_API_KEY", "gpt-oss-20b")
@@ -28,7 +28,7 @@ class QuotaMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.quota = LocalQuota({KEY: LIMITS})
+        self.quota = LocalQuota({KEY: LIMITS}, batch=Batch())
         self.clock_s = 5000.0
         self.latest_s = self.clock_s
         self.paused_until_s = -math.inf

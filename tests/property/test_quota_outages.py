@@ -98,7 +98,7 @@ class OutageMachine(RuleBasedStateMachine):
         """It tried to write all the time, for as long as a lease lasts."""
         if worker.desk.alone is None and self.now_s >= self.since_s + TERMS.lease_ms / 1000:
             now_ms = worker.clock.now_ms(self.now_s)
-            worker.desk.alone = alone(self.book, worker.view.record, now_ms, self.now_s)
+            worker.desk.alone = alone(self.book, worker.view.record, worker.holder, now_ms, self.now_s)
 
     # -- requests
 

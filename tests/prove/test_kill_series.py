@@ -26,6 +26,8 @@ AT_ONCE = 32
 KILL_EVERY_S = 2.0
 ROLES = ("chat", "coding", "fast", "logic")
 WORKERS = ("chat,coding", "all")
+GAP_S = 10.0
+"""Longest time without any answer: a killed router's requests go to another after two seconds, then they queue."""
 SERVER_AT = (REQUESTS // 3, 2 * REQUESTS // 3)
 """After so many answers nats-server is killed, and started again."""
 
@@ -51,6 +53,7 @@ async def test_every_accepted_request_ends_exactly_once_whatever_is_killed_d7_f2
         assert min(kills["router"], kills["worker"]) >= 5
         assert ends == {1: REQUESTS}
         assert load.outcomes["completed"] >= REQUESTS * 0.99
+        assert load.longest_gap_s() < GAP_S
         account.check()
 
 

@@ -15,7 +15,7 @@ from tests.harness.nats_cluster import NatsCluster
 from tests.harness.system import running
 
 GAP_S = 10.0
-"""NATS elects the leader of a stream or consumer 4 to 9 s after the last sign of the old one."""
+"""NATS elects the leader of a stream or consumer 4 to 9 s after the last sign of the old one (`raft.go`)."""
 BETWEEN_S = 4.0
 
 

@@ -20,7 +20,7 @@ TREES = {module: ast.parse(path.read_bytes()) for module, path in SOURCES.items(
 
 EVERY_SERVICE = frozenset({"__main__", "app", "handlers"})
 IO_MODULES = {
-    "router": EVERY_SERVICE | {"counting", "explanation", "liveness", "sweeper"},
+    "router": EVERY_SERVICE | {"counting", "explanation", "liveness", "queueing", "sweeper"},
     "worker": EVERY_SERVICE
     | {"announcing", "crossings", "groq_sdk", "lease_store", "openai_sdk", "recording", "sdk", "takeover"},
     "simulator": EVERY_SERVICE,

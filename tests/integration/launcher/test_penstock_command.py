@@ -170,7 +170,7 @@ def test_a_failure_is_told_in_plain_words(up: Up):
     assert "request " in asked.stderr
 
 
-def test_explain_says_role_complexity_why_and_chain(up: Up):
+def test_explain_says_role_complexity_why_chain_and_wait(up: Up):
     explained = up.run("explain", "Solve the equation x^2 = 4")
 
     assert explained.returncode == 0
@@ -179,6 +179,7 @@ def test_explain_says_role_complexity_why_and_chain(up: Up):
         "complexity",
         "why",
         "chain",
+        "wait",
     ]
     assert "logic" in explained.stdout
     assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"

@@ -237,6 +237,26 @@ async def test_without_its_streams_a_server_accepts_nothing(own_nats_server):
             await client.chat("x", timeout_s=0.2)
 
 
+async def test_j1_the_span_of_a_job_that_could_not_be_sent_says_so(own_nats_server):
+    ends = []
+
+    class Span:
+        traceparent = None
+
+        def end(self, *, error=None):
+            ends.append(error)
+
+    class Tracer(NoTracer):
+        def start(self, *_arguments, **_more):
+            return Span()
+
+    async with await Client.connect(own_nats_server.url, tracer=Tracer()) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await client.submit("hello")
+    assert ends == ["CancelledError"]
+
+
 async def test_no_server_is_told_at_once_and_how_to_start_one_d10(free_port):
     url = f"nats://127.0.0.1:{free_port()}"
     began_s = time.monotonic()

@@ -80,10 +80,13 @@ async def test_of_many_who_end_a_job_at_once_one_does_and_all_see_which(nc: Nats
     assert len({each.job.worker for each in standing if each.job}) == 1
 
 
-async def test_what_somebody_else_put_there_counts_as_no_record_and_is_written_over(nc: Nats):
+async def test_what_somebody_else_put_there_counts_as_no_record_and_is_written_over(
+    nc: Nats, caplog: pytest.LogCaptureFixture
+):
     jobs = JobStore(nc.jetstream())
     await nc.jetstream().publish(subjects.job("demo", "c", "id-1"), b"\xff rubbish")
     assert await Jobs(nc, "demo").every() == []
+    assert f"{subjects.job('demo', 'c', 'id-1')} holds what is no record of a job" in caplog.text
     with pytest.raises(UnknownJob):
         await Jobs(nc, "demo").one("id-1")
     assert await write(jobs, job(1))
@@ -112,3 +115,17 @@ async def test_an_answer_larger_than_a_message_is_not_kept(nc: Nats):
     event = Completed(id="id-1", seq=7, attempt=1, role="chat", model="m", provider="p", finish_reason="stop")
     result = JobResult(completed=event, text="x" * (8 * 1024 * 1024))
     assert await JobStore(nc.jetstream()).keep(job(1).reply_to, result) == 0
+
+
+async def test_e4_an_end_is_written_though_the_server_is_away_for_longer_than_one_question(
+    nc: Nats, own_nats_server: NatsServer
+):
+    jobs = JobStore(nc.jetstream())
+    await write(jobs, job(1, state="running", attempt=1))
+    own_nats_server.kill()
+    ending = asyncio.create_task(write(jobs, failed(job(1, attempt=1))))
+    await asyncio.sleep(6.0)
+    assert not ending.done(), "nats-py alone gives up after five seconds"
+    await own_nats_server.start()
+    assert await ending
+    assert (await Jobs(nc, "demo").one("id-1")).state == "failed"

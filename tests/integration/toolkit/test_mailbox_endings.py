@@ -40,11 +40,12 @@ async def for_ever(delivery: Delivery) -> Verdict:
     return ACK
 
 
-async def test_a_drain_gives_back_at_once_what_is_unfinished_d9(bench):
+async def test_a_drain_gives_back_at_once_what_is_unfinished_d9(bench, ranks):
     stuck = await bench.box(for_ever, slots=4)
     bodies = await bench.fill(12)
     await until(lambda: len(stuck.seen) >= 4)
     await stuck.mailbox.drain(0.1)
+    assert 4 <= len(stuck.seen) <= 4 + ranks - 1, "no more than the slots, and one of each other rank"
     assert stuck.mailbox.running == 0
     other = await bench.box(quick)
     assert await until(bench.is_empty, 10) < 3, "long before ack_wait"

@@ -11,10 +11,10 @@ from penstock import heartbeat as heartbeat_module
 from penstock.cancellations import Cancellations
 from penstock.connection import Reconnects, close, connect
 from penstock.heartbeat import Heartbeat, lately, living, watch_presence
-from penstock.provisioning import ensure
+from penstock.provisioning import ensure, stream_config
 from schemas import subjects
 from schemas.presence import Presence, RoleStatus
-from schemas.streams import PRESENCE
+from schemas.streams import CANCELS, PRESENCE
 from tests.harness.wire import Outgoing, Wire
 from tests.integration.toolkit.waiting import until
 
@@ -118,3 +118,17 @@ async def test_cancellations_are_heard_live_and_read_at_the_start_d8(provisioned
     for marks in (first, later):
         assert all(marks.is_cancelled(unique, f"id-{number}") for number in range(3))
         assert not marks.is_cancelled(unique, "id-3")
+
+
+async def test_d8_marks_that_cannot_be_read_at_the_start_are_read_when_they_can(own_nats_server, caplog):
+    nc = await connect(own_nats_server.url, name="test")
+    marks = Cancellations()
+    await marks.start(nc, Reconnects())  # nothing is provisioned, so nobody answers
+    assert "queued work that was cancelled may run" in caplog.text
+    js = nc.jetstream()
+    await js.add_stream(stream_config(CANCELS))
+    await js.publish(subjects.cancel("demo", "live"))
+    await until(lambda: marks.is_cancelled("demo", "live"), 3)
+    marks._marks.clear()  # as if it had been set before this process listened
+    await until(lambda: marks.is_cancelled("demo", "live"), 10)
+    await close(nc)

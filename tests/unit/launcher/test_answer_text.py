@@ -21,6 +21,9 @@ from schemas.reply import (
 )
 from services.launcher.answer_text import AnswerText, failure_text, money, summary
 
+ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
+WRITTEN = r"\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
+
 
 def accepted():
     return Accepted(
@@ -153,6 +156,32 @@ def test_a_failure_says_what_happened_whether_to_retry_and_when(out, notes):
     assert out.getvalue() == "half\n"
     for part in ("full", "overloaded", "Try again later", "In 10 s", "request r"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "text"),
+    [(0.0, "In 1 s"), (0.5, "In 1 s"), (1.0, "In 1 s"), (1.2, "In 2 s"), (59.5, "In 60 s")],
+)
+def test_d10_nobody_is_told_to_come_back_too_early(retry_after_s, text):
+    error = Failure(code="overloaded", message="full", retry="later", retry_after_s=retry_after_s)
+    assert text in failure_text(RequestFailed("r", error))
+
+
+def test_d10_nothing_that_a_model_or_a_worker_wrote_moves_the_cursor(out, notes):
+    answer = AnswerText(out, notes, indent="> ")
+    answer.show(accepted())
+    answer.show(Restarted(id="r", seq=1, code="internal", message=f"{ESCAPES}\nforged"))
+    answer.show(delta(f"{ESCAPES}東京\u3000\t👩\u200d🔬\r"))
+    answer.show(delta("\nend"))
+    answer.show(completed(model=ESCAPES))
+    assert answer.reply is not None
+
+    assert out.getvalue() == f"> {WRITTEN}東京\u3000\t👩\u200d🔬\\x0d\n> end\n"
+    assert notes.getvalue() == f"> [starting again: {WRITTEN}\\x0aforged]\n"
+    assert WRITTEN in summary(answer.reply)
+    assert WRITTEN in failure_text(
+        RequestFailed("r", Failure(code="internal", message=ESCAPES, retry="later"))
+    )
 
 
 @pytest.mark.parametrize(("microusd", "text"), [(31, "$0.000031"), (1_500_000, "$1.5"), (2_000_000, "$2")])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from services.launcher.__main__ import main
+from services.launcher.arguments import make_parser
+from services.launcher.option_rules import mistake
 from services.launcher.python_child import code_path, service_argv
 
 
@@ -20,9 +24,18 @@ from services.launcher.python_child import code_path, service_argv
         ["ask", "hi", "--timeout", "soon"],
         ["run", "nothing"],
         ["config"],
+        ["jobs", "--result"],
+        ["jobs", "--cancel"],
+        ["jobs", "a.b"],
+        ["ask", "Hm", "--detach"],
+        ["dead", "redrive"],
+        ["dead", "redrive", "--all"],
+        ["dead", "drop", "7", "--all"],
+        ["dead", "show", "-1"],
+        ["dead", "list", "--since", "soon"],
     ],
 )
-def test_a_command_line_that_makes_no_sense_exits_2(arguments, capsys):
+def test_a_command_line_that_makes_no_sense_exits_2_d10(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
 
@@ -49,6 +62,47 @@ def test_a_mistake_is_told_in_one_line_and_exits_1(arguments, told, capsys, monk
     assert told in error
     assert error.startswith("penstock: ")
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("dead drop 7 --code undeliverable --yes", "--code chooses among --all"),
+        ("dead drop 7 --since 2h --yes", "--since chooses among --all"),
+        ("dead redrive 7 8 --role chat --code x", "--role --code chooses among --all"),
+        ("dead drop --code undeliverable", "either numbers of letters, or --all"),
+        ("dead drop --all --code undeliverable", "--all needs --role"),
+        ("jobs some-id --state failed", "--state chooses from the list"),
+        ("jobs some-id --user u --result", "--user chooses from the list"),
+        ("jobs some-id --user ''", "--user chooses from the list"),
+        ("jobs some-id --cancel --json", "no JSON"),
+        ("jobs --cancel", "need the ID"),
+        ("ask hi --lane batch --detach --no-stream", "--no-stream is about"),
+        ("ask hi --detach", "add --lane batch"),
+    ],
+)
+def test_d10_an_option_that_would_say_nothing_is_refused_and_not_passed_over(line, told, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(shlex.split(line))
+
+    assert caught.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dead drop --all --role chat --code undeliverable --since 2h --yes",
+        "dead redrive 7 8 --json",
+        "jobs --state failed --user u --json",
+        "jobs some-id --result --json",
+        "jobs some-id --cancel",
+        "ask hi --lane batch --detach --json",
+        "ask hi --no-stream --json",
+    ],
+)
+def test_options_that_belong_together_are_taken(line):
+    assert mistake(make_parser().parse_args(shlex.split(line))) is None
 
 
 def test_a_question_without_quotes_is_told_how_to_be_one(capsys):
@@ -92,7 +146,8 @@ def test_the_trade_off_of_per_role_is_explained(capsys):
     with pytest.raises(SystemExit):
         main(["up", "--help"])
 
-    assert "quota by itself for now" in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "keep the limits of a model together, unless PENSTOCK_QUOTA=local" in told
 
 
 def test_children_run_the_code_that_runs_here_whatever_folder_they_start_in():

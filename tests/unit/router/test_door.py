@@ -9,14 +9,15 @@ import msgspec
 import pytest
 
 from penstock.clock import Clock
-from penstock.config.catalogue import RoleConfig
+from penstock.config.catalogue import Limits, RoleConfig
 from schemas import subjects
-from schemas.names import Role
+from schemas.names import Lane, Role
 from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
 from schemas.work import ChatWork
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
+from services.worker.quota import LocalQuota, Need, Permit, QuotaKey
 
 ROLES: dict[Role, RoleConfig] = {
     "chat": RoleConfig(chain=("small", "large")),
@@ -56,21 +57,21 @@ class Scene:
         beat = Presence(service="worker", instance=instance, at_ms=0, roles=roles, forecasts=forecasts)
         self.capacity.heard(instance, beat, self.clock.monotonic_s())
 
-    def count(self, **mailboxes: int) -> None:
-        """Requests in the first rank of the interactive lane, by role."""
+    def count(self, lane: Lane = "interactive", **mailboxes: int) -> None:
+        """Requests in the first rank of the lane, by role."""
         self.backlog.asking()
         self.backlog.snapshot(
-            {subjects.work(role, "interactive", 0, "f"): number for role, number in mailboxes.items()}
+            {subjects.work(role, lane, 0, "f"): number for role, number in mailboxes.items()}
         )
         self.backlog.counted_s = self.clock.monotonic_s()
 
-    def work(self, role: Role = "chat", left_s: float = 15.0) -> ChatWork:
+    def work(self, role: Role = "chat", left_s: float = 15.0, lane: Lane = "interactive") -> ChatWork:
         return ChatWork(
             id="i",
             account="a",
             client="c",
             role=role,
-            lane="interactive",
+            lane=lane,
             complexity="simple",
             why="",
             deadline_ms=self.clock.unix_ms() + round(left_s * 1000),
@@ -136,7 +137,7 @@ def test_c3_what_was_let_in_since_the_count_is_in_the_line(scene: Scene) -> None
 
     let_in = 0
     while scene.retry_s() is None:
-        scene.door.let_in(scene.work())
+        scene.door.stored(scene.door.let_in(scene.work()))
         let_in += 1
 
     assert let_in == 3
@@ -214,3 +215,30 @@ def test_c3_the_decision_costs_next_to_nothing(scene: Scene) -> None:
 
     print(f"\n{each_s * 1e6:.1f} µs for a decision")
     assert each_s < 50e-6
+
+
+def test_c3_a_job_waits_for_what_a_days_limit_gives_back_in_hours() -> None:
+    """A worker's own count of a day: 1,000 of 1,000 used, 25 of them every half an hour."""
+    scene, key = Scene(), QuotaKey("k", "small")
+    worker = LocalQuota({key: Limits(requests_per_day=1000)})
+    for _ in range(40):
+        for _ in range(25):
+            permit = worker.try_acquire(key, Need(0), scene.now_s)
+            assert isinstance(permit, Permit)
+            worker.settle(permit, 0, scene.now_s)
+        scene.now_s += 1800
+    scene.now_s += 10_800  # the first come back in an hour
+    recoveries = worker.outlook(key, scene.now_s).recoveries
+    scene.beat(quota("small", *recoveries), quota("large", *recoveries, source="record-small"))
+    scene.count("batch", chat=60)
+
+    foreseen = {
+        hours: scene.door.foresee(scene.work("chat", hours * 3600, "batch")) for hours in (1.5, 4, 12)
+    }
+
+    (wait_s,) = {each.wait_s for each in foreseen.values()}
+    assert wait_s == pytest.approx(2 * 3600, rel=0.06)
+    assert [foreseen[hours].retry_after_s for hours in (4, 12)] == [None, None]
+    told_s = foreseen[1.5].retry_after_s
+    assert told_s is not None
+    assert 1800 < told_s < 3600

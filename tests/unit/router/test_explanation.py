@@ -9,7 +9,7 @@ from penstock.config.catalogue import Catalogue, Model, Price, Provider, RoleCon
 from schemas.explain import DrawnStep
 from schemas.names import Complexity
 from schemas.work import ChatWork
-from services.router.explanation import explained
+from services.router.explanation import account_of, explained
 
 CATALOGUE = Catalogue(
     name="two",
@@ -78,3 +78,18 @@ def test_d10_where_none_can_serve_it_the_reason_is_said() -> None:
     assert (too_long.chain, blind.chain) == ((), ())
     assert too_long.why == "nothing special; too long for every model of the role"
     assert blind.why.endswith("no model of the role reads images")
+
+
+@pytest.mark.parametrize(
+    ("data", "account"),
+    [
+        (b'{"type": "chat_request"}', "explain"),
+        (b'{"account": "acme"}', "acme"),
+        (b'{"account": "a.b"}', None),
+        (b'{"account": 5}', None),
+        (b"[1]", None),
+        (b"\xff\x00", None),
+    ],
+)
+def test_c3_the_question_may_say_for_whom_it_asks(data: bytes, account: str | None) -> None:
+    assert account_of(data) == account

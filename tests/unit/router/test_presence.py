@@ -1,12 +1,25 @@
+"""C3: for how long a worker is believed in, and what a router that was deaf makes of that."""
+
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from services.router.presence import Presence
+
+
+def listens(presence: Presence, since_s: int, until_s: int) -> None:
+    """The router hears itself, at least."""
+    for now_s in range(since_s, until_s + 1, 2):
+        presence.heard(now_s)
 
 
 def test_a_role_is_served_while_any_of_its_workers_lives() -> None:
     presence = Presence()
     presence.seen("a", ["chat", "coding"], now_s=0)
+    listens(presence, 1, 14)
     presence.seen("b", ["chat"], now_s=15)
+    listens(presence, 16, 34)
     assert presence.served(20) == {"chat", "coding"}
     assert presence.served(21) == {"chat"}
     assert presence.served(35) == {"chat"}
@@ -22,6 +35,7 @@ def test_a_worker_can_drop_a_role() -> None:
 
 def test_nobody_seen_means_nobody_serves() -> None:
     assert Presence().served(0) == frozenset()
+    assert Presence().served(1000) == frozenset()
 
 
 def test_instances_that_died_unannounced_do_not_pile_up() -> None:
@@ -29,3 +43,46 @@ def test_instances_that_died_unannounced_do_not_pile_up() -> None:
     for start in range(1_000):
         presence.seen(f"instance-{start}", ["chat"], now_s=start * 10.0)
     assert len(presence._instances) <= 3
+
+
+def test_c3_a_frozen_router_gives_beats_time_to_come_before_it_believes_that_all_are_dead() -> None:
+    presence = Presence(ttl_s=20, silent_s=5, patience_s=5)
+    presence.seen("a", ["chat"], now_s=0)
+    presence.seen("b", ["coding"], now_s=1)
+    assert presence.served(100) == {"chat", "coding"}, "it looks for the first time after 99 s"
+    presence.seen("a", ["chat"], now_s=102)
+    listens(presence, 103, 110)
+    assert presence.served(105) == {"chat", "coding"}
+    assert presence.served(105.1) == {"chat"}, "b had its time"
+
+
+def test_c3_who_died_before_the_silence_stays_dead() -> None:
+    presence = Presence()
+    presence.seen("a", ["chat"], now_s=0)
+    listens(presence, 1, 21)
+    assert presence.served(60) == frozenset()
+
+
+@given(st.lists(st.floats(0, 60), max_size=30))
+def test_c3_no_rhythm_of_silences_keeps_a_dead_worker_alive(steps_s: list[float]) -> None:
+    presence = Presence(ttl_s=20, silent_s=5, patience_s=5)
+    presence.seen("a", ["chat"], now_s=0)
+    now_s, first_look_after_ttl_s = 0.0, None
+    for step_s in steps_s:
+        now_s += step_s
+        presence.heard(now_s)
+        if now_s > 20 and first_look_after_ttl_s is None:
+            first_look_after_ttl_s = now_s
+        if first_look_after_ttl_s is not None and now_s > first_look_after_ttl_s + 5:
+            assert presence.served(now_s) == frozenset()
+
+
+def test_c3_what_stands_in_the_bucket_after_a_reconnection_is_believed_until_it_can_be_heard() -> None:
+    presence = Presence(ttl_s=20, patience_s=5)
+    presence.seen("a", ["chat"], now_s=0)
+    presence.found("a", ["chat"], now_s=1)
+    presence.found("b", ["coding"], now_s=1)
+    listens(presence, 2, 24)
+    assert presence.served(6) == {"chat", "coding"}
+    assert presence.served(6.1) == {"chat"}
+    assert presence.served(20) == {"chat"}, "what was heard counts for as long as ever"

@@ -56,3 +56,11 @@ def test_c3_what_was_overspent_has_to_come_back_first() -> None:
 def test_without_a_limit_there_is_no_end() -> None:
     assert supply_of(forecast()) == UNLIMITED
     assert UNLIMITED.by(0) == inf
+
+
+def test_c3_a_limit_of_a_kind_this_router_does_not_know_or_without_a_window_binds_nothing() -> None:
+    unknown = Recovery(limit="images_per_week", window_ms=60_000, allowed=1, free=0)
+    endless = Recovery(limit="requests_per_day", window_ms=0, allowed=1, free=0)
+
+    assert supply_of(forecast(unknown, endless)) == UNLIMITED
+    assert supply_of(forecast(requests(7), unknown, endless)) == supply_of(forecast(requests(7)))

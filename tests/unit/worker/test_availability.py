@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.worker.availability import Availability
 from services.worker.candidates import Standing
 from services.worker.quota import LocalQuota, Need, QuotaKey
@@ -24,7 +24,7 @@ def availability(*names: str, limits: Limits | None = None) -> Availability:
         models=models,
         roles={"chat": RoleConfig(chain=("m",))},
     )
-    quota = LocalQuota({KEYS[name]: limits or Limits() for name in names})
+    quota = LocalQuota({KEYS[name]: limits or Limits() for name in names}, batch=Batch())
     return Availability(catalogue, {"p": names}, quota, Roster(models))
 
 

@@ -208,7 +208,7 @@ def test_names_of_any_length_are_clipped():
     assert (end.response_id, end.model) == ("i" * 256, "m" * 256)
 
 
-def test_details_of_usage_may_be_null_or_there():
+def test_details_of_usage_may_be_null_or_there_i3():
     reader = ChunkReader()
     reader.read(chunk(usage={"prompt_tokens": 1, "prompt_tokens_details": None, "completion_tokens": None}))
     assert reader.usage == Usage(input_tokens=1)

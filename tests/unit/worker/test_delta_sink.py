@@ -83,6 +83,14 @@ async def test_d6_deltas_keep_the_order_of_the_pieces_whenever_the_timer_goes_of
     assert "".join(published) == "".join(letters)
 
 
+async def test_what_is_out_is_counted_in_bytes_whatever_the_alphabet_f2():
+    sink = DeltaSink(Reply())
+    for piece in (Piece("long"), Piece("вода"), Piece("", (Raw('"ж"'.encode()),))):
+        await sink.push(piece)
+    await sink.end()
+    assert sink.bytes_out == 4 + 8 + 4
+
+
 @pytest.mark.parametrize(
     "mebibyte", [Piece("x" * 2**20), Piece("é" * 2**19), Piece("", (Raw(b"9" * 2**20),))]
 )
@@ -95,3 +103,33 @@ async def test_an_answer_without_end_is_cut_off_at_its_bound(mebibyte):
         await sink.push(Piece("x"))
     assert (caught.value.kind, caught.value.verdict.action) == ("oversized", "give_up")
     assert len(reply.published) == STREAM_BYTES // 2**20
+
+
+class BreakingReply(Reply):
+    """One publication fails, as when the connection's buffer is full."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+        self.calls = 0
+
+    async def delta(self, text, choices):
+        self.calls += 1
+        if self.calls == self.number:
+            raise ConnectionError("the buffer is full")
+        await super().delta(text, choices)
+
+
+@pytest.mark.parametrize("then", ["push", "end"])
+async def test_d6_what_could_not_be_published_late_breaks_the_attempt_and_is_no_hole(then):
+    reply = BreakingReply(2)
+    sink = DeltaSink(reply)
+    await sink.push(Piece("first"))
+    await sink.push(Piece("lost"))
+    sink._due()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    sink._due()  # a later timer must not put another task in the place of the one that failed
+    with pytest.raises(ConnectionError):
+        await (sink.push(Piece("more")) if then == "push" else sink.end())
+    assert reply.published == [(1, "first")]

@@ -111,6 +111,19 @@ def test_a6_the_age_of_a_key_of_the_environment_is_known_where_it_is_said() -> N
     assert keyring(None, {"K": "env"}, K=DAY_S).age_days("K", 3 * DAY_S) == 2
 
 
+def test_a6_a_date_that_is_said_goes_for_the_key_a_worker_begins_with_in_a_file_too() -> None:
+    mounted = keyring(Found("old", 100 * DAY_S), K=0.0)
+    assert mounted.age_days("K", 100 * DAY_S) == 100, "mounted today, in use for long"
+    late = keyring(None, K=0.0)
+    late.look({"K": Found("old", 100 * DAY_S)})
+    late.look({"K": Found("old", 100 * DAY_S)})
+    assert late.age_days("K", 100 * DAY_S) == 100
+    for ring in (mounted, late, keyring(None, {"K": "old"}, K=0.0)):
+        ring.look({"K": Found("new", 110 * DAY_S)})
+        assert ring.look({"K": Found("new", 110 * DAY_S)}) == [Rotated("K")]
+        assert ring.age_days("K", 112 * DAY_S) == 2, "the date was the old key's"
+
+
 def test_a6_a_key_is_told_as_too_old_once_and_its_successor_again() -> None:
     ring = keyring(Found("old", 0.0))
     assert ring.newly_old(90.9 * DAY_S) == [], "ninety days old is not older than ninety days"

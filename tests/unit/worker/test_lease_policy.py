@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.config.catalogue import Limits
+from schemas import codec
 from schemas.quota import QuotaLease, QuotaRecord
 from services.worker.lease_clock import RecordClock
+from services.worker.lease_copy import Copy
+from services.worker.lease_desk import Desk
 from services.worker.lease_policy import Report, lease_of, plan
+from services.worker.lease_records import Stored
 from services.worker.lease_revival import revived
 from services.worker.lease_room import Book
 from services.worker.lease_share import alone
@@ -137,7 +142,7 @@ def test_a_newer_word_replaces_an_older_one_c4():
 
 def test_static_shares_of_all_workers_together_stay_within_what_was_left_c1():
     known = record(lease("a"), lease("b", 2, 200), lease("c"), spent=(2, 200))
-    shares = [alone(BOOK, known, NOW_MS, 0.0) for _ in range(3)]
+    shares = [alone(BOOK, known, "a", NOW_MS, 0.0) for _ in range(3)]
     admitted = 0
     for share in shares:
         while share.admit(50, 0.0) is not None:
@@ -159,3 +164,64 @@ def test_what_a_newcomer_spent_before_the_record_was_made_again_counts_c1():
     found = QuotaRecord(at_ms=900, minute=((1, 3, 300),), leases=(lease("new", 1, 50),))
     made = revived(known, found, "a", BOOK, NOW_MS)
     assert BOOK.free(made, NOW_MS) == Amounts(10 - 2 - 3 - 1, 1000 - 200 - 300 - 50, 1 << 53)
+
+
+def test_what_is_too_old_to_count_is_not_stored_c1():
+    """A worker tells after six hours what it spent meanwhile."""
+    hours_ago = (NOW_MS * 100 - 6 * 3_600_000) // TERMS.minute_grain_ms
+    spent = tuple((hours_ago + 2 * number, 1, 10) for number in range(21_600))
+    daily = Book(Limits(requests_per_minute=10, requests_per_day=100_000), TERMS)
+    made = plan(record(), Report(holder="a", number=1, spent=spent), daily, NOW_MS * 100)
+    assert len(made.record.minute) < 130
+    assert len(made.record.day) < 20
+    assert sum(grain[1] for grain in made.record.day) == 21_600
+
+
+def test_a_worker_counts_itself_among_those_it_shares_with_c1():
+    share = alone(BOOK, record(lease("b"), lease("c")), "a", NOW_MS, 0.0)
+    assert sum(share.admit(0, 0.0) is not None for _ in range(10)) == 3
+
+
+def test_an_old_entry_is_no_news_and_one_begun_anew_is_c1():
+    copy = Copy("record", "a", BOOK, lambda: None)
+    mine = plan(record(), waits("a", 100), BOOK, NOW_MS).record
+    copy.read(Stored(codec.encode(mine), 7, 0.0), 0.0)
+    later = replace(mine, at_ms=NOW_MS + 900, minute=((NOW_MS // 500, 3, 300),))
+    copy.read(Stored(codec.encode(later), 9, 0.0), 0.9)
+    copy.read(Stored(codec.encode(mine), 7, 0.0), 1.0)
+    assert (copy.revision, copy.record) == (9, later)
+    anew = plan(QuotaRecord(at_ms=0), waits("z", 100), BOOK, 5).record
+    copy.read(Stored(codec.encode(anew), 1, 0.0), 1.1)
+    assert copy.revision == 1
+    assert copy.record.minute[0] == later.minute[0]
+
+
+def test_hours_without_the_record_are_kept_in_few_grains_c1():
+    clock = RecordClock()
+    clock.heard(0, 0.0)
+    book = Book(Limits(requests_per_minute=600, tokens_per_minute=10_000, requests_per_day=100_000), TERMS)
+    desk = Desk(book, clock, lambda: None)
+    desk.alone = alone(book, None, "a", 0, 0.0)
+    last = None
+    for second in range(6 * 3600):
+        if last is not None and second % 7 == 0:
+            desk.settle(last, 3, float(second))
+        last = desk.acquire(5, float(second))
+        assert last is not None
+    report = desk.report("a", 21_600.0, paused=False)
+    assert len(report.spent) <= 600
+    assert sum(grain[1] for grain in report.spent) == 21_600
+    assert desk.untold.requests == 21_600
+
+
+def test_a_call_as_long_as_the_outage_is_settled_c1():
+    clock = RecordClock()
+    clock.heard(0, 0.0)
+    desk = Desk(BOOK, clock, lambda: None)
+    desk.alone = alone(BOOK, None, "a", 0, 0.0)
+    first = desk.acquire(500, 0.0)
+    for second in range(1, 4000):
+        desk.acquire(1, float(second * 7))
+    assert first is not None
+    desk.settle(first, 100, 28_000.0)
+    assert min(tokens for _, _, tokens in desk.report("a", 28_000.0, paused=False).spent) >= 0

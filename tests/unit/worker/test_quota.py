@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from penstock.config.catalogue import Limits
+from penstock.config.catalogue import Batch, Limits
 from services.worker.account import CONCURRENCY_RETRY_S
 from services.worker.meter import BELIEVED_S
 from services.worker.quota import Denied, LimitUse, LocalQuota, Need, Observation, Permit, Quota, QuotaKey
@@ -13,7 +13,7 @@ KEY = QuotaKey("GROQ_API_KEY", "gpt-oss-20b")
 
 
 def quota_of(**limits: int) -> Quota:
-    return LocalQuota({KEY: Limits(**limits)})
+    return LocalQuota({KEY: Limits(**limits)}, batch=Batch())
 
 
 def taken(quota: Quota, tokens: int = 1, now_s: float = 0.0) -> Permit:
@@ -155,7 +155,9 @@ def test_c1_a_day_loses_no_more_than_a_sixtieth_to_its_grains() -> None:
 
 def test_keys_do_not_share() -> None:
     other = QuotaKey("GROQ_API_KEY_2", "gpt-oss-20b")
-    quota = LocalQuota({KEY: Limits(requests_per_minute=1), other: Limits(requests_per_minute=1)})
+    quota = LocalQuota(
+        {KEY: Limits(requests_per_minute=1), other: Limits(requests_per_minute=1)}, batch=Batch()
+    )
     taken(quota)
     assert isinstance(quota.try_acquire(other, Need(1), 0.0), Permit)
 
@@ -175,7 +177,9 @@ def test_a_key_nobody_configured_is_an_error_and_not_a_licence() -> None:
 
 def test_c7_what_is_in_the_way_is_named_exactly_when_something_is():
     key = QuotaKey("k", "m")
-    quota = LocalQuota({key: Limits(requests_per_minute=2, tokens_per_day=1000, concurrency=1)})
+    quota = LocalQuota(
+        {key: Limits(requests_per_minute=2, tokens_per_day=1000, concurrency=1)}, batch=Batch()
+    )
     assert quota.obstacle(key, Need(100), 0.0) is None
     assert quota.obstacle(key, Need(2000), 0.0) == "tokens_per_day"
     first = quota.try_acquire(key, Need(100), 0.0)
@@ -195,6 +199,9 @@ def test_a6_keys_of_one_record_share_one_quota_and_others_have_their_own() -> No
     keys = [QuotaKey(name, "m") for name in ("A_KEY", "B_KEY", "C_KEY")]
     limits = dict.fromkeys(keys, Limits(requests_per_minute=4))
     records = dict(zip(keys, ("group", "group", "alone"), strict=True))
-    for quota, expected in ((LocalQuota(limits, records), 8), (LocalQuota(limits), 12)):
+    for quota, expected in (
+        (LocalQuota(limits, records, batch=Batch()), 8),
+        (LocalQuota(limits, batch=Batch()), 12),
+    ):
         got = [quota.try_acquire(key, Need(1), 0.0) for key in keys * 5]
         assert sum(isinstance(each, Permit) for each in got) == expected

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from penstock.config.catalogue import Limits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.config.catalogue import Batch, Limits
 from schemas.quota import QuotaLease, QuotaRecord
 from services.worker.lease_clock import RecordClock
 from services.worker.lease_room import Book
@@ -14,15 +17,51 @@ from services.worker.recovery import recovery
 KEY = QuotaKey("K", "m")
 
 
-def test_what_comes_back_within_a_second_is_told_for_its_end_and_what_comes_after_an_hour_is_not() -> None:
-    told = recovery("requests_per_day", 86_400.0, 100, 90, [(0.2, 3), (0.9, 4), (1.1, 5), (4000.0, 78)])
+def test_what_comes_back_within_a_step_is_told_for_its_end_and_what_no_request_waits_for_is_not() -> None:
+    returns = [
+        (-1.0, 1),
+        (0.2, 2),
+        (0.9, 4),
+        (1.1, 5),
+        (121.0, 2),
+        (4000.0, 50),
+        (86_400.0, 1),
+        (86_401.0, 25),
+    ]
+    told = recovery("requests_per_day", 86_400.0, 100, 90, returns)
 
     assert told.free == 10
-    assert told.returns == ((1000, 7), (2000, 5))
+    assert [amount for _, amount in told.returns] == [7, 5, 2, 50, 1]
+    assert [at_ms for at_ms, _ in told.returns[:3]] == [1000, 2000, 126_000]
+    assert 4_000_000 <= told.returns[3][0] <= 4_200_000
+    assert told.returns[4][0] == 86_400_000
+
+
+@given(st.lists(st.tuples(st.floats(0, 86_400), st.integers(0, 9))))
+def test_a_day_is_told_in_few_steps_none_too_early_and_none_much_too_late(
+    returns: list[tuple[float, int]],
+) -> None:
+    told = recovery("requests_per_day", 86_400.0, 100, 90, returns).returns
+
+    assert sum(amount for _, amount in told) == sum(amount for _, amount in returns)
+    assert list(told) == sorted(told)
+    for after_s, _ in returns:
+        back = sum(amount for at_s, amount in returns if at_s <= after_s)
+        assert sum(amount for at_ms, amount in told if at_ms < after_s * 1000) <= back
+        latest_ms = after_s * 1000 * 1.05 + 1000
+        assert sum(amount for at_ms, amount in told if at_ms <= latest_ms) >= back
+
+
+def test_however_much_is_spent_a_beat_stays_small() -> None:
+    spent = [(float(after_s), 1) for after_s in range(86_400)]
+
+    assert len(recovery("requests_per_day", 86_400.0, 86_400, 86_400, spent).returns) < 260
 
 
 def test_a_worker_that_counts_for_itself_tells_its_charges_pauses_and_the_providers_word() -> None:
-    quota = LocalQuota({KEY: Limits(requests_per_minute=10, tokens_per_minute=1000, concurrency=3)})
+    quota = LocalQuota(
+        {KEY: Limits(requests_per_minute=10, tokens_per_minute=1000, concurrency=3)}, batch=Batch()
+    )
     for at_s in (100.0, 100.5, 130.0):
         permit = quota.try_acquire(KEY, Need(50), at_s)
         assert isinstance(permit, Permit)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
 
-from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from schemas import codec
+from schemas.quota import QuotaLease
 from schemas.subjects import quota_key
 from services.simulator.headers import rate_limit_headers
 from services.simulator.limits import Account, Limit
-from services.worker.app import _limits, _shared_quota
+from services.worker.app import _shared_quota
 from services.worker.lease_records import Conflict, Stored, Unreachable
 from services.worker.lease_terms import Terms
 from services.worker.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
+from services.worker.quota_keys import limits_of
 from services.worker.ratelimit_headers import parse
 from services.worker.shared_quota import SharedQuota
 
@@ -78,7 +82,9 @@ def _now_s() -> float:
 
 
 async def worker(memory: Memory, name: str, limits: Limits) -> SharedQuota:
-    quota = SharedQuota({KEY: limits}, {KEY: "record"}, name, random.Random(name).random, TERMS)
+    quota = SharedQuota(
+        {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, TERMS, batch=Batch()
+    )
     memory.listeners.append(quota)
     await quota.start(memory, lambda: None)
     return quota
@@ -236,7 +242,7 @@ class _Provided:
 @pytest.mark.parametrize(("group", "records"), [(None, 2), ("org", 1)])
 def test_credentials_multiply_a_quota_unless_they_are_of_one_group_a6(group: str | None, records: int):
     config = _catalogue(group)
-    quota = _shared_quota(config, _limits(config, {"p": _Provided()}), "a")
+    quota = _shared_quota(config, limits_of(config, {"p": _Provided()}), "a")
     assert len(quota._by_record) == records, "two names of one model are one model"
 
 
@@ -249,12 +255,91 @@ def test_no_two_owners_or_models_have_the_same_record():
 
 def test_a_pause_of_what_has_no_limit_of_ours_is_kept_c4():
     key = QuotaKey("k", "unlimited")
-    quota = SharedQuota({key: Limits()}, {key: "k.unlimited"}, "a", lambda: 0.5)
+    quota = SharedQuota({key: Limits()}, {key: "k.unlimited"}, "a", lambda: 0.5, batch=Batch())
     assert isinstance(quota.try_acquire(key, Need(1), 10.0), Permit)
     quota.pause(key, 20.0, "429")
     assert quota.wait_s(key, Need(1), 12.0) == 8.0
     assert isinstance(quota.try_acquire(key, Need(1), 12.0), Denied)
     assert isinstance(quota.try_acquire(key, Need(1), 20.0), Permit)
+
+
+async def _one_stands_in_line(memory: Memory) -> tuple[SharedQuota, SharedQuota]:
+    """5,000 of 8,000 tokens are taken, and another worker's request, its number 1, asked for 5,000 at that moment."""
+    limits = Limits(tokens_per_minute=8000)
+    winner, loser = [await worker(memory, name, limits) for name in ("winner", "loser")]
+    await _until(lambda: _record_leases(memory) == 2)
+    assert isinstance(loser.try_acquire(KEY, Need(5000, asker=1), _now_s()), Denied)
+    winner.try_acquire(KEY, Need(5000, asker=1), _now_s())
+    await _until(lambda: any(each.waits_since_ms is not None for each in _leases(memory)))
+    winner, loser = (winner, loser) if _waits(memory, "loser") else (loser, winner)
+    assert isinstance(winner.try_acquire(KEY, Need(5000, asker=1), _now_s()), Permit)
+    return winner, loser
+
+
+def _leases(memory: Memory) -> tuple[QuotaLease, ...]:
+    entry = memory.entries.get("record")
+    return () if entry is None else codec.QUOTA.decode(entry.data).leases
+
+
+def _record_leases(memory: Memory) -> int:
+    return len(_leases(memory))
+
+
+def _waits(memory: Memory, name: str) -> bool:
+    return any(each.holder == name and each.waits_since_ms is not None for each in _leases(memory))
+
+
+async def _until(condition: Callable[[], bool], within_s: float = 2.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def _acquire(quota: SharedQuota, need: Need, within_s: float = 2.0) -> Permit:
+    async with asyncio.timeout(within_s):
+        while not isinstance(got := quota.try_acquire(KEY, need, _now_s()), Permit):
+            await asyncio.sleep(0.01)
+    return got
+
+
+async def test_nobody_waits_behind_a_request_that_no_longer_does_c1_c2():
+    memory = Memory()
+    winner, loser = await _one_stands_in_line(memory)
+    woken = []
+    for quota in (winner, loser):
+        quota._by_record["record"].on_grant = lambda quota=quota: woken.append(quota)
+    await _until(lambda: winner.wait_s(KEY, Need(500, asker=2), _now_s()) > 30)
+    woken.clear()
+    loser.withdraw(1)
+    assert loser in woken, "whoever stood behind it looks again"
+    await _until(lambda: winner in woken)
+    assert not _waits(memory, "loser")
+    assert winner.wait_s(KEY, Need(500, asker=2), _now_s()) == 0
+    await asyncio.gather(_acquire(winner, Need(500, asker=2)), _acquire(loser, Need(100, asker=2)))
+    loser.withdraw(1)
+    loser.withdraw(9)
+    await asyncio.gather(winner.stop(), loser.stop())
+
+
+async def test_who_stands_behind_the_own_workers_first_is_told_to_wait_and_not_to_spin_d4():
+    memory = Memory()
+    winner, loser = await _one_stands_in_line(memory)
+    await _until(lambda: loser.wait_s(KEY, Need(100, asker=2), _now_s()) > 30)
+    denied = loser.try_acquire(KEY, Need(100, asker=2), _now_s())
+    assert isinstance(denied, Denied)
+    assert not denied.leasing
+    loser.withdraw(1)
+    await _acquire(loser, Need(100, asker=2))
+    await asyncio.gather(winner.stop(), loser.stop())
+
+
+async def test_the_next_in_line_takes_the_place_of_one_that_withdraws_c1():
+    memory = Memory()
+    winner, loser = await _one_stands_in_line(memory)
+    loser.try_acquire(KEY, Need(4000, asker=2), _now_s())
+    loser.withdraw(1)
+    await _until(lambda: 4000 in [each.waits_for_tokens for each in _leases(memory)])
+    await asyncio.gather(winner.stop(), loser.stop())
 
 
 class Broken(Memory):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from schemas.presence import LimitStatus
 from services.worker.availability import Availability
 from services.worker.metrics import WorkerMetrics
@@ -30,7 +30,7 @@ ONE = Need(100)
 
 class Bench:
     def __init__(self) -> None:
-        self.quota = LocalQuota({KEY: LIMITS})
+        self.quota = LocalQuota({KEY: LIMITS}, batch=Batch())
         availability = Availability(CATALOGUE, {"p": ("k",)}, self.quota, Roster(CATALOGUE.models))
         self.tiers = Tiers(CATALOGUE, availability, WorkerMetrics(CollectorRegistry()), ["chat"])
 

@@ -27,7 +27,7 @@ from services.worker.usage import NO_USAGE, cost_microusd, read_usage
         (Usage(input_tokens=10, cached_input_tokens=60), Price(input=1_000_000, cached_input=500_000), 5),
     ],
 )
-def test_cost_is_whole_microdollars_rounded_half_up__f4(usage, price, microusd):
+def test_cost_is_whole_microdollars_rounded_half_up__f4_i3(usage, price, microusd):
     assert cost_microusd(usage, price) == microusd
 
 

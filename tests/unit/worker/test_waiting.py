@@ -8,7 +8,7 @@ from services.worker.waiting import Waiting
 
 
 async def _waits(waiting: Waiting, turn: int, until_s: float, order: list[int]) -> None:
-    await waiting.until("chat", until_s, turn)
+    await waiting.until("chat", "interactive", until_s, turn)
     order.append(turn)
 
 
@@ -16,14 +16,14 @@ async def test_c3_whoever_was_in_hand_first_looks_first_whenever_it_began_to_wai
     waiting, order = Waiting(), list[int]()
     far_s = asyncio.get_running_loop().time() + 60
     tasks = [asyncio.create_task(_waits(waiting, turn, far_s, order)) for turn in (5, 1, 4, 2)]
-    while waiting.number("chat") < len(tasks):
+    while waiting.number("chat", "interactive") < len(tasks):
         await asyncio.sleep(0)
 
     waiting.wake()
     await asyncio.gather(*tasks)
 
     assert order == [1, 2, 4, 5]
-    assert waiting.number("chat") == 0
+    assert waiting.number("chat", "interactive") == 0
 
 
 async def test_c3_a_moment_that_comes_for_one_lets_the_older_ones_look_first() -> None:
@@ -41,8 +41,10 @@ async def test_those_who_listen_hear_who_begins_to_wait_and_that_all_are_woken()
     waiting, heard = Waiting(), list[str]()
     waiting.on_wait(lambda: heard.append("waits"))
     waiting.on_wake(lambda: heard.append("woken"))
-    task = asyncio.create_task(waiting.until("chat", asyncio.get_running_loop().time() + 60, 1))
-    while not waiting.number("chat"):
+    task = asyncio.create_task(
+        waiting.until("chat", "interactive", asyncio.get_running_loop().time() + 60, 1)
+    )
+    while not waiting.number("chat", "interactive"):
         await asyncio.sleep(0)
     waiting.wake()
     await task

@@ -1,0 +1,61 @@
+"""Into the mailbox, and `accepted` before it: refused where there is no room, or where it is too large."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import nats.errors
+
+from penstock.service import Bus
+from penstock.storing import StreamFull, store
+from schemas import headers
+from schemas.codec import encode
+from schemas.errors import ErrorCode
+from schemas.work import ChatWork
+from services.router.entrance import Place
+from services.router.intake import Refused, Routed
+
+__all__ = ["OVERLOADED_RETRY_S", "queue"]
+
+OVERLOADED_RETRY_S: Final = 10.0
+"""Told where a stream is full."""
+
+
+async def queue(
+    bus: Bus, routed: Routed, place: Place, sent: Mapping[str, str], *, repeated: bool
+) -> Refused | None:
+    """`accepted` goes first, or the worker's first event could overtake it. None: it is in its mailbox."""
+    work = routed.work
+    subject = work.reply_to.subject
+    accepted_headers = {**sent, headers.MESSAGE_ID: f"{subject}.0"}
+    await bus.nc.publish(subject, encode(routed.accepted), headers=accepted_headers)
+    try:
+        await store(
+            bus.js,
+            place.subject,
+            encode(work),
+            message_id=f"{work.account}.{work.client}.{work.id}",
+            headers=_work_headers(work, sent, repeated=repeated),
+        )
+    except StreamFull:
+        message = f"the mailbox of the role {work.role} is full"
+        return _refused(work, "overloaded", message, OVERLOADED_RETRY_S)
+    except nats.errors.MaxPayloadError:
+        message = f"the request does not fit into one message of {bus.nc.max_payload:,} bytes"
+        return _refused(work, "request_too_large", message)
+    place.stored()
+    return None
+
+
+def _work_headers(work: ChatWork, sent: Mapping[str, str], *, repeated: bool) -> dict[str, str]:
+    written = {
+        **sent,
+        headers.DEADLINE_MS: str(work.deadline_ms),
+        headers.REPLY_SUBJECT: work.reply_to.subject,
+    }
+    return written | {headers.REPEATED: "1"} if repeated else written
+
+
+def _refused(work: ChatWork, code: ErrorCode, message: str, retry_after_s: float | None = None) -> Refused:
+    return Refused(code=code, message=message, reply_to=work.reply_to, retry_after_s=retry_after_s, seq=1)

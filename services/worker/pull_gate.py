@@ -1,0 +1,41 @@
+"""When a mailbox is pulled from: work that finds no quota stays in it, where every worker can take it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penstock.clock import loop_now_s
+from schemas.names import Lane, Role
+from services.worker.equipment import Equipment
+from services.worker.waiting import Waiting
+
+__all__ = ["PullGate"]
+
+_WAITING_S: Final = 1.0
+"""While half of the slots wait the mailbox looks again this often; it is woken when something is given back."""
+
+
+class PullGate:
+    """Of one role and lane. What the one lane waits for stops the other one not (REQUIREMENTS C6)."""
+
+    def __init__(self, equipment: Equipment, waiting: Waiting, role: Role, lane: Lane) -> None:
+        self._availability = equipment.availability
+        self._tiers = equipment.tiers
+        self._waiting = waiting
+        self._role: Role = role
+        self._lane: Lane = lane
+        config = equipment.catalogue.roles[role]
+        self._chain = config.chain
+        slots = config.concurrency if lane == "interactive" else config.batch_concurrency
+        self._most_waiting = max(1, slots // 2)
+
+    def closed_s(self) -> float:
+        """Seconds until it makes sense to pull; 0: now."""
+        now_s = loop_now_s()
+        if self._waiting.number(self._role, self._lane) >= self._most_waiting:
+            closed_s = _WAITING_S
+        else:
+            closed_s = self._availability.opens_in_s(self._chain, now_s, self._lane)
+        if self._lane == "interactive":
+            self._tiers.gate(self._role, closed_s, now_s)
+        return closed_s

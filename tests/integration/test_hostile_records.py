@@ -1,0 +1,134 @@
+"""C1, C4: whatever stands in the bucket in place of a record, workers go on, share one limit, and begin it anew."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from nats.js import JetStreamContext
+
+from penstock.config.catalogue import Batch, Limits
+from penstock.connection import Reconnects, connect
+from penstock.identifiers import new_id
+from penstock.provisioning import ensure
+from schemas import codec
+from schemas.quota import QuotaRecord
+from schemas.streams import QUOTA
+from services.launcher.nats_server import NatsServer
+from services.worker.lease_store import RecordStore
+from services.worker.quota import Need, Permit, QuotaKey
+from services.worker.shared_quota import SharedQuota
+
+LIMITED, FREE = QuotaKey("A_KEY", "limited"), QuotaKey("A_KEY", "free")
+LEASE = {"holder": "x", "number": 1, "until_ms": 1}
+
+
+def _record(**fields: object) -> bytes:
+    return msgspec.json.encode({"type": "quota_record", "at_ms": 0, **fields})
+
+
+HOSTILE = {
+    "no_text": b'{"type":"quota_record","at_ms":1,"pause_reason":"\xff\xfe"}',
+    "bytes": bytes(range(256)),
+    "deep": b"[" * 100_000,
+    "huge": b'{"type":"quota_record","at_ms":' + b"9" * 400 + b"}",
+    "far_ahead": _record(at_ms=2**53, paused_until_ms=2**62),
+    "negative": _record(minute=[[1, -5, -500]], leases=[{**LEASE, "requests": -9, "tokens": -9}]),
+    "crowd": _record(leases=[{**LEASE, "holder": f"{number}"} for number in range(100_000)]),
+}
+
+
+@asynccontextmanager
+async def two_workers(server: NatsServer) -> AsyncIterator[tuple[JetStreamContext, list[SharedQuota], str]]:
+    name = new_id()
+    records = {LIMITED: f"limited.{name}", FREE: f"free.{name}"}
+    nc = await connect(server.url, name="test", reconnects=Reconnects())
+    js = nc.jetstream()
+    await ensure(js, roles=["chat"], ack_wait_s=10.0)
+
+    async def repair() -> None:
+        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+
+    quotas = []
+    for _ in range(2):
+        limits = {LIMITED: Limits(requests_per_minute=20), FREE: Limits()}
+        quota = SharedQuota(limits, records, new_id(), random.random, batch=Batch())
+        store = RecordStore(nc, js, repair)
+        await store.watch(quota.heard)
+        await quota.start(store, lambda: None)
+        quotas.append(quota)
+    try:
+        yield js, quotas, name
+    finally:
+        for quota in quotas:
+            await quota.stop()
+        await nc.close()
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _drain(quota: SharedQuota, for_s: float) -> int:
+    count, until_s = 0, _now_s() + for_s
+    while _now_s() < until_s:
+        if isinstance(quota.try_acquire(LIMITED, Need(1), _now_s()), Permit):
+            count += 1
+        else:
+            await asyncio.sleep(0.01)
+    return count
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+async def test_a_limit_outlives_what_cannot_be_believed_c1(nats_server: NatsServer, hostile: str) -> None:
+    async with two_workers(nats_server) as (js, quotas, name):
+        before = sum(await asyncio.gather(*(_drain(quota, 0.7) for quota in quotas)))
+        assert before == 20
+        await js.publish(f"$KV.{QUOTA.name}.limited.{name}", HOSTILE[hostile])
+        assert await asyncio.gather(*(_drain(quota, 1.5) for quota in quotas)) == [0, 0]
+        assert all(quota.out_of_reach == () for quota in quotas)
+        entry = await js.get_last_msg(f"KV_{QUOTA.name}", f"$KV.{QUOTA.name}.limited.{name}")
+        record = codec.QUOTA.decode(entry.data or b"")
+        assert sum(grain[1] for grain in record.minute) == 20
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+async def test_pauses_are_told_over_what_cannot_be_believed_c4(nats_server: NatsServer, hostile: str) -> None:
+    async with two_workers(nats_server) as (js, (a, b), name):
+        await js.publish(f"$KV.{QUOTA.name}.free.{name}", HOSTILE[hostile])
+        a.pause(FREE, _now_s() + 60.0, "429")
+        async with asyncio.timeout(3.0):
+            while b.wait_s(FREE, Need(1), _now_s()) < 50:
+                await asyncio.sleep(0.01)
+        assert b.wait_s(FREE, Need(1), _now_s()) <= 60.5
+
+
+async def test_a_read_shows_what_was_acknowledged_and_tells_a_missing_bucket_from_no_record_c1(
+    own_nats_server: NatsServer,
+) -> None:
+    nc = await connect(own_nats_server.url, name="test", reconnects=Reconnects())
+    js = nc.jetstream()
+    await ensure(js, roles=["chat"], ack_wait_s=10.0)
+    repaired = []
+
+    async def repair() -> None:
+        repaired.append(1)
+        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+
+    store = RecordStore(nc, js, repair)
+    assert await store.read("some.record") is None
+    revision = await store.write("some.record", codec.encode(QuotaRecord(at_ms=7)), 0)
+    found = await store.read("some.record")
+    assert found is not None
+    assert found.revision == revision
+    assert found.at_s > 1e9
+    await js.delete_stream(f"KV_{QUOTA.name}")
+    with pytest.raises(Exception, match="was missing"):
+        await store.read("some.record")
+    assert repaired == [1]
+    assert await store.read("some.record") is None
+    await nc.close()

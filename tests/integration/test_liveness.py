@@ -1,0 +1,72 @@
+"""C3: what a router makes of workers that spoke while it was not connected."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+
+from penstock.clock import SYSTEM
+from penstock.config.catalogue import RoleConfig
+from penstock.connection import Reconnects, close, connect
+from penstock.heartbeat import Heartbeat
+from penstock.interruptions import Interruptions
+from penstock.provisioning import ensure
+from penstock.service import Bus
+from schemas.presence import Presence, RoleStatus
+from services.launcher.nats_server import NatsServer
+from services.router.capacity import Capacity
+from services.router.liveness import Liveness
+from tests.harness.asking import until
+
+AWAY_S = 2.0
+"""So late is the router back: by then the worker has spoken, and is frozen."""
+
+
+async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
+    own_nats_server: NatsServer,
+) -> None:
+    worker = Presence(
+        service="worker", instance="w", at_ms=1, roles=(RoleStatus(role="chat", slots=4, running=0),)
+    )
+    roles = {"chat": RoleConfig(chain=("m",))}
+    liveness = Liveness(SYSTEM, Capacity(roles), roles)
+    reconnects, again = Reconnects(), asyncio.Event()
+    provisioner = await connect(own_nats_server.url, name="p")
+    await ensure(provisioner.jetstream(), roles=[], ack_wait_s=10)
+    nc = await nats.connect(
+        own_nats_server.url,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=AWAY_S,
+        reconnected_cb=reconnects.announce,
+    )
+    await liveness.start(Bus(nc, nc.jetstream(), reconnects, Interruptions(nc)))
+    assert liveness.served(SYSTEM.monotonic_s()) == frozenset()
+
+    async def is_back() -> None:
+        again.set()
+
+    reconnects.add(is_back)
+    await own_nats_server.stop()
+    await own_nats_server.start()
+    await until_spoken(own_nats_server.url, worker)
+    assert not nc.is_connected, "else it heard it live"
+    async with asyncio.timeout(10):
+        await again.wait()
+
+    async def served() -> bool:
+        return liveness.served(SYSTEM.monotonic_s()) == {"chat"} and not liveness._readings
+
+    await until(served, 5.0)
+    await nc.close()
+    await close(provisioner)
+
+
+async def until_spoken(url: str, worker: Presence) -> None:
+    """One beat, kept by the bucket; then nothing more."""
+    nc = await connect(url, name="w")
+    await ensure(nc.jetstream(), roles=[], ack_wait_s=10)
+    heartbeat = Heartbeat(nc, lambda: worker)
+    await heartbeat._beat()
+    await nc.flush()
+    await close(nc)

@@ -1,0 +1,59 @@
+"""D6: whether a message may have been in other hands is told by the server's clock, whatever hour ours shows."""
+
+from __future__ import annotations
+
+import time
+
+import nats
+import pytest
+
+from penstock.connection import Reconnects
+from penstock.delivery import Delivery
+from penstock.interruptions import Interruptions
+from penstock.provisioning import ensure
+from penstock.reply_publisher import publish_terminal
+from penstock.service import Bus
+from schemas import subjects
+from schemas.reply import Failed, Failure
+from schemas.streams import WORK
+from services.launcher.nats_server import NatsServer
+from services.worker.takeover import Past, Takeover
+
+ACK_WAIT_S = 10.0
+HOUR_S = 3_600.0
+
+
+@pytest.mark.parametrize("wrong_by_s", [-HOUR_S, -5.0, 0.0, HOUR_S])
+async def test_d6_old_is_not_taken_for_new_by_a_worker_whose_clock_is_wrong(
+    own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, wrong_by_s: float
+) -> None:
+    true_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: true_ns() + int(wrong_by_s * 1e9))
+    passed_s = 0.0
+    nc = await nats.connect(own_nats_server.url)
+    try:
+        js = nc.jetstream()
+        await ensure(js, roles=["chat"], ack_wait_s=ACK_WAIT_S)
+        bus = Bus(nc, js, Reconnects(), Interruptions(nc))
+        takeover = Takeover(bus, ACK_WAIT_S, lambda: time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9))
+        await takeover.start()
+        reply = subjects.reply("demo", "c", "1")
+        end = Failed(id="1", seq=1, error=Failure(code="cancelled", message="", retry="never"))
+        await publish_terminal(js, reply, end)
+        ack = await js.publish(subjects.work("chat", "interactive", 0, "flow"), b"work")
+        stored = await js.get_msg(WORK.name, ack.seq)
+        assert stored.time is not None
+        delivery = Delivery(
+            subject=stored.subject or "",
+            data=b"work",
+            headers={},
+            ack_subject="",
+            sequence=ack.seq,
+            number=1,
+            stored_ns=int(stored.time.timestamp() * 1e9),
+        )
+        assert await takeover.past(delivery, reply) == Past(), "it is certainly new, and nothing is looked up"
+        passed_s = ACK_WAIT_S / 2
+        assert (await takeover.past(delivery, reply)).ended, "it lay for long, so the replies are looked up"
+    finally:
+        await nc.close()

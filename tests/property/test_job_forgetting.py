@@ -1,0 +1,42 @@
+"""E4: where there is no room, ended jobs go, the oldest of whoever has most."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from penstock.job_forgetting import Forgettable, may_be_forgotten, to_forget
+from tests.property.test_job_progress import QUEUED, completed, failed, running
+
+records = st.lists(st.sampled_from("abc")).map(
+    lambda accounts: [Forgettable(account, number) for number, account in enumerate(accounts, 1)]
+)
+
+
+@given(records, st.integers(0, 50))
+def test_e4_who_has_most_loses_its_oldest_and_nobody_falls_below_the_others(
+    found: list[Forgettable], number: int
+):
+    gone = to_forget(found, number)
+    assert len(gone) == len(set(gone)) == min(number, len(found))
+    left = [each for each in found if each.sequence not in gone]
+    counts = Counter(each.account for each in left)
+    for each in found:
+        if each.sequence in gone:
+            assert all(other.sequence > each.sequence for other in left if other.account == each.account)
+            assert counts[each.account] >= max(counts.values(), default=0) - 1
+
+
+def test_e4_what_waits_or_runs_is_never_forgotten_and_what_was_worked_on_not_at_once():
+    day_ms = 86_400_000
+    assert not may_be_forgotten(QUEUED, day_ms)
+    assert not may_be_forgotten(running(1), day_ms)
+    for end in (completed(1), failed(2)):
+        assert not may_be_forgotten(end, end.at_ms + 59_999)
+        assert may_be_forgotten(end, end.at_ms + 60_000)
+    refused = replace(failed(1), attempt=0)
+    assert may_be_forgotten(refused, refused.at_ms)
+    assert may_be_forgotten(None, 0)

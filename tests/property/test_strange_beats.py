@@ -1,0 +1,106 @@
+"""C3: whatever a worker says of itself, newer than the router or hostile, the door goes on deciding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.clock import Clock
+from penstock.config.catalogue import RoleConfig
+from schemas import codec, subjects
+from schemas.names import LANES, Lane
+from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
+from schemas.work import ChatWork
+from services.router.backlog import Backlog
+from services.router.capacity import Capacity
+from services.router.door import Door
+
+NUMBERS = (
+    st.integers(-5, 5)
+    | st.integers(-100_000, 100_000)
+    | st.sampled_from([10**18, -(10**18), 10**400, -(10**400)])
+)
+MAYBE = st.none() | NUMBERS
+KINDS = st.sampled_from(["requests_per_minute", "tokens_per_day", "images_per_week", "", "_"])
+
+
+def structs(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(kind, **fields)
+
+
+RECOVERIES = structs(
+    Recovery,
+    limit=KINDS,
+    window_ms=NUMBERS,
+    allowed=NUMBERS,
+    free=NUMBERS,
+    returns=st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4).map(tuple),
+)
+FORECASTS = structs(
+    QuotaForecast,
+    model=st.sampled_from(["small", "large", "else"]),
+    source=st.sampled_from(["record", "own"]),
+    paused_ms=NUMBERS,
+    breaker_ms=NUMBERS,
+    recoveries=st.lists(RECOVERIES, max_size=3).map(tuple),
+    concurrency=MAYBE,
+    tokens_each=NUMBERS,
+)
+STATUSES = structs(
+    RoleStatus,
+    role=st.sampled_from(["chat", "logic", "vision"]),
+    slots=NUMBERS,
+    running=NUMBERS,
+    ready_at_ms=NUMBERS,
+    batch_slots=NUMBERS,
+    calling=NUMBERS,
+    ended=NUMBERS,
+    service_ms=MAYBE,
+    longest_ms=MAYBE,
+    calls_each=st.floats(allow_nan=False, allow_infinity=False),
+)
+BEATS = structs(
+    Presence,
+    service=st.just("worker"),
+    instance=st.sampled_from(["w1", "w2"]),
+    at_ms=NUMBERS,
+    roles=st.lists(STATUSES, max_size=3).map(tuple),
+    forecasts=st.lists(FORECASTS, max_size=3).map(tuple),
+)
+
+
+def work(lane: Lane) -> ChatWork:
+    return ChatWork(
+        id="i",
+        account="a",
+        client="c",
+        role="chat",
+        lane=lane,
+        complexity="simple",
+        why="",
+        deadline_ms=1_000_000_015_000,
+        accepted_ms=0,
+        stream=False,
+        body=msgspec.Raw(b"{}"),
+    )
+
+
+@given(st.lists(BEATS, max_size=4), st.integers(0, 50))
+def test_c3_no_beat_stops_the_door_from_deciding(beats: list[Presence], line: int) -> None:
+    now_s = 1000.0
+    capacity = Capacity({"chat": RoleConfig(chain=("small", "large")), "logic": RoleConfig(chain=("large",))})
+    backlog = Backlog()
+    door = Door(capacity, backlog, Clock(lambda: now_s, lambda: now_s + 1e9))
+    for beat in beats:
+        now_s += 0.5
+        capacity.heard(beat.instance, codec.PRESENCE.decode(codec.encode(beat)), now_s)
+        backlog.asking()
+        backlog.snapshot({subjects.work("chat", lane, 0, "f"): line for lane in LANES})
+        backlog.counted_s = now_s
+        for lane in LANES:
+            foreseen = door.foresee(work(lane))
+            assert foreseen.wait_s >= 0
+            assert foreseen.retry_after_s is None or foreseen.retry_after_s > 0

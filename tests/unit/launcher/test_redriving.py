@@ -1,0 +1,47 @@
+"""D7: a dead letter becomes a request that asks for what the original asked for."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+from msgspec.structs import replace
+
+from schemas import headers, subjects
+from schemas.codec import encode
+from schemas.request import ChatRequest
+from schemas.work import ChatWork
+from services.launcher.dead_letters import letter_of
+from services.launcher.redriving import again
+
+ASKED = ChatRequest(id="1", client="c", body=Raw(b'{"messages":[]}'), role="logic", user="u")
+WORK = ChatWork(
+    id="1",
+    client="c",
+    account="demo",
+    user="u",
+    role="logic",
+    lane="interactive",
+    complexity="simple",
+    why="",
+    deadline_ms=2,
+    accepted_ms=1,
+    stream=True,
+    body=ASKED.body,
+)
+
+
+@pytest.mark.parametrize("degrade", [True, False])
+@pytest.mark.parametrize("buried", [ASKED, WORK])
+def test_d7_what_is_sent_again_may_be_shortened_only_where_the_original_might(
+    buried: ChatRequest | ChatWork, *, degrade: bool
+) -> None:
+    written = {headers.DEAD_SUBJECT: subjects.request("demo", "chat")}
+    made = again(letter_of(7, written, encode(replace(buried, degrade=degrade))), 1)
+    assert made.request.degrade is degrade
+    assert (made.account, made.request.client, made.request.user, made.request.role) == (
+        "demo",
+        "c",
+        "u",
+        "logic",
+    )
+    assert made.request.body == ASKED.body

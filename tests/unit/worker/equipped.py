@@ -1,0 +1,124 @@
+"""A worker's equipment without a server: for tests of what it decides before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Raw
+from nats.aio.client import Client as Nats
+from prometheus_client import CollectorRegistry
+
+from penstock.clock import SYSTEM, loop_now_s
+from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.connection import Reconnects
+from penstock.interruptions import Interruptions
+from penstock.service import Bus
+from penstock.telemetry.tracing import NO_SPAN, NO_TRACER
+from schemas.work import ChatWork
+from services.worker.announcing import Announcer
+from services.worker.availability import Availability
+from services.worker.background import Background
+from services.worker.calibration import Calibration
+from services.worker.degrading import Degrading
+from services.worker.equipment import Equipment
+from services.worker.job import Job
+from services.worker.keyring import Keyring
+from services.worker.metrics import WorkerMetrics
+from services.worker.pace import Pace
+from services.worker.quota import LocalQuota, QuotaKey
+from services.worker.recording import Recorder
+from services.worker.tiers import Tiers
+from services.worker.withdrawn import Roster
+
+NAMES = ("A_KEY", "B_KEY", "C_KEY")
+
+
+def bus_apart() -> Bus:
+    """Connected to nothing."""
+    nc = Nats()
+    return Bus(nc, nc.jetstream(), Reconnects(), Interruptions(nc))
+
+
+class Endpoint:
+    """Of a provider that nobody calls."""
+
+    name = "p"
+    sdk = "openai"
+
+    def __init__(self, credentials: tuple[str, ...]) -> None:
+        self.credentials = credentials
+
+
+def catalogue_of(role: RoleConfig | None = None, limits: Limits | None = None) -> Catalogue:
+    return Catalogue(
+        name="test",
+        providers={"p": Provider(api_key_env=NAMES)},
+        models={"m": Model(provider="p", limits=limits or Limits())},
+        roles={"chat": role or RoleConfig(chain=("m",))},
+    )
+
+
+def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
+    """With keys of these names; `m` is the only model."""
+    limits = {QuotaKey(name, "m"): catalogue.models["m"].limits for name in names}
+    availability = Availability(
+        catalogue, {"p": names}, LocalQuota(limits, batch=catalogue.batch), Roster(catalogue.models)
+    )
+    endpoint: Any = Endpoint(names)
+    providers: Mapping[str, Any] = {"p": endpoint}
+    metrics, bus = WorkerMetrics(CollectorRegistry()), bus_apart()
+    return Equipment(
+        instance="w",
+        catalogue=catalogue,
+        providers=providers,
+        availability=availability,
+        keyring=Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90),
+        calibration=Calibration(),
+        degrading=Degrading(catalogue, metrics),
+        tiers=Tiers(catalogue, availability, metrics, catalogue.roles),
+        recorder=Recorder(bus.js, catalogue, metrics, SYSTEM, "w"),
+        announcer=Announcer(bus.js),
+        pace=Pace(),
+        background=Background(bus, SYSTEM, "w"),
+        metrics=metrics,
+        tracer=NO_TRACER,
+        clock=SYSTEM,
+        random=lambda: 0.5,
+    )
+
+
+def work(lane: Any = "interactive", request_id: str = "r", **body: Any) -> ChatWork:
+    talk = [{"role": "user", "content": "how long is the river"}]
+    return ChatWork(
+        id=request_id,
+        account="a",
+        client="c",
+        role="chat",
+        lane=lane,
+        complexity="simple",
+        why="",
+        deadline_ms=0,
+        accepted_ms=0,
+        stream=False,
+        estimated_tokens=10,
+        body=Raw(json.dumps({"messages": talk, **body}).encode()),
+    )
+
+
+def job_of(equipment: Equipment, reply: Any, *, lasts_s: float, lane: Any = "interactive") -> Job:
+    """In the hands of the task that asks; its deadline is `lasts_s` from now."""
+    task: Any = asyncio.current_task()
+    return Job(
+        work=work(lane),
+        work_seq=1,
+        role=equipment.catalogue.roles["chat"],
+        reply=reply,
+        span=NO_SPAN,
+        task=task,
+        deadline_s=loop_now_s() + lasts_s,
+        estimated_tokens=10,
+        output_tokens=10,
+    )

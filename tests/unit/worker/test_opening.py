@@ -1,0 +1,61 @@
+"""C1: a request is charged with what its body will ask for, and no more."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from penstock.config.catalogue import Limits, Parameters, RoleConfig
+from penstock.telemetry.tracing import NO_SPAN
+from schemas import subjects
+from schemas.codec import encode
+from services.worker.candidates import Standing
+from services.worker.intake import Order, read_order
+from services.worker.opening import open_job
+from services.worker.parameters import compose
+from services.worker.quota import Need
+from services.worker.takeover import Past
+from tests.unit.worker.equipped import bus_apart, catalogue_of, equipped, work
+
+
+def _order(catalogue: Any, **body: Any) -> Order:
+    return read_order(subjects.work("chat", "interactive", 0, "x"), encode(work(**body)), catalogue)
+
+
+@pytest.mark.parametrize(
+    ("asked", "default", "ceiling", "charged"),
+    [
+        ({"max_tokens": 16_000}, None, 4096, 4096),
+        ({"max_completion_tokens": 16_000}, None, 4096, 4096),
+        ({"max_tokens": 500}, None, 4096, 500),
+        ({}, 8000, 4096, 4096),
+        ({}, 2000, 4096, 2000),
+        ({"max_tokens": 16_000}, 2000, None, 16_000),
+    ],
+)
+async def test_the_quota_is_charged_with_what_the_ceiling_leaves_of_a_wish_c1(
+    asked: dict[str, int], default: int | None, ceiling: int | None, charged: int
+) -> None:
+    role = RoleConfig(
+        chain=("m",), parameters=Parameters(max_tokens=default), ceilings=Parameters(max_tokens=ceiling)
+    )
+    catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
+    equipment, order = equipped(catalogue), _order(catalogue, **asked)
+    job = open_job(equipment, bus_apart(), order, Past(), NO_SPAN, 1)
+
+    assert job.output_tokens == charged
+    sent = json.loads(compose(order.work.body, model="m", role=role, sdk="openai", stream=False))
+    assert charged in {sent.get("max_tokens"), sent.get("max_completion_tokens")}
+
+
+async def test_a_wish_above_the_ceiling_is_not_refused_by_a_limit_that_lies_between_c1() -> None:
+    role = RoleConfig(chain=("m",), ceilings=Parameters(max_tokens=4096))
+    catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
+    equipment = equipped(catalogue)
+    job = open_job(equipment, bus_apart(), _order(catalogue, max_tokens=16_000), Past(), NO_SPAN, 1)
+
+    _, output_tokens = equipment.degrading.expected(job, "m", 0.0)
+    need = Need(job.estimated_tokens + output_tokens)
+    assert equipment.availability.standing("m", need, 0.0) == Standing(0.0, "ready")

@@ -1,0 +1,17 @@
+"""F2: what a worker that is gone had sent."""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from schemas.reply import Delta, first_seq
+from services.worker.takeover import past_of
+
+
+def test_what_each_attempt_sent_is_counted_in_bytes_whatever_the_alphabet_f2():
+    said = [(1, "вода", ()), (1, "long", ()), (2, "", (Raw('"ж"'.encode()),))]
+    events = [
+        Delta(id="1", seq=first_seq(attempt) + place, attempt=attempt, text=text, choices=choices)
+        for place, (attempt, text, choices) in enumerate(said, 1)
+    ]
+    assert past_of(events).bytes_out == {1: 12, 2: 4}
