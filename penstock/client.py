@@ -110,8 +110,9 @@ class Client:
         """Ask and wait for the whole reply.
 
         `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. With `degrade`
-        False nothing of it is shortened while a model is slow or failing. Raises RequestFailed, NotAccepted,
-        RequestTooLarge or NoReply.
+        False nothing of it is shortened while a model is slow or failing. `timeout_s`: None is the role's; an hour at
+        most counts, in the batch lane a day. Raises RequestFailed, NotAccepted, RequestTooLarge or NoReply, and
+        ValueError for a `timeout_s` of no time.
         """
         builder = ReplyBuilder()
         asked = {"stream": False, **body}
