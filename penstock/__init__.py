@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from penstock.client import Client
     from penstock.errors import (
+        BeyondTheEnd,
         BrokerUnreachable,
         NoReply,
         NotAccepted,
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
         RequestTooLarge,
         ResultGone,
         UnknownJob,
+        UnknownReply,
     )
     from penstock.reply_builder import Reply
 
 __all__ = [
+    "BeyondTheEnd",
     "BrokerUnreachable",
     "Client",
     "NoReply",
@@ -31,6 +34,7 @@ __all__ = [
     "RequestTooLarge",
     "ResultGone",
     "UnknownJob",
+    "UnknownReply",
 ]
 
 

@@ -10,10 +10,11 @@ from typing import Any, Final, Self
 import msgspec
 from nats.aio.client import Client as Nats
 
+from penstock.absence import Absence, is_lost
 from penstock.clock import loop_now_s
 from penstock.connection import Reconnects, close, connect
-from penstock.errors import NoReply, PenstockError
-from penstock.following import Following, follow
+from penstock.errors import NoReply, PenstockError, UnknownReply
+from penstock.following import Following, follow, nothing_left
 from penstock.identifiers import new_id
 from penstock.inbox import ReplyInbox
 from penstock.jobs import Jobs
@@ -109,8 +110,9 @@ class Client:
         """Ask and wait for the whole reply.
 
         `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. With `degrade`
-        False nothing of it is shortened while a model is slow or failing. Raises RequestFailed, NotAccepted,
-        RequestTooLarge or NoReply.
+        False nothing of it is shortened while a model is slow or failing. `timeout_s`: None is the role's; an hour at
+        most counts, in the batch lane a day. Raises RequestFailed, NotAccepted, RequestTooLarge or NoReply, and
+        ValueError for a `timeout_s` of no time.
         """
         builder = ReplyBuilder()
         asked = {"stream": False, **body}
@@ -212,6 +214,8 @@ class Client:
     def _request(
         self, prompt: Prompt, asked: Mapping[str, Any], timeout_s: float | None, **envelope: Any
     ) -> ChatRequest:
+        if timeout_s is not None and not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s:g}: it is in seconds, above 0")
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         return ChatRequest(
             id=new_id(),
@@ -226,9 +230,10 @@ class Client:
     ) -> AsyncGenerator[ReplyEvent, None]:
         """The events of a reply above `after_seq`: the stored ones, then the live ones, each once, in order.
 
-        Works from any process for 15 minutes; `client` names the client that asked, if it was another. Raises
-        NoReply when no terminal event came within `timeout_s`, and ValueError at once for what is no id of a request
-        or no name of a client.
+        Works from any process for 15 minutes; `client` names the client that asked, if it was another. Nothing, when
+        `after_seq` is the end. Raises NoReply when no terminal event came within `timeout_s`, UnknownReply after some
+        seconds when none can come, BeyondTheEnd, and ValueError at once for what is no id of a request or no name of a
+        client.
         """
         owner = self.name if client is None else client
         _check_token("the name of a client", owner)
@@ -238,12 +243,22 @@ class Client:
     async def _resume(
         self, request_id: str, owner: str, after_seq: int, timeout_s: float
     ) -> AsyncGenerator[ReplyEvent, None]:
+        subject = subjects.reply(self._inbox.account, owner, request_id)
+        absence = Absence()
+
+        async def give_up_if_lost() -> None:
+            if await is_lost(self._nc, absence, subject):
+                raise UnknownReply(request_id, owner)
+
         following = Following(
-            subject=subjects.reply(self._inbox.account, owner, request_id),
+            subject=subject,
             until_s=loop_now_s() + timeout_s,
             after_seq=after_seq,
             from_store=True,
+            on_silence=give_up_if_lost,
         )
+        if await nothing_left(self._nc, subject, after_seq):
+            return
         async with self._inbox.feed(request_id, owner) as feed:
             async for event in follow(self._nc, feed, following):
                 yield event

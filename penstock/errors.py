@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from schemas.reply import Failure
 
 __all__ = [
+    "BeyondTheEnd",
     "BrokerUnreachable",
     "NoReply",
     "NotAccepted",
@@ -20,6 +21,7 @@ __all__ = [
     "RequestTooLarge",
     "ResultGone",
     "UnknownJob",
+    "UnknownReply",
 ]
 
 
@@ -55,6 +57,30 @@ class NoReply(PenstockError):
     """The deadline passed and no terminal event came."""
 
     code: ErrorCode = "deadline_exceeded"
+
+
+class UnknownReply(NoReply):
+    """Nothing of the reply is stored, and nothing is queued that it could come from."""
+
+    code: ErrorCode = "invalid_request"
+
+    def __init__(self, request_id: str, client: str) -> None:
+        super().__init__(
+            f"nothing is known of a request {request_id} of the client {client!r}: replies are kept for 15 minutes and "
+            "found by the name of the client that asked (client=...); the answer of a job is kept longer (`result`)"
+        )
+
+
+class BeyondTheEnd(PenstockError):
+    """A reply was to be resumed behind its end."""
+
+    code: ErrorCode = "invalid_request"
+
+    def __init__(self, after_seq: int, last_seq: int) -> None:
+        super().__init__(
+            f"after_seq={after_seq} is beyond the end of the reply, whose last event has seq {last_seq}; "
+            "leave after_seq out to read it from the beginning"
+        )
 
 
 class ReplyIncomplete(PenstockError):

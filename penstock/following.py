@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from itertools import chain
 from typing import Final
 
@@ -13,12 +13,12 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
-from penstock.errors import ReplyIncomplete
+from penstock.errors import BeyondTheEnd, ReplyIncomplete
 from penstock.history import stored_replies
-from penstock.reading import Reading
+from penstock.reading import Reading, last_if_beyond
 from schemas.reply import TERMINAL, ReplyEvent
 
-__all__ = ["Feed", "Following", "follow"]
+__all__ = ["Feed", "Following", "follow", "nothing_left"]
 
 _log: Final = logging.getLogger(__name__)
 _QUEUE: Final = 4096
@@ -65,6 +65,8 @@ class Following(Struct):
     after_seq: int = -1
     from_store: bool = False
     """Begin with what is stored."""
+    on_silence: Callable[[], Awaitable[None]] | None = None
+    """Called when nothing was heard or found for some seconds, and then again; what it raises ends the following."""
 
 
 class _Pace(Struct):
@@ -110,6 +112,8 @@ async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[R
             pace.looked(reading, now_s, stored)
         wait_s = _LOOK_AGAIN_S if reading.gap else _QUIET_S
         event = await feed.get(min(wait_s, following.until_s - now_s))
+        if following.on_silence is not None and event is None and reading.last_seq == following.after_seq:
+            await following.on_silence()
         look = _asks_for_store(reading, event) and loop.time() >= pace.next_look_s
 
 
@@ -119,6 +123,15 @@ def _asks_for_store(reading: Reading, event: ReplyEvent | None) -> bool:
         return True
     verdict = reading.judge(event)
     return verdict == "gap" or (verdict == "old" and isinstance(event, TERMINAL))
+
+
+async def nothing_left(nc: Nats, subject: str, after_seq: int) -> bool:
+    """Whether `after_seq` is the end of the reply, as far as the store can say now. Raises BeyondTheEnd."""
+    stored = await _stored(nc, subject) if after_seq >= 0 else None
+    last_seq = last_if_beyond(stored or (), after_seq)
+    if last_seq is not None:
+        raise BeyondTheEnd(after_seq, last_seq)
+    return any(isinstance(event, TERMINAL) and event.seq == after_seq for event in stored or ())
 
 
 async def _stored(nc: Nats, subject: str) -> list[ReplyEvent] | None:

@@ -18,7 +18,7 @@ from schemas.reply import (
     first_seq,
 )
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "last_if_beyond"]
 
 _SAID: Final = (Accepted, Restarted)
 """Of an attempt that is told again: what its reader has heard already, or need not hear twice."""
@@ -95,6 +95,18 @@ class Reading:
             told = replace(event, seq=self.last_seq + 1)
             self.take(told)
             yield told
+
+
+def last_if_beyond(stored: Collection[ReplyEvent], after_seq: int) -> int | None:
+    """The last `seq` of an ended reply, when `after_seq` is none that a reader of it can have; else None.
+
+    Behind an end that lies below what a replaced worker has sent, the client numbers on: see `start_over`.
+    """
+    last = max(stored, key=lambda event: event.seq, default=None)
+    if last is None or after_seq <= last.seq or not any(isinstance(event, TERMINAL) for event in stored):
+        return None
+    beyond = isinstance(last, TERMINAL) or after_seq >= first_seq(last.attempt + 1)
+    return last.seq if beyond else None
 
 
 def _stands_alone(event: ReplyEvent) -> bool:

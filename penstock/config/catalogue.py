@@ -105,6 +105,9 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_attempts: int = 4
     base_s: float = 0.2
     cap_s: float = 8.0
+    batch_max_attempts: int = 50
+    """Of the batch lane, which has hours: with `batch_cap_s` it outlasts a provider that is away for some of them."""
+    batch_cap_s: float = 300.0
 
 
 class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

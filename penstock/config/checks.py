@@ -19,6 +19,7 @@ from penstock.config.catalogue import (
     Parameters,
     Price,
     Provider,
+    Retry,
     RoleConfig,
     Routing,
     TierWarning,
@@ -147,13 +148,17 @@ def _check_shared(draft: Draft, report: Report) -> None:
             )
 
 
+def _check_retry(retry: Retry, path: str, report: Report) -> None:
+    figures = ("max_attempts", "base_s", "cap_s", "batch_max_attempts", "batch_cap_s")
+    _positive(retry, figures, path, report)
+    for cap in ("cap_s", "batch_cap_s"):
+        if _known(retry, cap, "base_s") and getattr(retry, cap) < retry.base_s:
+            report.add(f"{path}.{cap}", f"is below base_s ({retry.base_s:g})", "raise it, or lower base_s")
+
+
 def _check_role(role: RoleConfig, path: str, report: Report) -> None:
     _positive(role, ("concurrency",), path, report)
-    _positive(role.retry, ("max_attempts", "base_s", "cap_s"), f"{path}.retry", report)
-    if _known(role.retry, "cap_s", "base_s") and role.retry.cap_s < role.retry.base_s:
-        report.add(
-            f"{path}.retry.cap_s", f"is below base_s ({role.retry.base_s:g})", "raise it, or lower base_s"
-        )
+    _check_retry(role.retry, f"{path}.retry", report)
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
     check_degradation(role.degradation, f"{path}.degradation", report)
     _check_ranges(role.parameters, f"{path}.parameters", report)

@@ -21,6 +21,7 @@ _RETRY: dict[Retry, str] = {
     "later": "Try again later.",
     "elsewhere": "It may succeed in another role: --role.",
 }
+_CANCELLED = "Ask again if it is wanted after all."
 
 
 class AnswerText:
@@ -97,7 +98,8 @@ def failure_text(error: PenstockError) -> str:
     """What happened, whether to try again, and when (REQUIREMENTS D10)."""
     when = "" if error.retry_after_s is None else f" In {_whole(error.retry_after_s)} s at the earliest."
     request = f"\n  request {error.request_id}" if isinstance(error, RequestFailed) else ""
-    return visible(f"{error} ({error.code})\n  {_RETRY[error.retry]}{when}{request}", lines=True)
+    advice = _CANCELLED if error.code == "cancelled" else _RETRY[error.retry]
+    return visible(f"{error} ({error.code})\n  {advice}{when}{request}", lines=True)
 
 
 def money(microusd: int) -> str:

@@ -21,8 +21,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 _UP = """\
 Start the whole system on this machine and keep it running until Ctrl-C: an embedded nats-server (unless NATS_URL
-is set), the simulated provider (unless GROQ_API_KEY, OPENAI_API_KEY, PENSTOCK_SIMULATOR_URL or a PENSTOCK_CATALOGUE
-of another kind is set), the router, and a worker. A service that dies is started again."""
+is set), the simulated provider (where the catalogue has one and PENSTOCK_SIMULATOR_URL is not set; with GROQ_API_KEY or
+OPENAI_API_KEY another catalogue is the default), the router, and a worker. A service that dies is started again."""
 _PER_ROLE = """\
 a worker process for each role instead of one for all. Roles then share neither memory nor a crash, and a role can
 use a processor of its own. They keep the limits of a model together, unless PENSTOCK_QUOTA=local: then each process
@@ -92,9 +92,12 @@ def _add_ask(commands: Commands) -> None:
     text = "ask one question; the answer streams to stdout, how it came about follows on stderr"
     ask = commands.add_parser("ask", help=text, description=f"{text.capitalize()}.")
     _add_question(ask)
-    ask.add_argument("--user", default="", help="who asks: limits and fairness count by it")
+    ask.add_argument("--user", default="", help="who asks: fairness counts by it")
     ask.add_argument(
-        "--timeout", type=_seconds, metavar="S", help="give up after S seconds (default: the role's)"
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="give up after S seconds (default: the role's; at most 3600, in the batch lane 86400)",
     )
     ask.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
     ask.add_argument("--lane", choices=LANES, default="interactive", help="default: %(default)s")

@@ -19,7 +19,7 @@ from services.launcher.demo_prompts import PROMPTS, DemoPrompt
 from services.launcher.demo_report import Outcome, metric_lines, outcome_table
 from services.launcher.invoked import command_name
 from services.launcher.places import Places, client_environment
-from services.launcher.plan import make_plan
+from services.launcher.plan import HUMANE_SPEED, make_plan
 from services.launcher.prompt_input import messages
 from services.launcher.session import open_client
 from services.launcher.stop_signals import stop_signals
@@ -30,8 +30,6 @@ from services.launcher.trace_tree import trace_text
 
 __all__ = ["demo", "demo_environment"]
 
-_FIRST_TOKEN_MS = 150
-_TOKENS_PER_SECOND = 120
 _TIMEOUT_S = 30.0
 _COLUMNS = 100
 _EXPORT_S = 10.0
@@ -62,8 +60,7 @@ def demo_environment(env: Mapping[str, str]) -> dict[str, str]:
         "NATS_CREDENTIALS": "",
         "PENSTOCK_CATALOGUE": "simulator",
         "PENSTOCK_SIMULATOR_URL": "",
-        "SIMULATOR_FIRST_TOKEN_MS": str(_FIRST_TOKEN_MS),
-        "SIMULATOR_TOKENS_PER_SECOND": str(_TOKENS_PER_SECOND),
+        **HUMANE_SPEED,
     }
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
 from penstock.config.catalogue import Catalogue
 from penstock.config.load import read_catalogue
 from penstock.config.settings import Settings, load_settings
-from penstock.config.shipped import default_catalogue
 from services.launcher.chatting import NOT_CHATTING
 from services.launcher.child import ServiceSpec
 from services.launcher.free_port import free_port
 from services.launcher.places import traces_are_chosen
 from services.launcher.python_child import code_path, service_argv
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["HUMANE_SPEED", "Plan", "make_plan"]
 
-_SIMULATOR = "simulator"
-"""The service, and the catalogue that asks for it."""
+HUMANE_SPEED: Final = {"SIMULATOR_FIRST_TOKEN_MS": "150", "SIMULATOR_TOKENS_PER_SECOND": "120"}
+"""At which streaming can be seen; without it the simulator answers at once."""
+_SIMULATOR: Final = "simulator"
+_SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
+_SPEED: Final = (*HUMANE_SPEED, "SIMULATOR_LATENCY_MS")
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -53,11 +56,12 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
     """Judge `env` before anything starts. Raises ConfigurationRefused with every mistake in it."""
     data = data.absolute()
     settings = load_settings(env)
-    catalogue = read_catalogue(None, env)
     ports = _Ports()
-    wanted = simulator and default_catalogue(env) == _SIMULATOR and not env.get("PENSTOCK_SIMULATOR_URL")
-    port = ports.take() if wanted else None
-    simulator_url = f"http://127.0.0.1:{port}" if port else env.get("PENSTOCK_SIMULATOR_URL") or None
+    port = ports.take() if simulator and not env.get(_SIMULATOR_URL) else None
+    simulator_url = f"http://127.0.0.1:{port}" if port else env.get(_SIMULATOR_URL) or None
+    catalogue = read_catalogue(None, env if simulator_url is None else {**env, _SIMULATOR_URL: simulator_url})
+    if port and not _simulated(catalogue, simulator_url):
+        port = simulator_url = None
     trace_file = _trace_file(data, env, settings)
     own = {**env, **code_path(env), **_own_environment(env, trace_file, simulator_url)}
 
@@ -72,19 +76,28 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
         catalogue=catalogue,
         embedded=not env.get("NATS_URL"),
         trace_file=trace_file,
-        simulator=_simulator(port, catalogue, own) if port else None,
+        simulator=_simulator(port, catalogue, simulator_url, own) if port else None,
         simulator_url=simulator_url,
         router=service("router", "router"),
         workers=tuple(service(name, "worker", "--role", role) for name, role in workers),
     )
 
 
-def _simulator(port: str, catalogue: Catalogue, env: Mapping[str, str]) -> ServiceSpec:
+def _simulated(catalogue: Catalogue, url: str | None) -> set[str]:
+    """The providers whose address reads PENSTOCK_SIMULATOR_URL, whatever the catalogue is called."""
+    return {name for name, each in catalogue.providers.items() if f"{each.base_url}/".startswith(f"{url}/")}
+
+
+def _simulator(port: str, catalogue: Catalogue, url: str | None, env: Mapping[str, str]) -> ServiceSpec:
     # It shall list the names of this catalogue: workers leave out what their provider does not list.
-    names = dict.fromkeys(model.name or key for key, model in catalogue.models.items())
+    simulated = _simulated(catalogue, url)
+    names = dict.fromkeys(
+        model.name or key for key, model in catalogue.models.items() if model.provider in simulated
+    )
     models = env.get("SIMULATOR_MODELS") or ",".join(names)
+    speed = {} if any(env.get(name) for name in _SPEED) else HUMANE_SPEED
     argv = service_argv(_SIMULATOR, "--port", port)
-    return ServiceSpec(_SIMULATOR, argv, {**env, "SIMULATOR_MODELS": models})
+    return ServiceSpec(_SIMULATOR, argv, {**env, **speed, "SIMULATOR_MODELS": models})
 
 
 def _trace_file(data: Path, env: Mapping[str, str], settings: Settings) -> Path | None:
@@ -101,7 +114,7 @@ def _own_environment(
     if trace_file is not None:
         own["PENSTOCK_TRACES"] = f"file:{trace_file}"
     if simulator_url is not None:
-        own["PENSTOCK_SIMULATOR_URL"] = simulator_url
+        own[_SIMULATOR_URL] = simulator_url
     if not env.get("NATS_URL"):
         own["NATS_CREDENTIALS"] = ""  # the embedded server knows no users
     return own

@@ -115,6 +115,8 @@ class Status(Struct, frozen=True, kw_only=True):
     degraded: tuple[Degraded, ...]
     withdrawn: tuple[str, ...]
     credentials: tuple[Credential, ...]
+    keyless: tuple[str, ...]
+    """Providers without any key, as some worker sees it."""
     waiting_for_router: int
     dead_letters: int
 
@@ -143,6 +145,7 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
         ),
         withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
         credentials=tuple(_credentials(alive)),
+        keyless=tuple(sorted({name for presence in alive for name in presence.keyless})),
         waiting_for_router=streams.waiting_for_router,
         dead_letters=streams.dead,
     )

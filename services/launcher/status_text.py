@@ -80,6 +80,8 @@ def _lines(status: Status) -> Iterator[str]:
         yield f"Degraded: {each.role} with {each.model} at {each.worker}, {_RULES.get(each.rule, each.rule)}"
     if status.withdrawn:
         yield f"Not listed by their provider: {', '.join(status.withdrawn)}"
+    if status.keyless:
+        yield f"Providers without any key: {', '.join(status.keyless)}; `{command_name()} config check` names it"
     yield from _credentials(status)
     yield f"Dead letters: {status.dead_letters:,}"
 

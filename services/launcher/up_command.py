@@ -15,6 +15,7 @@ from services.launcher.invoked import command_name
 from services.launcher.missing_keys import missing_keys
 from services.launcher.places import DEFAULT_DATA, Places
 from services.launcher.plan import Plan, make_plan
+from services.launcher.provider_places import provider_places, unanswered
 from services.launcher.stop_signals import stop_signals
 from services.launcher.system import NATS_PORT, System, port_is_free
 
@@ -53,6 +54,8 @@ async def _up(plan: Plan, nats_port: int | None) -> int:
             await asyncio.wait({starting})
             return 0
         places = starting.result()
+        for note in await unanswered(plan.catalogue):
+            print(note, file=sys.stderr, flush=True)
         _say(describe(plan, places))
         running = asyncio.create_task(system.wait())
         try:
@@ -62,7 +65,8 @@ async def _up(plan: Plan, nats_port: int | None) -> int:
         finally:
             running.cancel()
             asked.cancel()
-            _say("Stopping; Ctrl-C again kills at once.")
+            drain_s = plan.settings.drain_s
+            _say(f"Stopping: waiting up to {drain_s:g} s for requests under way; Ctrl-C again kills at once.")
             await system.stop()
         _say("Stopped; nothing is left running.")
     return 0
@@ -92,6 +96,8 @@ def describe(plan: Plan, places: Places) -> str:
     facts.append(("catalogue", f"{plan.catalogue.name} ({_roles(plan)})"))
     if places.simulator is not None:
         facts.append(("simulator", f"{places.simulator}/v1, its counts: {places.simulator}/sim/counts"))
+    else:
+        facts.append(("providers", provider_places(plan.catalogue)))
     facts.append(("traces", _traces(plan, at)))
     facts.append(("logs", f"{plan.log_dir}" + (f", {plan.data / 'nats'}" if plan.embedded else "")))
     width = max(len(name) for name, _ in facts)

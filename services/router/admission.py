@@ -7,12 +7,13 @@ from math import ceil, inf
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from schemas.names import Lane
 from services.router.flow import Flow
 from services.router.turns import Arriving, Crowd, Line, Place, in_mailbox, in_pool
 
-__all__ = ["Pool", "Prospect", "SlotPace", "begins_s", "retry_after_s"]
+__all__ = ["Pool", "Prospect", "SlotPace", "begins_s", "retry_after_s", "without_guesses"]
 
 _AT_ONCE_S: Final = 0.1
 """Who waits no longer than this is never refused: how long an answer takes is the application's own affair."""
@@ -46,6 +47,15 @@ class Prospect(Struct, frozen=True):
     longest_s: float
     """What nearly every request stays within, once it has begun."""
     pools: tuple[Pool, ...] = ()
+
+
+def without_guesses(prospect: Prospect) -> Prospect:
+    """By what is known alone: nothing was spent since the last beats."""
+    pools = tuple(
+        replace(pool, crowd=replace(pool.crowd, calling=max(0.0, pool.crowd.calling), unseen=0.0))
+        for pool in prospect.pools
+    )
+    return replace(prospect, pools=pools)
 
 
 def begins_s(prospect: Prospect, line: Line, place: Place, arriving: Arriving, counted_s: float) -> float:

@@ -36,7 +36,7 @@ class Router:
     def __init__(self, shell: Shell, catalogue: Catalogue) -> None:
         self._shell = shell
         self._catalogue = catalogue
-        capacity = Capacity(catalogue.roles)
+        capacity = Capacity(catalogue.roles, catalogue.batch)
         self._liveness = Liveness(SYSTEM, capacity, catalogue.roles)
         metrics = RouterMetrics(shell.registry)
         backlog = Backlog()

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from penstock.config.catalogue import RoleConfig
+from penstock.config.catalogue import Batch, RoleConfig
 from schemas.names import Role
 from schemas.presence import Presence as Beat
 from schemas.presence import RoleStatus
@@ -29,7 +29,8 @@ _WORD_S: Final = 0.004
 class Capacity:
     """No I/O; all instants are the router's monotonic seconds."""
 
-    def __init__(self, roles: Mapping[Role, RoleConfig]) -> None:
+    def __init__(self, roles: Mapping[Role, RoleConfig], batch: Batch) -> None:
+        self._batch = batch
         self._chains = {str(role): frozenset(config.chain) for role, config in roles.items()}
         self._words: dict[str, Word] = {}
         self._prospects: dict[str, Prospect | None] = {}
@@ -77,7 +78,9 @@ class Capacity:
             self._prospects.clear()
             self._built_s, self._built_for_s, self._changed = now_s, counted_s, False
         if role not in self._prospects:
-            self._prospects[role] = prospect_of(role, self._chains, tuple(self._words.values()), counted_s)
+            self._prospects[role] = prospect_of(
+                role, self._chains, tuple(self._words.values()), counted_s, self._batch
+            )
         return self._prospects[role]
 
     def _kept_s(self) -> float:

@@ -16,7 +16,7 @@ from penstock.clock import Clock
 from schemas import subjects
 from schemas.subjects import WorkAddress
 from schemas.work import ChatWork
-from services.router.admission import begins_s, retry_after_s
+from services.router.admission import begins_s, retry_after_s, without_guesses
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.intake import Refused, Routed
@@ -26,6 +26,8 @@ from services.router.turns import Place
 __all__ = ["Door", "Foreseen", "admitted"]
 
 _REMEMBERED_S: Final = 30.0
+_NEWS_S: Final = 2.0
+"""Whoever is refused only for what may have been spent since the last beats comes back when the next ones are here."""
 
 
 class Foreseen(Struct, frozen=True):
@@ -76,10 +78,16 @@ class Door:
         if counted_s is None or prospect is None:
             return Foreseen(0.0, None)
         self._arrivals.advance(now_s)
-        begin_s = begins_s(prospect, self._backlog, self._place(work), self._arrivals, counted_s)
+        place = self._place(work)
+        begin_s = begins_s(prospect, self._backlog, place, self._arrivals, counted_s)
         wait_s = max(0.0, begin_s - now_s)
         left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
-        return Foreseen(wait_s, retry_after_s(wait_s, prospect.longest_s, left_s), counted_s)
+        again_s = retry_after_s(wait_s, prospect.longest_s, left_s)
+        if again_s is not None and again_s > _NEWS_S:
+            sure_s = begins_s(without_guesses(prospect), self._backlog, place, self._arrivals, counted_s)
+            if retry_after_s(max(0.0, sure_s - now_s), prospect.longest_s, left_s) is None:
+                again_s = _NEWS_S
+        return Foreseen(wait_s, again_s, counted_s)
 
     def _place(self, work: ChatWork) -> Place:
         """Whoever is alone in the mailbox leaves room for nobody, whatever the rank."""

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from schemas.deadlines import LONGEST_S
 
 __all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
+
+_NO_INSTANT_BELOW_MS: Final = 100_000_000_000
+"""1973 as milliseconds, and the year 5138 as seconds: a duration, or seconds for milliseconds."""
 
 
 class DeadlinePast(ValueError):
     """The request was late when it came."""
 
-    def __init__(self, late_by_ms: int) -> None:
-        super().__init__(f"the deadline passed {late_by_ms:,} ms before the request was routed")
+    def __init__(self, until_ms: int, now_ms: int) -> None:
+        if until_ms < _NO_INSTANT_BELOW_MS < now_ms:
+            soon_ms = now_ms + 60_000
+            words = f"deadline_ms {until_ms} is long past: an instant in milliseconds since 1970 is meant, as {soon_ms}"
+        else:
+            words = f"the deadline passed {now_ms - until_ms:,} ms before the request was routed"
+        super().__init__(words)
 
 
 class TooLarge(ValueError):
@@ -36,7 +46,7 @@ def deadline_ms(
     wished_ms = stored_ms + round(total_s * 1000) if asked_ms is None else asked_ms
     until_ms = min(wished_ms, stored_ms + round(max_s * 1000))
     if until_ms <= now_ms:
-        raise DeadlinePast(now_ms - until_ms)
+        raise DeadlinePast(until_ms, now_ms)
     return until_ms
 
 

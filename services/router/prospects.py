@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.config.catalogue import Batch
 from schemas.names import LANES, Lane
 from schemas.presence import QuotaForecast, RoleStatus
 from services.router.admission import Pool, Prospect, SlotPace
@@ -61,7 +62,7 @@ class Word(Struct, frozen=True):
 
 
 def prospect_of(
-    role: str, chains: Mapping[str, frozenset[str]], words: Sequence[Word], counted_s: float
+    role: str, chains: Mapping[str, frozenset[str]], words: Sequence[Word], counted_s: float, batch: Batch
 ) -> Prospect | None:
     said = [word.roles[role] for word in words if role in word.roles]
     if not said or role not in chains:
@@ -70,9 +71,9 @@ def prospect_of(
     models = chains[role]
     within = frozenset(each for each, chain in chains.items() if chain <= models)
     sharers, reach = _component(role, chains)
-    pools = [_pool(within, models, words, counted_s)]
+    pools = [_pool(within, models, words, counted_s, batch)]
     if reach != models or sharers != within:
-        pools.append(_pool(sharers, reach, words, counted_s))
+        pools.append(_pool(sharers, reach, words, counted_s, batch))
     return Prospect(
         role=role,
         lanes={lane: _slot_pace(said, lane) for lane in LANES},
@@ -105,7 +106,7 @@ def _slot_pace(said: Iterable[RoleStatus], lane: Lane) -> SlotPace:
 
 
 def _pool(
-    roles: frozenset[str], models: frozenset[str], words: Sequence[Word], counted_s: float
+    roles: frozenset[str], models: frozenset[str], words: Sequence[Word], counted_s: float, batch: Batch
 ) -> Pool | None:
     """None: nobody says a word of its quotas."""
     quotas, concurrency = _quotas(models, words)
@@ -131,7 +132,8 @@ def _pool(
     if flow is None:
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0
-    return Pool(Crowd(tuple(sorted(roles)), calling, unseen, share), flow)
+    batch_per_s = len(words) / batch.patience_s if batch.reserve > 0 and batch.patience_s > 0 else None
+    return Pool(Crowd(tuple(sorted(roles)), calling, unseen, share, batch_per_s), flow)
 
 
 def _calls_each(said: Iterable[Iterable[RoleStatus]]) -> float:

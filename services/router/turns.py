@@ -54,6 +54,8 @@ class Crowd(Struct, frozen=True):
     """How many may have come or gone between the moments at which beats and mailboxes were counted."""
     batch_share: float = 1.0
     """How many requests of the batch lane get a turn for each of the other lane, while both wait."""
+    batch_per_s: float | None = None
+    """Where batch leaves a reserve: how many of it go all the same while the other lane waits. None: it leaves none."""
 
 
 class Turns(Struct, frozen=True):
@@ -97,8 +99,12 @@ def in_pool(role: str, line: Line, place: Place, arriving: Arriving, crowd: Crow
     there = {lane: sum(line.queued(each, lane) for each in crowd.roles) for lane in LANES}
     if place.lane == "interactive":
         standing = _standing(there["interactive"] - crowd.calling, place.rank, crowd.unseen)
-        standing += min(there["batch"], standing * crowd.batch_share)
-        return Turns(standing, *_overtaking(role, line, place, arriving, standing))
+        if crowd.batch_per_s is None:
+            standing += min(there["batch"], standing * crowd.batch_share)
+        per_s, most = _overtaking(role, line, place, arriving, standing)
+        if there["batch"] and crowd.batch_per_s is not None:
+            per_s, most = per_s + crowd.batch_per_s, most + there["batch"]
+        return Turns(standing, per_s, most)
     standing = _standing(there["batch"] + there["interactive"] - crowd.calling, place.rank, crowd.unseen)
     per_s, most = _overtaking(role, line, place, arriving, there["batch"] + 1)
     per_s += sum(arriving.per_s(each, "interactive", rank) for each in crowd.roles for rank in RANKS)

@@ -62,8 +62,14 @@ class Announcer:
         store_it = store_crossing(self._js, subject, event, patience_s=_PATIENCE_S)
         self._spawn(self._told(event, store_it))
 
-    async def drain(self) -> None:
-        await asyncio.gather(*self._tasks)
+    async def drain(self, within_s: float) -> None:
+        """Wait for what is being stored; what JetStream does not take in time is lost, and in the log."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=within_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -73,5 +79,8 @@ class Announcer:
     async def _told(self, event: _OfModel | _OfCredential, stored: Coroutine[Any, Any, bool]) -> None:
         try:
             await stored
+        except asyncio.CancelledError:
+            _log.error("an event was not stored before the end: %s", encode(event).decode())
+            raise
         except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
             _log.error("an event could not be stored: %r %s", error, encode(event).decode())

@@ -7,9 +7,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TypedDict
+from math import inf
+from typing import Final, TypedDict
 
-from penstock.clock import SYSTEM
+from penstock.clock import SYSTEM, loop_now_s
 from penstock.config.catalogue import Catalogue, Limits
 from penstock.heartbeat import Heartbeat
 from penstock.mailbox import Mailbox, MailboxPolicy
@@ -53,6 +54,9 @@ from services.worker.withdrawn import Roster
 
 __all__ = ["Worker"]
 
+_FACTS_S: Final = 3.0
+"""Left to the facts, however long the mailboxes took; a supervisor's grace has to hold it (docs/configuration.md)."""
+
 
 class _Streams(TypedDict):
     """What is to be provisioned."""
@@ -71,6 +75,7 @@ class Worker:
         self._roles = roles
         self._keyring = keyring
         self._started = AsyncExitStack()
+        self._drained_by_s = inf
 
     async def start(self, bus: Bus, http: str) -> None:
         waiting = Waiting()
@@ -80,8 +85,7 @@ class Worker:
         await ensure_eventually(bus.js, **self._streams())
         quota = await self._start_quota(bus, providers, waiting)
         equipment = self._equipment(bus, providers, quota)
-        self._started.push_async_callback(equipment.announcer.drain)
-        self._started.push_async_callback(equipment.recorder.drain)
+        self._started.push_async_callback(self._drain_facts, equipment)
         handler = await self._start_handler(bus, equipment, waiting)
         mailboxes = {role: self._boxes(bus, equipment, handler, waiting, role) for role in self._roles}
         self._started.push_async_callback(self._drain_mailboxes, mailboxes)
@@ -99,6 +103,7 @@ class Worker:
 
     async def drain(self) -> None:
         """Stop what was started, the last first: pull nothing more, finish or give back what runs, tell the rest."""
+        self._drained_by_s = loop_now_s() + self._shell.settings.drain_s
         await self._started.aclose()
 
     async def _start_quota(self, bus: Bus, providers: Mapping[str, Provider], waiting: Waiting) -> Quota:
@@ -153,6 +158,11 @@ class Worker:
         serving = Serving(bus, equipment, ladder, running)
         return WorkHandler(equipment, takeover, serving, Burying(bus, equipment))
 
+    async def _drain_facts(self, equipment: Equipment) -> None:
+        """In the time that the mailboxes left, and always a little: without JetStream an exit would wait a minute."""
+        within_s = max(_FACTS_S, self._drained_by_s - loop_now_s())
+        await asyncio.gather(equipment.recorder.drain(within_s), equipment.announcer.drain(within_s))
+
     async def _drain_mailboxes(self, mailboxes: Mapping[Role, list[Mailbox]]) -> None:
         grace_s = self._shell.settings.drain_s
         await asyncio.gather(*(box.drain(grace_s) for boxes in mailboxes.values() for box in boxes))
@@ -164,14 +174,15 @@ class Worker:
         settings = self._shell.settings
 
         def box(lane: Lane, slots: int, at_most: Callable[[], int]) -> Mailbox:
+            gate = PullGate(equipment, waiting, role, lane)
             policy = MailboxPolicy(
                 slots=slots,
                 ack_wait_s=settings.ack_wait_s,
                 max_deliver=settings.max_deliver,
-                gate=PullGate(equipment, waiting, role, lane).closed_s,
-                at_most=at_most,
+                gate=gate.closed_s,
+                at_most=lambda: min(at_most(), gate.at_most(made.running)),
             )
-            return Mailbox(
+            made = Mailbox(
                 bus.nc,
                 mailbox(role, lane),
                 policy,
@@ -179,6 +190,7 @@ class Worker:
                 bury=handler.bury,
                 repair=partial(ensure_eventually, bus.js, **self._streams()),
             )
+            return made
 
         interactive = box("interactive", config.concurrency, lambda: config.concurrency)
         batch = box(

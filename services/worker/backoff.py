@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from penstock.config.catalogue import Retry
+from msgspec.structs import replace
 
-__all__ = ["delay_s"]
+from penstock.config.catalogue import Retry
+from schemas.names import Lane
+
+__all__ = ["delay_s", "of_lane"]
 
 _DOUBLINGS = 64
 """More would overflow a float before the cap is taken."""
+
+
+def of_lane(retry: Retry, lane: Lane) -> Retry:
+    """The batch lane has hours: it tries more often, with pauses that grow to minutes."""
+    if lane == "interactive":
+        return retry
+    return replace(
+        retry,
+        max_attempts=max(retry.max_attempts, retry.batch_max_attempts),
+        cap_s=max(retry.cap_s, retry.batch_cap_s),
+    )
 
 
 def delay_s(attempt: int, retry: Retry, random: Callable[[], float], retry_after_s: float | None) -> float:

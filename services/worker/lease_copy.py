@@ -59,12 +59,16 @@ class Copy:
 
     def heard(self, stored: Stored, now_s: float, *, joined: bool) -> bool:
         """Somebody wrote; perhaps it was us. Returns whether others have to be told the time, at once."""
-        if stored.revision <= self.revision:
+        if stored.revision == self.revision:
             return False
         record = decoded(self.key, stored)
         if record is None:
             return False
         behind = joined and self.clock.is_behind(record.at_ms, now_s)
+        if behind and self._was_begun_anew(record, now_s):  # in a bucket made again it has a low revision
+            record = self._made_again(record, now_s)
+        elif stored.revision < self.revision:
+            return False
         self.others_are_behind = self.others_are_behind or behind
         self.take(record, stored.revision, now_s)
         return behind
@@ -76,9 +80,12 @@ class Copy:
         known = self.view.record
         if record is not None and self._was_overtaken(record, revision):
             return
-        if known is not None and (record is None or self._is_newcomers(record, revision, now_s)):
-            record = revived(known, record, self.holder, self.book, self.clock.now_ms(now_s))
-            _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
+        if known is not None and (
+            record is None
+            or self._is_newcomers(record, revision, now_s)
+            or (self.clock.is_behind(record.at_ms, now_s) and self._was_begun_anew(record, now_s))
+        ):
+            record = self._made_again(record, now_s)
         elif record is not None and self._was_out_of_reach_for_all(record, now_s):
             record = revived(record, None, self.holder, self.book, self.clock.now_ms(now_s))
         if record is not None:
@@ -108,6 +115,16 @@ class Copy:
         """Nobody wrote for longer than a lease lasts, and we lived on our static share: so did the others."""
         age_ms = self.clock.now_ms(now_s) - record.at_ms
         return self.desk.alone is not None and age_ms >= self.book.terms.lease_ms
+
+    def _was_begun_anew(self, record: QuotaRecord, now_s: float) -> bool:
+        """Somebody deleted the entry, and a newcomer began the next one: it does not have our lease, which runs."""
+        mine = lease_of(self.record, self.holder)
+        runs = mine.until_ms + self.book.terms.grace_ms > self.clock.now_ms(now_s)
+        return mine.number > 0 and runs and lease_of(record, self.holder).number == 0
+
+    def _made_again(self, record: QuotaRecord | None, now_s: float) -> QuotaRecord:
+        _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
+        return revived(self.record, record, self.holder, self.book, self.clock.now_ms(now_s))
 
     def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
         return revision < self.revision and self.clock.is_behind(record.at_ms, now_s)

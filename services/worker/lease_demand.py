@@ -26,7 +26,10 @@ class Demand:
         self._requests = 0
         self._tokens = 0
         self._needs: dict[int, int] = {}
-        """What was refused since the last grant, by who asked; who asked first stands first."""
+        """What was refused since the last grant, by who asked; who asked first stands first. Who did not say who it
+        is counts each time, under a number below nothing.
+        """
+        self._unnamed = 0
         self._per_s = 0.0
         self._tokens_each = 0.0
 
@@ -36,7 +39,9 @@ class Demand:
         return next(iter(self._needs.values()), None)
 
     def before(self, asker: int) -> int | None:
-        """What has to be served before `asker`: the first need, if that is another's."""
+        """What has to be served before `asker`: the first need, if that is another's. Nothing for who has no name."""
+        if asker == 0:
+            return None
         for each, tokens in self._needs.items():
             return None if each == asker else tokens
         return None
@@ -50,7 +55,9 @@ class Demand:
 
     def refused(self, tokens: int, now_s: float, asker: int = 0) -> None:
         """Somebody waits. Who is woken and still finds nothing will say so again."""
-        self._needs[asker] = tokens
+        if asker == 0:
+            self._unnamed -= 1
+        self._needs[asker or self._unnamed] = tokens
         self._asked_s = now_s
 
     def withdrawn(self, asker: int) -> bool:

@@ -132,6 +132,12 @@ def _share(
     request needs would wait for ever. Beyond that everybody takes its share of what is free.
     """
     free = book.free(record, now_ms, without=report.holder)
+    # Of what a record made again sets aside for a worker, there may be less than that.
+    held = Amounts(
+        min(held.requests, max(0, free.requests)),
+        min(held.tokens, max(0, free.tokens)),
+        min(held.slots, max(0, free.slots)),
+    )
     elders = waiting_before(record, report.holder, since_ms)
     extra = Amounts(
         free.requests - held.requests - len(elders),

@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock.clock import loop_now_s
 from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused
-from services.worker.backoff import delay_s
+from services.worker.backoff import delay_s, of_lane
 from services.worker.breaker import Admission, Transition
 from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
@@ -43,13 +43,14 @@ class Lessons:
             self.model_changed(self._availability.roster.not_found(model, loop_now_s()))
         if verdict.action == "give_up":
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
-        if job.failures >= job.role.retry.max_attempts:
+        retry = of_lane(job.role.retry, job.work.lane)
+        if job.failures >= retry.max_attempts:
             message = f"{job.failures} attempts failed; the last one at {model}: {failure}"
             raise GaveUp(verdict.code, message, failure.retry_after_s)
         if verdict.action == "elsewhere":
             self._exclude(job, model, failure)
         elif verdict.counts:
-            wait_s = delay_s(job.failures, job.role.retry, self._equipment.random, failure.retry_after_s)
+            wait_s = delay_s(job.failures, retry, self._equipment.random, failure.retry_after_s)
             job.not_before_s[model] = loop_now_s() + wait_s
 
     def of_call(self, model: str, admission: Admission, health: Health) -> None:

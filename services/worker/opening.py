@@ -16,6 +16,7 @@ from schemas import headers, subjects
 from schemas.reply import Usage
 from schemas.work import ChatWork
 from services.worker.attempting import BYTES_PER_TOKEN
+from services.worker.backoff import of_lane
 from services.worker.equipment import Equipment
 from services.worker.intake import Order
 from services.worker.job import Job
@@ -49,7 +50,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         rules=equipment.catalogue.degradation_of(work.role),
         output_sent=past.output_sent,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.
-        failures=min(max(len(past.attempts), past.tried), role.retry.max_attempts - 1),
+        failures=min(max(len(past.attempts), past.tried), of_lane(role.retry, work.lane).max_attempts - 1),
     )
 
 

@@ -13,6 +13,9 @@ __all__ = ["PullGate"]
 
 _WAITING_S: Final = 1.0
 """While half of the slots wait the mailbox looks again this often; it is woken when something is given back."""
+_SCARCE_S: Final = 2.0
+"""Quota that was gone a moment ago comes back little by little."""
+_A_FEW: Final = 4
 
 
 class PullGate:
@@ -27,7 +30,9 @@ class PullGate:
         config = equipment.catalogue.roles[role]
         self._chain = config.chain
         slots = config.concurrency if lane == "interactive" else config.batch_concurrency
+        self._slots = slots
         self._most_waiting = max(1, slots // 2)
+        self._scarce_until_s = float("-inf")
 
     def closed_s(self) -> float:
         """Seconds until it makes sense to pull; 0: now."""
@@ -36,6 +41,19 @@ class PullGate:
             closed_s = _WAITING_S
         else:
             closed_s = self._availability.opens_in_s(self._chain, now_s, self._lane)
+        if closed_s > 0:
+            self._scarce_until_s = now_s + closed_s + _SCARCE_S
         if self._lane == "interactive":
             self._tiers.gate(self._role, closed_s, now_s)
         return closed_s
+
+    def at_most(self, running: int) -> int:
+        """How many may be in hand, with `running` there now.
+
+        Where quota is scarce, a few more than have it: what waits in one worker's hands is passed over by what comes to
+        another worker later.
+        """
+        waiting = self._waiting.number(self._role, self._lane)
+        if waiting == 0 and loop_now_s() >= self._scarce_until_s:
+            return self._slots
+        return min(self._slots, running - waiting + _A_FEW)

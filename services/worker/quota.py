@@ -36,7 +36,9 @@ class Need(Struct, frozen=True):
     lane: Lane = "interactive"
     """batch: a share of the limits has to stay free for the interactive lane (C6)."""
     asker: int = 0
-    """The request, by its number in this worker: until it has a permit or withdraws, others may wait behind it."""
+    """The request, by its number in this worker: until it has a permit or withdraws, others may wait behind it.
+    0: it does not say, and cannot withdraw.
+    """
 
     def __post_init__(self) -> None:
         if self.tokens < 0:

@@ -86,19 +86,28 @@ class Recorder:
         self._given_back |= self._pending.pop(work.reply_to, set())
         self._given_back = {task for task in self._given_back if not task.done()}
 
-    async def drain(self) -> None:
-        """Wait for what requests given back have spent; a failure is in the log."""
+    async def drain(self, within_s: float) -> None:
+        """Wait for what requests given back have spent; what is not stored in time is in the log, as a failure is."""
         tasks = self._given_back.union(*self._pending.values())
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=within_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _store(self, work: ChatWork, event: UsageRecorded) -> None:
         """Counted once, like the ledger: an event that somebody stored before is not."""
-        is_new = await store(
-            self._js,
-            subjects.event("usage", event.account),
-            encode(event),
-            message_id=f"{work.account}.{work.client}.{work.id}.{event.attempt}",
-        )
+        try:
+            is_new = await store(
+                self._js,
+                subjects.event("usage", event.account),
+                encode(event),
+                message_id=f"{work.account}.{work.client}.{work.id}.{event.attempt}",
+            )
+        except asyncio.CancelledError:
+            _log.error("a usage event was not stored before the end: %s", encode(event).decode())
+            raise
         if is_new:
             self._count(event)
 

@@ -33,6 +33,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
         forecasts=_forecasts(equipment, mailboxes, now_s),
         credentials=_credentials(equipment),
+        keyless=_keyless(equipment),
         static_shares=_static_shares(equipment),
         limits=_limits(equipment, now_s, now_ms),
         breakers=tuple(
@@ -110,6 +111,15 @@ def _credentials(equipment: Equipment) -> tuple[CredentialStatus, ...]:
         for name, provider in equipment.providers.items()
         for credential in provider.credentials
         if credential in keyring.names
+    )
+
+
+def _keyless(equipment: Equipment) -> tuple[str, ...]:
+    keyring, configured = equipment.keyring, equipment.catalogue.providers
+    return tuple(
+        name
+        for name in equipment.providers
+        if (keys := configured[name].api_key_env) and not any(keyring.value(key) for key in keys)
     )
 
 

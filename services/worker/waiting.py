@@ -38,6 +38,7 @@ class Waiting:
         self._told.append(listener)
 
     def on_wake(self, listener: Callable[[], None]) -> None:
+        """Called when something was given back, and when somebody waits no longer."""
         self._listeners.append(listener)
 
     def number(self, role: Role, lane: Lane) -> int:
@@ -70,6 +71,8 @@ class Waiting:
             timer.cancel()
             del self._waiters[number]
             self._boxes[role, lane] -= 1
+            for listener in self._listeners:
+                listener()
 
     def _wake_waiters(self) -> None:
         for waiter in sorted(self._waiters.values(), key=lambda waiter: waiter.turn):

@@ -82,6 +82,21 @@ async def test_a6_c1_two_keys_give_twice_the_quota_and_of_one_group_they_give_on
         assert await used(system) == {OLD: share, NEW: share}, "spread evenly"
 
 
+async def test_a_provider_without_any_key_is_told_in_the_status_d10(tmp_path: Path) -> None:
+    async with running(tmp_path, "chat", config=config("A_KEY"), env={"A_KEY": ""}) as system:
+        nc = await nats.connect(system.nats.url)
+        try:
+
+            async def shown() -> bool:
+                return {each.keyless for each in await living(nc) if each.service == "worker"} == {
+                    ("simulator",)
+                }
+
+            await until(shown)
+        finally:
+            await nc.close()
+
+
 async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_back(tmp_path: Path) -> None:
     env = {"A_KEY": OLD, "B_KEY": OTHER}
     text = config("A_KEY", "B_KEY", sit_out_s=2.0)

@@ -112,6 +112,22 @@ async def test_e4_a_job_is_left_asked_for_and_answered_from_another_process(
         assert await other.jobs(state="failed", user="u-1") == []
 
 
+async def test_d2_a_job_outlasts_a_provider_that_is_away_for_seconds(system: System, client: Client) -> None:
+    """An interactive request would have ended after four attempts."""
+    await system.sim("PUT", "behaviour", {"talker": "503"})
+    job_id = await client.submit("Hm", role="chat", timeout_s=4 * HOUR_S)
+
+    async def tried_beyond_four() -> bool:
+        return bool((await system.sim("GET", "counts"))["models"].get("talker", {}).get("attempts", 0) > 4)
+
+    await until(tried_beyond_four, 20)
+    await system.sim("PUT", "behaviour", {"talker": ""})
+    done = await in_state(client, job_id, "completed", "failed", timeout_s=20)
+    assert done.state == "completed"
+    assert done.attempt is not None
+    assert done.attempt > 5
+
+
 async def test_e4_a_streamed_job_keeps_its_answer_too(system: System, client: Client, post: Post) -> None:
     heard = await ask(client, LONG, role="chat", lane="batch")
     await in_state(client, heard.id, "completed")

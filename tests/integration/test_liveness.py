@@ -7,7 +7,7 @@ import asyncio
 import nats
 
 from penstock.clock import SYSTEM
-from penstock.config.catalogue import RoleConfig
+from penstock.config.catalogue import Batch, RoleConfig
 from penstock.connection import Reconnects, close, connect
 from penstock.heartbeat import Heartbeat
 from penstock.interruptions import Interruptions
@@ -30,7 +30,7 @@ async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
         service="worker", instance="w", at_ms=1, roles=(RoleStatus(role="chat", slots=4, running=0),)
     )
     roles = {"chat": RoleConfig(chain=("m",))}
-    liveness = Liveness(SYSTEM, Capacity(roles), roles)
+    liveness = Liveness(SYSTEM, Capacity(roles, Batch()), roles)
     reconnects, again = Reconnects(), asyncio.Event()
     provisioner = await connect(own_nats_server.url, name="p")
     await ensure(provisioner.jetstream(), roles=[], ack_wait_s=10)

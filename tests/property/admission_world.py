@@ -132,7 +132,7 @@ class World:
         clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
         self.clock = clock
         self.backlog = Backlog()
-        self.capacity = Capacity({"chat": RoleConfig(chain=("m",))})
+        self.capacity = Capacity({"chat": RoleConfig(chain=("m",))}, Batch())
         self.door = Door(self.capacity, self.backlog, clock)
         one = LocalQuota({KEY: plan.limits}, batch=Batch())
         self.workers = [

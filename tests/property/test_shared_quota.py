@@ -145,6 +145,21 @@ class SharedMachine(RuleBasedStateMachine):
         for each in tokens[::2]:
             self.acquire(worker, each)
 
+    @rule(data=st.data(), tokens=st.integers(0, 40), asker=st.integers(1, 3))
+    def stand_in_line(self, data: st.DataObject, tokens: int, asker: int) -> None:
+        worker = data.draw(st.sampled_from(self.workers))
+        worker.desk.demand.refused(tokens, self.local_s(worker), asker)
+        self.store_report_of(worker)
+
+    @rule(data=st.data(), asker=st.integers(1, 3))
+    def withdraw(self, data: st.DataObject, asker: int) -> None:
+        """Nobody stands in line in the record for a request that no longer waits."""
+        worker = data.draw(st.sampled_from(self.workers))
+        worker.desk.demand.withdrawn(asker)
+        self.store_report_of(worker)
+        if worker.desk.demand.first is None and worker.pending is None:
+            assert lease_of(self.record, worker.name).waits_since_ms is None
+
     def acquire(self, worker: Worker, tokens: int) -> None:
         number = worker.desk.acquire(tokens, self.local_s(worker))
         if number is None:

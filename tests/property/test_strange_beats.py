@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.clock import Clock
-from penstock.config.catalogue import RoleConfig
+from penstock.config.catalogue import Batch, RoleConfig
 from schemas import codec, subjects
 from schemas.names import LANES, Lane
 from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
@@ -91,7 +91,9 @@ def work(lane: Lane) -> ChatWork:
 @given(st.lists(BEATS, max_size=4), st.integers(0, 50))
 def test_c3_no_beat_stops_the_door_from_deciding(beats: list[Presence], line: int) -> None:
     now_s = 1000.0
-    capacity = Capacity({"chat": RoleConfig(chain=("small", "large")), "logic": RoleConfig(chain=("large",))})
+    capacity = Capacity(
+        {"chat": RoleConfig(chain=("small", "large")), "logic": RoleConfig(chain=("large",))}, Batch()
+    )
     backlog = Backlog()
     door = Door(capacity, backlog, Clock(lambda: now_s, lambda: now_s + 1e9))
     for beat in beats:

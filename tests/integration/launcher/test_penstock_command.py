@@ -39,7 +39,8 @@ class Up:
     def __init__(self, directory: Path, **env: str) -> None:
         self.directory = directory
         self.env = {name: value for name, value in os.environ.items() if name not in UNSET}
-        self.env |= {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error", **env}
+        self.env |= {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"}
+        self.env |= {"SIMULATOR_TOKENS_PER_SECOND": "0", **env}  # streaming need not be seen here
         self.output = directory / "up.log"
         self.process = self.start("up", "--nats-port", "0", output=self.output)
         self._until(lambda: "Penstock is up" in self.text(), 30)
@@ -289,6 +290,7 @@ def test_sigint_stops_everything_and_leaves_nothing_running(up: Up):
 
     _, alive = psutil.wait_procs(children, timeout=0)
     assert not alive
+    assert "waiting up to 25 s for requests under way" in up.text()
     assert "Stopped; nothing is left running." in up.text()
     assert "Traceback" not in up.text()
     assert read_places(up.directory / ".penstock") is None

@@ -215,6 +215,15 @@ async def test_the_accepted_event_says_until_when_it_is_worth_waiting(gateway, c
     assert time.monotonic() - began_s < 2
 
 
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan")])
+async def test_a_timeout_that_leaves_no_time_is_refused_before_it_is_sent(gateway, client, timeout_s):
+    with pytest.raises(ValueError, match="timeout_s is"):
+        await client.chat("x", timeout_s=timeout_s)
+    with pytest.raises(ValueError, match="timeout_s is"):
+        await client.submit("x", timeout_s=timeout_s)
+    assert gateway.requests == []
+
+
 async def test_a_request_too_large_is_refused_before_it_is_sent(gateway, client):
     with pytest.raises(RequestTooLarge, match="8,323,072") as caught:
         await client.chat("x" * 9_000_000)

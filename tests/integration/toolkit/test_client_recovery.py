@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from penstock import Client
 from penstock.connection import Reconnects, connect
-from penstock.errors import NoReply, ReplyIncomplete
+from penstock.errors import BeyondTheEnd, NoReply, ReplyIncomplete, UnknownReply
 from penstock.following import Feed
 from penstock.reply_builder import ReplyBuilder
 from penstock.reply_publisher import Position, ReplyPublisher
@@ -274,6 +274,34 @@ async def test_several_follow_one_reply_e3(nats_server, gateway, client):
 async def test_resuming_what_never_was_ends_in_time(client):
     with pytest.raises(NoReply):
         [event async for event in client.resume("no-such-request", timeout_s=0.3)]
+
+
+async def test_a_reply_nobody_can_send_any_more_is_told_soon_e2(own_nats_server, own_client, own_gateway):
+    """A client with a random name of its own looks for the reply under that name."""
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(UnknownReply, match="client="):
+        [event async for event in own_client.resume("asked-under-another-name")]
+    assert asyncio.get_running_loop().time() - began_s < 12
+
+
+async def test_a_request_still_queued_is_waited_for_e2(own_nats_server, own_client, own_gateway, monkeypatch):
+    """No router is there: its request waits in JetStream, and nothing is stored of its reply."""
+    monkeypatch.setattr("penstock.following._QUIET_S", 0.05)
+    request_id = await own_client.submit("x")
+    with pytest.raises(NoReply) as raised:
+        [event async for event in own_client.resume(request_id, timeout_s=0.5)]
+    assert not isinstance(raised.value, UnknownReply)
+
+
+async def test_a_number_beyond_the_end_is_an_error_and_the_end_leaves_nothing_e2(gateway, client):
+    gateway.script = tell(gateway)
+    seqs = [event.seq async for event in client.stream("x")]
+    request_id = gateway.requests[0].id
+    with pytest.raises(BeyondTheEnd, match=f"after_seq=99999999 .* seq {seqs[-1]};"):
+        [event async for event in client.resume(request_id, after_seq=99_999_999)]
+    with pytest.raises(BeyondTheEnd):
+        [event async for event in client.resume(request_id, after_seq=seqs[-1] + 1)]
+    assert [event async for event in client.resume(request_id, after_seq=seqs[-1])] == []
 
 
 async def test_events_of_attempts_stored_out_of_order_are_read_in_order(gateway, client):

@@ -48,6 +48,8 @@ MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
     ),
     ("{temperature: 0.2}", "{}\n    retry: {max_attempts: 0}", 17, "roles.chat.retry.max_attempts", "0", "0", ""),
     ("{temperature: 0.2}", "{}\n    retry: {cap_s: 0.1}", 17, "roles.chat.retry.cap_s", "0.1", "below base_s", ""),
+    ("{temperature: 0.2}", "{}\n    retry: {batch_cap_s: 0.1}", 17, "roles.chat.retry.batch_cap_s", "0.1", "below base_s", ""),
+    ("{temperature: 0.2}", "{}\n    retry: {batch_max_attempts: 0}", 17, "roles.chat.retry.batch_max_attempts", "0", "0", ""),
     ("  small:\n    provider: here", "  small:\n    provider: her", 11, "models.small.provider", '"her"', "no provider", "here"),
     ("  small:\n    provider: here", "  small:\n    vision: true", 10, "models.small.provider", None, "missing", "add"),
     ("requests_per_minute: 30", "requests_per_minute: -1", 12, "models.small.limits.requests_per_minute", "-1", "0", "no limit"),

@@ -187,3 +187,10 @@ def test_d10_nothing_that_a_model_or_a_worker_wrote_moves_the_cursor(out, notes)
 @pytest.mark.parametrize(("microusd", "text"), [(31, "$0.000031"), (1_500_000, "$1.5"), (2_000_000, "$2")])
 def test_money(microusd, text):
     assert money(microusd) == text
+
+
+def test_a_cancelled_request_is_not_said_to_fail_again_d10():
+    text = failure_text(RequestFailed("r-1", Failure(code="cancelled", message="by ada", retry="never")))
+
+    assert "Ask again" in text
+    assert "will fail again" not in text

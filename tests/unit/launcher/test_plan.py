@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from penstock.config.problems import ConfigurationRefused
@@ -10,6 +14,8 @@ from services.launcher.errors import CommandError
 from services.launcher.places import Places
 from services.launcher.plan import make_plan
 from services.launcher.up_command import describe
+
+QUOTAS = Path(__file__).resolve().parents[3] / "docs" / "quotas.md"
 
 
 def names(plan):
@@ -55,6 +61,67 @@ def test_the_simulator_asked_for_by_name_is_started_despite_a_key(tmp_path):
     plan = make_plan(tmp_path, {"GROQ_API_KEY": "k", "PENSTOCK_CATALOGUE": "simulator"})
 
     assert names(plan)[0] == ["simulator", "router"]
+
+
+def own_catalogue(directory):
+    """A copy of the simulator's with a limit, made by the recipe of docs/quotas.md."""
+    recipe = re.search(
+        r"^sed '.*' deploy/catalogues/simulator.yaml > own.yaml$", QUOTAS.read_text(), re.MULTILINE
+    )
+    assert recipe is not None
+    file = directory / "own.yaml"
+    command = recipe[0].replace("own.yaml", str(file))
+    subprocess.run(["sh", "-c", command], cwd=QUOTAS.parents[1], check=True)
+    return file
+
+
+def test_the_simulator_is_started_for_a_catalogue_of_ones_own_that_reads_its_address(tmp_path):
+    own = own_catalogue(tmp_path)
+
+    plan = make_plan(tmp_path, {"PENSTOCK_CATALOGUE": str(own)})
+
+    assert names(plan)[0] == ["simulator", "router"]
+    assert plan.catalogue.models["sim-fast-small"].limits.requests_per_minute == 5
+    assert plan.catalogue.providers["simulator"].base_url == f"{plan.simulator_url}/v1"
+    assert plan.workers[0].env["PENSTOCK_SIMULATOR_URL"] == plan.simulator_url
+    assert "sim-chat-small" in plan.simulator.env["SIMULATOR_MODELS"]
+
+
+def test_no_simulator_for_that_catalogue_where_its_address_is_given(tmp_path):
+    own = own_catalogue(tmp_path)
+    env = {"PENSTOCK_CATALOGUE": str(own), "PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
+
+    plan = make_plan(tmp_path, env)
+
+    assert names(plan)[0] == ["router"]
+    text = describe(plan, Places(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+    assert "simulator at http://127.0.0.1:1/v1" in text
+
+
+def test_up_says_where_the_providers_are_expected_when_it_starts_none(tmp_path):
+    plan = make_plan(tmp_path, {"PENSTOCK_CATALOGUE": "groq"})
+
+    text = describe(plan, Places(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+
+    assert "groq at the SDK's own address" in text
+
+
+@pytest.mark.parametrize(
+    ("env", "first_token_ms", "tokens_per_second"),
+    [
+        ({}, "150", "120"),
+        ({"SIMULATOR_TOKENS_PER_SECOND": "0"}, None, "0"),
+        ({"SIMULATOR_LATENCY_MS": "5"}, None, None),
+    ],
+)
+def test_the_simulator_talks_at_a_speed_that_can_be_seen_unless_told(
+    tmp_path, env, first_token_ms, tokens_per_second
+):
+    simulator = make_plan(tmp_path, env).simulator
+
+    assert simulator is not None
+    assert simulator.env.get("SIMULATOR_FIRST_TOKEN_MS") == first_token_ms
+    assert simulator.env.get("SIMULATOR_TOKENS_PER_SECOND") == tokens_per_second
 
 
 def test_every_process_has_a_port_of_its_own_and_the_same_server(tmp_path):

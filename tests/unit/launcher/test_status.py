@@ -230,3 +230,11 @@ def test_c7_two_keys_of_one_model_can_be_told_apart():
     assert "a-model-wit… …PI_KEY_1" in text
     assert "a-model-wit… …PI_KEY_2" in text
     assert "Advice (PROVIDER_API_KEY_2): requests/min" in text
+
+
+def test_a_provider_without_any_key_is_named_d10():
+    status = fold("nats://here", [worker("w1", keyless=("groq",)), worker("w2")], Streams(), NOW_MS)
+
+    assert status.keyless == ("groq",)
+    assert "Providers without any key: groq; `penstock config check` names it" in status_text(status)
+    assert "without any key" not in status_text(fold("nats://here", [worker("w2")], Streams(), NOW_MS))

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from penstock.clock import Clock
-from penstock.config.catalogue import Limits, RoleConfig
+from penstock.config.catalogue import Batch, Limits, RoleConfig
 from schemas import subjects
 from schemas.names import Lane, Role
 from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
@@ -47,7 +47,7 @@ class Scene:
         self.now_s = 1000.0
         self.clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
         self.backlog = Backlog()
-        self.capacity = Capacity(ROLES)
+        self.capacity = Capacity(ROLES, Batch())
         self.door = Door(self.capacity, self.backlog, self.clock)
 
     def beat(
@@ -220,7 +220,7 @@ def test_c3_the_decision_costs_next_to_nothing(scene: Scene) -> None:
 def test_c3_a_job_waits_for_what_a_days_limit_gives_back_in_hours() -> None:
     """A worker's own count of a day: 1,000 of 1,000 used, 25 of them every half an hour."""
     scene, key = Scene(), QuotaKey("k", "small")
-    worker = LocalQuota({key: Limits(requests_per_day=1000)})
+    worker = LocalQuota({key: Limits(requests_per_day=1000)}, batch=Batch())
     for _ in range(40):
         for _ in range(25):
             permit = worker.try_acquire(key, Need(0), scene.now_s)

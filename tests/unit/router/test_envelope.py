@@ -29,3 +29,13 @@ def test_a_body_may_have_exactly_the_limit() -> None:
     check_size(8_000_000, 8_000_000)
     with pytest.raises(TooLarge, match="8,000,001 bytes; the limit is 8,000,000"):
         check_size(8_000_001, 8_000_000)
+
+
+@pytest.mark.parametrize("asked_ms", [1, 30_000, 1_795_257_916])
+def test_a_duration_or_seconds_for_a_deadline_are_told_as_such_d10(asked_ms):
+    now_ms = 1_795_257_916_512
+
+    with pytest.raises(
+        DeadlinePast, match=f"deadline_ms {asked_ms} .* milliseconds since 1970 .* {now_ms + 60_000}"
+    ):
+        deadline_ms(asked_ms, now_ms, now_ms, 90)

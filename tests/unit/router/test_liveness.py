@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.clock import Clock
-from penstock.config.catalogue import RoleConfig
+from penstock.config.catalogue import Batch, RoleConfig
 from schemas.presence import Presence, QuotaForecast, RoleStatus
 from services.router.capacity import Capacity
 from services.router.liveness import Liveness
@@ -29,7 +29,7 @@ def test_c3_a_beat_that_cannot_be_taken_up_is_told_of_and_its_worker_and_the_oth
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
-    capacity = Capacity(roles)
+    capacity = Capacity(roles, Batch())
     liveness = Liveness(Clock(lambda: 1000.0, lambda: 1e9), capacity, roles)
     for each in (beat("w1"), beat("w2"), beat("w1", paused_ms="soon")):  # no decoder lets this through
         liveness._on_beat(each.instance, each)

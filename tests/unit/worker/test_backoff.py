@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.config.catalogue import Retry
-from services.worker.backoff import delay_s
+from services.worker.backoff import delay_s, of_lane
 
 RETRY = Retry()
 
@@ -32,3 +32,20 @@ def test_d2_between_half_the_first_delay_and_the_cap_unless_told_longer(
     delay = delay_s(attempt, RETRY, lambda: chance, retry_after_s)
     assert 0.1 <= delay <= max(8.0, retry_after_s or 0.0)
     assert delay >= (retry_after_s or 0.0)
+
+
+def test_d2_a_job_outlasts_a_provider_that_is_away_for_more_than_an_hour() -> None:
+    retry = of_lane(RETRY, "batch")
+    pauses_s = [delay_s(failures, retry, lambda: 0.0, None) for failures in range(1, retry.max_attempts)]
+    assert sum(pauses_s) > 3_600
+    assert pauses_s[0] == pytest.approx(0.1), "it begins as quickly as any"
+    assert max(pauses_s) <= 300
+
+
+def test_d2_an_interactive_request_keeps_its_four_attempts() -> None:
+    assert of_lane(RETRY, "interactive") == RETRY
+
+
+def test_d2_a_job_never_has_fewer_attempts_than_an_interactive_request() -> None:
+    retry = of_lane(Retry(max_attempts=9, batch_max_attempts=1, cap_s=20, batch_cap_s=10), "batch")
+    assert (retry.max_attempts, retry.cap_s) == (9, 20)

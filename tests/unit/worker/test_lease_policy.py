@@ -166,6 +166,12 @@ def test_what_a_newcomer_spent_before_the_record_was_made_again_counts_c1():
     assert BOOK.free(made, NOW_MS) == Amounts(10 - 2 - 3 - 1, 1000 - 200 - 300 - 50, 1 << 53)
 
 
+def test_what_was_set_aside_is_no_lease_beyond_what_is_free_c1():
+    known = record(lease("a"), lease("b"), spent=(10, 900))
+    made = plan(revived(known, None, "b", BOOK, NOW_MS), waits("a", 1), BOOK, NOW_MS + 1)
+    assert made.held == NOTHING
+
+
 def test_what_is_too_old_to_count_is_not_stored_c1():
     """A worker tells after six hours what it spent meanwhile."""
     hours_ago = (NOW_MS * 100 - 6 * 3_600_000) // TERMS.minute_grain_ms

@@ -75,3 +75,22 @@ async def test_a_mailbox_opens_when_its_models_have_quota_again_c3(boxes: _Mailb
     while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
         pass
     assert boxes.interactive.closed_s() == pytest.approx(60, abs=1)
+
+
+async def test_where_quota_is_scarce_a_worker_takes_a_few_more_than_have_it_c3(boxes: _Mailboxes) -> None:
+    """What waits in one worker's hands is passed over by what comes to another worker later."""
+    assert boxes.interactive.at_most(0) == 8
+    await boxes.wait_in_hand("interactive", 3)
+    assert boxes.interactive.at_most(3) == 4
+    assert boxes.interactive.at_most(6) == 7, "three of them are called"
+    assert boxes.interactive.at_most(8) == 8
+    assert boxes.batch.at_most(0) == 4, "nobody waits there"
+
+
+async def test_where_quota_was_gone_a_moment_ago_it_is_scarce_c3(boxes: _Mailboxes) -> None:
+    quota, now_s = boxes.equipment.availability.quota, loop_now_s()
+    (key,) = boxes.equipment.availability.keys("m")
+    while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
+        pass
+    assert boxes.interactive.closed_s() > 0
+    assert boxes.interactive.at_most(0) == 4

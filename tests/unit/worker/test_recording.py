@@ -79,7 +79,7 @@ async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2
     with pytest.raises(asyncio.CancelledError):
         await handler
 
-    draining = asyncio.create_task(recorder.drain())
+    draining = asyncio.create_task(recorder.drain(within_s=10))
     for _ in range(5):
         await asyncio.sleep(0)
     assert not draining.done(), "the drain waits for what was spent"
@@ -122,4 +122,4 @@ async def test_requests_do_not_wait_for_the_usage_of_one_another_f2(
     await _asked(stream, 1)
     await asyncio.wait_for(recorder.stored(work(request_id="other")), 1)
     stream.opened.set()
-    await recorder.drain()
+    await recorder.drain(within_s=10)

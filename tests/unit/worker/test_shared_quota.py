@@ -407,3 +407,23 @@ async def test_each_providers_headers_lower_what_they_mean_for_every_worker_c4(
             await asyncio.sleep(0.01)
     await a.stop()
     await b.stop()
+
+
+@pytest.mark.parametrize("made_again", ["deleted", "with low revisions"])
+async def test_a_newcomer_that_finds_nothing_gets_no_second_limit_from_those_who_remember_c1(made_again: str):
+    """An entry is deleted, or its whole bucket, while workers are idle; the next worker begins the record anew."""
+    memory, limits = Memory(), Limits(requests_per_minute=12)
+    old = [await worker(memory, name, limits) for name in ("a", "b")]
+    assert await drain(old[0], 1.0) == 12
+    await asyncio.sleep(0.6)
+    revision = memory.entries["record"].revision
+    if made_again == "deleted":
+        memory.entries["record"] = Stored(b"", revision + 1, 0.0)
+    else:
+        del memory.entries["record"]
+    new = await worker(memory, "c", limits)
+    await asyncio.sleep(0.3)
+
+    assert await drain(new, 0.5) == 0
+    for quota in (*old, new):
+        await quota.stop()

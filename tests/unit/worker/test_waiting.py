@@ -37,7 +37,7 @@ async def test_c3_a_moment_that_comes_for_one_lets_the_older_ones_look_first() -
     assert order == [3, 9]
 
 
-async def test_those_who_listen_hear_who_begins_to_wait_and_that_all_are_woken() -> None:
+async def test_those_who_listen_hear_who_begins_to_wait_and_who_waits_no_longer() -> None:
     waiting, heard = Waiting(), list[str]()
     waiting.on_wait(lambda: heard.append("waits"))
     waiting.on_wake(lambda: heard.append("woken"))
@@ -49,4 +49,4 @@ async def test_those_who_listen_hear_who_begins_to_wait_and_that_all_are_woken()
     waiting.wake()
     await task
 
-    assert heard == ["waits", "woken"]
+    assert heard == ["waits", "woken", "woken"], "and that one waits no longer"

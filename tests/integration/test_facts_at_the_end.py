@@ -1,0 +1,49 @@
+"""D9: an exit does not wait for a JetStream that is away, and what it could not store is in the log."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+import pytest
+from prometheus_client import CollectorRegistry
+
+from penstock.clock import SYSTEM
+from penstock.provisioning import ensure
+from schemas.events import CredentialRotated
+from schemas.reply import Usage
+from schemas.streams import EVENTS
+from services.launcher.nats_server import NatsServer
+from services.worker.announcing import Announcer
+from services.worker.metrics import WorkerMetrics
+from services.worker.recording import AttemptRecord, Recorder
+from tests.unit.worker.equipped import catalogue_of, work
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_d9_facts_are_stored_before_the_end_or_told_in_the_log(
+    own_nats_server: NatsServer, caplog: pytest.LogCaptureFixture, *, away: bool
+) -> None:
+    nc = await nats.connect(own_nats_server.url)
+    try:
+        js = nc.jetstream()
+        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        announcer = Announcer(js)
+        recorder = Recorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
+        if away:
+            own_nats_server.kill()
+        announcer.announce(CredentialRotated(provider="p", credential="A_KEY", worker="w", at_ms=1))
+        usage = Usage(input_tokens=10, output_tokens=1)
+        recorder.record(
+            work(), AttemptRecord(number=1, model="m", credential="A_KEY", outcome="completed", usage=usage)
+        )
+        async with asyncio.timeout(3):
+            await asyncio.gather(announcer.drain(1.0), recorder.drain(1.0))
+        lost = [each.message for each in caplog.records if "not stored before the end" in each.message]
+        if away:
+            assert sorted("usage_recorded" in each for each in lost) == [False, True]
+        else:
+            assert lost == []
+            assert (await js.stream_info(EVENTS.name)).state.messages == 2
+    finally:
+        await nc.close()
