@@ -15,7 +15,7 @@ from penstock.identifiers import new_id
 from penstock.patient_reading import read_patiently
 from penstock.storing import store
 from schemas import codec, subjects
-from schemas.headers import EXPECTED_LAST
+from schemas.headers import EXPECTED_LAST, REPLY_SUBJECT
 from schemas.jobs import Job, JobResult
 from schemas.streams import JOBS, MAX_REQUEST_BYTES, RESULTS, WORK
 from schemas.subjects import ReplyAddress
@@ -97,10 +97,16 @@ class JobStore:
             return None
         return codec.RESULT.decode(msg.data or b"")
 
-    async def is_queued(self, work_seq: int) -> bool:
-        """Whether this message of `LLM_WORK` is still there."""
+    async def is_queued(self, work_seq: int, address: ReplyAddress | None = None) -> bool:
+        """Whether this message of `LLM_WORK` is still there; `address`: and is work of this request.
+
+        A stream that was deleted and made again gives its numbers out a second time.
+        """
         what = f"message {work_seq} of {WORK.name}"
-        return await read_patiently(lambda: self._js.get_msg(WORK.name, work_seq), what) is not None
+        msg = await read_patiently(lambda: self._js.get_msg(WORK.name, work_seq), what)
+        if msg is None:
+            return False
+        return address is None or (msg.headers or {}).get(REPLY_SUBJECT) == address.subject
 
     async def _read(self, subject: str) -> tuple[Job | None, int]:
         """The record and its sequence; what somebody else put there counts as no record."""

@@ -22,6 +22,7 @@ from services.router.explanation import register_explain
 from services.router.handlers import RequestHandler
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
+from services.router.room import Room
 from services.router.sweeper import Sweeper
 
 __all__ = ["Router"]
@@ -40,8 +41,9 @@ class Router:
         metrics = RouterMetrics(shell.registry)
         backlog = Backlog()
         door = Door(capacity, backlog, SYSTEM)
-        self._counting = Counting(backlog, SYSTEM)
-        entrance = Entrance(door, self._counting)
+        room = Room(backlog)
+        self._counting = Counting(backlog, room, SYSTEM)
+        entrance = Entrance(door, room, self._counting)
         self._handler = RequestHandler(catalogue, self._liveness, entrance, metrics, shell.tracer, SYSTEM)
         self._sweeper = Sweeper(catalogue.roles, self._liveness, backlog, self._counting, metrics, SYSTEM)
         self._started = AsyncExitStack()

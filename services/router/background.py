@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from msgspec.structs import replace
 
 from penstock.clock import Clock
+from penstock.history import settled_replies
 from penstock.job_ending import event_of, fail_job
-from penstock.job_progress import next_record, queued_job
+from penstock.job_progress import ended, next_record, queued_job
 from penstock.job_room import JobRoom
 from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from penstock.storing import StreamFull
 from schemas.jobs import Job
-from schemas.reply import Completed, Failed
+from schemas.reply import Accepted, Completed, Failed
 from schemas.work import ChatWork
+from services.router.ending import failure_of
 from services.router.intake import Refused
-from services.router.queueing import OVERLOADED_RETRY_S
+from services.router.room import OVERLOADED_RETRY_S
 
 __all__ = ["Background", "refused_job"]
 
@@ -32,7 +35,9 @@ class Background:
         self._bus = bus
         self._jobs = JobRoom(bus.nc, self._clock)
 
-    async def accept(self, work: ChatWork, sent: Mapping[str, str], *, repeated: bool) -> bool | Refused:
+    async def accept(
+        self, work: ChatWork, sent: Mapping[str, str], *, accepted_before: bool
+    ) -> bool | Refused:
         """Write a job down as queued; whether it is to be put into its mailbox.
 
         A request may come a second time, hours later: then the job may run, or have ended, and its end is told again.
@@ -47,11 +52,29 @@ class Background:
                 message="there is no room for the status of one more job",
                 reply_to=work.reply_to,
                 retry_after_s=OVERLOADED_RETRY_S,
-                seq=int(repeated),
+                seq=int(accepted_before),
             )
         if job.ended:
             await self._tell(job, sent)
         return job.state == "queued"
+
+    async def end_if_taken(self, work: ChatWork) -> None:
+        """Work of this id was in the mailboxes before: of the same job, or of an interactive request.
+
+        The reply is then that request's, and says nothing of the job: only the record does.
+        """
+        if work.lane != "batch":
+            return
+        events = await settled_replies(self._bus.nc, work.reply_to.subject)
+        accepted = next((event for event in events if isinstance(event, Accepted)), None)
+        if accepted is None or accepted.lane == "batch":
+            return
+        failure = failure_of("invalid_request", f"the id {work.id} is in use by an interactive request")
+        event = Failed(id=work.id, seq=accepted.seq + 1, error=failure)
+        at_ms = self._clock.unix_ms()
+        await self._jobs.advance(
+            work.reply_to, lambda stored: ended(stored, event, at_ms) if _is_untouched(stored) else None
+        )
 
     async def refuse(self, job: Job, event: Failed) -> Completed | Failed | None:
         """The end that is to be told."""
@@ -68,6 +91,10 @@ class Background:
         event = await event_of(self._jobs, job)
         if event is not None:
             await publish_terminal(self._bus.js, job.reply_to.subject, event, sent)
+
+
+def _is_untouched(stored: Job | None) -> TypeGuard[Job]:
+    return stored is not None and stored.state == "queued" and stored.attempt == 0
 
 
 def refused_job(refused: Refused, work: ChatWork, at_ms: int) -> Refused:

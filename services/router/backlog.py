@@ -25,6 +25,7 @@ class Backlog:
         """When the server was last asked for its counts, on this process's monotonic clock; None: not yet."""
         self._ranks: Counter[tuple[str, str, int]] = Counter()
         self._flows: Counter[tuple[str, str, str]] = Counter()
+        self._anywhere: Counter[tuple[str, str]] = Counter()
         self._since: Counter[WorkAddress] = Counter()
         self._reserved: Counter[WorkAddress] = Counter()
 
@@ -39,6 +40,10 @@ class Backlog:
     def of_flow(self, role: str, lane: str, flow: str) -> int:
         """What one flow has in a mailbox, over all ranks."""
         return self._flows[role, lane, flow]
+
+    def of_flow_anywhere(self, lane: str, flow: str) -> int:
+        """What one flow has in the mailboxes of all roles."""
+        return self._anywhere[lane, flow]
 
     def reserve(self, address: WorkAddress) -> None:
         """One more will be put in there: it counts from now on, others are decided meanwhile."""
@@ -63,6 +68,7 @@ class Backlog:
         """The server's answer: messages per subject. What is no work subject counts nowhere."""
         self._ranks.clear()
         self._flows.clear()
+        self._anywhere.clear()
         for subject, count in counts.items():
             address = work_address(subject)
             if address is not None:
@@ -75,3 +81,4 @@ class Backlog:
         role, lane, rank, flow = address
         self._ranks[role, lane, rank] += count
         self._flows[role, lane, flow] += count
+        self._anywhere[lane, flow] += count

@@ -14,12 +14,16 @@ from schemas.presence import Presence as Beat
 from schemas.presence import RoleStatus
 from services.router.admission import Prospect
 from services.router.prospects import Forecast, Word, prospect_of
-from services.router.supply import amount, supply_of
+from services.router.supply import amount
 
 __all__ = ["Capacity"]
 
 _KEPT_S: Final = 0.1
 """What is heard within this is taken up together: many workers beat often, and folding takes a millisecond."""
+
+_FEW_WORDS: Final = 200
+_WORD_S: Final = 0.004
+"""Ten times what it takes to fold one."""
 
 
 class Capacity:
@@ -47,7 +51,7 @@ class Capacity:
                 Forecast(
                     model=each.model,
                     source=each.source,
-                    supply=supply_of(each),
+                    told=each,
                     paused_s=amount(each.paused_ms) / 1000,
                     breaker_s=amount(each.breaker_ms) / 1000,
                     concurrency=None if each.concurrency is None else max(1, amount(each.concurrency)),
@@ -63,9 +67,14 @@ class Capacity:
             del self._words[gone]
             self._changed = True
 
+    def forget(self, instance: str) -> None:
+        if self._words.pop(instance, None) is not None:
+            self._changed = True
+
     def prospect(self, role: str, counted_s: float, now_s: float) -> Prospect | None:
         """None: nobody says a word of the role. `counted_s`: when the mailboxes were counted."""
-        if counted_s != self._built_for_s or (self._changed and now_s - self._built_s >= _KEPT_S):
+        news = counted_s != self._built_for_s or (self._changed and now_s - self._built_s >= _KEPT_S)
+        if news and now_s - self._built_s >= self._kept_s():
             self._prospects.clear()
             self._built_s, self._built_for_s, self._changed = now_s, counted_s, False
         if role not in self._prospects:
@@ -73,6 +82,11 @@ class Capacity:
                 role, self._chains, tuple(self._words.values()), counted_s, self._batch
             )
         return self._prospects[role]
+
+    def _kept_s(self) -> float:
+        """Many words, whoever says them, take long to fold: no more than a tenth of the time goes into it."""
+        words = sum(len(word.forecasts) for word in self._words.values())
+        return 0.0 if words <= _FEW_WORDS else words * _WORD_S
 
 
 def _bounded(status: RoleStatus) -> RoleStatus:

@@ -12,6 +12,7 @@ from penstock.clock import Clock
 from penstock.service import Bus
 from schemas.streams import WORK
 from services.router.backlog import Backlog
+from services.router.room import Room
 
 __all__ = ["Counting"]
 
@@ -23,8 +24,9 @@ _PATIENCE_S: Final = 0.5
 
 
 class Counting:
-    def __init__(self, backlog: Backlog, clock: Clock) -> None:
+    def __init__(self, backlog: Backlog, room: Room, clock: Clock) -> None:
         self._backlog = backlog
+        self._room = room
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
 
@@ -32,7 +34,7 @@ class Counting:
         self._bus = bus
 
     async def count(self) -> dict[str, int]:
-        """Messages by subject; the backlog knows them from now on. Raises nats errors."""
+        """Messages by subject; the backlog knows them from now on, the room their bytes. Raises nats errors."""
         async with self._one_at_a_time:
             return await self._count()
 
@@ -52,10 +54,12 @@ class Counting:
 
     async def _count(self) -> dict[str, int]:
         self._backlog.asking()
+        self._room.asking()
         asked_s = self._clock.monotonic_s()
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
         counts: dict[str, int] = info.state.subjects or {}
         self._backlog.snapshot(counts)
+        self._room.snapshot(info.state.bytes, info.config.max_bytes or 0)
         self._backlog.counted_s = asked_s
         return counts
 

@@ -6,10 +6,11 @@ from types import TracebackType
 from typing import Self
 
 from schemas import subjects
-from schemas.subjects import WorkAddress
+from schemas.work import ChatWork
 from services.router.counting import Counting
 from services.router.door import Door, admitted
 from services.router.intake import Refused, Routed
+from services.router.room import OVERLOADED_RETRY_S, Room, parcel
 
 __all__ = ["Entrance", "Place"]
 
@@ -17,10 +18,13 @@ __all__ = ["Entrance", "Place"]
 class Place:
     """In a mailbox, counted from the verdict on. Whoever leaves it (`with`) without having it stored gives it back."""
 
-    def __init__(self, door: Door, address: WorkAddress) -> None:
+    def __init__(self, door: Door, room: Room, work: ChatWork) -> None:
         self._door = door
-        self._address = address
+        self._room = room
+        self._address = door.let_in(work)
+        self._parcel = parcel(work, self._address.flow)
         self._stored = False
+        room.reserve(self._parcel)
 
     @property
     def subject(self) -> str:
@@ -30,6 +34,7 @@ class Place:
         """The work is in its mailbox."""
         self._stored = True
         self._door.stored(self._address)
+        self._room.stored(self._parcel)
 
     def __enter__(self) -> Self:
         return self
@@ -39,23 +44,36 @@ class Place:
     ) -> None:
         if not self._stored:
             self._door.give_back(self._address)
+            self._room.give_back(self._parcel)
 
 
 class Entrance:
-    def __init__(self, door: Door, counting: Counting) -> None:
+    def __init__(self, door: Door, room: Room, counting: Counting) -> None:
         self._door = door
+        self._room = room
         self._counting = counting
 
-    async def admit(self, routed: Routed, *, repeated: bool) -> Place | Refused:
+    async def admit(self, routed: Routed, *, accepted_before: bool) -> Place | Refused:
         """Nobody else is judged between the verdict and the place.
 
-        Asks the server only before a refusal, and then not more often than `Counting` does. Who comes a second time is
-        not asked: it may be in its mailbox already.
+        Asks the server only before a refusal, and then not more often than `Counting` does. Who was accepted
+        before is not asked: it may be in its mailbox already.
         """
-        if repeated:
-            return Place(self._door, self._door.let_in(routed.work))
+        if accepted_before:
+            return Place(self._door, self._room, routed.work)
         foreseen = self._door.foresee(routed.work)
         if foreseen.retry_after_s is not None and await self._counting.has_newer(foreseen.counted_s):
             foreseen = self._door.foresee(routed.work)
-        outcome = admitted(routed, foreseen)
-        return outcome if isinstance(outcome, Refused) else Place(self._door, self._door.let_in(outcome.work))
+        outcome = self._with_room(admitted(routed, foreseen))
+        return outcome if isinstance(outcome, Refused) else Place(self._door, self._room, outcome.work)
+
+    def _with_room(self, outcome: Routed | Refused) -> Routed | Refused:
+        if isinstance(outcome, Refused):
+            return outcome
+        work = outcome.work
+        full = self._room.refusal(parcel(work, subjects.flow(work.account, work.user)))
+        if full is None:
+            return outcome
+        return Refused(
+            code="overloaded", message=full, reply_to=work.reply_to, retry_after_s=OVERLOADED_RETRY_S
+        )

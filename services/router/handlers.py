@@ -19,6 +19,7 @@ from schemas.errors import ERRORS, ErrorCode
 from schemas.reply import Completed, Failed
 from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
+from services.router.acceptance import was_accepted
 from services.router.arrival import Arrival, address_of, job_of
 from services.router.background import Background, refused_job
 from services.router.ending import end_unless_ended, failure_of
@@ -94,17 +95,23 @@ class RequestHandler:
     async def _let_in(self, routed: Routed, sent: dict[str, str], *, repeated: bool) -> Refused | None:
         """Door, record, mailbox; the place behind the door is kept meanwhile."""
         work = routed.work
-        place = await self._entrance.admit(routed, repeated=repeated)
+        accepted_before = repeated and await was_accepted(self._bus, work)
+        place = await self._entrance.admit(routed, accepted_before=accepted_before)
         if isinstance(place, Refused):
             return place
         with place:
-            accepted = await self._background.accept(work, sent, repeated=repeated)
+            accepted = await self._background.accept(work, sent, accepted_before=accepted_before)
             if isinstance(accepted, Refused):
                 return accepted
-            refused = await queue(self._bus, routed, place, sent, repeated=repeated) if accepted else None
-        if accepted and refused is None:
-            self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
-        return refused
+            if not accepted:
+                return None
+            queued = await queue(self._bus, routed, place, sent, repeated=repeated)
+        if isinstance(queued, Refused):
+            return queued
+        if not queued:
+            await self._background.end_if_taken(work)
+        self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
+        return None
 
     async def _refuse(self, refused: Refused, span: Span) -> Verdict:
         if refused.reply_to is None:

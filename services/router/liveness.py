@@ -23,6 +23,7 @@ __all__ = ["Liveness"]
 _log: Final = logging.getLogger(__name__)
 _PATIENCE_S: Final = 3.0
 """So long the bucket may take to be read after a reconnection."""
+_PRUNED_EVERY_S: Final = 1.0
 
 
 class Liveness:
@@ -36,7 +37,8 @@ class Liveness:
         self._readings = 0
         """Of the bucket, that are under way."""
         self._ready_at_ms: dict[str, dict[str, int]] = {}
-        """By instance, then by role; only of instances that the presence still believes."""
+        """By instance, then by role; of instances that the presence still believes, or did a second ago."""
+        self._prune_s = float("-inf")
 
     async def start(self, bus: Bus) -> None:
         self._nc: Nats = bus.nc
@@ -74,8 +76,8 @@ class Liveness:
         now_s = self._clock.monotonic_s()
         for beat in beats:
             if beat.roles:
-                self._presence.found(beat.instance, [status.role for status in beat.roles], now_s)
-                self._take_up(beat.instance, beat, now_s)
+                gone = self._presence.found(beat.instance, [status.role for status in beat.roles], now_s)
+                self._take_up(beat.instance, beat, now_s, gone)
 
     def _on_beat(self, instance: str, beat: Beat | None) -> None:
         """A goodbye is not believed at once: mailboxes are durable, and a worker being restarted comes back."""
@@ -83,17 +85,28 @@ class Liveness:
         self._presence.heard(now_s)
         if beat is None or not beat.roles:
             return
-        self._presence.seen(instance, [status.role for status in beat.roles], now_s)
-        self._take_up(instance, beat, now_s)
+        gone = self._presence.seen(instance, [status.role for status in beat.roles], now_s)
+        self._take_up(instance, beat, now_s, gone)
 
-    def _take_up(self, instance: str, beat: Beat, now_s: float) -> None:
-        living = self._presence.instances(now_s)
+    def _take_up(self, instance: str, beat: Beat, now_s: float, gone: str | None) -> None:
+        """`gone`: who made way for it."""
         try:
             self._capacity.heard(instance, beat, now_s)
         except Exception:  # noqa: BLE001 - it is alive, but its word is worth nothing; the others' are
             _log.exception("what %s says of itself cannot be taken up", instance)
-            self._capacity.keep(living - {instance})
+            self._capacity.forget(instance)
         self._ready_at_ms[instance] = {status.role: status.ready_at_ms for status in beat.roles}
+        if gone is not None:
+            self._capacity.forget(gone)
+            self._ready_at_ms.pop(gone, None)
+        self._prune(now_s)
+
+    def _prune(self, now_s: float) -> None:
+        """Not at each beat: that would cost the square of their number."""
+        if now_s < self._prune_s:
+            return
+        self._prune_s = now_s + _PRUNED_EVERY_S
+        living = self._presence.instances(now_s)
         self._capacity.keep(living)
         for gone in self._ready_at_ms.keys() - living:
             del self._ready_at_ms[gone]

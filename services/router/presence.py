@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from math import inf
+from typing import Final
 
 from msgspec import Struct
 
 __all__ = ["Presence"]
+
+_MOST: Final = 1000
+"""Ten times what we run, and little enough to be reckoned with while requests wait."""
+_PRUNED_EVERY_S: Final = 1.0
 
 
 class _Belief(Struct, frozen=True):
@@ -24,14 +29,24 @@ class Presence:
     of the workers, and those believed in before are for `patience_s` more, in which a live one is heard. This is done
     once: who is not seen then is not believed after a second silence.
 
+    At most `most` are believed in, whoever says to be there: whoever was seen once makes way first, the oldest of them,
+    so that a burst of new names drives out no worker that has been there for a while.
+
     Times are monotonic seconds of the router, never of the worker: their clocks may differ.
     """
 
-    def __init__(self, ttl_s: float = 20, silent_s: float = 5, patience_s: float = 5) -> None:
+    def __init__(
+        self, ttl_s: float = 20, silent_s: float = 5, patience_s: float = 5, most: int = _MOST
+    ) -> None:
         self._ttl_s = ttl_s
         self._silent_s = silent_s
         self._patience_s = patience_s
+        self._most = most
         self._instances: dict[str, _Belief] = {}
+        """Who was seen last stands last."""
+        self._once: dict[str, None] = {}
+        """Seen once, in the same order."""
+        self._prune_s = -inf
         self._heard_s = inf
         """When anybody was heard last; nobody yet: there is no silence before the first word."""
         self._sparing = True
@@ -42,18 +57,21 @@ class Presence:
         self._notice_silence(now_s)
         self._heard_s, self._sparing = now_s, True
 
-    def seen(self, instance: str, roles: Collection[str], now_s: float) -> None:
-        """`instance` is alive and serves exactly `roles`."""
+    def seen(self, instance: str, roles: Collection[str], now_s: float) -> str | None:
+        """`instance` is alive and serves exactly `roles`; returns who had to make way for it."""
         self.heard(now_s)
-        # Instances have new names at every start: those that died unannounced would pile up.
-        self._instances = {name: each for name, each in self._instances.items() if now_s <= each.until_s}
-        self._instances[instance] = _Belief(frozenset(roles), now_s + self._ttl_s)
+        self._prune(now_s)
+        return self._believe(instance, _Belief(frozenset(roles), now_s + self._ttl_s))
 
-    def found(self, instance: str, roles: Collection[str], now_s: float) -> None:
-        """`instance` left word a while ago, when the router could not hear it: believed until it can be heard."""
+    def found(self, instance: str, roles: Collection[str], now_s: float) -> str | None:
+        """`instance` left word a while ago, when the router could not hear it: believed until it can be heard.
+
+        Returns who had to make way for it.
+        """
         known = self._instances.get(instance)
-        if known is None or known.until_s < now_s + self._patience_s:
-            self._instances[instance] = _Belief(frozenset(roles), now_s + self._patience_s, spared=True)
+        if known is not None and known.until_s >= now_s + self._patience_s:
+            return None
+        return self._believe(instance, _Belief(frozenset(roles), now_s + self._patience_s, spared=True))
 
     def served(self, now_s: float) -> frozenset[str]:
         """The roles with a live worker at `now_s`."""
@@ -63,6 +81,30 @@ class Presence:
         """Who is believed to be alive at `now_s`."""
         self._notice_silence(now_s)
         return frozenset(name for name, each in self._instances.items() if now_s <= each.until_s)
+
+    def _believe(self, instance: str, belief: _Belief) -> str | None:
+        if self._instances.pop(instance, None) is None:
+            self._once[instance] = None
+        else:
+            self._once.pop(instance, None)
+        self._instances[instance] = belief
+        if len(self._instances) <= self._most:
+            return None
+        gone = next(iter(self._once if len(self._once) > 1 else self._instances))
+        self._forget(gone)
+        return gone
+
+    def _prune(self, now_s: float) -> None:
+        """Instances have new names at every start: those that died unannounced would pile up."""
+        if now_s < self._prune_s:
+            return
+        self._prune_s = now_s + _PRUNED_EVERY_S
+        for name in [name for name, each in self._instances.items() if now_s > each.until_s]:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        del self._instances[name]
+        self._once.pop(name, None)
 
     def _notice_silence(self, now_s: float) -> None:
         if not self._sparing or now_s - self._heard_s <= self._silent_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, inf
 from typing import Final
@@ -10,29 +11,42 @@ from msgspec import Struct
 
 from penstock.config.catalogue import Batch
 from schemas.names import LANES, Lane
-from schemas.presence import RoleStatus
+from schemas.presence import QuotaForecast, RoleStatus
 from services.router.admission import Pool, Prospect, SlotPace
 from services.router.flow import Quota, flow_of
-from services.router.supply import Supply
+from services.router.supply import UNLIMITED, Supply, supply_of
 from services.router.turns import Crowd
 
 __all__ = ["Forecast", "Word", "prospect_of"]
 
+_log: Final = logging.getLogger(__name__)
 _BLIND_S: Final = 0.2
 """So far a beat and a count may lie apart beyond what is put right."""
 _MOST_CALLS: Final = 3.0
 """Calls per request that are believed in: a bad minute does not last for ever."""
 
 
-class Forecast(Struct, frozen=True):
+class Forecast(Struct):
     """What a worker says of one quota; seconds from when it said so."""
 
     model: str
     source: str
-    supply: Supply
+    told: QuotaForecast
     paused_s: float
     breaker_s: float
     concurrency: int | None
+    _supply: Supply | None = None
+
+    @property
+    def supply(self) -> Supply:
+        """Reckoned when it is asked for: of many workers' words on one quota only the freshest is."""
+        if self._supply is None:
+            try:
+                self._supply = supply_of(self.told)
+            except Exception:  # noqa: BLE001 - one word is worth nothing, and the door has to decide
+                _log.exception("what is said of the quota %s cannot be taken up", self.source)
+                self._supply = UNLIMITED
+        return self._supply
 
 
 class Word(Struct, frozen=True):

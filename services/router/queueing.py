@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import nats.errors
 
@@ -15,23 +14,24 @@ from schemas.errors import ErrorCode
 from schemas.work import ChatWork
 from services.router.entrance import Place
 from services.router.intake import Refused, Routed
+from services.router.room import OVERLOADED_RETRY_S
 
-__all__ = ["OVERLOADED_RETRY_S", "queue"]
-
-OVERLOADED_RETRY_S: Final = 10.0
-"""Told where a stream is full."""
+__all__ = ["queue"]
 
 
 async def queue(
     bus: Bus, routed: Routed, place: Place, sent: Mapping[str, str], *, repeated: bool
-) -> Refused | None:
-    """`accepted` goes first, or the worker's first event could overtake it. None: it is in its mailbox."""
+) -> Refused | bool:
+    """`accepted` goes first, or the worker's first event could overtake it.
+
+    True: it is in its mailbox; False: work of this id was there before.
+    """
     work = routed.work
     subject = work.reply_to.subject
     accepted_headers = {**sent, headers.MESSAGE_ID: f"{subject}.0"}
     await bus.nc.publish(subject, encode(routed.accepted), headers=accepted_headers)
     try:
-        await store(
+        new = await store(
             bus.js,
             place.subject,
             encode(work),
@@ -45,7 +45,7 @@ async def queue(
         message = f"the request does not fit into one message of {bus.nc.max_payload:,} bytes"
         return _refused(work, "request_too_large", message)
     place.stored()
-    return None
+    return new
 
 
 def _work_headers(work: ChatWork, sent: Mapping[str, str], *, repeated: bool) -> dict[str, str]:

@@ -32,6 +32,7 @@ from services.router.backlog import Backlog
 from services.router.counting import Counting
 from services.router.ending import end_unless_ended, failure_of
 from services.router.liveness import Liveness
+from services.router.lost_jobs import LostJobs
 from services.router.metrics import RouterMetrics
 from services.router.queued import Queued, read_queued
 from services.router.sweep import Sweep
@@ -70,11 +71,13 @@ class Sweeper:
         self._metrics = metrics
         self._clock = clock
         self._cancellations = Cancellations()
+        self._lost_jobs = LostJobs(clock)
         self._failures = 0
         self._running = VitalLoop("sweep")
 
     async def start(self, bus: Bus) -> None:
         self._bus = bus
+        self._lost_jobs.bind(bus)
         await self._cancellations.start(bus.nc, bus.reconnects)
         self._running.start(self._loop())
 
@@ -86,8 +89,9 @@ class Sweeper:
             await asyncio.sleep(_EVERY_S)
             try:
                 await self._round()
+                await self._lost_jobs.look()
             except (nats.errors.Error, TimeoutError) as error:
-                _log.warning("the sweep cannot read the mailboxes now: %r", error)
+                _log.warning("the sweep cannot read what it needs now: %r", error)
             except Exception:  # noqa: BLE001 - without sweeps, requests would end unheard
                 _log.exception("a round of the sweep failed; the next one comes in %g s", _EVERY_S)
 

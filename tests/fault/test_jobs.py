@@ -14,6 +14,7 @@ from penstock.client import Client
 from penstock.deadletters import bury
 from penstock.delivery import Dead, Delivery
 from penstock.errors import RequestFailed, UnknownJob
+from penstock.identifiers import new_id
 from penstock.job_ending import end_job
 from penstock.job_store import JobStore
 from penstock.reply_publisher import publish_terminal
@@ -453,6 +454,25 @@ async def test_e4_work_that_says_it_waits_longer_than_a_day_is_no_longer_than_th
     job = await in_state(client, await client.submit("Hm", role="chat", timeout_s=90 * HOUR_S), "completed")
     assert job.deadline_ms is not None
     assert job.deadline_ms - job.submitted_ms == 24 * HOUR_S * 1000
+
+
+@pytest.mark.parametrize("pause", [True, False])
+async def test_e4_a_job_whose_id_an_interactive_request_has_fails_and_the_request_is_answered(
+    client: Client, post: Post, pause: bool
+) -> None:
+    first = request() | {"id": new_id(), "client": client.name, "role": "chat"}
+    subject = subjects.request("demo", "chat")
+    await post.js.publish(subject, json.dumps(first).encode())
+    if pause:
+        assert isinstance(await post.end(first["id"], client=client.name), Completed)
+    await post.js.publish(subject, json.dumps(first | {"lane": "batch"}).encode())
+
+    job = await in_state(client, first["id"], "failed")
+    assert job.error is not None
+    assert job.error.code == "invalid_request"
+    assert "in use" in job.error.message
+    assert isinstance(await post.end(first["id"], client=client.name), Completed)
+    assert await queue_is_empty(post)
 
 
 async def _asked(system: System, model: str, times: int) -> bool:

@@ -12,10 +12,11 @@ import pytest
 
 from penstock.client import Client
 from penstock.direct import read_page
+from penstock.history import stored_replies
 from penstock.identifiers import new_id
-from schemas import codec, subjects
-from schemas.reply import Accepted, Failed
-from schemas.streams import PRESENCE
+from schemas import codec, headers, subjects
+from schemas.reply import Accepted, Failed, ReplyEvent
+from schemas.streams import PRESENCE, REQUESTS
 from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.system import System, running
@@ -179,3 +180,44 @@ async def _asked(client: Client, role: str, left_s: float, **asker: str) -> byte
     }
     msg = await client._nc.request(subjects.EXPLAIN, json.dumps(request).encode(), timeout=2)
     return bytes(msg.data)
+
+
+async def test_c3_who_says_that_it_comes_again_is_asked_at_the_door_unless_it_was_let_in(
+    system: System,
+) -> None:
+    limit = {"requests_per_minute": 1, "window_s": 30, "algorithm": "fixed_window"}
+    await system.sim("PUT", "limits", {"m-logic": limit})
+    async with await system.client() as client:
+        assert (await ask(client, "first", role="logic")).code is None
+        await _overloaded(client, "logic", 1.5)
+        js = client._nc.jetstream()
+
+        async def sent_again(request_id: str, timeout_s: float) -> ReplyEvent:
+            """A request that says of itself that it is repeated; the first it hears."""
+            order = {
+                "type": "chat_request",
+                "id": request_id,
+                "client": "post",
+                "role": "logic",
+                "deadline_ms": int(time.time() * 1000 + timeout_s * 1000),
+                "body": {"messages": [{"role": "user", "content": "again"}]},
+            }
+            await js.publish(
+                subjects.request("demo", "chat"), json.dumps(order).encode(), headers={headers.REPEATED: "1"}
+            )
+            events: list[ReplyEvent] = []
+
+            async def heard() -> bool:
+                events[:] = await stored_replies(client._nc, subjects.reply("demo", "post", request_id))
+                return bool(events) and (await js.stream_info(REQUESTS.name)).state.messages == 0
+
+            await until(heard)
+            return events[-1]
+
+        strangers = [await sent_again(new_id(), 1.5) for _ in range(5)]
+        known = new_id()
+        assert isinstance(await sent_again(known, 60), Accepted), "it has time"
+        again = await sent_again(known, 1.5)
+    assert {each.error.code for each in strangers if isinstance(each, Failed)} == {"overloaded"}
+    assert all(each.seq == 0 for each in strangers), "nothing was accepted"
+    assert isinstance(again, Accepted), "it is in its mailbox: a second verdict would end what was promised"

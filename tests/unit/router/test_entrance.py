@@ -11,6 +11,7 @@ from schemas.reply import Accepted
 from services.router.counting import Counting
 from services.router.entrance import Entrance, Place
 from services.router.intake import Refused, Routed
+from services.router.room import Room
 from tests.unit.router.test_door import Scene, minute, quota
 
 ROOM = 3
@@ -45,11 +46,12 @@ def entrance(scene: Scene) -> Entrance:
         async def has_newer(self, than_s: float | None) -> bool:
             return self._backlog.counted_s != than_s
 
-    return Entrance(scene.door, CountedJustNow(scene.backlog, scene.clock))
+    room = Room(scene.backlog)
+    return Entrance(scene.door, room, CountedJustNow(scene.backlog, room, scene.clock))
 
 
 async def admit(door: Entrance, scene: Scene) -> Place | Refused:
-    return await door.admit(routed(scene), repeated=False)
+    return await door.admit(routed(scene), accepted_before=False)
 
 
 async def test_c3_of_many_at_once_no_more_are_let_in_than_there_is_room_for(scene: Scene) -> None:
@@ -87,6 +89,6 @@ async def test_c3_a_place_is_kept_through_a_count_of_the_mailboxes_that_has_it_n
 async def test_c3_who_comes_a_second_time_is_not_judged_but_counts(scene: Scene) -> None:
     door = entrance(scene)
     for _ in range(ROOM):
-        assert isinstance(await door.admit(routed(scene), repeated=True), Place)
-    assert isinstance(await door.admit(routed(scene), repeated=True), Place)
+        assert isinstance(await door.admit(routed(scene), accepted_before=True), Place)
+    assert isinstance(await door.admit(routed(scene), accepted_before=True), Place)
     assert isinstance(await admit(door, scene), Refused)

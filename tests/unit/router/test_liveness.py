@@ -41,3 +41,39 @@ def test_c3_a_beat_that_cannot_be_taken_up_is_told_of_and_its_worker_and_the_oth
     assert liveness.served(1000.0) == {"chat"}
     assert prospect is not None
     assert prospect.lanes["interactive"].slots == 1, "of w1 nothing is known any more"
+
+
+def test_c3_thousands_of_fake_beats_leave_a_bounded_number_of_words_and_no_reckoning_until_asked() -> None:
+    roles = {"chat": RoleConfig(chain=("m",))}
+    capacity = Capacity(roles)
+    liveness = Liveness(Clock(lambda: 1000.0, lambda: 1e9), capacity, roles)
+    for number in range(3000):
+        liveness._on_beat(f"w{number}", beat(f"w{number}"))
+
+    assert len(capacity._words) == len(liveness._ready_at_ms) == 1000
+    assert capacity._words.keys() == liveness._ready_at_ms.keys() == liveness._presence.instances(1000.0)
+    assert all(each._supply is None for word in capacity._words.values() for each in word.forecasts)
+
+
+def test_c3_who_is_silent_is_forgotten_with_the_beats_of_others() -> None:
+    now_s = 1000.0
+    roles = {"chat": RoleConfig(chain=("m",))}
+    capacity = Capacity(roles)
+    liveness = Liveness(Clock(lambda: now_s, lambda: 1e9), capacity, roles)
+    liveness._on_beat("gone", beat("gone"))
+    for _ in range(15):
+        now_s += 2
+        liveness._on_beat("here", beat("here"))
+    assert list(capacity._words) == list(liveness._ready_at_ms) == ["here"]
+
+
+def test_c3_many_words_are_folded_no_more_often_than_the_router_can_bear() -> None:
+    roles = {"chat": RoleConfig(chain=("m",))}
+    few, many = Capacity(roles), Capacity(roles)
+    few.heard("w", beat("w"), 1000.0)
+    for number in range(1000):
+        many.heard(f"w{number}", beat(f"w{number}"), 1000.0)
+    first = [each.prospect("chat", 1000.0, 1000.0) for each in (few, many)]
+    assert few.prospect("chat", 1001.0, 1001.0) is not first[0], "a new count is taken up at once"
+    assert many.prospect("chat", 1001.0, 1001.0) is first[1]
+    assert many.prospect("chat", 1005.0, 1005.0) is not first[1]

@@ -86,3 +86,26 @@ def test_c3_what_stands_in_the_bucket_after_a_reconnection_is_believed_until_it_
     assert presence.served(6) == {"chat", "coding"}
     assert presence.served(6.1) == {"chat"}
     assert presence.served(20) == {"chat"}, "what was heard counts for as long as ever"
+
+
+def test_c3_a_burst_of_new_names_is_bounded_and_drives_out_nobody_who_was_there_for_a_while() -> None:
+    presence = Presence(most=10)
+    for now_s in (0, 2):
+        for name in ("a", "b"):
+            assert presence.seen(name, ["chat"], now_s) is None
+    gone = [presence.seen(f"fake-{n}", ["logic"], now_s=3) for n in range(100)]
+    assert gone == [None] * 8 + [f"fake-{n}" for n in range(92)]
+    assert len(presence.instances(3)) == 10
+    assert presence.served(3) == {"chat", "logic"}
+    assert presence.found("late", ["fast"], now_s=3) == "fake-92"
+    assert len(presence.instances(3)) == 10
+
+
+def test_c3_where_all_have_been_there_for_a_while_the_one_not_heard_for_longest_makes_way() -> None:
+    presence = Presence(most=3)
+    for now_s in (0, 2):
+        for name in ("a", "b", "c"):
+            presence.seen(name, ["chat"], now_s)
+    presence.seen("a", ["chat"], now_s=3)
+    assert presence.seen("new", ["fast"], now_s=4) == "b"
+    assert presence.instances(4) == {"a", "c", "new"}

@@ -1,0 +1,102 @@
+"""C6: a stream that large jobs would fill keeps room for others, whatever their role and lane."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.clock import SYSTEM
+from penstock.connection import Reconnects, close, connect
+from penstock.interruptions import Interruptions
+from penstock.provisioning import ensure
+from penstock.service import Bus
+from schemas.names import Lane, Role
+from schemas.reply import Accepted
+from schemas.streams import WORK
+from schemas.work import ChatWork
+from services.launcher.nats_server import NatsServer
+from services.router.backlog import Backlog
+from services.router.capacity import Capacity
+from services.router.counting import Counting
+from services.router.door import Door
+from services.router.entrance import Entrance
+from services.router.intake import Refused, Routed
+from services.router.queueing import queue
+from services.router.room import Room
+
+MIB = 2**20
+BOUND = 16 * MIB
+
+
+def routed(number: int, user: str, size: int, role: Role, lane: Lane) -> Routed:
+    now_ms = SYSTEM.unix_ms()
+    work = ChatWork(
+        id=f"r{number}",
+        account="a",
+        client="c",
+        user=user,
+        role=role,
+        lane=lane,
+        complexity="simple",
+        why="",
+        deadline_ms=now_ms + 60_000,
+        accepted_ms=now_ms,
+        stream=False,
+        body=msgspec.Raw(msgspec.json.encode("x" * size)),
+    )
+    accepted = Accepted(
+        id=work.id,
+        seq=0,
+        role=role,
+        complexity="simple",
+        why="",
+        lane=lane,
+        deadline_ms=work.deadline_ms,
+        at_ms=now_ms,
+    )
+    return Routed(work=work, accepted=accepted)
+
+
+async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_of_every_role(
+    own_nats_server: NatsServer,
+) -> None:
+    nc = await connect(own_nats_server.url, name="room")
+    js = nc.jetstream()
+    await ensure(js, roles=[], ack_wait_s=10)
+    await js.update_stream((await js.stream_info(WORK.name)).config.evolve(max_bytes=BOUND))
+    bus = Bus(nc, js, Reconnects(), Interruptions(nc))
+    backlog = Backlog()
+    room = Room(backlog)
+    counting = Counting(backlog, room, SYSTEM)
+    counting.bind(bus)
+    await counting.count()
+    entrance = Entrance(Door(Capacity({}), backlog, SYSTEM), room, counting)
+    asked = 0
+
+    async def ask(user: str, size: int, role: Role, lane: Lane) -> Refused | None:
+        nonlocal asked
+        asked += 1
+        wanted = routed(asked, user, size, role, lane)
+        place = await entrance.admit(wanted, accepted_before=False)
+        if isinstance(place, Refused):
+            return place
+        with place:
+            queued = await queue(bus, wanted, place, {}, repeated=False)
+            assert queued is True
+            return None
+
+    greedy = [await ask("greedy", MIB // 2, "fast", "batch") for _ in range(40)]
+    assert greedy.count(None) == 3, "an eighth is 2 MiB"
+    await counting.count()
+    again = await ask("greedy", MIB // 2, "chat", "batch")
+    assert again is not None
+    assert (again.code, again.retry_after_s) == ("overloaded", 10.0)
+    crowd = [await ask(f"u{n}", MIB, "fast", "batch") for n in range(40)]
+    assert crowd.count(None) == 6, "half is 8 MiB"
+    await counting.count()
+    assert await ask("large", MIB, "chat", "interactive") is not None
+    small = [await ask(f"v{n}", 100_000, "chat", "interactive") for n in range(40)]
+    assert small == [None] * 40
+    await js.purge_stream(WORK.name)
+    await counting.count()
+    assert await ask("greedy", MIB // 2, "fast", "batch") is None
+    await close(nc)

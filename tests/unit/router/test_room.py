@@ -1,0 +1,80 @@
+"""C6: bytes in the mailboxes; large bodies and jobs leave room for small interactive requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas import subjects
+from schemas.names import Lane
+from services.router.backlog import Backlog
+from services.router.room import Parcel, Room
+
+MIB = 2**20
+BOUND = 80 * MIB
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.backlog = Backlog()
+        self.room = Room(self.backlog)
+
+    def count(self, held: int, lane: Lane = "batch", **flows: int) -> None:
+        self.backlog.asking()
+        self.room.asking()
+        self.backlog.snapshot({subjects.work("chat", lane, 0, each): n for each, n in flows.items()})
+        self.room.snapshot(held, BOUND)
+
+    def puts(self, flow: str, size: int, lane: Lane = "batch") -> bool:
+        wanted = Parcel(lane, flow, size)
+        if self.room.refusal(wanted) is not None:
+            return False
+        self.room.reserve(wanted)
+        self.room.stored(wanted)
+        return True
+
+
+@pytest.fixture
+def scene() -> Scene:
+    made = Scene()
+    made.count(0)
+    return made
+
+
+def test_c6_before_the_first_count_everybody_is_let_in() -> None:
+    assert Scene().room.refusal(Parcel("batch", "f", 10 * BOUND)) is None
+
+
+def test_c6_one_flow_has_an_eighth_of_a_lane_and_the_other_lane_and_others_are_not_concerned(
+    scene: Scene,
+) -> None:
+    assert [scene.puts("greedy", MIB) for _ in range(12)] == [True] * 10 + [False] * 2
+    assert scene.puts("greedy", 1000, "interactive")
+    assert scene.puts("other", MIB)
+
+
+def test_c6_many_flows_together_fill_half_and_small_interactive_requests_find_room(scene: Scene) -> None:
+    assert sum(scene.puts(f"f{n}", 5 * MIB) for n in range(20)) == 8
+    assert not scene.puts("late", MIB, "interactive"), "it is large"
+    assert scene.puts("late", 200_000, "interactive")
+
+
+def test_c6_what_is_reserved_counts_through_a_count_and_is_given_back(scene: Scene) -> None:
+    wanted = Parcel("batch", "f", 8 * MIB)
+    scene.room.reserve(wanted)
+    scene.count(34 * MIB, f=1)
+    assert not scene.puts("g", MIB)
+    scene.room.give_back(wanted)
+    assert scene.puts("g", MIB)
+    assert scene.puts("f", MIB)
+
+
+def test_c6_a_flow_counts_less_as_its_requests_end_and_more_by_what_other_routers_put_in(
+    scene: Scene,
+) -> None:
+    assert all(scene.puts("f", MIB) for _ in range(10))
+    scene.count(20 * MIB, f=20)
+    assert not scene.puts("f", MIB)
+    scene.count(5 * MIB, f=5)
+    assert [scene.puts("f", MIB) for _ in range(6)] == [True] * 5 + [False]
+    scene.count(0)
+    assert scene.room._sent == {}, "who has nothing there is forgotten"
