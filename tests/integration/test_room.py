@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from penstock.clock import SYSTEM
+from penstock.config.catalogue import Batch
 from penstock.connection import Reconnects, close, connect
 from penstock.interruptions import Interruptions
 from penstock.provisioning import ensure
@@ -69,7 +70,7 @@ async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_
     counting = Counting(backlog, room, SYSTEM)
     counting.bind(bus)
     await counting.count()
-    entrance = Entrance(Door(Capacity({}), backlog, SYSTEM), room, counting)
+    entrance = Entrance(Door(Capacity({}, Batch()), backlog, SYSTEM), room, counting)
     asked = 0
 
     async def ask(user: str, size: int, role: Role, lane: Lane) -> Refused | None:

@@ -45,7 +45,7 @@ def test_c3_a_beat_that_cannot_be_taken_up_is_told_of_and_its_worker_and_the_oth
 
 def test_c3_thousands_of_fake_beats_leave_a_bounded_number_of_words_and_no_reckoning_until_asked() -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
-    capacity = Capacity(roles)
+    capacity = Capacity(roles, Batch())
     liveness = Liveness(Clock(lambda: 1000.0, lambda: 1e9), capacity, roles)
     for number in range(3000):
         liveness._on_beat(f"w{number}", beat(f"w{number}"))
@@ -58,7 +58,7 @@ def test_c3_thousands_of_fake_beats_leave_a_bounded_number_of_words_and_no_recko
 def test_c3_who_is_silent_is_forgotten_with_the_beats_of_others() -> None:
     now_s = 1000.0
     roles = {"chat": RoleConfig(chain=("m",))}
-    capacity = Capacity(roles)
+    capacity = Capacity(roles, Batch())
     liveness = Liveness(Clock(lambda: now_s, lambda: 1e9), capacity, roles)
     liveness._on_beat("gone", beat("gone"))
     for _ in range(15):
@@ -69,7 +69,7 @@ def test_c3_who_is_silent_is_forgotten_with_the_beats_of_others() -> None:
 
 def test_c3_many_words_are_folded_no_more_often_than_the_router_can_bear() -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
-    few, many = Capacity(roles), Capacity(roles)
+    few, many = Capacity(roles, Batch()), Capacity(roles, Batch())
     few.heard("w", beat("w"), 1000.0)
     for number in range(1000):
         many.heard(f"w{number}", beat(f"w{number}"), 1000.0)
