@@ -51,7 +51,9 @@ class Background:
                 await publish_terminal(self._bus.js, work.reply_to.subject, event)
             # what a completed one spent was recorded before its end
             return Past(ended=True) if record.state == "completed" else replace(past, ended=True)
-        if record.work_seq not in {0, delivery.sequence} and await self._jobs.is_queued(record.work_seq, work.reply_to):
+        if record.work_seq not in {0, delivery.sequence} and await self._jobs.is_queued(
+            record.work_seq, work.reply_to
+        ):
             return Past(ended=True)  # nothing was lost: the attempts are those of whoever holds the other
         return with_record(past, record)
 
