@@ -14,7 +14,7 @@ __all__ = ["PullGate"]
 _WAITING_S: Final = 1.0
 """While half of the slots wait the mailbox looks again this often; it is woken when something is given back."""
 _SCARCE_S: Final = 2.0
-"""Quota that was gone a moment ago comes back little by little."""
+"""Quota that was gone a moment ago, or that somebody waited for, comes back little by little."""
 _A_FEW: Final = 4
 
 
@@ -53,7 +53,9 @@ class PullGate:
         Where quota is scarce, a few more than have it: what waits in one worker's hands is passed over by what comes to
         another worker later.
         """
-        waiting = self._waiting.number(self._role, self._lane)
-        if waiting == 0 and loop_now_s() >= self._scarce_until_s:
+        waiting, now_s = self._waiting.number(self._role, self._lane), loop_now_s()
+        if waiting:
+            self._scarce_until_s = max(self._scarce_until_s, now_s + _SCARCE_S)
+        if now_s >= self._scarce_until_s:
             return self._slots
         return min(self._slots, running - waiting + _A_FEW)
