@@ -115,12 +115,13 @@ BAD = {
     "huge max_tokens": (body(max_tokens=10**30), "invalid_request", "max_tokens"),
     "n is text": (body(n="2"), "invalid_request", "n must be a positive integer, not text"),
     "stream is text": (body(stream="yes"), "invalid_request", "stream must be true or false, not text"),
-    "deadline past": (request(deadline_ms=1_000), "deadline_exceeded", "before the request was routed"),
-    "deadline long past": (
-        request(deadline_ms=-(10**15)),
+    "deadline past": (
+        request(deadline_ms=1_700_000_000_000),
         "deadline_exceeded",
         "before the request was routed",
     ),
+    "deadline in seconds": (request(deadline_ms=1_700_000_000), "deadline_exceeded", "is long past"),
+    "deadline long past": (request(deadline_ms=-(10**15)), "deadline_exceeded", "is long past"),
     "deadline out of range": (request(deadline_ms=10**4000), "invalid_request", "deadline_ms must be a time"),
     "user too long": (request(user="x" * 300), "invalid_request", "user must be at most 256"),
     "id with a dot": (request(id="a.b"), "invalid_request", "id must be 1 to 64 characters"),
