@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.harness.asking import ask, until
 from tests.harness.partition import Partition
 from tests.harness.system import running
@@ -13,6 +15,7 @@ BELIEVED_S = 20.0
 """For so long a worker counts as alive that is not heard."""
 
 
+@pytest.mark.prove  # it has to be silent for longer than a worker is believed
 async def test_c3_a_router_that_was_cut_off_refuses_nobody_whose_workers_live_and_a_dead_role_as_ever(
     tmp_path: Path,
 ) -> None:
