@@ -223,9 +223,12 @@ async def test_c3_a_429_until_the_deadline_ends_in_an_error_that_says_when_to_co
     system: System, client: Client
 ) -> None:
     await system.sim("PUT", "behaviour", {"busy": "429=1.5"})
-    began_s = time.monotonic()
-
     heard = await ask(client, "Never mind", role="long_context", timeout_s=0.7)
+    while heard.code == "overloaded":  # the burst of an earlier test may still count, until the next beats
+        assert 0 < (heard.failed.error.retry_after_s or 0) <= 2
+        await asyncio.sleep(heard.failed.error.retry_after_s or 0)
+        heard = await ask(client, "Never mind", role="long_context", timeout_s=0.7)
+    began_s = time.monotonic() - heard.took_s
 
     assert heard.code == "deadline_exceeded"
     assert "quota of busy" in heard.failed.error.message
