@@ -11,7 +11,7 @@ from penstock.config.load import read_catalogue
 from penstock.config.problems import ConfigurationRefused
 from penstock.config.settings import load_settings
 from schemas.names import Role
-from services.worker.key_sources import open_keyring
+from services.worker.keys.sources import open_keyring
 
 
 def _chat_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:

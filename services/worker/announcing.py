@@ -25,7 +25,7 @@ from schemas.events import (
     QuotaPaused,
     QuotaWarned,
 )
-from services.worker.crossings import store_crossing
+from services.worker.tiers.crossings import store_crossing
 
 __all__ = ["Announcer"]
 

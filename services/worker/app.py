@@ -23,32 +23,32 @@ from services.worker.availability import Availability
 from services.worker.background import Background
 from services.worker.burying import Burying
 from services.worker.calibration import Calibration
+from services.worker.calls.provider import Provider
+from services.worker.calls.providers import connect_providers
 from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
-from services.worker.key_news import KeyNews
-from services.worker.key_watch import KeyWatch
-from services.worker.keyring import Keyring
+from services.worker.keys.keyring import Keyring
+from services.worker.keys.news import KeyNews
+from services.worker.keys.watch import KeyWatch
 from services.worker.ladder import Ladder
 from services.worker.lanes import batch_slots
-from services.worker.lease_store import RecordStore
+from services.worker.leases.store import RecordStore
 from services.worker.lessons import Lessons
+from services.worker.limits.quota import LocalQuota, Quota, QuotaKey
+from services.worker.limits.quota_keys import limits_of, records_of
+from services.worker.limits.shared_quota import SharedQuota
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
 from services.worker.pace import Pace
-from services.worker.provider import Provider
-from services.worker.providers import connect_providers
 from services.worker.pull_gate import PullGate
-from services.worker.quota import LocalQuota, Quota, QuotaKey
-from services.worker.quota_keys import limits_of, records_of
 from services.worker.recording import Recorder
 from services.worker.running import Running
 from services.worker.serving import Serving
-from services.worker.shared_quota import SharedQuota
 from services.worker.status import describe
 from services.worker.takeover import Takeover
-from services.worker.tier_watch import TierWatch
-from services.worker.tiers import Tiers
+from services.worker.tiers.monitor import Tiers
+from services.worker.tiers.watch import TierWatch
 from services.worker.waiting import Waiting
 from services.worker.withdrawn import Roster
 

@@ -9,8 +9,8 @@ from penstock.config.catalogue import Catalogue
 from schemas.names import Lane
 from services.worker.breaker import CircuitBreaker
 from services.worker.candidates import Standing
-from services.worker.quota import Need, Quota, QuotaKey
-from services.worker.refusals import Refusals
+from services.worker.keys.refusals import Refusals
+from services.worker.limits.quota import Need, Quota, QuotaKey
 from services.worker.sit_out import SitOut
 from services.worker.withdrawn import Roster
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
-from services.worker.chunks import Piece
+from services.worker.calls.chunks import Piece
 
 __all__ = ["Coalescer", "Flush"]
 

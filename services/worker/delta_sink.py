@@ -6,8 +6,8 @@ import asyncio
 
 from penstock.answer_size import size_of
 from penstock.reply_publisher import ReplyPublisher
-from services.worker.bounds import STREAM_BYTES, oversized
-from services.worker.chunks import Piece
+from services.worker.calls.bounds import STREAM_BYTES, oversized
+from services.worker.calls.chunks import Piece
 from services.worker.coalescing import Coalescer, Flush
 
 __all__ = ["DeltaSink"]

@@ -14,7 +14,7 @@ from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
 from services.worker.job import GaveUp, Job
 from services.worker.lessons import Lessons
-from services.worker.quota import QuotaKey
+from services.worker.limits.quota import QuotaKey
 from services.worker.selection import Selection
 from services.worker.waiting import Waiting
 

@@ -12,9 +12,9 @@ from services.worker.breaker import Admission, Transition
 from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
 from services.worker.job import GaveUp, Job
-from services.worker.key_news import KeyNews
-from services.worker.pauses import Pauses
-from services.worker.quota import QuotaKey
+from services.worker.keys.news import KeyNews
+from services.worker.limits.pauses import Pauses
+from services.worker.limits.quota import QuotaKey
 from services.worker.withdrawn import Change
 
 __all__ = ["Lessons"]

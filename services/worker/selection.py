@@ -11,7 +11,7 @@ from services.worker.candidates import Choice, Reason, Standing, Wait, choose
 from services.worker.draw import draw, set_back
 from services.worker.equipment import Equipment
 from services.worker.job import GaveUp, Job
-from services.worker.quota import Need, Permit
+from services.worker.limits.quota import Need, Permit
 from services.worker.waiting import Waiting
 
 __all__ = ["Selection"]

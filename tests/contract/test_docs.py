@@ -84,7 +84,8 @@ def test_every_service_file_stands_in_the_tree() -> None:
     (tree,) = blocks(ROOT / "ARCHITECTURE.md")
     services = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("services/*/__main__.py"))
     assert len(services) == 4
-    for folder in ("schemas", "penstock", *map(str, services)):
+    rooms = sorted(path.relative_to(ROOT) for path in ROOT.glob("services/worker/*/") if path.name[0] != "_")
+    for folder in ("schemas", "penstock", *map(str, services), *map(str, rooms)):
         section = tree.partition(f"{folder}/ ")[2].partition("\n\n")[0]
         named = set(re.findall(r"\w+\.py", section)) | {"__init__.py", "__main__.py"}
         assert {path.name for path in (ROOT / folder).glob("*.py")} <= named, folder

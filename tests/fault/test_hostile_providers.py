@@ -15,10 +15,10 @@ from msgspec import Raw, Struct
 from penstock.client import Client
 from schemas.events import UsageRecorded
 from schemas.reply import TERMINAL
+from services.worker.calls.groq_sdk import GROQ
+from services.worker.calls.openai_sdk import OPENAI
+from services.worker.calls.sdk import SdkKind, SdkProvider
 from services.worker.failures import ProviderFailure
-from services.worker.groq_sdk import GROQ
-from services.worker.openai_sdk import OPENAI
-from services.worker.sdk import SdkKind, SdkProvider
 from tests.harness.asking import Post, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events

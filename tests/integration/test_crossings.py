@@ -13,7 +13,7 @@ from schemas import codec, subjects
 from schemas.events import QuotaEased, QuotaWarned
 from schemas.streams import EVENTS
 from services.launcher.nats_server import NatsServer
-from services.worker.crossings import store_crossing
+from services.worker.tiers.crossings import store_crossing
 
 COMMON = {"provider": "p", "model": "m", "credential": "k", "limit": "requests_per_minute", "allowed": 10}
 SUBJECT = subjects.limit_event("k.m", "requests_per_minute")

@@ -19,8 +19,8 @@ from schemas.work import ChatWork
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
+from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
 from services.worker.pace import Course, Pace
-from services.worker.quota import LocalQuota, Need, Permit, QuotaKey
 
 __all__ = ["Plan", "World"]
 

@@ -16,12 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from penstock.config.catalogue import Limits
 from schemas import codec
-from services.worker.lease_copy import Copy
-from services.worker.lease_policy import plan
-from services.worker.lease_records import Stored
-from services.worker.lease_room import Book
-from services.worker.lease_share import alone
-from services.worker.lease_terms import Terms
+from services.worker.leases.copy import Copy
+from services.worker.leases.policy import plan
+from services.worker.leases.records import Stored
+from services.worker.leases.room import Book
+from services.worker.leases.share import alone
+from services.worker.leases.terms import Terms
 
 TERMS = Terms(margin_ms=0)
 MINUTE_S, DAY_S = 60.0, 86_400.0

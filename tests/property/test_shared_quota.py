@@ -14,11 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from penstock.config.catalogue import Limits
 from schemas.quota import QuotaRecord
-from services.worker.lease_clock import RecordClock
-from services.worker.lease_desk import Desk
-from services.worker.lease_policy import Plan, Report, lease_of, plan
-from services.worker.lease_room import Book
-from services.worker.lease_terms import Terms
+from services.worker.leases.clock import RecordClock
+from services.worker.leases.desk import Desk
+from services.worker.leases.policy import Plan, Report, lease_of, plan
+from services.worker.leases.room import Book
+from services.worker.leases.terms import Terms
 
 TERMS = Terms(margin_ms=0)
 """No margin: the policy has to be right without one."""

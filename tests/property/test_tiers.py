@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from penstock.config.catalogue import TierWarning
 from penstock.tier_advice import advice, times_the_limit
 from schemas.presence import LimitPast, LimitStatus
-from services.worker.exhaustion import Trend
-from services.worker.limit_history import LimitHistory
-from services.worker.near_alarm import NearAlarm
+from services.worker.tiers.exhaustion import Trend
+from services.worker.tiers.history import LimitHistory
+from services.worker.tiers.near_alarm import NearAlarm
 
 LOOKBACK_S, HORIZON_S = 60.0, 60.0
 COURSES = st.lists(st.tuples(st.sampled_from([0.5, 1.0, 2.0, 5.0, 30.0]), st.integers(0, 100)), max_size=80)

@@ -56,8 +56,8 @@ def wrong_ways(module: str, tree: ast.AST) -> list[str]:
 
 
 def impure(module: str, tree: ast.AST, io_modules: Collection[str]) -> list[str]:
-    """The policy of a service knows neither the broker nor an SDK; `io_modules` of the service may."""
-    if module.rpartition(".")[2] in io_modules:
+    """The policy of a service knows neither the broker nor an SDK; `io_modules`, named below its folder, may."""
+    if ".".join(module.split(".")[2:]) in io_modules:
         return []
     return [
         f"{module}:{line} imports {name}, and is not among its service's I/O modules"

@@ -22,7 +22,8 @@ EVERY_SERVICE = frozenset({"__main__", "app", "handlers"})
 IO_MODULES = {
     "router": EVERY_SERVICE | {"counting", "explanation", "liveness", "queueing", "sweeper"},
     "worker": EVERY_SERVICE
-    | {"announcing", "crossings", "groq_sdk", "lease_store", "openai_sdk", "recording", "sdk", "takeover"},
+    | {"announcing", "recording", "takeover", "leases.store", "tiers.crossings"}
+    | {"calls.groq_sdk", "calls.openai_sdk", "calls.sdk"},
     "simulator": EVERY_SERVICE,
     "launcher": EVERY_SERVICE
     | {"dead_command", "dead_letters", "explain_command", "jobs_command", "session", "status_command"},

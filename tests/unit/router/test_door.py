@@ -17,7 +17,7 @@ from schemas.work import ChatWork
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
-from services.worker.quota import LocalQuota, Need, Permit, QuotaKey
+from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
 
 ROLES: dict[Role, RoleConfig] = {
     "chat": RoleConfig(chain=("small", "large")),

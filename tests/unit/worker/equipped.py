@@ -25,12 +25,12 @@ from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.job import Job
-from services.worker.keyring import Keyring
+from services.worker.keys.keyring import Keyring
+from services.worker.limits.quota import LocalQuota, QuotaKey
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
-from services.worker.quota import LocalQuota, QuotaKey
 from services.worker.recording import Recorder
-from services.worker.tiers import Tiers
+from services.worker.tiers.monitor import Tiers
 from services.worker.withdrawn import Roster
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")

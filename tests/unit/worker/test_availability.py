@@ -8,7 +8,7 @@ from math import inf
 from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.worker.availability import Availability
 from services.worker.candidates import Standing
-from services.worker.quota import LocalQuota, Need, QuotaKey
+from services.worker.limits.quota import LocalQuota, Need, QuotaKey
 from services.worker.withdrawn import Roster
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")

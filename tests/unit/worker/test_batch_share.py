@@ -9,10 +9,10 @@ import pytest
 
 from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.worker.availability import Availability
-from services.worker.batch_turn import kept
-from services.worker.lease_records import Conflict, Stored
-from services.worker.quota import Denied, LocalQuota, Need, Permit, QuotaKey
-from services.worker.shared_quota import SharedQuota
+from services.worker.leases.records import Conflict, Stored
+from services.worker.limits.batch_turn import kept
+from services.worker.limits.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.limits.shared_quota import SharedQuota
 from services.worker.withdrawn import Roster
 
 KEY = QuotaKey("A_KEY", "m")

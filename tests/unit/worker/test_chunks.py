@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from schemas.reply import Usage
-from services.worker.chunks import BrokenStream, ChunkReader, MalformedChunk, Piece, ProviderErrorEvent
+from services.worker.calls.chunks import BrokenStream, ChunkReader, MalformedChunk, Piece, ProviderErrorEvent
 
 
 def chunk(*choices: object, **top: object) -> bytes:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from services.worker.chunks import Piece
+from services.worker.calls.chunks import Piece
 from services.worker.coalescing import Coalescer, Flush
 
 A, B = Raw(b'{"index":1}'), Raw(b'{"index":2}')

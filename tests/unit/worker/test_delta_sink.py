@@ -4,8 +4,8 @@ import random
 import pytest
 from msgspec import Raw
 
-from services.worker.bounds import STREAM_BYTES
-from services.worker.chunks import Piece
+from services.worker.calls.bounds import STREAM_BYTES
+from services.worker.calls.chunks import Piece
 from services.worker.delta_sink import DeltaSink
 from services.worker.failures import ProviderFailure
 

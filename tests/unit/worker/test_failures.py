@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from services.worker.calls.status_errors import failure_of_status
 from services.worker.failures import ProviderFailure
-from services.worker.status_errors import failure_of_status
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.config.problems import ConfigurationRefused
 from penstock.config.settings import Settings
-from services.worker.key_sources import open_keyring
+from services.worker.keys.sources import open_keyring
 from tests.unit.config.example import RIGHT, load
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.config.secrets import Found, Reading, Unusable
-from services.worker.keyring import Complaint, Keyring, Old, Rotated
+from services.worker.keys.keyring import Complaint, Keyring, Old, Rotated
 
 DAY_S = 86_400.0
 NEW = Found("new", 50 * DAY_S)

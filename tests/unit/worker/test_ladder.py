@@ -9,7 +9,7 @@ import nats.errors
 import pytest
 
 from services.worker.job import GaveUp
-from services.worker.key_news import KeyNews
+from services.worker.keys.news import KeyNews
 from services.worker.ladder import Ladder
 from services.worker.lessons import Lessons
 from services.worker.waiting import Waiting

@@ -8,17 +8,17 @@ from msgspec.structs import replace
 from penstock.config.catalogue import Limits
 from schemas import codec
 from schemas.quota import QuotaLease, QuotaRecord
-from services.worker.lease_clock import RecordClock
-from services.worker.lease_copy import Copy
-from services.worker.lease_desk import Desk
-from services.worker.lease_policy import Report, lease_of, plan
-from services.worker.lease_records import Stored
-from services.worker.lease_revival import revived
-from services.worker.lease_room import Book
-from services.worker.lease_share import alone
-from services.worker.lease_terms import NOTHING, TERMS, Amounts
-from services.worker.lease_view import View
-from services.worker.meter import Observation
+from services.worker.leases.clock import RecordClock
+from services.worker.leases.copy import Copy
+from services.worker.leases.desk import Desk
+from services.worker.leases.policy import Report, lease_of, plan
+from services.worker.leases.records import Stored
+from services.worker.leases.revival import revived
+from services.worker.leases.room import Book
+from services.worker.leases.share import alone
+from services.worker.leases.terms import NOTHING, TERMS, Amounts
+from services.worker.leases.view import View
+from services.worker.limits.meter import Observation
 
 BOOK = Book(Limits(requests_per_minute=10, tokens_per_minute=1000), TERMS)
 NOW_MS = 500_000

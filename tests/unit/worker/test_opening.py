@@ -13,9 +13,9 @@ from schemas import subjects
 from schemas.codec import encode
 from services.worker.candidates import Standing
 from services.worker.intake import Order, read_order
+from services.worker.limits.quota import Need
 from services.worker.opening import open_job
 from services.worker.parameters import compose
-from services.worker.quota import Need
 from services.worker.takeover import Past
 from tests.unit.worker.equipped import bus_apart, catalogue_of, equipped, work
 

@@ -11,8 +11,8 @@ from penstock.clock import loop_now_s
 from penstock.config.catalogue import Limits, RoleConfig
 from schemas.names import Lane
 from services.worker.equipment import Equipment
+from services.worker.limits.quota import Need, Permit
 from services.worker.pull_gate import PullGate
-from services.worker.quota import Need, Permit
 from services.worker.waiting import Waiting
 from tests.unit.worker.equipped import catalogue_of, equipped
 

@@ -5,9 +5,18 @@ import math
 import pytest
 
 from penstock.config.catalogue import Batch, Limits
-from services.worker.account import CONCURRENCY_RETRY_S
-from services.worker.meter import BELIEVED_S
-from services.worker.quota import Denied, LimitUse, LocalQuota, Need, Observation, Permit, Quota, QuotaKey
+from services.worker.limits.account import CONCURRENCY_RETRY_S
+from services.worker.limits.meter import BELIEVED_S
+from services.worker.limits.quota import (
+    Denied,
+    LimitUse,
+    LocalQuota,
+    Need,
+    Observation,
+    Permit,
+    Quota,
+    QuotaKey,
+)
 
 KEY = QuotaKey("GROQ_API_KEY", "gpt-oss-20b")
 

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from penstock.config.catalogue import Batch, Limits
 from schemas.quota import QuotaLease, QuotaRecord
-from services.worker.lease_clock import RecordClock
-from services.worker.lease_room import Book
-from services.worker.lease_terms import TERMS, Amounts
-from services.worker.lease_view import View
-from services.worker.quota import LocalQuota, Need, Observation, Permit, QuotaKey
-from services.worker.recovery import recovery
+from services.worker.leases.clock import RecordClock
+from services.worker.leases.room import Book
+from services.worker.leases.terms import TERMS, Amounts
+from services.worker.leases.view import View
+from services.worker.limits.quota import LocalQuota, Need, Observation, Permit, QuotaKey
+from services.worker.limits.recovery import recovery
 
 KEY = QuotaKey("K", "m")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.sse import SseReader, SseTooLarge, SseTruncated
+from services.worker.calls.sse import SseReader, SseTooLarge, SseTruncated
 
 
 def outcome(pieces: list[bytes], max_event_bytes: int = 8 * 1024 * 1024) -> tuple[list[bytes], bool, str]:

@@ -7,7 +7,7 @@ import pytest
 from penstock.clock import loop_now_s
 from penstock.config.catalogue import Limits
 from services.worker.equipment import Equipment
-from services.worker.quota import QuotaKey
+from services.worker.limits.quota import QuotaKey
 from services.worker.status import describe
 from tests.unit.worker.equipped import catalogue_of, equipped
 

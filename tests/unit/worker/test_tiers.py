@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from schemas.presence import LimitStatus
 from services.worker.availability import Availability
+from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
 from services.worker.metrics import WorkerMetrics
-from services.worker.quota import LocalQuota, Need, Permit, QuotaKey
-from services.worker.tiers import Tiers
+from services.worker.tiers.monitor import Tiers
 from services.worker.withdrawn import Roster
 from tests.unit.worker.test_degrading import job
 

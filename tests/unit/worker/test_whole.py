@@ -5,7 +5,7 @@ import json
 import pytest
 
 from schemas.reply import Usage
-from services.worker.whole import MalformedReply, read_whole
+from services.worker.calls.whole import MalformedReply, read_whole
 
 CHOICE = {
     "index": 0,

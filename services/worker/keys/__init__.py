@@ -1,0 +1,1 @@
+"""Credentials: which key each has now, and what becomes of them."""

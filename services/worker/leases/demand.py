@@ -1,0 +1,99 @@
+"""How much a worker should have in hand: what waits, and what will come in the next moment."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final
+
+from services.worker.leases.terms import NOTHING, Amounts
+
+__all__ = ["Demand"]
+
+_SHORTEST_S: Final = 0.1
+_IDLE_S: Final = 1.0
+"""Who has not asked for so long gives back what it holds."""
+_SLOT_S: Final = 0.1
+"""A place among the concurrent calls is needed at once or not at all; a few are kept for the next ones."""
+
+
+class Demand:
+    """Counts between two writes to the record."""
+
+    def __init__(self, ahead_s: float) -> None:
+        self._ahead_s = ahead_s
+        self._since_s: float | None = None
+        self._asked_s = float("-inf")
+        self._requests = 0
+        self._tokens = 0
+        self._needs: dict[int, int] = {}
+        """What was refused since the last grant, by who asked; who asked first stands first. Who did not say who it
+        is counts each time, under a number below nothing.
+        """
+        self._unnamed = 0
+        self._per_s = 0.0
+        self._tokens_each = 0.0
+
+    @property
+    def first(self) -> int | None:
+        """Tokens of the request that was refused first since the last grant; None: nobody waits."""
+        return next(iter(self._needs.values()), None)
+
+    def before(self, asker: int) -> int | None:
+        """What has to be served before `asker`: the first need, if that is another's. Nothing for who has no name."""
+        if asker == 0:
+            return None
+        for each, tokens in self._needs.items():
+            return None if each == asker else tokens
+        return None
+
+    def granted(self, tokens: int, now_s: float, asker: int = 0) -> None:
+        """A permit was given out."""
+        self._needs.pop(asker, None)
+        self._requests += 1
+        self._tokens += tokens
+        self._asked_s = now_s
+
+    def refused(self, tokens: int, now_s: float, asker: int = 0) -> None:
+        """Somebody waits. Who is woken and still finds nothing will say so again."""
+        if asker == 0:
+            self._unnamed -= 1
+        self._needs[asker or self._unnamed] = tokens
+        self._asked_s = now_s
+
+    def withdrawn(self, asker: int) -> bool:
+        """It waits no longer. Returns whether others stood behind it, here or elsewhere."""
+        was_first = next(iter(self._needs), None) == asker
+        self._needs.pop(asker, None)
+        return was_first
+
+    def is_idle(self, now_s: float) -> bool:
+        return now_s - self._asked_s > _IDLE_S
+
+    def idle_at_s(self) -> float:
+        return self._asked_s + _IDLE_S
+
+    def measure(self, now_s: float) -> None:
+        """A write begins: what was asked since the last one tells the rate. A burst counts at once, a lull slowly."""
+        elapsed_s = _IDLE_S if self._since_s is None else now_s - self._since_s
+        if self._requests:
+            self._tokens_each = self._tokens / self._requests
+        rate = self._requests / max(_SHORTEST_S, elapsed_s)
+        weight = min(1.0, elapsed_s)
+        self._per_s = max(rate, self._per_s + (rate - self._per_s) * weight)
+        self._requests = self._tokens = 0
+        self._since_s = now_s
+
+    def want(self, running: int, now_s: float) -> Amounts:
+        """To have in hand, as measured."""
+        if self.is_idle(now_s):
+            return NOTHING if self.first is None else Amounts(1, self.first, running + 1)
+        ahead = self._per_s * self._ahead_s
+        return Amounts(
+            len(self._needs) + ceil(ahead),
+            sum(self._needs.values()) + ceil(ahead * self._tokens_each),
+            running + len(self._needs) + ceil(self._per_s * _SLOT_S),
+        )
+
+    def served(self) -> None:
+        """A lease came for those who waited: they ask again."""
+        self._needs.clear()

@@ -1,0 +1,163 @@
+"""Keeps one quota's lease: joins the record, renews before the desk runs dry, hears what others write."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from penstock.clock import loop_now_s
+from penstock.vital import VitalLoop
+from services.worker.leases.copy import Copy
+from services.worker.leases.joining import join
+from services.worker.leases.records import Records, Stored, Unreachable
+from services.worker.leases.rhythm import PACE_S, due_s
+from services.worker.leases.room import Book
+from services.worker.leases.share import alone
+from services.worker.leases.terms import Amounts
+from services.worker.leases.writing import Writing
+from services.worker.limits.meter import Observation
+
+__all__ = ["Keeper"]
+
+_log: Final = logging.getLogger(__name__)
+_AGAIN_S: Final = 0.5
+"""After the record could not be reached."""
+
+
+class Keeper:
+    """The loop of one (credential or quota group, model); the desk and the policy decide."""
+
+    def __init__(self, key: str, holder: str, book: Book, random: Callable[[], float]) -> None:
+        self._copy = Copy(key, holder, book, self.poke)
+        self.key = key
+        self.book = book
+        self.clock = self._copy.clock
+        self.view = self._copy.view
+        self.desk = self._copy.desk
+        self.gate = self._copy.gate
+        self.on_grant: Callable[[], None] = lambda: None
+        """To be set before the start: called when those who wait should ask again."""
+        self._random = random
+        self._writing: Writing | None = None
+        self._joined = False
+        self._urgent = False
+        self._poked = asyncio.Event()
+        self._back = asyncio.Event()
+        self._running = VitalLoop(f"quota {key}")
+
+    async def start(self, records: Records) -> None:
+        self._writing = Writing(self._copy, records, self._random, self.on_grant)
+        self._running.start(self._run(self._writing, records))
+
+    async def stop(self) -> None:
+        """Give everything back; if that fails, the lease's end does it."""
+        await self._running.stop()
+        if self._writing is None:
+            return
+        try:
+            if self._joined:
+                await self._writing.write(leaving=True)
+        except Unreachable as error:
+            _log.warning("the lease of %s could not be given back: %s", self.key, error)
+
+    def poke(self) -> None:
+        """Write soon."""
+        self._poked.set()
+
+    def withdraw(self, asker: int) -> None:
+        """A request waits no longer: who stood behind it looks again, and the record is told."""
+        if self.desk.demand.withdrawn(asker):
+            self.poke()
+            self.on_grant()
+
+    def need(self, tokens: int) -> Amounts:
+        return self._copy.need(tokens)
+
+    def pause(self, until_s: float, why: str) -> None:
+        """Here at once, and everywhere a moment later."""
+        if self.gate.pause(until_s, why) and self._writing is not None:
+            self._writing.tell_pause(self.clock.now_ms(until_s), why)
+            self._hurry()
+
+    def correct(self, word: Observation, now_s: float) -> None:
+        found = self.view.correction(word, now_s)
+        if found is not None and self._writing is not None:
+            self._writing.tell_word(found)
+            self._hurry()
+
+    def heard(self, stored: Stored) -> None:
+        """Somebody wrote; perhaps it was us."""
+        if self._copy.heard(stored, loop_now_s(), joined=self._joined):
+            self._hurry()
+        self._wake_if_somebody_gave_up()
+        if self.desk.alone is not None:
+            self._back.set()
+
+    def _wake_if_somebody_gave_up(self) -> None:
+        if self._copy.others_gave_up:
+            self._copy.others_gave_up = False
+            self.on_grant()
+
+    def _hurry(self) -> None:
+        self._urgent = True
+        self.poke()
+
+    async def _run(self, writing: Writing, records: Records) -> None:
+        """For ever: whatever fails, the next round may succeed, and meanwhile there is the static share."""
+        while True:
+            try:
+                if not self._joined:
+                    await join(self._copy, writing, records)
+                    self._joined = True
+                await writing.write()
+                self._wake_if_somebody_gave_up()
+            except Unreachable as error:
+                self._out_of_reach(writing.reached_s, error)
+            except Exception as error:  # noqa: BLE001 - the model shall not be left without a quota, whatever it was
+                _log.exception("the lease of %s could not be renewed", self.key)
+                self._out_of_reach(float("-inf"), error)
+            else:
+                await self._rest(writing)
+                continue
+            await self._retry_soon()
+
+    async def _retry_soon(self) -> None:
+        """At once when somebody else is heard to write: while they lease, nobody shall live on its static share."""
+        self._back.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_AGAIN_S * (0.5 + self._random())):
+                await self._back.wait()
+
+    async def _rest(self, writing: Writing) -> None:
+        """Until there is something to write; then until a write is due again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(due_s(self._copy, writing.wrote_s, loop_now_s())):
+                await self._poked.wait()
+        self._poked.clear()
+        while not self._urgent and (left_s := writing.wrote_s + PACE_S - loop_now_s()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await self._poked.wait()
+            self._poked.clear()
+        self._urgent = False
+
+    def _out_of_reach(self, reached_s: float, error: Exception) -> None:
+        """A single lost answer is no reason to live on a share: only a lease that ends is."""
+        now_s = loop_now_s()
+        lease_s = self.book.terms.lease_ms / 1000
+        if self.desk.alone is not None or now_s < max(self.desk.good_until_s, reached_s + lease_s):
+            return
+        if not self.clock.is_set:
+            self.clock.heard(0, now_s)
+        self.desk.alone = alone(
+            self.book, self.view.record, self._copy.holder, self.clock.now_ms(now_s), now_s
+        )
+        _log.warning(
+            "the shared quota of %s is out of reach (%r); this worker goes on with its static share",
+            self.key,
+            error,
+        )
+        self.on_grant()

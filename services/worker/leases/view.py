@@ -1,0 +1,163 @@
+"""What a worker knows of a shared record: how much is free, when more will be, what a provider's word changes."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+from schemas.presence import Recovery
+from schemas.quota import QuotaCorrection, QuotaRecord
+from services.worker.leases.clock import RecordClock
+from services.worker.leases.policy import lease_of
+from services.worker.leases.room import Book, Gauge, waiting_before
+from services.worker.leases.terms import Amounts
+from services.worker.limits.account import LimitName, LimitUse
+from services.worker.limits.meter import BELIEVED_S, DAY_S, MINUTE_S, Observation
+from services.worker.limits.recovery import recovery
+
+__all__ = ["View"]
+
+_EMPTY: Final = QuotaRecord(at_ms=0)
+
+
+class View:
+    """The latest record, and sums over it that are kept until they may change."""
+
+    def __init__(self, holder: str, book: Book, clock: RecordClock) -> None:
+        self.record: QuotaRecord | None = None
+        self._holder = holder
+        self._book = book
+        self._clock = clock
+        self._summed: QuotaRecord | None = None
+        self._summed_until_ms = 0
+        self._free = self._spare = Amounts()
+        self._left: dict[LimitName, int] = {}
+        self._claims = Amounts()
+
+    def wait_s(self, need: Amounts, now_s: float, *, sparing: bool = False) -> tuple[float, LimitName] | None:
+        """How long until `need` may be free, and what stands in the way; None: it is free now, as far as is known.
+
+        `sparing`: free beside what a batch request has to leave to the others.
+        """
+        now_ms = self._clock.now_ms(now_s)
+        self._sum(now_ms)
+        free, claims = self._spare if sparing else self._free, self._claims
+        need = Amounts(
+            need.requests + claims.requests, need.tokens + claims.tokens, need.slots + claims.slots
+        )
+        if free.requests >= need.requests and free.tokens >= need.tokens and free.slots >= need.slots:
+            return None
+        found = self._book.obstacle(self.record or _EMPTY, need, now_ms, self._holder, sparing=sparing)
+        return None if found is None else (max(0.0, self._clock.local_s(found[0]) - now_s), found[1])
+
+    @property
+    def others_wait(self) -> bool:
+        return self.record is not None and any(
+            lease.waits_since_ms is not None and lease.holder != self._holder for lease in self.record.leases
+        )
+
+    def usage(self, now_s: float) -> tuple[LimitUse, ...]:
+        """Spent, leased and withheld count as used."""
+        record = self.record or _EMPTY
+        gauges = self._book.gauges(record, self._clock.now_ms(now_s))
+        uses = [
+            LimitUse(gauge.name, gauge.spent + gauge.leased + gauge.withheld, gauge.ceiling)
+            for gauge in gauges
+        ]
+        if self._book.limits.concurrency is not None:
+            slots = sum(lease.slots for lease in record.leases)
+            uses.append(LimitUse("concurrency", slots, self._book.limits.concurrency))
+        return tuple(uses)
+
+    def recoveries(self, untold: Amounts, now_s: float) -> tuple[Recovery, ...]:
+        """When how much of each limit is free again. What others hold counts as used, our own lease as free but
+        for what was spent of it and is `untold`.
+        """
+        now_ms = self._clock.now_ms(now_s)
+        gauges = self._book.gauges(self.record or _EMPTY, now_ms, without=self._holder)
+        return tuple(
+            _recovery(gauge, untold.requests if gauge.kind == "requests" else untold.tokens, now_ms)
+            for gauge in gauges
+        )
+
+    def correction(self, word: Observation, now_s: float) -> QuotaCorrection | None:
+        """What the provider's word changes in the record; None: nothing.
+
+        Leases that are out count as used: some of them the provider has seen, and some it has not.
+        """
+        name = _named(word)
+        now_ms = self._clock.now_ms(now_s)
+        self._sum(now_ms)
+        left = self._left.get(name)
+        if left is None:
+            return None
+        known = next((each for each in (self.record or _EMPTY).corrections if each.limit == name), None)
+        lowered = word.limit is not None and 0 < word.limit < getattr(self._book.limits, name)
+        if known is None and not lowered and (word.remaining is None or word.remaining >= left):
+            return None
+        known = known or QuotaCorrection(limit=name)
+        left += known.withheld if known.withheld_until_ms > now_ms else 0
+        found = _corrected(known, word, left, now_ms)
+        return None if found == known else found
+
+    def _sum(self, now_ms: int) -> None:
+        record = self.record or _EMPTY
+        if record is self._summed and now_ms < self._summed_until_ms:
+            return
+        book = self._book
+        self._summed = record
+        minute, day = book.minute.alive(record.minute, now_ms), book.day.alive(record.day, now_ms)
+        lapses = [
+            at_ms
+            for word in record.corrections
+            for at_ms in (word.ceiling_until_ms, word.withheld_until_ms)
+            if at_ms > now_ms
+        ]
+        ends = [book.minute.ends_ms(minute[0][0])] if minute else []
+        ends += [book.day.ends_ms(day[0][0])] if day else []
+        self._summed_until_ms = min((*ends, *lapses, 1 << 62))
+        self._free = book.free(record, now_ms, without=self._holder)
+        self._spare = book.free(record, now_ms, without=self._holder, sparing=True)
+        self._left = {gauge.name: gauge.free for gauge in book.gauges(record, now_ms)}
+        mine = lease_of(record, self._holder)
+        elders = waiting_before(record, self._holder, mine.waits_since_ms or 1 << 62)
+        tokens = sum(lease.waits_for_tokens for lease in elders)
+        self._claims = Amounts(len(elders), tokens, len(elders))
+
+
+def _recovery(gauge: Gauge, untold: int, now_ms: int) -> Recovery:
+    column = 1 if gauge.kind == "requests" else 2
+    length_s = gauge.span.length_ms / 1000
+    returns = [((gauge.span.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains]
+    returns.append((length_s, untold + gauge.leased))
+    if gauge.lapses_ms is not None:
+        returns.append(((gauge.lapses_ms - now_ms) / 1000, gauge.withheld))
+    used = gauge.ceiling - gauge.free + untold
+    return recovery(gauge.name, length_s, gauge.ceiling, used, returns)
+
+
+def _corrected(known: QuotaCorrection, word: Observation, left: int, now_ms: int) -> QuotaCorrection:
+    ceiling, ceiling_until_ms = known.ceiling, known.ceiling_until_ms
+    lapses_soon = ceiling_until_ms - now_ms < BELIEVED_S * 500
+    if word.limit is not None and word.limit > 0 and (word.limit != ceiling or lapses_soon):
+        ceiling, ceiling_until_ms = word.limit, now_ms + int(BELIEVED_S * 1000)
+    withheld, withheld_until_ms = known.withheld, known.withheld_until_ms
+    if word.remaining is not None:
+        withheld = max(0, left - max(0, word.remaining))
+        believed_s = min(MINUTE_S if word.window == "minute" else DAY_S, BELIEVED_S)
+        believed_s = min(believed_s, inf if word.reset_s is None else word.reset_s)
+        if withheld > 0 or known.withheld > 0:
+            withheld_until_ms = now_ms + int(believed_s * 1000)
+    return QuotaCorrection(
+        limit=known.limit,
+        ceiling=ceiling,
+        ceiling_until_ms=ceiling_until_ms,
+        withheld=withheld,
+        withheld_until_ms=withheld_until_ms,
+    )
+
+
+def _named(word: Observation) -> LimitName:
+    if word.window == "minute":
+        return "requests_per_minute" if word.kind == "requests" else "tokens_per_minute"
+    return "requests_per_day" if word.kind == "requests" else "tokens_per_day"

@@ -1,0 +1,140 @@
+"""One write after the other to a shared record, by compare-and-set; a lost answer is cleared up before the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from penstock.clock import loop_now_s
+from schemas import codec
+from schemas.quota import QuotaCorrection, QuotaRecord
+from services.worker.leases.copy import Copy
+from services.worker.leases.policy import Report, lease_of, plan
+from services.worker.leases.records import Conflict, Records, Stored, Unreachable
+from services.worker.leases.rhythm import is_worth_it
+
+__all__ = ["Writing"]
+
+_log: Final = logging.getLogger(__name__)
+_CONFLICT_S: Final = 0.01
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    """A write under way."""
+
+    report: Report
+    record: QuotaRecord
+    revision: int
+    """On top of which it is to be stored."""
+
+
+class Writing:
+    """The news that wait to be told, and the write that tells them. Raises what `Records` raises, but no Conflict."""
+
+    def __init__(
+        self, copy: Copy, records: Records, random: Callable[[], float], on_grant: Callable[[], None]
+    ) -> None:
+        self._copy = copy
+        self._records = records
+        self._random = random
+        self._on_grant = on_grant
+        self._pending: _Pending | None = None
+        self._pause: tuple[int, str] | None = None
+        self._words: dict[str, QuotaCorrection] = {}
+        self.wrote_s = float("-inf")
+        self.reached_s = loop_now_s()
+        """When the record was last read or written."""
+
+    def tell_pause(self, until_ms: int, why: str) -> None:
+        self._pause = (until_ms, why)
+
+    def tell_word(self, word: QuotaCorrection) -> None:
+        self._words[word.limit] = word
+
+    async def read(self) -> Stored | None:
+        stored = await self._records.read(self._copy.key)
+        self.reached_s = loop_now_s()
+        self._copy.read(stored, self.reached_s)
+        return stored
+
+    async def write(self, *, leaving: bool = False, anyway: bool = False) -> None:
+        """Tell and ask, until it is stored; nothing if there is nothing to say."""
+        copy = self._copy
+        while True:
+            if self._pending is not None:
+                await self._find_out(self._pending)
+            now_s = loop_now_s()
+            report = copy.desk.report(copy.holder, now_s, paused=now_s < copy.gate.until_s, leaving=leaving)
+            report = msgspec.structs.replace(
+                report, pause=self._pause, corrections=tuple(self._words.values())
+            )
+            made = plan(copy.record, report, copy.book, copy.clock.now_ms(now_s))
+            if not (anyway or leaving or is_worth_it(copy, report, made)):
+                return
+            copy.desk.begin(report, made, now_s)
+            self.wrote_s = now_s
+            revision = copy.revision
+            self._pending = _Pending(report, made.record, revision)
+            if await self._send(self._pending):
+                return
+            self._not_stored()
+            await asyncio.sleep(self._random() * _CONFLICT_S)
+            if copy.revision == revision:
+                await self.read()
+
+    async def _send(self, pending: _Pending) -> bool:
+        """Whether it is stored; not, if somebody else wrote since."""
+        copy = self._copy
+        try:
+            revision = await self._records.write(copy.key, codec.encode(pending.record), pending.revision)
+        except Conflict:
+            return False
+        if revision >= copy.revision:
+            copy.take(pending.record, revision, loop_now_s())
+        self._stored(pending.report)
+        return True
+
+    async def _find_out(self, pending: _Pending) -> None:
+        """An answer was lost. If nobody wrote since, the same write is sent again: only one of the two can be
+        stored. Otherwise the number of our lease in the record tells; and if the lease is gone, it was counted as
+        spent, and all that we wanted to tell with it.
+        """
+        copy = self._copy
+        await self.read()
+        if copy.revision == pending.revision and await self._send(pending):
+            return
+        if copy.revision == pending.revision:
+            await self.read()
+        if copy.revision == pending.revision:
+            raise Unreachable("somebody wrote, and what is read does not show it yet")
+        found = lease_of(copy.record, copy.holder).number
+        if found in {0, pending.report.number}:
+            self._stored(pending.report)
+            if found == 0:
+                copy.desk.lost()
+        else:
+            self._not_stored()
+
+    def _not_stored(self) -> None:
+        self._pending = None
+        self._copy.desk.not_stored()
+
+    def _stored(self, report: Report) -> None:
+        """What was told need not be told again; who waited may ask again."""
+        self._pending = None
+        self.reached_s = loop_now_s()
+        if self._pause == report.pause:
+            self._pause = None
+        for word in report.corrections:
+            if self._words.get(word.limit) == word:
+                del self._words[word.limit]
+        self._copy.others_are_behind = False
+        was_alone = self._copy.desk.alone is not None
+        if was_alone:
+            _log.warning("the shared quota of %s is within reach again", self._copy.key)
+        if self._copy.desk.stored() or was_alone:
+            self._on_grant()

@@ -1,0 +1,32 @@
+"""Which quotas there are: a limit per (credential, model), and the record under which workers share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from penstock.config.catalogue import Catalogue, Limits
+from schemas import subjects
+from services.worker.calls.provider import Provider
+from services.worker.limits.quota import QuotaKey
+
+__all__ = ["limits_of", "records_of"]
+
+
+def limits_of(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:
+    """Of every model that one of these providers serves."""
+    return {
+        QuotaKey(credential, name): model.limits
+        for name, model in catalogue.models.items()
+        if model.provider in providers
+        for credential in providers[model.provider].credentials
+    }
+
+
+def records_of(catalogue: Catalogue, keys: Iterable[QuotaKey]) -> dict[QuotaKey, str]:
+    """One record per model, as its provider calls it, and credential, or group of them."""
+    records = {}
+    for key in keys:
+        group = catalogue.providers[catalogue.models[key.model].provider].quota_group
+        owner = key.credential if group is None else f"group:{group}"
+        records[key] = subjects.quota_key(owner, catalogue.model_name(key.model))
+    return records

@@ -1,0 +1,239 @@
+"""The limits as all workers share them: `Quota` over leases from the record in `llm_quota` (REQUIREMENTS C1, C4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Final
+
+from penstock.clock import SYSTEM
+from penstock.config.catalogue import Batch, Limits
+from services.worker.leases.keeper import Keeper
+from services.worker.leases.records import Records, Stored
+from services.worker.leases.room import Book
+from services.worker.leases.terms import TERMS, Amounts, Terms
+from services.worker.limits.account import LimitName, LimitUse
+from services.worker.limits.batch_turn import BatchTurn
+from services.worker.limits.meter import Observation
+from services.worker.limits.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.limits.recovery import Outlook
+from services.worker.limits.shared_pauses import SharedPauses
+
+__all__ = ["SharedQuota"]
+
+_SOON_S: Final = 0.25
+"""A lease comes within milliseconds; who still has none after this long looks at the whole chain again."""
+
+
+class SharedQuota:
+    """Implements `Quota`. A permit is spent from what was leased before: no network on the way of a request.
+
+    What has no limit of ours needs no lease; only its pauses are shared.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[QuotaKey, Limits],
+        records: Mapping[QuotaKey, str],
+        holder: str,
+        random: Callable[[], float],
+        terms: Terms = TERMS,
+        *,
+        batch: Batch,
+    ) -> None:
+        """`records`: the record of each key; keys of one quota group have one. `holder`: the worker's instance.
+
+        `batch`: what that lane leaves to the other one.
+        """
+        self._records = records
+        unlimited = [key for key, each in limits.items() if each == Limits()]
+        self._unlimited = LocalQuota({key: limits[key] for key in unlimited}, batch=batch)
+        self._pauses = SharedPauses(self._paused_elsewhere, SYSTEM)
+        self._paused = frozenset(records[key] for key in unlimited)
+        self._keepers: dict[QuotaKey, Keeper | None] = dict.fromkeys(unlimited)
+        self._by_record: dict[str, Keeper] = {}
+        self._turns: dict[str, BatchTurn] = {}
+        self._lines: dict[int, set[Keeper]] = {}
+        """Where each request that was refused may stand in line."""
+        for key in limits.keys() - self._keepers.keys():
+            name = records[key]
+            if name not in self._by_record:
+                self._by_record[name] = Keeper(name, holder, Book(limits[key], terms, batch.reserve), random)
+                self._turns[name] = BatchTurn(batch)
+            self._keepers[key] = self._by_record[name]
+
+    async def start(self, records: Records, on_grant: Callable[[], None]) -> None:
+        """Join every record, in the background. `on_grant`: called when those who wait should ask again."""
+        await self._pauses.start(records, self._paused)
+        for keeper in self._by_record.values():
+            keeper.on_grant = on_grant
+            await keeper.start(records)
+
+    async def stop(self) -> None:
+        """Give back what is leased."""
+        await asyncio.gather(self._pauses.stop(), *(keeper.stop() for keeper in self._by_record.values()))
+
+    def heard(self, record: str, stored: Stored) -> None:
+        """An entry was stored, by whomever."""
+        keeper = self._by_record.get(record)
+        if keeper is not None:
+            keeper.heard(stored)
+        elif record in self._paused:
+            self._pauses.heard(record, stored)
+
+    @property
+    def out_of_reach(self) -> tuple[str, ...]:
+        """The records out of reach, whose static share is used."""
+        return tuple(name for name, keeper in self._by_record.items() if keeper.desk.alone is not None)
+
+    def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
+        keeper = self._keepers[key]
+        if keeper is None:
+            return self._unlimited.try_acquire(key, need, now_s)
+        reserve = self._turns[keeper.key].reserve(now_s) if need.lane == "batch" else 0.0
+        spared = self._behind_reserve(keeper, need.tokens, now_s) if reserve else None
+        if spared is None and keeper.gate.wait_s(now_s) == 0:
+            number = keeper.desk.acquire(need.tokens, now_s, reserve, need.asker)
+            if number is not None:
+                keeper.gate.went(number, now_s)
+                if need.lane == "batch":
+                    self._turns[keeper.key].went(now_s)
+                return Permit(key, need.tokens, number)
+        return self._denied(keeper, need, spared, now_s)
+
+    def withdraw(self, asker: int) -> None:
+        for keeper in self._lines.pop(asker, ()):
+            keeper.withdraw(asker)
+
+    def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
+        keeper = self._keepers[key]
+        if keeper is None:
+            return self._unlimited.wait_s(key, need, now_s)
+        spared = None
+        if need.lane == "batch" and self._turns[keeper.key].reserve(now_s):
+            spared = self._behind_reserve(keeper, need.tokens, now_s)
+        if spared is None and keeper.gate.wait_s(now_s) == 0 and keeper.desk.has(need.tokens, now_s):
+            return 0.0
+        found = _obstacle(keeper, need, now_s)
+        return max(0.0 if wait is None else wait[0] for wait in (spared, found))
+
+    def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
+        keeper = self._keepers[permit.key]
+        if keeper is None:
+            self._unlimited.settle(permit, true_tokens, now_s)
+            return
+        desk = keeper.desk
+        desk.settle(permit.number, true_tokens, now_s)
+        keeper.gate.ended(permit.number, true_tokens)
+        if desk.demand.first is not None or keeper.view.others_wait:
+            keeper.poke()
+
+    def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
+        keeper = self._keepers[key]
+        if keeper is None:
+            self._paused_elsewhere(self._records[key], until_s, why)
+            self._pauses.pause(self._records[key], until_s, why)
+        else:
+            keeper.pause(until_s, why)
+
+    def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
+        keeper = self._keepers[key]
+        if keeper is not None:
+            keeper.correct(observation, now_s)
+
+    def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
+        keeper = self._keepers[key]
+        if keeper is None:
+            return ()
+        return keeper.view.usage(now_s) if keeper.desk.alone is None else keeper.desk.alone.usage(now_s)
+
+    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
+        keeper = self._keepers[key]
+        if keeper is None:
+            return self._unlimited.outlook(key, now_s)
+        if keeper.desk.alone is not None:
+            return keeper.desk.alone.outlook(now_s)
+        return Outlook(
+            recoveries=keeper.view.recoveries(keeper.desk.untold, now_s),
+            paused_s=keeper.gate.wait_s(now_s),
+            concurrency=keeper.book.limits.concurrency,
+            source=keeper.key,
+        )
+
+    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+        keeper = self._keepers[key]
+        if keeper is None or (keeper.gate.wait_s(now_s) == 0 and keeper.desk.has(need.tokens, now_s)):
+            return None
+        found = _obstacle(keeper, need, now_s)
+        return None if found is None or found[1] == "paused" else found[1]
+
+    def record(self, key: QuotaKey) -> str:
+        return "" if self._keepers[key] is None else self._records[key]
+
+    def _paused_elsewhere(self, record: str, until_s: float, why: str) -> None:
+        for key, keeper in self._keepers.items():
+            if keeper is None and self._records[key] == record:
+                self._unlimited.pause(key, until_s, why)
+
+    def _behind_reserve(self, keeper: Keeper, tokens: int, now_s: float) -> tuple[float, LimitName] | None:
+        """How long until a batch request leaves enough to the others, and of what; None: it does now."""
+        desk, view = keeper.desk, keeper.view
+        if desk.alone is None:
+            own, untold = keeper.need(tokens), desk.untold
+            whole = Amounts(own.requests + untold.requests, own.tokens + untold.tokens, own.slots)
+            found = view.wait_s(whole, now_s, sparing=True)
+            if found is None:
+                return None
+            wait_s, limit = found
+        else:
+            if desk.alone.has_room(tokens, now_s, keeper.book.batch_reserve):
+                return None
+            at_s, limit = desk.alone.obstacle(tokens, now_s, keeper.book.batch_reserve)
+            wait_s = at_s - now_s
+        return max(0.0, min(wait_s, self._turns[keeper.key].due_at_s(now_s) - now_s)), limit
+
+    def _denied(
+        self, keeper: Keeper, need: Need, spared: tuple[float, LimitName] | None, now_s: float
+    ) -> Denied:
+        found = _obstacle(keeper, need, now_s)
+        if found is not None and found[0] == inf:
+            return Denied(inf, found[1], never=True)
+        if spared is not None:
+            # It asks for no lease: what it may not use shall not be kept from the others either.
+            keeper.withdraw(need.asker)
+            wait_s, limit = spared if found is None else max(spared, found)
+            return Denied(now_s + wait_s, limit)
+        if found is None:
+            self._stand_in_line(keeper, need, now_s)
+            return Denied(now_s + _SOON_S, "requests_per_minute", leasing=True)
+        wait_s, limit = found
+        if limit != "paused":
+            self._stand_in_line(keeper, need, now_s)
+        return Denied(now_s + wait_s, limit, why=keeper.gate.why if limit == "paused" else "")
+
+    def _stand_in_line(self, keeper: Keeper, need: Need, now_s: float) -> None:
+        self._lines.setdefault(need.asker, set()).add(keeper)
+        keeper.desk.demand.refused(need.tokens, now_s, need.asker)
+        keeper.poke()
+
+
+def _obstacle(keeper: Keeper, need: Need, now_s: float) -> tuple[float, LimitName] | None:
+    """How long until a request may be let through, and what keeps it; None: nothing we know of."""
+    tokens = need.tokens
+    if keeper.book.counts_tokens and tokens > keeper.book.largest_tokens:
+        return inf, "tokens_per_minute"
+    closed_s = keeper.gate.wait_s(now_s)
+    if closed_s > 0:
+        return closed_s, "paused"
+    if keeper.desk.alone is not None:
+        if keeper.desk.alone.has_room(tokens, now_s):
+            return None
+        at_s, limit = keeper.desk.alone.obstacle(tokens, now_s)
+        return (_SOON_S if at_s == inf else max(0.0, at_s - now_s)), limit
+    whole, before = keeper.need(tokens), keeper.desk.demand.before(need.asker)
+    if before is not None:
+        # No lease comes for it before the one for whom this worker stands in line has its own.
+        first = keeper.need(before)
+        whole = Amounts(whole.requests + first.requests, whole.tokens + first.tokens, whole.slots + 1)
+    return keeper.view.wait_s(whole, now_s)
