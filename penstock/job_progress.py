@@ -10,7 +10,7 @@ from schemas.jobs import Job
 from schemas.reply import Completed, Failed, Failure
 from schemas.work import ChatWork
 
-__all__ = ["ended", "failed_at", "is_promised", "next_record", "queued_job", "was_sent"]
+__all__ = ["ended", "failed_at", "is_promised", "next_record", "queued_job", "refused", "was_sent"]
 
 _MESSAGE_CHARACTERS: Final = 500
 """Records are small, or the stream that keeps them would reach its bound in bytes."""
@@ -47,6 +47,17 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
         deadline_ms=stored.deadline_ms if wanted.deadline_ms is None else wanted.deadline_ms,
         redriven_from=stored.redriven_from,
     )
+
+
+def refused(stored: Job | None, wanted: Job, *, ours: bool) -> Job | None:
+    """What to write over `stored` where the door refuses a request of this id, which ends it as `wanted`.
+
+    A job that is known waits in a mailbox or runs, and is ended by whoever works on it: the same id is the same
+    request, asked for again. `ours`: it was written for this very request, and its work is in no mailbox.
+    """
+    if stored is not None and not is_promised(stored) and not (ours and stored.state == "queued"):
+        return None
+    return next_record(stored, wanted)
 
 
 def was_sent(job: Job, attempt: int) -> bool:

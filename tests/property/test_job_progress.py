@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.job_progress import ended, failed_at, next_record, was_sent
+from penstock.job_progress import ended, failed_at, next_record, refused, was_sent
 from schemas.jobs import Job
 from schemas.reply import Completed, Failed, Failure, first_seq
 
@@ -68,6 +68,17 @@ def test_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
         stored = following
     assert len(ends) <= 1
     assert bool(ends) == any(each.ended for each in wanted)
+
+
+@given(writes, st.booleans())
+def test_d7_a_refusal_at_the_door_ends_only_what_nobody_has(wanted: list[Job], ours: bool) -> None:
+    stored: Job | None = None
+    for each in wanted:
+        stored = next_record(stored, each) or stored
+    written = refused(stored, failed(0), ours=ours)
+    nobodys = stored is None or stored == PROMISED or (ours and stored.state == "queued")
+    assert (written is not None) == nobodys
+    assert written is None or written.state == "failed"
 
 
 @given(st.lists(st.integers(0, 3), max_size=20), st.booleans())
