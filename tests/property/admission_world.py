@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 
-import msgspec
 from msgspec import Struct, field
 
 from penstock.clock import Clock
@@ -21,6 +20,7 @@ from services.router.capacity import Capacity
 from services.router.door import Door
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
 from services.worker.pace import Course, Pace
+from tests.harness.works import chat_work
 
 __all__ = ["Plan", "World"]
 
@@ -172,19 +172,11 @@ class World:
         )
 
     def _ask(self) -> None:
-        work = ChatWork(
-            id="i",
-            account="a",
-            client="c",
+        now_ms = self.clock.unix_ms()
+        work = chat_work(
             user=f"u{self.dice.randrange(self.plan.users)}",
-            role="chat",
-            lane="interactive",
-            complexity="simple",
-            why="",
-            deadline_ms=self.clock.unix_ms() + round(self.plan.patience_s * 1000),
-            accepted_ms=self.clock.unix_ms(),
-            stream=False,
-            body=msgspec.Raw(b"{}"),
+            deadline_ms=now_ms + round(self.plan.patience_s * 1000),
+            accepted_ms=now_ms,
         )
         foreseen = self.door.foresee(work)
         if foreseen.retry_after_s is not None:

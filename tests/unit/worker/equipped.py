@@ -33,6 +33,7 @@ from services.worker.pace import Pace
 from services.worker.recording import Recorder
 from services.worker.tiers.monitor import Tiers
 from services.worker.withdrawn import Roster
+from tests.harness.works import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 
@@ -92,20 +93,8 @@ def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
 
 def work(lane: Any = "interactive", request_id: str = "r", **body: Any) -> ChatWork:
     talk = [{"role": "user", "content": "how long is the river"}]
-    return ChatWork(
-        id=request_id,
-        account="a",
-        client="c",
-        role="chat",
-        lane=lane,
-        complexity="simple",
-        why="",
-        deadline_ms=0,
-        accepted_ms=0,
-        stream=False,
-        estimated_tokens=10,
-        body=Raw(json.dumps({"messages": talk, **body}).encode()),
-    )
+    asked = Raw(json.dumps({"messages": talk, **body}).encode())
+    return chat_work(id=request_id, lane=lane, estimated_tokens=10, body=asked)
 
 
 def job_of(equipment: Equipment, reply: Any, *, lasts_s: float, lane: Any = "interactive") -> Job:
