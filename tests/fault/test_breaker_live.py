@@ -53,7 +53,7 @@ async def test_d3_five_failures_open_it_probes_go_and_two_good_ones_close_it(
         await ask(client, "Probe?", role="chat")
         return await system.attempts("sick") == 6
 
-    await until(probed, OPEN_S + 2)
+    await until(probed)
     for n in range(5):
         await ask(client, f"Around it again {n}", role="fast")
     assert await system.attempts("sick") == 6
@@ -64,8 +64,8 @@ async def test_d3_five_failures_open_it_probes_go_and_two_good_ones_close_it(
     async def answers_again() -> bool:
         return (await ask(client, "Healed?", role="chat")).models == ["sick"]
 
-    await until(answers_again, OPEN_S + 2)
-    await until(answers_again, 2)
+    await until(answers_again)
+    await until(answers_again)
     for n in range(5):
         assert (await ask(client, f"Healthy {n}", role="fast")).models == ["sick"]
 

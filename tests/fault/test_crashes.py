@@ -177,7 +177,7 @@ async def test_poison_that_kills_its_worker_again_and_again_ends_as_a_dead_lette
         stream = client.stream("Poison", role="chat", timeout_s=50)
         reading = asyncio.create_task(_all(stream))
         for delivery in (1, 2):
-            await until(lambda delivery=delivery: _attempted(system, delivery), 10)
+            await until(lambda delivery=delivery: _attempted(system, delivery))
             system.workers[0].kill()
             system.workers[0] = system.new_worker("chat")
             await system.workers[0].start()

@@ -73,7 +73,7 @@ async def completed(client: Client, job_id: str) -> None:
     async def is_so() -> bool:
         return (await client.job(job_id)).state == "completed"
 
-    await until(is_so, 10)
+    await until(is_so)
 
 
 async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(

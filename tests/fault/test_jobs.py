@@ -120,7 +120,7 @@ async def test_d2_a_job_outlasts_a_provider_that_is_away_for_seconds(system: Sys
     async def tried_beyond_four() -> bool:
         return bool((await system.sim("GET", "counts"))["models"].get("talker", {}).get("attempts", 0) > 4)
 
-    await until(tried_beyond_four, 20)
+    await until(tried_beyond_four)
     await system.sim("PUT", "behaviour", {"talker": ""})
     done = await in_state(client, job_id, "completed", "failed", timeout_s=20)
     assert done.state == "completed"
@@ -185,7 +185,7 @@ async def _refuses_at_the_door(system: System, client: Client) -> list[str]:
         hasty = await in_state(client, await client.submit("now", role="coding"), *STATES)
         return hasty.error is not None and hasty.error.code == "overloaded"
 
-    await until(refused, 15.0)
+    await until(refused)
     return line
 
 
@@ -375,7 +375,7 @@ async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
         await asyncio.wait_for(seen.wait(), 10)
         await subscription.unsubscribe()
         await the_leaver_is_back(system)
-        await until(lambda: queue_is_empty(post), 20)
+        await until(lambda: queue_is_empty(post))
         end = await post.end(job_id, client=client.name)
         job = await client.job(job_id)
         assert isinstance(end, Completed)

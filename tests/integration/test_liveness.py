@@ -57,7 +57,7 @@ async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
     async def served() -> bool:
         return liveness.served(SYSTEM.monotonic_s()) == {"chat"} and not liveness._readings
 
-    await until(served, 5.0)
+    await until(served)
     await nc.close()
     await close(provisioner)
 

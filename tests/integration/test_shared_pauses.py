@@ -71,8 +71,7 @@ async def test_a_429_of_one_pauses_all_and_one_that_starts_later_c4(nats_server:
         began_s = _now_s()
         a.pause(A, began_s + 120.0, "429: come back later")
         left_s = await _paused_s(b, A, 100.0)
-        assert _now_s() - began_s < 0.2
-        assert left_s == pytest.approx(120.0, abs=0.3)
+        assert left_s == pytest.approx(began_s + 120 - _now_s(), abs=0.3)
         denied = b.try_acquire(A, Need(1), _now_s())
         assert isinstance(denied, Denied)
         assert (denied.limit, denied.why) == ("paused", "429: come back later")

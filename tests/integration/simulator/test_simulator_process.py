@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 
-async def until(condition, timeout_s=5):
+async def until(condition, timeout_s=20):
     async with asyncio.timeout(timeout_s):
         while not await condition():
             await asyncio.sleep(0.01)
