@@ -71,7 +71,7 @@ async def test_what_a_router_of_an_earlier_version_left_is_told_its_end_or_burie
         written = {headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: str(int(time.time() * 1000))}
         await post.js.publish(OF_AN_EARLIER_VERSION, b"{}", headers=written)
         await post.js.publish(OF_AN_EARLIER_VERSION, b"it says nothing of itself")
-        end = await post.end("old", timeout_s=8)
+        end = await post.end("old")
         assert isinstance(end, Failed)
         assert end.error.code == "deadline_exceeded"
         await until(lambda: _holds(post.js, 0))

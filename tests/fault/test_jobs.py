@@ -65,7 +65,7 @@ async def slowly(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 60})
 
 
-async def in_state(client: Client, job_id: str, *states: str, timeout_s: float = 10.0) -> Job:
+async def in_state(client: Client, job_id: str, *states: str, timeout_s: float = 20.0) -> Job:
     async def reached() -> bool:
         try:
             return (await client.job(job_id)).state in states
@@ -122,7 +122,7 @@ async def test_d2_a_job_outlasts_a_provider_that_is_away_for_seconds(system: Sys
 
     await until(tried_beyond_four)
     await system.sim("PUT", "behaviour", {"talker": ""})
-    done = await in_state(client, job_id, "completed", "failed", timeout_s=20)
+    done = await in_state(client, job_id, "completed", "failed")
     assert done.state == "completed"
     assert done.attempt is not None
     assert done.attempt > 5
@@ -246,7 +246,7 @@ async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open
 async def test_e4_a_job_that_waits_past_its_deadline_says_so(system: System, client: Client) -> None:
     system.workers[1].kill()
     job_id = await client.submit("Hm", role="fast", timeout_s=1.0)
-    job = await in_state(client, job_id, "failed", timeout_s=10)
+    job = await in_state(client, job_id, "failed")
     assert job.error is not None
     assert job.error.code == "deadline_exceeded"
     assert job.attempt == 0
@@ -286,7 +286,7 @@ async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_an
     await hours_pass(post)
     await the_leaver_is_back(system)
 
-    job = await in_state(client, job_id, "completed", timeout_s=20)
+    job = await in_state(client, job_id, "completed")
 
     assert job.attempt == 2
     assert await system.attempts("leaver") == 2
@@ -319,7 +319,7 @@ async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorde
 
     await the_leaver_is_back(system)
 
-    end = await post.end(job_id, client=client.name, timeout_s=20)
+    end = await post.end(job_id, client=client.name)
     assert end == event
     reply = await client.result(job_id)
     assert reply is not None
@@ -342,7 +342,7 @@ async def test_d7_killed_between_the_reply_and_the_record_the_told_end_is_record
 
     await the_leaver_is_back(system)
 
-    job = await in_state(client, job_id, "completed", timeout_s=20)
+    job = await in_state(client, job_id, "completed")
     assert job.end_seq == event.seq
     reply = await client.result(job_id)
     assert reply is not None
@@ -372,7 +372,7 @@ async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
         subscription = await post.nc.subscribe(listening, cb=kill)
         await post.nc.flush()
         job_id = await client.submit(f"Kill me {number} [[tokens=5]]", role="fast")
-        await asyncio.wait_for(seen.wait(), 10)
+        await asyncio.wait_for(seen.wait(), 20)
         await subscription.unsubscribe()
         await the_leaver_is_back(system)
         await until(lambda: queue_is_empty(post))
@@ -436,7 +436,7 @@ async def test_d7_a_job_that_no_router_survives_is_buried_and_says_so(
     job_id = await client.submit("Poison", role="chat")
     puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
     for _ in range(5):
-        (msg,) = await puller.fetch(1, timeout=5)
+        (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()
     await puller.unsubscribe()
     system.router = system.new_router()

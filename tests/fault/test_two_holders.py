@@ -37,13 +37,13 @@ class Reading:
             self.events.append(event)
 
     async def begun(self, deltas: int = 5) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(25):
             while sum(isinstance(event, Delta) for event in self.events) < deltas:
                 await asyncio.sleep(0.01)
 
     async def stored(self) -> list[ReplyEvent]:
         subject = subjects.reply("demo", self._client.name, self._stream.id)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(25):
             while True:
                 events = await stored_replies(self._client._nc, subject)
                 if any(isinstance(event, TERMINAL) for event in events):
@@ -62,7 +62,7 @@ async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_
         system.workers.append(system.new_worker("chat"))
         await system.workers[1].start()
         first.signal(signal.SIGSTOP)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(25):
             while not any(isinstance(event, Restarted) for event in reading.events):
                 await asyncio.sleep(0.05)
         first.signal(signal.SIGCONT)
@@ -130,7 +130,7 @@ async def test_one_id_used_by_two_clients_and_two_accounts_is_answered_each_time
                 headers={"Nats-Msg-Id": f"{account}.{name}.same"},
             )
             assert not ack.duplicate
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(25):
             while len(heard) < 3:
                 await asyncio.sleep(0.02)
         assert heard == {f"llm.reply.{account}.{name}.same": 1 for account, name in wanted}

@@ -77,7 +77,7 @@ def _ask_batch(client: Client, number: int) -> asyncio.Task[Heard]:
 
 
 async def _until_attempts(system, number: int) -> None:
-    async with asyncio.timeout(15.0):
+    async with asyncio.timeout(30):
         while await system.attempts("m-few") < number:
             await asyncio.sleep(0.05)
 

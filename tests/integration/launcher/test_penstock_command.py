@@ -257,7 +257,7 @@ def test_ctrl_c_cancels_the_request(up: Up):
 
     asking.send_signal(signal.SIGINT)
 
-    assert asking.wait(10) == 130
+    assert asking.wait(20) == 130
     assert "cancelled (request " in output.read_text()
     assert "Traceback" not in output.read_text()
     up._until(lambda: up.simulator("GET", "counts")["models"]["sim-chat-small"]["cancelled"], 5)  # D8

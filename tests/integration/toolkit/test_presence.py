@@ -99,7 +99,7 @@ async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(o
     for heart in hearts:
         await heart.start()
     own_nats_server.kill()
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(15):
         await hearts[0].stop()
         await close(nc)
         await hearts[1].stop()

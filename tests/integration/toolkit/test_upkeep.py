@@ -118,6 +118,6 @@ async def test_a_server_that_is_away_is_waited_for(js, own_nats_server, monkeypa
     own_nats_server.kill()
     await until(lambda: not upkeep.succeeded)
     await own_nats_server.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await until(lambda: upkeep.succeeded)
     await upkeep.stop()
