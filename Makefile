@@ -1,7 +1,7 @@
 # Every target sets up what it needs on a machine that has only Python (>= 3.11), make and git.
 PYTHON ?= python3
 VENV   ?= .venv
-# The suite mostly waits: two tests run beside each other, each file in one process, the timed ones before those that compute.
+# The suite mostly waits, so two processes share its files, those that start systems before those that compute.
 TESTS  ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
