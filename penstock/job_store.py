@@ -13,22 +13,23 @@ from nats.js.errors import APIError
 
 from penstock.identifiers import new_id
 from penstock.patient_reading import read_patiently
-from penstock.storing import store
+from penstock.storing import WRONG_LAST_SEQUENCE, store
 from schemas import codec, subjects
 from schemas.headers import EXPECTED_LAST, REPLY_SUBJECT
 from schemas.jobs import Job, JobResult
 from schemas.streams import JOBS, MAX_REQUEST_BYTES, RESULTS, WORK
 from schemas.subjects import ReplyAddress
 
-__all__ = ["JobStore", "Standing"]
+__all__ = ["Change", "Follows", "JobStore", "Standing"]
 
 _log: Final = logging.getLogger(__name__)
-_WRONG_LAST_SEQUENCE: Final = 10071
 _TRIES: Final = 20
 """Each conflict is another writer's progress, and a job makes little of it."""
 
 Change = Callable[[Job | None], Job | None]
 """From what is stored to what is to be written; None: what is stored stands."""
+Follows = Callable[[Job | None, Job], Job | None]
+"""The same, with what somebody wants to be written."""
 
 
 class Standing(Struct, frozen=True):
@@ -71,7 +72,7 @@ class JobStore:
                     headers={EXPECTED_LAST: str(sequence)},
                 )
             except APIError as error:
-                if error.err_code != _WRONG_LAST_SEQUENCE:
+                if error.err_code != WRONG_LAST_SEQUENCE:
                     raise
                 stored, _ = await self._read(subject)
                 if stored == wanted:  # only the acknowledgement was lost

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from schemas.names import RANKS
-from schemas.subjects import WorkAddress, work_address
+from schemas.subjects import WorkAddress, account_of_flow, work_address
 
 __all__ = ["Backlog"]
 
@@ -26,6 +26,7 @@ class Backlog:
         self._ranks: Counter[tuple[str, str, int]] = Counter()
         self._flows: Counter[tuple[str, str, str]] = Counter()
         self._anywhere: Counter[tuple[str, str]] = Counter()
+        self._accounts: Counter[tuple[str, str, str]] = Counter()
         self._since: Counter[WorkAddress] = Counter()
         self._reserved: Counter[WorkAddress] = Counter()
 
@@ -44,6 +45,10 @@ class Backlog:
     def of_flow_anywhere(self, lane: str, flow: str) -> int:
         """What one flow has in the mailboxes of all roles."""
         return self._anywhere[lane, flow]
+
+    def of_account(self, role: str, lane: str, account: str) -> int:
+        """What all flows of one account (`subjects.account_of_flow`) have in a mailbox."""
+        return self._accounts[role, lane, account]
 
     def reserve(self, address: WorkAddress) -> None:
         """One more will be put in there: it counts from now on, others are decided meanwhile."""
@@ -69,6 +74,7 @@ class Backlog:
         self._ranks.clear()
         self._flows.clear()
         self._anywhere.clear()
+        self._accounts.clear()
         for subject, count in counts.items():
             address = work_address(subject)
             if address is not None:
@@ -82,3 +88,4 @@ class Backlog:
         self._ranks[role, lane, rank] += count
         self._flows[role, lane, flow] += count
         self._anywhere[lane, flow] += count
+        self._accounts[role, lane, account_of_flow(flow)] += count

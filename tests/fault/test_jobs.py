@@ -21,10 +21,11 @@ from penstock.reply_publisher import publish_terminal
 from schemas import codec, headers, subjects
 from schemas.events import UsageRecorded
 from schemas.jobs import Job, JobResult
-from schemas.reply import TERMINAL, Completed, Failed, first_seq
-from schemas.streams import DEAD, REPLIES, REQUESTS, ROUTER, WORK
+from schemas.reply import TERMINAL, Completed, Failed, Started, first_seq
+from schemas.streams import DEAD, JOBS, REPLIES, REQUESTS, ROUTER, WORK
 from tests.fault.malformed import request
 from tests.harness.asking import Post, ask, direct_answer, until
+from tests.harness.books import books
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events
 from tests.harness.shared import shared
@@ -302,6 +303,35 @@ async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_an
         ]
 
     await until(both_paid)
+
+
+async def test_f2_an_attempt_that_was_announced_and_not_written_down_is_no_call_and_no_lost_worker(
+    system: System, client: Client, post: Post
+) -> None:
+    """The stream of the records takes no more for a while; every call has its usage event, and nothing else has."""
+    await system.sim("PUT", "behaviour", {"talker": "503"})
+    job_id = await client.submit("Hm", role="chat", timeout_s=4 * HOUR_S)
+    await until(lambda: _asked(system, "talker", 2), 10)
+    config = (await post.js.stream_info(JOBS.name)).config
+    await post.js.update_stream(config.evolve(max_msg_size=1))
+
+    async def announced_in_vain() -> bool:
+        told = [
+            event for event in await post.stored(job_id, client=client.name) if isinstance(event, Started)
+        ]
+        return len(told) >= (await client.job(job_id)).attempt + 2
+
+    await until(announced_in_vain, 20)
+    await post.js.update_stream(config)
+    await system.sim("PUT", "behaviour", {"talker": ""})
+
+    done = await in_state(client, job_id, "completed", timeout_s=20)
+
+    assert len(done.unsent) >= 2
+    counted = await books(system, {job_id})
+    counted.check()
+    assert counted.lost == set()
+    assert counted.made.total() == done.attempt - len(done.unsent)
 
 
 async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorded_end_is_told(

@@ -28,11 +28,11 @@ MIB = 2**20
 BOUND = 16 * MIB
 
 
-def routed(number: int, user: str, size: int, role: Role, lane: Lane) -> Routed:
+def routed(number: int, account: str, user: str, size: int, role: Role, lane: Lane) -> Routed:
     now_ms = SYSTEM.unix_ms()
     work = ChatWork(
         id=f"r{number}",
-        account="a",
+        account=account,
         client="c",
         user=user,
         role=role,
@@ -73,10 +73,10 @@ async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_
     entrance = Entrance(Door(Capacity({}, Batch()), backlog, SYSTEM), room, counting)
     asked = 0
 
-    async def ask(user: str, size: int, role: Role, lane: Lane) -> Refused | None:
+    async def ask(user: str, size: int, role: Role, lane: Lane, account: str = "a") -> Refused | None:
         nonlocal asked
         asked += 1
-        wanted = routed(asked, user, size, role, lane)
+        wanted = routed(asked, account, user, size, role, lane)
         place = await entrance.admit(wanted, accepted_before=False)
         if isinstance(place, Refused):
             return place
@@ -92,7 +92,9 @@ async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_
     assert again is not None
     assert (again.code, again.retry_after_s) == ("overloaded", 10.0)
     crowd = [await ask(f"u{n}", MIB, "fast", "batch") for n in range(40)]
-    assert crowd.count(None) == 6, "half is 8 MiB"
+    assert crowd.count(None) == 2, "a quarter, which one account has at most, is 4 MiB"
+    others = [await ask(f"u{n}", MIB, "fast", "batch", f"b{n}") for n in range(40)]
+    assert others.count(None) == 4, "half is 8 MiB"
     await counting.count()
     assert await ask("large", MIB, "chat", "interactive") is not None
     small = [await ask(f"v{n}", 100_000, "chat", "interactive") for n in range(40)]

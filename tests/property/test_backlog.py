@@ -11,12 +11,15 @@ from schemas.names import RANKS
 from schemas.subjects import WorkAddress, work
 from services.router.backlog import Backlog
 
+FLOWS = ("0000000aa", "0000000ab", "fffffffff")
+"""Two of one account, and one of another."""
+
 addresses = st.builds(
     WorkAddress,
     st.sampled_from(["chat", "coding"]),
     st.sampled_from(["interactive", "batch"]),
     st.sampled_from(RANKS),
-    st.sampled_from(["00a", "fff"]),
+    st.sampled_from(FLOWS),
 )
 
 
@@ -81,8 +84,11 @@ class OneRouter(RuleBasedStateMachine):
             assert self.backlog.queued(role, lane) == self._sum(role=role, lane=lane)
             assert self.backlog.ahead(role, lane, 3) == self._sum(role=role, lane=lane)
             assert self.backlog.ahead(role, lane, 0) == self._sum(role=role, lane=lane, rank=0)
-            for flow in ("00a", "fff"):
+            for flow in FLOWS:
                 assert self.backlog.of_flow(role, lane, flow) == self._sum(role=role, lane=lane, flow=flow)
+            first, second, other = (self._sum(role=role, lane=lane, flow=flow) for flow in FLOWS)
+            assert self.backlog.of_account(role, lane, "0000000a") == first + second
+            assert self.backlog.of_account(role, lane, "ffffffff") == other
 
     @invariant()
     def it_never_counts_too_little(self) -> None:

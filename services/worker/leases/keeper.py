@@ -52,16 +52,16 @@ class Keeper:
         self._writing = Writing(self._copy, records, self._random, self.on_grant)
         self._running.start(self._run(self._writing, records))
 
-    async def stop(self) -> None:
-        """Give everything back; if that fails, the lease's end does it."""
+    async def stop(self, within_s: float) -> None:
+        """Give everything back; if that fails, or takes longer, the lease's end does it."""
         await self._running.stop()
-        if self._writing is None:
+        if self._writing is None or not self._joined:
             return
         try:
-            if self._joined:
+            async with asyncio.timeout(within_s):
                 await self._writing.write(leaving=True)
-        except Unreachable as error:
-            _log.warning("the lease of %s could not be given back: %s", self.key, error)
+        except (Unreachable, TimeoutError) as error:
+            _log.warning("the lease of %s could not be given back: %r", self.key, error)
 
     def poke(self) -> None:
         """Write soon."""

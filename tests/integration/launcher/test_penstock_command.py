@@ -186,9 +186,25 @@ def test_explain_says_role_complexity_why_chain_and_wait(up: Up):
         "why",
         "chain",
         "wait",
+        "let",
     ]
     assert "logic" in explained.stdout
     assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"
+
+
+def test_c3_explain_with_the_options_of_ask_tells_what_ask_would_meet(up: Up):
+    options = ("--role", "chat", "--user", "ann", "--lane", "batch", "--timeout", "7000")
+    told = json.loads(up.run("explain", "hi", *options, "--json").stdout)
+    assert told["lane"] == "batch"
+    assert 6_900 < told["deadline_ms"] / 1000 - time.time() < 7_000
+    shown = up.run("explain", "hi", *options)
+    assert "as a job of the batch lane, with " in shown.stdout
+
+    options = ("--timeout", "0.001")
+    explained, asked = up.run("explain", "hi", *options), up.run("ask", "hi", *options)
+    assert explained.returncode == asked.returncode == 1
+    assert "deadline_exceeded" in explained.stderr
+    assert "deadline_exceeded" in asked.stderr
 
 
 def test_status_shows_who_is_alive_and_what_waits(up: Up):

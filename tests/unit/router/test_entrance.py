@@ -92,3 +92,27 @@ async def test_c3_who_comes_a_second_time_is_not_judged_but_counts(scene: Scene)
         assert isinstance(await door.admit(routed(scene), accepted_before=True), Place)
     assert isinstance(await door.admit(routed(scene), accepted_before=True), Place)
     assert isinstance(await admit(door, scene), Refused)
+
+
+async def test_c3_who_only_looks_hears_what_the_door_would_say_and_takes_no_place(scene: Scene) -> None:
+    door = entrance(scene)
+    for _ in range(5 * ROOM):
+        outcome, foreseen = await door.look(routed(scene))
+        assert isinstance(outcome, Routed)
+        assert foreseen.retry_after_s is None
+    for _ in range(ROOM):
+        assert isinstance(await admit(door, scene), Place)
+    outcome, foreseen = await door.look(routed(scene))
+    refused = await admit(door, scene)
+    assert isinstance(refused, Refused)
+    assert outcome == refused
+    assert foreseen.retry_after_s == refused.retry_after_s
+
+
+async def test_c3_who_only_looks_hears_that_there_is_no_room_for_a_body(scene: Scene) -> None:
+    door = entrance(scene)
+    door._room.asking()
+    door._room.snapshot(0, 1000)
+    outcome, _ = await door.look(routed(scene))
+    assert isinstance(outcome, Refused)
+    assert "mailboxes" in outcome.message

@@ -27,6 +27,7 @@ from services.worker.equipment import Equipment
 from services.worker.job import Job
 from services.worker.keys.keyring import Keyring
 from services.worker.limits.quota import LocalQuota, QuotaKey
+from services.worker.limits.quota_keys import keys_of
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
 from services.worker.recording import Recorder
@@ -64,9 +65,8 @@ def catalogue_of(role: RoleConfig | None = None, limits: Limits | None = None) -
 def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
     """With keys of these names; `m` is the only model."""
     limits = {QuotaKey(name, "m"): catalogue.models["m"].limits for name in names}
-    availability = Availability(
-        catalogue, {"p": names}, LocalQuota(limits, batch=catalogue.batch), Roster(catalogue.models)
-    )
+    keys, quota = keys_of(catalogue, {"p": names}), LocalQuota(limits, batch=catalogue.batch)
+    availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
     endpoint: Any = Endpoint(names)
     providers: Mapping[str, Any] = {"p": endpoint}
     metrics, bus = WorkerMetrics(CollectorRegistry()), bus_apart()
@@ -78,7 +78,7 @@ def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
         keyring=Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90),
         calibration=Calibration(),
         degrading=Degrading(catalogue, metrics),
-        tiers=Tiers(catalogue, availability, metrics, catalogue.roles),
+        tiers=Tiers(catalogue, keys, quota, metrics, catalogue.roles),
         recorder=Recorder(bus.js, catalogue, metrics, SYSTEM, "w"),
         announcer=Announcer(bus.js),
         pace=Pace(),
