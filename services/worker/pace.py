@@ -59,15 +59,21 @@ class Pace:
         """The request stands before the quota again."""
         self._set_calling(role, course, calling=False)
 
-    def ended(self, role: str, course: Course, held_s: float) -> None:
+    def ended(self, role: str, course: Course, held_s: float, *, cut: bool = False) -> None:
         """The request is over, which held a slot for so long. One that never came to a call says nothing of how long
         one takes, and waiting is not work.
+
+        `cut`: before its own end. It would have taken longer, nobody knows how much: if it counted, requests would
+        seem the quicker the more of them come too late, and the router would let in more.
         """
         self._set_calling(role, course, calling=False)
         self._ended[role] += 1
-        if course.calls:
-            latest = self._latest.setdefault(role, deque(maxlen=_REMEMBERED))
-            latest.append((max(0.0, held_s - course.waited_s), course.calls))
+        if not course.calls:
+            return
+        took_s = max(0.0, held_s - course.waited_s)
+        known = self.tempo(role) if cut else None
+        if known is None or took_s >= known.mean_s:
+            self._latest.setdefault(role, deque(maxlen=_REMEMBERED)).append((took_s, course.calls))
 
     def calling_now(self, role: str) -> int:
         return self._calling[role]

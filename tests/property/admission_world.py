@@ -27,6 +27,8 @@ __all__ = ["Plan", "World"]
 KEY = QuotaKey("key", "m")
 STEP_S = 0.02
 BEAT_S, PRESSED_BEAT_S, COUNT_S = 2.0, 0.25, 1.0
+FRESH_S = 0.1
+"""Nobody is refused by an older count than this."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -44,6 +46,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Between two requests in one slot."""
     users: int = 40
     seed: int = 1
+    routers: int = 1
+    """Whoever comes is taken by one of them, by chance."""
+    burst_s: float = 0.0
+    """All that comes within so long comes within its first tenth; 0: evenly."""
 
 
 class _Request(Struct):
@@ -93,7 +99,8 @@ class _Worker:
             ends["completed" if done else "late"] += 1
             if request.permit is not None:
                 self.quota.settle(request.permit, 0, now_s)
-            self.pace.ended("chat", request.course, now_s - request.taken_s + self.plan.overhead_s)
+            held_s = now_s - request.taken_s + self.plan.overhead_s
+            self.pace.ended("chat", request.course, held_s, cut=not done)
             self.hands.remove(request)
             self.free_at_s.append(now_s + self.plan.overhead_s)
         return over
@@ -122,6 +129,17 @@ class _Worker:
         return Presence(service="worker", instance=self.name, at_ms=0, roles=(role,), forecasts=(forecast,))
 
 
+class _Router:
+    """Knows what it let in itself, and of the others what it counts."""
+
+    def __init__(self, clock: Clock, routers: int, counted_s: float) -> None:
+        self.backlog = Backlog()
+        self.backlog.routers = routers
+        self.capacity = Capacity({"chat": RoleConfig(chain=("m",))}, Batch())
+        self.door = Door(self.capacity, self.backlog, clock)
+        self.counted_s = counted_s
+
+
 class World:
     """Runs a plan; `ends` counts what became of the requests, `calls` those that were let through."""
 
@@ -131,9 +149,10 @@ class World:
         self.dice = random.Random(plan.seed)
         clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
         self.clock = clock
-        self.backlog = Backlog()
-        self.capacity = Capacity({"chat": RoleConfig(chain=("m",))}, Batch())
-        self.door = Door(self.capacity, self.backlog, clock)
+        self.routers = [
+            _Router(clock, plan.routers, self.now_s + COUNT_S * number / plan.routers)
+            for number in range(plan.routers)
+        ]
         one = LocalQuota({KEY: plan.limits}, batch=Batch())
         self.workers = [
             _Worker(
@@ -150,20 +169,27 @@ class World:
 
     def run(self, lasts_s: float) -> None:
         began_s, asked = self.now_s, 0
-        counted_s = self.now_s
         while self.now_s < began_s + lasts_s:
-            while asked < (self.now_s - began_s) * self.plan.per_s:
+            while asked < self._asked_by(self.now_s - began_s):
                 asked += 1
                 self._ask()
             self._deal()
             for worker in self.dice.sample(self.workers, len(self.workers)):
                 worker.work(self.now_s, self.ends)
                 if (beat := worker.beat(self.now_s)) is not None:
-                    self.capacity.heard(worker.name, beat, self.now_s)
-            if self.now_s >= counted_s + COUNT_S:
-                counted_s = self.now_s
-                self._count()
+                    for router in self.routers:
+                        router.capacity.heard(worker.name, beat, self.now_s)
+            for router in self.routers:
+                if self.now_s >= router.counted_s + COUNT_S:
+                    self._count(router)
             self.now_s += STEP_S
+
+    def _asked_by(self, after_s: float) -> float:
+        burst_s = self.plan.burst_s
+        if burst_s <= 0:
+            return after_s * self.plan.per_s
+        whole, part_s = divmod(after_s, burst_s)
+        return self.plan.per_s * burst_s * (whole + min(1.0, part_s / burst_s * 10))
 
     @property
     def calls(self) -> int:
@@ -186,13 +212,17 @@ class World:
             stream=False,
             body=msgspec.Raw(b"{}"),
         )
-        foreseen = self.door.foresee(work)
+        router = self.routers[0] if len(self.routers) == 1 else self.dice.choice(self.routers)
+        foreseen = router.door.foresee(work)
+        if foreseen.retry_after_s is not None and self.now_s >= router.counted_s + FRESH_S:
+            self._count(router)
+            foreseen = router.door.foresee(work)
         if foreseen.retry_after_s is not None:
             self.ends["refused"] += 1
             self.told_s.append(foreseen.retry_after_s)
             return
-        address = self.door.let_in(work)
-        self.door.stored(address)
+        address = router.door.let_in(work)
+        router.door.stored(address)
         self.mailbox[address.rank].append(
             _Request(work, subjects.work(*address), self.now_s + self.plan.patience_s)
         )
@@ -224,9 +254,9 @@ class World:
                 self.ends["late"] += 1
         return None
 
-    def _count(self) -> None:
+    def _count(self, router: _Router) -> None:
         held = [request for line in self.mailbox.values() for request in line]
         held += [request for worker in self.workers for request in worker.hands]
-        self.backlog.asking()
-        self.backlog.snapshot(Counter(request.subject for request in held))
-        self.backlog.counted_s = self.now_s
+        router.backlog.asking()
+        router.backlog.snapshot(Counter(request.subject for request in held))
+        router.backlog.counted_s = router.counted_s = self.now_s

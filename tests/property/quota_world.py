@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from penstock.config.catalogue import Batch, Limits
 from services.worker.leases.records import Conflict, Stored, Unreachable
@@ -163,7 +163,7 @@ class Process:
 
     # -- `Records`
 
-    async def read(self, key: str) -> Stored | None:
+    async def read(self, key: str) -> Stored | None:  # noqa: ARG002 - there is one record
         fate = self._fate()
         found = self.world.entry_before(fate.back)
         await self._answer(fate)

@@ -115,9 +115,7 @@ def _with_word(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:
     words = {word.limit: word for word in record.corrections}
     for word in report.corrections:
         words[word.limit] = _latest(words.get(word.limit, word), word)
-    alive = (
-        word for word in words.values() if max(word.ceiling_until_ms, word.withheld_until_ms) > now_ms
-    )
+    alive = (word for word in words.values() if max(word.ceiling_until_ms, word.withheld_until_ms) > now_ms)
     record = replace(record, corrections=tuple(alive))
     if report.pause is None or report.pause[0] <= record.paused_until_ms:
         return record

@@ -46,6 +46,16 @@ def test_who_never_came_to_a_call_teaches_nothing_of_its_length() -> None:
     assert pace.ended_count("chat") == 1
 
 
+def test_c3_who_was_cut_short_does_not_make_the_others_seem_quicker() -> None:
+    pace = Pace()
+    for held_s, cut in ((2.0, False), (0.1, True), (4.0, True), (0.5, True)):
+        course = Course()
+        pace.call_began("chat", course)
+        pace.ended("chat", course, held_s, cut=cut)
+
+    assert pace.tempo("chat") == Tempo(pytest.approx(3.0), 4.0, 1.0), "it lasted at least four seconds"
+
+
 def test_tokens_are_those_of_calls_that_used_any() -> None:
     pace = Pace()
     assert pace.tokens_each("m") == 0
