@@ -1,4 +1,4 @@
-"""Whole shared quotas on one record, without servers: the real keepers, each on a loop and a monotonic clock of its own.
+"""Shared quotas on one record, without servers: the real keepers, each on a loop and a monotonic clock of its own.
 
 Between them and the record stands a network that loses, delays, repeats and disorders what it is told to.
 """
