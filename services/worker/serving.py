@@ -54,7 +54,7 @@ class Serving:
         finally:
             self._equipment.recorder.forget(work)
             held_s = loop_now_s() - began_s
-            self._equipment.pace.ended(work.role, job.course, held_s, cut=outcome in _CUT)
+            self._equipment.pace.ended(work.role, job.calls, held_s, cut=outcome in _CUT)
             span.end(error=outcome)
         return ACK
 

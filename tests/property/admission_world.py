@@ -20,9 +20,9 @@ from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
-from services.worker.pace import Course, Pace
+from services.worker.pace import Calls, Pace
 
-__all__ = ["Plan", "World"]
+__all__ = ["Load", "World"]
 
 KEY = QuotaKey("key", "m")
 STEP_S = 0.02
@@ -31,7 +31,7 @@ FRESH_S = 0.1
 """Nobody is refused by an older count than this."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Load(Struct, frozen=True, kw_only=True):
     """What is asked of whom."""
 
     per_s: float
@@ -56,15 +56,15 @@ class _Request(Struct):
     work: ChatWork
     subject: str
     deadline_s: float
-    course: Course = field(default_factory=Course)
+    calls: Calls = field(default_factory=Calls)
     taken_s: float = 0.0
     ends_s: float | None = None
     permit: Permit | None = None
 
 
 class _Worker:
-    def __init__(self, name: str, plan: Plan, quota: LocalQuota, dice: random.Random) -> None:
-        self.name, self.plan, self.dice = name, plan, dice
+    def __init__(self, name: str, load: Load, quota: LocalQuota, dice: random.Random) -> None:
+        self.name, self.load, self.dice = name, load, dice
         self.quota = quota
         self.pace = Pace()
         self.hands: list[_Request] = []
@@ -78,9 +78,9 @@ class _Worker:
     def room(self, now_s: float) -> int:
         """As a mailbox pulls: half of the slots may wait, and none is pulled while the quota has nothing."""
         self.free_at_s = [at_s for at_s in self.free_at_s if at_s > now_s]
-        if self.waiting >= self.plan.slots // 2 or self.quota.wait_s(KEY, Need(0), now_s) > 0:
+        if self.waiting >= self.load.slots // 2 or self.quota.wait_s(KEY, Need(0), now_s) > 0:
             return 0
-        return self.plan.slots - len(self.hands) - len(self.free_at_s)
+        return self.load.slots - len(self.hands) - len(self.free_at_s)
 
     def work(self, now_s: float, ends: Counter[str]) -> list[_Request]:
         """Let through what there is quota for; returns what is over."""
@@ -89,9 +89,9 @@ class _Worker:
             if request.ends_s is None and now_s < request.deadline_s:
                 permit = self.quota.try_acquire(KEY, Need(0), now_s)
                 if isinstance(permit, Permit):
-                    self.pace.call_began("chat", request.course)
-                    request.course.waited_s = now_s - request.taken_s
-                    request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.plan.service_s)
+                    self.pace.call_began("chat", request.calls)
+                    request.calls.waited_s = now_s - request.taken_s
+                    request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.load.service_s)
             if now_s >= min(request.deadline_s, request.ends_s or request.deadline_s):
                 over.append(request)
         for request in over:
@@ -99,10 +99,10 @@ class _Worker:
             ends["completed" if done else "late"] += 1
             if request.permit is not None:
                 self.quota.settle(request.permit, 0, now_s)
-            held_s = now_s - request.taken_s + self.plan.overhead_s
-            self.pace.ended("chat", request.course, held_s, cut=not done)
+            held_s = now_s - request.taken_s + self.load.overhead_s
+            self.pace.ended("chat", request.calls, held_s, cut=not done)
             self.hands.remove(request)
-            self.free_at_s.append(now_s + self.plan.overhead_s)
+            self.free_at_s.append(now_s + self.load.overhead_s)
         return over
 
     def beat(self, now_s: float) -> Presence | None:
@@ -113,7 +113,7 @@ class _Worker:
         outlook, tempo = self.quota.outlook(KEY, now_s), self.pace.tempo("chat")
         role = RoleStatus(
             role="chat",
-            slots=self.plan.slots,
+            slots=self.load.slots,
             running=len(self.hands),
             calling=self.pace.calling_now("chat"),
             ended=self.pace.ended_count("chat"),
@@ -122,7 +122,7 @@ class _Worker:
         )
         forecast = QuotaForecast(
             model="m",
-            source="record" if self.plan.shared else self.name,
+            source="record" if self.load.shared else self.name,
             recoveries=outlook.recoveries,
             paused_ms=round(outlook.paused_s * 1000),
         )
@@ -141,27 +141,27 @@ class _Router:
 
 
 class World:
-    """Runs a plan; `ends` counts what became of the requests, `calls` those that were let through."""
+    """Runs a load; `ends` counts what became of the requests, `calls` those that were let through."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, load: Load) -> None:
+        self.load = load
         self.now_s = 1000.0
-        self.dice = random.Random(plan.seed)
+        self.dice = random.Random(load.seed)
         clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
         self.clock = clock
         self.routers = [
-            _Router(clock, plan.routers, self.now_s + COUNT_S * number / plan.routers)
-            for number in range(plan.routers)
+            _Router(clock, load.routers, self.now_s + COUNT_S * number / load.routers)
+            for number in range(load.routers)
         ]
-        one = LocalQuota({KEY: plan.limits}, batch=Batch())
+        one = LocalQuota({KEY: load.limits}, batch=Batch())
         self.workers = [
             _Worker(
                 f"w{number}",
-                plan,
-                one if plan.shared else LocalQuota({KEY: plan.limits}, batch=Batch()),
+                load,
+                one if load.shared else LocalQuota({KEY: load.limits}, batch=Batch()),
                 self.dice,
             )
-            for number in range(plan.workers)
+            for number in range(load.workers)
         ]
         self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}
         self.ends: Counter[str] = Counter()
@@ -185,11 +185,11 @@ class World:
             self.now_s += STEP_S
 
     def _asked_by(self, after_s: float) -> float:
-        burst_s = self.plan.burst_s
+        burst_s = self.load.burst_s
         if burst_s <= 0:
-            return after_s * self.plan.per_s
+            return after_s * self.load.per_s
         whole, part_s = divmod(after_s, burst_s)
-        return self.plan.per_s * burst_s * (whole + min(1.0, part_s / burst_s * 10))
+        return self.load.per_s * burst_s * (whole + min(1.0, part_s / burst_s * 10))
 
     @property
     def calls(self) -> int:
@@ -202,12 +202,12 @@ class World:
             id="i",
             account="a",
             client="c",
-            user=f"u{self.dice.randrange(self.plan.users)}",
+            user=f"u{self.dice.randrange(self.load.users)}",
             role="chat",
             lane="interactive",
             complexity="simple",
             why="",
-            deadline_ms=self.clock.unix_ms() + round(self.plan.patience_s * 1000),
+            deadline_ms=self.clock.unix_ms() + round(self.load.patience_s * 1000),
             accepted_ms=self.clock.unix_ms(),
             stream=False,
             body=msgspec.Raw(b"{}"),
@@ -224,13 +224,13 @@ class World:
         address = router.door.let_in(work)
         router.door.stored(address)
         self.mailbox[address.rank].append(
-            _Request(work, subjects.work(*address), self.now_s + self.plan.patience_s)
+            _Request(work, subjects.work(*address), self.now_s + self.load.patience_s)
         )
 
     def _deal(self) -> None:
         """To the workers by turns, the first ranks first, one of eight turns to each further one."""
         room = {worker.name: worker.room(self.now_s) for worker in self.workers}
-        for worker in self.workers * self.plan.slots:
+        for worker in self.workers * self.load.slots:
             if room[worker.name] <= 0:
                 continue
             request = self._next()
