@@ -96,7 +96,7 @@ class Process:
         self.fates: deque[Fate] = deque()
         self.unheard: list[Stored] = []
         """Watched entries on their way."""
-        self.is_deaf = False
+        self.is_deaf = self.is_frozen = False
         self.failing_since_s: float | None = None
         """The first of its requests that were not answered, since the last that was."""
         self.permits: dict[int, Permit] = {}
@@ -277,11 +277,15 @@ class QuotaWorld:
 
     # -- time
 
+    @property
+    def running(self) -> list[Process]:
+        return [process for process in self.processes if not process.is_frozen]
+
     def advance(self, seconds: float) -> None:
         until_s = self.now_s + seconds
         self.settle()
         while True:
-            nexts = [at_s for process in self.processes if (at_s := process.loop.next_s()) is not None]
+            nexts = [at_s for process in self.running if (at_s := process.loop.next_s()) is not None]
             at_s = min(nexts, default=until_s) + _TICK_S
             if at_s > until_s:
                 break
@@ -295,8 +299,8 @@ class QuotaWorld:
         if self._settling:
             return
         self._settling = True
-        while any(not process.loop.is_idle for process in self.processes):
-            for process in self.processes:
+        while any(not process.loop.is_idle for process in self.running):
+            for process in self.running:
                 process.loop.settle()
         self._settling = False
 

@@ -52,27 +52,36 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.close()
 
     def one(self, data: st.DataObject) -> Process:
-        return self.world.processes[data.draw(st.integers(0, len(self.world.processes) - 1))]
+        """Of those that run."""
+        return data.draw(st.sampled_from([each for each in self.world.processes if not each.is_frozen]))
+
+    def two(self, data: st.DataObject) -> tuple[Process, Process]:
+        first, second, *_ = data.draw(st.permutations(self.world.processes))
+        return first, second
 
     @property
     def somebody_is_alone(self) -> bool:
         return any(process.keeper.desk.alone is not None for process in self.world.processes)
 
     @property
-    def is_calm(self) -> bool:
-        """Nothing is lost or on its way, and everybody has heard everything."""
+    def is_quiet(self) -> bool:
+        """Whatever is said now gets through."""
         return not (
             self.world.is_dark
             or self.forgotten
             or self.somebody_is_alone
             or any(
-                process.fates
-                or process.is_deaf
-                or process.failing_since_s is not None
-                or not process.keeper._joined
-                or process.keeper._copy.revision != self.world.revision
+                process.fates or process.is_deaf or process.is_frozen or process.failing_since_s is not None
                 for process in self.world.processes
             )
+        )
+
+    @property
+    def is_calm(self) -> bool:
+        """Nothing is on its way, and everybody has heard everything."""
+        return self.is_quiet and all(
+            process.keeper._joined and process.keeper._copy.revision == self.world.revision
+            for process in self.world.processes
         )
 
     # -- the world
@@ -82,24 +91,45 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.advance(seconds)
 
     @precondition(lambda self: len(self.world.processes) < 4 and not self.world.is_dark)
-    @rule(skew_s=st.integers(-10_000, 10_000), seconds=SHORT_S)
-    def join(self, skew_s: int, seconds: float) -> None:
-        if self.somebody_is_alone or self.forgotten or self.deaf:
-            return
-        self.world.join(float(skew_s))
-        self.world.advance(seconds)
+    @rule(skew_s=st.integers(-10_000, 10_000))
+    def join(self, skew_s: int) -> None:
+        """Those who know the record's time are there to tell it: else the server's clock is believed, which steps."""
+        if all(each.keeper._joined for each in self.world.processes) and self.is_quiet:
+            self.world.join(float(skew_s))
+            self.world.advance(_TOLD_S)
 
     @property
     def deaf(self) -> list[Process]:
         return [process for process in self.world.processes if process.is_deaf]
 
-    @precondition(lambda self: len(self.world.processes) > 1)
+    @property
+    def frozen(self) -> list[Process]:
+        return [process for process in self.world.processes if process.is_frozen]
+
+    @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
+    @rule(data=st.data(), seconds=st.one_of(SHORT_S, LONG_S))
+    def freeze(self, data: st.DataObject, seconds: float) -> None:
+        """It stands still, and the world goes on."""
+        self.one(data).is_frozen = True
+        self.world.advance(seconds)
+
+    @precondition(lambda self: self.frozen)
+    @rule(data=st.data(), tokens=TOKENS)
+    def thaw(self, data: st.DataObject, tokens: list[int]) -> None:
+        """Requests come before anything else is looked at."""
+        process = data.draw(st.sampled_from(self.frozen))
+        for each in tokens:
+            process.ask(each)
+        process.is_frozen = False
+        self.world.settle()
+
+    @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
         self.world.crash(self.one(data))
         self.ceiling = None
 
-    @precondition(lambda self: len(self.world.processes) > 1)
+    @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         process = self.one(data)
@@ -169,6 +199,8 @@ class NetworkMachine(RuleBasedStateMachine):
     @rule(lost=st.sampled_from(["", "", "marked", "purged", "anew"]))
     def it_is_back(self, lost: str) -> None:
         """Where one fell back upon its share, all have: an outage that others did not notice is another matter."""
+        for process in self.frozen:
+            process.is_frozen = False
         while self.somebody_is_alone and any(
             process.keeper.desk.alone is None for process in self.world.processes
         ):
@@ -190,8 +222,31 @@ class NetworkMachine(RuleBasedStateMachine):
     @rule(tokens=TOKENS, seconds=SHORT_S)
     def all_ask(self, tokens: list[int], seconds: float) -> None:
         for process in self.world.processes:
-            for each in tokens:
+            for each in () if process.is_frozen else tokens:
                 process.ask(each)
+        self.world.advance(seconds)
+
+    @rule(seconds=SHORT_S, tokens=st.sampled_from([0, 1, 13]))
+    def all_want_all_there_is(self, seconds: float, tokens: int) -> None:
+        for process in [each for each in self.world.processes if not each.is_frozen]:
+            for _ in range((self.limits.requests_per_minute or 0) - len(process.waiting)):
+                process.ask(tokens)
+        self.world.advance(seconds)
+
+    @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
+    @rule(data=st.data(), tokens=TOKENS, seconds=SHORT_S)
+    def die_with_permits_in_hand_and_spent(
+        self, data: st.DataObject, tokens: list[int], seconds: float
+    ) -> None:
+        """What it leased for its next moment it spends in this one, tells nobody, and is gone."""
+        process = self.one(data)
+        for each in tokens:
+            process.ask(each)
+        self.world.advance(0.15)
+        for _ in tokens:
+            process.ask(0)
+        self.world.crash(process)
+        self.ceiling = None
         self.world.advance(seconds)
 
     @rule(data=st.data())
@@ -231,6 +286,19 @@ class NetworkMachine(RuleBasedStateMachine):
             self.world.advance(_TOLD_S)
             assert self.is_calm
             self.the_word_is_kept()
+
+    @precondition(lambda self: len(self.world.processes) > 1 and self.is_calm)
+    @rule(data=st.data(), limit=st.integers(1, 8), old=st.integers(1, 20))
+    def an_older_word_is_told_last(self, data: st.DataObject, limit: int, old: int) -> None:
+        """Whoever heard it first could not tell it before another had told a newer one."""
+        first, second = self.two(data)
+        first.fates.append(Fate(answered=False))
+        for process, said in ((first, old), (second, limit)):
+            word = Observation(kind="requests", window="minute", limit=said, remaining=None)
+            process.run_now(lambda each=process, word=word: each.quota.correct(KEY, word, each.now_s))
+            self.world.advance(0.05)
+        self.ceiling = (limit, self.world.now_s)
+        self.world.advance(3.0)
 
     @rule(data=st.data(), seconds=st.sampled_from([0.0, 1.0, 8.0, 30.0]))
     def the_provider_sends_away(self, data: st.DataObject, seconds: float) -> None:
