@@ -23,7 +23,7 @@ async def slowly(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 50, "first_token_ms": 20, "latency_ms": 0})
 
 
-class Reading:
+class Reader:
     """A streamed request, read in the background."""
 
     def __init__(self, client) -> None:
@@ -56,7 +56,7 @@ async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_
     async with running(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
-        reading = Reading(client)
+        reading = Reader(client)
         await reading.begun()
         first = system.workers[0]
         system.workers.append(system.new_worker("chat"))
@@ -80,7 +80,7 @@ async def test_a_deleted_consumer_delivers_again_under_a_number_of_its_own_d6(tm
     async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
-        readings = [Reading(client) for _ in range(4)]
+        readings = [Reader(client) for _ in range(4)]
         for reading in readings:
             await reading.begun()
         consumer = mailbox("chat", "interactive")[0]
@@ -99,7 +99,7 @@ async def test_stored_replies_that_are_gone_do_not_splice_two_answers_d6(tmp_pat
     async with running(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
-        reading = Reading(client)
+        reading = Reader(client)
         await reading.begun()
         await client._nc.jetstream().purge_stream(REPLIES.name)
         system.workers[0].kill()
