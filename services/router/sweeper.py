@@ -98,7 +98,7 @@ class Sweeper:
     async def _round(self) -> None:
         counts = await self._counting.count()
         for role, lane in self._mailboxes:
-            self._metrics.queued.labels(role, lane).set(self._backlog.queued(role, lane))
+            self._metrics.queued.labels(role, lane).set(self._backlog.known(role, lane))
         self._failures = 0
         filters = dict.fromkeys(map(_findable, counts))
         self._sweeps = {each: self._sweeps.get(each) or Sweep() for each in filters}

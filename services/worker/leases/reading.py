@@ -58,4 +58,10 @@ def _numbers(record: QuotaRecord) -> Iterator[int]:
         yield from (lease.number, lease.until_ms, lease.requests, lease.tokens, lease.slots)
         yield from (lease.waits_since_ms or 0, lease.waits_for_tokens)
     for word in record.corrections:
-        yield from (word.ceiling or 0, word.ceiling_until_ms, word.withheld, word.withheld_until_ms)
+        yield from (
+            word.said_ms,
+            word.ceiling or 0,
+            word.ceiling_until_ms,
+            word.withheld,
+            word.withheld_until_ms,
+        )
