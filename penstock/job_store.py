@@ -109,6 +109,10 @@ class JobStore:
             return False
         return address is None or (msg.headers or {}).get(REPLY_SUBJECT) == address.subject
 
+    async def is_held_elsewhere(self, job: Job, work_seq: int) -> bool:
+        """Whether the job was begun with another message of `LLM_WORK` than this copy, and that one is still there."""
+        return job.work_seq not in {0, work_seq} and await self.is_queued(job.work_seq, job.reply_to)
+
     async def _read(self, subject: str) -> tuple[Job | None, int]:
         """The record and its sequence; what somebody else put there counts as no record."""
         msg = await read_patiently(lambda: self._js.get_last_msg(JOBS.name, subject), subject)

@@ -87,7 +87,7 @@ class RequestHandler:
         self._metrics.dead.labels(_ROUTER).inc()
         if address is not None and not await self._background.is_worked_on(address):
             failure = failure_of(dead.code, dead.message)
-            await end_unless_ended(self._bus, address, failure, self._clock.unix_ms(), job_of(arrival))
+            await end_unless_ended(self._bus, address, failure, self._clock.unix_ms(), job=job_of(arrival))
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         _describe(span, routed.work)

@@ -53,9 +53,7 @@ class Background:
             if record.state == "completed":
                 return Past(ended=True)
             return replace(_without_unsent(past, record), ended=True)
-        if record.work_seq not in {0, delivery.sequence} and await self._jobs.is_queued(
-            record.work_seq, work.reply_to
-        ):
+        if await self._jobs.is_held_elsewhere(record, delivery.sequence):
             return Past(ended=True)  # nothing was lost: the attempts are those of whoever holds the other
         return with_record(past, record)
 
@@ -106,10 +104,14 @@ class Background:
             events.append(_started(record))
         return events
 
-    async def fail(self, address: ReplyAddress, failure: Failure, told: list[ReplyEvent]) -> None:
-        """End what is buried, job or not, behind all that was told."""
+    async def fail(
+        self, address: ReplyAddress, failure: Failure, told: list[ReplyEvent], work_seq: int
+    ) -> None:
+        """End what is buried, job or not, behind all that was told; not a job of which it was another copy."""
         past = past_of(told)
         record = await self._jobs.read(address)
+        if record is not None and await self._jobs.is_held_elsewhere(record, work_seq):
+            return
         if past.ended:
             if record is not None and not record.ended:
                 await end_as_told(self._bus, self._jobs, record, self._clock.unix_ms())

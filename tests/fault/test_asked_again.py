@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
 
 from penstock.client import Client
 from penstock.errors import UnknownJob
 from penstock.identifiers import new_id
-from schemas import subjects
+from penstock.job_store import JobStore
+from schemas import headers, subjects
 from schemas.jobs import Job
 from schemas.names import Lane
 from schemas.reply import Accepted, Completed, Delta, Failed, Started
@@ -168,6 +171,31 @@ async def test_d7_a_second_request_that_is_buried_does_not_end_the_job_that_runs
         return (await post.js.stream_info(DEAD.name)).state.messages == 1
 
     await until(buried)
+    assert await client.job(wanted["id"]) == running
+    await in_state(client, wanted["id"], "completed")
+    assert isinstance(await post.end(wanted["id"], client=client.name), Completed)
+
+
+async def test_d7_a_second_copy_of_its_work_that_expires_in_the_mailbox_does_not_end_the_job_that_runs(
+    system: System, client: Client, post: Post
+) -> None:
+    """The copy waits for the one slot that the job has."""
+    await system.sim("PUT", "speed", {"tokens_per_second": 15, "latency_ms": 0})
+    works: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await post.nc.subscribe(subjects.WORK_ALL, cb=works.put)
+    await post.nc.flush()
+    wanted = asked(client, "batch")
+    await put(post, wanted)
+    running = await in_state(client, wanted["id"], "running")
+    first = await works.get()
+    await subscription.unsubscribe()
+    written = {name: value for name, value in (first.headers or {}).items() if name.startswith("Penstock-")}
+    copy = await post.js.publish(first.subject, first.data, headers=written | {headers.DEADLINE_MS: "1"})
+
+    async def swept() -> bool:
+        return not await JobStore(post.js).is_queued(copy.seq)
+
+    await until(swept)
     assert await client.job(wanted["id"]) == running
     await in_state(client, wanted["id"], "completed")
     assert isinstance(await post.end(wanted["id"], client=client.name), Completed)
