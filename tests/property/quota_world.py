@@ -145,6 +145,10 @@ class Process:
         del self.waiting[asker]
         self.quota.withdraw(asker)
 
+    def waiting_no_more(self) -> None:
+        while self.waiting:
+            self.withdraw(next(iter(self.waiting)))
+
     def settle(self, place: int, true_tokens: int) -> None:
         self.world.log[place].tokens = true_tokens
         self.quota.settle(self.permits.pop(place), true_tokens, self.now_s)

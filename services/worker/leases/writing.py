@@ -111,6 +111,11 @@ class Writing:
         """
         copy = self._copy
         await self.read()
+        if copy.revision == pending.revision and copy.desk.alone is not None:
+            # It was planned before the outage, and keeps nothing for what the others may have used in it. Should it
+            # land yet, what it tells is told twice.
+            self._not_stored()
+            return
         if copy.revision == pending.revision and await self._send(pending):
             return
         if copy.revision == pending.revision:
