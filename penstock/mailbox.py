@@ -102,6 +102,8 @@ class Mailbox:
         self._pullers = [Puller(nc, consumer, self._receive, self._awake.set) for consumer in consumers]
         self._wanting = True
         """A slot that becomes free may be used at once."""
+        self._held_back = True
+        """At the last look the gate was closed, or not every slot might be used."""
         self._stopping = False
         self._reconnects: Reconnects | None = None
         self._pulling = VitalLoop(f"pull {self.name}")
@@ -122,8 +124,9 @@ class Mailbox:
         self._keeping_alive.start(self._keep_alive_loop())
 
     def poke(self) -> None:
-        """Look at the gate again now."""
-        self._awake.set()
+        """Something may have been given back: look at the gate again, if it kept anything back."""
+        if self._held_back:
+            self._awake.set()
 
     async def drain(self, grace_s: float) -> None:
         """Pull no more; let what runs finish for `grace_s`; give the rest back to other workers."""
@@ -174,13 +177,14 @@ class Mailbox:
             self._awake.clear()
             await self._mend()
             closed_s = self.policy.gate()
-            self._wanting = closed_s > 0.0
+            self._wanting = self._held_back = closed_s > 0.0
             if closed_s > 0.0:
                 await self._sleep(min(closed_s, _RECHECK_S))
                 continue
             slots = min(self.policy.slots, self.policy.at_most())
+            self._held_back = slots < self.policy.slots
             await self._ask(slots)
-            await self._sleep(_RECHECK_S if slots < self.policy.slots else _WATCH_S)
+            await self._sleep(_RECHECK_S if self._held_back else _WATCH_S)
 
     async def _ask(self, slots: int) -> None:
         sources = [puller.source for puller in self._pullers]

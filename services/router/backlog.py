@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from schemas.names import RANKS
 from schemas.subjects import WorkAddress, account_of_flow, work_address
 
 __all__ = ["Backlog"]
@@ -26,6 +25,7 @@ class Backlog:
         self._each = 1
         self.counted_s: float | None = None
         """When the server was last asked for its counts, on this process's monotonic clock; None: not yet."""
+        self._mailboxes: Counter[tuple[str, str]] = Counter()
         self._ranks: Counter[tuple[str, str, int]] = Counter()
         self._known: Counter[tuple[str, str]] = Counter()
         self._flows: Counter[tuple[str, str, str]] = Counter()
@@ -36,7 +36,7 @@ class Backlog:
 
     def queued(self, role: str, lane: str) -> int:
         """All that is in a mailbox."""
-        return sum(self._ranks[role, lane, rank] for rank in RANKS)
+        return self._mailboxes[role, lane]
 
     def ahead(self, role: str, lane: str, rank: int) -> int:
         """What goes before one that is put into `rank` now: all of its own and of lower ranks."""
@@ -79,6 +79,7 @@ class Backlog:
 
     def snapshot(self, counts: Mapping[str, int]) -> None:
         """The server's answer: messages per subject. What is no work subject counts nowhere."""
+        self._mailboxes.clear()
         self._ranks.clear()
         self._known.clear()
         self._flows.clear()
@@ -96,6 +97,7 @@ class Backlog:
     def _add(self, address: WorkAddress, count: int, in_all: int) -> None:
         """`in_all`: with what other routers put there meanwhile."""
         role, lane, rank, flow = address
+        self._mailboxes[role, lane] += in_all
         self._ranks[role, lane, rank] += in_all
         self._known[role, lane] += count
         self._flows[role, lane, flow] += count

@@ -6,7 +6,6 @@ Until then each takes the others to let in as much as itself: they draw from one
 
 from __future__ import annotations
 
-from collections import defaultdict
 from math import exp
 from typing import Final
 
@@ -43,23 +42,26 @@ class _Arrivals:
     """Requests let in per second and place, forgotten slowly."""
 
     def __init__(self) -> None:
-        self._weights: defaultdict[tuple[str, str, int], float] = defaultdict(float)
+        self._weights: dict[tuple[str, str, int], tuple[float, float]] = {}
+        """And when it was worth that; it fades when it is looked at."""
         self._now_s = 0.0
 
     def came(self, address: WorkAddress, routers: int, now_s: float) -> None:
         """One here; as many at each of the other routers."""
         self.advance(now_s)
-        self._weights[address.role, address.lane, address.rank] += routers
+        place = (address.role, address.lane, address.rank)
+        self._weights[place] = (self._weight(place) + routers, self._now_s)
 
     def advance(self, now_s: float) -> None:
         """Let time pass."""
-        fade = exp(-max(0.0, now_s - self._now_s) / _REMEMBERED_S)
         self._now_s = max(now_s, self._now_s)
-        for place in self._weights:
-            self._weights[place] *= fade
 
     def per_s(self, role: str, lane: str, rank: int) -> float:
-        return self._weights[role, lane, rank] / _REMEMBERED_S
+        return self._weight((role, lane, rank)) / _REMEMBERED_S
+
+    def _weight(self, place: tuple[str, str, int]) -> float:
+        weight, at_s = self._weights.get(place, (0.0, self._now_s))
+        return weight * exp((at_s - self._now_s) / _REMEMBERED_S)
 
 
 class Door:

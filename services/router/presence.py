@@ -51,6 +51,9 @@ class Presence:
         """When anybody was heard last; nobody yet: there is no silence before the first word."""
         self._sparing = True
         """Nobody was spared yet for the silence that lasts."""
+        self._served: frozenset[str] = frozenset()
+        self._served_s = (inf, -inf)
+        """From when until when that holds, unless somebody is heard of."""
 
     def heard(self, now_s: float) -> None:
         """Somebody, whoever it is, spoke: silence of others is their own from here on."""
@@ -75,7 +78,13 @@ class Presence:
 
     def served(self, now_s: float) -> frozenset[str]:
         """The roles with a live worker at `now_s`."""
-        return frozenset().union(*(self._instances[name].roles for name in self.instances(now_s)))
+        self._notice_silence(now_s)
+        since_s, until_s = self._served_s
+        if not since_s <= now_s <= until_s:
+            living = [each for each in self._instances.values() if now_s <= each.until_s]
+            self._served = frozenset().union(*(each.roles for each in living))
+            self._served_s = (now_s, min((each.until_s for each in living), default=inf))
+        return self._served
 
     def instances(self, now_s: float) -> frozenset[str]:
         """Who is believed to be alive at `now_s`."""
@@ -83,6 +92,7 @@ class Presence:
         return frozenset(name for name, each in self._instances.items() if now_s <= each.until_s)
 
     def _believe(self, instance: str, belief: _Belief) -> str | None:
+        self._served_s = (inf, -inf)
         if self._instances.pop(instance, None) is None:
             self._once[instance] = None
         else:
@@ -103,6 +113,7 @@ class Presence:
             self._forget(name)
 
     def _forget(self, name: str) -> None:
+        self._served_s = (inf, -inf)
         del self._instances[name]
         self._once.pop(name, None)
 
@@ -110,6 +121,7 @@ class Presence:
         if not self._sparing or now_s - self._heard_s <= self._silent_s:
             return
         self._sparing = False
+        self._served_s = (inf, -inf)
         for name, each in self._instances.items():
             if each.until_s >= self._heard_s and not each.spared:
                 until_s = max(each.until_s, now_s + self._patience_s)

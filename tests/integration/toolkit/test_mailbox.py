@@ -60,6 +60,50 @@ async def test_a_closed_gate_pulls_nothing_and_an_open_one_does_c2(bench):
     assert len(box.done) == 10
 
 
+async def test_what_is_given_back_changes_nothing_where_nothing_was_kept_back(bench):
+    """A worker of ten roles has twenty mailboxes, and each request of one gives something back."""
+    looks = 0
+
+    def gate() -> float:
+        nonlocal looks
+        looks += 1
+        return 0.0
+
+    box = await bench.box(gate=gate)
+    await bench.fill(1)
+    await until(bench.is_empty, 5)
+    before = looks
+    for _ in range(20):
+        box.mailbox.poke()
+        await asyncio.sleep(0.01)
+    assert looks - before <= 2, "the standing request after the message is one"
+
+
+async def test_slots_that_become_usable_are_used_at_once_when_told_so_c6(bench):
+    allowed = 1
+    release = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> Verdict:
+        await release.wait()
+        return ACK
+
+    box = await bench.box(handle, slots=6, at_most=lambda: allowed)
+    await bench.fill(9)
+
+    async def running(number: int) -> bool:
+        return box.mailbox.running == number
+
+    await until(lambda: running(1), 5)
+    for number in (3, 6):
+        allowed = number
+        box.mailbox.poke()
+        assert await until(lambda number=number: running(number), 5) < 0.7, (
+            "the mailbox looks by itself after 1 s"
+        )
+    release.set()
+    await until(bench.is_empty, 5)
+
+
 async def test_a_gate_that_opens_by_itself_is_noticed(bench):
     loop = asyncio.get_running_loop()
     opens_s = loop.time() + 0.5
