@@ -6,7 +6,6 @@ Until then each takes the others to let in as much as itself: they draw from one
 
 from __future__ import annotations
 
-from math import exp
 from typing import Final
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from schemas import subjects
 from schemas.subjects import WorkAddress
 from schemas.work import ChatWork
 from services.router.admission import begins_s, retry_after_s, without_guesses
+from services.router.arrivals import Arrivals
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.intake import Refused, Routed
@@ -24,7 +24,6 @@ from services.router.turns import Place
 
 __all__ = ["Door", "Foreseen", "admitted"]
 
-_REMEMBERED_S: Final = 30.0
 _NEWS_S: Final = 2.0
 """Whoever is refused only for what may have been spent since the last beats comes back when the next ones are here."""
 
@@ -38,32 +37,6 @@ class Foreseen(Struct, frozen=True):
     """When the mailboxes were counted by which this was foreseen."""
 
 
-class _Arrivals:
-    """Requests let in per second and place, forgotten slowly."""
-
-    def __init__(self) -> None:
-        self._weights: dict[tuple[str, str, int], tuple[float, float]] = {}
-        """And when it was worth that; it fades when it is looked at."""
-        self._now_s = 0.0
-
-    def came(self, address: WorkAddress, routers: int, now_s: float) -> None:
-        """One here; as many at each of the other routers."""
-        self.advance(now_s)
-        place = (address.role, address.lane, address.rank)
-        self._weights[place] = (self._weight(place) + routers, self._now_s)
-
-    def advance(self, now_s: float) -> None:
-        """Let time pass."""
-        self._now_s = max(now_s, self._now_s)
-
-    def per_s(self, role: str, lane: str, rank: int) -> float:
-        return self._weight((role, lane, rank)) / _REMEMBERED_S
-
-    def _weight(self, place: tuple[str, str, int]) -> float:
-        weight, at_s = self._weights.get(place, (0.0, self._now_s))
-        return weight * exp((at_s - self._now_s) / _REMEMBERED_S)
-
-
 class Door:
     """Asks nobody: it knows the workers' last beats, the last count of the mailboxes, and what it let in since."""
 
@@ -71,7 +44,7 @@ class Door:
         self._capacity = capacity
         self._backlog = backlog
         self._clock = clock
-        self._arrivals = _Arrivals()
+        self._arrivals = Arrivals()
 
     def foresee(self, work: ChatWork) -> Foreseen:
         """Without knowledge everybody is let in."""

@@ -109,3 +109,34 @@ def test_c3_where_all_have_been_there_for_a_while_the_one_not_heard_for_longest_
     presence.seen("a", ["chat"], now_s=3)
     assert presence.seen("new", ["fast"], now_s=4) == "b"
     assert presence.instances(4) == {"a", "c", "new"}
+
+
+happenings = st.lists(
+    st.tuples(
+        st.integers(0, 9),
+        st.sampled_from(["nothing", "heard", "seen", "found"]),
+        st.sampled_from("abc"),
+        st.sets(st.sampled_from(["chat", "coding", "vision"]), min_size=1),
+    ),
+    max_size=40,
+)
+
+
+@given(happenings)
+def test_c3_what_is_served_is_what_the_living_serve_at_that_very_moment(
+    happened: list[tuple[int, str, str, set[str]]],
+) -> None:
+    presence = Presence(most=2)
+    now_s = 0
+    serves: dict[str, frozenset[str]] = {}
+    for after_s, what, name, roles in happened:
+        now_s += after_s
+        if what == "heard":
+            presence.heard(now_s)
+        elif what == "seen":
+            serves[name] = frozenset(roles)
+            presence.seen(name, roles, now_s)
+        elif what == "found":
+            presence.found(name, serves.setdefault(name, frozenset(roles)), now_s)
+        living = presence.instances(now_s)
+        assert presence.served(now_s) == frozenset().union(*(serves[each] for each in living))

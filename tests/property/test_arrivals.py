@@ -1,0 +1,43 @@
+"""C3: the arrivals of each place fade as if all had faded together at every moment."""
+
+from __future__ import annotations
+
+from math import exp
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.subjects import WorkAddress
+from services.router.arrivals import REMEMBERED_S, Arrivals
+
+PLACES = [("chat", "interactive", 0), ("chat", "interactive", 2), ("coding", "batch", 0)]
+happenings = st.lists(
+    st.tuples(st.floats(-1.0, 40.0), st.sampled_from([None, *PLACES]), st.integers(1, 3)),
+    max_size=30,
+)
+"""After how long the next one comes to which place, at how many routers, or only time passes. A clock that steps back moves nothing."""
+
+
+@given(happenings)
+def test_c3_a_place_remembers_each_arrival_for_as_long_as_it_was_ago(
+    happened: list[tuple[float, tuple[str, str, int] | None, int]],
+) -> None:
+    arrivals = Arrivals()
+    came: list[tuple[float, tuple[str, str, int], int]] = []
+    latest_s, now_s = 0.0, 1000.0
+    for after_s, place, routers in happened:
+        now_s += after_s
+        latest_s = max(latest_s, now_s)
+        if place is None:
+            arrivals.advance(now_s)
+        else:
+            arrivals.came(WorkAddress(*place, "a"), routers, now_s)
+            came.append((latest_s, place, routers))
+    arrivals.advance(latest_s)
+
+    for place in PLACES:
+        weight = sum(
+            routers * exp((at_s - latest_s) / REMEMBERED_S) for at_s, where, routers in came if where == place
+        )
+        assert arrivals.per_s(*place) == pytest.approx(weight / REMEMBERED_S)
