@@ -16,7 +16,9 @@ happenings = st.lists(
     st.tuples(st.floats(-1.0, 40.0), st.sampled_from([None, *PLACES]), st.integers(1, 3)),
     max_size=30,
 )
-"""After how long the next one comes to which place, at how many routers, or only time passes. A clock that steps back moves nothing."""
+"""After how long the next one comes to which place, at how many routers; None: only time passes.
+
+A clock that steps back moves nothing."""
 
 
 @given(happenings)
