@@ -67,7 +67,7 @@ class Copy:
         behind = joined and self.clock.is_behind(record.at_ms, now_s)
         if behind and self._was_begun_anew(record, now_s):  # in a bucket made again it has a low revision
             record = self._made_again(record, now_s)
-        elif stored.revision < self.revision:
+        elif stored.revision < self.revision and not self._was_made_again(record, now_s):
             return False
         self.others_are_behind = self.others_are_behind or behind
         self.take(record, stored.revision, now_s)
@@ -126,8 +126,15 @@ class Copy:
         _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
         return revived(self.record, record, self.holder, self.book, self.clock.now_ms(now_s))
 
+    def _was_made_again(self, record: QuotaRecord, now_s: float) -> bool:
+        """Of an entry with a low revision: somebody who remembers us has begun the bucket anew, and knows the time."""
+        is_news = record.at_ms > self.record.at_ms and not self.clock.is_behind(record.at_ms, now_s)
+        return is_news and lease_of(record, self.holder).number > 0
+
     def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
-        return revision < self.revision and self.clock.is_behind(record.at_ms, now_s)
+        """It does not remember us; who does has written a while ago, and what was said since stands there."""
+        knows_us = lease_of(record, self.holder).number > 0
+        return revision < self.revision and not knows_us and self.clock.is_behind(record.at_ms, now_s)
 
 
 def _somebody_gave_up(before: QuotaRecord, after: QuotaRecord, holder: str) -> bool:
