@@ -43,3 +43,22 @@ def test_a_pause_in_a_bucket_made_again_outlives_the_next_who_finds_it_c4(world:
     world.advance(0.4)
     for each in world.processes:
         assert each.quota.wait_s(KEY, Need(0), each.now_s) == pytest.approx(7.2, abs=0.1)
+
+
+@pytest.mark.parametrize("ago_s", [0.0, 0.2, 0.3, 1.0])
+def test_the_servers_clock_steps_between_the_last_write_and_a_newcomer_c1(world: QuotaWorld, ago_s: float):
+    first, _ = world.processes
+    for _ in range(9):
+        first.ask(0)
+    world.advance(0.5)
+    first.run_now(lambda: first.quota.pause(KEY, first.now_s + 0.1, "429"))  # written at once
+    world.advance(ago_s)
+    world.wall_ahead_s += 836.0
+    newcomer = world.join(300.0)
+    world.advance(0.4)
+    for process in (newcomer, first):
+        for _ in range(9):
+            process.ask(0)
+    world.advance(5.0)
+    assert world.spent(60.0)[0] == 9
+    assert not world.broken

@@ -69,9 +69,10 @@ class Copy:
             record = self._made_again(record, now_s)
         elif stored.revision < self.revision and not self._was_made_again(record, now_s):
             return False
-        self.others_are_behind = self.others_are_behind or behind
+        asked = behind or (joined and self._has_a_newcomer(record))
+        self.others_are_behind = self.others_are_behind or asked
         self.take(record, stored.revision, now_s)
-        return behind
+        return asked
 
     def read(self, stored: Stored | None, now_s: float) -> None:
         """The record as it is stored, or made again from memory if it is gone. An older one than we know is no news."""
@@ -125,6 +126,13 @@ class Copy:
     def _made_again(self, record: QuotaRecord | None, now_s: float) -> QuotaRecord:
         _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
         return revived(self.record, record, self.holder, self.book, self.clock.now_ms(now_s))
+
+    def _has_a_newcomer(self, record: QuotaRecord) -> bool:
+        """It asks for the time, also when it is not behind: somebody wrote a moment ago, and its copy is as fresh. Told
+        nothing, it would believe the server's clock, which may have stepped.
+        """
+        known = {lease.holder for lease in self.record.leases} | {self.holder}
+        return any(lease.holder not in known for lease in record.leases)
 
     def _was_made_again(self, record: QuotaRecord, now_s: float) -> bool:
         """Of an entry with a low revision: somebody who remembers us has begun the bucket anew, and knows the time."""
