@@ -62,3 +62,14 @@ def test_the_servers_clock_steps_between_the_last_write_and_a_newcomer_c1(world:
     world.advance(5.0)
     assert world.spent(60.0)[0] == 9
     assert not world.broken
+
+
+def test_a_call_that_lasts_costs_no_rounds_where_nothing_bounds_how_many_run_c1(world: QuotaWorld):
+    """Each round plans a write, and finds that there is nothing to tell."""
+    first, _ = world.processes
+    first.ask(0)
+    world.advance(5.0)
+    assert first.permits
+    before, began_s = first.rounds, world.now_s
+    world.advance(60.0)
+    assert first.rounds - before <= 10, f"since {began_s}: one in 20 s is enough"
