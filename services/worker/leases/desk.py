@@ -161,6 +161,7 @@ class Desk:
             want=want,
             first=first,
             running=running,
+            in_hand=self.demand.waiting,
             leaving=leaving,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -73,6 +74,15 @@ class SharedQuota:
     async def stop(self) -> None:
         """Give back what is leased."""
         await asyncio.gather(self._pauses.stop(), *(keeper.stop() for keeper in self._by_record.values()))
+
+    def stands_for(self, queued: Callable[[frozenset[str]], Mapping[str, int]]) -> None:
+        """`queued`: how many requests wait, by mailbox, in those that live on any of some models."""
+        models: dict[Keeper, set[str]] = {}
+        for key, keeper in self._keepers.items():
+            if keeper is not None:
+                models.setdefault(keeper, set()).add(key.model)
+        for keeper, names in models.items():
+            keeper.stands_for(partial(queued, frozenset(names)))
 
     def heard(self, record: str, stored: Stored) -> None:
         """An entry was stored, by whomever."""
