@@ -8,6 +8,7 @@ from math import ceil, inf
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.config.catalogue import Batch
 from schemas.names import LANES, Lane
@@ -17,11 +18,13 @@ from services.router.flow import Quota, flow_of
 from services.router.supply import UNLIMITED, Supply, supply_of
 from services.router.turns import Crowd
 
-__all__ = ["Forecast", "Word", "prospect_of"]
+__all__ = ["Forecast", "Word", "prospect_of", "still_speaking"]
 
 _log: Final = logging.getLogger(__name__)
 _BLIND_S: Final = 0.2
 """So far a beat and a count may lie apart beyond what is put right."""
+_SILENT_S: Final = 5.0
+"""Two beats are missing."""
 _MOST_CALLS: Final = 3.0
 """Calls per request that are believed in: a bad minute does not last for ever."""
 
@@ -59,6 +62,28 @@ class Word(Struct, frozen=True):
     since_s: float
     """Between these two; no rate is believed in for longer than it was measured."""
     forecasts: tuple[Forecast, ...]
+
+
+def still_speaking(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Without those who fell silent while others of their role spoke: nobody shall wait for what a dead one could do.
+
+    Who is alone in its role is believed for as long as it is taken for alive; and when all are silent it may be the
+    router that does not hear.
+    """
+    latest_s: dict[str, float] = {}
+    for word in words:
+        for role in word.roles:
+            latest_s[role] = max(latest_s.get(role, -inf), word.heard_s)
+    found = []
+    for word in words:
+        roles = {
+            role: status for role, status in word.roles.items() if latest_s[role] - word.heard_s <= _SILENT_S
+        }
+        if len(roles) == len(word.roles):
+            found.append(word)
+        elif roles:
+            found.append(replace(word, roles=roles))
+    return tuple(found)
 
 
 def prospect_of(

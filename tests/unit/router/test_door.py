@@ -167,6 +167,30 @@ def test_c3_workers_that_share_a_record_say_the_same_thing_and_those_that_do_not
     assert alone.retry_s() is not None
 
 
+def test_c3_what_a_silent_worker_could_do_is_not_waited_for_while_others_of_its_role_speak(
+    scene: Scene,
+) -> None:
+    """A killed one takes no leave: its slots and those it had let through to a provider count for 5 s, not for 20."""
+    one = status(slots=4, calling=4, service_ms=2000, longest_ms=2000)
+    limits = quota("small", minute(30)), quota("large", minute(0))
+    for instance in ("w1", "w2"):
+        scene.beat(*limits, roles=(one,), instance=instance)
+    for silent_s, let_in in ((4.9, True), (5.1, False)):
+        scene.now_s = 1000.0 + silent_s
+        scene.beat(*limits, roles=(one,), instance="w2")
+        scene.count(chat=24)
+        assert (scene.retry_s(left_s=12.0) is None) == let_in
+
+
+def test_c3_who_is_alone_in_its_role_is_believed_however_silent(scene: Scene) -> None:
+    scene.beat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
+    scene.now_s += 15
+    scene.beat(roles=(status("creative"),), instance="w2")
+    scene.count(chat=4 + 20)
+    assert scene.retry_s(left_s=10) is not None
+    assert scene.retry_s(left_s=15) is None
+
+
 def test_c3_slots_bind_by_the_mean_of_the_latest_requests(scene: Scene) -> None:
     scene.beat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
     scene.count(chat=4 + 16)
