@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
+from math import inf
+from typing import Final
 
 from schemas.names import RANKS
 from schemas.subjects import WorkAddress, work_address
 
 __all__ = ["Backlog"]
+
+_COUNTS: Final = 100
+"""Kept: ten seconds of them, and more."""
 
 
 class Backlog:
@@ -28,6 +33,7 @@ class Backlog:
         self._anywhere: Counter[tuple[str, str]] = Counter()
         self._since: Counter[WorkAddress] = Counter()
         self._reserved: Counter[WorkAddress] = Counter()
+        self._left: deque[tuple[float, int]] = deque(maxlen=_COUNTS)
 
     def queued(self, role: str, lane: str) -> int:
         """All that is in a mailbox."""
@@ -76,6 +82,19 @@ class Backlog:
         self._reserved = +self._reserved
         for address, count in (self._since + self._reserved).items():
             self._add(address, count)
+
+    def left(self, total: int, now_s: float) -> None:
+        """So many had left the mailboxes by now, of all that ever came; a stream made anew begins at nothing."""
+        if self._left and total < self._left[-1][1]:
+            self._left.clear()
+        self._left.append((now_s, total))
+
+    def left_since(self, since_s: float) -> float:
+        """The most that can have left the mailboxes between then and the last count; infinite: nobody knows."""
+        for counted_s, total in reversed(self._left):
+            if counted_s <= since_s:
+                return self._left[-1][1] - total
+        return inf
 
     def _add(self, address: WorkAddress, count: int) -> None:
         role, lane, rank, flow = address

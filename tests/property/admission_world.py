@@ -229,4 +229,5 @@ class World:
         held += [request for worker in self.workers for request in worker.hands]
         self.backlog.asking()
         self.backlog.snapshot(Counter(request.subject for request in held))
+        self.backlog.left(self.ends["completed"] + self.ends["late"], self.now_s)
         self.backlog.counted_s = self.now_s

@@ -45,6 +45,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self.left = 0
+        """Requests that have left the mailboxes."""
         self.clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
         self.backlog = Backlog()
         self.capacity = Capacity(ROLES, Batch())
@@ -63,6 +65,7 @@ class Scene:
         self.backlog.snapshot(
             {subjects.work(role, lane, 0, "f"): number for role, number in mailboxes.items()}
         )
+        self.backlog.left(self.left, self.now_s)
         self.backlog.counted_s = self.clock.monotonic_s()
 
     def work(self, role: Role = "chat", left_s: float = 15.0, lane: Lane = "interactive") -> ChatWork:
@@ -165,6 +168,25 @@ def test_c3_workers_that_share_a_record_say_the_same_thing_and_those_that_do_not
     assert alone.retry_s() is None
     alone.count(chat=100)
     assert alone.retry_s() is not None
+
+
+def test_c3_a_burst_that_is_over_is_not_believed_to_go_on_until_the_next_beat(scene: Scene) -> None:
+    limits = quota("small", minute(20)), quota("large", minute(0))
+
+    def come_and_gone(number: int, after_s: float) -> None:
+        scene.now_s += after_s
+        scene.left += number
+        scene.count()
+
+    scene.beat(*limits, roles=(status(ended=0),))
+    come_and_gone(60, 2.0)
+    scene.beat(*limits, roles=(status(ended=60),))
+    come_and_gone(30, 1.0)
+    assert scene.retry_s() is not None, "thirty were served since the beat, of the twenty it had to give"
+
+    scene.beat(*limits, roles=(status(ended=90),))
+    come_and_gone(2, 1.0)
+    assert scene.retry_s() is None, "of thirty that may have been served two were"
 
 
 def test_c3_what_a_silent_worker_could_do_is_not_waited_for_while_others_of_its_role_speak(
