@@ -31,8 +31,8 @@ class QuotaLease(Struct, frozen=True, kw_only=True):
     waits_for_tokens: int = 0
     in_hand: int = 0
     """Requests in the worker's hands that wait."""
-    queued: dict[str, int] | None = None
-    """Requests that nobody has in hand, by the mailboxes from which the worker takes them; None: it does not say."""
+    queued: tuple[tuple[str, int], ...] | None = None
+    """Requests that nobody has in hand, by the mailbox from which the worker takes them; None: it does not say."""
 
 
 class QuotaCorrection(Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ def part_of(mine: QuotaLease, leases: Iterable[QuotaLease]) -> float:
     sharers = [mine, *(each for each in leases if each.holder != mine.holder and _shares(each))]
     if any(each.queued is None for each in sharers):  # somebody of an older version does not say
         return 1 / len(sharers)
-    takers = Counter(mailbox for each in sharers for mailbox in each.queued or ())
+    takers = Counter(mailbox for each in sharers for mailbox, _ in each.queued or ())
     return _weight(mine, takers) / sum(_weight(each, takers) for each in sharers)
 
 
@@ -34,5 +34,5 @@ def _weight(lease: QuotaLease, takers: Counter[str]) -> float:
     """Those in its hands, and its part of those in the mailboxes from which it takes; each worker has its own word on
     how many these are.
     """
-    behind = sum(number / takers[mailbox] for mailbox, number in (lease.queued or {}).items())
+    behind = sum(number / takers[mailbox] for mailbox, number in lease.queued or ())
     return max(1.0, lease.in_hand + behind)

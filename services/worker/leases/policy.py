@@ -86,7 +86,7 @@ def _hello(report: Report) -> QuotaLease:
         number=report.number,
         until_ms=0,
         in_hand=report.in_hand,
-        queued=None if report.queued is None else dict(report.queued),
+        queued=None if report.queued is None else tuple(report.queued.items()),
     )
 
 

@@ -24,7 +24,7 @@ def waits(holder: str, in_hand: int = 4, **queued: int) -> QuotaLease:
         until_ms=NOW_MS + 5000,
         waits_since_ms=NOW_MS - 100,
         in_hand=in_hand,
-        queued=queued,
+        queued=tuple(queued.items()),
     )
 
 
@@ -82,7 +82,8 @@ def test_all_parts_together_are_the_whole_and_each_is_some_of_it_c1(
     crowd: list[tuple[int, dict[str, int] | None]],
 ):
     leases = [
-        replace(waits(str(place), in_hand), queued=queued) for place, (in_hand, queued) in enumerate(crowd)
+        replace(waits(str(place), in_hand), queued=None if queued is None else tuple(queued.items()))
+        for place, (in_hand, queued) in enumerate(crowd)
     ]
     parts = [part_of(lease, leases) for lease in leases]
     assert sum(parts) == pytest.approx(1.0)
