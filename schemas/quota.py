@@ -29,8 +29,6 @@ class QuotaLease(Struct, frozen=True, kw_only=True):
     waits_since_ms: int | None = None
     """Since when it waits for more than is free; who waits longer goes first."""
     waits_for_tokens: int = 0
-    in_hand: int = 0
-    """Requests in the worker's hands that wait."""
     queued: tuple[tuple[str, int], ...] | None = None
     """Requests that nobody has in hand, by the mailbox from which the worker takes them; None: it does not say."""
 

@@ -38,11 +38,6 @@ class Demand:
         """Tokens of the request that was refused first since the last grant; None: nobody waits."""
         return next(iter(self._needs.values()), None)
 
-    @property
-    def waiting(self) -> int:
-        """How many were refused since the last grant."""
-        return len(self._needs)
-
     def before(self, asker: int) -> int | None:
         """What has to be served before `asker`: the first need, if that is another's. Nothing for who has no name."""
         if asker == 0:

@@ -161,7 +161,6 @@ class Desk:
             want=want,
             first=first,
             running=running,
-            in_hand=self.demand.waiting,
             leaving=leaving,
         )
 

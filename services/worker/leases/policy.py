@@ -32,10 +32,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """What the request needs that waits longest, of all that is in hand; None: nobody waits."""
     running: int = 0
     """Calls under way."""
-    in_hand: int = 0
-    """Requests that wait here."""
     queued: Mapping[str, int] | None = None
-    """Requests that wait behind them, by mailbox; None: not known."""
+    """Requests that wait in the mailboxes it takes from; None: not known."""
     pause: tuple[int, str] | None = None
     """Until when, on the record's clock, and why."""
     corrections: tuple[QuotaCorrection, ...] = ()
@@ -85,7 +83,6 @@ def _hello(report: Report) -> QuotaLease:
         holder=report.holder,
         number=report.number,
         until_ms=0,
-        in_hand=report.in_hand,
         queued=None if report.queued is None else tuple(report.queued.items()),
     )
 

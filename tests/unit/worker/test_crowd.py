@@ -17,13 +17,12 @@ from services.worker.leases.terms import TERMS, Amounts
 NOW_MS = 500_000
 
 
-def waits(holder: str, in_hand: int = 4, **queued: int) -> QuotaLease:
+def waits(holder: str, **queued: int) -> QuotaLease:
     return QuotaLease(
         holder=holder,
         number=1,
         until_ms=NOW_MS + 5000,
         waits_since_ms=NOW_MS - 100,
-        in_hand=in_hand,
         queued=tuple(queued.items()),
     )
 
@@ -36,13 +35,13 @@ def test_a_role_with_one_worker_gets_as_much_as_one_with_three_if_as_many_wait_f
 
 
 def test_a_longer_line_gets_more_c3():
-    chat, coding = waits("a", 0, chat=300), waits("b", 0, coding=100)
+    chat, coding = waits("a", chat=300), waits("b", coding=100)
     assert part_of(chat, [coding]) == 0.75
     assert part_of(coding, [chat]) == 0.25
 
 
 def test_a_worker_of_several_roles_stands_for_its_part_of_each_c3():
-    everything, chat = waits("a", 0, chat=100, coding=50), waits("b", 0, chat=100)
+    everything, chat = waits("a", chat=100, coding=50), waits("b", chat=100)
     assert part_of(everything, [chat]) == pytest.approx(2 / 3)
 
 
@@ -60,9 +59,7 @@ def test_a_worker_that_does_not_say_how_many_wait_takes_an_equal_part_c1():
 def test_who_waits_longest_goes_first_and_takes_its_part_and_not_the_rest_c3():
     others = (waits("b", chat=100), waits("c", coding=100), waits("d", coding=100))
     mine = replace(waits("a", chat=100), waits_since_ms=NOW_MS - 300)
-    report = Report(
-        holder="a", number=2, first=Amounts(1, 10), want=Amounts(90, 900), in_hand=4, queued={"chat": 100}
-    )
+    report = Report(holder="a", number=2, first=Amounts(1, 10), want=Amounts(90, 900), queued={"chat": 100})
     book = Book(Limits(requests_per_minute=100, tokens_per_minute=1000), TERMS)
     made = plan(QuotaRecord(at_ms=NOW_MS, leases=(mine, *others)), report, book, NOW_MS)
     assert made.held == Amounts(25, 250)
@@ -70,20 +67,17 @@ def test_who_waits_longest_goes_first_and_takes_its_part_and_not_the_rest_c3():
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 1000),
-            st.none() | st.dictionaries(st.sampled_from(["chat", "coding", "fast"]), st.integers(0, 1 << 53)),
-        ),
+        st.none() | st.dictionaries(st.sampled_from(["chat", "coding", "fast"]), st.integers(0, 1 << 53)),
         min_size=1,
         max_size=8,
     )
 )
 def test_all_parts_together_are_the_whole_and_each_is_some_of_it_c1(
-    crowd: list[tuple[int, dict[str, int] | None]],
+    crowd: list[dict[str, int] | None],
 ):
     leases = [
-        replace(waits(str(place), in_hand), queued=None if queued is None else tuple(queued.items()))
-        for place, (in_hand, queued) in enumerate(crowd)
+        replace(waits(str(place)), queued=None if queued is None else tuple(queued.items()))
+        for place, queued in enumerate(crowd)
     ]
     parts = [part_of(lease, leases) for lease in leases]
     assert sum(parts) == pytest.approx(1.0)
