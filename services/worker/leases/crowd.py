@@ -31,8 +31,8 @@ def _shares(lease: QuotaLease) -> bool:
 
 
 def _weight(lease: QuotaLease, takers: Counter[str]) -> float:
-    """Its part of those in the mailboxes from which it takes; each worker has its own word on how many these are. What is
-    in its hands gives no weight: that may be batch work, which shall draw no lease from what it leaves to others.
+    """Its part of those in the mailboxes from which it takes; each worker has its own word on how many these are. What
+    is in its hands gives no weight: that may be batch work, which shall draw no lease from what it leaves to others.
     """
     behind = sum(number / takers[mailbox] for mailbox, number in lease.queued or ())
     return max(1.0, behind)
