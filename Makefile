@@ -1,6 +1,8 @@
 # Every target sets up what it needs on a machine that has only Python (>= 3.11), make and git.
 PYTHON ?= python3
 VENV   ?= .venv
+# The suite mostly waits, so two processes share its files, those that start systems before those that compute.
+TESTS  ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
@@ -32,7 +34,7 @@ check: $(READY)  ## format, lint, types, architecture, generated files
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
 test: $(READY)  ## all tests; with `make check`, everything a change must pass
-	$(BIN)/pytest -m "not prove"
+	$(BIN)/pytest $(TESTS) -m "not prove"
 
 prove: $(READY)  ## the long proofs: load, soak, kill series
 	$(BIN)/pytest -m prove -s --timeout 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
 from penstock.hostile_bytes import survive_hostile_bytes
 
-__all__ = ["Reconnects", "close", "connect", "options", "servers_of"]
+__all__ = ["Reconnects", "answers", "close", "connect", "give_up", "options", "servers_of"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
@@ -130,15 +131,33 @@ async def connect(
     return nc
 
 
+async def answers(nc: Nats) -> bool:
+    """Whether all that was published has arrived. Asks for two seconds at most, and nobody who is not connected."""
+    if not nc.is_connected:
+        return False
+    try:
+        await nc.flush(_FLUSH_S)
+    except (nats.errors.Error, TimeoutError):
+        return False
+    return True
+
+
 async def close(nc: Nats) -> None:
     """Send what is buffered and disconnect. What a lost connection could not send any more is given up."""
     if nc.is_closed:
         return
-    try:
-        await nc.flush(_FLUSH_S)
-    except (nats.errors.Error, TimeoutError) as error:
-        _log.warning("not everything could be sent before closing: %r", error)
-    if not nc.is_connected:  # nats-py would try to send it, fail, and leave its subscriptions running
-        nc._pending.clear()  # noqa: SLF001
-        nc._pending_data_size = 0  # noqa: SLF001
-    await nc.close()
+    if await answers(nc):
+        await nc.close()
+        return
+    _log.warning("not everything could be sent before closing")
+    await give_up(nc)
+
+
+async def give_up(nc: Nats) -> None:
+    """Disconnect from a server that does not answer; what is buffered is lost."""
+    # nats-py would try to send it: to nobody, or to a server that does not read, for as long as it does not
+    nc._pending.clear()  # noqa: SLF001
+    nc._pending_data_size = 0  # noqa: SLF001
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_FLUSH_S):
+            await nc.close()

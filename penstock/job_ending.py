@@ -12,7 +12,7 @@ from typing import Final
 
 from penstock.history import settled_replies
 from penstock.job_progress import ended, failed_at, next_record
-from penstock.job_store import JobStore, Standing
+from penstock.job_store import Follows, JobStore, Standing
 from penstock.service import Bus
 from penstock.storing import StreamFull
 from schemas.jobs import Job, JobResult
@@ -24,26 +24,38 @@ _log: Final = logging.getLogger(__name__)
 
 
 async def end_job(
-    jobs: JobStore, job: Job, event: Completed | Failed, at_ms: int, result_bytes: int = 0
+    jobs: JobStore,
+    job: Job,
+    event: Completed | Failed,
+    at_ms: int,
+    result_bytes: int = 0,
+    *,
+    follows: Follows = next_record,
 ) -> Standing:
     """Write `event` as the end of `job`, unless another end stands."""
     wanted = ended(job, event, at_ms, result_bytes)
-    return await jobs.advance(job.reply_to, lambda stored: next_record(stored, wanted))
+    return await jobs.advance(job.reply_to, lambda stored: follows(stored, wanted))
 
 
 async def fail_job(
-    jobs: JobStore, event: Failed, at_ms: int, *, known: Job | None, unless_known: Job | None = None
+    jobs: JobStore,
+    event: Failed,
+    at_ms: int,
+    *,
+    known: Job | None,
+    unless_known: Job | None = None,
+    follows: Follows = next_record,
 ) -> Completed | Failed | None:
     """Write `event` as the end of a job that `known` tells of, and return the end that is to be told.
 
-    `unless_known`: what there is to say of a job without a record; None: then it is no job. None is returned where a
-    completed job's answer is gone, and with it what could be told.
+    `unless_known`: what there is to say of a job without a record; None: then it is no job. None is returned where
+    there is nothing to be told: the job goes on, or it is completed and its answer is gone.
     """
     job = known or unless_known
     if job is None:
         return event
     try:
-        standing = await end_job(jobs, job, event, at_ms)
+        standing = await end_job(jobs, job, event, at_ms, follows=follows)
     except StreamFull:  # only for a job without a record
         _log.warning("no room for the status of %s, which has failed: %s", event.id, event.error.code)
         return event
@@ -51,8 +63,8 @@ async def fail_job(
 
 
 async def event_of(jobs: JobStore, job: Job) -> Completed | Failed | None:
-    """The terminal reply event of a job that has ended; None where its answer is not stored any more."""
-    if job.state == "failed":
+    """The terminal reply event of a job; None where it has not ended, or its answer is not stored any more."""
+    if job.state != "completed":
         return failed_at(job)
     result = await jobs.result(job)
     if result is None:

@@ -10,10 +10,12 @@ from schemas.jobs import Job
 from schemas.reply import Completed, Failed, Failure
 from schemas.work import ChatWork
 
-__all__ = ["ended", "failed_at", "is_promised", "next_record", "queued_job"]
+__all__ = ["ended", "failed_at", "is_promised", "next_record", "queued_job", "refused", "was_sent"]
 
 _MESSAGE_CHARACTERS: Final = 500
 """Records are small, or the stream that keeps them would reach its bound in bytes."""
+_MOST_UNSENT: Final = 50
+"""Whoever claims a number far above the last one makes no long list of those between."""
 
 
 def next_record(stored: Job | None, wanted: Job) -> Job | None:
@@ -40,10 +42,30 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
         )
     return replace(
         wanted,
+        unsent=_unsent(stored, wanted),
         submitted_ms=stored.submitted_ms,
         deadline_ms=stored.deadline_ms if wanted.deadline_ms is None else wanted.deadline_ms,
         redriven_from=stored.redriven_from,
     )
+
+
+def refused(stored: Job | None, wanted: Job, *, ours: bool) -> Job | None:
+    """What to write over `stored` where the door refuses a request of this id, which ends it as `wanted`.
+
+    A job that is known waits in a mailbox or runs, and is ended by whoever works on it: the same id is the same
+    request, asked for again. `ours`: it was written for this very request, and its work is in no mailbox.
+    """
+    if stored is not None and not is_promised(stored) and not (ours and stored.state == "queued"):
+        return None
+    return next_record(stored, wanted)
+
+
+def was_sent(job: Job, attempt: int) -> bool:
+    """Whether a provider may have been called for this attempt, of which the replies tell that it was announced.
+
+    The call is made when the record says `running` with the attempt's number, and never before.
+    """
+    return attempt <= job.attempt and attempt not in job.unsent
 
 
 def is_promised(job: Job) -> bool:
@@ -92,6 +114,13 @@ def failed_at(job: Job) -> Failed | None:
     if job.state != "failed" or job.error is None:
         return None
     return Failed(id=job.id, seq=job.end_seq, attempt=job.attempt, error=job.error, timings=job.timings)
+
+
+def _unsent(stored: Job, wanted: Job) -> tuple[int, ...]:
+    """Numbers that were passed over never stood in the record. A failure may tell of one that did not, either."""
+    first = max(stored.attempt + 1, wanted.attempt - _MOST_UNSENT)
+    passed_over = range(first, wanted.attempt + (wanted.state == "failed"))
+    return (*stored.unsent, *passed_over)[-_MOST_UNSENT:]
 
 
 def _failed(job: Job, event: Failed, at_ms: int) -> Job:

@@ -13,22 +13,23 @@ from nats.js.errors import APIError
 
 from penstock.identifiers import new_id
 from penstock.patient_reading import read_patiently
-from penstock.storing import store
+from penstock.storing import WRONG_LAST_SEQUENCE, store
 from schemas import codec, subjects
 from schemas.headers import EXPECTED_LAST, REPLY_SUBJECT
 from schemas.jobs import Job, JobResult
 from schemas.streams import JOBS, MAX_REQUEST_BYTES, RESULTS, WORK
 from schemas.subjects import ReplyAddress
 
-__all__ = ["JobStore", "Standing"]
+__all__ = ["Change", "Follows", "JobStore", "Standing"]
 
 _log: Final = logging.getLogger(__name__)
-_WRONG_LAST_SEQUENCE: Final = 10071
 _TRIES: Final = 20
 """Each conflict is another writer's progress, and a job makes little of it."""
 
 Change = Callable[[Job | None], Job | None]
 """From what is stored to what is to be written; None: what is stored stands."""
+Follows = Callable[[Job | None, Job], Job | None]
+"""The same, with what somebody wants to be written."""
 
 
 class Standing(Struct, frozen=True):
@@ -71,7 +72,7 @@ class JobStore:
                     headers={EXPECTED_LAST: str(sequence)},
                 )
             except APIError as error:
-                if error.err_code != _WRONG_LAST_SEQUENCE:
+                if error.err_code != WRONG_LAST_SEQUENCE:
                     raise
                 stored, _ = await self._read(subject)
                 if stored == wanted:  # only the acknowledgement was lost
@@ -107,6 +108,10 @@ class JobStore:
         if msg is None:
             return False
         return address is None or (msg.headers or {}).get(REPLY_SUBJECT) == address.subject
+
+    async def is_held_elsewhere(self, job: Job, work_seq: int) -> bool:
+        """Whether the job was begun with another message of `LLM_WORK` than this copy, and that one is still there."""
+        return job.work_seq not in {0, work_seq} and await self.is_queued(job.work_seq, job.reply_to)
 
     async def _read(self, subject: str) -> tuple[Job | None, int]:
         """The record and its sequence; what somebody else put there counts as no record."""

@@ -9,12 +9,14 @@ from typing import Final
 from msgspec import Raw, Struct
 from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
+from nats.js.errors import APIError
 
 from penstock.history import settled_replies
 from penstock.interruptions import Interruptions
-from penstock.storing import store
+from penstock.storing import WRONG_LAST_SEQUENCE, store
 from schemas.codec import encode
 from schemas.errors import ErrorCode
+from schemas.headers import EXPECTED_LAST
 from schemas.reply import (
     TERMINAL,
     Completed,
@@ -28,7 +30,7 @@ from schemas.reply import (
 )
 from schemas.subjects import ReplyAddress
 
-__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_terminal"]
+__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_first", "publish_terminal"]
 
 _KEPT_BYTES: Final = 1024 * 1024
 """Far more than a socket holds; what went out before it has arrived."""
@@ -185,3 +187,18 @@ async def publish_terminal(
     Returns False when another one was stored before. Raises what `store` raises.
     """
     return await store(js, subject, encode(event), message_id=f"{subject}.end", headers=headers)
+
+
+async def publish_first(
+    js: JetStreamContext, subject: str, event: ReplyEvent, headers: Mapping[str, str] | None = None
+) -> bool:
+    """The same, for an end before which nothing was told: it is not stored where any event of the reply is.
+
+    The server looks as it stores, and nobody is asked before.
+    """
+    try:
+        return await publish_terminal(js, subject, event, {**(headers or {}), EXPECTED_LAST: "0"})
+    except APIError as error:
+        if error.err_code != WRONG_LAST_SEQUENCE:
+            raise
+        return False

@@ -16,12 +16,12 @@ import msgspec
 import uvicorn
 import uvloop
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
-from faststream.nats import NatsBroker
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
+from penstock.broker import Broker
 from penstock.config.settings import Settings
 from penstock.connection import Reconnects, options, servers_of
 from penstock.identifiers import instance_name
@@ -66,7 +66,7 @@ class Shell:
         self.instance = settings.instance or instance_name(service)
         configure(service, self.instance, settings.log_level)
         self.reconnects = Reconnects()
-        self.broker = NatsBroker(
+        self.broker = Broker(
             servers_of(settings.nats_url),
             **options(self.instance, self.reconnects, settings.nats_credentials),
             graceful_timeout=_BROKER_STOP_S,

@@ -14,9 +14,11 @@ from nats.js.errors import APIError, NoStreamResponseError
 from penstock.clock import loop_now_s
 from schemas.headers import MESSAGE_ID, REPEATED
 
-__all__ = ["StreamFull", "store"]
+__all__ = ["WRONG_LAST_SEQUENCE", "StreamFull", "store"]
 
 _log: Final = logging.getLogger(__name__)
+WRONG_LAST_SEQUENCE: Final = 10071
+"""JetStream error code: the subject's last message is another one than the publisher expected."""
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 1.0
 _ACK_TIMEOUT_S: Final = 2.0

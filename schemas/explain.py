@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from schemas.names import Complexity, Role
+from schemas.names import Complexity, Lane, Role
 
 __all__ = ["Asker", "DrawnStep", "RoutingExplained"]
 
@@ -37,4 +37,7 @@ class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained
     wait_s: float | None = 0.0
     """How long it would wait for a slot and for quota, as far as is foreseen; None: for ever, by all that is known."""
     weighted: tuple[DrawnStep, ...] = ()
+    lane: Lane = "interactive"
+    deadline_ms: int | None = None
+    """Until when it would be answered or told why not, if it were asked now, Unix milliseconds."""
     v: int = 1

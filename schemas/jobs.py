@@ -39,6 +39,8 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
     """Of that attempt."""
     provider: str = ""
     worker: str = ""
+    unsent: tuple[int, ...] = ()
+    """Attempts that were announced and never sent to a provider, the last 50 of them."""
     work_seq: int = 0
     """The message in `LLM_WORK` that is worked on; a second copy of it is dropped."""
     end_seq: int = 0

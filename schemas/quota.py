@@ -38,6 +38,8 @@ class QuotaCorrection(Struct, frozen=True, kw_only=True):
 
     limit: str
     """Its name in the catalogue, as `tokens_per_minute`."""
+    said_ms: int = 0
+    """When the latest word on it came."""
     ceiling: int | None = None
     ceiling_until_ms: int = 0
     withheld: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from schemas.names import RANKS
@@ -30,6 +31,7 @@ __all__ = [
     "ReplyAddress",
     "RequestAddress",
     "WorkAddress",
+    "account_of_flow",
     "cancel",
     "dead",
     "dead_role",
@@ -92,7 +94,10 @@ _REQUEST_START: Final = REQUEST.split(".")[:2]
 _WORK_START: Final = WORK.split(".")[:2]
 _REPLY_START: Final = REPLY.split(".")[:2]
 _RANKS: Final = frozenset(map(str, RANKS))
-_FLOW_DIGITS: Final = 12
+_ACCOUNT_DIGITS: Final = 8
+_USER_DIGITS: Final = 12
+_MOST_FLOWS: Final = 10_000
+"""Remembered: a request asks for its flow several times."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_IN_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -163,13 +168,23 @@ def request_address(subject: str) -> RequestAddress:
     return RequestAddress(parts[2], parts[3])
 
 
+@lru_cache(_MOST_FLOWS)
 def flow(account: str, user: str) -> str:
-    """The token of (account, user), whose requests stand in one place of the queue.
+    """The token of (account, user), whose requests stand in one place of the queue; it begins with the account's.
 
-    48 bits, so that nobody finds a name to stand in somebody else's place. Users without a name are one user of their
-    account.
+    48 bits of the user, so that nobody finds a name to stand in somebody else's place; 32 of the account, whose name
+    nobody chooses for himself. Users without a name are one user of their account.
     """
-    return hashlib.sha256(f"{account}.{user}".encode(errors="surrogatepass")).hexdigest()[:_FLOW_DIGITS]
+    return _digest(account)[:_ACCOUNT_DIGITS] + _digest(f"{account}.{user}")[:_USER_DIGITS]
+
+
+def account_of_flow(flow: str) -> str:
+    """What the tokens of all users of one account begin with."""
+    return flow[:_ACCOUNT_DIGITS]
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
 
 
 def work(role: str, lane: str, rank: int, flow: str) -> str:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from services.launcher.free_port import free_port as a_free_port
 from services.launcher.nats_server import NatsServer
 from tests.harness.server_binary import require_nats_server
+
+
+def pytest_configure() -> None:
+    """The suite says the same on a busy machine as on an idle one, and in the background of a shell.
+
+    How long an example takes is no promise of ours. A shell has what it starts in its background ignore SIGINT, and so
+    would all processes under test.
+    """
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("patient", patient)
+    settings.load_profile("patient")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +44,7 @@ async def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     server = NatsServer(tmp_path_factory.mktemp("own-nats"))
     await server.start()
     yield server
-    await server.stop()
+    server.kill()  # there is nothing to be kept
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Found", "Reading", "Unusable", "keys_in_force", "read_secret"]
+__all__ = ["Found", "SecretFile", "Unusable", "keys_in_force", "read_secret"]
 
 _MOST_BYTES: Final = 16 * 1024
 _KEY: Final = re.compile(rb"[!-~]+")
@@ -36,11 +36,11 @@ class Unusable(Struct, frozen=True):
     """As the end of a sentence that begins with the file."""
 
 
-Reading = Found | Unusable | None
+SecretFile = Found | Unusable | None
 """None: there is no such file."""
 
 
-def read_secret(directory: Path, name: str) -> Reading:
+def read_secret(directory: Path, name: str) -> SecretFile:
     """The file `name` of the directory, through whatever symbolic links lead to it; never blocks on a pipe."""
     try:
         handle = os.open(directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from penstock.config.problems import ConfigurationRefused
 from penstock.errors import PenstockError
@@ -15,6 +15,9 @@ from services.launcher.errors import CommandError, LaunchError
 from services.launcher.invoked import as_invoked, command_name
 from services.launcher.option_rules import mistake
 from services.launcher.printable import visible
+
+if TYPE_CHECKING:
+    from services.launcher.ask_command import Question
 
 __all__ = ["main"]
 
@@ -92,34 +95,32 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    from services.launcher.ask_command import Question, ask, leave
+    from services.launcher.ask_command import ask, leave
 
-    question = Question(
+    question = _question(arguments, stream=not arguments.no_stream)
+    return leave(question, arguments.data) if arguments.detach else ask(question, arguments.data)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from services.launcher.explain_command import explain
+
+    return explain(_question(arguments), arguments.data)
+
+
+def _question(arguments: argparse.Namespace, *, stream: bool = True) -> Question:
+    from services.launcher.ask_command import Question
+
+    return Question(
         prompt=arguments.prompt,
         role=arguments.role,
         images=tuple(arguments.image),
         system=arguments.system,
         user=arguments.user,
         timeout_s=arguments.timeout,
-        stream=not arguments.no_stream,
+        stream=stream,
         as_json=arguments.json,
         lane=arguments.lane,
     )
-    return leave(question, arguments.data) if arguments.detach else ask(question, arguments.data)
-
-
-def _explain(arguments: argparse.Namespace) -> int:
-    from services.launcher.ask_command import Question
-    from services.launcher.explain_command import explain
-
-    question = Question(
-        prompt=arguments.prompt,
-        role=arguments.role,
-        images=tuple(arguments.image),
-        system=arguments.system,
-        as_json=arguments.json,
-    )
-    return explain(question, arguments.data)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -10,11 +10,11 @@ from typing import TextIO
 
 from penstock.errors import PenstockError, RequestFailed
 from penstock.reply_builder import Reply, ReplyBuilder
-from schemas.errors import Retry
+from schemas.errors import ErrorCode, Retry
 from schemas.reply import Degraded, Delta, ReplyEvent, Restarted, Started, Usage
 from services.launcher.printable import visible
 
-__all__ = ["AnswerText", "failure_text", "money", "summary"]
+__all__ = ["AnswerText", "advice", "failure_text", "money", "summary"]
 
 _RETRY: dict[Retry, str] = {
     "never": "The same request will fail again.",
@@ -96,10 +96,15 @@ def summary(reply: Reply) -> str:
 
 def failure_text(error: PenstockError) -> str:
     """What happened, whether to try again, and when (REQUIREMENTS D10)."""
-    when = "" if error.retry_after_s is None else f" In {_whole(error.retry_after_s)} s at the earliest."
     request = f"\n  request {error.request_id}" if isinstance(error, RequestFailed) else ""
-    advice = _CANCELLED if error.code == "cancelled" else _RETRY[error.retry]
-    return visible(f"{error} ({error.code})\n  {advice}{when}{request}", lines=True)
+    told = advice(error.code, error.retry, error.retry_after_s)
+    return visible(f"{error} ({error.code})\n  {told}{request}", lines=True)
+
+
+def advice(code: ErrorCode, retry: Retry, retry_after_s: float | None) -> str:
+    """Whether to try again, and when."""
+    when = "" if retry_after_s is None else f" In {_whole(retry_after_s)} s at the earliest."
+    return (_CANCELLED if code == "cancelled" else _RETRY[retry]) + when
 
 
 def money(microusd: int) -> str:

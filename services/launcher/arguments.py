@@ -30,6 +30,9 @@ counts for itself, and roles that share a limited model may together ask for mor
 _RUN = """\
 Become one service; what follows its name is passed on to it, for example: penstock run worker --role coding,chat.
 Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator)."""
+_EXPLAIN = """\
+With the options of `ask` it says what that would meet at this moment: let in, with what wait, or refused, and why;
+then the exit code is 1. It asks for the account of PENSTOCK_ACCOUNT."""
 _DAY_S = 86_400
 _HIGHEST_PORT = 65_535
 _SPAN: Final = re.compile(r"([0-9]{1,6})([smhd])")
@@ -92,15 +95,7 @@ def _add_ask(commands: Commands) -> None:
     text = "ask one question; the answer streams to stdout, how it came about follows on stderr"
     ask = commands.add_parser("ask", help=text, description=f"{text.capitalize()}.")
     _add_question(ask)
-    ask.add_argument("--user", default="", help="who asks: fairness counts by it")
-    ask.add_argument(
-        "--timeout",
-        type=_seconds,
-        metavar="S",
-        help="give up after S seconds (default: the role's; at most 3600, in the batch lane 86400)",
-    )
     ask.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
-    ask.add_argument("--lane", choices=LANES, default="interactive", help="default: %(default)s")
     ask.add_argument(
         "--detach",
         action="store_true",
@@ -111,7 +106,7 @@ def _add_ask(commands: Commands) -> None:
 
 def _add_explain(commands: Commands) -> None:
     text = "say how a question would be routed, and why; nothing is spent"
-    explain = commands.add_parser("explain", help=text, description=f"{text.capitalize()}.")
+    explain = commands.add_parser("explain", help=text, description=f"{text.capitalize()}. {_EXPLAIN}")
     _add_question(explain)
     explain.add_argument("--json", action="store_true", help="as JSON")
 
@@ -197,6 +192,14 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
         "--image", action="append", type=Path, default=[], metavar="FILE", help="may be repeated"
     )
     parser.add_argument("--system", metavar="TEXT", help="a system prompt")
+    parser.add_argument("--user", default="", help="who asks: fairness counts by it")
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="give up after S seconds (default: the role's; at most 3600, in the batch lane 86400)",
+    )
+    parser.add_argument("--lane", choices=LANES, default="interactive", help="default: %(default)s")
     _add_data(parser)
 
 

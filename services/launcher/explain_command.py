@@ -18,6 +18,7 @@ from schemas.codec import encode
 from schemas.explain import Asker, RoutingExplained
 from schemas.reply import Failed
 from schemas.request import ChatRequest
+from services.launcher.answer_text import advice
 from services.launcher.ask_command import Question
 from services.launcher.chain_text import chain_text
 from services.launcher.errors import CommandError
@@ -40,7 +41,9 @@ def explain(question: Question, data: Path) -> int:
         print(as_ascii_json(answer))
         return int(isinstance(answer, Failed))
     if isinstance(answer, Failed):
-        print(f"penstock: {visible(answer.error.message, lines=True)} ({answer.error.code})", file=sys.stderr)
+        error = answer.error
+        print(f"penstock: {visible(error.message, lines=True)} ({error.code})", file=sys.stderr)
+        print(f"  {advice(error.code, error.retry, error.retry_after_s)}", file=sys.stderr)
         return 1
     print(_explanation(answer))
     return 0
@@ -55,8 +58,17 @@ def _explanation(told: RoutingExplained) -> str:
             f"why         {answer.why}",
             f"chain       {chain_text(answer.chain, answer.weighted) or 'none can serve it'}",
             f"wait        {_wait(answer.wait_s)}",
+            f"let in      {_let_in(answer)}",
         )
     )
+
+
+def _let_in(told: RoutingExplained) -> str:
+    kind = "as a job of the batch lane" if told.lane == "batch" else "at once"
+    if told.deadline_ms is None:  # by a router of another version
+        return kind
+    left_s = (told.deadline_ms - SYSTEM.unix_ms()) / 1000
+    return f"{kind}, with {left_s:,.0f} s until its deadline"
 
 
 def _wait(wait_s: float | None) -> str:

@@ -42,12 +42,12 @@ class Router:
         backlog = Backlog()
         door = Door(capacity, backlog, SYSTEM)
         room = Room(backlog)
-        self._counting = Counting(backlog, room, SYSTEM)
+        self._counting = Counting(backlog, room, SYSTEM, self._liveness.routers)
         entrance = Entrance(door, room, self._counting)
         self._handler = RequestHandler(catalogue, self._liveness, entrance, metrics, shell.tracer, SYSTEM)
         self._sweeper = Sweeper(catalogue.roles, self._liveness, backlog, self._counting, metrics, SYSTEM)
         self._started = AsyncExitStack()
-        register_explain(shell.broker, catalogue, self._liveness, door, SYSTEM)
+        register_explain(shell.broker, catalogue, self._liveness, entrance, SYSTEM)
 
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings

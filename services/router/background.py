@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TypeGuard
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.clock import Clock
 from penstock.history import settled_replies
 from penstock.job_ending import event_of, fail_job
-from penstock.job_progress import ended, next_record, queued_job
+from penstock.job_progress import ended, next_record, queued_job, refused
 from penstock.job_room import JobRoom
+from penstock.job_store import Standing
 from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from penstock.storing import StreamFull
 from schemas.jobs import Job
 from schemas.reply import Accepted, Completed, Failed
+from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
 from services.router.ending import failure_of
 from services.router.intake import Refused
 from services.router.room import OVERLOADED_RETRY_S
 
-__all__ = ["Background", "refused_job"]
+__all__ = ["Background", "WrittenDown", "refused_job"]
+
+
+class WrittenDown(Struct, frozen=True):
+    """A request that was let in, and has its status if it is a job."""
+
+    to_queue: bool
+    """Its work is to be put into the mailbox."""
+    ours: bool = True
+    """Nobody knew of it before."""
 
 
 class Background:
@@ -37,15 +50,15 @@ class Background:
 
     async def accept(
         self, work: ChatWork, sent: Mapping[str, str], *, accepted_before: bool
-    ) -> bool | Refused:
-        """Write a job down as queued; whether it is to be put into its mailbox.
+    ) -> WrittenDown | Refused:
+        """Write a job down as queued.
 
         A request may come a second time, hours later: then the job may run, or have ended, and its end is told again.
         """
         if work.lane != "batch":
-            return True
+            return WrittenDown(to_queue=True)
         try:
-            job = await self._written(work)
+            standing = await self._standing(work)
         except StreamFull:
             return Refused(
                 code="overloaded",
@@ -54,9 +67,10 @@ class Background:
                 retry_after_s=OVERLOADED_RETRY_S,
                 seq=int(accepted_before),
             )
-        if job.ended:
-            await self._tell(job, sent)
-        return job.state == "queued"
+        if standing.job is not None and standing.job.ended:
+            await self._tell(standing.job, sent)
+        waits = standing.job is not None and standing.job.state == "queued"
+        return WrittenDown(to_queue=waits, ours=standing.ours)
 
     async def end_if_taken(self, work: ChatWork) -> None:
         """Work of this id was in the mailboxes before: of the same job, or of an interactive request.
@@ -76,16 +90,30 @@ class Background:
             work.reply_to, lambda stored: ended(stored, event, at_ms) if _is_untouched(stored) else None
         )
 
-    async def refuse(self, job: Job, event: Failed) -> Completed | Failed | None:
-        """The end that is to be told."""
-        known = await self._jobs.read(job.reply_to)
-        return await fail_job(self._jobs, event, self._clock.unix_ms(), known=known, unless_known=job)
+    async def refuse(self, job: Job, event: Failed, *, ours: bool) -> Completed | Failed | None:
+        """The end that is to be told; None: a job of this id waits or runs, and its own end is.
 
-    async def _written(self, work: ChatWork) -> Job:
-        """What stands. Raises StreamFull where there is no room for one more."""
+        `ours`: it waits because this very request was written down, and its work is in no mailbox.
+        """
+        known = await self._jobs.read(job.reply_to)
+        return await fail_job(
+            self._jobs,
+            event,
+            self._clock.unix_ms(),
+            known=known,
+            unless_known=job,
+            follows=partial(refused, ours=ours),
+        )
+
+    async def is_worked_on(self, address: ReplyAddress) -> bool:
+        """It is a job, and a worker has begun with it."""
+        known = await self._jobs.read(address)
+        return known is not None and known.state == "running"
+
+    async def _standing(self, work: ChatWork) -> Standing:
+        """Raises StreamFull where there is no room for one more."""
         queued = queued_job(work, self._clock.unix_ms())
-        standing = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
-        return standing.job or queued
+        return await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
 
     async def _tell(self, job: Job, sent: Mapping[str, str]) -> None:
         event = await event_of(self._jobs, job)

@@ -8,7 +8,7 @@ from math import inf
 from typing import Final
 
 from schemas.names import RANKS
-from schemas.subjects import WorkAddress, work_address
+from schemas.subjects import WorkAddress, account_of_flow, work_address
 
 __all__ = ["Backlog"]
 
@@ -22,15 +22,20 @@ class Backlog:
     Work counts until it is acknowledged, so what runs counts too. What was finished since the last snapshot still
     counts: somebody who asks one after another, fast, seems to have more in there than is true, and gets a later rank
     than is due. Where nothing waits, all ranks are served at once and nobody notices. Other routers' work is seen with
-    the next snapshot.
+    the next snapshot; until then each of them is taken to put in as much as this one, of whichever users.
     """
 
     def __init__(self) -> None:
+        self.routers = 1
+        """How many share the requests, this one included; counts from the next snapshot on."""
+        self._each = 1
         self.counted_s: float | None = None
         """When the server was last asked for its counts, on this process's monotonic clock; None: not yet."""
         self._ranks: Counter[tuple[str, str, int]] = Counter()
+        self._known: Counter[tuple[str, str]] = Counter()
         self._flows: Counter[tuple[str, str, str]] = Counter()
         self._anywhere: Counter[tuple[str, str]] = Counter()
+        self._accounts: Counter[tuple[str, str, str]] = Counter()
         self._since: Counter[WorkAddress] = Counter()
         self._reserved: Counter[WorkAddress] = Counter()
         self._left: deque[tuple[float, int]] = deque(maxlen=_COUNTS)
@@ -43,6 +48,10 @@ class Backlog:
         """What goes before one that is put into `rank` now: all of its own and of lower ranks."""
         return sum(self._ranks[role, lane, each] for each in range(rank + 1))
 
+    def known(self, role: str, lane: str) -> int:
+        """The same without what other routers are only taken to have put in."""
+        return self._known[role, lane]
+
     def of_flow(self, role: str, lane: str, flow: str) -> int:
         """What one flow has in a mailbox, over all ranks."""
         return self._flows[role, lane, flow]
@@ -51,10 +60,14 @@ class Backlog:
         """What one flow has in the mailboxes of all roles."""
         return self._anywhere[lane, flow]
 
+    def of_account(self, role: str, lane: str, account: str) -> int:
+        """What all flows of one account (`subjects.account_of_flow`) have in a mailbox."""
+        return self._accounts[role, lane, account]
+
     def reserve(self, address: WorkAddress) -> None:
         """One more will be put in there: it counts from now on, others are decided meanwhile."""
         self._reserved[address] += 1
-        self._add(address, 1)
+        self._add(address, 1, self._each)
 
     def stored(self, address: WorkAddress) -> None:
         """One that was reserved is in the mailbox; until then no snapshot had it for certain."""
@@ -64,7 +77,7 @@ class Backlog:
     def give_back(self, address: WorkAddress) -> None:
         """One that was reserved will not come."""
         self._reserved[address] -= 1
-        self._add(address, -1)
+        self._add(address, -1, -self._each)
 
     def asking(self) -> None:
         """The server is asked now: what is stored from here on may or may not be in its answer, and counts."""
@@ -73,15 +86,18 @@ class Backlog:
     def snapshot(self, counts: Mapping[str, int]) -> None:
         """The server's answer: messages per subject. What is no work subject counts nowhere."""
         self._ranks.clear()
+        self._known.clear()
         self._flows.clear()
         self._anywhere.clear()
+        self._accounts.clear()
         for subject, count in counts.items():
             address = work_address(subject)
             if address is not None:
-                self._add(address, count)
+                self._add(address, count, count)
         self._reserved = +self._reserved
+        self._each = self.routers
         for address, count in (self._since + self._reserved).items():
-            self._add(address, count)
+            self._add(address, count, count * self._each)
 
     def left(self, total: int, now_s: float) -> None:
         """So many had left the mailboxes by now, of all that ever came; a stream made anew begins at nothing."""
@@ -96,8 +112,11 @@ class Backlog:
                 return self._left[-1][1] - total
         return inf
 
-    def _add(self, address: WorkAddress, count: int) -> None:
+    def _add(self, address: WorkAddress, count: int, in_all: int) -> None:
+        """`in_all`: with what other routers put there meanwhile."""
         role, lane, rank, flow = address
-        self._ranks[role, lane, rank] += count
+        self._ranks[role, lane, rank] += in_all
+        self._known[role, lane] += count
         self._flows[role, lane, flow] += count
         self._anywhere[lane, flow] += count
+        self._accounts[role, lane, account_of_flow(flow)] += count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import nats.errors
@@ -24,10 +25,14 @@ _PATIENCE_S: Final = 0.5
 
 
 class Counting:
-    def __init__(self, backlog: Backlog, room: Room, clock: Clock) -> None:
+    def __init__(
+        self, backlog: Backlog, room: Room, clock: Clock, routers: Callable[[], int] = lambda: 1
+    ) -> None:
+        """`routers`: how many let requests in, this one included."""
         self._backlog = backlog
         self._room = room
         self._clock = clock
+        self._routers = routers
         self._one_at_a_time = asyncio.Lock()
 
     def bind(self, bus: Bus) -> None:
@@ -58,6 +63,7 @@ class Counting:
         asked_s = self._clock.monotonic_s()
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
         counts: dict[str, int] = info.state.subjects or {}
+        self._backlog.routers = self._routers()
         self._backlog.snapshot(counts)
         self._room.snapshot(info.state.bytes, info.config.max_bytes or 0)
         self._backlog.left(info.state.last_seq - info.state.messages, self._clock.monotonic_s())

@@ -1,7 +1,7 @@
 """The door: what cannot be served before its deadline is refused at once, and told when to come back (C3, B4).
 
-Whoever is let in by one router is unknown to the others until the mailboxes are counted again, a second later at most:
-with k routers the line is, at worst, longer than believed by what the others let in within that second.
+Whoever is let in by one router is unknown to the others until the mailboxes are counted again, a second later at most.
+Until then each takes the others to let in as much as itself: they draw from one stream.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class _Arrivals:
         self._weights: defaultdict[tuple[str, str, int], float] = defaultdict(float)
         self._now_s = 0.0
 
-    def came(self, role: str, lane: str, rank: int, now_s: float) -> None:
+    def came(self, address: WorkAddress, routers: int, now_s: float) -> None:
+        """One here; as many at each of the other routers."""
         self.advance(now_s)
-        self._weights[role, lane, rank] += 1.0
+        self._weights[address.role, address.lane, address.rank] += routers
 
     def advance(self, now_s: float) -> None:
         """Let time pass."""
@@ -96,7 +97,7 @@ class Door:
     def _place(self, work: ChatWork) -> Place:
         """Whoever is alone in the mailbox leaves room for nobody, whatever the rank."""
         own = self._backlog.of_flow(work.role, work.lane, subjects.flow(work.account, work.user))
-        alone = own == self._backlog.queued(work.role, work.lane)
+        alone = own == self._backlog.known(work.role, work.lane)
         return Place(work.lane, 0 if alone else rank_of(own))
 
     def let_in(self, work: ChatWork) -> WorkAddress:
@@ -111,7 +112,7 @@ class Door:
         return address
 
     def stored(self, address: WorkAddress) -> None:
-        self._arrivals.came(address.role, address.lane, address.rank, self._clock.monotonic_s())
+        self._arrivals.came(address, self._backlog.routers, self._clock.monotonic_s())
         self._backlog.stored(address)
 
     def give_back(self, address: WorkAddress) -> None:

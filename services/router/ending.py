@@ -20,11 +20,18 @@ def failure_of(code: ErrorCode, message: str, retry_after_s: float | None = None
 
 
 async def end_unless_ended(
-    bus: Bus, address: ReplyAddress, failure: Failure, at_ms: int, job: Job | None = None
+    bus: Bus,
+    address: ReplyAddress,
+    failure: Failure,
+    at_ms: int,
+    *,
+    job: Job | None = None,
+    work_seq: int | None = None,
 ) -> None:
     """Behind whatever a worker that held it may have sent; one terminal event at most is stored.
 
-    `job`: what to say of it should it be a job without a record.
+    `job`: what to say of it should it be a job without a record. `work_seq`: the message of a mailbox that is given
+    up; a job that was begun with another one goes on.
     """
     events = await settled_replies(bus.nc, address.subject)
     jobs = JobStore(bus.js)
@@ -32,6 +39,8 @@ async def end_unless_ended(
     if any(isinstance(event, TERMINAL) for event in events):
         if known is not None and not known.ended:
             await end_as_told(bus, jobs, known, at_ms)
+        return
+    if known is not None and work_seq is not None and await jobs.is_held_elsewhere(known, work_seq):
         return
     last = max(events, key=lambda event: event.seq, default=None)
     event = Failed(

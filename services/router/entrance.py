@@ -8,7 +8,7 @@ from typing import Self
 from schemas import subjects
 from schemas.work import ChatWork
 from services.router.counting import Counting
-from services.router.door import Door, admitted
+from services.router.door import Door, Foreseen, admitted
 from services.router.intake import Refused, Routed
 from services.router.room import OVERLOADED_RETRY_S, Room, parcel
 
@@ -54,18 +54,23 @@ class Entrance:
         self._counting = counting
 
     async def admit(self, routed: Routed, *, accepted_before: bool) -> Place | Refused:
-        """Nobody else is judged between the verdict and the place.
-
-        Asks the server only before a refusal, and then not more often than `Counting` does. Who was accepted
-        before is not asked: it may be in its mailbox already.
+        """Nobody else is judged between the verdict and the place. Who was accepted before is not judged: it may be
+        in its mailbox already.
         """
         if accepted_before:
             return Place(self._door, self._room, routed.work)
+        outcome, _ = await self.look(routed)
+        return outcome if isinstance(outcome, Refused) else Place(self._door, self._room, outcome.work)
+
+    async def look(self, routed: Routed) -> tuple[Routed | Refused, Foreseen]:
+        """What is said to this request now, and when it would begin; it gets no place.
+
+        Asks the server only before a refusal, and then not more often than `Counting` does.
+        """
         foreseen = self._door.foresee(routed.work)
         if foreseen.retry_after_s is not None and await self._counting.has_newer(foreseen.counted_s):
             foreseen = self._door.foresee(routed.work)
-        outcome = self._with_room(admitted(routed, foreseen))
-        return outcome if isinstance(outcome, Refused) else Place(self._door, self._room, outcome.work)
+        return self._with_room(admitted(routed, foreseen)), foreseen
 
     def _with_room(self, outcome: Routed | Refused) -> Routed | Refused:
         if isinstance(outcome, Refused):

@@ -17,8 +17,9 @@ from schemas.explain import Asker, DrawnStep, RoutingExplained
 from schemas.reply import Failed
 from schemas.work import ChatWork
 from services.router.arrival import Arrival
-from services.router.door import Door, Foreseen, admitted
+from services.router.door import Foreseen
 from services.router.ending import failure_of
+from services.router.entrance import Entrance
 from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 
@@ -32,17 +33,19 @@ _SHORTFALLS: Final = {
 
 
 def register_explain(
-    broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, door: Door, clock: Clock
+    broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, entrance: Entrance, clock: Clock
 ) -> None:
-    """Answer `ChatRequest` on `llm.router.explain` with `RoutingExplained`, or `Failed` for a refusal."""
+    """Answer `ChatRequest` on `llm.router.explain` with `RoutingExplained`, or with the `Failed` it would meet now.
+
+    Whether there is room for the status of one more job is not asked: that is found out by writing it.
+    """
 
     @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain", decoder=_undecoded)
     async def explain(message: NatsMessage) -> bytes:
         outcome = _judge(message.raw_message.data, catalogue, liveness, clock)
         foreseen = Foreseen(0.0, None)
         if isinstance(outcome, Routed):
-            foreseen = door.foresee(outcome.work)
-            outcome = admitted(outcome, foreseen)
+            outcome, foreseen = await entrance.look(outcome)
         if isinstance(outcome, Refused):
             failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s)
             return encode(Failed(id="", seq=0, error=failure))
@@ -91,6 +94,8 @@ def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> Rout
         why=why,
         wait_s=round(wait_s, 1) if wait_s < inf else None,
         chain=chain,
+        lane=work.lane,
+        deadline_ms=work.deadline_ms,
         weighted=tuple(
             DrawnStep(models=tuple(step), weights=tuple(step.values())) for step in steps if len(step) > 1
         ),

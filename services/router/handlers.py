@@ -6,11 +6,13 @@ import logging
 import time
 from typing import Final
 
+from msgspec.structs import replace
+
 from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from penstock.deadletters import bury
 from penstock.delivery import ACK, Dead, Delivery, Verdict
-from penstock.reply_publisher import publish_terminal
+from penstock.reply_publisher import publish_first, publish_terminal
 from penstock.service import Bus
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Span, Tracer
@@ -83,9 +85,9 @@ class RequestHandler:
         _tell(dead.code, f"buried: {dead.message}", address)
         await bury(self._bus.js, _ROUTER, delivery, dead)
         self._metrics.dead.labels(_ROUTER).inc()
-        if address is not None:
+        if address is not None and not await self._background.is_worked_on(address):
             failure = failure_of(dead.code, dead.message)
-            await end_unless_ended(self._bus, address, failure, self._clock.unix_ms(), job_of(arrival))
+            await end_unless_ended(self._bus, address, failure, self._clock.unix_ms(), job=job_of(arrival))
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         _describe(span, routed.work)
@@ -100,14 +102,14 @@ class RequestHandler:
         if isinstance(place, Refused):
             return place
         with place:
-            accepted = await self._background.accept(work, sent, accepted_before=accepted_before)
-            if isinstance(accepted, Refused):
-                return accepted
-            if not accepted:
+            standing = await self._background.accept(work, sent, accepted_before=accepted_before)
+            if isinstance(standing, Refused):
+                return standing
+            if not standing.to_queue:
                 return None
             queued = await queue(self._bus, routed, place, sent, repeated=repeated)
         if isinstance(queued, Refused):
-            return queued
+            return replace(queued, written_down=standing.ours)
         if not queued:
             await self._background.end_if_taken(work)
         self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
@@ -122,10 +124,17 @@ class RequestHandler:
         refusal = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
         event: Completed | Failed | None = refusal
         if refused.job is not None:
-            event = await self._background.refuse(refused.job, refusal)
+            event = await self._background.refuse(refused.job, refusal, ours=refused.written_down)
         if event is not None:
-            await publish_terminal(self._bus.js, refused.reply_to.subject, event, _trace(span))
+            await self._end_reply(refused.reply_to, event, _trace(span))
         return ACK
+
+    async def _end_reply(
+        self, address: ReplyAddress, event: Completed | Failed, sent: dict[str, str]
+    ) -> None:
+        """What was told under this id before stands: then the request is known, and this one is the same again."""
+        publish = publish_first if event.seq == 0 else publish_terminal
+        await publish(self._bus.js, address.subject, event, sent)
 
     def _start_span(self, delivery: Delivery) -> Span:
         return self._tracer.start(

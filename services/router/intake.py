@@ -44,6 +44,8 @@ class Refused(Struct, frozen=True, kw_only=True):
     """Of the `failed` event; 1 where `accepted` has been, or may have been, sent."""
     job: Job | None = None
     """Of a request of the batch lane: its status as far as it is known."""
+    written_down: bool = False
+    """Its status was, for this very request, and then it was not queued."""
 
 
 class Routed(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,11 @@ _log: Final = logging.getLogger(__name__)
 _PATIENCE_S: Final = 3.0
 """So long the bucket may take to be read after a reconnection."""
 _PRUNED_EVERY_S: Final = 1.0
+_ROUTER: Final = "router"
+_ROUTER_S: Final = 6.0
+"""Three beats."""
+_MOST_ROUTERS: Final = 32
+"""Whoever says to be one."""
 
 
 class Liveness:
@@ -34,6 +39,7 @@ class Liveness:
         self._capacity = capacity
         self._roles = frozenset(roles)
         self._presence = Presence()
+        self._routers = Presence(ttl_s=_ROUTER_S)
         self._readings = 0
         """Of the bucket, that are under way."""
         self._ready_at_ms: dict[str, dict[str, int]] = {}
@@ -52,6 +58,10 @@ class Liveness:
     def served(self, now_s: float) -> frozenset[str]:
         """While it is being found out, all: nobody is refused for what the router could not hear."""
         return self._roles if self._readings else self._presence.served(now_s)
+
+    def routers(self) -> int:
+        """How many are alive, this one included. One that stopped counts for a moment longer."""
+        return min(_MOST_ROUTERS, max(1, len(self._routers.instances(self._clock.monotonic_s()))))
 
     def retry_after_s(self, role: str) -> float | None:
         """When some worker of `role` expects to go on; None when nobody says, or it could go on now."""
@@ -83,6 +93,8 @@ class Liveness:
         """A goodbye is not believed at once: mailboxes are durable, and a worker being restarted comes back."""
         now_s = self._clock.monotonic_s()
         self._presence.heard(now_s)
+        if beat is not None and beat.service == _ROUTER:
+            self._routers.seen(instance, (_ROUTER,), now_s)
         if beat is None or not beat.roles:
             return
         gone = self._presence.seen(instance, [status.role for status in beat.roles], now_s)

@@ -1,16 +1,19 @@
 """Whether the mailboxes have room for a body of this size: nobody alone fills the stream that holds them all.
 
 All roles and both lanes share one bound in bytes. What is large, and what may wait for a day, leaves half of it to
-small interactive requests; and whoever sends it, one flow has at most an eighth of it in a lane.
+small interactive requests; of the other half an account has a half at most, and leaves the rest to other accounts;
+and whoever sends it, one flow has at most an eighth of the whole in a lane.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from schemas.names import Lane
+from schemas.names import Lane, Role
+from schemas.subjects import account_of_flow
 from schemas.work import ChatWork
 from services.router.backlog import Backlog
 
@@ -27,16 +30,25 @@ _AROUND_BYTES: Final = 1024
 class Parcel(NamedTuple):
     """What one request takes."""
 
+    role: Role
     lane: Lane
     flow: str
     size: int
 
 
 class _Sent(Struct):
-    """By one flow, through this router, since it last had nothing in the lane."""
+    """Through this router, since its sender last had nothing there."""
 
     messages: int = 0
     size: int = 0
+
+    def add(self, size: int) -> None:
+        self.messages += 1
+        self.size += size
+
+    def take(self, size: int) -> None:
+        self.messages = max(0, self.messages - 1)
+        self.size = max(0, self.size - size)
 
     def decay(self, queued: int) -> None:
         """No more than `queued` of them are there: the rest is taken to have been as large as these."""
@@ -44,12 +56,23 @@ class _Sent(Struct):
             self.size = self.size * queued // self.messages
             self.messages = queued
 
+    def held(self, queued: int) -> int:
+        """In bytes; what of `queued` came through other routers is taken to be as large as these."""
+        return self.size * max(self.messages, queued) // self.messages if self.messages else 0
+
+
+_OfMailboxes = defaultdict[tuple[str, Lane], _Sent]
+
+
+def _of_mailboxes() -> _OfMailboxes:
+    return defaultdict(_Sent)
+
 
 class Room:
     """The server's figures of about a second ago, and what this router has put in since. No I/O.
 
-    Of a flow the server counts messages only. They are taken to be as large as those this router knows, so what went
-    through other routers counts too; after a start nothing is known, and the halves alone bound it.
+    Of flows and accounts the server counts messages only. They are taken to be as large as those this router knows, so
+    what went through other routers counts too; after a start nothing is known, and the halves alone bound it.
     """
 
     def __init__(self, backlog: Backlog) -> None:
@@ -58,7 +81,9 @@ class Room:
         self._held = 0
         self._since = 0
         self._reserved = 0
-        self._sent: dict[tuple[Lane, str], _Sent] = {}
+        self._flows: defaultdict[tuple[Lane, str], _Sent] = defaultdict(_Sent)
+        self._accounts: defaultdict[str, _OfMailboxes] = defaultdict(_of_mailboxes)
+        """Of each mailbox by itself: what is small there may go while what is large elsewhere stays."""
 
     def refusal(self, wanted: Parcel) -> str | None:
         """Why there is no room for it; None: there is, or nothing is known yet."""
@@ -68,18 +93,21 @@ class Room:
         if self._of_flow(wanted) + wanted.size > self._bound // 8:
             share = f"an eighth of the {mib:,.0f} MiB of the mailboxes"
             return f"{share} is taken by what this user has in the {wanted.lane} lane"
-        is_modest = wanted.lane == "interactive" and wanted.size <= _SMALL_BYTES
-        if not is_modest and self._total() + wanted.size > self._bound // 2:
-            kind = "jobs" if wanted.lane == "batch" else f"requests above {_SMALL_BYTES // 1024} KiB"
+        if wanted.lane == "interactive" and wanted.size <= _SMALL_BYTES:
+            return None
+        kind = "jobs" if wanted.lane == "batch" else f"requests above {_SMALL_BYTES // 1024} KiB"
+        if self._total() + wanted.size > self._bound // 2:
             return f"half of the {mib:,.0f} MiB of the mailboxes is taken, and {kind} have no more"
+        if self._of_account(wanted) + wanted.size > self._bound // 4:
+            share = f"a quarter of the {mib:,.0f} MiB of the mailboxes"
+            return f"{share} is taken by what this account has there, and its {kind} have no more"
         return None
 
     def reserve(self, parcel: Parcel) -> None:
         """It will be put in: it counts from now on, others are decided meanwhile."""
         self._reserved += parcel.size
-        sent = self._sent.setdefault((parcel.lane, parcel.flow), _Sent())
-        sent.messages += 1
-        sent.size += parcel.size
+        for sent in self._tallies(parcel):
+            sent.add(parcel.size)
 
     def stored(self, parcel: Parcel) -> None:
         """What was reserved is in the stream; until then no figure had it for certain."""
@@ -89,10 +117,8 @@ class Room:
     def give_back(self, parcel: Parcel) -> None:
         """What was reserved will not come."""
         self._reserved -= parcel.size
-        sent = self._sent.get((parcel.lane, parcel.flow))
-        if sent is not None:
-            sent.messages = max(0, sent.messages - 1)
-            sent.size = max(0, sent.size - parcel.size)
+        for sent in self._tallies(parcel):
+            sent.take(parcel.size)
 
     def asking(self) -> None:
         """The server is asked now: what is stored from here on may or may not be in its answer, and counts."""
@@ -101,21 +127,39 @@ class Room:
     def snapshot(self, held: int, bound: int) -> None:
         """The server's answer, after the backlog has its own. `bound`: none where it is not positive."""
         self._held, self._bound = held, bound if bound > 0 else None
-        for (lane, flow), sent in list(self._sent.items()):
+        for (lane, flow), sent in list(self._flows.items()):
             sent.decay(self._backlog.of_flow_anywhere(lane, flow))
             if sent.messages == 0:
-                del self._sent[lane, flow]
+                del self._flows[lane, flow]
+        for account, mailboxes in list(self._accounts.items()):
+            for (role, lane), sent in list(mailboxes.items()):
+                sent.decay(self._backlog.of_account(role, lane, account))
+                if sent.messages == 0:
+                    del mailboxes[role, lane]
+            if not mailboxes:
+                del self._accounts[account]
+
+    def _tallies(self, parcel: Parcel) -> tuple[_Sent, _Sent]:
+        return (
+            self._flows[parcel.lane, parcel.flow],
+            self._accounts[account_of_flow(parcel.flow)][parcel.role, parcel.lane],
+        )
 
     def _total(self) -> int:
         return self._held + self._since + self._reserved
 
     def _of_flow(self, wanted: Parcel) -> int:
-        sent = self._sent.get((wanted.lane, wanted.flow))
-        if sent is None or sent.messages == 0:
-            return 0
-        queued = max(sent.messages, self._backlog.of_flow_anywhere(wanted.lane, wanted.flow))
-        return sent.size * queued // sent.messages
+        sent = self._flows.get((wanted.lane, wanted.flow))
+        return 0 if sent is None else sent.held(self._backlog.of_flow_anywhere(wanted.lane, wanted.flow))
+
+    def _of_account(self, wanted: Parcel) -> int:
+        account = account_of_flow(wanted.flow)
+        mailboxes = self._accounts.get(account) or _of_mailboxes()
+        return sum(
+            sent.held(self._backlog.of_account(role, lane, account))
+            for (role, lane), sent in mailboxes.items()
+        )
 
 
 def parcel(work: ChatWork, flow: str) -> Parcel:
-    return Parcel(work.lane, flow, memoryview(work.body).nbytes + _AROUND_BYTES)
+    return Parcel(work.role, work.lane, flow, memoryview(work.body).nbytes + _AROUND_BYTES)

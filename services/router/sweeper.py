@@ -98,7 +98,7 @@ class Sweeper:
     async def _round(self) -> None:
         counts = await self._counting.count()
         for role, lane in self._mailboxes:
-            self._metrics.queued.labels(role, lane).set(self._backlog.queued(role, lane))
+            self._metrics.queued.labels(role, lane).set(self._backlog.known(role, lane))
         self._failures = 0
         filters = dict.fromkeys(map(_findable, counts))
         self._sweeps = {each: self._sweeps.get(each) or Sweep() for each in filters}
@@ -154,7 +154,8 @@ class Sweeper:
         code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
         code = "cancelled" if cancelled else code
         role = self._role(queued.subject) or _NO_ROLE
-        await end_unless_ended(self._bus, address, self._failure(role, code), self._clock.unix_ms())
+        failure, now_ms = self._failure(role, code), self._clock.unix_ms()
+        await end_unless_ended(self._bus, address, failure, now_ms, work_seq=queued.sequence)
         self._metrics.expired.labels(role, code).inc()
 
     async def _bury(self, queued: Queued, msg: Msg) -> None:

@@ -36,7 +36,7 @@ from services.worker.lanes import batch_slots
 from services.worker.leases.store import RecordStore
 from services.worker.lessons import Lessons
 from services.worker.limits.quota import LocalQuota, Quota, QuotaKey
-from services.worker.limits.quota_keys import limits_of, records_of
+from services.worker.limits.quota_keys import keys_of, limits_of, records_of
 from services.worker.limits.shared_quota import SharedQuota
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
@@ -122,9 +122,9 @@ class Worker:
 
     def _equipment(self, bus: Bus, providers: Mapping[str, Provider], quota: Quota) -> Equipment:
         catalogue = self._catalogue
-        names = {name: provider.credentials for name, provider in providers.items()}
+        keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
         metrics = WorkerMetrics(self._shell.registry)
-        availability = Availability(catalogue, names, quota, Roster(catalogue.models))
+        availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
         return Equipment(
             instance=self._shell.instance,
             catalogue=catalogue,
@@ -133,7 +133,7 @@ class Worker:
             keyring=self._keyring,
             calibration=Calibration(),
             degrading=Degrading(catalogue, metrics),
-            tiers=Tiers(catalogue, availability, metrics, self._roles),
+            tiers=Tiers(catalogue, keys, quota, metrics, self._roles),
             recorder=Recorder(bus.js, catalogue, metrics, SYSTEM, self._shell.instance),
             announcer=Announcer(bus.js),
             pace=Pace(),

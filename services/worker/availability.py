@@ -21,23 +21,16 @@ class Availability:
     """The state that all roles of a worker share about models."""
 
     def __init__(
-        self, catalogue: Catalogue, credentials: Mapping[str, tuple[str, ...]], quota: Quota, roster: Roster
+        self, catalogue: Catalogue, keys: Mapping[str, tuple[QuotaKey, ...]], quota: Quota, roster: Roster
     ) -> None:
-        """`credentials`: names per provider; a provider without any serves nothing."""
+        """`keys`: the quotas a call of each model may use."""
         self.breakers = {key: CircuitBreaker(catalogue.breaker) for key in catalogue.models}
         self.quota = quota
         self.roster = roster
         self.refusals = Refusals(catalogue.sit_out_s)
         self.sit_out = SitOut(catalogue.models, catalogue.roles.values(), catalogue.sit_out_s)
         self._turns = dict.fromkeys(catalogue.models, 0)
-        self._keys = {
-            key: tuple(QuotaKey(credential, key) for credential in credentials.get(model.provider, ()))
-            for key, model in catalogue.models.items()
-        }
-
-    def keys(self, model: str) -> tuple[QuotaKey, ...]:
-        """The quotas a call of `model` may use, one per credential."""
-        return self._keys[model]
+        self._keys = keys
 
     def usable(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
         """Those whose credential has a key; without those that the provider refuses, unless it refuses all."""

@@ -11,7 +11,7 @@ from penstock.clock import Clock
 from penstock.delivery import Delivery
 from penstock.history import settled_replies
 from penstock.job_ending import end_as_told, end_job, event_of, fail_job
-from penstock.job_progress import next_record, queued_job
+from penstock.job_progress import next_record, queued_job, was_sent
 from penstock.job_store import JobStore
 from penstock.reply_publisher import Superseded, publish_terminal
 from penstock.service import Bus
@@ -42,7 +42,7 @@ class Background:
             known = record or self._job(work, delivery.sequence)
             if not known.ended:
                 await end_as_told(self._bus, self._jobs, known, self._clock.unix_ms())
-            return past
+            return past if record is None else _without_unsent(past, record)
         if record is None:
             return past
         if record.ended:
@@ -50,15 +50,18 @@ class Background:
             if event is not None:
                 await publish_terminal(self._bus.js, work.reply_to.subject, event)
             # what a completed one spent was recorded before its end
-            return Past(ended=True) if record.state == "completed" else replace(past, ended=True)
-        if record.work_seq not in {0, delivery.sequence} and await self._jobs.is_queued(
-            record.work_seq, work.reply_to
-        ):
+            if record.state == "completed":
+                return Past(ended=True)
+            return replace(_without_unsent(past, record), ended=True)
+        if await self._jobs.is_held_elsewhere(record, delivery.sequence):
             return Past(ended=True)  # nothing was lost: the attempts are those of whoever holds the other
         return with_record(past, record)
 
     async def begin(self, job: hands.Job, *, model: str, provider: str) -> None:
-        """Write down the attempt that begins. Raises Superseded when the record is ahead of it."""
+        """Write down the attempt that was announced; only then may the call be made, or it would count as never sent.
+
+        Raises Superseded when the record is ahead of it.
+        """
         if job.work.lane != "batch":
             return
         wanted = replace(
@@ -101,10 +104,14 @@ class Background:
             events.append(_started(record))
         return events
 
-    async def fail(self, address: ReplyAddress, failure: Failure, told: list[ReplyEvent]) -> None:
-        """End what is buried, job or not, behind all that was told."""
+    async def fail(
+        self, address: ReplyAddress, failure: Failure, told: list[ReplyEvent], work_seq: int
+    ) -> None:
+        """End what is buried, job or not, behind all that was told; not a job of which it was another copy."""
         past = past_of(told)
         record = await self._jobs.read(address)
+        if record is not None and await self._jobs.is_held_elsewhere(record, work_seq):
+            return
         if past.ended:
             if record is not None and not record.ended:
                 await end_as_told(self._bus, self._jobs, record, self._clock.unix_ms())
@@ -119,9 +126,14 @@ class Background:
 
 
 def with_record(past: Past, record: Job) -> Past:
-    """The stored replies are forgotten after a quarter of an hour; the record then tells of the attempts."""
+    """The stored replies are forgotten after a quarter of an hour; the record then tells of the attempts.
+
+    It also tells which of those that were announced came to a call.
+    """
+    past = _without_unsent(past, record)
+    tried = record.attempt - len(record.unsent)
     if record.attempt <= past.attempt and past.attempts:
-        return replace(past, tried=record.attempt)
+        return replace(past, tried=tried)
     if record.attempt == 0:
         return past
     attempt = max(record.attempt, past.attempt)
@@ -132,8 +144,14 @@ def with_record(past: Past, record: Job) -> Past:
         attempt=attempt,
         next_seq=max(past.next_seq, first_seq(attempt) + 1),
         output_sent=True,
-        tried=record.attempt,
+        tried=tried,
     )
+
+
+def _without_unsent(past: Past, record: Job) -> Past:
+    """What was announced and never came to a call is no lost attempt: nothing was spent on it (F2)."""
+    sent = tuple(started for started in past.attempts if was_sent(record, started.attempt))
+    return replace(past, attempts=sent)
 
 
 def _started(record: Job) -> Started:

@@ -36,7 +36,7 @@ class Burying:
         if address is None:
             return
         failure = Failure(code=dead.code, message=dead.message, retry=ERRORS[dead.code].retry)
-        await self._background.fail(address, failure, told)
+        await self._background.fail(address, failure, told, delivery.sequence)
         self._metrics.requests.labels(role, dead.code).inc()
         fields = {"request": address.id, "role": role, "error": dead.code}
         _log.error("request buried", extra={"fields": fields})

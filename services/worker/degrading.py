@@ -17,13 +17,13 @@ from services.worker.job import Job
 from services.worker.metrics import WorkerMetrics
 from services.worker.recording import AttemptRecord
 from services.worker.share_alarm import AlarmTerms, ShareAlarm
-from services.worker.shortening import Plan, Shortener, cut_limit, shape_of
+from services.worker.shortening import Shortener, Shortening, cut_limit, shape_of
 
 __all__ = ["Degrading", "passed_over"]
 
 _log: Final = logging.getLogger(__name__)
 _TIMED_OUT: Final = ("no_first_token", "too_slow", "stalled")
-_UNTOUCHED: Final = Plan()
+_UNTOUCHED: Final = Shortening()
 
 
 class _Watched(Struct, frozen=True):
@@ -68,19 +68,19 @@ class Degrading:
                 alarm.observe(bad=health == "failure", now_s=now_s)
 
     def shortener(self, job: Job, model: str, now_s: float) -> Shortener:
-        return Shortener(self._plan(job, model, now_s))
+        return Shortener(self._shortening(job, model, now_s))
 
     def expected(self, job: Job, model: str, now_s: float) -> tuple[int, int]:
         """Tokens of input, before calibration, and of output, of the body that would be sent now."""
-        plan = self._plan(job, model, now_s)
-        if plan.empty:
+        shortening = self._shortening(job, model, now_s)
+        if shortening.empty:
             return job.estimated_tokens, job.output_tokens
         if job.shape is None:
             job.shape = shape_of(job.work.body, job.rules.on_errors.messages)
         # An image weighs more bytes than tokens: how much of the input it is cannot be told from them.
-        trimmed = plan.messages is not None and not job.work.vision
+        trimmed = shortening.messages is not None and not job.work.vision
         tokens = round(job.estimated_tokens * job.shape.kept_share) if trimmed else job.estimated_tokens
-        output_tokens = cut_limit(job.output_tokens, plan) if job.shape.may_cut else job.output_tokens
+        output_tokens = cut_limit(job.output_tokens, shortening) if job.shape.may_cut else job.output_tokens
         return tokens, output_tokens
 
     def show(self, now_s: float) -> tuple[DegradedModel, ...]:
@@ -104,7 +104,7 @@ class Degrading:
             "%s of %s in the role %s %s", rule, model, role, "degrades requests" if on else "is over"
         )
 
-    def _plan(self, job: Job, model: str, now_s: float) -> Plan:
+    def _shortening(self, job: Job, model: str, now_s: float) -> Shortening:
         if not job.work.degrade:
             return _UNTOUCHED
         latency, errors = job.rules.on_high_latency, job.rules.on_errors
@@ -114,7 +114,7 @@ class Degrading:
         if cut == 0 and messages is None:
             return _UNTOUCHED
         limits = (job.role.parameters.max_tokens, job.role.ceilings.max_tokens)
-        return Plan(
+        return Shortening(
             cut=cut,
             floor_tokens=latency.floor_tokens,
             silent_tokens=min((each for each in limits if each is not None), default=0),

@@ -38,6 +38,17 @@ class WorkHandler:
         return await self._serving.serve(order, past, delivery, began_s)
 
     async def bury(self, delivery: Delivery, dead: Dead) -> None:
+        """Nobody holds it after this: what the last of those who are gone had begun is recorded first."""
+        try:
+            work = read_order(delivery.subject, delivery.data, self._equipment.catalogue).work
+        except NotWork:
+            pass  # nobody called a provider for it
+        else:
+            try:
+                record_lost(self._equipment, work, await self._past(work, delivery))
+                await self._equipment.recorder.stored(work)
+            finally:
+                self._equipment.recorder.forget(work)
         await self._burying.bury(delivery, dead)
 
     async def _past(self, work: ChatWork, delivery: Delivery) -> Past:

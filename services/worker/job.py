@@ -16,7 +16,7 @@ from schemas.errors import ErrorCode
 from schemas.work import ChatWork
 from services.worker.coalescing import Flush
 from services.worker.failures import ProviderFailure
-from services.worker.pace import Course
+from services.worker.pace import Calls
 from services.worker.shortening import Shape
 
 __all__ = ["GaveUp", "Job"]
@@ -74,6 +74,6 @@ class Job(Struct, kw_only=True):
     cancelled: bool = False
     turn: int = field(default_factory=_turns.__next__)
     """Among the requests of this worker: lower where it was in hand earlier."""
-    course: Course = field(default_factory=Course)
+    calls: Calls = field(default_factory=Calls)
     waits_for: str = ""
     """What the request waits for now, in words; empty while an attempt runs."""

@@ -94,11 +94,11 @@ class Ladder:
             raise _NotNow
         spent = Spent(tokens=permit.tokens)
         began_s = loop_now_s()
-        self._pace.call_began(job.work.role, job.course)
+        self._pace.call_began(job.work.role, job.calls)
         try:
             success = await self._one_attempt(job, permit.key, spent)
         except ProviderFailure as failure:
-            self._pace.call_failed(job.work.role, job.course)
+            self._pace.call_failed(job.work.role, job.calls)
             if failure.kind == "rate_limited":
                 self._lessons.of_rate_limit(permit.key, failure, began_s)
             elif failure.kind == "credentials":

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Course", "Pace", "Tempo"]
+__all__ = ["Calls", "Pace", "Tempo"]
 
 _REMEMBERED: Final = 200
 """Of each role; so many latest requests are a minute's worth or less where it matters."""
@@ -17,10 +17,10 @@ _WEIGHT: Final = 0.05
 """The share of the newest call in a model's mean tokens."""
 
 
-class Course(Struct):
+class Calls(Struct):
     """The calls of one request so far."""
 
-    calls: int = 0
+    made: int = 0
     waited_s: float = 0.0
     """For quota, a breaker or a backoff."""
     calling: bool = False
@@ -45,9 +45,9 @@ class Pace:
         self._calling: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
 
-    def call_began(self, role: str, course: Course) -> None:
-        course.calls += 1
-        self._set_calling(role, course, calling=True)
+    def call_began(self, role: str, calls: Calls) -> None:
+        calls.made += 1
+        self._set_calling(role, calls, calling=True)
 
     def call_ended(self, model: str, tokens: int) -> None:
         """`tokens`: what the call used of the quota; a refused call uses none and teaches nothing."""
@@ -55,19 +55,25 @@ class Pace:
             mean = self._tokens.get(model, float(tokens))
             self._tokens[model] = mean + _WEIGHT * (tokens - mean)
 
-    def call_failed(self, role: str, course: Course) -> None:
+    def call_failed(self, role: str, calls: Calls) -> None:
         """The request stands before the quota again."""
-        self._set_calling(role, course, calling=False)
+        self._set_calling(role, calls, calling=False)
 
-    def ended(self, role: str, course: Course, held_s: float) -> None:
+    def ended(self, role: str, calls: Calls, held_s: float, *, cut: bool = False) -> None:
         """The request is over, which held a slot for so long. One that never came to a call says nothing of how long
         one takes, and waiting is not work.
+
+        `cut`: before its own end. It would have taken longer, nobody knows how much: if it counted, requests would
+        seem the quicker the more of them come too late, and the router would let in more.
         """
-        self._set_calling(role, course, calling=False)
+        self._set_calling(role, calls, calling=False)
         self._ended[role] += 1
-        if course.calls:
-            latest = self._latest.setdefault(role, deque(maxlen=_REMEMBERED))
-            latest.append((max(0.0, held_s - course.waited_s), course.calls))
+        if not calls.made:
+            return
+        took_s = max(0.0, held_s - calls.waited_s)
+        known = self.tempo(role) if cut else None
+        if known is None or took_s >= known.mean_s:
+            self._latest.setdefault(role, deque(maxlen=_REMEMBERED)).append((took_s, calls.made))
 
     def calling_now(self, role: str) -> int:
         return self._calling[role]
@@ -91,6 +97,6 @@ class Pace:
         """Of the model's latest calls; 0: not known."""
         return round(self._tokens.get(model, 0.0))
 
-    def _set_calling(self, role: str, course: Course, *, calling: bool) -> None:
-        self._calling[role] += calling - course.calling
-        course.calling = calling
+    def _set_calling(self, role: str, calls: Calls, *, calling: bool) -> None:
+        self._calling[role] += calling - calls.calling
+        calls.calling = calling

@@ -98,7 +98,7 @@ class Selection:
     async def _wait(self, job: Job, until_s: float) -> None:
         began_s = loop_now_s()
         await self._waiting.until(job.work.role, job.work.lane, until_s, job.turn)
-        job.course.waited_s += loop_now_s() - began_s
+        job.calls.waited_s += loop_now_s() - began_s
 
     def retry_after_s(self, job: Job) -> float | None:
         """When some model of the role's chain may be called again; None when that is now or never."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from penstock.clock import loop_now_s
 from penstock.delivery import ACK, LEAVE, Delivery, Verdict
 from penstock.reply_publisher import Superseded
@@ -21,6 +23,9 @@ from services.worker.running import Running
 from services.worker.takeover import Past
 
 __all__ = ["Serving"]
+
+_CUT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadline_exceeded"})
+"""Requests that ended before they were done."""
 
 
 class Serving:
@@ -48,7 +53,8 @@ class Serving:
             return LEAVE
         finally:
             self._equipment.recorder.forget(work)
-            self._equipment.pace.ended(work.role, job.course, loop_now_s() - began_s)
+            held_s = loop_now_s() - began_s
+            self._equipment.pace.ended(work.role, job.calls, held_s, cut=outcome in _CUT)
             span.end(error=outcome)
         return ACK
 

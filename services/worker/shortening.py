@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from schemas.reply import Degraded
 from services.worker.trimming import trim
 
-__all__ = ["Plan", "Shape", "Shortener", "cut_limit", "shape_of"]
+__all__ = ["Shape", "Shortener", "Shortening", "cut_limit", "shape_of"]
 
 _OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _NOTHING: Final = (Raw(b"null"), Raw(b"[]"))
@@ -20,7 +20,7 @@ _decode_whole_number: Final = msgspec.json.Decoder(int).decode
 _encode: Final = msgspec.json.encode
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Shortening(Struct, frozen=True, kw_only=True):
     """What is to be shortened, and why; nothing by default."""
 
     cut: float = 0.0
@@ -53,31 +53,35 @@ _decode_format: Final = msgspec.json.Decoder(_Format).decode
 
 
 class Shortener:
-    """Carries out a plan on the fields of one body, and tells what that changed."""
+    """Carries out a shortening on the fields of one body, and tells what that changed."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, shortening: Shortening) -> None:
+        self._shortening = shortening
         self.degraded: list[Degraded] = []
 
     def apply(self, fields: dict[str, Raw]) -> None:
-        if self._plan.cut > 0 and _may_cut(fields):
+        if self._shortening.cut > 0 and _may_cut(fields):
             for name in _OUTPUT_LIMITS:
                 self._cut(fields, name)
-        if self._plan.messages is not None:
-            self._trim(fields, self._plan.messages)
+        if self._shortening.messages is not None:
+            self._trim(fields, self._shortening.messages)
 
     def _cut(self, fields: dict[str, Raw], name: str) -> None:
         try:
             before = _decode_whole_number(fields.get(name, _NOTHING[0]))
         except ValueError:
             return
-        after = cut_limit(before, self._plan)
+        after = cut_limit(before, self._shortening)
         if after == before:
             return
         fields[name] = Raw(_encode(after))
         self.degraded.append(
             Degraded(
-                rule="high_latency", what="max_tokens", before=before, after=after, why=self._plan.cut_why
+                rule="high_latency",
+                what="max_tokens",
+                before=before,
+                after=after,
+                why=self._shortening.cut_why,
             )
         )
 
@@ -92,15 +96,15 @@ class Shortener:
                 what="messages",
                 before=trimmed.before,
                 after=trimmed.after,
-                why=self._plan.trim_why,
+                why=self._shortening.trim_why,
             )
         )
 
 
-def cut_limit(asked: int, plan: Plan) -> int:
+def cut_limit(asked: int, shortening: Shortening) -> int:
     """The output limit instead of `asked`: neither below the floor, nor below what a silent request would get."""
-    keep = 1 - plan.cut
-    return min(asked, max(plan.floor_tokens, int(asked * keep), int(plan.silent_tokens * keep)))
+    keep = 1 - shortening.cut
+    return min(asked, max(shortening.floor_tokens, int(asked * keep), int(shortening.silent_tokens * keep)))
 
 
 def shape_of(body: Raw, at_most: int | None) -> Shape:

@@ -174,11 +174,20 @@ def test_an_event_has_its_four_tokens_whatever_its_scope_is_called(scope: str):
 @given(account=tokens, user=st.text(), rank=st.sampled_from(RANKS))
 def test_the_address_in_a_work_subject_comes_back_whoever_asks_c6(account: str, user: str, rank: int):
     flow = subjects.flow(account, user)
-    assert re.fullmatch("[0-9a-f]{12}", flow)
+    assert re.fullmatch("[0-9a-f]{20}", flow)
     subject = subjects.work("chat", "batch", rank, flow)
     assert subjects.work_address(subject) == ("chat", "batch", rank, flow)
     boxes = [box for box in streams.mailboxes(ROLES) if matches(box.filter_subject, subject)]
     assert boxes == [streams.mailbox("chat", "batch")[rank]]
+
+
+@given(account=tokens, other=tokens, user=st.text(), another=st.text())
+def test_the_flows_of_an_account_are_known_by_their_account_c6(
+    account: str, other: str, user: str, another: str
+) -> None:
+    own = subjects.account_of_flow(subjects.flow(account, user))
+    assert own == subjects.account_of_flow(subjects.flow(account, another))
+    assert (own == subjects.account_of_flow(subjects.flow(other, user))) == (account == other)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def test_d8_what_waits_for_quota_is_dropped_and_never_sent(system: System,
         await client.cancel(stream.id)
     ends = [events[-1] for events in await asyncio.gather(*asked)]
 
-    assert time.monotonic() - began_s < 2.5
+    assert time.monotonic() - began_s < 10
     assert [end.error.code for end in ends if isinstance(end, Failed)] == ["cancelled"] * 5
     assert await system.attempts("narrow") == 1
 
@@ -127,7 +127,7 @@ async def test_d8_what_is_queued_for_a_worker_that_is_gone_is_dropped_and_never_
 
     assert isinstance(events[-1], Failed)
     assert events[-1].error.code == "cancelled"
-    assert time.monotonic() - began_s < 2.5
+    assert time.monotonic() - began_s < 10
     system.workers[1] = system.new_worker("fast")
     await system.workers[1].start()
     assert (await ask(client, "Back again", role="fast")).completed.model == "unserved"

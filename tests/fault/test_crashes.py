@@ -74,7 +74,11 @@ async def test_sigterm_drains_nothing_is_lost_and_nothing_done_twice_d9(tmp_path
     async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
         await slowly(system)
         asking = [asyncio.create_task(client.chat(LONG, role="chat")) for _ in range(24)]
-        await asyncio.sleep(0.7)
+
+        async def all_under_way() -> bool:
+            return await system.attempts() == 24
+
+        await until(all_under_way)
         codes = await asyncio.gather(system.workers[0].terminate(), system.router.terminate())
         replies = await asyncio.gather(*asking)
         assert codes == [0, 0]
@@ -162,7 +166,7 @@ async def test_a_subscriber_that_disconnects_resumes_with_every_event_once_in_or
 
 async def stored_to_the_end(client, request_id: str) -> list[ReplyEvent]:
     """JetStream stores a little later than it delivers."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             stored = await stored_replies(client._nc, subjects.reply("demo", "first", request_id))
             if stored and isinstance(stored[-1], Completed):
@@ -177,7 +181,7 @@ async def test_poison_that_kills_its_worker_again_and_again_ends_as_a_dead_lette
         stream = client.stream("Poison", role="chat", timeout_s=50)
         reading = asyncio.create_task(_all(stream))
         for delivery in (1, 2):
-            await until(lambda delivery=delivery: _attempted(system, delivery), 10)
+            await until(lambda delivery=delivery: _attempted(system, delivery))
             system.workers[0].kill()
             system.workers[0] = system.new_worker("chat")
             await system.workers[0].start()

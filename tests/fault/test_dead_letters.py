@@ -73,7 +73,7 @@ async def completed(client: Client, job_id: str) -> None:
     async def is_so() -> bool:
         return (await client.job(job_id)).state == "completed"
 
-    await until(is_so, 10)
+    await until(is_so)
 
 
 async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(
@@ -97,12 +97,12 @@ async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(
     await post.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
     puller = await post.js.pull_subscribe_bind(mailbox("chat", "interactive")[1].durable, WORK.name)
     for _ in range(MAX_DELIVER):
-        (msg,) = await puller.fetch(1, timeout=5)
+        (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()
     await puller.unsubscribe()
     system.workers[0] = system.new_worker()
     await system.workers[0].start()
-    old_end = await post.end(order["id"], timeout_s=10)
+    old_end = await post.end(order["id"])
 
     (letter,) = (await penstock(system, "dead", "list", "--json", "--role", "chat")).json
     assert (letter["request"], letter["code"], letter["deliveries"]) == (order["id"], "undeliverable", "6")
@@ -137,12 +137,12 @@ async def test_d7_a_request_that_no_router_survived_is_done_again(
     await post.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode())
     puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
     for _ in range(MAX_DELIVER):
-        (msg,) = await puller.fetch(1, timeout=5)
+        (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()
     await puller.unsubscribe()
     system.router = system.new_router()
     await system.router.start()
-    await post.end(asked["id"], timeout_s=10)
+    await post.end(asked["id"])
 
     ran = await penstock(system, "dead", "redrive", "--all", "--role", "router", "--json")
 
@@ -180,7 +180,7 @@ async def test_d7_a_redrive_killed_anywhere_is_finished_by_the_next_and_done_onc
         await post.nc.flush()
         seq = str(await a_buried_letter(post, a_request()))
         process = await started(system, "dead", "redrive", seq, "--json")
-        await asyncio.wait_for(seen.wait(), 10)
+        await asyncio.wait_for(seen.wait(), 20)
         process.kill()
         await process.wait()
         await subscription.unsubscribe()

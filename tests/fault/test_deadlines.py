@@ -143,7 +143,7 @@ async def test_c2_a_role_without_quota_does_not_slow_another(system: System, cli
 
     others = [await ask(client, f"other {n}", role="chat") for n in range(20)]
 
-    assert max(each.took_s for each in others) < 0.5
+    assert max(each.took_s for each in others) < 1, "sooner than any of the starved is given up"
     ends = [each.code for each in await asyncio.gather(*starved)]
     assert ends.count(None) == 6
     assert ends.count("overloaded") + ends.count("deadline_exceeded") == 54

@@ -92,7 +92,7 @@ async def test_d5_a_slow_model_is_asked_for_shorter_answers_until_it_is_quick_ag
     async def over() -> bool:
         return rules(await ask(client, "hello", role="chat")) == []
 
-    await until(over, 10)
+    await until(over)
     assert (await received(system, "sluggish"))["max_tokens"] == 2000
 
 
@@ -116,7 +116,7 @@ async def test_d5_a_failing_model_is_sent_less_history_until_it_is_well_again(
     async def over() -> bool:
         return rules(await ask(client, TALK, role="coding")) == []
 
-    await until(over, 10)
+    await until(over)
     assert (await received(system, "shaky"))["messages"] == TALK
 
 
@@ -138,7 +138,7 @@ async def test_d5_without_quota_the_next_model_answers_and_the_reply_says_so(
             "chat second" in span and "rate_limit: no quota is left of first" in span for span in spans
         )
 
-    await until(traced, 10)
+    await until(traced)
 
 
 async def test_d5_each_rule_can_be_switched_off_for_a_role(system: System, client: Client) -> None:

@@ -40,9 +40,9 @@ async def test_a_thousand_of_one_user_are_behind_the_first_of_others_c6(tmp_path
             ended.append(user)
 
         asked = [asyncio.create_task(one("flood")) for _ in range(FLOOD)]
-        await until(lambda: _holds(js, FLOOD), 20)
+        await until(lambda: _holds(js, FLOOD))
         asked += [asyncio.create_task(one(user)) for user in OTHERS]
-        await until(lambda: _holds(js, FLOOD + len(OTHERS)), 5)
+        await until(lambda: _holds(js, FLOOD + len(OTHERS)))
 
         ranks: Counter[tuple[str, int]] = Counter()
         for subject, count in (await queued(js)).items():
@@ -71,9 +71,9 @@ async def test_what_a_router_of_an_earlier_version_left_is_told_its_end_or_burie
         written = {headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: str(int(time.time() * 1000))}
         await post.js.publish(OF_AN_EARLIER_VERSION, b"{}", headers=written)
         await post.js.publish(OF_AN_EARLIER_VERSION, b"it says nothing of itself")
-        end = await post.end("old", timeout_s=8)
+        end = await post.end("old")
         assert isinstance(end, Failed)
         assert end.error.code == "deadline_exceeded"
-        await until(lambda: _holds(post.js, 0), 5)
+        await until(lambda: _holds(post.js, 0))
         letter = await post.js.get_last_msg(DEAD.name, subjects.dead("router"))
         assert (letter.headers or {})[headers.DEAD_SUBJECT] == OF_AN_EARLIER_VERSION

@@ -40,7 +40,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 async def answers_at_once(client: Client) -> None:
     heard = await ask(client, "Still there?", role="chat", timeout_s=10)
     assert heard.completed.model == "m-chat"
-    assert heard.took_s < 1
+    assert heard.took_s < 2
 
 
 def reconnections(system: System) -> int:
@@ -89,7 +89,7 @@ async def test_a_byte_in_a_subject_hurts_nobody_d7(
             async def buried() -> bool:
                 return bool(await dead_letters(post, buried_as))
 
-            await until(buried, 5)
+            await until(buried)
         await answers_at_once(client)
         assert reconnections(system) == before
 
@@ -106,7 +106,7 @@ async def test_a_router_starts_whatever_stands_in_the_presence_bucket_d7(
         await wire.publish(junk)
     system.router.kill()
     system.router = system.new_router()
-    await system.router.start(timeout_s=5)
+    await system.router.start()
     await answers_at_once(client)
 
 
@@ -118,14 +118,14 @@ async def test_hostile_work_holds_up_no_sweep_and_is_buried_d7(system: System, p
     await post.js.publish(
         UNSERVED, b"x", headers={headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: deadline}
     )
-    end = await post.end("honest", timeout_s=6)
+    end = await post.end("honest")
     assert isinstance(end, Failed)
     assert end.error.code == "deadline_exceeded"
 
     async def all_buried() -> bool:
         return len(await dead_letters(post, UNSERVED)) == len(HOSTILE_HEADERS)
 
-    await until(all_buried, 20)
+    await until(all_buried, 40)  # each may hold the sweep for three seconds
     assert (await post.js.stream_info(CANCELS.name)).config.name == CANCELS.name
     state = (await post.js.stream_info(WORK.name, subjects_filter=UNSERVED)).state
     assert not state.subjects
@@ -153,11 +153,11 @@ async def test_a_router_that_cannot_provision_is_unhealthy_d9(system: System, po
     async def unhealthy() -> bool:
         return await health(system) == 503
 
-    await until(unhealthy, 8)
+    await until(unhealthy)
     await post.js.delete_stream("SOMEBODYS")
 
     async def healthy() -> bool:
         return await health(system) == 204
 
-    await until(healthy, 8)
+    await until(healthy)
     assert (await post.js.stream_info(CANCELS.name)).config.name == CANCELS.name

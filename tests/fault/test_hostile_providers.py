@@ -128,7 +128,7 @@ async def test_d10_too_much_is_cut_off_and_not_bought_again(
     async with peak_of(system.workers[0].rss_mb) as peak_mb:
         heard = await ask(client, what, role="chat", stream=case.stream)
 
-    assert (heard.code, heard.took_s < 3) == (case.code, True)
+    assert (heard.code, heard.took_s < 10) == (case.code, True)
     assert case.says in heard.failed.error.message
     assert len(provider.asked) == case.calls
     assert provider.encodings == {"identity"}
@@ -303,7 +303,7 @@ async def test_nesting_at_the_edge_of_what_can_be_read_is_answered_or_refused_at
     codes = [each.code for each in heard]
     assert set(codes) == {None, "invalid_request"}
     assert (codes[0], codes[-1]) == (None, "invalid_request")
-    assert time.monotonic() - began_s < 4
+    assert time.monotonic() - began_s < 10
     assert len(provider.asked) == codes.count(None)
 
 

@@ -21,10 +21,11 @@ from penstock.reply_publisher import publish_terminal
 from schemas import codec, headers, subjects
 from schemas.events import UsageRecorded
 from schemas.jobs import Job, JobResult
-from schemas.reply import TERMINAL, Completed, Failed, first_seq
-from schemas.streams import DEAD, REPLIES, REQUESTS, ROUTER, WORK
+from schemas.reply import TERMINAL, Completed, Failed, Started, first_seq
+from schemas.streams import DEAD, JOBS, REPLIES, REQUESTS, ROUTER, WORK
 from tests.fault.malformed import request
 from tests.harness.asking import Post, ask, direct_answer, until
+from tests.harness.books import books
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events
 from tests.harness.shared import shared
@@ -65,7 +66,7 @@ async def slowly(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 60})
 
 
-async def in_state(client: Client, job_id: str, *states: str, timeout_s: float = 10.0) -> Job:
+async def in_state(client: Client, job_id: str, *states: str, timeout_s: float = 20.0) -> Job:
     async def reached() -> bool:
         try:
             return (await client.job(job_id)).state in states
@@ -120,9 +121,9 @@ async def test_d2_a_job_outlasts_a_provider_that_is_away_for_seconds(system: Sys
     async def tried_beyond_four() -> bool:
         return bool((await system.sim("GET", "counts"))["models"].get("talker", {}).get("attempts", 0) > 4)
 
-    await until(tried_beyond_four, 20)
+    await until(tried_beyond_four)
     await system.sim("PUT", "behaviour", {"talker": ""})
-    done = await in_state(client, job_id, "completed", "failed", timeout_s=20)
+    done = await in_state(client, job_id, "completed", "failed")
     assert done.state == "completed"
     assert done.attempt is not None
     assert done.attempt > 5
@@ -185,7 +186,7 @@ async def _refuses_at_the_door(system: System, client: Client) -> list[str]:
         hasty = await in_state(client, await client.submit("now", role="coding"), *STATES)
         return hasty.error is not None and hasty.error.code == "overloaded"
 
-    await until(refused, 15.0)
+    await until(refused)
     return line
 
 
@@ -246,7 +247,7 @@ async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open
 async def test_e4_a_job_that_waits_past_its_deadline_says_so(system: System, client: Client) -> None:
     system.workers[1].kill()
     job_id = await client.submit("Hm", role="fast", timeout_s=1.0)
-    job = await in_state(client, job_id, "failed", timeout_s=10)
+    job = await in_state(client, job_id, "failed")
     assert job.error is not None
     assert job.error.code == "deadline_exceeded"
     assert job.attempt == 0
@@ -286,7 +287,7 @@ async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_an
     await hours_pass(post)
     await the_leaver_is_back(system)
 
-    job = await in_state(client, job_id, "completed", timeout_s=20)
+    job = await in_state(client, job_id, "completed")
 
     assert job.attempt == 2
     assert await system.attempts("leaver") == 2
@@ -304,6 +305,35 @@ async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_an
     await until(both_paid)
 
 
+async def test_f2_an_attempt_that_was_announced_and_not_written_down_is_no_call_and_no_lost_worker(
+    system: System, client: Client, post: Post
+) -> None:
+    """The stream of the records takes no more for a while; every call has its usage event, and nothing else has."""
+    await system.sim("PUT", "behaviour", {"talker": "503"})
+    job_id = await client.submit("Hm", role="chat", timeout_s=4 * HOUR_S)
+    await until(lambda: _asked(system, "talker", 2), 10)
+    config = (await post.js.stream_info(JOBS.name)).config
+    await post.js.update_stream(config.evolve(max_msg_size=1))
+
+    async def announced_in_vain() -> bool:
+        told = [
+            event for event in await post.stored(job_id, client=client.name) if isinstance(event, Started)
+        ]
+        return len(told) >= (await client.job(job_id)).attempt + 2
+
+    await until(announced_in_vain, 20)
+    await post.js.update_stream(config)
+    await system.sim("PUT", "behaviour", {"talker": ""})
+
+    done = await in_state(client, job_id, "completed", timeout_s=20)
+
+    assert len(done.unsent) >= 2
+    counted = await books(system, {job_id})
+    counted.check()
+    assert counted.lost == set()
+    assert counted.made.total() == done.attempt - len(done.unsent)
+
+
 async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorded_end_is_told(
     system: System, client: Client, post: Post
 ) -> None:
@@ -319,7 +349,7 @@ async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorde
 
     await the_leaver_is_back(system)
 
-    end = await post.end(job_id, client=client.name, timeout_s=20)
+    end = await post.end(job_id, client=client.name)
     assert end == event
     reply = await client.result(job_id)
     assert reply is not None
@@ -342,7 +372,7 @@ async def test_d7_killed_between_the_reply_and_the_record_the_told_end_is_record
 
     await the_leaver_is_back(system)
 
-    job = await in_state(client, job_id, "completed", timeout_s=20)
+    job = await in_state(client, job_id, "completed")
     assert job.end_seq == event.seq
     reply = await client.result(job_id)
     assert reply is not None
@@ -372,10 +402,10 @@ async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
         subscription = await post.nc.subscribe(listening, cb=kill)
         await post.nc.flush()
         job_id = await client.submit(f"Kill me {number} [[tokens=5]]", role="fast")
-        await asyncio.wait_for(seen.wait(), 10)
+        await asyncio.wait_for(seen.wait(), 20)
         await subscription.unsubscribe()
         await the_leaver_is_back(system)
-        await until(lambda: queue_is_empty(post), 20)
+        await until(lambda: queue_is_empty(post))
         end = await post.end(job_id, client=client.name)
         job = await client.job(job_id)
         assert isinstance(end, Completed)
@@ -436,7 +466,7 @@ async def test_d7_a_job_that_no_router_survives_is_buried_and_says_so(
     job_id = await client.submit("Poison", role="chat")
     puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
     for _ in range(5):
-        (msg,) = await puller.fetch(1, timeout=5)
+        (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()
     await puller.unsubscribe()
     system.router = system.new_router()

@@ -34,7 +34,7 @@ async def reaches(client: Client, job_id: str, state: str) -> None:
         except UnknownJob:  # no router has seen it yet
             return False
 
-    await until(is_so, 10)
+    await until(is_so)
 
 
 async def test_e4_a_job_is_left_and_its_answer_fetched_by_its_id(system: System, client: Client) -> None:

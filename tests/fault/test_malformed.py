@@ -72,7 +72,7 @@ class Books:
 
         left: dict[str, int] = {}
         try:
-            await until(empty, 10)
+            await until(empty)
         except AssertionError as error:
             raise AssertionError(f"still there: {left}") from error
 

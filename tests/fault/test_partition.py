@@ -67,7 +67,7 @@ class Held:
             starts = [event for events in stored for event in events if isinstance(event, Started)]
             return sum(event.attempt == attempt for event in starts) == REQUESTS
 
-        await until(announced, 15)
+        await until(announced)
 
     async def answered(self) -> list[Heard]:
         return await asyncio.gather(*self.asking)
@@ -122,7 +122,7 @@ async def test_a_worker_cut_off_from_nats_may_end_first_and_its_answer_stands_al
             await system.workers[1].start()
             partition.cut()
             await held.begun(system, attempt=2)
-            await until(lambda: answers_made(system, REQUESTS), 10)  # by the first: the other began later
+            await until(lambda: answers_made(system, REQUESTS))  # by the first: the other began later
             partition.heal()
             heard = await held.answered()
             ends = await check(system, client, held, heard)

@@ -32,7 +32,7 @@ async def taken_and_given_back(post: Post, stream: str, durable: str) -> None:
     """As by so many processes that fell over it."""
     puller = await post.js.pull_subscribe_bind(durable, stream)
     for _ in range(MAX_DELIVER):
-        (msg,) = await puller.fetch(1, timeout=5)
+        (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()
     await puller.unsubscribe()
 
@@ -54,7 +54,7 @@ async def test_d7_a_request_that_no_router_survives_is_buried_and_told(
     system.router = system.new_router()
     await system.router.start()
 
-    end = await post.end(asked["id"], timeout_s=10)
+    end = await post.end(asked["id"])
     assert isinstance(end, Failed)
     assert end.error.code == "undeliverable"
     assert (await last_dead(post, "router"))[headers.DEAD_REASON] == "undeliverable"
@@ -77,7 +77,7 @@ async def test_d7_work_that_no_worker_survives_is_buried_and_told(
     system.workers[0] = system.new_worker()
     await system.workers[0].start()
 
-    end = await post.end(order["id"], timeout_s=10)
+    end = await post.end(order["id"])
     assert isinstance(end, Failed)
     assert end.error.code == "undeliverable"
     letter = await last_dead(post, "chat")

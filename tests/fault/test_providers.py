@@ -194,7 +194,7 @@ async def test_c4_d2_a_429_is_waited_out_as_long_as_the_provider_says(
 
 async def test_c4_one_429_pauses_the_model_for_every_request(system: System, client: Client) -> None:
     """No retry storm: thirty requests wait behind a 429 that a few of them met."""
-    await system.sim("PUT", "behaviour", {"busy": "429=1"})
+    await system.sim("PUT", "behaviour", {"busy": "429=2"})
     await ask(client, "The first one meets it", role="long_context", timeout_s=0.3)
     before = await system.attempts("busy")
     others = [asyncio.create_task(ask(client, f"Other {n}", role="long_context")) for n in range(30)]
@@ -233,7 +233,7 @@ async def test_c3_a_429_until_the_deadline_ends_in_an_error_that_says_when_to_co
     assert heard.code == "deadline_exceeded"
     assert "quota of busy" in heard.failed.error.message
     assert 0 < (heard.failed.error.retry_after_s or 0) <= 1.5
-    assert heard.took_s < 1.2
+    assert heard.took_s < 1.5, "it did not wait for the provider's pause"
     assert await system.attempts("busy") == 1
     await asyncio.sleep(max(0.0, began_s + 1.6 - time.monotonic()))
 
@@ -243,7 +243,7 @@ async def test_d2_a_429_that_says_nothing_is_asked_again_ever_more_rarely(
 ) -> None:
     await system.sim("PUT", "behaviour", {"mute": "429-bare"})
 
-    heard = await ask(client, "How long?", role="vision", timeout_s=1.5)
+    heard = await ask(client, "How long?", role="vision", timeout_s=2.5)
 
     assert heard.code == "deadline_exceeded"
     assert await system.attempts("mute") == 2  # at 0 and 1 s; the next would be at 3
@@ -281,7 +281,7 @@ async def test_d1_another_model_answers_soon_after_the_limit_on_the_first_token(
     heard = await ask(client, "Quick, please", role="chat")
 
     assert heard.completed.model == "stand-in"
-    assert 0.4 <= heard.took_s < 2
+    assert 0.4 <= heard.took_s < 4
 
 
 async def test_a5_a_model_withdrawn_before_the_start_is_skipped_and_told(

@@ -23,7 +23,7 @@ async def slowly(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 50, "first_token_ms": 20, "latency_ms": 0})
 
 
-class Reading:
+class Reader:
     """A streamed request, read in the background."""
 
     def __init__(self, client) -> None:
@@ -37,13 +37,13 @@ class Reading:
             self.events.append(event)
 
     async def begun(self, deltas: int = 5) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(25):
             while sum(isinstance(event, Delta) for event in self.events) < deltas:
                 await asyncio.sleep(0.01)
 
     async def stored(self) -> list[ReplyEvent]:
         subject = subjects.reply("demo", self._client.name, self._stream.id)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(25):
             while True:
                 events = await stored_replies(self._client._nc, subject)
                 if any(isinstance(event, TERMINAL) for event in events):
@@ -56,13 +56,13 @@ async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_
     async with running(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
-        reading = Reading(client)
+        reading = Reader(client)
         await reading.begun()
         first = system.workers[0]
         system.workers.append(system.new_worker("chat"))
         await system.workers[1].start()
         first.signal(signal.SIGSTOP)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(25):
             while not any(isinstance(event, Restarted) for event in reading.events):
                 await asyncio.sleep(0.05)
         first.signal(signal.SIGCONT)
@@ -80,7 +80,7 @@ async def test_a_deleted_consumer_delivers_again_under_a_number_of_its_own_d6(tm
     async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
-        readings = [Reading(client) for _ in range(4)]
+        readings = [Reader(client) for _ in range(4)]
         for reading in readings:
             await reading.begun()
         consumer = mailbox("chat", "interactive")[0]
@@ -99,7 +99,7 @@ async def test_stored_replies_that_are_gone_do_not_splice_two_answers_d6(tmp_pat
     async with running(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
-        reading = Reading(client)
+        reading = Reader(client)
         await reading.begun()
         await client._nc.jetstream().purge_stream(REPLIES.name)
         system.workers[0].kill()
@@ -130,7 +130,7 @@ async def test_one_id_used_by_two_clients_and_two_accounts_is_answered_each_time
                 headers={"Nats-Msg-Id": f"{account}.{name}.same"},
             )
             assert not ack.duplicate
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(25):
             while len(heard) < 3:
                 await asyncio.sleep(0.02)
         assert heard == {f"llm.reply.{account}.{name}.same": 1 for account, name in wanted}

@@ -102,7 +102,7 @@ async def test_a7_requests_are_shared_out_and_a_provider_that_failed_sits_out(tm
             await ask(client, "Back?", role="chat")
             return await second.attempts() > failed_after
 
-        await until(returned, SIT_OUT_S + 5)
+        await until(returned)
         assert time.monotonic() > before_s + SIT_OUT_S
         assert time.monotonic() < failed_s + SIT_OUT_S + 2
         again = [model for _ in range(10) for model in await asked(30)]

@@ -21,7 +21,11 @@ from schemas.errors import ErrorCode
 from schemas.reply import NO_RESPONSE, TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted, Started
 from tests.harness.system import System
 
-__all__ = ["Heard", "Post", "ask", "direct_answer", "until"]
+__all__ = ["PATIENCE_S", "Heard", "Post", "ask", "direct_answer", "until"]
+
+
+PATIENCE_S = 20.0
+"""How long a test waits for what must come true. Waiting ends when it does, so a quick machine loses nothing by it."""
 
 
 class Heard(Struct):
@@ -120,7 +124,7 @@ async def direct_answer(system: System, model: str, prompt: str) -> str:
 
 
 async def until(
-    condition: Callable[[], Coroutine[Any, Any, bool]], timeout_s: float = 5.0, every_s: float = 0.02
+    condition: Callable[[], Coroutine[Any, Any, bool]], timeout_s: float = PATIENCE_S, every_s: float = 0.02
 ) -> None:
     """Wait for a condition; AssertionError when it does not come true in time."""
     give_up_s = time.monotonic() + timeout_s
@@ -160,7 +164,9 @@ class Post:
     ) -> list[ReplyEvent]:
         return await stored_replies(self.nc, subjects.reply(account, client, request_id))
 
-    async def end(self, request_id: str, *, client: str = "post", timeout_s: float = 5.0) -> ReplyEvent:
+    async def end(
+        self, request_id: str, *, client: str = "post", timeout_s: float = PATIENCE_S
+    ) -> ReplyEvent:
         """The one terminal event of a request."""
 
         async def ended() -> bool:

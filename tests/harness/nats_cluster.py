@@ -17,7 +17,7 @@ _START_S = 30.0
 
 
 class NatsCluster:
-    """Started and stopped as one; each node can be killed, and started again by itself."""
+    """Started and killed as one; each node can be killed, and started again by itself."""
 
     def __init__(self, directory: Path, nodes: int = 3) -> None:
         ports: list[int] = []
@@ -39,8 +39,8 @@ class NatsCluster:
     async def start(self) -> None:
         await asyncio.gather(*(node.start(_START_S) for node in self.nodes.values()))
 
-    async def stop(self) -> None:
-        """There is nothing to be kept, so nothing is handed over."""
+    def kill(self) -> None:
+        """All of them, at once: there is nothing to be kept."""
         for node in self.nodes.values():
             node.kill()
 

@@ -38,14 +38,14 @@ class System:
         self.nats = NatsServer(directory / "nats") if nodes == 1 else NatsCluster(directory / "nats", nodes)
         self.workers: list[Process] = []
         self._env = {"PENSTOCK_REPLICAS": str(nodes), **(env or {})}
-        self._started = 0
+        self._processes: list[Process] = []
+        """All there ever were, those that a test replaced included."""
 
     async def start(self, *workers: str) -> None:
         """`workers`: the `--role` of each; none: one for all roles."""
-        await self.nats.start()
         self._env["SIMULATOR_MODELS"] = ",".join(yaml.safe_load(self.catalogue.read_text())["models"])
         self.simulator = self._process("services.simulator", "--port", "0")
-        await self.simulator.start()
+        await asyncio.gather(self.nats.start(), self.simulator.start())
         self._env |= {
             "NATS_URL": self.nats.url,
             "PENSTOCK_CATALOGUE": str(self.catalogue),
@@ -61,10 +61,10 @@ class System:
         await asyncio.gather(*starting)
 
     async def stop(self) -> None:
-        for process in (*self.workers, self.router):
+        """There is nothing to be kept, so nothing is waited for."""
+        for process in self._processes:
             process.kill()
-        self.simulator.kill()
-        await self.nats.stop()
+        self.nats.kill()
 
     def new_worker(self, role: str = "all", **env: str) -> Process:
         return self._process("services.worker", "--role", role, **env)
@@ -97,9 +97,9 @@ class System:
         return int(counts["models"].get(model, {}).get("attempts", 0))
 
     def _process(self, module: str, *arguments: str, **env: str) -> Process:
-        self._started += 1
-        log = self.directory / f"{module.rpartition('.')[2]}-{self._started}.log"
-        return Process(module, *arguments, env={**self._env, **env}, log=log)
+        log = self.directory / f"{module.rpartition('.')[2]}-{len(self._processes) + 1}.log"
+        self._processes.append(Process(module, *arguments, env={**self._env, **env}, log=log))
+        return self._processes[-1]
 
 
 @asynccontextmanager

@@ -41,13 +41,13 @@ async def _overloaded(client: Client, role: str, timeout_s: float) -> Heard:
         found.append(await ask(client, "now", role=role, user=f"v{len(found)}", timeout_s=timeout_s))
         return found[-1].code == "overloaded"
 
-    await until(refused, 10.0)
+    await until(refused)
     return found[-1]
 
 
 def _is_at_once(refused: Heard) -> float:
     assert not any(isinstance(event, Accepted) for event in refused.events)
-    assert refused.took_s < 0.25
+    assert refused.took_s < 1, "at the door, not at its deadline"
     assert refused.failed.error.retry == "later"
     told_s = refused.failed.error.retry_after_s
     assert told_s is not None
@@ -134,7 +134,7 @@ async def test_c3_explain_foresees_the_wait_of_who_asks_and_not_that_of_somebody
                 waits[name] = json.loads(answer).get("wait_s") or 0.0
             return waits["many"] > waits["new"] > 0
 
-        await until(told_apart, 10.0)
+        await until(told_apart)
         nobody = codec.REPLY.decode(await _asked(client, "coding", 600.0, account="no.such"))
         for each in line:
             each.cancel()

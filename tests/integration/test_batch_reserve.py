@@ -34,7 +34,7 @@ async def test_batch_waits_and_interactive_finds_the_reserve_c6(tmp_path: Path):
         for number in range(2):
             heard = await _asked_as_told(client, f"Now, please: {number}")
             assert heard.code is None
-            assert heard.took_s < 1.0
+            assert heard.took_s < 3, "and not when the minute is over"
         for task in batch:
             task.cancel()
         await asyncio.gather(*batch, return_exceptions=True)
@@ -66,7 +66,7 @@ async def test_one_batch_request_goes_when_its_patience_ends_c6(tmp_path: Path):
         before = await system.attempts("m-few")
         began_s = time.monotonic()
         await _until_attempts(system, before + 1)
-        assert time.monotonic() - began_s < 6.0
+        assert time.monotonic() - began_s < 12, "not when the minute is over"
         for task in batch:
             task.cancel()
         await asyncio.gather(*batch, return_exceptions=True)
@@ -77,7 +77,7 @@ def _ask_batch(client: Client, number: int) -> asyncio.Task[Heard]:
 
 
 async def _until_attempts(system, number: int) -> None:
-    async with asyncio.timeout(15.0):
+    async with asyncio.timeout(30):
         while await system.attempts("m-few") < number:
             await asyncio.sleep(0.05)
 

@@ -11,50 +11,20 @@ from penstock.interruptions import Interruptions
 from penstock.provisioning import ensure
 from penstock.service import Bus
 from schemas.names import Lane, Role
-from schemas.reply import Accepted
 from schemas.streams import WORK
-from schemas.work import ChatWork
 from services.launcher.nats_server import NatsServer
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.counting import Counting
 from services.router.door import Door
 from services.router.entrance import Entrance
-from services.router.intake import Refused, Routed
+from services.router.intake import Refused
 from services.router.queueing import queue
 from services.router.room import Room
+from tests.harness.works import chat_work, routed
 
 MIB = 2**20
 BOUND = 16 * MIB
-
-
-def routed(number: int, user: str, size: int, role: Role, lane: Lane) -> Routed:
-    now_ms = SYSTEM.unix_ms()
-    work = ChatWork(
-        id=f"r{number}",
-        account="a",
-        client="c",
-        user=user,
-        role=role,
-        lane=lane,
-        complexity="simple",
-        why="",
-        deadline_ms=now_ms + 60_000,
-        accepted_ms=now_ms,
-        stream=False,
-        body=msgspec.Raw(msgspec.json.encode("x" * size)),
-    )
-    accepted = Accepted(
-        id=work.id,
-        seq=0,
-        role=role,
-        complexity="simple",
-        why="",
-        lane=lane,
-        deadline_ms=work.deadline_ms,
-        at_ms=now_ms,
-    )
-    return Routed(work=work, accepted=accepted)
 
 
 async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_of_every_role(
@@ -73,10 +43,21 @@ async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_
     entrance = Entrance(Door(Capacity({}, Batch()), backlog, SYSTEM), room, counting)
     asked = 0
 
-    async def ask(user: str, size: int, role: Role, lane: Lane) -> Refused | None:
+    async def ask(user: str, size: int, role: Role, lane: Lane, account: str = "a") -> Refused | None:
         nonlocal asked
         asked += 1
-        wanted = routed(asked, user, size, role, lane)
+        now_ms = SYSTEM.unix_ms()
+        work = chat_work(
+            id=f"r{asked}",
+            account=account,
+            user=user,
+            role=role,
+            lane=lane,
+            deadline_ms=now_ms + 60_000,
+            accepted_ms=now_ms,
+            body=msgspec.Raw(msgspec.json.encode("x" * size)),
+        )
+        wanted = routed(work)
         place = await entrance.admit(wanted, accepted_before=False)
         if isinstance(place, Refused):
             return place
@@ -92,7 +73,9 @@ async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_
     assert again is not None
     assert (again.code, again.retry_after_s) == ("overloaded", 10.0)
     crowd = [await ask(f"u{n}", MIB, "fast", "batch") for n in range(40)]
-    assert crowd.count(None) == 6, "half is 8 MiB"
+    assert crowd.count(None) == 2, "a quarter, which one account has at most, is 4 MiB"
+    others = [await ask(f"u{n}", MIB, "fast", "batch", f"b{n}") for n in range(40)]
+    assert others.count(None) == 4, "half is 8 MiB"
     await counting.count()
     assert await ask("large", MIB, "chat", "interactive") is not None
     small = [await ask(f"v{n}", 100_000, "chat", "interactive") for n in range(40)]

@@ -157,7 +157,7 @@ async def test_a_request_at_the_limit_of_a_message_is_judged_by_its_size(system:
     await post.request(payload)
     await post.request(payload[:-4] + b"xxxx" + payload[-4:])
 
-    end = await post.end(fits["id"], timeout_s=10)
+    end = await post.end(fits["id"])
     assert isinstance(end, Failed)  # two million tokens: no model reads that, but the router took it
     assert end.error.code in {"context_length_exceeded", "request_too_large"}
 
@@ -166,7 +166,7 @@ async def test_a_request_above_the_limit_is_refused_with_both_figures(system: Sy
     big = request(body={"messages": [{"role": "user", "content": "x" * MAX_REQUEST_BYTES}]})
     await post.request(json.dumps(big).encode())
 
-    end = await post.end(big["id"], timeout_s=10)
+    end = await post.end(big["id"])
 
     assert isinstance(end, Failed)
     assert end.error.code == "request_too_large"

@@ -94,7 +94,7 @@ async def test_tracing_that_is_off_exports_nothing_and_passes_a_foreign_trace_on
             await nc.subscribe("llm.reply.demo.raw.*", cb=listen)
             body = b'{"id": "r1", "client": "raw", "body": {"messages": [{"role": "user", "content": "Hi"}]}}'
             await nc.jetstream().publish("llm.request.demo.chat", body, headers={"traceparent": foreign})
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while len(heard) < 3:
                     await asyncio.sleep(0.02)
             await nc.close()

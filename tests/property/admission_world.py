@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 
-import msgspec
 from msgspec import Struct, field
 
 from penstock.clock import Clock
@@ -20,16 +19,19 @@ from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
-from services.worker.pace import Course, Pace
+from services.worker.pace import Calls, Pace
+from tests.harness.works import chat_work
 
-__all__ = ["Plan", "World"]
+__all__ = ["Load", "World"]
 
 KEY = QuotaKey("key", "m")
 STEP_S = 0.02
 BEAT_S, PRESSED_BEAT_S, COUNT_S = 2.0, 0.25, 1.0
+FRESH_S = 0.1
+"""Nobody is refused by an older count than this."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Load(Struct, frozen=True, kw_only=True):
     """What is asked of whom."""
 
     per_s: float
@@ -44,21 +46,25 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Between two requests in one slot."""
     users: int = 40
     seed: int = 1
+    routers: int = 1
+    """Whoever comes is taken by one of them, by chance."""
+    burst_s: float = 0.0
+    """All that comes within so long comes within its first tenth; 0: evenly."""
 
 
 class _Request(Struct):
     work: ChatWork
     subject: str
     deadline_s: float
-    course: Course = field(default_factory=Course)
+    calls: Calls = field(default_factory=Calls)
     taken_s: float = 0.0
     ends_s: float | None = None
     permit: Permit | None = None
 
 
 class _Worker:
-    def __init__(self, name: str, plan: Plan, quota: LocalQuota, dice: random.Random) -> None:
-        self.name, self.plan, self.dice = name, plan, dice
+    def __init__(self, name: str, load: Load, quota: LocalQuota, dice: random.Random) -> None:
+        self.name, self.load, self.dice = name, load, dice
         self.quota = quota
         self.pace = Pace()
         self.hands: list[_Request] = []
@@ -72,9 +78,9 @@ class _Worker:
     def room(self, now_s: float) -> int:
         """As a mailbox pulls: half of the slots may wait, and none is pulled while the quota has nothing."""
         self.free_at_s = [at_s for at_s in self.free_at_s if at_s > now_s]
-        if self.waiting >= self.plan.slots // 2 or self.quota.wait_s(KEY, Need(0), now_s) > 0:
+        if self.waiting >= self.load.slots // 2 or self.quota.wait_s(KEY, Need(0), now_s) > 0:
             return 0
-        return self.plan.slots - len(self.hands) - len(self.free_at_s)
+        return self.load.slots - len(self.hands) - len(self.free_at_s)
 
     def work(self, now_s: float, ends: Counter[str]) -> list[_Request]:
         """Let through what there is quota for; returns what is over."""
@@ -83,9 +89,9 @@ class _Worker:
             if request.ends_s is None and now_s < request.deadline_s:
                 permit = self.quota.try_acquire(KEY, Need(0), now_s)
                 if isinstance(permit, Permit):
-                    self.pace.call_began("chat", request.course)
-                    request.course.waited_s = now_s - request.taken_s
-                    request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.plan.service_s)
+                    self.pace.call_began("chat", request.calls)
+                    request.calls.waited_s = now_s - request.taken_s
+                    request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.load.service_s)
             if now_s >= min(request.deadline_s, request.ends_s or request.deadline_s):
                 over.append(request)
         for request in over:
@@ -93,9 +99,10 @@ class _Worker:
             ends["completed" if done else "late"] += 1
             if request.permit is not None:
                 self.quota.settle(request.permit, 0, now_s)
-            self.pace.ended("chat", request.course, now_s - request.taken_s + self.plan.overhead_s)
+            held_s = now_s - request.taken_s + self.load.overhead_s
+            self.pace.ended("chat", request.calls, held_s, cut=not done)
             self.hands.remove(request)
-            self.free_at_s.append(now_s + self.plan.overhead_s)
+            self.free_at_s.append(now_s + self.load.overhead_s)
         return over
 
     def beat(self, now_s: float) -> Presence | None:
@@ -106,7 +113,7 @@ class _Worker:
         outlook, tempo = self.quota.outlook(KEY, now_s), self.pace.tempo("chat")
         role = RoleStatus(
             role="chat",
-            slots=self.plan.slots,
+            slots=self.load.slots,
             running=len(self.hands),
             calling=self.pace.calling_now("chat"),
             ended=self.pace.ended_count("chat"),
@@ -115,34 +122,46 @@ class _Worker:
         )
         forecast = QuotaForecast(
             model="m",
-            source="record" if self.plan.shared else self.name,
+            source="record" if self.load.shared else self.name,
             recoveries=outlook.recoveries,
             paused_ms=round(outlook.paused_s * 1000),
         )
         return Presence(service="worker", instance=self.name, at_ms=0, roles=(role,), forecasts=(forecast,))
 
 
-class World:
-    """Runs a plan; `ends` counts what became of the requests, `calls` those that were let through."""
+class _Router:
+    """Knows what it let in itself, and of the others what it counts."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.now_s = 1000.0
-        self.dice = random.Random(plan.seed)
-        clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
-        self.clock = clock
+    def __init__(self, clock: Clock, routers: int, counted_s: float) -> None:
         self.backlog = Backlog()
+        self.backlog.routers = routers
         self.capacity = Capacity({"chat": RoleConfig(chain=("m",))}, Batch())
         self.door = Door(self.capacity, self.backlog, clock)
-        one = LocalQuota({KEY: plan.limits}, batch=Batch())
+        self.counted_s = counted_s
+
+
+class World:
+    """Runs a load; `ends` counts what became of the requests, `calls` those that were let through."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.now_s = 1000.0
+        self.dice = random.Random(load.seed)
+        clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
+        self.clock = clock
+        self.routers = [
+            _Router(clock, load.routers, self.now_s + COUNT_S * number / load.routers)
+            for number in range(load.routers)
+        ]
+        one = LocalQuota({KEY: load.limits}, batch=Batch())
         self.workers = [
             _Worker(
                 f"w{number}",
-                plan,
-                one if plan.shared else LocalQuota({KEY: plan.limits}, batch=Batch()),
+                load,
+                one if load.shared else LocalQuota({KEY: load.limits}, batch=Batch()),
                 self.dice,
             )
-            for number in range(plan.workers)
+            for number in range(load.workers)
         ]
         self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}
         self.ends: Counter[str] = Counter()
@@ -150,20 +169,27 @@ class World:
 
     def run(self, lasts_s: float) -> None:
         began_s, asked = self.now_s, 0
-        counted_s = self.now_s
         while self.now_s < began_s + lasts_s:
-            while asked < (self.now_s - began_s) * self.plan.per_s:
+            while asked < self._asked_by(self.now_s - began_s):
                 asked += 1
                 self._ask()
             self._deal()
             for worker in self.dice.sample(self.workers, len(self.workers)):
                 worker.work(self.now_s, self.ends)
                 if (beat := worker.beat(self.now_s)) is not None:
-                    self.capacity.heard(worker.name, beat, self.now_s)
-            if self.now_s >= counted_s + COUNT_S:
-                counted_s = self.now_s
-                self._count()
+                    for router in self.routers:
+                        router.capacity.heard(worker.name, beat, self.now_s)
+            for router in self.routers:
+                if self.now_s >= router.counted_s + COUNT_S:
+                    self._count(router)
             self.now_s += STEP_S
+
+    def _asked_by(self, after_s: float) -> float:
+        burst_s = self.load.burst_s
+        if burst_s <= 0:
+            return after_s * self.load.per_s
+        whole, part_s = divmod(after_s, burst_s)
+        return self.load.per_s * burst_s * (whole + min(1.0, part_s / burst_s * 10))
 
     @property
     def calls(self) -> int:
@@ -172,35 +198,31 @@ class World:
         )
 
     def _ask(self) -> None:
-        work = ChatWork(
-            id="i",
-            account="a",
-            client="c",
-            user=f"u{self.dice.randrange(self.plan.users)}",
-            role="chat",
-            lane="interactive",
-            complexity="simple",
-            why="",
-            deadline_ms=self.clock.unix_ms() + round(self.plan.patience_s * 1000),
-            accepted_ms=self.clock.unix_ms(),
-            stream=False,
-            body=msgspec.Raw(b"{}"),
+        now_ms = self.clock.unix_ms()
+        work = chat_work(
+            user=f"u{self.dice.randrange(self.load.users)}",
+            deadline_ms=now_ms + round(self.load.patience_s * 1000),
+            accepted_ms=now_ms,
         )
-        foreseen = self.door.foresee(work)
+        router = self.routers[0] if len(self.routers) == 1 else self.dice.choice(self.routers)
+        foreseen = router.door.foresee(work)
+        if foreseen.retry_after_s is not None and self.now_s >= router.counted_s + FRESH_S:
+            self._count(router)
+            foreseen = router.door.foresee(work)
         if foreseen.retry_after_s is not None:
             self.ends["refused"] += 1
             self.told_s.append(foreseen.retry_after_s)
             return
-        address = self.door.let_in(work)
-        self.door.stored(address)
+        address = router.door.let_in(work)
+        router.door.stored(address)
         self.mailbox[address.rank].append(
-            _Request(work, subjects.work(*address), self.now_s + self.plan.patience_s)
+            _Request(work, subjects.work(*address), self.now_s + self.load.patience_s)
         )
 
     def _deal(self) -> None:
         """To the workers by turns, the first ranks first, one of eight turns to each further one."""
         room = {worker.name: worker.room(self.now_s) for worker in self.workers}
-        for worker in self.workers * self.plan.slots:
+        for worker in self.workers * self.load.slots:
             if room[worker.name] <= 0:
                 continue
             request = self._next()
@@ -224,10 +246,10 @@ class World:
                 self.ends["late"] += 1
         return None
 
-    def _count(self) -> None:
+    def _count(self, router: _Router) -> None:
         held = [request for line in self.mailbox.values() for request in line]
         held += [request for worker in self.workers for request in worker.hands]
-        self.backlog.asking()
-        self.backlog.snapshot(Counter(request.subject for request in held))
-        self.backlog.left(self.ends["completed"] + self.ends["late"], self.now_s)
-        self.backlog.counted_s = self.now_s
+        router.backlog.asking()
+        router.backlog.snapshot(Counter(request.subject for request in held))
+        router.backlog.left(self.ends["completed"] + self.ends["late"], self.now_s)
+        router.backlog.counted_s = router.counted_s = self.now_s

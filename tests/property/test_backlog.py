@@ -11,12 +11,15 @@ from schemas.names import RANKS
 from schemas.subjects import WorkAddress, work
 from services.router.backlog import Backlog
 
+FLOWS = ("0000000aa", "0000000ab", "fffffffff")
+"""Two of one account, and one of another."""
+
 addresses = st.builds(
     WorkAddress,
     st.sampled_from(["chat", "coding"]),
     st.sampled_from(["interactive", "batch"]),
     st.sampled_from(RANKS),
-    st.sampled_from(["00a", "fff"]),
+    st.sampled_from(FLOWS),
 )
 
 
@@ -78,11 +81,15 @@ class OneRouter(RuleBasedStateMachine):
         self.backlog.snapshot({work(*address): count for address, count in (+self.there).items()} | {"x": 9})
         self.asked, self.answer = False, None
         for role, lane in {(each.role, each.lane) for each in self.there | self.reserved}:
-            assert self.backlog.queued(role, lane) == self._sum(role=role, lane=lane)
-            assert self.backlog.ahead(role, lane, 3) == self._sum(role=role, lane=lane)
-            assert self.backlog.ahead(role, lane, 0) == self._sum(role=role, lane=lane, rank=0)
-            for flow in ("00a", "fff"):
+            assert self.backlog.known(role, lane) == self._sum(role=role, lane=lane)
+            assert self.backlog.queued(role, lane) == self._with_others(role=role, lane=lane)
+            assert self.backlog.ahead(role, lane, 3) == self._with_others(role=role, lane=lane)
+            assert self.backlog.ahead(role, lane, 0) == self._with_others(role=role, lane=lane, rank=0)
+            for flow in FLOWS:
                 assert self.backlog.of_flow(role, lane, flow) == self._sum(role=role, lane=lane, flow=flow)
+            first, second, other = (self._sum(role=role, lane=lane, flow=flow) for flow in FLOWS)
+            assert self.backlog.of_account(role, lane, "0000000a") == first + second
+            assert self.backlog.of_account(role, lane, "ffffffff") == other
 
     @invariant()
     def it_never_counts_too_little(self) -> None:
@@ -91,12 +98,31 @@ class OneRouter(RuleBasedStateMachine):
                 role=address.role, lane=address.lane, flow=address.flow
             )
 
+    @rule(routers=st.integers(1, 4))
+    def others_come_or_go(self, routers: int) -> None:
+        """They put in nothing here: that they might counts as there, never as less."""
+        self.backlog.routers = routers
+
+    @invariant()
+    def what_is_only_guessed_stands_apart(self) -> None:
+        for role, lane in {(each.role, each.lane) for each in self.there | self.reserved}:
+            known = self.backlog.known(role, lane)
+            assert self._sum(role=role, lane=lane) <= known <= self.backlog.queued(role, lane)
+
+    def _with_others(self, **wanted: object) -> int:
+        """Each other router is about to store as much as this one."""
+        return _matching(self.there, wanted) + _matching(self.reserved, wanted) * self.backlog.routers
+
     def _sum(self, **wanted: object) -> int:
-        return sum(
-            count
-            for address, count in (self.there + self.reserved).items()
-            if all(getattr(address, name) == value for name, value in wanted.items())
-        )
+        return _matching(self.there, wanted) + _matching(self.reserved, wanted)
+
+
+def _matching(counts: Counter[WorkAddress], wanted: dict[str, object]) -> int:
+    return sum(
+        count
+        for address, count in counts.items()
+        if all(getattr(address, name) == value for name, value in wanted.items())
+    )
 
 
 TestOneRouter = OneRouter.TestCase

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.job_progress import ended, failed_at, next_record
+from penstock.job_progress import ended, failed_at, next_record, refused, was_sent
 from schemas.jobs import Job
 from schemas.reply import Completed, Failed, Failure, first_seq
 
@@ -68,6 +68,48 @@ def test_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
         stored = following
     assert len(ends) <= 1
     assert bool(ends) == any(each.ended for each in wanted)
+
+
+@given(writes, st.booleans())
+def test_d7_a_refusal_at_the_door_ends_only_what_nobody_has(wanted: list[Job], ours: bool) -> None:
+    stored: Job | None = None
+    for each in wanted:
+        stored = next_record(stored, each) or stored
+    written = refused(stored, failed(0), ours=ours)
+    nobodys = stored is None or stored == PROMISED or (ours and stored.state == "queued")
+    assert (written is not None) == nobodys
+    assert written is None or written.state == "failed"
+
+
+@given(st.lists(st.integers(0, 3), max_size=20), st.booleans())
+def test_f2_what_was_announced_is_told_apart_from_what_came_to_a_call(
+    who: list[int], somebody_ends_it: bool
+) -> None:
+    """Workers announce attempts and write them down, each at its own pace; some never come to the second."""
+    stored, announced = QUEUED, 0
+    in_hand: dict[int, int] = {}
+    called: set[int] = set()
+    for worker in who:
+        if worker not in in_hand:
+            announced += 1
+            in_hand[worker] = announced
+            continue
+        number = in_hand.pop(worker)
+        following = next_record(stored, running(number))
+        if following is not None:
+            stored = following
+            called.add(number)
+    if somebody_ends_it:
+        following = next_record(stored, failed(announced))
+        assert following is not None
+        stored = following
+    assert {number for number in range(1, announced + 1) if was_sent(stored, number)} == called
+
+
+def test_f2_a_number_far_above_the_last_one_makes_no_long_record() -> None:
+    following = next_record(running(1), running(10**12))
+    assert following is not None
+    assert len(following.unsent) == 50
 
 
 def test_a_promise_becomes_a_queued_job_once_and_stays_a_redriven_one():

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.clock import Clock
 from penstock.config.catalogue import Batch, RoleConfig
 from schemas import codec, subjects
-from schemas.names import LANES, Lane
+from schemas.names import LANES
 from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
-from schemas.work import ChatWork
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
+from tests.harness.works import chat_work
 
+DEADLINE_MS = 1_000_000_015_000
 NUMBERS = (
     st.integers(-5, 5)
     | st.integers(-100_000, 100_000)
@@ -72,22 +72,6 @@ BEATS = structs(
 )
 
 
-def work(lane: Lane) -> ChatWork:
-    return ChatWork(
-        id="i",
-        account="a",
-        client="c",
-        role="chat",
-        lane=lane,
-        complexity="simple",
-        why="",
-        deadline_ms=1_000_000_015_000,
-        accepted_ms=0,
-        stream=False,
-        body=msgspec.Raw(b"{}"),
-    )
-
-
 @given(st.lists(BEATS, max_size=4), st.integers(0, 50))
 def test_c3_no_beat_stops_the_door_from_deciding(beats: list[Presence], line: int) -> None:
     now_s = 1000.0
@@ -103,6 +87,6 @@ def test_c3_no_beat_stops_the_door_from_deciding(beats: list[Presence], line: in
         backlog.snapshot({subjects.work("chat", lane, 0, "f"): line for lane in LANES})
         backlog.counted_s = now_s
         for lane in LANES:
-            foreseen = door.foresee(work(lane))
+            foreseen = door.foresee(chat_work(lane=lane, deadline_ms=DEADLINE_MS))
             assert foreseen.wait_s >= 0
             assert foreseen.retry_after_s is None or foreseen.retry_after_s > 0

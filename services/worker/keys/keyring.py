@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.config.secrets import Found, Reading
+from penstock.config.secrets import Found, SecretFile
 
 __all__ = ["Complaint", "Keyring", "Old", "Rotated"]
 
@@ -61,7 +61,7 @@ class Keyring:
         names: Iterable[str],
         env: Mapping[str, str],
         created_s: Mapping[str, float],
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, SecretFile],
         max_age_days: float,
     ) -> None:
         """`created_s`: since when each key is in use, where somebody said so. It goes for the first key, in a file too:
@@ -104,7 +104,7 @@ class Keyring:
         since_s = self._keys[credential].since_s
         return None if since_s is None else max(0, int((now_s - since_s) / _DAY_S))
 
-    def look(self, readings: Mapping[str, Reading]) -> list[Rotated | Complaint]:
+    def look(self, readings: Mapping[str, SecretFile]) -> list[Rotated | Complaint]:
         """Take in what the files hold now."""
         news: list[Rotated | Complaint] = []
         for name, reading in readings.items():

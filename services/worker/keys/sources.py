@@ -8,7 +8,7 @@ from pathlib import Path
 from penstock.config.catalogue import Catalogue
 from penstock.config.key_dates import key_dates
 from penstock.config.problems import ConfigurationRefused, Problem
-from penstock.config.secrets import Reading, read_secret
+from penstock.config.secrets import SecretFile, read_secret
 from penstock.config.settings import Settings
 from schemas.names import Role
 from services.worker.calls.provider import providers_of
@@ -38,7 +38,7 @@ def open_keyring(
     return Keyring(names, env, key_dates(names, env), readings, settings.key_max_age_days)
 
 
-def read_files(names: Sequence[str], directory: str | None) -> dict[str, Reading]:
+def read_files(names: Sequence[str], directory: str | None) -> dict[str, SecretFile]:
     """What each file holds now; nothing where there is no directory of secrets."""
     if directory is None:
         return {}

@@ -86,8 +86,6 @@ class Desk:
         if self.has(tokens, now_s):
             self._requests -= 1
             self._tokens -= tokens
-            self._used_requests += 1
-            self._used_tokens += tokens
             if self._requests <= self._low_requests or self._tokens <= self._low_tokens:
                 self._low_requests = self._low_tokens = -1.0
                 self._poke()
@@ -95,6 +93,9 @@ class Desk:
             share = (self.alone, number)
         else:
             return None
+        # What the share gave is not told either: a write that lands only now gives that much less to spend.
+        self._used_requests += 1
+        self._used_tokens += tokens
         grain = self._clock.now_ms(now_s) // self._grain_ms
         self._charge(grain, 1, tokens)
         self.demand.granted(tokens, now_s, asker)
@@ -122,9 +123,10 @@ class Desk:
             )
         elif above < 0:
             self._refunds[permit.grain] = self._refunds.get(permit.grain, 0) + above
-        if permit.share is None and (above > 0 or permit.write == self._writes):
-            self._tokens -= above
+        if above > 0 or permit.write == self._writes:
             self._used_tokens += above
+            if permit.share is None:
+                self._tokens -= above
 
     @property
     def has_news(self) -> bool:

@@ -56,16 +56,16 @@ class Keeper:
         self._writing = Writing(self._copy, records, self._random, self.on_grant)
         self._running.start(self._run(self._writing, records))
 
-    async def stop(self) -> None:
-        """Give everything back; if that fails, the lease's end does it."""
+    async def stop(self, within_s: float) -> None:
+        """Give everything back; if that fails, or takes longer, the lease's end does it."""
         await self._running.stop()
-        if self._writing is None:
+        if self._writing is None or not self._joined:
             return
         try:
-            if self._joined:
+            async with asyncio.timeout(within_s):
                 await self._writing.write(leaving=True)
-        except Unreachable as error:
-            _log.warning("the lease of %s could not be given back: %s", self.key, error)
+        except (Unreachable, TimeoutError) as error:
+            _log.warning("the lease of %s could not be given back: %r", self.key, error)
 
     def poke(self) -> None:
         """Write soon."""
@@ -87,8 +87,10 @@ class Keeper:
             self._hurry()
 
     def correct(self, word: Observation, now_s: float) -> None:
-        found = self.view.correction(word, now_s)
-        if found is not None and self._writing is not None:
+        if self._writing is None:
+            return
+        found = self.view.correction(word, now_s, self._writing.words)
+        if found is not None:
             self._writing.tell_word(found)
             self._hurry()
 
@@ -119,7 +121,7 @@ class Keeper:
                 await writing.write()
                 self._wake_if_somebody_gave_up()
             except Unreachable as error:
-                self._out_of_reach(writing.reached_s, error)
+                self._out_of_reach(writing.unanswered_since_s, error)
             except Exception as error:  # noqa: BLE001 - the model shall not be left without a quota, whatever it was
                 _log.exception("the lease of %s could not be renewed", self.key)
                 self._out_of_reach(float("-inf"), error)
@@ -148,11 +150,13 @@ class Keeper:
             self._poked.clear()
         self._urgent = False
 
-    def _out_of_reach(self, reached_s: float, error: Exception) -> None:
-        """A single lost answer is no reason to live on a share: only a lease that ends is."""
+    def _out_of_reach(self, since_s: float, error: Exception) -> None:
+        """A single lost answer is no reason to live on a share, however long nothing was asked before: only as much
+        silence as ends a lease is.
+        """
         now_s = loop_now_s()
         lease_s = self.book.terms.lease_ms / 1000
-        if self.desk.alone is not None or now_s < max(self.desk.good_until_s, reached_s + lease_s):
+        if self.desk.alone is not None or now_s < max(self.desk.good_until_s, since_s + lease_s):
             return
         if not self.clock.is_set:
             self.clock.heard(0, now_s)

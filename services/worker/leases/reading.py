@@ -59,4 +59,10 @@ def _numbers(record: QuotaRecord) -> Iterator[int]:
         yield from (lease.waits_since_ms or 0, lease.waits_for_tokens)
         yield from (number for _, number in lease.queued or ())
     for word in record.corrections:
-        yield from (word.ceiling or 0, word.ceiling_until_ms, word.withheld, word.withheld_until_ms)
+        yield from (
+            word.said_ms,
+            word.ceiling or 0,
+            word.ceiling_until_ms,
+            word.withheld,
+            word.withheld_until_ms,
+        )

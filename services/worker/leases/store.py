@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
+from penstock.storing import WRONG_LAST_SEQUENCE
 from schemas import subjects
 from schemas.headers import EXPECTED_LAST
 from schemas.streams import QUOTA
@@ -23,7 +24,6 @@ __all__ = ["RecordStore"]
 _TIMEOUT_S: Final = 1.0
 _STREAM: Final = f"KV_{QUOTA.name}"
 _PREFIX: Final = f"$KV.{QUOTA.name}."
-_WRONG_LAST_SEQUENCE: Final = 10071
 _NO_MESSAGE: Final = 10037
 _OUT_OF_REACH: Final = (nats.errors.Error, NoStreamResponseError, APIError, TimeoutError, OSError)
 
@@ -61,7 +61,7 @@ class RecordStore:
         except NoStreamResponseError as error:
             raise await self._missing(error) from error
         except APIError as error:
-            if error.err_code == _WRONG_LAST_SEQUENCE:
+            if error.err_code == WRONG_LAST_SEQUENCE:
                 raise Conflict(key) from error
             raise Unreachable(repr(error)) from error
         except _OUT_OF_REACH as error:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
+from types import MappingProxyType
 from typing import Final
+
+from msgspec.structs import replace
 
 from schemas.presence import Recovery
 from schemas.quota import QuotaCorrection, QuotaRecord
@@ -18,6 +22,7 @@ from services.worker.limits.recovery import recovery
 __all__ = ["View"]
 
 _EMPTY: Final = QuotaRecord(at_ms=0)
+_NONE: Final[Mapping[str, QuotaCorrection]] = MappingProxyType({})
 
 
 class View:
@@ -80,8 +85,10 @@ class View:
             for gauge in gauges
         )
 
-    def correction(self, word: Observation, now_s: float) -> QuotaCorrection | None:
-        """What the provider's word changes in the record; None: nothing.
+    def correction(
+        self, word: Observation, now_s: float, untold: Mapping[str, QuotaCorrection] = _NONE
+    ) -> QuotaCorrection | None:
+        """What the provider's word changes in the record; None: nothing. `untold`: earlier words on their way there.
 
         Leases that are out count as used: some of them the provider has seen, and some it has not.
         """
@@ -91,14 +98,15 @@ class View:
         left = self._left.get(name)
         if left is None:
             return None
-        known = next((each for each in (self.record or _EMPTY).corrections if each.limit == name), None)
+        told = next((each for each in (self.record or _EMPTY).corrections if each.limit == name), None)
+        known = untold.get(name, told)
         lowered = word.limit is not None and 0 < word.limit < getattr(self._book.limits, name)
         if known is None and not lowered and (word.remaining is None or word.remaining >= left):
             return None
+        left += told.withheld if told is not None and told.withheld_until_ms > now_ms else 0
         known = known or QuotaCorrection(limit=name)
-        left += known.withheld if known.withheld_until_ms > now_ms else 0
         found = _corrected(known, word, left, now_ms)
-        return None if found == known else found
+        return None if found == known else replace(found, said_ms=now_ms)
 
     def _sum(self, now_ms: int) -> None:
         record = self.record or _EMPTY
@@ -150,6 +158,7 @@ def _corrected(known: QuotaCorrection, word: Observation, left: int, now_ms: int
             withheld_until_ms = now_ms + int(believed_s * 1000)
     return QuotaCorrection(
         limit=known.limit,
+        said_ms=known.said_ms,
         ceiling=ceiling,
         ceiling_until_ms=ceiling_until_ms,
         withheld=withheld,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import msgspec
@@ -44,21 +45,23 @@ class Writing:
         self._on_grant = on_grant
         self._pending: _Pending | None = None
         self._pause: tuple[int, str] | None = None
-        self._words: dict[str, QuotaCorrection] = {}
+        self.words: dict[str, QuotaCorrection] = {}
+        """Not told yet, by limit."""
         self.wrote_s = float("-inf")
-        self.reached_s = loop_now_s()
-        """When the record was last read or written."""
+        self.unanswered_since_s = inf
+        """When the first request to the server began that was not answered, since the last one that was."""
 
     def tell_pause(self, until_ms: int, why: str) -> None:
         self._pause = (until_ms, why)
 
     def tell_word(self, word: QuotaCorrection) -> None:
-        self._words[word.limit] = word
+        self.words[word.limit] = word
 
     async def read(self) -> Stored | None:
+        self._asks()
         stored = await self._records.read(self._copy.key)
-        self.reached_s = loop_now_s()
-        self._copy.read(stored, self.reached_s)
+        self.unanswered_since_s = inf
+        self._copy.read(stored, loop_now_s())
         return stored
 
     async def write(self, *, leaving: bool = False, anyway: bool = False) -> None:
@@ -72,7 +75,7 @@ class Writing:
             report = msgspec.structs.replace(
                 report,
                 pause=self._pause,
-                corrections=tuple(self._words.values()),
+                corrections=tuple(self.words.values()),
                 queued=copy.queued(),
             )
             made = plan(copy.record, report, copy.book, copy.clock.now_ms(now_s))
@@ -92,10 +95,13 @@ class Writing:
     async def _send(self, pending: _Pending) -> bool:
         """Whether it is stored; not, if somebody else wrote since."""
         copy = self._copy
+        self._asks()
         try:
             revision = await self._records.write(copy.key, codec.encode(pending.record), pending.revision)
         except Conflict:
+            self.unanswered_since_s = inf
             return False
+        self.unanswered_since_s = inf
         if revision >= copy.revision:
             copy.take(pending.record, revision, loop_now_s())
         self._stored(pending.report)
@@ -108,6 +114,11 @@ class Writing:
         """
         copy = self._copy
         await self.read()
+        if copy.revision == pending.revision and copy.desk.alone is not None:
+            # It was planned before the outage, and keeps nothing for what the others may have used in it. Should it
+            # land yet, what it tells is told twice.
+            self._not_stored()
+            return
         if copy.revision == pending.revision and await self._send(pending):
             return
         if copy.revision == pending.revision:
@@ -122,6 +133,9 @@ class Writing:
         else:
             self._not_stored()
 
+    def _asks(self) -> None:
+        self.unanswered_since_s = min(self.unanswered_since_s, loop_now_s())
+
     def _not_stored(self) -> None:
         self._pending = None
         self._copy.desk.not_stored()
@@ -129,12 +143,11 @@ class Writing:
     def _stored(self, report: Report) -> None:
         """What was told need not be told again; who waited may ask again."""
         self._pending = None
-        self.reached_s = loop_now_s()
         if self._pause == report.pause:
             self._pause = None
         for word in report.corrections:
-            if self._words.get(word.limit) == word:
-                del self._words[word.limit]
+            if self.words.get(word.limit) == word:
+                del self.words[word.limit]
         self._copy.others_are_behind = False
         was_alone = self._copy.desk.alone is not None
         if was_alone:

@@ -9,7 +9,19 @@ from schemas import subjects
 from services.worker.calls.provider import Provider
 from services.worker.limits.quota import QuotaKey
 
-__all__ = ["limits_of", "records_of"]
+__all__ = ["keys_of", "limits_of", "records_of"]
+
+
+def keys_of(
+    catalogue: Catalogue, credentials: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[QuotaKey, ...]]:
+    """The quotas a call of each model may use, one per credential; `credentials`: names per provider, of which one
+    without any serves nothing.
+    """
+    return {
+        name: tuple(QuotaKey(credential, name) for credential in credentials.get(model.provider, ()))
+        for name, model in catalogue.models.items()
+    }
 
 
 def limits_of(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:

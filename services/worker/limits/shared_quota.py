@@ -27,6 +27,10 @@ _SOON_S: Final = 0.25
 """A lease comes within milliseconds; who still has none after this long looks at the whole chain again."""
 
 
+_GIVE_BACK_S: Final = 2.0
+"""An exit waits no longer for a JetStream that is away; docs/configuration.md adds up what an exit may take."""
+
+
 class SharedQuota:
     """Implements `Quota`. A permit is spent from what was leased before: no network on the way of a request.
 
@@ -71,9 +75,11 @@ class SharedQuota:
             keeper.on_grant = on_grant
             await keeper.start(records)
 
-    async def stop(self) -> None:
-        """Give back what is leased."""
-        await asyncio.gather(self._pauses.stop(), *(keeper.stop() for keeper in self._by_record.values()))
+    async def stop(self, within_s: float = _GIVE_BACK_S) -> None:
+        """Give back what is leased; what JetStream does not take in time comes back when the lease ends."""
+        await asyncio.gather(
+            self._pauses.stop(), *(keeper.stop(within_s) for keeper in self._by_record.values())
+        )
 
     def stands_for(self, queued: Callable[[frozenset[str]], Mapping[str, int]]) -> None:
         """`queued`: how many requests wait, by mailbox, in those that live on any of some models."""

@@ -13,7 +13,7 @@ from nats.js.errors import APIError
 
 from penstock.clock import loop_now_s
 from penstock.patient_reading import read_patiently
-from penstock.storing import store
+from penstock.storing import WRONG_LAST_SEQUENCE, store
 from schemas.codec import EVENT, encode
 from schemas.events import Event, QuotaEased, QuotaWarned
 from schemas.headers import EXPECTED_LAST
@@ -22,7 +22,6 @@ from schemas.streams import EVENTS
 __all__ = ["store_crossing"]
 
 _log: Final = logging.getLogger(__name__)
-_WRONG_LAST_SEQUENCE: Final = 10071
 
 
 async def store_crossing(
@@ -49,7 +48,7 @@ async def store_crossing(
                 patience_s=give_up_s - loop_now_s(),
             )
         except APIError as error:
-            if error.err_code != _WRONG_LAST_SEQUENCE:
+            if error.err_code != WRONG_LAST_SEQUENCE:
                 raise
 
 

@@ -6,7 +6,7 @@ that it held back itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -14,11 +14,10 @@ from msgspec import Struct
 from penstock.config.catalogue import Catalogue
 from schemas.names import Role
 from schemas.presence import LimitStatus
-from services.worker.availability import Availability
 from services.worker.job import Job
 from services.worker.limits.account import LimitName, LimitUse
 from services.worker.limits.meter import DAY_S, MINUTE_S
-from services.worker.limits.quota import Need, QuotaKey
+from services.worker.limits.quota import Need, Quota, QuotaKey
 from services.worker.metrics import WorkerMetrics
 from services.worker.tiers.exhaustion import Trend
 from services.worker.tiers.history import LimitHistory
@@ -61,14 +60,20 @@ class Tiers:
     """Instants are the loop's."""
 
     def __init__(
-        self, catalogue: Catalogue, availability: Availability, metrics: WorkerMetrics, roles: Iterable[Role]
+        self,
+        catalogue: Catalogue,
+        keys: Mapping[str, tuple[QuotaKey, ...]],
+        quota: Quota,
+        metrics: WorkerMetrics,
+        roles: Iterable[Role],
     ) -> None:
+        """`keys`: the quotas a call of each model may use."""
         self._catalogue = catalogue
-        self._availability = availability
-        self._quota = availability.quota
+        self._keys = keys
+        self._quota = quota
         self._metrics = metrics
         models = dict.fromkeys(model for role in roles for model in catalogue.roles[role].chain)
-        self.keys = tuple(key for model in models for key in availability.keys(model))
+        self.keys = tuple(key for model in models for key in keys[model])
         self._watches: dict[tuple[str, LimitName], _Watch] = {}
         self._shut: dict[Role, _Shut] = {}
         self._last_need: dict[Role, Need] = {}
@@ -88,7 +93,7 @@ class Tiers:
     def held_back(self, job: Job, model: str, need: Need, now_s: float) -> None:
         """There is no quota of `model` for the request in hand now."""
         self._last_need[job.work.role] = need
-        if all(self._owner(key) in job.missed for key in self._availability.keys(model)):
+        if all(self._owner(key) in job.missed for key in self._keys[model]):
             return
         for key, limit, amount in self._obstacles(model, need, now_s):
             self._missed(job, key, limit, amount, now_s)
@@ -147,7 +152,7 @@ class Tiers:
 
     def _obstacles(self, model: str, need: Need, now_s: float) -> list[tuple[QuotaKey, LimitName, int]]:
         found = []
-        for key in self._availability.keys(model):
+        for key in self._keys[model]:
             limit = self._quota.obstacle(key, need, now_s)
             if limit is not None:
                 found.append((key, limit, need.tokens if limit in _TOKENS else 1))

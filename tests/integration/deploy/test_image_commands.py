@@ -139,4 +139,4 @@ def test_the_composed_services_answer_and_stop_when_told(
         assert reply.text
         for name in ("worker-coding", "router", "simulator"):
             processes[name].send_signal(signal.SIGTERM)
-            assert processes[name].wait(timeout=15) == 0, name
+            assert processes[name].wait(timeout=30) == 0, name

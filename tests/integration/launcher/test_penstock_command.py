@@ -41,6 +41,7 @@ class Up:
         self.env = {name: value for name, value in os.environ.items() if name not in UNSET}
         self.env |= {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"}
         self.env |= {"SIMULATOR_TOKENS_PER_SECOND": "0", **env}  # streaming need not be seen here
+        self.started: list[subprocess.Popen[bytes]] = []
         self.output = directory / "up.log"
         self.process = self.start("up", "--nats-port", "0", output=self.output)
         self._until(lambda: "Penstock is up" in self.text(), 30)
@@ -51,9 +52,11 @@ class Up:
 
     def start(self, *arguments: str, output: Path) -> subprocess.Popen[bytes]:
         with output.open("wb") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self._argv(arguments), cwd=self.directory, env=self.env, stdout=log, stderr=log
             )
+        self.started.append(process)
+        return process
 
     def run(
         self, *arguments: str, text: str | None = None, env: dict[str, str] | None = None
@@ -102,6 +105,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     yield started
     if started.process.poll() is None:
         started.stop()
+    for process in started.started:  # what a failed test left
+        process.kill()
+        process.wait()
 
 
 def test_up_says_where_everything_is(up: Up):
@@ -180,9 +186,25 @@ def test_explain_says_role_complexity_why_chain_and_wait(up: Up):
         "why",
         "chain",
         "wait",
+        "let",
     ]
     assert "logic" in explained.stdout
     assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"
+
+
+def test_c3_explain_with_the_options_of_ask_tells_what_ask_would_meet(up: Up):
+    options = ("--role", "chat", "--user", "ann", "--lane", "batch", "--timeout", "7000")
+    told = json.loads(up.run("explain", "hi", *options, "--json").stdout)
+    assert told["lane"] == "batch"
+    assert 6_900 < told["deadline_ms"] / 1000 - time.time() < 7_000
+    shown = up.run("explain", "hi", *options)
+    assert "as a job of the batch lane, with " in shown.stdout
+
+    options = ("--timeout", "0.001")
+    explained, asked = up.run("explain", "hi", *options), up.run("ask", "hi", *options)
+    assert explained.returncode == asked.returncode == 1
+    assert "deadline_exceeded" in explained.stderr
+    assert "deadline_exceeded" in asked.stderr
 
 
 def test_status_shows_who_is_alive_and_what_waits(up: Up):
@@ -251,7 +273,7 @@ def test_ctrl_c_cancels_the_request(up: Up):
 
     asking.send_signal(signal.SIGINT)
 
-    assert asking.wait(10) == 130
+    assert asking.wait(20) == 130
     assert "cancelled (request " in output.read_text()
     assert "Traceback" not in output.read_text()
     up._until(lambda: up.simulator("GET", "counts")["models"]["sim-chat-small"]["cancelled"], 5)  # D8

@@ -26,7 +26,7 @@ class Simulator:
         )
         line = self.process.stdout.readline()
         if not line:
-            _, errors = self.process.communicate(timeout=10)
+            _, errors = self.process.communicate(timeout=20)
             raise AssertionError(errors.decode())
         self.ready = json.loads(line)
         self.url = self.ready["url"]
@@ -34,7 +34,7 @@ class Simulator:
     def stop(self):
         """Returns (exit status, the rest of stdout, stderr)."""
         self.process.terminate()
-        rest, errors = self.process.communicate(timeout=10)
+        rest, errors = self.process.communicate(timeout=20)
         return self.process.returncode, rest.decode(), errors.decode()
 
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 
-async def until(condition, timeout_s=5):
+async def until(condition, timeout_s=20):
     async with asyncio.timeout(timeout_s):
         while not await condition():
             await asyncio.sleep(0.01)
@@ -25,7 +25,7 @@ async def test_it_says_where_it_listens_and_stops_cleanly(start_simulator, conne
         async with connect(simulator).session.get(f"{simulator.url}/health") as response:
             assert response.status == 204
         simulator.process.send_signal(number)
-        rest, errors = await asyncio.to_thread(simulator.process.communicate, timeout=10)
+        rest, errors = await asyncio.to_thread(simulator.process.communicate, timeout=20)
         assert (simulator.process.returncode, rest, errors) == (0, b"", b"")
 
 

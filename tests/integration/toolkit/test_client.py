@@ -161,7 +161,7 @@ async def test_leaving_the_loop_early_cancels_the_request_d8(gateway, client, wa
         await asyncio.create_task(read())
     if way == "break":
         await stream.aclose()
-    await until(lambda: gateway.cancelled == [stream.id], 3)
+    await until(lambda: gateway.cancelled == [stream.id])
 
 
 async def test_leaving_the_loop_over_an_unnamed_stream_cancels_too_d8(gateway, client):
@@ -171,7 +171,7 @@ async def test_leaving_the_loop_over_an_unnamed_stream_cancels_too_d8(gateway, c
     gateway.script = script
     async for _ in client.stream("x"):
         break
-    await until(lambda: gateway.cancelled == [gateway.requests[0].id], 3)
+    await until(lambda: gateway.cancelled == [gateway.requests[0].id])
 
 
 async def test_a_detached_stream_is_left_without_cancelling(gateway, client):
@@ -190,7 +190,7 @@ async def test_a_detached_stream_is_left_without_cancelling(gateway, client):
 
 async def test_cancelling_by_id_publishes_the_cancel_event_d8(gateway, client):
     await client.cancel("some-id", "not wanted")
-    await until(lambda: gateway.cancelled == ["some-id"], 3)
+    await until(lambda: gateway.cancelled == ["some-id"])
 
 
 async def test_no_end_by_the_deadline_is_an_error_and_cancels(gateway, client, monkeypatch):
@@ -198,7 +198,7 @@ async def test_no_end_by_the_deadline_is_an_error_and_cancels(gateway, client, m
     with pytest.raises(NoReply) as caught:
         await client.chat("x", timeout_s=0.2)
     assert caught.value.code == "deadline_exceeded"
-    await until(lambda: gateway.cancelled == [gateway.requests[0].id], 3)
+    await until(lambda: gateway.cancelled == [gateway.requests[0].id])
 
 
 async def test_the_accepted_event_says_until_when_it_is_worth_waiting(gateway, client, monkeypatch):

@@ -336,7 +336,7 @@ async def test_a_client_reconnects_however_long_the_server_was_away(own_nats_ser
     own_nats_server.kill()
     await until(lambda: nc._server_pool[0].reconnects > 70)
     await own_nats_server.start()
-    await asyncio.wait_for(heard.wait(), 5)
+    await asyncio.wait_for(heard.wait(), 20)
     assert nc.is_connected
     await nc.close()
 
@@ -347,7 +347,7 @@ async def test_closing_while_the_server_is_away_ends(own_nats_server, own_client
     if noticed:
         await until(lambda: own_client._nc.is_reconnecting)
     await own_client.cancel("some-id")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await own_client.close()
     assert own_client._nc.is_closed
 

@@ -34,7 +34,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
         await started.start()
         yield started
     finally:
-        await started.stop()
+        started.kill()
 
 
 @pytest.fixture

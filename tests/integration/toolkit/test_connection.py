@@ -30,7 +30,7 @@ async def test_what_cannot_be_read_at_all_costs_one_reconnection_d9(nats_server,
     monkeypatch.setattr(Nats, "_process_headers", stumble)
     await nc.publish(unique, b"first")
     await nc.flush()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(15):
         await back.wait()
     await nc.publish(unique, b"second")
     assert (await subscription.next_msg(3)).data == b"second"

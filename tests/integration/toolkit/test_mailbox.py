@@ -65,7 +65,7 @@ async def test_a_gate_that_opens_by_itself_is_noticed(bench):
     opens_s = loop.time() + 0.5
     box = await bench.box(gate=lambda: max(0.0, opens_s - loop.time()))
     await bench.fill(1)
-    await until(bench.is_empty, 3)
+    await until(bench.is_empty)
     assert loop.time() >= opens_s
     assert len(box.done) == 1
 
@@ -79,7 +79,7 @@ async def test_a_retry_comes_again_after_its_delay_with_the_next_number(bench):
 
     box = await bench.box(handle)
     await bench.fill(1)
-    await until(bench.is_empty, 5)
+    await until(bench.is_empty)
     assert box.seen == [(b"m-0", 1), (b"m-0", 2)]
     assert 0.35 < times_s[1] - times_s[0] < 1.5
 
@@ -90,7 +90,7 @@ async def test_what_is_dead_is_buried_once_and_never_comes_again(bench):
 
     box = await bench.box(handle)
     await bench.fill(1)
-    await until(bench.is_empty, 5)
+    await until(bench.is_empty)
     ((delivery, dead),) = box.buried
     assert (delivery.data, delivery.number, dead.code) == (b"m-0", 1, "invalid_request")
     assert len(box.seen) == 1
@@ -103,7 +103,7 @@ async def test_a_handler_that_always_fails_is_retried_then_buried_d7(bench):
     began_s = asyncio.get_running_loop().time()
     box = await bench.box(handle, max_deliver=1)
     await bench.fill(1)
-    await until(bench.is_empty, 5)
+    await until(bench.is_empty)
     assert asyncio.get_running_loop().time() - began_s > 0.9, "the second delivery is a second away"
     assert box.seen == [(b"m-0", 1)]
     ((_, dead),) = box.buried
@@ -124,7 +124,7 @@ async def test_a_burial_that_fails_is_tried_again_with_the_next_delivery(hasty):
 
     await hasty.box(handle, bury=fails_once)
     await hasty.fill(1)
-    await until(hasty.is_empty, 5)
+    await until(hasty.is_empty)
     assert calls == [1, 2]
 
 
@@ -135,7 +135,7 @@ async def test_a_handler_slower_than_ack_wait_keeps_its_message(hasty):
 
     first, second = await hasty.box(handle), await hasty.box(handle)
     await hasty.fill(2)
-    await until(hasty.is_empty, 6)
+    await until(hasty.is_empty)
     assert sorted(first.seen + second.seen) == [(b"m-0", 1), (b"m-1", 1)]
 
 
@@ -171,7 +171,7 @@ async def test_poison_bytes_end_among_the_dead_letters_and_stop_nobody_d7(provis
     for poison in POISON:
         await js.publish(bench.consumer.filter_subject, poison, headers={headers.REPLY_SUBJECT: "r"})
     bodies = await bench.fill(5)
-    await until(bench.is_empty, 5)
+    await until(bench.is_empty)
     assert set(box.done) == bodies
     after = (await js.stream_info(DEAD.name)).state.last_seq
     assert after == before + len(POISON), "buried twice, stored once"
@@ -201,9 +201,9 @@ async def test_a_dead_letter_keeps_a_body_at_the_limit_of_a_message(provisioned,
 async def test_a_consumer_that_was_deleted_is_provisioned_again(bench):
     box = await bench.box()
     await bench.fill(1)
-    await until(bench.is_empty, 5)
+    await until(bench.is_empty)
     await bench.js.delete_consumer(bench.consumer.stream, bench.consumer.durable)
     bodies = await bench.fill(5, "after")
-    await until(bench.is_empty, 10)
+    await until(bench.is_empty)
     assert box.repairs >= 1
     assert set(box.done) >= bodies

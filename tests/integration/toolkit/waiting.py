@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 10.0) -> float:
+async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 20.0) -> float:
     """Returns the seconds it took. Fails when `condition` is not true `within_s`."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()

@@ -12,22 +12,10 @@ from schemas.request import ChatRequest
 from schemas.work import ChatWork
 from services.launcher.dead_letters import letter_of
 from services.launcher.redriving import again
+from tests.harness.works import chat_work
 
 ASKED = ChatRequest(id="1", client="c", body=Raw(b'{"messages":[]}'), role="logic", user="u")
-WORK = ChatWork(
-    id="1",
-    client="c",
-    account="demo",
-    user="u",
-    role="logic",
-    lane="interactive",
-    complexity="simple",
-    why="",
-    deadline_ms=2,
-    accepted_ms=1,
-    stream=True,
-    body=ASKED.body,
-)
+WORK = chat_work(id="1", account="demo", user="u", role="logic", body=ASKED.body)
 
 
 @pytest.mark.parametrize("degrade", [True, False])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import timeit
 from typing import Any
 
-import msgspec
 import pytest
 
 from penstock.clock import Clock
@@ -18,6 +17,7 @@ from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
+from tests.harness.works import chat_work
 
 ROLES: dict[Role, RoleConfig] = {
     "chat": RoleConfig(chain=("small", "large")),
@@ -69,19 +69,8 @@ class Scene:
         self.backlog.counted_s = self.clock.monotonic_s()
 
     def work(self, role: Role = "chat", left_s: float = 15.0, lane: Lane = "interactive") -> ChatWork:
-        return ChatWork(
-            id="i",
-            account="a",
-            client="c",
-            role=role,
-            lane=lane,
-            complexity="simple",
-            why="",
-            deadline_ms=self.clock.unix_ms() + round(left_s * 1000),
-            accepted_ms=self.clock.unix_ms(),
-            stream=False,
-            body=msgspec.Raw(b"{}"),
-        )
+        now_ms = self.clock.unix_ms()
+        return chat_work(role=role, lane=lane, deadline_ms=now_ms + round(left_s * 1000), accepted_ms=now_ms)
 
     def retry_s(self, role: Role = "chat", left_s: float = 15.0) -> float | None:
         return self.door.foresee(self.work(role, left_s)).retry_after_s

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from msgspec.structs import replace
 
-from schemas.reply import Accepted
 from services.router.counting import Counting
 from services.router.entrance import Entrance, Place
 from services.router.intake import Refused, Routed
 from services.router.room import Room
+from tests.harness.works import routed
 from tests.unit.router.test_door import Scene, minute, quota
 
 ROOM = 3
@@ -26,21 +25,6 @@ def scene() -> Scene:
     return scene
 
 
-def routed(scene: Scene) -> Routed:
-    work = replace(scene.work(), lane="interactive")
-    accepted = Accepted(
-        id=work.id,
-        seq=0,
-        role=work.role,
-        complexity="simple",
-        why="",
-        lane=work.lane,
-        deadline_ms=work.deadline_ms,
-        at_ms=0,
-    )
-    return Routed(work=work, accepted=accepted)
-
-
 def entrance(scene: Scene) -> Entrance:
     class CountedJustNow(Counting):
         async def has_newer(self, than_s: float | None) -> bool:
@@ -51,7 +35,7 @@ def entrance(scene: Scene) -> Entrance:
 
 
 async def admit(door: Entrance, scene: Scene) -> Place | Refused:
-    return await door.admit(routed(scene), accepted_before=False)
+    return await door.admit(routed(scene.work()), accepted_before=False)
 
 
 async def test_c3_of_many_at_once_no_more_are_let_in_than_there_is_room_for(scene: Scene) -> None:
@@ -89,6 +73,30 @@ async def test_c3_a_place_is_kept_through_a_count_of_the_mailboxes_that_has_it_n
 async def test_c3_who_comes_a_second_time_is_not_judged_but_counts(scene: Scene) -> None:
     door = entrance(scene)
     for _ in range(ROOM):
-        assert isinstance(await door.admit(routed(scene), accepted_before=True), Place)
-    assert isinstance(await door.admit(routed(scene), accepted_before=True), Place)
+        assert isinstance(await door.admit(routed(scene.work()), accepted_before=True), Place)
+    assert isinstance(await door.admit(routed(scene.work()), accepted_before=True), Place)
     assert isinstance(await admit(door, scene), Refused)
+
+
+async def test_c3_who_only_looks_hears_what_the_door_would_say_and_takes_no_place(scene: Scene) -> None:
+    door = entrance(scene)
+    for _ in range(5 * ROOM):
+        outcome, foreseen = await door.look(routed(scene.work()))
+        assert isinstance(outcome, Routed)
+        assert foreseen.retry_after_s is None
+    for _ in range(ROOM):
+        assert isinstance(await admit(door, scene), Place)
+    outcome, foreseen = await door.look(routed(scene.work()))
+    refused = await admit(door, scene)
+    assert isinstance(refused, Refused)
+    assert outcome == refused
+    assert foreseen.retry_after_s == refused.retry_after_s
+
+
+async def test_c3_who_only_looks_hears_that_there_is_no_room_for_a_body(scene: Scene) -> None:
+    door = entrance(scene)
+    door._room.asking()
+    door._room.snapshot(0, 1000)
+    outcome, _ = await door.look(routed(scene.work()))
+    assert isinstance(outcome, Refused)
+    assert "mailboxes" in outcome.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from penstock.config.catalogue import Catalogue, Model, Price, Provider, RoleConfig, WeightedStep
@@ -10,6 +9,7 @@ from schemas.explain import DrawnStep
 from schemas.names import Complexity
 from schemas.work import ChatWork
 from services.router.explanation import account_of, explained
+from tests.harness.works import chat_work
 
 CATALOGUE = Catalogue(
     name="two",
@@ -23,23 +23,7 @@ CATALOGUE = Catalogue(
 
 
 def work(**more) -> ChatWork:
-    facts = {
-        "id": "r1",
-        "account": "demo",
-        "client": "c",
-        "user": "",
-        "role": "chat",
-        "lane": "interactive",
-        "complexity": "medium",
-        "why": "nothing special",
-        "deadline_ms": 0,
-        "accepted_ms": 0,
-        "stream": False,
-        "vision": False,
-        "estimated_tokens": 10,
-        "body": msgspec.Raw(b"{}"),
-    }
-    return ChatWork(**{**facts, **more})
+    return chat_work(**({"complexity": "medium", "why": "nothing special", "estimated_tokens": 10} | more))
 
 
 @pytest.mark.parametrize(

@@ -78,3 +78,25 @@ def test_c3_many_words_are_folded_no_more_often_than_the_router_can_bear() -> No
     assert few.prospect("chat", Counted(1001.0), 1001.0) is not first[0], "a new count is taken up at once"
     assert many.prospect("chat", Counted(1001.0), 1001.0) is first[1]
     assert many.prospect("chat", Counted(1005.0), 1005.0) is not first[1]
+
+
+def test_c3_a_router_knows_how_many_there_are_from_their_beats() -> None:
+    now_s = 1000.0
+    roles = {"chat": RoleConfig(chain=("m",))}
+    liveness = Liveness(Clock(lambda: now_s, lambda: 1e9), Capacity(roles, Batch()), roles)
+    assert liveness.routers() == 1, "before it has heard its own beat"
+
+    def beats(*names: str) -> None:
+        for name in names:
+            liveness._on_beat(name, Presence(service="router", instance=name, at_ms=0))
+
+    beats("r1", "r2", "r3")
+    assert liveness.routers() == 3
+    for _ in range(4):
+        now_s += 2
+        beats("r1", "r3")
+    assert liveness.routers() == 2, "one is silent for longer than three beats"
+    assert liveness.served(now_s) == frozenset()
+
+    beats(*(f"fake{number}" for number in range(500)))
+    assert liveness.routers() == 32

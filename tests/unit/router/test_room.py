@@ -25,7 +25,7 @@ class Scene:
         self.room.snapshot(held, BOUND)
 
     def puts(self, flow: str, size: int, lane: Lane = "batch") -> bool:
-        wanted = Parcel(lane, flow, size)
+        wanted = Parcel("chat", lane, flow, size)
         if self.room.refusal(wanted) is not None:
             return False
         self.room.reserve(wanted)
@@ -41,7 +41,7 @@ def scene() -> Scene:
 
 
 def test_c6_before_the_first_count_everybody_is_let_in() -> None:
-    assert Scene().room.refusal(Parcel("batch", "f", 10 * BOUND)) is None
+    assert Scene().room.refusal(Parcel("chat", "batch", "f", 10 * BOUND)) is None
 
 
 def test_c6_one_flow_has_an_eighth_of_a_lane_and_the_other_lane_and_others_are_not_concerned(
@@ -59,7 +59,7 @@ def test_c6_many_flows_together_fill_half_and_small_interactive_requests_find_ro
 
 
 def test_c6_what_is_reserved_counts_through_a_count_and_is_given_back(scene: Scene) -> None:
-    wanted = Parcel("batch", "f", 8 * MIB)
+    wanted = Parcel("chat", "batch", "f", 8 * MIB)
     scene.room.reserve(wanted)
     scene.count(34 * MIB, f=1)
     assert not scene.puts("g", MIB)
@@ -77,4 +77,30 @@ def test_c6_a_flow_counts_less_as_its_requests_end_and_more_by_what_other_router
     scene.count(5 * MIB, f=5)
     assert [scene.puts("f", MIB) for _ in range(6)] == [True] * 5 + [False]
     scene.count(0)
-    assert scene.room._sent == {}, "who has nothing there is forgotten"
+    assert scene.room._flows == scene.room._accounts == {}, "who has nothing there is forgotten"
+
+
+def test_c6_the_users_of_one_account_leave_half_of_that_half_to_other_accounts(scene: Scene) -> None:
+    """`acme`, and who asks for it: a flow begins with the eight digits of its account."""
+    assert sum(scene.puts(f"acme0000{n}", 5 * MIB) for n in range(20)) == 4, "a quarter is 20 MiB"
+    assert not scene.puts("acme0000x", MIB, "interactive"), "it is large"
+    assert scene.puts("acme0000x", 200_000, "interactive")
+    assert sum(scene.puts(f"other000{n}", 5 * MIB) for n in range(20)) == 3, "half of all is taken then"
+
+
+def test_c6_an_account_counts_by_what_other_routers_put_in_and_less_as_its_requests_end(scene: Scene) -> None:
+    assert scene.puts("acme00001", 4 * MIB)
+    scene.count(16 * MIB, acme00001=1, acme00002=1, acme00003=2)
+    assert not scene.puts("acme00004", 5 * MIB)
+    assert scene.puts("other0004", 5 * MIB)
+    scene.count(4 * MIB, acme00003=1)
+    assert scene.puts("acme00004", 5 * MIB)
+
+
+def test_c6_small_requests_that_go_do_not_take_the_large_ones_of_another_mailbox_with_them(
+    scene: Scene,
+) -> None:
+    assert all(scene.puts(f"acme0000{n}", 5 * MIB) for n in range(4))
+    assert all(scene.puts(f"acme000{n}", 1000, "interactive") for n in range(1000, 3000))
+    scene.count(20 * MIB, **{f"acme0000{n}": 1 for n in range(4)})
+    assert not scene.puts("acme0000x", 5 * MIB)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import datetime
 
@@ -52,7 +53,7 @@ def test_fields_stand_beside_the_message():
         "\udcff",
         ["\ud800"],
     ],
-    ids=repr,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", repr(value)),
 )
 def test_a_value_of_any_kind_is_no_reason_to_lose_the_line(value: object):
     assert line("odd", fields={"value": value})["message"] == "odd"

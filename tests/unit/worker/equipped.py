@@ -27,11 +27,13 @@ from services.worker.equipment import Equipment
 from services.worker.job import Job
 from services.worker.keys.keyring import Keyring
 from services.worker.limits.quota import LocalQuota, QuotaKey
+from services.worker.limits.quota_keys import keys_of
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
 from services.worker.recording import Recorder
 from services.worker.tiers.monitor import Tiers
 from services.worker.withdrawn import Roster
+from tests.harness.works import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 
@@ -64,9 +66,8 @@ def catalogue_of(role: RoleConfig | None = None, limits: Limits | None = None) -
 def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
     """With keys of these names; `m` is the only model."""
     limits = {QuotaKey(name, "m"): catalogue.models["m"].limits for name in names}
-    availability = Availability(
-        catalogue, {"p": names}, LocalQuota(limits, batch=catalogue.batch), Roster(catalogue.models)
-    )
+    keys, quota = keys_of(catalogue, {"p": names}), LocalQuota(limits, batch=catalogue.batch)
+    availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
     endpoint: Any = Endpoint(names)
     providers: Mapping[str, Any] = {"p": endpoint}
     metrics, bus = WorkerMetrics(CollectorRegistry()), bus_apart()
@@ -78,7 +79,7 @@ def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
         keyring=Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90),
         calibration=Calibration(),
         degrading=Degrading(catalogue, metrics),
-        tiers=Tiers(catalogue, availability, metrics, catalogue.roles),
+        tiers=Tiers(catalogue, keys, quota, metrics, catalogue.roles),
         recorder=Recorder(bus.js, catalogue, metrics, SYSTEM, "w"),
         announcer=Announcer(bus.js),
         pace=Pace(),
@@ -92,20 +93,8 @@ def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
 
 def work(lane: Any = "interactive", request_id: str = "r", **body: Any) -> ChatWork:
     talk = [{"role": "user", "content": "how long is the river"}]
-    return ChatWork(
-        id=request_id,
-        account="a",
-        client="c",
-        role="chat",
-        lane=lane,
-        complexity="simple",
-        why="",
-        deadline_ms=0,
-        accepted_ms=0,
-        stream=False,
-        estimated_tokens=10,
-        body=Raw(json.dumps({"messages": talk, **body}).encode()),
-    )
+    asked = Raw(json.dumps({"messages": talk, **body}).encode())
+    return chat_work(id=request_id, lane=lane, estimated_tokens=10, body=asked)
 
 
 def job_of(equipment: Equipment, reply: Any, *, lasts_s: float, lane: Any = "interactive") -> Job:

@@ -9,6 +9,7 @@ from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider,
 from services.worker.availability import Availability
 from services.worker.candidates import Standing
 from services.worker.limits.quota import LocalQuota, Need, QuotaKey
+from services.worker.limits.quota_keys import keys_of
 from services.worker.withdrawn import Roster
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
@@ -25,7 +26,7 @@ def availability(*names: str, limits: Limits | None = None) -> Availability:
         roles={"chat": RoleConfig(chain=("m",))},
     )
     quota = LocalQuota({KEYS[name]: limits or Limits() for name in names}, batch=Batch())
-    return Availability(catalogue, {"p": names}, quota, Roster(models))
+    return Availability(catalogue, keys_of(catalogue, {"p": names}), quota, Roster(models))
 
 
 def test_a6_each_credential_has_its_turn() -> None:

@@ -36,7 +36,19 @@ def test_what_the_stored_replies_tell_is_not_told_twice():
     assert (past.next_seq, past.tried) == (stored.next_seq, 3)
 
 
-def test_replies_that_are_further_than_the_record_stand():
+def test_f2_an_announced_attempt_that_the_record_never_reached_is_counted_past_and_is_not_lost():
     stored = past_of([started(3), started(4)])
     past = with_record(stored, RUNNING)
-    assert (past.attempt, past.attempts, past.next_seq) == (4, stored.attempts, stored.next_seq)
+    assert (past.attempt, past.attempts, past.next_seq) == (4, (started(3),), stored.next_seq)
+    first = with_record(past_of([started(1)]), QUEUED)
+    assert (first.attempt, first.attempts, first.tried) == (1, (), 0)
+
+
+def test_f2_an_attempt_that_was_passed_over_is_not_lost_and_uses_up_no_try():
+    past = with_record(past_of([started(2), started(3)]), replace(RUNNING, unsent=(2,)))
+    assert ([each.attempt for each in past.attempts], past.tried) == ([3], 2)
+
+
+def test_f2_the_call_that_the_record_tells_of_is_lost_though_only_a_later_announcement_is_stored():
+    past = with_record(past_of([started(4)]), RUNNING)
+    assert ([each.attempt for each in past.attempts], past.attempt) == ([3], 4)

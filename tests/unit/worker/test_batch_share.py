@@ -12,6 +12,7 @@ from services.worker.availability import Availability
 from services.worker.leases.records import Conflict, Stored
 from services.worker.limits.batch_turn import kept
 from services.worker.limits.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.limits.quota_keys import keys_of
 from services.worker.limits.shared_quota import SharedQuota
 from services.worker.withdrawn import Roster
 
@@ -89,7 +90,8 @@ def test_the_gate_of_the_batch_mailbox_closes_before_that_of_the_other_c6():
         roles={"chat": RoleConfig(chain=("m",))},
     )
     quota = local(requests_per_minute=5)
-    availability = Availability(catalogue, {"p": ("A_KEY",)}, quota, Roster(catalogue.models))
+    keys = keys_of(catalogue, {"p": ("A_KEY",)})
+    availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
     assert availability.opens_in_s(["m"], 1.0, "batch") == 0.0
     assert _taken(quota, Need(1, "batch"), 1.0) == 4
     assert availability.opens_in_s(["m"], 1.0, "batch") == 10.0

@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry
 from penstock.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig
 from penstock.config.degradation import Degradation, OnErrors, OnHighLatency
 from schemas.reply import Usage
-from schemas.work import ChatWork
 from services.worker.degrading import Degrading, passed_over
 from services.worker.job import Job
 from services.worker.metrics import WorkerMetrics
 from services.worker.recording import AttemptRecord
+from tests.harness.works import chat_work
 
 NOW_S = 1000.0
 RULES = Degradation(on_high_latency=OnHighLatency(at_least=3), on_errors=OnErrors(at_least=3))
@@ -50,16 +50,8 @@ def observe(degrading: Degrading, *outcomes: str, role: Any = "chat", duration_s
 
 
 def job(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **body: Any) -> Job:
-    work = ChatWork(
-        id="r",
-        account="a",
-        client="c",
+    work = chat_work(
         role=role,
-        lane="interactive",
-        complexity="simple",
-        why="",
-        deadline_ms=0,
-        accepted_ms=0,
         stream=True,
         vision=vision,
         estimated_tokens=1200,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.config.secrets import Found, Reading, Unusable
+from penstock.config.secrets import Found, SecretFile, Unusable
 from services.worker.keys.keyring import Complaint, Keyring, Old, Rotated
 
 DAY_S = 86_400.0
 NEW = Found("new", 50 * DAY_S)
 
 
-def keyring(reading: Reading = None, env: dict[str, str] | None = None, **created_s: float) -> Keyring:
+def keyring(reading: SecretFile = None, env: dict[str, str] | None = None, **created_s: float) -> Keyring:
     return Keyring(("K",), env or {}, created_s, {"K": reading}, 90)
 
 
@@ -55,7 +55,7 @@ def test_a6_a_change_that_is_taken_back_is_none() -> None:
     ],
 )
 def test_a6_a_file_that_is_no_use_leaves_the_last_good_key_and_is_told_once(
-    reading: Reading, why: str
+    reading: SecretFile, why: str
 ) -> None:
     ring = keyring(Found("good", 0.0), {"K": "env"})
     assert ring.look({"K": reading}) == [Complaint("K", why)]

@@ -71,7 +71,7 @@ async def test_each_lane_is_held_against_half_of_its_own_slots_c6(
 
 async def test_a_mailbox_opens_when_its_models_have_quota_again_c3(boxes: _Mailboxes) -> None:
     quota, now_s = boxes.equipment.availability.quota, loop_now_s()
-    (key,) = boxes.equipment.availability.keys("m")
+    (key,) = boxes.equipment.tiers.keys
     while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
         pass
     assert boxes.interactive.closed_s() == pytest.approx(60, abs=1)
@@ -89,7 +89,7 @@ async def test_where_quota_is_scarce_a_worker_takes_a_few_more_than_have_it_c3(b
 
 async def test_where_quota_was_gone_a_moment_ago_it_is_scarce_c3(boxes: _Mailboxes) -> None:
     quota, now_s = boxes.equipment.availability.quota, loop_now_s()
-    (key,) = boxes.equipment.availability.keys("m")
+    (key,) = boxes.equipment.tiers.keys
     while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
         pass
     assert boxes.interactive.closed_s() > 0

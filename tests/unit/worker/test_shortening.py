@@ -1,4 +1,4 @@
-"""D5: what a plan does to a body."""
+"""D5: what a shortening does to a body."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from msgspec import Raw
 
 from penstock.config.catalogue import Parameters, RoleConfig
 from services.worker.parameters import compose
-from services.worker.shortening import Plan, Shortener, cut_limit, shape_of
+from services.worker.shortening import Shortener, Shortening, cut_limit, shape_of
 
-CUT = Plan(cut=0.3, floor_tokens=256, silent_tokens=2000, cut_why="too slow")
-TRIM = Plan(messages=2, trim_why="too many errors")
+CUT = Shortening(cut=0.3, floor_tokens=256, silent_tokens=2000, cut_why="too slow")
+TRIM = Shortening(messages=2, trim_why="too many errors")
 ROLE = RoleConfig(chain=("m",), parameters=Parameters(max_tokens=2000), ceilings=Parameters(max_tokens=4000))
 QUESTION = [{"role": "user", "content": "?"}]
 
 
-def sent(plan: Plan, *, model: str = "m", **body) -> tuple[dict, Shortener]:
-    shortener = Shortener(plan)
+def sent(shortening: Shortening, *, model: str = "m", **body) -> tuple[dict, Shortener]:
+    shortener = Shortener(shortening)
     raw = json.dumps({"messages": QUESTION, **body}).encode()
     made = compose(raw, model=model, role=ROLE, sdk="openai", stream=False, shorten=shortener.apply)
     return json.loads(made), shortener
@@ -69,11 +69,11 @@ def test_d5_what_would_be_worthless_if_it_broke_off_is_not_cut(asked):
 
 @given(st.integers(1, 10_000), st.integers(0, 5000), st.integers(1, 1000))
 def test_d5_a_cut_never_raises_and_keeps_the_order(asked, silent, floor):
-    plan = Plan(cut=0.3, floor_tokens=floor, silent_tokens=silent)
-    after = cut_limit(asked, plan)
+    shortening = Shortening(cut=0.3, floor_tokens=floor, silent_tokens=silent)
+    after = cut_limit(asked, shortening)
     assert min(asked, floor) <= after <= asked
     assert after >= int(asked * 0.7)
-    assert cut_limit(asked + 1, plan) >= after
+    assert cut_limit(asked + 1, shortening) >= after
 
 
 def test_d5_history_is_trimmed_and_told():

@@ -9,11 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from schemas.presence import LimitStatus
-from services.worker.availability import Availability
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
 from services.worker.metrics import WorkerMetrics
 from services.worker.tiers.monitor import Tiers
-from services.worker.withdrawn import Roster
 from tests.unit.worker.test_degrading import job
 
 KEY = QuotaKey("k", "m")
@@ -31,8 +29,8 @@ ONE = Need(100)
 class Bench:
     def __init__(self) -> None:
         self.quota = LocalQuota({KEY: LIMITS}, batch=Batch())
-        availability = Availability(CATALOGUE, {"p": ("k",)}, self.quota, Roster(CATALOGUE.models))
-        self.tiers = Tiers(CATALOGUE, availability, WorkerMetrics(CollectorRegistry()), ["chat"])
+        metrics = WorkerMetrics(CollectorRegistry())
+        self.tiers = Tiers(CATALOGUE, {"m": (KEY,)}, self.quota, metrics, ["chat"])
 
     def status(self, limit: str, now_s: float) -> LimitStatus:
         (use,) = (use for use in self.quota.usage(KEY, now_s) if use.name == limit)

@@ -1,0 +1,33 @@
+"""FastStream's broker, which leaves a server that does not answer in a few seconds, and without a traceback."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+from typing import Final
+
+from faststream.nats import NatsBroker
+
+from penstock.connection import answers, give_up
+
+__all__ = ["Broker"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Broker(NatsBroker):
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        """nats-py's drain waits for the server twice, ten seconds each, and fails at once where none is connected."""
+        nc = self._connection
+        if nc is None or await answers(nc):
+            await super().stop(exc_type, exc_val, exc_tb)
+            return
+        _log.warning("NATS does not answer; what was still to be sent is given up")
+        self._connection = None  # the base class would drain it
+        await super().stop(exc_type, exc_val, exc_tb)
+        await give_up(nc)

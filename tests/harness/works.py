@@ -1,0 +1,46 @@
+"""A router's decision about one request, for tests that do not care what was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+
+from schemas.reply import Accepted
+from schemas.work import ChatWork
+from services.router.intake import Routed
+
+__all__ = ["chat_work", "routed"]
+
+
+def chat_work(**fields: Any) -> ChatWork:
+    """Interactive, for `chat`, with nothing said, and a deadline that is long past; `fields` say what matters."""
+    anything: dict[str, Any] = {
+        "id": "i",
+        "account": "a",
+        "client": "c",
+        "role": "chat",
+        "lane": "interactive",
+        "complexity": "simple",
+        "why": "",
+        "deadline_ms": 0,
+        "accepted_ms": 0,
+        "stream": False,
+        "body": Raw(b"{}"),
+    }
+    return ChatWork(**(anything | fields))
+
+
+def routed(work: ChatWork) -> Routed:
+    """With what its application hears of it."""
+    accepted = Accepted(
+        id=work.id,
+        seq=0,
+        role=work.role,
+        complexity=work.complexity,
+        why=work.why,
+        lane=work.lane,
+        deadline_ms=work.deadline_ms,
+        at_ms=work.accepted_ms,
+    )
+    return Routed(work=work, accepted=accepted)

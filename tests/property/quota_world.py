@@ -1,0 +1,336 @@
+"""Shared quotas on one record, without servers: the real keepers, each on a loop and a monotonic clock of its own.
+
+Between them and the record stands a network that loses, delays, repeats and disorders what it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from msgspec import Struct
+
+from penstock.config.catalogue import Batch, Limits
+from services.worker.leases.records import Conflict, Stored, Unreachable
+from services.worker.leases.terms import Terms
+from services.worker.limits.quota import Need, Permit, QuotaKey
+from services.worker.limits.shared_quota import SharedQuota
+
+__all__ = ["KEY", "Fate", "Process", "QuotaWorld"]
+
+KEY = QuotaKey("key", "m")
+TERMS = Terms(margin_ms=0)
+"""No margin: what is promised has to hold without one, where a call reaches the provider at once."""
+TIMEOUT_S = 1.0
+CUT_OFF_S = 1.5
+"""One worker alone is cut off for no longer than this and its timeouts: less than a lease lasts."""
+_TICK_S = 1e-6
+
+
+class Fate(Struct, frozen=True):
+    """What becomes of one request to the server."""
+
+    lands: str = "now"
+    """`now`, `late` (after the answer is given up, when somebody says so) or `never`."""
+    answered: bool = True
+    """Else the asker gives up after its timeout."""
+    slow_s: float = 0.0
+    """Between what is done and its answer."""
+    back: int = 0
+    """Of a read: the entry so many writes ago, as a node that lags would answer."""
+
+
+GOOD = Fate()
+
+
+class Spent(Struct):
+    """A request that was let through."""
+
+    at_s: float
+    tokens: int
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Time passes when the world says so; nothing here waits for anything else."""
+
+    def __init__(self, world: QuotaWorld, skew_s: float) -> None:
+        super().__init__()
+        self.world = world
+        self.skew_s = skew_s
+
+    def time(self) -> float:
+        return self.world.now_s + self.skew_s
+
+    def next_s(self) -> float | None:
+        """When its next timer is due, in the world's time."""
+        while self._scheduled and self._scheduled[0].cancelled():
+            self._run_ready()
+            if self._scheduled and self._scheduled[0].cancelled():
+                return self._scheduled[0].when() - self.skew_s
+        return self._scheduled[0].when() - self.skew_s if self._scheduled else None
+
+    @property
+    def is_idle(self) -> bool:
+        due = self._scheduled and self._scheduled[0].when() <= self.time()
+        return not self._ready and not due
+
+    def settle(self) -> None:
+        while not self.is_idle:
+            self._run_ready()
+
+    def _run_ready(self) -> None:
+        self.call_soon(self.stop)
+        self.run_forever()
+
+
+class Process:
+    """A worker, as far as its quota goes."""
+
+    def __init__(self, world: QuotaWorld, name: str, limits: Limits, skew_s: float) -> None:
+        self.world, self.name = world, name
+        self.loop = _Loop(world, skew_s)
+        self.fates: deque[Fate] = deque()
+        self.unheard: list[Stored] = []
+        """Watched entries on their way."""
+        self.is_deaf = self.is_frozen = False
+        self.failing_since_s: float | None = None
+        """The first of its requests that were not answered, since the last that was."""
+        self.permits: dict[int, Permit] = {}
+        """Of the calls under way, by their place in the world's log."""
+        self.waiting: dict[int, int] = {}
+        """Who stands in line, and the tokens it needs."""
+        self.written = 0
+        """The revision of its last write that landed."""
+        self.quota = SharedQuota(
+            {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, TERMS, batch=Batch()
+        )
+        self.keeper = self.quota._by_record["record"]
+        self.run(self.quota.start(self, self.wake))
+
+    @property
+    def now_s(self) -> float:
+        return self.loop.time()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self.world.settle()
+        return task
+
+    def run_now(self, done: Callable[[], None]) -> None:
+        self.loop.call_soon(done)
+        self.world.settle()
+
+    def ask(self, tokens: int) -> None:
+        self.world.askers += 1
+        self.waiting[self.world.askers] = tokens
+        self.try_for(self.world.askers)
+
+    def wake(self) -> None:
+        """Those who wait should ask again."""
+        for asker in tuple(self.waiting):
+            self.try_for(asker)
+
+    def try_for(self, asker: int) -> None:
+        tokens = self.waiting[asker]
+        permit = self.quota.try_acquire(KEY, Need(tokens, asker=asker), self.now_s)
+        if isinstance(permit, Permit):
+            del self.waiting[asker]
+            self.permits[self.world.let_through(self, tokens)] = permit
+
+    def withdraw(self, asker: int) -> None:
+        del self.waiting[asker]
+        self.quota.withdraw(asker)
+
+    def waiting_no_more(self) -> None:
+        while self.waiting:
+            self.withdraw(next(iter(self.waiting)))
+
+    def settle(self, place: int, true_tokens: int) -> None:
+        self.world.log[place].tokens = true_tokens
+        self.quota.settle(self.permits.pop(place), true_tokens, self.now_s)
+
+    def hear(self, stored: Stored) -> None:
+        self.loop.call_soon(self.quota.heard, "record", stored)
+
+    def end(self) -> None:
+        """Killed: nothing of it is done any more, and what it leaves behind is put away."""
+        self.fates = deque([Fate(lands="never", answered=False)] * 1000)
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        for _ in range(10):
+            self.loop._run_ready()
+        self.loop.close()
+
+    # -- `Records`
+
+    async def read(self, key: str) -> Stored | None:  # noqa: ARG002 - there is one record
+        fate = self._fate()
+        found = self.world.entry_before(fate.back)
+        await self._answer(fate)
+        return found
+
+    async def write(self, key: str, data: bytes, revision: int) -> int:
+        fate = self._fate()
+        if fate.lands == "late":
+            self.world.flying.append((self, data, revision))
+        landed: int | None = None
+        if fate.lands == "now":
+            landed = self.world.store(self, data, revision)
+        await self._answer(fate)
+        if landed is None:
+            raise Conflict(key)
+        return landed
+
+    def _fate(self) -> Fate:
+        if self.world.is_dark:
+            return Fate(lands="never", answered=False)
+        since_s = self.failing_since_s
+        if since_s is not None and self.world.now_s > since_s + CUT_OFF_S:
+            self.fates.clear()  # an outage of some workers and not of others is another matter (decision 0010)
+        return self.fates.popleft() if self.fates else GOOD
+
+    async def _answer(self, fate: Fate) -> None:
+        if not fate.answered or fate.lands != "now":
+            if self.failing_since_s is None:
+                self.failing_since_s = self.world.now_s
+            await asyncio.sleep(TIMEOUT_S)
+            raise Unreachable("no answer")
+        if fate.slow_s:
+            await asyncio.sleep(fate.slow_s)
+        self.failing_since_s = None
+
+
+class QuotaWorld:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.now_s = 1000.0
+        self.wall_ahead_s = 0.0
+        """Of the server's clock, which may step."""
+        self.is_dark = False
+        self.revision = 0
+        self.history: list[Stored] = []
+        """Of the entry, since it was last begun anew."""
+        self.flying: list[tuple[Process, bytes, int]] = []
+        """Writes that were given up, and may land."""
+        self.processes: list[Process] = []
+        self.names = self.askers = 0
+        self.log: list[Spent] = []
+        self.broken: list[str] = []
+        """Promises; it is said here, since whoever is called by a keeper must not raise."""
+        self._settling = False
+
+    # -- the truth
+
+    def let_through(self, process: Process, tokens: int) -> int:
+        self.log.append(Spent(self.now_s, tokens))
+        minute, day = self.spent(60.0), self.spent(86_400.0)
+        limits = self.limits
+        for what, used, most in (
+            ("requests a minute", minute[0], limits.requests_per_minute),
+            ("tokens a minute", minute[1], limits.tokens_per_minute),
+            ("requests a day", day[0], limits.requests_per_day),
+            ("tokens a day", day[1], limits.tokens_per_day),
+        ):
+            if most is not None and used > most:
+                self.broken.append(f"{self.now_s:.2f}: {process.name} let through {used} {what} of {most}")
+        return len(self.log) - 1
+
+    def spent(self, span_s: float) -> tuple[int, int]:
+        """Requests and tokens."""
+        within = [each for each in self.log if each.at_s + span_s > self.now_s]
+        return len(within), sum(each.tokens for each in within)
+
+    # -- the record
+
+    @property
+    def entry(self) -> Stored | None:
+        return self.history[-1] if self.history else None
+
+    def entry_before(self, back: int) -> Stored | None:
+        return self.history[max(0, len(self.history) - 1 - back)] if self.history else None
+
+    def store(self, writer: Process, data: bytes, revision: int) -> int | None:
+        """The new revision; None: somebody else wrote since `revision`."""
+        entry = self.entry
+        if revision != (0 if entry is None else entry.revision):
+            return None
+        self.revision += 1
+        stored = Stored(data, self.revision, self.now_s + self.wall_ahead_s)
+        self.history.append(stored)
+        writer.written = self.revision
+        for process in self.processes:
+            if process.is_deaf:
+                process.unheard.append(stored)
+            else:
+                process.hear(stored)
+        return self.revision
+
+    def lose(self, how: str) -> None:
+        """`marked`: deleted, and says so; `purged`: gone, its revisions go on; `anew`: the bucket with it."""
+        if how == "marked":
+            self.revision += 1
+            self.history = [Stored(b"", self.revision, self.now_s + self.wall_ahead_s)]
+            return
+        self.history = []
+        if how == "anew":
+            self.revision = 0
+
+    # -- time
+
+    @property
+    def running(self) -> list[Process]:
+        return [process for process in self.processes if not process.is_frozen]
+
+    def advance(self, seconds: float) -> None:
+        until_s = self.now_s + seconds
+        self.settle()
+        while True:
+            nexts = [at_s for process in self.running if (at_s := process.loop.next_s()) is not None]
+            at_s = min(nexts, default=until_s) + _TICK_S
+            if at_s > until_s:
+                break
+            self.now_s = max(self.now_s, at_s)
+            self.settle()
+        self.now_s = until_s
+        self.settle()
+
+    def settle(self) -> None:
+        """Whatever can be done at this instant is done."""
+        if self._settling:
+            return
+        self._settling = True
+        while any(not process.loop.is_idle for process in self.running):
+            for process in self.running:
+                process.loop.settle()
+        self._settling = False
+
+    # -- processes
+
+    def join(self, skew_s: float) -> Process:
+        self.names += 1
+        process = Process(self, f"w{self.names}", self.limits, skew_s)
+        self.processes.append(process)
+        self.settle()
+        return process
+
+    def crash(self, process: Process) -> None:
+        self.processes.remove(process)
+        process.end()
+
+    def leave(self, process: Process) -> None:
+        """Stopped as an operator would, given three seconds."""
+        task = process.run(process.quota.stop())
+        for _ in range(6):
+            if not task.done():
+                self.advance(0.5)
+        with contextlib.suppress(ValueError):
+            self.processes.remove(process)
+        process.end()
+
+    def close(self) -> None:
+        for process in tuple(self.processes):
+            self.crash(process)

@@ -1,0 +1,458 @@
+"""C1: real keepers on one record behind a network that loses, delays, repeats and disorders.
+
+Old answers, lost acknowledgements, writes that land late, entries deleted and made anew, news that comes late, twice or
+out of order, outages, crashes, steps of the server's clock and the provider's words: in no minute more is let through
+than the limit. What is left out is what docs/decisions/0010 says is not exact.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from penstock.config.catalogue import Limits
+from services.worker.limits.meter import Observation
+from services.worker.limits.quota import Need
+from tests.property.quota_world import KEY, Fate, Process, QuotaWorld
+
+FATES = st.lists(
+    st.builds(
+        Fate,
+        lands=st.sampled_from(["now", "now", "late", "never"]),
+        answered=st.booleans(),
+        slow_s=st.sampled_from([0.0, 0.05, 0.7]),
+        back=st.sampled_from([0, 0, 1, 3]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+SHORT_S = st.sampled_from([0.0, 0.02, 0.15, 0.5, 1.5, 4.0])
+LONG_S = st.sampled_from([6.0, 21.0, 45.0, 61.0, 75.0])
+TOKENS = st.lists(st.integers(0, 40), min_size=1, max_size=5)
+_TOLD_S = 0.4
+"""A word is in the record and known to all, where nothing is lost."""
+
+
+class NetworkMachine(RuleBasedStateMachine):
+    limits = Limits(requests_per_minute=9, tokens_per_minute=120)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = QuotaWorld(self.limits)
+        self.forgotten = False
+        """The record was lost, and nobody who remembers it has written since."""
+        self.ceiling: tuple[int, float] | None = None
+        """The provider's last word on the requests, and when it was said."""
+        self.paused_until_s = 0.0
+        for skew_s in (0.0, 5000.0):
+            self.world.join(skew_s)
+            self.world.advance(1.0)
+
+    def teardown(self) -> None:
+        self.world.close()
+
+    def one(self, data: st.DataObject) -> Process:
+        """Of those that run."""
+        return data.draw(st.sampled_from([each for each in self.world.processes if not each.is_frozen]))
+
+    def two(self, data: st.DataObject) -> tuple[Process, Process]:
+        """Whatever state they are in."""
+        first, second, *_ = data.draw(st.permutations(self.world.processes))
+        return first, second
+
+    @property
+    def somebody_is_alone(self) -> bool:
+        return any(process.keeper.desk.alone is not None for process in self.world.processes)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whatever is said now gets through."""
+        return not (
+            self.world.is_dark
+            or self.forgotten
+            or self.somebody_is_alone
+            or any(
+                process.fates or process.is_deaf or process.is_frozen or process.failing_since_s is not None
+                for process in self.world.processes
+            )
+        )
+
+    @property
+    def is_calm(self) -> bool:
+        """Nothing is on its way, and everybody has heard everything."""
+        return self.is_quiet and all(
+            process.keeper._joined and process.keeper._copy.revision == self.world.revision
+            for process in self.world.processes
+        )
+
+    # -- the world
+
+    @rule(seconds=st.one_of(SHORT_S, SHORT_S, LONG_S))
+    def time_passes(self, seconds: float) -> None:
+        self.world.advance(seconds)
+
+    @precondition(lambda self: len(self.world.processes) < 4 and not self.world.is_dark)
+    @rule(skew_s=st.integers(-10_000, 10_000))
+    def join(self, skew_s: int) -> None:
+        """Those who know the record's time are there to tell it: else the server's clock is believed, which steps."""
+        if all(each.keeper._joined for each in self.world.processes) and self.is_quiet:
+            self.world.advance(1.0)  # no answer is on its way
+            self.world.join(float(skew_s))
+            self.world.advance(_TOLD_S)
+
+    @property
+    def deaf(self) -> list[Process]:
+        return [process for process in self.world.processes if process.is_deaf]
+
+    @property
+    def frozen(self) -> list[Process]:
+        return [process for process in self.world.processes if process.is_frozen]
+
+    @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
+    @rule(data=st.data(), seconds=st.one_of(SHORT_S, LONG_S))
+    def freeze(self, data: st.DataObject, seconds: float) -> None:
+        """It stands still, and the world goes on."""
+        self.one(data).is_frozen = True
+        self.world.advance(seconds)
+
+    @precondition(lambda self: self.frozen)
+    @rule(data=st.data(), tokens=TOKENS)
+    def thaw(self, data: st.DataObject, tokens: list[int]) -> None:
+        """Requests come before anything else is looked at."""
+        process = data.draw(st.sampled_from(self.frozen))
+        for each in tokens:
+            process.ask(each)
+        process.is_frozen = False
+        self.world.settle()
+
+    @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        self.world.crash(self.one(data))
+        self.ceiling = None
+
+    @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        process = self.one(data)
+        if process.permits:
+            return
+        self.world.leave(process)
+        self.ceiling = None
+
+    @rule(seconds=st.integers(-100_000, 100_000))
+    def the_servers_clock_steps(self, seconds: int) -> None:
+        if all(process.keeper._joined for process in self.world.processes):
+            self.world.wall_ahead_s += seconds
+
+    # -- the network
+
+    @precondition(lambda self: not self.world.is_dark)
+    @rule(data=st.data(), fates=FATES)
+    def faults(self, data: st.DataObject, fates: list[Fate]) -> None:
+        process = self.one(data)
+        process.fates.clear()
+        process.fates.extend(fates)
+
+    @rule(data=st.data())
+    def news_is_late(self, data: st.DataObject) -> None:
+        if not self.world.is_dark:
+            self.one(data).is_deaf = True
+
+    @precondition(lambda self: any(process.unheard for process in self.world.processes))
+    @rule(data=st.data(), stays=st.booleans())
+    def news_comes_in_any_order(self, data: st.DataObject, stays: bool) -> None:
+        process = data.draw(st.sampled_from([each for each in self.world.processes if each.unheard]))
+        stored = process.unheard[data.draw(st.integers(0, len(process.unheard) - 1))]
+        if not stays:
+            process.unheard.remove(stored)
+        process.hear(stored)
+        self.world.settle()
+
+    @precondition(lambda self: self.deaf)
+    @rule(data=st.data(), lost=st.booleans())
+    def news_comes_again(self, data: st.DataObject, lost: bool) -> None:
+        process = data.draw(st.sampled_from(self.deaf))
+        process.is_deaf = False
+        for stored in () if lost else reversed(process.unheard):
+            process.hear(stored)
+        process.unheard.clear()
+        self.world.settle()
+
+    @precondition(lambda self: self.world.flying)
+    @rule(data=st.data())
+    def a_write_lands_late(self, data: st.DataObject) -> None:
+        flights = self.world.flying
+        self.world.store(*flights.pop(data.draw(st.integers(0, len(flights) - 1))))
+        self.world.settle()
+
+    @precondition(lambda self: self.is_calm)
+    @rule(how=st.sampled_from(["marked", "purged", "anew"]))
+    def the_record_is_lost(self, how: str) -> None:
+        self.world.lose(how)
+        self.forgotten = True
+
+    @precondition(lambda self: self.is_calm)
+    @rule()
+    def the_record_is_out_of_reach(self) -> None:
+        self.world.is_dark = True
+
+    @precondition(lambda self: self.world.is_dark)
+    @rule(lost=st.sampled_from(["", "", "marked", "purged", "anew"]))
+    def it_is_back(self, lost: str) -> None:
+        self.bring_back(lost)
+
+    def bring_back(self, lost: str) -> None:
+        """Where one fell back upon its share, all have: an outage that others did not notice is another matter."""
+        if not self.world.is_dark:
+            return
+        for process in self.frozen:
+            process.is_frozen = False
+        while self.somebody_is_alone and any(
+            process.keeper.desk.alone is None for process in self.world.processes
+        ):
+            self.world.advance(1.0)
+        if lost and self.somebody_is_alone:
+            self.world.lose(lost)
+            self.forgotten = True
+        self.world.is_dark = False
+
+    # -- requests
+
+    @rule(data=st.data(), tokens=TOKENS, seconds=SHORT_S)
+    def ask(self, data: st.DataObject, tokens: list[int], seconds: float) -> None:
+        process = self.one(data)
+        for each in tokens:
+            process.ask(each)
+        self.world.advance(seconds)
+
+    @rule(tokens=TOKENS, seconds=SHORT_S)
+    def all_ask(self, tokens: list[int], seconds: float) -> None:
+        for process in self.world.processes:
+            for each in () if process.is_frozen else tokens:
+                process.ask(each)
+        self.world.advance(seconds)
+
+    @rule(seconds=SHORT_S, tokens=st.sampled_from([0, 1, 13]))
+    def all_want_all_there_is(self, seconds: float, tokens: int) -> None:
+        for process in [each for each in self.world.processes if not each.is_frozen]:
+            for _ in range((self.limits.requests_per_minute or 0) - len(process.waiting)):
+                process.ask(tokens)
+        self.world.advance(seconds)
+
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        process = self.one(data)
+        if process.waiting:
+            process.withdraw(data.draw(st.sampled_from(sorted(process.waiting))))
+            self.world.settle()
+
+    @rule(data=st.data(), share=st.integers(0, 4))
+    def settle(self, data: st.DataObject, share: int) -> None:
+        process = self.one(data)
+        if process.permits:
+            place = data.draw(st.sampled_from(sorted(process.permits)))
+            process.settle(place, self.world.log[place].tokens * share // 4)
+            self.world.settle()
+
+    # -- the provider's word
+
+    @rule(
+        data=st.data(),
+        limit=st.none() | st.integers(1, 20),
+        remaining=st.none() | st.integers(0, 20),
+        reset_s=st.none() | st.sampled_from([0.0, 2.0, 59.0]),
+    )
+    def the_provider_says(
+        self, data: st.DataObject, limit: int | None, remaining: int | None, reset_s: float | None
+    ) -> None:
+        word = Observation(
+            kind="requests", window="minute", limit=limit, remaining=remaining, reset_s=reset_s
+        )
+        process, calm = self.one(data), self.is_calm
+        process.run_now(lambda: process.quota.correct(KEY, word, process.now_s))
+        if limit is not None:
+            self.ceiling = (limit, self.world.now_s)
+        if calm:
+            self.world.advance(_TOLD_S)
+            assert self.is_calm
+            self.the_word_is_kept()
+
+    # -- what goes wrong at the worst moment; whatever came before
+
+    def quiet(self, rest_s: float = 0.0) -> None:
+        """Nothing is on its way any more; then a minute, in which everything is given back."""
+        for process in self.world.processes:
+            process.fates.clear()
+            for stored in process.unheard:
+                process.hear(stored)
+            process.unheard.clear()
+            process.waiting_no_more()
+            process.is_deaf = process.is_frozen = False
+        self.bring_back("")
+        self.forgotten = False
+        self.world.advance(3.0 + rest_s)
+
+    def squeeze(self, tokens: int = 0) -> None:
+        """Everybody takes what it can get."""
+        for _ in range(2):
+            for process in self.world.running:
+                for _ in range(9):
+                    process.ask(tokens)
+            self.world.advance(0.5)
+
+    @precondition(lambda self: len(self.world.processes) > 1)
+    @rule(data=st.data(), late=st.booleans())
+    def one_dies_with_permits_spent_and_not_told(self, data: st.DataObject, late: bool) -> None:
+        first, _ = self.two(data)
+        self.quiet(61.0)
+        self.lend(first)
+        if late:
+            first.fates.extend([Fate(lands="never", answered=False)] * 5)
+            self.world.advance(4.0)
+        for _ in range(4):
+            first.ask(0)
+        self.world.crash(first)
+        self.ceiling = None
+        self.world.advance(57.0 if late else 6.0)
+        self.squeeze()
+
+    @precondition(lambda self: len(self.world.processes) > 1)
+    @rule(data=st.data())
+    def one_wakes_up_long_after_its_lease_and_dies(self, data: st.DataObject) -> None:
+        first, _ = self.two(data)
+        self.quiet(61.0)
+        self.lend(first)
+        first.is_frozen = True
+        self.world.advance(30.0)
+        for _ in range(4):
+            first.ask(0)
+        self.world.crash(first)
+        self.ceiling = None
+        self.world.advance(37.0)
+        self.squeeze()
+
+    @precondition(lambda self: len(self.world.processes) > 1)
+    @rule(data=st.data(), fate=st.sampled_from(["never", "now", "late"]))
+    def what_was_spent_is_told_into_the_void(self, data: st.DataObject, fate: str) -> None:
+        """And another has written before it is told again."""
+        first, second = self.two(data)
+        self.quiet(61.0)
+        self.lend(first)
+        for _ in range(4):
+            first.ask(0)
+        first.fates.append(Fate(lands=fate, answered=False))
+        self.world.advance(0.7)
+        second.ask(0)
+        self.world.advance(3.0)
+        self.squeeze()
+
+    @precondition(lambda self: len(self.world.processes) > 1)
+    @rule(
+        data=st.data(), slow_s=st.sampled_from([0.3, 0.7]), wait_s=st.sampled_from([0.9, 1.0, 1.1, 1.2, 1.3])
+    )
+    def what_is_given_back_is_asked_for(self, data: st.DataObject, slow_s: float, wait_s: float) -> None:
+        """The answer is slow: another may have it already."""
+        first, second = self.two(data)
+        self.quiet(61.0)
+        self.lend(first)
+        first.fates.extend([Fate(slow_s=slow_s)] * 4)
+        self.world.advance(wait_s)
+        for _ in range(9):
+            second.ask(0)
+        self.world.advance(0.15)
+        for _ in range(4):
+            first.ask(0)
+        self.world.advance(2.0)
+        self.squeeze()
+
+    @precondition(lambda self: len(self.world.processes) > 1)
+    @rule(data=st.data())
+    def one_answer_is_lost_after_a_quiet_time(self, data: st.DataObject) -> None:
+        first, _ = self.two(data)
+        self.quiet(61.0)
+        first.fates.append(Fate(lands="never", answered=False))
+        self.squeeze()
+        self.world.advance(2.0)
+
+    @rule(
+        tokens=st.sampled_from([0, 13, 40]),
+        lasts_s=st.sampled_from([4.0, 8.0, 30.0]),
+        lost=st.sampled_from(["", "", "marked", "purged", "anew"]),
+        data=st.data(),
+    )
+    def an_outage_while_all_ask(self, tokens: int, lasts_s: float, lost: str, data: st.DataObject) -> None:
+        self.quiet(data.draw(st.sampled_from([21.0, 61.0])))  # who has nothing to do writes every 20 s
+        self.world.is_dark = True
+        for process in self.world.processes:
+            for _ in range(data.draw(st.integers(0, 3))):
+                process.ask(tokens)
+        self.world.advance(lasts_s)
+        for process in data.draw(st.permutations(self.world.processes))[:2]:
+            for _ in range(9):
+                process.ask(tokens)
+        self.bring_back(lost)
+        self.squeeze(tokens)
+
+    @precondition(lambda self: len(self.world.processes) > 1)
+    @rule(data=st.data(), limit=st.integers(1, 4), old=st.integers(5, 8))
+    def an_older_word_is_told_last(self, data: st.DataObject, limit: int, old: int) -> None:
+        """Whoever heard it first could not tell it before another had told a newer one."""
+        first, second = self.two(data)
+        self.quiet(61.0)
+        if second.keeper._copy.record.corrections:
+            return  # a word that says what is known already is not told
+        first.fates.append(Fate(lands="never", answered=False))
+        for process, said in ((first, old), (second, limit)):
+            word = Observation(kind="requests", window="minute", limit=said, remaining=None)
+            process.run_now(lambda each=process, word=word: each.quota.correct(KEY, word, each.now_s))
+            self.world.advance(0.15)
+        self.ceiling = (limit, self.world.now_s)
+        self.world.advance(1.5)
+        first.fates.clear()
+        self.world.advance(1.5)
+
+    @precondition(lambda self: len(self.world.processes) > 1)
+    @rule(data=st.data(), seconds=st.sampled_from([8.0, 30.0]))
+    def the_provider_sends_away(self, data: st.DataObject, seconds: float) -> None:
+        """Then a call of an earlier window comes back, and was sent away for less."""
+        first, second = self.two(data)
+        self.quiet()
+        until_s = self.world.now_s + seconds
+        first.run_now(lambda: first.quota.pause(KEY, first.now_s + seconds, "429"))
+        self.world.advance(_TOLD_S)
+        for each in (second, first):
+            each.run_now(lambda each=each: each.quota.pause(KEY, each.now_s + 1.0, "429"))
+            self.world.advance(_TOLD_S)
+        for each in self.world.processes:
+            assert each.quota.wait_s(KEY, Need(0), each.now_s) >= until_s - self.world.now_s - 0.1
+        self.world.advance(seconds)
+
+    def lend(self, process: Process) -> None:
+        """It has leased more than it has spent."""
+        for _ in range(2):
+            process.ask(0)
+        self.world.advance(0.15)
+
+    @invariant()
+    def the_word_is_kept(self) -> None:
+        if self.ceiling is None or not self.is_calm or self.world.now_s > self.ceiling[1] + 290:
+            return
+        if any(process.keeper._writing.words for process in self.world.processes):
+            return
+        for process in self.world.processes:
+            uses = {use.name: use for use in process.quota.usage(KEY, process.now_s)}
+            assert uses["requests_per_minute"].limit <= self.ceiling[0]
+
+    @invariant()
+    def no_more_than_the_limit(self) -> None:
+        assert not self.world.broken, self.world.broken
+        if self.forgotten and self.world.history and self.world.history[-1].data:
+            self.forgotten = False
+
+
+NetworkMachine.TestCase.settings = settings(
+    max_examples=15, stateful_step_count=25, derandomize=True, deadline=None
+)
+TestNetwork = NetworkMachine.TestCase
