@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import timeit
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -232,6 +233,20 @@ def test_c3_a_worker_that_is_gone_says_nothing_any_more(scene: Scene) -> None:
     scene.now_s += 0.2
     scene.capacity.keep(frozenset())
     assert scene.retry_s() is None
+
+
+def test_c6_what_is_free_when_the_worker_speaks_is_free_though_the_count_is_older(scene: Scene) -> None:
+    """Batch work that waits overtakes nobody between the count and the word: the last free one of two is given."""
+    line = [subjects.work("chat", "batch", 0, "f")] * 6
+    scene.backlog.asking()
+    scene.backlog.snapshot(Counter([*line, subjects.work("chat", "interactive", 0, "f")]))
+    scene.backlog.counted_s = scene.now_s
+    scene.now_s += 0.03
+    scene.beat(quota("small", minute(2, (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10)))
+
+    assert scene.retry_s(left_s=5) is None
+    scene.count(chat=2)
+    assert scene.retry_s(left_s=5) is not None, "and a third one is not there"
 
 
 def test_c3_the_decision_costs_next_to_nothing(scene: Scene) -> None:
