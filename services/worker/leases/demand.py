@@ -7,11 +7,13 @@ from typing import Final
 
 from services.worker.leases.terms import NOTHING, Amounts
 
-__all__ = ["Demand"]
+__all__ = ["GIVEN_BACK_S", "Demand"]
 
 _SHORTEST_S: Final = 0.1
 _IDLE_S: Final = 1.0
 """Who has not asked for so long gives back what it holds."""
+GIVEN_BACK_S: Final = 1.5
+"""Until what others hold is spent or given back, with the write that tells it."""
 _SLOT_S: Final = 0.1
 """A place among the concurrent calls is needed at once or not at all; a few are kept for the next ones."""
 
