@@ -63,7 +63,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = Book(self.limits, TERMS)
+        self.book = Book(self.limits, TERMS, batch_reserve=0.25)
         self.now_s = 1000.0
         self.record = QuotaRecord(at_ms=0)
         self.revision = 0
@@ -154,10 +154,10 @@ class SharedMachine(RuleBasedStateMachine):
         for each in tokens[::2]:
             self.acquire(worker, each)
 
-    @rule(data=st.data(), tokens=st.integers(0, 40), asker=st.integers(1, 3))
-    def stand_in_line(self, data: st.DataObject, tokens: int, asker: int) -> None:
+    @rule(data=st.data(), tokens=st.integers(0, 40), asker=st.integers(1, 3), spares=st.booleans())
+    def stand_in_line(self, data: st.DataObject, tokens: int, asker: int, spares: bool) -> None:
         worker = data.draw(st.sampled_from(self.workers))
-        worker.desk.demand.refused(tokens, self.local_s(worker), asker)
+        worker.desk.demand.refused(tokens, self.local_s(worker), asker, spares=spares)
         self.store_report_of(worker)
 
     @rule(data=st.data(), asker=st.integers(1, 3))
@@ -216,7 +216,7 @@ class SharedMachine(RuleBasedStateMachine):
         mine = lease_of(worker.record, worker.name)
         since_ms = now_ms if mine.waits_since_ms is None else mine.waits_since_ms
         elders = waiting_before(made.record, worker.name, since_ms)
-        free = self.book.free(made.record, now_ms, without=worker.name)
+        free = self.book.free(made.record, now_ms, without=worker.name, sparing=report.spares)
         left = Amounts(
             free.requests - len(elders),
             free.tokens - sum(each.waits_for_tokens for each in elders),

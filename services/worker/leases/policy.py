@@ -32,6 +32,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """What the request needs that waits longest, of all that is in hand; None: nobody waits."""
     running: int = 0
     """Calls under way."""
+    spares: bool = False
+    """Only batch work asks: it leases nothing of what it leaves to others, and stands in nobody's way for it."""
     queued: Mapping[str, int] | None = None
     """Requests that wait in the mailboxes it takes from; None: not known."""
     pause: tuple[int, str] | None = None
@@ -150,7 +152,7 @@ def _share(
     Who waits gets what its first request needs, whole or not at all: two workers that each hold half of what a
     request needs would wait for ever. Beyond that everybody takes its share of what is free.
     """
-    free = book.free(record, now_ms, without=report.holder)
+    free = book.free(record, now_ms, without=report.holder, sparing=report.spares)
     # Of what a record made again sets aside for a worker, there may be less than that.
     held = Amounts(
         min(held.requests, max(0, free.requests)),
@@ -168,7 +170,8 @@ def _share(
     if first is None:
         return _taken(held, extra, report, NOTHING, part), False
     if record.paused_until_ms > now_ms or not _fits(held, extra, first):
-        return Amounts(slots=report.running), record.paused_until_ms <= now_ms
+        waits = record.paused_until_ms <= now_ms and not report.spares
+        return Amounts(slots=report.running), waits
     return _taken(held, extra, report, first, part), False
 
 

@@ -229,8 +229,9 @@ class SharedQuota:
         return Denied(now_s + wait_s, limit, why=keeper.gate.why if limit == "paused" else "")
 
     def _stand_in_line(self, keeper: Keeper, need: Need, now_s: float) -> None:
+        spares = need.lane == "batch" and self._turns[keeper.key].reserve(now_s) > 0
         self._lines.setdefault(need.asker, set()).add(keeper)
-        keeper.desk.demand.refused(need.tokens, now_s, need.asker)
+        keeper.desk.demand.refused(need.tokens, now_s, need.asker, spares=spares)
         keeper.poke()
 
 
