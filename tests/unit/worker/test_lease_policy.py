@@ -68,6 +68,18 @@ def test_batch_work_leases_nothing_of_what_it_leaves_to_others_and_stands_in_nob
     assert plan(record(spent=(8, 0)), lately, sparing, NOW_MS).held == NOTHING, "nor for what may come"
 
 
+def test_who_finds_all_that_is_free_leased_to_another_looks_again_soon_c3():
+    leased = record(lease("b", 2), spent=(8, 0))
+    need = Amounts(1, 10)
+    found = BOOK.obstacle(leased, need, NOW_MS, "a")
+    assert found is not None
+    assert found[0] <= NOW_MS + 1000, "it may be given back at any time, and nobody would be woken by that"
+    spent = record(spent=(10, 0))
+    found = BOOK.obstacle(spent, need, NOW_MS, "a")
+    assert found is not None
+    assert found[0] > NOW_MS + 59_000
+
+
 def test_two_workers_that_each_hold_half_do_not_wait_for_ever():
     before = record(lease("a", 1, 500), lease("b", 1, 500))
     made = plan(before, waits("a", 700), BOOK, NOW_MS)
