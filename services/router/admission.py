@@ -71,8 +71,8 @@ def begins_s(prospect: Prospect, line: Line, place: Place, arriving: Arriving, c
         latest_s += turns.begins_after_s(lambda turn: max(0.0, turn - pace.slots) / pace.per_s)
     for pool in prospect.pools:
         turns = in_pool(prospect.role, line, place, arriving, pool.crowd)
-        since_s = max(counted_s, pool.flow.told_s)  # nobody is overtaken in the time between the two
-        latest_s = max(latest_s, since_s + turns.begins_after_s(pool.flow.begins_after(since_s)))
+        after_s = turns.begins_after_s(pool.flow.begins_after(counted_s))
+        latest_s = max(latest_s, counted_s + after_s)
     return latest_s
 
 

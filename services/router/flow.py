@@ -51,8 +51,6 @@ class Flow(Struct, frozen=True):
     """Requests that the slots have come to the end of, no sooner than there was quota for them."""
     free_slots: float
     """So many begin beside each other."""
-    told_s: float = -inf
-    """When the last of the quotas was spoken of: whoever could begin then has not waited before."""
 
     def begins_s(self, position: float) -> float:
         """When the request at `position` begins, the first one being 1; infinite: never, as far as is known.
@@ -80,7 +78,6 @@ def flow_of(quotas: Iterable[Quota], calls_each: float, free_slots: float, pace_
         given=_curve(steps, end_s, inf, tail_per_s),
         ended=_curve(steps, end_s, pace_per_s, tail_per_s),
         free_slots=free_slots,
-        told_s=max(quota.foreseen_s for quota in known),
     )
 
 

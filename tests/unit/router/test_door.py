@@ -249,6 +249,16 @@ def test_c6_what_is_free_when_the_worker_speaks_is_free_though_the_count_is_olde
     assert scene.retry_s(left_s=5) is not None, "and a third one is not there"
 
 
+def test_c6_a_line_of_batch_work_overtakes_nobody_by_a_part_of_a_request(scene: Scene) -> None:
+    """One of batch may go before in half a minute: not the half of one in a moment, for which there is no quota."""
+    scene.beat(
+        quota("small", minute(0, (2_000, 1), (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10))
+    )
+    scene.count("batch", chat=6)
+
+    assert scene.retry_s(left_s=5) is None
+
+
 def test_c3_the_decision_costs_next_to_nothing(scene: Scene) -> None:
     steps = tuple((at_s * 1000, 10) for at_s in range(1, 60))
     for number in range(4):
