@@ -1,4 +1,4 @@
-"""C1, C4: single moments that the network machine found, each by itself."""
+"""C1, C4: single moments that the network machine found, or that a reader did, each by itself."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.config.catalogue import Limits
+from schemas import codec
+from schemas.quota import QuotaRecord
 from services.worker.limits.quota import Need
-from tests.property.quota_world import KEY, QuotaWorld
+from tests.property.quota_world import KEY, Fate, QuotaWorld
 
 
 @pytest.fixture
@@ -21,6 +23,11 @@ def world() -> Iterator[QuotaWorld]:
     world.advance(61.0)
     yield world
     world.close()
+
+
+def _record(world: QuotaWorld) -> QuotaRecord:
+    assert world.entry is not None
+    return codec.QUOTA.decode(world.entry.data)
 
 
 def test_who_is_idle_hears_what_is_said_in_a_bucket_made_again_c4(world: QuotaWorld):
@@ -73,3 +80,36 @@ def test_a_call_that_lasts_costs_no_rounds_where_nothing_bounds_how_many_run_c1(
     before, began_s = first.rounds, world.now_s
     world.advance(60.0)
     assert first.rounds - before <= 10, f"since {began_s}: one in 20 s is enough"
+
+
+def test_what_was_given_back_before_an_outage_is_not_given_back_twice_c1(world: QuotaWorld):
+    """The write that told it is given up; it lands when the record is back, and whoever sent it does not see it yet."""
+    first, second = world.processes
+    for process in (first, second):
+        process.ask(40)
+        world.advance(0.05)
+    world.advance(1.5)
+    assert sum(grain[2] for grain in _record(world).minute) == 80
+    first.fates.append(Fate(lands="late", answered=False))
+    first.settle(next(iter(first.permits)), 0)
+    while not world.flying:
+        world.advance(0.05)
+    world.is_dark = True
+    while any(process.keeper.desk.alone is None for process in (first, second)):
+        world.advance(1.0)
+    first.is_deaf = second.is_frozen = True
+    first.failing_since_s = None
+    first.fates.append(Fate(slow_s=0.3))
+    world.is_dark = False
+    while first.fates:
+        world.advance(0.05)
+    assert world.store(*world.flying.pop()), "the answer of what was read before is on its way"
+    world.advance(2.0)
+    first.is_deaf = second.is_frozen = False
+    world.advance(3.0)
+    assert world.spent(60.0)[1] == 40
+    assert sum(grain[2] for grain in _record(world).minute) == 40
+    for _ in range(3):
+        first.ask(40)
+    world.advance(1.0)
+    assert not world.broken
