@@ -17,9 +17,9 @@ from msgspec import Struct
 from penstock.config.catalogue import Batch, Limits
 from services.worker.leases.policy import Report
 from services.worker.leases.records import Conflict, Stored, Unreachable
+from services.worker.leases.shared_quota import SharedQuota
 from services.worker.leases.terms import Terms
 from services.worker.limits.quota import Need, Permit, QuotaKey
-from services.worker.limits.shared_quota import SharedQuota
 
 __all__ = ["KEY", "Fate", "Process", "QuotaWorld"]
 
