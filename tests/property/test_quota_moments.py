@@ -9,8 +9,9 @@ import pytest
 from penstock.config.catalogue import Limits
 from schemas import codec
 from schemas.quota import QuotaRecord
+from services.worker.limits.meter import Observation
 from services.worker.limits.quota import Need
-from tests.property.quota_world import KEY, Fate, QuotaWorld
+from tests.property.quota_world import KEY, Fate, Process, QuotaWorld
 
 
 @pytest.fixture
@@ -113,3 +114,45 @@ def test_what_was_given_back_before_an_outage_is_not_given_back_twice_c1(world: 
         first.ask(40)
     world.advance(1.0)
     assert not world.broken
+
+
+def _say(process: Process, limit: int, remaining: int | None = None) -> None:
+    word = Observation(kind="requests", window="minute", limit=limit, remaining=remaining)
+    process.run_now(lambda: process.quota.correct(KEY, word, process.now_s))
+
+
+@pytest.mark.parametrize("remaining", [2, None])
+def test_the_newest_word_counts_also_where_it_repeats_what_is_known_c4(
+    world: QuotaWorld, remaining: int | None
+):
+    """A word that only repeats the record is not written; an older one, told late, is put right all the same."""
+    first, second = world.processes
+    _say(second, 3)
+    world.advance(60.0)
+    first.fates.append(Fate(lands="never", answered=False))
+    _say(first, 8, 8)
+    world.advance(0.2)
+    _say(second, 3, remaining)
+    world.advance(5.0)
+    for process in world.processes:
+        uses = {use.name: use.limit for use in process.quota.usage(KEY, process.now_s)}
+        assert uses["requests_per_minute"] == 3
+
+
+def test_a_newer_word_raises_the_limit_again_c4(world: QuotaWorld):
+    first, second = world.processes
+    for process, limit in ((second, 3), (first, 8)):
+        _say(process, limit)
+        world.advance(1.0)
+    assert [each.ceiling for each in _record(world).corrections] == [8]
+
+
+def test_words_that_say_the_same_again_cost_no_writes_c4(world: QuotaWorld):
+    first, second = world.processes
+    _say(first, 3)
+    world.advance(1.0)
+    before = world.revision
+    for process in (first, second) * 10:
+        _say(process, 3)
+        world.advance(0.2)
+    assert world.revision == before

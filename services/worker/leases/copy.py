@@ -104,7 +104,7 @@ class Copy:
         paused_until_s = self.clock.local_s(record.paused_until_ms)
         if paused_until_s > now_s:
             self.gate.pause(paused_until_s, record.pause_reason)
-        if self.desk.demand.first is not None:
+        if self.desk.demand.first is not None or self.view.overruled(now_s):
             self._poke()
 
     def _was_overtaken(self, record: QuotaRecord, revision: int) -> bool:

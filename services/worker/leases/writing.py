@@ -71,6 +71,7 @@ class Writing:
             if self._pending is not None:
                 await self._find_out(self._pending)
             now_s = loop_now_s()
+            self.words = {word.limit: word for word in copy.view.overruled(now_s)} | self.words
             report = copy.desk.report(copy.holder, now_s, paused=now_s < copy.gate.until_s, leaving=leaving)
             report = msgspec.structs.replace(
                 report, pause=self._pause, corrections=tuple(self.words.values())
