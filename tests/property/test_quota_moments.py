@@ -31,13 +31,19 @@ def _record(world: QuotaWorld) -> QuotaRecord:
     return codec.QUOTA.decode(world.entry.data)
 
 
-def test_who_is_idle_hears_what_is_said_in_a_bucket_made_again_c4(world: QuotaWorld):
+@pytest.mark.parametrize("late_s", [0.0, 1.0])
+def test_who_is_idle_hears_what_is_said_in_a_bucket_made_again_c4(world: QuotaWorld, late_s: float):
     """Its revisions begin anew: lower than what is known is no sign of an old entry."""
     first, second = world.processes
     world.lose("anew")
+    second.is_deaf = bool(late_s)
     first.run_now(lambda: first.quota.pause(KEY, first.now_s + 8.0, "429"))
+    world.advance(late_s)
+    for stored in second.unheard:
+        second.hear(stored)
+    second.is_deaf = False
     world.advance(0.4)
-    assert second.quota.wait_s(KEY, Need(0), second.now_s) == pytest.approx(7.6, abs=0.1)
+    assert second.quota.wait_s(KEY, Need(0), second.now_s) == pytest.approx(7.6 - late_s, abs=0.1)
 
 
 def test_a_pause_in_a_bucket_made_again_outlives_the_next_who_finds_it_c4(world: QuotaWorld):
