@@ -110,7 +110,7 @@ def test_what_was_given_back_before_an_outage_is_not_given_back_twice_c1(world: 
     world.is_dark = False
     while first.fates:
         world.advance(0.05)
-    assert world.store(*world.flying.pop()), "the answer of what was read before is on its way"
+    assert world.land(world.flying[0]), "the answer of what was read before is on its way"
     world.advance(2.0)
     first.is_deaf = second.is_frozen = False
     world.advance(3.0)
