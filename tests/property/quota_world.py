@@ -51,10 +51,13 @@ GOOD = Fate()
 
 
 class Spent(Struct):
-    """A request that was let through."""
+    """A request that was let through, or what one used beyond its estimate."""
 
     at_s: float
     tokens: int
+    requests: int = 1
+    untold_by: str = ""
+    """Who alone knows of it: no lease was taken for it, and others spend what they had leased before they hear."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -160,7 +163,12 @@ class Process:
             self.withdraw(next(iter(self.waiting)))
 
     def settle(self, place: int, true_tokens: int) -> None:
-        self.world.log[place].tokens = true_tokens
+        spent = self.world.log[place]
+        above = true_tokens - spent.tokens
+        if above > 0:
+            self.world.log.append(Spent(self.world.now_s, above, requests=0, untold_by=self.name))
+        else:
+            spent.tokens = true_tokens
         self.quota.settle(self.permits.pop(place), true_tokens, self.now_s)
 
     def hear(self, stored: Stored) -> None:
@@ -256,20 +264,27 @@ class QuotaWorld:
         self.log.append(Spent(self.now_s, tokens))
         minute, day = self.spent(60.0), self.spent(86_400.0)
         limits = self.limits
-        for what, used, most in (
-            ("requests a minute", minute[0], limits.requests_per_minute),
-            ("tokens a minute", minute[1], limits.tokens_per_minute),
-            ("requests a day", day[0], limits.requests_per_day),
-            ("tokens a day", day[1], limits.tokens_per_day),
+        for what, more, used, most in (
+            ("requests a minute", 1, minute[0], limits.requests_per_minute),
+            ("tokens a minute", tokens, minute[1], limits.tokens_per_minute),
+            ("requests a day", 1, day[0], limits.requests_per_day),
+            ("tokens a day", tokens, day[1], limits.tokens_per_day),
         ):
-            if most is not None and used > most:
+            if most is not None and used > most and more:
                 self.broken.append(f"{self.now_s:.2f}: {process.name} let through {used} {what} of {most}")
         return len(self.log) - 1
 
     def spent(self, span_s: float) -> tuple[int, int]:
         """Requests and tokens."""
-        within = [each for each in self.log if each.at_s + span_s > self.now_s]
-        return len(within), sum(each.tokens for each in within)
+        within = [each for each in self.log if each.at_s + span_s > self.now_s and not each.untold_by]
+        return sum(each.requests for each in within), sum(each.tokens for each in within)
+
+    def all_is_told(self) -> None:
+        """What was used beyond the estimates stands in the record, but for what nobody lives to tell."""
+        living = {process.name for process in self.processes}
+        for each in self.log:
+            if each.untold_by in living:
+                each.untold_by = ""
 
     # -- the record
 

@@ -162,3 +162,13 @@ def test_words_that_say_the_same_again_cost_no_writes_c4(world: QuotaWorld):
         _say(process, 3)
         world.advance(0.2)
     assert world.revision == before
+
+
+def test_what_a_call_used_beyond_its_estimate_is_told_within_a_second_c1(world: QuotaWorld):
+    """By a worker too that holds nothing any more and rests for 20 s."""
+    first, _ = world.processes
+    first.ask(40)
+    world.advance(3.0)
+    first.settle(next(iter(first.permits)), 80)
+    world.advance(1.0)
+    assert sum(grain[2] for grain in _record(world).minute) == 80

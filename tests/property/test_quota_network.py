@@ -260,7 +260,7 @@ class NetworkMachine(RuleBasedStateMachine):
             process.withdraw(data.draw(st.sampled_from(sorted(process.waiting))))
             self.world.settle()
 
-    @rule(data=st.data(), share=st.integers(0, 4))
+    @rule(data=st.data(), share=st.integers(0, 7))
     def settle(self, data: st.DataObject, share: int) -> None:
         process = self.one(data)
         if process.permits:
@@ -306,7 +306,9 @@ class NetworkMachine(RuleBasedStateMachine):
             process.is_deaf = process.is_frozen = False
         self.bring_back("")
         self.forgotten = False
-        self.world.advance(3.0 + rest_s)
+        self.world.advance(3.0)
+        self.world.all_is_told()
+        self.world.advance(rest_s)
 
     def squeeze(self, tokens: int = 0) -> None:
         """Everybody takes what it can get."""
@@ -437,6 +439,21 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.advance(2.0)
         self.quiet()
         self.squeeze(tokens)
+
+    @rule(data=st.data(), used=st.sampled_from([41, 80, 200]), told=st.sampled_from(["now", "never", "late"]))
+    def more_is_used_than_was_estimated(self, data: st.DataObject, used: int, told: str) -> None:
+        """Once it is told nobody spends it again; before that, what was leased already is spent."""
+        self.quiet(61.0)
+        process = self.one(data)
+        before = set(process.permits)
+        process.ask(40)
+        self.world.advance(1.5)
+        process.fates.append(Fate(lands=told, answered=False))
+        for place in set(process.permits) - before:
+            process.settle(place, used)
+        self.world.advance(3.0)
+        self.quiet()
+        self.squeeze(40)
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), limit=st.integers(1, 4), old=st.integers(5, 8))

@@ -43,7 +43,7 @@ class Keeper:
         self._random = random
         self._writing: Writing | None = None
         self._joined = False
-        self._urgent = False
+        self._urgent = self._soon = False
         self._poked = asyncio.Event()
         self._back = asyncio.Event()
         self._running = VitalLoop(f"quota {key}")
@@ -71,6 +71,11 @@ class Keeper:
 
     def poke(self) -> None:
         """Write soon."""
+        self._soon = True
+        self._poked.set()
+
+    def look_again(self) -> None:
+        """There is something to tell, and no hurry."""
         self._poked.set()
 
     def withdraw(self, asker: int) -> None:
@@ -142,8 +147,11 @@ class Keeper:
     async def _rest(self, writing: Writing) -> None:
         """Until there is something to write; then until a write is due again."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(due_s(self._copy, writing.wrote_s, loop_now_s())):
-                await self._poked.wait()
+            while not self._soon:
+                async with asyncio.timeout_at(due_s(self._copy, writing.wrote_s, loop_now_s())):
+                    await self._poked.wait()
+                self._poked.clear()
+        self._soon = False
         self._poked.clear()
         while not self._urgent and (left_s := writing.wrote_s + PACE_S - loop_now_s()) > 0:
             with contextlib.suppress(TimeoutError):

@@ -140,7 +140,10 @@ class SharedQuota:
             self._unlimited.settle(permit, true_tokens, now_s)
             return
         desk = keeper.desk
+        had_news = desk.has_news
         desk.settle(permit.number, true_tokens, now_s)
+        if desk.has_news and not had_news:
+            keeper.look_again()
         keeper.gate.ended(permit.number, true_tokens)
         if desk.demand.first is not None or keeper.view.others_wait:
             keeper.poke()
