@@ -21,7 +21,7 @@ from services.router.entrance import Entrance
 from services.router.intake import Refused
 from services.router.queueing import queue
 from services.router.room import Room
-from tests.harness.works import chat_work, routed
+from tests.harness.decisions import chat_work, routed
 
 MIB = 2**20
 BOUND = 16 * MIB

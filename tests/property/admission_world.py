@@ -20,7 +20,7 @@ from services.router.capacity import Capacity
 from services.router.door import Door
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
 from services.worker.pace import Calls, Pace
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 __all__ = ["Load", "World"]
 

@@ -15,7 +15,7 @@ from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 DEADLINE_MS = 1_000_000_015_000
 NUMBERS = (

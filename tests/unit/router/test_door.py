@@ -17,7 +17,7 @@ from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 ROLES: dict[Role, RoleConfig] = {
     "chat": RoleConfig(chain=("small", "large")),

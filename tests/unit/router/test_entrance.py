@@ -10,7 +10,7 @@ from services.router.counting import Counting
 from services.router.entrance import Entrance, Place
 from services.router.intake import Refused, Routed
 from services.router.room import Room
-from tests.harness.works import routed
+from tests.harness.decisions import routed
 from tests.unit.router.test_door import Scene, minute, quota
 
 ROOM = 3
