@@ -51,6 +51,7 @@ __all__ = [
     "token",
     "work",
     "work_address",
+    "work_of_flow",
     "work_of_rank",
 ]
 
@@ -194,6 +195,11 @@ def work(role: str, lane: str, rank: int, flow: str) -> str:
 def work_of_rank(role: str, lane: str, rank: int) -> str:
     """Matches the work of every flow in one rank of a mailbox."""
     return work(role, lane, rank, "*")
+
+
+def work_of_flow(flow: str) -> str:
+    """Matches the work of one flow in every mailbox."""
+    return f"{'.'.join(_WORK_START)}.*.*.*.{flow}"
 
 
 def work_address(subject: str) -> WorkAddress | None:
