@@ -23,24 +23,24 @@ from services.worker.availability import Availability
 from services.worker.background import Background
 from services.worker.burying import Burying
 from services.worker.calibration import Calibration
-from services.worker.calls.provider import Provider
 from services.worker.calls.providers import connect_providers
 from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
 from services.worker.keys.keyring import Keyring
 from services.worker.keys.news import KeyNews
+from services.worker.keys.quota_keys import keys_of, limits_of, records_of
 from services.worker.keys.watch import KeyWatch
 from services.worker.ladder import Ladder
 from services.worker.lanes import batch_slots
+from services.worker.leases.shared_quota import SharedQuota
 from services.worker.leases.store import RecordStore
 from services.worker.lessons import Lessons
 from services.worker.limits.quota import LocalQuota, Quota, QuotaKey
-from services.worker.limits.quota_keys import keys_of, limits_of, records_of
-from services.worker.limits.shared_quota import SharedQuota
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
 from services.worker.pace import Pace
+from services.worker.provider import Provider
 from services.worker.pull_gate import PullGate
 from services.worker.recording import Recorder
 from services.worker.running import Running

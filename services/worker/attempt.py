@@ -13,7 +13,6 @@ from penstock.config.catalogue import Timeouts
 from schemas.reply import Usage
 from services.worker.calls.bounds import WHOLE_BYTES, read_into
 from services.worker.calls.chunks import ChunkReader
-from services.worker.calls.provider import Provider, Response
 from services.worker.calls.sse import SseReader
 from services.worker.calls.status_errors import failure_of_error_event
 from services.worker.calls.whole import read_whole
@@ -26,6 +25,7 @@ from services.worker.calls.wire_errors import (
 )
 from services.worker.delta_sink import DeltaSink
 from services.worker.failures import ProviderFailure
+from services.worker.provider import Provider, Response
 
 __all__ = ["Answer", "Call", "Progress", "attempt"]
 

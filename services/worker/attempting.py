@@ -11,7 +11,7 @@ from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
 from schemas.reply import Degraded, Usage
 from services.worker.attempt import Answer, Call, Progress, attempt
-from services.worker.calls.provider import Provider
+from services.worker.calls.ratelimit_headers import parse
 from services.worker.coalescing import Flush
 from services.worker.degrading import passed_over
 from services.worker.delta_sink import DeltaSink
@@ -19,9 +19,9 @@ from services.worker.equipment import Equipment
 from services.worker.failures import ProviderFailure
 from services.worker.job import GaveUp, Job
 from services.worker.limits.quota import Observation, QuotaKey
-from services.worker.limits.ratelimit_headers import parse
 from services.worker.output_pace import OutputPace
 from services.worker.parameters import compose
+from services.worker.provider import Provider
 from services.worker.recording import AttemptRecord
 
 __all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]

@@ -13,11 +13,11 @@ from services.worker.announcing import Announcer
 from services.worker.availability import Availability
 from services.worker.background import Background
 from services.worker.calibration import Calibration
-from services.worker.calls.provider import Provider
 from services.worker.degrading import Degrading
 from services.worker.keys.keyring import Keyring
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
+from services.worker.provider import Provider
 from services.worker.recording import Recorder
 from services.worker.tiers.monitor import Tiers
 

@@ -19,9 +19,9 @@ from schemas import codec
 from schemas.quota import QuotaRecord
 from schemas.streams import QUOTA
 from services.launcher.nats_server import NatsServer
+from services.worker.leases.shared_quota import SharedQuota
 from services.worker.leases.store import RecordStore
 from services.worker.limits.quota import Need, Permit, QuotaKey
-from services.worker.limits.shared_quota import SharedQuota
 
 LIMITED, FREE = QuotaKey("A_KEY", "limited"), QuotaKey("A_KEY", "free")
 LEASE = {"holder": "x", "number": 1, "until_ms": 1}

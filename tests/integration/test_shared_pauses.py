@@ -13,9 +13,9 @@ from penstock.connection import Reconnects, connect
 from penstock.identifiers import new_id
 from penstock.provisioning import ensure
 from services.launcher.nats_server import NatsServer
+from services.worker.leases.shared_quota import SharedQuota
 from services.worker.leases.store import RecordStore
 from services.worker.limits.quota import Denied, Need, Permit, QuotaKey
-from services.worker.limits.shared_quota import SharedQuota
 
 A, B = QuotaKey("A_KEY", "free"), QuotaKey("B_KEY", "free")
 

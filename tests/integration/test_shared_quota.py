@@ -20,10 +20,10 @@ from penstock.provisioning import ensure
 from schemas import codec
 from schemas.streams import QUOTA
 from services.launcher.nats_server import NatsServer
+from services.worker.leases.shared_quota import SharedQuota
 from services.worker.leases.store import RecordStore
 from services.worker.leases.terms import Terms
 from services.worker.limits.quota import Denied, Need, Observation, Permit, QuotaKey
-from services.worker.limits.shared_quota import SharedQuota
 
 KEY = QuotaKey("SOME_KEY", "some-model")
 TERMS = Terms(lease_ms=1500, grace_ms=200)

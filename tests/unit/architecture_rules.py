@@ -22,6 +22,12 @@ def package_of(module: str) -> str:
     return module.partition(".")[0]
 
 
+def room_of(module: str) -> str:
+    """The folder of the worker in which a module stands; empty: in none."""
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["services", "worker"] and len(parts) > 3 else ""
+
+
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and dotted name of everything a module imports, wherever it does so."""
     for node in ast.walk(tree):

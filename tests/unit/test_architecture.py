@@ -51,6 +51,20 @@ def test_imports_run_one_way():
     assert problems(rules.wrong_ways) == []
 
 
+def test_rooms_of_the_worker_know_each_other_one_way():
+    rooms = {"limits": set[str](), "leases": {"limits"}, "tiers": {"limits"}, "keys": {"limits"}}
+    rooms["calls"] = {"limits", "keys"}
+    wrong = [
+        f"{module} imports {name}"
+        for module, tree in TREES.items()
+        for _, name in rules.imports(tree)
+        if (room := rules.room_of(module)) in rooms
+        and (other := rules.room_of(name)) in rooms
+        and other not in rooms[room] | {room}
+    ]
+    assert wrong == []
+
+
 def test_policy_knows_neither_the_broker_nor_an_sdk():
     def rule(module: str, tree: ast.Module) -> list[str]:
         service = module.split(".")[1]

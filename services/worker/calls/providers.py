@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from penstock.config.catalogue import Catalogue
 from schemas.names import Role
-from services.worker.calls.provider import Provider, credentials, providers_of
 from services.worker.calls.sdk import SdkKind, SdkProvider
+from services.worker.keys.credentials import credentials, providers_of
 from services.worker.keys.keyring import Keyring
+from services.worker.provider import Provider
 
 __all__ = ["connect_providers"]
 

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from services.worker.calls.bounds import ERROR_BYTES, MODELS_BYTES, read_into
+from services.worker.calls.ratelimit_headers import retry_after_s
 from services.worker.calls.status_errors import failure_of_status
 from services.worker.failures import ProviderFailure
-from services.worker.limits.ratelimit_headers import retry_after_s
 
 __all__ = ["ErrorBody", "SdkKind", "SdkProvider"]
 

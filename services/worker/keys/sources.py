@@ -11,7 +11,7 @@ from penstock.config.problems import ConfigurationRefused, Problem
 from penstock.config.secrets import SecretFile, read_secret
 from penstock.config.settings import Settings
 from schemas.names import Role
-from services.worker.calls.provider import providers_of
+from services.worker.keys.credentials import providers_of
 from services.worker.keys.keyring import Keyring
 
 __all__ = ["open_keyring", "read_files"]

@@ -1,1 +1,1 @@
-"""Shares of one quota, leased by several workers from one record by compare-and-set (decision 0010)."""
+"""The quota as all workers share it: leased from one record by compare-and-set (decision 0010)."""

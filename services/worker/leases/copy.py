@@ -67,11 +67,12 @@ class Copy:
         behind = joined and self.clock.is_behind(record.at_ms, now_s)
         if behind and self._was_begun_anew(record, now_s):  # in a bucket made again it has a low revision
             record = self._made_again(record, now_s)
-        elif stored.revision < self.revision:
+        elif stored.revision < self.revision and not self._was_made_again(record, now_s):
             return False
-        self.others_are_behind = self.others_are_behind or behind
+        asked = behind or (joined and self._has_a_newcomer(record))
+        self.others_are_behind = self.others_are_behind or asked
         self.take(record, stored.revision, now_s)
-        return behind
+        return asked
 
     def read(self, stored: Stored | None, now_s: float) -> None:
         """The record as it is stored, or made again from memory if it is gone. An older one than we know is no news."""
@@ -126,8 +127,22 @@ class Copy:
         _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
         return revived(self.record, record, self.holder, self.book, self.clock.now_ms(now_s))
 
+    def _has_a_newcomer(self, record: QuotaRecord) -> bool:
+        """It asks for the time, also when it is not behind: somebody wrote a moment ago, and its copy is as fresh. Told
+        nothing, it would believe the server's clock, which may have stepped.
+        """
+        known = {lease.holder for lease in self.record.leases} | {self.holder}
+        return any(lease.holder not in known for lease in record.leases)
+
+    def _was_made_again(self, record: QuotaRecord, now_s: float) -> bool:
+        """Of an entry with a low revision: somebody who remembers us has begun the bucket anew, and knows the time."""
+        is_news = record.at_ms > self.record.at_ms and not self.clock.is_behind(record.at_ms, now_s)
+        return is_news and lease_of(record, self.holder).number > 0
+
     def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
-        return revision < self.revision and self.clock.is_behind(record.at_ms, now_s)
+        """It does not remember us; who does has written a while ago, and what was said since stands there."""
+        knows_us = lease_of(record, self.holder).number > 0
+        return revision < self.revision and not knows_us and self.clock.is_behind(record.at_ms, now_s)
 
 
 def _somebody_gave_up(before: QuotaRecord, after: QuotaRecord, holder: str) -> bool:

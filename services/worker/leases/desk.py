@@ -143,8 +143,9 @@ class Desk:
 
     @property
     def holds(self) -> bool:
+        """A lease that ends soon. Calls under way are none where nothing bounds how many there are."""
         held = (self._requests, self._tokens, self._slots)
-        return any(0 < each < inf for each in held) or self.running > 0
+        return any(0 < each < inf for each in held) or (self._book.counts_slots and self.running > 0)
 
     def report(self, holder: str, now_s: float, *, paused: bool, leaving: bool = False) -> Report:
         """What is to be told now, and what to be asked for."""

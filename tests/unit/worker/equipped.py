@@ -26,8 +26,8 @@ from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.job import Job
 from services.worker.keys.keyring import Keyring
+from services.worker.keys.quota_keys import keys_of
 from services.worker.limits.quota import LocalQuota, QuotaKey
-from services.worker.limits.quota_keys import keys_of
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
 from services.worker.recording import Recorder

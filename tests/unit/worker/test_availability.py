@@ -8,8 +8,8 @@ from math import inf
 from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.worker.availability import Availability
 from services.worker.candidates import Standing
+from services.worker.keys.quota_keys import keys_of
 from services.worker.limits.quota import LocalQuota, Need, QuotaKey
-from services.worker.limits.quota_keys import keys_of
 from services.worker.withdrawn import Roster
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")

@@ -9,11 +9,11 @@ import pytest
 
 from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.worker.availability import Availability
+from services.worker.keys.quota_keys import keys_of
 from services.worker.leases.records import Conflict, Stored
+from services.worker.leases.shared_quota import SharedQuota
 from services.worker.limits.batch_turn import kept
 from services.worker.limits.quota import Denied, LocalQuota, Need, Permit, QuotaKey
-from services.worker.limits.quota_keys import keys_of
-from services.worker.limits.shared_quota import SharedQuota
 from services.worker.withdrawn import Roster
 
 KEY = QuotaKey("A_KEY", "m")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.worker.calls.ratelimit_headers import parse, parse_duration_s, retry_after_s
 from services.worker.limits.meter import Observation
-from services.worker.limits.ratelimit_headers import parse, parse_duration_s, retry_after_s
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 

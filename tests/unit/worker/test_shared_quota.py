@@ -16,12 +16,12 @@ from schemas.subjects import quota_key
 from services.simulator.headers import rate_limit_headers
 from services.simulator.limits import Account, Limit
 from services.worker.app import _shared_quota
+from services.worker.calls.ratelimit_headers import parse
+from services.worker.keys.quota_keys import limits_of
 from services.worker.leases.records import Conflict, Stored, Unreachable
+from services.worker.leases.shared_quota import SharedQuota
 from services.worker.leases.terms import Terms
 from services.worker.limits.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
-from services.worker.limits.quota_keys import limits_of
-from services.worker.limits.ratelimit_headers import parse
-from services.worker.limits.shared_quota import SharedQuota
 
 KEY, OTHER = QuotaKey("A_KEY", "m"), QuotaKey("B_KEY", "m")
 TERMS = Terms(lease_ms=1500, grace_ms=200)

@@ -12,13 +12,13 @@ from penstock.config.catalogue import Batch, Limits
 from services.worker.leases.keeper import Keeper
 from services.worker.leases.records import Records, Stored
 from services.worker.leases.room import Book
+from services.worker.leases.shared_pauses import SharedPauses
 from services.worker.leases.terms import TERMS, Amounts, Terms
 from services.worker.limits.account import LimitName, LimitUse
 from services.worker.limits.batch_turn import BatchTurn
 from services.worker.limits.meter import Observation
 from services.worker.limits.quota import Denied, LocalQuota, Need, Permit, QuotaKey
 from services.worker.limits.recovery import Outlook
-from services.worker.limits.shared_pauses import SharedPauses
 
 __all__ = ["SharedQuota"]
 

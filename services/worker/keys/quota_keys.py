@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from penstock.config.catalogue import Catalogue, Limits
 from schemas import subjects
-from services.worker.calls.provider import Provider
 from services.worker.limits.quota import QuotaKey
+from services.worker.provider import Provider
 
 __all__ = ["keys_of", "limits_of", "records_of"]
 
