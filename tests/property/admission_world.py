@@ -134,7 +134,8 @@ class _Router:
 
     def __init__(self, clock: Clock, routers: int, counted_s: float) -> None:
         self.backlog = Backlog()
-        self.backlog.routers = routers
+        self.backlog.snapshot({}, routers)
+        self.routers = routers
         self.capacity = Capacity({"chat": RoleConfig(chain=("m",))}, Batch())
         self.door = Door(self.capacity, self.backlog, clock)
         self.counted_s = counted_s
@@ -250,5 +251,5 @@ class World:
         held = [request for line in self.mailbox.values() for request in line]
         held += [request for worker in self.workers for request in worker.hands]
         router.backlog.asking()
-        router.backlog.snapshot(Counter(request.subject for request in held))
+        router.backlog.snapshot(Counter(request.subject for request in held), router.routers)
         router.backlog.counted_s = router.counted_s = self.now_s

@@ -84,7 +84,7 @@ def test_c3_no_beat_stops_the_door_from_deciding(beats: list[Presence], line: in
         now_s += 0.5
         capacity.heard(beat.instance, codec.PRESENCE.decode(codec.encode(beat)), now_s)
         backlog.asking()
-        backlog.snapshot({subjects.work("chat", lane, 0, "f"): line for lane in LANES})
+        backlog.snapshot({subjects.work("chat", lane, 0, "f"): line for lane in LANES}, routers=1)
         backlog.counted_s = now_s
         for lane in LANES:
             foreseen = door.foresee(chat_work(lane=lane, deadline_ms=DEADLINE_MS))

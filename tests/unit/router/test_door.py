@@ -61,7 +61,7 @@ class Scene:
         """Requests in the first rank of the lane, by role."""
         self.backlog.asking()
         self.backlog.snapshot(
-            {subjects.work(role, lane, 0, "f"): number for role, number in mailboxes.items()}
+            {subjects.work(role, lane, 0, "f"): number for role, number in mailboxes.items()}, routers=1
         )
         self.backlog.counted_s = self.clock.monotonic_s()
 
