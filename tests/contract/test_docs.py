@@ -80,6 +80,20 @@ def test_the_tree_names_files_that_exist() -> None:
             assert (ROOT / folder / file).is_file(), folder + file
 
 
+@pytest.mark.parametrize(
+    "readme", sorted(ROOT.glob("services/*/README.md")), ids=lambda path: path.parent.name
+)
+def test_a_services_readme_names_files_that_exist(readme: Path) -> None:
+    """Bare names may be of any room of the service, or of the toolkit; those with a folder stand where they say."""
+    places = (readme.parent, ROOT / "penstock", ROOT / "schemas")
+    there = {path.name for place in places for path in place.rglob("*.py")}
+    for named in re.findall(r"`([\w/]+\.py)`", readme.read_text()):
+        found = (
+            (readme.parent / named).is_file() or (ROOT / named).is_file() if "/" in named else named in there
+        )
+        assert found, named
+
+
 def test_every_service_file_stands_in_the_tree() -> None:
     (tree,) = blocks(ROOT / "ARCHITECTURE.md")
     services = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("services/*/__main__.py"))
