@@ -63,6 +63,7 @@ class Counting:
         counts: dict[str, int] = info.state.subjects or {}
         self._backlog.snapshot(counts, self._routers())
         self._room.snapshot(info.state.bytes, info.config.max_bytes or 0)
+        self._backlog.left(info.state.last_seq - info.state.messages, self._clock.monotonic_s())
         self._backlog.counted_s = asked_s
         return counts
 

@@ -159,6 +159,8 @@ async def test_a_dead_workers_places_return_when_its_lease_ends_c1(nats_server: 
         dead, alive = await join("dead"), await join("alive")
         assert isinstance(await dead.acquire(), Permit)
         assert isinstance(await dead.acquire(), Permit)
+        # A place kept for its next call would be free only with the others; it is given back when none comes.
+        await _until(lambda: [use.used for use in alive.quota.usage(KEY, _now_s())] == [2])
         await dead.crash()
         began_s = _now_s()
         assert isinstance(await alive.acquire(), Permit)
