@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from schemas import codec
 from schemas.reply import Failed, Failure, Started
 from services.router.refusing import may_end
 from tests.harness.decisions import chat_work, routed
@@ -20,7 +21,7 @@ def test_d7_what_a_worker_has_begun_or_what_has_ended_is_not_ended_by_a_refusal(
 
 
 def test_d7_a_request_that_finds_no_room_ends_itself_and_not_another_of_its_id_that_waits():
-    assert may_end([OURS], "interactive", sent=OURS, redelivered=False)
+    assert may_end([codec.REPLY.decode(codec.encode(OURS))], "interactive", sent=OURS, redelivered=False)
     assert not may_end([BEFORE], "interactive", sent=OURS, redelivered=False)
     assert not may_end([BEFORE, OURS], "interactive", sent=OURS, redelivered=False)
 
