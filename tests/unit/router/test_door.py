@@ -239,7 +239,7 @@ def test_c6_what_is_free_when_the_worker_speaks_is_free_though_the_count_is_olde
     """Batch work that waits overtakes nobody between the count and the word: the last free one of two is given."""
     line = [subjects.work("chat", "batch", 0, "f")] * 6
     scene.backlog.asking()
-    scene.backlog.snapshot(Counter([*line, subjects.work("chat", "interactive", 0, "f")]))
+    scene.backlog.snapshot(Counter([*line, subjects.work("chat", "interactive", 0, "f")]), routers=1)
     scene.backlog.counted_s = scene.now_s
     scene.now_s += 0.03
     scene.beat(quota("small", minute(2, (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10)))
