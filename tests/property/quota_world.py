@@ -212,7 +212,7 @@ class Process:
         if len(self.asked_s) > MOST_PER_S:
             self.world.broken.append(f"{now_s:.2f}: {self.name} asked {len(self.asked_s)} times in a second")
         if self.world.is_dark:
-            return Fate(lands="never", answered=False)
+            return Fate(lands="late", answered=False)
         since_s = self.failing_since_s
         if since_s is not None and self.world.now_s > since_s + CUT_OFF_S:
             self.fates.clear()  # an outage of some workers and not of others is another matter (decision 0010)
@@ -305,6 +305,7 @@ class QuotaWorld:
         self.history = []
         if how == "anew":
             self.revision = 0
+            self.flying.clear()
 
     # -- time
 
@@ -343,6 +344,10 @@ class QuotaWorld:
         self.processes.append(process)
         self.settle()
         return process
+
+    def land(self, flight: tuple[Process, bytes, int]) -> int | None:
+        self.flying.remove(flight)
+        return self.store(*flight)
 
     def crash(self, process: Process) -> None:
         self.processes.remove(process)

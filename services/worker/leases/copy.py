@@ -69,7 +69,7 @@ class Copy:
         behind = joined and self.clock.is_behind(record.at_ms, now_s)
         if behind and self._was_begun_anew(record, now_s):  # in a bucket made again it has a low revision
             record = self._made_again(record, now_s)
-        elif stored.revision < self.revision and not self._was_made_again(record, now_s):
+        elif stored.revision < self.revision and not self._was_made_again(record):
             return False
         asked = behind or (joined and self._has_a_newcomer(record))
         self.others_are_behind = self.others_are_behind or asked
@@ -106,7 +106,7 @@ class Copy:
         paused_until_s = self.clock.local_s(record.paused_until_ms)
         if paused_until_s > now_s:
             self.gate.pause(paused_until_s, record.pause_reason)
-        if self.desk.demand.first is not None:
+        if self.desk.demand.first is not None or self.view.overruled(now_s):
             self._poke()
 
     def _was_overtaken(self, record: QuotaRecord, revision: int) -> bool:
@@ -136,10 +136,11 @@ class Copy:
         known = {lease.holder for lease in self.record.leases} | {self.holder}
         return any(lease.holder not in known for lease in record.leases)
 
-    def _was_made_again(self, record: QuotaRecord, now_s: float) -> bool:
-        """Of an entry with a low revision: somebody who remembers us has begun the bucket anew, and knows the time."""
-        is_news = record.at_ms > self.record.at_ms and not self.clock.is_behind(record.at_ms, now_s)
-        return is_news and lease_of(record, self.holder).number > 0
+    def _was_made_again(self, record: QuotaRecord) -> bool:
+        """Of an entry with a low revision, however late it is heard: somebody who remembers us has begun the bucket
+        anew, and went on with the time.
+        """
+        return record.at_ms > self.record.at_ms and lease_of(record, self.holder).number > 0
 
     def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
         """It does not remember us; who does has written a while ago, and what was said since stands there."""

@@ -199,15 +199,19 @@ class Desk:
         self.demand.served()
         return True
 
-    def not_stored(self) -> None:
-        """The write is not in the record, and never will be: everything is as if it had not begun."""
+    def not_stored(self, *, may_land: bool = False) -> None:
+        """The write is not in the record: everything is as if it had not begun.
+
+        `may_land`: it may still be stored one day, and what it told is told twice then. That may only add: what it
+        refunded counts as spent until it has left the window.
+        """
         assert self._sent is not None  # noqa: S101 - the same
         sent, self._sent = self._sent, None
         self._requests += sent.frozen[0]
         self._tokens += sent.frozen[1]
         for grain, requests, tokens in sent.report.spent:
             self._charge(grain, requests, tokens)
-        for grain, _, tokens in sent.report.refunded:
+        for grain, _, tokens in () if may_land else sent.report.refunded:
             self._refunds[grain] = self._refunds.get(grain, 0) + tokens
 
     def lost(self) -> None:
