@@ -8,7 +8,7 @@ from typing import Final
 
 from faststream.nats import NatsBroker
 
-from penstock.connection import answers, give_up
+from penstock.connection import give_up, unanswered
 
 __all__ = ["Broker"]
 
@@ -24,10 +24,13 @@ class Broker(NatsBroker):
     ) -> None:
         """nats-py's drain waits for the server twice, ten seconds each, and fails at once where none is connected."""
         nc = self._connection
-        if nc is None or await answers(nc):
+        why = None if nc is None else await unanswered(nc)
+        if nc is None or why is None:
             await super().stop(exc_type, exc_val, exc_tb)
             return
-        _log.warning("NATS does not answer; what was still to be sent is given up")
+        _log.warning("NATS does not answer (%s); what was still to be sent is given up", why)
         self._connection = None  # the base class would drain it
-        await super().stop(exc_type, exc_val, exc_tb)
-        await give_up(nc)
+        try:
+            await super().stop(exc_type, exc_val, exc_tb)
+        finally:
+            await give_up(nc)

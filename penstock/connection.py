@@ -17,7 +17,7 @@ from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
 from penstock.hostile_bytes import survive_hostile_bytes
 
-__all__ = ["Reconnects", "answers", "close", "connect", "give_up", "options", "servers_of"]
+__all__ = ["Reconnects", "close", "connect", "give_up", "options", "servers_of", "unanswered"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
@@ -131,25 +131,29 @@ async def connect(
     return nc
 
 
-async def answers(nc: Nats) -> bool:
-    """Whether all that was published has arrived. Asks for two seconds at most, and nobody who is not connected."""
+async def unanswered(nc: Nats) -> str | None:
+    """Why it is not known that all that was published has arrived; None: it has.
+
+    Asks for two seconds at most, and nobody who is not connected.
+    """
     if not nc.is_connected:
-        return False
+        return "not connected"
     try:
         await nc.flush(_FLUSH_S)
-    except (nats.errors.Error, TimeoutError):
-        return False
-    return True
+    except (nats.errors.Error, TimeoutError) as error:
+        return str(error) or type(error).__name__
+    return None
 
 
 async def close(nc: Nats) -> None:
     """Send what is buffered and disconnect. What a lost connection could not send any more is given up."""
     if nc.is_closed:
         return
-    if await answers(nc):
+    why = await unanswered(nc)
+    if why is None:
         await nc.close()
         return
-    _log.warning("not everything could be sent before closing")
+    _log.warning("not everything could be sent before closing: %s", why)
     await give_up(nc)
 
 

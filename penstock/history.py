@@ -17,7 +17,7 @@ from schemas import codec
 from schemas.reply import ReplyEvent
 from schemas.streams import REPLIES
 
-__all__ = ["read_event", "settled_replies", "stored_replies"]
+__all__ = ["read_event", "settled", "settled_replies", "stored_replies"]
 
 _log: Final = logging.getLogger(__name__)
 _LOOK_AGAIN_S: Final = 0.05
@@ -51,6 +51,11 @@ async def settled_replies(nc: Nats, subject: str, patience_s: float = _PATIENCE_
     Waits while nobody leads the stream, or the node that answers lags behind the one that does. Raises what
     `stored_replies` raises when patience is over.
     """
+    return (await settled(nc, subject, patience_s))[0]
+
+
+async def settled(nc: Nats, subject: str, patience_s: float = _PATIENCE_S) -> tuple[list[ReplyEvent], int]:
+    """`settled_replies`, and the stream sequence of the last message; 0: there is none."""
     give_up_s = loop_now_s() + patience_s
     wait_s = _LOOK_AGAIN_S
     while True:
@@ -63,7 +68,7 @@ async def settled_replies(nc: Nats, subject: str, patience_s: float = _PATIENCE_
             _log.warning("the stored replies cannot be read yet: %r", error)
         else:
             if wanted == 0 or (found and sequence_of(found[-1]) >= wanted):
-                return _events(found)
+                return _events(found), sequence_of(found[-1]) if found else 0
             if loop_now_s() > give_up_s:
                 raise TimeoutError(f"{REPLIES.name}: no node has message {wanted}")
         await asyncio.sleep(wait_s)

@@ -30,7 +30,7 @@ from schemas.reply import (
 )
 from schemas.subjects import ReplyAddress
 
-__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_first", "publish_terminal"]
+__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_behind", "publish_first", "publish_terminal"]
 
 _KEPT_BYTES: Final = 1024 * 1024
 """Far more than a socket holds; what went out before it has arrived."""
@@ -189,16 +189,28 @@ async def publish_terminal(
     return await store(js, subject, encode(event), message_id=f"{subject}.end", headers=headers)
 
 
-async def publish_first(
-    js: JetStreamContext, subject: str, event: ReplyEvent, headers: Mapping[str, str] | None = None
+async def publish_behind(
+    js: JetStreamContext,
+    subject: str,
+    event: ReplyEvent,
+    last: int,
+    headers: Mapping[str, str] | None = None,
 ) -> bool:
-    """The same, for an end before which nothing was told: it is not stored where any event of the reply is.
+    """The same, on the condition that the message `last` of the stream is the last one of this reply; 0: none is.
 
-    The server looks as it stores, and nobody is asked before.
+    The server looks as it stores. Returns False when it is another one; another end that is stored counts as ours.
     """
     try:
-        return await publish_terminal(js, subject, event, {**(headers or {}), EXPECTED_LAST: "0"})
+        await publish_terminal(js, subject, event, {**(headers or {}), EXPECTED_LAST: str(last)})
     except APIError as error:
         if error.err_code != WRONG_LAST_SEQUENCE:
             raise
         return False
+    return True
+
+
+async def publish_first(
+    js: JetStreamContext, subject: str, event: ReplyEvent, headers: Mapping[str, str] | None = None
+) -> bool:
+    """The same, for an end before which nothing was told, and nobody is asked before."""
+    return await publish_behind(js, subject, event, 0, headers)

@@ -37,7 +37,8 @@ class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained
     wait_s: float | None = 0.0
     """How long it would wait for a slot and for quota, as far as is foreseen; None: for ever, by all that is known."""
     weighted: tuple[DrawnStep, ...] = ()
-    lane: Lane = "interactive"
+    lane: Lane | None = None
+    """None: the router is of a version that did not say."""
     deadline_ms: int | None = None
     """Until when it would be answered or told why not, if it were asked now, Unix milliseconds."""
     v: int = 1

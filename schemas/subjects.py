@@ -51,6 +51,7 @@ __all__ = [
     "token",
     "work",
     "work_address",
+    "work_of_flow",
     "work_of_rank",
 ]
 
@@ -178,9 +179,9 @@ def flow(account: str, user: str) -> str:
     return _digest(account)[:_ACCOUNT_DIGITS] + _digest(f"{account}.{user}")[:_USER_DIGITS]
 
 
-def account_of_flow(flow: str) -> str:
+def account_of_flow(token_of_flow: str) -> str:
     """What the tokens of all users of one account begin with."""
-    return flow[:_ACCOUNT_DIGITS]
+    return token_of_flow[:_ACCOUNT_DIGITS]
 
 
 def _digest(name: str) -> str:
@@ -194,6 +195,11 @@ def work(role: str, lane: str, rank: int, flow: str) -> str:
 def work_of_rank(role: str, lane: str, rank: int) -> str:
     """Matches the work of every flow in one rank of a mailbox."""
     return work(role, lane, rank, "*")
+
+
+def work_of_flow(token_of_flow: str) -> str:
+    """Matches the work of one flow in every mailbox."""
+    return f"{'.'.join(_WORK_START)}.*.*.*.{token_of_flow}"
 
 
 def work_address(subject: str) -> WorkAddress | None:

@@ -16,6 +16,7 @@ from penstock.identifiers import new_id
 from schemas import subjects
 from schemas.codec import encode
 from schemas.explain import Asker, RoutingExplained
+from schemas.names import Lane
 from schemas.reply import Failed
 from schemas.request import ChatRequest
 from services.launcher.answer_text import advice
@@ -25,7 +26,7 @@ from services.launcher.errors import CommandError
 from services.launcher.printable import as_ascii_json, shown, visible
 from services.launcher.session import command_settings, open_connection
 
-__all__ = ["explain", "payload"]
+__all__ = ["explain", "explanation", "payload"]
 
 _TIMEOUT_S = 5.0
 _answer: Final[msgspec.json.Decoder[RoutingExplained | Failed]] = msgspec.json.Decoder(
@@ -45,11 +46,11 @@ def explain(question: Question, data: Path) -> int:
         print(f"penstock: {visible(error.message, lines=True)} ({error.code})", file=sys.stderr)
         print(f"  {advice(error.code, error.retry, error.retry_after_s)}", file=sys.stderr)
         return 1
-    print(_explanation(answer))
+    print(explanation(answer))
     return 0
 
 
-def _explanation(told: RoutingExplained) -> str:
+def explanation(told: RoutingExplained) -> str:
     answer = shown(told)
     return "\n".join(
         (
@@ -63,8 +64,16 @@ def _explanation(told: RoutingExplained) -> str:
     )
 
 
+_LET_IN: Final[dict[Lane | None, str]] = {
+    "interactive": "as an interactive request",
+    "batch": "as a job of the batch lane",
+    None: "now",
+}
+"""Let in is not begun: the wait stands above."""
+
+
 def _let_in(told: RoutingExplained) -> str:
-    kind = "as a job of the batch lane" if told.lane == "batch" else "at once"
+    kind = _LET_IN[told.lane]
     if told.deadline_ms is None:  # by a router of another version
         return kind
     left_s = (told.deadline_ms - SYSTEM.unix_ms()) / 1000

@@ -26,7 +26,9 @@ class Arrival(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     stored_ms: int
     repeated: bool = False
-    """It may have been handled before: `accepted` may be out."""
+    """It may have been handled before, as far as can be known: its publisher may say so, too."""
+    redelivered: bool = False
+    """A router had this very message before: `accepted` may be out."""
 
 
 class _Address(Struct):

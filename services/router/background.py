@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from penstock.clock import Clock
 from penstock.history import settled_replies
 from penstock.job_ending import event_of, fail_job
-from penstock.job_progress import ended, next_record, queued_job, refused
+from penstock.job_progress import ended, is_promised, next_record, queued_job, refused
 from penstock.job_room import JobRoom
 from penstock.job_store import Standing
 from penstock.reply_publisher import publish_terminal
@@ -24,6 +24,7 @@ from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
 from services.router.ending import failure_of
 from services.router.intake import Refused
+from services.router.mailboxes import is_in_a_mailbox
 from services.router.room import OVERLOADED_RETRY_S
 
 __all__ = ["Background", "WrittenDown", "refused_job"]
@@ -105,10 +106,15 @@ class Background:
             follows=partial(refused, ours=ours),
         )
 
-    async def is_worked_on(self, address: ReplyAddress) -> bool:
-        """It is a job, and a worker has begun with it."""
+    async def known(self, address: ReplyAddress) -> Job | None:
+        return await self._jobs.read(address)
+
+    async def is_lost(self, address: ReplyAddress) -> bool:
+        """It was written down as queued, and its work is in no mailbox: a router died in between, or is about it."""
         known = await self._jobs.read(address)
-        return known is not None and known.state == "running"
+        return (
+            _is_untouched(known) and not is_promised(known) and not await is_in_a_mailbox(self._bus.nc, known)
+        )
 
     async def _standing(self, work: ChatWork) -> Standing:
         """Raises StreamFull where there is no room for one more."""

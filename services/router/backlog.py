@@ -26,8 +26,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self.routers = 1
-        """How many share the requests, this one included; counts from the next snapshot on."""
-        self._each = 1
+        """How many shared the requests at the last snapshot, this one included."""
         self.counted_s: float | None = None
         """When the server was last asked for its counts, on this process's monotonic clock; None: not yet."""
         self._mailboxes: Counter[tuple[str, str]] = Counter()
@@ -67,7 +66,7 @@ class Backlog:
     def reserve(self, address: WorkAddress) -> None:
         """One more will be put in there: it counts from now on, others are decided meanwhile."""
         self._reserved[address] += 1
-        self._add(address, 1, self._each)
+        self._add(address, 1, self.routers)
 
     def stored(self, address: WorkAddress) -> None:
         """One that was reserved is in the mailbox; until then no snapshot had it for certain."""
@@ -77,14 +76,17 @@ class Backlog:
     def give_back(self, address: WorkAddress) -> None:
         """One that was reserved will not come."""
         self._reserved[address] -= 1
-        self._add(address, -1, -self._each)
+        self._add(address, -1, -self.routers)
 
     def asking(self) -> None:
         """The server is asked now: what is stored from here on may or may not be in its answer, and counts."""
         self._since.clear()
 
-    def snapshot(self, counts: Mapping[str, int]) -> None:
-        """The server's answer: messages per subject. What is no work subject counts nowhere."""
+    def snapshot(self, counts: Mapping[str, int], routers: int) -> None:
+        """The server's answer: messages per subject. What is no work subject counts nowhere.
+
+        `routers`: how many share the requests from now on, this one included.
+        """
         self._mailboxes.clear()
         self._ranks.clear()
         self._known.clear()
@@ -96,9 +98,9 @@ class Backlog:
             if address is not None:
                 self._add(address, count, count)
         self._reserved = +self._reserved
-        self._each = self.routers
+        self.routers = routers
         for address, count in (self._since + self._reserved).items():
-            self._add(address, count, count * self._each)
+            self._add(address, count, count * self.routers)
 
     def left(self, total: int, now_s: float) -> None:
         """So many had left the mailboxes by now, of all that ever came; a stream made anew begins at nothing."""

@@ -25,9 +25,7 @@ _PATIENCE_S: Final = 0.5
 
 
 class Counting:
-    def __init__(
-        self, backlog: Backlog, room: Room, clock: Clock, routers: Callable[[], int] = lambda: 1
-    ) -> None:
+    def __init__(self, backlog: Backlog, room: Room, clock: Clock, routers: Callable[[], int]) -> None:
         """`routers`: how many let requests in, this one included."""
         self._backlog = backlog
         self._room = room
@@ -63,8 +61,7 @@ class Counting:
         asked_s = self._clock.monotonic_s()
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
         counts: dict[str, int] = info.state.subjects or {}
-        self._backlog.routers = self._routers()
-        self._backlog.snapshot(counts)
+        self._backlog.snapshot(counts, self._routers())
         self._room.snapshot(info.state.bytes, info.config.max_bytes or 0)
         self._backlog.left(info.state.last_seq - info.state.messages, self._clock.monotonic_s())
         self._backlog.counted_s = asked_s

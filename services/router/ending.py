@@ -8,7 +8,6 @@ from penstock.job_store import JobStore
 from penstock.reply_publisher import publish_terminal
 from penstock.service import Bus
 from schemas.errors import ERRORS, ErrorCode
-from schemas.jobs import Job
 from schemas.reply import TERMINAL, Failed, Failure
 from schemas.subjects import ReplyAddress
 
@@ -25,13 +24,11 @@ async def end_unless_ended(
     failure: Failure,
     at_ms: int,
     *,
-    job: Job | None = None,
     work_seq: int | None = None,
 ) -> None:
     """Behind whatever a worker that held it may have sent; one terminal event at most is stored.
 
-    `job`: what to say of it should it be a job without a record. `work_seq`: the message of a mailbox that is given
-    up; a job that was begun with another one goes on.
+    `work_seq`: the message of a mailbox that is given up; a job that was begun with another one goes on.
     """
     events = await settled_replies(bus.nc, address.subject)
     jobs = JobStore(bus.js)
@@ -49,6 +46,6 @@ async def end_unless_ended(
         attempt=0 if last is None else last.attempt,
         error=failure,
     )
-    standing = await fail_job(jobs, event, at_ms, known=known, unless_known=job)
+    standing = await fail_job(jobs, event, at_ms, known=known)
     if standing is not None:
         await publish_terminal(bus.js, address.subject, standing)

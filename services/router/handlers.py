@@ -12,24 +12,23 @@ from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
 from penstock.deadletters import bury
 from penstock.delivery import ACK, Dead, Delivery, Verdict
-from penstock.reply_publisher import publish_first, publish_terminal
 from penstock.service import Bus
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Span, Tracer
 from schemas import headers, subjects
 from schemas.errors import ERRORS, ErrorCode
-from schemas.reply import Completed, Failed
 from schemas.subjects import ReplyAddress
 from schemas.work import ChatWork
 from services.router.acceptance import was_accepted
 from services.router.arrival import Arrival, address_of, job_of
 from services.router.background import Background, refused_job
-from services.router.ending import end_unless_ended, failure_of
+from services.router.ending import failure_of
 from services.router.entrance import Entrance
 from services.router.intake import Refused, Routed, judge
 from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
 from services.router.queueing import queue
+from services.router.refusing import Refusing
 
 __all__ = ["RequestHandler"]
 
@@ -56,10 +55,12 @@ class RequestHandler:
         self._tracer = tracer
         self._clock = clock
         self._background = Background(clock)
+        self._refusing = Refusing(self._background)
 
     def bind(self, bus: Bus) -> None:
         self._bus = bus
         self._background.bind(bus)
+        self._refusing.bind(bus)
 
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = time.perf_counter()
@@ -71,7 +72,7 @@ class RequestHandler:
             if isinstance(outcome, Routed):
                 outcome = await self._accept(outcome, span, repeated=arrival.repeated)
             if isinstance(outcome, Refused):
-                return await self._refuse(outcome, span)
+                return await self._refuse(outcome, span, redelivered=arrival.redelivered)
         finally:
             span.end(error=outcome.code if isinstance(outcome, Refused) else None)
             self._metrics.duration.observe(time.perf_counter() - began_s)
@@ -85,9 +86,8 @@ class RequestHandler:
         _tell(dead.code, f"buried: {dead.message}", address)
         await bury(self._bus.js, _ROUTER, delivery, dead)
         self._metrics.dead.labels(_ROUTER).inc()
-        if address is not None and not await self._background.is_worked_on(address):
-            failure = failure_of(dead.code, dead.message)
-            await end_unless_ended(self._bus, address, failure, self._clock.unix_ms(), job=job_of(arrival))
+        if address is not None:
+            await self._refusing.bury(address, failure_of(dead.code, dead.message), job_of(arrival))
 
     async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
         _describe(span, routed.work)
@@ -115,26 +115,15 @@ class RequestHandler:
         self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
         return None
 
-    async def _refuse(self, refused: Refused, span: Span) -> Verdict:
+    async def _refuse(self, refused: Refused, span: Span, *, redelivered: bool) -> Verdict:
         if refused.reply_to is None:
             return Dead(refused.code, refused.message)
+        again = await self._refusing.refuse(refused, refused.reply_to, _trace(span), redelivered=redelivered)
+        if again is not None:
+            return again
         self._metrics.refused.labels(refused.code).inc()
         _tell(refused.code, refused.message, refused.reply_to)
-        failure = failure_of(refused.code, refused.message, refused.retry_after_s)
-        refusal = Failed(id=refused.reply_to.id, seq=refused.seq, error=failure)
-        event: Completed | Failed | None = refusal
-        if refused.job is not None:
-            event = await self._background.refuse(refused.job, refusal, ours=refused.written_down)
-        if event is not None:
-            await self._end_reply(refused.reply_to, event, _trace(span))
         return ACK
-
-    async def _end_reply(
-        self, address: ReplyAddress, event: Completed | Failed, sent: dict[str, str]
-    ) -> None:
-        """What was told under this id before stands: then the request is known, and this one is the same again."""
-        publish = publish_first if event.seq == 0 else publish_terminal
-        await publish(self._bus.js, address.subject, event, sent)
 
     def _start_span(self, delivery: Delivery) -> Span:
         return self._tracer.start(
@@ -157,6 +146,7 @@ def _arrival(delivery: Delivery) -> Arrival:
         headers=delivery.headers,
         stored_ms=delivery.stored_ns // 1_000_000,
         repeated=delivery.number > 1 or headers.REPEATED in delivery.headers,
+        redelivered=delivery.number > 1,
     )
 
 

@@ -44,6 +44,8 @@ class Refused(Struct, frozen=True, kw_only=True):
     """Of the `failed` event; 1 where `accepted` has been, or may have been, sent."""
     job: Job | None = None
     """Of a request of the batch lane: its status as far as it is known."""
+    sent: Accepted | None = None
+    """What was told before it was refused."""
     written_down: bool = False
     """Its status was, for this very request, and then it was not queued."""
 
@@ -94,7 +96,7 @@ def _refused(
         message=str(reason),
         reply_to=address_of(arrival),
         retry_after_s=retry_after_s,
-        seq=int(arrival.repeated),
+        seq=int(arrival.redelivered),
         job=job_of(arrival),
     )
 

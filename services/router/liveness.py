@@ -25,6 +25,7 @@ _PATIENCE_S: Final = 3.0
 """So long the bucket may take to be read after a reconnection."""
 _PRUNED_EVERY_S: Final = 1.0
 _ROUTER: Final = "router"
+"""The service that says so in its beats."""
 _ROUTER_S: Final = 6.0
 """Three beats."""
 _MOST_ROUTERS: Final = 32
@@ -32,14 +33,14 @@ _MOST_ROUTERS: Final = 32
 
 
 class Liveness:
-    """Beats of all workers, folded into what the door and the sweep need to know."""
+    """Beats of all workers and routers, folded into what the door and the sweep need to know."""
 
     def __init__(self, clock: Clock, capacity: Capacity, roles: Collection[str]) -> None:
         self._clock = clock
         self._capacity = capacity
         self._roles = frozenset(roles)
         self._presence = Presence()
-        self._routers = Presence(ttl_s=_ROUTER_S)
+        self._routers = Presence(ttl_s=_ROUTER_S, most=_MOST_ROUTERS)
         self._readings = 0
         """Of the bucket, that are under way."""
         self._ready_at_ms: dict[str, dict[str, int]] = {}
@@ -61,7 +62,7 @@ class Liveness:
 
     def routers(self) -> int:
         """How many are alive, this one included. One that stopped counts for a moment longer."""
-        return min(_MOST_ROUTERS, max(1, len(self._routers.instances(self._clock.monotonic_s()))))
+        return max(1, len(self._routers.instances(self._clock.monotonic_s())))
 
     def retry_after_s(self, role: str) -> float | None:
         """When some worker of `role` expects to go on; None when nobody says, or it could go on now."""
@@ -94,7 +95,7 @@ class Liveness:
         now_s = self._clock.monotonic_s()
         self._presence.heard(now_s)
         if beat is not None and beat.service == _ROUTER:
-            self._routers.seen(instance, (_ROUTER,), now_s)
+            self._routers.seen(instance, (), now_s)
         if beat is None or not beat.roles:
             return
         gone = self._presence.seen(instance, [status.role for status in beat.roles], now_s)

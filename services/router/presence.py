@@ -23,16 +23,16 @@ class _Belief(Struct, frozen=True):
 
 
 class Presence:
-    """Worker instances and their roles, each believed for `ttl_s` after it was last seen.
+    """Instances and the roles they serve (a router none), each believed for `ttl_s` after it was last seen.
 
     A router hears its own beats, too. When it hears nobody for `silent_s`, it was frozen or cut off: that says nothing
-    of the workers, and those believed in before are for `patience_s` more, in which a live one is heard. This is done
+    of the others, and those believed in before are for `patience_s` more, in which a live one is heard. This is done
     once: who is not seen then is not believed after a second silence.
 
     At most `most` are believed in, whoever says to be there: whoever was seen once makes way first, the oldest of them,
-    so that a burst of new names drives out no worker that has been there for a while.
+    so that a burst of new names drives out nobody who has been there for a while.
 
-    Times are monotonic seconds of the router, never of the worker: their clocks may differ.
+    Times are monotonic seconds of the router, never of the other: their clocks may differ.
     """
 
     def __init__(

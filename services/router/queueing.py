@@ -40,10 +40,10 @@ async def queue(
         )
     except StreamFull:
         message = f"the mailbox of the role {work.role} is full"
-        return _refused(work, "overloaded", message, OVERLOADED_RETRY_S)
+        return _refused(routed, "overloaded", message, OVERLOADED_RETRY_S)
     except nats.errors.MaxPayloadError:
         message = f"the request does not fit into one message of {bus.nc.max_payload:,} bytes"
-        return _refused(work, "request_too_large", message)
+        return _refused(routed, "request_too_large", message)
     place.stored()
     return new
 
@@ -57,5 +57,12 @@ def _work_headers(work: ChatWork, sent: Mapping[str, str], *, repeated: bool) ->
     return written | {headers.REPEATED: "1"} if repeated else written
 
 
-def _refused(work: ChatWork, code: ErrorCode, message: str, retry_after_s: float | None = None) -> Refused:
-    return Refused(code=code, message=message, reply_to=work.reply_to, retry_after_s=retry_after_s, seq=1)
+def _refused(routed: Routed, code: ErrorCode, message: str, retry_after_s: float | None = None) -> Refused:
+    return Refused(
+        code=code,
+        message=message,
+        reply_to=routed.work.reply_to,
+        retry_after_s=retry_after_s,
+        seq=1,
+        sent=routed.accepted,
+    )

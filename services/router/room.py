@@ -111,22 +111,22 @@ class Room:
             f"half of the {bound / 2**20:,.0f} MiB of the mailboxes is taken by what this account has there"
         )
 
-    def reserve(self, parcel: Parcel) -> None:
+    def reserve(self, wanted: Parcel) -> None:
         """It will be put in: it counts from now on, others are decided meanwhile."""
-        self._reserved += parcel.size
-        for sent in self._tallies(parcel):
-            sent.add(parcel.size)
+        self._reserved += wanted.size
+        for sent in self._tallies(wanted):
+            sent.add(wanted.size)
 
-    def stored(self, parcel: Parcel) -> None:
+    def stored(self, wanted: Parcel) -> None:
         """What was reserved is in the stream; until then no figure had it for certain."""
-        self._reserved -= parcel.size
-        self._since += parcel.size
+        self._reserved -= wanted.size
+        self._since += wanted.size
 
-    def give_back(self, parcel: Parcel) -> None:
+    def give_back(self, wanted: Parcel) -> None:
         """What was reserved will not come."""
-        self._reserved -= parcel.size
-        for sent in self._tallies(parcel):
-            sent.take(parcel.size)
+        self._reserved -= wanted.size
+        for sent in self._tallies(wanted):
+            sent.take(wanted.size)
 
     def asking(self) -> None:
         """The server is asked now: what is stored from here on may or may not be in its answer, and counts."""
@@ -147,10 +147,10 @@ class Room:
             if not mailboxes:
                 del self._accounts[account]
 
-    def _tallies(self, parcel: Parcel) -> tuple[_Sent, _Sent]:
+    def _tallies(self, wanted: Parcel) -> tuple[_Sent, _Sent]:
         return (
-            self._flows[parcel.lane, parcel.flow],
-            self._accounts[account_of_flow(parcel.flow)][parcel.role, parcel.lane],
+            self._flows[wanted.lane, wanted.flow],
+            self._accounts[account_of_flow(wanted.flow)][wanted.role, wanted.lane],
         )
 
     def _total(self) -> int:

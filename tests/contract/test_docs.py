@@ -80,6 +80,20 @@ def test_the_tree_names_files_that_exist() -> None:
             assert (ROOT / folder / file).is_file(), folder + file
 
 
+@pytest.mark.parametrize(
+    "readme", sorted(ROOT.glob("services/*/README.md")), ids=lambda path: path.parent.name
+)
+def test_a_services_readme_names_files_that_exist(readme: Path) -> None:
+    """Bare names may be of any room of the service, or of the toolkit; those with a folder stand where they say."""
+    places = (readme.parent, ROOT / "penstock", ROOT / "schemas")
+    there = {path.name for place in places for path in place.rglob("*.py")}
+    for named in re.findall(r"`([\w/]+\.py)`", readme.read_text()):
+        found = (
+            (readme.parent / named).is_file() or (ROOT / named).is_file() if "/" in named else named in there
+        )
+        assert found, named
+
+
 def test_every_service_file_stands_in_the_tree() -> None:
     (tree,) = blocks(ROOT / "ARCHITECTURE.md")
     services = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("services/*/__main__.py"))
@@ -97,6 +111,26 @@ def test_the_table_of_variables_is_complete() -> None:
     load_settings(env)
     rows = re.findall(r"^\| (`[A-Z].*?) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == env.names
+
+
+def test_d9_the_seconds_of_an_exit_are_those_of_the_code_and_add_up() -> None:
+    """Whoever sets a supervisor's grace goes by it."""
+    table = (
+        (ROOT / "docs/configuration.md").read_text().partition("while NATS is away or frozen, at most:")[2]
+    )
+    rows = re.findall(r"^\| (.+) \| (.*?)\| (.*?)\|$", table.partition("\n\nThe rest")[0], re.MULTILINE)
+    sums = [0, 0]
+    for what, *cells in rows[:-1]:
+        (file, name), times = re.findall(r"`([\w/]+\.py):(\w+)`", what)[0], 2 if "twice" in what else 1
+        (written,) = re.findall(
+            rf"^{name}(?:: Final)? = (\d+)(?:\.0)?$", (ROOT / file).read_text(), re.MULTILINE
+        )
+        stated = [int(cell.split()[0]) if cell.strip() else 0 for cell in cells]
+        assert set(stated) - {0} == {int(written) * times}, name
+        sums = [so_far + seconds for so_far, seconds in zip(sums, stated, strict=True)]
+    assert [int(cell.split()[0]) for cell in rows[-1][1:]] == sums
+    assert len(rows) == 6
+    assert max(sums) < 15
 
 
 ROOM = re.compile(r"([\d.]+) G[iB]+(?= together| in all|\.$)", re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,9 +52,9 @@ def asked(client: Client, lane: Lane) -> dict[str, Any]:
     return request() | {"id": new_id(), "client": client.name, "lane": lane, "body": talk}
 
 
-async def put(post: Post, wanted: dict[str, Any]) -> None:
+async def put(post: Post, wanted: dict[str, Any], extra: dict[str, str] | None = None) -> None:
     """And wait until a router is through with it."""
-    await post.js.publish(subjects.request("demo", "chat"), json.dumps(wanted).encode())
+    await post.js.publish(subjects.request("demo", "chat"), json.dumps(wanted).encode(), headers=extra)
 
     async def taken() -> bool:
         return (await post.js.stream_info(REQUESTS.name)).state.messages == 0
@@ -70,6 +71,38 @@ async def in_state(client: Client, job_id: str, state: str) -> Job:
 
     await until(reached, 15)
     return await client.job(job_id)
+
+
+async def through(post: Post) -> None:
+    async def taken() -> bool:
+        return (await post.js.stream_info(REQUESTS.name)).state.messages == 0
+
+    await until(taken, 40)
+
+
+async def put_after(system: System, post: Post, wanted: dict[str, Any], deliveries: int) -> None:
+    """So often it was delivered to routers that are dead."""
+    system.router.kill()
+    await post.js.publish(subjects.request("demo", "chat"), json.dumps(wanted).encode())
+    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
+    for _ in range(deliveries):
+        (msg,) = await puller.fetch(1, timeout=5)
+        await msg.nak()
+    await puller.unsubscribe()
+    system.router = system.new_router()
+    await system.router.start()
+
+
+async def letters(post: Post) -> int:
+    return (await post.js.stream_info(DEAD.name)).state.messages
+
+
+async def begins(client: Client, post: Post, request_id: str) -> None:
+    async def has_begun() -> bool:
+        told = await post.stored(request_id, client=client.name)
+        return any(isinstance(event, Delta) for event in told)
+
+    await until(has_begun)
 
 
 @pytest.mark.parametrize("again", [TOO_LATE, NO_ROLE, NO_BODY])
@@ -117,20 +150,83 @@ async def test_e4_a_job_asked_for_again_as_an_interactive_request_and_refused_go
     assert isinstance(await post.end(wanted["id"], client=client.name), Completed)
 
 
+@pytest.mark.parametrize("extra", [{}, {headers.REPEATED: "1"}])
 async def test_d7_an_interactive_request_asked_for_again_and_refused_is_answered(
-    client: Client, post: Post
+    client: Client, post: Post, extra: dict[str, str]
 ) -> None:
+    """Whoever publishes may write that he does it a second time."""
     wanted = asked(client, "interactive")
     await put(post, wanted)
+    await begins(client, post, wanted["id"])
 
-    async def has_begun() -> bool:
-        told = await post.stored(wanted["id"], client=client.name)
-        return any(isinstance(event, Delta) for event in told)
-
-    await until(has_begun)
-    await put(post, wanted | TOO_LATE)
+    await put(post, wanted | TOO_LATE, extra)
 
     assert isinstance(await post.end(wanted["id"], client=client.name, timeout_s=15), Completed)
+
+
+@pytest.mark.parametrize("deliveries", [1, 5])
+async def test_d7_an_interactive_request_asked_for_again_is_answered_though_that_is_delivered_again_or_buried(
+    system: System, client: Client, post: Post, deliveries: int
+) -> None:
+    await system.sim("PUT", "speed", {"tokens_per_second": 15, "latency_ms": 0})
+    wanted = asked(client, "interactive")
+    await put(post, wanted)
+    await begins(client, post, wanted["id"])
+
+    await put_after(system, post, wanted | TOO_LATE, deliveries)
+
+    await through(post)
+    assert isinstance(await post.end(wanted["id"], client=client.name), Completed)
+
+
+async def test_d7_a_request_accepted_by_a_router_that_died_and_refused_by_the_next_one_has_its_end(
+    system: System, client: Client, post: Post
+) -> None:
+    wanted = asked(client, "interactive") | NO_ROLE
+    told = {
+        "type": "accepted",
+        "id": wanted["id"],
+        "seq": 0,
+        "role": "logic",
+        "complexity": "simple",
+        "why": "",
+        "deadline_ms": 0,
+        "at_ms": 0,
+    }
+    await post.js.publish(subjects.reply("demo", client.name, wanted["id"]), json.dumps(told).encode())
+
+    await put_after(system, post, wanted, 1)
+
+    end = await post.end(wanted["id"], client=client.name)
+    assert isinstance(end, Failed)
+    assert (end.seq, end.error.code) == (1, "role_not_served")
+
+
+async def test_d7_a_job_whose_router_died_before_the_mailbox_waits_for_its_role(
+    system: System, client: Client, post: Post
+) -> None:
+    """And its record says so; the next router finds nobody who serves the role."""
+    wanted = asked(client, "batch") | NO_ROLE
+    now_ms = int(time.time() * 1000)
+    queued = Job(
+        id=wanted["id"],
+        client=client.name,
+        account="demo",
+        role="logic",
+        state="queued",
+        at_ms=now_ms,
+        submitted_ms=now_ms,
+        deadline_ms=now_ms + 3_600_000,
+    )
+    await JobStore(post.js).advance(queued.reply_to, lambda _: queued)
+    await put_after(system, post, wanted, 1)
+    worker = system.new_worker("logic")
+    await worker.start()
+    try:
+        await in_state(client, wanted["id"], "running")
+        assert isinstance(await post.end(wanted["id"], client=client.name), Completed)
+    finally:
+        await worker.terminate()
 
 
 async def test_d7_what_was_refused_and_is_asked_for_again_rightly_is_told_its_one_end(
@@ -150,30 +246,31 @@ async def test_d7_what_was_refused_and_is_asked_for_again_rightly_is_told_its_on
     assert not any(isinstance(event, Accepted | Started) for event in told)
 
 
-async def test_d7_a_second_request_that_is_buried_does_not_end_the_job_that_runs(
+async def test_d7_a_second_request_that_is_buried_ends_neither_the_job_that_runs_nor_the_one_that_waits(
     system: System, client: Client, post: Post
 ) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 15, "latency_ms": 0})
-    wanted = asked(client, "batch")
+    before, wanted = asked(client, "batch"), asked(client, "batch")
+    await put(post, before)
+    running = await in_state(client, before["id"], "running")
     await put(post, wanted)
-    running = await in_state(client, wanted["id"], "running")
-    system.router.kill()
-    await post.js.publish(subjects.request("demo", "chat"), json.dumps(wanted).encode())
-    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
-    for _ in range(5):
-        (msg,) = await puller.fetch(1, timeout=5)
-        await msg.nak()
-    await puller.unsubscribe()
-    system.router = system.new_router()
-    await system.router.start()
+    waiting = await in_state(client, wanted["id"], "queued")
+    known = await letters(post)
+
+    await put_after(system, post, before, 5)
+    await put_after(system, post, wanted, 5)
 
     async def buried() -> bool:
-        return (await post.js.stream_info(DEAD.name)).state.messages == 1
+        return await letters(post) == known + 2
 
     await until(buried)
-    assert await client.job(wanted["id"]) == running
-    await in_state(client, wanted["id"], "completed")
-    assert isinstance(await post.end(wanted["id"], client=client.name), Completed)
+    await through(post)
+    assert await client.job(wanted["id"]) == waiting
+    assert await client.job(before["id"]) == running
+    await system.sim("PUT", "speed", {"tokens_per_second": 0, "latency_ms": 0})
+    for each in (before, wanted):
+        await in_state(client, each["id"], "completed")
+        assert isinstance(await post.end(each["id"], client=client.name), Completed)
 
 
 async def test_d7_a_second_copy_of_its_work_that_expires_in_the_mailbox_does_not_end_the_job_that_runs(

@@ -1,4 +1,6 @@
-"""D9: whoever is told to stop while NATS or JetStream is away still exits, in time; leases then end by themselves."""
+"""D9, D7: whoever is told to stop while NATS or JetStream is away still exits, in time; leases then end by themselves,
+and what was in hand is done by others.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +9,24 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import nats
 import pytest
 
+from schemas.reply import Completed
 from services.launcher.nats_server import find_nats_server
 from services.launcher.orphans import die_with_parent
-from tests.harness.asking import until
+from tests.harness.asking import Post, until
 from tests.harness.catalogues import ROLES, catalogue
 from tests.harness.system import System, running
 
 DRAIN_S = 1.0
 BEYOND_DRAIN_S = 15.0
 """What docs/configuration.md tells a supervisor to leave."""
+Away = Callable[[System], AbstractContextManager[None]]
 LIMITED = {"limits": {"requests_per_minute": 600, "tokens_per_minute": 100_000}}
 
 
@@ -68,16 +72,28 @@ async def heard(system: System) -> None:
     await nc.close()
 
 
+def unstored(log: str) -> str:
+    """What the log keeps of what was spent and could not be stored."""
+    return "".join(line for line in log.splitlines() if "a usage event was not stored" in line)
+
+
+async def back(system: System, away: Away) -> None:
+    """NATS as it was before, with what it had stored."""
+    if away is not frozen:
+        await system.nats.start()
+
+
 @pytest.mark.parametrize("away", [gone, frozen, without_jetstream])
-async def test_d9_worker_and_router_told_to_stop_while_nats_is_away_exit_in_time(
-    tmp_path: Path, away
+async def test_d9_d7_told_to_stop_while_nats_is_away_they_exit_in_time_and_the_next_ones_finish_the_work(
+    tmp_path: Path, away: Away
 ) -> None:
     models = {f"m-{role.replace('_', '-')}": LIMITED for role in ROLES}
     env = {"PENSTOCK_DRAIN_S": f"{DRAIN_S}"}
     async with running(tmp_path, config=catalogue(models=models), env=env) as system:
         await system.sim("PUT", "speed", {"tokens_per_second": 20})
         async with await system.client() as client:
-            await client.submit("Tell me of the river. [[tokens=2000]]", role="chat")
+            name = client.name
+            job_id = await client.submit("Tell me of the river. [[tokens=2000]]", role="chat")
 
             async def asked() -> bool:
                 return await system.attempts() == 1
@@ -93,3 +109,18 @@ async def test_d9_worker_and_router_told_to_stop_while_nats_is_away_exit_in_time
         assert took_s < DRAIN_S + BEYOND_DRAIN_S
         for process in (system.workers[0], system.router):
             assert "Application shutdown failed" not in process.log.read_text()
+        assert job_id in unstored(system.workers[0].log.read_text())
+
+        await back(system, away)
+        await system.sim("PUT", "speed", {"tokens_per_second": 0})
+        system.router, system.workers[0] = system.new_router(), system.new_worker()
+        await asyncio.gather(system.router.start(), system.workers[0].start())
+        async with await system.client() as client:
+
+            async def done() -> bool:
+                return (await client.job(job_id)).ended
+
+            await until(done, 40)
+            assert (await client.job(job_id)).state == "completed"
+        async for post in Post.opened(system):
+            assert isinstance(await post.end(job_id, client=name), Completed)

@@ -21,7 +21,7 @@ from services.router.entrance import Entrance
 from services.router.intake import Refused
 from services.router.queueing import queue
 from services.router.room import Room
-from tests.harness.works import chat_work, routed
+from tests.harness.decisions import chat_work, routed
 
 MIB = 2**20
 BOUND = 16 * MIB
@@ -37,7 +37,7 @@ async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_
     bus = Bus(nc, js, Reconnects(), Interruptions(nc))
     backlog = Backlog()
     room = Room(backlog)
-    counting = Counting(backlog, room, SYSTEM)
+    counting = Counting(backlog, room, SYSTEM, lambda: 1)
     counting.bind(bus)
     await counting.count()
     entrance = Entrance(Door(Capacity({}, Batch()), backlog, SYSTEM), room, counting)

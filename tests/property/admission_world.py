@@ -20,7 +20,7 @@ from services.router.capacity import Capacity
 from services.router.door import Door
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
 from services.worker.pace import Calls, Pace
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 __all__ = ["Load", "World"]
 
@@ -134,7 +134,8 @@ class _Router:
 
     def __init__(self, clock: Clock, routers: int, counted_s: float) -> None:
         self.backlog = Backlog()
-        self.backlog.routers = routers
+        self.backlog.snapshot({}, routers)
+        self.routers = routers
         self.capacity = Capacity({"chat": RoleConfig(chain=("m",))}, Batch())
         self.door = Door(self.capacity, self.backlog, clock)
         self.counted_s = counted_s
@@ -250,6 +251,6 @@ class World:
         held = [request for line in self.mailbox.values() for request in line]
         held += [request for worker in self.workers for request in worker.hands]
         router.backlog.asking()
-        router.backlog.snapshot(Counter(request.subject for request in held))
+        router.backlog.snapshot(Counter(request.subject for request in held), router.routers)
         router.backlog.left(self.ends["completed"] + self.ends["late"], self.now_s)
         router.backlog.counted_s = router.counted_s = self.now_s

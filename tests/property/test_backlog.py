@@ -27,6 +27,7 @@ class OneRouter(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.backlog = Backlog()
+        self.routers = 1
         self.there: Counter[WorkAddress] = Counter()
         self.reserved: Counter[WorkAddress] = Counter()
         self.answer: Counter[WorkAddress] | None = None
@@ -72,13 +73,17 @@ class OneRouter(RuleBasedStateMachine):
     @precondition(lambda self: self.answer is not None)
     @rule()
     def hear(self) -> None:
-        self.backlog.snapshot({work(*address): count for address, count in (+self.answer).items()})
+        self.backlog.snapshot(
+            {work(*address): count for address, count in (+self.answer).items()}, self.routers
+        )
         self.asked, self.answer = False, None
 
     @rule()
     def a_quiet_moment_shows_the_truth(self) -> None:
         self.backlog.asking()
-        self.backlog.snapshot({work(*address): count for address, count in (+self.there).items()} | {"x": 9})
+        self.backlog.snapshot(
+            {work(*address): count for address, count in (+self.there).items()} | {"x": 9}, self.routers
+        )
         self.asked, self.answer = False, None
         for role, lane in {(each.role, each.lane) for each in self.there | self.reserved}:
             assert self.backlog.known(role, lane) == self._sum(role=role, lane=lane)
@@ -101,7 +106,7 @@ class OneRouter(RuleBasedStateMachine):
     @rule(routers=st.integers(1, 4))
     def others_come_or_go(self, routers: int) -> None:
         """They put in nothing here: that they might counts as there, never as less."""
-        self.backlog.routers = routers
+        self.routers = routers
 
     @invariant()
     def what_is_only_guessed_stands_apart(self) -> None:
@@ -111,7 +116,7 @@ class OneRouter(RuleBasedStateMachine):
 
     def _with_others(self, **wanted: object) -> int:
         """Each other router is about to store as much as this one."""
-        return _matching(self.there, wanted) + _matching(self.reserved, wanted) * self.backlog.routers
+        return _matching(self.there, wanted) + _matching(self.reserved, wanted) * self.routers
 
     def _sum(self, **wanted: object) -> int:
         return _matching(self.there, wanted) + _matching(self.reserved, wanted)

@@ -15,7 +15,7 @@ from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 DEADLINE_MS = 1_000_000_015_000
 NUMBERS = (
@@ -84,7 +84,7 @@ def test_c3_no_beat_stops_the_door_from_deciding(beats: list[Presence], line: in
         now_s += 0.5
         capacity.heard(beat.instance, codec.PRESENCE.decode(codec.encode(beat)), now_s)
         backlog.asking()
-        backlog.snapshot({subjects.work("chat", lane, 0, "f"): line for lane in LANES})
+        backlog.snapshot({subjects.work("chat", lane, 0, "f"): line for lane in LANES}, routers=1)
         backlog.counted_s = now_s
         for lane in LANES:
             foreseen = door.foresee(chat_work(lane=lane, deadline_ms=DEADLINE_MS))

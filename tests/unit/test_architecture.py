@@ -20,7 +20,7 @@ TREES = {module: ast.parse(path.read_bytes()) for module, path in SOURCES.items(
 
 EVERY_SERVICE = frozenset({"__main__", "app", "handlers"})
 IO_MODULES = {
-    "router": EVERY_SERVICE | {"counting", "explanation", "liveness", "queueing", "sweeper"},
+    "router": EVERY_SERVICE | {"counting", "explanation", "liveness", "mailboxes", "queueing", "sweeper"},
     "worker": EVERY_SERVICE
     | {"announcing", "recording", "takeover", "leases.store", "tiers.crossings"}
     | {"calls.groq_sdk", "calls.openai_sdk", "calls.sdk"},

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schemas import codec
+from schemas.explain import RoutingExplained
+from schemas.names import Lane
 from services.launcher.ask_command import Question
-from services.launcher.explain_command import payload
+from services.launcher.explain_command import explanation, payload
 from services.router.explanation import account_of
 
 
@@ -18,3 +22,17 @@ def test_c3_the_question_says_account_user_lane_and_time() -> None:
     assert (request.user, request.lane) == ("ann", "batch")
     assert request.deadline_ms is not None
     assert b'"content":"hi"' in bytes(request.body)
+
+
+@pytest.mark.parametrize(
+    ("lane", "words"),
+    [("interactive", "as an interactive request"), ("batch", "as a job of the batch lane"), (None, "now")],
+)
+def test_c3_what_is_let_in_and_waits_is_not_told_to_begin_at_once(lane: Lane | None, words: str) -> None:
+    """A router of another version says no lane."""
+    told = RoutingExplained(role="chat", complexity="simple", why="", chain=("m",), wait_s=12.0, lane=lane)
+
+    lines = explanation(told).splitlines()
+
+    assert lines[-2:] == ["wait        about 12 s", f"let in      {words}"]
+    assert RoutingExplained(role="chat", complexity="simple", why="", chain=()).lane is None

@@ -12,7 +12,7 @@ from schemas.request import ChatRequest
 from schemas.work import ChatWork
 from services.launcher.dead_letters import letter_of
 from services.launcher.redriving import again
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 ASKED = ChatRequest(id="1", client="c", body=Raw(b'{"messages":[]}'), role="logic", user="u")
 WORK = chat_work(id="1", account="demo", user="u", role="logic", body=ASKED.body)

@@ -18,7 +18,7 @@ from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.door import Door
 from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 ROLES: dict[Role, RoleConfig] = {
     "chat": RoleConfig(chain=("small", "large")),
@@ -64,7 +64,7 @@ class Scene:
         """Requests in the first rank of the lane, by role."""
         self.backlog.asking()
         self.backlog.snapshot(
-            {subjects.work(role, lane, 0, "f"): number for role, number in mailboxes.items()}
+            {subjects.work(role, lane, 0, "f"): number for role, number in mailboxes.items()}, routers=1
         )
         self.backlog.left(self.left, self.now_s)
         self.backlog.counted_s = self.clock.monotonic_s()
@@ -239,7 +239,7 @@ def test_c6_what_is_free_when_the_worker_speaks_is_free_though_the_count_is_olde
     """Batch work that waits overtakes nobody between the count and the word: the last free one of two is given."""
     line = [subjects.work("chat", "batch", 0, "f")] * 6
     scene.backlog.asking()
-    scene.backlog.snapshot(Counter([*line, subjects.work("chat", "interactive", 0, "f")]))
+    scene.backlog.snapshot(Counter([*line, subjects.work("chat", "interactive", 0, "f")]), routers=1)
     scene.backlog.counted_s = scene.now_s
     scene.now_s += 0.03
     scene.beat(quota("small", minute(2, (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10)))

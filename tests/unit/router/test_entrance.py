@@ -10,7 +10,7 @@ from services.router.counting import Counting
 from services.router.entrance import Entrance, Place
 from services.router.intake import Refused, Routed
 from services.router.room import Room
-from tests.harness.works import routed
+from tests.harness.decisions import routed
 from tests.unit.router.test_door import Scene, minute, quota
 
 ROOM = 3
@@ -25,13 +25,13 @@ def scene() -> Scene:
     return scene
 
 
-def entrance(scene: Scene) -> Entrance:
+def entrance(scene: Scene, room: Room | None = None) -> Entrance:
     class CountedJustNow(Counting):
         async def has_newer(self, than_s: float | None) -> bool:
             return self._backlog.counted_s != than_s
 
-    room = Room(scene.backlog)
-    return Entrance(scene.door, room, CountedJustNow(scene.backlog, room, scene.clock))
+    room = room or Room(scene.backlog)
+    return Entrance(scene.door, room, CountedJustNow(scene.backlog, room, scene.clock, lambda: 1))
 
 
 async def admit(door: Entrance, scene: Scene) -> Place | Refused:
@@ -94,9 +94,10 @@ async def test_c3_who_only_looks_hears_what_the_door_would_say_and_takes_no_plac
 
 
 async def test_c3_who_only_looks_hears_that_there_is_no_room_for_a_body(scene: Scene) -> None:
-    door = entrance(scene)
-    door._room.asking()
-    door._room.snapshot(0, 1000)
+    room = Room(scene.backlog)
+    room.asking()
+    room.snapshot(0, 1000)
+    door = entrance(scene, room)
     outcome, _ = await door.look(routed(scene.work()))
     assert isinstance(outcome, Refused)
     assert "mailboxes" in outcome.message

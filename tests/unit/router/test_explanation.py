@@ -9,7 +9,7 @@ from schemas.explain import DrawnStep
 from schemas.names import Complexity
 from schemas.work import ChatWork
 from services.router.explanation import account_of, explained
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 CATALOGUE = Catalogue(
     name="two",

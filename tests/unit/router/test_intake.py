@@ -16,7 +16,7 @@ NOW_MS = 1_800_000_000_000
 CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
 
 
-def arrival(*, repeated: bool = False, stored_ms: int = NOW_MS, **changed: Any) -> Arrival:
+def arrival(*, redelivered: bool = False, stored_ms: int = NOW_MS, **changed: Any) -> Arrival:
     body = {"messages": [{"role": "user", "content": "Write a Python function that sorts a list."}]}
     request = {"id": "r1", "client": "c1", "body": body, **changed}
     return Arrival(
@@ -24,7 +24,7 @@ def arrival(*, repeated: bool = False, stored_ms: int = NOW_MS, **changed: Any) 
         data=json.dumps(request).encode(),
         headers={},
         stored_ms=stored_ms,
-        repeated=repeated,
+        redelivered=redelivered,
     )
 
 
@@ -40,7 +40,7 @@ def test_b1_b5_a_good_request_is_routed_with_its_reasons() -> None:
     assert outcome.work.deadline_ms == NOW_MS + 90_000
 
 
-@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("redelivered", [False, True])
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -51,12 +51,12 @@ def test_b1_b5_a_good_request_is_routed_with_its_reasons() -> None:
     ],
 )
 def test_d7_a_refusal_comes_after_an_accepted_that_may_be_out(
-    changed: Any, code: str, *, repeated: bool
+    changed: Any, code: str, *, redelivered: bool
 ) -> None:
-    refused = decide(arrival(repeated=repeated, **changed))
+    refused = decide(arrival(redelivered=redelivered, **changed))
     assert isinstance(refused, Refused)
     assert refused.code == code
-    assert refused.seq == int(repeated), "a reader that saw `accepted`, seq 0, must not drop it as old"
+    assert refused.seq == int(redelivered), "a reader that saw `accepted`, seq 0, must not drop it as old"
 
 
 def test_c3_a_role_nobody_serves_is_refused_at_the_door_with_when_to_try_again() -> None:

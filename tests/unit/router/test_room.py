@@ -21,7 +21,9 @@ class Scene:
     def count(self, held: int, lane: Lane = "batch", **flows: int) -> None:
         self.backlog.asking()
         self.room.asking()
-        self.backlog.snapshot({subjects.work("chat", lane, 0, each): n for each, n in flows.items()})
+        self.backlog.snapshot(
+            {subjects.work("chat", lane, 0, each): n for each, n in flows.items()}, routers=1
+        )
         self.room.snapshot(held, BOUND)
 
     def puts(self, flow: str, size: int, lane: Lane = "batch") -> bool:

@@ -33,7 +33,7 @@ from services.worker.pace import Pace
 from services.worker.recording import Recorder
 from services.worker.tiers.monitor import Tiers
 from services.worker.withdrawn import Roster
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 

@@ -16,7 +16,7 @@ from services.worker.degrading import Degrading, passed_over
 from services.worker.job import Job
 from services.worker.metrics import WorkerMetrics
 from services.worker.recording import AttemptRecord
-from tests.harness.works import chat_work
+from tests.harness.decisions import chat_work
 
 NOW_S = 1000.0
 RULES = Degradation(on_high_latency=OnHighLatency(at_least=3), on_errors=OnErrors(at_least=3))

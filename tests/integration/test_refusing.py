@@ -1,0 +1,94 @@
+"""D7: a request that finds no room in its mailbox ends itself, and nothing else of its id: the server looks, too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from penstock.clock import SYSTEM
+from penstock.connection import Reconnects, connect
+from penstock.history import settled
+from penstock.identifiers import new_id
+from penstock.interruptions import Interruptions
+from penstock.provisioning import ensure
+from penstock.reply_publisher import publish_behind
+from penstock.service import Bus
+from schemas import codec
+from schemas.reply import Failed, ReplyEvent, Started
+from services.router.background import Background
+from services.router.ending import failure_of
+from services.router.intake import Refused, Routed
+from services.router.refusing import Refusing
+from tests.harness.decisions import chat_work, routed
+
+
+@pytest.fixture
+async def bus(nats_server) -> AsyncIterator[Bus]:
+    nc = await connect(nats_server.url, name="refusing")
+    js = nc.jetstream()
+    await ensure(js, roles=[], ack_wait_s=10)
+    yield Bus(nc, js, Reconnects(), Interruptions(nc))
+    await nc.close()
+
+
+@pytest.fixture
+def request_of() -> Routed:
+    return routed(chat_work(id=new_id()))
+
+
+def begun(wanted: Routed) -> Started:
+    return Started(id=wanted.work.id, seq=100, attempt=1, model="m", provider="p", worker="w", at_ms=9)
+
+
+async def tell(bus: Bus, wanted: Routed, event: ReplyEvent) -> None:
+    await bus.js.publish(wanted.work.reply_to.subject, codec.encode(event))
+
+
+async def refuse(bus: Bus, wanted: Routed) -> None:
+    """As it goes when the mailbox is full: `accepted` is out."""
+    background = Background(SYSTEM)
+    refusing = Refusing(background)
+    background.bind(bus)
+    refusing.bind(bus)
+    await bus.nc.publish(wanted.work.reply_to.subject, codec.encode(wanted.accepted))
+    full = Refused(
+        code="overloaded", message="full", reply_to=wanted.work.reply_to, seq=1, sent=wanted.accepted
+    )
+    assert await refusing.refuse(full, wanted.work.reply_to, {}, redelivered=False) is None
+
+
+async def told(bus: Bus, wanted: Routed) -> list[ReplyEvent]:
+    return (await settled(bus.nc, wanted.work.reply_to.subject))[0]
+
+
+async def test_d7_a_full_mailbox_is_told_behind_accepted(bus: Bus, request_of: Routed) -> None:
+    await refuse(bus, request_of)
+    accepted, failed = await told(bus, request_of)
+    assert accepted == request_of.accepted
+    assert isinstance(failed, Failed)
+    assert (failed.seq, failed.error.code) == (1, "overloaded")
+
+
+async def test_d7_a_full_mailbox_ends_neither_what_waits_nor_what_runs_under_the_same_id(
+    bus: Bus, request_of: Routed
+) -> None:
+    first = replace(request_of, accepted=replace(request_of.accepted, at_ms=7))
+    await tell(bus, first, first.accepted)
+    await refuse(bus, request_of)
+    await tell(bus, first, begun(first))
+    await refuse(bus, request_of)
+    assert not any(isinstance(event, Failed) for event in await told(bus, request_of))
+
+
+async def test_d7_what_a_worker_begins_between_the_look_and_the_end_goes_on(
+    bus: Bus, request_of: Routed
+) -> None:
+    subject = request_of.work.reply_to.subject
+    await tell(bus, request_of, request_of.accepted)
+    _, last = await settled(bus.nc, subject)
+    await tell(bus, request_of, begun(request_of))
+    end = Failed(id=request_of.work.id, seq=1, error=failure_of("overloaded", "full"))
+    assert not await publish_behind(bus.js, subject, end, last)
+    assert len(await told(bus, request_of)) == 2
