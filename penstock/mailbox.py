@@ -115,6 +115,11 @@ class Mailbox:
         """Messages held at this moment."""
         return len(self._held)
 
+    @property
+    def queued(self) -> int:
+        """Messages in the consumers that nobody holds, as last heard."""
+        return sum(puller.source.pending for puller in self._pullers)
+
     async def start(self, reconnects: Reconnects) -> None:
         for puller in self._pullers:
             await puller.open()

@@ -29,6 +29,8 @@ class QuotaLease(Struct, frozen=True, kw_only=True):
     waits_since_ms: int | None = None
     """Since when it waits for more than is free; who waits longer goes first."""
     waits_for_tokens: int = 0
+    queued: tuple[tuple[str, int], ...] | None = None
+    """Requests that nobody has in hand, by the mailbox from which the worker takes them; None: it does not say."""
 
 
 class QuotaCorrection(Struct, frozen=True, kw_only=True):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
+from math import inf
+from typing import Final
 
 from schemas.subjects import WorkAddress, account_of_flow, work_address
 
 __all__ = ["Backlog"]
+
+_COUNTS: Final = 100
+"""Kept: ten seconds of them, and more."""
 
 
 class Backlog:
@@ -33,6 +38,7 @@ class Backlog:
         self._accounts: Counter[tuple[str, str, str]] = Counter()
         self._since: Counter[WorkAddress] = Counter()
         self._reserved: Counter[WorkAddress] = Counter()
+        self._left: deque[tuple[float, int]] = deque(maxlen=_COUNTS)
 
     def queued(self, role: str, lane: str) -> int:
         """All that is in a mailbox."""
@@ -93,6 +99,19 @@ class Backlog:
         self._each = self.routers
         for address, count in (self._since + self._reserved).items():
             self._add(address, count, count * self._each)
+
+    def left(self, total: int, now_s: float) -> None:
+        """So many had left the mailboxes by now, of all that ever came; a stream made anew begins at nothing."""
+        if self._left and total < self._left[-1][1]:
+            self._left.clear()
+        self._left.append((now_s, total))
+
+    def left_since(self, since_s: float) -> float:
+        """The most that can have left the mailboxes between then and the last count; infinite: nobody knows."""
+        for counted_s, total in reversed(self._left):
+            if counted_s <= since_s:
+                return self._left[-1][1] - total
+        return inf
 
     def _add(self, address: WorkAddress, count: int, in_all: int) -> None:
         """`in_all`: with what other routers put there meanwhile."""

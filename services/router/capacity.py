@@ -13,7 +13,7 @@ from schemas.names import Role
 from schemas.presence import Presence as Beat
 from schemas.presence import RoleStatus
 from services.router.admission import Prospect
-from services.router.prospects import Forecast, Word, prospect_of
+from services.router.prospects import Counted, Forecast, Word, prospect_of, still_speaking
 from services.router.supply import amount
 
 __all__ = ["Capacity"]
@@ -33,6 +33,7 @@ class Capacity:
         self._batch = batch
         self._chains = {str(role): frozenset(config.chain) for role, config in roles.items()}
         self._words: dict[str, Word] = {}
+        self._speaking: tuple[Word, ...] = ()
         self._prospects: dict[str, Prospect | None] = {}
         self._built_s = -inf
         self._built_for_s = -inf
@@ -71,16 +72,16 @@ class Capacity:
         if self._words.pop(instance, None) is not None:
             self._changed = True
 
-    def prospect(self, role: str, counted_s: float, now_s: float) -> Prospect | None:
-        """None: nobody says a word of the role. `counted_s`: when the mailboxes were counted."""
+    def prospect(self, role: str, counted: Counted, now_s: float) -> Prospect | None:
+        """None: nobody says a word of the role."""
+        counted_s = counted.at_s
         news = counted_s != self._built_for_s or (self._changed and now_s - self._built_s >= _KEPT_S)
         if news and now_s - self._built_s >= self._kept_s():
             self._prospects.clear()
+            self._speaking = still_speaking(tuple(self._words.values()))
             self._built_s, self._built_for_s, self._changed = now_s, counted_s, False
         if role not in self._prospects:
-            self._prospects[role] = prospect_of(
-                role, self._chains, tuple(self._words.values()), counted_s, self._batch
-            )
+            self._prospects[role] = prospect_of(role, self._chains, self._speaking, counted, self._batch)
         return self._prospects[role]
 
     def _kept_s(self) -> float:

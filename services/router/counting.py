@@ -66,6 +66,7 @@ class Counting:
         self._backlog.routers = self._routers()
         self._backlog.snapshot(counts)
         self._room.snapshot(info.state.bytes, info.config.max_bytes or 0)
+        self._backlog.left(info.state.last_seq - info.state.messages, self._clock.monotonic_s())
         self._backlog.counted_s = asked_s
         return counts
 

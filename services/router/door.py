@@ -19,6 +19,7 @@ from services.router.arrivals import Arrivals
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.intake import Refused, Routed
+from services.router.prospects import Counted
 from services.router.ranking import rank_of
 from services.router.turns import Place
 
@@ -50,8 +51,11 @@ class Door:
         """Without knowledge everybody is let in."""
         now_s = self._clock.monotonic_s()
         counted_s = self._backlog.counted_s
-        prospect = None if counted_s is None else self._capacity.prospect(work.role, counted_s, now_s)
-        if counted_s is None or prospect is None:
+        if counted_s is None:
+            return Foreseen(0.0, None)
+        counted = Counted(counted_s, self._backlog.left_since)
+        prospect = self._capacity.prospect(work.role, counted, now_s)
+        if prospect is None:
             return Foreseen(0.0, None)
         self._arrivals.advance(now_s)
         place = self._place(work)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil, inf
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.config.catalogue import Batch
 from schemas.names import LANES, Lane
@@ -17,11 +18,13 @@ from services.router.flow import Quota, flow_of
 from services.router.supply import UNLIMITED, Supply, supply_of
 from services.router.turns import Crowd
 
-__all__ = ["Forecast", "Word", "prospect_of"]
+__all__ = ["Counted", "Forecast", "Word", "prospect_of", "still_speaking"]
 
 _log: Final = logging.getLogger(__name__)
 _BLIND_S: Final = 0.2
 """So far a beat and a count may lie apart beyond what is put right."""
+_SILENT_S: Final = 5.0
+"""Two beats are missing."""
 _MOST_CALLS: Final = 3.0
 """Calls per request that are believed in: a bad minute does not last for ever."""
 
@@ -49,6 +52,14 @@ class Forecast(Struct):
         return self._supply
 
 
+class Counted(Struct, frozen=True):
+    """The last count of the mailboxes."""
+
+    at_s: float
+    left_since: Callable[[float], float] = lambda _: inf
+    """The most that can have left them between an instant and this count."""
+
+
 class Word(Struct, frozen=True):
     """The last that was heard of one worker."""
 
@@ -61,8 +72,30 @@ class Word(Struct, frozen=True):
     forecasts: tuple[Forecast, ...]
 
 
+def still_speaking(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Without those who fell silent while others of their role spoke: nobody shall wait for what a dead one could do.
+
+    Who is alone in its role is believed for as long as it is taken for alive; and when all are silent it may be the
+    router that does not hear.
+    """
+    latest_s: dict[str, float] = {}
+    for word in words:
+        for role in word.roles:
+            latest_s[role] = max(latest_s.get(role, -inf), word.heard_s)
+    found = []
+    for word in words:
+        roles = {
+            role: status for role, status in word.roles.items() if latest_s[role] - word.heard_s <= _SILENT_S
+        }
+        if len(roles) == len(word.roles):
+            found.append(word)
+        elif roles:
+            found.append(replace(word, roles=roles))
+    return tuple(found)
+
+
 def prospect_of(
-    role: str, chains: Mapping[str, frozenset[str]], words: Sequence[Word], counted_s: float, batch: Batch
+    role: str, chains: Mapping[str, frozenset[str]], words: Sequence[Word], counted: Counted, batch: Batch
 ) -> Prospect | None:
     said = [word.roles[role] for word in words if role in word.roles]
     if not said or role not in chains:
@@ -71,9 +104,9 @@ def prospect_of(
     models = chains[role]
     within = frozenset(each for each, chain in chains.items() if chain <= models)
     sharers, reach = _component(role, chains)
-    pools = [_pool(within, models, words, counted_s, batch)]
+    pools = [_pool(within, models, words, counted, batch)]
     if reach != models or sharers != within:
-        pools.append(_pool(sharers, reach, words, counted_s, batch))
+        pools.append(_pool(sharers, reach, words, counted, batch))
     return Prospect(
         role=role,
         lanes={lane: _slot_pace(said, lane) for lane in LANES},
@@ -106,7 +139,7 @@ def _slot_pace(said: Iterable[RoleStatus], lane: Lane) -> SlotPace:
 
 
 def _pool(
-    roles: frozenset[str], models: frozenset[str], words: Sequence[Word], counted_s: float, batch: Batch
+    roles: frozenset[str], models: frozenset[str], words: Sequence[Word], counted: Counted, batch: Batch
 ) -> Pool | None:
     """None: nobody says a word of its quotas."""
     quotas, concurrency = _quotas(models, words)
@@ -118,7 +151,8 @@ def _pool(
             by_role.setdefault(role, []).append(status)
             # Of what came in since the beat, those that have ended are in no count: below nothing, then.
             per_s = word.ends_per_s.get(role, 0.0)
-            ended = per_s * min(max(0.0, counted_s - word.heard_s), word.since_s)
+            ended = per_s * min(max(0.0, counted.at_s - word.heard_s), word.since_s)
+            ended = min(ended, counted.left_since(word.heard_s))  # the burst may be over
             unseen += ceil(per_s * _BLIND_S)
             calling += status.calling - ended
     paces = {lane: [_slot_pace(said, lane) for said in by_role.values()] for lane in LANES}

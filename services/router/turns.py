@@ -76,7 +76,10 @@ class Turns(Struct, frozen=True):
         if self.overtaking_per_s <= 0:
             return found_s
         for _ in range(_ROUNDS):
-            turn = min(self.most, self.standing + self.overtaking_per_s * found_s)
+            overtaking = self.overtaking_per_s * found_s
+            if overtaking < 1:  # nobody goes first by a part of itself
+                break
+            turn = min(self.most, self.standing + overtaking)
             again_s = after_s(max(self.standing, turn))
             if again_s <= found_s:
                 break

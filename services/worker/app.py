@@ -42,6 +42,7 @@ from services.worker.models_watch import ModelsWatch
 from services.worker.pace import Pace
 from services.worker.provider import Provider
 from services.worker.pull_gate import PullGate
+from services.worker.queued import Queued
 from services.worker.recording import Recorder
 from services.worker.running import Running
 from services.worker.serving import Serving
@@ -74,6 +75,7 @@ class Worker:
         self._catalogue = catalogue
         self._roles = roles
         self._keyring = keyring
+        self._queued = Queued(catalogue)
         self._started = AsyncExitStack()
         self._drained_by_s = inf
 
@@ -111,6 +113,7 @@ class Worker:
         if self._shell.settings.quota != "shared":
             return LocalQuota(limits, records_of(self._catalogue, limits), batch=self._catalogue.batch)
         shared = _shared_quota(self._catalogue, limits, self._shell.instance)
+        shared.stands_for(self._queued.behind)
         records = RecordStore(bus.nc, bus.js, partial(ensure, bus.js, **self._streams()))
         await records.watch(shared.heard)
         self._started.push_async_callback(shared.stop)
@@ -193,6 +196,7 @@ class Worker:
             return made
 
         interactive = box("interactive", config.concurrency, lambda: config.concurrency)
+        self._queued.add(role, interactive)
         batch = box(
             "batch",
             config.batch_concurrency,

@@ -251,4 +251,5 @@ class World:
         held += [request for worker in self.workers for request in worker.hands]
         router.backlog.asking()
         router.backlog.snapshot(Counter(request.subject for request in held))
+        router.backlog.left(self.ends["completed"] + self.ends["late"], self.now_s)
         router.backlog.counted_s = router.counted_s = self.now_s

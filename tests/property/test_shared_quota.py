@@ -8,21 +8,25 @@ import random
 from dataclasses import dataclass, field
 from math import inf
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from penstock.config.catalogue import Limits
-from schemas.quota import QuotaRecord
+from schemas.quota import QuotaLease, QuotaRecord
 from services.worker.leases.clock import RecordClock
+from services.worker.leases.crowd import part_of
 from services.worker.leases.desk import Desk
 from services.worker.leases.policy import Plan, Report, lease_of, plan
-from services.worker.leases.room import Book
-from services.worker.leases.terms import Terms
+from services.worker.leases.room import Book, waiting_before
+from services.worker.leases.terms import Amounts, Terms
 
 TERMS = Terms(margin_ms=0)
 """No margin: the policy has to be right without one."""
 MINUTE_S, DAY_S = 60.0, 86_400.0
+QUEUED = st.none() | st.dictionaries(st.sampled_from(["chat", "coding"]), st.integers(0, 1000))
+"""Each worker's own word, and two may contradict each other; None: it is of an older version."""
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Worker:
     calls: dict[int, Call] = field(default_factory=dict)
     pending: tuple[Report, Plan, int] | None = None
     wait: bool = False
+    queued: dict[str, int] | None = None
 
     def __post_init__(self) -> None:
         self.desk = Desk(self.book, self.clock, lambda: None)
@@ -58,7 +63,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = Book(self.limits, TERMS)
+        self.book = Book(self.limits, TERMS, batch_reserve=0.25)
         self.now_s = 1000.0
         self.record = QuotaRecord(at_ms=0)
         self.revision = 0
@@ -126,6 +131,10 @@ class SharedMachine(RuleBasedStateMachine):
     def hear(self, data: st.DataObject) -> None:
         self.take(data.draw(st.sampled_from(self.workers)))
 
+    @rule(data=st.data(), queued=QUEUED)
+    def requests_queue_behind(self, data: st.DataObject, queued: dict[str, int] | None) -> None:
+        data.draw(st.sampled_from(self.workers)).queued = queued
+
     # -- requests
 
     @rule(data=st.data(), tokens=st.lists(st.integers(0, 40), min_size=1, max_size=6))
@@ -145,10 +154,10 @@ class SharedMachine(RuleBasedStateMachine):
         for each in tokens[::2]:
             self.acquire(worker, each)
 
-    @rule(data=st.data(), tokens=st.integers(0, 40), asker=st.integers(1, 3))
-    def stand_in_line(self, data: st.DataObject, tokens: int, asker: int) -> None:
+    @rule(data=st.data(), tokens=st.integers(0, 40), asker=st.integers(1, 3), spares=st.booleans())
+    def stand_in_line(self, data: st.DataObject, tokens: int, asker: int, spares: bool) -> None:
         worker = data.draw(st.sampled_from(self.workers))
-        worker.desk.demand.refused(tokens, self.local_s(worker), asker)
+        worker.desk.demand.refused(tokens, self.local_s(worker), asker, spares=spares)
         self.store_report_of(worker)
 
     @rule(data=st.data(), asker=st.integers(1, 3))
@@ -193,9 +202,37 @@ class SharedMachine(RuleBasedStateMachine):
     def begin(self, worker: Worker, *, leaving: bool = False) -> None:
         now_s = self.local_s(worker)
         report = worker.desk.report(worker.name, now_s, paused=False, leaving=leaving)
+        report = replace(report, queued=worker.queued)
         made = plan(worker.record, report, self.book, worker.clock.now_ms(now_s))
+        self.check_that_the_oldest_need_comes_first(worker, report, made)
         worker.desk.begin(report, made, now_s)
         worker.pending = (report, made, worker.revision)
+
+    def check_that_the_oldest_need_comes_first(self, worker: Worker, report: Report, made: Plan) -> None:
+        """Whatever anybody says of its queue: a part is never more than is free beside what others waited for before,
+        and who has waited longest gets what it needs as soon as that is free.
+        """
+        now_ms = made.record.at_ms
+        mine = lease_of(worker.record, worker.name)
+        since_ms = now_ms if mine.waits_since_ms is None else mine.waits_since_ms
+        elders = waiting_before(made.record, worker.name, since_ms)
+        free = self.book.free(made.record, now_ms, without=worker.name, sparing=report.spares)
+        left = Amounts(
+            free.requests - len(elders),
+            free.tokens - sum(each.waits_for_tokens for each in elders),
+            free.slots - len(elders),
+        )
+        assert made.held.requests <= max(mine.requests, left.requests)
+        assert made.held.tokens <= max(mine.tokens, left.tokens)
+        assert made.held.slots <= max(mine.slots, left.slots, report.running)
+        first = report.first
+        if first is None or elders:
+            return
+        if first.requests <= free.requests and first.tokens <= free.tokens and first.slots <= free.slots:
+            assert not made.waits
+            assert made.held.requests >= first.requests
+            assert made.held.tokens >= first.tokens
+            assert made.held.slots >= first.slots
 
     def finish(self, worker: Worker, *, stored: bool) -> None:
         assert worker.pending is not None
@@ -309,6 +346,25 @@ TestDay = DayMachine.TestCase
 TestPlaces = PlacesMachine.TestCase
 
 
+@given(words=st.lists(QUEUED, min_size=1, max_size=6))
+def test_the_parts_of_all_who_share_make_up_no_more_than_the_whole_c1(
+    words: list[dict[str, int] | None],
+) -> None:
+    leases = [
+        QuotaLease(
+            holder=f"w{number}",
+            number=1,
+            until_ms=1,
+            waits_since_ms=1,
+            queued=None if word is None else tuple(word.items()),
+        )
+        for number, word in enumerate(words)
+    ]
+    parts = [part_of(each, leases) for each in leases]
+    assert sum(parts) <= 1 + 1e-9
+    assert min(parts) > 0
+
+
 def test_in_a_busy_world_of_four_workers_the_limit_is_kept_and_used_c1() -> None:
     """Ten simulated minutes: conflicts at random, one worker crashes and another joins."""
     dice = random.Random(4)
@@ -325,6 +381,8 @@ def test_in_a_busy_world_of_four_workers_the_limit_is_kept_and_used_c1() -> None
             local_s = now_s + worker.skew_s
             if not worker.clock.is_set:
                 worker.clock.heard(record.at_ms, local_s)
+            if dice.random() < 0.02:
+                worker.queued = {dice.choice(("chat", "coding")): dice.randrange(100)}
             for _ in range(dice.randrange(2)):
                 worker.ask(dice.randint(100, 300), local_s, now_s, spends, dice)
             worker.settle(local_s)
@@ -353,6 +411,7 @@ class _Busy:
         self.desk = Desk(book, self.clock, lambda: None)
         self.record, self.revision = QuotaRecord(at_ms=0), 0
         self.open: list[tuple[float, int, int]] = []
+        self.queued: dict[str, int] | None = None
 
     def ask(self, tokens: int, local_s: float, now_s: float, spends: list, dice: random.Random) -> None:
         number = self.desk.acquire(tokens, local_s)
@@ -370,7 +429,7 @@ class _Busy:
                 self.open.remove((due_s, number, tokens))
 
     def write(self, record: QuotaRecord, current: bool, local_s: float) -> QuotaRecord | None:
-        report = self.desk.report(self.name, local_s, paused=False)
+        report = replace(self.desk.report(self.name, local_s, paused=False), queued=self.queued)
         made = plan(record, report, self.book, self.clock.now_ms(local_s))
         self.desk.begin(report, made, local_s)
         if not current:

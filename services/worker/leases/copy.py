@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from schemas.quota import QuotaRecord
@@ -41,6 +41,8 @@ class Copy:
         """Somebody wrote who did not know the time; the next write tells it."""
         self.others_gave_up = False
         """Somebody who stood in line does so no longer, and got nothing: what was kept for it is free."""
+        self.queued: Callable[[], Mapping[str, int] | None] = lambda: None
+        """Requests behind those in hand, by mailbox; None: not known."""
         self._poke = poke
 
     @property

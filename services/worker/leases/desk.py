@@ -78,7 +78,8 @@ class Desk:
     def acquire(self, tokens: int, now_s: float, reserve: float = 0.0, asker: int = 0) -> int | None:
         """Spend one request and its tokens: the number to settle it by, or None if that is not in hand.
 
-        `reserve`: the share of our static share that must stay free all the same. `asker`: whose need this ends.
+        `reserve`: the share that batch work leaves to others; of our static share so much must be free here. `asker`:
+        whose need this ends.
         """
         if not self._book.counts_tokens:
             tokens = 0
@@ -98,7 +99,7 @@ class Desk:
         self._used_tokens += tokens
         grain = self._clock.now_ms(now_s) // self._grain_ms
         self._charge(grain, 1, tokens)
-        self.demand.granted(tokens, now_s, asker)
+        self.demand.granted(tokens, now_s, asker, spares=reserve > 0)
         self.running += 1
         self._numbers += 1
         self._open[self._numbers] = _Open(tokens, grain, self._writes, share)
@@ -163,6 +164,7 @@ class Desk:
             want=want,
             first=first,
             running=running,
+            spares=self.demand.spares(now_s),
             leaving=leaving,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.clock import loop_now_s
@@ -47,6 +47,10 @@ class Keeper:
         self._poked = asyncio.Event()
         self._back = asyncio.Event()
         self._running = VitalLoop(f"quota {key}")
+
+    def stands_for(self, queued: Callable[[], Mapping[str, int]]) -> None:
+        """`queued`: how many requests wait for this quota in which mailboxes."""
+        self._copy.queued = queued
 
     async def start(self, records: Records) -> None:
         self._writing = Writing(self._copy, records, self._random, self.on_grant)

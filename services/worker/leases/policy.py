@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
+from services.worker.leases.crowd import part_of
 from services.worker.leases.room import Book, waiting_before
 from services.worker.leases.terms import NOTHING, Amounts
 from services.worker.leases.window import merged
@@ -31,6 +32,10 @@ class Report(Struct, frozen=True, kw_only=True):
     """What the request needs that waits longest, of all that is in hand; None: nobody waits."""
     running: int = 0
     """Calls under way."""
+    spares: bool = False
+    """Only batch work asks: it leases nothing of what it leaves to others, and stands in nobody's way for it."""
+    queued: Mapping[str, int] | None = None
+    """Requests that wait in the mailboxes it takes from; None: not known."""
     pause: tuple[int, str] | None = None
     """Until when, on the record's clock, and why."""
     corrections: tuple[QuotaCorrection, ...] = ()
@@ -60,9 +65,8 @@ def plan(record: QuotaRecord, report: Report, book: Book, now_ms: int) -> Plan:
     got, waits = _share(record, report, held, book, now_ms, since_ms)
     busy = waits or got != NOTHING or report.running > 0
     until_ms = now_ms + (book.terms.lease_ms if busy else book.terms.member_ms)
-    lease = QuotaLease(
-        holder=report.holder,
-        number=report.number,
+    lease = replace(
+        _hello(report),
         until_ms=until_ms,
         requests=got.requests,
         tokens=got.tokens,
@@ -73,6 +77,16 @@ def plan(record: QuotaRecord, report: Report, book: Book, now_ms: int) -> Plan:
     others = tuple(each for each in record.leases if each.holder != report.holder)
     leases = others if report.leaving else (*others, lease)
     return Plan(replace(record, at_ms=now_ms, leases=leases), got, until_ms, waits)
+
+
+def _hello(report: Report) -> QuotaLease:
+    """Nothing but who it is, and for how many it asks."""
+    return QuotaLease(
+        holder=report.holder,
+        number=report.number,
+        until_ms=0,
+        queued=None if report.queued is None else tuple(report.queued.items()),
+    )
 
 
 def lease_of(record: QuotaRecord, holder: str) -> QuotaLease:
@@ -138,7 +152,7 @@ def _share(
     Who waits gets what its first request needs, whole or not at all: two workers that each hold half of what a
     request needs would wait for ever. Beyond that everybody takes its share of what is free.
     """
-    free = book.free(record, now_ms, without=report.holder)
+    free = book.free(record, now_ms, without=report.holder, sparing=report.spares)
     # Of what a record made again sets aside for a worker, there may be less than that.
     held = Amounts(
         min(held.requests, max(0, free.requests)),
@@ -151,14 +165,14 @@ def _share(
         free.tokens - held.tokens - sum(lease.waits_for_tokens for lease in elders),
         free.slots - held.slots - len(elders),
     )
-    active = {lease.holder for lease in record.leases if lease.requests or lease.tokens or lease.slots}
-    sharers = len(active | {lease.holder for lease in elders} | {report.holder})
+    part = part_of(_hello(report), record.leases)
     first = report.first
     if first is None:
-        return _taken(held, extra, report, NOTHING, sharers), False
+        return _taken(held, extra, report, NOTHING, part), False
     if record.paused_until_ms > now_ms or not _fits(held, extra, first):
-        return Amounts(slots=report.running), record.paused_until_ms <= now_ms
-    return _taken(held, extra, report, first, sharers), False
+        waits = record.paused_until_ms <= now_ms and not report.spares
+        return Amounts(slots=report.running), waits
+    return _taken(held, extra, report, first, part), False
 
 
 def _fits(held: Amounts, extra: Amounts, first: Amounts) -> bool:
@@ -169,9 +183,9 @@ def _fits(held: Amounts, extra: Amounts, first: Amounts) -> bool:
     )
 
 
-def _taken(held: Amounts, extra: Amounts, report: Report, least: Amounts, sharers: int) -> Amounts:
+def _taken(held: Amounts, extra: Amounts, report: Report, least: Amounts, part: float) -> Amounts:
     def one(have: int, more: int, want: int, least: int) -> int:
-        return max(min(want, have + max(0, more) // sharers), least)
+        return max(min(want, have + int(max(0, more) * part)), least)
 
     want = report.want
     return Amounts(

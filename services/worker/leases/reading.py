@@ -57,6 +57,7 @@ def _numbers(record: QuotaRecord) -> Iterator[int]:
     for lease in record.leases:
         yield from (lease.number, lease.until_ms, lease.requests, lease.tokens, lease.slots)
         yield from (lease.waits_since_ms or 0, lease.waits_for_tokens)
+        yield from (number for _, number in lease.queued or ())
     for word in record.corrections:
         yield from (
             word.said_ms,

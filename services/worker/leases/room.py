@@ -120,7 +120,8 @@ class Book:
             if gauge.free < amount:
                 level = gauge.ceiling - gauge.withheld - gauge.leased - amount
                 at_ms = gauge.span.falls_to_at_ms(gauge.grains, gauge.kind, level, now_ms)
-                hopes = [each for each in (at_ms, gauge.lapses_ms) if each is not None]
+                given_back_ms = now_ms + _BUSY_LOOK_MS if gauge.free + gauge.leased >= amount else None
+                hopes = [each for each in (at_ms, gauge.lapses_ms, given_back_ms) if each is not None]
                 found.append((min(hopes, default=now_ms + _BUSY_LOOK_MS), gauge.name))
         return max(found, default=None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -79,6 +80,15 @@ class SharedQuota:
         await asyncio.gather(
             self._pauses.stop(), *(keeper.stop(within_s) for keeper in self._by_record.values())
         )
+
+    def stands_for(self, queued: Callable[[frozenset[str]], Mapping[str, int]]) -> None:
+        """`queued`: how many requests wait, by mailbox, in those that live on any of some models."""
+        models: dict[Keeper, set[str]] = {}
+        for key, keeper in self._keepers.items():
+            if keeper is not None:
+                models.setdefault(keeper, set()).add(key.model)
+        for keeper, names in models.items():
+            keeper.stands_for(partial(queued, frozenset(names)))
 
     def heard(self, record: str, stored: Stored) -> None:
         """An entry was stored, by whomever."""
@@ -219,8 +229,9 @@ class SharedQuota:
         return Denied(now_s + wait_s, limit, why=keeper.gate.why if limit == "paused" else "")
 
     def _stand_in_line(self, keeper: Keeper, need: Need, now_s: float) -> None:
+        spares = need.lane == "batch" and self._turns[keeper.key].reserve(now_s) > 0
         self._lines.setdefault(need.asker, set()).add(keeper)
-        keeper.desk.demand.refused(need.tokens, now_s, need.asker)
+        keeper.desk.demand.refused(need.tokens, now_s, need.asker, spares=spares)
         keeper.poke()
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from schemas.presence import Recovery
 from schemas.quota import QuotaCorrection, QuotaRecord
 from services.worker.leases.clock import RecordClock
+from services.worker.leases.demand import GIVEN_BACK_S
 from services.worker.leases.policy import lease_of
 from services.worker.leases.room import Book, Gauge, waiting_before
 from services.worker.leases.terms import Amounts
@@ -75,8 +76,8 @@ class View:
         return tuple(uses)
 
     def recoveries(self, untold: Amounts, now_s: float) -> tuple[Recovery, ...]:
-        """When how much of each limit is free again. What others hold counts as used, our own lease as free but
-        for what was spent of it and is `untold`.
+        """When how much of each limit is free again. What others hold is spent by those who stand in line, or given
+        back when nobody asks for it; our own lease counts as free but for what was spent of it and is `untold`.
         """
         now_ms = self._clock.now_ms(now_s)
         gauges = self._book.gauges(self.record or _EMPTY, now_ms, without=self._holder)
@@ -137,7 +138,8 @@ def _recovery(gauge: Gauge, untold: int, now_ms: int) -> Recovery:
     column = 1 if gauge.kind == "requests" else 2
     length_s = gauge.span.length_ms / 1000
     returns = [((gauge.span.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains]
-    returns.append((length_s, untold + gauge.leased))
+    returns.append((length_s, untold))
+    returns.append((GIVEN_BACK_S, gauge.leased))
     if gauge.lapses_ms is not None:
         returns.append(((gauge.lapses_ms - now_ms) / 1000, gauge.withheld))
     used = gauge.ceiling - gauge.free + untold

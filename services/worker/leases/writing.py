@@ -73,7 +73,10 @@ class Writing:
             now_s = loop_now_s()
             report = copy.desk.report(copy.holder, now_s, paused=now_s < copy.gate.until_s, leaving=leaving)
             report = msgspec.structs.replace(
-                report, pause=self._pause, corrections=tuple(self.words.values())
+                report,
+                pause=self._pause,
+                corrections=tuple(self.words.values()),
+                queued=copy.queued(),
             )
             made = plan(copy.record, report, copy.book, copy.clock.now_ms(now_s))
             if not (anyway or leaving or is_worth_it(copy, report, made)):

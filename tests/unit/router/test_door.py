@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import timeit
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -45,6 +46,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self.left = 0
+        """Requests that have left the mailboxes."""
         self.clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
         self.backlog = Backlog()
         self.capacity = Capacity(ROLES, Batch())
@@ -63,6 +66,7 @@ class Scene:
         self.backlog.snapshot(
             {subjects.work(role, lane, 0, "f"): number for role, number in mailboxes.items()}
         )
+        self.backlog.left(self.left, self.now_s)
         self.backlog.counted_s = self.clock.monotonic_s()
 
     def work(self, role: Role = "chat", left_s: float = 15.0, lane: Lane = "interactive") -> ChatWork:
@@ -156,6 +160,49 @@ def test_c3_workers_that_share_a_record_say_the_same_thing_and_those_that_do_not
     assert alone.retry_s() is not None
 
 
+def test_c3_a_burst_that_is_over_is_not_believed_to_go_on_until_the_next_beat(scene: Scene) -> None:
+    limits = quota("small", minute(20)), quota("large", minute(0))
+
+    def come_and_gone(number: int, after_s: float) -> None:
+        scene.now_s += after_s
+        scene.left += number
+        scene.count()
+
+    scene.beat(*limits, roles=(status(ended=0),))
+    come_and_gone(60, 2.0)
+    scene.beat(*limits, roles=(status(ended=60),))
+    come_and_gone(30, 1.0)
+    assert scene.retry_s() is not None, "thirty were served since the beat, of the twenty it had to give"
+
+    scene.beat(*limits, roles=(status(ended=90),))
+    come_and_gone(2, 1.0)
+    assert scene.retry_s() is None, "of thirty that may have been served two were"
+
+
+def test_c3_what_a_silent_worker_could_do_is_not_waited_for_while_others_of_its_role_speak(
+    scene: Scene,
+) -> None:
+    """A killed one takes no leave: its slots and those it had let through to a provider count for 5 s, not for 20."""
+    one = status(slots=4, calling=4, service_ms=2000, longest_ms=2000)
+    limits = quota("small", minute(30)), quota("large", minute(0))
+    for instance in ("w1", "w2"):
+        scene.beat(*limits, roles=(one,), instance=instance)
+    for silent_s, let_in in ((4.9, True), (5.1, False)):
+        scene.now_s = 1000.0 + silent_s
+        scene.beat(*limits, roles=(one,), instance="w2")
+        scene.count(chat=24)
+        assert (scene.retry_s(left_s=12.0) is None) == let_in
+
+
+def test_c3_who_is_alone_in_its_role_is_believed_however_silent(scene: Scene) -> None:
+    scene.beat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
+    scene.now_s += 15
+    scene.beat(roles=(status("creative"),), instance="w2")
+    scene.count(chat=4 + 20)
+    assert scene.retry_s(left_s=10) is not None
+    assert scene.retry_s(left_s=15) is None
+
+
 def test_c3_slots_bind_by_the_mean_of_the_latest_requests(scene: Scene) -> None:
     scene.beat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
     scene.count(chat=4 + 16)
@@ -186,6 +233,30 @@ def test_c3_a_worker_that_is_gone_says_nothing_any_more(scene: Scene) -> None:
     scene.now_s += 0.2
     scene.capacity.keep(frozenset())
     assert scene.retry_s() is None
+
+
+def test_c6_what_is_free_when_the_worker_speaks_is_free_though_the_count_is_older(scene: Scene) -> None:
+    """Batch work that waits overtakes nobody between the count and the word: the last free one of two is given."""
+    line = [subjects.work("chat", "batch", 0, "f")] * 6
+    scene.backlog.asking()
+    scene.backlog.snapshot(Counter([*line, subjects.work("chat", "interactive", 0, "f")]))
+    scene.backlog.counted_s = scene.now_s
+    scene.now_s += 0.03
+    scene.beat(quota("small", minute(2, (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10)))
+
+    assert scene.retry_s(left_s=5) is None
+    scene.count(chat=2)
+    assert scene.retry_s(left_s=5) is not None, "and a third one is not there"
+
+
+def test_c6_a_line_of_batch_work_overtakes_nobody_by_a_part_of_a_request(scene: Scene) -> None:
+    """One of batch may go before in half a minute: not the half of one in a moment, for which there is no quota."""
+    scene.beat(
+        quota("small", minute(0, (2_000, 1), (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10))
+    )
+    scene.count("batch", chat=6)
+
+    assert scene.retry_s(left_s=5) is None
 
 
 def test_c3_the_decision_costs_next_to_nothing(scene: Scene) -> None:

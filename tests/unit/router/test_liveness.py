@@ -12,6 +12,7 @@ from penstock.config.catalogue import Batch, RoleConfig
 from schemas.presence import Presence, QuotaForecast, RoleStatus
 from services.router.capacity import Capacity
 from services.router.liveness import Liveness
+from services.router.prospects import Counted
 
 
 def beat(instance: str, paused_ms: Any = 0) -> Presence:
@@ -34,7 +35,7 @@ def test_c3_a_beat_that_cannot_be_taken_up_is_told_of_and_its_worker_and_the_oth
     for each in (beat("w1"), beat("w2"), beat("w1", paused_ms="soon")):  # no decoder lets this through
         liveness._on_beat(each.instance, each)
 
-    prospect = capacity.prospect("chat", 1000.0, 1000.0)
+    prospect = capacity.prospect("chat", Counted(1000.0), 1000.0)
 
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "w1" in caplog.text
@@ -73,10 +74,10 @@ def test_c3_many_words_are_folded_no_more_often_than_the_router_can_bear() -> No
     few.heard("w", beat("w"), 1000.0)
     for number in range(1000):
         many.heard(f"w{number}", beat(f"w{number}"), 1000.0)
-    first = [each.prospect("chat", 1000.0, 1000.0) for each in (few, many)]
-    assert few.prospect("chat", 1001.0, 1001.0) is not first[0], "a new count is taken up at once"
-    assert many.prospect("chat", 1001.0, 1001.0) is first[1]
-    assert many.prospect("chat", 1005.0, 1005.0) is not first[1]
+    first = [each.prospect("chat", Counted(1000.0), 1000.0) for each in (few, many)]
+    assert few.prospect("chat", Counted(1001.0), 1001.0) is not first[0], "a new count is taken up at once"
+    assert many.prospect("chat", Counted(1001.0), 1001.0) is first[1]
+    assert many.prospect("chat", Counted(1005.0), 1005.0) is not first[1]
 
 
 def test_c3_a_router_knows_how_many_there_are_from_their_beats() -> None:

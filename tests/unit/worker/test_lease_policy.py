@@ -53,6 +53,33 @@ def test_or_nothing_and_gives_back_what_is_of_no_use_to_it():
     assert lease_of(made.record, "a").waits_for_tokens == 900
 
 
+def test_batch_work_leases_nothing_of_what_it_leaves_to_others_and_stands_in_nobodys_way_c6():
+    sparing = Book(Limits(requests_per_minute=10), TERMS, batch_reserve=0.2)
+    batch = Report(holder="a", number=2, first=Amounts(1), want=Amounts(9), spares=True)
+    assert plan(record(spent=(4, 0)), batch, sparing, NOW_MS).held.requests == 4
+
+    made = plan(record(lease("a", 1), spent=(8, 0)), batch, sparing, NOW_MS)
+    assert made.held == NOTHING, "what it held of the reserve is given back"
+    assert not made.waits
+    interactive = Report(holder="b", number=2, first=Amounts(1), want=Amounts(2))
+    assert plan(made.record, interactive, sparing, NOW_MS).held.requests == 2
+
+    lately = Report(holder="a", number=2, want=Amounts(2), spares=True)
+    assert plan(record(spent=(8, 0)), lately, sparing, NOW_MS).held == NOTHING, "nor for what may come"
+
+
+def test_who_finds_all_that_is_free_leased_to_another_looks_again_soon_c3():
+    leased = record(lease("b", 2), spent=(8, 0))
+    need = Amounts(1, 10)
+    found = BOOK.obstacle(leased, need, NOW_MS, "a")
+    assert found is not None
+    assert found[0] <= NOW_MS + 1000, "it may be given back at any time, and nobody would be woken by that"
+    spent = record(spent=(10, 0))
+    found = BOOK.obstacle(spent, need, NOW_MS, "a")
+    assert found is not None
+    assert found[0] > NOW_MS + 59_000
+
+
 def test_two_workers_that_each_hold_half_do_not_wait_for_ever():
     before = record(lease("a", 1, 500), lease("b", 1, 500))
     made = plan(before, waits("a", 700), BOOK, NOW_MS)

@@ -90,10 +90,10 @@ async def worker(memory: Memory, name: str, limits: Limits) -> SharedQuota:
     return quota
 
 
-async def drain(quota: SharedQuota, for_s: float) -> int:
+async def drain(quota: SharedQuota, for_s: float, asker: int = 0) -> int:
     count, until_s = 0, _now_s() + for_s
     while _now_s() < until_s:
-        if isinstance(quota.try_acquire(KEY, Need(1), _now_s()), Permit):
+        if isinstance(quota.try_acquire(KEY, Need(1, asker=asker), _now_s()), Permit):
             count += 1
         else:
             await asyncio.sleep(0.01)
@@ -106,6 +106,29 @@ async def test_lost_answers_late_writes_and_missed_news_let_nothing_more_through
     quotas = [await worker(memory, name, limits) for name in "abc"]
     counts = await asyncio.gather(*(drain(quota, 6.0) for quota in quotas))
     assert 75 <= sum(counts) <= 90
+    for quota in quotas:
+        await quota.stop()
+
+
+async def test_a_role_with_one_worker_is_let_through_as_often_as_one_with_three_c3():
+    """A window of two seconds; each role has 200 requests in its mailbox, and each worker one in hand."""
+    memory = Memory()
+    terms = Terms(minute_ms=2_000, minute_grain_ms=100, margin_ms=100)
+    quotas: list[SharedQuota] = []
+    for name, role in (("a", "chat"), ("b", "coding"), ("c", "coding"), ("d", "coding")):
+        limits = {KEY: Limits(requests_per_minute=60)}
+        quota = SharedQuota(limits, {KEY: "record"}, name, random.Random(name).random, terms, batch=Batch())
+        quota.stands_for(lambda models, role=role: {role: 200} if models == {"m"} else {})
+        memory.listeners.append(quota)
+        await quota.start(memory, lambda: None)
+        quotas.append(quota)
+    await asyncio.gather(*(drain(quota, 2.1, asker=1) for quota in quotas))
+
+    chat, *coding = await asyncio.gather(*(drain(quota, 4.0, asker=1) for quota in quotas))
+
+    leases = codec.QUOTA.decode(memory.entries["record"].data).leases
+    assert {lease.holder: lease.queued for lease in leases}["a"] == (("chat", 200),)
+    assert 0.4 <= chat / (chat + sum(coding)) <= 0.6, (chat, coding)
     for quota in quotas:
         await quota.stop()
 
