@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from schemas.names import Lane
 from services.router.flow import Flow
-from services.router.turns import Arriving, Crowd, Line, Place, in_mailbox, in_pool
+from services.router.turns import Arriving, Crowd, Line, Place, in_mailbox, in_pool, spare
 
 __all__ = [
     "Pool",
@@ -97,18 +97,24 @@ def latest_s(now_s: float, longest_s: float, left_s: float) -> float:
     return now_s + (left_s - longest_s - _MARGIN_S) / (1 + _MARGIN_SHARE)
 
 
-def bears(prospect: Prospect, line: Line, counted_s: float, until_s: float, passed: int = 0) -> float:
-    """How many more may go before an interactive request that comes now, if it shall begin by `until_s`.
+def bears(
+    prospect: Prospect, line: Line, place: Place, counted_s: float, until_s: float, passed: int = 0
+) -> float:
+    """How many more may go before a request that comes now, if it shall begin by `until_s`.
 
     Whoever is there counts as before it, but for those it has `passed`.
     """
-    pace = prospect.lanes["interactive"]
-    there = line.queued(prospect.role, "interactive") - passed + 1
-    found = pace.slots + pace.per_s * (until_s - counted_s) - there if pace.per_s < inf else inf
+    pace = prospect.lanes[place.lane]
+    there = line.queued(prospect.role, place.lane) + 1
+    higher = there - 1 - line.ahead(prospect.role, place.lane, place.rank)
+    found = inf
+    if pace.per_s < inf:
+        found = spare(pace.slots + pace.per_s * (until_s - counted_s), there - passed, there - higher, place)
     for pool in prospect.pools:
         crowd = pool.crowd
-        there = sum(line.queued(role, "interactive") for role in crowd.roles) - passed + 1
-        found = min(found, pool.flow.begun_by(until_s) - max(1.0, there - crowd.calling + crowd.unseen))
+        all_there = sum(line.queued(role, place.lane) for role in crowd.roles) + 1
+        waiting = max(1.0, all_there - passed - crowd.calling + crowd.unseen)
+        found = min(found, spare(pool.flow.begun_by(until_s), waiting, all_there - higher, place))
     return found
 
 

@@ -15,7 +15,7 @@ from schemas import subjects
 from schemas.subjects import WorkAddress
 from schemas.work import ChatWork
 from services.router.admission import Prospect, bears, begins_s, latest_s, retry_after_s, without_guesses
-from services.router.arrivals import Arrivals
+from services.router.arrivals import Arrivals, Visits
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.intake import Refused, Routed
@@ -47,6 +47,7 @@ class Door:
         self._backlog = backlog
         self._clock = clock
         self._arrivals = Arrivals()
+        self._visits = Visits()
         self._slack = Slack()
 
     def foresee(self, work: ChatWork) -> Foreseen:
@@ -56,7 +57,7 @@ class Door:
             return Foreseen(0.0, None)
         prospect, counted_s, now_s = known
         self._arrivals.advance(now_s)
-        place = self._place(work)
+        place = self._place(work, now_s)
         left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
 
         def seen(prospect: Prospect, passed: int = 0) -> tuple[float, float | None]:
@@ -81,10 +82,13 @@ class Door:
         prospect = self._capacity.prospect(role, Counted(counted_s, self._backlog.left_since), now_s)
         return None if prospect is None else (prospect, counted_s, now_s)
 
-    def _place(self, work: ChatWork) -> Place:
-        """Whoever is alone in the mailbox leaves room for nobody, whatever the rank."""
-        own = self._backlog.of_flow(work.role, work.lane, subjects.flow(work.account, work.user))
-        alone = own == self._backlog.known(work.role, work.lane)
+    def _place(self, work: ChatWork, now_s: float) -> Place:
+        """Whoever is alone in the mailbox leaves room for nobody, whatever the rank; unless others came lately."""
+        flow = subjects.flow(work.account, work.user)
+        own = self._backlog.of_flow(work.role, work.lane, flow)
+        alone = self._visits.alone(work.role, work.lane, flow, now_s) and own == self._backlog.known(
+            work.role, work.lane
+        )
         return Place(work.lane, 0 if alone else rank_of(own))
 
     def _passes(self, prospect: Prospect, place: Place, now_s: float) -> int:
@@ -118,13 +122,12 @@ class Door:
         if rank > 0 or len(crowd) > 1:
             left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
             until_s = latest_s(now_s, prospect.longest_s, left_s)
-            passed = 0
+            passed, place = 0, Place(work.lane, rank)
             if rank == 0:
-                place = Place(work.lane, rank)
                 passed = passed_over(work.role, self._backlog, place, prospect.lanes[work.lane].slots)
                 self._slack.overtook(crowd, routers if passed else 0)
             if until_s > now_s:
-                bearing = bears(prospect, self._backlog, counted_s, until_s, passed)
+                bearing = bears(prospect, self._backlog, place, counted_s, until_s, passed)
                 self._slack.promised(crowd, rank, bearing, until_s)
         self._slack.came(crowd, rank, routers)
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from schemas.names import LANES, RANKS, Lane
 
-__all__ = ["Arriving", "Crowd", "Line", "Place", "Turns", "in_mailbox", "in_pool", "passed_over"]
+__all__ = ["Arriving", "Crowd", "Line", "Place", "Turns", "in_mailbox", "in_pool", "passed_over", "spare"]
 
 _EVERY: Final = 8
 """Of so many turns of a full mailbox each rank has at least one: `penstock/pull_order.py`."""
@@ -98,6 +98,16 @@ def passed_over(role: str, line: Line, place: Place, slots: int) -> int:
     if behind <= slots or higher == 0:
         return 0
     return max(0, behind - slots - higher * ceil((before + 1) / (_EVERY - higher)))
+
+
+def spare(turns: float, there: float, lower: float, place: Place) -> float:
+    """Of so many turns, those that are left when all who are there had theirs.
+
+    When those of its own and `lower` ranks had theirs, then, if that leaves less: meanwhile more of higher ranks come,
+    and each has one of EVERY.
+    """
+    higher = len(RANKS) - 1 - place.rank
+    return min(turns - there, turns * (1 - higher / _EVERY) - lower)
 
 
 def in_mailbox(role: str, line: Line, place: Place, arriving: Arriving, passed: int = 0) -> Turns:
