@@ -138,6 +138,9 @@ class Door:
     def give_back(self, address: WorkAddress) -> None:
         """Who was let in was refused after all."""
         self._backlog.give_back(address)
+        known = self._known(address.role)
+        if known is not None and address.lane == "interactive":
+            self._slack.came(known[0].crowd, address.rank, -self._backlog.routers)
 
 
 def admitted(routed: Routed, foreseen: Foreseen) -> Routed | Refused:
