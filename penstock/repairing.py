@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from penstock.halting import halt
+
 __all__ = ["Repairing"]
 
 _log: Final = logging.getLogger(__name__)
@@ -26,8 +28,7 @@ class Repairing:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await halt(self._task)
 
     async def _run(self) -> None:
         try:

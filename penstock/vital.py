@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from penstock.halting import halt
+
 __all__ = ["VitalLoop"]
 
 _log: Final = logging.getLogger(__name__)
@@ -33,8 +35,7 @@ class VitalLoop:
     async def stop(self) -> None:
         """Returns when the loop has ended; at once where it never began."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await halt(self._task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():

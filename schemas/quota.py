@@ -39,8 +39,10 @@ class QuotaCorrection(Struct, frozen=True, kw_only=True):
     limit: str
     """Its name in the catalogue, as `tokens_per_minute`."""
     said_ms: int = 0
-    """When the latest word on it came."""
+    """When the latest word on what is left came."""
     ceiling: int | None = None
+    ceiling_said_ms: int = 0
+    """When the latest word on the limit itself came."""
     ceiling_until_ms: int = 0
     withheld: int = 0
     """What the provider says is gone beyond what we have counted."""

@@ -25,14 +25,19 @@ _CANCELLED = "Ask again if it is wanted after all."
 
 
 class AnswerText:
-    """Shows one reply, event by event; `reply` is there once it is complete."""
+    """Shows one reply, event by event; `reply` is there once it is complete.
 
-    def __init__(self, out: TextIO, notes: TextIO, *, indent: str = "") -> None:
+    `as_it_comes`: half an answer too, which a person sees being forgotten. A file or a program gets it whole or not at
+    all: nobody tells it where the next one begins.
+    """
+
+    def __init__(self, out: TextIO, notes: TextIO, *, indent: str = "", as_it_comes: bool = True) -> None:
         self.reply: Reply | None = None
         self._builder = ReplyBuilder()
         self._out = out
         self._notes = notes
         self._indent = indent
+        self._as_it_comes = as_it_comes
         self._at_line_start = True
         self._shown = False
 
@@ -43,7 +48,7 @@ class AnswerText:
         elif isinstance(event, Started):
             for each in event.degraded:
                 self.note(_degraded_text(each))
-        elif isinstance(event, Delta):
+        elif isinstance(event, Delta) and self._as_it_comes:
             self._write(event.text)
         try:
             self.reply = self._builder.add(event)

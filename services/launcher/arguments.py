@@ -92,7 +92,7 @@ def _add_run(commands: Commands) -> None:
 
 
 def _add_ask(commands: Commands) -> None:
-    text = "ask one question; the answer streams to stdout, how it came about follows on stderr"
+    text = "ask one question; the answer streams to a terminal, a file gets it whole; how it came about is on stderr"
     ask = commands.add_parser("ask", help=text, description=f"{text.capitalize()}.")
     _add_question(ask)
     ask.add_argument("--no-stream", action="store_true", help="wait for the whole answer")

@@ -86,7 +86,7 @@ async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settin
             timeout_s=question.timeout_s,
             stream=question.stream,
         )
-        answer = AnswerText(sys.stdout, sys.stderr)
+        answer = AnswerText(sys.stdout, sys.stderr, as_it_comes=sys.stdout.isatty())
         try:
             with noting(answer.note):
                 async with stream:  # leaving it before the end cancels the request

@@ -1,8 +1,8 @@
 """Whether the mailboxes have room for a body of this size: nobody alone fills the stream that holds them all.
 
 All roles and both lanes share one bound in bytes. What is large, and what may wait for a day, leaves half of it to
-small interactive requests; of the other half an account has a half at most, and leaves the rest to other accounts;
-and whoever sends it, one flow has at most an eighth of the whole in a lane.
+small interactive requests; of the other half an account has a half at most, and leaves the rest to other accounts.
+With its small ones an account has at most half of the whole, and whoever sends it, one flow an eighth in a lane.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Room:
             share = f"an eighth of the {mib:,.0f} MiB of the mailboxes"
             return f"{share} is taken by what this user has in the {wanted.lane} lane"
         if wanted.lane == "interactive" and wanted.size <= _SMALL_BYTES:
-            return None
+            return self._refusal_of_small(wanted, self._bound)
         kind = "jobs" if wanted.lane == "batch" else f"requests above {_SMALL_BYTES // 1024} KiB"
         if self._total() + wanted.size > self._bound // 2:
             return f"half of the {mib:,.0f} MiB of the mailboxes is taken, and {kind} have no more"
@@ -102,6 +102,14 @@ class Room:
             share = f"a quarter of the {mib:,.0f} MiB of the mailboxes"
             return f"{share} is taken by what this account has there, and its {kind} have no more"
         return None
+
+    def _refusal_of_small(self, wanted: Parcel, bound: int) -> str | None:
+        half = bound // 2
+        if self._total() + wanted.size <= half or self._of_account(wanted) + wanted.size <= half:
+            return None
+        return (
+            f"half of the {bound / 2**20:,.0f} MiB of the mailboxes is taken by what this account has there"
+        )
 
     def reserve(self, parcel: Parcel) -> None:
         """It will be put in: it counts from now on, others are decided meanwhile."""

@@ -11,6 +11,7 @@ import nats.errors
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
+from penstock.halting import halt
 from penstock.identifiers import new_id
 from penstock.storing import StreamFull, store
 from schemas import subjects
@@ -67,9 +68,7 @@ class Announcer:
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=within_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await halt(*late)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

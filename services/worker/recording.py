@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 
 from penstock.clock import Clock
 from penstock.config.catalogue import Catalogue
+from penstock.halting import halt
 from penstock.storing import store
 from schemas import subjects
 from schemas.codec import encode
@@ -92,9 +93,7 @@ class Recorder:
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=within_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await halt(*late)
 
     async def _store(self, work: ChatWork, event: UsageRecorded) -> None:
         """Counted once, like the ledger: an event that somebody stored before is not."""

@@ -18,6 +18,7 @@ from penstock.connection import Reconnects, connect
 from penstock.identifiers import new_id
 from penstock.provisioning import ensure
 from schemas import codec
+from schemas.quota import QuotaRecord
 from schemas.streams import QUOTA
 from services.launcher.nats_server import NatsServer
 from services.worker.leases.shared_quota import SharedQuota
@@ -159,6 +160,8 @@ async def test_a_dead_workers_places_return_when_its_lease_ends_c1(nats_server: 
         dead, alive = await join("dead"), await join("alive")
         assert isinstance(await dead.acquire(), Permit)
         assert isinstance(await dead.acquire(), Permit)
+        # A place kept for its next call would be free only with the others; it is given back when none comes.
+        await _until(lambda: [use.used for use in alive.quota.usage(KEY, _now_s())] == [2])
         await dead.crash()
         began_s = _now_s()
         assert isinstance(await alive.acquire(), Permit)
@@ -219,7 +222,7 @@ async def test_without_the_bucket_a_worker_keeps_to_its_share_and_comes_back_c1(
         assert sum(grain[1] for grain in record.minute) + sum(lease.requests for lease in record.leases) >= 20
 
 
-async def test_d9_who_stops_while_nats_is_frozen_waits_no_longer_than_it_may_and_its_lease_ends_by_itself(
+async def test_d9_who_stops_while_nats_is_frozen_waits_no_longer_than_it_may_and_what_it_said_lands_later(
     own_nats_server: NatsServer,
 ) -> None:
     async with sharing(own_nats_server, Limits(requests_per_minute=20)) as join:
@@ -234,7 +237,35 @@ async def test_d9_who_stops_while_nats_is_frozen_waits_no_longer_than_it_may_and
         finally:
             os.kill(own_nats_server.pid, signal.SIGCONT)
         await _until(lambda: staying.quota.out_of_reach == ())
-        assert len(await staying.drain(within_s=3.0)) >= 15, "what was leased and not used is there again"
+        assert len(await staying.drain(within_s=3.0)) >= 15, "the server had its last write, and reads it now"
+
+
+async def test_d9_what_a_worker_held_that_stops_while_nats_is_dead_counts_as_spent_c1(
+    own_nats_server: NatsServer,
+) -> None:
+    """It may have spent all of it and not told: nobody can tell it from one that was killed."""
+    async with sharing(own_nats_server, Limits(requests_per_minute=20)) as join:
+        leaving, staying = await join("leaving"), await join("staying")
+        for _ in range(4):
+            assert isinstance(await leaving.acquire(), Permit)
+        keeper = leaving.quota._by_record[leaving.quota.record(KEY)]
+        await _until(lambda: _held(keeper.view.record, "leaving") > 0)
+        own_nats_server.kill()
+        await leaving.quota.stop(0.2)
+        held = _held(keeper.view.record, "leaving")
+        assert held > 0
+        await own_nats_server.start()
+        await _until(lambda: staying.quota.out_of_reach == ())
+        found = len(await staying.drain(within_s=3.0))
+        record = staying.quota._by_record[staying.quota.record(KEY)].view.record
+        assert record is not None
+        assert all(lease.holder != "leaving" for lease in record.leases), "its lease has ended"
+        assert sum(grain[1] for grain in record.minute) >= found + held
+        assert 0 < found <= 20 - held
+
+
+def _held(record: QuotaRecord | None, holder: str) -> int:
+    return 0 if record is None else sum(each.requests for each in record.leases if each.holder == holder)
 
 
 async def test_what_was_spent_survives_the_server_and_every_worker_c1(own_nats_server: NatsServer) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from penstock.config.catalogue import Batch, Limits
+from services.worker.leases.policy import Report
 from services.worker.leases.records import Conflict, Stored, Unreachable
 from services.worker.leases.shared_quota import SharedQuota
 from services.worker.leases.terms import Terms
@@ -28,6 +29,8 @@ TERMS = Terms(margin_ms=0)
 TIMEOUT_S = 1.0
 CUT_OFF_S = 1.5
 """One worker alone is cut off for no longer than this and its timeouts: less than a lease lasts."""
+MOST_PER_S = 30
+"""Of requests to the server, by one keeper: ten writes, each of which may conflict, be read for and sent again."""
 _TICK_S = 1e-6
 
 
@@ -99,6 +102,12 @@ class Process:
         self.is_deaf = self.is_frozen = False
         self.failing_since_s: float | None = None
         """The first of its requests that were not answered, since the last that was."""
+        self.answer_due_s = 0.0
+        """When its last request to the server is answered, or given up."""
+        self.rounds = 0
+        """Of its keeper: each plans a write, needed or not."""
+        self.asked_s: deque[float] = deque()
+        """When it asked something of the server, within the last second."""
         self.permits: dict[int, Permit] = {}
         """Of the calls under way, by their place in the world's log."""
         self.waiting: dict[int, int] = {}
@@ -109,6 +118,7 @@ class Process:
             {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, TERMS, batch=Batch()
         )
         self.keeper = self.quota._by_record["record"]
+        self._count_rounds()
         self.run(self.quota.start(self, self.wake))
 
     @property
@@ -165,6 +175,15 @@ class Process:
             self.loop._run_ready()
         self.loop.close()
 
+    def _count_rounds(self) -> None:
+        report = self.keeper.desk.report
+
+        def counted(*args: Any, **options: Any) -> Report:
+            self.rounds += 1
+            return report(*args, **options)
+
+        self.keeper.desk.report = counted
+
     # -- `Records`
 
     async def read(self, key: str) -> Stored | None:  # noqa: ARG002 - there is one record
@@ -186,15 +205,23 @@ class Process:
         return landed
 
     def _fate(self) -> Fate:
+        now_s = self.world.now_s
+        self.asked_s.append(now_s)
+        while self.asked_s[0] <= now_s - 1.0:
+            self.asked_s.popleft()
+        if len(self.asked_s) > MOST_PER_S:
+            self.world.broken.append(f"{now_s:.2f}: {self.name} asked {len(self.asked_s)} times in a second")
         if self.world.is_dark:
-            return Fate(lands="never", answered=False)
+            return Fate(lands="late", answered=False)
         since_s = self.failing_since_s
         if since_s is not None and self.world.now_s > since_s + CUT_OFF_S:
             self.fates.clear()  # an outage of some workers and not of others is another matter (decision 0010)
         return self.fates.popleft() if self.fates else GOOD
 
     async def _answer(self, fate: Fate) -> None:
-        if not fate.answered or fate.lands != "now":
+        lost = not fate.answered or fate.lands != "now"
+        self.answer_due_s = self.world.now_s + (TIMEOUT_S if lost else fate.slow_s)
+        if lost:
             if self.failing_since_s is None:
                 self.failing_since_s = self.world.now_s
             await asyncio.sleep(TIMEOUT_S)
@@ -278,6 +305,7 @@ class QuotaWorld:
         self.history = []
         if how == "anew":
             self.revision = 0
+            self.flying.clear()
 
     # -- time
 
@@ -316,6 +344,10 @@ class QuotaWorld:
         self.processes.append(process)
         self.settle()
         return process
+
+    def land(self, flight: tuple[Process, bytes, int]) -> int | None:
+        self.flying.remove(flight)
+        return self.store(*flight)
 
     def crash(self, process: Process) -> None:
         self.processes.remove(process)

@@ -69,11 +69,12 @@ class Copy:
         behind = joined and self.clock.is_behind(record.at_ms, now_s)
         if behind and self._was_begun_anew(record, now_s):  # in a bucket made again it has a low revision
             record = self._made_again(record, now_s)
-        elif stored.revision < self.revision:
+        elif stored.revision < self.revision and not self._was_made_again(record):
             return False
-        self.others_are_behind = self.others_are_behind or behind
+        asked = behind or (joined and self._has_a_newcomer(record))
+        self.others_are_behind = self.others_are_behind or asked
         self.take(record, stored.revision, now_s)
-        return behind
+        return asked
 
     def read(self, stored: Stored | None, now_s: float) -> None:
         """The record as it is stored, or made again from memory if it is gone. An older one than we know is no news."""
@@ -105,7 +106,7 @@ class Copy:
         paused_until_s = self.clock.local_s(record.paused_until_ms)
         if paused_until_s > now_s:
             self.gate.pause(paused_until_s, record.pause_reason)
-        if self.desk.demand.first is not None:
+        if self.desk.demand.first is not None or self.view.overruled(now_s):
             self._poke()
 
     def _was_overtaken(self, record: QuotaRecord, revision: int) -> bool:
@@ -128,8 +129,23 @@ class Copy:
         _log.warning("the shared quota of %s was lost; it is made again from memory", self.key)
         return revived(self.record, record, self.holder, self.book, self.clock.now_ms(now_s))
 
+    def _has_a_newcomer(self, record: QuotaRecord) -> bool:
+        """It asks for the time, also when it is not behind: somebody wrote a moment ago, and its copy is as fresh. Told
+        nothing, it would believe the server's clock, which may have stepped.
+        """
+        known = {lease.holder for lease in self.record.leases} | {self.holder}
+        return any(lease.holder not in known for lease in record.leases)
+
+    def _was_made_again(self, record: QuotaRecord) -> bool:
+        """Of an entry with a low revision, however late it is heard: somebody who remembers us has begun the bucket
+        anew, and went on with the time.
+        """
+        return record.at_ms > self.record.at_ms and lease_of(record, self.holder).number > 0
+
     def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
-        return revision < self.revision and self.clock.is_behind(record.at_ms, now_s)
+        """It does not remember us; who does has written a while ago, and what was said since stands there."""
+        knows_us = lease_of(record, self.holder).number > 0
+        return revision < self.revision and not knows_us and self.clock.is_behind(record.at_ms, now_s)
 
 
 def _somebody_gave_up(before: QuotaRecord, after: QuotaRecord, holder: str) -> bool:

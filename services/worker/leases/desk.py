@@ -144,8 +144,9 @@ class Desk:
 
     @property
     def holds(self) -> bool:
+        """A lease that ends soon. Calls under way are none where nothing bounds how many there are."""
         held = (self._requests, self._tokens, self._slots)
-        return any(0 < each < inf for each in held) or self.running > 0
+        return any(0 < each < inf for each in held) or (self._book.counts_slots and self.running > 0)
 
     def report(self, holder: str, now_s: float, *, paused: bool, leaving: bool = False) -> Report:
         """What is to be told now, and what to be asked for."""
@@ -198,15 +199,19 @@ class Desk:
         self.demand.served()
         return True
 
-    def not_stored(self) -> None:
-        """The write is not in the record, and never will be: everything is as if it had not begun."""
+    def not_stored(self, *, may_land: bool = False) -> None:
+        """The write is not in the record: everything is as if it had not begun.
+
+        `may_land`: it may still be stored one day, and what it told is told twice then. That may only add: what it
+        refunded counts as spent until it has left the window.
+        """
         assert self._sent is not None  # noqa: S101 - the same
         sent, self._sent = self._sent, None
         self._requests += sent.frozen[0]
         self._tokens += sent.frozen[1]
         for grain, requests, tokens in sent.report.spent:
             self._charge(grain, requests, tokens)
-        for grain, _, tokens in sent.report.refunded:
+        for grain, _, tokens in () if may_land else sent.report.refunded:
             self._refunds[grain] = self._refunds.get(grain, 0) + tokens
 
     def lost(self) -> None:

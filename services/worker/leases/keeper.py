@@ -57,7 +57,9 @@ class Keeper:
         self._running.start(self._run(self._writing, records))
 
     async def stop(self, within_s: float) -> None:
-        """Give everything back; if that fails, or takes longer, the lease's end does it."""
+        """Give everything back. If that fails, or takes longer, the others take us for one that was killed: they
+        count what we held as spent when the lease ends. Only the places are free again then.
+        """
         await self._running.stop()
         if self._writing is None or not self._joined:
             return

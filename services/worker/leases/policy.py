@@ -12,6 +12,7 @@ from services.worker.leases.crowd import part_of
 from services.worker.leases.room import Book, waiting_before
 from services.worker.leases.terms import NOTHING, Amounts
 from services.worker.leases.window import merged
+from services.worker.leases.words import latest
 
 __all__ = ["Plan", "Report", "lease_of", "plan"]
 
@@ -128,20 +129,12 @@ def _with_word(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:
     """A pause or a provider's word on its limits, newer than what stands there; what lapsed goes."""
     words = {word.limit: word for word in record.corrections}
     for word in report.corrections:
-        words[word.limit] = _latest(words.get(word.limit, word), word)
+        words[word.limit] = latest(words.get(word.limit, word), word)
     alive = (word for word in words.values() if max(word.ceiling_until_ms, word.withheld_until_ms) > now_ms)
     record = replace(record, corrections=tuple(alive))
     if report.pause is None or report.pause[0] <= record.paused_until_ms:
         return record
     return replace(record, paused_until_ms=report.pause[0], pause_reason=report.pause[1])
-
-
-def _latest(told: QuotaCorrection, word: QuotaCorrection) -> QuotaCorrection:
-    """What was said last counts, and not what was told last: an answer to the writer may have been lost."""
-    newer, older = (word, told) if word.said_ms >= told.said_ms else (told, word)
-    if older.ceiling_until_ms <= newer.ceiling_until_ms:
-        return newer
-    return replace(newer, ceiling=older.ceiling, ceiling_until_ms=older.ceiling_until_ms)
 
 
 def _share(

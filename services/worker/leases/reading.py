@@ -62,6 +62,7 @@ def _numbers(record: QuotaRecord) -> Iterator[int]:
         yield from (
             word.said_ms,
             word.ceiling or 0,
+            word.ceiling_said_ms,
             word.ceiling_until_ms,
             word.withheld,
             word.withheld_until_ms,

@@ -76,7 +76,7 @@ class SharedQuota:
             await keeper.start(records)
 
     async def stop(self, within_s: float = _GIVE_BACK_S) -> None:
-        """Give back what is leased; what JetStream does not take in time comes back when the lease ends."""
+        """Give back what is leased; what JetStream does not take in time counts as spent when the lease ends."""
         await asyncio.gather(
             self._pauses.stop(), *(keeper.stop(within_s) for keeper in self._by_record.values())
         )

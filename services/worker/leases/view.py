@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
 from types import MappingProxyType
 from typing import Final
-
-from msgspec.structs import replace
 
 from schemas.presence import Recovery
 from schemas.quota import QuotaCorrection, QuotaRecord
@@ -16,8 +13,9 @@ from services.worker.leases.demand import GIVEN_BACK_S
 from services.worker.leases.policy import lease_of
 from services.worker.leases.room import Book, Gauge, waiting_before
 from services.worker.leases.terms import Amounts
+from services.worker.leases.words import Ceilings, corrected, named
 from services.worker.limits.account import LimitName, LimitUse
-from services.worker.limits.meter import BELIEVED_S, DAY_S, MINUTE_S, Observation
+from services.worker.limits.meter import Observation
 from services.worker.limits.recovery import recovery
 
 __all__ = ["View"]
@@ -34,6 +32,7 @@ class View:
         self._holder = holder
         self._book = book
         self._clock = clock
+        self._ceilings = Ceilings()
         self._summed: QuotaRecord | None = None
         self._summed_until_ms = 0
         self._free = self._spare = Amounts()
@@ -93,12 +92,13 @@ class View:
 
         Leases that are out count as used: some of them the provider has seen, and some it has not.
         """
-        name = _named(word)
+        name = named(word)
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
         left = self._left.get(name)
         if left is None:
             return None
+        self._ceilings.heard(word, now_ms)
         told = next((each for each in (self.record or _EMPTY).corrections if each.limit == name), None)
         known = untold.get(name, told)
         lowered = word.limit is not None and 0 < word.limit < getattr(self._book.limits, name)
@@ -106,8 +106,14 @@ class View:
             return None
         left += told.withheld if told is not None and told.withheld_until_ms > now_ms else 0
         known = known or QuotaCorrection(limit=name)
-        found = _corrected(known, word, left, now_ms)
-        return None if found == known else replace(found, said_ms=now_ms)
+        found = corrected(known, word, left, now_ms)
+        return None if found == known else found
+
+    def overruled(self, now_s: float) -> tuple[QuotaCorrection, ...]:
+        """What was said to us, and is to be told, since an older word of another stands in the record."""
+        if self.record is None or not self.record.corrections:
+            return ()
+        return tuple(self._ceilings.overruled_in(self.record, self._clock.now_ms(now_s)))
 
     def _sum(self, now_ms: int) -> None:
         record = self.record or _EMPTY
@@ -144,31 +150,3 @@ def _recovery(gauge: Gauge, untold: int, now_ms: int) -> Recovery:
         returns.append(((gauge.lapses_ms - now_ms) / 1000, gauge.withheld))
     used = gauge.ceiling - gauge.free + untold
     return recovery(gauge.name, length_s, gauge.ceiling, used, returns)
-
-
-def _corrected(known: QuotaCorrection, word: Observation, left: int, now_ms: int) -> QuotaCorrection:
-    ceiling, ceiling_until_ms = known.ceiling, known.ceiling_until_ms
-    lapses_soon = ceiling_until_ms - now_ms < BELIEVED_S * 500
-    if word.limit is not None and word.limit > 0 and (word.limit != ceiling or lapses_soon):
-        ceiling, ceiling_until_ms = word.limit, now_ms + int(BELIEVED_S * 1000)
-    withheld, withheld_until_ms = known.withheld, known.withheld_until_ms
-    if word.remaining is not None:
-        withheld = max(0, left - max(0, word.remaining))
-        believed_s = min(MINUTE_S if word.window == "minute" else DAY_S, BELIEVED_S)
-        believed_s = min(believed_s, inf if word.reset_s is None else word.reset_s)
-        if withheld > 0 or known.withheld > 0:
-            withheld_until_ms = now_ms + int(believed_s * 1000)
-    return QuotaCorrection(
-        limit=known.limit,
-        said_ms=known.said_ms,
-        ceiling=ceiling,
-        ceiling_until_ms=ceiling_until_ms,
-        withheld=withheld,
-        withheld_until_ms=withheld_until_ms,
-    )
-
-
-def _named(word: Observation) -> LimitName:
-    if word.window == "minute":
-        return "requests_per_minute" if word.kind == "requests" else "tokens_per_minute"
-    return "requests_per_day" if word.kind == "requests" else "tokens_per_day"

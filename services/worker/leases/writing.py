@@ -71,6 +71,7 @@ class Writing:
             if self._pending is not None:
                 await self._find_out(self._pending)
             now_s = loop_now_s()
+            self.words = {word.limit: word for word in copy.view.overruled(now_s)} | self.words
             report = copy.desk.report(copy.holder, now_s, paused=now_s < copy.gate.until_s, leaving=leaving)
             report = msgspec.structs.replace(
                 report,
@@ -115,9 +116,8 @@ class Writing:
         copy = self._copy
         await self.read()
         if copy.revision == pending.revision and copy.desk.alone is not None:
-            # It was planned before the outage, and keeps nothing for what the others may have used in it. Should it
-            # land yet, what it tells is told twice.
-            self._not_stored()
+            # It was planned before the outage, and keeps nothing for what the others may have used in it.
+            self._not_stored(may_land=True)
             return
         if copy.revision == pending.revision and await self._send(pending):
             return
@@ -136,9 +136,9 @@ class Writing:
     def _asks(self) -> None:
         self.unanswered_since_s = min(self.unanswered_since_s, loop_now_s())
 
-    def _not_stored(self) -> None:
+    def _not_stored(self, *, may_land: bool = False) -> None:
         self._pending = None
-        self._copy.desk.not_stored()
+        self._copy.desk.not_stored(may_land=may_land)
 
     def _stored(self, report: Report) -> None:
         """What was told need not be told again; who waited may ask again."""

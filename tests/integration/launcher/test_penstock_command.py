@@ -268,8 +268,8 @@ async def test_a_server_without_penstock_is_told_at_once(up: Up, own_nats_server
 def test_ctrl_c_cancels_the_request(up: Up):
     up.simulator("PUT", "speed", {"tokens_per_second": 20})
     output = up.directory / "cancelled.log"
-    asking = up.start("ask", "A long one [[tokens=1000]]", output=output)
-    up._until(lambda: "You asked" in output.read_text(), 10)
+    asking = up.start("ask", "--json", "A long one [[tokens=1000]]", output=output)
+    up._until(lambda: "delta" in output.read_text(), 10)
 
     asking.send_signal(signal.SIGINT)
 

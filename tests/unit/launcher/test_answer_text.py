@@ -98,6 +98,19 @@ def test_a_restart_is_visible_and_the_text_begins_anew(out, notes):
     assert answer.reply.text == "whole"
 
 
+def test_d4_what_is_no_terminal_gets_the_answer_whole_or_not_at_all(out, notes):
+    answer = AnswerText(out, notes, as_it_comes=False)
+    broke_off = Restarted(id="r", seq=2, code="provider_unavailable", message="the stream broke")
+    for event in (accepted(), delta("half an ans"), broke_off, delta("wh"), delta("ole")):
+        answer.show(event)
+    assert out.getvalue() == ""
+    assert notes.getvalue() == "[starting again: the stream broke]\n"
+
+    answer.show(completed())
+
+    assert out.getvalue() == "whole\n"
+
+
 def test_d5_what_an_answer_was_given_less_of_is_told(out, notes):
     degraded = (
         Degraded(rule="rate_limit", what="model", why="no quota is left of large"),

@@ -88,6 +88,13 @@ def test_c6_the_users_of_one_account_leave_half_of_that_half_to_other_accounts(s
     assert sum(scene.puts(f"other000{n}", 5 * MIB) for n in range(20)) == 3, "half of all is taken then"
 
 
+def test_c6_with_its_small_requests_an_account_leaves_half_to_other_accounts(scene: Scene) -> None:
+    flows = [f"acmeacme{n:03}" for n in range(300)]
+    assert sum(scene.puts(flow, 200_000, "interactive") for flow in flows) == BOUND // 2 // 200_000
+    assert scene.puts("otherother1", 200_000, "interactive")
+    assert not scene.puts("acmeacme300", 200_000, "interactive")
+
+
 def test_c6_an_account_counts_by_what_other_routers_put_in_and_less_as_its_requests_end(scene: Scene) -> None:
     assert scene.puts("acme00001", 4 * MIB)
     scene.count(16 * MIB, acme00001=1, acme00002=1, acme00003=2)

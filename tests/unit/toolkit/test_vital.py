@@ -31,6 +31,25 @@ async def test_a_loop_turns_until_it_is_stopped_and_that_is_no_death():
     assert deaths == []
 
 
+async def test_a_cancellation_that_was_forgotten_is_not_the_last():
+    """As by `asyncio.wait_for` up to Python 3.11 in the moment of its result."""
+    forgotten = asyncio.Event()
+
+    async def forgetting() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            forgotten.set()
+        await asyncio.sleep(60)
+
+    loop = VitalLoop("forgetting", lambda: None)
+    loop.start(forgetting())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await loop.stop()
+    assert forgotten.is_set()
+
+
 async def test_one_that_never_began_is_stopped_at_once():
     await VitalLoop("never").stop()
 

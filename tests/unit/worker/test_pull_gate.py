@@ -11,6 +11,7 @@ from penstock.clock import loop_now_s
 from penstock.config.catalogue import Limits, RoleConfig
 from schemas.names import Lane
 from services.worker.equipment import Equipment
+from services.worker.keys.quota_keys import keys_of
 from services.worker.limits.quota import Need, Permit
 from services.worker.pull_gate import PullGate
 from services.worker.waiting import Waiting
@@ -71,7 +72,7 @@ async def test_each_lane_is_held_against_half_of_its_own_slots_c6(
 
 async def test_a_mailbox_opens_when_its_models_have_quota_again_c3(boxes: _Mailboxes) -> None:
     quota, now_s = boxes.equipment.availability.quota, loop_now_s()
-    (key,) = boxes.equipment.tiers.keys
+    ((key,),) = keys_of(boxes.equipment.catalogue, {"p": ("A_KEY",)}).values()
     while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
         pass
     assert boxes.interactive.closed_s() == pytest.approx(60, abs=1)
@@ -89,7 +90,7 @@ async def test_where_quota_is_scarce_a_worker_takes_a_few_more_than_have_it_c3(b
 
 async def test_where_quota_was_gone_a_moment_ago_it_is_scarce_c3(boxes: _Mailboxes) -> None:
     quota, now_s = boxes.equipment.availability.quota, loop_now_s()
-    (key,) = boxes.equipment.tiers.keys
+    ((key,),) = keys_of(boxes.equipment.catalogue, {"p": ("A_KEY",)}).values()
     while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
         pass
     assert boxes.interactive.closed_s() > 0

@@ -1,0 +1,164 @@
+"""C1, C4: single moments that the network machine found, or that a reader did, each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from penstock.config.catalogue import Limits
+from schemas import codec
+from schemas.quota import QuotaRecord
+from services.worker.limits.meter import Observation
+from services.worker.limits.quota import Need
+from tests.property.quota_world import KEY, Fate, Process, QuotaWorld
+
+
+@pytest.fixture
+def world() -> Iterator[QuotaWorld]:
+    """Two workers that know each other, and have nothing to do."""
+    world = QuotaWorld(Limits(requests_per_minute=9, tokens_per_minute=120))
+    for skew_s in (0.0, 5000.0):
+        world.join(skew_s)
+        world.advance(1.0)
+    world.advance(61.0)
+    yield world
+    world.close()
+
+
+def _record(world: QuotaWorld) -> QuotaRecord:
+    assert world.entry is not None
+    return codec.QUOTA.decode(world.entry.data)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 1.0])
+def test_who_is_idle_hears_what_is_said_in_a_bucket_made_again_c4(world: QuotaWorld, late_s: float):
+    """Its revisions begin anew: lower than what is known is no sign of an old entry."""
+    first, second = world.processes
+    world.lose("anew")
+    second.is_deaf = bool(late_s)
+    first.run_now(lambda: first.quota.pause(KEY, first.now_s + 8.0, "429"))
+    world.advance(late_s)
+    for stored in second.unheard:
+        second.hear(stored)
+    second.is_deaf = False
+    world.advance(0.4)
+    assert second.quota.wait_s(KEY, Need(0), second.now_s) == pytest.approx(7.6 - late_s, abs=0.1)
+
+
+def test_a_pause_in_a_bucket_made_again_outlives_the_next_who_finds_it_c4(world: QuotaWorld):
+    """Whoever heard of nothing reads an entry that is a while old, and remembers it: it is no newcomer's."""
+    first, second = world.processes
+    second.is_deaf = True
+    world.lose("anew")
+    first.run_now(lambda: first.quota.pause(KEY, first.now_s + 8.0, "429"))
+    world.advance(0.4)
+    second.run_now(lambda: second.quota.pause(KEY, second.now_s + 1.0, "429"))
+    world.advance(0.4)
+    for each in world.processes:
+        assert each.quota.wait_s(KEY, Need(0), each.now_s) == pytest.approx(7.2, abs=0.1)
+
+
+@pytest.mark.parametrize("ago_s", [0.0, 0.2, 0.3, 1.0])
+def test_the_servers_clock_steps_between_the_last_write_and_a_newcomer_c1(world: QuotaWorld, ago_s: float):
+    first, _ = world.processes
+    for _ in range(9):
+        first.ask(0)
+    world.advance(0.5)
+    first.run_now(lambda: first.quota.pause(KEY, first.now_s + 0.1, "429"))  # written at once
+    world.advance(ago_s)
+    world.wall_ahead_s += 836.0
+    newcomer = world.join(300.0)
+    world.advance(0.4)
+    for process in (newcomer, first):
+        for _ in range(9):
+            process.ask(0)
+    world.advance(5.0)
+    assert world.spent(60.0)[0] == 9
+    assert not world.broken
+
+
+def test_a_call_that_lasts_costs_no_rounds_where_nothing_bounds_how_many_run_c1(world: QuotaWorld):
+    """Each round plans a write, and finds that there is nothing to tell."""
+    first, _ = world.processes
+    first.ask(0)
+    world.advance(5.0)
+    assert first.permits
+    before, began_s = first.rounds, world.now_s
+    world.advance(60.0)
+    assert first.rounds - before <= 10, f"since {began_s}: one in 20 s is enough"
+
+
+def test_what_was_given_back_before_an_outage_is_not_given_back_twice_c1(world: QuotaWorld):
+    """The write that told it is given up; it lands when the record is back, and whoever sent it does not see it yet."""
+    first, second = world.processes
+    for process in (first, second):
+        process.ask(40)
+        world.advance(0.05)
+    world.advance(1.5)
+    assert sum(grain[2] for grain in _record(world).minute) == 80
+    first.fates.append(Fate(lands="late", answered=False))
+    first.settle(next(iter(first.permits)), 0)
+    while not world.flying:
+        world.advance(0.05)
+    world.is_dark = True
+    while any(process.keeper.desk.alone is None for process in (first, second)):
+        world.advance(1.0)
+    first.is_deaf = second.is_frozen = True
+    first.failing_since_s = None
+    first.fates.append(Fate(slow_s=0.3))
+    world.is_dark = False
+    while first.fates:
+        world.advance(0.05)
+    assert world.land(world.flying[0]), "the answer of what was read before is on its way"
+    world.advance(2.0)
+    first.is_deaf = second.is_frozen = False
+    world.advance(3.0)
+    assert world.spent(60.0)[1] == 40
+    assert sum(grain[2] for grain in _record(world).minute) == 40
+    for _ in range(3):
+        first.ask(40)
+    world.advance(1.0)
+    assert not world.broken
+
+
+def _say(process: Process, limit: int, remaining: int | None = None) -> None:
+    word = Observation(kind="requests", window="minute", limit=limit, remaining=remaining)
+    process.run_now(lambda: process.quota.correct(KEY, word, process.now_s))
+
+
+@pytest.mark.parametrize("remaining", [2, None])
+def test_the_newest_word_counts_also_where_it_repeats_what_is_known_c4(
+    world: QuotaWorld, remaining: int | None
+):
+    """A word that only repeats the record is not written; an older one, told late, is put right all the same."""
+    first, second = world.processes
+    _say(second, 3)
+    world.advance(60.0)
+    first.fates.append(Fate(lands="never", answered=False))
+    _say(first, 8, 8)
+    world.advance(0.2)
+    _say(second, 3, remaining)
+    world.advance(5.0)
+    for process in world.processes:
+        uses = {use.name: use.limit for use in process.quota.usage(KEY, process.now_s)}
+        assert uses["requests_per_minute"] == 3
+
+
+def test_a_newer_word_raises_the_limit_again_c4(world: QuotaWorld):
+    first, second = world.processes
+    for process, limit in ((second, 3), (first, 8)):
+        _say(process, limit)
+        world.advance(1.0)
+    assert [each.ceiling for each in _record(world).corrections] == [8]
+
+
+def test_words_that_say_the_same_again_cost_no_writes_c4(world: QuotaWorld):
+    first, second = world.processes
+    _say(first, 3)
+    world.advance(1.0)
+    before = world.revision
+    for process in (first, second) * 10:
+        _say(process, 3)
+        world.advance(0.2)
+    assert world.revision == before
