@@ -11,9 +11,18 @@ from msgspec.structs import replace
 
 from schemas.names import Lane
 from services.router.flow import Flow
-from services.router.turns import Arriving, Crowd, Line, Place, in_mailbox, in_pool
+from services.router.turns import Arriving, Crowd, Line, Place, in_mailbox, in_pool, spare
 
-__all__ = ["Pool", "Prospect", "SlotPace", "begins_s", "retry_after_s", "without_guesses"]
+__all__ = [
+    "Pool",
+    "Prospect",
+    "SlotPace",
+    "bears",
+    "begins_s",
+    "latest_s",
+    "retry_after_s",
+    "without_guesses",
+]
 
 _AT_ONCE_S: Final = 0.1
 """Who waits no longer than this is never refused: how long an answer takes is the application's own affair."""
@@ -48,6 +57,11 @@ class Prospect(Struct, frozen=True):
     """What nearly every request stays within, once it has begun."""
     pools: tuple[Pool, ...] = ()
 
+    @property
+    def crowd(self) -> tuple[str, ...]:
+        """All roles that can delay each other."""
+        return self.pools[-1].crowd.roles if self.pools else (self.role,)
+
 
 def without_guesses(prospect: Prospect) -> Prospect:
     """By what is known alone: nothing was spent since the last beats."""
@@ -58,22 +72,50 @@ def without_guesses(prospect: Prospect) -> Prospect:
     return replace(prospect, pools=pools)
 
 
-def begins_s(prospect: Prospect, line: Line, place: Place, arriving: Arriving, counted_s: float) -> float:
+def begins_s(
+    prospect: Prospect, line: Line, place: Place, arriving: Arriving, counted_s: float, passed: int = 0
+) -> float:
     """When a request that comes now begins, on the router's monotonic clock; infinite: nobody knows.
 
-    `counted_s`: when the mailboxes were counted. The slots and each pool of quotas set a bound of their own; the last
-    one counts.
+    `counted_s`: when the mailboxes were counted. `passed`: so many of higher ranks bear it that this one goes first.
+    The slots and each pool of quotas set a bound of their own; the last one counts.
     """
     latest_s = counted_s
     pace = prospect.lanes[place.lane]
-    turns = in_mailbox(prospect.role, line, place, arriving)
+    turns = in_mailbox(prospect.role, line, place, arriving, passed)
     if pace.per_s < inf and turns.standing > pace.slots:
         latest_s += turns.begins_after_s(lambda turn: max(0.0, turn - pace.slots) / pace.per_s)
     for pool in prospect.pools:
-        turns = in_pool(prospect.role, line, place, arriving, pool.crowd)
+        turns = in_pool(prospect.role, line, place, arriving, pool.crowd, passed)
         after_s = turns.begins_after_s(pool.flow.begins_after(counted_s))
         latest_s = max(latest_s, counted_s + after_s)
     return latest_s
+
+
+def latest_s(now_s: float, longest_s: float, left_s: float) -> float:
+    """The last instant at which one that comes now may begin: as `retry_after_s` reckons."""
+    return now_s + (left_s - longest_s - _MARGIN_S) / (1 + _MARGIN_SHARE)
+
+
+def bears(
+    prospect: Prospect, line: Line, place: Place, counted_s: float, until_s: float, passed: int = 0
+) -> float:
+    """How many more may go before a request that comes now, if it shall begin by `until_s`.
+
+    Whoever is there counts as before it, but for those it has `passed`.
+    """
+    pace = prospect.lanes[place.lane]
+    there = line.queued(prospect.role, place.lane) + 1
+    higher = there - 1 - line.ahead(prospect.role, place.lane, place.rank)
+    found = inf
+    if pace.per_s < inf:
+        found = spare(pace.slots + pace.per_s * (until_s - counted_s), there - passed, there - higher, place)
+    for pool in prospect.pools:
+        crowd = pool.crowd
+        all_there = sum(line.queued(role, place.lane) for role in crowd.roles) + 1
+        waiting = max(1.0, all_there - passed - crowd.calling + crowd.unseen)
+        found = min(found, spare(pool.flow.begun_by(until_s), waiting, all_there - higher, place))
+    return found
 
 
 def retry_after_s(wait_s: float, longest_s: float, left_s: float) -> float | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, inf
 from typing import Final
 
 from schemas.subjects import WorkAddress
 
-__all__ = ["REMEMBERED_S", "Arrivals"]
+__all__ = ["REMEMBERED_S", "Arrivals", "Visits"]
 
 REMEMBERED_S: Final = 30.0
 
@@ -36,3 +36,19 @@ class Arrivals:
     def _weight(self, place: tuple[str, str, int]) -> float:
         weight, at_s = self._weights.get(place, (0.0, self._now_s))
         return weight * exp((at_s - self._now_s) / REMEMBERED_S)
+
+
+class Visits:
+    """Whether more than one flow asks for a role, be they let in or not."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], tuple[str, float]] = {}
+        """Who asked last, and when last it was somebody else."""
+
+    def alone(self, role: str, lane: str, flow: str, now_s: float) -> bool:
+        """It asks now; nobody else did lately."""
+        last, other_s = self._last.get((role, lane), (flow, -inf))
+        if last != flow:
+            other_s = now_s
+        self._last[role, lane] = (flow, other_s)
+        return now_s - other_s > REMEMBERED_S

@@ -14,14 +14,15 @@ from penstock.clock import Clock
 from schemas import subjects
 from schemas.subjects import WorkAddress
 from schemas.work import ChatWork
-from services.router.admission import begins_s, retry_after_s, without_guesses
-from services.router.arrivals import Arrivals
+from services.router.admission import Prospect, bears, begins_s, latest_s, retry_after_s, without_guesses
+from services.router.arrivals import Arrivals, Visits
 from services.router.backlog import Backlog
 from services.router.capacity import Capacity
 from services.router.intake import Refused, Routed
 from services.router.prospects import Counted
 from services.router.ranking import rank_of
-from services.router.turns import Place
+from services.router.slack import Slack
+from services.router.turns import Place, passed_over
 
 __all__ = ["Door", "Foreseen", "admitted"]
 
@@ -46,34 +47,57 @@ class Door:
         self._backlog = backlog
         self._clock = clock
         self._arrivals = Arrivals()
+        self._visits = Visits()
+        self._slack = Slack()
 
     def foresee(self, work: ChatWork) -> Foreseen:
         """Without knowledge everybody is let in."""
-        now_s = self._clock.monotonic_s()
-        counted_s = self._backlog.counted_s
-        if counted_s is None:
+        known = self._known(work.role)
+        if known is None:
             return Foreseen(0.0, None)
-        counted = Counted(counted_s, self._backlog.left_since)
-        prospect = self._capacity.prospect(work.role, counted, now_s)
-        if prospect is None:
-            return Foreseen(0.0, None)
+        prospect, counted_s, now_s = known
         self._arrivals.advance(now_s)
-        place = self._place(work)
-        begin_s = begins_s(prospect, self._backlog, place, self._arrivals, counted_s)
-        wait_s = max(0.0, begin_s - now_s)
+        place = self._place(work, now_s)
         left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
-        again_s = retry_after_s(wait_s, prospect.longest_s, left_s)
-        if again_s is not None and again_s > _NEWS_S:
-            sure_s = begins_s(without_guesses(prospect), self._backlog, place, self._arrivals, counted_s)
-            if retry_after_s(max(0.0, sure_s - now_s), prospect.longest_s, left_s) is None:
-                again_s = _NEWS_S
+
+        def seen(prospect: Prospect, passed: int = 0) -> tuple[float, float | None]:
+            begin_s = begins_s(prospect, self._backlog, place, self._arrivals, counted_s, passed)
+            wait_s = max(0.0, begin_s - now_s)
+            return wait_s, retry_after_s(wait_s, prospect.longest_s, left_s)
+
+        passed = 0
+        wait_s, again_s = seen(prospect)
+        if again_s is not None and (passed := self._passes(prospect, place, now_s)):
+            wait_s, again_s = seen(prospect, passed)
+        if again_s is not None and again_s > _NEWS_S and seen(without_guesses(prospect), passed)[1] is None:
+            again_s = _NEWS_S
         return Foreseen(wait_s, again_s, counted_s)
 
-    def _place(self, work: ChatWork) -> Place:
-        """Whoever is alone in the mailbox leaves room for nobody, whatever the rank."""
-        own = self._backlog.of_flow(work.role, work.lane, subjects.flow(work.account, work.user))
-        alone = own == self._backlog.known(work.role, work.lane)
+    def _known(self, role: str) -> tuple[Prospect, float, float] | None:
+        """Of a role, when the mailboxes were counted, and now."""
+        counted_s = self._backlog.counted_s
+        if counted_s is None:
+            return None
+        now_s = self._clock.monotonic_s()
+        prospect = self._capacity.prospect(role, Counted(counted_s, self._backlog.left_since), now_s)
+        return None if prospect is None else (prospect, counted_s, now_s)
+
+    def _place(self, work: ChatWork, now_s: float) -> Place:
+        """Whoever is alone in the mailbox leaves room for nobody, whatever the rank; unless others came lately."""
+        flow = subjects.flow(work.account, work.user)
+        own = self._backlog.of_flow(work.role, work.lane, flow)
+        alone = self._visits.alone(work.role, work.lane, flow, now_s) and own == self._backlog.known(
+            work.role, work.lane
+        )
         return Place(work.lane, 0 if alone else rank_of(own))
+
+    def _passes(self, prospect: Prospect, place: Place, now_s: float) -> int:
+        """How many in its mailbox one of the first rank may overtake: none, if one of them could come too late."""
+        if place.rank > 0 or place.lane != "interactive":
+            return 0
+        if not self._slack.bears(prospect.crowd, self._backlog.routers, now_s):
+            return 0
+        return passed_over(prospect.role, self._backlog, place, prospect.lanes[place.lane].slots)
 
     def let_in(self, work: ChatWork) -> WorkAddress:
         """Its place, by how much its user has in the mailbox already (C6); counted from now on.
@@ -82,9 +106,30 @@ class Door:
         """
         flow = subjects.flow(work.account, work.user)
         rank = rank_of(self._backlog.of_flow(work.role, work.lane, flow))
+        if work.lane == "interactive":
+            self._promise(work, rank)
         address = WorkAddress(work.role, work.lane, rank, flow)
         self._backlog.reserve(address)
         return address
+
+    def _promise(self, work: ChatWork, rank: int) -> None:
+        """It can bear so many more before it; and those behind it one less. Nobody overtakes the only role's first."""
+        known = self._known(work.role)
+        if known is None:
+            return
+        prospect, counted_s, now_s = known
+        crowd, routers = prospect.crowd, self._backlog.routers
+        if rank > 0 or len(crowd) > 1:
+            left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
+            until_s = latest_s(now_s, prospect.longest_s, left_s)
+            passed, place = 0, Place(work.lane, rank)
+            if rank == 0:
+                passed = passed_over(work.role, self._backlog, place, prospect.lanes[work.lane].slots)
+                self._slack.overtook(crowd, routers if passed else 0)
+            if until_s > now_s:
+                bearing = bears(prospect, self._backlog, place, counted_s, until_s, passed)
+                self._slack.promised(crowd, rank, bearing, until_s)
+        self._slack.came(crowd, rank, routers)
 
     def stored(self, address: WorkAddress) -> None:
         self._arrivals.came(address, self._backlog.routers, self._clock.monotonic_s())
@@ -93,6 +138,9 @@ class Door:
     def give_back(self, address: WorkAddress) -> None:
         """Who was let in was refused after all."""
         self._backlog.give_back(address)
+        known = self._known(address.role)
+        if known is not None and address.lane == "interactive":
+            self._slack.came(known[0].crowd, address.rank, -self._backlog.routers)
 
 
 def admitted(routed: Routed, foreseen: Foreseen) -> Routed | Refused:

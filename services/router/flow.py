@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
@@ -41,6 +41,17 @@ class Curve(Struct, frozen=True):
         per_s = self.tail_per_s if place == len(self.times_s) - 1 else self.pace_per_s
         return self.times_s[place] + rest / per_s if per_s > 0 else inf
 
+    def by(self, at_s: float) -> float:
+        """The other way round: the most that it has reached by then."""
+        place = bisect_right(self.times_s, at_s) - 1
+        if place < 0:
+            return 0.0
+        elapsed_s = at_s - self.times_s[place]
+        if place == len(self.times_s) - 1:
+            return self.totals[place] + (self.tail_per_s * elapsed_s if elapsed_s > 0 else 0.0)
+        risen = self.pace_per_s * elapsed_s if elapsed_s > 0 or self.pace_per_s < inf else inf
+        return min(self.totals[place + 1], self.totals[place] + risen)
+
 
 class Flow(Struct, frozen=True):
     """Times are on the router's monotonic clock."""
@@ -60,6 +71,10 @@ class Flow(Struct, frozen=True):
         behind = position - self.free_slots
         given_s = self.given.reaches_s(position)
         return given_s if behind <= 0 else max(given_s, self.ended.reaches_s(behind))
+
+    def begun_by(self, at_s: float) -> float:
+        """The last position that begins by then."""
+        return min(self.given.by(at_s), self.free_slots + self.ended.by(at_s))
 
     def begins_after(self, since_s: float) -> Callable[[float], float]:
         """`begins_s` as seconds after an instant; not before it."""

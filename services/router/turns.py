@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import ceil, inf
 from typing import Final, Protocol
 
 from msgspec import Struct
 
 from schemas.names import LANES, RANKS, Lane
 
-__all__ = ["Arriving", "Crowd", "Line", "Place", "Turns", "in_mailbox", "in_pool"]
+__all__ = ["Arriving", "Crowd", "Line", "Place", "Turns", "in_mailbox", "in_pool", "passed_over", "spare"]
 
 _EVERY: Final = 8
 """Of so many turns of a full mailbox each rank has at least one: `penstock/pull_order.py`."""
@@ -87,21 +87,45 @@ class Turns(Struct, frozen=True):
         return found_s
 
 
-def in_mailbox(role: str, line: Line, place: Place, arriving: Arriving) -> Turns:
+def passed_over(role: str, line: Line, place: Place, slots: int) -> int:
+    """How many of higher ranks have their turn later, though they stand there.
+
+    Those in the hands of workers do not, nor those whose rank has its turn among EVERY meanwhile.
+    """
+    before = line.ahead(role, place.lane, place.rank)
+    behind = line.queued(role, place.lane) - before
+    higher = len(RANKS) - 1 - place.rank
+    if behind <= slots or higher == 0:
+        return 0
+    return max(0, behind - slots - higher * ceil((before + 1) / (_EVERY - higher)))
+
+
+def spare(turns: float, there: float, lower: float, place: Place) -> float:
+    """Of so many turns, those that are left when all who are there had theirs.
+
+    When those of its own and `lower` ranks had theirs, then, if that leaves less: meanwhile more of higher ranks come,
+    and each has one of EVERY.
+    """
+    higher = len(RANKS) - 1 - place.rank
+    return min(turns - there, turns * (1 - higher / _EVERY) - lower)
+
+
+def in_mailbox(role: str, line: Line, place: Place, arriving: Arriving, passed: int = 0) -> Turns:
     """Before the slots of its role and lane.
 
     Everybody there counts as ahead, higher ranks too: they were promised their turn. What keeps room for lower ranks is
-    that higher ones are let into a part of the line only.
+    that higher ones are let into a part of the line only. `passed`: so many are known to bear it that this one goes
+    first.
     """
-    standing = _standing(line.queued(role, place.lane), place.rank, 0.0)
+    standing = _standing(line.queued(role, place.lane) - passed, place.rank, 0.0)
     return Turns(standing, *_overtaking(role, line, place, arriving, standing))
 
 
-def in_pool(role: str, line: Line, place: Place, arriving: Arriving, crowd: Crowd) -> Turns:
+def in_pool(role: str, line: Line, place: Place, arriving: Arriving, crowd: Crowd, passed: int = 0) -> Turns:
     """Before the quotas that all of the crowd live on."""
     there = {lane: sum(line.queued(each, lane) for each in crowd.roles) for lane in LANES}
     if place.lane == "interactive":
-        standing = _standing(there["interactive"] - crowd.calling, place.rank, crowd.unseen)
+        standing = _standing(there["interactive"] - passed - crowd.calling, place.rank, crowd.unseen)
         if crowd.batch_per_s is None:
             standing += min(there["batch"], standing * crowd.batch_share)
         per_s, most = _overtaking(role, line, place, arriving, standing)

@@ -27,6 +27,7 @@ __all__ = ["Load", "World"]
 KEY = QuotaKey("key", "m")
 STEP_S = 0.02
 BEAT_S, PRESSED_BEAT_S, COUNT_S = 2.0, 0.25, 1.0
+FLOOD_AT_S = 20.0
 FRESH_S = 0.1
 """Nobody is refused by an older count than this."""
 
@@ -50,6 +51,11 @@ class Load(Struct, frozen=True, kw_only=True):
     """Whoever comes is taken by one of them, by chance."""
     burst_s: float = 0.0
     """All that comes within so long comes within its first tenth; 0: evenly."""
+    flood: int = 0
+    """So many of one user more, all at once, after FLOOD_AT_S."""
+    flood_again_s: float = 0.0
+    """And as many each so many seconds; 0: once."""
+    flood_patience_s: float = 90.0
 
 
 class _Request(Struct):
@@ -166,6 +172,11 @@ class World:
         ]
         self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}
         self.ends: Counter[str] = Counter()
+        self.flooded: Counter[str] = Counter()
+        """What became of the flood at the door."""
+        self.met_flood: Counter[str] = Counter()
+        """And of the others, since it came."""
+        self.floods = 0
         self.told_s: list[float] = []
 
     def run(self, lasts_s: float) -> None:
@@ -173,7 +184,10 @@ class World:
         while self.now_s < began_s + lasts_s:
             while asked < self._asked_by(self.now_s - began_s):
                 asked += 1
-                self._ask()
+                user = f"u{self.dice.randrange(self.load.users)}"
+                verdict = self._ask(user, self.load.patience_s)
+                self.met_flood[verdict] += self.now_s >= began_s + FLOOD_AT_S
+            self._flood(self.now_s - began_s)
             self._deal()
             for worker in self.dice.sample(self.workers, len(self.workers)):
                 worker.work(self.now_s, self.ends)
@@ -198,13 +212,19 @@ class World:
             worker.pace.ended_count("chat") + worker.pace.calling_now("chat") for worker in self.workers
         )
 
-    def _ask(self) -> None:
+    def _flood(self, after_s: float) -> None:
+        if not self.load.flood or after_s < FLOOD_AT_S + self.load.flood_again_s * self.floods:
+            return
+        if self.floods and not self.load.flood_again_s:
+            return
+        self.floods += 1
+        for _ in range(self.load.flood):
+            self.flooded[self._ask("flood", self.load.flood_patience_s)] += 1
+
+    def _ask(self, user: str, patience_s: float) -> str:
+        """`accepted` or `refused`."""
         now_ms = self.clock.unix_ms()
-        work = chat_work(
-            user=f"u{self.dice.randrange(self.load.users)}",
-            deadline_ms=now_ms + round(self.load.patience_s * 1000),
-            accepted_ms=now_ms,
-        )
+        work = chat_work(user=user, deadline_ms=now_ms + round(patience_s * 1000), accepted_ms=now_ms)
         router = self.routers[0] if len(self.routers) == 1 else self.dice.choice(self.routers)
         foreseen = router.door.foresee(work)
         if foreseen.retry_after_s is not None and self.now_s >= router.counted_s + FRESH_S:
@@ -213,12 +233,11 @@ class World:
         if foreseen.retry_after_s is not None:
             self.ends["refused"] += 1
             self.told_s.append(foreseen.retry_after_s)
-            return
+            return "refused"
         address = router.door.let_in(work)
         router.door.stored(address)
-        self.mailbox[address.rank].append(
-            _Request(work, subjects.work(*address), self.now_s + self.load.patience_s)
-        )
+        self.mailbox[address.rank].append(_Request(work, subjects.work(*address), self.now_s + patience_s))
+        return "accepted"
 
     def _deal(self) -> None:
         """To the workers by turns, the first ranks first, one of eight turns to each further one."""

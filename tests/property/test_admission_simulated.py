@@ -114,3 +114,33 @@ def test_c3_who_fits_is_never_refused(seed: int) -> None:
 
     assert world.ends["refused"] == 0
     assert world.ends["late"] == 0
+
+
+FLOODED = Load(per_s=1.5, patience_s=3, slots=4, workers=1, service_s=(0.3, 0.5), users=1000, flood=400)
+LEAST_LET_IN = {
+    "once": (FLOODED, 1.0),
+    "once, up to its deadline": (replace(FLOODED, flood=2000), 1.0),
+    "again and again": (replace(FLOODED, per_s=6, flood_again_s=20), 0.5),
+    "again and again, and as much as there are slots": (replace(FLOODED, per_s=14, flood_again_s=20), 0.4),
+    "where quotas bind": (
+        Load(per_s=8, patience_s=15, limits=LIMIT, users=1000, flood=900, flood_again_s=20),
+        0.35,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEAST_LET_IN)
+def test_c6_beside_a_flood_with_much_time_those_with_little_are_let_in_and_all_of_it_comes_in_time(
+    name: str,
+) -> None:
+    load, least = LEAST_LET_IN[name]
+    world = World(load)
+
+    world.run(MINUTES * 60)
+    world.load = replace(load, per_s=0, flood=0)
+    world.run(load.flood_patience_s)  # what still waits comes to its end, too
+
+    met = world.met_flood
+    print(f"\n{name}: {dict(met)} of the others, {dict(world.flooded)} of the flood")
+    assert met["accepted"] >= least * met.total()
+    assert _kept(world) >= 0.99

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.subjects import WorkAddress
-from services.router.arrivals import REMEMBERED_S, Arrivals
+from services.router.arrivals import REMEMBERED_S, Arrivals, Visits
 
 PLACES = [("chat", "interactive", 0), ("chat", "interactive", 2), ("coding", "batch", 0)]
 happenings = st.lists(
@@ -43,3 +43,15 @@ def test_c3_a_place_remembers_each_arrival_for_as_long_as_it_was_ago(
             routers * exp((at_s - latest_s) / REMEMBERED_S) for at_s, where, routers in came if where == place
         )
         assert arrivals.per_s(*place) == pytest.approx(weight / REMEMBERED_S)
+
+
+def test_c6_who_asks_is_alone_until_somebody_else_asks_and_again_half_a_minute_later() -> None:
+    visits = Visits()
+
+    assert visits.alone("chat", "interactive", "ada", 0.0)
+    assert visits.alone("chat", "interactive", "ada", 1.0)
+    assert not visits.alone("chat", "interactive", "bob", 2.0)
+    assert not visits.alone("chat", "interactive", "ada", 3.0)
+    assert visits.alone("coding", "interactive", "ada", 3.0)
+    assert not visits.alone("chat", "interactive", "ada", 3.0 + REMEMBERED_S)
+    assert visits.alone("chat", "interactive", "ada", 3.1 + REMEMBERED_S)

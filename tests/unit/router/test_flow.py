@@ -75,3 +75,15 @@ def test_as_many_as_there_are_free_slots_begin_beside_each_other() -> None:
 
     assert flow is not None
     assert [flow.begins_s(n) for n in (1, 4, 5, 6)] == [0, 0, 0.5, 1]
+
+
+@pytest.mark.parametrize("free_slots", [0.0, 4.0, inf])
+def test_what_has_begun_by_an_instant_is_what_begins_before_it(free_slots: float) -> None:
+    flow = flow_of([quota(LUMP, ready_s=1.0)], 1.0, free_slots, 10.0)
+
+    assert flow is not None
+    assert flow.begun_by(0.5) == 0
+    for tenths in range(12, 1400, 7):
+        begun = flow.begun_by(tenths / 10)
+        assert flow.begins_s(begun - 0.01) <= tenths / 10
+        assert flow.begins_s(begun + 0.01) >= tenths / 10

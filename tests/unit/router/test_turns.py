@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from schemas.names import RANKS
-from services.router.turns import Crowd, Place, in_mailbox, in_pool
+from services.router.turns import Crowd, Place, in_mailbox, in_pool, passed_over, spare
 
 FIRST = Place("interactive", 0)
 BATCH = Place("batch", 0)
@@ -92,3 +92,27 @@ def test_batch_work_stands_behind_what_there_is_and_what_will_come_of_the_other_
     assert turns.overtaking_per_s == 8
     assert turns.most == 50
     assert turns.begins_after_s(lambda turn: turn / 10) == 5, "its slots get one turn of five, whatever comes"
+
+
+def test_c6_the_first_rank_goes_before_the_others_but_for_what_is_in_hand_and_their_turns_meanwhile() -> None:
+    flood = {("chat", "interactive", 2): 224, ("chat", "interactive", 3): 376}
+
+    assert passed_over("chat", Lined(flood), FIRST, slots=16) == 600 - 16 - 3
+    assert (
+        passed_over("chat", Lined({**flood, ("chat", "interactive", 0): 9}), FIRST, slots=16) == 600 - 16 - 6
+    )
+    assert passed_over("chat", Lined({("chat", "interactive", 2): 16}), FIRST, slots=16) == 0
+    assert passed_over("chat", Lined(flood), Place("interactive", 3), slots=16) == 0
+
+
+def test_c6_who_is_known_to_be_borne_stands_before_the_flood() -> None:
+    line = Lined({("chat", "interactive", 3): 600})
+
+    assert in_mailbox("chat", line, FIRST, NOBODY, passed=581).standing == 20
+    assert in_pool("chat", line, FIRST, NOBODY, Crowd(("chat",)), passed=581).standing == 20
+
+
+def test_c3_what_is_spared_leaves_later_higher_ranks_their_turns() -> None:
+    assert spare(100, 60, 60, Place("interactive", 3)) == 40
+    assert spare(100, 60, 60, Place("interactive", 1)) == 15
+    assert spare(100, 60, 10, Place("interactive", 1)) == 40
