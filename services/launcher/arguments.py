@@ -137,7 +137,7 @@ def _add_jobs(commands: Commands) -> None:
         "request_id", nargs="?", type=_request_id, metavar="ID", help="one of them; default: a list of all"
     )
     jobs.add_argument("--state", choices=get_args(JobState), help="only these of the list")
-    jobs.add_argument("--user", help="only those of this user")
+    jobs.add_argument("--user", type=_text, help="only those of this user")
     does = jobs.add_mutually_exclusive_group()
     does.add_argument("--result", action="store_true", help="print the answer of ID")
     does.add_argument("--cancel", action="store_true", help="take ID back, whether it waits or runs")
@@ -191,8 +191,8 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image", action="append", type=Path, default=[], metavar="FILE", help="may be repeated"
     )
-    parser.add_argument("--system", metavar="TEXT", help="a system prompt")
-    parser.add_argument("--user", default="", help="who asks: fairness counts by it")
+    parser.add_argument("--system", type=_text, metavar="TEXT", help="a system prompt")
+    parser.add_argument("--user", type=_text, default="", help="who asks: fairness counts by it")
     parser.add_argument(
         "--timeout",
         type=_seconds,
@@ -205,6 +205,15 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
+
+
+def _text(text: str) -> str:
+    """An argument that is not UTF-8 arrives as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeError as error:
+        raise argparse.ArgumentTypeError("it is not UTF-8 text") from error
+    return text
 
 
 def _port(text: str) -> int:

@@ -59,7 +59,7 @@ def leave(question: Question, data: Path) -> int:
     print(as_ascii_json({"id": request_id}) if question.as_json else request_id)
     name = command_name()
     _note(f"{name} jobs {request_id}            what has become of it")
-    _note(f"{name} jobs {request_id} --result   its answer, for a day after its end at least")
+    _note(f"{name} jobs {request_id} --result   its answer, for two days after its end")
     return 0
 
 

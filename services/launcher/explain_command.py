@@ -35,19 +35,22 @@ _answer: Final[msgspec.json.Decoder[RoutingExplained | Failed]] = msgspec.json.D
 
 
 def explain(question: Question, data: Path) -> int:
-    """Exit code 1 where the router would refuse. Raises BrokerUnreachable and CommandError."""
+    """Exit code 1 where the router would refuse it, or no model of the chain could serve it.
+
+    Raises BrokerUnreachable and CommandError.
+    """
     asked = question.messages()
     answer = asyncio.run(_explain(question, asked, command_settings(data)))
     if question.as_json:
         print(as_ascii_json(answer))
-        return int(isinstance(answer, Failed))
+        return int(isinstance(answer, Failed) or not answer.chain)
     if isinstance(answer, Failed):
         error = answer.error
         print(f"penstock: {visible(error.message, lines=True)} ({error.code})", file=sys.stderr)
         print(f"  {advice(error.code, error.retry, error.retry_after_s)}", file=sys.stderr)
         return 1
     print(explanation(answer))
-    return 0
+    return int(not answer.chain)
 
 
 def explanation(told: RoutingExplained) -> str:
@@ -73,6 +76,8 @@ _LET_IN: Final[dict[Lane | None, str]] = {
 
 
 def _let_in(told: RoutingExplained) -> str:
+    if not told.chain:
+        return "and ended at once by the worker: no model of the chain can serve it"
     kind = _LET_IN[told.lane]
     if told.deadline_ms is None:  # by a router of another version
         return kind

@@ -22,6 +22,7 @@ from services.launcher.python_child import code_path, service_argv
         ["ask", "hi", "--role", "embed"],
         ["ask", "hi", "--timeout", "-1"],
         ["ask", "hi", "--timeout", "soon"],
+        ["ask", "hi", "--user", "\udcff"],
         ["run", "nothing"],
         ["config"],
         ["jobs", "--result"],

@@ -36,3 +36,11 @@ def test_c3_what_is_let_in_and_waits_is_not_told_to_begin_at_once(lane: Lane | N
 
     assert lines[-2:] == ["wait        about 12 s", f"let in      {words}"]
     assert RoutingExplained(role="chat", complexity="simple", why="", chain=()).lane is None
+
+
+def test_d10_what_no_model_can_serve_is_not_told_to_be_served() -> None:
+    told = RoutingExplained(
+        role="chat", complexity="simple", why="", chain=(), wait_s=0.0, lane="interactive"
+    )
+
+    assert "no model of the chain can serve it" in explanation(told).splitlines()[-1]
