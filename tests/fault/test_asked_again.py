@@ -12,19 +12,19 @@ import pytest
 from nats.aio.msg import Msg
 
 from penstock.client import Client
-from penstock.errors import UnknownJob
 from penstock.identifiers import new_id
 from penstock.job_store import JobStore
 from schemas import headers, subjects
 from schemas.jobs import Job
 from schemas.names import Lane
 from schemas.reply import Accepted, Completed, Delta, Failed, Started
-from schemas.streams import DEAD, REQUESTS, ROUTER
+from schemas.streams import DEAD, REQUESTS
 from tests.fault.malformed import request
 from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue
 from tests.harness.shared import shared
 from tests.harness.system import System
+from tests.harness.unfinished import in_state, no_router_survives
 
 CHAINS = {"chat": ("talker",), "logic": ("thinker",)}
 """Nobody serves `logic`."""
@@ -62,17 +62,6 @@ async def put(post: Post, wanted: dict[str, Any], extra: dict[str, str] | None =
     await until(taken)
 
 
-async def in_state(client: Client, job_id: str, state: str) -> Job:
-    async def reached() -> bool:
-        try:
-            return (await client.job(job_id)).state == state
-        except UnknownJob:
-            return False
-
-    await until(reached, 15)
-    return await client.job(job_id)
-
-
 async def through(post: Post) -> None:
     async def taken() -> bool:
         return (await post.js.stream_info(REQUESTS.name)).state.messages == 0
@@ -84,13 +73,7 @@ async def put_after(system: System, post: Post, wanted: dict[str, Any], deliveri
     """So often it was delivered to routers that are dead."""
     system.router.kill()
     await post.js.publish(subjects.request("demo", "chat"), json.dumps(wanted).encode())
-    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
-    for _ in range(deliveries):
-        (msg,) = await puller.fetch(1, timeout=5)
-        await msg.nak()
-    await puller.unsubscribe()
-    system.router = system.new_router()
-    await system.router.start()
+    await no_router_survives(system, post, deliveries)
 
 
 async def letters(post: Post) -> int:

@@ -18,7 +18,7 @@ from penstock.identifiers import new_id
 from schemas import headers, subjects
 from schemas.codec import encode
 from schemas.reply import Completed, Started, first_seq
-from schemas.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
+from schemas.streams import DEAD, REQUESTS, WORK, mailbox
 from services.launcher.dead_letters import letter_of
 from services.launcher.redriving import again
 from tests.fault.malformed import request, work
@@ -27,6 +27,7 @@ from tests.harness.catalogues import catalogue
 from tests.harness.command import penstock, started
 from tests.harness.shared import shared
 from tests.harness.system import System
+from tests.harness.unfinished import no_router_survives
 from tests.harness.wire import Outgoing, Wire
 
 MAX_DELIVER = 5
@@ -135,13 +136,7 @@ async def test_d7_a_request_that_no_router_survived_is_done_again(
     system.router.kill()
     asked = json.loads(a_request())
     await post.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode())
-    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
-    for _ in range(MAX_DELIVER):
-        (msg,) = await puller.fetch(1, timeout=20)
-        await msg.nak()
-    await puller.unsubscribe()
-    system.router = system.new_router()
-    await system.router.start()
+    await no_router_survives(system, post, MAX_DELIVER)
     await post.end(asked["id"])
 
     ran = await penstock(system, "dead", "redrive", "--all", "--role", "router", "--json")

@@ -18,11 +18,11 @@ from penstock.identifiers import new_id
 from penstock.job_ending import end_job
 from penstock.job_store import JobStore
 from penstock.reply_publisher import publish_terminal
-from schemas import codec, headers, subjects
+from schemas import headers, subjects
 from schemas.events import UsageRecorded
-from schemas.jobs import Job, JobResult
+from schemas.jobs import JobResult
 from schemas.reply import TERMINAL, Completed, Failed, Started, first_seq
-from schemas.streams import DEAD, JOBS, REPLIES, REQUESTS, ROUTER, WORK
+from schemas.streams import DEAD, JOBS, REPLIES, REQUESTS, WORK
 from tests.fault.malformed import request
 from tests.harness.asking import Post, ask, direct_answer, until
 from tests.harness.books import books
@@ -30,6 +30,7 @@ from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events
 from tests.harness.shared import shared
 from tests.harness.system import System
+from tests.harness.unfinished import completed_by, in_state, no_router_survives
 
 HOUR_S = 3_600
 STATES = ("queued", "running", "completed", "failed")
@@ -64,17 +65,6 @@ async def from_the_beginning(system: System) -> AsyncIterator[None]:
 
 async def slowly(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 60})
-
-
-async def in_state(client: Client, job_id: str, *states: str, timeout_s: float = 20.0) -> Job:
-    async def reached() -> bool:
-        try:
-            return (await client.job(job_id)).state in states
-        except UnknownJob:
-            return False
-
-    await until(reached, timeout_s)
-    return await client.job(job_id)
 
 
 async def the_leaver_is_back(system: System) -> None:
@@ -342,7 +332,7 @@ async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorde
     running = await in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
-    jobs, event = JobStore(post.js), _completed(running, "the recorded answer")
+    jobs, event = JobStore(post.js), completed_by(running, "the recorded answer")
     size = await jobs.keep(running.reply_to, JobResult(completed=event))
     assert (await end_job(jobs, running, event, running.at_ms + 1, size)).ours
     assert not [each for each in await post.stored(job_id, client=client.name) if isinstance(each, TERMINAL)]
@@ -367,7 +357,7 @@ async def test_d7_killed_between_the_reply_and_the_record_the_told_end_is_record
     running = await in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
-    event = _completed(running, "the told answer")
+    event = completed_by(running, "the told answer")
     await publish_terminal(post.js, running.reply_to.subject, event)
 
     await the_leaver_is_back(system)
@@ -464,13 +454,7 @@ async def test_d7_a_job_that_no_router_survives_is_buried_and_says_so(
 ) -> None:
     system.router.kill()
     job_id = await client.submit("Poison", role="chat")
-    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
-    for _ in range(5):
-        (msg,) = await puller.fetch(1, timeout=20)
-        await msg.nak()
-    await puller.unsubscribe()
-    system.router = system.new_router()
-    await system.router.start()
+    await no_router_survives(system, post, 5)
 
     job = await in_state(client, job_id, "failed")
     assert job.error is not None
@@ -488,7 +472,7 @@ async def test_e4_work_that_says_it_waits_longer_than_a_day_is_no_longer_than_th
 
 @pytest.mark.parametrize("pause", [True, False])
 async def test_e4_a_job_whose_id_an_interactive_request_has_fails_and_the_request_is_answered(
-    client: Client, post: Post, pause: bool
+    system: System, client: Client, post: Post, pause: bool
 ) -> None:
     first = request() | {"id": new_id(), "client": client.name, "role": "chat"}
     subject = subjects.request("demo", "chat")
@@ -502,27 +486,9 @@ async def test_e4_a_job_whose_id_an_interactive_request_has_fails_and_the_reques
     assert job.error.code == "invalid_request"
     assert "in use" in job.error.message
     assert isinstance(await post.end(first["id"], client=client.name), Completed)
-    assert await queue_is_empty(post)
+    await until(lambda: queue_is_empty(post))  # work is acknowledged a moment after its end
+    assert await system.attempts("talker") == 1
 
 
 async def _asked(system: System, model: str, times: int) -> bool:
     return await system.attempts(model) == times
-
-
-def _completed(job: Job, text: str) -> Completed:
-    answer = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
-    return codec.REPLY.decode(
-        json.dumps(
-            {
-                "type": "completed",
-                "id": job.id,
-                "seq": first_seq(job.attempt) + 1,
-                "attempt": job.attempt,
-                "role": job.role,
-                "model": job.model,
-                "provider": job.provider,
-                "finish_reason": "stop",
-                "response": answer,
-            }
-        ).encode()
-    )

@@ -353,6 +353,42 @@ class QuotaWorld:
 
     # -- processes
 
+    @property
+    def somebody_is_alone(self) -> bool:
+        """On its static share."""
+        return any(process.keeper.desk.alone is not None for process in self.processes)
+
+    @property
+    def somebody_is_disturbed(self) -> bool:
+        return any(
+            process.fates or process.is_deaf or process.is_frozen or process.failing_since_s is not None
+            for process in self.processes
+        )
+
+    def nobody_is_disturbed(self) -> None:
+        """And nobody waits: whatever was on its way is heard."""
+        for process in self.processes:
+            process.fates.clear()
+            for stored in process.unheard:
+                process.hear(stored)
+            process.unheard.clear()
+            process.waiting_no_more()
+            process.is_deaf = process.is_frozen = False
+
+    def squeeze(self, tokens: int = 0) -> None:
+        """Everybody takes what it can get."""
+        for _ in range(2):
+            for process in self.running:
+                for _ in range(9):
+                    process.ask(tokens)
+            self.advance(0.5)
+
+    def lend(self, process: Process) -> None:
+        """It has leased more than it has spent."""
+        for _ in range(2):
+            process.ask(0)
+        self.advance(0.15)
+
     def join(self, skew_s: float) -> Process:
         self.names += 1
         process = Process(self, f"w{self.names}", self.limits, skew_s)

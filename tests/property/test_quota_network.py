@@ -66,20 +66,13 @@ class NetworkMachine(RuleBasedStateMachine):
         return first, second
 
     @property
-    def somebody_is_alone(self) -> bool:
-        return any(process.keeper.desk.alone is not None for process in self.world.processes)
-
-    @property
     def is_quiet(self) -> bool:
         """Whatever is said now gets through."""
         return not (
             self.world.is_dark
             or self.forgotten
-            or self.somebody_is_alone
-            or any(
-                process.fates or process.is_deaf or process.is_frozen or process.failing_since_s is not None
-                for process in self.world.processes
-            )
+            or self.world.somebody_is_alone
+            or self.world.somebody_is_disturbed
         )
 
     @property
@@ -221,11 +214,11 @@ class NetworkMachine(RuleBasedStateMachine):
             return
         for process in self.frozen:
             process.is_frozen = False
-        while self.somebody_is_alone and any(
+        while self.world.somebody_is_alone and any(
             process.keeper.desk.alone is None for process in self.world.processes
         ):
             self.world.advance(1.0)
-        if lost and self.somebody_is_alone:
+        if lost and self.world.somebody_is_alone:
             self.world.lose(lost)
             self.forgotten = True
         self.world.is_dark = False
@@ -297,33 +290,19 @@ class NetworkMachine(RuleBasedStateMachine):
 
     def quiet(self, rest_s: float = 0.0) -> None:
         """Nothing is on its way any more; then a minute, in which everything is given back."""
-        for process in self.world.processes:
-            process.fates.clear()
-            for stored in process.unheard:
-                process.hear(stored)
-            process.unheard.clear()
-            process.waiting_no_more()
-            process.is_deaf = process.is_frozen = False
+        self.world.nobody_is_disturbed()
         self.bring_back("")
         self.forgotten = False
         self.world.advance(3.0)
         self.world.all_is_told()
         self.world.advance(rest_s)
 
-    def squeeze(self, tokens: int = 0) -> None:
-        """Everybody takes what it can get."""
-        for _ in range(2):
-            for process in self.world.running:
-                for _ in range(9):
-                    process.ask(tokens)
-            self.world.advance(0.5)
-
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), late=st.booleans())
     def one_dies_with_permits_spent_and_not_told(self, data: st.DataObject, late: bool) -> None:
         first, _ = self.two(data)
         self.quiet(61.0)
-        self.lend(first)
+        self.world.lend(first)
         if late:
             first.fates.extend([Fate(lands="never", answered=False)] * 5)
             self.world.advance(4.0)
@@ -332,14 +311,14 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.crash(first)
         self.ceiling = None
         self.world.advance(57.0 if late else 6.0)
-        self.squeeze()
+        self.world.squeeze()
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data())
     def one_wakes_up_long_after_its_lease_and_dies(self, data: st.DataObject) -> None:
         first, _ = self.two(data)
         self.quiet(61.0)
-        self.lend(first)
+        self.world.lend(first)
         first.is_frozen = True
         self.world.advance(30.0)
         for _ in range(4):
@@ -347,7 +326,7 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.crash(first)
         self.ceiling = None
         self.world.advance(37.0)
-        self.squeeze()
+        self.world.squeeze()
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), fate=st.sampled_from(["never", "now", "late"]))
@@ -355,14 +334,14 @@ class NetworkMachine(RuleBasedStateMachine):
         """And another has written before it is told again."""
         first, second = self.two(data)
         self.quiet(61.0)
-        self.lend(first)
+        self.world.lend(first)
         for _ in range(4):
             first.ask(0)
         first.fates.append(Fate(lands=fate, answered=False))
         self.world.advance(0.7)
         second.ask(0)
         self.world.advance(3.0)
-        self.squeeze()
+        self.world.squeeze()
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(
@@ -372,7 +351,7 @@ class NetworkMachine(RuleBasedStateMachine):
         """The answer is slow: another may have it already."""
         first, second = self.two(data)
         self.quiet(61.0)
-        self.lend(first)
+        self.world.lend(first)
         first.fates.extend([Fate(slow_s=slow_s)] * 4)
         self.world.advance(wait_s)
         for _ in range(9):
@@ -381,7 +360,7 @@ class NetworkMachine(RuleBasedStateMachine):
         for _ in range(4):
             first.ask(0)
         self.world.advance(2.0)
-        self.squeeze()
+        self.world.squeeze()
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data())
@@ -389,7 +368,7 @@ class NetworkMachine(RuleBasedStateMachine):
         first, _ = self.two(data)
         self.quiet(61.0)
         first.fates.append(Fate(lands="never", answered=False))
-        self.squeeze()
+        self.world.squeeze()
         self.world.advance(2.0)
 
     @rule(
@@ -409,7 +388,7 @@ class NetworkMachine(RuleBasedStateMachine):
             for _ in range(9):
                 process.ask(tokens)
         self.bring_back(lost)
-        self.squeeze(tokens)
+        self.world.squeeze(tokens)
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), tokens=st.sampled_from([13, 40]), seen=st.booleans())
@@ -438,7 +417,7 @@ class NetworkMachine(RuleBasedStateMachine):
             self.world.land(flight)
         self.world.advance(2.0)
         self.quiet()
-        self.squeeze(tokens)
+        self.world.squeeze(tokens)
 
     @rule(data=st.data(), used=st.sampled_from([41, 80, 200]), told=st.sampled_from(["now", "never", "late"]))
     def more_is_used_than_was_estimated(self, data: st.DataObject, used: int, told: str) -> None:
@@ -453,7 +432,7 @@ class NetworkMachine(RuleBasedStateMachine):
             process.settle(place, used)
         self.world.advance(3.0)
         self.quiet()
-        self.squeeze(40)
+        self.world.squeeze(40)
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), limit=st.integers(1, 4), old=st.integers(5, 8))
@@ -489,12 +468,6 @@ class NetworkMachine(RuleBasedStateMachine):
             assert each.quota.wait_s(KEY, Need(0), each.now_s) >= until_s - self.world.now_s - 0.1
         self.world.advance(seconds)
 
-    def lend(self, process: Process) -> None:
-        """It has leased more than it has spent."""
-        for _ in range(2):
-            process.ask(0)
-        self.world.advance(0.15)
-
     @invariant()
     def the_word_is_kept(self) -> None:
         if self.ceiling is None or not self.is_calm or self.world.now_s > self.ceiling[1] + 290:
@@ -519,10 +492,7 @@ NetworkMachine.TestCase.settings = settings(
     max_examples=60,
     stateful_step_count=25,
     deadline=None,
-    phases=[
-        Phase.explicit,
-        Phase.reuse,
-        Phase.generate,
-    ],  # a failure is told at once: to shrink it takes minutes
+    # A failure is told at once: to shrink it takes minutes.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 TestNetwork = NetworkMachine.TestCase

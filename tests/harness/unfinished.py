@@ -1,0 +1,60 @@
+"""Requests that routers have not finished with, and jobs on their way."""
+
+from __future__ import annotations
+
+import json
+
+from penstock.client import Client
+from penstock.errors import UnknownJob
+from schemas import codec
+from schemas.jobs import Job
+from schemas.reply import Completed, first_seq
+from schemas.streams import REQUESTS, ROUTER
+from tests.harness.asking import Post, until
+from tests.harness.system import System
+
+__all__ = ["completed_by", "in_state", "no_router_survives"]
+
+
+async def in_state(client: Client, job_id: str, *states: str, timeout_s: float = 20.0) -> Job:
+    """Waits until the job is in one of these."""
+
+    async def reached() -> bool:
+        try:
+            return (await client.job(job_id)).state in states
+        except UnknownJob:
+            return False
+
+    await until(reached, timeout_s)
+    return await client.job(job_id)
+
+
+async def no_router_survives(system: System, post: Post, deliveries: int) -> None:
+    """The router is dead: what waits is delivered so often as to others that die with it. Then there is a new one."""
+    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
+    for _ in range(deliveries):
+        (msg,) = await puller.fetch(1, timeout=20)
+        await msg.nak()
+    await puller.unsubscribe()
+    system.router = system.new_router()
+    await system.router.start()
+
+
+def completed_by(job: Job, text: str) -> Completed:
+    """The end that the worker of the job would tell."""
+    answer = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+    return codec.REPLY.decode(
+        json.dumps(
+            {
+                "type": "completed",
+                "id": job.id,
+                "seq": first_seq(job.attempt) + 1,
+                "attempt": job.attempt,
+                "role": job.role,
+                "model": job.model,
+                "provider": job.provider,
+                "finish_reason": "stop",
+                "response": answer,
+            }
+        ).encode()
+    )
