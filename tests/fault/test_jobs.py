@@ -417,7 +417,7 @@ async def test_d7_a_request_delivered_again_after_its_job_has_ended_is_not_done_
         return (await post.js.stream_info(REQUESTS.name)).state.messages == 0
 
     await until(taken)
-    assert await queue_is_empty(post)
+    await until(lambda: queue_is_empty(post))
     assert await client.job(job_id) == ended
     assert await system.attempts("talker") == 1
 
