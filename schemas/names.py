@@ -15,6 +15,7 @@ __all__ = [
     "DegradationRule",
     "Kind",
     "Lane",
+    "Rescue",
     "Role",
 ]
 
@@ -25,6 +26,8 @@ Lane = Literal["interactive", "batch"]
 Kind = Literal["chat", "embed", "index"]
 Complexity = Literal["simple", "medium", "complex"]
 DegradationRule = Literal["rate_limit", "high_latency", "errors"]
+Rescue = Literal["none", "before_output", "restart"]
+"""Which further attempts a request allows: none after the first, none once text was sent, or any."""
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)

@@ -20,10 +20,12 @@ __all__ = [
     "NO_RESPONSE",
     "TERMINAL",
     "Accepted",
+    "Adapted",
     "Completed",
     "Degraded",
     "Delta",
     "Failed",
+    "FailedAttempt",
     "Failure",
     "ReplyEvent",
     "Restarted",
@@ -82,6 +84,19 @@ class Degraded(Struct, frozen=True, kw_only=True):
     """In words."""
 
 
+class Adapted(Struct, frozen=True, kw_only=True):
+    """A parameter of the request that the model does not take as it was sent."""
+
+    parameter: str
+    """As the application or the role names it."""
+    change: Literal["renamed", "omitted", "replaced"]
+    """`replaced`: another value was sent."""
+    sent: str = ""
+    """The name (`renamed`) or the value as JSON (`replaced`) that was sent; empty for `omitted`."""
+    why: str = ""
+    """In words."""
+
+
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
     """A worker begins a provider attempt."""
 
@@ -90,6 +105,7 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     worker: str
     at_ms: int
     degraded: tuple[Degraded, ...] = ()
+    adapted: tuple[Adapted, ...] = ()
 
 
 class Delta(_Event, frozen=True, kw_only=True, tag="delta"):
@@ -138,13 +154,31 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     provider: str
     finish_reason: str
     usage: Usage = field(default_factory=Usage)
+    estimated: bool = False
+    """True when the provider left out a count and some of `usage` is our estimate."""
     cost_microusd: int = 0
     """Of all attempts together."""
     timings: Timings = field(default_factory=Timings)
     degraded: tuple[Degraded, ...] = ()
     """Of the attempt that answered."""
+    adapted: tuple[Adapted, ...] = ()
+    """Of the attempt that answered."""
     response: Raw = field(default_factory=lambda: NO_RESPONSE)
     """The provider's chat-completion body, for a request that did not stream; else null."""
+
+
+class FailedAttempt(Struct, frozen=True, kw_only=True):
+    """One provider call that failed, in the provider's own words where it gave any."""
+
+    model: str
+    provider: str
+    kind: str
+    """A failure kind of the worker, as `rate_limited`."""
+    status: int | None = None
+    """The HTTP status; None: there was no answer."""
+    code: str | None = None
+    """The provider's own code or type."""
+    message: str = ""
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -154,6 +188,12 @@ class Failure(Struct, frozen=True, kw_only=True):
     message: str
     retry: Retry
     retry_after_s: float | None = None
+    provider_code: str | None = None
+    """The provider's own code or type, of the last attempt; None: it gave none, or there was no attempt."""
+    provider_message: str | None = None
+    """The provider's own message, of the last attempt, cut to a bounded length."""
+    attempts: tuple[FailedAttempt, ...] = ()
+    """The failed attempts of the last worker, the latest ones where there were many."""
 
 
 class Failed(_Event, frozen=True, kw_only=True, tag="failed"):

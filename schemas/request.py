@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
-from schemas.names import AUTO, Lane
+from schemas.names import AUTO, Lane, Rescue
 
 __all__ = ["CancelRequest", "ChatRequest"]
 
@@ -27,6 +27,9 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     """Unix milliseconds after which no answer is wanted; None: the role's own limit from when it was stored."""
     degrade: bool = True
     """False: nothing of the body is shortened while a model is slow or failing; another model may still answer."""
+    rescue: Rescue = "restart"
+    """Whether a failed attempt may be followed by another: never (`none`), only while no text was sent
+    (`before_output`), or also afterwards (`restart`): then `restarted` tells to forget the text so far."""
     v: int = 1
 
 

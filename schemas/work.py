@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
-from schemas.names import Complexity, Lane, Role
+from schemas.names import Complexity, Lane, Rescue, Role
 from schemas.subjects import ReplyAddress
 
 __all__ = ["ChatWork"]
@@ -33,6 +33,8 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     """The ledger's hold on the estimated cost; None while no ledger runs."""
     degrade: bool = True
     """Whether the body may be shortened."""
+    rescue: Rescue = "restart"
+    """As the request says."""
     body: Raw
     v: int = 1
 

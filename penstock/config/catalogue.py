@@ -24,10 +24,24 @@ __all__ = [
     "Retry",
     "RoleConfig",
     "Routing",
+    "StreamFormat",
     "TierWarning",
     "Timeouts",
     "WeightedStep",
 ]
+
+
+class StreamFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a provider's streams differ from what OpenAI documents."""
+
+    done: Literal["optional", "required"] = "optional"
+    """`required`: a stream without `[DONE]` is cut, even if all its choices are finished. `optional`: it is whole when
+    all choices have their finish reason and the HTTP body ends cleanly."""
+    finish_reason: Literal["last", "every", "optional"] = "last"
+    """On which chunk of a choice it stands. `every`: it proves nothing, so `[DONE]` ends the stream, or, where `done`
+    is `optional`, the clean end of the body. `optional`: it may be missing, and the same ends the stream."""
+    event_end: Literal["blank_line", "newline"] = "blank_line"
+    """`newline`: each line of data is an event."""
 
 
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +57,7 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quota_group: str | None = None
     """All credentials of the providers that name the same group share one quota per model, as the keys of one Groq
     organisation do. None: each credential has a quota of its own."""
+    stream: StreamFormat = field(default_factory=StreamFormat)
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

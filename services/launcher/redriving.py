@@ -49,6 +49,7 @@ def again(letter: Letter, now_ms: int) -> Again:
         lane="batch",
         user=asked.user,
         degrade=asked.degrade,
+        rescue=asked.rescue,
     )
     promise = Job(
         id=request.id,

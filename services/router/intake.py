@@ -168,6 +168,7 @@ def _route(
         vision=features.images > 0,
         estimated_tokens=features.estimated_tokens,
         degrade=request.degrade,
+        rescue=request.rescue,
         body=request.body,
     )
     accepted = Accepted(

@@ -9,8 +9,9 @@ from typing import Final, Literal, cast
 from msgspec import Struct
 
 from schemas.errors import ErrorCode
+from services.worker.calls.errors import ProviderError
 
-__all__ = ["FailureKind", "Health", "ProviderFailure", "Verdict", "health_of"]
+__all__ = ["FailureKind", "Health", "ProviderFailure", "Scope", "Verdict", "health_of"]
 
 _MESSAGE_CHARACTERS: Final = 500
 _HIDDEN: Final = "…"
@@ -30,15 +31,22 @@ FailureKind = Literal[
     "malformed",
     "not_found",
     "credentials",
+    "budget_spent",
     "too_large",
     "context_length",
     "content_filter",
     "refused",
+    "unclear",
+    "random_refusal",
+    "parameter",
     "oversized",
 ]
-Action = Literal["retry_here", "elsewhere", "give_up"]
-"""retry_here: another model at once if there is one, this one again after a backoff. elsewhere: never this model
-again for this request. give_up: the request itself is at fault."""
+Action = Literal["retry_here", "once_more", "elsewhere", "give_up"]
+"""retry_here: another model at once if there is one, this one again after a backoff. once_more: this model one more
+time, then elsewhere. elsewhere: never this model again for this request. give_up: the request itself is at fault."""
+Scope = Literal["request", "model", "credential", "provider", "unclear"]
+"""Whose fault a failure is, and so what of the shared state it may touch (REQUIREMENTS D11). unclear: it counts against
+the model only when several requests with different content receive it."""
 Health = Literal["failure", "neutral", "success"]
 """What it says of the provider's health, for the breaker."""
 
@@ -50,27 +58,35 @@ class Verdict(Struct, frozen=True):
     health: Health
     code: ErrorCode
     """What the application hears when no attempt is left."""
+    scope: Scope
     counts: bool = True
     """Whether it uses up one of the attempts; a 429 does not: the request waits for quota until its deadline."""
 
 
 _VERDICTS: Final[dict[FailureKind, Verdict]] = {
-    "rate_limited": Verdict("retry_here", "neutral", "provider_unavailable", counts=False),
-    "server_error": Verdict("retry_here", "failure", "provider_unavailable"),
-    "connection": Verdict("retry_here", "failure", "provider_unavailable"),
-    "no_first_token": Verdict("retry_here", "failure", "provider_unavailable"),
-    "too_slow": Verdict("retry_here", "failure", "provider_unavailable"),
-    "stalled": Verdict("retry_here", "failure", "provider_unavailable"),
-    "broken_stream": Verdict("retry_here", "failure", "provider_unavailable"),
-    "malformed": Verdict("retry_here", "failure", "provider_unavailable"),
-    "not_found": Verdict("elsewhere", "neutral", "provider_unavailable", counts=False),
-    "credentials": Verdict("elsewhere", "neutral", "provider_credentials"),
-    "too_large": Verdict("elsewhere", "neutral", "request_too_large"),
-    "context_length": Verdict("elsewhere", "success", "context_length_exceeded"),
-    "content_filter": Verdict("give_up", "success", "content_filtered"),
-    "refused": Verdict("give_up", "success", "provider_refused"),
+    "rate_limited": Verdict("retry_here", "neutral", "provider_unavailable", "model", counts=False),
+    "server_error": Verdict("retry_here", "failure", "provider_unavailable", "unclear"),
+    "connection": Verdict("retry_here", "failure", "provider_unavailable", "provider"),
+    "no_first_token": Verdict("retry_here", "failure", "provider_unavailable", "model"),
+    "too_slow": Verdict("retry_here", "failure", "provider_unavailable", "model"),
+    "stalled": Verdict("retry_here", "failure", "provider_unavailable", "model"),
+    "broken_stream": Verdict("retry_here", "failure", "provider_unavailable", "model"),
+    "malformed": Verdict("retry_here", "failure", "provider_unavailable", "model"),
+    "not_found": Verdict("elsewhere", "neutral", "provider_unavailable", "model", counts=False),
+    "credentials": Verdict("elsewhere", "neutral", "provider_credentials", "credential"),
+    # The key is right and its account has no money left: as above, and reported as what it is.
+    "budget_spent": Verdict("elsewhere", "neutral", "provider_credentials", "credential"),
+    "too_large": Verdict("elsewhere", "neutral", "request_too_large", "request"),
+    "context_length": Verdict("elsewhere", "success", "context_length_exceeded", "request"),
+    "content_filter": Verdict("give_up", "success", "content_filtered", "request"),
+    "refused": Verdict("elsewhere", "success", "provider_refused", "request"),
+    "unclear": Verdict("elsewhere", "neutral", "provider_refused", "unclear"),
+    # What the model wrote could not be used, as Groq's `tool_use_failed`: the same request may succeed.
+    "random_refusal": Verdict("once_more", "success", "provider_refused", "request"),
+    # A parameter the model does not take: it is learnt, and the request is sent once more without it.
+    "parameter": Verdict("once_more", "success", "provider_refused", "request", counts=False),
     # Asked again it would answer at the same length, and every byte of it is paid for.
-    "oversized": Verdict("give_up", "success", "provider_refused"),
+    "oversized": Verdict("give_up", "success", "provider_refused", "request"),
 }
 
 
@@ -97,11 +113,14 @@ class ProviderFailure(Exception):  # its kind says what happened
         *,
         status: int | None = None,
         retry_after_s: float | None = None,
+        error: ProviderError | None = None,
     ) -> None:
+        """`error`: what the provider said; None where it said nothing."""
         super().__init__(_in_one_line(message))
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
+        self.error = error
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Take them out of the message, and the beginning of one that was cut off at its end."""

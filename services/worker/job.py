@@ -13,6 +13,7 @@ from penstock.config.degradation import Degradation
 from penstock.reply_publisher import ReplyPublisher
 from penstock.telemetry.tracing import Span
 from schemas.errors import ErrorCode
+from schemas.reply import FailedAttempt
 from schemas.work import ChatWork
 from services.worker.coalescing import Flush
 from services.worker.failures import ProviderFailure
@@ -55,6 +56,8 @@ class Job(Struct, kw_only=True):
     """Some of an answer went out, here or from a worker that is gone: the next attempt begins with `restarted`."""
     failures: int = 0
     """Attempts used up, those of workers that are gone included."""
+    failed_attempts: list[FailedAttempt] = field(default_factory=list)
+    """For the terminal event; bounded."""
     last_failure: ProviderFailure | None = None
     excluded: set[str] = field(default_factory=set)
     """Models that will not be asked again for this request."""

@@ -15,6 +15,7 @@ from services.worker.failures import Health, ProviderFailure
 from services.worker.job import GaveUp, Job
 from services.worker.lessons import Lessons
 from services.worker.limits.quota import QuotaKey
+from services.worker.next_attempt import NextAttempt
 from services.worker.selection import Selection
 from services.worker.waiting import Waiting
 
@@ -36,6 +37,7 @@ class Ladder:
         self._availability = equipment.availability
         self._selection = Selection(equipment, waiting)
         self._attempting = Attempting(equipment)
+        self._next_attempt = NextAttempt(equipment.catalogue, equipment.availability, equipment.random)
         self._lessons = lessons
         self._waiting = waiting
         self._pace = equipment.pace
@@ -69,7 +71,8 @@ class Ladder:
             except _NotNow:
                 continue
             except ProviderFailure as failure:
-                self._lessons.of_failure(job, model, failure)
+                self._lessons.of_failure(model, failure)
+                self._next_attempt.after(job, model, failure)
 
     async def _behind_breaker(self, job: Job, model: str) -> Success:
         admission = self._availability.breakers[model].admit(loop_now_s())
@@ -101,7 +104,7 @@ class Ladder:
             self._pace.call_failed(job.work.role, job.calls)
             if failure.kind == "rate_limited":
                 self._lessons.of_rate_limit(permit.key, failure, began_s)
-            elif failure.kind == "credentials":
+            elif failure.verdict.scope == "credential":
                 self._lessons.of_refusal(permit.key, failure, began_s)
             raise
         else:

@@ -7,11 +7,9 @@ from typing import Final
 
 from penstock.clock import loop_now_s
 from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused
-from services.worker.backoff import delay_s, of_lane
 from services.worker.breaker import Admission, Transition
 from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
-from services.worker.job import GaveUp, Job
 from services.worker.keys.news import KeyNews
 from services.worker.limits.pauses import Pauses
 from services.worker.limits.quota import QuotaKey
@@ -32,26 +30,10 @@ class Lessons:
         self._availability = equipment.availability
         self._pauses = Pauses()
 
-    def of_failure(self, job: Job, model: str, failure: ProviderFailure) -> None:
-        """The table's word on one failure. Raises GaveUp when no try is left for the request."""
-        verdict = failure.verdict
-        job.last_failure = failure
-        if failure.kind == "credentials" and self._availability.accepted(model, loop_now_s()):
-            return  # with another credential, or with the new key of this one
-        job.failures += verdict.counts
+    def of_failure(self, model: str, failure: ProviderFailure) -> None:
+        """What one failed call of `model` says of what requests share, beside the breaker, the key and the pause."""
         if failure.kind == "not_found":
             self.model_changed(self._availability.roster.not_found(model, loop_now_s()))
-        if verdict.action == "give_up":
-            raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
-        retry = of_lane(job.role.retry, job.work.lane)
-        if job.failures >= retry.max_attempts:
-            message = f"{job.failures} attempts failed; the last one at {model}: {failure}"
-            raise GaveUp(verdict.code, message, failure.retry_after_s)
-        if verdict.action == "elsewhere":
-            self._exclude(job, model, failure)
-        elif verdict.counts:
-            wait_s = delay_s(job.failures, retry, self._equipment.random, failure.retry_after_s)
-            job.not_before_s[model] = loop_now_s() + wait_s
 
     def of_call(self, model: str, admission: Admission, health: Health) -> None:
         """Report an admitted call's end to its breaker."""
@@ -140,11 +122,3 @@ class Lessons:
         for_s = self._equipment.catalogue.sit_out_s
         _log.warning("the provider %s failed: it is not drawn in weighted steps for %g s", provider, for_s)
         self._equipment.metrics.left_out.labels(provider).inc()
-
-    def _exclude(self, job: Job, model: str, failure: ProviderFailure) -> None:
-        """Too long for this model is too long for every model that reads no more."""
-        job.excluded.add(model)
-        if failure.kind == "context_length":
-            models = self._equipment.catalogue.models
-            limit = models[model].context_tokens
-            job.excluded.update(key for key in job.role.chain if models[key].context_tokens <= limit)

@@ -9,6 +9,7 @@ from msgspec import Meta, Raw, Struct
 
 from schemas.reply import Usage
 from services.worker.calls.bounds import Word, clipped
+from services.worker.calls.errors import ProviderError, error_in
 from services.worker.calls.wire_errors import BrokenStream, MalformedChunk, ProviderErrorEvent
 from services.worker.usage import NO_USAGE, read_usage
 
@@ -174,7 +175,7 @@ class ChunkReader:
         try:
             chunk = _decode_chunk(payload)
             if chunk.error:
-                raise ProviderErrorEvent.of(chunk.error)
+                raise _reported(chunk.error)
             if chunk.choices is None:
                 raise MalformedChunk("a chunk without choices")
             choices = [(raw, _decode_choice(raw)) for raw in chunk.choices]
@@ -198,7 +199,7 @@ class ChunkReader:
         self.usage = read_usage(chunk.usage) or self.usage
         if chunk.x_groq is not None:
             if chunk.x_groq.error:
-                raise ProviderErrorEvent.of(chunk.x_groq.error)
+                raise _reported(chunk.x_groq.error)
             self.usage = read_usage(chunk.x_groq.usage) or self.usage
 
 
@@ -213,3 +214,7 @@ def _adds_something(choice: Raw) -> bool:
 
 def _goes_on(index: int) -> BrokenStream:
     return BrokenStream(f"choice {index} went on after its finish_reason")
+
+
+def _reported(value: object) -> ProviderErrorEvent:
+    return ProviderErrorEvent(error_in(value) or ProviderError(message=str(value)))

@@ -60,8 +60,9 @@ def failure_of_status(status: int, body: bytes, retry_after_s: float | None) -> 
 
 def failure_of_error_event(event: ProviderErrorEvent) -> ProviderFailure:
     """The failure that an error inside a stream stands for."""
-    kind = _BY_CODE.get(event.code or "", "server_error")
-    return ProviderFailure(kind, str(event))
+    error = event.error
+    kind = _BY_CODE.get(error.code or "", "server_error")
+    return ProviderFailure(kind, str(event), retry_after_s=error.retry_after_s, error=error)
 
 
 def _kind(status: int, code: str, message: str) -> FailureKind:

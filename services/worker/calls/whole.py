@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from schemas.reply import Usage
 from services.worker.calls.bounds import Word, clipped
+from services.worker.calls.errors import ProviderError, error_in
 from services.worker.calls.wire_errors import MalformedReply, ProviderErrorEvent
 from services.worker.usage import NO_USAGE, read_usage
 
@@ -63,7 +64,7 @@ def read_whole(body: bytes) -> WholeReply:
     except (ValueError, RecursionError) as error:
         raise MalformedReply(f"not a complete chat completion: {error}") from error
     if completion.error:
-        raise MalformedReply(f"an error in place of a reply: {ProviderErrorEvent.of(completion.error)}")
+        raise ProviderErrorEvent(error_in(completion.error) or ProviderError(message=str(completion.error)))
     choices = completion.choices
     if not choices:
         raise MalformedReply("a reply without choices")

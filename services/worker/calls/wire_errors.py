@@ -6,6 +6,8 @@ table's business, not this module's.
 
 from __future__ import annotations
 
+from services.worker.calls.errors import ProviderError
+
 __all__ = [
     "BrokenStream",
     "MalformedChunk",
@@ -48,16 +50,6 @@ class MalformedReply(WireError):
 class ProviderErrorEvent(WireError):
     """The provider reported an error inside a stream that had begun with status 200."""
 
-    def __init__(self, code: str | None, message: str) -> None:
-        super().__init__(f"{code}: {message}" if code else message)
-        self.code = code
-        self.message = message
-
-    @classmethod
-    def of(cls, error: object) -> ProviderErrorEvent:
-        """Read the value of an `error` key: OpenAI's and Groq's object, or the bare string others send."""
-        if not isinstance(error, dict):
-            return cls(None, str(error))
-        code = error.get("code") or error.get("type") or error.get("status_code")
-        message = error.get("message") or "the provider reported an error without a message"
-        return cls(None if code is None else str(code), str(message))
+    def __init__(self, error: ProviderError) -> None:
+        super().__init__(f"{error.code}: {error.message}" if error.code else error.message)
+        self.error = error

@@ -139,7 +139,7 @@ def test_an_error_inside_the_stream_is_an_error(error, code, message):
     for payload in (json.dumps({"error": error}).encode(), chunk(choice({}, "error"), error=error)):
         with pytest.raises(ProviderErrorEvent) as caught:
             ChunkReader().read(payload)
-        assert (caught.value.code, caught.value.message) == (code, message)
+        assert (caught.value.error.code, caught.value.error.message) == (code, message)
 
 
 def test_groq_says_usage_and_errors_in_its_own_corner():
