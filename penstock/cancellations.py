@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,12 +13,13 @@ from nats.aio.msg import Msg
 
 from penstock.connection import Reconnects
 from penstock.direct import read_page
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.streams import CANCELS
 from schemas.subjects import CANCEL_ALL
 
 __all__ = ["Cancellations"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 
 _TRIES: Final = 5
 """So many are waited for; then work is taken although not all cancellations may be known."""

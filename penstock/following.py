@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from itertools import chain
@@ -16,11 +15,12 @@ from nats.aio.client import Client as Nats
 from penstock.errors import BeyondTheEnd, ReplyIncomplete
 from penstock.history import stored_replies
 from penstock.reading import Reading, last_if_beyond
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.reply import TERMINAL, ReplyEvent
 
 __all__ = ["Feed", "Following", "follow", "nothing_left"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = 4096
 _QUIET_S: Final = 5.0
 """After this long without an event the stored ones are looked at: one may have been lost with a connection."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +13,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from penstock.direct import NoSuchStream, read_page
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from penstock.vital import VitalLoop
 from schemas import codec
 from schemas.presence import Presence
@@ -21,7 +21,7 @@ from schemas.streams import PRESENCE
 
 __all__ = ["Heartbeat", "lately", "living", "watch_presence"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 2.0
 _AT_MOST_EVERY_S: Final = 0.25
 _PREFIX: Final = f"$KV.{PRESENCE.name}."

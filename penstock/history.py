@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
 import msgspec
@@ -13,13 +12,14 @@ from nats.aio.msg import Msg
 
 from penstock.clock import loop_now_s
 from penstock.direct import last_sequence, read_page, sequence_of
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas import codec
 from schemas.reply import ReplyEvent
 from schemas.streams import REPLIES
 
 __all__ = ["read_event", "settled", "settled_replies", "stored_replies"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _LOOK_AGAIN_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 1.0
 _PATIENCE_S: Final = 20.0

@@ -8,7 +8,6 @@ does so for ever. One publisher could so keep every process from working.
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import Final
 
@@ -18,9 +17,11 @@ from nats.aio.msg import Msg
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
+from penstock.telemetry.repeated_logs import rate_limited_logger
+
 __all__ = ["survive_hostile_bytes"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _read: Final = Nats._process_headers  # noqa: SLF001 - there is no other place to catch it
 _parse: Final = Parser.parse
 

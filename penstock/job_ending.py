@@ -7,7 +7,6 @@ forgotten with the stored replies would be followed by a second one.
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from penstock.history import settled_replies
@@ -15,12 +14,13 @@ from penstock.job_progress import ended, failed_at, next_record
 from penstock.job_store import Follows, JobStore, Standing
 from penstock.service import Bus
 from penstock.storing import StreamFull
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.jobs import Job, JobResult
 from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, first_seq
 
 __all__ = ["end_as_told", "end_job", "event_of", "fail_job"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 
 
 async def end_job(

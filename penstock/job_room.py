@@ -7,7 +7,6 @@ records are jobs of its own that wait or run.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,6 +21,7 @@ from penstock.direct import read_page, sequence_of
 from penstock.job_forgetting import Forgettable, may_be_forgotten, to_forget
 from penstock.job_store import Change, JobStore, Standing
 from penstock.storing import StreamFull
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas import codec, subjects
 from schemas.jobs import Job
 from schemas.streams import JOBS
@@ -29,7 +29,7 @@ from schemas.subjects import ReplyAddress
 
 __all__ = ["JobRoom"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _TRIES: Final = 20
 _UNCOUNTED: Final = 100
 """So many are written for an account before its records are counted again; other routers write meanwhile."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +13,7 @@ from nats.js.errors import APIError
 from penstock.identifiers import new_id
 from penstock.patient_reading import read_patiently
 from penstock.storing import WRONG_LAST_SEQUENCE, store
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas import codec, subjects
 from schemas.headers import EXPECTED_LAST, REPLY_SUBJECT
 from schemas.jobs import Job, JobResult
@@ -22,7 +22,7 @@ from schemas.subjects import ReplyAddress
 
 __all__ = ["Change", "Follows", "JobStore", "Standing"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _TRIES: Final = 20
 """Each conflict is another writer's progress, and a job makes little of it."""
 

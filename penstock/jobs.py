@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 import msgspec
@@ -12,6 +11,7 @@ from penstock.direct import read_page
 from penstock.errors import RequestFailed, ResultGone, UnknownJob
 from penstock.job_store import JobStore
 from penstock.reply_builder import Reply, ReplyBuilder
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas import codec, subjects
 from schemas.jobs import Job
 from schemas.reply import Delta
@@ -19,7 +19,7 @@ from schemas.streams import JOBS
 
 __all__ = ["Jobs"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _PAGE: Final = 1000
 
 

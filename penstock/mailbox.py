@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -22,12 +21,13 @@ from penstock.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
 from penstock.pull_order import PullOrder
 from penstock.pulling import Puller, withdraw
 from penstock.repairing import Repairing
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from penstock.vital import VitalLoop
 from schemas.streams import Consumer
 
 __all__ = ["Mailbox", "MailboxPolicy"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__, by="text")
 _RECHECK_S: Final = 1.0
 """The gate, and how many slots may be used, are looked at again this often."""
 _WATCH_S: Final = 5.0

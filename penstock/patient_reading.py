@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -11,11 +10,12 @@ import nats.errors
 from nats.js.errors import APIError, NotFoundError
 
 from penstock.clock import loop_now_s
+from penstock.telemetry.repeated_logs import rate_limited_logger
 
 __all__ = ["read_patiently"]
 
 _Stored = TypeVar("_Stored")
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _LOOK_AGAIN_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 1.0
 _ANSWER_S: Final = 2.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from typing import Final
 
@@ -21,11 +20,12 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, mailboxes
 
 __all__ = ["bucket_config", "consumer_config", "ensure", "ensure_eventually", "stream_config"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _PERHAPS_THERE: Final = frozenset({10058, 10047})
 """JetStream error codes: the name is in use with another configuration; no storage left, which the server says
 before it looks whether the stream is there already."""

@@ -7,7 +7,6 @@ stays open. The protocol is that of ADR-13 (nats-architecture-and-design).
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -19,11 +18,12 @@ from nats.aio.subscription import Subscription
 
 from penstock.delivery import Delivery, delivery_of
 from penstock.pull_order import Ask, Source
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.streams import Consumer
 
 __all__ = ["Puller", "withdraw"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__, by="text")
 _HEARTBEAT_S: Final = 5.0
 """At most half of how long a request waits, or the server refuses it."""
 _SILENCE_S: Final = 2.5 * _HEARTBEAT_S

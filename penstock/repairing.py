@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from penstock.halting import halt
+from penstock.telemetry.repeated_logs import rate_limited_logger
 
 __all__ = ["Repairing"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 
 
 class Repairing:

@@ -7,7 +7,7 @@ from nats.aio.client import Client as Nats
 from nats.js.errors import APIError
 
 from penstock.errors import NotAccepted, RequestTooLarge
-from penstock.storing import StreamFull, store
+from penstock.storing import StreamFull, store, what_to_check
 from schemas import headers, subjects
 from schemas.codec import encode
 from schemas.request import ChatRequest
@@ -37,10 +37,11 @@ async def send(
     extra = {headers.CLIENT: request.client}
     if traceparent is not None:
         extra[headers.TRACEPARENT] = traceparent
+    subject = subjects.request(account, "chat")
     try:
         await store(
             nc.jetstream(),
-            subjects.request(account, "chat"),
+            subject,
             payload,
             message_id=f"{account}.{request.client}.{request.id}",
             headers=extra,
@@ -49,4 +50,6 @@ async def send(
     except nats.errors.MaxPayloadError as error:
         raise RequestTooLarge(len(payload), nc.max_payload) from error
     except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
-        raise NotAccepted(f"JetStream did not take the request: {error!r}") from error
+        raise NotAccepted(
+            f"JetStream did not take the request: {error!r}. {what_to_check(subject, error)}"
+        ) from error

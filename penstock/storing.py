@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,11 +11,13 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError
 
 from penstock.clock import loop_now_s
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.headers import MESSAGE_ID, REPEATED
+from schemas.streams import STREAMS
 
-__all__ = ["WRONG_LAST_SEQUENCE", "StreamFull", "store"]
+__all__ = ["WRONG_LAST_SEQUENCE", "StreamFull", "store", "what_to_check"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 WRONG_LAST_SEQUENCE: Final = 10071
 """JetStream error code: the subject's last message is another one than the publisher expected."""
 _FIRST_WAIT_S: Final = 0.05
@@ -67,13 +68,53 @@ async def store(
             passes = error.err_code == _IN_PROCESS or (error.code or 0) >= 500
             if not passes or loop_now_s() > give_up_s:
                 raise
-            _log.warning("JetStream could not store on %s: %s", subject, error.description)
+            _log.warning(
+                "JetStream could not store a message for %s yet (%s); trying again. %s",
+                _stream_of(subject),
+                error.description,
+                what_to_check(subject, error),
+            )
         except _PASSING as error:
             if loop_now_s() > give_up_s:
                 raise
-            _log.warning("no acknowledgement for %s yet (%s)", subject, type(error).__name__)
+            _log.warning(
+                "no acknowledgement from %s yet (%s); sending again. %s",
+                _stream_of(subject),
+                type(error).__name__,
+                what_to_check(subject, error),
+            )
         else:
             return not ack.duplicate
         sent[REPEATED] = "1"
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+def what_to_check(subject: str, error: Exception) -> str:
+    """A sentence for the operator: why JetStream may not acknowledge a message on `subject`."""
+    stream = _stream_of(subject)
+    if isinstance(error, NoStreamResponseError | nats.errors.NoRespondersError):
+        return (
+            f"Check that this NATS server has JetStream enabled and the stream {stream}, which a router, a worker or "
+            "`penstock up` creates at its start."
+        )
+    if isinstance(error, nats.errors.OutboundBufferLimitError):
+        return "Check that NATS is reachable: the connection is lost, and its buffer is full."
+    if isinstance(error, APIError | StreamFull):
+        return f"Check the disk and the JetStream limits of the NATS server: it cannot store in {stream} now."
+    return (
+        f"Check that NATS is reachable, that JetStream is enabled and has the stream {stream} (a router, a worker or "
+        "`penstock up` creates it at its start), and that the server's disk is neither full nor slow."
+    )
+
+
+def _stream_of(subject: str) -> str:
+    """The name of the stream that keeps `subject`, or `subject` where it is none of ours."""
+    return next(
+        (
+            stream.name
+            for stream in STREAMS
+            if any(pattern.split(".")[:2] == subject.split(".")[:2] for pattern in stream.subjects)
+        ),
+        subject,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,11 +11,12 @@ from nats.js import JetStreamContext
 
 from penstock.drift import lacking
 from penstock.provisioning import ensure
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from penstock.vital import VitalLoop
 
 __all__ = ["Upkeep"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 5.0
 
 

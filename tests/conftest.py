@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from penstock.telemetry.repeated_logs import RepeatedLogs
 from services.launcher.free_port import free_port as a_free_port
 from services.launcher.nats_server import NatsServer
 from tests.harness.server_binary import require_nats_server
@@ -25,6 +27,15 @@ def pytest_configure() -> None:
     settings.load_profile("patient")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def every_warning_is_new() -> None:
+    """A warning that the test before logged a moment ago is logged again."""
+    for logger in logging.root.manager.loggerDict.values():
+        for each in getattr(logger, "filters", ()):
+            if isinstance(each, RepeatedLogs):
+                each.forget()
 
 
 @pytest.fixture(scope="session")

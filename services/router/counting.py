@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -11,13 +10,14 @@ import nats.errors
 
 from penstock.clock import Clock
 from penstock.service import Bus
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.streams import WORK
 from services.router.backlog import Backlog
 from services.router.room import Room
 
 __all__ = ["Counting"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _FRESH_S: Final = 0.1
 """A younger count is not repeated: ten of them a second at most, whatever the number of refusals."""
 _PATIENCE_S: Final = 0.5

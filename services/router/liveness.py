@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection
 from typing import Final
 
@@ -13,6 +12,7 @@ from nats.aio.client import Client as Nats
 from penstock.clock import Clock
 from penstock.heartbeat import lately, watch_presence
 from penstock.service import Bus
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.deadlines import LONGEST_WAIT_S
 from schemas.presence import Presence as Beat
 from services.router.capacity import Capacity
@@ -20,7 +20,7 @@ from services.router.presence import Presence
 
 __all__ = ["Liveness"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _PATIENCE_S: Final = 3.0
 """So long the bucket may take to be read after a reconnection."""
 _PRUNED_EVERY_S: Final = 1.0

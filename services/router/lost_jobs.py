@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
 import msgspec
@@ -12,6 +11,7 @@ from penstock.clock import Clock
 from penstock.direct import read_page, sequence_of
 from penstock.job_store import JobStore
 from penstock.service import Bus
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas import codec, subjects
 from schemas.deadlines import LONGEST_WAIT_S
 from schemas.jobs import Job
@@ -20,7 +20,7 @@ from services.router.ending import end_unless_ended, failure_of
 
 __all__ = ["LostJobs", "is_overdue"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _GRACE_MS: Final = 15_000
 """Who holds the work, or sweeps it, ends the job long before."""
 _EVERY_S: Final = 5.0

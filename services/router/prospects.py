@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil, inf
 from typing import Final
@@ -11,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.config.catalogue import Batch
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.names import LANES, Lane
 from schemas.presence import QuotaForecast, RoleStatus
 from services.router.admission import Pool, Prospect, SlotPace
@@ -20,7 +20,7 @@ from services.router.turns import Crowd
 
 __all__ = ["Counted", "Forecast", "Word", "prospect_of", "still_speaking"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _BLIND_S: Final = 0.2
 """So far a beat and a count may lie apart beyond what is put right."""
 _SILENT_S: Final = 5.0

@@ -7,7 +7,6 @@ reader: what does not say there for whom and until when it waits is a dead lette
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from typing import Final
 
@@ -21,6 +20,7 @@ from penstock.delivery import Dead, Delivery
 from penstock.direct import read_page, sequence_of
 from penstock.service import Bus
 from penstock.storing import StreamFull
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from penstock.vital import VitalLoop
 from schemas import subjects
 from schemas.errors import ErrorCode
@@ -39,7 +39,7 @@ from services.router.sweep import Sweep
 
 __all__ = ["Sweeper"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 1.0
 _LONG_PAST_MS: Final = -(2**62)
 _PATIENCE_S: Final = 3.0

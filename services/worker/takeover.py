@@ -8,7 +8,6 @@ last (re)connection, that says it was sent twice, or that is delivered again, is
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from math import inf
@@ -23,6 +22,7 @@ from penstock.delivery import Delivery
 from penstock.direct import whereabouts
 from penstock.history import settled_replies
 from penstock.service import Bus
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.headers import REPEATED
 from schemas.reply import TERMINAL, Delta, ReplyEvent, Started, first_seq
 from schemas.streams import WORK
@@ -30,7 +30,7 @@ from services.worker.server_clock import ServerClock
 
 __all__ = ["Past", "Takeover", "past_of"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _ASK_AGAIN_S: Final = 1.0
 
 

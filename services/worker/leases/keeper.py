@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.clock import loop_now_s
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from penstock.vital import VitalLoop
 from services.worker.leases.copy import Copy
 from services.worker.leases.joining import join
@@ -22,7 +22,7 @@ from services.worker.limits.meter import Observation
 
 __all__ = ["Keeper"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__, by="text")
 _AGAIN_S: Final = 0.5
 """After the record could not be reached."""
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas import codec
 from schemas.quota import QuotaRecord
 from services.worker.leases.records import Stored
 
 __all__ = ["decoded"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__, by="text")
 _LARGEST: Final = 1 << 53
 _LATEST_MS: Final = 1 << 42
 """139 years: a record's clock begins with the record."""

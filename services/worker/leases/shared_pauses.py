@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from penstock.clock import Clock, loop_now_s
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from penstock.vital import VitalLoop
 from schemas import codec
 from schemas.quota import QuotaRecord
@@ -18,7 +18,7 @@ from services.worker.leases.records import Conflict, Records, Stored, Unreachabl
 
 __all__ = ["SharedPauses"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _AGAIN_S: Final = 0.5
 _HEARD_AGAIN_S: Final = 0.25
 """A pause that ends so much later than the one we know is the same one, a delivery later."""

@@ -4,7 +4,6 @@ compare-and-set (REQUIREMENTS C7).
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 import msgspec
@@ -14,6 +13,7 @@ from nats.js.errors import APIError
 from penstock.clock import loop_now_s
 from penstock.patient_reading import read_patiently
 from penstock.storing import WRONG_LAST_SEQUENCE, store
+from penstock.telemetry.repeated_logs import rate_limited_logger
 from schemas.codec import EVENT, encode
 from schemas.events import Event, QuotaEased, QuotaWarned
 from schemas.headers import EXPECTED_LAST
@@ -21,7 +21,7 @@ from schemas.streams import EVENTS
 
 __all__ = ["store_crossing"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 
 
 async def store_crossing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from nats.errors import MaxPayloadError
+from nats.errors import Error, MaxPayloadError
 from nats.js.errors import NoStreamResponseError
 
 from penstock.storing import StreamFull, store
@@ -71,3 +71,39 @@ async def test_what_is_published_while_the_server_is_away_is_stored_once(
     bodies = sorted([int((await js.get_msg(unique, seq)).data) for seq in range(1, 51)])
     assert bodies == list(range(50))
     assert (await js.stream_info(unique)).state.messages == 50
+
+
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("llm.nowhere.{unique}", ("from llm.nowhere.", "JetStream enabled", "creates at its start")),
+        ("llm.request.{unique}", ("from LLM_REQUESTS yet", "the stream LLM_REQUESTS")),
+    ],
+)
+async def test_what_is_not_acknowledged_warns_once_and_says_what_to_check(
+    own_nc, unique, caplog, subject, words
+):
+    subject = subject.format(unique=unique)
+    with pytest.raises(NoStreamResponseError):
+        await store(own_nc.jetstream(), subject, b"x", message_id="1", patience_s=1.0)
+    (record,) = [each for each in caplog.records if each.name == "penstock.storing"]
+    assert all(word in record.getMessage() for word in words), record.getMessage()
+
+
+async def test_a_burst_over_a_lost_server_warns_once_for_all_requests(
+    own_nats_server, own_nc, unique, caplog
+):
+    await own_nc.jetstream().add_stream(name=unique, subjects=[f"{unique}.>"])
+    own_nats_server.kill()
+
+    async def one(number: int) -> None:
+        with pytest.raises((TimeoutError, Error)):
+            await store(
+                own_nc.jetstream(), f"{unique}.{number}", b"x", message_id=str(number), patience_s=2.5
+            )
+
+    await asyncio.gather(*(one(number) for number in range(100)))
+    await own_nats_server.start()
+    warnings = [each.getMessage() for each in caplog.records if each.name == "penstock.storing"]
+    assert len(warnings) == 1
+    assert "NATS is reachable" in warnings[0]
