@@ -10,6 +10,7 @@ from nats.js.errors import NoStreamResponseError
 
 from penstock.storing import StreamFull, store
 from schemas.headers import REPEATED
+from tests.integration.toolkit.waiting import until
 
 
 async def test_one_id_is_one_message(nc, unique):
@@ -104,6 +105,7 @@ async def test_a_burst_over_a_lost_server_warns_once_for_all_requests(
 
     await asyncio.gather(*(one(number) for number in range(100)))
     await own_nats_server.start()
+    await until(lambda: own_nc.is_connected)
     warnings = [each.getMessage() for each in caplog.records if each.name == "penstock.storing"]
     assert len(warnings) == 1
     assert "NATS is reachable" in warnings[0]
