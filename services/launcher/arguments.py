@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias, get_args
 
+from penstock.places import DEFAULT_DATA
 from schemas.jobs import JobState
 from schemas.names import AUTO, LANES
 from schemas.subjects import is_token
 from services.launcher.chatting import CHATTING
-from services.launcher.places import DEFAULT_DATA
 from services.launcher.python_child import SERVICES
 
 __all__ = ["make_parser"]
@@ -29,7 +29,8 @@ use a processor of its own. They keep the limits of a model together, unless PEN
 counts for itself, and roles that share a limited model may together ask for more than its limit"""
 _RUN = """\
 Become one service; what follows its name is passed on to it, for example: penstock run worker --role coding,chat.
-Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator)."""
+Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator). A worker beside
+`penstock up` finds that system's NATS and simulator by itself, elsewhere with --data DIR."""
 _EXPLAIN = """\
 With the options of `ask` it says what that would meet at this moment: let in, with what wait, or refused, and why;
 then the exit code is 1. It asks for the account of PENSTOCK_ACCOUNT."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from penstock.client import Client
 from penstock.config.settings import Settings, load_settings
 from penstock.errors import PenstockError
+from penstock.places import Places, client_environment
 from services.launcher.answer_text import AnswerText, failure_text, summary
 from services.launcher.demo_prompts import PROMPTS, DemoPrompt
 from services.launcher.demo_report import Outcome, metric_lines, outcome_table
 from services.launcher.invoked import command_name
-from services.launcher.places import Places, client_environment
 from services.launcher.plan import HUMANE_SPEED, make_plan
 from services.launcher.prompt_input import messages
 from services.launcher.session import open_client

@@ -11,10 +11,10 @@ from msgspec import Struct
 from penstock.config.catalogue import Catalogue
 from penstock.config.load import read_catalogue
 from penstock.config.settings import Settings, load_settings
+from penstock.places import traces_are_chosen
 from services.launcher.chatting import NOT_CHATTING
 from services.launcher.child import ServiceSpec
 from services.launcher.free_port import free_port
-from services.launcher.places import traces_are_chosen
 from services.launcher.python_child import code_path, service_argv
 
 __all__ = ["HUMANE_SPEED", "Plan", "make_plan"]
@@ -69,6 +69,7 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
         return ServiceSpec(name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": ports.take()})
 
     chatting = [role for role in catalogue.roles if role not in NOT_CHATTING]
+    expected = () if simulator else ("--no-simulator",)  # it may be started later
     workers = [(f"worker-{role}", role) for role in chatting] if per_role else [("worker", "all")]
     return Plan(
         data=data,
@@ -79,7 +80,7 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
         simulator=_simulator(port, catalogue, simulator_url, own) if port else None,
         simulator_url=simulator_url,
         router=service("router", "router"),
-        workers=tuple(service(name, "worker", "--role", role) for name, role in workers),
+        workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in workers),
     )
 
 

@@ -18,11 +18,11 @@ from penstock.config.settings import Settings, load_settings
 from penstock.connection import Reconnects, connect
 from penstock.heartbeat import living
 from penstock.identifiers import instance_name
+from penstock.places import client_environment, read_places
 from penstock.telemetry.setup import make_tracer
 from schemas.streams import REQUESTS
 from services.launcher.errors import CommandError
 from services.launcher.invoked import command_name
-from services.launcher.places import client_environment, read_places
 
 __all__ = ["command_settings", "open_client", "open_connection", "warning_before_asking"]
 

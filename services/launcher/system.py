@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from penstock.config.masking import without_userinfo
 from penstock.errors import BrokerUnreachable
+from penstock.places import Places, remove_places, write_places
 from services.launcher.directory_lock import DirectoryLock
 from services.launcher.errors import CommandError, LaunchError
 from services.launcher.nats_server import NatsServer
-from services.launcher.places import Places, remove_places, write_places
 from services.launcher.plan import Plan
 from services.launcher.session import open_connection
 from services.launcher.supervisor import Supervisor

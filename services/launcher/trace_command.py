@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from penstock.config.settings import load_settings
+from penstock.places import client_environment, read_places
 from penstock.telemetry.trace_file import SpanLine, read_spans
 from services.launcher.errors import CommandError
-from services.launcher.places import client_environment, read_places
 from services.launcher.trace_tree import newest_trace, trace_of, trace_text
 
 __all__ = ["find_trace", "trace"]

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.config.masking import without_userinfo
+from penstock.places import DEFAULT_DATA, Places
 from services.launcher.chatting import NOT_CHATTING
 from services.launcher.errors import CommandError
 from services.launcher.invoked import command_name
 from services.launcher.missing_keys import missing_keys
-from services.launcher.places import DEFAULT_DATA, Places
 from services.launcher.plan import Plan, make_plan
 from services.launcher.provider_places import provider_places, unanswered
 from services.launcher.stop_signals import stop_signals

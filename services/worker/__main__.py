@@ -1,17 +1,26 @@
-"""`python -m services.worker --role coding,chat`: read the settings, run."""
+"""`python -m services.worker --role coding,chat`: read the settings, run.
+
+Beside `penstock up` the worker finds that system by the file it has written.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from penstock.config.catalogue import Catalogue
 from penstock.config.load import read_catalogue
 from penstock.config.problems import ConfigurationRefused
 from penstock.config.settings import load_settings
+from penstock.places import DEFAULT_DATA
 from schemas.names import Role
 from services.worker.keys.sources import open_keyring
+from services.worker.running_system import check_simulator, found_environment, found_text
+
+_DATA = "where `penstock up` keeps its data: by it the worker finds that system (default: %(default)s)"
+_NO_SIMULATOR = "start also where the catalogue expects a simulator and none answers"
 
 
 def _chat_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
@@ -32,12 +41,20 @@ def _chat_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="worker", description="Answer the requests of one or more roles.")
     parser.add_argument("--role", default="all", help="role, several with commas between, or all (default)")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
+    parser.add_argument("--no-simulator", action="store_true", help=_NO_SIMULATOR)
     asked = parser.parse_args(arguments)
     try:
-        settings = load_settings(os.environ)
-        catalogue = read_catalogue(None, os.environ)
+        env = found_environment(os.environ, asked.data)
+        settings = load_settings(env)
+        catalogue = read_catalogue(None, env)
         roles = _chat_roles(asked.role, catalogue)
-        keyring = open_keyring(catalogue, roles, settings, os.environ)
+        keyring = open_keyring(catalogue, roles, settings, env)
+        if not asked.no_simulator:
+            check_simulator(catalogue, roles, env, asked.data)
+        found = found_text(os.environ, env, asked.data)
+        if found is not None:
+            sys.stderr.write(f"{found}\n")
     except (ConfigurationRefused, ValueError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 2

@@ -9,93 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
+from penstock.places import read_places
 from services.launcher.nats_server import NatsServer
-from services.launcher.places import read_places
 from services.launcher.png import square_png
 from tests.harness.server_binary import require_nats_server
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-UNSET = (
-    "NATS_URL",
-    "GROQ_API_KEY",
-    "OPENAI_API_KEY",
-    "PENSTOCK_CATALOGUE",
-    "PENSTOCK_TRACES",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-)
-
-
-class Up:
-    """A running `penstock up`, and the other commands beside it."""
-
-    def __init__(self, directory: Path, **env: str) -> None:
-        self.directory = directory
-        self.env = {name: value for name, value in os.environ.items() if name not in UNSET}
-        self.env |= {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"}
-        self.env |= {"SIMULATOR_TOKENS_PER_SECOND": "0", **env}  # streaming need not be seen here
-        self.started: list[subprocess.Popen[bytes]] = []
-        self.output = directory / "up.log"
-        self.process = self.start("up", "--nats-port", "0", output=self.output)
-        self._until(lambda: "Penstock is up" in self.text(), 30)
-        self.children = psutil.Process(self.process.pid).children(recursive=True)
-
-    def text(self) -> str:
-        return self.output.read_text()
-
-    def start(self, *arguments: str, output: Path) -> subprocess.Popen[bytes]:
-        with output.open("wb") as log:
-            process = subprocess.Popen(
-                self._argv(arguments), cwd=self.directory, env=self.env, stdout=log, stderr=log
-            )
-        self.started.append(process)
-        return process
-
-    def run(
-        self, *arguments: str, text: str | None = None, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self._argv(arguments),
-            cwd=self.directory,
-            env=self.env | (env or {}),
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-
-    def _argv(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-P", "-m", "services.launcher", *arguments]
-
-    def _until(self, condition: Callable[[], object], timeout_s: float) -> None:
-        deadline_s = time.monotonic() + timeout_s
-        while not condition():
-            assert self.process.poll() is None, self.text()
-            assert time.monotonic() < deadline_s, self.text()
-            time.sleep(0.02)
-
-    def simulator(self, method: str, lever: str, body: object = None) -> Any:
-        places = read_places(self.directory / ".penstock")
-        assert places is not None
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{places.simulator}/sim/{lever}", data, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own simulator
-            return json.loads(answer.read() or b"null")
-
-    def until_said(self, words: str, timeout_s: float = 20.0) -> None:
-        self._until(lambda: words in self.text(), timeout_s)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
+from tests.harness.up import REPOSITORY, UNSET, Up
 
 
 @pytest.fixture(scope="module")

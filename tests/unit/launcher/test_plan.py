@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from penstock.config.problems import ConfigurationRefused
+from penstock.places import Places
 from services.launcher import up_command
 from services.launcher.errors import CommandError
-from services.launcher.places import Places
 from services.launcher.plan import make_plan
 from services.launcher.up_command import describe
 
@@ -54,7 +54,9 @@ def test_no_simulator_where_another_provider_is_meant(tmp_path, env):
 
 
 def test_no_simulator_when_told_so(tmp_path):
-    assert names(make_plan(tmp_path, {}, simulator=False))[0] == ["router"]
+    plan = make_plan(tmp_path, {}, simulator=False)
+    assert names(plan)[0] == ["router"]
+    assert plan.workers[0].argv[-1] == "--no-simulator", "the workers start without one"
 
 
 def test_the_simulator_asked_for_by_name_is_started_despite_a_key(tmp_path):

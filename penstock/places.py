@@ -1,4 +1,4 @@
-"""Where the running system is: written by `penstock up`, found by the commands that talk to it."""
+"""The addresses of the system that `penstock up` runs, which commands and workers started by hand read from a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from services.launcher.errors import CommandError
+from penstock.config.problems import ConfigurationRefused, Problem
 
 __all__ = [
     "DEFAULT_DATA",
@@ -37,6 +37,7 @@ class Places(Struct, frozen=True, kw_only=True):
     services: dict[str, str] = {}
     """Name -> base address of `/health` and `/metrics`."""
     simulator: str | None = None
+    """The address of the simulated provider, without a path; None where no simulator was started."""
     traces: str | None = None
     """The file of spans; None where they go elsewhere or nowhere."""
 
@@ -52,13 +53,14 @@ def write_places(data: Path, places: Places) -> None:
 
 
 def read_places(data: Path) -> Places | None:
-    """None where no `penstock up` uses `data`. CommandError for a file that cannot be read."""
+    """None where no `penstock up` uses `data`. ConfigurationRefused for a file that cannot be read."""
     try:
         return msgspec.json.decode((data / _FILE).read_bytes(), type=Places)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.MsgspecError) as error:
-        raise CommandError(f"{data / _FILE} cannot be read ({error}); remove it, or set NATS_URL") from error
+        problem = Problem(problem=f"cannot be read ({error})", mend="remove it, or set NATS_URL")
+        raise ConfigurationRefused(str(data / _FILE), [problem]) from error
 
 
 def remove_places(data: Path) -> None:

@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from services.launcher.errors import CommandError
-from services.launcher.places import Places, client_environment, read_places, remove_places, write_places
+from penstock.config.problems import ConfigurationRefused
+from penstock.places import Places, client_environment, read_places, remove_places, write_places
 
 PLACES = Places(
     nats_url="nats://127.0.0.1:4999",
@@ -30,7 +30,7 @@ def test_what_up_writes_is_what_the_commands_read(tmp_path):
 def test_a_file_of_something_else_is_told_with_the_mend(tmp_path):
     (tmp_path / "up.json").write_text("[1, 2")
 
-    with pytest.raises(CommandError, match="remove it, or set NATS_URL"):
+    with pytest.raises(ConfigurationRefused, match="remove it, or set NATS_URL"):
         read_places(tmp_path)
 
 

@@ -1,0 +1,123 @@
+"""What a worker takes from the file of `penstock up`, and when it refuses to start without a simulator."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from penstock.config.load import read_catalogue
+from penstock.config.problems import ConfigurationRefused
+from penstock.places import Places, write_places
+from services.worker.running_system import check_simulator, found_environment, found_text
+
+NATS = "nats://127.0.0.1:4999"
+SIMULATOR = "http://127.0.0.1:4711"
+MIXED = """
+name: mixed
+providers:
+  simulator: {base_url: "${PENSTOCK_SIMULATOR_URL:-http://127.0.0.1:1}/v1"}
+  other: {base_url: "http://127.0.0.1:2/v1"}
+models: {a: {provider: simulator}, b: {provider: other}}
+roles: {chat: {chain: [a, b]}, coding: {chain: [a]}}
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_places(tmp_path, Places(nats_url=NATS, embedded=True, pid=1, simulator=SIMULATOR))
+    return tmp_path
+
+
+def yes(_: str) -> bool:
+    return True
+
+
+def no(_: str) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("nats", ["", NATS, "nats://localhost:4999", "127.0.0.1:4999"])
+def test_the_simulator_of_the_same_nats_is_taken(data: Path, nats: str):
+    found = found_environment({"NATS_URL": nats}, data, yes)
+    assert found["PENSTOCK_SIMULATOR_URL"] == SIMULATOR
+    assert found["NATS_URL"] == (nats or NATS)
+
+
+@pytest.mark.parametrize("nats", ["nats://127.0.0.1:4222", "nats://elsewhere:4999", "nats://a:1,nats://b:2"])
+def test_the_simulator_beside_another_nats_is_not_taken(data: Path, nats: str):
+    assert found_environment({"NATS_URL": nats}, data, yes) == {"NATS_URL": nats}
+
+
+def test_a_simulator_that_is_gone_is_not_taken(data: Path):
+    assert "PENSTOCK_SIMULATOR_URL" not in found_environment({}, data, no)
+
+
+def test_what_is_set_stays_and_an_unreadable_file_matters_only_where_it_is_needed(tmp_path: Path):
+    (tmp_path / "up.json").write_text("[1")
+    env = {"NATS_URL": NATS, "PENSTOCK_SIMULATOR_URL": "http://mine"}
+    assert found_environment(env, tmp_path, yes) == env
+    with pytest.raises(ConfigurationRefused, match=r"up\.json: cannot be read .*remove it"):
+        found_environment({}, tmp_path, yes)
+
+
+def test_what_was_found_is_told_without_passwords(data: Path):
+    found = {"NATS_URL": "nats://u:secret@h:1", "PENSTOCK_SIMULATOR_URL": SIMULATOR}
+    told = found_text({}, found, data)
+    assert told is not None
+    assert "secret" not in told
+    assert f"PENSTOCK_SIMULATOR_URL={SIMULATOR}" in told
+    assert found_text(found, found, data) is None
+
+
+def test_a_worker_of_the_simulator_catalogue_needs_a_simulator(tmp_path: Path):
+    catalogue = read_catalogue(None, {})
+    check_simulator(catalogue, ["chat"], {}, tmp_path, answers=yes)
+    check_simulator(catalogue, ["chat"], {"PENSTOCK_SIMULATOR_URL": "http://later"}, tmp_path, answers=no)
+    with pytest.raises(ConfigurationRefused, match="set PENSTOCK_SIMULATOR_URL=http://HOST:PORT"):
+        check_simulator(catalogue, ["chat"], {}, tmp_path, answers=no, patience_s=0)
+
+
+def test_a_simulator_that_starts_at_the_same_moment_is_waited_for(tmp_path: Path):
+    answers = iter([False, False, True])
+    check_simulator(read_catalogue(None, {}), ["chat"], {}, tmp_path, answers=lambda _: next(answers))
+    assert next(answers, None) is None
+
+
+def test_roles_with_another_provider_start_all_the_same(tmp_path: Path):
+    file = tmp_path / "mixed.yaml"
+    file.write_text(MIXED)
+    env = {"PENSTOCK_CATALOGUE": str(file)}
+    catalogue = read_catalogue(None, env)
+    check_simulator(catalogue, ["chat", "coding"], env, tmp_path, answers=no, patience_s=0)
+    with pytest.raises(ConfigurationRefused):
+        check_simulator(catalogue, ["coding"], env, tmp_path, answers=no, patience_s=0)
+
+
+class NoProvider(http.server.BaseHTTPRequestHandler):
+    """Some other program on the port, as Prometheus' node exporter is on 9100."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def other_program() -> Iterator[str]:
+    server = http.server.HTTPServer(("127.0.0.1", 0), NoProvider)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_another_program_on_the_port_is_no_simulator(data: Path, other_program: str):
+    write_places(data, Places(nats_url=NATS, embedded=True, pid=1, simulator=other_program))
+    assert "PENSTOCK_SIMULATOR_URL" not in found_environment({}, data)
