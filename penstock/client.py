@@ -25,7 +25,7 @@ from penstock.telemetry.names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIE
 from penstock.telemetry.tracing import NO_TRACER, Tracer
 from schemas import subjects
 from schemas.jobs import Job, JobState
-from schemas.names import AUTO, Lane
+from schemas.names import AUTO, RESCUES, Lane, Rescue
 from schemas.reply import TERMINAL, ReplyEvent
 from schemas.request import ChatRequest
 
@@ -96,7 +96,7 @@ class Client:
         self._inbox.close()
         await close(self._nc)
 
-    async def chat(
+    async def chat(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,
         prompt: Prompt,
         *,
@@ -105,19 +105,28 @@ class Client:
         lane: Lane = "interactive",
         timeout_s: float | None = None,
         degrade: bool = True,
+        rescue: Rescue = "restart",
         **body: Any,
     ) -> Reply:
         """Ask and wait for the whole reply.
 
         `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. With `degrade`
-        False nothing of it is shortened while a model is slow or failing. `timeout_s`: None is the role's; an hour at
-        most counts, in the batch lane a day. Raises RequestFailed, NotAccepted, RequestTooLarge or NoReply, and
-        ValueError for a `timeout_s` of no time.
+        False nothing of it is shortened while a model is slow or failing. `rescue` says whether a failed attempt may be
+        followed by another: `none`, only `before_output`, or also afterwards (`restart`). `timeout_s`: None is the
+        role's; an hour at most counts, in the batch lane a day. Raises RequestFailed, NotAccepted, RequestTooLarge or
+        NoReply, and ValueError for a `timeout_s` of no time or an unknown `rescue`.
         """
         builder = ReplyBuilder()
         asked = {"stream": False, **body}
         async with self.stream(
-            prompt, role=role, user=user, lane=lane, timeout_s=timeout_s, degrade=degrade, **asked
+            prompt,
+            role=role,
+            user=user,
+            lane=lane,
+            timeout_s=timeout_s,
+            degrade=degrade,
+            rescue=rescue,
+            **asked,
         ) as events:
             async for event in events:
                 reply = builder.add(event)
@@ -125,7 +134,7 @@ class Client:
                     return reply
         raise NoReply(f"no end of request {events.id} came")
 
-    def stream(
+    def stream(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,
         prompt: Prompt,
         *,
@@ -134,15 +143,19 @@ class Client:
         lane: Lane = "interactive",
         timeout_s: float | None = None,
         degrade: bool = True,
+        rescue: Rescue = "restart",
         **body: Any,
     ) -> Stream:
         """Ask and follow the reply event by event: `async for event in client.stream(...)`.
 
         The last event is `completed` or `failed`. Leaving the loop before it cancels the request, unless
-        `detach()` was called.
+        `detach()` was called. With `rescue="before_output"` no text has to be taken back: an attempt that breaks after
+        text was sent ends the request in `failed`, and no `restarted` comes. Raises ValueError as `chat` does.
         """
         asked = {"stream": True, **body}
-        request = self._request(prompt, asked, timeout_s, role=role, user=user, lane=lane, degrade=degrade)
+        request = self._request(
+            prompt, asked, timeout_s, role=role, user=user, lane=lane, degrade=degrade, rescue=rescue
+        )
         return Stream(
             self._nc,
             self._inbox,
@@ -159,6 +172,7 @@ class Client:
         user: str = "",
         timeout_s: float | None = None,
         degrade: bool = True,
+        rescue: Rescue = "restart",
         **body: Any,
     ) -> str:
         """Leave a request of the batch lane, and return its id as soon as JetStream has it.
@@ -167,7 +181,9 @@ class Client:
         `timeout_s`: up to a day; None: the role's `batch_total_s`. Raises NotAccepted and RequestTooLarge.
         """
         asked = {"stream": False, **body}
-        request = self._request(prompt, asked, timeout_s, role=role, user=user, lane="batch", degrade=degrade)
+        request = self._request(
+            prompt, asked, timeout_s, role=role, user=user, lane="batch", degrade=degrade, rescue=rescue
+        )
         payload = written(request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
         span = self._tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
@@ -212,16 +228,25 @@ class Client:
         return await Jobs(self._nc, self._inbox.account).result(job)
 
     def _request(
-        self, prompt: Prompt, asked: Mapping[str, Any], timeout_s: float | None, **envelope: Any
+        self,
+        prompt: Prompt,
+        asked: Mapping[str, Any],
+        timeout_s: float | None,
+        *,
+        rescue: Rescue,
+        **envelope: Any,
     ) -> ChatRequest:
         if timeout_s is not None and not timeout_s > 0:
             raise ValueError(f"timeout_s is {timeout_s:g}: it is in seconds, above 0")
+        if rescue not in RESCUES:
+            raise ValueError(f"rescue is {rescue!r}: it is one of {', '.join(RESCUES)}")
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         return ChatRequest(
             id=new_id(),
             client=self.name,
             body=msgspec.Raw(msgspec.json.encode({"messages": messages, **asked})),
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
+            rescue=rescue,
             **envelope,
         )
 

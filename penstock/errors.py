@@ -8,7 +8,7 @@ from schemas.errors import ERRORS
 
 if TYPE_CHECKING:
     from schemas.errors import ErrorCode, Retry
-    from schemas.reply import Failure
+    from schemas.reply import FailedAttempt, Failure
 
 __all__ = [
     "BeyondTheEnd",
@@ -109,6 +109,21 @@ class RequestFailed(PenstockError):
     @property
     def retry(self) -> Retry:
         return self.failure.retry
+
+    @property
+    def provider_code(self) -> str | None:
+        """The provider's own code or type, of the last attempt."""
+        return self.failure.provider_code
+
+    @property
+    def provider_message(self) -> str | None:
+        """The provider's own message, of the last attempt."""
+        return self.failure.provider_message
+
+    @property
+    def attempts(self) -> tuple[FailedAttempt, ...]:
+        """The provider calls that failed, the latest last."""
+        return self.failure.attempts
 
 
 class UnknownJob(PenstockError):

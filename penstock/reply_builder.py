@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from schemas.names import Complexity, Role
 from schemas.reply import (
     NO_RESPONSE,
     Accepted,
+    Adapted,
     Completed,
     Degraded,
     Delta,
@@ -24,21 +26,6 @@ from schemas.reply import (
 )
 
 __all__ = ["Reply", "ReplyBuilder"]
-
-
-class _Message(Struct):
-    content: str | list[Any] | None = None
-
-
-class _Choice(Struct):
-    message: _Message
-
-
-class _ChatCompletion(Struct):
-    choices: list[_Choice]
-
-
-_completion = msgspec.json.Decoder(_ChatCompletion)
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -54,10 +41,14 @@ class Reply(Struct, frozen=True, kw_only=True):
     attempts: int
     finish_reason: str
     usage: Usage
+    estimated: bool = False
+    """True when the provider left out a count and some of `usage` is our estimate."""
     cost_microusd: int
     timings: Timings
     degraded: tuple[Degraded, ...] = ()
     """What the answering attempt was given less of than was asked for."""
+    adapted: tuple[Adapted, ...] = ()
+    """Parameters that the answering model does not take as they were sent."""
     response: dict[str, Any] | None
     """The provider's chat-completion body (tool calls and all) when the request did not stream."""
 
@@ -91,10 +82,10 @@ class ReplyBuilder:
 
     def _reply(self, event: Completed) -> Reply:
         accepted = self._accepted
-        whole = None if event.response == NO_RESPONSE else event.response
+        response = None if event.response == NO_RESPONSE else _object(event.response)
         return Reply(
             id=event.id,
-            text="".join(self._text) if whole is None else _content(whole),
+            text="".join(self._text) if response is None else _text_of_first_choice(response),
             role=event.role,
             complexity=accepted.complexity if accepted else None,
             why=accepted.why if accepted else "",
@@ -103,23 +94,40 @@ class ReplyBuilder:
             attempts=event.attempt,
             finish_reason=event.finish_reason,
             usage=event.usage,
+            estimated=event.estimated,
             cost_microusd=event.cost_microusd,
             timings=event.timings,
             degraded=event.degraded,
-            response=None if whole is None else msgspec.json.decode(whole, type=dict[str, Any]),
+            adapted=event.adapted,
+            response=response,
         )
 
 
-def _content(response: msgspec.Raw) -> str:
-    choices = _completion.decode(response).choices
-    content = choices[0].message.content if choices else None
+def _object(response: msgspec.Raw) -> dict[str, Any]:
+    """The body; empty where it is no JSON object, which no chat completion is."""
+    decoded = msgspec.json.decode(response)
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _text_of_first_choice(response: Mapping[str, Any]) -> str:
+    """The content of choice 0, whatever its shape; empty where there is none."""
+    found = response.get("choices")
+    choices = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    first = next((each for each in choices if each.get("index", 0) == 0), choices[0] if choices else {})
+    message = first.get("message")
+    return _text(message.get("content")) if isinstance(message, dict) else ""
+
+
+def _text(content: object) -> str:
     if isinstance(content, list):
-        return "".join(text for part in content if (text := _text_of(part)))
-    return content or ""
+        return "".join(_part_text(part) for part in content)
+    return _part_text(content)
 
 
-def _text_of(part: object) -> str | None:
-    """Of a content part, if it is one of text (OpenAI, "Create chat completion": `{"type": "text", "text": …}`)."""
-    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
+def _part_text(part: object) -> str:
+    """Of a content part: a string, or an object of text (OpenAI, "Create chat completion": `{"type": "text", …}`)."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict) and part.get("type", "text") == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
-    return None
+    return ""

@@ -10,6 +10,7 @@ __all__ = [
     "KINDS",
     "LANES",
     "RANKS",
+    "RESCUES",
     "ROLES",
     "Complexity",
     "DegradationRule",
@@ -31,6 +32,7 @@ Rescue = Literal["none", "before_output", "restart"]
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)
+RESCUES: Final[tuple[Rescue, ...]] = get_args(Rescue)
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 RANKS: Final = (0, 1, 2, 3)
 """The parts of a mailbox: the more requests somebody has in it, the higher the rank of the next one, and the later

@@ -17,6 +17,7 @@ from services.launcher.option_rules import mistake
 from services.launcher.printable import visible
 
 if TYPE_CHECKING:
+    from schemas.names import Rescue
     from services.launcher.ask_command import Question
 
 __all__ = ["main"]
@@ -97,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _ask(arguments: argparse.Namespace) -> int:
     from services.launcher.ask_command import ask, leave
 
-    question = _question(arguments, stream=not arguments.no_stream)
+    question = _question(arguments, stream=not arguments.no_stream, rescue=arguments.rescue)
     return leave(question, arguments.data) if arguments.detach else ask(question, arguments.data)
 
 
@@ -107,7 +108,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     return explain(_question(arguments), arguments.data)
 
 
-def _question(arguments: argparse.Namespace, *, stream: bool = True) -> Question:
+def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Rescue = "restart") -> Question:
     from services.launcher.ask_command import Question
 
     return Question(
@@ -120,6 +121,7 @@ def _question(arguments: argparse.Namespace, *, stream: bool = True) -> Question
         stream=stream,
         as_json=arguments.json,
         lane=arguments.lane,
+        rescue=rescue,
     )
 
 

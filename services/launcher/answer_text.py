@@ -6,15 +6,18 @@ Whatever a model, a provider or a worker wrote, the terminal gets text.
 from __future__ import annotations
 
 import math
-from typing import TextIO
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final, TextIO
 
 from penstock.errors import PenstockError, RequestFailed
 from penstock.reply_builder import Reply, ReplyBuilder
 from schemas.errors import ErrorCode, Retry
-from schemas.reply import Degraded, Delta, ReplyEvent, Restarted, Started, Usage
+from schemas.reply import Adapted, Degraded, Delta, FailedAttempt, ReplyEvent, Restarted, Started, Usage
 from services.launcher.printable import visible
+from services.launcher.table import shortened
 
-__all__ = ["AnswerText", "advice", "failure_text", "money", "summary"]
+__all__ = ["AnswerText", "advice", "attempt_lines", "failure_text", "money", "summary"]
 
 _RETRY: dict[Retry, str] = {
     "never": "The same request will fail again.",
@@ -22,6 +25,9 @@ _RETRY: dict[Retry, str] = {
     "elsewhere": "It may succeed in another role: --role.",
 }
 _CANCELLED = "Ask again if it is wanted after all."
+_SHOWN_ATTEMPTS: Final = 8
+_SHOWN_CHARACTERS: Final = 300
+"""Of a provider's message."""
 
 
 class AnswerText:
@@ -48,6 +54,8 @@ class AnswerText:
         elif isinstance(event, Started):
             for each in event.degraded:
                 self.note(_degraded_text(each))
+            for adapted in event.adapted:
+                self.note(_adapted_text(adapted))
         elif isinstance(event, Delta) and self._as_it_comes:
             self._write(event.text)
         try:
@@ -92,7 +100,7 @@ def summary(reply: Reply) -> str:
         "1 attempt" if reply.attempts == 1 else f"{reply.attempts} attempts",
         *([] if first is None else [f"first token {first:.0f} ms"]),
         f"total {reply.timings.total_ms:.0f} ms",
-        _tokens(reply.usage),
+        _tokens(reply.usage, estimated=reply.estimated),
         *([money(reply.cost_microusd)] if reply.cost_microusd else []),
         f"id {reply.id}",
     ]
@@ -100,10 +108,25 @@ def summary(reply: Reply) -> str:
 
 
 def failure_text(error: PenstockError) -> str:
-    """What happened, whether to try again, and when (REQUIREMENTS D10)."""
-    request = f"\n  request {error.request_id}" if isinstance(error, RequestFailed) else ""
-    told = advice(error.code, error.retry, error.retry_after_s)
-    return visible(f"{error} ({error.code})\n  {told}{request}", lines=True)
+    """What happened, whether to try again, and when (D10), and what the provider of each failed attempt said."""
+    lines = [
+        f"{visible(str(error), lines=True)} ({error.code})",
+        f"  {advice(error.code, error.retry, error.retry_after_s)}",
+    ]
+    if isinstance(error, RequestFailed):
+        lines += [f"  {line}" for line in attempt_lines(error.attempts)]
+        lines.append(f"  request {visible(error.request_id)}")
+    return "\n".join(lines)
+
+
+def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
+    """A line for each failed attempt, the latest ones where there are many; the same several times in a row is one."""
+    told = [(text, len(list(same))) for text, same in groupby(map(_attempt_text, attempts))]
+    left_out = sum(times for _, times in told[:-_SHOWN_ATTEMPTS])
+    lines = [f"({left_out} earlier attempts)"] if left_out else []
+    return lines + [
+        text if times == 1 else f"{text} ({times} times)" for text, times in told[-_SHOWN_ATTEMPTS:]
+    ]
 
 
 def advice(code: ErrorCode, retry: Retry, retry_after_s: float | None) -> str:
@@ -126,11 +149,26 @@ def _degraded_text(degraded: Degraded) -> str:
     return f"{what}: {degraded.why}"
 
 
+def _adapted_text(adapted: Adapted) -> str:
+    """What the model was sent instead of a parameter, and why."""
+    sent = "not sent" if adapted.change == "omitted" else f"sent as {adapted.sent}"
+    return f"{adapted.parameter} was {sent}" + (f": {adapted.why}" if adapted.why else "")
+
+
+def _attempt_text(attempt: FailedAttempt) -> str:
+    """One line, fit for a terminal."""
+    status = None if attempt.status is None else f"HTTP {attempt.status}"
+    what = ", ".join(part for part in (attempt.kind, status, attempt.code) if part)
+    message = shortened(attempt.message, _SHOWN_CHARACTERS)
+    return visible(f"{attempt.model} at {attempt.provider}: {what}" + (f": {message}" if message else ""))
+
+
 def _whole(seconds: float) -> int:
     """Rounded up, for whoever comes too early is sent away again."""
     return max(math.ceil(seconds), 1)
 
 
-def _tokens(usage: Usage) -> str:
+def _tokens(usage: Usage, *, estimated: bool) -> str:
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
-    return f"{usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} out"
+    counted = f"{usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} out"
+    return f"about {counted}, estimated" if estimated else counted

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, get_args
 
 from penstock.places import DEFAULT_DATA
 from schemas.jobs import JobState
-from schemas.names import AUTO, LANES
+from schemas.names import AUTO, LANES, RESCUES
 from schemas.subjects import is_token
 from services.launcher.chatting import CHATTING
 from services.launcher.python_child import SERVICES
@@ -31,6 +31,9 @@ _RUN = """\
 Become one service; what follows its name is passed on to it, for example: penstock run worker --role coding,chat.
 Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator). A worker beside
 `penstock up` finds that system's NATS and simulator by itself, elsewhere with --data DIR."""
+_RESCUE = """\
+whether a failed attempt may be followed by another: never, only before text of the answer was sent, or also afterwards,
+when the text so far is forgotten (default: %(default)s)"""
 _EXPLAIN = """\
 With the options of `ask` it says what that would meet at this moment: let in, with what wait, or refused, and why;
 then the exit code is 1. It asks for the account of PENSTOCK_ACCOUNT."""
@@ -102,6 +105,7 @@ def _add_ask(commands: Commands) -> None:
         action="store_true",
         help="with --lane batch: print the id and leave; `penstock jobs ID` tells what becomes of it",
     )
+    ask.add_argument("--rescue", choices=RESCUES, default="restart", help=_RESCUE)
     ask.add_argument("--json", action="store_true", help="every reply event as a line of JSON")
 
 

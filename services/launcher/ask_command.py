@@ -12,7 +12,7 @@ from msgspec import Struct
 from penstock.config.settings import Settings
 from penstock.errors import NoReply, NotAccepted, RequestFailed, RequestTooLarge
 from penstock.stream import Stream
-from schemas.names import AUTO, Lane
+from schemas.names import AUTO, Lane, Rescue
 from schemas.reply import Failed
 from services.launcher.answer_text import AnswerText, failure_text, summary
 from services.launcher.connection_notes import noting
@@ -36,6 +36,7 @@ class Question(Struct, frozen=True, kw_only=True):
     stream: bool = True
     as_json: bool = False
     lane: Lane = "interactive"
+    rescue: Rescue = "restart"
 
     def messages(self) -> list[dict[str, Any]]:
         """Raises CommandError for a prompt or an image that cannot be used."""
@@ -69,7 +70,11 @@ async def _leave(question: Question, asked: list[dict[str, Any]], settings: Sett
         _note(warning)
     async with open_client(settings) as client:
         return await client.submit(
-            asked, role=question.role, user=question.user, timeout_s=question.timeout_s
+            asked,
+            role=question.role,
+            user=question.user,
+            timeout_s=question.timeout_s,
+            rescue=question.rescue,
         )
 
 
@@ -84,6 +89,7 @@ async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settin
             user=question.user,
             lane=question.lane,
             timeout_s=question.timeout_s,
+            rescue=question.rescue,
             stream=question.stream,
         )
         answer = AnswerText(sys.stdout, sys.stderr, as_it_comes=sys.stdout.isatty())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from schemas.jobs import Job
-from services.launcher.answer_text import money
+from services.launcher.answer_text import attempt_lines, money
 from services.launcher.dead_text import when
 from services.launcher.invoked import command_name
 from services.launcher.printable import visible
@@ -63,6 +63,8 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
         yield "attempt", f"{job.attempt}, {job.model or 'model unknown'} ({job.worker or 'worker unknown'})"
     if job.error is not None:
         yield "error", f"{job.error.message} ({job.error.code}; try again: {job.error.retry})"
+        for line in attempt_lines(job.error.attempts):
+            yield "failed", line
     if job.state == "completed":
         tokens = f"{job.usage.input_tokens:,} tokens in, {job.usage.output_tokens:,} out"
         yield "answer", f"{tokens}, {money(job.cost_microusd)}; {command_name()} jobs {job.id} --result"

@@ -13,6 +13,7 @@ from penstock import Client, RequestFailed
 from penstock.errors import BrokerUnreachable, NoReply, NotAccepted, RequestTooLarge
 from penstock.telemetry.tracing import NO_TRACER, NoTracer
 from schemas import headers
+from schemas.names import RESCUES
 from schemas.reply import Completed, Delta, Restarted
 from tests.integration.toolkit.events import Events
 from tests.integration.toolkit.gateway import Gateway
@@ -37,6 +38,28 @@ async def answer_whole(gateway, request):
     events = Events(request.id)
     body = b'{"choices":[{"message":{"content":"forty-two","tool_calls":[]}}],"x":1}'
     await gateway.send(request, events.accepted(), *events.begin(), events.completed(body))
+
+
+@pytest.mark.parametrize("rescue", RESCUES)
+async def test_the_envelope_says_whether_another_attempt_may_follow(gateway, client, rescue):
+    gateway.script = lambda request: answer_whole(gateway, request)
+    await client.chat("hello", rescue=rescue, timeout_s=10)
+    await client.submit("hello", rescue=rescue)
+    await until(lambda: len(gateway.requests) == 2)
+    assert [request.rescue for request in gateway.requests] == [rescue, rescue]
+    assert all("rescue" not in msgspec.json.decode(request.body) for request in gateway.requests)
+
+
+@pytest.mark.parametrize("rescue", ["", "always", None, True, ["none"]])
+async def test_an_unknown_rescue_is_a_mistake_that_names_the_right_ones(gateway, client, rescue):
+    words = "it is one of none, before_output, restart"
+    with pytest.raises(ValueError, match=words):
+        client.stream("hello", rescue=rescue)
+    with pytest.raises(ValueError, match=words):
+        await client.chat("hello", rescue=rescue)
+    with pytest.raises(ValueError, match=words):
+        await client.submit("hello", rescue=rescue)
+    assert not gateway.requests
 
 
 async def test_a_whole_reply_e1(gateway, client):

@@ -9,10 +9,12 @@ import pytest
 from penstock.errors import RequestFailed
 from schemas.reply import (
     Accepted,
+    Adapted,
     Completed,
     Degraded,
     Delta,
     Failed,
+    FailedAttempt,
     Failure,
     Restarted,
     Started,
@@ -125,6 +127,73 @@ def test_d5_what_an_answer_was_given_less_of_is_told(out, notes):
         "[at most 1,400 tokens of answer instead of 2,000: m is slow]",
         "[the last 5 messages instead of 13: m fails]",
     ]
+
+
+def test_what_a_model_was_sent_instead_of_a_parameter_is_told(out, notes):
+    adapted = (
+        Adapted(parameter="max_tokens", change="renamed", sent="max_completion_tokens", why="m takes it so"),
+        Adapted(parameter="temperature", change="omitted", why="m takes none"),
+        Adapted(parameter="reasoning_effort", change="replaced", sent='"low"'),
+        Adapted(parameter=ESCAPES, change="omitted", why="x\ny"),
+    )
+    AnswerText(out, notes).show(
+        Started(id="r", seq=1, model="m", provider="p", worker="w", at_ms=0, adapted=adapted)
+    )
+    assert notes.getvalue().splitlines() == [
+        "[max_tokens was sent as max_completion_tokens: m takes it so]",
+        "[temperature was not sent: m takes none]",
+        '[reasoning_effort was sent as "low"]',
+        f"[{WRITTEN} was not sent: x\\x0ay]",
+    ]
+
+
+def test_estimated_usage_is_said_to_be_an_estimate(out, notes):
+    answer = AnswerText(out, notes)
+    answer.show(completed(usage=Usage(input_tokens=96, output_tokens=12), estimated=True))
+    assert answer.reply is not None
+    assert " · about 96 tokens in, 12 out, estimated · " in summary(answer.reply)
+
+
+def attempt(**more):
+    known = {
+        "model": "large",
+        "provider": "openai",
+        "kind": "refused",
+        "status": 400,
+        "code": "unsupported_value",
+        "message": "Unsupported value:\n'temperature'",
+    }
+    return FailedAttempt(**(known | more))
+
+
+def failed_with(*attempts):
+    error = Failure(code="provider_refused", message="refused", retry="never", attempts=attempts)
+    return failure_text(RequestFailed("r", error))
+
+
+def test_every_failed_attempt_is_a_line_with_what_the_provider_said():
+    timed_out = attempt(model="small", kind="first_token_timeout", status=None, code=None, message="")
+    assert failed_with(attempt(), timed_out, timed_out, timed_out).splitlines() == [
+        "refused (provider_refused)",
+        "  The same request will fail again.",
+        "  large at openai: refused, HTTP 400, unsupported_value: Unsupported value: 'temperature'",
+        "  small at openai: first_token_timeout (3 times)",
+        "  request r",
+    ]
+
+
+def test_of_many_failed_attempts_the_latest_are_shown_and_a_long_message_is_cut():
+    lines = failed_with(*(attempt(message=f"{number} " + "x" * 5_000) for number in range(50))).splitlines()
+    assert len(lines) == 12
+    assert lines[2] == "  (42 earlier attempts)"
+    assert "unsupported_value: 49 xxx" in lines[-2]
+    assert all(len(line) < 400 for line in lines)
+
+
+def test_d10_nothing_in_a_failed_attempt_moves_the_cursor():
+    text = failed_with(attempt(model=ESCAPES, provider=ESCAPES, kind=ESCAPES, code=ESCAPES, message=ESCAPES))
+    assert text.count(WRITTEN) == 5
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
 
 
 def test_a_whole_answer_is_shown_at_its_end(out, notes):

@@ -22,6 +22,8 @@ from services.launcher.python_child import code_path, service_argv
         ["ask", "hi", "--role", "embed"],
         ["ask", "hi", "--timeout", "-1"],
         ["ask", "hi", "--timeout", "soon"],
+        ["ask", "hi", "--rescue", "always"],
+        ["explain", "hi", "--rescue", "none"],
         ["ask", "hi", "--user", "\udcff"],
         ["run", "nothing"],
         ["config"],
@@ -100,6 +102,7 @@ def test_d10_an_option_that_would_say_nothing_is_refused_and_not_passed_over(lin
         "jobs some-id --cancel",
         "ask hi --lane batch --detach --json",
         "ask hi --no-stream --json",
+        "ask hi --rescue before_output",
     ],
 )
 def test_options_that_belong_together_are_taken(line):
