@@ -109,12 +109,14 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
 
 
 class Delta(_Event, frozen=True, kw_only=True, tag="delta"):
-    """A piece of a streamed answer: either `text` or `choices`, never both."""
+    """A piece of a streamed answer: either `text` or `choices`, never both. A chunk of the provider that has both gives
+    two deltas, `choices` first. What adds nothing to the answer (null, empty, `role`) is not sent."""
 
     text: str = ""
-    """What was added to the content of choice 0 since the event before."""
+    """Added to the content of choice 0. All text of choice 0 is here, and nowhere else."""
     choices: tuple[Raw, ...] = ()
-    """Anything else (tool calls, reasoning, other choices): OpenAI chunk choices, untouched, in order."""
+    """The chunk's choice objects in order, without the text of choice 0, with all else they carry: reasoning, tool
+    calls, logprobs, results of a content filter, content parts other than text, further choices."""
 
 
 class Restarted(_Event, frozen=True, kw_only=True, tag="restarted"):
