@@ -110,7 +110,8 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
 
 class Delta(_Event, frozen=True, kw_only=True, tag="delta"):
     """A piece of a streamed answer: either `text` or `choices`, never both. A chunk of the provider that has both gives
-    two deltas, `choices` first. What adds nothing to the answer (null, empty, `role`) is not sent."""
+    two deltas, `choices` first. What adds nothing to the answer (null, empty, `role`) is not sent.
+    """
 
     text: str = ""
     """Added to the content of choice 0. All text of choice 0 is here, and nowhere else."""
