@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -21,7 +21,9 @@ from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
+from penstock.apart import apart
 from penstock.broker import Broker
+from penstock.config.problems import ConfigurationRefused
 from penstock.config.settings import Settings
 from penstock.connection import Reconnects, options, servers_of
 from penstock.identifiers import instance_name
@@ -85,13 +87,17 @@ class Shell:
         """From now on `/health` is 503 also while `check` says False."""
         self._checks.append(check)
 
-    def run(self, component: Component) -> int:
-        """Serve until SIGTERM or SIGINT; returns the process's exit code."""
+    def run(self, component: Component, *, check: Callable[[], None] | None = None) -> int:
+        """Serve until SIGTERM or SIGINT; returns the process's exit code.
+
+        `check` is called once NATS is connected, before `component` starts: with ConfigurationRefused it ends the
+        process, as what is wrong with the configuration itself does.
+        """
         # A background thread (the exporter of spans) hands the interpreter back ten times sooner than by default.
         sys.setswitchinterval(_SWITCH_S)
-        return uvloop.run(self._serve(component))
+        return uvloop.run(self._serve(component, check))
 
-    async def _serve(self, component: Component) -> int:
+    async def _serve(self, component: Component, check: Callable[[], None] | None) -> int:
         listener = socket.create_server((self.settings.http_host, self.settings.http_port))
         http = f"http://{self.settings.http_host}:{listener.getsockname()[1]}"
         failure: list[Exception] = []
@@ -101,10 +107,13 @@ class Shell:
                 nc = self.broker.connection
                 bus = Bus(nc, nc.jetstream(), self.reconnects, Interruptions(nc))
                 await bus.interruptions.watch()
+                if check is not None:
+                    await apart(check)
                 await component.start(bus, http)
             except Exception as error:
                 # The ASGI lifespan says that it started before the broker did, so uvicorn would not notice.
-                _log.exception("%s could not start", self.service)
+                unforeseen = not isinstance(error, ConfigurationRefused)
+                _log.error("%s could not start: %s", self.service, error, exc_info=unforeseen)
                 failure.append(error)
                 server.stop()
                 return
@@ -135,7 +144,7 @@ class Shell:
             loop.add_signal_handler(number, server.stop)
         await server.serve(sockets=[listener])
         await asyncio.to_thread(self.tracer.close)
-        return 1 if failure else 0
+        return _exit_code(failure)
 
     def _announce(self, http: str) -> None:
         """The one line on stdout by which a supervisor knows that the service serves."""
@@ -153,6 +162,12 @@ class Shell:
             return AsgiResponse(b"", status_code=204 if alive else 503)
 
         return health
+
+
+def _exit_code(failures: Sequence[Exception]) -> int:
+    if any(isinstance(failure, ConfigurationRefused) for failure in failures):
+        return 2
+    return 1 if failures else 0
 
 
 class _Server(uvicorn.Server):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from penstock.config.catalogue import Catalogue
@@ -50,8 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
         catalogue = read_catalogue(None, env)
         roles = _chat_roles(asked.role, catalogue)
         keyring = open_keyring(catalogue, roles, settings, env)
-        if not asked.no_simulator:
-            check_simulator(catalogue, roles, env, asked.data)
         found = found_text(os.environ, env, asked.data)
         if found is not None:
             sys.stderr.write(f"{found}\n")
@@ -62,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     from services.worker.app import Worker  # noqa: PLC0415
 
     shell = Shell("worker", settings)
-    return shell.run(Worker(shell, catalogue, roles, keyring))
+    check = None if asked.no_simulator else partial(check_simulator, catalogue, roles, env, asked.data)
+    return shell.run(Worker(shell, catalogue, roles, keyring), check=check)
 
 
 if __name__ == "__main__":
