@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, Literal, cast
+from typing import Final, Literal, cast, overload
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from schemas.errors import ErrorCode
 from services.worker.calls.errors import ProviderError
@@ -123,19 +124,41 @@ class ProviderFailure(Exception):  # its kind says what happened
         self.error = error
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Take them out of the message, and the beginning of one that was cut off at its end."""
-        words = str(self)
-        for secret in sorted(secrets, key=len, reverse=True):
-            words = words.replace(secret, _HIDDEN)
-            for length in range(len(secret) - 1, _TELLING_CHARACTERS - 1, -1):
-                if words.endswith(secret[:length]):
-                    words = words[:-length] + _HIDDEN
-                    break
-        self.args = (words,)
+        """Take them out of the message and of what the provider said, also the beginning of one that was cut off."""
+        longest_first = sorted(secrets, key=len, reverse=True)
+        self.args = (_without(str(self), longest_first),)
+        if self.error is not None and longest_first:
+            self.error = replace(
+                self.error,
+                message=_without(self.error.message, longest_first),
+                code=_without(self.error.code, longest_first),
+                type=_without(self.error.type, longest_first),
+                parameter=_without(self.error.parameter, longest_first),
+                words=tuple(
+                    _without(word, [key.lower() for key in longest_first]) for word in self.error.words
+                ),
+            )
 
     @property
     def verdict(self) -> Verdict:
         return _VERDICTS[self.kind]
+
+
+@overload
+def _without(words: str, secrets: list[str]) -> str: ...
+@overload
+def _without(words: None, secrets: list[str]) -> None: ...
+def _without(words: str | None, secrets: list[str]) -> str | None:
+    """The words without the secrets, the longest of which come first."""
+    if words is None:
+        return None
+    for secret in secrets:
+        words = words.replace(secret, _HIDDEN)
+        for length in range(len(secret) - 1, _TELLING_CHARACTERS - 1, -1):
+            if words.endswith(secret[:length]):
+                words = words[:-length] + _HIDDEN
+                break
+    return words
 
 
 def _in_one_line(message: str) -> str:

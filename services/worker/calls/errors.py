@@ -1,12 +1,29 @@
-"""What a provider says is wrong, read from any of the shapes in which providers say it."""
+"""What a provider says is wrong, read from any of the shapes in which providers say it.
+
+The reader gathers; what follows from an error is decided in `error_kinds.py`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from msgspec import Struct
+from msgspec.structs import replace
 
-__all__ = ["ProviderError", "error_in"]
+from services.worker.calls.error_bodies import HTML, body_value, printable
+from services.worker.calls.error_facts import Facts, gather
+from services.worker.calls.wait_hints import wait_s
 
-_NO_MESSAGE = "the provider reported an error without a message"
+__all__ = ["ProviderError", "error_in", "read_error"]
+
+_NO_MESSAGE: Final = "the provider reported an error without a message"
+_MESSAGE_CHARACTERS: Final = 1000
+_WORD_CHARACTERS: Final = 128
+_SUCCESS: Final = frozenset({"0", "200", "ok", "success", "succeeded"})
+_ERROR_NAMES: Final = ("error", "exception", "exceeded", "failed", "invalid")
+_CODES: Final = ("code", "status_code", "statusCode", "error_code")
+_SAYS_ERROR: Final = ("error", "errors")
 
 
 class ProviderError(Struct, frozen=True, kw_only=True):
@@ -23,16 +40,85 @@ class ProviderError(Struct, frozen=True, kw_only=True):
     """The parameter of the request that it names."""
     retry_after_s: float | None = None
     """How long to wait, from a header, a field or the message."""
+    words: tuple[str, ...] = ()
+    """Every code, type, status and reason in it, of nested errors too, in lower case and outermost first."""
+    numbers: tuple[int, ...] = ()
+    """Every HTTP status that the body names, outermost first."""
+
+
+def read_error(status: int, body: bytes, headers: Mapping[str, str], now_unix_s: float) -> ProviderError:
+    """The error behind an HTTP status of 300 or above. Never raises.
+
+    `now_unix_s`: what dates and Unix times in hints to wait are measured from.
+    """
+    value = body_value(body)
+    facts = Facts()
+    if isinstance(value, str):
+        facts.messages.append(value)
+    else:
+        gather(value, facts)
+    if isinstance(value, HTML):
+        facts.words.append("html")
+    return _error(facts, status, headers, now_unix_s)
 
 
 def error_in(value: object) -> ProviderError | None:
     """The error that a decoded JSON value of a 200 reports: a whole body, an event of a stream, or the value of an
     `error` key within one. None where it reports none. Never raises.
     """
-    if isinstance(value, dict) and "error" in value:
-        value = value["error"]
-    if isinstance(value, dict) and (value.keys() & {"message", "code", "type", "status_code"}):
-        code = value.get("code") or value.get("type") or value.get("status_code")
-        message = value.get("message") or _NO_MESSAGE
-        return ProviderError(code=None if code is None else str(code), message=str(message))
-    return ProviderError(message=value) if isinstance(value, str) and value else None
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return _error_of(value) if value else None
+    if isinstance(value, list):
+        return next((error for item in value[:16] if (error := error_in(item)) is not None), None)
+    if value is True:
+        return ProviderError(message=_NO_MESSAGE)
+    return _error_of(value) if isinstance(value, dict) and _reports(value) else None
+
+
+def _error_of(value: object) -> ProviderError:
+    facts = Facts()
+    gather({"error": value}, facts)
+    status = next((number for number in facts.numbers if number >= 400), None)
+    error = _error(facts, status, {}, 0.0)
+    return replace(error, code=error.code or error.type, message=error.message or _NO_MESSAGE)
+
+
+def _error(facts: Facts, status: int | None, headers: Mapping[str, str], now_unix_s: float) -> ProviderError:
+    message = facts.message()
+    return ProviderError(
+        message=printable(message, _MESSAGE_CHARACTERS),
+        code=_word(facts.code()),
+        type=_word(facts.type),
+        status=status,
+        parameter=_word(facts.parameter),
+        retry_after_s=wait_s({**facts.headers, **headers}, facts.delays, message, now_unix_s),
+        words=tuple(dict.fromkeys(printable(word, _WORD_CHARACTERS).lower() for word in facts.words)),
+        numbers=tuple(dict.fromkeys(facts.numbers)),
+    )
+
+
+def _word(text: str | None) -> str | None:
+    return printable(text, _WORD_CHARACTERS) or None if text else None
+
+
+def _reports(value: dict[object, object]) -> bool:
+    """Whether a JSON object is an error: many a good one has a `type` or a `status`, and a `message` of its own."""
+    if any(_says_something(value.get(name)) for name in _SAYS_ERROR):
+        return True
+    if value.get("choices"):
+        return False
+    code = next((value[name] for name in _CODES if value.get(name) is not None), None)
+    if str(code).lower() in _SUCCESS:
+        return False
+    kind = value.get("type") or value.get("__type")
+    return (
+        "error" in (value.get("object"), kind)
+        or (bool(code) and not isinstance(code, bool | dict | list))
+        or any(value.get(name) and isinstance(value[name], str) for name in ("message", "msg", "Message"))
+        or (isinstance(kind, str) and any(name in kind.lower() for name in _ERROR_NAMES))
+        or bool(value.get("detail"))
+    )
+
+
+def _says_something(entry: object) -> bool:
+    return any(entry.values()) if isinstance(entry, dict) else bool(entry)

@@ -1,7 +1,10 @@
 """What a provider says about its own limits in the headers of any answer (REQUIREMENTS C4).
 
-Sources: platform.openai.com/docs/guides/rate-limits (both kinds are per minute) and
-console.groq.com/docs/rate-limits (requests are per day, tokens per minute); `retry-after`: RFC 9110, 10.2.3.
+Sources, read in November 2026: platform.openai.com/docs/guides/rate-limits (both kinds are per minute),
+console.groq.com/docs/rate-limits (requests are per day, tokens per minute), docs.anthropic.com/en/api/rate-limits
+(resets are RFC 3339 dates), openrouter.ai/docs/api-reference/limits (requests; the reset is in Unix milliseconds).
+Mistral's are not documented; recorded answers carry `x-ratelimit-*-req-minute`, `x-ratelimit-*-tokens-minute` and,
+until 2025, `x-ratelimitbysize-*-minute` with `ratelimitbysize-reset` in seconds.
 A header that makes no sense is as good as one that was not sent.
 """
 
@@ -9,81 +12,111 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC
 from email.utils import parsedate_to_datetime
-from math import isfinite
 from typing import Final, Literal
 
-from services.worker.limits.meter import Observation
+from msgspec import Struct
 
-__all__ = ["parse", "parse_duration_s", "retry_after_s"]
+from services.worker.calls.durations import until_s
+from services.worker.limits.meter import MINUTE_S, Observation
 
+__all__ = ["parse"]
+
+_Kind = Literal["requests", "tokens"]
 _Window = Literal["minute", "day"]
-
-_NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{0,15})?"
-_PLAIN: Final = re.compile(_NUMBER)
-_DURATION: Final = re.compile(
-    "".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m", "s", "ms", "(?:us|µs)", "ns"))
-)
-_UNIT_S: Final = (86_400.0, 3_600.0, 60.0, 1.0, 1e-3, 1e-6, 1e-9)
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
-
-_REQUESTS_WINDOW: Final[Mapping[str, _Window]] = {"openai": "minute", "groq": "day"}
-
-
-def parse(headers: Mapping[str, str], sdk: Literal["openai", "groq"]) -> tuple[Observation, ...]:
-    """The provider's word on each limit it names, whatever the case of the headers' names; never raises."""
-    lower = _lower(headers)
-    said = (
-        _observation(lower, "requests", _REQUESTS_WINDOW[sdk]),
-        _observation(lower, "tokens", "minute"),
-    )
-    return tuple(observation for observation in said if observation is not None)
+_INSTANT_S: Final = 1e8
+"""What is as far from 1970 as that is an instant, not a duration."""
 
 
-def retry_after_s(headers: Mapping[str, str], now_unix_s: float) -> float | None:
-    """Seconds to wait, however long (the SDKs ignore more than 60); None: not a word of it. Never raises.
+class _Names(Struct, frozen=True):
+    """The headers of one limit. `window` None: of a minute or a day, as its reset shows."""
 
-    `now_unix_s`: what a date in `retry-after` is measured from.
+    kind: _Kind
+    window: _Window | None
+    limit: str
+    remaining: str
+    reset: str
+
+
+def _of(kind: _Kind, window: _Window | None, pattern: str) -> _Names:
+    limit, remaining, reset = (pattern.format(what) for what in ("limit", "remaining", "reset"))
+    return _Names(kind, window, limit, remaining, reset)
+
+
+_REQUESTS: Final = _of("requests", "minute", "x-ratelimit-{}-requests")
+_TOKENS: Final = _of("tokens", "minute", "x-ratelimit-{}-tokens")
+_STYLES: Final[Mapping[str, tuple[_Names, ...]]] = {
+    "openai": (_REQUESTS, _TOKENS),
+    "groq": (_of("requests", "day", "x-ratelimit-{}-requests"), _TOKENS),
+    "anthropic": (
+        _of("requests", "minute", "anthropic-ratelimit-requests-{}"),
+        _of("tokens", "minute", "anthropic-ratelimit-tokens-{}"),
+        _REQUESTS,
+        _TOKENS,
+    ),
+    "openrouter": (_of("requests", None, "x-ratelimit-{}"),),
+    "mistral": (
+        _of("requests", "minute", "x-ratelimit-{}-req-minute"),
+        _of("tokens", "minute", "x-ratelimit-{}-tokens-minute"),
+        _Names(
+            "tokens",
+            "minute",
+            "x-ratelimitbysize-limit-minute",
+            "x-ratelimitbysize-remaining-minute",
+            "ratelimitbysize-reset",
+        ),
+    ),
+}
+"""Per limit, the first names of which a header was sent count."""
+
+
+def parse(headers: Mapping[str, str], style: str) -> tuple[Observation, ...]:
+    """The provider's word on each limit it names, whatever the case of the headers' names; never raises.
+
+    Dates and Unix times are measured from the answer's own `date`; without it they say nothing.
     """
-    lower = _lower(headers)
-    milliseconds = lower.get("retry-after-ms")
-    if milliseconds is not None and _PLAIN.fullmatch(milliseconds.strip()):
-        return float(milliseconds) / 1000
-    text = lower.get("retry-after")
-    if text is None:
-        return None
-    seconds = parse_duration_s(text)
-    return _until_date_s(text, now_unix_s) if seconds is None else seconds
+    names = _STYLES.get(style)
+    if names is None:
+        return ()
+    lower = {name.lower(): value for name, value in headers.items()}
+    said: dict[str, Observation] = {}
+    for each in names:
+        if each.kind not in said and (observation := _observation(lower, each)) is not None:
+            said[each.kind] = observation
+    return tuple(said.values())
 
 
-def parse_duration_s(text: str) -> float | None:
-    """Seconds in `2m59.56s`, `7.66s`, `12ms`, `6m0s`, `1d2h` or a bare number; None for anything else."""
-    text = text.strip()
-    if _PLAIN.fullmatch(text):
-        return float(text)
-    found = _DURATION.fullmatch(text) if text else None
-    if found is None:
-        return None
-    return sum(
-        float(number) * unit_s for number, unit_s in zip(found.groups(), _UNIT_S, strict=True) if number
-    )
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def _observation(
-    lower: Mapping[str, str], kind: Literal["requests", "tokens"], window: _Window
-) -> Observation | None:
-    limit = _count(lower.get(f"x-ratelimit-limit-{kind}"))
-    remaining = _count(lower.get(f"x-ratelimit-remaining-{kind}"))
-    reset = lower.get(f"x-ratelimit-reset-{kind}")
-    reset_s = None if reset is None else parse_duration_s(reset)
+def _observation(lower: Mapping[str, str], names: _Names) -> Observation | None:
+    limit = _count(lower.get(names.limit))
+    remaining = _count(lower.get(names.remaining))
+    reset_s = _reset_s(lower, names.reset)
     if limit is None and remaining is None and reset_s is None:
         return None
-    return Observation(kind=kind, window=window, limit=limit, remaining=remaining, reset_s=reset_s)
+    window = names.window
+    if window is None:
+        if reset_s is None:
+            return None
+        window = "minute" if reset_s <= MINUTE_S else "day"
+    return Observation(kind=names.kind, window=window, limit=limit, remaining=remaining, reset_s=reset_s)
+
+
+def _reset_s(lower: Mapping[str, str], name: str) -> float | None:
+    text = lower.get(name)
+    if text is None:
+        return None
+    seconds = until_s(text, 0.0)
+    if seconds is None or seconds < _INSTANT_S:
+        return seconds
+    now_unix_s = _sent_unix_s(lower.get("date"))
+    return None if now_unix_s is None else until_s(text, now_unix_s)
+
+
+def _sent_unix_s(date: str | None) -> float | None:
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _count(text: str | None) -> int | None:
@@ -91,12 +124,3 @@ def _count(text: str | None) -> int | None:
         return None
     text = text.strip()
     return int(text) if _COUNT.fullmatch(text) else None
-
-
-def _until_date_s(text: str, now_unix_s: float) -> float | None:
-    try:
-        date = parsedate_to_datetime(text)
-        until_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_unix_s
-    except (ValueError, TypeError, IndexError, OverflowError):  # all of these come out of odd dates
-        return None
-    return max(0.0, until_s) if isfinite(until_s) else None

@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Struct
 
 from services.worker.calls.bounds import ERROR_BYTES, MODELS_BYTES, read_into
-from services.worker.calls.ratelimit_headers import retry_after_s
 from services.worker.calls.status_errors import failure_of_status
 from services.worker.failures import ProviderFailure
 
@@ -68,8 +67,7 @@ class SdkKind(Struct, frozen=True, kw_only=True):
             return error
         if isinstance(error, self.status_error):
             response = error.response
-            hint_s = retry_after_s(response.headers, time.time())
-            return failure_of_status(response.status_code, response.content, hint_s)
+            return failure_of_status(response.status_code, response.content, response.headers, time.time())
         return _connection_failure(error)
 
     async def _bound_error(self, response: Any) -> None:

@@ -1,33 +1,30 @@
-"""What an HTTP error of an OpenAI-compatible provider means; the same for every SDK."""
+"""What an error of a provider means, from an HTTP status or inside a 200; the same for every SDK. Pure.
+
+The order of the rules is the decision: what names its cause (content, length, money, key, model, parameter) goes before
+the status, and the status before what is merely likely. What is unclear stays so, and counts against the request only.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from services.worker.calls import error_phrases as phrases
+from services.worker.calls.errors import ProviderError, read_error
 from services.worker.calls.wire_errors import ProviderErrorEvent
 from services.worker.failures import FailureKind, ProviderFailure
 
-__all__ = ["failure_of_error_event", "failure_of_status"]
+__all__ = ["Decision", "decide", "failure_of_error_event", "failure_of_status"]
 
-_BY_CODE: Final[dict[str, FailureKind]] = {
-    "context_length_exceeded": "context_length",
-    "string_above_max_length": "context_length",
-    "content_filter": "content_filter",
-    "content_policy_violation": "content_filter",
-    "model_not_found": "not_found",
-    "model_decommissioned": "not_found",
-    "rate_limit_exceeded": "rate_limited",
-    "insufficient_quota": "rate_limited",
-    "invalid_api_key": "credentials",
-}
 _BY_STATUS: Final[dict[int, FailureKind]] = {
     401: "credentials",
-    402: "credentials",
-    403: "credentials",
-    404: "not_found",
+    402: "budget_spent",
+    403: "unclear",
+    404: "unclear",
     408: "too_slow",
     409: "server_error",
     413: "too_large",
@@ -35,54 +32,225 @@ _BY_STATUS: Final[dict[int, FailureKind]] = {
     429: "rate_limited",
     498: "rate_limited",  # Groq: flex tier capacity exceeded
 }
+_WHAT_IS_ASKED: Final = frozenset(
+    {
+        "messages",
+        "model",
+        "tools",
+        "tool_choice",
+        "functions",
+        "function_call",
+        "response_format",
+        "stream",
+        "prompt",
+        "input",
+    }
+)
+"""Without one of these it would be another request."""
+_DEVELOPER_ROLE: Final = "developer_role"
+_CAPITAL: Final = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,63}")
+_OF_THE_REQUEST: Final = frozenset({400, 403, 404, 422, 451, 500, 502, None})
+"""Statuses with which a refusal of what one request says or asks was seen; None: inside a 200."""
 
 
-class _Error(Struct):
-    message: str | None = None
-    code: str | int | None = None
-    type: str | None = None
+class Decision(Struct, frozen=True):
+    kind: FailureKind
+    parameter: str | None = None
+    """With the kind `parameter`: the one that the model does not take; `developer_role` for that role."""
 
 
-class _Body(Struct):
-    error: _Error | str | None = None
+class _Said(Struct):
+    """An error, prepared for the rules."""
+
+    status: int | None
+    """The HTTP status, or what an error inside a 200 says of itself."""
+    words: frozenset[str]
+    text: str
+    error: ProviderError
+
+    def has(self, words: frozenset[str]) -> bool:
+        return not words.isdisjoint(self.words)
+
+    def tells(self, phrase: re.Pattern[str]) -> bool:
+        return phrase.search(self.text) is not None
 
 
-_decoder: Final = msgspec.json.Decoder(_Body)
-
-
-def failure_of_status(status: int, body: bytes, retry_after_s: float | None) -> ProviderFailure:
-    """The failure that an HTTP status of 300 or above stands for."""
-    error = _read(body)
-    kind = _kind(status, str(error.code or ""), error.message or "")
+def failure_of_status(
+    status: int, body: bytes, headers: Mapping[str, str], now_unix_s: float
+) -> ProviderFailure:
+    """The failure that an HTTP status of 300 or above stands for. `now_unix_s`: what dates are measured from."""
+    error = read_error(status, body, headers, now_unix_s)
     words = error.message or ("a redirect, which is not followed" if status < 400 else f"HTTP {status}")
-    return ProviderFailure(kind, f"{status}: {words}", status=status, retry_after_s=retry_after_s)
+    return _failure(error, f"{status}: {words}")
 
 
 def failure_of_error_event(event: ProviderErrorEvent) -> ProviderFailure:
-    """The failure that an error inside a stream stands for."""
-    error = event.error
-    kind = _BY_CODE.get(error.code or "", "server_error")
-    return ProviderFailure(kind, str(event), retry_after_s=error.retry_after_s, error=error)
+    """The failure that an error inside a 200 stands for: an event of a stream, or a whole body."""
+    return _failure(event.error, str(event))
 
 
-def _kind(status: int, code: str, message: str) -> FailureKind:
-    by_code = _BY_CODE.get(code) if status >= 400 else None
-    if status in {401, 429}:
-        return _BY_STATUS[status]
-    if status == 413 and by_code == "rate_limited":
-        return "too_large"  # Groq: more than the limit of a minute, so no wait would help
-    if by_code is not None and status < 500:
-        return by_code
-    if status == 400 and "context length" in message.lower():
-        return "context_length"
-    if status >= 500 or status < 400:
+def _failure(error: ProviderError, message: str) -> ProviderFailure:
+    decision = decide(error)
+    return ProviderFailure(
+        decision.kind,
+        message,
+        status=error.status,
+        retry_after_s=error.retry_after_s,
+        error=replace(error, parameter=decision.parameter) if decision.parameter else error,
+    )
+
+
+def decide(error: ProviderError) -> Decision:
+    """The kind of an error. Never raises."""
+    said = _said(error)
+    if said.status is not None and 300 <= said.status < 400:
+        return Decision("server_error")
+    if "html" in said.words:  # a proxy's page: its words are not the provider's
+        return Decision(_by_status(said))
+    for kind, applies in _RULES:
+        if applies(said):
+            return Decision(kind)
+    parameter = _refused_parameter(said)
+    if parameter is not None:
+        return Decision("parameter", parameter)
+    return Decision(_by_status(said))
+
+
+def _said(error: ProviderError) -> _Said:
+    words = frozenset(error.words)
+    status = error.status
+    if status is None:
+        numbers = (number for number in error.numbers if number >= 400)
+        named = (phrases.STATUS_OF_WORD[word] for word in error.words if word in phrases.STATUS_OF_WORD)
+        status = next(numbers, None) or next(named, None)
+    return _Said(status, words, phrases.unaltered(error.message), error)
+
+
+def _content(said: _Said) -> bool:
+    if said.status not in _OF_THE_REQUEST or said.tells(phrases.ACCOUNT):
+        return False
+    return said.has(phrases.CONTENT_WORDS) or (
+        said.status in {400, 403, 422, 451, None} and said.tells(phrases.CONTENT)
+    )
+
+
+def _context(said: _Said) -> bool:
+    if said.has(phrases.CONTEXT_WORDS):
+        return True
+    if phrases.TOO_LONG_TEXT in said.words:
+        where = said.error.parameter or "messages"
+        return where.startswith(("messages", "input", "prompt"))
+    return said.status not in {401, 402, 429} and said.tells(phrases.CONTEXT)
+
+
+def _too_large(said: _Said) -> bool:
+    """No wait would help: one request is more than a minute's limit (OpenAI's 429, Groq's 413)."""
+    if said.status == 413 or said.has(phrases.TOO_LARGE_WORDS):
+        return True
+    if said.status not in {400, 403, 429, None}:
+        return False
+    found = phrases.LIMIT_AND_REQUESTED.search(said.text)
+    if found is None:
+        return said.tells(phrases.TOO_LARGE)
+    limit, requested = (int(number.replace(",", "") or 0) for number in found.groups())
+    return requested > limit
+
+
+def _budget(said: _Said) -> bool:
+    if said.has(phrases.BUDGET_WORDS) or said.status == 402:
+        return True
+    if said.status not in {400, 401, 403, 429, None}:
+        return False
+    if said.tells(phrases.BUDGET):
+        return True
+    # Gemini says the same of a limit per minute, as RESOURCE_EXHAUSTED and with the time to wait.
+    waits = "resource_exhausted" in said.words or said.error.retry_after_s is not None
+    return said.tells(phrases.QUOTA) and not waits
+
+
+def _credentials(said: _Said) -> bool:
+    if said.status == 401:
+        return True
+    if said.status not in {400, 403, None}:
+        return False
+    if said.has(phrases.RATE_WORDS | phrases.MODEL_WORDS):
+        return False
+    return (
+        said.has(phrases.CREDENTIALS_WORDS)
+        or said.tells(phrases.CREDENTIALS)
+        or said.tells(phrases.ACCOUNT)
+        or (said.status == 403 and said.tells(phrases.PERMISSION))
+    )
+
+
+def _rate_limited(said: _Said) -> bool:
+    if said.status in {429, 498} or said.has(phrases.RATE_WORDS):
+        return True
+    if said.status is None or said.status >= 500:
+        return 429 in said.error.numbers or said.tells(phrases.RATE)
+    return 429 in said.error.numbers[:1]
+
+
+def _random(said: _Said) -> bool:
+    return said.has(phrases.RANDOM_WORDS) or (said.status in {400, None} and said.tells(phrases.RANDOM))
+
+
+def _not_for_this(said: _Said) -> bool:
+    if said.status in {400, 403, 404, None} and said.tells(phrases.UNVERIFIED):
+        return True
+    return said.status in {400, 404, None} and said.tells(phrases.NO_ROUTE)
+
+
+def _not_found(said: _Said) -> bool:
+    if said.has(phrases.MODEL_WORDS):
+        return said.status is None or said.status < 500
+    if said.status in {400, 422, None}:
+        return said.tells(phrases.MODEL_MISSING)
+    return said.status in {404, 410} and (said.tells(phrases.MODEL) or said.tells(phrases.MODEL_MISSING))
+
+
+_RULES: Final[tuple[tuple[FailureKind, Callable[[_Said], bool]], ...]] = (
+    ("content_filter", _content),
+    ("context_length", _context),
+    ("too_large", _too_large),
+    ("budget_spent", _budget),
+    ("refused", _not_for_this),
+    ("credentials", _credentials),
+    ("rate_limited", _rate_limited),
+    ("random_refusal", _random),
+    ("not_found", _not_found),
+)
+
+
+def _refused_parameter(said: _Said) -> str | None:
+    """The parameter that the model does not take, in this request or in any value of it."""
+    if said.status not in {400, 404, 422, 500, 501, None}:
+        return None
+    where = said.error.parameter or ""
+    if said.tells(phrases.DEVELOPER_ROLE) or (where.startswith("messages") and where.endswith("role")):
+        return None if "support 'system'" in said.text else _DEVELOPER_ROLE
+    if where and (said.has(phrases.PARAMETER_WORDS) or _parameter(where) is None):
+        return _parameter(where)
+    for pattern in phrases.NAMED_PARAMETERS:
+        found = pattern.search(said.error.message)
+        if found is not None:
+            return _parameter(found[1])
+    return None
+
+
+def _parameter(where: str) -> str | None:
+    """The name in the body of a request; None where it is what the request consists of."""
+    root = re.split(r"[.\[]", where.removeprefix("body.").removeprefix("$."), maxsplit=1)[0]
+    name = _CAPITAL.sub(r"_\1", root).lower()
+    return name if _NAME.fullmatch(name) and name not in _WHAT_IS_ASKED else None
+
+
+def _by_status(said: _Said) -> FailureKind:
+    status = said.status
+    if status is None:
         return "server_error"
+    if status >= 500:  # a proxy's, around what the provider said
+        inner = said.error.numbers[0] if said.error.numbers else status
+        return "refused" if inner in {400, 422} else "server_error"
     return _BY_STATUS.get(status, "refused")
-
-
-def _read(body: bytes) -> _Error:
-    try:
-        error = _decoder.decode(body).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _Error()
-    return _Error(message=error) if isinstance(error, str) else error or _Error()

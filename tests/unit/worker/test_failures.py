@@ -8,17 +8,17 @@ from services.worker.failures import ProviderFailure
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 def test_a_redirect_is_an_error_of_the_server_whatever_it_says__d2(status):
-    failure = failure_of_status(status, b'{"error":{"code":"invalid_api_key"}}', None)
+    failure = failure_of_status(status, b'{"error":{"code":"invalid_api_key"}}', {}, 0.0)
     assert failure.kind == "server_error"
     assert str(status) in str(failure)
 
 
 def test_a_redirect_says_what_it_is__d10():
-    assert str(failure_of_status(307, b"", None)) == "307: a redirect, which is not followed"
+    assert str(failure_of_status(307, b"", {}, 0.0)) == "307: a redirect, which is not followed"
 
 
 def test_an_error_nested_too_deeply_is_still_the_error_of_its_status():
-    assert failure_of_status(400, b'{"error":' + b"[" * 60_000, None).kind == "refused"
+    assert failure_of_status(400, b'{"error":' + b"[" * 60_000, {}, 0.0).kind == "refused"
 
 
 @pytest.mark.parametrize(

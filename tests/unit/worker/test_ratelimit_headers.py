@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.calls.ratelimit_headers import parse, parse_duration_s, retry_after_s
+from services.worker.calls.durations import parse_duration_s
+from services.worker.calls.ratelimit_headers import parse
+from services.worker.calls.wait_hints import wait_s
 from services.worker.limits.meter import Observation
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
@@ -52,7 +54,7 @@ def test_groq_counts_requests_by_the_day_and_tokens_by_the_minute__c4():
         Observation(kind="requests", window="day", limit=14_400, remaining=14_370, reset_s=179.56),
         Observation(kind="tokens", window="minute", limit=18_000, remaining=17_997, reset_s=7.66),
     )
-    assert retry_after_s(headers, NOW_UNIX_S) == 2.0
+    assert wait_s(headers, (), "", NOW_UNIX_S) == 2.0
 
 
 def test_openai_counts_both_by_the_minute():
@@ -82,7 +84,7 @@ def test_a_provider_that_says_nothing_is_not_put_words_in_its_mouth():
     ],
 )
 def test_how_long_to_wait__c4(headers, seconds):
-    assert retry_after_s(headers, NOW_UNIX_S) == seconds
+    assert wait_s(headers, (), "", NOW_UNIX_S) == seconds
 
 
 NAMES = st.sampled_from(
@@ -102,7 +104,7 @@ VALUES = (
 
 @given(headers=st.dictionaries(NAMES, VALUES), sdk=st.sampled_from(["openai", "groq"]))
 def test_garbage_is_ignored_and_never_negative(headers, sdk):
-    wait_s = retry_after_s(headers, NOW_UNIX_S)
-    assert wait_s is None or 0 <= wait_s < float("inf")
+    asked_s = wait_s(headers, (), "", NOW_UNIX_S)
+    assert asked_s is None or 0 <= asked_s < float("inf")
     for said in parse(headers, sdk):
         assert all(value is None or value >= 0 for value in (said.limit, said.remaining, said.reset_s))

@@ -1,0 +1,94 @@
+"""The body of an HTTP error as a value: JSON, JSON within an event stream, JSON that was cut off, HTML, or text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from typing import Final
+
+__all__ = ["HTML", "body_value", "json_within", "printable"]
+
+_decoder: Final = json.JSONDecoder(strict=False)
+"""The standard library's: unlike msgspec it reads lone surrogates, line breaks within strings, NaN."""
+_MOST_BYTES: Final = 128 * 1024
+_TITLE: Final = re.compile(r"<(title|h1)\b[^>]*>(.{1,500}?)</\1", re.IGNORECASE | re.DOTALL)
+_INVISIBLE: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG: Final = re.compile(r"<[^>]{0,1000}>?")
+_LOOKS_LIKE_HTML: Final = re.compile(
+    r"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype|html|head|body|h1|center|\?xml)", re.IGNORECASE | re.DOTALL
+)
+_DATA: Final = re.compile(r"^data:(.*)$", re.MULTILINE)
+_FIELD: Final = re.compile(
+    r'"(message|msg|detail|error|code|type|status|param|reason)"\s*:\s*("(?:[^"\\]|\\.){0,2000}"|\d{1,6})'
+)
+
+
+class HTML(str):  # noqa: SLOT000 - one per error page
+    """The readable beginning of a web page: it is no word of an API."""
+
+
+def body_value(body: bytes) -> object:
+    """What a body says: a decoded JSON value, or text (`HTML` where it was a web page). Never raises."""
+    text = body[:_MOST_BYTES].decode(errors="replace").lstrip("\ufeff \t\r\n")
+    if _LOOKS_LIKE_HTML.match(text):
+        return HTML(_page(text))
+    if text.startswith(("data:", "event:", ":")):
+        found = next((line for line in _DATA.findall(text) if line.strip() not in {"", "[DONE]"}), "")
+        text = found.strip()
+    if not text.startswith(("{", "[", '"')):
+        return text
+    try:
+        return _decoder.raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return _salvaged(text) or text
+
+
+def json_within(text: str) -> tuple[str, object] | None:
+    """The words before a JSON object or list that stands in a message, and its value; None where there is none."""
+    start = text.find("{")
+    if start < 0:
+        return None
+    if start and text[:start].rstrip().endswith("["):
+        start = text[:start].rindex("[")
+    try:
+        value, _ = _decoder.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    return text[:start].strip(" :-\t\r\n"), value
+
+
+def printable(text: str, most: int) -> str:
+    """On one line, without what cannot be printed or encoded, and at most `most` characters."""
+    spaced = " ".join(text[: 4 * most].split())
+    if not spaced.isprintable():
+        spaced = "".join(_shown(character) for character in spaced)
+        spaced = " ".join(spaced.split())
+    return spaced[:most].rstrip()
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return "\ufffd" if "\ud800" <= character <= "\udfff" else " "
+
+
+def _page(text: str) -> str:
+    """The title of a page, or else its first words."""
+    titled = _TITLE.search(text)
+    words = titled[2] if titled else _INVISIBLE.sub(" ", text)
+    return " ".join(unescape(_TAG.sub(" ", words)).split())[:300]
+
+
+def _salvaged(text: str) -> dict[str, object]:
+    """The first value of each telling field of a JSON text that ends too early: many a validation error repeats the
+    request it refuses.
+    """
+    found: dict[str, object] = {}
+    for name, value in _FIELD.findall(text):
+        if name not in found:
+            try:
+                found[name] = _decoder.decode(value)
+            except ValueError:
+                continue
+    return found

@@ -1,0 +1,318 @@
+"""The words and phrases by which providers tell what is wrong, by kind of failure.
+
+Codes are compared in lower case; phrases are searched in messages in lower case. Collected in November 2026 from the
+providers' documentation and from errors that users reported to public projects; the tests name the source of each.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = [
+    "ACCOUNT",
+    "BUDGET",
+    "BUDGET_WORDS",
+    "CONTENT",
+    "CONTENT_WORDS",
+    "CONTEXT",
+    "CONTEXT_WORDS",
+    "CREDENTIALS",
+    "CREDENTIALS_WORDS",
+    "DEVELOPER_ROLE",
+    "LIMIT_AND_REQUESTED",
+    "MODEL",
+    "MODEL_MISSING",
+    "MODEL_WORDS",
+    "NAMED_PARAMETERS",
+    "NO_ROUTE",
+    "PARAMETER_WORDS",
+    "PERMISSION",
+    "QUOTA",
+    "RANDOM",
+    "RANDOM_WORDS",
+    "RATE",
+    "RATE_WORDS",
+    "STATUS_OF_WORD",
+    "TOO_LARGE",
+    "TOO_LARGE_WORDS",
+    "TOO_LONG_TEXT",
+    "UNVERIFIED",
+    "unaltered",
+]
+
+CONTEXT_WORDS: Final = frozenset(
+    {
+        "context_length_exceeded",
+        "exceed_context_size_error",
+        "context_window_exceeded",
+        "contextwindowexceedederror",
+        "model_context_window_exceeded",
+        "model_max_prompt_tokens_exceeded",
+        "prompt_too_long",
+        "input_too_long",
+        "max_context_length_exceeded",
+    }
+)
+TOO_LONG_TEXT: Final = "string_above_max_length"
+"""OpenAI's, of a message as well as of the name of a user."""
+CONTENT_WORDS: Final = frozenset(
+    {
+        "content_filter",
+        "content_filtered",
+        "content_policy_violation",
+        "contentpolicyviolationerror",
+        "responsibleaipolicyviolation",
+        "contentfilterresult",
+        "contentfilterresults",
+        "flaggedinput",
+        "reasons",
+        "prohibited_content",
+        "safety",
+        "blocklist",
+        "spii",
+        "image_safety",
+        "moderation_blocked",
+        "invalid_prompt",
+        "data_inspection_failed",
+        "datainspectionfailed",
+        "sensitive_words_detected",
+    }
+)
+BUDGET_WORDS: Final = frozenset(
+    {
+        "insufficient_quota",
+        "insufficient_balance",
+        "insufficient_credits",
+        "insufficient_funds",
+        "insufficient_user_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "billing_error",
+        "budget_exceeded",
+        "payment_required",
+        "credit_limit_exceeded",
+        "exceeded_current_quota_error",
+        "spend_limit_reached",
+        "arrearage",
+    }
+)
+CREDENTIALS_WORDS: Final = frozenset(
+    {
+        "invalid_api_key",
+        "api_key_invalid",
+        "incorrect_api_key",
+        "api_key_expired",
+        "api_key_service_blocked",
+        "authentication_error",
+        "authenticationerror",
+        "invalid_authentication_error",
+        "unauthenticated",
+        "unauthorized",
+        "permission_denied",
+        "permission_error",
+        "permission_denied_error",
+        "access_denied",
+        "accessdeniedexception",
+        "unrecognizedclientexception",
+        "expiredtokenexception",
+        "account_deactivated",
+        "organization_restricted",
+        "mismatched_project",
+        "mismatched_organization",
+    }
+)
+RATE_WORDS: Final = frozenset(
+    {
+        "rate_limit_exceeded",
+        "rate_limit_error",
+        "rate_limited",
+        "rate_limit_reached_error",
+        "ratelimitexceeded",
+        "ratelimiterror",
+        "ratelimitreached",
+        "resource_exhausted",
+        "too_many_requests",
+        "toomanyrequests",
+        "too_many_requests_error",
+        "throttlingexception",
+        "userratelimitexceeded",
+        "engine_overloaded_error",
+    }
+)
+TOO_LARGE_WORDS: Final = frozenset({"request_too_large", "tokens_limit_reached", "payload_too_large"})
+MODEL_WORDS: Final = frozenset(
+    {
+        "model_not_found",
+        "model_not_found_error",
+        "model_not_exist",
+        "model_decommissioned",
+        "model_deprecated",
+        "model_retired",
+        "model_terms_required",
+        "invalid_model",
+        "deploymentnotfound",
+        "unknown_model",
+        "modelnotfound",
+        "unsupported_model",
+        "model_not_supported",
+    }
+)
+PARAMETER_WORDS: Final = frozenset(
+    {
+        "unsupported_parameter",
+        "unsupported_value",
+        "unknown_parameter",
+        "extra_forbidden",
+        "unrecognized_parameter",
+    }
+)
+RANDOM_WORDS: Final = frozenset({"tool_use_failed", "json_validate_failed", "output_parse_failed"})
+STATUS_OF_WORD: Final = {
+    "invalid_request_error": 400,
+    "badrequesterror": 400,
+    "bad_request": 400,
+    "bad request": 400,
+    "badrequest": 400,
+    "invalid_argument": 400,
+    "invalid_request": 400,
+    "failed_precondition": 400,
+    "validationexception": 400,
+    "validation_error": 422,
+    "unprocessableentityerror": 422,
+    "not_found_error": 404,
+    "notfounderror": 404,
+    "not_found": 404,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "authentication_error": 401,
+    "authenticationerror": 401,
+    "unauthenticated": 401,
+    "too many requests": 429,
+}
+"""The HTTP status that a word stands for, where an error came inside a 200 and names no number."""
+
+CONTEXT: Final = re.compile(
+    r"maximum (?:context|prompt|model|input) (?:length|limit|size|window)"
+    r"|context[ _-]?(?:length|size|window|limit)s?\b.{0,40}exceed"
+    r"|exceed\w*.{0,60}\bcontext[ _-]?(?:length|size|window|limit)"
+    r"|(?:longer|greater|larger|more) than the (?:model'?s? |available |max\w* )*context"
+    r"|larger than the max(?:imum)? context"
+    r"|when context the overflows|context (?:length )?overflow"
+    r"|(?:prompt|input|request|conversation) (?:is |was )?too long"
+    r"|input is too large to process"
+    r"|input token count.{0,40}(?:exceeds|but (?:the )?model only supports)"
+    r"|exceeds the max(?:imum)?(?: allowed)? number of (?:input )?tokens"
+    r"|number of (?:input )?tokens.{0,20}exceed"
+    r"|input tokens exceed"
+    r"|`?inputs`? tokens \+ `?max_new_tokens`? must be"
+    r"|too many tokens: "
+    r"|exceeded model token limit"
+    r"|range of input length should be"
+    r"|(?:prompt|input|messages?|conversation)\b[^.]{0,40}exceeds? (?:the )?(?:max(?:imum)? |input )*(?:input )?length"
+    r"|expected maxlength: \d+, actual: \d+"
+    r"|reduce the length of (?:the |your )?(?:messages|prompt|input)"
+)
+CONTENT: Final = re.compile(
+    r"content[ _-]?(?:management )?(?:policy|policies|filter)"
+    r"|usage (?:polic(?:y|ies)|guidelines)"
+    r"|\bflagged\b|\bmoderation\b|prohibited[ _]content|content exists risk|inappropriate content"
+    r"|safety (?:system|filter|settings?|reasons?|policy|guidelines|check)"
+    r"|sensitive (?:content|words)|blocked (?:by|due to|because of|for) .{0,40}(?:safety|polic|filter|prohibited)"
+    r"|violat\w+ .{0,40}(?:polic|terms|guidelines)|unsafe content|considered unsafe"
+)
+ACCOUNT: Final = re.compile(
+    r"\b(?:account|organi[sz]ation|team|project|(?:api )?key|access)\b.{0,30}"
+    r"\b(?:suspended|terminated|deactivated|disabled|restricted|banned|revoked|blocked)"
+)
+"""An account that is shut, for whatever reason."""
+BUDGET: Final = re.compile(
+    r"insufficient[ _-](?:quota|balance|credits?|funds)|credit balance is|not enough (?:credits?|balance|funds)"
+    r"|(?:run |ran )?out of (?:credits|funds|balance)|(?:used|exhausted) all .{0,30}credits"
+    r"|credits? (?:have been |has been |are |is )?(?:exhausted|depleted|used up)|credit limit exceeded"
+    r"|requires more credits|negative (?:credit )?balance|account balance (?:is )?(?:too low|insufficient|negative)"
+    r"|(?:monthly|account|spend(?:ing)?|hard|billing|key)(?: spending| usage)? (?:limit|cap|budget)\b.{0,40}"
+    r"(?:reached|exceeded|exhausted)"
+    r"|(?:reached|exceeded|hit) (?:its|your|the|a) (?:\w+ )?(?:spend(?:ing)?|billing|monthly(?: spending)?)"
+    r" (?:limit|cap|budget)"
+    r"|reached your specified api usage limits|exceeded your monthly included credits"
+    r"|payment required|billing (?:is )?not active|budget (?:has been )?exceeded|exceeded (?:your|the|its) budget"
+    r"|recharge your account|overdue[ -]payment|account is in arrears|in good standing"
+)
+QUOTA: Final = re.compile(r"exceeded your current quota.{0,40}(?:plan|billing)")
+CREDENTIALS: Final = re.compile(
+    r"api[ _-]?key\b.{0,40}(?:not valid|invalid|incorrect|expired|not found|missing|revoked|disabled|required)"
+    r"|(?:invalid|incorrect|expired|missing|bad|unknown|revoked|wrong|no)\b.{0,20}\bapi[ _-]?key"
+    r"|no auth credentials found|invalid (?:authentication|bearer|access token|credentials?)"
+)
+PERMISSION: Final = re.compile(
+    r"api[ _-]?key|\btoken\b|credential|permission|not authori[sz]ed|unauthori[sz]ed|access denied|have access"
+    r"|\baccount\b|organi[sz]ation|\bproject\b|subscription|\bteam\b|not allowed to (?:use|access|sample)"
+)
+RATE: Final = re.compile(
+    r"rate[ _-]?limit|too many requests|resource (?:has been )?exhausted|quota exceeded|throttled"
+)
+TOO_LARGE: Final = re.compile(
+    r"request too large|request (?:entity|body|payload) (?:is )?too large|payload too large"
+)
+LIMIT_AND_REQUESTED: Final = re.compile(r"limit:? ?([\d,]{1,20})\b.{0,120}?requested:? ?([\d,]{1,20})")
+NO_ROUTE: Final = re.compile(
+    r"no (?:allowed )?(?:endpoints|providers)\b.{0,20}(?:that |which )?(?:support|match|are available|can handle|meet)"
+)
+"""OpenRouter's, of a model that is there, but not for what this request asks."""
+MODEL_MISSING: Final = re.compile(
+    r"not a valid model|model not exist|invalid model\b|unknown model\b|no such model|model identifier is invalid"
+    r"|\bmodels?\b.{0,120}(?:does ?n[o']t exist|do not exist|has been (?:decommissioned|deprecated|retired|removed"
+    r"|shut ?down)|is no longer|not found)"
+)
+"""Said with any status."""
+MODEL: Final = re.compile(
+    r"\b(?:models?|deployment)\b.{0,120}"
+    r"(?:not (?:be )?(?:found|exist|available|supported|served|accessible|ready|deployed|loaded)|does ?n[o']t exist"
+    r"|do not exist|no longer|unknown|invalid|deprecated|decommissioned|retired|unavailable|inaccessible)"
+    r"|(?:no such|unknown|invalid|unable to (?:find|access)|could not find|cannot find|not find|access to) .{0,40}"
+    r"\b(?:model|deployment)"
+    r"|no endpoints found for|^model: "
+)
+"""Said with a 404."""
+UNVERIFIED: Final = re.compile(r"organi[sz]ation must be verified|must (?:be verified|verify)")
+"""OpenAI's: this model asks for more of the account than others do."""
+RANDOM: Final = re.compile(
+    r"failed to call a function\. please adjust|failed to (?:generate|validate) json\. please adjust"
+)
+DEVELOPER_ROLE: Final = re.compile(
+    r"\brole\b.{0,60}\bdeveloper\b|\bdeveloper\b.{0,60}\brole\b|developer is not one of"
+    r"|unexpected (?:message )?role\b|incorrect role information|unknown variant `developer`|unsupported role\b"
+)
+_NAME: Final = r"[`'\"“]?([A-Za-z][\w.\[\]]{0,63}?)[`'\"”]?"
+_QUOTED: Final = r"[`'\"“]([A-Za-z][\w.]{0,63})[`'\"”]"
+_THING: Final = r"(?:parameter|argument|field|property|name)"
+_NOT_TAKEN: Final = (
+    r"(?:deprecated|unsupported|unrecognized|not (?:supported|permitted|allowed|recognized|a valid))"
+)
+NAMED_PARAMETERS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"unrecognized request arguments? supplied: ([\w.]{1,64})",
+        rf"(?:unsupported|unknown|unrecognized|unexpected) {_THING}s?(?:\(s\))?:? {_QUOTED}(?! at 'messages)",
+        r"unsupported parameters?(?:\(s\))?: ?[`'\"]?([\w.]{1,64})",
+        rf"unsupported value: {_QUOTED} does not support",
+        rf"unexpected keyword(?: argument)? {_NAME}(?![\w.])",
+        r"argument not supported on this model: ([\w.]{1,64})",
+        rf"does not support (?:the )?parameters?:? {_NAME}(?![\w.])",
+        rf"does not support (?:the )?{_QUOTED}",
+        rf"parameters? {_NAME} (?:is|are) (?:not|un)[ -]?supported",
+        rf"(?<!model ){_QUOTED} (?:{_THING} )?(?:is|are) {_NOT_TAKEN}",
+        r"([\w.]{1,64}): extra inputs are not permitted",
+        r"([a-z_][\w.]{1,63}) extra inputs are not permitted",
+        r"extra_forbidden.{0,60}'loc': [\[(]'body', '(\w{1,64})'[\])]",
+        r"additional properties are not allowed \('([\w.]{1,64})' was unexpected",
+        r"unknown field:? (?:parameter )?[`'\"]([\w.]{1,64})[`'\"]",
+    )
+)
+_ECHO: Final = re.compile(r"\[?(?:input_value|input_type|received|got)[=:].*|'input': .*", re.DOTALL)
+
+
+def unaltered(message: str) -> str:
+    """The provider's own words, in lower case: without what a validation error repeats of the request."""
+    return _ECHO.sub("", message).lower()
