@@ -144,7 +144,9 @@ class CredentialRotated(Struct, frozen=True, kw_only=True, tag="credential_rotat
 class CredentialAvailabilityChanged(
     Struct, frozen=True, kw_only=True, tag="credential_availability_changed", tag_field="type"
 ):
-    """A provider refused a credential for a model (401, 402, 403), or accepts it again."""
+    """A provider refused a credential for a model, or the account behind it has no money left, which is told for each
+    of its models; or it is accepted again.
+    """
 
     worker: str
     provider: str
@@ -152,6 +154,8 @@ class CredentialAvailabilityChanged(
     credential: str
     """The name of the credential, never its value."""
     usable: bool
+    why: str = ""
+    """What the provider said, and whether the budget is spent; empty where it is accepted again."""
     at_ms: int
     v: int = 1
 

@@ -88,7 +88,7 @@ class Attempting:
             return Success(key.model, course.answer, course.progress.first_output_s, degraded)
         except ProviderFailure as failure:
             course.outcome = failure.kind
-            course.refused = failure.status is not None
+            course.refused = failure.status is not None and course.progress.first_output_s is None
             raise
         finally:
             if sink is not None:

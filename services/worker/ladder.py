@@ -83,7 +83,7 @@ class Ladder:
         try:
             success = await self._with_quota(job, model)
         except ProviderFailure as failure:
-            health = failure.verdict.health
+            health = self._lessons.health_of(job, model, failure)
             raise
         else:
             health = "success"
@@ -102,10 +102,7 @@ class Ladder:
             success = await self._one_attempt(job, permit.key, spent)
         except ProviderFailure as failure:
             self._pace.call_failed(job.work.role, job.calls)
-            if failure.kind == "rate_limited":
-                self._lessons.of_rate_limit(permit.key, failure, began_s)
-            elif failure.verdict.scope == "credential":
-                self._lessons.of_refusal(permit.key, failure, began_s)
+            self._lessons.of_refusal(job, permit.key, failure, began_s)
             raise
         else:
             self._lessons.of_success(permit.key, began_s)

@@ -8,8 +8,10 @@ from typing import Final
 from penstock.clock import loop_now_s
 from schemas.events import BreakerChanged, ModelAvailabilityChanged, QuotaPaused
 from services.worker.breaker import Admission, Transition
+from services.worker.distinct_contents import DistinctContents
 from services.worker.equipment import Equipment
 from services.worker.failures import Health, ProviderFailure
+from services.worker.job import Job
 from services.worker.keys.news import KeyNews
 from services.worker.limits.pauses import Pauses
 from services.worker.limits.quota import QuotaKey
@@ -19,6 +21,9 @@ __all__ = ["Lessons"]
 
 _log: Final = logging.getLogger(__name__)
 _GAUGE: Final = {"closed": 0, "half_open": 1, "open": 2}
+_SEVERAL: Final = 3
+"""As many requests with different content must receive a refusal of unclear scope before it counts against the model
+or the credential."""
 
 
 class Lessons:
@@ -29,11 +34,22 @@ class Lessons:
         self._key_news = key_news
         self._availability = equipment.availability
         self._pauses = Pauses()
+        self._failures = DistinctContents()
+        """By model: failures of unclear scope that its breaker has counted."""
+        self._refusals = DistinctContents()
+        """By model: refusals of unclear scope."""
 
     def of_failure(self, model: str, failure: ProviderFailure) -> None:
         """What one failed call of `model` says of what requests share, beside the breaker, the key and the pause."""
         if failure.kind == "not_found":
             self.model_changed(self._availability.roster.not_found(model, loop_now_s()))
+
+    def health_of(self, job: Job, model: str, failure: ProviderFailure) -> Health:
+        """What the failure says of the model: of unclear scope, it counts once per content of a request."""
+        verdict = failure.verdict
+        if verdict.health == "failure" and verdict.scope == "unclear":
+            return "failure" if self._failures.add(model, _content(job), loop_now_s()) else "neutral"
+        return verdict.health
 
     def of_call(self, model: str, admission: Admission, health: Health) -> None:
         """Report an admitted call's end to its breaker."""
@@ -47,14 +63,30 @@ class Lessons:
 
     def of_success(self, key: QuotaKey, began_s: float) -> None:
         self._pauses.succeeded(key, began_s=began_s)
+        self._failures.clear(key.model)
+        self._refusals.clear(key.model)
         self._key_news.answered(key, began_s)
         self.model_changed(self._availability.roster.answered(key.model))
 
-    def of_refusal(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
-        """The credential is left out for a while; another of the provider may be accepted."""
-        self._key_news.refused(key, failure, began_s)
+    def of_refusal(self, job: Job, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+        """Apply a failed call to what requests share, by its scope: nothing follows from what concerns one request."""
+        if failure.kind == "rate_limited":
+            self._of_rate_limit(key, failure, began_s)
+        elif failure.kind == "budget_spent":
+            self._key_news.spent(key, failure, began_s)
+        elif failure.verdict.scope == "credential":
+            self._key_news.refused(key, failure, began_s)
+        elif failure.kind == "unclear" and self._several(job, key.model):
+            if failure.status == 404:
+                self.model_changed(self._availability.roster.not_found(key.model, loop_now_s()))
+            else:
+                self._key_news.refused(key, failure, began_s)
 
-    def of_rate_limit(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+    def _several(self, job: Job, model: str) -> bool:
+        """Whether the model refuses requests whatever they say."""
+        return self._refusals.add(model, _content(job), loop_now_s()) >= _SEVERAL
+
+    def _of_rate_limit(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         """Pause the (credential, model), for as long as the provider said or longer."""
         now_s = loop_now_s()
         pause_s = self._pauses.pause_s(key, failure.retry_after_s, began_s=began_s, now_s=now_s)
@@ -122,3 +154,7 @@ class Lessons:
         for_s = self._equipment.catalogue.sit_out_s
         _log.warning("the provider %s failed: it is not drawn in weighted steps for %g s", provider, for_s)
         self._equipment.metrics.left_out.labels(provider).inc()
+
+
+def _content(job: Job) -> int:
+    return hash(bytes(job.work.body))

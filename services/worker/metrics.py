@@ -153,6 +153,12 @@ class WorkerMetrics:
             ["credential", "model"],
             registry=registry,
         )
+        self.credential_spent = Gauge(
+            "penstock_credential_budget_spent",
+            "1 while the provider says that nothing is left of the account's budget.",
+            ["credential"],
+            registry=registry,
+        )
         self.credential_rotations = Counter(
             "penstock_credential_rotations", "New keys taken up.", ["credential"], registry=registry
         )

@@ -201,6 +201,7 @@ PROMISED = (
     ("PenstockDeadLetters", "0", None, "warning"),
     ("PenstockKeyOld", "scalar(max(penstock_credential_max_age_days))", None, "warning"),
     ("PenstockKeyRefused", "1", "1m", "warning"),
+    ("PenstockBudgetSpent", "1", None, "critical"),
     ("PenstockModelWithdrawn", "1", None, "warning"),
 )
 """What is measured against what, for how long, and how bad it is."""

@@ -23,6 +23,7 @@ class Refusing(RuleBasedStateMachine):
         self.refusals = Refusals(REST_S)
         self.now_s = 1000.0
         self.refused: dict[QuotaKey, float] = {}
+        self.spent: dict[str, float] = {}
         self.rotated: dict[str, float] = {}
         self.keyless: set[str] = set()
 
@@ -35,6 +36,15 @@ class Refusing(RuleBasedStateMachine):
         if not stale:
             self.refused[key] = self.now_s
 
+    @rule(credential=st.sampled_from(CREDENTIALS), took_s=st.sampled_from([0.0, 0.5, 30.0]))
+    def has_no_money_left(self, credential: str, took_s: float) -> None:
+        began_s = self.now_s - took_s
+        stale = began_s < self.rotated.get(credential, began_s)
+        news = self.refusals.spent(credential, MODELS, began_s=began_s, now_s=self.now_s)
+        assert news == (not stale and credential not in self.spent)
+        if not stale:
+            self.spent[credential] = self.now_s
+
     @rule(key=PAIRS, took_s=st.sampled_from([0.0, 0.5, 30.0]))
     def is_answered(self, key: QuotaKey, took_s: float) -> None:
         began_s = self.now_s - took_s
@@ -42,10 +52,16 @@ class Refusing(RuleBasedStateMachine):
         assert self.refusals.answered(key, began_s=began_s) == back
         if back:
             del self.refused[key]
+        funded = key.credential in self.spent and began_s >= self.spent[key.credential]
+        assert self.refusals.funded(key.credential, began_s=began_s) == (MODELS if funded else ())
+        if funded:
+            del self.spent[key.credential]
 
     @rule(credential=st.sampled_from(CREDENTIALS))
     def gets_a_new_key(self, credential: str) -> None:
         back = {key for key in self.refused if key.credential == credential}
+        if self.spent.pop(credential, None) is not None:
+            back |= {QuotaKey(credential, model) for model in MODELS}
         assert set(self.refusals.rotated(credential, self.now_s)) == back
         self.refused = {key: at_s for key, at_s in self.refused.items() if key not in back}
         self.rotated[credential] = self.now_s
@@ -64,12 +80,17 @@ class Refusing(RuleBasedStateMachine):
     def the_refused_stand_back_where_others_are_left(self) -> None:
         for model, keys in KEYS.items():
             having = tuple(key for key in keys if key.credential not in self.keyless)
-            good = tuple(key for key in having if self.now_s >= self.refused.get(key, -1e9) + REST_S)
+            good = tuple(key for key in having if self.now_s >= self._last_s(key) + REST_S)
             assert self.refusals.accepted(keys, self.now_s) == good
             assert self.refusals.usable(keys, self.now_s) == (good or having), model
         for credential in CREDENTIALS:
             known = {key.model for key in self.refused if key.credential == credential}
+            known |= set(MODELS) if credential in self.spent else set()
             assert set(self.refusals.models(credential)) == known
+
+    def _last_s(self, key: QuotaKey) -> float:
+        """When the credential was last refused, for this model or for want of money."""
+        return max(self.refused.get(key, -1e9), self.spent.get(key.credential, -1e9))
 
 
 TestRefusing = Refusing.TestCase

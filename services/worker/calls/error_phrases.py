@@ -272,7 +272,7 @@ MODEL: Final = re.compile(
     r"|do not exist|no longer|unknown|invalid|deprecated|decommissioned|retired|unavailable|inaccessible)"
     r"|(?:no such|unknown|invalid|unable to (?:find|access)|could not find|cannot find|not find|access to) .{0,40}"
     r"\b(?:model|deployment)"
-    r"|no endpoints found for|^model: "
+    r"|no endpoints found for|(?:^|; )model: "
 )
 """Said with a 404."""
 UNVERIFIED: Final = re.compile(r"organi[sz]ation must be verified|must (?:be verified|verify)")

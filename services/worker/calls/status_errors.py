@@ -18,7 +18,7 @@ from services.worker.calls.errors import ProviderError, read_error
 from services.worker.calls.wire_errors import ProviderErrorEvent
 from services.worker.failures import FailureKind, ProviderFailure
 
-__all__ = ["Decision", "decide", "failure_of_error_event", "failure_of_status"]
+__all__ = ["failure_of_error_event", "failure_of_status"]
 
 _BY_STATUS: Final[dict[int, FailureKind]] = {
     401: "credentials",
@@ -54,7 +54,7 @@ _OF_THE_REQUEST: Final = frozenset({400, 403, 404, 422, 451, 500, 502, None})
 """Statuses with which a refusal of what one request says or asks was seen; None: inside a 200."""
 
 
-class Decision(Struct, frozen=True):
+class _Decision(Struct, frozen=True):
     kind: FailureKind
     parameter: str | None = None
     """With the kind `parameter`: the one that the model does not take; `developer_role` for that role."""
@@ -91,7 +91,7 @@ def failure_of_error_event(event: ProviderErrorEvent) -> ProviderFailure:
 
 
 def _failure(error: ProviderError, message: str) -> ProviderFailure:
-    decision = decide(error)
+    decision = _decide(error)
     return ProviderFailure(
         decision.kind,
         message,
@@ -101,20 +101,20 @@ def _failure(error: ProviderError, message: str) -> ProviderFailure:
     )
 
 
-def decide(error: ProviderError) -> Decision:
+def _decide(error: ProviderError) -> _Decision:
     """The kind of an error. Never raises."""
     said = _said(error)
     if said.status is not None and 300 <= said.status < 400:
-        return Decision("server_error")
+        return _Decision("server_error")
     if "html" in said.words:  # a proxy's page: its words are not the provider's
-        return Decision(_by_status(said))
+        return _Decision(_by_status(said))
     for kind, applies in _RULES:
         if applies(said):
-            return Decision(kind)
+            return _Decision(kind)
     parameter = _refused_parameter(said)
     if parameter is not None:
-        return Decision("parameter", parameter)
-    return Decision(_by_status(said))
+        return _Decision("parameter", parameter)
+    return _Decision(_by_status(said))
 
 
 def _said(error: ProviderError) -> _Said:

@@ -42,12 +42,31 @@ class KeyNews:
         """The provider refused the credential of a call."""
         if self._refusals.refused(key, began_s=began_s, now_s=loop_now_s()):
             _log.warning("the credential %s is refused for %s: %s", key.credential, key.model, failure)
-            self._available(key, usable=False)
+            self._available(key, usable=False, why=str(failure))
+
+    def spent(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+        """Nothing is left of the account's budget: its credential is set aside for every model."""
+        models = self._models(key.credential)
+        if not self._refusals.spent(key.credential, models, began_s=began_s, now_s=loop_now_s()):
+            return
+        _log.error(
+            "the budget behind the credential %s is spent; for all its models: %s", key.credential, failure
+        )
+        self._equipment.metrics.credential_spent.labels(key.credential).set(1)
+        for model in models:
+            self._available(
+                QuotaKey(key.credential, model), usable=False, why=f"the budget is spent: {failure}"
+            )
 
     def answered(self, key: QuotaKey, began_s: float) -> None:
         if self._refusals.answered(key, began_s=began_s):
             _log.warning("the credential %s is accepted again for %s", key.credential, key.model)
             self._available(key, usable=True)
+        if models := self._refusals.funded(key.credential, began_s=began_s):
+            _log.warning("the budget behind the credential %s is no longer spent", key.credential)
+            self._equipment.metrics.credential_spent.labels(key.credential).set(0)
+            for model in models:
+                self._available(QuotaKey(key.credential, model), usable=True)
 
     def changed(self, change: Rotated | Complaint) -> None:
         if isinstance(change, Complaint):
@@ -68,6 +87,7 @@ class KeyNews:
             )
         for back in self._refusals.rotated(credential, loop_now_s()):
             self._available(back, usable=True)
+        self._equipment.metrics.credential_spent.labels(credential).set(0)
         _log.warning("the credential %s has a new key", credential)
         self._equipment.metrics.credential_rotations.labels(credential).inc()
         self._wake()
@@ -104,7 +124,7 @@ class KeyNews:
         rest = "the key known before stays in use" if kept else "there is no key"
         _log.warning("the file of the credential %s %s; %s", complaint.credential, complaint.why, rest)
 
-    def _available(self, key: QuotaKey, *, usable: bool) -> None:
+    def _available(self, key: QuotaKey, *, usable: bool, why: str = "") -> None:
         self._equipment.metrics.credential_refused.labels(key.credential, key.model).set(not usable)
         self._equipment.announcer.announce(
             CredentialAvailabilityChanged(
@@ -113,6 +133,7 @@ class KeyNews:
                 model=key.model,
                 credential=key.credential,
                 usable=usable,
+                why=why,
                 at_ms=self._equipment.clock.unix_ms(),
             )
         )
@@ -121,3 +142,9 @@ class KeyNews:
         return [
             name for name, provider in self._equipment.providers.items() if credential in provider.credentials
         ]
+
+    def _models(self, credential: str) -> tuple[str, ...]:
+        """Those of the catalogue that are called with the credential."""
+        providers = self._providers(credential)
+        models = self._equipment.catalogue.models
+        return tuple(key for key, model in models.items() if model.provider in providers)

@@ -1,0 +1,155 @@
+"""D11: whose fault a failure is decides what of the shared state it touches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import Raw
+from msgspec.structs import replace
+
+from penstock.clock import loop_now_s
+from penstock.config.catalogue import Breaker
+from services.worker.calls.errors import ProviderError
+from services.worker.equipment import Equipment
+from services.worker.failures import FailureKind, ProviderFailure
+from services.worker.job import Job
+from services.worker.keys.news import KeyNews
+from services.worker.lessons import Lessons
+from services.worker.limits.quota import QuotaKey
+from tests.unit.worker.equipped import NAMES, catalogue_of, equipped, job_of
+
+KEY = QuotaKey("A_KEY", "m")
+FAILURES = 5
+
+
+class Shared:
+    """What the requests of a worker share, and one failed call after another."""
+
+    def __init__(self) -> None:
+        catalogue = replace(catalogue_of(), breaker=Breaker(failures=FAILURES))
+        self.equipment: Equipment = equipped(catalogue)
+        self.availability = self.equipment.availability
+        self.told: list[Any] = []
+        self.equipment.announcer.announce = self.told.append  # type: ignore[method-assign, assignment]
+        self.lessons = Lessons(self.equipment, KeyNews(self.equipment, lambda: None))
+
+    def job(self, text: str) -> Job:
+        job = job_of(self.equipment, None, lasts_s=60)
+        job.work = replace(
+            job.work, body=Raw(b'{"messages":[{"role":"user","content":"%s"}]}' % text.encode())
+        )
+        return job
+
+    def fails(self, job: Job, kind: FailureKind, status: int | None = None, key: QuotaKey = KEY) -> None:
+        """As the ladder applies it."""
+        failure = ProviderFailure(kind, "said", status=status, error=ProviderError(message="said"))
+        admission = self.availability.breakers["m"].admit(loop_now_s())
+        self.lessons.of_refusal(job, key, failure, loop_now_s())
+        self.lessons.of_call("m", admission, self.lessons.health_of(job, "m", failure))
+        self.lessons.of_failure("m", failure)
+
+    @property
+    def breaker(self) -> str:
+        return self.availability.breakers["m"].state
+
+    @property
+    def withdrawn(self) -> bool:
+        return self.availability.roster.is_withdrawn("m", loop_now_s())
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        return tuple(key.credential for key in self.availability.accepted("m", loop_now_s()))
+
+
+@pytest.fixture
+async def shared() -> Shared:
+    return Shared()
+
+
+async def test_one_request_tried_again_and_again_opens_no_breaker(shared: Shared) -> None:
+    job = shared.job("too long in a way nobody knows")
+    for _ in range(4 * FAILURES):
+        shared.fails(job, "server_error", 500)
+    assert shared.breaker == "closed"
+
+
+async def test_two_long_requests_of_one_client_open_no_breaker(shared: Shared) -> None:
+    for text in ("long", "longer"):
+        job = shared.job(text)
+        for _ in range(4):
+            shared.fails(job, "server_error", 500)
+    assert shared.breaker == "closed"
+
+
+async def test_a_provider_that_is_down_opens_it_as_ever(shared: Shared) -> None:
+    for number in range(FAILURES):
+        assert shared.breaker == "closed"
+        shared.fails(shared.job(f"request {number}"), "server_error", 503)
+    assert shared.breaker == "open"
+
+
+@pytest.mark.parametrize("kind", ["connection", "no_first_token", "stalled", "broken_stream"])
+async def test_failures_that_no_content_causes_count_as_ever(shared: Shared, kind: FailureKind) -> None:
+    job = shared.job("the same")
+    for _ in range(FAILURES):
+        shared.fails(job, kind)
+    assert shared.breaker == "open"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        *(("too_large", 429), ("too_large", 413), ("context_length", 400), ("content_filter", 403)),
+        *(("refused", 404), ("refused", 400), ("random_refusal", 400), ("parameter", 400)),
+    ],
+)
+async def test_what_concerns_one_request_touches_nothing(
+    shared: Shared, kind: FailureKind, status: int
+) -> None:
+    for number in range(4 * FAILURES):
+        shared.fails(shared.job(f"request {number}"), kind, status)
+    assert (shared.breaker, shared.withdrawn, shared.accepted) == ("closed", False, NAMES)
+    assert shared.told == []
+
+
+async def test_only_a_rate_limit_pauses(shared: Shared) -> None:
+    shared.fails(shared.job("one"), "rate_limited", 429)
+    assert [type(each).__name__ for each in shared.told] == ["QuotaPaused"]
+
+
+@pytest.mark.parametrize(("status", "touched"), [(404, "model"), (403, "credential")])
+async def test_an_unclear_refusal_counts_when_several_requests_receive_it(
+    shared: Shared, status: int, touched: str
+) -> None:
+    for text in ("one", "one", "one", "two", "two"):
+        shared.fails(shared.job(text), "unclear", status)
+    assert (shared.withdrawn, shared.accepted) == (False, NAMES)
+    shared.fails(shared.job("three"), "unclear", status)
+    assert shared.withdrawn == (touched == "model")
+    assert shared.accepted == (NAMES if touched == "model" else NAMES[1:])
+
+
+async def test_a_success_between_shows_that_the_requests_were_at_fault(shared: Shared) -> None:
+    for text in ("one", "two", "three", "four"):
+        shared.fails(shared.job(text), "unclear", 404)
+        shared.lessons.of_success(KEY, loop_now_s())
+    assert not shared.withdrawn
+
+
+async def test_a_model_that_is_gone_is_withdrawn_at_once(shared: Shared) -> None:
+    shared.fails(shared.job("one"), "not_found", 404)
+    assert shared.withdrawn
+
+
+async def test_a_spent_budget_sets_its_credential_aside_and_is_told_in_words(
+    shared: Shared, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared.fails(shared.job("one"), "budget_spent", 429)
+    assert shared.accepted == NAMES[1:]
+    (event,) = shared.told
+    assert (event.credential, event.usable, event.why) == ("A_KEY", False, "the budget is spent: said")
+    assert "the budget behind the credential A_KEY is spent" in caplog.text
+    shared.lessons.of_success(KEY, loop_now_s())
+    assert shared.accepted == NAMES
+    assert shared.told[-1].usable
