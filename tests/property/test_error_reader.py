@@ -21,27 +21,9 @@ NOW_UNIX_S = 1_790_000_000.0
 STATUSES = st.integers(300, 599)
 KEYS = st.sampled_from(
     [
-        "error",
-        "errors",
-        "message",
-        "msg",
-        "detail",
-        "details",
-        "code",
-        "type",
-        "status",
-        "param",
-        "loc",
-        "metadata",
-        "raw",
-        "headers",
-        "retryDelay",
-        "choices",
-        "object",
-        "reason",
-        "innererror",
-        "provider_name",
-        "__type",
+        *("error", "errors", "message", "msg", "detail", "details", "code", "type", "status", "param", "loc"),
+        *("metadata", "raw", "headers", "retryDelay", "choices", "object", "reason", "innererror"),
+        *("provider_name", "__type"),
     ]
 )
 JSON = st.recursive(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from services.worker.calls.status_errors import failure_of_status
@@ -61,3 +63,43 @@ def test_what_holds_no_key_stays_as_it_is__d10():
     failure = ProviderFailure("refused", "400: nothing of the sort")
     failure.hide({KEY})
     assert str(failure) == "400: nothing of the sort"
+
+
+@pytest.mark.parametrize("before", [0, 470, 480, 960, 985, 995, 1100])
+def test_no_key_stands_in_what_the_provider_said_either__a6(before):
+    body = json.dumps({"error": {"message": "x" * before + KEY, "code": KEY, "type": KEY, "param": KEY}})
+    failure = failure_of_status(400, body.encode(), {}, 0.0)
+    failure.hide({KEY})
+    for text in (failure.error.message, failure.error.code, failure.error.type, *failure.error.words):
+        assert KEY[:6] not in text
+
+
+def test_the_provider_s_own_message_is_told_where_a_router_of_providers_hides_it():
+    raw = json.dumps({"error": {"message": "Out of tokens for today", "code": "quota"}})
+    body = {
+        "error": {
+            "message": "Provider returned error",
+            "code": 429,
+            "metadata": {"raw": raw, "provider_name": "P"},
+        }
+    }
+    failure = failure_of_status(429, json.dumps(body).encode(), {}, 0.0)
+    assert str(failure) == "429: Provider returned error; Out of tokens for today (P)"
+    assert failure.error.code == "quota"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"<html><head><title>502 Bad  Gateway</title></head><body>x</body></html>", "502: 502 Bad Gateway"),
+        (b"<!DOCTYPE html><style>p{}</style><p>Down &amp; out", "502: Down & out"),
+        (b"upstream connect error\nreset", "502: upstream connect error reset"),
+        (b'{"error":{"message":"half \\ud83d of a pair"}}', "502: half \ufffd of a pair"),
+        (b'{"detail":[{"loc":["body","n"],"msg":"too many"}]}', "502: n: too many"),
+        (b'data: {"error":{"message":"busy"}}\n\n', "502: busy"),
+        (b'{"error":{"message":"cut","input":"xxx', "502: cut"),
+        (b"", "502: HTTP 502"),
+    ],
+)
+def test_an_error_s_body_becomes_one_readable_line(body, told):
+    assert str(failure_of_status(502, body, {}, 0.0)) == told

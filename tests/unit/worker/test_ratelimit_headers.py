@@ -69,6 +69,68 @@ def test_a_provider_that_says_nothing_is_not_put_words_in_its_mouth():
     assert parse({"content-type": "application/json", "x-ratelimit-limit-requests": "many"}, "openai") == ()
 
 
+SENT = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("style", "headers", "said"),
+    [
+        (
+            "anthropic",
+            {
+                "anthropic-ratelimit-requests-limit": "50",
+                "anthropic-ratelimit-requests-remaining": "49",
+                "anthropic-ratelimit-requests-reset": "2015-10-21T07:28:30Z",
+                "anthropic-ratelimit-tokens-remaining": "1000",
+            },
+            (
+                Observation(kind="requests", window="minute", limit=50, remaining=49, reset_s=30.0),
+                Observation(kind="tokens", window="minute", remaining=1000),
+            ),
+        ),
+        (
+            "anthropic",
+            {"x-ratelimit-limit-requests": "50"},
+            (Observation(kind="requests", window="minute", limit=50),),
+        ),
+        (
+            "openrouter",
+            {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1445412510000"},
+            (Observation(kind="requests", window="minute", limit=20, remaining=0, reset_s=30.0),),
+        ),
+        (
+            "openrouter",
+            {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1445480000000"},
+            (Observation(kind="requests", window="day", limit=50, remaining=0, reset_s=67_520.0),),
+        ),
+        ("openrouter", {"X-RateLimit-Limit": "50"}, ()),
+        (
+            "mistral",
+            {
+                "x-ratelimit-limit-req-minute": "60",
+                "x-ratelimit-remaining-req-minute": "59",
+                "x-ratelimitbysize-limit-minute": "500000",
+                "x-ratelimitbysize-remaining-minute": "467993",
+                "ratelimitbysize-reset": "40",
+            },
+            (
+                Observation(kind="requests", window="minute", limit=60, remaining=59),
+                Observation(kind="tokens", window="minute", limit=500_000, remaining=467_993, reset_s=40.0),
+            ),
+        ),
+        ("none", {"x-ratelimit-limit-requests": "50"}, ()),
+        ("unheard of", {"x-ratelimit-limit-requests": "50"}, ()),
+    ],
+)
+def test_each_style_names_its_limits_in_its_own_way__c4(style, headers, said):
+    assert parse({**SENT, **headers}, style) == said
+
+
+def test_a_date_says_nothing_where_the_answer_has_none():
+    headers = {"x-ratelimit-limit-requests": "5", "x-ratelimit-reset-requests": "2015-10-21T07:28:30Z"}
+    assert parse(headers, "openai") == (Observation(kind="requests", window="minute", limit=5),)
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -102,7 +164,10 @@ VALUES = (
 )
 
 
-@given(headers=st.dictionaries(NAMES, VALUES), sdk=st.sampled_from(["openai", "groq"]))
+@given(
+    headers=st.dictionaries(NAMES, VALUES),
+    sdk=st.sampled_from(["openai", "groq", "anthropic", "openrouter", "mistral", "none"]),
+)
 def test_garbage_is_ignored_and_never_negative(headers, sdk):
     asked_s = wait_s(headers, (), "", NOW_UNIX_S)
     assert asked_s is None or 0 <= asked_s < float("inf")

@@ -1,0 +1,128 @@
+"""C4: how long a provider asks to wait, wherever it says so."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from services.worker.calls.durations import until_s
+from services.worker.calls.errors import error_in
+from services.worker.calls.status_errors import failure_of_status
+from services.worker.calls.wait_hints import wait_s
+
+NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("3, 2", 3),
+        ("2, 3", 3),
+        ("3,", 3),
+        ("1.5", 1.5),
+        ("1.5, soon", 1.5),
+        ("2, 99999999", 2),
+        ("Wed, 21 Oct 2015 07:30:00 GMT", 120),
+        ("Wed, 21 Oct 2015 07:30:00 GMT, Wed, 21 Oct 2015 07:29:00 GMT", 120),
+        ("2015-10-21T07:30:00Z", 120),
+        ("1445412500", 20),
+        ("7.66s", 7.66),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+        ("1" * 900, None),
+    ],
+)
+def test_retry_after_in_every_form_it_is_sent(text: str, seconds: float | None) -> None:
+    assert wait_s({"Retry-After": text}, (), "", NOW_UNIX_S) == seconds
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ("Rate limit reached. Please try again in 7m12s. Visit https://x.y", 432),
+        ("Please try again in 644ms.", 0.644),
+        ("Please try again in 8m8.2s", 488.2),
+        ("Please try again in 1h2m3s.", 3723),
+        ("Please retry after 20 seconds.", 20),
+        ("Please retry after 86400 seconds. Please go here", 86_400),
+        ("Please retry in 3.2s.", 3.2),
+        ("Please retry in 14.203448327s.", 14.203448327),
+        ("Please wait 30 seconds and try again", 30),
+        ("Try again in 2 minutes", 120),
+        ("Try again in 1 hour 5 minutes.", 3900),
+        ("limit resets in 45s", 45),
+        ("Retry after 12", 12),
+        ("Retry after 3 attempts", None),
+        ("Please try again later.", None),
+        ("Limit 30000, Used 29937, Requested 385", None),
+    ],
+)
+def test_words_in_the_message(message: str, seconds: float | None) -> None:
+    assert wait_s({}, (), message, NOW_UNIX_S) == (seconds if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "12s"}, 12),
+        ({"x-ratelimit-remaining-requests": "5", "x-ratelimit-reset-requests": "12s"}, None),
+        ({"x-ratelimit-reset-requests": "12s"}, None),
+        (
+            {
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-requests": "2m0s",
+                "x-ratelimit-remaining-tokens": "900",
+                "x-ratelimit-reset-tokens": "6m0s",
+            },
+            120,
+        ),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1445412510000"}, 30),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1445412490"}, 10),
+        (
+            {
+                "anthropic-ratelimit-tokens-remaining": "0",
+                "anthropic-ratelimit-tokens-reset": "2015-10-21T07:28:40Z",
+            },
+            40,
+        ),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "soon"}, None),
+        ({"retry-after": "3", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "50"}, 3),
+    ],
+)
+def test_the_reset_of_the_limit_that_has_nothing_left(headers: dict[str, str], seconds: float | None) -> None:
+    assert wait_s(headers, (), "", NOW_UNIX_S) == (seconds if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ([{"error": {"code": 429, "message": "x", "details": [{"retryDelay": "3.2s"}]}}], 3.2),
+        ({"error": {"code": 429, "message": "Please retry in 14.2s.", "details": [{"retryDelay": "14s"}]}}, 14.2),
+        ({"error": {"message": "x", "retry_after": 7}}, 7),
+        ({"error": {"message": "x", "metadata": {"headers": {"X-RateLimit-Remaining": "0",
+                                                             "X-RateLimit-Reset": "1445412500000"}}}}, 20),
+        ({"error": {"message": "x"}}, None),
+    ],
+)  # fmt: skip
+def test_fields_of_the_error(body: Any, seconds: float | None) -> None:
+    failure = failure_of_status(429, json.dumps(body).encode(), {}, NOW_UNIX_S)
+    assert failure.kind == "rate_limited"
+    assert failure.retry_after_s == (seconds if seconds is None else pytest.approx(seconds))
+
+
+def test_inside_a_200_too() -> None:
+    error = error_in(
+        {"error": {"code": 429, "message": "try again in 2s", "details": [{"retryDelay": "1s"}]}}
+    )
+    assert error is not None
+    assert error.retry_after_s == 2.0
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+99:99", "Mon, 99 Foo 2015 00:00:00"]
+)
+def test_odd_dates_are_harmless(text: str) -> None:
+    assert until_s(text, NOW_UNIX_S) in {None, 0.0}
