@@ -19,6 +19,7 @@ from schemas.errors import ErrorCode
 from schemas.headers import EXPECTED_LAST
 from schemas.reply import (
     TERMINAL,
+    Adapted,
     Completed,
     Degraded,
     Delta,
@@ -82,7 +83,14 @@ class ReplyPublisher:
         return self._position.attempt
 
     async def begin_attempt(
-        self, *, model: str, provider: str, worker: str, at_ms: int, degraded: tuple[Degraded, ...] = ()
+        self,
+        *,
+        model: str,
+        provider: str,
+        worker: str,
+        at_ms: int,
+        degraded: tuple[Degraded, ...] = (),
+        adapted: tuple[Adapted, ...] = (),
     ) -> bool:
         """Take the next attempt number by storing `started` under it, which only one sender can.
 
@@ -101,6 +109,7 @@ class ReplyPublisher:
                 worker=worker,
                 at_ms=at_ms,
                 degraded=degraded,
+                adapted=adapted,
             )
             payload = encode(event)
             self._position.attempt = number

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from penstock.config.degradation import Degradation
+from penstock.config.takes import Take
 from schemas.names import Role
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Parameters",
     "Price",
     "Provider",
+    "RateLimitHeaders",
     "Retry",
     "RoleConfig",
     "Routing",
@@ -29,6 +31,10 @@ __all__ = [
     "Timeouts",
     "WeightedStep",
 ]
+
+
+RateLimitHeaders = Literal["openai", "groq", "anthropic", "openrouter", "mistral", "none"]
+"""How a provider tells of its limits in the headers of an answer; `none`: not at all."""
 
 
 class StreamFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +53,8 @@ class StreamFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OpenAI-compatible endpoint and the credentials for it."""
 
+    preset: str | None = None
+    """A file of deploy/catalogues/presets/: what it says holds where this entry says nothing."""
     sdk: Literal["openai", "groq"] = "openai"
     """Which SDK client speaks to it; any OpenAI-compatible endpoint speaks `openai`."""
     base_url: str | None = None
@@ -58,6 +66,10 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All credentials of the providers that name the same group share one quota per model, as the keys of one Groq
     organisation do. None: each credential has a quota of its own."""
     stream: StreamFormat = field(default_factory=StreamFormat)
+    rate_limit_headers: RateLimitHeaders | None = None
+    """None: as the SDK's own provider tells of them."""
+    takes: dict[str, Take] = field(default_factory=dict)
+    """Of all its models, where they say nothing themselves."""
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +101,8 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     vision: bool = False
     price: Price = field(default_factory=Price)
     limits: Limits = field(default_factory=Limits)
+    takes: dict[str, Take] = field(default_factory=dict)
+    """Parameters that it does not take as an application or a role sends them; what is not named is taken."""
 
 
 class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -215,6 +229,11 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The rules that hold for `role`."""
         own = self.roles[role].degradation
         return self.degradation if own is None else own
+
+    def takes_of(self, key: str) -> dict[str, Take]:
+        """What becomes of the parameters of a request to the model `key`."""
+        model = self.models[key]
+        return {**self.providers[model.provider].takes, **model.takes}
 
     def model_name(self, key: str) -> str:
         """The provider's own name for the model `key`."""

@@ -28,8 +28,10 @@ from penstock.config.catalogue import (
 from penstock.config.degradation import Degradation
 from penstock.config.degradation_checks import check_degradation
 from penstock.config.document import joined
+from penstock.config.presets import beneath_model, beneath_provider
 from penstock.config.problems import nearest
 from penstock.config.report import Report
+from penstock.config.takes import check_takes
 from schemas.deadlines import LONGEST_S
 
 __all__ = ["Draft", "check"]
@@ -111,6 +113,7 @@ def _check_provider(provider: Provider, path: str, report: Report) -> None:
     _no_repeats(provider.api_key_env, f"{path}.api_key_env", report)
     if provider.quota_group == "":
         report.add(f"{path}.quota_group", "is empty", "name the group, or leave it out")
+    check_takes(provider.takes, beneath_provider(provider), f"{path}.takes", report)
 
 
 def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
@@ -128,6 +131,10 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
             report.add(
                 f"{path}.price.{field}", "is negative", "write micro-dollars per million tokens, 0 if free"
             )
+    provider = draft.providers.get(model.provider) if _known(model, "provider", "name") else None
+    if provider is not None and _known(provider, "preset", "sdk", "takes"):
+        name = model.name or path.removeprefix("models.")
+        check_takes(model.takes, beneath_model(provider, name), f"{path}.takes", report)
 
 
 def _check_shared(draft: Draft, report: Report) -> None:

@@ -11,11 +11,14 @@ from msgspec import UNSET, structs
 from penstock.config.catalogue import Catalogue
 from penstock.config.checks import Draft, check
 from penstock.config.document import read_document
+from penstock.config.presets import fill_in, with_presets
+from penstock.config.prices import read_prices
 from penstock.config.problems import ConfigurationRefused, Problem, nearest
 from penstock.config.report import Report
 from penstock.config.shipped import default_catalogue, shipped_catalogues
 from penstock.config.steps import unfold
 from penstock.config.structure import build
+from penstock.config.takes import judge_takes
 
 __all__ = ["ConfigurationRefused", "Problem", "load_catalogue", "locate_catalogue", "read_catalogue"]
 
@@ -67,10 +70,12 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     if not isinstance(data, dict):
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
         raise ConfigurationRefused(source, report.problems)
-    parts = _parts(unfold(data, report), report)
+    judge_takes(data, report)
+    parts = _parts(with_presets(read_prices(unfold(data, report), report), report), report)
     check(_draft(data, parts), report)
     if report.problems:
         raise ConfigurationRefused(source, report.problems)
+    parts["providers"], parts["models"] = fill_in(parts["providers"], parts["models"])
     return Catalogue(**parts)
 
 

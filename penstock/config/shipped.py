@@ -1,4 +1,4 @@
-"""Where the catalogues that come with Penstock are.
+"""Where the catalogues and presets that come with Penstock are.
 
 They live in deploy/catalogues/, where a person looks for them. A checkout, an editable install and an image
 that copies the repository find them there; a wheel lays the same files under the environment's data folder.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
-__all__ = ["default_catalogue", "shipped_catalogues"]
+__all__ = ["default_catalogue", "shipped_catalogues", "shipped_presets"]
 
 _CHECKOUT = Path(__file__).resolve().parents[2] / "deploy" / "catalogues"
 _SUFFIX = ".yaml"
@@ -18,8 +19,21 @@ _SUFFIX = ".yaml"
 
 def shipped_catalogues() -> dict[str, Path]:
     """Name (`groq`) -> file; empty where neither a checkout nor an installed wheel is found."""
+    return _files(_folder())
+
+
+@cache
+def shipped_presets() -> dict[str, Path]:
+    """The same for the presets of providers."""
+    return _files(_folder() / "presets")
+
+
+def _folder() -> Path:
     installed = Path(sysconfig.get_path("data")) / "share" / "penstock" / "catalogues"
-    folder = _CHECKOUT if _CHECKOUT.is_dir() else installed
+    return _CHECKOUT if _CHECKOUT.is_dir() else installed
+
+
+def _files(folder: Path) -> dict[str, Path]:
     return {file.name.removesuffix(_SUFFIX): file for file in sorted(folder.glob(f"*{_SUFFIX}"))}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from types import NoneType, UnionType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -36,8 +36,8 @@ def build(kind: Any, value: object, path: str, report: Report) -> Any:
     A struct or a list is made even so, with UNSET in the places of what is wrong, so that the rest can still be
     checked; the report alone refuses the whole. A dict leaves out such entries.
     """
-    if get_origin(kind) is UnionType and value is not None:
-        kind = next((each for each in get_args(kind) if _is_struct(each)), kind)
+    if get_origin(kind) in (UnionType, Union) and value is not None:
+        kind = _member(kind, value)
     if _is_struct(kind):
         return _struct(kind, {} if value is None else value, path, report)
     if get_origin(kind) is dict:
@@ -45,6 +45,15 @@ def build(kind: Any, value: object, path: str, report: Report) -> Any:
     if get_origin(kind) is tuple:
         return _items(kind, value, path, report)
     return _leaf(kind, value, path, report)
+
+
+def _member(union: Any, value: object) -> Any:
+    """The members of a union that `value` is to be judged by: its struct, or the others together."""
+    members = [each for each in get_args(union) if each is not NoneType]
+    struct = next((each for each in members if _is_struct(each)), None)
+    if struct is not None and (len(members) == 1 or isinstance(value, dict)):
+        return struct
+    return Union[tuple(each for each in members if each is not struct)]  # noqa: UP007 - of members known at run time
 
 
 def _is_struct(kind: Any) -> bool:

@@ -70,6 +70,7 @@ COMPLEXITY: Final = "penstock.complexity"
 WHY: Final = "penstock.routing.why"
 ATTEMPT: Final = "penstock.attempt"
 DEGRADED: Final = "penstock.degraded"
+ADAPTED: Final = "penstock.adapted"
 DELIVERY: Final = "penstock.delivery"
 OUTCOME: Final = "penstock.outcome"
 

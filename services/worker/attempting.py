@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import logging
+from typing import Final
 
 from msgspec import Struct, field
 
 from penstock.clock import loop_now_s
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
-from schemas.reply import Degraded, Usage
+from schemas.reply import Adapted, Degraded, Usage
 from services.worker.attempt import Answer, Call, Progress, attempt
 from services.worker.calls.ratelimit_headers import parse
 from services.worker.coalescing import Flush
@@ -18,6 +19,7 @@ from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
 from services.worker.failures import ProviderFailure
 from services.worker.job import GaveUp, Job
+from services.worker.learnt_parameters import LearntParameters
 from services.worker.limits.quota import Observation, QuotaKey
 from services.worker.output_pace import OutputPace
 from services.worker.parameters import compose
@@ -25,6 +27,8 @@ from services.worker.provider import Provider
 from services.worker.recording import AttemptRecord
 
 __all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]
+
+_log: Final = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN: Final = 4
 """What a broken stream's output is estimated by."""
@@ -46,6 +50,15 @@ class Success(Struct, frozen=True):
     answer: Answer
     first_output_s: float | None
     degraded: tuple[Degraded, ...] = ()
+    adapted: tuple[Adapted, ...] = ()
+
+
+class _Body(Struct, frozen=True):
+    """What is sent, and what of the request it is not."""
+
+    sent: bytes
+    degraded: tuple[Degraded, ...]
+    adapted: tuple[Adapted, ...]
 
 
 class _Course(Struct):
@@ -60,12 +73,14 @@ class _Course(Struct):
     refused: bool = False
     """The provider said no before it did any work."""
     degraded: tuple[Degraded, ...] = ()
+    adapted: tuple[Adapted, ...] = ()
 
 
 class Attempting:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
         self._pace = OutputPace()
+        self._parameters = LearntParameters(equipment.catalogue)
 
     async def run(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
         """Make one attempt with `key`'s model and credential.
@@ -74,47 +89,67 @@ class Attempting:
         """
         provider = self._equipment.providers[self._equipment.catalogue.models[key.model].provider]
         spent.tokens = 0  # until the call is made
-        body, degraded = self._compose(job, key, provider)
-        course = _Course(await self._announce(job, key, degraded), loop_now_s(), degraded=degraded)
+        body = self._compose(job, key)
+        number = await self._announce(job, key, body)
+        course = _Course(number, loop_now_s(), degraded=body.degraded, adapted=body.adapted)
         span = self._start_span(job, key, course.number)
         kept: list[Flush] | None = [] if job.work.lane == "batch" else None
         sink = DeltaSink(job.reply, kept) if job.work.stream else None
         try:
             label = f"{job.work.id}.{course.number}"
-            call = Call(provider, key.credential, body, job.role.timeouts, label)
+            call = Call(provider, key.credential, body.sent, job.role.timeouts, label)
             course.answer = await attempt(call, sink, course.progress)
             course.outcome = "completed"
             job.kept = tuple(kept or ())
-            return Success(key.model, course.answer, course.progress.first_output_s, degraded)
+            return Success(
+                key.model, course.answer, course.progress.first_output_s, body.degraded, body.adapted
+            )
         except ProviderFailure as failure:
             course.outcome = failure.kind
             course.refused = failure.status is not None and course.progress.first_output_s is None
+            if failure.kind == "parameter" and not self._learn(key.model, failure, body.sent):
+                course.outcome = "refused"
+                raise _final(failure) from failure
             raise
         finally:
             if sink is not None:
                 sink.drop()
                 course.progress.bytes_out = sink.bytes_out
                 job.output_sent = sink.bytes_out > 0
-            self._record(job, key, course, spent, provider.sdk)
+            self._record(job, key, course, spent, provider)
             self._end_span(span, course)
 
-    def _compose(self, job: Job, key: QuotaKey, provider: Provider) -> tuple[bytes, tuple[Degraded, ...]]:
-        """The door looked at the parts it needs; here every key is read, and with less stack left than there."""
+    def _compose(self, job: Job, key: QuotaKey) -> _Body:
+        """The router has read the parts it needs; here every key is read, and with less stack left than there."""
         shortener = self._equipment.degrading.shortener(job, key.model, loop_now_s())
         try:
-            body = compose(
+            sent, adapted = compose(
                 job.work.body,
                 model=self._equipment.catalogue.model_name(key.model),
                 role=job.role,
-                sdk=provider.sdk,
+                adaptation=self._parameters.adaptation(key.model),
                 stream=job.work.stream,
                 shorten=shortener.apply,
             )
         except (ValueError, RecursionError) as error:
             raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
-        return body, (*passed_over(job), *shortener.degraded)
+        return _Body(sent, (*passed_over(job), *shortener.degraded), adapted)
 
-    async def _announce(self, job: Job, key: QuotaKey, degraded: tuple[Degraded, ...]) -> int:
+    def _learn(self, model: str, failure: ProviderFailure, sent: bytes) -> bool:
+        """Whether the model can be sent the request in another way after it refused a parameter."""
+        lesson = self._parameters.learn(model, failure.error, sent)
+        if lesson is None:
+            return False
+        if lesson.new:
+            _log.warning(
+                "%s does not take a parameter as it was sent; it is sent otherwise from now on, and this line of the"
+                " catalogue spares each worker the refusal: %s",
+                model,
+                lesson.line,
+            )
+        return True
+
+    async def _announce(self, job: Job, key: QuotaKey, body: _Body) -> int:
         """Take the attempt's number; `restarted` follows where text of another attempt is out, or may be."""
         provider = self._equipment.catalogue.models[key.model].provider
         text_may_be_out = await job.reply.begin_attempt(
@@ -122,7 +157,8 @@ class Attempting:
             provider=provider,
             worker=self._equipment.instance,
             at_ms=self._equipment.clock.unix_ms(),
-            degraded=degraded,
+            degraded=body.degraded,
+            adapted=body.adapted,
         )
         await self._equipment.background.begin(job, model=key.model, provider=provider)
         if job.output_sent or text_may_be_out:
@@ -133,13 +169,11 @@ class Attempting:
             job.output_sent = False
         return job.reply.attempt
 
-    def _record(
-        self, job: Job, key: QuotaKey, course: _Course, spent: Spent, sdk: Literal["openai", "groq"]
-    ) -> None:
+    def _record(self, job: Job, key: QuotaKey, course: _Course, spent: Spent, provider: Provider) -> None:
         usage, estimated = self._usage(job, key, course)
         spent.tokens = usage.input_tokens + usage.output_tokens
         if course.progress.headers is not None:
-            spent.observations = parse(course.progress.headers, sdk)
+            spent.observations = parse(course.progress.headers, provider.rate_limit_headers)
         first_s = course.progress.first_output_s
         record = AttemptRecord(
             number=course.number,
@@ -197,6 +231,8 @@ class Attempting:
         answer = course.answer
         if course.degraded:
             span.set(names.DEGRADED, [f"{each.rule}: {each.why}" for each in course.degraded])
+        if course.adapted:
+            span.set(names.ADAPTED, [f"{each.parameter}: {each.change}" for each in course.adapted])
         if answer is not None:
             span.set(names.FINISH_REASONS, [answer.finish_reason])
             if answer.model is not None:
@@ -209,3 +245,14 @@ class Attempting:
         if course.progress.first_output_s is not None:
             span.set(names.TIME_TO_FIRST_CHUNK, course.progress.first_output_s - course.began_s)
         span.end(error=None if answer is not None else course.outcome)
+
+
+def _final(failure: ProviderFailure) -> ProviderFailure:
+    """A refused parameter that the request cannot do without: the next model is asked."""
+    return ProviderFailure(
+        "refused",
+        str(failure),
+        status=failure.status,
+        retry_after_s=failure.retry_after_s,
+        error=failure.error,
+    )

@@ -31,6 +31,7 @@ def completed(job: Job, success: Success, provider: str, timings: Timings) -> Co
         cost_microusd=job.cost_microusd,
         timings=timings,
         degraded=success.degraded,
+        adapted=success.adapted,
         response=success.answer.response or NO_RESPONSE,
     )
 
@@ -70,6 +71,7 @@ def log_end(work: ChatWork, event: Completed | Failed, clock: Clock) -> None:
             "tokens_out": event.usage.output_tokens,
             "cost_microusd": event.cost_microusd,
             **({"degraded": [each.rule for each in event.degraded]} if event.degraded else {}),
+            **({"adapted": [each.parameter for each in event.adapted]} if event.adapted else {}),
         }
     level = logging.INFO if code is None else getattr(logging, ERRORS[code].level.upper())
     _log.log(level, "request ended", extra={"fields": fields})

@@ -26,7 +26,7 @@ class ModelsWatch:
         self._running = VitalLoop("models")
 
     async def start(self) -> None:
-        """Ask once, then keep asking; a provider that does not answer holds nobody up for long."""
+        """Ask once, then keep asking. A provider that does not answer delays the start by `_PATIENCE_S` at most."""
         self._running.start(self._loop(await self._ask_all()))
 
     async def stop(self) -> None:
@@ -49,6 +49,9 @@ class ModelsWatch:
             _log.warning("provider %s did not list its models within %g s", name, _PATIENCE_S)
             return False
         now_s = asyncio.get_running_loop().time()
-        for change in self._equipment.availability.roster.listed(name, served, now_s):
+        roster = self._equipment.availability.roster
+        for change in roster.listed(name, served, now_s):
             self._lessons.model_changed(change)
+        for model in roster.newly_unlisted(name, served):
+            _log.warning("provider %s does not list %s; it is called all the same", name, model)
         return served is not None

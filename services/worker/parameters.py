@@ -1,18 +1,19 @@
-"""The body a provider is sent: the application's own, with the role's parameters and ceilings."""
+"""The body a provider is sent: the application's own, with the role's parameters and ceilings, as a model takes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
 from penstock.config.catalogue import Parameters, RoleConfig
+from schemas.reply import Adapted
+from services.worker.adapting import AS_SENT, Adaptation
 
 __all__ = ["compose"]
 
-_REASONING_PREFIXES: Final = ("o1", "o3", "o4", "gpt-5")
 _PENSTOCK_FIELDS: Final = ("penstock", "penstock_")
 """A field of exactly the first name, or beginning with the second, is ours and no provider's business."""
 
@@ -23,6 +24,7 @@ _PROVIDER_DEFAULTS: Final = {
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
 }
+_STREAM_OPTIONS: Final = "stream_options"
 _OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 
@@ -38,37 +40,33 @@ def compose(
     *,
     model: str,
     role: RoleConfig,
-    sdk: Literal["openai", "groq"],
+    adaptation: Adaptation = AS_SENT,
     stream: bool,
     shorten: Callable[[dict[str, Raw]], None] | None = None,
-) -> bytes:
-    """The provider's request body.
+) -> tuple[bytes, tuple[Adapted, ...]]:
+    """The provider's request body, and which of its parameters the model does not take as they were sent.
 
     Every field of `body` stays as it is and where it is, except: `model`, `stream` and `stream_options` are
     ours; what the request leaves out, or sends as null, comes from `role.parameters`; what is over
     `role.ceilings` is lowered to it; what is no number does not pass a ceiling. Then `shorten` may change the
-    fields.
+    fields, and `adaptation` what the model does not take.
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
     fields = {name: value for name, value in _decode_fields(body).items() if not _is_penstocks(name)}
-    reasoning = sdk == "openai" and _is_openai_reasoning_model(model)
+    asks_for_usage = _STREAM_OPTIONS in fields
     fields["model"] = _raw(model)
     _set_stream(fields, stream=stream)
     _cap_sampling(fields, role.ceilings)
-    if not reasoning:
-        _add_sampling(fields, role.parameters, role.ceilings)
+    _add_sampling(fields, role.parameters, role.ceilings)
     _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
-    added_limit = "max_completion_tokens" if reasoning else "max_tokens"
-    _set_output_limit(fields, added_limit, role.parameters.max_tokens, role.ceilings.max_tokens)
+    _set_output_limit(fields, role.parameters.max_tokens, role.ceilings.max_tokens)
     if shorten is not None:
         shorten(fields)
-    return _encode(fields)
-
-
-def _is_openai_reasoning_model(model: str) -> bool:
-    """These refuse `max_tokens`, and sampling parameters that are not their own (OpenAI, reasoning guide)."""
-    return model.startswith(_REASONING_PREFIXES)
+    adapted = adaptation.apply(fields)
+    if adapted and not asks_for_usage:
+        adapted = tuple(each for each in adapted if each.parameter != _STREAM_OPTIONS)
+    return _encode(fields), adapted
 
 
 def _is_penstocks(name: str) -> bool:
@@ -78,15 +76,15 @@ def _is_penstocks(name: str) -> bool:
 def _set_stream(fields: dict[str, Raw], *, stream: bool) -> None:
     fields["stream"] = _raw(stream)
     if not stream:
-        fields.pop("stream_options", None)  # refused by providers where nothing streams
+        fields.pop(_STREAM_OPTIONS, None)  # refused by providers where nothing streams
         return
     try:
-        options = _decode_fields(fields.get("stream_options", _NULL))
+        options = _decode_fields(fields.get(_STREAM_OPTIONS, _NULL))
     except msgspec.ValidationError:
         options = {}
     # Without the usage of the stream there is nothing to settle the hold with.
     options["include_usage"] = _raw(True)
-    fields["stream_options"] = _raw(options)
+    fields[_STREAM_OPTIONS] = _raw(options)
 
 
 def _cap_sampling(fields: dict[str, Raw], ceilings: Parameters) -> None:
@@ -110,7 +108,7 @@ def _add_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Para
             fields[name] = _raw(default)
 
 
-def _set_output_limit(fields: dict[str, Raw], added: str, default: int | None, ceiling: int | None) -> None:
+def _set_output_limit(fields: dict[str, Raw], default: int | None, ceiling: int | None) -> None:
     asked_names = [name for name in _OUTPUT_LIMITS if _says(fields, name)]
     for name in asked_names:
         asked = _number(fields[name])
@@ -121,7 +119,7 @@ def _set_output_limit(fields: dict[str, Raw], added: str, default: int | None, c
         return
     limit = _least(default, ceiling)
     if limit is not None:
-        fields[added] = _raw(limit)
+        fields[_OUTPUT_LIMITS[0]] = _raw(limit)
 
 
 def _set_effort(fields: dict[str, Raw], default: str | None, ceiling: str | None) -> None:

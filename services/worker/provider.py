@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Literal, Protocol
 
+from penstock.config.catalogue import RateLimitHeaders
+from services.worker.calls.model_list import ModelList
 from services.worker.failures import ProviderFailure
 
 __all__ = ["Provider", "Response"]
@@ -30,6 +32,8 @@ class Provider(Protocol):
 
     name: str
     sdk: Literal["openai", "groq"]
+    rate_limit_headers: RateLimitHeaders
+    """How it tells of its limits."""
     credentials: tuple[str, ...]
     """Their names, never their values; those too that may get a key yet."""
 
@@ -45,8 +49,8 @@ class Provider(Protocol):
         """Take every key it ever had out of the failure's words: an endpoint may repeat what it was sent."""
         ...
 
-    async def models(self) -> frozenset[str] | None:
-        """The names it serves; None when it cannot be asked."""
+    async def models(self) -> ModelList | None:
+        """The models it lists; None when it cannot be asked."""
         ...
 
     async def close(self) -> None: ...

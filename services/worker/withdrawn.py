@@ -1,32 +1,19 @@
-"""Models their provider no longer serves (REQUIREMENTS A5)."""
+"""Models that their provider no longer serves, and those that it does not list (REQUIREMENTS A5)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
 
 from penstock.config.catalogue import Model
+from services.worker.calls.model_list import ModelList
 
-__all__ = ["RECHECK_S", "Change", "Roster", "split"]
+__all__ = ["RECHECK_S", "Change", "Roster"]
 
 RECHECK_S: Final = 600.0
 """After this long a withdrawn model may be asked again: providers bring models back."""
-
-
-def split(
-    keys: Iterable[str], models: Mapping[str, Model], served: frozenset[str] | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The models of the catalogue that are served, and those that are withdrawn, both in their order.
-
-    `served` is the provider's own list of its own names; None, if it could not be asked, withdraws nothing.
-    """
-    keys = tuple(keys)
-    if served is None:
-        return keys, ()
-    present = {key for key in keys if (models[key].name or key) in served}
-    return tuple(key for key in keys if key in present), tuple(key for key in keys if key not in present)
 
 
 class Change(Struct, frozen=True):
@@ -37,62 +24,58 @@ class Change(Struct, frozen=True):
     withdrawn: bool
 
 
-class _Mark(Struct):
-    """A withdrawal: when it lapses, and whether a call was refused or the list merely lacked the model."""
-
-    until_s: float
-    refused: bool
-
-
 class Roster:
-    """Which models of the catalogue are withdrawn, from the providers' lists and from their 404s.
+    """Which models of the catalogue are withdrawn, by their providers' 404s.
 
-    A 404 outweighs a list that still names the model (some list what a key may not use) until it lapses. A
-    withdrawal that lapsed lets calls through again; it is over, and told as such, only when one is answered
-    or a list names the model. A model that is not in the catalogue raises KeyError.
+    Only a call that was refused withdraws a model: a list may be empty, cut, or write names in another form. A list
+    that names a withdrawn model does not bring it back before the withdrawal lapses, as some list what a key may not
+    use. A withdrawal that lapsed lets calls through again; it is over, and told as such, only when one is answered or a
+    list names the model. A model that is not in the catalogue raises KeyError.
     """
 
     def __init__(self, models: Mapping[str, Model], recheck_s: float = RECHECK_S) -> None:
         self._models = models
         self._recheck_s = recheck_s
-        self._marks: dict[str, _Mark] = {}
+        self._until_s: dict[str, float] = {}
+        """When each withdrawal lapses."""
+        self._unlisted: set[str] = set()
 
     def is_withdrawn(self, model: str, now_s: float) -> bool:
         """Whether to leave it out of the chain now."""
-        mark = self._marks.get(model)
-        return mark is not None and now_s < mark.until_s
+        return now_s < self._until_s.get(model, now_s)
 
-    def listed(self, provider: str, names: frozenset[str] | None, now_s: float) -> tuple[Change, ...]:
-        """Take in a provider's list of its own names; None, if it could not be asked, changes nothing."""
-        if names is None:
+    def listed(self, provider: str, served: ModelList | None, now_s: float) -> tuple[Change, ...]:
+        """Take in a provider's list; None, if it could not be asked, changes nothing."""
+        if served is None:
             return ()
-        keys = (key for key, model in self._models.items() if model.provider == provider)
-        served, withdrawn = split(keys, self._models, names)
-        changes = [
-            *(self._back(key, now_s) for key in served),
-            *(self._gone(key, now_s, refused=False) for key in withdrawn),
-        ]
-        return tuple(change for change in changes if change is not None)
+        back = (
+            self.answered(key)
+            for key in self._keys(provider)
+            if not self.is_withdrawn(key, now_s) and served.names_model(self._models[key].name or key)
+        )
+        return tuple(change for change in back if change is not None)
+
+    def newly_unlisted(self, provider: str, served: ModelList | None) -> tuple[str, ...]:
+        """The models that a provider's list lacks and did not lack the time before. They are called as before."""
+        if served is None or not served.says_who_is_missing:
+            return ()
+        keys = self._keys(provider)
+        missing = {key for key in keys if not served.names_model(self._models[key].name or key)}
+        new = tuple(key for key in keys if key in missing - self._unlisted)
+        self._unlisted = (self._unlisted - set(keys)) | missing
+        return new
 
     def not_found(self, model: str, now_s: float) -> Change | None:
         """A call was refused with 404 `model_not_found`."""
-        return self._gone(model, now_s, refused=True)
+        if model not in self._models:
+            raise KeyError(model)
+        known = model in self._until_s
+        self._until_s[model] = now_s + self._recheck_s
+        return None if known else Change(model, withdrawn=True)
 
     def answered(self, model: str) -> Change | None:
         """A call was answered: whatever was believed, it is served."""
-        return Change(model, withdrawn=False) if self._marks.pop(model, None) else None
+        return None if self._until_s.pop(model, None) is None else Change(model, withdrawn=False)
 
-    def _gone(self, model: str, now_s: float, *, refused: bool) -> Change | None:
-        if model not in self._models:
-            raise KeyError(model)
-        known = self._marks.get(model)
-        refused = refused or self._refused(model, now_s)
-        self._marks[model] = _Mark(now_s + self._recheck_s, refused)
-        return Change(model, withdrawn=True) if known is None else None
-
-    def _back(self, model: str, now_s: float) -> Change | None:
-        return None if self._refused(model, now_s) else self.answered(model)
-
-    def _refused(self, model: str, now_s: float) -> bool:
-        mark = self._marks.get(model)
-        return mark is not None and mark.refused and now_s < mark.until_s
+    def _keys(self, provider: str) -> tuple[str, ...]:
+        return tuple(key for key, model in self._models.items() if model.provider == provider)

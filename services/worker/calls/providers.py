@@ -20,7 +20,9 @@ def connect_providers(catalogue: Catalogue, roles: Sequence[Role], keyring: Keyr
     for name in providers_of(catalogue, roles):
         config = catalogue.providers[name]
         keys = credentials(name, config, keyring)
-        providers[name] = SdkProvider(name, _sdk(config.sdk), config.base_url, keys)
+        providers[name] = SdkProvider(
+            name, _sdk(config.sdk), config.base_url, keys, rate_limit_headers=config.rate_limit_headers
+        )
     return providers
 
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Literal
 
-import msgspec
 from msgspec import Struct
 
+from penstock.config.catalogue import RateLimitHeaders
 from services.worker.calls.bounds import ERROR_BYTES, MODELS_BYTES, read_into
+from services.worker.calls.model_list import ModelList, read_model_list
 from services.worker.calls.status_errors import failure_of_status
 from services.worker.failures import ProviderFailure
 
@@ -95,26 +96,22 @@ class ErrorBody:
         await self._stream.aclose()
 
 
-class _Listed(Struct):
-    id: str
-
-
-class _ModelList(Struct):
-    data: list[_Listed]
-
-
-_decode_models: Final = msgspec.json.Decoder(_ModelList).decode
-
-
 class SdkProvider:
     """One endpoint, one client per credential."""
 
     def __init__(
-        self, name: str, kind: SdkKind, base_url: str | None, keys: Mapping[str, str | None]
+        self,
+        name: str,
+        kind: SdkKind,
+        base_url: str | None,
+        keys: Mapping[str, str | None],
+        *,
+        rate_limit_headers: RateLimitHeaders | None = None,
     ) -> None:
         """`keys`: by credential; None: it has none yet, and is not to be used before `set_key`."""
         self.name = name
         self.sdk = kind.sdk
+        self.rate_limit_headers: RateLimitHeaders = rate_limit_headers or kind.sdk
         self.credentials = tuple(keys)
         self._kind = kind
         self._base_url = base_url
@@ -150,7 +147,7 @@ class SdkProvider:
     def hide_keys(self, failure: ProviderFailure) -> None:
         failure.hide(self._secrets)
 
-    async def models(self) -> frozenset[str] | None:
+    async def models(self) -> ModelList | None:
         """Asked with each credential in turn until one is answered."""
         for credential, client in tuple(self._clients.items()):
             try:
@@ -160,7 +157,7 @@ class SdkProvider:
                 _log.warning("provider %s, credential %s: %s", self.name, credential, failure)
         return None
 
-    async def _models(self, client: Any) -> frozenset[str]:
+    async def _models(self, client: Any) -> ModelList:
         try:
             raw = await client.get(
                 "/models", cast_to=self._kind.raw_response, stream=True, stream_cls=self._kind.stream
@@ -171,7 +168,7 @@ class SdkProvider:
         body = bytearray()
         try:
             await read_into(body, response.pieces(), MODELS_BYTES, "the list of models")
-            return frozenset(model.id for model in _decode_models(body).data)
+            return read_model_list(body)
         except (ValueError, RecursionError) as error:
             raise ProviderFailure("malformed", f"its list of models cannot be read: {error}") from error
         finally:

@@ -49,6 +49,7 @@ class Endpoint:
 
     name = "p"
     sdk = "openai"
+    rate_limit_headers = "openai"
 
     def __init__(self, credentials: tuple[str, ...]) -> None:
         self.credentials = credentials

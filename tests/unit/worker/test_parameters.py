@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.config.catalogue import Parameters, RoleConfig
+from schemas.reply import Adapted
+from services.worker.adapting import rules_of
 from services.worker.parameters import compose
 
 CHAT = RoleConfig(
@@ -25,9 +27,11 @@ CREATIVE = RoleConfig(
 BARE = RoleConfig(chain=("m",))
 
 
-def composed(role=BARE, *, model="gpt-4o-mini", sdk="openai", stream=False, **asked):
+def composed(role=BARE, *, takes=None, stream=False, **asked):
     body = json.dumps({"messages": [], **asked}).encode()
-    sent = compose(body, model=model, role=role, sdk=sdk, stream=stream)
+    sent, _ = compose(
+        body, model="gpt-4o-mini", role=role, adaptation=rules_of(takes or {}, "why"), stream=stream
+    )
     fields = json.loads(sent)
     del fields["messages"], fields["model"], fields["stream"]
     return fields
@@ -38,7 +42,7 @@ def test_what_the_application_wrote_arrives_as_it_was__e1():
         b'{"messages":[{"role":"user","content":"\\u0416 \xd0\xb6", "x" : 1.50}],'
         b'"model":"auto","seed":12345678901234567890,"tools":[ ]}'
     )
-    sent = compose(body, model="gpt-4o", role=BARE, sdk="openai", stream=False)
+    sent, _ = compose(body, model="gpt-4o", role=BARE, stream=False)
     assert sent == body.replace(b'"auto"', b'"gpt-4o"')[:-1] + b',"stream":false}'
 
 
@@ -85,15 +89,32 @@ def test_output_limits_are_lowered_to_the_ceiling__c5(asked):
     assert composed(CHAT, max_completion_tokens=asked)["max_completion_tokens"] == 4096
 
 
-@pytest.mark.parametrize("model", ["o1-preview", "o3", "o4-mini", "gpt-5-mini"])
-def test_openai_reasoning_models_get_what_they_accept(model):
-    assert composed(CHAT, model=model) == {"max_completion_tokens": 2000}
-    assert composed(CHAT, model=model, sdk="groq")["max_tokens"] == 2000
-    assert composed(CREATIVE, model=model, temperature=1)["temperature"] == 0.4
+REASONING = {"max_tokens": "max_completion_tokens", "temperature": False, "top_p": False} | dict.fromkeys(
+    ("frequency_penalty", "presence_penalty"), False
+)
 
 
-def test_groqs_names_are_not_mistaken_for_openais():
-    assert composed(CHAT, model="openai/gpt-oss-120b")["max_tokens"] == 2000
+def test_what_the_role_adds_is_sent_as_the_model_takes_it():
+    assert composed(CHAT, takes=REASONING) == {"max_completion_tokens": 2000}
+    assert composed(CREATIVE, takes=REASONING, temperature=1) == {"max_completion_tokens": 4096}
+    assert composed(CHAT, takes=REASONING, max_tokens=9000) == {"max_completion_tokens": 4096}
+
+
+def test_a_model_may_take_no_stream_options():
+    """The usage is estimated then."""
+    body = b'{"messages":[]}'
+    silent = compose(
+        body, model="m", role=BARE, adaptation=rules_of({"stream_options": False}, ""), stream=True
+    )
+    assert silent == (b'{"messages":[],"model":"m","stream":true}', ()), (
+        "it was not asked for, so nothing is told"
+    )
+    asked = b'{"messages":[],"stream_options":{"include_usage":true}}'
+    sent, adapted = compose(
+        asked, model="m", role=BARE, adaptation=rules_of({"stream_options": False}, "why"), stream=True
+    )
+    assert sent == silent[0]
+    assert adapted == (Adapted(parameter="stream_options", change="omitted", why="why"),)
 
 
 def test_reasoning_effort_is_added_and_capped():
@@ -117,7 +138,7 @@ def test_fields_of_our_own_stay_here():
 
 def test_a_name_written_twice_does_not_pass_a_ceiling():
     body = b'{"temperature":0.1,"messages":[],"temperature":2}'
-    sent = compose(body, model="m", role=CREATIVE, sdk="openai", stream=False)
+    sent, _ = compose(body, model="m", role=CREATIVE, stream=False)
     assert sent.count(b"temperature") == 1
     assert json.loads(sent)["temperature"] == 0.4
 
@@ -125,7 +146,7 @@ def test_a_name_written_twice_does_not_pass_a_ceiling():
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"a":', b"hello"])
 def test_what_is_no_object_is_an_error(body):
     with pytest.raises(msgspec.DecodeError):
-        compose(body, model="m", role=BARE, sdk="openai", stream=True)
+        compose(body, model="m", role=BARE, stream=True)
 
 
 JSON = st.recursive(
@@ -145,9 +166,7 @@ JSON = st.recursive(
     )
 )
 def test_whatever_is_asked_the_promises_hold(asked):
-    sent = json.loads(
-        compose(json.dumps(asked).encode(), model="m", role=CREATIVE, sdk="openai", stream=True)
-    )
+    sent = json.loads(compose(json.dumps(asked).encode(), model="m", role=CREATIVE, stream=True)[0])
     assert sent["temperature"] <= 0.4
     assert 0 < sent["max_tokens"] <= 4096
     assert sent["stream"] is True

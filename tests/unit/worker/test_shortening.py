@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from penstock.config.catalogue import Parameters, RoleConfig
+from services.worker.adapting import rules_of
 from services.worker.parameters import compose
 from services.worker.shortening import Shortener, Shortening, cut_limit, shape_of
 
@@ -19,10 +20,11 @@ ROLE = RoleConfig(chain=("m",), parameters=Parameters(max_tokens=2000), ceilings
 QUESTION = [{"role": "user", "content": "?"}]
 
 
-def sent(shortening: Shortening, *, model: str = "m", **body) -> tuple[dict, Shortener]:
+def sent(shortening: Shortening, *, takes: dict | None = None, **body) -> tuple[dict, Shortener]:
     shortener = Shortener(shortening)
     raw = json.dumps({"messages": QUESTION, **body}).encode()
-    made = compose(raw, model=model, role=ROLE, sdk="openai", stream=False, shorten=shortener.apply)
+    adaptation = rules_of(takes or {}, "")
+    made, _ = compose(raw, model="m", role=ROLE, adaptation=adaptation, stream=False, shorten=shortener.apply)
     return json.loads(made), shortener
 
 
@@ -46,7 +48,7 @@ def test_d5_the_answer_may_be_three_tenths_shorter_and_what_was_low_stays(asked,
 
 
 def test_d5_a_reasoning_model_is_cut_under_the_name_it_takes():
-    body, _ = sent(CUT, model="o3")
+    body, _ = sent(CUT, takes={"max_tokens": "max_completion_tokens"})
     assert (body["max_completion_tokens"], "max_tokens" in body) == (1400, False)
 
 
