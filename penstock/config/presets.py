@@ -27,7 +27,7 @@ _UNNAMED: Final = "openai"
 """The preset whose families hold for a provider that names none and is spoken to by this SDK."""
 
 
-class Family(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Family(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Models of one provider that take the same."""
 
     models: tuple[str, ...]
@@ -35,7 +35,7 @@ class Family(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     takes: dict[str, Take]
 
 
-class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is known of a provider."""
 
     sources: tuple[str, ...]
@@ -54,17 +54,17 @@ class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     takes: dict[str, Take] = field(default_factory=dict)
     families_of: str | None = None
     """Another preset whose families hold here too."""
-    families: tuple[Family, ...] = ()
+    families: tuple[_Family, ...] = ()
     """A model takes what each of its families says, the last one first."""
 
 
 @cache
-def read_preset(file: Path) -> Preset:
+def read_preset(file: Path) -> _Preset:
     """Raises ValueError for a file that is no preset: they ship with Penstock."""
-    return msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), Preset, strict=True)
+    return msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), _Preset, strict=True)
 
 
-def _preset_of(provider: Mapping[str, Any]) -> Preset | None:
+def _preset_of(provider: Mapping[str, Any]) -> _Preset | None:
     """The preset that a provider of the raw data names, if there is one of that name."""
     name = provider.get("preset")
     file = shipped_presets().get(name) if isinstance(name, str) else None
@@ -143,7 +143,7 @@ def _model_in_force(key: str, model: Model, provider: Provider) -> Model:
     return model if takes == model.takes else structs.replace(model, takes=takes)
 
 
-def _families(provider: Provider) -> Iterable[Family]:
+def _families(provider: Provider) -> Iterable[_Family]:
     preset = _preset_of({"preset": provider.preset or (_UNNAMED if provider.sdk == _UNNAMED else None)})
     if preset is None:
         return

@@ -79,7 +79,7 @@ def _lines(status: Status) -> Iterator[str]:
     for each in status.degraded:
         yield f"Degraded: {each.role} with {each.model} at {each.worker}, {_RULES.get(each.rule, each.rule)}"
     if status.withdrawn:
-        yield f"Not listed by their provider: {', '.join(status.withdrawn)}"
+        yield f"Withdrawn by their provider: {', '.join(status.withdrawn)}"
     if status.keyless:
         yield f"Providers without any key: {', '.join(status.keyless)}; `{command_name()} config check` names it"
     yield from _credentials(status)

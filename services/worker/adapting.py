@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -108,21 +108,24 @@ def role_of(message: Mapping[str, Raw]) -> str:
 
 
 def _follow(parameter: str, rule: Rule, fields: dict[str, Raw]) -> Adapted | None:
-    value = fields[parameter]
-    if rule.only is not None:
-        if value in (_NULL, rule.only):
-            return None
-        fields[parameter] = rule.only
-        return Adapted(parameter=parameter, change="replaced", sent=bytes(rule.only).decode(), why=rule.why)
-    if rule.name == parameter and bytes(value) not in rule.refused:
+    said = fields[parameter]
+    if said == _NULL:
+        if rule.name != parameter:
+            del fields[parameter]
         return None
-    del fields[parameter]
-    if value == _NULL:
+    value = said if rule.only is None else rule.only
+    if rule.name is None or bytes(value) in rule.refused:
+        del fields[parameter]
+        return Adapted(parameter=parameter, change="omitted", why=rule.why)
+    if rule.name != parameter:
+        del fields[parameter]
+        renamed = _put(fields, rule.name, value, limit=parameter in _LIMITS)
+        change: Literal["renamed", "omitted"] = "renamed" if renamed else "omitted"
+        return Adapted(parameter=parameter, change=change, sent=rule.name if renamed else "", why=rule.why)
+    if value == said:
         return None
-    renamed = rule.name not in (None, parameter) and bytes(value) not in rule.refused
-    if renamed and _put(fields, str(rule.name), value, limit=parameter in _LIMITS):
-        return Adapted(parameter=parameter, change="renamed", sent=str(rule.name), why=rule.why)
-    return Adapted(parameter=parameter, change="omitted", why=rule.why)
+    fields[parameter] = value
+    return Adapted(parameter=parameter, change="replaced", sent=bytes(value).decode(), why=rule.why)
 
 
 def _put(fields: dict[str, Raw], name: str, value: Raw, *, limit: bool) -> bool:

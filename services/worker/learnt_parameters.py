@@ -161,8 +161,7 @@ class LearntParameters:
 
 def _names(error: ProviderError, fields: Mapping[str, Raw]) -> Iterable[str]:
     """Parameters of the body that the refusal names, as they are called there."""
-    named = [error.parameter or "", *_UNKNOWN_NAMES.findall(error.message)]
-    for name in named:
+    for name in dict.fromkeys([error.parameter or "", *_UNKNOWN_NAMES.findall(error.message)]):
         root = re.split(r"[.\[]", name.strip().removeprefix("body."))[0]
         for each in (root, _WORD_BREAK.sub("_", root).lower()):
             if each in fields:
@@ -249,7 +248,8 @@ def _replacement(name: str, message: str) -> str | None:
         return None
     instead = found[1]
     is_name = "_" in instead or instead in _OMITTABLE
-    return instead if is_name and instead != name and instead not in _KEPT else None
+    same_kind = ("tokens" in instead) == (name in _OTHER_LIMIT)
+    return instead if is_name and same_kind and instead != name and instead not in _KEPT else None
 
 
 def _on_top(said: Adaptation, known: _Known, why: str) -> Adaptation:

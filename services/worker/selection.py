@@ -133,7 +133,7 @@ class Selection:
         if reason == "excluded" and failure is not None:
             return GaveUp(failure.verdict.code, f"no model of {', '.join(chain)} can answer: {failure}")
         if reason == "withdrawn":
-            message = f"the provider does not list {', '.join(chain)}"
+            message = f"the provider no longer serves {', '.join(chain)}"
             return GaveUp("provider_unavailable", message, self.retry_after_s(job))
         if reason == "credentials":
             return GaveUp("provider_credentials", f"no credential is set for {', '.join(chain)}")

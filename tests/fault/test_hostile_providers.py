@@ -16,6 +16,7 @@ from penstock.client import Client
 from schemas.events import UsageRecorded
 from schemas.reply import TERMINAL
 from services.worker.calls.groq_sdk import GROQ
+from services.worker.calls.model_list import ModelList
 from services.worker.calls.openai_sdk import OPENAI
 from services.worker.calls.sdk import SdkKind, SdkProvider
 from services.worker.failures import ProviderFailure
@@ -376,4 +377,4 @@ class TestBothSdks:
         assert await sdk.models() is None
 
     async def test_a_list_of_models_is_read(self, sdk: SdkProvider) -> None:
-        assert await sdk.models() == frozenset(MODELS)
+        assert await sdk.models() == ModelList(frozenset(MODELS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -46,15 +46,18 @@ def read_model_list(body: bytes | bytearray) -> ModelList:
     entries = value if isinstance(value, list) else _entries(value)
     if entries is None:
         raise ValueError("it is neither a list nor an object with a list of models")
-    names = (_name(entry) for entry in entries)
+    names = frozenset(_bare(name) for entry in entries if (name := _name(entry)))
+    if entries and not names:
+        raise ValueError("none of its entries has a name")
     more = isinstance(value, dict) and any(value.get(key) for key in _MORE)
-    return ModelList(frozenset(_bare(name) for name in names if name), complete=not more)
+    return ModelList(names, complete=not more)
 
 
-def _entries(value: object) -> Iterable[object] | None:
+def _entries(value: object) -> Sequence[object] | None:
     """The list in an object; a null in its place is an empty one."""
     found = [value[key] for key in _LISTS if key in value] if isinstance(value, dict) else []
-    return next((each or () for each in found if each is None or isinstance(each, list)), None)
+    lists = [each or () for each in found if each is None or isinstance(each, list)]
+    return max(lists, key=len, default=None)
 
 
 def _name(entry: Any) -> str | None:

@@ -8,7 +8,7 @@ from penstock.config.load import ConfigurationRefused, locate_catalogue, read_ca
 from penstock.config.shipped import shipped_catalogues
 from schemas.names import ROLES
 
-NAMES = ["groq", "groq-original.example", "openai", "simulator"]
+NAMES = ["groq", "groq-original.example", "openai", "openai-original.example", "simulator"]
 
 
 def shipped(name, **env):
@@ -121,6 +121,46 @@ def test_openai_has_the_parameters_asked_for(role, model, temperature, max_token
     assert config.chain[0] == model
     assert (parameters.temperature, parameters.top_p, parameters.max_tokens) == (temperature, 0.9, max_tokens)
     assert (parameters.frequency_penalty, parameters.presence_penalty) == penalties
+
+
+WITHDRAWN = {"o1-preview", "gpt-3.5-turbo"}
+"""By OpenAI, as of November 2026 (developers.openai.com/api/docs/deprecations)."""
+
+
+def test_behind_each_withdrawn_model_of_openai_stands_one_that_is_served():
+    catalogue = shipped("openai")
+    for role in catalogue.roles.values():
+        for place, model in enumerate(role.chain):
+            assert model not in WITHDRAWN or role.chain[place + 1] not in WITHDRAWN
+    assert catalogue.roles["fast"].chain == ("gpt-3.5-turbo", "gpt-4o-mini", "gpt-6-luna")
+    assert catalogue.roles["reasoning"].chain == ("o1-preview", "gpt-6.1-sol", "gpt-4o")
+    assert catalogue.takes_of("gpt-6.1-sol")["max_tokens"] == "max_completion_tokens"
+    assert catalogue.takes_of("gpt-6.1-sol")["temperature"] is False
+    assert catalogue.takes_of("gpt-4o-mini") == {"reasoning_effort": False}, (
+        "what gpt-6-luna is told it refuses"
+    )
+
+
+def test_the_breaker_of_openai_is_as_its_source_says():
+    breaker = shipped("openai").breaker
+    assert (breaker.open_s, breaker.probe_interval_s) == (60, 30)
+
+
+def test_the_original_table_of_openai():
+    """A4."""
+    chains = {role: config.chain for role, config in shipped("openai-original.example").roles.items()}
+    assert chains == {
+        "chat": ("gpt-4o-mini", "gpt-4o"),
+        "logic": ("gpt-4o", "gpt-4o-mini"),
+        "coding": ("gpt-4o", "gpt-4o-mini"),
+        "vision": ("gpt-4o", "gpt-4o-mini"),
+        "long_context": ("gpt-4o-mini", "gpt-4o"),
+        "fast": ("gpt-3.5-turbo", "gpt-4o-mini"),
+        "creative": ("gpt-4o", "gpt-4o-mini"),
+        "reasoning": ("o1-preview", "gpt-4o"),
+        "safety": ("gpt-4o-mini", "gpt-4o"),
+        "embed": ("text-embedding-3-large",),
+    }
 
 
 def test_openai_reasons_with_o1_and_sends_it_nothing_it_refuses():

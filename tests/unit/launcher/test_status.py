@@ -80,7 +80,7 @@ def test_limits_breakers_and_withdrawn_models_are_told():
     assert "m2" not in text, "an unused limit only counts"
     assert "1 more limits" in text
     assert "Breaker open: m3 at w1, tried again in 42 s" in text
-    assert "Not listed by their provider: m4" in text
+    assert "Withdrawn by their provider: m4" in text
     assert "Degraded: coding with m5 at w1, which fails too often: less history is sent" in text
 
 

@@ -1,17 +1,20 @@
+"""A5: a call that was refused withdraws a model; a list only says what is there."""
+
 from __future__ import annotations
 
 import pytest
 
 from penstock.config.catalogue import Model
-from services.worker.withdrawn import RECHECK_S, Change, Roster, split
+from services.worker.calls.model_list import ModelList, read_model_list
+from services.worker.withdrawn import RECHECK_S, Change, Roster
 
 MODELS = {
     "maverick": Model(provider="groq", name="meta-llama/llama-4-maverick"),
     "gpt-oss": Model(provider="groq", name="openai/gpt-oss-120b"),
     "gpt-4o": Model(provider="openai"),
 }
-STILL_SERVED = frozenset({"openai/gpt-oss-120b"})
-BOTH = STILL_SERVED | {"meta-llama/llama-4-maverick"}
+STILL_SERVED = ModelList(frozenset({"openai/gpt-oss-120b"}))
+BOTH = ModelList(frozenset({"openai/gpt-oss-120b", "meta-llama/llama-4-maverick"}))
 GONE, BACK = Change("maverick", withdrawn=True), Change("maverick", withdrawn=False)
 
 
@@ -20,40 +23,49 @@ def roster() -> Roster:
     return Roster(MODELS)
 
 
-def test_a5_the_list_names_models_as_the_provider_does() -> None:
-    assert split(("maverick", "gpt-oss"), MODELS, STILL_SERVED) == (("gpt-oss",), ("maverick",))
-    assert split(("gpt-4o",), MODELS, frozenset({"gpt-4o"})) == (("gpt-4o",), ())
+@pytest.mark.parametrize("served", [None, ModelList(), STILL_SERVED])
+def test_a5_no_list_withdraws_a_model(roster: Roster, served: ModelList | None) -> None:
+    assert roster.listed("groq", served, 0.0) == ()
+    assert not any(roster.is_withdrawn(model, 0.0) for model in MODELS)
 
 
-def test_a5_a_provider_that_could_not_be_asked_withdraws_nothing(roster: Roster) -> None:
-    assert split(("maverick", "gpt-oss"), MODELS, None) == (("maverick", "gpt-oss"), ())
-    roster.not_found("maverick", 0.0)
-    assert roster.listed("groq", None, 0.0) == ()
-    assert roster.is_withdrawn("maverick", 0.0)
-    assert not roster.is_withdrawn("gpt-oss", 0.0)
+def test_a5_a_model_that_is_not_listed_is_told_once(roster: Roster) -> None:
+    assert roster.newly_unlisted("groq", STILL_SERVED) == ("maverick",)
+    assert roster.newly_unlisted("groq", STILL_SERVED) == ()
+    assert roster.newly_unlisted("openai", ModelList(frozenset({"gpt-4o"}))) == (), "another provider's"
+    assert roster.newly_unlisted("groq", BOTH) == ()
+    assert roster.newly_unlisted("groq", STILL_SERVED) == ("maverick",)
 
 
-def test_a5_a_withdrawn_model_is_told_once(roster: Roster) -> None:
-    assert roster.listed("groq", STILL_SERVED, 0.0) == (GONE,)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data":[{"id":"other"}],"has_more":true}',
+        b'{"models":[{"name":"models/other"}],"nextPageToken":"t"}',
+        b'{"data":[]}',
+        b'{"data":null}',
+        b"[]",
+    ],
+)
+def test_a5_a_list_that_is_cut_or_empty_says_nothing_of_what_is_missing(roster: Roster, body: bytes) -> None:
+    assert roster.newly_unlisted("groq", read_model_list(body)) == ()
+    assert roster.newly_unlisted("groq", None) == ()
+
+
+def test_a5_a_404_withdraws_a_model_and_is_told_once(roster: Roster) -> None:
+    assert roster.not_found("maverick", 0.0) == GONE
     assert roster.is_withdrawn("maverick", 0.0)
     assert not roster.is_withdrawn("gpt-4o", 0.0), "another provider's"
-    assert roster.listed("groq", STILL_SERVED, 10.0) == ()
     assert roster.not_found("maverick", 20.0) is None
     assert roster.not_found("maverick", 20.0 + 2 * RECHECK_S) is None
 
 
-def test_a5_a_model_that_is_listed_again_is_back_at_once(roster: Roster) -> None:
-    roster.listed("groq", STILL_SERVED, 0.0)
-    assert roster.listed("groq", BOTH, 10.0) == (BACK,)
-    assert not roster.is_withdrawn("maverick", 10.0)
-    assert roster.listed("groq", BOTH, 20.0) == ()
-
-
-def test_a5_a_404_at_run_time_withdraws_it_and_outweighs_the_list(roster: Roster) -> None:
-    assert roster.not_found("maverick", 0.0) == GONE
+def test_a5_a_404_outweighs_a_list_until_it_lapses(roster: Roster) -> None:
+    roster.not_found("maverick", 0.0)
     assert roster.listed("groq", BOTH, RECHECK_S - 1) == ()
     assert roster.is_withdrawn("maverick", RECHECK_S - 1)
     assert roster.listed("groq", BOTH, RECHECK_S) == (BACK,)
+    assert roster.listed("groq", BOTH, RECHECK_S) == ()
 
 
 def test_a5_after_the_interval_it_may_be_asked_again(roster: Roster) -> None:
@@ -64,12 +76,6 @@ def test_a5_after_the_interval_it_may_be_asked_again(roster: Roster) -> None:
     assert roster.answered("maverick") == BACK
     assert roster.answered("maverick") is None
     assert not roster.is_withdrawn("maverick", RECHECK_S + 1)
-
-
-def test_a_404_that_lapsed_no_longer_outweighs_the_list(roster: Roster) -> None:
-    roster.not_found("maverick", 0.0)
-    roster.listed("groq", STILL_SERVED, RECHECK_S)
-    assert roster.listed("groq", BOTH, RECHECK_S + 1) == (BACK,)
 
 
 def test_a_model_the_catalogue_does_not_know_is_an_error(roster: Roster) -> None:

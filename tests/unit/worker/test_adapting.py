@@ -1,0 +1,101 @@
+"""What becomes of a request's parameters by the catalogue's word."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from penstock.config.takes import Only, Take
+from schemas.reply import Adapted
+from services.worker.adapting import AS_SENT, rules_of
+
+
+def adapted(takes: dict[str, Take], **asked: Any) -> tuple[dict[str, Any], tuple[Adapted, ...]]:
+    fields = {name: Raw(json.dumps(value).encode()) for name, value in asked.items()}
+    told = rules_of(takes, "why").apply(fields)
+    return json.loads(msgspec.json.encode(fields)), told
+
+
+def told(parameter: str, change: Any, sent: str = "") -> tuple[Adapted, ...]:
+    return (Adapted(parameter=parameter, change=change, sent=sent, why="why"),)
+
+
+@pytest.mark.parametrize(
+    ("takes", "asked", "sent", "change"),
+    [
+        (
+            {"temperature": False},
+            {"temperature": 0.3, "top_p": 1},
+            {"top_p": 1},
+            told("temperature", "omitted"),
+        ),
+        ({"temperature": False}, {"temperature": None}, {}, ()),
+        ({"temperature": True}, {"temperature": 0.3}, {"temperature": 0.3}, ()),
+        ({"temperature": False}, {"top_p": 1}, {"top_p": 1}, ()),
+        ({"seed": "random_seed"}, {"seed": 7}, {"random_seed": 7}, told("seed", "renamed", "random_seed")),
+        ({"seed": "random_seed"}, {"seed": None}, {}, ()),
+        ({"seed": "random_seed"}, {"seed": 7, "random_seed": 8}, {"random_seed": 8}, told("seed", "omitted")),
+        (
+            {"seed": "random_seed"},
+            {"seed": 7, "random_seed": None},
+            {"random_seed": 7},
+            told("seed", "renamed", "random_seed"),
+        ),
+        (
+            {"temperature": Only(only=1)},
+            {"temperature": 0.3},
+            {"temperature": 1},
+            told("temperature", "replaced", "1"),
+        ),
+        ({"temperature": Only(only=1)}, {"temperature": 1}, {"temperature": 1}, ()),
+        ({"temperature": Only(only=1)}, {}, {}, ()),
+        ({"temperature": Only(only=1)}, {"temperature": None}, {"temperature": None}, ()),
+    ],
+)
+def test_a_parameter_is_left_out_renamed_or_replaced(
+    takes: dict[str, Take], asked: dict[str, Any], sent: dict[str, Any], change: tuple[Adapted, ...]
+) -> None:
+    assert adapted(takes, **asked) == (sent, change)
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "change"),
+    [
+        ({"max_tokens": 100}, 100, "renamed"),
+        ({"max_tokens": 100, "max_completion_tokens": 50}, 50, "omitted"),
+        ({"max_tokens": 50, "max_completion_tokens": 100}, 50, "renamed"),
+        ({"max_tokens": 50, "max_completion_tokens": None}, 50, "renamed"),
+        ({"max_tokens": "many", "max_completion_tokens": 100}, 100, "omitted"),
+    ],
+)
+def test_of_two_output_limits_the_lower_one_holds(asked: dict[str, Any], limit: int, change: str) -> None:
+    body, changes = adapted({"max_tokens": "max_completion_tokens"}, **asked)
+    assert body == {"max_completion_tokens": limit}
+    assert [(each.parameter, each.change) for each in changes] == [("max_tokens", change)]
+
+
+def test_the_role_of_a_message_is_replaced_and_the_message_is_not_touched() -> None:
+    talk = [
+        {"role": "developer", "content": "Be brief, developer."},
+        {"role": "user", "content": [{"type": "text", "text": "é"}], "name": "n"},
+    ]
+    body, changes = adapted({"developer_role": "system"}, messages=talk)
+    assert body["messages"] == [talk[0] | {"role": "system"}, talk[1]]
+    assert changes == told("developer_role", "replaced", '"system"')
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [[{"role": "user", "content": "a developer"}], [], None, 7, [7, "developer"], [{"role": ["developer"]}]],
+)
+def test_other_messages_stay_as_they_are(messages: Any) -> None:
+    assert adapted({"developer_role": "system"}, messages=messages) == ({"messages": messages}, ())
+
+
+def test_a_model_that_takes_everything_is_sent_everything() -> None:
+    fields = {"temperature": Raw(b"1"), "messages": Raw(b'[{"role":"developer"}]')}
+    assert AS_SENT.apply(dict(fields)) == ()

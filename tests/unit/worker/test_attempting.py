@@ -1,0 +1,151 @@
+"""What an attempt sends, what it tells of it, and what it learns from a refused parameter."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from msgspec import Raw, structs
+
+from penstock.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig
+from penstock.config.takes import Take
+from schemas.reply import Adapted
+from services.worker.attempting import Attempting, Spent, Success
+from services.worker.calls.errors import ProviderError
+from services.worker.failures import ProviderFailure
+from services.worker.job import Job
+from services.worker.limits.quota import QuotaKey
+from tests.unit.worker.equipped import NAMES, Endpoint, equipped, job_of
+
+ANSWER = {
+    "id": "c",
+    "object": "chat.completion",
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+}
+
+
+class Reply:
+    """Keeps what was told of each attempt."""
+
+    attempt = 0
+
+    def __init__(self) -> None:
+        self.adapted: list[tuple[Adapted, ...]] = []
+
+    async def begin_attempt(self, *, adapted: tuple[Adapted, ...], **_: Any) -> bool:
+        self.attempt += 1
+        self.adapted.append(adapted)
+        return False
+
+
+class Answer:
+    headers: dict[str, str] = {}  # noqa: RUF012 - never written
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield json.dumps(ANSWER).encode()
+
+    async def close(self) -> None: ...
+
+
+class Picky(Endpoint):
+    """Refuses bodies in which it finds a parameter of these."""
+
+    def __init__(self, refused: dict[str, ProviderError]) -> None:
+        super().__init__(NAMES)
+        self.sent: list[dict[str, Any]] = []
+        self._refused = refused
+
+    async def chat(self, _credential: str, body: bytes, _label: str) -> Answer:
+        fields = json.loads(body)
+        self.sent.append(fields)
+        for name, error in self._refused.items():
+            if name in fields:
+                raise ProviderFailure("parameter", error.message, status=400, error=error)
+        return Answer()
+
+    def hide_keys(self, failure: ProviderFailure) -> None: ...
+
+
+class Unstored:
+    def record(self, *_: Any) -> int:
+        return 0
+
+
+class _Attempts:
+    def __init__(self, takes: dict[str, Take], *refused: str) -> None:
+        self.reply = Reply()
+        self.endpoint = Picky(
+            {
+                name: ProviderError(
+                    message=f"Unsupported parameter: {name}", parameter=name, code="unsupported_parameter"
+                )
+                for name in refused
+            }
+        )
+        role = RoleConfig(chain=("m",), parameters=Parameters(temperature=0.3, max_tokens=20))
+        catalogue = Catalogue(
+            name="t",
+            providers={"p": Provider(api_key_env=NAMES)},
+            models={"m": Model(provider="p", takes=takes)},
+            roles={"chat": role},
+        )
+        unstored: Any = Unstored()
+        equipment = structs.replace(equipped(catalogue), providers={"p": self.endpoint}, recorder=unstored)
+        self._attempting = Attempting(equipment)
+        self._equipment = equipment
+
+    async def run(self, **asked: Any) -> Success:
+        job: Job = job_of(self._equipment, self.reply, lasts_s=5)
+        body = Raw(json.dumps({"messages": [], **asked}).encode())
+        job.work = structs.replace(job.work, body=body, stream=False)
+        return await self._attempting.run(job, QuotaKey(NAMES[0], "m"), Spent(0))
+
+
+async def test_what_the_application_and_the_role_say_is_adapted_and_told() -> None:
+    attempts = _Attempts({"max_tokens": "max_completion_tokens", "temperature": False, "user": False})
+    success = await attempts.run(user="u", top_p=0.5)
+    (sent,) = attempts.endpoint.sent
+    assert sent == {"messages": [], "model": "m", "stream": False, "top_p": 0.5, "max_completion_tokens": 20}
+    assert [(each.parameter, each.change, each.sent) for each in success.adapted] == [
+        ("max_tokens", "renamed", "max_completion_tokens"),
+        ("temperature", "omitted", ""),
+        ("user", "omitted", ""),
+    ]
+    assert attempts.reply.adapted == [success.adapted]
+
+
+async def test_a_refused_parameter_is_learnt_once_and_logged_with_its_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    attempts = _Attempts({}, "temperature", "seed")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with pytest.raises(ProviderFailure) as refused:
+                await attempts.run(seed=5)
+            assert refused.value.kind == "parameter", "the same model is called once more"
+        success = await attempts.run(seed=5)
+        await attempts.run(seed=6)
+    assert [each.parameter for each in success.adapted] == ["seed", "temperature"]
+    assert [sorted(sent.keys() & {"temperature", "seed"}) for sent in attempts.endpoint.sent] == [
+        ["seed", "temperature"],
+        ["seed"],
+        [],
+        [],
+    ]
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0].endswith("models.m.takes: {temperature: no}")
+    assert lines[1].endswith("models.m.takes: {seed: no}")
+
+
+async def test_a_request_that_cannot_do_without_the_parameter_is_refused() -> None:
+    attempts = _Attempts({}, "tools")
+    with pytest.raises(ProviderFailure) as refused:
+        await attempts.run(tools=[{"type": "function"}])
+    assert (refused.value.kind, refused.value.status) == ("refused", 400)
+    assert refused.value.error is not None
+    assert refused.value.error.parameter == "tools"
