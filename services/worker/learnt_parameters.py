@@ -71,7 +71,9 @@ _VALUES_KEPT: Final = 32
 _VALUE_BYTES: Final = 256
 """A longer value is not remembered: its refusal stands."""
 
-_WHOLE_CODES: Final = frozenset({"unsupported_parameter", "unknown_parameter", "extra_forbidden"})
+_WHOLE_CODES: Final = frozenset(
+    {"unsupported_parameter", "unknown_parameter", "unrecognized_parameter", "extra_forbidden"}
+)
 _WHOLE: Final = (
     r"unsupported (?:parameter|argument|field)",
     r"(?:unknown|unrecogni[sz]ed|unexpected) (?:request )?(?:keyword )?(?:name|parameter|argument|field|key)",
