@@ -98,7 +98,7 @@ class Attempting:
         try:
             label = f"{job.work.id}.{course.number}"
             call = Call(provider, key.credential, body.sent, job.role.timeouts, label)
-            course.answer = await attempt(call, sink, course.progress)
+            course.answer = await self._answer(key.model, call, sink, course.progress)
             course.outcome = "completed"
             job.kept = tuple(kept or ())
             return Success(
@@ -107,9 +107,6 @@ class Attempting:
         except ProviderFailure as failure:
             course.outcome = failure.kind
             course.refused = failure.status is not None and course.progress.first_output_s is None
-            if failure.kind == "parameter" and not self._learn(key.model, failure, body.sent):
-                course.outcome = "refused"
-                raise _final(failure) from failure
             raise
         finally:
             if sink is not None:
@@ -134,6 +131,15 @@ class Attempting:
         except (ValueError, RecursionError) as error:
             raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
         return _Body(sent, (*passed_over(job), *shortener.degraded), adapted)
+
+    async def _answer(self, model: str, call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
+        """Make the call. A refused parameter that the request cannot do without is a refusal of the request."""
+        try:
+            return await attempt(call, sink, progress)
+        except ProviderFailure as failure:
+            if failure.kind == "parameter" and not self._learn(model, failure, call.body):
+                raise _final(failure) from failure
+            raise
 
     def _learn(self, model: str, failure: ProviderFailure, sent: bytes) -> bool:
         """Whether the model can be sent the request in another way after it refused a parameter."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -69,12 +69,6 @@ def system(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) 
     config["providers"]["simulator"]["base_url"] = provider.url
     with shared(tmp_path_factory.mktemp("takes"), ",".join(CHAINS), config=yaml.safe_dump(config)) as running:
         yield running
-
-
-@pytest.fixture
-async def client(system: System) -> AsyncIterator[Client]:
-    async with Client(system.nats_url) as client:
-        yield client
 
 
 def started(events: Iterable[object]) -> list[tuple[Adapted, ...]]:
