@@ -79,7 +79,7 @@ BROKEN = (
     Broken("forbidden", "provider_credentials", "no access", attempts=1),
     Broken("too-large", "request_too_large", "Request too large", attempts=1),
     Broken("context-length", "context_length_exceeded", "maximum context length", attempts=1),
-    Broken("bad-request", "provider_refused", "unsupported value", attempts=1, elsewhere=False),
+    Broken("bad-request", "provider_refused", "unsupported value", attempts=1),
     Broken("content-filter", "content_filtered", "content management policy", attempts=1, elsewhere=False),
 )
 WHOLE_ONLY_STREAM = ("no-done",)
@@ -147,6 +147,9 @@ async def test_d2_d6_d10_alone_it_ends_in_a_clear_error_after_bounded_attempts(
     assert heard.failed.error.retry == ERRORS[broken.code].retry
     assert await system.attempts("solo") == broken.attempts
     assert len(heard.models) == broken.attempts
+    said = heard.failed.error.provider_message
+    assert said is None or said in heard.failed.error.message
+    assert said is not None or broken.behaviour not in {"500", "503", "forbidden", "too-large", "bad-request"}
     if broken.text_first and stream:
         assert len(heard.restarts) == broken.attempts - 1
 

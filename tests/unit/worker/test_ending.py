@@ -1,0 +1,55 @@
+"""D10: what the application hears at the end of a request that failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schemas.reply import FailedAttempt, Timings
+from services.worker.calls.errors import ProviderError
+from services.worker.ending import failed
+from services.worker.failures import ProviderFailure
+from services.worker.job import GaveUp
+from tests.unit.worker.equipped import catalogue_of, equipped, job_of
+
+ATTEMPT = FailedAttempt(model="m", provider="p", kind="refused", status=400, code="x", message="no")
+
+
+class Reply:
+    attempt = 1
+
+    def place(self) -> tuple[str, int, int]:
+        return "r", 1_000_000, 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (
+            ProviderError(message="too hot", code="bad_value", type="invalid_request_error"),
+            "bad_value",
+            "too hot",
+        ),
+        (ProviderError(message="too hot", type="invalid_request_error"), "invalid_request_error", "too hot"),
+        (ProviderError(code="500"), "500", None),
+        (None, None, None),
+    ],
+)
+async def test_the_provider_s_own_code_and_message_are_told(
+    error: ProviderError | None, code: str | None, message: str | None
+) -> None:
+    reply: Any = Reply()
+    job = job_of(equipped(catalogue_of()), reply, lasts_s=1)
+    job.last_failure = ProviderFailure("refused", "400: too hot", error=error)
+    job.failed_attempts.append(ATTEMPT)
+    told = failed(job, GaveUp("provider_refused", "no model can answer"), Timings()).error
+    assert (told.provider_code, told.provider_message) == (code, message)
+    assert told.attempts == (ATTEMPT,)
+
+
+async def test_without_a_call_there_is_nothing_of_a_provider() -> None:
+    reply: Any = Reply()
+    job = job_of(equipped(catalogue_of()), reply, lasts_s=1)
+    told = failed(job, GaveUp("deadline_exceeded", "too late"), Timings()).error
+    assert (told.provider_code, told.provider_message, told.attempts) == (None, None, ())
