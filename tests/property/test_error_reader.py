@@ -109,7 +109,7 @@ def _wrapped(body: Any) -> dict[str, Any]:
     return {
         "bare": body,
         "in a list": [body],
-        "in an error": {"error": body} if "error" not in body else {"error": body["error"]},
+        "in an error": body if "error" in body else {"error": body},
         "in a detail": {"detail": body},
         "in a message": {"error": {"message": text}},
         "in a message after words": {"error": {"message": f"Upstream error: {text}", "type": "upstream"}},

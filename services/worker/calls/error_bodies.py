@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from html import unescape
 from typing import Final
 
-__all__ = ["HTML", "body_value", "json_within", "printable"]
+__all__ = ["HTML", "body_value", "json_within", "printable", "without_markup"]
 
 _decoder: Final = json.JSONDecoder(strict=False)
 """The standard library's: unlike msgspec it reads lone surrogates, line breaks within strings, NaN."""
 _MOST_BYTES: Final = 128 * 1024
+_GZIP: Final = b"\x1f\x8b"
+_GARBLED: Final = 8
+"""A text of which one character in so many cannot be read is none."""
 _TITLE: Final = re.compile(r"<(title|h1)\b[^>]*>(.{1,500}?)</\1", re.IGNORECASE | re.DOTALL)
 _INVISIBLE: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG: Final = re.compile(r"<[^>]{0,1000}>?")
@@ -30,7 +34,9 @@ class HTML(str):  # noqa: SLOT000 - one per error page
 
 def body_value(body: bytes) -> object:
     """What a body says: a decoded JSON value, or text (`HTML` where it was a web page). Never raises."""
-    text = body[:_MOST_BYTES].decode(errors="replace").lstrip("\ufeff \t\r\n")
+    text = _unpacked(body)[:_MOST_BYTES].decode(errors="replace").lstrip("\ufeff \t\r\n")
+    if text.count("\ufffd") * _GARBLED > len(text):
+        return ""
     if _LOOKS_LIKE_HTML.match(text):
         return HTML(_page(text))
     if text.startswith(("data:", "event:", ":")):
@@ -42,6 +48,11 @@ def body_value(body: bytes) -> object:
         return _decoder.raw_decode(text)[0]
     except (ValueError, RecursionError):
         return _salvaged(text) or text
+
+
+def without_markup(text: str) -> str:
+    """The text, or the readable beginning of the web page that it is."""
+    return _page(text) if _LOOKS_LIKE_HTML.match(text) else text
 
 
 def json_within(text: str) -> tuple[str, object] | None:
@@ -71,6 +82,16 @@ def _shown(character: str) -> str:
     if character.isprintable():
         return character
     return "\ufffd" if "\ud800" <= character <= "\udfff" else " "
+
+
+def _unpacked(body: bytes) -> bytes:
+    """An error may be compressed although that was not asked for."""
+    if not body.startswith(_GZIP):
+        return body
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(body, _MOST_BYTES)
+    except zlib.error:
+        return b""
 
 
 def _page(text: str) -> str:

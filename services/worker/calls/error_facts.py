@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from services.worker.calls.error_bodies import json_within
+from services.worker.calls.error_bodies import json_within, without_markup
 
 __all__ = ["Facts", "gather"]
 
@@ -18,13 +18,29 @@ _MOST_WORDS: Final = 32
 _MOST_MESSAGES: Final = 4
 _MOST_CHARACTERS: Final = 8_000
 
-_MESSAGES: Final = frozenset({"message", "msg", "errormessage", "errormsg", "errordescription", "title"})
+_MESSAGES: Final = frozenset(
+    {"message", "msg", "errormessage", "errormsg", "errordescription", "title", "statusmsg"}
+)
 _NESTED: Final = frozenset(
-    {"error", "errors", "detail", "details", "innererror", "raw", "exception", "cause", "metadata", "body"}
+    {
+        "error",
+        "errors",
+        "detail",
+        "details",
+        "innererror",
+        "raw",
+        "exception",
+        "cause",
+        "metadata",
+        "body",
+        "baseresp",
+    }
 )
 _CODES: Final = frozenset({"code", "errorcode", "statuscode", "httpstatus", "httpcode", "status"})
 _TYPES: Final = frozenset({"type", "errortype"})
-_MARKS: Final = frozenset({"reasons", "flaggedinput", "contentfilterresult", "contentfilterresults"})
+_MARKS: Final = frozenset(
+    {"reasons", "flaggedinput", "contentfilterresult", "contentfilterresults", "contentfilter"}
+)
 """Fields of a moderation error (OpenRouter's, Azure's), which say by being there what was refused."""
 _DELAYS: Final = frozenset({"retrydelay", "retryafter", "retryafterseconds"})
 _NO_WORDS: Final = frozenset({"", "error", "fail", "failed", "none", "null", "false", "true"})
@@ -144,7 +160,7 @@ def _code(entry: object, facts: Facts) -> None:
 
 def _message(text: str, facts: Facts, depth: int) -> None:
     """A message, or the error that is written out within it as JSON."""
-    text = text[: 8 * _MOST_CHARACTERS]
+    text = without_markup(text[: 8 * _MOST_CHARACTERS])
     found = json_within(text)
     if found is not None and _is_error(found[1]):
         words, value = found

@@ -20,6 +20,7 @@ __all__ = [
     "CREDENTIALS",
     "CREDENTIALS_WORDS",
     "DEVELOPER_ROLE",
+    "IN_MESSAGES",
     "LIMIT_AND_REQUESTED",
     "MODEL",
     "MODEL_MISSING",
@@ -65,6 +66,7 @@ CONTENT_WORDS: Final = frozenset(
         "responsibleaipolicyviolation",
         "contentfilterresult",
         "contentfilterresults",
+        "contentfilter",
         "flaggedinput",
         "reasons",
         "prohibited_content",
@@ -152,6 +154,7 @@ MODEL_WORDS: Final = frozenset(
         "model_terms_required",
         "invalid_model",
         "deploymentnotfound",
+        "modeldeprecated",
         "unknown_model",
         "modelnotfound",
         "unsupported_model",
@@ -233,7 +236,7 @@ BUDGET: Final = re.compile(
     r"|requires more credits|negative (?:credit )?balance|account balance (?:is )?(?:too low|insufficient|negative)"
     r"|(?:monthly|account|spend(?:ing)?|hard|billing|key)(?: spending| usage)? (?:limit|cap|budget)\b.{0,40}"
     r"(?:reached|exceeded|exhausted)"
-    r"|(?:reached|exceeded|hit) (?:its|your|the|a) (?:\w+ )?(?:spend(?:ing)?|billing|monthly(?: spending)?)"
+    r"|(?:reached|reaching|exceeded|hit) (?:its|your|the|a) (?:\w+ )?(?:spend(?:ing)?|billing|monthly(?: spending)?)"
     r" (?:limit|cap|budget)"
     r"|reached your specified api usage limits|exceeded your monthly included credits"
     r"|payment required|billing (?:is )?not active|budget (?:has been )?exceeded|exceeded (?:your|the|its) budget"
@@ -255,7 +258,9 @@ RATE: Final = re.compile(
 TOO_LARGE: Final = re.compile(
     r"request too large|request (?:entity|body|payload) (?:is )?too large|payload too large"
 )
-LIMIT_AND_REQUESTED: Final = re.compile(r"limit:? ?([\d,]{1,20})\b.{0,120}?requested:? ?([\d,]{1,20})")
+LIMIT_AND_REQUESTED: Final = re.compile(
+    r"\blimit(?: of| is|:)? ?(?P<limit>\d[\d,]{0,18})\b.{0,120}?\brequested:? ?(?:about )?(?P<requested>\d[\d,]{0,18})"
+)
 NO_ROUTE: Final = re.compile(
     r"no (?:allowed )?(?:endpoints|providers)\b.{0,20}(?:that |which )?(?:support|match|are available|can handle|meet)"
 )
@@ -270,8 +275,8 @@ MODEL: Final = re.compile(
     r"\b(?:models?|deployment)\b.{0,120}"
     r"(?:not (?:be )?(?:found|exist|available|supported|served|accessible|ready|deployed|loaded)|does ?n[o']t exist"
     r"|do not exist|no longer|unknown|invalid|deprecated|decommissioned|retired|unavailable|inaccessible)"
-    r"|(?:no such|unknown|invalid|unable to (?:find|access)|could not find|cannot find|not find|access to) .{0,40}"
-    r"\b(?:model|deployment)"
+    r"|(?:no such|unknown|invalid|unable to (?:find|access)|could not find|cannot find|not find|not found|access to) "
+    r".{0,40}\b(?:model|deployment)"
     r"|no endpoints found for|(?:^|; )model: "
 )
 """Said with a 404."""
@@ -280,6 +285,8 @@ UNVERIFIED: Final = re.compile(r"organi[sz]ation must be verified|must (?:be ver
 RANDOM: Final = re.compile(
     r"failed to call a function\. please adjust|failed to (?:generate|validate) json\. please adjust"
 )
+IN_MESSAGES: Final = re.compile(r"\bmessages\W{1,3}\d")
+"""The refusal is of one message."""
 DEVELOPER_ROLE: Final = re.compile(
     r"\brole\b.{0,60}\bdeveloper\b|\bdeveloper\b.{0,60}\brole\b|developer is not one of"
     r"|unexpected (?:message )?role\b|incorrect role information|unknown variant `developer`|unsupported role\b"
@@ -287,6 +294,12 @@ DEVELOPER_ROLE: Final = re.compile(
 _NAME: Final = r"[`'\"“]?([A-Za-z][\w.\[\]]{0,63}?)[`'\"”]?"
 _QUOTED: Final = r"[`'\"“]([A-Za-z][\w.]{0,63})[`'\"”]"
 _THING: Final = r"(?:parameter|argument|field|property|name)"
+_KNOWN: Final = (
+    r"(temperature|top_p|top_k|min_p|max_tokens|max_completion_tokens|frequency_penalty|presence_penalty"
+    r"|repetition_penalty|logprobs|top_logprobs|logit_bias|seed|stream_options|parallel_tool_calls|reasoning_effort"
+    r"|service_tier|verbosity)"
+)
+"""Parameters that need no quotes to be known."""
 _NOT_TAKEN: Final = (
     r"(?:deprecated|unsupported|unrecognized|not (?:supported|permitted|allowed|recognized|a valid))"
 )
@@ -306,6 +319,12 @@ NAMED_PARAMETERS: Final = tuple(
         r"([\w.]{1,64}): extra inputs are not permitted",
         r"([a-z_][\w.]{1,63}) extra inputs are not permitted",
         r"extra_forbidden.{0,60}'loc': [\[(]'body', '(\w{1,64})'[\])]",
+        r"extra inputs are not permitted, field: [`'\"]([\w.]{1,64})",
+        rf"{_QUOTED} cannot both be specified",
+        rf"\b{_KNOWN} (?:{_THING} )?(?:is|are) {_NOT_TAKEN}",
+        rf"does not support (?:the )?(?:{_THING} )?{_KNOWN}\b",
+        rf"invalid {_KNOWN}: only ",
+        r"(?:fields|parameters|arguments|properties) are not supported[^:]{0,60}: ?[`'\"\[]*([\w.]{1,64})",
         r"additional properties are not allowed \('([\w.]{1,64})' was unexpected",
         r"unknown field:? (?:parameter )?[`'\"]([\w.]{1,64})[`'\"]",
     )

@@ -22,6 +22,8 @@ _MESSAGE_CHARACTERS: Final = 1000
 _WORD_CHARACTERS: Final = 128
 _SUCCESS: Final = frozenset({"0", "200", "ok", "success", "succeeded"})
 _ERROR_NAMES: Final = ("error", "exception", "exceeded", "failed", "invalid")
+_AMAZON: Final = "x-amzn-errortype"
+"""Where Bedrock names the type of an error whose body has a message only."""
 _CODES: Final = ("code", "status_code", "statusCode", "error_code")
 _SAYS_ERROR: Final = ("error", "errors")
 
@@ -59,6 +61,8 @@ def read_error(status: int, body: bytes, headers: Mapping[str, str], now_unix_s:
         gather(value, facts)
     if isinstance(value, HTML):
         facts.words.append("html")
+    if kind := headers.get(_AMAZON):
+        facts.word(kind.partition(":")[0])
     return _error(facts, status, headers, now_unix_s)
 
 
@@ -107,6 +111,9 @@ def _reports(value: dict[object, object]) -> bool:
         return True
     if value.get("choices"):
         return False
+    base = value.get("base_resp")
+    if isinstance(base, dict):  # MiniMax's, beside `choices: null`
+        return _reports({**base, "error": None, "base_resp": None})
     code = next((value[name] for name in _CODES if value.get(name) is not None), None)
     if str(code).lower() in _SUCCESS:
         return False

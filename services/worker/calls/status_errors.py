@@ -153,14 +153,14 @@ def _too_large(said: _Said) -> bool:
     found = phrases.LIMIT_AND_REQUESTED.search(said.text)
     if found is None:
         return said.tells(phrases.TOO_LARGE)
-    limit, requested = (int(number.replace(",", "") or 0) for number in found.groups())
+    limit, requested = (int(found[name].replace(",", "")) for name in ("limit", "requested"))
     return requested > limit
 
 
 def _budget(said: _Said) -> bool:
     if said.has(phrases.BUDGET_WORDS) or said.status == 402:
         return True
-    if said.status not in {400, 401, 403, 429, None}:
+    if said.status is not None and (said.status >= 500 or said.status in {404, 408, 413}):
         return False
     if said.tells(phrases.BUDGET):
         return True
@@ -232,6 +232,8 @@ def _refused_parameter(said: _Said) -> str | None:
         return None if "support 'system'" in said.text else _DEVELOPER_ROLE
     if where and (said.has(phrases.PARAMETER_WORDS) or _parameter(where) is None):
         return _parameter(where)
+    if said.tells(phrases.IN_MESSAGES):
+        return None
     for pattern in phrases.NAMED_PARAMETERS:
         found = pattern.search(said.error.message)
         if found is not None:

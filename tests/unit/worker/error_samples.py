@@ -1278,6 +1278,128 @@ _REQUESTS = [
         "refused",
     ),
 ]
+_MORE = [
+    Sample(
+        "fireworks",
+        412,
+        {
+            "error": {
+                "message": "Account x is suspended, possibly due to reaching the monthly spending limit",
+                "code": "PRECONDITION_FAILED",
+            }
+        },
+        "budget_spent",
+    ),
+    Sample(
+        "gemini, prepaid",
+        429,
+        _google(429, "Your prepayment credits are depleted.", "RESOURCE_EXHAUSTED"),
+        "budget_spent",
+    ),
+    Sample(
+        "moonshot",
+        404,
+        _openai("Not found the model moonshot-x or Permission denied", "resource_not_found_error"),
+        "not_found",
+    ),
+    Sample("azure", 404, {"error": {"code": "404", "message": "Resource not found"}}, "unclear"),
+    Sample(
+        "groq",
+        404,
+        _openai(
+            "Unknown request URL: POST /openai/v1/x. Please check the URL for typos.", code="unknown_url"
+        ),
+        "unclear",
+    ),
+    Sample(
+        "anthropic",
+        400,
+        _anthropic(
+            "invalid_request_error",
+            "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
+        ),
+        "parameter",
+        "top_p",
+    ),
+    Sample(
+        "moonshot",
+        400,
+        _openai("invalid temperature: only 1 is allowed for this model"),
+        "parameter",
+        "temperature",
+    ),
+    Sample(
+        "fireworks",
+        400,
+        _openai("Extra inputs are not permitted, field: 'logit_bias', value: {}"),
+        "parameter",
+        "logit_bias",
+    ),
+    Sample(
+        "cerebras",
+        400,
+        {
+            "message": "The following fields are not supported by this model: ['frequency_penalty']",
+            "type": "invalid_request_error",
+        },
+        "parameter",
+        "frequency_penalty",
+    ),
+    Sample(
+        "without quotes",
+        400,
+        _openai("reasoning_effort is not supported for this model"),
+        "parameter",
+        "reasoning_effort",
+    ),
+    Sample(
+        "groq, of a message",
+        400,
+        _openai(
+            "'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property 'reasoning' is unsupported)]"
+        ),
+        "refused",
+    ),
+    Sample(
+        "groq, of a message",
+        400,
+        _openai("Additional properties are not allowed ('refusal' was unexpected) - 'messages.2'"),
+        "refused",
+    ),
+    Sample(
+        "anthropic",
+        400,
+        _anthropic("invalid_request_error", "Output blocked by content filtering policy"),
+        "content_filter",
+    ),
+    Sample(
+        "zhipu",
+        400,
+        {
+            "contentFilter": [{"level": 1, "role": "user"}],
+            "error": {"code": "1301", "message": "not allowed"},
+        },
+        "content_filter",
+    ),
+    Sample(
+        "behind a router: a page",
+        502,
+        _routed(502, "<html><head><title>504 Gateway Time-out</title></head></html>"),
+        "server_error",
+    ),
+    Sample(
+        "a limit of tokens",
+        429,
+        {"error": "limit of 30,000 tokens per minute, requested about 61,337"},
+        "too_large",
+    ),
+    Sample(
+        "a limit of tokens",
+        429,
+        {"error": "tokens per minute: limit: 30,000, requested: 61,337"},
+        "too_large",
+    ),
+]
 _SERVERS = [
     Sample("anthropic docs, errors", 529, _anthropic("overloaded_error", "Overloaded"), "server_error"),
     Sample(
@@ -1300,4 +1422,4 @@ _SERVERS = [
     Sample("openai", 409, _openai("Conflict"), "server_error"),
 ]
 
-SAMPLES = (*_LENGTH, *_LIMITS, *_MONEY, *_KEYS, *_CONTENT, *_MODELS, *_REQUESTS, *_SERVERS)
+SAMPLES = (*_LENGTH, *_LIMITS, *_MONEY, *_KEYS, *_CONTENT, *_MODELS, *_REQUESTS, *_MORE, *_SERVERS)
