@@ -45,6 +45,8 @@ class Adaptation(Struct, frozen=True):
 
     def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
         """Change the fields of a body, and tell what was changed. A null is no parameter: it is only taken out."""
+        if not self.parameters and not self.roles:
+            return ()
         told = [
             adapted
             for parameter in self.parameters.keys() & fields.keys()

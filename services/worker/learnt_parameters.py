@@ -25,6 +25,7 @@ _OMITTABLE: Final = frozenset(
         "min_p",
         "typical_p",
         "repetition_penalty",
+        "length_penalty",
         "frequency_penalty",
         "presence_penalty",
         "seed",
@@ -40,6 +41,11 @@ _OMITTABLE: Final = frozenset(
         "stream_options",
         "reasoning",
         "reasoning_effort",
+        "reasoning_format",
+        "include_reasoning",
+        "thinking",
+        "thinking_budget",
+        "enable_thinking",
         "verbosity",
         "parallel_tool_calls",
         "prediction",
@@ -76,6 +82,7 @@ _WHOLE_CODES: Final = frozenset(
 )
 _WHOLE: Final = (
     r"unsupported (?:parameter|argument|field)",
+    r"(?:parameter|argument|field) (?:is )?not supported",
     r"(?:unknown|unrecogni[sz]ed|unexpected) (?:request )?(?:keyword )?(?:name|parameter|argument|field|key)",
     r"extra (?:inputs|fields?|properties) (?:are |is )?not (?:permitted|allowed)",
     r"additional properties are not allowed",

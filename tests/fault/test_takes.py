@@ -58,8 +58,9 @@ class Recorded:
 @pytest.fixture(scope="module")
 def provider() -> Iterator[HostileProvider]:
     with hostile_provider() as running:
-        # None of the catalogue's names, in a form of no standard, and not all of it.
-        running.listing = (b'{"models":[{"name":"models/other"}],"nextPageToken":"more"}',)
+        # In another form than OpenAI's, and without one of the names of the catalogue.
+        listed = [{"name": f"models/{name}:latest"} for name in ("plain", "STUBBORN", "talker")]
+        running.listing = (json.dumps({"models": listed}).encode(),)
         yield running
 
 
@@ -129,6 +130,12 @@ async def test_a_refused_parameter_is_learnt_by_the_worker_and_told(
     log = system.workers[0].log.read_text(encoding="utf-8")
     for line in ("{temperature: no}", "{max_tokens: max_completion_tokens}"):
         assert log.count(f"models.picky.takes: {line}") == 1
+
+
+async def test_a5_a_model_that_is_not_listed_is_called_and_told_once(system: System) -> None:
+    log = system.workers[0].log.read_text(encoding="utf-8")
+    assert log.count("does not list picky; it is called all the same") == 1
+    assert not any(f"does not list {name}" in log for name in ("plain", "stubborn", "talker"))
 
 
 async def test_tools_are_not_left_out_and_the_next_model_answers(

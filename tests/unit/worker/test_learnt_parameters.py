@@ -57,6 +57,9 @@ WHOLE = [
     ("reasoning_effort", "property 'reasoning_effort' is unsupported", None),
     # xAI
     ("presencePenalty", "Model grok-4 does not support parameter presencePenalty.", None),
+    ("presence_penalty", "Argument not supported on this model: presencePenalty", None),
+    # Anthropic
+    ("temperature", "`temperature` is deprecated for this model.", None),
     # others
     ("logit_bias", "this model doesn't support logit_bias", None),
     ("parallel_tool_calls", "parallel_tool_calls is no longer supported", None),
