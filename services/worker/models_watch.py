@@ -15,7 +15,7 @@ __all__ = ["ModelsWatch"]
 _log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 600.0
 _AGAIN_S: Final = 30.0
-"""After a provider could not be asked."""
+"""After a provider could not be asked; doubled each time, as some have no list at all."""
 _PATIENCE_S: Final = 10.0
 
 
@@ -33,8 +33,10 @@ class ModelsWatch:
         await self._running.stop()
 
     async def _loop(self, all_answered: bool) -> None:  # noqa: FBT001 - what the first round came to
+        again_s = _AGAIN_S
         while True:
-            await asyncio.sleep(_EVERY_S if all_answered else _AGAIN_S)
+            await asyncio.sleep(_EVERY_S if all_answered else again_s)
+            again_s = _AGAIN_S if all_answered else min(_EVERY_S, 2 * again_s)
             all_answered = await self._ask_all()
 
     async def _ask_all(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
 from penstock.config.catalogue import RateLimitHeaders
 from services.worker.calls.model_list import ModelList
@@ -31,7 +31,6 @@ class Provider(Protocol):
     """One endpoint with its credentials."""
 
     name: str
-    sdk: Literal["openai", "groq"]
     rate_limit_headers: RateLimitHeaders
     """How it tells of its limits."""
     credentials: tuple[str, ...]

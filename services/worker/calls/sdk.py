@@ -110,7 +110,6 @@ class SdkProvider:
     ) -> None:
         """`keys`: by credential; None: it has none yet, and is not to be used before `set_key`."""
         self.name = name
-        self.sdk = kind.sdk
         self.rate_limit_headers: RateLimitHeaders = rate_limit_headers or kind.sdk
         self.credentials = tuple(keys)
         self._kind = kind

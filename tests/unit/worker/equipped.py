@@ -48,7 +48,6 @@ class Endpoint:
     """Of a provider that nobody calls."""
 
     name = "p"
-    sdk = "openai"
     rate_limit_headers = "openai"
 
     def __init__(self, credentials: tuple[str, ...]) -> None:
