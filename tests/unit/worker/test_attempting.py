@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import Raw, structs
 
-from penstock.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig
+from penstock.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig, StreamFormat
 from penstock.config.takes import Take
 from schemas.reply import Adapted
 from services.worker.attempting import Attempting, Spent, Success
@@ -53,6 +53,8 @@ class Answer:
 
 class Picky(Endpoint):
     """Refuses bodies in which it finds a parameter of these."""
+
+    stream_format = StreamFormat()
 
     def __init__(self, refused: dict[str, ProviderError]) -> None:
         super().__init__(NAMES)
