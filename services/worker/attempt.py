@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
-from penstock.config.catalogue import Timeouts
+from penstock.config.catalogue import StreamFormat, Timeouts
 from schemas.reply import Usage
 from services.worker.calls.bounds import WHOLE_BYTES, read_into
-from services.worker.calls.chunks import ChunkReader
+from services.worker.calls.chunks import UNSAID, ChunkReader, Piece, StreamEnd
 from services.worker.calls.sse import SseReader
 from services.worker.calls.status_errors import failure_of_error_event
 from services.worker.calls.whole import read_whole
@@ -26,6 +26,7 @@ from services.worker.calls.wire_errors import (
 from services.worker.delta_sink import DeltaSink
 from services.worker.failures import ProviderFailure
 from services.worker.provider import Provider, Response
+from services.worker.usage import NOTHING_COUNTED, Counted
 
 __all__ = ["Answer", "Call", "Progress", "attempt"]
 
@@ -56,9 +57,16 @@ class Answer(Struct, kw_only=True):
     response_id: str | None
     model: str | None
     """As the provider names what answered."""
-    usage: Usage | None
+    counted: Counted = NOTHING_COUNTED
+    """What the provider counted."""
+    usage: Usage = field(default_factory=Usage)
+    """The same with estimates for what is missing; set when the attempt is recorded."""
+    estimated: bool = False
+    """Some of `usage` is an estimate."""
     response: Raw | None = None
     """The body, of a call that did not stream."""
+    message_bytes: int = 0
+    """Of the messages in it."""
 
 
 class Progress(Struct):
@@ -68,6 +76,8 @@ class Progress(Struct):
     first_output_s: float | None = None
     """On the loop's clock."""
     bytes_out: int = 0
+    events: SseReader | None = None
+    """Of a call that streams."""
 
 
 async def attempt(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
@@ -87,8 +97,8 @@ async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) 
             progress.headers = response.headers
             try:
                 if sink is None:
-                    return await _whole(response, progress)
-                return await _streamed(response, sink, progress, timer, call.timeouts.between_tokens_s)
+                    return await _whole(response, progress, call.provider.stream_format)
+                return await _streamed(call, response, sink, progress, timer)
             finally:
                 await response.close()
     except TimeoutError as error:
@@ -103,29 +113,31 @@ async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) 
         raise ProviderFailure("broken_stream", str(error)) from error
 
 
-async def _whole(response: Response, progress: Progress) -> Answer:
+async def _whole(response: Response, progress: Progress, stream_format: StreamFormat) -> Answer:
     received = bytearray()
     try:
         await read_into(received, response.pieces(), WHOLE_BYTES, "the answer")
     finally:
         progress.bytes_out = len(received)
-    body = bytes(received)
-    read = read_whole(body)
+    read = read_whole(bytes(received), stream_format)
     return Answer(
         finish_reason=read.finish_reason,
         response_id=read.response_id,
         model=read.model,
-        usage=read.usage,
-        response=Raw(body),
+        counted=read.usage or NOTHING_COUNTED,
+        response=Raw(read.body),
+        message_bytes=read.message_bytes,
     )
 
 
 async def _streamed(
-    response: Response, sink: DeltaSink, progress: Progress, timer: asyncio.Timeout, between_s: float
+    call: Call, response: Response, sink: DeltaSink, progress: Progress, timer: asyncio.Timeout
 ) -> Answer:
     loop = asyncio.get_running_loop()
-    events = SseReader()
-    chunks = ChunkReader()
+    between_s = call.timeouts.between_tokens_s
+    body_due_s = loop.time() + max(call.timeouts.first_token_s, call.timeouts.whole_s)
+    events = progress.events = SseReader(stream_format=call.provider.stream_format)
+    chunks = ChunkReader(call.provider.stream_format)
     rearm_s = 0.0
     pieces = response.pieces()
     async for data in pieces:
@@ -143,18 +155,36 @@ async def _streamed(
         progress.bytes_out = sink.bytes_out
         if events.done:
             break
-    events.close()
-    end = chunks.end(events.done)
+        if events.is_body:  # nothing of it can be shown before its end
+            timer.reschedule(body_due_s)
+    last, end = _ended(events, chunks, framed=_is_framed(response.headers))
+    if last and progress.first_output_s is None:
+        progress.first_output_s = loop.time()
     timer.reschedule(None)
+    for piece in last:
+        await sink.push(piece)
     await sink.end()
     await _read_rest(pieces)
     progress.bytes_out = sink.bytes_out
     return Answer(
-        finish_reason=end.finish_reason or next(iter(end.finish_reasons.values())),
+        finish_reason=end.finish_reason or next(iter(end.finish_reasons.values()), UNSAID),
         response_id=end.response_id,
         model=end.model,
-        usage=end.usage,
+        counted=end.usage or NOTHING_COUNTED,
     )
+
+
+def _ended(events: SseReader, chunks: ChunkReader, *, framed: bool) -> tuple[list[Piece], StreamEnd]:
+    """What the end of the body completes, and the verdict on the stream."""
+    last = [piece for payload in events.close() if (piece := chunks.read(payload)) is not None]
+    end = chunks.end(events.done, framed=framed)
+    return [*last, Piece(end.rest)] if end.rest else last, end
+
+
+def _is_framed(headers: Mapping[str, str]) -> bool:
+    """Whether the body says where it ends (RFC 9112, 6.3): one that is ended by the connection may have been cut."""
+    names = {name.lower() for name in headers}
+    return "content-length" in names or "transfer-encoding" in names
 
 
 async def _read_rest(pieces: AsyncIterator[bytes]) -> None:
@@ -169,8 +199,10 @@ async def _read_rest(pieces: AsyncIterator[bytes]) -> None:
 
 
 def _timed_out(timeouts: Timeouts, sink: DeltaSink | None, progress: Progress) -> ProviderFailure:
-    if sink is None:
+    events = progress.events
+    if sink is None or (events is not None and events.is_body):
         return ProviderFailure("too_slow", f"no whole answer within {timeouts.whole_s:g} s")
+    hint = "" if events is None else events.hint
     if progress.first_output_s is None:
-        return ProviderFailure("no_first_token", f"no first token within {timeouts.first_token_s:g} s")
-    return ProviderFailure("stalled", f"no further token within {timeouts.between_tokens_s:g} s")
+        return ProviderFailure("no_first_token", f"no first token within {timeouts.first_token_s:g} s{hint}")
+    return ProviderFailure("stalled", f"no further token within {timeouts.between_tokens_s:g} s{hint}")

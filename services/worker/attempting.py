@@ -196,30 +196,27 @@ class Attempting:
         job.cost_microusd += self._equipment.recorder.record(job.work, record)
 
     def _usage(self, job: Job, key: QuotaKey, course: _Course) -> tuple[Usage, bool]:
-        """As the provider counted, or our estimate of what a call that broke off has cost."""
+        """As the provider counted, with our estimates for what it did not; True if there is any of these."""
         answer = course.answer
         took_s = loop_now_s() - course.began_s
-        if answer is not None and answer.usage is not None:
-            self._pace.observe(key.model, tokens=answer.usage.output_tokens, took_s=took_s)
-            self._equipment.calibration.observe(
-                key.model,
-                estimated_tokens=job.estimated_tokens,
-                true_tokens=answer.usage.input_tokens,
-            )
-            return answer.usage, False
-        if course.refused or (course.outcome == "connection" and course.progress.headers is None):
-            return Usage(), False
-        sent = (
-            course.progress.bytes_out if answer is None or answer.response is None else len(answer.response)
+        asked = self._equipment.calibration.corrected(key.model, job.estimated_tokens)
+        if answer is None:
+            if course.refused or (course.outcome == "connection" and course.progress.headers is None):
+                return Usage(), False
+            output = course.progress.bytes_out // BYTES_PER_TOKEN
+            if not job.work.stream:
+                output = max(output, self._pace.made(key.model, after_s=took_s, most=job.output_tokens))
+            return Usage(input_tokens=asked, output_tokens=output), True
+        counted = answer.counted
+        sent = course.progress.bytes_out if answer.response is None else answer.message_bytes
+        answer.usage, answer.estimated = counted.completed(
+            input_tokens=max(1, asked), output_tokens=_tokens_in(sent)
         )
-        output = sent // BYTES_PER_TOKEN
-        if answer is None and not job.work.stream:
-            output = max(output, self._pace.made(key.model, after_s=took_s, most=job.output_tokens))
-        estimate = Usage(
-            input_tokens=self._equipment.calibration.corrected(key.model, job.estimated_tokens),
-            output_tokens=output,
+        self._pace.observe(key.model, tokens=counted.output_tokens or 0, took_s=took_s)
+        self._equipment.calibration.observe(
+            key.model, estimated_tokens=job.estimated_tokens, true_tokens=counted.input_tokens or 0
         )
-        return estimate, True
+        return answer.usage, answer.estimated
 
     def _start_span(self, job: Job, key: QuotaKey, number: int) -> Span:
         attributes: Attributes = {
@@ -245,9 +242,8 @@ class Attempting:
                 span.set(names.RESPONSE_MODEL, answer.model)
             if answer.response_id is not None:
                 span.set(names.RESPONSE_ID, answer.response_id)
-            if answer.usage is not None:
-                span.set(names.INPUT_TOKENS, answer.usage.input_tokens)
-                span.set(names.OUTPUT_TOKENS, answer.usage.output_tokens)
+            span.set(names.INPUT_TOKENS, answer.usage.input_tokens)
+            span.set(names.OUTPUT_TOKENS, answer.usage.output_tokens)
         if course.progress.first_output_s is not None:
             span.set(names.TIME_TO_FIRST_CHUNK, course.progress.first_output_s - course.began_s)
         span.end(error=None if answer is not None else course.outcome)
@@ -262,3 +258,7 @@ def _final(failure: ProviderFailure) -> ProviderFailure:
         retry_after_s=failure.retry_after_s,
         error=failure.error,
     )
+
+
+def _tokens_in(sent_bytes: int) -> int:
+    return -(-sent_bytes // BYTES_PER_TOKEN)

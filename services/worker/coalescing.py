@@ -38,41 +38,51 @@ class Coalescer:
     def push(self, piece: Piece, now_s: float) -> tuple[Flush, ...]:
         """Take a piece; returns what is to be published now, in this order.
 
-        Two come at once when text follows choices (or the other way round) and is itself due.
+        Of a piece with both, the choices come first. What such pieces bring is gathered as two deltas, so that text
+        with its log probabilities costs two messages for many tokens.
         """
         if not self._begun:
             self._begun = True
-            return (Flush(piece.text, piece.choices),)
-        before: Flush | None = None
-        if self._choices if piece.text else self._texts:
-            before = self.flush()
+            return _flushes(piece.text, piece.choices)
+        before = self.flush() if self._must_wait(piece) else ()
         if self._due_s is None:
             self._due_s = now_s + self._gather_s
         self._add(piece)
         if self._size >= self._max_bytes or now_s >= self._due_s:
-            gathered = self.flush()
-            return tuple(flush for flush in (before, gathered) if flush)
-        return (before,) if before else ()
+            return before + self.flush()
+        return before
 
     def due_s(self) -> float | None:
         """When to call `flush`; None while nothing is waiting."""
         return self._due_s
 
-    def flush(self) -> Flush | None:
+    def flush(self) -> tuple[Flush, ...]:
         """All that is waiting: when it is due, and before anything that must come after it."""
         if self._due_s is None:
-            return None
-        gathered = Flush("".join(self._texts), tuple(self._choices))
+            return ()
+        gathered = _flushes("".join(self._texts), tuple(self._choices))
         self._texts.clear()
         self._choices.clear()
         self._size = 0
         self._due_s = None
         return gathered
 
+    def _must_wait(self, piece: Piece) -> bool:
+        """Whether the piece belongs behind what was gathered, which is of another kind."""
+        if piece.choices:
+            return bool(self._texts) and not (self._choices and piece.text)
+        return bool(self._choices) and not self._texts
+
     def _add(self, piece: Piece) -> None:
         if piece.text:
             self._texts.append(piece.text)
             self._size += len(piece.text) if piece.text.isascii() else len(piece.text.encode())
-        else:
+        if piece.choices:
             self._choices += piece.choices
             self._size += sum(map(len, piece.choices))
+
+
+def _flushes(text: str, choices: tuple[Raw, ...]) -> tuple[Flush, ...]:
+    if not choices:
+        return (Flush(text),)
+    return (Flush("", choices), Flush(text)) if text else (Flush("", choices),)

@@ -75,8 +75,7 @@ class DeltaSink:
 
     async def _flush(self) -> None:
         async with self._lock:
-            flush = self._coalescer.flush()
-            if flush is not None:
+            for flush in self._coalescer.flush():
                 await self._send(flush)
 
     async def _send(self, flush: Flush) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock.clock import Clock
 from schemas.errors import ERRORS
-from schemas.reply import NO_RESPONSE, Completed, Failed, Failure, Timings, Usage
+from schemas.reply import NO_RESPONSE, Completed, Failed, Failure, Timings
 from schemas.work import ChatWork
 from services.worker.attempting import Success
 from services.worker.job import GaveUp, Job
@@ -27,7 +27,8 @@ def completed(job: Job, success: Success, provider: str, timings: Timings) -> Co
         model=success.model,
         provider=provider,
         finish_reason=success.answer.finish_reason,
-        usage=success.answer.usage or Usage(),
+        usage=success.answer.usage,
+        estimated=success.answer.estimated,
         cost_microusd=job.cost_microusd,
         timings=timings,
         degraded=success.degraded,

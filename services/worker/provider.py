@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from penstock.config.catalogue import RateLimitHeaders
+from penstock.config.catalogue import RateLimitHeaders, StreamFormat
 from services.worker.calls.model_list import ModelList
 from services.worker.failures import ProviderFailure
 
@@ -33,6 +33,8 @@ class Provider(Protocol):
     name: str
     rate_limit_headers: RateLimitHeaders
     """How it tells of its limits."""
+    stream_format: StreamFormat
+    """How its streams differ from OpenAI's."""
     credentials: tuple[str, ...]
     """Their names, never their values; those too that may get a key yet."""
 

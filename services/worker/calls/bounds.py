@@ -14,7 +14,10 @@ from services.worker.failures import ProviderFailure
 __all__ = [
     "ERROR_BYTES",
     "EVENT_BYTES",
+    "HEADERS",
+    "HEADER_BYTES",
     "MODELS_BYTES",
+    "NAME_CHARACTERS",
     "STREAM_BYTES",
     "WHOLE_BYTES",
     "Word",
@@ -33,16 +36,21 @@ STREAM_BYTES: Final = 16 * _MIB
 the text does not count: it is dropped as it is read, and makes 300 bytes on the wire out of one token."""
 ERROR_BYTES: Final = 64 * 1024
 """The body of an error: what lies beyond is not read."""
+HEADER_BYTES: Final = 65 * 1024
+"""One header of a response with its name, or the status line: a value of 64 KB is read."""
+HEADERS: Final = 256
+"""The headers of a response."""
 MODELS_BYTES: Final = 4 * _MIB
 """The list of models."""
-_NAME_CHARACTERS: Final = 256
-Word = Annotated[str, Meta(max_length=_NAME_CHARACTERS)]
+NAME_CHARACTERS: Final = 256
+"""A name, or a word that programs compare."""
+Word = Annotated[str, Meta(max_length=NAME_CHARACTERS)]
 """What programs compare, such as a finish reason."""
 
 
 def clipped(name: str | None) -> str | None:
     """A name that goes into traces; None for an empty one."""
-    return name[:_NAME_CHARACTERS] if name else None
+    return name[:NAME_CHARACTERS] if name else None
 
 
 def oversized(what: str, most_bytes: int) -> ProviderFailure:

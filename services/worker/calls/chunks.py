@@ -1,73 +1,125 @@
-"""The chunks of an OpenAI-compatible chat stream, read so that nothing is lost and nothing is made up."""
+"""The chunks of an OpenAI-compatible chat stream, read so that nothing is lost and nothing is made up.
+
+A chunk is judged by what it adds to the answer. What nearly all chunks are, text and keys that add nothing to it, is
+read by one typed decoder; everything else takes `choices`, which is slower and accepts whatever keys there are.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from schemas.reply import Usage
+from penstock.config.catalogue import StreamFormat
 from services.worker.calls.bounds import Word, clipped
-from services.worker.calls.errors import ProviderError, error_in
-from services.worker.calls.wire_errors import BrokenStream, MalformedChunk, ProviderErrorEvent
-from services.worker.usage import NO_USAGE, read_usage
-
-__all__ = ["BrokenStream", "ChunkReader", "MalformedChunk", "Piece", "ProviderErrorEvent", "StreamEnd"]
-
-
-_CONTENT: Final = (
-    "content",
-    "refusal",
-    "tool_calls",
-    "function_call",
-    "reasoning",
-    "reasoning_content",
-    "audio",
+from services.worker.calls.choices import (
+    ABSENT,
+    Addition,
+    Earlier,
+    error_of,
+    fields_of,
+    name_in,
+    read_choice,
+    says,
+    says_anything,
 )
-"""The parts of a delta that belong to the answer."""
+from services.worker.calls.errors import error_in
+from services.worker.calls.lenient_json import REPLACEMENT, Halves, mended
+from services.worker.calls.wire_errors import (
+    ENDED_BY_NEWLINE,
+    NEVER_DONE,
+    NO_REASON,
+    REASON_ON_EVERY,
+    BrokenStream,
+    MalformedChunk,
+    ProviderErrorEvent,
+)
+from services.worker.usage import NO_USAGE, Counted, read_usage
+
+__all__ = [
+    "UNSAID",
+    "BrokenStream",
+    "ChunkReader",
+    "MalformedChunk",
+    "Piece",
+    "ProviderErrorEvent",
+    "StreamEnd",
+]
+
+_DEFAULT: Final = StreamFormat()
+UNSAID: Final = "stop"
+"""The finish reason of an answer without one, of a provider that is known to leave it out."""
+_ENVELOPE: Final = frozenset(
+    (
+        "id",
+        "object",
+        "created",
+        "model",
+        "system_fingerprint",
+        "service_tier",
+        "provider",
+        "choices",
+        "obfuscation",
+    )
+)
+"""Keys of a chunk that say nothing of an error."""
+_ALIVE: Final = frozenset(("ping", "keepalive", "keep-alive", "heartbeat"))
+"""The `type` of an event that only says that the connection lives."""
 
 
 class Piece(Struct, frozen=True, gc=False):
-    """What one chunk adds to the answer: plain text of choice 0, or else choice objects as they came."""
+    """What one chunk adds to the answer: the text of choice 0, and choice objects without that text."""
 
     text: str
     choices: tuple[Raw, ...] = ()
+    """They belong before the text."""
 
 
 class StreamEnd(Struct, frozen=True, kw_only=True):
     """The verdict on a complete stream."""
 
     finish_reason: str | None
-    """Of choice 0; None if only other choices were asked for and sent."""
+    """Of choice 0; None if only other choices were asked for and sent, or the provider says none."""
     finish_reasons: dict[int, str]
     model: str | None
-    usage: Usage | None
+    usage: Counted | None
     response_id: str | None
+    rest: str = ""
+    """Text of choice 0 that was held back because its other half might still come."""
+
+
+_Empty = Annotated[list[Any], Meta(max_length=0)] | None
+_NoText = Annotated[str, Meta(max_length=0)] | None
 
 
 class _Groq(Struct, frozen=True, gc=False):
     usage: Raw = NO_USAGE
-    error: str | None = None
+    error: Raw = ABSENT
 
 
 class _PlainDelta(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    role: Literal["assistant"] | None = None
     content: str | None = None
-    # What servers send as null on plain text. A value in one of them, like any other key, makes it not plain.
-    refusal: None = None
-    tool_calls: None = None
+    role: str | None = None
+    # What servers send empty beside text. A value in one of them, like any other key, makes it not plain.
+    reasoning: _NoText = None
+    reasoning_content: _NoText = None
+    reasoning_details: _Empty = None
+    tool_calls: _Empty = None
+    refusal: _NoText = None
     function_call: None = None
-    reasoning: None = None
-    reasoning_content: None = None
     audio: None = None
+    annotations: _Empty = None
+    images: _Empty = None
 
 
 class _PlainChoice(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     delta: _PlainDelta
-    index: Literal[0] = 0
+    index: Annotated[int, Meta(ge=0, le=0)] = 0
     finish_reason: Word | None = None
     logprobs: None = None
+    native_finish_reason: None = None
+    content_filter_results: Raw = ABSENT
     stop_reason: None = None
     token_ids: None = None
     matched_stop: None = None
@@ -82,139 +134,279 @@ class _PlainChunk(Struct, frozen=True, gc=False):
     error: None = None
 
 
-class _Choice(Struct, frozen=True, gc=False):
-    index: int = 0
-    finish_reason: Word | None = None
+class _ApartDelta(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What streams of reasoning and of tool calls have instead of text."""
+
+    content: _NoText = None
+    role: str | None = None
+    reasoning: Raw = ABSENT
+    reasoning_content: Raw = ABSENT
+    tool_calls: Raw = ABSENT
+    reasoning_details: Raw = ABSENT
+    refusal: _NoText = None
+    function_call: None = None
+    audio: None = None
 
 
-class _LateChoice(Struct, frozen=True):
-    delta: Any = None
+class _ApartChoice(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    delta: _ApartDelta
+    index: Annotated[int, Meta(ge=0, le=0)] = 0
+    finish_reason: None = None
+    logprobs: None = None
+    native_finish_reason: None = None
+    stop_reason: None = None
+    token_ids: None = None
+    matched_stop: None = None
 
 
-class _Chunk(Struct, frozen=True):
-    choices: list[Raw] | None = None
+class _ApartChunk(Struct, frozen=True, gc=False):
+    choices: Annotated[list[_ApartChoice], Meta(min_length=1, max_length=1)]
     id: str | None = None
     model: str | None = None
     usage: Raw = NO_USAGE
     x_groq: _Groq | None = None
-    error: Any = None
+    error: None = None
+
+
+class _RawChunk(Struct, frozen=True, gc=False):
+    choices: list[Raw]
 
 
 _decode_plain: Final = msgspec.json.Decoder(_PlainChunk).decode
-_decode_chunk: Final = msgspec.json.Decoder(_Chunk).decode
-_decode_choice: Final = msgspec.json.Decoder(_Choice).decode
-_decode_late: Final = msgspec.json.Decoder(_LateChoice).decode
+_decode_apart: Final = msgspec.json.Decoder(_ApartChunk).decode
+_decode_raw: Final = msgspec.json.Decoder(_RawChunk).decode
+_decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
+_decode_any: Final = msgspec.json.Decoder().decode
 
 
 class ChunkReader:
     """Reads the chunks of one stream, in order."""
 
-    __slots__ = ("_seen", "finish_reasons", "model", "response_id", "usage")
+    __slots__ = (
+        "_earlier",
+        "_every",
+        "_format",
+        "_halves",
+        "_seen",
+        "_spoken",
+        "finish_reasons",
+        "model",
+        "response_id",
+        "usage",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, stream_format: StreamFormat = _DEFAULT) -> None:
         self.finish_reasons: dict[int, str] = {}
         self.model: str | None = None
-        self.usage: Usage | None = None
+        self.usage: Counted | None = None
         self.response_id: str | None = None
+        self._format = stream_format
+        self._every = stream_format.finish_reason == "every"
+        self._earlier = Earlier()
+        self._spoken = self._earlier.spoken
         self._seen: set[int] = set()
+        self._halves: Halves = {}
 
     def read(self, payload: bytes) -> Piece | None:
         """What the chunk adds to the answer; None if nothing (role alone, finish reason alone, usage).
 
-        A finish reason that stands beside anything unusual is in the returned choice object as well as in
+        A finish reason that stands beside anything but text is in the returned choice object as well as in
         `finish_reasons`. Raises MalformedChunk, ProviderErrorEvent for an error the provider reports, and
         BrokenStream for a choice that goes on after it was finished.
         """
         try:
             chunk = _decode_plain(payload)
-        except msgspec.ValidationError:
-            return self._read_unusual(payload)
-        except (ValueError, RecursionError) as error:
-            raise MalformedChunk(f"not JSON: {error}") from error
+        except (ValueError, RecursionError):
+            return self._read_apart(payload)
         if (
             self.response_id is None
             or self.model is None
-            or chunk.usage != NO_USAGE
+            or (chunk.usage is not NO_USAGE and chunk.usage != NO_USAGE)
             or chunk.x_groq is not None
         ):
             self._note(chunk)
         if not chunk.choices:
             return None
         choice = chunk.choices[0]
+        filters = choice.content_filter_results
+        if self._halves or (filters is not ABSENT and filters != self._earlier.filters.get(0)):
+            return self._read_other(payload)
         text = choice.delta.content
-        self._seen.add(0)
-        if text and 0 in self.finish_reasons:
+        if not text:
+            self._seen.add(0)
+        elif 0 in self.finish_reasons and not self._every:
             raise _goes_on(0)
+        else:
+            self._spoken.add(0)
         if choice.finish_reason:
-            self.finish_reasons[0] = choice.finish_reason
+            self._finish(0, choice.finish_reason)
         return Piece(text) if text else None
 
-    def end(self, done: bool) -> StreamEnd:  # noqa: FBT001 - the one fact there is about the end of the bytes
-        """Judge the stream after its last byte; `done`: the end was marked by `[DONE]`.
+    def end(self, done: bool, *, framed: bool = False) -> StreamEnd:  # noqa: FBT001 - whether the mark of the end came
+        """Judge the stream after the last byte of a body that ended cleanly.
 
-        Raises BrokenStream unless the mark came, there was a choice, and every choice seen has its
-        finish reason (REQUIREMENTS D6).
+        `done`: `[DONE]` came; `framed`: the body had a length or was chunked, so that a cut would have been noticed.
+        Raises BrokenStream unless there was a choice, every choice seen has its finish reason, and the end is proved
+        in the way of the stream's format (REQUIREMENTS D6).
         """
-        if not done:
-            raise BrokenStream("the stream ended without [DONE]")
-        if not self._seen:
+        if not done and self._format.done == "required":
+            raise BrokenStream(f"the stream ended without [DONE]{NEVER_DONE}")
+        seen = self._seen | self._spoken
+        if not seen:
             raise BrokenStream("the stream ended without a single choice")
-        if unfinished := sorted(self._seen - self.finish_reasons.keys()):
-            raise BrokenStream(f"choices without a finish_reason: {', '.join(map(str, unfinished))}")
+        unfinished = sorted(seen - self.finish_reasons.keys())
+        if unfinished and self._format.finish_reason != "optional":
+            hint = NO_REASON if done or framed else ""
+            raise BrokenStream(f"choices without a finish_reason: {', '.join(map(str, unfinished))}{hint}")
         if "error" in self.finish_reasons.values():
             raise BrokenStream("the provider finished a choice with finish_reason 'error'")
+        if not (done or framed) and self._format.finish_reason != "last":
+            raise BrokenStream(
+                "the stream ended without [DONE], and nothing else proves its end: finish_reason is "
+                f"{self._format.finish_reason!r} in the catalogue, and the HTTP body has neither a length nor chunks"
+            )
         return StreamEnd(
             finish_reason=self.finish_reasons.get(0),
             finish_reasons=dict(self.finish_reasons),
             model=self.model,
             usage=self.usage,
             response_id=self.response_id,
+            rest=REPLACEMENT if any(map(_is_text_of_choice_0, self._halves)) else "",
         )
 
-    def _read_unusual(self, payload: bytes) -> Piece | None:
+    def _read_apart(self, payload: bytes) -> Piece | None:
+        """Reasoning or tool calls alone, untouched; with anything beside them it is read as any other chunk."""
         try:
-            chunk = _decode_chunk(payload)
-            if chunk.error:
-                raise _reported(chunk.error)
-            if chunk.choices is None:
-                raise MalformedChunk("a chunk without choices")
-            choices = [(raw, _decode_choice(raw)) for raw in chunk.choices]
+            chunk = _decode_apart(payload)
+            delta = chunk.choices[0].delta
+            goes_on = 0 in self.finish_reasons and not self._every
+            if (
+                self._halves
+                or goes_on
+                or not (says(delta.reasoning) or says(delta.reasoning_content) or says(delta.tool_calls))
+            ):
+                return self._read_other(payload)
             # msgspec checks UTF-8 only in what it decodes; these bytes are passed on as they are.
             payload.decode()
-        except (ValueError, RecursionError) as error:
-            raise MalformedChunk(f"not a chat completion chunk: {error}") from error
+            choices = tuple(_decode_raw(payload).choices)
+        except (ValueError, RecursionError):
+            return self._read_other(payload)
         self._note(chunk)
-        for raw, choice in choices:
-            self._seen.add(choice.index)
-            if choice.index in self.finish_reasons and _adds_something(raw):
-                raise _goes_on(choice.index)
-            if choice.finish_reason:
-                self.finish_reasons[choice.index] = choice.finish_reason
-        return Piece("", tuple(raw for raw, _ in choices)) if choices else None
+        self._spoken.add(0)
+        return Piece("", choices)
 
-    def _note(self, chunk: _PlainChunk | _Chunk) -> None:
+    def _read_other(self, payload: bytes) -> Piece | None:
+        if not payload or payload.isspace():
+            return None
+        try:
+            if not self._halves:
+                return self._read_value(payload)
+        except (ValueError, RecursionError):
+            pass  # whatever it is, it may be read when it is mended
+        try:
+            return self._read_value(mended(payload, self._halves))
+        except (ValueError, RecursionError) as error:
+            hint = ENDED_BY_NEWLINE if _is_several(payload) else ""
+            raise MalformedChunk(f"not a chat completion chunk: {error}{hint}") from error
+
+    def _read_value(self, payload: bytes) -> Piece | None:
+        fields = fields_of(payload)
+        if fields is None:
+            _check_value(_decode_any(payload))
+            return None
+        # msgspec checks UTF-8 only in what it decodes; these bytes are passed on as they are.
+        payload.decode()
+        if "error" in fields and (error := error_of(fields["error"])):
+            raise ProviderErrorEvent(error)
+        self._note_fields(fields)
+        choices = fields.get("choices", ABSENT)
+        if not says(choices):
+            _check_for_error(fields, payload)
+            return None
+        text = ""
+        others: list[Raw] = []
+        for position, raw in enumerate(_decode_list(choices)):
+            addition = read_choice(raw, position, self._earlier)
+            if addition is None:
+                continue
+            self._take(addition)
+            text += addition.text
+            if addition.choice is not None:
+                others.append(addition.choice)
+        return Piece(text, tuple(others)) if text or others else None
+
+    def _take(self, addition: Addition) -> None:
+        if addition.error is not ABSENT and (error := error_of(addition.error)):
+            raise ProviderErrorEvent(error)
+        index = addition.index
+        self._seen.add(index)
+        if addition.has_content and index in self.finish_reasons and not self._every:
+            raise _goes_on(index)
+        if addition.finish_reason:
+            self._finish(index, addition.finish_reason)
+        self._count(addition.usage)
+
+    def _finish(self, index: int, reason: str) -> None:
+        self.finish_reasons[index] = reason
+
+    def _note(self, chunk: _PlainChunk | _ApartChunk) -> None:
         # Azure's first chunk has an empty id and model: the first that says something counts.
         self.response_id = self.response_id or clipped(chunk.id)
         self.model = self.model or clipped(chunk.model)
-        self.usage = read_usage(chunk.usage) or self.usage
+        self._count(chunk.usage)
         if chunk.x_groq is not None:
-            if chunk.x_groq.error:
-                raise _reported(chunk.x_groq.error)
-            self.usage = read_usage(chunk.x_groq.usage) or self.usage
+            if error := error_of(chunk.x_groq.error):
+                raise ProviderErrorEvent(error)
+            self._count(chunk.x_groq.usage)
+
+    def _note_fields(self, fields: dict[str, Raw]) -> None:
+        self.response_id = self.response_id or name_in(fields.get("id", ABSENT))
+        self.model = self.model or name_in(fields.get("model", ABSENT))
+        self._count(fields.get("usage", ABSENT))
+        groq = fields_of(fields["x_groq"]) if "x_groq" in fields else None
+        if groq:
+            if error := error_of(groq.get("error", ABSENT)):
+                raise ProviderErrorEvent(error)
+            self._count(groq.get("usage", ABSENT))
+
+    def _count(self, usage: Raw) -> None:
+        if usage is not NO_USAGE and usage != NO_USAGE and (counted := read_usage(usage)) is not None:
+            self.usage = counted.after(self.usage)
 
 
-def _adds_something(choice: Raw) -> bool:
-    """Whether it is more than what some servers send after the end: the role, an empty text, a filter's verdict."""
+def _check_value(value: Any) -> None:
+    """An event that is no object: `null` and what is empty add nothing, a list may tell of an error."""
+    if not says_anything(value):
+        return
+    if isinstance(value, list) and (error := error_in(value)) is not None:
+        raise ProviderErrorEvent(error)
+    raise ValueError(f"{type(value).__name__} in the place of an object")
+
+
+def _check_for_error(fields: dict[str, Raw], payload: bytes) -> None:
+    """A chunk without choices is an error, or else something that keeps the connection alive."""
+    if (
+        not fields.keys() - _ENVELOPE
+        or says(fields.get("usage", ABSENT))
+        or name_in(fields.get("type", ABSENT)) in _ALIVE
+    ):
+        return
+    if (error := error_in(_decode_any(payload))) is not None:
+        raise ProviderErrorEvent(error)
+
+
+def _is_several(payload: bytes) -> bool:
+    """Whether it is several JSON values, one on each line."""
+    first, _, rest = payload.partition(b"\n")
     try:
-        delta = _decode_late(choice).delta
-    except (ValueError, RecursionError) as error:
-        raise MalformedChunk(f"not a chat completion chunk: {error}") from error
-    return isinstance(delta, dict) and any(delta.get(name) for name in _CONTENT)
+        return bool(rest) and fields_of(first) is not None
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_text_of_choice_0(place: tuple[Any, ...]) -> bool:
+    return str(place[1]) == "0" and not {"content", "text"}.isdisjoint(place)
 
 
 def _goes_on(index: int) -> BrokenStream:
-    return BrokenStream(f"choice {index} went on after its finish_reason")
-
-
-def _reported(value: object) -> ProviderErrorEvent:
-    return ProviderErrorEvent(error_in(value) or ProviderError(message=str(value)))
+    return BrokenStream(f"choice {index} went on after its finish_reason{REASON_ON_EVERY}")

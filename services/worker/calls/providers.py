@@ -21,7 +21,12 @@ def connect_providers(catalogue: Catalogue, roles: Sequence[Role], keyring: Keyr
         config = catalogue.providers[name]
         keys = credentials(name, config, keyring)
         providers[name] = SdkProvider(
-            name, _sdk(config.sdk), config.base_url, keys, rate_limit_headers=config.rate_limit_headers
+            name,
+            _sdk(config.sdk),
+            config.base_url,
+            keys,
+            rate_limit_headers=config.rate_limit_headers,
+            stream_format=config.stream,
         )
     return providers
 

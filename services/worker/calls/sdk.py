@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -9,8 +10,10 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from penstock.config.catalogue import RateLimitHeaders
+from penstock.config.catalogue import RateLimitHeaders, StreamFormat
 from services.worker.calls.bounds import ERROR_BYTES, MODELS_BYTES, read_into
+from services.worker.calls.compression import CannotUnpack, encoding_of, unpacked
+from services.worker.calls.long_headers import take_long_headers
 from services.worker.calls.model_list import ModelList, read_model_list
 from services.worker.calls.status_errors import failure_of_status
 from services.worker.failures import ProviderFailure
@@ -22,6 +25,7 @@ _CONNECT_S: Final = 5.0
 _CONTENT_ENCODING: Final = "content-encoding"
 _IDENTITY: Final = "identity"
 _LABEL: Final = "X-Client-Request-Id"
+_DEFAULT_FORMAT: Final = StreamFormat()
 _SECRET_CHARACTERS: Final = 8
 """What is shorter is no key: an endpoint that asks for none is sent `none`."""
 """OpenAI's API reference, "Debugging requests": our own name of a call, by which their support finds it."""
@@ -47,19 +51,20 @@ class SdkKind(Struct, frozen=True, kw_only=True):
     def connect(self, base_url: str | None, key: str) -> Any:
         """A client with no time limit but the one for connecting: the others are the ladder's."""
         timeout = self.timeout(None, connect=_CONNECT_S)
+        http_client = self.http_client(
+            timeout=timeout,
+            # A prompt goes to the endpoint that was configured and to no other.
+            follow_redirects=False,
+            headers={"Accept-Encoding": _IDENTITY},
+            event_hooks={"response": [self._bound_error]},
+        )
+        take_long_headers(http_client)
         return self.client(
             api_key=key,
             base_url=base_url or self.base_url,
             max_retries=0,
             timeout=timeout,
-            http_client=self.http_client(
-                timeout=timeout,
-                # A prompt goes to the endpoint that was configured and to no other.
-                follow_redirects=False,
-                # Some kilobytes, unpacked, may be gigabytes.
-                headers={"Accept-Encoding": _IDENTITY},
-                event_hooks={"response": [self._bound_error]},
-            ),
+            http_client=http_client,
         )
 
     def translate(self, error: Exception) -> ProviderFailure:
@@ -74,23 +79,25 @@ class SdkKind(Struct, frozen=True, kw_only=True):
     async def _bound_error(self, response: Any) -> None:
         """The SDK reads an error's body to its end before it tells anybody of the error."""
         if not response.is_success:
-            response.headers.pop(_CONTENT_ENCODING, None)
-            response.stream = self.error_body(response.stream)
+            encoding = response.headers.pop(_CONTENT_ENCODING, None)
+            response.stream = self.error_body(response.stream, encoding)
 
 
 class ErrorBody:
-    """The beginning of an error's body."""
+    """The beginning of an error's body, as far as it can be read."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, encoding: str | None) -> None:
         self._stream = stream
+        self._encoding = encoding
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         left = ERROR_BYTES
-        async for piece in self._stream:
-            yield piece[:left]
-            left -= len(piece)
-            if left <= 0:
-                return
+        with contextlib.suppress(CannotUnpack):  # the status says enough
+            async for piece in unpacked(self._stream, encoding_of(self._encoding)):
+                yield piece[:left]
+                left -= len(piece)
+                if left <= 0:
+                    return
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -107,10 +114,12 @@ class SdkProvider:
         keys: Mapping[str, str | None],
         *,
         rate_limit_headers: RateLimitHeaders | None = None,
+        stream_format: StreamFormat = _DEFAULT_FORMAT,
     ) -> None:
         """`keys`: by credential; None: it has none yet, and is not to be used before `set_key`."""
         self.name = name
         self.rate_limit_headers: RateLimitHeaders = rate_limit_headers or kind.sdk
+        self.stream_format = stream_format
         self.credentials = tuple(keys)
         self._kind = kind
         self._base_url = base_url
@@ -174,11 +183,12 @@ class SdkProvider:
             await response.close()
 
     async def _received(self, response: Any) -> _SdkResponse:
-        encoding = response.headers.get(_CONTENT_ENCODING, _IDENTITY)
-        if encoding.lower() != _IDENTITY:
+        try:
+            encoding = encoding_of(response.headers.get(_CONTENT_ENCODING))
+        except CannotUnpack as error:
             await response.aclose()
-            raise ProviderFailure("malformed", f"the answer came as {encoding}, which was not asked for")
-        return _SdkResponse(response, self._kind.translate)
+            raise ProviderFailure("malformed", str(error)) from error
+        return _SdkResponse(response, encoding, self._kind.translate)
 
     async def close(self) -> None:
         for client in self._clients.values():
@@ -186,8 +196,11 @@ class SdkProvider:
 
 
 class _SdkResponse:
-    def __init__(self, response: Any, translate: Callable[[Exception], ProviderFailure]) -> None:
+    def __init__(
+        self, response: Any, encoding: str | None, translate: Callable[[Exception], ProviderFailure]
+    ) -> None:
         self._response = response
+        self._encoding = encoding
         self._translate = translate
 
     @property
@@ -197,8 +210,14 @@ class _SdkResponse:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         try:
-            async for piece in self._response.aiter_raw():
-                yield piece
+            if self._encoding is None:
+                async for piece in self._response.aiter_raw():
+                    yield piece
+            else:
+                async for piece in unpacked(self._response.aiter_raw(), self._encoding):
+                    yield piece
+        except CannotUnpack as error:
+            raise ProviderFailure("broken_stream", str(error)) from error
         except Exception as error:
             raise self._translate(error) from error
 

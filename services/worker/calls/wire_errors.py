@@ -6,9 +6,15 @@ table's business, not this module's.
 
 from __future__ import annotations
 
+from typing import Final
+
 from services.worker.calls.errors import ProviderError
 
 __all__ = [
+    "ENDED_BY_NEWLINE",
+    "NEVER_DONE",
+    "NO_REASON",
+    "REASON_ON_EVERY",
     "BrokenStream",
     "MalformedChunk",
     "MalformedReply",
@@ -17,6 +23,17 @@ __all__ = [
     "SseTruncated",
     "WireError",
 ]
+
+
+def _switch(habit: str, setting: str) -> str:
+    return f"; if this provider {habit}, set stream: {{{setting}}} for it in the catalogue"
+
+
+# What the message of a stream ends with that would be whole under another stream format.
+NEVER_DONE: Final = _switch("never sends it", "done: optional")
+NO_REASON: Final = _switch("never sends one", "finish_reason: optional")
+REASON_ON_EVERY: Final = _switch("puts one on every chunk", "finish_reason: every")
+ENDED_BY_NEWLINE: Final = _switch("ends its events with one newline", "event_end: newline")
 
 
 class WireError(Exception):

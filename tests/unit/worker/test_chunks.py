@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from schemas.reply import Usage
+from penstock.config.catalogue import StreamFormat
 from services.worker.calls.chunks import BrokenStream, ChunkReader, MalformedChunk, Piece, ProviderErrorEvent
+from services.worker.calls.errors import error_in
+from services.worker.usage import Counted
 
 
 def chunk(*choices: object, **top: object) -> bytes:
@@ -27,6 +29,11 @@ def choice(
     return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason, **more}
 
 
+def counted(reader: ChunkReader) -> tuple[int | None, int | None]:
+    assert reader.usage is not None
+    return reader.usage.input_tokens, reader.usage.output_tokens
+
+
 def test_plain_text_is_text():
     reader = ChunkReader()
     assert reader.read(chunk(choice({"role": "assistant", "content": "", "refusal": None}))) is None
@@ -37,7 +44,7 @@ def test_plain_text_is_text():
     end = reader.end(done=True)
     assert (end.finish_reason, end.finish_reasons) == ("stop", {0: "stop"})
     assert (end.model, end.response_id) == ("gpt-4o-mini-2024-07-18", "chatcmpl-1")
-    assert end.usage == Usage(input_tokens=9, output_tokens=2)
+    assert end.usage == Counted(input_tokens=9, output_tokens=2, total_tokens=11)
 
 
 def test_text_beside_the_finish_reason_is_kept():
@@ -53,15 +60,14 @@ def test_text_beside_the_finish_reason_is_kept():
         choice({"reasoning": "hm", "channel": "analysis"}),
         choice({"reasoning_content": "hm"}),
         choice({"refusal": "no"}),
-        choice({"content": [{"type": "text", "text": "x"}]}),
-        choice({"content": "x", "unknown": None}),
-        choice({"role": "tool", "content": "x"}),
+        choice({"content": [{"type": "image", "image": "x"}]}),
         choice({"content": "x"}, index=1),
-        choice({"content": "x"}) | {"logprobs": {"content": []}},
-        choice({"content": "x"}, content_filter_results={}),
+        choice({}, "stop", index=1),
+        choice({"content": ""}) | {"logprobs": {"content": [{"token": "x"}]}},
+        choice({"content": None}, content_filter_results={"hate": {"filtered": True}}),
     ],
 )
-def test_what_is_not_plain_text_passes_untouched__e1(unusual):
+def test_what_is_not_text_passes_untouched__e1(unusual):
     raw = Raw(json.dumps(unusual).encode())
     reader = ChunkReader()
     assert reader.read(chunk(unusual)) == Piece("", (raw,))
@@ -70,9 +76,7 @@ def test_what_is_not_plain_text_passes_untouched__e1(unusual):
 def test_several_choices_keep_their_order_and_their_own_finish_reasons():
     first, second = choice({"content": "a"}, "stop"), choice({"content": "b"}, index=1)
     reader = ChunkReader()
-    assert reader.read(chunk(second, first)) == Piece(
-        "", (Raw(json.dumps(second).encode()), Raw(json.dumps(first).encode()))
-    )
+    assert reader.read(chunk(second, first)) == Piece("a", (Raw(json.dumps(second).encode()),))
     with pytest.raises(BrokenStream, match="1"):
         reader.end(done=True)
     reader.read(chunk(choice({}, "tool_calls", index=1)))
@@ -82,7 +86,6 @@ def test_several_choices_keep_their_order_and_their_own_finish_reasons():
 @pytest.mark.parametrize(
     ("payloads", "done", "reason"),
     [
-        ([chunk(choice({"content": "x"}, "stop"))], False, "DONE"),
         ([chunk(choice({"content": "x"}))], True, "finish_reason"),
         ([chunk(choice({"content": "x"}, "error"))], True, "error"),
         ([chunk(usage={"prompt_tokens": 1})], True, "choice"),
@@ -100,18 +103,10 @@ def test_a_stream_without_its_end_is_never_complete__d6(payloads, done, reason):
 @pytest.mark.parametrize(
     "payload",
     [
-        *(
-            b"",
-            b"{",
-            b"null",
-            b"[]",
-            b'"text"',
-            b"{}",
-            b'{"choices":null}',
-            b'{"choices":{}}',
-            b'{"choices":[1]}',
-        ),
-        b'{"choices":[{"index":"0","delta":{"content":"x"}}]}',
+        *(b"{", b'"text"', b"7", b'{"choices":{"a":1}}', b'{"choices":[1]}', b'{"choices":[{"delta":"x"}]}'),
+        b'{"choices":[{"index":"x","delta":{"content":"x"}}]}',
+        b'{"choices":[{"index":-1,"delta":{"content":"x"}}]}',
+        b'{"choices":[{"index":0,"delta":{"content":5}}]}',
         b'{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":1}]}',
         b'{"choices":[{"index":0,"delta":{"content":"x"}}]}garbage',
         b'{"choices":[{"index":0,"delta":{"content":"\xff"}}]}',
@@ -126,20 +121,35 @@ def test_what_is_not_a_chunk_is_refused__d6(payload):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "message"),
+    "error",
     [
-        ({"message": "busy", "type": "server_error", "code": "overloaded"}, "overloaded", "busy"),
-        ({"message": "busy", "type": "server_error", "code": None}, "server_error", "busy"),
-        ({"message": "busy", "code": 503}, "503", "busy"),
-        ("busy", None, "busy"),
-        ({"reason": 1}, None, "the provider reported an error without a message"),
+        {"message": "busy", "type": "server_error", "code": "overloaded"},
+        {"message": "busy", "type": "server_error", "code": None},
+        {"message": "busy", "code": 503},
+        {"error": {"message": "busy"}},
+        "busy",
     ],
 )
-def test_an_error_inside_the_stream_is_an_error(error, code, message):
-    for payload in (json.dumps({"error": error}).encode(), chunk(choice({}, "error"), error=error)):
-        with pytest.raises(ProviderErrorEvent) as caught:
+def test_an_error_inside_the_stream_is_an_error(error):
+    for payload in (
+        json.dumps({"error": error}).encode(),
+        chunk(choice({}, "error"), error=error),
+        chunk(choice({}, "error", error=error)),
+        chunk(x_groq={"id": "req_1", "error": error}),
+    ):
+        with pytest.raises(ProviderErrorEvent, match="busy") as caught:
             ChunkReader().read(payload)
-        assert (caught.value.error.code, caught.value.error.message) == (code, message)
+        assert caught.value.error == error_in(error)
+
+
+def test_an_error_in_no_known_shape_is_told_as_it_came():
+    with pytest.raises(ProviderErrorEvent, match=r"reason.*why"):
+        ChunkReader().read(b'{"error":{"reason":"why"}}')
+
+
+@pytest.mark.parametrize("error", [None, "", {}, [], False, {"message": ""}])
+def test_an_error_that_says_nothing_is_none(error):
+    assert ChunkReader().read(chunk(choice({"content": "x"}), error=error)) == Piece("x")
 
 
 def test_groq_says_usage_and_errors_in_its_own_corner():
@@ -153,7 +163,7 @@ def test_groq_says_usage_and_errors_in_its_own_corner():
         "total_time": 0.2,
     }
     reader.read(chunk(choice({}, "stop"), x_groq={"id": "req_1", "usage": usage}))
-    assert reader.end(done=True).usage == Usage(input_tokens=40, output_tokens=5)
+    assert counted(reader) == (40, 5)
     with pytest.raises(ProviderErrorEvent, match="over capacity"):
         reader.read(chunk(x_groq={"id": "req_1", "error": "over capacity"}))
 
@@ -164,8 +174,12 @@ def test_groq_says_usage_and_errors_in_its_own_corner():
 def test_a_choice_that_goes_on_after_its_end_is_broken__d6(late):
     reader = ChunkReader()
     reader.read(chunk(choice({"content": "one"}, "stop")))
-    with pytest.raises(BrokenStream, match="choice 0 went on"):
+    with pytest.raises(BrokenStream) as caught:
         reader.read(chunk(late))
+    assert str(caught.value) == (
+        "choice 0 went on after its finish_reason; if this provider puts one on every chunk, "
+        "set stream: {finish_reason: every} for it in the catalogue"
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,12 +207,12 @@ def test_an_empty_finish_reason_is_none__d6(more):
         reader.end(done=True)
 
 
-@pytest.mark.parametrize("where", [{"usage": {"prompt_tokens": 5.0}}, {"x_groq": {"usage": {"x": -1}}}])
+@pytest.mark.parametrize("where", [{"usage": {"prompt_tokens": "many"}}, {"x_groq": {"usage": {"x": -1}}}])
 def test_unreadable_usage_discards_neither_the_text_nor_earlier_usage__d6(where):
     reader = ChunkReader()
     reader.read(chunk(usage={"prompt_tokens": 3, "completion_tokens": 1}))
     assert reader.read(chunk(choice({"content": "hi"}, "stop"), **where)) == Piece("hi")
-    assert reader.end(done=True).usage == Usage(input_tokens=3, output_tokens=1)
+    assert reader.end(done=True).usage == Counted(input_tokens=3, output_tokens=1)
 
 
 def test_names_of_any_length_are_clipped():
@@ -211,7 +225,7 @@ def test_names_of_any_length_are_clipped():
 def test_details_of_usage_may_be_null_or_there_i3():
     reader = ChunkReader()
     reader.read(chunk(usage={"prompt_tokens": 1, "prompt_tokens_details": None, "completion_tokens": None}))
-    assert reader.usage == Usage(input_tokens=1)
+    assert reader.usage == Counted(input_tokens=1)
     reader.read(
         chunk(
             usage={
@@ -222,7 +236,7 @@ def test_details_of_usage_may_be_null_or_there_i3():
             }
         )
     )
-    assert reader.usage == Usage(
+    assert reader.usage == Counted(
         input_tokens=100, output_tokens=50, cached_input_tokens=64, reasoning_tokens=32
     )
 
@@ -244,4 +258,262 @@ def test_the_text_of_the_pieces_is_the_text_of_the_stream(texts):
 @given(st.binary(max_size=60))
 def test_garbage_is_a_malformed_chunk_and_nothing_else(garbage):
     with pytest.raises(MalformedChunk):
-        ChunkReader().read(b"{" + garbage)
+        ChunkReader().read(b'{"choices":' + garbage + b"[")
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        *(
+            b"",
+            b"  ",
+            b"\n",
+            b"null",
+            b"[]",
+            b"{}",
+            b'""',
+            b'{"choices":null}',
+            b'{"choices":{}}',
+            b'{"choices":[]}',
+        ),
+        *(b'{"choices":[null]}', b'{"choices":[{}]}', b'{"type":"ping"}', b'{"id":"c","object":"x"}'),
+        b'{"choices":null,"usage":{"prompt_tokens":1}}',
+        b'{"usage":{"prompt_tokens":1,"completion_tokens":2},"code":"x","type":"usage"}',
+        b'{"choices":[{"index":null,"delta":null,"finish_reason":""}]}',
+    ],
+)
+def test_what_adds_nothing_is_skipped(nothing):
+    reader = ChunkReader()
+    assert reader.read(nothing) is None
+    assert reader.read(chunk(choice({"content": "x"}, "stop"))) == Piece("x")
+    assert reader.read(nothing) is None
+    assert reader.end(done=True).finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"content_filter_results": {}},
+        {"native_finish_reason": None},
+        {"logprobs": {"content": []}},
+        {"unknown": {"deep": [None, {"empty": ""}]}},
+        {"text": "Hello"},  # Together
+        {"message": {"role": "assistant", "content": "Hello, and all before it"}},  # Perplexity
+        {"stop_reason": None, "token_ids": None, "seed": None},
+    ],
+)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"reasoning_details": []},
+        {"tool_calls": []},
+        {"tool_calls": None, "function_call": None, "audio": None, "refusal": ""},
+        {"role": "tool"},
+        {"role": None, "strange": []},
+        {"reasoning": "", "reasoning_content": None, "obfuscation": "abc"},
+    ],
+)
+def test_text_is_text_whatever_stands_beside_it(beside, more):
+    reader = ChunkReader()
+    assert reader.read(chunk(choice({"content": "Hello", **more}, **beside), provider="X")) == Piece("Hello")
+    assert reader.read(chunk(choice({**more}, "stop", **beside))) is None
+    assert reader.end(done=True).finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("more", "beside"),
+    [
+        ({"reasoning": "hm"}, {}),
+        ({"tool_calls": [{"index": 0, "id": "c"}]}, {}),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}, {}),
+        ({}, {"logprobs": {"content": [{"token": "Hello", "logprob": -0.1}]}}),
+        ({}, {"content_filter_results": {"hate": {"filtered": False}}}),
+        ({"unknown": 1}, {"unknown": "x"}),
+    ],
+)
+def test_what_else_a_chunk_of_text_adds_reaches_the_application(more, beside):
+    piece = ChunkReader().read(chunk(choice({"content": "Hello", **more}, **beside)))
+    assert piece.text == "Hello"
+    [rest] = [json.loads(bytes(raw)) for raw in piece.choices]
+    assert rest == {"logprobs": None, **beside, "index": 0, "delta": more, "finish_reason": None}
+
+
+def test_the_verdict_of_a_filter_is_told_when_it_changes():
+    def filtered(text, **verdict):
+        return chunk(choice({"content": text}, content_filter_results=verdict))
+
+    reader = ChunkReader()
+    pieces = [reader.read(filtered(text, hate=level)) for text, level in zip("abcd", "xxyy", strict=True)]
+    assert [(piece.text, len(piece.choices)) for piece in pieces] == [("a", 1), ("b", 0), ("c", 1), ("d", 0)]
+
+
+def test_content_in_parts_is_its_text_and_the_rest_a_choice():
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    parts = [thinking, {"type": "text", "text": "Hel"}, "lo", {"type": "text", "text": "!", "note": 1}]
+    piece = ChunkReader().read(chunk(choice({"content": parts})))
+    assert piece.text == "Hello!"
+    [rest] = [json.loads(bytes(raw)) for raw in piece.choices]
+    assert rest["delta"] == {"content": [thinking, {"note": 1, "type": "text"}]}
+    assert ChunkReader().read(chunk(choice({"content": {"type": "text", "text": "x"}}))) == Piece("x")
+
+
+@pytest.mark.parametrize("index", [{}, {"index": None}, {"index": "0"}, {"index": 0.0}])
+def test_an_index_may_be_missing_or_text(index):
+    for delta in ({"content": "x"}, {"content": "x", "strange": None}):
+        assert ChunkReader().read(chunk({**index, "delta": delta})) == Piece("x")
+
+
+def test_choices_without_an_index_are_counted():
+    piece = ChunkReader().read(chunk({"delta": {"content": "a"}}, {"delta": {"content": "b"}}))
+    assert (piece.text, [json.loads(bytes(raw))["delta"] for raw in piece.choices]) == (
+        "a",
+        [{"content": "b"}],
+    )
+
+
+def test_a_message_or_a_text_may_stand_in_the_place_of_a_delta():
+    reader = ChunkReader()
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "Hi", "tool_calls": [call]}
+    piece = reader.read(chunk({"index": 0, "message": message, "finish_reason": "tool_calls"}))
+    assert piece.text == "Hi"
+    [rest] = [json.loads(bytes(raw)) for raw in piece.choices]
+    assert rest["delta"] == {"role": "assistant", "tool_calls": [call]}
+    assert "message" not in rest
+    assert reader.end(done=True).finish_reason == "tool_calls"
+    assert ChunkReader().read(chunk({"index": 0, "text": "Hi"})) == Piece("Hi")
+
+
+def test_a_message_after_deltas_repeats_them_and_adds_nothing():
+    reader = ChunkReader()
+    assert reader.read(chunk(choice({"content": "Hi"}))) == Piece("Hi")
+    whole = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    assert reader.read(chunk(whole)) is None
+    assert reader.end(done=True).finish_reason == "stop"
+
+
+def test_half_a_character_is_joined_with_its_other_half_or_replaced():
+    high, low = r"\ud83d", r"\ude00"
+
+    def read(*texts: str, reason: str = "null") -> str:
+        reader = ChunkReader()
+        said = "".join(
+            piece.text
+            for text in texts
+            if (piece := reader.read(b'{"choices":[{"delta":{"content":"%s"}}]}' % text.encode()))
+        )
+        reader.read(b'{"choices":[{"delta":{},"finish_reason":"stop"}]}')
+        return said + reader.end(done=True).rest
+
+    assert read(f"a{high}", f"{low}b", "c") == "a\U0001f600bc"
+    assert read(f"a{high}", "", f"{low}b") == "a\U0001f600b"
+    assert read(f"a{high}", "b") == "a\ufffdb"
+    assert read(f"a{low}b") == "a\ufffdb"
+    assert read("a", high) == "a\ufffd"
+    assert read(f"a{high}{low}") == "a\U0001f600"
+
+
+def test_half_a_character_of_reasoning_is_joined_too():
+    reader = ChunkReader()
+    said = ""
+    for text in (r"a\ud83d", r"\ude00b"):
+        piece = reader.read(b'{"choices":[{"delta":{"reasoning":"%s"}}]}' % text.encode())
+        said += "".join(json.loads(bytes(raw))["delta"]["reasoning"] for raw in piece.choices)
+    assert said == "a\U0001f600b"
+
+
+def test_numbers_that_are_none_matter_to_nobody():
+    payload = b'{"choices":[{"index":0,"delta":{"content":"x"},"logprobs":{"p":-Infinity}}],"t":NaN}'
+    piece = ChunkReader().read(payload)
+    assert piece.text == "x"
+
+
+@pytest.mark.parametrize(
+    "top", [{"id": 5, "model": ["m"]}, {"id": {}, "model": None}, {"id": None, "model": 1.5}]
+)
+def test_an_id_or_model_of_another_type_matters_to_nobody(top):
+    reader = ChunkReader()
+    assert reader.read(chunk(choice({"content": "x"}, "stop"), **top)) == Piece("x")
+    assert (reader.response_id, reader.model) == (None, None)
+
+
+def test_the_last_usage_counts_and_may_come_in_halves():
+    reader = ChunkReader()
+    for output in (1, 2, 3):
+        reader.read(chunk(choice({"content": "x"}), usage={"prompt_tokens": 5, "completion_tokens": output}))
+    assert counted(reader) == (5, 3)
+    reader = ChunkReader()
+    reader.read(chunk(usage={"prompt_tokens": 5, "completion_tokens": None}))
+    reader.read(chunk(choice({}, "stop", usage={"completion_tokens": 7})))
+    assert counted(reader) == (5, 7)
+
+
+FINISHED = chunk(choice({"content": "x"}, "stop"))
+UNFINISHED = chunk(choice({"content": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("switches", "payloads", "done", "framed", "says"),
+    [
+        ({}, [FINISHED], False, False, None),
+        ({}, [FINISHED], True, False, None),
+        (
+            {"done": "required"},
+            [FINISHED],
+            False,
+            True,
+            (
+                "the stream ended without [DONE]; if this provider never sends it, "
+                "set stream: {done: optional} for it in the catalogue"
+            ),
+        ),
+        ({"done": "required"}, [FINISHED], True, False, None),
+        ({}, [UNFINISHED], False, False, "choices without a finish_reason: 0"),
+        (
+            {},
+            [UNFINISHED],
+            True,
+            False,
+            (
+                "choices without a finish_reason: 0; if this provider never sends one, "
+                "set stream: {finish_reason: optional} for it in the catalogue"
+            ),
+        ),
+        ({"finish_reason": "every"}, [FINISHED, FINISHED], True, False, None),
+        ({"finish_reason": "every"}, [FINISHED, FINISHED], False, True, None),
+        (
+            {"finish_reason": "every"},
+            [FINISHED, FINISHED],
+            False,
+            False,
+            (
+                "the stream ended without [DONE], and nothing else proves its end: finish_reason is 'every' "
+                "in the catalogue, and the HTTP body has neither a length nor chunks"
+            ),
+        ),
+        ({"finish_reason": "every", "done": "required"}, [FINISHED], False, True, "ended without [DONE]"),
+        ({"finish_reason": "optional"}, [UNFINISHED], True, False, None),
+        ({"finish_reason": "optional"}, [UNFINISHED], False, True, None),
+        ({"finish_reason": "optional"}, [UNFINISHED], False, False, "nothing else proves its end"),
+    ],
+)
+def test_the_end_of_a_stream_is_proved_as_its_format_says__d6(switches, payloads, done, framed, says):
+    reader = ChunkReader(StreamFormat(**switches))
+    for payload in payloads:
+        assert reader.read(payload) == Piece("x")
+    if says is None:
+        assert reader.end(done, framed=framed).finish_reason in {"stop", None}
+    else:
+        with pytest.raises(BrokenStream) as caught:
+            reader.end(done, framed=framed)
+        assert says in str(caught.value)
+
+
+def test_events_that_end_with_one_newline_name_their_switch():
+    with pytest.raises(MalformedChunk) as caught:
+        ChunkReader().read(UNFINISHED + b"\n" + FINISHED)
+    assert str(caught.value).endswith(
+        "; if this provider ends its events with one newline, "
+        "set stream: {event_end: newline} for it in the catalogue"
+    )

@@ -17,8 +17,8 @@ def test_the_first_piece_goes_at_once_and_later_ones_wait_for_company():
     assert coalescer.push(Piece("b"), 2.0) == ()
     assert coalescer.push(Piece("c"), 2.005) == ()
     assert coalescer.due_s() == 2.008
-    assert coalescer.flush() == Flush("bc")
-    assert (coalescer.flush(), coalescer.due_s()) == (None, None)
+    assert coalescer.flush() == (Flush("bc"),)
+    assert (coalescer.flush(), coalescer.due_s()) == ((), None)
 
 
 def test_a_late_timer_does_not_hold_back_what_is_due():
@@ -43,7 +43,7 @@ def test_text_and_choices_keep_their_order():
     coalescer.push(Piece("", (B,)), 0.0)
     assert coalescer.push(Piece("x"), 0.001) == (Flush("", (A, B)),)
     assert coalescer.push(Piece("", (B,)), 0.002) == (Flush("x"),)
-    assert coalescer.flush() == Flush("", (B,))
+    assert coalescer.flush() == (Flush("", (B,)),)
 
 
 def test_a_large_piece_after_another_kind_brings_both():
@@ -51,6 +51,17 @@ def test_a_large_piece_after_another_kind_brings_both():
     coalescer.push(Piece("a"), 0.0)
     coalescer.push(Piece("b"), 0.0)
     assert coalescer.push(Piece("", (A,)), 0.0) == (Flush("b"), Flush("", (A,)))
+
+
+def test_a_piece_with_both_gives_its_choices_first():
+    coalescer = Coalescer()
+    assert coalescer.push(Piece("a", (A,)), 0.0) == (Flush("", (A,)), Flush("a"))
+    assert coalescer.push(Piece("b", (A,)), 0.0) == ()
+    assert coalescer.push(Piece("c", (B,)), 0.0) == ()
+    assert coalescer.push(Piece("d"), 0.0) == ()
+    assert coalescer.push(Piece("", (B,)), 0.0) == (Flush("", (A, B)), Flush("bcd"))
+    assert coalescer.push(Piece("e", (A,)), 0.0) == ()
+    assert coalescer.flush() == (Flush("", (B, A)), Flush("e"))
 
 
 PIECES = st.builds(Piece, st.text(min_size=1, max_size=9)) | st.builds(
@@ -63,21 +74,38 @@ def laid_out(parts: list[Piece] | list[Flush]) -> list[str | bytes]:
     return [item for part in parts for item in (*part.text, *map(bytes, part.choices))]
 
 
-@given(
-    steps=st.lists(st.tuples(PIECES, st.floats(0, 0.02), st.booleans()), max_size=30),
-    max_bytes=st.integers(1, 40),
-)
-def test_nothing_is_lost_doubled_or_reordered__e1(steps, max_bytes):
+BOTH = PIECES | st.builds(Piece, st.text(min_size=1, max_size=9), st.just((A,)) | st.just((B, A)))
+
+
+def pushed(steps: list[tuple[Piece, float, bool]], max_bytes: int) -> list[Flush]:
     coalescer = Coalescer(max_bytes=max_bytes)
     now_s, flushed = 0.0, []
     for piece, wait_s, timer_fires in steps:
         now_s += wait_s
         due_s = coalescer.due_s()
         if timer_fires and due_s is not None and now_s >= due_s:
-            flushed.append(coalescer.flush())
+            flushed += coalescer.flush()
         flushed += coalescer.push(piece, now_s)
         assert coalescer.due_s() is None or now_s < coalescer.due_s()
-    if last := coalescer.flush():
-        flushed.append(last)
-    assert laid_out(flushed) == laid_out([piece for piece, _, _ in steps])
+    flushed += coalescer.flush()
     assert all(bool(flush.text) != bool(flush.choices) for flush in flushed)
+    return flushed
+
+
+@given(
+    steps=st.lists(st.tuples(PIECES, st.floats(0, 0.02), st.booleans()), max_size=30),
+    max_bytes=st.integers(1, 40),
+)
+def test_nothing_is_lost_doubled_or_reordered__e1(steps, max_bytes):
+    assert laid_out(pushed(steps, max_bytes)) == laid_out([piece for piece, _, _ in steps])
+
+
+@given(
+    steps=st.lists(st.tuples(BOTH, st.floats(0, 0.02), st.booleans()), max_size=30),
+    max_bytes=st.integers(1, 40),
+)
+def test_of_pieces_with_both_text_and_choices_each_keep_their_order__e1(steps, max_bytes):
+    flushed = pushed(steps, max_bytes)
+    pieces = [piece for piece, _, _ in steps]
+    assert "".join(flush.text for flush in flushed) == "".join(piece.text for piece in pieces)
+    assert [c for flush in flushed for c in flush.choices] == [c for piece in pieces for c in piece.choices]

@@ -15,7 +15,7 @@ def outcome(pieces: list[bytes], max_event_bytes: int = 8 * 1024 * 1024) -> tupl
     try:
         for piece in pieces:
             payloads += reader.feed(piece)
-        reader.close()
+        payloads += reader.close()
     except (SseTooLarge, SseTruncated) as error:
         return payloads, reader.done, type(error).__name__
     return payloads, reader.done, ""
@@ -38,7 +38,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
         (b"data: a\r\n\ndata: b\n\r\n", [b"a", b"b"]),
         (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
         (b": keep-alive\n\ndata: a\n\n", [b"a"]),
-        (b"event: error\nid: 7\nretry: 10\ndata: a\n\n", [b"a"]),
+        (b"event: message\nid: 7\nretry: 10\ndata: a\n\n", [b"a"]),
         (b"data: a\n: between\ndata: b\n\n", [b"a\nb"]),
         (b"data\n\n", [b""]),
         (b"\n\n\ndata: a\n\n\n\n", [b"a"]),
@@ -59,7 +59,9 @@ def test_done_without_the_last_blank_line_counts_when_the_response_ends():
     assert outcome([b"data: a\n\ndata: [DON"]) == ([b"a"], False, "SseTruncated")
 
 
-@pytest.mark.parametrize("tail", [b"data: {", b"data: {}\n", b"d", b"data: {}\n: comment\n"])
+@pytest.mark.parametrize(
+    "tail", [b"data: {", b"data: x\n", b"d", b"data: {}\nda", b'data: {}\ndata: {"', b"data: 12"]
+)
 def test_a_stream_cut_inside_an_event_is_reported__d6(tail):
     assert outcome([b"data: a\n\n" + tail]) == ([b"a"], False, "SseTruncated")
 

@@ -1,11 +1,35 @@
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from penstock.config.catalogue import Price
 from schemas.reply import Usage
-from services.worker.usage import NO_USAGE, cost_microusd, read_usage
+from services.worker.usage import NO_USAGE, NOTHING_COUNTED, Counted, cost_microusd, read_usage
+
+NAMES = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "input_tokens",
+    "output_tokens",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "prompt_cache_hit_tokens",
+    "prompt_cache_miss_tokens",
+    "reasoning_tokens",
+    "queue_time",
+)
+COUNTS = st.none() | st.integers() | st.integers(0, 200) | st.floats() | st.text(max_size=4) | st.booleans()
+ANYTHING = (
+    COUNTS | st.dictionaries(st.sampled_from(("cached_tokens", "reasoning_tokens")), COUNTS) | st.just([1])
+)
 
 
 @pytest.mark.parametrize(
@@ -34,15 +58,124 @@ def test_cost_is_whole_microdollars_rounded_half_up__f4_i3(usage, price, microus
 @pytest.mark.parametrize(
     "said",
     [
-        *(NO_USAGE, b"{}", b"[]", b'"5"', b"5", b'{"total_tokens":7}', b"[" * 5000 + b"]" * 5000),
-        *(b'{"prompt_tokens":%s,"completion_tokens":1}' % n for n in (b"5.0", b"-1", b"1e400", b"9" * 40)),
+        *(NO_USAGE, b"{}", b"[]", b'"5"', b"5", b"[" * 5000 + b"]" * 5000),
+        *(
+            b'{"prompt_tokens":%s,"completion_tokens":null}' % n
+            for n in (b"-1", b"1e400", b"9" * 40, b"true")
+        ),
         b'{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807}',
-        b'{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":0.5}}',
+        b'{"prompt_tokens":"many","completion_tokens":{},"total_tokens":"' + b"9" * 5000 + b'"}',
     ],
 )
 def test_usage_that_cannot_be_true_is_unknown__f2(said):
     assert read_usage(Raw(said)) is None
 
 
-def test_usage_may_be_partly_there():
-    assert read_usage(Raw(b'{"prompt_tokens":3,"completion_tokens":null}')) == Usage(input_tokens=3)
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": None}, Counted(3)),
+        ({"prompt_tokens": 5.0, "completion_tokens": "7"}, Counted(5, 7)),
+        ({"prompt_tokens": -1, "completion_tokens": 7}, Counted(None, 7)),
+        ({"prompt_tokens": 10**9, "completion_tokens": 7}, Counted(None, 7)),
+        ({"prompt_tokens": float("nan"), "completion_tokens": 7}, Counted(None, 7)),
+        ({"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": "2"}}, Counted(3, None, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 5, "prompt_tokens_details": None}, Counted(3, 5)),
+        ({"prompt_tokens": 3, "completion_tokens": 5, "prompt_tokens_details": [7]}, Counted(3, 5)),
+        # What is in the total alone is further output: Gemini's thoughts, xAI's reasoning.
+        ({"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 18}, Counted(3, 15, None, 10, 18)),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 115,
+                "completion_tokens_details": {"reasoning_tokens": 100},
+            },
+            Counted(10, 105, None, 100, 115),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 5,
+                "completion_tokens_details": {"reasoning_tokens": 7},
+            },
+            Counted(9, 12, None, 7),
+        ),
+        ({"prompt_tokens": 3, "total_tokens": 10}, Counted(3, 7, None, None, 10)),
+        # OpenAI's responses; Anthropic's messages, whose input is without what was cached; DeepSeek; Gemini.
+        (
+            {"input_tokens": 9, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 4}},
+            Counted(9, 2, 4),
+        ),
+        (
+            {
+                "input_tokens": 9,
+                "output_tokens": 2,
+                "cache_read_input_tokens": 100,
+                "cache_creation_input_tokens": 20,
+            },
+            Counted(129, 2, 100),
+        ),
+        (
+            {"prompt_tokens": 109, "completion_tokens": 2, "cache_read_input_tokens": 100},
+            Counted(109, 2, 100),
+        ),
+        ({"prompt_tokens": 9, "completion_tokens": 2, "cache_read_input_tokens": 100}, Counted(109, 2, 100)),
+        ({"prompt_tokens": 10, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}, Counted(10, 2, 4)),
+        (
+            {"prompt_cache_hit_tokens": 4, "prompt_cache_miss_tokens": 6, "completion_tokens": 2},
+            Counted(10, 2, 4),
+        ),
+        (
+            {
+                "promptTokenCount": 3,
+                "candidatesTokenCount": 5,
+                "thoughtsTokenCount": 10,
+                "totalTokenCount": 18,
+            },
+            Counted(3, 15, None, 10, 18),
+        ),
+    ],
+)
+def test_usage_is_read_field_by_field_under_whatever_names__f2(said, counted):
+    assert read_usage(Raw(json.dumps(said).encode())) == counted
+
+
+@pytest.mark.parametrize(
+    ("counted", "usage", "estimated"),
+    [
+        (
+            Counted(3, 5, 2, 1),
+            Usage(input_tokens=3, output_tokens=5, cached_input_tokens=2, reasoning_tokens=1),
+            False,
+        ),
+        (Counted(3, None), Usage(input_tokens=3, output_tokens=8), True),
+        (Counted(None, 5), Usage(input_tokens=20, output_tokens=5), True),
+        (Counted(), Usage(input_tokens=20, output_tokens=8), True),
+        (Counted(0, 0), Usage(input_tokens=20, output_tokens=8), True),
+        (Counted(3, 0), Usage(input_tokens=3, output_tokens=8), True),
+        (Counted(total_tokens=27), Usage(input_tokens=20, output_tokens=7), True),
+        (Counted(total_tokens=7), Usage(input_tokens=7, output_tokens=8), True),
+        (Counted(None, 5, total_tokens=12), Usage(input_tokens=7, output_tokens=5), True),
+        (
+            Counted(3, 5, 900, 900),
+            Usage(input_tokens=3, output_tokens=5, cached_input_tokens=3, reasoning_tokens=5),
+            False,
+        ),
+    ],
+)
+def test_what_was_not_counted_is_estimated_and_never_0__f2(counted, usage, estimated):
+    assert counted.completed(input_tokens=20, output_tokens=8) == (usage, estimated)
+
+
+def test_an_empty_answer_has_no_output():
+    assert Counted(3, 0).completed(input_tokens=20, output_tokens=0) == (Usage(input_tokens=3), False)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8))
+def test_whatever_is_said_the_usage_is_whole_and_can_be_true__f2(said):
+    counted = read_usage(Raw(json.dumps(said).encode())) or NOTHING_COUNTED
+    usage, _ = counted.completed(input_tokens=20, output_tokens=8)
+    assert usage.input_tokens > 0 < usage.output_tokens
+    assert 0 <= usage.cached_input_tokens <= usage.input_tokens <= 400_000_000
+    assert 0 <= usage.reasoning_tokens <= usage.output_tokens <= 400_000_000

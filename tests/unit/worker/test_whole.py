@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from schemas.reply import Usage
+from penstock.config.catalogue import StreamFormat
 from services.worker.calls.whole import MalformedReply, read_whole
+from services.worker.calls.wire_errors import BrokenStream, ProviderErrorEvent
+from services.worker.usage import Counted
 
 CHOICE = {
     "index": 0,
@@ -23,7 +25,8 @@ def body(*choices: object, **top: object) -> bytes:
 def test_a_complete_reply_is_read():
     reply = read_whole(body(CHOICE, usage={"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}))
     assert (reply.finish_reason, reply.model, reply.response_id) == ("stop", "m", "c1")
-    assert reply.usage == Usage(input_tokens=3, output_tokens=1)
+    assert reply.usage == Counted(input_tokens=3, output_tokens=1, total_tokens=4)
+    assert reply.message_bytes == len(json.dumps(CHOICE["message"]))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,7 @@ def test_the_finish_reason_is_that_of_choice_0_wherever_it_stands():
     assert (reply.finish_reason, reply.usage) == ("stop", None)
 
 
-@pytest.mark.parametrize("usage", [{"prompt_tokens": 5.0}, {"completion_tokens": -1}, [], 7, "many"])
+@pytest.mark.parametrize("usage", [{"prompt_tokens": "x"}, {"completion_tokens": -1}, [], 7, "many"])
 def test_unreadable_usage_does_not_discard_the_reply__d6(usage):
     assert read_whole(body(CHOICE, usage=usage)).usage is None
 
@@ -56,10 +59,88 @@ def test_unreadable_usage_does_not_discard_the_reply__d6(usage):
         body(CHOICE | {"message": None}),
         body(CHOICE, CHOICE | {"index": 1, "finish_reason": None}),
         body(CHOICE | {"finish_reason": "error"}),
-        body(CHOICE, error={"message": "busy"}),
         body(CHOICE, note="N").replace(b"N", b"\xff"),
     ],
 )
 def test_what_is_not_complete_is_never_a_reply__d6(broken):
     with pytest.raises(MalformedReply):
         read_whole(broken)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        body(CHOICE, error={"message": "busy"}),
+        body(CHOICE | {"error": {"message": "busy"}, "finish_reason": "error"}),
+        b'{"error":"busy"}',
+        b'{"error":{"code":429,"message":"busy"},"choices":null}',
+        b'{"message":"busy","code":429}',
+        b'{"choices":[],"message":"busy"}',
+    ],
+)
+def test_an_error_in_the_place_of_an_answer_is_one(error):
+    with pytest.raises(ProviderErrorEvent, match="busy"):
+        read_whole(error)
+
+
+@pytest.mark.parametrize("error", [None, "", {}, [], False])
+def test_an_error_that_says_nothing_is_none(error):
+    assert read_whole(body(CHOICE, error=error)).finish_reason == "stop"
+
+
+@pytest.mark.parametrize("index", [None, "0", 0.0])
+def test_types_that_differ_matter_to_nobody(index):
+    reply = read_whole(body(CHOICE | {"index": index}, id=5, model=None, x_groq=[]))
+    assert (reply.finish_reason, reply.model, reply.response_id) == ("stop", None, None)
+
+
+def test_what_not_every_decoder_reads_is_mended():
+    said = (
+        body(CHOICE | {"p": 1}, note="N")
+        .replace(b'"p": 1', b'"p": NaN')
+        .replace(b"Hi", rb"a\ud83d b\ud83d\ude00")
+    )
+    mended = json.loads(read_whole(said).body)
+    assert mended["choices"][0]["message"]["content"] == "a\ufffd b\U0001f600"
+    assert (mended["choices"][0]["p"], mended["note"]) == (None, "N")
+    for as_it_came in (body(CHOICE), b"\xef\xbb\xbf" + body(CHOICE), b"\n " + body(CHOICE)):
+        assert read_whole(as_it_came).body.strip() == body(CHOICE)
+
+
+def test_a_provider_that_never_sends_a_finish_reason_is_believed_if_the_catalogue_says_so():
+    said = body({"index": 0, "message": {"content": "Hi"}})
+    assert read_whole(said, StreamFormat(finish_reason="optional")).finish_reason == "stop"
+    with pytest.raises(MalformedReply, match="finish"):
+        read_whole(said)
+
+
+def event(delta: object, finish_reason: str | None = None, index: int = 0, **top: object) -> bytes:
+    choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
+    return b"data: " + json.dumps({"id": "c1", "model": "m", "choices": [choice], **top}).encode() + b"\n\n"
+
+
+def test_a_stream_that_nobody_asked_for_is_put_together():
+    def call(arguments: str, **first: object) -> dict[str, object]:
+        return {"tool_calls": [{"index": 0, **first, "function": {"arguments": arguments, **first}}]}
+
+    stream = (
+        event({"role": "assistant", "content": "Hel"})
+        + event({"content": "lo"})
+        + event({"reasoning": "h"})
+        + event({"reasoning": "m"})
+        + event(call('{"a":', id="c"))
+        + event(call("1}"))
+        + event({"content": "other"}, "length", index=1)
+        + event({}, "tool_calls", usage={"prompt_tokens": 3, "completion_tokens": 9})
+    )
+    reply = read_whole(stream + b"data: [DONE]\n\n")
+    assert (reply.finish_reason, reply.model, reply.response_id) == ("tool_calls", "m", "c1")
+    assert reply.usage is not None
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (3, 9)
+    first, other = json.loads(reply.body)["choices"]
+    assert (first["message"]["content"], first["message"]["reasoning"]) == ("Hello", "hm")
+    [called] = first["message"]["tool_calls"]
+    assert (called["id"], called["function"]) == ("c", {"id": "c", "arguments": '{"a":1}'})
+    assert (other["message"]["content"], other["finish_reason"]) == ("other", "length")
+    with pytest.raises(BrokenStream):
+        read_whole(event({"content": "Hel"}) + b"data: [DONE]\n\n")
