@@ -70,10 +70,11 @@ def endlessly(first: bytes, again: bytes) -> Behaviour:
     return lambda _: itertools.chain((first,), itertools.repeat(again))
 
 
-def bomb() -> bytes:
+def bomb(beginning: bytes = b" ") -> bytes:
     """600 MB in 600 KB."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = b"".join(packer.compress(b" " * MIB) for _ in range(600)) + packer.flush()
+    parts = (beginning, *itertools.repeat(b" " * MIB, 600))
+    packed = b"".join(map(packer.compress, parts)) + packer.flush()
     return head("200 OK", JSON, "Content-Encoding: gzip", f"Content-Length: {len(packed)}") + packed
 
 
@@ -111,7 +112,10 @@ TOO_MUCH = {
     "an error": TooMuch(
         endlessly(head("500 Oh", JSON), b"x" * 65_536), False, "provider_unavailable", "500", MAX_ATTEMPTS
     ),
-    "a gzip bomb": TooMuch(answering(bomb()), False, "provider_unavailable", "gzip", MAX_ATTEMPTS),
+    "a gzip bomb": TooMuch(answering(bomb()), False, "provider_refused", "7,340,032 bytes", 1),
+    "a gzip bomb in a stream": TooMuch(
+        answering(bomb(b"data: {")), True, "provider_refused", "4,194,304 bytes", 1
+    ),
     "a gzip bomb as an error": TooMuch(
         answering(bomb().replace(b"200 OK", b"500 Oh")), False, "provider_unavailable", "500", MAX_ATTEMPTS
     ),
@@ -322,7 +326,7 @@ class TestBothSdks:
         ("behaviour", "failure", "says"),
         [
             (TOO_MUCH["an error"].behaviour, "server_error", "500"),
-            (TOO_MUCH["a gzip bomb"].behaviour, "malformed", "gzip"),
+            (answering(head("200 OK", JSON, "Content-Encoding: br"), b"x"), "malformed", "came as br"),
             (TOO_MUCH["a gzip bomb as an error"].behaviour, "server_error", "500"),
             (
                 answering(head("308 Elsewhere", JSON, "Location: http://[", "Content-Length: 0")),

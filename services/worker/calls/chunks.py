@@ -6,13 +6,13 @@ read by one typed decoder; everything else takes `choices`, which is slower and 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from penstock.config.catalogue import StreamFormat
-from services.worker.calls.bounds import Word, clipped
+from services.worker.calls.bounds import clipped
 from services.worker.calls.choices import (
     ABSENT,
     Addition,
@@ -23,6 +23,13 @@ from services.worker.calls.choices import (
     read_choice,
     says,
     says_anything,
+)
+from services.worker.calls.chunk_shapes import (
+    ApartChunk,
+    PlainChunk,
+    decode_apart,
+    decode_plain,
+    decode_raw,
 )
 from services.worker.calls.errors import error_in
 from services.worker.calls.lenient_json import REPLACEMENT, Halves, mended
@@ -89,92 +96,6 @@ class StreamEnd(Struct, frozen=True, kw_only=True):
     """Text of choice 0 that was held back because its other half might still come."""
 
 
-_Empty = Annotated[list[Any], Meta(max_length=0)] | None
-_NoText = Annotated[str, Meta(max_length=0)] | None
-
-
-class _Groq(Struct, frozen=True, gc=False):
-    usage: Raw = NO_USAGE
-    error: Raw = ABSENT
-
-
-class _PlainDelta(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    content: str | None = None
-    role: str | None = None
-    # What servers send empty beside text. A value in one of them, like any other key, makes it not plain.
-    reasoning: _NoText = None
-    reasoning_content: _NoText = None
-    reasoning_details: _Empty = None
-    tool_calls: _Empty = None
-    refusal: _NoText = None
-    function_call: None = None
-    audio: None = None
-    annotations: _Empty = None
-    images: _Empty = None
-
-
-class _PlainChoice(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    delta: _PlainDelta
-    index: Annotated[int, Meta(ge=0, le=0)] = 0
-    finish_reason: Word | None = None
-    logprobs: None = None
-    native_finish_reason: None = None
-    content_filter_results: Raw = ABSENT
-    stop_reason: None = None
-    token_ids: None = None
-    matched_stop: None = None
-
-
-class _PlainChunk(Struct, frozen=True, gc=False):
-    choices: Annotated[list[_PlainChoice], Meta(max_length=1)]
-    id: str | None = None
-    model: str | None = None
-    usage: Raw = NO_USAGE
-    x_groq: _Groq | None = None
-    error: None = None
-
-
-class _ApartDelta(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What streams of reasoning and of tool calls have instead of text."""
-
-    content: _NoText = None
-    role: str | None = None
-    reasoning: Raw = ABSENT
-    reasoning_content: Raw = ABSENT
-    tool_calls: Raw = ABSENT
-    reasoning_details: Raw = ABSENT
-    refusal: _NoText = None
-    function_call: None = None
-    audio: None = None
-
-
-class _ApartChoice(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    delta: _ApartDelta
-    index: Annotated[int, Meta(ge=0, le=0)] = 0
-    finish_reason: None = None
-    logprobs: None = None
-    native_finish_reason: None = None
-    stop_reason: None = None
-    token_ids: None = None
-    matched_stop: None = None
-
-
-class _ApartChunk(Struct, frozen=True, gc=False):
-    choices: Annotated[list[_ApartChoice], Meta(min_length=1, max_length=1)]
-    id: str | None = None
-    model: str | None = None
-    usage: Raw = NO_USAGE
-    x_groq: _Groq | None = None
-    error: None = None
-
-
-class _RawChunk(Struct, frozen=True, gc=False):
-    choices: list[Raw]
-
-
-_decode_plain: Final = msgspec.json.Decoder(_PlainChunk).decode
-_decode_apart: Final = msgspec.json.Decoder(_ApartChunk).decode
-_decode_raw: Final = msgspec.json.Decoder(_RawChunk).decode
 _decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
 _decode_any: Final = msgspec.json.Decoder().decode
 
@@ -215,7 +136,7 @@ class ChunkReader:
         BrokenStream for a choice that goes on after it was finished.
         """
         try:
-            chunk = _decode_plain(payload)
+            chunk = decode_plain(payload)
         except (ValueError, RecursionError):
             return self._read_apart(payload)
         if (
@@ -277,7 +198,7 @@ class ChunkReader:
     def _read_apart(self, payload: bytes) -> Piece | None:
         """Reasoning or tool calls alone, untouched; with anything beside them it is read as any other chunk."""
         try:
-            chunk = _decode_apart(payload)
+            chunk = decode_apart(payload)
             delta = chunk.choices[0].delta
             goes_on = 0 in self.finish_reasons and not self._every
             if (
@@ -288,7 +209,7 @@ class ChunkReader:
                 return self._read_other(payload)
             # msgspec checks UTF-8 only in what it decodes; these bytes are passed on as they are.
             payload.decode()
-            choices = tuple(_decode_raw(payload).choices)
+            choices = tuple(decode_raw(payload).choices)
         except (ValueError, RecursionError):
             return self._read_other(payload)
         self._note(chunk)
@@ -349,7 +270,7 @@ class ChunkReader:
     def _finish(self, index: int, reason: str) -> None:
         self.finish_reasons[index] = reason
 
-    def _note(self, chunk: _PlainChunk | _ApartChunk) -> None:
+    def _note(self, chunk: PlainChunk | ApartChunk) -> None:
         # Azure's first chunk has an empty id and model: the first that says something counts.
         self.response_id = self.response_id or clipped(chunk.id)
         self.model = self.model or clipped(chunk.model)

@@ -23,7 +23,7 @@ _DONE: Final = b"[DONE]"
 _BLANKS: Final = b" \t\r\n"
 _ALIVE: Final = frozenset((b"ping", b"keepalive", b"keep-alive", b"heartbeat"))
 """Names of events that only say that the connection lives, whatever their data."""
-_FIELDS: Final = frozenset((b"", b"data", b"event", b"id", b"retry"))
+_FIELDS: Final = frozenset((b"", b"data", b"event", b"id", b"retry", b"error"))
 _EMPTY: Final = frozenset((b"", b"null", b'""', b"{}", b"[]"))
 _DEFAULT: Final = StreamFormat()
 
@@ -145,11 +145,9 @@ class SseReader:
             if len(block) > self._max_event_bytes:
                 self._too_large = True
                 return payloads
-            if block.startswith(b"data: ") and b"\n" not in block:
-                payload = block[6:]
-                if not (payload.startswith(_DONE) and payload.strip() == _DONE):
-                    payloads.append(payload)
-                    continue
+            if block.startswith(b"data: {") and b"\n" not in block:
+                payloads.append(block[6:])
+                continue
             for payload in _payloads_of(block):
                 if payload.strip() == _DONE:
                     self.done = True

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.config.catalogue import StreamFormat
+from services.worker.calls.bounds import WHOLE_BYTES
 from services.worker.calls.sse import SseReader, SseTooLarge, SseTruncated
 
 
-def outcome(pieces: list[bytes], max_event_bytes: int = 8 * 1024 * 1024) -> tuple[list[bytes], bool, str]:
-    reader = SseReader(max_event_bytes)
+def outcome(
+    pieces: list[bytes], max_event_bytes: int = 8 * 1024 * 1024, event_end: str = "blank_line"
+) -> tuple[list[bytes], bool, str]:
+    reader = SseReader(max_event_bytes, StreamFormat(event_end=event_end))
     payloads: list[bytes] = []
     try:
         for piece in pieces:
@@ -86,6 +91,115 @@ def test_a_large_event_in_small_pieces_takes_linear_time():
     assert len(reader.feed(b"\n\n")[0]) == 3 * 1024 * 1024
 
 
+def read(*pieces: bytes, **switches: str) -> tuple[list[bytes], bool]:
+    reader = SseReader(stream_format=StreamFormat(**switches))
+    payloads = [payload for piece in pieces for payload in reader.feed(piece)]
+    return payloads + reader.close(), reader.done
+
+
+@pytest.mark.parametrize(
+    "done", [b"data: [DONE]", b"data:[DONE]\n", b"data:  [DONE]  \n\n", b"data: [DONE]\r\n", b"[DONE]\n\n"]
+)
+def test_the_mark_of_the_end_is_known_with_blanks_and_without_a_line_end(done):
+    assert read(b"data: a\n\n" + done) == ([b"a"], True)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n: comment", b"\nid: 7"])
+def test_a_last_event_that_is_whole_json_lacks_only_its_end(end):
+    assert read(b'data: a\n\ndata: {"a":1}' + end) == ([b"a", b'{"a":1}'], False)
+
+
+@pytest.mark.parametrize(
+    ("alive", "payloads"),
+    [
+        *((b": OPENROUTER PROCESSING\n\n", []), (b"event: ping\n\n", []), (b"id: 7\nretry: 5\n\n", [])),
+        *((b"event: ping\ndata: 2026-11-29\n\n", []), (b"event: keepalive\ndata\n\n", [])),
+        (b'event: message\nid: 7\ndata: {"a":1}\n\n', [b'{"a":1}']),
+    ],
+)
+def test_what_keeps_a_connection_alive_is_no_event(alive, payloads):
+    assert read(alive + b"data: b\n\n") == ([*payloads, b"b"], False)
+
+
+@pytest.mark.parametrize(
+    ("block", "error"),
+    [
+        (b'{"error":{"message":"busy"}}', {"message": "busy"}),
+        (b'{\n  "error": {\n    "message": "busy"\n  }\n}', {"message": "busy"}),
+        (b'error: {"message":"busy"}', {"message": "busy"}),
+        (b"error: busy", "busy"),
+        (b'event: error\ndata: {"message":"busy"}', {"message": "busy"}),
+        (b"event: error\ndata: busy", "busy"),
+        (b"event: error\ndata: {", "{"),
+        (b"event: error", "the provider reported an error without a message"),
+        (b"event: error\ndata: {}", "the provider reported an error without a message"),
+        (b'data: {"a":1}\n{"error":"busy"}', "busy"),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n\n", b"\n", b""])
+def test_an_error_outside_of_any_event_is_one(block, error, end):
+    for before in (b"data: a\n\n", b": alive\n\n"):
+        payloads, _ = read(before + block + end)
+        assert json.loads(payloads[-1]) == {"error": error}
+
+
+BODY = b'{\n  "choices": [\n\n {"message": {"content": "x"}}]\n}'
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n \r\n"])
+@pytest.mark.parametrize("after", [b"", b"\n", b"\n\n "])
+def test_one_json_body_in_the_place_of_a_stream_is_one_event(before, after):
+    for body in (BODY, BODY.replace(b"x", rb"\ud83d"), b'[{"error":1}]'):
+        payloads, done = read(*(bytes([byte]) for byte in before + body + after))
+        assert ([payload.strip() for payload in payloads], done) == ([body], True)
+
+
+def test_json_that_is_cut_is_reported__d6():
+    with pytest.raises(SseTruncated):
+        read(BODY[:-1])
+
+
+def test_json_values_one_on_each_line_are_events():
+    assert read(b'{"a":1}\n{"a":2}\n') == ([b'{"a":1}', b'{"a":2}'], False)
+    assert read(b'{"error":1}\n\ndata: [DONE]\n\n') == ([b'{"error":1}'], True)
+
+
+def test_a_json_body_may_be_as_large_as_a_whole_answer():
+    reader = SseReader()
+    reader.feed(b'{"a":"')
+    reader.feed(b"x" * (WHOLE_BYTES - 8))
+    assert len(reader.feed(b'"}') + reader.close()) == 1
+    with pytest.raises(SseTooLarge, match="the answer has more than 7,340,032 bytes"):
+        SseReader().feed(b"{" + b"x" * WHOLE_BYTES)
+
+
+NEWLINES = b'data: {"a":1}\nevent: error\ndata: busy\n\n: c\nid: 7\ndata: {"a":2}\ndata: [DONE]\n'
+HINT = (
+    "; if this provider ends its events with one newline, "
+    "set stream: {event_end: newline} for it in the catalogue"
+)
+
+
+def test_events_may_end_with_one_newline():
+    assert read(NEWLINES, event_end="newline") == ([b'{"a":1}', b'{"error":"busy"}', b'{"a":2}'], True)
+    reader = SseReader(stream_format=StreamFormat(event_end="newline"))
+    assert reader.feed(b'data: {"a":1}\n') == [b'{"a":1}']  # at once, and not at the end
+    assert reader.feed(b"data: {") == []
+    with pytest.raises(SseTruncated):
+        reader.close()
+
+
+def test_events_that_end_with_one_newline_name_their_switch():
+    for stream in (b'data: {"a":1}\n' * 2, b'event: x\ndata: {"a":1}\n' * 2 + b"data: [DONE]\n"):
+        with pytest.raises(SseTruncated) as caught:
+            read(stream)
+        assert str(caught.value).endswith(HINT)
+    reader = SseReader(40)
+    with pytest.raises(SseTooLarge) as too_large:
+        reader.feed(b'data: {"a":1}\n' * 9)
+    assert str(too_large.value).endswith(HINT)
+
+
 FRAGMENTS = st.sampled_from(
     [
         *(
@@ -96,6 +210,10 @@ FRAGMENTS = st.sampled_from(
             b": c",
             b"{}",
             b"[DONE]",
+            b'{"error":{}}',
+            b"error: x",
+            b"event: error",
+            b"[",
             b"data: [DONE]\n\n",
             b"data: ab\n\n",
         ),
@@ -108,12 +226,13 @@ FRAGMENTS = st.sampled_from(
     fragments=st.lists(FRAGMENTS, max_size=14),
     places=st.lists(st.integers(0, 200), max_size=8),
     bound=st.sampled_from([4, 8, 12, 1000]),
+    event_end=st.sampled_from(["blank_line", "newline"]),
 )
-def test_every_split_of_the_bytes_gives_the_same(fragments, places, bound):
+def test_every_split_of_the_bytes_gives_the_same(fragments, places, bound, event_end):
     data = b"".join(fragments)
-    whole = outcome([data], bound)
-    assert outcome(cut(data, places), bound) == whole
-    assert outcome([data[at : at + 1] for at in range(len(data))], bound) == whole
+    whole = outcome([data], bound, event_end)
+    assert outcome(cut(data, places), bound, event_end) == whole
+    assert outcome([data[at : at + 1] for at in range(len(data))], bound, event_end) == whole
 
 
 @given(st.lists(st.binary(max_size=12).filter(lambda raw: not set(raw) & set(b"\r\n")), max_size=6))

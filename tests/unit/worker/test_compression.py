@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import gzip
+import itertools
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.calls.compression import CannotUnpack, Unpacker, encoding_of, unpacked
+
+MIB = 1024 * 1024
+TEXT = b'data: {"choices":[]}\n\n' * 30
+
+
+def unwrapped(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+PACKED = {
+    "gzip": ("gzip", gzip.compress(TEXT)),
+    "deflate": ("deflate", zlib.compress(TEXT)),
+    "deflate without its wrapping": ("deflate", unwrapped(TEXT)),
+    "gzip in several files": ("x-gzip", gzip.compress(TEXT[:50]) + gzip.compress(TEXT[50:])),
+    "gzip with zeros behind it": ("gzip", gzip.compress(TEXT) + bytes(20)),
+    "not packed": ("gzip", TEXT),
+    "not packed either": ("deflate", TEXT),
+    "one byte": ("gzip", b"{"),
+    "nothing": ("gzip", b""),
+}
+WHOLE = {"one byte": b"{", "nothing": b""}
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def unpack(encoding: str, pieces: list[bytes]) -> bytes:
+    unpacker = Unpacker(encoding)
+    return b"".join([*itertools.chain(*map(unpacker.feed, pieces)), *unpacker.close()])
+
+
+@pytest.mark.parametrize("what", PACKED)
+@given(places=st.lists(st.integers(0, 1000), max_size=8))
+def test_every_split_of_the_bytes_unpacks_to_the_same(what, places):
+    encoding, packed = PACKED[what]
+    assert unpack(encoding, cut(packed, places)) == WHOLE.get(what, TEXT)
+
+
+@pytest.mark.parametrize("what", ["gzip", "deflate", "deflate without its wrapping"])
+def test_a_compressed_body_that_is_cut_is_never_whole__d6(what):
+    encoding, packed = PACKED[what]
+    for length in (len(packed) // 2, len(packed) - 1):
+        with pytest.raises(CannotUnpack, match="ends before its end"):
+            unpack(encoding, [packed[:length]])
+
+
+def test_damaged_data_is_an_error_and_what_came_before_it_is_kept():
+    packed = bytearray(gzip.compress(bytes(range(256)) * 3000))
+    packed[-6] ^= 0xFF
+    with pytest.raises(CannotUnpack, match="damaged"):
+        unpack("gzip", [bytes(packed)])
+
+
+def test_a_bomb_is_unpacked_in_small_pieces():
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(packer.compress(b" " * MIB) for _ in range(64)) + packer.flush()
+    sizes = [len(piece) for piece in itertools.islice(Unpacker("gzip").feed(bomb), 20)]
+    assert len(sizes) == 20
+    assert max(sizes) <= 64 * 1024
+
+
+def test_what_a_server_has_flushed_is_there_at_once():
+    packer, unpacker = zlib.compressobj(wbits=31), Unpacker("gzip")
+    for number in range(5):
+        event = b"data: %d\n\n" % number
+        packed = packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
+        assert b"".join(unpacker.feed(packed)) == event
+
+
+@pytest.mark.parametrize(
+    ("header", "encoding"),
+    [
+        *((None, None), ("", None), ("identity", None), ("none", None), ("utf-8", None)),
+        *(("GZIP", "gzip"), ("x-gzip", "x-gzip"), (" deflate ", "deflate"), ("identity, gzip", "gzip")),
+    ],
+)
+def test_one_encoding_is_named(header, encoding):
+    assert encoding_of(header) == encoding
+
+
+@pytest.mark.parametrize("header", ["br", "zstd", "gzip, gzip", "compress", "rot13"])
+def test_an_encoding_that_cannot_be_read_is_told(header):
+    with pytest.raises(CannotUnpack, match=f"came as {header}, which was not asked for and cannot be read"):
+        encoding_of(header)
+
+
+async def test_a_body_that_is_not_compressed_passes():
+    async def pieces():
+        yield b"a"
+        yield b"b"
+
+    assert [piece async for piece in unpacked(pieces(), None)] == [b"a", b"b"]
