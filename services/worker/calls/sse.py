@@ -161,7 +161,7 @@ class SseReader:
         """Lines that are events of their own, those that name an event joined to the line of data behind them."""
         blocks: list[bytes] = []
         for line in lines:
-            if line.startswith(b"event:"):
+            if line.startswith(b"event:") and len(line) <= self._max_event_bytes:
                 self._name = line
             elif self._name and line.startswith(b"data:"):
                 blocks.append(self._name + b"\n" + line)
