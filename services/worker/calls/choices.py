@@ -14,6 +14,7 @@ __all__ = [
     "ABSENT",
     "Addition",
     "Earlier",
+    "adds",
     "error_of",
     "fields_of",
     "finish_reason_of",
@@ -87,7 +88,7 @@ def says(raw: Raw) -> bool:
     return bytes(raw) not in _NOTHING
 
 
-def _adds(raw: Raw) -> bool:
+def adds(raw: Raw) -> bool:
     """Whether the value holds anything that is neither null nor empty, at any depth."""
     data = bytes(raw)
     return data not in _NOTHING and (data[0] not in b"[{" or says_anything(_decode_any(data)))
@@ -115,13 +116,13 @@ def error_of(raw: Raw) -> ProviderError | None:
 def read_choice(raw: Raw, position: int, earlier: Earlier) -> Addition | None:
     """None for an empty one. Raises ValueError or RecursionError for what is no choice."""
     fields = fields_of(raw)
-    if fields is None and _adds(raw):
+    if fields is None and adds(raw):
         raise ValueError("a choice that is not an object")
     if not fields:
         return None
     index = index_of(fields["index"], position) if "index" in fields else position
     delta, is_own = _delta(fields, spoken=index in earlier.spoken)
-    saying = {name for name, value in delta.items() if name not in _NAMING and _adds(value)}
+    saying = {name for name, value in delta.items() if name not in _NAMING and adds(value)}
     has_content = not saying.isdisjoint(_CONTENT)
     if has_content and "delta" in fields:
         earlier.spoken.add(index)
@@ -142,11 +143,11 @@ def read_choice(raw: Raw, position: int, earlier: Earlier) -> Addition | None:
 def _delta(fields: dict[str, Raw], *, spoken: bool) -> tuple[dict[str, Raw], bool]:
     """The delta and True; or what stands in its place, the message of a whole answer or the text of a completion."""
     raw, is_own = fields.get("delta", ABSENT), True
-    if "message" in fields and not spoken and not _adds(raw):
+    if "message" in fields and not spoken and not adds(raw):
         raw, is_own = fields["message"], False
     delta = fields_of(raw) if raw is not ABSENT else {}
     if delta is None:
-        if _adds(raw):
+        if adds(raw):
             raise ValueError("a delta that is not an object")
         delta = {}
     if raw is ABSENT and "text" in fields:
@@ -167,7 +168,7 @@ def _without_text(delta: dict[str, Raw]) -> tuple[str, dict[str, Raw]]:
     for part in _decode_list(content) if kind == b"[" else [content]:
         text, other = _part(part)
         texts.append(text)
-        if _adds(other):
+        if adds(other):
             others.append(other)
     if others:
         rest["content"] = Raw(_encode(others))
@@ -185,7 +186,7 @@ def _part(raw: Raw) -> tuple[str, Raw]:
     if not (kind is None or (isinstance(kind, str) and kind in _TEXT_TYPES)) or bytes(text)[:1] != b'"':
         return "", raw
     rest = {name: value for name, value in fields.items() if name not in {"type", "text", "index"}}
-    more = any(map(_adds, rest.values()))
+    more = any(map(adds, rest.values()))
     return str(_decode_any(text)), Raw(_encode({**rest, "type": "text"})) if more else ABSENT
 
 
@@ -193,10 +194,10 @@ def _says_more_beside(fields: dict[str, Raw], index: int, earlier: Earlier) -> b
     more = False
     for name, value in fields.items():
         if name == _FILTERS:
-            more = more or (earlier.filters.get(index, ABSENT) != value and _adds(value))
+            more = more or (earlier.filters.get(index, ABSENT) != value and adds(value))
             earlier.filters[index] = value
         elif name not in _READ_HERE:
-            more = more or _adds(value)
+            more = more or adds(value)
     return more
 
 
@@ -219,7 +220,7 @@ def index_of(raw: Raw, position: int) -> int:
 
 
 def finish_reason_of(raw: Raw) -> str:
-    if not _adds(raw):
+    if not adds(raw):
         return ""
     reason = _decode_any(raw)
     if not isinstance(reason, str) or len(reason) > NAME_CHARACTERS:

@@ -17,6 +17,7 @@ from services.worker.calls.choices import (
     ABSENT,
     Addition,
     Earlier,
+    adds,
     error_of,
     fields_of,
     name_in,
@@ -204,7 +205,7 @@ class ChunkReader:
             if (
                 self._halves
                 or goes_on
-                or not (says(delta.reasoning) or says(delta.reasoning_content) or says(delta.tool_calls))
+                or not (adds(delta.reasoning) or adds(delta.reasoning_content) or adds(delta.tool_calls))
             ):
                 return self._read_other(payload)
             # msgspec checks UTF-8 only in what it decodes; these bytes are passed on as they are.
