@@ -110,6 +110,7 @@ class ChunkReader:
         "_format",
         "_halves",
         "_seen",
+        "_settled",
         "_spoken",
         "finish_reasons",
         "model",
@@ -128,6 +129,7 @@ class ChunkReader:
         self._spoken = self._earlier.spoken
         self._seen: set[int] = set()
         self._halves: Halves = {}
+        self._settled = False  # id and model are known, and no half of a character is
 
     def read(self, payload: bytes) -> Piece | None:
         """What the chunk adds to the answer; None if nothing (role alone, finish reason alone, usage).
@@ -141,17 +143,18 @@ class ChunkReader:
         except (ValueError, RecursionError):
             return self._read_apart(payload)
         if (
-            self.response_id is None
-            or self.model is None
+            not self._settled
             or (chunk.usage is not NO_USAGE and chunk.usage != NO_USAGE)
             or chunk.x_groq is not None
         ):
+            if self._halves:
+                return self._read_other(payload)
             self._note(chunk)
         if not chunk.choices:
             return None
         choice = chunk.choices[0]
         filters = choice.content_filter_results
-        if self._halves or (filters is not ABSENT and filters != self._earlier.filters.get(0)):
+        if filters is not ABSENT and filters != self._earlier.filters.get(0):
             return self._read_other(payload)
         text = choice.delta.content
         if not text:
@@ -225,6 +228,7 @@ class ChunkReader:
                 return self._read_value(payload)
         except (ValueError, RecursionError):
             pass  # whatever it is, it may be read when it is mended
+        self._settled = False
         try:
             return self._read_value(mended(payload, self._halves))
         except (ValueError, RecursionError) as error:
@@ -275,6 +279,7 @@ class ChunkReader:
         # Azure's first chunk has an empty id and model: the first that says something counts.
         self.response_id = self.response_id or clipped(chunk.id)
         self.model = self.model or clipped(chunk.model)
+        self._settled = self.response_id is not None and self.model is not None
         self._count(chunk.usage)
         if chunk.x_groq is not None:
             if error := error_of(chunk.x_groq.error):
