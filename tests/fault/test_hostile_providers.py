@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
+import json
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -227,7 +229,11 @@ async def test_d6_a_stream_with_two_ends_or_none_is_no_answer(
 @pytest.mark.parametrize(
     "usage",
     [
-        {"prompt_tokens": 5.0, "completion_tokens": -1},
+        {"prompt_tokens": "none", "completion_tokens": -1},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        {"prompt_tokens": 7},
+        {"completion_tokens": 7},
+        None,
         {"prompt_tokens": 2**63 - 1, "completion_tokens": 2**63 - 1},
         {"prompt_tokens": 10**40, "completion_tokens": 10**300},
         ["nonsense"],
@@ -246,7 +252,33 @@ async def test_f2_usage_that_cannot_be_true_is_estimated_and_the_answer_kept(
     assert heard.text == "a good answer"
     [recorded] = [event for event in await stored_events(system, UsageRecorded) if event.id == heard.id]
     assert recorded.estimated
-    assert 0 < recorded.input_tokens + recorded.output_tokens < 1000
+    assert heard.completed.estimated
+    assert 0 < recorded.input_tokens < 1000
+    assert 0 < recorded.output_tokens < 1000
+    said = heard.completed.usage
+    assert (said.input_tokens, said.output_tokens) == (recorded.input_tokens, recorded.output_tokens)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_f2_usage_in_another_form_is_no_estimate_and_is_paid_for(
+    system: System, provider: HostileProvider, client: Client, *, stream: bool
+) -> None:
+    usage = {"prompt_tokens": "5", "completion_tokens": 7.0, "total_tokens": 40}
+    told = json.loads(whole("a good answer")) | {"usage": usage}
+    provider.behaviours["actor"] = lambda _: (
+        (head(), chunk("a good answer"), chunk(None, "stop", usage=usage), DONE)
+        if stream
+        else (head("200 OK", JSON), json.dumps(told).encode())
+    )
+
+    heard = await ask(client, "How much?", role="chat", stream=stream)
+
+    said = heard.completed.usage
+    assert (said.input_tokens, said.output_tokens, said.reasoning_tokens) == (5, 35, 28)
+    assert not heard.completed.estimated
+    [recorded] = [event for event in await stored_events(system, UsageRecorded) if event.id == heard.id]
+    assert (recorded.estimated, recorded.output_tokens) == (False, 35)
+    assert recorded.cost_microusd == heard.completed.cost_microusd
 
 
 @pytest.mark.parametrize(
@@ -359,6 +391,73 @@ class TestBothSdks:
         response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
 
         assert (await anext(response.pieces())).startswith(b"data: {")
+        await response.close()
+
+    @pytest.mark.parametrize("at_end", ["Content-Length", "Transfer-Encoding"])
+    @pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
+    async def test_a_body_is_read_compressed_or_not_and_never_cut__d6(
+        self, provider: HostileProvider, sdk: SdkProvider, encoding: str, at_end: str
+    ) -> None:
+        said = chunk("Hello", "stop") * 50 + DONE
+        packed = {"identity": said, "gzip": gzip.compress(said), "deflate": zlib.compress(said)}[encoding]
+        begin = head("200 OK", "text/event-stream", f"Content-Encoding: {encoding}")
+        chunked = at_end == "Transfer-Encoding"
+        begin = begin[:-2] + (
+            b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: %d\r\n\r\n" % len(packed)
+        )
+
+        async def read(*body: bytes) -> bytes:
+            provider.behaviours["actor"] = answering(begin, *body)
+            response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
+            try:
+                return b"".join([piece async for piece in response.pieces()])
+            finally:
+                await response.close()
+
+        parts = [packed[:40], packed[40:]]
+        framed = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts] if chunked else parts
+        assert await read(*framed, *([b"0\r\n\r\n"] if chunked else [])) == said
+        cut = framed if chunked else [packed[:-1]]
+        with pytest.raises(ProviderFailure) as caught:
+            await read(*cut)
+        assert caught.value.kind == "connection"
+
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+    async def test_a_compressed_body_that_only_the_connection_ends_is_never_cut__d6(
+        self, provider: HostileProvider, sdk: SdkProvider, encoding: str
+    ) -> None:
+        packed = (gzip if encoding == "gzip" else zlib).compress(chunk("Hello", "stop"))
+        begin = head("200 OK", "text/event-stream", f"Content-Encoding: {encoding}")
+        provider.behaviours["actor"] = answering(begin, packed[:-1])
+        response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
+        with pytest.raises(ProviderFailure, match="ends before its end") as caught:
+            _ = [piece async for piece in response.pieces()]
+        assert caught.value.kind == "broken_stream"
+        await response.close()
+
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity"])
+    async def test_an_error_is_read_compressed_or_not(
+        self, provider: HostileProvider, sdk: SdkProvider, encoding: str
+    ) -> None:
+        said = b'{"error":{"message":"the model is asleep"}}'
+        packed = {"gzip": gzip.compress(said), "deflate": zlib.compress(said)}.get(encoding, said)
+        provider.behaviours["actor"] = answering(
+            head("503 Oh", JSON, f"Content-Encoding: {encoding}"), packed
+        )
+        with pytest.raises(ProviderFailure) as caught:
+            await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
+        assert (caught.value.status, caught.value.kind) == (503, "server_error")
+        assert ("the model is asleep" in str(caught.value)) == (encoding != "br")
+
+    @pytest.mark.parametrize(
+        "headers", [["X-Long: " + "b" * 64 * 1024], [f"X-{n}: {'b' * 300}" for n in range(200)]]
+    )
+    async def test_headers_of_64_kb_are_read(
+        self, provider: HostileProvider, sdk: SdkProvider, headers: list[str]
+    ) -> None:
+        provider.behaviours["actor"] = answering(head("200 OK", JSON, *headers), b"{}")
+        response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
+        assert sum(map(len, response.headers.values())) >= 60_000
         await response.close()
 
     @pytest.mark.parametrize(
