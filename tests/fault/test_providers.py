@@ -71,7 +71,6 @@ BROKEN = (
     Broken("stall=5", "provider_unavailable", "within 0.", text_first=True),
     Broken("malformed=5", "provider_unavailable", "not", text_first=True),
     Broken("error-event=5", "provider_unavailable", "The server had an error", text_first=True),
-    Broken("no-done", "provider_unavailable", "without [DONE]", text_first=True),
     Broken("no-finish", "provider_unavailable", "finish", text_first=True),
     Broken("html", "provider_unavailable", "4 attempts failed"),
     Broken("empty", "provider_unavailable", "choice"),
@@ -82,8 +81,6 @@ BROKEN = (
     Broken("bad-request", "provider_refused", "unsupported value", attempts=1),
     Broken("content-filter", "content_filtered", "content management policy", attempts=1, elsewhere=False),
 )
-WHOLE_ONLY_STREAM = ("no-done",)
-"""What cannot happen to a whole reply."""
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +104,6 @@ def cases() -> list[object]:
         pytest.param(broken, stream, id=f"{broken}-{'streamed' if stream else 'whole'}")
         for broken in BROKEN
         for stream in (True, False)
-        if stream or broken.behaviour not in WHOLE_ONLY_STREAM
     ]
 
 
@@ -152,6 +148,18 @@ async def test_d2_d6_d10_alone_it_ends_in_a_clear_error_after_bounded_attempts(
     assert said is not None or broken.behaviour not in {"500", "503", "forbidden", "too-large", "bad-request"}
     if broken.text_first and stream:
         assert len(heard.restarts) == broken.attempts - 1
+
+
+async def test_d6_a_stream_without_done_whose_choices_are_finished_is_whole(
+    system: System, client: Client
+) -> None:
+    await system.sim("PUT", "behaviour", {"actor": "no-done"})
+
+    heard = await ask(client, "Whole without a mark", role="chat")
+
+    assert (heard.completed.model, heard.completed.finish_reason) == ("actor", "stop")
+    assert heard.text == await direct_answer(system, "actor", "Whole without a mark")
+    assert await system.attempts("actor") == 1
 
 
 @pytest.mark.parametrize("stream", [True, False])
