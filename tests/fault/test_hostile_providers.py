@@ -259,6 +259,62 @@ async def test_f2_usage_that_cannot_be_true_is_estimated_and_the_answer_kept(
     assert (said.input_tokens, said.output_tokens) == (recorded.input_tokens, recorded.output_tokens)
 
 
+def event(delta: dict[str, object], finish_reason: str | None = None, **beside: object) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, **beside}
+    return b"data: " + json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode() + b"\n\n"
+
+
+SAFE = {"hate": {"filtered": False, "severity": "safe"}}
+ODD_STREAMS = {
+    "azure": (
+        b'data: {"choices":[],"prompt_filter_results":[]}\n\n',
+        event({"content": "Hel"}, content_filter_results={}),
+        event({"content": "lo"}, content_filter_results=SAFE),
+        event({}, "stop", content_filter_results=SAFE),
+        DONE,
+    ),
+    "openrouter": (
+        b": OPENROUTER PROCESSING\n\n",
+        event({"role": "assistant", "content": "Hel", "reasoning_details": []}, native_finish_reason=None),
+        event({"role": "assistant", "content": "lo"}, "stop", native_finish_reason="STOP"),
+        b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\ndata: [DONE] ',
+    ),
+    "mistral": (
+        event({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}),
+        event({"content": [{"type": "text", "text": "Hello"}]}),
+        event({"content": ""}, "stop"),
+        DONE,
+    ),
+    "reasoning and text at once": (event({"reasoning": "hm", "content": "Hello"}, "stop"), DONE),
+    "nothing in between": (
+        event({"content": "Hel"}),
+        b'data: null\n\ndata\n\ndata: {"choices":null}\n\ndata: {}\n\n',
+        event({"content": "lo"}, "stop"),
+    ),
+    "half a character": (
+        event({"content": "Hello\ud83d"}).replace(b"Hello", b"Hello "),
+        event({"content": "\ude00"}, "stop"),
+        DONE,
+    ),
+    "one JSON body": (whole("Hello"),),
+}
+
+
+@pytest.mark.parametrize("provider_kind", ODD_STREAMS)
+async def test_e1_a_stream_is_read_by_what_it_adds(
+    provider: HostileProvider, client: Client, provider_kind: str
+) -> None:
+    provider.behaviours["actor"] = answering(head(), *ODD_STREAMS[provider_kind])
+
+    heard = await ask(client, f"As {provider_kind}", role="chat")
+
+    assert heard.completed.finish_reason == "stop"
+    assert heard.text == ("Hello \U0001f600" if provider_kind == "half a character" else "Hello")
+    assert len(provider.asked) == 1
+    thought = [choice["delta"] for choice in heard.choices if "hm" in str(choice["delta"])]
+    assert bool(thought) == (provider_kind in {"mistral", "reasoning and text at once"})
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_f2_usage_in_another_form_is_no_estimate_and_is_paid_for(
     system: System, provider: HostileProvider, client: Client, *, stream: bool
