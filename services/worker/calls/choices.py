@@ -124,7 +124,7 @@ def read_choice(raw: Raw, position: int, earlier: Earlier) -> Addition | None:
     delta, is_own = _delta(fields, spoken=index in earlier.spoken)
     saying = {name for name, value in delta.items() if name not in _NAMING and adds(value)}
     has_content = not saying.isdisjoint(_CONTENT)
-    if has_content and "delta" in fields:
+    if has_content and is_own:
         earlier.spoken.add(index)
     text, rest = ("", delta) if index or "content" not in saying else _without_text(delta)
     if rest is not delta and "content" not in rest:

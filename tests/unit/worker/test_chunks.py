@@ -385,6 +385,15 @@ def test_a_message_or_a_text_may_stand_in_the_place_of_a_delta():
     assert ChunkReader().read(chunk({"index": 0, "text": "Hi"})) == Piece("Hi")
 
 
+def test_messages_in_the_place_of_deltas_are_pieces():
+    reader = ChunkReader()
+    pieces = [
+        reader.read(chunk({"index": 0, "delta": None, "message": {"content": text}}))
+        for text in ("Hel", "lo")
+    ]
+    assert pieces == [Piece("Hel"), Piece("lo")]
+
+
 def test_a_message_after_deltas_repeats_them_and_adds_nothing():
     reader = ChunkReader()
     assert reader.read(chunk(choice({"content": "Hi"}))) == Piece("Hi")
