@@ -129,9 +129,12 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`base_s`, doubled after each attempt up to `cap_s`; waited: half of it to all of it (REQUIREMENTS D2)."""
+    """Pauses begin at `base_s`, grow with each attempt and stay within `cap_s` (REQUIREMENTS D2)."""
 
     max_attempts: int = 4
+    same_model: int = 1
+    """How often a request tries the same model again at once after a 5xx or a broken connection without any output,
+    before it goes to the next model."""
     base_s: float = 0.2
     cap_s: float = 8.0
     batch_max_attempts: int = 50
@@ -143,8 +146,12 @@ class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """REQUIREMENTS D3."""
 
     failures: int = 5
-    open_s: float = 60.0
-    probe_interval_s: float = 30.0
+    open_s: float = 15.0
+    """The first opening; doubled while probes fail ..."""
+    longest_open_s: float = 60.0
+    """... up to this, or to `open_s` where that is longer."""
+    probe_interval_s: float = 5.0
+    """The shortest time between two probes."""
     successes: int = 2
 
 
@@ -188,6 +195,9 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request asking for more than this gets this."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
+    wait_s: float = 2.0
+    """After a 429 whose `retry-after` is no longer than this, a request waits for the same model once before it goes to
+    the next one."""
     degradation: Degradation | None = None
     """None: the catalogue's; a section here holds instead of that, the whole of it."""
 

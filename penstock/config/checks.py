@@ -82,7 +82,7 @@ def check(draft: Draft, report: Report) -> None:
     if "vision" in draft.roles:
         _check_vision(draft, report)
     if isinstance(draft.breaker, Breaker):
-        _positive(draft.breaker, ("failures", "open_s", "probe_interval_s", "successes"), "breaker", report)
+        _positive(draft.breaker, Breaker.__struct_fields__, "breaker", report)
     if isinstance(draft.routing, Routing):
         _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
     if isinstance(draft.batch, Batch):
@@ -158,6 +158,7 @@ def _check_shared(draft: Draft, report: Report) -> None:
 def _check_retry(retry: Retry, path: str, report: Report) -> None:
     figures = ("max_attempts", "base_s", "cap_s", "batch_max_attempts", "batch_cap_s")
     _positive(retry, figures, path, report)
+    _not_negative(retry, ("same_model",), path, report)
     for cap in ("cap_s", "batch_cap_s"):
         if _known(retry, cap, "base_s") and getattr(retry, cap) < retry.base_s:
             report.add(f"{path}.{cap}", f"is below base_s ({retry.base_s:g})", "raise it, or lower base_s")
@@ -165,6 +166,7 @@ def _check_retry(retry: Retry, path: str, report: Report) -> None:
 
 def _check_role(role: RoleConfig, path: str, report: Report) -> None:
     _positive(role, ("concurrency",), path, report)
+    _not_negative(role, ("wait_s",), path, report)
     _check_retry(role.retry, f"{path}.retry", report)
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
     check_degradation(role.degradation, f"{path}.degradation", report)
@@ -266,3 +268,9 @@ def _positive(
         value = getattr(struct, field) if _known(struct, field) else None
         if value is not None and not 0 < value < math.inf:
             report.add(joined(path, field), "must be more than 0, and finite", mend)
+
+
+def _not_negative(struct: Struct, fields: Iterable[str], path: str, report: Report) -> None:
+    for field in fields:
+        if _known(struct, field) and not 0 <= getattr(struct, field) < math.inf:
+            report.add(joined(path, field), "must be 0 or more, and finite", "write 0 to switch it off")

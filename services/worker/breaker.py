@@ -7,6 +7,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from penstock.config.catalogue import Breaker
+from services.worker.recent_calls import RecentCalls
 
 __all__ = ["PROBE_RETRY_S", "Admission", "CircuitBreaker", "State", "Transition"]
 
@@ -14,6 +15,12 @@ State = Literal["closed", "open", "half_open"]
 
 PROBE_RETRY_S: Final = 1.0
 """While a probe is under way nobody knows when it ends: look again after this long."""
+_TRIALS: Final = 20.0
+"""Trial calls per second, and under way at once, at a success share of 1; a lower share allows proportionally fewer."""
+_RAREST_TRIAL_S: Final = 5.0
+"""The longest time between two trial calls, or `open_s` where that is shorter: a model that has not answered lately is
+called once in this time and no more."""
+_DOUBLINGS: Final = 30
 
 
 class Transition(Struct, frozen=True):
@@ -30,6 +37,7 @@ class Admission(Struct, frozen=True):
     token: int = 0
     """Which period of the breaker's life it belongs to; an outcome from an earlier one says nothing now."""
     probe: bool = False
+    trial: bool = False
     retry_at_s: float = 0.0
     """If not admitted: when to ask again."""
     transition: Transition | None = None
@@ -40,7 +48,13 @@ class CircuitBreaker:
     """Closed: every call goes. Open: none. Half-open: single probes.
 
     `failures` failures in a row open it. After `open_s` probes go, one at a time and at most one every
-    `probe_interval_s`; `successes` good ones in a row close it, a failed one opens it for `open_s` again.
+    `probe_interval_s`; `successes` good ones in a row close it, a failed one opens it again, for twice as long as
+    before and `longest_open_s` at most.
+
+    A trial is a call made although the breaker is not closed, for a request that no other model can serve. Trials are
+    bounded by the share of recent calls that succeeded, and by how many trials failed in a row: a model that fails at
+    random is called often, one that is down once in `_RAREST_TRIAL_S`. `successes` good ones in a row close the breaker
+    too; failed ones leave it as it is.
 
     Each admitted call ends in exactly one of `succeeded`, `failed` and `abandoned`, with its admission: a
     probe that is never reported keeps its place for ever. Instants are monotonic seconds.
@@ -48,17 +62,33 @@ class CircuitBreaker:
 
     def __init__(self, config: Breaker) -> None:
         self._config = config
+        self._longest_open_s = max(config.open_s, config.longest_open_s)
+        self._rarest_trial_s = min(config.open_s, _RAREST_TRIAL_S)
         self._state: State = "closed"
         self._token = 0
         self._failures = 0
         self._successes = 0
+        self._openings = 0
+        """Since it was last closed."""
         self._probing = False
         self._next_probe_s = 0.0
+        self._recent = RecentCalls()
+        self._closings = 0
+        """The token of trials."""
+        self._trials = 0
+        """Under way."""
+        self._failed_trials = 0
+        """In a row."""
+        self._next_trial_s = 0.0
         self._go = Admission(admitted=True, token=0)
 
     @property
     def state(self) -> State:
         return self._state
+
+    def success_share(self, now_s: float) -> float:
+        """Of the model's latest calls."""
+        return self._recent.success_share(now_s)
 
     def retry_at_s(self, now_s: float) -> float:
         """When a call may be admitted: `now_s` if one would be now. Admits nothing itself."""
@@ -68,34 +98,59 @@ class CircuitBreaker:
             return max(self._next_probe_s, now_s + PROBE_RETRY_S)
         return max(self._next_probe_s, now_s)
 
-    def admit(self, now_s: float) -> Admission:
+    def trial_at_s(self, now_s: float) -> float:
+        """When a call may be admitted as a trial, or as any other; not before `now_s`."""
+        probe_s = self.retry_at_s(now_s)
+        if probe_s <= now_s:
+            return probe_s
+        full = self._trials >= max(1.0, _TRIALS * self.success_share(now_s))
+        trial_s = max(self._next_trial_s, now_s + PROBE_RETRY_S if full else now_s)
+        return min(probe_s, trial_s)
+
+    def admit(self, now_s: float, *, trial: bool = False) -> Admission:
+        """`trial`: no other model can serve the request."""
         if self._state == "closed":
             return self._go
         retry_at_s = self.retry_at_s(now_s)
         if retry_at_s > now_s:
+            if trial and self.trial_at_s(now_s) <= now_s:
+                return self._admit_trial(now_s)
             return Admission(admitted=False, retry_at_s=retry_at_s)
         transition = self._move("half_open") if self._state == "open" else None
         self._token += 1
         self._probing = True
         self._next_probe_s = now_s + self._config.probe_interval_s
+        self._postpone_trials(now_s)
         return Admission(admitted=True, token=self._token, probe=True, transition=transition)
 
-    def succeeded(self, admission: Admission, now_s: float) -> Transition | None:  # noqa: ARG002 - as its siblings
+    def succeeded(self, admission: Admission, now_s: float) -> Transition | None:
+        if admission.admitted:
+            self._recent.add(succeeded=True, now_s=now_s)
         if not self._current(admission):
             return None
         self._failures = 0
-        if not admission.probe:
+        if admission.trial:
+            self._trials -= 1
+        elif admission.probe:
+            self._end_probe()
+        else:
             return None
-        self._end_probe()
+        self._failed_trials = 0
+        self._next_trial_s = min(self._next_trial_s, now_s + self._trial_pause_s(now_s))
         self._successes += 1
-        if self._successes < self._config.successes:
-            return None
-        self._go = Admission(admitted=True, token=self._token)
-        return self._move("closed")
+        return None if self._successes < self._config.successes else self._close()
 
     def failed(self, admission: Admission, now_s: float) -> Transition | None:
         """The provider failed: 5xx, a timeout, a broken connection or stream. Never a 429, which is quota."""
+        if admission.admitted:
+            self._recent.add(succeeded=False, now_s=now_s)
         if not self._current(admission):
+            return None
+        if admission.trial:
+            self._trials -= 1
+            self._successes = 0
+            self._failed_trials += 1
+            self._postpone_trials(now_s)
             return None
         if admission.probe:
             return self._open(now_s)
@@ -104,21 +159,53 @@ class CircuitBreaker:
 
     def abandoned(self, admission: Admission, now_s: float) -> Transition | None:
         """The call was cancelled, or ended in something that says nothing of the provider's health (a 429):
-        another probe may go at once.
+        another probe or trial may go at once.
         """
-        if admission.probe and self._current(admission):
+        if not self._current(admission):
+            return None
+        if admission.trial:
+            self._trials -= 1
+            self._next_trial_s = now_s
+        elif admission.probe:
             self._end_probe()
             self._next_probe_s = now_s
         return None
 
+    def _admit_trial(self, now_s: float) -> Admission:
+        self._trials += 1
+        self._postpone_trials(now_s)
+        return Admission(admitted=True, token=self._closings, trial=True)
+
+    def _postpone_trials(self, now_s: float) -> None:
+        self._next_trial_s = max(self._next_trial_s, now_s + self._trial_pause_s(now_s))
+
+    def _trial_pause_s(self, now_s: float) -> float:
+        share = self.success_share(now_s)
+        if share == 0:
+            return self._rarest_trial_s
+        return min(self._rarest_trial_s, 2.0 ** min(self._failed_trials, _DOUBLINGS) / (_TRIALS * share))
+
     def _current(self, admission: Admission) -> bool:
+        if admission.trial:
+            return self._state != "closed" and admission.token == self._closings
         return admission.admitted and admission.token == self._token
 
     def _open(self, now_s: float) -> Transition:
         self._end_probe()
         self._failures = 0
-        self._next_probe_s = now_s + self._config.open_s
+        open_s = self._config.open_s * 2.0 ** min(self._openings, _DOUBLINGS)
+        self._next_probe_s = now_s + min(self._longest_open_s, open_s)
+        self._openings += 1
+        self._postpone_trials(now_s)
         return self._move("open")
+
+    def _close(self) -> Transition:
+        self._end_probe()
+        self._openings = self._trials = self._failed_trials = 0
+        self._closings += 1
+        self._next_trial_s = 0.0
+        self._go = Admission(admitted=True, token=self._token)
+        return self._move("closed")
 
     def _end_probe(self) -> None:
         """Whatever comes in under the present token is from an earlier time now."""

@@ -8,14 +8,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from penstock.config.catalogue import Breaker
 from services.worker.breaker import Admission, CircuitBreaker, Transition
 
-OPEN_S, INTERVAL_S = 60.0, 30.0
+OPEN_S, LONGEST_S, INTERVAL_S = 60.0, 200.0, 30.0
+RAREST_TRIAL_S = 5.0
 
 
 class BreakerMachine(RuleBasedStateMachine):
     @initialize(failures=st.integers(1, 3), successes=st.integers(1, 3))
     def begin(self, failures: int, successes: int) -> None:
         self.config = Breaker(
-            failures=failures, successes=successes, open_s=OPEN_S, probe_interval_s=INTERVAL_S
+            failures=failures,
+            successes=successes,
+            open_s=OPEN_S,
+            longest_open_s=LONGEST_S,
+            probe_interval_s=INTERVAL_S,
         )
         self.breaker = CircuitBreaker(self.config)
         self.now_s = 100.0
@@ -27,6 +32,10 @@ class BreakerMachine(RuleBasedStateMachine):
         self.earliest_probe_s = 0.0
         self.under_way: list[tuple[Admission, int]] = []
         self.probe: Admission | None = None
+        self.openings = 0
+        self.spell = 0
+        """Between two closings."""
+        self.trials: list[tuple[Admission, int]] = []
 
     def moved(self, transition: Transition | None, after: str) -> None:
         assert transition is not None
@@ -34,6 +43,13 @@ class BreakerMachine(RuleBasedStateMachine):
         self.state = after
         self.period += 1
         self.in_a_row = self.good_probes = 0
+        if after == "closed":
+            self.openings = 0
+            self.spell += 1
+            self.probe = None
+        elif after == "open":
+            self.earliest_probe_s = self.now_s + min(LONGEST_S, OPEN_S * 2**self.openings)
+            self.openings += 1
 
     @rule(step_s=st.sampled_from([0.25, 1.0, 29.75, 30.0, 60.0, 200.0]))
     def time_passes(self, step_s: float) -> None:
@@ -89,7 +105,6 @@ class BreakerMachine(RuleBasedStateMachine):
         self.in_a_row += 1
         if admission.probe or self.in_a_row == self.config.failures:
             self.probe = None
-            self.earliest_probe_s = self.now_s + OPEN_S
             self.moved(transition, "open")
         else:
             assert transition is None
@@ -102,6 +117,39 @@ class BreakerMachine(RuleBasedStateMachine):
         if counts and admission.probe:
             self.probe = None
             self.earliest_probe_s = self.now_s
+
+    @precondition(lambda self: self.state != "closed")
+    @rule()
+    def try_it(self) -> None:
+        """Of what is refused as a call, something may go as a trial; never two at one instant."""
+        if self.breaker.retry_at_s(self.now_s) <= self.now_s:
+            return
+        allowed = self.breaker.trial_at_s(self.now_s) <= self.now_s
+        admission = self.breaker.admit(self.now_s, trial=True)
+        assert admission.admitted == allowed
+        if not allowed:
+            return
+        assert admission.trial
+        assert not admission.probe
+        self.trials.append((admission, self.spell))
+        assert self.now_s < self.breaker.trial_at_s(self.now_s) <= self.now_s + RAREST_TRIAL_S
+
+    @precondition(lambda self: self.trials)
+    @rule(data=st.data(), outcome=st.sampled_from(["succeeded", "failed", "abandoned"]))
+    def end_trial(self, data: st.DataObject, outcome: str) -> None:
+        admission, spell = self.trials.pop(data.draw(st.integers(0, len(self.trials) - 1)))
+        transition = getattr(self.breaker, outcome)(admission, self.now_s)
+        if spell != self.spell or self.state == "closed":
+            assert transition is None
+            return
+        if outcome == "succeeded":
+            self.good_probes += 1
+            if self.good_probes == self.config.successes:
+                self.moved(transition, "closed")
+                return
+        elif outcome == "failed":
+            self.good_probes = 0
+        assert transition is None
 
     @invariant()
     def agrees(self) -> None:

@@ -8,7 +8,8 @@ from services.worker.breaker import PROBE_RETRY_S, Admission, CircuitBreaker, Tr
 
 @pytest.fixture
 def breaker() -> CircuitBreaker:
-    return CircuitBreaker(Breaker())
+    """With the figures of the `openai` catalogue."""
+    return CircuitBreaker(Breaker(open_s=60, longest_open_s=60, probe_interval_s=30))
 
 
 def opened(breaker: CircuitBreaker, now_s: float = 0.0) -> Admission:
@@ -95,7 +96,7 @@ def test_a_call_from_before_the_opening_says_nothing(breaker: CircuitBreaker, ou
 
 
 def test_a_call_from_before_the_opening_cannot_open_it_once_it_is_closed_again() -> None:
-    breaker = CircuitBreaker(Breaker(failures=1))
+    breaker = CircuitBreaker(Breaker(failures=1, open_s=60, probe_interval_s=30))
     slow = breaker.admit(0.0)
     breaker.failed(breaker.admit(0.0), 0.0)
     breaker.succeeded(breaker.admit(60.0), 60.0)
@@ -118,3 +119,97 @@ def test_a_refused_call_has_no_outcome(breaker: CircuitBreaker) -> None:
     assert breaker.succeeded(refused, 2.0) is None
     assert breaker.failed(refused, 2.0) is None
     assert breaker.state == "open"
+
+
+def test_d3_the_first_opening_lasts_15_s_and_doubles_to_60_s_while_probes_fail() -> None:
+    breaker = CircuitBreaker(Breaker())
+    opened(breaker)
+    now_s, lasted_s = 0.0, []
+    for _ in range(4):
+        lasted_s.append(breaker.retry_at_s(now_s) - now_s)
+        now_s = breaker.retry_at_s(now_s)
+        breaker.failed(breaker.admit(now_s), now_s)
+    assert lasted_s == [15, 30, 60, 60]
+
+
+def test_d3_once_closed_it_opens_for_15_s_again() -> None:
+    breaker = CircuitBreaker(Breaker())
+    opened(breaker)
+    breaker.failed(breaker.admit(15.0), 15.0)
+    for now_s in (45.0, 50.0):
+        breaker.succeeded(breaker.admit(now_s), now_s)
+    assert breaker.state == "closed"
+    opened(breaker, 60.0)
+    assert breaker.retry_at_s(60.0) == 75.0
+
+
+def test_an_opening_is_never_shorter_than_the_first_one() -> None:
+    breaker = CircuitBreaker(Breaker(open_s=120))
+    opened(breaker)
+    assert breaker.retry_at_s(0.0) == 120.0
+
+
+def mixed(breaker: CircuitBreaker, *, successes: int, now_s: float = 0.0) -> None:
+    """Opens it after so many good calls and five failed ones."""
+    for _ in range(successes):
+        breaker.succeeded(breaker.admit(now_s), now_s)
+    opened(breaker, now_s)
+
+
+def test_a_model_that_never_answered_gets_one_trial_in_five_seconds() -> None:
+    breaker = CircuitBreaker(Breaker())
+    opened(breaker)
+    trials_s = []
+    for tick in range(1500):
+        admission = breaker.admit(now_s := tick / 100, trial=True)
+        if admission.admitted:
+            trials_s.append(now_s)
+            breaker.failed(admission, now_s)
+    assert trials_s == [5.0, 10.0]
+
+
+def test_trials_come_as_often_as_calls_succeeded_lately() -> None:
+    good, poor = CircuitBreaker(Breaker()), CircuitBreaker(Breaker())
+    mixed(good, successes=15)
+    mixed(poor, successes=1)
+    assert good.trial_at_s(0.0) < poor.trial_at_s(0.0) < 5
+
+
+def test_a_provider_that_went_down_is_tried_ever_more_rarely() -> None:
+    breaker = CircuitBreaker(Breaker())
+    mixed(breaker, successes=35)
+    trials = 0
+    for tick in range(1400):
+        admission = breaker.admit(now_s := tick / 100, trial=True)
+        if admission.admitted:
+            trials += 1
+            breaker.failed(admission, now_s)
+    assert trials <= 10, "five failures a second would have been 70"
+
+
+def test_two_good_trials_in_a_row_close_it() -> None:
+    breaker = CircuitBreaker(Breaker())
+    mixed(breaker, successes=15)
+    assert breaker.succeeded(breaker.admit(1.0, trial=True), 1.5) is None
+    assert breaker.failed(breaker.admit(2.0, trial=True), 2.5) is None
+    assert breaker.succeeded(breaker.admit(4.0, trial=True), 4.5) is None
+    stale = breaker.admit(5.0, trial=True)
+    assert breaker.succeeded(breaker.admit(6.0, trial=True), 6.5) == Transition("open", "closed")
+    assert breaker.failed(stale, 7.0) is None, "it began before the closing"
+    assert breaker.state == "closed"
+
+
+def test_trials_change_nothing_of_when_a_probe_goes() -> None:
+    breaker = CircuitBreaker(Breaker())
+    mixed(breaker, successes=15)
+    for now_s in (1.0, 2.0, 9.0):
+        breaker.failed(breaker.admit(now_s, trial=True), now_s)
+    assert breaker.retry_at_s(10.0) == 15.0
+    assert breaker.admit(15.0, trial=True).probe
+
+
+def test_as_many_trials_are_under_way_as_calls_succeeded_lately() -> None:
+    breaker = CircuitBreaker(Breaker())
+    mixed(breaker, successes=5)
+    under_way = sum(breaker.admit(10 + tick / 100, trial=True).admitted for tick in range(400))
+    assert under_way == 10, "half of them succeeded"
