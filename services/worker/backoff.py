@@ -1,18 +1,28 @@
-"""How long to wait before the next attempt (REQUIREMENTS D2)."""
+"""How long to wait before the next attempt, and how many there are (REQUIREMENTS D2)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil, log
+from typing import Final
 
 from msgspec.structs import replace
 
 from penstock.config.catalogue import Retry
 from schemas.names import Lane
 
-__all__ = ["delay_s", "of_lane"]
+__all__ = ["allowed_attempts", "delay_s", "of_lane", "spread_s"]
 
 _DOUBLINGS = 64
 """More would overflow a float before the cap is taken."""
+_PART_OF_TIME_LEFT: Final = 0.5
+"""The share of the time left that pauses may take; the rest is for the answer."""
+_CAPS: Final = 1.5
+"""Pauses together take this many times `cap_s` at most."""
+_SUCCEEDS_LATELY: Final = 0.2
+"""From this share of successes on, a failed call is taken to have failed at random."""
+_UNLUCKY: Final = 0.005
+"""The share of requests that may run out of attempts against a provider that fails at random."""
 
 
 def of_lane(retry: Retry, lane: Lane) -> Retry:
@@ -36,3 +46,26 @@ def delay_s(attempt: int, retry: Retry, random: Callable[[], float], retry_after
     whole_s = min(retry.cap_s, retry.base_s * 2.0 ** min(attempt - 1, _DOUBLINGS))
     jittered_s = whole_s * (0.5 + 0.5 * random())
     return jittered_s if retry_after_s is None else max(jittered_s, retry_after_s)
+
+
+def spread_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
+    """Seconds to wait for a provider that may be restarting, with `attempts_left` (1 or more) in `left_s`.
+
+    Pauses double from attempt to attempt and fill a part of the time left together, `cap_s` each at most: of 90 s, the
+    last three of four attempts go after 1.7, 4 and 8 s more. `random` takes up to a quarter off.
+    """
+    all_s = min(_PART_OF_TIME_LEFT * max(0.0, left_s), _CAPS * retry.cap_s)
+    share = 1 / (2.0 ** min(attempts_left, _DOUBLINGS) - 1)
+    return min(retry.cap_s, all_s * share) * (0.75 + 0.25 * random())
+
+
+def allowed_attempts(max_attempts: int, success_share: float) -> int:
+    """How many attempts a request has at a provider of whose latest calls `success_share` succeeded.
+
+    `max_attempts`, unless calls fail at random: then as many as leave all but `_UNLUCKY` of the requests answered, and
+    twice `max_attempts` at most. Where nearly all calls fail, more attempts would not help.
+    """
+    if success_share < _SUCCEEDS_LATELY or success_share >= 1:
+        return max_attempts
+    needed = ceil(log(_UNLUCKY) / log(1 - success_share))
+    return max(max_attempts, min(needed, 2 * max_attempts))
