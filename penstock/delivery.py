@@ -52,9 +52,11 @@ class Ack(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """Not now: deliver it again, to anybody, after a while."""
+    """Not now: deliver it again after a while."""
 
     delay_s: float = 0.0
+    elsewhere: bool = False
+    """To another process: what this mailbox has asked for is withdrawn first."""
 
 
 class Dead(Struct, frozen=True):

@@ -19,7 +19,7 @@ from schemas import codec
 from schemas.presence import Presence
 from schemas.streams import PRESENCE
 
-__all__ = ["Heartbeat", "lately", "living", "watch_presence"]
+__all__ = ["Heartbeat", "hear_presence", "lately", "living", "watch_presence"]
 
 _log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 2.0
@@ -128,6 +128,18 @@ async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], N
             on_change(instance, presence)
 
     await nc.subscribe(f"{_PREFIX}>", cb=on_beat)
+
+
+async def hear_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
+    """The same, and once for every process that is alive now, where the bucket can be read."""
+    await watch_presence(nc, on_change)
+    try:
+        present = await living(nc)
+    except (nats.errors.Error, TimeoutError) as error:
+        _log.warning("the others are known from their next heartbeats on: %r", error)
+        return
+    for presence in present:
+        on_change(presence.instance, presence)
 
 
 def _read(where: str, data: bytes) -> Presence | None:

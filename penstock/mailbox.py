@@ -288,13 +288,21 @@ class Mailbox:
                     await self._nc.publish(delivery.ack_subject, _ACK)
                 case Leave():
                     pass
-                case Retry(delay_s):
+                case Retry(delay_s, elsewhere):
+                    if elsewhere:
+                        await self._withdraw_requests()
                     await self._nc.publish(delivery.ack_subject, _nak(delay_s))
                 case Dead():
                     await self._bury(delivery, verdict)
                     await self._nc.publish(delivery.ack_subject, _TERM)
         except Exception:
             _log.exception("%s: a verdict could not be delivered; the message will come again", self.name)
+
+    async def _withdraw_requests(self) -> None:
+        """The server handles what one connection sends in order, so a message given back next goes to another one."""
+        for puller in self._pullers:
+            await puller.withdraw_request()
+        self._awake.set()
 
 
 def _nak(delay_s: float) -> bytes:

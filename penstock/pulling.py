@@ -53,6 +53,8 @@ class Puller:
         self._receive = receive
         self._over = over
         self._subscription: Subscription | None = None
+        self._former: list[Subscription] = []
+        """Of requests that were withdrawn: what was on its way still comes through them."""
         self._request = 0
         self._asked = Ask(0, 0, 0.0)
         self._asked_s = 0.0
@@ -79,14 +81,43 @@ class Puller:
         await self._nc._send_unsubscribe(self._subscription._id)  # noqa: SLF001 - see above
         return True
 
+    async def withdraw_request(self) -> None:
+        """Withdraw the open request, if there is one, and be ready for the next.
+
+        The server drops a request whose reply subject nobody listens to; JetStream knows no other way.
+        """
+        former = self._subscription
+        if self.source.outstanding == 0 or former is None or not self._nc.is_connected:
+            return
+        self._set_back()
+        inbox = self._nc.new_inbox()
+        subscription = await self._nc.subscribe(f"{inbox}.*", cb=self._on_message)
+        self._inbox, self._subscription = inbox, subscription
+        await self._nc._send_unsubscribe(former._id)  # noqa: SLF001 - goes on listening, as in `withdraw`
+        self._set_back()
+        over, self._former = self._former, [former]
+        for each in over:
+            await self._end_subscription(each)
+
+    def _set_back(self) -> None:
+        """No request is open; what the server still says of the last one counts no more."""
+        self._request += 1
+        self.source = Source(pending=self.source.pending, batch=self.source.batch)
+
     async def close(self) -> None:
         """Stop listening."""
         subscription, self._subscription = self._subscription, None
-        if subscription is not None and not self._nc.is_closed:
-            try:
-                await subscription.unsubscribe()
-            except nats.errors.Error as error:
-                _log.warning("%s: could not unsubscribe: %r", self._name, error)
+        former, self._former = self._former, []
+        for each in (*former, *([] if subscription is None else [subscription])):
+            await self._end_subscription(each)
+
+    async def _end_subscription(self, subscription: Subscription) -> None:
+        if self._nc.is_closed:
+            return
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error as error:
+            _log.warning("%s: could not unsubscribe: %r", self._name, error)
 
     async def ask(self, ask: Ask) -> None:
         """Request messages; they come through `receive`."""

@@ -12,7 +12,7 @@ from typing import Final, TypedDict
 
 from penstock.clock import SYSTEM, loop_now_s
 from penstock.config.catalogue import Catalogue, Limits
-from penstock.heartbeat import Heartbeat
+from penstock.heartbeat import Heartbeat, hear_presence
 from penstock.mailbox import Mailbox, MailboxPolicy
 from penstock.provisioning import ensure, ensure_eventually
 from penstock.service import Bus, Shell
@@ -27,6 +27,7 @@ from services.worker.calls.providers import connect_providers
 from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
 from services.worker.handlers import WorkHandler
+from services.worker.handover import Handover
 from services.worker.keys.keyring import Keyring
 from services.worker.keys.news import KeyNews
 from services.worker.keys.quota_keys import keys_of, limits_of, records_of
@@ -40,6 +41,7 @@ from services.worker.limits.quota import LocalQuota, Quota, QuotaKey
 from services.worker.metrics import WorkerMetrics
 from services.worker.models_watch import ModelsWatch
 from services.worker.pace import Pace
+from services.worker.peers import Peers
 from services.worker.provider import Provider
 from services.worker.pull_gate import PullGate
 from services.worker.queued import Queued
@@ -86,7 +88,9 @@ class Worker:
             self._started.push_async_callback(provider.close)
         await ensure_eventually(bus.js, **self._streams())
         quota = await self._start_quota(bus, providers, waiting)
-        equipment = self._equipment(bus, providers, quota)
+        peers = Peers(self._catalogue, self._shell.instance)
+        await hear_presence(bus.nc, lambda name, beat: peers.heard(name, beat, loop_now_s()))
+        equipment = self._equipment(bus, providers, quota, Handover(peers, self._shell.settings.max_deliver))
         self._started.push_async_callback(self._drain_facts, equipment)
         handler = await self._start_handler(bus, equipment, waiting)
         mailboxes = {role: self._boxes(bus, equipment, handler, waiting, role) for role in self._roles}
@@ -100,6 +104,7 @@ class Worker:
         await tier_watch.start()
         heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, mailboxes, http))
         waiting.on_wait(heartbeat.soon)
+        equipment.handover.on_return(heartbeat.soon)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
@@ -120,7 +125,9 @@ class Worker:
         await shared.start(records, waiting.wake)
         return shared
 
-    def _equipment(self, bus: Bus, providers: Mapping[str, Provider], quota: Quota) -> Equipment:
+    def _equipment(
+        self, bus: Bus, providers: Mapping[str, Provider], quota: Quota, handover: Handover
+    ) -> Equipment:
         catalogue = self._catalogue
         keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
         metrics = WorkerMetrics(self._shell.registry)
@@ -130,6 +137,7 @@ class Worker:
             catalogue=catalogue,
             providers=providers,
             availability=availability,
+            handover=handover,
             keyring=self._keyring,
             calibration=Calibration(),
             degrading=Degrading(catalogue, metrics),

@@ -48,14 +48,18 @@ class Availability:
         first = self._turns[model] = (self._turns[model] + 1) % len(keys)
         return keys[first:] + keys[:first]
 
-    def standing(self, model: str, need: Need, now_s: float) -> Standing:
-        """When `model` may be called for `need`, and what it waits for."""
+    def standing(self, model: str, need: Need, now_s: float, *, last_resort: bool = False) -> Standing:
+        """When `model` may be called for `need`, and what it waits for.
+
+        `last_resort`: no other model can serve the request, so the breaker's trials count too.
+        """
         if self.roster.is_withdrawn(model, now_s):
             return Standing(inf, "withdrawn")
         keys = self.usable(model, now_s)
         if not keys:
             return Standing(inf, "credentials")
-        breaker_s = self.breakers[model].retry_at_s(now_s)
+        breaker = self.breakers[model]
+        breaker_s = breaker.trial_at_s(now_s) if last_resort else breaker.retry_at_s(now_s)
         if breaker_s > now_s:
             return Standing(breaker_s, "breaker")
         wait_s = min(self.quota.wait_s(key, need, now_s) for key in keys)
@@ -63,16 +67,38 @@ class Availability:
             return Standing(inf, "never")
         return Standing(now_s + wait_s, "quota" if wait_s > 0 else "ready")
 
-    def opens_in_s(self, chain: Iterable[str], now_s: float, lane: Lane = "interactive") -> float:
+    def opens_in_s(
+        self,
+        chain: Iterable[str],
+        now_s: float,
+        lane: Lane = "interactive",
+        *,
+        last_resort: bool = False,
+    ) -> float:
         """Seconds until some model of the chain may be called for a small request; 0: now.
 
-        Also 0 when none ever will be: such work is pulled, and told so.
+        Also 0 when none ever will be: such work is pulled, and told so. `last_resort`: as of `standing`.
         """
         small = Need(0, lane)
         earliest_s = inf
         for model in chain:
-            available_at_s = self.standing(model, small, now_s).available_at_s
+            available_at_s = self.standing(model, small, now_s, last_resort=last_resort).available_at_s
             if available_at_s <= now_s:
                 return 0.0
             earliest_s = min(earliest_s, available_at_s)
         return 0.0 if earliest_s == inf else earliest_s - now_s
+
+    def answers_lately(self, chain: Iterable[str], now_s: float) -> bool:
+        """Whether some model of the chain has answered in the last minute."""
+        return any(self.breakers[model].success_share(now_s) > 0 for model in chain)
+
+    def all_open(self, chain: Iterable[str], now_s: float) -> bool:
+        """Whether the breakers of all models of the chain that are served are not closed, and there is such a model."""
+        found = False
+        for model in chain:
+            if self.breakers[model].state == "closed":
+                if not self.roster.is_withdrawn(model, now_s) and self.usable(model, now_s):
+                    return False
+            else:
+                found = True
+        return found

@@ -144,6 +144,7 @@ def with_record(past: Past, record: Job) -> Past:
         attempt=attempt,
         next_seq=max(past.next_seq, first_seq(attempt) + 1),
         output_sent=True,
+        text_sent=True,
         tried=tried,
     )
 

@@ -14,6 +14,7 @@ from services.worker.availability import Availability
 from services.worker.background import Background
 from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
+from services.worker.handover import Handover
 from services.worker.keys.keyring import Keyring
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
@@ -29,6 +30,7 @@ class Equipment(Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     providers: Mapping[str, Provider]
     availability: Availability
+    handover: Handover
     keyring: Keyring
     calibration: Calibration
     degrading: Degrading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import count
 from typing import Final
 
@@ -20,7 +21,7 @@ from services.worker.failures import ProviderFailure
 from services.worker.pace import Calls
 from services.worker.shortening import Shape
 
-__all__ = ["GaveUp", "Job"]
+__all__ = ["GaveUp", "HandBack", "Job", "Stay"]
 
 _turns: Final = count(1)
 
@@ -32,6 +33,18 @@ class GaveUp(Exception):
         super().__init__(message)
         self.code: ErrorCode = code
         self.retry_after_s = retry_after_s
+
+
+class HandBack(Exception):
+    """The request goes back into the queue: another worker of the role can serve it now, and this one cannot."""
+
+
+class Stay(Struct, frozen=True):
+    """A model that is tried once more before the chain goes on."""
+
+    model: str
+    until_s: float
+    """If it cannot be called by then, the chain goes on. On the loop's clock."""
 
 
 class Job(Struct, kw_only=True):
@@ -54,8 +67,12 @@ class Job(Struct, kw_only=True):
     rules: Degradation = field(default_factory=Degradation)
     output_sent: bool = False
     """Some of an answer went out, here or from a worker that is gone: the next attempt begins with `restarted`."""
+    text_sent: bool = False
+    """Some of an answer was sent, or may have been, by an earlier worker."""
     failures: int = 0
     """Attempts used up, those of workers that are gone included."""
+    delivery: int = 1
+    """How often its message was delivered."""
     failed_attempts: list[FailedAttempt] = field(default_factory=list)
     """For the terminal event; bounded."""
     last_failure: ProviderFailure | None = None
@@ -63,6 +80,13 @@ class Job(Struct, kw_only=True):
     """Models that will not be asked again for this request."""
     not_before_s: dict[str, float] = field(default_factory=dict)
     """Models that failed and may be asked again, and from when on."""
+    stay: Stay | None = None
+    once_more: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often the same model was tried once more, by model and reason."""
+    unreachable: set[str] = field(default_factory=set)
+    """Providers to which a connection failed."""
+    last_resort: bool = False
+    """The chosen model is tried although its breaker is not closed: no other can serve the request."""
     first_choice: str = ""
     """The model the complexity put in front; any other that answers is a fallback."""
     passed_over: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from services.worker.job import GaveUp, Job
 from services.worker.lessons import Lessons
 from services.worker.limits.quota import QuotaKey
 from services.worker.next_attempt import NextAttempt
+from services.worker.rescue import why_no_other_attempt
 from services.worker.selection import Selection
 from services.worker.waiting import Waiting
 
@@ -48,6 +49,9 @@ class Ladder:
     async def _within_deadline(self, job: Job) -> Success:
         if job.deadline_s <= loop_now_s():
             raise self._too_late(job, "the request waited in the mailbox")
+        why = why_no_other_attempt(job.work.rescue, begun=job.reply.attempt > 0, text_sent=job.text_sent)
+        if why is not None:
+            raise GaveUp("provider_unavailable", f"the worker that was answering is gone; {why}")
         try:
             async with asyncio.timeout_at(job.deadline_s) as timer:
                 return await self._through_chain(job)
@@ -75,7 +79,7 @@ class Ladder:
                 self._next_attempt.after(job, model, failure)
 
     async def _behind_breaker(self, job: Job, model: str) -> Success:
-        admission = self._availability.breakers[model].admit(loop_now_s())
+        admission = self._availability.breakers[model].admit(loop_now_s(), trial=job.last_resort)
         if not admission.admitted:
             raise _NotNow
         self._lessons.breaker_moved(model, admission.transition)

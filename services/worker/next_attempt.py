@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from penstock.clock import loop_now_s
-from penstock.config.catalogue import Catalogue
+from penstock.config.catalogue import Catalogue, Retry
+from schemas.reply import FailedAttempt
 from services.worker.availability import Availability
-from services.worker.backoff import delay_s, of_lane
-from services.worker.failures import ProviderFailure
-from services.worker.job import GaveUp, Job
+from services.worker.backoff import allowed_attempts, delay_s, of_lane, spread_s
+from services.worker.failures import FailureKind, ProviderFailure
+from services.worker.job import GaveUp, Job, Stay
+from services.worker.rescue import why_no_other_attempt
 
-__all__ = ["NextAttempt"]
+__all__ = ["NextAttempt", "in_words"]
+
+_KEPT: Final = 20
+"""Failed attempts that the terminal event tells of; the newest are kept."""
+_WORDS_OF_EACH: Final = 200
+"""Characters of a provider's message where several are told in one sentence."""
+_ONCE_MORE: Final[dict[FailureKind, int]] = {"parameter": 4, "random_refusal": 1}
+"""How often one model is called again for one request. A parameter is left out each time, and there are several."""
+_AWAY: Final[tuple[FailureKind, ...]] = ("connection", "server_error")
+"""Failures of a provider that is restarting: the next attempts are spread over the time that is left."""
+_SLACK_S: Final = 0.25
+"""How long after its time a model is waited for: its quota may come a moment later."""
 
 
 class NextAttempt:
@@ -25,21 +39,99 @@ class NextAttempt:
     def after(self, job: Job, model: str, failure: ProviderFailure) -> None:
         """Note what the failure rules out. Raises GaveUp when no attempt is left for the request."""
         verdict = failure.verdict
-        job.last_failure = failure
+        job.last_failure, job.stay = failure, None
+        self._note(job, model, failure)
+        why = why_no_other_attempt(job.work.rescue, begun=True, text_sent=job.output_sent)
+        if why is not None:
+            raise GaveUp(verdict.code, f"{model}: {failure}; {why}", failure.retry_after_s)
         if verdict.scope == "credential" and self._availability.accepted(model, loop_now_s()):
             return  # with another credential, or with the new key of this one
-        job.failures += verdict.counts
+        job.failures += self._uses_up(job, model, failure)
         if verdict.action == "give_up":
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
         retry = of_lane(job.role.retry, job.work.lane)
-        if job.failures >= retry.max_attempts:
-            message = f"{job.failures} attempts failed; the last one at {model}: {failure}"
+        left = self._attempts_left(job, model, retry)
+        if verdict.action == "retry_here" and verdict.counts and left <= 0:
+            message = f"{job.failures} attempts failed: {in_words(job.failed_attempts)}"
             raise GaveUp(verdict.code, message, failure.retry_after_s)
-        if verdict.action in {"elsewhere", "once_more"}:
+        again_s = self._again_s(job, model, failure, left)
+        if again_s is not None:
+            again_at_s = loop_now_s() + again_s
+            job.stay = Stay(model, again_at_s + _SLACK_S)
+            if verdict.counts:  # after a 429 another credential of the model may have quota at once
+                job.not_before_s[model] = again_at_s
+        elif verdict.action in {"elsewhere", "once_more"}:
             self._exclude(job, model, failure)
         elif verdict.counts:
-            wait_s = delay_s(job.failures, retry, self._random, failure.retry_after_s)
-            job.not_before_s[model] = loop_now_s() + wait_s
+            self._back_off(job, model, failure, left)
+
+    def _note(self, job: Job, model: str, failure: ProviderFailure) -> None:
+        error = failure.error
+        attempt = FailedAttempt(
+            model=model,
+            provider=self._catalogue.models[model].provider,
+            kind=failure.kind,
+            status=failure.status,
+            code=None if error is None else error.code or error.type,
+            message=str(failure),
+        )
+        job.failed_attempts[:] = [*job.failed_attempts, attempt][-_KEPT:]
+
+    def _uses_up(self, job: Job, model: str, failure: ProviderFailure) -> bool:
+        """Whether it uses up an attempt. The first refused connection to each further provider does not: a worker that
+        is cut off would use up all of them within milliseconds.
+        """
+        if failure.kind != "connection":
+            return failure.verdict.counts
+        provider = self._catalogue.models[model].provider
+        further = bool(job.unreachable) and provider not in job.unreachable
+        job.unreachable.add(provider)
+        return not further
+
+    def _attempts_left(self, job: Job, model: str, retry: Retry) -> int:
+        share = self._availability.breakers[model].success_share(loop_now_s())
+        return allowed_attempts(retry.max_attempts, share) - job.failures
+
+    def _again_s(self, job: Job, model: str, failure: ProviderFailure, left: int) -> float | None:
+        """In how many seconds the same model is tried once more; None: it is not."""
+        kind, said_s = failure.kind, failure.retry_after_s
+        wait_s = job.role.wait_s
+        if kind == "rate_limited":
+            if said_s is None or said_s > wait_s or not self._once_more(job, model, kind, 1):
+                return None
+            return said_s
+        if failure.verdict.action == "once_more":
+            return 0.0 if self._once_more(job, model, kind, _ONCE_MORE.get(kind, 1)) else None
+        if kind not in _AWAY or job.output_sent or left <= 1 or (said_s or 0.0) > wait_s:
+            return None
+        if not self._once_more(job, "", "away", job.role.retry.same_model):
+            return None
+        return delay_s(1, job.role.retry, self._random, said_s)
+
+    def _once_more(self, job: Job, model: str, reason: str, most: int) -> bool:
+        if job.once_more[model, reason] >= most:
+            return False
+        job.once_more[model, reason] += 1
+        return True
+
+    def _back_off(self, job: Job, model: str, failure: ProviderFailure, left: int) -> None:
+        """Models of the same provider are as far away as the one that could not be reached. Those that failed before
+        are not called sooner: the last attempts would be used up on them.
+        """
+        retry, now_s = of_lane(job.role.retry, job.work.lane), loop_now_s()
+        wait_s = delay_s(job.failures, retry, self._random, failure.retry_after_s)
+        alike = {model}
+        if failure.kind in _AWAY and job.work.lane == "interactive":
+            wait_s = max(wait_s, spread_s(left, job.deadline_s - now_s, retry, self._random))
+            alike.update(job.not_before_s)
+        if failure.kind == "connection":
+            alike.update(self._of_same_provider(job, model))
+        for each in alike:
+            job.not_before_s[each] = max(job.not_before_s.get(each, 0.0), now_s + wait_s)
+
+    def _of_same_provider(self, job: Job, model: str) -> Iterable[str]:
+        models = self._catalogue.models
+        return (key for key in job.role.chain if models[key].provider == models[model].provider)
 
     def _exclude(self, job: Job, model: str, failure: ProviderFailure) -> None:
         """Too long for this model is too long for every model that reads no more."""
@@ -48,3 +140,12 @@ class NextAttempt:
             models = self._catalogue.models
             limit = models[model].context_tokens
             job.excluded.update(key for key in job.role.chain if models[key].context_tokens <= limit)
+
+
+def in_words(attempts: Iterable[FailedAttempt]) -> str:
+    """What each of them met, in their order; what several met is told once."""
+    times: dict[str, int] = {}
+    for attempt in attempts:
+        words = f"{attempt.model}: {attempt.message[:_WORDS_OF_EACH]}"
+        times[words] = times.get(words, 0) + 1
+    return "; ".join(words if n == 1 else f"{words} ({n} times)" for words, n in times.items())

@@ -30,7 +30,7 @@ _DEFAULT_OUTPUT_TOKENS: Final = 1000
 _LOST: Final = "worker_lost"
 
 
-def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Span, work_seq: int) -> Job:
+def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Span, delivery: Delivery) -> Job:
     """Continue where earlier workers, if any, left off."""
     work = order.work
     role = equipment.catalogue.roles[work.role]
@@ -39,7 +39,8 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
     position = Position(attempt=past.attempt, next_seq=past.next_seq)
     return Job(
         work=work,
-        work_seq=work_seq,
+        work_seq=delivery.sequence,
+        delivery=delivery.number,
         role=role,
         reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace, interruptions=bus.interruptions),
         span=span,
@@ -49,6 +50,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         output_tokens=_output_tokens(order, role),
         rules=equipment.catalogue.degradation_of(work.role),
         output_sent=past.output_sent,
+        text_sent=past.text_sent and work.stream,
         # One try is always left: it was the worker that failed, and max_deliver bounds how often.
         failures=min(max(len(past.attempts), past.tried), of_lane(role.retry, work.lane).max_attempts - 1),
     )

@@ -16,6 +16,8 @@ _WAITING_S: Final = 1.0
 _SCARCE_S: Final = 2.0
 """Quota that was gone a moment ago, or that somebody waited for, comes back little by little."""
 _A_FEW: Final = 4
+_FOR_TRIALS: Final = 2
+"""How many requests wait in hand while no breaker of the chain is closed: one for the next trial, and one behind it."""
 
 
 class PullGate:
@@ -23,6 +25,7 @@ class PullGate:
 
     def __init__(self, equipment: Equipment, waiting: Waiting, role: Role, lane: Lane) -> None:
         self._availability = equipment.availability
+        self._handover = equipment.handover
         self._tiers = equipment.tiers
         self._waiting = waiting
         self._role: Role = role
@@ -37,15 +40,26 @@ class PullGate:
     def closed_s(self) -> float:
         """Seconds until it makes sense to pull; 0: now."""
         now_s = loop_now_s()
-        if self._waiting.number(self._role, self._lane) >= self._most_waiting:
+        all_open = self._availability.all_open(self._chain, now_s)
+        most = min(self._most_waiting, _FOR_TRIALS) if all_open else self._most_waiting
+        if self._waiting.number(self._role, self._lane) >= most:
             closed_s = _WAITING_S
         else:
-            closed_s = self._availability.opens_in_s(self._chain, now_s, self._lane)
+            last_resort = all_open and self._makes_trials(now_s)
+            closed_s = self._handover.pause_s(self._role, now_s) or self._availability.opens_in_s(
+                self._chain, now_s, self._lane, last_resort=last_resort
+            )
         if closed_s > 0:
             self._scarce_until_s = now_s + closed_s + _SCARCE_S
         if self._lane == "interactive":
             self._tiers.gate(self._role, closed_s, now_s)
         return closed_s
+
+    def _makes_trials(self, now_s: float) -> bool:
+        """A worker that has had no answer lately leaves the work to one that can serve it."""
+        return self._availability.answers_lately(self._chain, now_s) or not self._handover.possible(
+            self._role, now_s
+        )
 
     def at_most(self, running: int) -> int:
         """How many may be in hand, with `running` there now.
@@ -56,6 +70,8 @@ class PullGate:
         waiting, now_s = self._waiting.number(self._role, self._lane), loop_now_s()
         if waiting:
             self._scarce_until_s = max(self._scarce_until_s, now_s + _SCARCE_S)
+        if self._availability.all_open(self._chain, now_s):
+            return min(self._slots, running - waiting + _FOR_TRIALS)
         if now_s >= self._scarce_until_s:
             return self._slots
         return min(self._slots, running - waiting + _A_FEW)

@@ -7,11 +7,13 @@ from typing import Final
 
 from penstock.chain import needs_of, order, shortfall
 from penstock.clock import loop_now_s
-from services.worker.candidates import Choice, Reason, Standing, Wait, choose
+from services.worker.candidates import Choice, Nothing, Reason, Standing, Wait, choose
 from services.worker.draw import draw, set_back
 from services.worker.equipment import Equipment
-from services.worker.job import GaveUp, Job
+from services.worker.job import GaveUp, HandBack, Job
+from services.worker.last_resort import last_resort
 from services.worker.limits.quota import Need, Permit
+from services.worker.next_attempt import in_words
 from services.worker.waiting import Waiting
 
 __all__ = ["Selection"]
@@ -53,25 +55,58 @@ class Selection:
         """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
         while True:
             now_s = loop_now_s()
-            chain = self._by_standing(job, chain, now_s)
-            standings: dict[str, Standing] = {}
-            for model in chain:
-                standing = standings[model] = self._standing(job, model, now_s)
-                if standing.available_at_s <= now_s:
-                    break  # nobody looks at those behind it
-                if standing.reason == "quota":
-                    self._equipment.tiers.held_back(job, model, self._need(job, model), now_s)
-                    if not job.rules.on_rate_limit.enabled:
-                        break
-            choice = choose(tuple(standings), standings, now_s)
+            job.last_resort = False
+            choice = self._same_model(job, now_s) or self._of_chain(job, chain, now_s)
             if isinstance(choice, Choice):
                 job.waits_for = ""
-                job.passed_over = tuple(each for each in standings if standings[each].reason == "quota")
                 return choice.model
             if not isinstance(choice, Wait):
                 raise self._hopeless(job, chain, choice.reason)
             job.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
             await self._wait(job, choice.until_s)
+
+    def _same_model(self, job: Job, now_s: float) -> Choice | Wait | None:
+        """The model that the last failure gives another try; None: the chain goes on."""
+        stay = job.stay
+        if stay is None:
+            return None
+        standing = self._standing(job, stay.model, now_s)
+        if max(standing.available_at_s, now_s) > stay.until_s or standing.reason == "excluded":
+            job.stay = None
+            return None
+        if standing.available_at_s <= now_s:
+            job.passed_over = ()
+            return Choice(stay.model)
+        return Wait(standing.available_at_s, standing.reason, stay.model)
+
+    def _of_chain(self, job: Job, chain: tuple[str, ...], now_s: float) -> Choice | Wait | Nothing:
+        """Raises HandBack where another worker can serve the request now, and this one cannot."""
+        standings: dict[str, Standing] = {}
+        for model in self._by_standing(job, chain, now_s):
+            standing = standings[model] = self._standing(job, model, now_s)
+            if standing.available_at_s <= now_s:
+                break  # nobody looks at those behind it
+            if standing.reason == "quota":
+                self._equipment.tiers.held_back(job, model, self._need(job, model), now_s)
+                if not job.rules.on_rate_limit.enabled:
+                    break
+        choice = choose(tuple(standings), standings, now_s)
+        job.passed_over = tuple(each for each in standings if standings[each].reason == "quota")
+        if isinstance(choice, Choice):
+            return choice
+        if isinstance(choice, Wait) and self._equipment.handover.wanted(job, standings.values(), now_s):
+            raise HandBack
+        breakers = self._availability.breakers
+        choice = last_resort(
+            choice,
+            standings,
+            lambda model: self._standing(job, model, now_s, last_resort=True),
+            lambda model: breakers[model].success_share(now_s),
+            now_s=now_s,
+            patience_s=job.role.wait_s,
+        )
+        job.last_resort = isinstance(choice, Choice)
+        return choice
 
     async def acquire(self, job: Job, model: str) -> Permit | None:
         """A permit from a credential that has one to give, or will have in a moment."""
@@ -114,10 +149,10 @@ class Selection:
         estimate = self._equipment.calibration.corrected(model, tokens)
         return Need(estimate + output_tokens, job.work.lane, job.turn)
 
-    def _standing(self, job: Job, model: str, now_s: float) -> Standing:
+    def _standing(self, job: Job, model: str, now_s: float, *, last_resort: bool = False) -> Standing:
         if model in job.excluded:
             return Standing(inf, "excluded")
-        standing = self._availability.standing(model, self._need(job, model), now_s)
+        standing = self._availability.standing(model, self._need(job, model), now_s, last_resort=last_resort)
         again_s = job.not_before_s.get(model, 0.0)
         return Standing(again_s, "backoff") if standing.available_at_s < again_s else standing
 
@@ -131,7 +166,8 @@ class Selection:
     def _hopeless(self, job: Job, chain: tuple[str, ...], reason: Reason | None) -> GaveUp:
         failure = job.last_failure
         if reason == "excluded" and failure is not None:
-            return GaveUp(failure.verdict.code, f"no model of {', '.join(chain)} can answer: {failure}")
+            words = f"no model of {', '.join(chain)} can answer: {in_words(job.failed_attempts)}"
+            return GaveUp(failure.verdict.code, words)
         if reason == "withdrawn":
             message = f"the provider no longer serves {', '.join(chain)}"
             return GaveUp("provider_unavailable", message, self.retry_after_s(job))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from penstock.clock import loop_now_s
-from penstock.delivery import ACK, LEAVE, Delivery, Verdict
+from penstock.delivery import ACK, LEAVE, Delivery, Retry, Verdict
 from penstock.reply_publisher import Superseded
 from penstock.service import Bus
 from penstock.telemetry import names
@@ -16,7 +17,7 @@ from services.worker.attempting import Success
 from services.worker.ending import completed, failed, log_end
 from services.worker.equipment import Equipment
 from services.worker.intake import Order
-from services.worker.job import GaveUp, Job
+from services.worker.job import GaveUp, HandBack, Job
 from services.worker.ladder import Ladder
 from services.worker.opening import open_job, start_spans
 from services.worker.running import Running
@@ -24,7 +25,8 @@ from services.worker.takeover import Past
 
 __all__ = ["Serving"]
 
-_CUT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadline_exceeded"})
+_log: Final = logging.getLogger(__name__)
+_CUT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadline_exceeded", "handed_back"})
 """Requests that ended before they were done."""
 
 
@@ -39,7 +41,7 @@ class Serving:
         """The whole of it. `began_s`: when the message came into this worker's hands."""
         work = order.work
         span = start_spans(self._equipment, work, delivery)
-        job = open_job(self._equipment, self._bus, order, past, span, delivery.sequence)
+        job = open_job(self._equipment, self._bus, order, past, span, delivery)
         outcome: str | None = "interrupted"
         try:
             event = await self._answer(job)
@@ -51,6 +53,12 @@ class Serving:
             outcome = "superseded"
             await self._equipment.recorder.stored(work)
             return LEAVE
+        except HandBack:
+            outcome = "handed_back"
+            _log.info("request %s goes back into the queue: another worker can serve it now", work.id)
+            await self._equipment.recorder.stored(work)
+            self._equipment.handover.handed_back(work.role, loop_now_s())
+            return Retry(elsewhere=True)
         finally:
             self._equipment.recorder.forget(work)
             held_s = loop_now_s() - began_s

@@ -57,7 +57,9 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
 def _role(equipment: Equipment, role: Role, boxes: list[Mailbox], now_s: float, now_ms: int) -> RoleStatus:
     running = sum(box.running for box in boxes)
     equipment.metrics.running.labels(role).set(running)
-    wait_s = equipment.availability.opens_in_s(equipment.catalogue.roles[role].chain, now_s)
+    chain = equipment.catalogue.roles[role].chain
+    last_resort = equipment.availability.all_open(chain, now_s)
+    wait_s = equipment.availability.opens_in_s(chain, now_s, last_resort=last_resort)
     pace = equipment.pace
     tempo = pace.tempo(role)
     return RoleStatus(
@@ -78,10 +80,13 @@ def _forecasts(equipment: Equipment, roles: Iterable[Role], now_s: float) -> tup
     """Of each model and quota once: several keys of one group speak of the same."""
     availability = equipment.availability
     found: dict[tuple[str, str], QuotaForecast] = {}
-    for model in dict.fromkeys(model for role in roles for model in equipment.catalogue.roles[role].chain):
+    chains = [equipment.catalogue.roles[role].chain for role in roles]
+    tried = {model for chain in chains if availability.all_open(chain, now_s) for model in chain}
+    for model in dict.fromkeys(model for chain in chains for model in chain):
         if availability.roster.is_withdrawn(model, now_s):
             continue
-        breaker_s = availability.breakers[model].retry_at_s(now_s) - now_s
+        breaker = availability.breakers[model]
+        breaker_at_s = breaker.trial_at_s(now_s) if model in tried else breaker.retry_at_s(now_s)
         for key in availability.usable(model, now_s):
             outlook = availability.quota.outlook(key, now_s)
             source = outlook.source or f"{equipment.instance}/{key.credential}/{model}"
@@ -89,7 +94,7 @@ def _forecasts(equipment: Equipment, roles: Iterable[Role], now_s: float) -> tup
                 model=model,
                 source=source,
                 paused_ms=ceil(outlook.paused_s * 1000),
-                breaker_ms=max(0, ceil(breaker_s * 1000)),
+                breaker_ms=max(0, ceil((breaker_at_s - now_s) * 1000)),
                 recoveries=outlook.recoveries,
                 concurrency=outlook.concurrency,
                 tokens_each=equipment.pace.tokens_each(model),

@@ -44,6 +44,8 @@ class Past(Struct, frozen=True, kw_only=True):
     attempts: tuple[Started, ...] = ()
     output_sent: bool = False
     """An attempt was begun, so text may be out: a cluster without a leader delivers, and stores nothing."""
+    text_sent: bool = False
+    """Some of an answer was sent, or may have been where that is not known any more."""
     bytes_out: Mapping[int, int] = {}
     """What each attempt sent of its answer."""
     attempt: int = 0
@@ -65,6 +67,7 @@ def past_of(events: list[ReplyEvent]) -> Past:
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),
         output_sent=last.attempt > 0,
+        text_sent=any(bytes_out.values()),
         bytes_out=bytes_out,
         attempt=last.attempt,
         next_seq=last.seq + 1,
@@ -96,7 +99,7 @@ class Takeover:
             return past
         # The stored replies are gone, and somebody held the request before: begin above whatever that one said.
         attempt = delivery.number - 1
-        return Past(attempt=attempt, next_seq=first_seq(attempt) + 1, output_sent=True)
+        return Past(attempt=attempt, next_seq=first_seq(attempt) + 1, output_sent=True, text_sent=True)
 
     def _is_new(self, delivery: Delivery) -> bool:
         """A message that lay for long may have lain in the socket of a process that was stopped meanwhile."""

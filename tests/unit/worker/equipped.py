@@ -24,12 +24,14 @@ from services.worker.background import Background
 from services.worker.calibration import Calibration
 from services.worker.degrading import Degrading
 from services.worker.equipment import Equipment
+from services.worker.handover import Handover
 from services.worker.job import Job
 from services.worker.keys.keyring import Keyring
 from services.worker.keys.quota_keys import keys_of
 from services.worker.limits.quota import LocalQuota, QuotaKey
 from services.worker.metrics import WorkerMetrics
 from services.worker.pace import Pace
+from services.worker.peers import Peers
 from services.worker.recording import Recorder
 from services.worker.tiers.monitor import Tiers
 from services.worker.withdrawn import Roster
@@ -76,6 +78,7 @@ def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
         catalogue=catalogue,
         providers=providers,
         availability=availability,
+        handover=Handover(Peers(catalogue, "w"), max_deliver=5),
         keyring=Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90),
         calibration=Calibration(),
         degrading=Degrading(catalogue, metrics),

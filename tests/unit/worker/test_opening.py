@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.config.catalogue import Limits, Parameters, RoleConfig
+from penstock.delivery import Delivery
 from penstock.telemetry.tracing import NO_SPAN
 from schemas import subjects
 from schemas.codec import encode
@@ -18,6 +19,10 @@ from services.worker.opening import open_job
 from services.worker.parameters import compose
 from services.worker.takeover import Past
 from tests.unit.worker.equipped import bus_apart, catalogue_of, equipped, work
+
+
+def delivery(number: int = 1) -> Delivery:
+    return Delivery(subject="", data=b"", headers={}, ack_subject="", sequence=1, number=number, stored_ns=0)
 
 
 def _order(catalogue: Any, **body: Any) -> Order:
@@ -43,7 +48,7 @@ async def test_the_quota_is_charged_with_what_the_ceiling_leaves_of_a_wish_c1(
     )
     catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
     equipment, order = equipped(catalogue), _order(catalogue, **asked)
-    job = open_job(equipment, bus_apart(), order, Past(), NO_SPAN, 1)
+    job = open_job(equipment, bus_apart(), order, Past(), NO_SPAN, delivery())
 
     assert job.output_tokens == charged
     sent = json.loads(compose(order.work.body, model="m", role=role, stream=False)[0])
@@ -54,7 +59,7 @@ async def test_a_wish_above_the_ceiling_is_not_refused_by_a_limit_that_lies_betw
     role = RoleConfig(chain=("m",), ceilings=Parameters(max_tokens=4096))
     catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
     equipment = equipped(catalogue)
-    job = open_job(equipment, bus_apart(), _order(catalogue, max_tokens=16_000), Past(), NO_SPAN, 1)
+    job = open_job(equipment, bus_apart(), _order(catalogue, max_tokens=16_000), Past(), NO_SPAN, delivery())
 
     _, output_tokens = equipment.degrading.expected(job, "m", 0.0)
     need = Need(job.estimated_tokens + output_tokens)
