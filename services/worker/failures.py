@@ -115,13 +115,15 @@ class ProviderFailure(Exception):  # its kind says what happened
         status: int | None = None,
         retry_after_s: float | None = None,
         error: ProviderError | None = None,
+        reached: bool = True,
     ) -> None:
-        """`error`: what the provider said; None where it said nothing."""
+        """`error`: what the provider said; None where it said nothing. `reached`: False: no connection was made."""
         super().__init__(_in_one_line(message))
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
         self.error = error
+        self.reached = reached
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Take them out of the message and of what the provider said, also the beginning of one that was cut off."""

@@ -46,7 +46,7 @@ class Handover:
         if job.delivery > self._most or not self._peers.can_serve(job.work.role, now_s):
             return False
         failure = job.last_failure
-        cut_off = job.delivery == 1 and failure is not None and failure.kind == "connection"
+        cut_off = job.delivery == 1 and failure is not None and not failure.reached
         local: tuple[Reason, ...] = ("breaker", "backoff") if cut_off else ("breaker",)
         reasons = [standing.reason for standing in standings if standing.reason not in _LASTING]
         return bool(reasons) and all(reason in local for reason in reasons)

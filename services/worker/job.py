@@ -84,7 +84,7 @@ class Job(Struct, kw_only=True):
     once_more: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often the same model was tried once more, by model and reason."""
     unreachable: set[str] = field(default_factory=set)
-    """Providers to which a connection failed."""
+    """Providers to which no connection could be made."""
     last_resort: bool = False
     """The chosen model is tried although its breaker is not closed: no other can serve the request."""
     first_choice: str = ""

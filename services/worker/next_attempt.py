@@ -81,7 +81,7 @@ class NextAttempt:
         """Whether it uses up an attempt. The first refused connection to each further provider does not: a worker that
         is cut off would use up all of them within milliseconds.
         """
-        if failure.kind != "connection":
+        if failure.reached:
             return failure.verdict.counts
         provider = self._catalogue.models[model].provider
         further = bool(job.unreachable) and provider not in job.unreachable
@@ -124,7 +124,7 @@ class NextAttempt:
         if failure.kind in _AWAY and job.work.lane == "interactive":
             wait_s = max(wait_s, spread_s(left, job.deadline_s - now_s, retry, self._random))
             alike.update(job.not_before_s)
-        if failure.kind == "connection":
+        if not failure.reached:
             alike.update(self._of_same_provider(job, model))
         for each in alike:
             job.not_before_s[each] = max(job.not_before_s.get(each, 0.0), now_s + wait_s)

@@ -23,7 +23,7 @@ CHAINS = {
     "coding": ("limited",),
 }
 BREAKER = {"failures": 5, "open_s": OPEN_S, "probe_interval_s": 0.2, "successes": 2}
-ROLE = {"retry": {"base_s": 0.02, "cap_s": 0.1}}
+ROLE = {"retry": {"base_s": 0.02, "cap_s": 0.1, "same_model": 0}}
 
 
 @pytest.fixture(scope="module")

@@ -25,26 +25,26 @@ async def ask_many(client: Client, number: int, role: str = "chat") -> list[Hear
 
 
 @asynccontextmanager
-async def restarting(system: System) -> AsyncIterator[None]:
-    """The provider goes away, and is back on the same port while the body runs; nothing listens meanwhile."""
-    port = urlsplit(system.simulator.ready["url"]).port
-    system.simulator.kill()
-    env = {"SIMULATOR_MODELS": "solo,first,second"}
-    back = Process(
-        "services.simulator", "--port", str(port), env=env, log=system.directory / "simulator-back.log"
-    )
+async def restarting(tmp_path: Path, workers: int) -> AsyncIterator[tuple[System, Client]]:
+    """The provider is gone, and comes back on the same port while the body runs; nothing listens meanwhile."""
+    async with running(tmp_path, *(["all"] * workers), config=catalogue(SOLO)) as system:
+        port = urlsplit(system.simulator.ready["url"]).port
+        system.simulator.kill()
+        env = {"SIMULATOR_MODELS": "solo,first,second"}
+        back = Process("services.simulator", "--port", str(port), env=env, log=tmp_path / "back.log")
 
-    async def return_later() -> None:
-        await asyncio.sleep(AWAY_S)
-        await back.start()
+        async def return_later() -> None:
+            await asyncio.sleep(AWAY_S)
+            await back.start()
 
-    returning = asyncio.create_task(return_later())
-    try:
-        yield
-        await returning
-    finally:
-        returning.cancel()
-        back.kill()
+        returning = asyncio.create_task(return_later())
+        try:
+            async with await system.client() as client:
+                yield system, client
+            await returning
+        finally:
+            returning.cancel()
+            back.kill()
 
 
 @pytest.mark.parametrize(("role", "workers"), [("chat", 1), ("fast", 1), ("chat", 2)])
@@ -52,18 +52,16 @@ async def test_d2_a_provider_that_restarts_in_five_seconds_costs_no_request(
     tmp_path: Path, role: str, workers: int
 ) -> None:
     """One request alone, whose attempts are spread; the breaker does not open."""
-    async with running(tmp_path, *(["all"] * workers), config=catalogue(SOLO)) as system:
-        async with await system.client() as client, restarting(system):
-            heard = await ask(client, "Are you there?", role=role)
+    async with restarting(tmp_path, workers) as (_, client):
+        heard = await ask(client, "Are you there?", role=role)
     assert heard.completed
     assert AWAY_S < heard.took_s < 15
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_d2_nor_does_it_cost_many_at_once_that_open_the_breaker(tmp_path: Path, workers: int) -> None:
-    async with running(tmp_path, *(["all"] * workers), config=catalogue(SOLO)) as system:
-        async with await system.client() as client, restarting(system):
-            heard = await ask_many(client, 30)
+    async with restarting(tmp_path, workers) as (_, client):
+        heard = await ask_many(client, 30)
     assert {each.completed.model for each in heard} == {"solo"}
     assert max(each.took_s for each in heard) < 20
 
@@ -101,9 +99,8 @@ async def test_d3_so_are_single_requests_before_a_breaker_opens(tmp_path: Path, 
 async def test_d3_without_another_worker_it_keeps_what_it_holds_until_the_provider_is_back(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path, "all", config=catalogue(SOLO)) as system:
-        async with await system.client() as client, restarting(system):
-            heard = await ask_many(client, 12)
+    async with restarting(tmp_path, 1) as (system, client):
+        heard = await ask_many(client, 12)
         log = system.workers[0].log.read_text()
     assert len([each for each in heard if each.completed]) == 12
     assert "goes back into the queue" not in log

@@ -21,7 +21,8 @@ from tests.harness.system import System
 MAX_ATTEMPTS = 4
 ROLE = {
     "timeouts": {"total_s": 15, "whole_s": 0.5, "first_token_s": 0.4, "between_tokens_s": 0.3},
-    "retry": {"base_s": 0.02, "cap_s": 0.1},
+    "retry": {"base_s": 0.02, "cap_s": 0.1, "same_model": 0},
+    "wait_s": 0.2,
 }
 CHAINS = {
     "chat": ("actor", "stand-in"),

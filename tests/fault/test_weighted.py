@@ -21,7 +21,7 @@ SIT_OUT_S = 3.0
 
 def config() -> str:
     chains = {"chat": ("main", "other", "spare")}
-    made = yaml.safe_load(catalogue(chains, role={"retry": {"base_s": 0.02, "cap_s": 0.1}}))
+    made = yaml.safe_load(catalogue(chains, role={"retry": {"base_s": 0.02, "cap_s": 0.1, "same_model": 0}}))
     made["providers"]["second"] = {"base_url": "${SECOND_URL}/v1"}
     made["models"]["other"]["provider"] = "second"
     made["roles"]["chat"]["chain"] = [{"main": 70, "other": 30}, "spare"]

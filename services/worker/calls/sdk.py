@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Literal
 
+import aiohttp
 from msgspec import Struct
 
 from penstock.config.catalogue import RateLimitHeaders, StreamFormat
@@ -22,6 +23,7 @@ __all__ = ["ErrorBody", "SdkKind", "SdkProvider"]
 
 _log: Final = logging.getLogger(__name__)
 _CONNECT_S: Final = 5.0
+_NO_CONNECTION: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _CONTENT_ENCODING: Final = "content-encoding"
 _IDENTITY: Final = "identity"
 _LABEL: Final = "X-Client-Request-Id"
@@ -231,9 +233,11 @@ def _connection_failure(error: Exception) -> ProviderFailure:
     The SDKs' own names mislead: their transport reports a reset connection as a timeout.
     """
     cause: BaseException = error
+    reached = True
     while cause.__cause__ is not None:
         cause = cause.__cause__
+        reached = reached and not isinstance(cause, _NO_CONNECTION)
     words = str(cause) or type(cause).__name__
     if isinstance(cause, TimeoutError):
-        return ProviderFailure("connection", f"the connection timed out: {words}")
-    return ProviderFailure("connection", f"the connection broke: {words}")
+        return ProviderFailure("connection", f"the connection timed out: {words}", reached=reached)
+    return ProviderFailure("connection", f"the connection broke: {words}", reached=reached)

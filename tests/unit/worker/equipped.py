@@ -66,8 +66,9 @@ def catalogue_of(role: RoleConfig | None = None, limits: Limits | None = None) -
 
 
 def equipped(catalogue: Catalogue, names: tuple[str, ...] = NAMES) -> Equipment:
-    """With keys of these names; `m` is the only model."""
-    limits = {QuotaKey(name, "m"): catalogue.models["m"].limits for name in names}
+    """With keys of these names for all models."""
+    models = catalogue.models
+    limits = {QuotaKey(name, model): models[model].limits for name in names for model in models}
     keys, quota = keys_of(catalogue, {"p": names}), LocalQuota(limits, batch=catalogue.batch)
     availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
     endpoint: Any = Endpoint(names)

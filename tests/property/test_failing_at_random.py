@@ -1,0 +1,165 @@
+"""D2, D3: a whole worker against providers that fail at random, are down or come back, in simulated time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from penstock.clock import loop_now_s
+from penstock.config.catalogue import Breaker, Catalogue, Model, Provider, RoleConfig
+from services.worker.failures import FailureKind, ProviderFailure
+from services.worker.job import GaveUp, Job
+from services.worker.keys.news import KeyNews
+from services.worker.ladder import Ladder
+from services.worker.lessons import Lessons
+from services.worker.waiting import Waiting
+from tests.harness.virtual_time import run
+from tests.unit.worker.equipped import equipped, job_of
+
+SLOTS: Final = 16
+OPENAI: Final = Breaker(open_s=60, longest_open_s=60, probe_interval_s=30)
+BROKEN: Final[tuple[tuple[FailureKind, float], ...]] = (
+    ("broken_stream", 0.5),
+    ("connection", 0.5),
+    ("malformed", 0.5),
+    ("stalled", 15.0),
+)
+"""How a stream breaks, and after how long."""
+
+
+class _Reply:
+    attempt = 0
+
+
+class _Silent:
+    """In place of what tells events."""
+
+    def announce(self, event: object) -> None:
+        pass
+
+
+class World:
+    """One worker; its provider calls are replaced by what `outcome` says."""
+
+    def __init__(
+        self, chain: tuple[str, ...], outcome: Callable[[], FailureKind | None], breaker: Breaker, seed: int
+    ) -> None:
+        catalogue = Catalogue(
+            name="test",
+            providers={"p": Provider(api_key_env=("A_KEY",))},
+            models={model: Model(provider="p") for model in chain},
+            roles={"chat": RoleConfig(chain=chain)},
+            breaker=breaker,
+        )
+        silent: Any = _Silent()
+        self.equipment = replace(equipped(catalogue, ("A_KEY",)), announcer=silent)
+        waiting = Waiting()
+        self.ladder = Ladder(
+            self.equipment, Lessons(self.equipment, KeyNews(self.equipment, waiting.wake)), waiting
+        )
+        attempting: Any = self
+        self.ladder._attempting = attempting  # noqa: SLF001 - the one place where a provider is called
+        self.outcome = outcome
+        self.random = Random(seed)
+        self.calls: list[float] = []
+        self.ends: Counter[str] = Counter()
+        self.slowest_s = 0.0
+
+    async def run(self, job: Job, key: Any, spent: Any) -> Any:
+        """As `Attempting.run`."""
+        self.calls.append(loop_now_s())
+        failed = self.outcome()
+        spent.tokens = 10
+        if failed is None:
+            await asyncio.sleep(1.0)
+            return key.model
+        took_s = dict(BROKEN).get(failed, 0.05)
+        await asyncio.sleep(took_s)
+        job.output_sent = took_s > 0.05
+        raise ProviderFailure(failed, failed, retry_after_s=0.5 if failed == "rate_limited" else None)
+
+    async def ask(self, lasts_s: float = 60.0) -> None:
+        reply: Any = _Reply()
+        began_s = loop_now_s()
+        try:
+            await self.ladder.climb(job_of(self.equipment, reply, lasts_s=lasts_s))
+        except GaveUp as gave_up:
+            self.ends[gave_up.code] += 1
+        else:
+            self.ends["completed"] += 1
+            self.slowest_s = max(self.slowest_s, loop_now_s() - began_s)
+
+    async def ask_all(self, number: int) -> None:
+        """With all slots busy until the last one."""
+        left = iter(range(number))
+
+        async def slot() -> None:
+            for _ in left:
+                await self.ask()
+
+        await asyncio.gather(*(slot() for _ in range(SLOTS)))
+
+
+def at_random(random: Random) -> FailureKind | None:
+    """10% 429, 10% 5xx, 31% of the streams truncated, cut, malformed or stalled."""
+    drawn = random.random()
+    if drawn < 0.1:
+        return "rate_limited"
+    if drawn < 0.2:
+        return "server_error"
+    return random.choice(BROKEN)[0] if random.random() < 0.31 else None
+
+
+@pytest.mark.parametrize("breaker", [Breaker(), OPENAI], ids=["default", "openai"])
+@pytest.mark.parametrize("chain", [("a",), ("a", "b"), ("a", "b", "c")], ids=len)
+def test_a_provider_that_fails_at_random_leaves_no_request_waiting(
+    chain: tuple[str, ...], breaker: Breaker
+) -> None:
+    ends: Counter[str] = Counter()
+    for seed in range(10):
+        random = Random(seed)
+        world = World(chain, lambda: at_random(random), breaker, seed)  # noqa: B023
+        run(world.ask_all(300))
+        assert world.ends["completed"] >= 0.98 * 300, (seed, world.ends)
+        ends += world.ends
+    assert ends["completed"] >= 0.99 * 3000, ends
+    assert ends["deadline_exceeded"] <= 3, ends
+
+
+def test_a_provider_that_is_down_is_called_about_once_in_five_seconds() -> None:
+    world = World(("a",), lambda: "server_error", Breaker(), 1)
+    run(world.ask_all(SLOTS))
+    assert world.ends["completed"] == 0
+    late = [at_s for at_s in world.calls if at_s > 5]
+    assert len(late) <= 60 / 5 + 1
+    assert len(world.calls) <= SLOTS + len(late) + 5
+
+
+@pytest.mark.parametrize("breaker", [Breaker(), OPENAI], ids=["default", "openai"])
+@pytest.mark.parametrize("period_s", [0.5, 2.0, 5.0, 14.0])
+def test_a_provider_that_flaps_for_a_minute_does_not_cost_the_request_that_comes_a_second_after_it_is_back(
+    breaker: Breaker, period_s: float
+) -> None:
+    def flapping() -> FailureKind | None:
+        now_s = loop_now_s()
+        return "server_error" if now_s < 60 and now_s // period_s % 2 == 0 else None
+
+    async def a_minute_and_then_one_request(world: World) -> None:
+        asking = [asyncio.create_task(world.ask_all(2_000))]
+        await asyncio.sleep(61.0)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        world.ends.clear()
+        await world.ask(lasts_s=10.0)
+
+    world = World(("a", "b"), flapping, breaker, 1)
+    run(a_minute_and_then_one_request(world))
+    assert world.ends == {"completed": 1}
+    assert world.slowest_s < 60
