@@ -64,7 +64,7 @@ class World:
             self.equipment, Lessons(self.equipment, KeyNews(self.equipment, waiting.wake)), waiting
         )
         attempting: Any = self
-        self.ladder._attempting = attempting  # noqa: SLF001 - the one place where a provider is called
+        self.ladder._attempting = attempting
         self.outcome = outcome
         self.random = Random(seed)
         self.calls: list[float] = []

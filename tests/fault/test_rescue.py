@@ -1,0 +1,128 @@
+"""What a request says of further attempts: `rescue`, when a provider fails and when a worker is killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from msgspec import Raw
+
+from penstock.identifiers import new_id
+from schemas import subjects
+from schemas.codec import encode
+from schemas.headers import CLIENT, MESSAGE_ID
+from schemas.names import Rescue
+from schemas.reply import Completed, Delta, Failed, ReplyEvent, Restarted, Started
+from schemas.request import ChatRequest
+from tests.harness.asking import Post, until
+from tests.harness.catalogues import catalogue
+from tests.harness.system import System, running
+
+CHAINS = {"chat": ("first", "second")}
+ROLE = {"timeouts": {"total_s": 20, "whole_s": 5, "first_token_s": 5, "between_tokens_s": 5}}
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    async with running(tmp_path, "chat", config=catalogue(CHAINS, role=ROLE)) as started:
+        yield started
+
+
+async def begin(post: Post, rescue: Rescue, *, stream: bool = True, prompt: str = "Hello") -> str:
+    body = {"messages": [{"role": "user", "content": prompt}], "stream": stream}
+    request = ChatRequest(
+        id=new_id(), client="post", body=Raw(json.dumps(body).encode()), role="chat", rescue=rescue
+    )
+    headers = {MESSAGE_ID: f"demo.post.{request.id}", CLIENT: "post"}
+    await post.js.publish(subjects.request("demo", "chat"), encode(request), headers=headers)
+    return request.id
+
+
+def models(events: list[ReplyEvent]) -> list[str]:
+    return [event.model for event in events if isinstance(event, Started)]
+
+
+@pytest.mark.parametrize("behaviour", ["503", "429=0.2", "bad-request", "cut=5"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_none_ends_with_the_first_failure(
+    system: System, post: Post, behaviour: str, *, stream: bool
+) -> None:
+    await system.sim("PUT", "behaviour", {"first": behaviour})
+    request_id = await begin(post, "none", stream=stream)
+    end = await post.end(request_id)
+    assert isinstance(end, Failed)
+    assert end.error.code in {"provider_unavailable", "provider_refused"}
+    assert "rescue: none" in end.error.message
+    assert "first" in end.error.message
+    assert await system.attempts() == 1
+
+
+async def test_before_output_goes_on_while_no_text_was_sent_and_ends_once_some_was(
+    system: System, post: Post
+) -> None:
+    await system.sim("PUT", "behaviour", {"first": "503"})
+    rescued = await begin(post, "before_output")
+    assert isinstance(await post.end(rescued), Completed)
+    assert models(await post.stored(rescued)) == ["first", "first", "second"]
+
+    await system.sim("PUT", "behaviour", {"first": "cut=5"})
+    cut = await begin(post, "before_output")
+    end = await post.end(cut)
+    assert isinstance(end, Failed)
+    assert end.error.code == "provider_unavailable"
+    assert "rescue: before_output" in end.error.message
+    events = await post.stored(cut)
+    assert models(events) == ["first"]
+    assert not [event for event in events if isinstance(event, Restarted)]
+
+    whole = await begin(post, "before_output", stream=False)
+    assert isinstance(await post.end(whole), Completed), "no text of a whole reply is sent before its end"
+
+
+async def test_restart_goes_on_after_text(system: System, post: Post) -> None:
+    await system.sim("PUT", "behaviour", {"first": "cut=5"})
+    request_id = await begin(post, "restart")
+    assert isinstance(await post.end(request_id), Completed)
+    assert [event for event in await post.stored(request_id) if isinstance(event, Restarted)]
+
+
+@pytest.mark.parametrize(
+    ("rescue", "text_out", "ends_well"),
+    [
+        ("none", False, False),
+        ("none", True, False),
+        ("before_output", False, True),
+        ("before_output", True, False),
+        ("restart", True, True),
+    ],
+)
+async def test_a_killed_worker_is_replaced_only_as_far_as_the_request_allows(
+    system: System, post: Post, rescue: Rescue, *, text_out: bool, ends_well: bool
+) -> None:
+    behaviour = "healthy" if text_out else "slow-first-token=4"
+    await system.sim("PUT", "behaviour", {"first": "" if text_out else behaviour})
+    await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})
+    request_id = await begin(post, rescue, prompt="Tell me of the river. [[tokens=80]]")
+
+    async def begun() -> bool:
+        wanted = Delta if text_out else Started
+        return any(isinstance(event, wanted) for event in await post.stored(request_id))
+
+    await until(begun)
+    system.workers[0].kill()
+    await system.sim("PUT", "behaviour", {"first": ""})
+    await system.sim("PUT", "speed", {"tokens_per_second": 0})
+    replacement = system.new_worker("chat")
+    await replacement.start()
+
+    end = await post.end(request_id)
+    if ends_well:
+        assert isinstance(end, Completed)
+        return
+    assert isinstance(end, Failed)
+    assert end.error.code == "provider_unavailable"
+    assert "the worker that was answering is gone" in end.error.message
+    assert f"rescue: {rescue}" in end.error.message
+    assert len(models(await post.stored(request_id))) == 1
