@@ -128,6 +128,34 @@ async def test_a_retry_comes_again_after_its_delay_with_the_next_number(bench):
     assert 0.35 < times_s[1] - times_s[0] < 1.5
 
 
+async def test_what_is_given_to_another_process_does_not_come_back(bench):
+    closed_s, reopened = 0.0, False
+
+    async def give_back(delivery: Delivery) -> Verdict:
+        nonlocal closed_s
+        if not reopened:
+            closed_s = 60.0
+        return ACK if reopened else Retry(elsewhere=True)
+
+    first = await bench.box(give_back, gate=lambda: closed_s, slots=8)
+    await asyncio.sleep(0.2)  # its requests stand open
+    bodies = await bench.fill(6)
+    await until(lambda: bool(first.seen))
+    await asyncio.sleep(0.5)
+    assert {number for _, number in first.seen} == {1}
+    assert await bench.left() == 6
+    given_back = len(first.seen)
+
+    second = await bench.box()
+    await until(bench.is_empty)
+    assert Counter(second.done) == Counter(bodies)
+    closed_s, reopened = 0.0, True
+    first.mailbox.poke()
+    await bench.fill(20)
+    await until(bench.is_empty)
+    assert len(first.seen) > given_back, "it asks again once its gate is open"
+
+
 async def test_what_is_dead_is_buried_once_and_never_comes_again(bench):
     async def handle(delivery: Delivery) -> Verdict:
         return Dead("invalid_request", "not a request")

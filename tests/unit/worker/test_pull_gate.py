@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.clock import loop_now_s
 from penstock.config.catalogue import Limits, RoleConfig
 from schemas.names import Lane
+from schemas.presence import Presence, RoleStatus
 from services.worker.equipment import Equipment
+from services.worker.handover import Handover
 from services.worker.keys.quota_keys import keys_of
 from services.worker.limits.quota import Need, Permit
+from services.worker.peers import Peers
 from services.worker.pull_gate import PullGate
 from services.worker.waiting import Waiting
 from tests.unit.worker.equipped import catalogue_of, equipped
@@ -95,3 +99,55 @@ async def test_where_quota_was_gone_a_moment_ago_it_is_scarce_c3(boxes: _Mailbox
         pass
     assert boxes.interactive.closed_s() > 0
     assert boxes.interactive.at_most(0) == 4
+
+
+def _open_breaker(equipment: Equipment, *, successes: int) -> None:
+    breaker, now_s = equipment.availability.breakers["m"], loop_now_s()
+    for _ in range(successes):
+        breaker.succeeded(breaker.admit(now_s), now_s)
+    for _ in range(5):
+        breaker.failed(breaker.admit(now_s), now_s)
+
+
+def _other_worker(equipment: Equipment) -> Peers:
+    peers = Peers(equipment.catalogue, "w")
+    role = RoleStatus(role="chat", slots=8, running=0)
+    peers.heard("other", Presence(service="worker", instance="other", at_ms=0, roles=(role,)), loop_now_s())
+    return peers
+
+
+async def test_d3_behind_open_breakers_it_opens_for_a_trial() -> None:
+    alone = _Mailboxes(equipped(catalogue_of(ROLE), ("A_KEY",)))
+    _open_breaker(alone.equipment, successes=0)
+    assert alone.interactive.closed_s() == pytest.approx(5, abs=0.1), "no call succeeded lately"
+    assert alone.interactive.at_most(0) == 2
+    alone = _Mailboxes(equipped(catalogue_of(ROLE), ("A_KEY",)))
+    _open_breaker(alone.equipment, successes=15)
+    assert 0 < alone.interactive.closed_s() < 0.2
+
+
+async def test_d3_where_another_worker_can_serve_the_role_it_stays_closed_until_a_probe() -> None:
+    equipment = equipped(catalogue_of(ROLE), ("A_KEY",))
+    equipment = replace(equipment, handover=Handover(_other_worker(equipment), 5))
+    boxes = _Mailboxes(equipment)
+    _open_breaker(equipment, successes=0)
+    assert boxes.interactive.closed_s() == pytest.approx(15, abs=0.1)
+
+
+async def test_d3_after_a_request_was_handed_back_nothing_is_pulled_for_a_moment() -> None:
+    equipment = equipped(catalogue_of(ROLE), ("A_KEY",))
+    equipment = replace(equipment, handover=Handover(_other_worker(equipment), 5))
+    boxes = _Mailboxes(equipment)
+    equipment.handover.handed_back("chat", loop_now_s())
+    assert boxes.interactive.closed_s() == pytest.approx(2, abs=0.1)
+
+
+async def test_d3_while_requests_in_hand_wait_for_trials_nothing_more_is_pulled() -> None:
+    boxes = _Mailboxes(equipped(catalogue_of(ROLE), ("A_KEY",)))
+    _open_breaker(boxes.equipment, successes=100)
+    await boxes.wait_in_hand("interactive", 2)
+    await asyncio.sleep(0.1)
+    assert boxes.interactive.closed_s() > 0
+    boxes.waiting.wake()
+    await asyncio.gather(*boxes.tasks)
+    assert boxes.interactive.closed_s() == 0

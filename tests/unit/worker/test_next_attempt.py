@@ -1,0 +1,162 @@
+"""D2, D4, D5: what one failed attempt leaves to a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.clock import loop_now_s
+from penstock.config.catalogue import Catalogue, Model, Provider, Retry, RoleConfig
+from services.worker.calls.errors import ProviderError
+from services.worker.failures import FailureKind, ProviderFailure
+from services.worker.job import GaveUp, Job
+from services.worker.next_attempt import NextAttempt, in_words
+from tests.unit.worker.equipped import NAMES, equipped, job_of
+
+NOBODY: Any = None
+
+
+class _Case:
+    """A request for the chain a, b (of one provider), c, d (of two others)."""
+
+    def __init__(self, lasts_s: float = 90.0, role: RoleConfig | None = None) -> None:
+        providers = {"a": "p", "b": "p", "c": "q", "d": "r"}
+        catalogue = Catalogue(
+            name="test",
+            providers={name: Provider(api_key_env=NAMES) for name in ("p", "q", "r")},
+            models={model: Model(provider=provider) for model, provider in providers.items()},
+            roles={"chat": role or RoleConfig(chain=tuple(providers))},
+        )
+        self.equipment = equipped(catalogue)
+        self.next = NextAttempt(catalogue, self.equipment.availability, lambda: 0.5)
+        self.job: Job = job_of(self.equipment, NOBODY, lasts_s=lasts_s)
+
+    def fails(self, model: str, kind: FailureKind, **about: Any) -> None:
+        self.next.after(self.job, model, ProviderFailure(kind, f"{kind} it was", **about))
+
+    def again_in_s(self, model: str) -> float:
+        return self.job.not_before_s.get(model, 0.0) - loop_now_s()
+
+    @property
+    def stays(self) -> str | None:
+        return None if self.job.stay is None else self.job.stay.model
+
+
+@pytest.mark.parametrize("kind", ["server_error", "connection"])
+async def test_the_first_5xx_or_reset_of_a_request_stays_with_the_model_and_the_second_does_not(kind) -> None:
+    case = _Case()
+    case.fails("a", kind)
+    assert case.stays == "a"
+    assert 0 < case.again_in_s("a") < 0.3
+    case.fails("a", kind)
+    assert case.stays is None
+    case.fails("c", kind)
+    assert case.stays is None, "once for a request, not for each model"
+
+
+async def test_after_output_or_a_long_hint_or_where_it_is_switched_off_the_chain_goes_on() -> None:
+    case = _Case()
+    case.job.output_sent = True
+    case.fails("a", "connection")
+    assert case.stays is None
+    case = _Case()
+    case.fails("a", "server_error", retry_after_s=3.0)
+    assert case.stays is None
+    case = _Case(role=RoleConfig(chain=("a", "c"), retry=Retry(same_model=0)))
+    case.fails("a", "server_error")
+    assert case.stays is None
+
+
+async def test_a_429_stays_once_where_its_hint_is_not_above_wait_s() -> None:
+    case = _Case()
+    case.fails("a", "rate_limited", retry_after_s=1.5)
+    assert case.stays == "a"
+    assert case.job.stay is not None
+    assert 1.5 < case.job.stay.until_s - loop_now_s() < 2
+    case.fails("a", "rate_limited", retry_after_s=1.5)
+    assert case.stays is None
+    case.fails("c", "rate_limited", retry_after_s=0.5)
+    assert case.stays == "c"
+    case.fails("d", "rate_limited", retry_after_s=2.5)
+    assert case.stays is None
+    assert case.job.failures == 0
+
+
+async def test_a_random_refusal_stays_once_and_a_parameter_as_often_as_four_times() -> None:
+    case = _Case()
+    case.fails("a", "random_refusal")
+    assert case.stays == "a"
+    case.fails("a", "random_refusal")
+    assert case.stays is None
+    assert "a" in case.job.excluded
+    for _ in range(4):
+        case.fails("c", "parameter")
+        assert case.stays == "c"
+    case.fails("c", "parameter")
+    assert case.job.excluded == {"a", "c"}
+
+
+async def test_d2_where_no_connection_can_be_made_all_models_of_the_provider_wait_and_others_do_not() -> None:
+    case = _Case()
+    case.fails("a", "connection", reached=False)
+    case.fails("a", "connection", reached=False)
+    assert case.job.not_before_s["a"] == case.job.not_before_s["b"]
+    assert case.again_in_s("a") > 3
+    assert case.again_in_s("c") < 0
+    case.fails("c", "connection", reached=False)
+    case.fails("d", "connection", reached=False)
+    assert case.job.failures == 2, "the first one to each further provider is free"
+
+
+async def test_d2_a_worker_that_is_cut_off_does_not_use_up_its_attempts_at_once() -> None:
+    case = _Case()
+    for model in ("a", "a", "c", "d"):
+        case.fails(model, "connection", reached=False)
+    assert min(case.again_in_s(model) for model in "abcd") > 2
+    case.fails("a", "connection", reached=False)
+    assert min(case.again_in_s(model) for model in "abcd") > 5, "the last attempt comes late"
+
+
+async def test_a_refusal_ends_a_request_only_with_the_chain() -> None:
+    case = _Case()
+    case.job.failures = 3
+    for model in ("a", "b", "c", "d"):
+        case.fails(model, "refused", error=ProviderError(code="no_tools"))
+    assert case.job.excluded == {"a", "b", "c", "d"}
+    assert [each.code for each in case.job.failed_attempts] == ["no_tools"] * 4
+    assert [each.provider for each in case.job.failed_attempts] == ["p", "p", "q", "r"]
+
+
+async def test_d10_the_end_tells_what_each_attempt_met() -> None:
+    case = _Case()
+    case.fails("a", "server_error")
+    case.fails("a", "server_error")
+    case.fails("c", "stalled")
+    with pytest.raises(GaveUp) as caught:
+        case.fails("d", "malformed")
+    assert str(caught.value) == (
+        "4 attempts failed: a: server_error it was (2 times); c: stalled it was; d: malformed it was"
+    )
+    assert in_words([]) == ""
+
+
+async def test_the_failed_attempts_that_are_kept_are_bounded() -> None:
+    case = _Case()
+    for _ in range(30):
+        case.fails("a", "rate_limited")
+    case.fails("c", "rate_limited")
+    assert len(case.job.failed_attempts) == 20
+    assert case.job.failed_attempts[-1].model == "c"
+
+
+async def test_where_calls_fail_at_random_a_request_has_more_attempts() -> None:
+    case = _Case()
+    breaker = case.equipment.availability.breakers["a"]
+    for n in range(20):
+        admission, now_s = breaker.admit(loop_now_s(), trial=True), loop_now_s()
+        (breaker.succeeded if n % 2 else breaker.failed)(admission, now_s)
+    for _ in range(7):
+        case.fails("a", "broken_stream")
+    with pytest.raises(GaveUp, match="8 attempts failed"):
+        case.fails("a", "broken_stream")
