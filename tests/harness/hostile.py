@@ -1,19 +1,62 @@
-"""An HTTP provider without manners: it sends whatever bytes a test wants, without end if so wished."""
+"""A fake HTTP provider that sends whatever bytes a test wants, without end if so wished."""
 
 from __future__ import annotations
 
 import json
+import os
+import socket
+import struct
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from threading import Thread
 from typing import Any
 
-__all__ = ["DONE", "Behaviour", "HostileProvider", "chunk", "head", "hostile_provider", "whole"]
+from msgspec import Struct
 
-Behaviour = Callable[[dict[str, Any]], Iterable[bytes]]
+__all__ = [
+    "DONE",
+    "Behaviour",
+    "Call",
+    "End",
+    "HostileProvider",
+    "Part",
+    "chunk",
+    "head",
+    "hostile_provider",
+    "whole",
+]
+
+
+class End(Enum):
+    """How a connection ends; a FIN where an answer names none of them."""
+
+    RESET = "reset"
+    """With an RST: the client's next read fails."""
+    KEEP = "keep"
+    """Not at all: the client may send its next request on it."""
+
+
+Part = bytes | float | End
+"""Bytes to send, seconds to wait, or the end of the connection."""
+Behaviour = Callable[[dict[str, Any]], Iterable[Part]]
 """From the request's body to everything that goes over the wire, status line included; then the connection closes."""
+
+
+class Call(Struct, frozen=True):
+    """One chat completion as it arrived."""
+
+    provider: str
+    """The first part of the path, where one server stands for several providers; else empty."""
+    model: str
+    key: str
+    """The credential, without `Bearer `."""
+    body: dict[str, Any]
+    at_s: float
+    """Of the monotonic clock."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -39,7 +82,12 @@ class HostileProvider:
     def __init__(self, *models: str) -> None:
         self.listing: Iterable[bytes] = (_listed(models),)
         """The body that answers every GET."""
+        self.listings: dict[str, Iterable[Part]] = {}
+        """By provider: all bytes that answer a GET, in place of `listing`."""
         self.behaviours: dict[str, Behaviour] = {}
+        self.answer: Callable[[Call], Iterable[Part]] | None = None
+        """Answers every chat completion, in place of `behaviours`."""
+        self.calls: list[Call] = []
         self.asked: list[str] = []
         """The model of every chat completion."""
         self.encodings: set[str | None] = set()
@@ -78,24 +126,48 @@ def _listed(models: Iterable[str]) -> bytes:
 
 def _handler(provider: HostileProvider) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
         def do_GET(self) -> None:
-            self._send(chain((head(content_type="application/json"),), provider.listing))
+            usual = chain((head(content_type="application/json"),), provider.listing)
+            self._send(provider.listings.get(self._provider(), usual))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            provider.asked.append(body["model"])
+            key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+            call = Call(self._provider(), body["model"], key, body, time.monotonic())
+            provider.calls.append(call)
+            provider.asked.append(call.model)
             provider.encodings.add(self.headers["Accept-Encoding"])
-            self._send(provider.behaviours[body["model"]](body))
+            self._send(provider.answer(call) if provider.answer else provider.behaviours[call.model](body))
 
         def log_message(self, *words: object) -> None:
             """Nobody reads it."""
 
-        def _send(self, parts: Iterable[bytes]) -> None:
+        def _provider(self) -> str:
+            first = self.path.split("/")[1]
+            return "" if first == "v1" else first
+
+        def _send(self, parts: Iterable[Part]) -> None:
             self.close_connection = True
             try:
                 for part in parts:
-                    self.wfile.write(part)
+                    self._one(part)
             except ConnectionError:  # the other side has heard enough
                 return
+
+        def _one(self, part: Part) -> None:
+            if isinstance(part, bytes):
+                self.wfile.write(part)
+            elif isinstance(part, float):
+                time.sleep(part)
+            elif part is End.KEEP:
+                self.close_connection = False
+            else:
+                at_once = struct.pack("ii", 1, 0)  # to linger for 0 s: closing sends an RST
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                os.close(self.connection.detach())  # the server's own way of closing sends a FIN first
+                raise ConnectionResetError
 
     return Handler
