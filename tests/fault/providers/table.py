@@ -34,7 +34,20 @@ from tests.harness.events import stored_events
 from tests.harness.hostile import Call, HostileProvider, Part, hostile_provider
 from tests.harness.shared import shared
 
-__all__ = ["LANES", "MODELS", "Both", "Outcome", "Row", "Table", "check", "params", "ran"]
+__all__ = [
+    "BOTH",
+    "LANES",
+    "MODELS",
+    "STREAMED",
+    "WHOLE",
+    "Both",
+    "Outcome",
+    "Row",
+    "Table",
+    "check",
+    "params",
+    "ran",
+]
 
 LANES = ("chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety")
 """Roles: what is learnt of the models of one touches no other."""
@@ -274,9 +287,7 @@ class _Run:
             for number in range(row.times):
                 words = f"{row.name}, {outcome.mode}, {number}"
                 streamed = outcome.mode == "streamed"
-                outcome.heard.append(
-                    await ask(client, words, role=lane, **{"stream": streamed, **row.body})
-                )
+                outcome.heard.append(await ask(client, words, role=lane, **{"stream": streamed, **row.body}))
                 outcome.calls.append(self._calls(lane, words))
             if row.neighbour is not None:
                 words = f"neighbour of {row.name}, {outcome.mode}"

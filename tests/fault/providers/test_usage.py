@@ -107,7 +107,9 @@ ROWS = (
     Row(
         name="under x_groq",
         modes=("streamed",),
-        script={"first": [stream(delta("Hello world"), delta(None, "stop", top={"x_groq": {"usage": PLAIN}}))]},
+        script={
+            "first": [stream(delta("Hello world"), delta(None, "stop", top={"x_groq": {"usage": PLAIN}}))]
+        },
         usage={"input_tokens": 11, "output_tokens": 7},
         estimated=False,
     ),

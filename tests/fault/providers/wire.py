@@ -45,7 +45,11 @@ def sized(body: bytes, *more: str, status: str = "200 OK", content_type: str = J
 
 
 def chunked(
-    *pieces: bytes, status: str = "200 OK", content_type: str = SSE, ended: bool = True, more: Iterable[str] = ()
+    *pieces: bytes,
+    status: str = "200 OK",
+    content_type: str = SSE,
+    ended: bool = True,
+    more: Iterable[str] = (),
 ) -> Answer:
     """With chunked transfer encoding, a chunk each; not `ended`: the last chunk, which is empty, is missing."""
     body = [f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in pieces if piece]
@@ -65,7 +69,12 @@ def data(value: object, *, end: str = "\n\n") -> bytes:
 
 
 def delta(
-    content: object = None, finish_reason: str | None = None, *, choice: Any = None, top: Any = None, **more: Any
+    content: object = None,
+    finish_reason: str | None = None,
+    *,
+    choice: Any = None,
+    top: Any = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """A chunk; `more` stands in its delta, `choice` beside the delta and `top` beside `choices`."""
     added = ({} if content is None else {"content": content}) | more
