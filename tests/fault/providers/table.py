@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,7 @@ __all__ = [
     "Row",
     "Table",
     "check",
+    "healthy",
     "params",
     "ran",
 ]
@@ -71,7 +72,7 @@ class Both(Struct, frozen=True):
     whole: Answer
 
 
-Script = Sequence[Answer | Both]
+Script = Sequence[Answer | Both | Callable[[Call], Iterable[Part]]]
 Count = int | tuple[int, int]
 
 
@@ -89,6 +90,8 @@ class Row(Struct, frozen=True, kw_only=True):
     times: int = 1
     """The same request is made so often, each time with other content."""
     body: Mapping[str, Any] = field(default_factory=dict)
+    before: Sequence[Mapping[str, Any]] = ()
+    """Messages that stand before the prompt."""
 
     text: str | None = "Hello world"
     model: str = "first"
@@ -151,7 +154,11 @@ class Table(Struct, kw_only=True):
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Added to a model, by its name here or as `lane-name`."""
     role: Mapping[str, Any] = field(default_factory=dict)
+    """Added to every role."""
+    roles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Added to one."""
     sections: Mapping[str, Any] = field(default_factory=dict)
+    """Further ones of the catalogue, and its figures."""
 
     def catalogue(self, url: str) -> str:
         names = {lane: tuple(f"{lane}-{model}" for model in MODELS) for lane in LANES}
@@ -167,7 +174,8 @@ class Table(Struct, kw_only=True):
             for model, context in MODELS.items()
         }
         role = {"timeouts": TIMEOUTS, "retry": {"base_s": 0.05, "cap_s": 0.3}, **self.role}
-        config = yaml.safe_load(catalogue(names, models=models, role=role, degradation=OFF, **self.sections))
+        config = yaml.safe_load(catalogue(names, models=models, role=role, roles=self.roles, degradation=OFF))
+        config |= self.sections
         config["providers"] |= {
             f"p-{lane}": {
                 "base_url": f"{url.removesuffix('/v1')}/{lane}/v1",
@@ -186,13 +194,12 @@ class Table(Struct, kw_only=True):
         }
 
     def plan(self) -> dict[str, list[tuple[Row, Mode]]]:
-        """Which rows each lane runs, in their order; those that leave the first model unusable come last."""
+        """Which rows each lane runs, both modes of one together; those that leave the first model unusable come last."""
         free = [lane for lane in LANES if lane not in self.providers]
         planned: dict[str, list[tuple[Row, Mode]]] = {lane: [] for lane in LANES}
         for row in sorted(self.rows, key=lambda row: row.neighbour not in {None, "first"}):
-            for mode in row.modes:
-                lane = row.lane or min(free, key=lambda name: len(planned[name]))
-                planned[lane].append((row, mode))
+            lane = row.lane or min(free, key=lambda name: len(planned[name]))
+            planned[lane] += [(row, mode) for mode in row.modes]
         return planned
 
 
@@ -202,7 +209,7 @@ def _variable(lane: str, number: int) -> str:
 
 def params(table: Table) -> list[str]:
     """One test for each row and mode."""
-    ids = [f"{row.name}, {mode}" for row in table.rows for mode in row.modes]
+    ids = [f"{row.name} | {mode}" for row in table.rows for mode in row.modes]
     assert len(ids) == len(set(ids)), [name for name, count in Counter(ids).items() if count > 1]
     return ids
 
@@ -218,11 +225,11 @@ def ran(table: Table, directory: Path) -> Iterator[dict[str, Outcome]]:
         ) as system:
             with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 outcomes = runner.run(_Run(table, provider, system).all_rows())
-            yield {f"{outcome.row.name}, {outcome.mode}": outcome for outcome in outcomes}
+            yield {f"{outcome.row.name} | {outcome.mode}": outcome for outcome in outcomes}
 
 
 class _Actor:
-    """Answers by the last words of a request: `<row>, <mode>, <number>`, else as a healthy model."""
+    """Answers by the last words of a request: `<row> | <mode> | <number>`, else as a healthy model."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = {row.name: row for row in rows}
@@ -231,13 +238,15 @@ class _Actor:
 
     def answer(self, call: Call) -> Iterable[Part]:
         words = words_of(call)
-        row = self._rows.get(words.partition(", ")[0])
+        row = self._rows.get(words.partition(" | ")[0])
         script = () if row is None else row.script.get(call.model, ())
         if row is None or not script or self._good_key(row, words, call):
             return healthy(call)
         number = self._asked[words, call.model]
         self._asked[words, call.model] += 1
         answer = script[min(number, len(script) - 1)]
+        if callable(answer):
+            return answer(call)
         if isinstance(answer, Both):
             return answer.streamed if call.body.get("stream") else answer.whole
         return answer
@@ -285,12 +294,12 @@ class _Run:
         outcome.from_ms = time.time() * 1000
         try:
             for number in range(row.times):
-                words = f"{row.name}, {outcome.mode}, {number}"
+                words = f"{row.name} | {outcome.mode} | {number}"
                 streamed = outcome.mode == "streamed"
                 outcome.heard.append(await ask(client, words, role=lane, **{"stream": streamed, **row.body}))
                 outcome.calls.append(self._calls(lane, words))
             if row.neighbour is not None:
-                words = f"neighbour of {row.name}, {outcome.mode}"
+                words = f"neighbour of {row.name} | {outcome.mode}"
                 outcome.neighbour = await ask(client, words, role=lane)
                 outcome.neighbour_calls = self._calls(lane, words)
         except Exception as error:  # noqa: BLE001 - told by the row's own test

@@ -183,6 +183,8 @@ TEXT_BESIDE_OTHER_KEYS = (
         delta("Hello world"),
         {"choices": [{"index": 0, "finish_reason": "stop"}]},
     ),
+    # Gateways to Gemini and Anthropic end with a chunk of their own after the tool call.
+    good("tool_calls and then stop", delta("Hello world"), delta(None, "tool_calls"), STOP),
     good("anthropic stop word", delta("Hello world"), delta(None, "end_turn")),
 )
 
@@ -356,7 +358,6 @@ DAMAGE = (
     damaged("shorter than its length", (headed("200 OK", SSE, "Content-Length: 90000"), *events(*HELLO, done=False))),
     damaged("reset in the text", (*chunked(*events(delta("Hello"), done=False), ended=False), 0.1, End.RESET)),
     damaged("text after the end", stream(delta("Hello"), STOP, delta(" and more"))),
-    damaged("two ends that contradict", stream(delta("Hello"), STOP, delta(None, "length"))),
     damaged("a chunk that is no JSON", stream(delta("Hello"), b'data: {"choices":[{"index":0,\n\n', STOP)),
     damaged("a page of HTML", stream(delta("Hello"), b"data: <html>502 Bad Gateway</html>\n\n")),
     damaged("bytes that are no UTF-8", stream(delta("Hello"), b'data: {"choices":[{"delta":{"content":"\xff\xfe"}}]}\n\n',
