@@ -58,6 +58,7 @@ class Call(Struct, frozen=True):
     at_s: float
     """Of the monotonic clock."""
 
+
 DONE = b"data: [DONE]\n\n"
 
 
@@ -92,8 +93,7 @@ class HostileProvider:
         """The model of every chat completion."""
         self.encodings: set[str | None] = set()
         """What the requests accept."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(self)
 
     @property
     def url(self) -> str:
@@ -124,50 +124,59 @@ def _listed(models: Iterable[str]) -> bytes:
     return json.dumps({"data": [{"id": model} for model in models]}).encode()
 
 
-def _handler(provider: HostileProvider) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
 
-        def do_GET(self) -> None:
-            usual = chain((head(content_type="application/json"),), provider.listing)
-            self._send(provider.listings.get(self._provider(), usual))
+    def __init__(self, provider: HostileProvider) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.provider = provider
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
-            call = Call(self._provider(), body["model"], key, body, time.monotonic())
-            provider.calls.append(call)
-            provider.asked.append(call.model)
-            provider.encodings.add(self.headers["Accept-Encoding"])
-            self._send(provider.answer(call) if provider.answer else provider.behaviours[call.model](body))
 
-        def log_message(self, *words: object) -> None:
-            """Nobody reads it."""
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
 
-        def _provider(self) -> str:
-            first = self.path.split("/")[1]
-            return "" if first == "v1" else first
+    def do_GET(self) -> None:
+        provider = self.server.provider
+        usual = chain((head(content_type="application/json"),), provider.listing)
+        self._send(provider.listings.get(self._provider(), usual))
 
-        def _send(self, parts: Iterable[Part]) -> None:
-            self.close_connection = True
-            try:
-                for part in parts:
-                    self._one(part)
-            except ConnectionError:  # the other side has heard enough
-                return
+    def do_POST(self) -> None:
+        provider = self.server.provider
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        call = Call(self._provider(), body["model"], key, body, time.monotonic())
+        provider.calls.append(call)
+        provider.asked.append(call.model)
+        provider.encodings.add(self.headers["Accept-Encoding"])
+        self._send(provider.answer(call) if provider.answer else provider.behaviours[call.model](body))
 
-        def _one(self, part: Part) -> None:
-            if isinstance(part, bytes):
-                self.wfile.write(part)
-            elif isinstance(part, float):
-                time.sleep(part)
-            elif part is End.KEEP:
-                self.close_connection = False
-            else:
-                at_once = struct.pack("ii", 1, 0)  # to linger for 0 s: closing sends an RST
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-                os.close(self.connection.detach())  # the server's own way of closing sends a FIN first
-                raise ConnectionResetError
+    def log_message(self, *words: object) -> None:
+        """Nobody reads it."""
 
-    return Handler
+    def _provider(self) -> str:
+        first = self.path.split("/")[1]
+        return "" if first == "v1" else first
+
+    def _send(self, parts: Iterable[Part]) -> None:
+        self.close_connection = True
+        try:
+            for part in parts:
+                self._one(part)
+        except ConnectionError:  # the other side has heard enough
+            return
+
+    def _one(self, part: Part) -> None:
+        if isinstance(part, bytes):
+            self.wfile.write(part)
+        elif isinstance(part, float):
+            time.sleep(part)
+        elif part is End.KEEP:
+            self.close_connection = False
+        else:
+            at_once = struct.pack("ii", 1, 0)  # to linger for 0 s: closing sends an RST
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            os.close(self.connection.detach())  # the server's own way of closing sends a FIN first
+            raise ConnectionResetError

@@ -7,6 +7,7 @@ provider, models and credentials each. The roles run at the same time, the rows 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from schemas.events import (
     ModelAvailabilityChanged,
     QuotaPaused,
 )
-from tests.fault.providers.wire import Answer, completion, delta, stream
+from tests.fault.providers.wire import Answer, completion, data, delta, sized, stream
 from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events
@@ -44,8 +45,10 @@ __all__ = [
     "Outcome",
     "Row",
     "Table",
+    "all_models",
     "check",
     "healthy",
+    "in_200",
     "params",
     "ran",
 ]
@@ -194,7 +197,7 @@ class Table(Struct, kw_only=True):
         }
 
     def plan(self) -> dict[str, list[tuple[Row, Mode]]]:
-        """Which rows each lane runs, both modes of one together; those that leave the first model unusable come last."""
+        """Which rows each lane runs, both modes of one together; those that spoil the first model come last."""
         free = [lane for lane in LANES if lane not in self.providers]
         planned: dict[str, list[tuple[Row, Mode]]] = {lane: [] for lane in LANES}
         for row in sorted(self.rows, key=lambda row: row.neighbour not in {None, "first"}):
@@ -375,7 +378,7 @@ def _check_answer(outcome: Outcome, heard: Heard) -> None:
 
 
 def _check_more(more: Mapping[str, Any], heard: Heard) -> None:
-    """`more`: by key, the values that the choices of all deltas hold for it in their order, joined if they are texts."""
+    """`more`: by key, what the choices of all deltas hold for it in their order, joined if they are texts."""
     found: dict[str, list[Any]] = defaultdict(list)
     for choice in heard.choices or [{"delta": heard.response["choices"][0]["message"]}]:
         for name, value in {**choice, **choice.get("delta", {})}.items():
@@ -421,3 +424,14 @@ def _check_neighbour(outcome: Outcome) -> None:
     assert heard.text == f"from {outcome.row.neighbour}"
     assert len(outcome.neighbour_calls) == 1
     assert heard.took_s < AT_ONCE_S
+
+
+def in_200(body: object, *, event: object = None) -> Both:
+    """As the first event of a stream, and as the whole body."""
+    first = data(body if event is None else event)
+    return Both(stream(first, done=False), sized(json.dumps(body).encode()))
+
+
+def all_models(answer: Answer | Both) -> dict[str, Script]:
+    """A script by which no model does better than the first."""
+    return {model: [answer] for model in MODELS}

@@ -60,9 +60,10 @@ LISTS = {
     "a reset": Listed("m-1", RESET),
 }
 HALF = len(LISTS) // 2
+_NAMES = list(LISTS)
 CHAINS: Mapping[str, Sequence[str]] = {
-    lane: pair for lane, pair in zip(LANES, zip(list(LISTS)[:HALF], list(LISTS)[HALF:], strict=True), strict=True)
-}  # fmt: skip
+    lane: (_NAMES[number], _NAMES[HALF + number]) for number, lane in enumerate(LANES)
+}
 
 
 @pytest.fixture(scope="module")

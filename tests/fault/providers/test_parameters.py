@@ -75,47 +75,203 @@ def openai(message: str, param: str, code: str = "unsupported_parameter") -> Ans
 
 
 def extra(*names: str) -> list[dict[str, object]]:
-    return [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted", "input": 1}
-            for name in names]  # fmt: skip
+    return [
+        {
+            "type": "extra_forbidden",
+            "loc": ["body", name],
+            "msg": "Extra inputs are not permitted",
+            "input": 1,
+        }
+        for name in names
+    ]
 
 
 ROWS = (
-    refused("max_tokens", 100, openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-            "'max_completion_tokens' instead.", "max_tokens"), sent_as="max_completion_tokens"),
+    refused(
+        "max_tokens",
+        100,
+        openai(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+            "'max_completion_tokens' instead.",
+            "max_tokens",
+        ),
+        sent_as="max_completion_tokens",
+    ),
     # copilot-api issue 164: the same words without param.
-    refused("max_tokens", 100, error(400, {"error": {"message": "Unsupported parameter: 'max_tokens' is not supported with "
-            "this model. Use 'max_completion_tokens' instead.", "code": "invalid_request_body"}}),
-            sent_as="max_completion_tokens", parameter="max_tokens, named in the words", lane="logic"),
-    refused("temperature", 0.2, openai("Unsupported value: 'temperature' does not support 0.2 with this model. Only the "
-            "default (1) value is supported.", "temperature", "unsupported_value")),
-    refused("top_p", 0.9, openai("Unsupported parameter: 'top_p' is not supported with this model.", "top_p")),
-    refused("presence_penalty", 0.1, error(400, {"code": "Client specified an invalid argument", "error": "Argument not "
-            "supported on this model: presencePenalty"}), parameter="presence_penalty in camel case"),  # xAI
-    refused("stop", ["END"], error(400, {"code": "Client specified an invalid argument", "error": "Argument not supported on "
-            "this model: stop"})),
-    refused("logit_bias", {"1": 2}, error(400, {"error": {"message": "logit_bias is not supported with this model", "type":
-            "invalid_request_error", "param": "logit_bias"}})),
+    refused(
+        "max_tokens",
+        100,
+        error(
+            400,
+            {
+                "error": {
+                    "message": "Unsupported parameter: 'max_tokens' is not supported with "
+                    "this model. Use 'max_completion_tokens' instead.",
+                    "code": "invalid_request_body",
+                }
+            },
+        ),
+        sent_as="max_completion_tokens",
+        parameter="max_tokens, named in the words",
+        lane="logic",
+    ),
+    refused(
+        "temperature",
+        0.2,
+        openai(
+            "Unsupported value: 'temperature' does not support 0.2 with this model. Only the "
+            "default (1) value is supported.",
+            "temperature",
+            "unsupported_value",
+        ),
+    ),
+    refused(
+        "top_p", 0.9, openai("Unsupported parameter: 'top_p' is not supported with this model.", "top_p")
+    ),
+    refused(
+        "presence_penalty",
+        0.1,
+        error(
+            400,
+            {
+                "code": "Client specified an invalid argument",
+                "error": "Argument not supported on this model: presencePenalty",
+            },
+        ),
+        parameter="presence_penalty in camel case",
+    ),  # xAI
+    refused(
+        "stop",
+        ["END"],
+        error(
+            400,
+            {
+                "code": "Client specified an invalid argument",
+                "error": "Argument not supported on this model: stop",
+            },
+        ),
+    ),
+    refused(
+        "logit_bias",
+        {"1": 2},
+        error(
+            400,
+            {
+                "error": {
+                    "message": "logit_bias is not supported with this model",
+                    "type": "invalid_request_error",
+                    "param": "logit_bias",
+                }
+            },
+        ),
+    ),
     # Mistral and FastAPI: pydantic's list, in detail (openclaude 739), in message (eca 231), or as JSON in it (docs 7).
     refused("user", "u-1", error(422, {"detail": extra("user")}), parameter="extra, in detail"),
-    refused("seed", 7, error(422, {"object": "error", "message": {"detail": extra("seed")}, "type": "invalid_request_error",
-                                   "param": None, "code": None}), parameter="extra, in the message"),
-    refused("frequency_penalty", 0.5, error(422, {"object": "error", "message": json.dumps({"detail":
-            extra("frequency_penalty")}), "type": "internal_error_proxy", "param": None, "code": "1000"}),
-            parameter="extra, as text"),
-    refused("top_logprobs", 2, error(400, [{"error": {"code": 400, "message": "Invalid JSON payload received. Unknown name "
-            "\"top_logprobs\": Cannot find field.", "status": "INVALID_ARGUMENT"}}])),  # Gemini
-    refused("reasoning_effort", "low", openai("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort",
-                                              "unknown_parameter")),
-    refused("parallel_tool_calls", False, error(400, {"error": {"message": "property 'parallel_tool_calls' is unsupported",
-            "type": "invalid_request_error"}})),  # Groq
-    Learning(name="stream_options", modes=("streamed",), script={"first": [Refusing(error(422, {"detail":
-             extra("stream_options")}), lambda body: "stream_options" in body)]}, times=2, calls={"first": (1, 2)},
-             parameter="stream_options", change="omitted", last_sent={"stream_options": ...}),
-    Learning(name="two parameters", script={"first": [Refusing(error(422, {"detail": extra("store", "metadata")}),
-             lambda body: "store" in body or "metadata" in body)]}, body={"store": False, "metadata": {"a": "b"}}, times=2,
-             calls={"first": (1, 3)}, parameter="store", change="omitted", again_without=3,
-             adapted={"store": "omitted", "metadata": "omitted"}, last_sent={"store": ..., "metadata": ...}),
-)  # fmt: skip
+    refused(
+        "seed",
+        7,
+        error(
+            422,
+            {
+                "object": "error",
+                "message": {"detail": extra("seed")},
+                "type": "invalid_request_error",
+                "param": None,
+                "code": None,
+            },
+        ),
+        parameter="extra, in the message",
+    ),
+    refused(
+        "frequency_penalty",
+        0.5,
+        error(
+            422,
+            {
+                "object": "error",
+                "message": json.dumps({"detail": extra("frequency_penalty")}),
+                "type": "internal_error_proxy",
+                "param": None,
+                "code": "1000",
+            },
+        ),
+        parameter="extra, as text",
+    ),
+    refused(
+        "top_logprobs",
+        2,
+        error(
+            400,
+            [
+                {
+                    "error": {
+                        "code": 400,
+                        "message": "Invalid JSON payload received. Unknown name "
+                        '"top_logprobs": Cannot find field.',
+                        "status": "INVALID_ARGUMENT",
+                    }
+                }
+            ],
+        ),
+    ),  # Gemini
+    refused(
+        "reasoning_effort",
+        "low",
+        openai(
+            "Unrecognized request argument supplied: reasoning_effort",
+            "reasoning_effort",
+            "unknown_parameter",
+        ),
+    ),
+    refused(
+        "parallel_tool_calls",
+        False,
+        error(
+            400,
+            {
+                "error": {
+                    "message": "property 'parallel_tool_calls' is unsupported",
+                    "type": "invalid_request_error",
+                }
+            },
+        ),
+    ),  # Groq
+    Learning(
+        name="stream_options",
+        modes=("streamed",),
+        script={
+            "first": [
+                Refusing(
+                    error(422, {"detail": extra("stream_options")}), lambda body: "stream_options" in body
+                )
+            ]
+        },
+        times=2,
+        calls={"first": (1, 2)},
+        parameter="stream_options",
+        change="omitted",
+        last_sent={"stream_options": ...},
+    ),
+    Learning(
+        name="two parameters",
+        script={
+            "first": [
+                Refusing(
+                    error(422, {"detail": extra("store", "metadata")}),
+                    lambda body: "store" in body or "metadata" in body,
+                )
+            ]
+        },
+        body={"store": False, "metadata": {"a": "b"}},
+        times=2,
+        calls={"first": (1, 3)},
+        parameter="store",
+        change="omitted",
+        again_without=3,
+        adapted={"store": "omitted", "metadata": "omitted"},
+        last_sent={"store": ..., "metadata": ...},
+    ),
+)
 
 
 def has_developer(body: Mapping[str, Any]) -> bool:
@@ -123,36 +279,118 @@ def has_developer(body: Mapping[str, Any]) -> bool:
 
 
 def developer(name: str, refusal: Answer) -> Learning:
-    return Learning(name=f"developer, {name}", script={"first": [Refusing(refusal, has_developer)]}, times=2,
-                    before=[{"role": "developer", "content": "Be short."}], calls={"first": (1, 2)},
-                    parameter="developer_role", change="replaced", adapted={"developer_role": "replaced"})  # fmt: skip
+    return Learning(
+        name=f"developer, {name}",
+        script={"first": [Refusing(refusal, has_developer)]},
+        times=2,
+        before=[{"role": "developer", "content": "Be short."}],
+        calls={"first": (1, 2)},
+        parameter="developer_role",
+        change="replaced",
+        adapted={"developer_role": "replaced"},
+    )
 
 
 DEVELOPER = (
-    developer("openai", openai("Unsupported value: 'messages[0].role' does not support 'developer' with this model.",
-                               "messages[0].role", "unsupported_value")),
-    developer("deepseek", error(400, {"error": {"message": "Failed to deserialize the JSON body into the target type: "
-              "messages[0].role: unknown variant `developer`, expected one of `system`, `user`, `assistant`, `tool` at line "
-              "1 column 40", "type": "invalid_request_error", "param": None, "code": "invalid_request_error"}})),
-    developer("vllm", error(400, {"object": "error", "message": "Unexpected message role: developer", "code": 400,
-                                  "type": "BadRequestError", "param": None})),
-)  # fmt: skip
+    developer(
+        "openai",
+        openai(
+            "Unsupported value: 'messages[0].role' does not support 'developer' with this model.",
+            "messages[0].role",
+            "unsupported_value",
+        ),
+    ),
+    developer(
+        "deepseek",
+        error(
+            400,
+            {
+                "error": {
+                    "message": "Failed to deserialize the JSON body into the target type: "
+                    "messages[0].role: unknown variant `developer`, expected one of `system`, `user`, "
+                    "`assistant`, `tool` at line 1 column 40",
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": "invalid_request_error",
+                }
+            },
+        ),
+    ),
+    developer(
+        "vllm",
+        error(
+            400,
+            {
+                "object": "error",
+                "message": "Unexpected message role: developer",
+                "code": 400,
+                "type": "BadRequestError",
+                "param": None,
+            },
+        ),
+    ),
+)
 
 NOT_LEARNT = (
     # What the answer depends on is never left out: the next model answers.
-    Row(name="tools", script={"first": [openai("Unsupported parameter: 'tools' is not supported with this model.", "tools")]},
+    Row(
+        name="tools",
+        script={
+            "first": [openai("Unsupported parameter: 'tools' is not supported with this model.", "tools")]
+        },
         body={"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]},
-        text="from second", model="second", calls={"first": 1, "second": 1}),
-    Row(name="response_format", script={"first": [openai("Invalid parameter: 'response_format' of type 'json_schema' is not "
-        "supported with this model.", "response_format", "unsupported_value")]}, body={"response_format": {"type":
-        "json_object"}}, text="from second", model="second", calls={"first": 1, "second": 1}),
-    Row(name="messages", script={"first": [openai("Invalid value: 'x'. Supported values are: 'system', 'user'.",
-        "messages[0]", "invalid_value")]}, text="from second", model="second", calls={"first": 1, "second": 1}),
-    Row(name="model", script={"first": [openai("Invalid value for 'model'.", "model", "invalid_value")]},
-        text="from second", model="second", calls={"first": 1, "second": 1}),
-    Row(name="a parameter that was not sent", script={"first": [openai("Unsupported parameter: 'seed'.", "seed")]},
-        text="from second", model="second", calls={"first": 1, "second": 1}, lane="safety"),
-)  # fmt: skip
+        text="from second",
+        model="second",
+        calls={"first": 1, "second": 1},
+    ),
+    Row(
+        name="response_format",
+        script={
+            "first": [
+                openai(
+                    "Invalid parameter: 'response_format' of type 'json_schema' is not "
+                    "supported with this model.",
+                    "response_format",
+                    "unsupported_value",
+                )
+            ]
+        },
+        body={"response_format": {"type": "json_object"}},
+        text="from second",
+        model="second",
+        calls={"first": 1, "second": 1},
+    ),
+    Row(
+        name="messages",
+        script={
+            "first": [
+                openai(
+                    "Invalid value: 'x'. Supported values are: 'system', 'user'.",
+                    "messages[0]",
+                    "invalid_value",
+                )
+            ]
+        },
+        text="from second",
+        model="second",
+        calls={"first": 1, "second": 1},
+    ),
+    Row(
+        name="model",
+        script={"first": [openai("Invalid value for 'model'.", "model", "invalid_value")]},
+        text="from second",
+        model="second",
+        calls={"first": 1, "second": 1},
+    ),
+    Row(
+        name="a parameter that was not sent",
+        script={"first": [openai("Unsupported parameter: 'seed'.", "seed")]},
+        text="from second",
+        model="second",
+        calls={"first": 1, "second": 1},
+        lane="safety",
+    ),
+)
 
 TABLE = Table(rows=(*ROWS, *DEVELOPER, *NOT_LEARNT))
 

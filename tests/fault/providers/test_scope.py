@@ -1,7 +1,7 @@
 """D11: before a refusal touches what requests share, it is decided whose fault it is.
 
-The breakers open after two failures in a row here, and each row makes its request several times, with other content each
-time: what is held against the model although it is the request's own shows at once, in its neighbours.
+The breakers open after two failures in a row here, and each row makes its request several times, with other content
+each time: what is held against the model although it is the request's own shows at once, in its neighbours.
 """
 
 from __future__ import annotations
@@ -31,43 +31,160 @@ REFUSED = {"code": "content_filtered", "text": None, "model": "first", "calls": 
 LARGE = "Request too large for m on tokens per min (TPM): Limit 30000, Requested 61337."
 
 OF_THE_REQUEST = (
-    unhurt("too long", error(400, spoken("prompt is too long: 9 tokens > 8 maximum", type="invalid_request_error")),
-           **TO_LONG),
-    unhurt("too long, as a 500", error(500, spoken("the request exceeds the available context size, try increasing it",
-                                                   code=500, type="exceed_context_size_error")), **TO_LONG),
-    unhurt("too long, in a stream", Both(stream({"error": {"code": 400, "message": "The input token count (9) exceeds the "
-           "maximum number of tokens allowed (8)."}}, done=False), sized(json.dumps([{"error": {"code": 400, "message":
-           "The input token count (9) exceeds the maximum number of tokens allowed (8)."}}]).encode())), **TO_LONG),
+    unhurt(
+        "too long",
+        error(400, spoken("prompt is too long: 9 tokens > 8 maximum", type="invalid_request_error")),
+        **TO_LONG,
+    ),
+    unhurt(
+        "too long, as a 500",
+        error(
+            500,
+            spoken(
+                "the request exceeds the available context size, try increasing it",
+                code=500,
+                type="exceed_context_size_error",
+            ),
+        ),
+        **TO_LONG,
+    ),
+    unhurt(
+        "too long, in a stream",
+        Both(
+            stream(
+                {
+                    "error": {
+                        "code": 400,
+                        "message": "The input token count (9) exceeds the "
+                        "maximum number of tokens allowed (8).",
+                    }
+                },
+                done=False,
+            ),
+            sized(
+                json.dumps(
+                    [
+                        {
+                            "error": {
+                                "code": 400,
+                                "message": "The input token count (9) exceeds the maximum number of tokens.",
+                            }
+                        }
+                    ]
+                ).encode()
+            ),
+        ),
+        **TO_LONG,
+    ),
     unhurt("too large as 429", error(429, spoken(LARGE, code="rate_limit_exceeded", type="tokens"))),
     unhurt("too large with a wait", error(429, spoken(LARGE, code="rate_limit_exceeded"), "retry-after: 32")),
-    unhurt("filtered as 403", error(403, spoken("Your input was flagged by moderation", code=403, metadata={
-        "reasons": ["violence"], "flagged_input": "x"})), **REFUSED),
+    unhurt(
+        "filtered as 403",
+        error(
+            403,
+            spoken(
+                "Your input was flagged by moderation",
+                code=403,
+                metadata={"reasons": ["violence"], "flagged_input": "x"},
+            ),
+        ),
+        **REFUSED,
+    ),
     unhurt("filtered", error(400, spoken("filtered", code="content_filter")), **REFUSED),
     unhurt("invalid", error(400, spoken("messages: roles must alternate", type="invalid_request_error"))),
-    unhurt("422", error(422, {"detail": [{"loc": ["body", "messages"], "msg": "Field required", "type": "missing"}]})),
+    unhurt(
+        "422",
+        error(422, {"detail": [{"loc": ["body", "messages"], "msg": "Field required", "type": "missing"}]}),
+    ),
     unhurt("499", error(499, spoken("Client closed request"))),
     unhurt("no tool use", error(404, spoken("No endpoints found that support tool use.", code=404)), times=2),
     unhurt("a 404 that says nothing", error(404, ""), times=2),
     unhurt("a 403 that says nothing", error(403, ""), times=2),
-    unhurt("no function calling", error(404, spoken("Function calling is not enabled for models/gemma-3", code=404,
-                                                    status="NOT_FOUND")), times=2),
+    unhurt(
+        "no function calling",
+        error(
+            404, spoken("Function calling is not enabled for models/gemma-3", code=404, status="NOT_FOUND")
+        ),
+        times=2,
+    ),
     # A request that breaks the server each time it is tried, in an application that tries it again and again.
-    Row(name="one request and its 500", modes=WHOLE, script={"first": [error(500, spoken("template error"))]}, times=1,
-        text="from second", model="second", calls={"first": 2, "second": 1}),
-)  # fmt: skip
+    Row(
+        name="one request and its 500",
+        modes=WHOLE,
+        script={"first": [error(500, spoken("template error"))]},
+        times=1,
+        text="from second",
+        model="second",
+        calls={"first": 2, "second": 1},
+    ),
+)
 
 OF_THE_MODEL = (
-    Row(name="model not found", modes=STREAMED, script={"first": [error(404, spoken("The model `m` does not exist or you do "
-        "not have access to it.", code="model_not_found", type="invalid_request_error"))]}, text="from second",
-        model="second", calls={"first": 1, "second": 1}, quiet=False, neighbour="second"),
-    Row(name="decommissioned", modes=WHOLE, script={"first": [error(400, spoken("The model `m` has been decommissioned and is "
-        "no longer supported.", code="model_decommissioned"))]}, text="from second", model="second",
-        calls={"first": 1, "second": 1}, quiet=False, neighbour="second"),
-    Row(name="500 to all", modes=STREAMED, script={"first": [error(500, spoken("internal error"))]}, times=4,
-        text="from second", model="second", calls={"first": (0, 2), "second": 1}, quiet=False, neighbour="second"),
-    Row(name="cut for all", modes=STREAMED, script={"first": [stream(delta("Hel"), done=False)]}, times=3, text="from second",
-        model="second", calls={"first": (0, 1), "second": 1}, restarts=1, quiet=False, neighbour="second"),
-)  # fmt: skip
+    Row(
+        name="model not found",
+        modes=STREAMED,
+        script={
+            "first": [
+                error(
+                    404,
+                    spoken(
+                        "The model `m` does not exist or you do not have access to it.",
+                        code="model_not_found",
+                        type="invalid_request_error",
+                    ),
+                )
+            ]
+        },
+        text="from second",
+        model="second",
+        calls={"first": 1, "second": 1},
+        quiet=False,
+        neighbour="second",
+    ),
+    Row(
+        name="decommissioned",
+        modes=WHOLE,
+        script={
+            "first": [
+                error(
+                    400,
+                    spoken(
+                        "The model `m` has been decommissioned and is no longer supported.",
+                        code="model_decommissioned",
+                    ),
+                )
+            ]
+        },
+        text="from second",
+        model="second",
+        calls={"first": 1, "second": 1},
+        quiet=False,
+        neighbour="second",
+    ),
+    Row(
+        name="500 to all",
+        modes=STREAMED,
+        script={"first": [error(500, spoken("internal error"))]},
+        times=4,
+        text="from second",
+        model="second",
+        calls={"first": (0, 2), "second": 1},
+        quiet=False,
+        neighbour="second",
+    ),
+    Row(
+        name="cut for all",
+        modes=STREAMED,
+        script={"first": [stream(delta("Hel"), done=False)]},
+        times=3,
+        text="from second",
+        model="second",
+        calls={"first": (0, 1), "second": 1},
+        restarts=1,
+        quiet=False,
+        neighbour="second",
+    ),
+)
 
 ROWS = (*OF_THE_REQUEST, *OF_THE_MODEL)
 TABLE = Table(rows=ROWS, keys=1, sections={"breaker": {"failures": 2, "open_s": 60}})

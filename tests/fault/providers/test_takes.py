@@ -25,27 +25,62 @@ def row(name: str, **more: object) -> Row:
 
 
 ROWS = (
-    row("renamed", body={"max_tokens": 50}, last_sent={"max_tokens": ..., "max_completion_tokens": 50},
-        adapted={"max_tokens": "renamed"}),
-    row("omitted", body={"temperature": 0.3, "top_p": 0.5}, last_sent={"temperature": ..., "top_p": 0.5},
-        adapted={"temperature": "omitted"}),
-    row("several", body={"temperature": 0.3, "max_tokens": 9, "seed": 1}, last_sent={"temperature": ..., "max_tokens": ...,
-        "max_completion_tokens": 9, "seed": 1}, adapted={"temperature": "omitted", "max_tokens": "renamed"}),
-    row("both names sent", body={"max_tokens": 9, "max_completion_tokens": 8}, last_sent={"max_tokens": ...,
-        "max_completion_tokens": 8}),
+    row(
+        "renamed",
+        body={"max_tokens": 50},
+        last_sent={"max_tokens": ..., "max_completion_tokens": 50},
+        adapted={"max_tokens": "renamed"},
+    ),
+    row(
+        "omitted",
+        body={"temperature": 0.3, "top_p": 0.5},
+        last_sent={"temperature": ..., "top_p": 0.5},
+        adapted={"temperature": "omitted"},
+    ),
+    row(
+        "several",
+        body={"temperature": 0.3, "max_tokens": 9, "seed": 1},
+        last_sent={"temperature": ..., "max_tokens": ..., "max_completion_tokens": 9, "seed": 1},
+        adapted={"temperature": "omitted", "max_tokens": "renamed"},
+    ),
+    row(
+        "both names sent",
+        body={"max_tokens": 9, "max_completion_tokens": 8},
+        last_sent={"max_tokens": ..., "max_completion_tokens": 8},
+    ),
     row("what the worker adds itself", modes=("streamed",), last_sent={"stream_options": ...}, adapted={}),
-    row("developer", before=[{"role": "developer", "content": "Be short."}], adapted={"developer_role": "replaced"}),
+    row(
+        "developer",
+        before=[{"role": "developer", "content": "Be short."}],
+        adapted={"developer_role": "replaced"},
+    ),
     row("nothing to change", body={"seed": 3}, last_sent={"seed": 3}, adapted={}),
     # The role adds temperature and max_tokens where the request says nothing.
-    row("what the role adds", lane="coding", last_sent={"temperature": ..., "max_tokens": ..., "max_completion_tokens": 77},
-        adapted={"temperature": "omitted", "max_tokens": "renamed"}),
-    row("a model that takes everything", lane=PLAIN, body={"max_tokens": 5, "temperature": 0.1}, last_sent={"max_tokens": 5,
-        "temperature": 0.1}, adapted={}),
+    row(
+        "what the role adds",
+        lane="coding",
+        last_sent={"temperature": ..., "max_tokens": ..., "max_completion_tokens": 77},
+        adapted={"temperature": "omitted", "max_tokens": "renamed"},
+    ),
+    row(
+        "a model that takes everything",
+        lane=PLAIN,
+        body={"max_tokens": 5, "temperature": 0.1},
+        last_sent={"max_tokens": 5, "temperature": 0.1},
+        adapted={},
+    ),
     # After a failure the next model gets what it takes, and not what the first one takes.
-    Row(name="the next model has its own", lane="fast", script={"first": [(b"HTTP/1.1 400 No\r\nContent-Length: 2\r\n\r\n{}",)],
-        "second": [HELLO]}, body={"max_tokens": 5}, model="second", calls={"first": 1, "second": 1},
-        last_sent={"max_tokens": 5}, adapted={}),
-)  # fmt: skip
+    Row(
+        name="the next model has its own",
+        lane="fast",
+        script={"first": [(b"HTTP/1.1 400 No\r\nContent-Length: 2\r\n\r\n{}",)], "second": [HELLO]},
+        body={"max_tokens": 5},
+        model="second",
+        calls={"first": 1, "second": 1},
+        last_sent={"max_tokens": 5},
+        adapted={},
+    ),
+)
 
 TABLE = Table(
     rows=ROWS,

@@ -1,4 +1,4 @@
-"""F2, A9: what providers say of their usage, in whatever form, is read field by field or estimated; never shown as 0."""
+"""F2, A9: what providers say of their usage is read field by field or estimated, and never shown as 0."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """C4, A9: how long a provider wants to be left alone, in every form in which it says so.
 
-A wait that is shorter than the role's `wait_s` is waited for, and the same model answers; a longer one pauses the model,
-and the next of the chain answers at once.
+A wait that is shorter than the role's `wait_s` is waited for, and the same model answers; a longer one pauses the
+model, and the next of the chain answers at once.
 """
 
 from __future__ import annotations
@@ -101,34 +101,70 @@ SHORT = (
     short("milliseconds", headers("retry-after-ms: 600")),
     short("milliseconds beside seconds", headers("retry-after-ms: 600", "retry-after: 1")),
     short("with a unit", headers("retry-after: 600ms")),
-    short("reset of the requests", headers("x-ratelimit-remaining-requests: 0", "x-ratelimit-reset-requests: 600ms")),
-    short("reset of the tokens", headers("x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 0.6s")),
+    short(
+        "reset of the requests",
+        headers("x-ratelimit-remaining-requests: 0", "x-ratelimit-reset-requests: 600ms"),
+    ),
+    short(
+        "reset of the tokens", headers("x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 0.6s")
+    ),
     short("OpenRouter, an instant in ms", InMs(700, "X-RateLimit-Reset: {ms}"), 0.4),
-    short("words in ms", said("Rate limit reached for m. Please try again in 600ms. Visit https://x for more.")),
-    short("words in s", said("Rate limit reached for m. Limit 30, Used 30, Requested 1. Please try again in 0.6s.")),
-    short("words of Azure", said("Requests have exceeded call rate limit. Please retry after 1 second."), 0.9),
+    short(
+        "words in ms", said("Rate limit reached for m. Please try again in 600ms. Visit https://x for more.")
+    ),
+    short(
+        "words in s",
+        said("Rate limit reached for m. Limit 30, Used 30, Requested 1. Please try again in 0.6s."),
+    ),
+    short(
+        "words of Azure", said("Requests have exceeded call rate limit. Please retry after 1 second."), 0.9
+    ),
     short("words of Gemini", gemini("Quota exceeded for metric x. Please retry in 0.6s.")),
     short("retryDelay", gemini("Resource has been exhausted", retryDelay="0.6s")),
     short("retryDelay of nanoseconds", gemini("Resource has been exhausted", retryDelay="0.637906927s")),
     short("in a 200", in_200("Rate limit exceeded. Please try again in 0.6s.")),
     short("a field of the body", error(429, {"error": {"message": "slow down"}, "retry_after": 0.6})),
-    short("498 of Groq", error(498, {"error": {"message": "Flex tier capacity exceeded"}}, "retry-after: 1"), 0.9),
-)  # fmt: skip
+    short(
+        "498 of Groq",
+        error(498, {"error": {"message": "Flex tier capacity exceeded"}}, "retry-after: 1"),
+        0.9,
+    ),
+)
 
 LONG = (
-    long("words of minutes", said("Rate limit reached for m on tokens per day (TPD): Limit 500000, Used 499000, Requested "
-                                  "3000. Please try again in 7m12s."), 431, 434),
+    long(
+        "words of minutes",
+        said(
+            "Rate limit reached for m on tokens per day (TPD): Limit 500000, Used 499000, Requested "
+            "3000. Please try again in 7m12s."
+        ),
+        431,
+        434,
+    ),
     long("listed", headers("retry-after: 3, 2"), 2, 4),
     long("an instant", InMs(30_000, "retry-after: {date}"), 28, 31),
-    long("reset of the tokens", headers("x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 6m0s"), 359, 361),
+    long(
+        "reset of the tokens",
+        headers("x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 6m0s"),
+        359,
+        361,
+    ),
     long("OpenRouter, an instant in ms", InMs(40_000, "X-RateLimit-Reset: {ms}"), 38, 41),
-    # Gemini's words of a spent quota stand beside a delay: it is a limit per minute and no budget (dimetron/pi-go PR 177).
-    long("Gemini's plan and billing", gemini("You exceeded your current quota, please check your plan and billing details. "
-         "Please retry in 42.69s.", retryDelay="42s"), 41.9, 43.5),
+    # Gemini's words of a spent quota stand beside a delay: a limit per minute, no budget (dimetron/pi-go PR 177).
+    long(
+        "Gemini's plan and billing",
+        gemini(
+            "You exceeded your current quota, please check your plan and billing details. "
+            "Please retry in 42.69s.",
+            retryDelay="42s",
+        ),
+        41.9,
+        43.5,
+    ),
     long("milliseconds", headers("retry-after-ms: 45000"), 44.9, 46),
     long("words of hours", said("Rate limit reached. Please try again in 1h2m3s."), 3722, 3725),
     long("in a 200", in_200("Rate limit exceeded. Try again in 50 seconds"), 49, 51),
-)  # fmt: skip
+)
 
 TABLE = Table(rows=(*SHORT, *LONG), role={"timeouts": {"total_s": 8.0, "whole_s": 3.0, "first_token_s": 2.0}})
 

@@ -22,6 +22,7 @@ __all__ = [
     "events",
     "headed",
     "sized",
+    "spoken",
     "stream",
     "until_closed",
 ]
@@ -111,8 +112,10 @@ def answered(content: object, *, usage: object, choice: Any, top: Any, **more: A
 
 def error(status: int, body: object, *more: str, words: str = "Error") -> Answer:
     """An error answer; a text or bytes as its body stand as they are."""
-    if isinstance(body, bytes):
-        written = body
-    else:
-        written = (body if isinstance(body, str) else json.dumps(body)).encode()
+    text = body if isinstance(body, (str, bytes)) else json.dumps(body)
+    written = text.encode() if isinstance(text, str) else text
     return sized(written, *more, status=f"{status} {words}")
+
+
+def spoken(code: object, message: str, **more: object) -> dict[str, object]:
+    return {"error": {"message": message, "code": code, **more}}

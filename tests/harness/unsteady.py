@@ -1,0 +1,160 @@
+"""A provider that fails at random: it refuses, breaks, cuts and stalls streams, each call by a throw of the dice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+from msgspec import Struct, field
+
+from penstock.client import Client
+from tests.harness.asking import Heard, ask
+from tests.harness.catalogues import catalogue
+from tests.harness.hostile import Call, End, Part, chunk, hostile_provider
+from tests.harness.shared import shared
+from tests.harness.system import System
+
+__all__ = ["MODELS", "Odds", "Run", "asked_for", "unsteady"]
+
+MODELS = ("one", "two", "three")
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_WORDS = 30
+DAMAGE = ("truncated", "cut", "malformed", "stalled")
+
+
+class Odds(Struct, frozen=True, kw_only=True):
+    """Shares of all calls."""
+
+    rate_limited: float = 0.1
+    server_error: float = 0.1
+    damaged: float = 0.31
+    """Of the streams that begin."""
+    stall_s: float = 30.0
+    """For how long a stalled stream stays open."""
+
+
+class _Dice:
+    def __init__(self, odds: Odds, seed: int) -> None:
+        self._odds = odds
+        self._random = Random(seed)
+        self.thrown: Counter[str] = Counter()
+        """How many calls came to what."""
+
+    def answer(self, call: Call) -> Iterator[Part]:
+        outcome = self._outcome()
+        self.thrown[outcome] += 1
+        if outcome == "429":
+            return _error("429 Too Many Requests", "Rate limit reached", "Retry-After: 1")
+        if outcome == "503":
+            return _error("503 Service Unavailable", "The server is overloaded")
+        return self._stream(asked_for(call.body["messages"][-1]["content"]), outcome)
+
+    def _outcome(self) -> str:
+        throw = self._random.random()
+        if throw < self._odds.rate_limited:
+            return "429"
+        if throw < self._odds.rate_limited + self._odds.server_error:
+            return "503"
+        return self._random.choice(DAMAGE) if self._random.random() < self._odds.damaged else "whole"
+
+    def _stream(self, text: str, outcome: str) -> Iterator[Part]:
+        yield _HEAD
+        words = [f"{word} " for word in text.split()]
+        breaks_at = self._random.randrange(len(words)) if outcome != "whole" else len(words)
+        for word in words[:breaks_at]:
+            yield _piece(chunk(word))
+            yield 0.002
+        match outcome:
+            case "whole":
+                yield _piece(chunk(None, "stop")) + _piece(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+                yield End.KEEP
+            case "truncated":  # the body ends as it should, and the answer does not
+                yield b"0\r\n\r\n"
+            case "cut":
+                yield End.RESET
+            case "malformed":
+                yield _piece(b'data: {"choices":[{"index":0,"delta":{"content":"half a\n\n') + b"0\r\n\r\n"
+            case _:
+                yield self._odds.stall_s
+
+
+def asked_for(prompt: str) -> str:
+    """The one right answer to a prompt."""
+    return " ".join(f"{prompt.replace(' ', '-')}-{number}" for number in range(_WORDS))
+
+
+def _piece(body: bytes) -> bytes:
+    return f"{len(body):x}\r\n".encode() + body + b"\r\n"
+
+
+def _error(status: str, message: str, *headers: str) -> Iterator[Part]:
+    body = json.dumps({"error": {"message": message}}).encode()
+    lines = (f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers)
+    yield "\r\n".join((*lines, "", "")).encode() + body
+    yield End.KEEP
+
+
+class Run(Struct):
+    """What a number of requests came to."""
+
+    heard: list[Heard] = field(default_factory=list)
+    thrown: Counter[str] = field(default_factory=Counter)
+    took_s: float = 0.0
+
+    @property
+    def codes(self) -> Counter[str | None]:
+        return Counter(each.code for each in self.heard)
+
+    @property
+    def completed(self) -> list[Heard]:
+        return [each for each in self.heard if each.code is None]
+
+    @property
+    def wrong(self) -> list[str]:
+        """Answers that were shown as whole and are not."""
+        right = {asked_for(_prompt(number)) for number in range(len(self.heard))}
+        return [each.text for each in self.completed if each.text.strip() not in right]
+
+    def summary(self) -> str:
+        calls = sum(self.thrown.values())
+        slowest = max(each.took_s for each in self.heard)
+        return (
+            f"{len(self.completed)} of {len(self.heard)} completed, {dict(self.codes)}; {calls} calls "
+            f"{dict(self.thrown)}; slowest {slowest:.1f} s, all {self.took_s:.1f} s"
+        )
+
+
+def _prompt(number: int) -> str:
+    return f"request {number}"
+
+
+@contextmanager
+def unsteady(directory: Path, odds: Odds, *, role: dict[str, Any], seed: int) -> Iterator[tuple[System, Any]]:
+    """A system whose role `chat` has a chain of three models, all at this provider; and how to ask it."""
+    with hostile_provider(*MODELS) as provider:
+        dice = _Dice(odds, seed)
+        provider.answer = dice.answer
+        config = yaml.safe_load(catalogue({"chat": MODELS}, roles={"chat": role}))
+        config["providers"]["simulator"]["base_url"] = provider.url
+        with shared(directory, "chat", config=yaml.safe_dump(config)) as system:
+
+            async def run(client: Client, requests: int, over_s: float, timeout_s: float) -> Run:
+                """So many requests, spread evenly over a time, each with a deadline."""
+                began_s = time.monotonic()
+
+                async def one(number: int) -> Heard:
+                    await asyncio.sleep(over_s * number / requests)
+                    return await ask(client, _prompt(number), role="chat", timeout_s=timeout_s)
+
+                heard = await asyncio.gather(*(one(number) for number in range(requests)))
+                return Run(list(heard), dice.thrown, time.monotonic() - began_s)
+
+            yield system, run
