@@ -101,7 +101,8 @@ class Row(Struct, frozen=True, kw_only=True):
     """Which answers, by its name here."""
     calls: Mapping[str, Count] = field(default_factory=lambda: {"first": 1})
     """Of each request; models that are not named get none."""
-    restarts: int = 0
+    restarts: int | None = 0
+    """None: any number."""
     usage: Mapping[str, int] | None = None
     estimated: bool | None = None
     more: Mapping[str, Any] | None = None
@@ -299,7 +300,8 @@ class _Run:
             for number in range(row.times):
                 words = f"{row.name} | {outcome.mode} | {number}"
                 streamed = outcome.mode == "streamed"
-                outcome.heard.append(await ask(client, words, role=lane, **{"stream": streamed, **row.body}))
+                prompt = [*row.before, {"role": "user", "content": words}]
+                outcome.heard.append(await ask(client, prompt, role=lane, **{"stream": streamed, **row.body}))
                 outcome.calls.append(self._calls(lane, words))
             if row.neighbour is not None:
                 words = f"neighbour of {row.name} | {outcome.mode}"
@@ -365,7 +367,8 @@ def _check_answer(outcome: Outcome, heard: Heard) -> None:
         if outcome.mode == "streamed":
             assert heard.text == row.text
     assert heard.completed.model == f"{outcome.lane}-{row.model}"
-    assert len(heard.restarts) == (row.restarts if outcome.mode == "streamed" else 0)
+    if row.restarts is not None:
+        assert len(heard.restarts) == (row.restarts if outcome.mode == "streamed" else 0)
     if row.usage is not None:
         said = structs.asdict(heard.completed.usage)
         assert {name: said[name] for name in row.usage} == row.usage

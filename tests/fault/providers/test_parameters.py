@@ -141,17 +141,6 @@ ROWS = (
         parameter="presence_penalty in camel case",
     ),  # xAI
     refused(
-        "stop",
-        ["END"],
-        error(
-            400,
-            {
-                "code": "Client specified an invalid argument",
-                "error": "Argument not supported on this model: stop",
-            },
-        ),
-    ),
-    refused(
         "logit_bias",
         {"1": 2},
         error(
@@ -166,7 +155,9 @@ ROWS = (
         ),
     ),
     # Mistral and FastAPI: pydantic's list, in detail (openclaude 739), in message (eca 231), or as JSON in it (docs 7).
-    refused("user", "u-1", error(422, {"detail": extra("user")}), parameter="extra, in detail"),
+    refused(
+        "service_tier", "auto", error(422, {"detail": extra("service_tier")}), parameter="extra, in detail"
+    ),
     refused(
         "seed",
         7,
@@ -378,6 +369,24 @@ NOT_LEARNT = (
     Row(
         name="model",
         script={"first": [openai("Invalid value for 'model'.", "model", "invalid_value")]},
+        text="from second",
+        model="second",
+        calls={"first": 1, "second": 1},
+    ),
+    Row(
+        name="stop",
+        script={
+            "first": [
+                error(
+                    400,
+                    {
+                        "code": "Client specified an invalid argument",
+                        "error": "Argument not supported on this model: stop",
+                    },
+                )
+            ]
+        },
+        body={"stop": ["END"]},
         text="from second",
         model="second",
         calls={"first": 1, "second": 1},

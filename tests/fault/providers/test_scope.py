@@ -180,7 +180,7 @@ OF_THE_MODEL = (
         text="from second",
         model="second",
         calls={"first": (0, 1), "second": 1},
-        restarts=1,
+        restarts=None,
         quiet=False,
         neighbour="second",
     ),
