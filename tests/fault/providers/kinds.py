@@ -53,7 +53,7 @@ def sent(name: str, answer: Answer, **more: Any) -> Row:
 
 
 def damaged(
-    name: str, answer: Answer, *, restarts: int = 1, calls: int | tuple[int, int] = 1, **more: Any
+    name: str, answer: Answer, *, restarts: int | None = 1, calls: int | tuple[int, int] = 1, **more: Any
 ) -> Row:
     """What is never shown as whole: the next model answers, and the reader forgets what came before."""
     return Row(

@@ -135,7 +135,7 @@ DAMAGE = (
     damaged(
         "gzip that breaks off",
         chunked(gzip.compress(BODY)[:-30], more=("Content-Encoding: gzip",)),
-        restarts=0,
+        restarts=None,
         calls=(1, 2),
     ),
     Row(

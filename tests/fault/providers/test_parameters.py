@@ -6,7 +6,7 @@ Each row asks twice: the first request learns what the model does not take, the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -33,13 +33,14 @@ class Learning(Row, frozen=True, kw_only=True):
 class Refusing:
     """Refuses whatever has the parameter, else answers; an answer for each call, made from what was sent."""
 
-    def __init__(self, refusal: Answer, has: Any) -> None:
+    def __init__(self, refusal: Answer | Callable[[Mapping[str, Any]], Answer], has: Any) -> None:
+        """`refusal`: one answer, or made from the body."""
         self._refusal = refusal
         self._has = has
 
     def __call__(self, call: Call) -> Iterable[Part]:
         if self._has(call.body):
-            return self._refusal
+            return self._refusal(call.body) if callable(self._refusal) else self._refusal
         return HELLO.streamed if call.body.get("stream") else HELLO.whole
 
 
@@ -248,7 +249,9 @@ ROWS = (
         script={
             "first": [
                 Refusing(
-                    error(422, {"detail": extra("store", "metadata")}),
+                    lambda body: error(
+                        422, {"detail": extra(*(name for name in ("store", "metadata") if name in body))}
+                    ),
                     lambda body: "store" in body or "metadata" in body,
                 )
             ]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.fault.providers.table import Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.table import MODELS, Both, Outcome, Row, Table, check, params, ran
 from tests.fault.providers.wire import Answer, completion, data, delta, error, sized, stream
 from tests.harness.hostile import Part
 
@@ -166,7 +166,14 @@ LONG = (
     long("in a 200", in_200("Rate limit exceeded. Try again in 50 seconds"), 49, 51),
 )
 
-TABLE = Table(rows=(*SHORT, *LONG), role={"timeouts": {"total_s": 8.0, "whole_s": 3.0, "first_token_s": 2.0}})
+KNOWN = {"requests_per_minute": 6_000, "tokens_per_minute": 10_000_000}
+"""A limit that the catalogue names is not learnt from 429s, so that the rows of a lane have nothing in common."""
+
+TABLE = Table(
+    rows=(*SHORT, *LONG),
+    models={model: {"limits": KNOWN} for model in MODELS},
+    role={"timeouts": {"total_s": 8.0, "whole_s": 3.0, "first_token_s": 2.0}},
+)
 
 
 @pytest.fixture(scope="module")
