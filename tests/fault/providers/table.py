@@ -201,10 +201,16 @@ class Table(Struct, kw_only=True):
         """Which rows each lane runs, both modes of one together; those that spoil the first model come last."""
         free = [lane for lane in LANES if lane not in self.providers]
         planned: dict[str, list[tuple[Row, Mode]]] = {lane: [] for lane in LANES}
-        for row in sorted(self.rows, key=lambda row: row.neighbour not in {None, "first"}):
-            lane = row.lane or min(free, key=lambda name: len(planned[name]))
+        spoilt: Counter[str] = Counter()
+        for row in sorted(self.rows, key=_spoils):
+            lane = row.lane or min(free, key=lambda name: (spoilt[name], len(planned[name])))
             planned[lane] += [(row, mode) for mode in row.modes]
+            spoilt[lane] += _spoils(row)
         return planned
+
+
+def _spoils(row: Row) -> bool:
+    return row.neighbour not in {None, "first"}
 
 
 def _variable(lane: str, number: int) -> str:
