@@ -273,6 +273,7 @@ REPORTED = (
         calls={"first": 1, "second": 1, "long": 1},
         provider_code="invalid_value",
         says=("tools: too many", "tools: not here", "tools: never heard of"),
+        provider_says="tools: never heard of",
     ),
     Row(
         name="a type where there is no code",
@@ -338,6 +339,7 @@ REPORTED = (
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
         says=("too much: xxx",),
+        provider_says="too much: xxx",
     ),
     Row(
         name="plain text",

@@ -117,6 +117,8 @@ class Row(Struct, frozen=True, kw_only=True):
     says: tuple[str, ...] = ()
     """Words of the message of `failed`."""
     provider_code: str | None = None
+    provider_says: str | None = None
+    """Words of the provider's own message in `failed`."""
     took_s: tuple[float, float] = (0.0, 4.0)
 
     quiet: bool = True
@@ -407,6 +409,9 @@ def _check_failure(outcome: Outcome, heard: Heard) -> None:
     assert len(error.message) < 4_000
     if row.provider_code is not None:
         assert error.provider_code == row.provider_code
+    if row.provider_says is not None:
+        assert row.provider_says in (error.provider_message or "")
+        assert len(error.provider_message or "") < 1_000
 
 
 def _check_sent(row: Row, calls: list[Call]) -> None:

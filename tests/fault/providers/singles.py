@@ -1,0 +1,86 @@
+"""Many providers with one model each, every one of which has to answer a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from msgspec import Struct, field
+
+from penstock.client import Client
+from schemas.events import Event
+from tests.fault.providers.table import LANES, healthy
+from tests.fault.providers.wire import error
+from tests.harness.asking import Heard, ask
+from tests.harness.catalogues import catalogue
+from tests.harness.events import stored_events
+from tests.harness.hostile import Call, Part, hostile_provider
+from tests.harness.shared import shared
+
+__all__ = ["Single", "asked"]
+
+
+class Single(Struct, frozen=True):
+    """A provider and its model."""
+
+    model: str
+    """The provider's name for it."""
+    provider: Mapping[str, Any] = field(default_factory=dict)
+    """As in a catalogue; its address is added."""
+    listing: Iterable[Part] | None = None
+    """What answers `GET /models`; None: a list of some other model."""
+
+
+@contextmanager
+def asked(
+    directory: Path,
+    singles: Mapping[str, Single],
+    *,
+    env: Mapping[str, str] | None = None,
+    kind: type[Event],
+    answer: Callable[[Call], Iterable[Part]] = healthy,
+) -> Iterator[tuple[dict[str, Heard], list[Event], list[Call]]]:
+    """What came of asking each; the events of a kind; all calls.
+
+    A role has two models of two providers: the first is asked, and then, with a request that it refuses, the second.
+    """
+    names = list(singles)
+    half = -(-len(names) // 2)
+    chains = {lane: [*names[number::half]] for number, lane in enumerate(LANES) if number < half}
+    firsts = {f"p{number}" for number in range(half)}
+
+    def act(call: Call) -> Iterable[Part]:
+        if call.provider in firsts and call.body["messages"][-1]["content"] == "the second":
+            return error(400, {"error": {"message": "not today", "type": "invalid_request_error"}})
+        return answer(call)
+
+    with hostile_provider("some-other-model") as provider:
+        provider.answer = act
+        base = provider.url.removesuffix("/v1")
+        config = yaml.safe_load(catalogue(chains))
+        for number, (name, single) in enumerate(singles.items()):
+            config["providers"][f"p{number}"] = {**single.provider, "base_url": f"{base}/p{number}/v1"}
+            config["models"][name] |= {"provider": f"p{number}", "name": single.model}
+            if single.listing is not None:
+                provider.listings[f"p{number}"] = single.listing
+        with (
+            shared(directory, ",".join(chains), config=yaml.safe_dump(config), env=env) as system,
+            asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
+        ):
+            heard = runner.run(_ask_all(system.client(), chains))
+            yield heard, runner.run(stored_events(system, kind)), provider.calls
+
+
+async def _ask_all(connecting: Any, chains: Mapping[str, list[str]]) -> dict[str, Heard]:
+    client: Client
+    heard: dict[str, Heard] = {}
+    async with await connecting as client:
+        for place, prompt in enumerate(("the first", "the second")):
+            lanes = [lane for lane, chain in chains.items() if place < len(chain)]
+            replies = await asyncio.gather(*(ask(client, prompt, role=lane) for lane in lanes))
+            heard |= {chains[lane][place]: reply for lane, reply in zip(lanes, replies, strict=True)}
+    return heard
