@@ -208,7 +208,7 @@ class ChunkReader:
             if (
                 self._halves
                 or goes_on
-                or not (adds(delta.reasoning) or adds(delta.reasoning_content) or adds(delta.tool_calls))
+                or not (adds(delta.reasoning) or adds(delta.reasoning_content) or _calls(delta.tool_calls))
             ):
                 return self._read_other(payload)
             # msgspec checks UTF-8 only in what it decodes; these bytes are passed on as they are.
@@ -337,3 +337,8 @@ def _is_text_of_choice_0(place: tuple[Any, ...]) -> bool:
 
 def _goes_on(index: int) -> BrokenStream:
     return BrokenStream(f"choice {index} went on after its finish_reason{REASON_ON_EVERY}")
+
+
+def _calls(tool_calls: Raw) -> bool:
+    """Whether there is anything in them: nearly always arguments, which need no second look."""
+    return b'"arguments":' in bytes(tool_calls) or adds(tool_calls)
