@@ -212,8 +212,9 @@ CONTEXT: Final = re.compile(
     r"|too many tokens: "
     r"|exceeded model token limit"
     r"|range of input length should be"
-    r"|(?:prompt|input|messages?|conversation)\b[^.]{0,40}exceeds? (?:the )?(?:max(?:imum)? |input )*(?:input )?length"
+    r"|(?:prompt|input|messages?|conversation)\b[^.]{0,40}exceeds? (?:the )?(?:max(?:imum)? |allowed |input )*length"
     r"|expected maxlength: \d+, actual: \d+"
+    r"|context (?:length|window|size) is (?:only )?[\d,]+"
     r"|reduce the length of (?:the |your )?(?:messages|prompt|input)"
 )
 CONTENT: Final = re.compile(
