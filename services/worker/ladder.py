@@ -71,12 +71,15 @@ class Ladder:
         while True:
             model = await self._selection.next_model(job, chain)
             try:
-                return await self._behind_breaker(job, model)
+                success = await self._behind_breaker(job, model)
             except _NotNow:
                 continue
             except ProviderFailure as failure:
                 self._lessons.of_failure(model, failure)
                 self._next_attempt.after(job, model, failure)
+            else:
+                self._next_attempt.succeeded(job, model)
+                return success
 
     async def _behind_breaker(self, job: Job, model: str) -> Success:
         admission = self._availability.breakers[model].admit(loop_now_s(), trial=job.last_resort)

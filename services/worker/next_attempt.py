@@ -12,6 +12,7 @@ from services.worker.availability import Availability
 from services.worker.backoff import allowed_attempts, delay_s, of_lane, spread_s
 from services.worker.failures import FailureKind, ProviderFailure
 from services.worker.job import GaveUp, Job, Stay
+from services.worker.recent_calls import RecentCalls
 from services.worker.rescue import why_no_other_attempt
 
 __all__ = ["NextAttempt", "in_words"]
@@ -35,6 +36,13 @@ class NextAttempt:
         self._catalogue = catalogue
         self._availability = availability
         self._random = random
+        self._retries = {model: RecentCalls() for model in catalogue.models}
+        """Ends of attempts of requests that had failed before: whether another attempt helps."""
+
+    def succeeded(self, job: Job, model: str) -> None:
+        """`model` answered."""
+        if job.failures:
+            self._retries[model].add(succeeded=True, now_s=loop_now_s())
 
     def after(self, job: Job, model: str, failure: ProviderFailure) -> None:
         """Note what the failure rules out. Raises GaveUp when no attempt is left for the request."""
@@ -46,6 +54,8 @@ class NextAttempt:
             raise GaveUp(verdict.code, f"{model}: {failure}; {why}", failure.retry_after_s)
         if verdict.scope == "credential" and self._availability.accepted(model, loop_now_s()):
             return  # with another credential, or with the new key of this one
+        if job.failures:
+            self._retries[model].add(succeeded=False, now_s=loop_now_s())
         job.failures += self._uses_up(job, model, failure)
         if verdict.action == "give_up":
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
@@ -89,7 +99,7 @@ class NextAttempt:
         return not further
 
     def _attempts_left(self, job: Job, model: str, retry: Retry) -> int:
-        share = self._availability.breakers[model].success_share(loop_now_s())
+        share = self._retries[model].success_share(loop_now_s())
         return allowed_attempts(retry.max_attempts, share) - job.failures
 
     def _again_s(self, job: Job, model: str, failure: ProviderFailure, left: int) -> float | None:

@@ -150,13 +150,24 @@ async def test_the_failed_attempts_that_are_kept_are_bounded() -> None:
     assert case.job.failed_attempts[-1].model == "c"
 
 
-async def test_where_calls_fail_at_random_a_request_has_more_attempts() -> None:
+async def test_where_another_attempt_helps_others_a_request_has_more_of_them() -> None:
     case = _Case()
-    breaker = case.equipment.availability.breakers["a"]
-    for n in range(20):
-        admission, now_s = breaker.admit(loop_now_s(), trial=True), loop_now_s()
-        (breaker.succeeded if n % 2 else breaker.failed)(admission, now_s)
+    for _ in range(10):
+        other = job_of(case.equipment, NOBODY, lasts_s=60)
+        for _ in range(2):
+            case.next.after(other, "a", ProviderFailure("broken_stream", "cut"))
+        case.next.succeeded(other, "a")
     for _ in range(7):
         case.fails("a", "broken_stream")
     with pytest.raises(GaveUp, match="8 attempts failed"):
+        case.fails("a", "broken_stream")
+
+
+async def test_where_others_succeed_at_once_it_has_four() -> None:
+    case = _Case()
+    for _ in range(10):
+        case.next.succeeded(job_of(case.equipment, NOBODY, lasts_s=60), "a")
+    for _ in range(3):
+        case.fails("a", "broken_stream")
+    with pytest.raises(GaveUp, match="4 attempts failed"):
         case.fails("a", "broken_stream")
