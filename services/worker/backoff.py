@@ -60,8 +60,8 @@ def spread_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[
 
 
 def allowed_attempts(max_attempts: int, success_share: float) -> int:
-    """How many attempts a request has at a provider where `success_share` of the latest further attempts succeeded, those
-    after a failed one of the same request.
+    """How many attempts a request has at a provider where `success_share` of the latest further attempts succeeded: of
+    those after a failed one of the same request.
 
     `max_attempts`, unless calls fail at random: then as many as leave all but `_UNLUCKY` of the requests answered, and
     twice `max_attempts` at most. Where nearly all calls fail, more attempts would not help.
