@@ -6,12 +6,18 @@ of those who write, and has nothing to do with anybody's wall clock (docs/decisi
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
-__all__ = ["Grain", "QuotaCorrection", "QuotaLease", "QuotaRecord"]
+__all__ = ["Carried", "Grain", "QuotaCorrection", "QuotaLearned", "QuotaLease", "QuotaRecord"]
 
 Grain = tuple[int, int, int]
 """What was spent within one grain of time: the grain's number, requests, tokens."""
+
+Carried = tuple[int, float, float]
+"""Of token buckets: the level left, at the end of the grain of that number, of all that was spent until then; requests,
+tokens."""
 
 
 class QuotaLease(Struct, frozen=True, kw_only=True):
@@ -49,6 +55,26 @@ class QuotaCorrection(Struct, frozen=True, kw_only=True):
     withheld_until_ms: int = 0
 
 
+class QuotaLearned(Struct, frozen=True, kw_only=True):
+    """A limit that the catalogue does not name, as the provider's refusals tell it (decision 0018)."""
+
+    per_minute: float
+    """Requests that the provider admits, as estimated at `measured_from_ms`."""
+    kind: Literal["window", "token_bucket"] = "window"
+    measured_from_ms: int
+    """When the refusal came by which the estimate was made; the next one is made of what is admitted from then on."""
+    grows_from_ms: int
+    """From when on more is tried, little by little."""
+    refused_ms: int
+    """The latest refusal."""
+    calls: int = 0
+    """Since `measured_from_ms`."""
+    said_per_minute: int | None = None
+    """The limit in the provider's headers."""
+    tokens_per_minute: int | None = None
+    """The same, for tokens."""
+
+
 class QuotaRecord(Struct, frozen=True, kw_only=True, tag="quota_record", tag_field="type"):
     """One (credential or quota group, model), shared by all workers that use it."""
 
@@ -59,6 +85,8 @@ class QuotaRecord(Struct, frozen=True, kw_only=True, tag="quota_record", tag_fie
     leases: tuple[QuotaLease, ...] = ()
     """One per worker; of one that holds nothing it says that it is there."""
     corrections: tuple[QuotaCorrection, ...] = ()
+    carried: Carried | None = None
+    learned: QuotaLearned | None = None
     paused_until_ms: int = 0
     pause_reason: str = ""
     v: int = 1

@@ -80,6 +80,24 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     requests_per_day: int | None = None
     tokens_per_day: int | None = None
     concurrency: int | None = None
+    kind: Literal["window", "token_bucket"] = "window"
+    """How the provider counts the figures per minute: what was used counts for a minute, or a bucket of that size is
+    refilled evenly, all of it in a minute. Limits per day are windows.
+    """
+
+    @property
+    def is_unlimited(self) -> bool:
+        return self.figures == (None,) * len(self.figures)
+
+    @property
+    def figures(self) -> tuple[int | None, ...]:
+        return (
+            self.requests_per_minute,
+            self.tokens_per_minute,
+            self.requests_per_day,
+            self.tokens_per_day,
+            self.concurrency,
+        )
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -125,7 +125,10 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
         mend = f"define it under providers:, or {nearest(model.provider, draft.provider_names)}"
         report.add(f"{path}.provider", "there is no provider of that name", mend)
     _positive(model, ("context_tokens",), path, report)
-    _positive(model.limits, Limits.__struct_fields__, f"{path}.limits", report, "leave it out for no limit")
+    figures = tuple(field for field in Limits.__struct_fields__ if field != "kind")
+    _positive(model.limits, figures, f"{path}.limits", report, "leave it out for no limit")
+    if _known(model.limits, "kind", "requests_per_minute", "tokens_per_minute"):
+        _check_kind(model.limits, f"{path}.limits", report)
     for field in Price.__struct_fields__:
         if _known(model.price, field) and (getattr(model.price, field) or 0) < 0:
             report.add(
@@ -135,6 +138,11 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
     if provider is not None and _known(provider, "preset", "sdk", "takes"):
         name = model.name or path.removeprefix("models.")
         check_takes(model.takes, beneath_model(provider, name), f"{path}.takes", report)
+
+
+def _check_kind(limits: Limits, path: str, report: Report) -> None:
+    if limits.kind == "token_bucket" and limits.requests_per_minute is None and limits.tokens_per_minute is None:
+        report.add(f"{path}.kind", "says how figures per minute are counted, and there is none", "name one")
 
 
 def _check_shared(draft: Draft, report: Report) -> None:

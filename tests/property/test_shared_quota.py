@@ -24,6 +24,8 @@ from services.worker.leases.terms import Amounts, Terms
 
 TERMS = Terms(margin_ms=0)
 """No margin: the policy has to be right without one."""
+ROUNDING = 1e-3
+"""An instant of the record is a whole millisecond."""
 MINUTE_S, DAY_S = 60.0, 86_400.0
 QUEUED = st.none() | st.dictionaries(st.sampled_from(["chat", "coding"]), st.integers(0, 1000))
 """Each worker's own word, and two may contradict each other; None: it is of an older version."""
@@ -175,14 +177,25 @@ class SharedMachine(RuleBasedStateMachine):
             worker.desk.demand.refused(tokens, self.local_s(worker))
             return
         limits = self.limits
-        assert self.spent(MINUTE_S, 1) + 1 <= (limits.requests_per_minute or inf)
-        assert self.spent(MINUTE_S, 2) + tokens <= (limits.tokens_per_minute or inf)
+        requests, most_tokens = limits.requests_per_minute or inf, limits.tokens_per_minute or inf
+        assert self.used(1, requests) + 1 <= requests + ROUNDING
+        assert self.used(2, most_tokens) + tokens <= most_tokens + ROUNDING
         assert self.spent(DAY_S, 1) + 1 <= (limits.requests_per_day or inf)
         assert self.spent(DAY_S, 2) + tokens <= (limits.tokens_per_day or inf)
         running = [call for each in self.workers for call in each.calls.values() if not call.outlived]
         assert len(running) + 1 <= (limits.concurrency or inf)
         worker.calls[number] = Call(tokens, len(self.log))
         self.log.append([self.now_s, 1, tokens])
+
+    def used(self, column: int, limit: float) -> float:
+        """As the provider counts it."""
+        if self.limits.kind == "window" or limit == inf:
+            return self.spent(MINUTE_S, column)
+        level, at_s = 0.0, 0.0
+        for row in [*self.log, [self.now_s, 0, 0]]:
+            level = max(0.0, level - limit / MINUTE_S * (row[0] - at_s)) + row[column]
+            at_s = row[0]
+        return level
 
     def spent(self, span_s: float, column: int) -> float:
         return sum(row[column] for row in self.log if row[0] + span_s > self.now_s)
@@ -325,6 +338,14 @@ class SharedMachine(RuleBasedStateMachine):
         assert len(self.record.day) <= 62
 
 
+class BucketMachine(SharedMachine):
+    limits = Limits(requests_per_minute=4, kind="token_bucket")
+
+
+class LargeBucketMachine(SharedMachine):
+    limits = Limits(requests_per_minute=90, tokens_per_minute=100, requests_per_day=400, kind="token_bucket")
+
+
 class TokensMachine(SharedMachine):
     limits = Limits(tokens_per_minute=60)
 
@@ -338,9 +359,11 @@ class PlacesMachine(SharedMachine):
 
 
 _settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
-for machine in (SharedMachine, TokensMachine, DayMachine, PlacesMachine):
+for machine in (SharedMachine, BucketMachine, LargeBucketMachine, TokensMachine, DayMachine, PlacesMachine):
     machine.TestCase.settings = _settings
 TestRequests = SharedMachine.TestCase
+TestBucket = BucketMachine.TestCase
+TestLargeBucket = LargeBucketMachine.TestCase
 TestTokens = TokensMachine.TestCase
 TestDay = DayMachine.TestCase
 TestPlaces = PlacesMachine.TestCase

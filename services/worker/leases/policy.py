@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
+from services.worker.leases.bucket import folded
 from services.worker.leases.crowd import part_of
 from services.worker.leases.room import Book, waiting_before
 from services.worker.leases.terms import NOTHING, Amounts
@@ -121,6 +122,10 @@ def _with_spent(record: QuotaRecord, spent: Iterable[Grain], book: Book, now_ms:
     day = record.day
     if book.limits.requests_per_day is not None or book.limits.tokens_per_day is not None:
         day = book.day.alive(merged(day, days) if spent else day, now_ms)
+    if book.has_buckets:
+        buckets = book.buckets(record, now_ms)
+        carried, minute = folded(record.carried, record.minute, spent, buckets, book.minute, now_ms)
+        return replace(record, carried=carried, minute=minute, day=day)
     minute = book.minute.alive(merged(record.minute, spent) if spent else record.minute, now_ms)
     return replace(record, minute=minute, day=day)
 

@@ -50,8 +50,13 @@ def _unbelievable(record: QuotaRecord) -> str:
     return "" if wrong is None else "a number below nothing, or beyond 2^53"
 
 
-def _numbers(record: QuotaRecord) -> Iterator[int]:
+def _numbers(record: QuotaRecord) -> Iterator[float]:
     yield record.paused_until_ms
+    yield from record.carried or ()
+    learned = record.learned
+    if learned is not None:
+        yield from (learned.measured_from_ms, learned.grows_from_ms, learned.refused_ms, learned.calls)
+        yield from (learned.per_minute, learned.said_per_minute or 0, learned.tokens_per_minute or 0)
     for grain in (*record.minute, *record.day):
         yield from grain
     for lease in record.leases:

@@ -8,10 +8,13 @@ from msgspec import Struct
 
 from penstock.config.catalogue import Limits
 from schemas.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
+from services.worker.leases.bucket import Bucket, Filling
 from services.worker.leases.terms import UNLIMITED, Amounts, Terms
 from services.worker.leases.window import Kind, Span
 from services.worker.limits.account import LimitName
 from services.worker.limits.batch_turn import kept
+from services.worker.limits.learned_rate import alive, burst, growth
+from services.worker.limits.token_bucket import ConstantRefill
 
 __all__ = ["Book", "Gauge", "waiting_before"]
 
@@ -35,9 +38,13 @@ class Gauge(Struct, frozen=True):
     """Outstanding with workers other than the one left out."""
     kept: int
     """What a batch request has to leave free."""
+    filling: Filling | None = None
+    """Of a token bucket; None: it is a window."""
 
     @property
     def spent(self) -> int:
+        if self.filling is not None:
+            return self.filling.spent
         column = 1 if self.kind == "requests" else 2
         return sum(grain[column] for grain in self.grains)
 
@@ -45,21 +52,75 @@ class Gauge(Struct, frozen=True):
     def free(self) -> int:
         return self.ceiling - self.spent - self.withheld - self.leased
 
+    def falls_to_at_ms(self, level: int, now_ms: int) -> int | None:
+        """When no more than `level` is spent if nothing is added; None for never."""
+        if self.filling is not None:
+            return self.filling.falls_to_at_ms(level, now_ms)
+        return self.span.falls_to_at_ms(self.grains, self.kind, level, now_ms)
+
 
 class Book:
     """The windows of one key, with its limits: reads a record, changes nothing."""
 
-    def __init__(self, limits: Limits, terms: Terms, batch_reserve: float = 0.0) -> None:
-        """`batch_reserve`: the share of each limit per minute, and of the places, that a batch request leaves free."""
+    def __init__(
+        self, limits: Limits, terms: Terms, batch_reserve: float = 0.0, *, learns: bool = False
+    ) -> None:
+        """`batch_reserve`: the share of each limit per minute, and of the places, that a batch request leaves free.
+
+        `learns`: there are no limits but those that the record has learnt.
+        """
         self.limits = limits
         self.terms = terms
         self.batch_reserve = batch_reserve
+        self.learns = learns
         self.minute = Span(terms.minute_ms + terms.margin_ms, terms.minute_grain_ms)
         self.day = Span(terms.day_ms + terms.margin_ms, terms.day_grain_ms)
-        self.counts_requests = (limits.requests_per_minute, limits.requests_per_day) != (None, None)
-        self.counts_tokens = (limits.tokens_per_minute, limits.tokens_per_day) != (None, None)
+        self.counts_requests = learns or (limits.requests_per_minute, limits.requests_per_day) != (None, None)
+        self.counts_tokens = learns or (limits.tokens_per_minute, limits.tokens_per_day) != (None, None)
         self.counts_slots = limits.concurrency is not None
         self.largest_tokens = min(limits.tokens_per_minute or UNLIMITED, limits.tokens_per_day or UNLIMITED)
+        self.has_buckets = learns or limits.kind == "token_bucket"
+
+    def buckets(self, record: QuotaRecord, now_ms: int) -> dict[Kind, Bucket]:
+        """The limits per minute that are token buckets, as they are in force."""
+        if self.learns:
+            return self._learned(record, now_ms)
+        if not self.has_buckets:
+            return {}
+        words = {word.limit: word for word in record.corrections}
+        limits = self.limits
+        rows: tuple[tuple[LimitName, Kind, int | None], ...] = (
+            ("requests_per_minute", "requests", limits.requests_per_minute),
+            ("tokens_per_minute", "tokens", limits.tokens_per_minute),
+        )
+        return {
+            kind: self._bucket(_in_force(most, words.get(name), now_ms)[0])
+            for name, kind, most in rows
+            if most is not None
+        }
+
+    def _bucket(self, capacity: int) -> Bucket:
+        terms = self.terms
+        return Bucket(
+            capacity=capacity,
+            refill=ConstantRefill(capacity / terms.minute_ms),
+            grain_ms=terms.minute_grain_ms,
+            margin_ms=terms.margin_ms,
+        )
+
+    def _learned(self, record: QuotaRecord, now_ms: int) -> dict[Kind, Bucket]:
+        learned, terms = record.learned, self.terms
+        if learned is None or not alive(learned, now_ms):
+            return {}
+        requests = Bucket(
+            capacity=burst(learned),
+            refill=growth(learned),
+            grain_ms=terms.minute_grain_ms,
+            margin_ms=terms.margin_ms,
+            emptied_ms=learned.refused_ms,
+        )
+        tokens = learned.tokens_per_minute
+        return {"requests": requests} if tokens is None else {"requests": requests, "tokens": self._bucket(tokens)}
 
     def gauges(self, record: QuotaRecord, now_ms: int, without: str = "") -> list[Gauge]:
         """Every limit but concurrency; `without`: the worker whose own lease does not count."""
@@ -68,30 +129,29 @@ class Book:
         requests = sum(lease.requests for lease in others)
         tokens = sum(lease.tokens for lease in others)
         words = {word.limit: word for word in record.corrections}
+        buckets = self.buckets(record, now_ms)
         limits = self.limits
+        if self.learns:
+            most: dict[Kind, int | None] = {kind: bucket.capacity for kind, bucket in buckets.items()}
+        else:
+            most = {"requests": limits.requests_per_minute, "tokens": limits.tokens_per_minute}
         rows: tuple[tuple[LimitName, Kind, int | None, Span, tuple[Grain, ...], int], ...] = (
-            ("requests_per_minute", "requests", limits.requests_per_minute, self.minute, minute, requests),
-            ("tokens_per_minute", "tokens", limits.tokens_per_minute, self.minute, minute, tokens),
+            ("requests_per_minute", "requests", most.get("requests"), self.minute, minute, requests),
+            ("tokens_per_minute", "tokens", most.get("tokens"), self.minute, minute, tokens),
             ("requests_per_day", "requests", limits.requests_per_day, self.day, day, requests),
             ("tokens_per_day", "tokens", limits.tokens_per_day, self.day, day, tokens),
         )
-        return [
-            self._gauge(name, kind, span, grains, _in_force(most, words.get(name), now_ms), leased)
-            for name, kind, most, span, grains, leased in rows
-            if most is not None
-        ]
-
-    def _gauge(
-        self,
-        name: LimitName,
-        kind: Kind,
-        span: Span,
-        grains: tuple[Grain, ...],
-        in_force: tuple[int, int, int | None],
-        leased: int,
-    ) -> Gauge:
-        spared = kept(in_force[0], self.batch_reserve) if span is self.minute else 0
-        return Gauge(name, kind, span, grains, *in_force, leased, spared)
+        found = []
+        for name, kind, limit, span, grains, leased in rows:
+            if limit is None:
+                continue
+            in_force = _in_force(limit, words.get(name), now_ms)
+            spared = kept(in_force[0], self.batch_reserve) if span is self.minute else 0
+            filling = None
+            if span is self.minute and kind in buckets:
+                filling = Filling.at(buckets[kind], record.carried, record.minute, kind, now_ms)
+            found.append(Gauge(name, kind, span, grains, *in_force, leased, spared, filling))
+        return found
 
     def free(self, record: QuotaRecord, now_ms: int, without: str = "", *, sparing: bool = False) -> Amounts:
         """What nobody holds and nobody spent. Below nothing when more was spent than foreseen.
@@ -119,7 +179,7 @@ class Book:
             amount += sparing * gauge.kept
             if gauge.free < amount:
                 level = gauge.ceiling - gauge.withheld - gauge.leased - amount
-                at_ms = gauge.span.falls_to_at_ms(gauge.grains, gauge.kind, level, now_ms)
+                at_ms = gauge.falls_to_at_ms(level, now_ms)
                 given_back_ms = now_ms + _BUSY_LOOK_MS if gauge.free + gauge.leased >= amount else None
                 hopes = [each for each in (at_ms, gauge.lapses_ms, given_back_ms) if each is not None]
                 found.append((min(hopes, default=now_ms + _BUSY_LOOK_MS), gauge.name))

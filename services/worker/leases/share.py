@@ -26,6 +26,7 @@ def alone(book: Book, record: QuotaRecord | None, holder: str, now_ms: int, now_
             requests_per_day=_part(limits.requests_per_day, sharers),
             tokens_per_day=_part(limits.tokens_per_day, sharers),
             concurrency=_part(limits.concurrency, sharers),
+            kind=limits.kind,
         )
     )
     for gauge in () if record is None else book.gauges(record, now_ms):

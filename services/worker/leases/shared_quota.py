@@ -52,7 +52,7 @@ class SharedQuota:
         `batch`: what that lane leaves to the other one.
         """
         self._records = records
-        unlimited = [key for key, each in limits.items() if each == Limits()]
+        unlimited = [key for key, each in limits.items() if each.is_unlimited]
         self._unlimited = LocalQuota({key: limits[key] for key in unlimited}, batch=batch)
         self._pauses = SharedPauses(self._paused_elsewhere, SYSTEM)
         self._paused = frozenset(records[key] for key in unlimited)

@@ -17,10 +17,13 @@ from services.worker.leases.words import Ceilings, corrected, named
 from services.worker.limits.account import LimitName, LimitUse
 from services.worker.limits.meter import Observation
 from services.worker.limits.recovery import recovery
+from services.worker.limits.token_bucket import refill_returns
 
 __all__ = ["View"]
 
 _EMPTY: Final = QuotaRecord(at_ms=0)
+_MINUTE_S: Final = 60.0
+_REFILLED_MS: Final = 10
 _NONE: Final[Mapping[str, QuotaCorrection]] = MappingProxyType({})
 
 
@@ -131,6 +134,8 @@ class View:
         ends = [book.minute.ends_ms(minute[0][0])] if minute else []
         ends += [book.day.ends_ms(day[0][0])] if day else []
         self._summed_until_ms = min((*ends, *lapses, 1 << 62))
+        if book.has_buckets:  # refilled all the time: a moment later there is more, never less
+            self._summed_until_ms = min(self._summed_until_ms, now_ms + _REFILLED_MS)
         self._free = book.free(record, now_ms, without=self._holder)
         self._spare = book.free(record, now_ms, without=self._holder, sparing=True)
         self._left = {gauge.name: gauge.free for gauge in book.gauges(record, now_ms)}
@@ -142,11 +147,16 @@ class View:
 
 def _recovery(gauge: Gauge, untold: int, now_ms: int) -> Recovery:
     column = 1 if gauge.kind == "requests" else 2
-    length_s = gauge.span.length_ms / 1000
-    returns = [((gauge.span.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains]
-    returns.append((length_s, untold))
+    length_s, allowed = gauge.span.length_ms / 1000, gauge.ceiling
+    if gauge.filling is not None:
+        per_s = gauge.filling.per_s(now_ms)
+        returns = list(refill_returns(gauge.filling.level + untold, per_s, _MINUTE_S))
+        length_s, allowed = _MINUTE_S, round(per_s * _MINUTE_S)
+    else:
+        returns = [((gauge.span.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains]
+        returns.append((length_s, untold))
     returns.append((GIVEN_BACK_S, gauge.leased))
     if gauge.lapses_ms is not None:
         returns.append(((gauge.lapses_ms - now_ms) / 1000, gauge.withheld))
-    used = gauge.ceiling - gauge.free + untold
-    return recovery(gauge.name, length_s, gauge.ceiling, used, returns)
+    used = allowed - gauge.free + untold
+    return recovery(gauge.name, length_s, allowed, used, returns)

@@ -27,6 +27,10 @@ class Span(Struct, frozen=True):
     def grain(self, at_ms: int) -> int:
         return at_ms // self.grain_ms
 
+    def oldest(self, now_ms: int) -> int:
+        """The latest grain that no longer counts."""
+        return (now_ms - self.length_ms) // self.grain_ms - 1
+
     def ends_ms(self, grain: int) -> int:
         """When the grain no longer counts."""
         return (grain + 1) * self.grain_ms + self.length_ms

@@ -59,13 +59,15 @@ class Account:
             {
                 "requests_per_minute": (limits.requests_per_minute, MINUTE_S),
                 "requests_per_day": (limits.requests_per_day, DAY_S),
-            }
+            },
+            limits.kind,
         )
         tokens = _meters(
             {
                 "tokens_per_minute": (limits.tokens_per_minute, MINUTE_S),
                 "tokens_per_day": (limits.tokens_per_day, DAY_S),
-            }
+            },
+            limits.kind,
         )
         self._named = {**requests, **tokens}
         self._requests = tuple(requests.values())
@@ -193,5 +195,10 @@ class Account:
         return self._clock_s
 
 
-def _meters(limits: dict[LimitName, tuple[int | None, float]]) -> dict[LimitName, Meter]:
-    return {name: Meter(limit, span_s) for name, (limit, span_s) in limits.items() if limit is not None}
+def _meters(limits: dict[LimitName, tuple[int | None, float]], kind: str) -> dict[LimitName, Meter]:
+    """A day is a window, whatever the kind."""
+    return {
+        name: Meter(limit, span_s, bucket=kind == "token_bucket" and name in _PER_MINUTE)
+        for name, (limit, span_s) in limits.items()
+        if limit is not None
+    }

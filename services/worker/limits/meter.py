@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from services.worker.limits.token_bucket import TokenBucket
 from services.worker.limits.window import Charge, SlidingWindow
 
 __all__ = ["BELIEVED_S", "DAY_S", "MINUTE_S", "Meter", "Observation"]
@@ -47,11 +48,13 @@ class Meter:
         "_withheld_until_s",
     )
 
-    def __init__(self, limit: int, span_s: float) -> None:
+    def __init__(self, limit: int, span_s: float, *, bucket: bool = False) -> None:
+        """`bucket`: the limit is a token bucket of that capacity, refilled within the span."""
         self._configured = limit
         self._span_s = span_s
         # A minute is counted exactly; a day in sixty grains, so that it needs no entry per request.
-        self._window = SlidingWindow(span_s, span_s / 60 if span_s > MINUTE_S else 0.0)
+        grain_s = span_s / 60 if span_s > MINUTE_S else 0.0
+        self._window = TokenBucket(limit, span_s) if bucket else SlidingWindow(span_s, grain_s)
         self._ceiling = limit
         self._ceiling_until_s = float("inf")
         self._withheld = 0
@@ -86,7 +89,7 @@ class Meter:
     def heard(self, word: Observation, now_s: float) -> None:
         """Take in what the provider said just now. A limit of nothing is taken for a malformed header."""
         if word.limit is not None and word.limit > 0:
-            self._ceiling = min(word.limit, self._configured)
+            self._set_ceiling(min(word.limit, self._configured), now_s)
             self._ceiling_until_s = now_s + BELIEVED_S
         if word.remaining is not None:
             left = self._ceiling - self._window.used(now_s)
@@ -121,4 +124,11 @@ class Meter:
         if now_s >= self._withheld_until_s:
             self._withheld, self._withheld_until_s = 0, float("inf")
         if now_s >= self._ceiling_until_s:
-            self._ceiling, self._ceiling_until_s = self._configured, float("inf")
+            self._set_ceiling(self._configured, now_s)
+            self._ceiling_until_s = float("inf")
+
+    def _set_ceiling(self, limit: int, now_s: float) -> None:
+        self._window.used(now_s)
+        self._ceiling = limit
+        if isinstance(self._window, TokenBucket):
+            self._window.resize(limit)

@@ -1,0 +1,209 @@
+"""The rate that a provider admits, learnt from its refusals (decision 0018): additive increase, multiplicative decrease.
+
+Instants are milliseconds of one clock, rates are requests a minute where nothing else is said.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from schemas.quota import QuotaLearned
+
+__all__ = ["Growth", "Refusal", "alive", "burst", "first_estimate", "growth", "learned_from", "refused"]
+
+_DECREASE: Final = 0.95
+"""Share of the estimate at which a new attempt begins."""
+_LINEAR, _CUBIC = 0.1, 0.02
+"""Increase after one period, as a share of where it began: evenly at first, and ever faster the longer no refusal
+came, as where the limit was raised or the estimate was too low (after five periods it is fourfold)."""
+_CALLS_EACH: Final = 30
+"""A period lasts for so many calls, so that of a saturated limit one call in about thirty is refused ..."""
+_SHORTEST_MS: Final = 10_000
+"""... and at least for so long."""
+_MOST_PERIODS: Final = 20.0
+_SOON: Final = 1.5
+"""A refusal within so many periods came since the rate is too high; a later one after a lull, or a long increase."""
+_ENOUGH: Final = 8
+"""Calls between two refusals that make a count of them an estimate."""
+_MOST_CUT, _MOST_CUT_FEW = 0.5, 0.25
+"""No refusal lowers the estimate below this share of it; the second where few calls were counted."""
+_NEAR: Final = 0.25
+_BURST_S: Final = 2.0
+_LAPSE_MS: Final = 600_000
+_LAPSE_PERIODS: Final = 5
+_LEAST, _MOST = 0.01, 1_000_000.0
+_LONGEST_WAIT_S: Final = 120.0
+"""A wait beyond this is no limit per minute: nothing is learnt of it."""
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """A 429."""
+
+    at_ms: int
+    began_ms: int
+    """When its call was made."""
+    retry_after_s: float | None = None
+    estimate: float | None = None
+    """What it tells if nothing is known yet."""
+
+    @property
+    def refill_per_minute(self) -> float | None:
+        """A wait of a fraction of a second is how long a bucket takes to one more token, or what is left of that."""
+        wait_s = self.retry_after_s
+        return 60.0 / wait_s if wait_s is not None and 0 < wait_s < 1 else None
+
+    @property
+    def teaches(self) -> bool:
+        return self.retry_after_s is None or self.retry_after_s <= _LONGEST_WAIT_S
+
+
+class Growth(Struct, frozen=True):
+    """The rate as it grows while no refusal comes. Implements `Refill`, per millisecond."""
+
+    base: float
+    """Per millisecond."""
+    from_ms: int
+    period_ms: float
+    stop: float
+    """Periods after which it grows no more."""
+
+    def rate(self, at_ms: float) -> float:
+        periods = min(self.stop, max(0.0, at_ms - self.from_ms) / self.period_ms)
+        return self.base * _factor(periods)
+
+    def between(self, start: float, end: float) -> float:
+        return self._sum(end) - self._sum(start)
+
+    def done_at(self, amount: float, start: float) -> float:
+        return start + amount / self.rate(start)
+
+    def _sum(self, at_ms: float) -> float:
+        """The integral of the rate from `from_ms` on; before that it does not grow."""
+        periods = (at_ms - self.from_ms) / self.period_ms
+        grown = min(self.stop, max(0.0, periods))
+        total = periods + _LINEAR * grown**2 / 2 + _CUBIC * grown**4 / 4
+        total += max(0.0, periods - grown) * (_factor(grown) - 1) if periods > 0 else 0.0
+        return self.base * self.period_ms * total
+
+
+def first_estimate(refusal: Refusal, said: int | None, calls: int) -> float | None:
+    """What the first refusal tells; None: too little. `said`: a limit per minute in the provider's headers; `calls`: made
+    within the last minute.
+    """
+    if said is not None:
+        return float(said)
+    refill = refusal.refill_per_minute
+    if refill is not None:
+        return _bounded(refill)
+    return float(calls) if calls >= _ENOUGH else None
+
+
+def learned_from(refusal: Refusal, said: int | None = None) -> QuotaLearned | None:
+    """Where nothing is known yet."""
+    if refusal.estimate is None or not refusal.teaches:
+        return None
+    return QuotaLearned(
+        per_minute=_bounded(refusal.estimate),
+        kind=_kind(refusal, None),
+        measured_from_ms=refusal.at_ms,
+        grows_from_ms=_pause_ends_ms(refusal),
+        refused_ms=refusal.at_ms,
+        said_per_minute=said,
+    )
+
+
+def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
+    """A refusal more. That of a call which was under way at the one before teaches nothing but that it came; nor does
+    one after which nothing was admitted.
+    """
+    grows_ms = max(known.grows_from_ms, _pause_ends_ms(refusal))
+    refused_ms = max(known.refused_ms, refusal.at_ms)
+    admitted = known.calls - 1
+    if not refusal.teaches or refusal.began_ms < known.refused_ms or admitted < 1:
+        return replace(known, refused_ms=refused_ms, grows_from_ms=grows_ms)
+    return replace(
+        known,
+        per_minute=_bounded(_estimate(known, refusal, admitted)),
+        kind=_kind(refusal, known),
+        measured_from_ms=refusal.at_ms,
+        grows_from_ms=_pause_ends_ms(refusal),
+        refused_ms=refused_ms,
+        calls=0,
+    )
+
+
+def growth(known: QuotaLearned) -> Growth:
+    """No more than the headers say, where they do."""
+    base, stop = known.per_minute * _DECREASE, _MOST_PERIODS
+    said = known.said_per_minute
+    if said is not None:
+        base = float(said) if known.per_minute >= said else base
+        stop = _periods_to(said / base)
+    return Growth(base / 60_000, known.grows_from_ms, _period_ms(known), stop)
+
+
+def burst(known: QuotaLearned) -> int:
+    """How many may go at once after a lull: nobody said, unless the headers name the limit."""
+    if known.said_per_minute is not None:
+        return known.said_per_minute
+    return max(1, ceil(known.per_minute * _BURST_S / 60))
+
+
+def alive(known: QuotaLearned | None, at_ms: int) -> bool:
+    """Whether it is believed: what was refused for the last time so long ago is forgotten."""
+    if known is None:
+        return False
+    return at_ms < known.grows_from_ms + max(_LAPSE_MS, _LAPSE_PERIODS * _period_ms(known))
+
+
+def _estimate(known: QuotaLearned, refusal: Refusal, admitted: int) -> float:
+    span_ms = max(1, refusal.at_ms - known.measured_from_ms)
+    counted = admitted * 60_000 / span_ms
+    most = growth(known).rate(refusal.at_ms) * 60_000
+    if refusal.at_ms - known.grows_from_ms > _SOON * _period_ms(known):
+        return max(known.per_minute, min(counted, most))
+    if admitted < _ENOUGH:
+        bounds = ((admitted + 1) * 60_000 / span_ms, refusal.refill_per_minute or _MOST, most)
+        return max(known.per_minute * _MOST_CUT_FEW, min(bounds))
+    if abs(counted - known.per_minute) < _NEAR * known.per_minute:
+        counted = (2 * known.per_minute + counted) / 3
+    return max(known.per_minute * _MOST_CUT, min(counted, most))
+
+
+def _factor(periods: float) -> float:
+    return 1 + _LINEAR * periods + _CUBIC * periods**3
+
+
+def _periods_to(factor: float) -> float:
+    """After how many periods the rate has grown by `factor`."""
+    low, high = 0.0, _MOST_PERIODS
+    if factor <= 1:
+        return 0.0
+    if _factor(high) <= factor:
+        return high
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _factor(middle) <= factor else (low, middle)
+    return low
+
+
+def _period_ms(known: QuotaLearned) -> float:
+    return max(_SHORTEST_MS, _CALLS_EACH * 60_000 / known.per_minute)
+
+
+def _pause_ends_ms(refusal: Refusal) -> int:
+    return refusal.at_ms + round((refusal.retry_after_s or 0.0) * 1000)
+
+
+def _kind(refusal: Refusal, known: QuotaLearned | None) -> str:
+    if refusal.refill_per_minute is not None:
+        return "token_bucket"
+    return "window" if known is None else known.kind
+
+
+def _bounded(per_minute: float) -> float:
+    return min(_MOST, max(_LEAST, per_minute))
