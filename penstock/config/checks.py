@@ -141,7 +141,11 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
 
 
 def _check_kind(limits: Limits, path: str, report: Report) -> None:
-    if limits.kind == "token_bucket" and limits.requests_per_minute is None and limits.tokens_per_minute is None:
+    if (
+        limits.kind == "token_bucket"
+        and limits.requests_per_minute is None
+        and limits.tokens_per_minute is None
+    ):
         report.add(f"{path}.kind", "says how figures per minute are counted, and there is none", "name one")
 
 

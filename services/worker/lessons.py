@@ -89,6 +89,7 @@ class Lessons:
     def _of_rate_limit(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         """Pause the (credential, model), for as long as the provider said or longer."""
         now_s = loop_now_s()
+        self._availability.quota.refused(key, failure.retry_after_s, began_s, now_s)
         pause_s = self._pauses.pause_s(key, failure.retry_after_s, began_s=began_s, now_s=now_s)
         if pause_s == 0.0:
             return

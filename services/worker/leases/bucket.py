@@ -30,7 +30,9 @@ class Bucket(Struct, frozen=True, kw_only=True):
     emptied_ms: int | None = None
     """When the provider was seen to have nothing left."""
 
-    def charges(self, carried: Carried | None, grains: Iterable[Grain], kind: Kind) -> list[tuple[float, float]]:
+    def charges(
+        self, carried: Carried | None, grains: Iterable[Grain], kind: Kind
+    ) -> list[tuple[float, float]]:
         """In order, each at the end of its grain."""
         column = _COLUMN[kind]
         found = [] if carried is None else [(self._settles_ms(carried[0]), carried[column])]

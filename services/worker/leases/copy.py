@@ -16,7 +16,7 @@ from services.worker.leases.revival import revived
 from services.worker.leases.room import Book
 from services.worker.leases.terms import Amounts
 from services.worker.leases.view import View
-from services.worker.limits.reopening import Reopening
+from services.worker.limits.reopening import ONE_FIRST_FROM_S, Reopening
 
 __all__ = ["Copy"]
 
@@ -58,6 +58,10 @@ class Copy:
             tokens if book.counts_tokens else 0,
             self.desk.running + 1 if book.counts_slots else 0,
         )
+
+    def one_first(self, until_s: float, now_s: float) -> bool:
+        """Whether after a pause until then one request goes first."""
+        return not self.book.learns or until_s - now_s >= ONE_FIRST_FROM_S
 
     def heard(self, stored: Stored, now_s: float, *, joined: bool) -> bool:
         """Somebody wrote; perhaps it was us. Returns whether others have to be told the time, at once."""
@@ -105,7 +109,8 @@ class Copy:
             self.desk.lost()
         paused_until_s = self.clock.local_s(record.paused_until_ms)
         if paused_until_s > now_s:
-            self.gate.pause(paused_until_s, record.pause_reason)
+            one_first = self.one_first(paused_until_s, now_s)
+            self.gate.pause(paused_until_s, record.pause_reason, one_first=one_first)
         if self.desk.demand.first is not None or self.view.overruled(now_s):
             self._poke()
 

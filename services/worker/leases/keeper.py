@@ -10,6 +10,7 @@ from typing import Final
 from penstock.clock import loop_now_s
 from penstock.telemetry.repeated_logs import rate_limited_logger
 from penstock.vital import VitalLoop
+from schemas.quota import QuotaLearned
 from services.worker.leases.copy import Copy
 from services.worker.leases.joining import join
 from services.worker.leases.records import Records, Stored, Unreachable
@@ -17,7 +18,8 @@ from services.worker.leases.rhythm import PACE_S, due_s
 from services.worker.leases.room import Book
 from services.worker.leases.share import alone
 from services.worker.leases.terms import Amounts
-from services.worker.leases.writing import Writing
+from services.worker.leases.writing import News, Writing
+from services.worker.limits.learned_rate import alive
 from services.worker.limits.meter import Observation
 
 __all__ = ["Keeper"]
@@ -52,7 +54,7 @@ class Keeper:
         """`queued`: how many requests wait for this quota in which mailboxes."""
         self._copy.queued = queued
 
-    async def start(self, records: Records) -> None:
+    def start(self, records: Records) -> None:
         self._writing = Writing(self._copy, records, self._random, self.on_grant)
         self._running.start(self._run(self._writing, records))
 
@@ -89,12 +91,41 @@ class Keeper:
 
     def pause(self, until_s: float, why: str) -> None:
         """Here at once, and everywhere a moment later."""
-        if self.gate.pause(until_s, why) and self._writing is not None:
-            self._writing.tell_pause(self.clock.now_ms(until_s), why)
+        if (
+            self.gate.pause(until_s, why, one_first=self._copy.one_first(until_s, loop_now_s()))
+            and self._writing is not None
+        ):
+            self._writing.tell_pause(until_s, why)
             self._hurry()
+
+    def refused(
+        self, retry_after_s: float | None, began_s: float, now_s: float, estimate: float | None
+    ) -> None:
+        """A 429 to a call that began at `began_s`: the admitted rate is learnt from it. `estimate`: what it tells if
+        nothing is known yet.
+        """
+        if self._writing is None:
+            return
+        self._writing.tell_refusal(News(now_s, began_s, retry_after_s, estimate))
+        self._hurry()
+
+    def learned(self, now_s: float) -> QuotaLearned | None:
+        """What the record has learnt, as far as it is believed still."""
+        found = None if self.view.record is None else self.view.record.learned
+        return found if alive(found, self.clock.now_ms(now_s)) else None
+
+    def holds_back(self, now_s: float) -> bool:
+        """Whether there is a limit: one that was learnt may lapse, and until it is written nobody knows of it."""
+        if not self.book.learns or not self.gate.is_open or not self._joined:
+            return True
+        return self.learned(now_s) is not None or bool(self._writing and self._writing.refusals)
 
     def correct(self, word: Observation, now_s: float) -> None:
         if self._writing is None:
+            return
+        if self.book.learns:
+            if word.window == "minute" and word.limit and self._writing.tell_limit(word.kind, word.limit):
+                self.look_again()
             return
         found = self.view.correction(word, now_s, self._writing.words)
         if found is not None:

@@ -10,10 +10,12 @@ from msgspec.structs import replace
 from schemas.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
 from services.worker.leases.bucket import folded
 from services.worker.leases.crowd import part_of
+from services.worker.leases.learning import with_news
 from services.worker.leases.room import Book, waiting_before
 from services.worker.leases.terms import NOTHING, Amounts
-from services.worker.leases.window import merged
+from services.worker.leases.window import Kind, merged
 from services.worker.leases.words import latest
+from services.worker.limits.learned_rate import Refusal
 
 __all__ = ["Plan", "Report", "lease_of", "plan"]
 
@@ -41,6 +43,10 @@ class Report(Struct, frozen=True, kw_only=True):
     pause: tuple[int, str] | None = None
     """Until when, on the record's clock, and why."""
     corrections: tuple[QuotaCorrection, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    """429s of a provider whose limit is learnt."""
+    said: Mapping[Kind, int] = {}
+    """Limits per minute in the headers of such a provider."""
     leaving: bool = False
 
 
@@ -61,6 +67,9 @@ def plan(record: QuotaRecord, report: Report, book: Book, now_ms: int) -> Plan:
     record = _with_lapsed_as_spent(record, report.holder, book, now_ms)
     record = _with_spent(record, (*report.spent, *report.refunded), book, now_ms)
     record = _with_word(record, report, now_ms)
+    if book.learns:
+        learned = with_news(record.learned, report.spent, report.refusals, report.said, book.minute, now_ms)
+        record = replace(record, learned=learned)
     spent = Amounts(sum(grain[1] for grain in report.spent), sum(grain[2] for grain in report.spent))
     held = Amounts(max(0, mine.requests - spent.requests), max(0, mine.tokens - spent.tokens), mine.slots)
     since_ms = now_ms if mine.waits_since_ms is None else mine.waits_since_ms

@@ -47,6 +47,8 @@ def is_worth_it(copy: Copy, report: Report, made: Plan) -> bool:
         or report.refunded
         or report.pause
         or report.corrections
+        or report.refusals
+        or report.said
         or made.held != Amounts(mine.requests, mine.tokens, mine.slots)
         or made.waits != (mine.waits_since_ms is not None)
         or stale_ms < 0

@@ -120,7 +120,11 @@ class Book:
             emptied_ms=learned.refused_ms,
         )
         tokens = learned.tokens_per_minute
-        return {"requests": requests} if tokens is None else {"requests": requests, "tokens": self._bucket(tokens)}
+        return (
+            {"requests": requests}
+            if tokens is None
+            else {"requests": requests, "tokens": self._bucket(tokens)}
+        )
 
     def gauges(self, record: QuotaRecord, now_ms: int, without: str = "") -> list[Gauge]:
         """Every limit but concurrency; `without`: the worker whose own lease does not count."""

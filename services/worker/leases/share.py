@@ -19,6 +19,13 @@ def alone(book: Book, record: QuotaRecord | None, holder: str, now_ms: int, now_
     leases = () if record is None else record.leases
     sharers = len({holder, *(lease.holder for lease in leases)})
     limits = book.limits
+    learned = None if record is None else record.learned
+    if book.learns and learned is not None:
+        # As far as is known nothing is left of it: it is learnt where a provider refuses.
+        part = max(1, int(learned.per_minute) // sharers)
+        account = Account(Limits(requests_per_minute=part, kind="token_bucket"))
+        account.count_as_used("requests_per_minute", part, now_s)
+        return account
     account = Account(
         Limits(
             requests_per_minute=_part(limits.requests_per_minute, sharers),

@@ -15,6 +15,7 @@ from schemas import codec
 from schemas.quota import QuotaRecord
 from services.worker.leases.reading import decoded
 from services.worker.leases.records import Conflict, Records, Stored, Unreachable
+from services.worker.limits.learned_rate import alive
 
 __all__ = ["SharedPauses"]
 
@@ -32,8 +33,17 @@ class SharedPauses:
     clock has passed the server's stamp, and if the two disagree finds out by one request more, or some seconds late.
     """
 
-    def __init__(self, on_pause: Callable[[str, float, str], None], clock: Clock) -> None:
-        """`on_pause(record, until_s, why)`: somebody was sent away. Instants are monotonic seconds."""
+    def __init__(
+        self,
+        on_pause: Callable[[str, float, str], None],
+        on_learned: Callable[[str], None],
+        clock: Clock,
+    ) -> None:
+        """`on_pause(record, until_s, why)`: somebody was sent away. Instants are monotonic seconds.
+
+        `on_learned(record)`: a limit was learnt there, which is kept by leases from now on.
+        """
+        self._on_learned = on_learned
         self._on_pause = on_pause
         self._clock = clock
         self._ends: dict[str, tuple[float, str]] = {}
@@ -115,6 +125,10 @@ class SharedPauses:
         if record is None:
             return
         now_s = loop_now_s()
+        if alive(record.learned, record.at_ms + int(age_s * 1000)):
+            self._unwritten.discard(name)
+            self._on_learned(name)
+            return
         until_s = now_s + (record.paused_until_ms - record.at_ms) / 1000 - age_s
         if until_s > max(now_s, self._end_s(name) + _HEARD_AGAIN_S):
             self._ends[name] = (until_s, record.pause_reason)

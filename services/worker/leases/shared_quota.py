@@ -10,11 +10,12 @@ from typing import Final
 
 from penstock.clock import SYSTEM
 from penstock.config.catalogue import Batch, Limits
+from schemas.quota import QuotaLearned
 from services.worker.leases.keeper import Keeper
 from services.worker.leases.records import Records, Stored
 from services.worker.leases.room import Book
 from services.worker.leases.shared_pauses import SharedPauses
-from services.worker.leases.terms import TERMS, Amounts, Terms
+from services.worker.leases.terms import LEARNING_TERMS, TERMS, Amounts, Terms
 from services.worker.limits.account import LimitName, LimitUse
 from services.worker.limits.batch_turn import BatchTurn
 from services.worker.limits.meter import Observation
@@ -34,7 +35,7 @@ _GIVE_BACK_S: Final = 2.0
 class SharedQuota:
     """Implements `Quota`. A permit is spent from what was leased before: no network on the way of a request.
 
-    What has no limit of ours needs no lease; only its pauses are shared.
+    What has no limit of ours needs no lease; only its pauses are shared, until a limit is learnt.
     """
 
     def __init__(
@@ -53,8 +54,18 @@ class SharedQuota:
         """
         self._records = records
         unlimited = [key for key, each in limits.items() if each.is_unlimited]
-        self._unlimited = LocalQuota({key: limits[key] for key in unlimited}, batch=batch)
-        self._pauses = SharedPauses(self._paused_elsewhere, SYSTEM)
+        self._unlimited = LocalQuota(
+            {key: limits[key] for key in unlimited},
+            {key: records[key] for key in unlimited},
+            batch=batch,
+            number_step=-1,
+        )
+        """Of these it gives permits below 1, and a keeper those above."""
+        self._pauses = SharedPauses(self._paused_elsewhere, self._learnt_elsewhere, SYSTEM)
+        self._holder, self._random, self._batch = holder, random, batch
+        self._store: Records | None = None
+        self._on_grant: Callable[[], None] = lambda: None
+        self._queued: Callable[[frozenset[str]], Mapping[str, int]] | None = None
         self._paused = frozenset(records[key] for key in unlimited)
         self._keepers: dict[QuotaKey, Keeper | None] = dict.fromkeys(unlimited)
         self._by_record: dict[str, Keeper] = {}
@@ -70,10 +81,11 @@ class SharedQuota:
 
     async def start(self, records: Records, on_grant: Callable[[], None]) -> None:
         """Join every record, in the background. `on_grant`: called when those who wait should ask again."""
-        await self._pauses.start(records, self._paused)
+        self._store, self._on_grant = records, on_grant
         for keeper in self._by_record.values():
             keeper.on_grant = on_grant
-            await keeper.start(records)
+            keeper.start(records)
+        await self._pauses.start(records, self._paused)
 
     async def stop(self, within_s: float = _GIVE_BACK_S) -> None:
         """Give back what is leased; what JetStream does not take in time counts as spent when the lease ends."""
@@ -83,6 +95,7 @@ class SharedQuota:
 
     def stands_for(self, queued: Callable[[frozenset[str]], Mapping[str, int]]) -> None:
         """`queued`: how many requests wait, by mailbox, in those that live on any of some models."""
+        self._queued = queued
         models: dict[Keeper, set[str]] = {}
         for key, keeper in self._keepers.items():
             if keeper is not None:
@@ -98,13 +111,39 @@ class SharedQuota:
         elif record in self._paused:
             self._pauses.heard(record, stored)
 
+    def _learnt_elsewhere(self, record: str) -> None:
+        self._learn(record)
+
+    def _learn(self, record: str) -> Keeper | None:
+        """A provider refuses more than some rate, which all workers learn and share from now on."""
+        if self._store is None or record in self._by_record:
+            return self._by_record.get(record)
+        book = Book(Limits(), LEARNING_TERMS, self._batch.reserve, learns=True)
+        keeper = self._by_record[record] = Keeper(record, self._holder, book, self._random)
+        self._turns[record] = BatchTurn(self._batch)
+        models = set()
+        for key in self._keepers:
+            if self._records[key] == record:
+                self._keepers[key] = keeper
+                models.add(key.model)
+        if self._queued is not None:
+            keeper.stands_for(partial(self._queued, frozenset(models)))
+        keeper.on_grant = self._on_grant
+        keeper.start(self._store)
+        return keeper
+
+    def _keeper(self, key: QuotaKey, now_s: float) -> Keeper | None:
+        """Who keeps its limits; None: it has none, or none any longer."""
+        keeper = self._keepers[key]
+        return keeper if keeper is None or keeper.holds_back(now_s) else None
+
     @property
     def out_of_reach(self) -> tuple[str, ...]:
         """The records out of reach, whose static share is used."""
         return tuple(name for name, keeper in self._by_record.items() if keeper.desk.alone is not None)
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
-        keeper = self._keepers[key]
+        keeper = self._keeper(key, now_s)
         if keeper is None:
             return self._unlimited.try_acquire(key, need, now_s)
         reserve = self._turns[keeper.key].reserve(now_s) if need.lane == "batch" else 0.0
@@ -123,7 +162,7 @@ class SharedQuota:
             keeper.withdraw(asker)
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
-        keeper = self._keepers[key]
+        keeper = self._keeper(key, now_s)
         if keeper is None:
             return self._unlimited.wait_s(key, need, now_s)
         spared = None
@@ -136,7 +175,7 @@ class SharedQuota:
 
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
         keeper = self._keepers[permit.key]
-        if keeper is None:
+        if keeper is None or permit.number <= 0:
             self._unlimited.settle(permit, true_tokens, now_s)
             return
         desk = keeper.desk
@@ -156,19 +195,37 @@ class SharedQuota:
         else:
             keeper.pause(until_s, why)
 
+    def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
+        keeper = self._keepers[key]
+        if keeper is not None and not keeper.book.learns:
+            return
+        refusal = self._unlimited.refusal(key, retry_after_s, began_s, now_s)
+        is_known = keeper is not None and keeper.learned(now_s) is not None
+        if not refusal.teaches or (refusal.estimate is None and not is_known):
+            return
+        keeper = keeper or self._learn(self._records[key])
+        if keeper is not None:
+            keeper.refused(retry_after_s, began_s, now_s, refusal.estimate)
+
+    def learned(self, key: QuotaKey, now_s: float) -> QuotaLearned | None:
+        keeper = self._keepers[key]
+        return None if keeper is None or not keeper.book.learns else keeper.learned(now_s)
+
     def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
         keeper = self._keepers[key]
+        if keeper is None or keeper.book.learns:
+            self._unlimited.correct(key, observation, now_s)
         if keeper is not None:
             keeper.correct(observation, now_s)
 
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         keeper = self._keepers[key]
-        if keeper is None:
+        if keeper is None or keeper.book.learns:
             return ()
         return keeper.view.usage(now_s) if keeper.desk.alone is None else keeper.desk.alone.usage(now_s)
 
     def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
-        keeper = self._keepers[key]
+        keeper = self._keeper(key, now_s)
         if keeper is None:
             return self._unlimited.outlook(key, now_s)
         if keeper.desk.alone is not None:
@@ -182,13 +239,16 @@ class SharedQuota:
 
     def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
         keeper = self._keepers[key]
-        if keeper is None or (keeper.gate.wait_s(now_s) == 0 and keeper.desk.has(need.tokens, now_s)):
+        if keeper is None or keeper.book.learns:
+            return None
+        if keeper.gate.wait_s(now_s) == 0 and keeper.desk.has(need.tokens, now_s):
             return None
         found = _obstacle(keeper, need, now_s)
         return None if found is None or found[1] == "paused" else found[1]
 
     def record(self, key: QuotaKey) -> str:
-        return "" if self._keepers[key] is None else self._records[key]
+        keeper = self._keepers[key]
+        return "" if keeper is None or keeper.book.learns else self._records[key]
 
     def _paused_elsewhere(self, record: str, until_s: float, why: str) -> None:
         for key, keeper in self._keepers.items():

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["NOTHING", "TERMS", "UNLIMITED", "Amounts", "Terms"]
+__all__ = ["LEARNING_TERMS", "NOTHING", "TERMS", "UNLIMITED", "Amounts", "Terms"]
 
 UNLIMITED: Final = 1 << 53
 """What is free where no limit is set; JSON numbers are exact up to here."""
@@ -43,3 +43,5 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 TERMS: Final = Terms()
+LEARNING_TERMS: Final = Terms(minute_grain_ms=100, margin_ms=0)
+"""Of a limit that is learnt: what its record counts a moment too long, a provider would have let through."""

@@ -13,12 +13,15 @@ import msgspec
 from penstock.clock import loop_now_s
 from schemas import codec
 from schemas.quota import QuotaCorrection, QuotaRecord
+from services.worker.leases.clock import RecordClock
 from services.worker.leases.copy import Copy
 from services.worker.leases.policy import Report, lease_of, plan
 from services.worker.leases.records import Conflict, Records, Stored, Unreachable
 from services.worker.leases.rhythm import is_worth_it
+from services.worker.leases.window import Kind
+from services.worker.limits.learned_rate import Refusal
 
-__all__ = ["Writing"]
+__all__ = ["News", "Writing"]
 
 _log: Final = logging.getLogger(__name__)
 _CONFLICT_S: Final = 0.01
@@ -31,6 +34,25 @@ class _Pending(msgspec.Struct, frozen=True):
     record: QuotaRecord
     revision: int
     """On top of which it is to be stored."""
+    pause: tuple[float, str] | None
+    """That it tells, unless it is the first."""
+
+
+class News(msgspec.Struct, frozen=True):
+    """A 429 of a provider whose limit is learnt; monotonic seconds, since the record's clock may not be known yet."""
+
+    at_s: float
+    began_s: float
+    retry_after_s: float | None
+    estimate: float | None
+
+    def told(self, clock: RecordClock) -> Refusal:
+        return Refusal(
+            at_ms=clock.now_ms(self.at_s),
+            began_ms=clock.now_ms(self.began_s),
+            retry_after_s=self.retry_after_s,
+            estimate=self.estimate,
+        )
 
 
 class Writing:
@@ -44,18 +66,36 @@ class Writing:
         self._random = random
         self._on_grant = on_grant
         self._pending: _Pending | None = None
-        self._pause: tuple[int, str] | None = None
+        self._pause: tuple[float, str] | None = None
+        """Until when, in monotonic seconds, and why."""
         self.words: dict[str, QuotaCorrection] = {}
         """Not told yet, by limit."""
+        self.refusals: tuple[News, ...] = ()
+        """Not told yet."""
+        self._said: dict[Kind, int] = {}
         self.wrote_s = float("-inf")
         self.unanswered_since_s = inf
         """When the first request to the server began that was not answered, since the last one that was."""
 
-    def tell_pause(self, until_ms: int, why: str) -> None:
-        self._pause = (until_ms, why)
+    def tell_pause(self, until_s: float, why: str) -> None:
+        self._pause = (until_s, why)
 
     def tell_word(self, word: QuotaCorrection) -> None:
         self.words[word.limit] = word
+
+    def tell_refusal(self, refusal: News) -> None:
+        self.refusals = (*self.refusals, refusal)
+
+    def tell_limit(self, kind: Kind, per_minute: int) -> bool:
+        """A limit that the provider's headers name; returns whether that is news."""
+        learned = self._copy.record.learned
+        known = None
+        if learned is not None:
+            known = learned.said_per_minute if kind == "requests" else learned.tokens_per_minute
+        if per_minute == self._said.get(kind, known):
+            return False
+        self._said[kind] = per_minute
+        return True
 
     async def read(self) -> Stored | None:
         self._asks()
@@ -65,7 +105,9 @@ class Writing:
         return stored
 
     async def write(self, *, leaving: bool = False, anyway: bool = False) -> None:
-        """Tell and ask, until it is stored; nothing if there is nothing to say."""
+        """Tell and ask, until it is stored; nothing if there is nothing to say. `anyway`: only that we are there, since
+        the record's time may not be known yet.
+        """
         copy = self._copy
         while True:
             if self._pending is not None:
@@ -75,9 +117,11 @@ class Writing:
             report = copy.desk.report(copy.holder, now_s, paused=now_s < copy.gate.until_s, leaving=leaving)
             report = msgspec.structs.replace(
                 report,
-                pause=self._pause,
+                pause=None if self._pause is None or anyway else self._told_pause(*self._pause),
                 corrections=tuple(self.words.values()),
                 queued=copy.queued(),
+                refusals=() if anyway else tuple(each.told(copy.clock) for each in self.refusals),
+                said=dict(self._said),
             )
             made = plan(copy.record, report, copy.book, copy.clock.now_ms(now_s))
             if not (anyway or leaving or is_worth_it(copy, report, made)):
@@ -85,7 +129,7 @@ class Writing:
             copy.desk.begin(report, made, now_s)
             self.wrote_s = now_s
             revision = copy.revision
-            self._pending = _Pending(report, made.record, revision)
+            self._pending = _Pending(report, made.record, revision, self._pause)
             if await self._send(self._pending):
                 return
             self._not_stored()
@@ -133,6 +177,9 @@ class Writing:
         else:
             self._not_stored()
 
+    def _told_pause(self, until_s: float, why: str) -> tuple[int, str]:
+        return self._copy.clock.now_ms(until_s), why
+
     def _asks(self) -> None:
         self.unanswered_since_s = min(self.unanswered_since_s, loop_now_s())
 
@@ -142,9 +189,12 @@ class Writing:
 
     def _stored(self, report: Report) -> None:
         """What was told need not be told again; who waited may ask again."""
+        told = None if self._pending is None else self._pending.pause
         self._pending = None
-        if self._pause == report.pause:
+        if report.pause is not None and self._pause == told:
             self._pause = None
+        self.refusals = self.refusals[len(report.refusals) :]
+        self._said = {kind: each for kind, each in self._said.items() if report.said.get(kind) != each}
         for word in report.corrections:
             if self.words.get(word.limit) == word:
                 del self.words[word.limit]

@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from penstock.config.catalogue import Limits
 from services.worker.limits.batch_turn import kept
+from services.worker.limits.learned_bucket import LearnedBucket
 from services.worker.limits.meter import DAY_S, MINUTE_S, Meter, Observation
 from services.worker.limits.recovery import Outlook, recovery
-from services.worker.limits.reopening import Reopening
+from services.worker.limits.reopening import ONE_FIRST_FROM_S, Reopening
 from services.worker.limits.window import Charge
 
 __all__ = ["CONCURRENCY_RETRY_S", "Account", "LimitName", "LimitUse"]
@@ -54,7 +55,8 @@ class _Open(Struct):
 class Account:
     """The meters of one key, its concurrent calls, and its pause."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, number_step: int = 1) -> None:
+        """`number_step`: between the numbers of permits, from 0 on; below nothing they fall."""
         requests = _meters(
             {
                 "requests_per_minute": (limits.requests_per_minute, MINUTE_S),
@@ -74,10 +76,11 @@ class Account:
         self._tokens = tuple(tokens.values())
         self._concurrency = limits.concurrency
         self._open: dict[int, _Open] = {}
-        self._numbers = count(1)
+        self._numbers = count(number_step, number_step)
         self._clock_s = float("-inf")
         self._gate = Reopening()
-        self._unlimited = not self._named and self._concurrency is None
+        self.learned = LearnedBucket() if limits.is_unlimited else None
+        """Where nothing is configured: what the provider's refusals tell."""
 
     @property
     def pause_reason(self) -> str:
@@ -91,6 +94,8 @@ class Account:
         now_s = self._advance(now_s)
         if self._gate.wait_s(now_s) > 0 or not self._has_place(reserve):
             return False
+        if self.learned is not None:
+            return self.learned.is_idle or self.learned.wait_s(now_s) == 0
         if reserve:
             return all(
                 meter.fits(amount, now_s) for _, meter, amount in self._amounts(tokens, now_s, reserve)
@@ -107,9 +112,11 @@ class Account:
         """Charge one request of so many tokens: the number to settle it by, or None if there is no room."""
         if not self.has_room(tokens, now_s, reserve):
             return None
-        if self._unlimited and self._gate.is_open:
-            return 0
         now_s = self._clock_s
+        if self.learned is not None:
+            self.learned.spend(now_s)
+            if self._gate.is_open:
+                return 0
         for meter in self._requests:
             meter.charge(1, now_s)
         charges = tuple([(meter, meter.charge(tokens, now_s)) for meter in self._tokens])
@@ -139,6 +146,8 @@ class Account:
         """When a request of so many tokens should ask again, and what keeps it until then."""
         now_s = self._advance(now_s)
         obstacles: list[tuple[float, LimitName]] = [(now_s + self._gate.wait_s(now_s), "paused")]
+        if self.learned is not None and (wait_s := self.learned.wait_s(now_s)) > 0:
+            obstacles.append((now_s + wait_s, "requests_per_minute"))
         if not self._has_place(reserve):
             some_day = self._concurrency != 0
             obstacles.append((now_s + CONCURRENCY_RETRY_S if some_day else float("inf"), "concurrency"))
@@ -149,13 +158,24 @@ class Account:
 
     def pause(self, until_s: float, why: str) -> None:
         if until_s > self._clock_s:
-            self._gate.pause(until_s, why)
+            rate_is_known = self.learned is not None and not self.learned.is_idle
+            short = rate_is_known and until_s - self._clock_s < ONE_FIRST_FROM_S
+            self._gate.pause(until_s, why, one_first=not short)
+
+    def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
+        """A 429: where nothing is configured, the rate is learnt from it."""
+        if self.learned is not None:
+            self.learned.refused(retry_after_s, began_s, self._advance(now_s))
 
     def count_as_used(self, name: LimitName, amount: int, now_s: float) -> None:
         """So much of a limit was used by others; it counts for the length of the window, from now."""
         self._named[name].charge(amount, self._advance(now_s))
 
     def heard(self, observation: Observation, now_s: float) -> None:
+        if self.learned is not None:
+            if observation.kind == "requests" and observation.window == "minute" and observation.limit:
+                self.learned.heard(observation.limit)
+            return
         meter = self._named.get(_NAMES[observation.kind, observation.window])
         if meter is not None:
             meter.heard(observation, self._advance(now_s))
@@ -170,11 +190,13 @@ class Account:
     def outlook(self, now_s: float) -> Outlook:
         """What will be free when, if nothing more is spent."""
         now_s = self._advance(now_s)
+        learned = None if self.learned is None else self.learned.recovery(now_s)
+        recoveries = tuple(
+            recovery(name, meter.span_s, meter.limit(now_s), meter.used(now_s), meter.returns(now_s))
+            for name, meter in self._named.items()
+        )
         return Outlook(
-            recoveries=tuple(
-                recovery(name, meter.span_s, meter.limit(now_s), meter.used(now_s), meter.returns(now_s))
-                for name, meter in self._named.items()
-            ),
+            recoveries=recoveries if learned is None else (learned,),
             paused_s=self._gate.wait_s(now_s),
             concurrency=self._concurrency,
         )

@@ -1,4 +1,5 @@
-"""The rate that a provider admits, learnt from its refusals (decision 0018): additive increase, multiplicative decrease.
+"""The rate that a provider admits, learnt from its refusals by additive increase and multiplicative decrease
+(decision 0018).
 
 Instants are milliseconds of one clock, rates are requests a minute where nothing else is said.
 """
@@ -6,7 +7,7 @@ Instants are milliseconds of one clock, rates are requests a minute where nothin
 from __future__ import annotations
 
 from math import ceil
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -91,8 +92,8 @@ class Growth(Struct, frozen=True):
 
 
 def first_estimate(refusal: Refusal, said: int | None, calls: int) -> float | None:
-    """What the first refusal tells; None: too little. `said`: a limit per minute in the provider's headers; `calls`: made
-    within the last minute.
+    """What the first refusal tells; None: too little. `said`: a limit per minute in the provider's headers; `calls`:
+    made within the last minute.
     """
     if said is not None:
         return float(said)
@@ -199,7 +200,7 @@ def _pause_ends_ms(refusal: Refusal) -> int:
     return refusal.at_ms + round((refusal.retry_after_s or 0.0) * 1000)
 
 
-def _kind(refusal: Refusal, known: QuotaLearned | None) -> str:
+def _kind(refusal: Refusal, known: QuotaLearned | None) -> Literal["window", "token_bucket"]:
     if refusal.refill_per_minute is not None:
         return "token_bucket"
     return "window" if known is None else known.kind

@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from penstock.config.catalogue import Batch, Limits
 from schemas.names import Lane
+from schemas.quota import QuotaLearned
 from services.worker.limits.account import Account, LimitName, LimitUse
 from services.worker.limits.batch_turn import BatchTurn
+from services.worker.limits.learned_rate import Refusal
 from services.worker.limits.meter import Observation
 from services.worker.limits.recovery import Outlook
 
@@ -99,6 +101,12 @@ class Quota(Protocol):
     def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
         """A 429: admit nothing before `until_s`. A shorter pause does not shorten a longer one."""
 
+    def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
+        """A 429 to a call that began at `began_s`: where no limit is configured, the rate is learnt from it."""
+
+    def learned(self, key: QuotaKey, now_s: float) -> QuotaLearned | None:
+        """What was learnt of a limit that is not configured; None: nothing, or it is configured."""
+
     def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
         """Lower what is believed to be left to what the provider says is left. Never raises it above what
         our own limit and counts leave; ignored where no limit of ours is configured.
@@ -129,9 +137,10 @@ class LocalQuota:
         records: Mapping[QuotaKey, str] | None = None,
         *,
         batch: Batch,
+        number_step: int = 1,
     ) -> None:
         """`records`: keys of the same record share one quota; None: each has its own. `batch`: what that lane leaves
-        to the other one.
+        to the other one. `number_step`: between the numbers of permits.
         """
         accounts: dict[QuotaKey | str, Account] = {}
         turns: dict[QuotaKey | str, BatchTurn] = {}
@@ -139,7 +148,7 @@ class LocalQuota:
         self._turns: dict[QuotaKey, BatchTurn] = {}
         for key, each in limits.items():
             owner = key if records is None else records[key]
-            self._accounts[key] = accounts.setdefault(owner, Account(each))
+            self._accounts[key] = accounts.setdefault(owner, Account(each, number_step))
             self._turns[key] = turns.setdefault(owner, BatchTurn(batch))
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
@@ -167,6 +176,19 @@ class LocalQuota:
     def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
         self._accounts[key].pause(until_s, why)
 
+    def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
+        self._accounts[key].refused(retry_after_s, began_s, now_s)
+
+    def refusal(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> Refusal:
+        """What `refused` would learn from, for somebody else to learn it. Not of limits that are configured."""
+        learned = self._accounts[key].learned
+        assert learned is not None  # noqa: S101 - as it says
+        return learned.refusal(retry_after_s, began_s, now_s)
+
+    def learned(self, key: QuotaKey, now_s: float) -> QuotaLearned | None:
+        learned = self._accounts[key].learned
+        return None if learned is None else learned.known(now_s)
+
     def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
         self._accounts[key].heard(observation, now_s)
 
@@ -180,7 +202,8 @@ class LocalQuota:
         if self.wait_s(key, need, now_s) == 0:
             return None
         limit = self._obstacle(key, need, now_s)[1]
-        return None if limit == "paused" else limit
+        is_learned = self._accounts[key].learned is not None
+        return None if limit == "paused" or is_learned else limit
 
     def record(self, key: QuotaKey) -> str:  # noqa: ARG002 - as its sibling
         return ""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-__all__ = ["Reopening"]
+__all__ = ["ONE_FIRST_FROM_S", "Reopening"]
 
 _LONGEST_S: Final = 2.0
 """How long the others wait for the one that went first: a 429 comes within this, an answer may take much longer."""
+ONE_FIRST_FROM_S: Final = 1.0
+"""After a shorter pause nobody needs to go first where the rate is known: requests follow at that rate anyway."""
 
 
 class Reopening:
@@ -17,7 +19,7 @@ class Reopening:
     A provider that sent everybody away would send them away again if all of them came back at the same moment.
     """
 
-    __slots__ = ("_first", "_first_left_s", "is_open", "until_s", "why")
+    __slots__ = ("_first", "_first_left_s", "_one_first", "is_open", "until_s", "why")
 
     def __init__(self) -> None:
         self.is_open = True
@@ -26,12 +28,17 @@ class Reopening:
         self.why = ""
         self._first: int | None = None
         self._first_left_s = -inf
+        self._one_first = True
 
-    def pause(self, until_s: float, why: str) -> bool:
-        """Nobody goes before `until_s`; returns whether that is news. A shorter pause does not shorten a longer one."""
+    def pause(self, until_s: float, why: str, *, one_first: bool = True) -> bool:
+        """Nobody goes before `until_s`; returns whether that is news. A shorter pause does not shorten a longer one.
+
+        `one_first`: then one request goes first, and the others when it got through.
+        """
         if until_s <= self.until_s:
             return False
         self.is_open = False
+        self._one_first = one_first
         self.until_s, self.why, self._first = until_s, why, None
         return True
 
@@ -41,6 +48,9 @@ class Reopening:
             return 0.0
         if now_s < self.until_s:
             return self.until_s - now_s
+        if not self._one_first:
+            self.is_open = True
+            return 0.0
         if self._first is None:
             return 0.0
         left_s = self._first_left_s + _LONGEST_S - now_s

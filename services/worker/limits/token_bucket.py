@@ -16,7 +16,14 @@ from msgspec import Struct
 from services.worker.limits.window import Charge
 
 __all__ = [
-    "ConstantRefill", "Refill", "TokenBucket", "level_at", "reaches_level_at", "refill_returns", "whole"]
+    "ConstantRefill",
+    "Refill",
+    "TokenBucket",
+    "level_at",
+    "reaches_level_at",
+    "refill_returns",
+    "whole",
+]
 
 _ROUNDING: Final = 1e-6
 _GRAINS: Final = 120

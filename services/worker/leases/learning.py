@@ -1,0 +1,37 @@
+"""What a worker's news change in the limit that a record has learnt from a provider's refusals (decision 0018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from schemas.quota import Grain, QuotaLearned
+from services.worker.leases.window import Kind, Span
+from services.worker.limits.learned_rate import Refusal, alive, learned_from, refused
+
+__all__ = ["with_news"]
+
+
+def with_news(
+    known: QuotaLearned | None,
+    spent: Iterable[Grain],
+    refusals: Iterable[Refusal],
+    said: Mapping[Kind, int],
+    span: Span,
+    now_ms: int,
+) -> QuotaLearned | None:
+    """`spent`: calls that were made, by grain; `said`: limits per minute in the provider's headers."""
+    found = known if alive(known, now_ms) else None
+    if found is not None:
+        since = span.grain(found.measured_from_ms)
+        found = replace(found, calls=found.calls + sum(grain[1] for grain in spent if grain[0] >= since))
+    for refusal in refusals:
+        found = learned_from(refusal) if found is None else refused(found, refusal)
+    if found is not None and said:
+        found = replace(
+            found,
+            said_per_minute=said.get("requests", found.said_per_minute),
+            tokens_per_minute=said.get("tokens", found.tokens_per_minute),
+        )
+    return found

@@ -1,0 +1,108 @@
+"""A limit learnt from refusals, as this process alone counts it (decision 0018)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from schemas.presence import Recovery
+from schemas.quota import QuotaLearned
+from services.worker.limits.learned_rate import (
+    Refusal,
+    alive,
+    burst,
+    first_estimate,
+    growth,
+    learned_from,
+    refused,
+)
+from services.worker.limits.recent_calls import RecentCalls
+from services.worker.limits.recovery import recovery
+from services.worker.limits.token_bucket import refill_returns, whole
+
+__all__ = ["LearnedBucket"]
+
+MINUTE_S: Final = 60.0
+
+
+class LearnedBucket:
+    """Of one (credential, model) without limits of ours: nothing is held back until something was refused.
+
+    Instants are monotonic seconds that do not run backwards.
+    """
+
+    __slots__ = ("_at_ms", "_known", "_level", "_recent", "_said")
+
+    def __init__(self) -> None:
+        self._known: QuotaLearned | None = None
+        self._recent = RecentCalls()
+        self._said: int | None = None
+        self._level = 0.0
+        self._at_ms = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing was learnt, or it was forgotten."""
+        return self._known is None
+
+    def known(self, now_s: float) -> QuotaLearned | None:
+        if self._known is not None and not alive(self._known, int(now_s * 1000)):
+            self._known = None
+        return self._known
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until one request may go; 0: now."""
+        known = self.known(now_s)
+        if known is None:
+            return 0.0
+        self._advance(known, now_s)
+        excess = self._level + 1 - burst(known)
+        if excess <= 1e-6:
+            return 0.0
+        return (growth(known).done_at(excess, now_s * 1000) - now_s * 1000) / 1000
+
+    def spend(self, now_s: float) -> None:
+        """A call is made."""
+        self._recent.add(now_s)
+        known = self._known
+        if known is not None:
+            self._advance(known, now_s)
+            self._level += 1
+            self._known = replace(known, calls=known.calls + 1)
+
+    def refusal(self, retry_after_s: float | None, began_s: float, now_s: float) -> Refusal:
+        """A call was refused; with what it tells if nothing is known yet."""
+        found = Refusal(at_ms=int(now_s * 1000), began_ms=int(began_s * 1000), retry_after_s=retry_after_s)
+        estimate = first_estimate(found, self._said, self._recent.within_a_minute(now_s))
+        return replace(found, estimate=estimate)
+
+    def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
+        refusal = self.refusal(retry_after_s, began_s, now_s)
+        known = self.known(now_s)
+        self._known = learned_from(refusal, self._said) if known is None else refused(known, refusal)
+        if self._known is not None:
+            self._level, self._at_ms = float(burst(self._known)), now_s * 1000
+
+    def heard(self, per_minute: int) -> None:
+        """The provider names its limit."""
+        self._said = per_minute
+        if self._known is not None:
+            self._known = replace(self._known, said_per_minute=per_minute)
+
+    def recovery(self, now_s: float) -> Recovery | None:
+        """When how many more may go; None: nothing is learnt."""
+        known = self.known(now_s)
+        if known is None:
+            return None
+        self._advance(known, now_s)
+        per_s = growth(known).rate(now_s * 1000) * 1000
+        allowed, free = round(per_s * MINUTE_S), burst(known) - whole(self._level)
+        returns = refill_returns(self._level, per_s, MINUTE_S)
+        return recovery("requests_per_minute", MINUTE_S, allowed, allowed - free, returns)
+
+    def _advance(self, known: QuotaLearned, now_s: float) -> None:
+        now_ms = max(self._at_ms, now_s * 1000)
+        if self._level > 0:
+            self._level = max(0.0, self._level - growth(known).between(self._at_ms, now_ms))
+        self._at_ms = now_ms
