@@ -68,7 +68,9 @@ class QuotaLearned(Struct, frozen=True, kw_only=True):
     refused_ms: int
     """The latest refusal."""
     calls: int = 0
-    """Since `measured_from_ms`."""
+    """Admitted since `measured_from_ms`."""
+    is_measured: bool = False
+    """By calls counted between two refusals; the first estimate is a guess."""
     said_per_minute: int | None = None
     """The limit in the provider's headers."""
     tokens_per_minute: int | None = None

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
+
 from penstock.clock import loop_now_s
 from penstock.telemetry.repeated_logs import rate_limited_logger
 from penstock.vital import VitalLoop
@@ -44,7 +46,7 @@ class Keeper:
         """To be set before the start: called when those who wait should ask again."""
         self._random = random
         self._writing: Writing | None = None
-        self._joined = False
+        self._joined = self._was_refused = False
         self._urgent = self._soon = False
         self._poked = asyncio.Event()
         self._back = asyncio.Event()
@@ -98,16 +100,13 @@ class Keeper:
             self._writing.tell_pause(until_s, why)
             self._hurry()
 
-    def refused(
-        self, retry_after_s: float | None, began_s: float, now_s: float, estimate: float | None
-    ) -> None:
-        """A 429 to a call that began at `began_s`: the admitted rate is learnt from it. `estimate`: what it tells if
-        nothing is known yet.
-        """
-        if self._writing is None:
-            return
-        self._writing.tell_refusal(News(now_s, began_s, retry_after_s, estimate))
-        self._hurry()
+    def refused(self, news: News) -> None:
+        """A 429: the admitted rate is learnt from it."""
+        if self._writing is not None:
+            counted = 0 if self._was_refused else news.counted
+            self._was_refused = True
+            self._writing.tell_refusal(msgspec.structs.replace(news, counted=counted))
+            self._hurry()
 
     def learned(self, now_s: float) -> QuotaLearned | None:
         """What the record has learnt, as far as it is believed still."""

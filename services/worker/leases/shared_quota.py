@@ -16,6 +16,7 @@ from services.worker.leases.records import Records, Stored
 from services.worker.leases.room import Book
 from services.worker.leases.shared_pauses import SharedPauses
 from services.worker.leases.terms import LEARNING_TERMS, TERMS, Amounts, Terms
+from services.worker.leases.writing import News
 from services.worker.limits.account import LimitName, LimitUse
 from services.worker.limits.batch_turn import BatchTurn
 from services.worker.limits.meter import Observation
@@ -205,7 +206,7 @@ class SharedQuota:
             return
         keeper = keeper or self._learn(self._records[key])
         if keeper is not None:
-            keeper.refused(retry_after_s, began_s, now_s, refusal.estimate)
+            keeper.refused(News(now_s, began_s, retry_after_s, refusal.estimate, refusal.counted))
 
     def learned(self, key: QuotaKey, now_s: float) -> QuotaLearned | None:
         keeper = self._keepers[key]

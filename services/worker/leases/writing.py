@@ -45,6 +45,7 @@ class News(msgspec.Struct, frozen=True):
     began_s: float
     retry_after_s: float | None
     estimate: float | None
+    counted: int
 
     def told(self, clock: RecordClock) -> Refusal:
         return Refusal(
@@ -52,6 +53,7 @@ class News(msgspec.Struct, frozen=True):
             began_ms=clock.now_ms(self.began_s),
             retry_after_s=self.retry_after_s,
             estimate=self.estimate,
+            counted=self.counted,
         )
 
 

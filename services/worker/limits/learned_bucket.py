@@ -74,11 +74,11 @@ class LearnedBucket:
     def refusal(self, retry_after_s: float | None, began_s: float, now_s: float) -> Refusal:
         """A call was refused; with what it tells if nothing is known yet."""
         found = Refusal(at_ms=int(now_s * 1000), began_ms=int(began_s * 1000), retry_after_s=retry_after_s)
-        estimate = first_estimate(found, self._said, self._recent.within_a_minute(now_s))
-        return replace(found, estimate=estimate)
+        counted = self._recent.within_a_minute(now_s)
+        return replace(found, estimate=first_estimate(found, self._said, counted), counted=counted)
 
     def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
-        refusal = self.refusal(retry_after_s, began_s, now_s)
+        refusal = replace(self.refusal(retry_after_s, began_s, now_s), counted=0)
         known = self.known(now_s)
         self._known = learned_from(refusal, self._said) if known is None else refused(known, refusal)
         if self._known is not None:

@@ -21,8 +21,8 @@ _DECREASE: Final = 0.95
 _LINEAR, _CUBIC = 0.1, 0.02
 """Increase after one period, as a share of where it began: evenly at first, and ever faster the longer no refusal
 came, as where the limit was raised or the estimate was too low (after five periods it is fourfold)."""
-_CALLS_EACH: Final = 30
-"""A period lasts for so many calls, so that of a saturated limit one call in about thirty is refused ..."""
+_CALLS_EACH: Final = 20
+"""A period lasts for so many calls, so that of a saturated limit one call in about twenty is refused ..."""
 _SHORTEST_MS: Final = 10_000
 """... and at least for so long."""
 _MOST_PERIODS: Final = 20.0
@@ -50,6 +50,8 @@ class Refusal(Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
     estimate: float | None = None
     """What it tells if nothing is known yet."""
+    counted: int = 0
+    """Calls of this worker in the minute before its first refusal; 0: not its first."""
 
     @property
     def refill_per_minute(self) -> float | None:
@@ -123,9 +125,15 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
     """
     grows_ms = max(known.grows_from_ms, _pause_ends_ms(refusal))
     refused_ms = max(known.refused_ms, refusal.at_ms)
-    admitted = known.calls - 1
+    admitted = known.calls - (refusal.began_ms >= known.measured_from_ms)
     if not refusal.teaches or refusal.began_ms < known.refused_ms or admitted < 1:
-        return replace(known, refused_ms=refused_ms, grows_from_ms=grows_ms)
+        return replace(
+            known,
+            per_minute=_bounded(known.per_minute + _counted_there(known, refusal)),
+            refused_ms=refused_ms,
+            grows_from_ms=grows_ms,
+            calls=max(0, admitted),
+        )
     return replace(
         known,
         per_minute=_bounded(_estimate(known, refusal, admitted)),
@@ -134,7 +142,14 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
         grows_from_ms=_pause_ends_ms(refusal),
         refused_ms=refused_ms,
         calls=0,
+        is_measured=True,
     )
+
+
+def _counted_there(known: QuotaLearned, refusal: Refusal) -> int:
+    """Calls that another worker made in the minute before the first refusal, where those are the estimate."""
+    is_counted = known.kind == "window" and known.said_per_minute is None and not known.is_measured
+    return refusal.counted if is_counted else 0
 
 
 def growth(known: QuotaLearned) -> Growth:

@@ -1,0 +1,276 @@
+"""Workers that learn a provider's limit from its refusals, in simulated time: the real quotas on one record in memory.
+
+What a worker does around its quota is as in `ladder.py`: a 429 is told, pauses, and the request waits its turn again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+from collections import deque
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from msgspec import Struct
+
+from penstock.config.catalogue import Batch, Limits
+from services.worker.leases.records import Conflict, Stored
+from services.worker.leases.shared_quota import SharedQuota
+from services.worker.limits.pauses import Pauses
+from services.worker.limits.quota import LocalQuota, Need, Permit, Quota, QuotaKey
+
+__all__ = ["KEY", "Bucket", "FixedWindow", "Outcome", "Provider", "run"]
+
+KEY = QuotaKey("key", "m")
+_NEED = Need(100)
+_TICK_S = 0.005
+"""As `Waiting` has it."""
+
+
+class Provider:
+    """Counts calls; `admit` returns None, or a refusal with what it says of when to come back."""
+
+    def __init__(self) -> None:
+        self.calls = self.refused = 0
+        self.answered_s: list[float] = []
+        self.refused_s: list[float] = []
+
+    def call(self, now_s: float) -> tuple[bool, float | None]:
+        self.calls += 1
+        admitted, retry_after_s = self.admit(now_s)
+        if admitted:
+            self.answered_s.append(now_s)
+        else:
+            self.refused += 1
+            self.refused_s.append(now_s)
+        return admitted, retry_after_s
+
+    def admit(self, now_s: float) -> tuple[bool, float | None]:
+        raise NotImplementedError
+
+
+class Bucket(Provider):
+    """Refilled all the time."""
+
+    def __init__(
+        self,
+        per_minute: float,
+        capacity: float,
+        says: Callable[[float], float | None] = lambda wait_s: wait_s,
+    ) -> None:
+        super().__init__()
+        self.per_s, self.capacity, self.says = per_minute / 60, capacity, says
+        self.tokens, self.at_s = capacity, 0.0
+
+    def admit(self, now_s: float) -> tuple[bool, float | None]:
+        self.tokens = min(self.capacity, self.tokens + (now_s - self.at_s) * self.per_s)
+        self.at_s = now_s
+        if self.tokens >= 1:
+            self.tokens -= 1
+            return True, None
+        return False, self.says((1 - self.tokens) / self.per_s)
+
+
+class FixedWindow(Provider):
+    """So many, from a full minute to the next."""
+
+    def __init__(self, per_minute: int, *, says: bool) -> None:
+        super().__init__()
+        self.per_minute, self.says = per_minute, says
+        self.minute, self.used = -1, 0
+
+    def admit(self, now_s: float) -> tuple[bool, float | None]:
+        if int(now_s // 60) != self.minute:
+            self.minute, self.used = int(now_s // 60), 0
+        if self.used < self.per_minute:
+            self.used += 1
+            return True, None
+        return False, 60 - now_s % 60 if self.says else None
+
+
+class Outcome(Struct, frozen=True):
+    took_s: float
+    writes: int
+    learned: Any
+    """As every worker knows it at the end."""
+
+
+class _Records:
+    """One record, in memory; a write is heard by everybody a moment later."""
+
+    def __init__(self) -> None:
+        self.entry: Stored | None = None
+        self.writes = 0
+        self.listeners: list[Callable[[str, Stored], None]] = []
+
+    async def read(self, key: str) -> Stored | None:  # noqa: ARG002 - there is one record
+        await asyncio.sleep(0.001)
+        return self.entry
+
+    async def write(self, key: str, data: bytes, revision: int) -> int:
+        await asyncio.sleep(0.001)
+        if revision != (0 if self.entry is None else self.entry.revision):
+            raise Conflict(key)
+        self.writes += 1
+        now_s = asyncio.get_running_loop().time()
+        stored = self.entry = Stored(data, revision + 1, now_s)
+        for listener in self.listeners:
+            asyncio.get_running_loop().call_later(0.001, listener, key, stored)
+        return stored.revision
+
+
+class _Worker:
+    """`slots` requests in hand at once."""
+
+    def __init__(
+        self, quota: Quota, provider: Provider, work: deque[int], slots: int, dice: random.Random
+    ) -> None:
+        self.quota, self.provider, self.work, self.dice = quota, provider, work, dice
+        self.pauses = Pauses()
+        self.waiters: list[asyncio.Future[None]] = []
+        self.numbers = 0
+        self.slots = slots
+
+    def wake(self) -> None:
+        for waiter in self.waiters:
+            _end(waiter)
+        self.waiters = []
+
+    async def run(self, until: asyncio.Future[None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.slots):
+                group.create_task(self._slot(until))
+
+    async def _slot(self, until: asyncio.Future[None]) -> None:
+        while not until.done():
+            if not self.work:
+                await asyncio.sleep(0.05)
+                continue
+            self.work.popleft()
+            self.numbers += 1
+            await self._serve(self.numbers)
+
+    async def _serve(self, asker: int) -> None:
+        loop = asyncio.get_running_loop()
+        need = Need(_NEED.tokens, asker=asker)
+        while True:
+            permit = self.quota.try_acquire(KEY, need, loop.time())
+            if not isinstance(permit, Permit):
+                waiter = loop.create_future()
+                self.waiters.append(waiter)
+                timer = loop.call_at(ceil(permit.retry_at_s / _TICK_S + 1e-6) * _TICK_S, _end, waiter)
+                await waiter
+                timer.cancel()
+                continue
+            self.quota.withdraw(asker)
+            if await self._call(permit):
+                return
+
+    async def _call(self, permit: Permit) -> bool:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        await asyncio.sleep(self.dice.uniform(0.005, 0.02))
+        admitted, retry_after_s = self.provider.call(loop.time())
+        await asyncio.sleep(self.dice.uniform(0.2, 1.2) if admitted else 0.005)
+        now_s = loop.time()
+        if admitted:
+            self.pauses.succeeded(KEY, began_s=began_s)
+        else:
+            self.quota.refused(KEY, retry_after_s, began_s, now_s)
+            pause_s = self.pauses.pause_s(KEY, retry_after_s, began_s=began_s, now_s=now_s)
+            if pause_s:
+                self.quota.pause(KEY, now_s + pause_s, "429")
+        self.quota.settle(permit, 100 if admitted else 0, loop.time())
+        self.wake()
+        return admitted
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class _Clock(selectors.BaseSelector):
+    """Nothing is waited for: time passes at once."""
+
+    def __init__(self, loop_time: list[float]) -> None:
+        self._real, self._time = selectors.DefaultSelector(), loop_time
+
+    def register(self, *args: Any) -> Any:
+        return self._real.register(*args)
+
+    def unregister(self, fileobj: Any) -> Any:
+        return self._real.unregister(fileobj)
+
+    def get_map(self) -> Any:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout:
+            self._time[0] += timeout
+        return self._real.select(0)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self.now_s = [1000.0]
+        super().__init__(_Clock(self.now_s))
+
+    def time(self) -> float:
+        return self.now_s[0]
+
+
+def run(
+    provider: Provider,
+    *,
+    workers: int,
+    requests: int,
+    slots: int = 16,
+    arrivals: Callable[[deque[int]], Any] | None = None,
+    local: bool = False,
+    longest_s: float = 3600.0,
+) -> Outcome:
+    """Until so many are answered."""
+
+    async def main() -> Outcome:
+        loop = asyncio.get_running_loop()
+        records = _Records()
+        work = deque(range(requests)) if arrivals is None else deque()
+        done: asyncio.Future[None] = loop.create_future()
+        made = []
+        for number in range(workers):
+            dice = random.Random(number)
+            quota: Any
+            if local:
+                quota = LocalQuota({KEY: Limits()}, batch=Batch())
+            else:
+                quota = SharedQuota(
+                    {KEY: Limits()}, {KEY: "record"}, f"w{number}", dice.random, batch=Batch()
+                )
+                records.listeners.append(quota.heard)
+            worker = _Worker(quota, provider, work, slots, dice)
+            if not local:
+                await quota.start(records, worker.wake)
+            made.append(worker)
+        began_s = loop.time()
+        tasks = [loop.create_task(worker.run(done)) for worker in made]
+        feeding = None if arrivals is None else loop.create_task(arrivals(work))
+        while len(provider.answered_s) < requests and loop.time() - began_s < longest_s:
+            await asyncio.sleep(0.01)
+        took_s = loop.time() - began_s
+        outcome = Outcome(took_s, records.writes, [each.quota.learned(KEY, loop.time()) for each in made])
+        for task in (*tasks, *([feeding] if feeding else [])):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for worker in made:
+            if not local:
+                await worker.quota.stop()
+        return outcome
+
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        return runner.run(main())
