@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct, field
 
 from schemas.names import DegradationRule, Role
@@ -10,6 +12,7 @@ __all__ = [
     "BreakerStatus",
     "CredentialStatus",
     "DegradedModel",
+    "LearnedLimit",
     "LimitPast",
     "LimitStatus",
     "Presence",
@@ -76,6 +79,16 @@ class LimitStatus(Struct, frozen=True, kw_only=True):
     """For how long this worker has watched it."""
     hour: LimitPast = field(default_factory=LimitPast)
     day: LimitPast = field(default_factory=LimitPast)
+
+
+class LearnedLimit(Struct, frozen=True, kw_only=True):
+    """A limit that the catalogue does not name, as the provider's refusals and headers tell it."""
+
+    credential: str
+    model: str
+    requests_per_minute: int
+    tokens_per_minute: int | None = None
+    kind: Literal["window", "token_bucket"] = "window"
 
 
 class BreakerStatus(Struct, frozen=True, kw_only=True):
@@ -151,6 +164,8 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     """Base address of its `/health` and `/metrics`."""
     roles: tuple[RoleStatus, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
+    learned: tuple[LearnedLimit, ...] = ()
+    """Of models that have no limit in the catalogue, and refused calls lately."""
     breakers: tuple[BreakerStatus, ...] = ()
     degraded: tuple[DegradedModel, ...] = ()
     withdrawn: tuple[str, ...] = ()

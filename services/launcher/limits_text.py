@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from penstock.tier_advice import LIMIT_WORDS, duration
+from services.launcher.status_limits import Learned
 from services.launcher.status_report import Limit
 from services.launcher.table import shortened, table
 
-__all__ = ["limits_text"]
+__all__ = ["learned_text", "limits_text"]
 
 _SHOWN: Final = 20
 _MODEL_COLUMNS: Final = 22
@@ -55,6 +56,16 @@ def limits_text(limits: Sequence[Limit], now_ms: int) -> str:
         if limit.advice
     )
     return "\n".join(parts)
+
+
+def learned_text(learned: Sequence[Learned]) -> str:
+    """Each with the line that makes it known from the start."""
+    lines = []
+    for limit in learned:
+        about = f"{limit.model} refuses more than about {_number(limit.requests_per_minute)} requests/min"
+        lines.append(f"Learnt: {about} of key {limit.credential or '-'}.")
+        lines.append(f"  The catalogue names no limit; write at the model: {limit.write}")
+    return "\n".join(lines)
 
 
 def _several_keys(limits: Sequence[Limit]) -> set[str]:

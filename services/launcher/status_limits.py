@@ -6,15 +6,54 @@ from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
-from schemas.presence import LimitPast, LimitStatus, Presence
+from schemas.presence import LearnedLimit, LimitPast, LimitStatus, Presence
 
-__all__ = ["Seen", "merged"]
+__all__ = ["Learned", "Seen", "learned_limits", "merged"]
 
 
 class Seen(Struct, frozen=True):
     worker: str
     """Who counts it for itself; empty: all workers share it."""
     status: LimitStatus
+
+
+class Learned(Struct, frozen=True, kw_only=True):
+    """A limit that the catalogue does not name, learnt from the provider's refusals."""
+
+    credential: str
+    model: str
+    requests_per_minute: int
+    kind: str
+    write: str
+    """What to write into the catalogue, at the model."""
+
+
+def learned_limits(alive: Sequence[Presence]) -> list[Learned]:
+    """One per key and model: of workers that each learn for themselves, the one that found most."""
+    found: dict[tuple[str, str], LearnedLimit] = {}
+    for limit in (limit for presence in alive for limit in presence.learned):
+        place = (limit.model, limit.credential)
+        if place not in found or found[place].requests_per_minute < limit.requests_per_minute:
+            found[place] = limit
+    return [
+        Learned(
+            credential=limit.credential,
+            model=limit.model,
+            requests_per_minute=limit.requests_per_minute,
+            kind=limit.kind,
+            write=_catalogue_line(limit),
+        )
+        for _, limit in sorted(found.items())
+    ]
+
+
+def _catalogue_line(limit: LearnedLimit) -> str:
+    figures = [f"requests_per_minute: {limit.requests_per_minute}"]
+    if limit.tokens_per_minute is not None:
+        figures.append(f"tokens_per_minute: {limit.tokens_per_minute}")
+    if limit.kind != "window":
+        figures.append(f"kind: {limit.kind}")
+    return f"limits: {{{', '.join(figures)}}}"
 
 
 def merged(alive: Sequence[Presence]) -> list[Seen]:

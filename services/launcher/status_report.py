@@ -11,7 +11,7 @@ from penstock.tier_advice import advice
 from schemas.names import LANES, ROLES
 from schemas.presence import BreakerStatus, CredentialStatus, LimitPast, Presence
 from schemas.subjects import work_address
-from services.launcher.status_limits import Seen, merged
+from services.launcher.status_limits import Learned, Seen, learned_limits, merged
 
 __all__ = ["Credential", "Degraded", "Limit", "Open", "RoleLine", "Service", "Status", "Streams", "fold"]
 
@@ -111,6 +111,8 @@ class Status(Struct, frozen=True, kw_only=True):
     services: tuple[Service, ...]
     roles: tuple[RoleLine, ...]
     limits: tuple[Limit, ...]
+    learned: tuple[Learned, ...]
+    """Limits that the catalogue does not name."""
     breakers: tuple[Open, ...]
     degraded: tuple[Degraded, ...]
     withdrawn: tuple[str, ...]
@@ -135,6 +137,7 @@ def fold(nats: str, known: Sequence[Presence], streams: Streams, now_ms: int) ->
             if (line := _role(role, alive, streams)).workers or any(line.queued.values())
         ),
         limits=tuple(_limits(alive, now_ms)),
+        learned=tuple(learned_limits(alive)),
         breakers=tuple(
             _open(presence.instance, breaker, now_ms) for presence in alive for breaker in presence.breakers
         ),

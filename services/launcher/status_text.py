@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.launcher.invoked import command_name
-from services.launcher.limits_text import limits_text
+from services.launcher.limits_text import learned_text, limits_text
 from services.launcher.printable import shown
 from services.launcher.status_report import Status
 from services.launcher.table import table
@@ -35,6 +35,8 @@ def _sections(status: Status) -> Iterator[str]:
         yield _roles(status)
     if status.limits:
         yield limits_text(status.limits, status.now_ms)
+    if status.learned:
+        yield learned_text(status.learned)
     yield "\n".join(_lines(status))
 
 

@@ -11,6 +11,7 @@ from schemas.names import Role
 from schemas.presence import (
     BreakerStatus,
     CredentialStatus,
+    LearnedLimit,
     LimitStatus,
     Presence,
     QuotaForecast,
@@ -36,6 +37,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         keyless=_keyless(equipment),
         static_shares=_static_shares(equipment),
         limits=_limits(equipment, now_s, now_ms),
+        learned=_learned(equipment, now_s),
         breakers=tuple(
             BreakerStatus(
                 model=model,
@@ -142,3 +144,19 @@ def _limits(equipment: Equipment, now_s: float, now_ms: int) -> tuple[LimitStatu
             ratio = use.used / use.limit if use.limit else 1.0
             equipment.metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
     return tuple(found)
+
+
+def _learned(equipment: Equipment, now_s: float) -> tuple[LearnedLimit, ...]:
+    quota = equipment.availability.quota
+    known = ((key, quota.learned(key, now_s)) for key in equipment.tiers.keys)
+    return tuple(
+        LearnedLimit(
+            credential=key.credential,
+            model=key.model,
+            requests_per_minute=max(1, round(learned.said_per_minute or learned.per_minute)),
+            tokens_per_minute=learned.tokens_per_minute,
+            kind=learned.kind,
+        )
+        for key, learned in known
+        if learned is not None
+    )

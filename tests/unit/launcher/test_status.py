@@ -8,6 +8,7 @@ from schemas.presence import (
     BreakerStatus,
     CredentialStatus,
     DegradedModel,
+    LearnedLimit,
     LimitPast,
     LimitStatus,
     Presence,
@@ -82,6 +83,23 @@ def test_limits_breakers_and_withdrawn_models_are_told():
     assert "Breaker open: m3 at w1, tried again in 42 s" in text
     assert "Withdrawn by their provider: m4" in text
     assert "Degraded: coding with m5 at w1, which fails too often: less history is sent" in text
+
+
+def test_learnt_limits_are_told_with_the_line_for_the_catalogue_c4():
+    bucket = LearnedLimit(credential="k", model="m", requests_per_minute=240, kind="token_bucket")
+    window = LearnedLimit(credential="k", model="n", requests_per_minute=60, tokens_per_minute=9000)
+    workers = [worker("w1", learned=(bucket, window)), worker("w2", learned=(bucket,))]
+
+    status = fold("nats://here", workers, Streams(), NOW_MS)
+
+    assert [each.write for each in status.learned] == [
+        "limits: {requests_per_minute: 240, kind: token_bucket}",
+        "limits: {requests_per_minute: 60, tokens_per_minute: 9000}",
+    ]
+    text = status_text(status)
+    assert "m refuses more than about 240 requests/min of key k" in text
+    assert "write at the model: limits: {requests_per_minute: 240, kind: token_bucket}" in text
+    assert text.count("Learnt:") == 2
 
 
 def test_a_service_that_went_silent_is_marked():

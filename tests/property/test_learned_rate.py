@@ -1,0 +1,176 @@
+"""C4: what refusals teach of a limit that nobody named, whatever order they come in."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from penstock.config.catalogue import Limits
+from schemas.quota import QuotaLearned, QuotaRecord
+from services.worker.leases.policy import Report, plan
+from services.worker.leases.room import Book
+from services.worker.leases.terms import LEARNING_TERMS
+from services.worker.limits.learned_rate import (
+    Refusal,
+    alive,
+    burst,
+    first_estimate,
+    growth,
+    learned_from,
+    refused,
+)
+
+rates = st.floats(1, 100_000)
+waits = st.none() | st.floats(0.001, 90)
+
+
+def known(per_minute: float, **more: object) -> QuotaLearned:
+    start = QuotaLearned(
+        per_minute=per_minute, measured_from_ms=1000, grows_from_ms=1000, refused_ms=1000, is_measured=True
+    )
+    return replace(start, **more)
+
+
+@given(
+    per_minute=rates,
+    calls=st.integers(0, 5000),
+    after_ms=st.integers(1, 600_000),
+    wait_s=waits,
+    said=st.none() | st.integers(1, 10_000),
+)
+def test_one_refusal_never_raises_the_rate_above_what_was_tried_nor_cuts_it_to_nothing(
+    per_minute: float, calls: int, after_ms: int, wait_s: float | None, said: int | None
+) -> None:
+    before = known(per_minute, calls=calls, said_per_minute=said)
+    tried = growth(before).rate(1000 + after_ms) * 60_000
+    refusal = Refusal(at_ms=1000 + after_ms, began_ms=1000 + after_ms - 1, retry_after_s=wait_s)
+    after = refused(before, refusal)
+    assert after.per_minute <= max(tried, per_minute) * (1 + 1e-9)
+    assert after.per_minute >= per_minute / 4 * (1 - 1e-9)
+    assert growth(after).rate(after.grows_from_ms) * 60_000 <= max(tried, per_minute) * (1 + 1e-9)
+    if said is not None:
+        assert growth(after).rate(1 << 40) * 60_000 <= said * (1 + 1e-6)
+
+
+@given(per_minute=rates, calls=st.integers(1, 100), wait_s=waits)
+def test_refusals_of_calls_under_way_at_the_last_one_do_not_lower_the_rate(
+    per_minute: float, calls: int, wait_s: float | None
+) -> None:
+    before = known(per_minute, calls=calls)
+    after = refused(before, Refusal(at_ms=1200, began_ms=999, retry_after_s=wait_s))
+    assert after.per_minute == before.per_minute
+    assert after.refused_ms == 1200
+
+
+@given(per_minute=rates, times=st.lists(st.integers(0, 4_000_000), min_size=2, max_size=6))
+def test_the_rate_grows_without_refusals_and_its_sum_is_the_sum_of_its_parts(
+    per_minute: float, times: list[int]
+) -> None:
+    grown = growth(known(per_minute))
+    times = sorted(times)
+    assert [grown.rate(at) for at in times] == sorted(grown.rate(at) for at in times)
+    parts = sum(grown.between(start, end) for start, end in itertools.pairwise(times))
+    assert parts == pytest.approx(grown.between(times[0], times[-1]), rel=1e-6, abs=1e-6)
+    for start, end in itertools.pairwise(times):
+        least, most = grown.rate(start) * (end - start), grown.rate(end) * (end - start)
+        assert least * (1 - 1e-6) - 1e-6 <= grown.between(start, end) <= most * (1 + 1e-6) + 1e-6
+        done = grown.done_at(5.0, start)
+        assert grown.between(start, done) >= 5.0 - 1e-6
+
+
+def test_what_a_first_refusal_tells() -> None:
+    def of(wait_s: float | None, said: int | None = None, calls: int = 3) -> float | None:
+        return first_estimate(Refusal(at_ms=0, began_ms=0, retry_after_s=wait_s), said, calls)
+
+    assert of(0.25) == 240, "a bucket says how long one token takes"
+    assert of(0.25, said=120) == 120, "the headers name it"
+    assert of(30, calls=60) == 60, "so many were made in the last minute"
+    assert of(None, calls=60) == 60
+    assert of(None, calls=3) is None, "too little is known: only the pause is kept"
+
+
+def test_a_wait_of_hours_is_no_limit_per_minute() -> None:
+    assert learned_from(Refusal(at_ms=0, began_ms=0, retry_after_s=3600, estimate=60)) is None
+    before = known(60, calls=50)
+    after = refused(before, Refusal(at_ms=20_000, began_ms=19_000, retry_after_s=3600))
+    assert after.per_minute == 60
+    assert after.grows_from_ms == 3_620_000, "nothing is tried meanwhile"
+
+
+def test_it_is_forgotten_when_nothing_was_refused_for_long() -> None:
+    assert alive(known(240), 1000 + 599_000)
+    assert not alive(known(240), 1000 + 600_000)
+    assert alive(known(2), 1000 + 900_000), "twenty calls take longer than that"
+    assert not alive(None, 0)
+
+
+def test_after_a_lull_a_refusal_does_not_take_the_lull_for_the_limit() -> None:
+    before = known(240, calls=30)
+    after = refused(before, Refusal(at_ms=301_000, began_ms=300_900, retry_after_s=0.2))
+    assert after.per_minute == 240, "30 calls in five minutes were all that came"
+
+
+class Reported:
+    """Workers that write to one record by compare-and-set."""
+
+    def __init__(self, holders: list[str]) -> None:
+        self.book = Book(Limits(), LEARNING_TERMS, learns=True)
+        self.record = QuotaRecord(at_ms=10_000)
+        self.numbers = dict.fromkeys(holders, 0)
+
+    def write(self, holder: str, now_ms: int, *refusals: Refusal, spent: int = 0) -> None:
+        self.numbers[holder] += 1
+        report = Report(
+            holder=holder,
+            number=self.numbers[holder],
+            spent=((now_ms // 100, spent, 0),) if spent else (),
+            refusals=refusals,
+        )
+        self.record = plan(self.record, report, self.book, now_ms).record
+
+
+@given(order=st.permutations(["a", "b", "c"]), counts=st.tuples(*[st.integers(8, 40)] * 3))
+def test_workers_refused_in_one_wave_make_one_estimate_of_all_they_called(
+    order: list[str], counts: tuple[int, int, int]
+) -> None:
+    world = Reported(order)
+    for number, holder in enumerate(order):
+        world.write(
+            holder,
+            10_050 + 10 * number,
+            Refusal(at_ms=10_050, began_ms=10_000, estimate=float(counts[number]), counted=counts[number]),
+        )
+    assert world.record.learned is not None
+    assert world.record.learned.per_minute == sum(counts)
+
+
+@given(
+    moves=st.lists(
+        st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 3000), st.integers(0, 9), st.booleans()),
+        max_size=40,
+    )
+)
+def test_whatever_workers_report_the_record_stays_within_bounds_and_lets_through_what_it_learnt(
+    moves: list[tuple[str, int, int, bool]],
+) -> None:
+    world = Reported(["a", "b", "c"])
+    now_ms = 10_000
+    for holder, later_ms, spent, is_refused in moves:
+        now_ms += later_ms
+        news = [Refusal(at_ms=now_ms, began_ms=now_ms - 20, retry_after_s=0.2, estimate=300.0)] * is_refused
+        world.write(holder, now_ms, *news, spent=spent)
+        learned = world.record.learned
+        if learned is None:
+            continue
+        assert learned.calls >= 0
+        assert 0.01 <= learned.per_minute <= 1_000_000
+        assert learned.refused_ms <= now_ms
+        (gauge,) = world.book.gauges(world.record, now_ms)
+        assert gauge.free <= burst(learned)
+        if is_refused:
+            assert gauge.free <= 0, "the provider has nothing left"
+        assert len(world.record.minute) < 700

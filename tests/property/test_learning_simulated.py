@@ -1,0 +1,57 @@
+"""C4: 400 requests against providers whose limit nobody named, in simulated time, by the real quotas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.property.learning_world import Bucket, FixedWindow, Provider, run
+
+PER_MINUTE = 240
+REQUESTS = 400
+
+
+def calls_per_answer(provider: Provider) -> float:
+    return provider.calls / len(provider.answered_s)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("says", [lambda s: s, math.ceil, lambda _: None], ids=["exactly", "seconds", "not"])
+def test_a_refilled_bucket_is_used_and_hardly_ever_overrun_c4(workers: int, says) -> None:
+    provider = Bucket(PER_MINUTE, PER_MINUTE, says)
+    outcome = run(provider, workers=workers, requests=REQUESTS)
+    ideal_s = (REQUESTS - PER_MINUTE) / (PER_MINUTE / 60)
+    print(f"{calls_per_answer(provider):.3f} calls per answer, {ideal_s / outcome.took_s:.1%} used")
+    assert calls_per_answer(provider) <= 1.1
+    assert ideal_s / outcome.took_s >= 0.9
+    assert all(0.85 * PER_MINUTE <= each.per_minute <= 1.15 * PER_MINUTE for each in outcome.learned)
+
+
+def test_a_bucket_that_holds_little_is_used_too_c4() -> None:
+    provider = Bucket(PER_MINUTE, 10)
+    outcome = run(provider, workers=1, requests=200)
+    assert calls_per_answer(provider) <= 1.1
+    assert 190 / (PER_MINUTE / 60) / outcome.took_s >= 0.9
+
+
+def test_a_worker_that_counts_for_itself_learns_the_same_c4() -> None:
+    provider = Bucket(PER_MINUTE, PER_MINUTE)
+    outcome = run(provider, workers=1, requests=REQUESTS, local=True)
+    assert calls_per_answer(provider) <= 1.1
+    assert 40 / outcome.took_s >= 0.9
+
+
+@pytest.mark.parametrize("says", [True, False], ids=["retry-after", "bare"])
+def test_a_fixed_window_is_used_from_minute_to_minute_c4(says: bool) -> None:
+    provider = FixedWindow(60, says=says)
+    outcome = run(provider, workers=1, requests=240)
+    assert calls_per_answer(provider) <= 1.1
+    assert outcome.took_s <= 240
+    assert all(each.kind == "window" for each in outcome.learned)
+
+
+def test_a_provider_that_refuses_nothing_costs_no_write_c4() -> None:
+    outcome = run(Bucket(10**6, 10**6), workers=2, requests=REQUESTS)
+    assert outcome.writes == 0
+    assert outcome.learned == [None, None]
