@@ -163,7 +163,10 @@ class Book:
         `sparing`: less what a batch request has to leave free.
         """
         left: dict[Kind, int] = {"requests": UNLIMITED, "tokens": UNLIMITED}
-        for gauge in self.gauges(record, now_ms, without):
+        gauges = self.gauges(record, now_ms, without)
+        if self.learns and not gauges:
+            left["requests"] = 0  # nothing is leased before the record says how much there is
+        for gauge in gauges:
             left[gauge.kind] = min(left[gauge.kind], gauge.free - sparing * gauge.kept)
         slots, most = UNLIMITED, self.limits.concurrency
         if most is not None:

@@ -129,7 +129,7 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
     if not refusal.teaches or refusal.began_ms < known.refused_ms or admitted < 1:
         return replace(
             known,
-            per_minute=_bounded(known.per_minute + _counted_there(known, refusal)),
+            per_minute=_bounded(_first_wave(known, refusal)),
             refused_ms=refused_ms,
             grows_from_ms=grows_ms,
             calls=max(0, admitted),
@@ -146,10 +146,15 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
     )
 
 
-def _counted_there(known: QuotaLearned, refusal: Refusal) -> int:
-    """Calls that another worker made in the minute before the first refusal, where those are the estimate."""
-    is_counted = known.kind == "window" and known.said_per_minute is None and not known.is_measured
-    return refusal.counted if is_counted else 0
+def _first_wave(known: QuotaLearned, refusal: Refusal) -> float:
+    """Before anything was measured, each refusal of the first wave betters the guess: a bucket's refill takes at least
+    as long as the longest wait that it told; what several workers called until then adds up.
+    """
+    if known.is_measured or known.said_per_minute is not None:
+        return known.per_minute
+    if known.kind == "window":
+        return known.per_minute + refusal.counted
+    return min(known.per_minute, refusal.refill_per_minute or _MOST)
 
 
 def growth(known: QuotaLearned) -> Growth:

@@ -1,0 +1,78 @@
+"""C4: a provider's limit that the catalogue does not name is learnt, and one whose kind it names is used."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import yaml
+
+from penstock.client import Client
+from tests.harness.asking import Heard, ask
+from tests.harness.bucket_provider import BucketProvider, Counts, bucket_provider
+from tests.harness.catalogues import catalogue
+from tests.harness.command import penstock
+from tests.harness.system import running
+
+PER_MINUTE, CAPACITY = 1200, 200
+REQUESTS = 400
+IDEAL_S = (REQUESTS - CAPACITY) / (PER_MINUTE / 60)
+ROLE = {"timeouts": {"total_s": 60}, "concurrency": 8}
+"""Before the first refusal is heard everything in hand may be on its way already."""
+
+
+def config_of(provider: BucketProvider, **limits: object) -> str:
+    config = yaml.safe_load(catalogue({"chat": ["limited"]}, role=ROLE, models={"limited": limits}))
+    config["providers"]["bucket"] = {"base_url": provider.url}
+    config["models"]["limited"]["provider"] = "bucket"
+    return yaml.safe_dump(config)
+
+
+async def _ask_all(client: Client, requests: int) -> list[Heard]:
+    return await asyncio.gather(
+        *(
+            ask(client, f"Question {number}", role="chat", timeout_s=60, stream=bool(number % 2))
+            for number in range(requests)
+        )
+    )
+
+
+def _check(heard: list[Heard], counts: Counts, ideal_s: float) -> None:
+    print(f"\n{counts}; {ideal_s / counts.lasted_s:.1%} of the limit used")
+    assert [each.code for each in heard] == [None] * len(heard)
+    assert counts.answered == len(heard)
+    assert (counts.answered + counts.refused) / counts.answered <= 1.1
+    assert ideal_s / counts.lasted_s >= 0.9
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_limit_that_nobody_named_is_learnt_and_used_c4(tmp_path: Path, workers: int) -> None:
+    with bucket_provider(PER_MINUTE, CAPACITY) as provider:
+        async with running(tmp_path, *["chat"] * workers, config=config_of(provider)) as system:
+            async with await system.client() as client:
+                heard = await _ask_all(client, REQUESTS)
+            learned = (await penstock(system, "status", "--json")).json["learned"]
+            _check(heard, provider.counts(), IDEAL_S)
+    assert learned
+    for each in learned:
+        assert 0.8 * PER_MINUTE <= each["requests_per_minute"] <= 1.2 * PER_MINUTE
+        assert each["kind"] == "token_bucket"
+        assert each["write"].endswith("kind: token_bucket}")
+
+
+@pytest.mark.timeout(90)
+async def test_the_refill_of_a_bucket_that_is_named_is_used_c1(tmp_path: Path) -> None:
+    limits = {"requests_per_minute": 120, "kind": "token_bucket"}
+    with bucket_provider(120, 120) as provider:
+        config = config_of(provider, limits=limits)
+        async with (
+            running(tmp_path, "chat", "chat", config=config) as system,
+            await system.client() as client,
+        ):
+            heard = await _ask_all(client, 150)
+        counts = provider.counts()
+    assert [each.code for each in heard] == [None] * 150
+    assert counts.refused == 0
+    assert counts.lasted_s <= 15 / 0.85
