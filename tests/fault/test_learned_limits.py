@@ -16,7 +16,7 @@ from tests.harness.command import penstock
 from tests.harness.system import running
 
 PER_MINUTE, CAPACITY = 1200, 200
-REQUESTS = 400
+REQUESTS = 480
 IDEAL_S = (REQUESTS - CAPACITY) / (PER_MINUTE / 60)
 ROLE = {"timeouts": {"total_s": 60}, "concurrency": 8}
 """Before the first refusal is heard everything in hand may be on its way already."""

@@ -188,8 +188,9 @@ def _estimate(known: QuotaLearned, refusal: Refusal, admitted: int) -> float:
     if refusal.at_ms - known.grows_from_ms > _SOON * _period_ms(known):
         return max(known.per_minute, min(counted, most))
     if admitted < _ENOUGH:
-        bounds = ((admitted + 1) * 60_000 / span_ms, refusal.refill_per_minute or _MOST, most)
-        return max(known.per_minute * _MOST_CUT_FEW, min(bounds))
+        # Of so few, those that other workers have not told yet would be missed: a bucket's own word is better.
+        bound = refusal.refill_per_minute or (admitted + 1) * 60_000 / span_ms
+        return max(known.per_minute * _MOST_CUT_FEW, min(bound, most))
     if abs(counted - known.per_minute) < _NEAR * known.per_minute:
         counted = (2 * known.per_minute + counted) / 3
     return max(known.per_minute * _MOST_CUT, min(counted, most))
