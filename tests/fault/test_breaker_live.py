@@ -15,7 +15,7 @@ from tests.harness.events import stored_events
 from tests.harness.shared import shared
 from tests.harness.system import System
 
-OPEN_S = 0.8
+OPEN_S = 2.0
 CHAINS = {
     "chat": ("sick", "stand-in"),
     "fast": ("sick", "stand-in"),
