@@ -131,12 +131,12 @@ async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], N
 
 
 async def hear_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
-    """The same, and once for every process that is alive now, where the bucket can be read."""
+    """Call `on_change` for each process that is alive now, then for every change."""
     await watch_presence(nc, on_change)
     try:
         present = await living(nc)
     except (nats.errors.Error, TimeoutError) as error:
-        _log.warning("the others are known from their next heartbeats on: %r", error)
+        _log.warning("presence cannot be read (%r): other processes are unknown until their next heartbeat", error)
         return
     for presence in present:
         on_change(presence.instance, presence)

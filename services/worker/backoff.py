@@ -16,9 +16,9 @@ __all__ = ["allowed_attempts", "delay_s", "of_lane", "spread_s"]
 _DOUBLINGS = 64
 """More would overflow a float before the cap is taken."""
 _PART_OF_TIME_LEFT: Final = 0.5
-"""The share of the time left that pauses may take; the rest is for the answer."""
+"""The share of the time then left that a pause is taken from; the rest is for the answer."""
 _CAPS: Final = 1.5
-"""Pauses together take this many times `cap_s` at most."""
+"""A pause is a share of this many times `cap_s` at most."""
 _SUCCEEDS_LATELY: Final = 0.2
 """From this share of successes on, a failed call is taken to have failed at random."""
 _UNLUCKY: Final = 0.005
@@ -51,8 +51,9 @@ def delay_s(attempt: int, retry: Retry, random: Callable[[], float], retry_after
 def spread_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
     """Seconds to wait for a provider that may be restarting, with `attempts_left` (1 or more) in `left_s`.
 
-    Pauses double from attempt to attempt and fill a part of the time left together, `cap_s` each at most: of 90 s, the
-    last three of four attempts go after 1.7, 4 and 8 s more. `random` takes up to a quarter off.
+    With n attempts left the pause is 1/(2^n - 1) of half the time left, and of `_CAPS` times `cap_s` at most, so pauses
+    grow from attempt to attempt: in 90 s, the last three of four attempts go after 1.7, 4 and 8 s more. `random` takes
+    up to a quarter off.
     """
     all_s = min(_PART_OF_TIME_LEFT * max(0.0, left_s), _CAPS * retry.cap_s)
     share = 1 / (2.0 ** min(attempts_left, _DOUBLINGS) - 1)

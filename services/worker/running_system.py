@@ -97,7 +97,7 @@ def check_simulator(
     give_up_s = time.monotonic() + patience_s
     while missing := sorted(url for url in urls if not answers(url)):
         if time.monotonic() >= give_up_s:
-            raise ConfigurationRefused(catalogue.name, [_problem(url, data) for url in missing])
+            raise ConfigurationRefused(catalogue.name, [_problem(url, data, answers) for url in missing])
         time.sleep(_AGAIN_S)
 
 
@@ -108,10 +108,10 @@ def _simulated(env: Mapping[str, str]) -> set[str]:
     }
 
 
-def _problem(url: str, data: Path) -> Problem:
+def _problem(url: str, data: Path, answers: Callable[[str], bool]) -> Problem:
     problem = f"no simulator answers at {without_userinfo(url)}, and {_SIMULATOR_URL} is not set"
     places = read_places(data)
-    if places is not None and places.simulator is not None and _lists_models(f"{places.simulator}/v1"):
+    if places is not None and places.simulator is not None and answers(f"{places.simulator}/v1"):
         # NATS_URL names another server than the one written there.
         return Problem(
             problem=problem,

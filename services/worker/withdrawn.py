@@ -66,7 +66,7 @@ class Roster:
         return new
 
     def not_found(self, model: str, now_s: float) -> Change | None:
-        """A call was refused with 404 `model_not_found`."""
+        """A call was refused because the model is not there."""
         if model not in self._models:
             raise KeyError(model)
         known = model in self._until_s
