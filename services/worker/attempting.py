@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct, field
@@ -17,7 +18,7 @@ from services.worker.coalescing import Flush
 from services.worker.degrading import passed_over
 from services.worker.delta_sink import DeltaSink
 from services.worker.equipment import Equipment
-from services.worker.failures import ProviderFailure
+from services.worker.failures import FailureKind, ProviderFailure
 from services.worker.job import GaveUp, Job
 from services.worker.learnt_parameters import LearntParameters
 from services.worker.limits.quota import Observation, QuotaKey
@@ -25,6 +26,7 @@ from services.worker.output_pace import OutputPace
 from services.worker.parameters import compose
 from services.worker.provider import Provider
 from services.worker.recording import AttemptRecord
+from services.worker.request_changes import RequestChanges
 
 __all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]
 
@@ -32,6 +34,8 @@ _log: Final = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN: Final = 4
 """What a broken stream's output is estimated by."""
+_READ: Final[tuple[FailureKind, ...]] = ("refused", "context_length", "content_filter", "random_refusal")
+"""Failures of a request whose parameters the model has read."""
 _CANCELLED: Final = "cancelled"
 
 
@@ -98,7 +102,7 @@ class Attempting:
         try:
             label = f"{job.work.id}.{course.number}"
             call = Call(provider, key.credential, body.sent, job.role.timeouts, label)
-            course.answer = await self._answer(key.model, call, sink, course.progress)
+            course.answer = await self._answer(job, key.model, call, sink, course.progress)
             course.outcome = "completed"
             job.kept = tuple(kept or ())
             return Success(
@@ -124,7 +128,8 @@ class Attempting:
                 job.work.body,
                 model=self._equipment.catalogue.model_name(key.model),
                 role=job.role,
-                adaptation=self._parameters.adaptation(key.model),
+                adaptation=self._parameters.adaptation(key.model, loop_now_s()),
+                changes=job.changes.get(key.model),
                 stream=job.work.stream,
                 shorten=shortener.apply,
             )
@@ -132,28 +137,44 @@ class Attempting:
             raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
         return _Body(sent, (*passed_over(job), *shortener.degraded), adapted)
 
-    async def _answer(self, model: str, call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
+    async def _answer(
+        self, job: Job, model: str, call: Call, sink: DeltaSink | None, progress: Progress
+    ) -> Answer:
         """Make the call. A refused parameter that the request cannot do without is a refusal of the request."""
         try:
-            return await attempt(call, sink, progress)
+            answer = await attempt(call, sink, progress)
         except ProviderFailure as failure:
-            if failure.kind == "parameter" and not self._learn(model, failure, call.body):
+            if failure.kind == "parameter" and not self._changed(job, model, failure, call.body):
                 raise _final(failure) from failure
+            if job.changes and failure.kind in _READ:
+                self._failed_otherwise(job, model, failure)
             raise
+        changes = job.changes.get(model)
+        if changes is not None or self._parameters.doubts(model):
+            content = hash(bytes(job.work.body))
+            self._log(model, self._parameters.answered(model, call.body, changes, content, loop_now_s()))
+        return answer
 
-    def _learn(self, model: str, failure: ProviderFailure, sent: bytes) -> bool:
+    def _changed(self, job: Job, model: str, failure: ProviderFailure, sent: bytes) -> bool:
         """Whether the model can be sent the request in another way after it refused a parameter."""
-        lesson = self._parameters.learn(model, failure.error, sent)
-        if lesson is None:
-            return False
-        if lesson.new:
+        changes = job.changes.setdefault(model, RequestChanges())
+        changed, lines = self._parameters.refused(model, failure.error, sent, changes, loop_now_s())
+        self._log(model, lines)
+        return changed
+
+    def _failed_otherwise(self, job: Job, model: str, failure: ProviderFailure) -> None:
+        changes = job.changes.get(model)
+        if changes is not None:
+            self._log(model, self._parameters.failed_otherwise(model, failure.error, changes, loop_now_s()))
+
+    def _log(self, model: str, lines: Iterable[str]) -> None:
+        for line in lines:
             _log.warning(
-                "%s does not take a parameter as it was sent; it is sent otherwise from now on, and this line of the"
+                "%s does not take a parameter as it was sent; it is sent otherwise for an hour, and this line of the"
                 " catalogue spares each worker the refusal: %s",
                 model,
-                lesson.line,
+                line,
             )
-        return True
 
     async def _announce(self, job: Job, key: QuotaKey, body: _Body) -> int:
         """Take the attempt's number; `restarted` follows where text of another attempt is out, or may be."""

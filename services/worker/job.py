@@ -19,6 +19,7 @@ from schemas.work import ChatWork
 from services.worker.coalescing import Flush
 from services.worker.failures import ProviderFailure
 from services.worker.pace import Calls
+from services.worker.request_changes import RequestChanges
 from services.worker.shortening import Shape
 
 __all__ = ["GaveUp", "HandBack", "Job", "Stay"]
@@ -83,6 +84,8 @@ class Job(Struct, kw_only=True):
     stay: Stay | None = None
     once_more: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often the same model was tried once more, by model and reason."""
+    changes: dict[str, RequestChanges] = field(default_factory=dict)
+    """What the body changes for a model that refused it as it was sent, by model."""
     unreachable: set[str] = field(default_factory=set)
     """Providers to which no connection could be made."""
     last_resort: bool = False

@@ -1,9 +1,14 @@
-"""What models turned out not to take: learnt from refusals that name a parameter, for as long as the process runs."""
+"""What models turned out not to take, for all requests of a model: learnt slowly, and forgotten after an hour.
+
+A refusal changes only the request that met with it (`request_changes.py`). It becomes a lesson when a call with the
+change succeeded: after one such request where the evidence is strong, after several with different content where it
+is weak. A lesson that a later call contradicts is unlearnt at once.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -11,125 +16,53 @@ from msgspec import Raw, Struct, field, structs
 
 from penstock.config.catalogue import Catalogue
 from penstock.config.takes import ROLE_SUFFIX
-from services.worker.adapting import Adaptation, Rule, role_of, rules_of
+from services.worker.adapting import Adaptation, Rule, rules_of
 from services.worker.calls.errors import ProviderError
+from services.worker.refused_parameters import OUTPUT_LIMITS, Refused, read_refusal
+from services.worker.request_changes import RequestChanges
 
-__all__ = ["LearntParameters", "Lesson"]
+__all__ = ["LEARNT_FOR_S", "SEVERAL", "LearntParameters"]
 
-_OMITTABLE: Final = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "top_k",
-        "top_a",
-        "min_p",
-        "typical_p",
-        "repetition_penalty",
-        "length_penalty",
-        "frequency_penalty",
-        "presence_penalty",
-        "seed",
-        "random_seed",
-        "logit_bias",
-        "logprobs",
-        "top_logprobs",
-        "user",
-        "safety_identifier",
-        "metadata",
-        "store",
-        "service_tier",
-        "stream_options",
-        "reasoning",
-        "reasoning_effort",
-        "reasoning_format",
-        "include_reasoning",
-        "thinking",
-        "thinking_budget",
-        "enable_thinking",
-        "verbosity",
-        "parallel_tool_calls",
-        "prediction",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-    }
-)
-"""How an answer is sampled, counted or filed. Without anything else (tools, response_format, stop, n, ...) it would be
-another answer than was asked for."""
-_OTHER_LIMIT: Final = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-"""An output limit is never left out: it is what a call may cost."""
-_KEPT: Final = frozenset(
-    {
-        "messages",
-        "model",
-        "stream",
-        "n",
-        "tools",
-        "tool_choice",
-        "functions",
-        "function_call",
-        "response_format",
-    }
-)
-"""No parameter is sent under these names."""
-_INSTEAD_OF: Final = {"developer": "system", "system": "user"}
-_VALUES_KEPT: Final = 32
-"""Of one parameter and model."""
-_VALUE_BYTES: Final = 256
-"""A longer value is not remembered: its refusal stands."""
-
-_WHOLE_CODES: Final = frozenset(
-    {"unsupported_parameter", "unknown_parameter", "unrecognized_parameter", "extra_forbidden"}
-)
-_WHOLE: Final = (
-    r"unsupported (?:parameter|argument|field)",
-    r"(?:parameter|argument|field) (?:is )?not supported",
-    r"(?:unknown|unrecogni[sz]ed|unexpected) (?:request )?(?:keyword )?(?:name|parameter|argument|field|key)",
-    r"extra (?:inputs|fields?|properties) (?:are |is )?not (?:permitted|allowed)",
-    r"additional properties are not allowed",
-    r"only the default\b",
-    r"(?:not|n't) (?:support|accept|take|recogni[sz]e) (?:the )?(?:(?:parameter|field)s?:? )?[`'\"]?NAME\b",
-    r"\bNAME[`'\"]? (?:parameter )?is(?: not|n't| no longer) (?:a )?(?:support|allow|permitt|accept|availab|recogni)",
-    r"\bNAME[`'\"]? is (?:unsupported|deprecated)",
-)
-"""Words that refuse a parameter whatever its value."""
-_CONDITION: Final = re.compile(r"\b(?:when|unless|while|if|together|combin\w+)\b")
-"""Words that refuse it for what stands beside it: that is remembered for the value alone."""
-_INSTEAD: Final = re.compile(
-    r"\buse (?:the )?(?:parameter )?[`'\"]?([a-z][a-z0-9_]*)[`'\"]?(?: parameter)? instead", re.IGNORECASE
-)
-_UNKNOWN_NAMES: Final = re.compile(r"unknown name \\?\"([A-Za-z_]\w*)\\?\"", re.IGNORECASE)
-"""Gemini names all of them in one refusal."""
-_WORD_BREAK: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+LEARNT_FOR_S: Final = 3600.0
+"""A model may take tomorrow what it refuses today, and a lesson may be wrong."""
+SEVERAL: Final = 3
+"""Requests with different content that weak evidence takes."""
+_LESSONS: Final = 64
+"""Of one model; the oldest goes."""
+_DOUBTS: Final = 32
+"""What few requests met with, of one model; the oldest goes."""
 
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_messages: Final = msgspec.json.Decoder(list[dict[str, Raw]]).decode
+
+_What = tuple[str, bytes | None]
+"""The name of a parameter, and the value for which it is refused; None: whatever the value."""
 
 
-class Lesson(Struct, frozen=True):
-    """What one refusal taught. The request may be sent once more."""
+class _Lesson(Struct, frozen=True):
+    instead: str | None
+    until_s: float
 
-    line: str
-    """For the catalogue, to spare other processes the refusal."""
-    new: bool
-    """False: another request taught it while this one was under way."""
+
+class _Doubt(Struct):
+    """A refusal that is not known to concern other requests."""
+
+    refused: Refused
+    since_s: float
+    contents: set[int] = field(default_factory=set)
 
 
 class _Known(Struct):
-    """What one model refused."""
+    """Of one model."""
 
-    names: dict[str, str | None] = field(default_factory=dict)
-    """Parameter as it was sent -> the name to send it under; None: it is left out."""
-    values: dict[str, dict[bytes, None]] = field(default_factory=dict)
-    """Parameter -> the values it was refused with, the oldest first."""
-    roles: dict[str, str] = field(default_factory=dict)
+    lessons: dict[_What, _Lesson] = field(default_factory=dict)
+    doubts: dict[Refused, _Doubt] = field(default_factory=dict)
+    lapses_s: float = math.inf
+    """When the first lesson does."""
+    logged_s: dict[str, float] = field(default_factory=dict)
 
 
 class LearntParameters:
-    """The rules of each model: those of the catalogue, and what was learnt on top of them.
-
-    Each lesson about a name takes that name out of what is sent, and no name comes back: a model can refuse no more
-    often than there are names and values, and one request no more often than it has parameters.
-    """
+    """The rules of each model: those of the catalogue, and what was learnt on top of them."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._said = {
@@ -139,147 +72,172 @@ class LearntParameters:
         self._adaptations = dict(self._said)
         self._known: dict[str, _Known] = {}
 
-    def adaptation(self, model: str) -> Adaptation:
+    def adaptation(self, model: str, now_s: float) -> Adaptation:
+        known = self._known.get(model)
+        if known is not None and known.lapses_s <= now_s:
+            known.lessons = {what: each for what, each in known.lessons.items() if each.until_s > now_s}
+            self._rebuild(model, known)
         return self._adaptations[model]
 
-    def learn(self, model: str, error: ProviderError | None, sent: bytes) -> Lesson | None:
-        """Learn from a refusal of `sent`. None: there is nothing that could be sent otherwise."""
+    def doubts(self, model: str) -> bool:
+        """Whether a success without changes could contradict what few requests met with."""
+        known = self._known.get(model)
+        return known is not None and bool(known.doubts)
+
+    def refused(
+        self, model: str, error: ProviderError | None, sent: bytes, request: RequestChanges, now_s: float
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Whether the request can be sent otherwise after a refusal of `sent`, and lines for the catalogue."""
         if error is None or not error.parameter:
-            return None
-        fields = _decode_fields(sent)
+            return False, ()
+        found = read_refusal(error, sent)
         known = self._known.setdefault(model, _Known())
-        role = _role_named(error)
-        if role is not None:
-            learnt = _learn_role(known, role, fields)
-            lines = [f"{role}{ROLE_SUFFIX}: {known.roles[role]}"] if learnt is not None else []
-        else:
-            taught = {name: _learn_name(known, name, error, fields) for name in _names(error, fields)}
-            lines = [self._line(model, name) for name, new in taught.items() if new is not None]
-            learnt = any(taught.values()) if lines else None
-        if learnt is None:
-            return None
-        if learnt:
-            self._adaptations[model] = _on_top(self._said[model], known, f"{model} refused it before")
-        return Lesson(f"models.{model}.takes: {{{', '.join(lines)}}}", learnt)
+        lines = self.failed_otherwise(model, error, request, now_s)
+        for each in found:
+            self._unlearn(model, known, each)
+        changed = [each for each in found if request.add(each) is not None]
+        return bool(changed), lines
 
-    def _line(self, model: str, name: str) -> str:
+    def answered(
+        self, model: str, sent: bytes, request: RequestChanges | None, content: int, now_s: float
+    ) -> tuple[str, ...]:
+        """A call succeeded. `content`: a hash of what the application sent. Returns new lines for the catalogue."""
+        known = self._known.get(model)
+        if known is None:
+            return ()
+        if known.doubts:
+            self._settle_doubts(known, sent, now_s)
+        lines: list[str] = []
+        for each in request.pending if request is not None else ():
+            if _is_proven(known, each, content, now_s):
+                lines += self._learn(model, known, each, now_s)
+        if request is not None:
+            request.pending.clear()
+        return tuple(lines)
+
+    def failed_otherwise(
+        self, model: str, error: ProviderError | None, request: RequestChanges, now_s: float
+    ) -> tuple[str, ...]:
+        """The model read the request and refused it. Learn what was left out on strong evidence, unless the refusal
+        speaks of it again. Returns new lines for the catalogue.
+        """
+        known = self._known.get(model)
+        if known is None or error is None:
+            return ()
+        lines: list[str] = []
+        pending, request.pending = request.pending, []
+        for each in pending:
+            if error.parameter in {each.name, each.instead} or each.name in error.message:
+                continue
+            if each.evidence == "strong" and each.instead is None:
+                lines += self._learn(model, known, each, now_s)
+            else:
+                request.pending.append(each)
+        return tuple(lines)
+
+    def _unlearn(self, model: str, known: _Known, refused: Refused) -> None:
+        """A lesson's new name is refused: the lesson was wrong, or is no longer right."""
+        if refused.evidence != "strong" or refused.value is not None:
+            return
+        wrong = [what for what, lesson in known.lessons.items() if lesson.instead == refused.name]
+        for what in wrong:
+            del known.lessons[what]
+        if wrong:
+            self._rebuild(model, known)
+
+    def _learn(self, model: str, known: _Known, refused: Refused, now_s: float) -> Iterable[str]:
+        """A line for the catalogue, unless it was told within the hour."""
+        what = (refused.name, refused.value)
+        new = what not in known.lessons
+        known.lessons.pop(what, None)
+        if refused.instead is not None and not refused.is_role:  # the new name is taken
+            known.lessons.pop((refused.instead, None), None)
+        while len(known.lessons) >= _LESSONS:
+            del known.lessons[next(iter(known.lessons))]
+        known.lessons[what] = _Lesson(refused.instead, now_s + LEARNT_FOR_S)
+        self._rebuild(model, known)
+        line = self._line(model, refused)
+        known.logged_s = {each: at_s for each, at_s in known.logged_s.items() if now_s - at_s < LEARNT_FOR_S}
+        if new and line not in known.logged_s and len(known.logged_s) < _LESSONS:
+            known.logged_s[line] = now_s
+            yield line
+
+    def _line(self, model: str, refused: Refused) -> str:
         said = self._said[model].parameters
+        name = refused.name
         source = next((each for each, rule in said.items() if rule.name == name and rule.only is None), name)
-        return f"{source}: {self._known[model].names.get(name) or 'no'}"
+        if refused.value is not None:
+            return f"models.{model}.takes: {{{source}: no}}, if it takes no value but {refused.value.decode()} either"
+        return f"models.{model}.takes: {{{source}: {refused.instead or 'no'}}}"
+
+    def _settle_doubts(self, known: _Known, sent: bytes, now_s: float) -> None:
+        """Drop what this successful call shows to be wrong, and what is old."""
+        fields = _decode_fields(sent)
+        for key, doubt in list(known.doubts.items()):
+            name, value = doubt.refused.name, doubt.refused.value
+            taken = name in fields and value in (None, bytes(fields[name]))
+            if taken or now_s - doubt.since_s >= LEARNT_FOR_S:
+                del known.doubts[key]
+
+    def _rebuild(self, model: str, known: _Known) -> None:
+        known.lapses_s = min((each.until_s for each in known.lessons.values()), default=math.inf)
+        why = f"{model} refused it before"
+        said = self._said[model]
+        self._adaptations[model] = _on_top(said, known.lessons, why) if known.lessons else said
 
 
-def _names(error: ProviderError, fields: Mapping[str, Raw]) -> Iterable[str]:
-    """Parameters of the body that the refusal names, as they are called there."""
-    for name in dict.fromkeys([error.parameter or "", *_UNKNOWN_NAMES.findall(error.message)]):
-        root = re.split(r"[.\[]", name.strip().removeprefix("body."))[0]
-        for each in (root, _WORD_BREAK.sub("_", root).lower()):
-            if each in fields:
-                yield each
-                break
-
-
-def _role_named(error: ProviderError) -> str | None:
-    parameter = error.parameter or ""
-    for role in _INSTEAD_OF:
-        if parameter == role + ROLE_SUFFIX:
-            return role
-    if parameter.startswith("messages") and parameter.endswith("role"):
-        return next((role for role in _INSTEAD_OF if role in error.message), None)
-    return None
-
-
-def _learn_role(known: _Known, role: str, fields: Mapping[str, Raw]) -> bool | None:
-    """Whether it is new; None: no message that was sent has the role."""
-    try:
-        messages = _decode_messages(fields.get("messages", Raw(b"[]")))
-    except msgspec.MsgspecError:
-        return None
-    if not any(role_of(message) == role for message in messages):
-        return None
-    if role in known.roles:
+def _is_proven(known: _Known, refused: Refused, content: int, now_s: float) -> bool:
+    """Whether enough requests succeeded with the change."""
+    if refused.path or refused.evidence == "none":
         return False
-    instead = _INSTEAD_OF[role]
-    known.roles[role] = known.roles.get(instead, instead)
-    for other, name in known.roles.items():
-        if name == role:
-            known.roles[other] = known.roles[role]
+    if refused.evidence == "strong":
+        return True
+    if refused not in known.doubts and len(known.doubts) >= _DOUBTS:
+        del known.doubts[next(iter(known.doubts))]
+    doubt = known.doubts.setdefault(refused, _Doubt(refused, now_s))
+    doubt.contents.add(content)
+    if len(doubt.contents) < SEVERAL:
+        return False
+    del known.doubts[refused]
     return True
 
 
-def _learn_name(known: _Known, name: str, error: ProviderError, fields: Mapping[str, Raw]) -> bool | None:
-    """Whether it is new; None: the request cannot do without it."""
-    if name not in _OMITTABLE and name not in _OTHER_LIMIT:
-        return None
-    if name in known.names:
-        return False
-    instead = _replacement(name, error.message)
-    if instead is not None or _is_whole(name, error):
-        if name in _OTHER_LIMIT and instead is None:
-            instead = _OTHER_LIMIT[name]
-        if instead in known.names:
-            instead = None
-        if instead is None and name in _OTHER_LIMIT:
-            return None
-        known.names[name] = instead
-        for other, sent_as in known.names.items():
-            if sent_as == name:
-                known.names[other] = instead
-        return True
-    return _learn_value(known, name, bytes(fields[name])) if name in _OMITTABLE else None
-
-
-def _learn_value(known: _Known, name: str, value: bytes) -> bool | None:
-    values = known.values.setdefault(name, {})
-    if value in values:
-        return False
-    if len(value) > _VALUE_BYTES:
-        return None
-    while len(values) >= _VALUES_KEPT:
-        del values[next(iter(values))]
-    values[value] = None
-    return True
-
-
-def _is_whole(name: str, error: ProviderError) -> bool:
-    message = error.message.lower()
-    if error.code in _WHOLE_CODES or error.type in _WHOLE_CODES:
-        return True
-    if _CONDITION.search(message):
-        return False
-    spelled = rf"(?:{re.escape(name)}|{re.escape(name.replace('_', ''))})"
-    return any(re.search(words.replace("NAME", spelled), message) for words in _WHOLE)
-
-
-def _replacement(name: str, message: str) -> str | None:
-    """The name to use instead, where the refusal says so. A single word may be a value."""
-    found = _INSTEAD.search(message)
-    if found is None:
-        return None
-    instead = found[1]
-    is_name = "_" in instead or instead in _OMITTABLE
-    same_kind = ("tokens" in instead) == (name in _OTHER_LIMIT)
-    return instead if is_name and same_kind and instead != name and instead not in _KEPT else None
-
-
-def _on_top(said: Adaptation, known: _Known, why: str) -> Adaptation:
+def _on_top(said: Adaptation, lessons: dict[_What, _Lesson], why: str) -> Adaptation:
     """The catalogue's rules with what was refused taken out of what they send."""
-    parameters = dict(said.parameters)
-    for name, instead in known.names.items():
-        for source in _sent_as(name, said):
-            parameters[source] = Rule(name=instead, why=why)
-    for name, values in known.values.items():
+    parameters, roles = dict(said.parameters), dict(said.roles)
+    names = {name: lesson.instead for (name, value), lesson in lessons.items() if value is None}
+    for name in names:
+        final = _last_name(name, names)
+        if name.endswith(ROLE_SUFFIX):
+            role = name.removesuffix(ROLE_SUFFIX)
+            for source in (role, *(each for each, rule in said.roles.items() if rule.name == role)):
+                roles[source] = Rule(name=final, why=why)
+        else:
+            for source in _sent_as(name, said):
+                parameters[source] = Rule(name=final, why=why)
+    values: dict[str, set[bytes]] = {}
+    for name, value in lessons:
+        if value is not None:
+            values.setdefault(name, set()).add(value)
+    for name, refused in values.items():
         parameters.setdefault(name, Rule(name=name, why=why))
         for source, rule in parameters.items():
             if rule.name == name:
-                parameters[source] = structs.replace(rule, refused=frozenset(values), why=why)
-    roles = dict(said.roles)
-    for role, rule in said.roles.items():
-        if rule.name in known.roles:
-            roles[role] = Rule(name=known.roles[rule.name], why=why)
-    for role, replaced in known.roles.items():
-        if role not in said.roles:
-            roles[role] = Rule(name=replaced, why=why)
+                parameters[source] = structs.replace(rule, refused=frozenset(refused), why=why)
     return Adaptation(parameters, roles)
+
+
+def _last_name(name: str, names: dict[str, str | None]) -> str | None:
+    """Where the new name has a lesson too, that one's; an output limit always has a name."""
+    is_role = name.endswith(ROLE_SUFFIX)
+    seen, last = {name}, names[name]
+    while last is not None:
+        following = last + ROLE_SUFFIX if is_role else last
+        if following not in names or following in seen:
+            break
+        seen.add(following)
+        last = names[following]
+    return OUTPUT_LIMITS[name] if last is None and name in OUTPUT_LIMITS else last
 
 
 def _sent_as(name: str, said: Adaptation) -> Iterable[str]:

@@ -22,7 +22,7 @@ _KEPT: Final = 20
 _WORDS_OF_EACH: Final = 200
 """Characters of a provider's message where several are told in one sentence."""
 _ONCE_MORE: Final[dict[FailureKind, int]] = {"parameter": 4, "random_refusal": 1}
-"""How often one model is called again for one request. A parameter is left out each time, and there are several."""
+"""How often models are called again for one request. A parameter is left out each time, and there are several."""
 _AWAY: Final[tuple[FailureKind, ...]] = ("connection", "server_error")
 """Failures of a provider that is restarting: the next attempts are spread over the time that is left."""
 _SLACK_S: Final = 0.25
@@ -111,7 +111,8 @@ class NextAttempt:
                 return None
             return said_s
         if failure.verdict.action == "once_more":
-            return 0.0 if self._once_more(job, model, kind, _ONCE_MORE.get(kind, 1)) else None
+            where = "" if kind == "parameter" else model
+            return 0.0 if self._once_more(job, where, kind, _ONCE_MORE.get(kind, 1)) else None
         if kind not in _AWAY or job.output_sent or left <= 1 or (said_s or 0.0) > wait_s:
             return None
         if not self._once_more(job, "", "away", job.role.retry.same_model):

@@ -11,6 +11,7 @@ from msgspec import Raw
 from penstock.config.catalogue import Parameters, RoleConfig
 from schemas.reply import Adapted
 from services.worker.adapting import AS_SENT, Adaptation
+from services.worker.request_changes import RequestChanges
 
 __all__ = ["compose"]
 
@@ -41,6 +42,7 @@ def compose(
     model: str,
     role: RoleConfig,
     adaptation: Adaptation = AS_SENT,
+    changes: RequestChanges | None = None,
     stream: bool,
     shorten: Callable[[dict[str, Raw]], None] | None = None,
 ) -> tuple[bytes, tuple[Adapted, ...]]:
@@ -49,7 +51,7 @@ def compose(
     Every field of `body` stays as it is and where it is, except: `model`, `stream` and `stream_options` are
     ours; what the request leaves out, or sends as null, comes from `role.parameters`; what is over
     `role.ceilings` is lowered to it; what is no number does not pass a ceiling. Then `shorten` may change the
-    fields, and `adaptation` what the model does not take.
+    fields, `adaptation` what the model does not take, and `changes` what it refused in this very request.
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
@@ -64,6 +66,8 @@ def compose(
     if shorten is not None:
         shorten(fields)
     adapted = adaptation.apply(fields)
+    if changes is not None:
+        adapted = changes.apply(fields, adapted)
     if adapted and not asks_for_usage:
         adapted = tuple(each for each in adapted if each.parameter != _STREAM_OPTIONS)
     return _encode(fields), adapted

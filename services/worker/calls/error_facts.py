@@ -57,6 +57,12 @@ class Facts(Struct):
     codes: list[str] = field(default_factory=list)
     type: str | None = None
     parameter: str | None = None
+    field_code: str | None = None
+    field_type: str | None = None
+    field_parameter: str | None = None
+    """The first of each outside of a message and of what the error repeats of the request."""
+    within_text: bool = False
+    """What is gathered now stands in a message, or in a repeated request."""
     provider: str | None = None
     """The provider behind a router of providers."""
     delays: list[str] = field(default_factory=list)
@@ -109,7 +115,7 @@ def _object(value: dict[object, object], facts: Facts, depth: int) -> None:
     for name, entry in fields:
         nested = isinstance(entry, dict | list)
         if (name in _NESTED and (nested or isinstance(entry, str))) or (name in _MESSAGES and nested):
-            gather(entry, facts, depth + 1)
+            _gather_within(entry, facts, depth) if name == "body" else gather(entry, facts, depth + 1)
         elif name == "headers" and isinstance(entry, dict):
             facts.headers |= {str(key): str(text)[:100] for key, text in list(entry.items())[:32]}
 
@@ -134,10 +140,12 @@ def _note_text(name: str, text: str, facts: Facts) -> None:
         facts.word(text)
         if text.lower() not in _NO_WORDS:
             facts.type = facts.type or text
+            if not facts.within_text:
+                facts.field_type = facts.field_type or text
     elif name == "reason":
         facts.word(text)
     elif name in {"param", "parameter"}:
-        facts.parameter = facts.parameter or text
+        _parameter(text, facts)
     elif name in _DELAYS:
         facts.delays.append(text)
     elif name == "providername":
@@ -156,6 +164,20 @@ def _code(entry: object, facts: Facts) -> None:
         facts.numbers.append(int(text))
     else:
         facts.word(text)
+        if not facts.within_text:
+            facts.field_code = facts.field_code or text
+
+
+def _parameter(path: str, facts: Facts) -> None:
+    facts.parameter = facts.parameter or path or None
+    if not facts.within_text:
+        facts.field_parameter = facts.field_parameter or path or None
+
+
+def _gather_within(value: object, facts: Facts, depth: int) -> None:
+    before, facts.within_text = facts.within_text, True
+    gather(value, facts, depth + 1)
+    facts.within_text = before
 
 
 def _message(text: str, facts: Facts, depth: int) -> None:
@@ -167,7 +189,7 @@ def _message(text: str, facts: Facts, depth: int) -> None:
         before = len(facts.messages)
         if words:
             facts.messages.append(words)
-        gather(value, facts, depth + 1)
+        _gather_within(value, facts, depth)
         if len(facts.messages) > before:
             return
     if text.strip():
@@ -188,7 +210,7 @@ def _location(loc: object, facts: Facts) -> str:
     if not isinstance(loc, list) or not all(isinstance(part, str | int) for part in loc):
         return ""
     path = ".".join(str(part) for part in loc[:_MOST_ITEMS] if part != "body")[:200]
-    facts.parameter = facts.parameter or path or None
+    _parameter(path, facts)
     return f"{path}: " if path else ""
 
 

@@ -40,6 +40,12 @@ class ProviderError(Struct, frozen=True, kw_only=True):
     """The HTTP status, or the one that the body names where HTTP said 200."""
     parameter: str | None = None
     """The parameter of the request that it names."""
+    path: str | None = None
+    """Where within the request that is, in full: `stream_options.include_usage`."""
+    field_parameter: str | None = None
+    """The path that a field of the error names (`param`, `loc`): not its message, nor what it repeats of the request."""
+    field_words: tuple[str, ...] = ()
+    """The code and the type that fields of the error name."""
     retry_after_s: float | None = None
     """How long to wait, from a header, a field or the message."""
     words: tuple[str, ...] = ()
@@ -95,6 +101,9 @@ def _error(facts: Facts, status: int | None, headers: Mapping[str, str], now_uni
         type=_word(facts.type),
         status=status,
         parameter=_word(facts.parameter),
+        path=_word(facts.parameter),
+        field_parameter=_word(facts.field_parameter),
+        field_words=tuple(word for text in (facts.field_code, facts.field_type) if (word := _word(text))),
         retry_after_s=wait_s({**facts.headers, **headers}, facts.delays, message, now_unix_s),
         words=tuple(dict.fromkeys(printable(word, _WORD_CHARACTERS).lower() for word in facts.words)),
         numbers=tuple(dict.fromkeys(facts.numbers)),

@@ -58,6 +58,8 @@ class _Decision(Struct, frozen=True):
     kind: FailureKind
     parameter: str | None = None
     """With the kind `parameter`: the one that the model does not take; `developer_role` for that role."""
+    path: str | None = None
+    """Where in the request it is, in full."""
 
 
 class _Said(Struct):
@@ -97,7 +99,9 @@ def _failure(error: ProviderError, message: str) -> ProviderFailure:
         message,
         status=error.status,
         retry_after_s=error.retry_after_s,
-        error=replace(error, parameter=decision.parameter) if decision.parameter else error,
+        error=replace(error, parameter=decision.parameter, path=decision.path)
+        if decision.parameter
+        else error,
     )
 
 
@@ -111,9 +115,12 @@ def _decide(error: ProviderError) -> _Decision:
     for kind, applies in _RULES:
         if applies(said):
             return _Decision(kind)
-    parameter = _refused_parameter(said)
+    path = _refused_path(said) or ""
+    if path == _DEVELOPER_ROLE:
+        return _Decision("parameter", path, error.path)
+    parameter = _parameter(path)
     if parameter is not None:
-        return _Decision("parameter", parameter)
+        return _Decision("parameter", parameter, path)
     return _Decision(_by_status(said))
 
 
@@ -223,21 +230,21 @@ _RULES: Final[tuple[tuple[FailureKind, Callable[[_Said], bool]], ...]] = (
 )
 
 
-def _refused_parameter(said: _Said) -> str | None:
-    """The parameter that the model does not take, in this request or in any value of it."""
+def _refused_path(said: _Said) -> str | None:
+    """Where in the request the parameter is that the model does not take, in this request or in any value of it."""
     if said.status not in {400, 404, 422, 500, 501, None}:
         return None
     where = said.error.parameter or ""
     if said.tells(phrases.DEVELOPER_ROLE) or (where.startswith("messages") and where.endswith("role")):
         return None if "support 'system'" in said.text else _DEVELOPER_ROLE
     if where and (said.has(phrases.PARAMETER_WORDS) or _parameter(where) is None):
-        return _parameter(where)
+        return where
     if said.tells(phrases.IN_MESSAGES):
         return None
     for pattern in phrases.NAMED_PARAMETERS:
         found = pattern.search(said.error.message)
         if found is not None:
-            return _parameter(found[1])
+            return found[1]
     return None
 
 

@@ -2,219 +2,473 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from msgspec import Raw
 
-from penstock.config.catalogue import Catalogue, Model, Provider, RoleConfig
-from penstock.config.takes import Take
 from services.worker.calls.errors import ProviderError
-from services.worker.learnt_parameters import LearntParameters, Lesson
+from services.worker.learnt_parameters import LEARNT_FOR_S, SEVERAL
+from tests.harness.refusing import Requests, Sending, by_field, by_words, from_body
+
+TALK = [{"role": "developer", "content": "x"}, {"role": "user", "content": "y"}]
+NAMES = ("temperature", "top_p", "reasoning_effort", "store", "stream_options", "frequency_penalty", "user")
+NAMES += ("logprobs", "presence_penalty", "logit_bias", "parallel_tool_calls", "seed", "metadata")
 
 
-def learner(takes: dict[str, Take] | None = None) -> LearntParameters:
-    return LearntParameters(
-        Catalogue(
-            name="t",
-            providers={"p": Provider()},
-            models={"m": Model(provider="p", takes=takes or {}), "other": Model(provider="p")},
-            roles={"chat": RoleConfig(chain=("m", "other"))},
-        )
+def openai(message: str, param: str | None = None, code: str | None = None) -> ProviderError:
+    return from_body(
+        400, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
     )
 
 
-def sent(learnt: LearntParameters, asked: dict[str, Any], model: str = "m") -> dict[str, Any]:
-    fields = {name: Raw(json.dumps(value).encode()) for name, value in asked.items()}
-    learnt.adaptation(model).apply(fields)
-    return {name: json.loads(bytes(value)) for name, value in fields.items()}
-
-
-def refuse(learnt: LearntParameters, asked: dict[str, Any], error: ProviderError) -> Lesson | None:
-    return learnt.learn("m", error, json.dumps(sent(learnt, asked)).encode())
-
-
-def said(parameter: str, message: str = "", code: str | None = None) -> ProviderError:
-    return ProviderError(parameter=parameter, message=message, code=code)
-
-
-TALK = [{"role": "developer", "content": "x"}, {"role": "user", "content": "y"}]
-
-WHOLE = [
+STRONG = [
     # OpenAI
-    ("temperature", "'temperature' does not support 0.8. Only the default value is supported.", "unsupported_value"),
-    ("top_p", "Unsupported parameter: 'top_p' is not supported with this model.", "unsupported_parameter"),
-    ("reasoning_effort", "Unrecognized request argument supplied: reasoning_effort", None),
+    by_field("temperature", "'temperature' does not support 0.8. Only the default value is supported.", "unsupported_value"),
+    openai("Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is supported.", "temperature", "unsupported_value"),
+    openai("Unsupported parameter: 'top_p' is not supported with this model.", "top_p", "unsupported_parameter"),
+    openai("Unsupported parameter: 'top_p' is not supported with this model."),
+    openai("Unrecognized request argument supplied: reasoning_effort"),
+    openai("Unknown parameter: 'store'.", "store", "unknown_parameter"),
     # Mistral
-    ("store", "Extra inputs are not permitted", "extra_forbidden"),
-    ("body.store", "Extra inputs are not permitted", None),
-    ("stream_options.include_usage", "Extra inputs are not permitted", None),
+    by_field("store", "Extra inputs are not permitted", "extra_forbidden"),
+    by_field("body.store", "Extra inputs are not permitted"),
+    from_body(422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "input": 1}]}),
     # Gemini
-    ("frequency_penalty", 'Invalid JSON payload received. Unknown name "frequency_penalty": Cannot find field.', None),
+    by_words("frequency_penalty", 'Invalid JSON payload received. Unknown name "frequency_penalty": Cannot find field.'),
     # Groq
-    ("logprobs", "`logprobs` is not supported with this model", None),
-    ("reasoning_effort", "property 'reasoning_effort' is unsupported", None),
+    openai("`logprobs` is not supported with this model", "logprobs"),
+    openai("property 'reasoning_effort' is unsupported"),
     # xAI
-    ("presencePenalty", "Model grok-4 does not support parameter presencePenalty.", None),
-    ("presence_penalty", "Argument not supported on this model: presencePenalty", None),
+    by_words("presencePenalty", "Model grok-4 does not support parameter presencePenalty."),
+    from_body(400, {"code": "Client specified an invalid argument", "error": "Argument not supported on this model: presencePenalty"}),
     # Anthropic
-    ("temperature", "`temperature` is deprecated for this model.", None),
-    # others
-    ("logit_bias", "this model doesn't support logit_bias", None),
-    ("parallel_tool_calls", "parallel_tool_calls is no longer supported", None),
-    ("seed", "seed: additional properties are not allowed", None),
+    by_words("temperature", "`temperature` is deprecated for this model."),
+]  # fmt: skip
+WEAK = [
+    openai("Sorry, this model does not support 'logit_bias' yet"),
+    by_words("parallel_tool_calls", "parallel_tool_calls is no longer supported"),
+    by_words("seed", "seed: additional properties are not allowed"),
+    by_field("seed", "Our models: seed is not supported"),
+]
+
+
+@pytest.mark.parametrize("error", STRONG)
+def test_a_parameter_that_is_surely_refused_is_left_out_once_a_call_without_it_succeeded(
+    error: ProviderError,
+) -> None:
+    requests, asked = Requests(), dict.fromkeys(NAMES, 1)
+    request = Sending(requests, asked)
+    assert request.refused(error)
+    (gone,) = asked.keys() - request.sent.keys()
+    assert [(each.parameter, each.change) for each in request.adapted] == [(gone, "omitted")]
+    assert requests.sent(asked) == asked, "nothing is learnt before the call has shown that it helps"
+    request.succeeds()
+    after = Sending(requests, dict.fromkeys(NAMES, 2))
+    assert asked.keys() - after.sent.keys() == {gone}
+    assert [(each.parameter, each.change) for each in after.adapted] == [(gone, "omitted")]
+    assert requests.lines == [f"models.m.takes: {{{gone}: no}}"]
+    assert requests.sent(asked, "other") == asked, "another model may take it"
+
+
+@pytest.mark.parametrize("error", WEAK)
+def test_words_alone_become_a_lesson_after_several_requests_with_different_content(
+    error: ProviderError,
+) -> None:
+    requests, asked = Requests(), dict.fromkeys(NAMES, 1)
+    assert requests.learn(asked, error, SEVERAL - 1)
+    for _ in range(5):
+        again = Sending(requests, asked, content=1)
+        assert again.refused(error)
+        again.succeeds()
+    assert requests.sent(asked) == asked
+    assert requests.learn(asked, error)
+    assert len(requests.sent(asked)) == len(asked) - 1
+    assert len(requests.lines) == 1
+
+
+def test_words_alone_become_no_lesson_where_the_model_takes_the_parameter_meanwhile() -> None:
+    requests, error = Requests(), WEAK[0]
+    for _ in range(4):
+        assert requests.learn({"logit_bias": {"1": 1}}, error, SEVERAL - 1)
+        Sending(requests, {"logit_bias": {"2": 1}}).succeeds()
+    assert requests.sent({"logit_bias": 1}) == {"logit_bias": 1}
+
+
+NESTED = [
+    ({"stream_options": {"include_usage": True, "foo": 1}}, {"stream_options": {"include_usage": True}},
+     openai("Unknown parameter: 'stream_options.foo'.", "stream_options.foo", "unknown_parameter")),
+    ({"stream_options": {"include_usage": True, "foo": 1}}, {"stream_options": {"include_usage": True}},
+     openai("Unknown parameter: 'stream_options.foo'.", "stream_options", "unknown_parameter")),
+    ({"reasoning": {"foo": 1, "effort": "high"}}, {"reasoning": {"effort": "high"}},
+     openai("reasoning.foo: Extra inputs are not permitted")),
+    ({"thinking": {"type": "enabled", "foo": 1}}, {"thinking": {"type": "enabled"}},
+     openai("thinking.foo: Extra inputs are not permitted")),
+    ({"metadata": {"x": 1, "y": 2}}, {"metadata": {"y": 2}},
+     openai("Unknown parameter: 'metadata.x'.", "metadata.x", "unknown_parameter")),
+    ({"metadata": {"a.b": 1, "y": 2}}, {"metadata": {"y": 2}},
+     openai("Unknown parameter: 'metadata.a.b'.", "metadata.a.b", "unknown_parameter")),
+    ({"logit_bias": {"123": 1}}, {},
+     openai("Unsupported parameter: 'logit_bias.123'.", "logit_bias.123", "unsupported_parameter")),
+    ({"prediction": {"a": {"b": 1, "c": 2}}}, {"prediction": {"a": {"c": 2}}},
+     from_body(422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "prediction", "a", "b"], "msg": "Extra inputs are not permitted"}]})),
+    ({"prediction": "x"}, {}, by_field("prediction.a", "Extra inputs are not permitted", "extra_forbidden")),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("parameter", "message", "code"), WHOLE)
-def test_a_parameter_that_is_refused_whatever_its_value_is_left_out_from_then_on(
-    parameter: str, message: str, code: str | None
+@pytest.mark.parametrize(("asked", "then", "error"), NESTED)
+def test_a_key_within_a_parameter_concerns_this_request_alone(
+    asked: dict[str, Any], then: dict[str, Any], error: ProviderError
 ) -> None:
-    names = ("temperature", "top_p", "reasoning_effort", "store", "stream_options", "frequency_penalty")
-    names += ("logprobs", "presence_penalty", "logit_bias", "parallel_tool_calls", "seed")
-    learnt, asked = learner(), dict.fromkeys(names, 1)
-    lesson = refuse(learnt, asked, said(parameter, message, code))
-    assert lesson is not None
-    assert lesson.new
-    (gone,) = asked.keys() - sent(learnt, dict.fromkeys(names, 2)).keys()
-    assert lesson.line == f"models.m.takes: {{{gone}: no}}"
-    assert sent(learnt, asked, "other") == asked, "another model may take it"
+    requests = Requests()
+    for _ in range(SEVERAL + 1):
+        request = Sending(requests, asked)
+        assert request.refused(error)
+        assert request.sent == then
+        assert [each.change for each in request.adapted] == ["omitted"]
+        request.succeeds()
+    assert requests.sent(asked) == asked
+    assert requests.sent(then) == then
+    assert requests.lines == []
+
+
+def test_a_key_that_is_refused_again_takes_the_parameter_with_it() -> None:
+    request = Sending(Requests(), {"reasoning": {"foo": 1, "bar": 1, "effort": "high"}, "top_p": 1})
+    assert request.refused(openai("reasoning.foo: Extra inputs are not permitted"))
+    assert request.refused(openai("reasoning.bar: Extra inputs are not permitted"))
+    assert request.sent == {"top_p": 1}
+    assert not request.refused(openai("reasoning.effort: Extra inputs are not permitted"))
+
+
+def test_what_every_stream_asks_for_is_learnt_from_several() -> None:
+    """Mistral's: each streamed request would cost two calls."""
+    error = by_field("stream_options.include_usage", "Extra inputs are not permitted", "extra_forbidden")
+    requests, asked = Requests(), {"stream_options": {"include_usage": True}}
+    assert requests.learn(asked, error, SEVERAL)
+    assert requests.sent(asked) == {}
+    more = {"stream_options": {"include_usage": True, "include_obfuscation": False}}
+    assert requests.sent(more) == more
+
+
+ECHOES = [
+    ({"temperature": 0.3, "messages": [{"role": "temperature is not supported"}]},
+     openai("Invalid value: 'temperature is not supported'. Supported values are: 'system', 'user'.")),
+    ({"reasoning_effort": "low", "messages": [{"content": "https://x/reasoning_effort is not supported"}]},
+     openai("Failed to load 'https://x/reasoning_effort is not supported'")),
+    ({"max_tokens": 50, "tool_choice": "https://x/?max_tokens is not supported"},
+     openai("Failed to load image https://x/?max_tokens is not supported")),
+    ({"reasoning_effort": "reasoning_effort is not supported with this model"},
+     openai("reasoning_effort is not supported with this model", "reasoning_effort")),
+    ({"reasoning_effort": "reasoning_effort\nis NOT  supported"},
+     openai("Invalid: reasoning_effort is not supported", "reasoning_effort")),
+    ({"reasoning_effort": '{"message":"x","code":"extra_forbidden","param":"reasoning_effort"}'},
+     openai('Bad value {"message":"reasoning_effort is not supported","code":"extra_forbidden","param":"reasoning_effort"}')),
+    ({"temperature": 1, "code": "extra_forbidden"},
+     from_body(422, {"detail": "temperature is not supported, or is it", "body": {"param": "temperature", "code": "extra_forbidden", "message": "temperature is not supported"}})),
+    ({"top_p": 1}, openai("Unsupported parameter: 'top_p' is not supported when reasoning_effort is not none.", "top_p", "unsupported_parameter")),
+    ({"temperature": 1}, openai("Unsupported parameter: 'temperature' is not supported together with tools.", "temperature", "unsupported_parameter")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "error"), ECHOES)
+def test_what_a_provider_repeats_or_refuses_for_something_else_is_never_learnt_from_one_request(
+    asked: dict[str, Any], error: ProviderError
+) -> None:
+    requests = Requests()
+    requests.learn(asked, error)
+    assert requests.sent(asked) == asked
+    for name in ("temperature", "reasoning_effort", "max_tokens", "top_p"):
+        assert requests.sent({name: 1}) == {name: 1}
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_sentence_that_stands_in_the_request_is_not_learnt_from_many_either(number: int) -> None:
+    asked, error = ECHOES[number]
+    requests = Requests()
+    requests.learn(asked, error, 10)
+    assert requests.sent(asked) == asked
 
 
 VALUES = [
-    ("temperature", "Expected a value <= 2, but got 5 instead.", "decimal_above_max_value"),
-    ("reasoning_effort", "'reasoning_effort' does not support 'minimal' with this model.", "unsupported_value"),
-    ("reasoning_effort", "Function tools with reasoning_effort are not supported in /v1/chat/completions.", None),
-    ("metadata", "The 'metadata' parameter is only allowed when 'store' is enabled.", None),
-    ("temperature", "`temperature` and `top_p` cannot both be specified for this model.", None),
-    ("top_p", "top_p is not supported when thinking is enabled", None),
-]  # fmt: skip
+    by_field("temperature", "Expected a value <= 2, but got 5 instead.", "decimal_above_max_value"),
+    openai("'temperature' does not support 5 with this model.", "temperature", "unsupported_value"),
+]
+CONDITIONS = [
+    by_field("temperature", "Function tools with temperature are not supported in /v1/chat/completions."),
+    by_field("temperature", "The 'temperature' parameter is only allowed when 'store' is enabled."),
+    openai("`temperature` and `top_p` cannot both be specified for this model."),
+    openai("temperature is not supported when thinking is enabled"),
+    by_field("temperature", "temperature is out of range"),
+]
 
 
-@pytest.mark.parametrize(("parameter", "message", "code"), VALUES)
-def test_a_value_that_is_refused_costs_no_other_request_its_parameter(
-    parameter: str, message: str, code: str | None
-) -> None:
-    learnt = learner()
-    assert refuse(learnt, {parameter: "v"}, said(parameter, message, code)) is not None
-    assert sent(learnt, {parameter: "v"}) == {}
-    assert sent(learnt, {parameter: "w"}) == {parameter: "w"}
+@pytest.mark.parametrize("error", VALUES)
+def test_a_value_is_learnt_from_several_requests_and_costs_no_other_value(error: ProviderError) -> None:
+    requests = Requests()
+    assert requests.learn({"temperature": 5}, error, SEVERAL - 1)
+    assert requests.sent({"temperature": 5}) == {"temperature": 5}
+    assert requests.learn({"temperature": 5}, error)
+    assert requests.sent({"temperature": 5}) == {}
+    assert requests.sent({"temperature": 1}) == {"temperature": 1}
+
+
+@pytest.mark.parametrize("error", CONDITIONS)
+def test_a_parameter_that_is_refused_for_what_stands_beside_it_is_not_learnt(error: ProviderError) -> None:
+    requests = Requests()
+    asked = {"temperature": 5, "top_p": 1}
+    assert requests.learn(asked, error, 2 * SEVERAL)
+    assert requests.sent(asked) == asked
+
+
+MAX_TOKENS = openai(
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+    "max_tokens",
+    "unsupported_parameter",
+)
+NEW_NAME = from_body(
+    422,
+    {
+        "detail": [
+            {
+                "type": "extra_forbidden",
+                "loc": ["body", "max_completion_tokens"],
+                "msg": "Extra inputs are not permitted",
+            }
+        ]
+    },
+)
 
 
 @pytest.mark.parametrize(
     ("asked", "error", "then"),
     [
-        (
-            {"max_tokens": 5},
-            said(
-                "max_tokens",
-                "Unsupported parameter: 'max_tokens' is not supported with this model."
-                " Use 'max_completion_tokens' instead.",
-                "unsupported_parameter",
-            ),
-            {"max_completion_tokens": 5},
-        ),
-        (
-            {"max_completion_tokens": 5},
-            said("max_completion_tokens", code="extra_forbidden"),
-            {"max_tokens": 5},
-        ),
+        ({"max_tokens": 5}, MAX_TOKENS, {"max_completion_tokens": 5}),
+        ({"max_completion_tokens": 5}, NEW_NAME, {"max_tokens": 5}),
         (
             {"user": "u"},
-            said("user", "user is deprecated, use `safety_identifier` instead"),
+            by_field("user", "user is deprecated, use `safety_identifier` instead", "unsupported_parameter"),
             {"safety_identifier": "u"},
         ),
-        ({"seed": 5}, said("seed", "unknown field seed; use random_seed instead"), {"random_seed": 5}),
+        (
+            {"seed": 5},
+            by_field("seed", "unknown field seed; use random_seed instead", "unknown_parameter"),
+            {"random_seed": 5},
+        ),
+        (
+            {"temperature": 0.3},
+            openai(
+                "Unsupported parameter: 'temperature'. Use 'logit_bias' instead.",
+                "temperature",
+                "unsupported_parameter",
+            ),
+            {},
+        ),
     ],
 )
-def test_a_parameter_with_another_name_is_renamed(
+def test_only_a_name_for_the_same_thing_is_used_instead(
     asked: dict[str, Any], error: ProviderError, then: dict[str, Any]
 ) -> None:
-    learnt = learner()
-    lesson = refuse(learnt, asked, error)
-    assert lesson is not None
-    assert sent(learnt, asked) == then
-    ((name, new),) = zip(asked, then, strict=True)
-    assert lesson.line == f"models.m.takes: {{{name}: {new}}}"
+    requests = Requests()
+    assert requests.learn(asked, error)
+    assert requests.sent(asked) == then
+    (name,) = asked
+    assert requests.lines == [f"models.m.takes: {{{name}: {next(iter(then), 'no')}}}"]
+
+
+def test_a_new_name_that_the_provider_does_not_know_is_never_learnt() -> None:
+    requests = Requests()
+    for _ in range(5):
+        request = Sending(requests, {"max_tokens": 5})
+        assert request.refused(MAX_TOKENS)
+        assert not request.refused(NEW_NAME), "neither name is taken"
+        assert requests.sent({"max_tokens": 5}) == {"max_tokens": 5}
+
+
+def test_a_lesson_whose_new_name_is_refused_is_unlearnt_at_once() -> None:
+    requests = Requests()
+    assert requests.learn({"max_tokens": 5}, MAX_TOKENS)
+    request = Sending(requests, {"max_tokens": 5})
+    assert request.sent == {"max_completion_tokens": 5}
+    assert request.refused(NEW_NAME)
+    assert request.sent == {"max_tokens": 5}
+    assert requests.sent({"max_tokens": 5}) == {"max_tokens": 5}, "before the call has ended"
+    request.succeeds()
+    assert requests.sent({"max_tokens": 5}) == {"max_tokens": 5}
+    assert requests.sent({"max_completion_tokens": 5}) == {"max_tokens": 5}
+
+
+def test_of_two_names_the_last_that_was_taken_holds() -> None:
+    requests = Requests()
+    assert requests.learn({"max_tokens": 5}, MAX_TOKENS)
+    assert requests.learn({"max_completion_tokens": 5}, NEW_NAME)
+    assert requests.learn({"max_tokens": 5}, MAX_TOKENS)
+    assert requests.sent({"max_tokens": 5}) == {"max_completion_tokens": 5}
 
 
 def test_an_output_limit_is_never_left_out() -> None:
-    learnt = learner()
-    assert refuse(learnt, {"max_tokens": 5}, said("max_tokens", code="unknown_parameter")) is not None
-    again = said("max_completion_tokens", code="unknown_parameter")
-    assert refuse(learnt, {"max_tokens": 5}, again) is None
-    assert refuse(learnt, {"max_tokens": 5}, again) is None
-    too_much = said("max_completion_tokens", "max_tokens is too large: 9. This model supports at most 4.")
-    assert refuse(learner(), {"max_completion_tokens": 9}, too_much) is None
+    too_much = by_field(
+        "max_completion_tokens", "max_tokens is too large: 9. This model supports at most 4.", "invalid_value"
+    )
+    assert not Sending(Requests(), {"max_completion_tokens": 9}).refused(too_much)
+    nested = by_field("max_tokens.x", code="unknown_parameter")
+    assert not Sending(Requests(), {"max_tokens": 9}).refused(nested)
+
+
+@pytest.mark.parametrize("error", [STRONG[2], MAX_TOKENS])
+def test_a_lesson_lapses_and_is_learnt_anew(error: ProviderError) -> None:
+    requests, asked = Requests(), {"top_p": 1, "max_tokens": 2}
+    assert requests.learn(asked, error)
+    requests.now_s = LEARNT_FOR_S - 1
+    assert requests.sent(asked) != asked
+    requests.now_s = LEARNT_FOR_S
+    assert requests.sent(asked) == asked
+    assert requests.learn(asked, error)
+    assert requests.sent(asked) != asked
+    assert len(requests.lines) == 2
+
+
+def test_two_parameters_refused_in_turn_are_both_learnt_though_the_request_never_succeeds() -> None:
+    requests, asked = Requests(), {"top_p": 1, "store": True, "tools": []}
+    request = Sending(requests, asked)
+    assert request.refused(STRONG[2])
+    assert request.refused(STRONG[5])
+    assert requests.sent(asked) == {"store": True, "tools": []}
+    request.failed(ProviderError(parameter="tools", message="Unsupported parameter: 'tools'."))
+    assert requests.sent(asked) == {"tools": []}
+
+
+def test_a_change_that_does_not_help_is_not_learnt() -> None:
+    requests = Requests()
+    request = Sending(requests, {"top_p": 1})
+    assert request.refused(STRONG[2])
+    request.failed(ProviderError(message="top_p: bad request"))
+    assert not request.refused(STRONG[2])
+    assert requests.sent({"top_p": 1}) == {"top_p": 1}
+    words = by_words("x", 'Unknown name "x": Cannot find field. Unknown name "top_p": Cannot find field.')
+    request = Sending(requests, {"top_p": 1, 'x": Cannot find field. Unknown name "top_p': 1})
+    assert request.refused(words)
+    assert not request.refused(words)
+    assert requests.sent({"top_p": 1}) == {"top_p": 1}
 
 
 @pytest.mark.parametrize(
     "parameter",
-    [
-        "tools",
-        "tool_choice",
-        "functions",
-        "response_format",
-        "messages",
-        "model",
-        "stream",
-        "n",
-        "stop",
-        "modalities",
-    ],
+    ["tools", "tool_choice", "functions", "response_format", "messages", "model", "stream", "n", "stop", "x"],
 )
 def test_what_an_answer_depends_on_is_never_left_out(parameter: str) -> None:
-    learnt, asked = learner(), {parameter: [1]}
-    assert refuse(learnt, asked, said(parameter, code="unsupported_parameter")) is None
-    assert sent(learnt, asked) == asked
-
-
-@pytest.mark.parametrize("error", [None, said(""), said("temperature", code="unknown_parameter"), said("[")])
-def test_a_refusal_of_what_was_not_sent_teaches_nothing(error: ProviderError | None) -> None:
-    learnt = learner()
-    assert learnt.learn("m", error, b'{"top_p":1}') is None
-    assert sent(learnt, {"temperature": 1}) == {"temperature": 1}
+    request = Sending(Requests(), {parameter: [1]})
+    assert not request.refused(by_field(parameter, code="unsupported_parameter"))
+    assert not request.refused(by_field(f"{parameter}.x", code="unsupported_parameter"))
+    assert request.sent == {parameter: [1]}
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        said("developer_role"),
-        said("messages[0].role", "unknown variant `developer`, expected one of `system`, `user`"),
-        said("messages.0.role", "'developer' is not one of ['system', 'user']"),
-    ],
+    "error", [None, by_field(""), by_field("temperature", code="unknown_parameter"), by_field("[")]
 )
-def test_the_role_developer_becomes_system_and_then_user(error: ProviderError) -> None:
-    learnt = learner()
-    lesson = refuse(learnt, {"messages": TALK}, error)
-    assert lesson == Lesson("models.m.takes: {developer_role: system}", new=True)
-    assert sent(learnt, {"messages": TALK})["messages"][0] == {"role": "system", "content": "x"}
-    lesson = refuse(learnt, {"messages": TALK}, said("messages[0].role", "does not support 'system'"))
-    assert lesson == Lesson("models.m.takes: {system_role: user}", new=True)
-    assert sent(learnt, {"messages": TALK})["messages"][0]["role"] == "user"
-    assert refuse(learnt, {"messages": TALK}, error) is None
+def test_a_refusal_of_what_was_not_sent_changes_nothing(error: ProviderError | None) -> None:
+    requests = Requests()
+    assert not Sending(requests, {"top_p": 1}).refused(error)
+    assert requests.sent({"temperature": 1}) == {"temperature": 1}
 
 
-def test_a_request_that_was_under_way_meanwhile_goes_again_and_is_not_told_twice() -> None:
-    learnt, body = learner(), b'{"temperature":1}'
-    error = said("temperature", code="unsupported_parameter")
-    assert learnt.learn("m", error, body) == Lesson("models.m.takes: {temperature: no}", new=True)
-    assert learnt.learn("m", error, body) == Lesson("models.m.takes: {temperature: no}", new=False)
+def role(name: str) -> ProviderError:
+    return openai(
+        f"Unsupported value: 'messages[0].role' does not support '{name}' with this model.",
+        "messages[0].role",
+        "unsupported_value",
+    )
 
 
-def test_all_names_of_one_refusal_are_learnt_at_once() -> None:
-    learnt = learner()
+DEEPSEEK = openai(
+    "Failed to deserialize the JSON body into the target type: messages[0].role: unknown variant `developer`,"
+    " expected one of `system`, `user`, `assistant`, `tool` at line 1 column 40"
+)
+VLLM = from_body(
+    400,
+    {
+        "object": "error",
+        "message": "Unexpected message role: developer",
+        "code": 400,
+        "type": "BadRequestError",
+    },
+)
+
+
+@pytest.mark.parametrize("error", [role("developer"), DEEPSEEK, VLLM])
+def test_the_role_developer_becomes_system(error: ProviderError) -> None:
+    requests = Requests()
+    request = Sending(requests, {"messages": TALK})
+    assert request.refused(error)
+    assert request.sent["messages"][0] == {"role": "system", "content": "x"}
+    assert [(each.parameter, each.change) for each in request.adapted] == [("developer_role", "replaced")]
+    assert requests.sent({"messages": TALK})["messages"] == TALK
+    request.succeeds()
+    assert requests.sent({"messages": TALK})["messages"][0] == {"role": "system", "content": "x"}
+    assert requests.lines == ["models.m.takes: {developer_role: system}"]
+    assert not request.refused(error)
+
+
+def test_the_role_system_becomes_user_behind_it() -> None:
+    requests = Requests({"developer_role": "system"})
+    system = by_field("messages[0].role", "does not support 'system'")
+    assert requests.learn({"messages": TALK}, system, SEVERAL)
+    assert requests.sent({"messages": TALK})["messages"][0]["role"] == "user"
+    assert requests.lines == ["models.m.takes: {system_role: user}"]
+
+
+def test_a_list_of_roles_that_names_developer_teaches_nothing() -> None:
+    error = openai(
+        "Invalid value: 'foo'. Supported values are: 'assistant', 'user', and 'developer'.",
+        "messages[1].role",
+        "invalid_value",
+    )
+    requests = Requests()
+    request = Sending(requests, {"messages": [*TALK, {"role": "foo", "content": ""}]})
+    request.refused(error)
+    assert not request.refused(error)
+    assert requests.sent({"messages": TALK})["messages"] == TALK
+
+
+def test_all_names_of_one_refusal_are_left_out_at_once() -> None:
     message = 'Unknown name "frequency_penalty": Cannot find field. Unknown name "seed": Cannot find field.'
-    lesson = refuse(learnt, {"frequency_penalty": 1, "seed": 1}, said("frequency_penalty", message))
-    assert lesson == Lesson("models.m.takes: {frequency_penalty: no, seed: no}", new=True)
-    assert sent(learnt, {"frequency_penalty": 1, "seed": 1, "top_p": 1}) == {"top_p": 1}
+    requests = Requests()
+    assert requests.learn({"frequency_penalty": 1, "seed": 1}, by_words("frequency_penalty", message))
+    assert requests.sent({"frequency_penalty": 1, "seed": 1, "top_p": 1}) == {"top_p": 1}
+    assert len(requests.lines) == 2
 
 
 def test_what_is_learnt_stands_on_top_of_the_catalogue() -> None:
-    learnt = learner({"seed": "random_seed", "top_p": True})
-    lesson = refuse(learnt, {"seed": 1}, said("random_seed", code="unknown_parameter"))
-    assert lesson == Lesson("models.m.takes: {seed: no}", new=True)
-    assert sent(learnt, {"seed": 1, "random_seed": 2}) == {}
-    assert refuse(learnt, {"top_p": 1}, said("top_p", code="unknown_parameter")) is not None
-    assert sent(learnt, {"top_p": 1}) == {}
+    requests = Requests({"seed": "random_seed", "top_p": True})
+    request = Sending(requests, {"seed": 1})
+    assert request.refused(by_field("random_seed", code="unknown_parameter"))
+    assert request.sent == {}
+    assert [(each.parameter, each.change) for each in request.adapted] == [("seed", "omitted")]
+    request.succeeds()
+    assert requests.lines == ["models.m.takes: {seed: no}"]
+    assert requests.sent({"seed": 1, "random_seed": 2}) == {}
+    assert requests.learn({"top_p": 1}, by_field("top_p", code="unknown_parameter"))
+    assert requests.sent({"top_p": 1}) == {}
+
+
+def test_a_rename_of_the_catalogue_that_is_wrong_is_undone() -> None:
+    requests = Requests({"max_tokens": "max_completion_tokens"})
+    request = Sending(requests, {"max_tokens": 5})
+    assert request.refused(NEW_NAME)
+    assert request.sent == {"max_tokens": 5}
+    assert request.adapted == ()
+    request.succeeds()
+    assert requests.sent({"max_tokens": 5}) == {"max_tokens": 5}
+
+
+def test_memory_and_lines_are_bounded() -> None:
+    requests = Requests()
+    for value in range(200):
+        error = by_field("temperature", f"Expected a value <= 2, but got {value}", "decimal_above_max_value")
+        requests.learn({"temperature": value}, error, SEVERAL)
+    for value in range(200):
+        requests.learn(
+            {"temperature": -value - 1}, by_field("temperature", "too low", "decimal_below_min_value")
+        )
+    known = requests.learnt._known["m"]  # noqa: SLF001
+    assert len(known.lessons) <= 64
+    assert len(known.doubts) <= 32
+    assert len(requests.lines) <= 64

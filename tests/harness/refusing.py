@@ -1,0 +1,114 @@
+"""A model that refuses parameters, and requests to it, as the worker's rules treat them: without a call."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from msgspec import Raw, structs
+
+from penstock.config.catalogue import Catalogue, Model, Provider, RoleConfig
+from penstock.config.takes import Take
+from schemas.reply import Adapted
+from services.worker.calls.errors import ProviderError
+from services.worker.calls.status_errors import failure_of_status
+from services.worker.learnt_parameters import LearntParameters
+from services.worker.request_changes import RequestChanges
+
+__all__ = ["Requests", "Sending", "by_field", "by_words", "from_body"]
+
+
+class Requests:
+    """To the models `m` and `other` of one worker."""
+
+    def __init__(self, takes: dict[str, Take] | None = None) -> None:
+        self.now_s = 0.0
+        self.lines: list[str] = []
+        self.number = 0
+        self.learnt = LearntParameters(
+            Catalogue(
+                name="t",
+                providers={"p": Provider()},
+                models={"m": Model(provider="p", takes=takes or {}), "other": Model(provider="p")},
+                roles={"chat": RoleConfig(chain=("m", "other"))},
+            )
+        )
+
+    def sent(self, asked: dict[str, Any], model: str = "m") -> dict[str, Any]:
+        """What a request without a past is sent as."""
+        return Sending(self, asked, model).sent
+
+    def learn(self, asked: dict[str, Any], error: ProviderError, times: int = 1) -> bool:
+        """As many requests are refused so and then succeed. Whether all could be sent otherwise."""
+        changed = True
+        for _ in range(times):
+            request = Sending(self, asked)
+            changed = request.refused(error) and changed
+            if changed:
+                request.succeeds()
+        return changed
+
+
+class Sending:
+    """One request to one model."""
+
+    def __init__(
+        self, requests: Requests, asked: dict[str, Any], model: str = "m", content: int | None = None
+    ) -> None:
+        requests.number += 1
+        self._requests = requests
+        self._content = requests.number if content is None else content
+        self._changes = RequestChanges()
+        self._asked = asked
+        self._model = model
+        self.adapted: tuple[Adapted, ...] = ()
+
+    @property
+    def body(self) -> bytes:
+        fields = {name: Raw(json.dumps(value, separators=(",", ":")).encode()) for name, value in self._asked.items()}
+        told = self._requests.learnt.adaptation(self._model, self._requests.now_s).apply(fields)
+        self.adapted = self._changes.apply(fields, told)
+        return msgspec.json.encode(fields)
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        fields: dict[str, Any] = json.loads(self.body)
+        return fields
+
+    def refused(self, error: ProviderError | None) -> bool:
+        """Whether it can be sent otherwise."""
+        learnt, now_s = self._requests.learnt, self._requests.now_s
+        changed, lines = learnt.refused(self._model, error, self.body, self._changes, now_s)
+        self._requests.lines += lines
+        return changed
+
+    def failed(self, error: ProviderError) -> None:
+        """For a reason that is no parameter's."""
+        learnt, now_s = self._requests.learnt, self._requests.now_s
+        self._requests.lines += learnt.failed_otherwise(self._model, error, self._changes, now_s)
+
+    def succeeds(self) -> None:
+        learnt, now_s = self._requests.learnt, self._requests.now_s
+        changes = self._changes if self._changes.made else None
+        self._requests.lines += learnt.answered(self._model, self.body, changes, self._content, now_s)
+
+
+def by_field(parameter: str, message: str = "", code: str | None = None) -> ProviderError:
+    """As read from an error with a field that names the parameter."""
+    words = () if code is None else (code,)
+    error = by_words(parameter, message)
+    return structs.replace(error, code=code, field_parameter=parameter, field_words=words)
+
+
+def by_words(parameter: str, message: str) -> ProviderError:
+    """As read from an error that names the parameter in its message."""
+    return ProviderError(parameter=parameter, path=parameter, message=message)
+
+
+def from_body(status: int, body: object) -> ProviderError:
+    """As read from the body that a provider sends, which the worker takes for a refused parameter."""
+    failure = failure_of_status(status, json.dumps(body).encode(), {}, 0.0)
+    assert failure.kind == "parameter", failure.kind
+    assert failure.error is not None
+    return failure.error
