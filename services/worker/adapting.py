@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from penstock.config.takes import ROLE_SUFFIX, Only, Take
 from schemas.reply import Adapted
 
-__all__ = ["AS_SENT", "Adaptation", "Rule", "role_of", "rules_of"]
+__all__ = ["AS_SENT", "Adaptation", "Adapts", "Rule", "role_of", "rules_of"]
 
 _LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
 _NULL: Final = Raw(b"null")
@@ -36,6 +36,11 @@ class Rule(Struct, frozen=True, kw_only=True):
     why: str
 
 
+class Adapts(Protocol):
+    def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
+        """Change the fields of a body, and tell what was changed."""
+
+
 class Adaptation(Struct, frozen=True):
     """The rules of one model."""
 
@@ -45,8 +50,6 @@ class Adaptation(Struct, frozen=True):
 
     def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
         """Change the fields of a body, and tell what was changed. A null is no parameter: it is only taken out."""
-        if not self.parameters and not self.roles:
-            return ()
         told = [
             adapted
             for parameter in self.parameters.keys() & fields.keys()
@@ -99,7 +102,7 @@ def rules_of(takes: Mapping[str, Take], why: str) -> Adaptation:
             parameters[parameter] = Rule(name=parameter, only=_raw(take.only), why=why)
         else:
             parameters[parameter] = Rule(name=take or None, why=why)
-    return Adaptation(parameters, roles)
+    return Adaptation(parameters, roles) if parameters or roles else AS_SENT
 
 
 def role_of(message: Mapping[str, Raw]) -> str:

@@ -123,13 +123,13 @@ class Attempting:
     def _compose(self, job: Job, key: QuotaKey) -> _Body:
         """The router has read the parts it needs; here every key is read, and with less stack left than there."""
         shortener = self._equipment.degrading.shortener(job, key.model, loop_now_s())
+        rules, changes = self._parameters.adaptation(key.model, loop_now_s()), job.changes.get(key.model)
         try:
             sent, adapted = compose(
                 job.work.body,
                 model=self._equipment.catalogue.model_name(key.model),
                 role=job.role,
-                adaptation=self._parameters.adaptation(key.model, loop_now_s()),
-                changes=job.changes.get(key.model),
+                adaptation=rules if changes is None else changes.on(rules),
                 stream=job.work.stream,
                 shorten=shortener.apply,
             )

@@ -10,8 +10,7 @@ from msgspec import Raw
 
 from penstock.config.catalogue import Parameters, RoleConfig
 from schemas.reply import Adapted
-from services.worker.adapting import AS_SENT, Adaptation
-from services.worker.request_changes import RequestChanges
+from services.worker.adapting import AS_SENT, Adapts
 
 __all__ = ["compose"]
 
@@ -30,6 +29,9 @@ _OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 _NULL: Final = Raw(b"null")
+_TRUE: Final = Raw(b"true")
+_FALSE: Final = Raw(b"false")
+_USAGE: Final = Raw(b'{"include_usage":true}')
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_number: Final = msgspec.json.Decoder(float).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
@@ -41,8 +43,7 @@ def compose(
     *,
     model: str,
     role: RoleConfig,
-    adaptation: Adaptation = AS_SENT,
-    changes: RequestChanges | None = None,
+    adaptation: Adapts = AS_SENT,
     stream: bool,
     shorten: Callable[[dict[str, Raw]], None] | None = None,
 ) -> tuple[bytes, tuple[Adapted, ...]]:
@@ -51,7 +52,7 @@ def compose(
     Every field of `body` stays as it is and where it is, except: `model`, `stream` and `stream_options` are
     ours; what the request leaves out, or sends as null, comes from `role.parameters`; what is over
     `role.ceilings` is lowered to it; what is no number does not pass a ceiling. Then `shorten` may change the
-    fields, `adaptation` what the model does not take, and `changes` what it refused in this very request.
+    fields, and `adaptation` what the model does not take.
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
@@ -65,9 +66,7 @@ def compose(
     _set_output_limit(fields, role.parameters.max_tokens, role.ceilings.max_tokens)
     if shorten is not None:
         shorten(fields)
-    adapted = adaptation.apply(fields)
-    if changes is not None:
-        adapted = changes.apply(fields, adapted)
+    adapted = adaptation.apply(fields) if adaptation is not AS_SENT else ()
     if adapted and not asks_for_usage:
         adapted = tuple(each for each in adapted if each.parameter != _STREAM_OPTIONS)
     return _encode(fields), adapted
@@ -78,16 +77,19 @@ def _is_penstocks(name: str) -> bool:
 
 
 def _set_stream(fields: dict[str, Raw], *, stream: bool) -> None:
-    fields["stream"] = _raw(stream)
+    fields["stream"] = _TRUE if stream else _FALSE
     if not stream:
         fields.pop(_STREAM_OPTIONS, None)  # refused by providers where nothing streams
         return
+    # Without the usage of the stream there is nothing to settle the hold with.
+    if not _says(fields, _STREAM_OPTIONS):
+        fields[_STREAM_OPTIONS] = _USAGE
+        return
     try:
-        options = _decode_fields(fields.get(_STREAM_OPTIONS, _NULL))
+        options = _decode_fields(fields[_STREAM_OPTIONS])
     except msgspec.ValidationError:
         options = {}
-    # Without the usage of the stream there is nothing to settle the hold with.
-    options["include_usage"] = _raw(True)
+    options["include_usage"] = _TRUE
     fields[_STREAM_OPTIONS] = _raw(options)
 
 

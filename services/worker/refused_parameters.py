@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Raw, Struct
@@ -87,10 +88,11 @@ _Q: Final = r"[`'\"]?"
 _N: Final = rf"{_Q}NAME{_Q}"
 _THING: Final = r"(?:request )?(?:keyword )?(?:parameter|argument|field|property|name)"
 _SENTENCES: Final = (
-    rf"unsupported parameter: {_N}(?: is not supported with this model)?\.?"
-    r"(?: use [`'\"]?\w+[`'\"]? instead\.?)?",
-    rf"(?:unsupported value: )?{_N} does not support [\d.\-]+(?: with this model)?\."
-    r" only the default(?: \([\d.]+\))? value is supported\.?",
+    rf"unsupported parameter: {_N}(?: is not supported with this model)?\.?(?: use {_Q}\w+{_Q} instead\.?)?",
+    (
+        rf"(?:unsupported value: )?{_N} does not support [\d.\-]+(?: with this model)?\."
+        r" only the default(?: \([\d.]+\))? value is supported\.?"
+    ),
     rf"(?:unknown|unrecognized|unexpected) {_THING}s?(?: supplied)?: {_N}\.?",
     rf"(?:body\.)?{_N}: extra inputs are not permitted\.?",
     r"(?:(?:invalid json payload received\. )?unknown name \\?\"\w+\\?\": cannot find field\.\s*)+",
@@ -113,8 +115,10 @@ _WORDS: Final = (
 """Words anywhere in a message."""
 _ROLE_SENTENCES: Final = (
     r"unsupported value: 'messages\[\d+\]\.role' does not support 'ROLE' with this model\.?",
-    r"failed to deserialize the json body into the target type: messages\[\d+\]\.role: unknown variant `ROLE`,"
-    r" expected one of [`\w, ]+(?: at line \d+ column \d+)?",
+    (
+        r"failed to deserialize the json body into the target type: messages\[\d+\]\.role: unknown variant `ROLE`,"
+        r" expected one of [`\w, ]+(?: at line \d+ column \d+)?"
+    ),
     r"unexpected message role: ROLE\.?",
 )
 _CONDITION: Final = re.compile(
@@ -128,6 +132,8 @@ _UNKNOWN_NAMES: Final = re.compile(r"unknown name \\?\"([A-Za-z_]\w*)\\?\"", re.
 """Gemini names all of them in one refusal."""
 _WORD_BREAK: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEGMENT: Final = re.compile(r"[^.\[\]'\"]+")
+_QUOTED: Final = re.compile(r"\w+://\S+|(?<!\w)([`'\"])(?:(?!\1).)*\s(?:(?!\1).)*\1(?!\w)")
+"""Addresses, and several words in quotes: what a provider repeats of a request."""
 _ESCAPE: Final = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _LETTERS: Final = re.compile(r"[^a-z0-9]+")
 
@@ -188,21 +194,28 @@ def _refused(
     name: str, path: tuple[str, ...], error: ProviderError, fields: Mapping[str, Raw], sent: bytes
 ) -> Refused | None:
     """None: the request cannot do without it."""
-    if name not in _OMITTABLE and name not in OUTPUT_LIMITS:
+    if name in OUTPUT_LIMITS:
+        return None if path else _refused_limit(name, error, sent)
+    if name not in _OMITTABLE:
         return None
     value = bytes(fields[name])
-    if path:
-        if (name, value) == _USAGE_OF_STREAMS:  # every stream has it
-            return Refused(name=name, value=value, evidence="weak")
-        return Refused(name=name, path=path) if name in _OMITTABLE else None
-    by_name = _evidence_of_name(name, error, sent)
-    instead = _replacement(name, error.message)
-    if name in OUTPUT_LIMITS:
-        if by_name is None and instead is None:
-            return None  # its value is refused
-        return Refused(name=name, instead=OUTPUT_LIMITS[name], evidence=by_name or "none")
+    if path and (name, value) == _USAGE_OF_STREAMS:  # every stream has it
+        return Refused(name=name, value=value, evidence="weak")
+    by_name = None if path else _evidence_of_name(name, error, sent)
     if by_name is not None:
-        return Refused(name=name, instead=instead, evidence=by_name)
+        return Refused(name=name, instead=_replacement(name, error.message), evidence=by_name)
+    return Refused(name=name, path=path) if path else _refused_value(name, value, error)
+
+
+def _refused_limit(name: str, error: ProviderError, sent: bytes) -> Refused | None:
+    """None: its value is refused."""
+    evidence = _evidence_of_name(name, error, sent)
+    if evidence is None and _replacement(name, error.message) is None:
+        return None
+    return Refused(name=name, instead=OUTPUT_LIMITS[name], evidence=evidence or "none")
+
+
+def _refused_value(name: str, value: bytes, error: ProviderError) -> Refused:
     weak = _is_field(name, error) and not _VALUE_CODES.isdisjoint(error.field_words)
     weak = weak and len(value) <= _VALUE_BYTES and _CONDITION.search(error.message.lower()) is None
     return Refused(name=name, value=value, evidence="weak" if weak else "none")
@@ -220,7 +233,7 @@ def _evidence_of_name(name: str, error: ProviderError, sent: bytes) -> Evidence 
     sentences = _SENTENCES + _NAMELESS if is_field else _SENTENCES
     if any(re.fullmatch(_spelled(sentence, name), message) for sentence in sentences):
         return "none" if _repeats(message, sent) else "strong"
-    words = _said(_WORDS, name, message)
+    words = _said(_WORDS, name, _QUOTED.sub(" ", message))
     if words:
         return "none" if _repeats(words, sent) else "weak"
     return None
@@ -248,7 +261,8 @@ def _repeats(words: str, sent: bytes) -> bool:
         written = msgspec.json.encode(msgspec.json.decode(sent)).decode()
     except (ValueError, RecursionError):
         return True
-    return _LETTERS.sub("", words.lower()) in _LETTERS.sub("", _ESCAPE.sub("", written).lower())
+    written = unquote(_ESCAPE.sub("", written)).lower()
+    return _LETTERS.sub("", words.lower()) in _LETTERS.sub("", written)
 
 
 def _replacement(name: str, message: str) -> str | None:

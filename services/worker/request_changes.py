@@ -9,7 +9,7 @@ from msgspec import Raw, Struct, field
 
 from penstock.config.takes import ROLE_SUFFIX
 from schemas.reply import Adapted
-from services.worker.adapting import Adaptation, Rule
+from services.worker.adapting import Adaptation, Adapts, Rule
 from services.worker.refused_parameters import OUTPUT_LIMITS, Refused
 
 __all__ = ["RequestChanges"]
@@ -43,6 +43,10 @@ class RequestChanges(Struct):
         self.pending.append(refused)
         return refused
 
+    def on(self, rules: Adaptation) -> Adapts:
+        """The rules of the model, and then these changes."""
+        return _OnTop(rules, self)
+
     def apply(self, fields: dict[str, Raw], told: tuple[Adapted, ...]) -> tuple[Adapted, ...]:
         """Change the fields; `told`: what the rules of the model changed before."""
         all_told = {each.parameter: each for each in told}
@@ -55,6 +59,14 @@ class RequestChanges(Struct):
             else:
                 _change(each, fields, all_told)
         return tuple(all_told.values())
+
+
+class _OnTop(Struct, frozen=True):
+    rules: Adaptation
+    changes: RequestChanges
+
+    def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
+        return self.changes.apply(fields, self.rules.apply(fields))
 
 
 def _change(refused: Refused, fields: dict[str, Raw], told: dict[str, Adapted]) -> None:

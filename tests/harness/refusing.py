@@ -66,9 +66,12 @@ class Sending:
 
     @property
     def body(self) -> bytes:
-        fields = {name: Raw(json.dumps(value, separators=(",", ":")).encode()) for name, value in self._asked.items()}
-        told = self._requests.learnt.adaptation(self._model, self._requests.now_s).apply(fields)
-        self.adapted = self._changes.apply(fields, told)
+        fields = {
+            name: Raw(json.dumps(value, separators=(",", ":")).encode())
+            for name, value in self._asked.items()
+        }
+        rules = self._requests.learnt.adaptation(self._model, self._requests.now_s)
+        self.adapted = self._changes.on(rules).apply(fields)
         return msgspec.json.encode(fields)
 
     @property

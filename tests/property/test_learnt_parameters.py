@@ -7,12 +7,12 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Raw
 
-from penstock.config.catalogue import Catalogue, Model, Provider, RoleConfig
 from penstock.config.takes import Only, Take
 from services.worker.calls.errors import ProviderError
-from services.worker.learnt_parameters import LearntParameters
+from services.worker.calls.status_errors import failure_of_status
+from services.worker.learnt_parameters import LEARNT_FOR_S
+from tests.harness.refusing import Requests, Sending, by_field, by_words
 
 OPTIONAL = (
     "temperature",
@@ -24,6 +24,7 @@ OPTIONAL = (
     "max_completion_tokens",
     "random_seed",
 )
+LIMITS = ("max_tokens", "max_completion_tokens")
 NEEDED = ("tools", "response_format", "stop", "n")
 CODES = st.sampled_from(
     [None, "unsupported_parameter", "unsupported_value", "extra_forbidden", "invalid_value"]
@@ -49,59 +50,144 @@ TAKES: st.SearchStrategy[dict[str, Take]] = st.dictionaries(
 ) | st.just({"seed": "random_seed", "max_completion_tokens": "max_tokens"})
 
 
-def learner(takes: dict[str, Take]) -> LearntParameters:
-    models = {"m": Model(provider="p", takes=takes), "other": Model(provider="p")}
-    roles: dict[Any, RoleConfig] = {"chat": RoleConfig(chain=("m", "other"))}
-    return LearntParameters(Catalogue(name="t", providers={"p": Provider()}, models=models, roles=roles))
-
-
-def sent(learnt: LearntParameters, asked: dict[str, Any], model: str = "m") -> dict[str, Any]:
-    fields = {name: Raw(json.dumps(value).encode()) for name, value in asked.items()}
-    learnt.adaptation(model).apply(fields)
-    return {name: json.loads(bytes(value)) for name, value in fields.items()}
-
-
 @settings(max_examples=300)
 @given(TAKES, st.lists(BODIES, min_size=1, max_size=4), st.data())
 def test_a_request_ends_after_few_refusals_and_keeps_what_it_depends_on(
     takes: dict[str, Take], bodies: list[dict[str, Any]], data: st.DataObject
 ) -> None:
-    learnt = learner(takes)
+    requests = Requests(takes)
     for asked in bodies:
+        fresh = Requests(takes).sent(asked)
+        request = Sending(requests, asked)
         rounds = 0
         while True:
-            body = sent(learnt, asked)
+            body = request.sent
             assert {name: body[name] for name in NEEDED if name in asked} == {
                 name: asked[name] for name in NEEDED if name in asked
             }
-            limits = [asked[name] for name in ("max_tokens", "max_completion_tokens") if name in asked]
-            kept = [body[name] for name in ("max_tokens", "max_completion_tokens") if name in body]
+            limits = [asked[name] for name in LIMITS if name in asked]
+            kept = [body[name] for name in LIMITS if name in body]
             assert not limits or min(kept) == min(limits), "no request gets more output than it asked for"
             if not body or data.draw(st.booleans()):
+                request.succeeds()
                 break
             parameter = data.draw(st.sampled_from(sorted(body)))
-            error = ProviderError(parameter=parameter, code=data.draw(CODES), message=data.draw(WORDS))
-            lesson = learnt.learn("m", error, json.dumps(body).encode())
-            if lesson is None:
-                assert sent(learnt, asked) == body
+            code, message = data.draw(CODES), data.draw(WORDS)
+            error = by_field(parameter, message, code) if code else by_words(parameter, message)
+            if not request.refused(error):
                 break
-            assert sent(learnt, asked) != body, "what was refused is never sent again as it was"
+            assert request.sent != body, "what was refused is never sent again as it was"
             rounds += 1
             assert rounds <= 2 * len(asked) + 2
-        assert sent(learnt, asked, "other") == asked
+        assert requests.sent(asked, "other") == asked
+        requests.now_s += LEARNT_FOR_S
+        assert requests.sent(asked) == fresh, "lessons lapse"
+
+
+TENANT_TEXT = st.sampled_from(
+    [
+        "temperature is not supported",
+        "Unsupported parameter: 'temperature' is not supported with this model.",
+        "https://x/?max_tokens is not supported. Use 'max_completion_tokens' instead",
+        "' Unknown parameter: 'top_p'.",
+        "extra_forbidden: seed: Extra inputs are not permitted",
+        '{"message": "x", "code": "unsupported_parameter", "param": "user"}',
+        'Unknown name "store": Cannot find field.',
+        "developer is not one of the role names",
+    ]
+) | st.text(max_size=40)
+FRAMES = st.sampled_from(
+    ["{}", "Invalid value: '{}'. Supported values are: 'a'.", "Failed to load {}", "Bad input {} at 3"]
+)
+VALUES = {
+    "temperature": 1,
+    "top_p": 1,
+    "seed": 2,
+    "user": "u",
+    "store": True,
+    "max_tokens": 5,
+    "metadata": {"a": "b"},
+    "stream_options": {"include_usage": True, "include_obfuscation": False},
+}
+
+
+class _Truthful:
+    """Refuses a request for its odd text, which it repeats, and for nothing else."""
+
+    def __init__(self, requests: Requests, frame: str, where: str | None) -> None:
+        self._requests, self._frame, self._where = requests, frame, where
+
+    def ask(self, asked: dict[str, Any], odd: str, carrier: str) -> None:
+        """`carrier`: the parameter in which the odd text stands."""
+        request = Sending(self._requests, {**asked, carrier: odd})
+        for _ in range(5):
+            if request.sent.get(carrier) != odd:
+                request.succeeds()
+                return
+            error = {"message": self._frame.format(odd), "param": self._where, "code": None}
+            failure = failure_of_status(400, json.dumps({"error": error}).encode(), {}, 0.0)
+            if failure.kind != "parameter" or not request.refused(failure.error):
+                return
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(TENANT_TEXT, min_size=1, max_size=6),
+    FRAMES,
+    st.sampled_from([None, "tool_choice", "messages[0].content", "user", "metadata"]),
+    st.sampled_from(["tool_choice", "user", "metadata", "service_tier"]),
+)
+def test_what_one_tenant_writes_never_changes_what_others_are_sent(
+    texts: list[str], frame: str, where: str | None, carrier: str
+) -> None:
+    requests = Requests()
+    for text in texts:
+        _Truthful(requests, frame, where).ask(VALUES, text, carrier)
+        assert requests.sent(VALUES) == VALUES
+
+
+@given(
+    st.sampled_from(sorted(VALUES)),
+    st.text(alphabet="abcdefgh_0123", min_size=1, max_size=8),
+    st.sampled_from(["unknown_parameter", "unsupported_parameter", "extra_forbidden", "invalid_value", None]),
+    st.integers(1, 6),
+)
+def test_a_key_within_a_parameter_never_changes_what_others_are_sent(
+    name: str, key: str, code: str | None, times: int
+) -> None:
+    requests = Requests()
+    asked = {**VALUES, name: {key: 1, "other key": 2}}
+    for path in (f"{name}.{key}", f"{name}[{key}]", f"body.{name}.{key}"):
+        error = by_field(path, f"Unknown parameter: '{path}'.", code)
+        changed = requests.learn(asked, error, times)
+        assert changed == (name not in LIMITS)
+        assert requests.sent(VALUES) == VALUES
+        assert requests.sent(asked) == asked
 
 
 @given(st.sampled_from(OPTIONAL), st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 2]))
 def test_a_value_that_is_out_of_range_costs_no_other_value(name: str, bad: int, good: int) -> None:
-    learnt = learner({})
-    error = ProviderError(parameter=name, code="invalid_value", message=f"{name} must be at most 1")
-    learnt.learn("m", error, json.dumps({name: bad}).encode())
-    assert good == bad or sent(learnt, {name: good}) == {name: good}
+    requests = Requests()
+    error = by_field(name, f"{name} must be at most 1", "invalid_value")
+    requests.learn({name: bad}, error, 3)
+    assert good == bad or requests.sent({name: good}) == {name: good}
+
+
+@given(st.lists(st.tuples(st.sampled_from(LIMITS), st.booleans()), max_size=12))
+def test_max_tokens_stays_usable_at_a_model_that_takes_one_name(course: list[tuple[str, bool]]) -> None:
+    """The name that the model takes may change; each request is answered after at most one refusal."""
+    requests = Requests()
+    for asked, takes_old in course:
+        taken, other = LIMITS if takes_old else LIMITS[::-1]
+        error = by_field(other, "Extra inputs are not permitted", "extra_forbidden")
+        request = Sending(requests, {asked: 5})
+        assert taken in request.sent or request.refused(error)
+        assert request.sent == {taken: 5}
+        request.succeeds()
 
 
 @given(st.text() | st.sampled_from(OPTIONAL), st.text(), BODIES)
 def test_no_refusal_is_a_surprise(parameter: str, message: str, asked: dict[str, Any]) -> None:
-    learnt = learner({})
-    error = ProviderError(parameter=parameter, message=message, code=parameter)
-    lesson = learnt.learn("m", error, json.dumps(asked).encode())
-    assert lesson is None or parameter in asked
+    request = Sending(Requests(), asked)
+    error = ProviderError(parameter=parameter, message=message, code=parameter, field_parameter=message)
+    assert not request.refused(error) or parameter in asked

@@ -43,7 +43,7 @@ class ProviderError(Struct, frozen=True, kw_only=True):
     path: str | None = None
     """Where within the request that is, in full: `stream_options.include_usage`."""
     field_parameter: str | None = None
-    """The path that a field of the error names (`param`, `loc`): not its message, nor what it repeats of the request."""
+    """The path that a field of the error names (`param`, `loc`), not its message or what it repeats of the request."""
     field_words: tuple[str, ...] = ()
     """The code and the type that fields of the error name."""
     retry_after_s: float | None = None

@@ -125,6 +125,8 @@ class Row(Struct, frozen=True, kw_only=True):
     """Nothing that other requests share was touched: breaker, pause, credential, model."""
     neighbour: str | None = "first"
     """Which model then answers a plain request, at once and with one call; None: not asked."""
+    neighbour_body: Mapping[str, Any] = field(default_factory=dict)
+    """What that request says besides. All of it is sent."""
     paused_s: tuple[float, float] | None = None
     """For how long the first model pauses."""
     rest_s: float = 0.0
@@ -313,7 +315,7 @@ class _Run:
                 outcome.calls.append(self._calls(lane, words))
             if row.neighbour is not None:
                 words = f"neighbour of {row.name} | {outcome.mode}"
-                outcome.neighbour = await ask(client, words, role=lane)
+                outcome.neighbour = await ask(client, words, role=lane, **row.neighbour_body)
                 outcome.neighbour_calls = self._calls(lane, words)
         except Exception as error:  # noqa: BLE001 - told by the row's own test
             outcome.error = repr(error)
@@ -437,6 +439,9 @@ def _check_neighbour(outcome: Outcome) -> None:
     assert heard.completed.model == f"{outcome.lane}-{outcome.row.neighbour}", "another model than before"
     assert heard.text == f"from {outcome.row.neighbour}"
     assert len(outcome.neighbour_calls) == 1
+    sent = outcome.neighbour_calls[0].body
+    assert {name: sent.get(name) for name in outcome.row.neighbour_body} == outcome.row.neighbour_body
+    assert heard.completed.adapted == ()
     assert heard.took_s < AT_ONCE_S
 
 

@@ -1,4 +1,4 @@
-"""E1, A9: a parameter that a model refuses is left out once, remembered, and reported in the reply.
+"""E1, A9, D11: a refused parameter is left out, reported in the reply, and remembered only where others must know it.
 
 Each row asks twice: the first request learns what the model does not take, the second one is answered with one call.
 """
@@ -407,6 +407,161 @@ NOT_LEARNT = (
 TABLE = Table(rows=(*ROWS, *DEVELOPER, *NOT_LEARNT))
 
 
+def within(path: str, value: Mapping[str, Any], refusal: Answer, **more: Any) -> Row:
+    """A refusal of one key within a parameter, by a provider that takes the others."""
+    name, key = path.split(".")
+    rest = {each: held for each, held in value.items() if each != key}
+    return Row(
+        name=path,
+        script={"first": [Refusing(refusal, lambda body: key in body.get(name, {}))]},
+        body={name: value},
+        times=4,
+        calls={"first": 2},
+        adapted={path if rest else name: "omitted"},
+        last_sent={name: rest or ...},
+        neighbour_body={name: rest or {"7": 1}},
+        **more,
+    )
+
+
+def told(message: str, **more: Any) -> Answer:
+    fields = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    return error(400, {"error": fields | more})
+
+
+def old_limit_then_new(body: Mapping[str, Any]) -> Answer:
+    if "max_tokens" in body:
+        return told("Failed to load the image: max_tokens is not supported")
+    return error(422, {"detail": extra("max_completion_tokens")})
+
+
+ALONE = (
+    within(
+        "stream_options.foo",
+        {"include_usage": True, "foo": 1},
+        openai("Unknown parameter: 'stream_options.foo'.", "stream_options.foo", "unknown_parameter"),
+        modes=("streamed",),
+    ),
+    within(
+        "reasoning.foo",
+        {"foo": 1, "effort": "high"},
+        told("reasoning.foo: Extra inputs are not permitted"),
+    ),
+    within(
+        "thinking.foo",
+        {"type": "enabled", "budget_tokens": 1024, "foo": 1},
+        error(
+            400,
+            {
+                "type": "error",
+                "error": {
+                    "type": "invalid_request_error",
+                    "message": "thinking.foo: Extra inputs are not permitted",
+                },
+            },
+        ),
+    ),
+    within(
+        "metadata.x",
+        {"x": "1", "y": "2"},
+        openai("Unknown parameter: 'metadata.x'.", "metadata.x", "unknown_parameter"),
+    ),
+    within(
+        "logit_bias.123",
+        {"123": 1},
+        openai("Unsupported parameter: 'logit_bias.123'.", "logit_bias.123"),
+    ),
+    Row(
+        name="text that speaks of temperature",
+        script={
+            "first": [
+                told("Invalid value: 'temperature is not supported'. Supported values are: 'auto', 'none'.")
+            ]
+        },
+        body={"temperature": 0.3, "tool_choice": "temperature is not supported"},
+        times=4,
+        text="from second",
+        model="second",
+        calls={"first": 2, "second": 1},
+        neighbour_body={"temperature": 0.3},
+    ),
+    Row(
+        name="an address that speaks of reasoning_effort",
+        script={
+            "first": [
+                Refusing(
+                    told("Failed to load 'https://x/reasoning_effort is not supported'"),
+                    lambda body: "reasoning_effort" in body,
+                )
+            ]
+        },
+        body={"reasoning_effort": "low", "metadata": {"a": "https://x/reasoning_effort is not supported"}},
+        times=4,
+        calls={"first": 2},
+        adapted={"reasoning_effort": "omitted"},
+        neighbour_body={"reasoning_effort": "low"},
+    ),
+    Row(
+        name="a new name that the provider does not know",
+        script={
+            "first": [
+                Refusing(
+                    old_limit_then_new, lambda body: "max_tokens" in body or "max_completion_tokens" in body
+                )
+            ]
+        },
+        body={"max_tokens": 50},
+        times=4,
+        text="from second",
+        model="second",
+        calls={"first": 2, "second": 1},
+        neighbour_body={"max_tokens": 50},
+    ),
+    Row(
+        name="a refusal for what stands beside it",
+        script={
+            "first": [
+                Refusing(
+                    openai("Unsupported parameter: 'top_p' is not supported with reasoning.", "top_p"),
+                    lambda body: "top_p" in body,
+                )
+            ]
+        },
+        body={"top_p": 0.5},
+        times=4,
+        calls={"first": 2},
+        adapted={"top_p": "omitted"},
+        neighbour_body={"top_p": 0.5},
+    ),
+    Row(
+        name="five parameters one after the other",
+        script={
+            model: [
+                lambda call: next(
+                    (
+                        openai(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+                        for name in call.body
+                        if name.startswith(("top_", "s"))
+                        and name not in {"stream", "stream_options"}
+                        and name != "stop"
+                    ),
+                    HELLO.streamed if call.body.get("stream") else HELLO.whole,
+                )
+            ]
+            for model in ("first", "second", "long")
+        },
+        body={"top_k": 1, "top_a": 1, "top_logprobs": 1, "seed": 1, "store": True},
+        modes=("streamed",),
+        lane="safety",
+        code="provider_refused",
+        calls={"first": 5, "second": 1, "long": 1},
+        neighbour=None,
+    ),
+)
+ALONE_TABLE = Table(rows=ALONE)
+"""What one request meets with, and no other."""
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
     with ran(TABLE, tmp_path_factory.mktemp("parameters")) as done:
@@ -423,3 +578,16 @@ def test_e1_a_refused_parameter_is_left_out_and_remembered(outcomes: dict[str, O
     assert made[1] == 1, f"calls of each request: {made}"
     if outcome.mode == outcome.row.modes[0]:
         assert 2 <= made[0] <= outcome.row.again_without, f"calls of each request: {made}"
+
+
+@pytest.fixture(scope="module")
+def outcomes_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
+    with ran(ALONE_TABLE, tmp_path_factory.mktemp("parameters_alone")) as done:
+        yield done
+
+
+@pytest.mark.parametrize("name", params(ALONE_TABLE))
+def test_d11_what_one_request_meets_with_changes_no_other(
+    outcomes_alone: dict[str, Outcome], name: str
+) -> None:
+    check(outcomes_alone[name])

@@ -83,7 +83,11 @@ class _Attempts:
         self.endpoint = Picky(
             {
                 name: ProviderError(
-                    message=f"Unsupported parameter: {name}", parameter=name, code="unsupported_parameter"
+                    message=f"Unsupported parameter: {name}",
+                    parameter=name,
+                    path=name,
+                    field_parameter=name,
+                    field_words=("unsupported_parameter",),
                 )
                 for name in refused
             }
@@ -100,11 +104,14 @@ class _Attempts:
         self._attempting = Attempting(equipment)
         self._equipment = equipment
 
-    async def run(self, **asked: Any) -> Success:
+    def job(self, **asked: Any) -> Job:
         job: Job = job_of(self._equipment, self.reply, lasts_s=5)
         body = Raw(json.dumps({"messages": [], **asked}).encode())
         job.work = structs.replace(job.work, body=body, stream=False)
-        return await self._attempting.run(job, QuotaKey(NAMES[0], "m"), Spent(0))
+        return job
+
+    async def run(self, job: Job | None = None, **asked: Any) -> Success:
+        return await self._attempting.run(job or self.job(**asked), QuotaKey(NAMES[0], "m"), Spent(0))
 
 
 async def test_what_the_application_and_the_role_say_is_adapted_and_told() -> None:
@@ -125,13 +132,15 @@ async def test_a_refused_parameter_is_learnt_once_and_logged_with_its_line(
 ) -> None:
     attempts = _Attempts({}, "temperature", "seed")
     with caplog.at_level(logging.WARNING):
+        job = attempts.job(seed=5)
         for _ in range(2):
             with pytest.raises(ProviderFailure) as refused:
-                await attempts.run(seed=5)
+                await attempts.run(job)
             assert refused.value.kind == "parameter", "the same model is called once more"
-        success = await attempts.run(seed=5)
-        await attempts.run(seed=6)
-    assert [each.parameter for each in success.adapted] == ["seed", "temperature"]
+        success = await attempts.run(job)
+        neighbour = await attempts.run(seed=6)
+    for each in (success, neighbour):
+        assert {told.parameter for told in each.adapted} == {"seed", "temperature"}
     assert [sorted(sent.keys() & {"temperature", "seed"}) for sent in attempts.endpoint.sent] == [
         ["seed", "temperature"],
         ["seed"],

@@ -23,27 +23,59 @@ def openai(message: str, param: str | None = None, code: str | None = None) -> P
 
 STRONG = [
     # OpenAI
-    by_field("temperature", "'temperature' does not support 0.8. Only the default value is supported.", "unsupported_value"),
-    openai("Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is supported.", "temperature", "unsupported_value"),
-    openai("Unsupported parameter: 'top_p' is not supported with this model.", "top_p", "unsupported_parameter"),
+    by_field(
+        "temperature",
+        "'temperature' does not support 0.8. Only the default value is supported.",
+        "unsupported_value",
+    ),
+    openai(
+        "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is"
+        " supported.",
+        "temperature",
+        "unsupported_value",
+    ),
+    openai(
+        "Unsupported parameter: 'top_p' is not supported with this model.", "top_p", "unsupported_parameter"
+    ),
     openai("Unsupported parameter: 'top_p' is not supported with this model."),
     openai("Unrecognized request argument supplied: reasoning_effort"),
     openai("Unknown parameter: 'store'.", "store", "unknown_parameter"),
     # Mistral
     by_field("store", "Extra inputs are not permitted", "extra_forbidden"),
     by_field("body.store", "Extra inputs are not permitted"),
-    from_body(422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "input": 1}]}),
+    from_body(
+        422,
+        {
+            "detail": [
+                {
+                    "type": "extra_forbidden",
+                    "loc": ["body", "seed"],
+                    "msg": "Extra inputs are not permitted",
+                    "input": 1,
+                }
+            ]
+        },
+    ),
     # Gemini
-    by_words("frequency_penalty", 'Invalid JSON payload received. Unknown name "frequency_penalty": Cannot find field.'),
+    by_words(
+        "frequency_penalty",
+        'Invalid JSON payload received. Unknown name "frequency_penalty": Cannot find field.',
+    ),
     # Groq
     openai("`logprobs` is not supported with this model", "logprobs"),
     openai("property 'reasoning_effort' is unsupported"),
     # xAI
     by_words("presencePenalty", "Model grok-4 does not support parameter presencePenalty."),
-    from_body(400, {"code": "Client specified an invalid argument", "error": "Argument not supported on this model: presencePenalty"}),
+    from_body(
+        400,
+        {
+            "code": "Client specified an invalid argument",
+            "error": "Argument not supported on this model: presencePenalty",
+        },
+    ),
     # Anthropic
     by_words("temperature", "`temperature` is deprecated for this model."),
-]  # fmt: skip
+]
 WEAK = [
     openai("Sorry, this model does not support 'logit_bias' yet"),
     by_words("parallel_tool_calls", "parallel_tool_calls is no longer supported"),
@@ -95,24 +127,59 @@ def test_words_alone_become_no_lesson_where_the_model_takes_the_parameter_meanwh
 
 
 NESTED = [
-    ({"stream_options": {"include_usage": True, "foo": 1}}, {"stream_options": {"include_usage": True}},
-     openai("Unknown parameter: 'stream_options.foo'.", "stream_options.foo", "unknown_parameter")),
-    ({"stream_options": {"include_usage": True, "foo": 1}}, {"stream_options": {"include_usage": True}},
-     openai("Unknown parameter: 'stream_options.foo'.", "stream_options", "unknown_parameter")),
-    ({"reasoning": {"foo": 1, "effort": "high"}}, {"reasoning": {"effort": "high"}},
-     openai("reasoning.foo: Extra inputs are not permitted")),
-    ({"thinking": {"type": "enabled", "foo": 1}}, {"thinking": {"type": "enabled"}},
-     openai("thinking.foo: Extra inputs are not permitted")),
-    ({"metadata": {"x": 1, "y": 2}}, {"metadata": {"y": 2}},
-     openai("Unknown parameter: 'metadata.x'.", "metadata.x", "unknown_parameter")),
-    ({"metadata": {"a.b": 1, "y": 2}}, {"metadata": {"y": 2}},
-     openai("Unknown parameter: 'metadata.a.b'.", "metadata.a.b", "unknown_parameter")),
-    ({"logit_bias": {"123": 1}}, {},
-     openai("Unsupported parameter: 'logit_bias.123'.", "logit_bias.123", "unsupported_parameter")),
-    ({"prediction": {"a": {"b": 1, "c": 2}}}, {"prediction": {"a": {"c": 2}}},
-     from_body(422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "prediction", "a", "b"], "msg": "Extra inputs are not permitted"}]})),
+    (
+        {"stream_options": {"include_usage": True, "foo": 1}},
+        {"stream_options": {"include_usage": True}},
+        openai("Unknown parameter: 'stream_options.foo'.", "stream_options.foo", "unknown_parameter"),
+    ),
+    (
+        {"stream_options": {"include_usage": True, "foo": 1}},
+        {"stream_options": {"include_usage": True}},
+        openai("Unknown parameter: 'stream_options.foo'.", "stream_options", "unknown_parameter"),
+    ),
+    (
+        {"reasoning": {"foo": 1, "effort": "high"}},
+        {"reasoning": {"effort": "high"}},
+        openai("reasoning.foo: Extra inputs are not permitted"),
+    ),
+    (
+        {"thinking": {"type": "enabled", "foo": 1}},
+        {"thinking": {"type": "enabled"}},
+        openai("thinking.foo: Extra inputs are not permitted"),
+    ),
+    (
+        {"metadata": {"x": 1, "y": 2}},
+        {"metadata": {"y": 2}},
+        openai("Unknown parameter: 'metadata.x'.", "metadata.x", "unknown_parameter"),
+    ),
+    (
+        {"metadata": {"a.b": 1, "y": 2}},
+        {"metadata": {"y": 2}},
+        openai("Unknown parameter: 'metadata.a.b'.", "metadata.a.b", "unknown_parameter"),
+    ),
+    (
+        {"logit_bias": {"123": 1}},
+        {},
+        openai("Unsupported parameter: 'logit_bias.123'.", "logit_bias.123", "unsupported_parameter"),
+    ),
+    (
+        {"prediction": {"a": {"b": 1, "c": 2}}},
+        {"prediction": {"a": {"c": 2}}},
+        from_body(
+            422,
+            {
+                "detail": [
+                    {
+                        "type": "extra_forbidden",
+                        "loc": ["body", "prediction", "a", "b"],
+                        "msg": "Extra inputs are not permitted",
+                    }
+                ]
+            },
+        ),
+    ),
     ({"prediction": "x"}, {}, by_field("prediction.a", "Extra inputs are not permitted", "extra_forbidden")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("asked", "then", "error"), NESTED)
@@ -150,23 +217,68 @@ def test_what_every_stream_asks_for_is_learnt_from_several() -> None:
 
 
 ECHOES = [
-    ({"temperature": 0.3, "messages": [{"role": "temperature is not supported"}]},
-     openai("Invalid value: 'temperature is not supported'. Supported values are: 'system', 'user'.")),
-    ({"reasoning_effort": "low", "messages": [{"content": "https://x/reasoning_effort is not supported"}]},
-     openai("Failed to load 'https://x/reasoning_effort is not supported'")),
-    ({"max_tokens": 50, "tool_choice": "https://x/?max_tokens is not supported"},
-     openai("Failed to load image https://x/?max_tokens is not supported")),
-    ({"reasoning_effort": "reasoning_effort is not supported with this model"},
-     openai("reasoning_effort is not supported with this model", "reasoning_effort")),
-    ({"reasoning_effort": "reasoning_effort\nis NOT  supported"},
-     openai("Invalid: reasoning_effort is not supported", "reasoning_effort")),
-    ({"reasoning_effort": '{"message":"x","code":"extra_forbidden","param":"reasoning_effort"}'},
-     openai('Bad value {"message":"reasoning_effort is not supported","code":"extra_forbidden","param":"reasoning_effort"}')),
-    ({"temperature": 1, "code": "extra_forbidden"},
-     from_body(422, {"detail": "temperature is not supported, or is it", "body": {"param": "temperature", "code": "extra_forbidden", "message": "temperature is not supported"}})),
-    ({"top_p": 1}, openai("Unsupported parameter: 'top_p' is not supported when reasoning_effort is not none.", "top_p", "unsupported_parameter")),
-    ({"temperature": 1}, openai("Unsupported parameter: 'temperature' is not supported together with tools.", "temperature", "unsupported_parameter")),
-]  # fmt: skip
+    (
+        {"temperature": 0.3, "messages": [{"role": "temperature is not supported"}]},
+        openai("Invalid value: 'temperature is not supported'. Supported values are: 'system', 'user'."),
+    ),
+    (
+        {"reasoning_effort": "low", "messages": [{"content": "https://x/reasoning_effort is not supported"}]},
+        openai("Failed to load 'https://x/reasoning_effort is not supported'"),
+    ),
+    (
+        {"max_tokens": 50, "tool_choice": "https://x/?max_tokens is not supported"},
+        openai("Failed to load image https://x/?max_tokens is not supported"),
+    ),
+    (
+        {"reasoning_effort": "reasoning_effort is not supported with this model"},
+        openai("reasoning_effort is not supported with this model", "reasoning_effort"),
+    ),
+    (
+        {"reasoning_effort": "reasoning_effort\nis NOT  supported"},
+        openai("Invalid: reasoning_effort is not supported", "reasoning_effort"),
+    ),
+    (
+        {"top_p": 1, "user": "https://x/top_p%20is%20not%20supported"},
+        openai("Bad address: top_p is not supported"),
+    ),
+    (
+        {"reasoning_effort": '{"message":"x","code":"extra_forbidden","param":"reasoning_effort"}'},
+        openai(
+            'Bad value {"message":"reasoning_effort is not supported","code":"extra_forbidden",'
+            '"param":"reasoning_effort"}'
+        ),
+    ),
+    (
+        {"temperature": 1, "code": "extra_forbidden"},
+        from_body(
+            422,
+            {
+                "detail": "temperature is not supported, or is it",
+                "body": {
+                    "param": "temperature",
+                    "code": "extra_forbidden",
+                    "message": "temperature is not supported",
+                },
+            },
+        ),
+    ),
+    (
+        {"top_p": 1},
+        openai(
+            "Unsupported parameter: 'top_p' is not supported when reasoning_effort is not none.",
+            "top_p",
+            "unsupported_parameter",
+        ),
+    ),
+    (
+        {"temperature": 1},
+        openai(
+            "Unsupported parameter: 'temperature' is not supported together with tools.",
+            "temperature",
+            "unsupported_parameter",
+        ),
+    ),
+]
 
 
 @pytest.mark.parametrize(("asked", "error"), ECHOES)
@@ -180,7 +292,7 @@ def test_what_a_provider_repeats_or_refuses_for_something_else_is_never_learnt_f
         assert requests.sent({name: 1}) == {name: 1}
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", [0, 1, 3, 4, 5])
 def test_a_sentence_that_stands_in_the_request_is_not_learnt_from_many_either(number: int) -> None:
     asked, error = ECHOES[number]
     requests = Requests()
@@ -468,7 +580,7 @@ def test_memory_and_lines_are_bounded() -> None:
         requests.learn(
             {"temperature": -value - 1}, by_field("temperature", "too low", "decimal_below_min_value")
         )
-    known = requests.learnt._known["m"]  # noqa: SLF001
+    known = requests.learnt._known["m"]
     assert len(known.lessons) <= 64
     assert len(known.doubts) <= 32
     assert len(requests.lines) <= 64
