@@ -58,7 +58,9 @@ class RequestChanges(Struct):
                 all_told |= {done.parameter: done for done in Adaptation({}, rules).apply(fields)}
             else:
                 _change(each, fields, all_told)
-        return tuple(all_told.values())
+        return tuple(
+            sorted(all_told.values(), key=lambda each: (each.parameter.endswith(ROLE_SUFFIX), each.parameter))
+        )
 
 
 class _OnTop(Struct, frozen=True):
