@@ -27,6 +27,7 @@ from services.worker.parameters import compose
 from services.worker.provider import Provider
 from services.worker.recording import AttemptRecord
 from services.worker.request_changes import RequestChanges
+from services.worker.rescue import why_no_other_attempt
 
 __all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]
 
@@ -36,6 +37,7 @@ BYTES_PER_TOKEN: Final = 4
 """What a broken stream's output is estimated by."""
 _READ: Final[tuple[FailureKind, ...]] = ("refused", "context_length", "content_filter", "random_refusal")
 """Failures of a request whose parameters the model has read."""
+_TAKEN: Final = "another worker has begun an attempt meanwhile, and may have sent text"
 _CANCELLED: Final = "cancelled"
 
 
@@ -177,7 +179,10 @@ class Attempting:
             )
 
     async def _announce(self, job: Job, key: QuotaKey, body: _Body) -> int:
-        """Take the attempt's number; `restarted` follows where text of another attempt is out, or may be."""
+        """Take the attempt's number; `restarted` follows where text of another attempt is out, or may be.
+
+        Raises GaveUp where another worker has begun an attempt meanwhile, and the request wants no other one then.
+        """
         provider = self._equipment.catalogue.models[key.model].provider
         text_may_be_out = await job.reply.begin_attempt(
             model=key.model,
@@ -187,6 +192,10 @@ class Attempting:
             degraded=body.degraded,
             adapted=body.adapted,
         )
+        if text_may_be_out:
+            why = why_no_other_attempt(job.work.rescue, begun=True, text_sent=True)
+            if why is not None:
+                raise GaveUp("provider_unavailable", f"{_TAKEN}; {why}")
         await self._equipment.background.begin(job, model=key.model, provider=provider)
         if job.output_sent or text_may_be_out:
             failure = job.last_failure

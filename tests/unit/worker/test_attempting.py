@@ -12,11 +12,13 @@ from msgspec import Raw, structs
 
 from penstock.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig, StreamFormat
 from penstock.config.takes import Take
+from schemas.errors import ErrorCode
+from schemas.names import Rescue
 from schemas.reply import Adapted
 from services.worker.attempting import Attempting, Spent, Success
 from services.worker.calls.errors import ProviderError
 from services.worker.failures import ProviderFailure
-from services.worker.job import Job
+from services.worker.job import GaveUp, Job
 from services.worker.limits.quota import QuotaKey
 from tests.unit.worker.equipped import NAMES, Endpoint, equipped, job_of
 
@@ -35,11 +37,17 @@ class Reply:
 
     def __init__(self) -> None:
         self.adapted: list[tuple[Adapted, ...]] = []
+        self.taken = False
+        """Another worker has taken the next number."""
+        self.told: list[str] = []
 
     async def begin_attempt(self, *, adapted: tuple[Adapted, ...], **_: Any) -> bool:
         self.attempt += 1
         self.adapted.append(adapted)
-        return False
+        return self.taken
+
+    async def restarted(self, code: ErrorCode, message: str) -> None:
+        self.told.append(f"{code}: {message}")
 
 
 class Answer:
@@ -104,14 +112,15 @@ class _Attempts:
         self._attempting = Attempting(equipment)
         self._equipment = equipment
 
-    def job(self, **asked: Any) -> Job:
+    def job(self, rescue: Rescue = "restart", **asked: Any) -> Job:
         job: Job = job_of(self._equipment, self.reply, lasts_s=5)
         body = Raw(json.dumps({"messages": [], **asked}).encode())
-        job.work = structs.replace(job.work, body=body, stream=False)
+        job.work = structs.replace(job.work, body=body, stream=False, rescue=rescue)
         return job
 
-    async def run(self, job: Job | None = None, **asked: Any) -> Success:
-        return await self._attempting.run(job or self.job(**asked), QuotaKey(NAMES[0], "m"), Spent(0))
+    async def run(self, job: Job | None = None, rescue: Rescue = "restart", **asked: Any) -> Success:
+        job = job or self.job(rescue, **asked)
+        return await self._attempting.run(job, QuotaKey(NAMES[0], "m"), Spent(0))
 
 
 async def test_what_the_application_and_the_role_say_is_adapted_and_told() -> None:
@@ -160,3 +169,33 @@ async def test_a_request_that_cannot_do_without_the_parameter_is_refused() -> No
     assert (refused.value.kind, refused.value.status) == ("refused", 400)
     assert refused.value.error is not None
     assert refused.value.error.parameter == "tools"
+
+
+@pytest.mark.parametrize("rescue", ["none", "before_output"])
+async def test_where_another_worker_began_an_attempt_meanwhile_no_call_is_made_against_the_requests_will(
+    rescue: Rescue,
+) -> None:
+    attempts = _Attempts({})
+    attempts.reply.taken = True
+    with pytest.raises(GaveUp) as ended:
+        await attempts.run(rescue)
+    assert ended.value.code == "provider_unavailable"
+    assert "another worker has begun an attempt" in str(ended.value)
+    assert f"rescue: {rescue}" in str(ended.value)
+    assert attempts.endpoint.sent == []
+    assert attempts.reply.told == []
+
+
+async def test_with_restart_the_text_of_another_workers_attempt_is_taken_back() -> None:
+    attempts = _Attempts({})
+    attempts.reply.taken = True
+    await attempts.run("restart")
+    assert len(attempts.endpoint.sent) == 1
+    assert attempts.reply.told == ["provider_unavailable: the worker that was answering is gone"]
+
+
+@pytest.mark.parametrize("rescue", ["none", "before_output"])
+async def test_the_first_attempt_of_all_is_made_whatever_the_request_says(rescue: Rescue) -> None:
+    attempts = _Attempts({})
+    await attempts.run(rescue)
+    assert len(attempts.endpoint.sent) == 1
