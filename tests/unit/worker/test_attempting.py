@@ -178,7 +178,7 @@ async def test_where_another_worker_began_an_attempt_meanwhile_no_call_is_made_a
     attempts = _Attempts({})
     attempts.reply.taken = True
     with pytest.raises(GaveUp) as ended:
-        await attempts.run(rescue)
+        await attempts.run(rescue=rescue)
     assert ended.value.code == "provider_unavailable"
     assert "another worker has begun an attempt" in str(ended.value)
     assert f"rescue: {rescue}" in str(ended.value)
@@ -197,5 +197,5 @@ async def test_with_restart_the_text_of_another_workers_attempt_is_taken_back() 
 @pytest.mark.parametrize("rescue", ["none", "before_output"])
 async def test_the_first_attempt_of_all_is_made_whatever_the_request_says(rescue: Rescue) -> None:
     attempts = _Attempts({})
-    await attempts.run(rescue)
+    await attempts.run(rescue=rescue)
     assert len(attempts.endpoint.sent) == 1
