@@ -44,11 +44,15 @@ class Lessons:
         if failure.kind == "not_found":
             self.model_changed(self._availability.roster.not_found(model, loop_now_s()))
 
-    def health_of(self, job: Job, model: str, failure: ProviderFailure) -> Health:
-        """What the failure says of the model: of unclear scope, it counts once per content of a request."""
+    def health_of(self, job: Job, model: str, failure: ProviderFailure, admission: Admission) -> Health:
+        """What the failure says of the model: of unclear scope, it counts once per content of a request.
+
+        A probe or trial that failed is one, whatever it asked: else the next one would go at once, and so for ever.
+        """
         verdict = failure.verdict
         if verdict.health == "failure" and verdict.scope == "unclear":
-            return "failure" if self._failures.add(model, _content(job), loop_now_s()) else "neutral"
+            is_new = self._failures.add(model, _content(job), loop_now_s()) > 0
+            return "failure" if is_new or admission.probe or admission.trial else "neutral"
         return verdict.health
 
     def of_call(self, model: str, admission: Admission, health: Health) -> None:

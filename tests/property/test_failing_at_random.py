@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from random import Random
 from typing import Any, Final
 
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from penstock.clock import loop_now_s
@@ -66,7 +68,7 @@ class World:
         attempting: Any = self
         self.ladder._attempting = attempting
         self.outcome = outcome
-        self.random = Random(seed)
+        self._number = count()
         self.calls: list[float] = []
         self.ends: Counter[str] = Counter()
         self.slowest_s = 0.0
@@ -88,12 +90,18 @@ class World:
         reply: Any = _Reply()
         began_s = loop_now_s()
         try:
-            await self.ladder.climb(job_of(self.equipment, reply, lasts_s=lasts_s))
+            await self.ladder.climb(self._job(reply, lasts_s))
         except GaveUp as gave_up:
             self.ends[gave_up.code] += 1
         else:
             self.ends["completed"] += 1
             self.slowest_s = max(self.slowest_s, loop_now_s() - began_s)
+
+    def _job(self, reply: Any, lasts_s: float) -> Job:
+        """Each request says something else, or a breaker would count their failures as one."""
+        job = job_of(self.equipment, reply, lasts_s=lasts_s)
+        job.work = replace(job.work, body=Raw(b'{"messages": [], "seed": %d}' % next(self._number)))
+        return job
 
     async def ask_all(self, number: int) -> None:
         """With all slots busy until the last one."""

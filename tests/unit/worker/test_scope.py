@@ -46,7 +46,7 @@ class Shared:
         failure = ProviderFailure(kind, "said", status=status, error=ProviderError(message="said"))
         admission = self.availability.breakers["m"].admit(loop_now_s())
         self.lessons.of_refusal(job, key, failure, loop_now_s())
-        self.lessons.of_call("m", admission, self.lessons.health_of(job, "m", failure))
+        self.lessons.of_call("m", admission, self.lessons.health_of(job, "m", failure, admission))
         self.lessons.of_failure("m", failure)
 
     @property
@@ -72,6 +72,21 @@ async def test_one_request_tried_again_and_again_opens_no_breaker(shared: Shared
     for _ in range(4 * FAILURES):
         shared.fails(job, "server_error", 500)
     assert shared.breaker == "closed"
+
+
+@pytest.mark.parametrize("trial", [False, True])
+async def test_a_probe_that_fails_is_one_though_the_breaker_has_counted_its_content(
+    shared: Shared, *, trial: bool
+) -> None:
+    for number in range(FAILURES):
+        shared.fails(shared.job(f"request {number}"), "server_error", 503)
+    breaker = shared.availability.breakers["m"]
+    at_s = loop_now_s() + (6 if trial else 16)
+    admission = breaker.admit(at_s, trial=trial)
+    assert (admission.trial, admission.probe) == (trial, not trial)
+    failure = ProviderFailure("server_error", "said", status=503)
+    health = shared.lessons.health_of(shared.job("request 0"), "m", failure, admission)
+    assert health == "failure"
 
 
 async def test_two_long_requests_of_one_client_open_no_breaker(shared: Shared) -> None:
