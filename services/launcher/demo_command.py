@@ -33,6 +33,7 @@ __all__ = ["demo", "demo_environment"]
 _TIMEOUT_S = 30.0
 _COLUMNS = 100
 _EXPORT_S = 10.0
+_FAILING = "it is asked once more, then the next one of the chain answers"
 _METRICS = (
     "penstock_requests_total",
     "penstock_attempts_total",
@@ -107,6 +108,8 @@ async def _start_and_show(system: System, env: Mapping[str, str]) -> int:
 
 async def _ask(client: Client, number: int, prompt: DemoPrompt) -> Outcome:
     _say(f"{number:>2}. [{prompt.role}] {shortened(prompt.text, _COLUMNS)}")
+    if prompt.note:
+        _say(f"    ({prompt.note})")
     answer = AnswerText(sys.stdout, sys.stdout, indent="    │ ")
     outcome = await _outcome(client, prompt, answer)
     if outcome.reply is not None:
@@ -149,9 +152,8 @@ async def _show_insides(settings: Settings, places: Places, outcomes: Sequence[O
         default=None,
     )
     if places.traces is not None and shown is not None:
-        _say(
-            f"\nOne trace, of the request whose primary model failed:\n{await _trace(Path(places.traces), shown.id)}"
-        )
+        trace = await _trace(Path(places.traces), shown.id)
+        _say(f"\nOne trace, of the request whose first model fails ({_FAILING}):\n{trace}")
     elif settings.traces == "otlp":
         _say("\nThe traces went to the OTLP collector.")
     worker = places.services["worker"]

@@ -20,6 +20,8 @@ class DemoPrompt(Struct, frozen=True, kw_only=True):
     expected: Role
     role: str = AUTO
     images: tuple[str, ...] = ()
+    note: str = ""
+    """What the one who watches should know before the answer comes."""
 
 
 def _report(chapters: int) -> str:
@@ -68,10 +70,12 @@ PROMPTS: Final = (
         expected="long_context",
     ),
     DemoPrompt(
-        title="failing primary",
+        title="failing model",
         text="Write two lines of verse about a water wheel.",
         role="creative",
         expected="creative",
+        note="Its first model answers 503 here. It is asked once more, in case that was a hiccup; then the next one"
+        " answers: 3 attempts.",
     ),
     DemoPrompt(title="asked for", text="Name the capital of Portugal.", role="fast", expected="fast"),
     DemoPrompt(
