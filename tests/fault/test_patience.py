@@ -6,18 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import pytest
 
 from penstock.client import Client
 from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.process import Process
+from tests.harness.door import Door
 from tests.harness.system import System, running
 
 SOLO = {"chat": ("solo",), "fast": ("first", "second")}
-AWAY_S = 5.0
+SHIPPED = {"timeouts": {"total_s": 90}, "retry": {"cap_s": 8}}
+A_THIRD = {"timeouts": {"total_s": 30}, "retry": {"cap_s": 8 / 3}}
 
 
 async def ask_many(client: Client, number: int, role: str = "chat") -> list[Heard]:
@@ -25,85 +23,61 @@ async def ask_many(client: Client, number: int, role: str = "chat") -> list[Hear
 
 
 @asynccontextmanager
-async def restarting(tmp_path: Path, workers: int) -> AsyncIterator[tuple[System, Client]]:
-    """The provider is gone, and comes back on the same port while the body runs; nothing listens meanwhile."""
-    async with running(tmp_path, *(["all"] * workers), config=catalogue(SOLO)) as system:
-        port = urlsplit(system.simulator.ready["url"]).port
-        system.simulator.kill()
-        env = {"SIMULATOR_MODELS": "solo,first,second"}
-        back = Process("services.simulator", "--port", str(port), env=env, log=tmp_path / "back.log")
-
-        async def return_later() -> None:
-            await asyncio.sleep(AWAY_S)
-            await back.start()
-
-        returning = asyncio.create_task(return_later())
-        try:
-            async with await system.client() as client:
-                yield system, client
-            await returning
-        finally:
-            returning.cancel()
-            back.kill()
+async def behind_a_door(
+    tmp_path: Path, port: int, workers: int
+) -> AsyncIterator[tuple[System, Client, Door]]:
+    """The times of the role `logic` and of a breaker are the shipped ones; of the others a third of that."""
+    text = catalogue(SOLO, role=A_THIRD, roles={"logic": SHIPPED})
+    config = text.replace("${PENSTOCK_SIMULATOR_URL}", f"http://127.0.0.1:{port}")
+    async with (
+        running(tmp_path, *(["all"] * workers), config=config) as system,
+        Door.before(system.simulator.ready["url"], port) as door,
+        await system.client() as client,
+    ):
+        yield system, client, door
 
 
-@pytest.mark.parametrize(("role", "workers"), [("chat", 1), ("fast", 1), ("chat", 2)])
-async def test_d2_a_provider_that_restarts_in_five_seconds_costs_no_request(
-    tmp_path: Path, role: str, workers: int
+async def test_d2_a_provider_that_is_away_for_five_seconds_costs_no_request(
+    tmp_path: Path, free_port
 ) -> None:
-    """One request alone, whose attempts are spread; the breaker does not open."""
-    async with restarting(tmp_path, workers) as (_, client):
-        heard = await ask(client, "Are you there?", role=role)
-    assert heard.completed
-    assert AWAY_S < heard.took_s < 15
+    """One request alone, whose attempts are spread; and many that open the breaker."""
+    async with behind_a_door(tmp_path, free_port(), 1) as (system, client, door):
+        async with door.closed_for(5.0):
+            heard = await ask_many(client, 1, "logic")
+        async with door.closed_for(1.6):
+            heard += await asyncio.gather(
+                ask(client, "One", role="chat"), ask(client, "Of a chain", role="fast")
+            )
+        async with door.closed_for(1.6):
+            many = await ask_many(client, 30, "chat")
+        log = system.workers[0].log.read_text()
+    assert [each.code for each in (*heard, *many)] == [None] * 33
+    assert 5.0 < heard[0].took_s < 15
+    assert min(each.took_s for each in (*heard[1:], *many)) > 1.5
+    assert max(each.took_s for each in many) < 20
+    assert "goes back into the queue" not in log, "without another worker it keeps what it holds"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_d2_nor_does_it_cost_many_at_once_that_open_the_breaker(tmp_path: Path, workers: int) -> None:
-    async with restarting(tmp_path, workers) as (_, client):
+async def test_d2_nor_does_it_with_two_workers(tmp_path: Path, free_port) -> None:
+    async with behind_a_door(tmp_path, free_port(), 2) as (_, client, door), door.closed_for(1.6):
         heard = await ask_many(client, 30)
-    assert {each.completed.model for each in heard} == {"solo"}
+    assert [each.code for each in heard] == [None] * 30
     assert max(each.took_s for each in heard) < 20
 
 
-@asynccontextmanager
-async def one_cut_off(tmp_path: Path, free_port: int) -> AsyncIterator[System]:
-    """Two workers; the second one's provider refuses connections."""
-    async with running(tmp_path, "all", config=catalogue(SOLO)) as system:
-        cut_off = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port}")
-        await cut_off.start()
-        system.workers.append(cut_off)
-        yield system
-
-
-async def test_d3_many_requests_beside_a_worker_that_is_cut_off_are_all_answered_within_two_seconds(
+async def test_d3_requests_beside_a_worker_that_is_cut_off_are_all_answered_within_two_seconds(
     tmp_path: Path, free_port
 ) -> None:
-    async with one_cut_off(tmp_path, free_port()) as system, await system.client() as client:
-        heard = await ask_many(client, 30)
-        log = system.workers[1].log.read_text()
-    assert len([each for each in heard if each.completed]) == 30
-    assert max(each.took_s for each in heard) < 2
-    assert "goes back into the queue" in log, "the worker that was cut off took some"
-
-
-async def test_d3_so_are_single_requests_before_a_breaker_opens(tmp_path: Path, free_port) -> None:
-    async with one_cut_off(tmp_path, free_port()) as system, await system.client() as client:
-        heard = [await ask(client, f"Question {n}", role="chat") for n in range(30)]
-        log = system.workers[1].log.read_text()
-    assert len([each for each in heard if each.completed]) == 30
-    assert max(each.took_s for each in heard) < 2
-    assert "goes back into the queue" in log
-
-
-async def test_d3_without_another_worker_it_keeps_what_it_holds_until_the_provider_is_back(
-    tmp_path: Path,
-) -> None:
-    async with restarting(tmp_path, 1) as (system, client):
-        heard = await ask_many(client, 12)
-        log = system.workers[0].log.read_text()
-    assert len([each for each in heard if each.completed]) == 12
-    assert "goes back into the queue" not in log
+    """Single ones before its breaker opens, and many at once, which open it."""
+    async with running(tmp_path, "all", config=catalogue(SOLO)) as system, await system.client() as client:
+        cut_off = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
+        await cut_off.start()
+        single = [await ask(client, f"One {n}", role="chat") for n in range(3)]
+        many = await ask_many(client, 30)
+        single += [await ask(client, f"Question {n}", role="chat") for n in range(27)]
+    assert [each.code for each in (*single, *many)] == [None] * 60
+    assert max(each.took_s for each in (*single, *many)) < 2
+    assert "goes back into the queue" in cut_off.log.read_text()
 
 
 async def test_d4_one_5xx_tries_the_same_model_once_more(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""A provider's port that is there or not: an instant decides, and no process has to start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+__all__ = ["Door"]
+
+
+class Door:
+    """Passes on what comes to a port of loopback while it is open; nothing listens while it is not."""
+
+    def __init__(self, port: int, url: str) -> None:
+        self._port = port
+        self._target = urlsplit(url)
+        self._server: asyncio.Server | None = None
+        self._passing: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, url: str, port: int) -> AsyncIterator[Door]:
+        door = cls(port, url)
+        await door.open()
+        try:
+            yield door
+        finally:
+            await door.close()
+
+    @asynccontextmanager
+    async def closed_for(self, seconds: float) -> AsyncIterator[None]:
+        """From the beginning of the body on; its end waits for the opening."""
+        await self.close()
+        opening = asyncio.create_task(self._open_after(seconds))
+        try:
+            yield
+        finally:
+            await opening
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+
+    async def close(self) -> None:
+        """Connections break."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._passing:
+            task.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+
+    async def _open_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.open()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.create_task(_pass_on(source, sink))
+            self._passing.add(task)
+            task.add_done_callback(self._passing.discard)
+
+
+async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    except ConnectionError:
+        pass  # one end is gone; the other hears of it below
+    finally:
+        sink.close()
