@@ -189,7 +189,7 @@ async def test_where_another_worker_began_an_attempt_meanwhile_no_call_is_made_a
 async def test_with_restart_the_text_of_another_workers_attempt_is_taken_back() -> None:
     attempts = _Attempts({})
     attempts.reply.taken = True
-    await attempts.run("restart")
+    await attempts.run(rescue="restart")
     assert len(attempts.endpoint.sent) == 1
     assert attempts.reply.told == ["provider_unavailable: the worker that was answering is gone"]
 
