@@ -57,6 +57,8 @@ class Call(Struct, frozen=True):
     body: dict[str, Any]
     at_s: float
     """Of the monotonic clock."""
+    cookie: str | None = None
+    """What it was sent as such."""
 
 
 DONE = b"data: [DONE]\n\n"
@@ -93,6 +95,8 @@ class HostileProvider:
         """The model of every chat completion."""
         self.encodings: set[str | None] = set()
         """What the requests accept."""
+        self.connections = 0
+        """Opened so far."""
         self._server = _Server(self)
 
     @property
@@ -138,6 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
+    def setup(self) -> None:
+        super().setup()
+        self.server.provider.connections += 1
+
     def do_GET(self) -> None:
         provider = self.server.provider
         usual = chain((head(content_type="application/json"),), provider.listing)
@@ -147,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         provider = self.server.provider
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
-        call = Call(self._provider(), body["model"], key, body, time.monotonic())
+        call = Call(self._provider(), body["model"], key, body, time.monotonic(), self.headers["Cookie"])
         provider.calls.append(call)
         provider.asked.append(call.model)
         provider.encodings.add(self.headers["Accept-Encoding"])

@@ -23,7 +23,7 @@ IO_MODULES = {
     "router": EVERY_SERVICE | {"counting", "explanation", "liveness", "mailboxes", "queueing", "sweeper"},
     "worker": EVERY_SERVICE
     | {"announcing", "recording", "takeover", "leases.store", "tiers.crossings"}
-    | {"calls.groq_sdk", "calls.long_headers", "calls.openai_sdk", "calls.sdk"},
+    | {"calls.groq_sdk", "calls.openai_sdk", "calls.sdk", "calls.transport"},
     "simulator": EVERY_SERVICE,
     "launcher": EVERY_SERVICE
     | {"dead_command", "dead_letters", "explain_command", "jobs_command", "session", "status_command"},

@@ -14,9 +14,9 @@ from msgspec import Struct
 from penstock.config.catalogue import RateLimitHeaders, StreamFormat
 from services.worker.calls.bounds import ERROR_BYTES, MODELS_BYTES, read_into
 from services.worker.calls.compression import CannotUnpack, encoding_of, unpacked
-from services.worker.calls.long_headers import take_long_headers
 from services.worker.calls.model_list import ModelList, read_model_list
 from services.worker.calls.status_errors import failure_of_status
+from services.worker.calls.transport import NoCookies, prepare
 from services.worker.failures import ProviderFailure
 
 __all__ = ["ErrorBody", "SdkKind", "SdkProvider"]
@@ -58,9 +58,10 @@ class SdkKind(Struct, frozen=True, kw_only=True):
             # A prompt goes to the endpoint that was configured and to no other.
             follow_redirects=False,
             headers={"Accept-Encoding": _IDENTITY},
+            cookies=NoCookies(),
             event_hooks={"response": [self._bound_error]},
         )
-        take_long_headers(http_client)
+        prepare(http_client)
         return self.client(
             api_key=key,
             base_url=base_url or self.base_url,
