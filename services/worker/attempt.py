@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
+import msgspec
 from msgspec import Raw, Struct, field
 
-from penstock.config.catalogue import StreamFormat, Timeouts
+from penstock.config.catalogue import Timeouts
 from schemas.reply import Usage
 from services.worker.calls.bounds import WHOLE_BYTES, read_into
 from services.worker.calls.chunks import UNSAID, ChunkReader, Piece, StreamEnd
@@ -97,7 +98,7 @@ async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) 
             progress.headers = response.headers
             try:
                 if sink is None:
-                    return await _whole(response, progress, call.provider.stream_format)
+                    return await _whole(call, response, progress)
                 return await _streamed(call, response, sink, progress, timer)
             finally:
                 await response.close()
@@ -113,13 +114,13 @@ async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) 
         raise ProviderFailure("broken_stream", str(error)) from error
 
 
-async def _whole(response: Response, progress: Progress, stream_format: StreamFormat) -> Answer:
+async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
     received = bytearray()
     try:
         await read_into(received, response.pieces(), WHOLE_BYTES, "the answer")
     finally:
         progress.bytes_out = len(received)
-    read = read_whole(bytes(received), stream_format)
+    read = read_whole(bytes(received), call.provider.stream_format, _choices_asked(call.body))
     return Answer(
         finish_reason=read.finish_reason,
         response_id=read.response_id,
@@ -137,7 +138,7 @@ async def _streamed(
     between_s = call.timeouts.between_tokens_s
     body_due_s = loop.time() + max(call.timeouts.first_token_s, call.timeouts.whole_s)
     events = progress.events = SseReader(stream_format=call.provider.stream_format)
-    chunks = ChunkReader(call.provider.stream_format)
+    chunks = ChunkReader(call.provider.stream_format, _choices_asked(call.body))
     rearm_s = 0.0
     pieces = response.pieces()
     async for data in pieces:
@@ -172,6 +173,23 @@ async def _streamed(
         model=end.model,
         counted=end.usage or NOTHING_COUNTED,
     )
+
+
+class _Asked(Struct):
+    n: int | float | None = None
+
+
+_decode_asked: Final = msgspec.json.Decoder(_Asked).decode
+
+
+def _choices_asked(body: bytes) -> int:
+    """How many choices the body asks for. Nearly none says; a long one is not decoded for it."""
+    if b'"n"' not in body:
+        return 1
+    try:
+        return max(1, int(_decode_asked(body).n or 1))
+    except (ValueError, RecursionError):
+        return 1
 
 
 def _ended(events: SseReader, chunks: ChunkReader, *, framed: bool) -> tuple[list[Piece], StreamEnd]:

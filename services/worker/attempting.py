@@ -237,11 +237,13 @@ class Attempting:
             if not job.work.stream:
                 output = max(output, self._pace.made(key.model, after_s=took_s, most=job.output_tokens))
             return Usage(input_tokens=asked, output_tokens=output), True
-        counted = answer.counted
+        context_tokens = self._equipment.catalogue.models[key.model].context_tokens
+        counted, doubtful = answer.counted.plausible(context_tokens)
         sent = course.progress.bytes_out if answer.response is None else answer.message_bytes
-        answer.usage, answer.estimated = counted.completed(
+        answer.usage, estimated = counted.completed(
             input_tokens=max(1, asked), output_tokens=_tokens_in(sent)
         )
+        answer.estimated = estimated or doubtful
         self._pace.observe(key.model, tokens=counted.output_tokens or 0, took_s=took_s)
         self._equipment.calibration.observe(
             key.model, estimated_tokens=job.estimated_tokens, true_tokens=counted.input_tokens or 0

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, structs
 
 from penstock.config.catalogue import Price
 from schemas.reply import Usage
@@ -19,6 +19,8 @@ _TOKENS_PER_PRICE: Final = 1_000_000
 
 _MOST_TOKENS: Final = 100_000_000
 """Ten times the longest context of any model."""
+_BEYOND_CONTEXT: Final = 10
+"""A count above this many times the model's context is none: the catalogue may understate a context, but not so far."""
 _DIGITS: Final = 12
 """The longest text that is read as a number."""
 NO_USAGE: Final = Raw(b"null")
@@ -46,6 +48,33 @@ class Counted(Struct, frozen=True, gc=False):
     cached_input_tokens: int | None = None
     reasoning_tokens: int | None = None
     total_tokens: int | None = None
+    beside_tokens: int | None = None
+    """The part of the output that stands in the total alone."""
+
+    def plausible(self, context_tokens: int) -> tuple[Counted, bool]:
+        """Without what a model with such a context cannot have used; and whether there was any of it.
+
+        What stands in the total alone is an answer's reasoning, which is part of the context: more than the context
+        is not believed, and the output is what was stated as such.
+        """
+        believed = self
+        most = context_tokens * _BEYOND_CONTEXT
+        if (self.beside_tokens or 0) > context_tokens:
+            stated = (self.output_tokens or 0) - (self.beside_tokens or 0)
+            believed = structs.replace(
+                believed,
+                output_tokens=stated or None,
+                reasoning_tokens=None,
+                total_tokens=None,
+                beside_tokens=None,
+            )
+        if (believed.output_tokens or 0) > most:
+            believed = structs.replace(believed, output_tokens=None, total_tokens=None)
+        if (believed.input_tokens or 0) > most:
+            believed = structs.replace(believed, input_tokens=None, total_tokens=None)
+        if (believed.total_tokens or 0) > most:
+            believed = structs.replace(believed, total_tokens=None)
+        return believed, believed is not self
 
     def after(self, earlier: Counted | None) -> Counted:
         """These counts; where they are silent on input or output, what an earlier chunk said."""
@@ -54,9 +83,7 @@ class Counted(Struct, frozen=True, gc=False):
         return Counted(
             *(
                 old if new is None else new
-                for new, old in zip(
-                    msgspec.structs.astuple(self), msgspec.structs.astuple(earlier), strict=True
-                )
+                for new, old in zip(structs.astuple(self), structs.astuple(earlier), strict=True)
             )
         )
 
@@ -142,17 +169,19 @@ def _counted(
     asked: int | None, answered: int | None, cached: int | None, reasoning: int | None, total: int | None
 ) -> Counted:
     """With the output that the provider counted beside `answered`."""
+    beside: int | None = None
     if total is None:
         # What is more than the output cannot be part of it.
-        beside = reasoning if answered is not None and reasoning is not None and reasoning > answered else 0
-        answered = None if answered is None else answered + beside
+        if answered is not None and reasoning is not None and reasoning > answered:
+            answered, beside = answered + reasoning, reasoning
     elif asked is not None:
         counted = asked + (answered or 0)
         if total > counted:
             # Reasoning that is not in the output: Gemini and xAI count it in the total alone.
             reasoning = max(reasoning or 0, total - counted) if answered is not None else reasoning
-            answered = (answered or 0) + total - counted
-    return Counted(asked, answered, cached, reasoning, total)
+            beside = total - counted
+            answered = (answered or 0) + beside
+    return Counted(asked, answered, cached, reasoning, total, beside)
 
 
 def _input(said: Mapping[str, Any]) -> tuple[int | None, int | None]:

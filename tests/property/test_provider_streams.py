@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from penstock.config.catalogue import StreamFormat
 from services.worker.calls.chunks import ChunkReader
+from services.worker.calls.lenient_json import mended
 from services.worker.calls.sse import SseReader
 from services.worker.calls.wire_errors import WireError
 
@@ -212,3 +213,83 @@ def test_a_stream_cut_before_its_finish_reason_is_never_whole(texts, place):
     reading = read([data[: place % (unfinished + 1)]])
     assert reading.end.startswith(("BrokenStream", "SseTruncated"))
     assert "".join(texts).startswith(reading.text)
+
+
+KNOWN_LINES = st.sampled_from([b"", b": ping\n\n", b"event: message\n", b"id: 7\n"])
+
+
+def strictly_read(data: bytes) -> str | None:
+    """The text of events of which each line is a field that is understood; None if some line is none."""
+    text = ""
+    for line in filter(None, data.split(b"\n")):
+        name, _, value = line.partition(b":")
+        if line.lstrip().startswith(b"{"):
+            value = line
+        elif name.strip().lower() != b"data":
+            if b"}" in line or name.strip().lower() not in {b"", b"event", b"id"}:
+                return None
+            continue
+        if value.strip() in {b"[DONE]", b""}:
+            continue
+        try:
+            chunk = json.loads(mended(value))
+        except ValueError:
+            if len(value) > 64 or b"}" in value or b'"stop"' not in data:
+                return None
+            continue
+        for choice in chunk.get("choices") or ():
+            text += choice.get("delta", {}).get("content") or ""
+    return text
+
+
+@given(
+    texts=st.lists(st.text('ab :}{"\n', min_size=1, max_size=6), min_size=1, max_size=4),
+    before=KNOWN_LINES,
+    place=st.integers(0, 10_000),
+    length=st.integers(1, 400),
+)
+def test_a_stream_that_lost_bytes_is_damaged_unless_each_line_of_what_remains_is_an_event(
+    texts, before, place, length
+):
+    """What is cut out from one event to the same place of a later one leaves a stream like any other."""
+    chunks = [chunk_of({"content": text}) for text in texts]
+    events = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in [*chunks, chunk_of({}, "stop")]]
+    whole = b"".join(before + event for event in events) + b"data: [DONE]\n\n"
+    place %= len(whole)
+    left = whole[:place] + whole[place + length :]
+    reading = read([left])
+    if reading.end == "stop":
+        assert reading.text == strictly_read(left)
+
+
+@given(
+    texts=st.lists(st.text("ab", min_size=1, max_size=6), min_size=1, max_size=4),
+    which=st.integers(0, 3),
+    start=st.integers(0, 30),
+    end=st.integers(0, 30),
+)
+def test_the_beginning_of_an_event_is_not_lost_silently(texts, which, start, end):
+    """Whatever of `data: {"id": ...` is missing, its text is read or the stream is damaged."""
+    events = [b"data: " + json.dumps(chunk_of({"content": text})).encode() + b"\n\n" for text in texts]
+    at = which % len(events)
+    start, end = sorted((start, end))
+    events[at] = events[at][:start] + events[at][end:]
+    reading = read([b"".join(events) + events_of([chunk_of({}, "stop")])])
+    assert reading.end != "stop" or reading.text == "".join(texts)
+
+
+@given(
+    texts=st.lists(st.text("ab", min_size=1, max_size=6), min_size=1, max_size=4),
+    place=st.integers(0, 10_000),
+    byte=st.sampled_from([b"\0", b"x", b"\n", b" ", b":", b'"', b"\r", b"\xef\xbb\xbf"]),
+    replaces=st.booleans(),
+)
+def test_one_wrong_byte_loses_no_text(texts, place, byte, replaces):
+    """Text under a misspelt key of the delta is passed on as what any other key holds, as part of the choice."""
+    data = events_of([*(chunk_of({"content": text}) for text in texts), chunk_of({}, "stop")])
+    place %= len(data)
+    reading = read([data[:place] + byte + data[place + replaces :]])
+    if reading.end != "stop":
+        return
+    others = "".join(str(value) for choice in reading.choices for value in choice["delta"].values())
+    assert len(reading.text + others) >= len("".join(texts)) - replaces

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.worker.calls.bounds import NAME_CHARACTERS, clipped
-from services.worker.calls.errors import ProviderError, error_in
+from services.worker.calls.errors import ProviderError, error_in, reports_success
 
 __all__ = [
     "ABSENT",
@@ -54,8 +54,15 @@ _encode: Final = msgspec.json.Encoder().encode
 class Earlier(Struct):
     """What earlier chunks said of each choice, by its index."""
 
+    only: bool = False
+    """One choice was asked for: the first that comes is choice 0, whatever its index says."""
+    first: int | None = None
+    """Its index, where `only`."""
+
     spoken: set[int] = field(default_factory=set)
     """A delta had content: a later `message` in its place repeats the answer as a whole, as MiniMax sends it."""
+    messages: set[int] = field(default_factory=set)
+    """A `message` or `text` in the place of a delta had content."""
     filters: dict[int, Raw] = field(default_factory=dict)
     """The latest `content_filter_results`: a state, which Azure repeats on every chunk."""
 
@@ -110,7 +117,8 @@ def error_of(raw: Raw) -> ProviderError | None:
     value = _decode_any(raw)
     if not value or not says_anything(value):
         return None
-    return error_in(value) or ProviderError(message=str(value))
+    error = error_in(value)
+    return None if error is None and reports_success(value) else error or ProviderError(message=str(value))
 
 
 def read_choice(raw: Raw, position: int, earlier: Earlier) -> Addition | None:
@@ -120,24 +128,48 @@ def read_choice(raw: Raw, position: int, earlier: Earlier) -> Addition | None:
         raise ValueError("a choice that is not an object")
     if not fields:
         return None
-    index = index_of(fields["index"], position) if "index" in fields else position
+    stated = index_of(fields["index"], position) if "index" in fields else position
+    index = _index(stated, earlier)
+    _check_place_of_content(fields, raw, is_new=index not in earlier.spoken | earlier.messages)
     delta, is_own = _delta(fields, spoken=index in earlier.spoken)
     saying = {name for name, value in delta.items() if name not in _NAMING and adds(value)}
     has_content = not saying.isdisjoint(_CONTENT)
-    if has_content and is_own:
-        earlier.spoken.add(index)
+    if has_content:
+        (earlier.spoken if is_own else earlier.messages).add(index)
     text, rest = ("", delta) if index or "content" not in saying else _without_text(delta)
     if rest is not delta and "content" not in rest:
         saying.discard("content")
     reason = finish_reason_of(fields["finish_reason"]) if "finish_reason" in fields else ""
     # Only of choice 0 does an event of ours tell the finish reason.
     if _says_more_beside(fields, index, earlier) or saying or (index and reason):
-        is_own = is_own and rest is delta and fields.keys().isdisjoint(_TAKEN)
+        is_own = is_own and rest is delta and index == stated and fields.keys().isdisjoint(_TAKEN)
         choice = raw if is_own else _with_delta(index, fields, rest)
     else:
         choice = None
     usage, error = fields.get("usage", ABSENT), fields.get("error", ABSENT)
     return Addition(index, text, choice, reason, has_content, usage, error)
+
+
+def _index(stated: int, earlier: Earlier) -> int:
+    """Where one choice was asked for, the index of the first that came and 0 change places."""
+    if not earlier.only:
+        return stated
+    if earlier.first is None:
+        earlier.first = stated
+    return {earlier.first: 0, 0: earlier.first}.get(stated, stated)
+
+
+def _check_place_of_content(fields: dict[str, Raw], raw: Raw, *, is_new: bool) -> None:
+    """Raises ValueError for content elsewhere than in the delta or what stands in its place, and for none at all in
+    the place of a whole message.
+    """
+    if "delta" in fields or "text" in fields:
+        return
+    if "message" not in fields:
+        if b'"content"' in bytes(raw):
+            raise ValueError("content outside of a delta")
+    elif is_new and fields["message"] == ABSENT and says(fields.get("finish_reason", ABSENT)):
+        raise ValueError("a choice that is finished and has no message")
 
 
 def _delta(fields: dict[str, Raw], *, spoken: bool) -> tuple[dict[str, Raw], bool]:

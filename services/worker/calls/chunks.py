@@ -53,6 +53,7 @@ __all__ = [
     "Piece",
     "ProviderErrorEvent",
     "StreamEnd",
+    "too_few",
 ]
 
 _DEFAULT: Final = StreamFormat()
@@ -73,7 +74,11 @@ _ENVELOPE: Final = frozenset(
 )
 """Keys of a chunk that say nothing of an error."""
 _ALIVE: Final = frozenset(("ping", "keepalive", "keep-alive", "heartbeat"))
-"""The `type` of an event that only says that the connection lives."""
+"""The `type`, or the whole data, of an event that only says that the connection lives: Anthropic's `ping`; the others
+are what servers write into comments, and some proxies put into data (`data: : keepalive`).
+"""
+_STRAY_BYTES: Final = 64
+"""Of an event of words behind the end of all choices, such as `[done]` or `bye`."""
 
 
 class Piece(Struct, frozen=True, gc=False):
@@ -105,6 +110,7 @@ class ChunkReader:
     """Reads the chunks of one stream, in order."""
 
     __slots__ = (
+        "_asked",
         "_earlier",
         "_every",
         "_format",
@@ -118,14 +124,16 @@ class ChunkReader:
         "usage",
     )
 
-    def __init__(self, stream_format: StreamFormat = _DEFAULT) -> None:
+    def __init__(self, stream_format: StreamFormat = _DEFAULT, choices: int | None = None) -> None:
+        """`choices`: how many were asked for; None: that is not known."""
         self.finish_reasons: dict[int, str] = {}
         self.model: str | None = None
         self.usage: Counted | None = None
         self.response_id: str | None = None
         self._format = stream_format
         self._every = stream_format.finish_reason == "every"
-        self._earlier = Earlier()
+        self._asked = choices
+        self._earlier = Earlier(only=choices == 1)
         self._spoken = self._earlier.spoken
         self._seen: set[int] = set()
         self._halves: Halves = {}
@@ -147,7 +155,7 @@ class ChunkReader:
             or (chunk.usage is not NO_USAGE and chunk.usage != NO_USAGE)
             or chunk.x_groq is not None
         ):
-            if self._halves:
+            if self._halves or self._earlier.first:
                 return self._read_other(payload)
             self._note(chunk)
         if not chunk.choices:
@@ -179,7 +187,9 @@ class ChunkReader:
         seen = self._seen | self._spoken
         if not seen:
             raise BrokenStream("the stream ended without a single choice")
-        unfinished = sorted(seen - self.finish_reasons.keys())
+        if lacking := too_few(len(seen), self._asked, proved=done or framed):
+            raise BrokenStream(f"the stream ended {lacking}")
+        unfinished = self._unfinished()
         if unfinished and self._format.finish_reason != "optional":
             hint = NO_REASON if done or framed else ""
             raise BrokenStream(f"choices without a finish_reason: {', '.join(map(str, unfinished))}{hint}")
@@ -232,8 +242,21 @@ class ChunkReader:
         try:
             return self._read_value(mended(payload, self._halves))
         except (ValueError, RecursionError) as error:
+            if self._is_stray(payload):
+                return None
             hint = ENDED_BY_NEWLINE if _is_several(payload) else ""
             raise MalformedChunk(f"not a chat completion chunk: {error}{hint}") from error
+
+    def _is_stray(self, payload: bytes) -> bool:
+        """Whether words in the place of a chunk take nothing away from the answer."""
+        words = payload.strip().lstrip(b": ").lower()
+        if words.decode(errors="replace") in _ALIVE:
+            return True
+        ended = self.finish_reasons and not self._every and not self._unfinished()
+        return bool(ended) and len(words) <= _STRAY_BYTES and words.isascii() and b"}" not in words
+
+    def _unfinished(self) -> list[int]:
+        return sorted((self._seen | self._spoken) - self.finish_reasons.keys())
 
     def _read_value(self, payload: bytes) -> Piece | None:
         fields = fields_of(payload)
@@ -279,7 +302,7 @@ class ChunkReader:
         # Azure's first chunk has an empty id and model: the first that says something counts.
         self.response_id = self.response_id or clipped(chunk.id)
         self.model = self.model or clipped(chunk.model)
-        self._settled = self.response_id is not None and self.model is not None
+        self._settled = self.response_id is not None and self.model is not None and not self._earlier.first
         self._count(chunk.usage)
         if chunk.x_groq is not None:
             if error := error_of(chunk.x_groq.error):
@@ -312,6 +335,8 @@ def _check_value(value: Any) -> None:
 
 def _check_for_error(fields: dict[str, Raw], payload: bytes) -> None:
     """A chunk without choices is an error, or else something that keeps the connection alive."""
+    if b'"delta"' in payload:
+        raise ValueError("a delta outside of choices")
     if (
         not fields.keys() - _ENVELOPE
         or says(fields.get("usage", ABSENT))
@@ -320,6 +345,18 @@ def _check_for_error(fields: dict[str, Raw], payload: bytes) -> None:
         return
     if (error := error_in(_decode_any(payload))) is not None:
         raise ProviderErrorEvent(error)
+
+
+def too_few(got: int, asked: int | None, *, proved: bool) -> str:
+    """In words, whether an answer has fewer choices than were asked for; empty: it has not, or is only different.
+
+    Providers that do not know `n` answer with one choice (Anthropic's and Ollama's OpenAI-compatible endpoints: their
+    documentation, November 2026), so exactly one counts where the end of the answer is proved. Some but not all means
+    that choices are missing.
+    """
+    if asked is None or got >= asked or (got == 1 and proved):
+        return ""
+    return f"with {got} of the {asked} choices that were asked for"
 
 
 def _is_several(payload: bytes) -> bool:

@@ -15,7 +15,7 @@ from services.worker.calls.error_bodies import HTML, body_value, printable
 from services.worker.calls.error_facts import Facts, gather
 from services.worker.calls.wait_hints import wait_s
 
-__all__ = ["ProviderError", "error_in", "read_error"]
+__all__ = ["ProviderError", "error_in", "read_error", "reports_success"]
 
 _NO_MESSAGE: Final = "the provider reported an error without a message"
 _MESSAGE_CHARACTERS: Final = 1000
@@ -83,6 +83,15 @@ def error_in(value: object) -> ProviderError | None:
     if value is True:
         return ProviderError(message=_NO_MESSAGE)
     return _error_of(value) if isinstance(value, dict) and _reports(value) else None
+
+
+def reports_success(value: object) -> bool:
+    """Whether the value of an `error` key says that there is none, as `{"code": 0, "message": ""}` does."""
+    if not isinstance(value, dict):
+        return False
+    code = next((value[name] for name in _CODES if value.get(name) is not None), None)
+    message = value.get("message") or "success"
+    return str(code).lower() in _SUCCESS and str(message).lower() in _SUCCESS
 
 
 def _error_of(value: object) -> ProviderError:

@@ -30,9 +30,9 @@ _GROWING: Final = frozenset(
 """Texts of which each chunk has a further piece; other keys are repeated or said once."""
 
 
-def gathered(data: bytes, stream_format: StreamFormat) -> bytes:
+def gathered(data: bytes, stream_format: StreamFormat, choices: int | None = None) -> bytes:
     """The chat completion that the events are pieces of. Raises WireError for one that is not whole."""
-    events, chunks = SseReader(WHOLE_BYTES, stream_format), ChunkReader(stream_format)
+    events, chunks = SseReader(WHOLE_BYTES, stream_format), ChunkReader(stream_format, choices)
     texts: list[str] = []
     messages: dict[int, dict[str, Any]] = {}
     for payload in (*events.feed(data), *events.close()):

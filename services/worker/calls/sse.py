@@ -24,6 +24,7 @@ _BLANKS: Final = b" \t\r\n"
 _ALIVE: Final = frozenset((b"ping", b"keepalive", b"keep-alive", b"heartbeat"))
 """Names of events that only say that the connection lives, whatever their data."""
 _FIELDS: Final = frozenset((b"", b"data", b"event", b"id", b"retry", b"error"))
+_CHOICES: Final = b'"choices"'
 _EMPTY: Final = frozenset((b"", b"null", b'""', b"{}", b"[]"))
 _DEFAULT: Final = StreamFormat()
 
@@ -213,26 +214,45 @@ class SseReader:
 
 
 def _payloads_of(block: bytes) -> list[bytes]:
-    """The data lines of one event, joined, and what of the block tells of an error outside of it."""
+    """The data lines of one event, joined, what of the block tells of an error outside of it, and what is no field.
+
+    The format lets a reader ignore lines that it does not know. Here they are payloads, which are read as a chunk or
+    found to be none: what remains of an event that lost its beginning is such a line.
+    """
     values: list[bytes] = []
     errors: list[bytes] = []
     bare: list[bytes] = []
     event = b""
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
+        if name not in _FIELDS:
+            name = _variant(name)
         if name == b"data":
             values.append(value.removeprefix(b" "))
-        elif name == b"event":
-            event = value.strip()
         elif name == b"error":
             errors.append(_as_error(value))
-        elif name not in _FIELDS and (bare or line.lstrip()[:1] in (b"{", b"[")):
+        elif name not in _FIELDS or _is_remnant(value):
             bare.append(line)
+        elif name == b"event":
+            event = value.strip().lower()
     if event in _ALIVE:
-        return []
-    if event == b"error":
-        return [_as_error(b"\n".join(values))]
+        values = [value for value in values if _CHOICES in value]
+    elif event == b"error":
+        return [_as_error(b"\n".join(values)), *_bare(bare)]
     return [*([b"\n".join(values)] if values else []), *errors, *_bare(bare)]
+
+
+def _variant(name: bytes) -> bytes:
+    """The field that is meant where its name has a byte order mark or blanks around it, or capitals in it."""
+    meant = name.removeprefix(_BOM).strip().lower()
+    return meant if meant in _FIELDS else name
+
+
+def _is_remnant(value: bytes) -> bool:
+    """Whether what stands in a comment, or in a field that is no data, is of a chunk that lost its beginning."""
+    if b"}" not in value:
+        return False
+    return _CHOICES in value or (value.rstrip().endswith(b"}") and not _is_json(value))
 
 
 def _bare(lines: list[bytes]) -> list[bytes]:
@@ -271,8 +291,8 @@ def _is_odd_json(value: bytes) -> bool:
 
 
 def _is_comment(line: bytes) -> bool:
-    return not line or line.startswith(b":")
+    return not line or (line.startswith(b":") and not _is_remnant(line[1:]))
 
 
 def _is_field(line: bytes) -> bool:
-    return line.partition(b":")[0] in _FIELDS
+    return _variant(line.partition(b":")[0]) in _FIELDS

@@ -17,11 +17,11 @@ from services.worker.calls.choices import (
     name_in,
     says,
 )
-from services.worker.calls.chunks import UNSAID
+from services.worker.calls.chunks import UNSAID, too_few
 from services.worker.calls.errors import error_in
 from services.worker.calls.gathering import gathered
 from services.worker.calls.lenient_json import mended
-from services.worker.calls.wire_errors import MalformedReply, ProviderErrorEvent
+from services.worker.calls.wire_errors import NO_REASON, MalformedReply, ProviderErrorEvent
 from services.worker.usage import NO_USAGE, Counted, read_usage
 
 __all__ = ["MalformedReply", "WholeReply", "read_whole"]
@@ -49,26 +49,28 @@ _decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
 _decode_any: Final = msgspec.json.Decoder().decode
 
 
-def read_whole(body: bytes, stream_format: StreamFormat = _DEFAULT) -> WholeReply:
+def read_whole(body: bytes, stream_format: StreamFormat = _DEFAULT, choices: int | None = None) -> WholeReply:
     """Read the body of a 200. A stream of events, where none was asked for, is put together to a body.
+
+    `choices`: how many were asked for; None: that is not known.
 
     Raises MalformedReply unless it is a complete chat completion (REQUIREMENTS D6), ProviderErrorEvent for an error
     in its place, and whatever a stream raises.
     """
     body = body.removeprefix(_BOM)
     if body.lstrip().startswith(_SSE):
-        body = gathered(body, stream_format)
+        body = gathered(body, stream_format, choices)
     try:
-        return _read(body, stream_format)
+        return _read(body, stream_format, choices)
     except (ValueError, RecursionError):
         pass  # whatever it is, it may be read when it is mended
     try:
-        return _read(mended(body), stream_format)
+        return _read(mended(body), stream_format, choices)
     except (ValueError, RecursionError) as error:
         raise MalformedReply(f"not a complete chat completion: {error}") from error
 
 
-def _read(body: bytes, stream_format: StreamFormat) -> WholeReply:
+def _read(body: bytes, stream_format: StreamFormat, asked: int | None) -> WholeReply:
     fields = fields_of(body)
     # msgspec checks UTF-8 only in what it decodes; the body is passed on as it is.
     body.decode()
@@ -89,6 +91,8 @@ def _read(body: bytes, stream_format: StreamFormat) -> WholeReply:
         reasons[index_of(choice.get("index", ABSENT), position)] = _reason(choice, stream_format)
         message_bytes += len(_message(choice))
         usage = usage or read_usage(choice.get("usage", NO_USAGE))
+    if lacking := too_few(len(reasons), asked, proved=True):  # JSON that is whole shows its own end
+        raise MalformedReply(f"an answer {lacking}")
     return WholeReply(
         finish_reason=reasons[min(reasons)],
         model=name_in(fields.get("model", ABSENT)),
@@ -104,7 +108,7 @@ def _reason(choice: dict[str, Raw], stream_format: StreamFormat) -> str:
     if not reason and stream_format.finish_reason == "optional":
         return UNSAID
     if reason in {"", "error"}:
-        raise MalformedReply("a choice that was not finished")
+        raise MalformedReply(f"a choice that was not finished{'' if reason else NO_REASON}")
     return reason
 
 

@@ -75,9 +75,10 @@ async def _call(
     headers: Mapping[str, str],
     switches: dict[str, Any],
 ) -> Answer:
+    body = json.dumps({"messages": [], "n": switches.pop("n", None)}).encode()
     provider: Any = Endpoint(list(pieces), headers, **switches)
     timeouts = Timeouts(first_token_s=0.2, between_tokens_s=0.2, whole_s=1.0)
-    return await attempt(Call(provider, "KEY", b"{}", timeouts, "a.1"), sink, Progress())
+    return await attempt(Call(provider, "KEY", body, timeouts, "a.1"), sink, Progress())
 
 
 def event(text: str | None, finish_reason: str | None = None, end: bytes = b"\n\n", **top: object) -> bytes:
@@ -195,3 +196,132 @@ async def test_a_whole_answer_passes_as_it_came():
     assert answer.response is not None
     assert bytes(answer.response) == BODY
     assert answer.message_bytes < len(BODY)
+
+
+def of_choice(index: int, text: str | None, finish_reason: str | None = None) -> bytes:
+    choice = {"index": index, "delta": {"content": text} if text else {}, "finish_reason": finish_reason}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+ALL = tuple(of_choice(index, text, "stop") for index, text in enumerate("abc"))
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("headers", [CHUNKED, {}], ids=["framed", "until closed"])
+@pytest.mark.parametrize("done", [(), (DONE,)], ids=["", "done"])
+async def test_some_but_not_all_choices_are_no_answer__d6(headers, done):
+    answer, _ = await stream(*ALL, *done, headers=headers, n=3)
+    assert answer.finish_reason == "stop"
+    for sent in (ALL[:2], ALL[1:]):
+        with pytest.raises(ProviderFailure, match="2 of the 3 choices") as caught:
+            await stream(*sent, *done, headers=headers, n=3)
+        assert caught.value.kind == "broken_stream"
+
+
+async def test_one_choice_of_several_is_an_answer_where_its_end_is_proved():
+    """A provider that does not know `n` answers with one choice."""
+    for proof in ({"headers": CHUNKED}, {"headers": {"Content-Length": "9"}}):
+        assert (await stream(ALL[0], n=3, **proof))[1].text == "a"
+    assert (await stream(ALL[0], DONE, n=3, headers={}))[1].text == "a"
+    with pytest.raises(ProviderFailure, match="1 of the 3 choices"):
+        await stream(ALL[0], n=3, headers={})
+
+
+async def test_a_whole_answer_has_all_choices_or_one():
+    def body(count: int) -> bytes:
+        choice = json.loads(BODY)["choices"][0]
+        return json.dumps({"choices": [{**choice, "index": index} for index in range(count)]}).encode()
+
+    for count in (1, 3, 4):
+        await whole(body(count), n=3)
+        await stream(body(count), n=3)
+    with pytest.raises(ProviderFailure, match="2 of the 3 choices"):
+        await whole(body(2), n=3)
+    with pytest.raises(ProviderFailure, match="2 of the 3 choices"):
+        await stream(body(2), n=3)
+
+
+@pytest.mark.parametrize("n", [None, 1, 0, -1, "3", [], 1e999, 1.0])
+async def test_what_is_no_number_of_choices_asks_for_one(n):
+    assert (await stream(ALL[0], n=n))[1].text == "a"
+
+
+async def test_the_only_choice_is_choice_0_whatever_its_index_says():
+    answer, reply = await stream(of_choice(1, "Hel"), of_choice(1, "lo"), of_choice(1, None, "length"))
+    assert (answer.finish_reason, reply.text, reply.choices) == ("length", "Hello", [])
+    call = {"choices": [{"index": 1, "delta": {"tool_calls": [CALL]}, "finish_reason": "tool_calls"}]}
+    _, reply = await stream(b"data: " + json.dumps(call).encode() + b"\n\n")
+    assert [choice["index"] for choice in reply.choices] == [0]
+
+
+async def test_a_body_without_a_message_is_no_answer():
+    body = b'{"choices":[{"index":0,"message":null,"finish_reason":"stop"}]}'
+    for asked in (whole, stream):
+        with pytest.raises(ProviderFailure) as caught:
+            await asked(body)
+        assert caught.value.kind == "malformed"
+
+
+NO_ERRORS = (
+    {"message": "", "type": "", "param": "", "code": 0},
+    {"code": 0, "message": "success"},
+    {"message": None, "code": "200"},
+    {"code": "OK", "message": "", "retryable": False},
+)
+
+
+@pytest.mark.parametrize("error", NO_ERRORS)
+async def test_an_error_that_says_success_is_none(error):
+    beside = json.dumps({**json.loads(BODY), "error": error}).encode()
+    assert (await whole(beside)).finish_reason == "tool_calls"
+    answer, reply = await stream(event("Hello", "stop", error=error), event(None, error=error))
+    assert (answer.finish_reason, reply.text) == ("stop", "Hello")
+
+
+@pytest.mark.parametrize("error", [{"code": 0, "message": "overloaded"}, {"code": 500, "message": ""}, "no"])
+async def test_an_error_beside_an_answer_is_one(error):
+    with pytest.raises(ProviderFailure):
+        await stream(event("Hello", "stop", error=error))
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        *(b"event: close\ndata: bye\n\n", b"data: [done]\n\n", b'data: "[DONE]"\n\n', b"data: DONE\n\n"),
+        *(b"data: ping\n\n", b"data: : keepalive\n\n", b"[done]\n\n", b"event: end\ndata\n\n"),
+    ],
+)
+async def test_words_behind_the_end_take_nothing_away(stray):
+    for end in ((), (DONE,)):
+        answer, reply = await stream(event("Hello"), event(None, "stop"), stray, *end)
+        assert (answer.finish_reason, reply.text) == ("stop", "Hello")
+
+
+async def test_words_before_the_end_are_damage_unless_they_keep_the_connection_alive():
+    for alive in (b"data: ping\n\n", b"data: : keepalive\n\n", b"event: ping\ndata: 7\n\n"):
+        assert (await stream(event("Hel"), alive, event("lo", "stop")))[1].text == "Hello"
+    for damage in (b"data: bye\n\n", b"data: [done]\n\n", b"eata: x\n\n", b"\0\n\n"):
+        with pytest.raises(ProviderFailure) as caught:
+            await stream(event("Hel"), damage, event("lo", "stop"))
+        assert caught.value.kind == "malformed"
+    with pytest.raises(ProviderFailure):
+        await stream(event("Hello", "stop"), damage, finish_reason="every")
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b'{"choics":[{"index":0,"delta":{"content":"x"}}]}',
+        b'{"choices":[{"index":0,"dlta":{"content":"x"},"finish_reason":null}]}',
+        b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"x"}}',
+    ],
+)
+async def test_text_where_no_text_belongs_is_damage(chunk):
+    with pytest.raises(ProviderFailure) as caught:
+        await stream(b"data: " + chunk + b"\n\n", event("lo", "stop"), DONE)
+    assert caught.value.kind == "malformed"
+
+
+async def test_the_switch_is_named_where_a_whole_answer_has_no_finish_reason():
+    with pytest.raises(ProviderFailure, match=r"finish_reason: optional"):
+        await whole(b'{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":null}]}')

@@ -47,12 +47,39 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
         (b"data: a\n: between\ndata: b\n\n", [b"a\nb"]),
         (b"data\n\n", [b""]),
         (b"\n\n\ndata: a\n\n\n\n", [b"a"]),
-        (b"database: a\n\n", []),
+        (b" data: a\n\n", [b"a"]),
+        (b"Data: a\n\nDATA : b\n\n", [b"a", b"b"]),
+        (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [b"a", b"b"]),
+        (b" \n\t\ndata: a\n\n", [b"a"]),
+        (b': {"type": "ping"}\n\ndata: a\n\n', [b"a"]),
+        (b"event: ping\ndata: {}\n\ndata: a\n\n", [b"a"]),
         (b"", []),
     ],
 )
 def test_reads_what_the_format_allows(data, payloads):
     assert outcome([data]) == (payloads, False, "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            b"database: a",
+            b'eata: {"a":1}',
+            b'nt":" world"},"finish_reason":null}]}',
+            b"\0data: {}",
+            b"<html>",
+        ),
+        *(b': " world"},"finish_reason":null}]}', b': {"choices":[]}', b'id: "a"}}', b'event: x":null}]}'),
+    ],
+)
+def test_a_line_that_is_no_field_is_read_as_a_chunk_would_be__d6(line):
+    assert outcome([b"data: a\n\n" + line + b"\n\ndata: b\n\n"]) == ([b"a", line, b"b"], False, "")
+
+
+def test_an_event_that_keeps_a_connection_alive_loses_no_chunk():
+    chunk = b'{"choices":[]}'
+    assert outcome([b"event: ping\ndata: " + chunk + b"\n\n"]) == ([chunk], False, "")
 
 
 def test_nothing_is_read_after_done():

@@ -83,7 +83,7 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
         ({"prompt_tokens": 3, "completion_tokens": 5, "prompt_tokens_details": None}, Counted(3, 5)),
         ({"prompt_tokens": 3, "completion_tokens": 5, "prompt_tokens_details": [7]}, Counted(3, 5)),
         # What is in the total alone is further output: Gemini's thoughts, xAI's reasoning.
-        ({"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 18}, Counted(3, 15, None, 10, 18)),
+        ({"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 18}, Counted(3, 15, None, 10, 18, 10)),
         (
             {
                 "prompt_tokens": 10,
@@ -91,7 +91,7 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
                 "total_tokens": 115,
                 "completion_tokens_details": {"reasoning_tokens": 100},
             },
-            Counted(10, 105, None, 100, 115),
+            Counted(10, 105, None, 100, 115, 100),
         ),
         (
             {
@@ -99,9 +99,9 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
                 "completion_tokens": 5,
                 "completion_tokens_details": {"reasoning_tokens": 7},
             },
-            Counted(9, 12, None, 7),
+            Counted(9, 12, None, 7, None, 7),
         ),
-        ({"prompt_tokens": 3, "total_tokens": 10}, Counted(3, 7, None, None, 10)),
+        ({"prompt_tokens": 3, "total_tokens": 10}, Counted(3, 7, None, None, 10, 7)),
         # OpenAI's responses; Anthropic's messages, whose input is without what was cached; DeepSeek; Gemini.
         (
             {"input_tokens": 9, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 4}},
@@ -133,7 +133,7 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
                 "thoughtsTokenCount": 10,
                 "totalTokenCount": 18,
             },
-            Counted(3, 15, None, 10, 18),
+            Counted(3, 15, None, 10, 18, 10),
         ),
     ],
 )
@@ -179,3 +179,42 @@ def test_whatever_is_said_the_usage_is_whole_and_can_be_true__f2(said):
     assert usage.input_tokens > 0 < usage.output_tokens
     assert 0 <= usage.cached_input_tokens <= usage.input_tokens <= 400_000_000
     assert 0 <= usage.reasoning_tokens <= usage.output_tokens <= 400_000_000
+
+
+@pytest.mark.parametrize(
+    ("said", "counted", "doubtful"),
+    [
+        (Counted(11, 20_002, None, 20_000, 20_013, 20_000), None, False),
+        (Counted(11, 99_999_988, None, 99_999_986, 99_999_999, 99_999_986), Counted(11, 2), True),
+        (Counted(11, 40_000, None, None, 40_011, 40_000), Counted(11), True),
+        (Counted(11, 400_000), Counted(11), True),
+        (Counted(400_000, 2, 7, None, 400_002), Counted(None, 2, 7), True),
+        (Counted(None, None, None, None, 400_000), Counted(), True),
+        (Counted(40_000, 30_000), None, False),
+    ],
+)
+def test_no_answer_used_far_more_than_its_model_reads(said, counted, doubtful):
+    assert said.plausible(32_000) == (said if counted is None else counted, doubtful)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.integers(0, 100_000_000)
+            for name in (
+                "prompt_tokens",
+                "completion_tokens",
+                "total_tokens",
+                "reasoning_tokens",
+                "cache_read_input_tokens",
+            )
+        },
+    )
+)
+def test_an_absurd_count_is_never_billed(usage):
+    said = read_usage(Raw(json.dumps(usage).encode())) or NOTHING_COUNTED
+    counted, _ = said.plausible(1000)
+    billed, _ = counted.completed(input_tokens=5, output_tokens=3)
+    assert billed.input_tokens <= 10_000
+    assert billed.output_tokens <= 11_000
