@@ -136,7 +136,9 @@ async def hear_presence(nc: Nats, on_change: Callable[[str, Presence | None], No
     try:
         present = await living(nc)
     except (nats.errors.Error, TimeoutError) as error:
-        _log.warning("presence cannot be read (%r): other processes are unknown until their next heartbeat", error)
+        _log.warning(
+            "presence cannot be read (%r): other processes are unknown until their next heartbeat", error
+        )
         return
     for presence in present:
         on_change(presence.instance, presence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
@@ -31,6 +32,9 @@ from services.worker.usage import NOTHING_COUNTED, Counted
 
 __all__ = ["Answer", "Call", "Progress", "attempt"]
 
+_WORD: Final = re.compile(r"[A-Za-z]{2,24}(?:[_ -][A-Za-z]{2,24}){0,3}")
+_OTHER: Final = "other"
+"""Told in the place of a finish reason that is no word or two: a provider may put anything there."""
 _SLACK: Final = 0.1
 """Silence between tokens is noticed between its limit and this share above it."""
 
@@ -122,7 +126,7 @@ async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
         progress.bytes_out = len(received)
     read = read_whole(bytes(received), call.provider.stream_format, _choices_asked(call.body))
     return Answer(
-        finish_reason=read.finish_reason,
+        finish_reason=_word(read.finish_reason),
         response_id=read.response_id,
         model=read.model,
         counted=read.usage or NOTHING_COUNTED,
@@ -168,7 +172,7 @@ async def _streamed(
     await _read_rest(pieces)
     progress.bytes_out = sink.bytes_out
     return Answer(
-        finish_reason=end.finish_reason or next(iter(end.finish_reasons.values()), UNSAID),
+        finish_reason=_word(end.finish_reason or next(iter(end.finish_reasons.values()), UNSAID)),
         response_id=end.response_id,
         model=end.model,
         counted=end.usage or NOTHING_COUNTED,
@@ -224,3 +228,7 @@ def _timed_out(timeouts: Timeouts, sink: DeltaSink | None, progress: Progress) -
     if progress.first_output_s is None:
         return ProviderFailure("no_first_token", f"no first token within {timeouts.first_token_s:g} s{hint}")
     return ProviderFailure("stalled", f"no further token within {timeouts.between_tokens_s:g} s{hint}")
+
+
+def _word(reason: str) -> str:
+    return reason if _WORD.fullmatch(reason) else _OTHER

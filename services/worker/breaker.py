@@ -56,7 +56,7 @@ class CircuitBreaker:
     random is called often, one that is down once in `_RAREST_TRIAL_S`. `successes` good ones in a row close the breaker
     too; failed ones leave it as it is.
 
-    Each admitted call ends in exactly one of `succeeded`, `failed` and `abandoned`, with its admission: a
+    Each admitted call ends in exactly one of `succeeded`, `failed`, `abandoned` and `repeated`, with its admission: a
     probe that is never reported keeps its place for ever. Instants are monotonic seconds.
     """
 
@@ -169,6 +169,16 @@ class CircuitBreaker:
         elif admission.probe:
             self._end_probe()
             self._next_probe_s = now_s
+        return None
+
+    def repeated(self, admission: Admission, now_s: float) -> Transition | None:
+        """The call failed as one with the same content did before: the breaker stays as it is, and the next probe or
+        trial waits for its time, so that the same request is not called in a loop.
+        """
+        if admission.trial:
+            return self.failed(admission, now_s)
+        if admission.probe and self._current(admission):
+            self._end_probe()
         return None
 
     def _admit_trial(self, now_s: float) -> Admission:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, Literal, cast, overload
+from typing import Final, Literal, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.errors import ErrorCode
 from services.worker.calls.errors import ProviderError
+from services.worker.calls.evidence import proves_rate_limit
+from services.worker.redaction import without_secrets
 
 __all__ = ["FailureKind", "Health", "ProviderFailure", "Scope", "Verdict", "health_of"]
 
 _MESSAGE_CHARACTERS: Final = 500
-_HIDDEN: Final = "…"
-_TELLING_CHARACTERS: Final = 6
-"""Fewer of a key tell nothing."""
 _PREFIX: Final = re.compile(r"(?:^|(?<=: ))\d{3}, message:\s*")
 """How an aiohttp error begins when it is made to text; the number is not the provider's."""
 
@@ -48,8 +47,9 @@ time, then elsewhere. elsewhere: never this model again for this request. give_u
 Scope = Literal["request", "model", "credential", "provider", "unclear"]
 """Whose fault a failure is, and so what of the shared state it may touch (REQUIREMENTS D11). unclear: it counts against
 the model only when several requests with different content receive it."""
-Health = Literal["failure", "neutral", "success"]
-"""What it says of the provider's health, for the breaker."""
+Health = Literal["failure", "neutral", "success", "repeated"]
+"""What it says of the provider's health, for the breaker. repeated: a failure that a request with the same content has
+met before, which says nothing new."""
 
 
 class Verdict(Struct, frozen=True):
@@ -125,20 +125,31 @@ class ProviderFailure(Exception):  # its kind says what happened
         self.error = error
         self.reached = reached
 
+    @property
+    def pauses(self) -> bool:
+        """Whether it is a rate limit that the provider has proved to be one: others wait for it too."""
+        return self.kind == "rate_limited" and (self.error is None or proves_rate_limit(self.error))
+
+    @property
+    def counts(self) -> bool:
+        """Whether it uses up one of the attempts. A rate limit for which nobody waits does."""
+        return self.verdict.counts or (self.kind == "rate_limited" and not self.pauses)
+
     def hide(self, secrets: Iterable[str]) -> None:
-        """Take them out of the message and of what the provider said, also the beginning of one that was cut off."""
-        longest_first = sorted(secrets, key=len, reverse=True)
-        self.args = (_without(str(self), longest_first),)
-        if self.error is not None and longest_first:
+        """Take them, and telling parts of them, out of the message and of all that the provider said."""
+        keys = tuple(secrets)
+        if not keys:
+            return
+        self.args = (without_secrets(str(self), keys),)
+        if self.error is not None:
             self.error = replace(
                 self.error,
-                message=_without(self.error.message, longest_first),
-                code=_without(self.error.code, longest_first),
-                type=_without(self.error.type, longest_first),
-                parameter=_without(self.error.parameter, longest_first),
-                words=tuple(
-                    _without(word, [key.lower() for key in longest_first]) for word in self.error.words
-                ),
+                message=without_secrets(self.error.message, keys),
+                code=_without(self.error.code, keys),
+                type=_without(self.error.type, keys),
+                parameter=_without(self.error.parameter, keys),
+                words=tuple(without_secrets(word, keys) for word in self.error.words),
+                own=frozenset(without_secrets(word, keys) for word in self.error.own),
             )
 
     @property
@@ -146,21 +157,8 @@ class ProviderFailure(Exception):  # its kind says what happened
         return _VERDICTS[self.kind]
 
 
-@overload
-def _without(words: str, secrets: list[str]) -> str: ...
-@overload
-def _without(words: None, secrets: list[str]) -> None: ...
-def _without(words: str | None, secrets: list[str]) -> str | None:
-    """The words without the secrets, the longest of which come first."""
-    if words is None:
-        return None
-    for secret in secrets:
-        words = words.replace(secret, _HIDDEN)
-        for length in range(len(secret) - 1, _TELLING_CHARACTERS - 1, -1):
-            if words.endswith(secret[:length]):
-                words = words[:-length] + _HIDDEN
-                break
-    return words
+def _without(words: str | None, secrets: tuple[str, ...]) -> str | None:
+    return None if words is None else without_secrets(words, secrets)
 
 
 def _in_one_line(message: str) -> str:

@@ -18,6 +18,7 @@ from schemas.reply import FailedAttempt
 from schemas.work import ChatWork
 from services.worker.coalescing import Flush
 from services.worker.failures import ProviderFailure
+from services.worker.limits.quota import QuotaKey
 from services.worker.pace import Calls
 from services.worker.request_changes import RequestChanges
 from services.worker.shortening import Shape
@@ -79,6 +80,8 @@ class Job(Struct, kw_only=True):
     last_failure: ProviderFailure | None = None
     excluded: set[str] = field(default_factory=set)
     """Models that will not be asked again for this request."""
+    refused_keys: set[QuotaKey] = field(default_factory=set)
+    """Credentials that refused this request, each for one model."""
     not_before_s: dict[str, float] = field(default_factory=dict)
     """Models that failed and may be asked again, and from when on."""
     stay: Stay | None = None

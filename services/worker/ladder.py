@@ -75,7 +75,7 @@ class Ladder:
             except _NotNow:
                 continue
             except ProviderFailure as failure:
-                self._lessons.of_failure(model, failure)
+                self._lessons.of_failure(job, model, failure)
                 self._next_attempt.after(job, model, failure)
             else:
                 self._next_attempt.succeeded(job, model)
@@ -90,7 +90,7 @@ class Ladder:
         try:
             success = await self._with_quota(job, model)
         except ProviderFailure as failure:
-            health = self._lessons.health_of(job, model, failure, admission)
+            health = self._lessons.health_of(job, model, failure)
             raise
         else:
             health = "success"

@@ -52,7 +52,7 @@ class NextAttempt:
         why = why_no_other_attempt(job.work.rescue, begun=True, text_sent=job.output_sent)
         if why is not None:
             raise GaveUp(verdict.code, f"{model}: {failure}; {why}", failure.retry_after_s)
-        if verdict.scope == "credential" and self._availability.accepted(model, loop_now_s()):
+        if verdict.scope == "credential" and self._has_other_key(job, model):
             return  # with another credential, or with the new key of this one
         if job.failures:
             self._retries[model].add(succeeded=False, now_s=loop_now_s())
@@ -61,19 +61,28 @@ class NextAttempt:
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
         retry = of_lane(job.role.retry, job.work.lane)
         left = self._attempts_left(job, model, retry)
-        if verdict.action == "retry_here" and verdict.counts and left <= 0:
+        if verdict.action == "retry_here" and failure.counts and left <= 0:
             message = f"{job.failures} attempts failed: {in_words(job.failed_attempts)}"
             raise GaveUp(verdict.code, message, failure.retry_after_s)
         again_s = self._again_s(job, model, failure, left)
         if again_s is not None:
             again_at_s = loop_now_s() + again_s
             job.stay = Stay(model, again_at_s + _SLACK_S)
-            if verdict.counts:  # after a 429 another credential of the model may have quota at once
+            if failure.counts:  # after a 429 another credential of the model may have quota at once
                 job.not_before_s[model] = again_at_s
         elif verdict.action in {"elsewhere", "once_more"}:
             self._exclude(job, model, failure)
-        elif verdict.counts:
+        elif failure.counts:
             self._back_off(job, model, failure, left)
+
+    def _has_other_key(self, job: Job, model: str) -> bool:
+        """Whether a credential is left that has not refused this request. One may be refused for what the request says:
+        then it is not set aside for others, and each is called once.
+        """
+        accepted = self._availability.accepted(model, loop_now_s())
+        if not any(key not in job.refused_keys for key in accepted):
+            return False
+        return self._once_more(job, model, "credential", len(accepted) + 1)
 
     def _note(self, job: Job, model: str, failure: ProviderFailure) -> None:
         error = failure.error
@@ -92,7 +101,7 @@ class NextAttempt:
         is cut off would use up all of them within milliseconds.
         """
         if failure.reached:
-            return failure.verdict.counts
+            return failure.counts
         provider = self._catalogue.models[model].provider
         further = bool(job.unreachable) and provider not in job.unreachable
         job.unreachable.add(provider)

@@ -114,7 +114,10 @@ class Selection:
         patient_until_s = loop_now_s() + _LEASE_S
         while True:
             leasing = False
-            for key in self._availability.in_turn(model, loop_now_s()):
+            keys = self._availability.in_turn(model, loop_now_s())
+            if job.refused_keys:
+                keys = tuple(sorted(keys, key=job.refused_keys.__contains__))
+            for key in keys:
                 permit = self._availability.quota.try_acquire(key, need, loop_now_s())
                 if isinstance(permit, Permit):
                     job.waits_for = ""

@@ -34,6 +34,9 @@ BROKEN: Final[tuple[tuple[FailureKind, float], ...]] = (
 )
 """How a stream breaks, and after how long."""
 
+SAID_S: Final = (0.5, 1.0, None)
+"""What a 429 says of when to come back."""
+
 
 class _Reply:
     attempt = 0
@@ -69,6 +72,7 @@ class World:
         self.ladder._attempting = attempting
         self.outcome = outcome
         self._number = count()
+        self._said_s = SAID_S[seed % len(SAID_S)]
         self.calls: list[float] = []
         self.ends: Counter[str] = Counter()
         self.slowest_s = 0.0
@@ -84,7 +88,9 @@ class World:
         took_s = dict(BROKEN).get(failed, 0.05)
         await asyncio.sleep(took_s)
         job.output_sent = took_s > 0.05
-        raise ProviderFailure(failed, failed, retry_after_s=0.5 if failed == "rate_limited" else None)
+        raise ProviderFailure(
+            failed, failed, retry_after_s=self._said_s if failed == "rate_limited" else None
+        )
 
     async def ask(self, lasts_s: float = 60.0) -> None:
         reply: Any = _Reply()

@@ -12,11 +12,13 @@ __all__ = ["HTML", "body_value", "json_within", "printable", "without_markup"]
 
 _decoder: Final = json.JSONDecoder(strict=False)
 """The standard library's: unlike msgspec it reads lone surrogates, line breaks within strings, NaN."""
-_MOST_BYTES: Final = 128 * 1024
+_MOST_BYTES: Final = 64 * 1024
+_PAGE_CHARACTERS: Final = 16 * 1024
+"""Of a web page; its title stands near the beginning."""
 _GZIP: Final = b"\x1f\x8b"
 _GARBLED: Final = 8
 """A text of which one character in so many cannot be read is none."""
-_TITLE: Final = re.compile(r"<(title|h1)\b[^>]*>(.{1,500}?)</\1", re.IGNORECASE | re.DOTALL)
+_TITLE: Final = re.compile(r"<(title|h1)\b[^<>]{0,200}>(.{1,300}?)</\1", re.IGNORECASE | re.DOTALL)
 _INVISIBLE: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG: Final = re.compile(r"<[^>]{0,1000}>?")
 _LOOKS_LIKE_HTML: Final = re.compile(
@@ -96,6 +98,7 @@ def _unpacked(body: bytes) -> bytes:
 
 def _page(text: str) -> str:
     """The title of a page, or else its first words."""
+    text = text[:_PAGE_CHARACTERS]
     titled = _TITLE.search(text)
     words = titled[2] if titled else _INVISIBLE.sub(" ", text)
     return " ".join(unescape(_TAG.sub(" ", words)).split())[:300]

@@ -21,6 +21,10 @@ _MOST_CHARACTERS: Final = 8_000
 _MESSAGES: Final = frozenset(
     {"message", "msg", "errormessage", "errormsg", "errordescription", "title", "statusmsg"}
 )
+_WHOLE: Final = "raw"
+"""OpenRouter's: the error of the provider behind it, as it came."""
+_OF_A_REQUEST: Final = frozenset({"role", "messages", "content"})
+"""Keys of what was sent: an object that has one is repeated by the provider, and no error."""
 _NESTED: Final = frozenset(
     {
         "error",
@@ -32,7 +36,6 @@ _NESTED: Final = frozenset(
         "exception",
         "cause",
         "metadata",
-        "body",
         "baseresp",
     }
 )
@@ -54,6 +57,11 @@ class Facts(Struct):
     messages: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
+    """The words and numbers that stand in fields of the error, not in JSON within a message: no request can put them
+    there."""
+    quoted: int = 0
+    """Above 0: what is walked through stands within a message."""
     codes: list[str] = field(default_factory=list)
     type: str | None = None
     parameter: str | None = None
@@ -61,8 +69,6 @@ class Facts(Struct):
     field_type: str | None = None
     field_parameter: str | None = None
     """The first of each outside of a message and of what the error repeats of the request."""
-    within_text: bool = False
-    """What is gathered now stands in a message, or in a repeated request."""
     provider: str | None = None
     """The provider behind a router of providers."""
     delays: list[str] = field(default_factory=list)
@@ -86,6 +92,8 @@ class Facts(Struct):
         text = text.rpartition("#")[2].strip()  # Bedrock's `com.amazon.coral.service#ValidationException`
         if text.lower() not in _NO_WORDS and len(self.words) < _MOST_WORDS:
             self.words.append(text)
+            if not self.quoted:
+                self.own.append(text)
 
 
 def gather(value: object, facts: Facts, depth: int = 0) -> None:
@@ -115,9 +123,21 @@ def _object(value: dict[object, object], facts: Facts, depth: int) -> None:
     for name, entry in fields:
         nested = isinstance(entry, dict | list)
         if (name in _NESTED and (nested or isinstance(entry, str))) or (name in _MESSAGES and nested):
-            _gather_within(entry, facts, depth) if name == "body" else gather(entry, facts, depth + 1)
+            _nested(name, entry, facts, depth)
         elif name == "headers" and isinstance(entry, dict):
             facts.headers |= {str(key): str(text)[:100] for key, text in list(entry.items())[:32]}
+
+
+def _nested(name: str, entry: object, facts: Facts, depth: int) -> None:
+    if name == _WHOLE and isinstance(entry, str) and entry.lstrip().startswith(("{", "[")):
+        found = json_within(entry[: 8 * _MOST_CHARACTERS])
+        if found is not None and not found[0] and _is_error(found[1]):
+            gather(found[1], facts, depth + 1)
+            return
+    if name == "body":
+        _quoted(entry, facts, depth)
+    else:
+        gather(entry, facts, depth + 1)
 
 
 def _note(name: str, entry: object, facts: Facts) -> None:
@@ -140,7 +160,7 @@ def _note_text(name: str, text: str, facts: Facts) -> None:
         facts.word(text)
         if text.lower() not in _NO_WORDS:
             facts.type = facts.type or text
-            if not facts.within_text:
+            if not facts.quoted:
                 facts.field_type = facts.field_type or text
     elif name == "reason":
         facts.word(text)
@@ -162,22 +182,24 @@ def _code(entry: object, facts: Facts) -> None:
     facts.codes.append(text)
     if text.isascii() and text.isdecimal() and 100 <= int(text) <= 599:
         facts.numbers.append(int(text))
+        if not facts.quoted:
+            facts.own.append(text)
     else:
         facts.word(text)
-        if not facts.within_text:
+        if not facts.quoted:
             facts.field_code = facts.field_code or text
 
 
 def _parameter(path: str, facts: Facts) -> None:
     facts.parameter = facts.parameter or path or None
-    if not facts.within_text:
+    if not facts.quoted:
         facts.field_parameter = facts.field_parameter or path or None
 
 
-def _gather_within(value: object, facts: Facts, depth: int) -> None:
-    before, facts.within_text = facts.within_text, True
+def _quoted(value: object, facts: Facts, depth: int) -> None:
+    facts.quoted += 1
     gather(value, facts, depth + 1)
-    facts.within_text = before
+    facts.quoted -= 1
 
 
 def _message(text: str, facts: Facts, depth: int) -> None:
@@ -189,20 +211,22 @@ def _message(text: str, facts: Facts, depth: int) -> None:
         before = len(facts.messages)
         if words:
             facts.messages.append(words)
-        _gather_within(value, facts, depth)
+        _quoted(value, facts, depth)
         if len(facts.messages) > before:
             return
     if text.strip():
         facts.messages.append(" ".join(text[:_MOST_CHARACTERS].split()))
         if "{'" in text:
+            facts.quoted += 1
             for word in _QUOTED_CODE.findall(text)[:4]:
                 facts.word(word)
+            facts.quoted -= 1
 
 
 def _is_error(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and _is_error(value[0])
-    return isinstance(value, dict) and bool(_OF_AN_ERROR & value.keys())
+    return isinstance(value, dict) and bool(_OF_AN_ERROR & value.keys()) and not _OF_A_REQUEST & value.keys()
 
 
 def _location(loc: object, facts: Facts) -> str:

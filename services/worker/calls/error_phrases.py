@@ -27,6 +27,8 @@ __all__ = [
     "MODEL_WORDS",
     "NAMED_PARAMETERS",
     "NO_ROUTE",
+    "OF_A_PARAMETER",
+    "OF_A_THING",
     "PARAMETER_WORDS",
     "PERMISSION",
     "QUOTA",
@@ -39,7 +41,7 @@ __all__ = [
     "TOO_LARGE_WORDS",
     "TOO_LONG_TEXT",
     "UNVERIFIED",
-    "unaltered",
+    "WEAK_WORDS",
 ]
 
 CONTEXT_WORDS: Final = frozenset(
@@ -124,6 +126,16 @@ CREDENTIALS_WORDS: Final = frozenset(
         "mismatched_organization",
     }
 )
+WEAK_WORDS: Final = frozenset(
+    {
+        "permission_denied",
+        "permission_error",
+        "permission_denied_error",
+        "access_denied",
+        "accessdeniedexception",
+    }
+)
+"""Of those, what is said of a file that the request names as well as of a key."""
 RATE_WORDS: Final = frozenset(
     {
         "rate_limit_exceeded",
@@ -240,7 +252,8 @@ BUDGET: Final = re.compile(
     r"|(?:reached|reaching|exceeded|hit) (?:its|your|the|a) (?:\w+ )?(?:spend(?:ing)?|billing|monthly(?: spending)?)"
     r" (?:limit|cap|budget)"
     r"|reached your specified api usage limits|exceeded your monthly included credits"
-    r"|payment required|billing (?:is )?not active|budget (?:has been )?exceeded|exceeded (?:your|the|its) budget"
+    r"|payment required|billing (?:is )?not active"
+    r"|(?<!thinking )(?<!reasoning )(?<!token )budget (?:has been )?exceeded|exceeded (?:your|the|its) budget"
     r"|recharge your account|overdue[ -]payment|account is in arrears|in good standing"
 )
 QUOTA: Final = re.compile(r"exceeded your current quota.{0,40}(?:plan|billing)")
@@ -289,7 +302,7 @@ RANDOM: Final = re.compile(
 IN_MESSAGES: Final = re.compile(r"\bmessages\W{1,3}\d")
 """The refusal is of one message."""
 DEVELOPER_ROLE: Final = re.compile(
-    r"\brole\b.{0,60}\bdeveloper\b|\bdeveloper\b.{0,60}\brole\b|developer is not one of"
+    r"\brole\b.{0,60}\bdeveloper\b|\bdeveloper\b.{0,60}\brole\b|[`'\"]?developer[`'\"]? is not one of"
     r"|unexpected (?:message )?role\b|incorrect role information|unknown variant `developer`|unsupported role\b"
 )
 _NAME: Final = r"[`'\"“]?([A-Za-z][\w.\[\]]{0,63}?)[`'\"”]?"
@@ -330,9 +343,14 @@ NAMED_PARAMETERS: Final = tuple(
         r"unknown field:? (?:parameter )?[`'\"]([\w.]{1,64})[`'\"]",
     )
 )
-_ECHO: Final = re.compile(r"\[?(?:input_value|input_type|received|got)[=:].*|'input': .*", re.DOTALL)
-
-
-def unaltered(message: str) -> str:
-    """The provider's own words, in lower case: without what a validation error repeats of the request."""
-    return _ECHO.sub("", message).lower()
+OF_A_THING: Final = re.compile(
+    r"\b(?:file|cachedcontent|cached content|image|audio|video|document|url|uri|thread|assistant|vector store"
+    r"|prompt|attachment|download|fetch|schema|function|tools?)\b"
+)
+"""The refusal is of something that the request names."""
+OF_A_PARAMETER: Final = re.compile(
+    r"extra inputs are not permitted|additional propert(?:y|ies)|unexpected keyword|invalid (?:value|schema|type)"
+    r"|(?:unknown|unsupported|unexpected|unrecognized) (?:request )?(?:name|field|parameter|argument|property|key)"
+    r"|(?:property|parameter|argument|field) \S{0,80} ?is (?:unsupported|not)|could not parse"
+)
+"""The refusal is of how the request was put: what else the message says may be the request's own words."""

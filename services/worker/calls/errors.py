@@ -1,6 +1,6 @@
 """What a provider says is wrong, read from any of the shapes in which providers say it.
 
-The reader gathers; what follows from an error is decided in `error_kinds.py`.
+The reader gathers; what follows from an error is decided in `status_errors.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _ERROR_NAMES: Final = ("error", "exception", "exceeded", "failed", "invalid")
 _AMAZON: Final = "x-amzn-errortype"
 """Where Bedrock names the type of an error whose body has a message only."""
 _CODES: Final = ("code", "status_code", "statusCode", "error_code")
+_OVERLOADED: Final = frozenset({503, 529})
+"""Statuses of 500 or above whose message may say how long to wait; that of another repeats what broke the server."""
 _SAYS_ERROR: Final = ("error", "errors")
 
 
@@ -52,6 +54,9 @@ class ProviderError(Struct, frozen=True, kw_only=True):
     """Every code, type, status and reason in it, of nested errors too, in lower case and outermost first."""
     numbers: tuple[int, ...] = ()
     """Every HTTP status that the body names, outermost first."""
+    own: frozenset[str] = frozenset()
+    """The words and numbers of fields of the error itself, in lower case. What stands in JSON within a message is not
+    among them: a provider may repeat there what it was sent."""
 
 
 def read_error(status: int, body: bytes, headers: Mapping[str, str], now_unix_s: float) -> ProviderError:
@@ -97,13 +102,14 @@ def reports_success(value: object) -> bool:
 def _error_of(value: object) -> ProviderError:
     facts = Facts()
     gather({"error": value}, facts)
-    status = next((number for number in facts.numbers if number >= 400), None)
+    status = next((int(text) for text in facts.own if text.isdecimal() and int(text) >= 400), None)
     error = _error(facts, status, {}, 0.0)
     return replace(error, code=error.code or error.type, message=error.message or _NO_MESSAGE)
 
 
 def _error(facts: Facts, status: int | None, headers: Mapping[str, str], now_unix_s: float) -> ProviderError:
     message = facts.message()
+    speaks_of_waiting = status is None or status < 500 or status in _OVERLOADED
     return ProviderError(
         message=printable(message, _MESSAGE_CHARACTERS),
         code=_word(facts.code()),
@@ -113,9 +119,12 @@ def _error(facts: Facts, status: int | None, headers: Mapping[str, str], now_uni
         path=_word(facts.parameter),
         field_parameter=_word(facts.field_parameter),
         field_words=tuple(word for text in (facts.field_code, facts.field_type) if (word := _word(text))),
-        retry_after_s=wait_s({**facts.headers, **headers}, facts.delays, message, now_unix_s),
+        retry_after_s=wait_s(
+            {**facts.headers, **headers}, facts.delays, message if speaks_of_waiting else "", now_unix_s
+        ),
         words=tuple(dict.fromkeys(printable(word, _WORD_CHARACTERS).lower() for word in facts.words)),
         numbers=tuple(dict.fromkeys(facts.numbers)),
+        own=frozenset(printable(word, _WORD_CHARACTERS).lower() for word in facts.own),
     )
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.worker.calls import error_phrases as phrases
+from services.worker.calls.echoes import unaltered, without_addresses, without_echoes
 from services.worker.calls.errors import ProviderError, read_error
 from services.worker.calls.wire_errors import ProviderErrorEvent
 from services.worker.failures import FailureKind, ProviderFailure
@@ -47,7 +48,16 @@ _WHAT_IS_ASKED: Final = frozenset(
     }
 )
 """Without one of these it would be another request."""
+_INVALID: Final = (
+    phrases.CREDENTIALS_WORDS
+    | phrases.MODEL_WORDS
+    | phrases.CONTENT_WORDS
+    | {"invalid_request_error", "invalid_request", "invalid_argument", "invalid_authentication"}
+)
+"""Codes that begin with `invalid_`, and are not of one thing in the request."""
 _DEVELOPER_ROLE: Final = "developer_role"
+_OTHER_ROLE: Final = re.compile(r"invalid value: '(?!developer')|supported values are: .{0,200}'developer'")
+"""The role that is refused is not `developer`."""
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,63}")
 _OF_THE_REQUEST: Final = frozenset({400, 403, 404, 422, 451, 500, 502, None})
@@ -69,13 +79,30 @@ class _Said(Struct):
     """The HTTP status, or what an error inside a 200 says of itself."""
     words: frozenset[str]
     text: str
+    own_text: str
+    """The text without what may be an echo of the request: all that is searched for what touches other requests."""
     error: ProviderError
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the refusal is of one thing in the request: whatever else it says may be the request's own words."""
+        where = self.error.parameter
+        return (
+            (where is not None and where != "model")
+            or not self.error.own.isdisjoint(phrases.PARAMETER_WORDS)
+            or any(word.startswith("invalid_") and word not in _INVALID for word in self.error.own)
+            or phrases.OF_A_PARAMETER.search(self.text) is not None
+        )
 
     def has(self, words: frozenset[str]) -> bool:
         return not words.isdisjoint(self.words)
 
     def tells(self, phrase: re.Pattern[str]) -> bool:
         return phrase.search(self.text) is not None
+
+    def says(self, phrase: re.Pattern[str]) -> bool:
+        """In the provider's own words."""
+        return phrase.search(self.own_text) is not None
 
 
 def failure_of_status(
@@ -131,15 +158,18 @@ def _said(error: ProviderError) -> _Said:
         numbers = (number for number in error.numbers if number >= 400)
         named = (phrases.STATUS_OF_WORD[word] for word in error.words if word in phrases.STATUS_OF_WORD)
         status = next(numbers, None) or next(named, None)
-    return _Said(status, words, phrases.unaltered(error.message), error)
+    return _Said(status, words, unaltered(error.message), without_echoes(error.message), error)
 
 
 def _content(said: _Said) -> bool:
-    if said.status not in _OF_THE_REQUEST or said.tells(phrases.ACCOUNT):
+    if said.status not in _OF_THE_REQUEST or said.says(phrases.ACCOUNT):
         return False
-    return said.has(phrases.CONTENT_WORDS) or (
-        said.status in {400, 403, 422, 451, None} and said.tells(phrases.CONTENT)
-    )
+    if said.has(phrases.CONTENT_WORDS):
+        return True
+    where = said.error.parameter or "messages"
+    if said.is_placed and not where.startswith(("messages", "input", "prompt")):
+        return False
+    return said.status in {400, 403, 422, 451, None} and said.says(phrases.CONTENT)
 
 
 def _context(said: _Said) -> bool:
@@ -165,38 +195,42 @@ def _too_large(said: _Said) -> bool:
 
 
 def _budget(said: _Said) -> bool:
-    if said.has(phrases.BUDGET_WORDS) or said.status == 402:
+    if said.status == 402:
         return True
-    if said.status is not None and (said.status >= 500 or said.status in {404, 408, 413}):
+    if said.is_placed or (said.status is not None and (said.status >= 500 or said.status in {404, 408, 413})):
         return False
-    if said.tells(phrases.BUDGET):
+    if said.has(phrases.BUDGET_WORDS) or said.says(phrases.BUDGET):
         return True
     # Gemini says the same of a limit per minute, as RESOURCE_EXHAUSTED and with the time to wait.
     waits = "resource_exhausted" in said.words or said.error.retry_after_s is not None
-    return said.tells(phrases.QUOTA) and not waits
+    return said.says(phrases.QUOTA) and not waits
 
 
 def _credentials(said: _Said) -> bool:
     if said.status == 401:
         return True
-    if said.status not in {400, 403, None}:
+    if said.status not in {400, 403, None} or said.is_placed:
         return False
     if said.has(phrases.RATE_WORDS | phrases.MODEL_WORDS):
         return False
+    if said.has(phrases.CREDENTIALS_WORDS - phrases.WEAK_WORDS) or said.says(phrases.CREDENTIALS):
+        return True
+    if said.says(phrases.OF_A_THING):
+        return False
     return (
-        said.has(phrases.CREDENTIALS_WORDS)
-        or said.tells(phrases.CREDENTIALS)
-        or said.tells(phrases.ACCOUNT)
-        or (said.status == 403 and said.tells(phrases.PERMISSION))
+        said.has(phrases.WEAK_WORDS)
+        or said.says(phrases.ACCOUNT)
+        or (said.status == 403 and said.says(phrases.PERMISSION))
     )
 
 
 def _rate_limited(said: _Said) -> bool:
+    """By the words of a message only inside a 200: a server that broke repeats what it broke over."""
     if said.status in {429, 498} or said.has(phrases.RATE_WORDS):
         return True
-    if said.status is None or said.status >= 500:
-        return 429 in said.error.numbers or said.tells(phrases.RATE)
-    return 429 in said.error.numbers[:1]
+    if said.status is None:
+        return 429 in said.error.numbers or said.says(phrases.RATE)
+    return 429 in (said.error.numbers if said.status >= 500 else said.error.numbers[:1])
 
 
 def _random(said: _Said) -> bool:
@@ -210,11 +244,13 @@ def _not_for_this(said: _Said) -> bool:
 
 
 def _not_found(said: _Said) -> bool:
+    if said.is_placed:
+        return False
     if said.has(phrases.MODEL_WORDS):
         return said.status is None or said.status < 500
     if said.status in {400, 422, None}:
-        return said.tells(phrases.MODEL_MISSING)
-    return said.status in {404, 410} and (said.tells(phrases.MODEL) or said.tells(phrases.MODEL_MISSING))
+        return said.says(phrases.MODEL_MISSING)
+    return said.status in {404, 410} and (said.says(phrases.MODEL) or said.says(phrases.MODEL_MISSING))
 
 
 _RULES: Final[tuple[tuple[FailureKind, Callable[[_Said], bool]], ...]] = (
@@ -236,13 +272,15 @@ def _refused_path(said: _Said) -> str | None:
         return None
     where = said.error.parameter or ""
     if said.tells(phrases.DEVELOPER_ROLE) or (where.startswith("messages") and where.endswith("role")):
-        return None if "support 'system'" in said.text else _DEVELOPER_ROLE
+        other = _OTHER_ROLE.search(said.text) is not None or "support 'system'" in said.text
+        return None if other else _DEVELOPER_ROLE
     if where and (said.has(phrases.PARAMETER_WORDS) or _parameter(where) is None):
         return where
     if said.tells(phrases.IN_MESSAGES):
         return None
+    message = without_addresses(said.error.message)
     for pattern in phrases.NAMED_PARAMETERS:
-        found = pattern.search(said.error.message)
+        found = pattern.search(message)
         if found is not None:
             return found[1]
     return None

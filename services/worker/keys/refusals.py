@@ -52,7 +52,7 @@ class Refusals:
 
         Nothing follows where the credential has got another key since.
         """
-        if began_s < self._rotated_s.get(key.credential, began_s):
+        if self.rotated_since(key.credential, began_s):
             return False
         news = key not in self._refused_s
         self._refused_s[key] = now_s
@@ -63,11 +63,14 @@ class Refusals:
 
         `models`: all that the credential is used for. Nothing follows where it has got another key since.
         """
-        if began_s < self._rotated_s.get(credential, began_s):
+        if self.rotated_since(credential, began_s):
             return False
         news = credential not in self._spent
         self._spent[credential] = _Spent(now_s, models)
         return news
+
+    def rotated_since(self, credential: str, began_s: float) -> bool:
+        return began_s < self._rotated_s.get(credential, began_s)
 
     def funded(self, credential: str, *, began_s: float) -> tuple[str, ...]:
         """A call was answered: the models for which the account's budget was spent until then. The answer to a call

@@ -8,14 +8,17 @@ from msgspec import Struct
 
 from services.worker.limits.quota import QuotaKey
 
-__all__ = ["Pauses"]
+__all__ = ["Pauses", "sensible_s"]
 
 _FIRST_S, _LONGEST_S = 0.1, 1.0
 """After a 429 that says when to come back: "now" shall not be asked in a loop, and from a second on its word wins."""
 _FIRST_BARE_S, _LONGEST_BARE_S = 1.0, 8.0
 """After a 429 that does not say for how long; the longest is that of the backoff (REQUIREMENTS D2)."""
-_LONGEST_SAID_S: Final = 86_400.0
-"""No provider's limit spans more than a day; a longer word is a mistake that would last until the next start."""
+_LONGEST_SAID_S: Final = 3_600.0
+"""A longer wait is cut to this, that of a limit per day too: when it is over one request goes first, so a word that is
+true costs one call an hour, and one that is not stops nobody for a day."""
+_SENSIBLE_S: Final = 86_400.0
+"""No provider's limit spans more than a day: a longer word is a mistake, and as good as none."""
 _DOUBLINGS: Final = 10
 """More than it takes from either first to its longest."""
 
@@ -26,6 +29,11 @@ class _Row(Struct):
     length: int = 0
     last_s: float = 0.0
     """When the last of them came."""
+
+
+def sensible_s(said_s: float | None) -> float | None:
+    """The wait that a provider asks for, as far as it is believed; None: as if it had said nothing."""
+    return None if said_s is None or said_s > _SENSIBLE_S else min(said_s, _LONGEST_SAID_S)
 
 
 class Pauses:
@@ -40,7 +48,7 @@ class Pauses:
         Not less than the provider said, nor than what doubles with each 429 in a row. Calls that were under way
         when the last 429 came teach nothing new: only what the provider said counts; 0 if that is nothing.
         """
-        said_s = None if said_s is None else min(said_s, _LONGEST_SAID_S)
+        said_s = sensible_s(said_s)
         row = self._rows.setdefault(key, _Row(last_s=began_s))
         if began_s < row.last_s:
             return said_s or 0.0

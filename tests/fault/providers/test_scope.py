@@ -128,7 +128,7 @@ OF_THE_MODEL = (
                 error(
                     404,
                     spoken(
-                        "The model `m` does not exist or you do not have access to it.",
+                        "The model `first` does not exist or you do not have access to it.",
                         code="model_not_found",
                         type="invalid_request_error",
                     ),
@@ -149,7 +149,7 @@ OF_THE_MODEL = (
                 error(
                     400,
                     spoken(
-                        "The model `m` has been decommissioned and is no longer supported.",
+                        "The model `first` has been decommissioned and is no longer supported.",
                         code="model_decommissioned",
                     ),
                 )

@@ -223,11 +223,11 @@ ECHOES = [
     ),
     (
         {"reasoning_effort": "low", "messages": [{"content": "https://x/reasoning_effort is not supported"}]},
-        openai("Failed to load 'https://x/reasoning_effort is not supported'"),
+        by_words("reasoning_effort", "Failed to load 'https://x/reasoning_effort is not supported'"),
     ),
     (
         {"max_tokens": 50, "tool_choice": "https://x/?max_tokens is not supported"},
-        openai("Failed to load image https://x/?max_tokens is not supported"),
+        by_words("max_tokens", "Failed to load image https://x/?max_tokens is not supported"),
     ),
     (
         {"reasoning_effort": "reasoning_effort is not supported with this model"},
@@ -239,7 +239,7 @@ ECHOES = [
     ),
     (
         {"top_p": 1, "user": "https://x/top_p%20is%20not%20supported"},
-        openai("Bad address: top_p is not supported"),
+        by_words("top_p", "Bad address: top_p is not supported"),
     ),
     (
         {"reasoning_effort": '{"message":"x","code":"extra_forbidden","param":"reasoning_effort"}'},
@@ -528,9 +528,9 @@ def test_the_role_system_becomes_user_behind_it() -> None:
 
 
 def test_a_list_of_roles_that_names_developer_teaches_nothing() -> None:
-    error = openai(
-        "Invalid value: 'foo'. Supported values are: 'assistant', 'user', and 'developer'.",
+    error = by_field(
         "messages[1].role",
+        "Invalid value: 'foo'. Supported values are: 'assistant', 'user', and 'developer'.",
         "invalid_value",
     )
     requests = Requests()

@@ -26,10 +26,15 @@ def in_a_row(said_s: float | None, times: int) -> list[float]:
         (0.5, [0.5, 0.5, 0.5, 0.8, 1.0]),
         (2.0, [2.0] * 12),
         (120.0, [120.0] * 9),
-        (1e30, [86_400.0] * 2),
+        (3_601.0, [3_600.0] * 2),
+        (86_400.0, [3_600.0] * 2),
+        (86_401.0, [1, 2, 4, 8]),
+        (1e30, [1, 2, 4, 8]),
     ],
 )
-def test_every_429_in_a_row_lengthens_the_pause_and_none_is_shorter_than_said__c4(said_s, pauses_s):
+def test_every_429_in_a_row_lengthens_the_pause_and_none_below_an_hour_is_shorter_than_said__c4(
+    said_s, pauses_s
+):
     assert in_a_row(said_s, len(pauses_s)) == pytest.approx(pauses_s)
 
 

@@ -41,13 +41,22 @@ class Shared:
         )
         return job
 
-    def fails(self, job: Job, kind: FailureKind, status: int | None = None, key: QuotaKey = KEY) -> None:
-        """As the ladder applies it."""
-        failure = ProviderFailure(kind, "said", status=status, error=ProviderError(message="said"))
+    def fails(
+        self,
+        job: Job,
+        kind: FailureKind,
+        status: int | None = None,
+        key: QuotaKey = KEY,
+        *,
+        own: tuple[str, ...] = (),
+    ) -> None:
+        """As the ladder applies it. `own`: the words of the error's fields."""
+        error = ProviderError(message="said", status=status, own=frozenset(own))
+        failure = ProviderFailure(kind, "said", status=status, error=error)
         admission = self.availability.breakers["m"].admit(loop_now_s())
         self.lessons.of_refusal(job, key, failure, loop_now_s())
-        self.lessons.of_call("m", admission, self.lessons.health_of(job, "m", failure, admission))
-        self.lessons.of_failure("m", failure)
+        self.lessons.of_call("m", admission, self.lessons.health_of(job, "m", failure))
+        self.lessons.of_failure(job, "m", failure)
 
     @property
     def breaker(self) -> str:
@@ -74,21 +83,6 @@ async def test_one_request_tried_again_and_again_opens_no_breaker(shared: Shared
     assert shared.breaker == "closed"
 
 
-@pytest.mark.parametrize("trial", [False, True])
-async def test_a_probe_that_fails_is_one_though_the_breaker_has_counted_its_content(
-    shared: Shared, *, trial: bool
-) -> None:
-    for number in range(FAILURES):
-        shared.fails(shared.job(f"request {number}"), "server_error", 503)
-    breaker = shared.availability.breakers["m"]
-    at_s = loop_now_s() + (6 if trial else 16)
-    admission = breaker.admit(at_s, trial=trial)
-    assert (admission.trial, admission.probe) == (trial, not trial)
-    failure = ProviderFailure("server_error", "said", status=503)
-    health = shared.lessons.health_of(shared.job("request 0"), "m", failure, admission)
-    assert health == "failure"
-
-
 async def test_two_long_requests_of_one_client_open_no_breaker(shared: Shared) -> None:
     for text in ("long", "longer"):
         job = shared.job(text)
@@ -104,12 +98,38 @@ async def test_a_provider_that_is_down_opens_it_as_ever(shared: Shared) -> None:
     assert shared.breaker == "open"
 
 
-@pytest.mark.parametrize("kind", ["connection", "no_first_token", "stalled", "broken_stream"])
-async def test_failures_that_no_content_causes_count_as_ever(shared: Shared, kind: FailureKind) -> None:
+async def test_connections_that_fail_count_as_ever(shared: Shared) -> None:
     job = shared.job("the same")
     for _ in range(FAILURES):
-        shared.fails(job, kind)
+        shared.fails(job, "connection")
     assert shared.breaker == "open"
+
+
+BROKEN: tuple[FailureKind, ...] = ("no_first_token", "too_slow", "stalled", "broken_stream", "malformed")
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_what_a_content_may_cause_counts_once_for_each(shared: Shared, kind: FailureKind) -> None:
+    for _ in range(4 * FAILURES):
+        shared.fails(shared.job("the same"), kind)
+    assert shared.breaker == "closed"
+    for number in range(1, FAILURES):
+        shared.fails(shared.job(f"request {number}"), kind)
+    assert shared.breaker == "open"
+
+
+async def test_a_probe_that_fails_with_a_content_known_to_fail_is_not_repeated_at_once(
+    shared: Shared,
+) -> None:
+    for number in range(FAILURES):
+        shared.fails(shared.job(f"request {number}"), "stalled")
+    breaker = shared.availability.breakers["m"]
+    due_s = breaker.retry_at_s(loop_now_s())
+    probe = breaker.admit(due_s)
+    assert probe.probe
+    breaker.repeated(probe, due_s)
+    assert breaker.state == "half_open"
+    assert breaker.retry_at_s(due_s) > due_s
 
 
 @pytest.mark.parametrize(
@@ -153,14 +173,49 @@ async def test_a_success_between_shows_that_the_requests_were_at_fault(shared: S
 
 
 async def test_a_model_that_is_gone_is_withdrawn_at_once(shared: Shared) -> None:
-    shared.fails(shared.job("one"), "not_found", 404)
+    shared.fails(shared.job("one"), "not_found", 404, own=("model_not_found",))
     assert shared.withdrawn
+
+
+SUSPECTED: tuple[tuple[FailureKind, int, str], ...] = (
+    ("not_found", 400, "model"),
+    ("credentials", 403, "credential"),
+    ("budget_spent", 429, "credential"),
+)
+
+
+@pytest.mark.parametrize(("kind", "status", "touched"), SUSPECTED)
+async def test_what_is_said_in_words_alone_counts_when_several_requests_hear_it(
+    shared: Shared, kind: FailureKind, status: int, touched: str
+) -> None:
+    for text in ("one", "one", "one", "two", "two"):
+        shared.fails(shared.job(text), kind, status)
+    assert (shared.withdrawn, shared.accepted, shared.told) == (False, NAMES, [])
+    shared.fails(shared.job("three"), kind, status)
+    assert shared.withdrawn == (touched == "model")
+    assert shared.accepted == (NAMES if touched == "model" else NAMES[1:])
+
+
+@pytest.mark.parametrize(("kind", "status", "touched"), SUSPECTED)
+async def test_a_success_between_clears_what_was_suspected(
+    shared: Shared, kind: FailureKind, status: int, touched: str
+) -> None:
+    for text in ("one", "two", "three", "four"):
+        shared.fails(shared.job(text), kind, status)
+        shared.lessons.of_success(KEY, loop_now_s())
+    assert (shared.withdrawn, shared.accepted, touched != "") == (False, NAMES, True)
+
+
+async def test_a_limit_that_is_told_in_words_alone_pauses_nobody(shared: Shared) -> None:
+    for text in ("one", "two", "three", "four"):
+        shared.fails(shared.job(text), "rate_limited", 500)
+    assert shared.told == []
 
 
 async def test_a_spent_budget_sets_its_credential_aside_and_is_told_in_words(
     shared: Shared, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shared.fails(shared.job("one"), "budget_spent", 429)
+    shared.fails(shared.job("one"), "budget_spent", 429, own=("insufficient_quota",))
     assert shared.accepted == NAMES[1:]
     (event,) = shared.told
     assert (event.credential, event.usable, event.why) == ("A_KEY", False, "the budget is spent: said")

@@ -1,0 +1,109 @@
+"""A6: no key, nor a telling part of one, reaches what users read, however a provider spells it."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.calls.status_errors import failure_of_status
+from services.worker.failures import ProviderFailure
+from services.worker.redaction import without_secrets
+
+KEY = "sk-Secret0a1b2c3d4e5f6g7h8i9j-XYZ_987"
+OTHER = "gsk_9z8y7x6w5v4u3t2s1r0q"
+PLAIN = "".join(character for character in KEY.lower() if character.isalnum())
+SPELLINGS = {
+    "as it is": KEY,
+    "percent": quote(KEY, safe="").replace("-", "%2D").replace("_", "%5f"),
+    "percent, every character": "".join(f"%{ord(each):02X}" for each in KEY),
+    "percent, twice": "".join(f"%25{ord(each):02x}" for each in KEY),
+    "json": "".join(f"\\u{ord(each):04x}" for each in KEY),
+    "json, twice": "".join(f"\\\\u{ord(each):04x}" for each in KEY),
+    "python": "".join(f"\\x{ord(each):02x}" for each in KEY),
+    "html": "".join(f"&#{ord(each)};" for each in KEY),
+    "html, hexadecimal": "".join(f"&#x{ord(each):x};" for each in KEY),
+    "upper": KEY.upper(),
+    "lower": KEY.lower(),
+    "blanks": " ".join(KEY),
+    "lines": "\n".join(KEY[at : at + 5] for at in range(0, len(KEY), 5)),
+    "written line ends": "\\n".join(KEY[at : at + 5] for at in range(0, len(KEY), 5)),
+    "zero width": "\u200b".join(KEY),
+    "with another": KEY + OTHER,
+    "its middle": KEY[9:25],
+    "its end": KEY[20:],
+}
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())
+
+
+def _tells(text: str) -> bool:
+    """Whether eight letters in a row of the key stand in the text."""
+    return any(PLAIN[at : at + 8] in _letters(text) for at in range(len(PLAIN) - 7))
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("around", ["{}", "the key {} is wrong", "https://x/?key={}&b=1", "({})"])
+def test_no_spelling_is_told(spelling: str, around: str) -> None:
+    text = without_secrets(around.replace("{}", spelling), {KEY, OTHER})
+    assert "…" in text
+    assert not _tells(text)
+    assert spelling not in text
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("before", [0, 40, 290, 300, 470, 490, 950, 990])
+def test_no_field_of_a_failure_tells_it(spelling: str, before: int) -> None:
+    said = "a " * (before // 2) + spelling
+    page = f"<html><title>{escape(said)}</title></html>"
+    for error in (
+        {"message": said, "code": spelling, "type": spelling, "param": spelling, "status": spelling},
+        {"message": page, "detail": "second"},
+        {"message": "x", "metadata": {"provider_name": said, "raw": said}},
+        {"message": json.dumps({"error": {"message": said, "code": spelling}})},
+    ):
+        failure = failure_of_status(400, json.dumps({"error": error}).encode(), {}, 0.0)
+        failure.hide({KEY, OTHER})
+        said_by_it = failure.error
+        assert said_by_it is not None
+        fields = (said_by_it.message, said_by_it.code, said_by_it.type, said_by_it.parameter)
+        for text in (str(failure), *fields, *said_by_it.words, *said_by_it.own):
+            assert not _tells(text or ""), text
+
+
+def test_a_page_s_title_that_was_cut_is_hidden_before_what_is_joined_to_it() -> None:
+    body = {"error": {"message": f"<html><title>{'a' * 285}{KEY}</title></html>", "detail": "second"}}
+    failure = failure_of_status(400, json.dumps(body).encode(), {}, 0.0)
+    failure.hide({KEY})
+    assert "sk-Secret" not in str(failure)
+    assert "second" in str(failure)
+
+
+@given(text=st.text(), key=st.text("abcdef0123456789", min_size=8, max_size=40))
+def test_what_holds_no_part_of_a_key_stays_as_it_is(text: str, key: str) -> None:
+    letters = _letters(text)
+    if not any(key[at : at + 6] in letters for at in range(len(key) - 5)) and not set("%\\&") & set(text):
+        assert without_secrets(text, {key}) == text
+
+
+@given(
+    before=st.text(max_size=30), after=st.text(max_size=30), cut=st.integers(8, len(KEY)), upper=st.booleans()
+)
+def test_a_part_is_hidden_wherever_it_stands(before: str, after: str, cut: int, *, upper: bool) -> None:
+    part = KEY[:cut].upper() if upper else KEY[:cut]
+    text = without_secrets(f"{before} {part} {after}", {KEY})
+    assert part not in text or len(_letters(part)) < 8
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("text", ["%" * 60_000, "\\" * 60_000, "&#" * 30_000, KEY * 1_000, "a" * 60_000])
+def test_it_takes_no_time(text: str) -> None:
+    failure = ProviderFailure("refused", text)
+    without_secrets(text[:4_000], {KEY, OTHER})
+    failure.hide({KEY, OTHER})

@@ -1,0 +1,175 @@
+"""D11: what a provider repeats of a request touches nothing that others share; what it says itself does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.calls.errors import error_in
+from services.worker.calls.evidence import (
+    proves_key_refused,
+    proves_model_missing,
+    proves_money_spent,
+    proves_rate_limit,
+)
+from services.worker.calls.status_errors import failure_of_error_event, failure_of_status
+from services.worker.calls.wire_errors import ProviderErrorEvent
+from services.worker.failures import ProviderFailure
+from tests.unit.worker.echo_samples import ECHOES, Echo
+from tests.unit.worker.error_samples import SAMPLES, Sample
+
+NOW_UNIX_S = 1_790_000_000.0
+SENT = "first"
+
+
+def failure_of(status: int, body: Any) -> ProviderFailure:
+    if status != 200:
+        return failure_of_status(status, json.dumps(body).encode(), {}, NOW_UNIX_S)
+    error = error_in(body)
+    assert error is not None
+    return failure_of_error_event(ProviderErrorEvent(error))
+
+
+def touches(failure: ProviderFailure, sent: str = SENT) -> bool:
+    """Whether one such failure changes what other requests share, beside the breaker."""
+    error = failure.error
+    assert error is not None
+    return {
+        "credentials": proves_key_refused(error),
+        "budget_spent": proves_money_spent(error),
+        "not_found": proves_model_missing(error, sent),
+        "rate_limited": proves_rate_limit(error),
+    }.get(failure.kind, False)
+
+
+@pytest.mark.parametrize("echo", ECHOES, ids=lambda echo: echo.name)
+def test_what_repeats_the_request_touches_nothing(echo: Echo) -> None:
+    failure = failure_of(echo.status, echo.body)
+    assert not touches(failure), failure.kind
+    assert failure.kind != "content_filter"
+    assert failure.kind != "parameter" or echo.name in {
+        "the parameter moderation",
+        "a key like the model",
+        "a key that goes on behind the model",
+        "a place like an account",
+        "anthropic's form of it",
+    }
+
+
+@pytest.mark.parametrize("echo", ECHOES, ids=lambda echo: echo.name)
+def test_only_what_is_said_without_quotes_raises_a_suspicion(echo: Echo) -> None:
+    suspects = {"credentials", "budget_spent", "not_found", "rate_limited"}
+    allowed = {
+        "another model to fall back on",
+        "a tool's model, without its place",
+        "another model, without quotes",
+        "a draft model",
+        "an adapter",
+        "a thread",
+        "a quotation that is closed too early",
+        "a prompt with an error in JSON",
+    }
+    if failure_of(echo.status, echo.body).kind in suspects:
+        assert echo.name in allowed
+
+
+NAMED = {
+    "gpt-5x",
+    "x",
+    "claude-9",
+    "gemini-9",
+    "llama9",
+    "x/y",
+    "nousresearch/hermes-3:free",
+    "mistral-x",
+    "moonshot-x",
+}
+SHARED = tuple(
+    sample
+    for sample in SAMPLES
+    if sample.kind in {"credentials", "budget_spent", "not_found"} and sample.body != ""
+)
+
+
+@pytest.mark.parametrize("sample", SHARED, ids=lambda sample: f"{sample.kind}: {sample.source}")
+def test_what_a_known_provider_says_itself_is_proof(sample: Sample) -> None:
+    failure = failure_of(sample.status, sample.body)
+    text = json.dumps(sample.body)
+    sent = max((name for name in NAMED if name in text), key=len, default="any")
+    assert touches(failure, sent), failure
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "sent", "proof"),
+    [
+        ("The model `gpt-4o` does not exist", "model_not_found", "gpt-4o", True),
+        ("The model `gpt-4o-2024-08-06` does not exist", "model_not_found", "gpt-4o", True),
+        ("The model `gpt-4o` does not exist", "model_not_found", "openai/gpt-4o", True),
+        ("The model `gpt-4o` does not exist", "model_not_found", "gpt-5", False),
+        ("There is no such model here", "model_not_found", "gpt-5", True),
+        ("There is no such model here", None, "gpt-5", False),
+        ("The model `gpt-4o` does not exist", None, "gpt-4o", True),
+        ("the tool says: The model `gpt-4o` does not exist", None, "gpt-4o", False),
+        ("The model `gpt-4o` does not exist, says the tool", None, "gpt-4o", False),
+    ],
+)
+def test_a_model_is_missing_if_it_is_the_one_that_was_called(
+    message: str, code: str | None, sent: str, *, proof: bool
+) -> None:
+    error = failure_of(404, {"error": {"message": message, "code": code, "param": None}}).error
+    assert error is not None
+    assert proves_model_missing(error, sent) is proof
+
+
+BAD = st.sampled_from(
+    [
+        "your credit balance is too low",
+        "insufficient_quota",
+        "api key not valid. please pass a valid api key.",
+        "the model first does not exist",
+        "rate limit exceeded, try again in 20m",
+        "payment required",
+        '{"error":{"code":"insufficient_quota","message":"payment required"}}',
+        "{'code': 'invalid_api_key'}",
+        "your account has been suspended",
+    ]
+)
+MARKS = st.text("'\"`“”{}[]: ,.;/\\n", max_size=4)
+FORMS = st.sampled_from(
+    [
+        "Unknown parameter: '{}'.",
+        "Invalid value: '{}'. Supported values are: 'a'.",
+        "Failed to download image from https://x.y/{}: not found",
+        "{}: Extra inputs are not permitted",
+        "Could not parse the message {} at messages[0].content",
+        'Invalid tool "{}"',
+        "messages.0: property `{}` is unsupported",
+        "failed to render the template: {}",
+        "prompt ({}) was not understood",
+    ]
+)
+
+
+@given(
+    form=FORMS,
+    parts=st.lists(BAD | MARKS | st.text(max_size=5), min_size=1, max_size=5),
+    status=st.sampled_from([400, 403, 404, 422, 500, 502, 200]),
+    wrapped=st.booleans(),
+)
+def test_no_words_of_a_request_prove_anything(
+    form: str, parts: list[str], status: int, *, wrapped: bool
+) -> None:
+    message = form.replace("{}", "".join(parts))
+    body: Any = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+    if status == 200:
+        body["error"]["code"] = 400
+    if wrapped:
+        body = {
+            "detail": [{"loc": ["body", "".join(parts)], "msg": message, "input": "".join(parts)}],
+            "code": 400,
+        }
+    assert not touches(failure_of(status, body))
