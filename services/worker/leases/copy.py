@@ -16,6 +16,7 @@ from services.worker.leases.revival import revived
 from services.worker.leases.room import Book
 from services.worker.leases.terms import Amounts
 from services.worker.leases.view import View
+from services.worker.limits.learned_rate import alive
 from services.worker.limits.reopening import ONE_FIRST_FROM_S, Reopening
 
 __all__ = ["Copy"]
@@ -40,7 +41,9 @@ class Copy:
         self.others_are_behind = False
         """Somebody wrote who did not know the time; the next write tells it."""
         self.others_gave_up = False
-        """Somebody who stood in line does so no longer, and got nothing: what was kept for it is free."""
+        """Somebody who stood in line does so no longer, and got nothing: what was kept for it is free. Or the limit is
+        dropped.
+        """
         self.queued: Callable[[], Mapping[str, int] | None] = lambda: None
         """Requests behind those in hand, by mailbox; None: not known."""
         self._poke = poke
@@ -101,7 +104,8 @@ class Copy:
             self.revision = revision
 
     def take(self, record: QuotaRecord, revision: int, now_s: float) -> None:
-        self.others_gave_up = self.others_gave_up or _somebody_gave_up(self.record, record, self.holder)
+        if _was_dropped(self.record, record) or _somebody_gave_up(self.record, record, self.holder):
+            self.others_gave_up = True
         self.revision = revision
         self.view.record = record
         self.clock.heard(record.at_ms, now_s)
@@ -161,3 +165,8 @@ def _somebody_gave_up(before: QuotaRecord, after: QuotaRecord, holder: str) -> b
         if now.waits_since_ms is None and not (now.requests or now.tokens or now.slots):
             return True
     return False
+
+
+def _was_dropped(before: QuotaRecord, after: QuotaRecord) -> bool:
+    """The limit that was learnt."""
+    return alive(before.learned, before.at_ms) and not alive(after.learned, after.at_ms)

@@ -21,8 +21,9 @@ from services.worker.leases.room import Book
 from services.worker.leases.share import alone
 from services.worker.leases.terms import Amounts
 from services.worker.leases.writing import News, Writing
-from services.worker.limits.learned_rate import alive
+from services.worker.limits.learned_rate import alive, dropped
 from services.worker.limits.meter import Observation
+from services.worker.limits.quota import Need
 
 __all__ = ["Keeper"]
 
@@ -113,9 +114,24 @@ class Keeper:
         found = None if self.view.record is None else self.view.record.learned
         return found if alive(found, self.clock.now_ms(now_s)) else None
 
+    def dropped(self, now_s: float) -> bool:
+        """Whether refusals contradicted what the record had learnt: nothing is learnt for a while."""
+        record = self.view.record
+        return record is not None and dropped(record.learned, self.clock.now_ms(now_s))
+
+    def capped(self, need: Need) -> Need:
+        """A learnt limit of tokens is no reason to keep a larger need for ever: the provider decides of it."""
+        record = self.view.record
+        if not self.book.learns or record is None or record.learned is None:
+            return need
+        most = record.learned.tokens_per_minute
+        return need if most is None or need.tokens <= most else msgspec.structs.replace(need, tokens=most)
+
     def holds_back(self, now_s: float) -> bool:
-        """Whether there is a limit: one that was learnt may lapse, and until it is written nobody knows of it."""
-        if not self.book.learns or not self.gate.is_open or not self._joined:
+        """Whether there is a limit or a pause: a limit that was learnt may lapse or be dropped, and until it is written
+        nobody knows of it.
+        """
+        if not self.book.learns or not self._joined or now_s < self.gate.until_s:
             return True
         return self.learned(now_s) is not None or bool(self._writing and self._writing.refusals)
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from schemas.quota import Grain, QuotaLearned
 from services.worker.leases.window import Kind, Span
-from services.worker.limits.learned_rate import Refusal, alive, learned_from, refused
+from services.worker.limits.learned_rate import Refusal, alive, dropped, learned_from, refused
 
 __all__ = ["with_news"]
 
@@ -22,6 +22,8 @@ def with_news(
     now_ms: int,
 ) -> QuotaLearned | None:
     """`spent`: calls that were made, by grain; `said`: limits per minute in the provider's headers."""
+    if dropped(known, now_ms):
+        return known
     found = known if alive(known, now_ms) else None
     if found is not None:
         since = span.grain(found.measured_from_ms)

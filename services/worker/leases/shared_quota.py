@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from penstock.clock import SYSTEM
+from penstock.clock import SYSTEM, loop_now_s
 from penstock.config.catalogue import Batch, Limits
 from schemas.quota import QuotaLearned
 from services.worker.leases.keeper import Keeper
@@ -113,6 +113,13 @@ class SharedQuota:
             self._pauses.heard(record, stored)
 
     def _learnt_elsewhere(self, record: str) -> None:
+        """What was called here until now adds up with what the others called, where it was refused here too."""
+        now_s = loop_now_s()
+        for key in [key for key, keeper in self._keepers.items() if keeper is None]:
+            if self._records[key] == record and (found := self._unlimited.last_refusal(key, now_s)) is not None:
+                keeper = self._learn(record)
+                if keeper is not None:
+                    keeper.refused(News(now_s, found[0], None, None, found[1]))
         self._learn(record)
 
     def _learn(self, record: str) -> Keeper | None:
@@ -126,6 +133,7 @@ class SharedQuota:
         for key in self._keepers:
             if self._records[key] == record:
                 self._keepers[key] = keeper
+                self._unlimited.learnt_elsewhere(key)
                 models.add(key.model)
         if self._queued is not None:
             keeper.stands_for(partial(self._queued, frozenset(models)))
@@ -144,9 +152,10 @@ class SharedQuota:
         return tuple(name for name, keeper in self._by_record.items() if keeper.desk.alone is not None)
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
-        keeper = self._keeper(key, now_s)
-        if keeper is None:
+        keeper = self._keepers[key]
+        if keeper is None or not keeper.holds_back(now_s):
             return self._unlimited.try_acquire(key, need, now_s)
+        need = keeper.capped(need)
         reserve = self._turns[keeper.key].reserve(now_s) if need.lane == "batch" else 0.0
         spared = self._behind_reserve(keeper, need.tokens, now_s) if reserve else None
         if spared is None and keeper.gate.wait_s(now_s) == 0:
@@ -166,6 +175,7 @@ class SharedQuota:
         keeper = self._keeper(key, now_s)
         if keeper is None:
             return self._unlimited.wait_s(key, need, now_s)
+        need = keeper.capped(need)
         spared = None
         if need.lane == "batch" and self._turns[keeper.key].reserve(now_s):
             spared = self._behind_reserve(keeper, need.tokens, now_s)
@@ -190,8 +200,9 @@ class SharedQuota:
 
     def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
         keeper = self._keepers[key]
-        if keeper is None:
+        if keeper is None or keeper.book.learns:
             self._paused_elsewhere(self._records[key], until_s, why)
+        if keeper is None:
             self._pauses.pause(self._records[key], until_s, why)
         else:
             keeper.pause(until_s, why)
@@ -201,8 +212,9 @@ class SharedQuota:
         if keeper is not None and not keeper.book.learns:
             return
         refusal = self._unlimited.refusal(key, retry_after_s, began_s, now_s)
-        is_known = keeper is not None and keeper.learned(now_s) is not None
-        if not refusal.teaches or (refusal.estimate is None and not is_known):
+        if keeper is not None and keeper.learned(now_s) is not None:
+            self._unlimited.learnt_elsewhere(key)
+        elif refusal.estimate is None or not refusal.teaches or (keeper and keeper.dropped(now_s)):
             return
         keeper = keeper or self._learn(self._records[key])
         if keeper is not None:
@@ -253,7 +265,7 @@ class SharedQuota:
 
     def _paused_elsewhere(self, record: str, until_s: float, why: str) -> None:
         for key, keeper in self._keepers.items():
-            if keeper is None and self._records[key] == record:
+            if (keeper is None or keeper.book.learns) and self._records[key] == record:
                 self._unlimited.pause(key, until_s, why)
 
     def _behind_reserve(self, keeper: Keeper, tokens: int, now_s: float) -> tuple[float, LimitName] | None:

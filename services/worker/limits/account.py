@@ -95,7 +95,7 @@ class Account:
         if self._gate.wait_s(now_s) > 0 or not self._has_place(reserve):
             return False
         if self.learned is not None:
-            return self.learned.is_idle or self.learned.wait_s(now_s) == 0
+            return self.learned.limit is None or self.learned.wait_s(now_s) == 0
         if reserve:
             return all(
                 meter.fits(amount, now_s) for _, meter, amount in self._amounts(tokens, now_s, reserve)
@@ -110,11 +110,15 @@ class Account:
 
     def admit(self, tokens: int, now_s: float, reserve: float = 0.0) -> int | None:
         """Charge one request of so many tokens: the number to settle it by, or None if there is no room."""
+        learned = self.learned
+        if learned is not None and learned.limit is None and self._gate.is_open:
+            learned.calls.add(now_s)
+            return 0
         if not self.has_room(tokens, now_s, reserve):
             return None
         now_s = self._clock_s
-        if self.learned is not None:
-            self.learned.spend(now_s)
+        if learned is not None:
+            learned.spend(now_s)
             if self._gate.is_open:
                 return 0
         for meter in self._requests:
@@ -158,7 +162,7 @@ class Account:
 
     def pause(self, until_s: float, why: str) -> None:
         if until_s > self._clock_s:
-            rate_is_known = self.learned is not None and not self.learned.is_idle
+            rate_is_known = self.learned is not None and self.learned.limit is not None
             short = rate_is_known and until_s - self._clock_s < ONE_FIRST_FROM_S
             self._gate.pause(until_s, why, one_first=not short)
 

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from schemas.presence import Recovery
 from schemas.quota import QuotaLearned
+from services.worker.limits.evidence import Evidence
 from services.worker.limits.learned_rate import (
     Refusal,
     alive,
     burst,
-    first_estimate,
+    dropped,
     growth,
     learned_from,
     refused,
@@ -27,29 +28,27 @@ MINUTE_S: Final = 60.0
 
 
 class LearnedBucket:
-    """Of one (credential, model) without limits of ours: nothing is held back until something was refused.
+    """Of one (credential, model) without limits of ours: nothing is held back until something was learnt.
 
     Instants are monotonic seconds that do not run backwards.
     """
 
-    __slots__ = ("_at_ms", "_known", "_level", "_recent", "_said")
+    __slots__ = ("_at_ms", "_dropped", "_evidence", "_level", "_said", "calls", "limit")
 
     def __init__(self) -> None:
-        self._known: QuotaLearned | None = None
-        self._recent = RecentCalls()
+        self.limit: QuotaLearned | None = None
+        """None: nothing is learnt, or it was forgotten."""
+        self.calls = RecentCalls()
+        self._dropped: QuotaLearned | None = None
+        self._evidence = Evidence()
         self._said: int | None = None
         self._level = 0.0
         self._at_ms = 0.0
 
-    @property
-    def is_idle(self) -> bool:
-        """Nothing was learnt, or it was forgotten."""
-        return self._known is None
-
     def known(self, now_s: float) -> QuotaLearned | None:
-        if self._known is not None and not alive(self._known, int(now_s * 1000)):
-            self._known = None
-        return self._known
+        if self.limit is not None and not alive(self.limit, int(now_s * 1000)):
+            self._dropped, self.limit = self.limit, None
+        return self.limit
 
     def wait_s(self, now_s: float) -> float:
         """How long until one request may go; 0: now."""
@@ -64,31 +63,45 @@ class LearnedBucket:
 
     def spend(self, now_s: float) -> None:
         """A call is made."""
-        self._recent.add(now_s)
-        known = self._known
+        self.calls.add(now_s)
+        known = self.limit
         if known is not None:
             self._advance(known, now_s)
             self._level += 1
-            self._known = replace(known, calls=known.calls + 1)
+            self.limit = replace(known, calls=known.calls + 1)
 
     def refusal(self, retry_after_s: float | None, began_s: float, now_s: float) -> Refusal:
-        """A call was refused; with what it tells if nothing is known yet."""
+        """A call was refused; with what all the latest ones tell if nothing is known yet."""
         found = Refusal(at_ms=int(now_s * 1000), began_ms=int(began_s * 1000), retry_after_s=retry_after_s)
-        counted = self._recent.within_a_minute(now_s)
-        return replace(found, estimate=first_estimate(found, self._said, counted), counted=counted)
+        self._evidence.add(found, self.calls, began_s=began_s, now_s=now_s)
+        estimate = self._evidence.estimate(self._said, self.calls.total, now_s)
+        return replace(found, estimate=estimate, counted=self._evidence.admitted())
 
     def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
         refusal = replace(self.refusal(retry_after_s, began_s, now_s), counted=0)
         known = self.known(now_s)
-        self._known = learned_from(refusal, self._said) if known is None else refused(known, refusal)
-        if self._known is not None:
-            self._level, self._at_ms = float(burst(self._known)), now_s * 1000
+        if known is not None:
+            self.limit = refused(known, refusal)
+        elif not dropped(self._dropped, refusal.at_ms):
+            self.limit = learned_from(refusal, self._said)
+        if self.limit is not None:
+            self._evidence.clear()
+            self._level, self._at_ms = float(burst(self.limit)), now_s * 1000
+
+    def learnt_elsewhere(self) -> None:
+        """It is kept by somebody else from now on."""
+        self._evidence.clear()
+
+    def last_refusal(self, now_s: float) -> tuple[float, int] | None:
+        """When the call began that was refused lately, and how many were admitted in the minute before; None: none."""
+        began_s = self._evidence.last_began_s(now_s)
+        return None if began_s is None else (began_s, self._evidence.admitted())
 
     def heard(self, per_minute: int) -> None:
         """The provider names its limit."""
         self._said = per_minute
-        if self._known is not None:
-            self._known = replace(self._known, said_per_minute=per_minute)
+        if self.limit is not None:
+            self.limit = replace(self.limit, said_per_minute=per_minute)
 
     def recovery(self, now_s: float) -> Recovery | None:
         """When how many more may go; None: nothing is learnt."""

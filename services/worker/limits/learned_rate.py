@@ -1,11 +1,12 @@
-"""The rate that a provider admits, learnt from its refusals by additive increase and multiplicative decrease
-(decision 0018).
+"""The rate that a provider admits, learnt from its refusals by additive increase and multiplicative decrease, and
+dropped where they do not depend on the rate (decision 0018).
 
 Instants are milliseconds of one clock, rates are requests a minute where nothing else is said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import ceil
 from typing import Final, Literal
 
@@ -14,7 +15,17 @@ from msgspec.structs import replace
 
 from schemas.quota import QuotaLearned
 
-__all__ = ["Growth", "Refusal", "alive", "burst", "first_estimate", "growth", "learned_from", "refused"]
+__all__ = [
+    "Growth",
+    "Refusal",
+    "alive",
+    "burst",
+    "dropped",
+    "first_estimate",
+    "growth",
+    "learned_from",
+    "refused",
+]
 
 _DECREASE: Final = 0.95
 """Share of the estimate at which a new attempt begins."""
@@ -30,8 +41,16 @@ _SOON: Final = 1.5
 """A refusal within so many periods came since the rate is too high; a later one after a lull, or a long increase."""
 _ENOUGH: Final = 8
 """Calls between two refusals that make a count of them an estimate."""
-_MOST_CUT, _MOST_CUT_FEW = 0.5, 0.25
-"""No refusal lowers the estimate below this share of it; the second where few calls were counted."""
+_MOST_CUT: Final = 0.5
+"""No refusal lowers the estimate below this share of it."""
+_CLEARLY_BELOW: Final = 0.98
+"""A refusal at a rate below this share of the estimate contradicts it: less was asked than at the refusal before ..."""
+_CONTRADICTIONS: Final = 4
+"""... and so many of them, with none between them that came above the estimate, are those of no limit."""
+_NEARLY: Final = 0.5
+"""A wait of less than this share of the time between two calls is none."""
+_DROPPED_MS: Final = 120_000
+"""How long nothing is learnt again."""
 _NEAR: Final = 0.25
 _BURST_S: Final = 2.0
 _LAPSE_MS: Final = 600_000
@@ -93,16 +112,15 @@ class Growth(Struct, frozen=True):
         return self.base * self.period_ms * total
 
 
-def first_estimate(refusal: Refusal, said: int | None, calls: int) -> float | None:
-    """What the first refusal tells; None: too little. `said`: a limit per minute in the provider's headers; `calls`:
-    made within the last minute.
+def first_estimate(refills: Iterable[float | None], admitted: int) -> float | None:
+    """What the refusals tell together where nothing is known yet; None: too little. `refills`: what the wait of each
+    tells; `admitted`: calls within a minute.
     """
-    if said is not None:
-        return float(said)
-    refill = refusal.refill_per_minute
-    if refill is not None:
-        return _bounded(refill)
-    return float(calls) if calls >= _ENOUGH else None
+    told = list(refills)
+    known = [refill for refill in told if refill is not None]
+    if known and len(known) == len(told):
+        return _bounded(min(known))
+    return float(admitted) if admitted >= _ENOUGH else None
 
 
 def learned_from(refusal: Refusal, said: int | None = None) -> QuotaLearned | None:
@@ -123,6 +141,8 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
     """A refusal more. That of a call which was under way at the one before teaches nothing but that it came; nor does
     one after which nothing was admitted.
     """
+    if known.contradictions >= _CONTRADICTIONS:
+        return known
     grows_ms = max(known.grows_from_ms, _pause_ends_ms(refusal))
     refused_ms = max(known.refused_ms, refusal.at_ms)
     admitted = known.calls - (refusal.began_ms >= known.measured_from_ms)
@@ -143,6 +163,7 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
         refused_ms=refused_ms,
         calls=0,
         is_measured=True,
+        contradictions=_contradictions(known, refusal),
     )
 
 
@@ -176,9 +197,27 @@ def burst(known: QuotaLearned) -> int:
 
 def alive(known: QuotaLearned | None, at_ms: int) -> bool:
     """Whether it is believed: what was refused for the last time so long ago is forgotten."""
-    if known is None:
+    if known is None or known.contradictions >= _CONTRADICTIONS:
         return False
     return at_ms < known.grows_from_ms + max(_LAPSE_MS, _LAPSE_PERIODS * _period_ms(known))
+
+
+def dropped(known: QuotaLearned | None, at_ms: int) -> bool:
+    """Whether refusals contradicted it a while ago: nothing is learnt of them."""
+    if known is None or known.contradictions < _CONTRADICTIONS:
+        return False
+    return at_ms < known.refused_ms + _DROPPED_MS
+
+
+def _contradictions(known: QuotaLearned, refusal: Refusal) -> int:
+    """In a row, with this one. A call that is nearly in time contradicts nothing."""
+    believed = min(known.per_minute, known.said_per_minute or _MOST)
+    rate = growth(known).rate(refusal.at_ms) * 60_000
+    if rate >= believed:
+        return 0
+    wait_s = refusal.retry_after_s
+    in_time = wait_s is not None and wait_s < _NEARLY * 60 / known.per_minute
+    return known.contradictions + (rate < _CLEARLY_BELOW * believed and not in_time)
 
 
 def _estimate(known: QuotaLearned, refusal: Refusal, admitted: int) -> float:
@@ -188,9 +227,10 @@ def _estimate(known: QuotaLearned, refusal: Refusal, admitted: int) -> float:
     if refusal.at_ms - known.grows_from_ms > _SOON * _period_ms(known):
         return max(known.per_minute, min(counted, most))
     if admitted < _ENOUGH:
-        # Of so few, those that other workers have not told yet would be missed: a bucket's own word is better.
-        bound = refusal.refill_per_minute or (admitted + 1) * 60_000 / span_ms
-        return max(known.per_minute * _MOST_CUT_FEW, min(bound, most))
+        # Of so few, those that other workers have not told yet would be missed: where one of so many is refused, the
+        # limit is not lower than the share of the others.
+        bound = min(refusal.refill_per_minute or _MOST, (admitted + 1) * 60_000 / span_ms)
+        return max(known.per_minute * admitted / (admitted + 1), min(bound, most))
     if abs(counted - known.per_minute) < _NEAR * known.per_minute:
         counted = (2 * known.per_minute + counted) / 3
     return max(known.per_minute * _MOST_CUT, min(counted, most))

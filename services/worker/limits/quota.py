@@ -185,6 +185,16 @@ class LocalQuota:
         assert learned is not None  # noqa: S101 - as it says
         return learned.refusal(retry_after_s, began_s, now_s)
 
+    def last_refusal(self, key: QuotaKey, now_s: float) -> tuple[float, int] | None:
+        """Of what is not configured: when the call began that was refused lately, and how many were admitted before."""
+        learned = self._accounts[key].learned
+        return None if learned is None else learned.last_refusal(now_s)
+
+    def learnt_elsewhere(self, key: QuotaKey) -> None:
+        learned = self._accounts[key].learned
+        if learned is not None:
+            learned.learnt_elsewhere()
+
     def learned(self, key: QuotaKey, now_s: float) -> QuotaLearned | None:
         learned = self._accounts[key].learned
         return None if learned is None else learned.known(now_s)

@@ -1,4 +1,4 @@
-"""How many calls were made within the last minute; cheap enough to be counted where there is no limit."""
+"""How many calls were made, and within the last minute; cheap enough to be counted where there is no limit."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ _SECONDS: Final = 60
 
 
 class RecentCalls:
-    __slots__ = ("_counts", "_second")
+    """Instants are monotonic seconds that do not run backwards."""
+
+    __slots__ = ("_next_s", "_seconds", "total")
 
     def __init__(self) -> None:
-        self._counts: deque[list[int]] = deque(maxlen=_SECONDS)
-        """Second, calls in it."""
-        self._second = -1
+        self.total = 0
+        self._seconds: deque[tuple[int, int]] = deque(maxlen=_SECONDS + 1)
+        """Each second in which there were calls, and the total before it."""
+        self._next_s = float("-inf")
 
     def add(self, now_s: float) -> None:
-        second = int(now_s)
-        if second == self._second:
-            self._counts[-1][1] += 1
-        else:
-            self._second = second
-            self._counts.append([second, 1])
+        if now_s >= self._next_s:
+            second = int(now_s)
+            self._next_s = second + 1.0
+            self._seconds.append((second, self.total))
+        self.total += 1
 
     def within_a_minute(self, now_s: float) -> int:
-        return sum(count for second, count in self._counts if second > now_s - _SECONDS)
+        for second, before in self._seconds:
+            if second > now_s - _SECONDS:
+                return self.total - before
+        return 0

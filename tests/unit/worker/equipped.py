@@ -101,11 +101,13 @@ def work(lane: Any = "interactive", request_id: str = "r", **body: Any) -> ChatW
     return chat_work(id=request_id, lane=lane, estimated_tokens=10, body=asked)
 
 
-def job_of(equipment: Equipment, reply: Any, *, lasts_s: float, lane: Any = "interactive") -> Job:
+def job_of(
+    equipment: Equipment, reply: Any, *, lasts_s: float, lane: Any = "interactive", **body: Any
+) -> Job:
     """In the hands of the task that asks; its deadline is `lasts_s` from now."""
     task: Any = asyncio.current_task()
     return Job(
-        work=work(lane),
+        work=work(lane, **body),
         work_seq=1,
         role=equipment.catalogue.roles["chat"],
         reply=reply,
