@@ -71,8 +71,8 @@ class QuotaLearned(Struct, frozen=True, kw_only=True):
     """Admitted since `measured_from_ms`."""
     is_measured: bool = False
     """By calls counted between two refusals; the first estimate is a guess."""
-    contradictions: int = 0
-    """Refusals in a row that came though less was asked than this; after a few it is dropped."""
+    doubt: int = 0
+    """Grows with refusals that came though less was asked than this; from some figure on it is believed no longer."""
     said_per_minute: int | None = None
     """The limit in the provider's headers."""
     tokens_per_minute: int | None = None

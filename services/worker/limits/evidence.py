@@ -13,7 +13,7 @@ from services.worker.limits.recent_calls import RecentCalls
 __all__ = ["Evidence"]
 
 _REFUSALS: Final = 8
-_CALLS: Final = 24
+_CALLS: Final = 20
 """`_REFUSALS` refusals among so many calls are learnt from. A demand that is refused less often costs little more than
 a call per answer, and what refuses at random refuses as much at any rate."""
 _SPAN_S: Final = 120.0

@@ -44,9 +44,11 @@ _ENOUGH: Final = 8
 _MOST_CUT: Final = 0.5
 """No refusal lowers the estimate below this share of it."""
 _CLEARLY_BELOW: Final = 0.98
-"""A refusal at a rate below this share of the estimate contradicts it: less was asked than at the refusal before ..."""
-_CONTRADICTIONS: Final = 4
-"""... and so many of them, with none between them that came above the estimate, are those of no limit."""
+"""A refusal at a rate below this share of the estimate contradicts it: less was asked than at the refusal before."""
+_CONTRADICTS, _CONFIRMS = 3, 1
+_MOST_DOUBT: Final = 12
+"""The doubt from which on the refusals are those of no limit: four that contradict, less a third for each one that came
+above the estimate."""
 _NEARLY: Final = 0.5
 """A wait of less than this share of the time between two calls is none."""
 _DROPPED_MS: Final = 120_000
@@ -141,7 +143,7 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
     """A refusal more. That of a call which was under way at the one before teaches nothing but that it came; nor does
     one after which nothing was admitted.
     """
-    if known.contradictions >= _CONTRADICTIONS:
+    if known.doubt >= _MOST_DOUBT:
         return known
     grows_ms = max(known.grows_from_ms, _pause_ends_ms(refusal))
     refused_ms = max(known.refused_ms, refusal.at_ms)
@@ -163,7 +165,7 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
         refused_ms=refused_ms,
         calls=0,
         is_measured=True,
-        contradictions=_contradictions(known, refusal),
+        doubt=_doubt(known, refusal),
     )
 
 
@@ -197,27 +199,27 @@ def burst(known: QuotaLearned) -> int:
 
 def alive(known: QuotaLearned | None, at_ms: int) -> bool:
     """Whether it is believed: what was refused for the last time so long ago is forgotten."""
-    if known is None or known.contradictions >= _CONTRADICTIONS:
+    if known is None or known.doubt >= _MOST_DOUBT:
         return False
     return at_ms < known.grows_from_ms + max(_LAPSE_MS, _LAPSE_PERIODS * _period_ms(known))
 
 
 def dropped(known: QuotaLearned | None, at_ms: int) -> bool:
     """Whether refusals contradicted it a while ago: nothing is learnt of them."""
-    if known is None or known.contradictions < _CONTRADICTIONS:
+    if known is None or known.doubt < _MOST_DOUBT:
         return False
     return at_ms < known.refused_ms + _DROPPED_MS
 
 
-def _contradictions(known: QuotaLearned, refusal: Refusal) -> int:
-    """In a row, with this one. A call that is nearly in time contradicts nothing."""
+def _doubt(known: QuotaLearned, refusal: Refusal) -> int:
+    """With this one. A call that is nearly in time contradicts nothing."""
     believed = min(known.per_minute, known.said_per_minute or _MOST)
     rate = growth(known).rate(refusal.at_ms) * 60_000
     if rate >= believed:
-        return 0
+        return max(0, known.doubt - _CONFIRMS)
     wait_s = refusal.retry_after_s
     in_time = wait_s is not None and wait_s < _NEARLY * 60 / known.per_minute
-    return known.contradictions + (rate < _CLEARLY_BELOW * believed and not in_time)
+    return known.doubt + (0 if in_time or rate >= _CLEARLY_BELOW * believed else _CONTRADICTS)
 
 
 def _estimate(known: QuotaLearned, refusal: Refusal, admitted: int) -> float:
