@@ -60,6 +60,8 @@ class QuotaLearned(Struct, frozen=True, kw_only=True):
 
     per_minute: float
     """Requests that the provider admits, as estimated at `measured_from_ms`."""
+    first_per_minute: float = 0.0
+    """What was estimated first."""
     kind: Literal["window", "token_bucket"] = "window"
     measured_from_ms: int
     """When the refusal came by which the estimate was made; the next one is made of what is admitted from then on."""

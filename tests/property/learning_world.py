@@ -21,10 +21,11 @@ from services.worker.leases.shared_quota import SharedQuota
 from services.worker.limits.pauses import Pauses
 from services.worker.limits.quota import LocalQuota, Need, Permit, Quota, QuotaKey
 
-__all__ = ["KEY", "Bucket", "FixedWindow", "Outcome", "Provider", "run"]
+__all__ = ["KEY", "Bucket", "FixedWindow", "Outcome", "Provider", "Unsteady", "run"]
 
 KEY = QuotaKey("key", "m")
 _NEED = Need(100)
+_NOT_NAMED = Limits()
 _TICK_S = 0.005
 """As `Waiting` has it."""
 
@@ -88,6 +89,17 @@ class FixedWindow(Provider):
             self.used += 1
             return True, None
         return False, 60 - now_s % 60 if self.says else None
+
+
+class Unsteady(Provider):
+    """Refuses a share of all calls, whatever their rate."""
+
+    def __init__(self, share: float, says: Callable[[random.Random], float | None], seed: int) -> None:
+        super().__init__()
+        self.share, self.says, self.dice = share, says, random.Random(seed)
+
+    def admit(self, now_s: float) -> tuple[bool, float | None]:  # noqa: ARG002 - it does not depend on the time
+        return (False, self.says(self.dice)) if self.dice.random() < self.share else (True, None)
 
 
 class Outcome(Struct, frozen=True):
@@ -233,9 +245,10 @@ def run(
     slots: int = 16,
     arrivals: Callable[[deque[int]], Any] | None = None,
     local: bool = False,
+    limits: Limits = _NOT_NAMED,
     longest_s: float = 3600.0,
 ) -> Outcome:
-    """Until so many are answered."""
+    """Until so many are answered. `arrivals` puts them into the work; without it they are all there at once."""
 
     async def main() -> Outcome:
         loop = asyncio.get_running_loop()
@@ -247,10 +260,10 @@ def run(
             dice = random.Random(number)
             quota: Any
             if local:
-                quota = LocalQuota({KEY: Limits()}, batch=Batch())
+                quota = LocalQuota({KEY: limits}, batch=Batch())
             else:
                 quota = SharedQuota(
-                    {KEY: Limits()}, {KEY: "record"}, f"w{number}", dice.random, batch=Batch()
+                    {KEY: limits}, {KEY: "record"}, f"w{number}", dice.random, batch=Batch()
                 )
                 records.listeners.append(quota.heard)
             worker = _Worker(quota, provider, work, slots, dice)

@@ -56,7 +56,7 @@ def _numbers(record: QuotaRecord) -> Iterator[float]:
     learned = record.learned
     if learned is not None:
         yield from (learned.measured_from_ms, learned.grows_from_ms, learned.refused_ms, learned.calls)
-        yield learned.doubt
+        yield from (learned.doubt, learned.first_per_minute)
         yield from (learned.per_minute, learned.said_per_minute or 0, learned.tokens_per_minute or 0)
     for grain in (*record.minute, *record.day):
         yield from grain

@@ -51,7 +51,10 @@ _MOST_DOUBT: Final = 12
 above the estimate."""
 _NEARLY: Final = 0.5
 """A wait of less than this share of the time between two calls is none."""
-_DROPPED_MS: Final = 120_000
+_LOWEST: Final = 0.4
+"""Share of the first estimate below which the estimate is not believed: refusals that bring it down so far are those of
+no limit, or the first estimate was a burst and the next one, of later calls, is better."""
+_DROPPED_MS: Final = 300_000
 """How long nothing is learnt again."""
 _NEAR: Final = 0.25
 _BURST_S: Final = 2.0
@@ -131,6 +134,7 @@ def learned_from(refusal: Refusal, said: int | None = None) -> QuotaLearned | No
         return None
     return QuotaLearned(
         per_minute=_bounded(refusal.estimate),
+        first_per_minute=_bounded(refusal.estimate),
         kind=_kind(refusal, None),
         measured_from_ms=refusal.at_ms,
         grows_from_ms=_pause_ends_ms(refusal),
@@ -143,7 +147,7 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
     """A refusal more. That of a call which was under way at the one before teaches nothing but that it came; nor does
     one after which nothing was admitted.
     """
-    if known.doubt >= _MOST_DOUBT:
+    if _is_doubted(known):
         return known
     grows_ms = max(known.grows_from_ms, _pause_ends_ms(refusal))
     refused_ms = max(known.refused_ms, refusal.at_ms)
@@ -165,7 +169,7 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
         refused_ms=refused_ms,
         calls=0,
         is_measured=True,
-        doubt=_doubt(known, refusal),
+        doubt=_doubt(known, refusal, admitted),
     )
 
 
@@ -199,27 +203,32 @@ def burst(known: QuotaLearned) -> int:
 
 def alive(known: QuotaLearned | None, at_ms: int) -> bool:
     """Whether it is believed: what was refused for the last time so long ago is forgotten."""
-    if known is None or known.doubt >= _MOST_DOUBT:
+    if known is None or _is_doubted(known):
         return False
     return at_ms < known.grows_from_ms + max(_LAPSE_MS, _LAPSE_PERIODS * _period_ms(known))
 
 
 def dropped(known: QuotaLearned | None, at_ms: int) -> bool:
     """Whether refusals contradicted it a while ago: nothing is learnt of them."""
-    if known is None or known.doubt < _MOST_DOUBT:
+    if known is None or not _is_doubted(known):
         return False
     return at_ms < known.refused_ms + _DROPPED_MS
 
 
-def _doubt(known: QuotaLearned, refusal: Refusal) -> int:
+def _is_doubted(known: QuotaLearned) -> bool:
+    return known.doubt >= _MOST_DOUBT or known.per_minute < _LOWEST * known.first_per_minute
+
+
+def _doubt(known: QuotaLearned, refusal: Refusal, admitted: int) -> int:
     """With this one. A call that is nearly in time contradicts nothing."""
     believed = min(known.per_minute, known.said_per_minute or _MOST)
     rate = growth(known).rate(refusal.at_ms) * 60_000
-    if rate >= believed:
+    if rate >= believed and admitted >= _ENOUGH:
         return max(0, known.doubt - _CONFIRMS)
     wait_s = refusal.retry_after_s
     in_time = wait_s is not None and wait_s < _NEARLY * 60 / known.per_minute
-    return known.doubt + (0 if in_time or rate >= _CLEARLY_BELOW * believed else _CONTRADICTS)
+    is_early = admitted < _ENOUGH or rate < _CLEARLY_BELOW * believed
+    return known.doubt + (_CONTRADICTS if is_early and not in_time else 0)
 
 
 def _estimate(known: QuotaLearned, refusal: Refusal, admitted: int) -> float:
