@@ -16,6 +16,8 @@ _REFUSALS: Final = 8
 _CALLS: Final = 20
 """`_REFUSALS` refusals among so many calls are learnt from. A demand that is refused less often costs little more than
 a call per answer, and what refuses at random refuses as much at any rate."""
+_CALLS_ROUGH: Final = 12
+"""The same where the estimate is the calls of the last minute: an exhausted limit refuses nearly all for a while."""
 _SPAN_S: Final = 120.0
 """Older refusals tell nothing of a limit per minute."""
 
@@ -64,9 +66,11 @@ class Evidence:
         if said is not None:
             return float(said)
         oldest = latest[0]
-        if len(latest) < _REFUSALS or calls - oldest.calls > _CALLS or oldest.at_s < now_s - _SPAN_S:
+        refills = [seen.refill_per_minute for seen in latest]
+        most = _CALLS_ROUGH if None in refills else _CALLS
+        if len(latest) < _REFUSALS or calls - oldest.calls > most or oldest.at_s < now_s - _SPAN_S:
             return None
-        return first_estimate((seen.refill_per_minute for seen in latest), self.admitted())
+        return first_estimate(refills, self.admitted())
 
     def last_began_s(self, now_s: float) -> float | None:
         """When the call began that was refused last, within the last minute; None: none was."""

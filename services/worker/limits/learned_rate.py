@@ -152,17 +152,20 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
     grows_ms = max(known.grows_from_ms, _pause_ends_ms(refusal))
     refused_ms = max(known.refused_ms, refusal.at_ms)
     admitted = known.calls - (refusal.began_ms >= known.measured_from_ms)
+    first = _lowered(known.first_per_minute, refusal)
     if not refusal.teaches or refusal.began_ms < known.refused_ms or admitted < 1:
         return replace(
             known,
             per_minute=_bounded(_first_wave(known, refusal)),
+            first_per_minute=first,
             refused_ms=refused_ms,
             grows_from_ms=grows_ms,
             calls=max(0, admitted),
         )
     return replace(
         known,
-        per_minute=_bounded(_estimate(known, refusal, admitted)),
+        per_minute=_bounded(min(_estimate(known, refusal, admitted), _lowered(known.per_minute, refusal))),
+        first_per_minute=first,
         kind=_kind(refusal, known),
         measured_from_ms=refusal.at_ms,
         grows_from_ms=_pause_ends_ms(refusal),
@@ -182,6 +185,12 @@ def _first_wave(known: QuotaLearned, refusal: Refusal) -> float:
     if known.kind == "window":
         return known.per_minute + refusal.counted
     return min(known.per_minute, refusal.refill_per_minute or _MOST)
+
+
+def _lowered(per_minute: float, refusal: Refusal) -> float:
+    """A bucket's refill takes at least as long as a wait that it tells; by half at once."""
+    refill = refusal.refill_per_minute
+    return per_minute if refill is None else min(per_minute, max(refill, per_minute * _MOST_CUT))
 
 
 def growth(known: QuotaLearned) -> Growth:
@@ -226,6 +235,8 @@ def _doubt(known: QuotaLearned, refusal: Refusal, admitted: int) -> int:
     if rate >= believed and admitted >= _ENOUGH:
         return max(0, known.doubt - _CONFIRMS)
     wait_s = refusal.retry_after_s
+    if (refusal.refill_per_minute or _MOST) < known.per_minute:
+        return known.doubt  # the estimate was too high
     in_time = wait_s is not None and wait_s < _NEARLY * 60 / known.per_minute
     is_early = admitted < _ENOUGH or rate < _CLEARLY_BELOW * believed
     return known.doubt + (_CONTRADICTS if is_early and not in_time else 0)
