@@ -262,9 +262,7 @@ def run(
             if local:
                 quota = LocalQuota({KEY: limits}, batch=Batch())
             else:
-                quota = SharedQuota(
-                    {KEY: limits}, {KEY: "record"}, f"w{number}", dice.random, batch=Batch()
-                )
+                quota = SharedQuota({KEY: limits}, {KEY: "record"}, f"w{number}", dice.random, batch=Batch())
                 records.listeners.append(quota.heard)
             worker = _Worker(quota, provider, work, slots, dice)
             if not local:

@@ -14,15 +14,18 @@ from schemas.quota import QuotaLearned, QuotaRecord
 from services.worker.leases.policy import Report, plan
 from services.worker.leases.room import Book
 from services.worker.leases.terms import LEARNING_TERMS
+from services.worker.limits.evidence import Evidence
 from services.worker.limits.learned_rate import (
     Refusal,
     alive,
     burst,
+    dropped,
     first_estimate,
     growth,
     learned_from,
     refused,
 )
+from services.worker.limits.recent_calls import RecentCalls
 
 rates = st.floats(1, 100_000)
 waits = st.none() | st.floats(0.001, 90)
@@ -82,15 +85,73 @@ def test_the_rate_grows_without_refusals_and_its_sum_is_the_sum_of_its_parts(
         assert grown.between(start, done) >= 5.0 - 1e-6
 
 
-def test_what_a_first_refusal_tells() -> None:
-    def of(wait_s: float | None, said: int | None = None, calls: int = 3) -> float | None:
-        return first_estimate(Refusal(at_ms=0, began_ms=0, retry_after_s=wait_s), said, calls)
+def test_what_the_first_refusals_tell() -> None:
+    assert first_estimate([300, 240, 400], 3) == 240, (
+        "a bucket says how long one token takes: the longest wait"
+    )
+    assert first_estimate([300, None], 60) == 60, "so many were admitted in the last minute"
+    assert first_estimate([None], 3) is None, "too little is known: only the pause is kept"
 
-    assert of(0.25) == 240, "a bucket says how long one token takes"
-    assert of(0.25, said=120) == 120, "the headers name it"
-    assert of(30, calls=60) == 60, "so many were made in the last minute"
-    assert of(None, calls=60) == 60
-    assert of(None, calls=3) is None, "too little is known: only the pause is kept"
+
+class Told:
+    """Refusals among calls, as one process sees them."""
+
+    def __init__(self) -> None:
+        self.evidence, self.calls, self.now_s = Evidence(), RecentCalls(), 0.0
+
+    def call(self, *, refused: bool = False, wait_s: float | None = None) -> None:
+        self.now_s += 0.1
+        self.calls.add(self.now_s)
+        if refused:
+            at_ms = int(self.now_s * 1000)
+            refusal = Refusal(at_ms=at_ms, began_ms=at_ms, retry_after_s=wait_s)
+            self.evidence.add(refusal, self.calls, began_s=self.now_s, now_s=self.now_s)
+
+    def estimate(self, said: int | None = None) -> float | None:
+        return self.evidence.estimate(said, self.calls.total, self.now_s)
+
+
+@given(between=st.integers(2, 40), refusals=st.integers(1, 40), wait_s=waits)
+def test_refusals_that_are_few_among_the_calls_tell_of_no_limit(
+    between: int, refusals: int, wait_s: float | None
+) -> None:
+    told = Told()
+    for _ in range(refusals):
+        for _ in range(between):
+            told.call()
+        told.call(refused=True, wait_s=wait_s)
+        assert told.estimate() is None
+
+
+def test_a_wave_of_refusals_tells_of_a_limit_and_so_do_headers() -> None:
+    told = Told()
+    for _ in range(60):
+        told.call()
+    told.call(refused=True, wait_s=0.2)
+    assert told.estimate() is None
+    assert told.estimate(said=30) == 30
+    for _ in range(7):
+        told.call(refused=True, wait_s=0.25)
+    assert told.estimate() == 240
+    told.evidence.clear()
+    assert told.estimate() is None
+
+
+@given(calls=st.integers(1, 7), wait_s=st.none() | st.floats(1, 5))
+def test_refusals_that_come_below_the_rate_of_the_limit_contradict_it(
+    calls: int, wait_s: float | None
+) -> None:
+    limit, now_ms, refusals = known(240, first_per_minute=240.0), 1000, 0
+    while alive(limit, now_ms):
+        began_ms = limit.grows_from_ms + 1500
+        now_ms, refusals = began_ms + 20, refusals + 1
+        limit = refused(
+            replace(limit, calls=calls + 1), Refusal(at_ms=now_ms, began_ms=began_ms, retry_after_s=wait_s)
+        )
+    assert refusals <= 4
+    assert limit.per_minute >= 240 * 0.4 / 2
+    assert dropped(limit, now_ms + 60_000), "it is not learnt again at once"
+    assert not dropped(limit, now_ms + 600_000)
 
 
 def test_a_wait_of_hours_is_no_limit_per_minute() -> None:
@@ -169,6 +230,9 @@ def test_whatever_workers_report_the_record_stays_within_bounds_and_lets_through
         assert learned.calls >= 0
         assert 0.01 <= learned.per_minute <= 1_000_000
         assert learned.refused_ms <= now_ms
+        if not alive(learned, now_ms):
+            assert world.book.gauges(world.record, now_ms) == []
+            continue
         (gauge,) = world.book.gauges(world.record, now_ms)
         assert gauge.free <= burst(learned)
         if is_refused:

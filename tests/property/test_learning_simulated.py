@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from tests.property.learning_world import Bucket, FixedWindow, Provider, run
+from penstock.config.catalogue import Limits
+from tests.property.learning_world import Bucket, FixedWindow, Provider, Unsteady, run
 
 PER_MINUTE = 240
 REQUESTS = 400
@@ -55,3 +56,19 @@ def test_a_provider_that_refuses_nothing_costs_no_write_c4() -> None:
     outcome = run(Bucket(10**6, 10**6), workers=2, requests=REQUESTS)
     assert outcome.writes == 0
     assert outcome.learned == [None, None]
+
+
+NAMED = Limits(requests_per_minute=10**6)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("says", [lambda _: None, lambda dice: dice.uniform(0.2, 2), lambda _: 0.5])
+def test_a_provider_that_refuses_a_tenth_at_random_is_used_as_with_a_named_limit_c4(
+    workers: int, says
+) -> None:
+    took_s = {NAMED: 0.0, Limits(): 0.0}
+    for limits in took_s:
+        for seed in range(4):
+            provider = Unsteady(0.1, says, seed)
+            took_s[limits] += run(provider, workers=workers, requests=REQUESTS, limits=limits).took_s
+    assert took_s[NAMED] / took_s[Limits()] >= 0.8

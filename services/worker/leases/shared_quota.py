@@ -116,7 +116,10 @@ class SharedQuota:
         """What was called here until now adds up with what the others called, where it was refused here too."""
         now_s = loop_now_s()
         for key in [key for key, keeper in self._keepers.items() if keeper is None]:
-            if self._records[key] == record and (found := self._unlimited.last_refusal(key, now_s)) is not None:
+            if (
+                self._records[key] == record
+                and (found := self._unlimited.last_refusal(key, now_s)) is not None
+            ):
                 keeper = self._learn(record)
                 if keeper is not None:
                     keeper.refused(News(now_s, found[0], None, None, found[1]))

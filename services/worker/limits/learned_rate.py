@@ -45,10 +45,10 @@ _MOST_CUT: Final = 0.5
 """No refusal lowers the estimate below this share of it."""
 _CLEARLY_BELOW: Final = 0.98
 """A refusal at a rate below this share of the estimate contradicts it: less was asked than at the refusal before."""
-_CONTRADICTS, _CONFIRMS = 3, 1
+_CONTRADICTS, _CONTRADICTS_ROUGH, _CONFIRMS = 3, 4, 1
 _MOST_DOUBT: Final = 12
-"""The doubt from which on the refusals are those of no limit: four that contradict, less a third for each one that came
-above the estimate."""
+"""The doubt from which on the refusals are those of no limit: four that contradict, or three where no wait of a bucket
+told the estimate, less a third for each one that came above the estimate."""
 _NEARLY: Final = 0.5
 """A wait of less than this share of the time between two calls is none."""
 _LOWEST: Final = 0.4
@@ -239,7 +239,8 @@ def _doubt(known: QuotaLearned, refusal: Refusal, admitted: int) -> int:
         return known.doubt  # the estimate was too high
     in_time = wait_s is not None and wait_s < _NEARLY * 60 / known.per_minute
     is_early = admitted < _ENOUGH or rate < _CLEARLY_BELOW * believed
-    return known.doubt + (_CONTRADICTS if is_early and not in_time else 0)
+    weight = _CONTRADICTS if known.kind == "token_bucket" else _CONTRADICTS_ROUGH
+    return known.doubt + (weight if is_early and not in_time else 0)
 
 
 def _estimate(known: QuotaLearned, refusal: Refusal, admitted: int) -> float:
