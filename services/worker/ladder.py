@@ -90,7 +90,7 @@ class Ladder:
         try:
             success = await self._with_quota(job, model)
         except ProviderFailure as failure:
-            health = self._lessons.health_of(job, model, admission, failure)
+            health = self._lessons.health_of(job, model, failure)
             raise
         else:
             health = "success"
