@@ -222,3 +222,64 @@ BEFORE_ANY_OUTPUT = (
         calls={"first": 2, "second": 1},
     ),
 )
+
+
+# What is left of an event that lost its first bytes, or whose name was hit by one.
+_WORLD = data(delta(" world"))
+GARBLED = (
+    damaged("the head of an event is missing", stream(delta("Hello"), _WORLD[40:], STOP)),
+    damaged("one byte of a field's name", stream(delta("Hello"), b"e" + _WORLD[1:], STOP)),
+    damaged("a NUL between two events", stream(delta("Hello"), b"\0" + _WORLD, STOP)),
+    damaged(
+        "what is left of it looks like a comment", stream(delta("Hello"), _WORLD[_WORLD.index(b": 0") :], STOP)
+    ),
+    damaged("a delta under another name", stream(delta("Hello"), _WORLD.replace(b"delta", b"dlta"), STOP)),
+    sent(
+        "a byte order mark before each event", stream(*(b"\xef\xbb\xbf" + event for event in events(*HELLO)))
+    ),
+    sent("blanks before data", stream(delta("Hello"), b" " + _WORLD, STOP)),
+    sent("Data", stream(delta("Hello"), b"D" + _WORLD[1:], STOP)),
+    sent("close behind the end", stream(*HELLO, b"event: close\ndata: bye\n\n")),
+    sent("[done] in small letters", stream(*HELLO, b"data: [done]\n\n", done=False)),
+    sent("keep-alive as data", stream(delta("Hello"), b"data: : keepalive\n\n", _WORLD, STOP)),
+    damaged("a reset of a body without length", (*until_closed(*events(*HELLO, done=False)), 0.1, End.RESET)),
+    good("an error that says success", *HELLO, delta(top={"error": {"code": 0, "message": ""}})),
+    good(
+        "the only choice has index 1",
+        *(
+            delta(text, end, choice={"index": 1})
+            for text, end in (("Hello ", None), ("world", None), (None, "stop"))
+        ),
+    ),
+)
+
+
+def _choices(*indexes: int) -> tuple[dict[str, object], ...]:
+    return tuple(delta("Hello world", "stop", choice={"index": index}) for index in indexes)
+
+
+SEVERAL = (
+    good("two of two choices", *_choices(0, 1), body={"n": 2}),
+    good("one of three, as of a provider that does not know n", *_choices(0), body={"n": 3}),
+    Row(
+        name="two of three choices",
+        modes=STREAMED,
+        script={"first": [stream(*_choices(0, 1))], "second": [stream(*_choices(0, 1, 2))]},
+        model="second",
+        calls={"first": 1, "second": 1},
+        restarts=1,
+        body={"n": 3},
+    ),
+    Row(
+        name="one of three, and the connection closed",
+        modes=STREAMED,
+        script={
+            "first": [until_closed(*events(*_choices(0), done=False))],
+            "second": [stream(*_choices(0, 1, 2))],
+        },
+        model="second",
+        calls={"first": 1, "second": 1},
+        restarts=1,
+        body={"n": 3},
+    ),
+)

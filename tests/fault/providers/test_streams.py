@@ -12,8 +12,10 @@ from tests.fault.providers.rows_endings import (
     DONE_REQUIRED,
     ENDS,
     EVERY,
+    GARBLED,
     NEWLINE,
     NO_REASON,
+    SEVERAL,
 )
 from tests.fault.providers.rows_streams import LETTERS, MORE_THAN_TEXT, NOTHING_ADDED, TEXT_BESIDE_OTHER_KEYS
 from tests.fault.providers.rows_transport import JSON_WHERE_A_STREAM_WAS_ASKED, TRANSPORT
@@ -29,6 +31,8 @@ ROWS = (
     *JSON_WHERE_A_STREAM_WAS_ASKED,
     *DAMAGE,
     *BEFORE_ANY_OUTPUT,
+    *GARBLED,
+    *SEVERAL,
 )
 
 

@@ -41,6 +41,13 @@ ROWS = (
         output_tokens=127,
         reasoning_tokens=120,
     ),
+    row(
+        "an absurd total",
+        {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 99_999_999},
+        input_tokens=11,
+        output_tokens=2,
+        estimated=True,
+    ),
     # Gemini, OpenAI-compatible: completion_tokens without thoughts, which no field names (CLIProxyAPI issue 5733).
     row(
         "thoughts only in the total",
