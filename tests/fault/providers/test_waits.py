@@ -162,7 +162,7 @@ LONG = (
         43.5,
     ),
     long("milliseconds", headers("retry-after-ms: 45000"), 44.9, 46),
-    long("words of hours", said("Rate limit reached. Please try again in 1h2m3s."), 3722, 3725),
+    long("words of hours", said("Rate limit reached. Please try again in 1h2m3s."), 3598, 3601),
     long("in a 200", in_200("Rate limit exceeded. Try again in 50 seconds"), 49, 51),
 )
 
