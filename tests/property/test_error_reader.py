@@ -4,11 +4,13 @@ nothing.
 
 from __future__ import annotations
 
+import gzip
 import json
+import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.worker.calls.errors import error_in
@@ -95,6 +97,13 @@ def test_any_value_of_a_200_is_an_error_or_none(value: Any) -> None:
         json.dumps({"error": [{"message": str(n)} for n in range(9_000)]}).encode(),
         json.dumps({"error": {"message": "try again in " * 5_000}}).encode(),
         json.dumps({"error": {"message": "model " * 10_000 + "limit " * 1_000}}).encode(),
+        b"<html>" + b"<title" * 11_000,
+        b"<html>" + b"<title>" * 9_000,
+        gzip.compress(b"<html>" + b"<title" * 21_000),
+        json.dumps({"message": "<html>" + "<title" * 10_000}).encode(),
+        b"<html></style" + b" " * 60_000,
+        b"<!--" + b" -->" * 16_000,
+        b'{"x":' + (b'"message"' + b" " * 100) * 600,
     ],
     ids=lambda body: f"{len(body)} bytes {body[:16]!r}",
 )
@@ -102,6 +111,71 @@ def test_any_value_of_a_200_is_an_error_or_none(value: Any) -> None:
 def test_an_error_without_end_is_read_in_a_moment(body: bytes) -> None:
     for status in (400, 403, 404, 429, 500):
         _is_sound(failure_of_status(status, body, {}, NOW_UNIX_S))
+
+
+SCRAPS = (
+    *(
+        "'",
+        '"',
+        "`",
+        "“",
+        "{'",
+        '{"error":',
+        "[{",
+        "http://",
+        "data:a/",
+        "www.",
+        "<title",
+        "<h1>",
+        "</style",
+        "<!--",
+    ),
+    *(
+        "model ",
+        "models/",
+        "deployment ",
+        "api key ",
+        "invalid ",
+        "limit 1 ",
+        "requested ",
+        "violat ",
+        "blocked by ",
+    ),
+    *(
+        "exceed ",
+        "context ",
+        "try again in ",
+        "1h",
+        "account ",
+        "property ",
+        "x' ",
+        "%25",
+        "\\u00",
+        "&#",
+        "role ",
+    ),
+    *(
+        "unsupported parameter ",
+        '"a.',
+        "credits ",
+        "a.b-",
+        "no endpoints ",
+        "extra_forbidden ",
+        "'code': '",
+        "budget ",
+    ),
+)
+
+
+@given(scraps=st.lists(st.sampled_from(SCRAPS), min_size=1, max_size=3), as_text=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_an_error_repeats_without_end_takes_no_time(scraps: list[str], *, as_text: bool) -> None:
+    text = ("".join(scraps) * 60_000)[:60_000]
+    body = text.encode() if as_text else json.dumps({"error": {"message": text}}).encode()
+    began_s = time.process_time()
+    failure = failure_of_status(400, body, {}, NOW_UNIX_S)
+    failure.hide({"sk-abcdefghijklmnop1234567890"})
+    assert time.process_time() - began_s < 0.25
 
 
 def _wrapped(body: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import zlib
 from html import unescape
 from typing import Final
 
-__all__ = ["HTML", "body_value", "json_within", "printable", "without_markup"]
+__all__ = ["HTML", "Salvaged", "body_value", "json_within", "printable", "without_markup"]
 
 _decoder: Final = json.JSONDecoder(strict=False)
 """The standard library's: unlike msgspec it reads lone surrogates, line breaks within strings, NaN."""
@@ -32,6 +32,10 @@ _FIELD: Final = re.compile(
 
 class HTML(str):  # noqa: SLOT000 - one per error page
     """The readable beginning of a web page: it is no word of an API."""
+
+
+class Salvaged(dict[str, object]):
+    """What could be read of JSON that was cut off. Some of it may be what the provider repeats of the request."""
 
 
 def body_value(body: bytes) -> object:
@@ -104,11 +108,11 @@ def _page(text: str) -> str:
     return " ".join(unescape(_TAG.sub(" ", words)).split())[:300]
 
 
-def _salvaged(text: str) -> dict[str, object]:
+def _salvaged(text: str) -> Salvaged:
     """The first value of each telling field of a JSON text that ends too early: many a validation error repeats the
     request it refuses.
     """
-    found: dict[str, object] = {}
+    found = Salvaged()
     for name, value in _FIELD.findall(text):
         if name not in found:
             try:

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.worker.calls.error_bodies import HTML, body_value, printable
+from services.worker.calls.error_bodies import HTML, Salvaged, body_value, printable
 from services.worker.calls.error_facts import Facts, gather
 from services.worker.calls.wait_hints import wait_s
 
@@ -65,13 +65,14 @@ def read_error(status: int, body: bytes, headers: Mapping[str, str], now_unix_s:
     `now_unix_s`: what dates and Unix times in hints to wait are measured from.
     """
     value = body_value(body)
-    facts = Facts()
+    facts = Facts(quoted=int(isinstance(value, Salvaged)))
     if isinstance(value, str):
         facts.messages.append(value)
     else:
         gather(value, facts)
     if isinstance(value, HTML):
         facts.words.append("html")
+    facts.quoted = 0
     if kind := headers.get(_AMAZON):
         facts.word(kind.partition(":")[0])
     return _error(facts, status, headers, now_unix_s)

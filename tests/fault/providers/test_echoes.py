@@ -56,6 +56,32 @@ def _said(message: str, **more: object) -> dict[str, object]:
 
 ALONE = (
     Row(
+        name="a key refused in words of its own: the other one answers, and none is set aside",
+        modes=WHOLE,
+        script={"first": [error(403, _said("We are sorry: this API key is not valid here."))]},
+        bad_keys=1,
+        text="from first",
+        calls={"first": 2},
+    ),
+    Row(
+        name="both keys refused in words of its own",
+        modes=STREAMED,
+        script={"first": [error(403, _said("We are sorry: this API key is not valid here."))]},
+        text="from second",
+        model="second",
+        calls={"first": 2, "second": 1},
+    ),
+    Row(
+        name="a limit in words within a 200",
+        modes=STREAMED,
+        script={
+            "first": [stream({"error": {"message": "Too many requests, it seems", "code": "x"}}, done=False)]
+        },
+        text="from second",
+        model="second",
+        calls={"first": (1, 2), "second": 1},
+    ),
+    Row(
         name="one content that cuts its stream each time",
         modes=STREAMED,
         script={"first": [stream(delta("Hel"), done=False)]},

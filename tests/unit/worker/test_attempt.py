@@ -147,6 +147,18 @@ async def test_an_error_in_the_place_of_a_stream_is_read_as_one(said):
     assert caught.value.error is not None
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        *((reason, reason) for reason in ("stop", "tool_calls", "STOP", "end_turn", "max_tokens", "eos")),
+        *((reason, "other") for reason in ("error sk-Secret0a1b2c3d4e5f", "stop 2", "x" * 25, "a b c d e")),
+    ],
+)
+async def test_a_finish_reason_is_a_few_plain_words(said: str, told: str) -> None:
+    answer, _ = await stream(event("Hello"), event(None, said), b"data: [DONE]\n\n", headers=CHUNKED)
+    assert answer.finish_reason == told
+
+
 async def test_a_finish_reason_on_every_chunk_proves_nothing__d6():
     pieces = event("Hel", "stop"), event("lo", "stop")
     with pytest.raises(ProviderFailure, match=r"set stream: \{finish_reason: every\}"):

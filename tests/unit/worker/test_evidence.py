@@ -173,3 +173,10 @@ def test_no_words_of_a_request_prove_anything(
             "code": 400,
         }
     assert not touches(failure_of(status, body))
+
+
+def test_an_error_that_was_cut_off_proves_nothing() -> None:
+    """What could be read of it may be the copy of the request."""
+    body = b'{"detail":[{"msg":"Field required","input":[{"code":"insufficient_quota","x":"'
+    for status in (400, 403, 422):
+        assert not touches(failure_of_status(status, body, {}, NOW_UNIX_S))

@@ -173,3 +173,29 @@ async def test_where_others_succeed_at_once_it_has_four() -> None:
         case.fails("a", "broken_stream")
     with pytest.raises(GaveUp, match="4 attempts failed"):
         case.fails("a", "broken_stream")
+
+
+async def test_a_limit_told_in_words_alone_uses_up_attempts_and_is_backed_off_from() -> None:
+    case = _Case()
+    case.fails("a", "rate_limited", error=ProviderError(message="too many requests", status=500))
+    assert case.job.failures == 1
+    assert case.again_in_s("a") > 0
+
+
+async def test_each_credential_is_called_once_where_none_is_set_aside() -> None:
+    case = _Case()
+    first, second = case.equipment.availability.usable("a", loop_now_s())
+    case.job.refused_keys.add(first)
+    case.fails("a", "credentials")
+    assert "a" not in case.job.excluded
+    case.job.refused_keys.add(second)
+    case.fails("a", "credentials")
+    assert "a" in case.job.excluded
+
+
+async def test_a_credential_that_has_no_quota_is_not_waited_for_in_a_loop() -> None:
+    case = _Case()
+    case.job.refused_keys.add(case.equipment.availability.usable("a", loop_now_s())[0])
+    for _ in range(4):
+        case.fails("a", "credentials")
+    assert "a" in case.job.excluded
