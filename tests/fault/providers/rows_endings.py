@@ -231,7 +231,8 @@ GARBLED = (
     damaged("one byte of a field's name", stream(delta("Hello"), b"e" + _WORLD[1:], STOP)),
     damaged("a NUL between two events", stream(delta("Hello"), b"\0" + _WORLD, STOP)),
     damaged(
-        "what is left of it looks like a comment", stream(delta("Hello"), _WORLD[_WORLD.index(b": 0") :], STOP)
+        "what is left of it looks like a comment",
+        stream(delta("Hello"), _WORLD[_WORLD.index(b": 0") :], STOP),
     ),
     damaged("a delta under another name", stream(delta("Hello"), _WORLD.replace(b"delta", b"dlta"), STOP)),
     sent(
