@@ -497,8 +497,9 @@ ALONE = (
         },
         body={"reasoning_effort": "low", "metadata": {"a": "https://x/reasoning_effort is not supported"}},
         times=4,
-        calls={"first": 2},
-        adapted={"reasoning_effort": "omitted"},
+        model="second",
+        text="from second",
+        calls={"first": 1, "second": 1},
         neighbour_body={"reasoning_effort": "low"},
     ),
     Row(
