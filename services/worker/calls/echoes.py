@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["unaltered", "without_addresses", "without_echoes"]
+__all__ = ["unaltered", "without_addresses", "without_echoes", "without_phrases"]
 
 _ECHO: Final = re.compile(r"\[?(?:input_value|input_type|received|got)[=:].*|'input': .*", re.DOTALL)
 _ADDRESS: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{1,15}://|\bdata:\w+/|\bwww\.).*$", re.IGNORECASE)
@@ -46,6 +46,23 @@ def _without_quotations(text: str) -> str:
         else:
             kept.append(mark)
             at += 1
+    return "".join(kept)
+
+
+def without_phrases(message: str) -> str:
+    """Without addresses and quotations of more than a name: a name in quotation marks is what a refusal is of."""
+    message = without_addresses(message)
+    kept: list[str] = []
+    at = 0
+    while at < len(message):
+        mark = message[at]
+        end = at + 1
+        if mark in _MARKS and (at == 0 or not message[at - 1].isalnum()):
+            closed = _closed(message, end, _MARKS[mark])
+            if " " in message[at:closed] and not message[at + 1 : at + 2].isspace():
+                mark, end = "…", closed
+        kept.append(mark)
+        at = end
     return "".join(kept)
 
 

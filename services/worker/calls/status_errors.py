@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.worker.calls import error_phrases as phrases
-from services.worker.calls.echoes import unaltered, without_addresses, without_echoes
+from services.worker.calls.echoes import unaltered, without_echoes, without_phrases
 from services.worker.calls.errors import ProviderError, read_error
 from services.worker.calls.wire_errors import ProviderErrorEvent
 from services.worker.failures import FailureKind, ProviderFailure
@@ -278,7 +278,7 @@ def _refused_path(said: _Said) -> str | None:
         return where
     if said.tells(phrases.IN_MESSAGES):
         return None
-    message = without_addresses(said.error.message)
+    message = without_phrases(said.error.message)
     for pattern in phrases.NAMED_PARAMETERS:
         found = pattern.search(message)
         if found is not None:

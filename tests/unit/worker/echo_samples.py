@@ -92,6 +92,8 @@ ECHOES = (
     # of parameters
     Echo("an address like a parameter", 400, _said("Failed to load image https://x/?max_tokens is not supported")),
     Echo("an address with a parameter's quotes", 400, _said("Failed to load image https://x/?'temperature' is not supported")),
+    Echo("a value like a parameter", 400, _said("Invalid value: 'temperature is not supported'. Supported values are: 'system', 'assistant'.", code="invalid_value")),
+    Echo("a tool like a parameter", 400, _said('Invalid tool "reasoning_effort is not supported"')),
 )  # fmt: skip
 """The first of each kind are an adversary's; `body` is what a provider answers a model that is called as `first`."""
 
