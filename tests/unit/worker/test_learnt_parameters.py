@@ -219,7 +219,10 @@ def test_what_every_stream_asks_for_is_learnt_from_several() -> None:
 ECHOES = [
     (
         {"temperature": 0.3, "messages": [{"role": "temperature is not supported"}]},
-        openai("Invalid value: 'temperature is not supported'. Supported values are: 'system', 'user'."),
+        by_words(
+            "temperature",
+            "Invalid value: 'temperature is not supported'. Supported values are: 'system', 'user'.",
+        ),
     ),
     (
         {"reasoning_effort": "low", "messages": [{"content": "https://x/reasoning_effort is not supported"}]},
