@@ -29,7 +29,7 @@ def config_of(provider: BucketProvider, **limits: object) -> str:
     return yaml.safe_dump(config)
 
 
-async def _ask_all(client: Client, requests: int) -> list[Heard]:
+async def ask_all(client: Client, requests: int) -> list[Heard]:
     return await asyncio.gather(
         *(
             ask(client, f"Question {number}", role="chat", timeout_s=60, stream=bool(number % 2))
@@ -53,7 +53,7 @@ async def test_a_limit_that_nobody_named_is_learnt_and_used_c4(tmp_path: Path, w
     with bucket_provider(PER_MINUTE, CAPACITY) as provider:
         async with running(tmp_path, *["chat"] * workers, config=config_of(provider)) as system:
             async with await system.client() as client:
-                heard = await _ask_all(client, REQUESTS)
+                heard = await ask_all(client, REQUESTS)
             learned = (await penstock(system, "status", "--json")).json["learned"]
             _check(heard, provider.counts(), IDEAL_S)
     assert learned
@@ -72,7 +72,7 @@ async def test_the_refill_of_a_bucket_that_is_named_is_used_c1(tmp_path: Path) -
             running(tmp_path, "chat", "chat", config=config) as system,
             await system.client() as client,
         ):
-            heard = await _ask_all(client, 270)
+            heard = await ask_all(client, 270)
         counts = provider.counts()
     assert [each.code for each in heard] == [None] * 270
     assert counts.refused == 0

@@ -482,7 +482,7 @@ ALONE = (
         times=4,
         text="from second",
         model="second",
-        calls={"first": 2, "second": 1},
+        calls={"first": 1, "second": 1},
         neighbour_body={"temperature": 0.3},
     ),
     Row(
