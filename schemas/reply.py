@@ -192,9 +192,9 @@ class Failure(Struct, frozen=True, kw_only=True):
     retry: Retry
     retry_after_s: float | None = None
     provider_code: str | None = None
-    """The provider's own code or type, of the last attempt; None: it gave none, or there was no attempt."""
+    """The provider's own code or type, of the last attempt that it answered; None: it gave none, or answered none."""
     provider_message: str | None = None
-    """The provider's own message, of the last attempt, cut to a bounded length."""
+    """The provider's own message, of the last attempt that it answered, cut to a bounded length."""
     attempts: tuple[FailedAttempt, ...] = ()
     """The failed attempts of the last worker, the latest ones where there were many."""
 

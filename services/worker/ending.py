@@ -38,16 +38,23 @@ def completed(job: Job, success: Success, provider: str, timings: Timings) -> Co
 
 
 def failed(job: Job, gave_up: GaveUp, timings: Timings) -> Failed:
-    """`error` carries the provider's own code and message, of the last attempt, beside what follows from them."""
+    """`error` carries the provider's own code and message beside what follows from them: of the last attempt, or of the
+    last one of which the provider said anything.
+    """
     request_id, seq, attempt = job.reply.place()
     said = None if job.last_failure is None else job.last_failure.error
+    if said is not None:
+        code, message = said.code or said.type, said.message or None
+    else:
+        answered = (each for each in reversed(job.failed_attempts) if each.status is not None)
+        code, message = next(((each.code, each.message) for each in answered), (None, None))
     failure = Failure(
         code=gave_up.code,
         message=str(gave_up),
         retry=ERRORS[gave_up.code].retry,
         retry_after_s=gave_up.retry_after_s,
-        provider_code=None if said is None else said.code or said.type,
-        provider_message=(said.message or None) if said is not None else None,
+        provider_code=code,
+        provider_message=message,
         attempts=tuple(job.failed_attempts),
     )
     return Failed(id=request_id, seq=seq, attempt=attempt, error=failure, timings=timings)

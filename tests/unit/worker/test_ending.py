@@ -33,7 +33,7 @@ class Reply:
         ),
         (ProviderError(message="too hot", type="invalid_request_error"), "invalid_request_error", "too hot"),
         (ProviderError(code="500"), "500", None),
-        (None, None, None),
+        (None, "x", "no"),
     ],
 )
 async def test_the_provider_s_own_code_and_message_are_told(
