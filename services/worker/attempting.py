@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from penstock.clock import loop_now_s
+from penstock.config.catalogue import Timeouts
 from penstock.telemetry import names
 from penstock.telemetry.tracing import Attributes, Span
 from schemas.reply import Adapted, Degraded, Usage
@@ -28,6 +29,7 @@ from services.worker.provider import Provider
 from services.worker.recording import AttemptRecord
 from services.worker.request_changes import RequestChanges
 from services.worker.rescue import why_no_other_attempt
+from services.worker.time_limits import AnswerTimes, shortened
 
 __all__ = ["BYTES_PER_TOKEN", "Attempting", "Spent", "Success"]
 
@@ -39,6 +41,11 @@ _READ: Final[tuple[FailureKind, ...]] = ("refused", "context_length", "content_f
 """Failures of a request whose parameters the model has read."""
 _TAKEN: Final = "another worker has begun an attempt meanwhile, and may have sent text"
 _CANCELLED: Final = "cancelled"
+_SILENT_S: Final = 1.0
+"""A call that the deadline ends was silent for at least this long, or for twice as long as an answer takes, before it
+counts as a failure."""
+_PUNCTUAL_S: Final = 0.02
+"""How exactly a deadline is kept."""
 
 
 class Spent(Struct):
@@ -86,6 +93,7 @@ class Attempting:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
         self._pace = OutputPace()
+        self._times = AnswerTimes()
         self._parameters = LearntParameters(equipment.catalogue)
 
     async def run(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
@@ -103,7 +111,7 @@ class Attempting:
         sink = DeltaSink(job.reply, kept) if job.work.stream else None
         try:
             label = f"{job.work.id}.{course.number}"
-            call = Call(provider, key.credential, body.sent, job.role.timeouts, label)
+            call = Call(provider, key.credential, body.sent, self._time_limits(job, key.model), label)
             course.answer = await self._answer(job, key.model, call, sink, course.progress)
             course.outcome = "completed"
             job.kept = tuple(kept or ())
@@ -119,8 +127,32 @@ class Attempting:
                 sink.drop()
                 course.progress.bytes_out = sink.bytes_out
                 job.output_sent = sink.bytes_out > 0
+            self._note_time(job, key.model, course)
             self._record(job, key, course, spent, provider)
             self._end_span(span, course)
+
+    def _time_limits(self, job: Job, model: str) -> Timeouts:
+        """The role's, shorter where another model of the chain, another worker or a second call could still answer."""
+        job.silent_until_deadline = False
+        limits, now_s = job.role.timeouts, loop_now_s()
+        usual_s = self._times.slowest_s(model, stream=job.work.stream)
+        others = (each for each in job.chain if each != model and each not in job.excluded)
+        if any(each not in job.not_before_s for each in others):
+            return shortened(limits, job.deadline_s - now_s, usual_s)
+        first = not job.failed_attempts and job.delivery == 1
+        if first and (usual_s > 0 or self._equipment.handover.possible(job.work.role, now_s)):
+            return shortened(limits, job.deadline_s - now_s, usual_s)
+        return limits
+
+    def _note_time(self, job: Job, model: str, course: _Course) -> None:
+        """How long an answer took; or that the deadline ended a call of which nothing was heard for long enough."""
+        now_s, first_s, stream = loop_now_s(), course.progress.first_output_s, job.work.stream
+        if course.answer is not None:
+            came_s = first_s if stream and first_s is not None else now_s
+            self._times.add(model, came_s - course.began_s, stream=stream)
+        elif course.outcome == _CANCELLED and now_s >= job.deadline_s - _PUNCTUAL_S:
+            enough_s = max(_SILENT_S, 2 * self._times.slowest_s(model, stream=stream))
+            job.silent_until_deadline = first_s is None and now_s - course.began_s >= enough_s
 
     def _compose(self, job: Job, key: QuotaKey) -> _Body:
         """The router has read the parts it needs; here every key is read, and with less stack left than there."""

@@ -93,6 +93,10 @@ class Job(Struct, kw_only=True):
     """Providers to which no connection could be made."""
     last_resort: bool = False
     """The chosen model is tried although its breaker is not closed: no other can serve the request."""
+    silent_until_deadline: bool = False
+    """The deadline ended an attempt of which nothing had been heard for long enough."""
+    chain: tuple[str, ...] = ()
+    """The models that could serve it, in order."""
     first_choice: str = ""
     """The model the complexity put in front; any other that answers is a fallback."""
     passed_over: tuple[str, ...] = ()

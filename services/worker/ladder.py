@@ -92,6 +92,9 @@ class Ladder:
         except ProviderFailure as failure:
             health = self._lessons.health_of(job, model, failure)
             raise
+        except asyncio.CancelledError:
+            health = "failure" if job.silent_until_deadline else "neutral"
+            raise
         else:
             health = "success"
             return success

@@ -43,7 +43,7 @@ class Selection:
             chain = self._by_standing(
                 job, draw(chain, job.role.weighted, self._equipment.random), loop_now_s()
             )
-            job.first_choice = chain[0]
+            job.chain, job.first_choice = chain, chain[0]
             return chain
         if shortfall(job.role, models, needs) == "vision":
             raise GaveUp("invalid_request", f"no model of the role {work.role} reads images")

@@ -1,0 +1,131 @@
+"""D1: an attempt leaves time for another one, and the deadline is no excuse for a silent provider."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from penstock.config.catalogue import Catalogue, Model, Provider, RoleConfig, Timeouts
+from services.worker.attempting import Attempting
+from services.worker.job import GaveUp
+from services.worker.keys.news import KeyNews
+from services.worker.ladder import Ladder
+from services.worker.lessons import Lessons
+from services.worker.time_limits import AnswerTimes, shortened
+from services.worker.waiting import Waiting
+from tests.harness.virtual_time import run
+from tests.unit.worker.equipped import catalogue_of, equipped, job_of
+
+NOBODY: Any = None
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "left_s", "usual_s", "first_s", "whole_s"),
+    [
+        (Timeouts(), 90.0, 0.0, 20.0, 60.0),
+        (Timeouts(), 3.0, 0.0, 1.5, 2.0),
+        (Timeouts(), 30.0, 0.0, 15.0, 20.0),
+        (Timeouts(), 3.0, 1.2, 1.8, 2.0),
+        (Timeouts(), 3.0, 30.0, 20.0, 45.0),
+        (Timeouts(total_s=120, whole_s=110, first_token_s=60), 120.0, 0.0, 60.0, 108.0),
+    ],
+)
+def test_d1_about_half_of_the_time_left_or_the_part_that_the_role_gives_or_what_answers_take(
+    timeouts: Timeouts, left_s: float, usual_s: float, first_s: float, whole_s: float
+) -> None:
+    limits = shortened(timeouts, left_s, usual_s)
+    assert limits.first_token_s == pytest.approx(first_s, abs=0.01)
+    assert limits.whole_s == pytest.approx(whole_s, abs=0.01)
+    assert limits.between_tokens_s == timeouts.between_tokens_s
+
+
+def test_the_slowest_of_the_latest_answers_is_known_by_model_and_kind() -> None:
+    times = AnswerTimes()
+    assert times.slowest_s("m", stream=True) == 0
+    times.add("m", 9.0, stream=True)
+    for _ in range(20):
+        times.add("m", 1.0, stream=True)
+    times.add("m", 5.0, stream=False)
+    assert times.slowest_s("m", stream=True) == 1.0
+    assert times.slowest_s("m", stream=False) == 5.0
+
+
+CHAIN = Catalogue(
+    name="test",
+    providers={"p": Provider(api_key_env=("A_KEY",))},
+    models={"a": Model(provider="p"), "b": Model(provider="p")},
+    roles={"chat": RoleConfig(chain=("a", "b"))},
+)
+
+
+async def test_d1_the_first_of_a_chain_is_cut_short_and_the_last_one_has_all_that_is_left() -> None:
+    equipment = equipped(CHAIN, ("A_KEY",))
+    attempting = Attempting(equipment)
+    job = job_of(equipment, NOBODY, lasts_s=3)
+    job.chain = ("a", "b")
+    assert attempting._time_limits(job, "a").first_token_s == pytest.approx(1.5, abs=0.05)
+    job.not_before_s["a"] = 1.0
+    assert attempting._time_limits(job, "b") is job.role.timeouts
+    job.not_before_s.clear()
+    job.excluded.add("b")
+    assert attempting._time_limits(job, "a") is job.role.timeouts, "nothing else could answer"
+
+
+class _Reply:
+    attempt = 0
+
+    async def begin_attempt(self, **_: Any) -> bool:
+        self.attempt += 1
+        return False
+
+
+class _Hung:
+    """A provider that takes a request and says nothing."""
+
+    name, rate_limit_headers, credentials = "p", "openai", ("A_KEY",)
+    stream_format: Any = None
+
+    async def chat(self, *_: Any) -> Any:
+        await asyncio.Event().wait()
+
+
+class _Silent:
+    def announce(self, event: object) -> None:
+        pass
+
+    def record(self, *_: Any) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(("lasts_s", "state"), [(3.0, "open"), (0.5, "closed")])
+def test_d3_a_call_that_is_silent_until_the_deadline_is_a_failure_of_the_model(
+    lasts_s: float, state: str
+) -> None:
+    async def five() -> str:
+        hung: Any = _Hung()
+        silent: Any = _Silent()
+        equipment = replace(
+            equipped(catalogue_of(), ("A_KEY",)), providers={"p": hung}, announcer=silent, recorder=silent
+        )
+        waiting = Waiting()
+        ladder = Ladder(equipment, Lessons(equipment, KeyNews(equipment, waiting.wake)), waiting)
+        for _ in range(5):
+            with pytest.raises(GaveUp) as caught:
+                await ladder.climb(job_of(equipment, _Reply(), lasts_s=lasts_s))
+            assert caught.value.code == "deadline_exceeded"
+        return equipment.availability.breakers["m"].state
+
+    assert run(five()) == state
+
+
+async def test_how_long_answers_take_is_noted_and_spares_them() -> None:
+    equipment = equipped(CHAIN, ("A_KEY",))
+    attempting = Attempting(equipment)
+    job = job_of(equipment, NOBODY, lasts_s=3)
+    job.chain = ("a", "b")
+    attempting._times.add("a", 1.6, stream=job.work.stream)
+    limits = attempting._time_limits(job, "a")
+    assert max(limits.first_token_s, limits.whole_s) >= 2.4
