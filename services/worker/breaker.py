@@ -20,6 +20,8 @@ _TRIALS: Final = 20.0
 _RAREST_TRIAL_S: Final = 5.0
 """The longest time between two trial calls, or `open_s` where that is shorter: a model that has not answered lately is
 called once in this time and no more."""
+_HOLDS_ITS_PLACE_S: Final = 5.0
+"""A trial that takes longer keeps no other one from going: it may hang."""
 _DOUBLINGS: Final = 30
 
 
@@ -38,6 +40,8 @@ class Admission(Struct, frozen=True):
     """Which period of the breaker's life it belongs to; an outcome from an earlier one says nothing now."""
     probe: bool = False
     trial: bool = False
+    began_s: float = 0.0
+    """Of a trial."""
     retry_at_s: float = 0.0
     """If not admitted: when to ask again."""
     transition: Transition | None = None
@@ -54,7 +58,8 @@ class CircuitBreaker:
     A trial is a call made although the breaker is not closed, for a request that no other model can serve. Trials are
     bounded by the share of recent calls that succeeded, and by how many trials failed in a row: a model that fails at
     random is called often, one that is down once in `_RAREST_TRIAL_S`. `successes` good ones in a row close the breaker
-    too; failed ones leave it as it is.
+    too; failed ones leave it as it is. One that takes longer than `_HOLDS_ITS_PLACE_S` may hang, and keeps no other one
+    from going.
 
     Each admitted call ends in exactly one of `succeeded`, `failed`, `abandoned` and `repeated`, with its admission: a
     probe that is never reported keeps its place for ever. Instants are monotonic seconds.
@@ -75,8 +80,8 @@ class CircuitBreaker:
         self._recent = RecentCalls()
         self._closings = 0
         """The token of trials."""
-        self._trials = 0
-        """Under way."""
+        self._trials: list[float] = []
+        """When those under way began."""
         self._failed_trials = 0
         """In a row."""
         self._next_trial_s = 0.0
@@ -103,7 +108,8 @@ class CircuitBreaker:
         probe_s = self.retry_at_s(now_s)
         if probe_s <= now_s:
             return probe_s
-        full = self._trials >= max(1.0, _TRIALS * self.success_share(now_s))
+        fresh = sum(now_s < began_s + _HOLDS_ITS_PLACE_S for began_s in self._trials)
+        full = fresh >= max(1.0, _TRIALS * self.success_share(now_s))
         trial_s = max(self._next_trial_s, now_s + PROBE_RETRY_S if full else now_s)
         return min(probe_s, trial_s)
 
@@ -120,7 +126,7 @@ class CircuitBreaker:
         self._token += 1
         self._probing = True
         self._next_probe_s = now_s + self._config.probe_interval_s
-        self._postpone_trials(now_s)
+        self._postpone_trials(now_s, now_s)
         return Admission(admitted=True, token=self._token, probe=True, transition=transition)
 
     def succeeded(self, admission: Admission, now_s: float) -> Transition | None:
@@ -130,7 +136,7 @@ class CircuitBreaker:
             return None
         self._failures = 0
         if admission.trial:
-            self._trials -= 1
+            self._trials.remove(admission.began_s)
         elif admission.probe:
             self._end_probe()
         else:
@@ -147,10 +153,10 @@ class CircuitBreaker:
         if not self._current(admission):
             return None
         if admission.trial:
-            self._trials -= 1
+            self._trials.remove(admission.began_s)
             self._successes = 0
             self._failed_trials += 1
-            self._postpone_trials(now_s)
+            self._postpone_trials(admission.began_s, now_s)
             return None
         if admission.probe:
             return self._open(now_s)
@@ -164,7 +170,7 @@ class CircuitBreaker:
         if not self._current(admission):
             return None
         if admission.trial:
-            self._trials -= 1
+            self._trials.remove(admission.began_s)
             self._next_trial_s = now_s
         elif admission.probe:
             self._end_probe()
@@ -182,12 +188,13 @@ class CircuitBreaker:
         return None
 
     def _admit_trial(self, now_s: float) -> Admission:
-        self._trials += 1
-        self._postpone_trials(now_s)
-        return Admission(admitted=True, token=self._closings, trial=True)
+        self._trials.append(now_s)
+        self._postpone_trials(now_s, now_s)
+        return Admission(admitted=True, token=self._closings, trial=True, began_s=now_s)
 
-    def _postpone_trials(self, now_s: float) -> None:
-        self._next_trial_s = max(self._next_trial_s, now_s + self._trial_pause_s(now_s))
+    def _postpone_trials(self, since_s: float, now_s: float) -> None:
+        """`since_s`: when the last one began, which may have hung for long."""
+        self._next_trial_s = max(self._next_trial_s, since_s + self._trial_pause_s(now_s))
 
     def _trial_pause_s(self, now_s: float) -> float:
         share = self.success_share(now_s)
@@ -206,12 +213,13 @@ class CircuitBreaker:
         open_s = self._config.open_s * 2.0 ** min(self._openings, _DOUBLINGS)
         self._next_probe_s = now_s + min(self._longest_open_s, open_s)
         self._openings += 1
-        self._postpone_trials(now_s)
+        self._postpone_trials(now_s, now_s)
         return self._move("open")
 
     def _close(self) -> Transition:
         self._end_probe()
-        self._openings = self._trials = self._failed_trials = 0
+        self._openings = self._failed_trials = 0
+        self._trials.clear()
         self._closings += 1
         self._next_trial_s = 0.0
         self._go = Admission(admitted=True, token=self._token)

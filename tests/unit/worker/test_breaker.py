@@ -213,3 +213,21 @@ def test_as_many_trials_are_under_way_as_calls_succeeded_lately() -> None:
     mixed(breaker, successes=5)
     under_way = sum(breaker.admit(10 + tick / 100, trial=True).admitted for tick in range(400))
     assert under_way == 10, "half of them succeeded"
+
+
+@pytest.mark.parametrize("probe_first", [True, False])
+def test_d3_a_trial_or_probe_that_hangs_keeps_no_other_trial_waiting_for_more_than_five_seconds(
+    probe_first: bool,
+) -> None:
+    breaker = CircuitBreaker(Breaker())
+    opened(breaker)
+    began_s = 15.0 if probe_first else 5.0
+    hung = breaker.admit(began_s, trial=True)
+    assert hung.probe == probe_first
+    assert not breaker.admit(began_s + 4.9, trial=True).admitted
+    assert breaker.trial_at_s(began_s + 4.9) <= began_s + 5.9
+    second = breaker.admit(began_s + 5.0, trial=True)
+    assert second.admitted
+    breaker.succeeded(second, began_s + 5.5)
+    breaker.failed(hung, began_s + 20.0)
+    assert breaker.trial_at_s(began_s + 20.0) <= began_s + 25.0
