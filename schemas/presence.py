@@ -174,6 +174,8 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     credentials: tuple[CredentialStatus, ...] = ()
     keyless: tuple[str, ...] = ()
     """Providers of its roles' chains of whose keys none is set."""
+    unreachable: tuple[str, ...] = ()
+    """Providers to which it could not connect lately."""
     static_shares: tuple[str, ...] = ()
     """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""
     v: int = 1

@@ -121,6 +121,7 @@ class Attempting:
         except ProviderFailure as failure:
             course.outcome = failure.kind
             course.refused = failure.status is not None and course.progress.first_output_s is None
+            self._note_silence(job, key.model, call, failure, course.progress)
             raise
         finally:
             if sink is not None:
@@ -143,6 +144,13 @@ class Attempting:
         if first and (usual_s > 0 or self._equipment.handover.possible(job.work.role, now_s)):
             return shortened(limits, job.deadline_s - now_s, usual_s)
         return limits
+
+    def _note_silence(
+        self, job: Job, model: str, call: Call, failure: ProviderFailure, progress: Progress
+    ) -> None:
+        """Whether the attempt ended in its shortened time, and nothing was heard."""
+        silent = failure.kind in {"no_first_token", "too_slow"} and progress.headers is None
+        job.unheard = model if silent and call.timeouts is not job.role.timeouts else ""
 
     def _note_time(self, job: Job, model: str, course: _Course) -> None:
         """How long an answer took; or that the deadline ended a call of which nothing was heard for long enough."""

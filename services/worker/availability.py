@@ -12,6 +12,7 @@ from services.worker.candidates import Standing
 from services.worker.keys.refusals import Refusals
 from services.worker.limits.quota import Need, Quota, QuotaKey
 from services.worker.sit_out import SitOut
+from services.worker.unreachable import Unreachable
 from services.worker.withdrawn import Roster
 
 __all__ = ["Availability"]
@@ -29,6 +30,8 @@ class Availability:
         self.roster = roster
         self.refusals = Refusals(catalogue.sit_out_s)
         self.sit_out = SitOut(catalogue.models, catalogue.roles.values(), catalogue.sit_out_s)
+        self.unreachable = Unreachable()
+        self.providers = {key: model.provider for key, model in catalogue.models.items()}
         self._turns = dict.fromkeys(catalogue.models, 0)
         self._keys = keys
 
@@ -66,6 +69,14 @@ class Availability:
         if wait_s == inf:
             return Standing(inf, "never")
         return Standing(now_s + wait_s, "quota" if wait_s > 0 else "ready")
+
+    def is_unusable_here(self, model: str, now_s: float) -> bool:
+        """Whether this worker cannot call `model`, for a reason that says nothing of the other workers."""
+        return (
+            self.roster.is_withdrawn(model, now_s)
+            or not self.accepted(model, now_s)
+            or self.unreachable.is_left_alone(self.providers[model], now_s)
+        )
 
     def opens_in_s(
         self,

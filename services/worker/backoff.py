@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from penstock.config.catalogue import Retry
 from schemas.names import Lane
 
-__all__ = ["allowed_attempts", "delay_s", "of_lane", "spread_s"]
+__all__ = ["allowed_attempts", "away_s", "delay_s", "of_lane", "spread_s"]
 
 _DOUBLINGS = 64
 """More would overflow a float before the cap is taken."""
@@ -19,6 +19,8 @@ _PART_OF_TIME_LEFT: Final = 0.5
 """The share of the time then left that a pause is taken from; the rest is for the answer."""
 _CAPS: Final = 1.5
 """A pause is a share of this many times `cap_s` at most."""
+_FIRST_AWAY_S: Final = 0.75
+_SHORTEST_AWAY_S: Final = 0.5
 _SUCCEEDS_LATELY: Final = 0.2
 """From this share of successes on, a failed call is taken to have failed at random."""
 _UNLUCKY: Final = 0.005
@@ -58,6 +60,16 @@ def spread_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[
     all_s = min(_PART_OF_TIME_LEFT * max(0.0, left_s), _CAPS * retry.cap_s)
     share = 1 / (2.0 ** min(attempts_left, _DOUBLINGS) - 1)
     return min(retry.cap_s, all_s * share) * (0.75 + 0.25 * random())
+
+
+def away_s(unreached: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
+    """Seconds to wait for a provider to which no connection could be made, for the `unreached`th time (from 1).
+
+    Pauses double up to `cap_s`, and are a quarter of the time left at most: tries cost nothing, and the last one should
+    not come long before the deadline.
+    """
+    whole_s = min(retry.cap_s, _FIRST_AWAY_S * 2.0 ** min(unreached - 1, _DOUBLINGS))
+    return min(whole_s, max(_SHORTEST_AWAY_S, left_s / 4)) * (0.75 + 0.25 * random())
 
 
 def allowed_attempts(max_attempts: int, success_share: float) -> int:

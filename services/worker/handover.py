@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from schemas.names import Role
-from services.worker.candidates import Reason, Standing
+from services.worker.availability import Availability
+from services.worker.candidates import Standing
 from services.worker.job import Job
 from services.worker.peers import Peers
 
-__all__ = ["Handover"]
+__all__ = ["Handover", "held_back_here"]
 
 _SPARE_DELIVERIES: Final = 2
 """Deliveries that handing back leaves to a request; the rest of `max_deliver` is for workers that die."""
 _PAUSE_S: Final = 2.0
 """How long a worker takes nothing more of a role after it handed a request back, so that the others take it."""
-_LASTING: Final[tuple[Reason, ...]] = ("withdrawn", "credentials", "excluded", "never")
+_LISTENS_S: Final = 0.5
+"""A request that comes from another worker is kept for this long at least: by then that one has said what it can call,
+so that two that can serve nothing do not send it to and fro."""
+
+
+def held_back_here(
+    job: Job, standings: Mapping[str, Standing], availability: Availability, now_s: float
+) -> frozenset[str]:
+    """The models that only this worker cannot call now, as far as it knows. What all share, such as quota, holds back
+    none of them.
+    """
+
+    def is_here(model: str, standing: Standing) -> bool:
+        match standing.reason:
+            case "breaker" | "withdrawn" | "credentials":
+                return True
+            case "excluded":
+                return model in job.excluded_here
+            case "backoff":
+                return (
+                    availability.breakers[model].state != "closed"
+                    or availability.unreachable.is_out_of_reach(availability.providers[model], now_s)
+                    or (model == job.unheard and job.delivery == 1)
+                )
+        return False
+
+    return frozenset(model for model, standing in standings.items() if is_here(model, standing))
 
 
 class Handover:
@@ -36,23 +63,23 @@ class Handover:
         """Whether another worker can serve `role`."""
         return self._peers.can_serve(role, now_s)
 
-    def wanted(self, job: Job, standings: Iterable[Standing], now_s: float) -> bool:
-        """Whether `job`, which no model may be called for now, is handed back.
-
-        It is where another worker can serve it and only this worker's breakers stand in the way, as often as its
-        deliveries allow. On its first delivery it also is where a connection to the provider failed: on the second one
-        the provider is away for all workers.
+    def wanted(self, job: Job, models: Collection[str], now_s: float) -> bool:
+        """Whether `job`, which no model may be called for now, is handed back: where another worker can call one of
+        `models`, which only this one cannot, as often as its deliveries allow.
         """
-        if job.delivery > self._most or not self._peers.can_serve(job.work.role, now_s):
-            return False
-        failure = job.last_failure
-        cut_off = job.delivery == 1 and failure is not None and not failure.reached
-        local: tuple[Reason, ...] = ("breaker", "backoff") if cut_off else ("breaker",)
-        reasons = [standing.reason for standing in standings if standing.reason not in _LASTING]
-        return bool(reasons) and all(reason in local for reason in reasons)
+        return (
+            bool(models)
+            and job.delivery <= self._most
+            and self._peers.can_serve(job.work.role, now_s, models)
+        )
 
-    def handed_back(self, role: Role, now_s: float) -> None:
-        self._paused_until_s[role] = now_s + _PAUSE_S
+    def listens_until_s(self, job: Job) -> float:
+        """Until when `job` is kept for news of the other workers."""
+        return job.opened_s + _LISTENS_S if job.delivery > 1 else job.opened_s
+
+    def handed_back(self, role: Role, now_s: float, *, pauses: bool = True) -> None:
+        if pauses:
+            self._paused_until_s[role] = now_s + _PAUSE_S
         for listener in self._listeners:
             listener()
 

@@ -40,6 +40,11 @@ class GaveUp(Exception):
 class HandBack(Exception):
     """The request goes back into the queue: another worker of the role can serve it now, and this one cannot."""
 
+    def __init__(self, *, pauses: bool = True) -> None:
+        """`pauses`: the next request would fare no better here."""
+        super().__init__()
+        self.pauses = pauses
+
 
 class Stay(Struct, frozen=True):
     """A model that is tried once more before the chain goes on."""
@@ -72,7 +77,11 @@ class Job(Struct, kw_only=True):
     text_sent: bool = False
     """Some of an answer was sent, or may have been, by an earlier worker."""
     failures: int = 0
-    """Attempts used up, those of workers that are gone included."""
+    """Attempts used up, those of workers that are gone included, as far as they count."""
+    carried: int = 0
+    """Attempts that workers began before this one."""
+    counted_before: int = 0
+    """How many of those count as used up."""
     delivery: int = 1
     """How often its message was delivered."""
     failed_attempts: list[FailedAttempt] = field(default_factory=list)
@@ -80,6 +89,8 @@ class Job(Struct, kw_only=True):
     last_failure: ProviderFailure | None = None
     excluded: set[str] = field(default_factory=set)
     """Models that will not be asked again for this request."""
+    excluded_here: set[str] = field(default_factory=set)
+    """Those of them that only this worker cannot call, as far as is known."""
     refused_keys: set[QuotaKey] = field(default_factory=set)
     """Credentials that refused this request, each for one model."""
     not_before_s: dict[str, float] = field(default_factory=dict)
@@ -89,8 +100,12 @@ class Job(Struct, kw_only=True):
     """How often the same model was tried once more, by model and reason."""
     changes: dict[str, RequestChanges] = field(default_factory=dict)
     """What the body changes for a model that refused it as it was sent, by model."""
-    unreachable: set[str] = field(default_factory=set)
-    """Providers to which no connection could be made."""
+    unreached: int = 0
+    """How often no connection could be made."""
+    unheard: str = ""
+    """The model that said nothing in the shortened time of the last attempt."""
+    opened_s: float = 0.0
+    """When it came into this worker's hands."""
     last_resort: bool = False
     """The chosen model is tried although its breaker is not closed: no other can serve the request."""
     silent_until_deadline: bool = False

@@ -9,7 +9,7 @@ from penstock.clock import loop_now_s
 from penstock.config.catalogue import Catalogue, Retry
 from schemas.reply import FailedAttempt
 from services.worker.availability import Availability
-from services.worker.backoff import allowed_attempts, delay_s, of_lane, spread_s
+from services.worker.backoff import allowed_attempts, away_s, delay_s, of_lane, spread_s
 from services.worker.failures import FailureKind, ProviderFailure
 from services.worker.job import GaveUp, Job, Stay
 from services.worker.recent_calls import RecentCalls
@@ -26,7 +26,9 @@ _ONCE_MORE: Final[dict[FailureKind, int]] = {"parameter": 4, "random_refusal": 1
 _AWAY: Final[tuple[FailureKind, ...]] = ("connection", "server_error")
 """Failures of a provider that is restarting: the next attempts are spread over the time that is left."""
 _SLACK_S: Final = 0.25
-"""How long after its time a model is waited for: its quota may come a moment later."""
+"""How long after its time a model is waited for: its quota may come a moment later ..."""
+_REOPENING_S: Final = 2.0
+"""... and after a pause, when one request goes first and the others follow, this much later (`limits/reopening.py`)."""
 
 
 class NextAttempt:
@@ -41,6 +43,7 @@ class NextAttempt:
 
     def succeeded(self, job: Job, model: str) -> None:
         """`model` answered."""
+        self._availability.unreachable.connected(self._availability.providers[model])
         if job.failures:
             self._retries[model].add(succeeded=True, now_s=loop_now_s())
 
@@ -49,6 +52,7 @@ class NextAttempt:
         verdict = failure.verdict
         job.last_failure, job.stay = failure, None
         self._note(job, model, failure)
+        self._note_connection(job, model, failure)
         why = why_no_other_attempt(job.work.rescue, begun=True, text_sent=job.output_sent)
         if why is not None:
             raise GaveUp(verdict.code, f"{model}: {failure}; {why}", failure.retry_after_s)
@@ -56,18 +60,18 @@ class NextAttempt:
             return  # with another credential, or with the new key of this one
         if job.failures:
             self._retries[model].add(succeeded=False, now_s=loop_now_s())
-        job.failures += self._uses_up(job, model, failure)
+        job.failures += failure.counts and failure.reached
         if verdict.action == "give_up":
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
         retry = of_lane(job.role.retry, job.work.lane)
-        left = self._attempts_left(job, model, retry)
-        if verdict.action == "retry_here" and failure.counts and left <= 0:
-            message = f"{job.failures} attempts failed: {in_words(job.failed_attempts)}"
-            raise GaveUp(verdict.code, message, failure.retry_after_s)
+        left = self._attempts_left(job, retry)
+        if verdict.action == "retry_here" and failure.counts and failure.reached and left <= 0:
+            raise GaveUp(verdict.code, _all_failed(job), failure.retry_after_s)
         again_s = self._again_s(job, model, failure, left)
         if again_s is not None:
             again_at_s = loop_now_s() + again_s
-            job.stay = Stay(model, again_at_s + _SLACK_S)
+            late_s = _SLACK_S if failure.counts else _SLACK_S + _REOPENING_S
+            job.stay = Stay(model, again_at_s + late_s)
             if failure.counts:  # after a 429 another credential of the model may have quota at once
                 job.not_before_s[model] = again_at_s
         elif verdict.action in {"elsewhere", "once_more"}:
@@ -96,20 +100,23 @@ class NextAttempt:
         )
         job.failed_attempts[:] = [*job.failed_attempts, attempt][-_KEPT:]
 
-    def _uses_up(self, job: Job, model: str, failure: ProviderFailure) -> bool:
-        """Whether it uses up an attempt. The first refused connection to each further provider does not: a worker that
-        is cut off would use up all of them within milliseconds.
-        """
+    def _note_connection(self, job: Job, model: str, failure: ProviderFailure) -> None:
+        unreachable, provider = self._availability.unreachable, self._availability.providers[model]
         if failure.reached:
-            return failure.counts
-        provider = self._catalogue.models[model].provider
-        further = bool(job.unreachable) and provider not in job.unreachable
-        job.unreachable.add(provider)
-        return not further
+            unreachable.connected(provider)
+        else:
+            unreachable.failed(provider, loop_now_s())
+            job.unreached += 1
 
-    def _attempts_left(self, job: Job, model: str, retry: Retry) -> int:
-        share = self._retries[model].success_share(loop_now_s())
-        return allowed_attempts(retry.max_attempts, share) - job.failures
+    def _attempts_left(self, job: Job, retry: Retry) -> int:
+        """By the model of the chain at which further attempts help most; over all workers no more than twice
+        `max_attempts`, of which two are left to the worker that holds the request.
+        """
+        now_s, most = loop_now_s(), retry.max_attempts
+        shares = (self._retries[model].success_share(now_s) for model in job.role.chain)
+        allowed = max((allowed_attempts(most, share) for share in shares), default=most)
+        own = job.failures - job.counted_before
+        return min(allowed - job.failures, max(min(2, most), 2 * most - job.carried) - own)
 
     def _again_s(self, job: Job, model: str, failure: ProviderFailure, left: int) -> float | None:
         """In how many seconds the same model is tried once more; None: it is not."""
@@ -135,17 +142,23 @@ class NextAttempt:
         return True
 
     def _back_off(self, job: Job, model: str, failure: ProviderFailure, left: int) -> None:
-        """Models of the same provider are as far away as the one that could not be reached. Those that failed before
-        are not called sooner: the last attempts would be used up on them.
+        """What failed before at the same provider is not called sooner: the last attempts would be used up on it. Where
+        no connection can be made, all models of the provider are as far away.
         """
         retry, now_s = of_lane(job.role.retry, job.work.lane), loop_now_s()
-        wait_s = delay_s(job.failures, retry, self._random, failure.retry_after_s)
+        left_s, interactive = job.deadline_s - now_s, job.work.lane == "interactive"
+        wait_s = delay_s(max(1, job.failures), retry, self._random, _worth_waiting(failure, retry, left_s))
         alike = {model}
-        if failure.kind in _AWAY and job.work.lane == "interactive":
-            wait_s = max(wait_s, spread_s(left, job.deadline_s - now_s, retry, self._random))
-            alike.update(job.not_before_s)
         if not failure.reached:
             alike.update(self._of_same_provider(job, model))
+            wait_s = (
+                away_s(job.unreached, left_s, retry, self._random)
+                if interactive
+                else delay_s(job.unreached, retry, self._random, None)
+            )
+        elif failure.kind in _AWAY and interactive:
+            alike.update(each for each in self._of_same_provider(job, model) if each in job.not_before_s)
+            wait_s = max(wait_s, spread_s(max(1, left), left_s, retry, self._random))
         for each in alike:
             job.not_before_s[each] = max(job.not_before_s.get(each, 0.0), now_s + wait_s)
 
@@ -156,10 +169,25 @@ class NextAttempt:
     def _exclude(self, job: Job, model: str, failure: ProviderFailure) -> None:
         """Too long for this model is too long for every model that reads no more."""
         job.excluded.add(model)
+        if failure.kind == "not_found" or failure.verdict.scope == "credential":
+            job.excluded_here.add(model)
         if failure.kind == "context_length":
             models = self._catalogue.models
             limit = models[model].context_tokens
             job.excluded.update(key for key in job.role.chain if models[key].context_tokens <= limit)
+
+
+def _worth_waiting(failure: ProviderFailure, retry: Retry, left_s: float) -> float | None:
+    """How long the provider asks to be left alone, `cap_s` at most; None where the request would be over by then."""
+    said_s = failure.retry_after_s
+    return None if said_s is None or min(said_s, retry.cap_s) >= left_s else min(said_s, retry.cap_s)
+
+
+def _all_failed(job: Job) -> str:
+    """No more attempts are named than are known here."""
+    number = job.failures - job.counted_before
+    earlier = ", after those of other workers" if job.carried else ""
+    return f"{number} attempts failed{earlier}: {in_words(job.failed_attempts)}"
 
 
 def in_words(attempts: Iterable[FailedAttempt]) -> str:

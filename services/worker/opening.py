@@ -35,6 +35,9 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
     work = order.work
     role = equipment.catalogue.roles[work.role]
     now_s = loop_now_s()
+    carried = max(len(past.attempts), past.tried)
+    # Two tries are left: what other workers began may have been refused for quota or a parameter, or not connected.
+    counted_before = min(carried, max(0, of_lane(role.retry, work.lane).max_attempts - 2))
     trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
     position = Position(attempt=past.attempt, next_seq=past.next_seq)
     return Job(
@@ -45,14 +48,16 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace, interruptions=bus.interruptions),
         span=span,
         task=cast("asyncio.Task[object]", asyncio.current_task()),
+        opened_s=now_s,
         deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
         estimated_tokens=work.estimated_tokens,
         output_tokens=_output_tokens(order, role),
         rules=equipment.catalogue.degradation_of(work.role),
         output_sent=past.output_sent,
         text_sent=past.text_sent and work.stream,
-        # One try is always left: it was the worker that failed, and max_deliver bounds how often.
-        failures=min(max(len(past.attempts), past.tried), of_lane(role.retry, work.lane).max_attempts - 1),
+        failures=counted_before,
+        counted_before=counted_before,
+        carried=carried,
     )
 
 

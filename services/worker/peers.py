@@ -1,8 +1,8 @@
-"""Which other workers of a role are alive and can reach a model of its chain, heard from their presence."""
+"""Which models of a role other workers can call, heard from their presence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -20,11 +20,12 @@ _MOST: Final = 1000
 
 class _Peer(Struct, frozen=True):
     heard_s: float
-    able: frozenset[Role]
+    able: Mapping[Role, frozenset[str]]
+    """The models that it can call, as far as it knows."""
 
 
 class Peers:
-    """Latest heartbeat of each other worker, folded into the roles that it can serve. Instants are the loop's."""
+    """Latest heartbeat of each other worker, folded into what it can serve. Instants are the loop's."""
 
     def __init__(self, catalogue: Catalogue, instance: str) -> None:
         self._catalogue = catalogue
@@ -41,21 +42,32 @@ class Peers:
         if len(self._peers) > _MOST:
             del self._peers[next(iter(self._peers))]
 
-    def can_serve(self, role: Role, now_s: float) -> bool:
-        """Whether another worker that is alive serves `role` and has a model for it whose breaker is closed."""
-        return any(role in peer.able and now_s < peer.heard_s + _BELIEVED_S for peer in self._peers.values())
-
-    def _able(self, beat: Presence) -> frozenset[Role]:
-        out = {breaker.model for breaker in beat.breakers} | set(beat.withdrawn)
-        models = self._catalogue.models
-        chains: Mapping[Role, tuple[str, ...]] = {
-            role: config.chain for role, config in self._catalogue.roles.items()
-        }
-        return frozenset(
-            status.role
-            for status in beat.roles
-            if any(
-                model not in out and models[model].provider not in beat.keyless
-                for model in chains.get(status.role, ())
-            )
+    def can_serve(self, role: Role, now_s: float, models: Collection[str] | None = None) -> bool:
+        """Whether another worker that is alive serves `role` and can call one of `models`; None: any of its chain."""
+        return any(
+            now_s < peer.heard_s + _BELIEVED_S and bool(able if models is None else able.intersection(models))
+            for peer in self._peers.values()
+            if (able := peer.able.get(role))
         )
+
+    def _able(self, beat: Presence) -> Mapping[Role, frozenset[str]]:
+        out = {breaker.model for breaker in beat.breakers} | set(beat.withdrawn)
+        away = {*beat.keyless, *beat.unreachable}
+        roles, models = self._catalogue.roles, self._catalogue.models
+        return {
+            status.role: frozenset(
+                model
+                for model in roles[status.role].chain
+                if model not in out
+                and models[model].provider not in away
+                and not _refused(beat, models[model].provider, model)
+            )
+            for status in beat.roles
+            if status.role in roles
+        }
+
+
+def _refused(beat: Presence, provider: str, model: str) -> bool:
+    """Whether the provider refuses all of the worker's credentials for the model."""
+    credentials = [each for each in beat.credentials if each.provider == provider]
+    return bool(credentials) and all(model in each.refused_for for each in credentials)

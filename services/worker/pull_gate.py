@@ -46,14 +46,21 @@ class PullGate:
             closed_s = _WAITING_S
         else:
             last_resort = all_open and self._makes_trials(now_s)
-            closed_s = self._handover.pause_s(self._role, now_s) or self._availability.opens_in_s(
-                self._chain, now_s, self._lane, last_resort=last_resort
+            closed_s = (
+                self._handover.pause_s(self._role, now_s)
+                or self._useless_s(now_s)
+                or self._availability.opens_in_s(self._chain, now_s, self._lane, last_resort=last_resort)
             )
         if closed_s > 0:
             self._scarce_until_s = now_s + closed_s + _SCARCE_S
         if self._lane == "interactive":
             self._tiers.gate(self._role, closed_s, now_s)
         return closed_s
+
+    def _useless_s(self, now_s: float) -> float:
+        """While this worker can call no model of the chain, the work is left to one that can."""
+        useless = all(self._availability.is_unusable_here(model, now_s) for model in self._chain)
+        return _WAITING_S if useless and self._handover.possible(self._role, now_s) else 0.0
 
     def _makes_trials(self, now_s: float) -> bool:
         """A worker that has had no answer lately leaves the work to one that can serve it."""

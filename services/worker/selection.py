@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from typing import Final
 
@@ -10,6 +11,7 @@ from penstock.clock import loop_now_s
 from services.worker.candidates import Choice, Nothing, Reason, Standing, Wait, choose
 from services.worker.draw import draw, set_back
 from services.worker.equipment import Equipment
+from services.worker.handover import held_back_here
 from services.worker.job import GaveUp, HandBack, Job
 from services.worker.last_resort import last_resort
 from services.worker.limits.quota import Need, Permit
@@ -56,7 +58,11 @@ class Selection:
         while True:
             now_s = loop_now_s()
             job.last_resort = False
-            choice = self._same_model(job, now_s) or self._of_chain(job, chain, now_s)
+            choice = (
+                self._for_another_worker(job, chain, now_s)
+                or self._same_model(job, now_s)
+                or self._of_chain(job, chain, now_s)
+            )
             if isinstance(choice, Choice):
                 job.waits_for = ""
                 return choice.model
@@ -64,6 +70,33 @@ class Selection:
                 raise self._hopeless(job, chain, choice.reason)
             job.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
             await self._wait(job, choice.until_s)
+
+    def _for_another_worker(self, job: Job, chain: tuple[str, ...], now_s: float) -> Wait | None:
+        """What could not be reached is tried again by a worker that can reach it, if there is one. As `_hand_back`."""
+        if job.stay is None or job.last_failure is None or job.last_failure.reached:
+            return None
+        unreachable, providers = self._availability.unreachable, self._availability.providers
+        standings: dict[str, Standing] = {}
+        for model in chain:
+            standing = self._standing(job, model, now_s)
+            if standing.available_at_s <= now_s:
+                if not unreachable.is_out_of_reach(providers[model], now_s):
+                    return None
+                standing = Standing(now_s, "backoff")
+            standings[model] = standing
+        return self._hand_back(job, standings, now_s)
+
+    def _hand_back(self, job: Job, standings: Mapping[str, Standing], now_s: float) -> Wait | None:
+        """Raises HandBack where another worker can serve the request now, and this one cannot. A wait: that is known
+        by then.
+        """
+        here = held_back_here(job, standings, self._availability, now_s)
+        if not self._equipment.handover.wanted(job, here, now_s):
+            return None
+        until_s = self._equipment.handover.listens_until_s(job)
+        if now_s < until_s:
+            return Wait(until_s, "backoff", next(model for model in standings if model in here))
+        raise HandBack(pauses=here != {job.unheard})
 
     def _same_model(self, job: Job, now_s: float) -> Choice | Wait | None:
         """The model that the last failure gives another try; None: the chain goes on."""
@@ -80,7 +113,7 @@ class Selection:
         return Wait(standing.available_at_s, standing.reason, stay.model)
 
     def _of_chain(self, job: Job, chain: tuple[str, ...], now_s: float) -> Choice | Wait | Nothing:
-        """Raises HandBack where another worker can serve the request now, and this one cannot."""
+        """Raises HandBack as `_hand_back`."""
         standings: dict[str, Standing] = {}
         for model in self._by_standing(job, chain, now_s):
             standing = standings[model] = self._standing(job, model, now_s)
@@ -94,8 +127,9 @@ class Selection:
         job.passed_over = tuple(each for each in standings if standings[each].reason == "quota")
         if isinstance(choice, Choice):
             return choice
-        if isinstance(choice, Wait) and self._equipment.handover.wanted(job, standings.values(), now_s):
-            raise HandBack
+        wait = self._hand_back(job, standings, now_s)
+        if wait is not None:
+            return wait
         breakers = self._availability.breakers
         choice = last_resort(
             choice,

@@ -53,11 +53,11 @@ class Serving:
             outcome = "superseded"
             await self._equipment.recorder.stored(work)
             return LEAVE
-        except HandBack:
+        except HandBack as back:
             outcome = "handed_back"
             _log.info("request %s goes back into the queue: another worker can serve it now", work.id)
             await self._equipment.recorder.stored(work)
-            self._equipment.handover.handed_back(work.role, loop_now_s())
+            self._equipment.handover.handed_back(work.role, loop_now_s(), pauses=back.pauses)
             return Retry(elsewhere=True)
         finally:
             self._equipment.recorder.forget(work)

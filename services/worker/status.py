@@ -35,6 +35,7 @@ def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http
         forecasts=_forecasts(equipment, mailboxes, now_s),
         credentials=_credentials(equipment),
         keyless=_keyless(equipment),
+        unreachable=equipment.availability.unreachable.shown(now_s),
         static_shares=_static_shares(equipment),
         limits=_limits(equipment, now_s, now_ms),
         learned=_learned(equipment, now_s),

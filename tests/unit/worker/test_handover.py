@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from schemas.presence import BreakerStatus, Presence, RoleStatus
+from penstock.config.catalogue import Catalogue, Model, Provider, RoleConfig
+from schemas.presence import BreakerStatus, CredentialStatus, Presence, RoleStatus
 from services.worker.candidates import Standing
-from services.worker.failures import ProviderFailure
-from services.worker.handover import Handover
+from services.worker.handover import Handover, held_back_here
 from services.worker.job import Job
 from services.worker.peers import Peers
 from tests.unit.worker.equipped import catalogue_of, equipped, job_of
@@ -40,13 +40,80 @@ async def job() -> Job:
     return job_of(equipped(catalogue_of()), NOBODY, lasts_s=60)
 
 
-async def test_d3_what_only_this_workers_breakers_hold_back_goes_to_a_worker_that_can_serve_it(
-    job: Job,
+CHAIN = Catalogue(
+    name="test",
+    providers={"p": Provider(api_key_env=("A_KEY",)), "q": Provider(api_key_env=("A_KEY",))},
+    models={"m": Model(provider="p"), "n": Model(provider="q")},
+    roles={"chat": RoleConfig(chain=("m", "n"))},
+)
+
+
+class _Held:
+    """A request whose models stand as the test says, in the hands of a worker beside others."""
+
+    def __init__(self, *others: Presence) -> None:
+        self.equipment = equipped(CHAIN, ("A_KEY",))
+        self.job = job_of(self.equipment, NOBODY, lasts_s=60)
+        self.peers = Peers(CHAIN, "w")
+        for each in others:
+            self.peers.heard(each.instance, each, 0.0)
+
+    def back(self, m: Standing, n: Standing) -> bool:
+        here = held_back_here(self.job, {"m": m, "n": n}, self.equipment.availability, 1.0)
+        return Handover(self.peers, 5).wanted(self.job, here, 1.0)
+
+
+QUOTA = Standing(3.0, "quota")
+NEVER = Standing(inf, "never")
+
+
+@pytest.mark.parametrize("reason", ["breaker", "withdrawn", "credentials"])
+@pytest.mark.parametrize("other", [QUOTA, NEVER, LATER, Standing(inf, "excluded")])
+async def test_d3_what_only_this_worker_cannot_call_goes_to_one_that_can_whatever_holds_back_the_rest(
+    reason: Any, other: Standing
 ) -> None:
-    assert Handover(peers(beat()), 5).wanted(job, [BEHIND_BREAKER], 1.0)
-    assert Handover(peers(beat()), 5).wanted(job, [Standing(inf, "excluded"), BEHIND_BREAKER], 1.0)
-    assert not Handover(peers(beat()), 5).wanted(job, [Standing(3.0, "quota"), BEHIND_BREAKER], 1.0)
-    assert not Handover(peers(beat()), 5).wanted(job, [Standing(inf, "excluded")], 1.0)
+    assert _Held(beat()).back(Standing(inf, reason), other)
+    assert not _Held(beat()).back(other, other), "nothing but what all share"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        beat(breakers=(BreakerStatus(model="m", state="open", retry_at_ms=0),)),
+        beat(withdrawn=("m",)),
+        beat(keyless=("p",)),
+        beat(unreachable=("p",)),
+        beat(credentials=(CredentialStatus(credential="A_KEY", provider="p", refused_for=("m",)),)),
+    ],
+)
+async def test_d3_a_worker_that_can_call_only_what_all_wait_for_is_no_help(other: Presence) -> None:
+    assert not _Held(other).back(BEHIND_BREAKER, QUOTA)
+    assert _Held(other, beat("third")).back(BEHIND_BREAKER, QUOTA)
+
+
+async def test_d3_a_refused_credential_and_a_provider_out_of_reach_are_this_workers_own_trouble() -> None:
+    held = _Held(beat())
+    excluded = Standing(inf, "excluded")
+    held.job.excluded = {"m", "n"}
+    assert not held.back(excluded, excluded)
+    held.job.excluded_here = {"m"}
+    assert held.back(excluded, excluded)
+    held = _Held(beat())
+    assert not held.back(LATER, QUOTA)
+    held.equipment.availability.unreachable.failed("p", 0.0)
+    assert held.back(LATER, QUOTA)
+    held.job.delivery = 3
+    assert held.back(LATER, QUOTA), "on any delivery, as long as two are left"
+    held.job.delivery = 4
+    assert not held.back(LATER, QUOTA)
+
+
+async def test_d3_what_said_nothing_in_the_shortened_time_goes_to_another_worker_once() -> None:
+    held = _Held(beat())
+    held.job.unheard = "m"
+    assert held.back(LATER, QUOTA)
+    held.job.delivery = 2
+    assert not held.back(LATER, QUOTA)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +121,7 @@ async def test_d3_what_only_this_workers_breakers_hold_back_goes_to_a_worker_tha
     [(), (OPEN,), (beat("w"),), (beat(keyless=("p",)),), (beat(withdrawn=("m",)),), (beat(roles=()),)],
 )
 async def test_d3_without_another_worker_that_can_serve_it_it_is_kept(job: Job, others: Any) -> None:
-    assert not Handover(peers(*others), 5).wanted(job, [BEHIND_BREAKER], 1.0)
+    assert not Handover(peers(*others), 5).wanted(job, ("m",), 1.0)
 
 
 async def test_a_worker_that_fell_silent_or_stopped_is_not_counted_on(job: Job) -> None:
@@ -69,20 +136,20 @@ async def test_two_deliveries_are_left_for_workers_that_die(job: Job) -> None:
     handover = Handover(peers(beat()), 5)
     wanted = []
     for job.delivery in range(1, 6):
-        wanted.append(handover.wanted(job, [BEHIND_BREAKER], 1.0))
+        wanted.append(handover.wanted(job, ("m",), 1.0))
     assert wanted == [True, True, True, False, False]
     job.delivery = 1
-    assert not Handover(peers(beat()), 2).wanted(job, [BEHIND_BREAKER], 1.0)
+    assert not Handover(peers(beat()), 2).wanted(job, ("m",), 1.0)
 
 
-async def test_a_connection_that_cannot_be_made_hands_back_once(job: Job) -> None:
+async def test_a_request_from_another_worker_is_kept_until_that_one_has_told_what_it_can_call(
+    job: Job,
+) -> None:
     handover = Handover(peers(beat()), 5)
-    job.last_failure = ProviderFailure("connection", "reset")
-    assert not handover.wanted(job, [LATER], 1.0)
-    job.last_failure = ProviderFailure("connection", "refused", reached=False)
-    assert handover.wanted(job, [LATER], 1.0)
+    job.opened_s = 7.0
+    assert handover.listens_until_s(job) == 7.0
     job.delivery = 2
-    assert not handover.wanted(job, [LATER], 1.0), "the provider is away for the second worker as well"
+    assert handover.listens_until_s(job) == 7.5
 
 
 async def test_after_handing_back_nothing_more_is_taken_while_another_worker_can_serve_it() -> None:
@@ -98,6 +165,9 @@ async def test_after_handing_back_nothing_more_is_taken_while_another_worker_can
     assert handover.pause_s("chat", 3.0) == 0
     others.heard("other", None, 1.6)
     assert handover.pause_s("chat", 1.6) == 0
+    handover = Handover(peers(beat()), 5)
+    handover.handed_back("chat", 1.0, pauses=False)
+    assert handover.pause_s("chat", 1.5) == 0
 
 
 async def test_the_workers_that_are_remembered_are_bounded() -> None:

@@ -64,3 +64,11 @@ async def test_a_wish_above_the_ceiling_is_not_refused_by_a_limit_that_lies_betw
     _, output_tokens = equipment.degrading.expected(job, "m", 0.0)
     need = Need(job.estimated_tokens + output_tokens)
     assert equipment.availability.standing("m", need, 0.0) == Standing(0.0, "ready")
+
+
+@pytest.mark.parametrize(("begun", "counted"), [(0, 0), (1, 1), (2, 2), (3, 2), (14, 2)])
+async def test_attempts_of_earlier_workers_leave_two_tries_d2(begun: int, counted: int) -> None:
+    catalogue = catalogue_of()
+    past = Past(tried=begun, attempt=begun)
+    job = open_job(equipped(catalogue), bus_apart(), _order(catalogue), past, NO_SPAN, delivery(2))
+    assert (job.carried, job.counted_before, job.failures) == (begun, counted, counted)

@@ -15,7 +15,7 @@ from schemas.presence import Presence, RoleStatus
 from services.worker.equipment import Equipment
 from services.worker.handover import Handover
 from services.worker.keys.quota_keys import keys_of
-from services.worker.limits.quota import Need, Permit
+from services.worker.limits.quota import Need, Permit, QuotaKey
 from services.worker.peers import Peers
 from services.worker.pull_gate import PullGate
 from services.worker.waiting import Waiting
@@ -140,6 +140,26 @@ async def test_d3_after_a_request_was_handed_back_nothing_is_pulled_for_a_moment
     boxes = _Mailboxes(equipment)
     equipment.handover.handed_back("chat", loop_now_s())
     assert boxes.interactive.closed_s() == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("trouble", ["withdrawn", "refused", "unreachable"])
+async def test_d3_a_worker_that_can_call_no_model_leaves_the_work_to_one_that_can(trouble: str) -> None:
+    equipment, now_s = equipped(catalogue_of(ROLE), ("A_KEY",)), loop_now_s()
+    availability = equipment.availability
+    if trouble == "withdrawn":
+        availability.roster.not_found("m", now_s)
+    elif trouble == "refused":
+        availability.refusals.refused(QuotaKey("A_KEY", "m"), began_s=now_s, now_s=now_s)
+    else:
+        availability.unreachable.failed("p", now_s)
+    assert _Mailboxes(equipment).interactive.closed_s() == 0, "there is no other"
+    equipment = replace(equipment, handover=Handover(_other_worker(equipment), 5))
+    boxes = _Mailboxes(equipment)
+    assert boxes.interactive.closed_s() > 0
+    assert boxes.batch.closed_s() > 0
+    if trouble == "unreachable":
+        availability.unreachable.connected("p")
+        assert boxes.interactive.closed_s() == 0
 
 
 async def test_d3_while_requests_in_hand_wait_for_trials_nothing_more_is_pulled() -> None:

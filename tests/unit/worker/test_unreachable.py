@@ -1,0 +1,21 @@
+"""D3: providers to which this worker could not connect."""
+
+from __future__ import annotations
+
+from services.worker.unreachable import Unreachable
+
+
+def test_a_provider_is_left_alone_for_a_moment_and_out_of_reach_for_longer_unless_a_connection_is_made() -> (
+    None
+):
+    known = Unreachable()
+    assert not known.is_out_of_reach("p", 0.0)
+    known.failed("p", 10.0)
+    assert known.is_left_alone("p", 14.9)
+    assert not known.is_left_alone("p", 15.0)
+    assert known.is_out_of_reach("p", 39.9)
+    assert not known.is_out_of_reach("p", 40.0)
+    assert not known.is_out_of_reach("q", 10.0)
+    assert known.shown(12.0) == ("p",)
+    known.connected("p")
+    assert known.shown(12.0) == ()
