@@ -150,7 +150,8 @@ class Client:
 
         The last event is `completed` or `failed`. Leaving the loop before it cancels the request, unless
         `detach()` was called. With `rescue="before_output"` no text has to be taken back: an attempt that breaks after
-        text was sent ends the request in `failed`, and no `restarted` comes. Raises ValueError as `chat` does.
+        text was sent ends the request in `failed`. `restarted` comes before the first text only, where a worker died.
+        Raises ValueError as `chat` does.
         """
         asked = {"stream": True, **body}
         request = self._request(

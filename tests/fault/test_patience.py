@@ -80,6 +80,59 @@ async def test_d3_requests_beside_a_worker_that_is_cut_off_are_all_answered_with
     assert "goes back into the queue" in cut_off.log.read_text()
 
 
+@asynccontextmanager
+async def one_cut_off(tmp_path: Path, free_port: int) -> AsyncIterator[System]:
+    """Two workers; the second one's provider refuses connections."""
+    async with running(tmp_path, "all", config=catalogue(SOLO)) as system:
+        cut_off = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port}")
+        await cut_off.start()
+        system.workers.append(cut_off)
+        yield system
+
+
+async def test_d3_two_workers_that_are_cut_off_cost_nothing_beside_a_healthy_one(
+    tmp_path: Path, free_port
+) -> None:
+    async with one_cut_off(tmp_path, free_port()) as system, await system.client() as client:
+        second = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
+        await second.start()
+        system.workers.append(second)
+        heard = [await ask(client, f"Question {n}", role="chat") for n in range(12)]
+    assert len([each for each in heard if each.completed]) == 12
+    assert max(each.took_s for each in heard) < 3
+
+
+async def test_d3_two_workers_that_are_cut_off_do_not_send_requests_to_and_fro(
+    tmp_path: Path, free_port
+) -> None:
+    async with one_cut_off(tmp_path, free_port()) as system:
+        second = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
+        await second.start()
+        system.workers.append(second)
+        await system.workers[0].terminate()
+        async with await system.client() as client:
+            heard = await asyncio.gather(
+                *(ask(client, f"Question {n}", role="chat", timeout_s=5) for n in range(4))
+            )
+        logs = [worker.log.read_text() for worker in system.workers]
+    assert {each.code for each in heard} == {"deadline_exceeded"}
+    assert sum(log.count("goes back into the queue") for log in logs) <= 4, "each request once at most"
+
+
+async def test_d1_a_silent_provider_leaves_time_for_another_model_and_opens_its_breaker(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, "all", config=catalogue(SOLO)) as system, await system.client() as client:
+        await system.sim("PUT", "behaviour", {"first": "slow-first-token=30"})
+        heard = await asyncio.gather(
+            *(ask(client, f"Question {n}", role="fast", timeout_s=3) for n in range(6))
+        )
+        spared = await ask(client, "One more", role="fast", timeout_s=3)
+    assert {tuple(each.models) for each in heard} == {("first", "second")}
+    assert max(each.took_s for each in heard) < 2.5
+    assert spared.models == ["second"]
+
+
 async def test_d4_one_5xx_tries_the_same_model_once_more(tmp_path: Path) -> None:
     async with running(tmp_path, "all", config=catalogue(SOLO)) as system, await system.client() as client:
         await system.sim("PUT", "behaviour", {"first": "flaky=0.5"})
