@@ -36,10 +36,8 @@ def held_back_here(
             case "excluded":
                 return model in job.excluded_here
             case "backoff":
-                return (
-                    availability.breakers[model].state != "closed"
-                    or availability.unreachable.is_out_of_reach(availability.providers[model], now_s)
-                    or (model == job.unheard and job.delivery == 1)
+                return availability.unreachable.is_out_of_reach(availability.providers[model], now_s) or (
+                    model == job.unheard and job.delivery == 1
                 )
         return False
 
