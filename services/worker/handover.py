@@ -26,7 +26,8 @@ def held_back_here(
     job: Job, standings: Mapping[str, Standing], availability: Availability, now_s: float
 ) -> frozenset[str]:
     """The models that only this worker cannot call now, as far as it knows. What all share, such as quota, holds back
-    none of them.
+    none of them. None at all while the request pauses after a failed call: another worker would not keep the pause, and
+    the attempts would be used up on a provider that is restarting.
     """
 
     def is_here(model: str, standing: Standing) -> bool:
@@ -41,7 +42,9 @@ def held_back_here(
                 )
         return False
 
-    return frozenset(model for model, standing in standings.items() if is_here(model, standing))
+    here = frozenset(model for model, standing in standings.items() if is_here(model, standing))
+    pauses = any(each.reason == "backoff" and model not in here for model, each in standings.items())
+    return frozenset() if pauses else here
 
 
 class Handover:

@@ -68,12 +68,16 @@ NEVER = Standing(inf, "never")
 
 
 @pytest.mark.parametrize("reason", ["breaker", "withdrawn", "credentials"])
-@pytest.mark.parametrize("other", [QUOTA, NEVER, LATER, Standing(inf, "excluded")])
+@pytest.mark.parametrize("other", [QUOTA, NEVER, Standing(inf, "excluded")])
 async def test_d3_what_only_this_worker_cannot_call_goes_to_one_that_can_whatever_holds_back_the_rest(
     reason: Any, other: Standing
 ) -> None:
     assert _Held(beat()).back(Standing(inf, reason), other)
     assert not _Held(beat()).back(other, other), "nothing but what all share"
+
+
+async def test_d2_a_request_that_pauses_after_a_failed_call_is_kept() -> None:
+    assert not _Held(beat()).back(BEHIND_BREAKER, LATER)
 
 
 @pytest.mark.parametrize(
