@@ -158,9 +158,7 @@ class NextAttempt:
             )
         elif failure.kind in _AWAY and interactive:
             alike.update(each for each in self._of_same_provider(job, model) if each in job.not_before_s)
-            certain = retry.max_attempts - job.failures  # further ones may be granted, and withdrawn again
-            spread = min(left, certain) if certain > 0 else left
-            wait_s = max(wait_s, spread_s(max(1, spread), left_s, retry, self._random))
+            wait_s = max(wait_s, spread_s(max(1, left), left_s, retry, self._random))
         for each in alike:
             job.not_before_s[each] = max(job.not_before_s.get(each, 0.0), now_s + wait_s)
 

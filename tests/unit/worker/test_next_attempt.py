@@ -172,13 +172,6 @@ async def test_attempts_of_other_workers_leave_two_and_all_together_are_bounded(
         case.fails("a", "broken_stream")
 
 
-async def test_d2_pauses_are_spread_by_the_attempts_that_are_certain() -> None:
-    case = _helped()
-    for _ in range(3):
-        case.fails("c", "server_error")
-    assert 5.9 < case.again_in_s("c") <= 8
-
-
 async def test_the_model_of_the_chain_where_further_attempts_help_most_decides() -> None:
     case = _helped()
     for _ in range(7):
