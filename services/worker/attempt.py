@@ -81,6 +81,8 @@ class Progress(Struct):
     first_output_s: float | None = None
     """On the loop's clock."""
     bytes_out: int = 0
+    content_bytes: int = 0
+    """Of what the model wrote, of a streamed answer."""
     events: SseReader | None = None
     """Of a call that streams."""
 

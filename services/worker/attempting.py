@@ -127,6 +127,7 @@ class Attempting:
             if sink is not None:
                 sink.drop()
                 course.progress.bytes_out = sink.bytes_out
+                course.progress.content_bytes = sink.content_bytes
                 job.output_sent = sink.bytes_out > 0
             self._note_time(job, key.model, course)
             self._record(job, key, course, spent, provider)
@@ -273,13 +274,14 @@ class Attempting:
         if answer is None:
             if course.refused or (course.outcome == "connection" and course.progress.headers is None):
                 return Usage(), False
-            output = course.progress.bytes_out // BYTES_PER_TOKEN
+            output = course.progress.content_bytes // BYTES_PER_TOKEN
             if not job.work.stream:
+                output = course.progress.bytes_out // BYTES_PER_TOKEN
                 output = max(output, self._pace.made(key.model, after_s=took_s, most=job.output_tokens))
             return Usage(input_tokens=asked, output_tokens=output), True
         context_tokens = self._equipment.catalogue.models[key.model].context_tokens
         counted, doubtful = answer.counted.plausible(context_tokens)
-        sent = course.progress.bytes_out if answer.response is None else answer.message_bytes
+        sent = course.progress.content_bytes if answer.response is None else answer.message_bytes
         answer.usage, estimated = counted.completed(
             input_tokens=max(1, asked), output_tokens=_tokens_in(sent)
         )

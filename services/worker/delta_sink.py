@@ -7,6 +7,7 @@ import asyncio
 from penstock.answer_size import size_of
 from penstock.reply_publisher import ReplyPublisher
 from services.worker.calls.bounds import STREAM_BYTES, oversized
+from services.worker.calls.choices import content_bytes
 from services.worker.calls.chunks import Piece
 from services.worker.coalescing import Coalescer, Flush
 
@@ -31,11 +32,17 @@ class DeltaSink:
         self._late: asyncio.Task[None] | None = None
         self._taken_bytes = 0
         self.bytes_out = 0
-        """Of text and choices published: what a broken stream's output is estimated from."""
+        """Of text and choices published."""
+        self.content_bytes = 0
+        """Of what the model wrote, as far as it was taken: output that nobody counted is estimated from these."""
 
     async def push(self, piece: Piece) -> None:
         """Raises ProviderFailure when the answer becomes longer than an answer may be."""
-        self._taken_bytes += size_of(piece.text, piece.choices)
+        size = size_of(piece.text, piece.choices)
+        self._taken_bytes += size
+        self.content_bytes += (
+            size if not piece.choices else size_of(piece.text) + sum(map(content_bytes, piece.choices))
+        )
         if self._taken_bytes > STREAM_BYTES:
             raise oversized("the streamed answer", STREAM_BYTES)
         if self._late is not None and self._late.done():

@@ -15,6 +15,7 @@ __all__ = [
     "Addition",
     "Earlier",
     "adds",
+    "content_bytes",
     "error_of",
     "fields_of",
     "finish_reason_of",
@@ -43,12 +44,45 @@ _TAKEN: Final = frozenset(("message", "text", "usage", "error"))
 """Of these, the ones that are not passed on."""
 _FILTERS: Final = "content_filter_results"
 _TEXT_TYPES: Final = frozenset(("text", "output_text"))
+_REASONING: Final = frozenset(("reasoning", "reasoning_content", "reasoning_details"))
+"""Names under which the same reasoning may stand several times in one delta (OpenRouter)."""
+_LABELS: Final = frozenset(("id", "type", "index", "format", "role", "signature"))
+"""Keys whose values the model did not write."""
 _NO_REASON: Final = frozenset(("", "null", "None"))
 
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
 _decode_any: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
+
+
+class _Choice(Struct):
+    delta: dict[str, Any] | None = None
+
+
+_decode_choice: Final = msgspec.json.Decoder(_Choice).decode
+
+
+def content_bytes(choice: Raw) -> int:
+    """How many bytes of a choice object, as it is passed on, the model wrote: text, reasoning and arguments of tools,
+    without the keys and figures around them. Output that a provider does not count is estimated from these.
+    """
+    try:
+        delta = _decode_choice(choice).delta or {}
+    except (ValueError, RecursionError):
+        return 0
+    reasoning = max((_written(delta[name]) for name in _REASONING & delta.keys()), default=0)
+    return reasoning + sum(_written(delta[name]) for name in (_CONTENT - _REASONING) & delta.keys())
+
+
+def _written(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode(errors="replace"))
+    if isinstance(value, list):
+        return sum(map(_written, value))
+    if isinstance(value, dict):
+        return sum(_written(each) for name, each in value.items() if name not in _LABELS)
+    return 0
 
 
 class Earlier(Struct):

@@ -192,7 +192,7 @@ class ChunkReader:
         unfinished = self._unfinished()
         if unfinished and self._format.finish_reason != "optional":
             hint = NO_REASON if done or framed else ""
-            raise BrokenStream(f"choices without a finish_reason: {', '.join(map(str, unfinished))}{hint}")
+            raise BrokenStream(f"no finish_reason came for choice {', '.join(map(str, unfinished))}{hint}")
         if "error" in self.finish_reasons.values():
             raise BrokenStream("the provider finished a choice with finish_reason 'error'")
         if not (done or framed) and self._format.finish_reason != "last":

@@ -341,6 +341,11 @@ NAMED_PARAMETERS: Final = tuple(
         r"(?:fields|parameters|arguments|properties) are not supported[^:]{0,60}: ?[`'\"\[]*([\w.]{1,64})",
         r"additional properties are not allowed \('([\w.]{1,64})' was unexpected",
         r"unknown field:? (?:parameter )?[`'\"]([\w.]{1,64})[`'\"]",
+        rf"unknown (?:field|option|setting):? {_KNOWN}\b",
+        rf"(?:not|n't|cannot) (?:accept|take|allow|use|recogni[sz]e) (?:the |a |any )?(?:{_THING} )?{_KNOWN}\b",
+        rf"\b{_KNOWN} (?:{_THING} )?not (?:allowed|accepted|supported|permitted|available)\b",
+        rf"\b(?:has|have|takes|accepts|supports) no (?:\w+ (?:called|named) )?{_KNOWN}\b",
+        rf"\b(?:remove|omit|drop|leave out) (?:the )?(?:{_THING} )?{_KNOWN}\b",
     )
 )
 OF_A_THING: Final = re.compile(

@@ -165,7 +165,13 @@ class SdkProvider:
                 return await self._models(client)
             except ProviderFailure as failure:
                 self.hide_keys(failure)
-                _log.warning("provider %s, credential %s: %s", self.name, credential, failure)
+                _log.warning(
+                    "provider %s, credential %s: its list of models cannot be read, and its models are called all"
+                    " the same: %s",
+                    self.name,
+                    credential,
+                    failure,
+                )
         return None
 
     async def _models(self, client: Any) -> ModelList:

@@ -55,7 +55,9 @@ def _numbers(record: QuotaRecord) -> Iterator[float]:
     yield from record.carried or ()
     learned = record.learned
     if learned is not None:
-        yield from (learned.measured_from_ms, learned.grows_from_ms, learned.refused_ms, learned.calls)
+        # What is measured may have begun before the record, whose clock begins with it.
+        yield from (abs(learned.measured_from_ms), abs(learned.grows_from_ms), abs(learned.refused_ms))
+        yield learned.calls
         yield from (learned.doubt, learned.first_per_minute)
         yield from (learned.per_minute, learned.said_per_minute or 0, learned.tokens_per_minute or 0)
     for grain in (*record.minute, *record.day):

@@ -478,14 +478,14 @@ UNFINISHED = chunk(choice({"content": "x"}))
             ),
         ),
         ({"done": "required"}, [FINISHED], True, False, None),
-        ({}, [UNFINISHED], False, False, "choices without a finish_reason: 0"),
+        ({}, [UNFINISHED], False, False, "no finish_reason came for choice 0"),
         (
             {},
             [UNFINISHED],
             True,
             False,
             (
-                "choices without a finish_reason: 0; if this provider never sends one, "
+                "no finish_reason came for choice 0; if this provider never sends one, "
                 "set stream: {finish_reason: optional} for it in the catalogue"
             ),
         ),
