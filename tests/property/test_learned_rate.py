@@ -129,10 +129,12 @@ def test_a_wave_of_refusals_tells_of_a_limit_and_so_do_headers() -> None:
         told.call()
     told.call(refused=True, wait_s=0.2)
     assert told.estimate() is None
-    assert told.estimate(said=30) == 30
+    assert told.estimate(said=300) is None, "one refusal is no evidence"
     for _ in range(7):
         told.call(refused=True, wait_s=0.25)
     assert told.estimate() == 240
+    assert told.estimate(said=300) == 300
+    assert told.estimate(said=30) == 240, "more was admitted in a minute: it is of a shorter time"
     told.evidence.clear()
     assert told.estimate() is None
 

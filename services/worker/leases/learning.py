@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from schemas.quota import Grain, QuotaLearned
 from services.worker.leases.window import Kind, Span
-from services.worker.limits.learned_rate import Refusal, alive, dropped, learned_from, refused
+from services.worker.limits.learned_rate import Refusal, alive, dropped, learned_from, plausible, refused
 
 __all__ = ["with_news"]
 
@@ -33,7 +33,12 @@ def with_news(
     if found is not None and said:
         found = replace(
             found,
-            said_per_minute=said.get("requests", found.said_per_minute),
+            said_per_minute=_said(found, said),
             tokens_per_minute=said.get("tokens", found.tokens_per_minute),
         )
     return found
+
+
+def _said(found: QuotaLearned, said: Mapping[Kind, int]) -> int | None:
+    requests = said.get("requests")
+    return found.said_per_minute if requests is None or not plausible(found, requests) else requests

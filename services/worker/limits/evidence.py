@@ -57,19 +57,19 @@ class Evidence:
         return max((seen.admitted for seen in self._latest), default=0)
 
     def estimate(self, said: int | None, calls: int, now_s: float) -> float | None:
-        """The limit that they tell of; None: none yet. `said`: the limit per minute in the provider's headers; `calls`:
-        made until now.
+        """The limit that they tell of; None: none yet. `said`: the limit in the provider's headers, which is none per
+        minute if more was admitted within one; `calls`: made until now.
         """
         latest = self._latest
         if not latest:
             return None
-        if said is not None:
-            return float(said)
         oldest = latest[0]
         refills = [seen.refill_per_minute for seen in latest]
         most = _CALLS_ROUGH if None in refills else _CALLS
         if len(latest) < _REFUSALS or calls - oldest.calls > most or oldest.at_s < now_s - _SPAN_S:
             return None
+        if said is not None and said >= self.admitted():
+            return float(said)
         return first_estimate(refills, self.admitted())
 
     def last_began_s(self, now_s: float) -> float | None:

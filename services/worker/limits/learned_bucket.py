@@ -16,6 +16,7 @@ from services.worker.limits.learned_rate import (
     dropped,
     growth,
     learned_from,
+    plausible,
     refused,
 )
 from services.worker.limits.recent_calls import RecentCalls
@@ -83,7 +84,8 @@ class LearnedBucket:
         if known is not None:
             self.limit = refused(known, refusal)
         elif not dropped(self._dropped, refusal.at_ms):
-            self.limit = learned_from(refusal, self._said)
+            said = self._said if self._said == refusal.estimate else None
+            self.limit = learned_from(refusal, said)
         if self.limit is not None:
             self._evidence.clear()
             self._level, self._at_ms = float(burst(self.limit)), now_s * 1000
@@ -100,7 +102,7 @@ class LearnedBucket:
     def heard(self, per_minute: int) -> None:
         """The provider names its limit."""
         self._said = per_minute
-        if self.limit is not None:
+        if self.limit is not None and plausible(self.limit, per_minute):
             self.limit = replace(self.limit, said_per_minute=per_minute)
 
     def recovery(self, now_s: float) -> Recovery | None:

@@ -24,6 +24,7 @@ __all__ = [
     "first_estimate",
     "growth",
     "learned_from",
+    "plausible",
     "refused",
 ]
 
@@ -61,6 +62,8 @@ _BURST_S: Final = 2.0
 _LAPSE_MS: Final = 600_000
 _LAPSE_PERIODS: Final = 5
 _LEAST, _MOST = 0.01, 1_000_000.0
+_FAR_BELOW: Final = 0.5
+"""A limit in the headers below this share of what was admitted per minute is not one per minute."""
 _LONGEST_WAIT_S: Final = 120.0
 """A wait beyond this is no limit per minute: nothing is learnt of it."""
 
@@ -141,6 +144,13 @@ def learned_from(refusal: Refusal, said: int | None = None) -> QuotaLearned | No
         refused_ms=refusal.at_ms,
         said_per_minute=said,
     )
+
+
+def plausible(known: QuotaLearned, said: int) -> bool:
+    """Whether a limit in the headers may be one per minute: headers do not say of which time it is, and one far below
+    what was admitted is of a shorter time.
+    """
+    return said >= _FAR_BELOW * known.per_minute
 
 
 def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:

@@ -66,7 +66,7 @@ def test_ask_takes_a_prompt_from_stdin_in_any_language(up: Up):
 def test_ask_shows_a_fallback_honestly(up: Up):
     asked = up.run("ask", "Two lines of verse", "--role", "creative", "--no-stream")
 
-    assert "sim-creative-small · 2 attempts" in asked.stderr, "D4: the reply names the model that answered"
+    assert "sim-creative-small · 3 attempts" in asked.stderr, "D4: the reply names the model that answered"
     assert asked.stdout.strip()
 
 
