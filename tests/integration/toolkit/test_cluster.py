@@ -90,8 +90,14 @@ async def test_more_copies_are_a_matter_of_provisioning_anew_d7(cluster: NatsClu
     for name in (*(stream.name for stream in STREAMS), *(f"KV_{bucket.name}" for bucket in BUCKETS)):
         info = await js.stream_info(name)
         assert info.config.num_replicas == 3, name
+
+    async def has_followers() -> bool:
+        """While its leader is being chosen the server does not say who keeps it."""
+        kept_by = (await js.consumer_info(ROUTER.stream, ROUTER.durable)).cluster
+        return kept_by is not None and len(kept_by.replicas or ()) >= 2
+
     async with asyncio.timeout(20):
-        while len((await js.consumer_info(ROUTER.stream, ROUTER.durable)).cluster.replicas or ()) < 2:
+        while not await has_followers():
             await asyncio.sleep(0.1)
     assert (await js.stream_info(REPLIES.name)).state.messages == 1
     await nc.close()
