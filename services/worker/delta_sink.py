@@ -34,7 +34,7 @@ class DeltaSink:
         self.bytes_out = 0
         """Of text and choices published."""
         self.content_bytes = 0
-        """Of what the model wrote, as far as it was taken: output that nobody counted is estimated from these."""
+        """Of what the model wrote, as far as it was taken: output without a reported count is estimated from it."""
 
     async def push(self, piece: Piece) -> None:
         """Raises ProviderFailure when the answer becomes longer than an answer may be."""

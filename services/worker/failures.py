@@ -132,7 +132,7 @@ class ProviderFailure(Exception):  # its kind says what happened
 
     @property
     def counts(self) -> bool:
-        """Whether it uses up one of the attempts. A rate limit for which nobody waits does."""
+        """Whether it uses up one of the attempts. A rate limit that pauses no request does."""
         return self.verdict.counts or (self.kind == "rate_limited" and not self.pauses)
 
     def hide(self, secrets: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""C4: what refusals teach of a limit that nobody named, whatever order they come in."""
+"""C4: what refusals teach of a limit that the catalogue does not name, whatever order they come in."""
 
 from __future__ import annotations
 

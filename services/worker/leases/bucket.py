@@ -104,7 +104,7 @@ def folded(
 
 
 def _with_late(carried: Carried, late: Iterable[Grain], buckets: dict[Kind, Bucket]) -> Carried:
-    """Told so late that nobody can say what was refilled since: in full, but no more than the bucket ever holds."""
+    """Reported so late that the refill since is unknown: in full, but no more than the bucket ever holds."""
 
     def level(kind: Kind, before: float) -> float:
         if kind not in buckets:

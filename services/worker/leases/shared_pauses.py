@@ -39,7 +39,7 @@ class SharedPauses:
         on_learned: Callable[[str], None],
         clock: Clock,
     ) -> None:
-        """`on_pause(record, until_s, why)`: somebody was sent away. Instants are monotonic seconds.
+        """`on_pause(record, until_s, why)`: a worker was refused. Instants are monotonic seconds.
 
         `on_learned(record)`: a limit was learnt there, which is kept by leases from now on.
         """

@@ -91,7 +91,7 @@ class LearnedBucket:
             self._level, self._at_ms = float(burst(self.limit)), now_s * 1000
 
     def learnt_elsewhere(self) -> None:
-        """It is kept by somebody else from now on."""
+        """The shared record keeps the limit from now on."""
         self._evidence.clear()
 
     def last_refusal(self, now_s: float) -> tuple[float, int] | None:

@@ -214,7 +214,7 @@ def growth(known: QuotaLearned) -> Growth:
 
 
 def burst(known: QuotaLearned) -> int:
-    """How many may go at once after a lull: nobody said, unless the headers name the limit."""
+    """How many calls may go at once after a lull: unknown, unless the headers name the limit."""
     if known.said_per_minute is not None:
         return known.said_per_minute
     return max(1, ceil(known.per_minute * _BURST_S / 60))

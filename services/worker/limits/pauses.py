@@ -16,7 +16,7 @@ _FIRST_BARE_S, _LONGEST_BARE_S = 1.0, 8.0
 """After a 429 that does not say for how long; the longest is that of the backoff (REQUIREMENTS D2)."""
 _LONGEST_SAID_S: Final = 3_600.0
 """A longer wait is cut to this, that of a limit per day too: when it is over one request goes first, so a word that is
-true costs one call an hour, and one that is not stops nobody for a day."""
+true costs one call an hour, and a wrong one stops no request for a day."""
 _SENSIBLE_S: Final = 86_400.0
 """No provider's limit spans more than a day: a longer word is a mistake, and as good as none."""
 _DOUBLINGS: Final = 10

@@ -180,7 +180,7 @@ class LocalQuota:
         self._accounts[key].refused(retry_after_s, began_s, now_s)
 
     def refusal(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> Refusal:
-        """What `refused` would learn from, for somebody else to learn it. Not of limits that are configured."""
+        """What `refused` would learn from, for the shared record to learn it. Not of limits that are configured."""
         learned = self._accounts[key].learned
         assert learned is not None  # noqa: S101 - as it says
         return learned.refusal(retry_after_s, began_s, now_s)

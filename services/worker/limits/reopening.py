@@ -10,7 +10,7 @@ __all__ = ["ONE_FIRST_FROM_S", "Reopening"]
 _LONGEST_S: Final = 2.0
 """How long the others wait for the one that went first: a 429 comes within this, an answer may take much longer."""
 ONE_FIRST_FROM_S: Final = 1.0
-"""After a shorter pause nobody needs to go first where the rate is known: requests follow at that rate anyway."""
+"""After a shorter pause no call needs to go first where the rate is known: requests follow at that rate anyway."""
 
 
 class Reopening:

@@ -1,4 +1,4 @@
-"""F2: output that nobody counted is estimated from what the model wrote, not from the JSON around it."""
+"""F2: output that the provider did not count is estimated from what the model wrote, not from the JSON around it."""
 
 from __future__ import annotations
 
