@@ -30,7 +30,7 @@ check: $(READY)  ## format, lint, types, architecture, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m schemas.generate --check
+	$(BIN)/python -m penstock.contract.generate --check
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
 test: $(READY)  ## all tests; with `make check`, everything a change must pass
@@ -46,8 +46,8 @@ format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schemas: $(READY)  ## write the generated JSON Schemas and docs/asyncapi.json anew
-	$(BIN)/python -m schemas.generate
+schemas: $(READY)  ## write the generated JSON Schemas and schemas/asyncapi.json anew
+	$(BIN)/python -m penstock.contract.generate
 
 lock: $(READY)  ## resolve the dependencies anew (needs uv on the PATH)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements/runtime.lock

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from penstock.client import Client
+    from penstock.client.client import Client
+    from penstock.client.reply import Reply
     from penstock.errors import (
         BeyondTheEnd,
         BrokerUnreachable,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         UnknownJob,
         UnknownReply,
     )
-    from penstock.reply_builder import Reply
 
 __all__ = [
     "BeyondTheEnd",
@@ -41,11 +41,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import on first use: a process that wants one module of ours need not load the client."""
     if name == "Client":
-        from penstock.client import Client  # noqa: PLC0415
+        from penstock.client.client import Client  # noqa: PLC0415
 
         return Client
     if name == "Reply":
-        from penstock.reply_builder import Reply  # noqa: PLC0415
+        from penstock.client.reply import Reply  # noqa: PLC0415
 
         return Reply
     if name in __all__:

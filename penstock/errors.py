@@ -1,14 +1,14 @@
-"""The errors an application can meet. Each carries a code of schemas/errors.py."""
+"""The errors an application can meet. Each carries a code of penstock/contract/errors.py."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schemas.errors import ERRORS
+from penstock.contract.errors import ERRORS
 
 if TYPE_CHECKING:
-    from schemas.errors import ErrorCode, Retry
-    from schemas.reply import FailedAttempt, Failure
+    from penstock.contract.errors import ErrorCode, Retry
+    from penstock.contract.reply import FailedAttempt, Failure
 
 __all__ = [
     "BeyondTheEnd",

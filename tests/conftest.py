@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from penstock.telemetry.repeated_logs import RepeatedLogs
-from services.launcher.free_port import free_port as a_free_port
-from services.launcher.nats_server import NatsServer
+from penstock.bus.log_limits import RepeatedLogs
+from penstock.cli.local.free_port import free_port as a_free_port
+from penstock.cli.local.nats_server import NatsServer
 from tests.harness.server_binary import require_nats_server
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from penstock.config.load import read_catalogue
-from penstock.config.problems import ConfigurationRefused
-from penstock.config.settings import load_settings
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.settings import load_settings
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
-    from penstock.service import Shell  # noqa: PLC0415 - a refused configuration is told without loading the rest
+    from penstock.runtime.service import Shell  # noqa: PLC0415 - a refused configuration is told without loading the rest
     from services.router.app import Router  # noqa: PLC0415
 
     shell = Shell("router", settings)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from penstock.clock import SYSTEM
-from penstock.config.catalogue import Catalogue
-from penstock.heartbeat import Heartbeat
-from penstock.mailbox import Mailbox, MailboxPolicy
-from penstock.provisioning import ensure_eventually
-from penstock.service import Bus, Shell
-from penstock.upkeep import Upkeep
-from schemas.presence import Presence
-from schemas.streams import ROUTER
-from services.router.backlog import Backlog
-from services.router.capacity import Capacity
-from services.router.counting import Counting
-from services.router.door import Door
-from services.router.entrance import Entrance
-from services.router.explanation import register_explain
+from penstock.bus.clock import SYSTEM
+from penstock.contract.presence import Presence
+from penstock.contract.streams import ROUTER
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
+from penstock.runtime.heartbeat import Heartbeat
+from penstock.runtime.provisioning.ensure import ensure_eventually
+from penstock.runtime.provisioning.reconciler import Upkeep
+from penstock.runtime.service import Bus, Shell
+from services.router.admission.capacity import Capacity
+from services.router.admission.controller import Door
+from services.router.admission.gate import Entrance
+from services.router.expiry.sweeper import Sweeper
+from services.router.explain import register_explain
 from services.router.handlers import RequestHandler
-from services.router.liveness import Liveness
 from services.router.metrics import RouterMetrics
-from services.router.room import Room
-from services.router.sweeper import Sweeper
+from services.router.queues.backlog import Backlog
+from services.router.queues.backlog_poller import Counting
+from services.router.queues.byte_limits import Room
+from services.router.workers.tracker import Liveness
 
 __all__ = ["Router"]
 

@@ -8,27 +8,27 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from penstock.clock import Clock
-from penstock.config.catalogue import Catalogue
-from penstock.deadletters import bury
-from penstock.delivery import ACK, Dead, Delivery, Verdict
-from penstock.service import Bus
-from penstock.telemetry import names
-from penstock.telemetry.tracing import Span, Tracer
-from schemas import headers, subjects
-from schemas.errors import ERRORS, ErrorCode
-from schemas.subjects import ReplyAddress
-from schemas.work import ChatWork
-from services.router.acceptance import was_accepted
-from services.router.arrival import Arrival, address_of, job_of
-from services.router.background import Background, refused_job
-from services.router.ending import failure_of
-from services.router.entrance import Entrance
-from services.router.intake import Refused, Routed, judge
-from services.router.liveness import Liveness
+from penstock.bus import trace_names as names
+from penstock.bus.clock import Clock
+from penstock.bus.tracing import Span, Tracer
+from penstock.contract import headers, subjects
+from penstock.contract.errors import ERRORS, ErrorCode
+from penstock.contract.subjects import ReplyAddress
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Verdict
+from penstock.runtime.dead_letters import bury
+from penstock.runtime.service import Bus
+from services.router.admission.gate import Entrance
+from services.router.jobs.duplicates import was_accepted
+from services.router.jobs.recorder import Background, refused_job
 from services.router.metrics import RouterMetrics
-from services.router.queueing import queue
-from services.router.refusing import Refusing
+from services.router.queues.enqueue import queue
+from services.router.rejection import Refusing
+from services.router.routing.decide import Refused, Routed, judge
+from services.router.routing.inbound import Arrival, address_of, job_of
+from services.router.termination import failure_of
+from services.router.workers.tracker import Liveness
 
 __all__ = ["RequestHandler"]
 

@@ -15,9 +15,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.simulator.chat import Chat
-from services.simulator.control import Control
-from services.simulator.errors import ApiError
+from services.simulator.control.routes import Control
 from services.simulator.handlers import Embeddings, Models, Moderations, health
+from services.simulator.http.errors import ApiError
 from services.simulator.ladder import Endpoint, Ladder
 from services.simulator.provider import Provider
 from services.simulator.settings import Settings

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from services.simulator.answers import DEFAULT_TOKENS, Answer, compose
-from services.simulator.delivery import deliver, end_stream
-from services.simulator.errors import invalid_request
-from services.simulator.exchange import SSE
+from services.simulator.answers.chat import DEFAULT_TOKENS, Answer, compose
+from services.simulator.behaviour.pace import Pace
+from services.simulator.http.delivery import deliver, end_stream
+from services.simulator.http.errors import invalid_request
+from services.simulator.http.exchange import SSE
+from services.simulator.http.replies import Head, script_stream, script_whole
+from services.simulator.http.requests import ChatRequest, Prompt, StreamOptions, decode, read_prompt
 from services.simulator.ladder import Call
-from services.simulator.pace import Pace
-from services.simulator.replies import Head, script_stream, script_whole
-from services.simulator.requests import ChatRequest, Prompt, StreamOptions, decode, read_prompt
 
 __all__ = ["Chat"]
 

@@ -6,15 +6,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.simulator.delivery import deliver
-from services.simulator.embeddings import default_dimensions, embed, encode_base64
-from services.simulator.errors import model_not_found
-from services.simulator.exchange import bearer
+from services.simulator.answers.embeddings import default_dimensions, embed, encode_base64
+from services.simulator.answers.moderation import moderate
+from services.simulator.http.delivery import deliver
+from services.simulator.http.errors import model_not_found
+from services.simulator.http.exchange import bearer
+from services.simulator.http.replies import break_body
+from services.simulator.http.requests import EmbeddingsRequest, ModerationsRequest, Prompt, decode, read_texts
 from services.simulator.ladder import Call
-from services.simulator.moderation import moderate
 from services.simulator.provider import Provider
-from services.simulator.replies import break_body
-from services.simulator.requests import EmbeddingsRequest, ModerationsRequest, Prompt, decode, read_texts
 
 __all__ = ["Embeddings", "Models", "Moderations", "health"]
 

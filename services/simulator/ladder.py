@@ -9,15 +9,15 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
-from services.simulator.behaviour import Behaviour, ModelName
-from services.simulator.counts import Attempt
-from services.simulator.errors import ApiError
-from services.simulator.exchange import HTML, ClientGoneError, Exchange
-from services.simulator.headers import rate_limit_headers, refused
-from services.simulator.limits import Refusal
+from services.simulator.behaviour.behaviours import Behaviour, ModelName
+from services.simulator.control.counts import Attempt
+from services.simulator.http.errors import ApiError
+from services.simulator.http.exchange import HTML, ClientGoneError, Exchange
+from services.simulator.http.headers import rate_limit_headers, refused
+from services.simulator.http.replies import HTML_PAGE
+from services.simulator.http.requests import ModelRequest, Prompt, fingerprint
 from services.simulator.provider import Provider
-from services.simulator.replies import HTML_PAGE
-from services.simulator.requests import ModelRequest, Prompt, fingerprint
+from services.simulator.rate_limits.limits import Refusal
 
 __all__ = ["Call", "Endpoint", "Ladder"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from services.simulator.admission import Admission
-from services.simulator.behaviour import ModelName
-from services.simulator.catalogue import Catalogue
-from services.simulator.counts import Counts
-from services.simulator.errors import ApiError, wrong_key
-from services.simulator.last_requests import LastRequests
-from services.simulator.requests import Prompt
+from services.simulator.behaviour.behaviours import ModelName
+from services.simulator.behaviour.catalogue import Catalogue
+from services.simulator.control.counts import Counts
+from services.simulator.control.last_requests import LastRequests
+from services.simulator.http.errors import ApiError, wrong_key
+from services.simulator.http.requests import Prompt
+from services.simulator.rate_limits.admission import Admission
 from services.simulator.settings import Settings
 
 __all__ = ["Provider"]

@@ -10,7 +10,7 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp
 
-from services.simulator.connection import Connection
+from services.simulator.http.connection import Connection
 
 __all__ = ["run"]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from services.simulator.limits import Limit
+from services.simulator.rate_limits.limits import Limit
 
 __all__ = ["HeaderStyle", "Settings", "SettingsError", "Speed", "load"]
 

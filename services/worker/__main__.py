@@ -11,14 +11,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from penstock.config.catalogue import Catalogue
-from penstock.config.load import read_catalogue
-from penstock.config.problems import ConfigurationRefused
-from penstock.config.settings import load_settings
-from penstock.places import DEFAULT_DATA
-from schemas.names import Role
-from services.worker.keys.sources import open_keyring
-from services.worker.running_system import check_simulator, found_environment, found_text
+from penstock.contract.names import Role
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.settings import load_settings
+from penstock.runtime.runtime_file import DEFAULT_DATA
+from services.worker.credentials.sources import open_keyring
+from services.worker.local_system import check_simulator, found_environment, found_text
 
 _DATA = "where `penstock up` keeps its data: by it the worker finds that system (default: %(default)s)"
 _NO_SIMULATOR = "start also where the catalogue expects a simulator and none answers"
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigurationRefused, ValueError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
-    from penstock.service import Shell  # noqa: PLC0415 - a refused configuration is told without loading the rest
+    from penstock.runtime.service import Shell  # noqa: PLC0415 - a refused configuration is told without loading the rest
     from services.worker.app import Worker  # noqa: PLC0415
 
     shell = Shell("worker", settings)

@@ -10,50 +10,50 @@ from functools import partial
 from math import inf
 from typing import Final, TypedDict
 
-from penstock.clock import SYSTEM, loop_now_s
-from penstock.config.catalogue import Catalogue, Limits
-from penstock.heartbeat import Heartbeat, hear_presence
-from penstock.mailbox import Mailbox, MailboxPolicy
-from penstock.provisioning import ensure, ensure_eventually
-from penstock.service import Bus, Shell
-from schemas.names import Lane, Role
-from schemas.streams import mailbox
-from services.worker.announcing import Announcer
-from services.worker.availability import Availability
-from services.worker.background import Background
-from services.worker.burying import Burying
-from services.worker.calibration import Calibration
-from services.worker.calls.providers import connect_providers
-from services.worker.degrading import Degrading
-from services.worker.equipment import Equipment
+from penstock.bus.clock import SYSTEM, loop_now_s
+from penstock.contract.names import Lane, Role
+from penstock.contract.streams import mailbox
+from penstock.runtime.config.catalogue import Catalogue, Limits
+from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
+from penstock.runtime.heartbeat import Heartbeat, hear_presence
+from penstock.runtime.provisioning.ensure import ensure, ensure_eventually
+from penstock.runtime.service import Bus, Shell
+from services.worker.accounting.usage_recorder import Recorder
+from services.worker.announcer import Announcer
+from services.worker.credentials.changes import KeyNews
+from services.worker.credentials.keyring import Keyring
+from services.worker.credentials.quota_keys import keys_of, limits_of, records_of
+from services.worker.credentials.watch import KeyWatch
+from services.worker.degradation.monitor import Degrading
+from services.worker.estimates.service_times import Pace
+from services.worker.estimates.token_calibration import Calibration
+from services.worker.execution.cancellation import Running
+from services.worker.execution.equipment import Equipment
+from services.worker.execution.handover import Handover
+from services.worker.execution.ladder import Ladder
+from services.worker.execution.outcomes import Lessons
+from services.worker.execution.run import Serving
+from services.worker.execution.wait_queue import Waiting
 from services.worker.handlers import WorkHandler
-from services.worker.handover import Handover
-from services.worker.keys.keyring import Keyring
-from services.worker.keys.news import KeyNews
-from services.worker.keys.quota_keys import keys_of, limits_of, records_of
-from services.worker.keys.watch import KeyWatch
-from services.worker.ladder import Ladder
-from services.worker.lanes import batch_slots
-from services.worker.leases.shared_quota import SharedQuota
-from services.worker.leases.store import RecordStore
-from services.worker.lessons import Lessons
-from services.worker.limits.quota import LocalQuota, Quota, QuotaKey
+from services.worker.intake.lanes import batch_slots
+from services.worker.intake.pull_gate import PullGate
+from services.worker.intake.queue_depths import Queued
 from services.worker.metrics import WorkerMetrics
-from services.worker.models_watch import ModelsWatch
-from services.worker.pace import Pace
-from services.worker.peers import Peers
-from services.worker.provider import Provider
-from services.worker.pull_gate import PullGate
-from services.worker.queued import Queued
-from services.worker.recording import Recorder
-from services.worker.running import Running
-from services.worker.serving import Serving
+from services.worker.models.availability import Availability
+from services.worker.models.peers import Peers
+from services.worker.models.roster import Roster
+from services.worker.models.roster_watch import ModelsWatch
+from services.worker.providers.clients import connect_providers
+from services.worker.providers.protocol import Provider
+from services.worker.quota_monitor.monitor import Tiers
+from services.worker.quota_monitor.watch import TierWatch
+from services.worker.rate_limit.quota import LocalQuota, Quota, QuotaKey
+from services.worker.rate_limit.shared.nats_store import RecordStore
+from services.worker.rate_limit.shared.shared_quota import SharedQuota
+from services.worker.redelivery.dead_letter import Burying
+from services.worker.redelivery.job_record import Background
+from services.worker.redelivery.prior_attempts import Takeover
 from services.worker.status import describe
-from services.worker.takeover import Takeover
-from services.worker.tiers.monitor import Tiers
-from services.worker.tiers.watch import TierWatch
-from services.worker.waiting import Waiting
-from services.worker.withdrawn import Roster
 
 __all__ = ["Worker"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from penstock.clock import loop_now_s
-from penstock.delivery import ACK, Dead, Delivery, Verdict
-from schemas.work import ChatWork
-from services.worker.burying import Burying
-from services.worker.equipment import Equipment
-from services.worker.intake import NotWork, read_order
-from services.worker.opening import record_lost
-from services.worker.serving import Serving
-from services.worker.takeover import Past, Takeover
+from penstock.bus.clock import loop_now_s
+from penstock.contract.work import ChatWork
+from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Verdict
+from services.worker.execution.equipment import Equipment
+from services.worker.execution.run import Serving
+from services.worker.execution.start import record_lost
+from services.worker.intake.order import NotWork, read_order
+from services.worker.redelivery.dead_letter import Burying
+from services.worker.redelivery.prior_attempts import Past, Takeover
 
 __all__ = ["WorkHandler"]
 

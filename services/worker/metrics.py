@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.reply import Completed, Failed
+from penstock.contract.reply import Completed, Failed
 
 __all__ = ["WorkerMetrics"]
 

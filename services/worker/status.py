@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from math import ceil
 
-from penstock.mailbox import Mailbox
-from schemas.names import Role
-from schemas.presence import (
+from penstock.contract.names import Role
+from penstock.contract.presence import (
     BreakerStatus,
     CredentialStatus,
     LearnedLimit,
@@ -17,7 +16,8 @@ from schemas.presence import (
     QuotaForecast,
     RoleStatus,
 )
-from services.worker.equipment import Equipment
+from penstock.runtime.consumer.mailbox import Mailbox
+from services.worker.execution.equipment import Equipment
 
 __all__ = ["describe"]
 

@@ -18,7 +18,7 @@ import psutil
 import uvloop
 from openai import AsyncOpenAI
 
-from penstock.client import Client
+from penstock.client.client import Client
 from tests.bench.load import Figures, percentile, run
 from tests.bench.sink import otlp_sink
 from tests.bench.subjects import direct_stream, direct_whole, penstock_stream, penstock_whole

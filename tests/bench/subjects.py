@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from openai import AsyncOpenAI
 
-from penstock.client import Client
-from schemas.reply import Completed, Delta
+from penstock.client.client import Client
+from penstock.contract.reply import Completed, Delta
 
 __all__ = ["PROMPT", "direct_stream", "direct_whole", "penstock_stream", "penstock_whole"]
 

@@ -6,17 +6,17 @@ from typing import Any, get_args
 
 import msgspec
 
-from schemas import codec
-from schemas.channels import MESSAGES
-from schemas.events import Event
-from schemas.explain import RoutingExplained
-from schemas.generate import examples, tag
-from schemas.jobs import Job, JobResult
-from schemas.presence import Presence
-from schemas.quota import QuotaRecord
-from schemas.reply import ReplyEvent
-from schemas.request import CancelRequest, ChatRequest
-from schemas.work import ChatWork
+from penstock.contract import codec
+from penstock.contract.channels import MESSAGES
+from penstock.contract.events import Event
+from penstock.contract.explain import RoutingExplained
+from penstock.contract.generate import examples, tag
+from penstock.contract.jobs import Job, JobResult
+from penstock.contract.presence import Presence
+from penstock.contract.quota import QuotaRecord
+from penstock.contract.reply import ReplyEvent
+from penstock.contract.request import CancelRequest, ChatRequest
+from penstock.contract.work import ChatWork
 
 BY_TAG = {tag(message): message for message in MESSAGES}
 EXAMPLES = examples()

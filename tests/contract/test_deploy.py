@@ -15,12 +15,12 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from penstock.config.load import read_catalogue
-from penstock.config.settings import load_settings
-from penstock.config.shipped import shipped_catalogues
-from schemas.errors import ERRORS
-from schemas.streams import MAX_PAYLOAD_BYTES, STREAMS
-from services.launcher.nats_server import find_nats_server
+from penstock.cli.local.nats_server import find_nats_server
+from penstock.contract.errors import ERRORS
+from penstock.contract.streams import MAX_PAYLOAD_BYTES, STREAMS
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.settings import load_settings
+from penstock.runtime.config.shipped import shipped_catalogues
 from services.router.metrics import RouterMetrics
 from services.simulator.settings import load as load_simulator_settings
 from services.worker.metrics import WorkerMetrics

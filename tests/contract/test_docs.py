@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.config.settings import load_settings
-from schemas.errors import ERRORS
-from schemas.streams import STREAMS
-from services.launcher.arguments import make_parser
+from penstock.cli.parser import make_parser
+from penstock.contract.errors import ERRORS
+from penstock.contract.streams import STREAMS
+from penstock.runtime.config.settings import load_settings
 from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
 from tests.contract.environment import Asked
 
@@ -69,15 +69,27 @@ def test_the_life_of_a_request_names_functions_that_exist() -> None:
         assert function in functions(ROOT / file), f"{file}:{function}"
 
 
-def test_the_tree_names_files_that_exist() -> None:
+def tree_of_the_architecture_page() -> dict[str, set[str]]:
+    """Each folder of the tree with the Python files that stand under it."""
     (tree,) = blocks(ROOT / "ARCHITECTURE.md")
+    files: dict[str, set[str]] = {}
     folder = ""
     for line in tree.splitlines():
         if line and not line.startswith(" "):
-            folder = line.split()[0]
-            assert (ROOT / folder).is_dir(), folder
-        for file in re.findall(r"[\w/]+\.py\b", line):
-            assert (ROOT / folder / file).is_file(), folder + file
+            folder = line.split()[0].rstrip("/")
+            files[folder] = set()
+        else:
+            files[folder] |= set(re.findall(r"\w+\.py\b", line))
+    return files
+
+
+def test_the_tree_names_every_folder_and_file() -> None:
+    named = tree_of_the_architecture_page()
+    modules = [path for top in ("penstock", "services") for path in (ROOT / top).rglob("*.py")]
+    for folder in {str(path.parent.relative_to(ROOT)) for path in modules}:
+        there = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+        assert named.get(folder) == there, folder
+    assert all((ROOT / folder).is_dir() for folder in named)
 
 
 @pytest.mark.parametrize(
@@ -85,24 +97,13 @@ def test_the_tree_names_files_that_exist() -> None:
 )
 def test_a_services_readme_names_files_that_exist(readme: Path) -> None:
     """Bare names may be of any room of the service, or of the toolkit; those with a folder stand where they say."""
-    places = (readme.parent, ROOT / "penstock", ROOT / "schemas")
+    places = (readme.parent, ROOT / "penstock")
     there = {path.name for place in places for path in place.rglob("*.py")}
     for named in re.findall(r"`([\w/]+\.py)`", readme.read_text()):
         found = (
             (readme.parent / named).is_file() or (ROOT / named).is_file() if "/" in named else named in there
         )
         assert found, named
-
-
-def test_every_service_file_stands_in_the_tree() -> None:
-    (tree,) = blocks(ROOT / "ARCHITECTURE.md")
-    services = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("services/*/__main__.py"))
-    assert len(services) == 4
-    rooms = sorted(path.relative_to(ROOT) for path in ROOT.glob("services/worker/*/") if path.name[0] != "_")
-    for folder in ("schemas", "penstock", *map(str, services), *map(str, rooms)):
-        section = tree.partition(f"{folder}/ ")[2].partition("\n\n")[0]
-        named = set(re.findall(r"\w+\.py", section)) | {"__init__.py", "__main__.py"}
-        assert {path.name for path in (ROOT / folder).glob("*.py")} <= named, folder
 
 
 def test_the_table_of_variables_is_complete() -> None:
@@ -139,7 +140,7 @@ ROOM = re.compile(r"([\d.]+) G[iB]+(?= together| in all|\.$)", re.MULTILINE)
 @pytest.mark.parametrize(
     "name",
     [
-        "schemas/streams.py",
+        "penstock/contract/streams.py",
         "deploy/nats/nats.conf",
         "docs/configuration.md",
         "docs/decisions/0002-everything-in-files.md",
@@ -178,7 +179,7 @@ def test_every_promise_that_is_named_is_written_down_once() -> None:
     promises = [name for name, _ in rows]
     named = {
         found.upper()
-        for folder in ("schemas", "penstock", "services", "tests")
+        for folder in ("penstock", "services", "tests")
         for path in (ROOT / folder).rglob("*.py")
         for groups in re.findall(r"\bREQUIREMENTS ([A-K]\d+)\b|def test_([a-k]\d+)_", path.read_text())
         for found in groups

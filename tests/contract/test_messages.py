@@ -9,12 +9,12 @@ import jsonschema
 import msgspec
 import pytest
 
-from schemas.codec import encode
-from schemas.generate import asyncapi, json_schema, main
+from penstock.contract.codec import encode
+from penstock.contract.generate import asyncapi, json_schema, main
 from tests.contract.messages import BY_TAG, DECODERS, EXAMPLES, at, decode, places
 
 ROOT = Path(__file__).parents[2]
-ASYNCAPI = msgspec.json.decode((ROOT / "docs/asyncapi.json").read_bytes())
+ASYNCAPI = msgspec.json.decode((ROOT / "schemas/asyncapi.json").read_bytes())
 
 
 def test_every_message_has_an_example_and_a_decoder_and_no_example_is_left_over():
@@ -38,7 +38,7 @@ def test_a_message_survives_the_wire(name: str):
 
 @pytest.mark.parametrize("name", BY_TAG)
 def test_an_example_obeys_its_published_json_schema(name: str):
-    published = msgspec.json.decode((ROOT / "docs/schemas" / f"{name}.json").read_bytes())
+    published = msgspec.json.decode((ROOT / "schemas" / f"{name}.json").read_bytes())
     assert published == msgspec.json.decode(msgspec.json.encode(json_schema(BY_TAG[name])))
     jsonschema.Draft202012Validator.check_schema(published)
     jsonschema.Draft202012Validator(published).validate(EXAMPLES[name])

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import codec, streams, subjects
-from schemas.channels import CHANNELS
-from schemas.codec import encode
-from schemas.deadlines import LONGEST_S, LONGEST_WAIT_S
-from schemas.errors import ERRORS, ErrorCode
-from schemas.generate import examples
-from schemas.names import KINDS, LANES, RANKS, ROLES
-from schemas.subjects import ReplyAddress
+from penstock.contract import codec, streams, subjects
+from penstock.contract.channels import CHANNELS
+from penstock.contract.codec import encode
+from penstock.contract.deadlines import LONGEST_S, LONGEST_WAIT_S
+from penstock.contract.errors import ERRORS, ErrorCode
+from penstock.contract.generate import examples
+from penstock.contract.names import KINDS, LANES, RANKS, ROLES
+from penstock.contract.subjects import ReplyAddress
 
 tokens = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 

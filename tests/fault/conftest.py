@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from penstock.client import Client
+from penstock.client.client import Client
 from tests.harness.asking import Post
 from tests.harness.system import System
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from penstock.identifiers import new_id
-from schemas import headers, subjects
-from schemas.names import RANKS
+from penstock.bus.ids import new_id
+from penstock.contract import headers, subjects
+from penstock.contract.names import RANKS
 from tests.harness.wire import Outgoing
 
 __all__ = ["messages"]

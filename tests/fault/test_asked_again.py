@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 
-from penstock.client import Client
-from penstock.identifiers import new_id
-from penstock.job_store import JobStore
-from schemas import headers, subjects
-from schemas.jobs import Job
-from schemas.names import Lane
-from schemas.reply import Accepted, Completed, Delta, Failed, Started
-from schemas.streams import DEAD, REQUESTS
+from penstock.bus.ids import new_id
+from penstock.bus.job_store import JobStore
+from penstock.client.client import Client
+from penstock.contract import headers, subjects
+from penstock.contract.jobs import Job
+from penstock.contract.names import Lane
+from penstock.contract.reply import Accepted, Completed, Delta, Failed, Started
+from penstock.contract.streams import DEAD, REQUESTS
 from tests.fault.malformed import request
 from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.client import Client
-from schemas.events import BreakerChanged
+from penstock.client.client import Client
+from penstock.contract.events import BreakerChanged
 from tests.harness.asking import ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from penstock.client import Client
-from schemas.reply import TERMINAL, Delta, Failed, ReplyEvent
+from penstock.client.client import Client
+from penstock.contract.reply import TERMINAL, Delta, Failed, ReplyEvent
 from tests.harness.asking import Post, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.shared import shared

@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 import pytest
 import uvloop
 
-from services.worker.calls.groq_sdk import GROQ
-from services.worker.calls.openai_sdk import OPENAI
-from services.worker.calls.sdk import SdkKind, SdkProvider
-from services.worker.failures import ProviderFailure
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.groq_sdk import GROQ
+from services.worker.providers.openai_sdk import OPENAI
+from services.worker.providers.sdk import SdkKind, SdkProvider
 from tests.fault.providers.wire import Answer, chunked, data, delta, events, headed, sized, until_closed
 from tests.harness.hostile import Call, End, HostileProvider, hostile_provider, whole
 

@@ -6,9 +6,9 @@ import asyncio
 import signal
 from pathlib import Path
 
-from penstock.history import stored_replies
-from schemas import subjects
-from schemas.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
+from penstock.bus.stored_replies import stored_replies
+from penstock.contract import subjects
+from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
 from tests.harness.asking import until
 from tests.harness.events import text_of, usage_count
 from tests.harness.load import Load

@@ -17,13 +17,13 @@ import nats
 import pytest
 import yaml
 
-from penstock.client import Client
-from penstock.direct import read_page
-from penstock.heartbeat import living
-from schemas.codec import encode
-from schemas.events import CredentialAged, CredentialAvailabilityChanged, CredentialRotated
-from schemas.presence import CredentialStatus
-from schemas.streams import BUCKETS, STREAMS
+from penstock.bus.direct_get import read_page
+from penstock.client.client import Client
+from penstock.contract.codec import encode
+from penstock.contract.events import CredentialAged, CredentialAvailabilityChanged, CredentialRotated
+from penstock.contract.presence import CredentialStatus
+from penstock.contract.streams import BUCKETS, STREAMS
+from penstock.runtime.heartbeat import living
 from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events

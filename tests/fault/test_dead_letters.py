@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from penstock.client import Client
-from penstock.deadletters import bury
-from penstock.delivery import Dead, Delivery
-from penstock.direct import read_page
-from penstock.identifiers import new_id
-from schemas import headers, subjects
-from schemas.codec import encode
-from schemas.reply import Completed, Started, first_seq
-from schemas.streams import DEAD, REQUESTS, WORK, mailbox
-from services.launcher.dead_letters import letter_of
-from services.launcher.redriving import again
+from penstock.bus.direct_get import read_page
+from penstock.bus.ids import new_id
+from penstock.cli.commands.dead_letters import letter_of
+from penstock.cli.commands.redrive import again
+from penstock.client.client import Client
+from penstock.contract import headers, subjects
+from penstock.contract.codec import encode
+from penstock.contract.reply import Completed, Started, first_seq
+from penstock.contract.streams import DEAD, REQUESTS, WORK, mailbox
+from penstock.runtime.consumer.delivery import Dead, Delivery
+from penstock.runtime.dead_letters import bury
 from tests.fault.malformed import request, work
 from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from penstock.client import Client
-from schemas.events import UsageRecorded
-from schemas.reply import Started
+from penstock.client.client import Client
+from penstock.contract.events import UsageRecorded
+from penstock.contract.reply import Started
 from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events

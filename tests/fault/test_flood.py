@@ -10,9 +10,9 @@ from pathlib import Path
 
 from nats.js import JetStreamContext
 
-from schemas import headers, subjects
-from schemas.reply import Failed
-from schemas.streams import DEAD, WORK
+from penstock.contract import headers, subjects
+from penstock.contract.reply import Failed
+from penstock.contract.streams import DEAD, WORK
 from tests.harness.asking import Post, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.system import running

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from penstock.client import Client
-from penstock.direct import read_page
-from schemas import headers, subjects
-from schemas.reply import Failed
-from schemas.streams import CANCELS, DEAD, EVENTS, PRESENCE, REPLIES, WORK
+from penstock.bus.direct_get import read_page
+from penstock.client.client import Client
+from penstock.contract import headers, subjects
+from penstock.contract.reply import Failed
+from penstock.contract.streams import CANCELS, DEAD, EVENTS, PRESENCE, REPLIES, WORK
 from tests.harness.asking import Post, ask, until
 from tests.harness.shared import shared
 from tests.harness.system import System

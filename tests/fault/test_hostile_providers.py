@@ -14,14 +14,14 @@ import pytest
 import yaml
 from msgspec import Raw, Struct
 
-from penstock.client import Client
-from schemas.events import UsageRecorded
-from schemas.reply import TERMINAL
-from services.worker.calls.groq_sdk import GROQ
-from services.worker.calls.model_list import ModelList
-from services.worker.calls.openai_sdk import OPENAI
-from services.worker.calls.sdk import SdkKind, SdkProvider
-from services.worker.failures import ProviderFailure
+from penstock.client.client import Client
+from penstock.contract.events import UsageRecorded
+from penstock.contract.reply import TERMINAL
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.groq_sdk import GROQ
+from services.worker.providers.model_list import ModelList
+from services.worker.providers.openai_sdk import OPENAI
+from services.worker.providers.sdk import SdkKind, SdkProvider
 from tests.harness.asking import Post, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events

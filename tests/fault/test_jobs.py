@@ -10,19 +10,19 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from penstock.client import Client
-from penstock.deadletters import bury
-from penstock.delivery import Dead, Delivery
+from penstock.bus.ids import new_id
+from penstock.bus.job_store import JobStore
+from penstock.client.client import Client
+from penstock.contract import headers, subjects
+from penstock.contract.events import UsageRecorded
+from penstock.contract.jobs import JobResult
+from penstock.contract.reply import TERMINAL, Completed, Failed, Started, first_seq
+from penstock.contract.streams import DEAD, JOBS, REPLIES, REQUESTS, WORK
 from penstock.errors import RequestFailed, UnknownJob
-from penstock.identifiers import new_id
-from penstock.job_ending import end_job
-from penstock.job_store import JobStore
-from penstock.reply_publisher import publish_terminal
-from schemas import headers, subjects
-from schemas.events import UsageRecorded
-from schemas.jobs import JobResult
-from schemas.reply import TERMINAL, Completed, Failed, Started, first_seq
-from schemas.streams import DEAD, JOBS, REPLIES, REQUESTS, WORK
+from penstock.runtime.consumer.delivery import Dead, Delivery
+from penstock.runtime.dead_letters import bury
+from penstock.runtime.jobs.completion import end_job
+from penstock.runtime.reply_publisher import publish_terminal
 from tests.fault.malformed import request
 from tests.harness.asking import Post, ask, direct_answer, until
 from tests.harness.books import books
@@ -217,7 +217,7 @@ async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open
     await bury(post.js, "router", delivery, Dead("undeliverable", "delivered 5 times"))
     letter = (await post.js.stream_info(DEAD.name)).state.last_seq
     ran = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.launcher", "dead", "redrive", str(letter), "--json"),
+        *(sys.executable, "-m", "penstock.cli", "dead", "redrive", str(letter), "--json"),
         env={**os.environ, "NATS_URL": system.nats.url},
         stdout=asyncio.subprocess.PIPE,
     )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from penstock.client import Client
+from penstock.client.client import Client
 from penstock.errors import UnknownJob
 from tests.harness.asking import until
 from tests.harness.catalogues import catalogue

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from penstock.client import Client
+from penstock.client.client import Client
 from tests.harness.asking import Heard, ask
 from tests.harness.bucket_provider import BucketProvider, Counts, bucket_provider
 from tests.harness.catalogues import catalogue

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.names import Lane
-from schemas.reply import Failed
+from penstock.contract.names import Lane
+from penstock.contract.reply import Failed
 from tests.fault.malformed import request
 from tests.harness.asking import Post, until
 from tests.harness.books import books

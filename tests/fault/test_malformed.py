@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from nats.aio.client import Client as Nats
 
-from penstock.direct import read_page
-from penstock.history import read_event
-from schemas import headers, subjects
-from schemas.reply import TERMINAL
-from schemas.streams import DEAD, REPLIES, REQUESTS, WORK
+from penstock.bus.direct_get import read_page
+from penstock.bus.stored_replies import read_event
+from penstock.contract import headers, subjects
+from penstock.contract.reply import TERMINAL
+from penstock.contract.streams import DEAD, REPLIES, REQUESTS, WORK
 from tests.fault.malformed import STRANGE_BLOCKS, STRANGE_SUBJECTS, messages, request, work
 from tests.harness.asking import ask, until
 from tests.harness.catalogues import catalogue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from schemas.streams import REPLIES
+from penstock.contract.streams import REPLIES
 from tests.harness.asking import Heard
 from tests.harness.books import books
 from tests.harness.load import Load, stored_ends

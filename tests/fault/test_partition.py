@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.client import Client
-from penstock.history import stored_replies
-from schemas import subjects
-from schemas.reply import TERMINAL, ReplyEvent, Started
+from penstock.bus.stored_replies import stored_replies
+from penstock.client.client import Client
+from penstock.contract import subjects
+from penstock.contract.reply import TERMINAL, ReplyEvent, Started
 from tests.harness.asking import Heard, ask, direct_answer, until
 from tests.harness.books import books
 from tests.harness.catalogues import catalogue

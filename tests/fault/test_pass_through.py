@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from penstock.client import Client
+from penstock.client.client import Client
 from tests.harness.asking import Post, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.shared import shared

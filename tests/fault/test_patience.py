@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from penstock.client import Client
+from penstock.client.client import Client
 from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.door import Door

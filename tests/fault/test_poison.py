@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.client import Client
-from penstock.direct import read_page
-from schemas import headers, subjects
-from schemas.reply import Failed
-from schemas.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
+from penstock.bus.direct_get import read_page
+from penstock.client.client import Client
+from penstock.contract import headers, subjects
+from penstock.contract.reply import Failed
+from penstock.contract.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
 from tests.fault.malformed import request, work
 from tests.harness.asking import Post, ask
 from tests.harness.catalogues import catalogue

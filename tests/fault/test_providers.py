@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from msgspec import Struct
 
-from penstock.client import Client
-from schemas.errors import ERRORS, ErrorCode
-from schemas.events import ModelAvailabilityChanged
+from penstock.client.client import Client
+from penstock.contract.errors import ERRORS, ErrorCode
+from penstock.contract.events import ModelAvailabilityChanged
 from tests.harness.asking import ask, direct_answer, until
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events

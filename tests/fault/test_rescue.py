@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from msgspec import Raw
 
-from penstock.identifiers import new_id
-from schemas import subjects
-from schemas.codec import encode
-from schemas.headers import CLIENT, MESSAGE_ID
-from schemas.names import Rescue
-from schemas.reply import Completed, Delta, Failed, ReplyEvent, Restarted, Started
-from schemas.request import ChatRequest
+from penstock.bus.ids import new_id
+from penstock.contract import subjects
+from penstock.contract.codec import encode
+from penstock.contract.headers import CLIENT, MESSAGE_ID
+from penstock.contract.names import Rescue
+from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent, Restarted, Started
+from penstock.contract.request import ChatRequest
 from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue
 from tests.harness.shared import shared

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from penstock.client import Client
-from schemas.reply import Completed, ReplyEvent
+from penstock.client.client import Client
+from penstock.contract.reply import Completed, ReplyEvent
 from tests.harness.catalogues import catalogue
 from tests.harness.shared import shared
 from tests.harness.system import System

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from penstock.client import Client
-from schemas.events import (
+from penstock.client.client import Client
+from penstock.contract.events import (
     BreakerChanged,
     CredentialAvailabilityChanged,
     ModelAvailabilityChanged,

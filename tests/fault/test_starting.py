@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from services.launcher.nats_server import NatsServer
-from services.launcher.orphans import die_with_parent
+from penstock.cli.local.nats_server import NatsServer
+from penstock.cli.local.pdeathsig import die_with_parent
 
 
 async def started(module: str, env: dict[str, str], log) -> subprocess.Popen[bytes]:

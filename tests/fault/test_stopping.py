@@ -16,9 +16,9 @@ from pathlib import Path
 import nats
 import pytest
 
-from schemas.reply import Completed
-from services.launcher.nats_server import find_nats_server
-from services.launcher.orphans import die_with_parent
+from penstock.cli.local.nats_server import find_nats_server
+from penstock.cli.local.pdeathsig import die_with_parent
+from penstock.contract.reply import Completed
 from tests.harness.asking import Post, until
 from tests.harness.catalogues import ROLES, catalogue
 from tests.harness.system import System, running

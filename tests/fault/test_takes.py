@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from penstock.client import Client
-from schemas.reply import Adapted, Started
+from penstock.client.client import Client
+from penstock.contract.reply import Adapted, Started
 from tests.harness.asking import ask
 from tests.harness.catalogues import catalogue
 from tests.harness.hostile import DONE, HostileProvider, chunk, head, hostile_provider, whole

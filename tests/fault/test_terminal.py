@@ -10,18 +10,18 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
-from schemas import subjects
-from schemas.codec import encode
-from schemas.explain import DrawnStep, RoutingExplained
-from schemas.presence import (
+from penstock.contract import subjects
+from penstock.contract.codec import encode
+from penstock.contract.explain import DrawnStep, RoutingExplained
+from penstock.contract.presence import (
     BreakerStatus,
     CredentialStatus,
     LimitPast,
     LimitStatus,
     Presence,
 )
-from schemas.reply import Accepted, Delta, Failed, Failure, Restarted, Started, first_seq
-from schemas.streams import PRESENCE
+from penstock.contract.reply import Accepted, Delta, Failed, Failure, Restarted, Started, first_seq
+from penstock.contract.streams import PRESENCE
 from tests.harness.asking import Post
 from tests.harness.catalogues import catalogue
 from tests.harness.command import penstock

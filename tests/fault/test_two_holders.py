@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.history import stored_replies
-from schemas import subjects
-from schemas.reply import TERMINAL, Completed, Delta, ReplyEvent, Restarted, Started
-from schemas.streams import REPLIES, mailbox
+from penstock.bus.stored_replies import stored_replies
+from penstock.contract import subjects
+from penstock.contract.reply import TERMINAL, Completed, Delta, ReplyEvent, Restarted, Started
+from penstock.contract.streams import REPLIES, mailbox
 from tests.harness.events import text_of
 from tests.harness.system import System, running
 

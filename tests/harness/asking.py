@@ -13,12 +13,21 @@ import nats
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
-from penstock.client import Client, Prompt
-from penstock.history import stored_replies
-from penstock.identifiers import new_id
-from schemas import headers, subjects
-from schemas.errors import ErrorCode
-from schemas.reply import NO_RESPONSE, TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted, Started
+from penstock.bus.ids import new_id
+from penstock.bus.stored_replies import stored_replies
+from penstock.client.client import Client, Prompt
+from penstock.contract import headers, subjects
+from penstock.contract.errors import ErrorCode
+from penstock.contract.reply import (
+    NO_RESPONSE,
+    TERMINAL,
+    Completed,
+    Delta,
+    Failed,
+    ReplyEvent,
+    Restarted,
+    Started,
+)
 from tests.harness.system import System
 
 __all__ = ["PATIENCE_S", "Heard", "Post", "ask", "direct_answer", "until"]
@@ -64,7 +73,7 @@ class Heard(Struct):
 
     @property
     def text(self) -> str:
-        """As a reader who keeps the rules of schemas/reply.py sees it."""
+        """As a reader who keeps the rules of penstock/contract/reply.py sees it."""
         texts: list[str] = []
         for event in self.events:
             if isinstance(event, Restarted):

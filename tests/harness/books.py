@@ -6,7 +6,7 @@ from collections import Counter
 
 from msgspec import Struct
 
-from schemas.events import UsageRecorded
+from penstock.contract.events import UsageRecorded
 from tests.harness.asking import until
 from tests.harness.events import stored_events, usage_count
 from tests.harness.system import System

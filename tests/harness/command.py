@@ -45,7 +45,7 @@ async def started(
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "services.launcher",
+        "penstock.cli",
         *arguments,
         env={**os.environ, "NATS_URL": system.nats.url},
         stdin=stdin,

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import Raw
 
-from schemas.reply import Accepted
-from schemas.work import ChatWork
-from services.router.intake import Routed
+from penstock.contract.reply import Accepted
+from penstock.contract.work import ChatWork
+from services.router.routing.decide import Routed
 
 __all__ = ["chat_work", "routed"]
 

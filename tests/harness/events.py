@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import nats
 
-from penstock.connection import servers_of
-from penstock.direct import read_page
-from schemas import codec
-from schemas.events import Event, UsageRecorded
-from schemas.reply import Delta, ReplyEvent, Restarted
-from schemas.streams import EVENTS
+from penstock.bus.connection import servers_of
+from penstock.bus.direct_get import read_page
+from penstock.contract import codec
+from penstock.contract.events import Event, UsageRecorded
+from penstock.contract.reply import Delta, ReplyEvent, Restarted
+from penstock.contract.streams import EVENTS
 from tests.harness.system import System
 
 __all__ = ["stored_events", "text_of", "usage_count"]

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from penstock.client import Client
-from penstock.history import stored_replies
-from schemas import subjects
-from schemas.reply import TERMINAL
+from penstock.bus.stored_replies import stored_replies
+from penstock.client.client import Client
+from penstock.contract import subjects
+from penstock.contract.reply import TERMINAL
 from tests.harness.asking import Heard, ask, until
 
 __all__ = ["Load", "stored_ends"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nats.aio.client import Client as Nats
 
-from services.launcher.free_port import free_port
-from services.launcher.nats_config import ClusterPlace
-from services.launcher.nats_server import NatsServer
+from penstock.cli.local.free_port import free_port
+from penstock.cli.local.nats_config import ClusterPlace
+from penstock.cli.local.nats_server import NatsServer
 
 __all__ = ["NatsCluster"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from services.launcher.orphans import die_with_parent
+from penstock.cli.local.pdeathsig import die_with_parent
 
 __all__ = ["Process"]
 

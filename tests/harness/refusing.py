@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from msgspec import Raw, structs
 
-from penstock.config.catalogue import Catalogue, Model, Provider, RoleConfig
-from penstock.config.takes import Take
-from schemas.reply import Adapted
-from services.worker.calls.errors import ProviderError
-from services.worker.calls.status_errors import failure_of_status
-from services.worker.learnt_parameters import LearntParameters
-from services.worker.request_changes import RequestChanges
+from penstock.contract.reply import Adapted
+from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig
+from penstock.runtime.config.takes import Take
+from services.worker.providers.errors.read_error import ProviderError
+from services.worker.providers.errors.status_errors import failure_of_status
+from services.worker.providers.parameters.learned import LearntParameters
+from services.worker.providers.parameters.request_changes import RequestChanges
 
 __all__ = ["Requests", "Sending", "by_field", "by_words", "from_body"]
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from services.launcher.errors import LaunchError
-from services.launcher.nats_server import find_nats_server
+from penstock.cli.errors import LaunchError
+from penstock.cli.local.nats_server import find_nats_server
 
 __all__ = ["require_nats_server"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import yaml
 
-from penstock.client import Client
-from services.launcher.nats_server import NatsServer
+from penstock.cli.local.nats_server import NatsServer
+from penstock.client.client import Client
 from tests.harness.catalogues import catalogue
 from tests.harness.nats_cluster import NatsCluster
 from tests.harness.process import Process

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from penstock.client import Client
+from penstock.client.client import Client
+from penstock.contract import codec
+from penstock.contract.jobs import Job
+from penstock.contract.reply import Completed, first_seq
+from penstock.contract.streams import REQUESTS, ROUTER
 from penstock.errors import UnknownJob
-from schemas import codec
-from schemas.jobs import Job
-from schemas.reply import Completed, first_seq
-from schemas.streams import REQUESTS, ROUTER
 from tests.harness.asking import Post, until
 from tests.harness.system import System
 

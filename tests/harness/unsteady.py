@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from msgspec import Struct, field
 
-from penstock.client import Client
+from penstock.client.client import Client
 from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.hostile import Call, End, Part, chunk, hostile_provider

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from penstock.places import read_places
+from penstock.runtime.runtime_file import read_places
 
 __all__ = ["REPOSITORY", "UNSET", "Up"]
 
@@ -71,7 +71,7 @@ class Up:
         )
 
     def _argv(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-P", "-m", "services.launcher", *arguments]
+        return [sys.executable, "-P", "-m", "penstock.cli", *arguments]
 
     def _until(self, condition: Callable[[], object], timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from penstock.client import Client
-from penstock.direct import read_page
-from penstock.history import stored_replies
-from penstock.identifiers import new_id
-from schemas import codec, headers, subjects
-from schemas.reply import Accepted, Failed, ReplyEvent
-from schemas.streams import PRESENCE, REQUESTS
+from penstock.bus.direct_get import read_page
+from penstock.bus.ids import new_id
+from penstock.bus.stored_replies import stored_replies
+from penstock.client.client import Client
+from penstock.contract import codec, headers, subjects
+from penstock.contract.reply import Accepted, Failed, ReplyEvent
+from penstock.contract.streams import PRESENCE, REQUESTS
 from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.system import System, running

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from nats.js import JetStreamContext
 
-from penstock.client import Client
-from penstock.connection import connect
-from schemas.streams import mailbox
+from penstock.bus.connection import connect
+from penstock.client.client import Client
+from penstock.contract.streams import mailbox
 from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.system import running

@@ -8,12 +8,12 @@ import nats
 import pytest
 from nats.js import JetStreamContext
 
-from penstock.provisioning import ensure
-from schemas import codec, subjects
-from schemas.events import QuotaEased, QuotaWarned
-from schemas.streams import EVENTS
-from services.launcher.nats_server import NatsServer
-from services.worker.tiers.crossings import store_crossing
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import codec, subjects
+from penstock.contract.events import QuotaEased, QuotaWarned
+from penstock.contract.streams import EVENTS
+from penstock.runtime.provisioning.ensure import ensure
+from services.worker.quota_monitor.notices import store_crossing
 
 COMMON = {"provider": "p", "model": "m", "credential": "k", "limit": "requests_per_minute", "allowed": 10}
 SUBJECT = subjects.limit_event("k.m", "requests_per_minute")

@@ -8,15 +8,15 @@ import nats
 import pytest
 from prometheus_client import CollectorRegistry
 
-from penstock.clock import SYSTEM
-from penstock.provisioning import ensure
-from schemas.events import CredentialRotated
-from schemas.reply import Usage
-from schemas.streams import EVENTS
-from services.launcher.nats_server import NatsServer
-from services.worker.announcing import Announcer
+from penstock.bus.clock import SYSTEM
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract.events import CredentialRotated
+from penstock.contract.reply import Usage
+from penstock.contract.streams import EVENTS
+from penstock.runtime.provisioning.ensure import ensure
+from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
+from services.worker.announcer import Announcer
 from services.worker.metrics import WorkerMetrics
-from services.worker.recording import AttemptRecord, Recorder
 from tests.unit.worker.equipped import catalogue_of, work
 
 

@@ -6,17 +6,17 @@ import asyncio
 
 import nats
 
-from penstock.clock import SYSTEM
-from penstock.config.catalogue import Batch, RoleConfig
-from penstock.connection import Reconnects, close, connect
-from penstock.heartbeat import Heartbeat
-from penstock.interruptions import Interruptions
-from penstock.provisioning import ensure
-from penstock.service import Bus
-from schemas.presence import Presence, RoleStatus
-from services.launcher.nats_server import NatsServer
-from services.router.capacity import Capacity
-from services.router.liveness import Liveness
+from penstock.bus.clock import SYSTEM
+from penstock.bus.connection import Reconnects, close, connect
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract.presence import Presence, RoleStatus
+from penstock.runtime.config.catalogue import Batch, RoleConfig
+from penstock.runtime.epochs import Interruptions
+from penstock.runtime.heartbeat import Heartbeat
+from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.service import Bus
+from services.router.admission.capacity import Capacity
+from services.router.workers.tracker import Liveness
 from tests.harness.asking import until
 
 AWAY_S = 2.0

@@ -6,19 +6,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from penstock.clock import SYSTEM, Clock
-from penstock.connection import Reconnects, close, connect
-from penstock.history import stored_replies
-from penstock.interruptions import Interruptions
-from penstock.job_store import JobStore
-from penstock.provisioning import ensure
-from penstock.service import Bus
-from schemas import headers, subjects
-from schemas.jobs import Job, JobState
-from schemas.reply import Failed
-from schemas.streams import WORK
-from services.launcher.nats_server import NatsServer
-from services.router.lost_jobs import LostJobs, is_overdue
+from penstock.bus.clock import SYSTEM, Clock
+from penstock.bus.connection import Reconnects, close, connect
+from penstock.bus.job_store import JobStore
+from penstock.bus.stored_replies import stored_replies
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import headers, subjects
+from penstock.contract.jobs import Job, JobState
+from penstock.contract.reply import Failed
+from penstock.contract.streams import WORK
+from penstock.runtime.epochs import Interruptions
+from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.service import Bus
+from services.router.jobs.orphan_reaper import LostJobs, is_overdue
 
 
 class Scene:

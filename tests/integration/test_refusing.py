@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from penstock.clock import SYSTEM
-from penstock.connection import Reconnects, connect
-from penstock.history import settled
-from penstock.identifiers import new_id
-from penstock.interruptions import Interruptions
-from penstock.provisioning import ensure
-from penstock.reply_publisher import publish_behind
-from penstock.service import Bus
-from schemas import codec
-from schemas.reply import Failed, ReplyEvent, Started
-from services.router.background import Background
-from services.router.ending import failure_of
-from services.router.intake import Refused, Routed
-from services.router.refusing import Refusing
+from penstock.bus.clock import SYSTEM
+from penstock.bus.connection import Reconnects, connect
+from penstock.bus.ids import new_id
+from penstock.bus.stored_replies import settled
+from penstock.contract import codec
+from penstock.contract.reply import Failed, ReplyEvent, Started
+from penstock.runtime.epochs import Interruptions
+from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.reply_publisher import publish_behind
+from penstock.runtime.service import Bus
+from services.router.jobs.recorder import Background
+from services.router.rejection import Refusing
+from services.router.routing.decide import Refused, Routed
+from services.router.termination import failure_of
 from tests.harness.decisions import chat_work, routed
 
 

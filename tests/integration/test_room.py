@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from penstock.clock import SYSTEM
-from penstock.config.catalogue import Batch
-from penstock.connection import Reconnects, close, connect
-from penstock.interruptions import Interruptions
-from penstock.provisioning import ensure
-from penstock.service import Bus
-from schemas.names import Lane, Role
-from schemas.streams import WORK
-from services.launcher.nats_server import NatsServer
-from services.router.backlog import Backlog
-from services.router.capacity import Capacity
-from services.router.counting import Counting
-from services.router.door import Door
-from services.router.entrance import Entrance
-from services.router.intake import Refused
-from services.router.queueing import queue
-from services.router.room import Room
+from penstock.bus.clock import SYSTEM
+from penstock.bus.connection import Reconnects, close, connect
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract.names import Lane, Role
+from penstock.contract.streams import WORK
+from penstock.runtime.config.catalogue import Batch
+from penstock.runtime.epochs import Interruptions
+from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.service import Bus
+from services.router.admission.capacity import Capacity
+from services.router.admission.controller import Door
+from services.router.admission.gate import Entrance
+from services.router.queues.backlog import Backlog
+from services.router.queues.backlog_poller import Counting
+from services.router.queues.byte_limits import Room
+from services.router.queues.enqueue import queue
+from services.router.routing.decide import Refused
 from tests.harness.decisions import chat_work, routed
 
 MIB = 2**20

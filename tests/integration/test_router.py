@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.client import Client
-from penstock.direct import read_page
+from penstock.bus.direct_get import read_page
+from penstock.bus.ids import new_id
+from penstock.client.client import Client
+from penstock.contract import codec, headers, subjects
+from penstock.contract.errors import ERRORS
+from penstock.contract.explain import RoutingExplained
+from penstock.contract.reply import Accepted, Completed, Failed, Started
+from penstock.contract.streams import DEAD, MAX_REQUEST_BYTES
 from penstock.errors import RequestTooLarge
-from penstock.identifiers import new_id
-from schemas import codec, headers, subjects
-from schemas.errors import ERRORS
-from schemas.explain import RoutingExplained
-from schemas.reply import Accepted, Completed, Failed, Started
-from schemas.streams import DEAD, MAX_REQUEST_BYTES
 from tests.harness.asking import Post, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.shared import shared

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.reply import Completed, Delta, Restarted
+from penstock.contract.reply import Completed, Delta, Restarted
 from tests.harness.catalogues import catalogue
 from tests.harness.system import running
 

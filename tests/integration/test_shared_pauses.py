@@ -8,14 +8,14 @@ from typing import Self
 
 import pytest
 
-from penstock.config.catalogue import Batch, Limits
-from penstock.connection import Reconnects, connect
-from penstock.identifiers import new_id
-from penstock.provisioning import ensure
-from services.launcher.nats_server import NatsServer
-from services.worker.leases.shared_quota import SharedQuota
-from services.worker.leases.store import RecordStore
-from services.worker.limits.quota import Denied, Need, Permit, QuotaKey
+from penstock.bus.connection import Reconnects, connect
+from penstock.bus.ids import new_id
+from penstock.cli.local.nats_server import NatsServer
+from penstock.runtime.config.catalogue import Batch, Limits
+from penstock.runtime.provisioning.ensure import ensure
+from services.worker.rate_limit.quota import Denied, Need, Permit, QuotaKey
+from services.worker.rate_limit.shared.nats_store import RecordStore
+from services.worker.rate_limit.shared.shared_quota import SharedQuota
 
 A, B = QuotaKey("A_KEY", "free"), QuotaKey("B_KEY", "free")
 

@@ -13,18 +13,18 @@ from contextlib import asynccontextmanager
 import pytest
 from nats.aio.client import Client as Nats
 
-from penstock.config.catalogue import Batch, Limits
-from penstock.connection import Reconnects, connect
-from penstock.identifiers import new_id
-from penstock.provisioning import ensure
-from schemas import codec
-from schemas.quota import QuotaRecord
-from schemas.streams import QUOTA
-from services.launcher.nats_server import NatsServer
-from services.worker.leases.shared_quota import SharedQuota
-from services.worker.leases.store import RecordStore
-from services.worker.leases.terms import Terms
-from services.worker.limits.quota import Denied, Need, Observation, Permit, QuotaKey
+from penstock.bus.connection import Reconnects, connect
+from penstock.bus.ids import new_id
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import codec
+from penstock.contract.quota import QuotaRecord
+from penstock.contract.streams import QUOTA
+from penstock.runtime.config.catalogue import Batch, Limits
+from penstock.runtime.provisioning.ensure import ensure
+from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, QuotaKey
+from services.worker.rate_limit.record.lease_settings import Terms
+from services.worker.rate_limit.shared.nats_store import RecordStore
+from services.worker.rate_limit.shared.shared_quota import SharedQuota
 
 KEY = QuotaKey("SOME_KEY", "some-model")
 TERMS = Terms(lease_ms=1500, grace_ms=200)

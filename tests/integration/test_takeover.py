@@ -7,17 +7,17 @@ import time
 import nats
 import pytest
 
-from penstock.connection import Reconnects
-from penstock.delivery import Delivery
-from penstock.interruptions import Interruptions
-from penstock.provisioning import ensure
-from penstock.reply_publisher import publish_terminal
-from penstock.service import Bus
-from schemas import subjects
-from schemas.reply import Failed, Failure
-from schemas.streams import WORK
-from services.launcher.nats_server import NatsServer
-from services.worker.takeover import Past, Takeover
+from penstock.bus.connection import Reconnects
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import subjects
+from penstock.contract.reply import Failed, Failure
+from penstock.contract.streams import WORK
+from penstock.runtime.consumer.delivery import Delivery
+from penstock.runtime.epochs import Interruptions
+from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.reply_publisher import publish_terminal
+from penstock.runtime.service import Bus
+from services.worker.redelivery.prior_attempts import Past, Takeover
 
 ACK_WAIT_S = 10.0
 HOUR_S = 3_600.0

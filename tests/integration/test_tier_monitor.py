@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.client import Client
-from schemas.events import QuotaEased, QuotaWarned
-from services.launcher.status_report import Limit
+from penstock.cli.commands.status_report import Limit
+from penstock.client.client import Client
+from penstock.contract.events import QuotaEased, QuotaWarned
 from tests.harness.asking import ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.command import penstock

@@ -8,8 +8,8 @@ from pathlib import Path
 import nats
 from nats.aio.msg import Msg
 
-from penstock.config.settings import load_settings
-from penstock.telemetry.setup import make_tracer
+from penstock.runtime.config.settings import load_settings
+from penstock.runtime.telemetry.setup import make_tracer
 from tests.harness.catalogues import catalogue
 from tests.harness.otlp import OtlpEndpoint, ReceivedSpan, otlp_endpoint
 from tests.harness.system import System, running

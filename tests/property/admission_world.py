@@ -10,16 +10,16 @@ from collections import Counter, deque
 
 from msgspec import Struct, field
 
-from penstock.clock import Clock
-from penstock.config.catalogue import Batch, Limits, RoleConfig
-from schemas import subjects
-from schemas.presence import Presence, QuotaForecast, RoleStatus
-from schemas.work import ChatWork
-from services.router.backlog import Backlog
-from services.router.capacity import Capacity
-from services.router.door import Door
-from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
-from services.worker.pace import Calls, Pace
+from penstock.bus.clock import Clock
+from penstock.contract import subjects
+from penstock.contract.presence import Presence, QuotaForecast, RoleStatus
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Batch, Limits, RoleConfig
+from services.router.admission.capacity import Capacity
+from services.router.admission.controller import Door
+from services.router.queues.backlog import Backlog
+from services.worker.estimates.service_times import Calls, Pace
+from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
 from tests.harness.decisions import chat_work
 
 __all__ = ["Load", "World"]

@@ -15,11 +15,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from penstock.config.catalogue import Batch, Limits
-from services.worker.leases.records import Conflict, Stored
-from services.worker.leases.shared_quota import SharedQuota
-from services.worker.limits.pauses import Pauses
-from services.worker.limits.quota import LocalQuota, Need, Permit, Quota, QuotaKey
+from penstock.runtime.config.catalogue import Batch, Limits
+from services.worker.rate_limit.cooldown import Pauses
+from services.worker.rate_limit.quota import LocalQuota, Need, Permit, Quota, QuotaKey
+from services.worker.rate_limit.shared.shared_quota import SharedQuota
+from services.worker.rate_limit.shared.store_protocol import Conflict, Stored
 
 __all__ = ["KEY", "Bucket", "FixedWindow", "Outcome", "Provider", "Unsteady", "run"]
 

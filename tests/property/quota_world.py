@@ -14,12 +14,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from penstock.config.catalogue import Batch, Limits
-from services.worker.leases.policy import Report
-from services.worker.leases.records import Conflict, Stored, Unreachable
-from services.worker.leases.shared_quota import SharedQuota
-from services.worker.leases.terms import Terms
-from services.worker.limits.quota import Need, Permit, QuotaKey
+from penstock.runtime.config.catalogue import Batch, Limits
+from services.worker.rate_limit.quota import Need, Permit, QuotaKey
+from services.worker.rate_limit.record.allocation import Report
+from services.worker.rate_limit.record.lease_settings import Terms
+from services.worker.rate_limit.shared.shared_quota import SharedQuota
+from services.worker.rate_limit.shared.store_protocol import Conflict, Stored, Unreachable
 
 __all__ = ["KEY", "Fate", "Process", "QuotaWorld"]
 

@@ -8,12 +8,12 @@ from math import inf
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from schemas.names import LANES, RANKS
-from schemas.presence import QuotaForecast, Recovery
-from services.router.admission import Pool, Prospect, SlotPace, begins_s, retry_after_s
-from services.router.flow import Quota, flow_of
-from services.router.supply import supply_of
-from services.router.turns import Crowd, Place
+from penstock.contract.names import LANES, RANKS
+from penstock.contract.presence import QuotaForecast, Recovery
+from services.router.admission.policy import Pool, Prospect, SlotPace, begins_s, retry_after_s
+from services.router.admission.queue_position import Crowd, Place
+from services.router.admission.quota_curve import supply_of
+from services.router.admission.service_curve import Quota, flow_of
 
 COUNTED_S = 1000.0
 seconds = st.floats(0, 400)

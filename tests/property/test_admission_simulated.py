@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from penstock.config.catalogue import Limits
+from penstock.runtime.config.catalogue import Limits
 from tests.property.admission_world import Load, World
 
 MINUTES = 2.5

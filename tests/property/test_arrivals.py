@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.subjects import WorkAddress
-from services.router.arrivals import REMEMBERED_S, Arrivals, Visits
+from penstock.contract.subjects import WorkAddress
+from services.router.admission.arrival_rates import REMEMBERED_S, Arrivals, Visits
 
 PLACES = [("chat", "interactive", 0), ("chat", "interactive", 2), ("coding", "batch", 0)]
 happenings = st.lists(

@@ -7,9 +7,9 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from schemas.names import RANKS
-from schemas.subjects import WorkAddress, work
-from services.router.backlog import Backlog
+from penstock.contract.names import RANKS
+from penstock.contract.subjects import WorkAddress, work
+from services.router.queues.backlog import Backlog
 
 FLOWS = ("0000000aa", "0000000ab", "fffffffff")
 """Two of one account, and one of another."""

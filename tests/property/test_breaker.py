@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penstock.config.catalogue import Breaker
-from services.worker.breaker import Admission, CircuitBreaker, Transition
+from penstock.runtime.config.catalogue import Breaker
+from services.worker.models.breaker import Admission, CircuitBreaker, Transition
 
 OPEN_S, LONGEST_S, INTERVAL_S = 60.0, 200.0, 30.0
 RAREST_TRIAL_S = 5.0

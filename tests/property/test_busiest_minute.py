@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.simulator.busiest import BusiestMinute, Load
+from services.simulator.control.busiest_window import BusiestMinute, Load
 
 CALLS = st.lists(st.tuples(st.floats(0, 40), st.integers(0, 500), st.floats(0, 200)), min_size=1, max_size=60)
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from penstock.config.catalogue import Model, RoleConfig, WeightedStep
-from services.worker.candidates import Choice, Nothing, Standing, choose
-from services.worker.draw import draw, set_back
-from services.worker.sit_out import SitOut
+from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
+from services.worker.models.choose import Choice, Nothing, Standing, choose
+from services.worker.models.provider_cooldown import SitOut
+from services.worker.models.weighted_choice import draw, set_back
 
 DRAWS = 4000
 NAMES = "abcdef"

@@ -13,14 +13,14 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from penstock.clock import loop_now_s
-from penstock.config.catalogue import Breaker, Catalogue, Model, Provider, RoleConfig
-from services.worker.failures import FailureKind, ProviderFailure
-from services.worker.job import GaveUp, Job
-from services.worker.keys.news import KeyNews
-from services.worker.ladder import Ladder
-from services.worker.lessons import Lessons
-from services.worker.waiting import Waiting
+from penstock.bus.clock import loop_now_s
+from penstock.runtime.config.catalogue import Breaker, Catalogue, Model, Provider, RoleConfig
+from services.worker.credentials.changes import KeyNews
+from services.worker.execution.ladder import Ladder
+from services.worker.execution.outcomes import Lessons
+from services.worker.execution.state import GaveUp, Job
+from services.worker.execution.wait_queue import Waiting
+from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from tests.harness.virtual_time import run
 from tests.unit.worker.equipped import equipped, job_of
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.job_forgetting import Forgettable, may_be_forgotten, to_forget
+from penstock.runtime.jobs.retention import Forgettable, may_be_forgotten, to_forget
 from tests.property.test_job_progress import QUEUED, completed, failed, running
 
 records = st.lists(st.sampled_from("abc")).map(

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.job_progress import ended, failed_at, next_record, refused, was_sent
-from schemas.jobs import Job
-from schemas.reply import Completed, Failed, Failure, first_seq
+from penstock.contract.jobs import Job
+from penstock.contract.reply import Completed, Failed, Failure, first_seq
+from penstock.runtime.jobs.transitions import ended, failed_at, next_record, refused, was_sent
 
 QUEUED = Job(
     id="1", client="c", account="a", role="chat", state="queued", at_ms=1, submitted_ms=1, deadline_ms=9

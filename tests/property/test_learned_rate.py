@@ -9,13 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.config.catalogue import Limits
-from schemas.quota import QuotaLearned, QuotaRecord
-from services.worker.leases.policy import Report, plan
-from services.worker.leases.room import Book
-from services.worker.leases.terms import LEARNING_TERMS
-from services.worker.limits.evidence import Evidence
-from services.worker.limits.learned_rate import (
+from penstock.contract.quota import QuotaLearned, QuotaRecord
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.call_rate import RecentCalls
+from services.worker.rate_limit.learned.rate import (
     Refusal,
     alive,
     burst,
@@ -25,7 +22,10 @@ from services.worker.limits.learned_rate import (
     learned_from,
     refused,
 )
-from services.worker.limits.recent_calls import RecentCalls
+from services.worker.rate_limit.learned.refusal_evidence import Evidence
+from services.worker.rate_limit.record.accounting import Book
+from services.worker.rate_limit.record.allocation import Report, plan
+from services.worker.rate_limit.record.lease_settings import LEARNING_TERMS
 
 rates = st.floats(1, 100_000)
 waits = st.none() | st.floats(0.001, 90)

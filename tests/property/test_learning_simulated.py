@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from penstock.config.catalogue import Limits
+from penstock.runtime.config.catalogue import Limits
 from tests.property.learning_world import Bucket, FixedWindow, Provider, Unsteady, run
 
 PER_MINUTE = 240

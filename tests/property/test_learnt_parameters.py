@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.config.takes import Only, Take
-from services.worker.calls.errors import ProviderError
-from services.worker.calls.status_errors import failure_of_status
-from services.worker.learnt_parameters import LEARNT_FOR_S
+from penstock.runtime.config.takes import Only, Take
+from services.worker.providers.errors.read_error import ProviderError
+from services.worker.providers.errors.status_errors import failure_of_status
+from services.worker.providers.parameters.learned import LEARNT_FOR_S
 from tests.harness.refusing import Requests, Sending, by_field, by_words
 
 OPTIONAL = (

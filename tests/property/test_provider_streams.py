@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from penstock.config.catalogue import StreamFormat
-from services.worker.calls.chunks import ChunkReader
-from services.worker.calls.lenient_json import mended
-from services.worker.calls.sse import SseReader
-from services.worker.calls.wire_errors import WireError
+from penstock.runtime.config.catalogue import StreamFormat
+from services.worker.providers.errors.wire_errors import WireError
+from services.worker.providers.lenient_json import mended
+from services.worker.providers.streams.chunks import ChunkReader
+from services.worker.providers.streams.sse import SseReader
 
 NOTHING = st.recursive(
     st.sampled_from([None, "", [], {}]),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penstock.pull_order import BRIEF_S, EVERY, STANDING_S, Ask, PullOrder, Source
+from penstock.runtime.consumer.scheduler import BRIEF_S, EVERY, STANDING_S, Ask, PullOrder, Source
 
 RANKS = 4
 

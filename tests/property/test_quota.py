@@ -7,8 +7,8 @@ import math
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.config.catalogue import Batch, Limits
-from services.worker.limits.quota import Denied, LocalQuota, Need, Observation, Permit, QuotaKey
+from penstock.runtime.config.catalogue import Batch, Limits
+from services.worker.rate_limit.quota import Denied, LocalQuota, Need, Observation, Permit, QuotaKey
 
 KEY = QuotaKey("GROQ_API_KEY", "gpt-oss-20b")
 LIMITS = Limits(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.config.catalogue import Limits
-from schemas import codec
-from schemas.quota import QuotaRecord
-from services.worker.limits.meter import Observation
-from services.worker.limits.quota import Need
+from penstock.contract import codec
+from penstock.contract.quota import QuotaRecord
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.limit import Observation
+from services.worker.rate_limit.quota import Need
 from tests.property.quota_world import KEY, Fate, Process, QuotaWorld
 
 

@@ -11,9 +11,9 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.config.catalogue import Limits
-from services.worker.limits.meter import Observation
-from services.worker.limits.quota import Need
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.limit import Observation
+from services.worker.rate_limit.quota import Need
 from tests.property.quota_world import KEY, Fate, Process, QuotaWorld
 
 FATES = st.lists(

@@ -14,14 +14,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.config.catalogue import Limits
-from schemas import codec
-from services.worker.leases.copy import Copy
-from services.worker.leases.policy import plan
-from services.worker.leases.records import Stored
-from services.worker.leases.room import Book
-from services.worker.leases.share import alone
-from services.worker.leases.terms import Terms
+from penstock.contract import codec
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.record.accounting import Book
+from services.worker.rate_limit.record.allocation import plan
+from services.worker.rate_limit.record.lease_settings import Terms
+from services.worker.rate_limit.shared.replica import Copy
+from services.worker.rate_limit.shared.static_share import alone
+from services.worker.rate_limit.shared.store_protocol import Stored
 
 TERMS = Terms(margin_ms=0)
 MINUTE_S, DAY_S = 60.0, 86_400.0

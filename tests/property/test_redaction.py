@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.calls.status_errors import failure_of_status
-from services.worker.failures import ProviderFailure
-from services.worker.redaction import without_secrets
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.redaction import without_secrets
+from services.worker.providers.errors.status_errors import failure_of_status
 
 KEY = "sk-Secret0a1b2c3d4e5f6g7h8i9j-XYZ_987"
 OTHER = "gsk_9z8y7x6w5v4u3t2s1r0q"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.worker.keys.refusals import Refusals
-from services.worker.limits.quota import QuotaKey
+from services.worker.credentials.refusals import Refusals
+from services.worker.rate_limit.quota import QuotaKey
 
 REST_S = 60.0
 CREDENTIALS = ("A", "B", "C")

@@ -7,13 +7,13 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config.catalogue import Routing
-from schemas.names import COMPLEXITIES, ROLES
-from services.router.complexity import assess
-from services.router.features import read
-from services.router.folding import composed, fold
-from services.router.refusal import BodyRefused
-from services.router.role import resolve
+from penstock.contract.names import COMPLEXITIES, ROLES
+from penstock.runtime.config.catalogue import Routing
+from services.router.classification.normalize import composed, fold
+from services.router.routing.body_errors import BodyRefused
+from services.router.routing.complexity import assess
+from services.router.routing.features import read
+from services.router.routing.role import resolve
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 JSON = st.recursive(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.share_alarm import AlarmTerms, ShareAlarm
+from services.worker.degradation.rate_alarm import AlarmTerms, ShareAlarm
 
 TERMS = AlarmTerms(share=0.1, calm_share=0.05, window_s=60, at_least=10, hold_s=30)
 GRAIN_S = 2.0

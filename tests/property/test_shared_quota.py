@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from penstock.config.catalogue import Limits
-from schemas.quota import QuotaLease, QuotaRecord
-from services.worker.leases.clock import RecordClock
-from services.worker.leases.crowd import part_of
-from services.worker.leases.desk import Desk
-from services.worker.leases.policy import Plan, Report, lease_of, plan
-from services.worker.leases.room import Book, waiting_before
-from services.worker.leases.terms import Amounts, Terms
+from penstock.contract.quota import QuotaLease, QuotaRecord
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.record.accounting import Book, waiting_before
+from services.worker.rate_limit.record.allocation import Plan, Report, lease_of, plan
+from services.worker.rate_limit.record.fair_share import part_of
+from services.worker.rate_limit.record.lease_settings import Amounts, Terms
+from services.worker.rate_limit.record.record_clock import RecordClock
+from services.worker.rate_limit.shared.local_lease import Desk
 
 TERMS = Terms(margin_ms=0)
 """No margin: the policy has to be right without one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router.slack import Slack
+from services.router.admission.deadline_slack import Slack
 
 CROWD = ("chat",)
 STEPS = st.lists(

@@ -7,14 +7,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.clock import Clock
-from penstock.config.catalogue import Batch, RoleConfig
-from schemas import codec, subjects
-from schemas.names import LANES
-from schemas.presence import Presence, QuotaForecast, Recovery, RoleStatus
-from services.router.backlog import Backlog
-from services.router.capacity import Capacity
-from services.router.door import Door
+from penstock.bus.clock import Clock
+from penstock.contract import codec, subjects
+from penstock.contract.names import LANES
+from penstock.contract.presence import Presence, QuotaForecast, Recovery, RoleStatus
+from penstock.runtime.config.catalogue import Batch, RoleConfig
+from services.router.admission.capacity import Capacity
+from services.router.admission.controller import Door
+from services.router.queues.backlog import Backlog
 from tests.harness.decisions import chat_work
 
 DEADLINE_MS = 1_000_000_015_000

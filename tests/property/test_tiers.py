@@ -8,12 +8,12 @@ from math import inf
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from penstock.config.catalogue import TierWarning
-from penstock.tier_advice import advice, times_the_limit
-from schemas.presence import LimitPast, LimitStatus
-from services.worker.tiers.exhaustion import Trend
-from services.worker.tiers.history import LimitHistory
-from services.worker.tiers.near_alarm import NearAlarm
+from penstock.contract.presence import LimitPast, LimitStatus
+from penstock.runtime.config.catalogue import TierWarning
+from penstock.runtime.limit_advice import advice, times_the_limit
+from services.worker.quota_monitor.history import LimitHistory
+from services.worker.quota_monitor.threshold import NearAlarm
+from services.worker.quota_monitor.trend import Trend
 
 LOOKBACK_S, HORIZON_S = 60.0, 60.0
 COURSES = st.lists(st.tuples(st.sampled_from([0.5, 1.0, 2.0, 5.0, 30.0]), st.integers(0, 100)), max_size=80)

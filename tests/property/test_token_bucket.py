@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.config.catalogue import Batch, Limits
-from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
-from services.worker.limits.token_bucket import (
+from penstock.runtime.config.catalogue import Batch, Limits
+from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
+from services.worker.rate_limit.token_bucket import (
     ConstantRefill,
     TokenBucket,
     level_at,
     reaches_level_at,
     refill_returns,
 )
-from services.worker.limits.window import Charge
+from services.worker.rate_limit.window import Charge
 
 KEY = QuotaKey("K", "m")
 SPAN_S, CAPACITY = 60.0, 90

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.worker.limits.window import Charge, SlidingWindow
+from services.worker.rate_limit.window import Charge, SlidingWindow
 
 SPAN_S = 60.0
 # Quarters of a second are exact in binary, so that the model's sums and the window's agree to the last bit.

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from msgspec import Struct, field
 
-from penstock.client import Client
-from schemas.reply import Accepted, Completed, Failed
+from penstock.client.client import Client
+from penstock.contract.reply import Accepted, Completed, Failed
 from tests.bench.load import percentile
 from tests.harness.catalogues import catalogue
 from tests.harness.system import System, running

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.client import Client
+from penstock.client.client import Client
 from tests.bench.load import percentile
 from tests.harness.asking import ask
 from tests.harness.catalogues import catalogue

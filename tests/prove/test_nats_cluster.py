@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.streams import REPLIES, REQUESTS, WORK
+from penstock.contract.streams import REPLIES, REQUESTS, WORK
 from tests.harness.books import books
 from tests.harness.load import Load, stored_ends
 from tests.harness.nats_cluster import NatsCluster

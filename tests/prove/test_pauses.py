@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.client import Client
+from penstock.client.client import Client
 from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
 from tests.harness.system import System, running

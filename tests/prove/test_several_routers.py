@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.client import Client
-from schemas.reply import Accepted, Completed, Failed
+from penstock.client.client import Client
+from penstock.contract.reply import Accepted, Completed, Failed
 from tests.harness.catalogues import catalogue
 from tests.harness.system import System, running
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from penstock.client import Client
+from penstock.client.client import Client
 from penstock.errors import RequestFailed
 from tests.harness.catalogues import catalogue
 from tests.harness.system import System, running

@@ -12,9 +12,9 @@ import nats
 import pytest
 from nats.aio.msg import Msg
 
-from penstock.client import Client
-from penstock.history import read_event
-from schemas.reply import TERMINAL
+from penstock.bus.stored_replies import read_event
+from penstock.client.client import Client
+from penstock.contract.reply import TERMINAL
 from tests.bench.load import percentile
 from tests.harness.asking import Heard, ask, direct_answer
 from tests.harness.catalogues import ROLES, catalogue

@@ -1,31 +1,44 @@
-"""The rules of the house as functions over source text: each returns what is wrong, an empty list when nothing is."""
+"""The rules of the architecture as functions over source text: each returns the violations it finds."""
 
 from __future__ import annotations
 
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from statistics import median, quantiles
 
-ORDER = ("schemas", "penstock", "services")
-"""Each may import itself and what stands before it."""
+ROOTS = ("penstock", "services")
+"""The top-level packages of the code."""
+LAYERS = {
+    "penstock.contract": (),
+    "penstock.errors": ("penstock.contract",),
+    "penstock.bus": ("penstock.contract", "penstock.errors"),
+    "penstock.client": ("penstock.contract", "penstock.errors", "penstock.bus"),
+    "penstock.runtime": ("penstock.contract", "penstock.errors", "penstock.bus"),
+    "penstock.cli": (
+        *(f"penstock.{name}" for name in ("contract", "errors", "bus", "client", "runtime")),
+        "services",
+    ),
+    "penstock": ("penstock.contract", "penstock.errors", "penstock.client"),
+    "services": tuple(f"penstock.{name}" for name in ("contract", "errors", "bus", "client", "runtime")),
+}
+"""What each layer may import besides itself. The first entry that a module's name begins with is its layer."""
 BROKER_AND_SDKS = re.compile(r"nats|faststream|openai|groq|httpx\d*|aiohttp")
 FORBIDDEN_NAMES = re.compile(r"utils?|helpers?|commons?|\w*managers?")
 SUBJECT = re.compile(r"(?<![\w.])llm\.")
 
-MOST_LINES, NINE_IN_TEN_LINES, MEDIAN_LINES = 400, 250, 90
+MOST_LINES, MOST_FILES = 400, 20
 
 
-def package_of(module: str) -> str:
+def top_package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def room_of(module: str) -> str:
-    """The folder of the worker in which a module stands; empty: in none."""
-    parts = module.split(".")
-    return parts[2] if parts[:2] == ["services", "worker"] and len(parts) > 3 else ""
+def layer_of(module: str) -> str | None:
+    """The layer of a module of ours; None for any other module."""
+    return next((layer for layer in LAYERS if f"{module}.".startswith(f"{layer}.")), None)
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -36,28 +49,73 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             if node.level:
                 yield node.lineno, "." * node.level + (node.module or "")
-            elif node.module == "services":  # `from services import router` names the service as an attribute
-                yield from ((node.lineno, f"services.{alias.name}") for alias in node.names)
+            elif node.module in ROOTS:  # `from services import router` names the service as an attribute
+                yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
             else:
                 yield node.lineno, node.module or ""
 
 
-def wrong_ways(module: str, tree: ast.AST) -> list[str]:
-    """schemas <- penstock <- services/<one>; nobody but the launcher names another service."""
-    own = package_of(module)
-    allowed = ORDER[: ORDER.index(own) + 1]
+def wrong_imports(module: str, tree: ast.AST) -> list[str]:
+    """Imports against the layers: contract <- bus <- client, runtime <- services/<one>; only the CLI names services."""
+    layer = layer_of(module) or ""
     found = []
     for line, name in imports(tree):
+        imported = layer_of(name)
         if name.startswith("."):
             found.append(f"{module}:{line} imports relatively: {name}")
-        elif package_of(name) in ORDER and package_of(name) not in allowed:
-            found.append(f"{module}:{line} imports {name}: against the way")
-        elif own == "schemas" and package_of(name) not in {"schemas", "msgspec", *sys.stdlib_module_names}:
-            found.append(f"{module}:{line} imports {name}: schemas has msgspec and the standard library only")
-        elif package_of(name) == own == "services":
-            mine, other = module.split(".")[1], name.partition(".")[2].partition(".")[0]
-            if mine not in {other, "launcher"}:
-                found.append(f"{module}:{line} imports the service {other}")
+        elif imported not in {None, layer, *LAYERS[layer]}:
+            found.append(f"{module}:{line} imports {name}, which {layer} may not use")
+        elif layer == imported == "services" and name.split(".")[1:2] != module.split(".")[1:2]:
+            found.append(f"{module}:{line} imports another service: {name}")
+        elif layer == "penstock.contract" and not imported and not _is_basic(name):
+            found.append(
+                f"{module}:{line} imports {name}: the contract uses msgspec and the standard library only"
+            )
+    return found
+
+
+def _is_basic(name: str) -> bool:
+    return top_package(name) in {"msgspec", *sys.stdlib_module_names}
+
+
+def package_cycles(trees: Mapping[str, ast.Module]) -> list[list[str]]:
+    """Folders that import each other in a circle, sorted. A folder and the folders inside it do not count as two."""
+    edges: dict[str, set[str]] = {}
+    for module, tree in trees.items():
+        own = _folder(module, trees)
+        for name in _imported_modules(tree, trees):
+            other = _folder(name, trees)
+            if not f"{own}.".startswith(f"{other}.") and not f"{other}.".startswith(f"{own}."):
+                edges.setdefault(own, set()).add(other)
+    reachable = {folder: _reachable(folder, edges) for folder in edges}
+    circles = {
+        frozenset(other for other in reachable[folder] if folder in reachable.get(other, ()))
+        for folder in edges
+        if folder in reachable[folder]
+    }
+    return sorted(sorted(circle) for circle in circles)
+
+
+def _folder(module: str, trees: Mapping[str, ast.Module]) -> str:
+    return module.removesuffix(".__init__") if f"{module}.__init__" in trees else module.rpartition(".")[0]
+
+
+def _imported_modules(tree: ast.AST, trees: Mapping[str, ast.Module]) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield from (name for name in (full if full in trees else node.module,) if name in trees)
+
+
+def _reachable(start: str, edges: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for other in edges.get(waiting.pop(), ()):
+            if other not in found:
+                found.add(other)
+                waiting.append(other)
     return found
 
 
@@ -68,7 +126,7 @@ def impure(module: str, tree: ast.AST, io_modules: Collection[str]) -> list[str]
     return [
         f"{module}:{line} imports {name}, and is not among its service's I/O modules"
         for line, name in imports(tree)
-        if BROKER_AND_SDKS.fullmatch(package_of(name))
+        if BROKER_AND_SDKS.fullmatch(top_package(name))
     ]
 
 
@@ -134,7 +192,7 @@ def _taken(tree: ast.Module) -> Iterator[str]:
             known |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    yield from (name for name in known.values() if package_of(name) in ORDER)
+    yield from (name for name in known.values() if top_package(name) in ROOTS)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in known:
             yield f"{known[ast.unparse(node.value)]}.{node.attr}"
@@ -175,7 +233,7 @@ def bare_excepts(module: str, tree: ast.AST) -> list[str]:
 
 
 def subject_literals(module: str, tree: ast.AST) -> list[str]:
-    """Subjects are written in schemas/ only; prose in docstrings may name them."""
+    """Subjects are written in penstock/contract only; prose in docstrings may name them."""
     prose = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -199,12 +257,12 @@ def bad_names(paths: Collection[Path]) -> list[str]:
     return [f"{path} has a name that says nothing" for path in paths if FORBIDDEN_NAMES.fullmatch(path.stem)]
 
 
-def too_large(lines: dict[str, int]) -> list[str]:
-    """Small rooms: none above 400 lines, nine in ten up to 250, the median up to 90."""
-    found = [f"{module} has {count} lines" for module, count in lines.items() if count > MOST_LINES]
-    sizes = [count for count in lines.values() if count]
-    if len(sizes) > 1 and (ninth := quantiles(sizes, n=10, method="inclusive")[8]) > NINE_IN_TEN_LINES:
-        found.append(f"one module in ten has more than {ninth:g} lines")
-    if sizes and median(sizes) > MEDIAN_LINES:
-        found.append(f"the median module has {median(sizes):g} lines")
-    return found
+def too_large(lines: Mapping[str, int]) -> list[str]:
+    """A module has at most 400 lines."""
+    return [f"{module} has {count} lines" for module, count in lines.items() if count > MOST_LINES]
+
+
+def crowded(paths: Collection[Path]) -> list[str]:
+    """A folder holds at most 20 modules, `__init__.py` and `__main__.py` not counted."""
+    modules = Counter(path.parent for path in paths if path.stem not in {"__init__", "__main__"})
+    return [f"{folder} has {count} modules" for folder, count in modules.items() if count > MOST_FILES]

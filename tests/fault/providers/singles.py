@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from msgspec import Struct, field
 
-from penstock.client import Client
-from schemas.events import Event
+from penstock.client.client import Client
+from penstock.contract.events import Event
 from tests.fault.providers.table import LANES, healthy
 from tests.fault.providers.wire import error
 from tests.harness.asking import Heard, ask

@@ -18,10 +18,10 @@ from typing import Any, Literal
 import yaml
 from msgspec import Struct, field, structs
 
-from penstock.client import Client
-from penstock.reply_builder import Reply, ReplyBuilder
-from schemas.errors import ErrorCode
-from schemas.events import (
+from penstock.client.client import Client
+from penstock.client.reply import Reply, ReplyBuilder
+from penstock.contract.errors import ErrorCode
+from penstock.contract.events import (
     BreakerChanged,
     CredentialAvailabilityChanged,
     Event,

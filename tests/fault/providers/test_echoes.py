@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from schemas.events import BreakerChanged, CredentialAvailabilityChanged, ModelAvailabilityChanged
+from penstock.contract.events import BreakerChanged, CredentialAvailabilityChanged, ModelAvailabilityChanged
 from tests.fault.providers.table import STREAMED, WHOLE, Both, Outcome, Row, Table, check, params, ran
 from tests.fault.providers.wire import Answer, delta, error, sized, stream
 from tests.unit.worker.echo_samples import ECHOES, Echo

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from schemas.events import CredentialAvailabilityChanged
+from penstock.contract.events import CredentialAvailabilityChanged
 from tests.fault.providers.rows_context import CONTEXT, SIZE
 from tests.fault.providers.rows_keys import KEYS, MONEY, SIT_OUT_S
 from tests.fault.providers.rows_refusals import AT_RANDOM, CONTENT, REFUSED, REPORTED

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from schemas.events import Event, ModelAvailabilityChanged
+from penstock.contract.events import Event, ModelAvailabilityChanged
 from tests.fault.providers.singles import Single, asked
 from tests.fault.providers.wire import RESET, Answer, error, sized, until_closed
 from tests.harness.asking import Heard

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from schemas.events import Event, ModelAvailabilityChanged
+from penstock.contract.events import Event, ModelAvailabilityChanged
 from tests.fault.providers.singles import Single, asked
 from tests.harness.asking import Heard
 from tests.harness.hostile import Call

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from penstock import Client, Reply
-from services.launcher.nats_server import find_nats_server
+from penstock.cli.local.nats_server import find_nats_server
 from tests.contract.compose import OURS, ROOT, environment
 
 COPIED = ("pyproject.toml", "README.md", "LICENSE", "schemas", "penstock", "services", "deploy/catalogues")

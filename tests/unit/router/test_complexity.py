@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from penstock.config.catalogue import Routing
-from services.router.complexity import Assessment, assess
-from services.router.features import read
+from penstock.runtime.config.catalogue import Routing
+from services.router.routing.complexity import Assessment, assess
+from services.router.routing.features import read
 
 
 def judge(text: str, system: str = "Be brief.", routing: Routing | None = None) -> Assessment:

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from services.router.counting import Counting
-from services.router.entrance import Entrance, Place
-from services.router.intake import Refused, Routed
-from services.router.room import Room
+from services.router.admission.gate import Entrance, Place
+from services.router.queues.backlog_poller import Counting
+from services.router.queues.byte_limits import Room
+from services.router.routing.decide import Refused, Routed
 from tests.harness.decisions import routed
 from tests.unit.router.test_door import Scene, minute, quota
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.envelope import DeadlinePast, TooLarge, check_size, deadline_ms
+from services.router.routing.limits import DeadlinePast, TooLarge, check_size, deadline_ms
 
 NOW_MS = 1_800_000_000_000
 

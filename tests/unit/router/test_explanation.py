@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.config.catalogue import Catalogue, Model, Price, Provider, RoleConfig, WeightedStep
-from schemas.explain import DrawnStep
-from schemas.names import Complexity
-from schemas.work import ChatWork
-from services.router.explanation import account_of, explained
+from penstock.contract.explain import DrawnStep
+from penstock.contract.names import Complexity
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Catalogue, Model, Price, Provider, RoleConfig, WeightedStep
+from services.router.explain import account_of, explained
 from tests.harness.decisions import chat_work
 
 CATALOGUE = Catalogue(

@@ -8,12 +8,12 @@ import time
 import msgspec
 import pytest
 
-from penstock.config.catalogue import Routing
-from schemas.names import ROLES
-from services.router.complexity import assess
-from services.router.features import read
-from services.router.refusal import BodyRefused
-from services.router.role import resolve
+from penstock.contract.names import ROLES
+from penstock.runtime.config.catalogue import Routing
+from services.router.routing.body_errors import BodyRefused
+from services.router.routing.complexity import assess
+from services.router.routing.features import read
+from services.router.routing.role import resolve
 
 
 def body(*messages: object, **fields: object) -> bytes:

@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
-from services.router.flow import Quota, flow_of
-from services.router.supply import UNLIMITED, Supply
+from services.router.admission.quota_curve import UNLIMITED, Supply
+from services.router.admission.service_curve import Quota, flow_of
 
 LUMP = Supply((0.0, 50.0, 120.0), (10.0, 610.0, 610.0), 10.0)
 

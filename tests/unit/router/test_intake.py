@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from penstock.config.load import read_catalogue
-from schemas.names import ROLES
-from services.router.arrival import Arrival
-from services.router.intake import Refused, Routed, judge
+from penstock.contract.names import ROLES
+from penstock.runtime.config.load import read_catalogue
+from services.router.routing.decide import Refused, Routed, judge
+from services.router.routing.inbound import Arrival
 
 NOW_MS = 1_800_000_000_000
 CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})

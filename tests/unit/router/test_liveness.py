@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from penstock.clock import Clock
-from penstock.config.catalogue import Batch, RoleConfig
-from schemas.presence import Presence, QuotaForecast, RoleStatus
-from services.router.capacity import Capacity
-from services.router.liveness import Liveness
-from services.router.prospects import Counted
+from penstock.bus.clock import Clock
+from penstock.contract.presence import Presence, QuotaForecast, RoleStatus
+from penstock.runtime.config.catalogue import Batch, RoleConfig
+from services.router.admission.capacity import Capacity
+from services.router.admission.forecast import Counted
+from services.router.workers.tracker import Liveness
 
 
 def beat(instance: str, paused_ms: Any = 0) -> Presence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router.presence import Presence
+from services.router.workers.membership import Presence
 
 
 def listens(presence: Presence, since_s: int, until_s: int) -> None:

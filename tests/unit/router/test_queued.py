@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import headers
-from services.router.queued import read_queued
+from penstock.contract import headers
+from services.router.expiry.queued_message import read_queued
 
 STORED_MS = 1_700_000_000_123
 OWN = {"Nats-Subject": "llm.work.chat.batch.0.a7c", "Nats-Time-Stamp": "2023-11-14T22:13:20.123456789Z"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.names import RANKS
-from services.router.ranking import BOUNDS, rank_of
+from penstock.contract.names import RANKS
+from services.router.queues.priority import BOUNDS, rank_of
 
 
 def test_the_ranks_and_their_bounds():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from schemas import codec
-from schemas.reply import Failed, Failure, Started
-from services.router.refusing import may_end
+from penstock.contract import codec
+from penstock.contract.reply import Failed, Failure, Started
+from services.router.rejection import may_end
 from tests.harness.decisions import chat_work, routed
 
 OURS = routed(chat_work()).accepted

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from penstock.config.catalogue import Routing
-from schemas.names import ROLES
-from services.router.features import Features, read
-from services.router.role import Decision, UnknownRole, resolve
+from penstock.contract.names import ROLES
+from penstock.runtime.config.catalogue import Routing
+from services.router.routing.features import Features, read
+from services.router.routing.role import Decision, UnknownRole, resolve
 from tests.unit.router.corpus import TUNED, Corpus
 from tests.unit.router.held_out import HELD_OUT
 

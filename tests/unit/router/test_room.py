@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from schemas import subjects
-from schemas.names import Lane
-from services.router.backlog import Backlog
-from services.router.room import Parcel, Room
+from penstock.contract import subjects
+from penstock.contract.names import Lane
+from services.router.queues.backlog import Backlog
+from services.router.queues.byte_limits import Parcel, Room
 
 MIB = 2**20
 BOUND = 80 * MIB

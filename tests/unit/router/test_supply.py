@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
-from schemas.presence import QuotaForecast, Recovery
-from services.router.supply import UNLIMITED, supply_of
+from penstock.contract.presence import QuotaForecast, Recovery
+from services.router.admission.quota_curve import UNLIMITED, supply_of
 
 
 def requests(free: int, *returns: tuple[int, int], allowed: int = 600) -> Recovery:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.sweep import HEAD, Sweep
+from services.router.expiry.cursor import HEAD, Sweep
 
 NOW_MS = 1_000_000
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from schemas.names import RANKS
-from services.router.turns import Crowd, Place, in_mailbox, in_pool, passed_over, spare
+from penstock.contract.names import RANKS
+from services.router.admission.queue_position import Crowd, Place, in_mailbox, in_pool, passed_over, spare
 
 FIRST = Place("interactive", 0)
 BATCH = Place("batch", 0)

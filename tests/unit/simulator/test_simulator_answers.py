@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.simulator import tokens
-from services.simulator.answers import DEFAULT_TOKENS, compose
-from services.simulator.behaviour import HEALTHY, parse_behaviour
-from services.simulator.embeddings import embed
-from services.simulator.language import detect
-from services.simulator.moderation import moderate
-from services.simulator.replies import Head, script_stream, script_whole
-from services.simulator.requests import ChatRequest, fingerprint, read_prompt
+from services.simulator.answers.chat import DEFAULT_TOKENS, compose, tokens
+from services.simulator.answers.embeddings import embed
+from services.simulator.answers.language import detect
+from services.simulator.answers.moderation import moderate
+from services.simulator.behaviour.behaviours import HEALTHY, parse_behaviour
+from services.simulator.http.replies import Head, script_stream, script_whole
+from services.simulator.http.requests import ChatRequest, fingerprint, read_prompt
 
 HEAD = Head(id="chatcmpl-1", model="m", created_s=1, prompt_tokens=3, style="openai")
 SCHEMA = {

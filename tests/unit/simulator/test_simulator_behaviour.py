@@ -1,16 +1,16 @@
 import pytest
 
-from penstock.config.load import read_catalogue
-from services.simulator.behaviour import (
+from penstock.runtime.config.load import read_catalogue
+from services.simulator.behaviour.behaviours import (
     Behaviour,
     ModelName,
     UnknownBehaviourError,
     parse_behaviour,
     parse_model,
 )
-from services.simulator.catalogue import DEFAULT_MODELS, Catalogue
-from services.simulator.errors import ApiError
-from services.simulator.refusals import flaky_fails, flapping_fails
+from services.simulator.behaviour.catalogue import DEFAULT_MODELS, Catalogue
+from services.simulator.behaviour.refusals import flaky_fails, flapping_fails
+from services.simulator.http.errors import ApiError
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.simulator.admission import Admission
-from services.simulator.behaviour import parse_model
-from services.simulator.headers import format_duration, rate_limit_headers, refused
-from services.simulator.limits import Account, FixedWindow, Limit, Refusal, Ticket, TokenBucket
+from services.simulator.behaviour.behaviours import parse_model
+from services.simulator.http.headers import format_duration, rate_limit_headers, refused
+from services.simulator.rate_limits.admission import Admission
+from services.simulator.rate_limits.limits import Account, FixedWindow, Limit, Refusal, Ticket, TokenBucket
 
 STEPS = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 6)), max_size=60)
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.config.load import read_catalogue
-from services.simulator.counts import Counts
+from penstock.runtime.config.load import read_catalogue
+from services.simulator.control.counts import Counts
 from services.simulator.settings import Settings, SettingsError, load
 
 

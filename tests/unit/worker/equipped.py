@@ -11,30 +11,30 @@ from msgspec import Raw
 from nats.aio.client import Client as Nats
 from prometheus_client import CollectorRegistry
 
-from penstock.clock import SYSTEM, loop_now_s
-from penstock.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
-from penstock.connection import Reconnects
-from penstock.interruptions import Interruptions
-from penstock.service import Bus
-from penstock.telemetry.tracing import NO_SPAN, NO_TRACER
-from schemas.work import ChatWork
-from services.worker.announcing import Announcer
-from services.worker.availability import Availability
-from services.worker.background import Background
-from services.worker.calibration import Calibration
-from services.worker.degrading import Degrading
-from services.worker.equipment import Equipment
-from services.worker.handover import Handover
-from services.worker.job import Job
-from services.worker.keys.keyring import Keyring
-from services.worker.keys.quota_keys import keys_of
-from services.worker.limits.quota import LocalQuota, QuotaKey
+from penstock.bus.clock import SYSTEM, loop_now_s
+from penstock.bus.connection import Reconnects
+from penstock.bus.tracing import NO_SPAN, NO_TRACER
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.runtime.epochs import Interruptions
+from penstock.runtime.service import Bus
+from services.worker.accounting.usage_recorder import Recorder
+from services.worker.announcer import Announcer
+from services.worker.credentials.keyring import Keyring
+from services.worker.credentials.quota_keys import keys_of
+from services.worker.degradation.monitor import Degrading
+from services.worker.estimates.service_times import Pace
+from services.worker.estimates.token_calibration import Calibration
+from services.worker.execution.equipment import Equipment
+from services.worker.execution.handover import Handover
+from services.worker.execution.state import Job
 from services.worker.metrics import WorkerMetrics
-from services.worker.pace import Pace
-from services.worker.peers import Peers
-from services.worker.recording import Recorder
-from services.worker.tiers.monitor import Tiers
-from services.worker.withdrawn import Roster
+from services.worker.models.availability import Availability
+from services.worker.models.peers import Peers
+from services.worker.models.roster import Roster
+from services.worker.quota_monitor.monitor import Tiers
+from services.worker.rate_limit.quota import LocalQuota, QuotaKey
+from services.worker.redelivery.job_record import Background
 from tests.harness.decisions import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from penstock.config.takes import Only, Take
-from schemas.reply import Adapted
-from services.worker.adapting import AS_SENT, rules_of
+from penstock.contract.reply import Adapted
+from penstock.runtime.config.takes import Only, Take
+from services.worker.providers.parameters.adapt import AS_SENT, rules_of
 
 
 def adapted(takes: dict[str, Take], **asked: Any) -> tuple[dict[str, Any], tuple[Adapted, ...]]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from penstock.config.catalogue import StreamFormat, Timeouts
-from services.worker.attempt import Answer, Call, Progress, attempt
-from services.worker.delta_sink import DeltaSink
-from services.worker.failures import ProviderFailure
+from penstock.runtime.config.catalogue import StreamFormat, Timeouts
+from services.worker.execution.delta_sink import DeltaSink
+from services.worker.execution.provider_call import Answer, Call, Progress, attempt
+from services.worker.providers.errors.failures import ProviderFailure
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 HINT = "; if this provider ends its events with one newline, set stream: {event_end: newline} for it in the catalogue"

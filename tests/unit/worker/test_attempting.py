@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from msgspec import Raw, structs
 
-from penstock.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig, StreamFormat
-from penstock.config.takes import Take
-from schemas.errors import ErrorCode
-from schemas.names import Rescue
-from schemas.reply import Adapted
-from services.worker.attempting import Attempting, Spent, Success
-from services.worker.calls.errors import ProviderError
-from services.worker.failures import ProviderFailure
-from services.worker.job import GaveUp, Job
-from services.worker.limits.quota import QuotaKey
+from penstock.contract.errors import ErrorCode
+from penstock.contract.names import Rescue
+from penstock.contract.reply import Adapted
+from penstock.runtime.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig, StreamFormat
+from penstock.runtime.config.takes import Take
+from services.worker.execution.attempt import Attempting, Spent, Success
+from services.worker.execution.state import GaveUp, Job
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.read_error import ProviderError
+from services.worker.rate_limit.quota import QuotaKey
 from tests.unit.worker.equipped import NAMES, Endpoint, equipped, job_of
 
 ANSWER = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
-from services.worker.availability import Availability
-from services.worker.candidates import Standing
-from services.worker.keys.quota_keys import keys_of
-from services.worker.limits.quota import LocalQuota, Need, QuotaKey
-from services.worker.withdrawn import Roster
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from services.worker.credentials.quota_keys import keys_of
+from services.worker.models.availability import Availability
+from services.worker.models.choose import Standing
+from services.worker.models.roster import Roster
+from services.worker.rate_limit.quota import LocalQuota, Need, QuotaKey
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 KEYS = {name: QuotaKey(name, "m") for name in NAMES}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from schemas.jobs import Job
-from schemas.reply import Delta, Started, first_seq
-from services.worker.background import with_record
-from services.worker.takeover import Past, past_of
+from penstock.contract.jobs import Job
+from penstock.contract.reply import Delta, Started, first_seq
+from services.worker.redelivery.job_record import with_record
+from services.worker.redelivery.prior_attempts import Past, past_of
 
 QUEUED = Job(id="1", client="c", account="a", role="chat", state="queued", at_ms=1, submitted_ms=1)
 RUNNING = replace(QUEUED, state="running", attempt=3, model="m", provider="p", worker="w")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config.catalogue import Retry
-from services.worker.backoff import allowed_attempts, delay_s, of_lane, spread_s
+from penstock.runtime.config.catalogue import Retry
+from services.worker.models.backoff import allowed_attempts, delay_s, of_lane, spread_s
 
 RETRY = Retry()
 

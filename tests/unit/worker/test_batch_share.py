@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
-from services.worker.availability import Availability
-from services.worker.keys.quota_keys import keys_of
-from services.worker.leases.records import Conflict, Stored
-from services.worker.leases.shared_quota import SharedQuota
-from services.worker.limits.batch_turn import kept
-from services.worker.limits.quota import Denied, LocalQuota, Need, Permit, QuotaKey
-from services.worker.withdrawn import Roster
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from services.worker.credentials.quota_keys import keys_of
+from services.worker.models.availability import Availability
+from services.worker.models.roster import Roster
+from services.worker.rate_limit.batch_reserve import kept
+from services.worker.rate_limit.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.rate_limit.shared.shared_quota import SharedQuota
+from services.worker.rate_limit.shared.store_protocol import Conflict, Stored
 
 KEY = QuotaKey("A_KEY", "m")
 BATCH = Batch(reserve=0.2, patience_s=10.0)

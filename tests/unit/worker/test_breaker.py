@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.config.catalogue import Breaker
-from services.worker.breaker import PROBE_RETRY_S, Admission, CircuitBreaker, Transition
+from penstock.runtime.config.catalogue import Breaker
+from services.worker.models.breaker import PROBE_RETRY_S, Admission, CircuitBreaker, Transition
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from penstock.tokens import text_tokens
-from services.simulator.tokens import count
-from services.worker.calibration import Calibration
+from penstock.runtime.tokens import text_tokens
+from services.simulator.answers.tokens import count
+from services.worker.estimates.token_calibration import Calibration
 
 PIECES = {
     "english": "the|water|falls|through|a|long|pipe|and|turns|every|wheel|with|exactly|what|it|can|take",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.calibration import Calibration
+from services.worker.estimates.token_calibration import Calibration
 
 
 def test_calibration_learns_each_model_for_itself():

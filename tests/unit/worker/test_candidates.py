@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from services.worker.candidates import Choice, Nothing, Standing, Wait, choose
+from services.worker.models.choose import Choice, Nothing, Standing, Wait, choose
 
 NOW_S = 100.0
 READY = Standing(0.0)

@@ -7,10 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from penstock.config.catalogue import StreamFormat
-from services.worker.calls.chunks import BrokenStream, ChunkReader, MalformedChunk, Piece, ProviderErrorEvent
-from services.worker.calls.errors import error_in
-from services.worker.usage import Counted
+from penstock.runtime.config.catalogue import StreamFormat
+from services.worker.providers.errors.read_error import error_in
+from services.worker.providers.streams.chunks import (
+    BrokenStream,
+    ChunkReader,
+    MalformedChunk,
+    Piece,
+    ProviderErrorEvent,
+)
+from services.worker.providers.usage import Counted
 
 
 def chunk(*choices: object, **top: object) -> bytes:

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from services.worker.calls.chunks import Piece
-from services.worker.coalescing import Coalescer, Flush
+from services.worker.execution.coalescer import Coalescer, Flush
+from services.worker.providers.streams.chunks import Piece
 
 A, B = Raw(b'{"index":1}'), Raw(b'{"index":2}')
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.calls.compression import CannotUnpack, Unpacker, encoding_of, unpacked
+from services.worker.providers.compression import CannotUnpack, Unpacker, encoding_of, unpacked
 
 MIB = 1024 * 1024
 TEXT = b'data: {"choices":[]}\n\n' * 30

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from services.worker.calls.choices import content_bytes
+from services.worker.providers.streams.choices import content_bytes
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.config.catalogue import Limits
-from schemas.quota import QuotaLease, QuotaRecord
-from services.worker.leases.crowd import part_of
-from services.worker.leases.policy import Report, plan
-from services.worker.leases.room import Book
-from services.worker.leases.terms import TERMS, Amounts
+from penstock.contract.quota import QuotaLease, QuotaRecord
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.record.accounting import Book
+from services.worker.rate_limit.record.allocation import Report, plan
+from services.worker.rate_limit.record.fair_share import part_of
+from services.worker.rate_limit.record.lease_settings import TERMS, Amounts
 
 NOW_MS = 500_000
 

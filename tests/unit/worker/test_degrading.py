@@ -9,13 +9,13 @@ import pytest
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
-from penstock.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig
-from penstock.config.degradation import Degradation, OnErrors, OnHighLatency
-from schemas.reply import Usage
-from services.worker.degrading import Degrading, passed_over
-from services.worker.job import Job
+from penstock.contract.reply import Usage
+from penstock.runtime.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig
+from penstock.runtime.config.degradation import Degradation, OnErrors, OnHighLatency
+from services.worker.accounting.usage_recorder import AttemptRecord
+from services.worker.degradation.monitor import Degrading, passed_over
+from services.worker.execution.state import Job
 from services.worker.metrics import WorkerMetrics
-from services.worker.recording import AttemptRecord
 from tests.harness.decisions import chat_work
 
 NOW_S = 1000.0

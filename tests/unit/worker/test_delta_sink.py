@@ -4,10 +4,10 @@ import random
 import pytest
 from msgspec import Raw
 
-from services.worker.calls.bounds import STREAM_BYTES
-from services.worker.calls.chunks import Piece
-from services.worker.delta_sink import DeltaSink
-from services.worker.failures import ProviderFailure
+from services.worker.execution.delta_sink import DeltaSink
+from services.worker.providers.bounds import STREAM_BYTES
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.streams.chunks import Piece
 
 
 class Reply:

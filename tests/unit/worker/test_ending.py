@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from schemas.reply import FailedAttempt, Timings
-from services.worker.calls.errors import ProviderError
-from services.worker.ending import failed
-from services.worker.failures import ProviderFailure
-from services.worker.job import GaveUp
+from penstock.contract.reply import FailedAttempt, Timings
+from services.worker.execution.finish import failed
+from services.worker.execution.state import GaveUp
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.read_error import ProviderError
 from tests.unit.worker.equipped import catalogue_of, equipped, job_of
 
 ATTEMPT = FailedAttempt(model="m", provider="p", kind="refused", status=400, code="x", message="no")

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.calls.errors import error_in
-from services.worker.calls.evidence import (
+from services.worker.providers.errors.evidence import (
     proves_key_refused,
     proves_model_missing,
     proves_money_spent,
     proves_rate_limit,
 )
-from services.worker.calls.status_errors import failure_of_error_event, failure_of_status
-from services.worker.calls.wire_errors import ProviderErrorEvent
-from services.worker.failures import ProviderFailure
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.read_error import error_in
+from services.worker.providers.errors.status_errors import failure_of_error_event, failure_of_status
+from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 from tests.unit.worker.echo_samples import ECHOES, Echo
 from tests.unit.worker.error_samples import SAMPLES, Sample
 

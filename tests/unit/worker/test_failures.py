@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from services.worker.calls.status_errors import failure_of_status
-from services.worker.failures import ProviderFailure
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.status_errors import failure_of_status
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from penstock.config.catalogue import Catalogue, Model, Provider, RoleConfig
-from schemas.presence import BreakerStatus, CredentialStatus, Presence, RoleStatus
-from services.worker.candidates import Standing
-from services.worker.handover import Handover, held_back_here
-from services.worker.job import Job
-from services.worker.peers import Peers
+from penstock.contract.presence import BreakerStatus, CredentialStatus, Presence, RoleStatus
+from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig
+from services.worker.execution.handover import Handover, held_back_here
+from services.worker.execution.state import Job
+from services.worker.models.choose import Standing
+from services.worker.models.peers import Peers
 from tests.unit.worker.equipped import catalogue_of, equipped, job_of
 
 NOBODY: Any = None

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.config.problems import ConfigurationRefused
-from penstock.config.settings import Settings
-from services.worker.keys.sources import open_keyring
-from tests.unit.config.example import RIGHT, load
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.settings import Settings
+from services.worker.credentials.sources import open_keyring
+from tests.unit.runtime.config.example import RIGHT, load
 
 
 def test_a6_files_and_variables_of_the_providers_that_the_roles_use(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.config.secrets import Found, SecretFile, Unusable
-from services.worker.keys.keyring import Complaint, Keyring, Old, Rotated
+from penstock.runtime.config.secrets import Found, SecretFile, Unusable
+from services.worker.credentials.keyring import Complaint, Keyring, Old, Rotated
 
 DAY_S = 86_400.0
 NEW = Found("new", 50 * DAY_S)

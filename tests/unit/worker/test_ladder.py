@@ -8,11 +8,11 @@ from typing import Any
 import nats.errors
 import pytest
 
-from services.worker.job import GaveUp
-from services.worker.keys.news import KeyNews
-from services.worker.ladder import Ladder
-from services.worker.lessons import Lessons
-from services.worker.waiting import Waiting
+from services.worker.credentials.changes import KeyNews
+from services.worker.execution.ladder import Ladder
+from services.worker.execution.outcomes import Lessons
+from services.worker.execution.state import GaveUp
+from services.worker.execution.wait_queue import Waiting
 from tests.unit.worker.equipped import catalogue_of, equipped, job_of
 
 

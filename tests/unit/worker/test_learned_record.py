@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from schemas.codec import encode
-from schemas.quota import QuotaLearned, QuotaRecord
-from services.worker.leases.reading import decoded
-from services.worker.leases.records import Stored
+from penstock.contract.codec import encode
+from penstock.contract.quota import QuotaLearned, QuotaRecord
+from services.worker.rate_limit.record.decode import decoded
+from services.worker.rate_limit.shared.store_protocol import Stored
 
 
 def test_what_was_measured_from_before_the_record_is_believed() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.worker.calls.errors import ProviderError
-from services.worker.learnt_parameters import LEARNT_FOR_S, SEVERAL
+from services.worker.providers.errors.read_error import ProviderError
+from services.worker.providers.parameters.learned import LEARNT_FOR_S, SEVERAL
 from tests.harness.refusing import Requests, Sending, by_field, by_words, from_body
 
 TALK = [{"role": "developer", "content": "x"}, {"role": "user", "content": "y"}]

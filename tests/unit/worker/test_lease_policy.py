@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from penstock.config.catalogue import Limits
-from schemas import codec
-from schemas.quota import QuotaLease, QuotaRecord
-from services.worker.leases.clock import RecordClock
-from services.worker.leases.copy import Copy
-from services.worker.leases.desk import Desk
-from services.worker.leases.policy import Report, lease_of, plan
-from services.worker.leases.records import Stored
-from services.worker.leases.revival import revived
-from services.worker.leases.room import Book
-from services.worker.leases.share import alone
-from services.worker.leases.terms import NOTHING, TERMS, Amounts
-from services.worker.leases.view import View
-from services.worker.limits.meter import Observation
+from penstock.contract import codec
+from penstock.contract.quota import QuotaLease, QuotaRecord
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.limit import Observation
+from services.worker.rate_limit.record.accounting import Book
+from services.worker.rate_limit.record.allocation import Report, lease_of, plan
+from services.worker.rate_limit.record.lease_settings import NOTHING, TERMS, Amounts
+from services.worker.rate_limit.record.record_clock import RecordClock
+from services.worker.rate_limit.record.record_view import View
+from services.worker.rate_limit.shared.local_lease import Desk
+from services.worker.rate_limit.shared.recreate import revived
+from services.worker.rate_limit.shared.replica import Copy
+from services.worker.rate_limit.shared.static_share import alone
+from services.worker.rate_limit.shared.store_protocol import Stored
 
 BOOK = Book(Limits(requests_per_minute=10, tokens_per_minute=1000), TERMS)
 NOW_MS = 500_000

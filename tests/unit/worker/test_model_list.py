@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.calls.model_list import read_model_list
+from services.worker.providers.model_list import read_model_list
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from penstock.clock import loop_now_s
-from penstock.config.catalogue import Catalogue, Model, Provider, Retry, RoleConfig
-from services.worker.calls.errors import ProviderError
-from services.worker.failures import FailureKind, ProviderFailure
-from services.worker.job import GaveUp, Job
-from services.worker.next_attempt import NextAttempt, in_words
+from penstock.bus.clock import loop_now_s
+from penstock.runtime.config.catalogue import Catalogue, Model, Provider, Retry, RoleConfig
+from services.worker.execution.next_attempt import NextAttempt, in_words
+from services.worker.execution.state import GaveUp, Job
+from services.worker.providers.errors.failures import FailureKind, ProviderFailure
+from services.worker.providers.errors.read_error import ProviderError
 from tests.unit.worker.equipped import NAMES, equipped, job_of
 
 NOBODY: Any = None

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from penstock.config.catalogue import Limits, Parameters, RoleConfig
-from penstock.delivery import Delivery
-from penstock.telemetry.tracing import NO_SPAN
-from schemas import subjects
-from schemas.codec import encode
-from services.worker.candidates import Standing
-from services.worker.intake import Order, read_order
-from services.worker.limits.quota import Need
-from services.worker.opening import open_job
-from services.worker.parameters import compose
-from services.worker.takeover import Past
+from penstock.bus.tracing import NO_SPAN
+from penstock.contract import subjects
+from penstock.contract.codec import encode
+from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
+from penstock.runtime.consumer.delivery import Delivery
+from services.worker.execution.start import open_job
+from services.worker.intake.order import Order, read_order
+from services.worker.models.choose import Standing
+from services.worker.providers.parameters.compose import compose
+from services.worker.rate_limit.quota import Need
+from services.worker.redelivery.prior_attempts import Past
 from tests.unit.worker.equipped import bus_apart, catalogue_of, equipped, work
 
 

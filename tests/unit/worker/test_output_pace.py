@@ -1,6 +1,6 @@
 """C1, F2: what a call has cost whose answer nobody saw."""
 
-from services.worker.output_pace import OutputPace
+from services.worker.estimates.output_rate import OutputPace
 
 
 def test_of_an_unknown_model_all_that_was_asked_for_may_have_been_made_c1():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.pace import Calls, Pace, Tempo
+from services.worker.estimates.service_times import Calls, Pace, Tempo
 
 
 def test_a_request_is_calling_from_its_permit_to_its_end_unless_the_call_fails() -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config.catalogue import Parameters, RoleConfig
-from schemas.reply import Adapted
-from services.worker.adapting import rules_of
-from services.worker.parameters import compose
+from penstock.contract.reply import Adapted
+from penstock.runtime.config.catalogue import Parameters, RoleConfig
+from services.worker.providers.parameters.adapt import rules_of
+from services.worker.providers.parameters.compose import compose
 
 CHAT = RoleConfig(
     chain=("m",),

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.limits.pauses import Pauses
-from services.worker.limits.quota import QuotaKey
+from services.worker.rate_limit.cooldown import Pauses
+from services.worker.rate_limit.quota import QuotaKey
 
 KEY = QuotaKey("key", "m")
 

@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from penstock.clock import loop_now_s
-from penstock.config.catalogue import Limits, RoleConfig
-from schemas.names import Lane
-from schemas.presence import Presence, RoleStatus
-from services.worker.equipment import Equipment
-from services.worker.handover import Handover
-from services.worker.keys.quota_keys import keys_of
-from services.worker.limits.quota import Need, Permit, QuotaKey
-from services.worker.peers import Peers
-from services.worker.pull_gate import PullGate
-from services.worker.waiting import Waiting
+from penstock.bus.clock import loop_now_s
+from penstock.contract.names import Lane
+from penstock.contract.presence import Presence, RoleStatus
+from penstock.runtime.config.catalogue import Limits, RoleConfig
+from services.worker.credentials.quota_keys import keys_of
+from services.worker.execution.equipment import Equipment
+from services.worker.execution.handover import Handover
+from services.worker.execution.wait_queue import Waiting
+from services.worker.intake.pull_gate import PullGate
+from services.worker.models.peers import Peers
+from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 from tests.unit.worker.equipped import catalogue_of, equipped
 
 ROLE = RoleConfig(chain=("m",), concurrency=8, batch_concurrency=4)

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from penstock.config.catalogue import Batch, Limits
-from services.worker.limits.account import CONCURRENCY_RETRY_S
-from services.worker.limits.meter import BELIEVED_S
-from services.worker.limits.quota import (
+from penstock.runtime.config.catalogue import Batch, Limits
+from services.worker.rate_limit.limit import BELIEVED_S
+from services.worker.rate_limit.limit_set import CONCURRENCY_RETRY_S
+from services.worker.rate_limit.quota import (
     Denied,
     LimitUse,
     LocalQuota,

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.calls.durations import parse_duration_s
-from services.worker.calls.ratelimit_headers import parse
-from services.worker.calls.wait_hints import wait_s
-from services.worker.limits.meter import Observation
+from services.worker.providers.errors.durations import parse_duration_s
+from services.worker.providers.errors.wait_hints import wait_s
+from services.worker.providers.ratelimit_headers import parse
+from services.worker.rate_limit.limit import Observation
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from penstock.clock import SYSTEM
-from penstock.storing import StreamFull
-from schemas.codec import EVENT
-from schemas.events import UsageRecorded
-from schemas.reply import Usage
+from penstock.bus.clock import SYSTEM
+from penstock.bus.publish import StreamFull
+from penstock.contract.codec import EVENT
+from penstock.contract.events import UsageRecorded
+from penstock.contract.reply import Usage
+from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
 from services.worker.metrics import WorkerMetrics
-from services.worker.recording import AttemptRecord, Recorder
 from tests.unit.worker.equipped import catalogue_of, work
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config.catalogue import Batch, Limits
-from schemas.quota import QuotaLease, QuotaRecord
-from services.worker.leases.clock import RecordClock
-from services.worker.leases.room import Book
-from services.worker.leases.terms import TERMS, Amounts
-from services.worker.leases.view import View
-from services.worker.limits.quota import LocalQuota, Need, Observation, Permit, QuotaKey
-from services.worker.limits.recovery import recovery
+from penstock.contract.quota import QuotaLease, QuotaRecord
+from penstock.runtime.config.catalogue import Batch, Limits
+from services.worker.rate_limit.forecast import recovery
+from services.worker.rate_limit.quota import LocalQuota, Need, Observation, Permit, QuotaKey
+from services.worker.rate_limit.record.accounting import Book
+from services.worker.rate_limit.record.lease_settings import TERMS, Amounts
+from services.worker.rate_limit.record.record_clock import RecordClock
+from services.worker.rate_limit.record.record_view import View
 
 KEY = QuotaKey("K", "m")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.worker.job import GaveUp
-from services.worker.running import Running
+from services.worker.execution.cancellation import Running
+from services.worker.execution.state import GaveUp
 from tests.unit.worker.equipped import bus_apart, catalogue_of, equipped, job_of
 
 NOBODY: Any = None

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.config.load import read_catalogue
-from penstock.config.problems import ConfigurationRefused
-from penstock.places import Places, write_places
-from services.worker.running_system import check_simulator, found_environment, found_text
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.runtime_file import Places, write_places
+from services.worker.local_system import check_simulator, found_environment, found_text
 
 NATS = "nats://127.0.0.1:4999"
 SIMULATOR = "http://127.0.0.1:4711"

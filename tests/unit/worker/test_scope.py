@@ -8,15 +8,15 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from penstock.clock import loop_now_s
-from penstock.config.catalogue import Breaker
-from services.worker.calls.errors import ProviderError
-from services.worker.equipment import Equipment
-from services.worker.failures import FailureKind, ProviderFailure
-from services.worker.job import Job
-from services.worker.keys.news import KeyNews
-from services.worker.lessons import Lessons
-from services.worker.limits.quota import QuotaKey
+from penstock.bus.clock import loop_now_s
+from penstock.runtime.config.catalogue import Breaker
+from services.worker.credentials.changes import KeyNews
+from services.worker.execution.equipment import Equipment
+from services.worker.execution.outcomes import Lessons
+from services.worker.execution.state import Job
+from services.worker.providers.errors.failures import FailureKind, ProviderFailure
+from services.worker.providers.errors.read_error import ProviderError
+from services.worker.rate_limit.quota import QuotaKey
 from tests.unit.worker.equipped import NAMES, catalogue_of, equipped, job_of
 
 KEY = QuotaKey("A_KEY", "m")

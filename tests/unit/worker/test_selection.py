@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from penstock.clock import loop_now_s
-from schemas.presence import Presence, RoleStatus
-from services.worker.equipment import Equipment
-from services.worker.failures import ProviderFailure
-from services.worker.handover import Handover
-from services.worker.job import GaveUp, HandBack, Job
-from services.worker.next_attempt import NextAttempt
-from services.worker.peers import Peers
-from services.worker.selection import Selection
-from services.worker.waiting import Waiting
+from penstock.bus.clock import loop_now_s
+from penstock.contract.presence import Presence, RoleStatus
+from services.worker.execution.equipment import Equipment
+from services.worker.execution.handover import Handover
+from services.worker.execution.next_attempt import NextAttempt
+from services.worker.execution.selection import Selection
+from services.worker.execution.state import GaveUp, HandBack, Job
+from services.worker.execution.wait_queue import Waiting
+from services.worker.models.peers import Peers
+from services.worker.providers.errors.failures import ProviderFailure
 from tests.unit.worker.equipped import catalogue_of, equipped, job_of
 
 NOBODY: Any = None

@@ -10,19 +10,19 @@ from typing import Literal
 
 import pytest
 
-from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
-from schemas import codec
-from schemas.quota import QuotaLease
-from schemas.subjects import quota_key
-from services.simulator.headers import rate_limit_headers
-from services.simulator.limits import Account, Limit
+from penstock.contract import codec
+from penstock.contract.quota import QuotaLease
+from penstock.contract.subjects import quota_key
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from services.simulator.http.headers import rate_limit_headers
+from services.simulator.rate_limits.limits import Account, Limit
 from services.worker.app import _shared_quota
-from services.worker.calls.ratelimit_headers import parse
-from services.worker.keys.quota_keys import limits_of
-from services.worker.leases.records import Conflict, Stored, Unreachable
-from services.worker.leases.shared_quota import SharedQuota
-from services.worker.leases.terms import Terms
-from services.worker.limits.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
+from services.worker.credentials.quota_keys import limits_of
+from services.worker.providers.ratelimit_headers import parse
+from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
+from services.worker.rate_limit.record.lease_settings import Terms
+from services.worker.rate_limit.shared.shared_quota import SharedQuota
+from services.worker.rate_limit.shared.store_protocol import Conflict, Stored, Unreachable
 
 KEY, OTHER = QuotaKey("A_KEY", "m"), QuotaKey("B_KEY", "m")
 TERMS = Terms(lease_ms=1500, grace_ms=200)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from penstock.config.catalogue import Parameters, RoleConfig
-from services.worker.adapting import rules_of
-from services.worker.parameters import compose
-from services.worker.shortening import Shortener, Shortening, cut_limit, shape_of
+from penstock.runtime.config.catalogue import Parameters, RoleConfig
+from services.worker.degradation.shorten import Shortener, Shortening, cut_limit, shape_of
+from services.worker.providers.parameters.adapt import rules_of
+from services.worker.providers.parameters.compose import compose
 
 CUT = Shortening(cut=0.3, floor_tokens=256, silent_tokens=2000, cut_why="too slow")
 TRIM = Shortening(messages=2, trim_why="too many errors")

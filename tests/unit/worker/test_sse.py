@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config.catalogue import StreamFormat
-from services.worker.calls.bounds import WHOLE_BYTES
-from services.worker.calls.sse import SseReader, SseTooLarge, SseTruncated
+from penstock.runtime.config.catalogue import StreamFormat
+from services.worker.providers.bounds import WHOLE_BYTES
+from services.worker.providers.streams.sse import SseReader, SseTooLarge, SseTruncated
 
 
 def outcome(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.clock import loop_now_s
-from penstock.config.catalogue import Limits
-from services.worker.equipment import Equipment
-from services.worker.limits.quota import QuotaKey
+from penstock.bus.clock import loop_now_s
+from penstock.runtime.config.catalogue import Limits
+from services.worker.execution.equipment import Equipment
+from services.worker.rate_limit.quota import QuotaKey
 from services.worker.status import describe
 from tests.unit.worker.equipped import catalogue_of, equipped
 

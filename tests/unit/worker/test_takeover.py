@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from schemas.reply import Delta, first_seq
-from services.worker.takeover import past_of
+from penstock.contract.reply import Delta, first_seq
+from services.worker.redelivery.prior_attempts import past_of
 
 
 def test_what_each_attempt_sent_is_counted_in_bytes_whatever_the_alphabet_f2():

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from penstock.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
-from schemas.presence import LimitStatus
-from services.worker.limits.quota import LocalQuota, Need, Permit, QuotaKey
+from penstock.contract.presence import LimitStatus
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.worker.metrics import WorkerMetrics
-from services.worker.tiers.monitor import Tiers
+from services.worker.quota_monitor.monitor import Tiers
+from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
 from tests.unit.worker.test_degrading import job
 
 KEY = QuotaKey("k", "m")

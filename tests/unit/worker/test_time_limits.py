@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from penstock.config.catalogue import Catalogue, Model, Provider, RoleConfig, Timeouts
-from services.worker.attempting import Attempting
-from services.worker.job import GaveUp
-from services.worker.keys.news import KeyNews
-from services.worker.ladder import Ladder
-from services.worker.lessons import Lessons
-from services.worker.time_limits import AnswerTimes, shortened
-from services.worker.waiting import Waiting
+from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig, Timeouts
+from services.worker.credentials.changes import KeyNews
+from services.worker.execution.attempt import Attempting
+from services.worker.execution.ladder import Ladder
+from services.worker.execution.outcomes import Lessons
+from services.worker.execution.state import GaveUp
+from services.worker.execution.time_limits import AnswerTimes, shortened
+from services.worker.execution.wait_queue import Waiting
 from tests.harness.virtual_time import run
 from tests.unit.worker.equipped import catalogue_of, equipped, job_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.worker.unreachable import Unreachable
+from services.worker.models.connect_failures import Unreachable
 
 
 def test_a_provider_is_left_alone_for_a_moment_and_out_of_reach_for_longer_unless_a_connection_is_made() -> (

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from penstock.config.catalogue import Price
-from schemas.reply import Usage
-from services.worker.usage import NO_USAGE, NOTHING_COUNTED, Counted, cost_microusd, read_usage
+from penstock.contract.reply import Usage
+from penstock.runtime.config.catalogue import Price
+from services.worker.providers.usage import NO_USAGE, NOTHING_COUNTED, Counted, cost_microusd, read_usage
 
 NAMES = (
     "prompt_tokens",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.worker.calls.durations import until_s
-from services.worker.calls.errors import error_in
-from services.worker.calls.status_errors import failure_of_status
-from services.worker.calls.wait_hints import wait_s
+from services.worker.providers.errors.durations import until_s
+from services.worker.providers.errors.read_error import error_in
+from services.worker.providers.errors.status_errors import failure_of_status
+from services.worker.providers.errors.wait_hints import wait_s
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.worker.waiting import Waiting
+from services.worker.execution.wait_queue import Waiting
 
 
 async def _waits(waiting: Waiting, turn: int, until_s: float, order: list[int]) -> None:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from penstock.config.catalogue import StreamFormat
-from services.worker.calls.whole import MalformedReply, read_whole
-from services.worker.calls.wire_errors import BrokenStream, ProviderErrorEvent
-from services.worker.usage import Counted
+from penstock.runtime.config.catalogue import StreamFormat
+from services.worker.providers.errors.wire_errors import BrokenStream, ProviderErrorEvent
+from services.worker.providers.streams.whole import MalformedReply, read_whole
+from services.worker.providers.usage import Counted
 
 CHOICE = {
     "index": 0,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.config.catalogue import Model
-from services.worker.calls.model_list import ModelList, read_model_list
-from services.worker.withdrawn import RECHECK_S, Change, Roster
+from penstock.runtime.config.catalogue import Model
+from services.worker.models.roster import RECHECK_S, Change, Roster
+from services.worker.providers.model_list import ModelList, read_model_list
 
 MODELS = {
     "maverick": Model(provider="groq", name="meta-llama/llama-4-maverick"),

@@ -1,0 +1,1 @@
+"""Access to NATS that the client and the services share: connection, publishing, reading what is stored."""

@@ -1,0 +1,27 @@
+"""Ids that sort by time: UUIDv7 of RFC 9562."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+
+from penstock.contract.subjects import token
+
+__all__ = ["instance_name", "new_id"]
+
+
+def new_id() -> str:
+    """A new UUIDv7: 48 bits of Unix milliseconds, 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = secrets.randbits(74)
+    value = (milliseconds << 80) | (7 << 76) | ((random >> 62) << 64) | (2 << 62) | (random & ((1 << 62) - 1))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def instance_name(service: str) -> str:
+    """A name for this process, unique over machines and restarts, usable as a subject token."""
+    host = token(socket.gethostname())[:24]
+    return f"{service}-{host}-{os.getpid()}-{secrets.token_hex(3)}"

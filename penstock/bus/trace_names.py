@@ -1,0 +1,84 @@
+"""Every attribute and span name, in one place.
+
+GenAI: OpenTelemetry semantic conventions v1.41, docs/gen-ai (status: development). Messaging: semantic conventions
+v1.44, docs/messaging (status: development); `nats` is a custom value of `messaging.system`, which they allow.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penstock.contract import subjects
+
+__all__ = [
+    "ACCOUNT",
+    "ATTEMPT",
+    "CHAT",
+    "COMPLEXITY",
+    "CONSUMER_GROUP",
+    "DEGRADED",
+    "DELIVERY",
+    "DESTINATION_TEMPLATE",
+    "ERROR_TYPE",
+    "FINISH_REASONS",
+    "INPUT_TOKENS",
+    "LANE",
+    "MESSAGING_OPERATION_NAME",
+    "MESSAGING_SYSTEM",
+    "NATS",
+    "OPERATION_NAME",
+    "OUTCOME",
+    "OUTPUT_TOKENS",
+    "PROVIDER_NAME",
+    "REQUEST_ID",
+    "REQUEST_MODEL",
+    "REQUEST_STREAM",
+    "RESPONSE_ID",
+    "RESPONSE_MODEL",
+    "ROLE",
+    "SPAN_CLIENT",
+    "SPAN_QUEUE",
+    "SPAN_REPLY",
+    "SPAN_ROUTER",
+    "SPAN_WORKER",
+    "TIME_TO_FIRST_CHUNK",
+    "WHY",
+]
+
+OPERATION_NAME: Final = "gen_ai.operation.name"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_ID: Final = "gen_ai.response.id"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+ERROR_TYPE: Final = "error.type"
+
+MESSAGING_SYSTEM: Final = "messaging.system"
+MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
+DESTINATION_TEMPLATE: Final = "messaging.destination.template"
+CONSUMER_GROUP: Final = "messaging.consumer.group.name"
+
+REQUEST_ID: Final = "penstock.request.id"
+ACCOUNT: Final = "penstock.account"
+ROLE: Final = "penstock.role"
+LANE: Final = "penstock.lane"
+COMPLEXITY: Final = "penstock.complexity"
+WHY: Final = "penstock.routing.why"
+ATTEMPT: Final = "penstock.attempt"
+DEGRADED: Final = "penstock.degraded"
+ADAPTED: Final = "penstock.adapted"
+DELIVERY: Final = "penstock.runtime.consumer.delivery"
+OUTCOME: Final = "penstock.outcome"
+
+SPAN_CLIENT: Final = "penstock chat"
+SPAN_ROUTER: Final = f"route {subjects.REQUEST}"
+SPAN_QUEUE: Final = f"wait {subjects.WORK}"
+SPAN_WORKER: Final = f"process {subjects.WORK}"
+SPAN_REPLY: Final = f"send {subjects.REPLY}"
+
+CHAT: Final = "chat"
+NATS: Final = "nats"

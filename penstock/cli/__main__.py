@@ -1,0 +1,192 @@
+"""The `penstock` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TextIO
+
+from penstock.cli.errors import CommandError, LaunchError
+from penstock.cli.option_rules import mistake
+from penstock.cli.parser import make_parser
+from penstock.cli.program_name import as_invoked, command_name
+from penstock.cli.render.terminal_safe import visible
+from penstock.errors import PenstockError
+from penstock.runtime.config.problems import ConfigurationRefused
+
+if TYPE_CHECKING:
+    from penstock.cli.commands.ask import Question
+    from penstock.contract.names import Rescue
+
+__all__ = ["main"]
+
+_INTERRUPTED: Final = 130
+"""128 and the number of SIGINT, as a shell says it."""
+
+# Each command loads what it needs and no more: `penstock status` shall not wait for a web server to be imported.
+# ruff: noqa: PLC0415
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit code 1 for what went wrong, 2 for a command line that makes no sense."""
+    for stream in (sys.stdout, sys.stderr):
+        _never_refuse(stream)
+    arguments = _parsed(argv)
+    try:
+        return _COMMANDS[arguments.command](arguments)
+    except (CommandError, LaunchError, PenstockError, ConfigurationRefused) as error:
+        print(f"penstock: {visible(as_invoked(str(error)), lines=True)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left. What is still buffered must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, a file without permission: nothing of ours to trace
+        print(f"penstock: {visible(str(error), lines=True)}", file=sys.stderr)
+        return 1
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest:
+        unknown = f"unrecognized arguments: {' '.join(rest)}"
+        if arguments.command in {"ask", "explain"} and not any(word.startswith("-") for word in rest):
+            question = " ".join((arguments.prompt, *rest))
+            unknown += f'; put the question in quotes: {command_name()} {arguments.command} "{question}"'
+        parser.error(unknown)
+    contradiction = mistake(arguments)
+    if contradiction is not None:
+        parser.error(contradiction)
+    return arguments
+
+
+def _never_refuse(stream: TextIO) -> None:
+    """A letter the terminal's encoding lacks is shown as `?`; it must not end an answer half-way."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from penstock.cli.local.up import up
+
+    return up(
+        arguments.data,
+        per_role=arguments.per_role,
+        simulator=not arguments.no_simulator,
+        nats_port=arguments.nats_port,
+    )
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from penstock.cli.demo.demo import demo
+
+    return demo(arguments.data)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.run import run
+
+    run(arguments.service, arguments.arguments)
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.ask import ask, leave
+
+    question = _question(arguments, stream=not arguments.no_stream, rescue=arguments.rescue)
+    return leave(question, arguments.data) if arguments.detach else ask(question, arguments.data)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.explain import explain
+
+    return explain(_question(arguments), arguments.data)
+
+
+def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Rescue = "restart") -> Question:
+    from penstock.cli.commands.ask import Question
+
+    return Question(
+        prompt=arguments.prompt,
+        role=arguments.role,
+        images=tuple(arguments.image),
+        system=arguments.system,
+        user=arguments.user,
+        timeout_s=arguments.timeout,
+        stream=stream,
+        as_json=arguments.json,
+        lane=arguments.lane,
+        rescue=rescue,
+    )
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.status import status
+
+    return status(arguments.data, as_json=arguments.json)
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.trace import trace
+
+    return trace(arguments.request_id, arguments.data)
+
+
+def _jobs(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.jobs import Listing, cancel_job, list_jobs, print_result, show_job
+
+    if arguments.request_id is None:
+        listing = Listing(state=arguments.state, user=arguments.user)
+        return list_jobs(listing, arguments.data, as_json=arguments.json)
+    if arguments.cancel:
+        return cancel_job(arguments.request_id, arguments.data)
+    if arguments.result:
+        return print_result(arguments.request_id, arguments.data, as_json=arguments.json)
+    return show_job(arguments.request_id, arguments.data, as_json=arguments.json)
+
+
+def _dead(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.dead import Wanted, drop, list_letters, redrive, show
+
+    if arguments.action == "show":
+        return show(arguments.seqs[0], arguments.data, as_json=arguments.json)
+    wanted = Wanted(
+        seqs=() if arguments.action == "list" else tuple(dict.fromkeys(arguments.seqs)),
+        role=arguments.role,
+        code=arguments.code,
+        since_s=arguments.since,
+    )
+    if arguments.action == "list":
+        return list_letters(wanted, arguments.data, as_json=arguments.json)
+    if arguments.action == "drop":
+        return drop(wanted, arguments.data, sure=arguments.yes)
+    return redrive(wanted, arguments.data, as_json=arguments.json)
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.config import check, print_effective
+
+    return check(arguments.path) if arguments.action == "check" else print_effective(arguments.path)
+
+
+_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "up": _up,
+    "demo": _demo,
+    "run": _run,
+    "ask": _ask,
+    "explain": _explain,
+    "status": _status,
+    "trace": _trace,
+    "jobs": _jobs,
+    "dead": _dead,
+    "config": _config,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""`penstock config check` and `penstock config print`: a configuration judged and shown, in plain words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from penstock.cli.local.missing_keys import missing_keys
+from penstock.runtime.config.key_dates import key_dates
+from penstock.runtime.config.load import ConfigurationRefused, locate_catalogue, read_catalogue
+from penstock.runtime.config.printing import catalogue_yaml, settings_yaml
+from penstock.runtime.config.settings import load_settings
+
+__all__ = ["check", "print_effective"]
+
+
+def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
+    """Exit code: 0 where catalogue and settings can be used, 1 with every mistake of both on stderr."""
+    mistakes = 0
+    try:
+        load_settings(env)
+    except ConfigurationRefused as refused:
+        mistakes += _tell(refused)
+    try:
+        catalogue = read_catalogue(path, env)
+        key_dates((key for provider in catalogue.providers.values() for key in provider.api_key_env), env)
+    except ConfigurationRefused as refused:
+        mistakes += _tell(refused)
+    if mistakes:
+        print(f"{mistakes} {'mistake' if mistakes == 1 else 'mistakes'}.", file=sys.stderr)
+        return 1
+    counts = f"{len(catalogue.providers)}, models: {len(catalogue.models)}, roles: {len(catalogue.roles)}"
+    print(f"{locate_catalogue(path, env)}: {catalogue.name} is in order (providers: {counts}).")
+    for note in missing_keys(catalogue, env):
+        print(note, file=sys.stderr)
+    return 0
+
+
+def print_effective(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
+    """The configuration in force on stdout, secrets masked; exit code as of `check`."""
+    try:
+        settings = load_settings(env)
+        catalogue = read_catalogue(path, env)
+        file = locate_catalogue(path, env)
+    except ConfigurationRefused as refused:
+        _tell(refused)
+        return 1
+    print(f"# The process, from the environment\n{settings_yaml(settings)}")
+    print(f"---\n# The catalogue, from {file}\n{catalogue_yaml(catalogue, env)}", end="")
+    return 0
+
+
+def _tell(refused: ConfigurationRefused) -> int:
+    print(refused, file=sys.stderr)
+    return len(refused.problems)

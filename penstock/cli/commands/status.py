@@ -1,0 +1,54 @@
+"""`penstock status`: who is alive, what waits, what is short."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError, ServiceUnavailableError
+
+from penstock.bus.masking import without_userinfo
+from penstock.cli.commands.status_report import Status, Streams, fold
+from penstock.cli.connection import command_settings, open_connection
+from penstock.cli.render.status import status_text
+from penstock.cli.render.terminal_safe import as_ascii_json
+from penstock.contract.streams import DEAD, REQUESTS, WORK
+from penstock.runtime.config.settings import Settings
+from penstock.runtime.heartbeat import living
+
+__all__ = ["status"]
+
+_ALL = ">"
+
+
+def status(data: Path, *, as_json: bool) -> int:
+    """Exit code 1 when nothing is alive. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
+    found = asyncio.run(_status(command_settings(data)))
+    if as_json:
+        print(as_ascii_json(found))
+    else:
+        print(status_text(found))
+    return 0 if any(service.alive for service in found.services) else 1
+
+
+async def _status(settings: Settings) -> Status:
+    async with open_connection(settings, "penstock-status") as nc:
+        js = nc.jetstream()
+        streams = Streams(
+            waiting_for_router=sum((await _messages(js, REQUESTS.name)).values()),
+            work=await _messages(js, WORK.name),
+            dead=sum((await _messages(js, DEAD.name)).values()),
+        )
+        alive = await living(nc)
+    return fold(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
+
+
+async def _messages(js: JetStreamContext, stream: str) -> dict[str, int]:
+    """Messages per subject; none where the stream does not exist yet."""
+    try:
+        info = await js.stream_info(stream, subjects_filter=_ALL)
+    except (NotFoundError, ServiceUnavailableError):
+        return {}
+    return dict(info.state.subjects or {})

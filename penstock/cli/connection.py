@@ -1,0 +1,86 @@
+"""A command's connection to the running system: its settings, its tracer, its client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+
+from penstock.bus.connection import Reconnects, connect
+from penstock.bus.ids import instance_name
+from penstock.bus.masking import without_userinfo
+from penstock.cli.errors import CommandError
+from penstock.cli.program_name import command_name
+from penstock.client.client import Client
+from penstock.contract.streams import REQUESTS
+from penstock.runtime.config.settings import Settings, load_settings
+from penstock.runtime.heartbeat import living
+from penstock.runtime.runtime_file import client_environment, read_places
+from penstock.runtime.telemetry.setup import make_tracer
+
+__all__ = ["command_settings", "open_client", "open_connection", "warning_before_asking"]
+
+_SERVICE = "penstock-client"
+
+
+def command_settings(data: Path, env: Mapping[str, str] = os.environ) -> Settings:
+    """Where the running system is. Raises ConfigurationRefused and CommandError."""
+    return load_settings(client_environment(env, read_places(data)))
+
+
+@asynccontextmanager
+async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
+    """A plain connection. Raises BrokerUnreachable; what NATS refuses later becomes a CommandError."""
+    reconnects = Reconnects()
+    nc = await connect(
+        settings.nats_url, name=name, reconnects=reconnects, credentials=settings.nats_credentials
+    )
+    try:
+        yield nc
+    except (nats.errors.Error, APIError) as error:
+        where = without_userinfo(settings.nats_url)
+        raise CommandError(f"NATS at {where} refused: {str(error) or type(error).__name__}") from error
+    finally:
+        reconnects.closing = True
+        await nc.close()
+
+
+@asynccontextmanager
+async def open_client(settings: Settings) -> AsyncIterator[Client]:
+    """A client whose spans join the trace of its requests. Raises BrokerUnreachable."""
+    tracer = make_tracer(settings, service=_SERVICE, instance=instance_name("client"))
+    try:
+        async with await Client.connect(
+            settings.nats_url, account=settings.account, credentials=settings.nats_credentials, tracer=tracer
+        ) as client:
+            yield client
+    finally:
+        await asyncio.to_thread(tracer.close)
+
+
+async def warning_before_asking(settings: Settings) -> str | None:
+    """What to know before a request is sent: None when somebody will route it.
+
+    Raises CommandError where nothing could ever store it: the client would try until its deadline.
+    """
+    where = without_userinfo(settings.nats_url)
+    async with open_connection(settings, "penstock-ask") as nc:
+        js = nc.jetstream()
+        try:
+            await js.stream_info(REQUESTS.name)
+        except NotFoundError as error:
+            raise CommandError(
+                f"a NATS server answers at {where}, but Penstock has never run there; "
+                "start it with `penstock up`, or set NATS_URL"
+            ) from error
+        except ServiceUnavailableError as error:
+            raise CommandError(f"the NATS server at {where} has no JetStream; start it with -js") from error
+        if any(presence.service == "router" for presence in await living(nc)):
+            return None
+    return f"No router is alive now: the request waits in its queue until one is ({command_name()} status)."

@@ -1,0 +1,1 @@
+"""`penstock demo`: the system started, shown at work and stopped."""

@@ -1,0 +1,87 @@
+"""What the demonstration asks: every kind of question, in three languages."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.cli.demo.png import square_data_url
+from penstock.contract.names import AUTO, Role
+
+__all__ = ["PROMPTS", "DemoPrompt"]
+
+
+class DemoPrompt(Struct, frozen=True, kw_only=True):
+    """One question, and where the router must send it."""
+
+    title: str
+    text: str
+    expected: Role
+    role: str = AUTO
+    images: tuple[str, ...] = ()
+    note: str = ""
+    """What the one who watches should know before the answer comes."""
+
+
+def _report(chapters: int) -> str:
+    """A document of about 40,000 tokens: no chapter is like another."""
+    chapter = (
+        "Chapter {n}. In year {n} the river rose by {a} centimetres. The keepers opened gate {b} before the "
+        "others, wrote down the hour, the wind and the height of the water, and sent a boat downstream. "
+        "Nobody was hurt, {c} fields were flooded, and the mill stood still for {d} days.\n"
+    )
+    return "".join(
+        chapter.format(n=n, a=20 + n * 7 % 60, b=1 + n % 9, c=n * 5 % 17, d=n * 3 % 11)
+        for n in range(chapters)
+    )
+
+
+PROMPTS: Final = (
+    DemoPrompt(title="a question", text="Why do leaves turn red in autumn?", expected="chat"),
+    DemoPrompt(title="Turkish", text="İstanbul'da bir günde nereleri gezmeliyim?", expected="chat"),
+    DemoPrompt(
+        title="code",
+        text="Write a Python function that merges two sorted lists, with unit tests.",
+        expected="coding",
+    ),
+    DemoPrompt(
+        title="code, Russian",
+        text="Напиши функцию на Python, которая проверяет, что строка палиндром.",
+        expected="coding",
+    ),
+    DemoPrompt(
+        title="mathematics", text="Solve the equation x^2 - 5x + 6 = 0 and check it.", expected="logic"
+    ),
+    DemoPrompt(
+        title="maths, Turkish",
+        text="x^2 - 4x + 3 = 0 denklemini çöz ve köklerin toplamını bul.",
+        expected="logic",
+    ),
+    DemoPrompt(
+        title="an image",
+        text="What colour is this square?",
+        images=(square_data_url(32, (200, 30, 30)),),
+        expected="vision",
+    ),
+    DemoPrompt(
+        title="a long document",
+        text=f"Summarise this report in three sentences.\n\n{_report(600)}",
+        expected="long_context",
+    ),
+    DemoPrompt(
+        title="failing model",
+        text="Write two lines of verse about a water wheel.",
+        role="creative",
+        expected="creative",
+        note="Its first model answers 503 here. It is asked once more, in case that was a hiccup; then the next one"
+        " answers: 3 attempts.",
+    ),
+    DemoPrompt(title="asked for", text="Name the capital of Portugal.", role="fast", expected="fast"),
+    DemoPrompt(
+        title="reasoning",
+        text="Three switches, one lamp in another room, one visit: which switch is it?",
+        role="reasoning",
+        expected="reasoning",
+    ),
+)

@@ -1,0 +1,65 @@
+"""What the demonstration shows at its end: a table, and a few of a worker's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from penstock.cli.demo.prompts import DemoPrompt
+from penstock.cli.render.table import shortened, table
+from penstock.client.reply import Reply
+
+__all__ = ["Outcome", "metric_lines", "outcome_table"]
+
+_TITLES = ("prompt", "role", "why", "model", "attempts", "first token", "total", "")
+_WHY_COLUMNS = 40
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one prompt: a reply, or why there is none."""
+
+    prompt: DemoPrompt
+    reply: Reply | None
+    problem: str = ""
+
+    @property
+    def good(self) -> bool:
+        return self.reply is not None and self.reply.role == self.prompt.expected
+
+    @property
+    def verdict(self) -> str:
+        if self.reply is None:
+            return f"failed: {self.problem}"
+        return "ok" if self.good else f"expected {self.prompt.expected}"
+
+
+def outcome_table(outcomes: Sequence[Outcome]) -> str:
+    return table(_TITLES, [_row(outcome) for outcome in outcomes], right=frozenset({4, 5, 6}))
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    reply = outcome.reply
+    if reply is None:
+        return (outcome.prompt.title, "-", "-", "-", "-", "-", "-", outcome.verdict)
+    first = reply.timings.first_token_ms
+    return (
+        outcome.prompt.title,
+        reply.role,
+        shortened(reply.why, _WHY_COLUMNS),
+        reply.model,
+        str(reply.attempts),
+        "-" if first is None else f"{first:.0f} ms",
+        f"{reply.timings.total_ms:.0f} ms",
+        outcome.verdict,
+    )
+
+
+def metric_lines(page: str, names: Sequence[str], *, per_name: int = 4) -> list[str]:
+    """Samples of a Prometheus page whose metric is one of `names` and not zero: at most `per_name` of each."""
+    lines = [line for line in page.splitlines() if line and not line.startswith("#")]
+    chosen: list[str] = []
+    for name in names:
+        of_name = [line for line in lines if line.split("{")[0].split(" ")[0] == name]
+        chosen += [line for line in of_name if float(line.rpartition(" ")[2])][:per_name]
+    return chosen

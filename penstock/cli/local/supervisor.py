@@ -1,0 +1,119 @@
+"""Starts the services in stages, keeps them running, and leaves no process behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from penstock.cli.errors import LaunchError
+from penstock.cli.local.child import Child, ServiceSpec
+from penstock.cli.local.restarts import RestartLimits
+
+__all__ = ["ServiceSpec", "Supervisor"]
+
+_REAP_TIMEOUT_S = 5.0  # after SIGKILL only a process stuck in the kernel takes longer
+
+
+class Supervisor:
+    """The processes of one machine, each with its log in `log_dir/<name>.log`.
+
+    `specs` is a list of stages: every child of a stage is ready before the next stage starts, and the stages
+    stop in reverse. A child is ready when it prints one line of JSON with `"event": "ready"` and flushes it.
+    A child that dies is restarted, which `say` reports in one plain line. `clock` gives monotonic seconds.
+    Use it once, from one event loop, in the main thread (see `orphans`).
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[Sequence[ServiceSpec]],
+        *,
+        log_dir: Path,
+        say: Callable[[str], None],
+        clock: Callable[[], float],
+        limits: RestartLimits | None = None,
+    ) -> None:
+        self._log_dir = log_dir
+        self._progress = asyncio.Event()
+        self._stages = [
+            [
+                Child(
+                    spec,
+                    log_dir=log_dir,
+                    say=say,
+                    clock=clock,
+                    limits=limits or RestartLimits(),
+                    on_ready=self._progress.set,
+                )
+                for spec in stage
+            ]
+            for stage in specs
+        ]
+        children = [child for stage in self._stages for child in stage]
+        self.children: Mapping[str, Child] = MappingProxyType({child.spec.name: child for child in children})
+        """By name; `children[name].ready` is the ready line of its running process."""
+        if len(self.children) != len(children):
+            raise ValueError("two services have the same name")
+        self._keepers: dict[Child, asyncio.Task[None]] = {}
+
+    async def start(self, timeout_s: float) -> None:
+        """Return when every child is ready; otherwise raise LaunchError and leave nothing running."""
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            async with asyncio.timeout(timeout_s):
+                for stage in self._stages:
+                    await self._start_stage(stage)
+        except TimeoutError:
+            late = [child for child in self.children.values() if child in self._keepers and not child.ready]
+            reasons = [child.failure(f"was not ready after {timeout_s:g} s") for child in late]
+            await self.stop()
+            raise LaunchError("\n".join(reasons)) from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def wait(self) -> None:
+        """Return when `stop` has ended every child; raise if one cannot be kept any more."""
+        ended, _ = await asyncio.wait(self._keepers.values(), return_when=asyncio.FIRST_EXCEPTION)
+        for keeper in ended:
+            keeper.result()
+
+    async def stop(self, grace_s: float = 10.0) -> None:
+        """SIGTERM to each stage in reverse order; SIGKILL to the process group of what outlives its grace.
+
+        If it is cancelled, everything left is killed at once.
+        """
+        try:
+            for stage in reversed(self._stages):
+                await self._stop_stage([child for child in stage if child in self._keepers], grace_s)
+        finally:
+            for child in self._keepers:
+                child.kill()
+            await self._ended(self._keepers, _REAP_TIMEOUT_S)
+
+    async def _start_stage(self, stage: list[Child]) -> None:
+        for child in stage:
+            keeper = asyncio.create_task(child.keep(), name=f"keep {child.spec.name}")
+            keeper.add_done_callback(lambda _: self._progress.set())
+            self._keepers[child] = keeper
+        while not all(child.ready for child in stage):
+            for keeper in self._keepers.values():
+                if keeper.done():
+                    keeper.result()  # raises what it failed of
+                    raise LaunchError("the services were stopped while they were starting")
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def _stop_stage(self, stage: list[Child], grace_s: float) -> None:
+        for child in stage:
+            child.stop()
+        await self._ended(stage, grace_s)
+        for child in stage:
+            child.kill()
+        await self._ended(stage, _REAP_TIMEOUT_S)
+
+    async def _ended(self, children: Sequence[Child] | Mapping[Child, object], timeout_s: float) -> None:
+        # A keeper's own failure is not looked at here: `start` or `wait` raises it.
+        if keepers := [self._keepers[child] for child in children]:
+            await asyncio.wait(keepers, timeout=timeout_s)

@@ -1,0 +1,128 @@
+"""`penstock up`: the whole system on this machine until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from penstock.bus.masking import without_userinfo
+from penstock.cli.commands.chat_roles import NOT_CHATTING
+from penstock.cli.errors import CommandError
+from penstock.cli.local.missing_keys import missing_keys
+from penstock.cli.local.plan import Plan, make_plan
+from penstock.cli.local.provider_addresses import provider_places, unanswered
+from penstock.cli.local.system import NATS_PORT, System, port_is_free
+from penstock.cli.program_name import command_name
+from penstock.cli.stop_signals import stop_signals
+from penstock.runtime.runtime_file import DEFAULT_DATA, Places
+
+__all__ = ["describe", "up"]
+
+
+def up(
+    data: Path,
+    *,
+    per_role: bool,
+    simulator: bool,
+    nats_port: int | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> int:
+    """Exit code 0 after a signal. `nats_port` 0: any; None: 4222, or any where that is taken.
+
+    Raises LaunchError, CommandError or ConfigurationRefused.
+    """
+    plan = make_plan(data, env, per_role=per_role, simulator=simulator)
+    for note in missing_keys(plan.catalogue, env):
+        print(note, file=sys.stderr, flush=True)
+    try:
+        return asyncio.run(_up(plan, nats_port))
+    except asyncio.CancelledError:  # the second Ctrl-C: everything was killed
+        return 130
+
+
+async def _up(plan: Plan, nats_port: int | None) -> int:
+    system = System(plan, _say, nats_port=_port(nats_port))
+    with stop_signals() as signals:
+        asked = asyncio.create_task(signals.asked.wait())
+        starting = asyncio.create_task(system.start())
+        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()  # it stops what it has started
+            await asyncio.wait({starting})
+            return 0
+        places = starting.result()
+        for note in await unanswered(plan.catalogue):
+            print(note, file=sys.stderr, flush=True)
+        _say(describe(plan, places))
+        running = asyncio.create_task(system.wait())
+        try:
+            await asyncio.wait({asked, running}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            asked.cancel()
+            drain_s = plan.settings.drain_s
+            _say(f"Stopping: waiting up to {drain_s:g} s for requests under way; Ctrl-C again kills at once.")
+            await system.stop()
+        _say("Stopped; nothing is left running.")
+    return 0
+
+
+def _port(wanted: int | None) -> int:
+    """As nats-server takes it: -1 is any."""
+    if wanted is None:
+        return NATS_PORT if port_is_free(NATS_PORT) else -1
+    if wanted and not port_is_free(wanted):
+        raise CommandError(
+            f"port {wanted} is taken; leave --nats-port out, or give it 0, and a free one is chosen"
+        )
+    return wanted or -1
+
+
+def describe(plan: Plan, places: Places) -> str:
+    """Where everything is, for the person who started it."""
+    at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
+    facts = [("NATS", without_userinfo(places.nats_url))]
+    if plan.embedded and not places.nats_url.endswith(f":{NATS_PORT}"):
+        facts += [
+            ("", f"(not on port {NATS_PORT}, which is taken or was not wanted: other NATS clients, and"),
+            ("", f"commands given in other directories, need NATS_URL={places.nats_url})"),
+        ]
+    facts += [(name, f"{http}/health  {http}/metrics") for name, http in places.services.items()]
+    facts.append(("catalogue", f"{plan.catalogue.name} ({_roles(plan)})"))
+    if places.simulator is not None:
+        facts.append(("simulator", f"{places.simulator}/v1, its counts: {places.simulator}/sim/counts"))
+    else:
+        facts.append(("providers", provider_places(plan.catalogue)))
+    facts.append(("traces", _traces(plan, at)))
+    facts.append(("logs", f"{plan.log_dir}" + (f", {plan.data / 'nats'}" if plan.embedded else "")))
+    width = max(len(name) for name, _ in facts)
+    lines = ["Penstock is up. Ctrl-C stops it.", "", *(f"  {name:<{width}}  {fact}" for name, fact in facts)]
+    name = command_name()
+    lines += ["", f'  {name} ask{at} "Why is the sky blue?"', f"  {name} status{at}"]
+    return "\n".join(lines)
+
+
+def _roles(plan: Plan) -> str:
+    return ", ".join(
+        f"{role} (not served yet)" if role in NOT_CHATTING else role for role in plan.catalogue.roles
+    )
+
+
+def _traces(plan: Plan, at: str) -> str:
+    if plan.trace_file is not None:
+        return f"{plan.trace_file} ({command_name()} trace{at})"
+    if plan.settings.traces == "off":
+        return "off (PENSTOCK_TRACES)"
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", "the exporter's own default"
+    )
+    return f"OTLP to {endpoint}"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

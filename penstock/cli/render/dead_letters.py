@@ -1,0 +1,132 @@
+"""Dead letters as a person reads them, and as a program does. Whatever they hold, the terminal gets text."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from penstock.cli.commands.dead_letters import Letter
+from penstock.cli.render.table import shortened, table
+from penstock.cli.render.terminal_safe import visible
+
+__all__ = ["as_data", "letter_text", "list_text", "when"]
+
+_REASON_COLUMNS: Final = 60
+_NAME_COLUMNS: Final = 40
+_BODY_CHARACTERS: Final = 20_000
+
+
+def when(unix_ms: int) -> str:
+    """In UTC, to the second."""
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return "?"
+
+
+def list_text(letters: Sequence[Letter]) -> str:
+    if not letters:
+        return "No dead letters."
+    rows = [
+        (
+            str(letter.seq),
+            when(letter.at_ms),
+            _cell(letter.role),
+            _cell(letter.code),
+            _cell(letter.deliveries),
+            str(len(letter.history.attempts) + letter.history.left_out),
+            f"{len(letter.data):,}",
+            _cell(letter.request_id or "-"),
+            shortened(visible(letter.reason), _REASON_COLUMNS),
+        )
+        for letter in letters
+    ]
+    titles = ("seq", "buried (UTC)", "role", "code", "deliveries", "attempts", "bytes", "request", "reason")
+    return table(titles, rows, right=frozenset({0, 4, 5, 6}))
+
+
+def letter_text(letter: Letter) -> str:
+    return "\n\n".join(_sections(letter))
+
+
+def as_data(letter: Letter) -> dict[str, Any]:
+    """For JSON: the body as text where it is text, else in base64."""
+    data: dict[str, Any] = {
+        "seq": letter.seq,
+        "role": letter.role,
+        "at_ms": letter.at_ms,
+        "code": letter.code,
+        "reason": letter.reason,
+        "subject": letter.subject,
+        "deliveries": letter.deliveries,
+        "stored_ms": letter.stored_ms,
+        "request": letter.request_id,
+        "truncated_from": letter.truncated_from,
+        "history": msgspec.to_builtins(letter.history),
+        "headers": dict(letter.headers),
+    }
+    try:
+        return data | {"body": letter.data.decode()}
+    except UnicodeDecodeError:
+        return data | {"body_base64": base64.b64encode(letter.data).decode()}
+
+
+def _sections(letter: Letter) -> Iterator[str]:
+    facts = (
+        ("dead letter", str(letter.seq)),
+        ("role", letter.role),
+        ("reason", f"{letter.reason} ({letter.code})"),
+        ("buried", f"{when(letter.at_ms)} UTC"),
+        ("was at", letter.subject),
+        ("deliveries", letter.deliveries),
+        ("request", letter.request_id or "none that can be read"),
+    )
+    yield "\n".join(f"{name:<12}{visible(value)}" for name, value in facts)
+    yield _history(letter)
+    yield "\n".join(
+        ("headers", *(f"  {visible(name)}: {visible(value)}" for name, value in letter.headers.items()))
+    )
+    yield f"body, {len(letter.data):,} bytes\n{_body(letter.data)}"
+    if letter.truncated_from is not None:
+        yield f"Only a part of its {visible(letter.truncated_from)} bytes was kept; it cannot be sent again."
+
+
+def _history(letter: Letter) -> str:
+    if not letter.history.attempts:
+        return "No provider attempt is known."
+    rows = [
+        (
+            str(attempt.attempt),
+            when(attempt.at_ms) if attempt.at_ms else "-",
+            _cell(attempt.model),
+            _cell(attempt.provider),
+            _cell(attempt.worker),
+            _cell(attempt.outcome),
+            f"{attempt.bytes_out:,}",
+        )
+        for attempt in letter.history.attempts
+    ]
+    titles = ("attempt", "began (UTC)", "model", "provider", "worker", "outcome", "bytes out")
+    left = letter.history.left_out
+    return table(titles, rows, right=frozenset({0, 6})) + (
+        f"\n{left:,} earlier ones are not listed." if left else ""
+    )
+
+
+def _body(data: bytes) -> str:
+    try:
+        text = json.dumps(json.loads(data), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = data.decode(errors="backslashreplace")
+    more = len(text) - _BODY_CHARACTERS
+    cut = f"\n… {more:,} characters more; --json shows all" if more > 0 else ""
+    return visible(text[:_BODY_CHARACTERS], lines=True) + cut
+
+
+def _cell(text: str) -> str:
+    return shortened(visible(text), _NAME_COLUMNS)

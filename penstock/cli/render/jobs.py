@@ -1,0 +1,76 @@
+"""Jobs as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from penstock.cli.program_name import command_name
+from penstock.cli.render.answer import attempt_lines, money
+from penstock.cli.render.dead_letters import when
+from penstock.cli.render.table import shortened, table
+from penstock.cli.render.terminal_safe import visible
+from penstock.contract.jobs import Job
+
+__all__ = ["job_text", "jobs_text"]
+
+_COLUMNS: Final = 40
+_LATE_MS: Final = 60_000
+"""After its deadline whoever ends a job has done so by then."""
+
+
+def jobs_text(jobs: Sequence[Job]) -> str:
+    """The newest first."""
+    if not jobs:
+        return "No jobs."
+    rows = [
+        (
+            visible(job.id),
+            job.state,
+            when(job.at_ms),
+            _cell(job.role),
+            _cell(job.user or "-"),
+            str(job.attempt),
+            _cell(job.model or "-"),
+            job.error.code if job.error else "",
+        )
+        for job in reversed(jobs)
+    ]
+    titles = ("id", "state", "since (UTC)", "role", "user", "attempt", "model", "error")
+    return table(titles, rows, right=frozenset({5}))
+
+
+def job_text(job: Job, now_ms: int, waiting: int | None = None) -> str:
+    """`waiting`: how many messages are in its mailbox, while it is queued."""
+    return "\n".join(f"{name:<12}{visible(value)}" for name, value in _facts(job, now_ms, waiting))
+
+
+def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, str]]:
+    yield "job", job.id
+    yield "state", f"{job.state} since {when(job.at_ms)} UTC"
+    if waiting is not None:
+        yield "queue", f"{waiting:,} in its mailbox, itself and those being worked on included"
+    yield "role", job.role
+    yield "client", job.client
+    if job.user:
+        yield "user", job.user
+    yield "submitted", f"{when(job.submitted_ms)} UTC"
+    if job.deadline_ms is not None:
+        yield "deadline", f"{when(job.deadline_ms)} UTC"
+    if not job.ended and job.deadline_ms is not None and now_ms > job.deadline_ms + _LATE_MS:
+        yield "note", "its deadline has passed, and nobody has said so: is a router alive?"
+    if job.attempt:
+        yield "attempt", f"{job.attempt}, {job.model or 'model unknown'} ({job.worker or 'worker unknown'})"
+    if job.error is not None:
+        yield "error", f"{job.error.message} ({job.error.code}; try again: {job.error.retry})"
+        for line in attempt_lines(job.error.attempts):
+            yield "failed", line
+    if job.state == "completed":
+        tokens = f"{job.usage.input_tokens:,} tokens in, {job.usage.output_tokens:,} out"
+        yield "answer", f"{tokens}, {money(job.cost_microusd)}; {command_name()} jobs {job.id} --result"
+    if job.redriven_from is not None:
+        yield "from", f"dead letter {job.redriven_from}"
+
+
+def _cell(text: str) -> str:
+    return shortened(visible(text), _COLUMNS)

@@ -1,0 +1,103 @@
+"""One trace as a tree of spans: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
+
+from penstock.bus import trace_names as names
+from penstock.cli.errors import CommandError
+from penstock.cli.render.table import screen_width
+from penstock.cli.render.terminal_safe import visible
+from penstock.runtime.telemetry.trace_file import SpanLine
+
+__all__ = ["Node", "newest_trace", "trace_of", "trace_text", "tree"]
+
+_NAMED = 2
+_SHOWN = (
+    ("role", names.ROLE),
+    ("complexity", names.COMPLEXITY),
+    ("model", names.REQUEST_MODEL),
+    ("attempt", names.ATTEMPT),
+    ("tokens out", names.OUTPUT_TOKENS),
+    ("outcome", names.OUTCOME),
+    ("error", names.ERROR_TYPE),
+)
+
+
+class Node(Struct, frozen=True):
+    span: SpanLine
+    children: tuple[Node, ...]
+
+
+def trace_of(spans: Iterable[SpanLine], request_id: str) -> str | None:
+    """The id of the trace in which `request_id`, or the only id that begins so, stands.
+
+    CommandError when several begin so.
+    """
+    found: dict[str, str] = {}
+    for span in spans:
+        each = str(span.attributes.get(names.REQUEST_ID, ""))
+        if each == request_id:
+            return span.trace_id
+        if request_id and each.startswith(request_id):
+            found[each] = span.trace_id
+    if len(found) > 1:
+        some = ", ".join([*found][:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        raise CommandError(f"{len(found)} requests begin with {request_id}: {some}")
+    return next(iter(found.values()), None)
+
+
+def newest_trace(spans: Iterable[SpanLine]) -> str | None:
+    """The id of the trace of the request that began last; None when no span names a request."""
+    began_ns: dict[str, int] = {}
+    of_requests: set[str] = set()
+    for span in spans:
+        began_ns[span.trace_id] = min(span.start_ns, began_ns.get(span.trace_id, span.start_ns))
+        if names.REQUEST_ID in span.attributes:
+            of_requests.add(span.trace_id)
+    return max(of_requests, key=began_ns.__getitem__, default=None)
+
+
+def tree(spans: Sequence[SpanLine]) -> tuple[Node, ...]:
+    """Roots and children by time; a span whose parent is missing stands at the root."""
+    known = {span.span_id for span in spans}
+    children: dict[str | None, list[SpanLine]] = {}
+    for span in sorted(spans, key=lambda span: (span.start_ns, -span.end_ns)):
+        parent = span.parent_id if span.parent_id in known and span.parent_id != span.span_id else None
+        children.setdefault(parent, []).append(span)
+
+    def node(span: SpanLine) -> Node:
+        return Node(span, tuple(node(child) for child in children.get(span.span_id, ())))
+
+    return tuple(node(span) for span in children.get(None, ()))
+
+
+def trace_text(spans: Sequence[SpanLine]) -> str:
+    """A line per span: what it is, offset and duration in milliseconds, what matters of its attributes."""
+    begin_ns = min(span.start_ns for span in spans)
+    lines = [(label, node.span) for label, node in _labelled(tree(spans), "")]
+    width = max(screen_width(label) for label, _ in lines)
+    ids = sorted(
+        {str(span.attributes[names.REQUEST_ID]) for span in spans if names.REQUEST_ID in span.attributes}
+    )
+    title = f"trace {spans[0].trace_id} · request {', '.join(ids) or 'unknown'}"
+    return "\n".join((visible(title), *(_line(label, span, width, begin_ns) for label, span in lines)))
+
+
+def _labelled(nodes: Sequence[Node], before: str) -> Iterator[tuple[str, Node]]:
+    for number, node in enumerate(nodes, 1):
+        last = number == len(nodes)
+        yield f"{before}{'└─ ' if last else '├─ '}{visible(f'{node.span.service}: {node.span.name}')}", node
+        yield from _labelled(node.children, before + ("   " if last else "│  "))
+
+
+def _line(label: str, span: SpanLine, width: int, begin_ns: int) -> str:
+    offset_ms = (span.start_ns - begin_ns) / 1e6
+    duration_ms = (span.end_ns - span.start_ns) / 1e6
+    shown = " ".join(
+        f"{name}={visible(str(span.attributes[key]))}" for name, key in _SHOWN if key in span.attributes
+    )
+    blanks = " " * (width - screen_width(label))
+    return f"{label}{blanks}  +{offset_ms:>8.1f} ms  {duration_ms:>8.1f} ms  {shown}".rstrip()

@@ -1,0 +1,1 @@
+"""The client: send a request, follow its reply, resume it, cancel it, and read jobs."""

@@ -1,0 +1,133 @@
+"""A whole reply, put together from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from penstock.contract.names import Complexity, Role
+from penstock.contract.reply import (
+    NO_RESPONSE,
+    Accepted,
+    Adapted,
+    Completed,
+    Degraded,
+    Delta,
+    Failed,
+    ReplyEvent,
+    Restarted,
+    Started,
+    Timings,
+    Usage,
+)
+from penstock.errors import RequestFailed
+
+__all__ = ["Reply", "ReplyBuilder"]
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """An answer and how it came about."""
+
+    id: str
+    text: str
+    role: Role
+    complexity: Complexity | None
+    why: str
+    model: str
+    provider: str
+    attempts: int
+    finish_reason: str
+    usage: Usage
+    estimated: bool = False
+    """True when the provider left out a count and some of `usage` is our estimate."""
+    cost_microusd: int
+    timings: Timings
+    degraded: tuple[Degraded, ...] = ()
+    """What the answering attempt was given less of than was asked for."""
+    adapted: tuple[Adapted, ...] = ()
+    """Parameters that the answering model does not take as they were sent."""
+    response: dict[str, Any] | None
+    """The provider's chat-completion body (tool calls and all) when the request did not stream."""
+
+
+class ReplyBuilder:
+    """Fold events into a Reply."""
+
+    def __init__(self) -> None:
+        self._accepted: Accepted | None = None
+        self._text: list[str] = []
+        self.started: Started | None = None
+        self.restarts = 0
+
+    def add(self, event: ReplyEvent) -> Reply | None:
+        """The Reply once the event is `completed`, else None. Raises RequestFailed on `failed`."""
+        match event:
+            case Accepted():
+                self._accepted = event
+            case Started():
+                self.started = event
+            case Delta():
+                self._text.append(event.text)
+            case Restarted():
+                self._text.clear()
+                self.restarts += 1
+            case Completed():
+                return self._reply(event)
+            case Failed():
+                raise RequestFailed(event.id, event.error)
+        return None
+
+    def _reply(self, event: Completed) -> Reply:
+        accepted = self._accepted
+        response = None if event.response == NO_RESPONSE else _object(event.response)
+        return Reply(
+            id=event.id,
+            text="".join(self._text) if response is None else _text_of_first_choice(response),
+            role=event.role,
+            complexity=accepted.complexity if accepted else None,
+            why=accepted.why if accepted else "",
+            model=event.model,
+            provider=event.provider,
+            attempts=event.attempt,
+            finish_reason=event.finish_reason,
+            usage=event.usage,
+            estimated=event.estimated,
+            cost_microusd=event.cost_microusd,
+            timings=event.timings,
+            degraded=event.degraded,
+            adapted=event.adapted,
+            response=response,
+        )
+
+
+def _object(response: msgspec.Raw) -> dict[str, Any]:
+    """The body; empty where it is no JSON object, which no chat completion is."""
+    decoded = msgspec.json.decode(response)
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _text_of_first_choice(response: Mapping[str, Any]) -> str:
+    """The content of choice 0, whatever its shape; empty where there is none."""
+    found = response.get("choices")
+    choices = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    first = next((each for each in choices if each.get("index", 0) == 0), choices[0] if choices else {})
+    message = first.get("message")
+    return _text(message.get("content")) if isinstance(message, dict) else ""
+
+
+def _text(content: object) -> str:
+    if isinstance(content, list):
+        return "".join(_part_text(part) for part in content)
+    return _part_text(content)
+
+
+def _part_text(part: object) -> str:
+    """Of a content part: a string, or an object of text (OpenAI, "Create chat completion": `{"type": "text", …}`)."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict) and part.get("type", "text") == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    return ""

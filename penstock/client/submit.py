@@ -1,0 +1,55 @@
+"""One request event on its way to JetStream, whose acknowledgement means accepted."""
+
+from __future__ import annotations
+
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.js.errors import APIError
+
+from penstock.bus.publish import StreamFull, store, what_to_check
+from penstock.contract import headers, subjects
+from penstock.contract.codec import encode
+from penstock.contract.request import ChatRequest
+from penstock.contract.streams import MAX_REQUEST_BYTES
+from penstock.errors import NotAccepted, RequestTooLarge
+
+__all__ = ["send", "written"]
+
+
+def written(request: ChatRequest) -> bytes:
+    """As it travels. Raises RequestTooLarge."""
+    payload = encode(request)
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise RequestTooLarge(len(payload), MAX_REQUEST_BYTES)
+    return payload
+
+
+async def send(
+    nc: Nats,
+    account: str,
+    request: ChatRequest,
+    payload: bytes,
+    *,
+    patience_s: float,
+    traceparent: str | None = None,
+) -> None:
+    """Store the request, again and again for `patience_s`. Raises RequestTooLarge and NotAccepted."""
+    extra = {headers.CLIENT: request.client}
+    if traceparent is not None:
+        extra[headers.TRACEPARENT] = traceparent
+    subject = subjects.request(account, "chat")
+    try:
+        await store(
+            nc.jetstream(),
+            subject,
+            payload,
+            message_id=f"{account}.{request.client}.{request.id}",
+            headers=extra,
+            patience_s=patience_s,
+        )
+    except nats.errors.MaxPayloadError as error:
+        raise RequestTooLarge(len(payload), nc.max_payload) from error
+    except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
+        raise NotAccepted(
+            f"JetStream did not take the request: {error!r}. {what_to_check(subject, error)}"
+        ) from error

@@ -1,0 +1,49 @@
+"""One encoder for all messages, and a typed decoder for each kind of subject that is read here.
+
+All are reused. Decoders are strict about types and tolerant of unknown fields: a newer sender may know more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from penstock.contract.dead_letters import DeadHistory
+from penstock.contract.events import Event
+from penstock.contract.jobs import Job, JobResult
+from penstock.contract.presence import Presence
+from penstock.contract.quota import QuotaRecord
+from penstock.contract.reply import ReplyEvent
+from penstock.contract.request import ChatRequest
+from penstock.contract.work import ChatWork
+
+__all__ = [
+    "DEAD_HISTORY",
+    "EVENT",
+    "JOB",
+    "PRESENCE",
+    "QUOTA",
+    "REPLY",
+    "REQUEST",
+    "RESULT",
+    "WORK",
+    "encode",
+]
+
+_encoder: Final = msgspec.json.Encoder()
+
+REQUEST: Final = msgspec.json.Decoder(ChatRequest)
+WORK: Final = msgspec.json.Decoder(ChatWork)
+REPLY: Final[msgspec.json.Decoder[ReplyEvent]] = msgspec.json.Decoder(ReplyEvent)
+EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
+PRESENCE: Final = msgspec.json.Decoder(Presence)
+QUOTA: Final = msgspec.json.Decoder(QuotaRecord)
+JOB: Final = msgspec.json.Decoder(Job)
+RESULT: Final = msgspec.json.Decoder(JobResult)
+DEAD_HISTORY: Final = msgspec.json.Decoder(DeadHistory)
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """The message as it travels: UTF-8 JSON."""
+    return _encoder.encode(message)

@@ -1,0 +1,43 @@
+"""The closed lists of names that stand in messages, subjects and metric labels."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+__all__ = [
+    "AUTO",
+    "COMPLEXITIES",
+    "KINDS",
+    "LANES",
+    "RANKS",
+    "RESCUES",
+    "ROLES",
+    "Complexity",
+    "DegradationRule",
+    "Kind",
+    "Lane",
+    "Rescue",
+    "Role",
+]
+
+Role = Literal[
+    "chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety", "embed"
+]
+Lane = Literal["interactive", "batch"]
+Kind = Literal["chat", "embed", "index"]
+Complexity = Literal["simple", "medium", "complex"]
+DegradationRule = Literal["rate_limit", "high_latency", "errors"]
+Rescue = Literal["none", "before_output", "restart"]
+"""Which further attempts a request allows: none after the first, none once text was sent, or any."""
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+LANES: Final[tuple[Lane, ...]] = get_args(Lane)
+RESCUES: Final[tuple[Rescue, ...]] = get_args(Rescue)
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+RANKS: Final = (0, 1, 2, 3)
+"""The parts of a mailbox: the more requests somebody has in it, the higher the rank of the next one, and the later
+its turn. `services/router/queues/priority.py` chooses."""
+COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
+
+AUTO: Final = "auto"
+"""The role an application names when it leaves the choice to the router."""

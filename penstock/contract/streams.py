@@ -1,0 +1,195 @@
+"""Streams, consumers and buckets as data; one provisioning step creates them, services only bind.
+
+Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 4.8 GiB in all, on each of the nodes that
+keep a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from penstock.contract import subjects
+from penstock.contract.deadlines import LONGEST_WAIT_S
+from penstock.contract.names import LANES, RANKS, Lane
+
+__all__ = [
+    "BUCKETS",
+    "CANCELS",
+    "DEAD",
+    "EVENTS",
+    "JOBS",
+    "MAX_PAYLOAD_BYTES",
+    "MAX_REQUEST_BYTES",
+    "PRESENCE",
+    "QUOTA",
+    "REPLIES",
+    "REQUESTS",
+    "RESULTS",
+    "ROUTER",
+    "STREAMS",
+    "WORK",
+    "Bucket",
+    "Consumer",
+    "Stream",
+    "mailbox",
+    "mailboxes",
+]
+
+MINUTE_S: Final = 60
+HOUR_S: Final = 60 * MINUTE_S
+DAY_S: Final = 24 * HOUR_S
+MIB: Final = 1024 * 1024
+WAITING_S: Final = LONGEST_WAIT_S + DAY_S
+"""How long what waits is kept: a day more than it may wait, so that its end is told before it is forgotten."""
+
+MAX_PAYLOAD_BYTES: Final = 8 * MIB
+"""`max_payload` of our servers: headers and body together. nats-server advises against more."""
+MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * 1024
+"""The rest is for what the router adds on the way to the mailbox."""
+
+
+class Stream(Struct, frozen=True, kw_only=True):
+    """A JetStream stream."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["workqueue", "limits"]
+    max_age_s: int
+    max_bytes: int
+    discard: Literal["old", "new"] = "old"
+    """new: a full stream refuses the publisher, who then knows; old: the oldest messages go."""
+    max_per_subject: int = -1
+    max_messages: int = -1
+    """With `discard` new and one message per subject: a new subject is refused, one that is there can be rewritten."""
+    duplicate_window_s: int = 2 * MINUTE_S
+    purpose: str
+
+
+class Consumer(Struct, frozen=True, kw_only=True):
+    """A durable pull consumer shared by all instances of a service."""
+
+    stream: str
+    durable: str
+    filter_subject: str
+    max_ack_pending: int = 10_000
+
+
+class Bucket(Struct, frozen=True, kw_only=True):
+    """A key-value bucket."""
+
+    name: str
+    ttl_s: int
+    history: int = 1
+    republished_as: str | None = None
+    """Every stored entry is also published here by the server, as plain messages: a watch that needs no consumer,
+    and outlives the server and the bucket."""
+    purpose: str
+
+
+REQUESTS: Final = Stream(
+    name="LLM_REQUESTS",
+    subjects=(subjects.REQUEST_ALL,),
+    retention="workqueue",
+    max_age_s=WAITING_S,
+    max_bytes=512 * MIB,
+    discard="new",
+    duplicate_window_s=10 * MINUTE_S,
+    purpose="Commands from applications until a router has taken them.",
+)
+WORK: Final = Stream(
+    name="LLM_WORK",
+    subjects=(subjects.WORK_ALL,),
+    retention="workqueue",
+    max_age_s=WAITING_S,
+    max_bytes=1024 * MIB,
+    discard="new",
+    duplicate_window_s=10 * MINUTE_S,
+    purpose="The mailboxes: one per role and lane, in four ranks.",
+)
+REPLIES: Final = Stream(
+    name="LLM_REPLIES",
+    subjects=(subjects.REPLY_ALL,),
+    retention="limits",
+    max_age_s=15 * MINUTE_S,
+    max_bytes=512 * MIB,
+    duplicate_window_s=15 * MINUTE_S,
+    purpose="Reply events, so that a stream can be resumed and a second terminal event is refused.",
+)
+EVENTS: Final = Stream(
+    name="LLM_EVENTS",
+    subjects=(subjects.EVENT_ALL,),
+    retention="limits",
+    max_age_s=30 * DAY_S,
+    max_bytes=1024 * MIB,
+    duplicate_window_s=10 * MINUTE_S,
+    purpose="Facts: usage, breakers, quota, models; the audit log.",
+)
+DEAD: Final = Stream(
+    name="LLM_DEAD",
+    subjects=(subjects.DEAD_ALL,),
+    retention="limits",
+    max_age_s=30 * DAY_S,
+    max_bytes=256 * MIB,
+    purpose="What could not be done, with its reason in the headers and the original message as the body.",
+)
+CANCELS: Final = Stream(
+    name="LLM_CANCELS",
+    subjects=(subjects.CANCEL_ALL,),
+    retention="limits",
+    max_age_s=LONGEST_WAIT_S + HOUR_S,
+    max_bytes=32 * MIB,
+    max_per_subject=1,
+    purpose="Marks for work that is still queued when it is cancelled.",
+)
+JOBS: Final = Stream(
+    name="LLM_JOBS",
+    subjects=(subjects.JOB_ALL,),
+    retention="limits",
+    max_age_s=LONGEST_WAIT_S + DAY_S,
+    max_bytes=512 * MIB,
+    discard="new",
+    max_per_subject=1,
+    max_messages=100_000,
+    purpose="The status of each job (a request of the batch lane); ended ones make way for new ones.",
+)
+RESULTS: Final = Stream(
+    name="LLM_RESULTS",
+    subjects=(subjects.RESULT_ALL,),
+    retention="limits",
+    max_age_s=LONGEST_WAIT_S + DAY_S,
+    max_bytes=1024 * MIB,
+    max_per_subject=1,
+    purpose="What completed jobs answered; at its bound the oldest results go first.",
+)
+STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS)
+
+PRESENCE: Final = Bucket(name="llm_presence", ttl_s=30, purpose="Who is alive, and what it says of itself.")
+QUOTA: Final = Bucket(
+    name="llm_quota",
+    ttl_s=2 * DAY_S,
+    republished_as=subjects.QUOTA_STORED,
+    purpose="What was spent and is leased of each (credential or quota group, model), for all workers together.",
+)
+BUCKETS: Final = (PRESENCE, QUOTA)
+
+ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
+
+
+def mailbox(role: str, lane: Lane) -> tuple[Consumer, ...]:
+    """The consumers, one for each rank, through which every worker of `role` pulls `lane`."""
+    return tuple(
+        Consumer(
+            stream=WORK.name,
+            durable=f"{role}-{lane}-{rank}",
+            filter_subject=subjects.work_of_rank(role, lane, rank),
+        )
+        for rank in RANKS
+    )
+
+
+def mailboxes(roles: Iterable[str]) -> tuple[Consumer, ...]:
+    """The consumers of all mailboxes of `roles`."""
+    return tuple(consumer for role in roles for lane in LANES for consumer in mailbox(role, lane))

@@ -1,0 +1,43 @@
+"""What the router puts into a role's mailbox."""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+from penstock.contract.names import Complexity, Lane, Rescue, Role
+from penstock.contract.subjects import ReplyAddress
+
+__all__ = ["ChatWork"]
+
+
+class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="type"):
+    """A validated, routed request; everything a worker needs without asking anybody."""
+
+    id: str
+    account: str
+    client: str
+    user: str = ""
+    role: Role
+    lane: Lane
+    complexity: Complexity
+    why: str
+    deadline_ms: int
+    """Unix milliseconds."""
+    accepted_ms: int
+    """When JetStream stored the request, Unix milliseconds."""
+    stream: bool
+    vision: bool = False
+    estimated_tokens: int = 0
+    """Of the input, before calibration."""
+    hold_id: str | None = None
+    """The ledger's hold on the estimated cost; None while no ledger runs."""
+    degrade: bool = True
+    """Whether the body may be shortened."""
+    rescue: Rescue = "restart"
+    """As the request says."""
+    body: Raw
+    v: int = 1
+
+    @property
+    def reply_to(self) -> ReplyAddress:
+        return ReplyAddress(self.account, self.client, self.id)

@@ -1,0 +1,1 @@
+"""What every service shares: its shell, its consumer, its configuration and its telemetry."""

@@ -1,0 +1,288 @@
+"""What types cannot say: names that must exist, figures that must make sense together.
+
+Every check looks at what could be read and stays silent about the rest, which is already in the report.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable
+
+from msgspec import UNSET, Struct, UnsetType
+
+from penstock.contract.deadlines import LONGEST_S
+from penstock.runtime.config.catalogue import (
+    Batch,
+    Breaker,
+    Limits,
+    Model,
+    Parameters,
+    Price,
+    Provider,
+    Retry,
+    RoleConfig,
+    Routing,
+    TierWarning,
+    Timeouts,
+)
+from penstock.runtime.config.degradation import Degradation
+from penstock.runtime.config.degradation_checks import check_degradation
+from penstock.runtime.config.document import joined
+from penstock.runtime.config.presets import beneath_model, beneath_provider
+from penstock.runtime.config.problems import nearest
+from penstock.runtime.config.report import Report
+from penstock.runtime.config.takes import check_takes
+
+__all__ = ["Draft", "check"]
+
+_RANGES = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+    "max_tokens": (1, math.inf),
+}
+"""As in the OpenAI API reference, chat completions."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_PREFIXES = ("sk-", "sk_", "gsk_")
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """A catalogue as far as it could be read; names include entries that are themselves mistaken."""
+
+    provider_names: Collection[str] | None
+    """None: the section could not be read, so nothing can be looked up in it."""
+    model_names: Collection[str] | None
+    role_names: Collection[str] | None
+    providers: dict[str, Provider]
+    models: dict[str, Model]
+    roles: dict[str, RoleConfig]
+    breaker: Breaker | UnsetType = UNSET
+    routing: Routing | UnsetType = UNSET
+    batch: Batch | UnsetType = UNSET
+    sit_out_s: float | UnsetType = UNSET
+    degradation: Degradation | UnsetType = UNSET
+    quota_warning: TierWarning | UnsetType = UNSET
+
+
+def check(draft: Draft, report: Report) -> None:
+    """Report what is wrong with everything that could be read."""
+    for name, provider in draft.providers.items():
+        _check_provider(provider, f"providers.{name}", report)
+    for name, model in draft.models.items():
+        _check_model(model, f"models.{name}", draft, report)
+    _check_shared(draft, report)
+    for name, role in draft.roles.items():
+        _check_role(role, f"roles.{name}", report)
+        _check_chain(role, f"roles.{name}.chain", draft, report)
+        _check_weights(role, f"roles.{name}.weighted", report)
+    if draft.role_names is not None and "chat" not in draft.role_names:
+        report.add("roles.chat", "is missing: every catalogue has this role", "add chat: with a chain")
+    if "vision" in draft.roles:
+        _check_vision(draft, report)
+    if isinstance(draft.breaker, Breaker):
+        _positive(draft.breaker, Breaker.__struct_fields__, "breaker", report)
+    if isinstance(draft.routing, Routing):
+        _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
+    if isinstance(draft.batch, Batch):
+        _check_batch(draft.batch, report)
+    _positive(draft, ("sit_out_s",), "", report)
+    check_degradation(draft.degradation, "degradation", report)
+    if isinstance(draft.quota_warning, TierWarning):
+        _check_warning(draft.quota_warning, report)
+
+
+def _check_batch(batch: Batch, report: Report) -> None:
+    _positive(batch, ("patience_s",), "batch", report)
+    if _known(batch, "reserve") and not 0 <= batch.reserve < 1:
+        report.add("batch.reserve", "is no share of a limit", "write a number from 0 to below 1, such as 0.2")
+
+
+def _check_provider(provider: Provider, path: str, report: Report) -> None:
+    if isinstance(provider.base_url, str) and not re.match(r"https?://[^/\s]", provider.base_url):
+        report.add(f"{path}.base_url", "is not an address", "begin it with http:// or https:// and a host")
+    for index, name in _texts(provider.api_key_env):
+        if name.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(name):
+            problem = (
+                "is not the name of an environment variable (if it is a key, it is now in a file: revoke it)"
+            )
+            report.add(
+                f"{path}.api_key_env[{index}]", problem, "write a name such as GROQ_API_KEY", quote=False
+            )
+    _no_repeats(provider.api_key_env, f"{path}.api_key_env", report)
+    if provider.quota_group == "":
+        report.add(f"{path}.quota_group", "is empty", "name the group, or leave it out")
+    check_takes(provider.takes, beneath_provider(provider), f"{path}.takes", report)
+
+
+def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
+    if (
+        _known(model, "provider")
+        and draft.provider_names is not None
+        and model.provider not in draft.provider_names
+    ):
+        mend = f"define it under providers:, or {nearest(model.provider, draft.provider_names)}"
+        report.add(f"{path}.provider", "there is no provider of that name", mend)
+    _positive(model, ("context_tokens",), path, report)
+    figures = tuple(field for field in Limits.__struct_fields__ if field != "kind")
+    _positive(model.limits, figures, f"{path}.limits", report, "leave it out for no limit")
+    if _known(model.limits, "kind", "requests_per_minute", "tokens_per_minute"):
+        _check_kind(model.limits, f"{path}.limits", report)
+    for field in Price.__struct_fields__:
+        if _known(model.price, field) and (getattr(model.price, field) or 0) < 0:
+            report.add(
+                f"{path}.price.{field}", "is negative", "write micro-dollars per million tokens, 0 if free"
+            )
+    provider = draft.providers.get(model.provider) if _known(model, "provider", "name") else None
+    if provider is not None and _known(provider, "preset", "sdk", "takes"):
+        name = model.name or path.removeprefix("models.")
+        check_takes(model.takes, beneath_model(provider, name), f"{path}.takes", report)
+
+
+def _check_kind(limits: Limits, path: str, report: Report) -> None:
+    if (
+        limits.kind == "token_bucket"
+        and limits.requests_per_minute is None
+        and limits.tokens_per_minute is None
+    ):
+        report.add(f"{path}.kind", "says how figures per minute are counted, and there is none", "name one")
+
+
+def _check_shared(draft: Draft, report: Report) -> None:
+    """Entries that are one model of one quota cannot have two limits."""
+    first: dict[tuple[str, str], str] = {}
+    for key, model in draft.models.items():
+        provider = draft.providers.get(model.provider)
+        if provider is None:
+            continue
+        owner = model.provider if provider.quota_group is None else f"group {provider.quota_group}"
+        other = first.setdefault((owner, model.name or key), key)
+        if draft.models[other].limits != model.limits:
+            report.add(
+                f"models.{key}.limits",
+                f"differ from those of models.{other}, with which it shares one quota",
+                "give both the same limits",
+                quote=False,
+            )
+
+
+def _check_retry(retry: Retry, path: str, report: Report) -> None:
+    figures = ("max_attempts", "base_s", "cap_s", "batch_max_attempts", "batch_cap_s")
+    _positive(retry, figures, path, report)
+    _not_negative(retry, ("same_model",), path, report)
+    for cap in ("cap_s", "batch_cap_s"):
+        if _known(retry, cap, "base_s") and getattr(retry, cap) < retry.base_s:
+            report.add(f"{path}.{cap}", f"is below base_s ({retry.base_s:g})", "raise it, or lower base_s")
+
+
+def _check_role(role: RoleConfig, path: str, report: Report) -> None:
+    _positive(role, ("concurrency",), path, report)
+    _not_negative(role, ("wait_s",), path, report)
+    _check_retry(role.retry, f"{path}.retry", report)
+    _check_timeouts(role.timeouts, f"{path}.timeouts", report)
+    check_degradation(role.degradation, f"{path}.degradation", report)
+    _check_ranges(role.parameters, f"{path}.parameters", report)
+    _check_ranges(role.ceilings, f"{path}.ceilings", report)
+    for field in _RANGES:
+        if not _known(role.parameters, field) or not _known(role.ceilings, field):
+            continue
+        own, ceiling = getattr(role.parameters, field), getattr(role.ceilings, field)
+        if own is not None and ceiling is not None and own > ceiling:
+            mend = f"lower it, or raise {path}.ceilings.{field}"
+            report.add(f"{path}.parameters.{field}", f"is above the role's own ceiling ({ceiling})", mend)
+
+
+def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
+    _positive(timeouts, Timeouts.__struct_fields__, path, report)
+    if _known(timeouts, "batch_total_s") and LONGEST_S["batch"] < timeouts.batch_total_s < math.inf:
+        problem = f"is longer than a request of the batch lane may wait ({LONGEST_S['batch']:,} s)"
+        report.add(f"{path}.batch_total_s", problem, "lower it")
+    if _known(timeouts, "first_token_s", "total_s") and timeouts.first_token_s > timeouts.total_s:
+        report.add(
+            f"{path}.first_token_s",
+            f"the first token may take {timeouts.first_token_s:g} s, longer than the whole request"
+            f" (total_s: {timeouts.total_s:g} s)",
+            "lower first_token_s, or raise total_s",
+        )
+
+
+def _check_warning(warning: TierWarning, report: Report) -> None:
+    _positive(warning, TierWarning.__struct_fields__, "quota_warning", report)
+    if _known(warning, "warn_share") and warning.warn_share > 1:
+        report.add(
+            "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"
+        )
+    if _known(warning, "warn_share", "calm_share") and warning.calm_share > warning.warn_share:
+        mend = "lower it: the warning ends below it"
+        report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", mend)
+
+
+def _check_ranges(parameters: Parameters, path: str, report: Report) -> None:
+    for field, (low, high) in _RANGES.items():
+        value = getattr(parameters, field) if _known(parameters, field) else None
+        if value is not None and not low <= value <= high:
+            between = f"at least {low}" if high == math.inf else f"between {low:g} and {high:g}"
+            report.add(f"{path}.{field}", f"must be {between}", f"write a number {between}")
+
+
+def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> None:
+    if role.chain == ():
+        report.add(path, "is empty", "name at least one model of models:")
+    if draft.model_names is not None:
+        for index, name in _texts(role.chain):
+            if name not in draft.model_names:
+                mend = f"define it under models:, or {nearest(name, draft.model_names)}"
+                report.add(f"{path}[{index}]", "there is no model of that name", mend)
+    _no_repeats(role.chain, path, report)
+
+
+def _check_weights(role: RoleConfig, path: str, report: Report) -> None:
+    for number, step in enumerate(role.weighted):
+        weights: Iterable[object] = step.weights  # UNSET where it could not be read
+        for index, weight in enumerate(weights):
+            if isinstance(weight, int) and weight <= 0:
+                mend = "write its share as a whole number above 0, or take the model out"
+                report.add(f"{path}[{number}].weights[{index}]", "must be more than 0", mend)
+
+
+def _check_vision(draft: Draft, report: Report) -> None:
+    chain = draft.roles["vision"].chain
+    known = [draft.models[name] for _, name in _texts(chain) if name in draft.models]
+    if known and len(known) == len(chain) and all(model.vision is False for model in known):
+        mend = "add a model that has vision: true, or leave the role out"
+        report.add("roles.vision.chain", "no model of it can see images", mend)
+
+
+def _known(struct: object, *fields: str) -> bool:
+    """Whether all of these could be read: UNSET stands where that was not so, for a whole struct too."""
+    return isinstance(struct, Struct) and all(getattr(struct, field) is not UNSET for field in fields)
+
+
+def _texts(items: Iterable[object]) -> list[tuple[int, str]]:
+    """Those items of a list that could be read, each with its place."""
+    known = items if isinstance(items, tuple) else ()
+    return [(index, item) for index, item in enumerate(known) if isinstance(item, str)]
+
+
+def _no_repeats(names: Iterable[str], path: str, report: Report) -> None:
+    seen: set[str] = set()
+    for index, name in _texts(names):
+        if name in seen:
+            report.add(f"{path}[{index}]", "stands in this list twice", "take one of the two out")
+        seen.add(name)
+
+
+def _positive(
+    struct: Struct, fields: Iterable[str], path: str, report: Report, mend: str = "write a number above 0"
+) -> None:
+    for field in fields:
+        value = getattr(struct, field) if _known(struct, field) else None
+        if value is not None and not 0 < value < math.inf:
+            report.add(joined(path, field), "must be more than 0, and finite", mend)
+
+
+def _not_negative(struct: Struct, fields: Iterable[str], path: str, report: Report) -> None:
+    for field in fields:
+        if _known(struct, field) and not 0 <= getattr(struct, field) < math.inf:
+            report.add(joined(path, field), "must be 0 or more, and finite", "write 0 to switch it off")

@@ -1,0 +1,117 @@
+"""The catalogue from its YAML file, with every mistake reported at once (REQUIREMENTS K6)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import UNSET, structs
+
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.checks import Draft, check
+from penstock.runtime.config.document import read_document
+from penstock.runtime.config.presets import fill_in, with_presets
+from penstock.runtime.config.prices import read_prices
+from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
+from penstock.runtime.config.report import Report
+from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
+from penstock.runtime.config.steps import unfold
+from penstock.runtime.config.structure import build
+from penstock.runtime.config.takes import judge_takes
+
+__all__ = ["ConfigurationRefused", "Problem", "load_catalogue", "locate_catalogue", "read_catalogue"]
+
+
+def read_catalogue(path: Path | None, env: Mapping[str, str]) -> Catalogue:
+    """The catalogue at `path` (see `locate_catalogue`); raises ConfigurationRefused and nothing else."""
+    file = locate_catalogue(path, env)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        problem = Problem(problem=f"cannot be read: {reason}", mend="check the path and its permissions")
+        raise ConfigurationRefused(str(file), [problem]) from error
+    except UnicodeDecodeError as error:
+        problem = Problem(problem="is not UTF-8 text", mend="give a YAML file, saved as UTF-8")
+        raise ConfigurationRefused(str(file), [problem]) from error
+    except ValueError as error:  # a NUL byte in the path
+        problem = Problem(problem=f"is no path: {error}", mend="check how the path is spelled")
+        raise ConfigurationRefused(str(file), [problem]) from error
+    return load_catalogue(text, source=str(file), env=env)
+
+
+def locate_catalogue(path: Path | None, env: Mapping[str, str]) -> Path:
+    """A path as it is; a bare name (`groq`) is a shipped catalogue; None asks the environment.
+
+    There PENSTOCK_CATALOGUE decides, else the API key that is set, else it is the simulator.
+    """
+    named = default_catalogue(env) if path is None else str(path)
+    if "/" in named or named.endswith((".yaml", ".yml")):
+        return Path(named)
+    shipped = shipped_catalogues()
+    if named not in shipped:
+        problem = Problem(
+            problem="there is no shipped catalogue of that name",
+            mend=f"{nearest(named, shipped)}; a file of your own is named by its path, ./{named}.yaml",
+        )
+        raise ConfigurationRefused(named, [problem])
+    return shipped[named]
+
+
+def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalogue:
+    """The catalogue in `text`; `source` is what errors call it.
+
+    Raises ConfigurationRefused and nothing else.
+    """
+    document = read_document(text, source=source, env=env)
+    report = Report(document)
+    data = document.data
+    if not isinstance(data, dict):
+        report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
+        raise ConfigurationRefused(source, report.problems)
+    judge_takes(data, report)
+    parts = _parts(with_presets(read_prices(unfold(data, report), report), report), report)
+    check(_draft(data, parts), report)
+    if report.problems:
+        raise ConfigurationRefused(source, report.problems)
+    parts["providers"], parts["models"] = fill_in(parts["providers"], parts["models"])
+    return Catalogue(**parts)
+
+
+def _parts(data: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Each section by itself, so that a mistake in one does not hide those in the next."""
+    fields = {field.name: field for field in structs.fields(Catalogue)}
+    for key in data.keys() - fields.keys():
+        report.add(key, "there is no such key", nearest(key, fields))
+    parts: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in data:
+            parts[name] = build(field.type, data[name], name, report)
+        elif field.required:
+            report.add(name, "is missing", f"add {name}: to the file")
+    return parts
+
+
+def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
+    def names(section: str) -> Collection[str] | None:
+        return data[section].keys() if isinstance(data.get(section), dict) else None
+
+    def built(section: str) -> dict[str, Any]:
+        made = parts.get(section)
+        return made if isinstance(made, dict) else {}
+
+    return Draft(
+        provider_names=names("providers"),
+        model_names=names("models"),
+        role_names=names("roles"),
+        providers=built("providers"),
+        models=built("models"),
+        roles=built("roles"),
+        breaker=parts.get("breaker", UNSET),
+        routing=parts.get("routing", UNSET),
+        batch=parts.get("batch", UNSET),
+        sit_out_s=parts.get("sit_out_s", UNSET),
+        degradation=parts.get("degradation", UNSET),
+        quota_warning=parts.get("quota_warning", UNSET),
+    )

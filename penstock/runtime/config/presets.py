@@ -1,0 +1,152 @@
+"""Presets of providers: what is known of one, as data with its sources (deploy/catalogues/presets/)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import yaml
+from msgspec import Struct, field, structs
+
+from penstock.runtime.config.catalogue import Model, Provider, RateLimitHeaders
+from penstock.runtime.config.document import joined
+from penstock.runtime.config.problems import nearest
+from penstock.runtime.config.report import Report
+from penstock.runtime.config.shipped import shipped_presets
+from penstock.runtime.config.takes import Take
+
+__all__ = ["beneath_model", "beneath_provider", "fill_in", "read_preset", "with_presets"]
+
+_PLAIN: Final = ("sdk", "base_url", "api_key_env", "rate_limit_headers")
+_UNNAMED: Final = "openai"
+"""The preset whose families hold for a provider that names none and is spoken to by this SDK."""
+
+
+class _Family(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Models of one provider that take the same."""
+
+    models: tuple[str, ...]
+    """Patterns of the provider's own names, as `gpt-5-*`."""
+    takes: dict[str, Take]
+
+
+class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of a provider."""
+
+    sources: tuple[str, ...]
+    """Addresses of the pages that say so."""
+    checked: dt.date
+    """When they were read."""
+    sdk: Literal["openai", "groq"] = "openai"
+    base_url: str | None = None
+    """None: the SDK's own address, unless `base_url_form` is set."""
+    base_url_form: str | None = None
+    """What the address looks like where each account has its own."""
+    api_key_env: tuple[str, ...] = ()
+    stream: dict[str, str] = field(default_factory=dict)
+    """Keys of `StreamFormat`."""
+    rate_limit_headers: RateLimitHeaders = "none"
+    takes: dict[str, Take] = field(default_factory=dict)
+    families_of: str | None = None
+    """Another preset whose families hold here too."""
+    families: tuple[_Family, ...] = ()
+    """A model takes what each of its families says, the last one first."""
+
+
+@cache
+def read_preset(file: Path) -> _Preset:
+    """Raises ValueError for a file that is no preset: they ship with Penstock."""
+    return msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), _Preset, strict=True)
+
+
+def _preset_of(provider: Mapping[str, Any]) -> _Preset | None:
+    """The preset that a provider of the raw data names, if there is one of that name."""
+    name = provider.get("preset")
+    file = shipped_presets().get(name) if isinstance(name, str) else None
+    return None if file is None else read_preset(file)
+
+
+def with_presets(data: dict[str, Any], report: Report) -> dict[str, Any]:
+    """The data of a catalogue with each provider's own keys on top of those of its preset."""
+    providers = data.get("providers")
+    if not isinstance(providers, dict):
+        return data
+    filled = {name: _filled(entry, joined("providers", name), report) for name, entry in providers.items()}
+    return {**data, "providers": filled}
+
+
+def _filled(provider: object, path: str, report: Report) -> object:
+    if not isinstance(provider, dict) or not isinstance(provider.get("preset"), str):
+        return provider
+    preset = _preset_of(provider)
+    if preset is None:
+        report.add(
+            f"{path}.preset",
+            "there is no preset of that name",
+            nearest(provider["preset"], shipped_presets()),
+        )
+        return provider
+    if preset.base_url_form is not None and provider.get("base_url") is None:
+        problem = f"is missing: with the preset {provider['preset']} each account has an address of its own"
+        report.add(f"{path}.base_url", problem, f"write base_url: {preset.base_url_form}")
+    below = {key: value for key in _PLAIN if (value := _plain(getattr(preset, key))) is not None}
+    stream = provider.get("stream", {})
+    if isinstance(stream, dict):
+        below["stream"] = {**preset.stream, **stream}
+    return {**below, **provider, **({"stream": below["stream"]} if "stream" in below else {})}
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def fill_in(
+    providers: Mapping[str, Provider], models: Mapping[str, Model]
+) -> tuple[dict[str, Provider], dict[str, Model]]:
+    """Providers and models with what is in force: what their presets say, beneath what they say themselves."""
+    return (
+        {name: _provider_in_force(provider) for name, provider in providers.items()},
+        {key: _model_in_force(key, model, providers[model.provider]) for key, model in models.items()},
+    )
+
+
+def beneath_provider(provider: Provider) -> dict[str, Take]:
+    """What the models of a provider take where neither it nor they say anything."""
+    preset = _preset_of({"preset": provider.preset})
+    return {} if preset is None else preset.takes
+
+
+def beneath_model(provider: Provider, name: str) -> dict[str, Take]:
+    """What the model that the provider calls `name` takes where it says nothing itself."""
+    takes = dict(beneath_provider(provider))
+    for family in _families(provider):
+        if any(fnmatchcase(name, pattern) for pattern in family.models):
+            takes |= family.takes
+    return {**takes, **provider.takes}
+
+
+def _provider_in_force(provider: Provider) -> Provider:
+    return structs.replace(
+        provider,
+        rate_limit_headers=provider.rate_limit_headers or provider.sdk,
+        takes={**beneath_provider(provider), **provider.takes},
+    )
+
+
+def _model_in_force(key: str, model: Model, provider: Provider) -> Model:
+    takes = {**beneath_model(provider, model.name or key), **model.takes}
+    return model if takes == model.takes else structs.replace(model, takes=takes)
+
+
+def _families(provider: Provider) -> Iterable[_Family]:
+    preset = _preset_of({"preset": provider.preset or (_UNNAMED if provider.sdk == _UNNAMED else None)})
+    if preset is None:
+        return
+    if preset.families_of is not None:
+        yield from read_preset(shipped_presets()[preset.families_of]).families
+    yield from preset.families

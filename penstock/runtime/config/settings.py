@@ -1,0 +1,172 @@
+"""Process settings from the environment, read once in `__main__` and handed down."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from penstock.bus.masking import without_userinfo
+from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
+
+__all__ = ["LogLevel", "Settings", "Traces", "load_settings"]
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Traces = Literal["off", "otlp", "file"]
+Quota = Literal["local", "shared"]
+
+_SOURCE = "environment"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_SERVER = re.compile(r"((nats|tls|ws|wss)://)?([^\s/@]+@)?(\[[0-9A-Fa-f:.]+\]|[^\s/:@]+)(:\d{1,5})?/?")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How one process runs; what it serves is in the catalogue."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    """Or several, with commas between (NATS_URL)."""
+    nats_credentials: str | None = None
+    """Path of a credentials file (NATS_CREDENTIALS)."""
+    account: str = "demo"
+    """PENSTOCK_ACCOUNT; a token of the subjects, like the two below."""
+    instance: str | None = None
+    """PENSTOCK_INSTANCE; None: the process makes one up."""
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    """0: any free port."""
+    traces: Traces = "off"
+    trace_file: str | None = None
+    """Set exactly when `traces` is `file`."""
+    trace_sample_ratio: float = 1.0
+    """Of the traces begun here; 0 none, 1 all."""
+    log_level: LogLevel = "info"
+    drain_s: float = 25.0
+    """How long a stopping process lets running work finish."""
+    ack_wait_s: float = 10.0
+    max_deliver: int = 5
+    replicas: int = 1
+    """Copies of each stream and bucket, on as many nodes of a cluster."""
+    quota: Quota = "shared"
+    """Who counts against the limits: all workers together in the bucket `llm_quota`, or each for itself."""
+    secrets_dir: str | None = None
+    """Directory with a file for each key, named like its variable; None: keys come from the environment alone."""
+    secrets_poll_s: float = 5.0
+    """How often the files there are looked at."""
+    key_max_age_days: float = 90.0
+    """An older key is told as too old."""
+
+
+def load_settings(env: Mapping[str, str]) -> Settings:
+    """The settings in `env`; an empty variable counts as not set.
+
+    Raises ConfigurationRefused with every mistake in it.
+    """
+    reading = _Reading(env)
+    usual = Settings()
+    traces, trace_file = reading.traces()
+    settings = Settings(
+        nats_url=reading.servers("NATS_URL", usual.nats_url),
+        nats_credentials=env.get("NATS_CREDENTIALS") or None,
+        account=reading.token("PENSTOCK_ACCOUNT") or usual.account,
+        instance=reading.token("PENSTOCK_INSTANCE"),
+        http_host=env.get("PENSTOCK_HTTP_HOST") or usual.http_host,
+        http_port=reading.whole("PENSTOCK_HTTP_PORT", usual.http_port, low=0, high=65_535),
+        traces=traces,
+        trace_file=trace_file,
+        trace_sample_ratio=reading.number("PENSTOCK_TRACE_RATIO", usual.trace_sample_ratio, low=0, high=1),
+        log_level=reading.level("PENSTOCK_LOG_LEVEL", usual.log_level),
+        drain_s=reading.number("PENSTOCK_DRAIN_S", usual.drain_s, low=0, high=3_600),
+        # nats-server redelivers what is not acknowledged in time; below a second that is our own jitter.
+        ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", usual.ack_wait_s, low=1, high=3_600),
+        max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
+        replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
+        quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
+        secrets_dir=env.get("PENSTOCK_SECRETS_DIR") or None,
+        secrets_poll_s=reading.number("PENSTOCK_SECRETS_POLL_S", usual.secrets_poll_s, low=0.1, high=3_600),
+        key_max_age_days=reading.number(
+            "PENSTOCK_KEY_MAX_AGE_DAYS", usual.key_max_age_days, low=1, high=3_650
+        ),
+    )
+    if reading.problems:
+        raise ConfigurationRefused(_SOURCE, reading.problems)
+    return settings
+
+
+class _Reading:
+    """One pass over the environment: each value or its default, and the mistakes on the way."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.problems: list[Problem] = []
+
+    def number(self, name: str, default: float, *, low: float, high: float) -> float:
+        text = self._env.get(name)
+        if not text:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if low <= value <= high:
+            return value
+        self._add(name, f"must be a number between {low:g} and {high:g}", f"leave it out for {default:g}")
+        return default
+
+    def whole(self, name: str, default: int, *, low: int, high: int) -> int:
+        text = self._env.get(name)
+        if not text:
+            return default
+        # Ten digits hold every bound here; int() would take much longer ones apart first.
+        if re.fullmatch(r"[0-9]{1,10}", text) and low <= int(text) <= high:
+            return int(text)
+        self._add(name, f"must be a whole number between {low} and {high}", f"leave it out for {default}")
+        return default
+
+    def token(self, name: str) -> str | None:
+        text = self._env.get(name)
+        if text and not _TOKEN.fullmatch(text):
+            self._add(name, "cannot stand in a NATS subject", "use letters, digits, - and _ only")
+        return text or None
+
+    def level(self, name: str, default: LogLevel) -> LogLevel:
+        text = (self._env.get(name) or default).lower()
+        for level in get_args(LogLevel):
+            if text == level:
+                return level  # type: ignore[no-any-return]
+        self._add(name, "is not a log level", nearest(text, get_args(LogLevel)))
+        return default
+
+    def quota(self, name: str, default: Quota) -> Quota:
+        text = self._env.get(name) or default
+        for quota in get_args(Quota):
+            if text == quota:
+                return quota  # type: ignore[no-any-return]
+        self._add(name, "is neither local nor shared", f"leave it out for {default}")
+        return default
+
+    def servers(self, name: str, default: str) -> str:
+        text = self._env.get(name) or default
+        if not all(_SERVER.fullmatch(server.strip()) for server in text.split(",")):
+            self._add(name, "is not the address of a NATS server", "write nats://host:4222")
+        return text
+
+    def traces(self) -> tuple[Traces, str | None]:
+        otlp = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        default = "otlp" if any(self._env.get(name) for name in otlp) else "off"
+        text = self._env.get("PENSTOCK_TRACES") or default
+        if text == "otlp":
+            return "otlp", None
+        if text.startswith("file:") and text != "file:":
+            return "file", text.removeprefix("file:")
+        if text != "off":
+            self._add("PENSTOCK_TRACES", "is no place for traces", "write off, otlp or file:PATH")
+        return "off", None
+
+    def _add(self, name: str, problem: str, mend: str) -> None:
+        shown = without_userinfo(self._env[name])
+        # What is no address at all may still hold a password.
+        value = None if "@" in shown and "…@" not in shown else f'"{shown}"'
+        self.problems.append(Problem(key=name, value=value, problem=problem, mend=mend))

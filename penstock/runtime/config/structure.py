@@ -1,0 +1,147 @@
+"""Plain data into structs, going on after each mistake so that all are reported together.
+
+msgspec's own conversion stops at the first; here it judges one value at a time, and strictly.
+"""
+
+from __future__ import annotations
+
+import re
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from penstock.runtime.config.document import joined
+from penstock.runtime.config.problems import nearest
+from penstock.runtime.config.report import Report
+
+__all__ = ["build"]
+
+_EXPECTED = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`")
+_WORDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
+}
+
+
+def build(kind: Any, value: object, path: str, report: Report) -> Any:
+    """The value as `kind`; UNSET where it could not be made, with the reasons in the report.
+
+    A struct or a list is made even so, with UNSET in the places of what is wrong, so that the rest can still be
+    checked; the report alone refuses the whole. A dict leaves out such entries.
+    """
+    if get_origin(kind) in (UnionType, Union) and value is not None:
+        kind = _member(kind, value)
+    if _is_struct(kind):
+        return _struct(kind, {} if value is None else value, path, report)
+    if get_origin(kind) is dict:
+        return _entries(kind, value, path, report)
+    if get_origin(kind) is tuple:
+        return _items(kind, value, path, report)
+    return _leaf(kind, value, path, report)
+
+
+def _member(union: Any, value: object) -> Any:
+    """The members of a union that `value` is to be judged by: its struct, or the others together."""
+    members = [each for each in get_args(union) if each is not NoneType]
+    struct = next((each for each in members if _is_struct(each)), None)
+    if struct is not None and (len(members) == 1 or isinstance(value, dict)):
+        return struct
+    return Union[tuple(each for each in members if each is not struct)]  # noqa: UP007 - of members known at run time
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+def _struct(kind: type[Struct], value: object, path: str, report: Report) -> Struct | UnsetType:
+    if not isinstance(value, dict):
+        return _wrong("object", value, path, report)
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    made: dict[str, Any] = {}
+    for key in value:
+        if key not in fields:
+            report.add(joined(path, key), "there is no such key", nearest(key, fields))
+    for name, field in fields.items():
+        below = joined(path, name)
+        if name in value:
+            made[field.name] = build(field.type, value[name], below, report)
+        elif field.required:
+            report.add(below, "is missing", f"add {name}: here")
+            made[field.name] = UNSET
+    return kind(**made)
+
+
+def _entries(kind: Any, value: object, path: str, report: Report) -> dict[str, Any] | UnsetType:
+    if not isinstance(value, dict):
+        return _wrong("object", value, path, report)
+    key_kind, value_kind = get_args(kind)
+    made: dict[str, Any] = {}
+    for key, entry in value.items():
+        below = joined(path, key)
+        if get_origin(key_kind) is Literal and key not in get_args(key_kind):
+            report.add(below, "there is no such name", nearest(key, get_args(key_kind)))
+            continue
+        built = build(value_kind, entry, below, report)
+        if built is not UNSET:
+            made[key] = built
+    return made
+
+
+def _items(kind: Any, value: object, path: str, report: Report) -> tuple[Any, ...] | UnsetType:
+    if not isinstance(value, list):
+        return _wrong("array", value, path, report)
+    return tuple(
+        build(get_args(kind)[0], item, f"{path}[{index}]", report) for index, item in enumerate(value)
+    )
+
+
+def _leaf(kind: Any, value: object, path: str, report: Report) -> Any:
+    if get_origin(kind) is Literal and isinstance(value, str) and value not in get_args(kind):
+        choices = get_args(kind)
+        report.add(path, f"must be one of: {', '.join(choices)}", nearest(value, choices))
+        return UNSET
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        match = _EXPECTED.search(str(error))
+        if match is None:
+            report.add(path, f"is not right: {error}", "see the field's description in the README")
+        else:
+            _wrong(match["expected"], value, path, report)
+        return UNSET
+
+
+def _wrong(expected: str, value: object, path: str, report: Report) -> UnsetType:
+    names = [name.strip() for name in expected.split("|")]
+    wanted = " or ".join(_WORDS.get(name, name) for name in names if name != "null")
+    if isinstance(value, str) and not {"str", "array", "object"}.intersection(names):
+        mend = f"write {wanted}, without quotes"
+    elif "str" in names and isinstance(value, bool | int | float):
+        mend = "put it in quotes"
+    elif "array" in names and isinstance(value, str):
+        mend = "write it as a list, in square brackets"
+    else:
+        mend = f"write {wanted}"
+    report.add(path, f"must be {wanted}, and this is {_sort(value)}", mend)
+    return UNSET
+
+
+def _sort(value: object) -> str:
+    names = {
+        bool: "bool",
+        int: "int",
+        float: "float",
+        str: "str",
+        list: "array",
+        dict: "object",
+        NoneType: "null",
+    }
+    sort = _WORDS[names[type(value)]]
+    return "a number with a fraction" if isinstance(value, float) else sort

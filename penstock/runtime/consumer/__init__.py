@@ -1,0 +1,1 @@
+"""A bounded pull loop on durable JetStream consumers."""

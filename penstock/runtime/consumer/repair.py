@@ -1,0 +1,37 @@
+"""A repair beside the work, one at a time: what is broken may mend itself sooner than the repair fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.runtime.halt import halt
+
+__all__ = ["Repairing"]
+
+_log: Final = rate_limited_logger(__name__)
+
+
+class Repairing:
+    """Runs `repair` in the background when it is asked for and does not run already."""
+
+    def __init__(self, name: str, repair: Callable[[], Awaitable[None]]) -> None:
+        self._name = name
+        self._repair = repair
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            await halt(self._task)
+
+    async def _run(self) -> None:
+        try:
+            await self._repair()
+        except Exception:
+            _log.exception("%s: the repair failed", self._name)

@@ -1,0 +1,152 @@
+"""Saying "I am alive" every few seconds, and hearing who else is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+from penstock.bus.direct_get import NoSuchStream, read_page
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract import codec
+from penstock.contract.presence import Presence
+from penstock.contract.streams import PRESENCE
+from penstock.runtime.vital_loop import VitalLoop
+
+__all__ = ["Heartbeat", "hear_presence", "lately", "living", "watch_presence"]
+
+_log: Final = rate_limited_logger(__name__)
+_EVERY_S: Final = 2.0
+_AT_MOST_EVERY_S: Final = 0.25
+_PREFIX: Final = f"$KV.{PRESENCE.name}."
+_OPERATION: Final = "KV-Operation"
+
+
+class Heartbeat:
+    """Publishes one process's presence until it is stopped, then takes it back.
+
+    What it takes back stays in the body of the deletion, for a router that starts while the last worker of a role is
+    being replaced (`lately`).
+    """
+
+    def __init__(self, nc: Nats, describe: Callable[[], Presence]) -> None:
+        self._nc = nc
+        self._describe = describe
+        self._soon = asyncio.Event()
+        self._running = VitalLoop("heartbeat")
+
+    async def start(self) -> None:
+        await self._beat()
+        self._running.start(self._loop())
+
+    def soon(self) -> None:
+        """There is news: do not wait for the next beat's turn."""
+        self._soon.set()
+
+    async def stop(self) -> None:
+        await self._running.stop()
+        presence = self._describe()
+        try:
+            await self._nc.publish(_subject(presence), codec.encode(presence), headers={_OPERATION: "DEL"})
+        except nats.errors.Error as error:  # then silence says it, half a minute later
+            _log.warning("presence cannot be taken back: %r", error)
+
+    async def _loop(self) -> None:
+        while True:
+            await asyncio.sleep(_AT_MOST_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_S - _AT_MOST_EVERY_S):
+                    await self._soon.wait()
+            self._soon.clear()
+            try:
+                await self._beat()
+            except nats.errors.Error as error:
+                _log.warning("presence cannot be published now: %r", error)
+
+    async def _beat(self) -> None:
+        """Plain publish: a lost beat is replaced by the next one."""
+        presence = self._describe()
+        await self._nc.publish(_subject(presence), codec.encode(presence))
+
+
+def _subject(presence: Presence) -> str:
+    return f"{_PREFIX}{presence.service}.{presence.instance}"
+
+
+async def living(nc: Nats) -> list[Presence]:
+    """Everybody alive now, by service and instance; nobody where there is no bucket yet.
+
+    Raises nats.errors.Error or TimeoutError when the bucket does not answer.
+    """
+    return [presence for presence, goodbye in await _found(nc) if not goodbye]
+
+
+async def lately(nc: Nats) -> list[Presence]:
+    """The same, and with them those who said goodbye within the bucket's memory."""
+    return [presence for presence, _ in await _found(nc)]
+
+
+async def _found(nc: Nats) -> list[tuple[Presence, bool]]:
+    """The last word of each, and whether it was goodbye.
+
+    Read without nats-py's KeyValue, which asks once per key, and raises for a key it would not have written itself.
+    """
+    found: dict[str, tuple[Presence | None, bool]] = {}
+    sequence = 1
+    while True:
+        try:
+            page = await read_page(nc, f"KV_{PRESENCE.name}", f"{_PREFIX}>", sequence=sequence)
+        except NoSuchStream:
+            return []
+        for msg in page.messages:
+            headers = msg.headers or {}
+            key = headers["Nats-Subject"]
+            found[key] = (_read(key, msg.data) if msg.data else None, _OPERATION in headers)
+        if not page.messages or page.pending == 0:
+            break
+        sequence = page.next_sequence
+    readable = [(presence, goodbye) for presence, goodbye in found.values() if presence is not None]
+    return sorted(readable, key=lambda each: (each[0].service, each[0].instance))
+
+
+async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
+    """Call `on_change(instance, presence)` for every beat from now on; None when the instance said goodbye."""
+
+    async def on_beat(msg: Msg) -> None:
+        instance = msg.subject.rpartition(".")[2]
+        if not msg.data or _OPERATION in (msg.headers or {}):
+            on_change(instance, None)
+            return
+        presence = _read(msg.subject, msg.data)
+        if presence is not None:
+            on_change(instance, presence)
+
+    await nc.subscribe(f"{_PREFIX}>", cb=on_beat)
+
+
+async def hear_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
+    """Call `on_change` for each process that is alive now, then for every change."""
+    await watch_presence(nc, on_change)
+    try:
+        present = await living(nc)
+    except (nats.errors.Error, TimeoutError) as error:
+        _log.warning(
+            "presence cannot be read (%r): other processes are unknown until their next heartbeat", error
+        )
+        return
+    for presence in present:
+        on_change(presence.instance, presence)
+
+
+def _read(where: str, data: bytes) -> Presence | None:
+    try:
+        return codec.PRESENCE.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("%s holds what is no presence: %s", where, error)
+        return None

@@ -1,0 +1,84 @@
+"""Which models of a role's chain to try, in which order (REQUIREMENTS A1, A4, B2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from penstock.contract.names import Complexity
+from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
+
+__all__ = ["Needs", "needs_of", "order", "shortfall"]
+
+_CONTEXT_MARGIN: Final = 0.8
+"""A model is left out only when even an estimate this much lower does not fit: the provider knows better."""
+
+
+class Needs(Struct, frozen=True):
+    """What a request asks of any model that is to serve it."""
+
+    context_tokens: int = 0
+    """Of its input, estimated low. Whether the answer has room beside it is for the provider to say."""
+    vision: bool = False
+
+
+def needs_of(estimated_tokens: int, *, vision: bool) -> Needs:
+    """The needs of a request that holds about `estimated_tokens`."""
+    return Needs(context_tokens=int(estimated_tokens * _CONTEXT_MARGIN), vision=vision)
+
+
+def order(
+    role: RoleConfig, models: Mapping[str, Model], complexity: Complexity, needs: Needs
+) -> tuple[str, ...]:
+    """The keys of the models that can serve the request, the one to try first in front.
+
+    A simple request goes to the cheapest of them first and a complex one to the dearest; the rest, and every
+    other case, keep the order of the chain. Of equal prices the one written first is taken. A weighted step moves as
+    one, and costs what its models cost on the average of their shares: that is what a request to it costs. Empty if
+    none can serve it: `shortfall` says why.
+    """
+    able = [key for key in role.chain if _can_serve(models[key], needs)]
+    if not able or complexity == "medium" or not role.by_complexity:
+        return tuple(able)
+    choose = min if complexity == "simple" else max
+    first = choose(_steps(able, role), key=lambda step: _price(step, models))
+    return (*first, *(key for key in able if key not in first))
+
+
+def _steps(able: Iterable[str], role: RoleConfig) -> list[dict[str, int]]:
+    """Each step as models and weights; a model that stands by itself is a step of its own."""
+    steps: list[dict[str, int]] = []
+    weighted = {key: step for step in role.weighted for key in step.models}
+    last: WeightedStep | None = None
+    for key in able:
+        step = weighted.get(key)
+        if step is not None and step is last:
+            steps[-1][key] = step.shares[key]
+        else:
+            steps.append({key: 1 if step is None else step.shares[key]})
+        last = step
+    return steps
+
+
+def _price(step: Mapping[str, int], models: Mapping[str, Model]) -> float:
+    total = sum(weight * (models[key].price.input + models[key].price.output) for key, weight in step.items())
+    return total / sum(step.values())
+
+
+def shortfall(
+    role: RoleConfig, models: Mapping[str, Model], needs: Needs
+) -> Literal["context", "vision"] | None:
+    """What no model of the chain has enough of, or None if one can serve the request.
+
+    Context, if a shorter request would be served (`context_length_exceeded`); else vision.
+    """
+    if any(_can_serve(models[key], needs) for key in role.chain):
+        return None
+    shorter = Needs(vision=needs.vision)
+    return "context" if any(_can_serve(models[key], shorter) for key in role.chain) else "vision"
+
+
+def _can_serve(model: Model, needs: Needs) -> bool:
+    return needs.context_tokens <= model.context_tokens and (model.vision or not needs.vision)

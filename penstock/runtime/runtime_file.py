@@ -1,0 +1,84 @@
+"""The addresses of the system that `penstock up` runs, which commands and workers started by hand read from a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from penstock.runtime.config.problems import ConfigurationRefused, Problem
+
+__all__ = [
+    "DEFAULT_DATA",
+    "Places",
+    "client_environment",
+    "read_places",
+    "remove_places",
+    "traces_are_chosen",
+    "write_places",
+]
+
+DEFAULT_DATA = Path(".penstock")
+_FILE = "up.json"
+_TRACES = ("PENSTOCK_TRACES", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+class Places(Struct, frozen=True, kw_only=True):
+    """What `DATA/up.json` says."""
+
+    nats_url: str
+    embedded: bool
+    """Whether the server is ours, which asks for no credentials."""
+    pid: int
+    """Of `penstock up`."""
+    services: dict[str, str] = {}
+    """Name -> base address of `/health` and `/metrics`."""
+    simulator: str | None = None
+    """The address of the simulated provider, without a path; None where no simulator was started."""
+    traces: str | None = None
+    """The file of spans; None where they go elsewhere or nowhere."""
+
+
+def write_places(data: Path, places: Places) -> None:
+    """Readable by its owner only: the address of a NATS server may hold a password."""
+    draft = data / f"{_FILE}.new"
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(places)) + b"\n")
+    draft.rename(data / _FILE)
+
+
+def read_places(data: Path) -> Places | None:
+    """None where no `penstock up` uses `data`. ConfigurationRefused for a file that cannot be read."""
+    try:
+        return msgspec.json.decode((data / _FILE).read_bytes(), type=Places)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        problem = Problem(problem=f"cannot be read ({error})", mend="remove it, or set NATS_URL")
+        raise ConfigurationRefused(str(data / _FILE), [problem]) from error
+
+
+def remove_places(data: Path) -> None:
+    (data / _FILE).unlink(missing_ok=True)
+
+
+def traces_are_chosen(env: Mapping[str, str]) -> bool:
+    """Whether `env` says itself where spans go; otherwise they go to a file of the data directory."""
+    return any(env.get(name) for name in _TRACES)
+
+
+def client_environment(env: Mapping[str, str], places: Places | None) -> dict[str, str]:
+    """`env`, with what the system of this directory says of itself filled in; NATS_URL wins over all of it."""
+    if places is None or env.get("NATS_URL"):
+        return dict(env)
+    found = {**env, "NATS_URL": places.nats_url}
+    if places.embedded:
+        found["NATS_CREDENTIALS"] = ""
+    if places.traces is not None and not traces_are_chosen(env):
+        found["PENSTOCK_TRACES"] = f"file:{places.traces}"
+    return found

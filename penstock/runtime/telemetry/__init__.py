@@ -1,0 +1,1 @@
+"""Log lines as JSON, and spans exported by OpenTelemetry."""

@@ -1,1 +1,0 @@
-"""Traces, metrics and log lines, the same in every process."""

@@ -1,1 +1,0 @@
-"""The independent services, one folder each; none imports another (the launcher may name them all)."""

@@ -1,0 +1,1 @@
+"""The pure decision on one request: its role, its complexity, or what is wrong with it."""

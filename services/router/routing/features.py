@@ -1,0 +1,128 @@
+"""What the router needs to know of a chat-completions body, read in one pass.
+
+The decoder builds only what is asked about: images and tool definitions are skipped over, never decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from penstock.runtime.tokens import (
+    TOKENS_PER_ATTACHMENT,
+    TOKENS_PER_JSON_BYTE,
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_REQUEST,
+    text_tokens,
+)
+from services.router.classification.evidence import Signs, look
+from services.router.routing.body_errors import BodyRefused, explain
+
+__all__ = ["Features", "read"]
+
+_WINDOW_CHARACTERS: Final = 16 * 1024
+"""How much of the beginning and of the end of a text is looked at; of the rest only the length counts."""
+_IMAGE_TYPES: Final = frozenset({"image_url", "input_image"})
+_TEXT_TYPES: Final = frozenset({"text", "refusal", ""})
+_COUNT_LIMIT: Final = 2**31
+_NO_RAW: Final = Raw(b"")
+
+
+class Features(Struct, frozen=True, kw_only=True):
+    """What a request asks for, as far as choosing a role, a complexity and a hold goes."""
+
+    text: str = ""
+    """The last user message; of a long one its beginning and its end."""
+    text_characters: int = 0
+    """The whole length of the last user message."""
+    images: int = 0
+    estimated_tokens: int = 0
+    """Input tokens: text, tool definitions and calls, and a flat charge per image or other attachment."""
+    stream: bool = False
+    signs: Signs = field(default_factory=Signs)
+    """What `text` gives away of its subject."""
+
+
+class _Part(Struct, gc=False):
+    type: str = ""
+    text: str | None = None
+
+
+class _Message(Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[_Part] | None = None
+    tool_calls: Raw = _NO_RAW
+
+
+class _Body(Struct):
+    messages: list[_Message]
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    model: str | None = None
+    tools: list[Raw] | None = None
+    functions: list[Raw] | None = None
+    response_format: Raw = _NO_RAW
+
+
+_DECODER: Final = msgspec.json.Decoder(_Body)
+
+
+def read(body: Raw | bytes) -> Features:
+    """The features of an OpenAI chat-completions body. Raises BodyRefused for what no provider would take."""
+    decoded = _decode(body)
+    tokens: float = TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(decoded.messages)
+    images, json_bytes = 0, len(decoded.response_format)
+    asked = ""
+    for message in decoded.messages:
+        content = message.content
+        if isinstance(content, list):
+            images += sum(part.type in _IMAGE_TYPES for part in content)
+            tokens += TOKENS_PER_ATTACHMENT * sum(map(_is_attachment, content))
+            content = "\n".join([part.text for part in content if part.text])
+        if content:
+            tokens += text_tokens(content)
+        if message.role == "user":
+            asked = content or ""
+        json_bytes += len(message.tool_calls)
+    json_bytes += sum(map(len, [*(decoded.tools or ()), *(decoded.functions or ())]))
+    text = _window(asked)
+    return Features(
+        text=text,
+        text_characters=len(asked),
+        images=images,
+        estimated_tokens=round(tokens + json_bytes * TOKENS_PER_JSON_BYTE),
+        stream=decoded.stream is True,
+        signs=look(text),
+    )
+
+
+def _is_attachment(part: _Part) -> bool:
+    return part.text is None and part.type not in _TEXT_TYPES
+
+
+def _decode(body: Raw | bytes) -> _Body:
+    try:
+        decoded = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise explain(error) from error
+    if not decoded.messages:
+        raise BodyRefused("messages", "messages is empty: there is nothing to answer")
+    _positive("max_tokens", decoded.max_tokens)
+    _positive("max_completion_tokens", decoded.max_completion_tokens)
+    _positive("n", decoded.n)
+    return decoded
+
+
+def _positive(name: str, value: int | None) -> None:
+    if value is not None and not 0 < value < _COUNT_LIMIT:
+        raise BodyRefused.wrong(name, f"{value:,}")
+
+
+def _window(text: str) -> str:
+    if len(text) <= 2 * _WINDOW_CHARACTERS:
+        return text
+    return f"{text[:_WINDOW_CHARACTERS]}\n{text[-_WINDOW_CHARACTERS:]}"

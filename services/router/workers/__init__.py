@@ -1,0 +1,1 @@
+"""Which roles have a live worker."""

@@ -1,0 +1,1 @@
+"""What the simulated models answer, decided by the name of the model and the messages alone."""

@@ -1,0 +1,120 @@
+"""What the simulator says: decided by the base model name and the messages, and by nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from services.simulator.answers import tokens
+from services.simulator.answers.language import Language, detect
+from services.simulator.answers.structured import example
+from services.simulator.http.requests import ChatRequest, Prompt
+
+__all__ = ["DEFAULT_TOKENS", "Answer", "ToolCall", "compose"]
+
+DEFAULT_TOKENS: Final = 40
+"""The length of an answer when neither the prompt nor a limit says otherwise."""
+
+_WISHED_LENGTH: Final = re.compile(r"\[\[tokens=(\d{1,6})\]\]")
+_TOPIC_WORDS: Final = 8
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+class ToolCall(Struct, frozen=True):
+    id: str
+    name: str
+    arguments: tuple[str, ...]
+
+
+class Answer(Struct, frozen=True):
+    """One choice; every piece is a token, and a stream sends one piece a chunk."""
+
+    content: tuple[str, ...]
+    finish_reason: FinishReason
+    reasoning: tuple[str, ...] = ()
+    tool: ToolCall | None = None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.reasoning) + len(self.content) + (len(self.tool.arguments) if self.tool else 0)
+
+
+def compose(base: str, request: ChatRequest, prompt: Prompt, seed: int) -> Answer:
+    """The answer of model `base`; `seed` is drawn from the messages and the number of the choice."""
+    language = detect(prompt.question)
+    topic = _topic(prompt.question)
+    limit = request.token_limit
+    tool = _asked_tool(request)
+    if tool is not None:
+        return _call(tool, topic, seed, limit)
+    reasoning = tokens.split(language.thought.format(topic=topic)) if "reasoning" in base else []
+    if request.response_format is not None and request.response_format.get("type") != "text":
+        content = tokens.split(_json(request.response_format, base, topic))
+    else:
+        content = _text(base, language, prompt, topic, seed)
+    whole = len(reasoning) + len(content)
+    if limit is None or whole <= limit:
+        return Answer(tuple(content), "stop", tuple(reasoning))
+    return Answer(tuple(content[: max(0, limit - len(reasoning))]), "length", tuple(reasoning[:limit]))
+
+
+def _topic(question: str) -> str:
+    return " ".join(_WISHED_LENGTH.sub("", question).split()[:_TOPIC_WORDS])
+
+
+def _text(base: str, language: Language, prompt: Prompt, topic: str, seed: int) -> list[str]:
+    wish = _WISHED_LENGTH.search(prompt.question)
+    length = int(wish.group(1)) if wish else DEFAULT_TOKENS
+    opening = language.opening.format(model=base, topic=topic)
+    if prompt.images:
+        opening += language.images.format(count=prompt.images, plural="" if prompt.images == 1 else "s")
+    pieces = tokens.split(opening)[:length]
+    _fill(pieces, language, length - len(pieces), seed)
+    return pieces
+
+
+def _fill(pieces: list[str], language: Language, missing: int, seed: int) -> None:
+    """Append exactly `missing` tokens of whole sentences; `seed` says which one is the first."""
+    sentences = language.sentences
+    turn = seed % len(sentences)
+    while missing >= 2:
+        places = (*range(turn, len(sentences)), *range(turn))
+        at = next((place for place in places if len(sentences[place]) <= missing), None)
+        chosen = language.closings[missing] if at is None else sentences[at]
+        pieces += chosen
+        missing -= len(chosen)
+        turn = 0 if at is None else at + 1
+    if missing:
+        pieces.insert(-1, language.more)
+
+
+def _json(response_format: dict[str, Any], base: str, topic: str) -> str:
+    schema = (response_format.get("json_schema") or {}).get("schema")
+    value = {"answer": topic, "model": base} if schema is None else example(schema, topic)
+    return msgspec.json.encode(value).decode()
+
+
+def _asked_tool(request: ChatRequest) -> dict[str, Any] | None:
+    """The function this request must be answered with, if it must be one."""
+    functions: list[dict[str, Any]] = [
+        tool["function"] for tool in request.tools or () if isinstance(tool.get("function"), dict)
+    ]
+    if not functions or request.tool_choice is None:
+        return None
+    if request.tool_choice == "required":
+        return functions[0]
+    if isinstance(request.tool_choice, str):
+        return None
+    wanted = (request.tool_choice.get("function") or {}).get("name")
+    return next((function for function in functions if function.get("name") == wanted), None)
+
+
+def _call(function: dict[str, Any], topic: str, seed: int, limit: int | None) -> Answer:
+    arguments = tokens.split(msgspec.json.encode(example(function.get("parameters") or {}, topic)).decode())
+    kept = arguments if limit is None else arguments[:limit]
+    call = ToolCall(f"call_{seed & 0xFFFFFFFFFFFF:012x}", str(function.get("name")), tuple(kept))
+    return Answer((), "tool_calls" if len(kept) == len(arguments) else "length", tool=call)

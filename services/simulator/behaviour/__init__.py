@@ -1,0 +1,1 @@
+"""How each simulated model behaves at this moment, and how fast."""

@@ -1,0 +1,89 @@
+"""/sim: what really happened, and the levers."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.simulator.behaviour.behaviours import UnknownBehaviourError
+from services.simulator.http.errors import ApiError, invalid_request
+from services.simulator.provider import Provider
+from services.simulator.rate_limits.limits import Limit
+from services.simulator.settings import Speed
+
+__all__ = ["Control"]
+
+Shape = TypeVar("Shape")
+
+
+class _Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    models: list[str]
+
+
+class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    accepted: frozenset[str]
+
+
+class Control:
+    """Every PUT answers with what is in force afterwards; all but `models` and `keys` change only what
+    they name.
+    """
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def counts(self, request: Request) -> Response:  # noqa: ARG002 - Starlette hands it over
+        return _json(self._provider.counts.report())
+
+    async def labels(self, request: Request) -> Response:  # noqa: ARG002 - the same
+        return _json(self._provider.counts.labels())
+
+    async def last_request(self, request: Request) -> Response:
+        body = self._provider.last_requests.of(request.query_params.get("model", ""))
+        if body is None:
+            raise ApiError(404, "That model was not asked.")
+        return Response(body, media_type="application/json")
+
+    async def reset(self, request: Request) -> Response:  # noqa: ARG002 - Starlette hands it over
+        self._provider.reset()
+        return _json(self._provider.counts.report())
+
+    async def limits(self, request: Request) -> Response:
+        changes = _read(await request.body(), dict[str, Limit | None])
+        return _json(self._provider.admission.set_limits(changes))
+
+    async def behaviour(self, request: Request) -> Response:
+        behaviours = _read(await request.body(), dict[str, str])
+        try:
+            return _json(self._provider.catalogue.override(behaviours))
+        except UnknownBehaviourError as error:
+            raise invalid_request(str(error)) from None
+
+    async def models(self, request: Request) -> Response:
+        wanted = _read(await request.body(), _Models)
+        self._provider.catalogue.serve(wanted.models)
+        return _json({"models": self._provider.catalogue.listed()})
+
+    async def keys(self, request: Request) -> Response:
+        self._provider.api_keys = _read(await request.body(), _Keys).accepted
+        return _json({"accepted": len(self._provider.api_keys)})
+
+    async def speed(self, request: Request) -> Response:
+        changes = _read(await request.body(), dict[str, float])
+        merged = {**msgspec.to_builtins(self._provider.speed), **changes}
+        self._provider.speed = _read(msgspec.json.encode(merged), Speed)
+        return _json(self._provider.speed)
+
+
+def _read(body: bytes, shape: type[Shape] | Any) -> Any:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.DecodeError as error:
+        raise invalid_request(str(error)) from None
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

@@ -1,0 +1,1 @@
+"""Requests decoded, responses sent: whole, cut, silent or reset."""

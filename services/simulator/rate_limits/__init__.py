@@ -1,0 +1,1 @@
+"""Rate limits, enforced and reported as providers do."""

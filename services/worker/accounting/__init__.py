@@ -1,0 +1,1 @@
+"""What an answer used and cost, recorded as one event per provider attempt."""

@@ -1,0 +1,166 @@
+"""One usage event per provider attempt, whatever became of it (REQUIREMENTS F2, F4)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from msgspec import Struct
+from nats.js import JetStreamContext
+
+from penstock.bus.clock import Clock
+from penstock.bus.publish import store
+from penstock.contract import subjects
+from penstock.contract.codec import encode
+from penstock.contract.events import UsageRecorded
+from penstock.contract.names import DegradationRule
+from penstock.contract.reply import Usage
+from penstock.contract.subjects import ReplyAddress
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.halt import halt
+from services.worker.accounting.savings import saved_by_routing_microusd
+from services.worker.metrics import WorkerMetrics
+from services.worker.providers.usage import cost_microusd
+
+__all__ = ["AttemptRecord", "Recorder"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class AttemptRecord(Struct, kw_only=True):
+    """What is known of one attempt when it is over."""
+
+    number: int
+    model: str
+    credential: str
+    outcome: str
+    usage: Usage
+    estimated: bool = False
+    first_token_ms: float | None = None
+    duration_ms: float = 0.0
+    degraded: tuple[DegradationRule, ...] = ()
+
+
+class Recorder:
+    """Stores usage events; several attempts of a request go out while the next one runs."""
+
+    def __init__(
+        self, js: JetStreamContext, catalogue: Catalogue, metrics: WorkerMetrics, clock: Clock, instance: str
+    ) -> None:
+        self._js = js
+        self._catalogue = catalogue
+        self._metrics = metrics
+        self._clock = clock
+        self._instance = instance
+        self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
+        self._given_back: set[asyncio.Task[None]] = set()
+
+    def record(self, work: ChatWork, record: AttemptRecord) -> int:
+        """Begin to store it; returns the attempt's cost in micro-dollars."""
+        event = self._event(work, record)
+        task = asyncio.create_task(self._store(work, event))
+        pending = self._pending.setdefault(work.reply_to, set())
+        pending.add(task)
+        task.add_done_callback(_tell_failure)
+        return event.cost_microusd
+
+    async def stored(self, work: ChatWork) -> None:
+        """Wait until every usage event of the request is stored. Raises what `store` raises.
+
+        Whoever is cancelled meanwhile leaves them to `forget` and `drain`: what was spent is stored all the same.
+        """
+        pending = self._pending.get(work.reply_to)
+        if not pending:
+            return
+        tasks = frozenset(pending)
+        await asyncio.wait(tasks)
+        pending -= tasks
+        if not pending:
+            self._pending.pop(work.reply_to, None)
+        for task in tasks:
+            task.result()
+
+    def forget(self, work: ChatWork) -> None:
+        """The request was given back: its events are stored all the same, and nobody here waits for them."""
+        self._given_back |= self._pending.pop(work.reply_to, set())
+        self._given_back = {task for task in self._given_back if not task.done()}
+
+    async def drain(self, within_s: float) -> None:
+        """Wait for what requests given back have spent; what is not stored in time is in the log, as a failure is."""
+        tasks = self._given_back.union(*self._pending.values())
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=within_s)
+        await halt(*late)
+
+    async def _store(self, work: ChatWork, event: UsageRecorded) -> None:
+        """Counted once, like the ledger: an event that somebody stored before is not."""
+        try:
+            is_new = await store(
+                self._js,
+                subjects.event("usage", event.account),
+                encode(event),
+                message_id=f"{work.account}.{work.client}.{work.id}.{event.attempt}",
+            )
+        except asyncio.CancelledError:
+            _log.error("a usage event was not stored before the end: %s", encode(event).decode())
+            raise
+        if is_new:
+            self._count(event)
+
+    def _event(self, work: ChatWork, record: AttemptRecord) -> UsageRecorded:
+        model = self._catalogue.models[record.model]
+        usage = record.usage
+        saved = saved_by_routing_microusd(
+            self._catalogue.roles[work.role].chain,
+            self._catalogue.models,
+            record.model,
+            usage.input_tokens,
+            usage.output_tokens,
+        )
+        return UsageRecorded(
+            id=work.id,
+            attempt=record.number,
+            account=work.account,
+            user=work.user,
+            role=work.role,
+            lane=work.lane,
+            complexity=work.complexity,
+            provider=model.provider,
+            model=record.model,
+            credential=record.credential,
+            outcome=record.outcome,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            estimated=record.estimated,
+            cost_microusd=cost_microusd(usage, model.price),
+            saved_by_routing_microusd=saved,
+            first_token_ms=record.first_token_ms,
+            duration_ms=record.duration_ms,
+            at_ms=self._clock.unix_ms(),
+            worker=self._instance,
+            hold_id=work.hold_id,
+            degraded=record.degraded,
+        )
+
+    def _count(self, event: UsageRecorded) -> None:
+        metrics = self._metrics
+        metrics.attempts.labels(event.role, event.model, event.outcome).inc()
+        metrics.tokens.labels(event.role, event.model, "input").inc(event.input_tokens)
+        metrics.tokens.labels(event.role, event.model, "output").inc(event.output_tokens)
+        metrics.cost.labels(event.role, event.model).inc(event.cost_microusd)
+        if event.first_token_ms is not None:
+            metrics.first_token.labels(event.role, event.model).observe(event.first_token_ms / 1000)
+        for rule in event.degraded:
+            metrics.degraded.labels(event.role, event.model, rule).inc()
+        if event.attempt > 1:
+            metrics.retries.labels(event.role).inc()
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("a usage event could not be stored", exc_info=task.exception())

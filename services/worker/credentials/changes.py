@@ -1,0 +1,150 @@
+"""What happens to credentials, applied to the state all requests share and told to everybody (REQUIREMENTS A6)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from penstock.bus.clock import loop_now_s
+from penstock.contract.events import CredentialAged, CredentialAvailabilityChanged, CredentialRotated
+from services.worker.credentials.keyring import Complaint, Rotated
+from services.worker.execution.equipment import Equipment
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.rate_limit.quota import QuotaKey
+
+__all__ = ["KeyNews"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class KeyNews:
+    """Never with a key: only with the names of credentials."""
+
+    def __init__(self, equipment: Equipment, wake: Callable[[], None]) -> None:
+        """`wake`: called when something may be used again."""
+        self._equipment = equipment
+        self._keyring = equipment.keyring
+        self._refusals = equipment.availability.refusals
+        self._wake = wake
+
+    def began(self) -> None:
+        """What there is to say at the start."""
+        self._equipment.metrics.credential_max_age.set(self._keyring.max_age_days)
+        for credential in self._keyring.names:
+            if self._keyring.value(credential) is None:
+                self._refusals.lacks_key(credential)
+        for complaint in self._keyring.first_complaints:
+            self._complained(complaint)
+        self.aged()
+
+    def refused(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+        """The provider refused the credential of a call."""
+        if self._refusals.refused(key, began_s=began_s, now_s=loop_now_s()):
+            _log.warning("the credential %s is refused for %s: %s", key.credential, key.model, failure)
+            self._available(key, usable=False, why=str(failure))
+
+    def spent(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+        """Nothing is left of the account's budget: its credential is set aside for every model."""
+        models = self._models(key.credential)
+        if not self._refusals.spent(key.credential, models, began_s=began_s, now_s=loop_now_s()):
+            return
+        _log.error(
+            "the budget behind the credential %s is spent; for all its models: %s", key.credential, failure
+        )
+        self._equipment.metrics.credential_spent.labels(key.credential).set(1)
+        for model in models:
+            self._available(
+                QuotaKey(key.credential, model), usable=False, why=f"the budget is spent: {failure}"
+            )
+
+    def answered(self, key: QuotaKey, began_s: float) -> None:
+        if self._refusals.answered(key, began_s=began_s):
+            _log.warning("the credential %s is accepted again for %s", key.credential, key.model)
+            self._available(key, usable=True)
+        if models := self._refusals.funded(key.credential, began_s=began_s):
+            _log.warning("the budget behind the credential %s is no longer spent", key.credential)
+            self._equipment.metrics.credential_spent.labels(key.credential).set(0)
+            for model in models:
+                self._available(QuotaKey(key.credential, model), usable=True)
+
+    def changed(self, change: Rotated | Complaint) -> None:
+        if isinstance(change, Complaint):
+            self._complained(change)
+            return
+        credential = change.credential
+        key = self._keyring.value(credential)
+        for provider in self._providers(credential):
+            if key is not None:
+                self._equipment.providers[provider].set_key(credential, key)
+            self._equipment.announcer.announce(
+                CredentialRotated(
+                    worker=self._equipment.instance,
+                    provider=provider,
+                    credential=credential,
+                    at_ms=self._equipment.clock.unix_ms(),
+                )
+            )
+        for back in self._refusals.rotated(credential, loop_now_s()):
+            self._available(back, usable=True)
+        self._equipment.metrics.credential_spent.labels(credential).set(0)
+        _log.warning("the credential %s has a new key", credential)
+        self._equipment.metrics.credential_rotations.labels(credential).inc()
+        self._wake()
+
+    def aged(self) -> None:
+        """Show every age; say of each key once that it is too old."""
+        now_s = self._equipment.clock.unix_s()
+        for credential in self._keyring.names:
+            age_days = self._keyring.age_days(credential, now_s)
+            if age_days is not None:
+                self._equipment.metrics.credential_age.labels(credential).set(age_days)
+        limit_days = self._keyring.max_age_days
+        for old in self._keyring.newly_old(now_s):
+            _log.warning(
+                "the key of the credential %s is %d days old, more than %g: change it",
+                old.credential,
+                old.age_days,
+                limit_days,
+            )
+            for provider in self._providers(old.credential):
+                self._equipment.announcer.announce(
+                    CredentialAged(
+                        worker=self._equipment.instance,
+                        provider=provider,
+                        credential=old.credential,
+                        age_days=old.age_days,
+                        max_age_days=limit_days,
+                        at_ms=self._equipment.clock.unix_ms(),
+                    )
+                )
+
+    def _complained(self, complaint: Complaint) -> None:
+        kept = self._keyring.value(complaint.credential) is not None
+        rest = "the key known before stays in use" if kept else "there is no key"
+        _log.warning("the file of the credential %s %s; %s", complaint.credential, complaint.why, rest)
+
+    def _available(self, key: QuotaKey, *, usable: bool, why: str = "") -> None:
+        self._equipment.metrics.credential_refused.labels(key.credential, key.model).set(not usable)
+        self._equipment.announcer.announce(
+            CredentialAvailabilityChanged(
+                worker=self._equipment.instance,
+                provider=self._equipment.catalogue.models[key.model].provider,
+                model=key.model,
+                credential=key.credential,
+                usable=usable,
+                why=why,
+                at_ms=self._equipment.clock.unix_ms(),
+            )
+        )
+
+    def _providers(self, credential: str) -> list[str]:
+        return [
+            name for name, provider in self._equipment.providers.items() if credential in provider.credentials
+        ]
+
+    def _models(self, credential: str) -> tuple[str, ...]:
+        """Those of the catalogue that are called with the credential."""
+        providers = self._providers(credential)
+        models = self._equipment.catalogue.models
+        return tuple(key for key, model in models.items() if model.provider in providers)

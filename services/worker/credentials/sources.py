@@ -1,0 +1,45 @@
+"""Where keys come from: the environment, and a directory of secrets (REQUIREMENTS A6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from penstock.contract.names import Role
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.key_dates import key_dates
+from penstock.runtime.config.problems import ConfigurationRefused, Problem
+from penstock.runtime.config.secrets import SecretFile, read_secret
+from penstock.runtime.config.settings import Settings
+from services.worker.credentials.definitions import providers_of
+from services.worker.credentials.keyring import Keyring
+
+__all__ = ["open_keyring", "read_files"]
+
+
+def open_keyring(
+    catalogue: Catalogue, roles: Sequence[Role], settings: Settings, env: Mapping[str, str]
+) -> Keyring:
+    """The keys of the providers that these roles use.
+
+    Raises ConfigurationRefused for a directory that is not there (a mount that was forgotten is told as such, and not
+    as a missing key), and for a date that is none.
+    """
+    if settings.secrets_dir is not None and not Path(settings.secrets_dir).is_dir():
+        mend = "mount it there, or leave the variable out"
+        problem = Problem(key="PENSTOCK_SECRETS_DIR", problem="names no directory", mend=mend)
+        raise ConfigurationRefused("environment", [problem])
+    names = [
+        name
+        for provider in providers_of(catalogue, roles)
+        for name in catalogue.providers[provider].api_key_env
+    ]
+    readings = read_files(names, settings.secrets_dir)
+    return Keyring(names, env, key_dates(names, env), readings, settings.key_max_age_days)
+
+
+def read_files(names: Sequence[str], directory: str | None) -> dict[str, SecretFile]:
+    """What each file holds now; nothing where there is no directory of secrets."""
+    if directory is None:
+        return {}
+    return {name: read_secret(Path(directory), name) for name in names}

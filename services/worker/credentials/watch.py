@@ -1,0 +1,53 @@
+"""Keys are looked at from time to time: what their files hold, and how old they are (REQUIREMENTS A6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import Final
+
+from penstock.runtime.config.settings import Settings
+from penstock.runtime.uninterruptible import apart
+from penstock.runtime.vital_loop import VitalLoop
+from services.worker.credentials.changes import KeyNews
+from services.worker.credentials.keyring import Keyring
+from services.worker.credentials.sources import read_files
+
+__all__ = ["KeyWatch"]
+
+_SETTLE_S: Final = 0.25
+"""Between two looks that have to agree before a new key is taken."""
+
+
+class KeyWatch:
+    """Looks every `secrets_poll_s`, and at once on SIGHUP where there is a directory to look into."""
+
+    def __init__(self, keyring: Keyring, settings: Settings, news: KeyNews) -> None:
+        self._keyring = keyring
+        self._directory = settings.secrets_dir
+        self._every_s = settings.secrets_poll_s
+        self._news = news
+        self._now = asyncio.Event()
+        self._running = VitalLoop("keys")
+
+    def start(self) -> None:
+        self._news.began()
+        if self._directory is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._now.set)
+        self._running.start(self._loop())
+
+    async def stop(self) -> None:
+        await self._running.stop()
+
+    async def _loop(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_S if self._keyring.unsettled else self._every_s):
+                    await self._now.wait()
+            self._now.clear()
+            # Apart: the directory may be a share whose server does not answer, and no exit must wait for it.
+            readings = await apart(lambda: read_files(self._keyring.names, self._directory))
+            for change in self._keyring.look(readings):
+                self._news.changed(change)
+            self._news.aged()

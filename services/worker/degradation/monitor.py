@@ -1,0 +1,160 @@
+"""Which models are slow or failing, as this worker sees them, and what requests give up for that (REQUIREMENTS D5)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.contract.names import DegradationRule, Role
+from penstock.contract.presence import DegradedModel
+from penstock.contract.reply import Degraded
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.degradation import OnErrors, OnHighLatency
+from services.worker.accounting.usage_recorder import AttemptRecord
+from services.worker.degradation.rate_alarm import AlarmTerms, ShareAlarm
+from services.worker.degradation.shorten import Shortener, Shortening, cut_limit, shape_of
+from services.worker.execution.state import Job
+from services.worker.metrics import WorkerMetrics
+from services.worker.providers.errors.failures import health_of
+
+__all__ = ["Degrading", "passed_over"]
+
+_log: Final = logging.getLogger(__name__)
+_TIMED_OUT: Final = ("no_first_token", "too_slow", "stalled")
+_UNTOUCHED: Final = Shortening()
+
+
+class _Watched(Struct, frozen=True):
+    """The alarms that hold for one model in one role."""
+
+    slow: ShareAlarm
+    failing: ShareAlarm
+
+
+class Degrading:
+    """One alarm per model and rule; roles with the same rule share it. Instants are the loop's."""
+
+    def __init__(self, catalogue: Catalogue, metrics: WorkerMetrics) -> None:
+        self._catalogue = catalogue
+        self._metrics = metrics
+        self._watched: dict[tuple[Role, str], _Watched] = {}
+        self._failing: dict[str, list[ShareAlarm]] = {}
+        """All of one model: what fails in one role fails in each."""
+        self._shown: set[tuple[Role, str, DegradationRule]] = set()
+        alarms: dict[tuple[str, OnHighLatency | OnErrors], ShareAlarm] = {}
+        for role, config in catalogue.roles.items():
+            rules = catalogue.degradation_of(role)
+            for model in config.chain:
+                slow, failing = (
+                    alarms.setdefault((model, rule), _alarm(rule))
+                    for rule in (rules.on_high_latency, rules.on_errors)
+                )
+                self._watched[role, model] = _Watched(slow, failing)
+        for (model, rule), alarm in alarms.items():
+            if isinstance(rule, OnErrors):
+                self._failing.setdefault(model, []).append(alarm)
+
+    def observe(self, role: Role, record: AttemptRecord, now_s: float) -> None:
+        """Learn from one attempt that is over. A 429 and what was cancelled teach nothing."""
+        latency = self._catalogue.degradation_of(role).on_high_latency
+        slow = _was_slow(record, latency)
+        if slow is not None:
+            self._watched[role, record.model].slow.observe(bad=slow, now_s=now_s)
+        health = health_of(record.outcome)
+        if health != "neutral":
+            for alarm in self._failing[record.model]:
+                alarm.observe(bad=health == "failure", now_s=now_s)
+
+    def shortener(self, job: Job, model: str, now_s: float) -> Shortener:
+        return Shortener(self._shortening(job, model, now_s))
+
+    def expected(self, job: Job, model: str, now_s: float) -> tuple[int, int]:
+        """Tokens of input, before calibration, and of output, of the body that would be sent now."""
+        shortening = self._shortening(job, model, now_s)
+        if shortening.empty:
+            return job.estimated_tokens, job.output_tokens
+        if job.shape is None:
+            job.shape = shape_of(job.work.body, job.rules.on_errors.messages)
+        # An image weighs more bytes than tokens: how much of the input it is cannot be told from them.
+        trimmed = shortening.messages is not None and not job.work.vision
+        tokens = round(job.estimated_tokens * job.shape.kept_share) if trimmed else job.estimated_tokens
+        output_tokens = cut_limit(job.output_tokens, shortening) if job.shape.may_cut else job.output_tokens
+        return tokens, output_tokens
+
+    def show(self, now_s: float) -> tuple[DegradedModel, ...]:
+        """What holds now. Sets the gauges, and logs what began or ended since the last time."""
+        for (role, model), watched in self._watched.items():
+            rules = self._catalogue.degradation_of(role)
+            slow = rules.on_high_latency.enabled and watched.slow.on(now_s)
+            failing = rules.on_errors.enabled and watched.failing.on(now_s)
+            self._show(role, model, "high_latency", on=slow)
+            self._show(role, model, "errors", on=failing)
+        return tuple(
+            DegradedModel(role=role, model=model, rule=rule) for role, model, rule in sorted(self._shown)
+        )
+
+    def _show(self, role: Role, model: str, rule: DegradationRule, *, on: bool) -> None:
+        if on == ((role, model, rule) in self._shown):
+            return
+        self._shown ^= {(role, model, rule)}
+        self._metrics.degrading.labels(role, model, rule).set(on)
+        _log.warning(
+            "%s of %s in the role %s %s", rule, model, role, "degrades requests" if on else "is over"
+        )
+
+    def _shortening(self, job: Job, model: str, now_s: float) -> Shortening:
+        if not job.work.degrade:
+            return _UNTOUCHED
+        latency, errors = job.rules.on_high_latency, job.rules.on_errors
+        watched = self._watched[job.work.role, model]
+        cut = latency.cut if latency.enabled and watched.slow.on(now_s) else 0.0
+        messages = errors.messages if errors.enabled and watched.failing.on(now_s) else None
+        if cut == 0 and messages is None:
+            return _UNTOUCHED
+        limits = (job.role.parameters.max_tokens, job.role.ceilings.max_tokens)
+        return Shortening(
+            cut=cut,
+            floor_tokens=latency.floor_tokens,
+            silent_tokens=min((each for each in limits if each is not None), default=0),
+            cut_why=_words(watched.slow, model, "were slow", latency.window_s, now_s) if cut else "",
+            messages=messages,
+            trim_why=_words(watched.failing, model, "failed", errors.window_s, now_s) if messages else "",
+        )
+
+
+def passed_over(job: Job) -> tuple[Degraded, ...]:
+    """A model without quota was passed over for the one that is called."""
+    if not job.passed_over:
+        return ()
+    why = f"no quota is left of {', '.join(job.passed_over)}"
+    return (Degraded(rule="rate_limit", what="model", why=why),)
+
+
+def _alarm(rule: OnHighLatency | OnErrors) -> ShareAlarm:
+    return ShareAlarm(
+        AlarmTerms(
+            share=rule.share,
+            calm_share=rule.calm_share,
+            window_s=rule.window_s,
+            at_least=rule.at_least,
+            hold_s=rule.hold_s,
+        )
+    )
+
+
+def _was_slow(record: AttemptRecord, rule: OnHighLatency) -> bool | None:
+    """None: a failure that is no matter of time."""
+    if record.outcome in _TIMED_OUT:
+        return True
+    if record.outcome != "completed":
+        return None
+    first_ms = record.first_token_ms
+    late = first_ms is not None and first_ms > rule.slow_first_token_s * 1000
+    return late or record.duration_ms > rule.slow_s * 1000
+
+
+def _words(alarm: ShareAlarm, model: str, how: str, window_s: float, now_s: float) -> str:
+    bad, total = alarm.seen(now_s)
+    return f"{bad} of {total} calls of {model} {how} in the last {window_s:g} s"

@@ -1,0 +1,134 @@
+"""A body that asks for less: a shorter answer, or less history (REQUIREMENTS D5). It stays a body that works."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from penstock.contract.reply import Degraded
+from services.worker.degradation.trim import trim
+
+__all__ = ["Shape", "Shortener", "Shortening", "cut_limit", "shape_of"]
+
+_OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_NOTHING: Final = (Raw(b"null"), Raw(b"[]"))
+
+_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_whole_number: Final = msgspec.json.Decoder(int).decode
+_encode: Final = msgspec.json.encode
+
+
+class Shortening(Struct, frozen=True, kw_only=True):
+    """What is to be shortened, and why; nothing by default."""
+
+    cut: float = 0.0
+    """The share of the output limit that is taken off."""
+    floor_tokens: int = 0
+    silent_tokens: int = 0
+    """The output limit of a request that names none; 0: it has none. Nobody is cut below what is left of that."""
+    cut_why: str = ""
+    messages: int | None = None
+    trim_why: str = ""
+
+    @property
+    def empty(self) -> bool:
+        return self.cut == 0 and self.messages is None
+
+
+class Shape(Struct, frozen=True):
+    """What of a body could be shortened, for the quota's estimate."""
+
+    may_cut: bool
+    kept_share: float
+    """Of its bytes of messages, if the history is trimmed."""
+
+
+class _Format(Struct):
+    type: str = "text"
+
+
+_decode_format: Final = msgspec.json.Decoder(_Format).decode
+
+
+class Shortener:
+    """Carries out a shortening on the fields of one body, and tells what that changed."""
+
+    def __init__(self, shortening: Shortening) -> None:
+        self._shortening = shortening
+        self.degraded: list[Degraded] = []
+
+    def apply(self, fields: dict[str, Raw]) -> None:
+        if self._shortening.cut > 0 and _may_cut(fields):
+            for name in _OUTPUT_LIMITS:
+                self._cut(fields, name)
+        if self._shortening.messages is not None:
+            self._trim(fields, self._shortening.messages)
+
+    def _cut(self, fields: dict[str, Raw], name: str) -> None:
+        try:
+            before = _decode_whole_number(fields.get(name, _NOTHING[0]))
+        except ValueError:
+            return
+        after = cut_limit(before, self._shortening)
+        if after == before:
+            return
+        fields[name] = Raw(_encode(after))
+        self.degraded.append(
+            Degraded(
+                rule="high_latency",
+                what="max_tokens",
+                before=before,
+                after=after,
+                why=self._shortening.cut_why,
+            )
+        )
+
+    def _trim(self, fields: dict[str, Raw], at_most: int) -> None:
+        trimmed = trim(fields.get("messages", _NOTHING[1]), at_most)
+        if trimmed is None:
+            return
+        fields["messages"] = Raw(_encode(trimmed.messages))
+        self.degraded.append(
+            Degraded(
+                rule="errors",
+                what="messages",
+                before=trimmed.before,
+                after=trimmed.after,
+                why=self._shortening.trim_why,
+            )
+        )
+
+
+def cut_limit(asked: int, shortening: Shortening) -> int:
+    """The output limit instead of `asked`: neither below the floor, nor below what a silent request would get."""
+    keep = 1 - shortening.cut
+    return min(asked, max(shortening.floor_tokens, int(asked * keep), int(shortening.silent_tokens * keep)))
+
+
+def shape_of(body: Raw, at_most: int | None) -> Shape:
+    """`at_most`: messages of history. A body that cannot be read is left to who composes it."""
+    try:
+        fields = _decode_fields(body)
+    except (ValueError, RecursionError):
+        return Shape(may_cut=False, kept_share=1.0)
+    messages = fields.get("messages", _NOTHING[1])
+    trimmed = None if at_most is None else trim(messages, at_most)
+    share = 1.0 if trimmed is None else sum(map(_size, trimmed.messages)) / max(1, _size(messages))
+    return Shape(may_cut=_may_cut(fields), kept_share=min(1.0, share))
+
+
+def _may_cut(fields: dict[str, Raw]) -> bool:
+    """An object or the arguments of a tool that break off in the middle are worth nothing."""
+    if any(fields.get(name, _NOTHING[0]) not in _NOTHING for name in ("tools", "functions")):
+        return False
+    said = fields.get("response_format", _NOTHING[0])
+    try:
+        return said in _NOTHING or _decode_format(said).type == "text"
+    except ValueError:
+        return False
+
+
+def _size(raw: Raw) -> int:
+    return len(memoryview(raw))

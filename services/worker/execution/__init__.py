@@ -1,0 +1,1 @@
+"""One request from its message to its terminal event."""

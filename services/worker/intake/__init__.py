@@ -1,0 +1,1 @@
+"""When to pull from a mailbox, and the check of what came."""

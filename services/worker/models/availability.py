@@ -1,0 +1,115 @@
+"""When each model may be called: withdrawn, breaker, credentials and quota seen together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from penstock.contract.names import Lane
+from penstock.runtime.config.catalogue import Catalogue
+from services.worker.credentials.refusals import Refusals
+from services.worker.models.breaker import CircuitBreaker
+from services.worker.models.choose import Standing
+from services.worker.models.connect_failures import Unreachable
+from services.worker.models.provider_cooldown import SitOut
+from services.worker.models.roster import Roster
+from services.worker.rate_limit.quota import Need, Quota, QuotaKey
+
+__all__ = ["Availability"]
+
+
+class Availability:
+    """The state that all roles of a worker share about models."""
+
+    def __init__(
+        self, catalogue: Catalogue, keys: Mapping[str, tuple[QuotaKey, ...]], quota: Quota, roster: Roster
+    ) -> None:
+        """`keys`: the quotas a call of each model may use."""
+        self.breakers = {key: CircuitBreaker(catalogue.breaker) for key in catalogue.models}
+        self.quota = quota
+        self.roster = roster
+        self.refusals = Refusals(catalogue.sit_out_s)
+        self.sit_out = SitOut(catalogue.models, catalogue.roles.values(), catalogue.sit_out_s)
+        self.unreachable = Unreachable()
+        self.providers = {key: model.provider for key, model in catalogue.models.items()}
+        self._turns = dict.fromkeys(catalogue.models, 0)
+        self._keys = keys
+
+    def usable(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
+        """Those whose credential has a key; without those that the provider refuses, unless it refuses all."""
+        return self.refusals.usable(self._keys[model], now_s)
+
+    def accepted(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
+        """Those whose credential has a key that the provider does not refuse."""
+        return self.refusals.accepted(self._keys[model], now_s)
+
+    def in_turn(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
+        """The same, beginning with another one each time: so credentials are used evenly while all have quota."""
+        keys = self.usable(model, now_s)
+        if len(keys) < 2:
+            return keys
+        first = self._turns[model] = (self._turns[model] + 1) % len(keys)
+        return keys[first:] + keys[:first]
+
+    def standing(self, model: str, need: Need, now_s: float, *, last_resort: bool = False) -> Standing:
+        """When `model` may be called for `need`, and what it waits for.
+
+        `last_resort`: no other model can serve the request, so the breaker's trials count too.
+        """
+        if self.roster.is_withdrawn(model, now_s):
+            return Standing(inf, "withdrawn")
+        keys = self.usable(model, now_s)
+        if not keys:
+            return Standing(inf, "credentials")
+        breaker = self.breakers[model]
+        breaker_s = breaker.trial_at_s(now_s) if last_resort else breaker.retry_at_s(now_s)
+        if breaker_s > now_s:
+            return Standing(breaker_s, "breaker")
+        wait_s = min(self.quota.wait_s(key, need, now_s) for key in keys)
+        if wait_s == inf:
+            return Standing(inf, "never")
+        return Standing(now_s + wait_s, "quota" if wait_s > 0 else "ready")
+
+    def is_unusable_here(self, model: str, now_s: float) -> bool:
+        """Whether this worker cannot call `model`, for a reason that says nothing of the other workers."""
+        return (
+            self.roster.is_withdrawn(model, now_s)
+            or not self.accepted(model, now_s)
+            or self.unreachable.is_left_alone(self.providers[model], now_s)
+        )
+
+    def opens_in_s(
+        self,
+        chain: Iterable[str],
+        now_s: float,
+        lane: Lane = "interactive",
+        *,
+        last_resort: bool = False,
+    ) -> float:
+        """Seconds until some model of the chain may be called for a small request; 0: now.
+
+        Also 0 when none ever will be: such work is pulled, and told so. `last_resort`: as of `standing`.
+        """
+        small = Need(0, lane)
+        earliest_s = inf
+        for model in chain:
+            available_at_s = self.standing(model, small, now_s, last_resort=last_resort).available_at_s
+            if available_at_s <= now_s:
+                return 0.0
+            earliest_s = min(earliest_s, available_at_s)
+        return 0.0 if earliest_s == inf else earliest_s - now_s
+
+    def answers_lately(self, chain: Iterable[str], now_s: float) -> bool:
+        """Whether some model of the chain has answered in the last minute."""
+        return any(self.breakers[model].success_share(now_s) > 0 for model in chain)
+
+    def all_open(self, chain: Iterable[str], now_s: float) -> bool:
+        """Whether the breakers of all models of the chain that are served are not closed, and there is such a model."""
+        found = False
+        for model in chain:
+            if self.breakers[model].state == "closed":
+                if not self.roster.is_withdrawn(model, now_s) and self.usable(model, now_s):
+                    return False
+            else:
+                found = True
+        return found

@@ -1,0 +1,59 @@
+"""Asking each provider which models it serves: at the start, and from time to time (REQUIREMENTS A5)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from penstock.runtime.vital_loop import VitalLoop
+from services.worker.execution.equipment import Equipment
+from services.worker.execution.outcomes import Lessons
+
+__all__ = ["ModelsWatch"]
+
+_log: Final = logging.getLogger(__name__)
+_EVERY_S: Final = 600.0
+_AGAIN_S: Final = 30.0
+"""After a provider could not be asked; doubled each time, as some have no list at all."""
+_PATIENCE_S: Final = 10.0
+
+
+class ModelsWatch:
+    def __init__(self, equipment: Equipment, lessons: Lessons) -> None:
+        self._equipment = equipment
+        self._lessons = lessons
+        self._running = VitalLoop("models")
+
+    async def start(self) -> None:
+        """Ask once, then keep asking. A provider that does not answer delays the start by `_PATIENCE_S` at most."""
+        self._running.start(self._loop(await self._ask_all()))
+
+    async def stop(self) -> None:
+        await self._running.stop()
+
+    async def _loop(self, all_answered: bool) -> None:  # noqa: FBT001 - what the first round came to
+        again_s = _AGAIN_S
+        while True:
+            await asyncio.sleep(_EVERY_S if all_answered else again_s)
+            again_s = _AGAIN_S if all_answered else min(_EVERY_S, 2 * again_s)
+            all_answered = await self._ask_all()
+
+    async def _ask_all(self) -> bool:
+        answers = await asyncio.gather(*(self._ask(name) for name in self._equipment.providers))
+        return all(answers)
+
+    async def _ask(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                served = await self._equipment.providers[name].models()
+        except TimeoutError:
+            _log.warning("provider %s did not list its models within %g s", name, _PATIENCE_S)
+            return False
+        now_s = asyncio.get_running_loop().time()
+        roster = self._equipment.availability.roster
+        for change in roster.listed(name, served, now_s):
+            self._lessons.model_changed(change)
+        for model in roster.newly_unlisted(name, served):
+            _log.warning("provider %s does not list %s; it is called all the same", name, model)
+        return served is not None

@@ -1,0 +1,47 @@
+"""Which model of a weighted step a request gets, and which it falls back to first (REQUIREMENTS A7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import log
+
+from penstock.runtime.config.catalogue import WeightedStep
+
+__all__ = ["draw", "set_back"]
+
+
+def draw(chain: Sequence[str], steps: Sequence[WeightedStep], random: Callable[[], float]) -> tuple[str, ...]:
+    """The chain with the models of each weighted step in a drawn order; `random` gives [0, 1).
+
+    Each model's key is an exponential variate over its weight, and the smallest goes first (Efraimidis and Spirakis,
+    "Weighted random sampling with a reservoir", 2006). So the first is drawn by the weights, the second by the
+    weights of those left, and so on: whichever models cannot be called, the others share their part by weight.
+    """
+
+    def keys(step: WeightedStep) -> dict[str, float]:
+        return {model: -log(1.0 - random()) / weight for model, weight in step.shares.items()}
+
+    return _rearranged(chain, steps, lambda step: keys(step).__getitem__)
+
+
+def set_back(
+    chain: Sequence[str], steps: Sequence[WeightedStep], rank: Callable[[str], int]
+) -> tuple[str, ...]:
+    """The chain with the models of each weighted step by rank, the lowest first; of equal rank as they were."""
+    return _rearranged(chain, steps, lambda _: rank)
+
+
+def _rearranged(
+    chain: Sequence[str],
+    steps: Sequence[WeightedStep],
+    key_of: Callable[[WeightedStep], Callable[[str], float]],
+) -> tuple[str, ...]:
+    """Each step's models, as far as they are in the chain, stand side by side there; they stay in their places."""
+    models = list(chain)
+    for step in steps:
+        members = [model for model in chain if model in step.models]
+        if len(members) > 1:
+            first = models.index(members[0])
+            present = models[first : first + len(members)]
+            models[first : first + len(members)] = sorted(present, key=key_of(step))
+    return tuple(models)

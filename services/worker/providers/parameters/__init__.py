@@ -1,0 +1,1 @@
+"""A request's parameters as one model accepts them."""

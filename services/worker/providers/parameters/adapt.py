@@ -1,0 +1,153 @@
+"""A request's parameters as one model takes them: renamed, left out or replaced, and told (`Adapted`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, Protocol
+
+import msgspec
+from msgspec import Raw, Struct
+
+from penstock.contract.reply import Adapted
+from penstock.runtime.config.takes import ROLE_SUFFIX, Only, Take
+
+__all__ = ["AS_SENT", "Adaptation", "Adapts", "Rule", "role_of", "rules_of"]
+
+_LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
+_NULL: Final = Raw(b"null")
+_ROLE: Final = "role"
+
+_decode_messages: Final = msgspec.json.Decoder(list[Raw]).decode
+_decode_message: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_decode_number: Final = msgspec.json.Decoder(float).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """What becomes of one parameter."""
+
+    name: str | None
+    """The name it is sent under; None: it is not sent."""
+    only: Raw | None = None
+    """The one value that is sent, whatever was asked for."""
+    refused: frozenset[bytes] = frozenset()
+    """Values, as JSON, with which it is not sent."""
+    why: str
+
+
+class Adapts(Protocol):
+    def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
+        """Change the fields of a body, and tell what was changed."""
+
+
+class Adaptation(Struct, frozen=True):
+    """The rules of one model."""
+
+    parameters: Mapping[str, Rule]
+    roles: Mapping[str, Rule]
+    """Keyed by the role that a message may have."""
+
+    def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
+        """Change the fields of a body, and tell what was changed. A null is no parameter: it is only taken out."""
+        told = [
+            adapted
+            for parameter in self.parameters.keys() & fields.keys()
+            if (adapted := _follow(parameter, self.parameters[parameter], fields)) is not None
+        ]
+        told.sort(key=lambda adapted: adapted.parameter)
+        if self.roles and "messages" in fields:
+            told += self._replace_roles(fields)
+        return tuple(told)
+
+    def _replace_roles(self, fields: dict[str, Raw]) -> Iterable[Adapted]:
+        text = bytes(fields["messages"])
+        if not any(role.encode() in text for role in self.roles):
+            return
+        try:
+            messages = [_decode_message(message) for message in _decode_messages(text)]
+        except msgspec.MsgspecError:
+            return  # the provider says what is wrong with it
+        replaced = {role for message in messages if (role := role_of(message)) in self.roles}
+        for message in messages:
+            role = role_of(message)
+            if role in replaced:
+                message[_ROLE] = _raw(self.roles[role].name)
+        if replaced:
+            fields["messages"] = _raw(messages)
+        for role in sorted(replaced):
+            rule = self.roles[role]
+            yield Adapted(
+                parameter=role + ROLE_SUFFIX,
+                change="replaced",
+                sent=_encode(rule.name).decode(),
+                why=rule.why,
+            )
+
+
+AS_SENT: Final = Adaptation({}, {})
+"""The model takes everything."""
+
+
+def rules_of(takes: Mapping[str, Take], why: str) -> Adaptation:
+    """The rules of what a catalogue says."""
+    parameters: dict[str, Rule] = {}
+    roles: dict[str, Rule] = {}
+    for parameter, take in takes.items():
+        if take is True:
+            continue
+        if parameter.endswith(ROLE_SUFFIX) and isinstance(take, str):
+            roles[parameter.removesuffix(ROLE_SUFFIX)] = Rule(name=take, why=why)
+        elif isinstance(take, Only):
+            parameters[parameter] = Rule(name=parameter, only=_raw(take.only), why=why)
+        else:
+            parameters[parameter] = Rule(name=take or None, why=why)
+    return Adaptation(parameters, roles) if parameters or roles else AS_SENT
+
+
+def role_of(message: Mapping[str, Raw]) -> str:
+    try:
+        return _decode_text(message.get(_ROLE, _NULL))
+    except msgspec.MsgspecError:
+        return ""
+
+
+def _follow(parameter: str, rule: Rule, fields: dict[str, Raw]) -> Adapted | None:
+    said = fields[parameter]
+    if said == _NULL:
+        if rule.name != parameter:
+            del fields[parameter]
+        return None
+    value = said if rule.only is None else rule.only
+    if rule.name is None or bytes(value) in rule.refused:
+        del fields[parameter]
+        return Adapted(parameter=parameter, change="omitted", why=rule.why)
+    if rule.name != parameter:
+        del fields[parameter]
+        renamed = _put(fields, rule.name, value, limit=parameter in _LIMITS)
+        change: Literal["renamed", "omitted"] = "renamed" if renamed else "omitted"
+        return Adapted(parameter=parameter, change=change, sent=rule.name if renamed else "", why=rule.why)
+    if value == said:
+        return None
+    fields[parameter] = value
+    return Adapted(parameter=parameter, change="replaced", sent=bytes(value).decode(), why=rule.why)
+
+
+def _put(fields: dict[str, Raw], name: str, value: Raw, *, limit: bool) -> bool:
+    """Whether the value is sent under its new name: beside one that is there the lower limit holds, else that one."""
+    present = fields.get(name, _NULL)
+    if present != _NULL and not (limit and _below(value, present)):
+        return False
+    fields[name] = value
+    return True
+
+
+def _below(value: Raw, other: Raw) -> bool:
+    try:
+        return _decode_number(value) < _decode_number(other)
+    except msgspec.MsgspecError:
+        return False
+
+
+def _raw(value: object) -> Raw:
+    return Raw(_encode(value))

@@ -1,0 +1,126 @@
+"""What a provider says about its own limits in the headers of any answer (REQUIREMENTS C4).
+
+Sources, read in November 2026: platform.openai.com/docs/guides/rate-limits (both kinds are per minute),
+console.groq.com/docs/rate-limits (requests are per day, tokens per minute), docs.anthropic.com/en/api/rate-limits
+(resets are RFC 3339 dates), openrouter.ai/docs/api-reference/limits (requests; the reset is in Unix milliseconds).
+Mistral's are not documented; recorded answers carry `x-ratelimit-*-req-minute`, `x-ratelimit-*-tokens-minute` and,
+until 2025, `x-ratelimitbysize-*-minute` with `ratelimitbysize-reset` in seconds.
+A header that makes no sense is as good as one that was not sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from services.worker.providers.errors.durations import until_s
+from services.worker.rate_limit.limit import MINUTE_S, Observation
+
+__all__ = ["parse"]
+
+_Kind = Literal["requests", "tokens"]
+_Window = Literal["minute", "day"]
+_COUNT: Final = re.compile(r"[0-9]{1,15}")
+_INSTANT_S: Final = 1e8
+"""What is as far from 1970 as that is an instant, not a duration."""
+
+
+class _Names(Struct, frozen=True):
+    """The headers of one limit. `window` None: of a minute or a day, as its reset shows."""
+
+    kind: _Kind
+    window: _Window | None
+    limit: str
+    remaining: str
+    reset: str
+
+
+def _of(kind: _Kind, window: _Window | None, pattern: str) -> _Names:
+    limit, remaining, reset = (pattern.format(what) for what in ("limit", "remaining", "reset"))
+    return _Names(kind, window, limit, remaining, reset)
+
+
+_REQUESTS: Final = _of("requests", "minute", "x-ratelimit-{}-requests")
+_TOKENS: Final = _of("tokens", "minute", "x-ratelimit-{}-tokens")
+_STYLES: Final[Mapping[str, tuple[_Names, ...]]] = {
+    "openai": (_REQUESTS, _TOKENS),
+    "groq": (_of("requests", "day", "x-ratelimit-{}-requests"), _TOKENS),
+    "anthropic": (
+        _of("requests", "minute", "anthropic-ratelimit-requests-{}"),
+        _of("tokens", "minute", "anthropic-ratelimit-tokens-{}"),
+        _REQUESTS,
+        _TOKENS,
+    ),
+    "openrouter": (_of("requests", None, "x-ratelimit-{}"),),
+    "mistral": (
+        _of("requests", "minute", "x-ratelimit-{}-req-minute"),
+        _of("tokens", "minute", "x-ratelimit-{}-tokens-minute"),
+        _Names(
+            "tokens",
+            "minute",
+            "x-ratelimitbysize-limit-minute",
+            "x-ratelimitbysize-remaining-minute",
+            "ratelimitbysize-reset",
+        ),
+    ),
+}
+"""Per limit, the first names of which a header was sent count."""
+
+
+def parse(headers: Mapping[str, str], style: str) -> tuple[Observation, ...]:
+    """The provider's word on each limit it names, whatever the case of the headers' names; never raises.
+
+    Dates and Unix times are measured from the answer's own `date`; without it they say nothing.
+    """
+    names = _STYLES.get(style)
+    if names is None:
+        return ()
+    lower = {name.lower(): value for name, value in headers.items()}
+    said: dict[str, Observation] = {}
+    for each in names:
+        if each.kind not in said and (observation := _observation(lower, each)) is not None:
+            said[each.kind] = observation
+    return tuple(said.values())
+
+
+def _observation(lower: Mapping[str, str], names: _Names) -> Observation | None:
+    limit = _count(lower.get(names.limit))
+    remaining = _count(lower.get(names.remaining))
+    reset_s = _reset_s(lower, names.reset)
+    if limit is None and remaining is None and reset_s is None:
+        return None
+    window = names.window
+    if window is None:
+        if reset_s is None:
+            return None
+        window = "minute" if reset_s <= MINUTE_S else "day"
+    return Observation(kind=names.kind, window=window, limit=limit, remaining=remaining, reset_s=reset_s)
+
+
+def _reset_s(lower: Mapping[str, str], name: str) -> float | None:
+    text = lower.get(name)
+    if text is None:
+        return None
+    seconds = until_s(text, 0.0)
+    if seconds is None or seconds < _INSTANT_S:
+        return seconds
+    now_unix_s = _sent_unix_s(lower.get("date"))
+    return None if now_unix_s is None else until_s(text, now_unix_s)
+
+
+def _sent_unix_s(date: str | None) -> float | None:
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _count(text: str | None) -> int | None:
+    if text is None:
+        return None
+    text = text.strip()
+    return int(text) if _COUNT.fullmatch(text) else None

@@ -1,0 +1,1 @@
+"""A provider's answer, read from its bytes: streamed or whole."""

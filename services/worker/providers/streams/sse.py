@@ -1,0 +1,298 @@
+"""Server-sent events, read incrementally and strictly; and what comes in their place.
+
+Format: WHATWG HTML, "Server-sent events", section 9.2.6 (fields, line ends, byte order mark). `[DONE]` is
+OpenAI's mark for the end of a stream. Beside it providers send one JSON body where a stream was asked for, and errors
+outside of any event: `{"error": ...}` on a line of its own, `error: {...}` (llama.cpp), `event: error`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from penstock.runtime.config.catalogue import StreamFormat
+from services.worker.providers.bounds import EVENT_BYTES, WHOLE_BYTES
+from services.worker.providers.errors.wire_errors import ENDED_BY_NEWLINE, SseTooLarge, SseTruncated
+from services.worker.providers.lenient_json import mended
+
+__all__ = ["SseReader", "SseTooLarge", "SseTruncated"]
+
+_BOM: Final = b"\xef\xbb\xbf"
+_DONE: Final = b"[DONE]"
+_BLANKS: Final = b" \t\r\n"
+_ALIVE: Final = frozenset((b"ping", b"keepalive", b"keep-alive", b"heartbeat"))
+"""Names of events that only say that the connection lives, whatever their data."""
+_FIELDS: Final = frozenset((b"", b"data", b"event", b"id", b"retry", b"error"))
+_CHOICES: Final = b'"choices"'
+_EMPTY: Final = frozenset((b"", b"null", b'""', b"{}", b"[]"))
+_DEFAULT: Final = StreamFormat()
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class SseReader:
+    """Turns the bytes of one response into the payloads of its events.
+
+    The outcome (payloads, `done`, errors) does not depend on how the bytes were cut into pieces. A line end
+    counts as one byte of its event, whichever of the three it was.
+    """
+
+    __slots__ = (
+        "_after_cr",
+        "_at_start",
+        "_by_line",
+        "_end",
+        "_max_event_bytes",
+        "_may_have_bom",
+        "_name",
+        "_rest",
+        "_too_large",
+        "done",
+        "is_body",
+    )
+
+    def __init__(self, max_event_bytes: int = EVENT_BYTES, stream_format: StreamFormat = _DEFAULT) -> None:
+        self.done = False
+        """The end was marked, by `[DONE]` or because the response is one JSON body; whatever follows is ignored."""
+        self._max_event_bytes = max_event_bytes
+        self._by_line = stream_format.event_end == "newline"
+        self._end = b"\n" if self._by_line else b"\n\n"
+        self._rest = bytearray()
+        self._at_start = True
+        self._may_have_bom = True
+        self._after_cr = False
+        self._too_large = False
+        self.is_body = False
+        """It is JSON from its first byte on: one answer or error where a stream was asked for."""
+        self._name = b""
+
+    @property
+    def hint(self) -> str:
+        """What to set in the catalogue, where what has come looks like events that end with one newline."""
+        rest = self._rest
+        lines_of_data = rest.startswith(b"data:") + rest.count(b"\ndata:")
+        return ENDED_BY_NEWLINE if lines_of_data > 1 else ""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payloads of the events that `data` completes.
+
+        Raises SseTooLarge for an event over the bound; events completed before it in the same `data` are
+        still returned, and the next call (or `close`) raises.
+        """
+        if self.done or not data:
+            return []
+        if self._too_large:
+            raise self._size_error()
+        if self._at_start or self._after_cr or b"\r" in data:
+            data = self._with_plain_line_ends(data)
+        rest = self._rest
+        if rest or self.is_body:
+            # The separator may straddle the seam, so the search starts one byte before it. What was searched
+            # is never searched again, or a large event in small pieces would cost the square of its size.
+            seam = max(0, len(rest) - 1)
+            rest += data
+            if self.is_body or rest.find(self._end, seam) < 0:
+                self._check_unfinished()
+                return self._raise_if_too_large([])
+            data = bytes(rest)
+            rest.clear()
+        blocks = data.split(self._end)
+        if tail := blocks.pop():
+            rest += tail
+        return self._raise_if_too_large(self._payloads(self._with_names(blocks) if self._by_line else blocks))
+
+    def close(self) -> list[bytes]:
+        """The response has ended: the payloads of what has no line end behind it and is complete all the same.
+
+        Raises SseTruncated if inside an event, SseTooLarge as `feed` does. Servers exist that leave out the blank
+        line after the last event. `[DONE]` and JSON that is whole show by themselves that nothing is missing.
+        """
+        if self._too_large:
+            raise self._size_error()
+        if self.done:
+            return []
+        unfinished, hint = bytes(self._rest), self.hint
+        self._rest.clear()
+        if self.is_body and _is_json(unfinished):
+            self.done = True
+            return [unfinished]
+        blocks = unfinished.split(self._end)
+        last = blocks.pop()
+        payloads = self._payloads(self._with_names(blocks) if self._by_line else blocks)
+        return payloads + self._complete(last, hint)
+
+    def _complete(self, block: bytes, hint: str) -> list[bytes]:
+        """The payloads of an event of which only the end is missing."""
+        if self._too_large:
+            raise self._size_error()
+        if self.done or all(map(_is_comment, block.split(b"\n"))):
+            return []
+        if self._name and block.startswith(b"data:"):
+            block = self._name + b"\n" + block
+        payloads = _payloads_of(block)
+        if payloads and payloads[-1].strip() == _DONE:
+            self.done = True
+            return payloads[:-1]
+        last_line = block.rpartition(b"\n")[2]
+        ends = _is_field(last_line) or bool(payloads and payloads[-1].endswith(last_line))
+        if payloads and ends and all(map(_is_json, payloads)):
+            return payloads
+        raise SseTruncated(f"the stream ended inside an event, {len(block)} bytes after its beginning{hint}")
+
+    def _payloads(self, blocks: list[bytes]) -> list[bytes]:
+        payloads: list[bytes] = []
+        for block in blocks:
+            if len(block) > self._max_event_bytes:
+                self._too_large = True
+                return payloads
+            if block.startswith(b"data: {") and b"\n" not in block:
+                payloads.append(block[6:])
+                continue
+            for payload in _payloads_of(block):
+                if payload.strip() == _DONE:
+                    self.done = True
+                    self._rest.clear()
+                    return payloads
+                payloads.append(payload)
+        self._check_unfinished()
+        return payloads
+
+    def _with_names(self, lines: list[bytes]) -> list[bytes]:
+        """Lines that are events of their own, those that name an event joined to the line of data behind them."""
+        blocks: list[bytes] = []
+        for line in lines:
+            if line.startswith(b"event:") and len(line) <= self._max_event_bytes:
+                self._name = line
+            elif self._name and line.startswith(b"data:"):
+                blocks.append(self._name + b"\n" + line)
+                self._name = b""
+            else:
+                blocks.append(line)
+        return blocks
+
+    def _check_unfinished(self) -> None:
+        rest = self._rest
+        most = WHOLE_BYTES if self.is_body else self._max_event_bytes
+        # A line end at the end may be the first half of the separator, which is no part of the event.
+        if len(rest) > most and len(rest) - rest.endswith(b"\n") > most:
+            self._too_large = True
+
+    def _raise_if_too_large(self, payloads: list[bytes]) -> list[bytes]:
+        if self._too_large and not payloads:
+            raise self._size_error()
+        return payloads
+
+    def _size_error(self) -> SseTooLarge:
+        what = "the answer" if self.is_body else "an event of the stream"
+        most = WHOLE_BYTES if self.is_body else self._max_event_bytes
+        return SseTooLarge(f"{what} has more than {most:,} bytes, the most there may be{self.hint}")
+
+    def _with_plain_line_ends(self, data: bytes) -> bytes:
+        if self._at_start:
+            data = self._begun(bytes(self._rest) + data)
+            self._at_start = not data
+            self.is_body = data[:1] in (b"{", b"[")
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return data
+
+    def _begun(self, data: bytes) -> bytes:
+        """What follows the byte order mark and white space at the beginning of the response."""
+        self._rest.clear()
+        if self._may_have_bom:
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._rest += data
+                return b""
+            data = data.removeprefix(_BOM)
+            self._may_have_bom = False
+        return data.lstrip(_BLANKS)
+
+
+def _payloads_of(block: bytes) -> list[bytes]:
+    """The data lines of one event, joined, what of the block tells of an error outside of it, and what is no field.
+
+    The format lets a reader ignore lines that it does not know. Here they are payloads, which are read as a chunk or
+    found to be none: what remains of an event that lost its beginning is such a line.
+    """
+    values: list[bytes] = []
+    errors: list[bytes] = []
+    bare: list[bytes] = []
+    event = b""
+    for line in block.split(b"\n"):
+        name, _, value = line.partition(b":")
+        if name not in _FIELDS:
+            name = _variant(name)
+        if name == b"data":
+            values.append(value.removeprefix(b" "))
+        elif name == b"error":
+            errors.append(_as_error(value))
+        elif name not in _FIELDS or _is_remnant(value):
+            bare.append(line)
+        elif name == b"event":
+            event = value.strip().lower()
+    if event in _ALIVE:
+        values = [value for value in values if _CHOICES in value]
+    elif event == b"error":
+        return [_as_error(b"\n".join(values)), *_bare(bare)]
+    return [*([b"\n".join(values)] if values else []), *errors, *_bare(bare)]
+
+
+def _variant(name: bytes) -> bytes:
+    """The field that is meant where its name has a byte order mark or blanks around it, or capitals in it."""
+    meant = name.removeprefix(_BOM).strip().lower()
+    return meant if meant in _FIELDS else name
+
+
+def _is_remnant(value: bytes) -> bool:
+    """Whether what stands in a comment, or in a field that is no data, is of a chunk that lost its beginning."""
+    if b"}" not in value:
+        return False
+    return _CHOICES in value or (value.rstrip().endswith(b"}") and not _is_json(value))
+
+
+def _bare(lines: list[bytes]) -> list[bytes]:
+    """JSON without a field's name: one value over several lines, or one on each."""
+    whole = b"\n".join(lines)
+    return [whole] if lines and _is_json(whole) else lines
+
+
+def _as_error(value: bytes) -> bytes:
+    """A chunk that reports what the provider wrote, JSON or words."""
+    value = value.strip()
+    if value in _EMPTY:
+        value = b"the provider reported an error without a message"
+    if not _is_json(value):
+        value = msgspec.json.encode(value.decode(errors="replace"))
+    return b'{"error":' + value + b"}"
+
+
+def _is_json(value: bytes) -> bool:
+    """Whether it is one whole object or list."""
+    if value.lstrip()[:1] not in (b"{", b"["):
+        return False
+    try:
+        _decode(value)
+    except (ValueError, RecursionError):
+        return _is_odd_json(value)
+    return True
+
+
+def _is_odd_json(value: bytes) -> bool:
+    try:
+        mended(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_comment(line: bytes) -> bool:
+    return not line or (line.startswith(b":") and not _is_remnant(line[1:]))
+
+
+def _is_field(line: bytes) -> bool:
+    return _variant(line.partition(b":")[0]) in _FIELDS

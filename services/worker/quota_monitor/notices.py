@@ -1,0 +1,64 @@
+"""Telling once what several workers see: the last message of a subject says what holds, and is written by
+compare-and-set (REQUIREMENTS C7).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from nats.js import JetStreamContext
+from nats.js.errors import APIError
+
+from penstock.bus.clock import loop_now_s
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import WRONG_LAST_SEQUENCE, store
+from penstock.bus.retry import read_patiently
+from penstock.contract.codec import EVENT, encode
+from penstock.contract.events import Event, QuotaEased, QuotaWarned
+from penstock.contract.headers import EXPECTED_LAST
+from penstock.contract.streams import EVENTS
+
+__all__ = ["store_crossing"]
+
+_log: Final = rate_limited_logger(__name__)
+
+
+async def store_crossing(
+    js: JetStreamContext, subject: str, event: QuotaWarned | QuotaEased, *, patience_s: float
+) -> bool:
+    """Store `event` unless it is known already; returns whether it was new.
+
+    Warnings and their ends alternate on the subject, whoever writes them: a warning outlives the worker that told it.
+    Reading and writing share `patience_s`, for whoever saw the crossing will not tell it again. Raises what `store`
+    and `read_patiently` raise.
+    """
+    give_up_s = loop_now_s() + patience_s
+    while True:
+        sequence, last = await _last(js, subject, give_up_s - loop_now_s())
+        if isinstance(last, type(event)) or (last is None and isinstance(event, QuotaEased)):
+            return False
+        try:
+            return await store(
+                js,
+                subject,
+                encode(event),
+                message_id=f"{subject}.{sequence}",
+                headers={EXPECTED_LAST: str(sequence)},
+                patience_s=give_up_s - loop_now_s(),
+            )
+        except APIError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+
+
+async def _last(js: JetStreamContext, subject: str, patience_s: float) -> tuple[int, Event | None]:
+    """Asked of the stream's leader: a replica may be behind. What somebody else put there tells of nothing."""
+    msg = await read_patiently(lambda: js.get_last_msg(EVENTS.name, subject), subject, patience_s=patience_s)
+    if msg is None:
+        return 0, None
+    try:
+        return msg.seq or 0, EVENT.decode(msg.data or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("%s holds what is no event: %s", subject, error)
+        return msg.seq or 0, None

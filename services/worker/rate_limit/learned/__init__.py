@@ -1,0 +1,1 @@
+"""Limits that are not configured: learned from the refusals of a provider."""

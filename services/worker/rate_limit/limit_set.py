@@ -1,0 +1,230 @@
+"""All limits of one (credential, model) together: a request passes every one or is charged to none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.batch_reserve import kept
+from services.worker.rate_limit.forecast import Outlook, recovery
+from services.worker.rate_limit.half_open import ONE_FIRST_FROM_S, Reopening
+from services.worker.rate_limit.learned.bucket import LearnedBucket
+from services.worker.rate_limit.limit import DAY_S, MINUTE_S, Meter, Observation
+from services.worker.rate_limit.window import Charge
+
+__all__ = ["CONCURRENCY_RETRY_S", "Account", "LimitName", "LimitUse"]
+
+LimitName = Literal[
+    "requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day", "concurrency", "paused"
+]
+
+CONCURRENCY_RETRY_S: Final = 0.1
+"""A place is free when a call ends, and nobody knows when: look again after this long."""
+
+
+_NAMES: Final[dict[tuple[str, str], LimitName]] = {
+    ("requests", "minute"): "requests_per_minute",
+    ("requests", "day"): "requests_per_day",
+    ("tokens", "minute"): "tokens_per_minute",
+    ("tokens", "day"): "tokens_per_day",
+}
+
+
+_PER_MINUTE: Final = frozenset({"requests_per_minute", "tokens_per_minute"})
+
+
+class LimitUse(Struct, frozen=True):
+    """How much of one limit is taken, in its own unit (requests, tokens or calls)."""
+
+    name: LimitName
+    used: int
+    limit: int
+
+
+class _Open(Struct):
+    """A permit that was not settled yet, and where its tokens were charged."""
+
+    tokens: int
+    charges: tuple[tuple[Meter, Charge], ...]
+
+
+class Account:
+    """The meters of one key, its concurrent calls, and its pause."""
+
+    def __init__(self, limits: Limits, number_step: int = 1) -> None:
+        """`number_step`: between the numbers of permits, from 0 on; below nothing they fall."""
+        requests = _meters(
+            {
+                "requests_per_minute": (limits.requests_per_minute, MINUTE_S),
+                "requests_per_day": (limits.requests_per_day, DAY_S),
+            },
+            limits.kind,
+        )
+        tokens = _meters(
+            {
+                "tokens_per_minute": (limits.tokens_per_minute, MINUTE_S),
+                "tokens_per_day": (limits.tokens_per_day, DAY_S),
+            },
+            limits.kind,
+        )
+        self._named = {**requests, **tokens}
+        self._requests = tuple(requests.values())
+        self._tokens = tuple(tokens.values())
+        self._concurrency = limits.concurrency
+        self._open: dict[int, _Open] = {}
+        self._numbers = count(number_step, number_step)
+        self._clock_s = float("-inf")
+        self._gate = Reopening()
+        self.learned = LearnedBucket() if limits.is_unlimited else None
+        """Where nothing is configured: what the provider's refusals tell."""
+
+    @property
+    def pause_reason(self) -> str:
+        return self._gate.why
+
+    def has_room(self, tokens: int, now_s: float, reserve: float = 0.0) -> bool:
+        """Whether a request of so many tokens would be admitted now.
+
+        `reserve`: the share of each limit per minute and of the concurrency that must stay free all the same.
+        """
+        now_s = self._advance(now_s)
+        if self._gate.wait_s(now_s) > 0 or not self._has_place(reserve):
+            return False
+        if self.learned is not None:
+            return self.learned.limit is None or self.learned.wait_s(now_s) == 0
+        if reserve:
+            return all(
+                meter.fits(amount, now_s) for _, meter, amount in self._amounts(tokens, now_s, reserve)
+            )
+        for meter in self._requests:
+            if not meter.fits(1, now_s):
+                return False
+        for meter in self._tokens:  # noqa: SIM110 - a generator costs more than the check itself
+            if not meter.fits(tokens, now_s):
+                return False
+        return True
+
+    def admit(self, tokens: int, now_s: float, reserve: float = 0.0) -> int | None:
+        """Charge one request of so many tokens: the number to settle it by, or None if there is no room."""
+        learned = self.learned
+        if learned is not None and learned.limit is None and self._gate.is_open:
+            learned.calls.add(now_s)
+            return 0
+        if not self.has_room(tokens, now_s, reserve):
+            return None
+        now_s = self._clock_s
+        if learned is not None:
+            learned.spend(now_s)
+            if self._gate.is_open:
+                return 0
+        for meter in self._requests:
+            meter.charge(1, now_s)
+        charges = tuple([(meter, meter.charge(tokens, now_s)) for meter in self._tokens])
+        number = next(self._numbers)
+        self._open[number] = _Open(tokens, charges)
+        self._gate.went(number, now_s)
+        return number
+
+    def settle(self, number: int, true_tokens: int, now_s: float) -> None:
+        """Correct the tokens and free the place; nothing if that was done before."""
+        if true_tokens < 0:
+            raise ValueError(f"a use of {true_tokens} tokens")
+        settled = self._open.pop(number, None)
+        if settled is None:
+            return
+        self._gate.ended(number, true_tokens)
+        now_s = self._advance(now_s)
+        above = true_tokens - settled.tokens
+        for meter, charge in settled.charges:
+            if above > 0:
+                # Charged now and not back then: what is known late still has to be kept out of a window.
+                meter.charge(above, now_s)
+            elif above < 0:
+                meter.refund(charge, -above, now_s)
+
+    def obstacle(self, tokens: int, now_s: float, reserve: float = 0.0) -> tuple[float, LimitName]:
+        """When a request of so many tokens should ask again, and what keeps it until then."""
+        now_s = self._advance(now_s)
+        obstacles: list[tuple[float, LimitName]] = [(now_s + self._gate.wait_s(now_s), "paused")]
+        if self.learned is not None and (wait_s := self.learned.wait_s(now_s)) > 0:
+            obstacles.append((now_s + wait_s, "requests_per_minute"))
+        if not self._has_place(reserve):
+            some_day = self._concurrency != 0
+            obstacles.append((now_s + CONCURRENCY_RETRY_S if some_day else float("inf"), "concurrency"))
+        for name, meter, amount in self._amounts(tokens, now_s, reserve):
+            if not meter.fits(amount, now_s):
+                obstacles.append((meter.fits_at_s(amount, now_s), name))
+        return max(obstacles)
+
+    def pause(self, until_s: float, why: str) -> None:
+        if until_s > self._clock_s:
+            rate_is_known = self.learned is not None and self.learned.limit is not None
+            short = rate_is_known and until_s - self._clock_s < ONE_FIRST_FROM_S
+            self._gate.pause(until_s, why, one_first=not short)
+
+    def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
+        """A 429: where nothing is configured, the rate is learnt from it."""
+        if self.learned is not None:
+            self.learned.refused(retry_after_s, began_s, self._advance(now_s))
+
+    def count_as_used(self, name: LimitName, amount: int, now_s: float) -> None:
+        """So much of a limit was used by others; it counts for the length of the window, from now."""
+        self._named[name].charge(amount, self._advance(now_s))
+
+    def heard(self, observation: Observation, now_s: float) -> None:
+        if self.learned is not None:
+            if observation.kind == "requests" and observation.window == "minute" and observation.limit:
+                self.learned.heard(observation.limit)
+            return
+        meter = self._named.get(_NAMES[observation.kind, observation.window])
+        if meter is not None:
+            meter.heard(observation, self._advance(now_s))
+
+    def usage(self, now_s: float) -> tuple[LimitUse, ...]:
+        now_s = self._advance(now_s)
+        uses = [LimitUse(name, meter.used(now_s), meter.limit(now_s)) for name, meter in self._named.items()]
+        if self._concurrency is not None:
+            uses.append(LimitUse("concurrency", len(self._open), self._concurrency))
+        return tuple(uses)
+
+    def outlook(self, now_s: float) -> Outlook:
+        """What will be free when, if nothing more is spent."""
+        now_s = self._advance(now_s)
+        learned = None if self.learned is None else self.learned.recovery(now_s)
+        recoveries = tuple(
+            recovery(name, meter.span_s, meter.limit(now_s), meter.used(now_s), meter.returns(now_s))
+            for name, meter in self._named.items()
+        )
+        return Outlook(
+            recoveries=recoveries if learned is None else (learned,),
+            paused_s=self._gate.wait_s(now_s),
+            concurrency=self._concurrency,
+        )
+
+    def _has_place(self, reserve: float) -> bool:
+        most = self._concurrency
+        return most is None or len(self._open) + 1 + kept(most, reserve) <= most
+
+    def _amounts(self, tokens: int, now_s: float, reserve: float) -> Iterator[tuple[LimitName, Meter, int]]:
+        """What a request and the reserve together need of each limit."""
+        for name, meter in self._named.items():
+            amount = tokens if meter in self._tokens else 1
+            yield name, meter, amount + (kept(meter.limit(now_s), reserve) if name in _PER_MINUTE else 0)
+
+    def _advance(self, now_s: float) -> float:
+        """The instant to reckon with: a clock that steps back must let nothing more through."""
+        self._clock_s = max(self._clock_s, now_s)
+        return self._clock_s
+
+
+def _meters(limits: dict[LimitName, tuple[int | None, float]], kind: str) -> dict[LimitName, Meter]:
+    """A day is a window, whatever the kind."""
+    return {
+        name: Meter(limit, span_s, bucket=kind == "token_bucket" and name in _PER_MINUTE)
+        for name, (limit, span_s) in limits.items()
+        if limit is not None
+    }

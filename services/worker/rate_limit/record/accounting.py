@@ -1,0 +1,217 @@
+"""How much of a quota is free according to its record, and when more will be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.contract.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
+from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.batch_reserve import kept
+from services.worker.rate_limit.learned.rate import alive, burst, growth
+from services.worker.rate_limit.limit_set import LimitName
+from services.worker.rate_limit.record.bucket import Bucket, Filling
+from services.worker.rate_limit.record.lease_settings import UNLIMITED, Amounts, Terms
+from services.worker.rate_limit.record.window import Kind, Span
+from services.worker.rate_limit.token_bucket import ConstantRefill
+
+__all__ = ["Book", "Gauge", "waiting_before"]
+
+_BUSY_LOOK_MS: Final = 250
+"""What others hold may be given back at any time: look again after this long."""
+
+
+class Gauge(Struct, frozen=True):
+    """One limit over one window, as it stands."""
+
+    name: LimitName
+    kind: Kind
+    span: Span
+    grains: tuple[Grain, ...]
+    ceiling: int
+    """The limit in force: ours, or the provider's if that is lower."""
+    withheld: int
+    lapses_ms: int | None
+    """When the provider's word on it, if there is one, is believed no longer."""
+    leased: int
+    """Outstanding with workers other than the one left out."""
+    kept: int
+    """What a batch request has to leave free."""
+    filling: Filling | None = None
+    """Of a token bucket; None: it is a window."""
+
+    @property
+    def spent(self) -> int:
+        if self.filling is not None:
+            return self.filling.spent
+        column = 1 if self.kind == "requests" else 2
+        return sum(grain[column] for grain in self.grains)
+
+    @property
+    def free(self) -> int:
+        return self.ceiling - self.spent - self.withheld - self.leased
+
+    def falls_to_at_ms(self, level: int, now_ms: int) -> int | None:
+        """When no more than `level` is spent if nothing is added; None for never."""
+        if self.filling is not None:
+            return self.filling.falls_to_at_ms(level, now_ms)
+        return self.span.falls_to_at_ms(self.grains, self.kind, level, now_ms)
+
+
+class Book:
+    """The windows of one key, with its limits: reads a record, changes nothing."""
+
+    def __init__(
+        self, limits: Limits, terms: Terms, batch_reserve: float = 0.0, *, learns: bool = False
+    ) -> None:
+        """`batch_reserve`: the share of each limit per minute, and of the places, that a batch request leaves free.
+
+        `learns`: there are no limits but those that the record has learnt.
+        """
+        self.limits = limits
+        self.terms = terms
+        self.batch_reserve = batch_reserve
+        self.learns = learns
+        self.minute = Span(terms.minute_ms + terms.margin_ms, terms.minute_grain_ms)
+        self.day = Span(terms.day_ms + terms.margin_ms, terms.day_grain_ms)
+        self.counts_requests = learns or (limits.requests_per_minute, limits.requests_per_day) != (None, None)
+        self.counts_tokens = learns or (limits.tokens_per_minute, limits.tokens_per_day) != (None, None)
+        self.counts_slots = limits.concurrency is not None
+        self.largest_tokens = min(limits.tokens_per_minute or UNLIMITED, limits.tokens_per_day or UNLIMITED)
+        self.has_buckets = learns or limits.kind == "token_bucket"
+
+    def buckets(self, record: QuotaRecord, now_ms: int) -> dict[Kind, Bucket]:
+        """The limits per minute that are token buckets, as they are in force."""
+        if self.learns:
+            return self._learned(record, now_ms)
+        if not self.has_buckets:
+            return {}
+        words = {word.limit: word for word in record.corrections}
+        limits = self.limits
+        rows: tuple[tuple[LimitName, Kind, int | None], ...] = (
+            ("requests_per_minute", "requests", limits.requests_per_minute),
+            ("tokens_per_minute", "tokens", limits.tokens_per_minute),
+        )
+        return {
+            kind: self._bucket(_in_force(most, words.get(name), now_ms)[0])
+            for name, kind, most in rows
+            if most is not None
+        }
+
+    def _bucket(self, capacity: int) -> Bucket:
+        terms = self.terms
+        return Bucket(
+            capacity=capacity,
+            refill=ConstantRefill(capacity / terms.minute_ms),
+            grain_ms=terms.minute_grain_ms,
+            margin_ms=terms.margin_ms,
+        )
+
+    def _learned(self, record: QuotaRecord, now_ms: int) -> dict[Kind, Bucket]:
+        learned, terms = record.learned, self.terms
+        if learned is None or not alive(learned, now_ms):
+            return {}
+        requests = Bucket(
+            capacity=burst(learned),
+            refill=growth(learned),
+            grain_ms=terms.minute_grain_ms,
+            margin_ms=terms.margin_ms,
+            emptied_ms=learned.refused_ms,
+        )
+        tokens = learned.tokens_per_minute
+        return (
+            {"requests": requests}
+            if tokens is None
+            else {"requests": requests, "tokens": self._bucket(tokens)}
+        )
+
+    def gauges(self, record: QuotaRecord, now_ms: int, without: str = "") -> list[Gauge]:
+        """Every limit but concurrency; `without`: the worker whose own lease does not count."""
+        minute, day = self.minute.alive(record.minute, now_ms), self.day.alive(record.day, now_ms)
+        others = [lease for lease in record.leases if lease.holder != without]
+        requests = sum(lease.requests for lease in others)
+        tokens = sum(lease.tokens for lease in others)
+        words = {word.limit: word for word in record.corrections}
+        buckets = self.buckets(record, now_ms)
+        limits = self.limits
+        if self.learns:
+            most: dict[Kind, int | None] = {kind: bucket.capacity for kind, bucket in buckets.items()}
+        else:
+            most = {"requests": limits.requests_per_minute, "tokens": limits.tokens_per_minute}
+        rows: tuple[tuple[LimitName, Kind, int | None, Span, tuple[Grain, ...], int], ...] = (
+            ("requests_per_minute", "requests", most.get("requests"), self.minute, minute, requests),
+            ("tokens_per_minute", "tokens", most.get("tokens"), self.minute, minute, tokens),
+            ("requests_per_day", "requests", limits.requests_per_day, self.day, day, requests),
+            ("tokens_per_day", "tokens", limits.tokens_per_day, self.day, day, tokens),
+        )
+        found = []
+        for name, kind, limit, span, grains, leased in rows:
+            if limit is None:
+                continue
+            in_force = _in_force(limit, words.get(name), now_ms)
+            spared = kept(in_force[0], self.batch_reserve) if span is self.minute else 0
+            filling = None
+            if span is self.minute and kind in buckets:
+                filling = Filling.at(buckets[kind], record.carried, record.minute, kind, now_ms)
+            found.append(Gauge(name, kind, span, grains, *in_force, leased, spared, filling))
+        return found
+
+    def free(self, record: QuotaRecord, now_ms: int, without: str = "", *, sparing: bool = False) -> Amounts:
+        """What nobody holds and nobody spent. Below nothing when more was spent than foreseen.
+
+        `sparing`: less what a batch request has to leave free.
+        """
+        left: dict[Kind, int] = {"requests": UNLIMITED, "tokens": UNLIMITED}
+        gauges = self.gauges(record, now_ms, without)
+        if self.learns and not gauges:
+            left["requests"] = 0  # nothing is leased before the record says how much there is
+        for gauge in gauges:
+            left[gauge.kind] = min(left[gauge.kind], gauge.free - sparing * gauge.kept)
+        slots, most = UNLIMITED, self.limits.concurrency
+        if most is not None:
+            taken = sum(lease.slots for lease in record.leases if lease.holder != without)
+            slots = most - taken - sparing * kept(most, self.batch_reserve)
+        return Amounts(left["requests"], left["tokens"], slots)
+
+    def obstacle(
+        self, record: QuotaRecord, need: Amounts, now_ms: int, without: str = "", *, sparing: bool = False
+    ) -> tuple[int, LimitName] | None:
+        """When it is worth looking again for `need`, and what stands in the way; None: it is free now."""
+        found: list[tuple[int, LimitName]] = []
+        if self.free(record, now_ms, without, sparing=sparing).slots < need.slots:
+            found.append((now_ms + _BUSY_LOOK_MS, "concurrency"))
+        for gauge in self.gauges(record, now_ms, without):
+            amount = need.requests if gauge.kind == "requests" else need.tokens
+            amount += sparing * gauge.kept
+            if gauge.free < amount:
+                level = gauge.ceiling - gauge.withheld - gauge.leased - amount
+                at_ms = gauge.falls_to_at_ms(level, now_ms)
+                given_back_ms = now_ms + _BUSY_LOOK_MS if gauge.free + gauge.leased >= amount else None
+                hopes = [each for each in (at_ms, gauge.lapses_ms, given_back_ms) if each is not None]
+                found.append((min(hopes, default=now_ms + _BUSY_LOOK_MS), gauge.name))
+        return max(found, default=None)
+
+
+def _in_force(most: int, word: QuotaCorrection | None, now_ms: int) -> tuple[int, int, int | None]:
+    """Ceiling, withheld, and when that changes: the provider's word lowers what is left until it lapses."""
+    if word is None:
+        return most, 0, None
+    told = word.ceiling is not None and now_ms < word.ceiling_until_ms
+    ceiling = min(most, word.ceiling) if told and word.ceiling is not None else most
+    held_back = now_ms < word.withheld_until_ms
+    lapses = [
+        at_ms
+        for at_ms, counts in ((word.ceiling_until_ms, ceiling < most), (word.withheld_until_ms, held_back))
+        if counts
+    ]
+    return ceiling, word.withheld if held_back else 0, min(lapses, default=None)
+
+
+def waiting_before(record: QuotaRecord, holder: str, since_ms: int) -> tuple[QuotaLease, ...]:
+    """Who has waited longer than `holder`."""
+    return tuple(
+        lease
+        for lease in record.leases
+        if lease.holder != holder and lease.waits_since_ms is not None and lease.waits_since_ms < since_ms
+    )

@@ -1,0 +1,205 @@
+"""One worker's write to the shared record: what it spent, gives back and asks for, and what it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from penstock.contract.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
+from services.worker.rate_limit.learned.rate import Refusal
+from services.worker.rate_limit.record.accounting import Book, waiting_before
+from services.worker.rate_limit.record.bucket import folded
+from services.worker.rate_limit.record.fair_share import part_of
+from services.worker.rate_limit.record.learning import with_news
+from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
+from services.worker.rate_limit.record.provider_corrections import latest
+from services.worker.rate_limit.record.window import Kind, merged
+
+__all__ = ["Plan", "Report", "lease_of", "plan"]
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What a worker has to say in one write."""
+
+    holder: str
+    number: int
+    """One more than that of the write before."""
+    spent: tuple[Grain, ...] = ()
+    """Since the last write, by grain of a minute's window."""
+    refunded: tuple[Grain, ...] = ()
+    """Of what was told earlier; negative."""
+    want: Amounts = NOTHING
+    """To have unspent in hand after this write. Less than is held: the rest is given back."""
+    first: Amounts | None = None
+    """What the request needs that waits longest, of all that is in hand; None: nobody waits."""
+    running: int = 0
+    """Calls under way."""
+    spares: bool = False
+    """Only batch work asks: it leases nothing of what it leaves to others, and stands in nobody's way for it."""
+    queued: Mapping[str, int] | None = None
+    """Requests that wait in the mailboxes it takes from; None: not known."""
+    pause: tuple[int, str] | None = None
+    """Until when, on the record's clock, and why."""
+    corrections: tuple[QuotaCorrection, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    """429s of a provider whose limit is learnt."""
+    said: Mapping[Kind, int] = {}
+    """Limits per minute in the headers of such a provider."""
+    leaving: bool = False
+
+
+class Plan(Struct, frozen=True):
+    record: QuotaRecord
+    """To be stored, if nobody else has written."""
+    held: Amounts
+    """What the worker may spend once it is stored."""
+    until_ms: int
+    waits: bool
+    """It asked for more than there is, and stands in line."""
+
+
+def plan(record: QuotaRecord, report: Report, book: Book, now_ms: int) -> Plan:
+    """Fold the report into the record, then share out what is free. Pure; the caller stores by compare-and-set."""
+    now_ms = max(now_ms, record.at_ms)
+    mine = lease_of(record, report.holder)
+    record = _with_lapsed_as_spent(record, report.holder, book, now_ms)
+    record = _with_spent(record, (*report.spent, *report.refunded), book, now_ms)
+    record = _with_word(record, report, now_ms)
+    if book.learns:
+        learned = with_news(record.learned, report.spent, report.refusals, report.said, book.minute, now_ms)
+        record = replace(record, learned=learned)
+    spent = Amounts(sum(grain[1] for grain in report.spent), sum(grain[2] for grain in report.spent))
+    held = Amounts(max(0, mine.requests - spent.requests), max(0, mine.tokens - spent.tokens), mine.slots)
+    since_ms = now_ms if mine.waits_since_ms is None else mine.waits_since_ms
+    got, waits = _share(record, report, held, book, now_ms, since_ms)
+    busy = waits or got != NOTHING or report.running > 0
+    until_ms = now_ms + (book.terms.lease_ms if busy else book.terms.member_ms)
+    lease = replace(
+        _hello(report),
+        until_ms=until_ms,
+        requests=got.requests,
+        tokens=got.tokens,
+        slots=got.slots,
+        waits_since_ms=since_ms if waits else None,
+        waits_for_tokens=report.first.tokens if waits and report.first is not None else 0,
+    )
+    others = tuple(each for each in record.leases if each.holder != report.holder)
+    leases = others if report.leaving else (*others, lease)
+    return Plan(replace(record, at_ms=now_ms, leases=leases), got, until_ms, waits)
+
+
+def _hello(report: Report) -> QuotaLease:
+    """Nothing but who it is, and for how many it asks."""
+    return QuotaLease(
+        holder=report.holder,
+        number=report.number,
+        until_ms=0,
+        queued=None if report.queued is None else tuple(report.queued.items()),
+    )
+
+
+def lease_of(record: QuotaRecord, holder: str) -> QuotaLease:
+    """The worker's lease, or one of nothing."""
+    for lease in record.leases:
+        if lease.holder == holder:
+            return lease
+    return QuotaLease(holder=holder, number=0, until_ms=0)
+
+
+def _with_lapsed_as_spent(record: QuotaRecord, holder: str, book: Book, now_ms: int) -> QuotaRecord:
+    """Of a worker that is gone nobody knows what it spent, or when: everything, at the last moment."""
+    lapsed = [
+        lease
+        for lease in record.leases
+        if lease.until_ms + book.terms.grace_ms <= now_ms and lease.holder != holder
+    ]
+    if not lapsed:
+        return record
+    gone = {lease.holder for lease in lapsed}
+    spent = [(book.minute.grain(lease.until_ms), lease.requests, lease.tokens) for lease in lapsed]
+    leases = tuple(lease for lease in record.leases if lease.holder not in gone)
+    return _with_spent(replace(record, leases=leases), spent, book, now_ms)
+
+
+def _with_spent(record: QuotaRecord, spent: Iterable[Grain], book: Book, now_ms: int) -> QuotaRecord:
+    spent = tuple(spent)
+    days = (
+        (book.day.grain(grain * book.minute.grain_ms), requests, tokens) for grain, requests, tokens in spent
+    )
+    day = record.day
+    if book.limits.requests_per_day is not None or book.limits.tokens_per_day is not None:
+        day = book.day.alive(merged(day, days) if spent else day, now_ms)
+    if book.has_buckets:
+        buckets = book.buckets(record, now_ms)
+        carried, minute = folded(record.carried, record.minute, spent, buckets, book.minute, now_ms)
+        return replace(record, carried=carried, minute=minute, day=day)
+    minute = book.minute.alive(merged(record.minute, spent) if spent else record.minute, now_ms)
+    return replace(record, minute=minute, day=day)
+
+
+def _with_word(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:
+    """A pause or a provider's word on its limits, newer than what stands there; what lapsed goes."""
+    words = {word.limit: word for word in record.corrections}
+    for word in report.corrections:
+        words[word.limit] = latest(words.get(word.limit, word), word)
+    alive = (word for word in words.values() if max(word.ceiling_until_ms, word.withheld_until_ms) > now_ms)
+    record = replace(record, corrections=tuple(alive))
+    if report.pause is None or report.pause[0] <= record.paused_until_ms:
+        return record
+    return replace(record, paused_until_ms=report.pause[0], pause_reason=report.pause[1])
+
+
+def _share(
+    record: QuotaRecord, report: Report, held: Amounts, book: Book, now_ms: int, since_ms: int
+) -> tuple[Amounts, bool]:
+    """What the worker holds from now on, and whether it stands in line for more.
+
+    Who waits gets what its first request needs, whole or not at all: two workers that each hold half of what a
+    request needs would wait for ever. Beyond that everybody takes its share of what is free.
+    """
+    free = book.free(record, now_ms, without=report.holder, sparing=report.spares)
+    # Of what a record made again sets aside for a worker, there may be less than that.
+    held = Amounts(
+        min(held.requests, max(0, free.requests)),
+        min(held.tokens, max(0, free.tokens)),
+        min(held.slots, max(0, free.slots)),
+    )
+    elders = waiting_before(record, report.holder, since_ms)
+    extra = Amounts(
+        free.requests - held.requests - len(elders),
+        free.tokens - held.tokens - sum(lease.waits_for_tokens for lease in elders),
+        free.slots - held.slots - len(elders),
+    )
+    part = part_of(_hello(report), record.leases)
+    first = report.first
+    if first is None:
+        return _taken(held, extra, report, NOTHING, part), False
+    if record.paused_until_ms > now_ms or not _fits(held, extra, first):
+        waits = record.paused_until_ms <= now_ms and not report.spares
+        return Amounts(slots=report.running), waits
+    return _taken(held, extra, report, first, part), False
+
+
+def _fits(held: Amounts, extra: Amounts, first: Amounts) -> bool:
+    return (
+        held.requests + max(0, extra.requests) >= first.requests
+        and held.tokens + max(0, extra.tokens) >= first.tokens
+        and held.slots + max(0, extra.slots) >= first.slots
+    )
+
+
+def _taken(held: Amounts, extra: Amounts, report: Report, least: Amounts, part: float) -> Amounts:
+    def one(have: int, more: int, want: int, least: int) -> int:
+        return max(min(want, have + int(max(0, more) * part)), least)
+
+    want = report.want
+    return Amounts(
+        one(held.requests, extra.requests, want.requests, least.requests),
+        one(held.tokens, extra.tokens, want.tokens, least.tokens),
+        max(
+            one(held.slots, extra.slots, want.slots, least.slots),
+            report.running,
+        ),
+    )

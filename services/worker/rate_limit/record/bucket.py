@@ -1,0 +1,122 @@
+"""Token buckets as they stand in the shared record: what was spent, by grain of time, and the level that is left of
+what was spent before (decision 0018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.contract.quota import Carried, Grain
+from services.worker.rate_limit.record.window import Kind, Span, merged
+from services.worker.rate_limit.token_bucket import Refill, level_at, reaches_level_at, whole
+
+__all__ = ["Bucket", "Filling", "folded"]
+
+_COLUMN: Final[dict[Kind, int]] = {"requests": 1, "tokens": 2}
+
+
+class Bucket(Struct, frozen=True, kw_only=True):
+    """One limit of this kind, in force."""
+
+    capacity: int
+    refill: Refill
+    """Per millisecond."""
+    grain_ms: int
+    margin_ms: int
+    """A call may reach the provider so much later than the one after it: its refill is counted that much later."""
+    emptied_ms: int | None = None
+    """When the provider was seen to have nothing left."""
+
+    def charges(
+        self, carried: Carried | None, grains: Iterable[Grain], kind: Kind
+    ) -> list[tuple[float, float]]:
+        """In order, each at the end of its grain."""
+        column = _COLUMN[kind]
+        found = [] if carried is None else [(self._settles_ms(carried[0]), carried[column])]
+        found += [(self._settles_ms(grain[0]), grain[column]) for grain in grains]
+        if self.emptied_ms is None:
+            return found
+        later = [charge for charge in found if charge[0] > self.emptied_ms]
+        if carried is not None and self._settles_ms(carried[0]) > self.emptied_ms:
+            return later  # what is carried has it in it
+        return [(self.emptied_ms, self.capacity), *later]
+
+    def left_of(self, carried: Carried | None, gone: tuple[Grain, ...], kind: Kind) -> float:
+        """The level once the last of the grains `gone` has settled."""
+        charges = self.charges(carried, gone, kind)
+        return level_at(charges, self.refill, self._settles_ms(gone[-1][0]))
+
+    def _settles_ms(self, grain: int) -> float:
+        return float((grain + 1) * self.grain_ms + self.margin_ms)
+
+
+class Filling(Struct, frozen=True):
+    """A bucket at some instant."""
+
+    bucket: Bucket
+    charges: list[tuple[float, float]]
+    level: float
+
+    @classmethod
+    def at(
+        cls, bucket: Bucket, carried: Carried | None, grains: Iterable[Grain], kind: Kind, now_ms: int
+    ) -> Filling:
+        charges = bucket.charges(carried, grains, kind)
+        return cls(bucket, charges, level_at(charges, bucket.refill, now_ms))
+
+    @property
+    def spent(self) -> int:
+        return whole(self.level)
+
+    def falls_to_at_ms(self, level: int, now_ms: int) -> int | None:
+        at_ms = reaches_level_at(self.charges, self.bucket.refill, level, now_ms)
+        return None if at_ms is None or at_ms == float("inf") else whole(at_ms)
+
+    def per_s(self, now_ms: int) -> float:
+        return self.bucket.refill.between(now_ms, now_ms + 1000)
+
+
+def folded(
+    carried: Carried | None,
+    grains: tuple[Grain, ...],
+    spent: tuple[Grain, ...],
+    buckets: dict[Kind, Bucket],
+    span: Span,
+    now_ms: int,
+) -> tuple[Carried | None, tuple[Grain, ...]]:
+    """`spent` added to what stands in the record; grains that are a span old become part of what is carried."""
+    oldest = span.oldest(now_ms) if carried is None else carried[0]
+    late = [grain for grain in spent if grain[0] <= oldest]
+    grains = merged(grains, [grain for grain in spent if grain[0] > oldest])
+    if any(requests > 0 or tokens > 0 for _, requests, tokens in late):
+        carried = _with_late(carried or (oldest, 0.0, 0.0), late, buckets)
+    alive = span.alive(grains, now_ms)
+    gone = grains[: len(grains) - len(alive)]
+    if gone:
+        left = {kind: bucket.left_of(carried, gone, kind) for kind, bucket in buckets.items()}
+        carried = (gone[-1][0], left.get("requests", 0.0), left.get("tokens", 0.0))
+    if carried is not None and _is_refilled(carried, buckets, now_ms - span.length_ms):
+        carried = None
+    return carried, alive
+
+
+def _with_late(carried: Carried, late: Iterable[Grain], buckets: dict[Kind, Bucket]) -> Carried:
+    """Reported so late that the refill since is unknown: in full, but no more than the bucket ever holds."""
+
+    def level(kind: Kind, before: float) -> float:
+        if kind not in buckets:
+            return 0.0
+        more = sum(max(0, grain[_COLUMN[kind]]) for grain in late)
+        return min(before + more, max(before, float(buckets[kind].capacity)))
+
+    return carried[0], level("requests", carried[1]), level("tokens", carried[2])
+
+
+def _is_refilled(carried: Carried, buckets: dict[Kind, Bucket], at_ms: int) -> bool:
+    return all(
+        level_at(bucket.charges(carried, (), kind), bucket.refill, at_ms) <= 0
+        for kind, bucket in buckets.items()
+    )

@@ -1,0 +1,68 @@
+"""Sliding windows as they stand in the shared record: what was spent, by grain of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from penstock.contract.quota import Grain
+
+__all__ = ["Kind", "Span", "merged"]
+
+Kind = Literal["requests", "tokens"]
+
+
+class Span(Struct, frozen=True):
+    """A window of `length_ms`, kept in grains of `grain_ms`.
+
+    A grain counts until `length_ms` after its end: what was spent early in it counts up to one grain too long, and
+    nothing too short.
+    """
+
+    length_ms: int
+    grain_ms: int
+
+    def grain(self, at_ms: int) -> int:
+        return at_ms // self.grain_ms
+
+    def oldest(self, now_ms: int) -> int:
+        """The latest grain that no longer counts."""
+        return (now_ms - self.length_ms) // self.grain_ms - 1
+
+    def ends_ms(self, grain: int) -> int:
+        """When the grain no longer counts."""
+        return (grain + 1) * self.grain_ms + self.length_ms
+
+    def alive(self, grains: tuple[Grain, ...], now_ms: int) -> tuple[Grain, ...]:
+        """Those that still count; they are in order."""
+        for place, grain in enumerate(grains):
+            if self.ends_ms(grain[0]) > now_ms:
+                return grains[place:] if place else grains
+        return ()
+
+    def falls_to_at_ms(self, grains: tuple[Grain, ...], kind: Kind, level: int, now_ms: int) -> int | None:
+        """When no more than `level` is left if nothing is added; None for never."""
+        column = 1 if kind == "requests" else 2
+        left = sum(grain[column] for grain in grains)
+        if left <= level:
+            return now_ms
+        for grain in grains:
+            left -= grain[column]
+            if left <= level:
+                return self.ends_ms(grain[0])
+        return None
+
+
+def merged(grains: tuple[Grain, ...], more: Iterable[Grain]) -> tuple[Grain, ...]:
+    """`more` added, which may be negative: a grain never falls below nothing."""
+    sums = {grain[0]: (grain[1], grain[2]) for grain in grains}
+    for number, requests, tokens in more:
+        before = sums.get(number, (0, 0))
+        sums[number] = (before[0] + requests, before[1] + tokens)
+    return tuple(
+        (number, max(0, requests), max(0, tokens))
+        for number, (requests, tokens) in sorted(sums.items())
+        if requests > 0 or tokens > 0
+    )

@@ -1,0 +1,288 @@
+"""The `penstock` command on the real system: one `penstock up` for all tests here (K2, K3)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from penstock.cli.demo.png import square_png
+from penstock.cli.local.nats_server import NatsServer
+from penstock.runtime.runtime_file import read_places
+from tests.harness.server_binary import require_nats_server
+from tests.harness.up import REPOSITORY, UNSET, Up
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    require_nats_server()
+    started = Up(tmp_path_factory.mktemp("up"))
+    yield started
+    if started.process.poll() is None:
+        started.stop()
+    for process in started.started:  # what a failed test left
+        process.kill()
+        process.wait()
+
+
+def test_up_says_where_everything_is(up: Up):
+    places = read_places(up.directory / ".penstock")
+
+    assert places is not None
+    for part in (places.nats_url, "/health", "/metrics", "/sim/counts", "traces.jsonl", "logs"):
+        assert part in up.text()
+    assert places.services.keys() == {"router", "worker"}
+
+
+def test_ask_streams_the_answer_and_says_how_it_came_about(up: Up):
+    asked = up.run("ask", "Why do leaves turn red?")
+
+    assert asked.returncode == 0
+    assert asked.stdout.startswith("You asked: “Why do leaves turn red?”")
+    summary = asked.stderr.strip()
+    assert summary.startswith("chat (")
+    for part in ("sim-chat-small", "1 attempt", "first token", "total", "tokens in"):
+        assert part in summary
+    assert "\n" not in summary, "one line"
+
+
+def test_ask_takes_a_prompt_from_stdin_in_any_language(up: Up):
+    asked = up.run("ask", "-", text="Напиши функцию на Python, которая сортирует список.")
+
+    assert asked.returncode == 0
+    assert "Вы спросили" in asked.stdout
+    assert asked.stderr.startswith("coding (")
+
+
+def test_ask_shows_a_fallback_honestly(up: Up):
+    asked = up.run("ask", "Two lines of verse", "--role", "creative", "--no-stream")
+
+    assert "sim-creative-small · 3 attempts" in asked.stderr, "D4: the reply names the model that answered"
+    assert asked.stdout.strip()
+
+
+def test_ask_sends_an_image(up: Up):
+    (up.directory / "square.png").write_bytes(square_png(8, (0, 0, 255)))
+
+    asked = up.run("ask", "What colour is it?", "--image", "square.png")
+
+    assert asked.stderr.startswith("vision (an image")
+    assert "I see 1 image" in asked.stdout
+
+
+def test_ask_as_json_gives_every_event(up: Up):
+    asked = up.run("ask", "hello", "--json", "--system", "be brief", "--user", "joe")
+
+    events = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert events[0]["type"] == "accepted"
+    assert events[-1]["type"] == "completed"
+    assert {event["type"] for event in events[1:-1]} == {"started", "delta"}
+
+
+def test_a_failure_is_told_in_plain_words(up: Up):
+    picture = up.directory / "blue.png"
+    picture.write_bytes(square_png(8, (0, 0, 255)))
+
+    asked = up.run("ask", "What is it?", "--role", "coding", "--image", str(picture))
+
+    assert asked.returncode == 1
+    assert "no model of the role coding reads images" in asked.stderr
+    assert "Traceback" not in asked.stderr
+    assert "request " in asked.stderr
+
+
+def test_explain_says_role_complexity_why_chain_and_wait(up: Up):
+    explained = up.run("explain", "Solve the equation x^2 = 4")
+
+    assert explained.returncode == 0
+    assert [line.split()[0] for line in explained.stdout.splitlines()] == [
+        "role",
+        "complexity",
+        "why",
+        "chain",
+        "wait",
+        "let",
+    ]
+    assert "logic" in explained.stdout
+    assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"
+
+
+def test_c3_explain_with_the_options_of_ask_tells_what_ask_would_meet(up: Up):
+    options = ("--role", "chat", "--user", "ann", "--lane", "batch", "--timeout", "7000")
+    told = json.loads(up.run("explain", "hi", *options, "--json").stdout)
+    assert told["lane"] == "batch"
+    assert 6_900 < told["deadline_ms"] / 1000 - time.time() < 7_000
+    shown = up.run("explain", "hi", *options)
+    assert "as a job of the batch lane, with " in shown.stdout
+
+    options = ("--timeout", "0.001")
+    explained, asked = up.run("explain", "hi", *options), up.run("ask", "hi", *options)
+    assert explained.returncode == asked.returncode == 1
+    assert "deadline_exceeded" in explained.stderr
+    assert "deadline_exceeded" in asked.stderr
+
+
+def test_status_shows_who_is_alive_and_what_waits(up: Up):
+    status = up.run("status")
+
+    assert status.returncode == 0
+    for part in ("router-", "worker-", "coding", "0/16", "Dead letters: 0"):
+        assert part in status.stdout
+    assert {line["service"] for line in json.loads(up.run("status", "--json").stdout)["services"]} == {
+        "router",
+        "worker",
+    }
+
+
+def test_trace_draws_the_request_from_client_to_provider(up: Up):
+    request_id = up.run("ask", "A poem", "--role", "creative").stderr.rsplit("id ", 1)[1].strip()
+
+    traced = up.run("trace", request_id)
+
+    assert traced.returncode == 0
+    lines = traced.stdout.splitlines()
+    assert request_id in lines[0]
+    assert lines[1].startswith("└─ penstock-client"), "the client's span is the root"
+    for part in ("penstock-router", "penstock-worker: wait", "attempt=1 error=server_error", "attempt=2"):
+        assert part in traced.stdout
+    assert up.run("trace", "last").stdout.splitlines()[0] == lines[0]
+
+
+def test_an_unknown_request_is_told(up: Up):
+    traced = up.run("trace", "no-such-request")
+
+    assert traced.returncode == 1
+    assert "no request no-such-request" in traced.stderr
+
+
+def test_a_second_up_on_the_same_directory_is_refused_plainly(up: Up):
+    second = up.run("up")
+
+    assert second.returncode == 1
+    assert "in use by another `penstock up`" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert up.run("ask", "still there?").returncode == 0
+
+
+def test_no_server_is_told_with_the_mend(up: Up, free_port: Callable[[], int]):
+    asked = up.run("ask", "hello", env={"NATS_URL": f"nats://127.0.0.1:{free_port()}"})
+
+    assert asked.returncode == 1
+    assert "no NATS server answers at" in asked.stderr
+    assert "penstock up" in asked.stderr
+    assert len(asked.stderr.strip().splitlines()) == 1
+
+
+async def test_a_server_without_penstock_is_told_at_once(up: Up, own_nats_server: NatsServer):
+    asked = await asyncio.to_thread(up.run, "ask", "hello", env={"NATS_URL": own_nats_server.url})
+
+    assert asked.returncode == 1
+    assert "Penstock has never run there" in asked.stderr
+
+
+def test_ctrl_c_cancels_the_request(up: Up):
+    up.simulator("PUT", "speed", {"tokens_per_second": 20})
+    output = up.directory / "cancelled.log"
+    asking = up.start("ask", "--json", "A long one [[tokens=1000]]", output=output)
+    up._until(lambda: "delta" in output.read_text(), 10)
+
+    asking.send_signal(signal.SIGINT)
+
+    assert asking.wait(20) == 130
+    assert "cancelled (request " in output.read_text()
+    assert "Traceback" not in output.read_text()
+    up._until(lambda: up.simulator("GET", "counts")["models"]["sim-chat-small"]["cancelled"], 5)  # D8
+    up.simulator("PUT", "speed", {"tokens_per_second": 0})
+
+
+def test_a_killed_worker_is_started_again_and_says_so(up: Up):
+    worker = next(child for child in up.children if "services.worker" in child.cmdline())
+    worker.kill()
+
+    up.until_said("worker was killed by SIGKILL")
+
+    asked = up.run("ask", "Are you there again?", "--timeout", "20")
+    assert asked.returncode == 0, asked.stderr
+
+
+def test_a_killed_nats_server_is_started_again_on_the_same_port(up: Up):
+    server = next(child for child in up.children if "nats-server" in child.name())
+    server.kill()
+
+    up.until_said("nats-server died")
+
+    deadline_s = time.monotonic() + 20
+    while (
+        asked := up.run("ask", "And you?", "--timeout", "20")
+    ).returncode and time.monotonic() < deadline_s:
+        pass
+    assert asked.returncode == 0, asked.stderr
+
+
+def test_sigint_stops_everything_and_leaves_nothing_running(up: Up):
+    children = psutil.Process(up.process.pid).children(recursive=True)
+    assert len(children) >= 4
+
+    assert up.stop(signal.SIGINT) == 0
+
+    _, alive = psutil.wait_procs(children, timeout=0)
+    assert not alive
+    assert "waiting up to 25 s for requests under way" in up.text()
+    assert "Stopped; nothing is left running." in up.text()
+    assert "Traceback" not in up.text()
+    assert read_places(up.directory / ".penstock") is None
+    assert up.run("trace", "last").returncode == 0, "the traces stay readable"
+
+
+async def test_run_becomes_the_service(tmp_path: Path):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "penstock.cli",
+        "run",
+        "simulator",
+        "--port",
+        "0",
+        stdout=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert process.stdout is not None
+    ready = json.loads(await process.stdout.readline())
+    process.terminate()
+
+    assert ready["service"] == "simulator"
+    assert await process.wait() == 0, "signals and exit code are the service's own"
+
+
+@pytest.mark.timeout(90)
+def test_the_demonstration_succeeds_and_ends_by_itself(tmp_path: Path):
+    require_nats_server()
+    env = {name: value for name, value in os.environ.items() if name not in UNSET}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "penstock.cli", "demo"],
+        cwd=tmp_path,
+        env={**env, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not done.stderr
+    for part in ("sim-creative-small", "attempt=1 error=server_error", "penstock_requests_total", "make up"):
+        assert part in done.stdout
+    assert (tmp_path / ".penstock" / "demo" / "traces.jsonl").stat().st_size > 0
+    leftover = [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(tmp_path)]
+    assert not leftover

@@ -1,0 +1,153 @@
+"""A worker started by hand beside `penstock up` finds that system's NATS and simulator, or says what to set."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.cli.local.nats_server import NatsServer
+from penstock.runtime.runtime_file import Places, read_places
+from tests.harness.server_binary import require_nats_server
+from tests.harness.up import REPOSITORY, Up
+
+BY_MODULE = ("-P", "-m", "services.worker")
+BY_COMMAND = ("-P", "-m", "penstock.cli", "run", "worker")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    require_nats_server()
+    started = Up(tmp_path_factory.mktemp("up"))
+    yield started
+    if started.process.poll() is None:
+        started.stop()
+    for process in started.started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def places(up: Up) -> Places:
+    found = read_places(up.directory / ".penstock")
+    assert found is not None
+    return found
+
+
+class Worker:
+    def __init__(self, up: Up, how: tuple[str, ...], *arguments: str, cwd: Path, **env: str) -> None:
+        self.log, self.out = cwd / "by-hand.log", cwd / "by-hand.out"
+        with self.log.open("wb") as stderr, self.out.open("wb") as stdout:
+            self.process = subprocess.Popen(
+                [sys.executable, *how, "--role", "chat", *arguments],
+                cwd=cwd,
+                env=up.env | {"PYTHONPATH": str(REPOSITORY)} | env,
+                stdout=stdout,
+                stderr=stderr,
+            )
+
+    def instance(self) -> str:
+        """The name in its ready line, once that is there."""
+        deadline_s = time.monotonic() + 30
+        while not (line := self.out.read_text()).endswith("\n"):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline_s, self.log.read_text()
+            time.sleep(0.02)
+        return str(json.loads(line)["instance"])
+
+    def ends(self) -> tuple[int, str]:
+        return self.process.wait(20), self.log.read_text()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def ask_until_it_answers(up: Up, instance: str) -> dict[str, Any]:
+    """The end of the first request that `instance` worked on; the worker of `penstock up` takes some as well."""
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        lines = up.run("ask", "hello", "--role", "chat", "--json").stdout.splitlines()
+        events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        if any(event.get("worker") == instance for event in events):
+            return events[-1]
+    raise AssertionError(f"{instance} took no request")
+
+
+@pytest.mark.parametrize("how", [BY_MODULE, BY_COMMAND], ids=["python -m services.worker", "penstock run"])
+def test_in_the_same_directory_it_answers_with_nothing_set(up: Up, places: Places, how: tuple[str, ...]):
+    worker = Worker(up, how, cwd=up.directory)
+    try:
+        end = ask_until_it_answers(up, worker.instance())
+        assert (end["type"], end["attempt"]) == ("completed", 1)
+        told = f"NATS_URL={places.nats_url} PENSTOCK_SIMULATOR_URL={places.simulator}\n"
+        assert told in worker.log.read_text()
+    finally:
+        worker.stop()
+
+
+def test_with_the_nats_of_that_system_set_it_finds_the_simulator(up: Up, places: Places):
+    worker = Worker(
+        up, BY_MODULE, cwd=up.directory, NATS_URL=places.nats_url.replace("127.0.0.1", "localhost")
+    )
+    try:
+        assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
+    finally:
+        worker.stop()
+
+
+def test_elsewhere_it_finds_the_system_by_its_data_directory(up: Up, tmp_path: Path):
+    worker = Worker(up, BY_COMMAND, "--data", str(up.directory / ".penstock"), cwd=tmp_path)
+    try:
+        assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
+    finally:
+        worker.stop()
+
+
+def test_elsewhere_without_a_word_it_ends_and_says_exactly_what_to_set(
+    up: Up, places: Places, tmp_path: Path
+):
+    worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=places.nats_url)
+    code, told = worker.ends()
+    assert code == 2
+    for part in (
+        "no simulator answers at http://127.0.0.1:9100/v1",
+        "set PENSTOCK_SIMULATOR_URL=http://HOST:PORT",
+        "--data DIR",
+        str(tmp_path / ".penstock"),
+        "`penstock run simulator`",
+    ):
+        assert part in told
+    assert "Traceback" not in told
+    assert '"ready"' not in worker.out.read_text()
+
+
+async def test_with_another_nats_it_names_the_simulator_that_it_does_not_take_by_itself(
+    up: Up, places: Places, tmp_path: Path, own_nats_server: NatsServer
+):
+    data = ("--data", str(up.directory / ".penstock"))
+    worker = Worker(up, BY_MODULE, *data, cwd=tmp_path, NATS_URL=own_nats_server.url)
+    code, told = await asyncio.to_thread(worker.ends)
+    assert code == 2
+    assert f"set PENSTOCK_SIMULATOR_URL={places.simulator} " in told
+
+
+def test_an_address_that_is_set_is_taken_as_it_is(up: Up, places: Places, tmp_path: Path):
+    worker = Worker(
+        up,
+        BY_MODULE,
+        cwd=tmp_path,
+        NATS_URL=places.nats_url,
+        PENSTOCK_SIMULATOR_URL=str(places.simulator),
+    )
+    try:
+        assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
+    finally:
+        worker.stop()

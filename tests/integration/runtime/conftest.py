@@ -1,0 +1,41 @@
+"""A connection of ours to the shared server, and to one that the test may restart."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from penstock.bus.connection import connect
+from penstock.bus.ids import new_id
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract.names import ROLES
+from penstock.runtime.provisioning.ensure import ensure
+
+
+@pytest.fixture
+async def nc(nats_server: NatsServer) -> AsyncIterator[Nats]:
+    connection = await connect(nats_server.url, name="test")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def own_nc(own_nats_server: NatsServer) -> AsyncIterator[Nats]:
+    connection = await connect(own_nats_server.url, name="test")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def provisioned(nc: Nats) -> Nats:
+    """The shared server with everything the contract wants on it."""
+    await ensure(nc.jetstream(), roles=ROLES, ack_wait_s=10)
+    return nc
+
+
+@pytest.fixture
+def unique() -> str:
+    """A token no other test uses."""
+    return new_id()

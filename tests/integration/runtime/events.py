@@ -1,0 +1,71 @@
+"""Reply events of one request, by attempt."""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from penstock.contract.reply import (
+    NO_RESPONSE,
+    Accepted,
+    Completed,
+    Delta,
+    Failed,
+    Failure,
+    ReplyEvent,
+    Restarted,
+    Started,
+    first_seq,
+)
+
+
+class Events:
+    """Numbers the events as a worker does."""
+
+    def __init__(self, request_id: str, deadline_ms: int = 4_000_000_000_000) -> None:
+        self._id = request_id
+        self._deadline_ms = deadline_ms
+        self._attempt = 0
+        self._next_seq = 1
+
+    def accepted(self) -> Accepted:
+        return Accepted(
+            id=self._id,
+            seq=0,
+            role="chat",
+            complexity="simple",
+            why="nothing else fits",
+            lane="interactive",
+            deadline_ms=self._deadline_ms,
+            at_ms=0,
+        )
+
+    def begin(self, *, restarted: bool = False) -> list[ReplyEvent]:
+        self._attempt += 1
+        self._next_seq = first_seq(self._attempt)
+        events: list[ReplyEvent] = []
+        if restarted:
+            events.append(
+                Restarted(**self._place(), code="provider_unavailable", message="the stream was cut")
+            )
+        events.append(Started(**self._place(), model="m", provider="p", worker="w", at_ms=0))
+        return events
+
+    def deltas(self, *texts: str) -> list[Delta]:
+        return [Delta(**self._place(), text=text) for text in texts]
+
+    def completed(self, response: bytes | None = None) -> Completed:
+        whole = NO_RESPONSE if response is None else Raw(response)
+        return Completed(
+            **self._place(), role="chat", model="m", provider="p", finish_reason="stop", response=whole
+        )
+
+    def failed(self) -> Failed:
+        failure = Failure(
+            code="provider_unavailable", message="nobody answers", retry="later", retry_after_s=2.0
+        )
+        return Failed(**self._place(), error=failure)
+
+    def _place(self) -> dict[str, object]:
+        seq = self._next_seq
+        self._next_seq += 1
+        return {"id": self._id, "seq": seq, "attempt": self._attempt}

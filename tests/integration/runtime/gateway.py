@@ -1,0 +1,61 @@
+"""Everything behind the client, played by a script: it answers each request as the contract says, or breaks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from penstock.bus.connection import Reconnects, connect
+from penstock.bus.publish import store
+from penstock.contract import codec, subjects
+from penstock.contract.reply import ReplyEvent
+from penstock.contract.request import ChatRequest
+from penstock.runtime.provisioning.ensure import ensure
+
+
+class Gateway:
+    """Subscribes to the requests of one account and runs `script` for each."""
+
+    def __init__(self, url: str, account: str) -> None:
+        self._url = url
+        self.account = account
+        self.requests: list[ChatRequest] = []
+        self.request_headers: list[dict[str, str]] = []
+        self.cancelled: list[str] = []
+        self.script: Callable[[ChatRequest], Awaitable[None]] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        self.nc = await connect(self._url, name="gateway", reconnects=Reconnects())
+        self.js = self.nc.jetstream()
+        await ensure(self.js, roles=["chat"], ack_wait_s=10)
+        await self.nc.subscribe(subjects.request(self.account, "chat"), cb=self._on_request)
+        await self.nc.subscribe(subjects.cancel(self.account, "*"), cb=self._on_cancel)
+        await self.nc.flush()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+        await self.nc.close()
+
+    async def send(self, request: ChatRequest, *events: ReplyEvent) -> None:
+        """Publish and wait until each event is stored, over a restart of the server too."""
+        for event in events:
+            subject = subjects.reply(self.account, request.client, request.id)
+            payload = codec.encode(event)
+            await store(self.js, subject, payload, message_id=f"{subject}.{event.seq}")
+
+    async def _on_request(self, msg) -> None:
+        request = codec.REQUEST.decode(msg.data)
+        if any(request.id == known.id for known in self.requests):
+            return  # sent again for lack of an acknowledgement
+        self.requests.append(request)
+        self.request_headers.append(msg.headers)
+        if self.script is not None:
+            self._tasks.append(asyncio.create_task(self.script(request)))
+
+    async def _on_cancel(self, msg) -> None:
+        self.cancelled.append(msg.subject.rpartition(".")[2])

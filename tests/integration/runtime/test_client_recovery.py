@@ -1,0 +1,385 @@
+"""E2, E3, D6: of what is lost on the way to the reader, an application sees nothing, or the truth."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from msgspec.structs import replace
+
+from penstock import Client
+from penstock.bus.connection import Reconnects, connect
+from penstock.client.follow import Feed
+from penstock.client.reply import ReplyBuilder
+from penstock.contract.reply import Completed, Delta, first_seq
+from penstock.contract.subjects import ReplyAddress
+from penstock.errors import BeyondTheEnd, NoReply, ReplyIncomplete, UnknownReply
+from penstock.runtime.reply_publisher import Position, ReplyPublisher
+from tests.integration.runtime.events import Events
+from tests.integration.runtime.gateway import Gateway
+from tests.integration.runtime.waiting import until
+
+WORDS = [f"w{number} " for number in range(40)]
+
+
+@pytest.fixture
+async def gateway(nats_server, unique):
+    gateway = Gateway(nats_server.url, unique)
+    await gateway.open()
+    yield gateway
+    await gateway.close()
+
+
+@pytest.fixture
+async def client(nats_server, gateway):
+    async with await Client.connect(nats_server.url, account=gateway.account) as client:
+        yield client
+
+
+@pytest.fixture
+async def own_gateway(own_nats_server, unique):
+    gateway = Gateway(own_nats_server.url, unique)
+    await gateway.open()
+    yield gateway
+    await gateway.close()
+
+
+@pytest.fixture
+async def own_client(own_nats_server, own_gateway):
+    async with await Client.connect(own_nats_server.url, account=own_gateway.account) as client:
+        yield client
+
+
+def lose_live(monkeypatch, lost) -> None:
+    """Live events for which `lost(event)` is true do not reach any reader; they are stored all the same."""
+    put = Feed.put
+
+    def lossy(feed: Feed, event) -> None:
+        if event is None or not lost(event):
+            put(feed, event)
+
+    monkeypatch.setattr(Feed, "put", lossy)
+
+
+def tell(gateway: Gateway, words=WORDS, pause_s: float = 0.0):
+    """A script: one attempt that says `words`."""
+
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin())
+        for word in words:
+            await gateway.send(request, *events.deltas(word))
+            await asyncio.sleep(pause_s)
+        await gateway.send(request, events.completed())
+
+    return script
+
+
+async def test_a_gap_in_the_live_events_is_filled_from_the_store(gateway, client, monkeypatch):
+    lose_live(monkeypatch, lambda event: isinstance(event, Delta) and event.seq % 3 == 0)
+    gateway.script = tell(gateway)
+    seen = [event async for event in client.stream("x")]
+    assert "".join(event.text for event in seen if isinstance(event, Delta)) == "".join(WORDS)
+    assert [event.seq for event in seen] == sorted({event.seq for event in seen})
+
+
+async def test_an_end_that_was_lost_is_found_in_the_store(gateway, client, monkeypatch):
+    monkeypatch.setattr("penstock.client.follow._QUIET_S", 0.3)
+    lose_live(monkeypatch, lambda event: isinstance(event, Completed))
+    gateway.script = tell(gateway)
+    reply = await client.chat("x", stream=True, timeout_s=10)
+    assert reply.text == "".join(WORDS)
+
+
+async def test_a_reader_that_heard_nothing_live_reads_the_store(gateway, client, monkeypatch):
+    monkeypatch.setattr("penstock.client.follow._QUIET_S", 0.3)
+    lose_live(monkeypatch, lambda _: True)
+    gateway.script = tell(gateway)
+    assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(WORDS)
+
+
+async def test_a_slow_reader_still_gets_everything(gateway, client, monkeypatch):
+    monkeypatch.setattr("penstock.client.follow._QUEUE", 4)
+    gateway.script = tell(gateway)
+    texts = []
+    async for event in client.stream("x"):
+        if isinstance(event, Delta):
+            texts.append(event.text)
+            await asyncio.sleep(0.005)
+    assert texts == WORDS
+
+
+async def test_a_store_that_does_not_answer_delays_a_gap_and_never_skips_it_d6(gateway, client, monkeypatch):
+    from penstock.client.client import follow as following
+
+    right, calls = following.stored_replies, []
+
+    async def silent_at_first(*arguments):
+        calls.append(1)
+        if len(calls) < 3:
+            raise TimeoutError
+        return await right(*arguments)
+
+    monkeypatch.setattr(following, "stored_replies", silent_at_first)
+    lose_live(monkeypatch, lambda event: event.seq == first_seq(1) + 5)
+    gateway.script = tell(gateway)
+    assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(WORDS)
+    assert len(calls) >= 3
+
+
+async def test_text_that_is_lost_everywhere_is_an_error_and_never_a_hole_d6(gateway, client, monkeypatch):
+    monkeypatch.setattr("penstock.client.follow._PATIENCE_S", 0.4)
+
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a "))
+        events.deltas("lost ")
+        await gateway.send(request, *events.deltas("c"), events.completed())
+
+    gateway.script = script
+    builder = ReplyBuilder()
+
+    async def read() -> None:
+        async for event in client.stream("x", timeout_s=10):
+            builder.add(event)
+
+    with pytest.raises(ReplyIncomplete) as caught:
+        await read()
+    assert builder._text == ["a "]
+    assert caught.value.retry == "later"
+
+
+async def test_an_attempt_that_lost_some_text_does_not_matter_once_another_answers(gateway, client):
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a "))
+        events.deltas("lost ")
+        await gateway.send(request, *events.deltas("c"))
+        await gateway.send(
+            request, *events.begin(restarted=True), *events.deltas("right"), events.completed()
+        )
+
+    gateway.script = script
+    assert (await client.chat("x", stream=True, timeout_s=10)).text == "right"
+
+
+@pytest.mark.parametrize("how", ["restart", "kill"])
+async def test_a_stream_goes_on_when_the_server_was_away_e2(own_nats_server, own_gateway, own_client, how):
+    own_gateway.script = tell(own_gateway, pause_s=0.01)
+    texts, away = [], None
+
+    async def go_away() -> None:
+        if how == "kill":
+            own_nats_server.kill()
+        await own_nats_server.restart()
+
+    async for event in own_client.stream("x", timeout_s=30):
+        if isinstance(event, Delta):
+            texts.append(event.text)
+            if len(texts) == 8:
+                away = asyncio.create_task(go_away())
+    await away
+    assert texts == WORDS
+
+
+@pytest.mark.parametrize("how", ["restart", "kill"])
+async def test_a_worker_that_does_not_wait_for_acknowledgements_loses_no_text_either_d6(
+    own_nats_server, own_gateway, own_client, how
+):
+    """Its deltas are plain publishes: what was under way when the server went away is sent again."""
+    said = asyncio.Event()
+
+    async def script(request):
+        address = ReplyAddress(own_gateway.account, request.client, request.id)
+        publisher = ReplyPublisher(own_gateway.nc, own_gateway.js, address, Position())
+        await publisher.begin_attempt(model="m", provider="p", worker="w", at_ms=0)
+        for number, word in enumerate(WORDS):
+            await publisher.delta(word, ())
+            if number == 15:
+                said.set()
+            await asyncio.sleep(0.01)
+        _, seq, attempt = publisher.place()
+        await publisher.finish(replace(Events(request.id).completed(), seq=seq, attempt=attempt))
+
+    async def go_away() -> None:
+        await said.wait()
+        if how == "kill":
+            own_nats_server.kill()
+        await own_nats_server.restart()
+
+    own_gateway.script = script
+    away = asyncio.create_task(go_away())
+    reply = await own_client.chat("x", stream=True, timeout_s=30)
+    await away
+    assert reply.text == "".join(WORDS)
+
+
+async def test_a_stream_is_resumed_from_another_client_where_it_was_e2(nats_server, gateway, client):
+    gateway.script = tell(gateway, pause_s=0.002)
+    stream = client.stream("x")
+    first = []
+    async for event in stream:
+        first.append(event)
+        if isinstance(event, Delta) and len(first) == 12:
+            stream.detach()
+            break
+    await stream.aclose()
+    async with await Client.connect(nats_server.url, account=gateway.account) as other:
+        rest = [
+            event
+            async for event in other.resume(
+                stream.id, after_seq=first[-1].seq, client=client.name, timeout_s=10
+            )
+        ]
+        again = [event async for event in other.resume(stream.id, client=client.name, timeout_s=10)]
+        assert other._inbox._feeds == {}
+    both = [*first, *rest]
+    assert [event.seq for event in both] == sorted({event.seq for event in both})
+    assert "".join(event.text for event in both if isinstance(event, Delta)) == "".join(WORDS)
+    assert again == both, "the whole of it, for whoever comes later"
+    assert gateway.cancelled == []
+
+
+async def test_a_new_process_of_the_same_name_resumes_its_own_stream_e2(nats_server, gateway):
+    gateway.script = tell(gateway)
+    async with await Client.connect(nats_server.url, account=gateway.account, name="desk-1") as before:
+        stream = before.stream("x")
+        async for _ in stream:
+            stream.detach()
+            break
+        await stream.aclose()
+    async with await Client.connect(nats_server.url, account=gateway.account, name="desk-1") as after:
+        events = [event async for event in after.resume(stream.id, timeout_s=10)]
+    assert "".join(event.text for event in events if isinstance(event, Delta)) == "".join(WORDS)
+
+
+async def test_several_follow_one_reply_e3(nats_server, gateway, client):
+    gateway.script = tell(gateway, pause_s=0.002)
+    stream = client.stream("x")
+
+    async def observe(observer: Client) -> list:
+        return [event async for event in observer.resume(stream.id, client=client.name, timeout_s=10)]
+
+    async with AsyncExitStack() as stack:
+        observers = [
+            await stack.enter_async_context(await Client.connect(nats_server.url, account=gateway.account))
+            for _ in range(3)
+        ]
+        watching = [asyncio.create_task(observe(observer)) for observer in observers]
+        seen = [event async for event in stream]
+        assert await asyncio.gather(*watching) == [seen] * 3
+
+
+async def test_resuming_what_never_was_ends_in_time(client):
+    with pytest.raises(NoReply):
+        [event async for event in client.resume("no-such-request", timeout_s=0.3)]
+
+
+async def test_a_reply_nobody_can_send_any_more_is_told_soon_e2(own_nats_server, own_client, own_gateway):
+    """A client with a random name of its own looks for the reply under that name."""
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(UnknownReply, match="client="):
+        [event async for event in own_client.resume("asked-under-another-name")]
+    assert asyncio.get_running_loop().time() - began_s < 12
+
+
+async def test_a_request_still_queued_is_waited_for_e2(own_nats_server, own_client, own_gateway, monkeypatch):
+    """No router is there: its request waits in JetStream, and nothing is stored of its reply."""
+    monkeypatch.setattr("penstock.client.follow._QUIET_S", 0.05)
+    request_id = await own_client.submit("x")
+    with pytest.raises(NoReply) as raised:
+        [event async for event in own_client.resume(request_id, timeout_s=0.5)]
+    assert not isinstance(raised.value, UnknownReply)
+
+
+async def test_a_number_beyond_the_end_is_an_error_and_the_end_leaves_nothing_e2(gateway, client):
+    gateway.script = tell(gateway)
+    seqs = [event.seq async for event in client.stream("x")]
+    request_id = gateway.requests[0].id
+    with pytest.raises(BeyondTheEnd, match=f"after_seq=99999999 .* seq {seqs[-1]};"):
+        [event async for event in client.resume(request_id, after_seq=99_999_999)]
+    with pytest.raises(BeyondTheEnd):
+        [event async for event in client.resume(request_id, after_seq=seqs[-1] + 1)]
+    assert [event async for event in client.resume(request_id, after_seq=seqs[-1])] == []
+
+
+async def test_events_of_attempts_stored_out_of_order_are_read_in_order(gateway, client):
+    """A replaced worker wrote on after its successor had begun."""
+
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a "))
+        late = events.deltas("b ", "c ")
+        new = [*events.begin(restarted=True), *events.deltas("right ")]
+        await gateway.send(request, new[0], late[0], new[1], late[1], new[2])
+        await gateway.send(request, *events.deltas("words"), events.completed())
+
+    gateway.script = script
+    live = [event async for event in client.stream("x")]
+    read = [event async for event in client.resume(gateway.requests[0].id, timeout_s=10)]
+    assert [event.seq for event in read] == sorted({event.seq for event in read})
+    assert [event for event in read if event.attempt == 2] == [event for event in live if event.attempt == 2]
+
+
+async def test_a_client_reconnects_however_long_the_server_was_away(own_nats_server, monkeypatch):
+    """nats-py's own default gives up after 60 attempts; ours never does."""
+    monkeypatch.setattr("penstock.bus.connection._RECONNECT_WAIT_S", 0.002)
+    heard = asyncio.Event()
+    reconnects = Reconnects()
+
+    async def hear() -> None:
+        heard.set()
+
+    reconnects.add(hear)
+    nc = await connect(own_nats_server.url, name="patient", reconnects=reconnects)
+    own_nats_server.kill()
+    await until(lambda: nc._server_pool[0].reconnects > 70)
+    await own_nats_server.start()
+    await asyncio.wait_for(heard.wait(), 20)
+    assert nc.is_connected
+    await nc.close()
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_closing_while_the_server_is_away_ends(own_nats_server, own_client, noticed):
+    own_nats_server.kill()
+    if noticed:
+        await until(lambda: own_client._nc.is_reconnecting)
+    await own_client.cancel("some-id")
+    async with asyncio.timeout(20):
+        await own_client.close()
+    assert own_client._nc.is_closed
+
+
+async def test_of_two_workers_the_one_that_ended_first_has_answered_d6(gateway, client):
+    """The replaced worker was not dead. Its end is stored, so its successor's is not."""
+    read_to = asyncio.Event()
+
+    async def script(request):
+        old, new = Events(request.id), Events(request.id)
+        await gateway.send(request, old.accepted(), *old.begin(), *old.deltas("the "))
+        new.begin()
+        await gateway.send(request, *new.begin(restarted=True), *new.deltas("another", " answer"))
+        await read_to.wait()
+        await gateway.send(request, *old.deltas("answer"), old.completed())
+
+    gateway.script = script
+    stream = client.stream("x", timeout_s=20)
+    builder, seqs = ReplyBuilder(), []
+    async with asyncio.timeout(4), stream:
+        async for event in stream:
+            seqs.append(event.seq)
+            reply = builder.add(event)
+            if isinstance(event, Delta) and event.text == " answer":
+                read_to.set()
+                seen = event.seq
+    assert reply is not None
+    assert (reply.text, reply.attempts) == ("the answer", 1)
+    assert seqs == sorted(set(seqs))
+    for after_seq in (-1, first_seq(1), seen, seqs[-2], seqs[-1]):
+        again = ReplyBuilder()
+        async with asyncio.timeout(2):
+            replies = [again.add(event) async for event in client.resume(stream.id, after_seq=after_seq)]
+        assert replies[-1] is not None
+        assert replies[-1].text == "the answer"

@@ -1,0 +1,103 @@
+"""D7: what three nodes of NATS do otherwise than one: reads from any of them, one id twice at once, copies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats
+import pytest
+from nats.aio.client import Client as Nats
+
+from penstock.bus.connection import servers_of
+from penstock.bus.ids import new_id
+from penstock.bus.publish import store
+from penstock.bus.stored_replies import settled_replies, stored_replies
+from penstock.contract import subjects
+from penstock.contract.codec import encode
+from penstock.contract.reply import Started
+from penstock.contract.streams import BUCKETS, REPLIES, ROUTER, STREAMS
+from penstock.runtime.provisioning import ensure as provisioning
+from tests.harness.nats_cluster import NatsCluster
+from tests.harness.server_binary import require_nats_server
+
+ROLES = ("chat",)
+ROUNDS = 150
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
+    require_nats_server()
+    started = NatsCluster(tmp_path)
+    try:
+        await started.start()
+        yield started
+    finally:
+        started.kill()
+
+
+@pytest.fixture
+async def connections(cluster: NatsCluster) -> AsyncIterator[list[Nats]]:
+    """One to each node."""
+    opened = [await nats.connect(node.url) for node in cluster.nodes.values()]
+    yield opened
+    for nc in opened:
+        await nc.close()
+
+
+async def provisioned(nc: Nats, replicas: int) -> None:
+    async with asyncio.timeout(30):
+        await provisioning.ensure_eventually(nc.jetstream(), roles=ROLES, ack_wait_s=2, replicas=replicas)
+
+
+async def test_whoever_decides_by_the_stored_replies_sees_all_that_was_acknowledged_d7(
+    connections: list[Nats],
+):
+    await provisioned(connections[0], 3)
+    js = connections[0].jetstream()
+    lagging = 0
+    for number in range(ROUNDS):
+        subject = subjects.reply("demo", "desk", new_id())
+        event = Started(id="x", seq=number, attempt=1, model="m", provider="p", worker="w", at_ms=0)
+        await store(js, subject, encode(event), message_id=subject)
+        settled = await asyncio.gather(*(settled_replies(nc, subject) for nc in connections))
+        assert settled == [[event]] * len(connections)
+        other = subjects.reply("demo", "desk", new_id())
+        await store(js, other, encode(event), message_id=other)
+        plain = await asyncio.gather(*(stored_replies(nc, other) for nc in connections))
+        lagging += plain.count([])
+    print(f"{lagging} of {3 * ROUNDS} reads from any node lagged behind the acknowledgement")
+    assert await settled_replies(connections[1], subjects.reply("demo", "desk", new_id())) == []
+
+
+async def test_one_id_sent_by_several_at_once_is_one_message_d7(connections: list[Nats]):
+    await provisioned(connections[0], 3)
+    for _ in range(40):
+        subject = subjects.reply("demo", "desk", new_id())
+        stored = await asyncio.gather(
+            *(store(nc.jetstream(), subject, b"end", message_id=f"{subject}.end") for nc in connections)
+        )
+        assert sorted(stored) == [False, False, True]
+
+
+async def test_more_copies_are_a_matter_of_provisioning_anew_d7(cluster: NatsCluster):
+    nc = await nats.connect(servers_of(cluster.url))
+    js = nc.jetstream()
+    await provisioned(nc, 1)
+    await js.publish(REPLIES.subjects[0].replace("*", "x"), b"kept")
+    await provisioned(nc, 3)
+    for name in (*(stream.name for stream in STREAMS), *(f"KV_{bucket.name}" for bucket in BUCKETS)):
+        info = await js.stream_info(name)
+        assert info.config.num_replicas == 3, name
+
+    async def has_followers() -> bool:
+        """While its leader is being chosen the server does not say who keeps it."""
+        kept_by = (await js.consumer_info(ROUTER.stream, ROUTER.durable)).cluster
+        return kept_by is not None and len(kept_by.replicas or ()) >= 2
+
+    async with asyncio.timeout(20):
+        while not await has_followers():
+            await asyncio.sleep(0.1)
+    assert (await js.stream_info(REPLIES.name)).state.messages == 1
+    await nc.close()

@@ -1,0 +1,56 @@
+"""D7: stored replies, also from a node that lags behind what was acknowledged."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.bus import stored_replies as history
+from penstock.bus.direct_get import Page
+from penstock.bus.ids import new_id
+from penstock.bus.publish import store
+from penstock.contract import subjects
+from penstock.contract.codec import encode
+from penstock.contract.reply import Started
+from penstock.runtime.provisioning.ensure import ensure
+
+EVENT = Started(id="x", seq=1_000_000, attempt=1, model="m", provider="p", worker="w", at_ms=0)
+
+
+@pytest.fixture
+def lagging(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The first two reads go to a node that has nothing yet."""
+    read, asked = history.read_page, []
+
+    async def late(nc, stream, subject, **options):
+        asked.append(subject)
+        return Page((), 0) if len(asked) <= 2 else await read(nc, stream, subject, **options)
+
+    monkeypatch.setattr(history, "read_page", late)
+    return asked
+
+
+async def test_who_decides_waits_for_what_was_acknowledged_and_a_reader_does_not_d7(nc, lagging):
+    await ensure(nc.jetstream(), roles=("chat",), ack_wait_s=2)
+    subject = subjects.reply("demo", "desk", new_id())
+    await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
+    assert await history.stored_replies(nc, subject) == []
+    assert await history.settled_replies(nc, subject) == [EVENT]
+    assert lagging == [subject] * 3
+
+
+async def test_a_node_that_never_catches_up_is_an_error_and_no_answer_d7(nc, monkeypatch):
+    await ensure(nc.jetstream(), roles=("chat",), ack_wait_s=2)
+    subject = subjects.reply("demo", "desk", new_id())
+    await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
+
+    async def nothing(*_, **__):
+        return Page((), 0)
+
+    monkeypatch.setattr(history, "read_page", nothing)
+    with pytest.raises(TimeoutError):
+        await history.settled_replies(nc, subject, patience_s=0.2)
+
+
+async def test_a_request_of_which_nothing_is_stored_is_settled_at_once_d7(nc):
+    await ensure(nc.jetstream(), roles=("chat",), ack_wait_s=2)
+    assert await history.settled_replies(nc, subjects.reply("demo", "desk", new_id())) == []

@@ -1,0 +1,153 @@
+"""E4: at the bound ended jobs make way for new ones, and no account alone shuts out the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import nats
+import pytest
+from msgspec.structs import replace
+from nats.aio.client import Client as Nats
+
+from penstock.bus.clock import Clock
+from penstock.bus.publish import StreamFull
+from penstock.cli.local.nats_server import NatsServer
+from penstock.client.jobs import Jobs
+from penstock.contract import subjects
+from penstock.contract.jobs import Job
+from penstock.contract.reply import Failed
+from penstock.contract.streams import JOBS
+from penstock.runtime.jobs.capacity import JobRoom
+from penstock.runtime.jobs.completion import fail_job
+from penstock.runtime.jobs.transitions import next_record
+from penstock.runtime.provisioning.ensure import stream_config
+from tests.integration.runtime.test_job_store import failed, job
+
+MOST = 20
+HALF = MOST // 2
+
+
+class Room(JobRoom):
+    """Small, with a clock that the test moves."""
+
+    def __init__(self, nc: Nats) -> None:
+        self.now_s = 1000.0
+        super().__init__(nc, Clock(lambda: self.now_s, lambda: self.now_s), MOST)
+
+    async def leave(self, wanted: Job) -> None:
+        """Some time after the one before."""
+        self.now_s += 10
+        assert (await self.advance(wanted.reply_to, lambda stored: next_record(stored, wanted))).ours
+
+
+def refusal(of: Job) -> Failed:
+    error = failed(of).error
+    assert error is not None
+    return Failed(id=of.id, seq=0, error=error)
+
+
+def of(account: str, number: int, **more: object) -> Job:
+    return job(number, account=account, **more)
+
+
+@pytest.fixture
+async def nc(own_nats_server: NatsServer) -> AsyncIterator[Nats]:
+    connected = await nats.connect(own_nats_server.url)
+    await connected.jetstream().add_stream(stream_config(replace(JOBS, max_messages=MOST)))
+    yield connected
+    await connected.close()
+
+
+async def states(nc: Nats, account: str) -> Counter[str]:
+    return Counter(each.state for each in await Jobs(nc, account).every())
+
+
+async def test_e4_jobs_that_ended_make_way_for_as_many_as_come(nc: Nats):
+    room = Room(nc)
+    for number in range(5 * MOST):
+        await room.leave(of("demo", number))
+        await room.leave(failed(of("demo", number)))
+    known = await Jobs(nc, "demo").every()
+    assert len(known) <= HALF
+    assert known[-1].id == f"id-{5 * MOST - 1}", "the newest are those that are kept"
+
+
+async def test_e4_who_has_half_the_room_waiting_is_refused_and_the_others_are_not(nc: Nats):
+    room = Room(nc)
+    for number in range(HALF):
+        await room.leave(of("greedy", number))
+    for number in range(HALF, 3 * HALF):
+        with pytest.raises(StreamFull):
+            await room.leave(of("greedy", number))
+    for number in range(HALF):
+        await room.leave(of("modest", number))
+    assert await states(nc, "greedy") == await states(nc, "modest") == {"queued": HALF}
+    await room.leave(failed(of("greedy", 0)))
+    await room.leave(of("greedy", HALF))
+    assert (await states(nc, "greedy"))["queued"] == HALF
+
+
+async def test_e4_requests_refused_at_the_door_shut_out_nobody_and_forget_no_other_accounts_jobs(nc: Nats):
+    room = Room(nc)
+    await room.leave(failed(of("modest", 0)))
+    for number in range(5 * MOST):
+        bad = of("greedy", number)
+        room.now_s += 10
+        await fail_job(room, refusal(bad), 5, known=None, unless_known=bad)
+    await room.leave(of("modest", 1))
+    assert await states(nc, "modest") == {"failed": 1, "queued": 1}
+    assert 0 < (await states(nc, "greedy"))["failed"] <= HALF
+    await room.leave(of("greedy", 5 * MOST))
+
+
+async def test_e4_full_of_many_accounts_the_one_with_most_that_ended_makes_way(nc: Nats):
+    room = Room(nc)
+    await room.leave(failed(of("quiet", 0)))
+    for number in range(HALF):
+        await room.leave(failed(of("busy", number)))
+    for number in range(MOST - HALF - 1):
+        await room.leave(of(f"waits-{number % 3}", number))
+    for number in range(HALF - 1):
+        await room.leave(of("new", number))
+    assert await states(nc, "quiet") == {"failed": 1}
+    assert await states(nc, "busy") == {"failed": 1}
+    assert await states(nc, "new") == {"queued": HALF - 1}
+
+
+async def test_e4_a_job_that_is_known_finds_room_though_all_wait(nc: Nats):
+    """Of jobs that wait none is forgotten; a promise of a redrive is kept, and a job ends."""
+    room = Room(nc)
+    promise = of("demo", 0, deadline_ms=None)
+    await room.leave(promise)
+    for account in ("demo", "other"):
+        for number in range(1 if account == "demo" else 0, HALF):
+            await room.leave(of(account, number))
+    with pytest.raises(StreamFull):
+        await room.leave(of("third", 0))
+    await room.leave(of("demo", 0))
+    await room.leave(of("demo", 1, state="running", attempt=1))
+    assert sum((await states(nc, "demo")).values()) == HALF
+    assert sum((await states(nc, "other")).values()) == HALF
+
+
+async def test_e4_many_routers_and_many_jobs_at_once_at_the_bound(nc: Nats):
+    rooms = [Room(nc) for _ in range(3)]
+    for number in range(HALF):
+        await rooms[0].leave(failed(of("demo", number)))
+    await nc.jetstream().publish(subjects.job("other", "c", "rubbish"), b"\xff")
+
+    async def some(room: Room, which: int) -> None:
+        for number in range(30):
+            wanted = of("demo", 1000 * which + number)
+            try:
+                await room.leave(wanted)
+            except StreamFull:
+                continue
+            await room.leave(failed(wanted))
+
+    await asyncio.gather(*(some(room, which) for which, room in enumerate(rooms, 1)))
+    info = await nc.jetstream().stream_info(JOBS.name)
+    assert info.state.messages <= MOST
+    assert await states(nc, "demo") == {"failed": info.state.messages - 1}

@@ -1,0 +1,131 @@
+"""E4: the records of jobs on a real server: compare-and-set, the bound in number, what others put there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import nats
+import pytest
+from msgspec.structs import replace
+from nats.aio.client import Client as Nats
+
+from penstock.bus.job_store import JobStore
+from penstock.bus.publish import StreamFull
+from penstock.cli.local.nats_server import NatsServer
+from penstock.client.jobs import Jobs
+from penstock.contract import subjects
+from penstock.contract.jobs import Job, JobResult
+from penstock.contract.reply import Completed, Failed, Failure
+from penstock.contract.streams import JOBS, RESULTS
+from penstock.errors import RequestFailed, ResultGone, UnknownJob
+from penstock.runtime.jobs.transitions import ended, next_record
+from penstock.runtime.provisioning.ensure import stream_config
+
+ROOM = 3
+
+
+def job(number: int, **more: object) -> Job:
+    queued = Job(
+        id=f"id-{number}",
+        client="c",
+        account="demo",
+        role="chat",
+        state="queued",
+        at_ms=1,
+        submitted_ms=1,
+        deadline_ms=9,
+    )
+    return replace(queued, **more)
+
+
+def failed(of: Job) -> Job:
+    failure = Failure(code="internal", message="a longer record than the one it replaces " * 5, retry="later")
+    return ended(of, Failed(id=of.id, seq=1, error=failure), 5)
+
+
+@pytest.fixture
+async def nc(own_nats_server: NatsServer) -> AsyncIterator[Nats]:
+    connected = await nats.connect(own_nats_server.url)
+    for stream in (replace(JOBS, max_messages=ROOM), RESULTS):
+        await connected.jetstream().add_stream(stream_config(stream))
+    yield connected
+    await connected.close()
+
+
+async def write(jobs: JobStore, wanted: Job) -> bool:
+    return (await jobs.advance(wanted.reply_to, lambda stored: next_record(stored, wanted))).ours
+
+
+async def test_at_the_bound_a_new_job_is_refused_and_those_there_go_on_to_their_end(nc: Nats):
+    jobs = JobStore(nc.jetstream())
+    for number in range(ROOM):
+        assert await write(jobs, job(number))
+    with pytest.raises(StreamFull):
+        await write(jobs, job(ROOM))
+    for number in range(ROOM):
+        assert await write(jobs, job(number, state="running", attempt=1))
+        assert await write(jobs, failed(job(number)))
+    assert {each.state for each in await Jobs(nc, "demo").every()} == {"failed"}
+
+
+async def test_of_many_who_end_a_job_at_once_one_does_and_all_see_which(nc: Nats):
+    jobs = JobStore(nc.jetstream())
+    await write(jobs, job(1))
+    ends = [replace(failed(job(1)), worker=f"w-{number}") for number in range(8)]
+    standing = await asyncio.gather(
+        *(jobs.advance(end.reply_to, lambda stored, end=end: next_record(stored, end)) for end in ends)
+    )
+    assert sum(each.ours for each in standing) == 1
+    assert len({each.job.worker for each in standing if each.job}) == 1
+
+
+async def test_what_somebody_else_put_there_counts_as_no_record_and_is_written_over(
+    nc: Nats, caplog: pytest.LogCaptureFixture
+):
+    jobs = JobStore(nc.jetstream())
+    await nc.jetstream().publish(subjects.job("demo", "c", "id-1"), b"\xff rubbish")
+    assert await Jobs(nc, "demo").every() == []
+    assert f"{subjects.job('demo', 'c', 'id-1')} holds what is no record of a job" in caplog.text
+    with pytest.raises(UnknownJob):
+        await Jobs(nc, "demo").one("id-1")
+    assert await write(jobs, job(1))
+    assert await Jobs(nc, "demo").one("id-1") == job(1)
+
+
+async def test_a_result_is_read_while_it_is_there_and_missed_honestly(nc: Nats):
+    jobs, reading = JobStore(nc.jetstream()), Jobs(nc, "demo")
+    event = Completed(id="id-1", seq=7, attempt=2, role="chat", model="m", provider="p", finish_reason="stop")
+    assert await reading.result(job(1)) is None
+    size = await jobs.keep(job(1).reply_to, JobResult(completed=event, text="streamed"))
+    done = ended(job(1), event, 5, size)
+    reply = await reading.result(done)
+    assert reply is not None
+    assert (reply.text, reply.attempts) == ("streamed", 2)
+    await nc.jetstream().purge_stream(RESULTS.name)
+    with pytest.raises(ResultGone, match="no more room"):
+        await reading.result(done)
+    with pytest.raises(ResultGone, match="larger"):
+        await reading.result(ended(job(1), event, 5, 0))
+    with pytest.raises(RequestFailed):
+        await reading.result(failed(job(1)))
+
+
+async def test_an_answer_larger_than_a_message_is_not_kept(nc: Nats):
+    event = Completed(id="id-1", seq=7, attempt=1, role="chat", model="m", provider="p", finish_reason="stop")
+    result = JobResult(completed=event, text="x" * (8 * 1024 * 1024))
+    assert await JobStore(nc.jetstream()).keep(job(1).reply_to, result) == 0
+
+
+async def test_e4_an_end_is_written_though_the_server_is_away_for_longer_than_one_question(
+    nc: Nats, own_nats_server: NatsServer
+):
+    jobs = JobStore(nc.jetstream())
+    await write(jobs, job(1, state="running", attempt=1))
+    own_nats_server.kill()
+    ending = asyncio.create_task(write(jobs, failed(job(1, attempt=1))))
+    await asyncio.sleep(6.0)
+    assert not ending.done(), "nats-py alone gives up after five seconds"
+    await own_nats_server.start()
+    assert await ending
+    assert (await Jobs(nc, "demo").one("id-1")).state == "failed"

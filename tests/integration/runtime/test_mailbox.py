@@ -1,0 +1,281 @@
+"""The bounded pull loop: back-pressure, verdicts, keeping alive, sharing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from penstock.contract import codec, headers, subjects
+from penstock.contract.streams import DEAD
+from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Retry, Verdict
+from penstock.runtime.dead_letters import bury
+from tests.integration.runtime.mailbox_bench import MailboxBench
+from tests.integration.runtime.waiting import until
+
+
+@pytest.fixture
+async def bench(nats_server, unique):
+    bench = MailboxBench(nats_server.url, unique, ack_wait_s=30)
+    await bench.open()
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture
+async def hasty(nats_server, unique):
+    """The server waits for a verdict for one second only."""
+    bench = MailboxBench(nats_server.url, unique, ack_wait_s=1)
+    await bench.open()
+    yield bench
+    await bench.close()
+
+
+async def test_never_more_run_than_there_are_slots(bench):
+    bodies = await bench.fill(500)
+
+    async def handle(delivery: Delivery) -> Verdict:
+        await asyncio.sleep(0.001 * (delivery.sequence % 4))
+        return ACK
+
+    box = await bench.box(handle, slots=7)
+    in_hand = []
+    while not await bench.is_empty():
+        in_hand.append(await bench.in_hand())
+    assert Counter(box.done) == Counter(bodies)
+    assert box.most_running == 7
+    assert max(in_hand) <= 14, "what is claimed is what runs, and verdicts on their way"
+
+
+async def test_a_closed_gate_pulls_nothing_and_an_open_one_does_c2(bench):
+    closed_s = 5.0
+    box = await bench.box(gate=lambda: closed_s)
+    await bench.fill(10)
+    await asyncio.sleep(0.3)
+    assert (box.seen, await bench.in_hand(), await bench.left()) == ([], 0, 10)
+    closed_s = 0.0
+    box.mailbox.poke()
+    assert await until(bench.is_empty, 5) < 1
+    assert len(box.done) == 10
+
+
+async def test_what_is_given_back_changes_nothing_where_nothing_was_kept_back(bench):
+    """A worker of ten roles has twenty mailboxes, and each request of one gives something back."""
+    looks = 0
+
+    def gate() -> float:
+        nonlocal looks
+        looks += 1
+        return 0.0
+
+    box = await bench.box(gate=gate)
+    await bench.fill(1)
+    await until(bench.is_empty, 5)
+    before = looks
+    for _ in range(20):
+        box.mailbox.poke()
+        await asyncio.sleep(0.01)
+    assert looks - before <= 2, "the standing request after the message is one"
+
+
+async def test_slots_that_become_usable_are_used_at_once_when_told_so_c6(bench):
+    allowed = 1
+    release = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> Verdict:
+        await release.wait()
+        return ACK
+
+    box = await bench.box(handle, slots=6, at_most=lambda: allowed)
+    await bench.fill(9)
+
+    async def running(number: int) -> bool:
+        return box.mailbox.running == number
+
+    await until(lambda: running(1), 5)
+    for number in (3, 6):
+        allowed = number
+        box.mailbox.poke()
+        assert await until(lambda number=number: running(number), 5) < 0.7, (
+            "the mailbox looks by itself after 1 s"
+        )
+    release.set()
+    await until(bench.is_empty, 5)
+
+
+async def test_a_gate_that_opens_by_itself_is_noticed(bench):
+    loop = asyncio.get_running_loop()
+    opens_s = loop.time() + 0.5
+    box = await bench.box(gate=lambda: max(0.0, opens_s - loop.time()))
+    await bench.fill(1)
+    await until(bench.is_empty)
+    assert loop.time() >= opens_s
+    assert len(box.done) == 1
+
+
+async def test_a_retry_comes_again_after_its_delay_with_the_next_number(bench):
+    times_s = []
+
+    async def handle(delivery: Delivery) -> Verdict:
+        times_s.append(asyncio.get_running_loop().time())
+        return Retry(0.4) if delivery.number == 1 else ACK
+
+    box = await bench.box(handle)
+    await bench.fill(1)
+    await until(bench.is_empty)
+    assert box.seen == [(b"m-0", 1), (b"m-0", 2)]
+    assert 0.35 < times_s[1] - times_s[0] < 1.5
+
+
+async def test_what_is_given_to_another_process_does_not_come_back(bench):
+    closed_s, reopened = 0.0, False
+
+    async def give_back(delivery: Delivery) -> Verdict:
+        nonlocal closed_s
+        if not reopened:
+            closed_s = 60.0
+        return ACK if reopened else Retry(elsewhere=True)
+
+    first = await bench.box(give_back, gate=lambda: closed_s, slots=8)
+    await asyncio.sleep(0.2)  # its requests stand open
+    bodies = await bench.fill(6)
+    await until(lambda: bool(first.seen))
+    await asyncio.sleep(0.5)
+    assert {number for _, number in first.seen} == {1}
+    assert await bench.left() == 6
+    given_back = len(first.seen)
+
+    second = await bench.box()
+    await until(bench.is_empty)
+    assert Counter(second.done) == Counter(bodies)
+    closed_s, reopened = 0.0, True
+    first.mailbox.poke()
+    await bench.fill(20)
+    await until(bench.is_empty)
+    assert len(first.seen) > given_back, "it asks again once its gate is open"
+
+
+async def test_what_is_dead_is_buried_once_and_never_comes_again(bench):
+    async def handle(delivery: Delivery) -> Verdict:
+        return Dead("invalid_request", "not a request")
+
+    box = await bench.box(handle)
+    await bench.fill(1)
+    await until(bench.is_empty)
+    ((delivery, dead),) = box.buried
+    assert (delivery.data, delivery.number, dead.code) == (b"m-0", 1, "invalid_request")
+    assert len(box.seen) == 1
+
+
+async def test_a_handler_that_always_fails_is_retried_then_buried_d7(bench):
+    async def handle(delivery: Delivery) -> Verdict:
+        raise ValueError("a fault of ours")
+
+    began_s = asyncio.get_running_loop().time()
+    box = await bench.box(handle, max_deliver=1)
+    await bench.fill(1)
+    await until(bench.is_empty)
+    assert asyncio.get_running_loop().time() - began_s > 0.9, "the second delivery is a second away"
+    assert box.seen == [(b"m-0", 1)]
+    ((_, dead),) = box.buried
+    assert dead.code == "undeliverable"
+    assert "1 times" in dead.message
+
+
+async def test_a_burial_that_fails_is_tried_again_with_the_next_delivery(hasty):
+    calls = []
+
+    async def handle(delivery: Delivery) -> Verdict:
+        return Dead("internal", "no use")
+
+    async def fails_once(delivery: Delivery, dead: Dead) -> None:
+        calls.append(delivery.number)
+        if len(calls) == 1:
+            raise TimeoutError
+
+    await hasty.box(handle, bury=fails_once)
+    await hasty.fill(1)
+    await until(hasty.is_empty)
+    assert calls == [1, 2]
+
+
+async def test_a_handler_slower_than_ack_wait_keeps_its_message(hasty):
+    async def handle(delivery: Delivery) -> Verdict:
+        await asyncio.sleep(2.6)
+        return ACK
+
+    first, second = await hasty.box(handle), await hasty.box(handle)
+    await hasty.fill(2)
+    await until(hasty.is_empty)
+    assert sorted(first.seen + second.seen) == [(b"m-0", 1), (b"m-1", 1)]
+
+
+async def test_two_mailboxes_share_one_durable(bench):
+    async def handle(delivery: Delivery) -> Verdict:
+        await asyncio.sleep(0.005)
+        return ACK
+
+    first, second = await bench.box(handle, slots=4), await bench.box(handle, slots=4)
+    bodies = await bench.fill(200)
+    await until(bench.is_empty)
+    assert Counter(first.done + second.done) == Counter(bodies)
+    assert min(len(first.done), len(second.done)) > 40
+
+
+POISON = [b"", b"\xff\xfe\x00", b"{", b'{"type":"chat_work"}', b"\x00" * 100_000]
+
+
+async def test_poison_bytes_end_among_the_dead_letters_and_stop_nobody_d7(provisioned, bench):
+    js = provisioned.jetstream()
+
+    async def handle(delivery: Delivery) -> Verdict:
+        if not delivery.data.startswith(b"m-"):
+            codec.WORK.decode(delivery.data)
+        return ACK
+
+    async def bury_twice(delivery: Delivery, dead: Dead) -> None:
+        await bury(js, "chat", delivery, dead)
+        await bury(js, "chat", delivery, dead)
+
+    box = await bench.box(handle, max_deliver=1, bury=bury_twice)
+    before = (await js.stream_info(DEAD.name)).state.last_seq
+    for poison in POISON:
+        await js.publish(bench.consumer.filter_subject, poison, headers={headers.REPLY_SUBJECT: "r"})
+    bodies = await bench.fill(5)
+    await until(bench.is_empty)
+    assert set(box.done) == bodies
+    after = (await js.stream_info(DEAD.name)).state.last_seq
+    assert after == before + len(POISON), "buried twice, stored once"
+    letters = [await js.get_msg(DEAD.name, sequence) for sequence in range(before + 1, after + 1)]
+    assert sorted(letter.data or b"" for letter in letters) == sorted(POISON)
+    for letter in letters:
+        assert letter.subject == subjects.dead("chat")
+        assert letter.headers[headers.DEAD_REASON] == "undeliverable"
+        assert letter.headers[headers.DEAD_SUBJECT] == bench.consumer.filter_subject
+        assert letter.headers[headers.REPLY_SUBJECT] == "r"
+
+
+async def test_a_dead_letter_keeps_a_body_at_the_limit_of_a_message(provisioned, bench):
+    js = provisioned.jetstream()
+    body = bytes(8 * 1024 * 1024)
+    delivery = Delivery(
+        subject="x.y", data=body, headers={}, ack_subject="", sequence=7, number=3, stored_ns=0
+    )
+    await bury(js, "chat", delivery, Dead("internal", "a reason\nwith a line end, and a € sign " * 50))
+    letter = await js.get_last_msg(DEAD.name, subjects.dead("chat"))
+    assert letter.headers[headers.DEAD_TRUNCATED] == str(len(body))
+    assert letter.headers[headers.DEAD_DELIVERIES] == "3"
+    assert len(letter.data) > 8_300_000
+    assert letter.headers[headers.DEAD_MESSAGE].startswith("a reason with a line end, and a \\u20ac sign")
+
+
+async def test_a_consumer_that_was_deleted_is_provisioned_again(bench):
+    box = await bench.box()
+    await bench.fill(1)
+    await until(bench.is_empty)
+    await bench.js.delete_consumer(bench.consumer.stream, bench.consumer.durable)
+    bodies = await bench.fill(5, "after")
+    await until(bench.is_empty)
+    assert box.repairs >= 1
+    assert set(box.done) >= bodies

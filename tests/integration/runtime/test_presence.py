@@ -1,0 +1,134 @@
+"""Who is alive, and who was cancelled: heard live, read at the start, and no reason to fail a shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+
+import pytest
+
+from penstock.bus.connection import Reconnects, close, connect
+from penstock.contract import subjects
+from penstock.contract.presence import Presence, RoleStatus
+from penstock.contract.streams import CANCELS, PRESENCE
+from penstock.runtime import heartbeat as heartbeat_module
+from penstock.runtime.cancellation import Cancellations
+from penstock.runtime.heartbeat import Heartbeat, lately, living, watch_presence
+from penstock.runtime.provisioning.ensure import ensure, stream_config
+from tests.harness.wire import Outgoing, Wire
+from tests.integration.runtime.waiting import until
+
+
+def worker(instance: str) -> Presence:
+    return Presence(
+        service="worker", instance=instance, at_ms=1, roles=(RoleStatus(role="chat", slots=4, running=1),)
+    )
+
+
+async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(provisioned, unique):
+    heard = []
+    await watch_presence(provisioned, lambda name, beat: heard.append((name, beat)))
+    heartbeat = Heartbeat(provisioned, lambda: worker(unique))
+    await heartbeat.start()
+
+    async def alive() -> bool:
+        return worker(unique) in await living(provisioned)
+
+    await until(alive)
+    await heartbeat.stop()
+
+    async def gone() -> bool:
+        return not await alive()
+
+    await until(gone)
+    assert worker(unique) in await lately(provisioned), "a router that starts now hears of it"
+    await until(lambda: [beat for name, beat in heard if name == unique] == [worker(unique), None])
+
+
+async def test_bytes_that_are_no_presence_disturb_nobody(provisioned, unique):
+    heard = []
+    await watch_presence(provisioned, lambda name, beat: heard.append((name, beat)))
+    await provisioned.publish(f"$KV.{PRESENCE.name}.worker.{unique}", b"\xff")
+    heartbeat = Heartbeat(provisioned, lambda: worker(unique))
+    await heartbeat.start()
+    await until(lambda: (unique, worker(unique)) in heard)
+    await heartbeat.stop()
+
+
+@pytest.mark.parametrize("key", ["worker.w-9", "worker.\udcff", "worker.\x7f", "\x0b", "worker.ü.x"])
+@pytest.mark.parametrize("value", [b"", b"garbage", b"\xff", b"{}", b"[" * 3000])
+async def test_whatever_stands_in_the_bucket_the_living_are_found(
+    provisioned, nats_server, unique, key, value
+):
+    async with Wire.opened(nats_server.url) as wire:
+        assert "seq" in (await wire.publish([Outgoing(f"$KV.{PRESENCE.name}.{key}", value)]))[0]
+    heartbeat = Heartbeat(provisioned, lambda: worker(unique))
+    await heartbeat.start()
+
+    async def alive() -> bool:
+        return worker(unique) in await living(provisioned)
+
+    await until(alive)
+    await heartbeat.stop()
+
+
+async def test_more_are_alive_than_one_answer_holds(provisioned, unique, monkeypatch):
+    read = heartbeat_module.read_page
+    monkeypatch.setattr(heartbeat_module, "read_page", functools.partial(read, batch=2))
+    everybody = [worker(f"{unique}-{number}") for number in range(7)]
+    hearts = [Heartbeat(provisioned, lambda each=each: each) for each in everybody]
+    for heart in hearts:
+        await heart.start()
+
+    async def all_alive() -> bool:
+        return [each for each in await living(provisioned) if each.instance.startswith(unique)] == everybody
+
+    await until(all_alive)
+    for heart in hearts:
+        await heart.stop()
+
+
+async def test_before_anything_is_provisioned_nobody_is_alive(own_nc):
+    assert await living(own_nc) == []
+
+
+async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(own_nats_server):
+    nc = await connect(own_nats_server.url, name="test")
+    await ensure(nc.jetstream(), roles=["chat"], ack_wait_s=10)
+    hearts = [Heartbeat(nc, lambda: worker("w-1")) for _ in range(2)]
+    for heart in hearts:
+        await heart.start()
+    own_nats_server.kill()
+    async with asyncio.timeout(15):
+        await hearts[0].stop()
+        await close(nc)
+        await hearts[1].stop()
+
+
+async def test_cancellations_are_heard_live_and_read_at_the_start_d8(provisioned, unique):
+    heard = []
+    first = Cancellations(lambda account, request_id: heard.append((account, request_id)))
+    await first.start(provisioned, Reconnects())
+    js = provisioned.jetstream()
+    for number in range(3):
+        await js.publish(subjects.cancel(unique, f"id-{number}"))
+    await until(lambda: len([each for each in heard if each[0] == unique]) == 3)
+    later = Cancellations()
+    await later.start(provisioned, Reconnects())
+    for marks in (first, later):
+        assert all(marks.is_cancelled(unique, f"id-{number}") for number in range(3))
+        assert not marks.is_cancelled(unique, "id-3")
+
+
+async def test_d8_marks_that_cannot_be_read_at_the_start_are_read_when_they_can(own_nats_server, caplog):
+    nc = await connect(own_nats_server.url, name="test")
+    marks = Cancellations()
+    await marks.start(nc, Reconnects())  # nothing is provisioned, so nobody answers
+    assert "queued work that was cancelled may run" in caplog.text
+    js = nc.jetstream()
+    await js.add_stream(stream_config(CANCELS))
+    await js.publish(subjects.cancel("demo", "live"))
+    await until(lambda: marks.is_cancelled("demo", "live"))
+    marks._marks.clear()  # as if it had been set before this process listened
+    await until(lambda: marks.is_cancelled("demo", "live"))
+    await close(nc)

@@ -1,0 +1,110 @@
+"""The one provisioning step: what the contract says is what the server has, however often and by whomever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+from nats.js.api import KeyValueConfig, RetentionPolicy, StorageType
+from nats.js.errors import ServerError
+
+from penstock.bus.connection import connect
+from penstock.contract.names import ROLES
+from penstock.contract.streams import BUCKETS, QUOTA, ROUTER, STREAMS, WORK, mailbox, mailboxes
+from penstock.contract.subjects import QUOTA_STORED
+from penstock.runtime.provisioning.diff import lacking
+from penstock.runtime.provisioning.ensure import _ensure_stream, ensure, ensure_eventually
+
+
+async def everything(js) -> dict[str, object]:
+    """The configuration of all there is on the server."""
+    streams = {info.config.name: info.config for info in await js.streams_info()}
+    consumers = {(name, info.name): info.config for name in streams for info in await js.consumers_info(name)}
+    return {**streams, **consumers}
+
+
+async def test_what_the_contract_says_is_created_and_a_second_time_changes_nothing(own_nc):
+    js = own_nc.jetstream()
+    await ensure(js, roles=ROLES, ack_wait_s=10)
+    first = await everything(js)
+    await ensure(js, roles=ROLES, ack_wait_s=10)
+    assert await everything(js) == first
+    assert {name for name in first if isinstance(name, str)} == {
+        *(stream.name for stream in STREAMS),
+        *(f"KV_{bucket.name}" for bucket in BUCKETS),
+    }
+    durables = {(consumer.stream, consumer.durable) for consumer in (ROUTER, *mailboxes(ROLES))}
+    assert {name for name in first if isinstance(name, tuple)} == durables
+    for stream in STREAMS:
+        config = first[stream.name]
+        assert config.subjects == list(stream.subjects)
+        assert (config.retention == RetentionPolicy.WORK_QUEUE) == (stream.retention == "workqueue")
+        assert (config.max_age, config.max_bytes) == (stream.max_age_s, stream.max_bytes)
+        assert config.storage == StorageType.FILE, "a memory stream would be gone after a restart"
+        assert config.allow_direct
+
+
+async def test_five_processes_may_provision_at_once(own_nats_server):
+    connections = [await connect(own_nats_server.url, name=f"p{number}") for number in range(5)]
+    await asyncio.gather(*(ensure(nc.jetstream(), roles=ROLES, ack_wait_s=10) for nc in connections))
+    assert len(await connections[0].jetstream().streams_info()) == len(STREAMS) + len(BUCKETS)
+    for nc in connections:
+        await nc.close()
+
+
+async def test_what_was_changed_by_hand_is_brought_back(own_nc):
+    js = own_nc.jetstream()
+    await ensure(js, roles=["chat"], ack_wait_s=10)
+    right = await everything(js)
+    stream = (await js.stream_info(WORK.name)).config
+    stream.max_bytes, stream.description = 1024, "mine"
+    await js.update_stream(stream)
+    box = mailbox("chat", "batch")[3]
+    consumer = (await js.consumer_info(box.stream, box.durable)).config
+    consumer.ack_wait, consumer.max_ack_pending = 77.0, 1
+    await js.add_consumer(box.stream, consumer)
+    assert await everything(js) != right
+    await ensure(js, roles=["chat"], ack_wait_s=10)
+    assert await everything(js) == right
+
+
+async def test_a_bucket_of_a_release_that_republished_nothing_is_brought_up_to_date(own_nc):
+    js = own_nc.jetstream()
+    await js.create_key_value(KeyValueConfig(bucket=QUOTA.name, ttl=QUOTA.ttl_s, storage=StorageType.FILE))
+    assert QUOTA.name in await lacking(js, roles=["chat"], ack_wait_s=10)
+    await ensure(js, roles=["chat"], ack_wait_s=10)
+    assert await lacking(js, roles=["chat"], ack_wait_s=10) == []
+    heard = await own_nc.subscribe(QUOTA_STORED)
+    await (await js.key_value(QUOTA.name)).put("a.b", b"x")
+    assert (await heard.next_msg(2.0)).data == b"x"
+
+
+async def test_a_stream_that_takes_most_of_the_storage_is_provisioned_again(own_nc):
+    """The server counts what is asked for, before it sees that the stream is there already."""
+    js = own_nc.jetstream()
+    large = replace(WORK, max_bytes=8 * 1024**3)
+    await _ensure_stream(js, large, 1)
+    await _ensure_stream(js, large, 1)
+    with pytest.raises(ServerError, match="insufficient storage"):
+        await _ensure_stream(js, replace(large, name="OTHER", subjects=("other",)), 1)
+
+
+async def test_a_new_ack_wait_reaches_consumers_that_exist(own_nc):
+    js = own_nc.jetstream()
+    await ensure(js, roles=["chat"], ack_wait_s=10)
+    await ensure(js, roles=["chat"], ack_wait_s=3)
+    box = mailbox("chat", "interactive")[0]
+    assert (await js.consumer_info(box.stream, box.durable)).config.ack_wait == 3
+
+
+async def test_a_service_that_starts_before_the_server_waits_for_it(own_nats_server, own_nc, monkeypatch):
+    monkeypatch.setattr("penstock.runtime.provisioning.ensure._LONGEST_RETRY_S", 0.05)
+    own_nats_server.kill()
+    js = own_nc.jetstream(timeout=0.2)
+    waiting = asyncio.create_task(ensure_eventually(js, roles=["chat"], ack_wait_s=10))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting), 0.5)
+    await own_nats_server.start()
+    await asyncio.wait_for(waiting, 10)
+    assert (await js.stream_info(WORK.name)).config.name == WORK.name

@@ -1,0 +1,111 @@
+"""D7: what is stored is stored once, over a server's restart too; a full stream says so."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from nats.errors import Error, MaxPayloadError
+from nats.js.errors import NoStreamResponseError
+
+from penstock.bus.publish import StreamFull, store
+from penstock.contract.headers import REPEATED
+from tests.integration.runtime.waiting import until
+
+
+async def test_one_id_is_one_message(nc, unique):
+    js = nc.jetstream()
+    await js.add_stream(name=unique, subjects=[f"{unique}.>"])
+    assert await store(js, f"{unique}.a", b"first", message_id="1") is True
+    assert await store(js, f"{unique}.a", b"second", message_id="1") is False
+    assert await store(js, f"{unique}.a", b"third", message_id="2", headers={"A": "b"}) is True
+    info = await js.stream_info(unique)
+    assert info.state.messages == 2
+    last = await js.get_msg(unique, 2)
+    assert (last.data, last.headers["A"]) == (b"third", "b")
+    assert REPEATED not in last.headers
+
+
+async def test_a_full_stream_refuses_and_says_so_c3(nc, unique):
+    js = nc.jetstream()
+    await js.add_stream(name=unique, subjects=[unique], max_msgs=1, discard="new", retention="workqueue")
+    assert await store(js, unique, b"fits", message_id="1")
+    with pytest.raises(StreamFull, match="maximum messages"):
+        await store(js, unique, b"does not", message_id="2")
+
+
+async def test_without_a_stream_patience_ends(nc, unique):
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(NoStreamResponseError):
+        await store(nc.jetstream(), unique, b"x", message_id="1", patience_s=0.3)
+    assert 0.2 < asyncio.get_running_loop().time() - began_s < 2
+
+
+async def test_a_server_that_does_not_come_back_ends_patience_in_time(own_nats_server, own_nc, unique):
+    await own_nc.jetstream().add_stream(name=unique, subjects=[unique])
+    own_nats_server.kill()
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError):
+        await store(own_nc.jetstream(), unique, b"x", message_id="1", patience_s=0.5)
+    assert asyncio.get_running_loop().time() - began_s < 2
+
+
+async def test_a_message_too_large_is_no_passing_trouble(nc, unique):
+    with pytest.raises(MaxPayloadError):
+        await store(nc.jetstream(), unique, bytes(9 * 1024 * 1024), message_id="1")
+
+
+@pytest.mark.parametrize("how", ["restart", "kill"])
+async def test_what_is_published_while_the_server_is_away_is_stored_once(
+    own_nats_server, own_nc, unique, how
+):
+    js = own_nc.jetstream()
+    await js.add_stream(name=unique, subjects=[unique])
+    storing = [
+        asyncio.create_task(store(js, unique, b"%d" % number, message_id=str(number))) for number in range(50)
+    ]
+    await asyncio.sleep(0)
+    if how == "kill":
+        own_nats_server.kill()
+    await own_nats_server.restart()
+    await asyncio.wait_for(asyncio.gather(*storing), 15)
+    bodies = sorted([int((await js.get_msg(unique, seq)).data) for seq in range(1, 51)])
+    assert bodies == list(range(50))
+    assert (await js.stream_info(unique)).state.messages == 50
+
+
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("llm.nowhere.{unique}", ("from llm.nowhere.", "JetStream enabled", "creates at its start")),
+        ("llm.request.{unique}", ("from LLM_REQUESTS yet", "the stream LLM_REQUESTS")),
+    ],
+)
+async def test_what_is_not_acknowledged_warns_once_and_says_what_to_check(
+    own_nc, unique, caplog, subject, words
+):
+    subject = subject.format(unique=unique)
+    with pytest.raises(NoStreamResponseError):
+        await store(own_nc.jetstream(), subject, b"x", message_id="1", patience_s=1.0)
+    (record,) = [each for each in caplog.records if each.name == "penstock.bus.publish"]
+    assert all(word in record.getMessage() for word in words), record.getMessage()
+
+
+async def test_a_burst_over_a_lost_server_warns_once_for_all_requests(
+    own_nats_server, own_nc, unique, caplog
+):
+    await own_nc.jetstream().add_stream(name=unique, subjects=[f"{unique}.>"])
+    own_nats_server.kill()
+
+    async def one(number: int) -> None:
+        with pytest.raises((TimeoutError, Error)):
+            await store(
+                own_nc.jetstream(), f"{unique}.{number}", b"x", message_id=str(number), patience_s=2.5
+            )
+
+    await asyncio.gather(*(one(number) for number in range(100)))
+    await own_nats_server.start()
+    await until(lambda: own_nc.is_connected)
+    warnings = [each.getMessage() for each in caplog.records if each.name == "penstock.bus.publish"]
+    assert len(warnings) == 1
+    assert "NATS is reachable" in warnings[0]

@@ -1,0 +1,123 @@
+"""D9: what somebody deletes or changes on the server is back within seconds, and nothing is asked for without need."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from nats.js.errors import BadRequestError
+
+from penstock.contract.streams import (
+    BUCKETS,
+    CANCELS,
+    EVENTS,
+    PRESENCE,
+    REPLIES,
+    REQUESTS,
+    ROUTER,
+    STREAMS,
+    mailbox,
+    mailboxes,
+)
+from penstock.runtime.provisioning.diff import lacking
+from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.reconciler import Upkeep
+from tests.integration.runtime.test_provisioning import everything
+from tests.integration.runtime.waiting import until
+
+ROLES = ["chat", "fast"]
+BOX = mailbox("chat", "batch")[1]
+
+
+@pytest.fixture
+async def js(own_nc):
+    js = own_nc.jetstream(timeout=1)
+    await ensure(js, roles=ROLES, ack_wait_s=10)
+    return js
+
+
+async def missing(js):
+    return await lacking(js, roles=ROLES, ack_wait_s=10)
+
+
+async def test_a_server_as_it_should_be_lacks_nothing(js):
+    for number in range(3):
+        await js.add_stream(name=f"SOMEBODYS-{number}", subjects=[f"somebodys.{number}"])
+    assert await missing(js) == []
+
+
+async def test_an_empty_server_lacks_everything(own_nc):
+    js = own_nc.jetstream()
+    names = {*(stream.name for stream in STREAMS), *(bucket.name for bucket in BUCKETS)}
+    assert names <= set(await missing(js))
+    assert f"{ROUTER.stream}/{ROUTER.durable}" in await missing(js)
+
+
+@pytest.mark.parametrize("name", [*(stream.name for stream in STREAMS), f"KV_{PRESENCE.name}"])
+async def test_what_was_deleted_is_missed_and_back_as_it_was(js, name):
+    right = await everything(js)
+    await js.delete_stream(name)
+    assert await missing(js)
+    await Upkeep(js, roles=ROLES, ack_wait_s=10).look()
+    assert await missing(js) == []
+    assert await everything(js) == right
+
+
+@pytest.mark.parametrize("consumer", [ROUTER, BOX])
+async def test_a_deleted_consumer_is_missed_and_back(js, consumer):
+    await js.delete_consumer(consumer.stream, consumer.durable)
+    assert await missing(js) == [f"{consumer.stream}/{consumer.durable}"]
+    await Upkeep(js, roles=ROLES, ack_wait_s=10).look()
+    assert await missing(js) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (f"KV_{PRESENCE.name}", {"max_age": 3600}),
+        (f"KV_{PRESENCE.name}", {"max_age": 2, "duplicate_window": 1}),
+        (f"KV_{PRESENCE.name}", {"max_msgs_per_subject": 9}),
+        (REPLIES.name, {"max_age": 60, "duplicate_window": 60}),
+        (REQUESTS.name, {"max_bytes": 1024}),
+        (EVENTS.name, {"subjects": ["llm.event.usage.*"]}),
+    ],
+)
+async def test_what_was_changed_is_noticed_and_brought_back(js, name, change):
+    config = (await js.stream_info(name)).config
+    await js.update_stream(config.evolve(**change))
+    assert await missing(js) == [name.removeprefix("KV_")]
+    await Upkeep(js, roles=ROLES, ack_wait_s=10).look()
+    assert await missing(js) == []
+    restored = (await js.stream_info(name)).config
+    assert all(getattr(restored, field) == getattr(config, field) for field in change)
+
+
+async def test_another_ack_wait_is_noticed(js):
+    assert len(await lacking(js, roles=ROLES, ack_wait_s=3)) == 1 + len(mailboxes(ROLES))
+
+
+async def test_it_says_when_it_cannot_and_when_it_can_again(js, monkeypatch):
+    monkeypatch.setattr("penstock.runtime.provisioning.reconciler._EVERY_S", 0.02)
+    await js.delete_stream(CANCELS.name)
+    await js.add_stream(name="SOMEBODYS", subjects=["llm.cancel.>"])
+    upkeep = Upkeep(js, roles=ROLES, ack_wait_s=10)
+    with pytest.raises(BadRequestError, match="overlap"):
+        await upkeep.look()
+    upkeep.start()
+    await until(lambda: not upkeep.succeeded)
+    await js.delete_stream("SOMEBODYS")
+    await until(lambda: upkeep.succeeded)
+    assert await missing(js) == []
+    await upkeep.stop()
+
+
+async def test_a_server_that_is_away_is_waited_for(js, own_nats_server, monkeypatch):
+    monkeypatch.setattr("penstock.runtime.provisioning.reconciler._EVERY_S", 0.02)
+    upkeep = Upkeep(js, roles=ROLES, ack_wait_s=10)
+    upkeep.start()
+    own_nats_server.kill()
+    await until(lambda: not upkeep.succeeded)
+    await own_nats_server.start()
+    async with asyncio.timeout(20):
+        await until(lambda: upkeep.succeeded)
+    await upkeep.stop()

@@ -1,0 +1,141 @@
+"""K6: every kind of mistake names its line, its key, what was written, and how to mend it."""
+
+import pytest
+
+from tests.unit.runtime.config.example import RIGHT, load, refused, spoiled
+from tests.unit.runtime.config.mistakes import MISTAKES
+
+
+@pytest.mark.parametrize("row", MISTAKES, ids=lambda row: row[1][-40:])
+def test_a_mistake_is_named_with_its_place_and_its_mend(row):
+    right, wrong, line, key, value, problem, mend = row
+    found = {problem.key: problem for problem in refused(spoiled(right, wrong))}[key]
+    assert (found.line, found.value) == (line, value)
+    assert problem in found.problem
+    assert mend in found.mend
+
+
+def test_a_mistake_reads_as_one_sentence():
+    (problem,) = refused(spoiled("chain: [large, small]", "chain: [large, smal]"))
+    assert problem.told("mine.yaml") == (
+        'mine.yaml:15: roles.chat.chain[1] = "smal": there is no model of that name. '
+        "Mend: define it under models:, or write small, if that is what you meant."
+    )
+
+
+def test_all_mistakes_are_told_together_in_the_order_of_the_file():
+    text = spoiled("provider: here\n    price", "provider: her\n    prise").replace(
+        "[large, small]", "[lage, small]"
+    )
+    text = text.replace("{temperature: 0.4}", "{temperature: 0.1}").replace("https://here", "${NOT_SET}")
+    found = refused(text + "brekaer: {}\n")
+    assert [problem.key for problem in found] == [
+        "providers.here.base_url",
+        "models.large.provider",
+        "models.large.prise",
+        "roles.chat.chain[0]",
+        "roles.chat.parameters.temperature",
+        "brekaer",
+    ]
+
+
+def test_a_mistake_in_one_entry_does_not_make_others_look_wrong():
+    """`large` is broken, yet it is still a name the chain may use."""
+    (problem,) = refused(spoiled("price: {input: 100, output: 200}", "context_tokens: many"))
+    assert problem.key == "models.large.context_tokens"
+
+
+def test_what_can_be_judged_of_an_entry_is_judged_beside_a_value_of_the_wrong_sort():
+    text = spoiled(
+        "large:\n    provider: here\n    price: {input: 100,",
+        "large:\n    provider: her\n    price: {input: -1,",
+    )
+    text = text.replace("output: 200}", "output: many}\n    context_tokens: 0").replace(
+        "[large, small]", "[large, 7, smal]"
+    )
+    text = text.replace("{temperature: 0.4}", "{temperature: 3, top_p: [1]}").replace(
+        "{temperature: 0.2}", "4"
+    )
+    assert [problem.key for problem in refused(text)] == [
+        "models.large.provider",
+        "models.large.price.input",
+        "models.large.price.output",
+        "models.large.context_tokens",
+        "roles.chat.chain[1]",
+        "roles.chat.chain[2]",
+        "roles.chat.parameters",
+        "roles.chat.ceilings.temperature",
+        "roles.chat.ceilings.top_p",
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["[[]]", "{a: {}}", "x y", "true"])
+@pytest.mark.parametrize(
+    "right",
+    [
+        "https://here.example/v1",
+        "[HERE_KEY]",
+        "{input: 100, output: 200}",
+        "100",
+        "{requests_per_minute: 30}",
+        "30",
+        "[large, small]",
+        "{temperature: 0.2}",
+        "{temperature: 0.4}",
+        "0.4",
+    ],
+)
+def test_a_value_of_the_wrong_sort_is_told_for_its_place_only(right, wrong):
+    assert len({problem.line for problem in refused(spoiled(right, wrong))}) <= 1
+
+
+def test_a_model_whose_sight_is_unknown_is_not_called_blind():
+    text = spoiled("price: {input: 100, output: 200}", "vision: perhaps") + "  vision:\n    chain: [large]\n"
+    assert [problem.key for problem in refused(text)] == ["models.large.vision"]
+
+
+@pytest.mark.parametrize("section", ["providers", "models", "roles"])
+def test_a_missing_section_is_said_once(section):
+    head, _, rest = RIGHT.partition(f"\n{section}:\n")
+    after = [line for line in rest.splitlines() if line]
+    kept = next((index for index, line in enumerate(after) if not line.startswith(" ")), len(after))
+    (problem,) = refused("\n".join([head, *after[kept:]]))
+    assert (problem.key, problem.problem) == (section, "is missing")
+
+
+def test_a_vision_role_needs_a_model_that_sees():
+    text = RIGHT + "  vision:\n    chain: [large]\n"
+    (problem,) = refused(text)
+    assert (problem.line, problem.key) == (19, "roles.vision.chain")
+    assert load(text.replace("price:", "vision: true\n    price:")).models["large"].vision
+
+
+@pytest.mark.parametrize("key", ["gsk_0123456789abcdefghij", "sk-proj-0123456789", "not a name"])
+def test_a_key_pasted_in_place_of_a_variable_is_refused_and_not_repeated(key):
+    (problem,) = refused(spoiled("[HERE_KEY]", f"[{key}]"))
+    assert problem.key == "providers.here.api_key_env[0]"
+    assert key not in problem.told("mine.yaml")
+
+
+def test_an_error_quotes_what_was_written_and_not_the_environment():
+    (problem,) = refused(spoiled("https://here.example/v1", "${URL}"), {"URL": "user:hunter2@host"})
+    assert "hunter2" not in problem.told("mine.yaml")
+    assert problem.value == '"${URL}"'
+
+
+def test_two_names_for_one_model_cannot_have_two_limits_of_one_quota():
+    (problem,) = refused(spoiled("  small:\n", "  small:\n    name: large\n"))
+    assert (problem.line, problem.key) == (13, "models.small.limits")
+    assert "models.large" in problem.problem
+
+
+def test_providers_of_one_quota_group_share_the_limits_of_a_model():
+    group = "    quota_group: org\n  there:\n    base_url: https://there.example/v1\n    quota_group: org\n"
+    text = spoiled("models:\n", f"{group}models:\n").replace(
+        "small:\n    provider: here", "small:\n    provider: there"
+    )
+    assert load(text).providers["there"].quota_group == "org"
+    (problem,) = refused(text.replace("    limits:", "    name: large\n    limits:"))
+    assert problem.key == "models.small.limits"
+    (empty,) = refused(spoiled("[HERE_KEY]\n", '[HERE_KEY]\n    quota_group: ""\n'))
+    assert empty.key == "providers.here.quota_group"

@@ -1,0 +1,68 @@
+"""Prices: whole micro-dollars per million tokens, or dollars as text."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.runtime.config.catalogue import Price
+from tests.unit.runtime.config.example import load, refused, spoiled
+
+PRICE = "price: {input: 100, output: 200}"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "price: {input: 150000, output: 600000, cached_input: 75000}",
+        "price: {input: 0.15 USD per million tokens, output: 0.6 USD per million tokens, cached_input: 75000}",
+        "price: {input: '0.150 usd  per million tokens', output: 600000, cached_input: 0.075 USD per million tokens}",
+    ],
+)
+def test_the_two_ways_to_write_a_price_are_one_price(written: str):
+    price = Price(input=150_000, output=600_000, cached_input=75_000)
+    assert load(spoiled(PRICE, written)).models["large"].price == price
+
+
+@given(st.integers(0, 10**15))
+def test_no_price_is_rounded(micro: int):
+    dollars = f"{micro // 10**6}.{micro % 10**6:06}"
+    assert Fraction(dollars) * 10**6 == micro
+    written = f"price: {{input: {dollars} USD per million tokens}}"
+    assert load(spoiled(PRICE, written)).models["large"].price.input == micro
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "problem", "mend"),
+    [
+        (
+            "price: {input: 0.15}",
+            "input",
+            "the unit is micro-dollars per million tokens",
+            "write 150000 or 0.15 USD per million tokens",
+        ),
+        ("price: {input: 1.5e-1}", "input", "micro-dollars", "write 150000 or 0.15 USD per million tokens"),
+        ("price: {input: .inf}", "input", "micro-dollars", "write 150000 or 0.15 USD"),
+        ("price: {input: .nan}", "input", "micro-dollars", "write 150000 or 0.15 USD"),
+        ("price: 0.15", "", "micro-dollars", "write input: 150000 or input: 0.15 USD per million tokens"),
+        ("price: 150000", "", "micro-dollars", "write input: 150000 or input: 0.15 USD per million tokens"),
+        ("price: 0.15 USD per million tokens", "", "a mapping", "input:"),
+        ("price: {input: 15 cents}", "input", "not a price", "0.15 USD per million tokens"),
+        ("price: {input: 0.15 USD}", "input", "not a price", "0.15 USD per million tokens"),
+        ("price: {input: 0.15 EUR per million tokens}", "input", "not a price", "USD"),
+        ("price: {input: '-1 USD per million tokens'}", "input", "not a price", "USD"),
+        ("price: {input: 0.0000001 USD per million tokens}", "input", "finer", "six digits"),
+        ("price: {inptu: 0.15 USD per million tokens}", "inptu", "no such key", "input"),
+        ("price: {input: true}", "input", "whole number", "whole number"),
+    ],
+)
+def test_a_price_that_cannot_be_read_names_the_unit_and_the_ways_to_write_it(
+    written: str, key: str, problem: str, mend: str
+):
+    (found,) = refused(spoiled(PRICE, written))
+    assert found.key == f"models.large.price.{key}".removesuffix(".")
+    assert problem in found.problem
+    assert mend in found.mend

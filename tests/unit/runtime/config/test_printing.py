@@ -1,0 +1,108 @@
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.bus.masking import masked_key
+from penstock.cli.commands.config import check, print_effective
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.printing import catalogue_yaml, settings_yaml
+from penstock.runtime.config.settings import Settings
+from tests.unit.runtime.config.example import RIGHT, load, spoiled
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [(None, "not set"), ("", "not set"), ("elevenchars", "set"), ("gsk_01234567", "set (ends …4567)")],
+)
+def test_what_is_shown_of_a_key(key, shown):
+    assert masked_key(key) == shown
+
+
+def test_the_printed_catalogue_is_whole_and_says_which_keys_are_set():
+    catalogue = load(RIGHT)
+    printed = yaml.safe_load(catalogue_yaml(catalogue, {"HERE_KEY": "gsk_0123456789abcdef"}))
+    assert printed["providers"]["here"]["api_key_env"] == {"HERE_KEY": "set (ends …cdef)"}
+    printed["providers"]["here"]["api_key_env"] = ["HERE_KEY"]
+    assert msgspec.convert(printed, Catalogue) == catalogue
+    assert printed["breaker"]["failures"] == 5, "defaults are filled in"
+
+
+@given(
+    st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=12, max_size=60)
+)
+def test_a_key_is_never_printed(key):
+    env = {"HERE_KEY": key}
+    text = spoiled("https://here.example/v1", "'https://u:${HERE_KEY}@here.example/${HERE_KEY}/v1'")
+    text = text.replace("name: mine", "name: '${HERE_KEY}'")
+    # Read back: YAML's own escapes and line folds must not be what hides it.
+    printed = catalogue_yaml(load(text, env), env)
+    assert key not in printed
+    assert key not in str(yaml.safe_load(printed))
+
+
+def test_settings_are_printed_without_passwords():
+    printed = settings_yaml(Settings(nats_url="nats://me:hunter2@one:4222,nats://token@two:4222"))
+    assert yaml.safe_load(printed)["nats_url"] == "nats://…@one:4222,nats://…@two:4222"
+
+
+def test_check_says_in_order_and_which_key_is_missing(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(RIGHT)
+    assert check(tmp_path / "mine.yaml", {}) == 0
+    out, err = capsys.readouterr()
+    assert "mine is in order (providers: 1, models: 2, roles: 1)" in out
+    assert "provider here has no key: set HERE_KEY" in err
+
+
+def test_check_tells_the_mistakes_of_file_and_environment_together(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(spoiled("[large, small]", "[lage]"))
+    assert check(tmp_path / "mine.yaml", {"PENSTOCK_HTTP_PORT": "http"}) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert "environment: PENSTOCK_HTTP_PORT" in err
+    assert 'mine.yaml:15: roles.chat.chain[0] = "lage"' in err
+    assert "2 mistakes." in err
+
+
+def test_print_shows_what_is_in_force(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(RIGHT)
+    env = {"HERE_KEY": "gsk_0123456789abcdef", "NATS_URL": "nats://me:hunter2@one:4222"}
+    assert print_effective(tmp_path / "mine.yaml", env) == 0
+    out = capsys.readouterr().out
+    settings, catalogue = yaml.safe_load_all(out)
+    assert (settings["max_deliver"], catalogue["name"]) == (5, "mine")
+    assert "hunter2" not in out
+    assert env["HERE_KEY"] not in out
+
+
+@pytest.mark.parametrize("command", [check, print_effective])
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"a: [", b"", b"just text"])
+def test_a_users_mistake_is_told_without_a_traceback(tmp_path, capsys, command, content):
+    file = tmp_path / "mine.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    assert command(file, {}) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith(str(file))
+    assert "Mend:" in err
+    assert "Traceback" not in err
+
+
+def test_a6_a_key_of_a_file_is_printed_no_more_than_one_of_the_environment(tmp_path):
+    (tmp_path / "HERE_KEY").write_text("gsk_of_the_file_0001\n")
+    env = {"HERE_KEY": "gsk_of_the_environment_0002", "PENSTOCK_SECRETS_DIR": str(tmp_path)}
+    text = spoiled("name: mine", "name: '${HERE_KEY} gsk_of_the_file_0001'")
+    printed = catalogue_yaml(load(text, env), env)
+    assert "gsk_of" not in printed
+    assert yaml.safe_load(printed)["providers"]["here"]["api_key_env"] == {"HERE_KEY": "set (ends …0001)"}
+
+
+def test_a6_check_finds_keys_in_files_and_dates_that_are_none(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(RIGHT)
+    (tmp_path / "HERE_KEY").write_text("gsk_of_the_file_0001\n")
+    assert check(tmp_path / "mine.yaml", {"PENSTOCK_SECRETS_DIR": str(tmp_path)}) == 0
+    assert "has no key" not in capsys.readouterr().err
+    assert check(tmp_path / "mine.yaml", {"HERE_KEY_CREATED": "yesterday"}) == 1
+    assert "HERE_KEY_CREATED: is not a date" in capsys.readouterr().err

@@ -1,0 +1,218 @@
+"""A1-A4: what ships can be used, and says what REQUIREMENTS say."""
+
+from pathlib import Path
+
+import pytest
+
+from penstock.contract.names import ROLES
+from penstock.runtime.config.load import ConfigurationRefused, locate_catalogue, read_catalogue
+from penstock.runtime.config.shipped import shipped_catalogues
+
+NAMES = ["groq", "groq-original.example", "openai", "openai-original.example", "simulator"]
+
+
+def shipped(name, **env):
+    return read_catalogue(Path(name), env)
+
+
+def test_exactly_these_ship():
+    assert sorted(shipped_catalogues()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_catalogue_loads_without_any_variable_set(name):
+    catalogue = shipped(name)
+    assert name.startswith(catalogue.name)
+    used = {model for role in catalogue.roles.values() for model in role.chain}
+    assert used == set(catalogue.models), "each model that is described is used"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_creative_is_never_warmer_than_0_4(name):
+    """A4."""
+    creative = shipped(name).roles.get("creative")
+    assert creative is None or creative.ceilings.temperature <= 0.4
+
+
+@pytest.mark.parametrize("name", ["groq", "openai", "simulator"])
+def test_the_timeouts_and_attempts_asked_for(name):
+    """D1, D2: 90 s chat, 30 s embeddings, 120 s reasoning; 4 attempts, 5 for embeddings."""
+    roles = shipped(name).roles
+    assert (roles["chat"].timeouts.total_s, roles["chat"].retry.max_attempts) == (90, 4)
+    assert roles["reasoning"].timeouts.total_s == 120
+    if "embed" in roles:
+        assert (roles["embed"].timeouts.total_s, roles["embed"].retry.max_attempts) == (30, 5)
+        assert roles["embed"].concurrency == 64
+    for role in roles.values():
+        # A call that may take longer than the whole request leaves no room for the fallback's.
+        assert role.timeouts.whole_s < role.timeouts.total_s
+
+
+def test_the_simulator_serves_every_role_with_a_fallback_and_without_limits():
+    """A1, A2."""
+    catalogue = shipped("simulator")
+    assert set(catalogue.roles) == set(ROLES)
+    assert all(len(role.chain) >= 2 for role in catalogue.roles.values())
+    assert all(model.limits.is_unlimited for model in catalogue.models.values())
+    assert catalogue.roles["creative"].chain[0] == "sim-creative-large--503"
+    assert not any(provider.api_key_env for provider in catalogue.providers.values())
+
+
+@pytest.mark.parametrize("role", ["chat", "logic", "coding", "vision", "long_context", "reasoning"])
+def test_the_simulator_has_a_cheap_and_a_premium_end_to_choose_from(role):
+    """B2."""
+    catalogue = shipped("simulator")
+    first, *_, last = (catalogue.models[name].price for name in catalogue.roles[role].chain)
+    assert catalogue.roles[role].by_complexity
+    assert first.input > 5 * last.input
+    assert first.output > 5 * last.output
+
+
+def test_the_simulator_is_found_where_the_launcher_started_it():
+    catalogue = shipped("simulator", PENSTOCK_SIMULATOR_URL="http://127.0.0.1:4711")
+    assert catalogue.providers["simulator"].base_url == "http://127.0.0.1:4711/v1"
+
+
+def test_groq_is_what_is_served_in_november_2026():
+    """A3."""
+    catalogue = shipped("groq")
+    assert set(catalogue.models) == {
+        "openai/gpt-oss-120b",
+        "openai/gpt-oss-20b",
+        "openai/gpt-oss-safeguard-20b",
+        "qwen/qwen3.6-27b",
+    }
+    for model in catalogue.models.values():
+        limits = model.limits
+        assert (limits.requests_per_minute, limits.requests_per_day) == (30, 1_000)
+        assert (limits.tokens_per_minute, limits.tokens_per_day) == (8_000, 200_000)
+    assert set(ROLES) - set(catalogue.roles) == {"embed"}
+
+
+def test_the_original_table_of_groq():
+    """A3."""
+    chains = {role: config.chain for role, config in shipped("groq-original.example").roles.items()}
+    assert chains == {
+        "chat": ("llama-3.3-70b-versatile", "llama-4-maverick"),
+        "logic": ("qwen3-32b", "gpt-oss-120b"),
+        "coding": ("qwen3-32b", "kimi-k2"),
+        "vision": ("llama-4-maverick", "llama-4-scout"),
+        "long_context": ("kimi-k2", "gpt-oss-120b"),
+        "fast": ("llama-4-scout", "llama-3.1-8b-instant"),
+        "safety": ("llama-guard-4-12b", "gpt-oss-safeguard-20b"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "model", "temperature", "max_tokens", "penalties"),
+    [
+        ("chat", "gpt-4o-mini", 0.25, 2000, (0.1, 0)),
+        ("logic", "gpt-4o", 0.25, 2500, (0.1, 0)),
+        ("fast", "gpt-3.5-turbo", 0.2, 1200, (0.1, 0)),
+        ("creative", "gpt-4o", 0.4, 2000, (0.3, 0.2)),
+    ],
+)
+def test_openai_has_the_parameters_asked_for(role, model, temperature, max_tokens, penalties):
+    """A4."""
+    config = shipped("openai").roles[role]
+    parameters = config.parameters
+    assert config.chain[0] == model
+    assert (parameters.temperature, parameters.top_p, parameters.max_tokens) == (temperature, 0.9, max_tokens)
+    assert (parameters.frequency_penalty, parameters.presence_penalty) == penalties
+
+
+WITHDRAWN = {"o1-preview", "gpt-3.5-turbo"}
+"""By OpenAI, as of November 2026 (developers.openai.com/api/docs/deprecations)."""
+
+
+def test_behind_each_withdrawn_model_of_openai_stands_one_that_is_served():
+    catalogue = shipped("openai")
+    for role in catalogue.roles.values():
+        for place, model in enumerate(role.chain):
+            assert model not in WITHDRAWN or role.chain[place + 1] not in WITHDRAWN
+    assert catalogue.roles["fast"].chain == ("gpt-3.5-turbo", "gpt-4o-mini", "gpt-6-luna")
+    assert catalogue.roles["reasoning"].chain == ("o1-preview", "gpt-6.1-sol", "gpt-4o")
+    assert catalogue.takes_of("gpt-6.1-sol")["max_tokens"] == "max_completion_tokens"
+    assert catalogue.takes_of("gpt-6.1-sol")["temperature"] is False
+    assert catalogue.takes_of("gpt-4o-mini") == {"reasoning_effort": False}, (
+        "what gpt-6-luna is told it refuses"
+    )
+
+
+def test_the_breaker_of_openai_is_as_its_source_says():
+    breaker = shipped("openai").breaker
+    assert (breaker.open_s, breaker.probe_interval_s) == (60, 30)
+
+
+def test_the_original_table_of_openai():
+    """A4."""
+    chains = {role: config.chain for role, config in shipped("openai-original.example").roles.items()}
+    assert chains == {
+        "chat": ("gpt-4o-mini", "gpt-4o"),
+        "logic": ("gpt-4o", "gpt-4o-mini"),
+        "coding": ("gpt-4o", "gpt-4o-mini"),
+        "vision": ("gpt-4o", "gpt-4o-mini"),
+        "long_context": ("gpt-4o-mini", "gpt-4o"),
+        "fast": ("gpt-3.5-turbo", "gpt-4o-mini"),
+        "creative": ("gpt-4o", "gpt-4o-mini"),
+        "reasoning": ("o1-preview", "gpt-4o"),
+        "safety": ("gpt-4o-mini", "gpt-4o"),
+        "embed": ("text-embedding-3-large",),
+    }
+
+
+def test_openai_reasons_with_o1_and_sends_it_nothing_it_refuses():
+    """A4."""
+    config = shipped("openai").roles["reasoning"]
+    assert (config.chain[0], config.parameters.temperature, config.parameters.max_tokens) == (
+        "o1-preview",
+        1.0,
+        4096,
+    )
+    assert (
+        config.parameters.top_p
+        is config.parameters.frequency_penalty
+        is config.parameters.presence_penalty
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("env", "name"),
+    [
+        ({}, "simulator"),
+        ({"GROQ_API_KEY": "k"}, "groq"),
+        ({"GROQ_API_KEY": "", "OPENAI_API_KEY": "k"}, "openai"),
+        ({"GROQ_API_KEY": "k", "OPENAI_API_KEY": "k"}, "groq"),
+        ({"GROQ_API_KEY": "k", "PENSTOCK_CATALOGUE": "openai"}, "openai"),
+    ],
+)
+def test_a_bare_start_takes_the_catalogue_there_is_a_key_for(env, name):
+    assert read_catalogue(None, env).name == name
+
+
+def test_a_path_of_ones_own(tmp_path):
+    mine = tmp_path / "groq"
+    mine.write_text((shipped_catalogues()["openai"]).read_text(encoding="utf-8"), encoding="utf-8")
+    assert locate_catalogue(None, {"PENSTOCK_CATALOGUE": str(mine)}) == mine
+    assert read_catalogue(mine, {}).name == "openai"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (Path.exists, "no such file"),
+        (lambda path: path.mkdir(), "is a directory"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "not UTF-8"),
+        (lambda path: path.write_text(""), "nothing in it"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_in_plain_words(tmp_path, prepare, said):
+    prepare(tmp_path / "mine.yaml")
+    with pytest.raises(ConfigurationRefused, match=said):
+        read_catalogue(tmp_path / "mine.yaml", {})
+
+
+def test_an_unknown_name_names_the_nearest():
+    with pytest.raises(ConfigurationRefused, match="write groq"):
+        read_catalogue(Path("grok"), {})

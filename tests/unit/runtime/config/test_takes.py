@@ -1,0 +1,86 @@
+"""`takes`: what becomes of a parameter, said per model or per provider."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.runtime.config.takes import Only
+from tests.unit.runtime.config.example import load, refused, spoiled
+
+SMALL = "  small:\n    provider: here"
+
+
+def with_takes(takes: str, of_provider: str = "") -> str:
+    text = spoiled(SMALL, f"{SMALL}\n    takes: {takes}")
+    return text.replace(
+        "api_key_env: [HERE_KEY]", f"api_key_env: [HERE_KEY]\n    takes: {of_provider or '{}'}"
+    )
+
+
+def test_a_model_says_what_becomes_of_a_parameter():
+    text = with_takes(
+        "{max_tokens: max_completion_tokens, temperature: no, top_p: yes, seed: {only: 1}, developer_role: system}"
+    )
+    assert load(text).takes_of("small") == {
+        "max_tokens": "max_completion_tokens",
+        "temperature": False,
+        "top_p": True,
+        "seed": Only(only=1),
+        "developer_role": "system",
+    }
+    assert load(text).takes_of("large") == {}
+
+
+def test_what_a_provider_says_holds_where_its_model_says_nothing():
+    catalogue = load(with_takes("{temperature: yes}", of_provider="{temperature: no, top_p: no}"))
+    assert catalogue.takes_of("small") == {"temperature": True, "top_p": False}
+    assert catalogue.models["small"].takes == {"temperature": True, "top_p": False}, (
+        "as config print shows it"
+    )
+    assert catalogue.takes_of("large") == {"temperature": False, "top_p": False}
+
+
+@pytest.mark.parametrize(
+    ("takes", "key", "problem", "mend"),
+    [
+        ("{temperature: 1}", "temperature", "does not say what becomes", "{only: 1}"),
+        ("{temperature: 0.5}", "temperature", "does not say what becomes", "{only: 0.5}"),
+        ("{temperature: }", "temperature", "does not say what becomes", "write no"),
+        ("{temperature: [1]}", "temperature", "does not say what becomes", "write no"),
+        ("{temperature: {onyl: 1}}", "temperature.onyl", "no such key", "write only"),
+        ("{temperature: {only: [1]}}", "temperature.only", "must be", "write"),
+        ("{top_p: top_p}", "top_p", "renamed to itself", "write yes"),
+        ("{top_p: top p}", "top_p", "not the name of a parameter", "write no"),
+        ("{top p: no}", "top p", "not the name of a parameter", "temperature"),
+        ("{top_p: model}", "top_p", "part of every request", "another"),
+        ("{messages: no}", "messages", "part of every request", "take the line out"),
+        ("{stream: streaming}", "stream", "part of every request", "take the line out"),
+        ("{tools: no}", "tools", "another one than was asked for", "chains"),
+        ("{response_format: no}", "response_format", "another one than was asked for", "chains"),
+        ("{a: b, b: c}", "a", "renamed itself", "b: yes"),
+        ("{a: b, b: no}", "a", "does not take either", "no for both"),
+        ("{a: b, b: a}", "a", "renamed itself", "b: yes"),
+        ("{developer_role: no}", "developer_role", "cannot be left out", "system or user"),
+        ("{developer_role: developer}", "developer_role", "role to send instead", "system"),
+        ("{developer_role: {only: system}}", "developer_role", "role to send instead", "system"),
+        ("{assistant_role: user}", "assistant_role", "not a role that can be replaced", "developer_role"),
+        ("[temperature]", "", "must be a mapping", "mapping"),
+        ("temperature", "", "must be a mapping", "mapping"),
+    ],
+)
+def test_what_no_request_could_follow_is_refused(takes: str, key: str, problem: str, mend: str):
+    path = f"models.small.takes.{key}".removesuffix(".")
+    found = {each.key: each for each in refused(with_takes(takes))}
+    assert problem in found[path].problem
+    assert mend in found[path].mend
+    of_provider = {each.key: each for each in refused(with_takes("{}", of_provider=takes))}
+    assert problem in of_provider[path.replace("models.small", "providers.here")].problem
+
+
+def test_a_model_does_not_contradict_its_provider():
+    (problem,) = refused(with_takes("{a: b}", of_provider="{b: no}"))
+    assert (problem.key, problem.mend) == ("models.small.takes.a", "write no for both")
+    assert load(with_takes("{a: b, b: yes}", of_provider="{b: no}")).takes_of("small") == {
+        "a": "b",
+        "b": True,
+    }

@@ -1,0 +1,40 @@
+"""Cancel marks are remembered as long as their stream remembers them, and no longer."""
+
+from __future__ import annotations
+
+from penstock.contract.streams import CANCELS
+from penstock.runtime.cancellation import Cancellations
+
+
+def test_a_mark_counts_for_its_account_only():
+    marks = Cancellations()
+    marks.mark("demo", "id-1")
+    assert marks.is_cancelled("demo", "id-1")
+    assert not marks.is_cancelled("other", "id-1")
+    assert not marks.is_cancelled("demo", "id-2")
+
+
+def test_memory_is_bounded_by_the_streams_own_hour_however_many_cancel():
+    now_s = 0.0
+    marks = Cancellations(clock_s=lambda: now_s)
+    held = []
+    for number in range(5 * CANCELS.max_age_s // 10):
+        now_s = number * 10.0
+        marks.mark("demo", f"id-{number}")
+        held.append(len(marks._marks))
+    assert max(held) == CANCELS.max_age_s // 10 + 1
+    assert marks.is_cancelled("demo", f"id-{number}")
+    assert not marks.is_cancelled("demo", "id-0")
+
+
+def test_a_mark_that_is_renewed_lives_on():
+    now_s = 0.0
+    marks = Cancellations(clock_s=lambda: now_s)
+    marks.mark("demo", "again")
+    marks.mark("demo", "once")
+    now_s = CANCELS.max_age_s - 1
+    marks.mark("demo", "again")
+    now_s = CANCELS.max_age_s + 1
+    marks.mark("demo", "new")
+    assert marks.is_cancelled("demo", "again")
+    assert not marks.is_cancelled("demo", "once")

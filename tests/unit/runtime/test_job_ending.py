@@ -1,0 +1,40 @@
+"""D6: the answer of a job that is put together from its stored replies is whole, or there is none."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from penstock.contract.reply import Completed, Delta, ReplyEvent, Started, first_seq
+from penstock.runtime.jobs.completion import _answer
+
+FIRST = first_seq(2)
+END = Completed(id="1", seq=FIRST + 4, attempt=2, role="chat", model="m", provider="p", finish_reason="stop")
+
+
+def told() -> list[ReplyEvent]:
+    begun = [
+        Started(id="1", seq=first_seq(n), attempt=n, model="m", provider="p", worker="w", at_ms=1)
+        for n in (1, 2)
+    ]
+    other = Delta(id="1", seq=first_seq(1) + 1, attempt=1, text="of another attempt")
+    deltas = [Delta(id="1", seq=FIRST + 1 + n, attempt=2, text=text) for n, text in enumerate("abc")]
+    return [begun[0], other, begun[1], *deltas, END]
+
+
+def test_d6_a_whole_answer_is_joined_in_its_order_and_each_piece_once():
+    events = told()
+    repeated = [*events, *events[2:5]]
+    random.Random(1).shuffle(repeated)
+    for each in (events, repeated):
+        answer = _answer(END, each)
+        assert answer is not None
+        assert answer.text == "abc"
+
+
+@pytest.mark.parametrize("missing", [2, 3, 4, 5])
+def test_d6_with_a_hole_there_is_no_answer_rather_than_a_shorter_one(missing: int):
+    events = told()
+    del events[missing]
+    assert _answer(END, events) is None

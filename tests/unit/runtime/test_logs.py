@@ -1,0 +1,76 @@
+"""J4: one JSON object a line, whatever is logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import datetime
+
+import pytest
+
+from penstock.runtime.telemetry.logs import JsonFormatter
+
+
+def line(message: str, *args: object, fields: object = None, exc_info: object = None) -> dict[str, object]:
+    record = logging.LogRecord("penstock", logging.WARNING, __file__, 1, message, args, exc_info)
+    if fields is not None:
+        record.fields = fields
+    text = JsonFormatter("router", "router-1").format(record)
+    assert "\n" not in text
+    return json.loads(text)
+
+
+def test_a_line_says_when_who_what():
+    said = line("took %d ms\nand a half", 7)
+    assert said | {"at": ""} == {
+        "at": "",
+        "level": "warning",
+        "service": "router",
+        "instance": "router-1",
+        "message": "took 7 ms\nand a half",
+    }
+    assert datetime.fromisoformat(said["at"]).tzinfo is not None
+
+
+def test_fields_stand_beside_the_message():
+    said = line("done", fields={"model": "m", "tokens": 3, "latency_ms": 1.5, "error": None})
+    assert (said["model"], said["tokens"], said["latency_ms"], said["error"]) == ("m", 3, 1.5, None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        {1, 2},
+        b"\xff",
+        ValueError("x"),
+        float("nan"),
+        2**70,
+        {1: 2},
+        {object(): 1},
+        "\udcff",
+        ["\ud800"],
+    ],
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", repr(value)),
+)
+def test_a_value_of_any_kind_is_no_reason_to_lose_the_line(value: object):
+    assert line("odd", fields={"value": value})["message"] == "odd"
+
+
+def test_text_that_is_no_unicode_is_logged_all_the_same():
+    assert "odd" in str(line("odd \udcff %s", "\ud800")["message"])
+
+
+def fail() -> None:
+    raise ValueError("the reason \udcff")
+
+
+def test_an_exception_is_told_with_its_traceback():
+    try:
+        fail()
+    except ValueError:
+        said = line("failed", exc_info=sys.exc_info())
+    assert "ValueError: the reason" in str(said["exception"])
+    assert "Traceback" in str(said["exception"])

@@ -1,0 +1,59 @@
+"""Commands find the system that `penstock up` started in the same directory."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.runtime_file import Places, client_environment, read_places, remove_places, write_places
+
+PLACES = Places(
+    nats_url="nats://127.0.0.1:4999",
+    embedded=True,
+    pid=17,
+    services={"router": "http://127.0.0.1:1"},
+    traces="/data/traces.jsonl",
+)
+
+
+def test_what_up_writes_is_what_the_commands_read(tmp_path):
+    write_places(tmp_path, PLACES)
+
+    assert read_places(tmp_path) == PLACES
+    assert stat.S_IMODE((tmp_path / "up.json").stat().st_mode) == 0o600, "the address may hold a password"
+    remove_places(tmp_path)
+    assert read_places(tmp_path) is None
+
+
+def test_a_file_of_something_else_is_told_with_the_mend(tmp_path):
+    (tmp_path / "up.json").write_text("[1, 2")
+
+    with pytest.raises(ConfigurationRefused, match="remove it, or set NATS_URL"):
+        read_places(tmp_path)
+
+
+def test_the_running_system_fills_in_what_is_not_set():
+    found = client_environment({"NATS_CREDENTIALS": "/no/such/file"}, PLACES)
+
+    assert found["NATS_URL"] == PLACES.nats_url
+    assert found["PENSTOCK_TRACES"] == "file:/data/traces.jsonl"
+    assert not found["NATS_CREDENTIALS"], "the embedded server asks for none"
+
+
+def test_nats_url_wins_over_the_running_system():
+    env = {"NATS_URL": "nats://elsewhere:4222"}
+
+    assert client_environment(env, PLACES) == env
+
+
+@pytest.mark.parametrize("name", ["PENSTOCK_TRACES", "OTEL_EXPORTER_OTLP_ENDPOINT"])
+def test_traces_go_where_the_environment_says(name):
+    found = client_environment({name: "off"}, PLACES)
+
+    assert found.get("PENSTOCK_TRACES") in {None, "off"}
+
+
+def test_nothing_runs_and_nothing_is_set():
+    assert client_environment({}, None) == {}

@@ -1,0 +1,161 @@
+"""Log lines that an outage repeats: the first is logged, then one every ten seconds with the count of the rest."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.bus.log_limits import RepeatedLogs
+
+ROOT = Path(__file__).parents[3]
+LOUD = {"warning", "error", "exception", "critical", "log"}
+NOT_LIMITED = {
+    "penstock.bus.connection": "has a limit of its own, which tells a lost connection from a restored one",
+    "penstock.runtime.broker": "logs once, at the end of the process",
+    "penstock.runtime.service": "logs once, at the end of the process",
+    "penstock.runtime.vital_loop": "logs once, at the end of the process",
+    "services.router.handlers": "is the one line per request",
+    "services.worker.execution.finish": "is the one line per request",
+    "services.worker.execution.attempt": "logs once what it learns of a model",
+    "services.worker.redelivery.dead_letter": "is the one line per request",
+    "services.worker.announcer": "writes an event down that stands nowhere else",
+    "services.worker.accounting.usage_recorder": "writes a usage event down that stands nowhere else",
+    "services.worker.providers.sdk": "logs once per look at a provider's models",
+    "services.worker.models.roster_watch": "logs once per look at a provider's models",
+    "services.worker.degradation.monitor": "logs changes of state",
+    "services.worker.credentials.changes": "logs changes of state",
+    "services.worker.rate_limit.shared.replica": "logs changes of state",
+    "services.worker.rate_limit.shared.cas_writer": "logs changes of state",
+    "services.worker.execution.outcomes": "logs changes of state",
+    "services.worker.quota_monitor.watch": "logs changes of state",
+}
+"""Modules whose warnings need no rate limit, and why."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def logger(clock: Clock) -> Iterator[logging.Logger]:
+    logger = logging.getLogger("tests.repeated_logs")
+    limit = RepeatedLogs(10, clock=clock)
+    logger.addFilter(limit)
+    yield logger
+    logger.removeFilter(limit)
+
+
+def test_of_16_600_repetitions_in_a_minute_six_are_logged_with_the_count_of_the_others(logger, clock, caplog):
+    for _ in range(16_600):
+        logger.warning("no acknowledgement for %s", "a subject")
+        clock.now_s += 60 / 16_600
+    texts = [record.getMessage() for record in caplog.records]
+    assert texts[0] == "no acknowledgement for a subject"
+    assert texts[1] == "no acknowledgement for a subject (2,766 more like this were not logged)"
+    assert len(texts) == 6
+
+
+def test_other_arguments_are_no_other_kind_and_other_messages_are(logger, caplog):
+    logger.warning("no acknowledgement for %s", "llm.reply.demo.c.1")
+    logger.warning("no acknowledgement for %s", "llm.reply.demo.c.2")
+    logger.warning("JetStream lacks %s", "LLM_WORK")
+    assert [record.getMessage() for record in caplog.records] == [
+        "no acknowledgement for llm.reply.demo.c.1",
+        "JetStream lacks LLM_WORK",
+    ]
+
+
+def test_by_text_other_arguments_are_another_kind_and_memory_is_bounded(clock, caplog):
+    logger = logging.getLogger("tests.repeated_logs.by_text")
+    limit = RepeatedLogs(10, by="text", clock=clock)
+    logger.addFilter(limit)
+    for number in range(2_000):
+        logger.warning("%d cannot be read", number)
+        logger.warning("%d cannot be read", number)
+    assert len(caplog.records) == 2_000
+    assert len(limit._passed) == 500
+
+
+def test_another_exception_is_another_kind(logger, caplog):
+    for error in (ValueError("a"), ValueError("b"), KeyError("c")):
+        logger.error("a handler failed", exc_info=error)
+    assert [record.exc_info[0] for record in caplog.records] == [ValueError, KeyError]
+
+
+def test_what_is_no_warning_is_never_held_back(logger, caplog):
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            logger.info("took one")
+    assert len(caplog.records) == 3
+
+
+def test_a_message_with_a_percent_sign_and_no_arguments_stays_as_it_is(logger, clock, caplog):
+    for _ in range(3):
+        logger.warning("90% used")
+    clock.now_s += 10
+    logger.warning("90% used")
+    assert caplog.records[-1].getMessage() == "90% used (2 more like this were not logged)"
+
+
+@given(pauses=st.lists(st.floats(0, 30), max_size=60))
+def test_every_repetition_is_logged_or_counted_and_never_two_within_the_interval(pauses: list[float]):
+    clock = Clock()
+    limit = RepeatedLogs(10, clock=clock)
+    passed_s: list[float] = []
+    told = waiting = 0
+    for pause_s in pauses:
+        clock.now_s += pause_s
+        record = logging.LogRecord("x", logging.WARNING, "", 1, "again", (), None)
+        if limit.filter(record):
+            passed_s.append(clock.now_s)
+            suffix = record.getMessage().removeprefix("again")
+            counted = int(suffix.split()[0].strip("(")) if suffix else 0
+            assert counted == waiting
+            told, waiting = told + counted + 1, 0
+        else:
+            waiting += 1
+    assert told + waiting == len(pauses)
+    assert all(later - sooner >= 10 for sooner, later in itertools.pairwise(passed_s))
+
+
+def test_every_module_that_warns_limits_repetitions_or_is_listed_with_a_reason():
+    loud = {
+        module for package in ("penstock", "services") for module in _modules(package) if _is_loud(module)
+    }
+    limited = {module for module in loud if "= rate_limited_logger(" in _source(module)}
+    assert loud - limited <= set(NOT_LIMITED), "take rate_limited_logger, or say in NOT_LIMITED why not"
+
+
+def _modules(package: str) -> list[str]:
+    paths = (ROOT / package).rglob("*.py")
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+
+
+def _source(module: str) -> str:
+    return (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
+
+
+def _is_loud(module: str) -> bool:
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in LOUD
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "_log"
+        for node in ast.walk(ast.parse(_source(module)))
+    )
