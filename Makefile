@@ -42,7 +42,7 @@ prove: $(READY)  ## the long proofs: load, soak, kill series
 bench: $(READY)  ## the figures; the last line is one JSON object
 	@$(BIN)/python -m tests.bench
 
-format: $(READY)  ## format and mend what can be mended
+format: $(READY)  ## format and fix what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -20,8 +20,8 @@ from penstock.cli.program_name import command_name
 from penstock.client.client import Client
 from penstock.contract.streams import REQUESTS
 from penstock.runtime.config.settings import Settings, load_settings
-from penstock.runtime.heartbeat import living
-from penstock.runtime.runtime_file import client_environment, read_places
+from penstock.runtime.heartbeat import read_presence
+from penstock.runtime.runtime_file import client_environment, read_runtime_file
 from penstock.runtime.telemetry.setup import make_tracer
 
 __all__ = ["command_settings", "open_client", "open_connection", "warning_before_asking"]
@@ -31,7 +31,7 @@ _SERVICE = "penstock-client"
 
 def command_settings(data: Path, env: Mapping[str, str] = os.environ) -> Settings:
     """Where the running system is. Raises ConfigurationRefused and CommandError."""
-    return load_settings(client_environment(env, read_places(data)))
+    return load_settings(client_environment(env, read_runtime_file(data)))
 
 
 @asynccontextmanager
@@ -81,6 +81,6 @@ async def warning_before_asking(settings: Settings) -> str | None:
             ) from error
         except ServiceUnavailableError as error:
             raise CommandError(f"the NATS server at {where} has no JetStream; start it with -js") from error
-        if any(presence.service == "router" for presence in await living(nc)):
+        if any(presence.service == "router" for presence in await read_presence(nc)):
             return None
     return f"No router is alive now: the request waits in its queue until one is ({command_name()} status)."

@@ -9,9 +9,9 @@ class LaunchError(Exception):
     """A process could not be started or did not become ready.
 
     The text is for the person at the terminal: what happened, the last log lines, where the log is, and the
-    mend where one is known.
+    fix where one is known.
     """
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked to; the text says why, and the mend where one is known."""
+    """A command cannot do what it was asked to; the text says why, and the fix where one is known."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from msgspec import Raw
 
-__all__ = ["size_of"]
+__all__ = ["answer_bytes"]
 
 
-def size_of(text: str, choices: Iterable[Raw] = ()) -> int:
+def answer_bytes(text: str, choices: Iterable[Raw] = ()) -> int:
     """Of the text as UTF-8, and of the choice objects as they stand."""
     text_bytes = len(text) if text.isascii() else len(text.encode())
     return text_bytes + sum(map(len, choices))

@@ -14,10 +14,10 @@ from penstock.contract import headers, subjects
 from penstock.contract.dead_letters import DeadAttempt, DeadHistory
 from penstock.contract.reply import Delta, ReplyEvent, Restarted, Started
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
-from penstock.runtime.answer_size import size_of
+from penstock.runtime.answer_size import answer_bytes
 from penstock.runtime.consumer.delivery import Dead, Delivery
 
-__all__ = ["bury", "history_of"]
+__all__ = ["history_of", "store_dead_letter"]
 
 _ROOM_FOR_HEADERS: Final = 16 * 1024
 _KEPT: Final = (headers.REPLY_SUBJECT, headers.TRACEPARENT, headers.CLIENT)
@@ -27,7 +27,7 @@ _NAME_CHARACTERS: Final = 64
 """Twenty attempts with three names of this length take half the room for headers."""
 
 
-async def bury(
+async def store_dead_letter(
     js: JetStreamContext, role: str, delivery: Delivery, dead: Dead, history: DeadHistory | None = None
 ) -> None:
     """Store `delivery` among the dead letters of `role`. Raises what `store` raises; burying twice stores once.
@@ -72,7 +72,7 @@ def history_of(events: Sequence[ReplyEvent]) -> DeadHistory:
 
 def _bytes_out(events: Sequence[ReplyEvent], attempt: int) -> int:
     deltas = (event for event in events if isinstance(event, Delta) and event.attempt == attempt)
-    return sum(size_of(delta.text, delta.choices) for delta in deltas)
+    return sum(answer_bytes(delta.text, delta.choices) for delta in deltas)
 
 
 def _described(delivery: Delivery, dead: Dead) -> dict[str, str]:

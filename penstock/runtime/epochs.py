@@ -9,13 +9,13 @@ from nats.aio.msg import Msg
 
 from penstock.contract.streams import REPLIES
 
-__all__ = ["Interruptions"]
+__all__ = ["DeliveryEpochs"]
 
 _ELECTED: Final = f"$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{REPLIES.name}"
 """A cluster says so; until then nobody stored anything, though every connection held."""
 
 
-class Interruptions:
+class DeliveryEpochs:
     """Counts them: the connection was lost and is back, or the reply events' stream has a new leader."""
 
     def __init__(self, nc: Nats) -> None:

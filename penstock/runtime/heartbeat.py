@@ -17,9 +17,9 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
 from penstock.contract.presence import Presence
 from penstock.contract.streams import PRESENCE
-from penstock.runtime.vital_loop import VitalLoop
+from penstock.runtime.aio import CriticalLoop
 
-__all__ = ["Heartbeat", "hear_presence", "lately", "living", "watch_presence"]
+__all__ = ["Heartbeat", "follow_presence", "read_presence", "read_recent_presence", "watch_presence"]
 
 _log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 2.0
@@ -32,14 +32,14 @@ class Heartbeat:
     """Publishes one process's presence until it is stopped, then takes it back.
 
     What it takes back stays in the body of the deletion, for a router that starts while the last worker of a role is
-    being replaced (`lately`).
+    being replaced (`read_recent_presence`).
     """
 
     def __init__(self, nc: Nats, describe: Callable[[], Presence]) -> None:
         self._nc = nc
         self._describe = describe
         self._soon = asyncio.Event()
-        self._running = VitalLoop("heartbeat")
+        self._running = CriticalLoop("heartbeat")
 
     async def start(self) -> None:
         await self._beat()
@@ -79,7 +79,7 @@ def _subject(presence: Presence) -> str:
     return f"{_PREFIX}{presence.service}.{presence.instance}"
 
 
-async def living(nc: Nats) -> list[Presence]:
+async def read_presence(nc: Nats) -> list[Presence]:
     """Everybody alive now, by service and instance; nobody where there is no bucket yet.
 
     Raises nats.errors.Error or TimeoutError when the bucket does not answer.
@@ -87,7 +87,7 @@ async def living(nc: Nats) -> list[Presence]:
     return [presence for presence, goodbye in await _found(nc) if not goodbye]
 
 
-async def lately(nc: Nats) -> list[Presence]:
+async def read_recent_presence(nc: Nats) -> list[Presence]:
     """The same, and with them those who said goodbye within the bucket's memory."""
     return [presence for presence, _ in await _found(nc)]
 
@@ -130,11 +130,11 @@ async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], N
     await nc.subscribe(f"{_PREFIX}>", cb=on_beat)
 
 
-async def hear_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
+async def follow_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
     """Call `on_change` for each process that is alive now, then for every change."""
     await watch_presence(nc, on_change)
     try:
-        present = await living(nc)
+        present = await read_presence(nc)
     except (nats.errors.Error, TimeoutError) as error:
         _log.warning(
             "presence cannot be read (%r): other processes are unknown until their next heartbeat", error

@@ -29,7 +29,7 @@ from penstock.contract.reply import (
     first_seq,
 )
 from penstock.contract.subjects import ReplyAddress
-from penstock.runtime.epochs import Interruptions
+from penstock.runtime.epochs import DeliveryEpochs
 
 __all__ = ["Position", "ReplyPublisher", "Superseded", "publish_behind", "publish_first", "publish_terminal"]
 
@@ -65,7 +65,7 @@ class ReplyPublisher:
         position: Position,
         headers: Mapping[str, str] | None = None,
         *,
-        interruptions: Interruptions | None = None,
+        epochs: DeliveryEpochs | None = None,
     ) -> None:
         self._nc = nc
         self._js = js
@@ -75,8 +75,8 @@ class ReplyPublisher:
         self._position = position
         self._sent: deque[bytes] = deque()
         self._sent_bytes = 0
-        self._interruptions = interruptions or Interruptions(nc)
-        self._known = self._undisturbed = self._interruptions.count
+        self._epochs = epochs or DeliveryEpochs(nc)
+        self._known = self._undisturbed = self._epochs.count
 
     @property
     def attempt(self) -> int:
@@ -120,7 +120,7 @@ class ReplyPublisher:
             if await self._is_stored(event):  # it is ours: only the acknowledgement was lost
                 break
             passed_over = True
-        self._known = self._undisturbed = self._interruptions.count
+        self._known = self._undisturbed = self._epochs.count
         self._sent.clear()
         self._sent_bytes = 0
         self._keep(payload)
@@ -134,7 +134,7 @@ class ReplyPublisher:
         event = Delta(id=self._id, seq=self._take_seq(), attempt=self.attempt, text=text, choices=choices)
         await self._send(event)
 
-    def place(self) -> tuple[str, int, int]:
+    def terminal_position(self) -> tuple[str, int, int]:
         """`id`, `seq` and `attempt` for the terminal event."""
         return self._id, self._take_seq(), self.attempt
 
@@ -146,7 +146,7 @@ class ReplyPublisher:
         """
         await self._repeat_after_loss()
         await publish_terminal(self._js, self._subject, event, self._headers)
-        if self._interruptions.count != self._undisturbed:
+        if self._epochs.count != self._undisturbed:
             await self._repeat()
 
     async def _send(self, event: ReplyEvent, headers: dict[str, str] | None = None) -> None:
@@ -162,8 +162,8 @@ class ReplyPublisher:
             self._sent_bytes -= len(self._sent.popleft())
 
     async def _repeat_after_loss(self) -> None:
-        if self._known != self._interruptions.count:
-            self._known = self._interruptions.count
+        if self._known != self._epochs.count:
+            self._known = self._epochs.count
             await self._repeat()
 
     async def _repeat(self) -> None:

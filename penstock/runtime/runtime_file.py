@@ -13,12 +13,12 @@ from penstock.runtime.config.problems import ConfigurationRefused, Problem
 
 __all__ = [
     "DEFAULT_DATA",
-    "Places",
+    "RuntimeFile",
     "client_environment",
-    "read_places",
-    "remove_places",
+    "read_runtime_file",
+    "remove_runtime_file",
     "traces_are_chosen",
-    "write_places",
+    "write_runtime_file",
 ]
 
 DEFAULT_DATA = Path(".penstock")
@@ -26,7 +26,7 @@ _FILE = "up.json"
 _TRACES = ("PENSTOCK_TRACES", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
-class Places(Struct, frozen=True, kw_only=True):
+class RuntimeFile(Struct, frozen=True, kw_only=True):
     """What `DATA/up.json` says."""
 
     nats_url: str
@@ -42,7 +42,7 @@ class Places(Struct, frozen=True, kw_only=True):
     """The file of spans; None where they go elsewhere or nowhere."""
 
 
-def write_places(data: Path, places: Places) -> None:
+def write_runtime_file(data: Path, places: RuntimeFile) -> None:
     """Readable by its owner only: the address of a NATS server may hold a password."""
     draft = data / f"{_FILE}.new"
     draft.unlink(missing_ok=True)
@@ -52,18 +52,18 @@ def write_places(data: Path, places: Places) -> None:
     draft.rename(data / _FILE)
 
 
-def read_places(data: Path) -> Places | None:
+def read_runtime_file(data: Path) -> RuntimeFile | None:
     """None where no `penstock up` uses `data`. ConfigurationRefused for a file that cannot be read."""
     try:
-        return msgspec.json.decode((data / _FILE).read_bytes(), type=Places)
+        return msgspec.json.decode((data / _FILE).read_bytes(), type=RuntimeFile)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.MsgspecError) as error:
-        problem = Problem(problem=f"cannot be read ({error})", mend="remove it, or set NATS_URL")
+        problem = Problem(problem=f"cannot be read ({error})", fix="remove it, or set NATS_URL")
         raise ConfigurationRefused(str(data / _FILE), [problem]) from error
 
 
-def remove_places(data: Path) -> None:
+def remove_runtime_file(data: Path) -> None:
     (data / _FILE).unlink(missing_ok=True)
 
 
@@ -72,7 +72,7 @@ def traces_are_chosen(env: Mapping[str, str]) -> bool:
     return any(env.get(name) for name in _TRACES)
 
 
-def client_environment(env: Mapping[str, str], places: Places | None) -> dict[str, str]:
+def client_environment(env: Mapping[str, str], places: RuntimeFile | None) -> dict[str, str]:
     """`env`, with what the system of this directory says of itself filled in; NATS_URL wins over all of it."""
     if places is None or env.get("NATS_URL"):
         return dict(env)

@@ -23,13 +23,13 @@ from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
 from penstock.bus.connection import Reconnects, options, servers_of
 from penstock.bus.ids import instance_name
+from penstock.runtime.aio import run_in_daemon_thread
 from penstock.runtime.broker import Broker
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import Settings
-from penstock.runtime.epochs import Interruptions
+from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.telemetry.logs import configure
 from penstock.runtime.telemetry.setup import make_tracer
-from penstock.runtime.uninterruptible import apart
 
 __all__ = ["Bus", "Component", "Shell"]
 
@@ -47,7 +47,7 @@ class Bus(Struct, frozen=True):
     nc: Nats
     js: JetStreamContext
     reconnects: Reconnects
-    interruptions: Interruptions
+    epochs: DeliveryEpochs
 
 
 class Component(Protocol):
@@ -105,10 +105,10 @@ class Shell:
         async def begin() -> None:
             try:
                 nc = self.broker.connection
-                bus = Bus(nc, nc.jetstream(), self.reconnects, Interruptions(nc))
-                await bus.interruptions.watch()
+                bus = Bus(nc, nc.jetstream(), self.reconnects, DeliveryEpochs(nc))
+                await bus.epochs.watch()
                 if check is not None:
-                    await apart(check)
+                    await run_in_daemon_thread(check)
                 await component.start(bus, http)
             except Exception as error:
                 # The ASGI lifespan says that it started before the broker did, so uvicorn would not notice.

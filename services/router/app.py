@@ -11,7 +11,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat
 from penstock.runtime.provisioning.ensure import ensure_eventually
-from penstock.runtime.provisioning.reconciler import Upkeep
+from penstock.runtime.provisioning.reconciler import Reconciler
 from penstock.runtime.service import Bus, Shell
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import Door
@@ -61,7 +61,7 @@ class Router:
             )
 
         await provision()
-        upkeep = Upkeep(
+        upkeep = Reconciler(
             bus.js,
             roles=self._catalogue.roles,
             ack_wait_s=settings.ack_wait_s,

@@ -17,7 +17,7 @@ from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Verdict
-from penstock.runtime.dead_letters import bury
+from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
 from services.router.admission.gate import Entrance
 from services.router.jobs.duplicates import was_accepted
@@ -84,7 +84,7 @@ class RequestHandler:
         arrival = _arrival(delivery)
         address = address_of(arrival)
         _tell(dead.code, f"buried: {dead.message}", address)
-        await bury(self._bus.js, _ROUTER, delivery, dead)
+        await store_dead_letter(self._bus.js, _ROUTER, delivery, dead)
         self._metrics.dead.labels(_ROUTER).inc()
         if address is not None:
             await self._refusing.bury(address, failure_of(dead.code, dead.message), job_of(arrival))

@@ -7,7 +7,7 @@ from penstock.bus.stored_replies import settled_replies
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.reply import TERMINAL, Failed, Failure
 from penstock.contract.subjects import ReplyAddress
-from penstock.runtime.jobs.completion import end_as_told, fail_job
+from penstock.runtime.jobs.completion import end_from_events, fail_job
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
 
@@ -35,7 +35,7 @@ async def end_unless_ended(
     known = await jobs.read(address)
     if any(isinstance(event, TERMINAL) for event in events):
         if known is not None and not known.ended:
-            await end_as_told(bus, jobs, known, at_ms)
+            await end_from_events(bus, jobs, known, at_ms)
         return
     if known is not None and work_seq is not None and await jobs.is_held_elsewhere(known, work_seq):
         return

@@ -25,7 +25,7 @@ from penstock.contract.events import (
     QuotaPaused,
     QuotaWarned,
 )
-from penstock.runtime.halt import halt
+from penstock.runtime.aio import cancel_and_wait
 from services.worker.quota_monitor.notices import store_crossing
 
 __all__ = ["Announcer"]
@@ -68,7 +68,7 @@ class Announcer:
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=within_s)
-        await halt(*late)
+        await cancel_and_wait(*late)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -15,7 +15,7 @@ from penstock.contract.names import Lane, Role
 from penstock.contract.streams import mailbox
 from penstock.runtime.config.catalogue import Catalogue, Limits
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
-from penstock.runtime.heartbeat import Heartbeat, hear_presence
+from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.provisioning.ensure import ensure, ensure_eventually
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import Recorder
@@ -89,7 +89,7 @@ class Worker:
         await ensure_eventually(bus.js, **self._streams())
         quota = await self._start_quota(bus, providers, waiting)
         peers = Peers(self._catalogue, self._shell.instance)
-        await hear_presence(bus.nc, lambda name, beat: peers.heard(name, beat, loop_now_s()))
+        await follow_presence(bus.nc, lambda name, beat: peers.heard(name, beat, loop_now_s()))
         equipment = self._equipment(bus, providers, quota, Handover(peers, self._shell.settings.max_deliver))
         self._started.push_async_callback(self._drain_facts, equipment)
         handler = await self._start_handler(bus, equipment, waiting)

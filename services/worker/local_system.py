@@ -14,7 +14,7 @@ from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
-from penstock.runtime.runtime_file import Places, client_environment, read_places
+from penstock.runtime.runtime_file import RuntimeFile, client_environment, read_runtime_file
 
 __all__ = ["check_simulator", "found_environment", "found_text"]
 
@@ -54,7 +54,7 @@ def found_environment(env: Mapping[str, str], data: Path, answers: Answers = _li
     """
     if env.get("NATS_URL") and env.get(_SIMULATOR_URL):
         return dict(env)
-    places = read_places(data)
+    places = read_runtime_file(data)
     found = client_environment(env, places)
     if places is not None and not env.get(_SIMULATOR_URL) and _is_of(places, found["NATS_URL"]):
         simulator = places.simulator
@@ -110,23 +110,23 @@ def _simulated(env: Mapping[str, str]) -> set[str]:
 
 def _problem(url: str, data: Path, answers: Callable[[str], bool]) -> Problem:
     problem = f"no simulator answers at {without_userinfo(url)}, and {_SIMULATOR_URL} is not set"
-    places = read_places(data)
+    places = read_runtime_file(data)
     if places is not None and places.simulator is not None and answers(f"{places.simulator}/v1"):
         # NATS_URL names another server than the one written there.
         return Problem(
             problem=problem,
-            mend=f"set {_SIMULATOR_URL}={places.simulator} (the simulator of the system in {data})",
+            fix=f"set {_SIMULATOR_URL}={places.simulator} (the simulator of the system in {data})",
         )
-    mend = (
+    fix = (
         f"set {_SIMULATOR_URL}=http://HOST:PORT, the address that `penstock up` prints as simulator, without its /v1; "
         "or start the worker where `penstock up` was started, or with the same --data DIR (looked into: "
         f"{data.absolute()}); or start a simulator first: `penstock run simulator`; or choose another catalogue with "
         "PENSTOCK_CATALOGUE"
     )
-    return Problem(problem=problem, mend=mend)
+    return Problem(problem=problem, fix=fix)
 
 
-def _is_of(places: Places, nats_url: str) -> bool:
+def _is_of(places: RuntimeFile, nats_url: str) -> bool:
     return _address(places.nats_url) == _address(nats_url)
 
 

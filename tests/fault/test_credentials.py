@@ -23,7 +23,7 @@ from penstock.contract.codec import encode
 from penstock.contract.events import CredentialAged, CredentialAvailabilityChanged, CredentialRotated
 from penstock.contract.presence import CredentialStatus
 from penstock.contract.streams import BUCKETS, STREAMS
-from penstock.runtime.heartbeat import living
+from penstock.runtime.heartbeat import read_presence
 from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.events import stored_events
@@ -52,7 +52,9 @@ async def used(system: System) -> dict[str, int]:
 async def credentials(system: System) -> dict[str, CredentialStatus]:
     nc = await nats.connect(system.nats.url)
     try:
-        return {each.credential: each for presence in await living(nc) for each in presence.credentials}
+        return {
+            each.credential: each for presence in await read_presence(nc) for each in presence.credentials
+        }
     finally:
         await nc.close()
 
@@ -88,7 +90,7 @@ async def test_a_provider_without_any_key_is_told_in_the_status_d10(tmp_path: Pa
         try:
 
             async def shown() -> bool:
-                return {each.keyless for each in await living(nc) if each.service == "worker"} == {
+                return {each.keyless for each in await read_presence(nc) if each.service == "worker"} == {
                     ("simulator",)
                 }
 
@@ -238,7 +240,7 @@ async def nowhere_written(system: System, *keys: str) -> None:
     """Neither in a log, nor in an event, nor in presence, nor in a metric."""
     nc = await nats.connect(system.nats.url)
     try:
-        presence = [encode(each).decode() for each in await living(nc)]
+        presence = [encode(each).decode() for each in await read_presence(nc)]
     finally:
         await nc.close()
     events = [encode(each).decode() for each in await stored_events(system, object)]

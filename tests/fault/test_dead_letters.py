@@ -20,7 +20,7 @@ from penstock.contract.codec import encode
 from penstock.contract.reply import Completed, Started, first_seq
 from penstock.contract.streams import DEAD, REQUESTS, WORK, mailbox
 from penstock.runtime.consumer.delivery import Dead, Delivery
-from penstock.runtime.dead_letters import bury
+from penstock.runtime.dead_letters import store_dead_letter
 from tests.fault.malformed import request, work
 from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue
@@ -58,7 +58,9 @@ async def a_buried_letter(post: Post, body: bytes, *, role: str = "chat", subjec
         number=6,
         stored_ns=1_700_000_000_000_000_000,
     )
-    await bury(post.js, role, delivery, Dead("undeliverable", "delivered 5 times without an end"))
+    await store_dead_letter(
+        post.js, role, delivery, Dead("undeliverable", "delivered 5 times without an end")
+    )
     return (await post.js.stream_info(DEAD.name)).state.last_seq
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from penstock.runtime.runtime_file import read_places
+from penstock.runtime.runtime_file import read_runtime_file
 
 __all__ = ["REPOSITORY", "UNSET", "Up"]
 
@@ -81,7 +81,7 @@ class Up:
             time.sleep(0.02)
 
     def simulator(self, method: str, lever: str, body: object = None) -> Any:
-        places = read_places(self.directory / ".penstock")
+        places = read_runtime_file(self.directory / ".penstock")
         assert places is not None
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{places.simulator}/sim/{lever}", data, method=method)  # noqa: S310

@@ -11,7 +11,7 @@ from penstock.bus.connection import Reconnects, close, connect
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract.presence import Presence, RoleStatus
 from penstock.runtime.config.catalogue import Batch, RoleConfig
-from penstock.runtime.epochs import Interruptions
+from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.heartbeat import Heartbeat
 from penstock.runtime.provisioning.ensure import ensure
 from penstock.runtime.service import Bus
@@ -40,7 +40,7 @@ async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
         reconnect_time_wait=AWAY_S,
         reconnected_cb=reconnects.announce,
     )
-    await liveness.start(Bus(nc, nc.jetstream(), reconnects, Interruptions(nc)))
+    await liveness.start(Bus(nc, nc.jetstream(), reconnects, DeliveryEpochs(nc)))
     assert liveness.served(SYSTEM.monotonic_s()) == frozenset()
 
     async def is_back() -> None:

@@ -15,7 +15,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.jobs import Job, JobState
 from penstock.contract.reply import Failed
 from penstock.contract.streams import WORK
-from penstock.runtime.epochs import Interruptions
+from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.provisioning.ensure import ensure
 from penstock.runtime.service import Bus
 from services.router.jobs.orphan_reaper import LostJobs, is_overdue
@@ -66,7 +66,7 @@ class Scene:
 async def scene(own_nats_server: NatsServer) -> AsyncIterator[Scene]:
     nc = await connect(own_nats_server.url, name="lost")
     await ensure(nc.jetstream(), roles=[], ack_wait_s=10)
-    yield Scene(Bus(nc, nc.jetstream(), Reconnects(), Interruptions(nc)))
+    yield Scene(Bus(nc, nc.jetstream(), Reconnects(), DeliveryEpochs(nc)))
     await close(nc)
 
 

@@ -13,7 +13,7 @@ from penstock.bus.ids import new_id
 from penstock.bus.stored_replies import settled
 from penstock.contract import codec
 from penstock.contract.reply import Failed, ReplyEvent, Started
-from penstock.runtime.epochs import Interruptions
+from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.provisioning.ensure import ensure
 from penstock.runtime.reply_publisher import publish_behind
 from penstock.runtime.service import Bus
@@ -29,7 +29,7 @@ async def bus(nats_server) -> AsyncIterator[Bus]:
     nc = await connect(nats_server.url, name="refusing")
     js = nc.jetstream()
     await ensure(js, roles=[], ack_wait_s=10)
-    yield Bus(nc, js, Reconnects(), Interruptions(nc))
+    yield Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
     await nc.close()
 
 

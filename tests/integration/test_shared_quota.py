@@ -37,7 +37,7 @@ class Sharer:
         self.nc, self.quota, self._granted = nc, quota, granted
 
     async def acquire(self, tokens: int = 0, within_s: float = 5.0) -> Permit | Denied:
-        """Ask until there is a permit, or a refusal that a lease cannot mend."""
+        """Ask until there is a permit, or a refusal that a lease cannot fix."""
         clock_s = asyncio.get_running_loop().time
         give_up_s = clock_s() + within_s
         while True:
@@ -69,7 +69,7 @@ Join = Callable[[str], Awaitable[Sharer]]
 
 @asynccontextmanager
 async def sharing(
-    server: NatsServer, limits: Limits, *, mend: bool = True
+    server: NatsServer, limits: Limits, *, fix: bool = True
 ) -> AsyncIterator[Callable[[str], Awaitable[Sharer]]]:
     record = f"test.{new_id()}"
     joined: list[Sharer] = []
@@ -82,7 +82,7 @@ async def sharing(
         quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, TERMS, batch=Batch())
 
         async def repair() -> None:
-            if mend:
+            if fix:
                 await ensure(js, roles=["chat"], ack_wait_s=10.0)
 
         store = RecordStore(nc, js, repair)
@@ -202,7 +202,7 @@ async def test_a_providers_word_counts_for_every_worker_c4(nats_server: NatsServ
 async def test_without_the_bucket_a_worker_keeps_to_its_share_and_comes_back_c1(
     own_nats_server: NatsServer,
 ) -> None:
-    async with sharing(own_nats_server, Limits(requests_per_minute=20), mend=False) as join:
+    async with sharing(own_nats_server, Limits(requests_per_minute=20), fix=False) as join:
         sharers = [await join("a"), await join("b")]
         for sharer in sharers:
             assert isinstance(await sharer.acquire(), Permit)

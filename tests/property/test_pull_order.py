@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penstock.runtime.consumer.scheduler import BRIEF_S, EVERY, STANDING_S, Ask, PullOrder, Source
+from penstock.runtime.consumer.scheduler import BRIEF_S, EVERY, STANDING_S, Ask, PullScheduler, Source
 
 RANKS = 4
 
 
-def taken_one_by_one(order: PullOrder, waiting: list[int], count: int) -> list[int]:
+def taken_one_by_one(order: PullScheduler, waiting: list[int], count: int) -> list[int]:
     """The ranks in the order in which a single slot is given to them."""
     sources = [Source(pending=pending) for pending in waiting]
     taken = []
@@ -27,14 +27,16 @@ def taken_one_by_one(order: PullOrder, waiting: list[int], count: int) -> list[i
 
 
 def test_full_ranks_share_five_one_one_one():
-    taken = taken_one_by_one(PullOrder(RANKS), [1000] * RANKS, 800)
+    taken = taken_one_by_one(PullScheduler(RANKS), [1000] * RANKS, 800)
     assert [taken.count(rank) for rank in range(RANKS)] == [500, 100, 100, 100]
 
 
 def test_a_rank_alone_has_everything_at_once():
-    assert PullOrder(RANKS).asks([Source(pending=50, outstanding=0), *idle(3)], 16, 0) == [Ask(0, 16, 0.0)]
-    assert PullOrder(1).asks([Source()], 16, 3) == [Ask(0, 13, STANDING_S)]
-    assert PullOrder(1).asks([Source(outstanding=2)], 16, 3) == []
+    assert PullScheduler(RANKS).asks([Source(pending=50, outstanding=0), *idle(3)], 16, 0) == [
+        Ask(0, 16, 0.0)
+    ]
+    assert PullScheduler(1).asks([Source()], 16, 3) == [Ask(0, 13, STANDING_S)]
+    assert PullScheduler(1).asks([Source(outstanding=2)], 16, 3) == []
 
 
 def idle(count: int) -> list[Source]:
@@ -46,7 +48,7 @@ def idle(count: int) -> list[Source]:
     slots=st.lists(st.integers(1, 40), min_size=30, max_size=30),
 )
 def test_each_rank_that_has_work_gets_one_of_every_eight_c6(waiting: list[int], slots: list[int]):
-    order = PullOrder(len(waiting))
+    order = PullScheduler(len(waiting))
     sources = [Source(pending=pending) for pending in waiting]
     passed = [0] * len(waiting)
     for free in slots:
@@ -62,7 +64,7 @@ def test_each_rank_that_has_work_gets_one_of_every_eight_c6(waiting: list[int], 
 @given(pending=st.integers(1, 500), slots=st.integers(1, 64))
 def test_what_is_left_over_goes_to_the_first_rank(pending: int, slots: int):
     """The last may keep one of every eight, no more."""
-    asks = PullOrder(RANKS).asks([Source(pending=pending), *idle(2), Source(pending=500)], slots, 0)
+    asks = PullScheduler(RANKS).asks([Source(pending=pending), *idle(2), Source(pending=500)], slots, 0)
     first = next(ask.batch for ask in asks if ask.rank == 0)
     assert first >= min(pending, slots - slots // EVERY - 1)
 
@@ -73,7 +75,7 @@ class Mailbox(RuleBasedStateMachine):
     @initialize(ranks=st.integers(1, 4), slots=st.integers(1, 20))
     def begin(self, ranks: int, slots: int) -> None:
         self.slots = slots
-        self.order = PullOrder(ranks)
+        self.order = PullScheduler(ranks)
         self.sources = [Source() for _ in range(ranks)]
         self.waiting = [0] * ranks
         self.held = 0
@@ -157,7 +159,7 @@ def test_a_rank_that_much_comes_through_is_asked_for_more_and_for_no_longer_than
 
 @given(batch=st.integers(2, 1000), slots=st.integers(2, 64))
 def test_a_longer_standing_request_is_brief_and_leaves_half_to_the_others(batch: int, slots: int):
-    asks = PullOrder(RANKS).asks([Source(), Source(batch=batch), Source(), Source()], slots, 0)
+    asks = PullScheduler(RANKS).asks([Source(), Source(batch=batch), Source(), Source()], slots, 0)
     assert [ask.rank for ask in asks] == list(range(RANKS))
     long = asks[1]
     assert long.batch <= 1 + slots // 2

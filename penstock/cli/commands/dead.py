@@ -24,7 +24,7 @@ from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.client.submit import send, written
 from penstock.contract.jobs import Job
 from penstock.errors import NotAccepted, RequestTooLarge
-from penstock.runtime.jobs.capacity import JobRoom
+from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.transitions import is_promised, next_record
 
 __all__ = ["Wanted", "drop", "list_letters", "redrive", "show"]
@@ -142,7 +142,7 @@ async def _redrive(wanted: Wanted, data: Path, *, as_json: bool) -> int:
 async def _put_back(nc: Nats, seq: int, made: Again) -> _Redriven:
     """Promise, send, take the letter away. Interrupted anywhere, it can be repeated, and is done once."""
     try:
-        standing = await JobRoom(nc, SYSTEM).advance(
+        standing = await BoundedJobStore(nc, SYSTEM).advance(
             made.promise.reply_to, lambda stored: next_record(stored, made.promise)
         )
         promised = standing.ours or standing.job == made.promise or _unsent(standing.job)

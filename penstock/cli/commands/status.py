@@ -16,7 +16,7 @@ from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.contract.streams import DEAD, REQUESTS, WORK
 from penstock.runtime.config.settings import Settings
-from penstock.runtime.heartbeat import living
+from penstock.runtime.heartbeat import read_presence
 
 __all__ = ["status"]
 
@@ -41,7 +41,7 @@ async def _status(settings: Settings) -> Status:
             work=await _messages(js, WORK.name),
             dead=sum((await _messages(js, DEAD.name)).values()),
         )
-        alive = await living(nc)
+        alive = await read_presence(nc)
     return fold(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from penstock.cli.errors import CommandError
 from penstock.cli.render.trace_tree import newest_trace, trace_of, trace_text
 from penstock.runtime.config.settings import load_settings
-from penstock.runtime.runtime_file import client_environment, read_places
+from penstock.runtime.runtime_file import client_environment, read_runtime_file
 from penstock.runtime.telemetry.trace_file import SpanLine, read_spans
 
 __all__ = ["find_trace", "trace"]
@@ -62,7 +62,7 @@ def find_trace(file: Path, request_id: str | None) -> list[SpanLine]:
 
 def _trace_file(data: Path, env: Mapping[str, str]) -> Path:
     """Where the spans are. CommandError where they were not written to a file here."""
-    settings = load_settings(client_environment(env, read_places(data)))
+    settings = load_settings(client_environment(env, read_runtime_file(data)))
     if settings.trace_file is not None:
         return Path(settings.trace_file)
     if settings.traces == "otlp":

@@ -26,7 +26,7 @@ from penstock.cli.stop_signals import stop_signals
 from penstock.client.client import Client
 from penstock.errors import PenstockError
 from penstock.runtime.config.settings import Settings, load_settings
-from penstock.runtime.runtime_file import Places, client_environment
+from penstock.runtime.runtime_file import RuntimeFile, client_environment
 
 __all__ = ["demo", "demo_environment"]
 
@@ -145,7 +145,7 @@ async def _outcome(client: Client, prompt: DemoPrompt, answer: AnswerText | None
     return Outcome(prompt, answer.reply)
 
 
-async def _show_insides(settings: Settings, places: Places, outcomes: Sequence[Outcome]) -> None:
+async def _show_insides(settings: Settings, places: RuntimeFile, outcomes: Sequence[Outcome]) -> None:
     shown = max(
         (outcome.reply for outcome in outcomes if outcome.reply is not None),
         key=lambda reply: reply.attempts,

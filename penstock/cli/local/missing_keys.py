@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.secrets import keys_in_force
+from penstock.runtime.config.secrets import effective_keys
 
 __all__ = ["missing_keys"]
 
@@ -16,5 +16,5 @@ def missing_keys(catalogue: Catalogue, env: Mapping[str, str]) -> list[str]:
         f"Note: provider {name} has no key: set {' or '.join(provider.api_key_env)}."
         for name, provider in catalogue.providers.items()
         if provider.api_key_env
-        and not keys_in_force(provider.api_key_env, env.get("PENSTOCK_SECRETS_DIR") or None, env)
+        and not effective_keys(provider.api_key_env, env.get("PENSTOCK_SECRETS_DIR") or None, env)
     ]

@@ -16,7 +16,7 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.plan import Plan
 from penstock.cli.local.supervisor import Supervisor
 from penstock.errors import BrokerUnreachable
-from penstock.runtime.runtime_file import Places, remove_places, write_places
+from penstock.runtime.runtime_file import RuntimeFile, remove_runtime_file, write_runtime_file
 
 __all__ = ["NATS_PORT", "System", "port_is_free"]
 
@@ -68,7 +68,7 @@ class System:
                 f"{data} cannot hold our data: {error.strerror or error}; name another"
             ) from error
 
-    async def start(self) -> Places:
+    async def start(self) -> RuntimeFile:
         """Return when all services are ready; raise LaunchError or CommandError and leave nothing running."""
         self.take()
         try:
@@ -84,7 +84,7 @@ class System:
             )
             await self._supervisor.start(_START_S)
             places = self._places()
-            write_places(self.plan.data, places)
+            write_runtime_file(self.plan.data, places)
         except BaseException:
             await self.stop()
             raise
@@ -108,7 +108,7 @@ class System:
     async def stop(self) -> None:
         """Workers first, nats-server last; what outlives its drain is killed, and everything if cancelled."""
         try:
-            remove_places(self.plan.data)
+            remove_runtime_file(self.plan.data)
             if self._supervisor is not None:
                 await self._supervisor.stop(self.plan.settings.drain_s + _BEYOND_DRAIN_S)
         finally:
@@ -135,10 +135,10 @@ class System:
                 self._say("nats-server died; starting it again on the same port and store")
                 await nats.start()
 
-    def _places(self) -> Places:
+    def _places(self) -> RuntimeFile:
         children = self._supervisor.children if self._supervisor is not None else {}
         ready = {name: child.ready or {} for name, child in children.items()}
-        return Places(
+        return RuntimeFile(
             nats_url=self.nats_url,
             embedded=self.plan.embedded,
             pid=os.getpid(),

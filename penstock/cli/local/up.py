@@ -17,7 +17,7 @@ from penstock.cli.local.provider_addresses import provider_places, unanswered
 from penstock.cli.local.system import NATS_PORT, System, port_is_free
 from penstock.cli.program_name import command_name
 from penstock.cli.stop_signals import stop_signals
-from penstock.runtime.runtime_file import DEFAULT_DATA, Places
+from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile
 
 __all__ = ["describe", "up"]
 
@@ -83,7 +83,7 @@ def _port(wanted: int | None) -> int:
     return wanted or -1
 
 
-def describe(plan: Plan, places: Places) -> str:
+def describe(plan: Plan, places: RuntimeFile) -> str:
     """Where everything is, for the person who started it."""
     at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
     facts = [("NATS", without_userinfo(places.nats_url))]

@@ -29,7 +29,7 @@ from penstock.runtime.config.catalogue import (
 from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.config.degradation_checks import check_degradation
 from penstock.runtime.config.document import joined
-from penstock.runtime.config.presets import beneath_model, beneath_provider
+from penstock.runtime.config.presets import preset_takes_of_model, preset_takes_of_provider
 from penstock.runtime.config.problems import nearest
 from penstock.runtime.config.report import Report
 from penstock.runtime.config.takes import check_takes
@@ -113,7 +113,7 @@ def _check_provider(provider: Provider, path: str, report: Report) -> None:
     _no_repeats(provider.api_key_env, f"{path}.api_key_env", report)
     if provider.quota_group == "":
         report.add(f"{path}.quota_group", "is empty", "name the group, or leave it out")
-    check_takes(provider.takes, beneath_provider(provider), f"{path}.takes", report)
+    check_takes(provider.takes, preset_takes_of_provider(provider), f"{path}.takes", report)
 
 
 def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
@@ -122,8 +122,8 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
         and draft.provider_names is not None
         and model.provider not in draft.provider_names
     ):
-        mend = f"define it under providers:, or {nearest(model.provider, draft.provider_names)}"
-        report.add(f"{path}.provider", "there is no provider of that name", mend)
+        fix = f"define it under providers:, or {nearest(model.provider, draft.provider_names)}"
+        report.add(f"{path}.provider", "there is no provider of that name", fix)
     _positive(model, ("context_tokens",), path, report)
     figures = tuple(field for field in Limits.__struct_fields__ if field != "kind")
     _positive(model.limits, figures, f"{path}.limits", report, "leave it out for no limit")
@@ -137,7 +137,7 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
     provider = draft.providers.get(model.provider) if _known(model, "provider", "name") else None
     if provider is not None and _known(provider, "preset", "sdk", "takes"):
         name = model.name or path.removeprefix("models.")
-        check_takes(model.takes, beneath_model(provider, name), f"{path}.takes", report)
+        check_takes(model.takes, preset_takes_of_model(provider, name), f"{path}.takes", report)
 
 
 def _check_kind(limits: Limits, path: str, report: Report) -> None:
@@ -189,8 +189,8 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
             continue
         own, ceiling = getattr(role.parameters, field), getattr(role.ceilings, field)
         if own is not None and ceiling is not None and own > ceiling:
-            mend = f"lower it, or raise {path}.ceilings.{field}"
-            report.add(f"{path}.parameters.{field}", f"is above the role's own ceiling ({ceiling})", mend)
+            fix = f"lower it, or raise {path}.ceilings.{field}"
+            report.add(f"{path}.parameters.{field}", f"is above the role's own ceiling ({ceiling})", fix)
 
 
 def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
@@ -214,8 +214,8 @@ def _check_warning(warning: TierWarning, report: Report) -> None:
             "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"
         )
     if _known(warning, "warn_share", "calm_share") and warning.calm_share > warning.warn_share:
-        mend = "lower it: the warning ends below it"
-        report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", mend)
+        fix = "lower it: the warning ends below it"
+        report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", fix)
 
 
 def _check_ranges(parameters: Parameters, path: str, report: Report) -> None:
@@ -232,8 +232,8 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> N
     if draft.model_names is not None:
         for index, name in _texts(role.chain):
             if name not in draft.model_names:
-                mend = f"define it under models:, or {nearest(name, draft.model_names)}"
-                report.add(f"{path}[{index}]", "there is no model of that name", mend)
+                fix = f"define it under models:, or {nearest(name, draft.model_names)}"
+                report.add(f"{path}[{index}]", "there is no model of that name", fix)
     _no_repeats(role.chain, path, report)
 
 
@@ -242,16 +242,16 @@ def _check_weights(role: RoleConfig, path: str, report: Report) -> None:
         weights: Iterable[object] = step.weights  # UNSET where it could not be read
         for index, weight in enumerate(weights):
             if isinstance(weight, int) and weight <= 0:
-                mend = "write its share as a whole number above 0, or take the model out"
-                report.add(f"{path}[{number}].weights[{index}]", "must be more than 0", mend)
+                fix = "write its share as a whole number above 0, or take the model out"
+                report.add(f"{path}[{number}].weights[{index}]", "must be more than 0", fix)
 
 
 def _check_vision(draft: Draft, report: Report) -> None:
     chain = draft.roles["vision"].chain
     known = [draft.models[name] for _, name in _texts(chain) if name in draft.models]
     if known and len(known) == len(chain) and all(model.vision is False for model in known):
-        mend = "add a model that has vision: true, or leave the role out"
-        report.add("roles.vision.chain", "no model of it can see images", mend)
+        fix = "add a model that has vision: true, or leave the role out"
+        report.add("roles.vision.chain", "no model of it can see images", fix)
 
 
 def _known(struct: object, *fields: str) -> bool:
@@ -274,12 +274,12 @@ def _no_repeats(names: Iterable[str], path: str, report: Report) -> None:
 
 
 def _positive(
-    struct: Struct, fields: Iterable[str], path: str, report: Report, mend: str = "write a number above 0"
+    struct: Struct, fields: Iterable[str], path: str, report: Report, fix: str = "write a number above 0"
 ) -> None:
     for field in fields:
         value = getattr(struct, field) if _known(struct, field) else None
         if value is not None and not 0 < value < math.inf:
-            report.add(joined(path, field), "must be more than 0, and finite", mend)
+            report.add(joined(path, field), "must be more than 0, and finite", fix)
 
 
 def _not_negative(struct: Struct, fields: Iterable[str], path: str, report: Report) -> None:

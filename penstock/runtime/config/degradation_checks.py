@@ -43,5 +43,5 @@ def _check_rule(rule: object, path: str, report: Report) -> None:
             report.add(f"{path}.{name}", "is no share", "write a number from 0 to below 1, as 0.05 for 5%")
     share, calm = getattr(rule, "share", UNSET), getattr(rule, "calm_share", UNSET)
     if isinstance(share, float) and isinstance(calm, float) and calm > share:
-        mend = "lower it: the rule ends at calm_share, after it began above share"
-        report.add(f"{path}.calm_share", f"is above share ({share:g})", mend)
+        fix = "lower it: the rule ends at calm_share, after it began above share"
+        report.add(f"{path}.calm_share", f"is above share ({share:g})", fix)

@@ -56,10 +56,10 @@ def read_document(text: str, *, source: str, env: Mapping[str, str]) -> Document
     except yaml.YAMLError as error:
         raise ConfigurationRefused(source, [_syntax_problem(error)]) from error
     except UnicodeEncodeError as error:
-        problem = Problem(problem="the text is not valid Unicode", mend="save the file as UTF-8")
+        problem = Problem(problem="the text is not valid Unicode", fix="save the file as UTF-8")
         raise ConfigurationRefused(source, [problem]) from error
     if node is None:
-        problem = Problem(problem="there is nothing in it", mend="begin with a copy of a shipped catalogue")
+        problem = Problem(problem="there is nothing in it", fix="begin with a copy of a shipped catalogue")
         raise ConfigurationRefused(source, [problem])
     reader = _Reader(source, env)
     data = reader.read(node, "")
@@ -77,7 +77,7 @@ def _refuse_depth(text: str, source: str) -> None:
             problem = Problem(
                 line=_line(event),
                 problem=f"nested more than {_MAX_DEPTH} levels deep",
-                mend="a catalogue needs five; look for a bracket or a dash too many",
+                fix="a catalogue needs five; look for a bracket or a dash too many",
             )
             raise ConfigurationRefused(source, [problem])
 
@@ -91,7 +91,7 @@ def _syntax_problem(error: yaml.YAMLError) -> Problem:
     return Problem(
         line=line,
         problem=f"not YAML: {' '.join(said.split())}",
-        mend="look at this line and the one above for indentation, a missing colon or an open quote",
+        fix="look at this line and the one above for indentation, a missing colon or an open quote",
     )
 
 
@@ -150,15 +150,15 @@ class _Reader:
                     self._above.discard(id(source))
                 continue
             if key_node.tag != _STR:
-                mend = "put the key in quotes, if it is meant as a name"
-                self._add(key_node, path, f"the key {_shown(key_node)} is not a name", mend)
+                fix = "put the key in quotes, if it is meant as a name"
+                self._add(key_node, path, f"the key {_shown(key_node)} is not a name", fix)
                 continue
             key = str(key_node.value)
             if key in pairs:
                 first = _line(pairs[key][0])
-                mend = "keep one of the two"
+                fix = "keep one of the two"
                 self._add(
-                    key_node, joined(path, key), f"stands here a second time, first in line {first}", mend
+                    key_node, joined(path, key), f"stands here a second time, first in line {first}", fix
                 )
                 continue
             pairs[key] = (key_node, value_node)
@@ -185,7 +185,7 @@ class _Reader:
                 return text
             return self._constructed(tag, text)
         except InterpolationError as error:
-            self._add(node, path, error.problem, error.mend)
+            self._add(node, path, error.problem, error.fix)
         except (ValueError, OverflowError):
             self._add(
                 node, path, "is not a number that can be read", "write it in decimal digits, below 2^63"
@@ -204,14 +204,14 @@ class _Reader:
             problem = Problem(
                 line=_line(node),
                 problem=f"more than {_MAX_NODES} values",
-                mend="look for aliases that repeat one another",
+                fix="look for aliases that repeat one another",
             )
             raise ConfigurationRefused(self._source, [problem])
 
-    def _add(self, node: yaml.Node, path: str, problem: str, mend: str) -> None:
+    def _add(self, node: yaml.Node, path: str, problem: str, fix: str) -> None:
         line = _line(node)
         self.problems.append(
-            Problem(line=line, key=path, value=self.written.get(path), problem=problem, mend=mend)
+            Problem(line=line, key=path, value=self.written.get(path), problem=problem, fix=fix)
         )
 
 

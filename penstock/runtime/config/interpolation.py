@@ -12,11 +12,11 @@ _INNER = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", r
 
 
 class InterpolationError(ValueError):
-    """A place in a text that could not be filled; says why and how to mend it."""
+    """A place in a text that could not be filled; says why and how to fix it."""
 
-    def __init__(self, problem: str, mend: str) -> None:
+    def __init__(self, problem: str, fix: str) -> None:
         self.problem = problem
-        self.mend = mend
+        self.fix = fix
         super().__init__(problem)
 
 

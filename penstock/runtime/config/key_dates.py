@@ -29,8 +29,8 @@ def key_dates(names: Iterable[str], env: Mapping[str, str]) -> dict[str, float]:
         day = _day(text)
         if day is None:
             # Not quoted: somebody may have put the key itself here.
-            mend = "write the day the key was made, as 2026-08-01"
-            problems.append(Problem(key=variable, problem="is not a date", mend=mend))
+            fix = "write the day the key was made, as 2026-08-01"
+            problems.append(Problem(key=variable, problem="is not a date", fix=fix))
         else:
             found[name] = day.timestamp()
     if problems:

@@ -11,14 +11,14 @@ from msgspec import UNSET, structs
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import Draft, check
 from penstock.runtime.config.document import read_document
-from penstock.runtime.config.presets import fill_in, with_presets
+from penstock.runtime.config.presets import apply_presets, merge_presets
 from penstock.runtime.config.prices import read_prices
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
 from penstock.runtime.config.report import Report
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.steps import unfold
 from penstock.runtime.config.structure import build
-from penstock.runtime.config.takes import judge_takes
+from penstock.runtime.config.takes import check_take_values
 
 __all__ = ["ConfigurationRefused", "Problem", "load_catalogue", "locate_catalogue", "read_catalogue"]
 
@@ -30,13 +30,13 @@ def read_catalogue(path: Path | None, env: Mapping[str, str]) -> Catalogue:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        problem = Problem(problem=f"cannot be read: {reason}", mend="check the path and its permissions")
+        problem = Problem(problem=f"cannot be read: {reason}", fix="check the path and its permissions")
         raise ConfigurationRefused(str(file), [problem]) from error
     except UnicodeDecodeError as error:
-        problem = Problem(problem="is not UTF-8 text", mend="give a YAML file, saved as UTF-8")
+        problem = Problem(problem="is not UTF-8 text", fix="give a YAML file, saved as UTF-8")
         raise ConfigurationRefused(str(file), [problem]) from error
     except ValueError as error:  # a NUL byte in the path
-        problem = Problem(problem=f"is no path: {error}", mend="check how the path is spelled")
+        problem = Problem(problem=f"is no path: {error}", fix="check how the path is spelled")
         raise ConfigurationRefused(str(file), [problem]) from error
     return load_catalogue(text, source=str(file), env=env)
 
@@ -53,7 +53,7 @@ def locate_catalogue(path: Path | None, env: Mapping[str, str]) -> Path:
     if named not in shipped:
         problem = Problem(
             problem="there is no shipped catalogue of that name",
-            mend=f"{nearest(named, shipped)}; a file of your own is named by its path, ./{named}.yaml",
+            fix=f"{nearest(named, shipped)}; a file of your own is named by its path, ./{named}.yaml",
         )
         raise ConfigurationRefused(named, [problem])
     return shipped[named]
@@ -70,12 +70,12 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     if not isinstance(data, dict):
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
         raise ConfigurationRefused(source, report.problems)
-    judge_takes(data, report)
-    parts = _parts(with_presets(read_prices(unfold(data, report), report), report), report)
+    check_take_values(data, report)
+    parts = _parts(merge_presets(read_prices(unfold(data, report), report), report), report)
     check(_draft(data, parts), report)
     if report.problems:
         raise ConfigurationRefused(source, report.problems)
-    parts["providers"], parts["models"] = fill_in(parts["providers"], parts["models"])
+    parts["providers"], parts["models"] = apply_presets(parts["providers"], parts["models"])
     return Catalogue(**parts)
 
 

@@ -20,7 +20,13 @@ from penstock.runtime.config.report import Report
 from penstock.runtime.config.shipped import shipped_presets
 from penstock.runtime.config.takes import Take
 
-__all__ = ["beneath_model", "beneath_provider", "fill_in", "read_preset", "with_presets"]
+__all__ = [
+    "apply_presets",
+    "merge_presets",
+    "preset_takes_of_model",
+    "preset_takes_of_provider",
+    "read_preset",
+]
 
 _PLAIN: Final = ("sdk", "base_url", "api_key_env", "rate_limit_headers")
 _UNNAMED: Final = "openai"
@@ -71,7 +77,7 @@ def _preset_of(provider: Mapping[str, Any]) -> _Preset | None:
     return None if file is None else read_preset(file)
 
 
-def with_presets(data: dict[str, Any], report: Report) -> dict[str, Any]:
+def merge_presets(data: dict[str, Any], report: Report) -> dict[str, Any]:
     """The data of a catalogue with each provider's own keys on top of those of its preset."""
     providers = data.get("providers")
     if not isinstance(providers, dict):
@@ -105,7 +111,7 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def fill_in(
+def apply_presets(
     providers: Mapping[str, Provider], models: Mapping[str, Model]
 ) -> tuple[dict[str, Provider], dict[str, Model]]:
     """Providers and models with what is in force: what their presets say, beneath what they say themselves."""
@@ -115,15 +121,15 @@ def fill_in(
     )
 
 
-def beneath_provider(provider: Provider) -> dict[str, Take]:
+def preset_takes_of_provider(provider: Provider) -> dict[str, Take]:
     """What the models of a provider take where neither it nor they say anything."""
     preset = _preset_of({"preset": provider.preset})
     return {} if preset is None else preset.takes
 
 
-def beneath_model(provider: Provider, name: str) -> dict[str, Take]:
+def preset_takes_of_model(provider: Provider, name: str) -> dict[str, Take]:
     """What the model that the provider calls `name` takes where it says nothing itself."""
-    takes = dict(beneath_provider(provider))
+    takes = dict(preset_takes_of_provider(provider))
     for family in _families(provider):
         if any(fnmatchcase(name, pattern) for pattern in family.models):
             takes |= family.takes
@@ -134,12 +140,12 @@ def _provider_in_force(provider: Provider) -> Provider:
     return structs.replace(
         provider,
         rate_limit_headers=provider.rate_limit_headers or provider.sdk,
-        takes={**beneath_provider(provider), **provider.takes},
+        takes={**preset_takes_of_provider(provider), **provider.takes},
     )
 
 
 def _model_in_force(key: str, model: Model, provider: Provider) -> Model:
-    takes = {**beneath_model(provider, model.name or key), **model.takes}
+    takes = {**preset_takes_of_model(provider, model.name or key), **model.takes}
     return model if takes == model.takes else structs.replace(model, takes=takes)
 
 

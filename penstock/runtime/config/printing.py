@@ -10,7 +10,7 @@ import yaml
 
 from penstock.bus.masking import masked_key, without_userinfo
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.secrets import keys_in_force
+from penstock.runtime.config.secrets import effective_keys
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.config.steps import fold
 
@@ -27,7 +27,7 @@ def catalogue_yaml(catalogue: Catalogue, env: Mapping[str, str]) -> str:
     A key that found its way into another text (an address made by interpolation) is cut out there, too.
     """
     names = {name for provider in catalogue.providers.values() for name in provider.api_key_env}
-    files = keys_in_force(names, env.get("PENSTOCK_SECRETS_DIR") or None, env)
+    files = effective_keys(names, env.get("PENSTOCK_SECRETS_DIR") or None, env)
     keys = {
         key for key in (*files.values(), *(env.get(name, "") for name in names)) if len(key) >= _WORTH_HIDING
     }

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, where, and how to mend it."""
+"""What is wrong with a configuration, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Problem(Struct, frozen=True, kw_only=True):
     value: str | None = None
     """As it was written, before the environment was put in; None: nothing to quote."""
     problem: str
-    mend: str
+    fix: str
 
     def told(self, source: str) -> str:
-        """The mistake in one line: `deploy/x.yaml:14: roles.chat.chain[1] = "gpt-5o": ... Mend: ...`."""
+        """The mistake in one line: `deploy/x.yaml:14: roles.chat.chain[1] = "gpt-5o": ... Fix: ...`."""
         place = source if self.line is None else f"{source}:{self.line}"
         quoted = self.key if self.value is None else f"{self.key} = {self.value}"
-        told = ": ".join(part for part in (place, quoted, self.problem) if part) + f". Mend: {self.mend}."
+        told = ": ".join(part for part in (place, quoted, self.problem) if part) + f". Fix: {self.fix}."
         # A name taken from the file may hold anything; a line stays a line.
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
 
@@ -44,7 +44,7 @@ class ConfigurationRefused(Exception):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A mend that names the closest of the `known` words, or all of them where none is close."""
+    """A fix that names the closest of the `known` words, or all of them where none is close."""
     words = list(known)
     close = difflib.get_close_matches(word, words, n=1)
     if close:

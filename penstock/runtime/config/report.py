@@ -20,12 +20,12 @@ class Report:
         """What is reported at `path` from now on stands at `place` in the file."""
         self._places[path] = place
 
-    def add(self, path: str, problem: str, mend: str, *, quote: bool = True) -> None:
+    def add(self, path: str, problem: str, fix: str, *, quote: bool = True) -> None:
         """Report the key at `path`; `quote=False` where the value might be a secret."""
         path = self._places.get(path, path)
         written = self._document.written.get(path) if quote else None
         self._problems.setdefault(
-            path, Problem(line=self._line(path), key=path, value=written, problem=problem, mend=mend)
+            path, Problem(line=self._line(path), key=path, value=written, problem=problem, fix=fix)
         )
 
     @property

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Found", "SecretFile", "Unusable", "keys_in_force", "read_secret"]
+__all__ = ["Found", "SecretFile", "Unusable", "effective_keys", "read_secret"]
 
 _MOST_BYTES: Final = 16 * 1024
 _KEY: Final = re.compile(rb"[!-~]+")
@@ -61,7 +61,7 @@ def read_secret(directory: Path, name: str) -> SecretFile:
     return _read(content, found.st_mtime)
 
 
-def keys_in_force(names: Iterable[str], directory: str | None, env: Mapping[str, str]) -> dict[str, str]:
+def effective_keys(names: Iterable[str], directory: str | None, env: Mapping[str, str]) -> dict[str, str]:
     """What each key would be at a start: from its file, else from its variable; those that have neither are left
     out.
     """

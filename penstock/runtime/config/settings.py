@@ -165,8 +165,8 @@ class _Reading:
             self._add("PENSTOCK_TRACES", "is no place for traces", "write off, otlp or file:PATH")
         return "off", None
 
-    def _add(self, name: str, problem: str, mend: str) -> None:
+    def _add(self, name: str, problem: str, fix: str) -> None:
         shown = without_userinfo(self._env[name])
         # What is no address at all may still hold a password.
         value = None if "@" in shown and "…@" not in shown else f'"{shown}"'
-        self.problems.append(Problem(key=name, value=value, problem=problem, mend=mend))
+        self.problems.append(Problem(key=name, value=value, problem=problem, fix=fix))

@@ -25,8 +25,8 @@ def _unfold_role(role: object, path: str, report: Report) -> object:
     if not isinstance(role, dict):
         return role
     if _WEIGHTED in role:
-        mend = "write the shares into the chain: [{one: 70, other: 30}, next]"
-        report.add(joined(path, _WEIGHTED), "there is no such key", mend)
+        fix = "write the shares into the chain: [{one: 70, other: 30}, next]"
+        report.add(joined(path, _WEIGHTED), "there is no such key", fix)
         role = {key: value for key, value in role.items() if key != _WEIGHTED}
     chain = role.get("chain")
     if not isinstance(chain, list):

@@ -122,14 +122,14 @@ def _wrong(expected: str, value: object, path: str, report: Report) -> UnsetType
     names = [name.strip() for name in expected.split("|")]
     wanted = " or ".join(_WORDS.get(name, name) for name in names if name != "null")
     if isinstance(value, str) and not {"str", "array", "object"}.intersection(names):
-        mend = f"write {wanted}, without quotes"
+        fix = f"write {wanted}, without quotes"
     elif "str" in names and isinstance(value, bool | int | float):
-        mend = "put it in quotes"
+        fix = "put it in quotes"
     elif "array" in names and isinstance(value, str):
-        mend = "write it as a list, in square brackets"
+        fix = "write it as a list, in square brackets"
     else:
-        mend = f"write {wanted}"
-    report.add(path, f"must be {wanted}, and this is {_sort(value)}", mend)
+        fix = f"write {wanted}"
+    report.add(path, f"must be {wanted}, and this is {_sort(value)}", fix)
     return UNSET
 
 

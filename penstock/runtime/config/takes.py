@@ -15,7 +15,7 @@ from msgspec import Struct
 from penstock.runtime.config.document import joined
 from penstock.runtime.config.report import Report
 
-__all__ = ["ROLE_SUFFIX", "Only", "Take", "check_takes", "judge_takes"]
+__all__ = ["ROLE_SUFFIX", "Only", "Take", "check_take_values", "check_takes"]
 
 
 class Only(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ _ASKED_FOR: Final = ("tools", "functions", "response_format")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-def judge_takes(data: Mapping[str, Any], report: Report) -> None:
+def check_take_values(data: Mapping[str, Any], report: Report) -> None:
     """Report values of a kind that means nothing here, in the raw data of a catalogue."""
     for section in ("providers", "models"):
         for name, entry in _mappings(data.get(section)):
@@ -43,9 +43,9 @@ def judge_takes(data: Mapping[str, Any], report: Report) -> None:
                 if isinstance(value, bool | str | dict):
                     continue
                 shown = "1" if value is None or isinstance(value, list) else value
-                mend = f"write no to leave it out, another name, or {{only: {shown}}} if it takes this value alone"
+                fix = f"write no to leave it out, another name, or {{only: {shown}}} if it takes this value alone"
                 path = joined(joined(joined(section, name), "takes"), parameter)
-                report.add(path, "does not say what becomes of the parameter", mend)
+                report.add(path, "does not say what becomes of the parameter", fix)
 
 
 def check_takes(takes: object, beneath: Mapping[str, Take], path: str, report: Report) -> None:
@@ -96,8 +96,8 @@ def _wrong_name(parameter: str, name: str, merged: Mapping[str, Take]) -> tuple[
         return f"cannot be sent as {name}, which is part of every request", "name another parameter"
     other = merged.get(name, True)
     if isinstance(other, str):
-        mend = f"write {name}: yes beside it, or take the line out"
-        return f"is renamed to {name}, which is renamed itself", mend
+        fix = f"write {name}: yes beside it, or take the line out"
+        return f"is renamed to {name}, which is renamed itself", fix
     if other is False:
         return f"is renamed to {name}, which the model does not take either", "write no for both"
     return None

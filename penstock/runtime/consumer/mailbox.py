@@ -19,11 +19,11 @@ from nats.aio.client import Client as Nats
 from penstock.bus.connection import Reconnects
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.streams import Consumer
+from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.consumer.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
 from penstock.runtime.consumer.puller import Puller, withdraw
-from penstock.runtime.consumer.repair import Repairing
-from penstock.runtime.consumer.scheduler import PullOrder
-from penstock.runtime.vital_loop import VitalLoop
+from penstock.runtime.consumer.repair import BackgroundRepair
+from penstock.runtime.consumer.scheduler import PullScheduler
 
 __all__ = ["Mailbox", "MailboxPolicy"]
 
@@ -94,8 +94,8 @@ class Mailbox:
         self._nc = nc
         self._handle = handle
         self._bury = bury
-        self._repairing = Repairing(self.name, repair)
-        self._order = PullOrder(len(consumers))
+        self._repairing = BackgroundRepair(self.name, repair)
+        self._order = PullScheduler(len(consumers))
         self._held: dict[tuple[int, int], _Held] = {}
         """By `Delivery.identity`."""
         self._awake = asyncio.Event()
@@ -106,8 +106,8 @@ class Mailbox:
         """At the last look the gate was closed, or not every slot might be used."""
         self._stopping = False
         self._reconnects: Reconnects | None = None
-        self._pulling = VitalLoop(f"pull {self.name}")
-        self._keeping_alive = VitalLoop(f"keep {self.name}")
+        self._pulling = CriticalLoop(f"pull {self.name}")
+        self._keeping_alive = CriticalLoop(f"keep {self.name}")
         self._verdicts: set[asyncio.Task[None]] = set()
 
     @property

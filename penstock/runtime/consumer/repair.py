@@ -1,4 +1,4 @@
-"""A repair beside the work, one at a time: what is broken may mend itself sooner than the repair fails."""
+"""A repair beside the work, one at a time: what is broken may fix itself sooner than the repair fails."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.runtime.halt import halt
+from penstock.runtime.aio import cancel_and_wait
 
-__all__ = ["Repairing"]
+__all__ = ["BackgroundRepair"]
 
 _log: Final = rate_limited_logger(__name__)
 
 
-class Repairing:
+class BackgroundRepair:
     """Runs `repair` in the background when it is asked for and does not run already."""
 
     def __init__(self, name: str, repair: Callable[[], Awaitable[None]]) -> None:
@@ -28,7 +28,7 @@ class Repairing:
 
     async def stop(self) -> None:
         if self._task is not None:
-            await halt(self._task)
+            await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         try:

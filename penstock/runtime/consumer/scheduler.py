@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["BRIEF_S", "EVERY", "STANDING_S", "Ask", "PullOrder", "Source"]
+__all__ = ["BRIEF_S", "EVERY", "STANDING_S", "Ask", "PullScheduler", "Source"]
 
 EVERY: Final = 8
 """Slots are divided 5 : 1 : 1 : 1 when all of four ranks are full: most go to those who wait for little, and nobody
@@ -54,7 +54,7 @@ class Ask(Struct, frozen=True):
     """For messages to come; 0: answer with what is there."""
 
 
-class PullOrder:
+class PullScheduler:
     """Decides; remembers only how often each rank was passed over.
 
     Never more than `slots` and one message for each further rank are asked for and held together: the standing requests

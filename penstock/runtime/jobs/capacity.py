@@ -27,7 +27,7 @@ from penstock.contract.streams import JOBS
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.jobs.retention import Forgettable, may_be_forgotten, to_forget
 
-__all__ = ["JobRoom"]
+__all__ = ["BoundedJobStore"]
 
 _log: Final = rate_limited_logger(__name__)
 _TRIES: Final = 20
@@ -76,7 +76,7 @@ class _Part:
         self.left -= 1
 
 
-class JobRoom(JobStore):
+class BoundedJobStore(JobStore):
     """The records, for whoever may write new ones."""
 
     def __init__(self, nc: Nats, clock: Clock, most: int = JOBS.max_messages) -> None:

@@ -18,7 +18,7 @@ from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEve
 from penstock.runtime.jobs.transitions import ended, failed_at, next_record
 from penstock.runtime.service import Bus
 
-__all__ = ["end_as_told", "end_job", "event_of", "fail_job"]
+__all__ = ["end_from_events", "end_job", "fail_job", "terminal_event_of"]
 
 _log: Final = rate_limited_logger(__name__)
 
@@ -59,10 +59,10 @@ async def fail_job(
     except StreamFull:  # only for a job without a record
         _log.warning("no room for the status of %s, which has failed: %s", event.id, event.error.code)
         return event
-    return event if standing.ours or standing.job is None else await event_of(jobs, standing.job)
+    return event if standing.ours or standing.job is None else await terminal_event_of(jobs, standing.job)
 
 
-async def event_of(jobs: JobStore, job: Job) -> Completed | Failed | None:
+async def terminal_event_of(jobs: JobStore, job: Job) -> Completed | Failed | None:
     """The terminal reply event of a job; None where it has not ended, or its answer is not stored any more."""
     if job.state != "completed":
         return failed_at(job)
@@ -73,7 +73,7 @@ async def event_of(jobs: JobStore, job: Job) -> Completed | Failed | None:
     return result.completed
 
 
-async def end_as_told(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> None:
+async def end_from_events(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> None:
     """The reply has ended, the record has not: write what was told."""
     events = await settled_replies(bus.nc, job.reply_to.subject)
     event = next((each for each in events if isinstance(each, TERMINAL)), None)

@@ -11,7 +11,7 @@ from nats.js.api import ConsumerConfig, ConsumerInfo, StreamConfig
 from penstock.contract.streams import BUCKETS, REQUESTS, ROUTER, STREAMS, WORK, mailboxes
 from penstock.runtime.provisioning.ensure import bucket_config, consumer_config, stream_config
 
-__all__ = ["lacking"]
+__all__ = ["find_drift"]
 
 _PAGE: Final = 256
 """How many streams, or consumers, the server lists at once."""
@@ -39,7 +39,7 @@ _OF_BUCKET: Final = (
 )
 
 
-async def lacking(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float) -> list[str]:
+async def find_drift(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float) -> list[str]:
     """The streams, buckets and consumers that are missing or not as they should be, by name.
 
     Raises nats errors when the server does not say.

@@ -10,17 +10,17 @@ import nats.errors
 from nats.js import JetStreamContext
 
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.runtime.provisioning.diff import lacking
+from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.provisioning.diff import find_drift
 from penstock.runtime.provisioning.ensure import ensure
-from penstock.runtime.vital_loop import VitalLoop
 
-__all__ = ["Upkeep"]
+__all__ = ["Reconciler"]
 
 _log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 5.0
 
 
-class Upkeep:
+class Reconciler:
     """Looks every few seconds, and provisions when something is missing or changed."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Upkeep:
         self._roles = tuple(roles)
         self._ack_wait_s = ack_wait_s
         self._replicas = replicas
-        self._running = VitalLoop("upkeep")
+        self._running = CriticalLoop("upkeep")
         self.succeeded = True
         """JetStream answered the last time, and everything was there or could be brought back."""
 
@@ -42,7 +42,7 @@ class Upkeep:
 
     async def look(self) -> None:
         """Once. Raises nats errors when JetStream does not answer, or refuses."""
-        wrong = await lacking(self._js, roles=self._roles, ack_wait_s=self._ack_wait_s)
+        wrong = await find_drift(self._js, roles=self._roles, ack_wait_s=self._ack_wait_s)
         if wrong:
             _log.warning("JetStream lacks %s, or has it otherwise; provisioning again", ", ".join(wrong))
             await ensure(self._js, roles=self._roles, ack_wait_s=self._ack_wait_s, replicas=self._replicas)

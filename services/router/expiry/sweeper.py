@@ -23,11 +23,11 @@ from penstock.contract.names import LANES
 from penstock.contract.reply import Failure
 from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress, work_address
+from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.consumer.delivery import Dead, Delivery
-from penstock.runtime.dead_letters import bury
+from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
-from penstock.runtime.vital_loop import VitalLoop
 from services.router.expiry.cursor import Sweep
 from services.router.expiry.queued_message import Queued, read_queued
 from services.router.jobs.orphan_reaper import LostJobs
@@ -73,7 +73,7 @@ class Sweeper:
         self._cancellations = Cancellations()
         self._lost_jobs = LostJobs(clock)
         self._failures = 0
-        self._running = VitalLoop("sweep")
+        self._running = CriticalLoop("sweep")
 
     async def start(self, bus: Bus) -> None:
         self._bus = bus
@@ -170,7 +170,7 @@ class Sweeper:
         )
         why = _NO_WORDS if self._role(queued.subject) is not None else _NO_MAILBOX
         _log.warning("message %d on %s is buried: %s", queued.sequence, queued.subject, why)
-        await bury(self._bus.js, "router", delivery, Dead("undeliverable", why))
+        await store_dead_letter(self._bus.js, "router", delivery, Dead("undeliverable", why))
         self._metrics.dead.labels("router").inc()
 
     def _failure(self, role: str, code: ErrorCode) -> Failure:

@@ -17,8 +17,8 @@ from penstock.contract.jobs import Job
 from penstock.contract.reply import Accepted, Completed, Failed
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
-from penstock.runtime.jobs.capacity import JobRoom
-from penstock.runtime.jobs.completion import event_of, fail_job
+from penstock.runtime.jobs.capacity import BoundedJobStore
+from penstock.runtime.jobs.completion import fail_job, terminal_event_of
 from penstock.runtime.jobs.transitions import ended, is_promised, next_record, queued_job, refused
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
@@ -47,7 +47,7 @@ class Background:
 
     def bind(self, bus: Bus) -> None:
         self._bus = bus
-        self._jobs = JobRoom(bus.nc, self._clock)
+        self._jobs = BoundedJobStore(bus.nc, self._clock)
 
     async def accept(
         self, work: ChatWork, sent: Mapping[str, str], *, accepted_before: bool
@@ -122,7 +122,7 @@ class Background:
         return await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
 
     async def _tell(self, job: Job, sent: Mapping[str, str]) -> None:
-        event = await event_of(self._jobs, job)
+        event = await terminal_event_of(self._jobs, job)
         if event is not None:
             await publish_terminal(self._bus.js, job.reply_to.subject, event, sent)
 

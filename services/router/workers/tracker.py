@@ -13,7 +13,7 @@ from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.deadlines import LONGEST_WAIT_S
 from penstock.contract.presence import Presence as Beat
-from penstock.runtime.heartbeat import lately, watch_presence
+from penstock.runtime.heartbeat import read_recent_presence, watch_presence
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
 from services.router.workers.membership import Presence
@@ -50,7 +50,7 @@ class Liveness:
     async def start(self, bus: Bus) -> None:
         self._nc: Nats = bus.nc
         await watch_presence(bus.nc, self._on_beat)
-        for beat in await lately(
+        for beat in await read_recent_presence(
             bus.nc
         ):  # who left a moment ago is as good as there, as for a router that saw it go
             self._on_beat(beat.instance, beat)
@@ -78,7 +78,7 @@ class Liveness:
         self._readings += 1
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                beats = await lately(self._nc)
+                beats = await read_recent_presence(self._nc)
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("who is alive cannot be read now: %r", error)
             beats = []

@@ -88,7 +88,7 @@ HEALTHY: Final = Behaviour("healthy")
 
 
 def parse_behaviour(text: str) -> Behaviour:
-    """Read `kind` or `kind=value`; raises UnknownBehaviourError with the mend in its message."""
+    """Read `kind` or `kind=value`; raises UnknownBehaviourError with the fix in its message."""
     kind_text, equals, value_text = text.partition("=")
     if kind_text not in get_args(Kind):
         raise UnknownBehaviourError(f"unknown behaviour {kind_text!r}; known: {', '.join(get_args(Kind))}")

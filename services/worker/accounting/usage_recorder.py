@@ -18,8 +18,8 @@ from penstock.contract.names import DegradationRule
 from penstock.contract.reply import Usage
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
+from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.halt import halt
 from services.worker.accounting.savings import saved_by_routing_microusd
 from services.worker.metrics import WorkerMetrics
 from services.worker.providers.usage import cost_microusd
@@ -93,7 +93,7 @@ class Recorder:
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=within_s)
-        await halt(*late)
+        await cancel_and_wait(*late)
 
     async def _store(self, work: ChatWork, event: UsageRecorded) -> None:
         """Counted once, like the ledger: an event that somebody stored before is not."""

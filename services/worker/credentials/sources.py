@@ -26,8 +26,8 @@ def open_keyring(
     as a missing key), and for a date that is none.
     """
     if settings.secrets_dir is not None and not Path(settings.secrets_dir).is_dir():
-        mend = "mount it there, or leave the variable out"
-        problem = Problem(key="PENSTOCK_SECRETS_DIR", problem="names no directory", mend=mend)
+        fix = "mount it there, or leave the variable out"
+        problem = Problem(key="PENSTOCK_SECRETS_DIR", problem="names no directory", fix=fix)
         raise ConfigurationRefused("environment", [problem])
     names = [
         name

@@ -7,9 +7,8 @@ import contextlib
 import signal
 from typing import Final
 
+from penstock.runtime.aio import CriticalLoop, run_in_daemon_thread
 from penstock.runtime.config.settings import Settings
-from penstock.runtime.uninterruptible import apart
-from penstock.runtime.vital_loop import VitalLoop
 from services.worker.credentials.changes import KeyNews
 from services.worker.credentials.keyring import Keyring
 from services.worker.credentials.sources import read_files
@@ -29,7 +28,7 @@ class KeyWatch:
         self._every_s = settings.secrets_poll_s
         self._news = news
         self._now = asyncio.Event()
-        self._running = VitalLoop("keys")
+        self._running = CriticalLoop("keys")
 
     def start(self) -> None:
         self._news.began()
@@ -47,7 +46,7 @@ class KeyWatch:
                     await self._now.wait()
             self._now.clear()
             # Apart: the directory may be a share whose server does not answer, and no exit must wait for it.
-            readings = await apart(lambda: read_files(self._keyring.names, self._directory))
+            readings = await run_in_daemon_thread(lambda: read_files(self._keyring.names, self._directory))
             for change in self._keyring.look(readings):
                 self._news.changed(change)
             self._news.aged()

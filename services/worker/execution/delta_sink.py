@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from penstock.runtime.answer_size import size_of
+from penstock.runtime.answer_size import answer_bytes
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.execution.coalescer import Coalescer, Flush
 from services.worker.providers.bounds import STREAM_BYTES, oversized
@@ -38,10 +38,10 @@ class DeltaSink:
 
     async def push(self, piece: Piece) -> None:
         """Raises ProviderFailure when the answer becomes longer than an answer may be."""
-        size = size_of(piece.text, piece.choices)
+        size = answer_bytes(piece.text, piece.choices)
         self._taken_bytes += size
         self.content_bytes += (
-            size if not piece.choices else size_of(piece.text) + sum(map(content_bytes, piece.choices))
+            size if not piece.choices else answer_bytes(piece.text) + sum(map(content_bytes, piece.choices))
         )
         if self._taken_bytes > STREAM_BYTES:
             raise oversized("the streamed answer", STREAM_BYTES)
@@ -86,7 +86,7 @@ class DeltaSink:
                 await self._send(flush)
 
     async def _send(self, flush: Flush) -> None:
-        self.bytes_out += size_of(flush.text, flush.choices)
+        self.bytes_out += answer_bytes(flush.text, flush.choices)
         await self._reply.delta(flush.text, flush.choices)
         if self._kept is not None:
             self._kept.append(flush)

@@ -18,7 +18,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 def completed(job: Job, success: Success, provider: str, timings: Timings) -> Completed:
-    request_id, seq, attempt = job.reply.place()
+    request_id, seq, attempt = job.reply.terminal_position()
     return Completed(
         id=request_id,
         seq=seq,
@@ -41,7 +41,7 @@ def failed(job: Job, gave_up: GaveUp, timings: Timings) -> Failed:
     """`error` carries the provider's own code and message beside what follows from them: of the last attempt, or of the
     last one of which the provider said anything.
     """
-    request_id, seq, attempt = job.reply.place()
+    request_id, seq, attempt = job.reply.terminal_position()
     said = None if job.last_failure is None else job.last_failure.error
     if said is not None:
         code, message = said.code or said.type, said.message or None

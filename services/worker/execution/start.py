@@ -45,7 +45,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
         work_seq=delivery.sequence,
         delivery=delivery.number,
         role=role,
-        reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace, interruptions=bus.interruptions),
+        reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace, epochs=bus.epochs),
         span=span,
         task=cast("asyncio.Task[object]", asyncio.current_task()),
         opened_s=now_s,

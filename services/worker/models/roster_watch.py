@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
-from penstock.runtime.vital_loop import VitalLoop
+from penstock.runtime.aio import CriticalLoop
 from services.worker.execution.equipment import Equipment
 from services.worker.execution.outcomes import Lessons
 
@@ -23,7 +23,7 @@ class ModelsWatch:
     def __init__(self, equipment: Equipment, lessons: Lessons) -> None:
         self._equipment = equipment
         self._lessons = lessons
-        self._running = VitalLoop("models")
+        self._running = CriticalLoop("models")
 
     async def start(self) -> None:
         """Ask once, then keep asking. A provider that does not answer delays the start by `_PATIENCE_S` at most."""

@@ -9,8 +9,8 @@ from typing import Final
 from penstock.bus.clock import loop_now_s
 from penstock.contract import subjects
 from penstock.contract.events import QuotaEased, QuotaWarned
+from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.limit_advice import advice
-from penstock.runtime.vital_loop import VitalLoop
 from services.worker.execution.equipment import Equipment
 from services.worker.quota_monitor.monitor import Notice
 
@@ -23,7 +23,7 @@ _EVERY_S: Final = 1.0
 class TierWatch:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
-        self._running = VitalLoop("tier watch")
+        self._running = CriticalLoop("tier watch")
         self._warned: set[tuple[str, str, str]] = set()
         """What this worker, counting for itself, has warned of."""
 

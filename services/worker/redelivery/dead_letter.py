@@ -9,7 +9,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Failure
 from penstock.runtime.consumer.delivery import Dead, Delivery
-from penstock.runtime.dead_letters import bury, history_of
+from penstock.runtime.dead_letters import history_of, store_dead_letter
 from penstock.runtime.service import Bus
 from services.worker.execution.equipment import Equipment
 
@@ -31,7 +31,7 @@ class Burying:
         role = _NO_ROLE if where is None else where.role
         address = subjects.reply_address(delivery.headers.get(headers.REPLY_SUBJECT, ""))
         told = [] if address is None else await self._background.told(address)
-        await bury(self._bus.js, role, delivery, dead, history_of(told))
+        await store_dead_letter(self._bus.js, role, delivery, dead, history_of(told))
         self._metrics.dead.labels(role).inc()
         if address is None:
             return

@@ -15,7 +15,7 @@ from penstock.contract.reply import Completed, Failed, Failure, ReplyEvent, Star
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.consumer.delivery import Delivery
-from penstock.runtime.jobs.completion import end_as_told, end_job, event_of, fail_job
+from penstock.runtime.jobs.completion import end_from_events, end_job, fail_job, terminal_event_of
 from penstock.runtime.jobs.transitions import next_record, queued_job, was_sent
 from penstock.runtime.reply_publisher import Superseded, publish_terminal
 from penstock.runtime.service import Bus
@@ -41,12 +41,12 @@ class Background:
         if past.ended:
             known = record or self._job(work, delivery.sequence)
             if not known.ended:
-                await end_as_told(self._bus, self._jobs, known, self._clock.unix_ms())
+                await end_from_events(self._bus, self._jobs, known, self._clock.unix_ms())
             return past if record is None else _without_unsent(past, record)
         if record is None:
             return past
         if record.ended:
-            event = await event_of(self._jobs, record)
+            event = await terminal_event_of(self._jobs, record)
             if event is not None:
                 await publish_terminal(self._bus.js, work.reply_to.subject, event)
             # what a completed one spent was recorded before its end
@@ -94,7 +94,7 @@ class Background:
         standing = await end_job(self._jobs, ending, event, self._clock.unix_ms(), size)
         if standing.ours or standing.job is None:
             return event
-        return await event_of(self._jobs, standing.job)
+        return await terminal_event_of(self._jobs, standing.job)
 
     async def told(self, address: ReplyAddress) -> list[ReplyEvent]:
         """The stored replies, and the attempt of which only a record still tells."""
@@ -114,7 +114,7 @@ class Background:
             return
         if past.ended:
             if record is not None and not record.ended:
-                await end_as_told(self._bus, self._jobs, record, self._clock.unix_ms())
+                await end_from_events(self._bus, self._jobs, record, self._clock.unix_ms())
             return
         event = Failed(id=address.id, seq=past.next_seq, attempt=past.attempt, error=failure)
         standing = await fail_job(self._jobs, event, self._clock.unix_ms(), known=record)

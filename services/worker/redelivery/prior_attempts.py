@@ -23,7 +23,7 @@ from penstock.bus.stored_replies import settled_replies
 from penstock.contract.headers import REPEATED
 from penstock.contract.reply import TERMINAL, Delta, ReplyEvent, Started, first_seq
 from penstock.contract.streams import WORK
-from penstock.runtime.answer_size import size_of
+from penstock.runtime.answer_size import answer_bytes
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.service import Bus
 from services.worker.redelivery.server_clock import ServerClock
@@ -62,7 +62,7 @@ def past_of(events: list[ReplyEvent]) -> Past:
     bytes_out: Counter[int] = Counter()
     for event in events:
         if isinstance(event, Delta):
-            bytes_out[event.attempt] += size_of(event.text, event.choices)
+            bytes_out[event.attempt] += answer_bytes(event.text, event.choices)
     return Past(
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),

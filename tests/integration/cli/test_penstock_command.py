@@ -17,7 +17,7 @@ import pytest
 
 from penstock.cli.demo.png import square_png
 from penstock.cli.local.nats_server import NatsServer
-from penstock.runtime.runtime_file import read_places
+from penstock.runtime.runtime_file import read_runtime_file
 from tests.harness.server_binary import require_nats_server
 from tests.harness.up import REPOSITORY, UNSET, Up
 
@@ -35,7 +35,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def test_up_says_where_everything_is(up: Up):
-    places = read_places(up.directory / ".penstock")
+    places = read_runtime_file(up.directory / ".penstock")
 
     assert places is not None
     for part in (places.nats_url, "/health", "/metrics", "/sim/counts", "traces.jsonl", "logs"):
@@ -239,7 +239,7 @@ def test_sigint_stops_everything_and_leaves_nothing_running(up: Up):
     assert "waiting up to 25 s for requests under way" in up.text()
     assert "Stopped; nothing is left running." in up.text()
     assert "Traceback" not in up.text()
-    assert read_places(up.directory / ".penstock") is None
+    assert read_runtime_file(up.directory / ".penstock") is None
     assert up.run("trace", "last").returncode == 0, "the traces stay readable"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from penstock.cli.local.nats_server import NatsServer
-from penstock.runtime.runtime_file import Places, read_places
+from penstock.runtime.runtime_file import RuntimeFile, read_runtime_file
 from tests.harness.server_binary import require_nats_server
 from tests.harness.up import REPOSITORY, Up
 
@@ -35,8 +35,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture
-def places(up: Up) -> Places:
-    found = read_places(up.directory / ".penstock")
+def places(up: Up) -> RuntimeFile:
+    found = read_runtime_file(up.directory / ".penstock")
     assert found is not None
     return found
 
@@ -82,7 +82,7 @@ def ask_until_it_answers(up: Up, instance: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("how", [BY_MODULE, BY_COMMAND], ids=["python -m services.worker", "penstock run"])
-def test_in_the_same_directory_it_answers_with_nothing_set(up: Up, places: Places, how: tuple[str, ...]):
+def test_in_the_same_directory_it_answers_with_nothing_set(up: Up, places: RuntimeFile, how: tuple[str, ...]):
     worker = Worker(up, how, cwd=up.directory)
     try:
         end = ask_until_it_answers(up, worker.instance())
@@ -93,7 +93,7 @@ def test_in_the_same_directory_it_answers_with_nothing_set(up: Up, places: Place
         worker.stop()
 
 
-def test_with_the_nats_of_that_system_set_it_finds_the_simulator(up: Up, places: Places):
+def test_with_the_nats_of_that_system_set_it_finds_the_simulator(up: Up, places: RuntimeFile):
     worker = Worker(
         up, BY_MODULE, cwd=up.directory, NATS_URL=places.nats_url.replace("127.0.0.1", "localhost")
     )
@@ -112,7 +112,7 @@ def test_elsewhere_it_finds_the_system_by_its_data_directory(up: Up, tmp_path: P
 
 
 def test_elsewhere_without_a_word_it_ends_and_says_exactly_what_to_set(
-    up: Up, places: Places, tmp_path: Path
+    up: Up, places: RuntimeFile, tmp_path: Path
 ):
     worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=places.nats_url)
     code, told = worker.ends()
@@ -130,7 +130,7 @@ def test_elsewhere_without_a_word_it_ends_and_says_exactly_what_to_set(
 
 
 async def test_with_another_nats_it_names_the_simulator_that_it_does_not_take_by_itself(
-    up: Up, places: Places, tmp_path: Path, own_nats_server: NatsServer
+    up: Up, places: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
 ):
     data = ("--data", str(up.directory / ".penstock"))
     worker = Worker(up, BY_MODULE, *data, cwd=tmp_path, NATS_URL=own_nats_server.url)
@@ -139,7 +139,7 @@ async def test_with_another_nats_it_names_the_simulator_that_it_does_not_take_by
     assert f"set PENSTOCK_SIMULATOR_URL={places.simulator} " in told
 
 
-def test_an_address_that_is_set_is_taken_as_it_is(up: Up, places: Places, tmp_path: Path):
+def test_an_address_that_is_set_is_taken_as_it_is(up: Up, places: RuntimeFile, tmp_path: Path):
     worker = Worker(
         up,
         BY_MODULE,

@@ -199,7 +199,7 @@ async def test_a_worker_that_does_not_wait_for_acknowledgements_loses_no_text_ei
             if number == 15:
                 said.set()
             await asyncio.sleep(0.01)
-        _, seq, attempt = publisher.place()
+        _, seq, attempt = publisher.terminal_position()
         await publisher.finish(replace(Events(request.id).completed(), seq=seq, attempt=attempt))
 
     async def go_away() -> None:

@@ -19,7 +19,7 @@ from penstock.contract import subjects
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Failed
 from penstock.contract.streams import JOBS
-from penstock.runtime.jobs.capacity import JobRoom
+from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.completion import fail_job
 from penstock.runtime.jobs.transitions import next_record
 from penstock.runtime.provisioning.ensure import stream_config
@@ -29,7 +29,7 @@ MOST = 20
 HALF = MOST // 2
 
 
-class Room(JobRoom):
+class Room(BoundedJobStore):
     """Small, with a clock that the test moves."""
 
     def __init__(self, nc: Nats) -> None:

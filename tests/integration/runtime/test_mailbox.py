@@ -10,7 +10,7 @@ import pytest
 from penstock.contract import codec, headers, subjects
 from penstock.contract.streams import DEAD
 from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Retry, Verdict
-from penstock.runtime.dead_letters import bury
+from penstock.runtime.dead_letters import store_dead_letter
 from tests.integration.runtime.mailbox_bench import MailboxBench
 from tests.integration.runtime.waiting import until
 
@@ -235,8 +235,8 @@ async def test_poison_bytes_end_among_the_dead_letters_and_stop_nobody_d7(provis
         return ACK
 
     async def bury_twice(delivery: Delivery, dead: Dead) -> None:
-        await bury(js, "chat", delivery, dead)
-        await bury(js, "chat", delivery, dead)
+        await store_dead_letter(js, "chat", delivery, dead)
+        await store_dead_letter(js, "chat", delivery, dead)
 
     box = await bench.box(handle, max_deliver=1, bury=bury_twice)
     before = (await js.stream_info(DEAD.name)).state.last_seq
@@ -262,7 +262,9 @@ async def test_a_dead_letter_keeps_a_body_at_the_limit_of_a_message(provisioned,
     delivery = Delivery(
         subject="x.y", data=body, headers={}, ack_subject="", sequence=7, number=3, stored_ns=0
     )
-    await bury(js, "chat", delivery, Dead("internal", "a reason\nwith a line end, and a € sign " * 50))
+    await store_dead_letter(
+        js, "chat", delivery, Dead("internal", "a reason\nwith a line end, and a € sign " * 50)
+    )
     letter = await js.get_last_msg(DEAD.name, subjects.dead("chat"))
     assert letter.headers[headers.DEAD_TRUNCATED] == str(len(body))
     assert letter.headers[headers.DEAD_DELIVERIES] == "3"

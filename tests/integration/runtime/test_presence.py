@@ -13,7 +13,7 @@ from penstock.contract.presence import Presence, RoleStatus
 from penstock.contract.streams import CANCELS, PRESENCE
 from penstock.runtime import heartbeat as heartbeat_module
 from penstock.runtime.cancellation import Cancellations
-from penstock.runtime.heartbeat import Heartbeat, lately, living, watch_presence
+from penstock.runtime.heartbeat import Heartbeat, read_presence, read_recent_presence, watch_presence
 from penstock.runtime.provisioning.ensure import ensure, stream_config
 from tests.harness.wire import Outgoing, Wire
 from tests.integration.runtime.waiting import until
@@ -32,7 +32,7 @@ async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(pr
     await heartbeat.start()
 
     async def alive() -> bool:
-        return worker(unique) in await living(provisioned)
+        return worker(unique) in await read_presence(provisioned)
 
     await until(alive)
     await heartbeat.stop()
@@ -41,7 +41,7 @@ async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(pr
         return not await alive()
 
     await until(gone)
-    assert worker(unique) in await lately(provisioned), "a router that starts now hears of it"
+    assert worker(unique) in await read_recent_presence(provisioned), "a router that starts now hears of it"
     await until(lambda: [beat for name, beat in heard if name == unique] == [worker(unique), None])
 
 
@@ -66,7 +66,7 @@ async def test_whatever_stands_in_the_bucket_the_living_are_found(
     await heartbeat.start()
 
     async def alive() -> bool:
-        return worker(unique) in await living(provisioned)
+        return worker(unique) in await read_presence(provisioned)
 
     await until(alive)
     await heartbeat.stop()
@@ -81,7 +81,9 @@ async def test_more_are_alive_than_one_answer_holds(provisioned, unique, monkeyp
         await heart.start()
 
     async def all_alive() -> bool:
-        return [each for each in await living(provisioned) if each.instance.startswith(unique)] == everybody
+        return [
+            each for each in await read_presence(provisioned) if each.instance.startswith(unique)
+        ] == everybody
 
     await until(all_alive)
     for heart in hearts:
@@ -89,7 +91,7 @@ async def test_more_are_alive_than_one_answer_holds(provisioned, unique, monkeyp
 
 
 async def test_before_anything_is_provisioned_nobody_is_alive(own_nc):
-    assert await living(own_nc) == []
+    assert await read_presence(own_nc) == []
 
 
 async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(own_nats_server):

@@ -13,7 +13,7 @@ from penstock.bus.connection import connect
 from penstock.contract.names import ROLES
 from penstock.contract.streams import BUCKETS, QUOTA, ROUTER, STREAMS, WORK, mailbox, mailboxes
 from penstock.contract.subjects import QUOTA_STORED
-from penstock.runtime.provisioning.diff import lacking
+from penstock.runtime.provisioning.diff import find_drift
 from penstock.runtime.provisioning.ensure import _ensure_stream, ensure, ensure_eventually
 
 
@@ -72,9 +72,9 @@ async def test_what_was_changed_by_hand_is_brought_back(own_nc):
 async def test_a_bucket_of_a_release_that_republished_nothing_is_brought_up_to_date(own_nc):
     js = own_nc.jetstream()
     await js.create_key_value(KeyValueConfig(bucket=QUOTA.name, ttl=QUOTA.ttl_s, storage=StorageType.FILE))
-    assert QUOTA.name in await lacking(js, roles=["chat"], ack_wait_s=10)
+    assert QUOTA.name in await find_drift(js, roles=["chat"], ack_wait_s=10)
     await ensure(js, roles=["chat"], ack_wait_s=10)
-    assert await lacking(js, roles=["chat"], ack_wait_s=10) == []
+    assert await find_drift(js, roles=["chat"], ack_wait_s=10) == []
     heard = await own_nc.subscribe(QUOTA_STORED)
     await (await js.key_value(QUOTA.name)).put("a.b", b"x")
     assert (await heard.next_msg(2.0)).data == b"x"

@@ -13,7 +13,7 @@ from penstock.cli.local import up as up_command
 from penstock.cli.local.plan import make_plan
 from penstock.cli.local.up import describe
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.runtime_file import Places
+from penstock.runtime.runtime_file import RuntimeFile
 
 QUOTAS = Path(__file__).resolve().parents[3] / "docs" / "quotas.md"
 
@@ -96,14 +96,14 @@ def test_no_simulator_for_that_catalogue_where_its_address_is_given(tmp_path):
     plan = make_plan(tmp_path, env)
 
     assert names(plan)[0] == ["router"]
-    text = describe(plan, Places(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+    text = describe(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
     assert "simulator at http://127.0.0.1:1/v1" in text
 
 
 def test_up_says_where_the_providers_are_expected_when_it_starts_none(tmp_path):
     plan = make_plan(tmp_path, {"PENSTOCK_CATALOGUE": "groq"})
 
-    text = describe(plan, Places(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+    text = describe(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
 
     assert "groq at the SDK's own address" in text
 
@@ -163,7 +163,7 @@ def test_mistakes_are_told_before_anything_starts(tmp_path):
 
 def test_the_announcement_says_where_everything_is(tmp_path):
     plan = make_plan(tmp_path, {})
-    places = Places(
+    places = RuntimeFile(
         nats_url="nats://127.0.0.1:4999",
         embedded=True,
         pid=1,
@@ -189,7 +189,7 @@ def test_the_announcement_says_where_everything_is(tmp_path):
 def test_the_role_nobody_serves_is_marked(tmp_path):
     plan = make_plan(tmp_path, {})
 
-    text = describe(plan, Places(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+    text = describe(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
 
     assert "embed (not served yet)" in text
     assert "chat (" not in text

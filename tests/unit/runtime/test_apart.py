@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from penstock.runtime.uninterruptible import apart
+from penstock.runtime.aio import run_in_daemon_thread
 
 ROOT = Path(__file__).parents[3]
 HANGING = """
 import asyncio, threading
-from penstock.runtime.uninterruptible import apart
+from penstock.runtime.aio import run_in_daemon_thread
 
 async def main():
-    hanging = asyncio.create_task(apart(threading.Event().wait))
+    hanging = asyncio.create_task(run_in_daemon_thread(threading.Event().wait))
     await asyncio.sleep(0.1)
     hanging.cancel()
     await asyncio.gather(hanging, return_exceptions=True)
@@ -35,10 +35,10 @@ def test_d9_a_process_ends_though_a_call_hangs_for_ever() -> None:
 
 
 async def test_what_the_call_returns_or_raises_comes_back() -> None:
-    assert await apart(lambda: threading.current_thread().daemon) is True
+    assert await run_in_daemon_thread(lambda: threading.current_thread().daemon) is True
 
     def fails() -> None:
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        await apart(fails)
+        await run_in_daemon_thread(fails)

@@ -7,9 +7,15 @@ import stat
 import pytest
 
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.runtime_file import Places, client_environment, read_places, remove_places, write_places
+from penstock.runtime.runtime_file import (
+    RuntimeFile,
+    client_environment,
+    read_runtime_file,
+    remove_runtime_file,
+    write_runtime_file,
+)
 
-PLACES = Places(
+PLACES = RuntimeFile(
     nats_url="nats://127.0.0.1:4999",
     embedded=True,
     pid=17,
@@ -19,19 +25,19 @@ PLACES = Places(
 
 
 def test_what_up_writes_is_what_the_commands_read(tmp_path):
-    write_places(tmp_path, PLACES)
+    write_runtime_file(tmp_path, PLACES)
 
-    assert read_places(tmp_path) == PLACES
+    assert read_runtime_file(tmp_path) == PLACES
     assert stat.S_IMODE((tmp_path / "up.json").stat().st_mode) == 0o600, "the address may hold a password"
-    remove_places(tmp_path)
-    assert read_places(tmp_path) is None
+    remove_runtime_file(tmp_path)
+    assert read_runtime_file(tmp_path) is None
 
 
 def test_a_file_of_something_else_is_told_with_the_mend(tmp_path):
     (tmp_path / "up.json").write_text("[1, 2")
 
     with pytest.raises(ConfigurationRefused, match="remove it, or set NATS_URL"):
-        read_places(tmp_path)
+        read_runtime_file(tmp_path)
 
 
 def test_the_running_system_fills_in_what_is_not_set():

@@ -20,7 +20,7 @@ NOT_LIMITED = {
     "penstock.bus.connection": "has a limit of its own, which tells a lost connection from a restored one",
     "penstock.runtime.broker": "logs once, at the end of the process",
     "penstock.runtime.service": "logs once, at the end of the process",
-    "penstock.runtime.vital_loop": "logs once, at the end of the process",
+    "penstock.runtime.aio": "logs once, at the end of the process",
     "services.router.handlers": "is the one line per request",
     "services.worker.execution.finish": "is the one line per request",
     "services.worker.execution.attempt": "logs once what it learns of a model",

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from penstock.runtime.vital_loop import VitalLoop
+from penstock.runtime.aio import CriticalLoop
 
 
 async def turning(turned: asyncio.Event) -> None:
@@ -22,7 +22,7 @@ async def turning(turned: asyncio.Event) -> None:
 async def test_a_loop_turns_until_it_is_stopped_and_that_is_no_death():
     deaths: list[str] = []
     turned = asyncio.Event()
-    loop = VitalLoop("turning", lambda: deaths.append("died"))
+    loop = CriticalLoop("turning", lambda: deaths.append("died"))
     loop.start(turning(turned))
     await turned.wait()
     await loop.stop()
@@ -42,7 +42,7 @@ async def test_a_cancellation_that_was_forgotten_is_not_the_last():
             forgotten.set()
         await asyncio.sleep(60)
 
-    loop = VitalLoop("forgetting", lambda: None)
+    loop = CriticalLoop("forgetting", lambda: None)
     loop.start(forgetting())
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
@@ -51,7 +51,7 @@ async def test_a_cancellation_that_was_forgotten_is_not_the_last():
 
 
 async def test_one_that_never_began_is_stopped_at_once():
-    await VitalLoop("never").stop()
+    await CriticalLoop("never").stop()
 
 
 @pytest.mark.parametrize("failure", [None, ValueError("a defect")])
@@ -64,7 +64,7 @@ async def test_a_loop_that_ends_by_itself_is_told_with_its_failure(
         if failure is not None:
             raise failure
 
-    loop = VitalLoop("ending", died.set)
+    loop = CriticalLoop("ending", died.set)
     loop.start(ending())
     await asyncio.wait_for(died.wait(), 5)
     (record,) = caplog.records
@@ -79,7 +79,7 @@ async def test_the_process_is_asked_to_stop_as_an_operator_would():
     running = asyncio.get_running_loop()
     running.add_signal_handler(signal.SIGTERM, asked.set)
     try:
-        VitalLoop("ending").start(asyncio.sleep(0))
+        CriticalLoop("ending").start(asyncio.sleep(0))
         await asyncio.wait_for(asked.wait(), 5)
     finally:
         running.remove_signal_handler(signal.SIGTERM)

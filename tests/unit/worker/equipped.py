@@ -16,7 +16,7 @@ from penstock.bus.connection import Reconnects
 from penstock.bus.tracing import NO_SPAN, NO_TRACER
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
-from penstock.runtime.epochs import Interruptions
+from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.service import Bus
 from services.worker.accounting.usage_recorder import Recorder
 from services.worker.announcer import Announcer
@@ -43,7 +43,7 @@ NAMES = ("A_KEY", "B_KEY", "C_KEY")
 def bus_apart() -> Bus:
     """Connected to nothing."""
     nc = Nats()
-    return Bus(nc, nc.jetstream(), Reconnects(), Interruptions(nc))
+    return Bus(nc, nc.jetstream(), Reconnects(), DeliveryEpochs(nc))
 
 
 class Endpoint:

@@ -11,7 +11,7 @@ import pytest
 
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.runtime_file import Places, write_places
+from penstock.runtime.runtime_file import RuntimeFile, write_runtime_file
 from services.worker.local_system import check_simulator, found_environment, found_text
 
 NATS = "nats://127.0.0.1:4999"
@@ -28,7 +28,7 @@ roles: {chat: {chain: [a, b]}, coding: {chain: [a]}}
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    write_places(tmp_path, Places(nats_url=NATS, embedded=True, pid=1, simulator=SIMULATOR))
+    write_runtime_file(tmp_path, RuntimeFile(nats_url=NATS, embedded=True, pid=1, simulator=SIMULATOR))
     return tmp_path
 
 
@@ -119,5 +119,5 @@ def other_program() -> Iterator[str]:
 
 
 def test_another_program_on_the_port_is_no_simulator(data: Path, other_program: str):
-    write_places(data, Places(nats_url=NATS, embedded=True, pid=1, simulator=other_program))
+    write_runtime_file(data, RuntimeFile(nats_url=NATS, embedded=True, pid=1, simulator=other_program))
     assert "PENSTOCK_SIMULATOR_URL" not in found_environment({}, data)

@@ -12,7 +12,7 @@ import msgspec
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.quota import QuotaLearned
-from penstock.runtime.vital_loop import VitalLoop
+from penstock.runtime.aio import CriticalLoop
 from services.worker.rate_limit.learned.rate import alive, dropped
 from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.quota import Need
@@ -51,7 +51,7 @@ class Keeper:
         self._urgent = self._soon = False
         self._poked = asyncio.Event()
         self._back = asyncio.Event()
-        self._running = VitalLoop(f"quota {key}")
+        self._running = CriticalLoop(f"quota {key}")
 
     def stands_for(self, queued: Callable[[], Mapping[str, int]]) -> None:
         """`queued`: how many requests wait for this quota in which mailboxes."""

@@ -12,7 +12,7 @@ from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
 from penstock.contract.quota import QuotaRecord
-from penstock.runtime.vital_loop import VitalLoop
+from penstock.runtime.aio import CriticalLoop
 from services.worker.rate_limit.learned.rate import alive
 from services.worker.rate_limit.record.decode import decoded
 from services.worker.rate_limit.shared.store_protocol import Conflict, Records, Stored, Unreachable
@@ -50,7 +50,7 @@ class SharedPauses:
         self._unwritten: set[str] = set()
         self._unread: set[str] = set()
         self._poked = asyncio.Event()
-        self._running = VitalLoop("quota pauses")
+        self._running = CriticalLoop("quota pauses")
 
     async def start(self, records: Records, names: Iterable[str]) -> None:
         """Learn what is paused at this moment. What cannot be read now is read later."""

@@ -1,4 +1,4 @@
-"""K6: every kind of mistake names its line, its key, what was written, and how to mend it."""
+"""K6: every kind of mistake names its line, its key, what was written, and how to fix it."""
 
 import pytest
 
@@ -8,18 +8,18 @@ from tests.unit.runtime.config.mistakes import MISTAKES
 
 @pytest.mark.parametrize("row", MISTAKES, ids=lambda row: row[1][-40:])
 def test_a_mistake_is_named_with_its_place_and_its_mend(row):
-    right, wrong, line, key, value, problem, mend = row
+    right, wrong, line, key, value, problem, fix = row
     found = {problem.key: problem for problem in refused(spoiled(right, wrong))}[key]
     assert (found.line, found.value) == (line, value)
     assert problem in found.problem
-    assert mend in found.mend
+    assert fix in found.fix
 
 
 def test_a_mistake_reads_as_one_sentence():
     (problem,) = refused(spoiled("chain: [large, small]", "chain: [large, smal]"))
     assert problem.told("mine.yaml") == (
         'mine.yaml:15: roles.chat.chain[1] = "smal": there is no model of that name. '
-        "Mend: define it under models:, or write small, if that is what you meant."
+        "Fix: define it under models:, or write small, if that is what you meant."
     )
 
 

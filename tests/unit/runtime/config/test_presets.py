@@ -91,12 +91,12 @@ def test_what_the_catalogue_says_itself_holds():
 def test_azure_asks_for_the_address():
     (problem,) = refused(written("{preset: azure}"))
     assert problem.key == "providers.p.base_url"
-    assert problem.mend == "write base_url: https://YOUR-RESOURCE.openai.azure.com/openai/v1"
+    assert problem.fix == "write base_url: https://YOUR-RESOURCE.openai.azure.com/openai/v1"
 
 
 def test_an_unknown_preset_names_the_nearest():
     (problem,) = refused(written("{preset: mistrl}"))
-    assert (problem.key, problem.mend) == ("providers.p.preset", "write mistral, if that is what you meant")
+    assert (problem.key, problem.fix) == ("providers.p.preset", "write mistral, if that is what you meant")
     (problem,) = refused(written("{preset: 7}"))
     assert problem.key == "providers.p.preset"
 
@@ -141,7 +141,7 @@ def test_a_family_gives_way_to_the_provider_and_the_model():
 def test_a_model_that_contradicts_its_preset_is_refused():
     model = "{provider: p, name: x, takes: {max_tokens: max_completion_tokens}}"
     (problem,) = refused(written("{preset: mistral}", model))
-    assert problem.mend == "write max_completion_tokens: yes beside it, or take the line out"
+    assert problem.fix == "write max_completion_tokens: yes beside it, or take the line out"
 
 
 def test_what_is_in_force_can_be_printed_and_read_again():
@@ -160,4 +160,4 @@ def test_without_a_preset_the_headers_are_those_of_the_sdk():
     assert load(written("{}")).providers["p"].rate_limit_headers == "openai"
     assert load(written("{sdk: groq}")).providers["p"].rate_limit_headers == "groq"
     (problem,) = refused(written("{rate_limit_headers: opnai}"))
-    assert problem.mend == "write openai, if that is what you meant"
+    assert problem.fix == "write openai, if that is what you meant"

@@ -36,7 +36,7 @@ def test_no_price_is_rounded(micro: int):
 
 
 @pytest.mark.parametrize(
-    ("written", "key", "problem", "mend"),
+    ("written", "key", "problem", "fix"),
     [
         (
             "price: {input: 0.15}",
@@ -60,9 +60,9 @@ def test_no_price_is_rounded(micro: int):
     ],
 )
 def test_a_price_that_cannot_be_read_names_the_unit_and_the_ways_to_write_it(
-    written: str, key: str, problem: str, mend: str
+    written: str, key: str, problem: str, fix: str
 ):
     (found,) = refused(spoiled(PRICE, written))
     assert found.key == f"models.large.price.{key}".removesuffix(".")
     assert problem in found.problem
-    assert mend in found.mend
+    assert fix in found.fix

@@ -86,7 +86,7 @@ def test_a_users_mistake_is_told_without_a_traceback(tmp_path, capsys, command, 
     out, err = capsys.readouterr()
     assert not out
     assert err.startswith(str(file))
-    assert "Mend:" in err
+    assert "Fix:" in err
     assert "Traceback" not in err
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.runtime.config.key_dates import key_dates
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.config.secrets import Found, Unusable, keys_in_force, read_secret
+from penstock.runtime.config.secrets import Found, Unusable, effective_keys, read_secret
 
 KEY = "gsk_0123456789abcdef"
 
@@ -95,8 +95,8 @@ def test_a6_a_file_wins_over_the_variable_of_its_name(tmp_path: Path) -> None:
     env = {"A_KEY": "from-env", "B_KEY": "kept", "C_KEY": "env-only", "D_KEY": ""}
     names = ("A_KEY", "B_KEY", "C_KEY", "D_KEY", "E_KEY")
     expected = {"A_KEY": "from-file", "B_KEY": "kept", "C_KEY": "env-only"}
-    assert keys_in_force(names, str(tmp_path), env) == expected
-    assert keys_in_force(names, None, env) == {**expected, "A_KEY": "from-env"}
+    assert effective_keys(names, str(tmp_path), env) == expected
+    assert effective_keys(names, None, env) == {**expected, "A_KEY": "from-env"}
 
 
 def test_a6_the_day_of_a_key_is_read_from_the_environment() -> None:
@@ -110,4 +110,4 @@ def test_a6_every_date_that_is_none_is_told_and_not_repeated() -> None:
         key_dates(("A_KEY", "B_KEY", "C_KEY"), env)
     assert [problem.key for problem in caught.value.problems] == list(env)
     assert KEY not in str(caught.value)
-    assert "Mend: write the day" in str(caught.value)
+    assert "Fix: write the day" in str(caught.value)

@@ -90,7 +90,7 @@ def test_all_mistakes_are_told_together():
     with pytest.raises(ConfigurationRefused) as caught:
         load_settings(WRONG)
     assert {problem.key for problem in caught.value.problems} == set(WRONG)
-    assert 'environment: PENSTOCK_LOG_LEVEL = "warn": is not a log level. Mend: write warning' in str(
+    assert 'environment: PENSTOCK_LOG_LEVEL = "warn": is not a log level. Fix: write warning' in str(
         caught.value
     )
 

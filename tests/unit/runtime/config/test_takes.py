@@ -41,7 +41,7 @@ def test_what_a_provider_says_holds_where_its_model_says_nothing():
 
 
 @pytest.mark.parametrize(
-    ("takes", "key", "problem", "mend"),
+    ("takes", "key", "problem", "fix"),
     [
         ("{temperature: 1}", "temperature", "does not say what becomes", "{only: 1}"),
         ("{temperature: 0.5}", "temperature", "does not say what becomes", "{only: 0.5}"),
@@ -68,18 +68,18 @@ def test_what_a_provider_says_holds_where_its_model_says_nothing():
         ("temperature", "", "must be a mapping", "mapping"),
     ],
 )
-def test_what_no_request_could_follow_is_refused(takes: str, key: str, problem: str, mend: str):
+def test_what_no_request_could_follow_is_refused(takes: str, key: str, problem: str, fix: str):
     path = f"models.small.takes.{key}".removesuffix(".")
     found = {each.key: each for each in refused(with_takes(takes))}
     assert problem in found[path].problem
-    assert mend in found[path].mend
+    assert fix in found[path].fix
     of_provider = {each.key: each for each in refused(with_takes("{}", of_provider=takes))}
     assert problem in of_provider[path.replace("models.small", "providers.here")].problem
 
 
 def test_a_model_does_not_contradict_its_provider():
     (problem,) = refused(with_takes("{a: b}", of_provider="{b: no}"))
-    assert (problem.key, problem.mend) == ("models.small.takes.a", "write no for both")
+    assert (problem.key, problem.fix) == ("models.small.takes.a", "write no for both")
     assert load(with_takes("{a: b, b: yes}", of_provider="{b: no}")).takes_of("small") == {
         "a": "b",
         "b": True,
