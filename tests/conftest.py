@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from penstock.bus.log_limits import RepeatedLogs
 from penstock.cli.local.free_port import free_port as a_free_port
 from penstock.cli.local.nats_server import NatsServer
-from tests.harness.server_binary import require_nats_server
+from tests.harness.nats_binary import require_nats_server
 
 
 def pytest_configure() -> None:

@@ -23,7 +23,7 @@ from tests.bench.load import Figures, percentile, run
 from tests.bench.sink import otlp_sink
 from tests.bench.subjects import direct_stream, direct_whole, penstock_stream, penstock_whole
 from tests.harness.catalogues import catalogue
-from tests.harness.system import System, running
+from tests.harness.system import System, running_system
 
 AT_ONCE = (1, 16, 64)
 REQUESTS = {1: 400, 16: 1600, 64: 3200}
@@ -80,7 +80,7 @@ async def _through_penstock(
         roles={"chat": {"concurrency": 256}},
         models={"m-chat": {"limits": limits}} if limits else None,
     )
-    async with running(directory, "chat", config=config, env=env) as system:
+    async with running_system(directory, "chat", config=config, env=env) as system:
         client = await system.client()
         try:
             return await _penstock_figures(system, client, streams=streams)
@@ -140,7 +140,7 @@ async def _per_delta(
 
 async def _direct(directory: Path) -> dict[str, Any]:
     async with (
-        running(directory, "chat") as system,
+        running_system(directory, "chat") as system,
         AsyncOpenAI(api_key="none", base_url=f"{system.simulator.ready['url']}/v1", max_retries=0) as client,
     ):
         whole = direct_whole(client)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock.client.client import Client
-from tests.harness.asking import Post
+from tests.harness.replies import RawPublisher
 from tests.harness.system import System
 
 
@@ -18,6 +18,6 @@ async def client(system: System) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def post(system: System) -> AsyncIterator[Post]:
-    async for opened in Post.opened(system):
+async def publisher(system: System) -> AsyncIterator[RawPublisher]:
+    async for opened in RawPublisher.opened(system):
         yield opened

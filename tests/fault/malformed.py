@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from penstock.bus.ids import new_id
 from penstock.contract import headers, subjects
 from penstock.contract.names import RANKS
-from tests.harness.wire import Outgoing
+from tests.harness.raw_nats import RawMessage
 
 __all__ = ["messages"]
 
@@ -217,13 +217,13 @@ def request_block() -> bytes:
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Outgoing:
+def requests(draw: st.DrawFn) -> RawMessage:
     payload = draw(spoilt(request()))
-    return Outgoing(subjects.request(ACCOUNT, "chat"), payload, request_block())
+    return RawMessage(subjects.request(ACCOUNT, "chat"), payload, request_block())
 
 
 @st.composite
-def orders(draw: st.DrawFn) -> Outgoing:
+def orders(draw: st.DrawFn) -> RawMessage:
     """Straight into a mailbox, past the router."""
     role = draw(st.sampled_from(ROLES))
     good = work(role)
@@ -231,24 +231,24 @@ def orders(draw: st.DrawFn) -> Outgoing:
     if draw(st.booleans()):
         written[headers.REPLY_SUBJECT] = subjects.reply(ACCOUNT, CLIENT, good["id"])
     subject = subjects.work(role, "interactive", draw(st.sampled_from(RANKS)), "a7c")
-    return Outgoing(subject, draw(spoilt(good)), block(**written))
+    return RawMessage(subject, draw(spoilt(good)), block(**written))
 
 
 @st.composite
-def hostile(draw: st.DrawFn) -> Outgoing:
+def hostile(draw: st.DrawFn) -> RawMessage:
     """Right in its body, wrong in its subject or its headers."""
     how = draw(st.integers(0, 29))
     if how == 0:
-        return Outgoing(draw(st.sampled_from(NOBODYS_MAILBOXES)), json.dumps(work("chat")).encode())
+        return RawMessage(draw(st.sampled_from(NOBODYS_MAILBOXES)), json.dumps(work("chat")).encode())
     if how < 8:
         subject = draw(st.sampled_from(STRANGE_SUBJECTS))
-        return Outgoing(subject, json.dumps(request()).encode(), request_block())
+        return RawMessage(subject, json.dumps(request()).encode(), request_block())
     if how < 18:
         subject, good = subjects.request(ACCOUNT, "chat"), request()
     else:
         subject, good = subjects.work("chat", "interactive", 0, "a7c"), work("chat")
-    return Outgoing(subject, json.dumps(good).encode(), draw(st.sampled_from(STRANGE_BLOCKS)))
+    return RawMessage(subject, json.dumps(good).encode(), draw(st.sampled_from(STRANGE_BLOCKS)))
 
 
-def messages() -> st.SearchStrategy[Outgoing]:
+def messages() -> st.SearchStrategy[RawMessage]:
     return st.one_of(requests(), requests(), orders(), hostile())

@@ -9,11 +9,10 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.events import BreakerChanged
-from tests.harness.asking import ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ask, until
+from tests.harness.stored_events import stored_events
+from tests.harness.system import System, shared_system
 
 OPEN_S = 2.0
 CHAINS = {
@@ -29,7 +28,7 @@ ROLE = {"retry": {"base_s": 0.02, "cap_s": 0.1, "same_model": 0}}
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(CHAINS, role=ROLE, breaker=BREAKER)
-    with shared(tmp_path_factory.mktemp("breaker"), config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("breaker"), config=config) as running:
         yield running
 
 
@@ -116,6 +115,6 @@ async def test_d3_a_429_is_quota_and_never_opens_it(system: System, client: Clie
     assert not patient.done()
     await system.sim("PUT", "behaviour", {"limited": ""})
 
-    heard = await patient
-    assert heard.completed.model == "limited"
+    received = await patient
+    assert received.completed.model == "limited"
     assert not [event for event in await stored_events(system, BreakerChanged) if event.model == "limited"]

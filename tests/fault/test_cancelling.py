@@ -10,10 +10,9 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.reply import TERMINAL, Delta, Failed, ReplyEvent
-from tests.harness.asking import Post, ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import RawPublisher, ask, until
+from tests.harness.system import System, shared_system
 
 LONG = "Tell me everything [[tokens=2000]]"
 CHAINS = {"chat": ("talker",), "logic": ("narrow",), "coding": ("busy",), "fast": ("unserved",)}
@@ -24,7 +23,7 @@ WORKERS = ("chat,logic,coding", "fast")
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(CHAINS, models=MODELS, breaker={"failures": 10_000})
-    with shared(tmp_path_factory.mktemp("cancelling"), *WORKERS, config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("cancelling"), *WORKERS, config=config) as running:
         yield running
 
 
@@ -37,7 +36,7 @@ async def talking_slowly(system: System) -> AsyncIterator[None]:
 
 
 async def test_d8_a_cancel_in_mid_stream_stops_the_provider_within_a_second(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     stream = client.stream(LONG, role="chat")
     events: list[ReplyEvent] = []
@@ -52,20 +51,22 @@ async def test_d8_a_cancel_in_mid_stream_stops_the_provider_within_a_second(
     assert events[-1].error.retry == "never"
     assert time.monotonic() - cancelled_s < 1
     await until(lambda: _cancelled(system, "talker", 1), 1.0)
-    stored = await post.stored(stream.id, client=client.name)
+    stored = await publisher.stored(stream.id, client=client.name)
     assert [type(event) for event in stored if isinstance(event, TERMINAL)] == [Failed]
     counts = await system.sim("GET", "counts")
     assert counts["models"]["talker"]["completion_tokens"] < 200
 
 
-async def test_d8_leaving_the_loop_does_the_same(system: System, client: Client, post: Post) -> None:
+async def test_d8_leaving_the_loop_does_the_same(
+    system: System, client: Client, publisher: RawPublisher
+) -> None:
     async with client.stream(LONG, role="chat") as stream:
         async for event in stream:
             if isinstance(event, Delta):
                 break
 
     await until(lambda: _cancelled(system, "talker", 1), 1.0)
-    end = await post.end(stream.id, client=client.name)
+    end = await publisher.end(stream.id, client=client.name)
     assert isinstance(end, Failed)
     assert end.error.code == "cancelled"
 
@@ -83,7 +84,7 @@ async def test_d8_a_whole_reply_can_be_cancelled_while_it_is_made(system: System
     await until(lambda: _cancelled(system, "talker", 1), 1.0)
 
 
-async def test_d8_detached_streams_go_on(system: System, client: Client, post: Post) -> None:
+async def test_d8_detached_streams_go_on(system: System, client: Client, publisher: RawPublisher) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 200})
     async with client.stream("Short [[tokens=60]]", role="chat") as stream:
         async for event in stream:
@@ -91,7 +92,7 @@ async def test_d8_detached_streams_go_on(system: System, client: Client, post: P
                 stream.detach()
                 break
 
-    assert type(await post.end(stream.id, client=client.name)).__name__ == "Completed"
+    assert type(await publisher.end(stream.id, client=client.name)).__name__ == "Completed"
 
 
 async def test_d8_what_waits_for_quota_is_dropped_and_never_sent(system: System, client: Client) -> None:
@@ -114,12 +115,12 @@ async def test_d8_what_waits_for_quota_is_dropped_and_never_sent(system: System,
 
 
 async def test_d8_what_is_queued_for_a_worker_that_is_gone_is_dropped_and_never_sent(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.workers[1].kill()
     stream = client.stream("Nobody is there", role="fast", timeout_s=60)
     asked = asyncio.create_task(_events(stream))
-    await until(lambda: _accepted(post, client, stream.id))
+    await until(lambda: _accepted(publisher, client, stream.id))
 
     began_s = time.monotonic()
     await client.cancel(stream.id)
@@ -173,5 +174,5 @@ async def _in_flight(system: System, model: str) -> bool:
     return counts["models"].get(model, {}).get("in_flight", 0) > 0
 
 
-async def _accepted(post: Post, client: Client, request_id: str) -> bool:
-    return bool(await post.stored(request_id, client=client.name))
+async def _accepted(publisher: RawPublisher, client: Client, request_id: str) -> bool:
+    return bool(await publisher.stored(request_id, client=client.name))

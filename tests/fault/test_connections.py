@@ -15,7 +15,7 @@ from services.worker.providers.groq_sdk import GROQ
 from services.worker.providers.openai_sdk import OPENAI
 from services.worker.providers.sdk import SdkKind, SdkProvider
 from tests.fault.providers.wire import Answer, chunked, data, delta, events, headed, sized, until_closed
-from tests.harness.hostile import Call, End, HostileProvider, hostile_provider, whole
+from tests.harness.scripted_provider import Call, End, ScriptedProvider, scripted_provider, whole
 
 Run = Callable[[Coroutine[None, None, None]], None]
 IDLE_S = 0.15
@@ -27,8 +27,8 @@ CHUNKED = chunked(STREAM)
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[HostileProvider]:
-    with hostile_provider("m") as running:
+def provider() -> Iterator[ScriptedProvider]:
+    with scripted_provider("m") as running:
         yield running
 
 
@@ -46,7 +46,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 @contextlib.asynccontextmanager
-async def calling(kind: SdkKind, provider: HostileProvider):
+async def calling(kind: SdkKind, provider: ScriptedProvider):
     endpoint = SdkProvider("p", kind, provider.url, {"KEY": "sk-secret"})
     try:
         yield endpoint
@@ -62,7 +62,7 @@ async def called(endpoint: SdkProvider) -> bytes:
         await response.close()
 
 
-def in_turn(provider: HostileProvider, *answers: Answer) -> list[Call]:
+def in_turn(provider: ScriptedProvider, *answers: Answer) -> list[Call]:
     """What is asked, as it is asked."""
     calls: list[Call] = []
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from penstock.bus.stored_replies import stored_replies
 from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
-from tests.harness.asking import until
-from tests.harness.events import text_of, usage_count
 from tests.harness.load import Load
-from tests.harness.system import System, running
+from tests.harness.replies import until
+from tests.harness.stored_events import text_of, usage_count
+from tests.harness.system import System, running_system
 
 LONG = "Tell me of the river. [[tokens=120]]"
 SHORT = "Tell me of the river. [[tokens=40]]"
@@ -32,7 +32,7 @@ async def stored_ends(client, request_id: str) -> list[ReplyEvent]:
 
 
 async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_restarted_d7(tmp_path: Path):
-    async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat", "chat") as system, await system.client() as client:
         expected = await whole_answer(client, LONG)
         await slowly(system)
         stream = client.stream(LONG, role="chat")
@@ -55,7 +55,7 @@ async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_res
 
 
 async def test_a_router_killed_with_requests_in_flight_loses_none_d7(tmp_path: Path):
-    async with running(tmp_path, "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat") as system, await system.client() as client:
         await slowly(system)
         asking = [asyncio.create_task(client.chat(SHORT, role="chat", stream=True)) for _ in range(40)]
         await asyncio.sleep(0.05)
@@ -71,7 +71,7 @@ async def test_a_router_killed_with_requests_in_flight_loses_none_d7(tmp_path: P
 
 
 async def test_sigterm_drains_nothing_is_lost_and_nothing_done_twice_d9(tmp_path: Path):
-    async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat", "chat") as system, await system.client() as client:
         await slowly(system)
         asking = [asyncio.create_task(client.chat(LONG, role="chat")) for _ in range(24)]
 
@@ -88,7 +88,7 @@ async def test_sigterm_drains_nothing_is_lost_and_nothing_done_twice_d9(tmp_path
 
 
 async def test_everything_is_replaced_at_once_and_requests_wait_for_it_d9(tmp_path: Path):
-    async with running(tmp_path, "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat") as system, await system.client() as client:
         await slowly(system)
         load = Load(client, at_once=8)
         async with load.running():
@@ -98,14 +98,14 @@ async def test_everything_is_replaced_at_once_and_requests_wait_for_it_d9(tmp_pa
             await system.router.start()  # and for a moment it is alone
             await system.workers[0].start()
             await load.more(8)
-        assert load.outcomes == {"completed": len(load.heard)}
-        assert not any(each.restarts for each in load.heard)
-        assert await system.attempts() == len(load.heard)
+        assert load.outcomes == {"completed": len(load.received)}
+        assert not any(each.restarts for each in load.received)
+        assert await system.attempts() == len(load.received)
 
 
 async def test_work_that_outlives_the_grace_is_given_back_and_finished_elsewhere_d9(tmp_path: Path):
     async with (
-        running(tmp_path, "chat", "chat", env={"PENSTOCK_DRAIN_S": "0.3"}) as system,
+        running_system(tmp_path, "chat", "chat", env={"PENSTOCK_DRAIN_S": "0.3"}) as system,
         await system.client() as client,
     ):
         expected = await whole_answer(client, LONG)
@@ -121,7 +121,7 @@ async def test_work_that_outlives_the_grace_is_given_back_and_finished_elsewhere
 
 
 async def test_nats_server_killed_in_mid_stream_comes_back_and_every_request_ends_once_d7(tmp_path: Path):
-    async with running(tmp_path, "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat") as system, await system.client() as client:
         expected = await whole_answer(client, LONG)
         await slowly(system)
         streams = [client.stream(LONG, role="chat") for _ in range(6)]
@@ -141,7 +141,7 @@ async def test_nats_server_killed_in_mid_stream_comes_back_and_every_request_end
 
 
 async def test_a_subscriber_that_disconnects_resumes_with_every_event_once_in_order_e2(tmp_path: Path):
-    async with running(tmp_path, "chat") as system:
+    async with running_system(tmp_path, "chat") as system:
         await slowly(system)
         first_client = await system.client(name="first")
         stream = first_client.stream(LONG, role="chat")
@@ -176,7 +176,7 @@ async def stored_to_the_end(client, request_id: str) -> list[ReplyEvent]:
 
 async def test_poison_that_kills_its_worker_again_and_again_ends_as_a_dead_letter_d7(tmp_path: Path):
     env = {"PENSTOCK_MAX_DELIVER": "2"}
-    async with running(tmp_path, "chat", env=env) as system, await system.client() as client:
+    async with running_system(tmp_path, "chat", env=env) as system, await system.client() as client:
         await system.sim("PUT", "behaviour", {"m-chat": "silent"})
         stream = client.stream("Poison", role="chat", timeout_s=50)
         reading = asyncio.create_task(_all(stream))
@@ -202,7 +202,7 @@ async def _all(stream) -> list[ReplyEvent]:
 
 
 async def test_sigint_stops_cleanly_too(tmp_path: Path):
-    async with running(tmp_path, "chat") as system:
+    async with running_system(tmp_path, "chat") as system:
         for process in (system.router, system.workers[0]):
             process.signal(signal.SIGINT)
             assert await process.ended() == 0

@@ -24,12 +24,12 @@ from penstock.contract.events import CredentialAged, CredentialAvailabilityChang
 from penstock.contract.presence import CredentialStatus
 from penstock.contract.streams import BUCKETS, STREAMS
 from penstock.runtime.heartbeat import read_presence
-from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.hostile import chunk, head, hostile_provider
 from tests.harness.process import Process
-from tests.harness.system import System, running
+from tests.harness.replies import ReceivedReply, ask, until
+from tests.harness.scripted_provider import chunk, head, scripted_provider
+from tests.harness.stored_events import stored_events
+from tests.harness.system import System, running_system
 
 OLD, NEW, OTHER = "sk-the-old-key-0001", "sk-the-new-key-0002", "sk-another-key-0003"
 
@@ -72,20 +72,23 @@ async def test_a6_c1_two_keys_give_twice_the_quota_and_of_one_group_they_give_on
         "SIMULATOR_LIMITS": '{"m-chat": {"requests_per_minute": 6}}',
     }
     text = config("A_KEY", "B_KEY", model={"limits": limit}, provider={"quota_group": group})
-    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
-        heard = await asyncio.gather(
+    async with (
+        running_system(tmp_path, "chat", config=text, env=env) as system,
+        await system.client() as client,
+    ):
+        received = await asyncio.gather(
             *(ask(client, f"Question {n}", role="chat", timeout_s=2) for n in range(20))
         )
         counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
 
-        assert sum(each.code is None for each in heard) == 2 * share
-        assert {each.code for each in heard} <= {None, "deadline_exceeded", "overloaded"}
+        assert sum(each.code is None for each in received) == 2 * share
+        assert {each.code for each in received} <= {None, "deadline_exceeded", "overloaded"}
         assert (counts["attempts"], counts["ok"], counts["errors"]) == (2 * share, 2 * share, {})
         assert await used(system) == {OLD: share, NEW: share}, "spread evenly"
 
 
 async def test_a_provider_without_any_key_is_told_in_the_status_d10(tmp_path: Path) -> None:
-    async with running(tmp_path, "chat", config=config("A_KEY"), env={"A_KEY": ""}) as system:
+    async with running_system(tmp_path, "chat", config=config("A_KEY"), env={"A_KEY": ""}) as system:
         nc = await nats.connect(system.nats.url)
         try:
 
@@ -102,17 +105,20 @@ async def test_a_provider_without_any_key_is_told_in_the_status_d10(tmp_path: Pa
 async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_back(tmp_path: Path) -> None:
     env = {"A_KEY": OLD, "B_KEY": OTHER}
     text = config("A_KEY", "B_KEY", sit_out_s=2.0)
-    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, "chat", config=text, env=env) as system,
+        await system.client() as client,
+    ):
         await system.sim("POST", "reset")
         await system.sim("PUT", "keys", {"accepted": [OTHER]})
         began_s = time.monotonic()
 
-        heard = [await ask(client, f"Question {n}", role="chat") for n in range(12)]
+        received = [await ask(client, f"Question {n}", role="chat") for n in range(12)]
 
-        assert {each.code for each in heard} == {None}, "the other key answers at once"
+        assert {each.code for each in received} == {None}, "the other key answers at once"
         assert time.monotonic() - began_s < 2.0
         assert await used(system) == {OLD: 1, OTHER: 12}
-        assert sum(len(each.models) == 2 for each in heard) == 1
+        assert sum(len(each.models) == 2 for each in received) == 1
         assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 1.0' in await system.metrics()
         assert "the credential A_KEY is refused for m-chat: 401" in system.workers[0].log.read_text()
 
@@ -144,11 +150,14 @@ async def test_a6_where_every_key_is_refused_the_request_hears_so_and_nothing_is
 ) -> None:
     env = {"A_KEY": OLD, "B_KEY": OTHER}
     text = config("A_KEY", "B_KEY")
-    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, "chat", config=text, env=env) as system,
+        await system.client() as client,
+    ):
         await system.sim("PUT", "keys", {"accepted": [NEW]})
-        heard = await ask(client, "Nobody?", role="chat")
-        assert heard.code == "provider_credentials"
-        assert len(heard.models) == 2, "each key was tried"
+        received = await ask(client, "Nobody?", role="chat")
+        assert received.code == "provider_credentials"
+        assert len(received.models) == 2, "each key was tried"
         await system.sim("PUT", "keys", {"accepted": []})
         assert (await ask(client, "Now?", role="chat")).code is None, "at once, not after a minute"
 
@@ -173,19 +182,19 @@ class Mounted:
 
 
 @contextlib.asynccontextmanager
-async def load(client: Client) -> AsyncIterator[list[Heard]]:
-    """Eight streams at any time, until the end of the block; then everything heard."""
-    heard: list[Heard] = []
+async def load(client: Client) -> AsyncIterator[list[ReceivedReply]]:
+    """Eight streams at any time, until the end of the block; then everything received."""
+    received: list[ReceivedReply] = []
     going = True
 
     async def asker(number: int) -> None:
         while going:
-            heard.append(await ask(client, f"Question {number} {len(heard)}", role="chat"))
+            received.append(await ask(client, f"Question {number} {len(received)}", role="chat"))
 
     async with asyncio.TaskGroup() as group:
         for number in range(8):
             group.create_task(asker(number))
-        yield heard
+        yield received
         going = False
 
 
@@ -212,23 +221,26 @@ async def test_a6_a_key_rotates_under_load_and_no_request_fails(
         "SIMULATOR_TOKENS_PER_SECOND": "400",
     }
     text = config("SOME_KEY", provider=provider)
-    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
-        async with load(client) as heard:
-            await until(lambda: more_than(heard, 30))
+    async with (
+        running_system(tmp_path, "chat", config=text, env=env) as system,
+        await system.client() as client,
+    ):
+        async with load(client) as received:
+            await until(lambda: more_than(received, 30))
             await system.sim("PUT", "keys", {"accepted": [OLD, NEW]})
             mounted.put(SOME_KEY=NEW, OTHER_KEY=OTHER)
             await until(lambda: rotated(system))
-            before = len(heard)
+            before = len(received)
             # Those that began with the old key have ended: eight run at any time.
-            await until(lambda: more_than(heard, before + 16))
+            await until(lambda: more_than(received, before + 16))
             with_old = (await used(system))[OLD]
             await system.sim("PUT", "keys", {"accepted": [NEW]})
-            await until(lambda: more_than(heard, before + 60))
+            await until(lambda: more_than(received, before + 60))
 
         keys = await used(system)
         counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
-        assert {each.code for each in heard} == {None}
-        assert all(len(each.models) == 1 for each in heard), "not one was asked twice"
+        assert {each.code for each in received} == {None}
+        assert all(len(each.models) == 1 for each in received), "not one was asked twice"
         assert keys[OLD] == with_old > 0, "the old key is not used any more"
         assert keys[NEW] > 60
         assert set(keys) == {OLD, NEW}
@@ -255,8 +267,8 @@ async def nowhere_written(system: System, *keys: str) -> None:
         assert not [place for place in places if key in place], "a key was written down"
 
 
-async def more_than(heard: list[Heard], number: int) -> bool:
-    return len(heard) > number
+async def more_than(received: list[ReceivedReply], number: int) -> bool:
+    return len(received) > number
 
 
 async def test_a6_a_key_may_come_later_go_and_be_looked_for_on_sighup(tmp_path: Path) -> None:
@@ -264,7 +276,10 @@ async def test_a6_a_key_may_come_later_go_and_be_looked_for_on_sighup(tmp_path: 
     secrets.mkdir()
     env = {"PENSTOCK_SECRETS_DIR": str(secrets), "PENSTOCK_SECRETS_POLL_S": "3600"}
     text = config("SOME_KEY")
-    async with running(tmp_path, "chat", config=text, env=env) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, "chat", config=text, env=env) as system,
+        await system.client() as client,
+    ):
         worker = system.workers[0]
         await system.sim("PUT", "keys", {"accepted": [NEW]})
         missing = await ask(client, "Without a key?", role="chat")
@@ -307,7 +322,7 @@ async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path:
         "ENV_KEY_CREATED": made,
     }
     text = config("FILE_KEY", "ENV_KEY")
-    async with running(tmp_path, "chat", config=text, env=env) as system:
+    async with running_system(tmp_path, "chat", config=text, env=env) as system:
 
         async def told() -> bool:
             events = await stored_events(system, CredentialAged)
@@ -335,7 +350,7 @@ async def test_a6_a_provider_that_repeats_the_key_it_was_sent_shows_it_to_nobody
     said = json.dumps({"error": {"message": f"Incorrect API key provided: Bearer {OLD}"}}).encode()
     in_a_stream = b"data: " + said + b"\n\n"
     roles = {"chat": ["m-401"], "fast": ["m-429"], "logic": ["m-400"], "coding": ["m-stream"]}
-    with hostile_provider(*(models[0] for models in roles.values())) as provider:
+    with scripted_provider(*(models[0] for models in roles.values())) as provider:
         for status in ("401", "429", "400"):
             provider.behaviours[f"m-{status}"] = lambda _, status=status: [
                 head(f"{status} No", "application/json"),
@@ -346,20 +361,20 @@ async def test_a6_a_provider_that_repeats_the_key_it_was_sent_shows_it_to_nobody
         made["providers"]["simulator"] |= {"base_url": provider.url, "api_key_env": ["A_KEY"]}
         env = {"A_KEY": OLD}
         async with (
-            running(tmp_path, config=yaml.safe_dump(made), env=env) as system,
+            running_system(tmp_path, config=yaml.safe_dump(made), env=env) as system,
             await system.client() as client,
         ):
-            heard = [
+            received = [
                 await ask(client, "Well?", role=role, lane=lane, timeout_s=2)
                 for role in roles
                 for lane in ("interactive", "batch")
             ]
-            await until(lambda: _told_by(system.workers[0], "request ended", len(heard)))
+            await until(lambda: _told_by(system.workers[0], "request ended", len(received)))
             stored = await _everything(client)
             logs = "".join(each.log.read_text() for each in (system.router, *system.workers))
 
-    assert all(each.code is not None for each in heard)
-    assert any("…" in each.failed.error.message for each in heard), "the rest of what it said is told"
+    assert all(each.code is not None for each in received)
+    assert any("…" in each.failed.error.message for each in received), "the rest of what it said is told"
     assert not [subject for subject, data in stored if OLD.encode() in data]
     assert OLD not in logs
 

@@ -22,13 +22,12 @@ from penstock.contract.streams import DEAD, REQUESTS, WORK, mailbox
 from penstock.runtime.consumer.delivery import Dead, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
 from tests.fault.malformed import request, work
-from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue
-from tests.harness.command import penstock, started
-from tests.harness.shared import shared
-from tests.harness.system import System
-from tests.harness.unfinished import no_router_survives
-from tests.harness.wire import Outgoing, Wire
+from tests.harness.cli_command import run_command, start_command
+from tests.harness.jobs import fail_deliveries_then_restart_router
+from tests.harness.raw_nats import RawMessage, RawNats
+from tests.harness.replies import RawPublisher, until
+from tests.harness.system import System, shared_system
 
 MAX_DELIVER = 5
 WAITING = subjects.work("chat", "interactive", 1, "flow")
@@ -37,17 +36,19 @@ ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared(tmp_path_factory.mktemp("dead"), config=catalogue()) as running:
+    with shared_system(tmp_path_factory.mktemp("dead"), config=catalogue()) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-async def no_letters(system: System, post: Post) -> None:
+async def no_letters(system: System, publisher: RawPublisher) -> None:
     await system.sim("POST", "reset")
-    await post.js.purge_stream(DEAD.name)
+    await publisher.js.purge_stream(DEAD.name)
 
 
-async def a_buried_letter(post: Post, body: bytes, *, role: str = "chat", subject: str | None = None) -> int:
+async def a_buried_letter(
+    publisher: RawPublisher, body: bytes, *, role: str = "chat", subject: str | None = None
+) -> int:
     """As a worker or router would bury it; returns its number."""
     delivery = Delivery(
         subject=subject or subjects.request("demo", "chat"),
@@ -59,17 +60,17 @@ async def a_buried_letter(post: Post, body: bytes, *, role: str = "chat", subjec
         stored_ns=1_700_000_000_000_000_000,
     )
     await store_dead_letter(
-        post.js, role, delivery, Dead("undeliverable", "delivered 5 times without an end")
+        publisher.js, role, delivery, Dead("undeliverable", "delivered 5 times without an end")
     )
-    return (await post.js.stream_info(DEAD.name)).state.last_seq
+    return (await publisher.js.stream_info(DEAD.name)).state.last_seq
 
 
 def a_request(**more: Any) -> bytes:
-    return json.dumps(request() | {"client": "post", "role": "chat"} | more).encode()
+    return json.dumps(request() | {"client": "publisher", "role": "chat"} | more).encode()
 
 
-async def letters(post: Post) -> int:
-    return (await post.js.stream_info(DEAD.name)).state.messages
+async def letters(publisher: RawPublisher) -> int:
+    return (await publisher.js.stream_info(DEAD.name)).state.messages
 
 
 async def completed(client: Client, job_id: str) -> None:
@@ -80,12 +81,12 @@ async def completed(client: Client, job_id: str) -> None:
 
 
 async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """With the attempts that were made: which worker and model, and that nobody heard their end."""
+    """With the attempts that were made: which worker and model, and that nobody received their end."""
     system.workers[0].kill()
-    order = work("chat") | {"client": "post", "account": "demo", "user": "u-9"}
-    address = subjects.reply("demo", "post", order["id"])
+    order = work("chat") | {"client": "publisher", "account": "demo", "user": "u-9"}
+    address = subjects.reply("demo", "publisher", order["id"])
     begun = Started(
         id=order["id"],
         seq=first_seq(1),
@@ -95,75 +96,75 @@ async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(
         worker="w-1",
         at_ms=7,
     )
-    await post.js.publish(address, encode(begun))
+    await publisher.js.publish(address, encode(begun))
     extra = {headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: str(order["deadline_ms"])}
-    await post.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
-    puller = await post.js.pull_subscribe_bind(mailbox("chat", "interactive")[1].durable, WORK.name)
+    await publisher.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
+    puller = await publisher.js.pull_subscribe_bind(mailbox("chat", "interactive")[1].durable, WORK.name)
     for _ in range(MAX_DELIVER):
         (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()
     await puller.unsubscribe()
     system.workers[0] = system.new_worker()
     await system.workers[0].start()
-    old_end = await post.end(order["id"])
+    old_end = await publisher.end(order["id"])
 
-    (letter,) = (await penstock(system, "dead", "list", "--json", "--role", "chat")).json
+    (letter,) = (await run_command(system, "dead", "list", "--json", "--role", "chat")).json
     assert (letter["request"], letter["code"], letter["deliveries"]) == (order["id"], "undeliverable", "6")
-    listed = await penstock(system, "dead", "list", "--since", "5m", "--code", "undeliverable")
+    listed = await run_command(system, "dead", "list", "--since", "5m", "--code", "undeliverable")
     assert order["id"] in listed.out
-    shown = await penstock(system, "dead", "show", str(letter["seq"]))
+    shown = await run_command(system, "dead", "show", str(letter["seq"]))
     for told in ("delivered 5 times", "m-chat", "w-1", "no end", "llm.work.chat", order["id"]):
         assert told in shown.out, told
     assert json.loads(letter["body"]) == order
 
-    ran = await penstock(system, "dead", "redrive", str(letter["seq"]), "--json")
+    ran = await run_command(system, "dead", "redrive", str(letter["seq"]), "--json")
 
     assert ran.code == 0, ran.notes
     job_id = ran.json["request"]
     assert job_id != order["id"]
     await completed(client, job_id)
     job = await client.job(job_id)
-    assert (job.user, job.client, job.redriven_from) == ("u-9", "post", letter["seq"])
-    assert isinstance(await post.end(job_id), Completed)
-    assert await post.end(order["id"]) == old_end, "the old request keeps its one end"
-    assert await letters(post) == 0
-    assert (await penstock(system, "jobs", job_id, "--result")).out.strip() == (
+    assert (job.user, job.client, job.redriven_from) == ("u-9", "publisher", letter["seq"])
+    assert isinstance(await publisher.end(job_id), Completed)
+    assert await publisher.end(order["id"]) == old_end, "the old request keeps its one end"
+    assert await letters(publisher) == 0
+    assert (await run_command(system, "jobs", job_id, "--result")).out.strip() == (
         await client.result(job_id)
     ).text
 
 
 async def test_d7_a_request_that_no_router_survived_is_done_again(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.router.kill()
     asked = json.loads(a_request())
-    await post.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode())
-    await no_router_survives(system, post, MAX_DELIVER)
-    await post.end(asked["id"])
+    await publisher.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode())
+    await fail_deliveries_then_restart_router(system, publisher, MAX_DELIVER)
+    await publisher.end(asked["id"])
 
-    ran = await penstock(system, "dead", "redrive", "--all", "--role", "router", "--json")
+    ran = await run_command(system, "dead", "redrive", "--all", "--role", "router", "--json")
 
     assert ran.code == 0, ran.notes
     await completed(client, ran.json["request"])
-    assert await letters(post) == 0
+    assert await letters(publisher) == 0
 
 
 async def test_d7_redriving_twice_at_once_and_again_afterwards_does_it_once(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    seq = str(await a_buried_letter(post, a_request()))
-    both = await asyncio.gather(*(penstock(system, "dead", "redrive", seq, "--json") for _ in range(2)))
+    seq = str(await a_buried_letter(publisher, a_request()))
+    both = await asyncio.gather(*(run_command(system, "dead", "redrive", seq, "--json") for _ in range(2)))
     job_ids = {ran.json["request"] for ran in both if ran.code == 0}
     assert len(job_ids) == 1
     await completed(client, job_ids.pop())
-    later = await penstock(system, "dead", "redrive", seq)
+    later = await run_command(system, "dead", "redrive", seq)
     assert later.code == 1
     assert f"there is no dead letter {seq}" in later.notes
     assert await system.attempts() == 1
 
 
 async def test_d7_a_redrive_killed_anywhere_is_finished_by_the_next_and_done_once(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """Killed as soon as each of its traces is seen: the promise, the request in its stream, and a little later."""
     for watched in (subjects.JOB_ALL, subjects.REQUEST_ALL):
@@ -173,46 +174,46 @@ async def test_d7_a_redrive_killed_anywhere_is_finished_by_the_next_and_done_onc
         async def notice(_, seen=seen) -> None:
             seen.set()
 
-        subscription = await post.nc.subscribe(watched, cb=notice)
-        await post.nc.flush()
-        seq = str(await a_buried_letter(post, a_request()))
-        process = await started(system, "dead", "redrive", seq, "--json")
+        subscription = await publisher.nc.subscribe(watched, cb=notice)
+        await publisher.nc.flush()
+        seq = str(await a_buried_letter(publisher, a_request()))
+        process = await start_command(system, "dead", "redrive", seq, "--json")
         await asyncio.wait_for(seen.wait(), 20)
         process.kill()
         await process.wait()
         await subscription.unsubscribe()
 
-        ran = await penstock(system, "dead", "redrive", seq, "--json")
-        if await letters(post) == 0 and ran.code == 1:
+        ran = await run_command(system, "dead", "redrive", seq, "--json")
+        if await letters(publisher) == 0 and ran.code == 1:
             (job,) = [job for job in await client.jobs() if job.redriven_from == int(seq)]
             job_id = job.id
         else:
             job_id = ran.json["request"]
         await completed(client, job_id)
-        assert await letters(post) == 0
+        assert await letters(publisher) == 0
         assert await system.attempts() == before + 1
 
 
 async def test_d7_a_letter_whose_request_was_sent_and_done_but_is_still_there_is_only_taken_away(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """As after a kill between sending and taking away, and a duplicate window that is over."""
     body = a_request()
-    seq = await a_buried_letter(post, body)
-    (page,) = [await read_page(post.nc, DEAD.name, subjects.DEAD_ALL, sequence=seq)]
+    seq = await a_buried_letter(publisher, body)
+    (page,) = [await read_page(publisher.nc, DEAD.name, subjects.DEAD_ALL, sequence=seq)]
     kept = page.messages[-1]
-    ran = await penstock(system, "dead", "redrive", str(seq), "--json")
+    ran = await run_command(system, "dead", "redrive", str(seq), "--json")
     await completed(client, ran.json["request"])
     assert kept.data == body
 
     made = again(letter_of(seq, kept.headers or {}, kept.data), 1)
     assert made.request.id == ran.json["request"], "one letter, one id"
-    await post.js.publish(
+    await publisher.js.publish(
         subjects.request("demo", "chat"), encode(made.request), headers={headers.MESSAGE_ID: new_id()}
     )
 
     async def taken() -> bool:
-        return (await post.js.stream_info(REQUESTS.name)).state.messages == 0
+        return (await publisher.js.stream_info(REQUESTS.name)).state.messages == 0
 
     await until(taken)
     assert (await client.job(made.request.id)).state == "completed"
@@ -231,25 +232,29 @@ async def test_d7_a_letter_whose_request_was_sent_and_done_but_is_still_there_is
     ],
 )
 async def test_d7_what_is_no_request_is_not_sent_again_and_says_why(
-    system: System, post: Post, body: bytes, subject: str | None, why: str
+    system: System, publisher: RawPublisher, body: bytes, subject: str | None, why: str
 ) -> None:
-    seq = await a_buried_letter(post, body, subject=subject)
-    ran = await penstock(system, "dead", "redrive", str(seq))
+    seq = await a_buried_letter(publisher, body, subject=subject)
+    ran = await run_command(system, "dead", "redrive", str(seq))
     assert ran.code == 1
     assert f"{seq}: not sent again" in ran.out
     assert why in ran.out
-    assert await letters(post) == 1, "it is still there"
+    assert await letters(publisher) == 1, "it is still there"
 
 
-async def test_d7_a_body_that_was_cut_is_not_sent_again(system: System, post: Post) -> None:
-    await post.js.publish(subjects.dead("chat"), a_request(), headers={headers.DEAD_TRUNCATED: "8388000"})
-    seq = (await post.js.stream_info(DEAD.name)).state.last_seq
-    ran = await penstock(system, "dead", "redrive", str(seq))
+async def test_d7_a_body_that_was_cut_is_not_sent_again(system: System, publisher: RawPublisher) -> None:
+    await publisher.js.publish(
+        subjects.dead("chat"), a_request(), headers={headers.DEAD_TRUNCATED: "8388000"}
+    )
+    seq = (await publisher.js.stream_info(DEAD.name)).state.last_seq
+    ran = await run_command(system, "dead", "redrive", str(seq))
     assert ran.code == 1
     assert "of its 8388000 bytes were kept" in ran.out
 
 
-async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: System, post: Post) -> None:
+async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(
+    system: System, publisher: RawPublisher
+) -> None:
     body = json.dumps(request() | {"user": ESCAPES, "client": ESCAPES}, ensure_ascii=False).encode()
     hostile = {
         headers.DEAD_REASON: ESCAPES,
@@ -260,11 +265,11 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: Sy
     }
     block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in hostile.items()) + "\r\n"
     as_no_client_writes = [
-        Outgoing(subjects.dead("chat"), body, block.encode()),
-        Outgoing(subjects.dead("chat"), ESCAPES.encode() + b"\xff\x9b", b"NATS/1.0\r\n\r\n"),
+        RawMessage(subjects.dead("chat"), body, block.encode()),
+        RawMessage(subjects.dead("chat"), ESCAPES.encode() + b"\xff\x9b", b"NATS/1.0\r\n\r\n"),
     ]
-    async with Wire.opened(system.nats.url) as wire:
-        first, _ = (answer["seq"] for answer in await wire.publish(as_no_client_writes))
+    async with RawNats.opened(system.nats.url) as raw_nats:
+        first, _ = (answer["seq"] for answer in await raw_nats.publish(as_no_client_writes))
     for arguments in (
         ("list",),
         ("list", "--json"),
@@ -274,33 +279,37 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(system: Sy
         ("show", str(first + 1), "--json"),
         ("redrive", str(first), str(first + 1)),
     ):
-        ran = await penstock(system, "dead", *arguments)
+        ran = await run_command(system, "dead", *arguments)
         assert ran.unprintable == [], arguments
-    assert await letters(post) == 2
+    assert await letters(publisher) == 2
 
 
-async def test_d7_letters_are_dropped_when_the_person_is_sure(system: System, post: Post) -> None:
-    first = await a_buried_letter(post, a_request())
-    await a_buried_letter(post, a_request(), role="logic")
-    asked = await penstock(system, "dead", "drop", str(first))
+async def test_d7_letters_are_dropped_when_the_person_is_sure(
+    system: System, publisher: RawPublisher
+) -> None:
+    first = await a_buried_letter(publisher, a_request())
+    await a_buried_letter(publisher, a_request(), role="logic")
+    asked = await run_command(system, "dead", "drop", str(first))
     assert asked.code == 1
     assert "--yes" in asked.notes
-    assert await letters(post) == 2
-    assert (await penstock(system, "dead", "drop", str(first), "--yes")).out == "1 deleted.\n"
-    assert (await penstock(system, "dead", "drop", "--all", "--role", "chat", "--yes")).code == 0
-    assert (await penstock(system, "dead", "drop", "--all", "--role", "logic", "--yes")).out == "1 deleted.\n"
-    assert await letters(post) == 0
+    assert await letters(publisher) == 2
+    assert (await run_command(system, "dead", "drop", str(first), "--yes")).out == "1 deleted.\n"
+    assert (await run_command(system, "dead", "drop", "--all", "--role", "chat", "--yes")).code == 0
+    assert (
+        await run_command(system, "dead", "drop", "--all", "--role", "logic", "--yes")
+    ).out == "1 deleted.\n"
+    assert await letters(publisher) == 0
 
 
-async def test_d7_ctrl_d_at_the_question_deletes_nothing(system: System, post: Post) -> None:
-    seq = await a_buried_letter(post, a_request())
+async def test_d7_ctrl_d_at_the_question_deletes_nothing(system: System, publisher: RawPublisher) -> None:
+    seq = await a_buried_letter(publisher, a_request())
     ours, theirs = os.openpty()
     try:
         os.write(ours, b"\x04")
-        ran = await penstock(system, "dead", "drop", str(seq), stdin=theirs)
+        ran = await run_command(system, "dead", "drop", str(seq), stdin=theirs)
     finally:
         os.close(ours)
         os.close(theirs)
     assert (ran.code, ran.notes) == (1, "")
     assert ran.out.endswith("[y/N] \nNothing was deleted.\n")
-    assert await letters(post) == 1
+    assert await letters(publisher) == 1

@@ -11,10 +11,9 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.reply import TERMINAL, Delta
-from tests.harness.asking import Heard, Post, ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import RawPublisher, ReceivedReply, ask, until
+from tests.harness.system import System, shared_system
 
 CHAINS = {
     "chat": ("talker",),
@@ -44,7 +43,7 @@ SWEPT_S = 4.0
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(CHAINS, models=MODELS, breaker={"failures": 10_000})
-    with shared(tmp_path_factory.mktemp("deadlines"), *WORKERS, config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("deadlines"), *WORKERS, config=config) as running:
         yield running
 
 
@@ -60,23 +59,23 @@ async def test_d1_a_deadline_in_mid_stream_stops_the_provider_and_says_so(
 ) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 50})
 
-    heard = await ask(client, "On and on [[tokens=2000]]", role="chat", timeout_s=0.7)
+    received = await ask(client, "On and on [[tokens=2000]]", role="chat", timeout_s=0.7)
 
-    assert any(isinstance(event, Delta) for event in heard.events)
-    assert heard.code == "deadline_exceeded"
-    assert "while an answer was being made" in heard.failed.error.message
-    assert heard.failed.error.retry == "later"
-    assert 0.6 <= heard.took_s < 1.5
+    assert any(isinstance(event, Delta) for event in received.events)
+    assert received.code == "deadline_exceeded"
+    assert "while an answer was being made" in received.failed.error.message
+    assert received.failed.error.retry == "later"
+    assert 0.6 <= received.took_s < 1.5
     await until(lambda: _cancelled(system, "talker"), 1.0)
 
 
 async def test_d1_a_deadline_while_a_whole_answer_is_made(system: System, client: Client) -> None:
     await system.sim("PUT", "speed", {"latency_ms": 5000})
 
-    heard = await ask(client, "Hm", role="chat", stream=False, timeout_s=0.5)
+    received = await ask(client, "Hm", role="chat", stream=False, timeout_s=0.5)
 
-    assert heard.code == "deadline_exceeded"
-    assert heard.took_s < 1.5
+    assert received.code == "deadline_exceeded"
+    assert received.took_s < 1.5
     await until(lambda: _cancelled(system, "talker"), 1.0)
 
 
@@ -88,10 +87,12 @@ async def test_c1_c3_the_limit_of_a_minute_is_kept_and_used_up_and_the_rest_is_t
 ) -> None:
     began_s = time.monotonic()
 
-    heard = await asyncio.gather(*(ask(client, f"{n}", role=role, timeout_s=1.5) for n in range(limit + 8)))
+    received = await asyncio.gather(
+        *(ask(client, f"{n}", role=role, timeout_s=1.5) for n in range(limit + 8))
+    )
 
-    answered = [each for each in heard if each.code is None]
-    refused = [each for each in heard if each.code is not None]
+    answered = [each for each in received if each.code is None]
+    refused = [each for each in received if each.code is not None]
     assert len(answered) == await system.attempts(model) == limit
     latest_s = {"deadline_exceeded": 60, "overloaded": math.ceil(8 / limit) * TOLD_S}
     """At the door whoever is behind a line of eight is told of the minute in which the line has been served."""
@@ -99,7 +100,7 @@ async def test_c1_c3_the_limit_of_a_minute_is_kept_and_used_up_and_the_rest_is_t
         assert 45 < (each.failed.error.retry_after_s or 0) <= latest_s[each.code]
     assert time.monotonic() - began_s < 1.5 + SWEPT_S
     # Who asks only now is told at the door, and nothing more reaches the provider.
-    late: list[Heard] = []
+    late: list[ReceivedReply] = []
 
     async def told() -> bool:
         """The door's count of the line is up to two seconds old."""
@@ -114,9 +115,9 @@ async def test_c1_c3_the_limit_of_a_minute_is_kept_and_used_up_and_the_rest_is_t
 async def test_c1_a_limit_of_concurrency_is_never_passed_and_is_used(system: System, client: Client) -> None:
     await system.sim("PUT", "speed", {"latency_ms": 60})
 
-    heard = await asyncio.gather(*(ask(client, f"{n}", role="coding") for n in range(16)))
+    received = await asyncio.gather(*(ask(client, f"{n}", role="coding") for n in range(16)))
 
-    assert {each.completed.model for each in heard} == {"two-at-once"}
+    assert {each.completed.model for each in received} == {"two-at-once"}
     counts = (await system.sim("GET", "counts"))["models"]["two-at-once"]
     assert counts["attempts"] == 16
     assert counts["max_in_flight"] == 2
@@ -125,11 +126,11 @@ async def test_c1_a_limit_of_concurrency_is_never_passed_and_is_used(system: Sys
 async def test_c3_quota_that_returns_in_time_answers_everybody(system: System, client: Client) -> None:
     await system.sim("PUT", "limits", {"metered": {"requests_per_minute": 4, "window_s": 0.8}})
     try:
-        heard = await asyncio.gather(*(ask(client, f"{n}", role="creative") for n in range(10)))
+        received = await asyncio.gather(*(ask(client, f"{n}", role="creative") for n in range(10)))
     finally:
         await system.sim("PUT", "limits", {"metered": None})
 
-    assert {each.code for each in heard} == {None}
+    assert {each.code for each in received} == {None}
     counts = (await system.sim("GET", "counts"))["models"]["metered"]
     assert counts["ok"] == 10
     assert counts["errors"].get("429", 0) <= 12  # at most those that were under way together
@@ -150,41 +151,41 @@ async def test_c2_a_role_without_quota_does_not_slow_another(system: System, cli
 
 
 async def test_c3_without_a_live_worker_the_router_ends_it_at_the_deadline(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.workers[1].kill()
 
-    heard = await ask(client, "Anybody?", role="fast", timeout_s=1)
+    received = await ask(client, "Anybody?", role="fast", timeout_s=1)
 
-    assert heard.code == "deadline_exceeded"
-    assert "mailbox of the role fast" in heard.failed.error.message
-    assert heard.failed.error.retry_after_s is not None
-    assert 1 <= heard.took_s < 1 + SWEPT_S
+    assert received.code == "deadline_exceeded"
+    assert "mailbox of the role fast" in received.failed.error.message
+    assert received.failed.error.retry_after_s is not None
+    assert 1 <= received.took_s < 1 + SWEPT_S
     assert await system.attempts("orphaned") == 0
-    stored = await post.stored(heard.id, client=client.name)
+    stored = await publisher.stored(received.id, client=client.name)
     assert len([event for event in stored if isinstance(event, TERMINAL)]) == 1
     system.workers[1] = system.new_worker("fast")
     await system.workers[1].start()
 
 
 async def test_c3_a_role_nobody_serves_is_refused_at_the_door(system: System, client: Client) -> None:
-    heard = await ask(client, "Think", role=UNSERVED)
+    received = await ask(client, "Think", role=UNSERVED)
 
-    assert heard.code == "role_not_served"
-    assert UNSERVED in heard.failed.error.message
-    assert heard.failed.error.retry == "later"
-    assert (heard.failed.error.retry_after_s or 0) > 0
-    assert heard.took_s < 0.5
+    assert received.code == "role_not_served"
+    assert UNSERVED in received.failed.error.message
+    assert received.failed.error.retry == "later"
+    assert (received.failed.error.retry_after_s or 0) > 0
+    assert received.took_s < 0.5
 
 
 async def test_c3_a_need_above_the_whole_limit_is_refused_and_not_left_to_wait(
     system: System, client: Client
 ) -> None:
-    heard = await ask(client, "short", role="long_context", max_tokens=900_000)
+    received = await ask(client, "short", role="long_context", max_tokens=900_000)
 
-    assert heard.code == "request_too_large"
-    assert "quota" in heard.failed.error.message
-    assert heard.took_s < 1
+    assert received.code == "request_too_large"
+    assert "quota" in received.failed.error.message
+    assert received.took_s < 1
     assert await system.attempts("small-budget") == 0
 
 

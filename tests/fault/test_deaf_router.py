@@ -1,4 +1,4 @@
-"""C3: a router that heard nobody for a while does not take its own deafness for the workers' death."""
+"""C3: a router that received nobody for a while does not take its own deafness for the workers' death."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.asking import ask, until
 from tests.harness.partition import Partition
-from tests.harness.system import running
+from tests.harness.replies import ask, until
+from tests.harness.system import running_system
 
 BELIEVED_S = 20.0
-"""For so long a worker counts as alive that is not heard."""
+"""For so long a worker counts as alive that is not received."""
 
 
 @pytest.mark.prove  # it has to be silent for longer than a worker is believed
@@ -20,7 +20,7 @@ async def test_c3_a_router_that_was_cut_off_refuses_nobody_whose_workers_live_an
     tmp_path: Path,
 ) -> None:
     async with (
-        running(tmp_path, "chat", "coding") as system,
+        running_system(tmp_path, "chat", "coding") as system,
         Partition.before(system.nats.url) as partition,
         await system.client() as client,
     ):
@@ -36,10 +36,10 @@ async def test_c3_a_router_that_was_cut_off_refuses_nobody_whose_workers_live_an
         await asyncio.sleep(0.2)  # they are stored; the router finds them all at once
         partition.heal()
 
-        heard = await asyncio.gather(*asking)
+        received = await asyncio.gather(*asking)
 
         async def dead_role_is_refused() -> bool:
             return (await ask(client, "x", role="coding", timeout_s=1)).code == "role_not_served"
 
-        assert {each.code for each in heard} == {None}
+        assert {each.code for each in received} == {None}
         await until(dead_role_is_refused)

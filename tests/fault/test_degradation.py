@@ -13,11 +13,10 @@ import pytest
 from penstock.client.client import Client
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Started
-from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ReceivedReply, ask, until
+from tests.harness.stored_events import stored_events
+from tests.harness.system import System, shared_system
 
 SWIFT = {"window_s": 4, "hold_s": 0.5}
 RULES = {
@@ -47,7 +46,7 @@ TALK = [{"role": ("user", "assistant")[each % 2], "content": f"message {each}"} 
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("degradation")
     env = {"PENSTOCK_TRACES": f"file:{directory / SPANS}"}
-    with shared(directory, config=CONFIG, env=env) as running:
+    with shared_system(directory, config=CONFIG, env=env) as running:
         yield running
 
 
@@ -57,11 +56,11 @@ async def received(system: System, model: str) -> dict[str, Any]:
     return body
 
 
-def rules(heard: Heard) -> list[str]:
+def rules(received: ReceivedReply) -> list[str]:
     """Those the reply names; `started` and `completed` must say the same."""
-    started = [event for event in heard.events if isinstance(event, Started)][-1]
-    assert started.degraded == heard.completed.degraded
-    return [each.rule for each in heard.completed.degraded]
+    started = [event for event in received.events if isinstance(event, Started)][-1]
+    assert started.degraded == received.completed.degraded
+    return [each.rule for each in received.completed.degraded]
 
 
 async def test_d5_a_slow_model_is_asked_for_shorter_answers_until_it_is_quick_again(

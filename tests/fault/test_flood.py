@@ -13,9 +13,9 @@ from nats.js import JetStreamContext
 from penstock.contract import headers, subjects
 from penstock.contract.reply import Failed
 from penstock.contract.streams import DEAD, WORK
-from tests.harness.asking import Post, ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.system import running
+from tests.harness.replies import RawPublisher, ask, until
+from tests.harness.system import running_system
 
 FLOOD = 1000
 OTHERS = ("ada", "eve", "ian")
@@ -28,15 +28,15 @@ async def queued(js: JetStreamContext) -> dict[str, int]:
 
 async def test_a_thousand_of_one_user_are_behind_the_first_of_others_c6(tmp_path: Path):
     config = catalogue(roles={"chat": {"concurrency": 8}})
-    async with running(tmp_path, "chat", config=config) as system, await system.client() as client:
+    async with running_system(tmp_path, "chat", config=config) as system, await system.client() as client:
         await system.sim("PUT", "speed", {"latency_ms": 30, "first_token_ms": 0, "tokens_per_second": 0})
         js = client._nc.jetstream()
         system.workers[0].kill()
         ended: list[str] = []
 
         async def one(user: str) -> None:
-            heard = await ask(client, "Deep?", role="chat", user=user, timeout_s=50, stream=False)
-            assert heard.code is None
+            received = await ask(client, "Deep?", role="chat", user=user, timeout_s=50, stream=False)
+            assert received.code is None
             ended.append(user)
 
         asked = [asyncio.create_task(one("flood")) for _ in range(FLOOD)]
@@ -66,14 +66,17 @@ async def _holds(js: JetStreamContext, count: int) -> bool:
 
 
 async def test_what_a_router_of_an_earlier_version_left_is_told_its_end_or_buried_c6_d7(tmp_path: Path):
-    async with running(tmp_path, "chat") as system, asynccontextmanager(Post.opened)(system) as post:
-        address = subjects.reply("demo", "post", "old")
+    async with (
+        running_system(tmp_path, "chat") as system,
+        asynccontextmanager(RawPublisher.opened)(system) as publisher,
+    ):
+        address = subjects.reply("demo", "publisher", "old")
         written = {headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: str(int(time.time() * 1000))}
-        await post.js.publish(OF_AN_EARLIER_VERSION, b"{}", headers=written)
-        await post.js.publish(OF_AN_EARLIER_VERSION, b"it says nothing of itself")
-        end = await post.end("old")
+        await publisher.js.publish(OF_AN_EARLIER_VERSION, b"{}", headers=written)
+        await publisher.js.publish(OF_AN_EARLIER_VERSION, b"it says nothing of itself")
+        end = await publisher.end("old")
         assert isinstance(end, Failed)
         assert end.error.code == "deadline_exceeded"
-        await until(lambda: _holds(post.js, 0))
-        letter = await post.js.get_last_msg(DEAD.name, subjects.dead("router"))
+        await until(lambda: _holds(publisher.js, 0))
+        letter = await publisher.js.get_last_msg(DEAD.name, subjects.dead("router"))
         assert (letter.headers or {})[headers.DEAD_SUBJECT] == OF_AN_EARLIER_VERSION

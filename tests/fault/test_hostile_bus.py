@@ -14,10 +14,9 @@ from penstock.client.client import Client
 from penstock.contract import headers, subjects
 from penstock.contract.reply import Failed
 from penstock.contract.streams import CANCELS, DEAD, EVENTS, PRESENCE, REPLIES, WORK
-from tests.harness.asking import Post, ask, until
-from tests.harness.shared import shared
-from tests.harness.system import System
-from tests.harness.wire import Outgoing, Wire
+from tests.harness.raw_nats import RawMessage, RawNats
+from tests.harness.replies import RawPublisher, ask, until
+from tests.harness.system import System, shared_system
 
 UNSERVED = subjects.work("logic", "interactive", 0, "a7c")
 HOSTILE_HEADERS = (
@@ -31,16 +30,16 @@ HOSTILE_HEADERS = (
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Only the role chat has a worker."""
-    with shared(tmp_path_factory.mktemp("hostile"), "chat") as running:
+    with shared_system(tmp_path_factory.mktemp("hostile"), "chat") as running:
         yield running
         for process in (running.router, *running.workers):
             assert "Traceback" not in process.log.read_text(), process.log.read_text()[-3000:]
 
 
 async def answers_at_once(client: Client) -> None:
-    heard = await ask(client, "Still there?", role="chat", timeout_s=10)
-    assert heard.completed.model == "m-chat"
-    assert heard.took_s < 2
+    received = await ask(client, "Still there?", role="chat", timeout_s=10)
+    assert received.completed.model == "m-chat"
+    assert received.took_s < 2
 
 
 def reconnections(system: System) -> int:
@@ -48,9 +47,9 @@ def reconnections(system: System) -> int:
     return sum(log.count("connected to NATS again") for log in logs)
 
 
-async def dead_letters(post: Post, subject: str) -> list[dict[str, str]]:
+async def dead_letters(publisher: RawPublisher, subject: str) -> list[dict[str, str]]:
     """Of messages that were published on `subject`."""
-    page = await read_page(post.nc, DEAD.name, subjects.DEAD_ALL)
+    page = await read_page(publisher.nc, DEAD.name, subjects.DEAD_ALL)
     letters = [msg.headers or {} for msg in page.messages]
     return [letter for letter in letters if letter[headers.DEAD_SUBJECT] == subject]
 
@@ -77,17 +76,17 @@ async def health(system: System) -> int:
     ],
 )
 async def test_a_byte_in_a_subject_hurts_nobody_d7(
-    system: System, post: Post, subject: str, buried_as: str | None
+    system: System, publisher: RawPublisher, subject: str, buried_as: str | None
 ) -> None:
     async with await system.client(name="reader") as client:
         before = reconnections(system)
-        async with Wire.opened(system.nats.url) as wire:
-            assert "seq" in (await wire.publish([Outgoing(subject, b"{}")]))[0]
+        async with RawNats.opened(system.nats.url) as raw_nats:
+            assert "seq" in (await raw_nats.publish([RawMessage(subject, b"{}")]))[0]
         await answers_at_once(client)
         if buried_as is not None:
 
             async def buried() -> bool:
-                return bool(await dead_letters(post, buried_as))
+                return bool(await dead_letters(publisher, buried_as))
 
             await until(buried)
         await answers_at_once(client)
@@ -98,66 +97,70 @@ async def test_a_router_starts_whatever_stands_in_the_presence_bucket_d7(
     system: System, client: Client
 ) -> None:
     junk = [
-        Outgoing(f"$KV.{PRESENCE.name}.{key}", value)
+        RawMessage(f"$KV.{PRESENCE.name}.{key}", value)
         for key in ("worker.w", "worker.\udcff", "\x0b", "a.b.c")
         for value in (b"garbage", b"\xff", b"[" * 3000)
     ]
-    async with Wire.opened(system.nats.url) as wire:
-        await wire.publish(junk)
+    async with RawNats.opened(system.nats.url) as raw_nats:
+        await raw_nats.publish(junk)
     system.router.kill()
     system.router = system.new_router()
     await system.router.start()
     await answers_at_once(client)
 
 
-async def test_hostile_work_holds_up_no_sweep_and_is_buried_d7(system: System, post: Post) -> None:
+async def test_hostile_work_holds_up_no_sweep_and_is_buried_d7(
+    system: System, publisher: RawPublisher
+) -> None:
     for hostile in HOSTILE_HEADERS:
-        await post.js.publish(UNSERVED, b"x", headers=hostile)
-    address = subjects.reply("demo", "post", "honest")
+        await publisher.js.publish(UNSERVED, b"x", headers=hostile)
+    address = subjects.reply("demo", "publisher", "honest")
     deadline = str(int(time.time() * 1000))
-    await post.js.publish(
+    await publisher.js.publish(
         UNSERVED, b"x", headers={headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: deadline}
     )
-    end = await post.end("honest")
+    end = await publisher.end("honest")
     assert isinstance(end, Failed)
     assert end.error.code == "deadline_exceeded"
 
     async def all_buried() -> bool:
-        return len(await dead_letters(post, UNSERVED)) == len(HOSTILE_HEADERS)
+        return len(await dead_letters(publisher, UNSERVED)) == len(HOSTILE_HEADERS)
 
     await until(all_buried, 40)  # each may hold the sweep for three seconds
-    assert (await post.js.stream_info(CANCELS.name)).config.name == CANCELS.name
-    state = (await post.js.stream_info(WORK.name, subjects_filter=UNSERVED)).state
+    assert (await publisher.js.stream_info(CANCELS.name)).config.name == CANCELS.name
+    state = (await publisher.js.stream_info(WORK.name, subjects_filter=UNSERVED)).state
     assert not state.subjects
 
 
 async def test_streams_and_buckets_that_somebody_deletes_cost_seconds_and_no_request_d9(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     gone = (REPLIES.name, EVENTS.name, CANCELS.name, f"KV_{PRESENCE.name}")
     for name in gone:
-        await post.js.delete_stream(name)
+        await publisher.js.delete_stream(name)
     asked = [ask(client, f"question {number}", role="chat", timeout_s=30) for number in range(20)]
-    heard = await asyncio.gather(*asked)
-    assert {each.completed.model for each in heard} == {"m-chat"}
-    assert max(each.took_s for each in heard) < 12
-    assert set(gone) <= {info.config.name for info in await post.js.streams_info()}
+    received = await asyncio.gather(*asked)
+    assert {each.completed.model for each in received} == {"m-chat"}
+    assert max(each.took_s for each in received) < 12
+    assert set(gone) <= {info.config.name for info in await publisher.js.streams_info()}
     await answers_at_once(client)
 
 
-async def test_a_router_that_cannot_provision_is_unhealthy_d9(system: System, post: Post) -> None:
+async def test_a_router_that_cannot_provision_is_unhealthy_d9(
+    system: System, publisher: RawPublisher
+) -> None:
     assert await health(system) == 204
-    await post.js.delete_stream(CANCELS.name)
-    await post.js.add_stream(name="SOMEBODYS", subjects=[subjects.CANCEL_ALL])
+    await publisher.js.delete_stream(CANCELS.name)
+    await publisher.js.add_stream(name="SOMEBODYS", subjects=[subjects.CANCEL_ALL])
 
     async def unhealthy() -> bool:
         return await health(system) == 503
 
     await until(unhealthy)
-    await post.js.delete_stream("SOMEBODYS")
+    await publisher.js.delete_stream("SOMEBODYS")
 
     async def healthy() -> bool:
         return await health(system) == 204
 
     await until(healthy)
-    assert (await post.js.stream_info(CANCELS.name)).config.name == CANCELS.name
+    assert (await publisher.js.stream_info(CANCELS.name)).config.name == CANCELS.name

@@ -22,12 +22,19 @@ from services.worker.providers.groq_sdk import GROQ
 from services.worker.providers.model_list import ModelList
 from services.worker.providers.openai_sdk import OPENAI
 from services.worker.providers.sdk import SdkKind, SdkProvider
-from tests.harness.asking import Post, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.hostile import DONE, Behaviour, HostileProvider, chunk, head, hostile_provider, whole
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import RawPublisher, ask
+from tests.harness.scripted_provider import (
+    DONE,
+    Script,
+    ScriptedProvider,
+    chunk,
+    head,
+    scripted_provider,
+    whole,
+)
+from tests.harness.stored_events import stored_events
+from tests.harness.system import System, shared_system
 
 MAX_ATTEMPTS = 4
 MIB = 1024 * 1024
@@ -44,31 +51,31 @@ CHAINS = {
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[HostileProvider]:
-    with hostile_provider(*MODELS) as running:
+def provider() -> Iterator[ScriptedProvider]:
+    with scripted_provider(*MODELS) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[System]:
+def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[System]:
     config = yaml.safe_load(catalogue(CHAINS, role=ROLE, breaker={"failures": 10_000}))
     config["providers"]["simulator"]["base_url"] = provider.url
-    with shared(
+    with shared_system(
         tmp_path_factory.mktemp("hostile"), ",".join(CHAINS), config=yaml.safe_dump(config)
     ) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def nobody_asked_yet(provider: HostileProvider) -> None:
+def nobody_asked_yet(provider: ScriptedProvider) -> None:
     provider.asked.clear()
 
 
-def answering(*parts: bytes) -> Behaviour:
+def answering(*parts: bytes) -> Script:
     return lambda _: parts
 
 
-def endlessly(first: bytes, again: bytes) -> Behaviour:
+def endlessly(first: bytes, again: bytes) -> Script:
     return lambda _: itertools.chain((first,), itertools.repeat(again))
 
 
@@ -84,7 +91,7 @@ BEGINNING = b'{"choices":[{"message":{"content":"'
 
 
 class TooMuch(Struct, frozen=True):
-    behaviour: Behaviour
+    behaviour: Script
     stream: bool
     code: str
     says: str
@@ -126,17 +133,17 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("what", TOO_MUCH)
 async def test_d10_too_much_is_cut_off_and_not_bought_again(
-    system: System, provider: HostileProvider, client: Client, what: str
+    system: System, provider: ScriptedProvider, client: Client, what: str
 ) -> None:
     case = TOO_MUCH[what]
     provider.behaviours["actor"] = case.behaviour
     before_mb = system.workers[0].rss_mb()
 
     async with peak_of(system.workers[0].rss_mb) as peak_mb:
-        heard = await ask(client, what, role="chat", stream=case.stream)
+        received = await ask(client, what, role="chat", stream=case.stream)
 
-    assert (heard.code, heard.took_s < 10) == (case.code, True)
-    assert case.says in heard.failed.error.message
+    assert (received.code, received.took_s < 10) == (case.code, True)
+    assert case.says in received.failed.error.message
     assert len(provider.asked) == case.calls
     assert provider.encodings == {"identity"}
     assert max(peak_mb) - before_mb < 120
@@ -165,7 +172,7 @@ class peak_of:  # noqa: N801 - reads as a function
 
 
 async def test_the_largest_answer_there_may_be_arrives_whole(
-    provider: HostileProvider, client: Client
+    provider: ScriptedProvider, client: Client
 ) -> None:
     text = "y" * (7 * MIB - 1000)
     provider.behaviours["actor"] = lambda body: (
@@ -179,7 +186,7 @@ async def test_the_largest_answer_there_may_be_arrives_whole(
 
 
 async def test_an_endless_answer_evicts_nobodys_reply(
-    system: System, provider: HostileProvider, client: Client, post: Post
+    system: System, provider: ScriptedProvider, client: Client, publisher: RawPublisher
 ) -> None:
     provider.behaviours["neighbour"] = answering(head(), chunk("kept", "stop"), DONE)
     provider.behaviours["actor"] = endlessly(head(), chunk("x" * 16_000))
@@ -187,24 +194,24 @@ async def test_an_endless_answer_evicts_nobodys_reply(
 
     await asyncio.gather(*(ask(client, f"Endless {n}", role="chat") for n in range(8)))
 
-    kept = await post.stored(neighbour.id, client=client.name)
+    kept = await publisher.stored(neighbour.id, client=client.name)
     assert [event for event in kept if isinstance(event, TERMINAL)] == [neighbour.end]
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "303 See Other", "307 Elsewhere", "308 Elsewhere"])
 async def test_a_prompt_goes_to_the_configured_host_and_to_no_other(
-    provider: HostileProvider, client: Client, status: str
+    provider: ScriptedProvider, client: Client, status: str
 ) -> None:
-    with hostile_provider() as thief:
+    with scripted_provider() as thief:
         location = f"Location: {thief.url}/chat/completions"
         provider.behaviours["actor"] = answering(head(status, JSON, location, "Content-Length: 0"))
         thief.behaviours["actor"] = answering(head(), chunk("stolen", "stop"), DONE)
 
-        heard = await ask(client, "My secret", role="chat")
+        received = await ask(client, "My secret", role="chat")
 
         assert thief.asked == []
-    assert heard.code == "provider_unavailable"
-    assert f"{status[:3]}: a redirect, which is not followed" in heard.failed.error.message
+    assert received.code == "provider_unavailable"
+    assert f"{status[:3]}: a redirect, which is not followed" in received.failed.error.message
     assert len(provider.asked) == MAX_ATTEMPTS
 
 
@@ -216,14 +223,14 @@ async def test_a_prompt_goes_to_the_configured_host_and_to_no_other(
     ],
 )
 async def test_d6_a_stream_with_two_ends_or_none_is_no_answer(
-    provider: HostileProvider, client: Client, parts: tuple[bytes, ...], says: str
+    provider: ScriptedProvider, client: Client, parts: tuple[bytes, ...], says: str
 ) -> None:
     provider.behaviours["actor"] = answering(head(), *parts)
 
-    heard = await ask(client, "An end, please", role="chat")
+    received = await ask(client, "An end, please", role="chat")
 
-    assert heard.code == "provider_unavailable"
-    assert says in heard.failed.error.message
+    assert received.code == "provider_unavailable"
+    assert says in received.failed.error.message
 
 
 @pytest.mark.parametrize(
@@ -240,22 +247,22 @@ async def test_d6_a_stream_with_two_ends_or_none_is_no_answer(
     ],
 )
 async def test_f2_usage_that_cannot_be_true_is_estimated_and_the_answer_kept(
-    system: System, provider: HostileProvider, client: Client, usage: object
+    system: System, provider: ScriptedProvider, client: Client, usage: object
 ) -> None:
     provider.behaviours["actor"] = answering(
         head(), chunk("a good answer"), chunk(None, "stop", usage=usage), DONE
     )
 
-    heard = await ask(client, "How much?", role="chat")
+    received = await ask(client, "How much?", role="chat")
 
-    assert heard.completed.finish_reason == "stop"
-    assert heard.text == "a good answer"
-    [recorded] = [event for event in await stored_events(system, UsageRecorded) if event.id == heard.id]
+    assert received.completed.finish_reason == "stop"
+    assert received.text == "a good answer"
+    [recorded] = [event for event in await stored_events(system, UsageRecorded) if event.id == received.id]
     assert recorded.estimated
-    assert heard.completed.estimated
+    assert received.completed.estimated
     assert 0 < recorded.input_tokens < 1000
     assert 0 < recorded.output_tokens < 1000
-    said = heard.completed.usage
+    said = received.completed.usage
     assert (said.input_tokens, said.output_tokens) == (recorded.input_tokens, recorded.output_tokens)
 
 
@@ -302,22 +309,22 @@ ODD_STREAMS = {
 
 @pytest.mark.parametrize("provider_kind", ODD_STREAMS)
 async def test_e1_a_stream_is_read_by_what_it_adds(
-    provider: HostileProvider, client: Client, provider_kind: str
+    provider: ScriptedProvider, client: Client, provider_kind: str
 ) -> None:
     provider.behaviours["actor"] = answering(head(), *ODD_STREAMS[provider_kind])
 
-    heard = await ask(client, f"As {provider_kind}", role="chat")
+    received = await ask(client, f"As {provider_kind}", role="chat")
 
-    assert heard.completed.finish_reason == "stop"
-    assert heard.text == ("Hello \U0001f600" if provider_kind == "half a character" else "Hello")
+    assert received.completed.finish_reason == "stop"
+    assert received.text == ("Hello \U0001f600" if provider_kind == "half a character" else "Hello")
     assert len(provider.asked) == 1
-    thought = [choice["delta"] for choice in heard.choices if "hm" in str(choice["delta"])]
+    thought = [choice["delta"] for choice in received.choices if "hm" in str(choice["delta"])]
     assert bool(thought) == (provider_kind in {"mistral", "reasoning and text at once"})
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_f2_usage_in_another_form_is_no_estimate_and_is_paid_for(
-    system: System, provider: HostileProvider, client: Client, *, stream: bool
+    system: System, provider: ScriptedProvider, client: Client, *, stream: bool
 ) -> None:
     usage = {"prompt_tokens": "5", "completion_tokens": 7.0, "total_tokens": 40}
     told = json.loads(whole("a good answer")) | {"usage": usage}
@@ -327,14 +334,14 @@ async def test_f2_usage_in_another_form_is_no_estimate_and_is_paid_for(
         else (head("200 OK", JSON), json.dumps(told).encode())
     )
 
-    heard = await ask(client, "How much?", role="chat", stream=stream)
+    received = await ask(client, "How much?", role="chat", stream=stream)
 
-    said = heard.completed.usage
+    said = received.completed.usage
     assert (said.input_tokens, said.output_tokens, said.reasoning_tokens) == (5, 35, 28)
-    assert not heard.completed.estimated
-    [recorded] = [event for event in await stored_events(system, UsageRecorded) if event.id == heard.id]
+    assert not received.completed.estimated
+    [recorded] = [event for event in await stored_events(system, UsageRecorded) if event.id == received.id]
     assert (recorded.estimated, recorded.output_tokens) == (False, 35)
-    assert recorded.cost_microusd == heard.completed.cost_microusd
+    assert recorded.cost_microusd == received.completed.cost_microusd
 
 
 @pytest.mark.parametrize(
@@ -342,34 +349,34 @@ async def test_f2_usage_in_another_form_is_no_estimate_and_is_paid_for(
     [("zealous", "fast", "Retry-After: 0"), ("late", "logic", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT")],
 )
 async def test_c4_a_provider_that_always_says_retry_at_once_is_not_hammered(
-    provider: HostileProvider, client: Client, model: str, role: str, said: str
+    provider: ScriptedProvider, client: Client, model: str, role: str, said: str
 ) -> None:
     provider.behaviours[model] = answering(head("429 Too Many", JSON, said, "Content-Length: 2"), b"{}")
 
-    heard = await asyncio.gather(
+    received = await asyncio.gather(
         *(ask(client, f"Impatience {n}", role=role, timeout_s=2.5) for n in range(8))
     )
 
-    assert {each.code for each in heard} == {"deadline_exceeded"}
+    assert {each.code for each in received} == {"deadline_exceeded"}
     assert 5 <= len(provider.asked) <= 8 * 5  # at 0, 0.1, 0.3, 0.7 and 1.5 s
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_d10_a_broken_head_is_told_on_one_line(
-    provider: HostileProvider, client: Client, *, stream: bool
+    provider: ScriptedProvider, client: Client, *, stream: bool
 ) -> None:
     provider.behaviours["actor"] = answering(head("200 OK", JSON, "X-Long: " + "b" * 200_000))
 
-    heard = await ask(client, "Headers", role="chat", stream=stream)
+    received = await ask(client, "Headers", role="chat", stream=stream)
 
-    message = heard.failed.error.message
+    message = received.failed.error.message
     assert "the connection broke: Got more than" in message
     assert "\n" not in message
     assert len(message) < 700
 
 
 async def test_a_whole_answer_in_parts_passes_through_and_reads_as_its_text(
-    provider: HostileProvider, client: Client
+    provider: ScriptedProvider, client: Client
 ) -> None:
     parts = [{"type": "text", "text": "in "}, {"type": "image_url"}, {"type": "text", "text": "parts"}]
     provider.behaviours["actor"] = answering(head("200 OK", JSON), whole(parts))
@@ -382,18 +389,18 @@ async def test_a_whole_answer_in_parts_passes_through_and_reads_as_its_text(
 
 
 async def test_nesting_at_the_edge_of_what_can_be_read_is_answered_or_refused_at_once(
-    provider: HostileProvider, client: Client
+    provider: ScriptedProvider, client: Client
 ) -> None:
     """The router has more of the stack left than the worker, which cannot read all that passed the door."""
     provider.behaviours["deep"] = answering(head(), chunk("deep", "stop"), DONE)
     depths = range(960, 1000)
     began_s = time.monotonic()
 
-    heard = await asyncio.gather(
+    received = await asyncio.gather(
         *(ask(client, "Hi", role="coding", z=Raw(b"[" * depth + b"]" * depth)) for depth in depths)
     )
 
-    codes = [each.code for each in heard]
+    codes = [each.code for each in received]
     assert set(codes) == {None, "invalid_request"}
     assert (codes[0], codes[-1]) == (None, "invalid_request")
     assert time.monotonic() - began_s < 10
@@ -405,7 +412,7 @@ class TestBothSdks:
     """They are built on two HTTP libraries; what is bounded in one must be bounded in the other."""
 
     @pytest.fixture
-    async def sdk(self, provider: HostileProvider, kind: SdkKind) -> AsyncIterator[SdkProvider]:
+    async def sdk(self, provider: ScriptedProvider, kind: SdkKind) -> AsyncIterator[SdkProvider]:
         sdk = SdkProvider("hostile", kind, provider.url, {"KEY": "sk-test"})
         yield sdk
         await sdk.close()
@@ -429,7 +436,7 @@ class TestBothSdks:
         ],
     )
     async def test_a_call_ends_in_one_of_our_failures(
-        self, provider: HostileProvider, sdk: SdkProvider, behaviour: Behaviour, failure: str, says: str
+        self, provider: ScriptedProvider, sdk: SdkProvider, behaviour: Script, failure: str, says: str
     ) -> None:
         provider.behaviours["actor"] = behaviour
 
@@ -440,7 +447,7 @@ class TestBothSdks:
         assert provider.encodings == {"identity"}
 
     async def test_an_answer_is_read_piece_by_piece(
-        self, provider: HostileProvider, sdk: SdkProvider
+        self, provider: ScriptedProvider, sdk: SdkProvider
     ) -> None:
         provider.behaviours["actor"] = endlessly(head(), chunk("x"))
 
@@ -452,7 +459,7 @@ class TestBothSdks:
     @pytest.mark.parametrize("at_end", ["Content-Length", "Transfer-Encoding"])
     @pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
     async def test_a_body_is_read_compressed_or_not_and_never_cut__d6(
-        self, provider: HostileProvider, sdk: SdkProvider, encoding: str, at_end: str
+        self, provider: ScriptedProvider, sdk: SdkProvider, encoding: str, at_end: str
     ) -> None:
         said = chunk("Hello", "stop") * 50 + DONE
         packed = {"identity": said, "gzip": gzip.compress(said), "deflate": zlib.compress(said)}[encoding]
@@ -480,7 +487,7 @@ class TestBothSdks:
 
     @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
     async def test_a_compressed_body_that_only_the_connection_ends_is_never_cut__d6(
-        self, provider: HostileProvider, sdk: SdkProvider, encoding: str
+        self, provider: ScriptedProvider, sdk: SdkProvider, encoding: str
     ) -> None:
         packed = (gzip if encoding == "gzip" else zlib).compress(chunk("Hello", "stop"))
         begin = head("200 OK", "text/event-stream", f"Content-Encoding: {encoding}")
@@ -493,7 +500,7 @@ class TestBothSdks:
 
     @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity"])
     async def test_an_error_is_read_compressed_or_not(
-        self, provider: HostileProvider, sdk: SdkProvider, encoding: str
+        self, provider: ScriptedProvider, sdk: SdkProvider, encoding: str
     ) -> None:
         said = b'{"error":{"message":"the model is asleep"}}'
         packed = {"gzip": gzip.compress(said), "deflate": zlib.compress(said)}.get(encoding, said)
@@ -509,7 +516,7 @@ class TestBothSdks:
         "headers", [["X-Long: " + "b" * 64 * 1024], [f"X-{n}: {'b' * 300}" for n in range(200)]]
     )
     async def test_headers_of_64_kb_are_read(
-        self, provider: HostileProvider, sdk: SdkProvider, headers: list[str]
+        self, provider: ScriptedProvider, sdk: SdkProvider, headers: list[str]
     ) -> None:
         provider.behaviours["actor"] = answering(head("200 OK", JSON, *headers), b"{}")
         response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
@@ -527,7 +534,7 @@ class TestBothSdks:
     )
     async def test_a_list_of_models_that_cannot_be_read_is_none(
         self,
-        provider: HostileProvider,
+        provider: ScriptedProvider,
         sdk: SdkProvider,
         listing: Iterable[bytes],
         monkeypatch: pytest.MonkeyPatch,

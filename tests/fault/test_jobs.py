@@ -24,13 +24,12 @@ from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import end_job
 from penstock.runtime.reply_publisher import publish_terminal
 from tests.fault.malformed import request
-from tests.harness.asking import Post, ask, direct_answer, until
-from tests.harness.books import books
+from tests.harness.attempt_audit import audit_attempts
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.shared import shared
-from tests.harness.system import System
-from tests.harness.unfinished import completed_by, in_state, no_router_survives
+from tests.harness.jobs import completed_event, fail_deliveries_then_restart_router, job_in_state
+from tests.harness.replies import RawPublisher, ask, simulator_answer, until
+from tests.harness.stored_events import stored_events
+from tests.harness.system import System, shared_system
 
 HOUR_S = 3_600
 STATES = ("queued", "running", "completed", "failed")
@@ -46,7 +45,7 @@ IN_HASTE_S = 3.0
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     roles = {"coding": {"concurrency": 2, "timeouts": {"batch_total_s": IN_HASTE_S}}}
     config = catalogue(CHAINS, roles=roles, breaker={"failures": 10_000})
-    with shared(tmp_path_factory.mktemp("jobs"), *WORKERS, config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("jobs"), *WORKERS, config=config) as running:
         yield running
 
 
@@ -72,32 +71,32 @@ async def the_leaver_is_back(system: System) -> None:
     await system.workers[1].start()
 
 
-async def hours_pass(post: Post) -> None:
+async def hours_pass(publisher: RawPublisher) -> None:
     """As far as the stored replies are concerned."""
-    await post.js.purge_stream(REPLIES.name)
+    await publisher.js.purge_stream(REPLIES.name)
 
 
-async def queue_is_empty(post: Post) -> bool:
-    return (await post.js.stream_info(WORK.name)).state.messages == 0
+async def queue_is_empty(publisher: RawPublisher) -> bool:
+    return (await publisher.js.stream_info(WORK.name)).state.messages == 0
 
 
 async def test_e4_a_job_is_left_asked_for_and_answered_from_another_process(
-    system: System, post: Post
+    system: System, publisher: RawPublisher
 ) -> None:
     await slowly(system)
     async with await system.client() as asking:
         job_id = await asking.submit(LONG, role="chat", user="u-1", timeout_s=20 * HOUR_S)
     async with await system.client() as other:
-        running = await in_state(other, job_id, "running")
+        running = await job_in_state(other, job_id, "running")
         assert (running.attempt, running.model, running.role, running.user) == (1, "talker", "chat", "u-1")
         assert running.deadline_ms is not None
         assert running.deadline_ms - running.submitted_ms > 19 * HOUR_S * 1000
         assert await other.result(job_id) is None
-        done = await in_state(other, job_id, "completed")
-        await hours_pass(post)
+        done = await job_in_state(other, job_id, "completed")
+        await hours_pass(publisher)
         reply = await other.result(job_id)
         assert reply is not None
-        assert reply.text == await direct_answer(system, "talker", LONG)
+        assert reply.text == await simulator_answer(system, "talker", LONG)
         assert done.usage == reply.usage
         assert [job.id for job in await other.jobs(state="completed", user="u-1")] == [job_id]
         assert await other.jobs(state="failed", user="u-1") == []
@@ -113,54 +112,58 @@ async def test_d2_a_job_outlasts_a_provider_that_is_away_for_seconds(system: Sys
 
     await until(tried_beyond_four)
     await system.sim("PUT", "behaviour", {"talker": ""})
-    done = await in_state(client, job_id, "completed", "failed")
+    done = await job_in_state(client, job_id, "completed", "failed")
     assert done.state == "completed"
     assert done.attempt is not None
     assert done.attempt > 5
 
 
-async def test_e4_a_streamed_job_keeps_its_answer_too(system: System, client: Client, post: Post) -> None:
-    heard = await ask(client, LONG, role="chat", lane="batch")
-    await in_state(client, heard.id, "completed")
-    await hours_pass(post)
-    reply = await client.result(heard.id)
+async def test_e4_a_streamed_job_keeps_its_answer_too(
+    system: System, client: Client, publisher: RawPublisher
+) -> None:
+    received = await ask(client, LONG, role="chat", lane="batch")
+    await job_in_state(client, received.id, "completed")
+    await hours_pass(publisher)
+    reply = await client.result(received.id)
     assert reply is not None
-    assert reply.text == heard.text == await direct_answer(system, "talker", LONG)
+    assert reply.text == received.text == await simulator_answer(system, "talker", LONG)
 
 
 async def test_e4_without_a_deadline_of_its_own_a_job_has_the_roles_hours(client: Client) -> None:
-    job = await in_state(client, await client.submit("Hm", role="chat"), "completed")
+    job = await job_in_state(client, await client.submit("Hm", role="chat"), "completed")
     assert job.deadline_ms is not None
     assert job.deadline_ms - job.submitted_ms == 4 * HOUR_S * 1000
 
 
 async def test_e4_an_interactive_request_leaves_no_status(client: Client) -> None:
-    heard = await ask(client, "Hm", role="chat")
+    received = await ask(client, "Hm", role="chat")
     with pytest.raises(UnknownJob):
-        await client.job(heard.id)
+        await client.job(received.id)
 
 
-async def test_e4_a_plain_nats_client_reads_status_and_result(client: Client, post: Post) -> None:
+async def test_e4_a_plain_nats_client_reads_status_and_result(
+    client: Client, publisher: RawPublisher
+) -> None:
     job_id = await client.submit("Hm", role="chat")
-    await in_state(client, job_id, "completed")
+    await job_in_state(client, job_id, "completed")
     subject = subjects.job("demo", client.name, job_id)
-    job = json.loads((await post.nc.request(f"$JS.API.DIRECT.GET.LLM_JOBS.{subject}", b"")).data)
+    job = json.loads((await publisher.nc.request(f"$JS.API.DIRECT.GET.LLM_JOBS.{subject}", b"")).data)
     assert (job["type"], job["state"], job["attempt"]) == ("job", "completed", 1)
     kept = subjects.result("demo", client.name, job_id, job["attempt"])
-    result = json.loads((await post.nc.request(f"$JS.API.DIRECT.GET.LLM_RESULTS.{kept}", b"")).data)
+    result = json.loads((await publisher.nc.request(f"$JS.API.DIRECT.GET.LLM_RESULTS.{kept}", b"")).data)
     assert result["completed"]["response"]["choices"][0]["message"]["content"]
 
 
 async def test_e4_a_job_refused_at_the_door_says_so(client: Client) -> None:
     unserved = await client.submit("Hm", role="logic")
     wrong = await client.submit("Hm", role="chat", temperature="hot", messages="none")
-    job = await in_state(client, unserved, "failed")
+    job = await job_in_state(client, unserved, "failed")
     assert job.error is not None
     assert job.error.code == "role_not_served"
     with pytest.raises(RequestFailed) as refused:
         await client.result(unserved)
     assert refused.value.code == "role_not_served"
-    job = await in_state(client, wrong, "failed")
+    job = await job_in_state(client, wrong, "failed")
     assert job.error is not None
     assert job.error.code == "invalid_request"
 
@@ -169,11 +172,11 @@ async def _refuses_at_the_door(system: System, client: Client) -> list[str]:
     """A line of patient jobs before `coding`, longer than others have time; returns their ids."""
     await system.sim("PUT", "speed", {"latency_ms": 500})
     line = [await client.submit("first", role="coding", timeout_s=60)]
-    await in_state(client, line[0], "completed")
+    await job_in_state(client, line[0], "completed")
     line += [await client.submit("line", role="coding", user=f"u{n}", timeout_s=60) for n in range(40)]
 
     async def refused() -> bool:
-        hasty = await in_state(client, await client.submit("now", role="coding"), *STATES)
+        hasty = await job_in_state(client, await client.submit("now", role="coding"), *STATES)
         return hasty.error is not None and hasty.error.code == "overloaded"
 
     await until(refused)
@@ -184,14 +187,14 @@ async def _line_goes(client: Client, line: list[str]) -> None:
     for job_id in line:
         await client.cancel(job_id)
     for job_id in line:
-        await in_state(client, job_id, "completed", "failed")
+        await job_in_state(client, job_id, "completed", "failed")
 
 
 async def test_e4_a_job_refused_because_it_would_come_too_late_says_so(
     system: System, client: Client
 ) -> None:
     line = await _refuses_at_the_door(system, client)
-    job = await in_state(client, await client.submit("Hm", role="coding", user="u-2"), *STATES)
+    job = await job_in_state(client, await client.submit("Hm", role="coding", user="u-2"), *STATES)
     await _line_goes(client, line)
     assert (job.state, job.user, job.attempt) == ("failed", "u-2", 0)
     assert job.error is not None
@@ -201,10 +204,10 @@ async def test_e4_a_job_refused_because_it_would_come_too_late_says_so(
 
 
 async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     line = await _refuses_at_the_door(system, client)
-    body = json.dumps(request() | {"client": "post", "role": "coding"}).encode()
+    body = json.dumps(request() | {"client": "publisher", "role": "coding"}).encode()
     delivery = Delivery(
         subject=subjects.request("demo", "chat"),
         data=body,
@@ -214,8 +217,8 @@ async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open
         number=6,
         stored_ns=1_700_000_000_000_000_000,
     )
-    await store_dead_letter(post.js, "router", delivery, Dead("undeliverable", "delivered 5 times"))
-    letter = (await post.js.stream_info(DEAD.name)).state.last_seq
+    await store_dead_letter(publisher.js, "router", delivery, Dead("undeliverable", "delivered 5 times"))
+    letter = (await publisher.js.stream_info(DEAD.name)).state.last_seq
     ran = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "penstock.cli", "dead", "redrive", str(letter), "--json"),
         env={**os.environ, "NATS_URL": system.nats.url},
@@ -223,13 +226,13 @@ async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open
     )
     out, _ = await ran.communicate()
     assert ran.returncode == 0
-    job = await in_state(client, json.loads(out)["request"], "failed")
+    job = await job_in_state(client, json.loads(out)["request"], "failed")
     await _line_goes(client, line)
     assert job.redriven_from == letter
     assert job.error is not None
     assert job.error.code == "overloaded"
     assert job.error.retry_after_s is not None
-    end = await post.end(job.id)
+    end = await publisher.end(job.id)
     assert isinstance(end, Failed)
     assert end.error == job.error
 
@@ -237,7 +240,7 @@ async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open
 async def test_e4_a_job_that_waits_past_its_deadline_says_so(system: System, client: Client) -> None:
     system.workers[1].kill()
     job_id = await client.submit("Hm", role="fast", timeout_s=1.0)
-    job = await in_state(client, job_id, "failed")
+    job = await job_in_state(client, job_id, "failed")
     assert job.error is not None
     assert job.error.code == "deadline_exceeded"
     assert job.attempt == 0
@@ -248,40 +251,40 @@ async def test_d8_a_job_is_cancelled_by_its_id_while_it_waits_and_while_it_runs(
 ) -> None:
     system.workers[1].kill()
     waiting = await client.submit("Hm", role="fast")
-    assert (await in_state(client, waiting, "queued")).attempt == 0
+    assert (await job_in_state(client, waiting, "queued")).attempt == 0
     async with await system.client() as other:
         await other.cancel(waiting)
-    job = await in_state(client, waiting, "failed")
+    job = await job_in_state(client, waiting, "failed")
     assert job.error is not None
     assert job.error.code == "cancelled"
     await the_leaver_is_back(system)
 
     await slowly(system)
     running = await client.submit("On and on [[tokens=2000]]", role="fast")
-    await in_state(client, running, "running")
+    await job_in_state(client, running, "running")
     await client.cancel(running)
-    job = await in_state(client, running, "failed")
+    job = await job_in_state(client, running, "failed")
     assert job.error is not None
     assert (job.error.code, job.attempt, job.model) == ("cancelled", 1, "leaver")
 
 
 async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_and_one_end(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """The stored replies are forgotten meanwhile; the record goes on counting, and the lost attempt is paid for."""
     await slowly(system)
     job_id = await client.submit(LONG, role="fast")
-    await in_state(client, job_id, "running")
+    await job_in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
-    await hours_pass(post)
+    await hours_pass(publisher)
     await the_leaver_is_back(system)
 
-    job = await in_state(client, job_id, "completed")
+    job = await job_in_state(client, job_id, "completed")
 
     assert job.attempt == 2
     assert await system.attempts("leaver") == 2
-    end = await post.end(job_id, client=client.name)
+    end = await publisher.end(job_id, client=client.name)
     assert isinstance(end, Completed)
     assert end.seq == job.end_seq > first_seq(2)
 
@@ -296,90 +299,94 @@ async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_an
 
 
 async def test_f2_an_attempt_that_was_announced_and_not_written_down_is_no_call_and_no_lost_worker(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """The stream of the records takes no more for a while; every call has its usage event, and nothing else has."""
     await system.sim("PUT", "behaviour", {"talker": "503"})
     job_id = await client.submit("Hm", role="chat", timeout_s=4 * HOUR_S)
     await until(lambda: _asked(system, "talker", 2), 10)
-    config = (await post.js.stream_info(JOBS.name)).config
-    await post.js.update_stream(config.evolve(max_msg_size=1))
+    config = (await publisher.js.stream_info(JOBS.name)).config
+    await publisher.js.update_stream(config.evolve(max_msg_size=1))
 
     async def announced_in_vain() -> bool:
         told = [
-            event for event in await post.stored(job_id, client=client.name) if isinstance(event, Started)
+            event
+            for event in await publisher.stored(job_id, client=client.name)
+            if isinstance(event, Started)
         ]
         return len(told) >= (await client.job(job_id)).attempt + 2
 
     await until(announced_in_vain, 20)
-    await post.js.update_stream(config)
+    await publisher.js.update_stream(config)
     await system.sim("PUT", "behaviour", {"talker": ""})
 
-    done = await in_state(client, job_id, "completed", timeout_s=20)
+    done = await job_in_state(client, job_id, "completed", timeout_s=20)
 
     assert len(done.unsent) >= 2
-    counted = await books(system, {job_id})
+    counted = await audit_attempts(system, {job_id})
     counted.check()
     assert counted.lost == set()
     assert counted.made.total() == done.attempt - len(done.unsent)
 
 
 async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorded_end_is_told(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     await slowly(system)
     job_id = await client.submit(LONG, role="fast")
-    running = await in_state(client, job_id, "running")
+    running = await job_in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
-    jobs, event = JobStore(post.js), completed_by(running, "the recorded answer")
+    jobs, event = JobStore(publisher.js), completed_event(running, "the recorded answer")
     size = await jobs.keep(running.reply_to, JobResult(completed=event))
     assert (await end_job(jobs, running, event, running.at_ms + 1, size)).ours
-    assert not [each for each in await post.stored(job_id, client=client.name) if isinstance(each, TERMINAL)]
+    assert not [
+        each for each in await publisher.stored(job_id, client=client.name) if isinstance(each, TERMINAL)
+    ]
 
     await the_leaver_is_back(system)
 
-    end = await post.end(job_id, client=client.name)
+    end = await publisher.end(job_id, client=client.name)
     assert end == event
     reply = await client.result(job_id)
     assert reply is not None
     assert reply.text == "the recorded answer"
-    await until(lambda: queue_is_empty(post))
+    await until(lambda: queue_is_empty(publisher))
     assert await system.attempts("leaver") == 1, "nothing was done twice"
 
 
 async def test_d7_killed_between_the_reply_and_the_record_the_told_end_is_recorded(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """Not in the order in which a worker writes; but no job runs for ever, whoever told its end."""
     await slowly(system)
     job_id = await client.submit(LONG, role="fast")
-    running = await in_state(client, job_id, "running")
+    running = await job_in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
-    event = completed_by(running, "the told answer")
-    await publish_terminal(post.js, running.reply_to.subject, event)
+    event = completed_event(running, "the told answer")
+    await publish_terminal(publisher.js, running.reply_to.subject, event)
 
     await the_leaver_is_back(system)
 
-    job = await in_state(client, job_id, "completed")
+    job = await job_in_state(client, job_id, "completed")
     assert job.end_seq == event.seq
     reply = await client.result(job_id)
     assert reply is not None
     assert reply.text == "the told answer"
-    await until(lambda: queue_is_empty(post))
-    assert await post.end(job_id, client=client.name) == event
+    await until(lambda: queue_is_empty(publisher))
+    assert await publisher.end(job_id, client=client.name) == event
     assert await system.attempts("leaver") == 1
 
 
 @pytest.mark.parametrize("moment", ["the record", "the reply"])
 async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
-    system: System, client: Client, post: Post, moment: str
+    system: System, client: Client, publisher: RawPublisher, moment: str
 ) -> None:
     """Whatever it had still to do: tell the end, acknowledge the work."""
     for number in range(3):
         job_id = await client.submit(f"Answer {number} [[tokens=5]]", role="chat")
-        await in_state(client, job_id, "completed")
+        await job_in_state(client, job_id, "completed")
     for number in range(3):
         seen = asyncio.Event()
 
@@ -389,14 +396,14 @@ async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
                 seen.set()
 
         listening = subjects.JOB_ALL if moment == "the record" else subjects.REPLY_ALL
-        subscription = await post.nc.subscribe(listening, cb=kill)
-        await post.nc.flush()
+        subscription = await publisher.nc.subscribe(listening, cb=kill)
+        await publisher.nc.flush()
         job_id = await client.submit(f"Kill me {number} [[tokens=5]]", role="fast")
         await asyncio.wait_for(seen.wait(), 20)
         await subscription.unsubscribe()
         await the_leaver_is_back(system)
-        await until(lambda: queue_is_empty(post))
-        end = await post.end(job_id, client=client.name)
+        await until(lambda: queue_is_empty(publisher))
+        end = await publisher.end(job_id, client=client.name)
         job = await client.job(job_id)
         assert isinstance(end, Completed)
         assert (job.state, job.end_seq, job.attempt) == ("completed", end.seq, 1)
@@ -405,25 +412,25 @@ async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
 
 
 async def test_d7_a_request_delivered_again_after_its_job_has_ended_is_not_done_again(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     job_id = await client.submit("Once", role="chat")
-    ended = await in_state(client, job_id, "completed")
-    await hours_pass(post)
+    ended = await job_in_state(client, job_id, "completed")
+    await hours_pass(publisher)
     again = request() | {"id": job_id, "client": client.name, "lane": "batch", "role": "chat"}
-    await post.js.publish(subjects.request("demo", "chat"), json.dumps(again).encode())
+    await publisher.js.publish(subjects.request("demo", "chat"), json.dumps(again).encode())
 
     async def taken() -> bool:
-        return (await post.js.stream_info(REQUESTS.name)).state.messages == 0
+        return (await publisher.js.stream_info(REQUESTS.name)).state.messages == 0
 
     await until(taken)
-    await until(lambda: queue_is_empty(post))
+    await until(lambda: queue_is_empty(publisher))
     assert await client.job(job_id) == ended
     assert await system.attempts("talker") == 1
 
 
 async def test_d7_a_second_copy_of_work_in_hand_is_dropped(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     await slowly(system)
     seen: asyncio.Queue[tuple[str, bytes, dict[str, str]]] = asyncio.Queue()
@@ -431,62 +438,64 @@ async def test_d7_a_second_copy_of_work_in_hand_is_dropped(
     async def keep(msg) -> None:
         await seen.put((msg.subject, msg.data, dict(msg.headers)))
 
-    await post.nc.subscribe(subjects.WORK_ALL, cb=keep)
-    await post.nc.flush()
+    await publisher.nc.subscribe(subjects.WORK_ALL, cb=keep)
+    await publisher.nc.flush()
     job_id = await client.submit(LONG, role="chat")
     subject, data, written = await seen.get()
-    await in_state(client, job_id, "running")
+    await job_in_state(client, job_id, "running")
     extra = {name: value for name, value in written.items() if name.startswith("Penstock-")}
     extra[headers.REPEATED] = "1"
-    await post.js.publish(subject, data, headers=extra)
+    await publisher.js.publish(subject, data, headers=extra)
 
-    job = await in_state(client, job_id, "completed")
-    await until(lambda: queue_is_empty(post))
+    job = await job_in_state(client, job_id, "completed")
+    await until(lambda: queue_is_empty(publisher))
     assert job.attempt == 1
     assert await system.attempts("talker") == 1
-    assert isinstance(await post.end(job_id, client=client.name), Completed)
+    assert isinstance(await publisher.end(job_id, client=client.name), Completed)
     usage = [event for event in await stored_events(system, UsageRecorded) if event.id == job_id]
     assert [event.outcome for event in usage] == ["completed"], "the copy took nobody for lost"
 
 
 async def test_d7_a_job_that_no_router_survives_is_buried_and_says_so(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.router.kill()
     job_id = await client.submit("Poison", role="chat")
-    await no_router_survives(system, post, 5)
+    await fail_deliveries_then_restart_router(system, publisher, 5)
 
-    job = await in_state(client, job_id, "failed")
+    job = await job_in_state(client, job_id, "failed")
     assert job.error is not None
     assert job.error.code == "undeliverable"
-    end = await post.end(job_id, client=client.name)
+    end = await publisher.end(job_id, client=client.name)
     assert isinstance(end, Failed)
     assert end.error == job.error
 
 
 async def test_e4_work_that_says_it_waits_longer_than_a_day_is_no_longer_than_that(client: Client) -> None:
-    job = await in_state(client, await client.submit("Hm", role="chat", timeout_s=90 * HOUR_S), "completed")
+    job = await job_in_state(
+        client, await client.submit("Hm", role="chat", timeout_s=90 * HOUR_S), "completed"
+    )
     assert job.deadline_ms is not None
     assert job.deadline_ms - job.submitted_ms == 24 * HOUR_S * 1000
 
 
 @pytest.mark.parametrize("pause", [True, False])
 async def test_e4_a_job_whose_id_an_interactive_request_has_fails_and_the_request_is_answered(
-    system: System, client: Client, post: Post, pause: bool
+    system: System, client: Client, publisher: RawPublisher, pause: bool
 ) -> None:
     first = request() | {"id": new_id(), "client": client.name, "role": "chat"}
     subject = subjects.request("demo", "chat")
-    await post.js.publish(subject, json.dumps(first).encode())
+    await publisher.js.publish(subject, json.dumps(first).encode())
     if pause:
-        assert isinstance(await post.end(first["id"], client=client.name), Completed)
-    await post.js.publish(subject, json.dumps(first | {"lane": "batch"}).encode())
+        assert isinstance(await publisher.end(first["id"], client=client.name), Completed)
+    await publisher.js.publish(subject, json.dumps(first | {"lane": "batch"}).encode())
 
-    job = await in_state(client, first["id"], "failed")
+    job = await job_in_state(client, first["id"], "failed")
     assert job.error is not None
     assert job.error.code == "invalid_request"
     assert "in use" in job.error.message
-    assert isinstance(await post.end(first["id"], client=client.name), Completed)
-    await until(lambda: queue_is_empty(post))  # work is acknowledged a moment after its end
+    assert isinstance(await publisher.end(first["id"], client=client.name), Completed)
+    await until(lambda: queue_is_empty(publisher))  # work is acknowledged a moment after its end
     assert await system.attempts("talker") == 1
 
 

@@ -8,16 +8,15 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.errors import UnknownJob
-from tests.harness.asking import until
 from tests.harness.catalogues import catalogue
-from tests.harness.command import penstock
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.cli_command import run_command
+from tests.harness.replies import until
+from tests.harness.system import System, shared_system
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared(tmp_path_factory.mktemp("jobs-command"), config=catalogue()) as running:
+    with shared_system(tmp_path_factory.mktemp("jobs-command"), config=catalogue()) as running:
         yield running
 
 
@@ -38,36 +37,41 @@ async def reaches(client: Client, job_id: str, state: str) -> None:
 
 
 async def test_e4_a_job_is_left_and_its_answer_fetched_by_its_id(system: System, client: Client) -> None:
-    left = await penstock(
+    left = await run_command(
         system, "ask", "Why?", "--lane", "batch", "--detach", "--role", "chat", "--user", "u-3"
     )
     job_id = left.out.strip()
     assert (left.code, f"jobs {job_id} --result" in left.notes) == (0, True)
     await reaches(client, job_id, "completed")
 
-    result = await penstock(system, "jobs", job_id, "--result")
+    result = await run_command(system, "jobs", job_id, "--result")
     reply = await client.result(job_id)
     assert reply is not None
     assert result.out == reply.text + "\n"
-    shown = await penstock(system, "jobs", job_id)
+    shown = await run_command(system, "jobs", job_id)
     assert shown.code == 0
     assert all(word in shown.out for word in ("completed", "u-3", "m-chat", "deadline"))
-    listed = (await penstock(system, "jobs", "--user", "u-3", "--state", "completed", "--json")).json
+    listed = (await run_command(system, "jobs", "--user", "u-3", "--state", "completed", "--json")).json
     assert [job["id"] for job in listed] == [job_id]
-    assert job_id in (await penstock(system, "jobs")).out
-    assert (await penstock(system, "jobs", "--state", "failed", "--user", "u-3")).out == "No jobs.\n"
+    assert job_id in (await run_command(system, "jobs")).out
+    assert (await run_command(system, "jobs", "--state", "failed", "--user", "u-3")).out == "No jobs.\n"
 
 
 async def test_e4_a_job_that_failed_or_is_unknown_says_why(system: System, client: Client) -> None:
     job_id = await client.submit("Hm", role="chat", user="\x1b[31m\x9b2Ju", messages="none")
     await reaches(client, job_id, "failed")
-    shown = await penstock(system, "jobs", job_id)
+    shown = await run_command(system, "jobs", job_id)
     assert (shown.code, "invalid_request" in shown.out) == (1, True)
-    result = await penstock(system, "jobs", job_id, "--result")
+    result = await run_command(system, "jobs", job_id, "--result")
     assert (result.code, "invalid_request" in result.notes) == (1, True)
-    for ran in (shown, result, await penstock(system, "jobs"), await penstock(system, "jobs", "--json")):
+    for ran in (
+        shown,
+        result,
+        await run_command(system, "jobs"),
+        await run_command(system, "jobs", "--json"),
+    ):
         assert not set(ran.out + ran.notes) & {"\x1b", "\x9b"}
-    unknown = await penstock(system, "jobs", "no-such-job")
+    unknown = await run_command(system, "jobs", "no-such-job")
     assert (unknown.code, "no job no-such-job is known" in unknown.notes) == (1, True)
 
 
@@ -75,9 +79,9 @@ async def test_d8_a_job_is_cancelled_by_the_command(system: System, client: Clie
     await system.sim("PUT", "speed", {"latency_ms": 30_000})  # until the fixture resets it
     job_id = await client.submit("Slowly", role="logic")
     await reaches(client, job_id, "running")
-    early = await penstock(system, "jobs", job_id, "--result")
+    early = await run_command(system, "jobs", job_id, "--result")
     assert (early.code, "is running: it has no answer yet" in early.notes) == (1, True)
-    cancelled = await penstock(system, "jobs", job_id, "--cancel")
+    cancelled = await run_command(system, "jobs", job_id, "--cancel")
     assert (cancelled.code, cancelled.out) == (0, f"job {job_id} is cancelled\n")
-    again = await penstock(system, "jobs", job_id, "--cancel")
+    again = await run_command(system, "jobs", job_id, "--cancel")
     assert (again.code, again.out) == (1, f"job {job_id} is failed already\n")

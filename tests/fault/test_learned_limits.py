@@ -9,26 +9,26 @@ import pytest
 import yaml
 
 from penstock.client.client import Client
-from tests.harness.asking import Heard, ask
-from tests.harness.bucket_provider import BucketProvider, Counts, bucket_provider
 from tests.harness.catalogues import catalogue
-from tests.harness.command import penstock
-from tests.harness.system import running
+from tests.harness.cli_command import run_command
+from tests.harness.replies import ReceivedReply, ask
+from tests.harness.system import running_system
+from tests.harness.token_bucket_provider import Counts, TokenBucketProvider, token_bucket_provider
 
 PER_MINUTE, CAPACITY = 1200, 200
 REQUESTS = 300
 ROLE = {"timeouts": {"total_s": 60}, "concurrency": 8}
-"""Before the first refusal is heard everything in hand may be on its way already."""
+"""Before the first refusal is received everything in hand may be on its way already."""
 
 
-def config_of(provider: BucketProvider, **limits: object) -> str:
+def config_of(provider: TokenBucketProvider, **limits: object) -> str:
     config = yaml.safe_load(catalogue({"chat": ["limited"]}, role=ROLE, models={"limited": limits}))
     config["providers"]["bucket"] = {"base_url": provider.url}
     config["models"]["limited"]["provider"] = "bucket"
     return yaml.safe_dump(config)
 
 
-async def ask_all(client: Client, requests: int) -> list[Heard]:
+async def ask_all(client: Client, requests: int) -> list[ReceivedReply]:
     return await asyncio.gather(
         *(
             ask(client, f"Question {number}", role="chat", timeout_s=60, stream=bool(number % 2))
@@ -37,10 +37,10 @@ async def ask_all(client: Client, requests: int) -> list[Heard]:
     )
 
 
-def _check(heard: list[Heard], counts: Counts) -> None:
+def _check(received: list[ReceivedReply], counts: Counts) -> None:
     """How much of the limit is used depends on the machine's pace: that is a proof, and shown in simulated time."""
-    assert [each.code for each in heard] == [None] * len(heard)
-    assert counts.answered == len(heard)
+    assert [each.code for each in received] == [None] * len(received)
+    assert counts.answered == len(received)
     # Without learning it is 2.5 and more; that it is 1.1 at most is a proof, and shown in simulated time.
     assert (counts.answered + counts.refused) / counts.answered <= 1.5
 
@@ -48,12 +48,12 @@ def _check(heard: list[Heard], counts: Counts) -> None:
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_a_limit_that_nobody_named_is_learnt_and_used_c4(tmp_path: Path, workers: int) -> None:
-    with bucket_provider(PER_MINUTE, CAPACITY) as provider:
-        async with running(tmp_path, *["chat"] * workers, config=config_of(provider)) as system:
+    with token_bucket_provider(PER_MINUTE, CAPACITY) as provider:
+        async with running_system(tmp_path, *["chat"] * workers, config=config_of(provider)) as system:
             async with await system.client() as client:
-                heard = await ask_all(client, REQUESTS)
-            learned = (await penstock(system, "status", "--json")).json["learned"]
-            _check(heard, provider.counts())
+                received = await ask_all(client, REQUESTS)
+            learned = (await run_command(system, "status", "--json")).json["learned"]
+            _check(received, provider.counts())
     assert learned
     for each in learned:
         assert each["requests_per_minute"] <= 2 * PER_MINUTE
@@ -64,14 +64,14 @@ async def test_a_limit_that_nobody_named_is_learnt_and_used_c4(tmp_path: Path, w
 @pytest.mark.timeout(90)
 async def test_the_refill_of_a_bucket_that_is_named_is_used_c1(tmp_path: Path) -> None:
     limits = {"requests_per_minute": 240, "kind": "token_bucket"}
-    with bucket_provider(240, 240) as provider:
+    with token_bucket_provider(240, 240) as provider:
         config = config_of(provider, limits=limits)
         async with (
-            running(tmp_path, "chat", "chat", config=config) as system,
+            running_system(tmp_path, "chat", "chat", config=config) as system,
             await system.client() as client,
         ):
-            heard = await ask_all(client, 270)
+            received = await ask_all(client, 270)
         counts = provider.counts()
-    assert [each.code for each in heard] == [None] * 270
+    assert [each.code for each in received] == [None] * 270
     assert counts.refused == 0
     assert counts.lasted_s < 40, "a window would keep the last 30 of them waiting for a minute"

@@ -10,9 +10,9 @@ import pytest
 from penstock.contract.names import Lane
 from penstock.contract.reply import Failed
 from tests.fault.malformed import request
-from tests.harness.asking import Post, until
-from tests.harness.books import books
-from tests.harness.system import running
+from tests.harness.attempt_audit import audit_attempts
+from tests.harness.replies import RawPublisher, until
+from tests.harness.system import running_system
 
 LONG = "Tell me of the river. [[tokens=2000]]"
 
@@ -20,12 +20,12 @@ LONG = "Tell me of the river. [[tokens=2000]]"
 @pytest.mark.parametrize("lane", ["interactive", "batch"])
 async def test_f2_the_last_attempt_before_the_burial_has_its_usage_event(tmp_path: Path, lane: Lane) -> None:
     env = {"PENSTOCK_MAX_DELIVER": "1"}
-    async with running(tmp_path, "chat", env=env) as system:
+    async with running_system(tmp_path, "chat", env=env) as system:
         await system.sim("PUT", "speed", {"tokens_per_second": 20})
-        async for post in Post.opened(system):
+        async for publisher in RawPublisher.opened(system):
             asked = request() | {"lane": lane, "role": "chat"}
             asked["body"] = {"messages": [{"role": "user", "content": LONG}]}
-            await post.request(json.dumps(asked).encode())
+            await publisher.request(json.dumps(asked).encode())
 
             async def called() -> bool:
                 return await system.attempts() == 1
@@ -34,10 +34,10 @@ async def test_f2_the_last_attempt_before_the_burial_has_its_usage_event(tmp_pat
             system.workers[0].kill()
             system.workers[0] = system.new_worker("chat")
             await system.workers[0].start()
-            end = await post.end(asked["id"], client=asked["client"], timeout_s=20)
+            end = await publisher.end(asked["id"], client=asked["client"], timeout_s=20)
             assert isinstance(end, Failed)
             assert end.error.code == "undeliverable"
-            counted = await books(system, {asked["id"]})
+            counted = await audit_attempts(system, {asked["id"]})
             counted.check()
             assert counted.made == counted.recorded
             assert counted.lost == {f"{asked['id']}.1"}

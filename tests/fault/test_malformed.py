@@ -20,11 +20,10 @@ from penstock.contract import headers, subjects
 from penstock.contract.reply import TERMINAL
 from penstock.contract.streams import DEAD, REPLIES, REQUESTS, WORK
 from tests.fault.malformed import STRANGE_BLOCKS, STRANGE_SUBJECTS, messages, request, work
-from tests.harness.asking import ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
-from tests.harness.wire import Outgoing, Wire
+from tests.harness.raw_nats import RawMessage, RawNats
+from tests.harness.replies import ask, until
+from tests.harness.system import System, shared_system
 
 BATCH = 25
 SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
@@ -37,7 +36,7 @@ NO_MAILBOX = "no role of the catalogue has this mailbox"
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("malformed")
     env = {"PENSTOCK_TRACES": f"file:{directory / 'traces.jsonl'}"}
-    with shared(directory, config=catalogue(), env=env) as running:
+    with shared_system(directory, config=catalogue(), env=env) as running:
         pids = [process.pid for process in (running.router, *running.workers)]
         yield running
         assert [process.pid for process in (running.router, *running.workers)] == pids
@@ -98,12 +97,12 @@ class Books:
             sequence = page.next_sequence
 
 
-async def publish_and_balance(system: System, batch: list[Outgoing]) -> None:
+async def publish_and_balance(system: System, batch: list[RawMessage]) -> None:
     nc = await nats.connect(system.nats.url)
     try:
         books = await Books.opened(nc)
-        async with Wire.opened(system.nats.url) as wire:
-            acks = await wire.publish(batch)
+        async with RawNats.opened(system.nats.url) as raw_nats:
+            acks = await raw_nats.publish(batch)
         stored = [ack for ack in acks if "seq" in ack and not ack.get("duplicate")]
         await books.settled()
         buried, ended = await books.buried(), await books.ended()
@@ -128,12 +127,12 @@ async def _healthy(system: System) -> None:
 
 async def _still_works(system: System) -> None:
     async with await system.client() as client:
-        heard = await ask(client, "Still there?", role="chat")
-    assert heard.completed.model == "m-chat"
-    assert heard.took_s < 2
+        received = await ask(client, "Still there?", role="chat")
+    assert received.completed.model == "m-chat"
+    assert received.took_s < 2
 
 
-def check(system: System, batch: list[Outgoing]) -> None:
+def check(system: System, batch: list[RawMessage]) -> None:
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(publish_and_balance(system, batch))
         runner.run(_still_works(system))
@@ -141,7 +140,7 @@ def check(system: System, batch: list[Outgoing]) -> None:
 
 @given(batch=st.lists(messages(), min_size=BATCH, max_size=BATCH))
 @settings(max_examples=500 // BATCH, deadline=None, phases=NO_SHRINKING, suppress_health_check=SLOW_IS_FINE)
-def test_d7_five_hundred_malformed_messages_balance(system: System, batch: list[Outgoing]) -> None:
+def test_d7_five_hundred_malformed_messages_balance(system: System, batch: list[RawMessage]) -> None:
     check(system, batch)
 
 
@@ -154,7 +153,7 @@ def test_d7_five_hundred_malformed_messages_balance(system: System, batch: list[
     phases=NO_SHRINKING,
     suppress_health_check=SLOW_IS_FINE,
 )
-def test_d7_ten_thousand_malformed_messages_balance(system: System, batch: list[Outgoing]) -> None:
+def test_d7_ten_thousand_malformed_messages_balance(system: System, batch: list[RawMessage]) -> None:
     check(system, batch)
 
 
@@ -162,15 +161,15 @@ def test_d7_ten_thousand_malformed_messages_balance(system: System, batch: list[
 @pytest.mark.parametrize("to", ["request", "work"])
 def test_d7_every_strange_header_block_balances(system: System, to: str, block: bytes) -> None:
     message = {
-        "request": Outgoing("llm.request.fuzz.chat", json.dumps(request()).encode(), block),
-        "work": Outgoing("llm.work.chat.interactive.0.a7c", json.dumps(work("chat")).encode(), block),
+        "request": RawMessage("llm.request.fuzz.chat", json.dumps(request()).encode(), block),
+        "work": RawMessage("llm.work.chat.interactive.0.a7c", json.dumps(work("chat")).encode(), block),
     }[to]
     check(system, [message])
 
 
 @pytest.mark.parametrize("subject", STRANGE_SUBJECTS)
 def test_d7_every_strange_subject_balances(system: System, subject: str) -> None:
-    check(system, [Outgoing(subject, json.dumps(request()).encode())])
+    check(system, [RawMessage(subject, json.dumps(request()).encode())])
 
 
 def test_d7_a_mailbox_nobody_has_is_emptied(system: System) -> None:
@@ -182,9 +181,9 @@ def test_d7_a_mailbox_nobody_has_is_emptied(system: System) -> None:
     check(
         system,
         [
-            Outgoing("llm.work.poet.batch.0.a7c", orphan, late),
-            Outgoing("llm.work.poet.batch.3.fff", orphan),
-            Outgoing("llm.work.poet.batch", orphan),
-            Outgoing("llm.work.*.interactive", b"\xff"),
+            RawMessage("llm.work.poet.batch.0.a7c", orphan, late),
+            RawMessage("llm.work.poet.batch.3.fff", orphan),
+            RawMessage("llm.work.poet.batch", orphan),
+            RawMessage("llm.work.*.interactive", b"\xff"),
         ],
     )

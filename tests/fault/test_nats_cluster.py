@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.contract.streams import REPLIES
-from tests.harness.asking import Heard
-from tests.harness.books import books
+from tests.harness.attempt_audit import audit_attempts
 from tests.harness.load import Load, stored_ends
 from tests.harness.nats_cluster import NatsCluster
-from tests.harness.system import running
+from tests.harness.replies import ReceivedReply
+from tests.harness.system import running_system
 
 GAP_S = 10.0
 
 
 async def test_a_node_of_three_is_killed_and_service_resumes_by_itself_d7_e2(tmp_path: Path):
-    async with running(tmp_path, "chat", nodes=3) as system:
+    async with running_system(tmp_path, "chat", nodes=3) as system:
         cluster: NatsCluster = system.nats
         async with await system.client() as client:
             await system.sim("PUT", "speed", {"tokens_per_second": 200, "first_token_ms": 20})
@@ -26,11 +26,11 @@ async def test_a_node_of_three_is_killed_and_service_resumes_by_itself_d7_e2(tmp
                 cluster.nodes[victim].kill()
                 await load.more(200)
             async with await system.client() as other:
-                for heard in load.heard[::10]:
-                    events = [event async for event in other.resume(heard.id, client=client.name)]
-                    assert Heard(heard.id, events, 0.0).text == heard.text
-            account = await books(system, load.ids)
-            assert await stored_ends(client, load.ids) == {1: len(load.heard)}
-        assert load.outcomes == {"completed": len(load.heard)}
+                for received in load.received[::10]:
+                    events = [event async for event in other.resume(received.id, client=client.name)]
+                    assert ReceivedReply(received.id, events, 0.0).text == received.text
+            account = await audit_attempts(system, load.ids)
+            assert await stored_ends(client, load.ids) == {1: len(load.received)}
+        assert load.outcomes == {"completed": len(load.received)}
         account.check()
         assert load.longest_gap_s() < GAP_S

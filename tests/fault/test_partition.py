@@ -12,11 +12,11 @@ from penstock.bus.stored_replies import stored_replies
 from penstock.client.client import Client
 from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL, ReplyEvent, Started
-from tests.harness.asking import Heard, ask, direct_answer, until
-from tests.harness.books import books
+from tests.harness.attempt_audit import audit_attempts
 from tests.harness.catalogues import catalogue
 from tests.harness.partition import Partition
-from tests.harness.system import System, running
+from tests.harness.replies import ReceivedReply, ask, simulator_answer, until
+from tests.harness.system import System, running_system
 
 LONG = "Tell me of the river. [[tokens=150]]"
 """Three seconds at the speed below; work goes to another after two."""
@@ -69,28 +69,30 @@ class Held:
 
         await until(announced)
 
-    async def answered(self) -> list[Heard]:
+    async def answered(self) -> list[ReceivedReply]:
         return await asyncio.gather(*self.asking)
 
 
-async def check(system: System, client: Client, held: Held, heard: list[Heard]) -> list[ReplyEvent]:
+async def check(
+    system: System, client: Client, held: Held, received: list[ReceivedReply]
+) -> list[ReplyEvent]:
     """Each has the one right answer and one end; both attempts are in the ledger. Returns the ends."""
     await system.sim("PUT", "speed", {"tokens_per_second": 0})
-    for number, each in enumerate(heard):
-        assert each.text == await direct_answer(system, "m-chat", f"{number}. {LONG}")
+    for number, each in enumerate(received):
+        assert each.text == await simulator_answer(system, "m-chat", f"{number}. {LONG}")
     ends = [
         [event for event in events if isinstance(event, TERMINAL)] for events in await held.stored(system)
     ]
-    assert [len(each) for each in ends] == [1] * len(heard)
-    account = await books(system, {each.id for each in heard})
+    assert [len(each) for each in ends] == [1] * len(received)
+    account = await audit_attempts(system, {each.id for each in received})
     account.check()
-    assert account.made.total() == 2 * len(heard), "each was in the hands of two, once"
+    assert account.made.total() == 2 * len(received), "each was in the hands of two, once"
     return [each[0] for each in ends]
 
 
 @both_ways
 async def test_a_worker_that_was_stopped_beyond_ack_wait_tells_no_end_d6_d7(tmp_path: Path, streamed: bool):
-    async with running(tmp_path, "chat", config=CONFIG) as system, await system.client() as client:
+    async with running_system(tmp_path, "chat", config=CONFIG) as system, await system.client() as client:
         await system.sim("PUT", "speed", SPEED)
         held = Held(client, streamed=streamed)
         await held.begun(system, attempt=1)
@@ -100,8 +102,8 @@ async def test_a_worker_that_was_stopped_beyond_ack_wait_tells_no_end_d6_d7(tmp_
         first.signal(signal.SIGSTOP)
         await held.begun(system, attempt=2)
         first.signal(signal.SIGCONT)  # its answers have arrived meanwhile, or do now
-        heard = await held.answered()
-        ends = await check(system, client, held, heard)
+        received = await held.answered()
+        ends = await check(system, client, held, received)
         assert {end.attempt for end in ends} == {2}, "it looked before it told the end"
 
 
@@ -110,7 +112,10 @@ async def test_a_worker_cut_off_from_nats_may_end_first_and_its_answer_stands_al
     tmp_path: Path, streamed: bool
 ):
     """It cannot know that it is cut off: its ends arrive with the wire's healing, before the other worker has any."""
-    async with running(tmp_path, config=CONFIG) as system, Partition.before(system.nats.url) as partition:
+    async with (
+        running_system(tmp_path, config=CONFIG) as system,
+        Partition.before(system.nats.url) as partition,
+    ):
         system.workers[0].kill()
         system.workers[0] = system.new_worker("chat", NATS_URL=partition.url)
         await system.workers[0].start()
@@ -124,8 +129,8 @@ async def test_a_worker_cut_off_from_nats_may_end_first_and_its_answer_stands_al
             await held.begun(system, attempt=2)
             await until(lambda: answers_made(system, REQUESTS))  # by the first: the other began later
             partition.heal()
-            heard = await held.answered()
-            ends = await check(system, client, held, heard)
+            received = await held.answered()
+            ends = await check(system, client, held, received)
             assert {end.attempt for end in ends} == {1}, (
                 "the first end that is stored is the end for everybody"
             )

@@ -10,10 +10,9 @@ import aiohttp
 import pytest
 
 from penstock.client.client import Client
-from tests.harness.asking import Post, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import RawPublisher, ask
+from tests.harness.system import System, shared_system
 
 CHAINS = {
     "chat": ("plain",),
@@ -54,7 +53,7 @@ PIXEL = "data:image/png;base64," + base64.b64encode(bytes(range(256)) * 40).deco
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(CHAINS, models=MODELS, roles=ROLES)
-    with shared(tmp_path_factory.mktemp("pass-through"), config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("pass-through"), config=config) as running:
         yield running
 
 
@@ -66,7 +65,7 @@ async def sent(system: System, model: str) -> dict[str, Any]:
 async def provider_says(system: System, body: dict[str, Any]) -> dict[str, Any]:
     """The provider's own answer to the same body, without us in between."""
     url = f"{system.simulator.ready['url']}/v1/chat/completions"
-    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
+    async with aiohttp.ClientSession() as session, session.publisher(url, json=body) as answer:
         said: dict[str, Any] = await answer.json()
         return said
 
@@ -91,7 +90,7 @@ async def test_every_field_of_a_whole_request_arrives_as_it_was_written(
         "a_field_of_next_year": {"big": 123456789012345678901234567890, "text": "\u2028 \\u0041"},
         "max_tokens": 33,
     }
-    heard = await ask(client, "All of it", role="chat", stream=False, **body)
+    received = await ask(client, "All of it", role="chat", stream=False, **body)
 
     arrived = await sent(system, "plain")
     assert {name: value for name, value in arrived.items() if name not in OURS} == {
@@ -101,8 +100,8 @@ async def test_every_field_of_a_whole_request_arrives_as_it_was_written(
     assert arrived["model"] == "plain"
     assert arrived["stream"] is False
     assert "stream_options" not in arrived
-    assert len(heard.response["choices"]) == 2
-    assert without_identity(heard.response) == without_identity(await provider_says(system, arrived))
+    assert len(received.response["choices"]) == 2
+    assert without_identity(received.response) == without_identity(await provider_says(system, arrived))
 
 
 async def test_messages_of_every_kind_arrive_as_they_were_written(system: System, client: Client) -> None:
@@ -152,14 +151,14 @@ async def test_json_mode_passes_through(system: System, client: Client, *, strea
     schema = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
-    heard = await ask(client, "As JSON", role="chat", stream=stream, response_format=wanted)
+    received = await ask(client, "As JSON", role="chat", stream=stream, response_format=wanted)
 
     assert (await sent(system, "plain"))["response_format"] == wanted
     said = await provider_says(
         system, {**await sent(system, "plain"), "stream": False, "stream_options": None}
     )
-    assert heard.text == said["choices"][0]["message"]["content"]
-    assert heard.text.startswith("{")
+    assert received.text == said["choices"][0]["message"]["content"]
+    assert received.text.startswith("{")
 
 
 async def test_reasoning_comes_back_apart_from_the_text(system: System, client: Client) -> None:
@@ -180,9 +179,9 @@ async def test_images_reach_a_model_that_sees_byte_for_byte(
     image = {"type": "image_url", "image_url": {"url": PIXEL, "detail": "high"}}
     messages = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]
 
-    heard = await ask(client, messages, role=role)
+    received = await ask(client, messages, role=role)
 
-    assert heard.models == ["seeing"]
+    assert received.models == ["seeing"]
     assert (await sent(system, "seeing"))["messages"] == messages
 
 
@@ -217,22 +216,24 @@ async def test_a4_nothing_passes_a_ceiling(system: System, client: Client) -> No
 async def test_the_model_an_application_writes_is_ignored_and_its_own_fields_stay_with_us(
     system: System, client: Client
 ) -> None:
-    heard = await ask(
+    received = await ask(
         client, "Which?", role="chat", model="gpt-9", penstock={"trace": True}, penstock_note="x"
     )
 
-    assert heard.completed.model == "plain"
+    assert received.completed.model == "plain"
     arrived = await sent(system, "plain")
     assert arrived["model"] == "plain"
     assert not [name for name in arrived if name.startswith("penstock")]
 
 
-async def test_the_events_say_what_the_provider_counted(system: System, client: Client, post: Post) -> None:
-    heard = await ask(client, "Count [[tokens=17]]", role="chat")
+async def test_the_events_say_what_the_provider_counted(
+    system: System, client: Client, publisher: RawPublisher
+) -> None:
+    received = await ask(client, "Count [[tokens=17]]", role="chat")
     said = await provider_says(
         system, {**await sent(system, "plain"), "stream": False, "stream_options": None}
     )
 
-    assert heard.completed.usage.input_tokens == said["usage"]["prompt_tokens"]
-    assert heard.completed.usage.output_tokens == said["usage"]["completion_tokens"] == 17
-    assert heard.completed.finish_reason == said["choices"][0]["finish_reason"]
+    assert received.completed.usage.input_tokens == said["usage"]["prompt_tokens"]
+    assert received.completed.usage.output_tokens == said["usage"]["completion_tokens"] == 17
+    assert received.completed.finish_reason == said["choices"][0]["finish_reason"]

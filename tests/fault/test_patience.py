@@ -8,68 +8,71 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from penstock.client.client import Client
-from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.door import Door
-from tests.harness.system import System, running
+from tests.harness.port_proxy import PortProxy
+from tests.harness.replies import ReceivedReply, ask
+from tests.harness.system import System, running_system
 
 SOLO = {"chat": ("solo",), "fast": ("first", "second")}
 SHIPPED = {"timeouts": {"total_s": 90}, "retry": {"cap_s": 8}}
 A_THIRD = {"timeouts": {"total_s": 30}, "retry": {"cap_s": 8 / 3}}
 
 
-async def ask_many(client: Client, number: int, role: str = "chat") -> list[Heard]:
+async def ask_many(client: Client, number: int, role: str = "chat") -> list[ReceivedReply]:
     return list(await asyncio.gather(*(ask(client, f"Question {n}", role=role) for n in range(number))))
 
 
 @asynccontextmanager
 async def behind_a_door(
     tmp_path: Path, port: int, workers: int
-) -> AsyncIterator[tuple[System, Client, Door]]:
+) -> AsyncIterator[tuple[System, Client, PortProxy]]:
     """The times of the role `logic` and of a breaker are the shipped ones; of the others a third of that."""
     text = catalogue(SOLO, role=A_THIRD, roles={"logic": SHIPPED})
     config = text.replace("${PENSTOCK_SIMULATOR_URL}", f"http://127.0.0.1:{port}")
     async with (
-        running(tmp_path, *(["all"] * workers), config=config) as system,
-        Door.before(system.simulator.ready["url"], port) as door,
+        running_system(tmp_path, *(["all"] * workers), config=config) as system,
+        PortProxy.before(system.simulator.ready["url"], port) as proxy,
         await system.client() as client,
     ):
-        yield system, client, door
+        yield system, client, proxy
 
 
 async def test_d2_a_provider_that_is_away_for_five_seconds_costs_no_request(
     tmp_path: Path, free_port
 ) -> None:
     """One request alone, whose attempts are spread; and many that open the breaker."""
-    async with behind_a_door(tmp_path, free_port(), 1) as (system, client, door):
-        async with door.closed_for(5.0):
-            heard = await ask_many(client, 1, "logic")
-        async with door.closed_for(1.6):
-            heard += await asyncio.gather(
+    async with behind_a_door(tmp_path, free_port(), 1) as (system, client, proxy):
+        async with proxy.closed_for(5.0):
+            received = await ask_many(client, 1, "logic")
+        async with proxy.closed_for(1.6):
+            received += await asyncio.gather(
                 ask(client, "One", role="chat"), ask(client, "Of a chain", role="fast")
             )
-        async with door.closed_for(1.6):
+        async with proxy.closed_for(1.6):
             many = await ask_many(client, 30, "chat")
         log = system.workers[0].log.read_text()
-    assert [each.code for each in (*heard, *many)] == [None] * 33
-    assert 5.0 < heard[0].took_s < 15
-    assert min(each.took_s for each in (*heard[1:], *many)) > 1.5
+    assert [each.code for each in (*received, *many)] == [None] * 33
+    assert 5.0 < received[0].took_s < 15
+    assert min(each.took_s for each in (*received[1:], *many)) > 1.5
     assert max(each.took_s for each in many) < 20
     assert "goes back into the queue" not in log, "without another worker it keeps what it holds"
 
 
 async def test_d2_nor_does_it_with_two_workers(tmp_path: Path, free_port) -> None:
-    async with behind_a_door(tmp_path, free_port(), 2) as (_, client, door), door.closed_for(1.6):
-        heard = await ask_many(client, 30)
-    assert [each.code for each in heard] == [None] * 30
-    assert max(each.took_s for each in heard) < 20
+    async with behind_a_door(tmp_path, free_port(), 2) as (_, client, proxy), proxy.closed_for(1.6):
+        received = await ask_many(client, 30)
+    assert [each.code for each in received] == [None] * 30
+    assert max(each.took_s for each in received) < 20
 
 
 async def test_d3_requests_beside_a_worker_that_is_cut_off_are_all_answered_within_two_seconds(
     tmp_path: Path, free_port
 ) -> None:
     """Single ones before its breaker opens, and many at once, which open it."""
-    async with running(tmp_path, "all", config=catalogue(SOLO)) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, "all", config=catalogue(SOLO)) as system,
+        await system.client() as client,
+    ):
         cut_off = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
         await cut_off.start()
         single = [await ask(client, f"One {n}", role="chat") for n in range(3)]
@@ -83,7 +86,7 @@ async def test_d3_requests_beside_a_worker_that_is_cut_off_are_all_answered_with
 @asynccontextmanager
 async def one_cut_off(tmp_path: Path, free_port: int) -> AsyncIterator[System]:
     """Two workers; the second one's provider refuses connections."""
-    async with running(tmp_path, "all", config=catalogue(SOLO)) as system:
+    async with running_system(tmp_path, "all", config=catalogue(SOLO)) as system:
         cut_off = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port}")
         await cut_off.start()
         system.workers.append(cut_off)
@@ -97,9 +100,9 @@ async def test_d3_two_workers_that_are_cut_off_cost_nothing_beside_a_healthy_one
         second = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
         await second.start()
         system.workers.append(second)
-        heard = [await ask(client, f"Question {n}", role="chat") for n in range(12)]
-    assert len([each for each in heard if each.completed]) == 12
-    assert max(each.took_s for each in heard) < 3
+        received = [await ask(client, f"Question {n}", role="chat") for n in range(12)]
+    assert len([each for each in received if each.completed]) == 12
+    assert max(each.took_s for each in received) < 3
 
 
 async def test_d3_two_workers_that_are_cut_off_do_not_send_requests_to_and_fro(
@@ -111,30 +114,36 @@ async def test_d3_two_workers_that_are_cut_off_do_not_send_requests_to_and_fro(
         system.workers.append(second)
         await system.workers[0].terminate()
         async with await system.client() as client:
-            heard = await asyncio.gather(
+            received = await asyncio.gather(
                 *(ask(client, f"Question {n}", role="chat", timeout_s=5) for n in range(4))
             )
         logs = [worker.log.read_text() for worker in system.workers]
-    assert {each.code for each in heard} == {"deadline_exceeded"}
+    assert {each.code for each in received} == {"deadline_exceeded"}
     assert sum(log.count("goes back into the queue") for log in logs) <= 4, "each request once at most"
 
 
 async def test_d1_a_silent_provider_leaves_time_for_another_model_and_opens_its_breaker(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path, "all", config=catalogue(SOLO)) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, "all", config=catalogue(SOLO)) as system,
+        await system.client() as client,
+    ):
         await system.sim("PUT", "behaviour", {"first": "slow-first-token=30"})
-        heard = await asyncio.gather(
+        received = await asyncio.gather(
             *(ask(client, f"Question {n}", role="fast", timeout_s=3) for n in range(6))
         )
         spared = await ask(client, "One more", role="fast", timeout_s=3)
-    assert {tuple(each.models) for each in heard} == {("first", "second")}
-    assert max(each.took_s for each in heard) < 2.5
+    assert {tuple(each.models) for each in received} == {("first", "second")}
+    assert max(each.took_s for each in received) < 2.5
     assert spared.models == ["second"]
 
 
 async def test_d4_one_5xx_tries_the_same_model_once_more(tmp_path: Path) -> None:
-    async with running(tmp_path, "all", config=catalogue(SOLO)) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, "all", config=catalogue(SOLO)) as system,
+        await system.client() as client,
+    ):
         await system.sim("PUT", "behaviour", {"first": "flaky=0.5"})
         flaky = [await ask(client, f"Flaky {n}", role="fast") for n in range(4)]
         await system.sim("PUT", "behaviour", {"first": "503"})
@@ -145,7 +154,7 @@ async def test_d4_one_5xx_tries_the_same_model_once_more(tmp_path: Path) -> None
 
 async def test_d5_a_short_429_is_waited_out_once_and_a_long_one_is_not(tmp_path: Path) -> None:
     config = catalogue(SOLO, roles={"fast": {"wait_s": 1.0}})
-    async with running(tmp_path, "all", config=config) as system, await system.client() as client:
+    async with running_system(tmp_path, "all", config=config) as system, await system.client() as client:
         await system.sim("PUT", "behaviour", {"first": "429=0.4"})
         asked = asyncio.create_task(ask(client, "Short", role="fast"))
         while await system.attempts("first") == 0:

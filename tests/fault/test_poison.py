@@ -13,10 +13,9 @@ from penstock.contract import headers, subjects
 from penstock.contract.reply import Failed
 from penstock.contract.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
 from tests.fault.malformed import request, work
-from tests.harness.asking import Post, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import RawPublisher, ask
+from tests.harness.system import System, shared_system
 
 MAX_DELIVER = 5
 WAITING = subjects.work("chat", "interactive", 1, subjects.flow("demo", ""))
@@ -24,63 +23,63 @@ WAITING = subjects.work("chat", "interactive", 1, subjects.flow("demo", ""))
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared(tmp_path_factory.mktemp("poison"), config=catalogue()) as running:
+    with shared_system(tmp_path_factory.mktemp("poison"), config=catalogue()) as running:
         yield running
 
 
-async def taken_and_given_back(post: Post, stream: str, durable: str) -> None:
+async def taken_and_given_back(publisher: RawPublisher, stream: str, durable: str) -> None:
     """As by so many processes that fell over it."""
-    puller = await post.js.pull_subscribe_bind(durable, stream)
+    puller = await publisher.js.pull_subscribe_bind(durable, stream)
     for _ in range(MAX_DELIVER):
         (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()
     await puller.unsubscribe()
 
 
-async def last_dead(post: Post, role: str) -> dict[str, str]:
-    page = await read_page(post.nc, DEAD.name, subjects.dead(role))
+async def last_dead(publisher: RawPublisher, role: str) -> dict[str, str]:
+    page = await read_page(publisher.nc, DEAD.name, subjects.dead(role))
     return page.messages[-1].headers or {}
 
 
 async def test_d7_a_request_that_no_router_survives_is_buried_and_told(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.router.kill()
-    asked = request() | {"client": "post"}
-    extra = {headers.MESSAGE_ID: asked["id"], headers.CLIENT: "post"}
-    await post.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode(), headers=extra)
-    await taken_and_given_back(post, REQUESTS.name, ROUTER.durable)
+    asked = request() | {"client": "publisher"}
+    extra = {headers.MESSAGE_ID: asked["id"], headers.CLIENT: "publisher"}
+    await publisher.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode(), headers=extra)
+    await taken_and_given_back(publisher, REQUESTS.name, ROUTER.durable)
 
     system.router = system.new_router()
     await system.router.start()
 
-    end = await post.end(asked["id"])
+    end = await publisher.end(asked["id"])
     assert isinstance(end, Failed)
     assert end.error.code == "undeliverable"
-    assert (await last_dead(post, "router"))[headers.DEAD_REASON] == "undeliverable"
+    assert (await last_dead(publisher, "router"))[headers.DEAD_REASON] == "undeliverable"
     assert (await ask(client, "Next, please", role="chat")).completed.model == "m-chat"
 
 
 async def test_d7_work_that_no_worker_survives_is_buried_and_told(
-    system: System, client: Client, post: Post
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
     await system.sim("POST", "reset")
     system.workers[0].kill()
-    order = work("chat") | {"client": "post", "account": "demo"}
+    order = work("chat") | {"client": "publisher", "account": "demo"}
     extra = {
-        headers.REPLY_SUBJECT: subjects.reply("demo", "post", order["id"]),
+        headers.REPLY_SUBJECT: subjects.reply("demo", "publisher", order["id"]),
         headers.DEADLINE_MS: str(order["deadline_ms"]),
     }
-    await post.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
-    await taken_and_given_back(post, WORK.name, mailbox("chat", "interactive")[1].durable)
+    await publisher.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
+    await taken_and_given_back(publisher, WORK.name, mailbox("chat", "interactive")[1].durable)
 
     system.workers[0] = system.new_worker()
     await system.workers[0].start()
 
-    end = await post.end(order["id"])
+    end = await publisher.end(order["id"])
     assert isinstance(end, Failed)
     assert end.error.code == "undeliverable"
-    letter = await last_dead(post, "chat")
+    letter = await last_dead(publisher, "chat")
     assert letter[headers.DEAD_REASON] == "undeliverable"
     assert letter[headers.DEAD_DELIVERIES] == str(MAX_DELIVER + 1)
     assert await system.attempts() == 0

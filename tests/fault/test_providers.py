@@ -12,11 +12,10 @@ from msgspec import Struct
 from penstock.client.client import Client
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.events import ModelAvailabilityChanged
-from tests.harness.asking import ask, direct_answer, until
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ask, simulator_answer, until
+from tests.harness.stored_events import stored_events
+from tests.harness.system import System, shared_system
 
 MAX_ATTEMPTS = 4
 ROLE = {
@@ -87,7 +86,7 @@ BROKEN = (
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(CHAINS, models=MODELS, role=ROLE, breaker={"failures": 10_000})
-    with shared(tmp_path_factory.mktemp("providers"), config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("providers"), config=config) as running:
         yield running
 
 
@@ -115,18 +114,18 @@ async def test_d4_d6_a_broken_model_is_stood_in_for_and_the_answer_is_whole(
     prompt = f"What is a penstock, and why {broken}?"
     await system.sim("PUT", "behaviour", {"actor": broken.behaviour})
 
-    heard = await ask(client, prompt, role="chat", stream=stream)
+    received = await ask(client, prompt, role="chat", stream=stream)
 
     assert await system.attempts("actor") == 1
     if not broken.elsewhere:
-        assert heard.code == broken.code
+        assert received.code == broken.code
         assert await system.attempts("stand-in") == 0
         return
-    assert heard.completed.model == "stand-in"
-    assert heard.models == ["actor", "stand-in"]
-    assert heard.text == await direct_answer(system, "stand-in", prompt)
-    assert heard.took_s < 4
-    restarted = [restart.code for restart in heard.restarts]
+    assert received.completed.model == "stand-in"
+    assert received.models == ["actor", "stand-in"]
+    assert received.text == await simulator_answer(system, "stand-in", prompt)
+    assert received.took_s < 4
+    restarted = [restart.code for restart in received.restarts]
     assert restarted == ([broken.code] if broken.text_first and stream else [])
 
 
@@ -136,19 +135,19 @@ async def test_d2_d6_d10_alone_it_ends_in_a_clear_error_after_bounded_attempts(
 ) -> None:
     await system.sim("PUT", "behaviour", {"solo": broken.behaviour})
 
-    heard = await ask(client, f"Alone with {broken}", role="logic", stream=stream)
+    received = await ask(client, f"Alone with {broken}", role="logic", stream=stream)
 
-    assert heard.code == broken.code
-    assert broken.says in heard.failed.error.message
-    assert "solo" in heard.failed.error.message
-    assert heard.failed.error.retry == ERRORS[broken.code].retry
+    assert received.code == broken.code
+    assert broken.says in received.failed.error.message
+    assert "solo" in received.failed.error.message
+    assert received.failed.error.retry == ERRORS[broken.code].retry
     assert await system.attempts("solo") == broken.attempts
-    assert len(heard.models) == broken.attempts
-    said = heard.failed.error.provider_message
-    assert said is None or said in heard.failed.error.message
+    assert len(received.models) == broken.attempts
+    said = received.failed.error.provider_message
+    assert said is None or said in received.failed.error.message
     assert said is not None or broken.behaviour not in {"500", "503", "forbidden", "too-large", "bad-request"}
     if broken.text_first and stream:
-        assert len(heard.restarts) == broken.attempts - 1
+        assert len(received.restarts) == broken.attempts - 1
 
 
 async def test_d6_a_stream_without_done_whose_choices_are_finished_is_whole(
@@ -156,10 +155,10 @@ async def test_d6_a_stream_without_done_whose_choices_are_finished_is_whole(
 ) -> None:
     await system.sim("PUT", "behaviour", {"actor": "no-done"})
 
-    heard = await ask(client, "Whole without a mark", role="chat")
+    received = await ask(client, "Whole without a mark", role="chat")
 
-    assert (heard.completed.model, heard.completed.finish_reason) == ("actor", "stop")
-    assert heard.text == await direct_answer(system, "actor", "Whole without a mark")
+    assert (received.completed.model, received.completed.finish_reason) == ("actor", "stop")
+    assert received.text == await simulator_answer(system, "actor", "Whole without a mark")
     assert await system.attempts("actor") == 1
 
 
@@ -169,9 +168,9 @@ async def test_d2_too_long_is_never_sent_again_to_a_model_that_reads_no_more(
 ) -> None:
     await system.sim("PUT", "behaviour", {"short": "context-length", "as-short": "context-length"})
 
-    heard = await ask(client, "A long story", role="coding", stream=stream)
+    received = await ask(client, "A long story", role="coding", stream=stream)
 
-    assert heard.completed.model == "longer"
+    assert received.completed.model == "longer"
     assert await system.attempts("short") == 1
     assert await system.attempts("as-short") == 0
 
@@ -181,11 +180,11 @@ async def test_d2_too_long_for_all_is_said_after_one_attempt_at_each_length(
 ) -> None:
     await system.sim("PUT", "behaviour", dict.fromkeys(CHAINS["coding"], "context-length"))
 
-    heard = await ask(client, "A longer story", role="coding")
+    received = await ask(client, "A longer story", role="coding")
 
-    assert heard.code == "context_length_exceeded"
-    assert heard.failed.error.retry == "elsewhere"
-    assert heard.models == ["short", "longer"]
+    assert received.code == "context_length_exceeded"
+    assert received.failed.error.retry == "elsewhere"
+    assert received.models == ["short", "longer"]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -197,10 +196,10 @@ async def test_c4_d2_a_429_is_waited_out_as_long_as_the_provider_says(
     await until(lambda: _attempted(system, "busy"))
     await system.sim("PUT", "behaviour", {"busy": ""})
 
-    heard = await asked
+    received = await asked
 
-    assert heard.completed.model == "busy"
-    assert 0.5 <= heard.took_s < 3
+    assert received.completed.model == "busy"
+    assert 0.5 <= received.took_s < 3
     assert await system.attempts("busy") == 2
 
 
@@ -214,19 +213,19 @@ async def test_c4_one_429_pauses_the_model_for_every_request(system: System, cli
     assert await system.attempts("busy") == before
     await system.sim("PUT", "behaviour", {"busy": ""})
 
-    heard = await asyncio.gather(*others)
+    received = await asyncio.gather(*others)
 
-    assert {each.completed.model for each in heard} == {"busy"}
+    assert {each.completed.model for each in received} == {"busy"}
     assert await system.attempts("busy") == before + 30
 
 
 async def test_d5_a_429_switches_to_the_next_model_at_once(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"moody": "429=0.6"})
 
-    heard = [await ask(client, f"Switch {n}", role="safety") for n in range(5)]
+    received = [await ask(client, f"Switch {n}", role="safety") for n in range(5)]
 
-    assert {each.completed.model for each in heard} == {"steady"}
-    assert max(each.took_s for each in heard) < 1
+    assert {each.completed.model for each in received} == {"steady"}
+    assert max(each.took_s for each in received) < 1
     assert await system.attempts("moody") == 1
     await asyncio.sleep(0.6)  # the pause is the worker's and outlives this test otherwise
 
@@ -235,17 +234,17 @@ async def test_c3_a_429_until_the_deadline_ends_in_an_error_that_says_when_to_co
     system: System, client: Client
 ) -> None:
     await system.sim("PUT", "behaviour", {"busy": "429=1.5"})
-    heard = await ask(client, "Never mind", role="long_context", timeout_s=0.7)
-    while heard.code == "overloaded":  # the burst of an earlier test may still count, until the next beats
-        assert 0 < (heard.failed.error.retry_after_s or 0) <= 2
-        await asyncio.sleep(heard.failed.error.retry_after_s or 0)
-        heard = await ask(client, "Never mind", role="long_context", timeout_s=0.7)
-    began_s = time.monotonic() - heard.took_s
+    received = await ask(client, "Never mind", role="long_context", timeout_s=0.7)
+    while received.code == "overloaded":  # the burst of an earlier test may still count, until the next beats
+        assert 0 < (received.failed.error.retry_after_s or 0) <= 2
+        await asyncio.sleep(received.failed.error.retry_after_s or 0)
+        received = await ask(client, "Never mind", role="long_context", timeout_s=0.7)
+    began_s = time.monotonic() - received.took_s
 
-    assert heard.code == "deadline_exceeded"
-    assert "quota of busy" in heard.failed.error.message
-    assert 0 < (heard.failed.error.retry_after_s or 0) <= 1.5
-    assert heard.took_s < 1.5, "it did not wait for the provider's pause"
+    assert received.code == "deadline_exceeded"
+    assert "quota of busy" in received.failed.error.message
+    assert 0 < (received.failed.error.retry_after_s or 0) <= 1.5
+    assert received.took_s < 1.5, "it did not wait for the provider's pause"
     assert await system.attempts("busy") == 1
     await asyncio.sleep(max(0.0, began_s + 1.6 - time.monotonic()))
 
@@ -255,11 +254,11 @@ async def test_d2_a_429_that_says_nothing_is_asked_again_ever_more_rarely(
 ) -> None:
     await system.sim("PUT", "behaviour", {"mute": "429-bare"})
 
-    heard = await ask(client, "How long?", role="vision", timeout_s=2.5)
+    received = await ask(client, "How long?", role="vision", timeout_s=2.5)
 
-    assert heard.code == "deadline_exceeded"
+    assert received.code == "deadline_exceeded"
     assert await system.attempts("mute") == 2  # at 0 and 1 s; the next would be at 3
-    assert 0 < (heard.failed.error.retry_after_s or 0) <= 2
+    assert 0 < (received.failed.error.retry_after_s or 0) <= 2
 
 
 async def test_d4_flapping_and_flaky_models_are_stood_in_for(system: System, client: Client) -> None:
@@ -278,10 +277,10 @@ async def test_d4_flapping_and_flaky_models_are_stood_in_for(system: System, cli
 async def test_d2_a_flaky_model_alone_is_asked_again(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"solo": "flaky=0.3"})
 
-    heard = [await ask(client, f"Again {n}", role="logic") for n in range(10)]
+    received = [await ask(client, f"Again {n}", role="logic") for n in range(10)]
 
-    assert {each.completed.model for each in heard} == {"solo"}
-    assert max(len(each.models) for each in heard) == 2
+    assert {each.completed.model for each in received} == {"solo"}
+    assert max(len(each.models) for each in received) == 2
 
 
 @pytest.mark.parametrize("behaviour", ["slow=5", "silent", "slow-first-token=5"])
@@ -290,18 +289,18 @@ async def test_d1_another_model_answers_soon_after_the_limit_on_the_first_token(
 ) -> None:
     await system.sim("PUT", "behaviour", {"actor": behaviour})
 
-    heard = await ask(client, "Quick, please", role="chat")
+    received = await ask(client, "Quick, please", role="chat")
 
-    assert heard.completed.model == "stand-in"
-    assert 0.4 <= heard.took_s < 4
+    assert received.completed.model == "stand-in"
+    assert 0.4 <= received.took_s < 4
 
 
 async def test_a5_a_model_withdrawn_before_the_start_is_asked_once_then_skipped_and_told(
     system: System, client: Client
 ) -> None:
-    heard = [await ask(client, f"Who is left {n}?", role="fast") for n in range(2)]
+    received = [await ask(client, f"Who is left {n}?", role="fast") for n in range(2)]
 
-    assert [each.models for each in heard] == [["gone--withdrawn", "stayed"], ["stayed"]]
+    assert [each.models for each in received] == [["gone--withdrawn", "stayed"], ["stayed"]]
     assert await system.attempts("gone--withdrawn") == 1
 
     async def told() -> bool:
@@ -317,9 +316,9 @@ async def test_a5_a_model_withdrawn_while_we_run_is_asked_once_then_skipped_and_
 ) -> None:
     await system.sim("PUT", "behaviour", {"leaving": "withdrawn"})
 
-    heard = [await ask(client, f"Still there {n}?", role="creative") for n in range(3)]
+    received = [await ask(client, f"Still there {n}?", role="creative") for n in range(3)]
 
-    assert [each.models for each in heard] == [["leaving", "staying"], ["staying"], ["staying"]]
+    assert [each.models for each in received] == [["leaving", "staying"], ["staying"], ["staying"]]
     assert await system.attempts("leaving") == 1
 
     async def told() -> bool:
@@ -334,12 +333,12 @@ async def test_a5_a_model_withdrawn_while_we_run_is_asked_once_then_skipped_and_
 async def test_a5_a_role_whose_every_model_is_withdrawn_says_so_at_once(
     system: System, client: Client
 ) -> None:
-    heard = [await ask(client, f"Anybody {n}?", role="reasoning") for n in range(2)]
+    received = [await ask(client, f"Anybody {n}?", role="reasoning") for n in range(2)]
 
-    assert [each.code for each in heard] == ["provider_unavailable"] * 2
-    assert "404" in heard[0].failed.error.message
-    assert "no longer serves lost--withdrawn" in heard[1].failed.error.message
-    assert all(each.took_s < 1 for each in heard)
+    assert [each.code for each in received] == ["provider_unavailable"] * 2
+    assert "404" in received[0].failed.error.message
+    assert "no longer serves lost--withdrawn" in received[1].failed.error.message
+    assert all(each.took_s < 1 for each in received)
     assert await system.attempts("lost--withdrawn") == 1
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.harness.random_provider import FailureRates, random_provider
 from tests.harness.system import System
-from tests.harness.unsteady import Odds, unsteady
 
 REQUESTS = 60
 ROLE = {"timeouts": {"total_s": 20, "first_token_s": 2, "between_tokens_s": 0.8}}
@@ -16,7 +16,9 @@ ROLE = {"timeouts": {"total_s": 20, "first_token_s": 2, "between_tokens_s": 0.8}
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Any]]:
-    with unsteady(tmp_path_factory.mktemp("random"), Odds(stall_s=3.0), role=ROLE, seed=7) as begun:
+    with random_provider(
+        tmp_path_factory.mktemp("random"), FailureRates(stall_s=3.0), role=ROLE, seed=7
+    ) as begun:
         yield begun
 
 

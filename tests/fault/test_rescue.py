@@ -16,10 +16,9 @@ from penstock.contract.headers import CLIENT, MESSAGE_ID
 from penstock.contract.names import Rescue
 from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent, Restarted, Started
 from penstock.contract.request import ChatRequest
-from tests.harness.asking import Post, until
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import RawPublisher, until
+from tests.harness.system import System, shared_system
 
 CHAINS = {"chat": ("first", "second")}
 ROLE = {"timeouts": {"total_s": 20, "whole_s": 5, "first_token_s": 5, "between_tokens_s": 5}}
@@ -34,7 +33,7 @@ def one_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         breaker={"failures": 1000},
         models={model: {"limits": {"requests_per_minute": 6000}} for model in CHAINS["chat"]},
     )
-    with shared(tmp_path_factory.mktemp("rescue"), "chat", config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("rescue"), "chat", config=config) as running:
         yield running
 
 
@@ -45,13 +44,15 @@ async def system(one_system: System) -> AsyncIterator[System]:
     await one_system.sim("PUT", "speed", {"tokens_per_second": 0})
 
 
-async def begin(post: Post, rescue: Rescue, *, stream: bool = True, prompt: str = "Hello") -> str:
+async def begin(
+    publisher: RawPublisher, rescue: Rescue, *, stream: bool = True, prompt: str = "Hello"
+) -> str:
     body = {"messages": [{"role": "user", "content": prompt}], "stream": stream}
     request = ChatRequest(
-        id=new_id(), client="post", body=Raw(json.dumps(body).encode()), role="chat", rescue=rescue
+        id=new_id(), client="publisher", body=Raw(json.dumps(body).encode()), role="chat", rescue=rescue
     )
-    headers = {MESSAGE_ID: f"demo.post.{request.id}", CLIENT: "post"}
-    await post.js.publish(subjects.request("demo", "chat"), encode(request), headers=headers)
+    headers = {MESSAGE_ID: f"demo.publisher.{request.id}", CLIENT: "publisher"}
+    await publisher.js.publish(subjects.request("demo", "chat"), encode(request), headers=headers)
     return request.id
 
 
@@ -68,12 +69,12 @@ def no_text_before_restarted(events: list[ReplyEvent]) -> bool:
 @pytest.mark.parametrize("behaviour", ["503", "429=0.2", "bad-request", "cut=5"])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_none_ends_with_the_first_failure(
-    system: System, post: Post, behaviour: str, *, stream: bool
+    system: System, publisher: RawPublisher, behaviour: str, *, stream: bool
 ) -> None:
     await system.sim("PUT", "behaviour", {"first": behaviour})
     before = await system.attempts()
-    request_id = await begin(post, "none", stream=stream)
-    end = await post.end(request_id)
+    request_id = await begin(publisher, "none", stream=stream)
+    end = await publisher.end(request_id)
     assert isinstance(end, Failed)
     assert end.error.code in {"provider_unavailable", "provider_refused"}
     assert "rescue: none" in end.error.message
@@ -84,32 +85,34 @@ async def test_none_ends_with_the_first_failure(
 
 
 async def test_before_output_goes_on_while_no_text_was_sent_and_ends_once_some_was(
-    system: System, post: Post
+    system: System, publisher: RawPublisher
 ) -> None:
     await system.sim("PUT", "behaviour", {"first": "503"})
-    rescued = await begin(post, "before_output")
-    assert isinstance(await post.end(rescued), Completed)
-    assert models(await post.stored(rescued)) == ["first", "first", "second"]
+    rescued = await begin(publisher, "before_output")
+    assert isinstance(await publisher.end(rescued), Completed)
+    assert models(await publisher.stored(rescued)) == ["first", "first", "second"]
 
     await system.sim("PUT", "behaviour", {"first": "cut=5"})
-    cut = await begin(post, "before_output")
-    end = await post.end(cut)
+    cut = await begin(publisher, "before_output")
+    end = await publisher.end(cut)
     assert isinstance(end, Failed)
     assert end.error.code == "provider_unavailable"
     assert "rescue: before_output" in end.error.message
-    events = await post.stored(cut)
+    events = await publisher.stored(cut)
     assert models(events) == ["first"]
     assert not [event for event in events if isinstance(event, Restarted)]
 
-    whole = await begin(post, "before_output", stream=False)
-    assert isinstance(await post.end(whole), Completed), "no text of a whole reply is sent before its end"
+    whole = await begin(publisher, "before_output", stream=False)
+    assert isinstance(await publisher.end(whole), Completed), (
+        "no text of a whole reply is sent before its end"
+    )
 
 
-async def test_restart_goes_on_after_text(system: System, post: Post) -> None:
+async def test_restart_goes_on_after_text(system: System, publisher: RawPublisher) -> None:
     await system.sim("PUT", "behaviour", {"first": "cut=5"})
-    request_id = await begin(post, "restart")
-    assert isinstance(await post.end(request_id), Completed)
-    assert [event for event in await post.stored(request_id) if isinstance(event, Restarted)]
+    request_id = await begin(publisher, "restart")
+    assert isinstance(await publisher.end(request_id), Completed)
+    assert [event for event in await publisher.stored(request_id) if isinstance(event, Restarted)]
 
 
 @pytest.mark.parametrize(
@@ -123,16 +126,16 @@ async def test_restart_goes_on_after_text(system: System, post: Post) -> None:
     ],
 )
 async def test_a_killed_worker_is_replaced_only_as_far_as_the_request_allows(
-    system: System, post: Post, rescue: Rescue, *, text_out: bool, ends_well: bool
+    system: System, publisher: RawPublisher, rescue: Rescue, *, text_out: bool, ends_well: bool
 ) -> None:
     behaviour = "healthy" if text_out else "slow-first-token=4"
     await system.sim("PUT", "behaviour", {"first": "" if text_out else behaviour})
     await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})
-    request_id = await begin(post, rescue, prompt="Tell me of the river. [[tokens=80]]")
+    request_id = await begin(publisher, rescue, prompt="Tell me of the river. [[tokens=80]]")
 
     async def begun() -> bool:
         wanted = Delta if text_out else Started
-        return any(isinstance(event, wanted) for event in await post.stored(request_id))
+        return any(isinstance(event, wanted) for event in await publisher.stored(request_id))
 
     await until(begun)
     system.workers[-1].kill()
@@ -142,9 +145,9 @@ async def test_a_killed_worker_is_replaced_only_as_far_as_the_request_allows(
     await replacement.start()
     system.workers.append(replacement)
 
-    end = await post.end(request_id)
+    end = await publisher.end(request_id)
     if rescue == "before_output":
-        assert no_text_before_restarted(await post.stored(request_id))
+        assert no_text_before_restarted(await publisher.stored(request_id))
     if ends_well:
         assert isinstance(end, Completed)
         return
@@ -152,4 +155,4 @@ async def test_a_killed_worker_is_replaced_only_as_far_as_the_request_allows(
     assert end.error.code == "provider_unavailable"
     assert "the worker that was answering is gone" in end.error.message
     assert f"rescue: {rescue}" in end.error.message
-    assert len(models(await post.stored(request_id))) == 1
+    assert len(models(await publisher.stored(request_id))) == 1

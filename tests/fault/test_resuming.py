@@ -12,8 +12,7 @@ import pytest
 from penstock.client.client import Client
 from penstock.contract.reply import Completed, ReplyEvent
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.system import System, shared_system
 
 LONG = "Tell me of the river. [[tokens=40]]"
 RESUME = """
@@ -31,7 +30,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared(tmp_path_factory.mktemp("resuming"), config=catalogue()) as running:
+    with shared_system(tmp_path_factory.mktemp("resuming"), config=catalogue()) as running:
         yield running
 
 

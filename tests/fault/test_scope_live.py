@@ -17,12 +17,11 @@ from penstock.contract.events import (
     ModelAvailabilityChanged,
     QuotaPaused,
 )
-from tests.harness.asking import ask
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.hostile import DONE, HostileProvider, chunk, head, hostile_provider, whole
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ask
+from tests.harness.scripted_provider import DONE, ScriptedProvider, chunk, head, scripted_provider, whole
+from tests.harness.stored_events import stored_events
+from tests.harness.system import System, shared_system
 
 JSON = "application/json"
 ODD = "the odd one"
@@ -43,23 +42,23 @@ SPENT = {
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[HostileProvider]:
-    with hostile_provider("first", "second", "alone", "paid") as running:
+def provider() -> Iterator[ScriptedProvider]:
+    with scripted_provider("first", "second", "alone", "paid") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[System]:
+def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[System]:
     config = yaml.safe_load(catalogue(CHAINS, models=MODELS, role=ROLE))
     config["providers"]["simulator"] |= {"base_url": provider.url, "api_key_env": ["A_KEY", "B_KEY"]}
     env = {"A_KEY": "sk-one-of-two-0001", "B_KEY": "sk-two-of-two-0002"}
     directory = tmp_path_factory.mktemp("scope")
-    with shared(directory, ",".join(CHAINS), config=yaml.safe_dump(config), env=env) as running:
+    with shared_system(directory, ",".join(CHAINS), config=yaml.safe_dump(config), env=env) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def nobody_asked_yet(provider: HostileProvider) -> None:
+def nobody_asked_yet(provider: ScriptedProvider) -> None:
     provider.asked.clear()
     provider.behaviours = dict.fromkeys(("first", "second", "alone", "paid"), _good)
 
@@ -98,7 +97,7 @@ CASES = [
 async def test_d11_a_refusal_of_one_request_is_told_after_one_call_and_hurts_nobody(
     system: System,
     client: Client,
-    provider: HostileProvider,
+    provider: ScriptedProvider,
     status: str,
     value: Any,
     code: str,
@@ -125,18 +124,18 @@ async def test_d11_a_refusal_of_one_request_is_told_after_one_call_and_hurts_nob
 
 
 async def test_d11_what_one_model_refuses_another_of_the_chain_answers(
-    client: Client, provider: HostileProvider
+    client: Client, provider: ScriptedProvider
 ) -> None:
     for status, value, code in CASES:
         provider.behaviours["first"] = _refusing(status, value)
-        heard = await ask(client, f"{ODD}: {value}", role="chat")
-        assert heard.code == (code if code == "content_filtered" else None), value
-        if heard.code is None:
-            assert heard.models == ["first", "second"]
+        received = await ask(client, f"{ODD}: {value}", role="chat")
+        assert received.code == (code if code == "content_filtered" else None), value
+        if received.code is None:
+            assert received.models == ["first", "second"]
 
 
 async def test_a6_a_spent_budget_is_told_at_once_and_the_other_key_answers(
-    system: System, client: Client, provider: HostileProvider
+    system: System, client: Client, provider: ScriptedProvider
 ) -> None:
     left = [SPENT]
 
@@ -147,9 +146,9 @@ async def test_a6_a_spent_budget_is_told_at_once_and_the_other_key_answers(
 
     provider.behaviours["paid"] = spent_once
 
-    heard = [await ask(client, f"Question {n}", role="fast") for n in range(4)]
+    received = [await ask(client, f"Question {n}", role="fast") for n in range(4)]
 
-    assert {each.code for each in heard} == {None}
+    assert {each.code for each in received} == {None}
     assert len(provider.asked) == 5
     told = await stored_events(system, CredentialAvailabilityChanged)
     (credential,) = {event.credential for event in told}

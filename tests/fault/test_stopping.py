@@ -19,9 +19,9 @@ import pytest
 from penstock.cli.local.nats_server import find_nats_server
 from penstock.cli.local.pdeathsig import die_with_parent
 from penstock.contract.reply import Completed
-from tests.harness.asking import Post, until
 from tests.harness.catalogues import ROLES, catalogue
-from tests.harness.system import System, running
+from tests.harness.replies import RawPublisher, until
+from tests.harness.system import System, running_system
 
 DRAIN_S = 1.0
 BEYOND_DRAIN_S = 15.0
@@ -64,7 +64,7 @@ def without_jetstream(system: System) -> Iterator[None]:
         plain.wait()
 
 
-async def heard(system: System) -> None:
+async def received(system: System) -> None:
     """The worker is connected to whatever runs there."""
     nc = await nats.connect(system.nats.url)
     subscription = await nc.subscribe("$KV.llm_presence.worker.*")
@@ -89,7 +89,7 @@ async def test_d9_d7_told_to_stop_while_nats_is_away_they_exit_in_time_and_the_n
 ) -> None:
     models = {f"m-{role.replace('_', '-')}": LIMITED for role in ROLES}
     env = {"PENSTOCK_DRAIN_S": f"{DRAIN_S}"}
-    async with running(tmp_path, config=catalogue(models=models), env=env) as system:
+    async with running_system(tmp_path, config=catalogue(models=models), env=env) as system:
         await system.sim("PUT", "speed", {"tokens_per_second": 20})
         async with await system.client() as client:
             name = client.name
@@ -101,7 +101,7 @@ async def test_d9_d7_told_to_stop_while_nats_is_away_they_exit_in_time_and_the_n
             await until(asked)
         with away(system):
             if away is without_jetstream:
-                await heard(system)
+                await received(system)
             began_s = time.monotonic()
             ended = await asyncio.gather(system.workers[0].terminate(), system.router.terminate())
             took_s = time.monotonic() - began_s
@@ -122,5 +122,5 @@ async def test_d9_d7_told_to_stop_while_nats_is_away_they_exit_in_time_and_the_n
 
             await until(done, 40)
             assert (await client.job(job_id)).state == "completed"
-        async for post in Post.opened(system):
-            assert isinstance(await post.end(job_id, client=name), Completed)
+        async for publisher in RawPublisher.opened(system):
+            assert isinstance(await publisher.end(job_id, client=name), Completed)

@@ -11,11 +11,10 @@ import yaml
 
 from penstock.client.client import Client
 from penstock.contract.reply import Adapted, Started
-from tests.harness.asking import ask
 from tests.harness.catalogues import catalogue
-from tests.harness.hostile import DONE, HostileProvider, chunk, head, hostile_provider, whole
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ask
+from tests.harness.scripted_provider import DONE, ScriptedProvider, chunk, head, scripted_provider, whole
+from tests.harness.system import System, shared_system
 
 JSON = "application/json"
 CHAINS = {"chat": ("plain",), "fast": ("picky",), "logic": ("stubborn", "plain"), "coding": ("talker",)}
@@ -56,8 +55,8 @@ class Recorded:
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[HostileProvider]:
-    with hostile_provider() as running:
+def provider() -> Iterator[ScriptedProvider]:
+    with scripted_provider() as running:
         # In another form than OpenAI's, and without one of the names of the catalogue.
         listed = [{"name": f"models/{name}:latest"} for name in ("plain", "STUBBORN", "talker")]
         running.listing = (json.dumps({"models": listed}).encode(),)
@@ -65,10 +64,12 @@ def provider() -> Iterator[HostileProvider]:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[System]:
+def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[System]:
     config = yaml.safe_load(catalogue(CHAINS, models=MODELS, role=ROLE))
     config["providers"]["simulator"]["base_url"] = provider.url
-    with shared(tmp_path_factory.mktemp("takes"), ",".join(CHAINS), config=yaml.safe_dump(config)) as running:
+    with shared_system(
+        tmp_path_factory.mktemp("takes"), ",".join(CHAINS), config=yaml.safe_dump(config)
+    ) as running:
         yield running
 
 
@@ -78,53 +79,53 @@ def started(events: Iterable[object]) -> list[tuple[Adapted, ...]]:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_a_model_does_not_take_is_not_sent_and_is_told(
-    provider: HostileProvider, client: Client, stream: bool
+    provider: ScriptedProvider, client: Client, stream: bool
 ) -> None:
     provider.behaviours["plain"] = recorded = Recorded()
 
     talk = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]
-    heard = await ask(client, talk, role="chat", stream=stream, max_tokens=20, temperature=0.1)
+    received = await ask(client, talk, role="chat", stream=stream, max_tokens=20, temperature=0.1)
 
-    assert heard.text == "Hello"
+    assert received.text == "Hello"
     (body,) = recorded.bodies
     assert (body["max_completion_tokens"], body.keys() & {"max_tokens", "temperature"}) == (20, set())
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
-    told = [(each.parameter, each.change, each.sent) for each in heard.completed.adapted]
+    told = [(each.parameter, each.change, each.sent) for each in received.completed.adapted]
     assert told == [
         ("max_tokens", "renamed", "max_completion_tokens"),
         ("temperature", "omitted", ""),
         ("developer_role", "replaced", '"system"'),
     ]
-    assert started(heard.events) == [heard.completed.adapted]
+    assert started(received.events) == [received.completed.adapted]
 
 
 async def test_a_stream_without_stream_options_is_estimated(
-    provider: HostileProvider, client: Client
+    provider: ScriptedProvider, client: Client
 ) -> None:
     provider.behaviours["talker"] = recorded = Recorded()
 
-    heard = await ask(client, "Hello?", role="coding", stream=True)
+    received = await ask(client, "Hello?", role="coding", stream=True)
 
-    assert heard.text == "Hello"
+    assert received.text == "Hello"
     assert "stream_options" not in recorded.bodies[0]
-    assert heard.completed.adapted == (), "nobody asked for them"
-    assert heard.completed.cost_microusd == 0
+    assert received.completed.adapted == (), "nobody asked for them"
+    assert received.completed.cost_microusd == 0
 
 
 async def test_a_refused_parameter_is_learnt_by_the_worker_and_told(
-    system: System, provider: HostileProvider, client: Client
+    system: System, provider: ScriptedProvider, client: Client
 ) -> None:
     provider.behaviours["picky"] = recorded = Recorded("temperature", "max_tokens")
 
-    heard = [await ask(client, f"Hello {n}?", role="fast", stream=n % 2 == 1) for n in range(3)]
+    received = [await ask(client, f"Hello {n}?", role="fast", stream=n % 2 == 1) for n in range(3)]
 
-    assert [each.text for each in heard] == ["Hello"] * 3
+    assert [each.text for each in received] == ["Hello"] * 3
     sent = [
         sorted(body.keys() & {"temperature", "max_tokens", "max_completion_tokens"})
         for body in recorded.bodies
     ]
     assert sent == [["max_tokens", "temperature"], ["max_tokens"], *[["max_completion_tokens"]] * 3]
-    for each in heard:
+    for each in received:
         told = [(adapted.parameter, adapted.change) for adapted in each.completed.adapted]
         assert told == [("max_tokens", "renamed"), ("temperature", "omitted")]
     log = system.workers[0].log.read_text(encoding="utf-8")
@@ -139,13 +140,13 @@ async def test_a5_a_model_that_is_not_listed_is_called_and_told_once(system: Sys
 
 
 async def test_tools_are_not_left_out_and_the_next_model_answers(
-    provider: HostileProvider, client: Client
+    provider: ScriptedProvider, client: Client
 ) -> None:
     provider.behaviours["stubborn"] = stubborn = Recorded("tools")
     provider.behaviours["plain"] = Recorded()
 
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-    heard = await ask(client, "Hello?", role="logic", tools=tools)
+    received = await ask(client, "Hello?", role="logic", tools=tools)
 
-    assert (heard.text, heard.models) == ("Hello", ["stubborn", "plain"])
+    assert (received.text, received.models) == ("Hello", ["stubborn", "plain"])
     assert [body["tools"] for body in stubborn.bodies] == [tools]

@@ -22,11 +22,10 @@ from penstock.contract.presence import (
 )
 from penstock.contract.reply import Accepted, Delta, Failed, Failure, Restarted, Started, first_seq
 from penstock.contract.streams import PRESENCE
-from tests.harness.asking import Post
 from tests.harness.catalogues import catalogue
-from tests.harness.command import penstock
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.cli_command import run_command
+from tests.harness.replies import RawPublisher
+from tests.harness.system import System, shared_system
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
 WRITTEN = r"\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
@@ -35,7 +34,7 @@ TEXT = "Grüße 東京 👩\u200d🔬 می\u200cخواهم"
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared(tmp_path_factory.mktemp("terminal"), config=catalogue()) as running:
+    with shared_system(tmp_path_factory.mktemp("terminal"), config=catalogue()) as running:
         yield running
 
 
@@ -53,11 +52,11 @@ async def test_d10_an_answer_is_shown_as_text_and_is_whole_as_json(
 ) -> None:
     """The simulator says back what it was asked."""
     asked = ("ask", f"{TEXT}{ESCAPES}", "--role", "chat", *streamed)
-    shown = await penstock(system, *asked)
+    shown = await run_command(system, *asked)
     assert shown.code == 0
     assert TEXT + WRITTEN in shown.out
 
-    ran = await penstock(system, *asked, "--json")
+    ran = await run_command(system, *asked, "--json")
     assert (ran.out.isascii(), ran.unprintable) == (True, [])
     events = [json.loads(line) for line in ran.out.splitlines()]
     text = "".join(event["text"] for event in events if event["type"] == "delta")
@@ -67,7 +66,7 @@ async def test_d10_an_answer_is_shown_as_text_and_is_whole_as_json(
 
 
 async def test_d10_what_anybody_put_into_a_reply_is_shown_as_text(
-    system: System, post: Post, no_router: None
+    system: System, publisher: RawPublisher, no_router: None
 ) -> None:
     async def reply(msg: Msg) -> None:
         asked = msgspec.json.decode(msg.data)
@@ -90,22 +89,24 @@ async def test_d10_what_anybody_put_into_a_reply_is_shown_as_text(
             Restarted(id=asked["id"], seq=again, attempt=2, code="internal", message=ESCAPES),
             Failed(id=asked["id"], seq=again + 1, error=error),
         ):
-            await post.nc.publish(address, encode(event))
+            await publisher.nc.publish(address, encode(event))
 
-    await post.nc.subscribe(subjects.REQUEST_ALL, cb=reply)
-    await post.nc.flush()
+    await publisher.nc.subscribe(subjects.REQUEST_ALL, cb=reply)
+    await publisher.nc.flush()
 
-    ran = await penstock(system, "ask", "hi", "--timeout", "6")
+    ran = await run_command(system, "ask", "hi", "--timeout", "6")
     assert (ran.code, ran.unprintable) == (1, [])
     assert ran.out == "", "half an answer goes into no file"
     assert f"[starting again: {WRITTEN}]" in ran.notes
     assert f"penstock: {WRITTEN} (overloaded)" in ran.notes
     assert "In 1 s at the earliest" in ran.notes
-    ran = await penstock(system, "ask", "hi", "--timeout", "6", "--json")
+    ran = await run_command(system, "ask", "hi", "--timeout", "6", "--json")
     assert (ran.code, ran.out.isascii(), ran.unprintable) == (1, True, [])
 
 
-async def test_d10_a_presence_that_anybody_published_is_shown_as_text(system: System, post: Post) -> None:
+async def test_d10_a_presence_that_anybody_published_is_shown_as_text(
+    system: System, publisher: RawPublisher
+) -> None:
     limit = LimitStatus(
         credential=ESCAPES,
         model=ESCAPES,
@@ -129,14 +130,14 @@ async def test_d10_a_presence_that_anybody_published_is_shown_as_text(system: Sy
             CredentialStatus(credential=ESCAPES, provider=ESCAPES, refused_for=(ESCAPES,), trouble=ESCAPES),
         ),
     )
-    await post.nc.publish(f"$KV.{PRESENCE.name}.worker.hostile", encode(presence))
-    await post.nc.flush()
+    await publisher.nc.publish(f"$KV.{PRESENCE.name}.worker.hostile", encode(presence))
+    await publisher.nc.flush()
 
-    shown = await penstock(system, "status")
+    shown = await run_command(system, "status")
     assert (shown.code, shown.unprintable) == (0, [])
     assert f"{WRITTEN}\\x0aforged" in shown.out
     assert shown.out.count("owned") > 10
-    ran = await penstock(system, "status", "--json")
+    ran = await run_command(system, "status", "--json")
     assert (ran.out.isascii(), ran.unprintable) == (True, [])
     assert f"{ESCAPES}\nforged" in [service["instance"] for service in ran.json["services"]]
 
@@ -166,15 +167,15 @@ async def test_d10_a_presence_that_anybody_published_is_shown_as_text(system: Sy
     ],
 )
 async def test_d10_an_explanation_that_anybody_gave_is_shown_as_text(
-    system: System, post: Post, no_router: None, said: bytes, code: int
+    system: System, publisher: RawPublisher, no_router: None, said: bytes, code: int
 ) -> None:
     async def answer(msg: Msg) -> None:
         await msg.respond(said)
 
-    await post.nc.subscribe(subjects.EXPLAIN, cb=answer)
-    await post.nc.flush()
+    await publisher.nc.subscribe(subjects.EXPLAIN, cb=answer)
+    await publisher.nc.flush()
 
     for more in ((), ("--json",)):
-        ran = await penstock(system, "explain", "hi", *more)
+        ran = await run_command(system, "explain", "hi", *more)
         assert (ran.code, ran.unprintable) == (code, [])
         assert "Traceback" not in ran.notes

@@ -13,8 +13,8 @@ from penstock.bus.stored_replies import stored_replies
 from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL, Completed, Delta, ReplyEvent, Restarted, Started
 from penstock.contract.streams import REPLIES, mailbox
-from tests.harness.events import text_of
-from tests.harness.system import System, running
+from tests.harness.stored_events import text_of
+from tests.harness.system import System, running_system
 
 LONG = "Tell me of the river. [[tokens=150]]"
 
@@ -53,7 +53,7 @@ class Reader:
 
 @pytest.mark.prove  # test_partition.py shows the same of six requests at once
 async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_d7(tmp_path: Path):
-    async with running(tmp_path, "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
         reading = Reader(client)
@@ -77,7 +77,7 @@ async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_
 
 
 async def test_a_deleted_consumer_delivers_again_under_a_number_of_its_own_d6(tmp_path: Path):
-    async with running(tmp_path, "chat", "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat", "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
         readings = [Reader(client) for _ in range(4)]
@@ -96,7 +96,7 @@ async def test_a_deleted_consumer_delivers_again_under_a_number_of_its_own_d6(tm
 
 
 async def test_stored_replies_that_are_gone_do_not_splice_two_answers_d6(tmp_path: Path):
-    async with running(tmp_path, "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
         await slowly(system)
         reading = Reader(client)
@@ -111,13 +111,13 @@ async def test_stored_replies_that_are_gone_do_not_splice_two_answers_d6(tmp_pat
 
 
 async def test_one_id_used_by_two_clients_and_two_accounts_is_answered_each_time_d7(tmp_path: Path):
-    async with running(tmp_path, "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat") as system, await system.client() as client:
         js = client._nc.jetstream()
-        heard: dict[str, int] = {}
+        received: dict[str, int] = {}
 
         async def listen(msg) -> None:
             if b'"completed"' in msg.data:
-                heard[msg.subject] = heard.get(msg.subject, 0) + 1
+                received[msg.subject] = received.get(msg.subject, 0) + 1
 
         await client._nc.subscribe("llm.reply.*.*.same", cb=listen)
         wanted = [("red", "one"), ("red", "two"), ("blue", "one")]
@@ -131,6 +131,6 @@ async def test_one_id_used_by_two_clients_and_two_accounts_is_answered_each_time
             )
             assert not ack.duplicate
         async with asyncio.timeout(25):
-            while len(heard) < 3:
+            while len(received) < 3:
                 await asyncio.sleep(0.02)
-        assert heard == {f"llm.reply.{account}.{name}.same": 1 for account, name in wanted}
+        assert received == {f"llm.reply.{account}.{name}.same": 1 for account, name in wanted}

@@ -11,10 +11,10 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from tests.harness.asking import ask, until
 from tests.harness.catalogues import catalogue
 from tests.harness.process import Process
-from tests.harness.system import System, running
+from tests.harness.replies import ask, until
+from tests.harness.system import System, running_system
 
 SIT_OUT_S = 3.0
 
@@ -59,7 +59,7 @@ async def two_providers(tmp_path: Path) -> AsyncIterator[tuple[System, Second]]:
     await process.start()
     try:
         env = {"SECOND_URL": process.ready["url"]}
-        async with running(tmp_path, "chat", config=config(), env=env) as system:
+        async with running_system(tmp_path, "chat", config=config(), env=env) as system:
             yield system, Second(process)
     finally:
         process.kill()
@@ -69,8 +69,10 @@ async def test_a7_requests_are_shared_out_and_a_provider_that_failed_sits_out(tm
     async with two_providers(tmp_path) as (system, second), await system.client() as client:
 
         async def asked(number: int) -> list[str]:
-            heard = await asyncio.gather(*(ask(client, f"Question {n}", role="chat") for n in range(number)))
-            return [each.completed.model for each in heard]
+            received = await asyncio.gather(
+                *(ask(client, f"Question {n}", role="chat") for n in range(number))
+            )
+            return [each.completed.model for each in received]
 
         # 70 : 30; six standard deviations of 300 draws are 47.
         answered = [model for _ in range(10) for model in await asked(30)]
@@ -86,9 +88,9 @@ async def test_a7_requests_are_shared_out_and_a_provider_that_failed_sits_out(tm
         async with asyncio.timeout(20):
             while await second.attempts() == others:
                 before_s = time.monotonic()
-                heard = await ask(client, "Failing?", role="chat")
+                received = await ask(client, "Failing?", role="chat")
                 failed_s = time.monotonic()
-        assert heard.models == ["other", "main"], "the rest of the step follows at once"
+        assert received.models == ["other", "main"], "the rest of the step follows at once"
         rest = [await ask(client, f"Around it {n}", role="chat") for n in range(30)]
         assert time.monotonic() < before_s + SIT_OUT_S, "too slow a machine to see it"
         assert {tuple(each.models) for each in rest} == {("main",)}
@@ -121,7 +123,7 @@ async def test_a7_where_both_have_failed_the_usual_order_decides(tmp_path: Path)
 
         # Both sit out, so neither is set back, and both are tried before the next step, still by their shares.
         await second.behave("")
-        heard = [await ask(client, f"Which? {n}", role="chat") for n in range(20)]
-        assert {each.completed.model for each in heard} == {"other"}
-        assert {tuple(each.models) for each in heard} <= {("main", "other"), ("other",)}
-        assert any(each.models[0] == "main" for each in heard)
+        received = [await ask(client, f"Which? {n}", role="chat") for n in range(20)]
+        assert {each.completed.model for each in received} == {"other"}
+        assert {tuple(each.models) for each in received} <= {("main", "other"), ("other",)}
+        assert any(each.models[0] == "main" for each in received)

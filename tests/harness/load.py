@@ -13,7 +13,7 @@ from penstock.bus.stored_replies import stored_replies
 from penstock.client.client import Client
 from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL
-from tests.harness.asking import Heard, ask, until
+from tests.harness.replies import ReceivedReply, ask, until
 
 __all__ = ["Load", "stored_ends"]
 
@@ -37,17 +37,17 @@ class Load:
         self._timeout_s = timeout_s
         self._numbers = itertools.count()
         self._stopping = asyncio.Event()
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedReply] = []
         self.ended_s: list[float] = []
         """When each ended, on the monotonic clock; rising."""
 
     @property
     def ids(self) -> set[str]:
-        return {each.id for each in self.heard}
+        return {each.id for each in self.received}
 
     @property
     def outcomes(self) -> Counter[str]:
-        return Counter(each.code or "completed" for each in self.heard)
+        return Counter(each.code or "completed" for each in self.received)
 
     def longest_gap_s(self, since_s: float = 0.0) -> float:
         """The longest time in which no request at all ended; from `since_s` on, when it is given."""
@@ -73,12 +73,12 @@ class Load:
 
     async def more(self, requests: int, within_s: float = 40.0) -> None:
         """Wait until so many more have ended."""
-        wanted = len(self.heard) + requests
+        wanted = len(self.received) + requests
 
         async def enough() -> bool:
             if self._asking.done():  # it can only have failed
                 self._asking.result()
-            return len(self.heard) >= wanted
+            return len(self.received) >= wanted
 
         await until(enough, within_s)
 
@@ -94,10 +94,10 @@ class Load:
                 return
             role = self._roles[number % len(self._roles)]
             streamed = (number // len(self._roles)) % 2 == 0
-            heard = await ask(
+            received = await ask(
                 self._client, self._prompt, role=role, stream=streamed, timeout_s=self._timeout_s
             )
-            self.heard.append(heard)
+            self.received.append(received)
             self.ended_s.append(time.monotonic())
 
 

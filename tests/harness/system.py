@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import yaml
 from penstock.cli.local.nats_server import NatsServer
 from penstock.client.client import Client
 from tests.harness.catalogues import catalogue
+from tests.harness.nats_binary import require_nats_server
 from tests.harness.nats_cluster import NatsCluster
 from tests.harness.process import Process
 
-__all__ = ["System", "running"]
+__all__ = ["System", "running_system", "shared_system"]
 
 
 class System:
@@ -103,7 +104,7 @@ class System:
 
 
 @asynccontextmanager
-async def running(
+async def running_system(
     directory: Path,
     *workers: str,
     config: str | None = None,
@@ -116,3 +117,23 @@ async def running(
         yield system
     finally:
         await system.stop()
+
+
+@contextmanager
+def shared_system(
+    directory: Path, *workers: str, config: str | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[System]:
+    """As `running_system`, for fixtures of a wider scope than a test's event loop."""
+    require_nats_server()
+    system = System(directory, config=config, env=env)
+    try:
+        _run(system.start(*workers))
+        yield system
+    finally:
+        _run(system.stop())
+
+
+def _run(coroutine: Coroutine[object, object, None]) -> None:
+    # A given factory keeps Runner from unsetting the thread's current event loop.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(coroutine)

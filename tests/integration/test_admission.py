@@ -17,9 +17,9 @@ from penstock.client.client import Client
 from penstock.contract import codec, headers, subjects
 from penstock.contract.reply import Accepted, Failed, ReplyEvent
 from penstock.contract.streams import PRESENCE, REQUESTS
-from tests.harness.asking import Heard, ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.system import System, running
+from tests.harness.replies import ReceivedReply, ask, until
+from tests.harness.system import System, running_system
 
 SLOW_MS = 500
 
@@ -27,15 +27,15 @@ SLOW_MS = 500
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
     roles = {"coding": {"concurrency": 2}}
-    async with running(
+    async with running_system(
         tmp_path, config=catalogue(roles=roles), env={"PENSTOCK_TRACES": "off"}
-    ) as running_system:
-        yield running_system
+    ) as running:
+        yield running
 
 
-async def _overloaded(client: Client, role: str, timeout_s: float) -> Heard:
+async def _overloaded(client: Client, role: str, timeout_s: float) -> ReceivedReply:
     """The first refusal: the door goes by beats and counts that are up to two seconds old."""
-    found: list[Heard] = []
+    found: list[ReceivedReply] = []
 
     async def refused() -> bool:
         found.append(await ask(client, "now", role=role, user=f"v{len(found)}", timeout_s=timeout_s))
@@ -45,7 +45,7 @@ async def _overloaded(client: Client, role: str, timeout_s: float) -> Heard:
     return found[-1]
 
 
-def _is_at_once(refused: Heard) -> float:
+def _is_at_once(refused: ReceivedReply) -> float:
     assert not any(isinstance(event, Accepted) for event in refused.events)
     assert refused.took_s < 1, "at the door, not at its deadline"
     assert refused.failed.error.retry == "later"
@@ -150,7 +150,9 @@ async def _is_told(client: Client, role: str) -> bool:
     return any(each.role == role and each.service_ms is not None for each in told)
 
 
-async def _comes_back(client: Client, role: str, told_s: float, timeout_s: float) -> tuple[Heard, float]:
+async def _comes_back(
+    client: Client, role: str, told_s: float, timeout_s: float
+) -> tuple[ReceivedReply, float]:
     """As often as it is told to; the line may move a little slower than foreseen."""
     waited_s = told_s
     await asyncio.sleep(told_s)
@@ -207,11 +209,11 @@ async def test_c3_who_says_that_it_comes_again_is_asked_at_the_door_unless_it_wa
             )
             events: list[ReplyEvent] = []
 
-            async def heard() -> bool:
+            async def received() -> bool:
                 events[:] = await stored_replies(client._nc, subjects.reply("demo", "post", request_id))
                 return bool(events) and (await js.stream_info(REQUESTS.name)).state.messages == 0
 
-            await until(heard)
+            await until(received)
             return events[-1]
 
         strangers = [await sent_again(new_id(), 1.5) for _ in range(5)]

@@ -11,9 +11,9 @@ from nats.js import JetStreamContext
 from penstock.bus.connection import connect
 from penstock.client.client import Client
 from penstock.contract.streams import mailbox
-from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.system import running
+from tests.harness.replies import ReceivedReply, ask
+from tests.harness.system import running_system
 
 BATCH = mailbox("chat", "batch")
 
@@ -23,7 +23,7 @@ async def test_batch_waits_and_interactive_finds_the_reserve_c6(tmp_path: Path):
     few = {"m-few": {"limits": {"requests_per_minute": 10}}}
     config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {patience_s: 60}\n"
     async with (
-        running(tmp_path, "chat", "chat", config=config) as system,
+        running_system(tmp_path, "chat", "chat", config=config) as system,
         await system.client() as client,
     ):
         nc = await connect(system.nats.url, name="test")
@@ -32,21 +32,21 @@ async def test_batch_waits_and_interactive_finds_the_reserve_c6(tmp_path: Path):
         assert await _settled_attempts(system) == 8
         assert sum(await _waiting(nc.jetstream())) == 6
         for number in range(2):
-            heard = await _asked_as_told(client, f"Now, please: {number}")
-            assert heard.code is None
-            assert heard.took_s < 3, "and not when the minute is over"
+            received = await _asked_as_told(client, f"Now, please: {number}")
+            assert received.code is None
+            assert received.took_s < 3, "and not when the minute is over"
         for task in batch:
             task.cancel()
         await asyncio.gather(*batch, return_exceptions=True)
         await nc.close()
 
 
-async def _asked_as_told(client: Client, prompt: str) -> Heard:
+async def _asked_as_told(client: Client, prompt: str) -> ReceivedReply:
     """For a moment after a burst the door does not know what it spent, and says when it will."""
-    heard = await ask(client, prompt, role="chat", timeout_s=5)
-    if heard.code != "overloaded":
-        return heard
-    told_s = heard.failed.error.retry_after_s
+    received = await ask(client, prompt, role="chat", timeout_s=5)
+    if received.code != "overloaded":
+        return received
+    told_s = received.failed.error.retry_after_s
     assert told_s is not None
     assert told_s <= 2.0
     await asyncio.sleep(told_s)
@@ -57,7 +57,7 @@ async def test_one_batch_request_goes_when_its_patience_ends_c6(tmp_path: Path):
     few = {"m-few": {"limits": {"requests_per_minute": 10}}}
     config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {reserve: 0.5, patience_s: 4}\n"
     async with (
-        running(tmp_path, "chat", config=config) as system,
+        running_system(tmp_path, "chat", config=config) as system,
         await system.client() as client,
     ):
         batch = [_ask_batch(client, number) for number in range(9)]
@@ -72,7 +72,7 @@ async def test_one_batch_request_goes_when_its_patience_ends_c6(tmp_path: Path):
         await asyncio.gather(*batch, return_exceptions=True)
 
 
-def _ask_batch(client: Client, number: int) -> asyncio.Task[Heard]:
+def _ask_batch(client: Client, number: int) -> asyncio.Task[ReceivedReply]:
     return asyncio.create_task(ask(client, f"{number}", role="chat", lane="batch", timeout_s=300))
 
 

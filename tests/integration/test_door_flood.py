@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.asking import ask
 from tests.harness.catalogues import catalogue
-from tests.harness.system import running
+from tests.harness.replies import ask
+from tests.harness.system import running_system
 
 FLOOD, NEWCOMERS = 300, 10
 
@@ -21,7 +21,7 @@ async def test_c6_a_flood_with_long_deadlines_keeps_out_nobody_with_short_ones_a
 ) -> None:
     config = catalogue(roles={"coding": {"concurrency": 4}})
     async with (
-        running(tmp_path, "coding", config=config, env={"PENSTOCK_TRACES": "off"}) as system,
+        running_system(tmp_path, "coding", config=config, env={"PENSTOCK_TRACES": "off"}) as system,
         await system.client() as flooding,
         await system.client() as client,
     ):

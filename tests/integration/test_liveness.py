@@ -17,7 +17,7 @@ from penstock.runtime.provisioning.ensure import ensure
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
 from services.router.workers.tracker import Liveness
-from tests.harness.asking import until
+from tests.harness.replies import until
 
 AWAY_S = 2.0
 """So late is the router back: by then the worker has spoken, and is frozen."""
@@ -50,7 +50,7 @@ async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
     await own_nats_server.stop()
     await own_nats_server.start()
     await until_spoken(own_nats_server.url, worker)
-    assert not nc.is_connected, "else it heard it live"
+    assert not nc.is_connected, "else it received it live"
     async with asyncio.timeout(20):
         await again.wait()
 

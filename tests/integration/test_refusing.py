@@ -21,7 +21,7 @@ from services.router.jobs.recorder import Background
 from services.router.rejection import Refusing
 from services.router.routing.decide import Refused, Routed
 from services.router.termination import failure_of
-from tests.harness.decisions import chat_work, routed
+from tests.harness.routed_requests import chat_work, routed
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from services.router.queues.backlog_poller import Counting
 from services.router.queues.byte_limits import Room
 from services.router.queues.enqueue import queue
 from services.router.routing.decide import Refused
-from tests.harness.decisions import chat_work, routed
+from tests.harness.routed_requests import chat_work, routed
 
 MIB = 2**20
 BOUND = 16 * MIB

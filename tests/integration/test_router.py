@@ -20,10 +20,9 @@ from penstock.contract.explain import RoutingExplained
 from penstock.contract.reply import Accepted, Completed, Failed, Started
 from penstock.contract.streams import DEAD, MAX_REQUEST_BYTES
 from penstock.errors import RequestTooLarge
-from tests.harness.asking import Post, ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import RawPublisher, ask, until
+from tests.harness.system import System, shared_system
 
 SERVED = "chat,logic,coding,vision,long_context,fast,creative,safety"
 
@@ -31,7 +30,7 @@ SERVED = "chat,logic,coding,vision,long_context,fast,creative,safety"
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue({"chat": ("first", "second")})
-    with shared(tmp_path_factory.mktemp("router"), SERVED, config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("router"), SERVED, config=config) as running:
         yield running
 
 
@@ -42,8 +41,8 @@ async def client(system: System) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def post(system: System) -> AsyncIterator[Post]:
-    async for opened in Post.opened(system):
+async def post(system: System) -> AsyncIterator[RawPublisher]:
+    async for opened in RawPublisher.opened(system):
         yield opened
 
 
@@ -132,7 +131,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 async def test_d10_each_kind_of_bad_input_has_its_own_clear_refusal(
-    system: System, post: Post, name: str
+    system: System, post: RawPublisher, name: str
 ) -> None:
     written, code, says = BAD[name]
     payload = written if isinstance(written, bytes) else json.dumps(written).encode()
@@ -148,7 +147,9 @@ async def test_d10_each_kind_of_bad_input_has_its_own_clear_refusal(
     assert len(end.error.message) < 700
 
 
-async def test_a_request_at_the_limit_of_a_message_is_judged_by_its_size(system: System, post: Post) -> None:
+async def test_a_request_at_the_limit_of_a_message_is_judged_by_its_size(
+    system: System, post: RawPublisher
+) -> None:
     rest = len(json.dumps(request(body={"messages": [{"role": "user", "content": ""}]})))
     fits = request(body={"messages": [{"role": "user", "content": "x" * (MAX_REQUEST_BYTES - rest)}]})
     payload = json.dumps(fits).encode()
@@ -162,7 +163,9 @@ async def test_a_request_at_the_limit_of_a_message_is_judged_by_its_size(system:
     assert end.error.code in {"context_length_exceeded", "request_too_large"}
 
 
-async def test_a_request_above_the_limit_is_refused_with_both_figures(system: System, post: Post) -> None:
+async def test_a_request_above_the_limit_is_refused_with_both_figures(
+    system: System, post: RawPublisher
+) -> None:
     big = request(body={"messages": [{"role": "user", "content": "x" * MAX_REQUEST_BYTES}]})
     await post.request(json.dumps(big).encode())
 
@@ -178,7 +181,7 @@ async def test_a_client_refuses_what_nats_would_not_carry(client: Client) -> Non
         await ask(client, "x" * (MAX_REQUEST_BYTES + 1), role="chat")
 
 
-async def test_an_unknown_kind_is_refused(system: System, post: Post) -> None:
+async def test_an_unknown_kind_is_refused(system: System, post: RawPublisher) -> None:
     asked = request()
     await post.request(json.dumps(asked).encode(), kind="paint")
 
@@ -189,7 +192,7 @@ async def test_an_unknown_kind_is_refused(system: System, post: Post) -> None:
     assert "'paint'" in end.error.message
 
 
-async def test_k1_unknown_fields_are_tolerated_everywhere(system: System, post: Post) -> None:
+async def test_k1_unknown_fields_are_tolerated_everywhere(system: System, post: RawPublisher) -> None:
     asked = body(a_new_option=True)
     asked |= {"v": 2, "a_new_field": {"deep": [1, 2]}}
     await post.request(json.dumps(asked).encode())
@@ -199,7 +202,7 @@ async def test_k1_unknown_fields_are_tolerated_everywhere(system: System, post: 
 
 @pytest.mark.parametrize("account", ["*", "a" * 65, "\x01", "ü"])
 async def test_a_hostile_account_in_the_subject_is_a_dead_letter(
-    system: System, post: Post, account: str
+    system: System, post: RawPublisher, account: str
 ) -> None:
     before = await _dead(post)
 
@@ -209,7 +212,7 @@ async def test_a_hostile_account_in_the_subject_is_a_dead_letter(
 
 
 async def test_d7_without_any_address_a_request_is_a_dead_letter_with_its_reason(
-    system: System, post: Post
+    system: System, post: RawPublisher
 ) -> None:
     before = await _dead(post)
     payload = b'{"type": "chat_request", "id": "no client here"'
@@ -226,7 +229,7 @@ async def test_d7_without_any_address_a_request_is_a_dead_letter_with_its_reason
     assert last.headers[headers.DEAD_DELIVERIES] == "1"
 
 
-async def test_d7_the_same_request_published_twice_is_done_once(system: System, post: Post) -> None:
+async def test_d7_the_same_request_published_twice_is_done_once(system: System, post: RawPublisher) -> None:
     await system.sim("POST", "reset")
     asked = request()
     payload = json.dumps(asked).encode()
@@ -243,7 +246,7 @@ async def test_d7_the_same_request_published_twice_is_done_once(system: System, 
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_d7_the_same_request_under_other_message_ids_is_done_once(
-    system: System, post: Post, *, at_once: bool
+    system: System, post: RawPublisher, *, at_once: bool
 ) -> None:
     await system.sim("POST", "reset")
     asked = request()
@@ -261,16 +264,18 @@ async def test_d7_the_same_request_under_other_message_ids_is_done_once(
 
 
 async def test_b5_accepted_says_role_complexity_and_why(system: System, client: Client) -> None:
-    heard = await ask(client, "Write a Python function that sorts a list", role="auto")
+    received = await ask(client, "Write a Python function that sorts a list", role="auto")
 
-    accepted = heard.events[0]
+    accepted = received.events[0]
     assert isinstance(accepted, Accepted)
     assert accepted.role == "coding"
     assert "code" in accepted.why
     assert accepted.complexity in accepted.why
 
 
-async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(system: System, post: Post) -> None:
+async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(
+    system: System, post: RawPublisher
+) -> None:
     await system.sim("POST", "reset")
     asked = request(
         role="auto", body={"messages": [{"role": "user", "content": "Prove that 2+2=4 by induction"}]}
@@ -289,7 +294,9 @@ async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(system: S
 @pytest.mark.parametrize(
     "payload", [b"", b"\xff\x00", b"[1]", DEEP, json.dumps(request(role="poet")).encode()]
 )
-async def test_b5_explain_refuses_as_the_door_does(system: System, post: Post, payload: bytes) -> None:
+async def test_b5_explain_refuses_as_the_door_does(
+    system: System, post: RawPublisher, payload: bytes
+) -> None:
     answer = await post.nc.request(subjects.EXPLAIN, payload, timeout=2)
 
     refused = codec.REPLY.decode(answer.data)
@@ -297,7 +304,7 @@ async def test_b5_explain_refuses_as_the_door_does(system: System, post: Post, p
     assert refused.error.code in {"invalid_request", "unknown_role"}
 
 
-async def test_a_deadline_far_away_is_bounded(system: System, post: Post) -> None:
+async def test_a_deadline_far_away_is_bounded(system: System, post: RawPublisher) -> None:
     asked = request(deadline_ms=10**15)
     await post.request(json.dumps(asked).encode())
 
@@ -315,9 +322,9 @@ async def _nothing_more_happens(system: System) -> None:
     assert await system.attempts() == before
 
 
-async def _dead(post: Post) -> int:
+async def _dead(post: RawPublisher) -> int:
     return (await post.js.stream_info(DEAD.name)).state.messages
 
 
-async def _more_dead(post: Post, wanted: int) -> bool:
+async def _more_dead(post: RawPublisher, wanted: int) -> bool:
     return await _dead(post) == wanted

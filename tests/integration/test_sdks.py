@@ -9,7 +9,7 @@ import yaml
 
 from penstock.contract.reply import Completed, Delta, Restarted
 from tests.harness.catalogues import catalogue
-from tests.harness.system import running
+from tests.harness.system import running_system
 
 
 def over_groq(chain: list[str]) -> str:
@@ -28,7 +28,10 @@ def over_groq(chain: list[str]) -> str:
 async def test_whole_and_streamed_over_the_groq_sdk_with_fallback_a2_d4(tmp_path: Path, broken: str):
     env = {"TEST_GROQ_KEY": "gsk_test_0123456789", "SIMULATOR_HEADER_STYLE": "groq"}
     config = over_groq([f"m-broken--{broken}", "m-healthy"])
-    async with running(tmp_path, "chat", config=config, env=env) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, "chat", config=config, env=env) as system,
+        await system.client() as client,
+    ):
         whole = await client.chat("Where does it go?", role="chat")
         assert (whole.model, whole.finish_reason) == ("m-healthy", "stop")
         assert whole.usage.output_tokens == 40
@@ -44,7 +47,7 @@ async def test_whole_and_streamed_over_the_groq_sdk_with_fallback_a2_d4(tmp_path
 
 async def test_a_credential_that_is_not_set_is_told_as_such_d10(tmp_path: Path):
     async with (
-        running(tmp_path, "chat", config=over_groq(["m-healthy"])) as system,
+        running_system(tmp_path, "chat", config=over_groq(["m-healthy"])) as system,
         await system.client() as client,
     ):
         events = [event async for event in client.stream("Where?", role="chat")]

@@ -13,13 +13,12 @@ import pytest
 from penstock.cli.commands.status_report import Limit
 from penstock.client.client import Client
 from penstock.contract.events import QuotaEased, QuotaWarned
-from tests.harness.asking import ask, until
 from tests.harness.catalogues import catalogue
-from tests.harness.command import penstock
-from tests.harness.events import stored_events
+from tests.harness.cli_command import run_command
 from tests.harness.process import Process
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ask, until
+from tests.harness.stored_events import stored_events
+from tests.harness.system import System, shared_system
 
 CONFIG = catalogue(
     {
@@ -41,7 +40,7 @@ CONFIG = catalogue(
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     workers = ("chat,fast", "coding,creative")
     env = {"PENSTOCK_QUOTA": "shared"}
-    with shared(tmp_path_factory.mktemp("tiers"), *workers, config=CONFIG, env=env) as running:
+    with shared_system(tmp_path_factory.mktemp("tiers"), *workers, config=CONFIG, env=env) as running:
         yield running
 
 
@@ -53,7 +52,7 @@ async def client(system: System) -> Any:
 
 async def limits(system: System) -> dict[tuple[str, str], Limit]:
     """By model and limit; the rows must be one each."""
-    rows = (await penstock(system, "status", "--json")).json["limits"]
+    rows = (await run_command(system, "status", "--json")).json["limits"]
     found = {(row["model"], row["limit"]): msgspec.convert(row, Limit) for row in rows}
     assert len(found) == len(rows), "a limit that the workers share is one row"
     return found
@@ -92,7 +91,7 @@ async def test_c7_a_limit_that_fills_is_warned_of_once_and_status_says_what_to_d
     assert day.headroom == day.allowed - day.used > 0
     assert not day.warned
 
-    text = (await penstock(system, "status")).out
+    text = (await run_command(system, "status")).out
     assert f"Advice: {minute.advice.partition(';')[0][:30]}" in text
     (row,) = (line for line in text.splitlines() if line.startswith("counted") and "requests/min" in line)
     assert "full" in row

@@ -12,7 +12,7 @@ from penstock.runtime.config.settings import load_settings
 from penstock.runtime.telemetry.setup import make_tracer
 from tests.harness.catalogues import catalogue
 from tests.harness.otlp import OtlpEndpoint, ReceivedSpan, otlp_endpoint
-from tests.harness.system import System, running
+from tests.harness.system import System, running_system
 
 CLIENT, CONSUMER, PRODUCER = 3, 5, 4
 
@@ -40,7 +40,7 @@ async def test_one_trace_holds_every_hop_with_its_parent_j1(tmp_path: Path, monk
     config = catalogue({"chat": ["m-broken--503", "m-healthy"]}, role={"retry": {"same_model": 0}})
     async with otlp_endpoint() as endpoint:
         env = {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url}
-        async with running(tmp_path, "chat", config=config, env=env) as system:
+        async with running_system(tmp_path, "chat", config=config, env=env) as system:
             spans = await ask(system, endpoint, monkeypatch, "chat")
 
     client = the(spans, "penstock chat")
@@ -82,21 +82,21 @@ async def test_one_trace_holds_every_hop_with_its_parent_j1(tmp_path: Path, monk
 
 async def test_tracing_that_is_off_exports_nothing_and_passes_a_foreign_trace_on(tmp_path: Path):
     foreign = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    heard: list[str | None] = []
+    received: list[str | None] = []
 
     async def listen(msg: Msg) -> None:
-        heard.append((msg.headers or {}).get("traceparent"))
+        received.append((msg.headers or {}).get("traceparent"))
 
     async with otlp_endpoint() as endpoint:
         env = {"PENSTOCK_TRACES": "off", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url}
-        async with running(tmp_path, "chat", env=env) as system:
+        async with running_system(tmp_path, "chat", env=env) as system:
             nc = await nats.connect(system.nats.url)
             await nc.subscribe("llm.reply.demo.raw.*", cb=listen)
             body = b'{"id": "r1", "client": "raw", "body": {"messages": [{"role": "user", "content": "Hi"}]}}'
             await nc.jetstream().publish("llm.request.demo.chat", body, headers={"traceparent": foreign})
             async with asyncio.timeout(20):
-                while len(heard) < 3:
+                while len(received) < 3:
                     await asyncio.sleep(0.02)
             await nc.close()
-    assert heard == [foreign] * 3, "accepted, started, completed"
+    assert received == [foreign] * 3, "accepted, started, completed"
     assert endpoint.spans == []

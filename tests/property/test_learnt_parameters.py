@@ -12,7 +12,7 @@ from penstock.runtime.config.takes import Only, Take
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.errors.status_errors import failure_of_status
 from services.worker.providers.parameters.learned import LEARNT_FOR_S
-from tests.harness.refusing import Requests, Sending, by_field, by_words
+from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_words
 
 OPTIONAL = (
     "temperature",
@@ -55,10 +55,10 @@ TAKES: st.SearchStrategy[dict[str, Take]] = st.dictionaries(
 def test_a_request_ends_after_few_refusals_and_keeps_what_it_depends_on(
     takes: dict[str, Take], bodies: list[dict[str, Any]], data: st.DataObject
 ) -> None:
-    requests = Requests(takes)
+    requests = RefusingWorker(takes)
     for asked in bodies:
-        fresh = Requests(takes).sent(asked)
-        request = Sending(requests, asked)
+        fresh = RefusingWorker(takes).sent(asked)
+        request = RefusedRequest(requests, asked)
         rounds = 0
         while True:
             body = request.sent
@@ -114,12 +114,12 @@ VALUES = {
 class _Truthful:
     """Refuses a request for its odd text, which it repeats, and for nothing else."""
 
-    def __init__(self, requests: Requests, frame: str, where: str | None) -> None:
+    def __init__(self, requests: RefusingWorker, frame: str, where: str | None) -> None:
         self._requests, self._frame, self._where = requests, frame, where
 
     def ask(self, asked: dict[str, Any], odd: str, carrier: str) -> None:
         """`carrier`: the parameter in which the odd text stands."""
-        request = Sending(self._requests, {**asked, carrier: odd})
+        request = RefusedRequest(self._requests, {**asked, carrier: odd})
         for _ in range(5):
             if request.sent.get(carrier) != odd:
                 request.succeeds()
@@ -140,7 +140,7 @@ class _Truthful:
 def test_what_one_tenant_writes_never_changes_what_others_are_sent(
     texts: list[str], frame: str, where: str | None, carrier: str
 ) -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     for text in texts:
         _Truthful(requests, frame, where).ask(VALUES, text, carrier)
         assert requests.sent(VALUES) == VALUES
@@ -155,7 +155,7 @@ def test_what_one_tenant_writes_never_changes_what_others_are_sent(
 def test_a_key_within_a_parameter_never_changes_what_others_are_sent(
     name: str, key: str, code: str | None, times: int
 ) -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     asked = {**VALUES, name: {key: 1, "other key": 2}}
     for path in (f"{name}.{key}", f"{name}[{key}]", f"body.{name}.{key}"):
         error = by_field(path, f"Unknown parameter: '{path}'.", code)
@@ -167,7 +167,7 @@ def test_a_key_within_a_parameter_never_changes_what_others_are_sent(
 
 @given(st.sampled_from(OPTIONAL), st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 2]))
 def test_a_value_that_is_out_of_range_costs_no_other_value(name: str, bad: int, good: int) -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     error = by_field(name, f"{name} must be at most 1", "invalid_value")
     requests.learn({name: bad}, error, 3)
     assert good == bad or requests.sent({name: good}) == {name: good}
@@ -176,11 +176,11 @@ def test_a_value_that_is_out_of_range_costs_no_other_value(name: str, bad: int, 
 @given(st.lists(st.tuples(st.sampled_from(LIMITS), st.booleans()), max_size=12))
 def test_max_tokens_stays_usable_at_a_model_that_takes_one_name(course: list[tuple[str, bool]]) -> None:
     """The name that the model takes may change; each request is answered after at most one refusal."""
-    requests = Requests()
+    requests = RefusingWorker()
     for asked, takes_old in course:
         taken, other = LIMITS if takes_old else LIMITS[::-1]
         error = by_field(other, "Extra inputs are not permitted", "extra_forbidden")
-        request = Sending(requests, {asked: 5})
+        request = RefusedRequest(requests, {asked: 5})
         assert taken in request.sent or request.refused(error)
         assert request.sent == {taken: 5}
         request.succeeds()
@@ -188,6 +188,6 @@ def test_max_tokens_stays_usable_at_a_model_that_takes_one_name(course: list[tup
 
 @given(st.text() | st.sampled_from(OPTIONAL), st.text(), BODIES)
 def test_no_refusal_is_a_surprise(parameter: str, message: str, asked: dict[str, Any]) -> None:
-    request = Sending(Requests(), asked)
+    request = RefusedRequest(RefusingWorker(), asked)
     error = ProviderError(parameter=parameter, message=message, code=parameter, field_parameter=message)
     assert not request.refused(error) or parameter in asked

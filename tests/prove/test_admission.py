@@ -17,7 +17,7 @@ from penstock.client.client import Client
 from penstock.contract.reply import Accepted, Completed, Failed
 from tests.bench.load import percentile
 from tests.harness.catalogues import catalogue
-from tests.harness.system import System, running
+from tests.harness.system import System, running_system
 
 PROOF_S = 120.0
 PATIENCE_S = 15.0
@@ -124,7 +124,7 @@ async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: s
     )
     env = {"PENSTOCK_TRACES": "off", "PENSTOCK_QUOTA": quota}
     async with (
-        running(tmp_path, "chat", "chat", config=config, env=env) as system,
+        running_system(tmp_path, "chat", "chat", config=config, env=env) as system,
         await system.client() as client,
     ):
         limit = {"requests_per_minute": REQUESTS_PER_MINUTE, "algorithm": algorithm}
@@ -141,7 +141,7 @@ async def test_c3_three_times_the_slots(tmp_path: Path) -> None:
     """A slow provider without limits: two workers of 8 slots, two seconds for an answer."""
     config = catalogue({"chat": ["m-chat"]}, role={"concurrency": 8})
     async with (
-        running(tmp_path, "chat", "chat", config=config, env={"PENSTOCK_TRACES": "off"}) as system,
+        running_system(tmp_path, "chat", "chat", config=config, env={"PENSTOCK_TRACES": "off"}) as system,
         await system.client() as client,
     ):
         await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})

@@ -10,10 +10,9 @@ import pytest
 
 from penstock.client.client import Client
 from tests.bench.load import percentile
-from tests.harness.asking import ask
 from tests.harness.catalogues import catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ask
+from tests.harness.system import System, shared_system
 
 ROLE = "chat"
 PROVIDER_MS = 200
@@ -33,7 +32,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(120)]
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     role = {"concurrency": SLOTS, "batch_concurrency": BATCH_SLOTS}
-    with shared(
+    with shared_system(
         tmp_path_factory.mktemp("fairness"),
         ROLE,
         config=catalogue(roles={ROLE: role}),
@@ -44,9 +43,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 async def one(client: Client, user: str, lane: str = "interactive") -> float:
     """From ask to answer, in milliseconds."""
-    heard = await ask(client, "How deep is it?", role=ROLE, user=user, lane=lane, timeout_s=100, stream=False)
-    assert heard.code is None, heard.failed
-    return heard.took_s * 1000
+    received = await ask(
+        client, "How deep is it?", role=ROLE, user=user, lane=lane, timeout_s=100, stream=False
+    )
+    assert received.code is None, received.failed
+    return received.took_s * 1000
 
 
 async def one_after_another(client: Client, count: int) -> list[float]:

@@ -10,10 +10,9 @@ import pytest
 
 from penstock.client.client import Client
 from tests.bench.load import percentile
-from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import ROLES, catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ReceivedReply, ask
+from tests.harness.system import System, shared_system
 
 STARVED = "logic"
 OTHERS = tuple(role for role in ROLES if role != STARVED)
@@ -31,7 +30,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared(tmp_path_factory.mktemp("isolation"), config=catalogue(CHAINS)) as running:
+    with shared_system(tmp_path_factory.mktemp("isolation"), config=catalogue(CHAINS)) as running:
         yield running
 
 
@@ -42,24 +41,24 @@ async def ask_the_others(client: Client) -> list[float]:
 
     async def one_after_another() -> None:
         for number in numbers:
-            heard = await ask(client, f"Question {number}", role=OTHERS[number % len(OTHERS)])
-            assert heard.code is None, heard.failed
-            latencies.append(heard.took_s * 1000)
+            received = await ask(client, f"Question {number}", role=OTHERS[number % len(OTHERS)])
+            assert received.code is None, received.failed
+            latencies.append(received.took_s * 1000)
 
     await asyncio.gather(*(one_after_another() for _ in range(AT_ONCE)))
     return latencies
 
 
-async def ask_the_starved(client: Client, stop: asyncio.Event) -> list[Heard]:
+async def ask_the_starved(client: Client, stop: asyncio.Event) -> list[ReceivedReply]:
     """A steady stream of requests for the one role, until told to stop; all of them to their end."""
-    asked: list[asyncio.Task[Heard]] = []
+    asked: list[asyncio.Task[ReceivedReply]] = []
     while not stop.is_set():
         asked.append(asyncio.create_task(ask(client, f"{len(asked)}", role=STARVED, timeout_s=PATIENCE_S)))
         await asyncio.sleep(0.05)
     return await asyncio.gather(*asked)
 
 
-async def _beside(client: Client, other: Client, latencies: list[float]) -> list[Heard]:
+async def _beside(client: Client, other: Client, latencies: list[float]) -> list[ReceivedReply]:
     stop = asyncio.Event()
     asking = asyncio.create_task(ask_the_starved(other, stop))
     await asyncio.sleep(0.3)
@@ -72,7 +71,7 @@ async def test_c2_the_others_are_as_fast_as_without_it(system: System) -> None:
     await system.sim("PUT", "speed", {"first_token_ms": FIRST_TOKEN_MS})
     alone: list[float] = []
     beside: list[float] = []
-    starved: list[Heard] = []
+    starved: list[ReceivedReply] = []
     async with await system.client() as client, await system.client() as other:
         await ask_the_others(client)  # warm
         for _ in range(ROUNDS):

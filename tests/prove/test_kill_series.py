@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.books import books
+from tests.harness.attempt_audit import audit_attempts
 from tests.harness.load import Load, stored_ends
 from tests.harness.process import Process
-from tests.harness.system import System, running
+from tests.harness.system import System, running_system
 
 REQUESTS = 5000
 AT_ONCE = 32
@@ -35,7 +35,7 @@ SERVER_AT = (REQUESTS // 3, 2 * REQUESTS // 3)
 @pytest.mark.prove
 @pytest.mark.timeout(280)
 async def test_every_accepted_request_ends_exactly_once_whatever_is_killed_d7_f2(tmp_path: Path):
-    async with running(tmp_path, *WORKERS) as system, await system.client() as client:
+    async with running_system(tmp_path, *WORKERS) as system, await system.client() as client:
         await system.sim("PUT", "speed", {"tokens_per_second": 150, "first_token_ms": 20, "latency_ms": 0})
         load = Load(client, ROLES, at_once=AT_ONCE)
         killer = asyncio.create_task(_kill(system, load, random.Random(7)))
@@ -46,8 +46,8 @@ async def test_every_accepted_request_ends_exactly_once_whatever_is_killed_d7_f2
         kills = (await asyncio.gather(killer, return_exceptions=True))[0]
         assert isinstance(kills, Counter), kills
         ends = await stored_ends(client, load.ids)
-        account = await books(system, load.ids)
-        print(f"\nD7: {len(load.heard)} requests: {dict(load.outcomes)}; ends per request: {dict(ends)}")
+        account = await audit_attempts(system, load.ids)
+        print(f"\nD7: {len(load.received)} requests: {dict(load.outcomes)}; ends per request: {dict(ends)}")
         print(f"{account}; killed: {dict(kills)}; longest gap {load.longest_gap_s():.1f} s")
         assert kills["nats-server"] == len(SERVER_AT)
         assert min(kills["router"], kills["worker"]) >= 5
@@ -64,7 +64,7 @@ async def _kill(system: System, load: Load, dice: random.Random) -> Counter[str]
         while True:
             await asyncio.sleep(KILL_EVERY_S)
             server_kills = kills["nats-server"]
-            if server_kills < len(SERVER_AT) and len(load.heard) >= SERVER_AT[server_kills]:
+            if server_kills < len(SERVER_AT) and len(load.received) >= SERVER_AT[server_kills]:
                 kills["nats-server"] += 1
                 system.nats.kill()
                 await system.nats.start()

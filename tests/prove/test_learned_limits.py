@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.fault.test_learned_limits import ask_all, config_of
-from tests.harness.bucket_provider import bucket_provider
-from tests.harness.system import running
+from tests.harness.system import running_system
+from tests.harness.token_bucket_provider import token_bucket_provider
 
 pytestmark = pytest.mark.prove
 
@@ -20,17 +20,17 @@ IDEAL_S = (REQUESTS - CAPACITY) / (PER_MINUTE / 60)
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_c4_a_learnt_limit_costs_a_tenth_more_calls_and_is_used(tmp_path: Path, workers: int) -> None:
-    with bucket_provider(PER_MINUTE, CAPACITY) as provider:
+    with token_bucket_provider(PER_MINUTE, CAPACITY) as provider:
         async with (
-            running(tmp_path, *["chat"] * workers, config=config_of(provider)) as system,
+            running_system(tmp_path, *["chat"] * workers, config=config_of(provider)) as system,
             await system.client() as client,
         ):
-            heard = await ask_all(client, REQUESTS)
+            received = await ask_all(client, REQUESTS)
         counts = provider.counts()
     per_answer = (counts.answered + counts.refused) / counts.answered
     used = IDEAL_S / counts.lasted_s
     print(f"\n{workers} workers: {per_answer:.3f} calls per answer, {used:.1%} of the limit used")
-    assert [each.code for each in heard] == [None] * REQUESTS
+    assert [each.code for each in received] == [None] * REQUESTS
     assert counts.answered == REQUESTS
     assert per_answer <= 1.1
     assert used >= 0.9

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
-from tests.harness.books import books
+from tests.harness.attempt_audit import audit_attempts
 from tests.harness.load import Load, stored_ends
 from tests.harness.nats_cluster import NatsCluster
-from tests.harness.system import running
+from tests.harness.system import running_system
 
 GAP_S = 10.0
 """NATS elects the leader of a stream or consumer 4 to 9 s after the last sign of the old one (`raft.go`)."""
@@ -22,7 +22,10 @@ BETWEEN_S = 4.0
 @pytest.mark.prove
 @pytest.mark.timeout(280)
 async def test_nodes_are_killed_one_after_another_and_nothing_is_lost_d7(tmp_path: Path):
-    async with running(tmp_path, "chat,coding", "all", nodes=3) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, "chat,coding", "all", nodes=3) as system,
+        await system.client() as client,
+    ):
         await system.sim("PUT", "speed", {"tokens_per_second": 200, "first_token_ms": 20})
         cluster: NatsCluster = system.nats
         load = Load(client, ("chat", "coding", "fast"))
@@ -41,13 +44,13 @@ async def test_nodes_are_killed_one_after_another_and_nothing_is_lost_d7(tmp_pat
                 gaps.append(f"{victim} ({why}) {load.longest_gap_s(killed_s):.1f} s")
                 await cluster.nodes[victim].start(30)
                 await load.more(50)
-        account = await books(system, load.ids)
+        account = await audit_attempts(system, load.ids)
         ends = await stored_ends(client, load.ids)
         print(
-            f"\nD7, cluster: {len(load.heard)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
+            f"\nD7, cluster: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
         )
         print(f"longest gap {load.longest_gap_s():.1f} s; after each kill: {', '.join(gaps)}")
-        assert ends == {1: len(load.heard)}
-        assert load.outcomes == {"completed": len(load.heard)}
+        assert ends == {1: len(load.received)}
+        assert load.outcomes == {"completed": len(load.received)}
         account.check()
         assert load.longest_gap_s() < GAP_S

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.books import books
+from tests.harness.attempt_audit import audit_attempts
 from tests.harness.load import Load, stored_ends
-from tests.harness.system import running
+from tests.harness.system import running_system
 
 TIMES = 5
 AWAY_S = 0.5
@@ -23,7 +23,7 @@ GAP_S = 5.0
 async def test_the_server_is_restarted_under_load_and_nothing_is_lost_or_done_twice_d7(
     tmp_path: Path, how: str
 ):
-    async with running(tmp_path, "chat,coding", "all") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat,coding", "all") as system, await system.client() as client:
         await system.sim("PUT", "speed", {"tokens_per_second": 150, "first_token_ms": 20})
         load = Load(client, ("chat", "coding", "fast"), at_once=24)
         gaps: list[float] = []
@@ -39,11 +39,13 @@ async def test_the_server_is_restarted_under_load_and_nothing_is_lost_or_done_tw
                 await system.nats.start()
                 await load.more(200)
                 gaps.append(load.longest_gap_s(began_s))
-        account = await books(system, load.ids)
+        account = await audit_attempts(system, load.ids)
         ends = await stored_ends(client, load.ids)
-        print(f"\nD7, {how}: {len(load.heard)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}")
+        print(
+            f"\nD7, {how}: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
+        )
         print(f"away {AWAY_S:g} s each time; gaps {', '.join(f'{gap:.1f}' for gap in gaps)} s")
-        assert ends == {1: len(load.heard)}
-        assert load.outcomes == {"completed": len(load.heard)}
+        assert ends == {1: len(load.received)}
+        assert load.outcomes == {"completed": len(load.received)}
         account.check()
         assert max(gaps) < GAP_S

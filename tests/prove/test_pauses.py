@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from penstock.client.client import Client
-from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.system import System, running
+from tests.harness.replies import ReceivedReply, ask
+from tests.harness.system import System, running_system
 
 PAUSE_S = 120.0
 ROLES = {"m-limited": ("chat", "coding"), "m-free": ("logic", "creative")}
@@ -29,7 +29,10 @@ async def test_one_429_silences_all_workers_for_as_long_as_it_says_and_no_other_
         role={"timeouts": {"total_s": 200}},
     )
     workers = [role for roles in ROLES.values() for role in roles]
-    async with running(tmp_path, *workers, "fast", config=config) as system, await system.client() as client:
+    async with (
+        running_system(tmp_path, *workers, "fast", config=config) as system,
+        await system.client() as client,
+    ):
         for role in (*workers, "fast"):
             assert (await ask(client, "Is anybody there?", role=role)).code is None
         began_s, first = await _sent_away(system, client)
@@ -49,19 +52,19 @@ async def test_one_429_silences_all_workers_for_as_long_as_it_says_and_no_other_
             await asyncio.sleep(1.0)
         assert not any(task.done() for task in (*asked, *first))
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + 15):
-            heard: list[Heard] = await asyncio.gather(*asked, *first)
+            received: list[ReceivedReply] = await asyncio.gather(*asked, *first)
         resumed_s = time.monotonic() - began_s
         counts = (await system.sim("GET", "counts"))["models"]
     print(
-        f"\nsilent for {PAUSE_S:g} s; all {len(heard)} answered {resumed_s:.1f} s after the 429; {others} others"
+        f"\nsilent for {PAUSE_S:g} s; all {len(received)} answered {resumed_s:.1f} s after the 429; {others} others"
     )
-    assert [each.code for each in heard] == [None] * len(heard)
+    assert [each.code for each in received] == [None] * len(received)
     assert resumed_s >= PAUSE_S - 0.5
     assert others >= 50
     assert all(counts[model]["errors"] == {"429": 1} for model in ROLES)
 
 
-async def _sent_away(system: System, client: Client) -> tuple[float, list[asyncio.Task[Heard]]]:
+async def _sent_away(system: System, client: Client) -> tuple[float, list[asyncio.Task[ReceivedReply]]]:
     """One request of each model gets the 429; from then on the provider would take everything."""
     await system.sim("PUT", "behaviour", dict.fromkeys(ROLES, f"429={PAUSE_S:g}"))
     before = {model: await system.attempts(model) for model in ROLES}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.harness.random_provider import FailureRates, random_provider
 from tests.harness.system import System
-from tests.harness.unsteady import Odds, unsteady
 
 REQUESTS = 300
 DEADLINE_S = 60.0
@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(200)]
 def begun(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[System, Any]]:
-    with unsteady(tmp_path_factory.mktemp("random"), Odds(), role=ROLE, seed=request.param) as begun:
+    with random_provider(
+        tmp_path_factory.mktemp("random"), FailureRates(), role=ROLE, seed=request.param
+    ) as begun:
         yield begun
 
 

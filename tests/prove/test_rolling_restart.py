@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.books import Books, books
+from tests.harness.attempt_audit import AttemptAudit, audit_attempts
 from tests.harness.load import Load, stored_ends
 from tests.harness.process import Process
-from tests.harness.system import System, running
+from tests.harness.system import System, running_system
 
 ROUNDS = 3
 SPEED = {"tokens_per_second": 60, "first_token_ms": 20, "latency_ms": 0}
@@ -26,21 +26,21 @@ async def replaced(old: Process, new: Process) -> Process:
     return new
 
 
-async def nobody_noticed(system: System, client, load: Load) -> Books:
-    assert load.outcomes == {"completed": len(load.heard)}
-    assert not any(each.restarts for each in load.heard), "drained work was done again"
-    assert {each.completed.attempt for each in load.heard} == {1}
-    assert await stored_ends(client, load.ids) == {1: len(load.heard)}
-    account = await books(system, load.ids)
+async def nobody_noticed(system: System, client, load: Load) -> AttemptAudit:
+    assert load.outcomes == {"completed": len(load.received)}
+    assert not any(each.restarts for each in load.received), "drained work was done again"
+    assert {each.completed.attempt for each in load.received} == {1}
+    assert await stored_ends(client, load.ids) == {1: len(load.received)}
+    account = await audit_attempts(system, load.ids)
     account.check()
-    assert account.made.total() == len(load.heard), "something was done twice"
+    assert account.made.total() == len(load.received), "something was done twice"
     return account
 
 
 async def test_two_of_each_are_replaced_in_turn_without_an_error_or_a_repetition_d9(tmp_path: Path):
     roles = ("chat", "coding")
     async with (
-        running(tmp_path, "chat", "chat", "coding", "coding") as system,
+        running_system(tmp_path, "chat", "chat", "coding", "coding") as system,
         await system.client() as client,
     ):
         await system.sim("PUT", "speed", SPEED)
@@ -58,12 +58,12 @@ async def test_two_of_each_are_replaced_in_turn_without_an_error_or_a_repetition
                     system.workers[place] = await replaced(system.workers[place], system.new_worker(role))
             await load.more(16)
         account = await nobody_noticed(system, client, load)
-        print(f"\nD9, two of each: {len(load.heard)} requests, {6 * ROUNDS} processes replaced; {account}")
+        print(f"\nD9, two of each: {len(load.received)} requests, {6 * ROUNDS} processes replaced; {account}")
         print(f"longest gap {load.longest_gap_s():.2f} s, slowest request {slowest_s(load):.2f} s")
 
 
 async def test_the_only_one_of_each_is_replaced_and_requests_wait_for_the_next_d9(tmp_path: Path):
-    async with running(tmp_path, "chat") as system, await system.client() as client:
+    async with running_system(tmp_path, "chat") as system, await system.client() as client:
         await system.sim("PUT", "speed", SPEED)
         load = Load(client, at_once=12)
         async with load.running():
@@ -81,9 +81,9 @@ async def test_the_only_one_of_each_is_replaced_and_requests_wait_for_the_next_d
                 away_s = time.monotonic() - began_s
                 await load.more(12)
         account = await nobody_noticed(system, client, load)
-        print(f"\nD9, one of each: {len(load.heard)} requests, {4 * ROUNDS} processes replaced; {account}")
+        print(f"\nD9, one of each: {len(load.received)} requests, {4 * ROUNDS} processes replaced; {account}")
         print(f"longest gap {load.longest_gap_s():.2f} s, of which both were being replaced {away_s:.2f} s")
 
 
 def slowest_s(load: Load) -> float:
-    return max(each.took_s for each in load.heard)
+    return max(each.took_s for each in load.received)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.harness.catalogues import catalogue
 from tests.harness.load import Load
-from tests.harness.system import running
+from tests.harness.system import running_system
 
 LATENCY_MS = 200
 SLOTS = 6
@@ -26,7 +26,7 @@ WARM_UP = 100
 @pytest.mark.timeout(120)
 async def test_four_workers_of_a_role_do_the_work_of_four_k4(tmp_path: Path):
     config = catalogue(roles={"chat": {"concurrency": SLOTS}})
-    async with running(tmp_path, "chat", config=config) as system, await system.client() as client:
+    async with running_system(tmp_path, "chat", config=config) as system, await system.client() as client:
         await system.sim("PUT", "speed", {"latency_ms": LATENCY_MS})
         rates = [await answers_per_s(client, workers=1)]
         for _ in range(WORKERS - 1):
@@ -49,9 +49,9 @@ async def answers_per_s(client, workers: int) -> float:
     load = Load(client, at_once=2 * SLOTS * workers)
     async with load.running():
         await load.more(WARM_UP)
-        began_s, before = time.monotonic(), len(load.heard)
+        began_s, before = time.monotonic(), len(load.received)
         while time.monotonic() < began_s + MEASURED_S:
             await load.more(1)
-        rate = (len(load.heard) - before) / (time.monotonic() - began_s)
-    assert load.outcomes == {"completed": len(load.heard)}
+        rate = (len(load.received) - before) / (time.monotonic() - began_s)
+    assert load.outcomes == {"completed": len(load.received)}
     return rate

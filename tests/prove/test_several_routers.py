@@ -13,7 +13,7 @@ import pytest
 from penstock.client.client import Client
 from penstock.contract.reply import Accepted, Completed, Failed
 from tests.harness.catalogues import catalogue
-from tests.harness.system import System, running
+from tests.harness.system import System, running_system
 
 ASKED_S = 30.0
 BURST_S = 5.0
@@ -52,7 +52,9 @@ async def _bursts(client: Client, lasts_s: float) -> Counter[str]:
 
 async def _with_routers(directory: Path, count: int) -> Counter[str]:
     config = catalogue({"chat": ["m-chat"]}, role={"concurrency": 8})
-    async with running(directory, "chat", "chat", config=config, env={"PENSTOCK_TRACES": "off"}) as system:
+    async with running_system(
+        directory, "chat", "chat", config=config, env={"PENSTOCK_TRACES": "off"}
+    ) as system:
         others = [system.new_router() for _ in range(count - 1)]
         try:
             await asyncio.gather(*(router.start() for router in others))

@@ -14,7 +14,7 @@ import pytest
 from penstock.client.client import Client
 from penstock.errors import RequestFailed
 from tests.harness.catalogues import catalogue
-from tests.harness.system import System, running
+from tests.harness.system import System, running_system
 
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 600, 100_000
 DEMAND_PER_S = 3 * REQUESTS_PER_MINUTE / 60
@@ -39,7 +39,7 @@ async def test_four_workers_share_one_limit_c1(
     )
     workers = ("chat", "chat", "coding", "coding")
     async with (
-        running(
+        running_system(
             tmp_path, *workers, config=config, env={"PENSTOCK_TRACES": "off", "PENSTOCK_QUOTA": "shared"}
         ) as system,
         await system.client() as client,

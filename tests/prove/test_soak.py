@@ -16,10 +16,9 @@ from penstock.bus.stored_replies import read_event
 from penstock.client.client import Client
 from penstock.contract.reply import TERMINAL
 from tests.bench.load import percentile
-from tests.harness.asking import Heard, ask, direct_answer
 from tests.harness.catalogues import ROLES, catalogue
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ReceivedReply, ask, simulator_answer
+from tests.harness.system import System, shared_system
 
 DIALOGUES = 50
 TURNS = 6
@@ -37,7 +36,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     role = {"retry": {"base_s": 0.05, "cap_s": 1.0}}
-    with shared(tmp_path_factory.mktemp("soak"), config=catalogue(CHAINS, role=role)) as running:
+    with shared_system(tmp_path_factory.mktemp("soak"), config=catalogue(CHAINS, role=role)) as running:
         yield running
 
 
@@ -48,7 +47,7 @@ class Dialogues:
         self._system = system
         self._client = client
         self._numbers = itertools.count()
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedReply] = []
 
     async def go_on(self, until_s: float) -> None:
         while time.monotonic() < until_s:
@@ -61,11 +60,11 @@ class Dialogues:
             if time.monotonic() >= until_s:
                 return
             history.append({"role": "user", "content": f"Dialogue {number}, turn {turn}: and then?"})
-            heard = await ask(self._client, list(history), role=role, stream=number % 2 == 0)
-            self.heard.append(heard)
-            if heard.code is None:
-                assert heard.text
-                history.append({"role": "assistant", "content": heard.text})
+            received = await ask(self._client, list(history), role=role, stream=number % 2 == 0)
+            self.received.append(received)
+            if received.code is None:
+                assert received.text
+                history.append({"role": "assistant", "content": received.text})
             await asyncio.sleep(PAUSE_S)
 
 
@@ -106,9 +105,9 @@ async def test_k7_fifty_dialogues_in_bad_weather(system: System) -> None:
     await watching.flush()
     await watching.close()
 
-    codes = Counter(each.code for each in dialogues.heard)
+    codes = Counter(each.code for each in dialogues.received)
     errors = sum(number for code, number in codes.items() if code is not None)
-    latencies = [each.took_s for each in dialogues.heard]
+    latencies = [each.took_s for each in dialogues.received]
     counts = (await system.sim("GET", "counts"))["models"].values()
     statuses = Counter[str]()
     for model in counts:
@@ -123,6 +122,6 @@ async def test_k7_fifty_dialogues_in_bad_weather(system: System) -> None:
     assert min(statuses["429"], statuses["503"]) > len(latencies) / 20  # the weather was felt
     assert errors < 0.03 * len(latencies)
     assert percentile(latencies, 0.95) <= 15
-    assert ends == dict.fromkeys((each.id for each in dialogues.heard), 1)
+    assert ends == dict.fromkeys((each.id for each in dialogues.received), 1)
     assert max(growth.values()) < GROWTH_MB
-    assert await direct_answer(system, "chat-large", "still there?")
+    assert await simulator_answer(system, "chat-large", "still there?")

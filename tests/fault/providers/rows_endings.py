@@ -20,7 +20,7 @@ from tests.fault.providers.wire import (
     stream,
     until_closed,
 )
-from tests.harness.hostile import DONE, End
+from tests.harness.scripted_provider import DONE, End
 
 DONE_REQUIRED, EVERY, NO_REASON, NEWLINE = "creative", "reasoning", "fast", "safety"
 

@@ -15,11 +15,11 @@ from penstock.client.client import Client
 from penstock.contract.events import Event
 from tests.fault.providers.table import LANES, healthy
 from tests.fault.providers.wire import error
-from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.hostile import Call, Part, hostile_provider
-from tests.harness.shared import shared
+from tests.harness.replies import ReceivedReply, ask
+from tests.harness.scripted_provider import Call, Part, scripted_provider
+from tests.harness.stored_events import stored_events
+from tests.harness.system import shared_system
 
 __all__ = ["Single", "asked"]
 
@@ -43,7 +43,7 @@ def asked(
     env: Mapping[str, str] | None = None,
     kind: type[Event],
     answer: Callable[[Call], Iterable[Part]] = healthy,
-) -> Iterator[tuple[dict[str, Heard], list[Event], list[Call]]]:
+) -> Iterator[tuple[dict[str, ReceivedReply], list[Event], list[Call]]]:
     """What came of asking each; the events of a kind; all calls.
 
     A role has two models of two providers: the first is asked, and then, with a request that it refuses, the second.
@@ -58,7 +58,7 @@ def asked(
             return error(400, {"error": {"message": "not today", "type": "invalid_request_error"}})
         return answer(call)
 
-    with hostile_provider("some-other-model") as provider:
+    with scripted_provider("some-other-model") as provider:
         provider.answer = act
         base = provider.url.removesuffix("/v1")
         config = yaml.safe_load(catalogue(chains))
@@ -68,19 +68,19 @@ def asked(
             if single.listing is not None:
                 provider.listings[f"p{number}"] = single.listing
         with (
-            shared(directory, ",".join(chains), config=yaml.safe_dump(config), env=env) as system,
+            shared_system(directory, ",".join(chains), config=yaml.safe_dump(config), env=env) as system,
             asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
         ):
-            heard = runner.run(_ask_all(system.client(), chains))
-            yield heard, runner.run(stored_events(system, kind)), provider.calls
+            received = runner.run(_ask_all(system.client(), chains))
+            yield received, runner.run(stored_events(system, kind)), provider.calls
 
 
-async def _ask_all(connecting: Any, chains: Mapping[str, list[str]]) -> dict[str, Heard]:
+async def _ask_all(connecting: Any, chains: Mapping[str, list[str]]) -> dict[str, ReceivedReply]:
     client: Client
-    heard: dict[str, Heard] = {}
+    received: dict[str, ReceivedReply] = {}
     async with await connecting as client:
         for place, prompt in enumerate(("the first", "the second")):
             lanes = [lane for lane, chain in chains.items() if place < len(chain)]
             replies = await asyncio.gather(*(ask(client, prompt, role=lane) for lane in lanes))
-            heard |= {chains[lane][place]: reply for lane, reply in zip(lanes, replies, strict=True)}
-    return heard
+            received |= {chains[lane][place]: reply for lane, reply in zip(lanes, replies, strict=True)}
+    return received

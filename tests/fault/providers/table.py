@@ -29,11 +29,11 @@ from penstock.contract.events import (
     QuotaPaused,
 )
 from tests.fault.providers.wire import Answer, completion, data, delta, sized, stream
-from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.events import stored_events
-from tests.harness.hostile import Call, HostileProvider, Part, hostile_provider
-from tests.harness.shared import shared
+from tests.harness.replies import ReceivedReply, ask
+from tests.harness.scripted_provider import Call, Part, ScriptedProvider, scripted_provider
+from tests.harness.stored_events import stored_events
+from tests.harness.system import shared_system
 
 __all__ = [
     "BOTH",
@@ -139,9 +139,9 @@ class Outcome(Struct):
     row: Row
     mode: Mode
     lane: str
-    heard: list[Heard] = field(default_factory=list)
+    received: list[ReceivedReply] = field(default_factory=list)
     calls: list[list[Call]] = field(default_factory=list)
-    neighbour: Heard | None = None
+    neighbour: ReceivedReply | None = None
     neighbour_calls: list[Call] = field(default_factory=list)
     error: str = ""
     from_ms: float = 0.0
@@ -231,10 +231,10 @@ def params(table: Table) -> list[str]:
 @contextmanager
 def ran(table: Table, directory: Path) -> Iterator[dict[str, Outcome]]:
     """Run all rows; outcomes by the names of `params`."""
-    with hostile_provider(*MODELS) as provider:
+    with scripted_provider(*MODELS) as provider:
         actor = _Actor(table.rows)
         provider.answer = actor.answer
-        with shared(
+        with shared_system(
             directory, ",".join(LANES), config=table.catalogue(provider.url), env=table.env
         ) as system:
             with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
@@ -286,7 +286,7 @@ def healthy(call: Call) -> Answer:
 
 
 class _Run:
-    def __init__(self, table: Table, provider: HostileProvider, system: Any) -> None:
+    def __init__(self, table: Table, provider: ScriptedProvider, system: Any) -> None:
         self._table = table
         self._provider = provider
         self._system = system
@@ -311,7 +311,9 @@ class _Run:
                 words = f"{row.name} | {outcome.mode} | {number}"
                 streamed = outcome.mode == "streamed"
                 prompt = [*row.before, {"role": "user", "content": words}]
-                outcome.heard.append(await ask(client, prompt, role=lane, **{"stream": streamed, **row.body}))
+                outcome.received.append(
+                    await ask(client, prompt, role=lane, **{"stream": streamed, **row.body})
+                )
                 outcome.calls.append(self._calls(lane, words))
             if row.neighbour is not None:
                 words = f"neighbour of {row.name} | {outcome.mode}"
@@ -338,13 +340,13 @@ def check(outcome: Outcome) -> None:
     """Hold a row's outcome against what it promises."""
     row = outcome.row
     assert not outcome.error, outcome.error
-    for heard, calls in zip(outcome.heard, outcome.calls, strict=True):
+    for received, calls in zip(outcome.received, outcome.calls, strict=True):
         _check_calls(row, calls)
         if row.code is None:
-            _check_answer(outcome, heard)
+            _check_answer(outcome, received)
         else:
-            _check_failure(outcome, heard)
-        assert row.took_s[0] <= heard.took_s <= row.took_s[1], f"took {heard.took_s:.2f} s"
+            _check_failure(outcome, received)
+        assert row.took_s[0] <= received.took_s <= row.took_s[1], f"took {received.took_s:.2f} s"
         _check_sent(row, calls)
     if row.quiet:
         assert outcome.events == [], "what requests share was touched"
@@ -362,38 +364,38 @@ def _check_calls(row: Row, calls: list[Call]) -> None:
         assert low <= made[model] <= high, f"calls {dict(made)}, wanted {dict(row.calls)}"
 
 
-def _reply(heard: Heard) -> Reply:
+def _reply(received: ReceivedReply) -> Reply:
     builder = ReplyBuilder()
-    [reply] = [made for event in heard.events if (made := builder.add(event)) is not None]
+    [reply] = [made for event in received.events if (made := builder.add(event)) is not None]
     return reply
 
 
-def _check_answer(outcome: Outcome, heard: Heard) -> None:
+def _check_answer(outcome: Outcome, received: ReceivedReply) -> None:
     row = outcome.row
-    assert heard.code is None, structs.asdict(heard.failed.error)
-    reply = _reply(heard)
+    assert received.code is None, structs.asdict(received.failed.error)
+    reply = _reply(received)
     if row.text is not None:
         assert reply.text == row.text
         if outcome.mode == "streamed":
-            assert heard.text == row.text
-    assert heard.completed.model == f"{outcome.lane}-{row.model}"
+            assert received.text == row.text
+    assert received.completed.model == f"{outcome.lane}-{row.model}"
     if row.restarts is not None:
-        assert len(heard.restarts) == (row.restarts if outcome.mode == "streamed" else 0)
+        assert len(received.restarts) == (row.restarts if outcome.mode == "streamed" else 0)
     if row.usage is not None:
-        said = structs.asdict(heard.completed.usage)
+        said = structs.asdict(received.completed.usage)
         assert {name: said[name] for name in row.usage} == row.usage
     if row.estimated is not None:
-        assert heard.completed.estimated == row.estimated
+        assert received.completed.estimated == row.estimated
     if row.more is not None:
-        _check_more(row.more, heard)
+        _check_more(row.more, received)
     if row.adapted is not None:
-        assert {each.parameter: each.change for each in heard.completed.adapted} == row.adapted
+        assert {each.parameter: each.change for each in received.completed.adapted} == row.adapted
 
 
-def _check_more(more: Mapping[str, Any], heard: Heard) -> None:
+def _check_more(more: Mapping[str, Any], received: ReceivedReply) -> None:
     """`more`: by key, what the choices of all deltas hold for it in their order, joined if they are texts."""
     found: dict[str, list[Any]] = defaultdict(list)
-    for choice in heard.choices or [{"delta": heard.response["choices"][0]["message"]}]:
+    for choice in received.choices or [{"delta": received.response["choices"][0]["message"]}]:
         for name, value in {**choice, **choice.get("delta", {})}.items():
             found[name].append(value)
     for name, value in more.items():
@@ -402,10 +404,10 @@ def _check_more(more: Mapping[str, Any], heard: Heard) -> None:
         assert joined in (value, [value]), f"{name}: {held}"
 
 
-def _check_failure(outcome: Outcome, heard: Heard) -> None:
+def _check_failure(outcome: Outcome, received: ReceivedReply) -> None:
     row = outcome.row
-    assert heard.code == row.code, heard.end
-    error = heard.failed.error
+    assert received.code == row.code, received.end
+    error = received.failed.error
     for words in row.says:
         assert words in error.message, error.message
     assert len(error.message) < 4_000
@@ -433,16 +435,16 @@ def _check_pause(outcome: Outcome) -> None:
 
 
 def _check_neighbour(outcome: Outcome) -> None:
-    heard = outcome.neighbour
-    assert heard is not None
-    assert heard.code is None, heard.end
-    assert heard.completed.model == f"{outcome.lane}-{outcome.row.neighbour}", "another model than before"
-    assert heard.text == f"from {outcome.row.neighbour}"
+    received = outcome.neighbour
+    assert received is not None
+    assert received.code is None, received.end
+    assert received.completed.model == f"{outcome.lane}-{outcome.row.neighbour}", "another model than before"
+    assert received.text == f"from {outcome.row.neighbour}"
     assert len(outcome.neighbour_calls) == 1
     sent = outcome.neighbour_calls[0].body
     assert {name: sent.get(name) for name in outcome.row.neighbour_body} == outcome.row.neighbour_body
-    assert outcome.row.neighbour_body.keys().isdisjoint(each.parameter for each in heard.completed.adapted)
-    assert heard.took_s < AT_ONCE_S
+    assert outcome.row.neighbour_body.keys().isdisjoint(each.parameter for each in received.completed.adapted)
+    assert received.took_s < AT_ONCE_S
 
 
 def in_200(body: object, *, event: object = None) -> Both:

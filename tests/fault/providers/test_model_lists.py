@@ -13,7 +13,7 @@ import pytest
 from penstock.contract.events import Event, ModelAvailabilityChanged
 from tests.fault.providers.singles import Single, asked
 from tests.fault.providers.wire import RESET, Answer, error, sized, until_closed
-from tests.harness.asking import Heard
+from tests.harness.replies import ReceivedReply
 
 
 def single(model: str, listing: Answer) -> Single:
@@ -52,16 +52,22 @@ LISTS = {
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Heard], list[Event]]]:
-    with asked(tmp_path_factory.mktemp("lists"), LISTS, kind=ModelAvailabilityChanged) as (heard, events, _):
-        yield heard, events
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, ReceivedReply], list[Event]]]:
+    with asked(tmp_path_factory.mktemp("lists"), LISTS, kind=ModelAvailabilityChanged) as (
+        received,
+        events,
+        _,
+    ):
+        yield received, events
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a5_a_model_that_a_list_lacks_is_tried(done: tuple[dict[str, Heard], list[Event]], name: str) -> None:
-    heard, events = done
+def test_a5_a_model_that_a_list_lacks_is_tried(
+    done: tuple[dict[str, ReceivedReply], list[Event]], name: str
+) -> None:
+    received, events = done
 
-    assert heard[name].code is None, heard[name].end
-    assert heard[name].completed.model == name
-    assert heard[name].text == f"from {LISTS[name].model}"
+    assert received[name].code is None, received[name].end
+    assert received[name].completed.model == name
+    assert received[name].text == f"from {LISTS[name].model}"
     assert [event for event in events if event.model == name] == []

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fault.providers.table import Both, Outcome, Row, Table, check, params, ran
 from tests.fault.providers.wire import Answer, completion, delta, error, stream
-from tests.harness.hostile import Call, Part
+from tests.harness.scripted_provider import Call, Part
 
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())
 

@@ -8,8 +8,8 @@ import pytest
 
 from penstock.contract.events import Event, ModelAvailabilityChanged
 from tests.fault.providers.singles import Single, asked
-from tests.harness.asking import Heard
-from tests.harness.hostile import Call
+from tests.harness.replies import ReceivedReply
+from tests.harness.scripted_provider import Call
 
 NAMES = (
     "openai",
@@ -47,7 +47,7 @@ PRESETS = {name: Single(f"a-model-of-{name}", {"preset": name}) for name in NAME
 ENV = {variable: f"key-of-{variable}" for variable in VARIABLES}
 
 
-Done = tuple[dict[str, Heard], list[Event], list[Call]]
+Done = tuple[dict[str, ReceivedReply], list[Event], list[Call]]
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a9_a_preset_is_enough(done: Done, name: str) -> None:
-    heard, events, calls = done
+    received, events, calls = done
 
-    assert heard[name].code is None, heard[name].end
-    assert heard[name].text == f"from {PRESETS[name].model}"
+    assert received[name].code is None, received[name].end
+    assert received[name].text == f"from {PRESETS[name].model}"
     assert [event for event in events if event.model == name] == []
     keys = {call.key for call in calls if call.model == PRESETS[name].model}
     assert all(key.startswith("key-of-") for key in keys) == (name in KEYED)

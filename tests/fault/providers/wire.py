@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tests.harness.hostile import DONE, End, Part
+from tests.harness.scripted_provider import DONE, End, Part
 
 __all__ = [
     "FULL",

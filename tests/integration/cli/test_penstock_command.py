@@ -18,14 +18,14 @@ import pytest
 from penstock.cli.demo.png import square_png
 from penstock.cli.local.nats_server import NatsServer
 from penstock.runtime.runtime_file import read_runtime_file
-from tests.harness.server_binary import require_nats_server
-from tests.harness.up import REPOSITORY, UNSET, Up
+from tests.harness.local_system import REPOSITORY, UNSET, LocalSystem
+from tests.harness.nats_binary import require_nats_server
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     require_nats_server()
-    started = Up(tmp_path_factory.mktemp("up"))
+    started = LocalSystem(tmp_path_factory.mktemp("up"))
     yield started
     if started.process.poll() is None:
         started.stop()
@@ -34,7 +34,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         process.wait()
 
 
-def test_up_says_where_everything_is(up: Up):
+def test_up_says_where_everything_is(up: LocalSystem):
     places = read_runtime_file(up.directory / ".penstock")
 
     assert places is not None
@@ -43,7 +43,7 @@ def test_up_says_where_everything_is(up: Up):
     assert places.services.keys() == {"router", "worker"}
 
 
-def test_ask_streams_the_answer_and_says_how_it_came_about(up: Up):
+def test_ask_streams_the_answer_and_says_how_it_came_about(up: LocalSystem):
     asked = up.run("ask", "Why do leaves turn red?")
 
     assert asked.returncode == 0
@@ -55,7 +55,7 @@ def test_ask_streams_the_answer_and_says_how_it_came_about(up: Up):
     assert "\n" not in summary, "one line"
 
 
-def test_ask_takes_a_prompt_from_stdin_in_any_language(up: Up):
+def test_ask_takes_a_prompt_from_stdin_in_any_language(up: LocalSystem):
     asked = up.run("ask", "-", text="Напиши функцию на Python, которая сортирует список.")
 
     assert asked.returncode == 0
@@ -63,14 +63,14 @@ def test_ask_takes_a_prompt_from_stdin_in_any_language(up: Up):
     assert asked.stderr.startswith("coding (")
 
 
-def test_ask_shows_a_fallback_honestly(up: Up):
+def test_ask_shows_a_fallback_honestly(up: LocalSystem):
     asked = up.run("ask", "Two lines of verse", "--role", "creative", "--no-stream")
 
     assert "sim-creative-small · 3 attempts" in asked.stderr, "D4: the reply names the model that answered"
     assert asked.stdout.strip()
 
 
-def test_ask_sends_an_image(up: Up):
+def test_ask_sends_an_image(up: LocalSystem):
     (up.directory / "square.png").write_bytes(square_png(8, (0, 0, 255)))
 
     asked = up.run("ask", "What colour is it?", "--image", "square.png")
@@ -79,7 +79,7 @@ def test_ask_sends_an_image(up: Up):
     assert "I see 1 image" in asked.stdout
 
 
-def test_ask_as_json_gives_every_event(up: Up):
+def test_ask_as_json_gives_every_event(up: LocalSystem):
     asked = up.run("ask", "hello", "--json", "--system", "be brief", "--user", "joe")
 
     events = [json.loads(line) for line in asked.stdout.splitlines()]
@@ -88,7 +88,7 @@ def test_ask_as_json_gives_every_event(up: Up):
     assert {event["type"] for event in events[1:-1]} == {"started", "delta"}
 
 
-def test_a_failure_is_told_in_plain_words(up: Up):
+def test_a_failure_is_told_in_plain_words(up: LocalSystem):
     picture = up.directory / "blue.png"
     picture.write_bytes(square_png(8, (0, 0, 255)))
 
@@ -100,7 +100,7 @@ def test_a_failure_is_told_in_plain_words(up: Up):
     assert "request " in asked.stderr
 
 
-def test_explain_says_role_complexity_why_chain_and_wait(up: Up):
+def test_explain_says_role_complexity_why_chain_and_wait(up: LocalSystem):
     explained = up.run("explain", "Solve the equation x^2 = 4")
 
     assert explained.returncode == 0
@@ -116,7 +116,7 @@ def test_explain_says_role_complexity_why_chain_and_wait(up: Up):
     assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"
 
 
-def test_c3_explain_with_the_options_of_ask_tells_what_ask_would_meet(up: Up):
+def test_c3_explain_with_the_options_of_ask_tells_what_ask_would_meet(up: LocalSystem):
     options = ("--role", "chat", "--user", "ann", "--lane", "batch", "--timeout", "7000")
     told = json.loads(up.run("explain", "hi", *options, "--json").stdout)
     assert told["lane"] == "batch"
@@ -131,7 +131,7 @@ def test_c3_explain_with_the_options_of_ask_tells_what_ask_would_meet(up: Up):
     assert "deadline_exceeded" in asked.stderr
 
 
-def test_status_shows_who_is_alive_and_what_waits(up: Up):
+def test_status_shows_who_is_alive_and_what_waits(up: LocalSystem):
     status = up.run("status")
 
     assert status.returncode == 0
@@ -143,7 +143,7 @@ def test_status_shows_who_is_alive_and_what_waits(up: Up):
     }
 
 
-def test_trace_draws_the_request_from_client_to_provider(up: Up):
+def test_trace_draws_the_request_from_client_to_provider(up: LocalSystem):
     request_id = up.run("ask", "A poem", "--role", "creative").stderr.rsplit("id ", 1)[1].strip()
 
     traced = up.run("trace", request_id)
@@ -157,14 +157,14 @@ def test_trace_draws_the_request_from_client_to_provider(up: Up):
     assert up.run("trace", "last").stdout.splitlines()[0] == lines[0]
 
 
-def test_an_unknown_request_is_told(up: Up):
+def test_an_unknown_request_is_told(up: LocalSystem):
     traced = up.run("trace", "no-such-request")
 
     assert traced.returncode == 1
     assert "no request no-such-request" in traced.stderr
 
 
-def test_a_second_up_on_the_same_directory_is_refused_plainly(up: Up):
+def test_a_second_up_on_the_same_directory_is_refused_plainly(up: LocalSystem):
     second = up.run("up")
 
     assert second.returncode == 1
@@ -173,7 +173,7 @@ def test_a_second_up_on_the_same_directory_is_refused_plainly(up: Up):
     assert up.run("ask", "still there?").returncode == 0
 
 
-def test_no_server_is_told_with_the_mend(up: Up, free_port: Callable[[], int]):
+def test_no_server_is_told_with_the_mend(up: LocalSystem, free_port: Callable[[], int]):
     asked = up.run("ask", "hello", env={"NATS_URL": f"nats://127.0.0.1:{free_port()}"})
 
     assert asked.returncode == 1
@@ -182,14 +182,14 @@ def test_no_server_is_told_with_the_mend(up: Up, free_port: Callable[[], int]):
     assert len(asked.stderr.strip().splitlines()) == 1
 
 
-async def test_a_server_without_penstock_is_told_at_once(up: Up, own_nats_server: NatsServer):
+async def test_a_server_without_penstock_is_told_at_once(up: LocalSystem, own_nats_server: NatsServer):
     asked = await asyncio.to_thread(up.run, "ask", "hello", env={"NATS_URL": own_nats_server.url})
 
     assert asked.returncode == 1
     assert "Penstock has never run there" in asked.stderr
 
 
-def test_ctrl_c_cancels_the_request(up: Up):
+def test_ctrl_c_cancels_the_request(up: LocalSystem):
     up.simulator("PUT", "speed", {"tokens_per_second": 20})
     output = up.directory / "cancelled.log"
     asking = up.start("ask", "--json", "A long one [[tokens=1000]]", output=output)
@@ -204,21 +204,21 @@ def test_ctrl_c_cancels_the_request(up: Up):
     up.simulator("PUT", "speed", {"tokens_per_second": 0})
 
 
-def test_a_killed_worker_is_started_again_and_says_so(up: Up):
+def test_a_killed_worker_is_started_again_and_says_so(up: LocalSystem):
     worker = next(child for child in up.children if "services.worker" in child.cmdline())
     worker.kill()
 
-    up.until_said("worker was killed by SIGKILL")
+    up.until_logged("worker was killed by SIGKILL")
 
     asked = up.run("ask", "Are you there again?", "--timeout", "20")
     assert asked.returncode == 0, asked.stderr
 
 
-def test_a_killed_nats_server_is_started_again_on_the_same_port(up: Up):
+def test_a_killed_nats_server_is_started_again_on_the_same_port(up: LocalSystem):
     server = next(child for child in up.children if "nats-server" in child.name())
     server.kill()
 
-    up.until_said("nats-server died")
+    up.until_logged("nats-server died")
 
     deadline_s = time.monotonic() + 20
     while (
@@ -228,7 +228,7 @@ def test_a_killed_nats_server_is_started_again_on_the_same_port(up: Up):
     assert asked.returncode == 0, asked.stderr
 
 
-def test_sigint_stops_everything_and_leaves_nothing_running(up: Up):
+def test_sigint_stops_everything_and_leaves_nothing_running(up: LocalSystem):
     children = psutil.Process(up.process.pid).children(recursive=True)
     assert len(children) >= 4
 

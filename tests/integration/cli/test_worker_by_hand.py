@@ -15,17 +15,17 @@ import pytest
 
 from penstock.cli.local.nats_server import NatsServer
 from penstock.runtime.runtime_file import RuntimeFile, read_runtime_file
-from tests.harness.server_binary import require_nats_server
-from tests.harness.up import REPOSITORY, Up
+from tests.harness.local_system import REPOSITORY, LocalSystem
+from tests.harness.nats_binary import require_nats_server
 
 BY_MODULE = ("-P", "-m", "services.worker")
 BY_COMMAND = ("-P", "-m", "penstock.cli", "run", "worker")
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     require_nats_server()
-    started = Up(tmp_path_factory.mktemp("up"))
+    started = LocalSystem(tmp_path_factory.mktemp("up"))
     yield started
     if started.process.poll() is None:
         started.stop()
@@ -35,14 +35,14 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture
-def places(up: Up) -> RuntimeFile:
+def places(up: LocalSystem) -> RuntimeFile:
     found = read_runtime_file(up.directory / ".penstock")
     assert found is not None
     return found
 
 
 class Worker:
-    def __init__(self, up: Up, how: tuple[str, ...], *arguments: str, cwd: Path, **env: str) -> None:
+    def __init__(self, up: LocalSystem, how: tuple[str, ...], *arguments: str, cwd: Path, **env: str) -> None:
         self.log, self.out = cwd / "by-hand.log", cwd / "by-hand.out"
         with self.log.open("wb") as stderr, self.out.open("wb") as stdout:
             self.process = subprocess.Popen(
@@ -70,7 +70,7 @@ class Worker:
         self.process.wait(30)
 
 
-def ask_until_it_answers(up: Up, instance: str) -> dict[str, Any]:
+def ask_until_it_answers(up: LocalSystem, instance: str) -> dict[str, Any]:
     """The end of the first request that `instance` worked on; the worker of `penstock up` takes some as well."""
     deadline_s = time.monotonic() + 30
     while time.monotonic() < deadline_s:
@@ -82,7 +82,9 @@ def ask_until_it_answers(up: Up, instance: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("how", [BY_MODULE, BY_COMMAND], ids=["python -m services.worker", "penstock run"])
-def test_in_the_same_directory_it_answers_with_nothing_set(up: Up, places: RuntimeFile, how: tuple[str, ...]):
+def test_in_the_same_directory_it_answers_with_nothing_set(
+    up: LocalSystem, places: RuntimeFile, how: tuple[str, ...]
+):
     worker = Worker(up, how, cwd=up.directory)
     try:
         end = ask_until_it_answers(up, worker.instance())
@@ -93,7 +95,7 @@ def test_in_the_same_directory_it_answers_with_nothing_set(up: Up, places: Runti
         worker.stop()
 
 
-def test_with_the_nats_of_that_system_set_it_finds_the_simulator(up: Up, places: RuntimeFile):
+def test_with_the_nats_of_that_system_set_it_finds_the_simulator(up: LocalSystem, places: RuntimeFile):
     worker = Worker(
         up, BY_MODULE, cwd=up.directory, NATS_URL=places.nats_url.replace("127.0.0.1", "localhost")
     )
@@ -103,7 +105,7 @@ def test_with_the_nats_of_that_system_set_it_finds_the_simulator(up: Up, places:
         worker.stop()
 
 
-def test_elsewhere_it_finds_the_system_by_its_data_directory(up: Up, tmp_path: Path):
+def test_elsewhere_it_finds_the_system_by_its_data_directory(up: LocalSystem, tmp_path: Path):
     worker = Worker(up, BY_COMMAND, "--data", str(up.directory / ".penstock"), cwd=tmp_path)
     try:
         assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
@@ -112,7 +114,7 @@ def test_elsewhere_it_finds_the_system_by_its_data_directory(up: Up, tmp_path: P
 
 
 def test_elsewhere_without_a_word_it_ends_and_says_exactly_what_to_set(
-    up: Up, places: RuntimeFile, tmp_path: Path
+    up: LocalSystem, places: RuntimeFile, tmp_path: Path
 ):
     worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=places.nats_url)
     code, told = worker.ends()
@@ -130,7 +132,7 @@ def test_elsewhere_without_a_word_it_ends_and_says_exactly_what_to_set(
 
 
 async def test_with_another_nats_it_names_the_simulator_that_it_does_not_take_by_itself(
-    up: Up, places: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
+    up: LocalSystem, places: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
 ):
     data = ("--data", str(up.directory / ".penstock"))
     worker = Worker(up, BY_MODULE, *data, cwd=tmp_path, NATS_URL=own_nats_server.url)
@@ -139,7 +141,7 @@ async def test_with_another_nats_it_names_the_simulator_that_it_does_not_take_by
     assert f"set PENSTOCK_SIMULATOR_URL={places.simulator} " in told
 
 
-def test_an_address_that_is_set_is_taken_as_it_is(up: Up, places: RuntimeFile, tmp_path: Path):
+def test_an_address_that_is_set_is_taken_as_it_is(up: LocalSystem, places: RuntimeFile, tmp_path: Path):
     worker = Worker(
         up,
         BY_MODULE,

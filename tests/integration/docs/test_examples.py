@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.contract.documents import ROOT, blocks
-from tests.harness.system import System, running
+from tests.harness.system import System, running_system
 
 ASK = ROOT / "docs/examples/ask.mjs"
 
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
-    async with running(tmp_path) as started:
+    async with running_system(tmp_path) as started:
         yield started
 
 

@@ -19,8 +19,8 @@ from penstock.contract.codec import encode
 from penstock.contract.reply import Started
 from penstock.contract.streams import BUCKETS, REPLIES, ROUTER, STREAMS
 from penstock.runtime.provisioning import ensure as provisioning
+from tests.harness.nats_binary import require_nats_server
 from tests.harness.nats_cluster import NatsCluster
-from tests.harness.server_binary import require_nats_server
 
 ROLES = ("chat",)
 ROUNDS = 150

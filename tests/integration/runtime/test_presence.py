@@ -1,4 +1,4 @@
-"""Who is alive, and who was cancelled: heard live, read at the start, and no reason to fail a shutdown."""
+"""Who is alive, and who was cancelled: received live, read at the start, and no reason to fail a shutdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from penstock.runtime import heartbeat as heartbeat_module
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.heartbeat import Heartbeat, read_presence, read_recent_presence, watch_presence
 from penstock.runtime.provisioning.ensure import ensure, stream_config
-from tests.harness.wire import Outgoing, Wire
+from tests.harness.raw_nats import RawMessage, RawNats
 from tests.integration.runtime.waiting import until
 
 
@@ -26,8 +26,8 @@ def worker(instance: str) -> Presence:
 
 
 async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(provisioned, unique):
-    heard = []
-    await watch_presence(provisioned, lambda name, beat: heard.append((name, beat)))
+    received = []
+    await watch_presence(provisioned, lambda name, beat: received.append((name, beat)))
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
     await heartbeat.start()
 
@@ -42,16 +42,16 @@ async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(pr
 
     await until(gone)
     assert worker(unique) in await read_recent_presence(provisioned), "a router that starts now hears of it"
-    await until(lambda: [beat for name, beat in heard if name == unique] == [worker(unique), None])
+    await until(lambda: [beat for name, beat in received if name == unique] == [worker(unique), None])
 
 
 async def test_bytes_that_are_no_presence_disturb_nobody(provisioned, unique):
-    heard = []
-    await watch_presence(provisioned, lambda name, beat: heard.append((name, beat)))
+    received = []
+    await watch_presence(provisioned, lambda name, beat: received.append((name, beat)))
     await provisioned.publish(f"$KV.{PRESENCE.name}.worker.{unique}", b"\xff")
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
     await heartbeat.start()
-    await until(lambda: (unique, worker(unique)) in heard)
+    await until(lambda: (unique, worker(unique)) in received)
     await heartbeat.stop()
 
 
@@ -60,8 +60,8 @@ async def test_bytes_that_are_no_presence_disturb_nobody(provisioned, unique):
 async def test_whatever_stands_in_the_bucket_the_living_are_found(
     provisioned, nats_server, unique, key, value
 ):
-    async with Wire.opened(nats_server.url) as wire:
-        assert "seq" in (await wire.publish([Outgoing(f"$KV.{PRESENCE.name}.{key}", value)]))[0]
+    async with RawNats.opened(nats_server.url) as raw_nats:
+        assert "seq" in (await raw_nats.publish([RawMessage(f"$KV.{PRESENCE.name}.{key}", value)]))[0]
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
     await heartbeat.start()
 
@@ -108,13 +108,13 @@ async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(o
 
 
 async def test_cancellations_are_heard_live_and_read_at_the_start_d8(provisioned, unique):
-    heard = []
-    first = Cancellations(lambda account, request_id: heard.append((account, request_id)))
+    received = []
+    first = Cancellations(lambda account, request_id: received.append((account, request_id)))
     await first.start(provisioned, Reconnects())
     js = provisioned.jetstream()
     for number in range(3):
         await js.publish(subjects.cancel(unique, f"id-{number}"))
-    await until(lambda: len([each for each in heard if each[0] == unique]) == 3)
+    await until(lambda: len([each for each in received if each[0] == unique]) == 3)
     later = Cancellations()
     await later.start(provisioned, Reconnects())
     for marks in (first, later):

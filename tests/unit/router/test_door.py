@@ -18,7 +18,7 @@ from services.router.admission.capacity import Capacity
 from services.router.admission.controller import Door
 from services.router.queues.backlog import Backlog
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
-from tests.harness.decisions import chat_work
+from tests.harness.routed_requests import chat_work
 
 ROLES: dict[Role, RoleConfig] = {
     "chat": RoleConfig(chain=("small", "large")),
@@ -42,7 +42,7 @@ def status(role: Role = "chat", **fields: Any) -> RoleStatus:
 
 
 class Scene:
-    """A door with its clock, and what it has heard."""
+    """A door with its clock, and what it has received."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -58,7 +58,7 @@ class Scene:
     ) -> None:
         roles = roles or (status(),)
         beat = Presence(service="worker", instance=instance, at_ms=0, roles=roles, forecasts=forecasts)
-        self.capacity.heard(instance, beat, self.clock.monotonic_s())
+        self.capacity.received(instance, beat, self.clock.monotonic_s())
 
     def count(self, lane: Lane = "interactive", **mailboxes: int) -> None:
         """Requests in the first rank of the lane, by role."""
@@ -85,7 +85,7 @@ def scene() -> Scene:
 def test_c3_without_knowledge_everybody_is_let_in(scene: Scene) -> None:
     assert scene.retry_s(left_s=0.1) is None
     scene.count(chat=10_000)
-    assert scene.retry_s(left_s=0.1) is None, "no worker was heard of"
+    assert scene.retry_s(left_s=0.1) is None, "no worker was received of"
     scene.beat()
     assert scene.retry_s(left_s=0.1) is None, "nobody knows how long a request takes, and no limit was told"
 

@@ -10,7 +10,7 @@ from services.router.admission.gate import Entrance, Place
 from services.router.queues.backlog_poller import Counting
 from services.router.queues.byte_limits import Room
 from services.router.routing.decide import Refused, Routed
-from tests.harness.decisions import routed
+from tests.harness.routed_requests import routed
 from tests.unit.router.test_door import Scene, minute, quota
 
 ROOM = 3

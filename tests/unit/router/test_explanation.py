@@ -9,7 +9,7 @@ from penstock.contract.names import Complexity
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, Provider, RoleConfig, WeightedStep
 from services.router.explain import account_of, explained
-from tests.harness.decisions import chat_work
+from tests.harness.routed_requests import chat_work
 
 CATALOGUE = Catalogue(
     name="two",

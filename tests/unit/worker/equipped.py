@@ -35,7 +35,7 @@ from services.worker.models.roster import Roster
 from services.worker.quota_monitor.monitor import Tiers
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.redelivery.job_record import Background
-from tests.harness.decisions import chat_work
+from tests.harness.routed_requests import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 

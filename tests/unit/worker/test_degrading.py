@@ -16,7 +16,7 @@ from services.worker.accounting.usage_recorder import AttemptRecord
 from services.worker.degradation.monitor import Degrading, passed_over
 from services.worker.execution.state import Job
 from services.worker.metrics import WorkerMetrics
-from tests.harness.decisions import chat_work
+from tests.harness.routed_requests import chat_work
 
 NOW_S = 1000.0
 RULES = Degradation(on_high_latency=OnHighLatency(at_least=3), on_errors=OnErrors(at_least=3))

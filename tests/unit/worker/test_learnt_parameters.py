@@ -8,7 +8,7 @@ import pytest
 
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.learned import LEARNT_FOR_S, SEVERAL
-from tests.harness.refusing import Requests, Sending, by_field, by_words, from_body
+from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_words, from_body
 
 TALK = [{"role": "developer", "content": "x"}, {"role": "user", "content": "y"}]
 NAMES = ("temperature", "top_p", "reasoning_effort", "store", "stream_options", "frequency_penalty", "user")
@@ -88,14 +88,14 @@ WEAK = [
 def test_a_parameter_that_is_surely_refused_is_left_out_once_a_call_without_it_succeeded(
     error: ProviderError,
 ) -> None:
-    requests, asked = Requests(), dict.fromkeys(NAMES, 1)
-    request = Sending(requests, asked)
+    requests, asked = RefusingWorker(), dict.fromkeys(NAMES, 1)
+    request = RefusedRequest(requests, asked)
     assert request.refused(error)
     (gone,) = asked.keys() - request.sent.keys()
     assert [(each.parameter, each.change) for each in request.adapted] == [(gone, "omitted")]
     assert requests.sent(asked) == asked, "nothing is learnt before the call has shown that it helps"
     request.succeeds()
-    after = Sending(requests, dict.fromkeys(NAMES, 2))
+    after = RefusedRequest(requests, dict.fromkeys(NAMES, 2))
     assert asked.keys() - after.sent.keys() == {gone}
     assert [(each.parameter, each.change) for each in after.adapted] == [(gone, "omitted")]
     assert requests.lines == [f"models.m.takes: {{{gone}: no}}"]
@@ -106,10 +106,10 @@ def test_a_parameter_that_is_surely_refused_is_left_out_once_a_call_without_it_s
 def test_words_alone_become_a_lesson_after_several_requests_with_different_content(
     error: ProviderError,
 ) -> None:
-    requests, asked = Requests(), dict.fromkeys(NAMES, 1)
+    requests, asked = RefusingWorker(), dict.fromkeys(NAMES, 1)
     assert requests.learn(asked, error, SEVERAL - 1)
     for _ in range(5):
-        again = Sending(requests, asked, content=1)
+        again = RefusedRequest(requests, asked, content=1)
         assert again.refused(error)
         again.succeeds()
     assert requests.sent(asked) == asked
@@ -119,10 +119,10 @@ def test_words_alone_become_a_lesson_after_several_requests_with_different_conte
 
 
 def test_words_alone_become_no_lesson_where_the_model_takes_the_parameter_meanwhile() -> None:
-    requests, error = Requests(), WEAK[0]
+    requests, error = RefusingWorker(), WEAK[0]
     for _ in range(4):
         assert requests.learn({"logit_bias": {"1": 1}}, error, SEVERAL - 1)
-        Sending(requests, {"logit_bias": {"2": 1}}).succeeds()
+        RefusedRequest(requests, {"logit_bias": {"2": 1}}).succeeds()
     assert requests.sent({"logit_bias": 1}) == {"logit_bias": 1}
 
 
@@ -186,9 +186,9 @@ NESTED = [
 def test_a_key_within_a_parameter_concerns_this_request_alone(
     asked: dict[str, Any], then: dict[str, Any], error: ProviderError
 ) -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     for _ in range(SEVERAL + 1):
-        request = Sending(requests, asked)
+        request = RefusedRequest(requests, asked)
         assert request.refused(error)
         assert request.sent == then
         assert [each.change for each in request.adapted] == ["omitted"]
@@ -199,7 +199,9 @@ def test_a_key_within_a_parameter_concerns_this_request_alone(
 
 
 def test_a_key_that_is_refused_again_takes_the_parameter_with_it() -> None:
-    request = Sending(Requests(), {"reasoning": {"foo": 1, "bar": 1, "effort": "high"}, "top_p": 1})
+    request = RefusedRequest(
+        RefusingWorker(), {"reasoning": {"foo": 1, "bar": 1, "effort": "high"}, "top_p": 1}
+    )
     assert request.refused(openai("reasoning.foo: Extra inputs are not permitted"))
     assert request.refused(openai("reasoning.bar: Extra inputs are not permitted"))
     assert request.sent == {"top_p": 1}
@@ -209,7 +211,7 @@ def test_a_key_that_is_refused_again_takes_the_parameter_with_it() -> None:
 def test_what_every_stream_asks_for_is_learnt_from_several() -> None:
     """Mistral's: each streamed request would cost two calls."""
     error = by_field("stream_options.include_usage", "Extra inputs are not permitted", "extra_forbidden")
-    requests, asked = Requests(), {"stream_options": {"include_usage": True}}
+    requests, asked = RefusingWorker(), {"stream_options": {"include_usage": True}}
     assert requests.learn(asked, error, SEVERAL)
     assert requests.sent(asked) == {}
     more = {"stream_options": {"include_usage": True, "include_obfuscation": False}}
@@ -288,7 +290,7 @@ ECHOES = [
 def test_what_a_provider_repeats_or_refuses_for_something_else_is_never_learnt_from_one_request(
     asked: dict[str, Any], error: ProviderError
 ) -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     requests.learn(asked, error)
     assert requests.sent(asked) == asked
     for name in ("temperature", "reasoning_effort", "max_tokens", "top_p"):
@@ -298,7 +300,7 @@ def test_what_a_provider_repeats_or_refuses_for_something_else_is_never_learnt_f
 @pytest.mark.parametrize("number", [0, 1, 3, 4, 5])
 def test_a_sentence_that_stands_in_the_request_is_not_learnt_from_many_either(number: int) -> None:
     asked, error = ECHOES[number]
-    requests = Requests()
+    requests = RefusingWorker()
     requests.learn(asked, error, 10)
     assert requests.sent(asked) == asked
 
@@ -318,7 +320,7 @@ CONDITIONS = [
 
 @pytest.mark.parametrize("error", VALUES)
 def test_a_value_is_learnt_from_several_requests_and_costs_no_other_value(error: ProviderError) -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     assert requests.learn({"temperature": 5}, error, SEVERAL - 1)
     assert requests.sent({"temperature": 5}) == {"temperature": 5}
     assert requests.learn({"temperature": 5}, error)
@@ -328,7 +330,7 @@ def test_a_value_is_learnt_from_several_requests_and_costs_no_other_value(error:
 
 @pytest.mark.parametrize("error", CONDITIONS)
 def test_a_parameter_that_is_refused_for_what_stands_beside_it_is_not_learnt(error: ProviderError) -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     asked = {"temperature": 5, "top_p": 1}
     assert requests.learn(asked, error, 2 * SEVERAL)
     assert requests.sent(asked) == asked
@@ -382,7 +384,7 @@ NEW_NAME = from_body(
 def test_only_a_name_for_the_same_thing_is_used_instead(
     asked: dict[str, Any], error: ProviderError, then: dict[str, Any]
 ) -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     assert requests.learn(asked, error)
     assert requests.sent(asked) == then
     (name,) = asked
@@ -390,18 +392,18 @@ def test_only_a_name_for_the_same_thing_is_used_instead(
 
 
 def test_a_new_name_that_the_provider_does_not_know_is_never_learnt() -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     for _ in range(5):
-        request = Sending(requests, {"max_tokens": 5})
+        request = RefusedRequest(requests, {"max_tokens": 5})
         assert request.refused(MAX_TOKENS)
         assert not request.refused(NEW_NAME), "neither name is taken"
         assert requests.sent({"max_tokens": 5}) == {"max_tokens": 5}
 
 
 def test_a_lesson_whose_new_name_is_refused_is_unlearnt_at_once() -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     assert requests.learn({"max_tokens": 5}, MAX_TOKENS)
-    request = Sending(requests, {"max_tokens": 5})
+    request = RefusedRequest(requests, {"max_tokens": 5})
     assert request.sent == {"max_completion_tokens": 5}
     assert request.refused(NEW_NAME)
     assert request.sent == {"max_tokens": 5}
@@ -412,7 +414,7 @@ def test_a_lesson_whose_new_name_is_refused_is_unlearnt_at_once() -> None:
 
 
 def test_of_two_names_the_last_that_was_taken_holds() -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     assert requests.learn({"max_tokens": 5}, MAX_TOKENS)
     assert requests.learn({"max_completion_tokens": 5}, NEW_NAME)
     assert requests.learn({"max_tokens": 5}, MAX_TOKENS)
@@ -423,14 +425,14 @@ def test_an_output_limit_is_never_left_out() -> None:
     too_much = by_field(
         "max_completion_tokens", "max_tokens is too large: 9. This model supports at most 4.", "invalid_value"
     )
-    assert not Sending(Requests(), {"max_completion_tokens": 9}).refused(too_much)
+    assert not RefusedRequest(RefusingWorker(), {"max_completion_tokens": 9}).refused(too_much)
     nested = by_field("max_tokens.x", code="unknown_parameter")
-    assert not Sending(Requests(), {"max_tokens": 9}).refused(nested)
+    assert not RefusedRequest(RefusingWorker(), {"max_tokens": 9}).refused(nested)
 
 
 @pytest.mark.parametrize("error", [STRONG[2], MAX_TOKENS])
 def test_a_lesson_lapses_and_is_learnt_anew(error: ProviderError) -> None:
-    requests, asked = Requests(), {"top_p": 1, "max_tokens": 2}
+    requests, asked = RefusingWorker(), {"top_p": 1, "max_tokens": 2}
     assert requests.learn(asked, error)
     requests.now_s = LEARNT_FOR_S - 1
     assert requests.sent(asked) != asked
@@ -442,8 +444,8 @@ def test_a_lesson_lapses_and_is_learnt_anew(error: ProviderError) -> None:
 
 
 def test_two_parameters_refused_in_turn_are_both_learnt_though_the_request_never_succeeds() -> None:
-    requests, asked = Requests(), {"top_p": 1, "store": True, "tools": []}
-    request = Sending(requests, asked)
+    requests, asked = RefusingWorker(), {"top_p": 1, "store": True, "tools": []}
+    request = RefusedRequest(requests, asked)
     assert request.refused(STRONG[2])
     assert request.refused(STRONG[5])
     assert requests.sent(asked) == {"store": True, "tools": []}
@@ -452,14 +454,14 @@ def test_two_parameters_refused_in_turn_are_both_learnt_though_the_request_never
 
 
 def test_a_change_that_does_not_help_is_not_learnt() -> None:
-    requests = Requests()
-    request = Sending(requests, {"top_p": 1})
+    requests = RefusingWorker()
+    request = RefusedRequest(requests, {"top_p": 1})
     assert request.refused(STRONG[2])
     request.failed(ProviderError(message="top_p: bad request"))
     assert not request.refused(STRONG[2])
     assert requests.sent({"top_p": 1}) == {"top_p": 1}
     words = by_words("x", 'Unknown name "x": Cannot find field. Unknown name "top_p": Cannot find field.')
-    request = Sending(requests, {"top_p": 1, 'x": Cannot find field. Unknown name "top_p': 1})
+    request = RefusedRequest(requests, {"top_p": 1, 'x": Cannot find field. Unknown name "top_p': 1})
     assert request.refused(words)
     assert not request.refused(words)
     assert requests.sent({"top_p": 1}) == {"top_p": 1}
@@ -470,7 +472,7 @@ def test_a_change_that_does_not_help_is_not_learnt() -> None:
     ["tools", "tool_choice", "functions", "response_format", "messages", "model", "stream", "n", "stop", "x"],
 )
 def test_what_an_answer_depends_on_is_never_left_out(parameter: str) -> None:
-    request = Sending(Requests(), {parameter: [1]})
+    request = RefusedRequest(RefusingWorker(), {parameter: [1]})
     assert not request.refused(by_field(parameter, code="unsupported_parameter"))
     assert not request.refused(by_field(f"{parameter}.x", code="unsupported_parameter"))
     assert request.sent == {parameter: [1]}
@@ -480,8 +482,8 @@ def test_what_an_answer_depends_on_is_never_left_out(parameter: str) -> None:
     "error", [None, by_field(""), by_field("temperature", code="unknown_parameter"), by_field("[")]
 )
 def test_a_refusal_of_what_was_not_sent_changes_nothing(error: ProviderError | None) -> None:
-    requests = Requests()
-    assert not Sending(requests, {"top_p": 1}).refused(error)
+    requests = RefusingWorker()
+    assert not RefusedRequest(requests, {"top_p": 1}).refused(error)
     assert requests.sent({"temperature": 1}) == {"temperature": 1}
 
 
@@ -510,8 +512,8 @@ VLLM = from_body(
 
 @pytest.mark.parametrize("error", [role("developer"), DEEPSEEK, VLLM])
 def test_the_role_developer_becomes_system(error: ProviderError) -> None:
-    requests = Requests()
-    request = Sending(requests, {"messages": TALK})
+    requests = RefusingWorker()
+    request = RefusedRequest(requests, {"messages": TALK})
     assert request.refused(error)
     assert request.sent["messages"][0] == {"role": "system", "content": "x"}
     assert [(each.parameter, each.change) for each in request.adapted] == [("developer_role", "replaced")]
@@ -523,7 +525,7 @@ def test_the_role_developer_becomes_system(error: ProviderError) -> None:
 
 
 def test_the_role_system_becomes_user_behind_it() -> None:
-    requests = Requests({"developer_role": "system"})
+    requests = RefusingWorker({"developer_role": "system"})
     system = by_field("messages[0].role", "does not support 'system'")
     assert requests.learn({"messages": TALK}, system, SEVERAL)
     assert requests.sent({"messages": TALK})["messages"][0]["role"] == "user"
@@ -536,8 +538,8 @@ def test_a_list_of_roles_that_names_developer_teaches_nothing() -> None:
         "Invalid value: 'foo'. Supported values are: 'assistant', 'user', and 'developer'.",
         "invalid_value",
     )
-    requests = Requests()
-    request = Sending(requests, {"messages": [*TALK, {"role": "foo", "content": ""}]})
+    requests = RefusingWorker()
+    request = RefusedRequest(requests, {"messages": [*TALK, {"role": "foo", "content": ""}]})
     request.refused(error)
     assert not request.refused(error)
     assert requests.sent({"messages": TALK})["messages"] == TALK
@@ -545,15 +547,15 @@ def test_a_list_of_roles_that_names_developer_teaches_nothing() -> None:
 
 def test_all_names_of_one_refusal_are_left_out_at_once() -> None:
     message = 'Unknown name "frequency_penalty": Cannot find field. Unknown name "seed": Cannot find field.'
-    requests = Requests()
+    requests = RefusingWorker()
     assert requests.learn({"frequency_penalty": 1, "seed": 1}, by_words("frequency_penalty", message))
     assert requests.sent({"frequency_penalty": 1, "seed": 1, "top_p": 1}) == {"top_p": 1}
     assert len(requests.lines) == 2
 
 
 def test_what_is_learnt_stands_on_top_of_the_catalogue() -> None:
-    requests = Requests({"seed": "random_seed", "top_p": True})
-    request = Sending(requests, {"seed": 1})
+    requests = RefusingWorker({"seed": "random_seed", "top_p": True})
+    request = RefusedRequest(requests, {"seed": 1})
     assert request.refused(by_field("random_seed", code="unknown_parameter"))
     assert request.sent == {}
     assert [(each.parameter, each.change) for each in request.adapted] == [("seed", "omitted")]
@@ -565,8 +567,8 @@ def test_what_is_learnt_stands_on_top_of_the_catalogue() -> None:
 
 
 def test_a_rename_of_the_catalogue_that_is_wrong_is_undone() -> None:
-    requests = Requests({"max_tokens": "max_completion_tokens"})
-    request = Sending(requests, {"max_tokens": 5})
+    requests = RefusingWorker({"max_tokens": "max_completion_tokens"})
+    request = RefusedRequest(requests, {"max_tokens": 5})
     assert request.refused(NEW_NAME)
     assert request.sent == {"max_tokens": 5}
     assert request.adapted == ()
@@ -575,7 +577,7 @@ def test_a_rename_of_the_catalogue_that_is_wrong_is_undone() -> None:
 
 
 def test_memory_and_lines_are_bounded() -> None:
-    requests = Requests()
+    requests = RefusingWorker()
     for value in range(200):
         error = by_field("temperature", f"Expected a value <= 2, but got {value}", "decimal_above_max_value")
         requests.learn({"temperature": value}, error, SEVERAL)

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from tests.harness.system import System
 
-__all__ = ["Ran", "penstock", "started"]
+__all__ = ["CommandResult", "run_command", "start_command"]
 
 
-class Ran(Struct):
+class CommandResult(Struct):
     """How a command ended."""
 
     code: int
@@ -32,14 +32,16 @@ class Ran(Struct):
         return [letter for letter in self.out + self.notes if not (letter.isprintable() or letter in "\n\t")]
 
 
-async def penstock(system: System, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL) -> Ran:
-    process = await started(system, *arguments, stdin=stdin)
+async def run_command(
+    system: System, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL
+) -> CommandResult:
+    process = await start_command(system, *arguments, stdin=stdin)
     out, notes = await process.communicate()
     assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), notes.decode())
+    return CommandResult(process.returncode, out.decode(), notes.decode())
 
 
-async def started(
+async def start_command(
     system: System, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(

@@ -16,10 +16,10 @@ from services.worker.providers.errors.status_errors import failure_of_status
 from services.worker.providers.parameters.learned import LearntParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
 
-__all__ = ["Requests", "Sending", "by_field", "by_words", "from_body"]
+__all__ = ["RefusedRequest", "RefusingWorker", "by_field", "by_words", "from_body"]
 
 
-class Requests:
+class RefusingWorker:
     """To the models `m` and `other` of one worker."""
 
     def __init__(self, takes: dict[str, Take] | None = None) -> None:
@@ -37,24 +37,24 @@ class Requests:
 
     def sent(self, asked: dict[str, Any], model: str = "m") -> dict[str, Any]:
         """What a request without a past is sent as."""
-        return Sending(self, asked, model).sent
+        return RefusedRequest(self, asked, model).sent
 
     def learn(self, asked: dict[str, Any], error: ProviderError, times: int = 1) -> bool:
         """As many requests are refused so and then succeed. Whether all could be sent otherwise."""
         changed = True
         for _ in range(times):
-            request = Sending(self, asked)
+            request = RefusedRequest(self, asked)
             changed = request.refused(error) and changed
             if changed:
                 request.succeeds()
         return changed
 
 
-class Sending:
+class RefusedRequest:
     """One request to one model."""
 
     def __init__(
-        self, requests: Requests, asked: dict[str, Any], model: str = "m", content: int | None = None
+        self, requests: RefusingWorker, asked: dict[str, Any], model: str = "m", content: int | None = None
     ) -> None:
         requests.number += 1
         self._requests = requests

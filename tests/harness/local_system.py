@@ -17,7 +17,7 @@ import psutil
 
 from penstock.runtime.runtime_file import read_runtime_file
 
-__all__ = ["REPOSITORY", "UNSET", "Up"]
+__all__ = ["REPOSITORY", "UNSET", "LocalSystem"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 UNSET = (
@@ -31,7 +31,7 @@ UNSET = (
 )
 
 
-class Up:
+class LocalSystem:
     """A running `penstock up`, and the other commands beside it."""
 
     def __init__(self, directory: Path, **env: str) -> None:
@@ -88,7 +88,7 @@ class Up:
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own simulator
             return json.loads(answer.read() or b"null")
 
-    def until_said(self, words: str, timeout_s: float = 20.0) -> None:
+    def until_logged(self, words: str, timeout_s: float = 20.0) -> None:
         self._until(lambda: words in self.text(), timeout_s)
 
     def stop(self, number: int = signal.SIGTERM) -> int:

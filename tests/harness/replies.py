@@ -30,14 +30,14 @@ from penstock.contract.reply import (
 )
 from tests.harness.system import System
 
-__all__ = ["PATIENCE_S", "Heard", "Post", "ask", "direct_answer", "until"]
+__all__ = ["PATIENCE_S", "RawPublisher", "ReceivedReply", "ask", "simulator_answer", "until"]
 
 
 PATIENCE_S = 20.0
 """How long a test waits for what must come true. Waiting ends when it does, so a quick machine loses nothing by it."""
 
 
-class Heard(Struct):
+class ReceivedReply(Struct):
     """The events of one reply in the order in which the client handed them out."""
 
     id: str
@@ -100,16 +100,16 @@ class Heard(Struct):
         return msgspec.json.decode(self.completed.response, type=dict[str, Any])
 
 
-async def ask(client: Client, prompt: Prompt, *, role: str, **options: Any) -> Heard:
+async def ask(client: Client, prompt: Prompt, *, role: str, **options: Any) -> ReceivedReply:
     """Ask, follow to the end, and hold the reply against the rules every reply keeps."""
     began_s = time.monotonic()
     stream = client.stream(prompt, role=role, **options)
     events = [event async for event in stream]
-    heard = Heard(stream.id, events, time.monotonic() - began_s)
+    received = ReceivedReply(stream.id, events, time.monotonic() - began_s)
     assert [event for event in events if isinstance(event, TERMINAL)] == events[-1:]
     assert [event.seq for event in events] == sorted({event.seq for event in events})
     _check_never_spliced(events)
-    return heard
+    return received
 
 
 def _check_never_spliced(events: list[ReplyEvent]) -> None:
@@ -123,11 +123,11 @@ def _check_never_spliced(events: list[ReplyEvent]) -> None:
             sent_in = event.attempt
 
 
-async def direct_answer(system: System, model: str, prompt: str) -> str:
+async def simulator_answer(system: System, model: str, prompt: str) -> str:
     """What the simulator itself says: answers depend on the model's base name and the messages alone."""
     url = f"{system.simulator.ready['url']}/v1/chat/completions"
     body = {"model": f"{model}--healthy", "messages": [{"role": "user", "content": prompt}]}
-    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
+    async with aiohttp.ClientSession() as session, session.publisher(url, json=body) as answer:
         text: str = (await answer.json())["choices"][0]["message"]["content"]
         return text
 
@@ -142,7 +142,7 @@ async def until(
         await asyncio.sleep(every_s)
 
 
-class Post:
+class RawPublisher:
     """A bare NATS connection: publishes what no client would, and hears every reply event of an account."""
 
     def __init__(self, nc: Nats) -> None:
@@ -150,7 +150,7 @@ class Post:
         self.js = nc.jetstream()
 
     @classmethod
-    async def opened(cls, system: System) -> AsyncIterator[Post]:
+    async def opened(cls, system: System) -> AsyncIterator[RawPublisher]:
         nc = await nats.connect(system.nats.url)
         try:
             yield cls(nc)
@@ -158,7 +158,7 @@ class Post:
             await nc.close()
 
     async def request(
-        self, payload: bytes, *, client: str | None = "post", account: str = "demo", kind: str = "chat"
+        self, payload: bytes, *, client: str | None = "publisher", account: str = "demo", kind: str = "chat"
     ) -> str:
         """Publish a request event as it is; returns the id that stands in its headers."""
         request_id = new_id()
@@ -169,12 +169,12 @@ class Post:
         return request_id
 
     async def stored(
-        self, request_id: str, *, client: str = "post", account: str = "demo"
+        self, request_id: str, *, client: str = "publisher", account: str = "demo"
     ) -> list[ReplyEvent]:
         return await stored_replies(self.nc, subjects.reply(account, client, request_id))
 
     async def end(
-        self, request_id: str, *, client: str = "post", timeout_s: float = PATIENCE_S
+        self, request_id: str, *, client: str = "publisher", timeout_s: float = PATIENCE_S
     ) -> ReplyEvent:
         """The one terminal event of a request."""
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-__all__ = ["Door"]
+__all__ = ["PortProxy"]
 
 
-class Door:
+class PortProxy:
     """Passes on what comes to a port of loopback while it is open; nothing listens while it is not."""
 
     def __init__(self, port: int, url: str) -> None:
@@ -21,13 +21,13 @@ class Door:
 
     @classmethod
     @asynccontextmanager
-    async def before(cls, url: str, port: int) -> AsyncIterator[Door]:
-        door = cls(port, url)
-        await door.open()
+    async def before(cls, url: str, port: int) -> AsyncIterator[PortProxy]:
+        proxy = cls(port, url)
+        await proxy.open()
         try:
-            yield door
+            yield proxy
         finally:
-            await door.close()
+            await proxy.close()
 
     @asynccontextmanager
     async def closed_for(self, seconds: float) -> AsyncIterator[None]:

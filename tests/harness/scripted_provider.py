@@ -19,14 +19,14 @@ from msgspec import Struct
 
 __all__ = [
     "DONE",
-    "Behaviour",
     "Call",
     "End",
-    "HostileProvider",
     "Part",
+    "Script",
+    "ScriptedProvider",
     "chunk",
     "head",
-    "hostile_provider",
+    "scripted_provider",
     "whole",
 ]
 
@@ -42,7 +42,7 @@ class End(Enum):
 
 Part = bytes | float | End
 """Bytes to send, seconds to wait, or the end of the connection."""
-Behaviour = Callable[[dict[str, Any]], Iterable[Part]]
+Script = Callable[[dict[str, Any]], Iterable[Part]]
 """From the request's body to everything that goes over the wire, status line included; then the connection closes."""
 
 
@@ -79,7 +79,7 @@ def whole(content: object) -> bytes:
     return json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode()
 
 
-class HostileProvider:
+class ScriptedProvider:
     """Lists its models, and answers every chat completion with the behaviour of the model that is asked for."""
 
     def __init__(self, *models: str) -> None:
@@ -87,7 +87,7 @@ class HostileProvider:
         """The body that answers every GET."""
         self.listings: dict[str, Iterable[Part]] = {}
         """By provider: all bytes that answer a GET, in place of `listing`."""
-        self.behaviours: dict[str, Behaviour] = {}
+        self.behaviours: dict[str, Script] = {}
         self.answer: Callable[[Call], Iterable[Part]] | None = None
         """Answers every chat completion, in place of `behaviours`."""
         self.calls: list[Call] = []
@@ -112,9 +112,9 @@ class HostileProvider:
 
 
 @contextmanager
-def hostile_provider(*models: str) -> Iterator[HostileProvider]:
+def scripted_provider(*models: str) -> Iterator[ScriptedProvider]:
     """In a thread of its own: it lives longer than any test's event loop."""
-    provider = HostileProvider(*models)
+    provider = ScriptedProvider(*models)
     thread = Thread(target=provider.serve, daemon=True)
     thread.start()
     try:
@@ -132,7 +132,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, provider: HostileProvider) -> None:
+    def __init__(self, provider: ScriptedProvider) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.provider = provider
 
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for part in parts:
                 self._one(part)
-        except ConnectionError:  # the other side has heard enough
+        except ConnectionError:  # the other side has received enough
             return
 
     def _one(self, part: Part) -> None:

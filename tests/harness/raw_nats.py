@@ -11,21 +11,21 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-__all__ = ["Outgoing", "Wire"]
+__all__ = ["RawMessage", "RawNats"]
 
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"protocol":1}\r\n'
 _TIMEOUT_S = 20.0
 
 
-class Outgoing(Struct, frozen=True):
+class RawMessage(Struct, frozen=True):
     subject: str
     """A byte that is no UTF-8 stands as its surrogate escape: 0xff is `\\udcff`."""
     payload: bytes
     block: bytes | None = None
-    """The header block as it goes over the wire, version line and blank line included."""
+    """The header block as it goes over the raw_nats, version line and blank line included."""
 
 
-class Wire:
+class RawNats:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
@@ -33,7 +33,7 @@ class Wire:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, url: str) -> AsyncIterator[Wire]:
+    async def opened(cls, url: str) -> AsyncIterator[RawNats]:
         address = urlsplit(url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         try:
@@ -44,7 +44,7 @@ class Wire:
             writer.close()
             await writer.wait_closed()
 
-    async def publish(self, messages: Sequence[Outgoing]) -> list[dict[str, Any]]:
+    async def publish(self, messages: Sequence[RawMessage]) -> list[dict[str, Any]]:
         """All at once; returns JetStream's answer to each, {} where no stream took it."""
         self._rounds += 1
         for number, message in enumerate(messages):

@@ -16,13 +16,12 @@ import yaml
 from msgspec import Struct, field
 
 from penstock.client.client import Client
-from tests.harness.asking import Heard, ask
 from tests.harness.catalogues import catalogue
-from tests.harness.hostile import Call, End, Part, chunk, hostile_provider
-from tests.harness.shared import shared
-from tests.harness.system import System
+from tests.harness.replies import ReceivedReply, ask
+from tests.harness.scripted_provider import Call, End, Part, chunk, scripted_provider
+from tests.harness.system import System, shared_system
 
-__all__ = ["MODELS", "Odds", "Run", "asked_for", "unsteady"]
+__all__ = ["MODELS", "FailureRates", "Run", "expected_answer", "random_provider"]
 
 MODELS = ("one", "two", "three")
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -30,7 +29,7 @@ _WORDS = 30
 DAMAGE = ("truncated", "cut", "malformed", "stalled")
 
 
-class Odds(Struct, frozen=True, kw_only=True):
+class FailureRates(Struct, frozen=True, kw_only=True):
     """Shares of all calls."""
 
     rate_limited: float = 0.1
@@ -42,7 +41,7 @@ class Odds(Struct, frozen=True, kw_only=True):
 
 
 class _Dice:
-    def __init__(self, odds: Odds, seed: int) -> None:
+    def __init__(self, odds: FailureRates, seed: int) -> None:
         self._odds = odds
         self._random = Random(seed)
         self.thrown: Counter[str] = Counter()
@@ -55,7 +54,7 @@ class _Dice:
             return _error("429 Too Many Requests", "Rate limit reached", "Retry-After: 1")
         if outcome == "503":
             return _error("503 Service Unavailable", "The server is overloaded")
-        return self._stream(asked_for(call.body["messages"][-1]["content"]), outcome)
+        return self._stream(expected_answer(call.body["messages"][-1]["content"]), outcome)
 
     def _outcome(self) -> str:
         throw = self._random.random()
@@ -86,7 +85,7 @@ class _Dice:
                 yield self._odds.stall_s
 
 
-def asked_for(prompt: str) -> str:
+def expected_answer(prompt: str) -> str:
     """The one right answer to a prompt."""
     return " ".join(f"{prompt.replace(' ', '-')}-{number}" for number in range(_WORDS))
 
@@ -105,29 +104,29 @@ def _error(status: str, message: str, *headers: str) -> Iterator[Part]:
 class Run(Struct):
     """What a number of requests came to."""
 
-    heard: list[Heard] = field(default_factory=list)
+    received: list[ReceivedReply] = field(default_factory=list)
     thrown: Counter[str] = field(default_factory=Counter)
     took_s: float = 0.0
 
     @property
     def codes(self) -> Counter[str | None]:
-        return Counter(each.code for each in self.heard)
+        return Counter(each.code for each in self.received)
 
     @property
-    def completed(self) -> list[Heard]:
-        return [each for each in self.heard if each.code is None]
+    def completed(self) -> list[ReceivedReply]:
+        return [each for each in self.received if each.code is None]
 
     @property
     def wrong(self) -> list[str]:
         """Answers that were shown as whole and are not."""
-        right = {asked_for(_prompt(number)) for number in range(len(self.heard))}
+        right = {expected_answer(_prompt(number)) for number in range(len(self.received))}
         return [each.text for each in self.completed if each.text.strip() not in right]
 
     def summary(self) -> str:
         calls = sum(self.thrown.values())
-        slowest = max(each.took_s for each in self.heard)
+        slowest = max(each.took_s for each in self.received)
         return (
-            f"{len(self.completed)} of {len(self.heard)} completed, {dict(self.codes)}; {calls} calls "
+            f"{len(self.completed)} of {len(self.received)} completed, {dict(self.codes)}; {calls} calls "
             f"{dict(self.thrown)}; slowest {slowest:.1f} s, all {self.took_s:.1f} s"
         )
 
@@ -137,24 +136,26 @@ def _prompt(number: int) -> str:
 
 
 @contextmanager
-def unsteady(directory: Path, odds: Odds, *, role: dict[str, Any], seed: int) -> Iterator[tuple[System, Any]]:
+def random_provider(
+    directory: Path, odds: FailureRates, *, role: dict[str, Any], seed: int
+) -> Iterator[tuple[System, Any]]:
     """A system whose role `chat` has a chain of three models, all at this provider; and how to ask it."""
-    with hostile_provider(*MODELS) as provider:
+    with scripted_provider(*MODELS) as provider:
         dice = _Dice(odds, seed)
         provider.answer = dice.answer
         config = yaml.safe_load(catalogue({"chat": MODELS}, roles={"chat": role}))
         config["providers"]["simulator"]["base_url"] = provider.url
-        with shared(directory, "chat", config=yaml.safe_dump(config)) as system:
+        with shared_system(directory, "chat", config=yaml.safe_dump(config)) as system:
 
             async def run(client: Client, requests: int, over_s: float, timeout_s: float) -> Run:
                 """So many requests, spread evenly over a time, each with a deadline."""
                 began_s = time.monotonic()
 
-                async def one(number: int) -> Heard:
+                async def one(number: int) -> ReceivedReply:
                     await asyncio.sleep(over_s * number / requests)
                     return await ask(client, _prompt(number), role="chat", timeout_s=timeout_s)
 
-                heard = await asyncio.gather(*(one(number) for number in range(requests)))
-                return Run(list(heard), dice.thrown, time.monotonic() - began_s)
+                received = await asyncio.gather(*(one(number) for number in range(requests)))
+                return Run(list(received), dice.thrown, time.monotonic() - began_s)
 
             yield system, run

@@ -10,13 +10,13 @@ from penstock.contract.jobs import Job
 from penstock.contract.reply import Completed, first_seq
 from penstock.contract.streams import REQUESTS, ROUTER
 from penstock.errors import UnknownJob
-from tests.harness.asking import Post, until
+from tests.harness.replies import RawPublisher, until
 from tests.harness.system import System
 
-__all__ = ["completed_by", "in_state", "no_router_survives"]
+__all__ = ["completed_event", "fail_deliveries_then_restart_router", "job_in_state"]
 
 
-async def in_state(client: Client, job_id: str, *states: str, timeout_s: float = 20.0) -> Job:
+async def job_in_state(client: Client, job_id: str, *states: str, timeout_s: float = 20.0) -> Job:
     """Waits until the job is in one of these."""
 
     async def reached() -> bool:
@@ -29,9 +29,11 @@ async def in_state(client: Client, job_id: str, *states: str, timeout_s: float =
     return await client.job(job_id)
 
 
-async def no_router_survives(system: System, post: Post, deliveries: int) -> None:
+async def fail_deliveries_then_restart_router(
+    system: System, publisher: RawPublisher, deliveries: int
+) -> None:
     """The router is dead: what waits is delivered so often as to others that die with it. Then there is a new one."""
-    puller = await post.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
+    puller = await publisher.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
     for _ in range(deliveries):
         (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()
@@ -40,7 +42,7 @@ async def no_router_survives(system: System, post: Post, deliveries: int) -> Non
     await system.router.start()
 
 
-def completed_by(job: Job, text: str) -> Completed:
+def completed_event(job: Job, text: str) -> Completed:
     """The end that the worker of the job would tell."""
     answer = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
     return codec.REPLY.decode(

@@ -7,16 +7,16 @@ from collections import Counter
 from msgspec import Struct
 
 from penstock.contract.events import UsageRecorded
-from tests.harness.asking import until
-from tests.harness.events import stored_events, usage_count
+from tests.harness.replies import until
+from tests.harness.stored_events import stored_events, usage_count
 from tests.harness.system import System
 
-__all__ = ["Books", "books"]
+__all__ = ["AttemptAudit", "audit_attempts"]
 
 _LOST = "worker_lost"
 
 
-class Books(Struct):
+class AttemptAudit(Struct):
     """Attempts by name, `<request id>.<number>`; each as often as it came."""
 
     made: Counter[str]
@@ -44,7 +44,7 @@ class Books(Struct):
         )
 
 
-async def books(system: System, ids: set[str]) -> Books:
+async def audit_attempts(system: System, ids: set[str]) -> AttemptAudit:
     """Of these requests, when no call is under way any more and no further usage event comes in."""
 
     async def idle() -> bool:
@@ -56,7 +56,7 @@ async def books(system: System, ids: set[str]) -> Books:
     made = [label for label in await system.sim("GET", "labels") if label.rpartition(".")[0] in ids]
     events = [event for event in await stored_events(system, UsageRecorded) if event.id in ids]
     names = {f"{event.id}.{event.attempt}": event.outcome for event in events}
-    return Books(
+    return AttemptAudit(
         made=Counter(made),
         recorded=Counter(f"{event.id}.{event.attempt}" for event in events),
         lost={name for name, outcome in names.items() if outcome == _LOST},

@@ -1,6 +1,6 @@
 """A provider whose limit is a bucket that is refilled all the time, in a process of its own: it says so in 429s only.
 
-`python -m tests.harness.bucket_provider PER_MINUTE CAPACITY` prints its address; `GET /counts` tells what came.
+`python -m tests.harness.token_bucket_provider PER_MINUTE CAPACITY` prints its address; `GET /counts` tells what came.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from urllib.request import urlopen
 
 from msgspec import Struct
 
-from tests.harness.hostile import DONE, chunk, head, whole
+from tests.harness.scripted_provider import DONE, chunk, head, whole
 
-__all__ = ["BucketProvider", "bucket_provider"]
+__all__ = ["TokenBucketProvider", "token_bucket_provider"]
 
 _JSON = "application/json"
 
 
-class BucketProvider:
+class TokenBucketProvider:
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process, self.url = process, url
 
@@ -41,12 +41,12 @@ class Counts(Struct, frozen=True):
 
 
 @contextmanager
-def bucket_provider(per_minute: float, capacity: float) -> Iterator[BucketProvider]:
-    command = [sys.executable, "-m", "tests.harness.bucket_provider", str(per_minute), str(capacity)]
+def token_bucket_provider(per_minute: float, capacity: float) -> Iterator[TokenBucketProvider]:
+    command = [sys.executable, "-m", "tests.harness.token_bucket_provider", str(per_minute), str(capacity)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield BucketProvider(process, process.stdout.readline().strip())
+        yield TokenBucketProvider(process, process.stdout.readline().strip())
     finally:
         process.terminate()
         process.wait()
