@@ -143,7 +143,7 @@ ROOM = re.compile(r"([\d.]+) G[iB]+(?= together| in all|\.$)", re.MULTILINE)
         "penstock/contract/streams.py",
         "deploy/nats/nats.conf",
         "docs/configuration.md",
-        "docs/decisions/0002-everything-in-files.md",
+        "docs/decisions/0002-file-storage.md",
     ],
 )
 def test_the_room_that_all_streams_need_is_what_it_is(name: str) -> None:
