@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.cli.local.missing_keys import missing_keys
-from penstock.runtime.config.key_dates import key_dates
 from penstock.runtime.config.load import ConfigurationRefused, locate_catalogue, read_catalogue
 from penstock.runtime.config.printing import catalogue_yaml, settings_yaml
+from penstock.runtime.config.secrets import key_dates
 from penstock.runtime.config.settings import load_settings
 
 __all__ = ["check", "print_effective"]

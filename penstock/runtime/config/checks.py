@@ -15,6 +15,7 @@ from penstock.contract.deadlines import LONGEST_S
 from penstock.runtime.config.catalogue import (
     Batch,
     Breaker,
+    Degradation,
     Limits,
     Model,
     Parameters,
@@ -26,12 +27,9 @@ from penstock.runtime.config.catalogue import (
     TierWarning,
     Timeouts,
 )
-from penstock.runtime.config.degradation import Degradation
-from penstock.runtime.config.degradation_checks import check_degradation
 from penstock.runtime.config.document import joined
 from penstock.runtime.config.presets import preset_takes_of_model, preset_takes_of_provider
-from penstock.runtime.config.problems import nearest
-from penstock.runtime.config.report import Report
+from penstock.runtime.config.problems import Report, nearest
 from penstock.runtime.config.takes import check_takes
 
 __all__ = ["Draft", "check"]
@@ -44,6 +42,16 @@ _RANGES = {
     "max_tokens": (1, math.inf),
 }
 """As in the OpenAI API reference, chat completions."""
+_POSITIVE_FIGURES = (
+    "slow_s",
+    "slow_first_token_s",
+    "window_s",
+    "hold_s",
+    "at_least",
+    "floor_tokens",
+    "messages",
+)
+_SHARE_FIGURES = ("share", "calm_share", "cut")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_")
 
@@ -88,7 +96,7 @@ def check(draft: Draft, report: Report) -> None:
     if isinstance(draft.batch, Batch):
         _check_batch(draft.batch, report)
     _positive(draft, ("sit_out_s",), "", report)
-    check_degradation(draft.degradation, "degradation", report)
+    _check_degradation(draft.degradation, "degradation", report)
     if isinstance(draft.quota_warning, TierWarning):
         _check_warning(draft.quota_warning, report)
 
@@ -181,7 +189,7 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
     _not_negative(role, ("wait_s",), path, report)
     _check_retry(role.retry, f"{path}.retry", report)
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
-    check_degradation(role.degradation, f"{path}.degradation", report)
+    _check_degradation(role.degradation, f"{path}.degradation", report)
     _check_ranges(role.parameters, f"{path}.parameters", report)
     _check_ranges(role.ceilings, f"{path}.ceilings", report)
     for field in _RANGES:
@@ -252,6 +260,31 @@ def _check_vision(draft: Draft, report: Report) -> None:
     if known and len(known) == len(chain) and all(model.vision is False for model in known):
         fix = "add a model that has vision: true, or leave the role out"
         report.add("roles.vision.chain", "no model of it can see images", fix)
+
+
+def _check_degradation(section: object, path: str, report: Report) -> None:
+    """Silent about what could not be read, and about a section that is not there."""
+    if not isinstance(section, Struct):
+        return
+    for name in section.__struct_fields__:
+        _check_degradation_rule(getattr(section, name), f"{path}.{name}", report)
+
+
+def _check_degradation_rule(rule: object, path: str, report: Report) -> None:
+    if not isinstance(rule, Struct):
+        return
+    for name in rule.__struct_fields__:
+        value = getattr(rule, name)
+        if value is UNSET:
+            continue
+        if name in _POSITIVE_FIGURES and not 0 < value < math.inf:
+            report.add(f"{path}.{name}", "must be more than 0, and finite", "write a number above 0")
+        if name in _SHARE_FIGURES and not 0 <= value < 1:
+            report.add(f"{path}.{name}", "is no share", "write a number from 0 to below 1, as 0.05 for 5%")
+    share, calm = getattr(rule, "share", UNSET), getattr(rule, "calm_share", UNSET)
+    if isinstance(share, float) and isinstance(calm, float) and calm > share:
+        fix = "lower it: the rule ends at calm_share, after it began above share"
+        report.add(f"{path}.calm_share", f"is above share ({share:g})", fix)
 
 
 def _known(struct: object, *fields: str) -> bool:

@@ -7,13 +7,13 @@ Stricter than YAML where YAML surprises: a key stands once, tags are refused, a 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 from msgspec import Struct
 
-from penstock.runtime.config.interpolation import InterpolationError, interpolate
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
 
 __all__ = ["Document", "joined", "read_document"]
@@ -27,6 +27,44 @@ _MAX_NODES = 50_000
 """Counted with aliases expanded, so that a page of them cannot fill the memory."""
 _MAX_WHOLE = 2**63 - 1
 _QUOTED_CHARACTERS = 80
+_PLACE = re.compile(r"\$\$\{|\$\{(?P<inner>[^}]*)\}|\$\{")
+_INNER = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
+
+
+class _InterpolationError(ValueError):
+    """A place in a text that could not be filled; says why and how to fix it."""
+
+    def __init__(self, problem: str, fix: str) -> None:
+        self.problem = problem
+        self.fix = fix
+        super().__init__(problem)
+
+
+def _interpolate(text: str, env: Mapping[str, str]) -> str:
+    """Put the environment into the text; as in a shell, a default also stands in for an empty variable.
+
+    `$${` is a literal `${`. Raises _InterpolationError, which names the variable and never its value.
+    """
+
+    def fill(place: re.Match[str]) -> str:
+        if place[0] == "$${":
+            return "${"
+        inner = _INNER.fullmatch(place["inner"] or "")
+        if inner is None:
+            raise _InterpolationError(
+                f"{place[0]} names no environment variable",
+                "write ${NAME} or ${NAME:-default}; a literal ${ is written $${",
+            )
+        name, default = inner["name"], inner["default"]
+        if default is not None:
+            return env.get(name) or default
+        if name not in env:
+            raise _InterpolationError(
+                f"the environment variable {name} is not set", f"set {name}, or write ${{{name}:-default}}"
+            )
+        return env[name]
+
+    return _PLACE.sub(fill, text)
 
 
 class Document(Struct, frozen=True):
@@ -175,7 +213,7 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode, path: str) -> object:
         self.written[path] = _shown(node)
         try:
-            text = interpolate(node.value, self._env)
+            text = _interpolate(node.value, self._env)
             plain = node.style is None or node.style == ""
             tag = str(self._resolver.resolve(yaml.ScalarNode, text, (plain, not plain)))
             if node.tag not in (tag, _STR) and text == node.value:
@@ -184,7 +222,7 @@ class _Reader:
             if tag not in self._constructors or (node.tag == _STR and text == node.value):
                 return text
             return self._constructed(tag, text)
-        except InterpolationError as error:
+        except _InterpolationError as error:
             self._add(node, path, error.problem, error.fix)
         except (ValueError, OverflowError):
             self._add(

@@ -12,11 +12,9 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import Draft, check
 from penstock.runtime.config.document import read_document
 from penstock.runtime.config.presets import apply_presets, merge_presets
-from penstock.runtime.config.prices import read_prices
-from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
-from penstock.runtime.config.report import Report
+from penstock.runtime.config.problems import ConfigurationRefused, Problem, Report, nearest
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
-from penstock.runtime.config.steps import unfold
+from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
 from penstock.runtime.config.takes import check_take_values
 

@@ -15,8 +15,7 @@ from msgspec import Struct, field, structs
 
 from penstock.runtime.config.catalogue import Model, Provider, RateLimitHeaders
 from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import nearest
-from penstock.runtime.config.report import Report
+from penstock.runtime.config.problems import Report, nearest
 from penstock.runtime.config.shipped import shipped_presets
 from penstock.runtime.config.takes import Take
 

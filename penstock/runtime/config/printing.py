@@ -12,7 +12,7 @@ from penstock.bus.masking import masked_key, without_userinfo
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.secrets import effective_keys
 from penstock.runtime.config.settings import Settings
-from penstock.runtime.config.steps import fold
+from penstock.runtime.config.shorthand import fold
 
 __all__ = ["catalogue_yaml", "settings_yaml"]
 

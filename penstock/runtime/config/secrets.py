@@ -6,16 +6,20 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Found", "SecretFile", "Unusable", "effective_keys", "read_secret"]
+from penstock.runtime.config.problems import ConfigurationRefused, Problem
+
+__all__ = ["Found", "SecretFile", "Unusable", "effective_keys", "key_dates", "read_secret"]
 
 _MOST_BYTES: Final = 16 * 1024
 _KEY: Final = re.compile(rb"[!-~]+")
 """What an HTTP header can carry without spaces; every provider's keys are of it."""
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Found(Struct, frozen=True):
@@ -87,3 +91,36 @@ def _read(content: bytes, changed_s: float) -> Found | Unusable:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
+
+
+def key_dates(names: Iterable[str], env: Mapping[str, str]) -> dict[str, float]:
+    """Name of the key → the beginning of its day, Unix seconds; without those of which nothing is said.
+
+    Raises ConfigurationRefused with every date that is none.
+    """
+    found: dict[str, float] = {}
+    problems = []
+    for name in dict.fromkeys(names):
+        variable = f"{name}_CREATED"
+        text = env.get(variable)
+        if not text:
+            continue
+        day = _day(text)
+        if day is None:
+            # Not quoted: somebody may have put the key itself here.
+            fix = "write the day the key was made, as 2026-08-01"
+            problems.append(Problem(key=variable, problem="is not a date", fix=fix))
+        else:
+            found[name] = day.timestamp()
+    if problems:
+        raise ConfigurationRefused("environment", problems)
+    return found
+
+
+def _day(text: str) -> datetime | None:
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -13,8 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import nearest
-from penstock.runtime.config.report import Report
+from penstock.runtime.config.problems import Report, nearest
 
 __all__ = ["build"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from penstock.runtime.config.document import joined
-from penstock.runtime.config.report import Report
+from penstock.runtime.config.problems import Report
 
 __all__ = ["ROLE_SUFFIX", "Only", "Take", "check_take_values", "check_takes"]
 

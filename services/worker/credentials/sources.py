@@ -7,9 +7,8 @@ from pathlib import Path
 
 from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.key_dates import key_dates
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
-from penstock.runtime.config.secrets import SecretFile, read_secret
+from penstock.runtime.config.secrets import SecretFile, key_dates, read_secret
 from penstock.runtime.config.settings import Settings
 from services.worker.credentials.definitions import providers_of
 from services.worker.credentials.keyring import Keyring

@@ -10,8 +10,7 @@ from msgspec import Struct
 from penstock.contract.names import DegradationRule, Role
 from penstock.contract.presence import DegradedModel
 from penstock.contract.reply import Degraded
-from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.degradation import OnErrors, OnHighLatency
+from penstock.runtime.config.catalogue import Catalogue, OnErrors, OnHighLatency
 from services.worker.accounting.usage_recorder import AttemptRecord
 from services.worker.degradation.rate_alarm import AlarmTerms, ShareAlarm
 from services.worker.degradation.shorten import Shortener, Shortening, cut_limit, shape_of

@@ -13,8 +13,7 @@ from penstock.bus.tracing import Span
 from penstock.contract.errors import ErrorCode
 from penstock.contract.reply import FailedAttempt
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import RoleConfig
-from penstock.runtime.config.degradation import Degradation
+from penstock.runtime.config.catalogue import Degradation, RoleConfig
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.degradation.shorten import Shape
 from services.worker.estimates.service_times import Calls

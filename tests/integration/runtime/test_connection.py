@@ -11,7 +11,7 @@ from faststream.nats import NatsBroker
 from nats.aio.client import Client as Nats
 
 from penstock.bus.connection import Reconnects, close, connect, options, unanswered
-from penstock.runtime.broker import Broker
+from penstock.runtime.service import Broker
 
 
 async def test_what_cannot_be_read_at_all_costs_one_reconnection_d9(nats_server, unique, monkeypatch):

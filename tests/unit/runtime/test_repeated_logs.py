@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[3]
 LOUD = {"warning", "error", "exception", "critical", "log"}
 NOT_LIMITED = {
     "penstock.bus.connection": "has a limit of its own, which tells a lost connection from a restored one",
-    "penstock.runtime.broker": "logs once, at the end of the process",
     "penstock.runtime.service": "logs once, at the end of the process",
     "penstock.runtime.aio": "logs once, at the end of the process",
     "services.router.handlers": "is the one line per request",

@@ -10,8 +10,16 @@ from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from penstock.contract.reply import Usage
-from penstock.runtime.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig
-from penstock.runtime.config.degradation import Degradation, OnErrors, OnHighLatency
+from penstock.runtime.config.catalogue import (
+    Catalogue,
+    Degradation,
+    Model,
+    OnErrors,
+    OnHighLatency,
+    Parameters,
+    Provider,
+    RoleConfig,
+)
 from services.worker.accounting.usage_recorder import AttemptRecord
 from services.worker.degradation.monitor import Degrading, passed_over
 from services.worker.execution.state import Job

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.runtime.config.key_dates import key_dates
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.config.secrets import Found, Unusable, effective_keys, read_secret
+from penstock.runtime.config.secrets import Found, Unusable, effective_keys, key_dates, read_secret
 
 KEY = "gsk_0123456789abcdef"
 

@@ -1,13 +1,49 @@
-"""Loops a process cannot do without."""
+"""A6, D9: certain cancellation, blocking calls that hold up no exit, and loops a process depends on."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
-from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.aio import CriticalLoop, run_in_daemon_thread
+
+ROOT = Path(__file__).parents[3]
+HANGING = """
+import asyncio, threading
+from penstock.runtime.aio import run_in_daemon_thread
+
+async def main():
+    hanging = asyncio.create_task(run_in_daemon_thread(threading.Event().wait))
+    await asyncio.sleep(0.1)
+    hanging.cancel()
+    await asyncio.gather(hanging, return_exceptions=True)
+    print(hanging.cancelled())
+
+asyncio.run(main())
+"""
+
+
+def test_d9_a_process_exits_while_a_blocking_call_hangs() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", HANGING], cwd=ROOT, timeout=20, check=True, capture_output=True, text=True
+    )
+    assert ran.stdout == "True\n"
+
+
+async def test_the_result_or_exception_of_the_call_is_passed_on() -> None:
+    assert await run_in_daemon_thread(lambda: threading.current_thread().daemon) is True
+
+    def fails() -> None:
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        await run_in_daemon_thread(fails)
 
 
 async def turning(turned: asyncio.Event) -> None:
@@ -19,7 +55,7 @@ async def turning(turned: asyncio.Event) -> None:
         turned.clear()
 
 
-async def test_a_loop_turns_until_it_is_stopped_and_that_is_no_death():
+async def test_a_critical_loop_runs_until_it_is_stopped():
     deaths: list[str] = []
     turned = asyncio.Event()
     loop = CriticalLoop("turning", lambda: deaths.append("died"))
@@ -31,7 +67,7 @@ async def test_a_loop_turns_until_it_is_stopped_and_that_is_no_death():
     assert deaths == []
 
 
-async def test_a_cancellation_that_was_forgotten_is_not_the_last():
+async def test_a_lost_cancellation_is_repeated():
     """As by `asyncio.wait_for` up to Python 3.11 in the moment of its result."""
     forgotten = asyncio.Event()
 
@@ -50,12 +86,12 @@ async def test_a_cancellation_that_was_forgotten_is_not_the_last():
     assert forgotten.is_set()
 
 
-async def test_one_that_never_began_is_stopped_at_once():
+async def test_a_loop_that_was_never_started_stops_at_once():
     await CriticalLoop("never").stop()
 
 
 @pytest.mark.parametrize("failure", [None, ValueError("a defect")])
-async def test_a_loop_that_ends_by_itself_is_told_with_its_failure(
+async def test_a_loop_that_ends_unexpectedly_is_logged_with_its_failure(
     failure: Exception | None, caplog: pytest.LogCaptureFixture
 ):
     died = asyncio.Event()
@@ -69,12 +105,12 @@ async def test_a_loop_that_ends_by_itself_is_told_with_its_failure(
     await asyncio.wait_for(died.wait(), 5)
     (record,) = caplog.records
     assert record.levelname == "CRITICAL"
-    assert "the loop 'ending' ended by itself" in record.message
+    assert "the loop 'ending' ended unexpectedly" in record.message
     assert record.exc_info is None or record.exc_info[1] is failure
     await loop.stop()
 
 
-async def test_the_process_is_asked_to_stop_as_an_operator_would():
+async def test_an_unexpected_end_sends_sigterm_to_the_process():
     asked = asyncio.Event()
     running = asyncio.get_running_loop()
     running.add_signal_handler(signal.SIGTERM, asked.set)
