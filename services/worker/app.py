@@ -118,9 +118,9 @@ class Worker:
         if self._shell.settings.quota != "shared":
             return LocalQuota(limits, records_of(self._catalogue, limits), batch=self._catalogue.batch)
         shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        shared.stands_for(self._queued.behind)
+        shared.set_backlog(self._queued.behind)
         records = RecordStore(bus.nc, bus.js, partial(ensure, bus.js, **self._streams()))
-        await records.watch(shared.heard)
+        await records.watch(shared.observe)
         self._started.push_async_callback(shared.stop)
         await shared.start(records, waiting.wake)
         return shared

@@ -91,15 +91,15 @@ def _forecasts(equipment: Equipment, roles: Iterable[Role], now_s: float) -> tup
         breaker = availability.breakers[model]
         breaker_at_s = breaker.trial_at_s(now_s) if model in tried else breaker.retry_at_s(now_s)
         for key in availability.usable(model, now_s):
-            outlook = availability.quota.outlook(key, now_s)
-            source = outlook.source or f"{equipment.instance}/{key.credential}/{model}"
+            forecast = availability.quota.forecast(key, now_s)
+            source = forecast.source or f"{equipment.instance}/{key.credential}/{model}"
             found[model, source] = QuotaForecast(
                 model=model,
                 source=source,
-                paused_ms=ceil(outlook.paused_s * 1000),
+                paused_ms=ceil(forecast.paused_s * 1000),
                 breaker_ms=max(0, ceil((breaker_at_s - now_s) * 1000)),
-                recoveries=outlook.recoveries,
-                concurrency=outlook.concurrency,
+                recoveries=forecast.recoveries,
+                concurrency=forecast.concurrency,
                 tokens_each=equipment.pace.tokens_each(model),
             )
     return tuple(found.values())

@@ -58,7 +58,7 @@ async def two_workers(server: NatsServer) -> AsyncIterator[tuple[JetStreamContex
         limits = {LIMITED: Limits(requests_per_minute=20), FREE: Limits()}
         quota = SharedQuota(limits, records, new_id(), random.random, batch=Batch())
         store = RecordStore(nc, js, repair)
-        await store.watch(quota.heard)
+        await store.watch(quota.observe)
         await quota.start(store, lambda: None)
         quotas.append(quota)
     try:

@@ -47,7 +47,7 @@ class Workers:
 
         quota = SharedQuota({A: Limits(), B: Limits()}, self._records, new_id(), random.random, batch=Batch())
         store = RecordStore(nc, js, repair)
-        await store.watch(quota.heard)
+        await store.watch(quota.observe)
         await quota.start(store, lambda: None)
         self._joined.append((nc, quota))
         return quota

@@ -22,12 +22,12 @@ from penstock.contract.streams import QUOTA
 from penstock.runtime.config.catalogue import Batch, Limits
 from penstock.runtime.provisioning.ensure import ensure
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, QuotaKey
-from services.worker.rate_limit.record.lease_settings import Terms
+from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.nats_store import RecordStore
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 
 KEY = QuotaKey("SOME_KEY", "some-model")
-TERMS = Terms(lease_ms=1500, grace_ms=200)
+LEASE_SETTINGS = LeaseSettings(lease_ms=1500, grace_ms=200)
 
 
 class Sharer:
@@ -60,8 +60,8 @@ class Sharer:
 
     async def crash(self) -> None:
         """No return, no goodbye."""
-        for keeper in self.quota._by_record.values():
-            await keeper._running.stop()
+        for renewer in self.quota._by_record.values():
+            await renewer._running.stop()
 
 
 Join = Callable[[str], Awaitable[Sharer]]
@@ -79,14 +79,14 @@ async def sharing(
         js = nc.jetstream()
         await ensure(js, roles=["chat"], ack_wait_s=10.0)
         granted = asyncio.Event()
-        quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, TERMS, batch=Batch())
+        quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, LEASE_SETTINGS, batch=Batch())
 
         async def repair() -> None:
             if fix:
                 await ensure(js, roles=["chat"], ack_wait_s=10.0)
 
         store = RecordStore(nc, js, repair)
-        await store.watch(quota.heard)
+        await store.watch(quota.observe)
         await quota.start(store, granted.set)
         joined.append(Sharer(nc, quota, granted))
         return joined[-1]
@@ -160,7 +160,7 @@ async def test_a_dead_workers_places_return_when_its_lease_ends_c1(nats_server: 
         dead, alive = await join("dead"), await join("alive")
         assert isinstance(await dead.acquire(), Permit)
         assert isinstance(await dead.acquire(), Permit)
-        # A place kept for its next call would be free only with the others; it is given back when none comes.
+        # A place reserved for its next call would be free only with the others; it is given back when none comes.
         await _until(lambda: [use.used for use in alive.quota.usage(KEY, _now_s())] == [2])
         await dead.crash()
         began_s = _now_s()
@@ -207,7 +207,9 @@ async def test_without_the_bucket_a_worker_keeps_to_its_share_and_comes_back_c1(
         for sharer in sharers:
             assert isinstance(await sharer.acquire(), Permit)
         js = sharers[0].nc.jetstream()
-        await asyncio.sleep(TERMS.lease_ms / 1000)  # both have heard of each other and told what they spent
+        await asyncio.sleep(
+            LEASE_SETTINGS.lease_ms / 1000
+        )  # both have observe of each other and told what they spent
         await js.delete_stream(f"KV_{QUOTA.name}")
         found = await asyncio.gather(*(sharer.drain(within_s=3.0) for sharer in sharers))
         assert all(sharer.quota.out_of_reach for sharer in sharers), "and they say so"
@@ -248,18 +250,18 @@ async def test_d9_what_a_worker_held_that_stops_while_nats_is_dead_counts_as_spe
         leaving, staying = await join("leaving"), await join("staying")
         for _ in range(4):
             assert isinstance(await leaving.acquire(), Permit)
-        keeper = leaving.quota._by_record[leaving.quota.record(KEY)]
-        await _until(lambda: _held(keeper.view.record, "leaving") > 0)
+        renewer = leaving.quota._by_record[leaving.quota.record(KEY)]
+        await _until(lambda: _held(renewer.view.record, "leaving") > 0)
         own_nats_server.kill()
         await leaving.quota.stop(0.2)
-        held = _held(keeper.view.record, "leaving")
+        held = _held(renewer.view.record, "leaving")
         assert held > 0
         await own_nats_server.start()
         await _until(lambda: staying.quota.out_of_reach == ())
         found = len(await staying.drain(within_s=3.0))
         record = staying.quota._by_record[staying.quota.record(KEY)].view.record
         assert record is not None
-        assert all(lease.holder != "leaving" for lease in record.leases), "its lease has ended"
+        assert all(lease.holder != "leaving" for lease in record.leases), "its lease has record_end"
         assert sum(grain[1] for grain in record.minute) >= found + held
         assert 0 < found <= 20 - held
 

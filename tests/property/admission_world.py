@@ -116,7 +116,7 @@ class _Worker:
         if now_s < self.beat_s + due_s:
             return None
         self.beat_s = now_s
-        outlook, tempo = self.quota.outlook(KEY, now_s), self.pace.tempo("chat")
+        forecast, tempo = self.quota.forecast(KEY, now_s), self.pace.tempo("chat")
         role = RoleStatus(
             role="chat",
             slots=self.load.slots,
@@ -129,8 +129,8 @@ class _Worker:
         forecast = QuotaForecast(
             model="m",
             source="record" if self.load.shared else self.name,
-            recoveries=outlook.recoveries,
-            paused_ms=round(outlook.paused_s * 1000),
+            recoveries=forecast.recoveries,
+            paused_ms=round(forecast.paused_s * 1000),
         )
         return Presence(service="worker", instance=self.name, at_ms=0, roles=(role,), forecasts=(forecast,))
 

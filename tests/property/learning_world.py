@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Batch, Limits
-from services.worker.rate_limit.cooldown import Pauses
+from services.worker.rate_limit.cooldown import CooldownLengths
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, Quota, QuotaKey
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored
@@ -110,7 +110,7 @@ class Outcome(Struct, frozen=True):
 
 
 class _Records:
-    """One record, in memory; a write is heard by everybody a moment later."""
+    """One record, in memory; a write is observe by everybody a moment later."""
 
     def __init__(self) -> None:
         self.entry: Stored | None = None
@@ -140,7 +140,7 @@ class _Worker:
         self, quota: Quota, provider: Provider, work: deque[int], slots: int, dice: random.Random
     ) -> None:
         self.quota, self.provider, self.work, self.dice = quota, provider, work, dice
-        self.pauses = Pauses()
+        self.pauses = CooldownLengths()
         self.waiters: list[asyncio.Future[None]] = []
         self.numbers = 0
         self.slots = slots
@@ -164,9 +164,9 @@ class _Worker:
             self.numbers += 1
             await self._serve(self.numbers)
 
-    async def _serve(self, asker: int) -> None:
+    async def _serve(self, waiter: int) -> None:
         loop = asyncio.get_running_loop()
-        need = Need(_NEED.tokens, asker=asker)
+        need = Need(_NEED.tokens, waiter=waiter)
         while True:
             permit = self.quota.try_acquire(KEY, need, loop.time())
             if not isinstance(permit, Permit):
@@ -176,7 +176,7 @@ class _Worker:
                 await waiter
                 timer.cancel()
                 continue
-            self.quota.withdraw(asker)
+            self.quota.withdraw(waiter)
             if await self._call(permit):
                 return
 
@@ -263,7 +263,7 @@ def run(
                 quota = LocalQuota({KEY: limits}, batch=Batch())
             else:
                 quota = SharedQuota({KEY: limits}, {KEY: "record"}, f"w{number}", dice.random, batch=Batch())
-                records.listeners.append(quota.heard)
+                records.listeners.append(quota.observe)
             worker = _Worker(quota, provider, work, slots, dice)
             if not local:
                 await quota.start(records, worker.wake)

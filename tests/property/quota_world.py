@@ -1,4 +1,4 @@
-"""Shared quotas on one record, without servers: the real keepers, each on a loop and a monotonic clock of its own.
+"""Shared quotas on one record, without servers: the real renewers, each on a loop and a monotonic clock of its own.
 
 Between them and the record stands a network that loses, delays, repeats and disorders what it is told to.
 """
@@ -17,20 +17,20 @@ from msgspec import Struct
 from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 from services.worker.rate_limit.record.allocation import Report
-from services.worker.rate_limit.record.lease_settings import Terms
+from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored, Unreachable
 
 __all__ = ["KEY", "Fate", "Process", "QuotaWorld"]
 
 KEY = QuotaKey("key", "m")
-TERMS = Terms(margin_ms=0)
+LEASE_SETTINGS = LeaseSettings(margin_ms=0)
 """No margin: what is promised has to hold without one, where a call reaches the provider at once."""
 TIMEOUT_S = 1.0
 CUT_OFF_S = 1.5
 """One worker alone is cut off for no longer than this and its timeouts: less than a lease lasts."""
 MOST_PER_S = 30
-"""Of requests to the server, by one keeper: ten writes, each of which may conflict, be read for and sent again."""
+"""Of requests to the server, by one renewer: ten writes, each of which may conflict, be read for and sent again."""
 _TICK_S = 1e-6
 
 
@@ -40,7 +40,7 @@ class Fate(Struct, frozen=True):
     lands: str = "now"
     """`now`, `late` (after the answer is given up, when somebody says so) or `never`."""
     answered: bool = True
-    """Else the asker gives up after its timeout."""
+    """Else the waiter gives up after its timeout."""
     slow_s: float = 0.0
     """Between what is done and its answer."""
     back: int = 0
@@ -108,7 +108,7 @@ class Process:
         self.answer_due_s = 0.0
         """When its last request to the server is answered, or given up."""
         self.rounds = 0
-        """Of its keeper: each plans a write, needed or not."""
+        """Of its renewer: each plans a write, needed or not."""
         self.asked_s: deque[float] = deque()
         """When it asked something of the server, within the last second."""
         self.permits: dict[int, Permit] = {}
@@ -118,9 +118,9 @@ class Process:
         self.written = 0
         """The revision of its last write that landed."""
         self.quota = SharedQuota(
-            {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, TERMS, batch=Batch()
+            {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, LEASE_SETTINGS, batch=Batch()
         )
-        self.keeper = self.quota._by_record["record"]
+        self.renewer = self.quota._by_record["record"]
         self._count_rounds()
         self.run(self.quota.start(self, self.wake))
 
@@ -138,25 +138,25 @@ class Process:
         self.world.settle()
 
     def ask(self, tokens: int) -> None:
-        self.world.askers += 1
-        self.waiting[self.world.askers] = tokens
-        self.try_for(self.world.askers)
+        self.world.waiters += 1
+        self.waiting[self.world.waiters] = tokens
+        self.try_for(self.world.waiters)
 
     def wake(self) -> None:
         """Those who wait should ask again."""
-        for asker in tuple(self.waiting):
-            self.try_for(asker)
+        for waiter in tuple(self.waiting):
+            self.try_for(waiter)
 
-    def try_for(self, asker: int) -> None:
-        tokens = self.waiting[asker]
-        permit = self.quota.try_acquire(KEY, Need(tokens, asker=asker), self.now_s)
+    def try_for(self, waiter: int) -> None:
+        tokens = self.waiting[waiter]
+        permit = self.quota.try_acquire(KEY, Need(tokens, waiter=waiter), self.now_s)
         if isinstance(permit, Permit):
-            del self.waiting[asker]
+            del self.waiting[waiter]
             self.permits[self.world.let_through(self, tokens)] = permit
 
-    def withdraw(self, asker: int) -> None:
-        del self.waiting[asker]
-        self.quota.withdraw(asker)
+    def withdraw(self, waiter: int) -> None:
+        del self.waiting[waiter]
+        self.quota.withdraw(waiter)
 
     def waiting_no_more(self) -> None:
         while self.waiting:
@@ -172,7 +172,7 @@ class Process:
         self.quota.settle(self.permits.pop(place), true_tokens, self.now_s)
 
     def hear(self, stored: Stored) -> None:
-        self.loop.call_soon(self.quota.heard, "record", stored)
+        self.loop.call_soon(self.quota.observe, "record", stored)
 
     def end(self) -> None:
         """Killed: nothing of it is done any more, and what it leaves behind is put away."""
@@ -184,15 +184,15 @@ class Process:
         self.loop.close()
 
     def _count_rounds(self) -> None:
-        report = self.keeper.desk.report
+        report = self.renewer.lease.report
 
         def counted(*args: Any, **options: Any) -> Report:
             self.rounds += 1
             return report(*args, **options)
 
-        self.keeper.desk.report = counted
+        self.renewer.lease.report = counted
 
-    # -- `Records`
+    # -- `RecordStore`
 
     async def read(self, key: str) -> Stored | None:  # noqa: ARG002 - there is one record
         fate = self._fate()
@@ -252,10 +252,10 @@ class QuotaWorld:
         self.flying: list[tuple[Process, bytes, int]] = []
         """Writes that were given up, and may land."""
         self.processes: list[Process] = []
-        self.names = self.askers = 0
+        self.names = self.waiters = 0
         self.log: list[Spent] = []
         self.broken: list[str] = []
-        """Promises; it is said here, since whoever is called by a keeper must not raise."""
+        """Promises; it is said here, since whoever is called by a renewer must not raise."""
         self._settling = False
 
     # -- the truth
@@ -356,7 +356,7 @@ class QuotaWorld:
     @property
     def somebody_is_alone(self) -> bool:
         """On its static share."""
-        return any(process.keeper.desk.alone is not None for process in self.processes)
+        return any(process.renewer.lease.alone is not None for process in self.processes)
 
     @property
     def somebody_is_disturbed(self) -> bool:
@@ -366,7 +366,7 @@ class QuotaWorld:
         )
 
     def nobody_is_disturbed(self) -> None:
-        """And nobody waits: whatever was on its way is heard."""
+        """And nobody waits: whatever was on its way is observe."""
         for process in self.processes:
             process.fates.clear()
             for stored in process.unheard:

@@ -22,10 +22,10 @@ from services.worker.rate_limit.learned.rate import (
     learned_from,
     refused,
 )
-from services.worker.rate_limit.learned.refusal_evidence import Evidence
-from services.worker.rate_limit.record.accounting import Book
-from services.worker.rate_limit.record.allocation import Report, plan
-from services.worker.rate_limit.record.lease_settings import LEARNING_TERMS
+from services.worker.rate_limit.learned.refusal_evidence import RefusalEvidence
+from services.worker.rate_limit.record.accounting import RecordAccounting
+from services.worker.rate_limit.record.allocation import Report, allocate
+from services.worker.rate_limit.record.lease_settings import LEARNED_LEASE_SETTINGS
 
 rates = st.floats(1, 100_000)
 waits = st.none() | st.floats(0.001, 90)
@@ -90,14 +90,14 @@ def test_what_the_first_refusals_tell() -> None:
         "a bucket says how long one token takes: the longest wait"
     )
     assert first_estimate([300, None], 60) == 60, "so many were admitted in the last minute"
-    assert first_estimate([None], 3) is None, "too little is known: only the pause is kept"
+    assert first_estimate([None], 3) is None, "too little is known: only the pause is reserved"
 
 
 class Told:
     """Refusals among calls, as one process sees them."""
 
     def __init__(self) -> None:
-        self.evidence, self.calls, self.now_s = Evidence(), RecentCalls(), 0.0
+        self.evidence, self.calls, self.now_s = RefusalEvidence(), RecentCalls(), 0.0
 
     def call(self, *, refused: bool = False, wait_s: float | None = None) -> None:
         self.now_s += 0.1
@@ -152,7 +152,7 @@ def test_refusals_that_come_below_the_rate_of_the_limit_contradict_it(
         )
     assert refusals <= 4
     assert limit.per_minute >= 240 * 0.4 / 2
-    assert dropped(limit, now_ms + 60_000), "it is not learnt again at once"
+    assert dropped(limit, now_ms + 60_000), "it is not learned again at once"
     assert not dropped(limit, now_ms + 600_000)
 
 
@@ -181,7 +181,7 @@ class Reported:
     """Workers that write to one record by compare-and-set."""
 
     def __init__(self, holders: list[str]) -> None:
-        self.book = Book(Limits(), LEARNING_TERMS, learns=True)
+        self.accounting = RecordAccounting(Limits(), LEARNED_LEASE_SETTINGS, learns=True)
         self.record = QuotaRecord(at_ms=10_000)
         self.numbers = dict.fromkeys(holders, 0)
 
@@ -193,7 +193,7 @@ class Reported:
             spent=((now_ms // 100, spent, 0),) if spent else (),
             refusals=refusals,
         )
-        self.record = plan(self.record, report, self.book, now_ms).record
+        self.record = allocate(self.record, report, self.accounting, now_ms).record
 
 
 @given(order=st.permutations(["a", "b", "c"]), counts=st.tuples(*[st.integers(8, 40)] * 3))
@@ -233,9 +233,9 @@ def test_whatever_workers_report_the_record_stays_within_bounds_and_lets_through
         assert 0.01 <= learned.per_minute <= 1_000_000
         assert learned.refused_ms <= now_ms
         if not alive(learned, now_ms):
-            assert world.book.gauges(world.record, now_ms) == []
+            assert world.accounting.gauges(world.record, now_ms) == []
             continue
-        (gauge,) = world.book.gauges(world.record, now_ms)
+        (gauge,) = world.accounting.gauges(world.record, now_ms)
         assert gauge.free <= burst(learned)
         if is_refused:
             assert gauge.free <= 0, "the provider has nothing left"

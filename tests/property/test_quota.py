@@ -77,16 +77,16 @@ class QuotaMachine(RuleBasedStateMachine):
         self.may_go()
         wait_s = self.quota.wait_s(KEY, Need(tokens), self.clock_s)
         got = self.quota.try_acquire(KEY, Need(tokens), self.clock_s)
-        assert (wait_s == 0) == isinstance(got, Permit), "the gate and the quota disagree"
+        assert (wait_s == 0) == isinstance(got, Permit), "the cooldown and the quota disagree"
         if isinstance(got, Permit):
             assert self.room(tokens, 0.0), "let through more than a limit allows"
-            self.went(got)
+            self.record_start(got)
         else:
             assert self.corrections or not self.room(tokens, GRAIN_S), "held back for nothing"
             assert got.retry_at_s > self.clock_s
             assert got.never == (tokens > 100) or self.corrections
 
-    def went(self, permit: Permit) -> None:
+    def record_start(self, permit: Permit) -> None:
         self.open[permit] = len(self.tokens)
         self.requests.append(self.latest_s)
         self.tokens.append([self.latest_s, permit.tokens])
@@ -102,11 +102,11 @@ class QuotaMachine(RuleBasedStateMachine):
         due = self.clock_s >= self.batch_since_s + 10
         wait_s = self.quota.wait_s(KEY, need, self.clock_s)
         got = self.quota.try_acquire(KEY, need, self.clock_s)
-        assert (wait_s == 0) == isinstance(got, Permit), "the gate and the quota disagree"
+        assert (wait_s == 0) == isinstance(got, Permit), "the cooldown and the quota disagree"
         if isinstance(got, Permit):
             assert self.room(tokens, 0.0, spare=not due)
             self.batch_since_s = self.clock_s
-            self.went(got)
+            self.record_start(got)
         else:
             assert self.corrections or not self.room(tokens, GRAIN_S, spare=not due), "held back for nothing"
             assert got.retry_at_s > self.clock_s
@@ -149,7 +149,7 @@ class QuotaMachine(RuleBasedStateMachine):
             assert self.quota.wait_s(KEY, Need(tokens), self.clock_s) == 0
             assert self.may_go()
         elif isinstance(denied, Permit):
-            self.went(denied)
+            self.record_start(denied)
 
     @invariant()
     def reports_the_use(self) -> None:

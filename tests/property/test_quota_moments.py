@@ -47,7 +47,7 @@ def test_who_is_idle_hears_what_is_said_in_a_bucket_made_again_c4(world: QuotaWo
 
 
 def test_a_pause_in_a_bucket_made_again_outlives_the_next_who_finds_it_c4(world: QuotaWorld):
-    """Whoever heard of nothing reads an entry that is a while old, and remembers it: it is no newcomer's."""
+    """Whoever observe of nothing reads an entry that is a while old, and remembers it: it is no newcomer's."""
     first, second = world.processes
     second.is_deaf = True
     world.lose("anew")
@@ -102,7 +102,7 @@ def test_what_was_given_back_before_an_outage_is_not_given_back_twice_c1(world: 
     while not world.flying:
         world.advance(0.05)
     world.is_dark = True
-    while any(process.keeper.desk.alone is None for process in (first, second)):
+    while any(process.renewer.lease.alone is None for process in (first, second)):
         world.advance(1.0)
     first.is_deaf = second.is_frozen = True
     first.failing_since_s = None

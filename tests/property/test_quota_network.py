@@ -1,4 +1,4 @@
-"""C1: real keepers on one record behind a network that loses, delays, repeats and disorders.
+"""C1: real renewers on one record behind a network that loses, delays, repeats and disorders.
 
 Old answers, lost acknowledgements, writes that land late, entries deleted and made anew, news that comes late, twice or
 out of order, outages, crashes, steps of the server's clock and the provider's words: in no minute more is let through
@@ -77,9 +77,9 @@ class NetworkMachine(RuleBasedStateMachine):
 
     @property
     def is_calm(self) -> bool:
-        """Nothing is on its way, and everybody has heard everything."""
+        """Nothing is on its way, and everybody has observe everything."""
         return self.is_quiet and all(
-            process.keeper._joined and process.keeper._copy.revision == self.world.revision
+            process.renewer._joined and process.renewer._replica.revision == self.world.revision
             for process in self.world.processes
         )
 
@@ -94,7 +94,7 @@ class NetworkMachine(RuleBasedStateMachine):
     def join(self, skew_s: int) -> None:
         """Those who know the record's time are there to tell it: else the server's clock is believed, which steps."""
         self.rest_until_all_can_answer()
-        if all(each.keeper._joined for each in self.world.processes) and self.is_quiet:
+        if all(each.renewer._joined for each in self.world.processes) and self.is_quiet:
             self.world.join(float(skew_s))
             self.world.advance(_TOLD_S)
 
@@ -117,7 +117,7 @@ class NetworkMachine(RuleBasedStateMachine):
     def freeze(self, data: st.DataObject, seconds: float) -> None:
         """It stands still, and the world goes on. Not on its static share, which the others have used when it wakes."""
         process = self.one(data)
-        if process.keeper.desk.alone is None:
+        if process.renewer.lease.alone is None:
             process.is_frozen = True
         self.world.advance(seconds)
 
@@ -148,7 +148,7 @@ class NetworkMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(-100_000, 100_000))
     def the_servers_clock_steps(self, seconds: int) -> None:
-        if all(process.keeper._joined for process in self.world.processes):
+        if all(process.renewer._joined for process in self.world.processes):
             self.world.wall_ahead_s += seconds
 
     # -- the network
@@ -215,7 +215,7 @@ class NetworkMachine(RuleBasedStateMachine):
         for process in self.frozen:
             process.is_frozen = False
         while self.world.somebody_is_alone and any(
-            process.keeper.desk.alone is None for process in self.world.processes
+            process.renewer.lease.alone is None for process in self.world.processes
         ):
             self.world.advance(1.0)
         if lost and self.world.somebody_is_alone:
@@ -405,7 +405,7 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.advance(0.7)
         self.world.is_dark = True
         self.world.advance(1.0)
-        while not all(process.keeper.desk.alone is not None for process in self.world.processes):
+        while not all(process.renewer.lease.alone is not None for process in self.world.processes):
             self.world.advance(1.0)
         second.is_frozen, first.is_deaf = True, not seen
         first.failing_since_s = None
@@ -437,7 +437,7 @@ class NetworkMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), limit=st.integers(1, 4), old=st.integers(5, 8))
     def an_older_word_is_told_last(self, data: st.DataObject, limit: int, old: int) -> None:
-        """Whoever heard it first could not tell it before another had told a newer one."""
+        """Whoever observe it first could not tell it before another had told a newer one."""
         first, second = self.two(data)
         self.quiet(61.0)
         first.fates.append(Fate(lands="never", answered=False))
@@ -473,7 +473,7 @@ class NetworkMachine(RuleBasedStateMachine):
         if self.ceiling is None or not self.is_calm or self.world.now_s > self.ceiling[1] + 290:
             return
         if any(
-            process.keeper._writing.words or process.keeper.view.overruled(process.now_s)
+            process.renewer._writer.words or process.renewer.view.superseded(process.now_s)
             for process in self.world.processes
         ):
             return

@@ -16,14 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from penstock.contract import codec
 from penstock.runtime.config.catalogue import Limits
-from services.worker.rate_limit.record.accounting import Book
-from services.worker.rate_limit.record.allocation import plan
-from services.worker.rate_limit.record.lease_settings import Terms
-from services.worker.rate_limit.shared.replica import Copy
+from services.worker.rate_limit.record.accounting import RecordAccounting
+from services.worker.rate_limit.record.allocation import allocate
+from services.worker.rate_limit.record.lease_settings import LeaseSettings
+from services.worker.rate_limit.shared.replica import Replica
 from services.worker.rate_limit.shared.static_share import alone
 from services.worker.rate_limit.shared.store_protocol import Stored
 
-TERMS = Terms(margin_ms=0)
+LEASE_SETTINGS = LeaseSettings(margin_ms=0)
 MINUTE_S, DAY_S = 60.0, 86_400.0
 TOKENS = st.lists(st.integers(0, 20), min_size=1, max_size=5)
 
@@ -33,18 +33,18 @@ class OutageMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = Book(self.limits, TERMS)
+        self.accounting = RecordAccounting(self.limits, LEASE_SETTINGS)
         self.now_s = 1000.0
         self.entry: Stored | None = None
         self.revision = 0
         self.dark, self.since_s = False, 0.0
-        self.workers: list[Copy] = []
+        self.workers: list[Replica] = []
         self.log: list[list[float]] = []
         self.open: dict[tuple[str, int], int] = {}
         self.names = 0
         self.join()
 
-    def one(self, data: st.DataObject) -> Copy:
+    def one(self, data: st.DataObject) -> Replica:
         return self.workers[data.draw(st.integers(0, len(self.workers) - 1))]
 
     # -- the world
@@ -56,12 +56,12 @@ class OutageMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.dark and len(self.workers) < 4)
     @rule()
     def join(self) -> None:
-        if any(worker.desk.alone is not None for worker in self.workers):
+        if any(worker.lease.alone is not None for worker in self.workers):
             return  # those who remember are not all back yet
         self.names += 1
-        worker = Copy("record", f"w{self.names}", self.book, lambda: None)
+        worker = Replica("record", f"w{self.names}", self.accounting, lambda: None)
         known = [other.clock.now_ms(self.now_s) for other in self.workers]
-        worker.clock.heard(max(known, default=0), self.now_s)
+        worker.clock.observe(max(known, default=0), self.now_s)
         self.workers.append(worker)
         self.write_of(worker)
 
@@ -86,7 +86,7 @@ class OutageMachine(RuleBasedStateMachine):
         for worker in self.workers:
             self.notice(worker)
         self.dark = False
-        if lost and all(worker.desk.alone is not None for worker in self.workers):
+        if lost and all(worker.lease.alone is not None for worker in self.workers):
             self.entry, self.revision = None, 0
 
     @precondition(lambda self: self.dark)
@@ -94,11 +94,11 @@ class OutageMachine(RuleBasedStateMachine):
     def fall_back(self, data: st.DataObject) -> None:
         self.notice(self.one(data))
 
-    def notice(self, worker: Copy) -> None:
+    def notice(self, worker: Replica) -> None:
         """It tried to write all the time, for as long as a lease lasts."""
-        if worker.desk.alone is None and self.now_s >= self.since_s + TERMS.lease_ms / 1000:
+        if worker.lease.alone is None and self.now_s >= self.since_s + LEASE_SETTINGS.lease_ms / 1000:
             now_ms = worker.clock.now_ms(self.now_s)
-            worker.desk.alone = alone(self.book, worker.view.record, worker.holder, now_ms, self.now_s)
+            worker.lease.alone = alone(self.accounting, worker.view.record, worker.holder, now_ms, self.now_s)
 
     # -- requests
 
@@ -112,15 +112,15 @@ class OutageMachine(RuleBasedStateMachine):
     def ask_until_served(self, data: st.DataObject, tokens: list[int]) -> None:
         worker = self.one(data)
         for each in tokens:
-            worker.desk.demand.refused(each, self.now_s)
+            worker.lease.demand.refused(each, self.now_s)
         self.write_of(worker)
         for each in tokens:
             self.acquire(worker, each)
 
-    def acquire(self, worker: Copy, tokens: int) -> None:
-        number = worker.desk.acquire(tokens, self.now_s)
+    def acquire(self, worker: Replica, tokens: int) -> None:
+        number = worker.lease.acquire(tokens, self.now_s)
         if number is None:
-            worker.desk.demand.refused(tokens, self.now_s)
+            worker.lease.demand.refused(tokens, self.now_s)
             return
         limits = self.limits
         assert self.spent(MINUTE_S, 1) + 1 <= (limits.requests_per_minute or inf)
@@ -141,7 +141,7 @@ class OutageMachine(RuleBasedStateMachine):
         for worker in self.workers:
             if worker.holder == holder:
                 row[2] = int(row[2]) * share // 4
-                worker.desk.settle(number, int(row[2]), self.now_s)
+                worker.lease.settle(number, int(row[2]), self.now_s)
 
     # -- writes
 
@@ -149,26 +149,26 @@ class OutageMachine(RuleBasedStateMachine):
     def write(self, data: st.DataObject) -> None:
         self.write_of(self.one(data))
 
-    def write_of(self, worker: Copy) -> None:
+    def write_of(self, worker: Replica) -> None:
         if self.dark:
             return
         worker.read(self.entry, self.now_s)
-        report = worker.desk.report(worker.holder, self.now_s, paused=False)
-        made = plan(worker.record, report, self.book, worker.clock.now_ms(self.now_s))
-        worker.desk.begin(report, made, self.now_s)
+        report = worker.lease.report(worker.holder, self.now_s, paused=False)
+        made = allocate(worker.record, report, self.accounting, worker.clock.now_ms(self.now_s))
+        worker.lease.begin(report, made, self.now_s)
         self.revision += 1
         self.entry = Stored(codec.encode(made.record), self.revision, self.now_s)
         worker.take(made.record, self.revision, self.now_s)
-        worker.desk.stored()
+        worker.lease.stored()
         for other in self.workers:
             if other is not worker:
-                other.heard(self.entry, self.now_s, joined=True)
+                other.observe(self.entry, self.now_s, joined=True)
 
     @invariant()
     def the_static_share_is_of_the_dark_only(self) -> None:
         for worker in self.workers:
-            if worker.desk.alone is not None:
-                assert worker.desk.good_until_s <= self.now_s
+            if worker.lease.alone is not None:
+                assert worker.lease.good_until_s <= self.now_s
 
 
 class DayMachine(OutageMachine):
@@ -186,14 +186,14 @@ TestOutages = OutageMachine.TestCase
 TestLongOutages = DayMachine.TestCase
 
 
-def _all_of_it(machine: OutageMachine, worker: Copy) -> int:
+def _all_of_it(machine: OutageMachine, worker: Replica) -> int:
     """Lease and spend until there is nothing more to have."""
     count = 0
     while True:
-        worker.desk.demand.refused(1, machine.now_s)
+        worker.lease.demand.refused(1, machine.now_s)
         machine.write_of(worker)
         had = count
-        while worker.desk.acquire(1, machine.now_s) is not None:
+        while worker.lease.acquire(1, machine.now_s) is not None:
             count += 1
         if count == had:
             return count
@@ -204,7 +204,7 @@ def test_who_is_back_first_leaves_what_the_others_may_have_used_meanwhile_c1() -
     machine.join()
     first, second = machine.workers
     machine.the_record_is_out_of_reach_of_all()
-    machine.now_s += TERMS.lease_ms / 1000
+    machine.now_s += LEASE_SETTINGS.lease_ms / 1000
     for worker in (first, second):
         machine.notice(worker)
     assert _all_of_it(machine, second) == 4, "its half of nine"

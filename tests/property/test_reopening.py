@@ -7,7 +7,7 @@ from math import inf
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.worker.rate_limit.half_open import Reopening
+from services.worker.rate_limit.half_open import Cooldown
 
 PATIENCE_S = 2.0
 
@@ -15,13 +15,13 @@ PATIENCE_S = 2.0
 class ReopeningMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.gate = Reopening()
+        self.cooldown = Cooldown()
         self.now_s = 1000.0
         self.until_s = -inf
         self.numbers = 0
         self.running: set[int] = set()
         self.proved = True
-        """Since the latest pause somebody got through, or went first and was waited for long enough."""
+        """Since the latest pause somebody got through, or record_start first and was waited for long enough."""
         self.first: int | None = None
         self.first_left_s = -inf
 
@@ -32,23 +32,23 @@ class ReopeningMachine(RuleBasedStateMachine):
     @rule(quarters=st.integers(1, 40))
     def a_429(self, quarters: int) -> None:
         until_s = self.now_s + quarters / 4
-        longer = self.gate.pause(until_s, f"until {until_s}")
+        longer = self.cooldown.pause(until_s, f"until {until_s}")
         assert longer == (until_s > self.until_s)
         if longer:
             self.until_s, self.proved, self.first = until_s, False, None
 
     @rule()
     def ask(self) -> None:
-        if self.gate.wait_s(self.now_s) > 0:
+        if self.cooldown.wait_s(self.now_s) > 0:
             return
-        assert self.now_s >= self.until_s, "went through a pause"
+        assert self.now_s >= self.until_s, "record_start through a pause"
         self.numbers += 1
-        self.gate.went(self.numbers, self.now_s)
+        self.cooldown.record_start(self.numbers, self.now_s)
         self.running.add(self.numbers)
         if self.proved:
             return
         if self.first is not None:
-            assert self.now_s >= self.first_left_s + PATIENCE_S, "went beside the one that goes first"
+            assert self.now_s >= self.first_left_s + PATIENCE_S, "record_start beside the one that goes first"
             self.proved = True
         self.first, self.first_left_s = self.numbers, self.now_s
 
@@ -57,19 +57,19 @@ class ReopeningMachine(RuleBasedStateMachine):
     def end(self, data: st.DataObject, tokens: int) -> None:
         number = data.draw(st.sampled_from(sorted(self.running)))
         self.running.remove(number)
-        self.gate.ended(number, tokens)
+        self.cooldown.record_end(number, tokens)
         if number == self.first:
             self.first, self.proved = None, self.proved or tokens > 0
 
     @invariant()
     def waiting_as_told_helps(self) -> None:
-        wait_s = self.gate.wait_s(self.now_s)
+        wait_s = self.cooldown.wait_s(self.now_s)
         if self.first is not None and self.now_s >= self.first_left_s + PATIENCE_S:
             self.proved = True
         assert 0 <= wait_s <= max(PATIENCE_S, self.until_s - self.now_s)
         if self.now_s < self.until_s:
             assert wait_s == self.until_s - self.now_s
-            assert self.gate.why == f"until {self.until_s}"
+            assert self.cooldown.why == f"until {self.until_s}"
         if self.proved and self.now_s >= self.until_s:
             assert wait_s == 0, "one got through, and the others still wait"
 

@@ -15,14 +15,14 @@ from msgspec.structs import replace
 
 from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
-from services.worker.rate_limit.record.accounting import Book, waiting_before
-from services.worker.rate_limit.record.allocation import Plan, Report, lease_of, plan
-from services.worker.rate_limit.record.fair_share import part_of
-from services.worker.rate_limit.record.lease_settings import Amounts, Terms
+from services.worker.rate_limit.record.accounting import RecordAccounting, earlier_waiters
+from services.worker.rate_limit.record.allocation import Allocation, Report, allocate, lease_of
+from services.worker.rate_limit.record.fair_share import fair_share
+from services.worker.rate_limit.record.lease_settings import Amounts, LeaseSettings
 from services.worker.rate_limit.record.record_clock import RecordClock
-from services.worker.rate_limit.shared.local_lease import Desk
+from services.worker.rate_limit.shared.local_lease import LocalLease
 
-TERMS = Terms(margin_ms=0)
+LEASE_SETTINGS = LeaseSettings(margin_ms=0)
 """No margin: the policy has to be right without one."""
 ROUNDING = 1e-3
 """An instant of the record is a whole millisecond."""
@@ -43,19 +43,19 @@ class Call:
 @dataclass
 class Worker:
     name: str
-    book: Book
+    accounting: RecordAccounting
     skew_s: float
     """Of its monotonic clock against the truth: the two have nothing to do with each other."""
     clock: RecordClock = field(default_factory=RecordClock)
     record: QuotaRecord = field(default_factory=lambda: QuotaRecord(at_ms=0))
     revision: int = 0
     calls: dict[int, Call] = field(default_factory=dict)
-    pending: tuple[Report, Plan, int] | None = None
+    pending: tuple[Report, Allocation, int] | None = None
     wait: bool = False
     queued: dict[str, int] | None = None
 
     def __post_init__(self) -> None:
-        self.desk = Desk(self.book, self.clock, lambda: None)
+        self.lease = LocalLease(self.accounting, self.clock, lambda: None)
 
 
 class SharedMachine(RuleBasedStateMachine):
@@ -65,15 +65,15 @@ class SharedMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = Book(self.limits, TERMS, batch_reserve=0.25)
+        self.accounting = RecordAccounting(self.limits, LEASE_SETTINGS, batch_reserve=0.25)
         self.now_s = 1000.0
         self.record = QuotaRecord(at_ms=0)
         self.revision = 0
         self.workers: list[Worker] = []
         self.log: list[list[float]] = []
         self.paused_until_s = 0.0
-        self.flying: list[tuple[Plan, int]] = []
-        """Writes whose senders heard nothing: they may arrive at any time, or never."""
+        self.flying: list[tuple[Allocation, int]] = []
+        """Writes whose senders observe nothing: they may arrive at any time, or never."""
         self.names = 0
         self.join(0)
 
@@ -88,9 +88,9 @@ class SharedMachine(RuleBasedStateMachine):
 
     def take(self, worker: Worker) -> None:
         worker.record, worker.revision = self.record, self.revision
-        worker.clock.heard(self.record.at_ms, self.local_s(worker))
+        worker.clock.observe(self.record.at_ms, self.local_s(worker))
         if lease_of(self.record, worker.name).number == 0:
-            worker.desk.lost()
+            worker.lease.lost()
 
     # -- the world
 
@@ -102,25 +102,25 @@ class SharedMachine(RuleBasedStateMachine):
         self.someone_alive_writes()
 
     def someone_alive_writes(self) -> None:
-        """Clocks are as good as the last record heard: those who live hear of each other."""
+        """Clocks are as good as the last record observe: those who live hear of each other."""
         for worker in self.workers:
-            if worker.desk.good_until_s <= self.local_s(worker):
+            if worker.lease.good_until_s <= self.local_s(worker):
                 for call in worker.calls.values():
                     call.outlived = True
             if worker.revision == self.revision:
-                worker.clock.heard(self.record.at_ms, self.local_s(worker))
+                worker.clock.observe(self.record.at_ms, self.local_s(worker))
 
     @precondition(lambda self: len(self.workers) < 4)
     @rule(skew=st.integers(-10_000, 10_000))
     def join(self, skew: int) -> None:
         """A newcomer is told the time by those who know it; alone, by how long nobody wrote."""
         self.names += 1
-        worker = Worker(f"w{self.names}", self.book, float(skew))
+        worker = Worker(f"w{self.names}", self.accounting, float(skew))
         knowing = [other for other in self.workers if other.clock.is_set]
         at_ms = max((other.clock.now_ms(self.local_s(other)) for other in knowing), default=None)
         if at_ms is None:
             at_ms = max(self.record.at_ms, int((self.now_s - 1000) * 1000))
-        worker.clock.heard(at_ms, self.local_s(worker))
+        worker.clock.observe(at_ms, self.local_s(worker))
         worker.record, worker.revision = self.record, self.revision
         self.workers.append(worker)
 
@@ -151,30 +151,30 @@ class SharedMachine(RuleBasedStateMachine):
 
     def ask_until_served_by(self, worker: Worker, tokens: list[int]) -> None:
         for each in tokens:
-            worker.desk.demand.refused(each, self.local_s(worker))
+            worker.lease.demand.refused(each, self.local_s(worker))
         self.store_report_of(worker)
         for each in tokens[::2]:
             self.acquire(worker, each)
 
-    @rule(data=st.data(), tokens=st.integers(0, 40), asker=st.integers(1, 3), spares=st.booleans())
-    def stand_in_line(self, data: st.DataObject, tokens: int, asker: int, spares: bool) -> None:
+    @rule(data=st.data(), tokens=st.integers(0, 40), waiter=st.integers(1, 3), batch_only=st.booleans())
+    def stand_in_line(self, data: st.DataObject, tokens: int, waiter: int, batch_only: bool) -> None:
         worker = data.draw(st.sampled_from(self.workers))
-        worker.desk.demand.refused(tokens, self.local_s(worker), asker, spares=spares)
+        worker.lease.demand.refused(tokens, self.local_s(worker), waiter, batch_only=batch_only)
         self.store_report_of(worker)
 
-    @rule(data=st.data(), asker=st.integers(1, 3))
-    def withdraw(self, data: st.DataObject, asker: int) -> None:
+    @rule(data=st.data(), waiter=st.integers(1, 3))
+    def withdraw(self, data: st.DataObject, waiter: int) -> None:
         """Nobody stands in line in the record for a request that no longer waits."""
         worker = data.draw(st.sampled_from(self.workers))
-        worker.desk.demand.withdrawn(asker)
+        worker.lease.demand.withdrawn(waiter)
         self.store_report_of(worker)
-        if worker.desk.demand.first is None and worker.pending is None:
+        if worker.lease.demand.first is None and worker.pending is None:
             assert lease_of(self.record, worker.name).waits_since_ms is None
 
     def acquire(self, worker: Worker, tokens: int) -> None:
-        number = worker.desk.acquire(tokens, self.local_s(worker))
+        number = worker.lease.acquire(tokens, self.local_s(worker))
         if number is None:
-            worker.desk.demand.refused(tokens, self.local_s(worker))
+            worker.lease.demand.refused(tokens, self.local_s(worker))
             return
         limits = self.limits
         requests, most_tokens = limits.requests_per_minute or inf, limits.tokens_per_minute or inf
@@ -207,39 +207,41 @@ class SharedMachine(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(list(worker.calls)))
         call = worker.calls.pop(number)
         true_tokens = call.tokens * share // 4
-        worker.desk.settle(number, true_tokens, self.local_s(worker))
+        worker.lease.settle(number, true_tokens, self.local_s(worker))
         self.log[call.spend][2] = true_tokens
 
     # -- writes
 
     def begin(self, worker: Worker, *, leaving: bool = False) -> None:
         now_s = self.local_s(worker)
-        report = worker.desk.report(worker.name, now_s, paused=False, leaving=leaving)
+        report = worker.lease.report(worker.name, now_s, paused=False, leaving=leaving)
         report = replace(report, queued=worker.queued)
-        made = plan(worker.record, report, self.book, worker.clock.now_ms(now_s))
+        made = allocate(worker.record, report, self.accounting, worker.clock.now_ms(now_s))
         self.check_that_the_oldest_need_comes_first(worker, report, made)
-        worker.desk.begin(report, made, now_s)
+        worker.lease.begin(report, made, now_s)
         worker.pending = (report, made, worker.revision)
 
-    def check_that_the_oldest_need_comes_first(self, worker: Worker, report: Report, made: Plan) -> None:
+    def check_that_the_oldest_need_comes_first(
+        self, worker: Worker, report: Report, made: Allocation
+    ) -> None:
         """Whatever anybody says of its queue: a part is never more than is free beside what others waited for before,
         and who has waited longest gets what it needs as soon as that is free.
         """
         now_ms = made.record.at_ms
         mine = lease_of(worker.record, worker.name)
         since_ms = now_ms if mine.waits_since_ms is None else mine.waits_since_ms
-        elders = waiting_before(made.record, worker.name, since_ms)
-        free = self.book.free(made.record, now_ms, without=worker.name, sparing=report.spares)
+        earlier = earlier_waiters(made.record, worker.name, since_ms)
+        free = self.accounting.free(made.record, now_ms, without=worker.name, leave_reserve=report.batch_only)
         left = Amounts(
-            free.requests - len(elders),
-            free.tokens - sum(each.waits_for_tokens for each in elders),
-            free.slots - len(elders),
+            free.requests - len(earlier),
+            free.tokens - sum(each.waits_for_tokens for each in earlier),
+            free.slots - len(earlier),
         )
         assert made.held.requests <= max(mine.requests, left.requests)
         assert made.held.tokens <= max(mine.tokens, left.tokens)
         assert made.held.slots <= max(mine.slots, left.slots, report.running)
         first = report.first
-        if first is None or elders:
+        if first is None or earlier:
             return
         if first.requests <= free.requests and first.tokens <= free.tokens and first.slots <= free.slots:
             assert not made.waits
@@ -252,9 +254,9 @@ class SharedMachine(RuleBasedStateMachine):
         worker.pending = None
         if stored:
             self.take(worker)
-            worker.desk.stored()
+            worker.lease.stored()
         else:
-            worker.desk.not_stored()
+            worker.lease.roll_back()
             self.take(worker)
 
     @rule(data=st.data())
@@ -308,7 +310,7 @@ class SharedMachine(RuleBasedStateMachine):
         self.store(made.record, on)
 
     def resolve(self, worker: Worker) -> None:
-        """As the keeper does after a lost answer."""
+        """As the renewer does after a lost answer."""
         if worker.pending is None:
             return
         report, made, on = worker.pending
@@ -318,7 +320,7 @@ class SharedMachine(RuleBasedStateMachine):
         found = lease_of(self.record, worker.name).number
         self.finish(worker, stored=found in {0, report.number})
         if found == 0:
-            worker.desk.lost()
+            worker.lease.lost()
 
     @precondition(lambda self: len(self.workers) > 1)
     @rule(data=st.data())
@@ -383,7 +385,7 @@ def test_the_parts_of_all_who_share_make_up_no_more_than_the_whole_c1(
         )
         for number, word in enumerate(words)
     ]
-    parts = [part_of(each, leases) for each in leases]
+    parts = [fair_share(each, leases) for each in leases]
     assert sum(parts) <= 1 + 1e-9
     assert min(parts) > 0
 
@@ -392,18 +394,18 @@ def test_in_a_busy_world_of_four_workers_the_limit_is_kept_and_used_c1() -> None
     """Ten simulated minutes: conflicts at random, one worker crashes and another joins."""
     dice = random.Random(4)
     limits = Limits(requests_per_minute=600, tokens_per_minute=100_000)
-    book = Book(limits, Terms())
+    accounting = RecordAccounting(limits, LeaseSettings())
     record, revision, now_s = QuotaRecord(at_ms=0), 0, 50.0
     spends: list[tuple[float, int]] = []
-    workers = [_Busy(f"w{number}", book, dice.uniform(-1e5, 1e5)) for number in range(4)]
+    workers = [_Busy(f"w{number}", accounting, dice.uniform(-1e5, 1e5)) for number in range(4)]
     while now_s < 650:
         now_s += 0.02
         if abs(now_s - 300) < 0.01:
-            workers = [*workers[1:], _Busy("newcomer", book, 77.0)]
+            workers = [*workers[1:], _Busy("newcomer", accounting, 77.0)]
         for worker in workers:
             local_s = now_s + worker.skew_s
             if not worker.clock.is_set:
-                worker.clock.heard(record.at_ms, local_s)
+                worker.clock.observe(record.at_ms, local_s)
             if dice.random() < 0.02:
                 worker.queued = {dice.choice(("chat", "coding")): dice.randrange(100)}
             for _ in range(dice.randrange(2)):
@@ -415,7 +417,7 @@ def test_in_a_busy_world_of_four_workers_the_limit_is_kept_and_used_c1() -> None
                 if stored is not None:
                     record, revision = stored, revision + 1
                 worker.record, worker.revision = record, revision
-                worker.clock.heard(record.at_ms, local_s)
+                worker.clock.observe(record.at_ms, local_s)
     starts = [at_s for at_s, _ in spends]
     for start_s in starts[::50]:
         window = [tokens for at_s, tokens in spends if start_s <= at_s < start_s + 60]
@@ -428,19 +430,19 @@ def test_in_a_busy_world_of_four_workers_the_limit_is_kept_and_used_c1() -> None
 
 
 class _Busy:
-    def __init__(self, name: str, book: Book, skew_s: float) -> None:
-        self.name, self.book, self.skew_s = name, book, skew_s
+    def __init__(self, name: str, accounting: RecordAccounting, skew_s: float) -> None:
+        self.name, self.accounting, self.skew_s = name, accounting, skew_s
         self.clock = RecordClock()
-        self.desk = Desk(book, self.clock, lambda: None)
+        self.lease = LocalLease(accounting, self.clock, lambda: None)
         self.record, self.revision = QuotaRecord(at_ms=0), 0
         self.open: list[tuple[float, int, int]] = []
         self.queued: dict[str, int] | None = None
 
     def ask(self, tokens: int, local_s: float, now_s: float, spends: list, dice: random.Random) -> None:
-        number = self.desk.acquire(tokens, local_s)
+        number = self.lease.acquire(tokens, local_s)
         if number is None:
-            if self.desk.demand.first is None:
-                self.desk.demand.refused(tokens, local_s)
+            if self.lease.demand.first is None:
+                self.lease.demand.refused(tokens, local_s)
             return
         spends.append((now_s, tokens))
         self.open.append((local_s + dice.uniform(0.05, 3), number, tokens))
@@ -448,15 +450,15 @@ class _Busy:
     def settle(self, local_s: float) -> None:
         for due_s, number, tokens in tuple(self.open):
             if due_s <= local_s:
-                self.desk.settle(number, tokens, local_s)
+                self.lease.settle(number, tokens, local_s)
                 self.open.remove((due_s, number, tokens))
 
     def write(self, record: QuotaRecord, current: bool, local_s: float) -> QuotaRecord | None:
-        report = replace(self.desk.report(self.name, local_s, paused=False), queued=self.queued)
-        made = plan(record, report, self.book, self.clock.now_ms(local_s))
-        self.desk.begin(report, made, local_s)
+        report = replace(self.lease.report(self.name, local_s, paused=False), queued=self.queued)
+        made = allocate(record, report, self.accounting, self.clock.now_ms(local_s))
+        self.lease.begin(report, made, local_s)
         if not current:
-            self.desk.not_stored()
+            self.lease.roll_back()
             return None
-        self.desk.stored()
+        self.lease.stored()
         return made.record

@@ -115,13 +115,13 @@ def test_a_full_bucket_goes_at_once_and_then_by_its_refill_c1() -> None:
     quota = LocalQuota(
         {KEY: Limits(requests_per_minute=240, tokens_per_day=10**9, kind="token_bucket")}, batch=Batch()
     )
-    went = [0.0]
-    while len(went) <= 400:
-        asked = quota.try_acquire(KEY, Need(1), went[-1])
-        went.append(went[-1] if isinstance(asked, Permit) else asked.retry_at_s)
+    record_start = [0.0]
+    while len(record_start) <= 400:
+        asked = quota.try_acquire(KEY, Need(1), record_start[-1])
+        record_start.append(record_start[-1] if isinstance(asked, Permit) else asked.retry_at_s)
         if not isinstance(asked, Permit):
-            went.pop(-2)
-            assert isinstance(quota.try_acquire(KEY, Need(1), went[-1]), Permit)
-            went.append(went[-1])
-    assert went[239] == 0.0
-    assert 39 <= went[-1] <= 41
+            record_start.pop(-2)
+            assert isinstance(quota.try_acquire(KEY, Need(1), record_start[-1]), Permit)
+            record_start.append(record_start[-1])
+    assert record_start[239] == 0.0
+    assert 39 <= record_start[-1] <= 41

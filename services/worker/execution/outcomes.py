@@ -19,7 +19,7 @@ from services.worker.providers.errors.evidence import (
     proves_money_spent,
 )
 from services.worker.providers.errors.failures import Health, ProviderFailure
-from services.worker.rate_limit.cooldown import Pauses, sensible_s
+from services.worker.rate_limit.cooldown import CooldownLengths, plausible_retry_s
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["Lessons"]
@@ -41,7 +41,7 @@ class Lessons:
         self._equipment = equipment
         self._key_news = key_news
         self._availability = equipment.availability
-        self._pauses = Pauses()
+        self._pauses = CooldownLengths()
         self._failures = DistinctContents(_SAME_CONTENT_S)
         """By model: failures of unclear scope that its breaker has counted."""
         self._refusals = DistinctContents()
@@ -123,7 +123,7 @@ class Lessons:
     def _of_rate_limit(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         """Pause the (credential, model), for as long as the provider said or longer."""
         now_s = loop_now_s()
-        said_s = sensible_s(failure.retry_after_s)
+        said_s = plausible_retry_s(failure.retry_after_s)
         self._availability.quota.refused(key, said_s, began_s, now_s)
         pause_s = self._pauses.pause_s(key, said_s, began_s=began_s, now_s=now_s)
         if pause_s == 0.0:

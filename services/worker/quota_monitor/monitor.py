@@ -153,7 +153,7 @@ class Tiers:
     def _obstacles(self, model: str, need: Need, now_s: float) -> list[tuple[QuotaKey, LimitName, int]]:
         found = []
         for key in self._keys[model]:
-            limit = self._quota.obstacle(key, need, now_s)
+            limit = self._quota.blocking_limit(key, need, now_s)
             if limit is not None:
                 found.append((key, limit, need.tokens if limit in _TOKENS else 1))
         return found

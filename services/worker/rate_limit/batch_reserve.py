@@ -6,12 +6,12 @@ from math import ceil
 
 from penstock.runtime.config.catalogue import Batch
 
-__all__ = ["BatchTurn", "kept"]
+__all__ = ["BatchReserve", "reserved"]
 
 _ROUNDING = 1e-9
 
 
-class BatchTurn:
+class BatchReserve:
     """Of one (credential, model): whether a batch request has to leave the reserve untouched.
 
     It need not when none was let through for `patience_s`; then one goes as if it were interactive. Instants are
@@ -30,16 +30,16 @@ class BatchTurn:
 
     def due_at_s(self, now_s: float) -> float:
         """From when on one may go all the same. Patience begins when the first one asks, and anew whenever one
-        went: after a quiet while the next need not wait.
+        record_start: after a quiet while the next need not wait.
         """
         if self._since_s is None:
             self._since_s = now_s
         return self._since_s + self._batch.patience_s
 
-    def went(self, now_s: float) -> None:
+    def record_start(self, now_s: float) -> None:
         self._since_s = now_s
 
 
-def kept(limit: int, reserve: float) -> int:
+def reserved(limit: int, reserve: float) -> int:
     """How much of `limit` has to stay free: never less than the share."""
     return ceil(limit * reserve - _ROUNDING) if reserve else 0

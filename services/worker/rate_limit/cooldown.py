@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["Pauses", "sensible_s"]
+__all__ = ["CooldownLengths", "plausible_retry_s"]
 
 _FIRST_S, _LONGEST_S = 0.1, 1.0
 """After a 429 that says when to come back: "now" shall not be asked in a loop, and from a second on its word wins."""
@@ -31,12 +31,12 @@ class _Row(Struct):
     """When the last of them came."""
 
 
-def sensible_s(said_s: float | None) -> float | None:
+def plausible_retry_s(said_s: float | None) -> float | None:
     """The wait that a provider asks for, as far as it is believed; None: as if it had said nothing."""
     return None if said_s is None or said_s > _SENSIBLE_S else min(said_s, _LONGEST_SAID_S)
 
 
-class Pauses:
+class CooldownLengths:
     """Counts 429s in a row; each lengthens what we add of our own. Instants are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Pauses:
         Not less than the provider said, nor than what doubles with each 429 in a row. Calls that were under way
         when the last 429 came teach nothing new: only what the provider said counts; 0 if that is nothing.
         """
-        said_s = sensible_s(said_s)
+        said_s = plausible_retry_s(said_s)
         row = self._rows.setdefault(key, _Row(last_s=began_s))
         if began_s < row.last_s:
             return said_s or 0.0

@@ -12,7 +12,7 @@ from msgspec import Struct
 from penstock.contract.deadlines import LONGEST_WAIT_S
 from penstock.contract.presence import Recovery
 
-__all__ = ["Outlook", "recovery"]
+__all__ = ["Forecast", "recovery"]
 
 _FINE_S: Final = 120
 """So far ahead each second is told apart: all that limits per minute give back."""
@@ -32,7 +32,7 @@ _GRID_MS: Final = _grid_ms()
 """What comes back within one step is told as coming back at its end."""
 
 
-class Outlook(Struct, frozen=True):
+class Forecast(Struct, frozen=True):
     """What one key will give."""
 
     recoveries: tuple[Recovery, ...] = ()

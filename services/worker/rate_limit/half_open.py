@@ -5,15 +5,15 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-__all__ = ["ONE_FIRST_FROM_S", "Reopening"]
+__all__ = ["ONE_FIRST_FROM_S", "Cooldown"]
 
 _LONGEST_S: Final = 2.0
-"""How long the others wait for the one that went first: a 429 comes within this, an answer may take much longer."""
+"""How long other requests wait for the first one after a pause: a 429 comes within this, an answer may take longer."""
 ONE_FIRST_FROM_S: Final = 1.0
 """After a shorter pause no call needs to go first where the rate is known: requests follow at that rate anyway."""
 
 
-class Reopening:
+class Cooldown:
     """Open, paused, or opening again. Instants are monotonic seconds that do not run backwards.
 
     A provider that sent everybody away would send them away again if all of them came back at the same moment.
@@ -59,12 +59,12 @@ class Reopening:
         self.is_open = True
         return 0.0
 
-    def went(self, number: int, now_s: float) -> None:
+    def record_start(self, number: int, now_s: float) -> None:
         """The call `number` was let through, as `wait_s` allowed."""
         if not self.is_open:
             self._first, self._first_left_s = number, now_s
 
-    def ended(self, number: int, tokens: int) -> None:
+    def record_end(self, number: int, tokens: int) -> None:
         """A call is over. One that used tokens was let in; another teaches nothing, and the next one goes first."""
         if self.is_open or number != self._first:
             return

@@ -9,12 +9,12 @@ from msgspec import Struct
 from services.worker.rate_limit.token_bucket import TokenBucket
 from services.worker.rate_limit.window import Charge, SlidingWindow
 
-__all__ = ["BELIEVED_S", "DAY_S", "MINUTE_S", "Meter", "Observation"]
+__all__ = ["BELIEVED_S", "DAY_S", "MINUTE_S", "Limit", "Observation"]
 
 MINUTE_S: Final = 60.0
 DAY_S: Final = 86_400.0
 BELIEVED_S: Final = 600.0
-"""How long a provider's word counts when nothing newer is heard. A daily limit that refills steadily (Groq's)
+"""How long a provider's word counts when nothing newer is observe. A daily limit that refills steadily (Groq's)
 has room long before its `reset`, and only another request can find that out."""
 
 
@@ -30,7 +30,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     """Seconds until the whole limit is free again."""
 
 
-class Meter:
+class Limit:
     """Configured limit, window, and the provider's last word on both.
 
     The word only ever lowers what is left: a `remaining` below ours withholds the difference (somebody
@@ -86,7 +86,7 @@ class Meter:
     def refund(self, charge: Charge, amount: int, now_s: float) -> None:
         self._window.refund(charge, amount, now_s)
 
-    def heard(self, word: Observation, now_s: float) -> None:
+    def observe(self, word: Observation, now_s: float) -> None:
         """Take in what the provider said just now. A limit of nothing is taken for a malformed header."""
         if word.limit is not None and word.limit > 0:
             self._set_ceiling(min(word.limit, self._configured), now_s)

@@ -9,14 +9,14 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Limits
-from services.worker.rate_limit.batch_reserve import kept
-from services.worker.rate_limit.forecast import Outlook, recovery
-from services.worker.rate_limit.half_open import ONE_FIRST_FROM_S, Reopening
+from services.worker.rate_limit.batch_reserve import reserved
+from services.worker.rate_limit.forecast import Forecast, recovery
+from services.worker.rate_limit.half_open import ONE_FIRST_FROM_S, Cooldown
 from services.worker.rate_limit.learned.bucket import LearnedBucket
-from services.worker.rate_limit.limit import DAY_S, MINUTE_S, Meter, Observation
+from services.worker.rate_limit.limit import DAY_S, MINUTE_S, Limit, Observation
 from services.worker.rate_limit.window import Charge
 
-__all__ = ["CONCURRENCY_RETRY_S", "Account", "LimitName", "LimitUse"]
+__all__ = ["CONCURRENCY_RETRY_S", "LimitName", "LimitSet", "LimitUse"]
 
 LimitName = Literal[
     "requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day", "concurrency", "paused"
@@ -49,11 +49,11 @@ class _Open(Struct):
     """A permit that was not settled yet, and where its tokens were charged."""
 
     tokens: int
-    charges: tuple[tuple[Meter, Charge], ...]
+    charges: tuple[tuple[Limit, Charge], ...]
 
 
-class Account:
-    """The meters of one key, its concurrent calls, and its pause."""
+class LimitSet:
+    """The limits of one key, its concurrent calls, and its pause."""
 
     def __init__(self, limits: Limits, number_step: int = 1) -> None:
         """`number_step`: between the numbers of permits, from 0 on; below nothing they fall."""
@@ -78,55 +78,55 @@ class Account:
         self._open: dict[int, _Open] = {}
         self._numbers = count(number_step, number_step)
         self._clock_s = float("-inf")
-        self._gate = Reopening()
+        self._cooldown = Cooldown()
         self.learned = LearnedBucket() if limits.is_unlimited else None
         """Where nothing is configured: what the provider's refusals tell."""
 
     @property
     def pause_reason(self) -> str:
-        return self._gate.why
+        return self._cooldown.why
 
-    def has_room(self, tokens: int, now_s: float, reserve: float = 0.0) -> bool:
+    def fits(self, tokens: int, now_s: float, reserve: float = 0.0) -> bool:
         """Whether a request of so many tokens would be admitted now.
 
         `reserve`: the share of each limit per minute and of the concurrency that must stay free all the same.
         """
         now_s = self._advance(now_s)
-        if self._gate.wait_s(now_s) > 0 or not self._has_place(reserve):
+        if self._cooldown.wait_s(now_s) > 0 or not self._has_slot(reserve):
             return False
         if self.learned is not None:
             return self.learned.limit is None or self.learned.wait_s(now_s) == 0
         if reserve:
             return all(
-                meter.fits(amount, now_s) for _, meter, amount in self._amounts(tokens, now_s, reserve)
+                limit.fits(amount, now_s) for _, limit, amount in self._amounts(tokens, now_s, reserve)
             )
-        for meter in self._requests:
-            if not meter.fits(1, now_s):
+        for limit in self._requests:
+            if not limit.fits(1, now_s):
                 return False
-        for meter in self._tokens:  # noqa: SIM110 - a generator costs more than the check itself
-            if not meter.fits(tokens, now_s):
+        for limit in self._tokens:  # noqa: SIM110 - a generator costs more than the check itself
+            if not limit.fits(tokens, now_s):
                 return False
         return True
 
     def admit(self, tokens: int, now_s: float, reserve: float = 0.0) -> int | None:
         """Charge one request of so many tokens: the number to settle it by, or None if there is no room."""
         learned = self.learned
-        if learned is not None and learned.limit is None and self._gate.is_open:
+        if learned is not None and learned.limit is None and self._cooldown.is_open:
             learned.calls.add(now_s)
             return 0
-        if not self.has_room(tokens, now_s, reserve):
+        if not self.fits(tokens, now_s, reserve):
             return None
         now_s = self._clock_s
         if learned is not None:
             learned.spend(now_s)
-            if self._gate.is_open:
+            if self._cooldown.is_open:
                 return 0
-        for meter in self._requests:
-            meter.charge(1, now_s)
-        charges = tuple([(meter, meter.charge(tokens, now_s)) for meter in self._tokens])
+        for limit in self._requests:
+            limit.charge(1, now_s)
+        charges = tuple([(limit, limit.charge(tokens, now_s)) for limit in self._tokens])
         number = next(self._numbers)
         self._open[number] = _Open(tokens, charges)
-        self._gate.went(number, now_s)
+        self._cooldown.record_start(number, now_s)
         return number
 
     def settle(self, number: int, true_tokens: int, now_s: float) -> None:
@@ -136,38 +136,38 @@ class Account:
         settled = self._open.pop(number, None)
         if settled is None:
             return
-        self._gate.ended(number, true_tokens)
+        self._cooldown.record_end(number, true_tokens)
         now_s = self._advance(now_s)
         above = true_tokens - settled.tokens
-        for meter, charge in settled.charges:
+        for limit, charge in settled.charges:
             if above > 0:
-                # Charged now and not back then: what is known late still has to be kept out of a window.
-                meter.charge(above, now_s)
+                # Charged now and not back then: what is known late still has to be reserved out of a window.
+                limit.charge(above, now_s)
             elif above < 0:
-                meter.refund(charge, -above, now_s)
+                limit.refund(charge, -above, now_s)
 
-    def obstacle(self, tokens: int, now_s: float, reserve: float = 0.0) -> tuple[float, LimitName]:
+    def blocking_limit(self, tokens: int, now_s: float, reserve: float = 0.0) -> tuple[float, LimitName]:
         """When a request of so many tokens should ask again, and what keeps it until then."""
         now_s = self._advance(now_s)
-        obstacles: list[tuple[float, LimitName]] = [(now_s + self._gate.wait_s(now_s), "paused")]
+        obstacles: list[tuple[float, LimitName]] = [(now_s + self._cooldown.wait_s(now_s), "paused")]
         if self.learned is not None and (wait_s := self.learned.wait_s(now_s)) > 0:
             obstacles.append((now_s + wait_s, "requests_per_minute"))
-        if not self._has_place(reserve):
+        if not self._has_slot(reserve):
             some_day = self._concurrency != 0
             obstacles.append((now_s + CONCURRENCY_RETRY_S if some_day else float("inf"), "concurrency"))
-        for name, meter, amount in self._amounts(tokens, now_s, reserve):
-            if not meter.fits(amount, now_s):
-                obstacles.append((meter.fits_at_s(amount, now_s), name))
+        for name, limit, amount in self._amounts(tokens, now_s, reserve):
+            if not limit.fits(amount, now_s):
+                obstacles.append((limit.fits_at_s(amount, now_s), name))
         return max(obstacles)
 
     def pause(self, until_s: float, why: str) -> None:
         if until_s > self._clock_s:
             rate_is_known = self.learned is not None and self.learned.limit is not None
             short = rate_is_known and until_s - self._clock_s < ONE_FIRST_FROM_S
-            self._gate.pause(until_s, why, one_first=not short)
+            self._cooldown.pause(until_s, why, one_first=not short)
 
     def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
-        """A 429: where nothing is configured, the rate is learnt from it."""
+        """A 429: where nothing is configured, the rate is learned from it."""
         if self.learned is not None:
             self.learned.refused(retry_after_s, began_s, self._advance(now_s))
 
@@ -175,45 +175,45 @@ class Account:
         """So much of a limit was used by others; it counts for the length of the window, from now."""
         self._named[name].charge(amount, self._advance(now_s))
 
-    def heard(self, observation: Observation, now_s: float) -> None:
+    def observe(self, observation: Observation, now_s: float) -> None:
         if self.learned is not None:
             if observation.kind == "requests" and observation.window == "minute" and observation.limit:
-                self.learned.heard(observation.limit)
+                self.learned.observe(observation.limit)
             return
-        meter = self._named.get(_NAMES[observation.kind, observation.window])
-        if meter is not None:
-            meter.heard(observation, self._advance(now_s))
+        limit = self._named.get(_NAMES[observation.kind, observation.window])
+        if limit is not None:
+            limit.observe(observation, self._advance(now_s))
 
     def usage(self, now_s: float) -> tuple[LimitUse, ...]:
         now_s = self._advance(now_s)
-        uses = [LimitUse(name, meter.used(now_s), meter.limit(now_s)) for name, meter in self._named.items()]
+        uses = [LimitUse(name, limit.used(now_s), limit.limit(now_s)) for name, limit in self._named.items()]
         if self._concurrency is not None:
             uses.append(LimitUse("concurrency", len(self._open), self._concurrency))
         return tuple(uses)
 
-    def outlook(self, now_s: float) -> Outlook:
+    def forecast(self, now_s: float) -> Forecast:
         """What will be free when, if nothing more is spent."""
         now_s = self._advance(now_s)
         learned = None if self.learned is None else self.learned.recovery(now_s)
         recoveries = tuple(
-            recovery(name, meter.span_s, meter.limit(now_s), meter.used(now_s), meter.returns(now_s))
-            for name, meter in self._named.items()
+            recovery(name, limit.span_s, limit.limit(now_s), limit.used(now_s), limit.returns(now_s))
+            for name, limit in self._named.items()
         )
-        return Outlook(
+        return Forecast(
             recoveries=recoveries if learned is None else (learned,),
-            paused_s=self._gate.wait_s(now_s),
+            paused_s=self._cooldown.wait_s(now_s),
             concurrency=self._concurrency,
         )
 
-    def _has_place(self, reserve: float) -> bool:
+    def _has_slot(self, reserve: float) -> bool:
         most = self._concurrency
-        return most is None or len(self._open) + 1 + kept(most, reserve) <= most
+        return most is None or len(self._open) + 1 + reserved(most, reserve) <= most
 
-    def _amounts(self, tokens: int, now_s: float, reserve: float) -> Iterator[tuple[LimitName, Meter, int]]:
+    def _amounts(self, tokens: int, now_s: float, reserve: float) -> Iterator[tuple[LimitName, Limit, int]]:
         """What a request and the reserve together need of each limit."""
-        for name, meter in self._named.items():
-            amount = tokens if meter in self._tokens else 1
-            yield name, meter, amount + (kept(meter.limit(now_s), reserve) if name in _PER_MINUTE else 0)
+        for name, limit in self._named.items():
+            amount = tokens if limit in self._tokens else 1
+            yield name, limit, amount + (reserved(limit.limit(now_s), reserve) if name in _PER_MINUTE else 0)
 
     def _advance(self, now_s: float) -> float:
         """The instant to reckon with: a clock that steps back must let nothing more through."""
@@ -221,10 +221,10 @@ class Account:
         return self._clock_s
 
 
-def _meters(limits: dict[LimitName, tuple[int | None, float]], kind: str) -> dict[LimitName, Meter]:
+def _meters(limits: dict[LimitName, tuple[int | None, float]], kind: str) -> dict[LimitName, Limit]:
     """A day is a window, whatever the kind."""
     return {
-        name: Meter(limit, span_s, bucket=kind == "token_bucket" and name in _PER_MINUTE)
+        name: Limit(limit, span_s, bucket=kind == "token_bucket" and name in _PER_MINUTE)
         for name, (limit, span_s) in limits.items()
         if limit is not None
     }

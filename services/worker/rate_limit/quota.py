@@ -14,11 +14,11 @@ from msgspec import Struct
 from penstock.contract.names import Lane
 from penstock.contract.quota import QuotaLearned
 from penstock.runtime.config.catalogue import Batch, Limits
-from services.worker.rate_limit.batch_reserve import BatchTurn
-from services.worker.rate_limit.forecast import Outlook
+from services.worker.rate_limit.batch_reserve import BatchReserve
+from services.worker.rate_limit.forecast import Forecast
 from services.worker.rate_limit.learned.rate import Refusal
 from services.worker.rate_limit.limit import Observation
-from services.worker.rate_limit.limit_set import Account, LimitName, LimitUse
+from services.worker.rate_limit.limit_set import LimitName, LimitSet, LimitUse
 
 __all__ = ["Denied", "LimitUse", "LocalQuota", "Need", "Observation", "Permit", "Quota", "QuotaKey"]
 
@@ -37,7 +37,7 @@ class Need(Struct, frozen=True):
     tokens: int
     lane: Lane = "interactive"
     """batch: a share of the limits has to stay free for the interactive lane (C6)."""
-    asker: int = 0
+    waiter: int = 0
     """The request, by its number in this worker: until it has a permit or withdraws, others may wait behind it.
     0: it does not say, and cannot withdraw.
     """
@@ -48,7 +48,7 @@ class Need(Struct, frozen=True):
 
 
 class Permit(Struct, frozen=True):
-    """Leave for one provider call. Give it back through `Quota.settle`, however the call ended."""
+    """Leave for one provider call. Give it back through `Quota.settle`, however the call record_end."""
 
     key: QuotaKey
     tokens: int
@@ -87,7 +87,7 @@ class Quota(Protocol):
         Who is refused may stand in line from then on, until it gets its permit or `withdraw` is called for it.
         """
 
-    def withdraw(self, asker: int) -> None:
+    def withdraw(self, waiter: int) -> None:
         """The request waits no longer for what it was refused, whatever became of it. Again changes nothing."""
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
@@ -102,10 +102,10 @@ class Quota(Protocol):
         """A 429: admit nothing before `until_s`. A shorter pause does not shorten a longer one."""
 
     def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
-        """A 429 to a call that began at `began_s`: where no limit is configured, the rate is learnt from it."""
+        """A 429 to a call that began at `began_s`: where no limit is configured, the rate is learned from it."""
 
     def learned(self, key: QuotaKey, now_s: float) -> QuotaLearned | None:
-        """What was learnt of a limit that is not configured; None: nothing, or it is configured."""
+        """What was learned of a limit that is not configured; None: nothing, or it is configured."""
 
     def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
         """Lower what is believed to be left to what the provider says is left. Never raises it above what
@@ -115,10 +115,10 @@ class Quota(Protocol):
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         """Each configured limit and how much of it is taken (C7)."""
 
-    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
+    def forecast(self, key: QuotaKey, now_s: float) -> Forecast:
         """When how much of each limit will be free, if nothing more is spent; by this the router admits (C3)."""
 
-    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+    def blocking_limit(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
         """Which limit keeps `need` from being admitted now; None: none that is known, or a pause. Charges nothing."""
 
     def record(self, key: QuotaKey) -> str:
@@ -142,91 +142,91 @@ class LocalQuota:
         """`records`: keys of the same record share one quota; None: each has its own. `batch`: what that lane leaves
         to the other one. `number_step`: between the numbers of permits.
         """
-        accounts: dict[QuotaKey | str, Account] = {}
-        turns: dict[QuotaKey | str, BatchTurn] = {}
-        self._accounts: dict[QuotaKey, Account] = {}
-        self._turns: dict[QuotaKey, BatchTurn] = {}
+        limit_sets: dict[QuotaKey | str, LimitSet] = {}
+        reserves: dict[QuotaKey | str, BatchReserve] = {}
+        self._limit_sets: dict[QuotaKey, LimitSet] = {}
+        self._reserves: dict[QuotaKey, BatchReserve] = {}
         for key, each in limits.items():
             owner = key if records is None else records[key]
-            self._accounts[key] = accounts.setdefault(owner, Account(each, number_step))
-            self._turns[key] = turns.setdefault(owner, BatchTurn(batch))
+            self._limit_sets[key] = limit_sets.setdefault(owner, LimitSet(each, number_step))
+            self._reserves[key] = reserves.setdefault(owner, BatchReserve(batch))
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
-        account = self._accounts[key]
-        number = account.admit(need.tokens, now_s, self._reserve(key, need, now_s))
+        limit_set = self._limit_sets[key]
+        number = limit_set.admit(need.tokens, now_s, self._reserve(key, need, now_s))
         if number is None:
-            at_s, limit = self._obstacle(key, need, now_s)
-            why = account.pause_reason if limit == "paused" else ""
+            at_s, limit = self._blocking_limit(key, need, now_s)
+            why = limit_set.pause_reason if limit == "paused" else ""
             return Denied(at_s, limit, never=at_s == inf, why=why)
         if need.lane == "batch":
-            self._turns[key].went(now_s)
+            self._reserves[key].record_start(now_s)
         return Permit(key, need.tokens, number)
 
-    def withdraw(self, asker: int) -> None:
+    def withdraw(self, waiter: int) -> None:
         """Nobody stands in line here."""
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
-        if self._accounts[key].has_room(need.tokens, now_s, self._reserve(key, need, now_s)):
+        if self._limit_sets[key].fits(need.tokens, now_s, self._reserve(key, need, now_s)):
             return 0.0
-        return max(0.0, self._obstacle(key, need, now_s)[0] - now_s)
+        return max(0.0, self._blocking_limit(key, need, now_s)[0] - now_s)
 
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
-        self._accounts[permit.key].settle(permit.number, true_tokens, now_s)
+        self._limit_sets[permit.key].settle(permit.number, true_tokens, now_s)
 
     def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
-        self._accounts[key].pause(until_s, why)
+        self._limit_sets[key].pause(until_s, why)
 
     def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
-        self._accounts[key].refused(retry_after_s, began_s, now_s)
+        self._limit_sets[key].refused(retry_after_s, began_s, now_s)
 
     def refusal(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> Refusal:
         """What `refused` would learn from, for the shared record to learn it. Not of limits that are configured."""
-        learned = self._accounts[key].learned
+        learned = self._limit_sets[key].learned
         assert learned is not None  # noqa: S101 - as it says
         return learned.refusal(retry_after_s, began_s, now_s)
 
     def last_refusal(self, key: QuotaKey, now_s: float) -> tuple[float, int] | None:
         """Of what is not configured: when the call began that was refused lately, and how many were admitted before."""
-        learned = self._accounts[key].learned
+        learned = self._limit_sets[key].learned
         return None if learned is None else learned.last_refusal(now_s)
 
-    def learnt_elsewhere(self, key: QuotaKey) -> None:
-        learned = self._accounts[key].learned
+    def learned_elsewhere(self, key: QuotaKey) -> None:
+        learned = self._limit_sets[key].learned
         if learned is not None:
-            learned.learnt_elsewhere()
+            learned.learned_elsewhere()
 
     def learned(self, key: QuotaKey, now_s: float) -> QuotaLearned | None:
-        learned = self._accounts[key].learned
+        learned = self._limit_sets[key].learned
         return None if learned is None else learned.known(now_s)
 
     def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
-        self._accounts[key].heard(observation, now_s)
+        self._limit_sets[key].observe(observation, now_s)
 
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
-        return self._accounts[key].usage(now_s)
+        return self._limit_sets[key].usage(now_s)
 
-    def outlook(self, key: QuotaKey, now_s: float) -> Outlook:
-        return self._accounts[key].outlook(now_s)
+    def forecast(self, key: QuotaKey, now_s: float) -> Forecast:
+        return self._limit_sets[key].forecast(now_s)
 
-    def obstacle(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
+    def blocking_limit(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
         if self.wait_s(key, need, now_s) == 0:
             return None
-        limit = self._obstacle(key, need, now_s)[1]
-        is_learned = self._accounts[key].learned is not None
+        limit = self._blocking_limit(key, need, now_s)[1]
+        is_learned = self._limit_sets[key].learned is not None
         return None if limit == "paused" or is_learned else limit
 
     def record(self, key: QuotaKey) -> str:  # noqa: ARG002 - as its sibling
         return ""
 
     def _reserve(self, key: QuotaKey, need: Need, now_s: float) -> float:
-        return self._turns[key].reserve(now_s) if need.lane == "batch" else 0.0
+        return self._reserves[key].reserve(now_s) if need.lane == "batch" else 0.0
 
-    def _obstacle(self, key: QuotaKey, need: Need, now_s: float) -> tuple[float, LimitName]:
+    def _blocking_limit(self, key: QuotaKey, need: Need, now_s: float) -> tuple[float, LimitName]:
         """When to ask again. Behind the reserve that is no later than when the lane's patience ends."""
-        account = self._accounts[key]
-        bare = account.obstacle(need.tokens, now_s)
+        limit_set = self._limit_sets[key]
+        bare = limit_set.blocking_limit(need.tokens, now_s)
         reserve = self._reserve(key, need, now_s)
         if not reserve or bare[0] == inf:
             return bare
-        at_s, limit = account.obstacle(need.tokens, now_s, reserve)
-        return max(min(at_s, self._turns[key].due_at_s(now_s)), bare[0]), limit
+        at_s, limit = limit_set.blocking_limit(need.tokens, now_s, reserve)
+        return max(min(at_s, self._reserves[key].due_at_s(now_s)), bare[0]), limit

@@ -106,8 +106,7 @@ def refill_returns(level: float, per_s: float, span_s: float) -> Iterator[tuple[
 class TokenBucket:
     """One process's count of a bucket, with the interface of `SlidingWindow`. Time never runs backwards in here.
 
-    Charges are kept for one span, gathered in grains, so that one of them can be corrected; what is left of older ones
-    is one figure.
+    Charges are kept for one span, gathered in grains, so that one of them can be corrected; older ones are one figure.
     """
 
     __slots__ = ("_base", "_charges", "_clock_s", "_grain_s", "_level", "_refill", "_span_s")
@@ -118,7 +117,7 @@ class TokenBucket:
         self._refill = ConstantRefill(capacity / span_s)
         self._charges: deque[Charge] = deque()
         self._base = (-inf, 0.0)
-        """The level left of charges that are kept no longer, and when that was."""
+        """The level left of charges that are reserved no longer, and when that was."""
         self._level = 0.0
         self._clock_s = -inf
 
@@ -168,8 +167,8 @@ class TokenBucket:
         return self._level
 
     def _entries(self) -> list[tuple[float, float]]:
-        kept = [(charge.expires_s - self._span_s, float(charge.amount)) for charge in self._charges]
-        return [self._base, *kept] if self._base[1] > 0 else kept
+        reserved = [(charge.expires_s - self._span_s, float(charge.amount)) for charge in self._charges]
+        return [self._base, *reserved] if self._base[1] > 0 else reserved
 
     def _forget_old(self) -> None:
         while self._charges and self._charges[0].expires_s <= self._clock_s:

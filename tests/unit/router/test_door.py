@@ -288,7 +288,7 @@ def test_c3_a_job_waits_for_what_a_days_limit_gives_back_in_hours() -> None:
             worker.settle(permit, 0, scene.now_s)
         scene.now_s += 1800
     scene.now_s += 10_800  # the first come back in an hour
-    recoveries = worker.outlook(key, scene.now_s).recoveries
+    recoveries = worker.forecast(key, scene.now_s).recoveries
     scene.beat(quota("small", *recoveries), quota("large", *recoveries, source="record-small"))
     scene.count("batch", chat=60)
 

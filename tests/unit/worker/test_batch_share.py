@@ -11,7 +11,7 @@ from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, P
 from services.worker.credentials.quota_keys import keys_of
 from services.worker.models.availability import Availability
 from services.worker.models.roster import Roster
-from services.worker.rate_limit.batch_reserve import kept
+from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.quota import Denied, LocalQuota, Need, Permit, QuotaKey
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored
@@ -77,9 +77,9 @@ def test_where_there_is_no_limit_there_is_no_reserve_c6():
 
 
 def test_the_reserve_is_rounded_up_and_no_further():
-    assert [kept(limit, 0.2) for limit in (0, 1, 5, 6, 10, 30)] == [0, 1, 1, 2, 2, 6]
-    assert kept(30, 0.1) == 3
-    assert kept(30, 0.0) == 0
+    assert [reserved(limit, 0.2) for limit in (0, 1, 5, 6, 10, 30)] == [0, 1, 1, 2, 2, 6]
+    assert reserved(30, 0.1) == 3
+    assert reserved(30, 0.0) == 0
 
 
 def test_the_gate_of_the_batch_mailbox_closes_before_that_of_the_other_c6():
@@ -115,7 +115,7 @@ class _Records:
             raise Conflict(key)
         self.stored = Stored(data, revision + 1, 0.0)
         for quota in self.quotas:
-            asyncio.get_running_loop().call_soon(quota.heard, key, self.stored)
+            asyncio.get_running_loop().call_soon(quota.observe, key, self.stored)
         return revision + 1
 
 

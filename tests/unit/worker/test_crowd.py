@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
-from services.worker.rate_limit.record.accounting import Book
-from services.worker.rate_limit.record.allocation import Report, plan
-from services.worker.rate_limit.record.fair_share import part_of
-from services.worker.rate_limit.record.lease_settings import TERMS, Amounts
+from services.worker.rate_limit.record.accounting import RecordAccounting
+from services.worker.rate_limit.record.allocation import Report, allocate
+from services.worker.rate_limit.record.fair_share import fair_share
+from services.worker.rate_limit.record.lease_settings import LEASE_SETTINGS, Amounts
 
 NOW_MS = 500_000
 
@@ -30,38 +30,38 @@ def waits(holder: str, **queued: int) -> QuotaLease:
 def test_a_role_with_one_worker_gets_as_much_as_one_with_three_if_as_many_wait_for_it_c3():
     chat = waits("a", chat=200)
     coding = [waits(name, coding=200) for name in "bcd"]
-    assert part_of(chat, [chat, *coding]) == pytest.approx(0.5, abs=0.02)
-    assert part_of(coding[0], [chat, *coding]) == pytest.approx(1 / 6, abs=0.01)
+    assert fair_share(chat, [chat, *coding]) == pytest.approx(0.5, abs=0.02)
+    assert fair_share(coding[0], [chat, *coding]) == pytest.approx(1 / 6, abs=0.01)
 
 
 def test_a_longer_line_gets_more_c3():
     chat, coding = waits("a", chat=300), waits("b", coding=100)
-    assert part_of(chat, [coding]) == 0.75
-    assert part_of(coding, [chat]) == 0.25
+    assert fair_share(chat, [coding]) == 0.75
+    assert fair_share(coding, [chat]) == 0.25
 
 
 def test_a_worker_of_several_roles_stands_for_its_part_of_each_c3():
     everything, chat = waits("a", chat=100, coding=50), waits("b", chat=100)
-    assert part_of(everything, [chat]) == pytest.approx(2 / 3)
+    assert fair_share(everything, [chat]) == pytest.approx(2 / 3)
 
 
 def test_who_neither_waits_nor_holds_anything_takes_no_part_c1():
     chat = waits("a", chat=10)
-    assert part_of(chat, [replace(waits("b", chat=10), waits_since_ms=None)]) == 1.0
-    assert part_of(chat, [replace(waits("b", chat=10), waits_since_ms=None, requests=1)]) == 0.5
+    assert fair_share(chat, [replace(waits("b", chat=10), waits_since_ms=None)]) == 1.0
+    assert fair_share(chat, [replace(waits("b", chat=10), waits_since_ms=None, requests=1)]) == 0.5
 
 
 def test_a_worker_that_does_not_say_how_many_wait_takes_an_equal_part_c1():
     older = replace(waits("b"), queued=None)
-    assert part_of(waits("a", chat=1000), [older]) == 0.5
+    assert fair_share(waits("a", chat=1000), [older]) == 0.5
 
 
 def test_who_waits_longest_goes_first_and_takes_its_part_and_not_the_rest_c3():
     others = (waits("b", chat=100), waits("c", coding=100), waits("d", coding=100))
     mine = replace(waits("a", chat=100), waits_since_ms=NOW_MS - 300)
     report = Report(holder="a", number=2, first=Amounts(1, 10), want=Amounts(90, 900), queued={"chat": 100})
-    book = Book(Limits(requests_per_minute=100, tokens_per_minute=1000), TERMS)
-    made = plan(QuotaRecord(at_ms=NOW_MS, leases=(mine, *others)), report, book, NOW_MS)
+    accounting = RecordAccounting(Limits(requests_per_minute=100, tokens_per_minute=1000), LEASE_SETTINGS)
+    made = allocate(QuotaRecord(at_ms=NOW_MS, leases=(mine, *others)), report, accounting, NOW_MS)
     assert made.held == Amounts(25, 250)
 
 
@@ -79,6 +79,6 @@ def test_all_parts_together_are_the_whole_and_each_is_some_of_it_c1(
         replace(waits(str(place)), queued=None if queued is None else tuple(queued.items()))
         for place, queued in enumerate(crowd)
     ]
-    parts = [part_of(lease, leases) for lease in leases]
+    parts = [fair_share(lease, leases) for lease in leases]
     assert sum(parts) == pytest.approx(1.0)
     assert all(0 < part <= 1 for part in parts)

@@ -9,23 +9,23 @@ from penstock.contract import codec
 from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.limit import Observation
-from services.worker.rate_limit.record.accounting import Book
-from services.worker.rate_limit.record.allocation import Report, lease_of, plan
-from services.worker.rate_limit.record.lease_settings import NOTHING, TERMS, Amounts
+from services.worker.rate_limit.record.accounting import RecordAccounting
+from services.worker.rate_limit.record.allocation import Report, allocate, lease_of
+from services.worker.rate_limit.record.lease_settings import LEASE_SETTINGS, NOTHING, Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
-from services.worker.rate_limit.record.record_view import View
-from services.worker.rate_limit.shared.local_lease import Desk
-from services.worker.rate_limit.shared.recreate import revived
-from services.worker.rate_limit.shared.replica import Copy
+from services.worker.rate_limit.record.record_view import RecordView
+from services.worker.rate_limit.shared.local_lease import LocalLease
+from services.worker.rate_limit.shared.recreate import rebuilt
+from services.worker.rate_limit.shared.replica import Replica
 from services.worker.rate_limit.shared.static_share import alone
 from services.worker.rate_limit.shared.store_protocol import Stored
 
-BOOK = Book(Limits(requests_per_minute=10, tokens_per_minute=1000), TERMS)
+ACCOUNTING = RecordAccounting(Limits(requests_per_minute=10, tokens_per_minute=1000), LEASE_SETTINGS)
 NOW_MS = 500_000
 
 
 def record(*leases: QuotaLease, spent: tuple[int, int] = (0, 0)) -> QuotaRecord:
-    grains = ((NOW_MS // TERMS.minute_grain_ms, *spent),) if any(spent) else ()
+    grains = ((NOW_MS // LEASE_SETTINGS.minute_grain_ms, *spent),) if any(spent) else ()
     return QuotaRecord(at_ms=NOW_MS, minute=grains, leases=leases)
 
 
@@ -41,97 +41,101 @@ def waits(holder: str, tokens: int, want: Amounts | None = None) -> Report:
 
 
 def test_who_waits_gets_the_whole_of_its_first_request():
-    made = plan(record(lease("b", 1, 300)), waits("a", 600), BOOK, NOW_MS)
+    made = allocate(record(lease("b", 1, 300)), waits("a", 600), ACCOUNTING, NOW_MS)
     assert made.held == Amounts(1, 600)
     assert not made.waits
 
 
 def test_or_nothing_and_gives_back_what_is_of_no_use_to_it():
-    made = plan(record(lease("a", 2, 300), lease("b", 1, 200)), waits("a", 900), BOOK, NOW_MS)
+    made = allocate(record(lease("a", 2, 300), lease("b", 1, 200)), waits("a", 900), ACCOUNTING, NOW_MS)
     assert made.held == NOTHING
     assert made.waits
     assert lease_of(made.record, "a").waits_for_tokens == 900
 
 
 def test_batch_work_leases_nothing_of_what_it_leaves_to_others_and_stands_in_nobodys_way_c6():
-    sparing = Book(Limits(requests_per_minute=10), TERMS, batch_reserve=0.2)
-    batch = Report(holder="a", number=2, first=Amounts(1), want=Amounts(9), spares=True)
-    assert plan(record(spent=(4, 0)), batch, sparing, NOW_MS).held.requests == 4
+    leave_reserve = RecordAccounting(Limits(requests_per_minute=10), LEASE_SETTINGS, batch_reserve=0.2)
+    batch = Report(holder="a", number=2, first=Amounts(1), want=Amounts(9), batch_only=True)
+    assert allocate(record(spent=(4, 0)), batch, leave_reserve, NOW_MS).held.requests == 4
 
-    made = plan(record(lease("a", 1), spent=(8, 0)), batch, sparing, NOW_MS)
+    made = allocate(record(lease("a", 1), spent=(8, 0)), batch, leave_reserve, NOW_MS)
     assert made.held == NOTHING, "what it held of the reserve is given back"
     assert not made.waits
     interactive = Report(holder="b", number=2, first=Amounts(1), want=Amounts(2))
-    assert plan(made.record, interactive, sparing, NOW_MS).held.requests == 2
+    assert allocate(made.record, interactive, leave_reserve, NOW_MS).held.requests == 2
 
-    lately = Report(holder="a", number=2, want=Amounts(2), spares=True)
-    assert plan(record(spent=(8, 0)), lately, sparing, NOW_MS).held == NOTHING, "nor for what may come"
+    lately = Report(holder="a", number=2, want=Amounts(2), batch_only=True)
+    assert allocate(record(spent=(8, 0)), lately, leave_reserve, NOW_MS).held == NOTHING, (
+        "nor for what may come"
+    )
 
 
 def test_who_finds_all_that_is_free_leased_to_another_looks_again_soon_c3():
     leased = record(lease("b", 2), spent=(8, 0))
     need = Amounts(1, 10)
-    found = BOOK.obstacle(leased, need, NOW_MS, "a")
+    found = ACCOUNTING.blocking_limit(leased, need, NOW_MS, "a")
     assert found is not None
     assert found[0] <= NOW_MS + 1000, "it may be given back at any time, and nobody would be woken by that"
     spent = record(spent=(10, 0))
-    found = BOOK.obstacle(spent, need, NOW_MS, "a")
+    found = ACCOUNTING.blocking_limit(spent, need, NOW_MS, "a")
     assert found is not None
     assert found[0] > NOW_MS + 59_000
 
 
 def test_two_workers_that_each_hold_half_do_not_wait_for_ever():
     before = record(lease("a", 1, 500), lease("b", 1, 500))
-    made = plan(before, waits("a", 700), BOOK, NOW_MS)
-    made = plan(made.record, waits("b", 700), BOOK, NOW_MS + 1)
+    made = allocate(before, waits("a", 700), ACCOUNTING, NOW_MS)
+    made = allocate(made.record, waits("b", 700), ACCOUNTING, NOW_MS + 1)
     assert made.waits, "a waits longer"
-    assert plan(made.record, waits("a", 700), BOOK, NOW_MS + 2).held == Amounts(1, 700)
+    assert allocate(made.record, waits("a", 700), ACCOUNTING, NOW_MS + 2).held == Amounts(1, 700)
 
 
 def test_what_the_longest_waiting_needs_is_left_to_it():
     elder = lease("b", waits_since_ms=NOW_MS - 1000, waits_for_tokens=800)
-    made = plan(record(elder), waits("a", 300), BOOK, NOW_MS)
+    made = allocate(record(elder), waits("a", 300), ACCOUNTING, NOW_MS)
     assert made.waits
-    assert plan(record(elder), waits("a", 200), BOOK, NOW_MS).held == Amounts(1, 200)
+    assert allocate(record(elder), waits("a", 200), ACCOUNTING, NOW_MS).held == Amounts(1, 200)
 
 
 def test_a_newcomer_takes_its_part_and_not_the_rest():
     report = Report(holder="a", number=1, want=Amounts(10, 1000))
-    assert plan(record(lease("b", 2, 200)), report, BOOK, NOW_MS).held == Amounts(4, 400)
+    assert allocate(record(lease("b", 2, 200)), report, ACCOUNTING, NOW_MS).held == Amounts(4, 400)
 
 
 def test_a_lapsed_lease_counts_as_spent_when_it_ended():
     dead = QuotaLease(holder="dead", number=1, until_ms=NOW_MS - 1000, requests=3, tokens=400)
-    made = plan(record(dead), Report(holder="a", number=1), BOOK, NOW_MS)
-    assert made.record.minute == (((NOW_MS - 1000) // TERMS.minute_grain_ms, 3, 400),)
+    made = allocate(record(dead), Report(holder="a", number=1), ACCOUNTING, NOW_MS)
+    assert made.record.minute == (((NOW_MS - 1000) // LEASE_SETTINGS.minute_grain_ms, 3, 400),)
     assert {each.holder for each in made.record.leases} == {"a"}
 
 
 def test_within_its_grace_a_lease_is_still_its_holders():
     late = QuotaLease(holder="late", number=1, until_ms=NOW_MS - 100, requests=3, tokens=400)
-    made = plan(record(late), Report(holder="a", number=1), BOOK, NOW_MS)
+    made = allocate(record(late), Report(holder="a", number=1), ACCOUNTING, NOW_MS)
     assert {each.holder for each in made.record.leases} == {"late", "a"}
 
 
 def test_a_pause_gives_nothing_out_and_a_shorter_one_does_not_shorten_it():
     report = Report(holder="a", number=1, pause=(NOW_MS + 120_000, "429"))
-    paused = plan(record(), report, BOOK, NOW_MS).record
-    assert plan(paused, waits("b", 10), BOOK, NOW_MS).held == NOTHING
-    shorter = plan(paused, Report(holder="b", number=1, pause=(NOW_MS + 1000, "x")), BOOK, NOW_MS).record
+    paused = allocate(record(), report, ACCOUNTING, NOW_MS).record
+    assert allocate(paused, waits("b", 10), ACCOUNTING, NOW_MS).held == NOTHING
+    shorter = allocate(
+        paused, Report(holder="b", number=1, pause=(NOW_MS + 1000, "x")), ACCOUNTING, NOW_MS
+    ).record
     assert (shorter.paused_until_ms, shorter.pause_reason) == (NOW_MS + 120_000, "429")
 
 
 def test_a_write_on_a_record_of_the_future_does_not_set_its_clock_back():
-    assert plan(record(), Report(holder="a", number=1), BOOK, NOW_MS - 9000).record.at_ms == NOW_MS
+    assert allocate(record(), Report(holder="a", number=1), ACCOUNTING, NOW_MS - 9000).record.at_ms == NOW_MS
 
 
 def test_the_records_clock_follows_the_furthest_writer_and_never_runs_back():
     clock = RecordClock()
-    clock.heard(10_000, 3.0)
+    clock.observe(10_000, 3.0)
     assert clock.now_ms(4.0) == 11_000
-    clock.heard(10_500, 4.0)
+    clock.observe(10_500, 4.0)
     assert clock.now_ms(4.0) == 11_000, "that one was slow to arrive"
-    clock.heard(12_000, 4.0)
+    clock.observe(12_000, 4.0)
     assert clock.now_ms(4.0) == 12_000
     assert clock.local_s(13_000) == pytest.approx(5.0)
     assert clock.is_behind(11_000, 4.0)
@@ -141,35 +145,35 @@ def test_the_records_clock_follows_the_furthest_writer_and_never_runs_back():
 @pytest.mark.parametrize(("remaining", "left"), [(400, 400), (2000, 700), (0, 0)])
 def test_a_providers_word_lowers_what_is_left_and_never_raises_it_c4(remaining: int, left: int):
     clock = RecordClock()
-    clock.heard(NOW_MS, 0.0)
-    view = View("a", BOOK, clock)
+    clock.observe(NOW_MS, 0.0)
+    view = RecordView("a", ACCOUNTING, clock)
     view.record = record(spent=(2, 300))
     word = Observation(kind="tokens", window="minute", limit=1000, remaining=remaining, reset_s=30.0)
     found = view.correction(word, 0.0)
     report = Report(holder="a", number=1, corrections=() if found is None else (found,))
-    made = plan(view.record, report, BOOK, NOW_MS)
-    assert BOOK.free(made.record, NOW_MS, without="a").tokens == left
-    assert BOOK.free(made.record, NOW_MS + 30_001, without="a").tokens == 700, "it is believed for 30 s"
+    made = allocate(view.record, report, ACCOUNTING, NOW_MS)
+    assert ACCOUNTING.free(made.record, NOW_MS, without="a").tokens == left
+    assert ACCOUNTING.free(made.record, NOW_MS + 30_001, without="a").tokens == 700, "it is believed for 30 s"
 
 
 def test_a_newer_word_replaces_an_older_one_c4():
     clock = RecordClock()
-    clock.heard(NOW_MS, 0.0)
-    view = View("a", BOOK, clock)
+    clock.observe(NOW_MS, 0.0)
+    view = RecordView("a", ACCOUNTING, clock)
     view.record = record()
     for remaining in (100, 900):
         word = Observation(kind="tokens", window="minute", remaining=remaining, reset_s=30.0)
         found = view.correction(word, 0.0)
         assert found is not None
-        view.record = plan(
-            view.record, Report(holder="a", number=1, corrections=(found,)), BOOK, NOW_MS
+        view.record = allocate(
+            view.record, Report(holder="a", number=1, corrections=(found,)), ACCOUNTING, NOW_MS
         ).record
-    assert BOOK.free(view.record, NOW_MS, without="a").tokens == 900
+    assert ACCOUNTING.free(view.record, NOW_MS, without="a").tokens == 900
 
 
 def test_static_shares_of_all_workers_together_stay_within_what_was_left_c1():
     known = record(lease("a"), lease("b", 2, 200), lease("c"), spent=(2, 200))
-    shares = [alone(BOOK, known, "a", NOW_MS, 0.0) for _ in range(3)]
+    shares = [alone(ACCOUNTING, known, "a", NOW_MS, 0.0) for _ in range(3)]
     admitted = 0
     for share in shares:
         while share.admit(50, 0.0) is not None:
@@ -179,7 +183,7 @@ def test_static_shares_of_all_workers_together_stay_within_what_was_left_c1():
 
 def test_a_record_made_again_sets_aside_what_the_others_may_have_used_c1():
     known = record(lease("a", 1, 100), lease("b"), spent=(2, 200))
-    made = revived(known, None, "a", BOOK, NOW_MS + 3000)
+    made = rebuilt(known, None, "a", ACCOUNTING, NOW_MS + 3000)
     assert lease_of(made, "b").requests == 5
     assert lease_of(made, "b").tokens == 500
     assert lease_of(made, "a") == lease_of(known, "a")
@@ -189,41 +193,41 @@ def test_a_record_made_again_sets_aside_what_the_others_may_have_used_c1():
 def test_what_a_newcomer_spent_before_the_record_was_made_again_counts_c1():
     known = record(lease("a"), spent=(2, 200))
     found = QuotaRecord(at_ms=900, minute=((1, 3, 300),), leases=(lease("new", 1, 50),))
-    made = revived(known, found, "a", BOOK, NOW_MS)
-    assert BOOK.free(made, NOW_MS) == Amounts(10 - 2 - 3 - 1, 1000 - 200 - 300 - 50, 1 << 53)
+    made = rebuilt(known, found, "a", ACCOUNTING, NOW_MS)
+    assert ACCOUNTING.free(made, NOW_MS) == Amounts(10 - 2 - 3 - 1, 1000 - 200 - 300 - 50, 1 << 53)
 
 
 def test_what_was_set_aside_is_no_lease_beyond_what_is_free_c1():
     known = record(lease("a"), lease("b"), spent=(10, 900))
-    made = plan(revived(known, None, "b", BOOK, NOW_MS), waits("a", 1), BOOK, NOW_MS + 1)
+    made = allocate(rebuilt(known, None, "b", ACCOUNTING, NOW_MS), waits("a", 1), ACCOUNTING, NOW_MS + 1)
     assert made.held == NOTHING
 
 
 def test_what_is_too_old_to_count_is_not_stored_c1():
     """A worker tells after six hours what it spent meanwhile."""
-    hours_ago = (NOW_MS * 100 - 6 * 3_600_000) // TERMS.minute_grain_ms
+    hours_ago = (NOW_MS * 100 - 6 * 3_600_000) // LEASE_SETTINGS.minute_grain_ms
     spent = tuple((hours_ago + 2 * number, 1, 10) for number in range(21_600))
-    daily = Book(Limits(requests_per_minute=10, requests_per_day=100_000), TERMS)
-    made = plan(record(), Report(holder="a", number=1, spent=spent), daily, NOW_MS * 100)
+    daily = RecordAccounting(Limits(requests_per_minute=10, requests_per_day=100_000), LEASE_SETTINGS)
+    made = allocate(record(), Report(holder="a", number=1, spent=spent), daily, NOW_MS * 100)
     assert len(made.record.minute) < 130
     assert len(made.record.day) < 20
     assert sum(grain[1] for grain in made.record.day) == 21_600
 
 
 def test_a_worker_counts_itself_among_those_it_shares_with_c1():
-    share = alone(BOOK, record(lease("b"), lease("c")), "a", NOW_MS, 0.0)
+    share = alone(ACCOUNTING, record(lease("b"), lease("c")), "a", NOW_MS, 0.0)
     assert sum(share.admit(0, 0.0) is not None for _ in range(10)) == 3
 
 
 def test_an_old_entry_is_no_news_and_one_begun_anew_is_c1():
-    copy = Copy("record", "a", BOOK, lambda: None)
-    mine = plan(record(), waits("a", 100), BOOK, NOW_MS).record
+    copy = Replica("record", "a", ACCOUNTING, lambda: None)
+    mine = allocate(record(), waits("a", 100), ACCOUNTING, NOW_MS).record
     copy.read(Stored(codec.encode(mine), 7, 0.0), 0.0)
     later = replace(mine, at_ms=NOW_MS + 900, minute=((NOW_MS // 500, 3, 300),))
     copy.read(Stored(codec.encode(later), 9, 0.0), 0.9)
     copy.read(Stored(codec.encode(mine), 7, 0.0), 1.0)
     assert (copy.revision, copy.record) == (9, later)
-    anew = plan(QuotaRecord(at_ms=0), waits("z", 100), BOOK, 5).record
+    anew = allocate(QuotaRecord(at_ms=0), waits("z", 100), ACCOUNTING, 5).record
     copy.read(Stored(codec.encode(anew), 1, 0.0), 1.1)
     assert copy.revision == 1
     assert copy.record.minute[0] == later.minute[0]
@@ -231,30 +235,32 @@ def test_an_old_entry_is_no_news_and_one_begun_anew_is_c1():
 
 def test_hours_without_the_record_are_kept_in_few_grains_c1():
     clock = RecordClock()
-    clock.heard(0, 0.0)
-    book = Book(Limits(requests_per_minute=600, tokens_per_minute=10_000, requests_per_day=100_000), TERMS)
-    desk = Desk(book, clock, lambda: None)
-    desk.alone = alone(book, None, "a", 0, 0.0)
+    clock.observe(0, 0.0)
+    accounting = RecordAccounting(
+        Limits(requests_per_minute=600, tokens_per_minute=10_000, requests_per_day=100_000), LEASE_SETTINGS
+    )
+    lease = LocalLease(accounting, clock, lambda: None)
+    lease.alone = alone(accounting, None, "a", 0, 0.0)
     last = None
     for second in range(6 * 3600):
         if last is not None and second % 7 == 0:
-            desk.settle(last, 3, float(second))
-        last = desk.acquire(5, float(second))
+            lease.settle(last, 3, float(second))
+        last = lease.acquire(5, float(second))
         assert last is not None
-    report = desk.report("a", 21_600.0, paused=False)
+    report = lease.report("a", 21_600.0, paused=False)
     assert len(report.spent) <= 600
     assert sum(grain[1] for grain in report.spent) == 21_600
-    assert desk.untold.requests == 21_600
+    assert lease.unreported.requests == 21_600
 
 
 def test_a_call_as_long_as_the_outage_is_settled_c1():
     clock = RecordClock()
-    clock.heard(0, 0.0)
-    desk = Desk(BOOK, clock, lambda: None)
-    desk.alone = alone(BOOK, None, "a", 0, 0.0)
-    first = desk.acquire(500, 0.0)
+    clock.observe(0, 0.0)
+    lease = LocalLease(ACCOUNTING, clock, lambda: None)
+    lease.alone = alone(ACCOUNTING, None, "a", 0, 0.0)
+    first = lease.acquire(500, 0.0)
     for second in range(1, 4000):
-        desk.acquire(1, float(second * 7))
+        lease.acquire(1, float(second * 7))
     assert first is not None
-    desk.settle(first, 100, 28_000.0)
-    assert min(tokens for _, _, tokens in desk.report("a", 28_000.0, paused=False).spent) >= 0
+    lease.settle(first, 100, 28_000.0)
+    assert min(tokens for _, _, tokens in lease.report("a", 28_000.0, paused=False).spent) >= 0

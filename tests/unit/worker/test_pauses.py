@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.rate_limit.cooldown import Pauses
+from services.worker.rate_limit.cooldown import CooldownLengths
 from services.worker.rate_limit.quota import QuotaKey
 
 KEY = QuotaKey("key", "m")
@@ -10,7 +10,7 @@ KEY = QuotaKey("key", "m")
 
 def in_a_row(said_s: float | None, times: int) -> list[float]:
     """Each call begins when the pause before it is over, and takes no time."""
-    pauses, now_s, found = Pauses(), 100.0, []
+    pauses, now_s, found = CooldownLengths(), 100.0, []
     for _ in range(times):
         found.append(pauses.pause_s(KEY, said_s, began_s=now_s, now_s=now_s))
         now_s += found[-1]
@@ -44,17 +44,17 @@ def test_no_pause_of_ours_keeps_a_quota_that_is_back_waiting_for_long_c3(said_s,
 
 
 def test_429s_of_calls_that_were_already_under_way_count_once():
-    pauses = Pauses()
+    pauses = CooldownLengths()
     assert pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0) == 1
     assert [pauses.pause_s(KEY, None, began_s=9.5, now_s=10.0 + n) for n in range(5)] == [0] * 5
     assert (
         pauses.pause_s(KEY, 7.0, began_s=9.5, now_s=10.5) == 7
-    )  # what the provider says is heard all the same
+    )  # what the provider says is observe all the same
     assert pauses.pause_s(KEY, None, began_s=17.5, now_s=18.0) == 2
 
 
 def test_a_success_begins_anew_if_its_call_began_after_the_last_429():
-    pauses = Pauses()
+    pauses = CooldownLengths()
     pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0)
     pauses.succeeded(KEY, began_s=9.9)
     assert pauses.pause_s(KEY, None, began_s=11.0, now_s=11.0) == 2
@@ -63,6 +63,6 @@ def test_a_success_begins_anew_if_its_call_began_after_the_last_429():
 
 
 def test_each_key_has_its_own_row():
-    pauses = Pauses()
+    pauses = CooldownLengths()
     pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0)
     assert pauses.pause_s(QuotaKey("key", "other"), None, began_s=9.0, now_s=10.0) == 1

@@ -189,18 +189,18 @@ def test_c7_what_is_in_the_way_is_named_exactly_when_something_is():
     quota = LocalQuota(
         {key: Limits(requests_per_minute=2, tokens_per_day=1000, concurrency=1)}, batch=Batch()
     )
-    assert quota.obstacle(key, Need(100), 0.0) is None
-    assert quota.obstacle(key, Need(2000), 0.0) == "tokens_per_day"
+    assert quota.blocking_limit(key, Need(100), 0.0) is None
+    assert quota.blocking_limit(key, Need(2000), 0.0) == "tokens_per_day"
     first = quota.try_acquire(key, Need(100), 0.0)
     assert isinstance(first, Permit)
-    assert quota.obstacle(key, Need(100), 0.0) == "concurrency"
+    assert quota.blocking_limit(key, Need(100), 0.0) == "concurrency"
     quota.settle(first, 100, 0.0)
     second = quota.try_acquire(key, Need(100), 0.0)
     assert isinstance(second, Permit)
     quota.settle(second, 100, 0.0)
-    assert quota.obstacle(key, Need(100), 0.0) == "requests_per_minute"
+    assert quota.blocking_limit(key, Need(100), 0.0) == "requests_per_minute"
     quota.pause(key, 500.0, "429")
-    assert quota.obstacle(key, Need(100), 100.0) is None, "a pause is no limit"
+    assert quota.blocking_limit(key, Need(100), 100.0) is None, "a pause is no limit"
     assert quota.record(key) == ""
 
 

@@ -9,10 +9,10 @@ from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.forecast import recovery
 from services.worker.rate_limit.quota import LocalQuota, Need, Observation, Permit, QuotaKey
-from services.worker.rate_limit.record.accounting import Book
-from services.worker.rate_limit.record.lease_settings import TERMS, Amounts
+from services.worker.rate_limit.record.accounting import RecordAccounting
+from services.worker.rate_limit.record.lease_settings import LEASE_SETTINGS, Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
-from services.worker.rate_limit.record.record_view import View
+from services.worker.rate_limit.record.record_view import RecordView
 
 KEY = QuotaKey("K", "m")
 
@@ -69,10 +69,10 @@ def test_a_worker_that_counts_for_itself_tells_its_charges_pauses_and_the_provid
     quota.correct(KEY, Observation(kind="tokens", window="minute", remaining=600, reset_s=20.0), 140.0)
     quota.pause(KEY, 147.0, "429")
 
-    outlook = quota.outlook(KEY, 140.0)
-    told = {each.limit: each for each in outlook.recoveries}
+    forecast = quota.forecast(KEY, 140.0)
+    told = {each.limit: each for each in forecast.recoveries}
 
-    assert (outlook.paused_s, outlook.concurrency, outlook.source) == (7.0, 3, None)
+    assert (forecast.paused_s, forecast.concurrency, forecast.source) == (7.0, 3, None)
     assert told["requests_per_minute"].free == 7
     assert told["requests_per_minute"].returns == ((20_000, 1), (21_000, 1), (50_000, 1))
     assert told["tokens_per_minute"].free == 600
@@ -80,9 +80,9 @@ def test_a_worker_that_counts_for_itself_tells_its_charges_pauses_and_the_provid
 
 
 def test_the_shared_record_tells_what_is_spent_and_that_what_others_hold_comes_soon_c3() -> None:
-    book, clock = Book(Limits(requests_per_minute=100), TERMS), RecordClock()
-    view = View("me", book, clock)
-    clock.heard(50_000, 10.0)
+    accounting, clock = RecordAccounting(Limits(requests_per_minute=100), LEASE_SETTINGS), RecordClock()
+    view = RecordView("me", accounting, clock)
+    clock.observe(50_000, 10.0)
     view.record = QuotaRecord(
         at_ms=50_000,
         minute=((20, 30, 0),),

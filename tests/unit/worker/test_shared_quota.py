@@ -1,4 +1,4 @@
-"""C1, A6: `SharedQuota` on records kept in memory that conflict, lose answers and disappear."""
+"""C1, A6: `SharedQuota` on records reserved in memory that conflict, lose answers and disappear."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from services.worker.app import _shared_quota
 from services.worker.credentials.quota_keys import limits_of
 from services.worker.providers.ratelimit_headers import parse
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
-from services.worker.rate_limit.record.lease_settings import Terms
+from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored, Unreachable
 
 KEY, OTHER = QuotaKey("A_KEY", "m"), QuotaKey("B_KEY", "m")
-TERMS = Terms(lease_ms=1500, grace_ms=200)
+LEASE_SETTINGS = LeaseSettings(lease_ms=1500, grace_ms=200)
 
 
 class Memory:
@@ -57,7 +57,7 @@ class Memory:
             raise Unreachable("on its way, or not")
         stored = self._store(key, data, revision)
         if fate < self._lost:
-            raise Unreachable("stored, and nobody heard")
+            raise Unreachable("stored, and nobody observe")
         return stored
 
     def _late(self, key: str, data: bytes, revision: int) -> None:
@@ -74,7 +74,7 @@ class Memory:
         self.entries[key] = Stored(data, revision + 1, self.server_s)
         for listener in self.listeners:
             if self._dice.random() > self._lost:
-                asyncio.get_running_loop().call_soon(listener.heard, key, self.entries[key])
+                asyncio.get_running_loop().call_soon(listener.observe, key, self.entries[key])
         return revision + 1
 
 
@@ -84,17 +84,17 @@ def _now_s() -> float:
 
 async def worker(memory: Memory, name: str, limits: Limits) -> SharedQuota:
     quota = SharedQuota(
-        {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, TERMS, batch=Batch()
+        {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, LEASE_SETTINGS, batch=Batch()
     )
     memory.listeners.append(quota)
     await quota.start(memory, lambda: None)
     return quota
 
 
-async def drain(quota: SharedQuota, for_s: float, asker: int = 0) -> int:
+async def drain(quota: SharedQuota, for_s: float, waiter: int = 0) -> int:
     count, until_s = 0, _now_s() + for_s
     while _now_s() < until_s:
-        if isinstance(quota.try_acquire(KEY, Need(1, asker=asker), _now_s()), Permit):
+        if isinstance(quota.try_acquire(KEY, Need(1, waiter=waiter), _now_s()), Permit):
             count += 1
         else:
             await asyncio.sleep(0.01)
@@ -140,18 +140,18 @@ def test_a_role_with_one_worker_is_let_through_as_often_as_one_with_three_c3():
 async def _one_beside_three() -> None:
     """A window of two seconds; each role has 200 requests in its mailbox, and each worker one in hand."""
     memory = Memory()
-    terms = Terms(minute_ms=2_000, minute_grain_ms=100, margin_ms=100)
+    terms = LeaseSettings(minute_ms=2_000, minute_grain_ms=100, margin_ms=100)
     quotas: list[SharedQuota] = []
     for name, role in (("a", "chat"), ("b", "coding"), ("c", "coding"), ("d", "coding")):
         limits = {KEY: Limits(requests_per_minute=60)}
         quota = SharedQuota(limits, {KEY: "record"}, name, random.Random(name).random, terms, batch=Batch())
-        quota.stands_for(lambda models, role=role: {role: 200} if models == {"m"} else {})
+        quota.set_backlog(lambda models, role=role: {role: 200} if models == {"m"} else {})
         memory.listeners.append(quota)
         await quota.start(memory, lambda: None)
         quotas.append(quota)
-    await asyncio.gather(*(drain(quota, 2.1, asker=1) for quota in quotas))
+    await asyncio.gather(*(drain(quota, 2.1, waiter=1) for quota in quotas))
 
-    chat, *coding = await asyncio.gather(*(drain(quota, 4.0, asker=1) for quota in quotas))
+    chat, *coding = await asyncio.gather(*(drain(quota, 4.0, waiter=1) for quota in quotas))
 
     leases = codec.QUOTA.decode(memory.entries["record"].data).leases
     assert {lease.holder: lease.queued for lease in leases}["a"] == (("chat", 200),)
@@ -247,7 +247,7 @@ async def test_a_newcomer_is_told_the_time_by_those_who_know_it_and_not_by_the_s
     memory = Memory()
     a = await worker(memory, "a", Limits(requests_per_minute=30))
     await asyncio.sleep(0.05)
-    a._by_record["record"].clock.heard(
+    a._by_record["record"].clock.observe(
         100_000, _now_s()
     )  # it has been there for long, and had nothing to write
     memory.server_s = 1e6  # the server's clock stepped
@@ -318,11 +318,11 @@ async def _one_stands_in_line(memory: Memory) -> tuple[SharedQuota, SharedQuota]
     limits = Limits(tokens_per_minute=8000)
     winner, loser = [await worker(memory, name, limits) for name in ("winner", "loser")]
     await _until(lambda: _record_leases(memory) == 2)
-    assert isinstance(loser.try_acquire(KEY, Need(5000, asker=1), _now_s()), Denied)
-    winner.try_acquire(KEY, Need(5000, asker=1), _now_s())
+    assert isinstance(loser.try_acquire(KEY, Need(5000, waiter=1), _now_s()), Denied)
+    winner.try_acquire(KEY, Need(5000, waiter=1), _now_s())
     await _until(lambda: any(each.waits_since_ms is not None for each in _leases(memory)))
     winner, loser = (winner, loser) if _waits(memory, "loser") else (loser, winner)
-    assert isinstance(winner.try_acquire(KEY, Need(5000, asker=1), _now_s()), Permit)
+    assert isinstance(winner.try_acquire(KEY, Need(5000, waiter=1), _now_s()), Permit)
     return winner, loser
 
 
@@ -358,14 +358,14 @@ async def test_nobody_waits_behind_a_request_that_no_longer_does_c1_c2():
     woken = []
     for quota in (winner, loser):
         quota._by_record["record"].on_grant = lambda quota=quota: woken.append(quota)
-    await _until(lambda: winner.wait_s(KEY, Need(500, asker=2), _now_s()) > 30)
+    await _until(lambda: winner.wait_s(KEY, Need(500, waiter=2), _now_s()) > 30)
     woken.clear()
     loser.withdraw(1)
     assert loser in woken, "whoever stood behind it looks again"
     await _until(lambda: winner in woken)
     assert not _waits(memory, "loser")
-    assert winner.wait_s(KEY, Need(500, asker=2), _now_s()) == 0
-    await asyncio.gather(_acquire(winner, Need(500, asker=2)), _acquire(loser, Need(100, asker=2)))
+    assert winner.wait_s(KEY, Need(500, waiter=2), _now_s()) == 0
+    await asyncio.gather(_acquire(winner, Need(500, waiter=2)), _acquire(loser, Need(100, waiter=2)))
     loser.withdraw(1)
     loser.withdraw(9)
     await asyncio.gather(winner.stop(), loser.stop())
@@ -374,19 +374,19 @@ async def test_nobody_waits_behind_a_request_that_no_longer_does_c1_c2():
 async def test_who_stands_behind_the_own_workers_first_is_told_to_wait_and_not_to_spin_d4():
     memory = Memory()
     winner, loser = await _one_stands_in_line(memory)
-    await _until(lambda: loser.wait_s(KEY, Need(100, asker=2), _now_s()) > 30)
-    denied = loser.try_acquire(KEY, Need(100, asker=2), _now_s())
+    await _until(lambda: loser.wait_s(KEY, Need(100, waiter=2), _now_s()) > 30)
+    denied = loser.try_acquire(KEY, Need(100, waiter=2), _now_s())
     assert isinstance(denied, Denied)
     assert not denied.leasing
     loser.withdraw(1)
-    await _acquire(loser, Need(100, asker=2))
+    await _acquire(loser, Need(100, waiter=2))
     await asyncio.gather(winner.stop(), loser.stop())
 
 
 async def test_the_next_in_line_takes_the_place_of_one_that_withdraws_c1():
     memory = Memory()
     winner, loser = await _one_stands_in_line(memory)
-    loser.try_acquire(KEY, Need(4000, asker=2), _now_s())
+    loser.try_acquire(KEY, Need(4000, waiter=2), _now_s())
     loser.withdraw(1)
     await _until(lambda: 4000 in [each.waits_for_tokens for each in _leases(memory)])
     await asyncio.gather(winner.stop(), loser.stop())

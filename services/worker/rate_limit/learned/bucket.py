@@ -1,4 +1,4 @@
-"""A limit learnt from refusals, as this process alone counts it (decision 0018)."""
+"""A limit learned from refusals, as this process alone counts it (decision 0018)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.worker.rate_limit.learned.rate import (
     plausible,
     refused,
 )
-from services.worker.rate_limit.learned.refusal_evidence import Evidence
+from services.worker.rate_limit.learned.refusal_evidence import RefusalEvidence
 from services.worker.rate_limit.token_bucket import refill_returns, whole
 
 __all__ = ["LearnedBucket"]
@@ -29,7 +29,7 @@ MINUTE_S: Final = 60.0
 
 
 class LearnedBucket:
-    """Of one (credential, model) without limits of ours: nothing is held back until something was learnt.
+    """Of one (credential, model) without limits of ours: nothing is held back until something was learned.
 
     Instants are monotonic seconds that do not run backwards.
     """
@@ -38,10 +38,10 @@ class LearnedBucket:
 
     def __init__(self) -> None:
         self.limit: QuotaLearned | None = None
-        """None: nothing is learnt, or it was forgotten."""
+        """None: nothing is learned, or it was forgotten."""
         self.calls = RecentCalls()
         self._dropped: QuotaLearned | None = None
-        self._evidence = Evidence()
+        self._evidence = RefusalEvidence()
         self._said: int | None = None
         self._level = 0.0
         self._at_ms = 0.0
@@ -90,7 +90,7 @@ class LearnedBucket:
             self._evidence.clear()
             self._level, self._at_ms = float(burst(self.limit)), now_s * 1000
 
-    def learnt_elsewhere(self) -> None:
+    def learned_elsewhere(self) -> None:
         """The shared record keeps the limit from now on."""
         self._evidence.clear()
 
@@ -99,14 +99,14 @@ class LearnedBucket:
         began_s = self._evidence.last_began_s(now_s)
         return None if began_s is None else (began_s, self._evidence.admitted())
 
-    def heard(self, per_minute: int) -> None:
+    def observe(self, per_minute: int) -> None:
         """The provider names its limit."""
         self._said = per_minute
         if self.limit is not None and plausible(self.limit, per_minute):
             self.limit = replace(self.limit, said_per_minute=per_minute)
 
     def recovery(self, now_s: float) -> Recovery | None:
-        """When how many more may go; None: nothing is learnt."""
+        """When how many more may go; None: nothing is learned."""
         known = self.known(now_s)
         if known is None:
             return None

@@ -1,4 +1,4 @@
-"""The rate that a provider admits, learnt from its refusals by additive increase and multiplicative decrease, and
+"""The rate that a provider admits, learned from its refusals by additive increase and multiplicative decrease, and
 dropped where they do not depend on the rate (decision 0018).
 
 Instants are milliseconds of one clock, rates are requests a minute where nothing else is said.
@@ -56,7 +56,7 @@ _LOWEST: Final = 0.4
 """Share of the first estimate below which the estimate is not believed: refusals that bring it down so far are those of
 no limit, or the first estimate was a burst and the next one, of later calls, is better."""
 _DROPPED_MS: Final = 300_000
-"""How long nothing is learnt again."""
+"""How long nothing is learned again."""
 _NEAR: Final = 0.25
 _BURST_S: Final = 2.0
 _LAPSE_MS: Final = 600_000
@@ -65,7 +65,7 @@ _LEAST, _MOST = 0.01, 1_000_000.0
 _FAR_BELOW: Final = 0.5
 """A limit in the headers below this share of what was admitted per minute is not one per minute."""
 _LONGEST_WAIT_S: Final = 120.0
-"""A wait beyond this is no limit per minute: nothing is learnt of it."""
+"""A wait beyond this is no limit per minute: nothing is learned of it."""
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -228,7 +228,7 @@ def alive(known: QuotaLearned | None, at_ms: int) -> bool:
 
 
 def dropped(known: QuotaLearned | None, at_ms: int) -> bool:
-    """Whether refusals contradicted it a while ago: nothing is learnt of them."""
+    """Whether refusals contradicted it a while ago: nothing is learned of them."""
     if known is None or not _is_doubted(known):
         return False
     return at_ms < known.refused_ms + _DROPPED_MS

@@ -10,11 +10,11 @@ from msgspec import Struct
 from services.worker.rate_limit.call_rate import RecentCalls
 from services.worker.rate_limit.learned.rate import Refusal, first_estimate
 
-__all__ = ["Evidence"]
+__all__ = ["RefusalEvidence"]
 
 _REFUSALS: Final = 8
 _CALLS: Final = 20
-"""`_REFUSALS` refusals among so many calls are learnt from. A demand that is refused less often costs little more than
+"""`_REFUSALS` refusals among so many calls are learned from. A demand that is refused less often costs little more than
 a call per answer, and what refuses at random refuses as much at any rate."""
 _CALLS_ROUGH: Final = 12
 """The same where the estimate is the calls of the last minute: an exhausted limit refuses nearly all for a while."""
@@ -32,7 +32,7 @@ class _Seen(Struct, frozen=True):
     refill_per_minute: float | None
 
 
-class Evidence:
+class RefusalEvidence:
     """The latest refusals. Instants are monotonic seconds that do not run backwards."""
 
     __slots__ = ("_latest", "_refused")

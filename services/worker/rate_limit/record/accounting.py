@@ -8,26 +8,26 @@ from msgspec import Struct
 
 from penstock.contract.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
-from services.worker.rate_limit.batch_reserve import kept
+from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.learned.rate import alive, burst, growth
 from services.worker.rate_limit.limit_set import LimitName
-from services.worker.rate_limit.record.bucket import Bucket, Filling
-from services.worker.rate_limit.record.lease_settings import UNLIMITED, Amounts, Terms
-from services.worker.rate_limit.record.window import Kind, Span
+from services.worker.rate_limit.record.bucket import Bucket, BucketLevel
+from services.worker.rate_limit.record.lease_settings import UNLIMITED, Amounts, LeaseSettings
+from services.worker.rate_limit.record.window import GrainedWindow, Kind
 from services.worker.rate_limit.token_bucket import ConstantRefill
 
-__all__ = ["Book", "Gauge", "waiting_before"]
+__all__ = ["LimitGauge", "RecordAccounting", "earlier_waiters"]
 
 _BUSY_LOOK_MS: Final = 250
 """What others hold may be given back at any time: look again after this long."""
 
 
-class Gauge(Struct, frozen=True):
+class LimitGauge(Struct, frozen=True):
     """One limit over one window, as it stands."""
 
     name: LimitName
     kind: Kind
-    span: Span
+    span: GrainedWindow
     grains: tuple[Grain, ...]
     ceiling: int
     """The limit in force: ours, or the provider's if that is lower."""
@@ -36,9 +36,9 @@ class Gauge(Struct, frozen=True):
     """When the provider's word on it, if there is one, is believed no longer."""
     leased: int
     """Outstanding with workers other than the one left out."""
-    kept: int
+    reserved: int
     """What a batch request has to leave free."""
-    filling: Filling | None = None
+    filling: BucketLevel | None = None
     """Of a token bucket; None: it is a window."""
 
     @property
@@ -59,22 +59,22 @@ class Gauge(Struct, frozen=True):
         return self.span.falls_to_at_ms(self.grains, self.kind, level, now_ms)
 
 
-class Book:
+class RecordAccounting:
     """The windows of one key, with its limits: reads a record, changes nothing."""
 
     def __init__(
-        self, limits: Limits, terms: Terms, batch_reserve: float = 0.0, *, learns: bool = False
+        self, limits: Limits, settings: LeaseSettings, batch_reserve: float = 0.0, *, learns: bool = False
     ) -> None:
         """`batch_reserve`: the share of each limit per minute, and of the places, that a batch request leaves free.
 
-        `learns`: there are no limits but those that the record has learnt.
+        `learns`: there are no limits but those that the record has learned.
         """
         self.limits = limits
-        self.terms = terms
+        self.settings = settings
         self.batch_reserve = batch_reserve
         self.learns = learns
-        self.minute = Span(terms.minute_ms + terms.margin_ms, terms.minute_grain_ms)
-        self.day = Span(terms.day_ms + terms.margin_ms, terms.day_grain_ms)
+        self.minute = GrainedWindow(settings.minute_ms + settings.margin_ms, settings.minute_grain_ms)
+        self.day = GrainedWindow(settings.day_ms + settings.margin_ms, settings.day_grain_ms)
         self.counts_requests = learns or (limits.requests_per_minute, limits.requests_per_day) != (None, None)
         self.counts_tokens = learns or (limits.tokens_per_minute, limits.tokens_per_day) != (None, None)
         self.counts_slots = limits.concurrency is not None
@@ -100,23 +100,23 @@ class Book:
         }
 
     def _bucket(self, capacity: int) -> Bucket:
-        terms = self.terms
+        settings = self.settings
         return Bucket(
             capacity=capacity,
-            refill=ConstantRefill(capacity / terms.minute_ms),
-            grain_ms=terms.minute_grain_ms,
-            margin_ms=terms.margin_ms,
+            refill=ConstantRefill(capacity / settings.minute_ms),
+            grain_ms=settings.minute_grain_ms,
+            margin_ms=settings.margin_ms,
         )
 
     def _learned(self, record: QuotaRecord, now_ms: int) -> dict[Kind, Bucket]:
-        learned, terms = record.learned, self.terms
+        learned, settings = record.learned, self.settings
         if learned is None or not alive(learned, now_ms):
             return {}
         requests = Bucket(
             capacity=burst(learned),
             refill=growth(learned),
-            grain_ms=terms.minute_grain_ms,
-            margin_ms=terms.margin_ms,
+            grain_ms=settings.minute_grain_ms,
+            margin_ms=settings.margin_ms,
             emptied_ms=learned.refused_ms,
         )
         tokens = learned.tokens_per_minute
@@ -126,7 +126,7 @@ class Book:
             else {"requests": requests, "tokens": self._bucket(tokens)}
         )
 
-    def gauges(self, record: QuotaRecord, now_ms: int, without: str = "") -> list[Gauge]:
+    def gauges(self, record: QuotaRecord, now_ms: int, without: str = "") -> list[LimitGauge]:
         """Every limit but concurrency; `without`: the worker whose own lease does not count."""
         minute, day = self.minute.alive(record.minute, now_ms), self.day.alive(record.day, now_ms)
         others = [lease for lease in record.leases if lease.holder != without]
@@ -139,7 +139,7 @@ class Book:
             most: dict[Kind, int | None] = {kind: bucket.capacity for kind, bucket in buckets.items()}
         else:
             most = {"requests": limits.requests_per_minute, "tokens": limits.tokens_per_minute}
-        rows: tuple[tuple[LimitName, Kind, int | None, Span, tuple[Grain, ...], int], ...] = (
+        rows: tuple[tuple[LimitName, Kind, int | None, GrainedWindow, tuple[Grain, ...], int], ...] = (
             ("requests_per_minute", "requests", most.get("requests"), self.minute, minute, requests),
             ("tokens_per_minute", "tokens", most.get("tokens"), self.minute, minute, tokens),
             ("requests_per_day", "requests", limits.requests_per_day, self.day, day, requests),
@@ -150,40 +150,48 @@ class Book:
             if limit is None:
                 continue
             in_force = _in_force(limit, words.get(name), now_ms)
-            spared = kept(in_force[0], self.batch_reserve) if span is self.minute else 0
+            spared = reserved(in_force[0], self.batch_reserve) if span is self.minute else 0
             filling = None
             if span is self.minute and kind in buckets:
-                filling = Filling.at(buckets[kind], record.carried, record.minute, kind, now_ms)
-            found.append(Gauge(name, kind, span, grains, *in_force, leased, spared, filling))
+                filling = BucketLevel.at(buckets[kind], record.carried, record.minute, kind, now_ms)
+            found.append(LimitGauge(name, kind, span, grains, *in_force, leased, spared, filling))
         return found
 
-    def free(self, record: QuotaRecord, now_ms: int, without: str = "", *, sparing: bool = False) -> Amounts:
+    def free(
+        self, record: QuotaRecord, now_ms: int, without: str = "", *, leave_reserve: bool = False
+    ) -> Amounts:
         """What nobody holds and nobody spent. Below nothing when more was spent than foreseen.
 
-        `sparing`: less what a batch request has to leave free.
+        `leave_reserve`: less what a batch request has to leave free.
         """
         left: dict[Kind, int] = {"requests": UNLIMITED, "tokens": UNLIMITED}
         gauges = self.gauges(record, now_ms, without)
         if self.learns and not gauges:
             left["requests"] = 0  # nothing is leased before the record says how much there is
         for gauge in gauges:
-            left[gauge.kind] = min(left[gauge.kind], gauge.free - sparing * gauge.kept)
+            left[gauge.kind] = min(left[gauge.kind], gauge.free - leave_reserve * gauge.reserved)
         slots, most = UNLIMITED, self.limits.concurrency
         if most is not None:
             taken = sum(lease.slots for lease in record.leases if lease.holder != without)
-            slots = most - taken - sparing * kept(most, self.batch_reserve)
+            slots = most - taken - leave_reserve * reserved(most, self.batch_reserve)
         return Amounts(left["requests"], left["tokens"], slots)
 
-    def obstacle(
-        self, record: QuotaRecord, need: Amounts, now_ms: int, without: str = "", *, sparing: bool = False
+    def blocking_limit(
+        self,
+        record: QuotaRecord,
+        need: Amounts,
+        now_ms: int,
+        without: str = "",
+        *,
+        leave_reserve: bool = False,
     ) -> tuple[int, LimitName] | None:
         """When it is worth looking again for `need`, and what stands in the way; None: it is free now."""
         found: list[tuple[int, LimitName]] = []
-        if self.free(record, now_ms, without, sparing=sparing).slots < need.slots:
+        if self.free(record, now_ms, without, leave_reserve=leave_reserve).slots < need.slots:
             found.append((now_ms + _BUSY_LOOK_MS, "concurrency"))
         for gauge in self.gauges(record, now_ms, without):
             amount = need.requests if gauge.kind == "requests" else need.tokens
-            amount += sparing * gauge.kept
+            amount += leave_reserve * gauge.reserved
             if gauge.free < amount:
                 level = gauge.ceiling - gauge.withheld - gauge.leased - amount
                 at_ms = gauge.falls_to_at_ms(level, now_ms)
@@ -208,7 +216,7 @@ def _in_force(most: int, word: QuotaCorrection | None, now_ms: int) -> tuple[int
     return ceiling, word.withheld if held_back else 0, min(lapses, default=None)
 
 
-def waiting_before(record: QuotaRecord, holder: str, since_ms: int) -> tuple[QuotaLease, ...]:
+def earlier_waiters(record: QuotaRecord, holder: str, since_ms: int) -> tuple[QuotaLease, ...]:
     """Who has waited longer than `holder`."""
     return tuple(
         lease

@@ -9,15 +9,15 @@ from msgspec.structs import replace
 
 from penstock.contract.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
 from services.worker.rate_limit.learned.rate import Refusal
-from services.worker.rate_limit.record.accounting import Book, waiting_before
+from services.worker.rate_limit.record.accounting import RecordAccounting, earlier_waiters
 from services.worker.rate_limit.record.bucket import folded
-from services.worker.rate_limit.record.fair_share import part_of
-from services.worker.rate_limit.record.learning import with_news
+from services.worker.rate_limit.record.fair_share import fair_share
+from services.worker.rate_limit.record.learning import with_reports
 from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
 from services.worker.rate_limit.record.provider_corrections import latest
 from services.worker.rate_limit.record.window import Kind, merged
 
-__all__ = ["Plan", "Report", "lease_of", "plan"]
+__all__ = ["Allocation", "Report", "allocate", "lease_of"]
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """What the request needs that waits longest, of all that is in hand; None: nobody waits."""
     running: int = 0
     """Calls under way."""
-    spares: bool = False
+    batch_only: bool = False
     """Only batch work asks: it leases nothing of what it leaves to others, and stands in nobody's way for it."""
     queued: Mapping[str, int] | None = None
     """Requests that wait in the mailboxes it takes from; None: not known."""
@@ -44,13 +44,13 @@ class Report(Struct, frozen=True, kw_only=True):
     """Until when, on the record's clock, and why."""
     corrections: tuple[QuotaCorrection, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    """429s of a provider whose limit is learnt."""
+    """429s of a provider whose limit is learned."""
     said: Mapping[Kind, int] = {}
     """Limits per minute in the headers of such a provider."""
     leaving: bool = False
 
 
-class Plan(Struct, frozen=True):
+class Allocation(Struct, frozen=True):
     record: QuotaRecord
     """To be stored, if nobody else has written."""
     held: Amounts
@@ -60,24 +60,26 @@ class Plan(Struct, frozen=True):
     """It asked for more than there is, and stands in line."""
 
 
-def plan(record: QuotaRecord, report: Report, book: Book, now_ms: int) -> Plan:
+def allocate(record: QuotaRecord, report: Report, accounting: RecordAccounting, now_ms: int) -> Allocation:
     """Fold the report into the record, then share out what is free. Pure; the caller stores by compare-and-set."""
     now_ms = max(now_ms, record.at_ms)
     mine = lease_of(record, report.holder)
-    record = _with_lapsed_as_spent(record, report.holder, book, now_ms)
-    record = _with_spent(record, (*report.spent, *report.refunded), book, now_ms)
-    record = _with_word(record, report, now_ms)
-    if book.learns:
-        learned = with_news(record.learned, report.spent, report.refusals, report.said, book.minute, now_ms)
+    record = _with_lapsed_as_spent(record, report.holder, accounting, now_ms)
+    record = _with_spent(record, (*report.spent, *report.refunded), accounting, now_ms)
+    record = _with_corrections(record, report, now_ms)
+    if accounting.learns:
+        learned = with_reports(
+            record.learned, report.spent, report.refusals, report.said, accounting.minute, now_ms
+        )
         record = replace(record, learned=learned)
     spent = Amounts(sum(grain[1] for grain in report.spent), sum(grain[2] for grain in report.spent))
     held = Amounts(max(0, mine.requests - spent.requests), max(0, mine.tokens - spent.tokens), mine.slots)
     since_ms = now_ms if mine.waits_since_ms is None else mine.waits_since_ms
-    got, waits = _share(record, report, held, book, now_ms, since_ms)
+    got, waits = _share_out(record, report, held, accounting, now_ms, since_ms)
     busy = waits or got != NOTHING or report.running > 0
-    until_ms = now_ms + (book.terms.lease_ms if busy else book.terms.member_ms)
+    until_ms = now_ms + (accounting.settings.lease_ms if busy else accounting.settings.member_ms)
     lease = replace(
-        _hello(report),
+        _empty_lease(report),
         until_ms=until_ms,
         requests=got.requests,
         tokens=got.tokens,
@@ -87,10 +89,10 @@ def plan(record: QuotaRecord, report: Report, book: Book, now_ms: int) -> Plan:
     )
     others = tuple(each for each in record.leases if each.holder != report.holder)
     leases = others if report.leaving else (*others, lease)
-    return Plan(replace(record, at_ms=now_ms, leases=leases), got, until_ms, waits)
+    return Allocation(replace(record, at_ms=now_ms, leases=leases), got, until_ms, waits)
 
 
-def _hello(report: Report) -> QuotaLease:
+def _empty_lease(report: Report) -> QuotaLease:
     """Nothing but who it is, and for how many it asks."""
     return QuotaLease(
         holder=report.holder,
@@ -108,38 +110,43 @@ def lease_of(record: QuotaRecord, holder: str) -> QuotaLease:
     return QuotaLease(holder=holder, number=0, until_ms=0)
 
 
-def _with_lapsed_as_spent(record: QuotaRecord, holder: str, book: Book, now_ms: int) -> QuotaRecord:
+def _with_lapsed_as_spent(
+    record: QuotaRecord, holder: str, accounting: RecordAccounting, now_ms: int
+) -> QuotaRecord:
     """Of a worker that is gone nobody knows what it spent, or when: everything, at the last moment."""
     lapsed = [
         lease
         for lease in record.leases
-        if lease.until_ms + book.terms.grace_ms <= now_ms and lease.holder != holder
+        if lease.until_ms + accounting.settings.grace_ms <= now_ms and lease.holder != holder
     ]
     if not lapsed:
         return record
     gone = {lease.holder for lease in lapsed}
-    spent = [(book.minute.grain(lease.until_ms), lease.requests, lease.tokens) for lease in lapsed]
+    spent = [(accounting.minute.grain(lease.until_ms), lease.requests, lease.tokens) for lease in lapsed]
     leases = tuple(lease for lease in record.leases if lease.holder not in gone)
-    return _with_spent(replace(record, leases=leases), spent, book, now_ms)
+    return _with_spent(replace(record, leases=leases), spent, accounting, now_ms)
 
 
-def _with_spent(record: QuotaRecord, spent: Iterable[Grain], book: Book, now_ms: int) -> QuotaRecord:
+def _with_spent(
+    record: QuotaRecord, spent: Iterable[Grain], accounting: RecordAccounting, now_ms: int
+) -> QuotaRecord:
     spent = tuple(spent)
     days = (
-        (book.day.grain(grain * book.minute.grain_ms), requests, tokens) for grain, requests, tokens in spent
+        (accounting.day.grain(grain * accounting.minute.grain_ms), requests, tokens)
+        for grain, requests, tokens in spent
     )
     day = record.day
-    if book.limits.requests_per_day is not None or book.limits.tokens_per_day is not None:
-        day = book.day.alive(merged(day, days) if spent else day, now_ms)
-    if book.has_buckets:
-        buckets = book.buckets(record, now_ms)
-        carried, minute = folded(record.carried, record.minute, spent, buckets, book.minute, now_ms)
+    if accounting.limits.requests_per_day is not None or accounting.limits.tokens_per_day is not None:
+        day = accounting.day.alive(merged(day, days) if spent else day, now_ms)
+    if accounting.has_buckets:
+        buckets = accounting.buckets(record, now_ms)
+        carried, minute = folded(record.carried, record.minute, spent, buckets, accounting.minute, now_ms)
         return replace(record, carried=carried, minute=minute, day=day)
-    minute = book.minute.alive(merged(record.minute, spent) if spent else record.minute, now_ms)
+    minute = accounting.minute.alive(merged(record.minute, spent) if spent else record.minute, now_ms)
     return replace(record, minute=minute, day=day)
 
 
-def _with_word(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:
+def _with_corrections(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:
     """A pause or a provider's word on its limits, newer than what stands there; what lapsed goes."""
     words = {word.limit: word for word in record.corrections}
     for word in report.corrections:
@@ -151,33 +158,38 @@ def _with_word(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:
     return replace(record, paused_until_ms=report.pause[0], pause_reason=report.pause[1])
 
 
-def _share(
-    record: QuotaRecord, report: Report, held: Amounts, book: Book, now_ms: int, since_ms: int
+def _share_out(
+    record: QuotaRecord,
+    report: Report,
+    held: Amounts,
+    accounting: RecordAccounting,
+    now_ms: int,
+    since_ms: int,
 ) -> tuple[Amounts, bool]:
     """What the worker holds from now on, and whether it stands in line for more.
 
     Who waits gets what its first request needs, whole or not at all: two workers that each hold half of what a
     request needs would wait for ever. Beyond that everybody takes its share of what is free.
     """
-    free = book.free(record, now_ms, without=report.holder, sparing=report.spares)
+    free = accounting.free(record, now_ms, without=report.holder, leave_reserve=report.batch_only)
     # Of what a record made again sets aside for a worker, there may be less than that.
     held = Amounts(
         min(held.requests, max(0, free.requests)),
         min(held.tokens, max(0, free.tokens)),
         min(held.slots, max(0, free.slots)),
     )
-    elders = waiting_before(record, report.holder, since_ms)
+    earlier = earlier_waiters(record, report.holder, since_ms)
     extra = Amounts(
-        free.requests - held.requests - len(elders),
-        free.tokens - held.tokens - sum(lease.waits_for_tokens for lease in elders),
-        free.slots - held.slots - len(elders),
+        free.requests - held.requests - len(earlier),
+        free.tokens - held.tokens - sum(lease.waits_for_tokens for lease in earlier),
+        free.slots - held.slots - len(earlier),
     )
-    part = part_of(_hello(report), record.leases)
+    part = fair_share(_empty_lease(report), record.leases)
     first = report.first
     if first is None:
         return _taken(held, extra, report, NOTHING, part), False
     if record.paused_until_ms > now_ms or not _fits(held, extra, first):
-        waits = record.paused_until_ms <= now_ms and not report.spares
+        waits = record.paused_until_ms <= now_ms and not report.batch_only
         return Amounts(slots=report.running), waits
     return _taken(held, extra, report, first, part), False
 

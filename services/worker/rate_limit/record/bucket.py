@@ -10,10 +10,10 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.contract.quota import Carried, Grain
-from services.worker.rate_limit.record.window import Kind, Span, merged
+from services.worker.rate_limit.record.window import GrainedWindow, Kind, merged
 from services.worker.rate_limit.token_bucket import Refill, level_at, reaches_level_at, whole
 
-__all__ = ["Bucket", "Filling", "folded"]
+__all__ = ["Bucket", "BucketLevel", "folded"]
 
 _COLUMN: Final[dict[Kind, int]] = {"requests": 1, "tokens": 2}
 
@@ -53,7 +53,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
         return float((grain + 1) * self.grain_ms + self.margin_ms)
 
 
-class Filling(Struct, frozen=True):
+class BucketLevel(Struct, frozen=True):
     """A bucket at some instant."""
 
     bucket: Bucket
@@ -63,7 +63,7 @@ class Filling(Struct, frozen=True):
     @classmethod
     def at(
         cls, bucket: Bucket, carried: Carried | None, grains: Iterable[Grain], kind: Kind, now_ms: int
-    ) -> Filling:
+    ) -> BucketLevel:
         charges = bucket.charges(carried, grains, kind)
         return cls(bucket, charges, level_at(charges, bucket.refill, now_ms))
 
@@ -84,7 +84,7 @@ def folded(
     grains: tuple[Grain, ...],
     spent: tuple[Grain, ...],
     buckets: dict[Kind, Bucket],
-    span: Span,
+    span: GrainedWindow,
     now_ms: int,
 ) -> tuple[Carried | None, tuple[Grain, ...]]:
     """`spent` added to what stands in the record; grains that are a span old become part of what is carried."""

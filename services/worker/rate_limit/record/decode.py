@@ -12,7 +12,7 @@ from penstock.contract import codec
 from penstock.contract.quota import QuotaRecord
 from services.worker.rate_limit.shared.store_protocol import Stored
 
-__all__ = ["decoded"]
+__all__ = ["decode_record"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
 _LARGEST: Final = 1 << 53
@@ -22,7 +22,7 @@ _MOST_LEASES: Final = 10_000
 _MOST_GRAINS: Final = 100_000
 
 
-def decoded(key: str, stored: Stored) -> QuotaRecord | None:
+def decode_record(key: str, stored: Stored) -> QuotaRecord | None:
     """None: there is no record, or none that can be believed. It is begun anew, over that entry."""
     if not stored.data:
         return None

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 from penstock.contract.quota import QuotaLease
 
-__all__ = ["part_of"]
+__all__ = ["fair_share"]
 
 
-def part_of(mine: QuotaLease, leases: Iterable[QuotaLease]) -> float:
+def fair_share(mine: QuotaLease, leases: Iterable[QuotaLease]) -> float:
     """Of all that is free, for `mine`, whose holder asks; beside the `leases` of those who hold something or wait.
 
     Who waits counts, for however short a time: else who has waited longest would take all that there is.

@@ -1,4 +1,4 @@
-"""What a worker's news change in the limit that a record has learnt from a provider's refusals (decision 0018)."""
+"""What a worker's news change in the limit that a record has learned from a provider's refusals (decision 0018)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from msgspec.structs import replace
 
 from penstock.contract.quota import Grain, QuotaLearned
 from services.worker.rate_limit.learned.rate import Refusal, alive, dropped, learned_from, plausible, refused
-from services.worker.rate_limit.record.window import Kind, Span
+from services.worker.rate_limit.record.window import GrainedWindow, Kind
 
-__all__ = ["with_news"]
+__all__ = ["with_reports"]
 
 
-def with_news(
+def with_reports(
     known: QuotaLearned | None,
     spent: Iterable[Grain],
     refusals: Iterable[Refusal],
     said: Mapping[Kind, int],
-    span: Span,
+    span: GrainedWindow,
     now_ms: int,
 ) -> QuotaLearned | None:
     """`spent`: calls that were made, by grain; `said`: limits per minute in the provider's headers."""

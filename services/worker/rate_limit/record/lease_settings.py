@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["LEARNING_TERMS", "NOTHING", "TERMS", "UNLIMITED", "Amounts", "Terms"]
+__all__ = ["LEARNED_LEASE_SETTINGS", "LEASE_SETTINGS", "NOTHING", "UNLIMITED", "Amounts", "LeaseSettings"]
 
 UNLIMITED: Final = 1 << 53
 """What is free where no limit is set; JSON numbers are exact up to here."""
@@ -23,7 +23,7 @@ class Amounts(Struct, frozen=True):
 NOTHING: Final = Amounts()
 
 
-class Terms(Struct, frozen=True, kw_only=True):
+class LeaseSettings(Struct, frozen=True, kw_only=True):
     """Milliseconds, but for `ahead_s`."""
 
     minute_ms: int = 60_000
@@ -42,6 +42,6 @@ class Terms(Struct, frozen=True, kw_only=True):
     """How much work a worker leases beyond what waits."""
 
 
-TERMS: Final = Terms()
-LEARNING_TERMS: Final = Terms(minute_grain_ms=100, margin_ms=0)
-"""Of a limit that is learnt: what its record counts a moment too long, a provider would have let through."""
+LEASE_SETTINGS: Final = LeaseSettings()
+LEARNED_LEASE_SETTINGS: Final = LeaseSettings(minute_grain_ms=100, margin_ms=0)
+"""Of a limit that is learned: what its record counts a moment too long, a provider would have let through."""

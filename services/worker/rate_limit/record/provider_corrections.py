@@ -12,7 +12,7 @@ from penstock.contract.quota import QuotaCorrection, QuotaRecord
 from services.worker.rate_limit.limit import BELIEVED_S, DAY_S, MINUTE_S, Observation
 from services.worker.rate_limit.limit_set import LimitName
 
-__all__ = ["Ceilings", "corrected", "latest", "named"]
+__all__ = ["SeenCeilings", "corrected", "latest", "named"]
 
 _BELIEVED_MS: Final = int(BELIEVED_S * 1000)
 
@@ -50,7 +50,7 @@ def named(word: Observation) -> LimitName:
     return "requests_per_day" if word.kind == "requests" else "tokens_per_day"
 
 
-class Ceilings:
+class SeenCeilings:
     """The last limits that this worker was told by the provider. One that repeats what the record says is not
     written there; it is when an older one of another worker comes to stand there after all.
     """
@@ -58,12 +58,12 @@ class Ceilings:
     def __init__(self) -> None:
         self._said: dict[str, QuotaCorrection] = {}
 
-    def heard(self, word: Observation, now_ms: int) -> None:
+    def observe(self, word: Observation, now_ms: int) -> None:
         if word.limit is not None and word.limit > 0:
             self._said[named(word)] = _said(named(word), word.limit, now_ms)
 
-    def overruled_in(self, record: QuotaRecord, now_ms: int) -> Iterator[QuotaCorrection]:
-        """What stands in the record and was said before what we heard, with our word in its place."""
+    def superseded_in(self, record: QuotaRecord, now_ms: int) -> Iterator[QuotaCorrection]:
+        """What stands in the record and was said before what we observe, with our word in its place."""
         for told in record.corrections:
             said = self._said.get(told.limit)
             if said is None or told.ceiling_until_ms <= now_ms or told.ceiling == said.ceiling:

@@ -20,14 +20,14 @@ class RecordClock:
     def is_set(self) -> bool:
         return self._ahead_s is not None
 
-    def heard(self, at_ms: int, now_s: float) -> None:
+    def observe(self, at_ms: int, now_s: float) -> None:
         """A record written at `at_ms` is here at `now_s`, monotonic."""
         ahead_s = at_ms / 1000 - now_s
         if self._ahead_s is None or ahead_s > self._ahead_s:
             self._ahead_s = ahead_s
 
     def now_ms(self, now_s: float) -> int:
-        """The record's time at `now_s`; 0 as long as no record was heard of."""
+        """The record's time at `now_s`; 0 as long as no record was observe of."""
         return 0 if self._ahead_s is None else int((now_s + self._ahead_s) * 1000)
 
     def local_s(self, at_ms: int) -> float:

@@ -11,15 +11,15 @@ from penstock.contract.quota import QuotaCorrection, QuotaRecord
 from services.worker.rate_limit.forecast import recovery
 from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.limit_set import LimitName, LimitUse
-from services.worker.rate_limit.record.accounting import Book, Gauge, waiting_before
+from services.worker.rate_limit.record.accounting import LimitGauge, RecordAccounting, earlier_waiters
 from services.worker.rate_limit.record.allocation import lease_of
 from services.worker.rate_limit.record.lease_settings import Amounts
-from services.worker.rate_limit.record.provider_corrections import Ceilings, corrected, named
+from services.worker.rate_limit.record.provider_corrections import SeenCeilings, corrected, named
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.shared.demand import GIVEN_BACK_S
 from services.worker.rate_limit.token_bucket import refill_returns
 
-__all__ = ["View"]
+__all__ = ["RecordView"]
 
 _EMPTY: Final = QuotaRecord(at_ms=0)
 _MINUTE_S: Final = 60.0
@@ -27,35 +27,39 @@ _REFILLED_MS: Final = 10
 _NONE: Final[Mapping[str, QuotaCorrection]] = MappingProxyType({})
 
 
-class View:
-    """The latest record, and sums over it that are kept until they may change."""
+class RecordView:
+    """The latest record, and sums over it that are reserved until they may change."""
 
-    def __init__(self, holder: str, book: Book, clock: RecordClock) -> None:
+    def __init__(self, holder: str, accounting: RecordAccounting, clock: RecordClock) -> None:
         self.record: QuotaRecord | None = None
         self._holder = holder
-        self._book = book
+        self._accounting = accounting
         self._clock = clock
-        self._ceilings = Ceilings()
+        self._ceilings = SeenCeilings()
         self._summed: QuotaRecord | None = None
         self._summed_until_ms = 0
         self._free = self._spare = Amounts()
         self._left: dict[LimitName, int] = {}
         self._claims = Amounts()
 
-    def wait_s(self, need: Amounts, now_s: float, *, sparing: bool = False) -> tuple[float, LimitName] | None:
+    def wait_s(
+        self, need: Amounts, now_s: float, *, leave_reserve: bool = False
+    ) -> tuple[float, LimitName] | None:
         """How long until `need` may be free, and what stands in the way; None: it is free now, as far as is known.
 
-        `sparing`: free beside what a batch request has to leave to the others.
+        `leave_reserve`: free beside what a batch request has to leave to the others.
         """
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
-        free, claims = self._spare if sparing else self._free, self._claims
+        free, claims = self._spare if leave_reserve else self._free, self._claims
         need = Amounts(
             need.requests + claims.requests, need.tokens + claims.tokens, need.slots + claims.slots
         )
         if free.requests >= need.requests and free.tokens >= need.tokens and free.slots >= need.slots:
             return None
-        found = self._book.obstacle(self.record or _EMPTY, need, now_ms, self._holder, sparing=sparing)
+        found = self._accounting.blocking_limit(
+            self.record or _EMPTY, need, now_ms, self._holder, leave_reserve=leave_reserve
+        )
         return None if found is None else (max(0.0, self._clock.local_s(found[0]) - now_s), found[1])
 
     @property
@@ -67,31 +71,31 @@ class View:
     def usage(self, now_s: float) -> tuple[LimitUse, ...]:
         """Spent, leased and withheld count as used."""
         record = self.record or _EMPTY
-        gauges = self._book.gauges(record, self._clock.now_ms(now_s))
+        gauges = self._accounting.gauges(record, self._clock.now_ms(now_s))
         uses = [
             LimitUse(gauge.name, gauge.spent + gauge.leased + gauge.withheld, gauge.ceiling)
             for gauge in gauges
         ]
-        if self._book.limits.concurrency is not None:
+        if self._accounting.limits.concurrency is not None:
             slots = sum(lease.slots for lease in record.leases)
-            uses.append(LimitUse("concurrency", slots, self._book.limits.concurrency))
+            uses.append(LimitUse("concurrency", slots, self._accounting.limits.concurrency))
         return tuple(uses)
 
-    def recoveries(self, untold: Amounts, now_s: float) -> tuple[Recovery, ...]:
+    def recoveries(self, unreported: Amounts, now_s: float) -> tuple[Recovery, ...]:
         """When how much of each limit is free again. What others hold is spent by those who stand in line, or given
-        back when nobody asks for it; our own lease counts as free but for what was spent of it and is `untold`.
+        back when nobody asks for it; our own lease counts as free but for what was spent of it and is `unreported`.
         """
         now_ms = self._clock.now_ms(now_s)
-        gauges = self._book.gauges(self.record or _EMPTY, now_ms, without=self._holder)
+        gauges = self._accounting.gauges(self.record or _EMPTY, now_ms, without=self._holder)
         return tuple(
-            _recovery(gauge, untold.requests if gauge.kind == "requests" else untold.tokens, now_ms)
+            _recovery(gauge, unreported.requests if gauge.kind == "requests" else unreported.tokens, now_ms)
             for gauge in gauges
         )
 
     def correction(
-        self, word: Observation, now_s: float, untold: Mapping[str, QuotaCorrection] = _NONE
+        self, word: Observation, now_s: float, unreported: Mapping[str, QuotaCorrection] = _NONE
     ) -> QuotaCorrection | None:
-        """What the provider's word changes in the record; None: nothing. `untold`: earlier words on their way there.
+        """Correction of the record by a header; None: no change. `unreported`: earlier corrections not written yet.
 
         Leases that are out count as used: some of them the provider has seen, and some it has not.
         """
@@ -101,10 +105,10 @@ class View:
         left = self._left.get(name)
         if left is None:
             return None
-        self._ceilings.heard(word, now_ms)
+        self._ceilings.observe(word, now_ms)
         told = next((each for each in (self.record or _EMPTY).corrections if each.limit == name), None)
-        known = untold.get(name, told)
-        lowered = word.limit is not None and 0 < word.limit < getattr(self._book.limits, name)
+        known = unreported.get(name, told)
+        lowered = word.limit is not None and 0 < word.limit < getattr(self._accounting.limits, name)
         if known is None and not lowered and (word.remaining is None or word.remaining >= left):
             return None
         left += told.withheld if told is not None and told.withheld_until_ms > now_ms else 0
@@ -112,51 +116,51 @@ class View:
         found = corrected(known, word, left, now_ms)
         return None if found == known else found
 
-    def overruled(self, now_s: float) -> tuple[QuotaCorrection, ...]:
+    def superseded(self, now_s: float) -> tuple[QuotaCorrection, ...]:
         """What was said to us, and is to be told, since an older word of another stands in the record."""
         if self.record is None or not self.record.corrections:
             return ()
-        return tuple(self._ceilings.overruled_in(self.record, self._clock.now_ms(now_s)))
+        return tuple(self._ceilings.superseded_in(self.record, self._clock.now_ms(now_s)))
 
     def _sum(self, now_ms: int) -> None:
         record = self.record or _EMPTY
         if record is self._summed and now_ms < self._summed_until_ms:
             return
-        book = self._book
+        accounting = self._accounting
         self._summed = record
-        minute, day = book.minute.alive(record.minute, now_ms), book.day.alive(record.day, now_ms)
+        minute, day = accounting.minute.alive(record.minute, now_ms), accounting.day.alive(record.day, now_ms)
         lapses = [
             at_ms
             for word in record.corrections
             for at_ms in (word.ceiling_until_ms, word.withheld_until_ms)
             if at_ms > now_ms
         ]
-        ends = [book.minute.ends_ms(minute[0][0])] if minute else []
-        ends += [book.day.ends_ms(day[0][0])] if day else []
+        ends = [accounting.minute.ends_ms(minute[0][0])] if minute else []
+        ends += [accounting.day.ends_ms(day[0][0])] if day else []
         self._summed_until_ms = min((*ends, *lapses, 1 << 62))
-        if book.has_buckets:  # refilled all the time: a moment later there is more, never less
+        if accounting.has_buckets:  # refilled all the time: a moment later there is more, never less
             self._summed_until_ms = min(self._summed_until_ms, now_ms + _REFILLED_MS)
-        self._free = book.free(record, now_ms, without=self._holder)
-        self._spare = book.free(record, now_ms, without=self._holder, sparing=True)
-        self._left = {gauge.name: gauge.free for gauge in book.gauges(record, now_ms)}
+        self._free = accounting.free(record, now_ms, without=self._holder)
+        self._spare = accounting.free(record, now_ms, without=self._holder, leave_reserve=True)
+        self._left = {gauge.name: gauge.free for gauge in accounting.gauges(record, now_ms)}
         mine = lease_of(record, self._holder)
-        elders = waiting_before(record, self._holder, mine.waits_since_ms or 1 << 62)
-        tokens = sum(lease.waits_for_tokens for lease in elders)
-        self._claims = Amounts(len(elders), tokens, len(elders))
+        earlier = earlier_waiters(record, self._holder, mine.waits_since_ms or 1 << 62)
+        tokens = sum(lease.waits_for_tokens for lease in earlier)
+        self._claims = Amounts(len(earlier), tokens, len(earlier))
 
 
-def _recovery(gauge: Gauge, untold: int, now_ms: int) -> Recovery:
+def _recovery(gauge: LimitGauge, unreported: int, now_ms: int) -> Recovery:
     column = 1 if gauge.kind == "requests" else 2
     length_s, allowed = gauge.span.length_ms / 1000, gauge.ceiling
     if gauge.filling is not None:
         per_s = gauge.filling.per_s(now_ms)
-        returns = list(refill_returns(gauge.filling.level + untold, per_s, _MINUTE_S))
+        returns = list(refill_returns(gauge.filling.level + unreported, per_s, _MINUTE_S))
         length_s, allowed = _MINUTE_S, round(per_s * _MINUTE_S)
     else:
         returns = [((gauge.span.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains]
-        returns.append((length_s, untold))
+        returns.append((length_s, unreported))
     returns.append((GIVEN_BACK_S, gauge.leased))
     if gauge.lapses_ms is not None:
         returns.append(((gauge.lapses_ms - now_ms) / 1000, gauge.withheld))
-    used = allowed - gauge.free + untold
+    used = allowed - gauge.free + unreported
     return recovery(gauge.name, length_s, allowed, used, returns)

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from penstock.contract.quota import Grain
 
-__all__ = ["Kind", "Span", "merged"]
+__all__ = ["GrainedWindow", "Kind", "merged"]
 
 Kind = Literal["requests", "tokens"]
 
 
-class Span(Struct, frozen=True):
-    """A window of `length_ms`, kept in grains of `grain_ms`.
+class GrainedWindow(Struct, frozen=True):
+    """A window of `length_ms`, reserved in grains of `grain_ms`.
 
     A grain counts until `length_ms` after its end: what was spent early in it counts up to one grain too long, and
     nothing too short.

@@ -14,14 +14,14 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract import codec
 from penstock.contract.quota import QuotaCorrection, QuotaRecord
 from services.worker.rate_limit.learned.rate import Refusal
-from services.worker.rate_limit.record.allocation import Report, lease_of, plan
+from services.worker.rate_limit.record.allocation import Report, allocate, lease_of
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.record.window import Kind
-from services.worker.rate_limit.shared.replica import Copy
-from services.worker.rate_limit.shared.store_protocol import Conflict, Records, Stored, Unreachable
+from services.worker.rate_limit.shared.replica import Replica
+from services.worker.rate_limit.shared.store_protocol import Conflict, RecordStore, Stored, Unreachable
 from services.worker.rate_limit.shared.write_schedule import is_worth_it
 
-__all__ = ["News", "Writing"]
+__all__ = ["CasWriter", "ReportedRefusal"]
 
 _log: Final = logging.getLogger(__name__)
 _CONFLICT_S: Final = 0.01
@@ -38,8 +38,8 @@ class _Pending(msgspec.Struct, frozen=True):
     """That it tells, unless it is the first."""
 
 
-class News(msgspec.Struct, frozen=True):
-    """A 429 of a provider whose limit is learnt; monotonic seconds, since the record's clock may not be known yet."""
+class ReportedRefusal(msgspec.Struct, frozen=True):
+    """A 429 of a provider whose limit is learned; monotonic seconds, since the record's clock may not be known yet."""
 
     at_s: float
     began_s: float
@@ -57,13 +57,17 @@ class News(msgspec.Struct, frozen=True):
         )
 
 
-class Writing:
-    """The news that wait to be told, and the write that tells them. Raises what `Records` raises, but no Conflict."""
+class CasWriter:
+    """Pending reports and the write that stores them. Raises what `RecordStore` raises, but no Conflict."""
 
     def __init__(
-        self, copy: Copy, records: Records, random: Callable[[], float], on_grant: Callable[[], None]
+        self,
+        replica: Replica,
+        records: RecordStore,
+        random: Callable[[], float],
+        on_grant: Callable[[], None],
     ) -> None:
-        self._copy = copy
+        self._replica = replica
         self._records = records
         self._random = random
         self._on_grant = on_grant
@@ -72,25 +76,25 @@ class Writing:
         """Until when, in monotonic seconds, and why."""
         self.words: dict[str, QuotaCorrection] = {}
         """Not told yet, by limit."""
-        self.refusals: tuple[News, ...] = ()
+        self.refusals: tuple[ReportedRefusal, ...] = ()
         """Not told yet."""
         self._said: dict[Kind, int] = {}
         self.wrote_s = float("-inf")
         self.unanswered_since_s = inf
         """When the first request to the server began that was not answered, since the last one that was."""
 
-    def tell_pause(self, until_s: float, why: str) -> None:
+    def report_pause(self, until_s: float, why: str) -> None:
         self._pause = (until_s, why)
 
-    def tell_word(self, word: QuotaCorrection) -> None:
+    def report_correction(self, word: QuotaCorrection) -> None:
         self.words[word.limit] = word
 
-    def tell_refusal(self, refusal: News) -> None:
+    def report_refusal(self, refusal: ReportedRefusal) -> None:
         self.refusals = (*self.refusals, refusal)
 
-    def tell_limit(self, kind: Kind, per_minute: int) -> bool:
+    def report_header_limit(self, kind: Kind, per_minute: int) -> bool:
         """A limit that the provider's headers name; returns whether that is news."""
-        learned = self._copy.record.learned
+        learned = self._replica.record.learned
         known = None
         if learned is not None:
             known = learned.said_per_minute if kind == "requests" else learned.tokens_per_minute
@@ -101,56 +105,58 @@ class Writing:
 
     async def read(self) -> Stored | None:
         self._asks()
-        stored = await self._records.read(self._copy.key)
+        stored = await self._records.read(self._replica.key)
         self.unanswered_since_s = inf
-        self._copy.read(stored, loop_now_s())
+        self._replica.read(stored, loop_now_s())
         return stored
 
     async def write(self, *, leaving: bool = False, anyway: bool = False) -> None:
         """Tell and ask, until it is stored; nothing if there is nothing to say. `anyway`: only that we are there, since
         the record's time may not be known yet.
         """
-        copy = self._copy
+        replica = self._replica
         while True:
             if self._pending is not None:
                 await self._find_out(self._pending)
             now_s = loop_now_s()
-            self.words = {word.limit: word for word in copy.view.overruled(now_s)} | self.words
-            report = copy.desk.report(copy.holder, now_s, paused=now_s < copy.gate.until_s, leaving=leaving)
+            self.words = {word.limit: word for word in replica.view.superseded(now_s)} | self.words
+            report = replica.lease.report(
+                replica.holder, now_s, paused=now_s < replica.cooldown.until_s, leaving=leaving
+            )
             report = msgspec.structs.replace(
                 report,
                 pause=None if self._pause is None or anyway else self._told_pause(*self._pause),
                 corrections=tuple(self.words.values()),
-                queued=copy.queued(),
-                refusals=() if anyway else tuple(each.told(copy.clock) for each in self.refusals),
+                queued=replica.queued(),
+                refusals=() if anyway else tuple(each.told(replica.clock) for each in self.refusals),
                 said=dict(self._said),
             )
-            made = plan(copy.record, report, copy.book, copy.clock.now_ms(now_s))
-            if not (anyway or leaving or is_worth_it(copy, report, made)):
+            made = allocate(replica.record, report, replica.accounting, replica.clock.now_ms(now_s))
+            if not (anyway or leaving or is_worth_it(replica, report, made)):
                 return
-            copy.desk.begin(report, made, now_s)
+            replica.lease.begin(report, made, now_s)
             self.wrote_s = now_s
-            revision = copy.revision
+            revision = replica.revision
             self._pending = _Pending(report, made.record, revision, self._pause)
             if await self._send(self._pending):
                 return
-            self._not_stored()
+            self._roll_back()
             await asyncio.sleep(self._random() * _CONFLICT_S)
-            if copy.revision == revision:
+            if replica.revision == revision:
                 await self.read()
 
     async def _send(self, pending: _Pending) -> bool:
         """Whether it is stored; not, if somebody else wrote since."""
-        copy = self._copy
+        replica = self._replica
         self._asks()
         try:
-            revision = await self._records.write(copy.key, codec.encode(pending.record), pending.revision)
+            revision = await self._records.write(replica.key, codec.encode(pending.record), pending.revision)
         except Conflict:
             self.unanswered_since_s = inf
             return False
         self.unanswered_since_s = inf
-        if revision >= copy.revision:
-            copy.take(pending.record, revision, loop_now_s())
+        if revision >= replica.revision:
+            replica.take(pending.record, revision, loop_now_s())
         self._stored(pending.report)
         return True
 
@@ -159,35 +165,35 @@ class Writing:
         stored. Otherwise the number of our lease in the record tells; and if the lease is gone, it was counted as
         spent, and all that we wanted to tell with it.
         """
-        copy = self._copy
+        replica = self._replica
         await self.read()
-        if copy.revision == pending.revision and copy.desk.alone is not None:
+        if replica.revision == pending.revision and replica.lease.alone is not None:
             # It was planned before the outage, and keeps nothing for what the others may have used in it.
-            self._not_stored(may_land=True)
+            self._roll_back(may_land=True)
             return
-        if copy.revision == pending.revision and await self._send(pending):
+        if replica.revision == pending.revision and await self._send(pending):
             return
-        if copy.revision == pending.revision:
+        if replica.revision == pending.revision:
             await self.read()
-        if copy.revision == pending.revision:
+        if replica.revision == pending.revision:
             raise Unreachable("somebody wrote, and what is read does not show it yet")
-        found = lease_of(copy.record, copy.holder).number
+        found = lease_of(replica.record, replica.holder).number
         if found in {0, pending.report.number}:
             self._stored(pending.report)
             if found == 0:
-                copy.desk.lost()
+                replica.lease.lost()
         else:
-            self._not_stored()
+            self._roll_back()
 
     def _told_pause(self, until_s: float, why: str) -> tuple[int, str]:
-        return self._copy.clock.now_ms(until_s), why
+        return self._replica.clock.now_ms(until_s), why
 
     def _asks(self) -> None:
         self.unanswered_since_s = min(self.unanswered_since_s, loop_now_s())
 
-    def _not_stored(self, *, may_land: bool = False) -> None:
+    def _roll_back(self, *, may_land: bool = False) -> None:
         self._pending = None
-        self._copy.desk.not_stored(may_land=may_land)
+        self._replica.lease.roll_back(may_land=may_land)
 
     def _stored(self, report: Report) -> None:
         """What was told need not be told again; who waited may ask again."""
@@ -200,9 +206,9 @@ class Writing:
         for word in report.corrections:
             if self.words.get(word.limit) == word:
                 del self.words[word.limit]
-        self._copy.others_are_behind = False
-        was_alone = self._copy.desk.alone is not None
+        self._replica.newcomer_needs_time = False
+        was_alone = self._replica.lease.alone is not None
         if was_alone:
-            _log.warning("the shared quota of %s is within reach again", self._copy.key)
-        if self._copy.desk.stored() or was_alone:
+            _log.warning("the shared quota of %s is within reach again", self._replica.key)
+        if self._replica.lease.stored() or was_alone:
             self._on_grant()

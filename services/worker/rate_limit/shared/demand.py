@@ -17,12 +17,12 @@ _IDLE_S: Final = 1.0
 GIVEN_BACK_S: Final = 1.5
 """Until what others hold is spent or given back, with the write that tells it."""
 _SLOT_S: Final = 0.1
-"""A place among the concurrent calls is needed at once or not at all; a few are kept for the next ones."""
+"""A place among the concurrent calls is needed at once or not at all; a few are reserved for the next ones."""
 
 
 class _Need(Struct, frozen=True):
     tokens: int
-    spares: bool
+    batch_only: bool
     """It is batch work, and leaves the reserve to others."""
 
 
@@ -50,38 +50,38 @@ class Demand:
         """Tokens of the request that was refused first since the last grant; None: nobody waits."""
         return next((need.tokens for need in self._needs.values()), None)
 
-    def before(self, asker: int) -> int | None:
-        """What has to be served before `asker`: the first need, if that is another's. Nothing for who has no name."""
-        if asker == 0:
+    def before(self, waiter: int) -> int | None:
+        """What has to be served before `waiter`: the first need, if that is another's. Nothing for who has no name."""
+        if waiter == 0:
             return None
         for each, need in self._needs.items():
-            return None if each == asker else need.tokens
+            return None if each == waiter else need.tokens
         return None
 
-    def granted(self, tokens: int, now_s: float, asker: int = 0, *, spares: bool = False) -> None:
+    def granted(self, tokens: int, now_s: float, waiter: int = 0, *, batch_only: bool = False) -> None:
         """A permit was given out."""
-        self._asks(now_s, spares=spares)
-        self._needs.pop(asker, None)
+        self._asks(now_s, batch_only=batch_only)
+        self._needs.pop(waiter, None)
         self._requests += 1
         self._tokens += tokens
 
-    def refused(self, tokens: int, now_s: float, asker: int = 0, *, spares: bool = False) -> None:
+    def refused(self, tokens: int, now_s: float, waiter: int = 0, *, batch_only: bool = False) -> None:
         """Somebody waits. Who is woken and still finds nothing will say so again."""
-        self._asks(now_s, spares=spares)
-        if asker == 0:
+        self._asks(now_s, batch_only=batch_only)
+        if waiter == 0:
             self._unnamed -= 1
-        self._needs[asker or self._unnamed] = _Need(tokens, spares)
+        self._needs[waiter or self._unnamed] = _Need(tokens, batch_only)
 
-    def withdrawn(self, asker: int) -> bool:
+    def withdrawn(self, waiter: int) -> bool:
         """It waits no longer. Returns whether others stood behind it, here or elsewhere."""
-        was_first = next(iter(self._needs), None) == asker
-        self._needs.pop(asker, None)
+        was_first = next(iter(self._needs), None) == waiter
+        self._needs.pop(waiter, None)
         return was_first
 
-    def spares(self, now_s: float) -> bool:
+    def batch_only(self, now_s: float) -> bool:
         """Nobody asks here but batch work: it leases nothing of what it would leave free anyway."""
         lately = now_s - self._unsparing_s <= _IDLE_S
-        return not lately and all(need.spares for need in self._needs.values())
+        return not lately and all(need.batch_only for need in self._needs.values())
 
     def is_idle(self, now_s: float) -> bool:
         return now_s - self._asked_s > _IDLE_S
@@ -111,9 +111,9 @@ class Demand:
             running + len(self._needs) + ceil(self._per_s * _SLOT_S),
         )
 
-    def _asks(self, now_s: float, *, spares: bool) -> None:
+    def _asks(self, now_s: float, *, batch_only: bool) -> None:
         self._asked_s = now_s
-        if not spares:
+        if not batch_only:
             self._unsparing_s = now_s
 
     def served(self) -> None:

@@ -1,4 +1,4 @@
-"""One worker's end of a shared quota: spends what it has leased, and keeps book of it. No I/O, no waiting.
+"""One worker's end of a shared quota: spends what it has leased, and keeps accounting of it. No I/O, no waiting.
 
 At every instant the stored record holds at least what this worker may still spend and what it has spent but not yet
 told: whatever becomes of the worker, the others count enough.
@@ -12,14 +12,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.worker.rate_limit.limit_set import Account
-from services.worker.rate_limit.record.accounting import Book
-from services.worker.rate_limit.record.allocation import Plan, Report
+from services.worker.rate_limit.limit_set import LimitSet
+from services.worker.rate_limit.record.accounting import RecordAccounting
+from services.worker.rate_limit.record.allocation import Allocation, Report
 from services.worker.rate_limit.record.lease_settings import Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.shared.demand import Demand
 
-__all__ = ["Desk"]
+__all__ = ["LocalLease"]
 
 _MANY_GRAINS: Final = 512
 
@@ -31,30 +31,32 @@ class _Open(Struct):
     grain: int
     write: int
     """How many writes had begun when it was charged."""
-    share: tuple[Account, int] | None
+    share: tuple[LimitSet, int] | None
 
 
 class _Sent(Struct, frozen=True):
     """A write that may or may not have been stored."""
 
-    plan: Plan
+    allocation: Allocation
     report: Report
     sent_s: float
     frozen: tuple[float, float]
     """Taken out of our own hands for as long as we do not know: it is given back if the write was stored."""
 
 
-class Desk:
-    def __init__(self, book: Book, clock: RecordClock, poke: Callable[[], None]) -> None:
-        """`poke`: called when the lease should be renewed soon."""
-        self.demand = Demand(book.terms.ahead_s)
+class LocalLease:
+    def __init__(
+        self, accounting: RecordAccounting, clock: RecordClock, request_write: Callable[[], None]
+    ) -> None:
+        """`request_write`: called when the lease should be renewed soon."""
+        self.demand = Demand(accounting.settings.ahead_s)
         self.running = 0
-        self.alone: Account | None = None
+        self.alone: LimitSet | None = None
         """Our static share, while the record is out of reach."""
-        self._book = book
+        self._accounting = accounting
         self._clock = clock
-        self._poke = poke
-        self._grain_ms = book.minute.grain_ms
+        self._request_write = request_write
+        self._grain_ms = accounting.minute.grain_ms
         self._requests = self._tokens = self._slots = 0.0
         self._low_requests = self._low_tokens = -1.0
         self.good_until_s = -inf
@@ -75,13 +77,13 @@ class Desk:
             and self._slots > self.running
         )
 
-    def acquire(self, tokens: int, now_s: float, reserve: float = 0.0, asker: int = 0) -> int | None:
+    def acquire(self, tokens: int, now_s: float, reserve: float = 0.0, waiter: int = 0) -> int | None:
         """Spend one request and its tokens: the number to settle it by, or None if that is not in hand.
 
-        `reserve`: the share that batch work leaves to others; of our static share so much must be free here. `asker`:
+        `reserve`: the share that batch work leaves to others; of our static share so much must be free here. `waiter`:
         whose need this ends.
         """
-        if not self._book.counts_tokens:
+        if not self._accounting.counts_tokens:
             tokens = 0
         share = None
         if self.has(tokens, now_s):
@@ -89,7 +91,7 @@ class Desk:
             self._tokens -= tokens
             if self._requests <= self._low_requests or self._tokens <= self._low_tokens:
                 self._low_requests = self._low_tokens = -1.0
-                self._poke()
+                self._request_write()
         elif self.alone is not None and (number := self.alone.admit(tokens, now_s, reserve)) is not None:
             share = (self.alone, number)
         else:
@@ -99,7 +101,7 @@ class Desk:
         self._used_tokens += tokens
         grain = self._clock.now_ms(now_s) // self._grain_ms
         self._charge(grain, 1, tokens)
-        self.demand.granted(tokens, now_s, asker, spares=reserve > 0)
+        self.demand.granted(tokens, now_s, waiter, batch_only=reserve > 0)
         self.running += 1
         self._numbers += 1
         self._open[self._numbers] = _Open(tokens, grain, self._writes, share)
@@ -115,7 +117,7 @@ class Desk:
         self.running -= 1
         if permit.share is not None:
             permit.share[0].settle(permit.share[1], true_tokens, now_s)
-        above = true_tokens - permit.tokens if self._book.counts_tokens else 0
+        above = true_tokens - permit.tokens if self._accounting.counts_tokens else 0
         if above > 0:
             self._charge(self._clock.now_ms(now_s) // self._grain_ms, 0, above)
         elif above < 0 and permit.write == self._writes:
@@ -130,11 +132,11 @@ class Desk:
                 self._tokens -= above
 
     @property
-    def has_news(self) -> bool:
+    def has_unreported(self) -> bool:
         return bool(self._spent or self._refunds)
 
     @property
-    def untold(self) -> Amounts:
+    def unreported(self) -> Amounts:
         """Spent, and not in the record that others know."""
         cells = [*self._spent.values(), *((0, tokens) for tokens in self._refunds.values())]
         if self._sent is not None:
@@ -146,12 +148,12 @@ class Desk:
     def holds(self) -> bool:
         """A lease that ends soon. Calls under way are none where nothing bounds how many there are."""
         held = (self._requests, self._tokens, self._slots)
-        return any(0 < each < inf for each in held) or (self._book.counts_slots and self.running > 0)
+        return any(0 < each < inf for each in held) or (self._accounting.counts_slots and self.running > 0)
 
     def report(self, holder: str, now_s: float, *, paused: bool, leaving: bool = False) -> Report:
         """What is to be told now, and what to be asked for."""
         self.demand.measure(now_s)
-        running = self.running if self._book.counts_slots else 0
+        running = self.running if self._accounting.counts_slots else 0
         first = None
         if self.demand.first is not None and not paused and not leaving:
             first = self._counted(Amounts(1, self.demand.first, self.running + 1))
@@ -165,20 +167,20 @@ class Desk:
             want=want,
             first=first,
             running=running,
-            spares=self.demand.spares(now_s),
+            batch_only=self.demand.batch_only(now_s),
             leaving=leaving,
         )
 
-    def begin(self, report: Report, plan: Plan, now_s: float) -> None:
+    def begin(self, report: Report, allocation: Allocation, now_s: float) -> None:
         """The write goes out: what it gives back may no longer be spent."""
         requests, tokens = (
-            min(self._requests, self._in_hand(plan)[0]),
-            min(self._tokens, self._in_hand(plan)[1]),
+            min(self._requests, self._in_hand(allocation)[0]),
+            min(self._tokens, self._in_hand(allocation)[1]),
         )
         frozen = (_less(self._requests, requests), _less(self._tokens, tokens))
-        self._sent = _Sent(plan, report, now_s, frozen)
+        self._sent = _Sent(allocation, report, now_s, frozen)
         self._requests, self._tokens = requests, tokens
-        self._slots = min(self._slots, self._in_hand(plan)[2])
+        self._slots = min(self._slots, self._in_hand(allocation)[2])
         self._writes = report.number
         self._spent, self._refunds = {}, {}
         self._used_requests = self._used_tokens = 0
@@ -187,19 +189,19 @@ class Desk:
         """The write is in the record. Returns whether those who wait should ask again."""
         assert self._sent is not None  # noqa: S101 - only what was begun can be stored
         sent, self._sent = self._sent, None
-        requests, tokens, self._slots = self._in_hand(sent.plan)
+        requests, tokens, self._slots = self._in_hand(sent.allocation)
         self._requests, self._tokens = requests - self._used_requests, tokens - self._used_tokens
         self._low_requests = _low(requests)
         self._low_tokens = _low(tokens)
-        terms = self._book.terms
-        self.good_until_s = sent.sent_s + (terms.lease_ms - terms.grace_ms) / 1000
+        settings = self._accounting.settings
+        self.good_until_s = sent.sent_s + (settings.lease_ms - settings.grace_ms) / 1000
         self.alone = None
-        if sent.report.first is None or sent.plan.waits:
+        if sent.report.first is None or sent.allocation.waits:
             return False
         self.demand.served()
         return True
 
-    def not_stored(self, *, may_land: bool = False) -> None:
+    def roll_back(self, *, may_land: bool = False) -> None:
         """The write is not in the record: everything is as if it had not begun.
 
         `may_land`: it may still be stored one day, and what it told is told twice then. That may only add: what it
@@ -218,21 +220,21 @@ class Desk:
         """Others have counted our lease as spent: it is no longer ours."""
         self.good_until_s = -inf
 
-    def _in_hand(self, plan: Plan) -> tuple[float, float, float]:
+    def _in_hand(self, allocation: Allocation) -> tuple[float, float, float]:
         """As leased; what has no limit is there without end."""
-        book = self._book
+        accounting = self._accounting
         return (
-            plan.held.requests if book.counts_requests else inf,
-            plan.held.tokens if book.counts_tokens else inf,
-            plan.held.slots if book.counts_slots else inf,
+            allocation.held.requests if accounting.counts_requests else inf,
+            allocation.held.tokens if accounting.counts_tokens else inf,
+            allocation.held.slots if accounting.counts_slots else inf,
         )
 
     def _counted(self, amounts: Amounts) -> Amounts:
-        book = self._book
+        accounting = self._accounting
         return Amounts(
-            amounts.requests if book.counts_requests else 0,
-            amounts.tokens if book.counts_tokens else 0,
-            amounts.slots if book.counts_slots else 0,
+            amounts.requests if accounting.counts_requests else 0,
+            amounts.tokens if accounting.counts_tokens else 0,
+            amounts.slots if accounting.counts_slots else 0,
         )
 
     def _charge(self, grain: int, requests: int, tokens: int) -> None:
@@ -246,17 +248,17 @@ class Desk:
             cell[1] += tokens
 
     def _fold(self, now_ms: int) -> None:
-        """Nothing could be told for long: what is too old for the minute is kept by the grain of the day only."""
+        """Nothing could be told for long: what is too old for the minute is reserved by the grain of the day only."""
         cells, self._spent = self._spent, {}
         for grain, (requests, tokens) in cells.items():
-            kept = grain if self._book.minute.ends_ms(grain) > now_ms else self._folded(grain)
-            cell = self._spent.setdefault(kept, [0, 0])
+            reserved = grain if self._accounting.minute.ends_ms(grain) > now_ms else self._folded(grain)
+            cell = self._spent.setdefault(reserved, [0, 0])
             cell[0] += requests
             cell[1] += tokens
 
     def _folded(self, grain: int) -> int:
         """The first grain of the minute's window in the same grain of the day's."""
-        day_ms = self._book.day.grain_ms
+        day_ms = self._accounting.day.grain_ms
         return -(-(grain * self._grain_ms // day_ms * day_ms) // self._grain_ms)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from penstock.contract.quota import QuotaLease, QuotaRecord
-from services.worker.rate_limit.record.accounting import Book
+from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.window import merged
 
-__all__ = ["revived"]
+__all__ = ["rebuilt"]
 
 
-def revived(
-    known: QuotaRecord, found: QuotaRecord | None, holder: str, book: Book, now_ms: int
+def rebuilt(
+    known: QuotaRecord, found: QuotaRecord | None, holder: str, accounting: RecordAccounting, now_ms: int
 ) -> QuotaRecord:
     """`known`, carried on. The other workers have lived on their static share meanwhile and not told of it yet: that
     much is set aside for each of them until it does, or until its lease ends.
@@ -20,12 +20,12 @@ def revived(
     `found`: what a newcomer, who knows nothing of the past, has begun in its place.
     """
     sharers = max(1, len(known.leases))
-    limits = book.limits
+    limits = accounting.limits
     requests = max(limits.requests_per_minute or limits.requests_per_day or 0, 1) // sharers
     tokens = (limits.tokens_per_minute or limits.tokens_per_day or 0) // sharers
-    until_ms = now_ms + book.terms.lease_ms
+    until_ms = now_ms + accounting.settings.lease_ms
 
-    def kept(lease: QuotaLease) -> QuotaLease:
+    def reserved(lease: QuotaLease) -> QuotaLease:
         if lease.holder == holder:
             return lease
         return replace(
@@ -36,12 +36,12 @@ def revived(
             waits_since_ms=None,
         )
 
-    leases = {lease.holder: kept(lease) for lease in known.leases}
+    leases = {lease.holder: reserved(lease) for lease in known.leases}
     minute, day = known.minute, known.day
     if found is not None:
         # A newcomer's clock began anew: all it has spent counts from now.
         spent = (sum(grain[1] for grain in found.minute), sum(grain[2] for grain in found.minute))
-        minute = merged(minute, [(book.minute.grain(now_ms), *spent)])
-        day = merged(day, [(book.day.grain(now_ms), *spent)])
+        minute = merged(minute, [(accounting.minute.grain(now_ms), *spent)])
+        day = merged(day, [(accounting.day.grain(now_ms), *spent)])
         leases |= {lease.holder: replace(lease, until_ms=until_ms) for lease in found.leases}
     return replace(known, at_ms=now_ms, minute=minute, day=day, leases=tuple(leases.values()))

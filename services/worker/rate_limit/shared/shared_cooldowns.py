@@ -1,4 +1,4 @@
-"""Pauses of what has no limit of ours: kept in the bucket all the same, so that every worker keeps them (C4)."""
+"""Pauses of models without a configured limit, kept in the bucket so that every worker applies them (C4)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from penstock.contract import codec
 from penstock.contract.quota import QuotaRecord
 from penstock.runtime.aio import CriticalLoop
 from services.worker.rate_limit.learned.rate import alive
-from services.worker.rate_limit.record.decode import decoded
-from services.worker.rate_limit.shared.store_protocol import Conflict, Records, Stored, Unreachable
+from services.worker.rate_limit.record.decode import decode_record
+from services.worker.rate_limit.shared.store_protocol import Conflict, RecordStore, Stored, Unreachable
 
 __all__ = ["SharedPauses"]
 
@@ -41,7 +41,7 @@ class SharedPauses:
     ) -> None:
         """`on_pause(record, until_s, why)`: a worker was refused. Instants are monotonic seconds.
 
-        `on_learned(record)`: a limit was learnt there, which is kept by leases from now on.
+        `on_learned(record)`: a limit was learned there, which is reserved by leases from now on.
         """
         self._on_learned = on_learned
         self._on_pause = on_pause
@@ -49,10 +49,10 @@ class SharedPauses:
         self._ends: dict[str, tuple[float, str]] = {}
         self._unwritten: set[str] = set()
         self._unread: set[str] = set()
-        self._poked = asyncio.Event()
+        self._wake = asyncio.Event()
         self._running = CriticalLoop("quota pauses")
 
-    async def start(self, records: Records, names: Iterable[str]) -> None:
+    async def start(self, records: RecordStore, names: Iterable[str]) -> None:
         """Learn what is paused at this moment. What cannot be read now is read later."""
         self._records = records
         self._unread = set(names)
@@ -60,7 +60,7 @@ class SharedPauses:
             await self._read_all()
         except Unreachable as error:
             _log.warning("the pauses of others are not known yet: %s", error)
-            self._poked.set()
+            self._wake.set()
         self._running.start(self._run())
 
     async def stop(self) -> None:
@@ -71,16 +71,16 @@ class SharedPauses:
         if until_s > self._end_s(name):
             self._ends[name] = (until_s, why)
             self._unwritten.add(name)
-            self._poked.set()
+            self._wake.set()
 
-    def heard(self, name: str, stored: Stored) -> None:
+    def observe(self, name: str, stored: Stored) -> None:
         """An entry was stored just now, by whomever."""
         self._take(name, stored, age_s=0.0)
 
     async def _run(self) -> None:
         while True:
-            await self._poked.wait()
-            self._poked.clear()
+            await self._wake.wait()
+            self._wake.clear()
             try:
                 await self._read_all()
                 while self._unwritten:
@@ -89,7 +89,7 @@ class SharedPauses:
             except Unreachable as error:
                 _log.warning("a pause could not be told to the other workers yet: %s", error)
                 await asyncio.sleep(_AGAIN_S)
-                self._poked.set()
+                self._wake.set()
 
     async def _read_all(self) -> None:
         for name in tuple(self._unread):
@@ -110,7 +110,7 @@ class SharedPauses:
             if left_ms <= 0 or name not in self._unwritten:
                 self._unwritten.discard(name)
                 return
-            known = (None if stored is None else decoded(name, stored)) or QuotaRecord(at_ms=0)
+            known = (None if stored is None else decode_record(name, stored)) or QuotaRecord(at_ms=0)
             made = msgspec.structs.replace(known, paused_until_ms=known.at_ms + left_ms, pause_reason=why)
             try:
                 await self._records.write(name, codec.encode(made), 0 if stored is None else stored.revision)
@@ -121,7 +121,7 @@ class SharedPauses:
             return
 
     def _take(self, name: str, stored: Stored, age_s: float) -> None:
-        record = decoded(name, stored)
+        record = decode_record(name, stored)
         if record is None:
             return
         now_s = loop_now_s()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from penstock.contract.quota import QuotaRecord
 from penstock.runtime.config.catalogue import Limits
-from services.worker.rate_limit.limit_set import Account
-from services.worker.rate_limit.record.accounting import Book
+from services.worker.rate_limit.limit_set import LimitSet
+from services.worker.rate_limit.record.accounting import RecordAccounting
 
 __all__ = ["alone"]
 
 
-def alone(book: Book, record: QuotaRecord | None, holder: str, now_ms: int, now_s: float) -> Account:
+def alone(
+    accounting: RecordAccounting, record: QuotaRecord | None, holder: str, now_ms: int, now_s: float
+) -> LimitSet:
     """An equal part of each limit, one per worker that the record named last and `holder` itself; at least one of each.
 
     What the record says is spent or leased counts as gone: workers that fall back upon the same record stay within
@@ -18,15 +20,15 @@ def alone(book: Book, record: QuotaRecord | None, holder: str, now_ms: int, now_
     """
     leases = () if record is None else record.leases
     sharers = len({holder, *(lease.holder for lease in leases)})
-    limits = book.limits
+    limits = accounting.limits
     learned = None if record is None else record.learned
-    if book.learns and learned is not None:
-        # As far as is known nothing is left of it: it is learnt where a provider refuses.
+    if accounting.learns and learned is not None:
+        # As far as is known nothing is left of it: it is learned where a provider refuses.
         part = max(1, int(learned.per_minute) // sharers)
-        account = Account(Limits(requests_per_minute=part, kind="token_bucket"))
-        account.count_as_used("requests_per_minute", part, now_s)
-        return account
-    account = Account(
+        limit_set = LimitSet(Limits(requests_per_minute=part, kind="token_bucket"))
+        limit_set.count_as_used("requests_per_minute", part, now_s)
+        return limit_set
+    limit_set = LimitSet(
         Limits(
             requests_per_minute=_part(limits.requests_per_minute, sharers),
             tokens_per_minute=_part(limits.tokens_per_minute, sharers),
@@ -36,10 +38,10 @@ def alone(book: Book, record: QuotaRecord | None, holder: str, now_ms: int, now_
             kind=limits.kind,
         )
     )
-    for gauge in () if record is None else book.gauges(record, now_ms):
+    for gauge in () if record is None else accounting.gauges(record, now_ms):
         part = _part(getattr(limits, gauge.name), sharers) or 0
-        account.count_as_used(gauge.name, part - max(0, gauge.free) // sharers, now_s)
-    return account
+        limit_set.count_as_used(gauge.name, part - max(0, gauge.free) // sharers, now_s)
+    return limit_set
 
 
 def _part(limit: int | None, sharers: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Where shared records are kept, as the policy sees it."""
+"""Where shared records are reserved, as the policy sees it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-__all__ = ["Conflict", "Records", "Stored", "Unreachable"]
+__all__ = ["Conflict", "RecordStore", "Stored", "Unreachable"]
 
 
 class Conflict(Exception):
@@ -27,7 +27,7 @@ class Stored(Struct, frozen=True):
     """When it was stored, on the server's clock. Good for how long nobody wrote, and for nothing else."""
 
 
-class Records(Protocol):
+class RecordStore(Protocol):
     async def read(self, key: str) -> Stored | None:
         """The latest entry. Raises Unreachable."""
         ...

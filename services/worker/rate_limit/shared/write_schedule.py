@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.worker.rate_limit.record.allocation import Plan, Report, lease_of
+from services.worker.rate_limit.record.allocation import Allocation, Report, lease_of
 from services.worker.rate_limit.record.lease_settings import Amounts
-from services.worker.rate_limit.shared.replica import Copy
+from services.worker.rate_limit.shared.replica import Replica
 
 __all__ = ["PACE_S", "due_s", "is_worth_it"]
 
@@ -17,32 +17,34 @@ _TELL_S: Final = 0.5
 _SOON_S: Final = 0.05
 
 
-def due_s(copy: Copy, wrote_s: float, now_s: float) -> float:
+def due_s(replica: Replica, wrote_s: float, now_s: float) -> float:
     """When the next write is due if nothing happens until then; `wrote_s`: the last one."""
-    desk, terms = copy.desk, copy.book.terms
-    if not desk.holds and not desk.has_news and desk.demand.first is None:
-        return max(now_s + _SOON_S, wrote_s + terms.member_ms / 3000)
-    due = [wrote_s + terms.lease_ms / 3000]
-    if desk.has_news:
+    lease, settings = replica.lease, replica.accounting.settings
+    if not lease.holds and not lease.has_unreported and lease.demand.first is None:
+        return max(now_s + _SOON_S, wrote_s + settings.member_ms / 3000)
+    due = [wrote_s + settings.lease_ms / 3000]
+    if lease.has_unreported:
         due.append(wrote_s + _TELL_S)
-    if desk.holds and not desk.demand.is_idle(now_s):
-        due.append(desk.demand.idle_at_s() + _SOON_S)
-    first = desk.demand.first
+    if lease.holds and not lease.demand.is_idle(now_s):
+        due.append(lease.demand.idle_at_s() + _SOON_S)
+    first = lease.demand.first
     if first is not None:
-        found = copy.view.wait_s(copy.need(first), now_s)
+        found = replica.view.wait_s(replica.need(first), now_s)
         wait_s = 0.0 if found is None else found[0]
-        due.append(now_s + max(_SOON_S, wait_s, copy.gate.until_s - now_s))
+        due.append(now_s + max(_SOON_S, wait_s, replica.cooldown.until_s - now_s))
     return max(now_s + _SOON_S, min(due))
 
 
-def is_worth_it(copy: Copy, report: Report, made: Plan) -> bool:
+def is_worth_it(replica: Replica, report: Report, made: Allocation) -> bool:
     """Whether the write would change anything that somebody needs to know."""
-    mine = lease_of(copy.view.record or made.record, copy.holder)
-    terms = copy.book.terms
+    mine = lease_of(replica.view.record or made.record, replica.holder)
+    settings = replica.accounting.settings
     busy = made.waits or made.held != Amounts() or report.running > 0
-    stale_ms = mine.until_ms - made.record.at_ms - (terms.lease_ms if busy else terms.member_ms) * 2 // 3
+    stale_ms = (
+        mine.until_ms - made.record.at_ms - (settings.lease_ms if busy else settings.member_ms) * 2 // 3
+    )
     return bool(
-        copy.others_are_behind
+        replica.newcomer_needs_time
         or report.spent
         or report.refunded
         or report.pause
