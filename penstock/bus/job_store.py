@@ -13,7 +13,7 @@ from nats.js.errors import APIError
 from penstock.bus.ids import new_id
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import WRONG_LAST_SEQUENCE, store
-from penstock.bus.retry import read_patiently
+from penstock.bus.retry import read_from_leader
 from penstock.contract import codec, subjects
 from penstock.contract.headers import EXPECTED_LAST, REPLY_SUBJECT
 from penstock.contract.jobs import Job, JobResult
@@ -93,7 +93,7 @@ class JobStore:
     async def result(self, job: Job) -> JobResult | None:
         """What a completed job answered; None when it is not stored, or not any more."""
         subject = subjects.result(*job.reply_to, job.attempt)
-        msg = await read_patiently(lambda: self._js.get_last_msg(RESULTS.name, subject), subject)
+        msg = await read_from_leader(lambda: self._js.get_last_msg(RESULTS.name, subject), subject)
         if msg is None:
             return None
         return codec.RESULT.decode(msg.data or b"")
@@ -104,7 +104,7 @@ class JobStore:
         A stream that was deleted and made again gives its numbers out a second time.
         """
         what = f"message {work_seq} of {WORK.name}"
-        msg = await read_patiently(lambda: self._js.get_msg(WORK.name, work_seq), what)
+        msg = await read_from_leader(lambda: self._js.get_msg(WORK.name, work_seq), what)
         if msg is None:
             return False
         return address is None or (msg.headers or {}).get(REPLY_SUBJECT) == address.subject
@@ -115,7 +115,7 @@ class JobStore:
 
     async def _read(self, subject: str) -> tuple[Job | None, int]:
         """The record and its sequence; what somebody else put there counts as no record."""
-        msg = await read_patiently(lambda: self._js.get_last_msg(JOBS.name, subject), subject)
+        msg = await read_from_leader(lambda: self._js.get_last_msg(JOBS.name, subject), subject)
         if msg is None:
             return None, 0
         try:

@@ -1,8 +1,7 @@
-"""Publishing what must not be lost: stored by JetStream, acknowledged, repeated under one id until it is."""
+"""Publish a message that must not be lost: repeated under one message id until JetStream acknowledges it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +11,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.headers import MESSAGE_ID, REPEATED
 from penstock.contract.streams import STREAMS
 
@@ -19,26 +19,24 @@ __all__ = ["WRONG_LAST_SEQUENCE", "StreamFull", "store", "what_to_check"]
 
 _log: Final = rate_limited_logger(__name__)
 WRONG_LAST_SEQUENCE: Final = 10071
-"""JetStream error code: the subject's last message is another one than the publisher expected."""
-_FIRST_WAIT_S: Final = 0.05
-_LONGEST_WAIT_S: Final = 1.0
+"""JetStream error code: the subject's last message is not the one that the publisher expected."""
 _ACK_TIMEOUT_S: Final = 2.0
-"""An acknowledgement lost with its connection is waited for this long before the message is repeated."""
+"""Seconds to wait for an acknowledgement before the message is sent again: it may be lost with its connection."""
 _SHORTEST_TIMEOUT_S: Final = 0.25
-_PASSING: Final = (
+_TRANSIENT: Final = (
     nats.errors.TimeoutError,
     nats.errors.NoRespondersError,
     nats.errors.OutboundBufferLimitError,
     NoStreamResponseError,
 )
 _IN_PROCESS: Final = 10158
-"""JetStream error code: a cluster has a message of this id in hand, and does not know yet whether it will be stored."""
+"""JetStream error code: a message with this id is in flight in the cluster and may still be stored."""
 _STREAM_FULL: Final = frozenset({10077, 10047})
-"""JetStream error codes: a stream limit is reached with `discard: new`; no storage left."""
+"""JetStream error codes: a stream with `discard: new` has reached a limit; no storage is left."""
 
 
 class StreamFull(Exception):
-    """The stream has reached its bound and refuses new messages."""
+    """The stream has reached its limit and rejects new messages."""
 
 
 async def store(
@@ -50,44 +48,57 @@ async def store(
     headers: Mapping[str, str] | None = None,
     patience_s: float = 60.0,
 ) -> bool:
-    """Publish until JetStream acknowledges, at most for `patience_s`. Repeating is safe: one id, one message.
+    """Publish until JetStream acknowledges, for at most `patience_s`. A repeated message has the same id and is stored
+    once.
 
-    Returns False when the stream held a message of this id already. Raises StreamFull at the stream's bound,
-    and the last nats error when patience is over.
+    Returns False when the stream already held a message with this id. Raises StreamFull at the stream's limit, and the
+    last nats error when patience is over.
     """
     sent = {**(headers or {}), MESSAGE_ID: message_id}
-    wait_s = _FIRST_WAIT_S
     give_up_s = loop_now_s() + patience_s
-    while True:
-        try:
-            timeout_s = min(_ACK_TIMEOUT_S, max(_SHORTEST_TIMEOUT_S, give_up_s - loop_now_s()))
-            ack = await js.publish(subject, payload, timeout=timeout_s, headers=sent)
-        except APIError as error:
-            if error.err_code in _STREAM_FULL:
-                raise StreamFull(str(error.description)) from error
-            passes = error.err_code == _IN_PROCESS or (error.code or 0) >= 500
-            if not passes or loop_now_s() > give_up_s:
-                raise
+
+    async def publish() -> bool:
+        timeout_s = min(_ACK_TIMEOUT_S, max(_SHORTEST_TIMEOUT_S, give_up_s - loop_now_s()))
+        ack = await js.publish(subject, payload, timeout=timeout_s, headers=sent)
+        return not ack.duplicate
+
+    def report(error: Exception) -> None:
+        sent[REPEATED] = "1"
+        if isinstance(error, APIError):
             _log.warning(
                 "JetStream could not store a message for %s yet (%s); trying again. %s",
                 _stream_of(subject),
                 error.description,
                 what_to_check(subject, error),
             )
-        except _PASSING as error:
-            if loop_now_s() > give_up_s:
-                raise
+        else:
             _log.warning(
                 "no acknowledgement from %s yet (%s); sending again. %s",
                 _stream_of(subject),
                 type(error).__name__,
                 what_to_check(subject, error),
             )
-        else:
-            return not ack.duplicate
-        sent[REPEATED] = "1"
-        await asyncio.sleep(wait_s)
-        wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+    try:
+        return await retry(
+            publish,
+            on=(APIError, *_TRANSIENT),
+            report=report,
+            policy=RetryPolicy(patience_s=patience_s),
+            transient=_is_transient,
+        )
+    except APIError as error:
+        if error.err_code in _STREAM_FULL:
+            raise StreamFull(str(error.description)) from error
+        raise
+
+
+def _is_transient(error: Exception) -> bool:
+    if not isinstance(error, APIError):
+        return True
+    if error.err_code in _STREAM_FULL:
+        return False
+    return error.err_code == _IN_PROCESS or (error.code or 0) >= 500
 
 
 def what_to_check(subject: str, error: Exception) -> str:
@@ -109,7 +120,7 @@ def what_to_check(subject: str, error: Exception) -> str:
 
 
 def _stream_of(subject: str) -> str:
-    """The name of the stream that keeps `subject`, or `subject` where it is none of ours."""
+    """The name of the stream that stores `subject`; `subject` itself when no stream of the contract does."""
     return next(
         (
             stream.name

@@ -1,4 +1,7 @@
-"""The leader's last word on what is stored, waited for while nobody leads: an election is no answer."""
+"""Repeat an operation on NATS with exponential back-off until it succeeds or patience is over.
+
+docs/decisions/0022 says why this is not stamina.
+"""
 
 from __future__ import annotations
 
@@ -7,52 +10,86 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import nats.errors
+from msgspec import Struct
 from nats.js.errors import APIError, NotFoundError
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 
-__all__ = ["read_patiently"]
+__all__ = ["RetryPolicy", "read_from_leader", "retry"]
 
-_Stored = TypeVar("_Stored")
+_Result = TypeVar("_Result")
 _log: Final = rate_limited_logger(__name__)
-_LOOK_AGAIN_S: Final = 0.05
-_LONGEST_WAIT_S: Final = 1.0
-_ANSWER_S: Final = 2.0
-"""A question lost with its connection, or with the leader, is asked again after this."""
-_PATIENCE_S: Final = 20.0
-"""Twice what a cluster needs to elect the leader of a stream (docs/decisions/0017)."""
-_PASSING: Final = (
+_ANSWER_TIMEOUT_S: Final = 2.0
+"""Seconds until a request that was lost with its connection, or with the stream's leader, is sent again."""
+_TRANSIENT: Final = (
     TimeoutError,
     nats.errors.NoRespondersError,
     nats.errors.OutboundBufferLimitError,
 )
 
 
-async def read_patiently(
-    ask: Callable[[], Awaitable[_Stored]], what: str, *, patience_s: float = _PATIENCE_S
-) -> _Stored | None:
-    """What `ask` finds; None where JetStream says that there is none.
+class RetryPolicy(Struct, frozen=True):
+    """When an operation is repeated: after `first_wait_s`, then after twice the previous wait each time."""
 
-    Asked again while JetStream does not answer, or says that it cannot now. Raises the last nats error or TimeoutError
-    when patience is over, and any other at once. `what` is for the log.
+    patience_s: float = 20.0
+    """Seconds after which the next failure is raised. The default is twice what a cluster needs to elect the leader of
+    a stream (docs/decisions/0017)."""
+    first_wait_s: float = 0.05
+    longest_wait_s: float = 1.0
+
+
+async def retry(
+    operation: Callable[[], Awaitable[_Result]],
+    *,
+    on: tuple[type[Exception], ...],
+    report: Callable[[Exception], None],
+    policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+    transient: Callable[[Exception], bool] | None = None,
+) -> _Result:
+    """The result of `operation`, repeated after each error of a type in `on` that `transient` accepts.
+
+    `report` logs the error before each repetition. Raises the error itself when it is another one or when patience is
+    over. The patience is counted on the loop's clock.
     """
-    give_up_s = loop_now_s() + patience_s
-    wait_s = _LOOK_AGAIN_S
+    give_up_s = loop_now_s() + policy.patience_s
+    wait_s = policy.first_wait_s
     while True:
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                return await ask()
+            return await operation()
+        except on as error:
+            if (transient is not None and not transient(error)) or loop_now_s() > give_up_s:
+                raise
+            report(error)
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, policy.longest_wait_s)
+
+
+async def read_from_leader(
+    read: Callable[[], Awaitable[_Result]], what: str, *, patience_s: float = RetryPolicy().patience_s
+) -> _Result | None:
+    """The result of `read`, or None where JetStream answers "not found"; repeated while an election is in progress.
+
+    `what` names the record in the log. Raises the last nats error or TimeoutError when patience is over, and any other
+    error at once.
+    """
+
+    async def read_once() -> _Result | None:
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                return await read()
         except NotFoundError:
             return None
-        except (APIError, *_PASSING) as error:
-            if not _passes(error) or loop_now_s() > give_up_s:
-                raise
-            _log.warning("%s cannot be read yet: %r", what, error)
-        await asyncio.sleep(wait_s)
-        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    return await retry(
+        read_once,
+        on=(APIError, *_TRANSIENT),
+        report=lambda error: _log.warning("%s cannot be read yet: %r", what, error),
+        policy=RetryPolicy(patience_s=patience_s),
+        transient=_is_transient,
+    )
 
 
-def _passes(error: Exception) -> bool:
-    """nats-py gives no code for what nobody answered; a server that cannot now says 5xx."""
+def _is_transient(error: Exception) -> bool:
+    """A server that cannot answer now sends 5xx; nats-py sets no code when no server responded."""
     return not isinstance(error, APIError) or error.code is None or error.code >= 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -21,6 +22,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError
 
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, mailboxes
 
 __all__ = ["bucket_config", "consumer_config", "ensure", "ensure_eventually", "stream_config"]
@@ -33,8 +35,7 @@ _BUCKET_DUPLICATES_S: Final = 120
 """As nats-py has it."""
 _AT_ONCE: Final = 8
 """Consumers created side by side: ten roles have 80."""
-_FIRST_RETRY_S: Final = 0.25
-_LONGEST_RETRY_S: Final = 5.0
+_UNTIL_READY: Final = RetryPolicy(patience_s=math.inf, first_wait_s=0.25, longest_wait_s=5.0)
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
@@ -156,15 +157,13 @@ async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: floa
 async def ensure_eventually(
     js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1
 ) -> None:
-    """`ensure`, again and again until the server (which may be starting) lets it through."""
+    """Call `ensure` until the server, which may still be starting, accepts everything."""
     names = tuple(roles)
-    wait_s = _FIRST_RETRY_S
-    while True:
-        try:
-            await ensure(js, roles=names, ack_wait_s=ack_wait_s, replicas=replicas)
-        except (nats.errors.Error, TimeoutError) as error:
-            _log.warning("JetStream is not ready (%s); trying again", str(error) or type(error).__name__)
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, _LONGEST_RETRY_S)
-        else:
-            return
+    await retry(
+        lambda: ensure(js, roles=names, ack_wait_s=ack_wait_s, replicas=replicas),
+        on=(nats.errors.Error, TimeoutError),
+        report=lambda error: _log.warning(
+            "JetStream is not ready (%s); trying again", str(error) or type(error).__name__
+        ),
+        policy=_UNTIL_READY,
+    )

@@ -13,7 +13,7 @@ from nats.js.errors import APIError
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import WRONG_LAST_SEQUENCE, store
-from penstock.bus.retry import read_patiently
+from penstock.bus.retry import read_from_leader
 from penstock.contract.codec import EVENT, encode
 from penstock.contract.events import Event, QuotaEased, QuotaWarned
 from penstock.contract.headers import EXPECTED_LAST
@@ -31,7 +31,7 @@ async def store_crossing(
 
     Warnings and their ends alternate on the subject, whoever writes them: a warning outlives the worker that told it.
     Reading and writing share `patience_s`, for whoever saw the crossing will not tell it again. Raises what `store`
-    and `read_patiently` raise.
+    and `read_from_leader` raise.
     """
     give_up_s = loop_now_s() + patience_s
     while True:
@@ -54,7 +54,9 @@ async def store_crossing(
 
 async def _last(js: JetStreamContext, subject: str, patience_s: float) -> tuple[int, Event | None]:
     """Asked of the stream's leader: a replica may be behind. What somebody else put there tells of nothing."""
-    msg = await read_patiently(lambda: js.get_last_msg(EVENTS.name, subject), subject, patience_s=patience_s)
+    msg = await read_from_leader(
+        lambda: js.get_last_msg(EVENTS.name, subject), subject, patience_s=patience_s
+    )
     if msg is None:
         return 0, None
     try:

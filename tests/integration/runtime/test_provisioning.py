@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from nats.js.api import KeyValueConfig, RetentionPolicy, StorageType
 from nats.js.errors import ServerError
 
 from penstock.bus.connection import connect
+from penstock.bus.retry import RetryPolicy
 from penstock.contract.names import ROLES
 from penstock.contract.streams import BUCKETS, QUOTA, ROUTER, STREAMS, WORK, mailbox, mailboxes
 from penstock.contract.subjects import QUOTA_STORED
@@ -99,7 +101,10 @@ async def test_a_new_ack_wait_reaches_consumers_that_exist(own_nc):
 
 
 async def test_a_service_that_starts_before_the_server_waits_for_it(own_nats_server, own_nc, monkeypatch):
-    monkeypatch.setattr("penstock.runtime.provisioning.ensure._LONGEST_RETRY_S", 0.05)
+    monkeypatch.setattr(
+        "penstock.runtime.provisioning.ensure._UNTIL_READY",
+        RetryPolicy(patience_s=math.inf, first_wait_s=0.05, longest_wait_s=0.05),
+    )
     own_nats_server.kill()
     js = own_nc.jetstream(timeout=0.2)
     waiting = asyncio.create_task(ensure_eventually(js, roles=["chat"], ack_wait_s=10))
