@@ -13,10 +13,11 @@ help:  ## list the targets
 
 setup: $(READY)  ## create the virtual environment with the locked dependencies
 
-$(READY): requirements/dev.lock pyproject.toml
+$(READY): requirements/build.lock requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Penstock needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -49,9 +50,12 @@ format: $(READY)  ## format and fix what can be mended
 schemas: $(READY)  ## write the generated JSON Schemas and schemas/asyncapi.json anew
 	$(BIN)/python -m penstock.contract.generate
 
-lock: $(READY)  ## resolve the dependencies anew (needs uv on the PATH)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements/runtime.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --extra dev requirements/build.in pyproject.toml -c requirements/runtime.lock -o requirements/dev.lock
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+
+lock: $(READY)  ## resolve the dependencies again (needs uv on the PATH)
+	$(LOCK) --extra server pyproject.toml -o requirements/runtime.lock
+	$(LOCK) --extra dev requirements/build.in pyproject.toml -c requirements/runtime.lock -o requirements/dev.lock
+	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
 
 clean:  ## remove what was built, and the local system's store, logs and traces
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .penstock

@@ -1,12 +1,24 @@
-"""What every process shares, and what an application imports: `from penstock import Client`."""
+"""Everything that an application uses: `from penstock import Client`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from penstock.client.client import Client
     from penstock.client.reply import Reply
+    from penstock.contract.jobs import Job
+    from penstock.contract.reply import (
+        Accepted,
+        Completed,
+        Delta,
+        Failed,
+        ReplyEvent,
+        Restarted,
+        Started,
+        Usage,
+    )
     from penstock.errors import (
         BeyondTheEnd,
         BrokerUnreachable,
@@ -22,34 +34,44 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Accepted",
     "BeyondTheEnd",
     "BrokerUnreachable",
     "Client",
+    "Completed",
+    "Delta",
+    "Failed",
+    "Job",
     "NoReply",
     "NotAccepted",
     "PenstockError",
     "Reply",
+    "ReplyEvent",
     "ReplyIncomplete",
     "RequestFailed",
     "RequestTooLarge",
+    "Restarted",
     "ResultGone",
+    "Started",
     "UnknownJob",
     "UnknownReply",
+    "Usage",
 ]
+
+_MODULES: Final = {
+    "Client": "penstock.client.client",
+    "Job": "penstock.contract.jobs",
+    "Reply": "penstock.client.reply",
+    **dict.fromkeys(
+        ("Accepted", "Completed", "Delta", "Failed", "ReplyEvent", "Restarted", "Started", "Usage"),
+        "penstock.contract.reply",
+    ),
+}
+"""The modules of the exported names; every other name comes from `penstock.errors`."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: a process that wants one module of ours need not load the client."""
-    if name == "Client":
-        from penstock.client.client import Client  # noqa: PLC0415
-
-        return Client
-    if name == "Reply":
-        from penstock.client.reply import Reply  # noqa: PLC0415
-
-        return Reply
+    """Import on first use: a service that imports one module of this package does not load the client."""
     if name in __all__:
-        from penstock import errors  # noqa: PLC0415
-
-        return getattr(errors, name)
+        return getattr(import_module(_MODULES.get(name, "penstock.errors")), name)
     raise AttributeError(f"module 'penstock' has no attribute {name!r}")

@@ -21,6 +21,7 @@ LAYERS = {
         *(f"penstock.{name}" for name in ("contract", "errors", "bus", "client", "runtime")),
         "services",
     ),
+    "penstock.__main__": ("penstock.cli",),
     "penstock": ("penstock.contract", "penstock.errors", "penstock.client"),
     "services": tuple(f"penstock.{name}" for name in ("contract", "errors", "bus", "client", "runtime")),
 }

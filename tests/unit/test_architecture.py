@@ -35,7 +35,7 @@ IO_MODULES = {
     | {f"providers.{name}" for name in ("groq_sdk", "openai_sdk", "sdk", "transport")},
 }
 """The modules of a service that may speak to the broker or an SDK. Every other one, new ones too, is policy."""
-FOR_APPLICATIONS = frozenset({"penstock.__init__", "penstock.cli.__main__"})
+FOR_APPLICATIONS = frozenset({"penstock.__init__", "penstock.__main__"})
 """What they export is for people and for the `penstock` script, which are not in this repository."""
 
 
