@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
+
+from msgspec import Meta
 
 __all__ = [
     "AUTO",
@@ -11,6 +13,7 @@ __all__ = [
     "LANES",
     "RANKS",
     "RESCUES",
+    "RESERVED_ROLES",
     "ROLES",
     "Complexity",
     "DegradationRule",
@@ -20,9 +23,8 @@ __all__ = [
     "Role",
 ]
 
-Role = Literal[
-    "chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety", "embed"
-]
+Role = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
+"""The name of a role of the catalogue: a token of NATS subjects, a part of consumer names and a metric label."""
 Lane = Literal["interactive", "batch"]
 Kind = Literal["chat", "embed", "index"]
 Complexity = Literal["simple", "medium", "complex"]
@@ -30,7 +32,11 @@ DegradationRule = Literal["rate_limit", "high_latency", "errors"]
 Rescue = Literal["none", "before_output", "restart"]
 """Which further attempts a request allows: none after the first, none once text was sent, or any."""
 
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
+ROLES: Final[tuple[Role, ...]] = (
+    *("chat", "logic", "coding", "vision", "long_context"),
+    *("fast", "creative", "reasoning", "safety", "embed"),
+)
+"""The roles of the shipped catalogues; a catalogue may define others."""
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)
 RESCUES: Final[tuple[Rescue, ...]] = get_args(Rescue)
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -41,3 +47,5 @@ COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
 
 AUTO: Final = "auto"
 """The role an application names when it leaves the choice to the router."""
+RESERVED_ROLES: Final = frozenset({AUTO, "router"})
+"""Names that a catalogue cannot define: the router's dead letters are filed under `router`."""

@@ -13,6 +13,7 @@ from penstock.contract.names import Role
 from penstock.runtime.config.takes import Take
 
 __all__ = [
+    "AutoRule",
     "Batch",
     "Breaker",
     "Catalogue",
@@ -249,6 +250,13 @@ class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return dict(zip(self.models, self.weights, strict=True))
 
 
+class AutoRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the router may choose a role for a request whose role is `auto`."""
+
+    keywords: tuple[str, ...]
+    """Words or phrases; one of them in the last user message is enough. Case is ignored, and only whole words match."""
+
+
 class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One role: its chain, its share of the worker, its parameters."""
 
@@ -260,6 +268,8 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Interactive requests one worker process runs at once for this role."""
     batch_concurrency: int = 4
     """And requests of the batch lane beside them."""
+    auto: AutoRule | None = None
+    """None: `auto` chooses the role by the built-in rules alone, and a role that is not built in never."""
     by_complexity: bool = True
     """False: the chain's order is kept, whatever the complexity."""
     parameters: Parameters = field(default_factory=Parameters)

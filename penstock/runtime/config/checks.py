@@ -5,6 +5,7 @@ Every check looks at what could be read and stays silent about the rest, which i
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Collection, Iterable
@@ -12,7 +13,9 @@ from collections.abc import Collection, Iterable
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.contract.deadlines import LONGEST_S
+from penstock.contract.names import RESERVED_ROLES, ROLES
 from penstock.runtime.config.catalogue import (
+    AutoRule,
     Batch,
     Breaker,
     Degradation,
@@ -53,6 +56,7 @@ _POSITIVE_FIGURES = (
 )
 _SHARE_FIGURES = ("share", "calm_share", "cut")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_")
 
 
@@ -85,6 +89,7 @@ def check(draft: Draft, report: Report) -> None:
         _check_role(role, f"roles.{name}", report)
         _check_chain(role, f"roles.{name}.chain", draft, report)
         _check_weights(role, f"roles.{name}.weighted", report)
+    _check_role_names(draft.role_names or (), report)
     if draft.role_names is not None and "chat" not in draft.role_names:
         report.add("roles.chat", "is missing: every catalogue has this role", "add chat: with a chain")
     if "vision" in draft.roles:
@@ -184,9 +189,37 @@ def _check_retry(retry: Retry, path: str, report: Report) -> None:
             report.add(f"{path}.{cap}", f"is below base_s ({retry.base_s:g})", "raise it, or lower base_s")
 
 
+def _check_role_names(names: Collection[str], report: Report) -> None:
+    for name in names:
+        if not _ROLE.fullmatch(name):
+            fix = "use at most 32 of a-z 0-9 _, beginning with a letter"
+            report.add(f"roles.{name}", "is not a role name that can stand in a NATS subject", fix)
+        elif name in RESERVED_ROLES:
+            report.add(f"roles.{name}", "is a reserved name", "choose another name for the role")
+        elif name not in ROLES and (meant := _misspelt_role(name, names)):
+            fix = f"write {meant}, if that is what you meant, or a name that is less alike"
+            report.add(f"roles.{name}", f"is like the shipped role {meant}, which is missing", fix)
+
+
+def _misspelt_role(name: str, names: Collection[str]) -> str | None:
+    missing = [role for role in ROLES if role not in names]
+    return next(iter(difflib.get_close_matches(name, missing, n=1, cutoff=0.8)), None)
+
+
+def _check_auto(auto: AutoRule | None, path: str, report: Report) -> None:
+    if not isinstance(auto, AutoRule):
+        return
+    if auto.keywords == ():
+        report.add(f"{path}.keywords", "is empty", "name at least one word, or leave auto out")
+    for index, word in _texts(auto.keywords):
+        if not re.search(r"\w", word):
+            report.add(f"{path}.keywords[{index}]", "has no letter or digit", "write a word or a phrase")
+
+
 def _check_role(role: RoleConfig, path: str, report: Report) -> None:
     _positive(role, ("concurrency",), path, report)
     _not_negative(role, ("wait_s",), path, report)
+    _check_auto(role.auto, f"{path}.auto", report)
     _check_retry(role.retry, f"{path}.retry", report)
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
     _check_degradation(role.degradation, f"{path}.degradation", report)

@@ -80,13 +80,10 @@ def _struct(kind: type[Struct], value: object, path: str, report: Report) -> Str
 def _entries(kind: Any, value: object, path: str, report: Report) -> dict[str, Any] | UnsetType:
     if not isinstance(value, dict):
         return _wrong("object", value, path, report)
-    key_kind, value_kind = get_args(kind)
+    _, value_kind = get_args(kind)
     made: dict[str, Any] = {}
     for key, entry in value.items():
         below = joined(path, key)
-        if get_origin(key_kind) is Literal and key not in get_args(key_kind):
-            report.add(below, "there is no such name", nearest(key, get_args(key_kind)))
-            continue
         built = build(value_kind, entry, below, report)
         if built is not UNSET:
             made[key] = built

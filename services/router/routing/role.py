@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, cast
+from typing import Final
 
 from msgspec import Struct
 
@@ -39,7 +39,7 @@ def resolve(requested: str, features: Features, routing: Routing, served: Collec
     if requested != AUTO:
         if requested not in _ROLES:
             raise UnknownRole(requested)
-        return Decision(cast("Role", requested), "asked for")
+        return Decision(requested, "asked for")
     decision = _by_evidence(features, routing)
     if decision.role in served or "chat" not in served:
         return decision

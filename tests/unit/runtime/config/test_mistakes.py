@@ -139,3 +139,11 @@ def test_providers_of_one_quota_group_share_the_limits_of_a_model():
     assert problem.key == "models.small.limits"
     (empty,) = refused(spoiled("[HERE_KEY]\n", '[HERE_KEY]\n    quota_group: ""\n'))
     assert empty.key == "providers.here.quota_group"
+
+
+def test_a10_a_catalogue_defines_roles_of_its_own():
+    more = "  legal:\n    chain: [small]\n    auto: {keywords: [contract, statute of limitations]}\n"
+    catalogue = load(RIGHT + more)
+    assert list(catalogue.roles) == ["chat", "legal"]
+    assert catalogue.roles["legal"].auto is not None
+    assert catalogue.roles["legal"].auto.keywords == ("contract", "statute of limitations")
