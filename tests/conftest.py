@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from penstock.bus.log_limits import RepeatedLogs
-from penstock.cli.local.free_port import free_port as a_free_port
 from penstock.cli.local.nats_server import NatsServer
+from penstock.cli.local.ports import free_port as a_free_port
 from tests.harness.nats_binary import require_nats_server
 
 

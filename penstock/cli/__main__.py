@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from penstock.cli.errors import CommandError, LaunchError
-from penstock.cli.option_rules import mistake
+from penstock.cli.option_rules import contradiction
 from penstock.cli.parser import make_parser
 from penstock.cli.program_name import as_invoked, command_name
 from penstock.cli.render.terminal_safe import visible
@@ -17,22 +17,22 @@ from penstock.errors import PenstockError
 from penstock.runtime.config.problems import ConfigurationRefused
 
 if TYPE_CHECKING:
-    from penstock.cli.commands.ask import Question
+    from penstock.cli.commands.question import Question
     from penstock.contract.names import Rescue
 
 __all__ = ["main"]
 
 _INTERRUPTED: Final = 130
-"""128 and the number of SIGINT, as a shell says it."""
+"""Exit code after SIGINT: 128 plus the signal number, as shells report it."""
 
-# Each command loads what it needs and no more: `penstock status` shall not wait for a web server to be imported.
+# Each command imports its own modules: `penstock status` does not wait for the import of a web server.
 # ruff: noqa: PLC0415
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit code 1 for what went wrong, 2 for a command line that makes no sense."""
+    """Run one command. Exit code 1 for an error, 2 for an invalid command line."""
     for stream in (sys.stdout, sys.stderr):
-        _never_refuse(stream)
+        _replace_unencodable(stream)
     arguments = _parsed(argv)
     try:
         return _COMMANDS[arguments.command](arguments)
@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has left. What is still buffered must not fail once more at exit.
+        # The reader of stdout has closed it. Buffered output must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, a file without permission: nothing of ours to trace
+    except OSError as error:  # a full disk or a file without permission needs no traceback
         print(f"penstock: {visible(str(error), lines=True)}", file=sys.stderr)
         return 1
 
@@ -59,14 +59,14 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
             question = " ".join((arguments.prompt, *rest))
             unknown += f'; put the question in quotes: {command_name()} {arguments.command} "{question}"'
         parser.error(unknown)
-    contradiction = mistake(arguments)
-    if contradiction is not None:
-        parser.error(contradiction)
+    reason = contradiction(arguments)
+    if reason is not None:
+        parser.error(reason)
     return arguments
 
 
-def _never_refuse(stream: TextIO) -> None:
-    """A letter the terminal's encoding lacks is shown as `?`; it must not end an answer half-way."""
+def _replace_unencodable(stream: TextIO) -> None:
+    """Print `?` for a letter that the terminal's encoding lacks, instead of failing in the middle of an answer."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")
@@ -96,10 +96,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    from penstock.cli.commands.ask import ask, leave
+    from penstock.cli.commands.ask import ask, submit_job
 
     question = _question(arguments, stream=not arguments.no_stream, rescue=arguments.rescue)
-    return leave(question, arguments.data) if arguments.detach else ask(question, arguments.data)
+    return submit_job(question, arguments.data) if arguments.detach else ask(question, arguments.data)
 
 
 def _explain(arguments: argparse.Namespace) -> int:
@@ -109,7 +109,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Rescue = "restart") -> Question:
-    from penstock.cli.commands.ask import Question
+    from penstock.cli.commands.question import Question
 
     return Question(
         prompt=arguments.prompt,
@@ -138,11 +138,11 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 def _jobs(arguments: argparse.Namespace) -> int:
-    from penstock.cli.commands.jobs import Listing, cancel_job, list_jobs, print_result, show_job
+    from penstock.cli.commands.jobs import JobFilter, cancel_job, list_jobs, print_result, show_job
 
     if arguments.request_id is None:
-        listing = Listing(state=arguments.state, user=arguments.user)
-        return list_jobs(listing, arguments.data, as_json=arguments.json)
+        job_filter = JobFilter(state=arguments.state, user=arguments.user)
+        return list_jobs(job_filter, arguments.data, as_json=arguments.json)
     if arguments.cancel:
         return cancel_job(arguments.request_id, arguments.data)
     if arguments.result:
@@ -151,21 +151,23 @@ def _jobs(arguments: argparse.Namespace) -> int:
 
 
 def _dead(arguments: argparse.Namespace) -> int:
-    from penstock.cli.commands.dead import Wanted, drop, list_letters, redrive, show
+    from penstock.cli.commands.dead import drop, list_letters, show
+    from penstock.cli.commands.redrive import redrive
+    from penstock.cli.dead_letters import LetterSelection
 
     if arguments.action == "show":
         return show(arguments.seqs[0], arguments.data, as_json=arguments.json)
-    wanted = Wanted(
+    selection = LetterSelection(
         seqs=() if arguments.action == "list" else tuple(dict.fromkeys(arguments.seqs)),
         role=arguments.role,
         code=arguments.code,
         since_s=arguments.since,
     )
     if arguments.action == "list":
-        return list_letters(wanted, arguments.data, as_json=arguments.json)
+        return list_letters(selection, arguments.data, as_json=arguments.json)
     if arguments.action == "drop":
-        return drop(wanted, arguments.data, sure=arguments.yes)
-    return redrive(wanted, arguments.data, as_json=arguments.json)
+        return drop(selection, arguments.data, confirmed=arguments.yes)
+    return redrive(selection, arguments.data, as_json=arguments.json)
 
 
 def _config(arguments: argparse.Namespace) -> int:

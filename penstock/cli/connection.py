@@ -1,4 +1,4 @@
-"""A command's connection to the running system: its settings, its tracer, its client."""
+"""The connection of a command to the running system: settings, tracer, client."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from penstock.runtime.heartbeat import read_presence
 from penstock.runtime.runtime_file import client_environment, read_runtime_file
 from penstock.runtime.telemetry.setup import make_tracer
 
-__all__ = ["command_settings", "open_client", "open_connection", "warning_before_asking"]
+__all__ = ["check_before_request", "command_settings", "open_client", "open_connection"]
 
 _SERVICE = "penstock-client"
 
 
 def command_settings(data: Path, env: Mapping[str, str] = os.environ) -> Settings:
-    """Where the running system is. Raises ConfigurationRefused and CommandError."""
+    """The settings with the address of the running system. Raises ConfigurationRefused."""
     return load_settings(client_environment(env, read_runtime_file(data)))
 
 
 @asynccontextmanager
 async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
-    """A plain connection. Raises BrokerUnreachable; what NATS refuses later becomes a CommandError."""
+    """A NATS connection. Raises BrokerUnreachable; a later NATS error becomes a CommandError."""
     reconnects = Reconnects()
     nc = await connect(
         settings.nats_url, name=name, reconnects=reconnects, credentials=settings.nats_credentials
@@ -45,7 +45,9 @@ async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
         yield nc
     except (nats.errors.Error, APIError) as error:
         where = without_userinfo(settings.nats_url)
-        raise CommandError(f"NATS at {where} refused: {str(error) or type(error).__name__}") from error
+        raise CommandError(
+            f"NATS at {where} reports an error: {str(error) or type(error).__name__}"
+        ) from error
     finally:
         reconnects.closing = True
         await nc.close()
@@ -53,7 +55,7 @@ async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
 
 @asynccontextmanager
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
-    """A client whose spans join the trace of its requests. Raises BrokerUnreachable."""
+    """A client whose spans belong to the trace of its requests. Raises BrokerUnreachable."""
     tracer = make_tracer(settings, service=_SERVICE, instance=instance_name("client"))
     try:
         async with await Client.connect(
@@ -64,10 +66,10 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
         await asyncio.to_thread(tracer.close)
 
 
-async def warning_before_asking(settings: Settings) -> str | None:
-    """What to know before a request is sent: None when somebody will route it.
+async def check_before_request(settings: Settings) -> str | None:
+    """A warning when no router is alive, else None.
 
-    Raises CommandError where nothing could ever store it: the client would try until its deadline.
+    Raises CommandError when the server cannot store the request: the client would retry until its deadline.
     """
     where = without_userinfo(settings.nats_url)
     async with open_connection(settings, "penstock-ask") as nc:
@@ -76,11 +78,11 @@ async def warning_before_asking(settings: Settings) -> str | None:
             await js.stream_info(REQUESTS.name)
         except NotFoundError as error:
             raise CommandError(
-                f"a NATS server answers at {where}, but Penstock has never run there; "
+                f"a NATS server answers at {where}, but Penstock has never been started there; "
                 "start it with `penstock up`, or set NATS_URL"
             ) from error
         except ServiceUnavailableError as error:
             raise CommandError(f"the NATS server at {where} has no JetStream; start it with -js") from error
         if any(presence.service == "router" for presence in await read_presence(nc)):
             return None
-    return f"No router is alive now: the request waits in its queue until one is ({command_name()} status)."
+    return f"No router is alive: the request waits in its queue until one starts ({command_name()} status)."

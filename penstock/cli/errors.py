@@ -1,4 +1,4 @@
-"""What can go wrong at the command line, told in plain words."""
+"""The errors that end a command with exit code 1."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ __all__ = ["CommandError", "LaunchError"]
 
 
 class LaunchError(Exception):
-    """A process could not be started or did not become ready.
+    """A process cannot be started or does not become ready.
 
-    The text is for the person at the terminal: what happened, the last log lines, where the log is, and the
-    fix where one is known.
+    The text is shown to the user: what happened, the last log lines, the path of the log, and a fix if one is known.
     """
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked to; the text says why, and the fix where one is known."""
+    """A command cannot do its work. The text gives the reason, and the fix where one is known."""

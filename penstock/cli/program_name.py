@@ -1,4 +1,4 @@
-"""The name of this command as the person typed it, so that what we tell them to type works."""
+"""The name under which the user ran this program, so that commands in messages can be copied."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME: Final = "penstock"
 
 
 def command_name(argv0: str | None = None, search: str | None = None) -> str:
-    """`penstock` where that finds the program that runs (`search`: instead of PATH), else its path from here."""
+    """`penstock` where PATH (or `search`) leads to this program, else its path relative to the working directory."""
     program = Path(sys.argv[0] if argv0 is None else argv0)
     found = shutil.which(_NAME, path=search)
     if program.name != _NAME or (found is not None and os.path.realpath(found) == os.path.realpath(program)):
@@ -26,5 +26,5 @@ def command_name(argv0: str | None = None, search: str | None = None) -> str:
 
 
 def as_invoked(text: str) -> str:
-    """`text` with its commands, which stand in backquotes, as they can be typed here."""
+    """`text` with the name in its commands, which stand in backquotes, replaced by `command_name`."""
     return text.replace(f"`{_NAME} ", f"`{command_name()} ")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an event: the first asks for an orderly stop, the second for an immediate one."""
+"""SIGINT, SIGTERM and SIGHUP as an event: the first signal requests an orderly stop, the second an immediate one."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """`asked` is set by the first signal; every later one cancels the task that watches."""
+    """The first signal sets `requested`; every later one cancels the watching task."""
 
     def __init__(self, task: asyncio.Task[object]) -> None:
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self._task = task
 
-    def arrived(self) -> None:
-        if self.asked.is_set():
+    def on_signal(self) -> None:
+        if self.requested.is_set():
             self._task.cancel()
-        self.asked.set()
+        self.requested.set()
 
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Watch for the current task, in the main thread."""
+    """Watch signals for the current task, in the main thread."""
     task = asyncio.current_task()
     if task is None:
-        raise RuntimeError("stop signals are watched by a task")
+        raise RuntimeError("stop_signals needs a running task")
     signals = StopSignals(task)
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
-        loop.add_signal_handler(number, signals.arrived)
+        loop.add_signal_handler(number, signals.on_signal)
     try:
         yield signals
     finally:

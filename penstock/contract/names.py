@@ -9,6 +9,7 @@ from msgspec import Meta
 __all__ = [
     "AUTO",
     "COMPLEXITIES",
+    "EMBED",
     "KINDS",
     "LANES",
     "RANKS",
@@ -47,5 +48,7 @@ COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
 
 AUTO: Final = "auto"
 """The role an application names when it leaves the choice to the router."""
+EMBED: Final = "embed"
+"""The role for embeddings. No service answers it yet."""
 RESERVED_ROLES: Final = frozenset({AUTO, "router"})
 """Names that a catalogue cannot define: the router's dead letters are filed under `router`."""

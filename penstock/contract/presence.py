@@ -68,6 +68,8 @@ class LimitStatus(Struct, frozen=True, kw_only=True):
     limit: str
     """requests_per_minute, tokens_per_minute, requests_per_day, tokens_per_day or concurrency."""
     used: int
+    leased: int = 0
+    """Leased by workers and not used yet; 0 for a limit that this worker counts alone."""
     allowed: int
     record: str = ""
     """The key in `llm_quota` under which all workers share it; empty: this worker counts for itself."""
@@ -178,4 +180,6 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     """Providers to which it could not connect lately."""
     static_shares: tuple[str, ...] = ()
     """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""
+    catalogue: str = ""
+    """Digest of the catalogue that this process loaded; empty: not reported."""
     v: int = 1

@@ -1,4 +1,4 @@
-"""Entry point of `python -m services.simulator`: read the settings and serve."""
+"""`python -m services.simulator`: read the settings, serve."""
 
 from __future__ import annotations
 

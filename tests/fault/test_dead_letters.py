@@ -12,8 +12,8 @@ import pytest
 
 from penstock.bus.direct_get import read_page
 from penstock.bus.ids import new_id
-from penstock.cli.commands.dead_letters import letter_of
-from penstock.cli.commands.redrive import again
+from penstock.cli.commands.redrive import redriven_request
+from penstock.cli.dead_letters import parse_letter
 from penstock.client.client import Client
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
@@ -206,7 +206,7 @@ async def test_d7_a_letter_whose_request_was_sent_and_done_but_is_still_there_is
     await completed(client, ran.json["request"])
     assert kept.data == body
 
-    made = again(letter_of(seq, kept.headers or {}, kept.data), 1)
+    made = redriven_request(parse_letter(seq, kept.headers or {}, kept.data), 1)
     assert made.request.id == ran.json["request"], "one letter, one id"
     await publisher.js.publish(
         subjects.request("demo", "chat"), encode(made.request), headers={headers.MESSAGE_ID: new_id()}
@@ -237,7 +237,7 @@ async def test_d7_what_is_no_request_is_not_sent_again_and_says_why(
     seq = await a_buried_letter(publisher, body, subject=subject)
     ran = await run_command(system, "dead", "redrive", str(seq))
     assert ran.code == 1
-    assert f"{seq}: not sent again" in ran.out
+    assert f"{seq}: not redriven" in ran.out
     assert why in ran.out
     assert await letters(publisher) == 1, "it is still there"
 

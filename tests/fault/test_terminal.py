@@ -97,7 +97,7 @@ async def test_d10_what_anybody_put_into_a_reply_is_shown_as_text(
     ran = await run_command(system, "ask", "hi", "--timeout", "6")
     assert (ran.code, ran.unprintable) == (1, [])
     assert ran.out == "", "half an answer goes into no file"
-    assert f"[starting again: {WRITTEN}]" in ran.notes
+    assert f"[restarted: {WRITTEN}]" in ran.notes
     assert f"penstock: {WRITTEN} (overloaded)" in ran.notes
     assert "In 1 s at the earliest" in ran.notes
     ran = await run_command(system, "ask", "hi", "--timeout", "6", "--json")

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from nats.aio.client import Client as Nats
 
-from penstock.cli.local.free_port import free_port
-from penstock.cli.local.nats_config import ClusterPlace
-from penstock.cli.local.nats_server import NatsServer
+from penstock.cli.local.nats_server import ClusterMember, NatsServer
+from penstock.cli.local.ports import free_port
 
 __all__ = ["NatsCluster"]
 
@@ -28,7 +27,7 @@ class NatsCluster:
         for number, port in enumerate(ports, 1):
             name = f"n{number}"
             (directory / name).mkdir(parents=True)
-            place = ClusterPlace("penstock-test", port, tuple(ports))
+            place = ClusterMember("penstock-test", port, tuple(ports))
             self.nodes[name] = NatsServer(directory / name, server_name=name, cluster=place)
 
     @property

@@ -31,19 +31,14 @@ class System:
         config: str | None = None,
         env: Mapping[str, str] | None = None,
         nodes: int = 1,
-        fresh: bool = False,
     ) -> None:
-        """`nodes`: of NATS; several are a cluster that keeps everything on each of them.
-
-        `fresh`: each service is an interpreter of its own, and not forked, so that its memory is its own.
-        """
+        """`nodes`: of NATS; several are a cluster that keeps everything on each of them."""
         self.directory = directory
         self.catalogue = directory / "catalogue.yaml"
         self.catalogue.write_text(config or catalogue())
         self.nats = NatsServer(directory / "nats") if nodes == 1 else NatsCluster(directory / "nats", nodes)
         self.workers: list[Process] = []
         self._env = {"PENSTOCK_REPLICAS": str(nodes), **(env or {})}
-        self._fresh = fresh
         self._processes: list[Process] = []
         """All there ever were, those that a test replaced included."""
 
@@ -104,9 +99,8 @@ class System:
 
     def _process(self, module: str, *arguments: str, **env: str) -> Process:
         log = self.directory / f"{module.rpartition('.')[2]}-{len(self._processes) + 1}.log"
-        process = Process(module, *arguments, env={**self._env, **env}, log=log, fresh=self._fresh)
-        self._processes.append(process)
-        return process
+        self._processes.append(Process(module, *arguments, env={**self._env, **env}, log=log))
+        return self._processes[-1]
 
 
 @asynccontextmanager
@@ -116,9 +110,8 @@ async def running_system(
     config: str | None = None,
     env: Mapping[str, str] | None = None,
     nodes: int = 1,
-    fresh: bool = False,
 ) -> AsyncIterator[System]:
-    system = System(directory, config=config, env=env, nodes=nodes, fresh=fresh)
+    system = System(directory, config=config, env=env, nodes=nodes)
     try:
         await system.start(*workers)
         yield system
@@ -128,15 +121,11 @@ async def running_system(
 
 @contextmanager
 def shared_system(
-    directory: Path,
-    *workers: str,
-    config: str | None = None,
-    env: Mapping[str, str] | None = None,
-    fresh: bool = False,
+    directory: Path, *workers: str, config: str | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[System]:
     """As `running_system`, for fixtures of a wider scope than a test's event loop."""
     require_nats_server()
-    system = System(directory, config=config, env=env, fresh=fresh)
+    system = System(directory, config=config, env=env)
     try:
         _run(system.start(*workers))
         yield system

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.cli.commands.status_report import Limit
+from penstock.cli.system_status import Limit
 from penstock.client.client import Client
 from penstock.contract.events import QuotaEased, QuotaWarned
 from tests.harness.catalogues import catalogue

@@ -1,4 +1,4 @@
-"""`penstock ask`: one request, its answer as it comes."""
+"""`penstock ask`: send one request and print its answer as it arrives, or submit it as a job."""
 
 from __future__ import annotations
 
@@ -7,70 +7,45 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
-from penstock.cli.commands.connection_notes import noting
-from penstock.cli.commands.prompt_input import data_url, messages, read_prompt
-from penstock.cli.connection import command_settings, open_client, warning_before_asking
+from penstock.cli.commands.connection_notes import connection_notes
+from penstock.cli.commands.question import Question
+from penstock.cli.connection import check_before_request, command_settings, open_client
 from penstock.cli.program_name import command_name
-from penstock.cli.render.answer import AnswerText, failure_text, summary
+from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.client.stream import Stream
-from penstock.contract.names import AUTO, Lane, Rescue
 from penstock.contract.reply import Failed
 from penstock.errors import NoReply, NotAccepted, RequestFailed, RequestTooLarge
 from penstock.runtime.config.settings import Settings
 
-__all__ = ["Question", "ask", "leave"]
-
-
-class Question(Struct, frozen=True, kw_only=True):
-    """What the command line says."""
-
-    prompt: str
-    role: str = AUTO
-    images: tuple[Path, ...] = ()
-    system: str | None = None
-    user: str = ""
-    timeout_s: float | None = None
-    stream: bool = True
-    as_json: bool = False
-    lane: Lane = "interactive"
-    rescue: Rescue = "restart"
-
-    def messages(self) -> list[dict[str, Any]]:
-        """Raises CommandError for a prompt or an image that cannot be used."""
-        prompt = read_prompt(self.prompt, sys.stdin.buffer)
-        return messages(prompt, [data_url(path) for path in self.images], self.system)
+__all__ = ["ask", "submit_job"]
 
 
 def ask(question: Question, data: Path) -> int:
-    """Exit code: 0 for a whole answer, 1 for a failure, 130 when Ctrl-C took the question back.
+    """Exit code: 0 for a complete answer, 1 for a failure, 130 after a cancellation with Ctrl-C.
 
     Raises BrokerUnreachable, ConfigurationRefused and CommandError.
     """
-    asked = question.messages()
-    return asyncio.run(_ask(question, asked, command_settings(data)))
+    messages = question.messages()
+    return asyncio.run(_ask(question, messages, command_settings(data)))
 
 
-def leave(question: Question, data: Path) -> int:
-    """Leave it as a job, and print its id. Raises as `ask`, and PenstockError where it cannot be left."""
-    asked = question.messages()
-    request_id = asyncio.run(_leave(question, asked, command_settings(data)))
+def submit_job(question: Question, data: Path) -> int:
+    """Submit the request as a job and print its id. Raises as `ask`, and PenstockError where it is not accepted."""
+    messages = question.messages()
+    request_id = asyncio.run(_submit(question, messages, command_settings(data)))
     print(as_ascii_json({"id": request_id}) if question.as_json else request_id)
     name = command_name()
-    _note(f"{name} jobs {request_id}            what has become of it")
+    _note(f"{name} jobs {request_id}            its status")
     _note(f"{name} jobs {request_id} --result   its answer, for two days after its end")
     return 0
 
 
-async def _leave(question: Question, asked: list[dict[str, Any]], settings: Settings) -> str:
-    warning = await warning_before_asking(settings)
-    if warning is not None:
-        _note(warning)
+async def _submit(question: Question, messages: list[dict[str, Any]], settings: Settings) -> str:
+    await _warn(settings)
     async with open_client(settings) as client:
         return await client.submit(
-            asked,
+            messages,
             role=question.role,
             user=question.user,
             timeout_s=question.timeout_s,
@@ -78,13 +53,11 @@ async def _leave(question: Question, asked: list[dict[str, Any]], settings: Sett
         )
 
 
-async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settings) -> int:
-    warning = await warning_before_asking(settings)
-    if warning is not None:
-        _note(warning)
+async def _ask(question: Question, messages: list[dict[str, Any]], settings: Settings) -> int:
+    await _warn(settings)
     async with open_client(settings) as client:
         stream = client.stream(
-            asked,
+            messages,
             role=question.role,
             user=question.user,
             lane=question.lane,
@@ -92,9 +65,9 @@ async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settin
             rescue=question.rescue,
             stream=question.stream,
         )
-        answer = AnswerText(sys.stdout, sys.stderr, as_it_comes=sys.stdout.isatty())
+        answer = AnswerPrinter(sys.stdout, sys.stderr, print_deltas=sys.stdout.isatty())
         try:
-            with noting(answer.note):
+            with connection_notes(answer.note):
                 async with stream:  # leaving it before the end cancels the request
                     return await (_as_json(stream) if question.as_json else _as_text(stream, answer))
         except (RequestFailed, NotAccepted, NoReply, RequestTooLarge) as error:
@@ -105,7 +78,13 @@ async def _ask(question: Question, asked: list[dict[str, Any]], settings: Settin
             raise
 
 
-async def _as_text(stream: Stream, answer: AnswerText) -> int:
+async def _warn(settings: Settings) -> None:
+    warning = await check_before_request(settings)
+    if warning is not None:
+        _note(warning)
+
+
+async def _as_text(stream: Stream, answer: AnswerPrinter) -> int:
     async for event in stream:
         answer.show(event)
     if answer.reply is not None:

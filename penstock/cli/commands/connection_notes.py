@@ -1,4 +1,4 @@
-"""What the library logs while a person reads an answer: a word about the connection, not its log lines."""
+"""Short notes about the connection, in place of the library's log lines, while an answer is printed."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["noting"]
+__all__ = ["connection_notes"]
 
 _CONNECTION: Final = "penstock.bus.connection"
-_WORDS: Final = {
+_NOTES: Final = {
     "lost": "the connection to NATS is lost; waiting for it",
     "again": "connected again",
 }
 
 
 class _ConnectionNotes(logging.Handler):
-    """One note when the connection is lost, one when it is back; what is logged between tells nothing new."""
+    """One note when the connection is lost and one when it is back; log records in between are dropped."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
-        self._say = say
+        self._note = note
         self._lost = False
 
     def emit(self, record: logging.LogRecord) -> None:
         state = getattr(record, "fields", {}).get("connection")
-        if state in _WORDS:
+        if state in _NOTES:
             if (state == "lost") != self._lost:
                 self._lost = state == "lost"
-                self._say(_WORDS[state])
+                self._note(_NOTES[state])
         elif state is None and record.levelno >= logging.WARNING:
-            self._say(record.getMessage())
+            self._note(record.getMessage())
 
 
 @contextmanager
-def noting(say: Callable[[str], None]) -> Iterator[None]:
-    """All log records of the process go to `say` as notes while it lasts."""
+def connection_notes(note: Callable[[str], None]) -> Iterator[None]:
+    """Inside the context, all log records of the process go to `note`."""
     root, connection = logging.getLogger(), logging.getLogger(_CONNECTION)
-    notes = _ConnectionNotes(say)
+    handler = _ConnectionNotes(note)
     before = connection.level
-    root.addHandler(notes)
+    root.addHandler(handler)
     connection.setLevel(logging.INFO)
     try:
         yield
     finally:
         connection.setLevel(before)
-        root.removeHandler(notes)
+        root.removeHandler(handler)

@@ -1,4 +1,4 @@
-"""`penstock jobs`: what has become of the requests of the batch lane."""
+"""`penstock jobs`: the jobs of the batch lane, their status, results and cancellation."""
 
 from __future__ import annotations
 
@@ -25,65 +25,65 @@ from penstock.contract.streams import WORK, mailbox
 from penstock.errors import PenstockError
 from penstock.runtime.config.settings import Settings
 
-__all__ = ["Listing", "cancel_job", "list_jobs", "print_result", "show_job"]
+__all__ = ["JobFilter", "cancel_job", "list_jobs", "print_result", "show_job"]
 
 _NAME: Final = "penstock-jobs"
-_CANCELLED_WITHIN_S: Final = 10.0
-_AGAIN_S: Final = 0.2
+_CANCEL_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.2
 
 
-class Listing(Struct, frozen=True, kw_only=True):
-    """Which jobs."""
+class JobFilter(Struct, frozen=True, kw_only=True):
+    """The jobs to list; None: all."""
 
     state: JobState | None = None
     user: str | None = None
 
-    def lists(self, job: Job) -> bool:
+    def matches(self, job: Job) -> bool:
         return self.state in {None, job.state} and self.user in {None, job.user}
 
 
-def list_jobs(listing: Listing, data: Path, *, as_json: bool) -> int:
-    """Raises BrokerUnreachable, ConfigurationRefused and CommandError, as all of these."""
-    jobs = [job for job in asyncio.run(_every(command_settings(data))) if listing.lists(job)]
+def list_jobs(job_filter: JobFilter, data: Path, *, as_json: bool) -> int:
+    """Print the jobs that match. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
+    jobs = [job for job in asyncio.run(_all_jobs(command_settings(data))) if job_filter.matches(job)]
     print(as_ascii_json(jobs) if as_json else jobs_text(jobs))
     return 0
 
 
 def show_job(request_id: str, data: Path, *, as_json: bool) -> int:
-    """Exit code 1 for a job that failed. Raises UnknownJob too."""
-    job, waiting = asyncio.run(_one(request_id, command_settings(data)))
+    """Exit code 1 for a failed job. Raises as `list_jobs`, and UnknownJob."""
+    job, waiting = asyncio.run(_job_and_queue(request_id, command_settings(data)))
     print(as_ascii_json(job) if as_json else job_text(job, time.time_ns() // 1_000_000, waiting))
     return int(job.state == "failed")
 
 
 def print_result(request_id: str, data: Path, *, as_json: bool) -> int:
-    """The answer to stdout; exit code 1 where there is none, or not yet."""
+    """Print the answer of a job; exit code 1 when it failed or has not ended."""
     return asyncio.run(_result(request_id, command_settings(data), as_json=as_json))
 
 
 def cancel_job(request_id: str, data: Path) -> int:
-    """Exit code 1 when it had ended before. Raises CommandError when nobody stops it in time."""
+    """Exit code 1 when the job had already ended. Raises CommandError when it does not end within 10 s."""
     return asyncio.run(_cancel(request_id, command_settings(data)))
 
 
-async def _every(settings: Settings) -> list[Job]:
+async def _all_jobs(settings: Settings) -> list[Job]:
     async with open_connection(settings, _NAME) as nc:
         try:
             return await Jobs(nc, settings.account).every()
         except NoSuchStream as error:
-            raise _never_ran() from error
+            raise _not_provisioned() from error
 
 
-async def _one(request_id: str, settings: Settings) -> tuple[Job, int | None]:
+async def _job_and_queue(request_id: str, settings: Settings) -> tuple[Job, int | None]:
     async with open_connection(settings, _NAME) as nc:
         try:
             job = await Jobs(nc, settings.account).one(request_id)
         except NoSuchStream as error:
-            raise _never_ran() from error
-        return job, await _in_its_mailbox(nc, job) if job.state == "queued" else None
+            raise _not_provisioned() from error
+        return job, await _queue_length(nc, job) if job.state == "queued" else None
 
 
-async def _in_its_mailbox(nc: Nats, job: Job) -> int | None:
+async def _queue_length(nc: Nats, job: Job) -> int | None:
     waiting = 0
     for consumer in mailbox(job.role, "batch"):
         try:
@@ -113,10 +113,10 @@ async def _cancel(request_id: str, settings: Settings) -> int:
     async with open_client(settings) as client:
         job = await client.job(request_id)
         if job.ended:
-            print(f"job {job.id} is {job.state} already")
+            print(f"job {job.id} is already {job.state}")
             return 1
-        await client.cancel(request_id, "by the command line")
-        job = await _ended(client, request_id)
+        await client.cancel(request_id, "from the command line")
+        job = await _wait_for_end(client, request_id)
     if job.error is not None and job.error.code == "cancelled":
         print(f"job {job.id} is cancelled")
         return 0
@@ -124,21 +124,21 @@ async def _cancel(request_id: str, settings: Settings) -> int:
     return 1
 
 
-async def _ended(client: Client, request_id: str) -> Job:
-    give_up_s = time.monotonic() + _CANCELLED_WITHIN_S
+async def _wait_for_end(client: Client, request_id: str) -> Job:
+    give_up_s = time.monotonic() + _CANCEL_TIMEOUT_S
     while True:
         job = await client.job(request_id)
         if job.ended:
             return job
         if time.monotonic() > give_up_s:
             raise CommandError(
-                f"job {request_id} is marked as cancelled, and still {job.state}: it ends when a router or its worker "
-                "sees the mark (`penstock status`)"
+                f"the cancellation of job {request_id} is stored, and the job is still {job.state}: it ends when a "
+                "router or its worker reads it (`penstock status`)"
             )
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(_POLL_S)
 
 
-def _never_ran() -> CommandError:
+def _not_provisioned() -> CommandError:
     return CommandError(
-        "Penstock has never run on this NATS server; start it with `penstock up`, or set NATS_URL"
+        "Penstock has never been started on this NATS server; start it with `penstock up`, or set NATS_URL"
     )

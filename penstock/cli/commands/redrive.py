@@ -1,99 +1,124 @@
-"""What a dead letter is sent again as: a job of its own, under an id that follows from the letter.
+"""`penstock dead redrive`: submit the request of a dead letter again, as a job under a new id.
 
-The old id had its one end, `failed`; nothing may follow it. And nobody waits for an interactive answer any more: so it
-becomes a request of the batch lane, whose status and result are kept. One letter always gives the same id, or a redrive
-that was interrupted could not be finished without doing it twice.
+The original id already ended in `failed`, and no event may follow. Its client no longer waits for an interactive
+answer, so the request becomes a job, whose status and result are stored. The new id is derived from the letter: an
+interrupted redrive is repeated without submitting the request twice.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import time
+from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct
+from nats.aio.client import Client as Nats
 
-from penstock.cli.commands.dead_letters import Letter
+from penstock.bus.clock import SYSTEM
+from penstock.bus.publish import StreamFull
+from penstock.cli.commands.dead import CONNECTION_NAME
+from penstock.cli.connection import command_settings, open_connection
+from penstock.cli.dead_letters import DeadLetter, LetterSelection, delete_letter, read_letters
+from penstock.cli.errors import CommandError
+from penstock.cli.program_name import command_name
+from penstock.cli.render.terminal_safe import as_ascii_json, visible
+from penstock.client.submit import send, written
 from penstock.contract import subjects
 from penstock.contract.jobs import Job
 from penstock.contract.request import ChatRequest
 from penstock.contract.work import ChatWork
+from penstock.errors import NotAccepted, RequestTooLarge
+from penstock.runtime.jobs.capacity import BoundedJobStore
+from penstock.runtime.jobs.transitions import is_promised, next_record
 
-__all__ = ["Again", "NoRequest", "again"]
+__all__ = ["NotRedrivable", "RedrivenRequest", "redrive", "redriven_request"]
+
+_SEND_TIMEOUT_S: Final = 10.0
 
 
-class NoRequest(ValueError):
-    """It cannot be sent again, and why."""
+class NotRedrivable(ValueError):
+    """A dead letter cannot be submitted again; the text gives the reason."""
 
 
-class Again(Struct, frozen=True):
-    """The request, and the record that says it will be sent: written first, it is made once."""
+class RedrivenRequest(Struct, frozen=True):
+    """The new request, and the job record that is stored before it: the record makes the redrive happen once."""
 
     account: str
     request: ChatRequest
-    promise: Job
+    job: Job
 
 
-def again(letter: Letter, now_ms: int) -> Again:
-    """The request that the letter becomes. Raises NoRequest."""
+def redrive(selection: LetterSelection, data: Path, *, as_json: bool) -> int:
+    """Exit code 1 when one letter cannot be submitted again. Raises as `dead.list_letters`."""
+    return asyncio.run(_redrive(selection, data, as_json=as_json))
+
+
+def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
+    """The request that the letter becomes. Raises NotRedrivable."""
     if letter.truncated_from is not None:
-        raise NoRequest(f"only the first {len(letter.data):,} of its {letter.truncated_from} bytes were kept")
-    account, asked = _content(letter)
-    client, role = asked.client, asked.role
+        raise NotRedrivable(
+            f"only the first {len(letter.data):,} of its {letter.truncated_from} bytes were kept"
+        )
+    account, original = _content(letter)
+    client, role = original.client, original.role
     if not (subjects.is_token(account) and subjects.is_token(client)):
-        raise NoRequest("its account or client can stand in no subject, so no reply could be sent")
+        raise NotRedrivable("its account or client is not a valid subject token, so no reply could be sent")
     request = ChatRequest(
         id=_id_of(letter),
         client=client,
-        body=asked.body,
+        body=original.body,
         role=role,
         lane="batch",
-        user=asked.user,
-        degrade=asked.degrade,
-        rescue=asked.rescue,
+        user=original.user,
+        degrade=original.degrade,
+        rescue=original.rescue,
     )
-    promise = Job(
+    job = Job(
         id=request.id,
         client=client,
         account=account,
-        user=asked.user,
+        user=original.user,
         role=subjects.token(role),
         state="queued",
         at_ms=now_ms,
         submitted_ms=now_ms,
         redriven_from=letter.seq,
     )
-    return Again(account, request, promise)
+    return RedrivenRequest(account, request, job)
 
 
-def _content(letter: Letter) -> tuple[str, ChatWork | ChatRequest]:
-    """Whose it is, and what was buried."""
+def _content(letter: DeadLetter) -> tuple[str, ChatWork | ChatRequest]:
+    """The account and the dead-lettered message."""
     try:
         found = _decoded(letter.data)
     except RecursionError as error:
-        raise NoRequest("it is nested too deeply to be read") from error
+        raise NotRedrivable("it is nested too deeply to be read") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise NoRequest(f"it is neither a request nor work: {error}") from error
+        raise NotRedrivable(f"it is neither a request nor work: {error}") from error
     if isinstance(found, ChatWork):
         return found.account, found
     try:
-        where = subjects.request_address(letter.subject)
+        address = subjects.request_address(letter.subject)
     except ValueError as error:
-        raise NoRequest(str(error)) from error
-    if where.kind != "chat":
-        raise NoRequest(f"nobody here answers requests of the kind {where.kind!r}")
-    return where.account, found
+        raise NotRedrivable(str(error)) from error
+    if address.kind != "chat":
+        raise NotRedrivable(f"no service answers requests of the kind {address.kind!r}")
+    return address.account, found
 
 
 def _decoded(data: bytes) -> ChatWork | ChatRequest:
-    data.decode()  # msgspec checks UTF-8 only in what it decodes
+    data.decode()  # msgspec checks UTF-8 only in the fields it decodes
     return _either.decode(data)
 
 
 _either: msgspec.json.Decoder[ChatWork | ChatRequest] = msgspec.json.Decoder(ChatWork | ChatRequest)
 
 
-def _id_of(letter: Letter) -> str:
-    """A UUIDv7 of the time of the burial, its random part taken from what the letter is."""
+def _id_of(letter: DeadLetter) -> str:
+    """A UUIDv7 with the letter's time, and its random part taken from a hash of the letter."""
     named = f"{letter.seq} {letter.at_ms} {letter.subject} ".encode() + letter.data
     random = int.from_bytes(hashlib.sha256(named).digest()[:10])
     value = ((letter.at_ms & ((1 << 48) - 1)) << 80) | (random & ((1 << 80) - 1))
@@ -101,3 +126,60 @@ def _id_of(letter: Letter) -> str:
     value = value & ~(3 << 62) | (2 << 62)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class _RedriveResult(Struct, omit_defaults=True):
+    """The outcome for one letter, also printed as JSON."""
+
+    seq: int
+    account: str = ""
+    request: str = ""
+    before: bool = False
+    """True when an earlier, interrupted redrive submitted the request and did not delete the letter."""
+    refused: str = ""
+
+
+async def _redrive(selection: LetterSelection, data: Path, *, as_json: bool) -> int:
+    code, settings = 0, command_settings(data)
+    async with open_connection(settings, CONNECTION_NAME) as nc:
+        async for letter in read_letters(nc, selection):
+            try:
+                redriven = redriven_request(letter, time.time_ns() // 1_000_000)
+                result = await _resubmit(nc, letter.seq, redriven)
+            except NotRedrivable as error:
+                code, result = 1, _RedriveResult(letter.seq, refused=str(error))
+            print(as_ascii_json(result) if as_json else _result_text(result, settings.account), flush=True)
+    return code
+
+
+async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveResult:
+    """Store the job record, send the request, delete the letter. Each step may be repeated after an interruption."""
+    try:
+        stored = await BoundedJobStore(nc, SYSTEM).advance(
+            redriven.job.reply_to, lambda job: next_record(job, redriven.job)
+        )
+        must_send = stored.ours or stored.job == redriven.job or _may_be_unsent(stored.job)
+        if must_send:
+            payload = written(redriven.request)
+            await send(nc, redriven.account, redriven.request, payload, patience_s=_SEND_TIMEOUT_S)
+    except (StreamFull, NotAccepted, RequestTooLarge) as error:
+        raise CommandError(
+            f"dead letter {seq} cannot be redriven now: {error}; it was not deleted"
+        ) from error
+    await delete_letter(nc, seq)
+    return _RedriveResult(seq, redriven.account, redriven.request.id, before=not must_send)
+
+
+def _may_be_unsent(job: Job | None) -> bool:
+    """Whether no router has recorded the job yet, so that its request may never have been sent."""
+    return job is not None and is_promised(job)
+
+
+def _result_text(result: _RedriveResult, own_account: str) -> str:
+    if result.refused:
+        return f"{result.seq}: not redriven: {visible(result.refused)}"
+    account = "" if result.account == own_account else f"PENSTOCK_ACCOUNT={result.account} "
+    command = f"{account}{command_name()} jobs {result.request}"
+    if result.before:
+        return f"{result.seq}: was redriven before, as {result.request}; see {command}"
+    return f"{result.seq}: redriven as {result.request}; see {command}"

@@ -1,4 +1,4 @@
-"""`penstock run`: one service in this process."""
+"""`penstock run`: replace this process by one service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["run"]
 
 
 def run(service: str, arguments: Sequence[str]) -> NoReturn:
-    """Become that service: signals and exit code are its own from here on."""
+    """Replace this process by the service, which then handles signals and sets the exit code."""
     argv = service_argv(service, *arguments)
     sys.stdout.flush()
-    os.execve(argv[0], argv, {**os.environ, **code_path(os.environ)})  # noqa: S606 - no shell is wanted
+    os.execve(argv[0], argv, {**os.environ, **code_path(os.environ)})  # noqa: S606 - runs without a shell

@@ -1,4 +1,4 @@
-"""`penstock status`: who is alive, what waits, what is short."""
+"""`penstock status`: live services, queues, limits, breakers, dead letters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from penstock.bus.masking import without_userinfo
-from penstock.cli.commands.status_report import Status, Streams, fold
 from penstock.cli.connection import command_settings, open_connection
 from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
+from penstock.cli.system_status import StreamCounts, SystemStatus, fold_status
 from penstock.contract.streams import DEAD, REQUESTS, WORK
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.heartbeat import read_presence
@@ -24,8 +24,8 @@ _ALL = ">"
 
 
 def status(data: Path, *, as_json: bool) -> int:
-    """Exit code 1 when nothing is alive. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
-    found = asyncio.run(_status(command_settings(data)))
+    """Exit code 1 when no service is alive. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
+    found = asyncio.run(_read_status(command_settings(data)))
     if as_json:
         print(as_ascii_json(found))
     else:
@@ -33,20 +33,20 @@ def status(data: Path, *, as_json: bool) -> int:
     return 0 if any(service.alive for service in found.services) else 1
 
 
-async def _status(settings: Settings) -> Status:
+async def _read_status(settings: Settings) -> SystemStatus:
     async with open_connection(settings, "penstock-status") as nc:
         js = nc.jetstream()
-        streams = Streams(
+        streams = StreamCounts(
             waiting_for_router=sum((await _messages(js, REQUESTS.name)).values()),
             work=await _messages(js, WORK.name),
             dead=sum((await _messages(js, DEAD.name)).values()),
         )
         alive = await read_presence(nc)
-    return fold(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
+    return fold_status(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
 
 
 async def _messages(js: JetStreamContext, stream: str) -> dict[str, int]:
-    """Messages per subject; none where the stream does not exist yet."""
+    """Subject -> messages; empty where the stream does not exist yet."""
     try:
         info = await js.stream_info(stream, subjects_filter=_ALL)
     except (NotFoundError, ServiceUnavailableError):

@@ -1,4 +1,4 @@
-"""`penstock trace`: what happened to one request, hop by hop."""
+"""`penstock trace`: the spans of one request as a tree."""
 
 from __future__ import annotations
 
@@ -19,54 +19,55 @@ from penstock.runtime.telemetry.trace_file import SpanLine, read_spans
 __all__ = ["find_trace", "trace"]
 
 _LAST = "last"
-"""Instead of a request's id: the newest."""
+"""The argument that selects the newest request."""
 _EXPORT_S: Final = 1.3
-"""Services write their spans once a second."""
+"""Seconds until a span is in the file: services export once a second."""
 
 
-def trace(wanted: str, data: Path) -> int:
-    """Draw the trace of the request `wanted`, or of the newest. Raises CommandError and ConfigurationRefused."""
+def trace(request: str, data: Path) -> int:
+    """Print the trace of a request id, its beginning, or `last`. Raises CommandError and ConfigurationRefused."""
     file = _trace_file(data, os.environ)
-    spans = find_trace(file, None if wanted == _LAST else wanted)
-    wait_s = _still_to_come_s(spans, time.time_ns())
+    request_id = None if request == _LAST else request
+    spans = find_trace(file, request_id)
+    wait_s = _export_wait_s(spans, time.time_ns())
     if wait_s > 0:
         time.sleep(wait_s)
-        spans = find_trace(file, None if wanted == _LAST else wanted)
+        spans = find_trace(file, request_id)
     if not spans:
-        found = "no request" if wanted == _LAST else f"no request {wanted}"
-        raise CommandError(f"{file} holds {found}")
+        missing = "no request" if request_id is None else f"no request {request_id}"
+        raise CommandError(f"{file} contains {missing}")
     print(trace_text(spans))
     return 0
 
 
-def _still_to_come_s(spans: Sequence[SpanLine], now_ns: int) -> float:
-    """How long until every service has written what it knows of this trace."""
+def _export_wait_s(spans: Sequence[SpanLine], now_ns: int) -> float:
+    """Seconds until every service has exported its spans of this trace."""
     ended_ns = max((span.end_ns for span in spans), default=now_ns)
     return min(max(_EXPORT_S - (now_ns - ended_ns) / 1e9, 0.0), _EXPORT_S)
 
 
 def find_trace(file: Path, request_id: str | None) -> list[SpanLine]:
-    """The spans of the trace that holds the request, or of the newest for None; read twice, kept once."""
+    """The spans of the request's trace, or of the newest trace for None. The file is read twice, never whole."""
     try:
         spans = read_spans(file)
         trace_id = newest_trace(spans) if request_id is None else trace_of(spans, request_id)
         return [span for span in read_spans(file) if span.trace_id == trace_id]
     except FileNotFoundError as error:
         raise CommandError(
-            f"there are no traces at {file.absolute()}; start with `penstock up` and ask, or say with --data DIR "
-            "where a system that was started in another directory keeps its own"
+            f"there are no traces at {file.absolute()}; start `penstock up` and send a request, or name the "
+            "data directory of a system that was started elsewhere with --data DIR"
         ) from error
     except (OSError, msgspec.MsgspecError) as error:
         raise CommandError(f"{file} cannot be read: {error}") from error
 
 
 def _trace_file(data: Path, env: Mapping[str, str]) -> Path:
-    """Where the spans are. CommandError where they were not written to a file here."""
+    """The path of the trace file. Raises CommandError when spans are not written to a file."""
     settings = load_settings(client_environment(env, read_runtime_file(data)))
     if settings.trace_file is not None:
         return Path(settings.trace_file)
     if settings.traces == "otlp":
         raise CommandError(
-            "the spans go to the OTLP collector; look there, or start with PENSTOCK_TRACES=file:PATH"
+            "spans are sent to the OTLP collector; look there, or start with PENSTOCK_TRACES=file:PATH"
         )
     return data / "traces.jsonl"

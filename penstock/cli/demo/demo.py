@@ -11,15 +11,15 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from penstock.cli.commands.prompt_input import messages
+from penstock.cli.commands.question import messages
 from penstock.cli.commands.trace import find_trace
 from penstock.cli.connection import open_client
 from penstock.cli.demo.prompts import PROMPTS, DemoPrompt
 from penstock.cli.demo.report import Outcome, metric_lines, outcome_table
-from penstock.cli.local.plan import HUMANE_SPEED, make_plan
+from penstock.cli.local.plan import VISIBLE_SPEED, make_plan
 from penstock.cli.local.system import System
 from penstock.cli.program_name import command_name
-from penstock.cli.render.answer import AnswerText, failure_text, summary
+from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
 from penstock.cli.render.table import shortened
 from penstock.cli.render.trace_tree import trace_text
 from penstock.cli.stop_signals import stop_signals
@@ -61,18 +61,18 @@ def demo_environment(env: Mapping[str, str]) -> dict[str, str]:
         "NATS_CREDENTIALS": "",
         "PENSTOCK_CATALOGUE": "simulator",
         "PENSTOCK_SIMULATOR_URL": "",
-        **HUMANE_SPEED,
+        **VISIBLE_SPEED,
     }
 
 
 async def _demo(data: Path, env: Mapping[str, str]) -> int:
     plan = make_plan(data, env)
     system = System(plan, _say, nats_port=-1)
-    system.take()
+    system.lock()
     _forget_last(plan.data)
     with stop_signals() as signals:
         shown = asyncio.create_task(_start_and_show(system, env))
-        asked = asyncio.create_task(signals.asked.wait())
+        asked = asyncio.create_task(signals.requested.wait())
         try:
             await asyncio.wait({shown, asked}, return_when=asyncio.FIRST_COMPLETED)
             if not shown.done():
@@ -110,7 +110,7 @@ async def _ask(client: Client, number: int, prompt: DemoPrompt) -> Outcome:
     _say(f"{number:>2}. [{prompt.role}] {shortened(prompt.text, _COLUMNS)}")
     if prompt.note:
         _say(f"    ({prompt.note})")
-    answer = AnswerText(sys.stdout, sys.stdout, indent="    │ ")
+    answer = AnswerPrinter(sys.stdout, sys.stdout, indent="    │ ")
     outcome = await _outcome(client, prompt, answer)
     if outcome.reply is not None:
         _say(f"    └ {summary(outcome.reply)}\n")
@@ -130,7 +130,7 @@ async def _all_at_once(client: Client) -> list[Outcome]:
     return outcomes
 
 
-async def _outcome(client: Client, prompt: DemoPrompt, answer: AnswerText | None) -> Outcome:
+async def _outcome(client: Client, prompt: DemoPrompt, answer: AnswerPrinter | None) -> Outcome:
     asked = messages(prompt.text, prompt.images)
     try:
         if answer is None:

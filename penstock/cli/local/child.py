@@ -1,4 +1,4 @@
-"""One child process over all its lives: started, watched, started again, stopped."""
+"""One supervised child process: started, watched, restarted, stopped."""
 
 from __future__ import annotations
 
@@ -8,32 +8,45 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
 from penstock.cli.errors import LaunchError
-from penstock.cli.local.log_tail import last_lines
+from penstock.cli.local.exit_report import exit_text, last_lines
 from penstock.cli.local.pdeathsig import die_with_parent
-from penstock.cli.local.ready_line import ReadyLine
 from penstock.cli.local.restarts import GiveUp, RestartHistory, RestartLimits
-from penstock.cli.render.exit_status import exit_text
 
-__all__ = ["Child", "ServiceSpec"]
+__all__ = ["Child", "ReadyLineReader", "ServiceSpec"]
 
-_OUTPUT_TIMEOUT_S = 1.0  # for what a dead child left in its pipe
+_OUTPUT_TIMEOUT_S: Final = 1.0
+"""Longest wait for output that a dead child left in its pipe."""
+_LONGEST_LINE_BYTES: Final = 64 * 1024
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
-    """A process to run: `name` stands in lines and log files, `env` is added to our own environment."""
+    """A process to run: `name` names its log file, `env` is added to the current environment."""
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = {}
 
 
+class ReadyLineReader:
+    """Finds the ready line, a JSON object with `"event": "ready"`, in output that arrives in chunks."""
+
+    def __init__(self) -> None:
+        self._partial = b""
+
+    def feed(self, chunk: bytes) -> dict[str, Any] | None:
+        """The parsed ready line, once its newline has arrived; all other output is the child's log."""
+        *lines, rest = (self._partial + chunk).split(b"\n")
+        self._partial = rest if len(rest) <= _LONGEST_LINE_BYTES else b""  # too long to be a ready line
+        return next((ready for line in lines if (ready := _parse_ready(line)) is not None), None)
+
+
 class Child:
-    """Keeps one process of `spec` alive until `stop`; to be used from one event loop."""
+    """Keeps one process of `spec` running until `stop`. Used from one event loop."""
 
     def __init__(
         self,
@@ -48,9 +61,9 @@ class Child:
         self.spec = spec
         self.log_path = log_dir / f"{spec.name}.log"
         self.pid: int | None = None
-        """None while no process runs."""
+        """None while no process is running."""
         self.ready: dict[str, Any] | None = None
-        """The ready line of the running process; None until it came."""
+        """The ready line of the running process; None until it is printed."""
         self._say = say
         self._clock = clock
         self._history = RestartHistory(limits)
@@ -58,7 +71,7 @@ class Child:
         self._stopping = asyncio.Event()
 
     async def keep(self) -> None:
-        """Run it, and again whenever it dies, until `stop`; LaunchError when that is hopeless."""
+        """Run the process and restart it whenever it dies, until `stop`. LaunchError when it never gets ready."""
         while True:
             started_at_s = self._clock()
             self._history.started(started_at_s)
@@ -79,12 +92,12 @@ class Child:
                     return
 
     def stop(self) -> None:
-        """SIGTERM, and no restart; `keep` returns when the process has ended."""
+        """Send SIGTERM and do not restart; `keep` returns when the process has ended."""
         self._stopping.set()
         self._terminate()
 
     def kill(self) -> None:
-        """SIGKILL to the child and to all it started in its process group; no restart."""
+        """Send SIGKILL to the child's process group and do not restart."""
         self._stopping.set()
         if self.pid is not None:
             _kill_group(self.pid)
@@ -94,19 +107,19 @@ class Child:
         return f"{self.spec.name} {what}; the end of {self.log_path}:\n{tail}"
 
     async def _run_once(self) -> str:
-        """One life, from spawn to the last byte of output; says how it ended."""
+        """Run the process once, to the last byte of its output; returns how it ended."""
         with self.log_path.open("ab", buffering=0) as log:
             output = _Output(log, self._became_ready)
-            # A pipe of our own: asyncio's would make `wait` wait for everyone who inherited it.
+            # asyncio's own pipe would make `wait` wait for every process that inherited it.
             read_end, write_end = os.pipe()
             transport, _ = await asyncio.get_running_loop().connect_read_pipe(
                 lambda: output, os.fdopen(read_end, "rb", buffering=0)
             )
-            transport.pause_reading()  # until we know the pid: a child is never ready without one
+            transport.pause_reading()  # until the pid is known: a child is never ready without one
             try:
                 process = await self._spawn(write_end, log)
             except OSError as error:
-                transport.resume_reading()  # to its end, which has come
+                transport.resume_reading()  # it reads the end of the pipe
                 log.write(f"cannot start {self.spec.argv[0]}: {error}\n".encode())
                 return f"cannot be started ({error})"
             else:
@@ -123,30 +136,30 @@ class Child:
                 stdout=stdout,
                 stderr=log,
                 env={**os.environ, **self.spec.env},
-                start_new_session=True,  # Ctrl-C is for the launcher, which stops the children in order
+                start_new_session=True,  # Ctrl-C reaches the supervisor only, which stops the children in order
                 preexec_fn=die_with_parent(),
             )
         finally:
-            os.close(stdout)  # the child has its own; ours would keep the pipe from ending
+            os.close(stdout)  # the child has its own copy; this one would keep the pipe open
 
     async def _until_exit(self, process: asyncio.subprocess.Process, output: asyncio.ReadTransport) -> int:
         self.pid = process.pid
         output.resume_reading()
         try:
-            if self._stopping.is_set():  # `stop` came while it was being spawned
+            if self._stopping.is_set():  # `stop` was called during the spawn
                 self._terminate()
             return await process.wait()
         finally:
-            _kill_group(process.pid)  # what it started itself, and itself if we were cancelled
+            _kill_group(process.pid)  # its own children, and itself after a cancellation
             self.pid = self.ready = None
 
     def _terminate(self) -> None:
         if self.pid is not None:
-            with suppress(ProcessLookupError):  # it has just ended by itself
+            with suppress(ProcessLookupError):  # it has just ended
                 os.kill(self.pid, signal.SIGTERM)
 
     def _became_ready(self, ready: dict[str, Any]) -> None:
-        if self.pid is None:  # the last words of one that is dead already
+        if self.pid is None:  # the line of a process that has already died
             return
         self.ready = ready
         self._history.became_ready()
@@ -154,12 +167,12 @@ class Child:
 
 
 class _Output(asyncio.Protocol):
-    """Copies a child's stdout to its log and looks out for the ready line."""
+    """Copies a child's stdout to its log and finds the ready line."""
 
     def __init__(self, log: BinaryIO, on_ready: Callable[[dict[str, Any]], None]) -> None:
         self._log = log
         self._on_ready = on_ready
-        self._ready_line: ReadyLine | None = ReadyLine()
+        self._ready_line: ReadyLineReader | None = ReadyLineReader()
         self._ended = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
@@ -172,12 +185,22 @@ class _Output(asyncio.Protocol):
         self._ended.set()
 
     async def ended(self) -> None:
-        """Wait briefly for what a dead child left in the pipe: a grandchild may hold it open for ever."""
+        """Wait for the rest of a dead child's output, with a time limit: a grandchild may keep the pipe open."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_OUTPUT_TIMEOUT_S):
                 await self._ended.wait()
 
 
 def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError):  # nobody is left in it
+    with suppress(ProcessLookupError):  # the group is empty
         os.killpg(pid, signal.SIGKILL)
+
+
+def _parse_ready(line: bytes) -> dict[str, Any] | None:
+    if b'"ready"' not in line:  # skip the parsing of ordinary log lines
+        return None
+    try:
+        parsed = msgspec.json.decode(line)
+    except msgspec.DecodeError:  # a log line that only contains the word
+        return None
+    return parsed if isinstance(parsed, dict) and parsed.get("event") == "ready" else None

@@ -1,4 +1,4 @@
-"""One owner per directory: two nats-servers on one JetStream store would ruin it unnoticed."""
+"""One owner per directory: two nats-servers on one JetStream store would corrupt it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["DirectoryLock"]
 class DirectoryLock:
     """An advisory lock (flock) on `<directory>/lock`.
 
-    The descriptor is handed to the server process as well, so the directory stays locked for as long as
-    either lives: a server that outlived its launcher still holds it.
+    The server process inherits the descriptor, so the directory stays locked while either process lives, also after
+    the supervisor was killed.
     """
 
     def __init__(self, directory: Path, owner: str = "another nats-server") -> None:
-        """`owner` is what the error calls whoever holds it."""
+        """`owner` names the current holder in the error."""
         self._directory = directory
         self._owner = owner
         self._descriptor: int | None = None
 
-    def take(self) -> int:
-        """The locked descriptor, for `pass_fds`. LaunchError when someone else holds the lock."""
+    def acquire(self) -> int:
+        """The locked descriptor, for `pass_fds`. Raises LaunchError when another process holds the lock."""
         if self._descriptor is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)

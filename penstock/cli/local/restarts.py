@@ -1,4 +1,4 @@
-"""When a child that died is started again: pure, the clock is an argument."""
+"""The restart policy of a child process: pure, the clock is an argument."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ __all__ = ["GiveUp", "Restart", "RestartHistory", "RestartLimits"]
 
 
 class RestartLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The delay doubles from `first_delay_s` to `longest_delay_s`; `calm_after_s` alive begins it anew."""
+    """The delay doubles from `first_delay_s` to `longest_delay_s`; running for `calm_after_s` resets it."""
 
     first_delay_s: float = 0.5
     longest_delay_s: float = 10.0
     calm_after_s: float = 30.0
     deaths_before_ready: int = 5
-    """A child that died so often without ever having been ready is not worth another try."""
+    """A child that never became ready is given up after this many deaths."""
 
 
 class Restart(msgspec.Struct, frozen=True):
     delay_s: float
     number: int
-    """Counts every restart of this child, from 1."""
+    """The number of this restart, from 1."""
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class GiveUp(msgspec.Struct, frozen=True):
 
 
 class RestartHistory:
-    """What is known of one child over all its lives."""
+    """The starts and deaths of one child."""
 
     def __init__(self, limits: RestartLimits) -> None:
         self._limits = limits
@@ -41,7 +41,7 @@ class RestartHistory:
         self._started_at_s = now_s
 
     def became_ready(self) -> None:
-        """From now on it is restarted for ever: what once worked is worth waiting for."""
+        """A child that was ready once is restarted without limit."""
         self._was_ready = True
 
     def died(self, now_s: float) -> Restart | GiveUp:
@@ -51,6 +51,6 @@ class RestartHistory:
         self._deaths_in_a_row += 1
         if not self._was_ready and self._deaths >= self._limits.deaths_before_ready:
             return GiveUp(self._deaths)
-        # The exponent is bounded so that a child crashing for weeks does not overflow a float.
+        # The bounded exponent keeps the float from overflowing after weeks of crashes.
         doubled = self._limits.first_delay_s * 2.0 ** min(self._deaths_in_a_row - 1, 32)
         return Restart(min(doubled, self._limits.longest_delay_s), self._deaths)

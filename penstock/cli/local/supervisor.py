@@ -1,4 +1,4 @@
-"""Starts the services in stages, keeps them running, and leaves no process behind."""
+"""Start services in stages, keep them running, stop them in reverse order."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from penstock.cli.local.restarts import RestartLimits
 
 __all__ = ["ServiceSpec", "Supervisor"]
 
-_REAP_TIMEOUT_S = 5.0  # after SIGKILL only a process stuck in the kernel takes longer
+_REAP_TIMEOUT_S = 5.0
+"""Longest wait after SIGKILL; only a process stuck in the kernel takes longer."""
 
 
 class Supervisor:
     """The processes of one machine, each with its log in `log_dir/<name>.log`.
 
-    `specs` is a list of stages: every child of a stage is ready before the next stage starts, and the stages
-    stop in reverse. A child is ready when it prints one line of JSON with `"event": "ready"` and flushes it.
-    A child that dies is restarted, which `say` reports in one plain line. `clock` gives monotonic seconds.
-    Use it once, from one event loop, in the main thread (see `orphans`).
+    `specs` is a list of stages: all children of a stage are ready before the next stage starts, and stages stop in
+    reverse order. A child is ready when it prints the ready line, a JSON object with `"event": "ready"`. A child that
+    dies is restarted and `say` gets one line about it. `clock` gives monotonic seconds. Used once, from one event loop,
+    in the main thread (see `pdeathsig`).
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class Supervisor:
         ]
         children = [child for stage in self._stages for child in stage]
         self.children: Mapping[str, Child] = MappingProxyType({child.spec.name: child for child in children})
-        """By name; `children[name].ready` is the ready line of its running process."""
+        """By name; `children[name].ready` is the ready line of the running process."""
         if len(self.children) != len(children):
             raise ValueError("two services have the same name")
         self._keepers: dict[Child, asyncio.Task[None]] = {}
 
     async def start(self, timeout_s: float) -> None:
-        """Return when every child is ready; otherwise raise LaunchError and leave nothing running."""
+        """Return when every child is ready. On LaunchError nothing is left running."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
         try:
             async with asyncio.timeout(timeout_s):
@@ -74,15 +75,15 @@ class Supervisor:
             raise
 
     async def wait(self) -> None:
-        """Return when `stop` has ended every child; raise if one cannot be kept any more."""
+        """Return when `stop` has ended every child. Raises LaunchError when a child never gets ready."""
         ended, _ = await asyncio.wait(self._keepers.values(), return_when=asyncio.FIRST_EXCEPTION)
         for keeper in ended:
             keeper.result()
 
     async def stop(self, grace_s: float = 10.0) -> None:
-        """SIGTERM to each stage in reverse order; SIGKILL to the process group of what outlives its grace.
+        """Send SIGTERM to each stage in reverse order, and SIGKILL to process groups still alive after `grace_s`.
 
-        If it is cancelled, everything left is killed at once.
+        A cancellation kills everything at once.
         """
         try:
             for stage in reversed(self._stages):
@@ -100,7 +101,7 @@ class Supervisor:
         while not all(child.ready for child in stage):
             for keeper in self._keepers.values():
                 if keeper.done():
-                    keeper.result()  # raises what it failed of
+                    keeper.result()  # raises its error
                     raise LaunchError("the services were stopped while they were starting")
             self._progress.clear()
             await self._progress.wait()
@@ -114,6 +115,6 @@ class Supervisor:
         await self._ended(stage, _REAP_TIMEOUT_S)
 
     async def _ended(self, children: Sequence[Child] | Mapping[Child, object], timeout_s: float) -> None:
-        # A keeper's own failure is not looked at here: `start` or `wait` raises it.
+        # A keeper's error is raised by `start` or `wait`.
         if keepers := [self._keepers[child] for child in children]:
             await asyncio.wait(keepers, timeout=timeout_s)

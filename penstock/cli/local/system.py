@@ -1,12 +1,12 @@
-"""The whole of Penstock on one machine: nats-server, simulator, router and workers, kept running until `stop`."""
+"""The whole system on one machine: nats-server, simulator, router and workers, kept running until `stop`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Callable
+from typing import Final
 
 from penstock.bus.masking import without_userinfo
 from penstock.cli.connection import open_connection
@@ -18,30 +18,18 @@ from penstock.cli.local.supervisor import Supervisor
 from penstock.errors import BrokerUnreachable
 from penstock.runtime.runtime_file import RuntimeFile, remove_runtime_file, write_runtime_file
 
-__all__ = ["NATS_PORT", "System", "port_is_free"]
+__all__ = ["System"]
 
-NATS_PORT = 4222
-"""Where NATS clients look when they are told nothing."""
-_START_S = 60.0
-_LOOK_EVERY_S = 0.25
-_BEYOND_DRAIN_S = 5.0
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:`port` now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as nats-server does
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+_START_TIMEOUT_S: Final = 60.0
+_NATS_CHECK_S: Final = 0.25
+_STOP_MARGIN_S: Final = 5.0
+"""Seconds between the end of the drain time and SIGKILL."""
 
 
 class System:
     """Started once and stopped once, from one event loop in the main thread.
 
-    `say` gets one plain line for whatever happens meanwhile. `nats_port` is for the embedded server; -1: any.
+    `say` gets one line for every restart. `nats_port` is the port of the embedded server; -1: any free one.
     """
 
     def __init__(self, plan: Plan, say: Callable[[str], None], *, nats_port: int) -> None:
@@ -55,34 +43,34 @@ class System:
     def nats_url(self) -> str:
         return self.plan.settings.nats_url if self._nats is None else self._nats.url
 
-    def take(self) -> None:
-        """The data directory is ours from here on. LaunchError when somebody else uses it, or it cannot be used."""
+    def lock(self) -> None:
+        """Lock the data directory. Raises LaunchError when another process uses it, or it is not usable."""
         data = self.plan.data
         try:
             data.mkdir(parents=True, exist_ok=True)
-            self._lock.take()
+            self._lock.acquire()
             for directory in (data / "nats", self.plan.log_dir):
-                directory.mkdir(mode=0o700, exist_ok=True)  # prompts lie in the store
+                directory.mkdir(mode=0o700, exist_ok=True)  # the store contains prompts
         except OSError as error:
             raise LaunchError(
-                f"{data} cannot hold our data: {error.strerror or error}; name another"
+                f"{data} is not usable as data directory: {error.strerror or error}; name another with --data"
             ) from error
 
     async def start(self) -> RuntimeFile:
-        """Return when all services are ready; raise LaunchError or CommandError and leave nothing running."""
-        self.take()
+        """Return when all services are ready. On LaunchError or CommandError nothing is left running."""
+        self.lock()
         try:
             if self._nats is not None:
                 await self._nats.start()
             else:
-                await self._must_answer()
+                await self._check_server()
             self._supervisor = Supervisor(
                 self.plan.stages(self.nats_url),
                 log_dir=self.plan.log_dir,
                 say=self._say,
                 clock=time.monotonic,
             )
-            await self._supervisor.start(_START_S)
+            await self._supervisor.start(_START_TIMEOUT_S)
             places = self._places()
             write_runtime_file(self.plan.data, places)
         except BaseException:
@@ -91,12 +79,12 @@ class System:
         return places
 
     async def wait(self) -> None:
-        """Keep it running; raise LaunchError when a service cannot be kept any more."""
+        """Keep the system running. Raises LaunchError when a service never gets ready."""
         if self._supervisor is None:
             raise CommandError("the system was not started")
         tasks = [asyncio.create_task(self._supervisor.wait(), name="services")]
         if self._nats is not None:
-            tasks.append(asyncio.create_task(self._keep(self._nats), name="nats-server"))
+            tasks.append(asyncio.create_task(self._restart_when_dead(self._nats), name="nats-server"))
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -106,11 +94,11 @@ class System:
                 task.cancel()
 
     async def stop(self) -> None:
-        """Workers first, nats-server last; what outlives its drain is killed, and everything if cancelled."""
+        """Stop workers first and nats-server last. After the drain time, or when cancelled, processes are killed."""
         try:
             remove_runtime_file(self.plan.data)
             if self._supervisor is not None:
-                await self._supervisor.stop(self.plan.settings.drain_s + _BEYOND_DRAIN_S)
+                await self._supervisor.stop(self.plan.settings.drain_s + _STOP_MARGIN_S)
         finally:
             try:
                 if self._nats is not None:
@@ -118,7 +106,7 @@ class System:
             finally:
                 self._lock.release()
 
-    async def _must_answer(self) -> None:
+    async def _check_server(self) -> None:
         try:
             async with open_connection(self.plan.settings, "penstock-up"):
                 pass
@@ -128,11 +116,11 @@ class System:
                 "or unset NATS_URL and `penstock up` starts one of its own"
             ) from error
 
-    async def _keep(self, nats: NatsServer) -> None:
+    async def _restart_when_dead(self, nats: NatsServer) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_NATS_CHECK_S)
             if nats.pid is None:
-                self._say("nats-server died; starting it again on the same port and store")
+                self._say("nats-server died; restarting it on the same port and store")
                 await nats.start()
 
     def _places(self) -> RuntimeFile:

@@ -7,19 +7,27 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from penstock.bus.masking import without_userinfo
-from penstock.cli.commands.chat_roles import NOT_CHATTING
 from penstock.cli.errors import CommandError
-from penstock.cli.local.missing_keys import missing_keys
 from penstock.cli.local.plan import Plan, make_plan
-from penstock.cli.local.provider_addresses import provider_places, unanswered
-from penstock.cli.local.system import NATS_PORT, System, port_is_free
+from penstock.cli.local.ports import port_is_free
+from penstock.cli.local.provider_checks import (
+    missing_key_notes,
+    provider_addresses,
+    unreachable_provider_notes,
+)
+from penstock.cli.local.system import System
 from penstock.cli.program_name import command_name
 from penstock.cli.stop_signals import stop_signals
+from penstock.contract.names import EMBED
 from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile
 
-__all__ = ["describe", "up"]
+__all__ = ["startup_text", "up"]
+
+_NATS_PORT: Final = 4222
+"""The default port of NATS clients."""
 
 
 def up(
@@ -30,74 +38,72 @@ def up(
     nats_port: int | None = None,
     env: Mapping[str, str] = os.environ,
 ) -> int:
-    """Exit code 0 after a signal. `nats_port` 0: any; None: 4222, or any where that is taken.
+    """Exit code 0 after a signal. `nats_port` 0: any free port; None: 4222, or a free port where that is taken.
 
     Raises LaunchError, CommandError or ConfigurationRefused.
     """
     plan = make_plan(data, env, per_role=per_role, simulator=simulator)
-    for note in missing_keys(plan.catalogue, env):
+    for note in missing_key_notes(plan.catalogue, env):
         print(note, file=sys.stderr, flush=True)
     try:
         return asyncio.run(_up(plan, nats_port))
-    except asyncio.CancelledError:  # the second Ctrl-C: everything was killed
+    except asyncio.CancelledError:  # the second signal: everything was killed
         return 130
 
 
 async def _up(plan: Plan, nats_port: int | None) -> int:
     system = System(plan, _say, nats_port=_port(nats_port))
     with stop_signals() as signals:
-        asked = asyncio.create_task(signals.asked.wait())
+        stop_requested = asyncio.create_task(signals.requested.wait())
         starting = asyncio.create_task(system.start())
-        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stop_requested, starting}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            starting.cancel()  # it stops what it has started
+            starting.cancel()  # `start` stops the processes that it has started
             await asyncio.wait({starting})
             return 0
         places = starting.result()
-        for note in await unanswered(plan.catalogue):
+        for note in await unreachable_provider_notes(plan.catalogue):
             print(note, file=sys.stderr, flush=True)
-        _say(describe(plan, places))
+        _say(startup_text(plan, places))
         running = asyncio.create_task(system.wait())
         try:
-            await asyncio.wait({asked, running}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stop_requested, running}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 running.result()
         finally:
             running.cancel()
-            asked.cancel()
+            stop_requested.cancel()
             drain_s = plan.settings.drain_s
-            _say(f"Stopping: waiting up to {drain_s:g} s for requests under way; Ctrl-C again kills at once.")
+            _say(f"Stopping: waiting up to {drain_s:g} s for requests in flight; Ctrl-C again kills at once.")
             await system.stop()
         _say("Stopped; nothing is left running.")
     return 0
 
 
 def _port(wanted: int | None) -> int:
-    """As nats-server takes it: -1 is any."""
+    """The port for nats-server's configuration; -1: any free one."""
     if wanted is None:
-        return NATS_PORT if port_is_free(NATS_PORT) else -1
+        return _NATS_PORT if port_is_free(_NATS_PORT) else -1
     if wanted and not port_is_free(wanted):
-        raise CommandError(
-            f"port {wanted} is taken; leave --nats-port out, or give it 0, and a free one is chosen"
-        )
+        raise CommandError(f"port {wanted} is taken; omit --nats-port, or use --nats-port 0 for a free one")
     return wanted or -1
 
 
-def describe(plan: Plan, places: RuntimeFile) -> str:
-    """Where everything is, for the person who started it."""
+def startup_text(plan: Plan, places: RuntimeFile) -> str:
+    """The addresses and paths of the running system."""
     at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
     facts = [("NATS", without_userinfo(places.nats_url))]
-    if plan.embedded and not places.nats_url.endswith(f":{NATS_PORT}"):
+    if plan.embedded and not places.nats_url.endswith(f":{_NATS_PORT}"):
         facts += [
-            ("", f"(not on port {NATS_PORT}, which is taken or was not wanted: other NATS clients, and"),
-            ("", f"commands given in other directories, need NATS_URL={places.nats_url})"),
+            ("", f"(not on port {_NATS_PORT}, which is taken or was not requested: other NATS clients, and"),
+            ("", f"commands in other directories need NATS_URL={places.nats_url})"),
         ]
     facts += [(name, f"{http}/health  {http}/metrics") for name, http in places.services.items()]
     facts.append(("catalogue", f"{plan.catalogue.name} ({_roles(plan)})"))
     if places.simulator is not None:
         facts.append(("simulator", f"{places.simulator}/v1, its counts: {places.simulator}/sim/counts"))
     else:
-        facts.append(("providers", provider_places(plan.catalogue)))
+        facts.append(("providers", provider_addresses(plan.catalogue)))
     facts.append(("traces", _traces(plan, at)))
     facts.append(("logs", f"{plan.log_dir}" + (f", {plan.data / 'nats'}" if plan.embedded else "")))
     width = max(len(name) for name, _ in facts)
@@ -108,9 +114,7 @@ def describe(plan: Plan, places: RuntimeFile) -> str:
 
 
 def _roles(plan: Plan) -> str:
-    return ", ".join(
-        f"{role} (not served yet)" if role in NOT_CHATTING else role for role in plan.catalogue.roles
-    )
+    return ", ".join(f"{role} (not served yet)" if role == EMBED else role for role in plan.catalogue.roles)
 
 
 def _traces(plan: Plan, at: str) -> str:
@@ -119,7 +123,7 @@ def _traces(plan: Plan, at: str) -> str:
     if plan.settings.traces == "off":
         return "off (PENSTOCK_TRACES)"
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get(
-        "OTEL_EXPORTER_OTLP_ENDPOINT", "the exporter's own default"
+        "OTEL_EXPORTER_OTLP_ENDPOINT", "the exporter's default"
     )
     return f"OTLP to {endpoint}"
 

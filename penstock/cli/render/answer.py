@@ -1,7 +1,4 @@
-"""An answer at the terminal: text to stdout as it comes, what happens to it on stderr.
-
-Whatever a model, a provider or a worker wrote, the terminal gets text.
-"""
+"""An answer at the terminal: its text on stdout as it arrives, notes about it on stderr, all of it terminal-safe."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final, TextIO
 
+from penstock.cli.program_name import as_invoked
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
 from penstock.client.reply import Reply, ReplyBuilder
@@ -26,46 +24,50 @@ from penstock.contract.reply import (
 )
 from penstock.errors import PenstockError, RequestFailed
 
-__all__ = ["AnswerText", "advice", "attempt_lines", "failure_text", "money", "summary"]
+__all__ = ["AnswerPrinter", "attempt_lines", "failure_text", "money", "retry_advice", "summary"]
 
 _RETRY: dict[Retry, str] = {
     "never": "The same request will fail again.",
     "later": "Try again later.",
     "elsewhere": "It may succeed in another role: --role.",
 }
-_CANCELLED = "Ask again if it is wanted after all."
+_ADVICE: Final[dict[ErrorCode, str]] = {
+    "cancelled": "Send the request again if it is still wanted.",
+    "provider_credentials": "Set or replace the key of the provider first: `penstock config check`.",
+}
+"""Advice for the codes where the time of the next try does not decide."""
 _SHOWN_ATTEMPTS: Final = 8
 _SHOWN_CHARACTERS: Final = 300
-"""Of a provider's message."""
+"""Longest part of a provider's message that is shown."""
 
 
-class AnswerText:
-    """Shows one reply, event by event; `reply` is there once it is complete.
+class AnswerPrinter:
+    """Prints one reply, event by event; `reply` is set once it is complete.
 
-    `as_it_comes`: half an answer too, which a person sees being forgotten. A file or a program gets it whole or not at
-    all: nobody tells it where the next one begins.
+    `print_deltas`: text is printed as it arrives, also text that a `restarted` event discards later. Without it, for a
+    file or a pipe, only the complete answer is printed.
     """
 
-    def __init__(self, out: TextIO, notes: TextIO, *, indent: str = "", as_it_comes: bool = True) -> None:
+    def __init__(self, out: TextIO, notes: TextIO, *, indent: str = "", print_deltas: bool = True) -> None:
         self.reply: Reply | None = None
         self._builder = ReplyBuilder()
         self._out = out
         self._notes = notes
         self._indent = indent
-        self._as_it_comes = as_it_comes
+        self._print_deltas = print_deltas
         self._at_line_start = True
         self._shown = False
 
     def show(self, event: ReplyEvent) -> None:
-        """Raises RequestFailed on `failed`, with the line of text ended."""
+        """Raises RequestFailed on `failed`, after the end of the text line."""
         if isinstance(event, Restarted):
-            self.note(f"starting again: {event.message or event.code}")
+            self.note(f"restarted: {event.message or event.code}")
         elif isinstance(event, Started):
             for each in event.degraded:
-                self.note(_degraded_text(each))
+                self.note(_degradation_text(each))
             for adapted in event.adapted:
-                self.note(_adapted_text(adapted))
-        elif isinstance(event, Delta) and self._as_it_comes:
+                self.note(_adaptation_text(adapted))
+        elif isinstance(event, Delta) and self._print_deltas:
             self._write(event.text)
         try:
             self.reply = self._builder.add(event)
@@ -78,7 +80,7 @@ class AnswerText:
             self._end_line()
 
     def note(self, text: str) -> None:
-        """A remark in brackets, on a line of its own."""
+        """Print a note in brackets, on its own line."""
         self._end_line()
         self._notes.write(f"{self._indent}[{visible(text)}]\n")
         self._notes.flush()
@@ -101,7 +103,7 @@ class AnswerText:
 
 
 def summary(reply: Reply) -> str:
-    """One line: how the answer came about."""
+    """Role, model, attempts, timings, tokens, cost and id of a reply, on one line."""
     first = reply.timings.first_token_ms
     parts = [
         f"{reply.role} ({reply.why})" if reply.why else reply.role,
@@ -117,10 +119,10 @@ def summary(reply: Reply) -> str:
 
 
 def failure_text(error: PenstockError) -> str:
-    """What happened, whether to try again, and when (D10), and what the provider of each failed attempt said."""
+    """The error, whether and when to try again (D10), and the provider's message of each failed attempt."""
     lines = [
         f"{visible(str(error), lines=True)} ({error.code})",
-        f"  {advice(error.code, error.retry, error.retry_after_s)}",
+        f"  {retry_advice(error.code, error.retry, error.retry_after_s)}",
     ]
     if isinstance(error, RequestFailed):
         lines += [f"  {line}" for line in attempt_lines(error.attempts)]
@@ -129,27 +131,27 @@ def failure_text(error: PenstockError) -> str:
 
 
 def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
-    """A line for each failed attempt, the latest ones where there are many; the same several times in a row is one."""
-    told = [(text, len(list(same))) for text, same in groupby(map(_attempt_text, attempts))]
-    left_out = sum(times for _, times in told[:-_SHOWN_ATTEMPTS])
+    """A line for each of the last failed attempts; equal attempts in a row share a line."""
+    texts = [(text, len(list(same))) for text, same in groupby(map(_attempt_text, attempts))]
+    left_out = sum(times for _, times in texts[:-_SHOWN_ATTEMPTS])
     lines = [f"({left_out} earlier attempts)"] if left_out else []
     return lines + [
-        text if times == 1 else f"{text} ({times} times)" for text, times in told[-_SHOWN_ATTEMPTS:]
+        text if times == 1 else f"{text} ({times} times)" for text, times in texts[-_SHOWN_ATTEMPTS:]
     ]
 
 
-def advice(code: ErrorCode, retry: Retry, retry_after_s: float | None) -> str:
-    """Whether to try again, and when."""
+def retry_advice(code: ErrorCode, retry: Retry, retry_after_s: float | None) -> str:
+    """Whether and when to try again."""
     when = "" if retry_after_s is None else f" In {_whole(retry_after_s)} s at the earliest."
-    return (_CANCELLED if code == "cancelled" else _RETRY[retry]) + when
+    return as_invoked(_ADVICE.get(code, _RETRY[retry])) + when
 
 
 def money(microusd: int) -> str:
     return f"${microusd / 1_000_000:.6f}".rstrip("0").rstrip(".")
 
 
-def _degraded_text(degraded: Degraded) -> str:
-    """What the answer was given less of, and why."""
+def _degradation_text(degraded: Degraded) -> str:
+    """The reduction of the request, and its reason."""
     what = {
         "model": "another model than the first choice",
         "max_tokens": f"at most {degraded.after:,} tokens of answer instead of {degraded.before:,}",
@@ -158,14 +160,14 @@ def _degraded_text(degraded: Degraded) -> str:
     return f"{what}: {degraded.why}"
 
 
-def _adapted_text(adapted: Adapted) -> str:
-    """What the model was sent instead of a parameter, and why."""
+def _adaptation_text(adapted: Adapted) -> str:
+    """The change of a parameter, and its reason."""
     sent = "not sent" if adapted.change == "omitted" else f"sent as {adapted.sent}"
     return f"{adapted.parameter} was {sent}" + (f": {adapted.why}" if adapted.why else "")
 
 
 def _attempt_text(attempt: FailedAttempt) -> str:
-    """One line, fit for a terminal."""
+    """One terminal-safe line."""
     status = None if attempt.status is None else f"HTTP {attempt.status}"
     what = ", ".join(part for part in (attempt.kind, status, attempt.code) if part)
     message = shortened(attempt.message, _SHOWN_CHARACTERS)
@@ -173,7 +175,7 @@ def _attempt_text(attempt: FailedAttempt) -> str:
 
 
 def _whole(seconds: float) -> int:
-    """Rounded up, for whoever comes too early is sent away again."""
+    """Rounded up: an earlier request would be rejected again."""
     return max(math.ceil(seconds), 1)
 
 

@@ -1,4 +1,4 @@
-"""Dead letters as a person reads them, and as a program does. Whatever they hold, the terminal gets text."""
+"""The text and the JSON of dead letters; the text is terminal-safe."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.cli.commands.dead_letters import Letter
+from penstock.cli.dead_letters import DeadLetter
 from penstock.cli.render.table import shortened, table
 from penstock.cli.render.terminal_safe import visible
 
-__all__ = ["as_data", "letter_text", "list_text", "when"]
+__all__ = ["as_data", "letter_text", "list_text", "utc_text"]
 
 _REASON_COLUMNS: Final = 60
 _NAME_COLUMNS: Final = 40
 _BODY_CHARACTERS: Final = 20_000
 
 
-def when(unix_ms: int) -> str:
-    """In UTC, to the second."""
+def utc_text(unix_ms: int) -> str:
+    """UTC to the second; `?` for a time out of range."""
     try:
         return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return "?"
 
 
-def list_text(letters: Sequence[Letter]) -> str:
+def list_text(letters: Sequence[DeadLetter]) -> str:
     if not letters:
         return "No dead letters."
     rows = [
         (
             str(letter.seq),
-            when(letter.at_ms),
+            utc_text(letter.at_ms),
             _cell(letter.role),
             _cell(letter.code),
             _cell(letter.deliveries),
@@ -46,16 +46,26 @@ def list_text(letters: Sequence[Letter]) -> str:
         )
         for letter in letters
     ]
-    titles = ("seq", "buried (UTC)", "role", "code", "deliveries", "attempts", "bytes", "request", "reason")
+    titles = (
+        "seq",
+        "dead since (UTC)",
+        "role",
+        "code",
+        "deliveries",
+        "attempts",
+        "bytes",
+        "request",
+        "reason",
+    )
     return table(titles, rows, right=frozenset({0, 4, 5, 6}))
 
 
-def letter_text(letter: Letter) -> str:
+def letter_text(letter: DeadLetter) -> str:
     return "\n\n".join(_sections(letter))
 
 
-def as_data(letter: Letter) -> dict[str, Any]:
-    """For JSON: the body as text where it is text, else in base64."""
+def as_data(letter: DeadLetter) -> dict[str, Any]:
+    """The letter as JSON data: the body as text where it is UTF-8, else in base64."""
     data: dict[str, Any] = {
         "seq": letter.seq,
         "role": letter.role,
@@ -76,15 +86,15 @@ def as_data(letter: Letter) -> dict[str, Any]:
         return data | {"body_base64": base64.b64encode(letter.data).decode()}
 
 
-def _sections(letter: Letter) -> Iterator[str]:
+def _sections(letter: DeadLetter) -> Iterator[str]:
     facts = (
         ("dead letter", str(letter.seq)),
         ("role", letter.role),
         ("reason", f"{letter.reason} ({letter.code})"),
-        ("buried", f"{when(letter.at_ms)} UTC"),
-        ("was at", letter.subject),
+        ("dead since", f"{utc_text(letter.at_ms)} UTC"),
+        ("from", letter.subject),
         ("deliveries", letter.deliveries),
-        ("request", letter.request_id or "none that can be read"),
+        ("request", letter.request_id or "not readable"),
     )
     yield "\n".join(f"{name:<12}{visible(value)}" for name, value in facts)
     yield _history(letter)
@@ -93,16 +103,16 @@ def _sections(letter: Letter) -> Iterator[str]:
     )
     yield f"body, {len(letter.data):,} bytes\n{_body(letter.data)}"
     if letter.truncated_from is not None:
-        yield f"Only a part of its {visible(letter.truncated_from)} bytes was kept; it cannot be sent again."
+        yield f"Only a part of its {visible(letter.truncated_from)} bytes was kept; it cannot be redriven."
 
 
-def _history(letter: Letter) -> str:
+def _history(letter: DeadLetter) -> str:
     if not letter.history.attempts:
-        return "No provider attempt is known."
+        return "No provider attempt is recorded."
     rows = [
         (
             str(attempt.attempt),
-            when(attempt.at_ms) if attempt.at_ms else "-",
+            utc_text(attempt.at_ms) if attempt.at_ms else "-",
             _cell(attempt.model),
             _cell(attempt.provider),
             _cell(attempt.worker),
@@ -114,7 +124,7 @@ def _history(letter: Letter) -> str:
     titles = ("attempt", "began (UTC)", "model", "provider", "worker", "outcome", "bytes out")
     left = letter.history.left_out
     return table(titles, rows, right=frozenset({0, 6})) + (
-        f"\n{left:,} earlier ones are not listed." if left else ""
+        f"\n{left:,} earlier attempts are not listed." if left else ""
     )
 
 

@@ -1,4 +1,4 @@
-"""Jobs as a person reads them."""
+"""The text of jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import attempt_lines, money
-from penstock.cli.render.dead_letters import when
+from penstock.cli.render.dead_letters import utc_text
 from penstock.cli.render.table import shortened, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.contract.jobs import Job
@@ -16,18 +16,18 @@ __all__ = ["job_text", "jobs_text"]
 
 _COLUMNS: Final = 40
 _LATE_MS: Final = 60_000
-"""After its deadline whoever ends a job has done so by then."""
+"""A job without an end this long after its deadline points to a missing router."""
 
 
 def jobs_text(jobs: Sequence[Job]) -> str:
-    """The newest first."""
+    """A table of jobs, the newest first."""
     if not jobs:
         return "No jobs."
     rows = [
         (
             visible(job.id),
             job.state,
-            when(job.at_ms),
+            utc_text(job.at_ms),
             _cell(job.role),
             _cell(job.user or "-"),
             str(job.attempt),
@@ -41,24 +41,24 @@ def jobs_text(jobs: Sequence[Job]) -> str:
 
 
 def job_text(job: Job, now_ms: int, waiting: int | None = None) -> str:
-    """`waiting`: how many messages are in its mailbox, while it is queued."""
+    """`waiting`: the messages in its mailbox, for a queued job."""
     return "\n".join(f"{name:<12}{visible(value)}" for name, value in _facts(job, now_ms, waiting))
 
 
 def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, str]]:
     yield "job", job.id
-    yield "state", f"{job.state} since {when(job.at_ms)} UTC"
+    yield "state", f"{job.state} since {utc_text(job.at_ms)} UTC"
     if waiting is not None:
-        yield "queue", f"{waiting:,} in its mailbox, itself and those being worked on included"
+        yield "queue", f"{waiting:,} in its mailbox, this job and those in flight included"
     yield "role", job.role
     yield "client", job.client
     if job.user:
         yield "user", job.user
-    yield "submitted", f"{when(job.submitted_ms)} UTC"
+    yield "submitted", f"{utc_text(job.submitted_ms)} UTC"
     if job.deadline_ms is not None:
-        yield "deadline", f"{when(job.deadline_ms)} UTC"
+        yield "deadline", f"{utc_text(job.deadline_ms)} UTC"
     if not job.ended and job.deadline_ms is not None and now_ms > job.deadline_ms + _LATE_MS:
-        yield "note", "its deadline has passed, and nobody has said so: is a router alive?"
+        yield "note", "its deadline has passed and the job has not ended: check that a router is alive"
     if job.attempt:
         yield "attempt", f"{job.attempt}, {job.model or 'model unknown'} ({job.worker or 'worker unknown'})"
     if job.error is not None:

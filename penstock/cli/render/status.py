@@ -1,46 +1,86 @@
-"""A status as a person reads it."""
+"""The text of `penstock status`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from penstock.cli.commands.status_report import Status
 from penstock.cli.program_name import command_name
-from penstock.cli.render.limits import learned_text, limits_text
-from penstock.cli.render.table import table
-from penstock.cli.render.terminal_safe import shown
+from penstock.cli.render.table import shortened, table
+from penstock.cli.render.terminal_safe import all_visible
+from penstock.cli.system_status import LearnedLimitView, LimitView, SystemStatus
+from penstock.runtime.limit_advice import LIMIT_WORDS, duration
 
-__all__ = ["status_text"]
+__all__ = ["limits_text", "status_text"]
 
-
-_RULES: Final = {
-    "high_latency": "which is slow: answers may be less long",
+_SHOWN_LIMITS: Final = 20
+_MODEL_COLUMNS: Final = 20
+_KEY_COLUMNS: Final = 9
+_WORKER_COLUMNS: Final = 14
+_SOON_S: Final = 3600
+_DEGRADATIONS: Final = {
+    "high_latency": "which is slow: answers may be shorter",
     "errors": "which fails too often: less history is sent",
 }
 
 
-def status_text(status: Status) -> str:
-    """Anybody may publish a presence: what it says is made visible before anything is laid out."""
-    return "\n\n".join(_sections(shown(status)))
+def status_text(status: SystemStatus) -> str:
+    """Every string of the status is made terminal-safe first: any publisher can write a presence."""
+    return "\n\n".join(_sections(all_visible(status)))
 
 
-def _sections(status: Status) -> Iterator[str]:
+def limits_text(limits: Sequence[LimitView], now_ms: int) -> str:
+    """A table of the limits in use, at most 100 columns wide, then the number of the others and the advice."""
+    in_use = [limit for limit in limits if limit.used or limit.leased or limit.hour.missed]
+    if not in_use:
+        return f"Limits: {len(limits)}, none used in its window."
+    listed = in_use[:_SHOWN_LIMITS]
+    per_worker = any(limit.worker for limit in listed)
+    titles = (
+        *("model", "limit", "used", "leased", "of", "%", "left", "outlook"),
+        "worker" if per_worker else "full, held in 1 h",
+    )
+    several = _models_with_several_keys(limits)
+    rows = [
+        (
+            _model(limit, several),
+            LIMIT_WORDS.get(limit.limit, limit.limit),
+            *(_number(figure) for figure in (limit.used, limit.leased, limit.allowed)),
+            f"{limit.percent:.0f}%",
+            _number(limit.headroom),
+            _outlook(limit.full_in_s, now_ms),
+            shortened(limit.worker, _WORKER_COLUMNS) if per_worker else _last_hour(limit),
+        )
+        for limit in listed
+    ]
+    parts = [table(titles, rows, right=frozenset({2, 3, 4, 5, 6}))]
+    if omitted := len(limits) - len(listed):
+        parts.append(f"{omitted} more limits, less used or not at all (--json shows them).")
+    parts += dict.fromkeys(
+        f"Advice{f' ({limit.credential})' if limit.model in several else ''}: {limit.advice}"
+        for limit in limits
+        if limit.advice
+    )
+    return "\n".join(parts)
+
+
+def _sections(status: SystemStatus) -> Iterator[str]:
     yield f"NATS {status.nats}"
     if status.services:
         yield _services(status)
     else:
-        yield f"Nothing is alive: no service has said so within 30 s. Start them with `{command_name()} up`."
+        yield f"No service is alive: no heartbeat within 30 s. Start them with `{command_name()} up`."
     if status.roles:
         yield _roles(status)
     if status.limits:
         yield limits_text(status.limits, status.now_ms)
     if status.learned:
-        yield learned_text(status.learned)
+        yield _learned_text(status.learned)
     yield "\n".join(_lines(status))
 
 
-def _services(status: Status) -> str:
+def _services(status: SystemStatus) -> str:
     rows = [
         (
             service.service,
@@ -53,48 +93,105 @@ def _services(status: Status) -> str:
     return table(("service", "instance", "http (/health, /metrics)", "state"), rows)
 
 
-def _roles(status: Status) -> str:
+def _roles(status: SystemStatus) -> str:
+    lanes = sorted(status.roles[0].queued, reverse=True)
     rows = [
         (
-            line.role,
-            str(line.workers) if line.workers else "none",
-            f"{line.running}/{line.slots}",
-            *(str(line.queued[lane]) for lane in sorted(line.queued, reverse=True)),
+            view.role,
+            str(view.workers) if view.workers else "none",
+            f"{view.running}/{view.slots}",
+            *(str(view.queued[lane]) for lane in lanes),
         )
-        for line in status.roles
+        for view in status.roles
     ]
-    lanes = sorted(status.roles[0].queued, reverse=True)
     titles = ("role", "workers", "running", *(f"in queue, {lane}" for lane in lanes))
     return table(titles, rows, right=frozenset(range(1, len(titles))))
 
 
-def _lines(status: Status) -> Iterator[str]:
+def _learned_text(learned: Sequence[LearnedLimitView]) -> str:
+    """Each learned limit, with the catalogue line that configures it."""
+    lines = []
+    for limit in learned:
+        about = f"{limit.model} refuses more than about {_number(limit.requests_per_minute)} requests/min"
+        lines.append(f"Learned: {about} of key {limit.credential or '-'}.")
+        lines.append(f"  The catalogue has no limit for it; add to the model: {limit.write}")
+    return "\n".join(lines)
+
+
+def _lines(status: SystemStatus) -> Iterator[str]:
     if status.waiting_for_router:
         yield f"Waiting for a router: {status.waiting_for_router:,}"
     for breaker in status.breakers:
         yield (
             f"Breaker {breaker.state}: {breaker.model} at {breaker.worker}, "
-            f"tried again in {breaker.retry_in_s:.0f} s"
+            f"next attempt in {breaker.retry_in_s:.0f} s"
         )
     if not status.breakers:
         yield "Breakers: all closed"
     for each in status.degraded:
-        yield f"Degraded: {each.role} with {each.model} at {each.worker}, {_RULES.get(each.rule, each.rule)}"
+        effect = _DEGRADATIONS.get(each.rule, each.rule)
+        yield f"Degraded: {each.role} with {each.model} at {each.worker}, {effect}"
     if status.withdrawn:
         yield f"Withdrawn by their provider: {', '.join(status.withdrawn)}"
     if status.keyless:
-        yield f"Providers without any key: {', '.join(status.keyless)}; `{command_name()} config check` names it"
+        yield (
+            f"Providers without a key: {', '.join(status.keyless)}; "
+            f"`{command_name()} config check` names the variables"
+        )
+    if status.other_catalogues:
+        yield f"Warning: {', '.join(status.other_catalogues)} runs with another catalogue than the router"
     yield from _credentials(status)
     yield f"Dead letters: {status.dead_letters:,}"
 
 
-def _credentials(status: Status) -> Iterator[str]:
-    """Those of which there is something to say."""
+def _credentials(status: SystemStatus) -> Iterator[str]:
+    """A line for each credential that is old, refused, or has a faulty key file."""
     for each in status.credentials:
         name = f"Key {each.credential} of {each.provider}"
         if each.is_old:
-            yield f"{name}: {each.age_days} days old, more than {each.max_age_days:g}: change it"
+            yield f"{name}: {each.age_days} days old, more than {each.max_age_days:g}: replace it"
         if each.refused_for:
             yield f"{name}: refused for {', '.join(each.refused_for)}"
         for trouble in each.troubles:
-            yield f"{name}: its file {trouble}; a key known before stays in use"
+            yield f"{name}: its file {trouble}; the last readable key stays in use"
+
+
+def _models_with_several_keys(limits: Sequence[LimitView]) -> set[str]:
+    keys: dict[str, set[str]] = {}
+    for limit in limits:
+        keys.setdefault(limit.model, set()).add(limit.credential)
+    return {model for model, credentials in keys.items() if len(credentials) > 1}
+
+
+def _model(limit: LimitView, several: set[str]) -> str:
+    """The model, with the end of the key's name where several keys have limits for it."""
+    if limit.model not in several:
+        return shortened(limit.model, _MODEL_COLUMNS)
+    key = limit.credential
+    if len(key) > _KEY_COLUMNS:
+        key = f"…{key[1 - _KEY_COLUMNS :]}"
+    return f"{shortened(limit.model, _MODEL_COLUMNS - _KEY_COLUMNS - 1)} {key}"
+
+
+def _number(number: int) -> str:
+    """At most five columns; --json has all digits."""
+    if number < 10_000:
+        return f"{number:,}"
+    return f"{number / 1000:.0f}k" if number < 10_000_000 else f"{number / 1_000_000:.0f}M"
+
+
+def _outlook(full_in_s: float | None, now_ms: int) -> str:
+    if full_in_s is None:
+        return "-"
+    if full_in_s == 0:
+        return "full"
+    if full_in_s < _SOON_S:
+        return f"full in {duration(full_in_s)}"
+    at = time.strftime("%H:%M", time.localtime(now_ms / 1000 + full_in_s))
+    return f"full at {at}"
+
+
+def _last_hour(limit: LimitView) -> str:
+    parts = [duration(limit.hour.full_s)] if limit.hour.full_s else []
+    parts += [f"{_number(limit.hour.missed)} held"] if limit.hour.missed else []
+    return ", ".join(parts) or "-"

@@ -1,4 +1,4 @@
-"""A table of text for the terminal: columns as wide as their widest cell on the screen."""
+"""Text tables for the terminal, with columns as wide as their widest cell on the screen."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _GAP = "  "
 
 
 def screen_width(text: str) -> int:
-    """How many columns of a terminal `text` takes: wide letters two, combining marks none."""
+    """The terminal columns that `text` takes: two for wide letters, none for combining marks."""
     return sum(_width(letter) for letter in text)
 
 
 def shortened(text: str, columns: int) -> str:
-    """`text` on one line, cut to `columns` of the screen; `…` stands for what was cut."""
+    """`text` on one line, cut to `columns` of the screen, with `…` at the cut."""
     line = " ".join(text.split())
     if screen_width(line) <= columns:
         return line
@@ -31,7 +31,7 @@ def shortened(text: str, columns: int) -> str:
 def table(
     titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()
 ) -> str:
-    """Lines with a rule below the titles; the columns numbered in `right` (from 0) are flush right."""
+    """A table with a rule below its titles; the columns numbered in `right` (from 0) are right-aligned."""
     widths = [max(screen_width(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
     lines = [titles, ["─" * width for width in widths], *rows]
     return "\n".join(

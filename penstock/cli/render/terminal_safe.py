@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit for a terminal: nothing in it moves the cursor, recolours or retitles anything."""
+"""Terminal-safe text: no character moves the cursor, changes colours or sets the title."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Final, TypeVar
 
 import msgspec
 
-__all__ = ["as_ascii_json", "shown", "visible"]
+__all__ = ["all_visible", "as_ascii_json", "visible"]
 
 T = TypeVar("T")
 
 _JOINERS: Final = "\u200c\u200d"
-"""Without them the letters of some scripts, and some emoji, fall apart."""
+"""The zero-width joiners, which some scripts and emoji need."""
 _OUTSIDE_ASCII: Final = re.compile(r"[^ -~]")
 _BLANKS: Final = str.maketrans("\t\n\r", "   ")
 _ONE_UNIT: Final = 0x10000
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    r"""`text` with all that is not printable written out (`\x1b`), the control characters of C1 and those that turn
-    the direction of writing included. With `lines` it is kept as it was written otherwise: line ends, tabs, every kind
-    of blank, and what joins letters stay.
+    r"""`text` with every unprintable character escaped (`\x1b`), C1 controls and bidirectional controls included.
+
+    With `lines`, line ends, tabs, all kinds of blanks and the zero-width joiners are kept.
     """
     if lines:
         text = text.replace("\r\n", "\n")
     return "".join(
-        letter if letter.isprintable() or (lines and _belongs_to_text(letter)) else _written(letter)
+        letter if letter.isprintable() or (lines and _belongs_to_text(letter)) else _escape(letter)
         for letter in text
     )
 
 
-def shown(value: T) -> T:
+def all_visible(value: T) -> T:
     """The same struct with every string in it `visible`."""
     return msgspec.convert(_each_visible(msgspec.to_builtins(value)), type(value))
 
 
 def as_ascii_json(value: object) -> str:
-    """JSON of one line in ASCII: whatever a string holds is escaped."""
+    """JSON on one line, in ASCII: every other character is escaped."""
     text = msgspec.json.encode(value).decode(errors="replace")
-    # A body that is passed through as it came may have line ends between its parts, and nowhere else.
-    return _OUTSIDE_ASCII.sub(_escaped, text.translate(_BLANKS))
+    # Raw JSON that is passed through may contain line ends between its parts, and nowhere else.
+    return _OUTSIDE_ASCII.sub(_json_escape, text.translate(_BLANKS))
 
 
 def _belongs_to_text(letter: str) -> bool:
@@ -58,7 +58,7 @@ def _each_visible(value: object) -> object:
     return value
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _json_escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code < _ONE_UNIT:
         return f"\\u{code:04x}"
@@ -66,7 +66,7 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\u{0xD800 + (above >> 10):04x}\\u{0xDC00 + (above & 0x3FF):04x}"
 
 
-def _written(letter: str) -> str:
+def _escape(letter: str) -> str:
     code = ord(letter)
     if code < 0x100:
         return f"\\x{code:02x}"

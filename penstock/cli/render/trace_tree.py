@@ -1,8 +1,9 @@
-"""One trace as a tree of spans: pure."""
+"""The text of a trace, a tree of spans: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -14,8 +15,8 @@ from penstock.runtime.telemetry.trace_file import SpanLine
 
 __all__ = ["Node", "newest_trace", "trace_of", "trace_text", "tree"]
 
-_NAMED = 2
-_SHOWN = (
+_LISTED_IDS: Final = 2
+_ATTRIBUTES: Final = (
     ("role", names.ROLE),
     ("complexity", names.COMPLEXITY),
     ("model", names.REQUEST_MODEL),
@@ -32,9 +33,9 @@ class Node(Struct, frozen=True):
 
 
 def trace_of(spans: Iterable[SpanLine], request_id: str) -> str | None:
-    """The id of the trace in which `request_id`, or the only id that begins so, stands.
+    """The id of the trace with `request_id`, or with the only request id that begins with it.
 
-    CommandError when several begin so.
+    Raises CommandError when several request ids begin with it.
     """
     found: dict[str, str] = {}
     for span in spans:
@@ -44,13 +45,13 @@ def trace_of(spans: Iterable[SpanLine], request_id: str) -> str | None:
         if request_id and each.startswith(request_id):
             found[each] = span.trace_id
     if len(found) > 1:
-        some = ", ".join([*found][:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        some = ", ".join([*found][:_LISTED_IDS]) + (", ..." if len(found) > _LISTED_IDS else "")
         raise CommandError(f"{len(found)} requests begin with {request_id}: {some}")
     return next(iter(found.values()), None)
 
 
 def newest_trace(spans: Iterable[SpanLine]) -> str | None:
-    """The id of the trace of the request that began last; None when no span names a request."""
+    """The id of the trace of the newest request; None when no span names a request."""
     began_ns: dict[str, int] = {}
     of_requests: set[str] = set()
     for span in spans:
@@ -61,7 +62,7 @@ def newest_trace(spans: Iterable[SpanLine]) -> str | None:
 
 
 def tree(spans: Sequence[SpanLine]) -> tuple[Node, ...]:
-    """Roots and children by time; a span whose parent is missing stands at the root."""
+    """Roots and children in order of time; a span whose parent is missing becomes a root."""
     known = {span.span_id for span in spans}
     children: dict[str | None, list[SpanLine]] = {}
     for span in sorted(spans, key=lambda span: (span.start_ns, -span.end_ns)):
@@ -75,7 +76,7 @@ def tree(spans: Sequence[SpanLine]) -> tuple[Node, ...]:
 
 
 def trace_text(spans: Sequence[SpanLine]) -> str:
-    """A line per span: what it is, offset and duration in milliseconds, what matters of its attributes."""
+    """A line per span: name, offset and duration in milliseconds, the main attributes."""
     begin_ns = min(span.start_ns for span in spans)
     lines = [(label, node.span) for label, node in _labelled(tree(spans), "")]
     width = max(screen_width(label) for label, _ in lines)
@@ -97,7 +98,7 @@ def _line(label: str, span: SpanLine, width: int, begin_ns: int) -> str:
     offset_ms = (span.start_ns - begin_ns) / 1e6
     duration_ms = (span.end_ns - span.start_ns) / 1e6
     shown = " ".join(
-        f"{name}={visible(str(span.attributes[key]))}" for name, key in _SHOWN if key in span.attributes
+        f"{name}={visible(str(span.attributes[key]))}" for name, key in _ATTRIBUTES if key in span.attributes
     )
     blanks = " " * (width - screen_width(label))
     return f"{label}{blanks}  +{offset_ms:>8.1f} ms  {duration_ms:>8.1f} ms  {shown}".rstrip()

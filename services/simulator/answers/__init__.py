@@ -1,1 +1,1 @@
-"""Request bodies decoded, answers generated from the model name and the messages alone, and encoded."""
+"""What the simulated models answer, decided by the name of the model and the messages alone."""

@@ -1,12 +1,11 @@
-"""The served models and their current behaviour."""
+"""Which models are served, and how each behaves at this moment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
-from services.simulator.behaviour.errors import error_of, flaky_fails, flapping_fails, overloaded
-from services.simulator.behaviour.model_names import (
+from services.simulator.behaviour.behaviours import (
     HEALTHY,
     Behaviour,
     ModelName,
@@ -14,6 +13,7 @@ from services.simulator.behaviour.model_names import (
     parse_behaviour,
     parse_model,
 )
+from services.simulator.behaviour.refusals import flaky_fails, flapping_fails, overloaded, refusal
 from services.simulator.http.errors import ApiError, model_not_found
 
 __all__ = ["DEFAULT_MODELS", "Catalogue"]
@@ -39,26 +39,25 @@ DEFAULT_MODELS: Final = (
     "sim-embed-large",
     "sim-embed-small",
 )
-_MAX_REQUESTED: Final = 1000
-"""Maximum number of requested model names that are listed beside the default ones."""
+_NAMES_KEPT: Final = 1000
 
 
 class Catalogue:
     def __init__(self, models: Iterable[str] = ()) -> None:
         self._served = dict.fromkeys(models)
         """Empty: any name is served."""
-        self._requested: dict[str, None] = {}
+        self._asked: dict[str, None] = {}
         self._overrides: dict[str, Behaviour] = {}
         self._flaky_attempts: dict[str, int] = {}
         self._flapping_since_s: dict[str, float] = {}
 
     def serve(self, models: Iterable[str]) -> None:
-        """Serve exactly these models from now on; an empty list serves any name."""
+        """From now on exactly these; none at all means any name."""
         self._served = dict.fromkeys(models)
 
     def override(self, behaviours: dict[str, str]) -> dict[str, str]:
-        """Set the behaviour of plain model names; an empty text removes it. Returns all overrides in force.
-        Raises UnknownBehaviourError before it changes any of them.
+        """Set the behaviour of plain model names; an empty text takes it back. Raises UnknownBehaviourError
+        before anything is changed; returns what is in force.
         """
         parsed = {model: parse_behaviour(text) if text else None for model, text in behaviours.items()}
         for model, behaviour in parsed.items():
@@ -71,12 +70,12 @@ class Catalogue:
         return {model: str(behaviour) for model, behaviour in self._overrides.items()}
 
     def restart(self) -> None:
-        """Restart the sequences of flaky and flapping models."""
+        """Flaky and flapping models begin their sequence anew."""
         self._flaky_attempts.clear()
         self._flapping_since_s.clear()
 
     def find(self, model: str) -> ModelName:
-        """The served model of that name; raises a 404 ApiError if there is none."""
+        """The served model of that name; raises a 404 ApiError."""
         try:
             name = parse_model(model)
         except UnknownBehaviourError as error:
@@ -84,15 +83,15 @@ class Catalogue:
         if self._served:
             if name.base not in self._served and name.full not in self._served:
                 raise model_not_found(model)
-        elif len(self._requested) < _MAX_REQUESTED:
-            self._requested[model] = None
+        elif len(self._asked) < _NAMES_KEPT:
+            self._asked[model] = None
         return name
 
     def behaviour(self, name: ModelName) -> Behaviour:
         return name.behaviour or self._overrides.get(name.base, HEALTHY)
 
-    def next_error(self, name: ModelName, now_s: float) -> ApiError | None:
-        """Count an attempt on this model; returns the error that its behaviour prescribes for it, if any."""
+    def refusal(self, name: ModelName, now_s: float) -> ApiError | None:
+        """The error this attempt meets, if its model's behaviour is to fail with one; counts the attempt."""
         behaviour = self.behaviour(name)
         fails = False
         if behaviour.kind == "flaky":
@@ -102,11 +101,11 @@ class Catalogue:
         elif behaviour.kind == "flapping":
             since_s = self._flapping_since_s.setdefault(name.full, now_s)
             fails = flapping_fails(since_s, now_s, behaviour.value)
-        return overloaded() if fails else error_of(behaviour, name.full)
+        return overloaded() if fails else refusal(behaviour, name.full)
 
     def listed(self) -> list[str]:
-        """The models of GET /v1/models; withdrawn models are left out."""
-        names = self._served or dict.fromkeys((*DEFAULT_MODELS, *self._requested))
+        """What GET /v1/models shows: never a withdrawn model."""
+        names = self._served or dict.fromkeys((*DEFAULT_MODELS, *self._asked))
         return [name for name in names if self._is_listed(name)]
 
     def _is_listed(self, model: str) -> bool:

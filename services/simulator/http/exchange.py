@@ -1,4 +1,4 @@
-"""One HTTP request and its response, over ASGI and the TCP connection."""
+"""One HTTP request and its response, over ASGI and the connection below it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from services.simulator.http.connection import STATE_KEY, Connection
 from services.simulator.http.errors import ApiError
 
-__all__ = ["HTML", "JSON", "SSE", "ClientDisconnectedError", "Exchange", "bearer_key"]
+__all__ = ["HTML", "JSON", "SSE", "ClientGoneError", "Exchange", "bearer"]
 
 Header = tuple[bytes, bytes]
 
@@ -20,8 +20,8 @@ SSE: Final[Header] = (b"content-type", b"text/event-stream; charset=utf-8")
 HTML: Final[Header] = (b"content-type", b"text/html; charset=utf-8")
 
 
-class ClientDisconnectedError(Exception):
-    """The client closed the connection, so the request needs no answer."""
+class ClientGoneError(Exception):
+    """The client hung up; there is nobody to answer."""
 
 
 class Exchange:
@@ -29,20 +29,20 @@ class Exchange:
         self.connection = cast("Connection", scope["state"][STATE_KEY])
         self.request_id = request_id
         self.status: int | None = None
-        """The HTTP status sent to the client; None before the response starts."""
+        """The HTTP status that was sent."""
         self.headers: list[Header] = [(b"x-request-id", request_id.encode())]
-        """Headers of the response, errors included."""
+        """Sent with whatever answer comes."""
         self._scope = scope
         self._receive = receive
         self._send = send
 
     @property
-    def bearer_key(self) -> str:
-        return bearer_key(self._scope["headers"])
+    def bearer(self) -> str:
+        return bearer(self._scope["headers"])
 
     @property
     def label(self) -> str:
-        """The client's own id of the request."""
+        """What its sender calls it."""
         return _header(self._scope["headers"], b"x-client-request-id")
 
     async def body(self) -> bytes:
@@ -50,14 +50,14 @@ class Exchange:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientDisconnectedError
+                raise ClientGoneError
             body += message["body"]
             if not message["more_body"]:
-                self.connection.resume_reading()
+                self.connection.listen()
                 return bytes(body)
 
     async def start(self, status: int, content_type: Header, length: int | None = None) -> None:
-        """Send the response head; without a `length` the body is chunked."""
+        """Send the head; without a `length` the body is chunked."""
         headers = [*self.headers, content_type]
         if length is not None:
             headers.append((b"content-length", b"%d" % length))
@@ -79,7 +79,7 @@ class Exchange:
         await self.reply(error.status, error.body())
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, or yield once if `seconds` is 0; raises ClientDisconnectedError as soon as the client disconnects."""
+        """Sleep that long, or only let others run; raises ClientGoneError as soon as the client has left."""
         if seconds > 0:
             await self.connection.pause(seconds)
         else:
@@ -87,26 +87,26 @@ class Exchange:
         self._check()
 
     async def silence(self) -> None:
-        """Send nothing until the client disconnects."""
-        await self.connection.wait_lost()
-        raise ClientDisconnectedError
+        """Say nothing until the client leaves."""
+        await self.connection.wait_gone()
+        raise ClientGoneError
 
     async def cut(self) -> None:
         """Close the connection with the response unfinished."""
         self.connection.close()
-        await self.connection.wait_lost()
+        await self.connection.wait_gone()
 
     async def reset(self) -> None:
         self.connection.reset()
-        await self.connection.wait_lost()
+        await self.connection.wait_gone()
 
     def _check(self) -> None:
-        if self.connection.is_lost:
-            raise ClientDisconnectedError
+        if self.connection.is_gone:
+            raise ClientGoneError
 
 
-def bearer_key(headers: Iterable[Header]) -> str:
-    """The bearer key of a request; empty if it has none."""
+def bearer(headers: Iterable[Header]) -> str:
+    """The bearer key of a request, or nothing."""
     return _header(headers, b"authorization").removeprefix("Bearer ")
 
 

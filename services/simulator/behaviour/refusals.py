@@ -1,0 +1,78 @@
+"""The behaviours that answer with an error status, as the providers word them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.simulator.behaviour.behaviours import Behaviour, Kind
+from services.simulator.http.errors import ApiError, model_not_found
+
+__all__ = ["flaky_fails", "flapping_fails", "overloaded", "refusal"]
+
+
+def refusal(behaviour: Behaviour, model: str) -> ApiError | None:
+    """The error this behaviour answers every request with, or None if it answers otherwise."""
+    if behaviour.kind == "429":
+        return _rate_limited(((b"retry-after", f"{behaviour.value:g}".encode()),))
+    if behaviour.kind == "429-bare":
+        return _rate_limited(())
+    if behaviour.kind == "withdrawn":
+        return model_not_found(model)
+    row = _ERRORS.get(behaviour.kind)
+    return None if row is None else ApiError(row[0], row[3], kind=row[1], code=row[2])
+
+
+def overloaded() -> ApiError:
+    status, kind, code, message = _ERRORS["503"]
+    return ApiError(status, message, kind=kind, code=code)
+
+
+def flaky_fails(attempt: int, share: float) -> bool:
+    """Whether attempt number 0, 1, 2, … fails: evenly spread, and exactly `share` of them in the long run."""
+    return int((attempt + 1) * share) > int(attempt * share)
+
+
+def flapping_fails(since_s: float, now_s: float, period_s: float) -> bool:
+    """Healthy for one period from `since_s` on, failing for the next, and so on."""
+    return int((now_s - since_s) / period_s) % 2 == 1
+
+
+def _rate_limited(headers: tuple[tuple[bytes, bytes], ...]) -> ApiError:
+    return ApiError(
+        429,
+        "Rate limit reached. Please try again later.",
+        kind="requests",
+        code="rate_limit_exceeded",
+        headers=headers,
+    )
+
+
+_ERRORS: Final[dict[Kind, tuple[int, str, str | None, str]]] = {
+    "500": (500, "server_error", None, "The server had an error while processing your request."),
+    "503": (503, "server_error", None, "The engine is currently overloaded, please try again later."),
+    "unauthorized": (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    "forbidden": (403, "permission_error", "forbidden", "Your project has no access to this model."),
+    "bad-request": (400, "invalid_request_error", None, "Invalid request: unsupported value."),
+    "context-length": (
+        400,
+        "invalid_request_error",
+        "context_length_exceeded",
+        "This model's maximum context length is 8192 tokens. Please reduce the length of the messages.",
+    ),
+    "content-filter": (
+        400,
+        "invalid_request_error",
+        "content_filter",
+        "The response was filtered due to the prompt triggering the content management policy.",
+    ),
+    "too-large": (
+        413,
+        "tokens",
+        "rate_limit_exceeded",
+        (
+            "Request too large for this model on tokens per minute (TPM): Limit 8000, Requested 12000, "
+            "please reduce your message size and try again."
+        ),
+    ),
+}
+"""Kind → status, type, code, message. The 413 is worded as Groq's, from console.groq.com."""

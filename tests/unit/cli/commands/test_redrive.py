@@ -1,0 +1,42 @@
+"""D7: the request that a dead letter becomes has the fields of the original."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+from msgspec.structs import replace
+
+from penstock.cli.commands.redrive import NotRedrivable, redriven_request
+from penstock.cli.dead_letters import parse_letter
+from penstock.contract import headers, subjects
+from penstock.contract.codec import encode
+from penstock.contract.request import ChatRequest
+from penstock.contract.work import ChatWork
+from tests.harness.routed_requests import chat_work
+
+ASKED = ChatRequest(id="1", client="c", body=Raw(b'{"messages":[]}'), role="logic", user="u")
+WORK = chat_work(id="1", account="demo", user="u", role="logic", body=ASKED.body)
+
+
+@pytest.mark.parametrize("degrade", [True, False])
+@pytest.mark.parametrize("dead", [ASKED, WORK])
+def test_d7_a_redriven_request_keeps_the_fields_of_the_original(
+    dead: ChatRequest | ChatWork, *, degrade: bool
+) -> None:
+    written = {headers.DEAD_SUBJECT: subjects.request("demo", "chat")}
+    made = redriven_request(parse_letter(7, written, encode(replace(dead, degrade=degrade))), 1)
+    assert made.request.degrade is degrade
+    assert (made.account, made.request.client, made.request.user, made.request.role) == (
+        "demo",
+        "c",
+        "u",
+        "logic",
+    )
+    assert made.request.body == ASKED.body
+
+
+def test_d7_a_truncated_letter_cannot_be_redriven() -> None:
+    written = {headers.DEAD_SUBJECT: subjects.request("demo", "chat"), headers.DEAD_TRUNCATED: "9000"}
+
+    with pytest.raises(NotRedrivable, match="of its 9000 bytes were kept"):
+        redriven_request(parse_letter(7, written, encode(ASKED)), 1)

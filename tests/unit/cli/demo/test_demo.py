@@ -1,0 +1,87 @@
+"""The demonstration asks for what it claims to show."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from penstock.cli.commands.question import messages
+from penstock.cli.demo.demo import demo_environment
+from penstock.cli.demo.prompts import PROMPTS
+from penstock.cli.demo.report import Outcome, metric_lines, outcome_table
+from penstock.client.reply import Reply
+from penstock.contract.names import AUTO, ROLES
+from penstock.contract.reply import Timings, Usage
+from penstock.runtime.config.load import read_catalogue
+from services.router.routing.features import read
+from services.router.routing.role import resolve
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.title)
+def test_the_router_sends_every_prompt_where_the_demonstration_expects_it(prompt):
+    body = msgspec.json.encode({"messages": messages(prompt.text, prompt.images)})
+    routing = read_catalogue(None, {}).routing
+
+    assert resolve(prompt.role, read(body), routing, ROLES).role == prompt.expected
+
+
+def test_at_least_eight_prompts_over_six_roles_mostly_left_to_the_router():
+    assert len(PROMPTS) >= 8
+    assert len({prompt.expected for prompt in PROMPTS}) >= 6
+    assert sum(prompt.role == AUTO for prompt in PROMPTS) >= 6
+
+
+def test_settings_of_the_person_do_not_reach_the_demonstration():
+    env = demo_environment({"NATS_URL": "nats://prod:4222", "GROQ_API_KEY": "k", "SIMULATOR_LIMITS": "{}"})
+
+    assert not env["NATS_URL"]
+    assert env["PENSTOCK_CATALOGUE"] == "simulator"
+    assert not env["SIMULATOR_LIMITS"]
+
+
+def reply(role: str) -> Reply:
+    return Reply(
+        id="r",
+        text="",
+        role=role,
+        complexity="simple",
+        why="because " * 20,
+        model="m",
+        provider="p",
+        attempts=2,
+        finish_reason="stop",
+        usage=Usage(),
+        cost_microusd=0,
+        timings=Timings(first_token_ms=150.0, total_ms=480.0),
+        response=None,
+    )
+
+
+def test_the_table_tells_right_from_wrong():
+    first = PROMPTS[0]
+    outcomes = [
+        Outcome(first, reply(first.expected)),
+        Outcome(first, reply("fast")),
+        Outcome(first, None, "no luck"),
+    ]
+
+    lines = outcome_table(outcomes).splitlines()[2:]
+
+    assert [outcome.good for outcome in outcomes] == [True, False, False]
+    assert lines[0].endswith("ok")
+    assert lines[1].endswith(f"expected {first.expected}")
+    assert lines[2].endswith("failed: no luck")
+    assert "480 ms" in lines[0]
+
+
+def test_metric_lines_are_few_and_not_zero():
+    page = """\
+# HELP a_total x
+a_total{r="1"} 3.0
+a_total{r="2"} 0.0
+a_total{r="3"} 5.0
+a_total_more 1.0
+b 2
+"""
+
+    assert metric_lines(page, ["a_total", "b"], per_name=1) == ['a_total{r="1"} 3.0', "b 2"]

@@ -1,0 +1,219 @@
+"""The processes that `penstock up` starts, and their environment."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from penstock.cli.errors import CommandError
+from penstock.cli.local import up as up_command
+from penstock.cli.local.plan import make_plan
+from penstock.cli.local.up import startup_text
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.runtime_file import RuntimeFile
+
+QUOTAS = Path(__file__).resolve().parents[4] / "docs" / "quotas.md"
+
+
+def names(plan):
+    return [[spec.name for spec in stage] for stage in plan.stages("nats://127.0.0.1:4222")]
+
+
+def test_the_default_plan_needs_no_settings(tmp_path):
+    plan = make_plan(tmp_path, {})
+
+    assert plan.embedded
+    assert names(plan) == [["simulator", "router"], ["worker"]]
+    assert plan.workers[0].argv[-2:] == ("--role", "all")
+    assert plan.trace_file == tmp_path / "traces.jsonl"
+
+
+def test_per_role_starts_a_worker_for_each_chat_role(tmp_path):
+    plan = make_plan(tmp_path, {}, per_role=True)
+
+    roles = {spec.argv[-1] for spec in plan.workers}
+    assert {"chat", "coding", "creative"} <= roles
+    assert "embed" not in roles
+    assert len({spec.name for spec in plan.workers}) == len(roles) == len(plan.catalogue.roles) - 1
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"GROQ_API_KEY": "k"},
+        {"OPENAI_API_KEY": "k"},
+        {"PENSTOCK_CATALOGUE": "groq"},
+        {"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"},
+    ],
+)
+def test_no_simulator_where_another_provider_is_configured(tmp_path, env):
+    assert names(make_plan(tmp_path, env))[0] == ["router"]
+
+
+def test_no_simulator_with_the_option(tmp_path):
+    plan = make_plan(tmp_path, {}, simulator=False)
+    assert names(plan)[0] == ["router"]
+    assert plan.workers[0].argv[-1] == "--no-simulator", "the workers start without one"
+
+
+def test_the_simulator_catalogue_starts_it_despite_a_key(tmp_path):
+    plan = make_plan(tmp_path, {"GROQ_API_KEY": "k", "PENSTOCK_CATALOGUE": "simulator"})
+
+    assert names(plan)[0] == ["simulator", "router"]
+
+
+def own_catalogue(directory):
+    """A copy of the simulator's with a limit, made by the recipe of docs/quotas.md."""
+    recipe = re.search(
+        r"^sed '.*' deploy/catalogues/simulator.yaml > own.yaml$", QUOTAS.read_text(), re.MULTILINE
+    )
+    assert recipe is not None
+    file = directory / "own.yaml"
+    command = recipe[0].replace("own.yaml", str(file))
+    subprocess.run(["sh", "-c", command], cwd=QUOTAS.parents[1], check=True)
+    return file
+
+
+def test_a_custom_catalogue_with_the_simulators_address_starts_it(tmp_path):
+    own = own_catalogue(tmp_path)
+
+    plan = make_plan(tmp_path, {"PENSTOCK_CATALOGUE": str(own)})
+
+    assert names(plan)[0] == ["simulator", "router"]
+    assert plan.catalogue.models["sim-fast-small"].limits.requests_per_minute == 5
+    assert plan.catalogue.providers["simulator"].base_url == f"{plan.simulator_url}/v1"
+    assert plan.workers[0].env["PENSTOCK_SIMULATOR_URL"] == plan.simulator_url
+    assert "sim-chat-small" in plan.simulator.env["SIMULATOR_MODELS"]
+
+
+def test_no_simulator_where_its_address_is_set(tmp_path):
+    own = own_catalogue(tmp_path)
+    env = {"PENSTOCK_CATALOGUE": str(own), "PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
+
+    plan = make_plan(tmp_path, env)
+
+    assert names(plan)[0] == ["router"]
+    text = startup_text(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+    assert "simulator at http://127.0.0.1:1/v1" in text
+
+
+def test_the_startup_text_names_the_provider_addresses(tmp_path):
+    plan = make_plan(tmp_path, {"PENSTOCK_CATALOGUE": "groq"})
+
+    text = startup_text(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+
+    assert "groq at its SDK's default address" in text
+
+
+@pytest.mark.parametrize(
+    ("env", "first_token_ms", "tokens_per_second"),
+    [
+        ({}, "150", "120"),
+        ({"SIMULATOR_TOKENS_PER_SECOND": "0"}, None, "0"),
+        ({"SIMULATOR_LATENCY_MS": "5"}, None, None),
+    ],
+)
+def test_the_simulator_streams_at_a_visible_speed_unless_configured(
+    tmp_path, env, first_token_ms, tokens_per_second
+):
+    simulator = make_plan(tmp_path, env).simulator
+
+    assert simulator is not None
+    assert simulator.env.get("SIMULATOR_FIRST_TOKEN_MS") == first_token_ms
+    assert simulator.env.get("SIMULATOR_TOKENS_PER_SECOND") == tokens_per_second
+
+
+def test_every_process_has_its_own_port_and_the_same_server(tmp_path):
+    plan = make_plan(tmp_path, {"PENSTOCK_HTTP_PORT": "8080", "PENSTOCK_INSTANCE": "one"}, per_role=True)
+
+    specs = [spec for stage in plan.stages("nats://127.0.0.1:7") for spec in stage]
+    ports = [spec.env["PENSTOCK_HTTP_PORT"] for spec in specs if spec.name != "simulator"]
+    assert len(set(ports)) == len(ports)
+    assert {spec.env["NATS_URL"] for spec in specs} == {"nats://127.0.0.1:7"}
+    assert {spec.env["PENSTOCK_INSTANCE"] for spec in specs} == {""}, "each process chooses its own name"
+
+
+def test_an_external_server_keeps_its_credentials(tmp_path):
+    plan = make_plan(tmp_path, {"NATS_URL": "nats://there:4222", "NATS_CREDENTIALS": "/creds"})
+
+    assert not plan.embedded
+    assert plan.router.env["NATS_CREDENTIALS"] == "/creds"
+
+
+def test_the_embedded_server_has_no_credentials(tmp_path):
+    assert not make_plan(tmp_path, {"NATS_CREDENTIALS": "/creds"}).router.env["NATS_CREDENTIALS"]
+
+
+def test_traces_go_to_the_collector_when_there_is_one(tmp_path):
+    plan = make_plan(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"})
+
+    assert plan.trace_file is None
+    assert "PENSTOCK_TRACES" not in plan.router.env
+
+
+def test_mistakes_are_reported_before_anything_starts(tmp_path):
+    with pytest.raises(ConfigurationRefused, match="no shipped catalogue"):
+        make_plan(tmp_path, {"PENSTOCK_CATALOGUE": "grok"})
+
+
+def test_the_startup_text_has_all_addresses_and_paths(tmp_path):
+    plan = make_plan(tmp_path, {})
+    places = RuntimeFile(
+        nats_url="nats://127.0.0.1:4999",
+        embedded=True,
+        pid=1,
+        services={"router": "http://127.0.0.1:11", "worker": "http://127.0.0.1:12"},
+        simulator="http://127.0.0.1:13",
+    )
+
+    text = startup_text(plan, places)
+
+    for part in (
+        "nats://127.0.0.1:4999",
+        "not on port 4222",
+        "NATS_URL=nats://127.0.0.1:4999",
+        "http://127.0.0.1:12/metrics",
+        "http://127.0.0.1:11/health",
+        "http://127.0.0.1:13/sim/counts",
+        str(tmp_path / "traces.jsonl"),
+        str(tmp_path / "logs"),
+    ):
+        assert part in text
+
+
+def test_a_role_without_a_service_is_marked(tmp_path):
+    plan = make_plan(tmp_path, {})
+
+    text = startup_text(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+
+    assert "embed (not served yet)" in text
+    assert "chat (" not in text
+
+
+def test_the_simulator_lists_the_models_of_the_catalogue(tmp_path):
+    plan = make_plan(tmp_path, {})
+
+    assert plan.simulator is not None
+    listed = plan.simulator.env["SIMULATOR_MODELS"].split(",")
+    assert {model.name or key for key, model in plan.catalogue.models.items()} == set(listed)
+
+
+def test_configured_simulator_models_are_kept(tmp_path):
+    simulator = make_plan(tmp_path, {"SIMULATOR_MODELS": "one,two"}).simulator
+
+    assert simulator is not None
+    assert simulator.env["SIMULATOR_MODELS"] == "one,two"
+
+
+def test_a_missing_key_is_noted_before_anything_starts(tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise CommandError("not in this test")
+
+    monkeypatch.setattr(up_command, "System", stop)
+    with pytest.raises(CommandError):
+        up_command.up(tmp_path, per_role=False, simulator=False, env={"PENSTOCK_CATALOGUE": "groq"})
+
+    assert capsys.readouterr().err == "Note: provider groq has no key: set GROQ_API_KEY.\n"

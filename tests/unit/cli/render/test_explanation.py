@@ -1,0 +1,49 @@
+"""The text of `penstock explain` (A7, B5, C3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.cli.render.explanation import chain_text, explanation_text
+from penstock.contract.explain import DrawnStep, RoutingExplained
+from penstock.contract.names import Lane
+
+AB = DrawnStep(models=("a", "b"), weights=(70, 30))
+CD = DrawnStep(models=("c", "d"), weights=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("chain", "weighted", "text"),
+    [
+        ((), (), ""),
+        (("a", "b"), (), "a → b"),
+        (("c", "a", "b"), (AB,), "c → a 70 | b 30"),
+        (("a", "b", "c", "d"), (CD, AB), "a 70 | b 30 → c 1 | d 2"),
+    ],
+)
+def test_a7_b5_a_chain_shows_its_weights(chain, weighted, text) -> None:
+    assert chain_text(chain, weighted) == text
+
+
+@pytest.mark.parametrize(
+    ("lane", "words"),
+    [("interactive", "as an interactive request"), ("batch", "as a job of the batch lane"), (None, "now")],
+)
+def test_c3_an_admitted_request_shows_its_wait_and_its_lane(lane: Lane | None, words: str) -> None:
+    """A router of an older version sends no lane."""
+    explained = RoutingExplained(
+        role="chat", complexity="simple", why="", chain=("m",), wait_s=12.0, lane=lane
+    )
+
+    lines = explanation_text(explained, 0).splitlines()
+
+    assert lines[-2:] == ["wait        about 12 s", f"admitted    {words}"]
+    assert RoutingExplained(role="chat", complexity="simple", why="", chain=()).lane is None
+
+
+def test_d10_a_chain_without_a_usable_model_is_reported() -> None:
+    explained = RoutingExplained(
+        role="chat", complexity="simple", why="", chain=(), wait_s=0.0, lane="interactive"
+    )
+
+    assert "no model of the chain can serve it" in explanation_text(explained, 0).splitlines()[-1]

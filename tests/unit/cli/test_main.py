@@ -1,0 +1,166 @@
+"""The `penstock` command: exit code 2 for usage mistakes, 1 for errors, never a traceback."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from penstock.cli.__main__ import main
+from penstock.cli.local.python_child import code_path, service_argv
+from penstock.cli.option_rules import contradiction
+from penstock.cli.parser import make_parser
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["ask"],
+        ["ask", "hi", "--role", "a.role"],
+        ["ask", "hi", "--role", "embed"],
+        ["ask", "hi", "--timeout", "-1"],
+        ["ask", "hi", "--timeout", "soon"],
+        ["ask", "hi", "--rescue", "always"],
+        ["explain", "hi", "--rescue", "none"],
+        ["ask", "hi", "--user", "\udcff"],
+        ["run", "nothing"],
+        ["config"],
+        ["jobs", "--result"],
+        ["jobs", "--cancel"],
+        ["jobs", "a.b"],
+        ["ask", "Hm", "--detach"],
+        ["dead", "redrive"],
+        ["dead", "redrive", "--all"],
+        ["dead", "drop", "7", "--all"],
+        ["dead", "show", "-1"],
+        ["dead", "list", "--since", "soon"],
+    ],
+)
+def test_d10_an_invalid_command_line_exits_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["ask", ""], "empty"),
+        (["ask", "hi", "--image", "nosuch.png"], "nosuch.png cannot be read"),
+        (["trace", "--data", "nowhere"], "/nowhere/traces.jsonl; start"),
+        (["up", "--data", "/dev/null/x"], "name another"),
+        (["demo", "--data", "/dev/null/x"], "name another"),
+    ],
+)
+def test_an_error_is_one_line_and_exits_1(arguments, expected, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    assert main(arguments) == 1
+
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.startswith("penstock: ")
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("dead drop 7 --code undeliverable --yes", "--code filters --all"),
+        ("dead drop 7 --since 2h --yes", "--since filters --all"),
+        ("dead redrive 7 8 --role chat --code x", "--role --code filters --all"),
+        ("dead drop --code undeliverable", "either sequence numbers or --all"),
+        ("dead drop --all --code undeliverable", "--all needs --role"),
+        ("jobs some-id --state failed", "--state filters the list"),
+        ("jobs some-id --user u --result", "--user filters the list"),
+        ("jobs some-id --user ''", "--user filters the list"),
+        ("jobs some-id --cancel --json", "no JSON"),
+        ("jobs --cancel", "need the ID"),
+        ("ask hi --lane batch --detach --no-stream", "--no-stream has no effect"),
+        ("ask hi --detach", "add --lane batch"),
+        ("ask hi --timeout 3601", "at most 3600 s in the interactive lane; --lane batch takes up to 86400 s"),
+        ("explain hi --timeout 86401", "at most 3600 s in the interactive lane"),
+        ("ask hi --lane batch --detach --timeout 86401", "at most 86400 s in the batch lane"),
+    ],
+)
+def test_d10_an_option_without_effect_is_rejected(line, expected, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(shlex.split(line))
+
+    assert caught.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dead drop --all --role chat --code undeliverable --since 2h --yes",
+        "dead redrive 7 8 --json",
+        "jobs --state failed --user u --json",
+        "jobs some-id --result --json",
+        "jobs some-id --cancel",
+        "ask hi --lane batch --detach --json",
+        "ask hi --no-stream --json",
+        "ask hi --rescue before_output",
+        "ask hi --timeout 3600",
+        "ask hi --timeout 3601 --lane batch --detach",
+        "ask hi --role eleventh_role",
+    ],
+)
+def test_options_that_belong_together_are_accepted(line):
+    assert contradiction(make_parser().parse_args(shlex.split(line))) is None
+
+
+def test_a_prompt_without_quotes_is_shown_with_quotes(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["ask", "what", "is", "up"])
+
+    assert caught.value.code == 2
+    assert 'put the question in quotes: penstock ask "what is up"' in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_not_taken_for_a_prompt(capsys):
+    with pytest.raises(SystemExit):
+        main(["ask", "what", "--rolle", "chat"])
+
+    assert "quotes" not in capsys.readouterr().err
+
+
+def test_an_invalid_setting_is_an_error(capsys, monkeypatch):
+    monkeypatch.setenv("NATS_URL", "not an address")
+
+    assert main(["status"]) == 1
+    assert "NATS_URL" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("penstock ")
+
+
+def test_config_check_and_print_run(capsys):
+    assert main(["config", "check", "simulator"]) == 0
+    assert "is valid" in capsys.readouterr().out
+    assert main(["config", "print", "simulator"]) == 0
+    assert "sim-chat-large" in capsys.readouterr().out
+
+
+def test_the_help_explains_the_trade_off_of_per_role(capsys):
+    with pytest.raises(SystemExit):
+        main(["up", "--help"])
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert "share the limits of a model, unless PENSTOCK_QUOTA=local" in text
+
+
+def test_children_run_this_code_in_any_working_directory():
+    assert "-P" in service_argv("router"), "a folder `services` in the current directory is not ours"
+    found = code_path({"PYTHONPATH": "/elsewhere"})
+    assert not found or found["PYTHONPATH"].endswith(":/elsewhere")

@@ -1,0 +1,91 @@
+import pytest
+
+from penstock.runtime.config.load import read_catalogue
+from services.simulator.behaviour.behaviours import (
+    Behaviour,
+    ModelName,
+    UnknownBehaviourError,
+    parse_behaviour,
+    parse_model,
+)
+from services.simulator.behaviour.catalogue import DEFAULT_MODELS, Catalogue
+from services.simulator.behaviour.refusals import flaky_fails, flapping_fails
+from services.simulator.http.errors import ApiError
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "behaviour"),
+    [
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b", None),
+        ("m--slow", "m", Behaviour("slow", 5)),
+        ("m--slow=0.2", "m", Behaviour("slow", 0.2)),
+        ("m--429=7", "m", Behaviour("429", 7)),
+        ("m--cut=0", "m", Behaviour("cut", 0)),
+        ("m--no-done", "m", Behaviour("no-done")),
+    ],
+)
+def test_a_model_name_is_a_base_and_a_behaviour(name, base, behaviour):
+    assert parse_model(name) == ModelName(name, base, behaviour)
+    assert behaviour is None or parse_behaviour(str(behaviour)) == behaviour
+
+
+@pytest.mark.parametrize(
+    "text", ["sloww", "slow=", "slow=x", "slow=-1", "slow=inf", "flaky=1.1", "503=2", "flapping=0"]
+)
+def test_a_mistyped_behaviour_is_told_and_not_taken_for_health(text):
+    with pytest.raises(UnknownBehaviourError):
+        parse_behaviour(text)
+    with pytest.raises(ApiError) as error:
+        Catalogue().find(f"m--{text}")
+    assert error.value.status == 404
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.3, 0.5, 0.9, 1])
+def test_flaky_fails_exactly_its_share_and_evenly(share):
+    fails = [flaky_fails(attempt, share) for attempt in range(1000)]
+    assert sum(fails) == pytest.approx(1000 * share, abs=1)
+    for start in range(0, 990, 10):
+        assert sum(fails[start : start + 10]) == pytest.approx(10 * share, abs=1)
+
+
+def test_flapping_is_healthy_first_and_alternates():
+    assert [flapping_fails(100.0, 100.0 + at, 2.0) for at in (0, 1.9, 2.1, 3.9, 4.1)] == [0, 0, 1, 1, 0]
+
+
+def test_a_plain_model_breaks_and_heals_at_run_time():
+    catalogue = Catalogue()
+    name = catalogue.find("m")
+    assert catalogue.refusal(name, 0.0) is None
+    assert catalogue.override({"m": "503"}) == {"m": "503"}
+    assert catalogue.refusal(name, 0.0).status == 503
+    assert catalogue.refusal(catalogue.find("m--healthy"), 0.0) is None
+    assert catalogue.override({"m": ""}) == {}
+    assert catalogue.refusal(name, 0.0) is None
+
+
+def test_one_wrong_override_changes_nothing():
+    catalogue = Catalogue()
+    with pytest.raises(UnknownBehaviourError):
+        catalogue.override({"a": "503", "b": "nonsense"})
+    assert catalogue.refusal(catalogue.find("a"), 0.0) is None
+
+
+def test_a5_a_withdrawn_model_is_not_listed_and_only_named_models_are_served():
+    catalogue = Catalogue(["a", "b", "c--withdrawn"])
+    catalogue.override({"b": "withdrawn"})
+    assert catalogue.listed() == ["a"]
+    assert catalogue.find("a--503").base == "a"
+    with pytest.raises(ApiError) as error:
+        catalogue.find("d")
+    assert error.value.code == "model_not_found"
+
+
+def test_without_a_list_the_models_that_were_asked_for_are_listed_too():
+    catalogue = Catalogue()
+    catalogue.find("asked")
+    assert catalogue.listed() == [*DEFAULT_MODELS, "asked"]
+
+
+def test_the_shipped_catalogue_names_what_the_simulator_lists():
+    written = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
+    assert tuple(written.model_name(key) for key in written.models) == DEFAULT_MODELS
