@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ASSUMED_OUTPUT_TOKENS",
     "TOKENS_PER_ATTACHMENT",
     "TOKENS_PER_JSON_BYTE",
     "TOKENS_PER_MESSAGE",
@@ -19,6 +20,8 @@ __all__ = [
     "text_tokens",
 ]
 
+ASSUMED_OUTPUT_TOKENS: Final = 1_000
+"""Output tokens reserved for a request without `max_tokens`; corrected after the call."""
 TOKENS_PER_REQUEST: Final = 3
 TOKENS_PER_MESSAGE: Final = 4
 TOKENS_PER_ATTACHMENT: Final = 1_000

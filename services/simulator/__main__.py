@@ -1,4 +1,4 @@
-"""`python -m services.simulator`: read the settings, serve."""
+"""Entry point of `python -m services.simulator`: read the settings and serve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The composition root: everything is constructed and wired here."""
+"""The composition root: constructs and connects everything."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.simulator.chat import Chat
 from services.simulator.control.routes import Control
-from services.simulator.handlers import Embeddings, Models, Moderations, health
+from services.simulator.handlers import Chat, Embeddings, Models, Moderations, health
 from services.simulator.http.errors import ApiError
 from services.simulator.ladder import Endpoint, Ladder
 from services.simulator.provider import Provider
@@ -25,7 +24,7 @@ from services.simulator.settings import Settings
 __all__ = ["build"]
 
 _PREFIXES: Final = ("/v1", "/openai/v1")
-"""Groq's SDK puts /openai/v1 behind the address it is given."""
+"""Path prefixes of the model endpoints; Groq's SDK appends /openai/v1 to its base URL."""
 
 
 def build(
@@ -45,10 +44,10 @@ def build(
     hot = {prefix + path: endpoint for prefix in _PREFIXES for path, endpoint in endpoints.items()}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # The hot routes go past Starlette, whose routing costs more than a whole chat answer.
+        # The model endpoints bypass Starlette, whose routing costs more than a whole chat answer.
         endpoint = hot.get(scope["path"])
         if endpoint is not None and scope["method"] == "POST":
-            await ladder.climb(endpoint, scope, receive, send)
+            await ladder.handle(endpoint, scope, receive, send)
         else:
             await plain(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""The other model endpoints, and the plain routes beside them."""
+"""The model endpoints, and the plain routes beside them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,69 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.simulator.answers.chat import DEFAULT_TOKENS, Answer, compose
 from services.simulator.answers.embeddings import default_dimensions, embed, encode_base64
 from services.simulator.answers.moderation import moderate
-from services.simulator.http.delivery import deliver
-from services.simulator.http.errors import model_not_found
-from services.simulator.http.exchange import bearer
-from services.simulator.http.replies import break_body
-from services.simulator.http.requests import EmbeddingsRequest, ModerationsRequest, Prompt, decode, read_texts
+from services.simulator.answers.replies import (
+    Ending,
+    Head,
+    WholeScript,
+    break_body,
+    script_stream,
+    script_whole,
+)
+from services.simulator.answers.requests import (
+    ChatRequest,
+    EmbeddingsRequest,
+    ModerationsRequest,
+    Prompt,
+    StreamOptions,
+    decode,
+    read_prompt,
+    read_texts,
+)
+from services.simulator.behaviour.token_schedule import TokenSchedule
+from services.simulator.http.errors import invalid_request, model_not_found
+from services.simulator.http.exchange import JSON, SSE, bearer_key
 from services.simulator.ladder import Call
 from services.simulator.provider import Provider
 
-__all__ = ["Embeddings", "Models", "Moderations", "health"]
+__all__ = ["Chat", "Embeddings", "Models", "Moderations", "health"]
+
+_NO_OPTIONS = StreamOptions()
+
+
+class Chat:
+    default_answer_tokens = DEFAULT_TOKENS
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(ChatRequest)
+
+    def decode(self, body: bytes) -> ChatRequest:
+        return decode(self._decoder, body)
+
+    def content(self, request: ChatRequest) -> object:
+        return request.messages
+
+    def measure(self, request: ChatRequest) -> Prompt:
+        return read_prompt(request)
+
+    async def respond(self, call: Call, request: ChatRequest) -> None:
+        choices = request.n or 1
+        if request.stream and choices > 1:
+            raise invalid_request("'n' above 1 cannot be streamed here.", "n")
+        call.attempt.prompt_tokens = call.prompt.tokens
+        # The fingerprint covers only the messages, so that the answer does not depend on the other options.
+        seed = int(call.attempt.sha256[:12], 16)
+        answers = [compose(call.name.base, request, call.prompt, seed + choice) for choice in range(choices)]
+        if request.stream:
+            await _stream(call, answers[0], request.stream_options or _NO_OPTIONS)
+        else:
+            await _whole(call, answers)
 
 
 class Embeddings:
-    unsaid_answer_tokens = 0
+    default_answer_tokens = 0
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(EmbeddingsRequest)
@@ -28,7 +76,7 @@ class Embeddings:
     def decode(self, body: bytes) -> EmbeddingsRequest:
         return decode(self._decoder, body)
 
-    def subject(self, request: EmbeddingsRequest) -> object:
+    def content(self, request: EmbeddingsRequest) -> object:
         return request.input
 
     def measure(self, request: EmbeddingsRequest) -> Prompt:
@@ -52,11 +100,11 @@ class Embeddings:
                 "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
             }
         )
-        await deliver(call, break_body(body, call.behaviour), tokens=0)
+        await _deliver(call, break_body(body, call.behaviour), tokens=0)
 
 
 class Moderations:
-    unsaid_answer_tokens = 0
+    default_answer_tokens = 0
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(ModerationsRequest)
@@ -64,7 +112,7 @@ class Moderations:
     def decode(self, body: bytes) -> ModerationsRequest:
         return decode(self._decoder, body)
 
-    def subject(self, request: ModerationsRequest) -> object:
+    def content(self, request: ModerationsRequest) -> object:
         return request.input
 
     def measure(self, request: ModerationsRequest) -> Prompt:
@@ -75,7 +123,7 @@ class Moderations:
         call.attempt.prompt_tokens = call.prompt.tokens
         results = [] if call.behaviour.kind == "empty" else [moderate(text) for text in texts]
         reply = {"id": f"modr-{call.attempt.request_id}", "model": call.name.full, "results": results}
-        await deliver(call, break_body(msgspec.json.encode(reply), call.behaviour), tokens=0)
+        await _deliver(call, break_body(msgspec.json.encode(reply), call.behaviour), tokens=0)
 
 
 class Models:
@@ -85,14 +133,14 @@ class Models:
         self._provider = provider
 
     async def list_all(self, request: Request) -> Response:
-        self._provider.authorise(bearer(request.headers.raw))
+        self._provider.authorise(bearer_key(request.headers.raw))
         models = [_model(name) for name in self._provider.catalogue.listed()]
         return Response(
             msgspec.json.encode({"object": "list", "data": models}), media_type="application/json"
         )
 
     async def get(self, request: Request) -> Response:
-        self._provider.authorise(bearer(request.headers.raw))
+        self._provider.authorise(bearer_key(request.headers.raw))
         name = request.path_params["id"]
         if name not in self._provider.catalogue.listed():
             raise model_not_found(name)
@@ -103,5 +151,80 @@ def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"}
 
 
-async def health(request: Request) -> Response:  # noqa: ARG001 - Starlette hands it over
+async def health(request: Request) -> Response:  # noqa: ARG001 - Starlette's signature
     return Response(status_code=204)
+
+
+def _head(call: Call) -> Head:
+    return Head(
+        id="chatcmpl-" + call.attempt.request_id.removeprefix("req_"),
+        model=call.name.full,
+        created_s=int(call.attempt.at_s),
+        prompt_tokens=call.prompt.tokens,
+        style=call.provider.header_style,
+    )
+
+
+async def _whole(call: Call, answers: list[Answer]) -> None:
+    script = script_whole(_head(call), answers, call.behaviour)
+    await _deliver(call, script, tokens=sum(answer.tokens for answer in answers))
+
+
+async def _stream(call: Call, answer: Answer, options: StreamOptions) -> None:
+    exchange, attempt, clock = call.exchange, call.attempt, call.provider.clock
+    script = script_stream(_head(call), answer, call.behaviour, include_usage=options.include_usage)
+    schedule = TokenSchedule.start(call.provider.speed, call.behaviour, clock())
+    attempt.stream = True
+    await exchange.start(200, SSE)
+    if schedule.first_at_s > clock():
+        await exchange.pause(schedule.first_at_s - clock())
+    for event in script.opening:
+        await exchange.write(event)
+    for index, event in enumerate(script.tokens):
+        await exchange.pause(schedule.due_s(index) - clock() if schedule.per_token_s else 0)
+        await exchange.write(event)
+        attempt.completion_tokens += 1
+    for event in script.closing:
+        await exchange.pause(0)
+        await exchange.write(event)
+    await _end_stream(call, script.ending)
+
+
+async def _deliver(call: Call, script: WholeScript, tokens: int) -> None:
+    """Send a whole reply when its last token is due; a client that disconnects earlier is charged the tokens
+    generated until then.
+    """
+    exchange, attempt, provider = call.exchange, call.attempt, call.provider
+    schedule = TokenSchedule.start(provider.speed, call.behaviour, provider.clock())
+    wait_s = schedule.due_s(max(0, tokens - 1)) - provider.clock()
+    if call.behaviour.kind == "slow-first-token":
+        await exchange.start(200, JSON, len(script.body))
+    if wait_s > 0:
+        try:
+            await exchange.pause(wait_s)
+        finally:
+            attempt.completion_tokens = schedule.generated(tokens, provider.clock())
+    attempt.completion_tokens = tokens
+    if exchange.status is None:
+        await exchange.start(200, JSON, len(script.body))
+    await exchange.write(script.body[: script.sent], more=script.sent < len(script.body))
+    if script.ending in ("ok", "broken"):
+        attempt.outcome = "ok" if script.ending == "ok" else "cut"
+    else:
+        await _break_off(call, script.ending)
+
+
+async def _end_stream(call: Call, ending: Ending) -> None:
+    """End the response after its last event, as `ending` prescribes."""
+    if ending in ("ok", "broken"):
+        await call.exchange.write(b"", more=False)
+        call.attempt.outcome = "ok" if ending == "ok" else "cut"
+    else:
+        await _break_off(call, ending)
+
+
+async def _break_off(call: Call, ending: Ending) -> None:
+    if ending == "stall":
+        await call.exchange.silence()
+    await call.exchange.cut()
+    call.attempt.outcome = "cut"

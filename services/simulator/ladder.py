@@ -1,4 +1,4 @@
-"""The way of every model call, from top to bottom: counted → allowed → admitted → behaving → answered."""
+"""The path of every model call, top to bottom: count → validate → rate limits → behaviour → answer."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
-from services.simulator.behaviour.behaviours import Behaviour, ModelName
+from services.simulator.answers.replies import HTML_PAGE
+from services.simulator.answers.requests import ModelRequest, Prompt, fingerprint
+from services.simulator.behaviour.model_names import Behaviour, ModelName
 from services.simulator.control.counts import Attempt
 from services.simulator.http.errors import ApiError
-from services.simulator.http.exchange import HTML, ClientGoneError, Exchange
-from services.simulator.http.headers import rate_limit_headers, refused
-from services.simulator.http.replies import HTML_PAGE
-from services.simulator.http.requests import ModelRequest, Prompt, fingerprint
+from services.simulator.http.exchange import HTML, ClientDisconnectedError, Exchange
 from services.simulator.provider import Provider
-from services.simulator.rate_limits.limits import Refusal
+from services.simulator.rate_limits.headers import rate_limit_error, rate_limit_headers
+from services.simulator.rate_limits.limiter import Rejection
 
 __all__ = ["Call", "Endpoint", "Ladder"]
 
 _UNREADABLE = "(unreadable)"
-"""The name under which requests are counted whose model could not be read."""
+"""Model name under which requests with an unreadable body are counted."""
 
 Request = TypeVar("Request", bound=ModelRequest)
 
@@ -39,16 +39,16 @@ class Call(Struct, frozen=True):
 
 
 class Endpoint(Protocol[Request]):
-    """What tells chat, embeddings and moderations apart."""
+    """The parts in which chat, embeddings and moderations differ."""
 
-    unsaid_answer_tokens: int
-    """What admission reserves for an answer whose length the request does not limit."""
+    default_answer_tokens: int
+    """Tokens that the rate limits reserve for an answer whose length the request does not limit."""
 
     def decode(self, body: bytes) -> Request:
-        """Raises a 400 ApiError."""
+        """Raises a 400 ApiError if the body is invalid."""
 
-    def subject(self, request: Request) -> object:
-        """What the fingerprint is taken of."""
+    def content(self, request: Request) -> object:
+        """The part of the request from which the fingerprint is computed."""
 
     def measure(self, request: Request) -> Prompt: ...
 
@@ -60,83 +60,83 @@ class Ladder:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def climb(self, endpoint: Endpoint[Request], scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, endpoint: Endpoint[Request], scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._provider.next_request_id())
         try:
             body = await exchange.body()
             request = endpoint.decode(body)
-        except ClientGoneError:
-            return  # it left before it had asked for anything
+        except ClientDisconnectedError:
+            return  # the request was not complete, so there is no attempt to count
         except ApiError as error:
             async with self._counted(exchange, _UNREADABLE, b""):
                 raise error from None
         else:
-            self._provider.last_requests.keep(request.model, body)
-            digest = fingerprint(endpoint.subject(request))
+            self._provider.last_requests.record(request.model, body)
+            digest = fingerprint(endpoint.content(request))
             async with self._counted(exchange, request.model, digest) as attempt:
-                await self._allowed(endpoint, exchange, attempt, request)
+                await self._validate(endpoint, exchange, attempt, request)
 
     @asynccontextmanager
     async def _counted(self, exchange: Exchange, model: str, digest: bytes) -> AsyncIterator[Attempt]:
-        """Count what happens inside; errors are answered here, and nowhere else."""
+        """Count an attempt for the duration of the context; the only place that answers with errors."""
         provider = self._provider
         attempt = provider.counts.begin(model, exchange.request_id, digest.hex(), provider.wall_clock())
-        provider.counts.label(exchange.label)
+        provider.counts.record_label(exchange.label)
         try:
             try:
                 yield attempt
             except ApiError as error:
                 attempt.outcome = error.status
                 await exchange.reply_error(error)
-        except ClientGoneError:
+        except ClientDisconnectedError:
             attempt.outcome = "cancelled"
         finally:
             attempt.status = exchange.status
             provider.counts.end(attempt)
 
-    async def _allowed(
+    async def _validate(
         self, endpoint: Endpoint[Request], exchange: Exchange, attempt: Attempt, request: Request
     ) -> None:
-        """Past the key, the model's name and the length of its context."""
+        """Check the key, the model name and the context length."""
         provider = self._provider
-        provider.counts.came_with(exchange.bearer)
-        provider.authorise(exchange.bearer)
+        provider.counts.record_key(exchange.bearer_key)
+        provider.authorise(exchange.bearer_key)
         name = provider.catalogue.find(request.model)
         prompt = endpoint.measure(request)
         provider.check_context(name, prompt)
         call = Call(provider, exchange, attempt, name, provider.catalogue.behaviour(name), prompt)
-        await self._admitted(endpoint, call, request)
+        await self._limit_rate(endpoint, call, request)
 
-    async def _admitted(self, endpoint: Endpoint[Request], call: Call, request: Request) -> None:
-        """Within the rate limits: charged what it may use, corrected to what it used."""
+    async def _limit_rate(self, endpoint: Endpoint[Request], call: Call, request: Request) -> None:
+        """Charge the estimated tokens to the rate limits; correct the charge to the used tokens afterwards."""
         provider, exchange, attempt = self._provider, call.exchange, call.attempt
-        account = provider.admission.account(exchange.bearer, call.name)
-        if account is None:
-            provider.counts.admitted(attempt, provider.clock())
-            await self._behaving(endpoint, call, request)
+        limiter = provider.rate_limiters.limiter(exchange.bearer_key, call.name)
+        if limiter is None:
+            provider.counts.record_admission(attempt, provider.clock())
+            await self._behave(endpoint, call, request)
             return
         answer = call.prompt.answer_tokens
-        reserved = endpoint.unsaid_answer_tokens if answer is None else answer
+        reserved = endpoint.default_answer_tokens if answer is None else answer
         now_s = provider.clock()
-        decision = account.admit(call.prompt.estimated_tokens + reserved, now_s)
-        exchange.headers += rate_limit_headers(account, provider.header_style, now_s)
-        if isinstance(decision, Refusal):
-            raise refused(decision, call.name.full, provider.header_style)
-        provider.counts.admitted(attempt, now_s)
+        decision = limiter.admit(call.prompt.estimated_tokens + reserved, now_s)
+        exchange.headers += rate_limit_headers(limiter, provider.header_style, now_s)
+        if isinstance(decision, Rejection):
+            raise rate_limit_error(decision, call.name.full, provider.header_style)
+        provider.counts.record_admission(attempt, now_s)
         try:
-            await self._behaving(endpoint, call, request)
+            await self._behave(endpoint, call, request)
         finally:
-            account.settle(decision, attempt.prompt_tokens + attempt.completion_tokens, provider.clock())
+            limiter.settle(decision, attempt.prompt_tokens + attempt.completion_tokens, provider.clock())
 
-    async def _behaving(self, endpoint: Endpoint[Request], call: Call, request: Request) -> None:
-        """Late, refusing, or breaking the connection, as the model's name has it; else it is answered."""
+    async def _behave(self, endpoint: Endpoint[Request], call: Call, request: Request) -> None:
+        """Delay, fail or break the connection as the model's behaviour prescribes; otherwise answer."""
         provider, exchange, kind = self._provider, call.exchange, call.behaviour.kind
         wait_s = provider.speed.latency_ms / 1e3 + (call.behaviour.value if kind == "slow" else 0)
         if wait_s > 0:
             await exchange.pause(wait_s)
-        refusal = provider.catalogue.refusal(call.name, provider.clock())
-        if refusal is not None:
-            raise refusal
+        error = provider.catalogue.next_error(call.name, provider.clock())
+        if error is not None:
+            raise error
         if kind == "silent":
             await exchange.silence()
         elif kind == "reset":

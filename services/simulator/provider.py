@@ -1,17 +1,17 @@
-"""Everything a running simulator knows, in one place that handlers share."""
+"""The state of a running simulator, shared by its handlers."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 
-from services.simulator.behaviour.behaviours import ModelName
+from services.simulator.answers.requests import Prompt
 from services.simulator.behaviour.catalogue import Catalogue
+from services.simulator.behaviour.model_names import ModelName
 from services.simulator.control.counts import Counts
 from services.simulator.control.last_requests import LastRequests
 from services.simulator.http.errors import ApiError, wrong_key
-from services.simulator.http.requests import Prompt
-from services.simulator.rate_limits.admission import Admission
+from services.simulator.rate_limits.limiter import RateLimiters
 from services.simulator.settings import Settings
 
 __all__ = ["Provider"]
@@ -25,17 +25,17 @@ class Provider:
         wall_clock: Callable[[], float],
         run_id: str,
     ) -> None:
-        """`clock` gives monotonic, `wall_clock` Unix seconds; `run_id` makes request ids unique to a run."""
+        """`clock` returns monotonic, `wall_clock` Unix seconds; `run_id` makes request ids unique across runs."""
         self.clock = clock
         self.wall_clock = wall_clock
         self.speed = settings.speed
         self.header_style = settings.header_style
         self.catalogue = Catalogue(settings.models)
-        self.admission = Admission(settings.limits)
+        self.rate_limiters = RateLimiters(settings.limits)
         self.counts = Counts()
         self.last_requests = LastRequests()
         self.api_keys = settings.api_keys
-        """Empty: any key is right."""
+        """Empty: any key is valid."""
         self._context_tokens = settings.context_tokens
         self._run_id = run_id
         self._numbers = itertools.count(1)
@@ -44,12 +44,12 @@ class Provider:
         return f"req_{self._run_id}{next(self._numbers):08x}"
 
     def authorise(self, key: str) -> None:
-        """Raise a 401 ApiError unless the key is one of ours, or any key is."""
+        """Raise a 401 ApiError unless the key is valid."""
         if self.api_keys and key not in self.api_keys:
             raise wrong_key()
 
     def check_context(self, name: ModelName, prompt: Prompt) -> None:
-        """Raise OpenAI's context_length_exceeded when prompt and answer do not fit the model's context."""
+        """Raise OpenAI's context_length_exceeded if prompt and answer exceed the model's context."""
         most = self._context_tokens.get(name.full) or self._context_tokens.get(name.base)
         if most is None:
             return
@@ -65,7 +65,7 @@ class Provider:
             )
 
     def reset(self) -> None:
-        """Forget counts, windows and sequences; behaviours, limits, models and speed stay."""
+        """Reset counts, rate limit windows and sequences; behaviours, limits, models and speed stay."""
         self.counts.reset()
-        self.admission.restart()
+        self.rate_limiters.restart()
         self.catalogue.restart()

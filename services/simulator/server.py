@@ -1,4 +1,4 @@
-"""uvicorn on a socket of our own, so that port 0 can be told to whoever started us."""
+"""uvicorn on a socket that the simulator binds itself, so that the port chosen for port 0 can be printed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from services.simulator.http.connection import Connection
 __all__ = ["run"]
 
 _KEEP_ALIVE_S = 300
-"""Longer than clients keep idle connections, so that none is closed under a request on its way."""
+"""Idle time in seconds before a connection is closed: longer than in clients, which must close first."""
 _SHUTDOWN_S = 3
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """Says on stdout, in one line, that it accepts connections."""
+    """Prints one line on stdout once it accepts connections."""
 
     url = ""
 
@@ -53,7 +53,7 @@ def run(app: ASGIApp, host: str, port: int) -> None:
     bound_host, bound_port = listener.getsockname()[:2]
     address = f"[{bound_host}]" if listener.family == socket.AF_INET6 else bound_host
     server.url = f"http://{address}:{bound_port}"
-    # uvicorn raises the signal again once it has stopped; it must find this handler, not the one that kills.
+    # uvicorn raises the signal again once it has stopped; without this handler that would kill the process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     server.run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""The settings of the simulator, from SIMULATOR_* variables; every mistake is told at once."""
+"""The settings of the simulator, from SIMULATOR_* variables; all errors are reported together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from services.simulator.rate_limits.limits import Limit
+from services.simulator.rate_limits.limiter import ModelLimits
 
 __all__ = ["HeaderStyle", "Settings", "SettingsError", "Speed", "load"]
 
@@ -17,13 +17,14 @@ Amount = Annotated[float, Meta(ge=0)]
 
 
 class Speed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How fast answers come; a rate of 0 is no limit at all."""
+    """How fast answers are generated."""
 
     latency_ms: Amount = 0.0
-    """Before anything is answered, errors too."""
+    """Delay before any answer, error answers included."""
     first_token_ms: Amount = 0.0
-    """From there to the first token."""
+    """Further delay before the first token."""
     tokens_per_second: Amount = 0.0
+    """0: unlimited."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -31,19 +32,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int = 9100
     """0: any free port."""
     api_keys: frozenset[str] = frozenset()
-    """Empty: every key is right."""
+    """Empty: every key is valid."""
     models: tuple[str, ...] = ()
-    """Empty: every model name is right."""
-    limits: dict[str, Limit] = {}
-    """By model name, full or base; `*` is for the models that have no entry."""
+    """Empty: every model name is valid."""
+    limits: dict[str, ModelLimits] = {}
+    """By model name, full or base; `*` applies to the models without an entry."""
     context_tokens: dict[str, int] = {}
-    """By model name, full or base; a model without an entry takes any length."""
+    """By model name, full or base; a model without an entry accepts any length."""
     speed: Speed = Speed()
     header_style: HeaderStyle = "openai"
 
 
 class SettingsError(ValueError):
-    """All that is wrong with the settings, a line each."""
+    """All errors in the settings, one per line."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__(
@@ -57,14 +58,14 @@ _PREFIX: Final = "SIMULATOR_"
 
 
 class _Reader:
-    """Reads one variable after another and gathers what is wrong."""
+    """Parses variables and collects the errors."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
         self.problems: list[str] = []
 
     def read(self, name: str, default: Value, parse: Callable[[str], Any]) -> Value:
-        """The parsed value; `default` when the variable is absent, empty or wrong."""
+        """The parsed value; `default` if the variable is absent, empty or invalid."""
         text = self._variables.get(_PREFIX + name, "").strip()
         if not text:
             return default
@@ -77,14 +78,14 @@ class _Reader:
 
 
 def load(variables: Mapping[str, str]) -> Settings:
-    """Settings out of SIMULATOR_*; raises SettingsError with every mistake in it."""
+    """Settings from SIMULATOR_*; raises SettingsError with all errors."""
     reader = _Reader(variables)
     settings = Settings(
         host=reader.read("HOST", "127.0.0.1", str),
         port=reader.read("PORT", 9100, _port),
         api_keys=frozenset(reader.read("API_KEYS", (), _names)),
         models=reader.read("MODELS", (), _names),
-        limits=reader.read("LIMITS", {}, _json(dict[str, Limit])),
+        limits=reader.read("LIMITS", {}, _json(dict[str, ModelLimits])),
         context_tokens=reader.read("CONTEXT", {}, _json(dict[str, Annotated[int, Meta(ge=1)]])),
         speed=Speed(
             latency_ms=reader.read("LATENCY_MS", 0.0, _amount),

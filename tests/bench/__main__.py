@@ -80,7 +80,7 @@ async def _through_penstock(
         roles={"chat": {"concurrency": 256}},
         models={"m-chat": {"limits": limits}} if limits else None,
     )
-    async with running_system(directory, "chat", config=config, env=env) as system:
+    async with running_system(directory, "chat", config=config, env=env, fresh=True) as system:
         client = await system.client()
         try:
             return await _penstock_figures(system, client, streams=streams)
@@ -140,7 +140,7 @@ async def _per_delta(
 
 async def _direct(directory: Path) -> dict[str, Any]:
     async with (
-        running_system(directory, "chat") as system,
+        running_system(directory, "chat", fresh=True) as system,
         AsyncOpenAI(api_key="none", base_url=f"{system.simulator.ready['url']}/v1", max_retries=0) as client,
     ):
         whole = direct_whole(client)

@@ -11,24 +11,32 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 from penstock.cli.local.pdeathsig import die_with_parent
+from tests.harness.fork_server import ForkedProcess, can_fork, fork
 
 __all__ = ["Process"]
 
 
 class Process:
-    """`python -m <module>`, ready when it prints its line."""
+    """`python -m <module>`, ready when it prints its line.
 
-    def __init__(self, module: str, *arguments: str, env: Mapping[str, str], log: Path) -> None:
-        self._argv = [sys.executable, "-m", module, *arguments]
+    Forked from the fork server, which saves the imports; `fresh`: an interpreter of its own, where a test measures
+    memory or computing time.
+    """
+
+    def __init__(
+        self, module: str, *arguments: str, env: Mapping[str, str], log: Path, fresh: bool = False
+    ) -> None:
+        self._module, self._arguments = module, arguments
+        self._fresh = fresh
         self._env = {**os.environ, **env}
         self.log = log
         self.ready: dict[str, Any] = {}
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._popen: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     @property
     def pid(self) -> int:
@@ -42,13 +50,7 @@ class Process:
     async def start(self, timeout_s: float = 30.0) -> None:
         out = self.log.with_suffix(".out")
         with out.open("wb") as stdout, self.log.open("ab") as stderr:
-            self._popen = subprocess.Popen(  # noqa: ASYNC220 - it takes a millisecond
-                self._argv,
-                env=self._env,
-                stdout=stdout,
-                stderr=stderr,
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
-            )
+            self._popen = self._started(stdout, stderr)
         give_up_s = time.monotonic() + timeout_s
         while time.monotonic() < give_up_s:
             for line in out.read_text().splitlines(keepends=True):
@@ -59,7 +61,18 @@ class Process:
                 break
             await asyncio.sleep(0.02)
         self.kill()
-        raise AssertionError(f"{self._argv} did not become ready:\n{self.log.read_text()[-3000:]}")
+        raise AssertionError(f"{self._module} did not become ready:\n{self.log.read_text()[-3000:]}")
+
+    def _started(self, stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes] | ForkedProcess:
+        if not self._fresh and can_fork(self._module, self._env):
+            return fork(self._module, self._arguments, self._env, stdout, stderr)
+        return subprocess.Popen(
+            [sys.executable, "-m", self._module, *self._arguments],
+            env=self._env,
+            stdout=stdout,
+            stderr=stderr,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
+        )
 
     def signal(self, number: int) -> None:
         assert self._popen is not None
@@ -86,7 +99,7 @@ class Process:
         while self._popen.poll() is None:
             if time.monotonic() > give_up_s:
                 self.kill()
-                raise AssertionError(f"{self._argv} did not stop within {timeout_s} s")
+                raise AssertionError(f"{self._module} did not stop within {timeout_s} s")
             await asyncio.sleep(0.02)
         return self._popen.returncode
 

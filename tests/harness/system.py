@@ -31,14 +31,19 @@ class System:
         config: str | None = None,
         env: Mapping[str, str] | None = None,
         nodes: int = 1,
+        fresh: bool = False,
     ) -> None:
-        """`nodes`: of NATS; several are a cluster that keeps everything on each of them."""
+        """`nodes`: of NATS; several are a cluster that keeps everything on each of them.
+
+        `fresh`: each service is an interpreter of its own, and not forked, so that its memory is its own.
+        """
         self.directory = directory
         self.catalogue = directory / "catalogue.yaml"
         self.catalogue.write_text(config or catalogue())
         self.nats = NatsServer(directory / "nats") if nodes == 1 else NatsCluster(directory / "nats", nodes)
         self.workers: list[Process] = []
         self._env = {"PENSTOCK_REPLICAS": str(nodes), **(env or {})}
+        self._fresh = fresh
         self._processes: list[Process] = []
         """All there ever were, those that a test replaced included."""
 
@@ -99,8 +104,9 @@ class System:
 
     def _process(self, module: str, *arguments: str, **env: str) -> Process:
         log = self.directory / f"{module.rpartition('.')[2]}-{len(self._processes) + 1}.log"
-        self._processes.append(Process(module, *arguments, env={**self._env, **env}, log=log))
-        return self._processes[-1]
+        process = Process(module, *arguments, env={**self._env, **env}, log=log, fresh=self._fresh)
+        self._processes.append(process)
+        return process
 
 
 @asynccontextmanager
@@ -110,8 +116,9 @@ async def running_system(
     config: str | None = None,
     env: Mapping[str, str] | None = None,
     nodes: int = 1,
+    fresh: bool = False,
 ) -> AsyncIterator[System]:
-    system = System(directory, config=config, env=env, nodes=nodes)
+    system = System(directory, config=config, env=env, nodes=nodes, fresh=fresh)
     try:
         await system.start(*workers)
         yield system
@@ -121,11 +128,15 @@ async def running_system(
 
 @contextmanager
 def shared_system(
-    directory: Path, *workers: str, config: str | None = None, env: Mapping[str, str] | None = None
+    directory: Path,
+    *workers: str,
+    config: str | None = None,
+    env: Mapping[str, str] | None = None,
+    fresh: bool = False,
 ) -> Iterator[System]:
     """As `running_system`, for fixtures of a wider scope than a test's event loop."""
     require_nats_server()
-    system = System(directory, config=config, env=env)
+    system = System(directory, config=config, env=env, fresh=fresh)
     try:
         _run(system.start(*workers))
         yield system

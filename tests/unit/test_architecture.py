@@ -58,7 +58,6 @@ def test_imports_run_one_way():
 
 
 KNOWN_CYCLES: list[set[str]] = [
-    {f"services.simulator.{name}" for name in ("answers", "behaviour", "http", "rate_limits")},
     {"services.router.admission", "services.router.queues"},
     {"services.worker.rate_limit.record", "services.worker.rate_limit.shared"},
     {

@@ -18,6 +18,7 @@ from penstock.runtime.config.catalogue import (
     AutoRule,
     Batch,
     Breaker,
+    Catalogue,
     Degradation,
     Limits,
     Model,
@@ -34,8 +35,9 @@ from penstock.runtime.config.document import joined
 from penstock.runtime.config.presets import preset_takes_of_model, preset_takes_of_provider
 from penstock.runtime.config.problems import Report, nearest
 from penstock.runtime.config.takes import check_takes
+from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
-__all__ = ["Draft", "check"]
+__all__ = ["Draft", "check", "warnings_of"]
 
 _RANGES = {
     "temperature": (0.0, 2.0),
@@ -104,6 +106,30 @@ def check(draft: Draft, report: Report) -> None:
     _check_degradation(draft.degradation, "degradation", report)
     if isinstance(draft.quota_warning, TierWarning):
         _check_warning(draft.quota_warning, report)
+
+
+def warnings_of(catalogue: Catalogue) -> list[str]:
+    """What makes a valid catalogue fail in use, one sentence each."""
+    found = []
+    for key, model in catalogue.models.items():
+        limit = model.limits.tokens_per_minute
+        starved = [
+            name
+            for name, role in catalogue.roles.items()
+            if limit is not None and key in role.chain and limit < _output_tokens(role)
+        ]
+        if starved:
+            found.append(
+                f"models.{key}.limits.tokens_per_minute is {limit}, less than the output tokens reserved for a request"
+                f" of {', '.join(starved)} without max_tokens ({ASSUMED_OUTPUT_TOKENS:,} unless the role says): the"
+                f" model cannot serve them. Set parameters.max_tokens of the role, or raise the limit."
+            )
+    return found
+
+
+def _output_tokens(role: RoleConfig) -> int:
+    asked = role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
+    return min(asked, role.ceilings.max_tokens or asked)
 
 
 def _check_batch(batch: Batch, report: Report) -> None:

@@ -1,8 +1,8 @@
-"""The effective configuration as a person may see it: every default filled in, every secret masked."""
+"""The effective configuration as a catalogue file: defaults filled in, secrets masked, valid as input again."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,44 +17,52 @@ from penstock.runtime.config.shorthand import fold
 __all__ = ["catalogue_yaml", "settings_yaml"]
 
 _HIDDEN = "…"
-_WORTH_HIDING = 8
-"""A shorter value than this is a word like any other, and hiding it everywhere would garble the rest."""
+_SHORTEST_KEY = 8
+"""Characters from which on a value is masked everywhere; a shorter one may be an ordinary word."""
 
 
 def catalogue_yaml(catalogue: Catalogue, env: Mapping[str, str]) -> str:
-    """The catalogue as YAML; each key variable with what is known of it, never with its value.
+    """The catalogue as YAML that `load_catalogue` accepts. A comment says which keys are set, never their values.
 
-    A key that found its way into another text (an address made by interpolation) is cut out there, too.
+    A key that was interpolated into another text, such as an address, is masked there too.
     """
     names = {name for provider in catalogue.providers.values() for name in provider.api_key_env}
-    files = effective_keys(names, env.get("PENSTOCK_SECRETS_DIR") or None, env)
-    keys = {
-        key for key in (*files.values(), *(env.get(name, "") for name in names)) if len(key) >= _WORTH_HIDING
-    }
+    in_force = effective_keys(names, env.get("PENSTOCK_SECRETS_DIR") or None, env)
+    values = (*in_force.values(), *(env.get(name, "") for name in names))
+    keys = {key for key in values if len(key) >= _SHORTEST_KEY}
     plain = msgspec.to_builtins(catalogue)
     plain["roles"] = {name: fold(role) for name, role in plain["roles"].items()}
-    data = _cleaned(plain, keys)
-    for name, provider in catalogue.providers.items():
-        shown = data["providers"][_hidden(name, keys)]
-        shown["api_key_env"] = {key: masked_key(files.get(key)) for key in provider.api_key_env}
-    return _yaml(data)
+    status = {name: masked_key(in_force.get(name)) for name in names}
+    return "".join(_with_key_status(_yaml(_masked(plain, keys)), status))
 
 
 def settings_yaml(settings: Settings) -> str:
-    """The process settings as YAML; addresses lose their passwords."""
-    return _yaml(_cleaned(msgspec.to_builtins(settings), ()))
+    """The process settings as YAML; passwords are removed from addresses."""
+    return _yaml(_masked(msgspec.to_builtins(settings), ()))
 
 
-def _cleaned(value: Any, keys: Collection[str]) -> Any:
+def _with_key_status(text: str, status: Mapping[str, str]) -> Iterator[str]:
+    section = ""
+    for line in text.splitlines(keepends=True):
+        if line[0] not in " -":
+            section = line
+        name = line.strip().removeprefix("- ")
+        known = section == "providers:\n" and line.lstrip().startswith("- ") and name in status
+        yield f"{line.rstrip()}  # {status[name]}\n" if known else line
+
+
+def _masked(value: Any, keys: Collection[str]) -> Any:
+    """`value` without secrets and without nulls, with `${` escaped."""
     if isinstance(value, dict):
-        return {_hidden(name, keys): _cleaned(entry, keys) for name, entry in value.items()}
+        entries = {name: entry for name, entry in value.items() if entry is not None}
+        return {_masked_text(name, keys): _masked(entry, keys) for name, entry in entries.items()}
     if isinstance(value, list | tuple):
-        return [_cleaned(entry, keys) for entry in value]
-    return _hidden(value, keys) if isinstance(value, str) else value
+        return [_masked(entry, keys) for entry in value]
+    return _masked_text(value, keys).replace("${", "$${") if isinstance(value, str) else value
 
 
-def _hidden(text: str, keys: Collection[str]) -> str:
-    # The longest first: a key that contains another must not leave its remainder behind.
+def _masked_text(text: str, keys: Collection[str]) -> str:
+    # The longest first: a key that contains another one would leave its remainder behind.
     for key in sorted(keys, key=len, reverse=True):
         text = text.replace(key, _HIDDEN)
     return without_userinfo(text)

@@ -14,7 +14,15 @@ from msgspec import Struct
 
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
 
-__all__ = ["Found", "SecretFile", "Unusable", "effective_keys", "key_dates", "read_secret"]
+__all__ = [
+    "Found",
+    "SecretFile",
+    "Unusable",
+    "check_secrets_dir",
+    "effective_keys",
+    "key_dates",
+    "read_secret",
+]
 
 _MOST_BYTES: Final = 16 * 1024
 _KEY: Final = re.compile(rb"[!-~]+")
@@ -76,6 +84,27 @@ def effective_keys(names: Iterable[str], directory: str | None, env: Mapping[str
         if value:
             found[name] = value
     return found
+
+
+def check_secrets_dir(directory: str | None) -> None:
+    """Raise ConfigurationRefused for a directory of secrets that is missing or cannot be read; None is valid.
+
+    A forgotten mount is reported as such, and not as missing keys.
+    """
+    if directory is None or (os.access(directory, os.R_OK | os.X_OK) and Path(directory).is_dir()):
+        return
+    if not Path(directory).exists():
+        problem, fix = "names a directory that does not exist", "mount it there, or leave the variable out"
+    elif not Path(directory).is_dir():
+        problem, fix = "names a file and not a directory", "name the directory that holds one file per key"
+    else:
+        problem, fix = (
+            "names a directory that cannot be read",
+            "give this user the right to read and enter it",
+        )
+    raise ConfigurationRefused(
+        "environment", [Problem(key="PENSTOCK_SECRETS_DIR", value=f'"{directory}"', problem=problem, fix=fix)]
+    )
 
 
 def _read(content: bytes, changed_s: float) -> Found | Unusable:

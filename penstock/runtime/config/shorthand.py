@@ -20,6 +20,7 @@ _TEXT: Final = re.compile(
 _MICRO: Final = 1_000_000
 _UNIT: Final = "the unit is micro-dollars per million tokens"
 _WEIGHTED: Final = "weighted"
+_WEIGHTED_FIX: Final = "write the shares into the chain: [{one: 70, other: 30}, next]"
 
 
 def read_prices(data: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -93,8 +94,7 @@ def _unfold_role(role: object, path: str, report: Report) -> object:
     if not isinstance(role, dict):
         return role
     if _WEIGHTED in role:
-        fix = "write the shares into the chain: [{one: 70, other: 30}, next]"
-        report.add(joined(path, _WEIGHTED), "there is no such key", fix)
+        report.add(joined(path, _WEIGHTED), "there is no such key", _WEIGHTED_FIX)
         role = {key: value for key, value in role.items() if key != _WEIGHTED}
     chain = role.get("chain")
     if not isinstance(chain, list):
@@ -106,6 +106,9 @@ def _unfold_role(role: object, path: str, report: Report) -> object:
         if not isinstance(item, dict):
             report.stands(f"{path}.chain[{len(flat)}]", place)
             flat.append(item)
+            continue
+        if set(item) == {_WEIGHTED}:
+            report.add(joined(place, _WEIGHTED), "there is no such key", _WEIGHTED_FIX)
             continue
         if len(item) < 2:
             report.add(

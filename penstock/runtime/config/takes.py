@@ -6,6 +6,7 @@ alone. `developer_role` and `system_role` are roles of messages; the name is the
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -31,6 +32,42 @@ _ROLES: Final = ("developer", "system", "user")
 _ROLE_KEYS: Final = ("developer_role", "system_role")
 _FIXED: Final = ("messages", "model", "stream")
 _ASKED_FOR: Final = ("tools", "functions", "response_format")
+_KNOWN: Final = (
+    *("audio", "developer_role", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs"),
+    *(
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "modalities",
+        "model",
+        "n",
+        "parallel_tool_calls",
+    ),
+    *(
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+    ),
+    *(
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "stream",
+        "stream_options",
+        "system_role",
+        "temperature",
+        "tool_choice",
+    ),
+    *("tools", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options"),
+)
+"""Parameters of chat completions in OpenAI's API reference, and the roles of messages."""
+_ALIKE: Final = 0.85
+"""Similarity (difflib ratio) from which on an unknown parameter counts as a misspelt known one."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -54,7 +91,7 @@ def check_takes(takes: object, beneath: Mapping[str, Take], path: str, report: R
         return
     merged = {**beneath, **takes}
     for parameter, take in takes.items():
-        wrong = _wrong(parameter, take, merged)
+        wrong = _misspelt(parameter) or _wrong(parameter, take, merged)
         if wrong is not None:
             report.add(joined(path, parameter), *wrong)
 
@@ -72,6 +109,13 @@ def _wrong(parameter: str, take: Take, merged: Mapping[str, Take]) -> tuple[str,
         problem = "cannot be left out: the answer would be another one than was asked for"
         return problem, "take the model out of the chains that need it"
     return _wrong_name(parameter, take, merged) if isinstance(take, str) else None
+
+
+def _misspelt(parameter: str) -> tuple[str, str] | None:
+    close = difflib.get_close_matches(parameter, _KNOWN, n=1, cutoff=_ALIKE)
+    if not close or parameter in _KNOWN:
+        return None
+    return f"is not a known parameter and is like {close[0]}", f"write {close[0]}, or take the line out"
 
 
 def _wrong_role(parameter: str, take: Take) -> tuple[str, str] | None:

@@ -1,1 +1,1 @@
-"""What the simulated models answer, decided by the name of the model and the messages alone."""
+"""Request bodies decoded, answers generated from the model name and the messages alone, and encoded."""

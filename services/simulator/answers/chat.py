@@ -1,4 +1,4 @@
-"""What the simulator says: decided by the base model name and the messages, and by nothing else."""
+"""Chat answers, a pure function of the base model name and the request."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from msgspec import Struct
 
 from services.simulator.answers import tokens
 from services.simulator.answers.language import Language, detect
-from services.simulator.answers.structured import example
-from services.simulator.http.requests import ChatRequest, Prompt
+from services.simulator.answers.requests import ChatRequest, Prompt
+from services.simulator.answers.structured import example_value
 
 __all__ = ["DEFAULT_TOKENS", "Answer", "ToolCall", "compose"]
 
 DEFAULT_TOKENS: Final = 40
-"""The length of an answer when neither the prompt nor a limit says otherwise."""
+"""Length of an answer when neither the prompt nor a limit sets one."""
 
-_WISHED_LENGTH: Final = re.compile(r"\[\[tokens=(\d{1,6})\]\]")
+_REQUESTED_LENGTH: Final = re.compile(r"\[\[tokens=(\d{1,6})\]\]")
 _TOPIC_WORDS: Final = 8
 
 FinishReason = Literal["stop", "length", "tool_calls"]
@@ -31,7 +31,7 @@ class ToolCall(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """One choice; every piece is a token, and a stream sends one piece a chunk."""
+    """One choice. Every piece is a token, and a stream sends one piece per chunk."""
 
     content: tuple[str, ...]
     finish_reason: FinishReason
@@ -44,11 +44,11 @@ class Answer(Struct, frozen=True):
 
 
 def compose(base: str, request: ChatRequest, prompt: Prompt, seed: int) -> Answer:
-    """The answer of model `base`; `seed` is drawn from the messages and the number of the choice."""
+    """The answer of model `base`; `seed` is derived from the messages and the index of the choice."""
     language = detect(prompt.question)
     topic = _topic(prompt.question)
     limit = request.token_limit
-    tool = _asked_tool(request)
+    tool = _required_tool(request)
     if tool is not None:
         return _call(tool, topic, seed, limit)
     reasoning = tokens.split(language.thought.format(topic=topic)) if "reasoning" in base else []
@@ -63,12 +63,12 @@ def compose(base: str, request: ChatRequest, prompt: Prompt, seed: int) -> Answe
 
 
 def _topic(question: str) -> str:
-    return " ".join(_WISHED_LENGTH.sub("", question).split()[:_TOPIC_WORDS])
+    return " ".join(_REQUESTED_LENGTH.sub("", question).split()[:_TOPIC_WORDS])
 
 
 def _text(base: str, language: Language, prompt: Prompt, topic: str, seed: int) -> list[str]:
-    wish = _WISHED_LENGTH.search(prompt.question)
-    length = int(wish.group(1)) if wish else DEFAULT_TOKENS
+    requested = _REQUESTED_LENGTH.search(prompt.question)
+    length = int(requested.group(1)) if requested else DEFAULT_TOKENS
     opening = language.opening.format(model=base, topic=topic)
     if prompt.images:
         opening += language.images.format(count=prompt.images, plural="" if prompt.images == 1 else "s")
@@ -78,28 +78,28 @@ def _text(base: str, language: Language, prompt: Prompt, topic: str, seed: int) 
 
 
 def _fill(pieces: list[str], language: Language, missing: int, seed: int) -> None:
-    """Append exactly `missing` tokens of whole sentences; `seed` says which one is the first."""
+    """Append exactly `missing` tokens of whole sentences; `seed` selects the first one."""
     sentences = language.sentences
-    turn = seed % len(sentences)
+    start = seed % len(sentences)
     while missing >= 2:
-        places = (*range(turn, len(sentences)), *range(turn))
-        at = next((place for place in places if len(sentences[place]) <= missing), None)
-        chosen = language.closings[missing] if at is None else sentences[at]
+        order = (*range(start, len(sentences)), *range(start))
+        index = next((index for index in order if len(sentences[index]) <= missing), None)
+        chosen = language.closings[missing] if index is None else sentences[index]
         pieces += chosen
         missing -= len(chosen)
-        turn = 0 if at is None else at + 1
+        start = 0 if index is None else index + 1
     if missing:
         pieces.insert(-1, language.more)
 
 
 def _json(response_format: dict[str, Any], base: str, topic: str) -> str:
     schema = (response_format.get("json_schema") or {}).get("schema")
-    value = {"answer": topic, "model": base} if schema is None else example(schema, topic)
+    value = {"answer": topic, "model": base} if schema is None else example_value(schema, topic)
     return msgspec.json.encode(value).decode()
 
 
-def _asked_tool(request: ChatRequest) -> dict[str, Any] | None:
-    """The function this request must be answered with, if it must be one."""
+def _required_tool(request: ChatRequest) -> dict[str, Any] | None:
+    """The function that `tool_choice` forces the answer to call; None if it forces none."""
     functions: list[dict[str, Any]] = [
         tool["function"] for tool in request.tools or () if isinstance(tool.get("function"), dict)
     ]
@@ -114,7 +114,8 @@ def _asked_tool(request: ChatRequest) -> dict[str, Any] | None:
 
 
 def _call(function: dict[str, Any], topic: str, seed: int, limit: int | None) -> Answer:
-    arguments = tokens.split(msgspec.json.encode(example(function.get("parameters") or {}, topic)).decode())
+    value = example_value(function.get("parameters") or {}, topic)
+    arguments = tokens.split(msgspec.json.encode(value).decode())
     kept = arguments if limit is None else arguments[:limit]
     call = ToolCall(f"call_{seed & 0xFFFFFFFFFFFF:012x}", str(function.get("name")), tuple(kept))
     return Answer((), "tool_calls" if len(kept) == len(arguments) else "length", tool=call)

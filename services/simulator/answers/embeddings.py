@@ -1,4 +1,4 @@
-"""Embeddings by feature hashing: texts that share words, or parts of words, are near."""
+"""Embeddings by feature hashing: texts that share words or parts of words have similar vectors."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _DEFAULT: Final = 256
 
 
 def default_dimensions(base: str) -> int:
-    """As OpenAI's models have them; 256 for any other name."""
+    """The dimensions of OpenAI's models by name; 256 for any other name."""
     return _KNOWN.get(base, _DEFAULT)
 
 
 def embed(text: str, dimensions: int) -> list[float]:
-    """A vector of length 1; the same text always gives the same one. Without any word: the first axis."""
+    """A deterministic vector of length 1; a text without words gives the first axis."""
     vector = [0.0] * dimensions
     for word in _WORD.findall(text.lower()):
         for feature, weight in _features(word):
@@ -51,5 +51,5 @@ def _features(word: str) -> tuple[tuple[int, float], ...]:
 
 
 def encode_base64(vector: list[float]) -> str:
-    """Little-endian 32-bit floats, which the OpenAI SDK asks for by default."""
+    """Little-endian 32-bit floats in base64, the OpenAI SDK's default encoding."""
     return base64.b64encode(array("f", vector).tobytes()).decode()

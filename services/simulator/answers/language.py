@@ -1,4 +1,4 @@
-"""The three languages the simulator answers in, and the words it pads an answer with."""
+"""The three languages of the answers, and the sentences that pad an answer to its length."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Language(Struct, frozen=True):
     thought: str
     """Takes `topic`."""
     sentences: tuple[tuple[str, ...], ...]
-    """What fills an answer up: whole sentences as tokens, one of them short."""
+    """Padding: whole sentences as tokens, one of them short."""
     closings: Mapping[int, tuple[str, ...]]
-    """Sentences of two tokens, of three and so on, for what is left when none of the others fits any more."""
+    """Short padding by its length in tokens, for a remainder that no sentence fits."""
     more: str
-    """A word that may stand before the full stop of any sentence, for a single token that is left."""
+    """A word that may precede the full stop of any sentence, for a remainder of one token."""
 
 
 def _sentences(*texts: str) -> tuple[tuple[str, ...], ...]:
@@ -93,7 +93,7 @@ _TURKISH: Final = Language(
 
 
 def detect(text: str) -> Language:
-    """Cyrillic is Russian, Turkish letters or common Turkish words are Turkish, all else is English."""
+    """Russian for Cyrillic, Turkish for Turkish letters or common Turkish words, otherwise English."""
     if text.isascii() and not _TURKISH_LETTERS.search(text):
         return _ENGLISH
     if _CYRILLIC.search(text):

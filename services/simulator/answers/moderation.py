@@ -1,4 +1,4 @@
-"""Moderation by word lists: enough to tell a harmless text from one that asks for harm."""
+"""Moderation by word lists, in the categories of OpenAI's moderation endpoint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HARMLESS: Final = 0.0001
 
 
 def moderate(text: str) -> dict[str, Any]:
-    """One entry of the `results` of OpenAI's moderation endpoint, with its thirteen categories."""
+    """One entry of the `results` of OpenAI's moderation endpoint."""
     hits = {name: len(pattern.findall(text)) for name, pattern in _COMPILED.items()}
     return {
         "flagged": any(hits.values()),

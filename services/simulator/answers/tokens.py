@@ -1,4 +1,4 @@
-"""Tokens as this provider counts them: pieces of words up to six letters, and signs."""
+"""The simulator's tokeniser: a token is up to six letters of a word, or one punctuation character."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _COUNTED: Final = re.compile(r"\w{1,6}|[^\w\s]")
 
 
 def split(text: str) -> list[str]:
-    """Pieces whose concatenation is exactly `text`; white space belongs to the piece it precedes."""
+    """Tokens whose concatenation is exactly `text`; white space belongs to the token that follows it."""
     return _PIECE.findall(text)
 
 
 def count(text: str) -> int:
-    """The true number of tokens that the usage reports."""
+    """The exact number of tokens, which the usage reports."""
     return len(_COUNTED.findall(text))
 
 
 def estimate(text: str) -> int:
-    """What admission charges before the text is counted: four characters a token, rounded up."""
+    """The estimate charged at admission: four characters per token, rounded up."""
     return -(-len(text) // 4)

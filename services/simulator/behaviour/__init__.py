@@ -1,1 +1,1 @@
-"""How each simulated model behaves at this moment, and how fast."""
+"""How each simulated model currently behaves, and how fast."""

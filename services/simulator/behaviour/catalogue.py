@@ -1,11 +1,12 @@
-"""Which models are served, and how each behaves at this moment."""
+"""The served models and their current behaviour."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
-from services.simulator.behaviour.behaviours import (
+from services.simulator.behaviour.errors import error_of, flaky_fails, flapping_fails, overloaded
+from services.simulator.behaviour.model_names import (
     HEALTHY,
     Behaviour,
     ModelName,
@@ -13,7 +14,6 @@ from services.simulator.behaviour.behaviours import (
     parse_behaviour,
     parse_model,
 )
-from services.simulator.behaviour.refusals import flaky_fails, flapping_fails, overloaded, refusal
 from services.simulator.http.errors import ApiError, model_not_found
 
 __all__ = ["DEFAULT_MODELS", "Catalogue"]
@@ -39,25 +39,26 @@ DEFAULT_MODELS: Final = (
     "sim-embed-large",
     "sim-embed-small",
 )
-_NAMES_KEPT: Final = 1000
+_MAX_REQUESTED: Final = 1000
+"""Maximum number of requested model names that are listed beside the default ones."""
 
 
 class Catalogue:
     def __init__(self, models: Iterable[str] = ()) -> None:
         self._served = dict.fromkeys(models)
         """Empty: any name is served."""
-        self._asked: dict[str, None] = {}
+        self._requested: dict[str, None] = {}
         self._overrides: dict[str, Behaviour] = {}
         self._flaky_attempts: dict[str, int] = {}
         self._flapping_since_s: dict[str, float] = {}
 
     def serve(self, models: Iterable[str]) -> None:
-        """From now on exactly these; none at all means any name."""
+        """Serve exactly these models from now on; an empty list serves any name."""
         self._served = dict.fromkeys(models)
 
     def override(self, behaviours: dict[str, str]) -> dict[str, str]:
-        """Set the behaviour of plain model names; an empty text takes it back. Raises UnknownBehaviourError
-        before anything is changed; returns what is in force.
+        """Set the behaviour of plain model names; an empty text removes it. Returns all overrides in force.
+        Raises UnknownBehaviourError before it changes any of them.
         """
         parsed = {model: parse_behaviour(text) if text else None for model, text in behaviours.items()}
         for model, behaviour in parsed.items():
@@ -70,12 +71,12 @@ class Catalogue:
         return {model: str(behaviour) for model, behaviour in self._overrides.items()}
 
     def restart(self) -> None:
-        """Flaky and flapping models begin their sequence anew."""
+        """Restart the sequences of flaky and flapping models."""
         self._flaky_attempts.clear()
         self._flapping_since_s.clear()
 
     def find(self, model: str) -> ModelName:
-        """The served model of that name; raises a 404 ApiError."""
+        """The served model of that name; raises a 404 ApiError if there is none."""
         try:
             name = parse_model(model)
         except UnknownBehaviourError as error:
@@ -83,15 +84,15 @@ class Catalogue:
         if self._served:
             if name.base not in self._served and name.full not in self._served:
                 raise model_not_found(model)
-        elif len(self._asked) < _NAMES_KEPT:
-            self._asked[model] = None
+        elif len(self._requested) < _MAX_REQUESTED:
+            self._requested[model] = None
         return name
 
     def behaviour(self, name: ModelName) -> Behaviour:
         return name.behaviour or self._overrides.get(name.base, HEALTHY)
 
-    def refusal(self, name: ModelName, now_s: float) -> ApiError | None:
-        """The error this attempt meets, if its model's behaviour is to fail with one; counts the attempt."""
+    def next_error(self, name: ModelName, now_s: float) -> ApiError | None:
+        """Count an attempt on this model; returns the error that its behaviour prescribes for it, if any."""
         behaviour = self.behaviour(name)
         fails = False
         if behaviour.kind == "flaky":
@@ -101,11 +102,11 @@ class Catalogue:
         elif behaviour.kind == "flapping":
             since_s = self._flapping_since_s.setdefault(name.full, now_s)
             fails = flapping_fails(since_s, now_s, behaviour.value)
-        return overloaded() if fails else refusal(behaviour, name.full)
+        return overloaded() if fails else error_of(behaviour, name.full)
 
     def listed(self) -> list[str]:
-        """What GET /v1/models shows: never a withdrawn model."""
-        names = self._served or dict.fromkeys((*DEFAULT_MODELS, *self._asked))
+        """The models of GET /v1/models; withdrawn models are left out."""
+        names = self._served or dict.fromkeys((*DEFAULT_MODELS, *self._requested))
         return [name for name in names if self._is_listed(name)]
 
     def _is_listed(self, model: str) -> bool:

@@ -1,1 +1,1 @@
-"""The control routes of the simulator, and its true counts of what was asked."""
+"""The control routes of the simulator and its exact counts of the requests it received."""

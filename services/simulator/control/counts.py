@@ -1,4 +1,4 @@
-"""The true count of every attempt: what a gateway's own accounts are checked against."""
+"""Exact counts of every attempt, against which a gateway's own usage records are verified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from services.simulator.control.busiest_window import BusiestMinute, Load
+from services.simulator.control.busiest_minute import BusiestMinute, Load
 
 __all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
 
@@ -23,20 +23,20 @@ class ModelCounts(Struct):
 
     attempts: int = 0
     ok: int = 0
-    """Answered whole and well."""
+    """Complete, valid answers."""
     errors: dict[str, int] = msgspec.field(default_factory=dict)
-    """HTTP status → answers."""
+    """Error answers by HTTP status."""
     streams: int = 0
     cut: int = 0
-    """Broken by the simulator on purpose: cut, malformed, unfinished, empty, reset."""
+    """Deliberately broken answers: cut, malformed, unfinished, empty, reset."""
     cancelled: int = 0
-    """The client left before the end."""
+    """The client disconnected before the end."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
     busiest_minute: Load = msgspec.field(default_factory=Load)
-    """The most that any 60 s held, of calls the rate limits let through; tokens count when a call is over."""
+    """Maximum load of any 60 s, of calls within the rate limits; tokens are added when a call ends."""
 
 
 class Attempt(Struct):
@@ -45,16 +45,16 @@ class Attempt(Struct):
     model: str
     request_id: str
     sha256: str
-    """Of the messages or the input: see requests.fingerprint."""
+    """Fingerprint of the messages or the input: see requests.fingerprint."""
     at_s: float
     """Arrival, Unix time."""
     counts: ModelCounts
     admitted_s: float | None = None
-    """Past the rate limits, monotonic; None: it did not come so far."""
+    """Time of the admission by the rate limits, monotonic; None if not admitted."""
     outcome: Outcome | int = "cancelled"
-    """An error's HTTP status, or how the answer ended. An attempt that nobody closed was cancelled."""
+    """HTTP status of an error, or how the answer ended; "cancelled" until it is set."""
     status: int | None = None
-    """The HTTP status that was sent; None if none was."""
+    """The HTTP status sent to the client; None if none was sent."""
     stream: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -77,23 +77,23 @@ class Counts:
         self._labels: deque[str] = deque(maxlen=_LABELS_KEPT)
 
     def reset(self) -> None:
-        """Begin at zero; attempts still running are forgotten with the rest."""
+        """Set all counts to zero and stop counting the attempts in flight."""
         self._models = {}
         self._minutes = {}
         self._keys.clear()
         self._requests.clear()
         self._labels.clear()
 
-    def label(self, label: str) -> None:
-        """The attempt that begins now is called so by who makes it."""
+    def record_label(self, label: str) -> None:
+        """Record the X-Client-Request-Id of an attempt."""
         self._labels.append(label)
 
     def labels(self) -> list[str]:
-        """Of all attempts, the oldest first, each as often as it came."""
+        """The labels of all attempts, oldest first, with repetitions."""
         return list(self._labels)
 
-    def came_with(self, key: str) -> None:
-        """An attempt's bearer key, right or wrong."""
+    def record_key(self, key: str) -> None:
+        """Record the bearer key of an attempt, valid or not."""
         self._keys[key] += 1
 
     def begin(self, model: str, request_id: str, sha256: str, at_s: float) -> Attempt:
@@ -106,11 +106,11 @@ class Counts:
         counts.max_in_flight = max(counts.max_in_flight, counts.in_flight)
         return Attempt(model, request_id, sha256, at_s, counts)
 
-    def admitted(self, attempt: Attempt, now_s: float) -> None:
-        """The rate limits let it through."""
+    def record_admission(self, attempt: Attempt, now_s: float) -> None:
+        """Record that the rate limits admitted the attempt."""
         if self._is_counted(attempt):
             attempt.admitted_s = now_s
-            self._minutes[attempt.model].admitted(now_s)
+            self._minutes[attempt.model].record_admission(now_s)
 
     def end(self, attempt: Attempt) -> None:
         if not self._is_counted(attempt):
@@ -118,7 +118,7 @@ class Counts:
         counts = attempt.counts
         if attempt.admitted_s is not None:
             tokens = attempt.prompt_tokens + attempt.completion_tokens
-            self._minutes[attempt.model].used(tokens, attempt.admitted_s)
+            self._minutes[attempt.model].record_tokens(tokens, attempt.admitted_s)
         counts.in_flight -= 1
         counts.streams += attempt.stream
         counts.prompt_tokens += attempt.prompt_tokens
@@ -137,12 +137,12 @@ class Counts:
         )
 
     def _is_counted(self, attempt: Attempt) -> bool:
-        """Not, if it began before the last reset."""
+        """False for an attempt that began before the last reset."""
         return self._models.get(attempt.model) is attempt.counts
 
     def report(self) -> dict[str, object]:
         for model, counts in self._models.items():
-            counts.busiest_minute = self._minutes[model].so_far()
+            counts.busiest_minute = self._minutes[model].maximum()
         return {
             "models": self._models,
             "total_attempts": sum(counts.attempts for counts in self._models.values()),

@@ -1,4 +1,4 @@
-"""/sim: what really happened, and the levers."""
+"""The /sim routes: read the counts, change the behaviour."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.simulator.behaviour.behaviours import UnknownBehaviourError
+from services.simulator.behaviour.model_names import UnknownBehaviourError
 from services.simulator.http.errors import ApiError, invalid_request
 from services.simulator.provider import Provider
-from services.simulator.rate_limits.limits import Limit
+from services.simulator.rate_limits.limiter import ModelLimits
 from services.simulator.settings import Speed
 
 __all__ = ["Control"]
@@ -28,17 +28,17 @@ class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Control:
-    """Every PUT answers with what is in force afterwards; all but `models` and `keys` change only what
-    they name.
+    """Each PUT answers with the values now in force; `models` and `keys` replace the whole list, the others change
+    only the entries they name.
     """
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def counts(self, request: Request) -> Response:  # noqa: ARG002 - Starlette hands it over
+    async def counts(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         return _json(self._provider.counts.report())
 
-    async def labels(self, request: Request) -> Response:  # noqa: ARG002 - the same
+    async def labels(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         return _json(self._provider.counts.labels())
 
     async def last_request(self, request: Request) -> Response:
@@ -47,13 +47,13 @@ class Control:
             raise ApiError(404, "That model was not asked.")
         return Response(body, media_type="application/json")
 
-    async def reset(self, request: Request) -> Response:  # noqa: ARG002 - Starlette hands it over
+    async def reset(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         self._provider.reset()
         return _json(self._provider.counts.report())
 
     async def limits(self, request: Request) -> Response:
-        changes = _read(await request.body(), dict[str, Limit | None])
-        return _json(self._provider.admission.set_limits(changes))
+        changes = _read(await request.body(), dict[str, ModelLimits | None])
+        return _json(self._provider.rate_limiters.set_limits(changes))
 
     async def behaviour(self, request: Request) -> Response:
         behaviours = _read(await request.body(), dict[str, str])

@@ -1,1 +1,1 @@
-"""Requests decoded, responses sent: whole, cut, silent or reset."""
+"""HTTP exchanges over ASGI that can also be cut, silent or reset, and errors in OpenAI's shape."""

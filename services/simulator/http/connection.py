@@ -1,4 +1,4 @@
-"""The TCP connection under a request: ASGI has no way to break one, nor to notice cheaply that it broke."""
+"""The TCP connection under a request; ASGI can neither break it nor detect cheaply that it is lost."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from uvicorn.server import ServerState
 __all__ = ["STATE_KEY", "Connection"]
 
 STATE_KEY: Final = "connection"
-"""Where a handler finds its Connection: `scope["state"][STATE_KEY]`."""
+"""Key of a request's Connection in the ASGI scope: `scope["state"][STATE_KEY]`."""
 
 _GRACE_S: Final = 0.5
-"""How long a request may go on once the server stops."""
+"""Time in seconds that a request in flight gets once the server stops."""
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time to linger: closing sends RST."""
+"""SO_LINGER value with a timeout of 0: closing the socket sends RST."""
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol; handlers may wait on it, close it and reset it."""
+    """uvicorn's protocol, extended so that handlers can wait on the connection, close it and reset it."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.is_gone = False
+        self.is_lost = False
         self._waiter: asyncio.Future[None] | None = None
 
     def on_message_begin(self) -> None:
@@ -42,7 +42,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.is_gone = True
+        self.is_lost = True
         self._wake()
 
     def shutdown(self) -> None:
@@ -50,32 +50,32 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.loop.call_later(_GRACE_S, self.transport.abort)
 
-    def listen(self) -> None:
-        """Read on after a long body, at whose end uvicorn may have stopped: else a hang-up goes unnoticed."""
+    def resume_reading(self) -> None:
+        """Resume reading, which uvicorn may have paused during a long body, so that a disconnect is detected."""
         self.flow.resume_reading()
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, but no longer than the client stays."""
-        if self.is_gone:
+        """Sleep until the time is over or the client disconnects."""
+        if self.is_lost:
             return
         timer = self.loop.call_later(seconds, self._wake)
         try:
-            await self.wait_gone()
+            await self.wait_lost()
         finally:
             timer.cancel()
 
-    async def wait_gone(self) -> None:
-        """Until the client leaves, or `pause` has slept enough."""
-        if not self.is_gone:
+    async def wait_lost(self) -> None:
+        """Wait until the client disconnects, or the timer of `pause` fires."""
+        if not self.is_lost:
             self._waiter = self.loop.create_future()
             await self._waiter
 
     def close(self) -> None:
-        """Send what was written, then close without finishing the response."""
+        """Flush the written bytes, then close without finishing the response."""
         self.transport.close()
 
     def reset(self) -> None:
-        """Drop everything and answer with a TCP reset."""
+        """Discard unsent bytes and send a TCP reset."""
         sock = self.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()

@@ -10,7 +10,7 @@ Header = tuple[bytes, bytes]
 
 
 class ApiError(Exception):
-    """An answer that is an error; `body()` is what goes over the wire."""
+    """An error answer; `body()` encodes it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One HTTP request and its response, over ASGI and the connection below it."""
+"""One HTTP request and its response, over ASGI and the TCP connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from services.simulator.http.connection import STATE_KEY, Connection
 from services.simulator.http.errors import ApiError
 
-__all__ = ["HTML", "JSON", "SSE", "ClientGoneError", "Exchange", "bearer"]
+__all__ = ["HTML", "JSON", "SSE", "ClientDisconnectedError", "Exchange", "bearer_key"]
 
 Header = tuple[bytes, bytes]
 
@@ -20,8 +20,8 @@ SSE: Final[Header] = (b"content-type", b"text/event-stream; charset=utf-8")
 HTML: Final[Header] = (b"content-type", b"text/html; charset=utf-8")
 
 
-class ClientGoneError(Exception):
-    """The client hung up; there is nobody to answer."""
+class ClientDisconnectedError(Exception):
+    """The client closed the connection, so the request needs no answer."""
 
 
 class Exchange:
@@ -29,20 +29,20 @@ class Exchange:
         self.connection = cast("Connection", scope["state"][STATE_KEY])
         self.request_id = request_id
         self.status: int | None = None
-        """The HTTP status that was sent."""
+        """The HTTP status sent to the client; None before the response starts."""
         self.headers: list[Header] = [(b"x-request-id", request_id.encode())]
-        """Sent with whatever answer comes."""
+        """Headers of the response, errors included."""
         self._scope = scope
         self._receive = receive
         self._send = send
 
     @property
-    def bearer(self) -> str:
-        return bearer(self._scope["headers"])
+    def bearer_key(self) -> str:
+        return bearer_key(self._scope["headers"])
 
     @property
     def label(self) -> str:
-        """What its sender calls it."""
+        """The client's own id of the request."""
         return _header(self._scope["headers"], b"x-client-request-id")
 
     async def body(self) -> bytes:
@@ -50,14 +50,14 @@ class Exchange:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientGoneError
+                raise ClientDisconnectedError
             body += message["body"]
             if not message["more_body"]:
-                self.connection.listen()
+                self.connection.resume_reading()
                 return bytes(body)
 
     async def start(self, status: int, content_type: Header, length: int | None = None) -> None:
-        """Send the head; without a `length` the body is chunked."""
+        """Send the response head; without a `length` the body is chunked."""
         headers = [*self.headers, content_type]
         if length is not None:
             headers.append((b"content-length", b"%d" % length))
@@ -79,7 +79,7 @@ class Exchange:
         await self.reply(error.status, error.body())
 
     async def pause(self, seconds: float) -> None:
-        """Sleep that long, or only let others run; raises ClientGoneError as soon as the client has left."""
+        """Sleep, or yield once if `seconds` is 0; raises ClientDisconnectedError as soon as the client disconnects."""
         if seconds > 0:
             await self.connection.pause(seconds)
         else:
@@ -87,26 +87,26 @@ class Exchange:
         self._check()
 
     async def silence(self) -> None:
-        """Say nothing until the client leaves."""
-        await self.connection.wait_gone()
-        raise ClientGoneError
+        """Send nothing until the client disconnects."""
+        await self.connection.wait_lost()
+        raise ClientDisconnectedError
 
     async def cut(self) -> None:
         """Close the connection with the response unfinished."""
         self.connection.close()
-        await self.connection.wait_gone()
+        await self.connection.wait_lost()
 
     async def reset(self) -> None:
         self.connection.reset()
-        await self.connection.wait_gone()
+        await self.connection.wait_lost()
 
     def _check(self) -> None:
-        if self.connection.is_gone:
-            raise ClientGoneError
+        if self.connection.is_lost:
+            raise ClientDisconnectedError
 
 
-def bearer(headers: Iterable[Header]) -> str:
-    """The bearer key of a request, or nothing."""
+def bearer_key(headers: Iterable[Header]) -> str:
+    """The bearer key of a request; empty if it has none."""
     return _header(headers, b"authorization").removeprefix("Bearer ")
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.problems import ConfigurationRefused, Problem
-from penstock.runtime.config.secrets import SecretFile, key_dates, read_secret
+from penstock.runtime.config.secrets import SecretFile, check_secrets_dir, key_dates, read_secret
 from penstock.runtime.config.settings import Settings
 from services.worker.credentials.definitions import providers_of
 from services.worker.credentials.keyring import Keyring
@@ -21,13 +20,9 @@ def open_keyring(
 ) -> Keyring:
     """The keys of the providers that these roles use.
 
-    Raises ConfigurationRefused for a directory that is not there (a mount that was forgotten is told as such, and not
-    as a missing key), and for a date that is none.
+    Raises ConfigurationRefused for a directory of secrets that cannot be read, and for an invalid date.
     """
-    if settings.secrets_dir is not None and not Path(settings.secrets_dir).is_dir():
-        fix = "mount it there, or leave the variable out"
-        problem = Problem(key="PENSTOCK_SECRETS_DIR", problem="names no directory", fix=fix)
-        raise ConfigurationRefused("environment", [problem])
+    check_secrets_dir(settings.secrets_dir)
     names = [
         name
         for provider in providers_of(catalogue, roles)

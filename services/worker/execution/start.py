@@ -15,6 +15,7 @@ from penstock.runtime.config.catalogue import RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.reply_publisher import Position, ReplyPublisher
 from penstock.runtime.service import Bus
+from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 from services.worker.accounting.usage_recorder import AttemptRecord
 from services.worker.execution.attempt import BYTES_PER_TOKEN
 from services.worker.execution.equipment import Equipment
@@ -25,8 +26,6 @@ from services.worker.redelivery.prior_attempts import Past
 
 __all__ = ["open_job", "record_lost", "start_spans"]
 
-_DEFAULT_OUTPUT_TOKENS: Final = 1000
-"""The length an answer is charged with when nobody set a limit; corrected afterwards."""
 _LOST: Final = "worker_lost"
 
 
@@ -63,7 +62,7 @@ def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Spa
 
 def _output_tokens(order: Order, role: RoleConfig) -> int:
     """What the body that is sent asks for: never above the role's ceiling."""
-    asked = order.max_tokens or role.parameters.max_tokens or _DEFAULT_OUTPUT_TOKENS
+    asked = order.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
     ceiling = role.ceilings.max_tokens
     return asked if ceiling is None else min(asked, ceiling)
 

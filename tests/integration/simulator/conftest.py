@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Simulator:
-    """The real process, and its control routes."""
+    """A simulator process."""
 
     def __init__(self, **variables):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SIMULATOR_")}
@@ -71,7 +71,7 @@ def shared_simulator():
 
 @pytest.fixture
 def start_simulator():
-    """Start simulators of one's own; each must stop cleanly and without a word on stderr."""
+    """Start further simulators; each must stop cleanly and without output on stderr."""
     started = []
 
     def start(**variables):

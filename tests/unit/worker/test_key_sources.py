@@ -26,4 +26,4 @@ def test_a6_files_and_variables_of_the_providers_that_the_roles_use(tmp_path: Pa
 def test_a6_k6_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationRefused) as caught:
         open_keyring(load(RIGHT), ["chat"], Settings(secrets_dir=str(tmp_path / "nowhere")), {})
-    assert "PENSTOCK_SECRETS_DIR: names no directory. Fix: mount it there" in str(caught.value)
+    assert "names a directory that does not exist. Fix: mount it there" in str(caught.value)

@@ -14,8 +14,8 @@ from penstock.contract import codec
 from penstock.contract.quota import QuotaLease
 from penstock.contract.subjects import quota_key
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
-from services.simulator.http.headers import rate_limit_headers
-from services.simulator.rate_limits.limits import Account, Limit
+from services.simulator.rate_limits.headers import rate_limit_headers
+from services.simulator.rate_limits.limiter import ModelLimits, RateLimiter
 from services.worker.app import _shared_quota
 from services.worker.credentials.quota_keys import limits_of
 from services.worker.providers.ratelimit_headers import parse
@@ -444,10 +444,10 @@ async def test_each_providers_headers_lower_what_they_mean_for_every_worker_c4(
         "tokens_per_minute": 1000,
         "tokens_per_day": 9000,
     }
-    account = Account(Limit(**counts))
+    limiter = RateLimiter(ModelLimits(**counts))
     for _ in range(7):
-        account.admit(100, 0.0)
-    headers = {name.decode(): value.decode() for name, value in rate_limit_headers(account, sdk, 0.0)}
+        limiter.admit(100, 0.0)
+    headers = {name.decode(): value.decode() for name, value in rate_limit_headers(limiter, sdk, 0.0)}
     memory = Memory()
     a, b = await worker(memory, "a", Limits(**counts)), await worker(memory, "b", Limits(**counts))
     for word in parse(headers, sdk):

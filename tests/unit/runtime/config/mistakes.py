@@ -22,6 +22,7 @@ MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
     ("chain: [large, small]", "chain: [{large: 70, small: }]", 15, "roles.chat.chain[0].small", "", "a whole number", "whole"),
     ("chain: [large, small]", "chain: [{large: yes, small: 1}]", 15, "roles.chat.chain[0].large", "yes", "a whole number", "whole"),
     ("chain: [large, small]", "chain: [large]\n    weighted: []", 16, "roles.chat.weighted", None, "no such key", "into the chain"),
+    ("chain: [large, small]", "chain: [{weighted: {large: 70, small: 30}}]", 15, "roles.chat.chain[0].weighted", None, "no such key", "into the chain"),
     ("name: mine", "name: x\nsit_out_s: 0", 2, "sit_out_s", "0", "more than 0", "above 0"),
     ("chain: [large, small]", "concurrency: 4", 14, "roles.chat.chain", None, "missing", "add chain:"),
     ("chain: [large, small]", "chian: [large]", 15, "roles.chat.chian", None, "no such key", "write chain"),

@@ -1,4 +1,5 @@
-import msgspec
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import given
@@ -6,9 +7,10 @@ from hypothesis import strategies as st
 
 from penstock.bus.masking import masked_key
 from penstock.cli.commands.config import check, print_effective
-from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.printing import catalogue_yaml, settings_yaml
 from penstock.runtime.config.settings import Settings
+from penstock.runtime.config.shipped import shipped_catalogues
 from tests.unit.runtime.config.example import RIGHT, load, spoiled
 
 
@@ -20,13 +22,27 @@ def test_what_is_shown_of_a_key(key, shown):
     assert masked_key(key) == shown
 
 
-def test_the_printed_catalogue_is_whole_and_says_which_keys_are_set():
+def test_the_printed_catalogue_is_complete_and_says_which_keys_are_set():
     catalogue = load(RIGHT)
-    printed = yaml.safe_load(catalogue_yaml(catalogue, {"HERE_KEY": "gsk_0123456789abcdef"}))
-    assert printed["providers"]["here"]["api_key_env"] == {"HERE_KEY": "set (ends …cdef)"}
-    printed["providers"]["here"]["api_key_env"] = ["HERE_KEY"]
-    assert msgspec.convert(printed, Catalogue) == catalogue
-    assert printed["breaker"]["failures"] == 5, "defaults are filled in"
+    printed = catalogue_yaml(catalogue, {"HERE_KEY": "gsk_0123456789abcdef"})
+    assert "- HERE_KEY  # set (ends …cdef)\n" in printed
+    assert load(printed) == catalogue
+    assert yaml.safe_load(printed)["breaker"]["failures"] == 5, "defaults are filled in"
+
+
+@pytest.mark.parametrize("name", shipped_catalogues())
+def test_k6_a_printed_catalogue_has_no_nulls_and_passes_the_check(name: str, tmp_path, capsys):
+    assert print_effective(Path(name), {}) == 0
+    printed = capsys.readouterr().out
+    assert "null" not in printed
+    (tmp_path / "printed.yaml").write_text(printed)
+    assert check(tmp_path / "printed.yaml", {}) == 0
+    assert read_catalogue(tmp_path / "printed.yaml", {}) == read_catalogue(Path(name), {})
+
+
+def test_k6_a_printed_literal_dollar_brace_is_escaped():
+    catalogue = load(spoiled("name: mine", "name: $${HOME}"))
+    assert load(catalogue_yaml(catalogue, {})) == catalogue
 
 
 @given(
@@ -51,7 +67,7 @@ def test_check_says_in_order_and_which_key_is_missing(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(RIGHT)
     assert check(tmp_path / "mine.yaml", {}) == 0
     out, err = capsys.readouterr()
-    assert "mine is in order (providers: 1, models: 2, roles: 1)" in out
+    assert "mine is valid (providers: 1, models: 2, roles: 1)" in out
     assert "provider here has no key: set HERE_KEY" in err
 
 
@@ -70,8 +86,8 @@ def test_print_shows_what_is_in_force(tmp_path, capsys):
     env = {"HERE_KEY": "gsk_0123456789abcdef", "NATS_URL": "nats://me:hunter2@one:4222"}
     assert print_effective(tmp_path / "mine.yaml", env) == 0
     out = capsys.readouterr().out
-    settings, catalogue = yaml.safe_load_all(out)
-    assert (settings["max_deliver"], catalogue["name"]) == (5, "mine")
+    assert "# max_deliver: 5\n" in out
+    assert yaml.safe_load(out)["name"] == "mine"
     assert "hunter2" not in out
     assert env["HERE_KEY"] not in out
 
@@ -96,7 +112,7 @@ def test_a6_a_key_of_a_file_is_printed_no_more_than_one_of_the_environment(tmp_p
     text = spoiled("name: mine", "name: '${HERE_KEY} gsk_of_the_file_0001'")
     printed = catalogue_yaml(load(text, env), env)
     assert "gsk_of" not in printed
-    assert yaml.safe_load(printed)["providers"]["here"]["api_key_env"] == {"HERE_KEY": "set (ends …0001)"}
+    assert "- HERE_KEY  # set (ends …0001)\n" in printed
 
 
 def test_a6_check_finds_keys_in_files_and_dates_that_are_none(tmp_path, capsys):
@@ -106,3 +122,30 @@ def test_a6_check_finds_keys_in_files_and_dates_that_are_none(tmp_path, capsys):
     assert "has no key" not in capsys.readouterr().err
     assert check(tmp_path / "mine.yaml", {"HERE_KEY_CREATED": "yesterday"}) == 1
     assert "HERE_KEY_CREATED: is not a date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("made", "problem"), [("", "does not exist"), ("file", "a file and not a directory")]
+)
+def test_a6_check_reports_a_secrets_directory_that_cannot_be_used(tmp_path, capsys, made, problem):
+    (tmp_path / "mine.yaml").write_text(RIGHT)
+    if made:
+        (tmp_path / "secrets").write_text("")
+    assert check(tmp_path / "mine.yaml", {"PENSTOCK_SECRETS_DIR": str(tmp_path / "secrets")}) == 1
+    err = capsys.readouterr().err
+    assert "PENSTOCK_SECRETS_DIR" in err
+    assert problem in err
+
+
+@pytest.mark.parametrize(
+    ("role", "warned"),
+    [("", True), ("parameters: {max_tokens: 500}", False), ("ceilings: {max_tokens: 500}", False)],
+)
+def test_c4_check_warns_of_a_token_limit_below_the_reserved_output(tmp_path, capsys, role: str, warned: bool):
+    text = spoiled("{requests_per_minute: 30}", "{tokens_per_minute: 999}")
+    text = text.replace(
+        "parameters: {temperature: 0.2}\n    ceilings: {temperature: 0.4}", role or "by_complexity: no"
+    )
+    (tmp_path / "mine.yaml").write_text(text)
+    assert check(tmp_path / "mine.yaml", {}) == 0
+    assert ("Warning: models.small.limits.tokens_per_minute is 999" in capsys.readouterr().err) == warned

@@ -43,6 +43,7 @@ def test_what_a_provider_says_holds_where_its_model_says_nothing():
 @pytest.mark.parametrize(
     ("takes", "key", "problem", "fix"),
     [
+        ("{temprature: no}", "temprature", "is like temperature", "write temperature"),
         ("{temperature: 1}", "temperature", "does not say what becomes", "{only: 1}"),
         ("{temperature: 0.5}", "temperature", "does not say what becomes", "{only: 0.5}"),
         ("{temperature: }", "temperature", "does not say what becomes", "write no"),

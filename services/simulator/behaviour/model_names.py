@@ -1,4 +1,4 @@
-"""What a model's name asks for: `<base>`, `<base>--<behaviour>` or `<base>--<behaviour>=<value>`."""
+"""Model names that select a behaviour: `<base>`, `<base>--<behaviour>` or `<base>--<behaviour>=<value>`."""
 
 from __future__ import annotations
 
@@ -58,22 +58,22 @@ _DEFAULTS: Final[dict[Kind, float]] = {
     "malformed": 5,
     "error-event": 5,
 }
-"""The behaviours that take a value, and the value when none is named."""
+"""Default value of each behaviour that takes one."""
 
 _SEPARATOR: Final = "--"
 
 
 class UnknownBehaviourError(ValueError):
-    """The text names no behaviour, or gives it a value it cannot have."""
+    """The text names an unknown behaviour or an invalid value for it."""
 
 
 class Behaviour(Struct, frozen=True):
     kind: Kind
     value: float = 0.0
-    """Seconds, tokens or a share, as the kind has it; 0 where the kind takes none."""
+    """Seconds, tokens or a share, depending on the kind; 0 if the kind takes no value."""
 
     def __str__(self) -> str:
-        """The text that `parse_behaviour` reads back."""
+        """The text that `parse_behaviour` parses."""
         return f"{self.kind}={self.value:g}" if self.kind in _DEFAULTS else self.kind
 
 
@@ -81,14 +81,14 @@ class ModelName(Struct, frozen=True):
     full: str
     base: str
     behaviour: Behaviour | None
-    """None: the name says nothing, so a behaviour set at run time applies."""
+    """None: the name selects none, so a behaviour set at run time applies."""
 
 
 HEALTHY: Final = Behaviour("healthy")
 
 
 def parse_behaviour(text: str) -> Behaviour:
-    """Read `kind` or `kind=value`; raises UnknownBehaviourError with the fix in its message."""
+    """Parse `kind` or `kind=value`; raises UnknownBehaviourError with a message that lists the known kinds."""
     kind_text, equals, value_text = text.partition("=")
     if kind_text not in get_args(Kind):
         raise UnknownBehaviourError(f"unknown behaviour {kind_text!r}; known: {', '.join(get_args(Kind))}")
@@ -114,7 +114,9 @@ def _value(kind: Kind, text: str) -> float:
 
 @lru_cache(maxsize=4096)
 def parse_model(name: str) -> ModelName:
-    """Split a requested model name; raises UnknownBehaviourError, so that a typo is not taken for health."""
+    """Split a requested model name; raises UnknownBehaviourError, so that a mistyped behaviour is not served as
+    healthy.
+    """
     base, separator, suffix = name.partition(_SEPARATOR)
     if not separator:
         return ModelName(name, name, None)

@@ -1,4 +1,4 @@
-"""An answer as the bytes of a reply, whole or streamed, and the ways a reply can be broken."""
+"""Replies encoded as whole bodies or SSE events, including the deliberately broken ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from services.simulator.answers.chat import Answer
-from services.simulator.behaviour.behaviours import Behaviour
+from services.simulator.behaviour.model_names import Behaviour
 from services.simulator.settings import HeaderStyle
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Ending = Literal["ok", "broken", "cut", "stall"]
-"""How a script ends: complete · complete as HTTP but not as an answer · closed · silent."""
+"""How a reply ends: complete · complete HTTP with an invalid answer · connection closed · connection silent."""
 
 HTML_PAGE: Final = (
     b"<!doctype html><html><head><title>502</title></head><body><h1>Bad gateway</h1></body></html>\n"
@@ -39,7 +39,7 @@ _BREAKS_AFTER_TOKENS: Final = frozenset({"cut", "stall", "malformed", "error-eve
 
 
 class Head(Struct, frozen=True):
-    """What every reply and every chunk of it repeats."""
+    """The fields that the reply and each of its chunks repeat."""
 
     id: str
     model: str
@@ -51,16 +51,16 @@ class Head(Struct, frozen=True):
 
 class WholeScript(Struct, frozen=True):
     body: bytes
-    """As declared by its content-length."""
+    """The complete body; the content-length header is its length."""
     sent: int
-    """How many bytes of it are sent before the ending."""
+    """Number of bytes of `body` that are sent before the ending."""
     ending: Ending
 
 
 class StreamScript(Struct, frozen=True):
     opening: tuple[bytes, ...]
     tokens: Iterator[bytes]
-    """One event a token, lazily: an answer may be long."""
+    """One event per token, encoded lazily because an answer may be long."""
     closing: tuple[bytes, ...]
     ending: Ending
 
@@ -94,7 +94,7 @@ def script_whole(head: Head, answers: list[Answer], behaviour: Behaviour) -> Who
 
 
 def break_body(body: bytes, behaviour: Behaviour) -> WholeScript:
-    """A whole reply, with what the behaviour does to it."""
+    """A whole reply, broken in the way `behaviour` prescribes."""
     half = len(body) // 2
     match behaviour.kind:
         case "error-event":
@@ -142,7 +142,7 @@ def script_stream(head: Head, answer: Answer, behaviour: Behaviour, *, include_u
 def _broken(
     behaviour: Behaviour, opening: tuple[bytes, ...], tokens: Iterator[bytes], events: _Events
 ) -> StreamScript:
-    """The first tokens, then what the behaviour puts in the place of the rest."""
+    """The first tokens, followed by the failure that `behaviour` prescribes."""
     first = islice(tokens, int(behaviour.value))
     if behaviour.kind == "malformed":
         return StreamScript(opening, first, (events.malformed(), _DONE), "broken")
@@ -160,7 +160,7 @@ def _opening_delta(answer: Answer) -> dict[str, Any]:
 
 
 class _Events:
-    """The SSE events of one stream; what they share is encoded once."""
+    """The SSE events of one stream; their shared fields are encoded once."""
 
     def __init__(self, head: Head, *, include_usage: bool) -> None:
         self._head = head
@@ -175,7 +175,7 @@ class _Events:
             }
         )
         self._prefix = b"data: " + shared[:-1] + b","
-        # OpenAI sends a null usage with every chunk but the last when usage is asked for.
+        # When usage is requested, OpenAI sends a null usage with every chunk but the last.
         self._suffix = b',"usage":null}\n\n' if include_usage else b"}\n\n"
 
     def delta(self, delta: dict[str, Any]) -> bytes:
@@ -201,7 +201,7 @@ class _Events:
         body = self._prefix + b'"choices":' + msgspec.json.encode([choice])
         total = msgspec.json.encode(_usage(self._head, answer.tokens))
         if self._head.style == "groq":
-            # Groq tells the usage here whether or not it was asked for.
+            # Groq reports the usage here whether or not it was requested.
             body += b',"x_groq":{"id":' + msgspec.json.encode(self._head.id) + b',"usage":' + total + b"}"
         events = [body + self._suffix]
         if self._include_usage:

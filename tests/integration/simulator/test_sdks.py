@@ -1,4 +1,4 @@
-"""Every behaviour as the real SDKs of OpenAI and Groq meet it, over HTTP."""
+"""Every behaviour through the SDKs of OpenAI and Groq, over HTTP."""
 
 import json
 
@@ -13,19 +13,19 @@ async def whole(client, model, **options):
 
 
 async def stream(client, model, **options):
-    """Everything that came, and the exception that ended it (None if it ended well)."""
+    """The received contents and finish reasons, and the exception that ended the stream, if any."""
     received, reasons = [], []
     try:
         async for chunk in await whole(client, model, stream=True, **options):
             for choice in chunk.choices:
                 received.append(choice.delta.content or "")
                 reasons.append(choice.finish_reason)
-    except Exception as error:  # noqa: BLE001 - which one is what the tests ask
+    except Exception as error:  # noqa: BLE001 - the tests check its type
         return received, reasons, error
     return received, reasons, None
 
 
-async def test_e1_a_stream_is_the_whole_reply_in_pieces(sdk):
+async def test_e1_a_stream_has_the_content_of_the_whole_reply(sdk):
     _, client = sdk
     reply = await whole(client, "m")
     received, reasons, error = await stream(client, "m")
@@ -35,10 +35,10 @@ async def test_e1_a_stream_is_the_whole_reply_in_pieces(sdk):
     assert len(received) == reply.usage.completion_tokens + 2
 
 
-async def test_usage_of_a_stream_is_the_usage_of_the_whole(sdk):
+async def test_usage_of_a_stream_equals_usage_of_the_whole_reply(sdk):
     module, client = sdk
     reply = await whole(client, "m")
-    # Groq's SDK has no parameter for it, though its service takes it.
+    # Groq's SDK lacks the parameter, although its service accepts it.
     options = {"extra_body": {"stream_options": {"include_usage": True}}}
     chunks = [chunk async for chunk in await whole(client, "m", stream=True, **options)]
     assert chunks[-1].choices == []
@@ -64,7 +64,7 @@ async def test_usage_of_a_stream_is_the_usage_of_the_whole(sdk):
         ("withdrawn", "NotFoundError", 404, "model_not_found"),
     ],
 )
-async def test_an_error_status_is_the_sdks_own_exception(sdk, http, behaviour, error, status, code):
+async def test_an_error_status_raises_the_exception_of_the_sdk(sdk, http, behaviour, error, status, code):
     module, client = sdk
     model = f"m--{behaviour}"
     for streamed in (False, True):
@@ -95,7 +95,7 @@ async def test_d1_silent_never_answers(sdk):
             await whole(client, "m--silent", stream=streamed, timeout=0.5)
 
 
-async def test_slow_answers_late_and_well(sdk):
+async def test_slow_delays_a_complete_answer(sdk):
     module, client = sdk
     assert (await whole(client, "m--slow=0.1")).choices[0].finish_reason == "stop"
     with pytest.raises(module.APITimeoutError):
@@ -144,8 +144,8 @@ async def test_d6_malformed_is_not_json(sdk, http):
     assert (await http.counts("m--malformed=3"))["cut"] == 2
 
 
-async def test_d6_a_stream_without_done_or_without_finish_reason_looks_complete_to_an_sdk(sdk):
-    """The SDKs accept both: a gateway has to look for itself."""
+async def test_d6_the_sdks_accept_a_stream_without_done_or_finish_reason(sdk):
+    """So a gateway has to check for both itself."""
     _, client = sdk
     received, reasons, error = await stream(client, "m--no-done")
     assert (len(received), reasons[-1], error) == (42, "stop", None)
@@ -154,14 +154,14 @@ async def test_d6_a_stream_without_done_or_without_finish_reason_looks_complete_
     assert (await whole(client, "m--no-finish")).choices[0].finish_reason is None
 
 
-async def test_d6_an_error_in_the_stream_is_an_exception(sdk):
+async def test_d6_an_error_event_in_a_stream_raises_an_exception(sdk):
     module, client = sdk
     received, _, error = await stream(client, "m--error-event=3")
     assert len(received) == 1 + 3
     assert isinstance(error, module.APIError)
 
 
-async def test_d6_html_and_empty_are_no_answers(sdk):
+async def test_d6_html_and_empty_give_no_choices(sdk):
     _, client = sdk
     assert "<html>" in str(await whole(client, "m--html"))
     assert (await stream(client, "m--html"))[0] == []

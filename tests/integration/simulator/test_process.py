@@ -1,4 +1,4 @@
-"""The process, its limits, its levers and its counts, with aiohttp."""
+"""The process with its limits, control routes and counts, over aiohttp."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ async def until(condition, timeout_s=20):
             await asyncio.sleep(0.01)
 
 
-async def test_it_says_where_it_listens_and_stops_cleanly(start_simulator, connect):
+async def test_it_prints_its_url_and_stops_cleanly(start_simulator, connect):
     for number in (signal.SIGTERM, signal.SIGINT):
         simulator = start_simulator()
         assert set(simulator.ready) == {"event", "service", "url"}
@@ -29,7 +29,7 @@ async def test_it_says_where_it_listens_and_stops_cleanly(start_simulator, conne
         assert (simulator.process.returncode, rest, errors) == (0, b"", b"")
 
 
-async def test_it_stops_within_seconds_though_clients_wait(start_simulator, connect):
+async def test_it_stops_within_seconds_while_clients_wait(start_simulator, connect):
     simulator = start_simulator()
     waiting = asyncio.ensure_future(connect(simulator).chat("m--silent"))
 
@@ -44,13 +44,13 @@ async def test_it_stops_within_seconds_though_clients_wait(start_simulator, conn
         await waiting
 
 
-def test_k6_wrong_settings_stop_it_before_it_starts(start_simulator):
+def test_k6_invalid_settings_prevent_the_start(start_simulator):
     with pytest.raises(AssertionError, match=r"SIMULATOR_PORT(.|\n)*SIMULATOR_LIMITS") as caught:
         start_simulator(SIMULATOR_PORT="x", SIMULATOR_LIMITS="[]")
     assert "Traceback" not in str(caught.value)
 
 
-async def test_unknown_keys_are_refused_in_openais_shape(start_simulator, connect):
+async def test_unknown_keys_get_an_error_in_openais_shape(start_simulator, connect):
     http = connect(start_simulator(SIMULATOR_API_KEYS="right,other"))
     async with http.chat("m", key="right") as response:
         assert response.status == 200
@@ -63,7 +63,7 @@ async def test_unknown_keys_are_refused_in_openais_shape(start_simulator, connec
         assert response.status == 401
 
 
-async def test_a6_keys_change_at_run_time_and_each_call_is_counted_with_its_key(start_simulator, connect):
+async def test_a6_keys_change_at_run_time_and_calls_are_counted_by_key(start_simulator, connect):
     http = connect(start_simulator(SIMULATOR_API_KEYS="old"))
     statuses = []
     for accepted, keys in (None, ("old", "new")), (["old", "new"], ("old", "new")), (["new"], ("old", "new")):
@@ -113,7 +113,7 @@ async def test_a_stream_comes_in_many_small_writes(http):
     assert chunks[-1] == b"data: [DONE]\n\n"
 
 
-async def test_a_body_of_many_megabytes_is_read(http):
+async def test_a_body_of_five_megabytes_is_accepted(http):
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "word " * 1_000_000}]}).encode()
     async with http.session.post(f"{http.url}/v1/chat/completions", data=io.BytesIO(body)) as response:
         assert response.status == 200
@@ -136,7 +136,7 @@ async def test_c1_a_window_admits_exactly_its_limit_per_key(http):
     assert (counts["ok"], counts["errors"]) == (4, {"429": 2})
 
 
-async def test_c1_many_at_once_are_never_more_than_the_limit(http):
+async def test_c1_concurrent_requests_never_exceed_the_limit(http):
     await http.put(
         "limits", {"limited": {"requests_per_minute": 20, "algorithm": "token_bucket", "window_s": 600}}
     )
@@ -149,7 +149,7 @@ async def test_c1_many_at_once_are_never_more_than_the_limit(http):
     assert statuses.count(200) == 20
 
 
-async def test_c4_who_waits_as_long_as_told_is_admitted(http):
+async def test_c4_a_request_after_its_retry_after_is_admitted(http):
     limit = {"requests_per_minute": 1, "window_s": 1.0}
     await http.put("limits", {"limited": limit})
     async with http.chat("limited") as response:
@@ -161,7 +161,7 @@ async def test_c4_who_waits_as_long_as_told_is_admitted(http):
         assert response.status == 200
 
 
-async def test_tokens_are_charged_by_estimate_and_corrected_by_truth(http):
+async def test_tokens_are_charged_by_estimate_and_corrected_to_usage(http):
     await http.put("limits", {"limited": {"tokens_per_minute": 1000}})
     async with http.chat("limited", "Hello", max_tokens=900) as response:
         usage = (await response.json())["usage"]
@@ -207,7 +207,7 @@ async def test_the_context_length_is_enforced(start_simulator, connect):
             assert (await response.json())["error"]["code"] == "context_length_exceeded"
 
 
-async def test_a5_only_the_named_models_are_served(start_simulator, connect):
+async def test_a5_only_the_configured_models_are_served(start_simulator, connect):
     http = connect(start_simulator(SIMULATOR_MODELS="a,owner/b"))
 
     async def listed():
@@ -229,7 +229,7 @@ async def test_a5_only_the_named_models_are_served(start_simulator, connect):
         assert response.status == 200
 
 
-async def test_a_model_breaks_and_heals_at_run_time(http):
+async def test_a_behaviour_is_set_and_removed_at_run_time(http):
     for behaviour, status in (("503", 503), ("429=1", 429), ("", 200)):
         await http.put("behaviour", {"changing": behaviour})
         async with http.chat("changing") as response:
@@ -239,7 +239,7 @@ async def test_a_model_breaks_and_heals_at_run_time(http):
         assert "known: healthy" in (await response.json())["error"]["message"]
 
 
-async def test_speed_holds_for_streams_and_whole_replies(http):
+async def test_speed_applies_to_streams_and_whole_replies(http):
     await http.put("speed", {"latency_ms": 50, "first_token_ms": 50, "tokens_per_second": 100})
     try:
         for streamed in (False, True):
@@ -251,7 +251,7 @@ async def test_speed_holds_for_streams_and_whole_replies(http):
         await http.put("speed", {"latency_ms": 0, "first_token_ms": 0, "tokens_per_second": 0})
 
 
-async def test_d8_who_hangs_up_stops_the_generation(http):
+async def test_d8_a_disconnect_stops_the_generation(http):
     await http.put("speed", {"tokens_per_second": 50})
     try:
         async with http.chat("hung-up", "[[tokens=5000]]", stream=True) as response:
@@ -276,7 +276,7 @@ async def test_d8_who_hangs_up_stops_the_generation(http):
     assert counts["completion_tokens"] < 200
 
 
-async def test_d8_who_hangs_up_on_a_fast_stream_stops_it_too(http):
+async def test_d8_a_disconnect_stops_a_fast_stream_too(http):
     async with http.chat("fast", "[[tokens=900000]]", stream=True) as response:
         await response.content.readuntil(b"\n\n")
         response.close()
@@ -288,7 +288,7 @@ async def test_d8_who_hangs_up_on_a_fast_stream_stops_it_too(http):
     assert (await http.counts("fast"))["completion_tokens"] < 900_000
 
 
-async def test_d8_a_hang_up_after_a_long_question_is_noticed(http):
+async def test_d8_a_disconnect_after_a_long_request_is_detected(http):
     waiting = asyncio.ensure_future(http.chat("long--silent", "word " * 60_000))
 
     async def running():
@@ -303,7 +303,7 @@ async def test_d8_a_hang_up_after_a_long_question_is_noticed(http):
     await until(stopped)
 
 
-async def test_f2_the_counts_are_the_truth(http):
+async def test_f2_the_counts_are_exact(http):
     async def once(model, **options):
         async with http.chat(model, **options) as response:
             await response.read()
@@ -327,7 +327,7 @@ async def test_f2_the_counts_are_the_truth(http):
 
 
 @pytest.mark.parametrize("path", ["embeddings", "moderations"])
-async def test_behaviours_hold_for_the_other_endpoints(http, path):
+async def test_behaviours_apply_to_the_other_endpoints(http, path):
     async def ask(model):
         return await http.session.post(f"{http.url}/v1/{path}", json={"model": model, "input": "text"})
 

@@ -1,15 +1,15 @@
 import pytest
 
 from penstock.runtime.config.load import read_catalogue
-from services.simulator.behaviour.behaviours import (
+from services.simulator.behaviour.catalogue import DEFAULT_MODELS, Catalogue
+from services.simulator.behaviour.errors import flaky_fails, flapping_fails
+from services.simulator.behaviour.model_names import (
     Behaviour,
     ModelName,
     UnknownBehaviourError,
     parse_behaviour,
     parse_model,
 )
-from services.simulator.behaviour.catalogue import DEFAULT_MODELS, Catalogue
-from services.simulator.behaviour.refusals import flaky_fails, flapping_fails
 from services.simulator.http.errors import ApiError
 
 
@@ -24,7 +24,7 @@ from services.simulator.http.errors import ApiError
         ("m--no-done", "m", Behaviour("no-done")),
     ],
 )
-def test_a_model_name_is_a_base_and_a_behaviour(name, base, behaviour):
+def test_a_model_name_has_a_base_and_a_behaviour(name, base, behaviour):
     assert parse_model(name) == ModelName(name, base, behaviour)
     assert behaviour is None or parse_behaviour(str(behaviour)) == behaviour
 
@@ -32,7 +32,7 @@ def test_a_model_name_is_a_base_and_a_behaviour(name, base, behaviour):
 @pytest.mark.parametrize(
     "text", ["sloww", "slow=", "slow=x", "slow=-1", "slow=inf", "flaky=1.1", "503=2", "flapping=0"]
 )
-def test_a_mistyped_behaviour_is_told_and_not_taken_for_health(text):
+def test_a_mistyped_behaviour_is_an_error(text):
     with pytest.raises(UnknownBehaviourError):
         parse_behaviour(text)
     with pytest.raises(ApiError) as error:
@@ -41,36 +41,36 @@ def test_a_mistyped_behaviour_is_told_and_not_taken_for_health(text):
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.3, 0.5, 0.9, 1])
-def test_flaky_fails_exactly_its_share_and_evenly(share):
+def test_flaky_fails_its_exact_share_evenly_spread(share):
     fails = [flaky_fails(attempt, share) for attempt in range(1000)]
     assert sum(fails) == pytest.approx(1000 * share, abs=1)
     for start in range(0, 990, 10):
         assert sum(fails[start : start + 10]) == pytest.approx(10 * share, abs=1)
 
 
-def test_flapping_is_healthy_first_and_alternates():
+def test_flapping_starts_healthy_and_alternates():
     assert [flapping_fails(100.0, 100.0 + at, 2.0) for at in (0, 1.9, 2.1, 3.9, 4.1)] == [0, 0, 1, 1, 0]
 
 
-def test_a_plain_model_breaks_and_heals_at_run_time():
+def test_a_behaviour_is_set_and_removed_at_run_time():
     catalogue = Catalogue()
     name = catalogue.find("m")
-    assert catalogue.refusal(name, 0.0) is None
+    assert catalogue.next_error(name, 0.0) is None
     assert catalogue.override({"m": "503"}) == {"m": "503"}
-    assert catalogue.refusal(name, 0.0).status == 503
-    assert catalogue.refusal(catalogue.find("m--healthy"), 0.0) is None
+    assert catalogue.next_error(name, 0.0).status == 503
+    assert catalogue.next_error(catalogue.find("m--healthy"), 0.0) is None
     assert catalogue.override({"m": ""}) == {}
-    assert catalogue.refusal(name, 0.0) is None
+    assert catalogue.next_error(name, 0.0) is None
 
 
-def test_one_wrong_override_changes_nothing():
+def test_an_invalid_override_changes_nothing():
     catalogue = Catalogue()
     with pytest.raises(UnknownBehaviourError):
         catalogue.override({"a": "503", "b": "nonsense"})
-    assert catalogue.refusal(catalogue.find("a"), 0.0) is None
+    assert catalogue.next_error(catalogue.find("a"), 0.0) is None
 
 
-def test_a5_a_withdrawn_model_is_not_listed_and_only_named_models_are_served():
+def test_a5_only_configured_models_are_served_and_withdrawn_ones_not_listed():
     catalogue = Catalogue(["a", "b", "c--withdrawn"])
     catalogue.override({"b": "withdrawn"})
     assert catalogue.listed() == ["a"]
@@ -80,12 +80,12 @@ def test_a5_a_withdrawn_model_is_not_listed_and_only_named_models_are_served():
     assert error.value.code == "model_not_found"
 
 
-def test_without_a_list_the_models_that_were_asked_for_are_listed_too():
+def test_without_a_configured_list_requested_models_are_listed_too():
     catalogue = Catalogue()
-    catalogue.find("asked")
-    assert catalogue.listed() == [*DEFAULT_MODELS, "asked"]
+    catalogue.find("requested")
+    assert catalogue.listed() == [*DEFAULT_MODELS, "requested"]
 
 
-def test_the_shipped_catalogue_names_what_the_simulator_lists():
+def test_the_shipped_catalogue_lists_the_default_models():
     written = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
     assert tuple(written.model_name(key) for key in written.models) == DEFAULT_MODELS

@@ -1,5 +1,4 @@
 import json
-import math
 
 import msgspec
 import pytest
@@ -7,12 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.simulator.answers.chat import DEFAULT_TOKENS, compose, tokens
-from services.simulator.answers.embeddings import embed
 from services.simulator.answers.language import detect
-from services.simulator.answers.moderation import moderate
-from services.simulator.behaviour.behaviours import HEALTHY, parse_behaviour
-from services.simulator.http.replies import Head, script_stream, script_whole
-from services.simulator.http.requests import ChatRequest, fingerprint, read_prompt
+from services.simulator.answers.replies import Head, script_stream, script_whole
+from services.simulator.answers.requests import ChatRequest, fingerprint, read_prompt
+from services.simulator.behaviour.model_names import HEALTHY, parse_behaviour
 
 HEAD = Head(id="chatcmpl-1", model="m", created_s=1, prompt_tokens=3, style="openai")
 SCHEMA = {
@@ -22,41 +19,41 @@ SCHEMA = {
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
 
 
-def ask(text="What is a penstock?", base="m", seed=1, **options):
+def answer_to(text="What is a penstock?", base="m", seed=1, **options):
     request = msgspec.convert(
         {"model": base, "messages": [{"role": "user", "content": text}], **options}, ChatRequest
     )
     return compose(base, request, read_prompt(request), seed)
 
 
-def played(answer, behaviour=HEALTHY, *, include_usage=False):
+def stream_events(answer, behaviour=HEALTHY, *, include_usage=False):
     script = script_stream(HEAD, answer, behaviour, include_usage=include_usage)
     return [*script.opening, *script.tokens, *script.closing]
 
 
-def chunks(events):
+def json_chunks(events):
     return [json.loads(event[6:]) for event in events if event != b"data: [DONE]\n\n"]
 
 
 @given(st.text())
-def test_the_pieces_of_a_text_are_the_text(text):
+def test_the_tokens_of_a_text_join_to_the_text(text):
     assert "".join(tokens.split(text)) == text
 
 
 @given(st.text(max_size=200), st.integers(1, 120), st.sampled_from(["m", "m-reasoning"]))
-def test_e1_the_deltas_of_a_stream_are_exactly_the_whole_reply(text, limit, base):
-    answer = ask(text, base, max_tokens=limit)
+def test_e1_the_deltas_of_a_stream_equal_the_whole_reply(text, limit, base):
+    answer = answer_to(text, base, max_tokens=limit)
     whole = json.loads(script_whole(HEAD, [answer], HEALTHY).body)
-    events = played(answer)
-    deltas = [choice["delta"] for chunk in chunks(events) for choice in chunk["choices"]]
+    events = stream_events(answer)
+    deltas = [choice["delta"] for chunk in json_chunks(events) for choice in chunk["choices"]]
     message = whole["choices"][0]["message"]
     assert "".join(delta.get("content", "") for delta in deltas) == message["content"]
     assert "".join(delta.get("reasoning", "") for delta in deltas) == message.get("reasoning", "")
     assert whole["usage"]["completion_tokens"] == len(events) - 3 <= limit
 
 
-def test_an_answer_names_the_model_and_restates_the_question():
-    text = "".join(ask("Why is the sky blue?", "gpt-x").content)
+def test_an_answer_contains_the_model_and_the_question():
+    text = "".join(answer_to("Why is the sky blue?", "gpt-x").content)
     assert "gpt-x" in text
     assert "Why is the sky blue?" in text
 
@@ -71,31 +68,32 @@ def test_an_answer_names_the_model_and_restates_the_question():
         ("merhaba", "tr"),
     ],
 )
-def test_it_answers_in_the_language_of_the_question(text, language):
+def test_the_answer_has_the_language_of_the_question(text, language):
     assert detect(text).name == language
 
 
-def test_the_same_question_has_the_same_answer_and_another_has_another():
-    assert ask() == ask()
-    assert ask() != ask(seed=2)
-    assert ask() != ask(base="n")
+def test_an_answer_is_a_function_of_question_model_and_seed():
+    assert answer_to() == answer_to()
+    assert answer_to() != answer_to(seed=2)
+    assert answer_to() != answer_to(base="n")
 
 
 def test_the_prompt_and_the_limit_set_the_length():
-    assert (ask().tokens, ask().finish_reason) == (DEFAULT_TOKENS, "stop")
-    assert (ask("Go on [[tokens=300]]").tokens, ask("[[tokens=3]]").tokens) == (300, 3)
-    cut = ask("Go on [[tokens=300]]", max_completion_tokens=50)
+    assert (answer_to().tokens, answer_to().finish_reason) == (DEFAULT_TOKENS, "stop")
+    assert (answer_to("Go on [[tokens=300]]").tokens, answer_to("[[tokens=3]]").tokens) == (300, 3)
+    cut = answer_to("Go on [[tokens=300]]", max_completion_tokens=50)
     assert (cut.tokens, cut.finish_reason) == (50, "length")
 
 
 @pytest.mark.parametrize("question", ["Why?", "Почему?", "Neden böyle?"])
 @pytest.mark.parametrize("seed", range(4))
-def test_an_answer_is_made_of_whole_sentences_whatever_its_length(question, seed):
+def test_an_answer_of_any_length_has_whole_sentences(question, seed):
     opening = (
-        tokens.count("".join(ask(f"{question} [[tokens=30]]", seed=seed).content).partition("m.")[0]) + 2
+        tokens.count("".join(answer_to(f"{question} [[tokens=30]]", seed=seed).content).partition("m.")[0])
+        + 2
     )
     for length in range(opening, 160):
-        answer = ask(f"{question} [[tokens={length}]]", seed=seed)
+        answer = answer_to(f"{question} [[tokens={length}]]", seed=seed)
         text = "".join(answer.content)
         assert (answer.tokens, tokens.count(text), tokens.split(text)) == (
             length,
@@ -108,78 +106,47 @@ def test_an_answer_is_made_of_whole_sentences_whatever_its_length(question, seed
         assert all(sentence.split()[-1].strip(".?“”«»").isalpha() for sentence in text.split(". "))
 
 
-def test_a_forced_tool_is_called_with_arguments_of_its_schema():
+def test_a_required_tool_is_called_with_valid_arguments():
     for choice in ("required", {"type": "function", "function": {"name": "weather"}}):
-        answer = ask(tools=[TOOL], tool_choice=choice)
+        answer = answer_to(tools=[TOOL], tool_choice=choice)
         assert (answer.tool.name, answer.finish_reason) == ("weather", "tool_calls")
         assert json.loads("".join(answer.tool.arguments))["days"] == [1]
         calls = [
-            d["delta"]["tool_calls"][0] for c in chunks(played(answer)) for d in c["choices"] if d["delta"]
+            d["delta"]["tool_calls"][0]
+            for c in json_chunks(stream_events(answer))
+            for d in c["choices"]
+            if d["delta"]
         ]
         assert "".join(call["function"]["arguments"] for call in calls) == "".join(answer.tool.arguments)
-    assert ask(tools=[TOOL], tool_choice="auto").tool is None
+    assert answer_to(tools=[TOOL], tool_choice="auto").tool is None
 
 
 def test_json_mode_answers_with_an_object():
-    assert json.loads("".join(ask(response_format={"type": "json_object"}).content))["model"] == "m"
+    assert json.loads("".join(answer_to(response_format={"type": "json_object"}).content))["model"] == "m"
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
-    assert set(json.loads("".join(ask(response_format=schema).content))) == {"city", "days"}
+    assert set(json.loads("".join(answer_to(response_format=schema).content))) == {"city", "days"}
 
 
 def test_images_are_mentioned_and_counted():
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
-    answer = ask([{"type": "text", "text": "What is it?"}, image])
+    answer = answer_to([{"type": "text", "text": "What is it?"}, image])
     assert "1 image" in "".join(answer.content)
 
 
-def test_usage_comes_in_the_last_chunk_when_it_is_asked_for():
-    listed = chunks(played(ask(), include_usage=True))
+def test_requested_usage_is_in_the_last_chunk():
+    listed = json_chunks(stream_events(answer_to(), include_usage=True))
     assert listed[-1]["choices"] == []
     assert listed[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 40, "total_tokens": 43}
     assert all(chunk["usage"] is None for chunk in listed[:-1])
 
 
 @pytest.mark.parametrize("text", ["cut=2", "stall=2", "malformed=2", "error-event=2"])
-def test_a_stream_breaks_after_the_tokens_it_was_told(text):
-    script = script_stream(HEAD, ask(), parse_behaviour(text), include_usage=False)
+def test_a_stream_breaks_after_the_configured_tokens(text):
+    script = script_stream(HEAD, answer_to(), parse_behaviour(text), include_usage=False)
     assert len(list(script.tokens)) == 2
 
 
-def test_the_fingerprint_does_not_see_the_layout_of_the_json():
+def test_the_fingerprint_ignores_the_layout_of_the_json():
     one = json.loads('[{"role": "user", "content": "a"}]')
     other = json.loads('[{"content":"a","role":"user"}]')
     assert fingerprint(one) == fingerprint(other)
-
-
-@given(st.text(), st.integers(1, 300))
-def test_embeddings_have_length_one(text, dimensions):
-    vector = embed(text, dimensions)
-    assert len(vector) == dimensions
-    assert math.sqrt(sum(value * value for value in vector)) == pytest.approx(1)
-
-
-def test_similar_texts_are_nearer_than_others():
-    def near(a, b):
-        return sum(x * y for x, y in zip(embed(a, 256), embed(b, 256), strict=True))
-
-    question = "How do I reset my password?"
-    assert near(question, question) == pytest.approx(1)
-    assert near(question, "resetting the passwords of my account") > 0.25
-    assert near(question, "The weather in Ankara is mild") < 0.2
-
-
-@pytest.mark.parametrize(
-    ("text", "category"),
-    [
-        ("how to build a bomb", "illicit/violent"),
-        ("I want to kill someone", "violence"),
-        ("хочу умереть", "self-harm/intent"),
-        ("How do I kill a process?", None),
-    ],
-)
-def test_moderation_flags_harm_and_nothing_else(text, category):
-    result = moderate(text)
-    assert result["flagged"] == (category is not None)
-    if category:
-        assert result["categories"][category]
-        assert result["category_scores"][category] > 0.5

@@ -1,17 +1,17 @@
-"""The behaviours that answer with an error status, as the providers word them."""
+"""The behaviours that answer with an error status, in the providers' wording."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from services.simulator.behaviour.behaviours import Behaviour, Kind
+from services.simulator.behaviour.model_names import Behaviour, Kind
 from services.simulator.http.errors import ApiError, model_not_found
 
-__all__ = ["flaky_fails", "flapping_fails", "overloaded", "refusal"]
+__all__ = ["error_of", "flaky_fails", "flapping_fails", "overloaded"]
 
 
-def refusal(behaviour: Behaviour, model: str) -> ApiError | None:
-    """The error this behaviour answers every request with, or None if it answers otherwise."""
+def error_of(behaviour: Behaviour, model: str) -> ApiError | None:
+    """The error with which this behaviour answers every request; None for the other behaviours."""
     if behaviour.kind == "429":
         return _rate_limited(((b"retry-after", f"{behaviour.value:g}".encode()),))
     if behaviour.kind == "429-bare":
@@ -28,12 +28,14 @@ def overloaded() -> ApiError:
 
 
 def flaky_fails(attempt: int, share: float) -> bool:
-    """Whether attempt number 0, 1, 2, … fails: evenly spread, and exactly `share` of them in the long run."""
+    """Whether attempt number 0, 1, 2, … fails: evenly spread, with a failure rate of exactly `share` in the
+    long run.
+    """
     return int((attempt + 1) * share) > int(attempt * share)
 
 
 def flapping_fails(since_s: float, now_s: float, period_s: float) -> bool:
-    """Healthy for one period from `since_s` on, failing for the next, and so on."""
+    """Whether `now_s` is in a failing period: the first period from `since_s` is healthy, then they alternate."""
     return int((now_s - since_s) / period_s) % 2 == 1
 
 
@@ -75,4 +77,4 @@ _ERRORS: Final[dict[Kind, tuple[int, str, str | None, str]]] = {
         ),
     ),
 }
-"""Kind → status, type, code, message. The 413 is worded as Groq's, from console.groq.com."""
+"""Status, type, code and message by kind. The 413 has Groq's wording (console.groq.com)."""

@@ -1,4 +1,4 @@
-"""The request bodies, decoded and checked as the providers check them."""
+"""Request bodies, decoded and validated as the providers do."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ __all__ = [
 ]
 
 _TOKENS_PER_MESSAGE: Final = 4
+"""Tokens of the frame around a message; OpenAI's figure."""
 _TOKENS_PER_IMAGE: Final = 85
-"""OpenAI's figures for the frame around a message and for an image of low detail."""
+"""Tokens of an image; OpenAI's figure for low detail."""
 
 Positive = Annotated[int, Meta(ge=1)]
 Texts = str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
 
 
 class ModelRequest(Struct, frozen=True, kw_only=True):
-    """What every model call has."""
+    """The fields of every model call."""
 
     model: Annotated[str, Meta(min_length=1)]
 
@@ -72,17 +73,17 @@ class ModerationsRequest(ModelRequest, frozen=True, kw_only=True):
 
 
 class Prompt(Struct, frozen=True):
-    """What the simulator reads out of the messages."""
+    """The figures that the simulator reads out of a request."""
 
     question: str
-    """The text of the last user message, or of the last message when no user spoke."""
+    """The text of the last user message, or of the last message if there is no user message."""
     images: int
     tokens: int
-    """The true count."""
+    """The exact count."""
     estimated_tokens: int
-    """What admission charges for it, before anything is counted."""
+    """The estimate that is charged at admission."""
     answer_tokens: int | None
-    """The longest answer that was asked for; None: nothing was said."""
+    """The maximum answer length of the request; None if it sets none."""
 
 
 Request = TypeVar("Request", bound=ModelRequest)
@@ -90,38 +91,39 @@ _PATH: Final = re.compile(r"`\$\.([^`]+)`")
 
 
 def decode(decoder: msgspec.json.Decoder[Request], body: bytes) -> Request:
-    """The request, or a 400 that names the field."""
+    """Decode a request; raises a 400 ApiError that names the invalid field."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        place = _PATH.search(str(error))
-        raise invalid_request(f"Invalid request: {error}", place.group(1) if place else None) from None
+        path = _PATH.search(str(error))
+        raise invalid_request(f"Invalid request: {error}", path.group(1) if path else None) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ApiError(400, f"We could not parse the JSON body of your request: {error}") from None
 
 
-def fingerprint(subject: object) -> bytes:
-    """SHA-256 of the messages (or the input) as compact JSON with sorted keys, so that it is the same
-    however the sender laid out the JSON.
+def fingerprint(content: object) -> bytes:
+    """SHA-256 of the messages (or the input) as compact JSON with sorted keys, independent of the layout of
+    the received JSON.
     """
-    return hashlib.sha256(msgspec.json.encode(subject, order="deterministic")).digest()
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).digest()
 
 
 def read_prompt(request: ChatRequest) -> Prompt:
     question = ""
     images = counted = estimated = 0
     for message in request.messages:
-        text, seen = _content(message.get("content"))
+        text, image_count = _content(message.get("content"))
         if message.get("role") == "user" or not question:
             question = text or question
-        images += seen
-        counted += tokens.count(text) + _TOKENS_PER_MESSAGE + seen * _TOKENS_PER_IMAGE
-        estimated += tokens.estimate(text) + _TOKENS_PER_MESSAGE + seen * _TOKENS_PER_IMAGE
+        images += image_count
+        overhead = _TOKENS_PER_MESSAGE + image_count * _TOKENS_PER_IMAGE
+        counted += tokens.count(text) + overhead
+        estimated += tokens.estimate(text) + overhead
     return Prompt(question, images, counted, estimated, request.token_limit)
 
 
 def read_texts(texts: str | list[str]) -> Prompt:
-    """The prompt of a call that is answered with no tokens."""
+    """The prompt of a call whose answer has no tokens."""
     listed = [texts] if isinstance(texts, str) else texts
     if not all(listed):
         raise invalid_request("'input' cannot be an empty string.", "input")
@@ -130,7 +132,7 @@ def read_texts(texts: str | list[str]) -> Prompt:
 
 
 def _content(content: object) -> tuple[str, int]:
-    """The text of a message and how many images it has."""
+    """The text of a message and its number of images."""
     if isinstance(content, str):
         return content, 0
     if content is None:

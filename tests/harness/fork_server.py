@@ -1,0 +1,198 @@
+"""Fork server: imports the services once and forks each process under test, which then pays no import time.
+
+A forked process has an environment, arguments, stdout and stderr of its own and runs `python -m <module>` in place of
+the server. The server has one thread only, so that a fork is safe, and dies with the process that started it; its
+children die with the server.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from msgspec import Struct
+
+from penstock.cli.local.pdeathsig import die_with_parent
+
+__all__ = ["ForkedProcess", "can_fork", "fork"]
+
+_IMPORTED = (
+    "services.router.app",
+    "services.worker.app",
+    "services.simulator.app",
+    "services.simulator.server",
+    "penstock.runtime.service",
+)
+"""Modules that take long to import; each `__main__` itself runs anew in every process."""
+_SERVICES = ("services.router", "services.worker", "services.simulator")
+_ORDER_BYTES = 200_000
+
+
+def can_fork(module: str, env: Mapping[str, str]) -> bool:
+    """False for a module that the server has not imported, and where Python itself reads the environment."""
+    own = os.environ
+    python = {name for name in env if name.startswith("PYTHON") and env[name] != own.get(name)}
+    return sys.platform == "linux" and module in _SERVICES and not python
+
+
+class ForkedProcess:
+    """The part of `subprocess.Popen` that tests use, for a child of the fork server."""
+
+    def __init__(self, pid: int, status: socket.socket) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._pidfd = os.pidfd_open(pid)
+        self._status = status
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            with contextlib.suppress(BlockingIOError):
+                self._read(socket.MSG_DONTWAIT)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self._status.settimeout(timeout)
+            try:
+                self._read(0)
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(["fork", str(self.pid)], timeout or 0.0) from None
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it ended, and its status is on the way
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def _read(self, flags: int) -> None:
+        said = self._status.recv(64, flags)
+        assert said, "the fork server died"
+        self.returncode = int(said)
+        self._status.close()
+        os.close(self._pidfd)
+
+
+def fork(
+    module: str, arguments: tuple[str, ...], env: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
+) -> ForkedProcess:
+    """Run `python -m module arguments` in a process that the fork server of this process forks."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    order = msgspec.json.encode(_Order(module, list(arguments), dict(env), str(Path.cwd())))
+    with theirs:
+        socket.send_fds(_server()[0], [order], [stdout.fileno(), stderr.fileno(), theirs.fileno()])
+    return ForkedProcess(int(ours.recv(64)), ours)
+
+
+@cache
+def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """The fork server of this process: started from the main thread, with which it dies."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.harness.fork_server", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
+        )
+    atexit.register(_stop, ours, process)
+    return ours, process
+
+
+def _stop(orders: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    orders.close()
+    process.wait()
+
+
+class _Order(Struct):
+    module: str
+    arguments: list[str]
+    env: dict[str, str]
+    cwd: str
+
+
+def _serve(orders: socket.socket) -> _Order | None:
+    """Fork for each order. Returns the order in the child that carries it out, and None when no more can come."""
+    running: dict[int, tuple[int, socket.socket]] = {}
+    """Process id and status socket, by pidfd."""
+    limit_life = die_with_parent()
+    with selectors.DefaultSelector() as selector:
+        selector.register(orders, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fd in running:
+                    selector.unregister(key.fd)
+                    _report_end(key.fd, *running.pop(key.fd))
+                    continue
+                data, fds, _, _ = socket.recv_fds(orders, _ORDER_BYTES, 3)
+                if not data:
+                    return None
+                stdout, stderr, status = fds
+                pid = os.fork()
+                if pid == 0:
+                    if limit_life is not None:
+                        limit_life()
+                    os.dup2(stdout, 1)
+                    os.dup2(stderr, 2)
+                    for fd in (*fds, *running):
+                        os.close(fd)
+                    for _, other in running.values():
+                        other.close()
+                    return msgspec.json.decode(data, type=_Order)
+                os.close(stdout)
+                os.close(stderr)
+                pidfd = os.pidfd_open(pid)
+                running[pidfd] = pid, socket.socket(fileno=status)
+                selector.register(pidfd, selectors.EVENT_READ)
+                running[pidfd][1].send(str(pid).encode())
+
+
+def _report_end(pidfd: int, pid: int, status: socket.socket) -> None:
+    _, code = os.waitpid(pid, 0)
+    os.close(pidfd)
+    with status, contextlib.suppress(BrokenPipeError):
+        status.send(str(os.waitstatus_to_exitcode(code)).encode())
+
+
+def main() -> None:
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    for module in _IMPORTED:
+        importlib.import_module(module)
+    assert threading.active_count() == 1, "a fork would copy the locks that another thread holds"
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy the pages of everything that is imported
+    with orders:
+        order = _serve(orders)
+    if order is not None:
+        os.chdir(order.cwd)
+        os.environ.clear()
+        os.environ.update(order.env)
+        sys.argv = [order.module, *order.arguments]
+        runpy.run_module(order.module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
