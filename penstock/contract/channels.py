@@ -110,7 +110,7 @@ CHANNELS: Final = (
         stream=streams.RESULTS.name,
         producers=("worker",),
         consumers=("application",),
-        limits="stored 48 hours, 1 GiB in all: at the bound the oldest go first",
+        limits="stored 48 hours, 512 MiB in all: at the bound the oldest go first",
         purpose="What a completed job answered; `attempt` is the one that stands in its status.",
     ),
     Channel(

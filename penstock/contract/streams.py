@@ -1,7 +1,7 @@
-"""Streams, consumers and buckets as data; one provisioning step creates them, services only bind.
+"""Streams, consumers and buckets as data; one provisioning step creates them, services only use them.
 
-Figures are the defaults of one machine; JetStream reserves every `max_bytes`, 4.8 GiB in all, on each of the nodes that
-keep a copy.
+JetStream reserves the `max_bytes` of every stream, 2.3 GiB in all, on each node that keeps a copy.
+`PENSTOCK_STORE_SCALE` multiplies all of them but the one that is bounded in number (`Stream.scaled`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.contract import subjects
 from penstock.contract.deadlines import LONGEST_WAIT_S
@@ -67,6 +68,10 @@ class Stream(Struct, frozen=True, kw_only=True):
     duplicate_window_s: int = 2 * MINUTE_S
     purpose: str
 
+    def scaled(self, factor: float) -> Stream:
+        """The stream with `factor` times the bytes; unchanged if it is bounded in number, which its bytes fit."""
+        return self if self.max_messages > 0 else replace(self, max_bytes=int(self.max_bytes * factor))
+
 
 class Consumer(Struct, frozen=True, kw_only=True):
     """A durable pull consumer shared by all instances of a service."""
@@ -94,7 +99,7 @@ REQUESTS: Final = Stream(
     subjects=(subjects.REQUEST_ALL,),
     retention="workqueue",
     max_age_s=WAITING_S,
-    max_bytes=512 * MIB,
+    max_bytes=256 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
     purpose="Commands from applications until a router has taken them.",
@@ -104,7 +109,7 @@ WORK: Final = Stream(
     subjects=(subjects.WORK_ALL,),
     retention="workqueue",
     max_age_s=WAITING_S,
-    max_bytes=1024 * MIB,
+    max_bytes=512 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
     purpose="The mailboxes: one per role and lane, in four ranks.",
@@ -114,7 +119,7 @@ REPLIES: Final = Stream(
     subjects=(subjects.REPLY_ALL,),
     retention="limits",
     max_age_s=15 * MINUTE_S,
-    max_bytes=512 * MIB,
+    max_bytes=256 * MIB,
     duplicate_window_s=15 * MINUTE_S,
     purpose="Reply events, so that a stream can be resumed and a second terminal event is refused.",
 )
@@ -123,7 +128,7 @@ EVENTS: Final = Stream(
     subjects=(subjects.EVENT_ALL,),
     retention="limits",
     max_age_s=30 * DAY_S,
-    max_bytes=1024 * MIB,
+    max_bytes=256 * MIB,
     duplicate_window_s=10 * MINUTE_S,
     purpose="Facts: usage, breakers, quota, models; the audit log.",
 )
@@ -132,7 +137,7 @@ DEAD: Final = Stream(
     subjects=(subjects.DEAD_ALL,),
     retention="limits",
     max_age_s=30 * DAY_S,
-    max_bytes=256 * MIB,
+    max_bytes=64 * MIB,
     purpose="What could not be done, with its reason in the headers and the original message as the body.",
 )
 CANCELS: Final = Stream(
@@ -160,7 +165,7 @@ RESULTS: Final = Stream(
     subjects=(subjects.RESULT_ALL,),
     retention="limits",
     max_age_s=LONGEST_WAIT_S + DAY_S,
-    max_bytes=1024 * MIB,
+    max_bytes=512 * MIB,
     max_per_subject=1,
     purpose="What completed jobs answered; at its bound the oldest results go first.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from penstock.bus.clock import SYSTEM
 from penstock.contract.presence import Presence
@@ -10,7 +11,7 @@ from penstock.contract.streams import ROUTER
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat
-from penstock.runtime.provisioning.ensure import ensure_eventually
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually
 from penstock.runtime.provisioning.reconciler import Reconciler
 from penstock.runtime.service import Bus, Shell
 from services.router.admission.capacity import Capacity
@@ -52,24 +53,18 @@ class Router:
     async def start(self, bus: Bus, http: str) -> None:
         settings = self._shell.settings
 
-        async def provision() -> None:
-            await ensure_eventually(
-                bus.js,
-                roles=self._catalogue.roles,
-                ack_wait_s=settings.ack_wait_s,
-                replicas=settings.replicas,
-            )
-
-        await provision()
-        upkeep = Reconciler(
-            bus.js,
-            roles=self._catalogue.roles,
+        plan = JetStreamPlan(
+            roles=tuple(self._catalogue.roles),
             ack_wait_s=settings.ack_wait_s,
             replicas=settings.replicas,
+            store_scale=settings.store_scale,
         )
-        self._shell.healthy_while(lambda: upkeep.succeeded)
-        self._started.push_async_callback(upkeep.stop)
-        upkeep.start()
+        provision = partial(ensure_eventually, bus.js, plan)
+        await provision()
+        reconciler = Reconciler(bus.js, plan)
+        self._shell.healthy_while(lambda: reconciler.succeeded)
+        self._started.push_async_callback(reconciler.stop)
+        reconciler.start()
         self._counting.bind(bus)
         self._handler.bind(bus)
         await self._liveness.start(bus)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from math import inf
-from typing import Final, TypedDict
+from typing import Final
 
 from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.contract.names import Lane, Role
@@ -16,7 +16,7 @@ from penstock.contract.streams import mailbox
 from penstock.runtime.config.catalogue import Catalogue, Limits
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
-from penstock.runtime.provisioning.ensure import ensure, ensure_eventually
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure, ensure_eventually
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import Recorder
 from services.worker.announcer import Announcer
@@ -61,14 +61,6 @@ _FACTS_S: Final = 3.0
 """Left to the facts, however long the mailboxes took; a supervisor's grace has to hold it (docs/configuration.md)."""
 
 
-class _Streams(TypedDict):
-    """What is to be provisioned."""
-
-    roles: Sequence[Role]
-    ack_wait_s: float
-    replicas: int
-
-
 class Worker:
     """Everything a worker is made of; one mailbox per role and lane."""
 
@@ -76,6 +68,12 @@ class Worker:
         self._shell = shell
         self._catalogue = catalogue
         self._roles = roles
+        self._plan = JetStreamPlan(
+            roles=tuple(roles),
+            ack_wait_s=shell.settings.ack_wait_s,
+            replicas=shell.settings.replicas,
+            store_scale=shell.settings.store_scale,
+        )
         self._keyring = keyring
         self._queued = Queued(catalogue)
         self._started = AsyncExitStack()
@@ -86,7 +84,7 @@ class Worker:
         providers = connect_providers(self._catalogue, self._roles, self._keyring)
         for provider in providers.values():
             self._started.push_async_callback(provider.close)
-        await ensure_eventually(bus.js, **self._streams())
+        await ensure_eventually(bus.js, self._plan)
         quota = await self._start_quota(bus, providers, waiting)
         peers = Peers(self._catalogue, self._shell.instance)
         await follow_presence(bus.nc, lambda name, beat: peers.heard(name, beat, loop_now_s()))
@@ -119,7 +117,7 @@ class Worker:
             return LocalQuota(limits, records_of(self._catalogue, limits), batch=self._catalogue.batch)
         shared = _shared_quota(self._catalogue, limits, self._shell.instance)
         shared.set_backlog(self._queued.behind)
-        records = RecordStore(bus.nc, bus.js, partial(ensure, bus.js, **self._streams()))
+        records = RecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
         await records.watch(shared.observe)
         self._started.push_async_callback(shared.stop)
         await shared.start(records, waiting.wake)
@@ -199,7 +197,7 @@ class Worker:
                 policy,
                 handle=handler.handle,
                 bury=handler.bury,
-                repair=partial(ensure_eventually, bus.js, **self._streams()),
+                repair=partial(ensure_eventually, bus.js, self._plan),
             )
             return made
 
@@ -213,10 +211,6 @@ class Worker:
             ),
         )
         return [interactive, batch]
-
-    def _streams(self) -> _Streams:
-        settings = self._shell.settings
-        return {"roles": self._roles, "ack_wait_s": settings.ack_wait_s, "replicas": settings.replicas}
 
 
 def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], instance: str) -> SharedQuota:

@@ -12,7 +12,7 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
 from penstock.contract.events import QuotaEased, QuotaWarned
 from penstock.contract.streams import EVENTS
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.quota_monitor.notices import store_crossing
 
 COMMON = {"provider": "p", "model": "m", "credential": "k", "limit": "requests_per_minute", "allowed": 10}
@@ -32,7 +32,7 @@ async def test_c7_each_crossing_is_stored_once_whoever_sees_it(own_nats_server: 
     nc = await nats.connect(own_nats_server.url)
     try:
         js = nc.jetstream()
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         assert await told(js, warned=False) == 0, "nothing was warned of, so nothing is over"
         for _ in range(3):
             assert await told(js, warned=True) == 1
@@ -53,7 +53,7 @@ async def test_c7_a_crossing_is_told_though_nobody_answers_when_it_is_seen(
     nc = await nats.connect(own_nats_server.url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
     try:
         js = nc.jetstream()
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         own_nats_server.kill()
         event = QuotaWarned(worker="w", used=9, at_ms=1, **COMMON)
         telling = asyncio.create_task(store_crossing(js, SUBJECT, event, patience_s=20))
@@ -71,7 +71,7 @@ async def test_c7_what_cannot_be_read_mutes_no_limit(own_nats_server: NatsServer
     nc = await nats.connect(own_nats_server.url)
     try:
         js = nc.jetstream()
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         await js.publish(SUBJECT, rubbish)
         assert await told(js, warned=True) == 1
         assert await told(js, warned=False) == 1

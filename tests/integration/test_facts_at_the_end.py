@@ -13,7 +13,7 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.contract.events import CredentialRotated
 from penstock.contract.reply import Usage
 from penstock.contract.streams import EVENTS
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
 from services.worker.announcer import Announcer
 from services.worker.metrics import WorkerMetrics
@@ -27,7 +27,7 @@ async def test_d9_facts_are_stored_before_the_end_or_told_in_the_log(
     nc = await nats.connect(own_nats_server.url)
     try:
         js = nc.jetstream()
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         announcer = Announcer(js)
         recorder = Recorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
         if away:

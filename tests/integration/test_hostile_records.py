@@ -18,7 +18,7 @@ from penstock.contract import codec
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.streams import QUOTA
 from penstock.runtime.config.catalogue import Batch, Limits
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 from services.worker.rate_limit.shared.nats_store import RecordStore
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
@@ -48,10 +48,10 @@ async def two_workers(server: NatsServer) -> AsyncIterator[tuple[JetStreamContex
     records = {LIMITED: f"limited.{name}", FREE: f"free.{name}"}
     nc = await connect(server.url, name="test", reconnects=Reconnects())
     js = nc.jetstream()
-    await ensure(js, roles=["chat"], ack_wait_s=10.0)
+    await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
     async def repair() -> None:
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
     quotas = []
     for _ in range(2):
@@ -112,12 +112,12 @@ async def test_a_read_shows_what_was_acknowledged_and_tells_a_missing_bucket_fro
 ) -> None:
     nc = await connect(own_nats_server.url, name="test", reconnects=Reconnects())
     js = nc.jetstream()
-    await ensure(js, roles=["chat"], ack_wait_s=10.0)
+    await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
     repaired = []
 
     async def repair() -> None:
         repaired.append(1)
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
     store = RecordStore(nc, js, repair)
     assert await store.read("some.record") is None

@@ -13,7 +13,7 @@ from penstock.contract.presence import Presence, RoleStatus
 from penstock.runtime.config.catalogue import Batch, RoleConfig
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.heartbeat import Heartbeat
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
 from services.router.workers.tracker import Liveness
@@ -33,7 +33,7 @@ async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
     liveness = Liveness(SYSTEM, Capacity(roles, Batch()), roles)
     reconnects, again = Reconnects(), asyncio.Event()
     provisioner = await connect(own_nats_server.url, name="p")
-    await ensure(provisioner.jetstream(), roles=[], ack_wait_s=10)
+    await ensure(provisioner.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
     nc = await nats.connect(
         own_nats_server.url,
         max_reconnect_attempts=-1,
@@ -65,7 +65,7 @@ async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
 async def until_spoken(url: str, worker: Presence) -> None:
     """One beat, kept by the bucket; then nothing more."""
     nc = await connect(url, name="w")
-    await ensure(nc.jetstream(), roles=[], ack_wait_s=10)
+    await ensure(nc.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
     heartbeat = Heartbeat(nc, lambda: worker)
     await heartbeat._beat()
     await nc.flush()

@@ -16,7 +16,7 @@ from penstock.contract.jobs import Job, JobState
 from penstock.contract.reply import Failed
 from penstock.contract.streams import WORK
 from penstock.runtime.epochs import DeliveryEpochs
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.service import Bus
 from services.router.jobs.orphan_reaper import LostJobs, is_overdue
 
@@ -54,7 +54,7 @@ class Scene:
 
     async def look(self) -> int:
         self.now_s += 100
-        return await self.lost.look()
+        return await self.lost.reconcile()
 
     async def code(self, job: Job) -> str | None:
         stored = await self.jobs.read(job.reply_to)
@@ -65,7 +65,7 @@ class Scene:
 @pytest.fixture
 async def scene(own_nats_server: NatsServer) -> AsyncIterator[Scene]:
     nc = await connect(own_nats_server.url, name="lost")
-    await ensure(nc.jetstream(), roles=[], ack_wait_s=10)
+    await ensure(nc.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
     yield Scene(Bus(nc, nc.jetstream(), Reconnects(), DeliveryEpochs(nc)))
     await close(nc)
 
@@ -81,26 +81,26 @@ async def test_d6_a_job_past_its_deadline_whose_work_is_gone_ends_and_others_are
     in_time = await scene.write("time", "running", -60, gone_seq)
     just_late = await scene.write("late", "queued", 1)
 
-    assert await scene.look() == 2
+    assert await scene.reconcile() == 2
     assert [await scene.code(job) for job in (gone, never_begun)] == ["deadline_exceeded"] * 2
     assert [await scene.code(job) for job in (held, in_time, just_late)] == [None] * 3
     (told,) = await stored_replies(scene.bus.nc, gone.reply_to.subject)
     assert isinstance(told, Failed)
-    assert await scene.look() == 0, "once"
+    assert await scene.reconcile() == 0, "once"
     assert len(await stored_replies(scene.bus.nc, gone.reply_to.subject)) == 1
 
 
 async def test_d6_a_number_that_a_recreated_stream_gave_to_another_keeps_no_job_alive(scene: Scene) -> None:
     job = await scene.write("old", "running", 60, await scene.put("another"))
-    assert await scene.look() == 1
+    assert await scene.reconcile() == 1
     assert await scene.code(job) == "deadline_exceeded"
 
 
 async def test_d6_what_is_ended_at_once_is_bounded_and_the_rest_follows(scene: Scene) -> None:
     for number in range(150):
         await scene.write(f"j{number}", "queued", 60)
-    assert [await scene.look() for _ in range(3)] == [100, 50, 0]
-    assert await scene.lost.look() == 0, "it does not look all the time"
+    assert [await scene.reconcile() for _ in range(3)] == [100, 50, 0]
+    assert await scene.lost.reconcile() == 0, "it does not look all the time"
 
 
 def test_d6_without_a_deadline_a_job_is_over_when_nothing_can_wait_any_more() -> None:

@@ -14,7 +14,7 @@ from penstock.bus.stored_replies import settled
 from penstock.contract import codec
 from penstock.contract.reply import Failed, ReplyEvent, Started
 from penstock.runtime.epochs import DeliveryEpochs
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.reply_publisher import publish_behind
 from penstock.runtime.service import Bus
 from services.router.jobs.recorder import Background
@@ -28,7 +28,7 @@ from tests.harness.routed_requests import chat_work, routed
 async def bus(nats_server) -> AsyncIterator[Bus]:
     nc = await connect(nats_server.url, name="refusing")
     js = nc.jetstream()
-    await ensure(js, roles=[], ack_wait_s=10)
+    await ensure(js, JetStreamPlan(roles=(), ack_wait_s=10))
     yield Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
     await nc.close()
 

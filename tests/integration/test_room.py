@@ -11,7 +11,7 @@ from penstock.contract.names import Lane, Role
 from penstock.contract.streams import WORK
 from penstock.runtime.config.catalogue import Batch
 from penstock.runtime.epochs import DeliveryEpochs
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import Door
@@ -32,7 +32,7 @@ async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_
 ) -> None:
     nc = await connect(own_nats_server.url, name="room")
     js = nc.jetstream()
-    await ensure(js, roles=[], ack_wait_s=10)
+    await ensure(js, JetStreamPlan(roles=(), ack_wait_s=10))
     await js.update_stream((await js.stream_info(WORK.name)).config.evolve(max_bytes=BOUND))
     bus = Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
     backlog = Backlog()

@@ -12,7 +12,7 @@ from penstock.bus.connection import Reconnects, connect
 from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
 from penstock.runtime.config.catalogue import Batch, Limits
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.rate_limit.quota import Denied, Need, Permit, QuotaKey
 from services.worker.rate_limit.shared.nats_store import RecordStore
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
@@ -40,10 +40,10 @@ class Workers:
     async def join(self) -> SharedQuota:
         nc = await connect(self._server.url, name="test", reconnects=Reconnects())
         js = nc.jetstream()
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
         async def repair() -> None:
-            await ensure(js, roles=["chat"], ack_wait_s=10.0)
+            await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
         quota = SharedQuota({A: Limits(), B: Limits()}, self._records, new_id(), random.random, batch=Batch())
         store = RecordStore(nc, js, repair)

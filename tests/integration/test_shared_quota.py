@@ -20,7 +20,7 @@ from penstock.contract import codec
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.streams import QUOTA
 from penstock.runtime.config.catalogue import Batch, Limits
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, QuotaKey
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.nats_store import RecordStore
@@ -77,13 +77,13 @@ async def sharing(
     async def join(name: str) -> Sharer:
         nc = await connect(server.url, name=name, reconnects=Reconnects())
         js = nc.jetstream()
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         granted = asyncio.Event()
         quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, LEASE_SETTINGS, batch=Batch())
 
         async def repair() -> None:
             if fix:
-                await ensure(js, roles=["chat"], ack_wait_s=10.0)
+                await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
         store = RecordStore(nc, js, repair)
         await store.watch(quota.observe)
@@ -214,7 +214,7 @@ async def test_without_the_bucket_a_worker_keeps_to_its_share_and_comes_back_c1(
         found = await asyncio.gather(*(sharer.drain(within_s=3.0) for sharer in sharers))
         assert all(sharer.quota.out_of_reach for sharer in sharers), "and they say so"
         assert sum(len(permits) for permits in found) == 18, "20 in all, less the 2 before"
-        await ensure(js, roles=["chat"], ack_wait_s=10.0)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         for sharer in sharers:
             await _until(lambda sharer=sharer: sharer.quota.out_of_reach == ())
         await asyncio.sleep(1.0)

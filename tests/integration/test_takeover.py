@@ -14,7 +14,7 @@ from penstock.contract.reply import Failed, Failure
 from penstock.contract.streams import WORK
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.epochs import DeliveryEpochs
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
 from services.worker.redelivery.prior_attempts import Past, Takeover
@@ -33,7 +33,7 @@ async def test_d6_old_is_not_taken_for_new_by_a_worker_whose_clock_is_wrong(
     nc = await nats.connect(own_nats_server.url)
     try:
         js = nc.jetstream()
-        await ensure(js, roles=["chat"], ack_wait_s=ACK_WAIT_S)
+        await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=ACK_WAIT_S))
         bus = Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
         takeover = Takeover(bus, ACK_WAIT_S, lambda: time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9))
         await takeover.start()

@@ -49,6 +49,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_deliver: int = 5
     replicas: int = 1
     """Copies of each stream and bucket, on as many nodes of a cluster."""
+    store_scale: float = 1.0
+    """Factor for the size of the streams, which is 2.3 GiB at 1."""
     quota: Quota = "shared"
     """Who counts against the limits: all workers together in the bucket `llm_quota`, or each for itself."""
     secrets_dir: str | None = None
@@ -83,6 +85,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", usual.ack_wait_s, low=1, high=3_600),
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
         replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
+        store_scale=reading.number("PENSTOCK_STORE_SCALE", usual.store_scale, low=0.1, high=100),
         quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
         secrets_dir=env.get("PENSTOCK_SECRETS_DIR") or None,
         secrets_poll_s=reading.number("PENSTOCK_SECRETS_POLL_S", usual.secrets_poll_s, low=0.1, high=3_600),

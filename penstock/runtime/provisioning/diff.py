@@ -1,20 +1,20 @@
-"""What the server lacks of the contract: a few questions, so that they can be asked often."""
+"""The difference between the server and the contract, found with a few requests so that it can be repeated often."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, ConsumerInfo, StreamConfig
 
-from penstock.contract.streams import BUCKETS, REQUESTS, ROUTER, STREAMS, WORK, mailboxes
-from penstock.runtime.provisioning.ensure import bucket_config, consumer_config, stream_config
+from penstock.contract.streams import BUCKETS, REQUESTS, ROUTER, WORK, mailboxes
+from penstock.runtime.provisioning.ensure import JetStreamPlan, bucket_config, consumer_config, stream_config
 
 __all__ = ["find_drift"]
 
 _PAGE: Final = 256
-"""How many streams, or consumers, the server lists at once."""
+"""Streams, or consumers, in one page of the server's list."""
 _OF_STREAM: Final = (
     "subjects",
     "retention",
@@ -27,7 +27,7 @@ _OF_STREAM: Final = (
     "duplicate_window",
     "allow_direct",
 )
-"""Not `num_replicas`: two routers that disagree for the time of a rollout would move all data to and fro."""
+"""Compared fields. `num_replicas` is not: routers that disagree during a rollout would move all data back and forth."""
 _OF_CONSUMER: Final = ("filter_subject", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
 _OF_BUCKET: Final = (
     "storage",
@@ -39,13 +39,13 @@ _OF_BUCKET: Final = (
 )
 
 
-async def find_drift(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float) -> list[str]:
-    """The streams, buckets and consumers that are missing or not as they should be, by name.
+async def find_drift(js: JetStreamContext, plan: JetStreamPlan) -> list[str]:
+    """The names of the streams, buckets and consumers that are missing or differ from the contract and `plan`.
 
-    Raises nats errors when the server does not say.
+    Raises nats errors when the server does not answer.
     """
     there = await _streams(js)
-    return [*_wrong_streams(there), *await _wrong_consumers(js, there, roles, ack_wait_s)]
+    return [*_wrong_streams(there, plan), *await _wrong_consumers(js, there, plan)]
 
 
 async def _streams(js: JetStreamContext) -> dict[str, StreamConfig]:
@@ -66,8 +66,8 @@ async def _consumers(js: JetStreamContext, stream: str) -> list[ConsumerInfo]:
             return found
 
 
-def _wrong_streams(there: dict[str, StreamConfig]) -> Iterator[str]:
-    for stream in STREAMS:
+def _wrong_streams(there: dict[str, StreamConfig], plan: JetStreamPlan) -> Iterator[str]:
+    for stream in plan.streams:
         if _differs(there.get(stream.name), stream_config(stream), _OF_STREAM):
             yield stream.name
     for bucket in BUCKETS:
@@ -77,7 +77,7 @@ def _wrong_streams(there: dict[str, StreamConfig]) -> Iterator[str]:
 
 
 async def _wrong_consumers(
-    js: JetStreamContext, there: dict[str, StreamConfig], roles: Iterable[str], ack_wait_s: float
+    js: JetStreamContext, there: dict[str, StreamConfig], plan: JetStreamPlan
 ) -> list[str]:
     found = {
         (stream, info.name): info.config
@@ -87,10 +87,10 @@ async def _wrong_consumers(
     }
     return [
         f"{consumer.stream}/{consumer.durable}"
-        for consumer in (ROUTER, *mailboxes(roles))
+        for consumer in (ROUTER, *mailboxes(plan.roles))
         if _differs(
             found.get((consumer.stream, consumer.durable)),
-            consumer_config(consumer, ack_wait_s),
+            consumer_config(consumer, plan.ack_wait_s),
             _OF_CONSUMER,
         )
     ]

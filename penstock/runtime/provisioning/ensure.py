@@ -1,13 +1,13 @@
-"""The one step that creates streams, consumers and buckets from penstock/contract/streams.py; services only bind."""
+"""The one step that creates the streams, consumers and buckets of penstock/contract/streams.py."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
 from typing import Final
 
 import nats.errors
+from msgspec import Struct
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -24,18 +24,44 @@ from nats.js.errors import APIError, NotFoundError
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, mailboxes
+from penstock.runtime.config.problems import ConfigurationRefused, Problem
 
-__all__ = ["bucket_config", "consumer_config", "ensure", "ensure_eventually", "stream_config"]
+__all__ = [
+    "JetStreamPlan",
+    "bucket_config",
+    "consumer_config",
+    "ensure",
+    "ensure_eventually",
+    "ensure_streams",
+    "stream_config",
+]
 
 _log: Final = rate_limited_logger(__name__)
-_PERHAPS_THERE: Final = frozenset({10058, 10047})
-"""JetStream error codes: the name is in use with another configuration; no storage left, which the server says
-before it looks whether the stream is there already."""
+_NAME_IN_USE: Final = 10058
+_NO_STORAGE: Final = frozenset({10047, 10028, 10002})
+"""JetStream error codes: the server's storage, or the account's, is reserved already."""
 _BUCKET_DUPLICATES_S: Final = 120
-"""As nats-py has it."""
+"""Seconds; nats-py's own figure."""
+_GIB: Final = 2**30
 _AT_ONCE: Final = 8
-"""Consumers created side by side: ten roles have 80."""
+"""Consumers created concurrently: ten roles have 80."""
 _UNTIL_READY: Final = RetryPolicy(patience_s=math.inf, first_wait_s=0.25, longest_wait_s=5.0)
+
+
+class JetStreamPlan(Struct, frozen=True, kw_only=True):
+    """What a service wants the server to have besides what the contract fixes."""
+
+    roles: tuple[str, ...] = ()
+    """The roles whose mailboxes are needed."""
+    ack_wait_s: float
+    replicas: int = 1
+    """How many nodes of a cluster keep each stream and bucket; existing ones with another number are moved."""
+    store_scale: float = 1.0
+    """Factor for the size of the streams."""
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        return tuple(stream.scaled(self.store_scale) for stream in STREAMS)
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
@@ -56,17 +82,51 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
     )
 
 
+async def ensure_streams(js: JetStreamContext, plan: JetStreamPlan) -> None:
+    """Create or update the streams. Raises ConfigurationRefused when the server has too little storage for them."""
+    for stream in plan.streams:
+        try:
+            await _ensure_stream(js, stream, plan.replicas)
+        except APIError as error:
+            if error.err_code not in _NO_STORAGE:
+                raise
+            raise await _too_little_storage(js, plan, stream, error) from error
+
+
 async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) -> None:
     config = stream_config(stream, replicas)
     try:
         await js.add_stream(config)
     except APIError as error:
-        if error.err_code not in _PERHAPS_THERE:
+        # The server checks the storage before it looks whether the stream exists already.
+        if error.err_code != _NAME_IN_USE and error.err_code not in _NO_STORAGE:
             raise
         try:
             await js.update_stream(config)
         except NotFoundError:
             raise error from None
+
+
+async def _too_little_storage(
+    js: JetStreamContext, plan: JetStreamPlan, refused: Stream, error: APIError
+) -> ConfigurationRefused:
+    names = {stream.name for stream in STREAMS}
+    reserved = sum(
+        info.config.max_bytes or 0 for info in await js.streams_info() if info.config.name in names
+    )
+    needed = sum(stream.max_bytes for stream in plan.streams)
+    limit = (await js.account_info()).limits.max_storage
+    there = (
+        f"{limit / _GIB:.1f} GiB"
+        if limit > 0
+        else f"less than {(reserved + refused.max_bytes) / _GIB:.1f} GiB"
+    )
+    problem = (
+        f"JetStream has too little file storage: the streams need {needed / _GIB:.1f} GiB and there is {there}"
+        f" ({refused.name}: {error.description})"
+    )
+    fix = f"raise max_file in the server's jetstream section, or set PENSTOCK_STORE_SCALE below {plan.store_scale:g}"
+    return ConfigurationRefused("NATS server", [Problem(problem=problem, fix=fix)])
 
 
 def consumer_config(consumer: Consumer, ack_wait_s: float) -> ConsumerConfig:
@@ -75,13 +135,13 @@ def consumer_config(consumer: Consumer, ack_wait_s: float) -> ConsumerConfig:
         filter_subject=consumer.filter_subject,
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=ack_wait_s,
-        max_deliver=-1,  # the mailbox bounds deliveries itself, or the last one would be stuck in the stream
+        max_deliver=-1,  # the mailbox bounds deliveries: the server would leave the message in the stream
         max_ack_pending=consumer.max_ack_pending,
     )
 
 
 def bucket_config(bucket: Bucket) -> StreamConfig:
-    """What we set of the stream below a bucket; the rest is nats-py's."""
+    """The settings of the bucket's stream that Penstock chooses; nats-py sets the rest."""
     return StreamConfig(
         name=f"KV_{bucket.name}",
         max_age=bucket.ttl_s,
@@ -129,38 +189,36 @@ def _republished(bucket: Bucket) -> RePublish | None:
     return RePublish(src=f"$KV.{bucket.name}.>", dest=bucket.republished_as)
 
 
-async def ensure(js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1) -> None:
-    """Bring the server to what the contract says. Safe to repeat, from several processes at once.
+async def ensure(js: JetStreamContext, plan: JetStreamPlan) -> None:
+    """Create what the contract and `plan` say, or change it to that. Safe to repeat, also from several processes.
 
-    `replicas`: how many nodes of a cluster keep each stream and bucket; what exists with fewer or more is moved.
-
-    Everything is kept in files: a memory stream of a single server is gone after a restart, definition and all, and
-    costs no less (docs/decisions/0002). Raises nats errors when the server refuses or cannot be reached.
+    Everything is kept in files: a memory stream of a single server disappears with a restart and costs no less
+    (docs/decisions/0002). Raises nats errors when the server refuses or cannot be reached, and ConfigurationRefused
+    when it has too little storage.
     """
-    for stream in STREAMS:
-        await _ensure_stream(js, stream, replicas)
-    consumers = iter((ROUTER, *mailboxes(roles)))
+    await ensure_streams(js, plan)
+    consumers = iter((ROUTER, *mailboxes(plan.roles)))
 
-    async def some() -> None:
+    async def create() -> None:
         for consumer in consumers:
-            # nats-py's `pull_subscribe` would silently keep an existing one as it is
-            await js.add_consumer(consumer.stream, consumer_config(consumer, ack_wait_s))
+            # nats-py's `pull_subscribe` would silently keep an existing consumer as it is.
+            await js.add_consumer(consumer.stream, consumer_config(consumer, plan.ack_wait_s))
 
-    outcomes = await asyncio.gather(*(some() for _ in range(_AT_ONCE)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(create() for _ in range(_AT_ONCE)), return_exceptions=True)
     for outcome in outcomes:
         if outcome is not None:
             raise outcome
     for bucket in BUCKETS:
-        await _ensure_bucket(js, bucket, replicas)
+        await _ensure_bucket(js, bucket, plan.replicas)
 
 
-async def ensure_eventually(
-    js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1
-) -> None:
-    """Call `ensure` until the server, which may still be starting, accepts everything."""
-    names = tuple(roles)
+async def ensure_eventually(js: JetStreamContext, plan: JetStreamPlan) -> None:
+    """Call `ensure` until the server, which may still be starting, accepts everything.
+
+    Raises ConfigurationRefused at once when the server has too little storage.
+    """
     await retry(
-        lambda: ensure(js, roles=names, ack_wait_s=ack_wait_s, replicas=replicas),
+        lambda: ensure(js, plan),
         on=(nats.errors.Error, TimeoutError),
         report=lambda error: _log.warning(
             "JetStream is not ready (%s); trying again", str(error) or type(error).__name__

@@ -1,9 +1,8 @@
-"""Keeping the server at what the contract says, also after somebody deleted or changed a part of it."""
+"""Restores streams, consumers and buckets that were deleted or changed while the services run."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Final
 
 import nats.errors
@@ -11,8 +10,9 @@ from nats.js import JetStreamContext
 
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.provisioning.diff import find_drift
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 
 __all__ = ["Reconciler"]
 
@@ -21,41 +21,37 @@ _EVERY_S: Final = 5.0
 
 
 class Reconciler:
-    """Looks every few seconds, and provisions when something is missing or changed."""
+    """Compares the server with the plan every few seconds, and provisions again when they differ."""
 
-    def __init__(
-        self, js: JetStreamContext, *, roles: Iterable[str], ack_wait_s: float, replicas: int = 1
-    ) -> None:
+    def __init__(self, js: JetStreamContext, plan: JetStreamPlan) -> None:
         self._js = js
-        self._roles = tuple(roles)
-        self._ack_wait_s = ack_wait_s
-        self._replicas = replicas
-        self._running = CriticalLoop("upkeep")
+        self._plan = plan
+        self._loop = CriticalLoop("reconciler")
         self.succeeded = True
-        """JetStream answered the last time, and everything was there or could be brought back."""
+        """The last comparison was answered, and everything was there or could be restored."""
 
     def start(self) -> None:
-        self._running.start(self._loop())
+        self._loop.start(self._run())
 
     async def stop(self) -> None:
-        await self._running.stop()
+        await self._loop.stop()
 
-    async def look(self) -> None:
-        """Once. Raises nats errors when JetStream does not answer, or refuses."""
-        wrong = await find_drift(self._js, roles=self._roles, ack_wait_s=self._ack_wait_s)
-        if wrong:
-            _log.warning("JetStream lacks %s, or has it otherwise; provisioning again", ", ".join(wrong))
-            await ensure(self._js, roles=self._roles, ack_wait_s=self._ack_wait_s, replicas=self._replicas)
+    async def reconcile(self) -> None:
+        """Compare and restore once. Raises nats errors when JetStream does not answer or refuses."""
+        drift = await find_drift(self._js, self._plan)
+        if drift:
+            _log.warning("JetStream lacks or has changed %s; provisioning again", ", ".join(drift))
+            await ensure(self._js, self._plan)
 
-    async def _loop(self) -> None:
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(_EVERY_S)
             try:
-                await self.look()
-            except (nats.errors.Error, TimeoutError) as error:
+                await self.reconcile()
+            except (nats.errors.Error, TimeoutError, ConfigurationRefused) as error:
                 self.succeeded = False
                 _log.warning("JetStream cannot be provisioned now: %r", error)
-            except Exception:  # noqa: BLE001 - whatever it was, the next look may find it gone
+            except Exception:  # noqa: BLE001 - an unforeseen error may be gone at the next comparison
                 self.succeeded = False
                 _log.exception("provisioning failed")
             else:

@@ -11,7 +11,7 @@ from penstock.bus.connection import connect
 from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract.names import ROLES
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def own_nc(own_nats_server: NatsServer) -> AsyncIterator[Nats]:
 @pytest.fixture
 async def provisioned(nc: Nats) -> Nats:
     """The shared server with everything the contract wants on it."""
-    await ensure(nc.jetstream(), roles=ROLES, ack_wait_s=10)
+    await ensure(nc.jetstream(), JetStreamPlan(roles=ROLES, ack_wait_s=10))
     return nc
 
 

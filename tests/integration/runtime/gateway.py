@@ -10,7 +10,7 @@ from penstock.bus.publish import store
 from penstock.contract import codec, subjects
 from penstock.contract.reply import ReplyEvent
 from penstock.contract.request import ChatRequest
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 
 
 class Gateway:
@@ -28,7 +28,7 @@ class Gateway:
     async def open(self) -> None:
         self.nc = await connect(self._url, name="gateway", reconnects=Reconnects())
         self.js = self.nc.jetstream()
-        await ensure(self.js, roles=["chat"], ack_wait_s=10)
+        await ensure(self.js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
         await self.nc.subscribe(subjects.request(self.account, "chat"), cb=self._on_request)
         await self.nc.subscribe(subjects.cancel(self.account, "*"), cb=self._on_cancel)
         await self.nc.flush()

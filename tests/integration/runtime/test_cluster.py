@@ -19,6 +19,7 @@ from penstock.contract.codec import encode
 from penstock.contract.reply import Started
 from penstock.contract.streams import BUCKETS, REPLIES, ROUTER, STREAMS
 from penstock.runtime.provisioning import ensure as provisioning
+from penstock.runtime.provisioning.ensure import JetStreamPlan
 from tests.harness.nats_binary import require_nats_server
 from tests.harness.nats_cluster import NatsCluster
 
@@ -48,7 +49,9 @@ async def connections(cluster: NatsCluster) -> AsyncIterator[list[Nats]]:
 
 async def provisioned(nc: Nats, replicas: int) -> None:
     async with asyncio.timeout(30):
-        await provisioning.ensure_eventually(nc.jetstream(), roles=ROLES, ack_wait_s=2, replicas=replicas)
+        await provisioning.ensure_eventually(
+            nc.jetstream(), JetStreamPlan(roles=ROLES, ack_wait_s=2, replicas=replicas)
+        )
 
 
 async def test_whoever_decides_by_the_stored_replies_sees_all_that_was_acknowledged_d7(

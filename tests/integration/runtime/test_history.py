@@ -11,7 +11,7 @@ from penstock.bus.publish import store
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import Started
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 
 EVENT = Started(id="x", seq=1_000_000, attempt=1, model="m", provider="p", worker="w", at_ms=0)
 
@@ -30,7 +30,7 @@ def lagging(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_who_decides_waits_for_what_was_acknowledged_and_a_reader_does_not_d7(nc, lagging):
-    await ensure(nc.jetstream(), roles=("chat",), ack_wait_s=2)
+    await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
     subject = subjects.reply("demo", "desk", new_id())
     await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
     assert await history.stored_replies(nc, subject) == []
@@ -39,7 +39,7 @@ async def test_who_decides_waits_for_what_was_acknowledged_and_a_reader_does_not
 
 
 async def test_a_node_that_never_catches_up_is_an_error_and_no_answer_d7(nc, monkeypatch):
-    await ensure(nc.jetstream(), roles=("chat",), ack_wait_s=2)
+    await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
     subject = subjects.reply("demo", "desk", new_id())
     await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
 
@@ -52,5 +52,5 @@ async def test_a_node_that_never_catches_up_is_an_error_and_no_answer_d7(nc, mon
 
 
 async def test_a_request_of_which_nothing_is_stored_is_settled_at_once_d7(nc):
-    await ensure(nc.jetstream(), roles=("chat",), ack_wait_s=2)
+    await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
     assert await history.settled_replies(nc, subjects.reply("demo", "desk", new_id())) == []

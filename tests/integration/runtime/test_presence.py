@@ -14,7 +14,7 @@ from penstock.contract.streams import CANCELS, PRESENCE
 from penstock.runtime import heartbeat as heartbeat_module
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.heartbeat import Heartbeat, read_presence, read_recent_presence, watch_presence
-from penstock.runtime.provisioning.ensure import ensure, stream_config
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure, stream_config
 from tests.harness.raw_nats import RawMessage, RawNats
 from tests.integration.runtime.waiting import until
 
@@ -96,7 +96,7 @@ async def test_before_anything_is_provisioned_nobody_is_alive(own_nc):
 
 async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(own_nats_server):
     nc = await connect(own_nats_server.url, name="test")
-    await ensure(nc.jetstream(), roles=["chat"], ack_wait_s=10)
+    await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=10))
     hearts = [Heartbeat(nc, lambda: worker("w-1")) for _ in range(2)]
     for heart in hearts:
         await heart.start()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -12,11 +14,19 @@ from nats.js.errors import ServerError
 
 from penstock.bus.connection import connect
 from penstock.bus.retry import RetryPolicy
+from penstock.cli.local.nats_server import find_nats_server
 from penstock.contract.names import ROLES
 from penstock.contract.streams import BUCKETS, QUOTA, ROUTER, STREAMS, WORK, mailbox, mailboxes
 from penstock.contract.subjects import QUOTA_STORED
+from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.provisioning.diff import find_drift
-from penstock.runtime.provisioning.ensure import _ensure_stream, ensure, ensure_eventually
+from penstock.runtime.provisioning.ensure import (
+    JetStreamPlan,
+    _ensure_stream,
+    ensure,
+    ensure_eventually,
+    ensure_streams,
+)
 
 
 async def everything(js) -> dict[str, object]:
@@ -28,9 +38,9 @@ async def everything(js) -> dict[str, object]:
 
 async def test_what_the_contract_says_is_created_and_a_second_time_changes_nothing(own_nc):
     js = own_nc.jetstream()
-    await ensure(js, roles=ROLES, ack_wait_s=10)
+    await ensure(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
     first = await everything(js)
-    await ensure(js, roles=ROLES, ack_wait_s=10)
+    await ensure(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
     assert await everything(js) == first
     assert {name for name in first if isinstance(name, str)} == {
         *(stream.name for stream in STREAMS),
@@ -49,7 +59,9 @@ async def test_what_the_contract_says_is_created_and_a_second_time_changes_nothi
 
 async def test_five_processes_may_provision_at_once(own_nats_server):
     connections = [await connect(own_nats_server.url, name=f"p{number}") for number in range(5)]
-    await asyncio.gather(*(ensure(nc.jetstream(), roles=ROLES, ack_wait_s=10) for nc in connections))
+    await asyncio.gather(
+        *(ensure(nc.jetstream(), JetStreamPlan(roles=ROLES, ack_wait_s=10)) for nc in connections)
+    )
     assert len(await connections[0].jetstream().streams_info()) == len(STREAMS) + len(BUCKETS)
     for nc in connections:
         await nc.close()
@@ -57,7 +69,7 @@ async def test_five_processes_may_provision_at_once(own_nats_server):
 
 async def test_what_was_changed_by_hand_is_brought_back(own_nc):
     js = own_nc.jetstream()
-    await ensure(js, roles=["chat"], ack_wait_s=10)
+    await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
     right = await everything(js)
     stream = (await js.stream_info(WORK.name)).config
     stream.max_bytes, stream.description = 1024, "mine"
@@ -67,16 +79,16 @@ async def test_what_was_changed_by_hand_is_brought_back(own_nc):
     consumer.ack_wait, consumer.max_ack_pending = 77.0, 1
     await js.add_consumer(box.stream, consumer)
     assert await everything(js) != right
-    await ensure(js, roles=["chat"], ack_wait_s=10)
+    await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
     assert await everything(js) == right
 
 
 async def test_a_bucket_of_a_release_that_republished_nothing_is_brought_up_to_date(own_nc):
     js = own_nc.jetstream()
     await js.create_key_value(KeyValueConfig(bucket=QUOTA.name, ttl=QUOTA.ttl_s, storage=StorageType.FILE))
-    assert QUOTA.name in await find_drift(js, roles=["chat"], ack_wait_s=10)
-    await ensure(js, roles=["chat"], ack_wait_s=10)
-    assert await find_drift(js, roles=["chat"], ack_wait_s=10) == []
+    assert QUOTA.name in await find_drift(js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
+    await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
+    assert await find_drift(js, JetStreamPlan(roles=("chat",), ack_wait_s=10)) == []
     heard = await own_nc.subscribe(QUOTA_STORED)
     await (await js.key_value(QUOTA.name)).put("a.b", b"x")
     assert (await heard.next_msg(2.0)).data == b"x"
@@ -94,8 +106,8 @@ async def test_a_stream_that_takes_most_of_the_storage_is_provisioned_again(own_
 
 async def test_a_new_ack_wait_reaches_consumers_that_exist(own_nc):
     js = own_nc.jetstream()
-    await ensure(js, roles=["chat"], ack_wait_s=10)
-    await ensure(js, roles=["chat"], ack_wait_s=3)
+    await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
+    await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=3))
     box = mailbox("chat", "interactive")[0]
     assert (await js.consumer_info(box.stream, box.durable)).config.ack_wait == 3
 
@@ -107,9 +119,35 @@ async def test_a_service_that_starts_before_the_server_waits_for_it(own_nats_ser
     )
     own_nats_server.kill()
     js = own_nc.jetstream(timeout=0.2)
-    waiting = asyncio.create_task(ensure_eventually(js, roles=["chat"], ack_wait_s=10))
+    waiting = asyncio.create_task(ensure_eventually(js, JetStreamPlan(roles=("chat",), ack_wait_s=10)))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(waiting), 0.5)
     await own_nats_server.start()
     await asyncio.wait_for(waiting, 10)
     assert (await js.stream_info(WORK.name)).config.name == WORK.name
+
+
+async def test_a_server_with_too_little_storage_is_reported_within_a_second(tmp_path: Path):
+    """What is needed and what there is stand in the error; a smaller scale fits."""
+    config = tmp_path / "nats.conf"
+    config.write_text(
+        f"listen: '127.0.0.1:-1'\nports_file_dir: {tmp_path}\njetstream {{store_dir: {tmp_path}, max_file: 1GB}}\n"
+    )
+    server = await asyncio.create_subprocess_exec(
+        find_nats_server(), "-c", config, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(10):
+            while not (found := list(tmp_path.glob("*.ports"))):
+                await asyncio.sleep(0.02)
+        (url,) = json.loads(found[0].read_text())["nats"]
+        nc = await connect(url, name="test")
+        async with asyncio.timeout(1):
+            with pytest.raises(ConfigurationRefused, match=r"need 2\.3 GiB and there is less than 1\.\d GiB"):
+                await ensure_eventually(nc.jetstream(), JetStreamPlan(ack_wait_s=10))
+        await ensure_streams(nc.jetstream(), JetStreamPlan(ack_wait_s=10, store_scale=0.2))
+        assert (await nc.jetstream().stream_info(WORK.name)).config.max_bytes == int(0.2 * WORK.max_bytes)
+        await nc.close()
+    finally:
+        server.terminate()
+        await server.wait()

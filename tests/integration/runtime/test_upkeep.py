@@ -20,24 +20,24 @@ from penstock.contract.streams import (
     mailboxes,
 )
 from penstock.runtime.provisioning.diff import find_drift
-from penstock.runtime.provisioning.ensure import ensure
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.provisioning.reconciler import Reconciler
 from tests.integration.runtime.test_provisioning import everything
 from tests.integration.runtime.waiting import until
 
-ROLES = ["chat", "fast"]
+ROLES = ("chat", "fast")
 BOX = mailbox("chat", "batch")[1]
 
 
 @pytest.fixture
 async def js(own_nc):
     js = own_nc.jetstream(timeout=1)
-    await ensure(js, roles=ROLES, ack_wait_s=10)
+    await ensure(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
     return js
 
 
 async def missing(js):
-    return await find_drift(js, roles=ROLES, ack_wait_s=10)
+    return await find_drift(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
 
 
 async def test_a_server_as_it_should_be_lacks_nothing(js):
@@ -58,7 +58,7 @@ async def test_what_was_deleted_is_missed_and_back_as_it_was(js, name):
     right = await everything(js)
     await js.delete_stream(name)
     assert await missing(js)
-    await Reconciler(js, roles=ROLES, ack_wait_s=10).look()
+    await Reconciler(js, JetStreamPlan(roles=ROLES, ack_wait_s=10)).reconcile()
     assert await missing(js) == []
     assert await everything(js) == right
 
@@ -67,7 +67,7 @@ async def test_what_was_deleted_is_missed_and_back_as_it_was(js, name):
 async def test_a_deleted_consumer_is_missed_and_back(js, consumer):
     await js.delete_consumer(consumer.stream, consumer.durable)
     assert await missing(js) == [f"{consumer.stream}/{consumer.durable}"]
-    await Reconciler(js, roles=ROLES, ack_wait_s=10).look()
+    await Reconciler(js, JetStreamPlan(roles=ROLES, ack_wait_s=10)).reconcile()
     assert await missing(js) == []
 
 
@@ -86,23 +86,23 @@ async def test_what_was_changed_is_noticed_and_brought_back(js, name, change):
     config = (await js.stream_info(name)).config
     await js.update_stream(config.evolve(**change))
     assert await missing(js) == [name.removeprefix("KV_")]
-    await Reconciler(js, roles=ROLES, ack_wait_s=10).look()
+    await Reconciler(js, JetStreamPlan(roles=ROLES, ack_wait_s=10)).reconcile()
     assert await missing(js) == []
     restored = (await js.stream_info(name)).config
     assert all(getattr(restored, field) == getattr(config, field) for field in change)
 
 
 async def test_another_ack_wait_is_noticed(js):
-    assert len(await find_drift(js, roles=ROLES, ack_wait_s=3)) == 1 + len(mailboxes(ROLES))
+    assert len(await find_drift(js, JetStreamPlan(roles=ROLES, ack_wait_s=3))) == 1 + len(mailboxes(ROLES))
 
 
 async def test_it_says_when_it_cannot_and_when_it_can_again(js, monkeypatch):
     monkeypatch.setattr("penstock.runtime.provisioning.reconciler._EVERY_S", 0.02)
     await js.delete_stream(CANCELS.name)
     await js.add_stream(name="SOMEBODYS", subjects=["llm.cancel.>"])
-    upkeep = Reconciler(js, roles=ROLES, ack_wait_s=10)
+    upkeep = Reconciler(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
     with pytest.raises(BadRequestError, match="overlap"):
-        await upkeep.look()
+        await upkeep.reconcile()
     upkeep.start()
     await until(lambda: not upkeep.succeeded)
     await js.delete_stream("SOMEBODYS")
@@ -113,7 +113,7 @@ async def test_it_says_when_it_cannot_and_when_it_can_again(js, monkeypatch):
 
 async def test_a_server_that_is_away_is_waited_for(js, own_nats_server, monkeypatch):
     monkeypatch.setattr("penstock.runtime.provisioning.reconciler._EVERY_S", 0.02)
-    upkeep = Reconciler(js, roles=ROLES, ack_wait_s=10)
+    upkeep = Reconciler(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
     upkeep.start()
     own_nats_server.kill()
     await until(lambda: not upkeep.succeeded)
