@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
@@ -9,8 +10,11 @@ from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 
+_DESCRIPTION = "Route requests to the queues of their roles. The settings come from the environment."
 
-def main() -> int:
+
+def main(arguments: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="penstock run router", description=_DESCRIPTION).parse_args(arguments)
     try:
         settings = load_settings(os.environ)
         catalogue = read_catalogue(None, os.environ)

@@ -11,16 +11,16 @@ from services.simulator.server import run
 from services.simulator.settings import SettingsError, load
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m services.simulator", description="A simulated provider.")
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="penstock run simulator", description="A simulated provider.")
     parser.add_argument("--port", type=int, help="0 for any free port (default: SIMULATOR_PORT)")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         settings = load(os.environ)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    port = settings.port if arguments.port is None else arguments.port
+    port = settings.port if options.port is None else options.port
     run(build(settings), settings.host, port)
     return 0
 

@@ -40,7 +40,9 @@ def _chat_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="worker", description="Answer the requests of one or more roles.")
+    parser = argparse.ArgumentParser(
+        prog="penstock run worker", description="Answer the requests of one or more roles."
+    )
     parser.add_argument("--role", default="all", help="role, several with commas between, or all (default)")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
     parser.add_argument("--no-simulator", action="store_true", help=_NO_SIMULATOR)

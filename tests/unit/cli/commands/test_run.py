@@ -1,0 +1,41 @@
+"""The command lines of the services: `--help` prints the usage, an unknown option exits 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import services.router.__main__
+import services.simulator.__main__
+import services.worker.__main__
+
+SERVICES = {
+    "router": services.router.__main__.main,
+    "worker": services.worker.__main__.main,
+    "simulator": services.simulator.__main__.main,
+}
+
+
+@pytest.mark.parametrize(("service", "main"), SERVICES.items(), ids=SERVICES)
+def test_d10_help_prints_the_usage_and_starts_nothing(
+    service: str, main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: penstock run {service} [-h]")
+
+
+@pytest.mark.parametrize(("service", "main"), SERVICES.items(), ids=SERVICES)
+def test_d10_an_unknown_option_prints_the_usage_and_exits_2(
+    service: str, main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--foo"])
+
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert f"usage: penstock run {service}" in error
+    assert "--foo" in error
