@@ -37,6 +37,7 @@ class Router:
     def __init__(self, shell: Shell, catalogue: Catalogue) -> None:
         self._shell = shell
         self._catalogue = catalogue
+        self._catalogue_digest = catalogue.digest()
         capacity = Capacity(catalogue.roles, catalogue.batch)
         self._liveness = Liveness(SYSTEM, capacity, catalogue.roles)
         metrics = RouterMetrics(shell.registry)
@@ -86,5 +87,9 @@ class Router:
 
     def _presence(self, http: str) -> Presence:
         return Presence(
-            service=self._shell.service, instance=self._shell.instance, at_ms=SYSTEM.unix_ms(), http=http
+            service=self._shell.service,
+            instance=self._shell.instance,
+            at_ms=SYSTEM.unix_ms(),
+            http=http,
+            catalogue=self._catalogue_digest,
         )

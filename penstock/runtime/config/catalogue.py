@@ -5,8 +5,10 @@ Defaults are those of REQUIREMENTS C and D.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
+import msgspec
 from msgspec import Struct, field
 
 from penstock.contract.names import Role
@@ -316,6 +318,11 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch: Batch = field(default_factory=Batch)
     degradation: Degradation = field(default_factory=Degradation)
     quota_warning: TierWarning = field(default_factory=TierWarning)
+
+    def digest(self) -> str:
+        """A short hash of models, roles and routing, which a router and its workers must have in common."""
+        shared = msgspec.json.encode((self.models, self.roles, self.routing), order="deterministic")
+        return hashlib.sha256(shared).hexdigest()[:12]
 
     def degradation_of(self, role: Role) -> Degradation:
         """The rules that hold for `role`."""

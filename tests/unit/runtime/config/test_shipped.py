@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.contract.names import ROLES
 from penstock.runtime.config.load import ConfigurationRefused, locate_catalogue, read_catalogue
@@ -216,3 +217,12 @@ def test_a_file_that_cannot_be_read_is_refused_in_plain_words(tmp_path, prepare,
 def test_an_unknown_name_names_the_nearest():
     with pytest.raises(ConfigurationRefused, match="write groq"):
         read_catalogue(Path("grok"), {})
+
+
+def test_the_digest_covers_models_roles_and_routing_only():
+    catalogue = read_catalogue(None, {})
+    moved = read_catalogue(None, {"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:7"})
+    fewer_roles = replace(catalogue, roles={"chat": catalogue.roles["chat"]})
+
+    assert catalogue.digest() == moved.digest(), "a provider address may differ between processes"
+    assert catalogue.digest() != fewer_roles.digest()
