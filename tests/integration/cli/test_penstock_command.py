@@ -110,7 +110,7 @@ def test_explain_says_role_complexity_why_chain_and_wait(up: LocalSystem):
         "why",
         "chain",
         "wait",
-        "let",
+        "admitted",
     ]
     assert "logic" in explained.stdout
     assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"
@@ -186,7 +186,7 @@ async def test_a_server_without_penstock_is_told_at_once(up: LocalSystem, own_na
     asked = await asyncio.to_thread(up.run, "ask", "hello", env={"NATS_URL": own_nats_server.url})
 
     assert asked.returncode == 1
-    assert "Penstock has never run there" in asked.stderr
+    assert "Penstock has never been started there" in asked.stderr
 
 
 def test_ctrl_c_cancels_the_request(up: LocalSystem):
@@ -236,7 +236,7 @@ def test_sigint_stops_everything_and_leaves_nothing_running(up: LocalSystem):
 
     _, alive = psutil.wait_procs(children, timeout=0)
     assert not alive
-    assert "waiting up to 25 s for requests under way" in up.text()
+    assert "waiting up to 25 s for requests in flight" in up.text()
     assert "Stopped; nothing is left running." in up.text()
     assert "Traceback" not in up.text()
     assert read_runtime_file(up.directory / ".penstock") is None
