@@ -19,6 +19,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
+from penstock.runtime.telemetry.logs import set_trace
 from services.router.admission.gate import Entrance
 from services.router.jobs.duplicates import was_accepted
 from services.router.jobs.recorder import Background, refused_job
@@ -65,6 +66,7 @@ class RequestHandler:
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = time.perf_counter()
         span = self._start_span(delivery)
+        set_trace(span.traceparent)
         arrival = _arrival(delivery)
         served = self._liveness.served(self._clock.monotonic_s())
         outcome = judge(arrival, self._catalogue, served, self._clock.unix_ms())

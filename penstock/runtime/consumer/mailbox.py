@@ -18,12 +18,14 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.connection import Reconnects
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract.headers import TRACEPARENT
 from penstock.contract.streams import Consumer
 from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.consumer.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
 from penstock.runtime.consumer.puller import Puller, withdraw
 from penstock.runtime.consumer.repair import BackgroundRepair
 from penstock.runtime.consumer.scheduler import PullScheduler
+from penstock.runtime.telemetry.logs import set_trace
 
 __all__ = ["Mailbox", "MailboxPolicy"]
 
@@ -252,6 +254,7 @@ class Mailbox:
         held.task = asyncio.create_task(self._run(delivery))
 
     async def _run(self, delivery: Delivery) -> None:
+        set_trace(delivery.headers.get(TRACEPARENT))
         try:
             await self._settle(delivery, await self._verdict(delivery))
         finally:

@@ -1,16 +1,33 @@
-"""Log lines as JSON on stderr, one object a line."""
+"""Log lines as JSON on stderr, one object a line, with the trace id of the request that a line belongs to."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from contextvars import ContextVar, Token
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-__all__ = ["JsonFormatter", "configure"]
+from penstock.bus.tracing import is_traceparent
+
+__all__ = ["JsonFormatter", "configure", "reset_trace", "set_trace"]
+
+_traceparent: Final[ContextVar[str | None]] = ContextVar("traceparent", default=None)
+
+
+def set_trace(traceparent: str | None) -> Token[str | None]:
+    """Put the trace id of `traceparent` into the log lines of this task and of the tasks it starts.
+
+    A task that handles one message needs no `reset_trace`: its context ends with it.
+    """
+    return _traceparent.set(traceparent)
+
+
+def reset_trace(token: Token[str | None]) -> None:
+    _traceparent.reset(token)
 
 
 class JsonFormatter(logging.Formatter):
@@ -29,6 +46,9 @@ class JsonFormatter(logging.Formatter):
             "instance": self._instance,
             "message": record.getMessage(),
         }
+        traceparent = _traceparent.get()
+        if traceparent is not None and is_traceparent(traceparent):
+            line["trace_id"] = traceparent[3:35]
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -39,7 +59,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(service: str, instance: str, level: str) -> None:
-    """The whole process logs this way from here on."""
+    """Make the whole process log this way."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service, instance))
     root = logging.getLogger()

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from penstock.runtime.telemetry.logs import JsonFormatter
+from penstock.runtime.telemetry.logs import JsonFormatter, reset_trace, set_trace
 
 
 def line(message: str, *args: object, fields: object = None, exc_info: object = None) -> dict[str, object]:
@@ -74,3 +74,17 @@ def test_an_exception_is_told_with_its_traceback():
         said = line("failed", exc_info=sys.exc_info())
     assert "ValueError: the reason" in str(said["exception"])
     assert "Traceback" in str(said["exception"])
+
+
+def test_j4_a_line_has_the_trace_id_of_its_request_until_it_is_reset():
+    token = set_trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    assert line("routed")["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    reset_trace(token)
+    assert "trace_id" not in line("idle")
+
+
+@pytest.mark.parametrize("traceparent", [None, "", "nonsense", "00-" + "x" * 52])
+def test_j4_an_invalid_traceparent_adds_no_trace_id(traceparent: str | None):
+    token = set_trace(traceparent)
+    assert "trace_id" not in line("routed")
+    reset_trace(token)
