@@ -44,6 +44,8 @@ async def test_one_trace_holds_every_hop_with_its_parent_j1(tmp_path: Path, monk
             spans = await ask(system, endpoint, monkeypatch, "chat")
 
     client = the(spans, "penstock chat")
+    logged = "".join(log.read_text() for log in tmp_path.rglob("worker*.log"))
+    assert f'"trace_id":"{client.trace_id}"' in logged, "J4: the line of the request has its trace id"
     router = the(spans, "route ")
     wait = the(spans, "wait ")
     worker = the(spans, "process ")
