@@ -32,6 +32,7 @@ check: $(READY)  ## format, lint, types, architecture, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m penstock.contract.generate --check
+	$(BIN)/python docs/generate_metrics.py --check
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
 test: $(READY)  ## all tests; with `make check`, everything a change must pass
@@ -43,12 +44,13 @@ prove: $(READY)  ## the long proofs: load, soak, kill series
 bench: $(READY)  ## the figures; the last line is one JSON object
 	@$(BIN)/python -m tests.bench
 
-format: $(READY)  ## format and fix what can be mended
+format: $(READY)  ## format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schemas: $(READY)  ## write the generated JSON Schemas and schemas/asyncapi.json anew
+schemas: $(READY)  ## write the generated JSON Schemas, schemas/asyncapi.json and docs/metrics.md anew
 	$(BIN)/python -m penstock.contract.generate
+	$(BIN)/python docs/generate_metrics.py
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
