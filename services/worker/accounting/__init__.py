@@ -1,1 +1,1 @@
-"""What an answer used and cost, recorded as one event per provider attempt."""
+"""Usage and cost of each provider attempt, recorded as events."""

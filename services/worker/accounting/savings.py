@@ -1,4 +1,4 @@
-"""What the choice of a model saved (REQUIREMENTS B2, F4)."""
+"""Cost saved by the choice of the model (REQUIREMENTS B2, F4)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MILLION: Final = 1_000_000
 def saved_by_routing_microusd(
     chain: Iterable[str], models: Mapping[str, Model], chosen: str, input_tokens: int, output_tokens: int
 ) -> int:
-    """What the dearest model of the chain would have cost for these tokens, less what the chosen one costs.
+    """The cost of these tokens on the most expensive model of the chain, minus their cost on the chosen one.
 
-    Whole micro-dollars, rounded down, never negative (F4). Takes no account of cached input.
+    Whole micro-dollars, rounded down, never negative (F4). Cached input is ignored.
     """
 
     def cost(key: str) -> int:
         price = models[key].price
         return price.input * input_tokens + price.output * output_tokens
 
-    dearest = max(map(cost, chain), default=0)
-    return max(0, dearest - cost(chosen)) // _MILLION
+    highest = max(map(cost, chain), default=0)
+    return max(0, highest - cost(chosen)) // _MILLION

@@ -1,4 +1,4 @@
-"""One usage event per provider attempt, whatever became of it (REQUIREMENTS F2, F4)."""
+"""Stores one usage event per provider attempt, whatever its outcome (REQUIREMENTS F2, F4)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class AttemptRecord(Struct, kw_only=True):
-    """What is known of one attempt when it is over."""
+    """A finished attempt."""
 
     number: int
     model: str
@@ -44,7 +44,7 @@ class AttemptRecord(Struct, kw_only=True):
 
 
 class Recorder:
-    """Stores usage events; several attempts of a request go out while the next one runs."""
+    """Stores usage events in the background, while the next attempt of the request runs."""
 
     def __init__(
         self, js: JetStreamContext, catalogue: Catalogue, metrics: WorkerMetrics, clock: Clock, instance: str
@@ -55,21 +55,22 @@ class Recorder:
         self._clock = clock
         self._instance = instance
         self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
-        self._given_back: set[asyncio.Task[None]] = set()
+        self._released: set[asyncio.Task[None]] = set()
+        """Tasks of requests that this worker returned to the queue."""
 
     def record(self, work: ChatWork, record: AttemptRecord) -> int:
-        """Begin to store it; returns the attempt's cost in micro-dollars."""
+        """Start storing the event of an attempt; returns its cost in micro-dollars."""
         event = self._event(work, record)
         task = asyncio.create_task(self._store(work, event))
         pending = self._pending.setdefault(work.reply_to, set())
         pending.add(task)
-        task.add_done_callback(_tell_failure)
+        task.add_done_callback(_log_failure)
         return event.cost_microusd
 
     async def stored(self, work: ChatWork) -> None:
-        """Wait until every usage event of the request is stored. Raises what `store` raises.
+        """Wait until every usage event of the request is stored; raises the errors of `store`.
 
-        Whoever is cancelled meanwhile leaves them to `forget` and `drain`: what was spent is stored all the same.
+        If the caller is cancelled meanwhile, the events are still stored: see `forget` and `drain`.
         """
         pending = self._pending.get(work.reply_to)
         if not pending:
@@ -83,20 +84,20 @@ class Recorder:
             task.result()
 
     def forget(self, work: ChatWork) -> None:
-        """The request was given back: its events are stored all the same, and nobody here waits for them."""
-        self._given_back |= self._pending.pop(work.reply_to, set())
-        self._given_back = {task for task in self._given_back if not task.done()}
+        """Stop tracking a request that is returned to the queue; its events are still stored in the background."""
+        self._released |= self._pending.pop(work.reply_to, set())
+        self._released = {task for task in self._released if not task.done()}
 
     async def drain(self, within_s: float) -> None:
-        """Wait for what requests given back have spent; what is not stored in time is in the log, as a failure is."""
-        tasks = self._given_back.union(*self._pending.values())
+        """Wait for the events still being stored; those that are late are logged, like failures."""
+        tasks = self._released.union(*self._pending.values())
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=within_s)
         await cancel_and_wait(*late)
 
     async def _store(self, work: ChatWork, event: UsageRecorded) -> None:
-        """Counted once, like the ledger: an event that somebody stored before is not."""
+        """Store the event and count it in the metrics, unless it was stored before."""
         try:
             is_new = await store(
                 self._js,
@@ -105,7 +106,7 @@ class Recorder:
                 message_id=f"{work.account}.{work.client}.{work.id}.{event.attempt}",
             )
         except asyncio.CancelledError:
-            _log.error("a usage event was not stored before the end: %s", encode(event).decode())
+            _log.error("a usage event was not stored before the worker stopped: %s", encode(event).decode())
             raise
         if is_new:
             self._count(event)
@@ -161,6 +162,6 @@ class Recorder:
             metrics.retries.labels(event.role).inc()
 
 
-def _tell_failure(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        _log.error("a usage event could not be stored", exc_info=task.exception())
+        _log.error("cannot store a usage event", exc_info=task.exception())

@@ -1,1 +1,1 @@
-"""Credentials: which key each has now, and what becomes of them."""
+"""Credentials: their current keys, and whether the providers accept them."""

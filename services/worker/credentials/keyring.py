@@ -1,4 +1,4 @@
-"""Which key each credential has now, whence, and since when (REQUIREMENTS A6)."""
+"""The current key of each credential, with its source and age (REQUIREMENTS A6)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Rotated(Struct, frozen=True):
 
 
 class Complaint(Struct, frozen=True):
-    """A file that should hold a key does not: told once for each reason."""
+    """A secret file without a valid key; reported once per reason."""
 
     credential: str
     why: str
 
 
 class Old(Struct, frozen=True):
-    """A key has become older than it should: told once for each key."""
+    """A key older than the maximum age; reported once per key."""
 
     credential: str
     age_days: int
@@ -37,23 +37,24 @@ class Old(Struct, frozen=True):
 class _Key(Struct):
     value: str | None = None
     since_s: float | None = None
-    """Unix seconds; None: nobody said."""
+    """Unix seconds; None: unknown."""
     from_file: bool = False
     settling: Found | None = None
-    """What its file held at the last look, if that is new."""
+    """New content of the file, to be confirmed by the next reading."""
     complaint: str = ""
-    told_old: bool = False
+    reported_old: bool = False
 
     def __repr__(self) -> str:
-        """A key must not come into a log by way of its container."""
+        """Leaves out the key, which must not be logged."""
         return f"_Key(…, since_s={self.since_s}, from_file={self.from_file})"
 
 
 class Keyring:
-    """From the environment, and from files, which win. A file that is gone or no use leaves the last good key.
+    """Keys from the environment and from files; files take precedence. A missing or invalid file keeps the last valid
+    key.
 
-    A new content is taken when two looks in a row have found it: whoever writes into the file itself, as rotating a
-    file that is mounted by itself takes, can be caught halfway.
+    New content is accepted after two consecutive readings agree, because a file that is rewritten in place can be read
+    half-written.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class Keyring:
         readings: Mapping[str, SecretFile],
         max_age_days: float,
     ) -> None:
-        """`created_s`: since when each key is in use, where somebody said so. It goes for the first key, in a file too:
-        that is often younger than the key in it. `readings`: a first look at the files, which is believed at once;
-        empty where no files are looked at.
+        """`created_s`: configured creation times of keys, in Unix seconds. They apply to the first key, also to one
+        from a file, whose modification time is often later. `readings`: the first readings of the files, accepted
+        without confirmation; empty if no files are used.
         """
         self.max_age_days = max_age_days
         self.may_come_later = bool(readings)
-        """Whether a credential without a key may get one yet."""
+        """Whether a credential without a key may still get one."""
         self._created_s = created_s
         self._keys = {
             name: _Key(env[name], created_s.get(name)) if env.get(name) else _Key()
@@ -89,52 +90,52 @@ class Keyring:
 
     @property
     def unsettled(self) -> bool:
-        """Whether a second look should follow soon."""
+        """Whether new content awaits confirmation by a second reading."""
         return any(key.settling is not None for key in self._keys.values())
 
     def value(self, credential: str) -> str | None:
         return self._keys[credential].value
 
     def complaint(self, credential: str) -> str:
-        """What is wrong with its file now; empty: nothing."""
+        """Why its file is invalid; empty if it is not."""
         return self._keys[credential].complaint
 
     def age_days(self, credential: str, now_s: float) -> int | None:
-        """Whole days at `now_s` (Unix); None where nobody said since when."""
+        """Whole days at `now_s` (Unix); None if the creation time is unknown."""
         since_s = self._keys[credential].since_s
         return None if since_s is None else max(0, int((now_s - since_s) / _DAY_S))
 
     def look(self, readings: Mapping[str, SecretFile]) -> list[Rotated | Complaint]:
-        """Take in what the files hold now."""
-        news: list[Rotated | Complaint] = []
+        """Apply new readings of the files; returns what changed."""
+        changes: list[Rotated | Complaint] = []
         for name, reading in readings.items():
             key = self._keys[name]
             if isinstance(reading, Found):
                 key.complaint = ""
-                news += self._found(name, key, reading)
+                changes += self._found(name, key, reading)
                 continue
             key.settling = None
             if reading is not None:
-                news += self._complain(name, reading.why)
+                changes += self._complain(name, reading.why)
             elif key.from_file:
-                news += self._complain(name, "is gone")
+                changes += self._complain(name, "is gone")
             else:
                 key.complaint = ""
-        return news
+        return changes
 
     def newly_old(self, now_s: float) -> list[Old]:
-        """Keys that are older than they should be, and were not when this was last asked."""
+        """Keys that exceeded the maximum age since the last call."""
         found = []
         for name, key in self._keys.items():
             age_days = self.age_days(name, now_s)
-            if age_days is not None and age_days > self.max_age_days and not key.told_old:
-                key.told_old = True
+            if age_days is not None and age_days > self.max_age_days and not key.reported_old:
+                key.reported_old = True
                 found.append(Old(name, age_days))
         return found
 
     def _found(self, name: str, key: _Key, reading: Found) -> list[Rotated | Complaint]:
         if reading.value == key.value:
-            # A file that was written anew with the same key has made it no younger.
+            # Rewriting the file with the same key does not reset the age of the key.
             if key.since_s is None:
                 key.since_s = reading.changed_s
             key.from_file, key.settling = True, None
@@ -149,7 +150,7 @@ class Keyring:
         return [Rotated(name)]
 
     def _take_first(self, name: str, reading: Found) -> None:
-        """Nothing was rotated while this process lived, so what was said of the key's age goes for it."""
+        """Accept the first key; it was not rotated during this process, so the configured creation time applies."""
         key = self._keys[name]
         self._take(key, reading)
         key.since_s = self._created_s.get(name, reading.changed_s)
@@ -157,7 +158,7 @@ class Keyring:
     @staticmethod
     def _take(key: _Key, reading: Found) -> None:
         key.value, key.since_s, key.from_file = reading.value, reading.changed_s, True
-        key.settling, key.told_old = None, False
+        key.settling, key.reported_old = None, False
 
     def _complain(self, name: str, why: str) -> list[Complaint]:
         key = self._keys[name]

@@ -1,4 +1,4 @@
-"""Which quotas there are: a limit per (credential, model), and the record under which workers share it."""
+"""The quotas: a limit per (credential, model), and the record through which workers share it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["keys_of", "limits_of", "records_of"]
 def keys_of(
     catalogue: Catalogue, credentials: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[QuotaKey, ...]]:
-    """The quotas a call of each model may use, one per credential; `credentials`: names per provider, of which one
-    without any serves nothing.
+    """The quotas that calls of each model may use, one per credential. `credentials`: names by provider; a provider
+    without credentials gets no calls.
     """
     return {
         name: tuple(QuotaKey(credential, name) for credential in credentials.get(model.provider, ()))
@@ -25,7 +25,7 @@ def keys_of(
 
 
 def limits_of(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:
-    """Of every model that one of these providers serves."""
+    """The limits of every model of these providers, for each credential."""
     return {
         QuotaKey(credential, name): model.limits
         for name, model in catalogue.models.items()
@@ -35,7 +35,7 @@ def limits_of(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[Q
 
 
 def records_of(catalogue: Catalogue, keys: Iterable[QuotaKey]) -> dict[QuotaKey, str]:
-    """One record per model, as its provider calls it, and credential, or group of them."""
+    """The record of each quota: one per provider's model name and credential, or quota group."""
     records = {}
     for key in keys:
         group = catalogue.providers[catalogue.models[key.model].provider].quota_group

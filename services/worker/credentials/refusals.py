@@ -1,6 +1,4 @@
-"""Credentials that a provider refused, or whose account has no money left, are set aside for a while, and the others of
-the provider are used (REQUIREMENTS A6).
-"""
+"""Temporary exclusion of credentials that a provider refused or whose budget is spent (REQUIREMENTS A6)."""
 
 from __future__ import annotations
 
@@ -12,19 +10,21 @@ __all__ = ["Refusals"]
 
 
 class _Spent(Struct, frozen=True):
-    """An account without money: when its provider said so last, and the models it is used for."""
+    """A credential whose account has no budget left."""
 
     at_s: float
+    """Time of the last error that reported it."""
     models: tuple[str, ...]
+    """The models for which the credential is used."""
 
 
 class Refusals:
-    """Per (credential, model): some keys are refused for some models only; a spent account is so for every model.
-    Instants are seconds of one monotonic clock.
+    """Refusals per (credential, model), because a provider may refuse a key for some models only; a spent budget
+    excludes a credential for all models. Times are monotonic seconds.
 
-    A credential that was refused is set aside for `rest_s` as long as another is accepted; where none is, all are
-    tried, so that one refusal by mistake does not stop a model with a single key. The refusal is over, and told as
-    such, only when a call is answered or the credential has another key. A credential without a key is never used.
+    A refused credential is excluded for `rest_s` while another one is accepted. If none is accepted, all are tried, so
+    that a mistaken refusal does not stop a model with a single key. A refusal ends, and its end is reported, only when
+    a call is answered or the credential gets a new key. A credential without a key is never used.
     """
 
     def __init__(self, rest_s: float) -> None:
@@ -38,43 +38,43 @@ class Refusals:
         self._keyless.add(credential)
 
     def usable(self, keys: tuple[QuotaKey, ...], now_s: float) -> tuple[QuotaKey, ...]:
-        """Those to use now."""
+        """The credentials to use now: the accepted ones, or all with a key if none is accepted."""
         if not self._refused_s and not self._keyless and not self._spent:
             return keys
         return self.accepted(keys, now_s) or tuple(key for key in keys if key.credential not in self._keyless)
 
     def accepted(self, keys: tuple[QuotaKey, ...], now_s: float) -> tuple[QuotaKey, ...]:
-        """Those that have a key of which nothing bad is known."""
-        return tuple(key for key in keys if not self._is_out(key, now_s))
+        """The credentials that have a key and are not excluded."""
+        return tuple(key for key in keys if not self._is_excluded(key, now_s))
 
     def refused(self, key: QuotaKey, *, began_s: float, now_s: float) -> bool:
-        """A call that began at `began_s` was refused for its credential: whether that is news.
+        """Record that a call from `began_s` was refused for its credential; returns whether this is the first refusal.
 
-        Nothing follows where the credential has got another key since.
+        Ignored if the credential was rotated since.
         """
         if self.rotated_since(key.credential, began_s):
             return False
-        news = key not in self._refused_s
+        first = key not in self._refused_s
         self._refused_s[key] = now_s
-        return news
+        return first
 
     def spent(self, credential: str, models: tuple[str, ...], *, began_s: float, now_s: float) -> bool:
-        """A call that began at `began_s` was refused because the account's budget is spent: whether that is news.
+        """Record that a call from `began_s` was refused for a spent budget; returns whether this is the first refusal.
 
-        `models`: all that the credential is used for. Nothing follows where it has got another key since.
+        `models`: all models for which the credential is used. Ignored if the credential was rotated since.
         """
         if self.rotated_since(credential, began_s):
             return False
-        news = credential not in self._spent
+        first = credential not in self._spent
         self._spent[credential] = _Spent(now_s, models)
-        return news
+        return first
 
     def rotated_since(self, credential: str, began_s: float) -> bool:
         return began_s < self._rotated_s.get(credential, began_s)
 
     def funded(self, credential: str, *, began_s: float) -> tuple[str, ...]:
-        """A call was answered: the models for which the account's budget was spent until then. The answer to a call
-        that began before it was spent says nothing of what is now.
+        """Record an answered call; returns the models for which that ends a spent budget. A call that began before the
+        last refusal ends nothing.
         """
         spent = self._spent.get(credential)
         if spent is None or began_s < spent.at_s:
@@ -83,8 +83,8 @@ class Refusals:
         return spent.models
 
     def answered(self, key: QuotaKey, *, began_s: float) -> bool:
-        """A call was answered: whether the credential was refused until then. The answer to a call that began before
-        the last refusal says nothing of what is now.
+        """Record an answered call; returns whether that ends a refusal. A call that began before the last refusal ends
+        nothing.
         """
         refused_s = self._refused_s.get(key)
         if refused_s is None or began_s < refused_s:
@@ -93,22 +93,22 @@ class Refusals:
         return True
 
     def rotated(self, credential: str, now_s: float) -> tuple[QuotaKey, ...]:
-        """It has a new key: what was refused with the old one may be used again."""
+        """Record a new key, which ends all refusals of the credential; returns those that ended."""
         self._rotated_s[credential] = now_s
         self._keyless.discard(credential)
-        back = tuple(QuotaKey(credential, model) for model in self.models(credential))
+        ended = tuple(QuotaKey(credential, model) for model in self.models(credential))
         self._spent.pop(credential, None)
-        for key in back:
+        for key in ended:
             self._refused_s.pop(key, None)
-        return back
+        return ended
 
     def models(self, credential: str) -> tuple[str, ...]:
-        """The models for which the provider refuses it, as far as is known."""
+        """The models for which the provider refuses the credential."""
         refused = tuple(key.model for key in self._refused_s if key.credential == credential)
         spent = self._spent.get(credential)
         return refused if spent is None else tuple(dict.fromkeys((*refused, *spent.models)))
 
-    def _is_out(self, key: QuotaKey, now_s: float) -> bool:
+    def _is_excluded(self, key: QuotaKey, now_s: float) -> bool:
         if key.credential in self._keyless:
             return True
         refused_s = self._refused_s.get(key)

@@ -1,1 +1,1 @@
-"""What requests give up while a model is slow or failing."""
+"""Reduction of requests while a model is slow or failing."""

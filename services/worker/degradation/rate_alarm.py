@@ -1,4 +1,4 @@
-"""On while too large a share of what happened lately was bad, with hysteresis (REQUIREMENTS D5)."""
+"""An alarm on the share of bad observations in a sliding window, with hysteresis (REQUIREMENTS D5)."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from msgspec import Struct
 
 __all__ = ["AlarmTerms", "ShareAlarm"]
 
-_GRAINS: Final = 30
-"""A window is counted in so many parts; an observation leaves it at most one part late."""
+_INTERVALS: Final = 30
+"""Number of intervals in a window; an observation leaves the window at most one interval late."""
 
 
 class AlarmTerms(Struct, frozen=True, kw_only=True):
     share: float
-    """On above this share of bad observations ..."""
+    """The alarm turns on above this share of bad observations."""
     calm_share: float
-    """... and off at this share or below; not above `share`."""
+    """The alarm turns off at this share or below; at most `share`."""
     window_s: float
     at_least: int
-    """With fewer observations in the window it does not go on."""
+    """Minimum number of observations in the window for the alarm to turn on."""
     hold_s: float
-    """Once on it stays on at least so long."""
+    """Minimum time for which the alarm stays on."""
 
 
-class _Grain(Struct):
+class _Interval(Struct):
     number: int
     bad: int = 0
     total: int = 0
 
 
 class ShareAlarm:
-    """Instants are monotonic seconds; one that lies before an earlier one counts as the earlier one.
+    """Times are monotonic seconds; a time that runs backwards counts as the latest one.
 
-    A window without observations is calm, so the alarm ends by itself where nobody asks any more.
+    A window without observations has a bad share of 0, so the alarm of an unused model turns off.
     """
 
     def __init__(self, terms: AlarmTerms) -> None:
         self._terms = terms
-        self._grain_s = terms.window_s / _GRAINS
-        self._grains: deque[_Grain] = deque()
+        self._interval_s = terms.window_s / _INTERVALS
+        self._intervals: deque[_Interval] = deque()
         self._bad = 0
         self._total = 0
         self._clock_s = float("-inf")
@@ -48,28 +48,28 @@ class ShareAlarm:
 
     def observe(self, *, bad: bool, now_s: float) -> None:
         now_s = self._advance(now_s)
-        number = int(now_s // self._grain_s)
-        if not self._grains or self._grains[-1].number != number:
-            self._grains.append(_Grain(number))
-        grain = self._grains[-1]
-        grain.bad += bad
-        grain.total += 1
+        number = int(now_s // self._interval_s)
+        if not self._intervals or self._intervals[-1].number != number:
+            self._intervals.append(_Interval(number))
+        interval = self._intervals[-1]
+        interval.bad += bad
+        interval.total += 1
         self._bad += bad
         self._total += 1
-        self._judge(now_s)
+        self._update(now_s)
 
     def on(self, now_s: float) -> bool:
         if self._on_since_s is None:
             return False
-        self._judge(self._advance(now_s))
+        self._update(self._advance(now_s))
         return self._on_since_s is not None
 
     def seen(self, now_s: float) -> tuple[int, int]:
-        """Bad ones and all of them, within the window."""
+        """Numbers of bad and of all observations within the window."""
         self._advance(now_s)
         return self._bad, self._total
 
-    def _judge(self, now_s: float) -> None:
+    def _update(self, now_s: float) -> None:
         terms = self._terms
         share = self._bad / self._total if self._total else 0.0
         if self._on_since_s is None:
@@ -80,9 +80,9 @@ class ShareAlarm:
 
     def _advance(self, now_s: float) -> float:
         self._clock_s = now_s = max(self._clock_s, now_s)
-        gone = int((now_s - self._terms.window_s) // self._grain_s)
-        while self._grains and self._grains[0].number < gone:
-            left = self._grains.popleft()
-            self._bad -= left.bad
-            self._total -= left.total
+        oldest = int((now_s - self._terms.window_s) // self._interval_s)
+        while self._intervals and self._intervals[0].number < oldest:
+            expired = self._intervals.popleft()
+            self._bad -= expired.bad
+            self._total -= expired.total
         return now_s

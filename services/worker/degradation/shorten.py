@@ -1,4 +1,4 @@
-"""A body that asks for less: a shorter answer, or less history (REQUIREMENTS D5). It stays a body that works."""
+"""Reduces a request body to a shorter answer or less history (REQUIREMENTS D5); the body stays valid."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _encode: Final = msgspec.json.encode
 
 
 class Shortening(Struct, frozen=True, kw_only=True):
-    """What is to be shortened, and why; nothing by default."""
+    """The reductions to apply and their reasons; none by default."""
 
     cut: float = 0.0
-    """The share of the output limit that is taken off."""
+    """Share by which the output limit is reduced."""
     floor_tokens: int = 0
     silent_tokens: int = 0
-    """The output limit of a request that names none; 0: it has none. Nobody is cut below what is left of that."""
+    """Output limit of a request that sets none (0: unlimited). No limit is cut below the reduced value of this one."""
     cut_why: str = ""
     messages: int | None = None
     trim_why: str = ""
@@ -38,11 +38,11 @@ class Shortening(Struct, frozen=True, kw_only=True):
 
 
 class Shape(Struct, frozen=True):
-    """What of a body could be shortened, for the quota's estimate."""
+    """How much a body can be reduced, for the quota estimate."""
 
     may_cut: bool
     kept_share: float
-    """Of its bytes of messages, if the history is trimmed."""
+    """Share of the bytes of its messages that remain after trimming the history."""
 
 
 class _Format(Struct):
@@ -53,7 +53,7 @@ _decode_format: Final = msgspec.json.Decoder(_Format).decode
 
 
 class Shortener:
-    """Carries out a shortening on the fields of one body, and tells what that changed."""
+    """Applies a shortening to the fields of one body and lists the changes."""
 
     def __init__(self, shortening: Shortening) -> None:
         self._shortening = shortening
@@ -101,14 +101,16 @@ class Shortener:
         )
 
 
-def cut_limit(asked: int, shortening: Shortening) -> int:
-    """The output limit instead of `asked`: neither below the floor, nor below what a silent request would get."""
+def cut_limit(requested: int, shortening: Shortening) -> int:
+    """The reduced output limit: not below the floor, nor below that of a request that sets no limit."""
     keep = 1 - shortening.cut
-    return min(asked, max(shortening.floor_tokens, int(asked * keep), int(shortening.silent_tokens * keep)))
+    return min(
+        requested, max(shortening.floor_tokens, int(requested * keep), int(shortening.silent_tokens * keep))
+    )
 
 
 def shape_of(body: Raw, at_most: int | None) -> Shape:
-    """`at_most`: messages of history. A body that cannot be read is left to who composes it."""
+    """How much `body` can be reduced; `at_most`: messages of history to keep. An unreadable body is not reduced."""
     try:
         fields = _decode_fields(body)
     except (ValueError, RecursionError):
@@ -120,12 +122,12 @@ def shape_of(body: Raw, at_most: int | None) -> Shape:
 
 
 def _may_cut(fields: dict[str, Raw]) -> bool:
-    """An object or the arguments of a tool that break off in the middle are worth nothing."""
+    """False for JSON objects and tool arguments, which are useless when truncated."""
     if any(fields.get(name, _NOTHING[0]) not in _NOTHING for name in ("tools", "functions")):
         return False
-    said = fields.get("response_format", _NOTHING[0])
+    response_format = fields.get("response_format", _NOTHING[0])
     try:
-        return said in _NOTHING or _decode_format(said).type == "text"
+        return response_format in _NOTHING or _decode_format(response_format).type == "text"
     except ValueError:
         return False
 

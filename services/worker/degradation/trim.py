@@ -1,4 +1,4 @@
-"""Which messages of a conversation may be left out: the oldest turns, and nothing that would break it."""
+"""Removes the oldest turns of a conversation without breaking it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class _Message(Struct):
 
 class Trimmed(Struct, frozen=True):
     messages: list[Raw]
-    """As they were, in their order."""
+    """The remaining messages, unchanged and in order."""
     before: int
-    """Messages beside instructions, before ..."""
+    """Number of messages other than instructions before trimming."""
     after: int
-    """... and after."""
+    """Number of messages other than instructions after trimming."""
 
 
 _decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
@@ -38,11 +38,11 @@ _decode_messages: Final = msgspec.json.Decoder(list[_Message]).decode
 
 
 def trim(raw: bytes | Raw, at_most: int) -> Trimmed | None:
-    """OpenAI `messages` with at most so many beside those of system and developer, which all stay.
+    """OpenAI `messages` trimmed to `at_most` messages; system and developer messages all stay and do not count.
 
-    What stays begins with a message of the user and is the end of the conversation. The last turn stays whole, however
-    long it is: its tool calls and their results belong together. None: nothing can be left out, or what it is cannot
-    be told.
+    The rest is the end of the conversation and begins with a user message. The last turn stays whole whatever its
+    length, because its tool calls and their results belong together. None: nothing can be removed, or the messages
+    cannot be decoded.
     """
     try:
         messages = _decode_messages(raw)
@@ -52,41 +52,41 @@ def trim(raw: bytes | Raw, at_most: int) -> Trimmed | None:
     history = [index for index, message in enumerate(messages) if message.role not in _INSTRUCTIONS]
     if len(history) <= at_most:
         return None
-    begin = _begin(messages, history, at_most)
-    if begin is None or begin == history[0]:
+    start = _start(messages, history, at_most)
+    if start is None or start == history[0]:
         return None
     kept = [
-        part for index, part in enumerate(parts) if index >= begin or messages[index].role in _INSTRUCTIONS
+        part for index, part in enumerate(parts) if index >= start or messages[index].role in _INSTRUCTIONS
     ]
-    return Trimmed(kept, len(history), sum(index >= begin for index in history))
+    return Trimmed(kept, len(history), sum(index >= start for index in history))
 
 
-def _begin(messages: Sequence[_Message], history: Sequence[int], at_most: int) -> int | None:
-    """Where the kept end begins: the earliest turn that leaves at most so many, else the last turn."""
-    said = [messages[index] for index in history]
-    calls = _calls(said)
+def _start(messages: Sequence[_Message], history: Sequence[int], at_most: int) -> int | None:
+    """Index of the first kept message: the earliest turn that leaves `at_most` messages, else the last turn."""
+    turns = [messages[index] for index in history]
+    calls = _calls(turns)
     found: int | None = None
-    earliest = len(said)
-    for place in reversed(range(len(said))):
-        earliest = min(earliest, calls[place])
-        if said[place].role != "user" or earliest < place:
+    earliest = len(turns)
+    for index in reversed(range(len(turns))):
+        earliest = min(earliest, calls[index])
+        if turns[index].role != "user" or earliest < index:
             continue
-        if found is not None and len(said) - place > at_most:
+        if found is not None and len(turns) - index > at_most:
             break
-        found = history[place]
+        found = history[index]
     return found
 
 
-def _calls(said: Sequence[_Message]) -> list[int]:
-    """For each message the place of the call it is the result of: -1 where that is missing, its own if it is none."""
-    places: dict[str | None, int] = {}
+def _calls(turns: Sequence[_Message]) -> list[int]:
+    """For each tool result the index of its call (-1 if missing); for every other message its own index."""
+    call_index: dict[str | None, int] = {}
     found: list[int] = []
-    for place, message in enumerate(said):
+    for index, message in enumerate(turns):
         if message.role == "tool":
-            found.append(places.get(message.tool_call_id, -1))
+            found.append(call_index.get(message.tool_call_id, -1))
         elif message.role == "function":
-            found.append(place - 1 if place and said[place - 1].function_call is not None else -1)
+            found.append(index - 1 if index and turns[index - 1].function_call is not None else -1)
         else:
-            found.append(place)
-        places.update((call.id, place) for call in message.tool_calls or ())
+            found.append(index)
+        call_index.update((call.id, index) for call in message.tool_calls or ())
     return found

@@ -1,1 +1,1 @@
-"""How long requests take and how many tokens they need, estimated from earlier ones."""
+"""Estimates of the duration and the tokens of requests, from earlier requests."""

@@ -1,1 +1,1 @@
-"""Which model of a chain may be called, and which is called next."""
+"""Which models of a chain may be called now, and in which order."""

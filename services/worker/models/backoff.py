@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt, and how many there are (REQUIREMENTS D2)."""
+"""Delay before the next attempt, and the number of attempts (REQUIREMENTS D2)."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from penstock.runtime.config.catalogue import Retry
 
 __all__ = ["allowed_attempts", "away_s", "delay_s", "of_lane", "spread_s"]
 
-_DOUBLINGS = 64
-"""More would overflow a float before the cap is taken."""
-_PART_OF_TIME_LEFT: Final = 0.5
-"""The share of the time then left that a pause is taken from; the rest is for the answer."""
-_CAPS: Final = 1.5
-"""A pause is a share of this many times `cap_s` at most."""
-_FIRST_AWAY_S: Final = 0.75
-_SHORTEST_AWAY_S: Final = 0.5
-_SUCCEEDS_LATELY: Final = 0.2
-"""From this share of successes on, a failed call is taken to have failed at random."""
-_UNLUCKY: Final = 0.005
-"""The share of requests that may run out of attempts against a provider that fails at random."""
+_MAX_DOUBLINGS = 64
+"""Maximum number of doublings of a delay; more would overflow a float before the cap applies."""
+_WAITABLE_SHARE: Final = 0.5
+"""Share of the remaining time that all delays together may take; the rest is left for the answer."""
+_MAX_CAPS: Final = 1.5
+"""Maximum of all delays together, as a multiple of `cap_s`."""
+_FIRST_UNREACHABLE_S: Final = 0.75
+"""Delay after the first failed connection."""
+_MIN_UNREACHABLE_S: Final = 0.5
+"""Lower bound of the limit that the remaining time sets to a delay after a failed connection."""
+_RANDOM_FAILURE_SHARE: Final = 0.2
+"""Success share from which failures are considered random."""
+_MAX_EXHAUSTED: Final = 0.005
+"""Share of requests that may exhaust their attempts at a provider that fails at random."""
 
 
 def of_lane(retry: Retry, lane: Lane) -> Retry:
-    """The batch lane has hours: it tries more often, with pauses that grow to minutes."""
+    """Retry settings of a lane: the batch lane has hours, so it makes more attempts with delays up to minutes."""
     if lane == "interactive":
         return retry
     return replace(
@@ -41,11 +43,11 @@ def of_lane(retry: Retry, lane: Lane) -> Retry:
 def delay_s(attempt: int, retry: Retry, random: Callable[[], float], retry_after_s: float | None) -> float:
     """Seconds to wait after attempt number `attempt` (from 1) failed.
 
-    `base_s` doubled for each attempt, at most `cap_s`, of which `random` (in [0, 1)) chooses between the half
-    and the whole, so that those who failed together do not come back together. A `retry_after_s` of the
-    provider's that is longer is honoured whatever its length; SDKs ignore one above a minute.
+    `base_s` doubles with each attempt up to `cap_s`; `random` (in [0, 1)) selects between half of that and all of it,
+    so that requests that failed together do not retry together. A longer `retry_after_s` of the provider is honoured
+    whatever its length; SDKs ignore values above a minute.
     """
-    whole_s = min(retry.cap_s, retry.base_s * 2.0 ** min(attempt - 1, _DOUBLINGS))
+    whole_s = min(retry.cap_s, retry.base_s * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
     jittered_s = whole_s * (0.5 + 0.5 * random())
     return jittered_s if retry_after_s is None else max(jittered_s, retry_after_s)
 
@@ -53,33 +55,32 @@ def delay_s(attempt: int, retry: Retry, random: Callable[[], float], retry_after
 def spread_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
     """Seconds to wait for a provider that may be restarting, with `attempts_left` (1 or more) in `left_s`.
 
-    With n attempts left the pause is 1/(2^n - 1) of half the time left, and of `_CAPS` times `cap_s` at most, so pauses
-    grow from attempt to attempt: in 90 s, the last three of four attempts go after 1.7, 4 and 8 s more. `random` takes
-    up to a quarter off.
+    With n attempts left the delay is 1/(2^n - 1) of the time available for delays, which is half of `left_s` and at
+    most `_MAX_CAPS` times `cap_s`. So delays grow from attempt to attempt: with 90 s left, the last three of four
+    attempts follow after 1.7, 4 and 8 s. `random` subtracts up to a quarter.
     """
-    all_s = min(_PART_OF_TIME_LEFT * max(0.0, left_s), _CAPS * retry.cap_s)
-    share = 1 / (2.0 ** min(attempts_left, _DOUBLINGS) - 1)
+    all_s = min(_WAITABLE_SHARE * max(0.0, left_s), _MAX_CAPS * retry.cap_s)
+    share = 1 / (2.0 ** min(attempts_left, _MAX_DOUBLINGS) - 1)
     return min(retry.cap_s, all_s * share) * (0.75 + 0.25 * random())
 
 
 def away_s(unreached: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
-    """Seconds to wait for a provider to which no connection could be made, for the `unreached`th time (from 1).
+    """Seconds to wait after connection attempt number `unreached` (from 1) to a provider failed.
 
-    Pauses double up to `cap_s`, and are a quarter of the time left at most: tries cost nothing, and the last one should
-    not come long before the deadline.
+    Delays double up to `cap_s` and take at most a quarter of the remaining time: a failed connection costs nothing, and
+    the last attempt should come shortly before the deadline.
     """
-    whole_s = min(retry.cap_s, _FIRST_AWAY_S * 2.0 ** min(unreached - 1, _DOUBLINGS))
-    return min(whole_s, max(_SHORTEST_AWAY_S, left_s / 4)) * (0.75 + 0.25 * random())
+    whole_s = min(retry.cap_s, _FIRST_UNREACHABLE_S * 2.0 ** min(unreached - 1, _MAX_DOUBLINGS))
+    return min(whole_s, max(_MIN_UNREACHABLE_S, left_s / 4)) * (0.75 + 0.25 * random())
 
 
 def allowed_attempts(max_attempts: int, success_share: float) -> int:
-    """How many attempts a request has at a provider where `success_share` of the latest further attempts succeeded: of
-    those after a failed one of the same request.
+    """Number of attempts of a request at a provider; `success_share` is that of its recent retries.
 
-    `max_attempts`, unless calls fail at random: then as many as leave all but `_UNLUCKY` of the requests answered, and
-    twice `max_attempts` at most. Where nearly all calls fail, more attempts would not help.
+    `max_attempts`, unless calls fail at random: then as many as answer all but `_MAX_EXHAUSTED` of the requests, and at
+    most twice `max_attempts`. If nearly all calls fail, more attempts would not help.
     """
-    if success_share < _SUCCEEDS_LATELY or success_share >= 1:
+    if success_share < _RANDOM_FAILURE_SHARE or success_share >= 1:
         return max_attempts
-    needed = ceil(log(_UNLUCKY) / log(1 - success_share))
+    needed = ceil(log(_MAX_EXHAUSTED) / log(1 - success_share))
     return max(max_attempts, min(needed, 2 * max_attempts))

@@ -1,4 +1,4 @@
-"""Providers to which this worker could not connect lately."""
+"""Providers to which this worker recently failed to connect."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import Final
 
 __all__ = ["Unreachable"]
 
-_BELIEVED_S: Final = 30.0
-"""How long after the last attempt to connect a provider counts as out of reach; others hand no request over for it."""
-_LEFT_ALONE_S: Final = 5.0
-"""How long after it no request is taken for the provider while another worker can reach it."""
+_UNREACHABLE_S: Final = 30.0
+"""Seconds after the last failure during which the provider is reported as unreachable, so that other workers do not
+hand requests over to this one."""
+_AVOIDED_S: Final = 5.0
+"""Seconds after the last failure during which requests are left to another worker that can reach the provider."""
 
 
 class Unreachable:
-    """By provider, until a connection is made. Instants are the loop's."""
+    """Last failure by provider, until a connection succeeds. Times are the event loop's."""
 
     def __init__(self) -> None:
         self._failed_s: dict[str, float] = {}
@@ -25,10 +26,10 @@ class Unreachable:
         self._failed_s.pop(provider, None)
 
     def is_out_of_reach(self, provider: str, now_s: float) -> bool:
-        return self._failed_within(_BELIEVED_S, provider, now_s)
+        return self._failed_within(_UNREACHABLE_S, provider, now_s)
 
     def is_left_alone(self, provider: str, now_s: float) -> bool:
-        return self._failed_within(_LEFT_ALONE_S, provider, now_s)
+        return self._failed_within(_AVOIDED_S, provider, now_s)
 
     def shown(self, now_s: float) -> tuple[str, ...]:
         return tuple(provider for provider in self._failed_s if self.is_out_of_reach(provider, now_s))

@@ -1,5 +1,5 @@
-"""Counts how many requests with different content met with one thing (REQUIREMENTS D11): what only one request receives
-says nothing of the model.
+"""Counts the requests with distinct content that met the same failure (REQUIREMENTS D11): a failure of one request
+alone does not indicate a failing model.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from typing import Final
 __all__ = ["SPAN_S", "DistinctContents"]
 
 SPAN_S: Final = 60.0
-"""Seconds within which requests count together, unless said otherwise."""
-_MOST: Final = 64
-"""Contents remembered per key."""
+"""Default window in seconds within which requests are counted together."""
+_MAX_CONTENTS: Final = 64
+"""Maximum number of contents kept per key."""
 
 
 class DistinctContents:
-    """Per key, the contents seen in the last `span_s` seconds. Bounded in memory; instants must not run backwards.
+    """Per key, the contents first seen in the last `span_s` seconds. Bounded in memory; times must not decrease.
 
-    A content counts from when it was first seen, for as long as that, however often it comes again.
+    Seeing a content again does not extend the time for which it counts.
     """
 
     __slots__ = ("_seen", "_span_s")
@@ -27,17 +27,17 @@ class DistinctContents:
         self._seen: dict[str, dict[int, float]] = {}
 
     def add(self, key: str, content: int, now_s: float) -> int:
-        """How many there are with this one; 0 if it was among them already."""
+        """Add a content; returns the number of contents, or 0 if it was counted already."""
         seen = self._seen.setdefault(key, {})
         while seen and now_s - next(iter(seen.values())) >= self._span_s:  # the first is the oldest
             del seen[next(iter(seen))]
         if content in seen:
             return 0
-        if len(seen) >= _MOST:
+        if len(seen) >= _MAX_CONTENTS:
             del seen[next(iter(seen))]
         seen[content] = now_s
         return len(seen)
 
     def clear(self, key: str) -> None:
-        """A request succeeded: what came before says nothing any more."""
+        """Discard the contents of `key`, after a request succeeded."""
         self._seen.pop(key, None)

@@ -1,4 +1,4 @@
-"""Which models of a role other workers can call, heard from their presence."""
+"""The models that other workers can call, from their heartbeats."""
 
 from __future__ import annotations
 
@@ -13,61 +13,62 @@ from penstock.runtime.config.catalogue import Catalogue
 
 __all__ = ["Peers"]
 
-_BELIEVED_S: Final = 6.0
-"""How long after its last heartbeat a worker counts as alive: three heartbeats."""
-_MOST: Final = 1000
+_ALIVE_S: Final = 6.0
+"""Seconds after its last heartbeat during which a worker counts as alive: three heartbeats."""
+_MAX_PEERS: Final = 1000
 
 
 class _Peer(Struct, frozen=True):
-    heard_s: float
-    able: Mapping[Role, frozenset[str]]
-    """The models that it can call, as far as it knows."""
+    heartbeat_s: float
+    callable_models: Mapping[Role, frozenset[str]]
+    """The models that it reports as callable."""
 
 
 class Peers:
-    """Latest heartbeat of each other worker, folded into what it can serve. Instants are the loop's."""
+    """The callable models of each other worker, from its latest heartbeat. Times are the event loop's."""
 
     def __init__(self, catalogue: Catalogue, instance: str) -> None:
         self._catalogue = catalogue
         self._instance = instance
         self._peers: dict[str, _Peer] = {}
-        """The one heard last stands last."""
+        """In order of the latest heartbeat."""
 
     def heard(self, instance: str, beat: Presence | None, now_s: float) -> None:
-        """None: it stopped."""
+        """Record a heartbeat; None: the worker stopped."""
         self._peers.pop(instance, None)
         if beat is None or not beat.roles or instance == self._instance:
             return
-        self._peers[instance] = _Peer(now_s, self._able(beat))
-        if len(self._peers) > _MOST:
+        self._peers[instance] = _Peer(now_s, self._callable_models(beat))
+        if len(self._peers) > _MAX_PEERS:
             del self._peers[next(iter(self._peers))]
 
     def can_serve(self, role: Role, now_s: float, models: Collection[str] | None = None) -> bool:
-        """Whether another worker that is alive serves `role` and can call one of `models`; None: any of its chain."""
+        """Whether another live worker serves `role` and can call one of `models`; None: any model of the chain."""
         return any(
-            now_s < peer.heard_s + _BELIEVED_S and bool(able if models is None else able.intersection(models))
+            now_s < peer.heartbeat_s + _ALIVE_S
+            and bool(found if models is None else found.intersection(models))
             for peer in self._peers.values()
-            if (able := peer.able.get(role))
+            if (found := peer.callable_models.get(role))
         )
 
-    def _able(self, beat: Presence) -> Mapping[Role, frozenset[str]]:
-        out = {breaker.model for breaker in beat.breakers} | set(beat.withdrawn)
-        away = {*beat.keyless, *beat.unreachable}
+    def _callable_models(self, heartbeat: Presence) -> Mapping[Role, frozenset[str]]:
+        unusable = {breaker.model for breaker in heartbeat.breakers} | set(heartbeat.withdrawn)
+        unusable_providers = {*heartbeat.keyless, *heartbeat.unreachable}
         roles, models = self._catalogue.roles, self._catalogue.models
         return {
             status.role: frozenset(
                 model
                 for model in roles[status.role].chain
-                if model not in out
-                and models[model].provider not in away
-                and not _refused(beat, models[model].provider, model)
+                if model not in unusable
+                and models[model].provider not in unusable_providers
+                and not _refused(heartbeat, models[model].provider, model)
             )
-            for status in beat.roles
+            for status in heartbeat.roles
             if status.role in roles
         }
 
 
-def _refused(beat: Presence, provider: str, model: str) -> bool:
+def _refused(heartbeat: Presence, provider: str, model: str) -> bool:
     """Whether the provider refuses all of the worker's credentials for the model."""
-    credentials = [each for each in beat.credentials if each.provider == provider]
+    credentials = [each for each in heartbeat.credentials if each.provider == provider]
     return bool(credentials) and all(model in each.refused_for for each in credentials)

@@ -1,4 +1,4 @@
-"""Providers that failed are not drawn for a while (REQUIREMENTS A7)."""
+"""Cooldown of failed providers in weighted steps (REQUIREMENTS A7)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["SitOut"]
 
 
 class SitOut:
-    """Which models stand behind the others of their weighted step. Instants are seconds of one monotonic clock.
+    """Ranks the models of weighted steps by recent failures. Times are monotonic seconds.
 
-    A failure of a model in some weighted step puts its provider aside, that is all models of the provider, in every
-    weighted step, for `sit_out_s` from the last failure on. Nothing else ends it. Being set back is not being shut
-    out: where no other model of the step can be called, the usual order and the breakers decide.
+    After a failure of a model in a weighted step, all models of its provider rank behind the others in every weighted
+    step, for `sit_out_s` from the last failure. They stay in the chain: if no other model of the step can be called,
+    the breakers decide whether they are.
     """
 
     def __init__(self, models: Mapping[str, Model], roles: Iterable[RoleConfig], sit_out_s: float) -> None:
@@ -22,26 +22,24 @@ class SitOut:
         self._providers = {model: models[model].provider for model in weighted}
         self._sit_out_s = sit_out_s
         self._until_s: dict[str, float] = {}
-        """By provider, and by model for those that failed themselves."""
+        """End of the cooldown by provider, and by model for the models that failed."""
 
     def failed(self, model: str, now_s: float) -> str | None:
-        """A call failed in a way that speaks against its provider's health: the provider, if it was not out yet."""
+        """Record a failure that indicates an unhealthy provider; returns the provider if its cooldown starts now."""
         provider = self._providers.get(model)
         if provider is None:
             return None
-        news = not self._is_out(_provider(provider), now_s)
+        starts = not self._cools(_provider(provider), now_s)
         self._until_s[_provider(provider)] = self._until_s[_model(model)] = now_s + self._sit_out_s
-        return provider if news else None
+        return provider if starts else None
 
     def rank(self, model: str, now_s: float) -> int:
-        """0: it may be drawn. 1: its provider failed elsewhere. 2: it failed itself, so a sister of the same provider
-        goes before it.
-        """
-        if not self._until_s or not self._is_out(_provider(self._providers[model]), now_s):
+        """0: no recent failure. 1: another model of the provider failed. 2: the model itself failed."""
+        if not self._until_s or not self._cools(_provider(self._providers[model]), now_s):
             return 0
-        return 2 if self._is_out(_model(model), now_s) else 1
+        return 2 if self._cools(_model(model), now_s) else 1
 
-    def _is_out(self, name: str, now_s: float) -> bool:
+    def _cools(self, name: str, now_s: float) -> bool:
         return now_s < self._until_s.get(name, now_s)
 
 

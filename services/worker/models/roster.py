@@ -1,4 +1,4 @@
-"""Models that their provider no longer serves, and those that it does not list (REQUIREMENTS A5)."""
+"""Models that their provider no longer serves or does not list (REQUIREMENTS A5)."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from services.worker.providers.model_list import ModelList
 __all__ = ["RECHECK_S", "Change", "Roster"]
 
 RECHECK_S: Final = 600.0
-"""After this long a withdrawn model may be asked again: providers bring models back."""
+"""Seconds after which a withdrawn model may be called again, because providers restore models."""
 
 
 class Change(Struct, frozen=True):
-    """A model was withdrawn or came back: told once, for the log, the metric and the event."""
+    """A model was withdrawn or restored; reported once in the log, the metric and an event."""
 
     model: str
-    """The catalogue's key."""
+    """Key in the catalogue."""
     withdrawn: bool
 
 
 class Roster:
-    """Which models of the catalogue are withdrawn, by their providers' 404s.
+    """The withdrawn models of the catalogue, known from the 404s of their providers.
 
-    Only a call that was refused withdraws a model: a list may be empty, cut, or write names in another form. A list
-    that names a withdrawn model does not bring it back before the withdrawal lapses, as some list what a key may not
-    use. A withdrawal that lapsed lets calls through again; it is over, and told as such, only when one is answered or a
-    list names the model. A model that is not in the catalogue raises KeyError.
+    Only a rejected call withdraws a model: a list may be empty, truncated, or spell names differently. A list that
+    names a withdrawn model does not restore it before the withdrawal lapses, because some providers list models that a
+    key may not use. A lapsed withdrawal admits calls again; the model counts as restored once a call is answered or a
+    list names it. A model that is not in the catalogue raises KeyError.
     """
 
     def __init__(self, models: Mapping[str, Model], recheck_s: float = RECHECK_S) -> None:
         self._models = models
         self._recheck_s = recheck_s
         self._until_s: dict[str, float] = {}
-        """When each withdrawal lapses."""
+        """Time at which each withdrawal lapses."""
         self._unlisted: set[str] = set()
 
     def is_withdrawn(self, model: str, now_s: float) -> bool:
-        """Whether to leave it out of the chain now."""
+        """Whether to skip the model in the chain now."""
         return now_s < self._until_s.get(model, now_s)
 
     def listed(self, provider: str, served: ModelList | None, now_s: float) -> tuple[Change, ...]:
-        """Take in a provider's list; None, if it could not be asked, changes nothing."""
+        """Record a provider's list; None (the request for it failed) changes nothing."""
         if served is None:
             return ()
-        back = (
+        restored = (
             self.answered(key)
             for key in self._keys(provider)
             if not self.is_withdrawn(key, now_s) and served.names_model(self._models[key].name or key)
         )
-        return tuple(change for change in back if change is not None)
+        return tuple(change for change in restored if change is not None)
 
     def newly_unlisted(self, provider: str, served: ModelList | None) -> tuple[str, ...]:
-        """The models that a provider's list lacks and did not lack the time before. They are called as before."""
+        """The models that a provider's list lacks for the first time. They are still called."""
         if served is None or not served.says_who_is_missing:
             return ()
         keys = self._keys(provider)
@@ -66,7 +66,7 @@ class Roster:
         return new
 
     def not_found(self, model: str, now_s: float) -> Change | None:
-        """A call was refused because the model is not there."""
+        """Record a call rejected because the model does not exist."""
         if model not in self._models:
             raise KeyError(model)
         known = model in self._until_s
@@ -74,7 +74,7 @@ class Roster:
         return None if known else Change(model, withdrawn=True)
 
     def answered(self, model: str) -> Change | None:
-        """A call was answered: whatever was believed, it is served."""
+        """Record an answered call, which ends a withdrawal."""
         return None if self._until_s.pop(model, None) is None else Change(model, withdrawn=False)
 
     def _keys(self, provider: str) -> tuple[str, ...]:

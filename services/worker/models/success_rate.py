@@ -1,4 +1,4 @@
-"""How the latest calls of one model ended: the share that succeeded."""
+"""The success share of the recent calls of one model."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final
 
 __all__ = ["RecentCalls"]
 
-_MOST: Final = 40
+_MAX_CALLS: Final = 40
 _WINDOW_S: Final = 60.0
 
 
 class RecentCalls:
-    """Ends of the latest calls, at most `_MOST` of the last `_WINDOW_S` seconds. Instants are monotonic seconds."""
+    """Outcomes of at most `_MAX_CALLS` calls of the last `_WINDOW_S` seconds. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._ends: deque[tuple[float, bool]] = deque(maxlen=_MOST)
+        self._ends: deque[tuple[float, bool]] = deque(maxlen=_MAX_CALLS)
 
     def add(self, *, succeeded: bool, now_s: float) -> None:
         self._ends.append((now_s, succeeded))
 
     def success_share(self, now_s: float) -> float:
-        """From 0 to 1; 0 where no call ended lately."""
+        """Between 0 and 1; 0 if no call ended within the window."""
         ends = self._ends
         while ends and ends[0][0] < now_s - _WINDOW_S:
             ends.popleft()

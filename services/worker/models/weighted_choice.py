@@ -1,4 +1,4 @@
-"""Which model of a weighted step a request gets, and which it falls back to first (REQUIREMENTS A7)."""
+"""The order of the models in weighted steps of a chain (REQUIREMENTS A7)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["draw", "set_back"]
 
 
 def draw(chain: Sequence[str], steps: Sequence[WeightedStep], random: Callable[[], float]) -> tuple[str, ...]:
-    """The chain with the models of each weighted step in a drawn order; `random` gives [0, 1).
+    """The chain with the models of each weighted step in a weighted random order; `random` returns [0, 1).
 
-    Each model's key is an exponential variate over its weight, and the smallest goes first (Efraimidis and Spirakis,
-    "Weighted random sampling with a reservoir", 2006). So the first is drawn by the weights, the second by the
-    weights of those left, and so on: whichever models cannot be called, the others share their part by weight.
+    Models are sorted by an exponential variate divided by their weight (Efraimidis and Spirakis, "Weighted random
+    sampling with a reservoir", 2006). So the first is drawn by the weights, the second by the weights of the remaining
+    models, and so on: if some models cannot be called, the others share their part by weight.
     """
 
     def keys(step: WeightedStep) -> dict[str, float]:
@@ -27,7 +27,7 @@ def draw(chain: Sequence[str], steps: Sequence[WeightedStep], random: Callable[[
 def set_back(
     chain: Sequence[str], steps: Sequence[WeightedStep], rank: Callable[[str], int]
 ) -> tuple[str, ...]:
-    """The chain with the models of each weighted step by rank, the lowest first; of equal rank as they were."""
+    """The chain with the models of each weighted step sorted by rank, stable within equal ranks."""
     return _rearranged(chain, steps, lambda _: rank)
 
 
@@ -36,7 +36,7 @@ def _rearranged(
     steps: Sequence[WeightedStep],
     key_of: Callable[[WeightedStep], Callable[[str], float]],
 ) -> tuple[str, ...]:
-    """Each step's models, as far as they are in the chain, stand side by side there; they stay in their places."""
+    """Sort the models of each step within the positions they occupy in the chain, which are adjacent."""
     models = list(chain)
     for step in steps:
         members = [model for model in chain if model in step.models]

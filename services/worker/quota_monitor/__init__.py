@@ -1,1 +1,1 @@
-"""The tier monitor (REQUIREMENTS C7): what is used of each limit, and what is told of it."""
+"""The quota monitor (REQUIREMENTS C7): usage, history and forecast of each limit, and warnings."""

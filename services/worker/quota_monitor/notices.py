@@ -1,5 +1,5 @@
-"""Telling once what several workers see: the last message of a subject says what holds, and is written by
-compare-and-set (REQUIREMENTS C7).
+"""Stores a quota warning once although several workers observe it: the last message of the subject is the current
+state, written by compare-and-set (REQUIREMENTS C7).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _log: Final = rate_limited_logger(__name__)
 async def store_crossing(
     js: JetStreamContext, subject: str, event: QuotaWarned | QuotaEased, *, patience_s: float
 ) -> bool:
-    """Store `event` unless it is known already; returns whether it was new.
+    """Store `event` unless the subject's last message says the same; returns whether it was stored.
 
-    Warnings and their ends alternate on the subject, whoever writes them: a warning outlives the worker that told it.
-    Reading and writing share `patience_s`, for whoever saw the crossing will not tell it again. Raises what `store`
-    and `read_from_leader` raise.
+    Warnings and their ends alternate on the subject, whichever worker writes them, so a warning outlives its worker.
+    Reading and writing share `patience_s`, because the caller does not report the crossing again. Raises the errors of
+    `store` and `read_from_leader`.
     """
     give_up_s = loop_now_s() + patience_s
     while True:
@@ -53,7 +53,9 @@ async def store_crossing(
 
 
 async def _last(js: JetStreamContext, subject: str, patience_s: float) -> tuple[int, Event | None]:
-    """Asked of the stream's leader: a replica may be behind. What somebody else put there tells of nothing."""
+    """Sequence and content of the subject's last message, from the stream leader because a replica may lag; the content
+    is None if it is not an event.
+    """
     msg = await read_from_leader(
         lambda: js.get_last_msg(EVENTS.name, subject), subject, patience_s=patience_s
     )
@@ -62,5 +64,5 @@ async def _last(js: JetStreamContext, subject: str, patience_s: float) -> tuple[
     try:
         return msg.seq or 0, EVENT.decode(msg.data or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _log.warning("%s holds what is no event: %s", subject, error)
+        _log.warning("the last message of %s is not a valid event: %s", subject, error)
         return msg.seq or 0, None

@@ -1,4 +1,4 @@
-"""Whether a limit is nearly used up, told once per crossing (REQUIREMENTS C7)."""
+"""A warning threshold on the usage of a limit, with hysteresis (REQUIREMENTS C7)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ Crossing = Literal["warned", "eased"]
 
 
 class NearAlarm:
-    """Warned at `warn_share`; eased once below `calm_share` for `calm_s` without a break.
+    """Changes to warned at `warn_share`, and to eased after `calm_s` without interruption below `calm_share`.
 
-    What was before the first crossing is not known: a predecessor may have warned, so the first calm is told too.
+    The initial state is unknown, because an earlier worker may have warned; so the first change to eased is reported
+    too.
     """
 
     def __init__(self, terms: TierWarning) -> None:
@@ -23,7 +24,7 @@ class NearAlarm:
         self.state: Crossing | None = None
 
     def update(self, used: int, allowed: int, now_s: float) -> Crossing | None:
-        """The crossing, if this is one. A limit of nothing is always used up."""
+        """Record the usage; returns the new state if it changed. A limit of 0 is always used up."""
         share = used / allowed if allowed > 0 else 1.0
         if share >= self._terms.calm_share:
             self._low_since_s = None

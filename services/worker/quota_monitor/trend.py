@@ -1,4 +1,4 @@
-"""When a limit will be full if its use goes on as it did lately (REQUIREMENTS C7)."""
+"""Forecast of the time at which a limit is used up, by linear extrapolation (REQUIREMENTS C7)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 __all__ = ["Trend"]
 
 _SAMPLES: Final = 30
-_LEAST_SAMPLES: Final = 3
-_LEAST_SHARE: Final = 1 / 6
-"""Of the time looked back on that must be known before anything is foretold."""
+_MIN_SAMPLES: Final = 3
+_MIN_SHARE: Final = 1 / 6
+"""Minimum share of the lookback time that the samples must cover for a forecast."""
 
 
 class Trend:
-    """A straight line through the use of the last `lookback_s`; it looks ahead `horizon_s` and no further.
+    """A straight line through the usage of the last `lookback_s`, extrapolated by at most `horizon_s`.
 
-    Use falls when what was spent leaves the window of its limit, and so does the line: no window has to be known here.
-    Instants are monotonic seconds and do not run backwards.
+    Usage falls when spent quota leaves the limit's window, so the slope accounts for the window. Times are monotonic
+    seconds and do not decrease.
     """
 
     def __init__(self, lookback_s: float, horizon_s: float) -> None:
@@ -34,11 +34,11 @@ class Trend:
             samples.popleft()
 
     def full_in_s(self, used: int, allowed: int) -> float | None:
-        """Seconds; 0 when it is full now, None when it will not be within the horizon, as far as can be told."""
+        """Seconds until the limit is used up; 0 if it is now, None if not within the horizon or unknown."""
         if used >= allowed:
             return 0.0
         samples = self._samples
-        if len(samples) < _LEAST_SAMPLES or samples[-1][0] - samples[0][0] < self._lookback_s * _LEAST_SHARE:
+        if len(samples) < _MIN_SAMPLES or samples[-1][0] - samples[0][0] < self._lookback_s * _MIN_SHARE:
             return None
         slope = _slope(samples)
         if slope <= 0:
@@ -48,8 +48,8 @@ class Trend:
 
 
 def _slope(samples: Sequence[tuple[float, int]]) -> float:
-    """Of the least squares; per second."""
+    """Slope per second of the least squares line."""
     mean_s = sum(at_s for at_s, _ in samples) / len(samples)
     mean_used = sum(used for _, used in samples) / len(samples)
-    over = sum((at_s - mean_s) * (used - mean_used) for at_s, used in samples)
-    return over / sum((at_s - mean_s) ** 2 for at_s, _ in samples)
+    covariance = sum((at_s - mean_s) * (used - mean_used) for at_s, used in samples)
+    return covariance / sum((at_s - mean_s) ** 2 for at_s, _ in samples)
