@@ -38,8 +38,8 @@ check: $(READY)  ## format, lint, types, architecture, generated files
 test: $(READY)  ## all tests; with `make check`, everything a change must pass
 	$(BIN)/pytest $(TESTS) -m "not prove"
 
-prove: $(READY)  ## the long proofs: load, soak, kill series
-	$(BIN)/pytest -m prove -s --timeout 300
+prove: $(READY)  ## the long proofs (load, soak, kill series) and every hypothesis example; ends with a table
+	PENSTOCK_EXAMPLES=all $(BIN)/pytest -m "prove or hypothesis" -s --timeout 300
 
 bench: $(READY)  ## the figures; the last line is one JSON object
 	@$(BIN)/python -m tests.bench

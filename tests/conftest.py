@@ -13,20 +13,35 @@ from hypothesis import HealthCheck, settings
 from penstock.bus.log_limits import RepeatedLogs
 from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.ports import free_port as a_free_port
+from tests.harness.examples import examples
 from tests.harness.nats_binary import require_nats_server
+from tests.harness.proofs import add_table, take_figures
 
 
 def pytest_configure() -> None:
-    """The suite says the same on a busy machine as on an idle one, and in the background of a shell.
+    """Make the suite's results independent of the machine's load and of the shell that started it.
 
-    How long an example takes is no promise of ours. A shell has what it starts in its background ignore SIGINT, and so
-    would all processes under test.
+    The time that one hypothesis example takes is not a promise of Penstock. A shell has its background jobs ignore
+    SIGINT, and all processes under test would inherit that.
     """
-    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile("patient", patient)
-    settings.load_profile("patient")
+    profile = settings(
+        deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(100)
+    )
+    settings.register_profile("penstock", profile)
+    settings.load_profile("penstock")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
+    if call.when == "call":
+        item.user_properties += take_figures()
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    add_table(terminalreporter)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.proofs import report_figures
 from tests.harness.random_provider import FailureRates, random_provider
 from tests.harness.system import System
 
@@ -27,7 +28,7 @@ async def test_d3_while_half_the_calls_succeed_requests_complete(begun: tuple[Sy
     async with await system.client() as client:
         done = await run(client, REQUESTS, 3.0, 18.0)
 
-    print(f"\n{done.summary()}")
+    report_figures(done.summary())
     assert done.wrong == []
     assert len(done.completed) >= REQUESTS - 1, done.summary()
     assert done.took_s < 20

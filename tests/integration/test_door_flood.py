@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.catalogues import catalogue
+from tests.harness.proofs import report_figures
 from tests.harness.replies import ask
 from tests.harness.system import running_system
 
@@ -40,8 +41,8 @@ async def test_c6_a_flood_with_long_deadlines_keeps_out_nobody_with_short_ones_a
         left = sum(not each.done() for each in flood)
         flooded = [each.code for each in await asyncio.gather(*flood)]
     answered = [each.took_s for each in newcomers if each.code is None]
-    print(
-        f"\nC6, door: {len(answered)} of {NEWCOMERS} answered, at most in {max(answered, default=0):.2f} s; "
+    report_figures(
+        f"C6, door: {len(answered)} of {NEWCOMERS} answered, at most in {max(answered, default=0):.2f} s; "
         f"{left} of the flood waited then; {flooded.count(None)} of it answered"
     )
     assert left > FLOOD / 4, "it stood there all the time"

@@ -15,6 +15,7 @@ from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
 from services.worker.models.choose import Choice, Nothing, Standing, choose
 from services.worker.models.provider_cooldown import SitOut
 from services.worker.models.weighted_choice import draw, set_back
+from tests.harness.examples import examples
 
 DRAWS = 4000
 NAMES = "abcdef"
@@ -36,7 +37,7 @@ def chains(draw_: st.DrawFn) -> tuple[tuple[str, ...], tuple[WeightedStep, ...]]
     return tuple(chain), tuple(steps)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(chains(), st.data())
 def test_a7_the_shares_are_met_by_those_that_can_serve(case, data) -> None:
     chain, steps = case

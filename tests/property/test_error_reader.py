@@ -17,6 +17,7 @@ from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.status_errors import failure_of_error_event, failure_of_status
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
+from tests.harness.examples import examples
 from tests.unit.worker.error_samples import SAMPLES, Sample
 
 NOW_UNIX_S = 1_790_000_000.0
@@ -168,7 +169,7 @@ SCRAPS = (
 
 
 @given(scraps=st.lists(st.sampled_from(SCRAPS), min_size=1, max_size=3), as_text=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_an_error_repeats_without_end_takes_no_time(scraps: list[str], *, as_text: bool) -> None:
     text = ("".join(scraps) * 60_000)[:60_000]
     body = text.encode() if as_text else json.dumps({"error": {"message": text}}).encode()

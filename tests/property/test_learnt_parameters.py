@@ -12,6 +12,7 @@ from penstock.runtime.config.takes import Only, Take
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.errors.status_errors import failure_of_status
 from services.worker.providers.parameters.learned import LEARNT_FOR_S
+from tests.harness.examples import examples
 from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_words
 
 OPTIONAL = (
@@ -50,7 +51,7 @@ TAKES: st.SearchStrategy[dict[str, Take]] = st.dictionaries(
 ) | st.just({"seed": "random_seed", "max_completion_tokens": "max_tokens"})
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(TAKES, st.lists(BODIES, min_size=1, max_size=4), st.data())
 def test_a_request_ends_after_few_refusals_and_keeps_what_it_depends_on(
     takes: dict[str, Take], bodies: list[dict[str, Any]], data: st.DataObject
@@ -130,7 +131,7 @@ class _Truthful:
                 return
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(
     st.lists(TENANT_TEXT, min_size=1, max_size=6),
     FRAMES,

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.quota import Need
+from tests.harness.examples import examples
 from tests.property.quota_world import KEY, Fate, Process, QuotaWorld
 
 FATES = st.lists(
@@ -489,7 +490,7 @@ class NetworkMachine(RuleBasedStateMachine):
 
 
 NetworkMachine.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=examples(60),
     stateful_step_count=25,
     deadline=None,
     # A failure is told at once: to shrink it takes minutes.

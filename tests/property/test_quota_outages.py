@@ -22,6 +22,7 @@ from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.replica import Replica
 from services.worker.rate_limit.shared.static_share import alone
 from services.worker.rate_limit.shared.store_protocol import Stored
+from tests.harness.examples import examples
 
 LEASE_SETTINGS = LeaseSettings(margin_ms=0)
 MINUTE_S, DAY_S = 60.0, 86_400.0
@@ -180,7 +181,7 @@ class DayMachine(OutageMachine):
         self.now_s += minutes * 60
 
 
-_settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+_settings = settings(max_examples=examples(150), stateful_step_count=50, deadline=None)
 OutageMachine.TestCase.settings = DayMachine.TestCase.settings = _settings
 TestOutages = OutageMachine.TestCase
 TestLongOutages = DayMachine.TestCase

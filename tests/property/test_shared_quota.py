@@ -21,6 +21,7 @@ from services.worker.rate_limit.record.fair_share import fair_share
 from services.worker.rate_limit.record.lease_settings import Amounts, LeaseSettings
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.shared.local_lease import LocalLease
+from tests.harness.examples import examples
 
 LEASE_SETTINGS = LeaseSettings(margin_ms=0)
 """No margin: the policy has to be right without one."""
@@ -360,7 +361,7 @@ class PlacesMachine(SharedMachine):
     limits = Limits(concurrency=3, tokens_per_minute=200)
 
 
-_settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+_settings = settings(max_examples=examples(150), stateful_step_count=50, deadline=None)
 for machine in (SharedMachine, BucketMachine, LargeBucketMachine, TokensMachine, DayMachine, PlacesMachine):
     machine.TestCase.settings = _settings
 TestRequests = SharedMachine.TestCase

@@ -17,6 +17,7 @@ from penstock.client.client import Client
 from penstock.contract.reply import Accepted, Completed, Failed
 from tests.bench.load import percentile
 from tests.harness.catalogues import catalogue
+from tests.harness.proofs import report_figures
 from tests.harness.system import System, running_system
 
 PROOF_S = 120.0
@@ -99,7 +100,7 @@ async def _demand(system: System, client: Client, per_s: float) -> Tally:
 
 async def _prove(system: System, client: Client, per_s: float) -> Tally:
     tally = await _demand(system, client, per_s)
-    print(f"\n{tally.text()}")
+    report_figures(tally.text())
     for line in tally.late[:20]:
         print("   ", line)
     return tally
@@ -132,7 +133,7 @@ async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: s
         await system.sim("PUT", "speed", {"tokens_per_second": 200, "first_token_ms": 100, "latency_ms": 0})
         tally = await _prove(system, client, 3 * REQUESTS_PER_MINUTE / 60)
     used = tally.calls / (REQUESTS_PER_MINUTE * PROOF_S / 60)
-    print(f"C3, {quota}, {algorithm}: used {used:.1%} of the limit, {tally.met_429} met a 429")
+    report_figures(f"C3, {quota}, {algorithm}: used {used:.1%} of the limit, {tally.met_429} met a 429")
     assert used >= 0.95
     _holds(tally)
 
@@ -147,7 +148,7 @@ async def test_c3_three_times_the_slots(tmp_path: Path) -> None:
         await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})
         tally = await _prove(system, client, 24.0)
     most = 2 * 8 * PROOF_S / 2.0
-    print(
+    report_figures(
         f"C3, slots: {tally.calls} calls in {PROOF_S:g} s, {tally.calls / most:.1%} of what the slots can do"
     )
     assert tally.calls >= 0.95 * most

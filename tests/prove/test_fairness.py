@@ -11,6 +11,7 @@ import pytest
 from penstock.client.client import Client
 from tests.bench.load import percentile
 from tests.harness.catalogues import catalogue
+from tests.harness.proofs import report_figures
 from tests.harness.replies import ask
 from tests.harness.system import System, shared_system
 
@@ -66,8 +67,8 @@ async def test_a_flood_of_one_user_does_not_delay_another_c6(system: System) -> 
         left = sum(not task.done() for task in flood)
         flooded = await asyncio.gather(*flood)
         took_s = time.monotonic() - began_s
-    print(
-        f"\nC6, users: p50 {percentile(idle, 0.5):.0f} / {percentile(beside, 0.5):.0f} ms, p95 "
+    report_figures(
+        f"C6, users: p50 {percentile(idle, 0.5):.0f} / {percentile(beside, 0.5):.0f} ms, p95 "
         f"{percentile(idle, 0.95):.0f} ms alone, {percentile(beside, 0.95):.0f} ms beside a flood of {FLOOD} "
         f"(worst {max(beside):.0f} ms), {left} of it still waiting then; it was answered in {took_s:.1f} s, "
         f"{took_s * SLOTS / FLOOD * 1000:.0f} ms a slot"
@@ -104,8 +105,8 @@ async def test_batch_work_does_not_delay_interactive_work_c6(system: System) -> 
             await asyncio.gather(*batch)
             took_s = time.monotonic() - began_s
     p95_alone, p95_beside = percentile(alone, 0.95), percentile(beside, 0.95)
-    print(
-        f"\nC6, lanes: p50 {percentile(alone, 0.5):.0f} / {percentile(beside, 0.5):.0f} ms, p95 {p95_alone:.0f} ms "
+    report_figures(
+        f"C6, lanes: p50 {percentile(alone, 0.5):.0f} / {percentile(beside, 0.5):.0f} ms, p95 {p95_alone:.0f} ms "
         f"alone, {p95_beside:.0f} ms beside {BATCH} batch requests ({p95_beside / p95_alone - 1:+.1%}), of which "
         f"{left} still waited at the end; they were answered in {took_s:.1f} s"
     )

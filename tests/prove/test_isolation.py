@@ -11,6 +11,7 @@ import pytest
 from penstock.client.client import Client
 from tests.bench.load import percentile
 from tests.harness.catalogues import ROLES, catalogue
+from tests.harness.proofs import report_figures
 from tests.harness.replies import ReceivedReply, ask
 from tests.harness.system import System, shared_system
 
@@ -83,8 +84,8 @@ async def test_c2_the_others_are_as_fast_as_without_it(system: System) -> None:
             await system.sim("PUT", "behaviour", {"dry-a": "", "dry-b": ""})
             await asyncio.sleep(1)
     p95_alone, p95_beside = percentile(alone, 0.95), percentile(beside, 0.95)
-    print(
-        f"\nC2: {len(alone)} + {len(beside)} requests; p50 {percentile(alone, 0.5):.1f} / "
+    report_figures(
+        f"C2: {len(alone)} + {len(beside)} requests; p50 {percentile(alone, 0.5):.1f} / "
         f"{percentile(beside, 0.5):.1f} ms, p95 {p95_alone:.1f} ms, {p95_beside:.1f} ms beside a starved role "
         f"({p95_beside / p95_alone - 1:+.1%}); {len(starved)} starved requests"
     )
@@ -115,8 +116,8 @@ async def test_c3_the_starved_are_answered_when_quota_returns_and_told_when_it_d
         await system.sim("PUT", "behaviour", {"dry-a": "", "dry-b": ""})
         answered = await asyncio.gather(*patient)
         refused = await asyncio.gather(*hasty)
-    print(
-        f"\nC3: all answered {time.monotonic() - began_s:.1f} s after asking; {attempts} attempts met a 429"
+    report_figures(
+        f"C3: all answered {time.monotonic() - began_s:.1f} s after asking; {attempts} attempts met a 429"
     )
     assert {each.code for each in answered} == {None}
     assert max(each.took_s for each in answered) < RETURNS_S + 3

@@ -19,6 +19,7 @@ import pytest
 from tests.harness.attempt_audit import audit_attempts
 from tests.harness.load import Load, stored_ends
 from tests.harness.process import Process
+from tests.harness.proofs import report_figures
 from tests.harness.system import System, running_system
 
 REQUESTS = 5000
@@ -47,8 +48,10 @@ async def test_every_accepted_request_ends_exactly_once_whatever_is_killed_d7_f2
         assert isinstance(kills, Counter), kills
         ends = await stored_ends(client, load.ids)
         account = await audit_attempts(system, load.ids)
-        print(f"\nD7: {len(load.received)} requests: {dict(load.outcomes)}; ends per request: {dict(ends)}")
-        print(f"{account}; killed: {dict(kills)}; longest gap {load.longest_gap_s():.1f} s")
+        report_figures(
+            f"D7: {len(load.received)} requests: {dict(load.outcomes)}; ends per request: {dict(ends)}"
+        )
+        report_figures(f"{account}; killed: {dict(kills)}; longest gap {load.longest_gap_s():.1f} s")
         assert kills["nats-server"] == len(SERVER_AT)
         assert min(kills["router"], kills["worker"]) >= 5
         assert ends == {1: REQUESTS}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fault.test_learned_limits import ask_all, config_of
+from tests.harness.proofs import report_figures
 from tests.harness.system import running_system
 from tests.harness.token_bucket_provider import token_bucket_provider
 
@@ -29,7 +30,7 @@ async def test_c4_a_learnt_limit_costs_a_tenth_more_calls_and_is_used(tmp_path: 
         counts = provider.counts()
     per_answer = (counts.answered + counts.refused) / counts.answered
     used = IDEAL_S / counts.lasted_s
-    print(f"\n{workers} workers: {per_answer:.3f} calls per answer, {used:.1%} of the limit used")
+    report_figures(f"{workers} workers: {per_answer:.3f} calls per answer, {used:.1%} of the limit used")
     assert [each.code for each in received] == [None] * REQUESTS
     assert counts.answered == REQUESTS
     assert per_answer <= 1.1

@@ -12,6 +12,7 @@ from penstock.contract.streams import REPLIES, REQUESTS, WORK
 from tests.harness.attempt_audit import audit_attempts
 from tests.harness.load import Load, stored_ends
 from tests.harness.nats_cluster import NatsCluster
+from tests.harness.proofs import report_figures
 from tests.harness.system import running_system
 
 GAP_S = 10.0
@@ -46,10 +47,10 @@ async def test_nodes_are_killed_one_after_another_and_nothing_is_lost_d7(tmp_pat
                 await load.more(50)
         account = await audit_attempts(system, load.ids)
         ends = await stored_ends(client, load.ids)
-        print(
-            f"\nD7, cluster: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
+        report_figures(
+            f"D7, cluster: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
         )
-        print(f"longest gap {load.longest_gap_s():.1f} s; after each kill: {', '.join(gaps)}")
+        report_figures(f"longest gap {load.longest_gap_s():.1f} s; after each kill: {', '.join(gaps)}")
         assert ends == {1: len(load.received)}
         assert load.outcomes == {"completed": len(load.received)}
         account.check()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.harness.attempt_audit import audit_attempts
 from tests.harness.load import Load, stored_ends
+from tests.harness.proofs import report_figures
 from tests.harness.system import running_system
 
 TIMES = 5
@@ -41,10 +42,10 @@ async def test_the_server_is_restarted_under_load_and_nothing_is_lost_or_done_tw
                 gaps.append(load.longest_gap_s(began_s))
         account = await audit_attempts(system, load.ids)
         ends = await stored_ends(client, load.ids)
-        print(
-            f"\nD7, {how}: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
+        report_figures(
+            f"D7, {how}: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
         )
-        print(f"away {AWAY_S:g} s each time; gaps {', '.join(f'{gap:.1f}' for gap in gaps)} s")
+        report_figures(f"away {AWAY_S:g} s each time; gaps {', '.join(f'{gap:.1f}' for gap in gaps)} s")
         assert ends == {1: len(load.received)}
         assert load.outcomes == {"completed": len(load.received)}
         account.check()

@@ -10,6 +10,7 @@ import pytest
 
 from penstock.client.client import Client
 from tests.harness.catalogues import catalogue
+from tests.harness.proofs import report_figures
 from tests.harness.replies import ReceivedReply, ask
 from tests.harness.system import System, running_system
 
@@ -55,8 +56,8 @@ async def test_one_429_silences_all_workers_for_as_long_as_it_says_and_no_other_
             received: list[ReceivedReply] = await asyncio.gather(*asked, *first)
         resumed_s = time.monotonic() - began_s
         counts = (await system.sim("GET", "counts"))["models"]
-    print(
-        f"\nsilent for {PAUSE_S:g} s; all {len(received)} answered {resumed_s:.1f} s after the 429; {others} others"
+    report_figures(
+        f"silent for {PAUSE_S:g} s; all {len(received)} answered {resumed_s:.1f} s after the 429; {others} others"
     )
     assert [each.code for each in received] == [None] * len(received)
     assert resumed_s >= PAUSE_S - 0.5

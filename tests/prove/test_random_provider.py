@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.proofs import report_figures
 from tests.harness.random_provider import FailureRates, random_provider
 from tests.harness.system import System
 
@@ -32,6 +33,6 @@ async def test_d3_a_provider_that_fails_half_of_its_calls(begun: tuple[System, A
     async with await system.client() as client:
         done = await run(client, REQUESTS, 20.0, DEADLINE_S)
 
-    print(f"\nrandom: {done.summary()}")
+    report_figures(f"random: {done.summary()}")
     assert done.wrong == []
     assert len(done.completed) >= 0.98 * REQUESTS, done.summary()

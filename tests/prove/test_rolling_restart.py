@@ -11,6 +11,7 @@ import pytest
 from tests.harness.attempt_audit import AttemptAudit, audit_attempts
 from tests.harness.load import Load, stored_ends
 from tests.harness.process import Process
+from tests.harness.proofs import report_figures
 from tests.harness.system import System, running_system
 
 ROUNDS = 3
@@ -58,8 +59,10 @@ async def test_two_of_each_are_replaced_in_turn_without_an_error_or_a_repetition
                     system.workers[place] = await replaced(system.workers[place], system.new_worker(role))
             await load.more(16)
         account = await nobody_noticed(system, client, load)
-        print(f"\nD9, two of each: {len(load.received)} requests, {6 * ROUNDS} processes replaced; {account}")
-        print(f"longest gap {load.longest_gap_s():.2f} s, slowest request {slowest_s(load):.2f} s")
+        report_figures(
+            f"D9, two of each: {len(load.received)} requests, {6 * ROUNDS} processes replaced; {account}"
+        )
+        report_figures(f"longest gap {load.longest_gap_s():.2f} s, slowest request {slowest_s(load):.2f} s")
 
 
 async def test_the_only_one_of_each_is_replaced_and_requests_wait_for_the_next_d9(tmp_path: Path):
@@ -81,8 +84,12 @@ async def test_the_only_one_of_each_is_replaced_and_requests_wait_for_the_next_d
                 away_s = time.monotonic() - began_s
                 await load.more(12)
         account = await nobody_noticed(system, client, load)
-        print(f"\nD9, one of each: {len(load.received)} requests, {4 * ROUNDS} processes replaced; {account}")
-        print(f"longest gap {load.longest_gap_s():.2f} s, of which both were being replaced {away_s:.2f} s")
+        report_figures(
+            f"D9, one of each: {len(load.received)} requests, {4 * ROUNDS} processes replaced; {account}"
+        )
+        report_figures(
+            f"longest gap {load.longest_gap_s():.2f} s, of which both were being replaced {away_s:.2f} s"
+        )
 
 
 def slowest_s(load: Load) -> float:

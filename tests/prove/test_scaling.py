@@ -13,6 +13,7 @@ import pytest
 
 from tests.harness.catalogues import catalogue
 from tests.harness.load import Load
+from tests.harness.proofs import report_figures
 from tests.harness.system import running_system
 
 LATENCY_MS = 200
@@ -35,8 +36,8 @@ async def test_four_workers_of_a_role_do_the_work_of_four_k4(tmp_path: Path):
         rates.append(await answers_per_s(client, workers=WORKERS))
         counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
     one, four = rates
-    print(
-        f"\nK4: {one:.1f} answers/s with 1 worker, {four:.1f} with {WORKERS}: {four / one:.2f} times; "
+    report_figures(
+        f"K4: {one:.1f} answers/s with 1 worker, {four:.1f} with {WORKERS}: {four / one:.2f} times; "
         f"{SLOTS} slots each, provider {LATENCY_MS} ms; at most {counts['max_in_flight']} calls at once"
     )
     assert one <= SLOTS * 1000 / LATENCY_MS

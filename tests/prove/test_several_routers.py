@@ -13,6 +13,7 @@ import pytest
 from penstock.client.client import Client
 from penstock.contract.reply import Accepted, Completed, Failed
 from tests.harness.catalogues import catalogue
+from tests.harness.proofs import report_figures
 from tests.harness.system import System, running_system
 
 ASKED_S = 30.0
@@ -75,7 +76,7 @@ async def test_c3_three_routers_let_in_together_what_one_would(tmp_path: Path) -
     one = await _with_routers(_made(tmp_path / "one"), 1)
     three = await _with_routers(_made(tmp_path / "three"), 3)
 
-    print(f"\nC3, one router: {dict(one)}; three: {dict(three)}")
+    report_figures(f"C3, one router: {dict(one)}; three: {dict(three)}")
     accepted = {"one": one["completed"] + one["late"], "three": three["completed"] + three["late"]}
     assert sum(one.values()) == sum(three.values()) == int(ASKED_S * PER_S)
     assert three["late"] <= 0.01 * accepted["three"] + one["late"]

@@ -14,6 +14,7 @@ import pytest
 from penstock.client.client import Client
 from penstock.errors import RequestFailed
 from tests.harness.catalogues import catalogue
+from tests.harness.proofs import report_figures
 from tests.harness.system import System, running_system
 
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 600, 100_000
@@ -57,8 +58,8 @@ async def test_four_workers_share_one_limit_c1(
     busiest = counts["busiest_minute"]
     requests = (counts["attempts"] - refused) / (REQUESTS_PER_MINUTE * minutes)
     tokens = (counts["prompt_tokens"] + counts["completion_tokens"]) / (TOKENS_PER_MINUTE * minutes)
-    print(
-        f"\n{algorithm}, {answer_tokens} tokens, {'a worker killed, one added' if workers_change else 'steady'}: "
+    report_figures(
+        f"{algorithm}, {answer_tokens} tokens, {'a worker killed, one added' if workers_change else 'steady'}: "
         f"{counts['attempts']} attempts, {refused} refused ({refused / counts['attempts']:.2%}); "
         f"used {requests:.1%} of the requests and {tokens:.1%} of the tokens of {minutes * 60:.1f} s; "
         f"in the busiest minute {busiest['requests']} requests, {busiest['tokens']} tokens; {dict(outcomes)}"

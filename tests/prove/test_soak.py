@@ -17,6 +17,7 @@ from penstock.client.client import Client
 from penstock.contract.reply import TERMINAL
 from tests.bench.load import percentile
 from tests.harness.catalogues import ROLES, catalogue
+from tests.harness.proofs import report_figures
 from tests.harness.replies import ReceivedReply, ask, simulator_answer
 from tests.harness.system import System, shared_system
 
@@ -115,8 +116,8 @@ async def test_k7_fifty_dialogues_in_bad_weather(system: System) -> None:
     for model in counts:
         statuses.update(model["errors"])
     growth = {name: round(after[name] - before[name], 1) for name in processes}
-    print(
-        f"\nK7: {len(latencies)} requests, {errors} errors {dict(codes)}; p50 {percentile(latencies, 0.5):.2f} s, "
+    report_figures(
+        f"K7: {len(latencies)} requests, {errors} errors {dict(codes)}; p50 {percentile(latencies, 0.5):.2f} s, "
         f"p95 {percentile(latencies, 0.95):.2f} s, worst {max(latencies):.2f} s; the provider answered "
         f"{sum(model['ok'] for model in counts)} well, errors {dict(statuses)}; memory {after}, growth {growth} MB"
     )

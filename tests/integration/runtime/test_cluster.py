@@ -22,6 +22,7 @@ from penstock.runtime.provisioning import ensure as provisioning
 from penstock.runtime.provisioning.ensure import JetStreamPlan
 from tests.harness.nats_binary import require_nats_server
 from tests.harness.nats_cluster import NatsCluster
+from tests.harness.proofs import report_figures
 
 ROLES = ("chat",)
 ROUNDS = 150
@@ -70,7 +71,7 @@ async def test_whoever_decides_by_the_stored_replies_sees_all_that_was_acknowled
         await store(js, other, encode(event), message_id=other)
         plain = await asyncio.gather(*(stored_replies(nc, other) for nc in connections))
         lagging += plain.count([])
-    print(f"{lagging} of {3 * ROUNDS} reads from any node lagged behind the acknowledgement")
+    report_figures(f"{lagging} of {3 * ROUNDS} reads from any node lagged behind the acknowledgement")
     assert await settled_replies(connections[1], subjects.reply("demo", "desk", new_id())) == []
 
 
