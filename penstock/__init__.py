@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from penstock.bus.auth import NatsAuth
     from penstock.client.client import Client
     from penstock.client.reply import Reply
     from penstock.contract.jobs import Job
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     )
     from penstock.errors import (
         BeyondTheEnd,
+        BrokerRefused,
         BrokerUnreachable,
         NoReply,
         NotAccepted,
@@ -36,12 +38,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Accepted",
     "BeyondTheEnd",
+    "BrokerRefused",
     "BrokerUnreachable",
     "Client",
     "Completed",
     "Delta",
     "Failed",
     "Job",
+    "NatsAuth",
     "NoReply",
     "NotAccepted",
     "PenstockError",
@@ -60,6 +64,7 @@ __all__ = [
 
 _MODULES: Final = {
     "Client": "penstock.client.client",
+    "NatsAuth": "penstock.bus.auth",
     "Job": "penstock.contract.jobs",
     "Reply": "penstock.client.reply",
     **dict.fromkeys(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BeyondTheEnd",
+    "BrokerRefused",
     "BrokerUnreachable",
     "NoReply",
     "NotAccepted",
@@ -41,11 +42,22 @@ class PenstockError(Exception):
 
 
 class BrokerUnreachable(PenstockError):
-    """No NATS server answers at the configured address."""
+    """No NATS server answers at the configured address, or one rejected this client (BrokerRefused)."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(
             f"no NATS server answers at {url} ({reason}); start one with `penstock up`, or set NATS_URL"
+        )
+
+
+class BrokerRefused(BrokerUnreachable):
+    """A NATS server answers and rejected the credentials or the TLS handshake."""
+
+    def __init__(self, url: str, rejected: str, reason: str) -> None:
+        PenstockError.__init__(
+            self,
+            f"the NATS server at {url} answers and did not accept the {rejected}: {reason}; "
+            "check the credentials and certificates (docs/configuration.md, NATS credentials)",
         )
 
 

@@ -1,50 +1,55 @@
-"""The connection to NATS: it reconnects for ever, and says so."""
+"""The connection to NATS: reconnects without limit and logs each loss."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import nats
 import nats.errors
 from nats.aio.client import Client as Nats
 
+from penstock.bus import nats_patches
+from penstock.bus.auth import NatsAuth
 from penstock.bus.masking import without_userinfo
-from penstock.bus.nats_patches import survive_hostile_bytes
-from penstock.errors import BrokerUnreachable
+from penstock.errors import BrokerRefused, BrokerUnreachable
 
-__all__ = ["Reconnects", "close", "connect", "give_up", "options", "servers_of", "unanswered"]
+__all__ = ["Reconnects", "close", "connect", "discard_and_close", "flush_failure", "options", "servers_of"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
-_SAY_AGAIN_S: Final = 10.0
+_LOG_AGAIN_S: Final = 10.0
 _PING_INTERVAL_S: Final = 10
 _FLUSH_S: Final = 2
 _PENDING_BYTES: Final = 32 * 1024 * 1024
-"""What may be published while disconnected before publishing fails; nats-py's own default is 2 MiB."""
+"""Bytes that may be published while disconnected before publishing fails; nats-py's own default is 2 MiB."""
 
 _ONE_ATTEMPT: Final = {"allow_reconnect": False, "max_reconnect_attempts": 1}
-"""With -1, nats-py goes on for ever at the first connection too, whatever `allow_reconnect` says."""
+"""With -1, nats-py repeats the first connection attempt without limit, whatever `allow_reconnect` is."""
 
 _BROKEN: Final = (OSError, TimeoutError, nats.errors.UnexpectedEOF, nats.errors.StaleConnectionError)
-"""How a connection ends, or fails to come about: told as lost and as connected again."""
+"""Errors of a connection that ended or could not be made; the loss and the reconnection are logged apart."""
+_HUNG_UP: Final = (ConnectionError, nats.errors.UnexpectedEOF)
+"""Errors of a server that ended the connection during the handshake."""
+_REJECTED: Final = ("authorization violation", "authentication", "maximum connections")
+"""Parts of the `-ERR` texts with which nats-server rejects a client."""
 
 Listener = Callable[[], Awaitable[None]]
 
 
 class Reconnects:
-    """Tells of a lost connection; whoever must act after it came back registers here."""
+    """Callbacks of one connection: logs its losses and calls each registered listener after a reconnection."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
-        self._said = ""
-        self._say_again_s = 0.0
+        self._logged = ""
+        self._log_again_s = 0.0
         self.closing = False
-        """The owner closes the connection: losing it is no news."""
+        """The owner is closing the connection; its loss is not logged."""
 
     def add(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -52,24 +57,24 @@ class Reconnects:
     def remove(self, listener: Listener) -> None:
         self._listeners.remove(listener)
 
-    async def announce(self) -> None:
-        """Tell everybody at once. One who fails keeps neither the others nor nats-py from going on."""
+    async def reconnected(self) -> None:
+        """Call all listeners at once. One that fails stops neither the others nor nats-py."""
         _log.info("connected to NATS again", extra={"fields": {"connection": "again"}})
         outcomes = await asyncio.gather(
             *(listener() for listener in tuple(self._listeners)), return_exceptions=True
         )
         for outcome in outcomes:
             if isinstance(outcome, Exception):
-                _log.error("what was to happen after a reconnection failed", exc_info=outcome)
+                _log.error("a listener failed after a reconnection", exc_info=outcome)
 
     async def error(self, error: Exception) -> None:
-        """What nats-py meets; the same again (a server that is away, four times a second) now and then only."""
-        words = str(error) or type(error).__name__
+        """Log an error of nats-py; the same error (a server that is away, four times a second) every ten seconds."""
+        text = _reason(error)
         now_s = time.monotonic()
-        if words != self._said or now_s >= self._say_again_s:
+        if text != self._logged or now_s >= self._log_again_s:
             fields = {"connection": "broken"} if isinstance(error, _BROKEN) else {}
-            _log.warning("NATS: %s", words, extra={"fields": fields})
-            self._said, self._say_again_s = words, now_s + _SAY_AGAIN_S
+            _log.warning("NATS: %s", _explained(error, text), extra={"fields": fields})
+            self._logged, self._log_again_s = text, now_s + _LOG_AGAIN_S
 
     async def lost(self) -> None:
         if not self.closing:
@@ -80,17 +85,18 @@ class Reconnects:
 
 
 def servers_of(url: str) -> list[str]:
-    """The servers named in `url`, with commas between; nats-py wants them apart."""
+    """The servers in `url`, which separates them by commas; nats-py takes a list."""
     return [server.strip() for server in url.split(",")]
 
 
-def options(name: str, reconnects: Reconnects, credentials: str | None = None) -> dict[str, Any]:
-    """The options of every connection of ours, for `nats.connect` and for FastStream's broker.
+def options(name: str, reconnects: Reconnects) -> dict[str, Any]:
+    """The options of every Penstock connection, for `nats.connect` and for FastStream's broker.
 
-    `max_reconnect_attempts` is -1 because nats-py otherwise gives up for good after about two minutes.
+    `max_reconnect_attempts` is -1 because nats-py otherwise gives up after about two minutes. The options of
+    NatsAuth are added by the caller: FastStream takes them in another way.
     """
-    survive_hostile_bytes()
-    chosen: dict[str, Any] = {
+    nats_patches.install()
+    return {
         "name": name,
         "allow_reconnect": True,
         "max_reconnect_attempts": -1,
@@ -101,40 +107,70 @@ def options(name: str, reconnects: Reconnects, credentials: str | None = None) -
         "pending_size": _PENDING_BYTES,
         "error_cb": reconnects.error,
         "disconnected_cb": reconnects.lost,
-        "reconnected_cb": reconnects.announce,
+        "reconnected_cb": reconnects.reconnected,
     }
-    if credentials is not None:
-        chosen["user_credentials"] = credentials
-    return chosen
 
 
 async def connect(
-    url: str, *, name: str, reconnects: Reconnects | None = None, credentials: str | None = None
+    url: str, *, name: str, reconnects: Reconnects | None = None, auth: NatsAuth | None = None
 ) -> Nats:
-    """A connection for a process that is no service: the first attempt must succeed, later losses are mended.
+    """Connect a process that is not a service: the first attempt must succeed, later losses are repaired.
 
-    `url` may name several servers, with commas between. Raises BrokerUnreachable when none of them answers.
+    `url` may name several servers, separated by commas. Raises BrokerUnreachable when none of them answers,
+    BrokerRefused when one rejects the credentials or the certificate, and NatsAuthError.
     """
-    chosen = options(name, reconnects or Reconnects(), credentials)
+    reconnects = reconnects or Reconnects()
+    chosen = options(name, reconnects) | (auth or NatsAuth()).options()
     nc = Nats()
     errors: list[Exception] = []
 
-    async def first_error(error: Exception) -> None:
-        errors.append(error)
+    async def on_error(error: Exception) -> None:
+        if nc.options["allow_reconnect"]:
+            await reconnects.error(error)
+        else:
+            errors.append(error)
 
     try:
-        await nc.connect(servers_of(url), **{**chosen, **_ONE_ATTEMPT, "error_cb": first_error})
+        await nc.connect(servers_of(url), **{**chosen, **_ONE_ATTEMPT, "error_cb": on_error})
+        if not nc.is_connected:  # nats-py takes an end of the connection during the handshake for success
+            raise nats.errors.UnexpectedEOF
     except (OSError, TimeoutError, nats.errors.Error) as error:
-        raise BrokerUnreachable(without_userinfo(url), str(errors[-1] if errors else error)) from error
+        cause = errors[-1] if errors and isinstance(error, nats.errors.NoServersError) else error
+        await discard_and_close(nc)  # nats-py leaves the socket of a failed handshake open
+        raise _failure(nc, without_userinfo(url), cause) from error
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
-    nc._error_cb = chosen["error_cb"]  # noqa: SLF001 - nats-py has no setter; the first attempt wanted a callback of its own
     return nc
 
 
-async def unanswered(nc: Nats) -> str | None:
-    """Why it is not known that all that was published has arrived; None: it has.
+def _failure(nc: Nats, url: str, error: Exception) -> BrokerUnreachable:
+    kind, reason = _refused(error), _reason(error)
+    if kind is None and isinstance(error, _HUNG_UP):
+        # The server has hung up before its reason could be read.
+        kind = nats_patches.demanded_by_server(nc)
+    return BrokerUnreachable(url, reason) if kind is None else BrokerRefused(url, kind, reason)
 
-    Asks for two seconds at most, and nobody who is not connected.
+
+def _refused(error: Exception) -> str | None:
+    """What the server or this process rejected at the handshake; None for any other error."""
+    if isinstance(error, ssl.SSLError | nats_patches.TlsNotOffered):
+        return "TLS connection"
+    text = str(error).lower()
+    return "credentials" if any(part in text for part in _REJECTED) else None
+
+
+def _explained(error: Exception, text: str) -> str:
+    kind = _refused(error)
+    return text if kind is None else f"the server did not accept the {kind} ({text})"
+
+
+def _reason(error: Exception) -> str:
+    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+
+
+async def flush_failure(nc: Nats) -> str | None:
+    """Why the server may not have received everything that was published; None when it has.
+
+    Waits for two seconds at most, and not at all without a connection.
     """
     if not nc.is_connected:
         return "not connected"
@@ -146,22 +182,20 @@ async def unanswered(nc: Nats) -> str | None:
 
 
 async def close(nc: Nats) -> None:
-    """Send what is buffered and disconnect. What a lost connection could not send any more is given up."""
+    """Send what is buffered and disconnect. A buffer that a lost connection cannot send is discarded."""
     if nc.is_closed:
         return
-    why = await unanswered(nc)
+    why = await flush_failure(nc)
     if why is None:
         await nc.close()
         return
     _log.warning("not everything could be sent before closing: %s", why)
-    await give_up(nc)
+    await discard_and_close(nc)
 
 
-async def give_up(nc: Nats) -> None:
+async def discard_and_close(nc: Nats) -> None:
     """Disconnect from a server that does not answer; what is buffered is lost."""
-    # nats-py would try to send it: to nobody, or to a server that does not read, for as long as it does not
-    nc._pending.clear()  # noqa: SLF001
-    nc._pending_data_size = 0  # noqa: SLF001
+    nats_patches.discard_pending(nc)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_FLUSH_S):
             await nc.close()

@@ -1,9 +1,13 @@
-"""What no client of NATS writes, and nats-server stores and delivers all the same: made harmless for this process.
+"""All use of private parts of nats-py, which is pinned to the minor version 2.16.
 
-nats-py (2.16) reads a message outside of any `try`, inside the loop that reads the connection. A header block such as
-`junk`, a byte in a subject that is no UTF-8 or that its parser takes for a space ends that loop, and the socket
-stays open, unread, until two pings went unanswered. As the message is delivered again after the reconnection, it
-does so for ever. One publisher could so keep every process from working.
+Each function and each replaced method works around one fault or gap. `tests/unit/bus/test_nats_patches.py` has a test
+for each that fails once upstream has fixed it.
+
+nats-py parses a message outside of any `try`, inside the loop that reads the connection. A header block such as `junk`,
+or a byte in a subject that is not UTF-8 or that its parser takes for a space, ends that loop; the socket stays open and
+unread until two pings have gone unanswered. JetStream delivers the message again after the reconnection, so that one
+publisher could stop every process. And nats-py sends credentials in clear text to a server that does not offer TLS,
+even where the address or the options ask for TLS.
 """
 
 from __future__ import annotations
@@ -11,40 +15,55 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import nats.errors
 import nats.protocol.parser
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from penstock.bus.log_limits import rate_limited_logger
 
-__all__ = ["survive_hostile_bytes"]
+__all__ = [
+    "TlsNotOffered",
+    "demanded_by_server",
+    "discard_pending",
+    "install",
+    "unsubscribe_at_server",
+]
+
+# ruff: noqa: SLF001 - this module exists for private parts
 
 _log: Final = rate_limited_logger(__name__)
-_read: Final = Nats._process_headers  # noqa: SLF001 - there is no other place to catch it
+_process_headers: Final = Nats._process_headers
+_connect_command: Final = Nats._connect_command
 _parse: Final = Parser.parse
 
 _MSG: Final = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
 _HMSG: Final = re.compile(
     rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
 )
-"""nats-py's own, with the server's idea of a space: vertical tab and form feed may stand in a subject."""
+"""nats-py's expressions with the server's definition of a space: a subject may hold vertical tab and form feed."""
 
 
-async def _headers_or_nothing(self: Nats, headers: bytes) -> dict[str, str] | None:
+class TlsNotOffered(nats.errors.Error):
+    """TLS is configured and the server does not offer it."""
+
+
+async def _headers_or_none(self: Nats, headers: bytes) -> dict[str, str] | None:
     try:
-        read: dict[str, str] | None = await _read(self, headers)
+        read: dict[str, str] | None = await _process_headers(self, headers)
     except (IndexError, UnicodeDecodeError) as error:
-        _log.warning("a message with an unreadable header block: %r", error)
+        _log.warning("a message has an unreadable header block: %r", error)
         return None
     return read
 
 
-def _message(
+def _build_message(
     self: Nats, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
 ) -> Msg:
-    """As nats-py's own, except that bytes which are no UTF-8 are written out, and judged like any other text."""
+    """nats-py's own, with bytes that are not UTF-8 written as escapes."""
     return self.msg_class(
         subject=subject.decode(errors="backslashreplace"),
         reply=reply.decode(errors="backslashreplace"),
@@ -56,22 +75,55 @@ def _message(
 
 
 async def _parse_or_reconnect(self: Parser, data: bytes = b"") -> None:
-    """After a ProtocolError nats-py reconnects at once; after any other error it would leave the socket unread."""
+    """nats-py reconnects at once after a ProtocolError; after any other error it would leave the socket unread."""
     try:
         await _parse(self, data)
     except (ProtocolError, OSError):
         raise
     except Exception as error:
-        _log.exception("what the server sent cannot be read; connecting again")
+        _log.exception("data from the server cannot be read; connecting again")
         raise ProtocolError from error
 
 
-def survive_hostile_bytes() -> None:
-    """From now on, for every connection of this process: unreadable headers count as none, a message with an
-    unreadable subject arrives, and whatever cannot be read all the same is a lost connection.
+def _connect_command_over_tls(self: Nats) -> bytes:
+    """The CONNECT command, which carries the credentials; refused in clear text where TLS is configured."""
+    server = self._current_server
+    wants_tls = "tls" in self.options or (server is not None and server.uri.scheme == "tls")
+    is_web_socket = server is not None and server.uri.scheme in {"ws", "wss"}
+    if wants_tls and not is_web_socket and not self._server_info.get("tls_required"):
+        raise TlsNotOffered("nats: TLS is configured, and the server does not offer it")
+    command: bytes = _connect_command(self)
+    return command
+
+
+def install() -> None:
+    """Patch nats-py for every connection of this process: unreadable headers count as none, a message with an
+    unreadable subject is delivered, data that cannot be parsed ends the connection, and credentials stay behind TLS.
     """
     nats.protocol.parser.MSG_RE = _MSG
     nats.protocol.parser.HMSG_RE = _HMSG
-    Nats._process_headers = _headers_or_nothing  # type: ignore[method-assign]  # noqa: SLF001
-    Nats._build_message = _message  # type: ignore[method-assign]  # noqa: SLF001
+    Nats._process_headers = _headers_or_none  # type: ignore[method-assign]
+    Nats._build_message = _build_message  # type: ignore[method-assign]
+    Nats._connect_command = _connect_command_over_tls  # type: ignore[method-assign]
     Parser.parse = _parse_or_reconnect  # type: ignore[method-assign]
+
+
+def demanded_by_server(nc: Nats) -> str | None:
+    """What the server of the last connection attempt demands of a client: a certificate, credentials, or nothing."""
+    if nc._server_info.get("tls_verify"):
+        return "client certificate"
+    return "credentials" if nc._server_info.get("auth_required") else None
+
+
+def discard_pending(nc: Nats) -> None:
+    """Empty the send buffer. `close` would write it to a server that does not read, for as long as that lasts."""
+    nc._pending.clear()
+    nc._pending_data_size = 0
+
+
+async def unsubscribe_at_server(nc: Nats, subscription: Subscription) -> None:
+    """Send UNSUB and go on listening: a message that is already on its way still arrives.
+
+    `Subscription.unsubscribe` and `drain` stop listening, which can miss a message that is being delivered.
+    """
+    await nc._send_unsubscribe(subscription._id)

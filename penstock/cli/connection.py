@@ -38,9 +38,7 @@ def command_settings(data: Path, env: Mapping[str, str] = os.environ) -> Setting
 async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
     """A NATS connection. Raises BrokerUnreachable; a later NATS error becomes a CommandError."""
     reconnects = Reconnects()
-    nc = await connect(
-        settings.nats_url, name=name, reconnects=reconnects, credentials=settings.nats_credentials
-    )
+    nc = await connect(settings.nats_url, name=name, reconnects=reconnects, auth=settings.nats_auth)
     try:
         yield nc
     except (nats.errors.Error, APIError) as error:
@@ -59,7 +57,7 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
     tracer = make_tracer(settings, service=_SERVICE, instance=instance_name("client"))
     try:
         async with await Client.connect(
-            settings.nats_url, account=settings.account, credentials=settings.nats_credentials, tracer=tracer
+            settings.nats_url, account=settings.account, auth=settings.nats_auth, tracer=tracer
         ) as client:
             yield client
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Any, Final, Self
 import msgspec
 from nats.aio.client import Client as Nats
 
+from penstock.bus.auth import NatsAuth
 from penstock.bus.clock import loop_now_s
 from penstock.bus.connection import Reconnects, close, connect
 from penstock.bus.ids import new_id
@@ -31,6 +33,7 @@ from penstock.errors import NoReply, PenstockError, UnknownReply
 
 __all__ = ["Client", "Prompt"]
 
+_DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 _DEFAULT_TIMEOUT_S: Final = 120.0
 """How long an acceptance is waited for when no timeout was given; then the role's own deadline counts."""
 _SUBMIT_PATIENCE_S: Final = 60.0
@@ -53,24 +56,31 @@ class Client:
     @classmethod
     async def connect(
         cls,
-        url: str = "nats://127.0.0.1:4222",
+        url: str | None = None,
         *,
         account: str = "demo",
         name: str | None = None,
-        credentials: str | None = None,
+        auth: NatsAuth | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> Self:
-        """Connect to the NATS server at `url`.
+        """Connect to the NATS server at `url`, or at NATS_URL, or at nats://127.0.0.1:4222.
 
-        `name` is the token replies are addressed to; a process that shall resume another's streams needs to know
-        it, otherwise leave it out. `tracer` stays the caller's, who closes it. Raises BrokerUnreachable, and
-        ValueError for a name that is no subject token.
+        `auth` defaults to the credentials in the environment (NATS_CREDS and others, see NatsAuth). `name` is the token
+        to which replies are addressed; a process that resumes the streams of another one needs to know it. `tracer` is
+        not closed by the client. Raises BrokerUnreachable, its subclass BrokerRefused when the server rejects the
+        credentials or the certificate, and ValueError for a name that is not a subject token or for a file of `auth`
+        that cannot be used.
         """
         chosen = name or f"client-{new_id()}"
         _check_token("the name of an account", account)
         _check_token("the name of a client", chosen)
         reconnects = Reconnects()
-        nc = await connect(url, name=chosen, reconnects=reconnects, credentials=credentials)
+        nc = await connect(
+            url or os.environ.get("NATS_URL") or _DEFAULT_URL,
+            name=chosen,
+            reconnects=reconnects,
+            auth=auth or NatsAuth.from_env(os.environ),
+        )
         inbox = ReplyInbox(nc, reconnects, account, chosen)
         try:
             await inbox.open()

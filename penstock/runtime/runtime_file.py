@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from penstock.bus.auth import NO_NATS_AUTH
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
 
 __all__ = [
@@ -78,7 +79,7 @@ def client_environment(env: Mapping[str, str], places: RuntimeFile | None) -> di
         return dict(env)
     found = {**env, "NATS_URL": places.nats_url}
     if places.embedded:
-        found["NATS_CREDENTIALS"] = ""
+        found |= NO_NATS_AUTH
     if places.traces is not None and not traces_are_chosen(env):
         found["PENSTOCK_TRACES"] = f"file:{places.traces}"
     return found

@@ -23,7 +23,8 @@ from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
-from penstock.bus.connection import Reconnects, give_up, options, servers_of, unanswered
+from penstock.bus.auth import NatsAuth
+from penstock.bus.connection import Reconnects, discard_and_close, flush_failure, options, servers_of
 from penstock.bus.ids import instance_name
 from penstock.runtime.aio import run_in_daemon_thread
 from penstock.runtime.config.problems import ConfigurationRefused
@@ -66,6 +67,11 @@ class Component(Protocol):
 class Broker(NatsBroker):
     """FastStream's broker; stops within seconds, and without a traceback, when the NATS server does not answer."""
 
+    def __init__(self, servers: list[str], auth: NatsAuth, **options: Any) -> None:
+        super().__init__(servers, **options)
+        # FastStream's own `security` takes one kind of credentials at a time and no user with a client certificate.
+        self._connection_kwargs |= auth.options()
+
     async def stop(
         self,
         exc_type: type[BaseException] | None = None,
@@ -74,7 +80,7 @@ class Broker(NatsBroker):
     ) -> None:
         """Close without draining if the server does not answer: nats-py's drain waits for it twice, 10 s each."""
         nc = self._connection
-        why = None if nc is None else await unanswered(nc)
+        why = None if nc is None else await flush_failure(nc)
         if nc is None or why is None:
             await super().stop(exc_type, exc_val, exc_tb)
             return
@@ -83,7 +89,7 @@ class Broker(NatsBroker):
         try:
             await super().stop(exc_type, exc_val, exc_tb)
         finally:
-            await give_up(nc)
+            await discard_and_close(nc)
 
 
 class Shell:
@@ -97,7 +103,8 @@ class Shell:
         self.reconnects = Reconnects()
         self.broker = Broker(
             servers_of(settings.nats_url),
-            **options(self.instance, self.reconnects, settings.nats_credentials),
+            settings.nats_auth,
+            **options(self.instance, self.reconnects),
             graceful_timeout=_BROKER_STOP_S,
             logger=None,
         )

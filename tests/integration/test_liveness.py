@@ -38,7 +38,7 @@ async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
         own_nats_server.url,
         max_reconnect_attempts=-1,
         reconnect_time_wait=AWAY_S,
-        reconnected_cb=reconnects.announce,
+        reconnected_cb=reconnects.reconnected,
     )
     await liveness.start(Bus(nc, nc.jetstream(), reconnects, DeliveryEpochs(nc)))
     assert liveness.served(SYSTEM.monotonic_s()) == frozenset()

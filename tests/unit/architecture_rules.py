@@ -22,7 +22,7 @@ LAYERS = {
         "services",
     ),
     "penstock.__main__": ("penstock.cli",),
-    "penstock": ("penstock.contract", "penstock.errors", "penstock.client"),
+    "penstock": ("penstock.contract", "penstock.errors", "penstock.bus", "penstock.client"),
     "services": tuple(f"penstock.{name}" for name in ("contract", "errors", "bus", "client", "runtime")),
 }
 """What each layer may import besides itself. The first entry that a module's name begins with is its layer."""

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from penstock.bus.auth import NO_NATS_AUTH
 from penstock.cli.commands.question import messages
 from penstock.cli.commands.trace import find_trace
 from penstock.cli.connection import open_client
@@ -58,7 +59,7 @@ def demo_environment(env: Mapping[str, str]) -> dict[str, str]:
         **env,
         **quiet,
         "NATS_URL": "",
-        "NATS_CREDENTIALS": "",
+        **NO_NATS_AUTH,
         "PENSTOCK_CATALOGUE": "simulator",
         "PENSTOCK_SIMULATOR_URL": "",
         **VISIBLE_SPEED,

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.bus.auth import NO_NATS_AUTH
 from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.ports import PortAllocator
 from penstock.cli.local.python_child import code_path, service_argv
@@ -55,7 +56,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, simulator: bool = True) -> Plan:
     """Raises ConfigurationRefused with every mistake in `env`, before anything starts."""
     data = data.absolute()
-    settings = load_settings(env)
+    settings = load_settings(env if env.get("NATS_URL") else {**env, **NO_NATS_AUTH})
     ports = PortAllocator()
     port = ports.take() if simulator and not env.get(_SIMULATOR_URL) else None
     simulator_url = f"http://127.0.0.1:{port}" if port else env.get(_SIMULATOR_URL) or None
@@ -119,7 +120,7 @@ def _own_environment(
     if simulator_url is not None:
         own[_SIMULATOR_URL] = simulator_url
     if not env.get("NATS_URL"):
-        own["NATS_CREDENTIALS"] = ""  # the embedded server has no users
+        own |= NO_NATS_AUTH  # the embedded server asks for no credentials
     return own
 
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
+from penstock.bus.auth import NatsAuth, NatsAuthError
 from penstock.bus.masking import without_userinfo
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
 
@@ -19,6 +20,7 @@ Traces = Literal["off", "otlp", "file"]
 Quota = Literal["local", "shared"]
 
 _SOURCE = "environment"
+_AUTH_FIX = "see docs/configuration.md, NATS credentials"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _SERVER = re.compile(r"((nats|tls|ws|wss)://)?([^\s/@]+@)?(\[[0-9A-Fa-f:.]+\]|[^\s/:@]+)(:\d{1,5})?/?")
 
@@ -28,8 +30,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Or several, with commas between (NATS_URL)."""
-    nats_credentials: str | None = None
-    """Path of a credentials file (NATS_CREDENTIALS)."""
+    nats_auth: NatsAuth = NatsAuth()
+    """NATS_CREDS, NATS_NKEY_SEED, NATS_USER, NATS_PASSWORD, NATS_TOKEN, NATS_CA, NATS_CERT, NATS_KEY and
+    NATS_TLS_HOSTNAME."""
     account: str = "demo"
     """PENSTOCK_ACCOUNT; a token of the subjects, like the two below."""
     instance: str | None = None
@@ -71,7 +74,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
     traces, trace_file = reading.traces()
     settings = Settings(
         nats_url=reading.servers("NATS_URL", usual.nats_url),
-        nats_credentials=env.get("NATS_CREDENTIALS") or None,
+        nats_auth=reading.nats_auth(),
         account=reading.token("PENSTOCK_ACCOUNT") or usual.account,
         instance=reading.token("PENSTOCK_INSTANCE"),
         http_host=env.get("PENSTOCK_HTTP_HOST") or usual.http_host,
@@ -155,6 +158,16 @@ class _Reading:
         if not all(_SERVER.fullmatch(server.strip()) for server in text.split(",")):
             self._add(name, "is not the address of a NATS server", "write nats://host:4222")
         return text
+
+    def nats_auth(self) -> NatsAuth:
+        auth = NatsAuth.from_env(self._env)
+        try:
+            auth.options()
+        except NatsAuthError as error:
+            self.problems.append(
+                Problem(key=error.variable, value=None, problem=error.problem, fix=_AUTH_FIX)
+            )
+        return auth
 
     def traces(self) -> tuple[Traces, str | None]:
         otlp = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

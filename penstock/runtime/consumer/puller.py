@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.nats_patches import unsubscribe_at_server
 from penstock.contract.streams import Consumer
 from penstock.runtime.consumer.delivery import Delivery, delivery_of
 from penstock.runtime.consumer.scheduler import Ask, Source
@@ -78,7 +79,7 @@ class Puller:
         self.source = Source()
         if self._subscription is None or not self._nc.is_connected:
             return False
-        await self._nc._send_unsubscribe(self._subscription._id)  # noqa: SLF001 - see above
+        await unsubscribe_at_server(self._nc, self._subscription)
         return True
 
     async def withdraw_request(self) -> None:
@@ -93,7 +94,7 @@ class Puller:
         inbox = self._nc.new_inbox()
         subscription = await self._nc.subscribe(f"{inbox}.*", cb=self._on_message)
         self._inbox, self._subscription = inbox, subscription
-        await self._nc._send_unsubscribe(former._id)  # noqa: SLF001 - goes on listening, as in `withdraw`
+        await unsubscribe_at_server(self._nc, former)
         self._set_back()
         over, self._former = self._former, [former]
         for each in over:

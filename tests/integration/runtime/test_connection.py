@@ -10,7 +10,8 @@ import pytest
 from faststream.nats import NatsBroker
 from nats.aio.client import Client as Nats
 
-from penstock.bus.connection import Reconnects, close, connect, options, unanswered
+from penstock.bus.auth import NatsAuth
+from penstock.bus.connection import Reconnects, close, connect, flush_failure, options
 from penstock.runtime.service import Broker
 
 
@@ -60,7 +61,7 @@ async def test_d9_who_leaves_a_server_that_does_not_read_says_why_not_all_was_se
     assert own_nats_server.pid is not None
     os.kill(own_nats_server.pid, signal.SIGSTOP)
     try:
-        while await unanswered(nc) is None:  # a signal takes its time
+        while await flush_failure(nc) is None:  # a signal takes its time
             await asyncio.sleep(0.01)
         await close(nc)
     finally:
@@ -72,7 +73,7 @@ async def test_d9_who_leaves_a_server_that_does_not_read_says_why_not_all_was_se
 async def test_d9_a_broker_whose_handlers_do_not_end_leaves_the_server_all_the_same(
     own_nats_server, unique, monkeypatch
 ):
-    broker = Broker(own_nats_server.url, **options(unique, Reconnects()))
+    broker = Broker([own_nats_server.url], NatsAuth(), **options(unique, Reconnects()))
     nc = await broker.connect()
     own_nats_server.kill()
 

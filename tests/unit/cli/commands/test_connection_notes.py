@@ -24,7 +24,7 @@ async def test_a_lost_and_a_restored_connection_are_one_note_each():
         await reconnects.lost()
         await reconnects.error(OSError("Connect call failed"))
         await reconnects.lost()
-        await reconnects.announce()
+        await reconnects.reconnected()
         answer.show(Delta(id="r", seq=2, attempt=1, text=" is blue"))
 
     assert terminal.getvalue() == (

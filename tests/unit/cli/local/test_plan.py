@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.bus.auth import NatsAuth
 from penstock.cli.errors import CommandError
 from penstock.cli.local import up as up_command
 from penstock.cli.local.plan import make_plan
@@ -137,14 +138,16 @@ def test_every_process_has_its_own_port_and_the_same_server(tmp_path):
 
 
 def test_an_external_server_keeps_its_credentials(tmp_path):
-    plan = make_plan(tmp_path, {"NATS_URL": "nats://there:4222", "NATS_CREDENTIALS": "/creds"})
+    plan = make_plan(tmp_path, {"NATS_URL": "nats://there:4222", "NATS_USER": "me", "NATS_PASSWORD": "x"})
 
     assert not plan.embedded
-    assert plan.router.env["NATS_CREDENTIALS"] == "/creds"
+    assert plan.settings.nats_auth == NatsAuth(user="me", password="x")
+    assert plan.router.env["NATS_USER"] == "me"
 
 
 def test_the_embedded_server_has_no_credentials(tmp_path):
-    assert not make_plan(tmp_path, {"NATS_CREDENTIALS": "/creds"}).router.env["NATS_CREDENTIALS"]
+    env = make_plan(tmp_path, {"NATS_CREDENTIALS": "/creds", "NATS_TOKEN": "t"}).router.env
+    assert NatsAuth.from_env(env) == NatsAuth()
 
 
 def test_traces_go_to_the_collector_when_there_is_one(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.bus.auth import NatsAuth
 from penstock.runtime.config.load import ConfigurationRefused
 from penstock.runtime.config.settings import Settings, load_settings
 
@@ -16,7 +17,9 @@ def test_every_setting_can_be_set():
     assert load_settings(
         {
             "NATS_URL": "nats://me:secret@one:4222,tls://[::1]:4223",
-            "NATS_CREDENTIALS": "me.creds",
+            "NATS_USER": "me",
+            "NATS_PASSWORD": "secret",
+            "NATS_TOKEN": "t",
             "PENSTOCK_ACCOUNT": "acme",
             "PENSTOCK_INSTANCE": "worker-1",
             "PENSTOCK_HTTP_HOST": "::",
@@ -35,7 +38,7 @@ def test_every_setting_can_be_set():
         }
     ) == Settings(
         nats_url="nats://me:secret@one:4222,tls://[::1]:4223",
-        nats_credentials="me.creds",
+        nats_auth=NatsAuth(user="me", password="secret", token="t"),
         account="acme",
         instance="worker-1",
         http_host="::",

@@ -20,11 +20,11 @@ async def test_one_listener_that_fails_keeps_no_other_from_hearing(caplog):
     reconnects.add(fails)
     reconnects.add(hears)
     with caplog.at_level(logging.ERROR):
-        await reconnects.announce()
+        await reconnects.reconnected()
     assert heard == [1]
     assert "broken listener" in caplog.text
     reconnects.remove(hears)
-    await reconnects.announce()
+    await reconnects.reconnected()
     assert heard == [1]
 
 

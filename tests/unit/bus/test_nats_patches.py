@@ -1,0 +1,164 @@
+"""D7: whatever bytes a publisher put into a subject or a header block, the message arrives and the next one too."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any, Final
+from urllib.parse import urlparse
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.aio.client import Client as Nats
+from nats.aio.client import Srv
+from nats.aio.subscription import Subscription
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
+
+from penstock.bus.nats_patches import TlsNotOffered, discard_pending, install
+
+install()
+
+Taken = tuple[int, bytes, bytes, bytes, bytes | None]
+
+
+class Connection:
+    """What a parser hands its messages to."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.taken: list[Taken] = []
+        self._error = error
+
+    async def _process_msg(self, *message: Any) -> None:
+        if self._error is not None:
+            raise self._error
+        self.taken.append(message)
+
+
+SUBJECTS = st.binary(min_size=1, max_size=40).filter(lambda subject: not set(subject) & set(b" \t\r\n"))
+
+
+@given(subject=SUBJECTS, block=st.none() | st.binary(min_size=1, max_size=20), data=st.binary(max_size=20))
+async def test_any_subject_the_server_delivers_is_read_and_what_follows_it_too(
+    subject: bytes, block: bytes | None, data: bytes
+):
+    if block is None:
+        wire = b"MSG %b 7 $JS.ACK.x %d\r\n%b\r\n" % (subject, len(data), data)
+    else:
+        sizes = (len(block), len(block) + len(data))
+        wire = b"HMSG %b 7 $JS.ACK.x %d %d\r\n%b%b\r\n" % (subject, *sizes, block, data)
+    connection = Connection()
+    parser = Parser(connection)
+    await parser.parse(wire + b"MSG next 8 2\r\nhi\r\n")
+    assert connection.taken == [
+        (7, subject, b"$JS.ACK.x", data, block),
+        (8, b"next", b"", b"hi", None),
+    ]
+    assert isinstance(Nats()._build_message(7, subject, b"", data, None).subject, str)
+
+
+def test_a_byte_that_is_no_utf8_is_written_out():
+    message = Nats()._build_message(1, b"llm.request.d\xff.chat", b"\xfe", b"", None)
+    assert (message.subject, message.reply) == (r"llm.request.d\xff.chat", r"\xfe")
+    assert Nats()._build_message(1, "ü".encode(), b"", b"", None).subject == "ü"
+
+
+@given(block=st.binary(max_size=60).map(lambda rest: b"NATS/1.0" + rest) | st.binary(min_size=1, max_size=60))
+async def test_any_header_block_is_read_or_counts_as_none(block: bytes):
+    written = await Nats()._process_headers(block)
+    assert written is None or all(isinstance(value, str) for value in written.values())
+
+
+async def test_an_error_of_any_other_kind_is_a_lost_connection_not_a_silent_one():
+    with pytest.raises(ProtocolError) as caught:
+        await Parser(Connection(KeyError("surprise"))).parse(b"MSG x 1 0\r\n\r\n")
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(ConnectionResetError):
+        await Parser(Connection(ConnectionResetError())).parse(b"MSG x 1 0\r\n\r\n")
+
+
+# One test per patch on nats-py as it is. When one fails, upstream has fixed the fault: delete the patch.
+
+
+UNPATCHED: Final = """
+import asyncio, sys
+from nats.aio.client import Client as Nats, Srv
+from nats.protocol.parser import Parser
+from urllib.parse import urlparse
+
+class Connection:
+    def __init__(self): self.taken = []
+    async def _process_msg(self, *message): self.taken.append(message)
+
+class Broken(Connection):
+    async def _process_msg(self, *message): raise KeyError("surprise")
+
+async def subject_with_a_form_feed():
+    connection = Connection()
+    await Parser(connection).parse(b"MSG a\\x0cb 7 2\\r\\nhi\\r\\n")
+    return connection.taken
+
+async def junk_header():
+    return await Nats()._process_headers(b"junk")
+
+async def subject_not_utf8():
+    return Nats()._build_message(1, b"d\\xff", b"", b"", None)
+
+async def other_error():
+    await Parser(Broken()).parse(b"MSG x 1 0\\r\\n\\r\\n")
+
+async def clear_text():
+    nc = Nats()
+    nc.options = {"verbose": False, "pedantic": False, "name": None, "no_echo": None, "user": "u",
+                  "password": "p", "token": None, "tls": object()}
+    nc._auth_configured, nc._current_server = True, Srv(urlparse("tls://server:4222"))
+    assert b'"pass": "p"' in nc._connect_command()
+    return "sent in clear text"
+
+try:
+    print(asyncio.run(globals()[sys.argv[1]]()))
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        ("subject_with_a_form_feed", "ProtocolError"),
+        ("junk_header", "IndexError"),
+        ("subject_not_utf8", "UnicodeDecodeError"),
+        ("other_error", "KeyError"),
+        ("clear_text", "sent in clear text"),
+    ],
+)
+def test_nats_py_still_has_the_fault(fault: str, seen: str):
+    done = subprocess.run(
+        [sys.executable, "-c", UNPATCHED, fault], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == seen
+
+
+async def test_nats_py_still_has_the_private_parts_in_use():
+    nc = Nats()
+    nc._pending.append(b"PUB x 0\r\n\r\n")
+    nc._pending_data_size = 11
+    discard_pending(nc)
+    assert nc.pending_data_size == 0
+    assert not hasattr(nc, "discard_pending")
+    assert inspect.iscoroutinefunction(Nats._send_unsubscribe)
+    assert "_id" in vars(Subscription(nc, id=1))
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats"])
+def test_credentials_are_not_sent_in_clear_text_where_tls_is_configured(scheme: str):
+    nc = Nats()
+    nc.options = {"verbose": False, "pedantic": False, "name": None, "no_echo": None, "token": "t"}
+    nc.options |= {"user": None, "password": None} | ({} if scheme == "tls" else {"tls": object()})
+    nc._current_server = Srv(urlparse(f"{scheme}://server:4222"))
+    with pytest.raises(TlsNotOffered):
+        nc._connect_command()
+    nc._server_info = {"tls_required": True}
+    assert nc._connect_command().startswith(b"CONNECT ")
