@@ -15,7 +15,7 @@ from penstock.contract.dead_letters import DeadAttempt, DeadHistory
 from penstock.contract.reply import Delta, ReplyEvent, Restarted, Started
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
 from penstock.runtime.answer_size import answer_bytes
-from penstock.runtime.consumer.delivery import Dead, Delivery
+from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 
 __all__ = ["history_of", "store_dead_letter"]
 
@@ -28,7 +28,7 @@ _NAME_CHARACTERS: Final = 64
 
 
 async def store_dead_letter(
-    js: JetStreamContext, role: str, delivery: Delivery, dead: Dead, history: DeadHistory | None = None
+    js: JetStreamContext, role: str, delivery: Delivery, dead: DeadLetter, history: DeadHistory | None = None
 ) -> None:
     """Store `delivery` among the dead letters of `role`. Raises what `store` raises; burying twice stores once.
 
@@ -75,7 +75,7 @@ def _bytes_out(events: Sequence[ReplyEvent], attempt: int) -> int:
     return sum(answer_bytes(delta.text, delta.choices) for delta in deltas)
 
 
-def _described(delivery: Delivery, dead: Dead) -> dict[str, str]:
+def _described(delivery: Delivery, dead: DeadLetter) -> dict[str, str]:
     described = {name: _one_line(value) for name in _KEPT if (value := delivery.headers.get(name))}
     return described | {
         headers.DEAD_REASON: dead.code,

@@ -73,7 +73,12 @@ class Router:
         await self._sweeper.start(bus)
         policy = MailboxPolicy(slots=_SLOTS, ack_wait_s=settings.ack_wait_s, max_deliver=settings.max_deliver)
         mailbox = Mailbox(
-            bus.nc, [ROUTER], policy, handle=self._handler.handle, bury=self._handler.bury, repair=provision
+            bus.nc,
+            [ROUTER],
+            policy,
+            handle=self._handler.handle,
+            dead_letter=self._handler.bury,
+            repair=provision,
         )
         self._started.push_async_callback(mailbox.drain, settings.drain_s)
         await mailbox.start(bus.reconnects)

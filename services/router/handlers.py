@@ -16,7 +16,7 @@ from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Verdict
+from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import set_trace
@@ -80,7 +80,7 @@ class RequestHandler:
             self._metrics.duration.observe(time.perf_counter() - began_s)
         return ACK
 
-    async def bury(self, delivery: Delivery, dead: Dead) -> None:
+    async def bury(self, delivery: Delivery, dead: DeadLetter) -> None:
         """Store the dead letter, then tell the application, if the message says who it is."""
         self._metrics.refused.labels(dead.code).inc()
         arrival = _arrival(delivery)
@@ -119,7 +119,7 @@ class RequestHandler:
 
     async def _refuse(self, refused: Refused, span: Span, *, redelivered: bool) -> Verdict:
         if refused.reply_to is None:
-            return Dead(refused.code, refused.message)
+            return DeadLetter(refused.code, refused.message)
         again = await self._refusing.refuse(refused, refused.reply_to, _trace(span), redelivered=redelivered)
         if again is not None:
             return again

@@ -95,7 +95,7 @@ class Worker:
         self._started.push_async_callback(self._drain_mailboxes, mailboxes)
         for boxes in mailboxes.values():
             for box in boxes:
-                waiting.on_wake(box.poke)
+                waiting.on_wake(box.wake)
                 await box.start(bus.reconnects)
         tier_watch = TierWatch(equipment)
         self._started.push_async_callback(tier_watch.stop)
@@ -196,7 +196,7 @@ class Worker:
                 mailbox(role, lane),
                 policy,
                 handle=handler.handle,
-                bury=handler.bury,
+                dead_letter=handler.bury,
                 repair=partial(ensure_eventually, bus.js, self._plan),
             )
             return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.work import ChatWork
-from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Verdict
+from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
 from services.worker.execution.equipment import Equipment
 from services.worker.execution.run import Serving
 from services.worker.execution.start import record_lost
@@ -29,7 +29,7 @@ class WorkHandler:
         try:
             order = read_order(delivery.subject, delivery.data, self._equipment.catalogue)
         except NotWork as error:
-            return Dead("invalid_request", f"this is no work: {error}")
+            return DeadLetter("invalid_request", f"this is no work: {error}")
         past = await self._past(order.work, delivery)
         record_lost(self._equipment, order.work, past)
         if past.ended:
@@ -37,7 +37,7 @@ class WorkHandler:
             return ACK
         return await self._serving.serve(order, past, delivery, began_s)
 
-    async def bury(self, delivery: Delivery, dead: Dead) -> None:
+    async def bury(self, delivery: Delivery, dead: DeadLetter) -> None:
         """Nobody holds it after this: what the last of those who are gone had begun is recorded first."""
         try:
             work = read_order(delivery.subject, delivery.data, self._equipment.catalogue).work

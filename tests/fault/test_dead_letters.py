@@ -19,7 +19,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import Completed, Started, first_seq
 from penstock.contract.streams import DEAD, REQUESTS, WORK, mailbox
-from penstock.runtime.consumer.delivery import Dead, Delivery
+from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
 from tests.fault.malformed import request, work
 from tests.harness.catalogues import catalogue
@@ -60,7 +60,7 @@ async def a_buried_letter(
         stored_ns=1_700_000_000_000_000_000,
     )
     await store_dead_letter(
-        publisher.js, role, delivery, Dead("undeliverable", "delivered 5 times without an end")
+        publisher.js, role, delivery, DeadLetter("undeliverable", "delivered 5 times without an end")
     )
     return (await publisher.js.stream_info(DEAD.name)).state.last_seq
 

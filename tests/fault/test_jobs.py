@@ -19,7 +19,7 @@ from penstock.contract.jobs import JobResult
 from penstock.contract.reply import TERMINAL, Completed, Failed, Started, first_seq
 from penstock.contract.streams import DEAD, JOBS, REPLIES, REQUESTS, WORK
 from penstock.errors import RequestFailed, UnknownJob
-from penstock.runtime.consumer.delivery import Dead, Delivery
+from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import end_job
 from penstock.runtime.reply_publisher import publish_terminal
@@ -217,7 +217,9 @@ async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open
         number=6,
         stored_ns=1_700_000_000_000_000_000,
     )
-    await store_dead_letter(publisher.js, "router", delivery, Dead("undeliverable", "delivered 5 times"))
+    await store_dead_letter(
+        publisher.js, "router", delivery, DeadLetter("undeliverable", "delivered 5 times")
+    )
     letter = (await publisher.js.stream_info(DEAD.name)).state.last_seq
     ran = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "penstock.cli", "dead", "redrive", str(letter), "--json"),

@@ -26,7 +26,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     problem: str
     fix: str
 
-    def told(self, source: str) -> str:
+    def as_line(self, source: str) -> str:
         """The mistake in one line: `deploy/x.yaml:14: roles.chat.chain[1] = "gpt-5o": ... Fix: ...`."""
         place = source if self.line is None else f"{source}:{self.line}"
         quoted = self.key if self.value is None else f"{self.key} = {self.value}"
@@ -44,7 +44,7 @@ class ConfigurationRefused(Exception):
         super().__init__(source, self.problems)
 
     def __str__(self) -> str:
-        return "\n".join(problem.told(self.source) for problem in self.problems)
+        return "\n".join(problem.as_line(self.source) for problem in self.problems)
 
 
 class Report:
@@ -55,7 +55,7 @@ class Report:
         self._problems = {problem.key: problem for problem in reversed(document.problems)}
         self._places: dict[str, str] = {}
 
-    def stands(self, path: str, place: str) -> None:
+    def relocate(self, path: str, place: str) -> None:
         """What is reported at `path` from now on stands at `place` in the file."""
         self._places[path] = place
 

@@ -104,7 +104,7 @@ def _unfold_role(role: object, path: str, report: Report) -> object:
     for index, item in enumerate(chain):
         place = f"{path}.chain[{index}]"
         if not isinstance(item, dict):
-            report.stands(f"{path}.chain[{len(flat)}]", place)
+            report.relocate(f"{path}.chain[{len(flat)}]", place)
             flat.append(item)
             continue
         if set(item) == {_WEIGHTED}:
@@ -115,8 +115,8 @@ def _unfold_role(role: object, path: str, report: Report) -> object:
                 place, "a step with shares names at least two models", "add another, or write a name alone"
             )
         for number, model in enumerate(item):
-            report.stands(f"{path}.chain[{len(flat)}]", joined(place, model))
-            report.stands(f"{path}.{_WEIGHTED}[{len(steps)}].weights[{number}]", joined(place, model))
+            report.relocate(f"{path}.chain[{len(flat)}]", joined(place, model))
+            report.relocate(f"{path}.{_WEIGHTED}[{len(steps)}].weights[{number}]", joined(place, model))
             flat.append(model)
         steps.append({"models": list(item), "weights": list(item.values())})
     return {**role, "chain": flat, _WEIGHTED: steps}

@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 
 from penstock.contract.errors import ErrorCode
 
-__all__ = ["ACK", "LEAVE", "Ack", "Dead", "Delivery", "Leave", "Retry", "Verdict", "delivery_of"]
+__all__ = ["ACK", "NO_VERDICT", "Ack", "DeadLetter", "Delivery", "NoVerdict", "Retry", "Verdict", "delivery_of"]
 
 
 class Delivery(Struct, kw_only=True):
@@ -30,9 +30,9 @@ class Delivery(Struct, kw_only=True):
     """When JetStream stored it, Unix nanoseconds."""
     pending: int = 0
     """How many more the consumer had for anybody when it gave this one away."""
-    lapses_at_s: float = inf
+    ack_deadline_s: float = inf
     """On the loop's clock: when the server gives it to somebody else unless it hears of it before."""
-    lapsed: bool = False
+    ack_overdue: bool = False
     """That time passed unheard, or the server may have forgotten us."""
 
     @property
@@ -42,9 +42,9 @@ class Delivery(Struct, kw_only=True):
         """
         return self.sequence, self.stored_ns
 
-    def may_be_elsewhere(self, now_s: float) -> bool:
+    def may_be_redelivered(self, now_s: float) -> bool:
         """Whether somebody else may have been given the same message."""
-        return self.lapsed or now_s >= self.lapses_at_s
+        return self.ack_overdue or now_s >= self.ack_deadline_s
 
 
 class Ack(Struct, frozen=True):
@@ -55,24 +55,24 @@ class Retry(Struct, frozen=True):
     """Not now: deliver it again after a while."""
 
     delay_s: float = 0.0
-    elsewhere: bool = False
+    to_other_process: bool = False
     """To another process: what this mailbox has asked for is withdrawn first."""
 
 
-class Dead(Struct, frozen=True):
+class DeadLetter(Struct, frozen=True):
     """It can never be done: bury it among the dead letters."""
 
     code: ErrorCode
     message: str
 
 
-class Leave(Struct, frozen=True):
+class NoVerdict(Struct, frozen=True):
     """Say nothing: somebody else holds the same message and will."""
 
 
-Verdict = Ack | Retry | Dead | Leave
+Verdict = Ack | Retry | DeadLetter | NoVerdict
 ACK: Final = Ack()
-LEAVE: Final = Leave()
+NO_VERDICT: Final = NoVerdict()
 
 
 def delivery_of(msg: Msg) -> Delivery:

@@ -21,7 +21,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.streams import Consumer
 from penstock.runtime.aio import CriticalLoop
-from penstock.runtime.consumer.delivery import Ack, Dead, Delivery, Leave, Retry, Verdict
+from penstock.runtime.consumer.delivery import Ack, DeadLetter, Delivery, NoVerdict, Retry, Verdict
 from penstock.runtime.consumer.puller import Puller, withdraw
 from penstock.runtime.consumer.repair import BackgroundRepair
 from penstock.runtime.consumer.scheduler import PullScheduler
@@ -76,9 +76,9 @@ class Mailbox:
     All slots may be taken when the last standing requests are answered: then up to one message for each consumer but
     one runs beside them, and nothing is asked for until fewer run than there are slots.
 
-    `handle` returns the verdict; an exception is a Retry with growing delay. `bury` stores a dead letter: it is
-    called for a Dead verdict, and for a message delivered more than `max_deliver` times. `repair` is called when the
-    consumer seems to be gone, and must provision it.
+    `handle` returns the verdict; an exception counts as a Retry with a growing delay. `dead_letter` stores a dead
+    letter: it is called for a DeadLetter verdict, and for a message delivered more than `max_deliver` times. `repair`
+    provisions the consumer again; it is called when the consumer seems to be missing.
     """
 
     def __init__(
@@ -88,14 +88,14 @@ class Mailbox:
         policy: MailboxPolicy,
         *,
         handle: Handler,
-        bury: Callable[[Delivery, Dead], Awaitable[None]],
+        dead_letter: Callable[[Delivery, DeadLetter], Awaitable[None]],
         repair: Callable[[], Awaitable[None]],
     ) -> None:
         self.name = consumers[0].durable
         self.policy = policy
         self._nc = nc
         self._handle = handle
-        self._bury = bury
+        self._dead_letter = dead_letter
         self._repairing = BackgroundRepair(self.name, repair)
         self._order = PullScheduler(len(consumers))
         self._held: dict[tuple[int, int], _Held] = {}
@@ -130,7 +130,7 @@ class Mailbox:
         self._pulling.start(self._pull_loop())
         self._keeping_alive.start(self._keep_alive_loop())
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """Something may have been given back: look at the gate again, if it kept anything back."""
         if self._held_back:
             self._awake.set()
@@ -166,7 +166,7 @@ class Mailbox:
     def _doubt(self) -> None:
         """What is held may have been given to somebody else as well."""
         for held in self._held.values():
-            held.delivery.lapsed = True
+            held.delivery.ack_overdue = True
 
     async def _pull_loop(self) -> None:
         while True:
@@ -228,10 +228,10 @@ class Mailbox:
             for held in tuple(self._held.values()):
                 delivery = held.delivery
                 # Too late: this process was stopped, or too busy.
-                delivery.lapsed = delivery.may_be_elsewhere(clock_s())
+                delivery.ack_overdue = delivery.may_be_redelivered(clock_s())
                 try:
                     await self._nc.publish(delivery.ack_subject, _IN_PROGRESS)
-                    delivery.lapses_at_s = clock_s() + self.policy.ack_wait_s
+                    delivery.ack_deadline_s = clock_s() + self.policy.ack_wait_s
                 except Exception as error:
                     _log.warning("%s: cannot keep a message alive: %r", self.name, error)
 
@@ -239,7 +239,7 @@ class Mailbox:
         held = self._held.get(delivery.identity)
         if held is not None:
             held.delivery.ack_subject = delivery.ack_subject
-            held.delivery.lapsed = True
+            held.delivery.ack_overdue = True
             return
         if self._stopping:
             self._settle_soon(delivery, Retry())
@@ -248,7 +248,7 @@ class Mailbox:
             # An old pull was answered after all, on top of a new one.
             self._settle_soon(delivery, Retry(_REFUSED_WAIT_S))
             return
-        delivery.lapses_at_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s
+        delivery.ack_deadline_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s
         held = _Held(delivery)
         self._held[delivery.identity] = held
         held.task = asyncio.create_task(self._run(delivery))
@@ -275,7 +275,7 @@ class Mailbox:
 
     async def _judge(self, delivery: Delivery) -> Verdict:
         if delivery.number > self.policy.max_deliver:
-            return Dead("undeliverable", f"delivered {delivery.number - 1} times without an end")
+            return DeadLetter("undeliverable", f"delivered {delivery.number - 1} times without an end")
         return await self._handle(delivery)
 
     def _settle_soon(self, delivery: Delivery, verdict: Verdict) -> None:
@@ -289,14 +289,14 @@ class Mailbox:
             match verdict:
                 case Ack():
                     await self._nc.publish(delivery.ack_subject, _ACK)
-                case Leave():
+                case NoVerdict():
                     pass
-                case Retry(delay_s, elsewhere):
-                    if elsewhere:
+                case Retry(delay_s, to_other_process):
+                    if to_other_process:
                         await self._withdraw_requests()
                     await self._nc.publish(delivery.ack_subject, _nak(delay_s))
-                case Dead():
-                    await self._bury(delivery, verdict)
+                case DeadLetter():
+                    await self._dead_letter(delivery, verdict)
                     await self._nc.publish(delivery.ack_subject, _TERM)
         except Exception:
             _log.exception("%s: a verdict could not be delivered; the message will come again", self.name)

@@ -25,7 +25,7 @@ from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress, work_address
 from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.cancellation import Cancellations
-from penstock.runtime.consumer.delivery import Dead, Delivery
+from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
 from services.router.expiry.cursor import Sweep
@@ -170,7 +170,7 @@ class Sweeper:
         )
         why = _NO_WORDS if self._role(queued.subject) is not None else _NO_MAILBOX
         _log.warning("message %d on %s is buried: %s", queued.sequence, queued.subject, why)
-        await store_dead_letter(self._bus.js, "router", delivery, Dead("undeliverable", why))
+        await store_dead_letter(self._bus.js, "router", delivery, DeadLetter("undeliverable", why))
         self._metrics.dead.labels("router").inc()
 
     def _failure(self, role: str, code: ErrorCode) -> Failure:

@@ -10,7 +10,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.tracing import Span
 from penstock.contract import subjects
 from penstock.contract.reply import Completed, Failed, Timings
-from penstock.runtime.consumer.delivery import ACK, LEAVE, Delivery, Retry, Verdict
+from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Retry, Verdict
 from penstock.runtime.reply_publisher import Superseded
 from penstock.runtime.service import Bus
 from services.worker.execution.attempt import Success
@@ -45,20 +45,20 @@ class Serving:
         outcome: str | None = "interrupted"
         try:
             event = await self._answer(job)
-            if delivery.may_be_elsewhere(loop_now_s()):
+            if delivery.may_be_redelivered(loop_now_s()):
                 await job.reply.confirm()
             await self._finish(job, event)
             outcome = event.error.code if isinstance(event, Failed) else None
         except Superseded:
             outcome = "superseded"
             await self._equipment.recorder.stored(work)
-            return LEAVE
+            return NO_VERDICT
         except HandBack as back:
             outcome = "handed_back"
             _log.info("request %s goes back into the queue: another worker can serve it now", work.id)
             await self._equipment.recorder.stored(work)
             self._equipment.handover.handed_back(work.role, loop_now_s(), pauses=back.pauses)
-            return Retry(elsewhere=True)
+            return Retry(to_other_process=True)
         finally:
             self._equipment.recorder.forget(work)
             held_s = loop_now_s() - began_s

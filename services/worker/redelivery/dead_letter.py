@@ -8,7 +8,7 @@ from typing import Final
 from penstock.contract import headers, subjects
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Failure
-from penstock.runtime.consumer.delivery import Dead, Delivery
+from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import history_of, store_dead_letter
 from penstock.runtime.service import Bus
 from services.worker.execution.equipment import Equipment
@@ -25,7 +25,7 @@ class Burying:
         self._background = equipment.background
         self._metrics = equipment.metrics
 
-    async def bury(self, delivery: Delivery, dead: Dead) -> None:
+    async def bury(self, delivery: Delivery, dead: DeadLetter) -> None:
         """Store the dead letter, then tell the application, if the message says who it is."""
         where = subjects.work_address(delivery.subject)
         role = _NO_ROLE if where is None else where.role

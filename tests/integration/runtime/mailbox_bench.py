@@ -11,11 +11,11 @@ from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy
 from penstock.bus.connection import Reconnects, connect
 from penstock.bus.publish import store
 from penstock.contract.streams import Consumer
-from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Verdict
+from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 
 Handle = Callable[[Delivery], Awaitable[Verdict]]
-Bury = Callable[[Delivery, Dead], Awaitable[None]]
+Bury = Callable[[Delivery, DeadLetter], Awaitable[None]]
 
 
 class Box:
@@ -31,7 +31,7 @@ class Box:
         self.done: list[bytes] = []
         """Bodies whose handler ended with Ack."""
         self.most_running = 0
-        self.buried: list[tuple[Delivery, Dead]] = []
+        self.buried: list[tuple[Delivery, DeadLetter]] = []
         self.repairs = 0
 
 
@@ -107,7 +107,7 @@ class MailboxBench:
                 box.done.append(delivery.data)
             return verdict
 
-        async def note(delivery: Delivery, dead: Dead) -> None:
+        async def note(delivery: Delivery, dead: DeadLetter) -> None:
             box.buried.append((delivery, dead))
 
         async def repair() -> None:
@@ -116,7 +116,7 @@ class MailboxBench:
 
         settings = MailboxPolicy(**{"slots": 8, "ack_wait_s": self._ack_wait_s, **policy})
         box.mailbox = Mailbox(
-            box.nc, self.consumers, settings, handle=judged, bury=bury or note, repair=repair
+            box.nc, self.consumers, settings, handle=judged, dead_letter=bury or note, repair=repair
         )
         self.boxes.append(box)
         await box.mailbox.start(reconnects)

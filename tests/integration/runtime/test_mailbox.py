@@ -9,7 +9,7 @@ import pytest
 
 from penstock.contract import codec, headers, subjects
 from penstock.contract.streams import DEAD
-from penstock.runtime.consumer.delivery import ACK, Dead, Delivery, Retry, Verdict
+from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Retry, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
 from tests.integration.runtime.mailbox_bench import MailboxBench
 from tests.integration.runtime.waiting import until
@@ -55,7 +55,7 @@ async def test_a_closed_gate_pulls_nothing_and_an_open_one_does_c2(bench):
     await asyncio.sleep(0.3)
     assert (box.seen, await bench.in_hand(), await bench.left()) == ([], 0, 10)
     closed_s = 0.0
-    box.mailbox.poke()
+    box.mailbox.wake()
     assert await until(bench.is_empty, 5) < 1
     assert len(box.done) == 10
 
@@ -74,7 +74,7 @@ async def test_what_is_given_back_changes_nothing_where_nothing_was_kept_back(be
     await until(bench.is_empty, 5)
     before = looks
     for _ in range(20):
-        box.mailbox.poke()
+        box.mailbox.wake()
         await asyncio.sleep(0.01)
     assert looks - before <= 2, "the standing request after the message is one"
 
@@ -96,7 +96,7 @@ async def test_slots_that_become_usable_are_used_at_once_when_told_so_c6(bench):
     await until(lambda: running(1), 5)
     for number in (3, 6):
         allowed = number
-        box.mailbox.poke()
+        box.mailbox.wake()
         assert await until(lambda number=number: running(number), 5) < 0.7, (
             "the mailbox looks by itself after 1 s"
         )
@@ -135,7 +135,7 @@ async def test_what_is_given_to_another_process_does_not_come_back(bench):
         nonlocal closed_s
         if not reopened:
             closed_s = 60.0
-        return ACK if reopened else Retry(elsewhere=True)
+        return ACK if reopened else Retry(to_other_process=True)
 
     first = await bench.box(give_back, gate=lambda: closed_s, slots=8)
     await asyncio.sleep(0.2)  # its requests stand open
@@ -150,7 +150,7 @@ async def test_what_is_given_to_another_process_does_not_come_back(bench):
     await until(bench.is_empty)
     assert Counter(second.done) == Counter(bodies)
     closed_s, reopened = 0.0, True
-    first.mailbox.poke()
+    first.mailbox.wake()
     await bench.fill(20)
     await until(bench.is_empty)
     assert len(first.seen) > given_back, "it asks again once its gate is open"
@@ -158,7 +158,7 @@ async def test_what_is_given_to_another_process_does_not_come_back(bench):
 
 async def test_what_is_dead_is_buried_once_and_never_comes_again(bench):
     async def handle(delivery: Delivery) -> Verdict:
-        return Dead("invalid_request", "not a request")
+        return DeadLetter("invalid_request", "not a request")
 
     box = await bench.box(handle)
     await bench.fill(1)
@@ -187,14 +187,14 @@ async def test_a_burial_that_fails_is_tried_again_with_the_next_delivery(hasty):
     calls = []
 
     async def handle(delivery: Delivery) -> Verdict:
-        return Dead("internal", "no use")
+        return DeadLetter("internal", "no use")
 
-    async def fails_once(delivery: Delivery, dead: Dead) -> None:
+    async def fails_once(delivery: Delivery, dead: DeadLetter) -> None:
         calls.append(delivery.number)
         if len(calls) == 1:
             raise TimeoutError
 
-    await hasty.box(handle, bury=fails_once)
+    await hasty.box(handle, dead_letter=fails_once)
     await hasty.fill(1)
     await until(hasty.is_empty)
     assert calls == [1, 2]
@@ -234,11 +234,11 @@ async def test_poison_bytes_end_among_the_dead_letters_and_stop_nobody_d7(provis
             codec.WORK.decode(delivery.data)
         return ACK
 
-    async def bury_twice(delivery: Delivery, dead: Dead) -> None:
+    async def bury_twice(delivery: Delivery, dead: DeadLetter) -> None:
         await store_dead_letter(js, "chat", delivery, dead)
         await store_dead_letter(js, "chat", delivery, dead)
 
-    box = await bench.box(handle, max_deliver=1, bury=bury_twice)
+    box = await bench.box(handle, max_deliver=1, dead_letter=bury_twice)
     before = (await js.stream_info(DEAD.name)).state.last_seq
     for poison in POISON:
         await js.publish(bench.consumer.filter_subject, poison, headers={headers.REPLY_SUBJECT: "r"})
@@ -263,7 +263,7 @@ async def test_a_dead_letter_keeps_a_body_at_the_limit_of_a_message(provisioned,
         subject="x.y", data=body, headers={}, ack_subject="", sequence=7, number=3, stored_ns=0
     )
     await store_dead_letter(
-        js, "chat", delivery, Dead("internal", "a reason\nwith a line end, and a € sign " * 50)
+        js, "chat", delivery, DeadLetter("internal", "a reason\nwith a line end, and a € sign " * 50)
     )
     letter = await js.get_last_msg(DEAD.name, subjects.dead("chat"))
     assert letter.headers[headers.DEAD_TRUNCATED] == str(len(body))

@@ -17,7 +17,7 @@ def test_a_mistake_is_named_with_its_place_and_its_mend(row):
 
 def test_a_mistake_reads_as_one_sentence():
     (problem,) = refused(spoiled("chain: [large, small]", "chain: [large, smal]"))
-    assert problem.told("mine.yaml") == (
+    assert problem.as_line("mine.yaml") == (
         'mine.yaml:15: roles.chat.chain[1] = "smal": there is no model of that name. '
         "Fix: define it under models:, or write small, if that is what you meant."
     )
@@ -114,12 +114,12 @@ def test_a_vision_role_needs_a_model_that_sees():
 def test_a_key_pasted_in_place_of_a_variable_is_refused_and_not_repeated(key):
     (problem,) = refused(spoiled("[HERE_KEY]", f"[{key}]"))
     assert problem.key == "providers.here.api_key_env[0]"
-    assert key not in problem.told("mine.yaml")
+    assert key not in problem.as_line("mine.yaml")
 
 
 def test_an_error_quotes_what_was_written_and_not_the_environment():
     (problem,) = refused(spoiled("https://here.example/v1", "${URL}"), {"URL": "user:hunter2@host"})
-    assert "hunter2" not in problem.told("mine.yaml")
+    assert "hunter2" not in problem.as_line("mine.yaml")
     assert problem.value == '"${URL}"'
 
 
