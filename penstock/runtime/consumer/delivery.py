@@ -11,7 +11,17 @@ from nats.aio.msg import Msg
 
 from penstock.contract.errors import ErrorCode
 
-__all__ = ["ACK", "NO_VERDICT", "Ack", "DeadLetter", "Delivery", "NoVerdict", "Retry", "Verdict", "delivery_of"]
+__all__ = [
+    "ACK",
+    "NO_VERDICT",
+    "Ack",
+    "DeadLetter",
+    "Delivery",
+    "NoVerdict",
+    "Retry",
+    "Verdict",
+    "delivery_of",
+]
 
 
 class Delivery(Struct, kw_only=True):
