@@ -79,7 +79,7 @@ class Announcer:
         try:
             await stored
         except asyncio.CancelledError:
-            _log.error("an event was not stored before the end: %s", encode(event).decode())
+            _log.error("an event was not stored before the worker stopped: %s", encode(event).decode())
             raise
         except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
             _log.error("an event could not be stored: %r %s", error, encode(event).decode())

@@ -39,7 +39,9 @@ async def test_d9_facts_are_stored_before_the_end_or_told_in_the_log(
         )
         async with asyncio.timeout(3):
             await asyncio.gather(announcer.drain(1.0), recorder.drain(1.0))
-        lost = [each.message for each in caplog.records if "not stored before the end" in each.message]
+        lost = [
+            each.message for each in caplog.records if "not stored before the worker stopped" in each.message
+        ]
         if away:
             assert sorted("usage_recorded" in each for each in lost) == [False, True]
         else:

@@ -9,7 +9,7 @@ from penstock.runtime.config.catalogue import Breaker
 from services.worker.models.breaker import Admission, CircuitBreaker, Transition
 
 OPEN_S, LONGEST_S, INTERVAL_S = 60.0, 200.0, 30.0
-RAREST_TRIAL_S = 5.0
+MAX_TRIAL_INTERVAL_S = 5.0
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -26,15 +26,15 @@ class BreakerMachine(RuleBasedStateMachine):
         self.now_s = 100.0
         self.state = "closed"
         self.period = 0
-        """Of the model: a closed, open or half-open spell."""
-        self.in_a_row = 0
-        self.good_probes = 0
+        """Number of state changes in the model."""
+        self.consecutive = 0
+        self.successful_probes = 0
         self.earliest_probe_s = 0.0
-        self.under_way: list[tuple[Admission, int]] = []
+        self.in_flight: list[tuple[Admission, int]] = []
         self.probe: Admission | None = None
         self.openings = 0
-        self.spell = 0
-        """Between two closings."""
+        self.closings = 0
+        """Number of closings."""
         self.trials: list[tuple[Admission, int]] = []
 
     def moved(self, transition: Transition | None, after: str) -> None:
@@ -42,10 +42,10 @@ class BreakerMachine(RuleBasedStateMachine):
         assert (transition.before, transition.after) == (self.state, after)
         self.state = after
         self.period += 1
-        self.in_a_row = self.good_probes = 0
+        self.consecutive = self.successful_probes = 0
         if after == "closed":
             self.openings = 0
-            self.spell += 1
+            self.closings += 1
             self.probe = None
         elif after == "open":
             self.earliest_probe_s = self.now_s + min(LONGEST_S, OPEN_S * 2**self.openings)
@@ -70,13 +70,13 @@ class BreakerMachine(RuleBasedStateMachine):
         if admission.probe:
             self.probe = admission
             self.earliest_probe_s = self.now_s + INTERVAL_S
-        self.under_way.append((admission, self.period))
+        self.in_flight.append((admission, self.period))
 
     def draw(self, data: st.DataObject) -> tuple[Admission, bool]:
-        admission, period = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
+        admission, period = self.in_flight.pop(data.draw(st.integers(0, len(self.in_flight) - 1)))
         return admission, period == self.period
 
-    @precondition(lambda self: self.under_way)
+    @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def succeed(self, data: st.DataObject) -> None:
         admission, counts = self.draw(data)
@@ -84,17 +84,17 @@ class BreakerMachine(RuleBasedStateMachine):
         if not counts:
             assert transition is None
             return
-        self.in_a_row = 0
+        self.consecutive = 0
         if admission.probe:
             assert admission is self.probe
             self.probe = None
-            self.good_probes += 1
-            if self.good_probes == self.config.successes:
+            self.successful_probes += 1
+            if self.successful_probes == self.config.successes:
                 self.moved(transition, "closed")
                 return
         assert transition is None
 
-    @precondition(lambda self: self.under_way)
+    @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         admission, counts = self.draw(data)
@@ -102,14 +102,14 @@ class BreakerMachine(RuleBasedStateMachine):
         if not counts:
             assert transition is None
             return
-        self.in_a_row += 1
-        if admission.probe or self.in_a_row == self.config.failures:
+        self.consecutive += 1
+        if admission.probe or self.consecutive == self.config.failures:
             self.probe = None
             self.moved(transition, "open")
         else:
             assert transition is None
 
-    @precondition(lambda self: self.under_way)
+    @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def abandon(self, data: st.DataObject) -> None:
         admission, counts = self.draw(data)
@@ -121,7 +121,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.state != "closed")
     @rule()
     def try_it(self) -> None:
-        """Of what is refused as a call, something may go as a trial; never two at one instant."""
+        """A call that is not admitted may be admitted as a trial; never two at one instant."""
         if self.breaker.retry_at_s(self.now_s) <= self.now_s:
             return
         allowed = self.breaker.trial_at_s(self.now_s) <= self.now_s
@@ -131,24 +131,24 @@ class BreakerMachine(RuleBasedStateMachine):
             return
         assert admission.trial
         assert not admission.probe
-        self.trials.append((admission, self.spell))
-        assert self.now_s < self.breaker.trial_at_s(self.now_s) <= self.now_s + RAREST_TRIAL_S
+        self.trials.append((admission, self.closings))
+        assert self.now_s < self.breaker.trial_at_s(self.now_s) <= self.now_s + MAX_TRIAL_INTERVAL_S
 
     @precondition(lambda self: self.trials)
     @rule(data=st.data(), outcome=st.sampled_from(["succeeded", "failed", "abandoned"]))
     def end_trial(self, data: st.DataObject, outcome: str) -> None:
-        admission, spell = self.trials.pop(data.draw(st.integers(0, len(self.trials) - 1)))
+        admission, closings = self.trials.pop(data.draw(st.integers(0, len(self.trials) - 1)))
         transition = getattr(self.breaker, outcome)(admission, self.now_s)
-        if spell != self.spell or self.state == "closed":
+        if closings != self.closings or self.state == "closed":
             assert transition is None
             return
         if outcome == "succeeded":
-            self.good_probes += 1
-            if self.good_probes == self.config.successes:
+            self.successful_probes += 1
+            if self.successful_probes == self.config.successes:
                 self.moved(transition, "closed")
                 return
         elif outcome == "failed":
-            self.good_probes = 0
+            self.successful_probes = 0
         assert transition is None
 
     @invariant()

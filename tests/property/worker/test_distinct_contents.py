@@ -1,4 +1,4 @@
-"""D11: what counts against a model is how many different requests met with it, within a minute."""
+"""D11: failures count by the number of distinct request contents within a minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONTENTS = st.integers(0, 5)
 
 
 class Counting(RuleBasedStateMachine):
-    """Against every content with the instant at which it was counted."""
+    """Compares with a dictionary of contents and the times at which they were counted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,14 +40,14 @@ class Counting(RuleBasedStateMachine):
 TestCounting = Counting.TestCase
 
 
-def test_memory_is_bounded_however_many_requests_fail() -> None:
+def test_memory_is_bounded_for_any_number_of_contents() -> None:
     contents = DistinctContents()
     counts = [contents.add("m", content, 0.0) for content in range(10_000)]
     assert counts[:3] == [1, 2, 3]
     assert max(counts) == 64
 
 
-def test_one_request_that_is_tried_again_counts_once() -> None:
+def test_a_repeated_request_counts_once() -> None:
     contents = DistinctContents()
     assert [contents.add("m", 7, now_s) for now_s in (0.0, 0.2, 1.0, 59.9)] == [1, 0, 0, 0]
     assert contents.add("m", 7, 60.0) == 1

@@ -1,4 +1,4 @@
-"""C7: what many workers see at once is stored once, and warnings and their ends alternate."""
+"""C7: a crossing observed by many workers is stored once, and warnings and their ends alternate."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ SUBJECT = subjects.limit_event("k.m", "requests_per_minute")
 WORKERS = 8
 
 
-async def told(js: JetStreamContext, *, warned: bool) -> int:
-    """How many of many workers, each with its own words, stored theirs."""
+async def stored_by(js: JetStreamContext, *, warned: bool) -> int:
+    """Number of workers whose own event was stored."""
     kind = QuotaWarned if warned else QuotaEased
     events = [kind(worker=f"w{each}", used=each, at_ms=each, **COMMON) for each in range(WORKERS)]
     stored = await asyncio.gather(*(store_crossing(js, SUBJECT, event, patience_s=5) for event in events))
     return sum(stored)
 
 
-async def test_c7_each_crossing_is_stored_once_whoever_sees_it(own_nats_server: NatsServer) -> None:
+async def test_c7_each_crossing_is_stored_once(own_nats_server: NatsServer) -> None:
     nc = await nats.connect(own_nats_server.url)
     try:
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
-        assert await told(js, warned=False) == 0, "nothing was warned of, so nothing is over"
+        assert await stored_by(js, warned=False) == 0, "without a warning there is no end of one"
         for _ in range(3):
-            assert await told(js, warned=True) == 1
-            assert await told(js, warned=True) == 0, "it is known"
-            assert await told(js, warned=False) == 1
-            assert await told(js, warned=False) == 0
+            assert await stored_by(js, warned=True) == 1
+            assert await stored_by(js, warned=True) == 0, "the warning is stored already"
+            assert await stored_by(js, warned=False) == 1
+            assert await stored_by(js, warned=False) == 0
         info = await js.stream_info(EVENTS.name, subjects_filter=SUBJECT)
         assert (info.state.subjects or {})[SUBJECT] == 6
         last = codec.EVENT.decode((await js.get_last_msg(EVENTS.name, SUBJECT)).data or b"")
@@ -47,7 +47,7 @@ async def test_c7_each_crossing_is_stored_once_whoever_sees_it(own_nats_server: 
         await nc.close()
 
 
-async def test_c7_a_crossing_is_told_though_nobody_answers_when_it_is_seen(
+async def test_c7_a_crossing_during_an_outage_is_stored_afterwards(
     own_nats_server: NatsServer,
 ) -> None:
     nc = await nats.connect(own_nats_server.url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
@@ -56,24 +56,26 @@ async def test_c7_a_crossing_is_told_though_nobody_answers_when_it_is_seen(
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         own_nats_server.kill()
         event = QuotaWarned(worker="w", used=9, at_ms=1, **COMMON)
-        telling = asyncio.create_task(store_crossing(js, SUBJECT, event, patience_s=20))
+        storing = asyncio.create_task(store_crossing(js, SUBJECT, event, patience_s=20))
         await asyncio.sleep(6.0)
-        assert not telling.done(), "nats-py alone gives up after five seconds"
+        assert not storing.done(), "nats-py alone gives up after five seconds"
         await own_nats_server.start()
-        assert await telling
+        assert await storing
         assert codec.EVENT.decode((await js.get_last_msg(EVENTS.name, SUBJECT)).data or b"") == event
     finally:
         await nc.close()
 
 
-@pytest.mark.parametrize("rubbish", [b"\xff rubbish", b'{"type":"\xff"}', b'"text"', b""])
-async def test_c7_what_cannot_be_read_mutes_no_limit(own_nats_server: NatsServer, rubbish: bytes) -> None:
+@pytest.mark.parametrize("garbage", [b"\xff garbage", b'{"type":"\xff"}', b'"text"', b""])
+async def test_c7_an_unreadable_message_does_not_suppress_warnings(
+    own_nats_server: NatsServer, garbage: bytes
+) -> None:
     nc = await nats.connect(own_nats_server.url)
     try:
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
-        await js.publish(SUBJECT, rubbish)
-        assert await told(js, warned=True) == 1
-        assert await told(js, warned=False) == 1
+        await js.publish(SUBJECT, garbage)
+        assert await stored_by(js, warned=True) == 1
+        assert await stored_by(js, warned=False) == 1
     finally:
         await nc.close()

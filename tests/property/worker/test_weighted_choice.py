@@ -1,4 +1,4 @@
-"""A7: shares are met whoever is missing, and a provider that failed sits out."""
+"""A7: weighted steps keep their shares, and a failed provider gets a cooldown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = "abcdef"
 
 @st.composite
 def chains(draw_: st.DrawFn) -> tuple[tuple[str, ...], tuple[WeightedStep, ...]]:
-    """A chain with a weighted step somewhere, and perhaps a second one behind it."""
+    """A chain with one or two weighted steps."""
     sizes = draw_(st.lists(st.integers(2, 3), min_size=1, max_size=2))
     weights = st.integers(1, 100)
     names = iter("abcdefghijk")
@@ -39,11 +39,11 @@ def chains(draw_: st.DrawFn) -> tuple[tuple[str, ...], tuple[WeightedStep, ...]]
 
 @settings(max_examples=examples(25), deadline=None)
 @given(chains(), st.data())
-def test_a7_the_shares_are_met_by_those_that_can_serve(case, data) -> None:
+def test_a7_availavailable_models_share_by_weight(case, data) -> None:
     chain, steps = case
-    able = data.draw(st.sets(st.sampled_from(chain), min_size=1), label="able")
+    available = data.draw(st.sets(st.sampled_from(chain), min_size=1), label="available")
     dice = random.Random(data.draw(st.integers(0, 2**32), label="seed"))
-    standings = {model: Standing(0.0 if model in able else inf, "ready") for model in chain}
+    standings = {model: Standing(0.0 if model in available else inf, "ready") for model in chain}
 
     drawn = Counter[str]()
     for _ in range(DRAWS):
@@ -51,20 +51,20 @@ def test_a7_the_shares_are_met_by_those_that_can_serve(case, data) -> None:
         assert isinstance(choice, Choice)
         drawn[choice.model] += 1
 
-    # The first step that has somebody gets everything, by the weights of those who are there.
+    # The first step with an availavailable model gets all requests, by the weights of its availavailable models.
     shares = {model: weight for step in steps for model, weight in step.shares.items()}
-    first = next(model for model in chain if model in able)
+    first = next(model for model in chain if model in available)
     step = next((step.models for step in steps if first in step.models), (first,))
-    there = {model: shares.get(model, 1) for model in step if model in able}
-    assert drawn.keys() <= there.keys()
-    for model, weight in there.items():
-        part = weight / sum(there.values())
-        # Six standard deviations: by luck once in 500 million.
+    present = {model: shares.get(model, 1) for model in step if model in available}
+    assert drawn.keys() <= present.keys()
+    for model, weight in present.items():
+        part = weight / sum(present.values())
+        # Six standard deviations: exceeded by chance once in 500 million.
         assert abs(drawn[model] - DRAWS * part) <= 6 * sqrt(DRAWS * part * (1 - part)) + 1, model
 
 
 @given(chains(), st.data())
-def test_a7_each_step_keeps_its_place_and_its_models(case, data) -> None:
+def test_a7_each_step_keeps_its_position_and_its_models(case, data) -> None:
     chain, steps = case
     left = tuple(model for model in chain if model not in data.draw(st.sets(st.sampled_from(chain))))
     dice = random.Random(data.draw(st.integers(0, 2**32)))
@@ -84,13 +84,13 @@ def test_a7_each_step_keeps_its_place_and_its_models(case, data) -> None:
                 assert drawn.index(before) < drawn.index(after)
 
 
-def test_a7_an_extreme_draw_is_no_error() -> None:
+def test_a7_extreme_random_values_are_valid() -> None:
     step = WeightedStep(models=("a", "b"), weights=(1, 10**15))
     assert set(draw(("a", "b"), (step,), lambda: 0.0)) == {"a", "b"}
     assert set(draw(("a", "b"), (step,), lambda: 1.0 - 2**-53)) == {"a", "b"}
 
 
-def test_a7_where_all_of_a_step_are_missing_the_next_step_has_its_turn() -> None:
+def test_a7_without_an_availavailable_model_the_next_step_is_used() -> None:
     step = WeightedStep(models=("a", "b"), weights=(70, 30))
     chain = draw(("a", "b", "c"), (step,), random.Random(1).random)
     standings = {"a": Standing(inf, "withdrawn"), "b": Standing(inf, "withdrawn"), "c": Standing(0.0)}
@@ -98,9 +98,9 @@ def test_a7_where_all_of_a_step_are_missing_the_next_step_has_its_turn() -> None
     assert choose(chain, {**standings, "c": Standing(inf, "never")}, 1.0) == Nothing("never")
 
 
-SIT_OUT_S = 60.0
+COOLDOWN_S = 60.0
 MODELS = {name: Model(provider=f"p-{name in 'ab'}" if name in "abcd" else name) for name in NAMES}
-"""a and b are one provider's, c and d another's, e and f each have their own; f stands in no weighted step."""
+"""a and b have one provider, c and d another, e and f one each; f is in no weighted step."""
 ROLES = (
     RoleConfig(
         chain=tuple(NAMES),
@@ -112,24 +112,24 @@ ROLES = (
 )
 
 
-class SittingOut(RuleBasedStateMachine):
-    """Against a list of every failure there was."""
+class Cooling(RuleBasedStateMachine):
+    """Compares with a list of all failures."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sit_out = SitOut(MODELS, ROLES, SIT_OUT_S)
+        self.cooldown = SitOut(MODELS, ROLES, COOLDOWN_S)
         self.now_s = 1000.0
         self.failures: list[tuple[float, str]] = []
 
     def recent(self) -> set[str]:
-        return {model for at_s, model in self.failures if self.now_s < at_s + SIT_OUT_S}
+        return {model for at_s, model in self.failures if self.now_s < at_s + COOLDOWN_S}
 
     @rule(model=st.sampled_from(NAMES))
     def fails(self, model: str) -> None:
         out = {MODELS[each].provider for each in self.recent() if each != "f"}
         provider = MODELS[model].provider
-        news = model != "f" and provider not in out
-        assert self.sit_out.failed(model, self.now_s) == (provider if news else None)
+        starts = model != "f" and provider not in out
+        assert self.cooldown.failed(model, self.now_s) == (provider if starts else None)
         self.failures.append((self.now_s, model))
 
     @rule(by_s=st.sampled_from([0.001, 1.0, 29.5, 59.999, 60.0, 61.0]))
@@ -137,12 +137,12 @@ class SittingOut(RuleBasedStateMachine):
         self.now_s += by_s
 
     @invariant()
-    def only_what_failed_within_the_time_is_set_back(self) -> None:
+    def only_recent_failures_change_the_rank(self) -> None:
         recent = self.recent() - {"f"}
         out = {MODELS[model].provider for model in recent}
         for model in "abcde":
             expected = 2 if model in recent else int(MODELS[model].provider in out)
-            assert self.sit_out.rank(model, self.now_s) == expected
+            assert self.cooldown.rank(model, self.now_s) == expected
 
 
-TestSittingOut = SittingOut.TestCase
+TestCooling = Cooling.TestCase

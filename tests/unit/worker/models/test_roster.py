@@ -1,4 +1,4 @@
-"""A5: a call that was refused withdraws a model; a list only says what is there."""
+"""A5: a rejected call withdraws a model, a model list does not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODELS = {
 }
 STILL_SERVED = ModelList(frozenset({"openai/gpt-oss-120b"}))
 BOTH = ModelList(frozenset({"openai/gpt-oss-120b", "meta-llama/llama-4-maverick"}))
-GONE, BACK = Change("maverick", withdrawn=True), Change("maverick", withdrawn=False)
+WITHDRAWN, RESTORED = Change("maverick", withdrawn=True), Change("maverick", withdrawn=False)
 
 
 @pytest.fixture
@@ -24,15 +24,17 @@ def roster() -> Roster:
 
 
 @pytest.mark.parametrize("served", [None, ModelList(), STILL_SERVED])
-def test_a5_no_list_withdraws_a_model(roster: Roster, served: ModelList | None) -> None:
+def test_a5_a_list_never_withdraws_a_model(roster: Roster, served: ModelList | None) -> None:
     assert roster.listed("groq", served, 0.0) == ()
     assert not any(roster.is_withdrawn(model, 0.0) for model in MODELS)
 
 
-def test_a5_a_model_that_is_not_listed_is_told_once(roster: Roster) -> None:
+def test_a5_an_unlisted_model_is_reported_once(roster: Roster) -> None:
     assert roster.newly_unlisted("groq", STILL_SERVED) == ("maverick",)
     assert roster.newly_unlisted("groq", STILL_SERVED) == ()
-    assert roster.newly_unlisted("openai", ModelList(frozenset({"gpt-4o"}))) == (), "another provider's"
+    assert roster.newly_unlisted("openai", ModelList(frozenset({"gpt-4o"}))) == (), (
+        "a model of another provider"
+    )
     assert roster.newly_unlisted("groq", BOTH) == ()
     assert roster.newly_unlisted("groq", STILL_SERVED) == ("maverick",)
 
@@ -47,37 +49,37 @@ def test_a5_a_model_that_is_not_listed_is_told_once(roster: Roster) -> None:
         b"[]",
     ],
 )
-def test_a5_a_list_that_is_cut_or_empty_says_nothing_of_what_is_missing(roster: Roster, body: bytes) -> None:
+def test_a5_a_partial_or_empty_list_reports_no_unlisted_model(roster: Roster, body: bytes) -> None:
     assert roster.newly_unlisted("groq", read_model_list(body)) == ()
     assert roster.newly_unlisted("groq", None) == ()
 
 
-def test_a5_a_404_withdraws_a_model_and_is_told_once(roster: Roster) -> None:
-    assert roster.not_found("maverick", 0.0) == GONE
+def test_a5_a_404_withdraws_a_model_and_is_reported_once(roster: Roster) -> None:
+    assert roster.not_found("maverick", 0.0) == WITHDRAWN
     assert roster.is_withdrawn("maverick", 0.0)
-    assert not roster.is_withdrawn("gpt-4o", 0.0), "another provider's"
+    assert not roster.is_withdrawn("gpt-4o", 0.0), "a model of another provider"
     assert roster.not_found("maverick", 20.0) is None
     assert roster.not_found("maverick", 20.0 + 2 * RECHECK_S) is None
 
 
-def test_a5_a_404_outweighs_a_list_until_it_lapses(roster: Roster) -> None:
+def test_a5_a_list_restores_a_model_only_after_the_withdrawal_lapsed(roster: Roster) -> None:
     roster.not_found("maverick", 0.0)
     assert roster.listed("groq", BOTH, RECHECK_S - 1) == ()
     assert roster.is_withdrawn("maverick", RECHECK_S - 1)
-    assert roster.listed("groq", BOTH, RECHECK_S) == (BACK,)
+    assert roster.listed("groq", BOTH, RECHECK_S) == (RESTORED,)
     assert roster.listed("groq", BOTH, RECHECK_S) == ()
 
 
-def test_a5_after_the_interval_it_may_be_asked_again(roster: Roster) -> None:
+def test_a5_a_withdrawn_model_is_called_again_after_the_interval(roster: Roster) -> None:
     roster.not_found("maverick", 0.0)
     assert not roster.is_withdrawn("maverick", RECHECK_S)
     roster.not_found("maverick", RECHECK_S)
     assert roster.is_withdrawn("maverick", RECHECK_S + 1)
-    assert roster.answered("maverick") == BACK
+    assert roster.answered("maverick") == RESTORED
     assert roster.answered("maverick") is None
     assert not roster.is_withdrawn("maverick", RECHECK_S + 1)
 
 
-def test_a_model_the_catalogue_does_not_know_is_an_error(roster: Roster) -> None:
+def test_a_model_that_is_not_in_the_catalogue_is_an_error(roster: Roster) -> None:
     with pytest.raises(KeyError):
         roster.not_found("gpt-9", 0.0)

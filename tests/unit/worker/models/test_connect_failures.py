@@ -1,13 +1,11 @@
-"""D3: providers to which this worker could not connect."""
+"""D3: providers to which this worker failed to connect."""
 
 from __future__ import annotations
 
 from services.worker.models.connect_failures import Unreachable
 
 
-def test_a_provider_is_left_alone_for_a_moment_and_out_of_reach_for_longer_unless_a_connection_is_made() -> (
-    None
-):
+def test_a_failed_connection_makes_a_provider_unreachable_for_30_s() -> None:
     known = Unreachable()
     assert not known.is_out_of_reach("p", 0.0)
     known.failed("p", 10.0)

@@ -1,4 +1,4 @@
-"""D5, I1: whatever the conversation, what is left of it is one that a provider takes."""
+"""D5, I1: a trimmed conversation is always valid for a provider."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def history(messages: list[dict]) -> list[dict]:
 
 
 @given(conversations(), st.integers(1, 12))
-def test_d5_what_is_left_is_instructions_and_the_end_of_the_conversation(messages, at_most):
+def test_d5_instructions_and_the_end_of_the_conversation_remain(messages, at_most):
     trimmed = trim(json.dumps(messages).encode(), at_most)
     if trimmed is None:
         old = history(messages)
         turns = sum(each["role"] == "user" for each in old)
-        assert len(old) <= at_most or turns == 1, "a turn could have been left out"
+        assert len(old) <= at_most or turns == 1, "a turn could have been removed"
         return
     left = [json.loads(bytes(each)) for each in trimmed.messages]
     assert instructions(left) == instructions(messages)
@@ -68,7 +68,7 @@ def test_d5_what_is_left_is_instructions_and_the_end_of_the_conversation(message
 
 
 @given(conversations(), st.integers(1, 12))
-def test_d5_to_trim_twice_is_to_trim_once(messages, at_most):
+def test_d5_trimming_is_idempotent(messages, at_most):
     trimmed = trim(json.dumps(messages).encode(), at_most)
     if trimmed is not None:
         again = b"[" + b",".join(bytes(each) for each in trimmed.messages) + b"]"
@@ -76,11 +76,11 @@ def test_d5_to_trim_twice_is_to_trim_once(messages, at_most):
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_d5_what_is_no_conversation_stays_as_it_is(raw):
+def test_d5_an_invalid_conversation_is_not_trimmed(raw):
     assert trim(raw, 1) is None
 
 
-def test_d5_a_result_without_its_call_is_not_made_worse():
+def test_d5_a_tool_result_is_not_separated_from_its_call():
     messages = [
         {"role": "user", "content": "first"},
         {"role": "assistant", "tool_calls": [{"id": "a"}]},
@@ -91,7 +91,7 @@ def test_d5_a_result_without_its_call_is_not_made_worse():
     assert trim(json.dumps(messages).encode(), 3) is None
 
 
-def test_d5_messages_stay_as_they_were_written():
+def test_d5_remaining_messages_are_unchanged_bytes():
     first = '{"role":"user","content":"x"}'
     last = '{"content" : "\\u00e9",  "role":"user", "name":"a"}'
     trimmed = trim(f"[{first},{first},{last}]".encode(), 1)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from services.worker.estimates.token_calibration import Calibration
 
 
-def test_calibration_learns_each_model_for_itself():
+def test_each_model_is_calibrated_separately():
     calibration = Calibration()
     assert calibration.corrected("a", 100) == 100
     for _ in range(50):
@@ -15,7 +15,7 @@ def test_calibration_learns_each_model_for_itself():
     assert calibration.factor("b") == 1.0
 
 
-def test_an_answer_without_usage_teaches_nothing():
+def test_an_answer_without_usage_is_ignored():
     calibration = Calibration()
     calibration.observe("a", estimated_tokens=100, true_tokens=0)
     calibration.observe("a", estimated_tokens=0, true_tokens=100)
@@ -23,7 +23,7 @@ def test_an_answer_without_usage_teaches_nothing():
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6))))
-def test_calibration_stays_within_its_bounds(observations):
+def test_the_factor_stays_within_its_bounds(observations):
     calibration = Calibration()
     for estimated_tokens, true_tokens in observations:
         calibration.observe("a", estimated_tokens=estimated_tokens, true_tokens=true_tokens)

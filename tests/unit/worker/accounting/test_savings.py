@@ -10,7 +10,7 @@ MODELS = {
 CHAIN = ("heavy", "mini")
 
 
-def test_f4_what_routing_saved_is_the_difference_to_the_dearest() -> None:
+def test_f4_savings_are_the_difference_to_the_most_expensive_model() -> None:
     # 1,000 in and 500 out: heavy 2,500 + 5,000, mini 150 + 300 micro-dollars.
     assert saved_by_routing_microusd(CHAIN, MODELS, "mini", 1_000, 500) == 7_500 - 450
     assert saved_by_routing_microusd(CHAIN, MODELS, "heavy", 1_000, 500) == 0

@@ -1,4 +1,4 @@
-"""C7: what the tier monitor says, for every course of use."""
+"""C7: forecast, threshold, history and advice of the quota monitor, for every course of usage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def full_in_s(trend: Trend, used: int, allowed: int) -> float:
 
 
 @given(COURSES, st.integers(0, 120), st.integers(0, 120), st.integers(0, 50))
-def test_c7_more_room_is_never_full_sooner_and_more_use_never_later(course, used, allowed, more):
+def test_c7_the_forecast_is_monotonic_in_limit_and_usage(course, used, allowed, more):
     trend = trend_of(course)
     now = full_in_s(trend, used, allowed)
     assert 0 <= now <= HORIZON_S or now == inf
@@ -44,7 +44,7 @@ def test_c7_more_room_is_never_full_sooner_and_more_use_never_later(course, used
 
 
 @given(st.integers(1, 20), st.integers(20, 50), st.integers(1, 400))
-def test_c7_a_steady_rise_is_foretold_exactly(per_s, seconds, left):
+def test_c7_a_steady_rise_is_forecast_exactly(per_s, seconds, left):
     trend = trend_of([(1.0, per_s * each) for each in range(seconds)])
     used = per_s * (seconds - 1)
     expected_s = left / per_s
@@ -53,12 +53,12 @@ def test_c7_a_steady_rise_is_foretold_exactly(per_s, seconds, left):
 
 
 @given(st.lists(st.integers(0, 1000), max_size=9))
-def test_c7_a_short_history_foretells_nothing(uses):
+def test_c7_a_short_history_gives_no_forecast(uses):
     assert trend_of([(1.0, used) for used in uses]).full_in_s(0, 10) is None
 
 
 @given(st.lists(st.integers(0, 100), min_size=20, max_size=60))
-def test_c7_use_that_does_not_rise_is_never_full(uses):
+def test_c7_usage_that_does_not_rise_is_never_full(uses):
     assert trend_of([(1.0, used) for used in sorted(uses, reverse=True)]).full_in_s(0, 1) is None
 
 
@@ -66,7 +66,7 @@ def test_c7_use_that_does_not_rise_is_never_full(uses):
 def test_c7_warnings_and_their_ends_alternate_and_do_not_flap(course, allowed):
     terms = TierWarning(warn_share=0.9, calm_share=0.8, calm_s=30)
     alarm = NearAlarm(terms)
-    now_s, told, low_since_s = 1000.0, [], None
+    now_s, crossings, low_since_s = 1000.0, [], None
     for step_s, used in course:
         now_s += step_s
         low = used / allowed < terms.calm_share
@@ -77,15 +77,15 @@ def test_c7_warnings_and_their_ends_alternate_and_do_not_flap(course, allowed):
         if crossing == "eased":
             assert low_since_s is not None
             assert now_s - low_since_s >= terms.calm_s
-        told += [crossing] if crossing else []
+        crossings += [crossing] if crossing else []
         assert alarm.state != "eased" or used / allowed < terms.warn_share
-    assert all(before != after for before, after in pairwise(told))
+    assert all(before != after for before, after in pairwise(crossings))
 
 
 @given(
     st.lists(st.tuples(st.floats(0, 30), st.integers(0, 20), st.integers(0, 3)), max_size=100), st.booleans()
 )
-def test_c7_the_past_adds_up(looks, daily):
+def test_c7_the_history_adds_up(looks, daily):
     history = LimitHistory(daily=daily)
     now_s, began_s = 5000.0, None
     missed = full_s = 0.0
@@ -106,7 +106,7 @@ def test_c7_the_past_adds_up(looks, daily):
     assert day.peak == max(used for _, used, _ in looks)
     assert day.unmet <= day.missed
     later = history.day(now_s + 90_000)
-    assert later == LimitPast(), "a day later nothing is left of it"
+    assert later == LimitPast(), "after a day the history is empty"
 
 
 PASTS = st.builds(
@@ -138,7 +138,7 @@ STATUSES = st.builds(
 
 
 @given(STATUSES)
-def test_c7_advice_speaks_when_and_only_when_there_is_something_to_say(status):
+def test_c7_advice_is_given_only_on_sufficient_history(status):
     text = advice(status)
     if status.hour.missed and status.allowed:
         assert "held back" in text
@@ -148,13 +148,13 @@ def test_c7_advice_speaks_when_and_only_when_there_is_something_to_say(status):
         assert 0 < status.day.peak <= 0.4 * status.allowed
         assert status.watched_s >= 6 * 3600
     if not status.hour.missed and status.watched_s < 600:
-        assert text == "", "too little is known"
+        assert text == "", "the history is too short"
     assert "inf" not in text
     assert "nan" not in text
 
 
 @given(PASTS, st.integers(1, 100), st.integers(0, 500))
-def test_c7_what_is_advised_would_have_been_enough_and_grows_with_the_demand(past, allowed, more):
+def test_c7_the_advised_limit_covers_the_demand_and_is_monotonic(past, allowed, more):
     times = times_the_limit(past, allowed)
     if past.missed == 0:
         assert times == 1
@@ -166,9 +166,9 @@ def test_c7_what_is_advised_would_have_been_enough_and_grows_with_the_demand(pas
 
 
 @given(st.floats(11, 5000))
-def test_c7_while_the_process_slept_nobody_watched(slept_s):
+def test_c7_the_time_of_a_suspended_process_does_not_count(suspended_s):
     history = LimitHistory(daily=False)
     history.sample(10, 10, 1000.0, near_share=0.9)
     assert history.sample(10, 10, 1001.0, near_share=0.9) == 1
-    assert history.sample(10, 10, 1001.0 + slept_s, near_share=0.9) == 0
+    assert history.sample(10, 10, 1001.0 + suspended_s, near_share=0.9) == 0
     assert history.watched_s == 1

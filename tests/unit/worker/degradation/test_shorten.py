@@ -1,4 +1,4 @@
-"""D5: what a shortening does to a body."""
+"""D5: the effect of a shortening on a request body."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sent(shortening: Shortening, *, takes: dict | None = None, **body) -> tuple[
 
 
 @pytest.mark.parametrize(
-    ("asked", "limit"),
+    ("requested", "limit"),
     [
         ({}, 1400),
         ({"max_tokens": 4000}, 2800),
@@ -39,21 +39,21 @@ def sent(shortening: Shortening, *, takes: dict | None = None, **body) -> tuple[
         ({"max_tokens": 100}, 100),
     ],
 )
-def test_d5_the_answer_may_be_three_tenths_shorter_and_what_was_low_stays(asked, limit):
-    body, shortener = sent(CUT, **asked)
+def test_d5_a_high_output_limit_is_cut_by_three_tenths(requested, limit):
+    body, shortener = sent(CUT, **requested)
     assert body["max_tokens"] == limit
-    before = min(asked.get("max_tokens", 2000), 4000)
-    told = [(each.rule, each.what, each.before, each.after) for each in shortener.degraded]
-    assert told == ([] if limit == before else [("high_latency", "max_tokens", before, limit)])
+    before = min(requested.get("max_tokens", 2000), 4000)
+    reported = [(each.rule, each.what, each.before, each.after) for each in shortener.degraded]
+    assert reported == ([] if limit == before else [("high_latency", "max_tokens", before, limit)])
 
 
-def test_d5_a_reasoning_model_is_cut_under_the_name_it_takes():
+def test_d5_the_limit_is_cut_under_the_parameter_name_of_the_model():
     body, _ = sent(CUT, takes={"max_tokens": "max_completion_tokens"})
     assert (body["max_completion_tokens"], "max_tokens" in body) == (1400, False)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         {"response_format": {"type": "json_object"}},
         {"response_format": {"type": "json_schema", "json_schema": {}}},
@@ -62,32 +62,32 @@ def test_d5_a_reasoning_model_is_cut_under_the_name_it_takes():
         {"response_format": 7},
     ],
 )
-def test_d5_what_would_be_worthless_if_it_broke_off_is_not_cut(asked):
-    body, shortener = sent(CUT, max_tokens=3000, **asked)
+def test_d5_json_output_and_tool_calls_are_not_cut(requested):
+    body, shortener = sent(CUT, max_tokens=3000, **requested)
     assert body["max_tokens"] == 3000
     assert shortener.degraded == []
-    assert not shape_of(Raw(json.dumps({"messages": QUESTION, **asked}).encode()), 6).may_cut
+    assert not shape_of(Raw(json.dumps({"messages": QUESTION, **requested}).encode()), 6).may_cut
 
 
 @given(st.integers(1, 10_000), st.integers(0, 5000), st.integers(1, 1000))
-def test_d5_a_cut_never_raises_and_keeps_the_order(asked, silent, floor):
-    shortening = Shortening(cut=0.3, floor_tokens=floor, silent_tokens=silent)
-    after = cut_limit(asked, shortening)
-    assert min(asked, floor) <= after <= asked
-    assert after >= int(asked * 0.7)
-    assert cut_limit(asked + 1, shortening) >= after
+def test_d5_a_cut_never_raises_a_limit_and_is_monotonic(requested, default_limit, floor):
+    shortening = Shortening(cut=0.3, floor_tokens=floor, silent_tokens=default_limit)
+    after = cut_limit(requested, shortening)
+    assert min(requested, floor) <= after <= requested
+    assert after >= int(requested * 0.7)
+    assert cut_limit(requested + 1, shortening) >= after
 
 
-def test_d5_history_is_trimmed_and_told():
+def test_d5_trimmed_history_is_reported():
     messages = [{"role": "system", "content": "s"}] + QUESTION * 5
     body, shortener = sent(TRIM, messages=messages)
     assert [each["role"] for each in body["messages"]] == ["system", "user", "user"]
-    (told,) = shortener.degraded
-    assert (told.rule, told.what, told.before, told.after) == ("errors", "messages", 5, 2)
-    assert told.why == "too many errors"
+    (reported,) = shortener.degraded
+    assert (reported.rule, reported.what, reported.before, reported.after) == ("errors", "messages", 5, 2)
+    assert reported.why == "too many errors"
 
 
-def test_d5_the_estimate_knows_how_much_history_is_left():
+def test_d5_the_estimate_counts_only_the_remaining_history():
     messages = [{"role": "user", "content": "x" * 1000} for _ in range(10)]
     shape = shape_of(Raw(json.dumps({"messages": messages}).encode()), 5)
     assert shape.kept_share == pytest.approx(0.5, abs=0.02)
@@ -95,5 +95,5 @@ def test_d5_the_estimate_knows_how_much_history_is_left():
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"messages":7}', b'{"messages":[{"role":1}]}'])
-def test_d5_a_body_that_cannot_be_read_is_not_judged_here(body):
+def test_d5_an_unreadable_body_is_not_reduced(body):
     assert shape_of(Raw(body), 1).kept_share == 1.0

@@ -1,4 +1,4 @@
-"""D5: the alarm that begins and ends a degradation, for every order of good and bad calls."""
+"""D5: the alarm that starts and ends a degradation, for every order of good and bad calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.worker.degradation.rate_alarm import AlarmTerms, ShareAlarm
 
 TERMS = AlarmTerms(share=0.1, calm_share=0.05, window_s=60, at_least=10, hold_s=30)
-GRAIN_S = 2.0
+INTERVAL_S = 2.0
 CALLS = st.lists(st.tuples(st.sampled_from([0.0, 0.3, 1.0, 7.0, 45.0]), st.booleans()), max_size=120)
 
 
@@ -25,15 +25,15 @@ def play(calls: list[tuple[float, bool]]) -> list[tuple[float, bool, list[tuple[
 
 
 @given(CALLS)
-def test_d5_it_begins_only_with_enough_calls_of_which_too_many_were_bad(calls):
+def test_d5_it_starts_with_enough_calls_of_which_too_many_are_bad(calls):
     before = False
     for now_s, on, past in play(calls):
         if on and not before:
-            recent = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s - GRAIN_S]
+            recent = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s - INTERVAL_S]
             assert len(recent) >= TERMS.at_least
             assert any(recent)
-        certain = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s + GRAIN_S]
-        wider = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s - GRAIN_S]
+        certain = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s + INTERVAL_S]
+        wider = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s - INTERVAL_S]
         if certain == wider and len(certain) >= TERMS.at_least and sum(certain) / len(certain) > TERMS.share:
             assert on
         before = on
@@ -41,35 +41,35 @@ def test_d5_it_begins_only_with_enough_calls_of_which_too_many_were_bad(calls):
 
 @given(CALLS)
 def test_d5_it_does_not_flap(calls):
-    """Once on it stays on for `hold_s`, and goes off only at a share well below the one it began at."""
+    """Once on it stays on for `hold_s`, and turns off only at a lower share than the one that turned it on."""
     began_s = None
     for now_s, on, past in play(calls):
         if on and began_s is None:
             began_s = now_s
         if not on and began_s is not None:
             assert now_s - began_s >= TERMS.hold_s
-            recent = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s + GRAIN_S]
+            recent = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s + INTERVAL_S]
             assert sum(recent) <= TERMS.calm_share * len(past)
             began_s = None
 
 
 @given(CALLS, st.floats(0, 200))
-def test_d5_it_ends_by_itself_where_nobody_asks_any_more(calls, later_s):
+def test_d5_it_ends_without_further_calls(calls, later_s):
     alarm = ShareAlarm(TERMS)
     now_s = 1000.0
     for step_s, bad in calls:
         now_s += step_s
         alarm.observe(bad=bad, now_s=now_s)
-    assert not alarm.on(now_s + TERMS.window_s + TERMS.hold_s + 2 * GRAIN_S + later_s)
+    assert not alarm.on(now_s + TERMS.window_s + TERMS.hold_s + 2 * INTERVAL_S + later_s)
 
 
 @given(CALLS)
-def test_d5_good_calls_alone_never_begin_it(calls):
+def test_d5_good_calls_alone_never_start_it(calls):
     assert not any(on for _, on, _ in play([(step_s, False) for step_s, _ in calls]))
 
 
 @given(CALLS, st.lists(st.floats(-100, 100), min_size=1, max_size=20))
-def test_d5_a_clock_that_steps_back_breaks_nothing(calls, steps):
+def test_d5_a_clock_that_steps_back_is_tolerated(calls, steps):
     alarm = ShareAlarm(TERMS)
     now_s = 1000.0
     for (_, bad), step_s in zip(calls, steps * len(calls), strict=False):
@@ -80,7 +80,7 @@ def test_d5_a_clock_that_steps_back_breaks_nothing(calls, steps):
 
 
 def raised() -> ShareAlarm:
-    """On at 1000 s, by ten bad calls."""
+    """An alarm turned on at 1000 s by ten bad calls."""
     alarm = ShareAlarm(TERMS)
     for _ in range(10):
         alarm.observe(bad=True, now_s=1000.0)
@@ -89,7 +89,7 @@ def raised() -> ShareAlarm:
 
 
 @given(st.floats(0, 29.9), st.integers(200, 1000))
-def test_d5_it_lasts_its_least_time_however_well_things_go(later_s, good):
+def test_d5_it_stays_on_for_the_minimum_time(later_s, good):
     alarm = raised()
     for _ in range(good):
         alarm.observe(bad=False, now_s=1000.0 + later_s)
@@ -98,7 +98,7 @@ def test_d5_it_lasts_its_least_time_however_well_things_go(later_s, good):
 
 
 @given(st.integers(0, 400))
-def test_d5_it_ends_at_the_lower_share_and_not_at_the_one_it_began_at(good):
+def test_d5_it_ends_at_the_lower_share(good):
     alarm = raised()
     for _ in range(good):
         alarm.observe(bad=False, now_s=1031.0)

@@ -1,4 +1,4 @@
-"""C1: with what the provider counts, the estimates of a model become right: for English, Cyrillic and code."""
+"""C1: calibrated estimates match the provider's count, for English, Cyrillic and code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _text(kind: str, dice: random.Random) -> str:
 
 
 @pytest.mark.parametrize("kind", PIECES)
-def test_after_some_answers_the_estimate_is_the_providers_count_c1(kind: str):
+def test_c1_after_some_answers_the_estimate_is_the_providers_count(kind: str):
     dice, calibration = random.Random(kind), Calibration()
     for _ in range(30):
         text = _text(kind, dice)
@@ -34,14 +34,14 @@ def test_after_some_answers_the_estimate_is_the_providers_count_c1(kind: str):
         assert estimate == pytest.approx(count(text), rel=0.1)
 
 
-def test_a_model_that_hears_all_kinds_is_right_on_the_whole_c1():
+def test_c1_mixed_texts_are_estimated_right_on_average():
     dice, calibration = random.Random(7), Calibration()
-    told = true = 0
+    estimated = true = 0
     for number in range(600):
         text = _text(dice.choice(sorted(PIECES)), dice)
         estimate = round(text_tokens(text))
         if number >= 30:
-            told += calibration.corrected("m", estimate)
+            estimated += calibration.corrected("m", estimate)
             true += count(text)
         calibration.observe("m", estimated_tokens=estimate, true_tokens=count(text))
-    assert told == pytest.approx(true, rel=0.05)
+    assert estimated == pytest.approx(true, rel=0.05)

@@ -1,22 +1,22 @@
-"""C1, F2: what a call has cost whose answer nobody saw."""
+"""C1, F2: estimated output tokens of a call without an answer."""
 
 from services.worker.estimates.output_rate import OutputPace
 
 
-def test_of_an_unknown_model_all_that_was_asked_for_may_have_been_made_c1():
+def test_c1_an_unknown_model_counts_with_the_whole_limit():
     assert OutputPace().made("m", after_s=0.1, most=250) == 250
 
 
-def test_a_call_that_broke_off_has_made_what_others_made_in_that_time_c1():
+def test_c1_a_broken_call_counts_by_the_rate_of_finished_ones():
     pace = OutputPace()
     pace.observe("m", tokens=200, took_s=0.5)
     assert pace.made("m", after_s=0.25, most=250) == 100
-    assert pace.made("m", after_s=5.0, most=250) == 250, "never more than was asked for"
+    assert pace.made("m", after_s=5.0, most=250) == 250, "never more than the limit"
     assert pace.made("m", after_s=-1.0, most=250) == 0
     assert pace.made("other", after_s=0.25, most=7) == 7
 
 
-def test_it_follows_a_model_that_becomes_slower():
+def test_the_rate_follows_a_model_that_becomes_slower():
     pace = OutputPace()
     pace.observe("m", tokens=400, took_s=1.0)
     for _ in range(30):
@@ -24,7 +24,7 @@ def test_it_follows_a_model_that_becomes_slower():
     assert 95 <= pace.made("m", after_s=1.0, most=1000) <= 105
 
 
-def test_what_says_nothing_teaches_nothing():
+def test_a_call_without_tokens_or_duration_is_ignored():
     pace = OutputPace()
     pace.observe("m", tokens=0, took_s=1.0)
     pace.observe("m", tokens=5, took_s=0.0)

@@ -1,4 +1,4 @@
-"""A6: where a worker's keys come from."""
+"""A6: the sources of a worker's keys."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from services.worker.credentials.sources import open_keyring
 from tests.unit.runtime.config.example import RIGHT, load
 
 
-def test_a6_files_and_variables_of_the_providers_that_the_roles_use(tmp_path: Path) -> None:
+def test_a6_keys_come_from_files_and_variables_of_the_used_providers(tmp_path: Path) -> None:
     (tmp_path / "HERE_KEY").write_text("from-file")
-    (tmp_path / "OTHER_KEY").write_text("of-nobody")
+    (tmp_path / "OTHER_KEY").write_text("unused")
     env = {"HERE_KEY": "from-env", "HERE_KEY_CREATED": "1970-01-03"}
     kept = open_keyring(load(RIGHT), ["chat"], Settings(secrets_dir=str(tmp_path)), env)
     assert (kept.names, kept.value("HERE_KEY"), kept.may_come_later) == (("HERE_KEY",), "from-file", True)
@@ -23,7 +23,7 @@ def test_a6_files_and_variables_of_the_providers_that_the_roles_use(tmp_path: Pa
     assert [old.age_days for old in plain.newly_old(5 * 86_400.0)] == [3]
 
 
-def test_a6_k6_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a6_k6_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationRefused) as caught:
         open_keyring(load(RIGHT), ["chat"], Settings(secrets_dir=str(tmp_path / "nowhere")), {})
     assert "names a directory that does not exist. Fix: mount it there" in str(caught.value)

@@ -1,4 +1,4 @@
-"""A6: credentials that are refused stand back, and never leave a model without any."""
+"""A6: refused credentials are excluded, but never leave a model without any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAIRS = st.builds(QuotaKey, st.sampled_from(CREDENTIALS), st.sampled_from(MODELS
 
 
 class Refusing(RuleBasedStateMachine):
-    """Against the time of every refusal and every rotation."""
+    """Compares with the times of all refusals and rotations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,26 +31,26 @@ class Refusing(RuleBasedStateMachine):
     def is_refused(self, key: QuotaKey, took_s: float) -> None:
         began_s = self.now_s - took_s
         stale = began_s < self.rotated.get(key.credential, began_s)
-        news = self.refusals.refused(key, began_s=began_s, now_s=self.now_s)
-        assert news == (not stale and key not in self.refused)
+        first = self.refusals.refused(key, began_s=began_s, now_s=self.now_s)
+        assert first == (not stale and key not in self.refused)
         if not stale:
             self.refused[key] = self.now_s
 
     @rule(credential=st.sampled_from(CREDENTIALS), took_s=st.sampled_from([0.0, 0.5, 30.0]))
-    def has_no_money_left(self, credential: str, took_s: float) -> None:
+    def has_a_spent_budget(self, credential: str, took_s: float) -> None:
         began_s = self.now_s - took_s
         stale = began_s < self.rotated.get(credential, began_s)
-        news = self.refusals.spent(credential, MODELS, began_s=began_s, now_s=self.now_s)
-        assert news == (not stale and credential not in self.spent)
+        first = self.refusals.spent(credential, MODELS, began_s=began_s, now_s=self.now_s)
+        assert first == (not stale and credential not in self.spent)
         if not stale:
             self.spent[credential] = self.now_s
 
     @rule(key=PAIRS, took_s=st.sampled_from([0.0, 0.5, 30.0]))
     def is_answered(self, key: QuotaKey, took_s: float) -> None:
         began_s = self.now_s - took_s
-        back = key in self.refused and began_s >= self.refused[key]
-        assert self.refusals.answered(key, began_s=began_s) == back
-        if back:
+        ended = key in self.refused and began_s >= self.refused[key]
+        assert self.refusals.answered(key, began_s=began_s) == ended
+        if ended:
             del self.refused[key]
         funded = key.credential in self.spent and began_s >= self.spent[key.credential]
         assert self.refusals.funded(key.credential, began_s=began_s) == (MODELS if funded else ())
@@ -59,11 +59,11 @@ class Refusing(RuleBasedStateMachine):
 
     @rule(credential=st.sampled_from(CREDENTIALS))
     def gets_a_new_key(self, credential: str) -> None:
-        back = {key for key in self.refused if key.credential == credential}
+        ended = {key for key in self.refused if key.credential == credential}
         if self.spent.pop(credential, None) is not None:
-            back |= {QuotaKey(credential, model) for model in MODELS}
-        assert set(self.refusals.rotated(credential, self.now_s)) == back
-        self.refused = {key: at_s for key, at_s in self.refused.items() if key not in back}
+            ended |= {QuotaKey(credential, model) for model in MODELS}
+        assert set(self.refusals.rotated(credential, self.now_s)) == ended
+        self.refused = {key: at_s for key, at_s in self.refused.items() if key not in ended}
         self.rotated[credential] = self.now_s
         self.keyless.discard(credential)
 
@@ -77,19 +77,19 @@ class Refusing(RuleBasedStateMachine):
         self.now_s += by_s
 
     @invariant()
-    def the_refused_stand_back_where_others_are_left(self) -> None:
+    def refused_credentials_are_excluded_while_others_are_accepted(self) -> None:
         for model, keys in KEYS.items():
-            having = tuple(key for key in keys if key.credential not in self.keyless)
-            good = tuple(key for key in having if self.now_s >= self._last_s(key) + REST_S)
-            assert self.refusals.accepted(keys, self.now_s) == good
-            assert self.refusals.usable(keys, self.now_s) == (good or having), model
+            with_key = tuple(key for key in keys if key.credential not in self.keyless)
+            accepted = tuple(key for key in with_key if self.now_s >= self._last_s(key) + REST_S)
+            assert self.refusals.accepted(keys, self.now_s) == accepted
+            assert self.refusals.usable(keys, self.now_s) == (accepted or with_key), model
         for credential in CREDENTIALS:
             known = {key.model for key in self.refused if key.credential == credential}
             known |= set(MODELS) if credential in self.spent else set()
             assert set(self.refusals.models(credential)) == known
 
     def _last_s(self, key: QuotaKey) -> float:
-        """When the credential was last refused, for this model or for want of money."""
+        """Time of the last refusal of the credential, for this model or for a spent budget."""
         return max(self.refused.get(key, -1e9), self.spent.get(key.credential, -1e9))
 
 

@@ -1,4 +1,4 @@
-"""A6: which key is in force, whatever happens to its file."""
+"""A6: the key in use through every change of its file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def keyring(reading: SecretFile = None, env: dict[str, str] | None = None, **cre
     return Keyring(("K",), env or {}, created_s, {"K": reading}, 90)
 
 
-def test_a6_a_first_look_is_believed_at_once_and_a_file_wins() -> None:
+def test_a6_the_first_reading_is_accepted_and_a_file_takes_precedence() -> None:
     assert keyring(Found("file", 0.0), {"K": "env"}).value("K") == "file"
     assert keyring(None, {"K": "env"}).value("K") == "env"
     assert keyring(None).value("K") is None
 
 
-def test_a6_a_new_key_is_taken_when_two_looks_agree() -> None:
+def test_a6_a_new_key_is_accepted_when_two_readings_agree() -> None:
     ring = keyring(Found("old", 0.0))
     assert ring.look({"K": NEW}) == []
     assert (ring.value("K"), ring.unsettled) == ("old", True)
@@ -30,7 +30,7 @@ def test_a6_a_new_key_is_taken_when_two_looks_agree() -> None:
     assert ring.look({"K": NEW}) == []
 
 
-def test_a6_a_file_that_is_being_written_is_not_taken_halfway() -> None:
+def test_a6_a_half_written_file_is_not_accepted() -> None:
     ring = keyring(Found("old-key", 0.0))
     for reading in (Unusable("is empty"), Found("ne", 1.0), Found("new-k", 1.001), Found("new-key", 1.002)):
         ring.look({"K": reading})
@@ -38,7 +38,7 @@ def test_a6_a_file_that_is_being_written_is_not_taken_halfway() -> None:
     assert ring.look({"K": Found("new-key", 1.002)}) == [Rotated("K")]
 
 
-def test_a6_a_change_that_is_taken_back_is_none() -> None:
+def test_a6_a_reverted_change_is_not_accepted() -> None:
     ring = keyring(Found("old", 0.0))
     ring.look({"K": NEW})
     assert ring.look({"K": Found("old", 0.0)}) == []
@@ -54,9 +54,7 @@ def test_a6_a_change_that_is_taken_back_is_none() -> None:
         (Unusable("is no plain file"), "is no plain file"),
     ],
 )
-def test_a6_a_file_that_is_no_use_leaves_the_last_good_key_and_is_told_once(
-    reading: SecretFile, why: str
-) -> None:
+def test_a6_an_invalid_file_keeps_the_last_key_and_is_reported_once(reading: SecretFile, why: str) -> None:
     ring = keyring(Found("good", 0.0), {"K": "env"})
     assert ring.look({"K": reading}) == [Complaint("K", why)]
     assert ring.look({"K": reading}) == []
@@ -66,20 +64,20 @@ def test_a6_a_file_that_is_no_use_leaves_the_last_good_key_and_is_told_once(
     assert ring.look({"K": reading}) == [Complaint("K", why)]
 
 
-def test_a6_a_variable_without_a_file_is_no_trouble() -> None:
+def test_a6_a_variable_without_a_file_is_valid() -> None:
     ring = keyring(None, {"K": "env"})
     assert ring.first_complaints == []
     assert ring.look({"K": None}) == []
     assert ring.complaint("K") == ""
 
 
-def test_a6_a_useless_file_at_the_start_is_told_and_the_variable_serves() -> None:
+def test_a6_with_an_invalid_first_file_the_variable_is_used() -> None:
     ring = keyring(Unusable("is empty"), {"K": "env"})
     assert ring.first_complaints == [Complaint("K", "is empty")]
     assert ring.value("K") == "env"
 
 
-def test_a6_a_key_may_come_later_where_files_are_looked_at() -> None:
+def test_a6_a_key_may_come_later_from_a_file() -> None:
     ring = keyring(None)
     assert ring.may_come_later
     ring.look({"K": NEW})
@@ -88,32 +86,32 @@ def test_a6_a_key_may_come_later_where_files_are_looked_at() -> None:
     assert not Keyring(("K",), {}, {}, {}, 90).may_come_later
 
 
-def test_a6_a_file_that_takes_over_with_the_same_key_rotates_nothing() -> None:
+def test_a6_a_file_with_the_key_of_the_variable_rotates_nothing() -> None:
     ring = keyring(None, {"K": "same"})
     assert ring.look({"K": Found("same", 5 * DAY_S)}) == []
     assert ring.age_days("K", 6 * DAY_S) == 1
     assert ring.look({"K": None}) == [Complaint("K", "is gone")]
 
 
-def test_a6_the_age_is_that_of_the_files_last_change_of_content() -> None:
+def test_a6_the_age_counts_from_the_last_change_of_the_content() -> None:
     ring = keyring(Found("old", 10 * DAY_S))
     assert ring.age_days("K", 12.5 * DAY_S) == 2
     ring.look({"K": Found("old", 12 * DAY_S)})
-    assert ring.age_days("K", 13 * DAY_S) == 3, "written anew with the same key it is no younger"
+    assert ring.age_days("K", 13 * DAY_S) == 3, "rewriting the same key does not reset its age"
     ring.look({"K": NEW})
     ring.look({"K": NEW})
     assert ring.age_days("K", 51 * DAY_S) == 1
-    assert ring.age_days("K", 0.0) == 0, "a clock that is behind"
+    assert ring.age_days("K", 0.0) == 0, "a clock that lags"
 
 
-def test_a6_the_age_of_a_key_of_the_environment_is_known_where_it_is_said() -> None:
+def test_a6_the_age_of_a_variable_is_known_if_configured() -> None:
     assert keyring(None, {"K": "env"}).age_days("K", DAY_S) is None
     assert keyring(None, {"K": "env"}, K=DAY_S).age_days("K", 3 * DAY_S) == 2
 
 
-def test_a6_a_date_that_is_said_goes_for_the_key_a_worker_begins_with_in_a_file_too() -> None:
+def test_a6_a_configured_date_applies_to_the_first_key_of_a_file_too() -> None:
     mounted = keyring(Found("old", 100 * DAY_S), K=0.0)
-    assert mounted.age_days("K", 100 * DAY_S) == 100, "mounted today, in use for long"
+    assert mounted.age_days("K", 100 * DAY_S) == 100, "mounted today, created long ago"
     late = keyring(None, K=0.0)
     late.look({"K": Found("old", 100 * DAY_S)})
     late.look({"K": Found("old", 100 * DAY_S)})
@@ -121,10 +119,10 @@ def test_a6_a_date_that_is_said_goes_for_the_key_a_worker_begins_with_in_a_file_
     for ring in (mounted, late, keyring(None, {"K": "old"}, K=0.0)):
         ring.look({"K": Found("new", 110 * DAY_S)})
         assert ring.look({"K": Found("new", 110 * DAY_S)}) == [Rotated("K")]
-        assert ring.age_days("K", 112 * DAY_S) == 2, "the date was the old key's"
+        assert ring.age_days("K", 112 * DAY_S) == 2, "the configured date was that of the old key"
 
 
-def test_a6_a_key_is_told_as_too_old_once_and_its_successor_again() -> None:
+def test_a6_each_key_is_reported_as_too_old_once() -> None:
     ring = keyring(Found("old", 0.0))
     assert ring.newly_old(90.9 * DAY_S) == [], "ninety days old is not older than ninety days"
     assert ring.newly_old(91 * DAY_S) == [Old("K", 91)]

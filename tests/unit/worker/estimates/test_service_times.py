@@ -1,4 +1,4 @@
-"""C3: what a worker tells of how long its requests take."""
+"""C3: the service times that a worker reports."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import pytest
 from services.worker.estimates.service_times import Calls, Pace, Tempo
 
 
-def test_a_request_is_calling_from_its_permit_to_its_end_unless_the_call_fails() -> None:
+def test_a_request_is_calling_until_it_ends_or_the_call_fails() -> None:
     pace, calls = Pace(), Calls()
 
     pace.call_began("chat", calls)
     assert pace.calling_now("chat") == 1
     pace.call_failed("chat", calls)
-    assert pace.calling_now("chat") == 0, "it stands before the quota again"
+    assert pace.calling_now("chat") == 0, "the request waits for quota again"
     pace.call_began("chat", calls)
     assert pace.calling_now("chat") == 1
     pace.ended("chat", calls, 1.0)
     assert (pace.calling_now("chat"), pace.ended_count("chat")) == (0, 1)
 
 
-def test_the_tempo_is_that_of_the_latest_requests_that_held_a_slot() -> None:
+def test_statistics_cover_the_latest_requests() -> None:
     pace = Pace()
     assert pace.tempo("chat") is None
     for number in range(1, 101):
@@ -38,7 +38,7 @@ def test_the_tempo_is_that_of_the_latest_requests_that_held_a_slot() -> None:
     assert pace.tempo("chat") == Tempo(pytest.approx(3.0), 3.0, 1.0)
 
 
-def test_who_never_came_to_a_call_teaches_nothing_of_its_length() -> None:
+def test_a_request_without_a_call_does_not_count() -> None:
     pace = Pace()
     pace.ended("chat", Calls(), 0.1)
 
@@ -46,17 +46,19 @@ def test_who_never_came_to_a_call_teaches_nothing_of_its_length() -> None:
     assert pace.ended_count("chat") == 1
 
 
-def test_c3_who_was_cut_short_does_not_make_the_others_seem_quicker() -> None:
+def test_c3_an_aborted_request_does_not_lower_the_mean() -> None:
     pace = Pace()
     for held_s, cut in ((2.0, False), (0.1, True), (4.0, True), (0.5, True)):
         calls = Calls()
         pace.call_began("chat", calls)
         pace.ended("chat", calls, held_s, cut=cut)
 
-    assert pace.tempo("chat") == Tempo(pytest.approx(3.0), 4.0, 1.0), "it lasted at least four seconds"
+    assert pace.tempo("chat") == Tempo(pytest.approx(3.0), 4.0, 1.0), (
+        "the longest request lasted at least four seconds"
+    )
 
 
-def test_tokens_are_those_of_calls_that_used_any() -> None:
+def test_the_mean_tokens_cover_only_calls_that_used_tokens() -> None:
     pace = Pace()
     assert pace.tokens_each("m") == 0
     for tokens in (100, 0, 100):
