@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +16,7 @@ from penstock.cli.local.ports import free_port as a_free_port
 from tests.harness.examples import examples
 from tests.harness.nats_binary import require_nats_server
 from tests.harness.proofs import add_table, take_figures
+from tests.harness.virtual_time import VirtualLoop
 
 
 def pytest_configure() -> None:
@@ -38,6 +39,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "call":
         item.user_properties += take_figures()
     return (yield)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Unit tests run in virtual time, where a sleep takes none, except those that use sockets or threads."""
+    virtual = "unit" in item.path.parts and item.get_closest_marker("real_time") is None
+    return {"virtual": VirtualLoop} if virtual else {"real": asyncio.new_event_loop}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

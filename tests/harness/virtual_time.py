@@ -7,7 +7,7 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-__all__ = ["run"]
+__all__ = ["VirtualLoop", "run"]
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class _Idle(selectors.SelectSelector):
         return super().select(0)
 
 
-class _VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._idle = _Idle()
         super().__init__(self._idle)
@@ -37,5 +37,5 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end in a time of its own, which begins at 0."""
-    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

@@ -110,6 +110,7 @@ async def test_a_loop_that_ends_unexpectedly_is_logged_with_its_failure(
     await loop.stop()
 
 
+@pytest.mark.real_time
 async def test_an_unexpected_end_sends_sigterm_to_the_process():
     asked = asyncio.Event()
     running = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ def catalogue(**urls: str | None) -> Catalogue:
     )
 
 
+@pytest.mark.real_time
 async def test_only_an_unreachable_provider_gets_a_note() -> None:
     calls: list[bytes] = []
 
