@@ -71,6 +71,7 @@ def _plain_routes(models: Models, control: Control) -> Starlette:
         Route("/sim/models", control.models, methods=["PUT"]),
         Route("/sim/keys", control.keys, methods=["PUT"]),
         Route("/sim/speed", control.speed, methods=["PUT"]),
+        Route("/sim/hold", control.hold, methods=["PUT"]),
     ]
     return Starlette(routes=routes, exception_handlers={ApiError: _api_error, HTTPException: _http_exception})
 

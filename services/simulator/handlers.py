@@ -36,6 +36,7 @@ from services.simulator.provider import Provider
 __all__ = ["Chat", "Embeddings", "Models", "Moderations", "health"]
 
 _NO_OPTIONS = StreamOptions()
+_HOLD_POLL_S = 0.01
 
 
 class Chat:
@@ -182,6 +183,8 @@ async def _stream(call: Call, answer: Answer, options: StreamOptions) -> None:
         await exchange.write(event)
     for index, event in enumerate(script.tokens):
         await exchange.pause(schedule.due_s(index) - clock() if schedule.per_token_s else 0)
+        while call.provider.holds(index):
+            await exchange.pause(_HOLD_POLL_S)
         await exchange.write(event)
         attempt.completion_tokens += 1
     for event in script.closing:
@@ -204,6 +207,8 @@ async def _deliver(call: Call, script: WholeScript, tokens: int) -> None:
             await exchange.pause(wait_s)
         finally:
             attempt.completion_tokens = schedule.generated(tokens, provider.clock())
+    while provider.holds(tokens):
+        await exchange.pause(_HOLD_POLL_S)
     attempt.completion_tokens = tokens
     if exchange.status is None:
         await exchange.start(200, JSON, len(script.body))

@@ -36,12 +36,18 @@ class Provider:
         self.last_requests = LastRequests()
         self.api_keys = settings.api_keys
         """Empty: any key is valid."""
+        self.held_after_tokens: int | None = None
+        """Number of tokens after which every answer waits until the hold is released; None: no hold."""
         self._context_tokens = settings.context_tokens
         self._run_id = run_id
         self._numbers = itertools.count(1)
 
     def next_request_id(self) -> str:
         return f"req_{self._run_id}{next(self._numbers):08x}"
+
+    def holds(self, tokens: int) -> bool:
+        """Whether an answer that has sent so many tokens must wait."""
+        return self.held_after_tokens is not None and tokens >= self.held_after_tokens
 
     def authorise(self, key: str) -> None:
         """Raise a 401 ApiError unless the key is valid."""
@@ -65,7 +71,8 @@ class Provider:
             )
 
     def reset(self) -> None:
-        """Reset counts, rate limit windows and sequences; behaviours, limits, models and speed stay."""
+        """Reset counts, rate limit windows, sequences and the hold; behaviours, limits, models and speed stay."""
+        self.held_after_tokens = None
         self.counts.reset()
         self.rate_limiters.restart()
         self.catalogue.restart()

@@ -27,6 +27,10 @@ class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accepted: frozenset[str]
 
 
+class _Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    after_tokens: int | None
+
+
 class Control:
     """Each PUT answers with the values now in force; `models` and `keys` replace the whole list, the others change
     only the entries they name.
@@ -76,6 +80,10 @@ class Control:
         merged = {**msgspec.to_builtins(self._provider.speed), **changes}
         self._provider.speed = _read(msgspec.json.encode(merged), Speed)
         return _json(self._provider.speed)
+
+    async def hold(self, request: Request) -> Response:
+        self._provider.held_after_tokens = _read(await request.body(), _Hold).after_tokens
+        return _json({"after_tokens": self._provider.held_after_tokens})
 
 
 def _read(body: bytes, shape: type[Shape] | Any) -> Any:

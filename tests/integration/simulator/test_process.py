@@ -251,6 +251,25 @@ async def test_speed_applies_to_streams_and_whole_replies(http):
         await http.put("speed", {"latency_ms": 0, "first_token_ms": 0, "tokens_per_second": 0})
 
 
+async def test_held_answers_wait_until_they_are_released(http):
+    await http.put("hold", {"after_tokens": 5})
+    async with http.chat("held", "[[tokens=20]]", stream=True) as response:
+        whole = asyncio.ensure_future(http.chat("held", "[[tokens=20]]"))
+
+        async def held():
+            return (await http.counts("held"))["in_flight"] == 2
+
+        await until(held)
+        for _ in range(6):  # the opening chunk and five tokens
+            await response.content.readuntil(b"\n\n")
+        assert await held()
+        await http.put("hold", {"after_tokens": None})
+        assert b"[DONE]" in await response.read()
+    async with await whole as response:
+        assert response.status == 200
+    assert (await http.counts("held"))["ok"] == 2
+
+
 async def test_d8_a_disconnect_stops_the_generation(http):
     await http.put("speed", {"tokens_per_second": 50})
     try:
