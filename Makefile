@@ -21,7 +21,7 @@ $(READY): requirements/build.lock requirements/dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY)  ## start everything embedded, ask every kind of role, print answers and a table, stop
+demo: $(READY)  ## start a whole system, show what Penstock promises, stop it (under a minute)
 	$(BIN)/penstock demo
 
 up: $(READY)  ## the same system, staying up until Ctrl-C

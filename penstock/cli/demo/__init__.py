@@ -1,1 +1,1 @@
-"""`penstock demo`: the system started, shown at work and stopped."""
+"""`penstock demo`: start a system, show what Penstock promises, stop it."""

@@ -1,4 +1,4 @@
-"""A small PNG made in code, for the demonstration (PNG 1.2: signature, IHDR, IDAT, IEND)."""
+"""A small PNG image for the demo (PNG 1.2: signature, IHDR, IDAT, IEND)."""
 
 from __future__ import annotations
 

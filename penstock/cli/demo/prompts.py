@@ -1,4 +1,4 @@
-"""What the demonstration asks: every kind of question, in three languages."""
+"""The prompts of the demo: every kind of request, in three languages."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ __all__ = ["PROMPTS", "DemoPrompt"]
 
 
 class DemoPrompt(Struct, frozen=True, kw_only=True):
-    """One question, and where the router must send it."""
+    """One prompt, and the role that the router must choose."""
 
     title: str
     text: str
     expected: Role
     role: str = AUTO
     images: tuple[str, ...] = ()
-    note: str = ""
-    """What the one who watches should know before the answer comes."""
 
 
 def _report(chapters: int) -> str:
-    """A document of about 40,000 tokens: no chapter is like another."""
+    """A document of about 40,000 tokens; no two chapters are alike."""
     chapter = (
         "Chapter {n}. In year {n} the river rose by {a} centimetres. The keepers opened gate {b} before the "
         "others, wrote down the hour, the wind and the height of the water, and sent a boat downstream. "
@@ -74,8 +72,6 @@ PROMPTS: Final = (
         text="Write two lines of verse about a water wheel.",
         role="creative",
         expected="creative",
-        note="Its first model answers 503 here. It is asked once more, in case that was a hiccup; then the next one"
-        " answers: 3 attempts.",
     ),
     DemoPrompt(title="asked for", text="Name the capital of Portugal.", role="fast", expected="fast"),
     DemoPrompt(

@@ -1,4 +1,4 @@
-"""What the demonstration shows at its end: a table, and a few of a worker's figures."""
+"""The tables of the demo: the outcomes of its prompts, and some metrics of a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WHY_COLUMNS = 40
 
 
 class Outcome(Struct, frozen=True):
-    """What became of one prompt: a reply, or why there is none."""
+    """The reply to one prompt, or the reason for its absence."""
 
     prompt: DemoPrompt
     reply: Reply | None

@@ -53,8 +53,13 @@ class Plan(Struct, frozen=True, kw_only=True):
         return [[_at(spec, nats_url) for spec in stage] for stage in (first, self.workers)]
 
 
-def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, simulator: bool = True) -> Plan:
-    """Raises ConfigurationRefused with every mistake in `env`, before anything starts."""
+def make_plan(
+    data: Path, env: Mapping[str, str], *, per_role: bool = False, workers: int = 1, simulator: bool = True
+) -> Plan:
+    """`workers`: processes that serve all roles, unless `per_role`.
+
+    Raises ConfigurationRefused with every mistake in `env`, before anything starts.
+    """
     data = data.absolute()
     settings = load_settings(env if env.get("NATS_URL") else {**env, **NO_NATS_AUTH})
     ports = PortAllocator()
@@ -73,7 +78,12 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
 
     roles = [role for role in catalogue.roles if role != EMBED]
     expected = () if simulator else ("--no-simulator",)  # the simulator may be started later
-    workers = [(f"worker-{role}", role) for role in roles] if per_role else [("worker", "all")]
+    if per_role:
+        served = [(f"worker-{role}", role) for role in roles]
+    else:
+        served = [
+            ("worker" if workers == 1 else f"worker-{number}", "all") for number in range(1, workers + 1)
+        ]
     return Plan(
         data=data,
         settings=settings,
@@ -83,7 +93,7 @@ def make_plan(data: Path, env: Mapping[str, str], *, per_role: bool = False, sim
         simulator=_simulator(port, catalogue, simulator_url, own) if port else None,
         simulator_url=simulator_url,
         router=service("router", "router"),
-        workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in workers),
+        workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
 
 

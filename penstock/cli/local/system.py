@@ -78,6 +78,14 @@ class System:
             raise
         return places
 
+    def pid_of(self, instance: str) -> int:
+        """The process of a service, by the instance in its ready line. Raises CommandError when it is not running."""
+        children = self._supervisor.children.values() if self._supervisor is not None else ()
+        for child in children:
+            if child.pid is not None and child.ready is not None and child.ready.get("instance") == instance:
+                return child.pid
+        raise CommandError(f"{instance} is not running")
+
     async def wait(self) -> None:
         """Keep the system running. Raises LaunchError when a service never gets ready."""
         if self._supervisor is None:

@@ -1,11 +1,14 @@
-"""The demonstration asks for what it claims to show."""
+"""The prompts, the environment and the catalogue of the demo."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from penstock.cli.commands.question import messages
+from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.demo import demo_environment
 from penstock.cli.demo.prompts import PROMPTS
 from penstock.cli.demo.report import Outcome, metric_lines, outcome_table
@@ -18,25 +21,36 @@ from services.router.routing.role import resolve
 
 
 @pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.title)
-def test_the_router_sends_every_prompt_where_the_demonstration_expects_it(prompt):
+def test_the_router_chooses_the_expected_role_for_every_prompt(prompt):
     body = msgspec.json.encode({"messages": messages(prompt.text, prompt.images)})
     routing = read_catalogue(None, {}).routing
 
     assert resolve(prompt.role, read(body), routing, ROLES).role == prompt.expected
 
 
-def test_at_least_eight_prompts_over_six_roles_mostly_left_to_the_router():
+def test_the_prompts_cover_six_roles_mostly_chosen_by_the_router():
     assert len(PROMPTS) >= 8
     assert len({prompt.expected for prompt in PROMPTS}) >= 6
     assert sum(prompt.role == AUTO for prompt in PROMPTS) >= 6
 
 
-def test_settings_of_the_person_do_not_reach_the_demonstration():
-    env = demo_environment({"NATS_URL": "nats://prod:4222", "GROQ_API_KEY": "k", "SIMULATOR_LIMITS": "{}"})
+def test_the_demo_ignores_the_settings_of_the_user():
+    user = {"NATS_URL": "nats://prod:4222", "GROQ_API_KEY": "k", "SIMULATOR_LIMITS": "{}"}
+    env = demo_environment(user, Path("/demo.yaml"))
 
     assert not env["NATS_URL"]
-    assert env["PENSTOCK_CATALOGUE"] == "simulator"
+    assert env["PENSTOCK_CATALOGUE"] == "/demo.yaml"
     assert not env["SIMULATOR_LIMITS"]
+
+
+def test_one_role_of_the_catalogue_has_only_a_limited_model(tmp_path: Path):
+    catalogue = read_catalogue(write_catalogue(tmp_path, {"GROQ_API_KEY": "k"}), {})
+
+    (model,) = catalogue.roles[LIMITED_ROLE].chain
+    assert catalogue.models[model].limits.requests_per_minute == QUOTA
+    assert catalogue.models[model].limits.kind == "token_bucket"
+    assert LIMITED_ROLE not in {prompt.expected for prompt in PROMPTS}
+    assert [model for model, each in catalogue.models.items() if not each.limits.is_unlimited] == [model]
 
 
 def reply(role: str) -> Reply:
@@ -57,7 +71,7 @@ def reply(role: str) -> Reply:
     )
 
 
-def test_the_table_tells_right_from_wrong():
+def test_the_table_marks_wrong_roles_and_failures():
     first = PROMPTS[0]
     outcomes = [
         Outcome(first, reply(first.expected)),

@@ -1,0 +1,198 @@
+"""The scenes of the demo. Each shows one promise on the running system and returns whether it held."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from penstock.bus.auth import NO_NATS_AUTH
+from penstock.cli.commands.question import messages
+from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA
+from penstock.cli.demo.prompts import DemoPrompt
+from penstock.cli.demo.report import Outcome, outcome_table
+from penstock.cli.demo.resume import ResumedPart
+from penstock.cli.local.python_child import code_path
+from penstock.cli.local.system import System
+from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
+from penstock.client.client import Client
+from penstock.client.reply import ReplyBuilder
+from penstock.contract.reply import Delta, Restarted, Started
+from penstock.errors import PenstockError
+from penstock.runtime.config.settings import Settings
+
+__all__ = [
+    "Seen",
+    "Stage",
+    "empty_quota",
+    "job",
+    "killed_worker",
+    "prompts",
+    "resumed_stream",
+    "streamed_answer",
+]
+
+_TIMEOUT_S: Final = 45.0
+_REQUESTS: Final = QUOTA + 2
+_LONG: Final = "Tell me about water wheels. [[tokens=240]]"
+"""The simulator answers it with 240 tokens, in two seconds."""
+_DELTAS_BEFORE: Final = 5
+"""Deltas that arrive before the interruption."""
+_POLL_S: Final = 0.1
+
+
+class Stage(Struct, frozen=True):
+    """The running system and a client of it."""
+
+    system: System
+    settings: Settings
+    client: Client
+
+
+class Seen(Struct, frozen=True):
+    """What a scene saw, and whether its promise held."""
+
+    held: bool
+    text: str
+
+
+async def streamed_answer(stage: Stage) -> Seen:
+    """Print one answer as it arrives."""
+    answer = AnswerPrinter(sys.stdout, sys.stdout, indent="    │ ")
+    async with stage.client.stream("Why do leaves turn red in autumn?", timeout_s=_TIMEOUT_S) as events:
+        async for event in events:
+            answer.show(event)
+    if answer.reply is None:
+        return Seen(held=False, text="the stream ended without a reply")
+    return Seen(held=answer.reply.role == "chat", text=summary(answer.reply))
+
+
+async def killed_worker(stage: Stage) -> Seen:
+    """Kill the worker of a stream with SIGKILL; another worker answers the request again."""
+    builder, text, deltas, worker, killed, restarted = ReplyBuilder(), "", 0, "", "", False
+    began_s, reply = time.monotonic(), None
+    async with stage.client.stream(_LONG, role="chat", timeout_s=_TIMEOUT_S) as events:
+        async for event in events:
+            reply = builder.add(event)
+            if isinstance(event, Started):
+                worker = event.worker
+            elif isinstance(event, Restarted):
+                restarted, text = True, ""
+            elif isinstance(event, Delta):
+                text, deltas = text + event.text, deltas + 1
+                if deltas == _DELTAS_BEFORE and not killed:
+                    killed = f"{len(text)} characters, kill -9 {_kill(stage.system, worker)}"
+    held = bool(killed) and restarted and reply is not None and reply.attempts > 1 and reply.text == text
+    whole = f"{len(text):,} characters after {time.monotonic() - began_s:.1f} s"
+    return Seen(held=held, text=f"{killed}, {'restarted' if restarted else 'no restart'}, {whole}")
+
+
+def _kill(system: System, instance: str) -> int:
+    pid = system.pid_of(instance)
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+async def resumed_stream(stage: Stage) -> Seen:
+    """Leave a stream after some events and read the rest in another process."""
+    head, seq, deltas = "", -1, 0
+    async with stage.client.stream(_LONG, role="chat", timeout_s=_TIMEOUT_S) as events:
+        events.detach()
+        async for event in events:
+            seq = event.seq
+            if isinstance(event, Delta):
+                head, deltas = head + event.text, deltas + 1
+                if deltas == _DELTAS_BEFORE:
+                    break
+    rest = await _resume_elsewhere(stage, events.id, seq)
+    builder, reply = ReplyBuilder(), None
+    async for event in stage.client.resume(events.id, timeout_s=_TIMEOUT_S):
+        reply = builder.add(event)
+    held = rest.completed and reply is not None and reply.text == head + rest.text
+    seen = f"{len(head)} characters here, {len(rest.text)} in process {rest.pid}"
+    return Seen(held=held, text=f"{seen}: {'the whole answer' if held else 'not the whole answer'}")
+
+
+async def _resume_elsewhere(stage: Stage, request_id: str, after_seq: int) -> ResumedPart:
+    arguments = (stage.system.nats_url, stage.settings.account, stage.client.name, request_id, str(after_seq))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "penstock.cli.demo.resume", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **NO_NATS_AUTH, **code_path(os.environ)},
+    )
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            printed, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return msgspec.json.decode(printed, type=ResumedPart)
+
+
+async def empty_quota(stage: Stage, others_done: asyncio.Event) -> Seen:
+    """Send more requests than the quota has at once; `others_done` is set when those of other roles are completed."""
+    began_s = time.monotonic()
+
+    async def ask(number: int) -> tuple[float, bool]:
+        await stage.client.chat(f"Hello {number}", role=LIMITED_ROLE, timeout_s=_TIMEOUT_S)
+        return time.monotonic() - began_s, others_done.is_set()
+
+    ends = sorted(await asyncio.gather(*(ask(number) for number in range(_REQUESTS))))
+    waited = [(seconds, after_others) for seconds, after_others in ends if seconds > 60 / QUOTA / 2]
+    held = 0 < len(waited) <= _REQUESTS - QUOTA + 1 and all(after_others for _, after_others in waited)
+    times = " and ".join(f"{seconds:.0f} s" for seconds, _ in waited) or "none"
+    at_once = f"{len(ends) - len(waited)} of {len(ends)} requests of the role {LIMITED_ROLE} at once"
+    return Seen(held=held, text=f"{at_once}, the others after {times}; other roles went on")
+
+
+async def job(stage: Stage) -> Seen:
+    """Submit a job, read its status until it ends, read its result."""
+    job_id = await stage.client.submit("Summarise the history of the water wheel.", role="logic")
+    states: list[str] = []
+    give_up_s = time.monotonic() + _TIMEOUT_S
+    while not states or states[-1] not in {"completed", "failed"}:
+        if time.monotonic() > give_up_s:
+            break
+        await asyncio.sleep(_POLL_S)
+        state = await _state(stage.client, job_id)
+        if state not in states:
+            states.append(state)
+    reply = await stage.client.result(job_id) if states[-1] == "completed" else None
+    answer = "no result" if reply is None else f"{len(reply.text)} characters from {reply.model}"
+    return Seen(held=reply is not None, text=f"{job_id}: {', '.join(states)}; {answer}")
+
+
+async def _state(client: Client, job_id: str) -> str:
+    try:
+        return (await client.job(job_id)).state
+    except PenstockError:  # no router has recorded the job yet
+        return "submitted"
+
+
+async def prompts(stage: Stage, chosen: Sequence[DemoPrompt], outcomes: list[Outcome]) -> Seen:
+    """Send all prompts at once, print the table of their outcomes and append them to `outcomes`."""
+    began_s = time.monotonic()
+    outcomes += await asyncio.gather(*(_outcome(stage.client, prompt) for prompt in chosen))
+    good = sum(outcome.good for outcome in outcomes)
+    print(outcome_table(outcomes), flush=True)
+    roles = len({outcome.prompt.expected for outcome in outcomes})
+    text = (
+        f"{good} of {len(outcomes)} prompts of {roles} roles completed in {time.monotonic() - began_s:.1f} s"
+    )
+    return Seen(held=good == len(outcomes), text=text)
+
+
+async def _outcome(client: Client, prompt: DemoPrompt) -> Outcome:
+    asked = messages(prompt.text, prompt.images)
+    try:
+        return Outcome(prompt, await client.chat(asked, role=prompt.role, timeout_s=_TIMEOUT_S, stream=True))
+    except PenstockError as error:
+        return Outcome(prompt, None, failure_text(error))

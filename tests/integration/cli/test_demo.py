@@ -1,0 +1,84 @@
+"""`penstock demo` as a real process: the promises it shows, its exit code, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.harness.local_system import REPOSITORY, UNSET
+from tests.harness.nats_binary import require_nats_server
+
+FAILING = """
+import sys
+from penstock.cli.__main__ import main
+from penstock.cli.demo import demo, scenes
+from penstock.cli.demo.prompts import PROMPTS
+from msgspec.structs import replace
+
+async def held(stage, *_):
+    return scenes.Seen(held=True, text="not in this test")
+
+demo.PROMPTS = (replace(PROMPTS[6], role="coding"), PROMPTS[0])
+for name in ("streamed_answer", "killed_worker", "empty_quota", "resumed_stream", "job"):
+    setattr(scenes, name, held)
+sys.exit(main(["demo"]))
+"""
+"""The demo with a prompt that fails, an image for a role without a vision model, and without the other scenes."""
+
+
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    require_nats_server()
+    env = {name: value for name, value in os.environ.items() if name not in UNSET}
+    return subprocess.run(
+        [sys.executable, "-P", *arguments],
+        cwd=directory,
+        env={**env, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.mark.timeout(120)
+def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
+    done = run(tmp_path, "-m", "penstock.cli", "demo")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not done.stderr
+    seen = [line for line in done.stdout.splitlines() if line.startswith("    └ ")]
+    assert len(seen) == 6
+    for line, part in zip(
+        seen,
+        (
+            "sim-chat-small",
+            ", restarted, ",
+            "11 of 11 prompts of 8 roles",
+            "the whole answer",
+            "completed; ",
+            " of 8 requests of the role safety at once, the others after ",
+        ),
+        strict=True,
+    ):
+        assert line.startswith("    └ ok: ")
+        assert part in line
+    for part in ("6 of 6 promises", "attempt=1 error=server_error", "penstock_requests_total", "make up"):
+        assert part in done.stdout
+    assert (tmp_path / ".penstock" / "demo" / "traces.jsonl").stat().st_size > 0
+    leftover = [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(tmp_path)]
+    assert not leftover
+
+
+@pytest.mark.timeout(120)
+def test_k2_a_failing_request_makes_the_demo_exit_1(tmp_path: Path):
+    done = run(tmp_path, "-c", FAILING)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "no model of the role coding reads images" in done.stdout
+    assert "    └ FAILED: 1 of 2 prompts" in done.stdout
+    assert "Everything is stopped." in done.stdout
