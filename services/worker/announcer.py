@@ -1,4 +1,4 @@
-"""Facts for everybody: published in the background, waited for before the worker stops."""
+"""Events about models, quotas and credentials, stored in the background; the worker waits for them before it stops."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import nats.errors
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
+from penstock.bus.clock import Clock
 from penstock.bus.ids import new_id
 from penstock.bus.publish import StreamFull, store
 from penstock.contract import subjects
@@ -25,8 +26,15 @@ from penstock.contract.events import (
     QuotaPaused,
     QuotaWarned,
 )
+from penstock.contract.names import Role
+from penstock.contract.presence import LimitStatus
 from penstock.runtime.aio import cancel_and_wait
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.limit_advice import advice
+from services.worker.models.breaker import State
 from services.worker.quota_monitor.notices import store_crossing
+from services.worker.rate_limit.limit_set import LimitUse
+from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["Announcer"]
 
@@ -44,11 +52,117 @@ _OfCredential = CredentialAged | CredentialAvailabilityChanged | CredentialRotat
 
 
 class Announcer:
-    """Stores events of this worker; one that cannot be stored is in the log."""
+    """Stores this worker's events; one that cannot be stored is logged."""
 
-    def __init__(self, js: JetStreamContext) -> None:
+    def __init__(self, js: JetStreamContext, catalogue: Catalogue, clock: Clock, instance: str) -> None:
         self._js = js
+        self._catalogue = catalogue
+        self._clock = clock
+        self._instance = instance
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def breaker_changed(self, model: str, before: State, after: State) -> None:
+        self.announce(
+            BreakerChanged(
+                worker=self._instance,
+                provider=self._provider(model),
+                model=model,
+                before=before,
+                after=after,
+                at_ms=self._clock.unix_ms(),
+            )
+        )
+
+    def quota_paused(self, key: QuotaKey, pause_s: float) -> None:
+        now_ms = self._clock.unix_ms()
+        self.announce(
+            QuotaPaused(
+                worker=self._instance,
+                provider=self._provider(key.model),
+                model=key.model,
+                credential=key.credential,
+                until_ms=now_ms + int(pause_s * 1000),
+                at_ms=now_ms,
+            )
+        )
+
+    def quota_warned(self, key: QuotaKey, use: LimitUse, record: str, status: LimitStatus) -> None:
+        """`record`: of a limit that workers share; empty for a limit of this worker alone."""
+        event = QuotaWarned(
+            worker=self._instance,
+            provider=self._provider(key.model),
+            model=key.model,
+            credential=key.credential,
+            limit=use.name,
+            used=use.used,
+            allowed=use.limit,
+            full_at_ms=status.full_at_ms,
+            advice=advice(status),
+            at_ms=self._clock.unix_ms(),
+        )
+        self._announce_crossing(event, record)
+
+    def quota_eased(self, key: QuotaKey, use: LimitUse, record: str) -> None:
+        """`record` as in `quota_warned`."""
+        event = QuotaEased(
+            worker=self._instance,
+            provider=self._provider(key.model),
+            model=key.model,
+            credential=key.credential,
+            limit=use.name,
+            used=use.used,
+            allowed=use.limit,
+            at_ms=self._clock.unix_ms(),
+        )
+        self._announce_crossing(event, record)
+
+    def model_availability_changed(self, model: str, roles: tuple[Role, ...], *, served: bool) -> None:
+        """`roles`: those whose chain contains the model."""
+        self.announce(
+            ModelAvailabilityChanged(
+                worker=self._instance,
+                provider=self._provider(model),
+                model=model,
+                served=served,
+                roles=roles,
+                at_ms=self._clock.unix_ms(),
+            )
+        )
+
+    def credential_availability_changed(self, key: QuotaKey, *, usable: bool, why: str = "") -> None:
+        self.announce(
+            CredentialAvailabilityChanged(
+                worker=self._instance,
+                provider=self._provider(key.model),
+                model=key.model,
+                credential=key.credential,
+                usable=usable,
+                why=why,
+                at_ms=self._clock.unix_ms(),
+            )
+        )
+
+    def credential_rotated(self, provider: str, credential: str) -> None:
+        self.announce(
+            CredentialRotated(
+                worker=self._instance,
+                provider=provider,
+                credential=credential,
+                at_ms=self._clock.unix_ms(),
+            )
+        )
+
+    def credential_aged(self, provider: str, credential: str, age_days: int, max_age_days: float) -> None:
+        self.announce(
+            CredentialAged(
+                worker=self._instance,
+                provider=provider,
+                credential=credential,
+                age_days=age_days,
+                max_age_days=max_age_days,
+                at_ms=self._clock.unix_ms(),
+            )
+        )
 
     def announce(self, event: _OfModel | _OfCredential) -> None:
         if isinstance(event, _OfCredential):
@@ -56,15 +170,17 @@ class Announcer:
         else:
             subject = subjects.event(_KINDS[type(event)], event.model)
         store_it = store(self._js, subject, encode(event), message_id=new_id(), patience_s=_PATIENCE_S)
-        self._spawn(self._told(event, store_it))
+        self._spawn(self._stored(event, store_it))
 
-    def announce_crossing(self, subject: str, event: QuotaWarned | QuotaEased) -> None:
-        """Of a limit that others watch, too: whoever sees it first tells it."""
-        store_it = store_crossing(self._js, subject, event, patience_s=_PATIENCE_S)
-        self._spawn(self._told(event, store_it))
+    def _announce_crossing(self, event: QuotaWarned | QuotaEased, record: str) -> None:
+        if not record:
+            self.announce(event)
+            return
+        subject = subjects.limit_event(record, event.limit)
+        self._spawn(self._stored(event, store_crossing(self._js, subject, event, patience_s=_PATIENCE_S)))
 
     async def drain(self, within_s: float) -> None:
-        """Wait for what is being stored; what JetStream does not take in time is lost, and in the log."""
+        """Wait until pending events are stored; one that JetStream does not store in time is logged and lost."""
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=within_s)
@@ -75,7 +191,10 @@ class Announcer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _told(self, event: _OfModel | _OfCredential, stored: Coroutine[Any, Any, bool]) -> None:
+    def _provider(self, model: str) -> str:
+        return self._catalogue.models[model].provider
+
+    async def _stored(self, event: _OfModel | _OfCredential, stored: Coroutine[Any, Any, bool]) -> None:
         try:
             await stored
         except asyncio.CancelledError:

@@ -10,10 +10,12 @@ from functools import partial
 from math import inf
 from typing import Final
 
+from msgspec import Struct
+
 from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.contract.names import Lane, Role
 from penstock.contract.streams import mailbox
-from penstock.runtime.config.catalogue import Catalogue, Limits
+from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure, ensure_eventually
@@ -21,48 +23,73 @@ from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import Recorder
 from services.worker.announcer import Announcer
 from services.worker.credentials.changes import KeyNews
+from services.worker.credentials.clients import connect_providers
 from services.worker.credentials.keyring import Keyring
 from services.worker.credentials.quota_keys import keys_of, limits_of, records_of
 from services.worker.credentials.watch import KeyWatch
 from services.worker.degradation.monitor import Degrading
 from services.worker.estimates.service_times import Pace
 from services.worker.estimates.token_calibration import Calibration
-from services.worker.execution.cancellation import Running
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.handover import Handover
+from services.worker.execution.attempt import AttemptNumbers, Attempts
+from services.worker.execution.attempt_usage import AttemptUsage
+from services.worker.execution.bodies import Bodies
+from services.worker.execution.cancellation import CancellableExecutions
+from services.worker.execution.chains import Chains
+from services.worker.execution.finish import Finisher
 from services.worker.execution.ladder import Ladder
-from services.worker.execution.outcomes import Lessons
-from services.worker.execution.run import Serving
-from services.worker.execution.wait_queue import Waiting
+from services.worker.execution.needs import NeedEstimator
+from services.worker.execution.next_attempt import NextAttempt
+from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.run import Runner
+from services.worker.execution.selection import Selection
+from services.worker.execution.start import Starter
+from services.worker.execution.time_limits import TimeLimits
 from services.worker.handlers import WorkHandler
-from services.worker.intake.lanes import batch_slots
+from services.worker.intake.handover import Handover
+from services.worker.intake.lanes import batch_slots, lane_of
 from services.worker.intake.pull_gate import PullGate
-from services.worker.intake.queue_depths import Queued
-from services.worker.metrics import WorkerMetrics
+from services.worker.intake.queue_depths import QueueDepths
+from services.worker.intake.wait_queue import WaitQueue
+from services.worker.metrics import Telemetry, WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
 from services.worker.models.roster_watch import ModelsWatch
-from services.worker.providers.clients import connect_providers
 from services.worker.providers.protocol import Provider
 from services.worker.quota_monitor.monitor import Tiers
 from services.worker.quota_monitor.watch import TierWatch
-from services.worker.rate_limit.quota import LocalQuota, Quota, QuotaKey
+from services.worker.rate_limit.quota import LocalQuota, Quota
 from services.worker.rate_limit.shared.nats_store import RecordStore
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
-from services.worker.redelivery.dead_letter import Burying
-from services.worker.redelivery.job_record import Background
-from services.worker.redelivery.prior_attempts import Takeover
-from services.worker.status import describe
+from services.worker.redelivery.dead_letter import DeadLetters
+from services.worker.redelivery.job_record import JobRecords
+from services.worker.redelivery.prior_attempts import PriorAttemptsReader
+from services.worker.status import (
+    CredentialReport,
+    LimitReport,
+    ModelReport,
+    RoleReport,
+    WorkerStatus,
+)
 
 __all__ = ["Worker"]
 
-_FACTS_S: Final = 3.0
-"""Left to the facts, however long the mailboxes took; a supervisor's grace has to hold it (docs/configuration.md)."""
+_EVENTS_S: Final = 3.0
+"""Seconds left for storing events at the exit, however long the mailboxes took; a supervisor's grace period has to
+include them (docs/configuration.md)."""
+
+
+class _Connected(Struct, frozen=True):
+    """What has to be connected before the other parts can be constructed."""
+
+    bus: Bus
+    providers: Mapping[str, Provider]
+    quota: Quota
+    peers: Peers
 
 
 class Worker:
-    """Everything a worker is made of; one mailbox per role and lane."""
+    """One mailbox per role and lane."""
 
     def __init__(self, shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring) -> None:
         self._shell = shell
@@ -75,143 +102,189 @@ class Worker:
             store_scale=shell.settings.store_scale,
         )
         self._keyring = keyring
-        self._queued = Queued(catalogue)
         self._started = AsyncExitStack()
         self._drained_by_s = inf
 
     async def start(self, bus: Bus, http: str) -> None:
-        waiting = Waiting()
-        providers = connect_providers(self._catalogue, self._roles, self._keyring)
-        for provider in providers.values():
-            self._started.push_async_callback(provider.close)
-        await ensure_eventually(bus.js, self._plan)
-        quota = await self._start_quota(bus, providers, waiting)
-        peers = Peers(self._catalogue, self._shell.instance)
-        await follow_presence(bus.nc, lambda name, beat: peers.heard(name, beat, loop_now_s()))
-        equipment = self._equipment(bus, providers, quota, Handover(peers, self._shell.settings.max_deliver))
-        self._started.push_async_callback(self._drain_facts, equipment)
-        handler = await self._start_handler(bus, equipment, waiting)
-        mailboxes = {role: self._boxes(bus, equipment, handler, waiting, role) for role in self._roles}
+        waiting, queue_depths = WaitQueue(), QueueDepths(self._catalogue)
+        connected = await self._connect(bus, waiting, queue_depths)
+        parts = _Parts(self._shell, self._catalogue, self._roles, self._keyring, connected, waiting)
+        self._started.push_async_callback(self._drain_events, parts)
+        self._started.push_async_callback(parts.key_watch.stop)
+        parts.key_watch.start()
+        await parts.prior_attempts.start()
+        await parts.cancellable.start()
+        self._started.push_async_callback(parts.models_watch.stop)
+        await parts.models_watch.start()
+        mailboxes = {role: self._mailboxes(bus, parts, waiting, role) for role in self._roles}
         self._started.push_async_callback(self._drain_mailboxes, mailboxes)
-        for boxes in mailboxes.values():
+        for role, boxes in mailboxes.items():
+            queue_depths.add(role, boxes[0])
             for box in boxes:
                 waiting.on_wake(box.wake)
                 await box.start(bus.reconnects)
-        tier_watch = TierWatch(equipment)
-        self._started.push_async_callback(tier_watch.stop)
-        await tier_watch.start()
-        heartbeat = Heartbeat(bus.nc, lambda: describe(equipment, mailboxes, http))
+        self._started.push_async_callback(parts.tier_watch.stop)
+        await parts.tier_watch.start()
+        heartbeat = Heartbeat(bus.nc, lambda: parts.status.presence(mailboxes, http))
         waiting.on_wait(heartbeat.soon)
-        equipment.handover.on_return(heartbeat.soon)
+        parts.handover.on_return(heartbeat.soon)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
     async def drain(self) -> None:
-        """Stop what was started, the last first: pull nothing more, finish or give back what runs, tell the rest."""
+        """Stop in the reverse order of the start: pull nothing more, finish or return requests, store events."""
         self._drained_by_s = loop_now_s() + self._shell.settings.drain_s
         await self._started.aclose()
 
-    async def _start_quota(self, bus: Bus, providers: Mapping[str, Provider], waiting: Waiting) -> Quota:
+    async def _connect(self, bus: Bus, waiting: WaitQueue, queue_depths: QueueDepths) -> _Connected:
+        providers = connect_providers(self._catalogue, self._roles, self._keyring)
+        for provider in providers.values():
+            self._started.push_async_callback(provider.close)
+        await ensure_eventually(bus.js, self._plan)
+        quota = await self._start_quota(bus, providers, waiting, queue_depths)
+        peers = Peers(self._catalogue, self._shell.instance)
+        await follow_presence(bus.nc, lambda name, beat: peers.heard(name, beat, loop_now_s()))
+        return _Connected(bus, providers, quota, peers)
+
+    async def _start_quota(
+        self, bus: Bus, providers: Mapping[str, Provider], waiting: WaitQueue, queue_depths: QueueDepths
+    ) -> Quota:
         limits = limits_of(self._catalogue, providers)
+        records = records_of(self._catalogue, limits)
         if self._shell.settings.quota != "shared":
-            return LocalQuota(limits, records_of(self._catalogue, limits), batch=self._catalogue.batch)
-        shared = _shared_quota(self._catalogue, limits, self._shell.instance)
-        shared.set_backlog(self._queued.behind)
-        records = RecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
-        await records.watch(shared.observe)
+            return LocalQuota(limits, records, batch=self._catalogue.batch)
+        shared = SharedQuota(
+            limits, records, self._shell.instance, random.random, batch=self._catalogue.batch
+        )
+        shared.set_backlog(queue_depths.waiting_for)
+        store = RecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
+        await store.watch(shared.observe)
         self._started.push_async_callback(shared.stop)
-        await shared.start(records, waiting.wake)
+        await shared.start(store, waiting.wake)
         return shared
 
-    def _equipment(
-        self, bus: Bus, providers: Mapping[str, Provider], quota: Quota, handover: Handover
-    ) -> Equipment:
-        catalogue = self._catalogue
-        keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
-        metrics = WorkerMetrics(self._shell.registry)
-        availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
-        return Equipment(
-            instance=self._shell.instance,
-            catalogue=catalogue,
-            providers=providers,
-            availability=availability,
-            handover=handover,
-            keyring=self._keyring,
-            calibration=Calibration(),
-            degrading=Degrading(catalogue, metrics),
-            tiers=Tiers(catalogue, keys, quota, metrics, self._roles),
-            recorder=Recorder(bus.js, catalogue, metrics, SYSTEM, self._shell.instance),
-            announcer=Announcer(bus.js),
-            pace=Pace(),
-            background=Background(bus, SYSTEM, self._shell.instance),
-            metrics=metrics,
-            tracer=self._shell.tracer,
-            clock=SYSTEM,
-            random=random.random,
-        )
-
-    async def _start_handler(self, bus: Bus, equipment: Equipment, waiting: Waiting) -> WorkHandler:
-        settings = self._shell.settings
-        key_news = KeyNews(equipment, waiting.wake)
-        keys = KeyWatch(self._keyring, settings, key_news)
-        self._started.push_async_callback(keys.stop)
-        keys.start()
-        lessons = Lessons(equipment, key_news)
-        ladder = Ladder(equipment, lessons, waiting)
-        takeover, running = Takeover(bus, settings.ack_wait_s), Running(bus)
-        await takeover.start()
-        await running.start()
-        models = ModelsWatch(equipment, lessons)
-        self._started.push_async_callback(models.stop)
-        await models.start()
-        serving = Serving(bus, equipment, ladder, running)
-        return WorkHandler(equipment, takeover, serving, Burying(bus, equipment))
-
-    async def _drain_facts(self, equipment: Equipment) -> None:
-        """In the time that the mailboxes left, and always a little: without JetStream an exit would wait a minute."""
-        within_s = max(_FACTS_S, self._drained_by_s - loop_now_s())
-        await asyncio.gather(equipment.recorder.drain(within_s), equipment.announcer.drain(within_s))
+    async def _drain_events(self, parts: _Parts) -> None:
+        """Store events in the time that the mailboxes left, at least `_EVENTS_S`: without JetStream the exit would
+        otherwise take a minute.
+        """
+        within_s = max(_EVENTS_S, self._drained_by_s - loop_now_s())
+        await asyncio.gather(parts.recorder.drain(within_s), parts.announcer.drain(within_s))
 
     async def _drain_mailboxes(self, mailboxes: Mapping[Role, list[Mailbox]]) -> None:
         grace_s = self._shell.settings.drain_s
         await asyncio.gather(*(box.drain(grace_s) for boxes in mailboxes.values() for box in boxes))
 
-    def _boxes(
-        self, bus: Bus, equipment: Equipment, handler: WorkHandler, waiting: Waiting, role: Role
-    ) -> list[Mailbox]:
+    def _mailboxes(self, bus: Bus, parts: _Parts, waiting: WaitQueue, role: Role) -> list[Mailbox]:
+        """The interactive mailbox of the role, and the batch mailbox."""
         config = self._catalogue.roles[role]
         settings = self._shell.settings
 
-        def box(lane: Lane, slots: int, at_most: Callable[[], int]) -> Mailbox:
-            gate = PullGate(equipment, waiting, role, lane)
+        def make(lane: Lane, slots: Callable[[], int]) -> Mailbox:
+            role_lane = lane_of(role, lane, config)
+            gate = PullGate(role_lane, parts.availability, parts.tiers, parts.handover, waiting)
             policy = MailboxPolicy(
-                slots=slots,
+                slots=role_lane.slots,
                 ack_wait_s=settings.ack_wait_s,
                 max_deliver=settings.max_deliver,
                 gate=gate.closed_s,
-                at_most=lambda: min(at_most(), gate.at_most(made.running)),
+                at_most=lambda: min(slots(), gate.at_most(made.running)),
             )
             made = Mailbox(
                 bus.nc,
                 mailbox(role, lane),
                 policy,
-                handle=handler.handle,
-                dead_letter=handler.bury,
+                handle=parts.handler.handle,
+                dead_letter=parts.handler.dead_letter,
                 repair=partial(ensure_eventually, bus.js, self._plan),
             )
             return made
 
-        interactive = box("interactive", config.concurrency, lambda: config.concurrency)
-        self._queued.add(role, interactive)
-        batch = box(
-            "batch",
-            config.batch_concurrency,
-            lambda: batch_slots(
-                config.batch_concurrency, interactive=config.concurrency, running=interactive.running
-            ),
+        interactive = make("interactive", lambda: config.concurrency)
+
+        def slots_of_batch() -> int:
+            running = interactive.running
+            return batch_slots(config.batch_concurrency, interactive=config.concurrency, running=running)
+
+        return [interactive, make("batch", slots_of_batch)]
+
+
+class _Parts:
+    """The parts of a worker, in the order in which they depend on each other; the attributes are those that `Worker`
+    starts, stops or connects.
+    """
+
+    def __init__(
+        self,
+        shell: Shell,
+        catalogue: Catalogue,
+        roles: Sequence[Role],
+        keyring: Keyring,
+        connected: _Connected,
+        waiting: WaitQueue,
+    ) -> None:
+        bus, providers, quota = connected.bus, connected.providers, connected.quota
+        instance, settings = shell.instance, shell.settings
+        metrics = WorkerMetrics(shell.registry)
+        telemetry = Telemetry(metrics, shell.tracer, SYSTEM)
+        keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
+        roster = Roster(catalogue.models)
+        availability = self.availability = Availability(catalogue, keys, quota, roster)
+        refusals = availability.refusals
+        announcer = self.announcer = Announcer(bus.js, catalogue, SYSTEM, instance)
+        recorder = self.recorder = Recorder(bus.js, catalogue, metrics, SYSTEM, instance)
+        key_news = KeyNews(keyring, providers, catalogue, refusals, announcer, metrics)
+        outcomes = Outcomes(catalogue, availability, key_news, announcer, metrics)
+        tiers = self.tiers = Tiers(catalogue, keys, quota, metrics, roles)
+        handover = self.handover = Handover(connected.peers, settings.max_deliver)
+        self.key_watch = KeyWatch(keyring, settings, key_news, SYSTEM, waiting.wake)
+        self.models_watch = ModelsWatch(providers, roster, outcomes.model_changed)
+        self.tier_watch = TierWatch(tiers, announcer, SYSTEM)
+
+        degradation, calibration = Degrading(catalogue, metrics), Calibration()
+        service_times = Pace()
+        job_records = JobRecords(bus, SYSTEM, instance)
+        selection = Selection(
+            availability, NeedEstimator(degradation, calibration), outcomes, tiers, handover, waiting
         )
-        return [interactive, batch]
-
-
-def _shared_quota(catalogue: Catalogue, limits: Mapping[QuotaKey, Limits], instance: str) -> SharedQuota:
-    return SharedQuota(limits, records_of(catalogue, limits), instance, random.random, batch=catalogue.batch)
+        attempts = Attempts(
+            {
+                key: providers[model.provider]
+                for key, model in catalogue.models.items()
+                if model.provider in providers
+            },
+            AttemptNumbers(job_records, SYSTEM, instance),
+            Bodies(catalogue, degradation),
+            TimeLimits(handover),
+            AttemptUsage(catalogue, calibration, degradation, recorder),
+            shell.tracer,
+        )
+        ladder = Ladder(
+            Chains(catalogue, availability.sit_out, random.random),
+            selection,
+            attempts,
+            outcomes,
+            NextAttempt(catalogue, availability, random.random),
+            service_times,
+        )
+        cancellable = self.cancellable = CancellableExecutions(bus)
+        runner = Runner(
+            Starter(catalogue, bus, tiers, telemetry),
+            ladder,
+            Finisher(recorder, job_records, service_times, telemetry),
+            cancellable,
+            handover,
+            telemetry,
+        )
+        self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
+        dead_letters = DeadLetters(bus, job_records, metrics)
+        self.handler = WorkHandler(
+            catalogue, self.prior_attempts, job_records, recorder, runner, dead_letters
+        )
+        self.status = WorkerStatus(
+            instance,
+            SYSTEM,
+            RoleReport(catalogue, availability, service_times, metrics, instance),
+            ModelReport(availability, degradation),
+            CredentialReport(catalogue, keyring, providers, refusals),
+            LimitReport(quota, tiers, metrics),
+        )

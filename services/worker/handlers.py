@@ -1,58 +1,71 @@
-"""Work → ladder → terminal event."""
+"""Work message → execution → verdict."""
 
 from __future__ import annotations
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.run import Serving
-from services.worker.execution.start import record_lost
-from services.worker.intake.order import NotWork, read_order
-from services.worker.redelivery.dead_letter import Burying
-from services.worker.redelivery.prior_attempts import Past, Takeover
+from services.worker.accounting.usage_recorder import Recorder
+from services.worker.execution.run import Runner
+from services.worker.execution.start import record_lost_attempts
+from services.worker.intake.order import InvalidWork, read_order
+from services.worker.redelivery.dead_letter import DeadLetters
+from services.worker.redelivery.job_record import JobRecords
+from services.worker.redelivery.prior_attempts import PriorAttempts, PriorAttemptsReader
 
 __all__ = ["WorkHandler"]
 
 
 class WorkHandler:
-    """Everything that happens to one message of a mailbox."""
+    """Handles the messages of every mailbox."""
 
-    def __init__(self, equipment: Equipment, takeover: Takeover, serving: Serving, burying: Burying) -> None:
-        self._equipment = equipment
-        self._takeover = takeover
-        self._serving = serving
-        self._burying = burying
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        prior_attempts: PriorAttemptsReader,
+        job_records: JobRecords,
+        recorder: Recorder,
+        runner: Runner,
+        dead_letters: DeadLetters,
+    ) -> None:
+        self._catalogue = catalogue
+        self._prior_attempts = prior_attempts
+        self._job_records = job_records
+        self._recorder = recorder
+        self._runner = runner
+        self._dead_letters = dead_letters
 
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = loop_now_s()
         try:
-            order = read_order(delivery.subject, delivery.data, self._equipment.catalogue)
-        except NotWork as error:
-            return DeadLetter("invalid_request", f"this is no work: {error}")
-        past = await self._past(order.work, delivery)
-        record_lost(self._equipment, order.work, past)
-        if past.ended:
-            await self._equipment.recorder.stored(order.work)
+            order = read_order(delivery.subject, delivery.data, self._catalogue)
+        except InvalidWork as error:
+            return DeadLetter("invalid_request", f"the message is not valid work: {error}")
+        prior = await self._read_prior_attempts(order.work, delivery)
+        record_lost_attempts(self._recorder, self._catalogue, order.work, prior)
+        if prior.ended:
+            await self._recorder.stored(order.work)
             return ACK
-        return await self._serving.serve(order, past, delivery, began_s)
+        return await self._runner.run(order, prior, delivery, began_s)
 
-    async def bury(self, delivery: Delivery, dead: DeadLetter) -> None:
-        """Nobody holds it after this: what the last of those who are gone had begun is recorded first."""
+    async def dead_letter(self, delivery: Delivery, dead: DeadLetter) -> None:
+        """No worker receives the message after this, so attempts of lost workers are recorded first."""
         try:
-            work = read_order(delivery.subject, delivery.data, self._equipment.catalogue).work
-        except NotWork:
-            pass  # nobody called a provider for it
+            work = read_order(delivery.subject, delivery.data, self._catalogue).work
+        except InvalidWork:
+            pass  # no provider was called for it
         else:
             try:
-                record_lost(self._equipment, work, await self._past(work, delivery))
-                await self._equipment.recorder.stored(work)
+                prior = await self._read_prior_attempts(work, delivery)
+                record_lost_attempts(self._recorder, self._catalogue, work, prior)
+                await self._recorder.stored(work)
             finally:
-                self._equipment.recorder.forget(work)
-        await self._burying.bury(delivery, dead)
+                self._recorder.forget(work)
+        await self._dead_letters.store(delivery, dead)
 
-    async def _past(self, work: ChatWork, delivery: Delivery) -> Past:
-        past = await self._takeover.past(delivery, work.reply_to.subject)
+    async def _read_prior_attempts(self, work: ChatWork, delivery: Delivery) -> PriorAttempts:
+        prior = await self._prior_attempts.read(delivery, work.reply_to.subject)
         if work.lane == "batch":
-            past = await self._equipment.background.look_back(work, delivery, past)
-        return past
+            prior = await self._job_records.prior_attempts(work, delivery, prior)
+        return prior

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from penstock.bus.clock import Clock
+from penstock.bus.tracing import Tracer
 from penstock.contract.reply import Completed, Failed
 
-__all__ = ["WorkerMetrics"]
+__all__ = ["Telemetry", "WorkerMetrics"]
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Bounds of the GenAI semantic conventions, v1.41."""
@@ -169,3 +172,15 @@ class WorkerMetrics:
         self.duration.labels(role).observe(event.timings.total_ms / 1000)
         if isinstance(event, Completed) and event.model != first_choice:
             self.fallbacks.labels(role).inc()
+
+
+class Telemetry(Struct, frozen=True):
+    """Metrics, traces, and the clock for both."""
+
+    metrics: WorkerMetrics
+    tracer: Tracer
+    clock: Clock
+
+    def since_ms(self, unix_ms: int) -> float:
+        """Milliseconds since `unix_ms` of another machine's clock; 0 where that is ahead of this one."""
+        return round(max(0.0, self.clock.unix_s() * 1000 - unix_ms), 3)

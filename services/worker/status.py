@@ -1,163 +1,249 @@
-"""What a worker says of itself: roles, limits, breakers, withdrawn models, credentials."""
+"""A worker's heartbeat: its roles, quotas, limits, breakers, withdrawn models and credentials."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from math import ceil
 
+from msgspec import Struct
+
+from penstock.bus.clock import Clock, loop_now_s
 from penstock.contract.names import Role
 from penstock.contract.presence import (
     BreakerStatus,
     CredentialStatus,
+    DegradedModel,
     LearnedLimit,
     LimitStatus,
     Presence,
     QuotaForecast,
     RoleStatus,
 )
+from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox
-from services.worker.execution.equipment import Equipment
+from services.worker.credentials.keyring import Keyring
+from services.worker.credentials.refusals import Refusals
+from services.worker.degradation.monitor import Degrading
+from services.worker.estimates.service_times import Pace
+from services.worker.metrics import WorkerMetrics
+from services.worker.models.availability import Availability
+from services.worker.providers.protocol import Provider
+from services.worker.quota_monitor.monitor import Tiers
+from services.worker.rate_limit.quota import Quota
 
-__all__ = ["describe"]
+__all__ = ["CredentialReport", "LimitReport", "ModelReport", "RoleReport", "WorkerStatus"]
 
 
-def describe(equipment: Equipment, mailboxes: Mapping[Role, list[Mailbox]], http: str) -> Presence:
-    """The worker's presence; the gauges that show the same are set on the way."""
-    now_ms = equipment.clock.unix_ms()
-    now_s = asyncio.get_running_loop().time()
-    return Presence(
-        service="worker",
-        instance=equipment.instance,
-        at_ms=now_ms,
-        http=http,
-        roles=tuple(_role(equipment, role, boxes, now_s, now_ms) for role, boxes in mailboxes.items()),
-        forecasts=_forecasts(equipment, mailboxes, now_s),
-        credentials=_credentials(equipment),
-        keyless=_keyless(equipment),
-        unreachable=equipment.availability.unreachable.shown(now_s),
-        static_shares=_static_shares(equipment),
-        limits=_limits(equipment, now_s, now_ms),
-        learned=_learned(equipment, now_s),
-        breakers=tuple(
+class _Now(Struct, frozen=True):
+    """One instant on the loop's clock and in Unix time."""
+
+    loop_s: float
+    unix_ms: int
+
+    def at_ms(self, loop_s: float) -> int:
+        return self.unix_ms + int((loop_s - self.loop_s) * 1000)
+
+
+class RoleReport:
+    """What the worker can do for each role now, and what the router forecasts from."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        availability: Availability,
+        service_times: Pace,
+        metrics: WorkerMetrics,
+        instance: str,
+    ) -> None:
+        self._catalogue = catalogue
+        self._availability = availability
+        self._service_times = service_times
+        self._metrics = metrics
+        self._instance = instance
+
+    def role(self, role: Role, mailboxes: Iterable[Mailbox], now: _Now) -> RoleStatus:
+        running = sum(mailbox.running for mailbox in mailboxes)
+        self._metrics.running.labels(role).set(running)
+        config, times = self._catalogue.roles[role], self._service_times
+        last_resort = self._availability.all_open(config.chain, now.loop_s)
+        wait_s = self._availability.opens_in_s(config.chain, now.loop_s, last_resort=last_resort)
+        tempo = times.tempo(role)
+        return RoleStatus(
+            role=role,
+            slots=config.concurrency,
+            running=running,
+            batch_slots=config.batch_concurrency,
+            calling=times.calling_now(role),
+            ended=times.ended_count(role),
+            service_ms=None if tempo is None else round(tempo.mean_s * 1000),
+            longest_ms=None if tempo is None else round(tempo.longest_s * 1000),
+            calls_each=1.0 if tempo is None else round(tempo.calls_each, 3),
+            ready_at_ms=0 if wait_s == 0 else now.unix_ms + int(wait_s * 1000),
+        )
+
+    def forecasts(self, roles: Iterable[Role], now: _Now) -> tuple[QuotaForecast, ...]:
+        """One forecast per model and quota: several credentials of a group share one quota."""
+        availability, now_s = self._availability, now.loop_s
+        found: dict[tuple[str, str], QuotaForecast] = {}
+        chains = [self._catalogue.roles[role].chain for role in roles]
+        tried = {model for chain in chains if availability.all_open(chain, now_s) for model in chain}
+        for model in dict.fromkeys(model for chain in chains for model in chain):
+            if availability.roster.is_withdrawn(model, now_s):
+                continue
+            breaker = availability.breakers[model]
+            breaker_at_s = breaker.trial_at_s(now_s) if model in tried else breaker.retry_at_s(now_s)
+            for key in availability.usable(model, now_s):
+                forecast = availability.quota.forecast(key, now_s)
+                source = forecast.source or f"{self._instance}/{key.credential}/{model}"
+                found[model, source] = QuotaForecast(
+                    model=model,
+                    source=source,
+                    paused_ms=ceil(forecast.paused_s * 1000),
+                    breaker_ms=max(0, ceil((breaker_at_s - now_s) * 1000)),
+                    recoveries=forecast.recoveries,
+                    concurrency=forecast.concurrency,
+                    tokens_each=self._service_times.tokens_each(model),
+                )
+        return tuple(found.values())
+
+
+class ModelReport:
+    """Models that are not called as usual: open breakers, withdrawn, unreachable or degraded."""
+
+    def __init__(self, availability: Availability, degradation: Degrading) -> None:
+        self._availability = availability
+        self._degradation = degradation
+
+    def breakers(self, now: _Now) -> tuple[BreakerStatus, ...]:
+        return tuple(
             BreakerStatus(
-                model=model,
-                state=breaker.state,
-                retry_at_ms=now_ms + int((breaker.retry_at_s(now_s) - now_s) * 1000),
+                model=model, state=breaker.state, retry_at_ms=now.at_ms(breaker.retry_at_s(now.loop_s))
             )
-            for model, breaker in equipment.availability.breakers.items()
+            for model, breaker in self._availability.breakers.items()
             if breaker.state != "closed"
-        ),
-        degraded=equipment.degrading.show(now_s),
-        withdrawn=tuple(
-            model
-            for model in equipment.catalogue.models
-            if equipment.availability.roster.is_withdrawn(model, now_s)
-        ),
-    )
+        )
+
+    def withdrawn(self, now: _Now) -> tuple[str, ...]:
+        roster = self._availability.roster
+        return tuple(
+            model for model in self._availability.providers if roster.is_withdrawn(model, now.loop_s)
+        )
+
+    def unreachable(self, now: _Now) -> tuple[str, ...]:
+        return self._availability.unreachable.shown(now.loop_s)
+
+    def degraded(self, now: _Now) -> tuple[DegradedModel, ...]:
+        return self._degradation.show(now.loop_s)
 
 
-def _role(equipment: Equipment, role: Role, boxes: list[Mailbox], now_s: float, now_ms: int) -> RoleStatus:
-    running = sum(box.running for box in boxes)
-    equipment.metrics.running.labels(role).set(running)
-    chain = equipment.catalogue.roles[role].chain
-    last_resort = equipment.availability.all_open(chain, now_s)
-    wait_s = equipment.availability.opens_in_s(chain, now_s, last_resort=last_resort)
-    pace = equipment.pace
-    tempo = pace.tempo(role)
-    return RoleStatus(
-        role=role,
-        slots=equipment.catalogue.roles[role].concurrency,
-        running=running,
-        batch_slots=equipment.catalogue.roles[role].batch_concurrency,
-        calling=pace.calling_now(role),
-        ended=pace.ended_count(role),
-        service_ms=None if tempo is None else round(tempo.mean_s * 1000),
-        longest_ms=None if tempo is None else round(tempo.longest_s * 1000),
-        calls_each=1.0 if tempo is None else round(tempo.calls_each, 3),
-        ready_at_ms=0 if wait_s == 0 else now_ms + int(wait_s * 1000),
-    )
+class CredentialReport:
+    """The credentials of the worker's providers, without their keys."""
 
+    def __init__(
+        self, catalogue: Catalogue, keyring: Keyring, providers: Mapping[str, Provider], refusals: Refusals
+    ) -> None:
+        self._catalogue = catalogue
+        self._keyring = keyring
+        self._providers = providers
+        self._refusals = refusals
 
-def _forecasts(equipment: Equipment, roles: Iterable[Role], now_s: float) -> tuple[QuotaForecast, ...]:
-    """Of each model and quota once: several keys of one group speak of the same."""
-    availability = equipment.availability
-    found: dict[tuple[str, str], QuotaForecast] = {}
-    chains = [equipment.catalogue.roles[role].chain for role in roles]
-    tried = {model for chain in chains if availability.all_open(chain, now_s) for model in chain}
-    for model in dict.fromkeys(model for chain in chains for model in chain):
-        if availability.roster.is_withdrawn(model, now_s):
-            continue
-        breaker = availability.breakers[model]
-        breaker_at_s = breaker.trial_at_s(now_s) if model in tried else breaker.retry_at_s(now_s)
-        for key in availability.usable(model, now_s):
-            forecast = availability.quota.forecast(key, now_s)
-            source = forecast.source or f"{equipment.instance}/{key.credential}/{model}"
-            found[model, source] = QuotaForecast(
-                model=model,
-                source=source,
-                paused_ms=ceil(forecast.paused_s * 1000),
-                breaker_ms=max(0, ceil((breaker_at_s - now_s) * 1000)),
-                recoveries=forecast.recoveries,
-                concurrency=forecast.concurrency,
-                tokens_each=equipment.pace.tokens_each(model),
+    def credentials(self, now: _Now) -> tuple[CredentialStatus, ...]:
+        keyring = self._keyring
+        return tuple(
+            CredentialStatus(
+                credential=credential,
+                provider=name,
+                age_days=keyring.age_days(credential, now.unix_ms / 1000),
+                max_age_days=keyring.max_age_days,
+                refused_for=self._refusals.models(credential),
+                trouble=keyring.complaint(credential),
             )
-    return tuple(found.values())
-
-
-def _credentials(equipment: Equipment) -> tuple[CredentialStatus, ...]:
-    keyring, now_s = equipment.keyring, equipment.clock.unix_s()
-    return tuple(
-        CredentialStatus(
-            credential=credential,
-            provider=name,
-            age_days=keyring.age_days(credential, now_s),
-            max_age_days=keyring.max_age_days,
-            refused_for=equipment.availability.refusals.models(credential),
-            trouble=keyring.complaint(credential),
+            for name, provider in self._providers.items()
+            for credential in provider.credentials
+            if credential in keyring.names
         )
-        for name, provider in equipment.providers.items()
-        for credential in provider.credentials
-        if credential in keyring.names
-    )
 
-
-def _keyless(equipment: Equipment) -> tuple[str, ...]:
-    keyring, configured = equipment.keyring, equipment.catalogue.providers
-    return tuple(
-        name
-        for name in equipment.providers
-        if (keys := configured[name].api_key_env) and not any(keyring.value(key) for key in keys)
-    )
-
-
-def _static_shares(equipment: Equipment) -> tuple[str, ...]:
-    found = equipment.availability.quota.out_of_reach
-    equipment.metrics.static_shares.set(len(found))
-    return found
-
-
-def _limits(equipment: Equipment, now_s: float, now_ms: int) -> tuple[LimitStatus, ...]:
-    found = []
-    for key in equipment.tiers.keys:
-        for use in equipment.availability.quota.usage(key, now_s):
-            found.append(equipment.tiers.status(key, use, now_s, now_ms))
-            ratio = use.used / use.limit if use.limit else 1.0
-            equipment.metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
-    return tuple(found)
-
-
-def _learned(equipment: Equipment, now_s: float) -> tuple[LearnedLimit, ...]:
-    quota = equipment.availability.quota
-    known = ((key, quota.learned(key, now_s)) for key in equipment.tiers.keys)
-    return tuple(
-        LearnedLimit(
-            credential=key.credential,
-            model=key.model,
-            requests_per_minute=max(1, round(learned.said_per_minute or learned.per_minute)),
-            tokens_per_minute=learned.tokens_per_minute,
-            kind=learned.kind,
+    def keyless(self) -> tuple[str, ...]:
+        """Providers that need a key and have none."""
+        configured = self._catalogue.providers
+        return tuple(
+            name
+            for name in self._providers
+            if (keys := configured[name].api_key_env) and not any(self._keyring.value(key) for key in keys)
         )
-        for key, learned in known
-        if learned is not None
-    )
+
+
+class LimitReport:
+    """The limits of the worker's quotas, configured and learned, and their use."""
+
+    def __init__(self, quota: Quota, tiers: Tiers, metrics: WorkerMetrics) -> None:
+        self._quota = quota
+        self._tiers = tiers
+        self._metrics = metrics
+
+    def static_shares(self) -> tuple[str, ...]:
+        found = self._quota.out_of_reach
+        self._metrics.static_shares.set(len(found))
+        return found
+
+    def limits(self, now: _Now) -> tuple[LimitStatus, ...]:
+        found = []
+        for key in self._tiers.keys:
+            for use in self._quota.usage(key, now.loop_s):
+                found.append(self._tiers.status(key, use, now.loop_s, now.unix_ms))
+                ratio = use.used / use.limit if use.limit else 1.0
+                self._metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
+        return tuple(found)
+
+    def learned(self, now: _Now) -> tuple[LearnedLimit, ...]:
+        known = ((key, self._quota.learned(key, now.loop_s)) for key in self._tiers.keys)
+        return tuple(
+            LearnedLimit(
+                credential=key.credential,
+                model=key.model,
+                requests_per_minute=max(1, round(learned.said_per_minute or learned.per_minute)),
+                tokens_per_minute=learned.tokens_per_minute,
+                kind=learned.kind,
+            )
+            for key, learned in known
+            if learned is not None
+        )
+
+
+class WorkerStatus:
+    def __init__(
+        self,
+        instance: str,
+        clock: Clock,
+        roles: RoleReport,
+        models: ModelReport,
+        credentials: CredentialReport,
+        limits: LimitReport,
+    ) -> None:
+        self._instance = instance
+        self._clock = clock
+        self._roles = roles
+        self._models = models
+        self._credentials = credentials
+        self._limits = limits
+
+    def presence(self, mailboxes: Mapping[Role, list[Mailbox]], http: str) -> Presence:
+        """The content of the next heartbeat. The gauges that show the same are set on the way."""
+        now = _Now(loop_now_s(), self._clock.unix_ms())
+        return Presence(
+            service="worker",
+            instance=self._instance,
+            at_ms=now.unix_ms,
+            http=http,
+            roles=tuple(self._roles.role(role, boxes, now) for role, boxes in mailboxes.items()),
+            forecasts=self._roles.forecasts(mailboxes, now),
+            credentials=self._credentials.credentials(now),
+            keyless=self._credentials.keyless(),
+            unreachable=self._models.unreachable(now),
+            static_shares=self._limits.static_shares(),
+            limits=self._limits.limits(now),
+            learned=self._limits.learned(now),
+            breakers=self._models.breakers(now),
+            degraded=self._models.degraded(now),
+            withdrawn=self._models.withdrawn(now),
+        )

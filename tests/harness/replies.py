@@ -127,7 +127,7 @@ async def simulator_answer(system: System, model: str, prompt: str) -> str:
     """What the simulator itself says: answers depend on the model's base name and the messages alone."""
     url = f"{system.simulator.ready['url']}/v1/chat/completions"
     body = {"model": f"{model}--healthy", "messages": [{"role": "user", "content": prompt}]}
-    async with aiohttp.ClientSession() as session, session.publisher(url, json=body) as answer:
+    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
         text: str = (await answer.json())["choices"][0]["message"]["content"]
         return text
 

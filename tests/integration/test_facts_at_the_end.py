@@ -17,7 +17,7 @@ from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
 from services.worker.announcer import Announcer
 from services.worker.metrics import WorkerMetrics
-from tests.unit.worker.equipped import catalogue_of, work
+from tests.unit.worker.parts import catalogue_of, work
 
 
 @pytest.mark.parametrize("away", [True, False])
@@ -28,7 +28,7 @@ async def test_d9_facts_are_stored_before_the_end_or_told_in_the_log(
     try:
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
-        announcer = Announcer(js)
+        announcer = Announcer(js, catalogue_of(), SYSTEM, "w")
         recorder = Recorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
         if away:
             own_nats_server.kill()

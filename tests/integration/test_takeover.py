@@ -17,7 +17,7 @@ from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
-from services.worker.redelivery.prior_attempts import Past, Takeover
+from services.worker.redelivery.prior_attempts import PriorAttempts, PriorAttemptsReader
 
 ACK_WAIT_S = 10.0
 HOUR_S = 3_600.0
@@ -30,13 +30,19 @@ async def test_d6_old_is_not_taken_for_new_by_a_worker_whose_clock_is_wrong(
     true_ns = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: true_ns() + int(wrong_by_s * 1e9))
     passed_s = 0.0
+
+    def now_ns() -> int:
+        return time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9)
+
     nc = await nats.connect(own_nats_server.url)
     try:
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=ACK_WAIT_S))
         bus = Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
-        takeover = Takeover(bus, ACK_WAIT_S, lambda: time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9))
-        await takeover.start()
+        reader = PriorAttemptsReader(
+            bus, ACK_WAIT_S, lambda: time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9)
+        )
+        await reader.start()
         reply = subjects.reply("demo", "c", "1")
         end = Failed(id="1", seq=1, error=Failure(code="cancelled", message="", retry="never"))
         await publish_terminal(js, reply, end)
@@ -52,8 +58,10 @@ async def test_d6_old_is_not_taken_for_new_by_a_worker_whose_clock_is_wrong(
             number=1,
             stored_ns=int(stored.time.timestamp() * 1e9),
         )
-        assert await takeover.past(delivery, reply) == Past(), "it is certainly new, and nothing is looked up"
+        assert await reader.read(delivery, reply) == PriorAttempts(), (
+            "it is certainly new, and nothing is looked up"
+        )
         passed_s = ACK_WAIT_S / 2
-        assert (await takeover.past(delivery, reply)).ended, "it lay for long, so the replies are looked up"
+        assert (await reader.read(delivery, reply)).ended, "it lay for long, so the replies are looked up"
     finally:
         await nc.close()

@@ -10,19 +10,13 @@ from random import Random
 from typing import Any, Final
 
 import pytest
-from msgspec import Raw
-from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Breaker, Catalogue, Model, Provider, RoleConfig
-from services.worker.credentials.changes import KeyNews
-from services.worker.execution.ladder import Ladder
-from services.worker.execution.outcomes import Lessons
-from services.worker.execution.state import GaveUp, Job
-from services.worker.execution.wait_queue import Waiting
+from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from tests.harness.virtual_time import run
-from tests.unit.worker.equipped import equipped, job_of
+from tests.unit.worker.parts import WorkerParts
 
 SLOTS: Final = 16
 OPENAI: Final = Breaker(open_s=60, longest_open_s=60, probe_interval_s=30)
@@ -42,13 +36,6 @@ class _Reply:
     attempt = 0
 
 
-class _Silent:
-    """In place of what tells events."""
-
-    def announce(self, event: object) -> None:
-        pass
-
-
 class World:
     """One worker; its provider calls are replaced by what `outcome` says."""
 
@@ -62,14 +49,8 @@ class World:
             roles={"chat": RoleConfig(chain=chain)},
             breaker=breaker,
         )
-        silent: Any = _Silent()
-        self.equipment = replace(equipped(catalogue, ("A_KEY",)), announcer=silent)
-        waiting = Waiting()
-        self.ladder = Ladder(
-            self.equipment, Lessons(self.equipment, KeyNews(self.equipment, waiting.wake)), waiting
-        )
-        attempting: Any = self
-        self.ladder._attempting = attempting
+        self.parts = WorkerParts(catalogue, ("A_KEY",))
+        self.ladder = self.parts.ladder(attempts=self)
         self.outcome = outcome
         self._number = count()
         self._said_s = SAID_S[seed % len(SAID_S)]
@@ -77,8 +58,8 @@ class World:
         self.ends: Counter[str] = Counter()
         self.slowest_s = 0.0
 
-    async def run(self, job: Job, key: Any, spent: Any) -> Any:
-        """As `Attempting.run`."""
+    async def run(self, execution: Execution, key: Any, spent: Any) -> Any:
+        """As `Attempts.run`."""
         self.calls.append(loop_now_s())
         failed = self.outcome()
         spent.tokens = 10
@@ -87,7 +68,7 @@ class World:
             return key.model
         took_s = dict(BROKEN).get(failed, 0.05)
         await asyncio.sleep(took_s)
-        job.output_sent = took_s > 0.05
+        execution.history.output_sent = took_s > 0.05
         raise ProviderFailure(
             failed, failed, retry_after_s=self._said_s if failed == "rate_limited" else None
         )
@@ -96,18 +77,16 @@ class World:
         reply: Any = _Reply()
         began_s = loop_now_s()
         try:
-            await self.ladder.climb(self._job(reply, lasts_s))
+            await self.ladder.climb(self._execution(reply, lasts_s))
         except GaveUp as gave_up:
             self.ends[gave_up.code] += 1
         else:
             self.ends["completed"] += 1
             self.slowest_s = max(self.slowest_s, loop_now_s() - began_s)
 
-    def _job(self, reply: Any, lasts_s: float) -> Job:
-        """Each request says something else, or a breaker would count their failures as one."""
-        job = job_of(self.equipment, reply, lasts_s=lasts_s)
-        job.work = replace(job.work, body=Raw(b'{"messages": [], "seed": %d}' % next(self._number)))
-        return job
+    def _execution(self, reply: Any, lasts_s: float) -> Execution:
+        """Each request has other content, or a breaker would count their failures as one."""
+        return self.parts.execution(reply, lasts_s=lasts_s, body={"seed": next(self._number)})
 
     async def ask_all(self, number: int) -> None:
         """With all slots busy until the last one."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
-from penstock.contract.events import CredentialAged, CredentialAvailabilityChanged, CredentialRotated
-from services.worker.credentials.keyring import Complaint, Rotated
-from services.worker.execution.equipment import Equipment
+from penstock.runtime.config.catalogue import Catalogue
+from services.worker.announcer import Announcer
+from services.worker.credentials.keyring import Complaint, Keyring, Rotated
+from services.worker.credentials.refusals import Refusals
+from services.worker.metrics import WorkerMetrics
 from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.protocol import Provider
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["KeyNews"]
@@ -19,24 +22,33 @@ _log: Final = logging.getLogger(__name__)
 
 
 class KeyNews:
-    """Never with a key: only with the names of credentials."""
+    """Handles names of credentials, and a key only to give it to a provider's client."""
 
-    def __init__(self, equipment: Equipment, wake: Callable[[], None]) -> None:
-        """`wake`: called when something may be used again."""
-        self._equipment = equipment
-        self._keyring = equipment.keyring
-        self._refusals = equipment.availability.refusals
-        self._wake = wake
+    def __init__(
+        self,
+        keyring: Keyring,
+        providers: Mapping[str, Provider],
+        catalogue: Catalogue,
+        refusals: Refusals,
+        announcer: Announcer,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._keyring = keyring
+        self._providers = providers
+        self._catalogue = catalogue
+        self._refusals = refusals
+        self._announcer = announcer
+        self._metrics = metrics
 
-    def began(self) -> None:
-        """What there is to say at the start."""
-        self._equipment.metrics.credential_max_age.set(self._keyring.max_age_days)
+    def began(self, now_s: float) -> None:
+        """Report at the start which keys are missing, unreadable or too old; `now_s`: seconds since 1970."""
+        self._metrics.credential_max_age.set(self._keyring.max_age_days)
         for credential in self._keyring.names:
             if self._keyring.value(credential) is None:
                 self._refusals.lacks_key(credential)
         for complaint in self._keyring.first_complaints:
             self._complained(complaint)
-        self.aged()
+        self.aged(now_s)
 
     def refused(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         """The provider refused the credential of a call."""
@@ -52,7 +64,7 @@ class KeyNews:
         _log.error(
             "the budget behind the credential %s is spent; for all its models: %s", key.credential, failure
         )
-        self._equipment.metrics.credential_spent.labels(key.credential).set(1)
+        self._metrics.credential_spent.labels(key.credential).set(1)
         for model in models:
             self._available(
                 QuotaKey(key.credential, model), usable=False, why=f"the budget is spent: {failure}"
@@ -64,7 +76,7 @@ class KeyNews:
             self._available(key, usable=True)
         if models := self._refusals.funded(key.credential, began_s=began_s):
             _log.warning("the budget behind the credential %s is no longer spent", key.credential)
-            self._equipment.metrics.credential_spent.labels(key.credential).set(0)
+            self._metrics.credential_spent.labels(key.credential).set(0)
             for model in models:
                 self._available(QuotaKey(key.credential, model), usable=True)
 
@@ -74,31 +86,22 @@ class KeyNews:
             return
         credential = change.credential
         key = self._keyring.value(credential)
-        for provider in self._providers(credential):
+        for provider in self._users(credential):
             if key is not None:
-                self._equipment.providers[provider].set_key(credential, key)
-            self._equipment.announcer.announce(
-                CredentialRotated(
-                    worker=self._equipment.instance,
-                    provider=provider,
-                    credential=credential,
-                    at_ms=self._equipment.clock.unix_ms(),
-                )
-            )
+                self._providers[provider].set_key(credential, key)
+            self._announcer.credential_rotated(provider, credential)
         for back in self._refusals.rotated(credential, loop_now_s()):
             self._available(back, usable=True)
-        self._equipment.metrics.credential_spent.labels(credential).set(0)
+        self._metrics.credential_spent.labels(credential).set(0)
         _log.warning("the credential %s has a new key", credential)
-        self._equipment.metrics.credential_rotations.labels(credential).inc()
-        self._wake()
+        self._metrics.credential_rotations.labels(credential).inc()
 
-    def aged(self) -> None:
-        """Show every age; say of each key once that it is too old."""
-        now_s = self._equipment.clock.unix_s()
+    def aged(self, now_s: float) -> None:
+        """Set the gauge of every key's age, and report once of each key that it is too old."""
         for credential in self._keyring.names:
             age_days = self._keyring.age_days(credential, now_s)
             if age_days is not None:
-                self._equipment.metrics.credential_age.labels(credential).set(age_days)
+                self._metrics.credential_age.labels(credential).set(age_days)
         limit_days = self._keyring.max_age_days
         for old in self._keyring.newly_old(now_s):
             _log.warning(
@@ -107,17 +110,8 @@ class KeyNews:
                 old.age_days,
                 limit_days,
             )
-            for provider in self._providers(old.credential):
-                self._equipment.announcer.announce(
-                    CredentialAged(
-                        worker=self._equipment.instance,
-                        provider=provider,
-                        credential=old.credential,
-                        age_days=old.age_days,
-                        max_age_days=limit_days,
-                        at_ms=self._equipment.clock.unix_ms(),
-                    )
-                )
+            for provider in self._users(old.credential):
+                self._announcer.credential_aged(provider, old.credential, old.age_days, limit_days)
 
     def _complained(self, complaint: Complaint) -> None:
         kept = self._keyring.value(complaint.credential) is not None
@@ -125,26 +119,16 @@ class KeyNews:
         _log.warning("the file of the credential %s %s; %s", complaint.credential, complaint.why, rest)
 
     def _available(self, key: QuotaKey, *, usable: bool, why: str = "") -> None:
-        self._equipment.metrics.credential_refused.labels(key.credential, key.model).set(not usable)
-        self._equipment.announcer.announce(
-            CredentialAvailabilityChanged(
-                worker=self._equipment.instance,
-                provider=self._equipment.catalogue.models[key.model].provider,
-                model=key.model,
-                credential=key.credential,
-                usable=usable,
-                why=why,
-                at_ms=self._equipment.clock.unix_ms(),
-            )
-        )
+        self._metrics.credential_refused.labels(key.credential, key.model).set(not usable)
+        self._announcer.credential_availability_changed(key, usable=usable, why=why)
 
-    def _providers(self, credential: str) -> list[str]:
-        return [
-            name for name, provider in self._equipment.providers.items() if credential in provider.credentials
-        ]
+    def _users(self, credential: str) -> list[str]:
+        """The providers that the credential belongs to."""
+        return [name for name, provider in self._providers.items() if credential in provider.credentials]
 
     def _models(self, credential: str) -> tuple[str, ...]:
-        """Those of the catalogue that are called with the credential."""
-        providers = self._providers(credential)
-        models = self._equipment.catalogue.models
-        return tuple(key for key, model in models.items() if model.provider in providers)
+        """The models of the catalogue that are called with the credential."""
+        providers = self._users(credential)
+        return tuple(
+            model for model, config in self._catalogue.models.items() if config.provider in providers
+        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable
 from typing import Final
 
+from penstock.bus.clock import Clock
 from penstock.runtime.aio import CriticalLoop, run_in_daemon_thread
 from penstock.runtime.config.settings import Settings
 from services.worker.credentials.changes import KeyNews
@@ -22,16 +24,26 @@ _SETTLE_S: Final = 0.25
 class KeyWatch:
     """Looks every `secrets_poll_s`, and at once on SIGHUP where there is a directory to look into."""
 
-    def __init__(self, keyring: Keyring, settings: Settings, news: KeyNews) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        settings: Settings,
+        news: KeyNews,
+        clock: Clock,
+        wake: Callable[[], None],
+    ) -> None:
+        """`wake` is called when a key was replaced: requests that wait may be able to use it."""
         self._keyring = keyring
         self._directory = settings.secrets_dir
         self._every_s = settings.secrets_poll_s
         self._news = news
+        self._clock = clock
+        self._wake = wake
         self._now = asyncio.Event()
         self._running = CriticalLoop("keys")
 
     def start(self) -> None:
-        self._news.began()
+        self._news.began(self._clock.unix_s())
         if self._directory is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._now.set)
         self._running.start(self._loop())
@@ -49,4 +61,5 @@ class KeyWatch:
             readings = await run_in_daemon_thread(lambda: read_files(self._keyring.names, self._directory))
             for change in self._keyring.look(readings):
                 self._news.changed(change)
-            self._news.aged()
+                self._wake()
+            self._news.aged(self._clock.unix_s())

@@ -10,15 +10,21 @@ from msgspec import Struct
 from penstock.contract.names import DegradationRule, Role
 from penstock.contract.presence import DegradedModel
 from penstock.contract.reply import Degraded
+from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, OnErrors, OnHighLatency
 from services.worker.accounting.usage_recorder import AttemptRecord
 from services.worker.degradation.rate_alarm import AlarmTerms, ShareAlarm
-from services.worker.degradation.shorten import Shortener, Shortening, cut_limit, shape_of
-from services.worker.execution.state import Job
+from services.worker.degradation.shorten import (
+    RequestSize,
+    Shortener,
+    Shortening,
+    cut_limit,
+    shape_of,
+)
 from services.worker.metrics import WorkerMetrics
 from services.worker.providers.errors.failures import health_of
 
-__all__ = ["Degrading", "passed_over"]
+__all__ = ["Degrading", "without_quota"]
 
 _log: Final = logging.getLogger(__name__)
 _TIMED_OUT: Final = ("no_first_token", "too_slow", "stalled")
@@ -66,20 +72,23 @@ class Degrading:
             for alarm in self._failing[record.model]:
                 alarm.observe(bad=health == "failure", now_s=now_s)
 
-    def shortener(self, job: Job, model: str, now_s: float) -> Shortener:
-        return Shortener(self._shortening(job, model, now_s))
+    def shortener(self, size: RequestSize, model: str, now_s: float) -> Shortener:
+        return Shortener(self._shortening(size.work, model, now_s))
 
-    def expected(self, job: Job, model: str, now_s: float) -> tuple[int, int]:
+    def expected(self, size: RequestSize, model: str, now_s: float) -> tuple[int, int]:
         """Tokens of input, before calibration, and of output, of the body that would be sent now."""
-        shortening = self._shortening(job, model, now_s)
+        shortening = self._shortening(size.work, model, now_s)
         if shortening.empty:
-            return job.estimated_tokens, job.output_tokens
-        if job.shape is None:
-            job.shape = shape_of(job.work.body, job.rules.on_errors.messages)
-        # An image weighs more bytes than tokens: how much of the input it is cannot be told from them.
-        trimmed = shortening.messages is not None and not job.work.vision
-        tokens = round(job.estimated_tokens * job.shape.kept_share) if trimmed else job.estimated_tokens
-        output_tokens = cut_limit(job.output_tokens, shortening) if job.shape.may_cut else job.output_tokens
+            return size.input_tokens, size.output_tokens
+        if size.shape is None:
+            messages = self._catalogue.degradation_of(size.work.role).on_errors.messages
+            size.shape = shape_of(size.work.body, messages)
+        # An image has more bytes than tokens, so the share of bytes says nothing about the share of tokens.
+        trimmed = shortening.messages is not None and not size.work.vision
+        tokens = round(size.input_tokens * size.shape.kept_share) if trimmed else size.input_tokens
+        output_tokens = (
+            cut_limit(size.output_tokens, shortening) if size.shape.may_cut else size.output_tokens
+        )
         return tokens, output_tokens
 
     def show(self, now_s: float) -> tuple[DegradedModel, ...]:
@@ -103,16 +112,18 @@ class Degrading:
             "%s of %s in the role %s %s", rule, model, role, "degrades requests" if on else "is over"
         )
 
-    def _shortening(self, job: Job, model: str, now_s: float) -> Shortening:
-        if not job.work.degrade:
+    def _shortening(self, work: ChatWork, model: str, now_s: float) -> Shortening:
+        if not work.degrade:
             return _UNTOUCHED
-        latency, errors = job.rules.on_high_latency, job.rules.on_errors
-        watched = self._watched[job.work.role, model]
+        rules = self._catalogue.degradation_of(work.role)
+        latency, errors = rules.on_high_latency, rules.on_errors
+        watched = self._watched[work.role, model]
         cut = latency.cut if latency.enabled and watched.slow.on(now_s) else 0.0
         messages = errors.messages if errors.enabled and watched.failing.on(now_s) else None
         if cut == 0 and messages is None:
             return _UNTOUCHED
-        limits = (job.role.parameters.max_tokens, job.role.ceilings.max_tokens)
+        role = self._catalogue.roles[work.role]
+        limits = (role.parameters.max_tokens, role.ceilings.max_tokens)
         return Shortening(
             cut=cut,
             floor_tokens=latency.floor_tokens,
@@ -123,12 +134,11 @@ class Degrading:
         )
 
 
-def passed_over(job: Job) -> tuple[Degraded, ...]:
-    """A model without quota was passed over for the one that is called."""
-    if not job.passed_over:
+def without_quota(models: tuple[str, ...]) -> tuple[Degraded, ...]:
+    """`models` were skipped for the one that is called, as no quota is left of them."""
+    if not models:
         return ()
-    why = f"no quota is left of {', '.join(job.passed_over)}"
-    return (Degraded(rule="rate_limit", what="model", why=why),)
+    return (Degraded(rule="rate_limit", what="model", why=f"no quota is left of {', '.join(models)}"),)
 
 
 def _alarm(rule: OnHighLatency | OnErrors) -> ShareAlarm:

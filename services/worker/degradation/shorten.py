@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.contract.reply import Degraded
+from penstock.contract.work import ChatWork
 from services.worker.degradation.trim import trim
 
-__all__ = ["Shape", "Shortener", "Shortening", "cut_limit", "shape_of"]
+__all__ = ["RequestSize", "Shape", "Shortener", "Shortening", "cut_limit", "shape_of"]
 
 _OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _NOTHING: Final = (Raw(b"null"), Raw(b"[]"))
@@ -43,6 +44,18 @@ class Shape(Struct, frozen=True):
     may_cut: bool
     kept_share: float
     """Share of the bytes of its messages that remain after trimming the history."""
+
+
+class RequestSize(Struct):
+    """The estimated size of a request, before any shortening."""
+
+    work: ChatWork
+    input_tokens: int
+    """Before the calibration per model."""
+    output_tokens: int
+    """The most that the answer may have, as far as the quota is concerned."""
+    shape: Shape | None = None
+    """What of the body can be shortened; read when that is needed for the first time."""
 
 
 class _Format(Struct):

@@ -1,4 +1,4 @@
-"""The jobs under way, found again when somebody cancels them (REQUIREMENTS D8)."""
+"""Executions that a cancel request can end (REQUIREMENTS D8)."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from contextlib import contextmanager
 
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.service import Bus
-from services.worker.execution.state import GaveUp, Job
+from services.worker.execution.state import Execution, GaveUp
 
-__all__ = ["Running"]
+__all__ = ["CancellableExecutions"]
 
 
-class Running:
-    """By account and id; two clients of an account may use the same id."""
+class CancellableExecutions:
+    """By account and request id; two clients of an account may use the same id."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._cancellations = Cancellations(self._cancel)
-        self._jobs: dict[tuple[str, str], list[Job]] = {}
+        self._executions: dict[tuple[str, str], list[Execution]] = {}
 
     async def start(self) -> None:
         await self._cancellations.start(self._bus.nc, self._bus.reconnects)
 
     @contextmanager
-    def cancellable(self, job: Job) -> Iterator[None]:
-        """Raises GaveUp when the request was cancelled in the queue, or is meanwhile."""
-        key = (job.work.account, job.work.id)
-        self._jobs.setdefault(key, []).append(job)
+    def entered(self, execution: Execution) -> Iterator[None]:
+        """Raises GaveUp when the request was cancelled in the queue, or is cancelled inside."""
+        key = (execution.work.account, execution.work.id)
+        self._executions.setdefault(key, []).append(execution)
         try:
             if self._cancellations.is_cancelled(*key):
                 raise _cancelled()
             yield
         except asyncio.CancelledError as interruption:
-            if not job.cancelled:
+            if not execution.cancelled:
                 raise  # this worker stops
-            job.task.uncancel()
+            execution.task.uncancel()
             raise _cancelled() from interruption
         finally:
-            self._jobs[key].remove(job)
-            if not self._jobs[key]:
-                del self._jobs[key]
+            self._executions[key].remove(execution)
+            if not self._executions[key]:
+                del self._executions[key]
 
     def _cancel(self, account: str, request_id: str) -> None:
-        for job in self._jobs.get((account, request_id), ()):
-            if not job.cancelled:
-                job.cancelled = True
-                job.task.cancel()
+        for execution in self._executions.get((account, request_id), ()):
+            if not execution.cancelled:
+                execution.cancelled = True
+                execution.task.cancel()
 
 
 def _cancelled() -> GaveUp:

@@ -1,35 +1,104 @@
-"""The terminal event of a request, and the one log line about it."""
+"""The end of a request: its terminal event, stored and published, and its log line."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final
 
+from penstock.bus import trace_names as names
 from penstock.bus.clock import Clock
+from penstock.bus.tracing import Span
+from penstock.contract import subjects
 from penstock.contract.errors import ERRORS
+from penstock.contract.jobs import JobResult
 from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings
 from penstock.contract.work import ChatWork
+from services.worker.accounting.usage_recorder import Recorder
+from services.worker.estimates.service_times import Pace
 from services.worker.execution.attempt import Success
-from services.worker.execution.state import GaveUp, Job
+from services.worker.execution.state import Execution, GaveUp
+from services.worker.metrics import Telemetry
+from services.worker.redelivery.job_record import JobRecords
 
-__all__ = ["completed", "failed", "log_end"]
+__all__ = ["Finisher", "completed", "failed"]
 
 _log: Final = logging.getLogger(__name__)
+_CUT_SHORT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadline_exceeded", "handed_back"})
+"""Outcomes of requests that stopped before their own end, so that their duration says little."""
 
 
-def completed(job: Job, success: Success, provider: str, timings: Timings) -> Completed:
-    request_id, seq, attempt = job.reply.terminal_position()
+class Finisher:
+    """Stores what a request cost and how it ended."""
+
+    def __init__(
+        self, recorder: Recorder, job_records: JobRecords, service_times: Pace, telemetry: Telemetry
+    ) -> None:
+        self._recorder = recorder
+        self._job_records = job_records
+        self._service_times = service_times
+        self._telemetry = telemetry
+
+    async def finish(self, execution: Execution, event: Completed | Failed) -> None:
+        """Store the usage events, the job record and the terminal event: all of them before the acknowledgement."""
+        span = self._start_reply_span(execution, event)
+        try:
+            await self._recorder.stored(execution.work)
+            standing: Completed | Failed | None = event
+            if execution.work.lane == "batch":
+                result = _job_result(execution, event)
+                standing = await self._job_records.end(execution.work, execution.message_seq, event, result)
+            if standing is not None:
+                await execution.reply.finish(standing)
+        finally:
+            span.end()
+        self._telemetry.metrics.count_end(execution.work.role, execution.first_choice, event)
+        _log_end(execution.work, event, self._telemetry.clock)
+
+    async def store_usage(self, work: ChatWork) -> None:
+        """Wait until the usage events of a request that does not end here are stored."""
+        await self._recorder.stored(work)
+
+    def release(self, execution: Execution, held_s: float, outcome: str | None) -> None:
+        """The request left this worker after `held_s`; `outcome`: None for a completed one."""
+        self._recorder.forget(execution.work)
+        cut = outcome in _CUT_SHORT
+        self._service_times.ended(execution.work.role, execution.calls, held_s, cut=cut)
+
+    def _start_reply_span(self, execution: Execution, event: Completed | Failed) -> Span:
+        return self._telemetry.tracer.start(
+            names.SPAN_REPLY,
+            "producer",
+            parent=execution.span.traceparent,
+            attributes={
+                names.MESSAGING_SYSTEM: names.NATS,
+                names.MESSAGING_OPERATION_NAME: "send",
+                names.DESTINATION_TEMPLATE: subjects.REPLY,
+                names.OUTCOME: event.error.code if isinstance(event, Failed) else "completed",
+            },
+        )
+
+
+def _job_result(execution: Execution, event: Completed | Failed) -> JobResult | None:
+    if isinstance(event, Failed):
+        return None
+    text = "".join(flush.text for flush in execution.batch_output)
+    choices = tuple(choice for flush in execution.batch_output for choice in flush.choices)
+    return JobResult(completed=event, text=text, choices=choices)
+
+
+def completed(execution: Execution, success: Success, timings: Timings) -> Completed:
+    request_id, seq, attempt = execution.reply.terminal_position()
     return Completed(
         id=request_id,
         seq=seq,
         attempt=attempt,
-        role=job.work.role,
+        role=execution.work.role,
         model=success.model,
-        provider=provider,
+        provider=success.provider,
         finish_reason=success.answer.finish_reason,
         usage=success.answer.usage,
         estimated=success.answer.estimated,
-        cost_microusd=job.cost_microusd,
+        cost_microusd=execution.cost_microusd,
         timings=timings,
         degraded=success.degraded,
         adapted=success.adapted,
@@ -37,16 +106,17 @@ def completed(job: Job, success: Success, provider: str, timings: Timings) -> Co
     )
 
 
-def failed(job: Job, gave_up: GaveUp, timings: Timings) -> Failed:
-    """`error` carries the provider's own code and message beside what follows from them: of the last attempt, or of the
-    last one of which the provider said anything.
+def failed(execution: Execution, gave_up: GaveUp, timings: Timings) -> Failed:
+    """The `failed` event. Its error also carries the provider's own code and message: those of the last attempt, or of
+    the latest attempt with an HTTP status.
     """
-    request_id, seq, attempt = job.reply.terminal_position()
-    said = None if job.last_failure is None else job.last_failure.error
-    if said is not None:
-        code, message = said.code or said.type, said.message or None
+    request_id, seq, attempt = execution.reply.terminal_position()
+    history = execution.history
+    error = None if history.last_failure is None else history.last_failure.error
+    if error is not None:
+        code, message = error.code or error.type, error.message or None
     else:
-        answered = (each for each in reversed(job.failed_attempts) if each.status is not None)
+        answered = (each for each in reversed(history.failed) if each.status is not None)
         code, message = next(((each.code, each.message) for each in answered), (None, None))
     failure = Failure(
         code=gave_up.code,
@@ -55,13 +125,13 @@ def failed(job: Job, gave_up: GaveUp, timings: Timings) -> Failed:
         retry_after_s=gave_up.retry_after_s,
         provider_code=code,
         provider_message=message,
-        attempts=tuple(job.failed_attempts),
+        attempts=tuple(history.failed),
     )
     return Failed(id=request_id, seq=seq, attempt=attempt, error=failure, timings=timings)
 
 
-def log_end(work: ChatWork, event: Completed | Failed, clock: Clock) -> None:
-    """REQUIREMENTS J4: one line per request, never content."""
+def _log_end(work: ChatWork, event: Completed | Failed, clock: Clock) -> None:
+    """Write one log line per request, never with content (REQUIREMENTS J4)."""
     code = event.error.code if isinstance(event, Failed) else None
     fields: dict[str, object] = {
         "request": work.id,

@@ -1,6 +1,6 @@
-"""The hot path, read from the top down, one concern a rung:
+"""The hot path, one concern a rung:
 
-within the deadline → through the chain → behind the breaker → with quota → one attempt.
+within the deadline → through the chain → with a permit of breaker and quota → one attempt.
 """
 
 from __future__ import annotations
@@ -9,120 +9,96 @@ import asyncio
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
-from services.worker.execution.attempt import Attempting, Spent, Success
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.next_attempt import NextAttempt
-from services.worker.execution.outcomes import Lessons
-from services.worker.execution.rescue import why_no_other_attempt
-from services.worker.execution.selection import Selection
-from services.worker.execution.state import GaveUp, Job
-from services.worker.execution.wait_queue import Waiting
+from services.worker.estimates.service_times import Pace
+from services.worker.execution.attempt import Attempts, Spent, Success
+from services.worker.execution.chains import Chains
+from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
+from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.selection import CallPermit, Selection
+from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import Health, ProviderFailure
-from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["Ladder"]
 
 
-_SOON_S: Final = 1.0
-"""When to come back if nothing is known to stand in the way any more."""
-
-
-class _NotNow(Exception):
-    """The model was taken between the choice and the call: choose again."""
+_RETRY_SOON_S: Final = 1.0
+"""`retry_after_s` of a missed deadline where no known limit stands in the way any more."""
 
 
 class Ladder:
-    """Climbed once per request. Raises GaveUp with what the application shall hear."""
+    """Climbed once per request. Raises GaveUp with the error for the application."""
 
-    def __init__(self, equipment: Equipment, lessons: Lessons, waiting: Waiting) -> None:
-        self._availability = equipment.availability
-        self._selection = Selection(equipment, waiting)
-        self._attempting = Attempting(equipment)
-        self._next_attempt = NextAttempt(equipment.catalogue, equipment.availability, equipment.random)
-        self._lessons = lessons
-        self._waiting = waiting
-        self._pace = equipment.pace
+    def __init__(
+        self,
+        chains: Chains,
+        selection: Selection,
+        attempts: Attempts,
+        outcomes: Outcomes,
+        next_attempt: NextAttempt,
+        service_times: Pace,
+    ) -> None:
+        self._chains = chains
+        self._selection = selection
+        self._attempts = attempts
+        self._outcomes = outcomes
+        self._next_attempt = next_attempt
+        self._service_times = service_times
 
-    async def climb(self, job: Job) -> Success:
-        return await self._within_deadline(job)
+    async def climb(self, execution: Execution) -> Success:
+        return await self._within_deadline(execution)
 
-    async def _within_deadline(self, job: Job) -> Success:
-        if job.deadline_s <= loop_now_s():
-            raise self._too_late(job, "the request waited in the mailbox")
-        why = why_no_other_attempt(job.work.rescue, begun=job.reply.attempt > 0, text_sent=job.text_sent)
+    async def _within_deadline(self, execution: Execution) -> Success:
+        if execution.deadline_s <= loop_now_s():
+            raise self._too_late(execution, "the request waited in the mailbox")
+        begun, text_sent = execution.reply.attempt > 0, execution.history.text_sent
+        why = why_no_other_attempt(execution.work.rescue, begun=begun, text_sent=text_sent)
         if why is not None:
             raise GaveUp("provider_unavailable", f"the worker that was answering is gone; {why}")
         try:
-            async with asyncio.timeout_at(job.deadline_s) as timer:
-                return await self._through_chain(job)
+            async with asyncio.timeout_at(execution.deadline_s) as timer:
+                return await self._through_chain(execution)
         except TimeoutError as error:
             if not timer.expired():
-                raise  # a store that did not answer: the mailbox tries again
-            raise self._too_late(job, job.waits_for or "an answer was being made") from error
+                raise  # a store did not answer: the mailbox delivers the message again
+            raise self._too_late(execution, execution.waits_for or "an answer was being made") from error
         finally:
-            self._selection.withdraw(job)
+            self._selection.stop_waiting(execution)
 
-    def _too_late(self, job: Job, meanwhile: str) -> GaveUp:
-        retry_after_s = self._selection.retry_after_s(job) or _SOON_S
+    def _too_late(self, execution: Execution, meanwhile: str) -> GaveUp:
+        retry_after_s = self._selection.retry_after_s(execution) or _RETRY_SOON_S
         return GaveUp("deadline_exceeded", f"the deadline passed while {meanwhile}", retry_after_s)
 
-    async def _through_chain(self, job: Job) -> Success:
-        chain = self._selection.chain(job)
+    async def _through_chain(self, execution: Execution) -> Success:
+        execution.chain = self._chains.for_request(execution)
+        execution.first_choice = execution.chain[0]
         while True:
-            model = await self._selection.next_model(job, chain)
+            permit = await self._selection.next_call(execution)
             try:
-                success = await self._behind_breaker(job, model)
-            except _NotNow:
-                continue
+                success = await self._with_permit(execution, permit)
             except ProviderFailure as failure:
-                self._lessons.of_failure(job, model, failure)
-                self._next_attempt.after(job, model, failure)
+                self._next_attempt.after_failure(execution, permit.key.model, failure)
             else:
-                self._next_attempt.succeeded(job, model)
+                self._next_attempt.after_success(execution, permit.key.model)
                 return success
 
-    async def _behind_breaker(self, job: Job, model: str) -> Success:
-        admission = self._availability.breakers[model].admit(loop_now_s(), trial=job.last_resort)
-        if not admission.admitted:
-            raise _NotNow
-        self._lessons.breaker_moved(model, admission.transition)
+    async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
+        key, began_s, spent = permit.key, loop_now_s(), Spent(tokens=permit.quota.tokens)
         health: Health = "neutral"
+        self._service_times.call_began(execution.work.role, execution.calls)
         try:
-            success = await self._with_quota(job, model)
+            success = await self._attempts.run(execution, key, spent)
         except ProviderFailure as failure:
-            health = self._lessons.health_of(job, model, failure)
+            self._service_times.call_failed(execution.work.role, execution.calls)
+            health = self._outcomes.failed(execution, key, failure, began_s)
             raise
         except asyncio.CancelledError:
-            health = "failure" if job.silent_until_deadline else "neutral"
+            health = "failure" if execution.silent_until_deadline else "neutral"
             raise
         else:
+            self._outcomes.succeeded(key, began_s)
             health = "success"
             return success
         finally:
-            self._lessons.of_call(model, admission, health)
-
-    async def _with_quota(self, job: Job, model: str) -> Success:
-        permit = await self._selection.acquire(job, model)
-        if permit is None:
-            raise _NotNow
-        spent = Spent(tokens=permit.tokens)
-        began_s = loop_now_s()
-        self._pace.call_began(job.work.role, job.calls)
-        try:
-            success = await self._one_attempt(job, permit.key, spent)
-        except ProviderFailure as failure:
-            self._pace.call_failed(job.work.role, job.calls)
-            self._lessons.of_refusal(job, permit.key, failure, began_s)
-            raise
-        else:
-            self._lessons.of_success(permit.key, began_s)
-            return success
-        finally:
-            self._availability.quota.settle(permit, spent.tokens, loop_now_s())
-            self._pace.call_ended(model, spent.tokens)
-            for observation in spent.observations:
-                self._availability.quota.correct(permit.key, observation, loop_now_s())
-            self._waiting.wake()
-
-    async def _one_attempt(self, job: Job, key: QuotaKey, spent: Spent) -> Success:
-        return await self._attempting.run(job, key, spent)
+            self._selection.settle(permit, spent)
+            self._service_times.call_ended(key.model, spent.tokens)
+            self._outcomes.call_ended(key.model, permit.admission, health)

@@ -1,4 +1,4 @@
-"""What follows for a request from one failed attempt: which models it may still use, from when on, or that it ends."""
+"""What one failed attempt means for its request: which models it may still use, from when on, or that it ends."""
 
 from __future__ import annotations
 
@@ -6,89 +6,88 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
+from penstock.contract.names import Rescue
 from penstock.contract.reply import FailedAttempt
 from penstock.runtime.config.catalogue import Catalogue, Retry
-from services.worker.execution.rescue import why_no_other_attempt
-from services.worker.execution.state import GaveUp, Job, Stay
+from services.worker.execution.state import AttemptHistory, Execution, GaveUp, SameModelRetry
 from services.worker.models.availability import Availability
 from services.worker.models.backoff import allowed_attempts, away_s, delay_s, of_lane, spread_s
 from services.worker.models.success_rate import RecentCalls
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 
-__all__ = ["NextAttempt", "in_words"]
+__all__ = ["NextAttempt", "in_words", "why_no_other_attempt"]
 
-_KEPT: Final = 20
-"""Failed attempts that the terminal event tells of; the newest are kept."""
-_WORDS_OF_EACH: Final = 200
-"""Characters of a provider's message where several are told in one sentence."""
-_ONCE_MORE: Final[dict[FailureKind, int]] = {"parameter": 4, "random_refusal": 1}
-"""How often models are called again for one request. A parameter is left out each time, and there are several."""
-_AWAY: Final[tuple[FailureKind, ...]] = ("connection", "server_error")
-"""Failures of a provider that is restarting: the next attempts are spread over the time that is left."""
-_SLACK_S: Final = 0.25
-"""How long after its time a model is waited for: its quota may come a moment later ..."""
-_REOPENING_S: Final = 2.0
-"""... and after a pause, when one request goes first and the others follow, this much later (`limits/reopening.py`)."""
+_REPORTED: Final = 20
+"""Number of failed attempts that the terminal event lists; the newest are kept."""
+_MESSAGE_CHARACTERS: Final = 200
+"""Characters of a provider's message in a list of several."""
+_REPEATS: Final[dict[FailureKind, int]] = {"parameter": 4, "random_refusal": 1}
+"""How often a model is called again for one request. Each repeat omits one more refused parameter."""
+_RESTARTING: Final[tuple[FailureKind, ...]] = ("connection", "server_error")
+"""Failures of a provider that may be restarting: the next attempts are spread over the time that is left."""
+_GRACE_S: Final = 0.25
+"""Seconds beyond its time that a model is waited for, as its quota may come a moment later ..."""
+_HALF_OPEN_GRACE_S: Final = 2.0
+"""... and seconds beyond that after a pause, when one request goes first and the others follow
+(`rate_limit/half_open.py`)."""
 
 
 class NextAttempt:
-    """Applies the table of failures to one request; what all requests share is for `Lessons`."""
+    """Applies the table of failures to one request; `Outcomes` applies it to the shared state."""
 
     def __init__(self, catalogue: Catalogue, availability: Availability, random: Callable[[], float]) -> None:
         self._catalogue = catalogue
         self._availability = availability
         self._random = random
         self._retries = {model: RecentCalls() for model in catalogue.models}
-        """Ends of attempts of requests that had failed before: whether another attempt helps."""
+        """Outcomes of attempts of requests that had failed before, which show whether another attempt helps."""
 
-    def succeeded(self, job: Job, model: str) -> None:
-        """`model` answered."""
+    def after_success(self, execution: Execution, model: str) -> None:
         self._availability.unreachable.connected(self._availability.providers[model])
-        if job.failures:
+        if execution.history.failures:
             self._retries[model].add(succeeded=True, now_s=loop_now_s())
 
-    def after(self, job: Job, model: str, failure: ProviderFailure) -> None:
+    def after_failure(self, execution: Execution, model: str, failure: ProviderFailure) -> None:
         """Note what the failure rules out. Raises GaveUp when no attempt is left for the request."""
-        verdict = failure.verdict
-        job.last_failure, job.stay = failure, None
-        self._note(job, model, failure)
-        self._note_connection(job, model, failure)
-        why = why_no_other_attempt(job.work.rescue, begun=True, text_sent=job.output_sent)
+        verdict, history = failure.verdict, execution.history
+        history.last_failure, history.same_model = failure, None
+        self._note(history, model, failure)
+        self._note_connection(history, model, failure)
+        why = why_no_other_attempt(execution.work.rescue, begun=True, text_sent=history.output_sent)
         if why is not None:
             raise GaveUp(verdict.code, f"{model}: {failure}; {why}", failure.retry_after_s)
-        if verdict.scope == "credential" and self._has_other_key(job, model):
+        if verdict.scope == "credential" and self._has_other_key(history, model):
             return  # with another credential, or with the new key of this one
-        if job.failures:
+        if history.failures:
             self._retries[model].add(succeeded=False, now_s=loop_now_s())
-        job.failures += failure.counts and failure.reached
+        history.failures += failure.counts and failure.reached
         if verdict.action == "give_up":
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
-        retry = of_lane(job.role.retry, job.work.lane)
-        left = self._attempts_left(job, retry)
+        left = self._attempts_left(execution)
         if verdict.action == "retry_here" and failure.counts and failure.reached and left <= 0:
-            raise GaveUp(verdict.code, _all_failed(job), failure.retry_after_s)
-        again_s = self._again_s(job, model, failure, left)
+            raise GaveUp(verdict.code, _all_failed(history), failure.retry_after_s)
+        again_s = self._again_s(execution, model, failure, left)
         if again_s is not None:
             again_at_s = loop_now_s() + again_s
-            late_s = _SLACK_S if failure.counts else _SLACK_S + _REOPENING_S
-            job.stay = Stay(model, again_at_s + late_s)
+            late_s = _GRACE_S if failure.counts else _GRACE_S + _HALF_OPEN_GRACE_S
+            history.same_model = SameModelRetry(model, again_at_s + late_s)
             if failure.counts:  # after a 429 another credential of the model may have quota at once
-                job.not_before_s[model] = again_at_s
+                history.not_before_s[model] = again_at_s
         elif verdict.action in {"elsewhere", "once_more"}:
-            self._exclude(job, model, failure)
+            self._exclude(execution, model, failure)
         elif failure.counts:
-            self._back_off(job, model, failure, left)
+            self._back_off(execution, model, failure, left)
 
-    def _has_other_key(self, job: Job, model: str) -> bool:
-        """Whether a credential is left that has not refused this request. One may be refused for what the request says:
-        then it is not set aside for others, and each is called once.
+    def _has_other_key(self, history: AttemptHistory, model: str) -> bool:
+        """Whether a credential is left that has not refused this request. The content of a request may cause the
+        refusal, so each credential is tried once, and a refused one stays in use for other requests.
         """
         accepted = self._availability.accepted(model, loop_now_s())
-        if not any(key not in job.refused_keys for key in accepted):
+        if not any(key not in history.refused_keys for key in accepted):
             return False
-        return self._once_more(job, model, "credential", len(accepted) + 1)
+        return _repeat(history, model, "credential", len(accepted) + 1)
 
-    def _note(self, job: Job, model: str, failure: ProviderFailure) -> None:
+    def _note(self, history: AttemptHistory, model: str, failure: ProviderFailure) -> None:
         error = failure.error
         attempt = FailedAttempt(
             model=model,
@@ -98,102 +97,123 @@ class NextAttempt:
             code=None if error is None else error.code or error.type,
             message=str(failure),
         )
-        job.failed_attempts[:] = [*job.failed_attempts, attempt][-_KEPT:]
+        history.failed[:] = [*history.failed, attempt][-_REPORTED:]
 
-    def _note_connection(self, job: Job, model: str, failure: ProviderFailure) -> None:
+    def _note_connection(self, history: AttemptHistory, model: str, failure: ProviderFailure) -> None:
         unreachable, provider = self._availability.unreachable, self._availability.providers[model]
         if failure.reached:
             unreachable.connected(provider)
         else:
             unreachable.failed(provider, loop_now_s())
-            job.unreached += 1
+            history.connect_failures += 1
 
-    def _attempts_left(self, job: Job, retry: Retry) -> int:
-        """By the model of the chain at which further attempts help most; over all workers no more than twice
-        `max_attempts`, of which two are left to the worker that holds the request.
+    def _attempts_left(self, execution: Execution) -> int:
+        """The number of attempts left, by the model of the chain at which further attempts help most. All workers
+        together make at most twice `max_attempts`, of which two are left to the worker that has the request.
         """
-        now_s, most = loop_now_s(), retry.max_attempts
-        shares = (self._retries[model].success_share(now_s) for model in job.role.chain)
+        history, role = execution.history, execution.role
+        now_s, most = loop_now_s(), of_lane(role.retry, execution.work.lane).max_attempts
+        shares = (self._retries[model].success_share(now_s) for model in role.chain)
         allowed = max((allowed_attempts(most, share) for share in shares), default=most)
-        own = job.failures - job.counted_before
-        return min(allowed - job.failures, max(min(2, most), 2 * most - job.carried) - own)
+        own = history.failures - history.earlier_failures
+        return min(allowed - history.failures, max(min(2, most), 2 * most - history.earlier) - own)
 
-    def _again_s(self, job: Job, model: str, failure: ProviderFailure, left: int) -> float | None:
-        """In how many seconds the same model is tried once more; None: it is not."""
-        kind, said_s = failure.kind, failure.retry_after_s
-        wait_s = job.role.wait_s
+    def _again_s(self, execution: Execution, model: str, failure: ProviderFailure, left: int) -> float | None:
+        """In how many seconds the same model is called once more; None: it is not."""
+        history, role = execution.history, execution.role
+        kind, asked_s = failure.kind, failure.retry_after_s
         if kind == "rate_limited":
-            if said_s is None or said_s > wait_s or not self._once_more(job, model, kind, 1):
+            if asked_s is None or asked_s > role.wait_s or not _repeat(history, model, kind, 1):
                 return None
-            return said_s
+            return asked_s
         if failure.verdict.action == "once_more":
             where = "" if kind == "parameter" else model
-            return 0.0 if self._once_more(job, where, kind, _ONCE_MORE.get(kind, 1)) else None
-        if kind not in _AWAY or job.output_sent or left <= 1 or (said_s or 0.0) > wait_s:
+            return 0.0 if _repeat(history, where, kind, _REPEATS.get(kind, 1)) else None
+        if kind not in _RESTARTING or history.output_sent or left <= 1 or (asked_s or 0.0) > role.wait_s:
             return None
-        if not self._once_more(job, "", "away", job.role.retry.same_model):
+        if not _repeat(history, "", "restarting", role.retry.same_model):
             return None
-        return delay_s(1, job.role.retry, self._random, said_s)
+        return delay_s(1, role.retry, self._random, asked_s)
 
-    def _once_more(self, job: Job, model: str, reason: str, most: int) -> bool:
-        if job.once_more[model, reason] >= most:
-            return False
-        job.once_more[model, reason] += 1
-        return True
-
-    def _back_off(self, job: Job, model: str, failure: ProviderFailure, left: int) -> None:
-        """What failed before at the same provider is not called sooner: the last attempts would be used up on it. Where
-        no connection can be made, all models of the provider are as far away.
+    def _back_off(self, execution: Execution, model: str, failure: ProviderFailure, left: int) -> None:
+        """Delay the next call of the model, and of other failed models of the provider, on which the last attempts
+        would be used up. A failed connection delays all models of the provider.
         """
-        retry, now_s = of_lane(job.role.retry, job.work.lane), loop_now_s()
-        left_s, interactive = job.deadline_s - now_s, job.work.lane == "interactive"
-        wait_s = delay_s(max(1, job.failures), retry, self._random, _worth_waiting(failure, retry, left_s))
+        history, interactive = execution.history, execution.work.lane == "interactive"
+        retry, now_s = of_lane(execution.role.retry, execution.work.lane), loop_now_s()
+        left_s = execution.deadline_s - now_s
+        asked_s = _worth_waiting(failure, retry, left_s)
+        wait_s = delay_s(max(1, history.failures), retry, self._random, asked_s)
         alike = {model}
         if not failure.reached:
-            alike.update(self._of_same_provider(job, model))
+            alike.update(self._of_same_provider(execution, model))
             wait_s = (
-                away_s(job.unreached, left_s, retry, self._random)
+                away_s(history.connect_failures, left_s, retry, self._random)
                 if interactive
-                else delay_s(job.unreached, retry, self._random, None)
+                else delay_s(history.connect_failures, retry, self._random, None)
             )
-        elif failure.kind in _AWAY and interactive:
-            alike.update(each for each in self._of_same_provider(job, model) if each in job.not_before_s)
+        elif failure.kind in _RESTARTING and interactive:
+            same = self._of_same_provider(execution, model)
+            alike.update(each for each in same if each in history.not_before_s)
             wait_s = max(wait_s, spread_s(max(1, left), left_s, retry, self._random))
         for each in alike:
-            job.not_before_s[each] = max(job.not_before_s.get(each, 0.0), now_s + wait_s)
+            history.not_before_s[each] = max(history.not_before_s.get(each, 0.0), now_s + wait_s)
 
-    def _of_same_provider(self, job: Job, model: str) -> Iterable[str]:
+    def _of_same_provider(self, execution: Execution, model: str) -> Iterable[str]:
         models = self._catalogue.models
-        return (key for key in job.role.chain if models[key].provider == models[model].provider)
+        return (key for key in execution.role.chain if models[key].provider == models[model].provider)
 
-    def _exclude(self, job: Job, model: str, failure: ProviderFailure) -> None:
-        """Too long for this model is too long for every model that reads no more."""
-        job.excluded.add(model)
+    def _exclude(self, execution: Execution, model: str, failure: ProviderFailure) -> None:
+        """A request too long for this model is too long for every model with no larger context."""
+        history = execution.history
+        history.excluded.add(model)
         if failure.kind == "not_found" or failure.verdict.scope == "credential":
-            job.excluded_here.add(model)
+            history.excluded_here.add(model)
         if failure.kind == "context_length":
             models = self._catalogue.models
             limit = models[model].context_tokens
-            job.excluded.update(key for key in job.role.chain if models[key].context_tokens <= limit)
+            history.excluded.update(
+                key for key in execution.role.chain if models[key].context_tokens <= limit
+            )
+
+
+def why_no_other_attempt(rescue: Rescue, *, begun: bool, text_sent: bool) -> str | None:
+    """Why the request's `rescue` setting forbids another attempt, in words; None: it allows one.
+
+    `begun`: an attempt was begun, here or by another worker. `text_sent`: part of an answer was sent.
+    """
+    if rescue == "none" and begun:
+        return "no other attempt was made: the request says rescue: none"
+    if rescue == "before_output" and text_sent:
+        return "no other attempt was made: text was sent, and the request says rescue: before_output"
+    return None
+
+
+def _repeat(history: AttemptHistory, model: str, reason: str, most: int) -> bool:
+    """Count one more repeat, unless `most` were made."""
+    if history.repeats[model, reason] >= most:
+        return False
+    history.repeats[model, reason] += 1
+    return True
 
 
 def _worth_waiting(failure: ProviderFailure, retry: Retry, left_s: float) -> float | None:
-    """How long the provider asks to be left alone, `cap_s` at most; None where the request would be over by then."""
-    said_s = failure.retry_after_s
-    return None if said_s is None or min(said_s, retry.cap_s) >= left_s else min(said_s, retry.cap_s)
+    """The pause that the provider asks for, at most `cap_s`; None where it would last until the deadline."""
+    asked_s = failure.retry_after_s
+    return None if asked_s is None or min(asked_s, retry.cap_s) >= left_s else min(asked_s, retry.cap_s)
 
 
-def _all_failed(job: Job) -> str:
-    """No more attempts are named than are known here."""
-    number = job.failures - job.counted_before
-    earlier = ", after those of other workers" if job.carried else ""
-    return f"{number} attempts failed{earlier}: {in_words(job.failed_attempts)}"
+def _all_failed(history: AttemptHistory) -> str:
+    """Only the attempts of this worker are counted and listed."""
+    number = history.failures - history.earlier_failures
+    earlier = ", after those of other workers" if history.earlier else ""
+    return f"{number} attempts failed{earlier}: {in_words(history.failed)}"
 
 
 def in_words(attempts: Iterable[FailedAttempt]) -> str:
-    """What each of them met, in their order; what several met is told once."""
+    """The failures in their order; equal ones are listed once, with their number."""
     times: dict[str, int] = {}
     for attempt in attempts:
-        words = f"{attempt.model}: {attempt.message[:_WORDS_OF_EACH]}"
+        words = f"{attempt.model}: {attempt.message[:_MESSAGE_CHARACTERS]}"
         times[words] = times.get(words, 0) + 1
     return "; ".join(words if n == 1 else f"{words} ({n} times)" for words, n in times.items())

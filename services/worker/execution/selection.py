@@ -1,4 +1,4 @@
-"""Which model is next for a request: the chain for it, what may be called now, what to wait for."""
+"""Which model may be called for a request now: the first of its chain for which breaker and quota give a permit."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from collections.abc import Mapping
 from math import inf
 from typing import Final
 
-from penstock.bus.clock import loop_now_s
-from penstock.runtime.model_chain import needs_of, order, shortfall
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.handover import held_back_here
-from services.worker.execution.next_attempt import in_words
-from services.worker.execution.state import GaveUp, HandBack, Job
-from services.worker.execution.wait_queue import Waiting
-from services.worker.models.choose import Choice, Nothing, Reason, Standing, Wait, choose
-from services.worker.models.open_breakers import last_resort
-from services.worker.models.weighted_choice import draw, set_back
-from services.worker.rate_limit.quota import Need, Permit
+from msgspec import Struct
 
-__all__ = ["Selection"]
+from penstock.bus.clock import loop_now_s
+from services.worker.execution.attempt import Spent
+from services.worker.execution.chains import failed_last
+from services.worker.execution.needs import NeedEstimator
+from services.worker.execution.next_attempt import in_words
+from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.state import Execution, GaveUp, HandBack
+from services.worker.intake.handover import Handover
+from services.worker.intake.wait_queue import WaitQueue
+from services.worker.models.availability import Availability
+from services.worker.models.breaker import Admission
+from services.worker.models.choose import Choice, Nothing, Reason, Standing, Wait, choose, last_resort
+from services.worker.quota_monitor.monitor import Tiers
+from services.worker.rate_limit.quota import Permit, QuotaKey
+
+__all__ = ["CallPermit", "Selection", "held_back_here"]
 
 _LEASE_S: Final = 0.25
-"""A share of the quota comes within milliseconds. After this long the whole chain is looked at again."""
+"""Seconds to wait for a share of the quota, which usually comes within milliseconds; after them the whole chain is
+considered again."""
 _WORDS: Final[dict[Reason, str]] = {
     "breaker": "the circuit breaker",
     "quota": "the quota",
@@ -29,187 +35,253 @@ _WORDS: Final[dict[Reason, str]] = {
 }
 
 
+class CallPermit(Struct, frozen=True):
+    """The right to make one call. Give it to `Selection.settle` and `Outcomes.call_ended`, however the call ends."""
+
+    admission: Admission
+    quota: Permit
+
+    @property
+    def key(self) -> QuotaKey:
+        return self.quota.key
+
+
 class Selection:
-    def __init__(self, equipment: Equipment, waiting: Waiting) -> None:
-        self._equipment = equipment
-        self._availability = equipment.availability
+    def __init__(
+        self,
+        availability: Availability,
+        needs: NeedEstimator,
+        outcomes: Outcomes,
+        tiers: Tiers,
+        handover: Handover,
+        waiting: WaitQueue,
+    ) -> None:
+        self._availability = availability
+        self._needs = needs
+        self._outcomes = outcomes
+        self._tiers = tiers
+        self._handover = handover
         self._waiting = waiting
 
-    def chain(self, job: Job) -> tuple[str, ...]:
-        """The models that could serve the request, in order. Raises GaveUp when there is none."""
-        work = job.work
-        models = self._equipment.catalogue.models
-        needs = needs_of(job.estimated_tokens, vision=work.vision)
-        chain = order(job.role, models, work.complexity, needs)
-        if chain:
-            chain = self._by_standing(
-                job, draw(chain, job.role.weighted, self._equipment.random), loop_now_s()
-            )
-            job.chain, job.first_choice = chain, chain[0]
-            return chain
-        if shortfall(job.role, models, needs) == "vision":
-            raise GaveUp("invalid_request", f"no model of the role {work.role} reads images")
-        longest = max(models[key].context_tokens for key in job.role.chain)
-        message = f"about {job.estimated_tokens:,} tokens; the role {work.role} reads {longest:,} at most"
-        raise GaveUp("context_length_exceeded", message)
+    async def next_call(self, execution: Execution) -> CallPermit:
+        """A permit for the first model that may be called now; waits while some model may become callable.
 
-    async def next_model(self, job: Job, chain: tuple[str, ...]) -> str:
-        """The first model that may be called now; waits while there is hope. Raises GaveUp when there is none."""
+        Raises GaveUp when none ever will be for this request, and HandBack when another worker can serve it now.
+        """
+        while True:
+            permit = await self._permit(execution, await self._next_model(execution))
+            if permit is not None:
+                return permit
+
+    def settle(self, permit: CallPermit, spent: Spent) -> None:
+        """Charge what the call used, apply what the provider reported of its limits, and wake waiting requests."""
+        quota = self._availability.quota
+        quota.settle(permit.quota, spent.tokens, loop_now_s())
+        for observation in spent.observations:
+            quota.correct(permit.key, observation, loop_now_s())
+        self._waiting.wake()
+
+    def stop_waiting(self, execution: Execution) -> None:
+        """Remove the request from the queues of the quotas, so that no other request waits behind it."""
+        self._availability.quota.withdraw(execution.arrival)
+
+    def retry_after_s(self, execution: Execution) -> float | None:
+        """Seconds until some model of the role's chain may be called; None when that is now or never."""
+        now_s = loop_now_s()
+        standings = (
+            self._availability.standing(model, self._needs.need(execution, model), now_s)
+            for model in execution.role.chain
+        )
+        earliest_s = min((standing.available_at_s for standing in standings), default=inf)
+        return round(earliest_s - now_s, 3) if now_s < earliest_s < inf else None
+
+    async def _next_model(self, execution: Execution) -> str:
         while True:
             now_s = loop_now_s()
-            job.last_resort = False
+            execution.last_resort = False
             choice = (
-                self._for_another_worker(job, chain, now_s)
-                or self._same_model(job, now_s)
-                or self._of_chain(job, chain, now_s)
+                self._left_to_another_worker(execution, now_s)
+                or self._same_model(execution, now_s)
+                or self._of_chain(execution, now_s)
             )
             if isinstance(choice, Choice):
-                job.waits_for = ""
+                execution.waits_for = ""
                 return choice.model
             if not isinstance(choice, Wait):
-                raise self._hopeless(job, chain, choice.reason)
-            job.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
-            await self._wait(job, choice.until_s)
+                raise self._hopeless(execution, choice.reason)
+            execution.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
+            await self._wait(execution, choice.until_s)
 
-    def _for_another_worker(self, job: Job, chain: tuple[str, ...], now_s: float) -> Wait | None:
-        """What could not be reached is tried again by a worker that can reach it, if there is one. As `_hand_back`."""
-        if job.stay is None or job.last_failure is None or job.last_failure.reached:
+    async def _permit(self, execution: Execution, model: str) -> CallPermit | None:
+        """None: the breaker or the quota let another request go first since the model was chosen."""
+        breaker = self._availability.breakers[model]
+        admission = breaker.admit(loop_now_s(), trial=execution.last_resort)
+        if not admission.admitted:
+            return None
+        self._outcomes.breaker_moved(model, admission.transition)
+        quota: Permit | None = None
+        try:
+            quota = await self._acquire(execution, model)
+        finally:
+            if quota is None:
+                self._outcomes.call_ended(model, admission, "neutral")
+        return None if quota is None else CallPermit(admission, quota)
+
+    async def _acquire(self, execution: Execution, model: str) -> Permit | None:
+        """A permit for a credential that has quota now, or is about to receive a share of it."""
+        need = self._needs.need(execution, model)
+        patient_until_s = loop_now_s() + _LEASE_S
+        refused = execution.history.refused_keys
+        while True:
+            leasing = False
+            keys = self._availability.in_turn(model, loop_now_s())
+            if refused:
+                keys = tuple(sorted(keys, key=refused.__contains__))
+            for key in keys:
+                permit = self._availability.quota.try_acquire(key, need, loop_now_s())
+                if isinstance(permit, Permit):
+                    execution.waits_for = ""
+                    self.stop_waiting(execution)
+                    return permit
+                leasing = leasing or permit.leasing
+            if not leasing or loop_now_s() >= patient_until_s:
+                return None
+            execution.waits_for = f"the request waited for a share of the quota of {model}"
+            await self._wait(execution, patient_until_s)
+
+    async def _wait(self, execution: Execution, until_s: float) -> None:
+        began_s = loop_now_s()
+        await self._waiting.until(execution.work.role, execution.work.lane, until_s, execution.arrival)
+        execution.calls.waited_s += loop_now_s() - began_s
+
+    def _left_to_another_worker(self, execution: Execution, now_s: float) -> Wait | None:
+        """After a failed connection the next attempt belongs to a worker that can connect, if there is one.
+
+        Raises HandBack as `_hand_back` does.
+        """
+        failure = execution.history.last_failure
+        if execution.history.same_model is None or failure is None or failure.reached:
             return None
         unreachable, providers = self._availability.unreachable, self._availability.providers
         standings: dict[str, Standing] = {}
-        for model in chain:
-            standing = self._standing(job, model, now_s)
+        for model in execution.chain:
+            standing = self._standing(execution, model, now_s)
             if standing.available_at_s <= now_s:
                 if not unreachable.is_out_of_reach(providers[model], now_s):
                     return None
                 standing = Standing(now_s, "backoff")
             standings[model] = standing
-        return self._hand_back(job, standings, now_s)
+        return self._hand_back(execution, standings, now_s)
 
-    def _hand_back(self, job: Job, standings: Mapping[str, Standing], now_s: float) -> Wait | None:
-        """Raises HandBack where another worker can serve the request now, and this one cannot. A wait: that is known
-        by then.
+    def _hand_back(
+        self, execution: Execution, standings: Mapping[str, Standing], now_s: float
+    ) -> Wait | None:
+        """Raises HandBack where another worker can serve the request now, and this one cannot.
+
+        A Wait lasts until the other workers have reported what they can serve; None: the request stays here.
         """
-        here = held_back_here(job, standings, self._availability, now_s)
-        if not self._equipment.handover.wanted(job, here, now_s):
+        here = held_back_here(execution, standings, self._availability, now_s)
+        work, delivery = execution.work, execution.delivery
+        if not self._handover.wanted(work.role, delivery, here, now_s):
             return None
-        until_s = self._equipment.handover.listens_until_s(job)
+        until_s = self._handover.keeps_until_s(execution.started_s, delivery)
         if now_s < until_s:
             return Wait(until_s, "backoff", next(model for model in standings if model in here))
-        raise HandBack(pauses=here != {job.unheard})
+        raise HandBack(pauses=here != {execution.history.silent_model})
 
-    def _same_model(self, job: Job, now_s: float) -> Choice | Wait | None:
-        """The model that the last failure gives another try; None: the chain goes on."""
-        stay = job.stay
-        if stay is None:
+    def _same_model(self, execution: Execution, now_s: float) -> Choice | Wait | None:
+        """The model that is to be called once more after the last failure; None: the chain goes on."""
+        retry = execution.history.same_model
+        if retry is None:
             return None
-        standing = self._standing(job, stay.model, now_s)
-        if max(standing.available_at_s, now_s) > stay.until_s or standing.reason == "excluded":
-            job.stay = None
+        standing = self._standing(execution, retry.model, now_s)
+        if max(standing.available_at_s, now_s) > retry.until_s or standing.reason == "excluded":
+            execution.history.same_model = None
             return None
         if standing.available_at_s <= now_s:
-            job.passed_over = ()
-            return Choice(stay.model)
-        return Wait(standing.available_at_s, standing.reason, stay.model)
+            execution.models_without_quota = ()
+            return Choice(retry.model)
+        return Wait(standing.available_at_s, standing.reason, retry.model)
 
-    def _of_chain(self, job: Job, chain: tuple[str, ...], now_s: float) -> Choice | Wait | Nothing:
-        """Raises HandBack as `_hand_back`."""
+    def _of_chain(self, execution: Execution, now_s: float) -> Choice | Wait | Nothing:
+        """Raises HandBack as `_hand_back` does."""
         standings: dict[str, Standing] = {}
-        for model in self._by_standing(job, chain, now_s):
-            standing = standings[model] = self._standing(job, model, now_s)
+        for model in failed_last(execution.chain, execution.role, self._availability.sit_out, now_s):
+            standing = standings[model] = self._standing(execution, model, now_s)
             if standing.available_at_s <= now_s:
-                break  # nobody looks at those behind it
+                break  # the models behind it do not matter
             if standing.reason == "quota":
-                self._equipment.tiers.held_back(job, model, self._need(job, model), now_s)
-                if not job.rules.on_rate_limit.enabled:
+                need = self._needs.need(execution, model)
+                self._tiers.held_back(execution.work.role, execution.missed_quotas, model, need, now_s)
+                if not execution.degradation.on_rate_limit.enabled:
                     break
         choice = choose(tuple(standings), standings, now_s)
-        job.passed_over = tuple(each for each in standings if standings[each].reason == "quota")
+        execution.models_without_quota = tuple(
+            model for model, standing in standings.items() if standing.reason == "quota"
+        )
         if isinstance(choice, Choice):
             return choice
-        wait = self._hand_back(job, standings, now_s)
+        wait = self._hand_back(execution, standings, now_s)
         if wait is not None:
             return wait
         breakers = self._availability.breakers
         choice = last_resort(
             choice,
             standings,
-            lambda model: self._standing(job, model, now_s, last_resort=True),
+            lambda model: self._standing(execution, model, now_s, last_resort=True),
             lambda model: breakers[model].success_share(now_s),
             now_s=now_s,
-            patience_s=job.role.wait_s,
+            patience_s=execution.role.wait_s,
         )
-        job.last_resort = isinstance(choice, Choice)
+        execution.last_resort = isinstance(choice, Choice)
         return choice
 
-    async def acquire(self, job: Job, model: str) -> Permit | None:
-        """A permit from a credential that has one to give, or will have in a moment."""
-        need = self._need(job, model)
-        patient_until_s = loop_now_s() + _LEASE_S
-        while True:
-            leasing = False
-            keys = self._availability.in_turn(model, loop_now_s())
-            if job.refused_keys:
-                keys = tuple(sorted(keys, key=job.refused_keys.__contains__))
-            for key in keys:
-                permit = self._availability.quota.try_acquire(key, need, loop_now_s())
-                if isinstance(permit, Permit):
-                    job.waits_for = ""
-                    self.withdraw(job)
-                    return permit
-                leasing = leasing or permit.leasing
-            if not leasing or loop_now_s() >= patient_until_s:
-                return None
-            job.waits_for = f"the request waited for a share of the quota of {model}"
-            await self._wait(job, patient_until_s)
-
-    def withdraw(self, job: Job) -> None:
-        """The request waits for no model any longer: nobody shall wait behind it."""
-        self._availability.quota.withdraw(job.turn)
-
-    async def _wait(self, job: Job, until_s: float) -> None:
-        began_s = loop_now_s()
-        await self._waiting.until(job.work.role, job.work.lane, until_s, job.turn)
-        job.calls.waited_s += loop_now_s() - began_s
-
-    def retry_after_s(self, job: Job) -> float | None:
-        """When some model of the role's chain may be called again; None when that is now or never."""
-        now_s = loop_now_s()
-        standings = (
-            self._availability.standing(model, self._need(job, model), now_s) for model in job.role.chain
-        )
-        earliest_s = min((standing.available_at_s for standing in standings), default=inf)
-        return round(earliest_s - now_s, 3) if now_s < earliest_s < inf else None
-
-    def _need(self, job: Job, model: str) -> Need:
-        tokens, output_tokens = self._equipment.degrading.expected(job, model, loop_now_s())
-        estimate = self._equipment.calibration.corrected(model, tokens)
-        return Need(estimate + output_tokens, job.work.lane, job.turn)
-
-    def _standing(self, job: Job, model: str, now_s: float, *, last_resort: bool = False) -> Standing:
-        if model in job.excluded:
+    def _standing(
+        self, execution: Execution, model: str, now_s: float, *, last_resort: bool = False
+    ) -> Standing:
+        if model in execution.history.excluded:
             return Standing(inf, "excluded")
-        standing = self._availability.standing(model, self._need(job, model), now_s, last_resort=last_resort)
-        again_s = job.not_before_s.get(model, 0.0)
+        need = self._needs.need(execution, model)
+        standing = self._availability.standing(model, need, now_s, last_resort=last_resort)
+        again_s = execution.history.not_before_s.get(model, 0.0)
         return Standing(again_s, "backoff") if standing.available_at_s < again_s else standing
 
-    def _by_standing(self, job: Job, chain: tuple[str, ...], now_s: float) -> tuple[str, ...]:
-        """Providers that failed a moment ago stand behind the others of their step."""
-        if not job.role.weighted:
-            return chain
-        sit_out = self._availability.sit_out
-        return set_back(chain, job.role.weighted, lambda model: sit_out.rank(model, now_s))
-
-    def _hopeless(self, job: Job, chain: tuple[str, ...], reason: Reason | None) -> GaveUp:
-        failure = job.last_failure
-        if reason == "excluded" and failure is not None:
-            words = f"no model of {', '.join(chain)} can answer: {in_words(job.failed_attempts)}"
-            return GaveUp(failure.verdict.code, words)
+    def _hopeless(self, execution: Execution, reason: Reason | None) -> GaveUp:
+        history, chain = execution.history, ", ".join(execution.chain)
+        if reason == "excluded" and history.last_failure is not None:
+            words = f"no model of {chain} can answer: {in_words(history.failed)}"
+            return GaveUp(history.last_failure.verdict.code, words)
         if reason == "withdrawn":
-            message = f"the provider no longer serves {', '.join(chain)}"
-            return GaveUp("provider_unavailable", message, self.retry_after_s(job))
+            message = f"the provider no longer serves {chain}"
+            return GaveUp("provider_unavailable", message, self.retry_after_s(execution))
         if reason == "credentials":
-            return GaveUp("provider_credentials", f"no credential is set for {', '.join(chain)}")
-        tokens = job.estimated_tokens + job.output_tokens
+            return GaveUp("provider_credentials", f"no credential is set for {chain}")
+        tokens = execution.size.input_tokens + execution.size.output_tokens
         message = f"about {tokens:,} tokens are more than the quota of any model of the chain can ever give"
         return GaveUp("request_too_large", message)
+
+
+def held_back_here(
+    execution: Execution, standings: Mapping[str, Standing], availability: Availability, now_s: float
+) -> frozenset[str]:
+    """The models that, as far as is known, only this worker cannot call now. Quota, which all workers share, does not
+    count. Empty while the request backs off after a failed call: another worker does not know of the backoff, and would
+    use up the attempts on a provider that is restarting.
+    """
+    silent_model = execution.history.silent_model
+
+    def is_here(model: str, standing: Standing) -> bool:
+        match standing.reason:
+            case "breaker" | "withdrawn" | "credentials":
+                return True
+            case "excluded":
+                return model in execution.history.excluded_here
+            case "backoff":
+                return availability.unreachable.is_out_of_reach(availability.providers[model], now_s) or (
+                    model == silent_model and execution.delivery == 1
+                )
+        return False
+
+    here = frozenset(model for model, standing in standings.items() if is_here(model, standing))
+    backs_off = any(each.reason == "backoff" and model not in here for model, each in standings.items())
+    return frozenset() if backs_off else here

@@ -1,4 +1,4 @@
-"""A message becomes a job: where its reply stands, what it may cost, how long it has, its place in the trace."""
+"""The start of an execution: reply position, size, deadline and trace of a delivered request."""
 
 from __future__ import annotations
 
@@ -11,69 +11,123 @@ from penstock.bus.tracing import Attributes, Span
 from penstock.contract import headers, subjects
 from penstock.contract.reply import Usage
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.reply_publisher import Position, ReplyPublisher
 from penstock.runtime.service import Bus
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
-from services.worker.accounting.usage_recorder import AttemptRecord
-from services.worker.execution.attempt import BYTES_PER_TOKEN
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.state import Job
+from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
+from services.worker.degradation.shorten import RequestSize
+from services.worker.execution.attempt_usage import BYTES_PER_TOKEN
+from services.worker.execution.state import AttemptHistory, Execution
 from services.worker.intake.order import Order
+from services.worker.metrics import Telemetry
 from services.worker.models.backoff import of_lane
-from services.worker.redelivery.prior_attempts import Past
+from services.worker.quota_monitor.monitor import Tiers
+from services.worker.redelivery.prior_attempts import PriorAttempts
 
-__all__ = ["open_job", "record_lost", "start_spans"]
+__all__ = ["Starter", "record_lost_attempts"]
 
+_ATTEMPTS_LEFT: Final = 2
+"""Attempts left to a redelivered request: the earlier ones may have been refused for quota or a parameter, or may not
+have connected."""
 _LOST: Final = "worker_lost"
 
 
-def open_job(equipment: Equipment, bus: Bus, order: Order, past: Past, span: Span, delivery: Delivery) -> Job:
-    """Continue where earlier workers, if any, left off."""
-    work = order.work
-    role = equipment.catalogue.roles[work.role]
-    now_s = loop_now_s()
-    carried = max(len(past.attempts), past.tried)
-    # Two tries are left: what other workers began may have been refused for quota or a parameter, or not connected.
-    counted_before = min(carried, max(0, of_lane(role.retry, work.lane).max_attempts - 2))
-    trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
-    position = Position(attempt=past.attempt, next_seq=past.next_seq)
-    return Job(
-        work=work,
-        work_seq=delivery.sequence,
-        delivery=delivery.number,
-        role=role,
-        reply=ReplyPublisher(bus.nc, bus.js, work.reply_to, position, trace, epochs=bus.epochs),
-        span=span,
-        task=cast("asyncio.Task[object]", asyncio.current_task()),
-        opened_s=now_s,
-        deadline_s=now_s + work.deadline_ms / 1000 - equipment.clock.unix_s(),
-        estimated_tokens=work.estimated_tokens,
-        output_tokens=_output_tokens(order, role),
-        rules=equipment.catalogue.degradation_of(work.role),
-        output_sent=past.output_sent,
-        text_sent=past.text_sent and work.stream,
-        failures=counted_before,
-        counted_before=counted_before,
-        carried=carried,
+class Starter:
+    def __init__(self, catalogue: Catalogue, bus: Bus, tiers: Tiers, telemetry: Telemetry) -> None:
+        self._catalogue = catalogue
+        self._bus = bus
+        self._tiers = tiers
+        self._telemetry = telemetry
+
+    def start(self, order: Order, prior: PriorAttempts, delivery: Delivery) -> Execution:
+        """An execution that continues where earlier workers, if any, stopped."""
+        work = order.work
+        role = self._catalogue.roles[work.role]
+        now_s = loop_now_s()
+        span = self._start_spans(work, delivery)
+        execution = Execution(
+            work=work,
+            role=role,
+            degradation=self._catalogue.degradation_of(work.role),
+            size=RequestSize(work, work.estimated_tokens, _output_tokens(order, role)),
+            message_seq=delivery.sequence,
+            delivery=delivery.number,
+            started_s=now_s,
+            deadline_s=now_s + work.deadline_ms / 1000 - self._telemetry.clock.unix_s(),
+            reply=self._reply(work, prior, span),
+            span=span,
+            task=cast("asyncio.Task[object]", asyncio.current_task()),
+            queued_ms=self._telemetry.since_ms(work.accepted_ms),
+            history=_history(work, role, prior),
+        )
+        self._telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
+        self._tiers.arrived(work.role, execution.missed_quotas, execution.queued_ms / 1000, now_s)
+        return execution
+
+    def _reply(self, work: ChatWork, prior: PriorAttempts, span: Span) -> ReplyPublisher:
+        trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
+        position = Position(attempt=prior.attempt, next_seq=prior.next_seq)
+        return ReplyPublisher(
+            self._bus.nc, self._bus.js, work.reply_to, position, trace, epochs=self._bus.epochs
+        )
+
+    def _start_spans(self, work: ChatWork, delivery: Delivery) -> Span:
+        """Record the span of the wait in the queue, which is over, and start the span of the execution."""
+        tracer = self._telemetry.tracer
+        parent = delivery.headers.get(headers.TRACEPARENT)
+        queue: Attributes = {
+            names.MESSAGING_SYSTEM: names.NATS,
+            names.MESSAGING_OPERATION_NAME: "wait",
+            names.DESTINATION_TEMPLATE: subjects.WORK,
+            names.ROLE: work.role,
+            names.LANE: work.lane,
+        }
+        tracer.start(
+            names.SPAN_QUEUE, "internal", parent=parent, attributes=queue, start_ns=delivery.stored_ns
+        ).end()
+        attributes: Attributes = {
+            names.MESSAGING_SYSTEM: names.NATS,
+            names.MESSAGING_OPERATION_NAME: "process",
+            names.DESTINATION_TEMPLATE: subjects.WORK,
+            names.CONSUMER_GROUP: f"{work.role}-{work.lane}",
+            names.REQUEST_ID: work.id,
+            names.ROLE: work.role,
+            names.DELIVERY: delivery.number,
+        }
+        return tracer.start(names.SPAN_WORKER, "consumer", parent=parent, attributes=attributes)
+
+
+def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptHistory:
+    earlier = max(len(prior.attempts), prior.tried)
+    most = of_lane(role.retry, work.lane).max_attempts
+    earlier_failures = min(earlier, max(0, most - _ATTEMPTS_LEFT))
+    return AttemptHistory(
+        earlier=earlier,
+        earlier_failures=earlier_failures,
+        failures=earlier_failures,
+        output_sent=prior.output_sent,
+        text_sent=prior.text_sent and work.stream,
     )
 
 
 def _output_tokens(order: Order, role: RoleConfig) -> int:
-    """What the body that is sent asks for: never above the role's ceiling."""
+    """The output limit of the body that will be sent: never above the role's ceiling."""
     asked = order.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
     ceiling = role.ceilings.max_tokens
     return asked if ceiling is None else min(asked, ceiling)
 
 
-def record_lost(equipment: Equipment, work: ChatWork, past: Past) -> None:
-    """Attempts of workers that are gone: what they had recorded stays, the rest is estimated now (F2)."""
-    for started in past.attempts:
-        if started.model not in equipment.catalogue.models:
+def record_lost_attempts(
+    recorder: Recorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts
+) -> None:
+    """Record estimated usage for the attempts of workers that are gone; usage they recorded themselves stays (F2)."""
+    for started in prior.attempts:
+        if started.model not in catalogue.models:
             continue
-        sent = past.bytes_out.get(started.attempt, 0)
-        usage = Usage(input_tokens=work.estimated_tokens, output_tokens=sent // BYTES_PER_TOKEN)
+        sent_bytes = prior.bytes_out.get(started.attempt, 0)
+        usage = Usage(input_tokens=work.estimated_tokens, output_tokens=sent_bytes // BYTES_PER_TOKEN)
         record = AttemptRecord(
             number=started.attempt,
             model=started.model,
@@ -82,29 +136,4 @@ def record_lost(equipment: Equipment, work: ChatWork, past: Past) -> None:
             usage=usage,
             estimated=True,
         )
-        equipment.recorder.record(work, record)
-
-
-def start_spans(equipment: Equipment, work: ChatWork, delivery: Delivery) -> Span:
-    """The wait in the queue, which is over, and the work on it, which begins."""
-    parent = delivery.headers.get(headers.TRACEPARENT)
-    queue: Attributes = {
-        names.MESSAGING_SYSTEM: names.NATS,
-        names.MESSAGING_OPERATION_NAME: "wait",
-        names.DESTINATION_TEMPLATE: subjects.WORK,
-        names.ROLE: work.role,
-        names.LANE: work.lane,
-    }
-    equipment.tracer.start(
-        names.SPAN_QUEUE, "internal", parent=parent, attributes=queue, start_ns=delivery.stored_ns
-    ).end()
-    attributes: Attributes = {
-        names.MESSAGING_SYSTEM: names.NATS,
-        names.MESSAGING_OPERATION_NAME: "process",
-        names.DESTINATION_TEMPLATE: subjects.WORK,
-        names.CONSUMER_GROUP: f"{work.role}-{work.lane}",
-        names.REQUEST_ID: work.id,
-        names.ROLE: work.role,
-        names.DELIVERY: delivery.number,
-    }
-    return equipment.tracer.start(names.SPAN_WORKER, "consumer", parent=parent, attributes=attributes)
+        recorder.record(work, record)

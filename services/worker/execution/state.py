@@ -1,4 +1,4 @@
-"""One request in a worker's hands."""
+"""The state of one request while this worker executes it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from penstock.contract.reply import FailedAttempt
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Degradation, RoleConfig
 from penstock.runtime.reply_publisher import ReplyPublisher
-from services.worker.degradation.shorten import Shape
+from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import Calls
 from services.worker.execution.coalescer import Flush
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["GaveUp", "HandBack", "Job", "Stay"]
+__all__ = ["AttemptHistory", "Execution", "GaveUp", "HandBack", "SameModelRetry"]
 
-_turns: Final = count(1)
+_arrival_numbers: Final = count(1)
 
 
 class GaveUp(Exception):
-    """The request ends without an answer: why, in the words and with the code that the application will see."""
+    """The request ends without an answer, with the error code and message that the application receives."""
 
     def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -37,94 +37,96 @@ class GaveUp(Exception):
 
 
 class HandBack(Exception):
-    """The request goes back into the queue: another worker of the role can serve it now, and this one cannot."""
+    """The request returns to the queue: another worker of the role can serve it now, and this one cannot."""
 
     def __init__(self, *, pauses: bool = True) -> None:
-        """`pauses`: the next request would fare no better here."""
+        """`pauses`: this worker pulls nothing more of the role for a moment, as it could not serve that either."""
         super().__init__()
         self.pauses = pauses
 
 
-class Stay(Struct, frozen=True):
-    """A model that is tried once more before the chain goes on."""
+class SameModelRetry(Struct, frozen=True):
+    """A model that is called once more before the chain goes on."""
 
     model: str
     until_s: float
-    """If it cannot be called by then, the chain goes on. On the loop's clock."""
+    """If the model cannot be called by then, the chain goes on. On the loop's clock."""
 
 
-class Job(Struct, kw_only=True):
-    """What the rungs of the ladder know of the request, and what they learnt on the way."""
+class AttemptHistory(Struct, kw_only=True):
+    """The attempts made for a request, and what their failures rule out for the next one."""
+
+    earlier: int = 0
+    """Attempts that other workers began before this delivery."""
+    earlier_failures: int = 0
+    """The number of earlier attempts that count as used up."""
+    failures: int = 0
+    """Attempts used up, `earlier_failures` included."""
+    failed: list[FailedAttempt] = field(default_factory=list)
+    """The latest failed attempts, for the terminal event; bounded."""
+    last_failure: ProviderFailure | None = None
+    excluded: set[str] = field(default_factory=set)
+    """Models that are not called again for this request."""
+    excluded_here: set[str] = field(default_factory=set)
+    """Excluded models that, as far as is known, only this worker cannot call."""
+    refused_keys: set[QuotaKey] = field(default_factory=set)
+    """Credentials that refused this request, each for one model."""
+    not_before_s: dict[str, float] = field(default_factory=dict)
+    """The earliest time of the next call to each model that failed and may be called again."""
+    same_model: SameModelRetry | None = None
+    repeats: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often a model was called once more, by model and reason."""
+    request_changes: dict[str, RequestChanges] = field(default_factory=dict)
+    """Changes to the body for a model that refused the body as it was sent, by model."""
+    connect_failures: int = 0
+    silent_model: str = ""
+    """The model that sent nothing within the shortened time limit of the last attempt."""
+    output_sent: bool = False
+    """Output was published, here or by another worker: the next attempt begins with `restarted`."""
+    text_sent: bool = False
+    """An earlier worker published text, or may have done so."""
+
+
+class Execution(Struct, kw_only=True):
+    """One delivered request: what is known of it, and how far its execution has come."""
 
     work: ChatWork
-    work_seq: int
-    """Of its message in the mailbox."""
     role: RoleConfig
+    degradation: Degradation = field(default_factory=Degradation)
+    size: RequestSize
+    message_seq: int
+    """Stream sequence of the message in the mailbox."""
+    delivery: int = 1
+    """How often the message was delivered."""
+    queued_ms: float = 0.0
+    """Milliseconds from the acceptance by JetStream to this worker."""
+    started_s: float = 0.0
+    """When this worker began, on the loop's clock."""
+    deadline_s: float
+    """On the loop's clock."""
     reply: ReplyPublisher
     span: Span
     task: asyncio.Task[object]
     """Cancelled when the request is."""
-    deadline_s: float
-    """On the loop's clock."""
-    estimated_tokens: int
-    """Of the input, before calibration per model."""
-    output_tokens: int
-    """The most the answer may have, as far as the quota is concerned."""
-    rules: Degradation = field(default_factory=Degradation)
-    output_sent: bool = False
-    """Some of an answer went out, here or from a worker that is gone: the next attempt begins with `restarted`."""
-    text_sent: bool = False
-    """Some of an answer was sent, or may have been, by an earlier worker."""
-    failures: int = 0
-    """Attempts used up, those of workers that are gone included, as far as they count."""
-    carried: int = 0
-    """Attempts that workers began before this one."""
-    counted_before: int = 0
-    """How many of those count as used up."""
-    delivery: int = 1
-    """How often its message was delivered."""
-    failed_attempts: list[FailedAttempt] = field(default_factory=list)
-    """For the terminal event; bounded."""
-    last_failure: ProviderFailure | None = None
-    excluded: set[str] = field(default_factory=set)
-    """Models that will not be asked again for this request."""
-    excluded_here: set[str] = field(default_factory=set)
-    """Those of them that only this worker cannot call, as far as is known."""
-    refused_keys: set[QuotaKey] = field(default_factory=set)
-    """Credentials that refused this request, each for one model."""
-    not_before_s: dict[str, float] = field(default_factory=dict)
-    """Models that failed and may be asked again, and from when on."""
-    stay: Stay | None = None
-    once_more: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How often the same model was tried once more, by model and reason."""
-    changes: dict[str, RequestChanges] = field(default_factory=dict)
-    """What the body changes for a model that refused it as it was sent, by model."""
-    unreached: int = 0
-    """How often no connection could be made."""
-    unheard: str = ""
-    """The model that said nothing in the shortened time of the last attempt."""
-    opened_s: float = 0.0
-    """When it came into this worker's hands."""
-    last_resort: bool = False
-    """The chosen model is tried although its breaker is not closed: no other can serve the request."""
-    silent_until_deadline: bool = False
-    """The deadline ended an attempt of which nothing had been heard for long enough."""
+    arrival: int = field(default_factory=_arrival_numbers.__next__)
+    """Position in the order of arrival at this worker; earlier requests have lower numbers."""
+    history: AttemptHistory = field(default_factory=AttemptHistory)
     chain: tuple[str, ...] = ()
-    """The models that could serve it, in order."""
+    """The models that can serve the request, in order."""
     first_choice: str = ""
-    """The model the complexity put in front; any other that answers is a fallback."""
-    passed_over: tuple[str, ...] = ()
-    """Models before the one chosen that had no quota left."""
-    missed: set[str] = field(default_factory=set)
-    """Quotas that had nothing for it when it came."""
-    shape: Shape | None = None
-    """What of the body could be shortened; read when it is to be for the first time."""
-    cost_microusd: int = 0
-    kept: tuple[Flush, ...] = ()
-    """The streamed answer, of a request of the batch lane: somebody will ask for it hours later."""
-    cancelled: bool = False
-    turn: int = field(default_factory=_turns.__next__)
-    """Among the requests of this worker: lower where it was in hand earlier."""
-    calls: Calls = field(default_factory=Calls)
+    """First model of the chain; an answer of any other is a fallback."""
+    models_without_quota: tuple[str, ...] = ()
+    """Models that were skipped for the chosen one because no quota was left."""
+    last_resort: bool = False
+    """The chosen model is called although its breaker is not closed: no other can serve the request."""
     waits_for: str = ""
     """What the request waits for now, in words; empty while an attempt runs."""
+    missed_quotas: set[str] = field(default_factory=set)
+    """Quotas that had nothing left for the request when it came."""
+    calls: Calls = field(default_factory=Calls)
+    silent_until_deadline: bool = False
+    """The deadline ended an attempt after the provider had been silent for long enough to count as failed."""
+    cost_microusd: int = 0
+    batch_output: tuple[Flush, ...] = ()
+    """The streamed answer of a batch request, kept for its result."""
+    cancelled: bool = False

@@ -7,40 +7,84 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Timeouts
+from services.worker.execution.state import Execution
+from services.worker.intake.handover import Handover
 
-__all__ = ["AnswerTimes", "shortened"]
+__all__ = ["AnswerTimes", "TimeLimits", "shortened"]
 
-_PART: Final = 0.5
-"""The part of the time left that an attempt may take ..."""
-_LARGEST_PART: Final = 0.9
-"""... or as large a part as the role's limit is of its whole time, up to this."""
+_SHARE: Final = 0.5
+"""Share of the time left that an attempt may take ..."""
+_LARGEST_SHARE: Final = 0.9
+"""... or the share that the role's limit is of its whole time, up to this."""
 _ABOVE_USUAL: Final = 1.5
-"""So many times as long as the slowest of the latest answers is never cut short."""
-_REMEMBERED: Final = 20
+"""Multiple of the slowest recent answer below which no limit is shortened."""
+_LATEST: Final = 20
+"""Number of answers per model whose duration is kept."""
+_SILENT_S: Final = 1.0
+"""Seconds of silence (or twice the usual time of an answer, if longer) after which a call that the deadline ends counts
+as failed."""
+_DEADLINE_TOLERANCE_S: Final = 0.02
+"""Seconds by which a timer may be early or late."""
 
 
 class AnswerTimes:
-    """Of each model, how long its latest answers took: streams to their first token, whole replies to their end."""
+    """How long the latest answers of each model took: streams to their first token, other replies to their end."""
 
     def __init__(self) -> None:
         self._latest: dict[tuple[str, bool], deque[float]] = {}
 
     def add(self, model: str, took_s: float, *, stream: bool) -> None:
-        self._latest.setdefault((model, stream), deque(maxlen=_REMEMBERED)).append(took_s)
+        self._latest.setdefault((model, stream), deque(maxlen=_LATEST)).append(took_s)
 
     def slowest_s(self, model: str, *, stream: bool) -> float:
-        """0 where none is known."""
+        """0 where no answer is known."""
         return max(self._latest.get((model, stream), (0.0,)))
 
 
+class TimeLimits:
+    """The time limits of each attempt, and the durations of answers that they depend on."""
+
+    def __init__(self, handover: Handover) -> None:
+        self._handover = handover
+        self._times = AnswerTimes()
+
+    def limits(self, execution: Execution, model: str) -> Timeouts:
+        """The role's limits, shorter where another model, another worker or a second call could still answer."""
+        execution.silent_until_deadline = False
+        history = execution.history
+        limits, now_s = execution.role.timeouts, loop_now_s()
+        usual_s = self._times.slowest_s(model, stream=execution.work.stream)
+        others = (each for each in execution.chain if each != model and each not in history.excluded)
+        if any(each not in history.not_before_s for each in others):
+            return shortened(limits, execution.deadline_s - now_s, usual_s)
+        first = not history.failed and execution.delivery == 1
+        if first and (usual_s > 0 or self._handover.possible(execution.work.role, now_s)):
+            return shortened(limits, execution.deadline_s - now_s, usual_s)
+        return limits
+
+    def note_answer(self, execution: Execution, model: str, began_s: float, first_s: float | None) -> None:
+        """`first_s`: when the first output came, of a streamed answer."""
+        stream = execution.work.stream
+        arrived_s = first_s if stream and first_s is not None else loop_now_s()
+        self._times.add(model, arrived_s - began_s, stream=stream)
+
+    def note_interruption(self, execution: Execution, model: str, began_s: float) -> None:
+        """A call without any output was interrupted: note whether the deadline ended it after a long silence."""
+        now_s = loop_now_s()
+        if now_s >= execution.deadline_s - _DEADLINE_TOLERANCE_S:
+            usual_s = self._times.slowest_s(model, stream=execution.work.stream)
+            execution.silent_until_deadline = now_s - began_s >= max(_SILENT_S, 2 * usual_s)
+
+
 def shortened(timeouts: Timeouts, left_s: float, usual_s: float) -> Timeouts:
-    """The limits of an attempt behind which another one shall have its time, with `left_s` to the deadline.
+    """The limits of an attempt that leaves time for another one before the deadline, which is `left_s` away.
 
     `usual_s`: how long an answer of the model may take.
     """
     first_s, whole_s = (
-        min(limit_s, max(left_s * _part(limit_s, timeouts.total_s), _ABOVE_USUAL * usual_s))
+        min(limit_s, max(left_s * _share(limit_s, timeouts.total_s), _ABOVE_USUAL * usual_s))
         for limit_s in (timeouts.first_token_s, timeouts.whole_s)
     )
     if first_s == timeouts.first_token_s and whole_s == timeouts.whole_s:
@@ -48,5 +92,5 @@ def shortened(timeouts: Timeouts, left_s: float, usual_s: float) -> Timeouts:
     return replace(timeouts, first_token_s=round(first_s, 3), whole_s=round(whole_s, 3))
 
 
-def _part(limit_s: float, total_s: float) -> float:
-    return min(_LARGEST_PART, max(_PART, limit_s / total_s)) if total_s > 0 else _PART
+def _share(limit_s: float, total_s: float) -> float:
+    return min(_LARGEST_SHARE, max(_SHARE, limit_s / total_s)) if total_s > 0 else _SHARE

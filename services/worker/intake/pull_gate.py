@@ -1,84 +1,89 @@
-"""When a mailbox is pulled from: work that finds no quota stays in it, where every worker can take it."""
+"""When a mailbox is pulled from: work without quota stays in it, where every worker can take it."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
-from penstock.contract.names import Lane, Role
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.wait_queue import Waiting
+from services.worker.intake.handover import Handover
+from services.worker.intake.lanes import RoleLane
+from services.worker.intake.wait_queue import WaitQueue
+from services.worker.models.availability import Availability
+from services.worker.quota_monitor.monitor import Tiers
 
 __all__ = ["PullGate"]
 
-_WAITING_S: Final = 1.0
-"""While half of the slots wait the mailbox looks again this often; it is woken when something is given back."""
+_RECHECK_S: Final = 1.0
+"""Seconds until the next look while half of the slots wait; the mailbox is also woken when quota or a slot is freed."""
 _SCARCE_S: Final = 2.0
-"""Quota that was gone a moment ago, or that somebody waited for, comes back little by little."""
-_A_FEW: Final = 4
+"""Seconds for which quota counts as scarce after it was used up or waited for: it comes back little by little."""
+_ABOVE_QUOTA: Final = 4
+"""Requests that a worker takes beyond those with quota while it is scarce."""
 _FOR_TRIALS: Final = 2
-"""How many requests wait in hand while no breaker of the chain is closed: one for the next trial, and one behind it."""
+"""Requests that wait in this worker while every breaker of the chain is open: one for the next trial, and one behind
+it."""
 
 
 class PullGate:
-    """Of one role and lane. What the one lane waits for stops the other one not (REQUIREMENTS C6)."""
+    """The gate of one role's lane. Requests that wait in one lane do not stop the other (REQUIREMENTS C6)."""
 
-    def __init__(self, equipment: Equipment, waiting: Waiting, role: Role, lane: Lane) -> None:
-        self._availability = equipment.availability
-        self._handover = equipment.handover
-        self._tiers = equipment.tiers
+    def __init__(
+        self,
+        lane: RoleLane,
+        availability: Availability,
+        tiers: Tiers,
+        handover: Handover,
+        waiting: WaitQueue,
+    ) -> None:
+        self._lane = lane
+        self._availability = availability
+        self._tiers = tiers
+        self._handover = handover
         self._waiting = waiting
-        self._role: Role = role
-        self._lane: Lane = lane
-        config = equipment.catalogue.roles[role]
-        self._chain = config.chain
-        slots = config.concurrency if lane == "interactive" else config.batch_concurrency
-        self._slots = slots
-        self._most_waiting = max(1, slots // 2)
+        self._most_waiting = max(1, lane.slots // 2)
         self._scarce_until_s = float("-inf")
 
     def closed_s(self) -> float:
-        """Seconds until it makes sense to pull; 0: now."""
-        now_s = loop_now_s()
-        all_open = self._availability.all_open(self._chain, now_s)
+        """Seconds until the next pull makes sense; 0: now."""
+        role, chain, now_s = self._lane.role, self._lane.chain, loop_now_s()
+        all_open = self._availability.all_open(chain, now_s)
         most = min(self._most_waiting, _FOR_TRIALS) if all_open else self._most_waiting
-        if self._waiting.number(self._role, self._lane) >= most:
-            closed_s = _WAITING_S
+        if self._waiting.number(role, self._lane.lane) >= most:
+            closed_s = _RECHECK_S
         else:
             last_resort = all_open and self._makes_trials(now_s)
             closed_s = (
-                self._handover.pause_s(self._role, now_s)
-                or self._useless_s(now_s)
-                or self._availability.opens_in_s(self._chain, now_s, self._lane, last_resort=last_resort)
+                self._handover.pause_s(role, now_s)
+                or self._left_to_others_s(now_s)
+                or self._availability.opens_in_s(chain, now_s, self._lane.lane, last_resort=last_resort)
             )
         if closed_s > 0:
             self._scarce_until_s = now_s + closed_s + _SCARCE_S
-        if self._lane == "interactive":
-            self._tiers.gate(self._role, closed_s, now_s)
+        if self._lane.lane == "interactive":
+            self._tiers.gate(role, closed_s, now_s)
         return closed_s
 
-    def _useless_s(self, now_s: float) -> float:
-        """While this worker can call no model of the chain, the work is left to one that can."""
-        useless = all(self._availability.is_unusable_here(model, now_s) for model in self._chain)
-        return _WAITING_S if useless and self._handover.possible(self._role, now_s) else 0.0
-
-    def _makes_trials(self, now_s: float) -> bool:
-        """A worker that has had no answer lately leaves the work to one that can serve it."""
-        return self._availability.answers_lately(self._chain, now_s) or not self._handover.possible(
-            self._role, now_s
-        )
-
     def at_most(self, running: int) -> int:
-        """How many may be in hand, with `running` there now.
+        """How many requests this worker may hold while it holds `running`.
 
-        Where quota is scarce, a few more than have it: what waits in one worker's hands is passed over by what comes to
-        another worker later.
+        Where quota is scarce, these are a few more than have quota: a request that waits in one worker is overtaken by
+        later requests in another.
         """
-        waiting, now_s = self._waiting.number(self._role, self._lane), loop_now_s()
+        waiting, now_s = self._waiting.number(self._lane.role, self._lane.lane), loop_now_s()
         if waiting:
             self._scarce_until_s = max(self._scarce_until_s, now_s + _SCARCE_S)
-        if self._availability.all_open(self._chain, now_s):
-            return min(self._slots, running - waiting + _FOR_TRIALS)
+        if self._availability.all_open(self._lane.chain, now_s):
+            return min(self._lane.slots, running - waiting + _FOR_TRIALS)
         if now_s >= self._scarce_until_s:
-            return self._slots
-        return min(self._slots, running - waiting + _A_FEW)
+            return self._lane.slots
+        return min(self._lane.slots, running - waiting + _ABOVE_QUOTA)
+
+    def _left_to_others_s(self, now_s: float) -> float:
+        """While this worker can call no model of the chain, it leaves the work to a worker that can."""
+        unusable = all(self._availability.is_unusable_here(model, now_s) for model in self._lane.chain)
+        return _RECHECK_S if unusable and self._handover.possible(self._lane.role, now_s) else 0.0
+
+    def _makes_trials(self, now_s: float) -> bool:
+        """A worker without a recent answer leaves the work to a worker that can serve it."""
+        answered = self._availability.answers_lately(self._lane.chain, now_s)
+        return answered or not self._handover.possible(self._lane.role, now_s)

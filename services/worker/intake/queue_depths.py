@@ -1,4 +1,4 @@
-"""How many requests wait in which mailboxes for some models, as far as this worker has heard."""
+"""How many requests wait in the mailboxes of the roles that use some models, as far as this worker knows."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox
 
-__all__ = ["Queued"]
+__all__ = ["QueueDepths"]
 
 
-class Queued:
-    """Of the interactive lane: batch work takes what is left, and no share of its own."""
+class QueueDepths:
+    """Of the interactive lanes: batch work takes what quota is left, and no share of its own."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._chains = {role: frozenset(config.chain) for role, config in catalogue.roles.items()}
-        self._boxes: dict[Role, Mailbox] = {}
+        self._mailboxes: dict[Role, Mailbox] = {}
 
-    def add(self, role: Role, box: Mailbox) -> None:
-        self._boxes[role] = box
+    def add(self, role: Role, mailbox: Mailbox) -> None:
+        self._mailboxes[role] = mailbox
 
-    def behind(self, models: frozenset[str]) -> Mapping[str, int]:
-        return {role: box.queued for role, box in self._boxes.items() if self._chains[role] & models}
+    def waiting_for(self, models: frozenset[str]) -> Mapping[str, int]:
+        """By role whose chain contains one of `models`."""
+        return {role: box.queued for role, box in self._mailboxes.items() if self._chains[role] & models}

@@ -1,28 +1,28 @@
-"""The choice inside one pass: go with a model now, wait for one, or give up."""
+"""The choice in one pass over the chain: call a model now, wait for one, or give up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Final, Literal
 
 from msgspec import Struct
 
-__all__ = ["Choice", "Nothing", "Reason", "Standing", "Wait", "choose"]
+__all__ = ["Choice", "Nothing", "Reason", "Standing", "Wait", "choose", "last_resort"]
 
 Reason = Literal["ready", "breaker", "quota", "backoff", "withdrawn", "credentials", "excluded", "never"]
-"""`credentials`: none is set; `excluded`: this request has tried it; `never`: it needs more than
+"""`credentials`: no key is set; `excluded`: the request has failed with the model; `never`: the request needs more than
 the model's whole quota."""
 
 _LASTING: Final[tuple[Reason, ...]] = ("excluded", "never", "credentials", "withdrawn")
-"""No wait within one request mends these. The most telling first: what was tried has an error to show."""
+"""Reasons that no wait within one request removes, the most informative first: a failed call has an error to show."""
 
 
 class Standing(Struct, frozen=True):
-    """When a model may be called, and what it waits for until then."""
+    """When a model may be called, and what prevents the call until then."""
 
     available_at_s: float
-    """Monotonic seconds; not after now: at once; infinite: never."""
+    """Seconds of a monotonic clock; infinite: never."""
     reason: Reason = "ready"
 
 
@@ -31,7 +31,7 @@ class Choice(Struct, frozen=True):
 
 
 class Wait(Struct, frozen=True):
-    """None may be called now; the first one to come is `model`."""
+    """No model may be called now; `model` is the first that may."""
 
     until_s: float
     reason: Reason
@@ -39,13 +39,13 @@ class Wait(Struct, frozen=True):
 
 
 class Nothing(Struct, frozen=True):
-    """None will ever be available to this request. An empty chain has no reason."""
+    """No model will ever be available to this request. `reason` is None for an empty chain."""
 
     reason: Reason | None
 
 
 def choose(chain: Sequence[str], standings: Mapping[str, Standing], now_s: float) -> Choice | Wait | Nothing:
-    """The first model of the chain that is available, else the earliest, else nothing."""
+    """The first model of the chain that is available now, else the earliest, else Nothing."""
     wait: Wait | None = None
     hopeless: list[Reason] = []
     for model in chain:
@@ -60,3 +60,33 @@ def choose(chain: Sequence[str], standings: Mapping[str, Standing], now_s: float
     if wait is not None:
         return wait
     return Nothing(next((reason for reason in (*_LASTING, *hopeless) if reason in hopeless), None))
+
+
+def last_resort(
+    choice: Choice | Wait | Nothing,
+    standings: Mapping[str, Standing],
+    trial_of: Callable[[str], Standing],
+    success_share: Callable[[str], float],
+    *,
+    now_s: float,
+    patience_s: float,
+) -> Choice | Wait | Nothing:
+    """`choice`, or a trial call of a model whose breaker is not closed, where no other can serve the request in time.
+
+    A model without an open breaker that can be called within `patience_s` is waited for. Otherwise the models with open
+    breakers are tried, the one with the best share of recent successes first, as soon as their breakers admit a trial:
+    `trial_of` returns when that is.
+    """
+    behind = [model for model, standing in standings.items() if standing.reason == "breaker"]
+    if isinstance(choice, Choice) or not behind:
+        return choice
+    others_s = min(
+        (each.available_at_s for each in standings.values() if each.reason != "breaker"), default=inf
+    )
+    if others_s <= now_s + patience_s:
+        return choice
+    ordered: Sequence[str] = sorted(behind, key=success_share, reverse=True)
+    trial = choose(ordered, {model: trial_of(model) for model in ordered}, now_s)
+    if isinstance(trial, Nothing) or (isinstance(trial, Wait) and others_s < trial.until_s):
+        return choice
+    return trial

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.runtime.aio import CriticalLoop
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.outcomes import Lessons
+from services.worker.models.roster import Change, Roster
+from services.worker.providers.protocol import Provider
 
 __all__ = ["ModelsWatch"]
 
@@ -20,9 +21,13 @@ _PATIENCE_S: Final = 10.0
 
 
 class ModelsWatch:
-    def __init__(self, equipment: Equipment, lessons: Lessons) -> None:
-        self._equipment = equipment
-        self._lessons = lessons
+    def __init__(
+        self, providers: Mapping[str, Provider], roster: Roster, on_change: Callable[[Change], None]
+    ) -> None:
+        """`on_change` is called for each model that was withdrawn or is served again."""
+        self._providers = providers
+        self._roster = roster
+        self._on_change = on_change
         self._running = CriticalLoop("models")
 
     async def start(self) -> None:
@@ -40,20 +45,19 @@ class ModelsWatch:
             all_answered = await self._ask_all()
 
     async def _ask_all(self) -> bool:
-        answers = await asyncio.gather(*(self._ask(name) for name in self._equipment.providers))
+        answers = await asyncio.gather(*(self._ask(name) for name in self._providers))
         return all(answers)
 
     async def _ask(self, name: str) -> bool:
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                served = await self._equipment.providers[name].models()
+                served = await self._providers[name].models()
         except TimeoutError:
             _log.warning("provider %s did not list its models within %g s", name, _PATIENCE_S)
             return False
         now_s = asyncio.get_running_loop().time()
-        roster = self._equipment.availability.roster
-        for change in roster.listed(name, served, now_s):
-            self._lessons.model_changed(change)
-        for model in roster.newly_unlisted(name, served):
+        for change in self._roster.listed(name, served, now_s):
+            self._on_change(change)
+        for model in self._roster.newly_unlisted(name, served):
             _log.warning("provider %s does not list %s; it is called all the same", name, model)
         return served is not None

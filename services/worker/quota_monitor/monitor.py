@@ -14,7 +14,6 @@ from msgspec import Struct
 from penstock.contract.names import Role
 from penstock.contract.presence import LimitStatus
 from penstock.runtime.config.catalogue import Catalogue
-from services.worker.execution.state import Job
 from services.worker.metrics import WorkerMetrics
 from services.worker.quota_monitor.history import LimitHistory
 from services.worker.quota_monitor.threshold import Crossing, NearAlarm
@@ -90,13 +89,13 @@ class Tiers:
                     found.append(Notice(key, record, use, crossing))
         return found
 
-    def held_back(self, job: Job, model: str, need: Need, now_s: float) -> None:
-        """There is no quota of `model` for the request in hand now."""
-        self._last_need[job.work.role] = need
-        if all(self._owner(key) in job.missed for key in self._keys[model]):
+    def held_back(self, role: Role, missed: set[str], model: str, need: Need, now_s: float) -> None:
+        """A request of `role` finds no quota of `model`; `missed`: the quotas that held it back before."""
+        self._last_need[role] = need
+        if all(self._owner(key) in missed for key in self._keys[model]):
             return
         for key, limit, amount in self._obstacles(model, need, now_s):
-            self._missed(job, key, limit, amount, now_s)
+            self._missed(missed, key, limit, amount, now_s)
 
     def gate(self, role: Role, wait_s: float, now_s: float) -> None:
         """The role's mailbox is not pulled from for `wait_s`; 0: it is."""
@@ -114,12 +113,12 @@ class Tiers:
         if held:
             self._shut[role] = _Shut(now_s + wait_s, held)
 
-    def arrived(self, job: Job, waited_s: float, now_s: float) -> None:
-        """A request was pulled that had been in the mailbox for so long: perhaps for want of quota."""
-        shut = self._shut.get(job.work.role)
+    def arrived(self, role: Role, missed: set[str], waited_s: float, now_s: float) -> None:
+        """A request was pulled after `waited_s` in the mailbox, perhaps without quota; `missed` as in `held_back`."""
+        shut = self._shut.get(role)
         if shut is not None and now_s - waited_s < shut.until_s:
             for key, limit, amount in shut.held:
-                self._missed(job, key, limit, amount, now_s)
+                self._missed(missed, key, limit, amount, now_s)
 
     def status(self, key: QuotaKey, use: LimitUse, now_s: float, now_ms: int) -> LimitStatus:
         watch = self._watch(key, use.name)
@@ -158,12 +157,12 @@ class Tiers:
                 found.append((key, limit, need.tokens if limit in _TOKENS else 1))
         return found
 
-    def _missed(self, job: Job, key: QuotaKey, limit: LimitName, amount: int, now_s: float) -> None:
-        """Each request counts once for each quota it was not let through by."""
+    def _missed(self, missed: set[str], key: QuotaKey, limit: LimitName, amount: int, now_s: float) -> None:
+        """Each request counts once for each quota that held it back."""
         owner = self._owner(key)
-        if owner in job.missed:
+        if owner in missed:
             return
-        job.missed.add(owner)
+        missed.add(owner)
         self._watch(key, limit).history.missed(amount, now_s)
         self._metrics.limit_missed.labels(key.credential, key.model, limit).inc()
 

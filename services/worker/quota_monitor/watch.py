@@ -1,4 +1,4 @@
-"""The tier monitor's round: look at every limit once a second, and tell what crossed a threshold (REQUIREMENTS C7)."""
+"""The round of the quota monitor: each second it samples every limit and announces crossed thresholds (C7)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import asyncio
 import logging
 from typing import Final
 
-from penstock.bus.clock import loop_now_s
-from penstock.contract import subjects
-from penstock.contract.events import QuotaEased, QuotaWarned
+from penstock.bus.clock import Clock, loop_now_s
 from penstock.runtime.aio import CriticalLoop
-from penstock.runtime.limit_advice import advice
-from services.worker.execution.equipment import Equipment
-from services.worker.quota_monitor.monitor import Notice
+from services.worker.announcer import Announcer
+from services.worker.quota_monitor.monitor import Notice, Tiers
 
 __all__ = ["TierWatch"]
 
@@ -21,11 +18,13 @@ _EVERY_S: Final = 1.0
 
 
 class TierWatch:
-    def __init__(self, equipment: Equipment) -> None:
-        self._equipment = equipment
+    def __init__(self, tiers: Tiers, announcer: Announcer, clock: Clock) -> None:
+        self._tiers = tiers
+        self._announcer = announcer
+        self._clock = clock
         self._running = CriticalLoop("tier watch")
         self._warned: set[tuple[str, str, str]] = set()
-        """What this worker, counting for itself, has warned of."""
+        """Warnings that this worker has announced of its own limits."""
 
     async def start(self) -> None:
         self._running.start(self._loop())
@@ -36,49 +35,21 @@ class TierWatch:
     async def _loop(self) -> None:
         while True:
             now_s = loop_now_s()
-            for notice in self._equipment.tiers.sample(now_s):
-                self._tell(notice, now_s)
+            for notice in self._tiers.sample(now_s):
+                self._announce(notice, now_s)
             await asyncio.sleep(_EVERY_S)
 
-    def _tell(self, notice: Notice, now_s: float) -> None:
-        """Of a shared limit one worker's word is stored, whoever comes first; of its own each worker speaks."""
-        event = self._event(notice, now_s)
-        if notice.record:
-            subject = subjects.limit_event(notice.record, notice.use.name)
-            self._equipment.announcer.announce_crossing(subject, event)
-            return
-        place = (notice.key.credential, notice.key.model, notice.use.name)
-        if (notice.crossing == "warned") == (place in self._warned):
-            return  # the calm before the first warning
-        self._warned ^= {place}
-        self._equipment.announcer.announce(event)
-
-    def _event(self, notice: Notice, now_s: float) -> QuotaWarned | QuotaEased:
-        equipment, key, use = self._equipment, notice.key, notice.use
-        at_ms = equipment.clock.unix_ms()
-        provider = equipment.catalogue.models[key.model].provider
+    def _announce(self, notice: Notice, now_s: float) -> None:
+        """Of a shared limit the first worker's event is stored; of its own limits each worker announces every one."""
+        key, use = notice.key, notice.use
+        if not notice.record:
+            place = (key.credential, key.model, use.name)
+            if (notice.crossing == "warned") == (place in self._warned):
+                return  # eased before the first warning
+            self._warned ^= {place}
         if notice.crossing == "eased":
-            return QuotaEased(
-                worker=equipment.instance,
-                provider=provider,
-                model=key.model,
-                credential=key.credential,
-                limit=use.name,
-                used=use.used,
-                allowed=use.limit,
-                at_ms=at_ms,
-            )
-        status = equipment.tiers.status(key, use, now_s, at_ms)
+            self._announcer.quota_eased(key, use, notice.record)
+            return
         _log.warning("%s of %s: %d of %d are used", use.name, key.model, use.used, use.limit)
-        return QuotaWarned(
-            worker=equipment.instance,
-            provider=provider,
-            model=key.model,
-            credential=key.credential,
-            limit=use.name,
-            used=use.used,
-            allowed=use.limit,
-            full_at_ms=status.full_at_ms,
-            advice=advice(status),
-            at_ms=at_ms,
-        )
+        status = self._tiers.status(key, use, now_s, self._clock.unix_ms())
+        self._announcer.quota_warned(key, use, notice.record, status)

@@ -1,7 +1,4 @@
-"""Jobs in a worker's hands: who worked on one before, which attempt runs, and the end that its record decides.
-
-Nothing here is done for an interactive request.
-"""
+"""The job record of a batch request: its earlier attempts, the attempt that runs, and its end."""
 
 from __future__ import annotations
 
@@ -19,85 +16,78 @@ from penstock.runtime.jobs.completion import end_from_events, end_job, fail_job,
 from penstock.runtime.jobs.transitions import next_record, queued_job, was_sent
 from penstock.runtime.reply_publisher import Superseded, publish_terminal
 from penstock.runtime.service import Bus
-from services.worker.execution import state as hands
-from services.worker.redelivery.prior_attempts import Past, past_of
+from services.worker.redelivery.prior_attempts import PriorAttempts, fold_events
 
-__all__ = ["Background", "with_record"]
+__all__ = ["JobRecords", "with_record"]
 
 
-class Background:
+class JobRecords:
     def __init__(self, bus: Bus, clock: Clock, instance: str) -> None:
         self._bus = bus
         self._jobs = JobStore(bus.js)
         self._clock = clock
         self._instance = instance
 
-    async def look_back(self, work: ChatWork, delivery: Delivery, past: Past) -> Past:
-        """`past` and what the record says beyond it. What had ended is told, or written down, whichever was missing.
+    async def prior_attempts(self, work: ChatWork, delivery: Delivery, prior: PriorAttempts) -> PriorAttempts:
+        """`prior`, completed from the record. Where only one of the two shows the end of the job, the other is written.
 
-        Another copy of the message that is being worked on counts as ended: its turn is the other's.
+        A second copy of a message that another worker executes counts as ended.
         """
         record = await self._jobs.read(work.reply_to)
-        if past.ended:
+        if prior.ended:
             known = record or self._job(work, delivery.sequence)
             if not known.ended:
                 await end_from_events(self._bus, self._jobs, known, self._clock.unix_ms())
-            return past if record is None else _without_unsent(past, record)
+            return prior if record is None else _without_unsent(prior, record)
         if record is None:
-            return past
+            return prior
         if record.ended:
             event = await terminal_event_of(self._jobs, record)
             if event is not None:
                 await publish_terminal(self._bus.js, work.reply_to.subject, event)
-            # what a completed one spent was recorded before its end
+            # The usage of a completed job was recorded before its end.
             if record.state == "completed":
-                return Past(ended=True)
-            return replace(_without_unsent(past, record), ended=True)
+                return PriorAttempts(ended=True)
+            return replace(_without_unsent(prior, record), ended=True)
         if await self._jobs.is_held_elsewhere(record, delivery.sequence):
-            return Past(ended=True)  # nothing was lost: the attempts are those of whoever holds the other
-        return with_record(past, record)
+            return PriorAttempts(ended=True)  # the attempts belong to the execution of the other copy
+        return with_record(prior, record)
 
-    async def begin(self, job: hands.Job, *, model: str, provider: str) -> None:
-        """Write down the attempt that was announced; only then may the call be made, or it would count as never sent.
+    async def begin_attempt(
+        self, work: ChatWork, message_seq: int, number: int, *, model: str, provider: str
+    ) -> None:
+        """Write the announced attempt into the record. Without that, a later worker would assume no call was made.
 
-        Raises Superseded when the record is ahead of it.
+        Raises Superseded when the record is ahead of the attempt.
         """
-        if job.work.lane != "batch":
-            return
         wanted = replace(
-            self._job(job.work, job.work_seq),
+            self._job(work, message_seq),
             state="running",
-            attempt=job.reply.attempt,
+            attempt=number,
             model=model,
             provider=provider,
             worker=self._instance,
         )
-        standing = await self._jobs.advance(job.work.reply_to, lambda stored: next_record(stored, wanted))
+        standing = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, wanted))
         if not standing.ours:
             raise Superseded
 
-    async def end(self, job: hands.Job, event: Completed | Failed) -> Completed | Failed | None:
-        """Write down the end, the answer before it; returns the end that stands, and is to be told.
+    async def end(
+        self, work: ChatWork, message_seq: int, event: Completed | Failed, result: JobResult | None
+    ) -> Completed | Failed | None:
+        """Store `result`, which belongs to a completed event, then the end; returns the end that the record has.
 
-        None: somebody else's, whose answer is gone.
+        None: another worker has ended the job, and its answer is no longer stored.
         """
-        if job.work.lane != "batch":
-            return event
-        size = 0
-        if isinstance(event, Completed):
-            text = "".join(flush.text for flush in job.kept)
-            choices = tuple(choice for flush in job.kept for choice in flush.choices)
-            size = await self._jobs.keep(
-                job.work.reply_to, JobResult(completed=event, text=text, choices=choices)
-            )
-        ending = replace(self._job(job.work, job.work_seq), worker=self._instance if event.attempt else "")
-        standing = await end_job(self._jobs, ending, event, self._clock.unix_ms(), size)
+        size = 0 if result is None else await self._jobs.keep(work.reply_to, result)
+        ended = replace(self._job(work, message_seq), worker=self._instance if event.attempt else "")
+        standing = await end_job(self._jobs, ended, event, self._clock.unix_ms(), size)
         if standing.ours or standing.job is None:
             return event
         return await terminal_event_of(self._jobs, standing.job)
 
-    async def told(self, address: ReplyAddress) -> list[ReplyEvent]:
-        """The stored replies, and the attempt of which only a record still tells."""
+    async def events(self, address: ReplyAddress) -> list[ReplyEvent]:
+        """The stored reply events, and an attempt that only the record shows."""
         events = await settled_replies(self._bus.nc, address.subject)
         record = await self._jobs.read(address)
         if record is not None and record.attempt > max((event.attempt for event in events), default=0):
@@ -105,54 +95,56 @@ class Background:
         return events
 
     async def fail(
-        self, address: ReplyAddress, failure: Failure, told: list[ReplyEvent], work_seq: int
+        self, address: ReplyAddress, failure: Failure, events: list[ReplyEvent], message_seq: int
     ) -> None:
-        """End what is buried, job or not, behind all that was told; not a job of which it was another copy."""
-        past = past_of(told)
+        """End a dead-lettered request, job or not, after its stored `events`.
+
+        A job stays as it is where the dead-lettered message is a second copy of the one that is executed.
+        """
+        prior = fold_events(events)
         record = await self._jobs.read(address)
-        if record is not None and await self._jobs.is_held_elsewhere(record, work_seq):
+        if record is not None and await self._jobs.is_held_elsewhere(record, message_seq):
             return
-        if past.ended:
+        if prior.ended:
             if record is not None and not record.ended:
                 await end_from_events(self._bus, self._jobs, record, self._clock.unix_ms())
             return
-        event = Failed(id=address.id, seq=past.next_seq, attempt=past.attempt, error=failure)
+        event = Failed(id=address.id, seq=prior.next_seq, attempt=prior.attempt, error=failure)
         standing = await fail_job(self._jobs, event, self._clock.unix_ms(), known=record)
         if standing is not None:
             await publish_terminal(self._bus.js, address.subject, standing)
 
-    def _job(self, work: ChatWork, work_seq: int) -> Job:
-        return queued_job(work, self._clock.unix_ms(), work_seq)
+    def _job(self, work: ChatWork, message_seq: int) -> Job:
+        return queued_job(work, self._clock.unix_ms(), message_seq)
 
 
-def with_record(past: Past, record: Job) -> Past:
-    """The stored replies are forgotten after a quarter of an hour; the record then tells of the attempts.
-
-    It also tells which of those that were announced came to a call.
+def with_record(prior: PriorAttempts, record: Job) -> PriorAttempts:
+    """`prior`, completed by the record: it outlives the stored replies, which expire after a quarter of an hour, and
+    shows which announced attempts led to a call.
     """
-    past = _without_unsent(past, record)
+    prior = _without_unsent(prior, record)
     tried = record.attempt - len(record.unsent)
-    if record.attempt <= past.attempt and past.attempts:
-        return replace(past, tried=tried)
+    if record.attempt <= prior.attempt and prior.attempts:
+        return replace(prior, tried=tried)
     if record.attempt == 0:
-        return past
-    attempt = max(record.attempt, past.attempt)
+        return prior
+    attempt = max(record.attempt, prior.attempt)
     return replace(
-        past,
+        prior,
         known=True,
-        attempts=(*past.attempts, _started(record)),
+        attempts=(*prior.attempts, _started(record)),
         attempt=attempt,
-        next_seq=max(past.next_seq, first_seq(attempt) + 1),
+        next_seq=max(prior.next_seq, first_seq(attempt) + 1),
         output_sent=True,
         text_sent=True,
         tried=tried,
     )
 
 
-def _without_unsent(past: Past, record: Job) -> Past:
-    """What was announced and never came to a call is no lost attempt: nothing was spent on it (F2)."""
-    sent = tuple(started for started in past.attempts if was_sent(record, started.attempt))
-    return replace(past, attempts=sent)
+def _without_unsent(prior: PriorAttempts, record: Job) -> PriorAttempts:
+    """Drop announced attempts that never led to a call: they are not lost, as they cost nothing (F2)."""
+    sent = tuple(started for started in prior.attempts if was_sent(record, started.attempt))
+    return replace(prior, attempts=sent)
 
 
 def _started(record: Job) -> Started:

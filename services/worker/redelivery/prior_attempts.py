@@ -1,8 +1,8 @@
-"""Whether somebody worked on this request before, and how far they got.
+"""Whether other workers made attempts for a request before, and how far these came.
 
-JetStream's own count is not enough: after a kill of the server it may be lower than the truth, and a work queue's
-duplicate window forgets what was taken (docs/decisions/0005). So a message that was stored before this worker's
-last (re)connection, that says it was sent twice, or that is delivered again, is looked up among the stored replies.
+JetStream's delivery count alone is not enough: after the server is killed it may be too low, and the duplicate window
+of a work queue does not cover messages that were taken (docs/decisions/0005). So the stored replies are read for a
+message that was stored before this worker's last (re)connection, is marked as sent twice, or is delivered again.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.service import Bus
 from services.worker.redelivery.server_clock import ServerClock
 
-__all__ = ["Past", "Takeover", "past_of"]
+__all__ = ["PriorAttempts", "PriorAttemptsReader", "fold_events"]
 
 _log: Final = rate_limited_logger(__name__)
-_ASK_AGAIN_S: Final = 1.0
+_RETRY_S: Final = 1.0
 
 
-class Past(Struct, frozen=True, kw_only=True):
-    """What the stored replies tell of a request."""
+class PriorAttempts(Struct, frozen=True, kw_only=True):
+    """What the stored replies of a request show."""
 
     known: bool = True
-    """False: not one event of it is stored."""
+    """False: no event of the request is stored."""
     ended: bool = False
-    """A terminal event is stored: nothing is left to do."""
+    """A terminal event is stored."""
     attempts: tuple[Started, ...] = ()
     output_sent: bool = False
-    """An attempt was begun, so text may be out: a cluster without a leader delivers, and stores nothing."""
+    """An attempt was begun, so output may have been sent: a cluster without a leader delivers events unstored."""
     text_sent: bool = False
-    """Some of an answer was sent, or may have been where that is not known any more."""
+    """Part of an answer was sent, or may have been sent where that is no longer known."""
     bytes_out: Mapping[int, int] = {}
-    """What each attempt sent of its answer."""
+    """Bytes of output that each attempt sent."""
     attempt: int = 0
     next_seq: int = 1
     tried: int = 0
-    """Attempts made, where the record of a job tells of more than are stored."""
+    """Attempts made, where the job record shows more than the stored replies."""
 
 
-def past_of(events: list[ReplyEvent]) -> Past:
+def fold_events(events: list[ReplyEvent]) -> PriorAttempts:
     """Fold the stored events of one request."""
     last = max(events, key=lambda event: event.seq, default=None)
     if last is None:
-        return Past(known=False)
+        return PriorAttempts(known=False)
     bytes_out: Counter[int] = Counter()
     for event in events:
         if isinstance(event, Delta):
             bytes_out[event.attempt] += answer_bytes(event.text, event.choices)
-    return Past(
+    return PriorAttempts(
         ended=any(isinstance(event, TERMINAL) for event in events),
         attempts=tuple(event for event in events if isinstance(event, Started)),
         output_sent=last.attempt > 0,
@@ -74,11 +74,11 @@ def past_of(events: list[ReplyEvent]) -> Past:
     )
 
 
-class Takeover:
-    """Knows which deliveries are certainly the first of their request."""
+class PriorAttemptsReader:
+    """Reads the prior attempts of each delivery that is not certainly the first of its request."""
 
     def __init__(self, bus: Bus, ack_wait_s: float, now_ns: Callable[[], int] = elapsed_ns) -> None:
-        """`now_ns` counts the time that passes, from wherever; no hour of ours is compared with the server's."""
+        """`now_ns` measures elapsed time from any origin; this machine's clock is never compared with the server's."""
         self._bus = bus
         self._now_ns = now_ns
         self._server_clock = ServerClock()
@@ -90,19 +90,21 @@ class Takeover:
         self._bus.reconnects.add(self._mark)
         await self._mark()
 
-    async def past(self, delivery: Delivery, reply_subject: str) -> Past:
-        """What was done before; nothing, and no look-up, for a message that is certainly new."""
+    async def read(self, delivery: Delivery, reply_subject: str) -> PriorAttempts:
+        """The prior attempts; none, without a look-up, for a message that is certainly new."""
         if self._is_new(delivery):
-            return Past()
-        past = past_of(await settled_replies(self._bus.nc, reply_subject))
-        if past.known or delivery.number == 1:
-            return past
-        # The stored replies are gone, and somebody held the request before: begin above whatever that one said.
+            return PriorAttempts()
+        prior = fold_events(await settled_replies(self._bus.nc, reply_subject))
+        if prior.known or delivery.number == 1:
+            return prior
+        # The stored replies have expired, and another worker had the request: number events above all of its events.
         attempt = delivery.number - 1
-        return Past(attempt=attempt, next_seq=first_seq(attempt) + 1, output_sent=True, text_sent=True)
+        return PriorAttempts(
+            attempt=attempt, next_seq=first_seq(attempt) + 1, output_sent=True, text_sent=True
+        )
 
     def _is_new(self, delivery: Delivery) -> bool:
-        """A message that lay for long may have lain in the socket of a process that was stopped meanwhile."""
+        """An old message may have waited in the socket of a worker that was stopped, so only a young one is new."""
         age_ns = self._server_clock.age_ns(delivery.stored_ns, self._now_ns())
         return (
             delivery.number == 1
@@ -113,7 +115,7 @@ class Takeover:
         )
 
     async def _mark(self) -> None:
-        """Whatever is stored by now may have been in hands that are gone."""
+        """Note the last sequence stored by now: another worker may have had any message up to it."""
         self._fresh_above = inf
         self._connections += 1
         connection = self._connections
@@ -122,10 +124,10 @@ class Takeover:
             try:
                 found = await whereabouts(self._bus.nc, WORK.name)
             except (nats.errors.Error, TimeoutError) as error:
-                _log.warning("every request is looked up until JetStream says where it is: %r", error)
-                await asyncio.sleep(_ASK_AGAIN_S)
+                _log.warning("prior attempts are read for every request until JetStream answers: %r", error)
+                await asyncio.sleep(_RETRY_S)
             else:
                 if connection == self._connections:
                     self._fresh_above = found.last_sequence
-                    self._server_clock.told(found.unix_ns, asked_ns)
+                    self._server_clock.observe(found.unix_ns, asked_ns)
                 return

@@ -8,19 +8,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from msgspec import Raw, structs
 
 from penstock.contract.errors import ErrorCode
 from penstock.contract.names import Rescue
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig, StreamFormat
 from penstock.runtime.config.takes import Take
-from services.worker.execution.attempt import Attempting, Spent, Success
-from services.worker.execution.state import GaveUp, Job
+from services.worker.execution.attempt import Spent, Success
+from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.rate_limit.quota import QuotaKey
-from tests.unit.worker.equipped import NAMES, Endpoint, equipped, job_of
+from tests.unit.worker.parts import NAMES, Endpoint, WorkerParts
 
 ANSWER = {
     "id": "c",
@@ -107,20 +106,17 @@ class _Attempts:
             models={"m": Model(provider="p", takes=takes)},
             roles={"chat": role},
         )
-        unstored: Any = Unstored()
-        equipment = structs.replace(equipped(catalogue), providers={"p": self.endpoint}, recorder=unstored)
-        self._attempting = Attempting(equipment)
-        self._equipment = equipment
+        self.parts = WorkerParts(catalogue, provider=self.endpoint, recorder=Unstored())
 
-    def job(self, rescue: Rescue = "restart", **asked: Any) -> Job:
-        job: Job = job_of(self._equipment, self.reply, lasts_s=5)
-        body = Raw(json.dumps({"messages": [], **asked}).encode())
-        job.work = structs.replace(job.work, body=body, stream=False, rescue=rescue)
-        return job
+    def execution(self, rescue: Rescue = "restart", **asked: Any) -> Execution:
+        body = {"messages": [], **asked}
+        return self.parts.execution(self.reply, lasts_s=5, rescue=rescue, body=body)
 
-    async def run(self, job: Job | None = None, rescue: Rescue = "restart", **asked: Any) -> Success:
-        job = job or self.job(rescue, **asked)
-        return await self._attempting.run(job, QuotaKey(NAMES[0], "m"), Spent(0))
+    async def run(
+        self, execution: Execution | None = None, rescue: Rescue = "restart", **asked: Any
+    ) -> Success:
+        execution = execution or self.execution(rescue, **asked)
+        return await self.parts.attempts.run(execution, QuotaKey(NAMES[0], "m"), Spent(0))
 
 
 async def test_what_the_application_and_the_role_say_is_adapted_and_told() -> None:
@@ -141,12 +137,12 @@ async def test_a_refused_parameter_is_learnt_once_and_logged_with_its_line(
 ) -> None:
     attempts = _Attempts({}, "temperature", "seed")
     with caplog.at_level(logging.WARNING):
-        job = attempts.job(seed=5)
+        execution = attempts.execution(seed=5)
         for _ in range(2):
             with pytest.raises(ProviderFailure) as refused:
-                await attempts.run(job)
+                await attempts.run(execution)
             assert refused.value.kind == "parameter", "the same model is called once more"
-        success = await attempts.run(job)
+        success = await attempts.run(execution)
         neighbour = await attempts.run(seed=6)
     for each in (success, neighbour):
         assert [told.parameter for told in each.adapted] == ["seed", "temperature"]

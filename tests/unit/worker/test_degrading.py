@@ -21,8 +21,8 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
 )
 from services.worker.accounting.usage_recorder import AttemptRecord
-from services.worker.degradation.monitor import Degrading, passed_over
-from services.worker.execution.state import Job
+from services.worker.degradation.monitor import Degrading, without_quota
+from services.worker.degradation.shorten import RequestSize
 from services.worker.metrics import WorkerMetrics
 from tests.harness.routed_requests import chat_work
 
@@ -57,7 +57,7 @@ def observe(degrading: Degrading, *outcomes: str, role: Any = "chat", duration_s
         degrading.observe(role, record, NOW_S)
 
 
-def job(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **body: Any) -> Job:
+def size(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **body: Any) -> RequestSize:
     work = chat_work(
         role=role,
         stream=True,
@@ -66,19 +66,7 @@ def job(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **bod
         degrade=degrade,
         body=Raw(json.dumps({"messages": TALK, **body}).encode()),
     )
-    nobody: Any = None
-    return Job(
-        work=work,
-        work_seq=1,
-        role=CATALOGUE.roles[role],
-        rules=CATALOGUE.degradation_of(role),
-        reply=nobody,
-        span=nobody,
-        task=nobody,
-        deadline_s=0,
-        estimated_tokens=1200,
-        output_tokens=2000,
-    )
+    return RequestSize(work, input_tokens=1200, output_tokens=2000)
 
 
 def held(degrading: Degrading) -> set[tuple[str, str, str]]:
@@ -114,21 +102,19 @@ def test_d5_a_timeout_is_slow_and_a_quick_failure_is_not(degrading):
 
 
 def test_d5_the_quota_is_asked_for_what_will_be_sent(degrading):
-    assert degrading.expected(job(), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected(size(), "m", NOW_S) == (1200, 2000)
     observe(degrading, *["completed"] * 3, duration_s=30)
-    assert degrading.expected(job(), "m", NOW_S) == (1200, 1400)
-    assert degrading.expected(job(), "n", NOW_S) == (1200, 2000), "the other model is quick"
-    assert degrading.expected(job(degrade=False), "m", NOW_S) == (1200, 2000)
-    assert degrading.expected(job(tools=[{}]), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected(size(), "m", NOW_S) == (1200, 1400)
+    assert degrading.expected(size(), "n", NOW_S) == (1200, 2000), "the other model is quick"
+    assert degrading.expected(size(degrade=False), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected(size(tools=[{}]), "m", NOW_S) == (1200, 2000)
     observe(degrading, *["server_error"] * 3)
-    tokens, output_tokens = degrading.expected(job(), "m", NOW_S)
+    tokens, output_tokens = degrading.expected(size(), "m", NOW_S)
     assert (tokens, output_tokens) == (pytest.approx(600, rel=0.02), 1400)
-    assert degrading.expected(job(vision=True), "m", NOW_S) == (1200, 1400), "bytes of images are no tokens"
+    assert degrading.expected(size(vision=True), "m", NOW_S) == (1200, 1400), "bytes of images are no tokens"
 
 
 def test_d5_a_model_passed_over_for_want_of_quota_is_named():
-    chosen = job()
-    assert passed_over(chosen) == ()
-    chosen.passed_over = ("m",)
-    (told,) = passed_over(chosen)
+    assert without_quota(()) == ()
+    (told,) = without_quota(("m",))
     assert (told.rule, told.what, told.why) == ("rate_limit", "model", "no quota is left of m")

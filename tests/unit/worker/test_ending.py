@@ -11,7 +11,7 @@ from services.worker.execution.finish import failed
 from services.worker.execution.state import GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
-from tests.unit.worker.equipped import catalogue_of, equipped, job_of
+from tests.unit.worker.parts import WorkerParts, catalogue_of
 
 ATTEMPT = FailedAttempt(model="m", provider="p", kind="refused", status=400, code="x", message="no")
 
@@ -19,7 +19,7 @@ ATTEMPT = FailedAttempt(model="m", provider="p", kind="refused", status=400, cod
 class Reply:
     attempt = 1
 
-    def place(self) -> tuple[str, int, int]:
+    def terminal_position(self) -> tuple[str, int, int]:
         return "r", 1_000_000, 1
 
 
@@ -40,16 +40,16 @@ async def test_the_provider_s_own_code_and_message_are_told(
     error: ProviderError | None, code: str | None, message: str | None
 ) -> None:
     reply: Any = Reply()
-    job = job_of(equipped(catalogue_of()), reply, lasts_s=1)
-    job.last_failure = ProviderFailure("refused", "400: too hot", error=error)
-    job.failed_attempts.append(ATTEMPT)
-    told = failed(job, GaveUp("provider_refused", "no model can answer"), Timings()).error
+    execution = WorkerParts(catalogue_of()).execution(reply, lasts_s=1)
+    execution.history.last_failure = ProviderFailure("refused", "400: too hot", error=error)
+    execution.history.failed.append(ATTEMPT)
+    told = failed(execution, GaveUp("provider_refused", "no model can answer"), Timings()).error
     assert (told.provider_code, told.provider_message) == (code, message)
     assert told.attempts == (ATTEMPT,)
 
 
 async def test_without_a_call_there_is_nothing_of_a_provider() -> None:
     reply: Any = Reply()
-    job = job_of(equipped(catalogue_of()), reply, lasts_s=1)
-    told = failed(job, GaveUp("deadline_exceeded", "too late"), Timings()).error
+    execution = WorkerParts(catalogue_of()).execution(reply, lasts_s=1)
+    told = failed(execution, GaveUp("deadline_exceeded", "too late"), Timings()).error
     assert (told.provider_code, told.provider_message, told.attempts) == (None, None, ())

@@ -9,13 +9,12 @@ import pytest
 
 from penstock.contract.presence import BreakerStatus, CredentialStatus, Presence, RoleStatus
 from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig
-from services.worker.execution.handover import Handover, held_back_here
-from services.worker.execution.state import Job
+from services.worker.execution.selection import held_back_here
+from services.worker.intake.handover import Handover
 from services.worker.models.choose import Standing
 from services.worker.models.peers import Peers
-from tests.unit.worker.equipped import catalogue_of, equipped, job_of
+from tests.unit.worker.parts import WorkerParts, catalogue_of
 
-NOBODY: Any = None
 BEHIND_BREAKER = Standing(20.0, "breaker")
 LATER = Standing(5.0, "backoff")
 
@@ -35,11 +34,6 @@ def peers(*beats: Presence) -> Peers:
     return found
 
 
-@pytest.fixture
-async def job() -> Job:
-    return job_of(equipped(catalogue_of()), NOBODY, lasts_s=60)
-
-
 CHAIN = Catalogue(
     name="test",
     providers={"p": Provider(api_key_env=("A_KEY",)), "q": Provider(api_key_env=("A_KEY",))},
@@ -52,15 +46,15 @@ class _Held:
     """A request whose models stand as the test says, in the hands of a worker beside others."""
 
     def __init__(self, *others: Presence) -> None:
-        self.equipment = equipped(CHAIN, ("A_KEY",))
-        self.job = job_of(self.equipment, NOBODY, lasts_s=60)
+        self.parts = WorkerParts(CHAIN, ("A_KEY",))
+        self.execution = self.parts.execution(lasts_s=60)
         self.peers = Peers(CHAIN, "w")
         for each in others:
             self.peers.heard(each.instance, each, 0.0)
 
     def back(self, m: Standing, n: Standing) -> bool:
-        here = held_back_here(self.job, {"m": m, "n": n}, self.equipment.availability, 1.0)
-        return Handover(self.peers, 5).wanted(self.job, here, 1.0)
+        here = held_back_here(self.execution, {"m": m, "n": n}, self.parts.availability, 1.0)
+        return Handover(self.peers, 5).wanted("chat", self.execution.delivery, here, 1.0)
 
 
 QUOTA = Standing(3.0, "quota")
@@ -98,25 +92,25 @@ async def test_d3_a_worker_that_can_call_only_what_all_wait_for_is_no_help(other
 async def test_d3_a_refused_credential_and_a_provider_out_of_reach_are_this_workers_own_trouble() -> None:
     held = _Held(beat())
     excluded = Standing(inf, "excluded")
-    held.job.excluded = {"m", "n"}
+    held.execution.history.excluded = {"m", "n"}
     assert not held.back(excluded, excluded)
-    held.job.excluded_here = {"m"}
+    held.execution.history.excluded_here = {"m"}
     assert held.back(excluded, excluded)
     held = _Held(beat())
     assert not held.back(LATER, QUOTA)
-    held.equipment.availability.unreachable.failed("p", 0.0)
+    held.parts.availability.unreachable.failed("p", 0.0)
     assert held.back(LATER, QUOTA)
-    held.job.delivery = 3
+    held.execution.delivery = 3
     assert held.back(LATER, QUOTA), "on any delivery, as long as two are left"
-    held.job.delivery = 4
+    held.execution.delivery = 4
     assert not held.back(LATER, QUOTA)
 
 
 async def test_d3_what_said_nothing_in_the_shortened_time_goes_to_another_worker_once() -> None:
     held = _Held(beat())
-    held.job.unheard = "m"
+    held.execution.history.silent_model = "m"
     assert held.back(LATER, QUOTA)
-    held.job.delivery = 2
+    held.execution.delivery = 2
     assert not held.back(LATER, QUOTA)
 
 
@@ -124,11 +118,11 @@ async def test_d3_what_said_nothing_in_the_shortened_time_goes_to_another_worker
     "others",
     [(), (OPEN,), (beat("w"),), (beat(keyless=("p",)),), (beat(withdrawn=("m",)),), (beat(roles=()),)],
 )
-async def test_d3_without_another_worker_that_can_serve_it_it_is_kept(job: Job, others: Any) -> None:
-    assert not Handover(peers(*others), 5).wanted(job, ("m",), 1.0)
+async def test_d3_without_another_worker_that_can_serve_it_it_is_kept(others: Any) -> None:
+    assert not Handover(peers(*others), 5).wanted("chat", 1, ("m",), 1.0)
 
 
-async def test_a_worker_that_fell_silent_or_stopped_is_not_counted_on(job: Job) -> None:
+async def test_a_worker_that_fell_silent_or_stopped_is_not_counted_on() -> None:
     others = peers(beat())
     assert others.can_serve("chat", 5.9)
     assert not others.can_serve("chat", 6.0)
@@ -136,24 +130,17 @@ async def test_a_worker_that_fell_silent_or_stopped_is_not_counted_on(job: Job) 
     assert not others.can_serve("chat", 1.0)
 
 
-async def test_two_deliveries_are_left_for_workers_that_die(job: Job) -> None:
+async def test_two_deliveries_are_left_for_workers_that_die() -> None:
     handover = Handover(peers(beat()), 5)
-    wanted = []
-    for job.delivery in range(1, 6):
-        wanted.append(handover.wanted(job, ("m",), 1.0))
+    wanted = [handover.wanted("chat", delivery, ("m",), 1.0) for delivery in range(1, 6)]
     assert wanted == [True, True, True, False, False]
-    job.delivery = 1
-    assert not Handover(peers(beat()), 2).wanted(job, ("m",), 1.0)
+    assert not Handover(peers(beat()), 2).wanted("chat", 1, ("m",), 1.0)
 
 
-async def test_a_request_from_another_worker_is_kept_until_that_one_has_told_what_it_can_call(
-    job: Job,
-) -> None:
+async def test_a_request_from_another_worker_is_kept_until_that_one_has_told_what_it_can_call() -> None:
     handover = Handover(peers(beat()), 5)
-    job.opened_s = 7.0
-    assert handover.listens_until_s(job) == 7.0
-    job.delivery = 2
-    assert handover.listens_until_s(job) == 7.5
+    assert handover.keeps_until_s(7.0, delivery=1) == 7.0
+    assert handover.keeps_until_s(7.0, delivery=2) == 7.5
 
 
 async def test_after_handing_back_nothing_more_is_taken_while_another_worker_can_serve_it() -> None:

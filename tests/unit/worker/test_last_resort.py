@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from services.worker.models.choose import Choice, Nothing, Standing, Wait, choose
-from services.worker.models.open_breakers import last_resort
+from services.worker.models.choose import Choice, Nothing, Standing, Wait, choose, last_resort
 
 NOW_S = 100.0
 OPEN = Standing(160.0, "breaker")

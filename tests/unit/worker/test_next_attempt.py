@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, Model, Provider, Retry, RoleConfig
-from services.worker.execution.next_attempt import NextAttempt, in_words
-from services.worker.execution.state import GaveUp, Job
+from services.worker.execution.next_attempt import in_words
+from services.worker.execution.state import GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
-from tests.unit.worker.equipped import NAMES, equipped, job_of
-
-NOBODY: Any = None
+from tests.unit.worker.parts import NAMES, WorkerParts
 
 
 class _Case:
     """A request for the chain a, b (of one provider), c, d (of two others)."""
 
-    def __init__(self, lasts_s: float = 90.0, role: RoleConfig | None = None) -> None:
+    def __init__(
+        self, lasts_s: float = 90.0, role: RoleConfig | None = None, lane: Any = "interactive"
+    ) -> None:
         providers = {"a": "p", "b": "p", "c": "q", "d": "r"}
         catalogue = Catalogue(
             name="test",
@@ -29,19 +28,20 @@ class _Case:
             models={model: Model(provider=provider) for model, provider in providers.items()},
             roles={"chat": role or RoleConfig(chain=tuple(providers))},
         )
-        self.equipment = equipped(catalogue)
-        self.next = NextAttempt(catalogue, self.equipment.availability, lambda: 0.5)
-        self.job: Job = job_of(self.equipment, NOBODY, lasts_s=lasts_s)
+        self.parts = WorkerParts(catalogue)
+        self.next = self.parts.next_attempt
+        self.execution = self.parts.execution(lasts_s=lasts_s, lane=lane)
+        self.history = self.execution.history
 
     def fails(self, model: str, kind: FailureKind, **about: Any) -> None:
-        self.next.after(self.job, model, ProviderFailure(kind, f"{kind} it was", **about))
+        self.next.after_failure(self.execution, model, ProviderFailure(kind, f"{kind} it was", **about))
 
     def again_in_s(self, model: str) -> float:
-        return self.job.not_before_s.get(model, 0.0) - loop_now_s()
+        return self.history.not_before_s.get(model, 0.0) - loop_now_s()
 
     @property
     def stays(self) -> str | None:
-        return None if self.job.stay is None else self.job.stay.model
+        return None if self.history.same_model is None else self.history.same_model.model
 
 
 @pytest.mark.parametrize("kind", ["server_error", "connection"])
@@ -58,7 +58,7 @@ async def test_the_first_5xx_or_reset_of_a_request_stays_with_the_model_and_the_
 
 async def test_after_output_or_a_long_hint_or_where_it_is_switched_off_the_chain_goes_on() -> None:
     case = _Case()
-    case.job.output_sent = True
+    case.history.output_sent = True
     case.fails("a", "connection")
     assert case.stays is None
     case = _Case()
@@ -73,15 +73,17 @@ async def test_a_429_stays_once_where_its_hint_is_not_above_wait_s() -> None:
     case = _Case()
     case.fails("a", "rate_limited", retry_after_s=1.5)
     assert case.stays == "a"
-    assert case.job.stay is not None
-    assert 3.5 < case.job.stay.until_s - loop_now_s() < 4, "one goes first, the others up to 2 s later"
+    assert case.history.same_model is not None
+    assert 3.5 < case.history.same_model.until_s - loop_now_s() < 4, (
+        "one goes first, the others up to 2 s later"
+    )
     case.fails("a", "rate_limited", retry_after_s=1.5)
     assert case.stays is None
     case.fails("c", "rate_limited", retry_after_s=0.5)
     assert case.stays == "c"
     case.fails("d", "rate_limited", retry_after_s=2.5)
     assert case.stays is None
-    assert case.job.failures == 0
+    assert case.history.failures == 0
 
 
 async def test_a_random_refusal_stays_once_and_a_parameter_as_often_as_four_times() -> None:
@@ -90,21 +92,21 @@ async def test_a_random_refusal_stays_once_and_a_parameter_as_often_as_four_time
     assert case.stays == "a"
     case.fails("a", "random_refusal")
     assert case.stays is None
-    assert "a" in case.job.excluded
+    assert "a" in case.history.excluded
     for _ in range(3):
         case.fails("c", "parameter")
         assert case.stays == "c"
     case.fails("d", "parameter")
     assert case.stays == "d"
     case.fails("d", "parameter")
-    assert case.job.excluded == {"a", "d"}, "four times in all, whatever the model"
+    assert case.history.excluded == {"a", "d"}, "four times in all, whatever the model"
 
 
 async def test_d2_where_no_connection_can_be_made_all_models_of_the_provider_wait_and_others_do_not() -> None:
     case = _Case()
     case.fails("a", "connection", reached=False)
     case.fails("a", "connection", reached=False)
-    assert case.job.not_before_s["a"] == case.job.not_before_s["b"]
+    assert case.history.not_before_s["a"] == case.history.not_before_s["b"]
     assert 1 < case.again_in_s("a") < 2
     assert case.again_in_s("c") < 0
 
@@ -113,17 +115,16 @@ async def test_d2_where_no_connection_can_be_made_all_models_of_the_provider_wai
 async def test_d2_a_connection_that_cannot_be_made_uses_up_no_attempt_and_is_tried_ever_more_rarely(
     lane: Any,
 ) -> None:
-    case = _Case()
-    case.job.work = replace(case.job.work, lane=lane)
+    case = _Case(lane=lane)
     pauses = []
     for _ in range(30):
         case.fails("a", "connection", reached=False)
         pauses.append(case.again_in_s("a"))
-    assert case.job.failures == 0
+    assert case.history.failures == 0
     assert min(pauses[6:]) > 5
-    assert len(case.job.failed_attempts) == 20
+    assert len(case.history.failed) == 20
     case.fails("a", "server_error")
-    assert case.job.failures == 1
+    assert case.history.failures == 1
 
 
 async def test_d2_with_little_time_left_it_is_tried_more_often() -> None:
@@ -135,13 +136,13 @@ async def test_d2_with_little_time_left_it_is_tried_more_often() -> None:
 
 async def test_d2_a_provider_that_was_not_reached_is_known_until_a_connection_is_made() -> None:
     case = _Case()
-    unreachable = case.equipment.availability.unreachable
+    unreachable = case.parts.availability.unreachable
     case.fails("a", "connection", reached=False)
     assert unreachable.shown(loop_now_s()) == ("p",)
     case.fails("b", "server_error")
     assert unreachable.shown(loop_now_s()) == ()
     case.fails("a", "connection", reached=False)
-    case.next.succeeded(case.job, "a")
+    case.next.after_success(case.execution, "a")
     assert unreachable.shown(loop_now_s()) == ()
 
 
@@ -160,12 +161,14 @@ async def test_d2_a_long_hint_of_a_5xx_is_waited_out_up_to_the_cap_and_by_its_ow
 
 async def test_attempts_of_other_workers_leave_two_and_all_together_are_bounded() -> None:
     case = _Case()
-    case.job.failures, case.job.counted_before, case.job.carried = 2, 2, 9
+    history = case.history
+    history.failures, history.earlier_failures, history.earlier = 2, 2, 9
     case.fails("a", "broken_stream")
     with pytest.raises(GaveUp, match=r"^2 attempts failed, after those of other workers: a: broken_stream"):
         case.fails("a", "broken_stream")
     case = _helped()
-    case.job.failures, case.job.counted_before, case.job.carried = 2, 2, 4
+    history = case.history
+    history.failures, history.earlier_failures, history.earlier = 2, 2, 4
     for _ in range(3):
         case.fails("a", "broken_stream")
     with pytest.raises(GaveUp):
@@ -182,12 +185,12 @@ async def test_the_model_of_the_chain_where_further_attempts_help_most_decides()
 
 async def test_a_refusal_ends_a_request_only_with_the_chain() -> None:
     case = _Case()
-    case.job.failures = 3
+    case.history.failures = 3
     for model in ("a", "b", "c", "d"):
         case.fails(model, "refused", error=ProviderError(code="no_tools"))
-    assert case.job.excluded == {"a", "b", "c", "d"}
-    assert [each.code for each in case.job.failed_attempts] == ["no_tools"] * 4
-    assert [each.provider for each in case.job.failed_attempts] == ["p", "p", "q", "r"]
+    assert case.history.excluded == {"a", "b", "c", "d"}
+    assert [each.code for each in case.history.failed] == ["no_tools"] * 4
+    assert [each.provider for each in case.history.failed] == ["p", "p", "q", "r"]
 
 
 async def test_d10_the_end_tells_what_each_attempt_met() -> None:
@@ -208,18 +211,18 @@ async def test_the_failed_attempts_that_are_kept_are_bounded() -> None:
     for _ in range(30):
         case.fails("a", "rate_limited")
     case.fails("c", "rate_limited")
-    assert len(case.job.failed_attempts) == 20
-    assert case.job.failed_attempts[-1].model == "c"
+    assert len(case.history.failed) == 20
+    assert case.history.failed[-1].model == "c"
 
 
 def _helped() -> _Case:
     """Where half of the further attempts at `a` succeed."""
     case = _Case()
     for _ in range(10):
-        other = job_of(case.equipment, NOBODY, lasts_s=60)
+        other = case.parts.execution(lasts_s=60)
         for _ in range(2):
-            case.next.after(other, "a", ProviderFailure("broken_stream", "cut"))
-        case.next.succeeded(other, "a")
+            case.next.after_failure(other, "a", ProviderFailure("broken_stream", "cut"))
+        case.next.after_success(other, "a")
     return case
 
 
@@ -234,7 +237,7 @@ async def test_where_another_attempt_helps_others_a_request_has_more_of_them() -
 async def test_where_others_succeed_at_once_it_has_four() -> None:
     case = _Case()
     for _ in range(10):
-        case.next.succeeded(job_of(case.equipment, NOBODY, lasts_s=60), "a")
+        case.next.after_success(case.parts.execution(lasts_s=60), "a")
     for _ in range(3):
         case.fails("a", "broken_stream")
     with pytest.raises(GaveUp, match="4 attempts failed"):
@@ -244,26 +247,26 @@ async def test_where_others_succeed_at_once_it_has_four() -> None:
 async def test_a_limit_told_in_words_alone_uses_up_attempts_and_is_backed_off_from() -> None:
     case = _Case()
     case.fails("a", "rate_limited", error=ProviderError(message="too many requests", status=500))
-    assert case.job.failures == 1
+    assert case.history.failures == 1
     assert case.again_in_s("a") > 0
 
 
 async def test_each_credential_is_called_once_where_none_is_set_aside() -> None:
     case = _Case()
-    *others, last = case.equipment.availability.usable("a", loop_now_s())
+    *others, last = case.parts.availability.usable("a", loop_now_s())
     for key in others:
-        case.job.refused_keys.add(key)
+        case.history.refused_keys.add(key)
         case.fails("a", "credentials")
-        assert "a" not in case.job.excluded
-    case.job.refused_keys.add(last)
+        assert "a" not in case.history.excluded
+    case.history.refused_keys.add(last)
     case.fails("a", "credentials")
-    assert "a" in case.job.excluded
+    assert "a" in case.history.excluded
 
 
 async def test_a_credential_that_has_no_quota_is_not_waited_for_in_a_loop() -> None:
     case = _Case()
-    keys = case.equipment.availability.usable("a", loop_now_s())
-    case.job.refused_keys.add(keys[0])
+    keys = case.parts.availability.usable("a", loop_now_s())
+    case.history.refused_keys.add(keys[0])
     for _ in range(len(keys) + 2):
         case.fails("a", "credentials")
-    assert "a" in case.job.excluded
+    assert "a" in case.history.excluded

@@ -7,18 +7,16 @@ from typing import Any
 
 import pytest
 
-from penstock.bus.tracing import NO_SPAN
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
-from services.worker.execution.start import open_job
 from services.worker.intake.order import Order, read_order
 from services.worker.models.choose import Standing
 from services.worker.providers.parameters.compose import compose
 from services.worker.rate_limit.quota import Need
-from services.worker.redelivery.prior_attempts import Past
-from tests.unit.worker.equipped import bus_apart, catalogue_of, equipped, work
+from services.worker.redelivery.prior_attempts import PriorAttempts
+from tests.unit.worker.parts import WorkerParts, catalogue_of, work
 
 
 def delivery(number: int = 1) -> Delivery:
@@ -26,7 +24,7 @@ def delivery(number: int = 1) -> Delivery:
 
 
 def _order(catalogue: Any, **body: Any) -> Order:
-    return read_order(subjects.work("chat", "interactive", 0, "x"), encode(work(**body)), catalogue)
+    return read_order(subjects.work("chat", "interactive", 0, "x"), encode(work(body=body)), catalogue)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +45,10 @@ async def test_the_quota_is_charged_with_what_the_ceiling_leaves_of_a_wish_c1(
         chain=("m",), parameters=Parameters(max_tokens=default), ceilings=Parameters(max_tokens=ceiling)
     )
     catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
-    equipment, order = equipped(catalogue), _order(catalogue, **asked)
-    job = open_job(equipment, bus_apart(), order, Past(), NO_SPAN, delivery())
+    order = _order(catalogue, **asked)
+    execution = WorkerParts(catalogue).starter().start(order, PriorAttempts(), delivery())
 
-    assert job.output_tokens == charged
+    assert execution.size.output_tokens == charged
     sent = json.loads(compose(order.work.body, model="m", role=role, stream=False)[0])
     assert charged in {sent.get("max_tokens"), sent.get("max_completion_tokens")}
 
@@ -58,17 +56,18 @@ async def test_the_quota_is_charged_with_what_the_ceiling_leaves_of_a_wish_c1(
 async def test_a_wish_above_the_ceiling_is_not_refused_by_a_limit_that_lies_between_c1() -> None:
     role = RoleConfig(chain=("m",), ceilings=Parameters(max_tokens=4096))
     catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
-    equipment = equipped(catalogue)
-    job = open_job(equipment, bus_apart(), _order(catalogue, max_tokens=16_000), Past(), NO_SPAN, delivery())
+    parts = WorkerParts(catalogue)
+    order = _order(catalogue, max_tokens=16_000)
+    execution = parts.starter().start(order, PriorAttempts(), delivery())
 
-    _, output_tokens = equipment.degrading.expected(job, "m", 0.0)
-    need = Need(job.estimated_tokens + output_tokens)
-    assert equipment.availability.standing("m", need, 0.0) == Standing(0.0, "ready")
+    _, output_tokens = parts.degradation.expected(execution.size, "m", 0.0)
+    need = Need(execution.size.input_tokens + output_tokens)
+    assert parts.availability.standing("m", need, 0.0) == Standing(0.0, "ready")
 
 
 @pytest.mark.parametrize(("begun", "counted"), [(0, 0), (1, 1), (2, 2), (3, 2), (14, 2)])
 async def test_attempts_of_earlier_workers_leave_two_tries_d2(begun: int, counted: int) -> None:
     catalogue = catalogue_of()
-    past = Past(tried=begun, attempt=begun)
-    job = open_job(equipped(catalogue), bus_apart(), _order(catalogue), past, NO_SPAN, delivery(2))
-    assert (job.carried, job.counted_before, job.failures) == (begun, counted, counted)
+    prior = PriorAttempts(tried=begun, attempt=begun)
+    history = WorkerParts(catalogue).starter().start(_order(catalogue), prior, delivery(2)).history
+    assert (history.earlier, history.earlier_failures, history.failures) == (begun, counted, counted)

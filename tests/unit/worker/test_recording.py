@@ -15,7 +15,7 @@ from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
 from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
 from services.worker.metrics import WorkerMetrics
-from tests.unit.worker.equipped import catalogue_of, work
+from tests.unit.worker.parts import catalogue_of, work
 
 
 class _Ack:
@@ -118,8 +118,8 @@ async def test_what_could_not_be_stored_is_an_error_of_whoever_waits_f2(
 async def test_requests_do_not_wait_for_the_usage_of_one_another_f2(
     recorder: Recorder, stream: SlowStream
 ) -> None:
-    recorder.record(work(request_id="slow"), _attempt())
+    recorder.record(work(id="slow"), _attempt())
     await _asked(stream, 1)
-    await asyncio.wait_for(recorder.stored(work(request_id="other")), 1)
+    await asyncio.wait_for(recorder.stored(work(id="other")), 1)
     stream.opened.set()
     await recorder.drain(within_s=10)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from msgspec import Raw
 from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Breaker
-from services.worker.credentials.changes import KeyNews
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.outcomes import Lessons
-from services.worker.execution.state import Job
+from services.worker.execution.state import Execution
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.rate_limit.quota import QuotaKey
-from tests.unit.worker.equipped import NAMES, catalogue_of, equipped, job_of
+from tests.unit.worker.parts import NAMES, WorkerParts, catalogue_of
 
 KEY = QuotaKey("A_KEY", "m")
 FAILURES = 5
@@ -28,22 +22,17 @@ class Shared:
 
     def __init__(self) -> None:
         catalogue = replace(catalogue_of(), breaker=Breaker(failures=FAILURES))
-        self.equipment: Equipment = equipped(catalogue)
-        self.availability = self.equipment.availability
-        self.told: list[Any] = []
-        self.equipment.announcer.announce = self.told.append  # type: ignore[method-assign, assignment]
-        self.lessons = Lessons(self.equipment, KeyNews(self.equipment, lambda: None))
+        self.parts = WorkerParts(catalogue)
+        self.availability = self.parts.availability
+        self.outcomes = self.parts.outcomes
+        self.announced = self.parts.announcer.events
 
-    def job(self, text: str) -> Job:
-        job = job_of(self.equipment, None, lasts_s=60)
-        job.work = replace(
-            job.work, body=Raw(b'{"messages":[{"role":"user","content":"%s"}]}' % text.encode())
-        )
-        return job
+    def execution(self, text: str) -> Execution:
+        return self.parts.execution(lasts_s=60, body={"messages": [{"role": "user", "content": text}]})
 
     def fails(
         self,
-        job: Job,
+        execution: Execution,
         kind: FailureKind,
         status: int | None = None,
         key: QuotaKey = KEY,
@@ -54,9 +43,8 @@ class Shared:
         error = ProviderError(message="said", status=status, own=frozenset(own))
         failure = ProviderFailure(kind, "said", status=status, error=error)
         admission = self.availability.breakers["m"].admit(loop_now_s())
-        self.lessons.of_refusal(job, key, failure, loop_now_s())
-        self.lessons.of_call("m", admission, self.lessons.health_of(job, "m", failure))
-        self.lessons.of_failure(job, "m", failure)
+        health = self.outcomes.failed(execution, key, failure, loop_now_s())
+        self.outcomes.call_ended("m", admission, health)
 
     @property
     def breaker(self) -> str:
@@ -77,31 +65,31 @@ async def shared() -> Shared:
 
 
 async def test_one_request_tried_again_and_again_opens_no_breaker(shared: Shared) -> None:
-    job = shared.job("too long in a way nobody knows")
+    execution = shared.execution("too long in a way nobody knows")
     for _ in range(4 * FAILURES):
-        shared.fails(job, "server_error", 500)
+        shared.fails(execution, "server_error", 500)
     assert shared.breaker == "closed"
 
 
 async def test_two_long_requests_of_one_client_open_no_breaker(shared: Shared) -> None:
     for text in ("long", "longer"):
-        job = shared.job(text)
+        execution = shared.execution(text)
         for _ in range(4):
-            shared.fails(job, "server_error", 500)
+            shared.fails(execution, "server_error", 500)
     assert shared.breaker == "closed"
 
 
 async def test_a_provider_that_is_down_opens_it_as_ever(shared: Shared) -> None:
     for number in range(FAILURES):
         assert shared.breaker == "closed"
-        shared.fails(shared.job(f"request {number}"), "server_error", 503)
+        shared.fails(shared.execution(f"request {number}"), "server_error", 503)
     assert shared.breaker == "open"
 
 
 async def test_connections_that_fail_count_as_ever(shared: Shared) -> None:
-    job = shared.job("the same")
+    execution = shared.execution("the same")
     for _ in range(FAILURES):
-        shared.fails(job, "connection")
+        shared.fails(execution, "connection")
     assert shared.breaker == "open"
 
 
@@ -111,10 +99,10 @@ BROKEN: tuple[FailureKind, ...] = ("no_first_token", "too_slow", "stalled", "bro
 @pytest.mark.parametrize("kind", BROKEN)
 async def test_what_a_content_may_cause_counts_once_for_each(shared: Shared, kind: FailureKind) -> None:
     for _ in range(4 * FAILURES):
-        shared.fails(shared.job("the same"), kind)
+        shared.fails(shared.execution("the same"), kind)
     assert shared.breaker == "closed"
     for number in range(1, FAILURES):
-        shared.fails(shared.job(f"request {number}"), kind)
+        shared.fails(shared.execution(f"request {number}"), kind)
     assert shared.breaker == "open"
 
 
@@ -122,7 +110,7 @@ async def test_a_probe_that_fails_with_a_content_known_to_fail_is_not_repeated_a
     shared: Shared,
 ) -> None:
     for number in range(FAILURES):
-        shared.fails(shared.job(f"request {number}"), "stalled")
+        shared.fails(shared.execution(f"request {number}"), "stalled")
     breaker = shared.availability.breakers["m"]
     due_s = breaker.retry_at_s(loop_now_s())
     probe = breaker.admit(due_s)
@@ -143,14 +131,14 @@ async def test_what_concerns_one_request_touches_nothing(
     shared: Shared, kind: FailureKind, status: int
 ) -> None:
     for number in range(4 * FAILURES):
-        shared.fails(shared.job(f"request {number}"), kind, status)
+        shared.fails(shared.execution(f"request {number}"), kind, status)
     assert (shared.breaker, shared.withdrawn, shared.accepted) == ("closed", False, NAMES)
-    assert shared.told == []
+    assert shared.announced == []
 
 
 async def test_only_a_rate_limit_pauses(shared: Shared) -> None:
-    shared.fails(shared.job("one"), "rate_limited", 429)
-    assert [type(each).__name__ for each in shared.told] == ["QuotaPaused"]
+    shared.fails(shared.execution("one"), "rate_limited", 429)
+    assert [type(each).__name__ for each in shared.announced] == ["QuotaPaused"]
 
 
 @pytest.mark.parametrize(("status", "touched"), [(404, "model"), (403, "credential")])
@@ -158,22 +146,22 @@ async def test_an_unclear_refusal_counts_when_several_requests_receive_it(
     shared: Shared, status: int, touched: str
 ) -> None:
     for text in ("one", "one", "one", "two", "two"):
-        shared.fails(shared.job(text), "unclear", status)
+        shared.fails(shared.execution(text), "unclear", status)
     assert (shared.withdrawn, shared.accepted) == (False, NAMES)
-    shared.fails(shared.job("three"), "unclear", status)
+    shared.fails(shared.execution("three"), "unclear", status)
     assert shared.withdrawn == (touched == "model")
     assert shared.accepted == (NAMES if touched == "model" else NAMES[1:])
 
 
 async def test_a_success_between_shows_that_the_requests_were_at_fault(shared: Shared) -> None:
     for text in ("one", "two", "three", "four"):
-        shared.fails(shared.job(text), "unclear", 404)
-        shared.lessons.of_success(KEY, loop_now_s())
+        shared.fails(shared.execution(text), "unclear", 404)
+        shared.outcomes.succeeded(KEY, loop_now_s())
     assert not shared.withdrawn
 
 
 async def test_a_model_that_is_gone_is_withdrawn_at_once(shared: Shared) -> None:
-    shared.fails(shared.job("one"), "not_found", 404, own=("model_not_found",))
+    shared.fails(shared.execution("one"), "not_found", 404, own=("model_not_found",))
     assert shared.withdrawn
 
 
@@ -189,9 +177,9 @@ async def test_what_is_said_in_words_alone_counts_when_several_requests_hear_it(
     shared: Shared, kind: FailureKind, status: int, touched: str
 ) -> None:
     for text in ("one", "one", "one", "two", "two"):
-        shared.fails(shared.job(text), kind, status)
-    assert (shared.withdrawn, shared.accepted, shared.told) == (False, NAMES, [])
-    shared.fails(shared.job("three"), kind, status)
+        shared.fails(shared.execution(text), kind, status)
+    assert (shared.withdrawn, shared.accepted, shared.announced) == (False, NAMES, [])
+    shared.fails(shared.execution("three"), kind, status)
     assert shared.withdrawn == (touched == "model")
     assert shared.accepted == (NAMES if touched == "model" else NAMES[1:])
 
@@ -201,25 +189,25 @@ async def test_a_success_between_clears_what_was_suspected(
     shared: Shared, kind: FailureKind, status: int, touched: str
 ) -> None:
     for text in ("one", "two", "three", "four"):
-        shared.fails(shared.job(text), kind, status)
-        shared.lessons.of_success(KEY, loop_now_s())
+        shared.fails(shared.execution(text), kind, status)
+        shared.outcomes.succeeded(KEY, loop_now_s())
     assert (shared.withdrawn, shared.accepted, touched != "") == (False, NAMES, True)
 
 
 async def test_a_limit_that_is_told_in_words_alone_pauses_nobody(shared: Shared) -> None:
     for text in ("one", "two", "three", "four"):
-        shared.fails(shared.job(text), "rate_limited", 500)
-    assert shared.told == []
+        shared.fails(shared.execution(text), "rate_limited", 500)
+    assert shared.announced == []
 
 
 async def test_a_spent_budget_sets_its_credential_aside_and_is_told_in_words(
     shared: Shared, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shared.fails(shared.job("one"), "budget_spent", 429, own=("insufficient_quota",))
+    shared.fails(shared.execution("one"), "budget_spent", 429, own=("insufficient_quota",))
     assert shared.accepted == NAMES[1:]
-    (event,) = shared.told
+    (event,) = shared.announced
     assert (event.credential, event.usable, event.why) == ("A_KEY", False, "the budget is spent: said")
     assert "the budget behind the credential A_KEY is spent" in caplog.text
-    shared.lessons.of_success(KEY, loop_now_s())
+    shared.outcomes.succeeded(KEY, loop_now_s())
     assert shared.accepted == NAMES
-    assert shared.told[-1].usable
+    assert shared.announced[-1].usable

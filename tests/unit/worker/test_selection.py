@@ -1,51 +1,35 @@
-"""D3: when a request leaves this worker's hands instead of being tried here again."""
+"""D3: when a request is handed back instead of being tried again by this worker."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
-from penstock.contract.presence import Presence, RoleStatus
-from services.worker.execution.equipment import Equipment
-from services.worker.execution.handover import Handover
-from services.worker.execution.next_attempt import NextAttempt
-from services.worker.execution.selection import Selection
-from services.worker.execution.state import GaveUp, HandBack, Job
-from services.worker.execution.wait_queue import Waiting
-from services.worker.models.peers import Peers
+from services.worker.execution.state import GaveUp, HandBack
 from services.worker.providers.errors.failures import ProviderFailure
-from tests.unit.worker.equipped import catalogue_of, equipped, job_of
-
-NOBODY: Any = None
+from tests.unit.worker.parts import WorkerParts, catalogue_of
 
 
 class _Case:
-    """A request for one model, in the hands of a worker beside another one."""
+    """A request for one model, executed by a worker beside another one."""
 
     def __init__(self, *, beside: bool = True) -> None:
-        equipment = equipped(catalogue_of(), ("A_KEY",))
-        self.peers = Peers(equipment.catalogue, "w")
+        self.parts = WorkerParts(catalogue_of(), ("A_KEY",))
         if beside:
-            self.hear()
-        self.equipment: Equipment = replace(equipment, handover=Handover(self.peers, 5))
-        self.selection = Selection(self.equipment, Waiting())
-        self.next = NextAttempt(equipment.catalogue, equipment.availability, lambda: 0.5)
-        self.job: Job = job_of(self.equipment, NOBODY, lasts_s=60)
-        self.job.opened_s = loop_now_s()
-
-    def hear(self, **about: Any) -> None:
-        role = RoleStatus(role="chat", slots=8, running=0)
-        beat = Presence(service="worker", instance="other", at_ms=0, roles=(role,), **about)
-        self.peers.heard("other", beat, loop_now_s())
+            self.parts.hear_other_worker()
+        self.execution = self.parts.execution(lasts_s=60)
+        self.execution.chain = ("m",)
 
     def fails(self, kind: Any, **about: Any) -> None:
-        self.next.after(self.job, "m", ProviderFailure(kind, "so it was", **about))
+        self.parts.next_attempt.after_failure(
+            self.execution, "m", ProviderFailure(kind, "so it was", **about)
+        )
 
     async def next_model(self) -> str:
-        return await self.selection.next_model(self.job, ("m",))
+        permit = await self.parts.selection.next_call(self.execution)
+        return permit.key.model
 
 
 @pytest.mark.parametrize("kind", ["credentials", "budget_spent", "not_found"])
@@ -54,11 +38,11 @@ async def test_d3_a_key_that_is_no_use_here_or_a_model_that_is_not_there_is_left
 ) -> None:
     case = _Case()
     now_s = loop_now_s()
-    case.equipment.availability.refusals.spent("A_KEY", ("m",), began_s=now_s, now_s=now_s)
+    case.parts.availability.refusals.spent("A_KEY", ("m",), began_s=now_s, now_s=now_s)
     case.fails(kind)
     with pytest.raises(HandBack):
         await case.next_model()
-    case.hear(withdrawn=("m",))
+    case.parts.hear_other_worker(withdrawn=("m",))
     with pytest.raises(GaveUp):
         await case.next_model()
 
@@ -85,10 +69,10 @@ async def test_d3_two_workers_that_are_cut_off_do_not_send_a_request_to_and_fro(
     *, other_is_cut_off: bool
 ) -> None:
     case = _Case()
-    case.job.delivery = 2
+    case.execution.delivery = 2
     case.fails("connection", reached=False)
     if other_is_cut_off:
-        case.hear(unreachable=("p",))
+        case.parts.hear_other_worker(unreachable=("p",))
         assert await case.next_model() == "m"
         return
     began_s = loop_now_s()

@@ -22,7 +22,7 @@ def test_d6_an_age_is_never_too_low_and_too_high_by_the_way_to_the_server_only(
 ) -> None:
     """`skew_ns`: what the server's clock shows when ours shows nothing."""
     clock = ServerClock()
-    clock.told(skew_ns + there_ns, 0)
+    clock.observe(skew_ns + there_ns, 0)
     stored_ns = there_ns + back_ns + until_stored_ns
     age_ns = clock.age_ns(skew_ns + stored_ns, stored_ns + lay_ns)
     assert age_ns is not None
@@ -32,6 +32,6 @@ def test_d6_an_age_is_never_too_low_and_too_high_by_the_way_to_the_server_only(
 @given(SKEW_NS, A_WHILE_NS, A_WHILE_NS)
 def test_d6_a_clock_that_turns_out_to_be_ahead_is_believed(skew_ns: int, jump_ns: int, lay_ns: int) -> None:
     clock = ServerClock()
-    clock.told(skew_ns, 0)
+    clock.observe(skew_ns, 0)
     assert clock.age_ns(skew_ns + jump_ns, 0) == 0
     assert clock.age_ns(skew_ns + jump_ns, lay_ns) == lay_ns

@@ -6,34 +6,32 @@ import pytest
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Limits
-from services.worker.execution.equipment import Equipment
 from services.worker.rate_limit.quota import QuotaKey
-from services.worker.status import describe
-from tests.unit.worker.equipped import catalogue_of, equipped
+from tests.unit.worker.parts import WorkerParts, catalogue_of
 
 
 @pytest.fixture
-def equipment() -> Equipment:
-    return equipped(catalogue_of(limits=Limits(concurrency=2)))
+def parts() -> WorkerParts:
+    return WorkerParts(catalogue_of(limits=Limits(concurrency=2)))
 
 
-def _foretold(equipment: Equipment) -> set[str]:
-    return {each.source for each in describe(equipment, {"chat": []}, "http://here").forecasts}
+def _foretold(parts: WorkerParts) -> set[str]:
+    return {each.source for each in parts.status().presence({"chat": []}, "http://here").forecasts}
 
 
-async def test_every_credential_that_can_be_used_is_foretold_c3(equipment: Equipment) -> None:
-    assert _foretold(equipment) == {"w/A_KEY/m", "w/B_KEY/m", "w/C_KEY/m"}
+async def test_every_credential_that_can_be_used_is_foretold_c3(parts: WorkerParts) -> None:
+    assert _foretold(parts) == {"w/A_KEY/m", "w/B_KEY/m", "w/C_KEY/m"}
 
 
-async def test_a_credential_that_is_refused_gives_nothing_c3(equipment: Equipment) -> None:
+async def test_a_credential_that_is_refused_gives_nothing_c3(parts: WorkerParts) -> None:
     now_s = loop_now_s()
-    equipment.availability.refusals.refused(QuotaKey("B_KEY", "m"), began_s=now_s, now_s=now_s)
-    assert _foretold(equipment) == {"w/A_KEY/m", "w/C_KEY/m"}
+    parts.availability.refusals.refused(QuotaKey("B_KEY", "m"), began_s=now_s, now_s=now_s)
+    assert _foretold(parts) == {"w/A_KEY/m", "w/C_KEY/m"}
 
 
-async def test_a_credential_without_a_key_gives_nothing_until_it_has_one_c3(equipment: Equipment) -> None:
+async def test_a_credential_without_a_key_gives_nothing_until_it_has_one_c3(parts: WorkerParts) -> None:
     for name in ("A_KEY", "C_KEY"):
-        equipment.availability.refusals.lacks_key(name)
-    assert _foretold(equipment) == {"w/B_KEY/m"}
-    equipment.availability.refusals.rotated("A_KEY", loop_now_s())
-    assert _foretold(equipment) == {"w/A_KEY/m", "w/B_KEY/m"}
+        parts.availability.refusals.lacks_key(name)
+    assert _foretold(parts) == {"w/B_KEY/m"}
+    parts.availability.refusals.rotated("A_KEY", loop_now_s())
+    assert _foretold(parts) == {"w/A_KEY/m", "w/B_KEY/m"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from penstock.contract.reply import Delta, first_seq
-from services.worker.redelivery.prior_attempts import past_of
+from services.worker.redelivery.prior_attempts import fold_events
 
 
 def test_what_each_attempt_sent_is_counted_in_bytes_whatever_the_alphabet_f2():
@@ -14,4 +14,4 @@ def test_what_each_attempt_sent_is_counted_in_bytes_whatever_the_alphabet_f2():
         Delta(id="1", seq=first_seq(attempt) + place, attempt=attempt, text=text, choices=choices)
         for place, (attempt, text, choices) in enumerate(said, 1)
     ]
-    assert past_of(events).bytes_out == {1: 12, 2: 4}
+    assert fold_events(events).bytes_out == {1: 12, 2: 4}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -12,7 +10,6 @@ from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, P
 from services.worker.metrics import WorkerMetrics
 from services.worker.quota_monitor.monitor import Tiers
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
-from tests.unit.worker.test_degrading import job
 
 KEY = QuotaKey("k", "m")
 LIMITS = Limits(requests_per_minute=1, tokens_per_day=5000)
@@ -48,15 +45,15 @@ def bench() -> Bench:
 
 
 def test_c7_a_request_in_hand_counts_once_for_the_limit_that_held_it_back(bench: Bench):
-    waiting: Any = job()
+    missed = set[str]()
     for second in range(5):
-        bench.tiers.held_back(waiting, "m", ONE, NOW_S + second)
-    bench.tiers.held_back(job(), "m", ONE, NOW_S + 5)
+        bench.tiers.held_back("chat", missed, "m", ONE, NOW_S + second)
+    bench.tiers.held_back("chat", set(), "m", ONE, NOW_S + 5)
     assert (bench.missed(), bench.missed("tokens_per_day")) == (2, 0)
 
 
 def test_c7_a_request_too_large_for_what_is_left_of_the_day_wants_its_tokens(bench: Bench):
-    bench.tiers.held_back(job(), "m", Need(4950), NOW_S + 61)
+    bench.tiers.held_back("chat", set(), "m", Need(4950), NOW_S + 61)
     past = bench.status("tokens_per_day", NOW_S + 61).hour
     assert (past.missed, past.unmet) == (1, 4950)
 
@@ -64,28 +61,28 @@ def test_c7_a_request_too_large_for_what_is_left_of_the_day_wants_its_tokens(ben
 def test_c7_what_waited_in_the_mailbox_while_it_was_shut_counts(bench: Bench):
     bench.tiers.gate("chat", 59.0, NOW_S + 1)
     bench.tiers.gate("chat", 0.0, NOW_S + 60)
-    bench.tiers.arrived(job(), 10.0, NOW_S + 61)
+    bench.tiers.arrived("chat", set(), 10.0, NOW_S + 61)
     assert bench.missed() == 1
-    bench.tiers.arrived(job(), 0.5, NOW_S + 61)
+    bench.tiers.arrived("chat", set(), 0.5, NOW_S + 61)
     assert bench.missed() == 1, "it came after the mailbox was opened"
 
 
 def test_c7_a_mailbox_that_opens_sooner_than_foreseen_held_nobody_after(bench: Bench):
     bench.tiers.gate("chat", 59.0, NOW_S + 1)
     bench.tiers.gate("chat", 0.0, NOW_S + 5)
-    bench.tiers.arrived(job(), 2.0, NOW_S + 10)
+    bench.tiers.arrived("chat", set(), 2.0, NOW_S + 10)
     assert bench.missed() == 0
 
 
 def test_c7_a_mailbox_shut_for_another_reason_is_no_matter_of_limits(bench: Bench):
     bench.tiers.gate("chat", 30.0, NOW_S + 61)
-    bench.tiers.arrived(job(), 10.0, NOW_S + 91)
+    bench.tiers.arrived("chat", set(), 10.0, NOW_S + 91)
     assert bench.missed() == 0
 
 
 def test_c7_a_429_is_not_taken_for_a_limit_of_ours(bench: Bench):
     bench.quota.pause(KEY, NOW_S + 300, "429")
-    bench.tiers.held_back(job(), "m", ONE, NOW_S + 100)
+    bench.tiers.held_back("chat", set(), "m", ONE, NOW_S + 100)
     assert bench.missed() == 0
 
 

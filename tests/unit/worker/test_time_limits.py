@@ -6,20 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
+from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig, Timeouts
-from services.worker.credentials.changes import KeyNews
-from services.worker.execution.attempt import Attempting
-from services.worker.execution.ladder import Ladder
-from services.worker.execution.outcomes import Lessons
 from services.worker.execution.state import GaveUp
 from services.worker.execution.time_limits import AnswerTimes, shortened
-from services.worker.execution.wait_queue import Waiting
 from tests.harness.virtual_time import run
-from tests.unit.worker.equipped import catalogue_of, equipped, job_of
-
-NOBODY: Any = None
+from tests.unit.worker.parts import WorkerParts, catalogue_of
 
 
 @pytest.mark.parametrize(
@@ -62,16 +55,15 @@ CHAIN = Catalogue(
 
 
 async def test_d1_the_first_of_a_chain_is_cut_short_and_the_last_one_has_all_that_is_left() -> None:
-    equipment = equipped(CHAIN, ("A_KEY",))
-    attempting = Attempting(equipment)
-    job = job_of(equipment, NOBODY, lasts_s=3)
-    job.chain = ("a", "b")
-    assert attempting._time_limits(job, "a").first_token_s == pytest.approx(1.5, abs=0.05)
-    job.not_before_s["a"] = 1.0
-    assert attempting._time_limits(job, "b") is job.role.timeouts
-    job.not_before_s.clear()
-    job.excluded.add("b")
-    assert attempting._time_limits(job, "a") is job.role.timeouts, "nothing else could answer"
+    parts = WorkerParts(CHAIN, ("A_KEY",))
+    time_limits, execution = parts.time_limits, parts.execution(lasts_s=3)
+    execution.chain = ("a", "b")
+    assert time_limits.limits(execution, "a").first_token_s == pytest.approx(1.5, abs=0.05)
+    execution.history.not_before_s["a"] = 1.0
+    assert time_limits.limits(execution, "b") is execution.role.timeouts
+    execution.history.not_before_s.clear()
+    execution.history.excluded.add("b")
+    assert time_limits.limits(execution, "a") is execution.role.timeouts, "nothing else could answer"
 
 
 class _Reply:
@@ -92,10 +84,7 @@ class _Hung:
         await asyncio.Event().wait()
 
 
-class _Silent:
-    def announce(self, event: object) -> None:
-        pass
-
+class _Unrecorded:
     def record(self, *_: Any) -> int:
         return 0
 
@@ -105,27 +94,21 @@ def test_d3_a_call_that_is_silent_until_the_deadline_is_a_failure_of_the_model(
     lasts_s: float, state: str
 ) -> None:
     async def five() -> str:
-        hung: Any = _Hung()
-        silent: Any = _Silent()
-        equipment = replace(
-            equipped(catalogue_of(), ("A_KEY",)), providers={"p": hung}, announcer=silent, recorder=silent
-        )
-        waiting = Waiting()
-        ladder = Ladder(equipment, Lessons(equipment, KeyNews(equipment, waiting.wake)), waiting)
+        parts = WorkerParts(catalogue_of(), ("A_KEY",), provider=_Hung(), recorder=_Unrecorded())
+        ladder = parts.ladder()
         for _ in range(5):
             with pytest.raises(GaveUp) as caught:
-                await ladder.climb(job_of(equipment, _Reply(), lasts_s=lasts_s))
+                await ladder.climb(parts.execution(_Reply(), lasts_s=lasts_s))
             assert caught.value.code == "deadline_exceeded"
-        return equipment.availability.breakers["m"].state
+        return parts.availability.breakers["m"].state
 
     assert run(five()) == state
 
 
 async def test_how_long_answers_take_is_noted_and_spares_them() -> None:
-    equipment = equipped(CHAIN, ("A_KEY",))
-    attempting = Attempting(equipment)
-    job = job_of(equipment, NOBODY, lasts_s=3)
-    job.chain = ("a", "b")
-    attempting._times.add("a", 1.6, stream=job.work.stream)
-    limits = attempting._time_limits(job, "a")
+    parts = WorkerParts(CHAIN, ("A_KEY",))
+    time_limits, execution = parts.time_limits, parts.execution(lasts_s=3)
+    execution.chain = ("a", "b")
+    time_limits.note_answer(execution, "a", loop_now_s() - 1.6, None)
+    limits = time_limits.limits(execution, "a")
     assert max(limits.first_token_s, limits.whole_s) >= 2.4

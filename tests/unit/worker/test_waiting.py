@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from services.worker.execution.wait_queue import Waiting
+from services.worker.intake.wait_queue import WaitQueue
 
 
-async def _waits(waiting: Waiting, turn: int, until_s: float, order: list[int]) -> None:
+async def _waits(waiting: WaitQueue, turn: int, until_s: float, order: list[int]) -> None:
     await waiting.until("chat", "interactive", until_s, turn)
     order.append(turn)
 
 
 async def test_c3_whoever_was_in_hand_first_looks_first_whenever_it_began_to_wait() -> None:
-    waiting, order = Waiting(), list[int]()
+    waiting, order = WaitQueue(), list[int]()
     far_s = asyncio.get_running_loop().time() + 60
     tasks = [asyncio.create_task(_waits(waiting, turn, far_s, order)) for turn in (5, 1, 4, 2)]
     while waiting.number("chat", "interactive") < len(tasks):
@@ -27,7 +27,7 @@ async def test_c3_whoever_was_in_hand_first_looks_first_whenever_it_began_to_wai
 
 
 async def test_c3_a_moment_that_comes_for_one_lets_the_older_ones_look_first() -> None:
-    waiting, order = Waiting(), list[int]()
+    waiting, order = WaitQueue(), list[int]()
     now_s = asyncio.get_running_loop().time()
     late = asyncio.create_task(_waits(waiting, 9, now_s + 0.02, order))
     old = asyncio.create_task(_waits(waiting, 3, now_s + 60, order))
@@ -38,7 +38,7 @@ async def test_c3_a_moment_that_comes_for_one_lets_the_older_ones_look_first() -
 
 
 async def test_those_who_listen_hear_who_begins_to_wait_and_who_waits_no_longer() -> None:
-    waiting, heard = Waiting(), list[str]()
+    waiting, heard = WaitQueue(), list[str]()
     waiting.on_wait(lambda: heard.append("waits"))
     waiting.on_wake(lambda: heard.append("woken"))
     task = asyncio.create_task(

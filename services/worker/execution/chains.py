@@ -1,0 +1,44 @@
+"""The model chain of one request: which models can serve it, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from penstock.bus.clock import loop_now_s
+from penstock.runtime.config.catalogue import Catalogue, RoleConfig
+from penstock.runtime.model_chain import needs_of, order, shortfall
+from services.worker.execution.state import Execution, GaveUp
+from services.worker.models.provider_cooldown import SitOut
+from services.worker.models.weighted_choice import draw, set_back
+
+__all__ = ["Chains", "failed_last"]
+
+
+class Chains:
+    def __init__(self, catalogue: Catalogue, cooldown: SitOut, random: Callable[[], float]) -> None:
+        """`random` returns numbers in [0, 1)."""
+        self._catalogue = catalogue
+        self._cooldown = cooldown
+        self._random = random
+
+    def for_request(self, execution: Execution) -> tuple[str, ...]:
+        """The models that can serve the request, in order. Raises GaveUp when there are none."""
+        work, role, tokens = execution.work, execution.role, execution.size.input_tokens
+        models = self._catalogue.models
+        needs = needs_of(tokens, vision=work.vision)
+        chain = order(role, models, work.complexity, needs)
+        if chain:
+            chain = draw(chain, role.weighted, self._random)
+            return failed_last(chain, role, self._cooldown, loop_now_s())
+        if shortfall(role, models, needs) == "vision":
+            raise GaveUp("invalid_request", f"no model of the role {work.role} reads images")
+        longest = max(models[key].context_tokens for key in role.chain)
+        message = f"about {tokens:,} tokens; the role {work.role} reads {longest:,} at most"
+        raise GaveUp("context_length_exceeded", message)
+
+
+def failed_last(chain: tuple[str, ...], role: RoleConfig, cooldown: SitOut, now_s: float) -> tuple[str, ...]:
+    """The chain, with models of providers that failed a moment ago behind the others of their weighted step."""
+    if not role.weighted:
+        return chain
+    return set_back(chain, role.weighted, lambda model: cooldown.rank(model, now_s))

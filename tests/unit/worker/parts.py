@@ -1,0 +1,222 @@
+"""The parts of a worker without a server, for tests of what it decides before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import cached_property
+from typing import Any
+
+from msgspec import Raw
+from nats.aio.client import Client as Nats
+from prometheus_client import CollectorRegistry
+
+from penstock.bus.clock import SYSTEM, loop_now_s
+from penstock.bus.connection import Reconnects
+from penstock.bus.tracing import NO_SPAN, NO_TRACER
+from penstock.contract.names import Lane
+from penstock.contract.presence import Presence, RoleStatus
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.service import Bus
+from services.worker.accounting.usage_recorder import Recorder
+from services.worker.announcer import Announcer
+from services.worker.credentials.changes import KeyNews
+from services.worker.credentials.keyring import Keyring
+from services.worker.credentials.quota_keys import keys_of
+from services.worker.degradation.monitor import Degrading
+from services.worker.degradation.shorten import RequestSize
+from services.worker.estimates.service_times import Pace
+from services.worker.estimates.token_calibration import Calibration
+from services.worker.execution.attempt import AttemptNumbers, Attempts
+from services.worker.execution.attempt_usage import AttemptUsage
+from services.worker.execution.bodies import Bodies
+from services.worker.execution.chains import Chains
+from services.worker.execution.ladder import Ladder
+from services.worker.execution.needs import NeedEstimator
+from services.worker.execution.next_attempt import NextAttempt
+from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.selection import Selection
+from services.worker.execution.start import Starter
+from services.worker.execution.state import Execution
+from services.worker.execution.time_limits import TimeLimits
+from services.worker.intake.handover import Handover
+from services.worker.intake.lanes import lane_of
+from services.worker.intake.pull_gate import PullGate
+from services.worker.intake.wait_queue import WaitQueue
+from services.worker.metrics import Telemetry, WorkerMetrics
+from services.worker.models.availability import Availability
+from services.worker.models.peers import Peers
+from services.worker.models.roster import Roster
+from services.worker.quota_monitor.monitor import Tiers
+from services.worker.rate_limit.quota import LocalQuota, QuotaKey
+from services.worker.redelivery.job_record import JobRecords
+from services.worker.status import (
+    CredentialReport,
+    LimitReport,
+    ModelReport,
+    RoleReport,
+    WorkerStatus,
+)
+from tests.harness.routed_requests import chat_work
+
+NAMES = ("A_KEY", "B_KEY", "C_KEY")
+
+
+def bus_apart() -> Bus:
+    """A bus whose client is not connected."""
+    nc = Nats()
+    return Bus(nc, nc.jetstream(), Reconnects(), DeliveryEpochs(nc))
+
+
+class Endpoint:
+    """A provider that is not called."""
+
+    name = "p"
+    rate_limit_headers = "openai"
+
+    def __init__(self, credentials: tuple[str, ...]) -> None:
+        self.credentials = credentials
+
+
+class RecordingAnnouncer(Announcer):
+    """Keeps the events instead of storing them."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        super().__init__(bus_apart().js, catalogue, SYSTEM, "w")
+        self.events: list[Any] = []
+
+    def announce(self, event: Any) -> None:
+        self.events.append(event)
+
+
+class WorkerParts:
+    """`names`: the credentials of every model. `provider` and `recorder` replace what is there otherwise."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        names: tuple[str, ...] = NAMES,
+        *,
+        provider: Any = None,
+        recorder: Any = None,
+    ) -> None:
+        self.catalogue = catalogue
+        self.bus = bus_apart()
+        self.providers: dict[str, Any] = dict.fromkeys(catalogue.providers, provider or Endpoint(names))
+        models = catalogue.models
+        limits = {QuotaKey(name, model): models[model].limits for name in names for model in models}
+        self.quota = LocalQuota(limits, batch=catalogue.batch)
+        keys = keys_of(catalogue, dict.fromkeys(catalogue.providers, names))
+        self.metrics = WorkerMetrics(CollectorRegistry())
+        self.telemetry = Telemetry(self.metrics, NO_TRACER, SYSTEM)
+        self.availability = Availability(catalogue, keys, self.quota, Roster(models))
+        self.peers = Peers(catalogue, "w")
+        self.handover = Handover(self.peers, max_deliver=5)
+        self.waiting = WaitQueue()
+        self.calibration = Calibration()
+        self.degradation = Degrading(catalogue, self.metrics)
+        self.tiers = Tiers(catalogue, keys, self.quota, self.metrics, catalogue.roles)
+        self.service_times = Pace()
+        self.announcer = RecordingAnnouncer(catalogue)
+        self.recorder: Recorder = recorder or Recorder(self.bus.js, catalogue, self.metrics, SYSTEM, "w")
+        self.keyring = Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        refusals = self.availability.refusals
+        key_news = KeyNews(
+            self.keyring, self.providers, self.catalogue, refusals, self.announcer, self.metrics
+        )
+        return Outcomes(self.catalogue, self.availability, key_news, self.announcer, self.metrics)
+
+    @cached_property
+    def selection(self) -> Selection:
+        needs = NeedEstimator(self.degradation, self.calibration)
+        return Selection(self.availability, needs, self.outcomes, self.tiers, self.handover, self.waiting)
+
+    @cached_property
+    def time_limits(self) -> TimeLimits:
+        return TimeLimits(self.handover)
+
+    @cached_property
+    def attempts(self) -> Attempts:
+        return Attempts(
+            {name: self.providers[model.provider] for name, model in self.catalogue.models.items()},
+            AttemptNumbers(JobRecords(self.bus, SYSTEM, "w"), SYSTEM, "w"),
+            Bodies(self.catalogue, self.degradation),
+            self.time_limits,
+            AttemptUsage(self.catalogue, self.calibration, self.degradation, self.recorder),
+            NO_TRACER,
+        )
+
+    @cached_property
+    def next_attempt(self) -> NextAttempt:
+        return NextAttempt(self.catalogue, self.availability, lambda: 0.5)
+
+    def ladder(self, attempts: Any = None) -> Ladder:
+        return Ladder(
+            Chains(self.catalogue, self.availability.sit_out, lambda: 0.5),
+            self.selection,
+            attempts or self.attempts,
+            self.outcomes,
+            self.next_attempt,
+            self.service_times,
+        )
+
+    def starter(self) -> Starter:
+        return Starter(self.catalogue, self.bus, self.tiers, self.telemetry)
+
+    def gate(self, lane: Lane) -> PullGate:
+        role_lane = lane_of("chat", lane, self.catalogue.roles["chat"])
+        return PullGate(role_lane, self.availability, self.tiers, self.handover, self.waiting)
+
+    def status(self) -> WorkerStatus:
+        return WorkerStatus(
+            "w",
+            SYSTEM,
+            RoleReport(self.catalogue, self.availability, self.service_times, self.metrics, "w"),
+            ModelReport(self.availability, self.degradation),
+            CredentialReport(self.catalogue, self.keyring, self.providers, self.availability.refusals),
+            LimitReport(self.quota, self.tiers, self.metrics),
+        )
+
+    def hear_other_worker(self, **about: Any) -> None:
+        """A heartbeat of another worker for the role `chat`; `about`: its further fields."""
+        role = RoleStatus(role="chat", slots=8, running=0)
+        beat = Presence(service="worker", instance="other", at_ms=0, roles=(role,), **about)
+        self.peers.heard("other", beat, loop_now_s())
+
+    def execution(self, reply: Any = None, *, lasts_s: float, **asked: Any) -> Execution:
+        """The execution of a request by the running task, with `lasts_s` to its deadline; `asked` as for `work`."""
+        task: Any = asyncio.current_task()
+        request = work(**asked)
+        return Execution(
+            work=request,
+            role=self.catalogue.roles["chat"],
+            degradation=self.catalogue.degradation_of("chat"),
+            size=RequestSize(request, 10, 10),
+            message_seq=1,
+            reply=reply,
+            span=NO_SPAN,
+            task=task,
+            started_s=loop_now_s(),
+            deadline_s=loop_now_s() + lasts_s,
+        )
+
+
+def catalogue_of(role: RoleConfig | None = None, limits: Limits | None = None) -> Catalogue:
+    return Catalogue(
+        name="test",
+        providers={"p": Provider(api_key_env=NAMES)},
+        models={"m": Model(provider="p", limits=limits or Limits())},
+        roles={"chat": role or RoleConfig(chain=("m",))},
+    )
+
+
+def work(*, body: dict[str, Any] | None = None, **fields: Any) -> ChatWork:
+    """`body`: fields of the body beside a short conversation; `fields` of the work message."""
+    talk = [{"role": "user", "content": "how long is the river"}]
+    asked = Raw(json.dumps({"messages": talk, **(body or {})}).encode())
+    return chat_work(**{"id": "r", "estimated_tokens": 10, "body": asked, **fields})
