@@ -1,4 +1,4 @@
-"""One message as a mailbox hands it out, and the verdicts a handler may give on it."""
+"""One delivery of a message, and the verdicts that a handler returns for it."""
 
 from __future__ import annotations
 
@@ -25,59 +25,59 @@ __all__ = [
 
 
 class Delivery(Struct, kw_only=True):
-    """A message pulled from a stream. Only the mailbox writes to it."""
+    """A message pulled from a stream. Only the mailbox changes it."""
 
     subject: str
     data: bytes
     headers: Mapping[str, str]
     ack_subject: str
-    """Changes when the server delivers the message again while it is still held here."""
+    """The subject for verdicts; it changes when the server redelivers the message while it is in flight here."""
     sequence: int
-    """In the stream."""
+    """The sequence number in the stream."""
     number: int
-    """1 on the first delivery."""
+    """The number of this delivery, 1 for the first."""
     stored_ns: int
-    """When JetStream stored it, Unix nanoseconds."""
+    """When JetStream stored the message, Unix nanoseconds."""
     pending: int = 0
-    """How many more the consumer had for anybody when it gave this one away."""
+    """How many undelivered messages the consumer had left after this one."""
     ack_deadline_s: float = inf
-    """On the loop's clock: when the server gives it to somebody else unless it hears of it before."""
+    """When the server redelivers the message unless its deadline is extended before; on the loop's clock."""
     ack_overdue: bool = False
-    """That time passed unheard, or the server may have forgotten us."""
+    """The deadline has passed without an extension, or the connection was lost."""
 
     @property
     def identity(self) -> tuple[int, int]:
-        """The same for every delivery of one message, and for no other: a stream that was lost and made again gives
-        its sequences out once more.
+        """The same for every delivery of one message, and different for all others: the sequence alone is not, because
+        a stream that was deleted and created again reuses its sequences.
         """
         return self.sequence, self.stored_ns
 
     def may_be_redelivered(self, now_s: float) -> bool:
-        """Whether somebody else may have been given the same message."""
+        """Whether the server may have delivered the message to another process."""
         return self.ack_overdue or now_s >= self.ack_deadline_s
 
 
 class Ack(Struct, frozen=True):
-    """Done; the message leaves the stream."""
+    """The message is done and leaves the stream."""
 
 
 class Retry(Struct, frozen=True):
-    """Not now: deliver it again after a while."""
+    """The message is delivered again after `delay_s`."""
 
     delay_s: float = 0.0
     to_other_process: bool = False
-    """To another process: what this mailbox has asked for is withdrawn first."""
+    """Withdraw this mailbox's pull requests first, so that another process receives the message."""
 
 
 class DeadLetter(Struct, frozen=True):
-    """It can never be done: bury it among the dead letters."""
+    """The message can never be processed and is stored as a dead letter."""
 
     code: ErrorCode
     message: str
 
 
 class NoVerdict(Struct, frozen=True):
-    """Say nothing: somebody else holds the same message and will."""
+    """No verdict is sent: another process holds the same message and will send one."""
 
 
 Verdict = Ack | Retry | DeadLetter | NoVerdict
@@ -86,10 +86,10 @@ NO_VERDICT: Final = NoVerdict()
 
 
 def delivery_of(msg: Msg) -> Delivery:
-    """Read the facts that JetStream puts into the ack subject.
+    """Parse the metadata that JetStream puts into the ack subject.
 
-    `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<stored>.<pending>`, and with two more
-    tokens in front, domain and account, in newer form. Source: nats-architecture-and-design, ADR-15.
+    `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<stored>.<pending>`; a newer form has two
+    more tokens in front, domain and account. Source: nats-architecture-and-design, ADR-15.
     """
     parts = msg.reply.split(".")
     first = 4 if len(parts) == 9 else 6

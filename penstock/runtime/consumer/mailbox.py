@@ -1,8 +1,8 @@
 """A bounded pull loop on durable JetStream consumers that share one pool of slots.
 
-It asks for no more messages than it has free slots, and only while its gate is open; prefers the first of its
-consumers and starves none; runs a task per message; keeps each from being delivered again while it is held; gives each
-one explicit verdict; drains on stop; recovers when the server was restarted. That is the whole of back-pressure.
+A mailbox requests no more messages than it has free slots, and only while its gate is open: this is the whole of
+back-pressure. It prefers the first of its consumers and starves none, runs a task per message, extends the ack deadline
+of each message in flight, sends one explicit verdict for each, drains on stop and recovers from server restarts.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ __all__ = ["Mailbox", "MailboxPolicy"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
 _RECHECK_S: Final = 1.0
-"""The gate, and how many slots may be used, are looked at again this often."""
+"""Seconds between two checks of a closed gate or of a reduced number of slots."""
 _WATCH_S: Final = 5.0
+"""Seconds between two checks for silent pull requests."""
 _REFUSED_WAIT_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 30.0
 _LATE_S: Final = 0.25
-"""How long after its withdrawal a mailbox gives back what was on its way to it."""
+"""Seconds after the withdrawal of pull requests in which late messages are still returned to the server."""
 _ACK: Final = b"+ACK"
 _TERM: Final = b"+TERM"
 _IN_PROGRESS: Final = b"+WPI"
 
 Handler = Callable[[Delivery], Awaitable[Verdict]]
 Gate = Callable[[], float]
-"""Seconds until it makes sense to pull; 0: now."""
+"""Seconds until the next pull makes sense; 0: now."""
 
 
 def _open() -> float:
@@ -55,26 +56,26 @@ def _unbounded() -> int:
 
 
 class MailboxPolicy(Struct, frozen=True, kw_only=True):
-    """How a mailbox behaves. `ack_wait_s` must be the consumer's."""
+    """The limits of a mailbox. `ack_wait_s` must equal the consumer's."""
 
     slots: int
     ack_wait_s: float
     max_deliver: int = 5
     gate: Gate = _open
     at_most: Callable[[], int] = _unbounded
-    """How many of the slots may be used at this moment."""
+    """Returns how many of the slots may be used at this moment."""
 
 
-class _Held(Struct):
+class _InFlight(Struct):
     delivery: Delivery
     task: asyncio.Task[None] | None = None
 
 
 class Mailbox:
-    """Pulls from `consumers`, the first preferred, and runs `handle` on each message.
+    """Pulls from `consumers`, preferring the first, and runs `handle` on each message.
 
-    All slots may be taken when the last standing requests are answered: then up to one message for each consumer but
-    one runs beside them, and nothing is asked for until fewer run than there are slots.
+    All slots may be in use when the last standing requests are answered: then up to one more message for each
+    consumer but one runs, and nothing is requested until fewer messages run than there are slots.
 
     `handle` returns the verdict; an exception counts as a Retry with a growing delay. `dead_letter` stores a dead
     letter: it is called for a DeadLetter verdict, and for a message delivered more than `max_deliver` times. `repair`
@@ -98,28 +99,28 @@ class Mailbox:
         self._dead_letter = dead_letter
         self._repairing = BackgroundRepair(self.name, repair)
         self._order = PullScheduler(len(consumers))
-        self._held: dict[tuple[int, int], _Held] = {}
+        self._in_flight: dict[tuple[int, int], _InFlight] = {}
         """By `Delivery.identity`."""
         self._awake = asyncio.Event()
         self._pullers = [Puller(nc, consumer, self._receive, self._awake.set) for consumer in consumers]
         self._wanting = True
-        """A slot that becomes free may be used at once."""
+        """A free slot can be used at once."""
         self._held_back = True
-        """At the last look the gate was closed, or not every slot might be used."""
+        """At the last check the gate was closed, or not every slot could be used."""
         self._stopping = False
         self._reconnects: Reconnects | None = None
-        self._pulling = CriticalLoop(f"pull {self.name}")
-        self._keeping_alive = CriticalLoop(f"keep {self.name}")
+        self._pull_task = CriticalLoop(f"pull {self.name}")
+        self._keep_alive_task = CriticalLoop(f"keep {self.name}")
         self._verdicts: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> int:
-        """Messages held at this moment."""
-        return len(self._held)
+        """The number of messages in flight."""
+        return len(self._in_flight)
 
     @property
     def queued(self) -> int:
-        """Messages in the consumers that nobody holds, as last heard."""
+        """The number of undelivered messages of the consumers, as the server last reported it."""
         return sum(puller.source.pending for puller in self._pullers)
 
     async def start(self, reconnects: Reconnects) -> None:
@@ -127,16 +128,16 @@ class Mailbox:
             await puller.open()
         self._reconnects = reconnects
         reconnects.add(self._on_reconnect)
-        self._pulling.start(self._pull_loop())
-        self._keeping_alive.start(self._keep_alive_loop())
+        self._pull_task.start(self._pull_loop())
+        self._keep_alive_task.start(self._keep_alive_loop())
 
     def wake(self) -> None:
-        """Something may have been given back: look at the gate again, if it kept anything back."""
+        """Check the gate again now if it held anything back, because capacity may have been released."""
         if self._held_back:
             self._awake.set()
 
     async def drain(self, grace_s: float) -> None:
-        """Pull no more; let what runs finish for `grace_s`; give the rest back to other workers."""
+        """Stop pulling, let running handlers finish for `grace_s`, and return the remaining messages to the server."""
         self._stopping = True
         self._awake.set()
         if self._reconnects is not None:
@@ -145,7 +146,7 @@ class Mailbox:
         await withdraw(self._nc, self._pullers)
         clock_s = asyncio.get_running_loop().time
         listen_until_s = clock_s() + _LATE_S
-        tasks = [held.task for held in self._held.values() if held.task is not None]
+        tasks = [held.task for held in self._in_flight.values() if held.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         for task in tasks:
@@ -155,17 +156,17 @@ class Mailbox:
             await puller.close()
         await asyncio.gather(*tasks, *self._verdicts, return_exceptions=True)
         await self._repairing.stop()
-        await self._pulling.stop()
-        await self._keeping_alive.stop()
+        await self._pull_task.stop()
+        await self._keep_alive_task.stop()
 
     async def _on_reconnect(self) -> None:
         for puller in self._pullers:
             puller.forget()
-        self._doubt()
+        self._mark_possibly_redelivered()
 
-    def _doubt(self) -> None:
-        """What is held may have been given to somebody else as well."""
-        for held in self._held.values():
+    def _mark_possibly_redelivered(self) -> None:
+        """Mark every message in flight as possibly redelivered to another process."""
+        for held in self._in_flight.values():
             held.delivery.ack_overdue = True
 
     async def _pull_loop(self) -> None:
@@ -179,10 +180,10 @@ class Mailbox:
         await asyncio.Event().wait()  # the drain cancels it
 
     async def _pull(self) -> None:
-        """Until the owner stops: whenever a request or a message is done with, look what to ask for next."""
+        """Until drained, decide what to request whenever a request or a message has ended."""
         while not self._stopping:
             self._awake.clear()
-            await self._mend()
+            await self._recover()
             closed_s = self.policy.gate()
             self._wanting = self._held_back = closed_s > 0.0
             if closed_s > 0.0:
@@ -195,14 +196,14 @@ class Mailbox:
 
     async def _ask(self, slots: int) -> None:
         sources = [puller.source for puller in self._pullers]
-        asks = self._order.asks(sources, slots, len(self._held))
+        asks = self._order.asks(sources, slots, len(self._in_flight))
         self._wanting = self._order.short
         for ask in asks:
             if not self._stopping:
                 await self._pullers[ask.rank].ask(ask)
 
-    async def _mend(self) -> None:
-        """After a refusal wait a little, after a second of the same consumer have it provisioned."""
+    async def _recover(self) -> None:
+        """After a refused request wait briefly; after a second one of the same consumer start the repair."""
         for puller in self._pullers:
             puller.watch()
         refused = [puller for puller in self._pullers if puller.refused]
@@ -213,8 +214,8 @@ class Mailbox:
         for puller in refused:
             puller.refused = False
         if again and not self._stopping:
-            self._doubt()
-            self._repairing.begin()
+            self._mark_possibly_redelivered()
+            self._repairing.start()
 
     async def _sleep(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -225,18 +226,18 @@ class Mailbox:
         clock_s = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(self.policy.ack_wait_s / 2)
-            for held in tuple(self._held.values()):
+            for held in tuple(self._in_flight.values()):
                 delivery = held.delivery
-                # Too late: this process was stopped, or too busy.
+                # An extension after the deadline is too late: this process was frozen or too busy.
                 delivery.ack_overdue = delivery.may_be_redelivered(clock_s())
                 try:
                     await self._nc.publish(delivery.ack_subject, _IN_PROGRESS)
                     delivery.ack_deadline_s = clock_s() + self.policy.ack_wait_s
                 except Exception as error:
-                    _log.warning("%s: cannot keep a message alive: %r", self.name, error)
+                    _log.warning("%s: cannot extend the ack deadline of a message: %r", self.name, error)
 
     def _receive(self, delivery: Delivery) -> None:
-        held = self._held.get(delivery.identity)
+        held = self._in_flight.get(delivery.identity)
         if held is not None:
             held.delivery.ack_subject = delivery.ack_subject
             held.delivery.ack_overdue = True
@@ -244,13 +245,13 @@ class Mailbox:
         if self._stopping:
             self._settle_soon(delivery, Retry())
             return
-        if len(self._held) >= 2 * self.policy.slots + len(self._pullers):
-            # An old pull was answered after all, on top of a new one.
+        if len(self._in_flight) >= 2 * self.policy.slots + len(self._pullers):
+            # A former pull request was answered in addition to the new one.
             self._settle_soon(delivery, Retry(_REFUSED_WAIT_S))
             return
         delivery.ack_deadline_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s
-        held = _Held(delivery)
-        self._held[delivery.identity] = held
+        held = _InFlight(delivery)
+        self._in_flight[delivery.identity] = held
         held.task = asyncio.create_task(self._run(delivery))
 
     async def _run(self, delivery: Delivery) -> None:
@@ -258,7 +259,7 @@ class Mailbox:
         try:
             await self._settle(delivery, await self._verdict(delivery))
         finally:
-            del self._held[delivery.identity]
+            del self._in_flight[delivery.identity]
             if self._wanting:
                 self._awake.set()
 
@@ -275,7 +276,7 @@ class Mailbox:
 
     async def _judge(self, delivery: Delivery) -> Verdict:
         if delivery.number > self.policy.max_deliver:
-            return DeadLetter("undeliverable", f"delivered {delivery.number - 1} times without an end")
+            return DeadLetter("undeliverable", f"delivered {delivery.number - 1} times without a verdict")
         return await self._handle(delivery)
 
     def _settle_soon(self, delivery: Delivery, verdict: Verdict) -> None:
@@ -284,7 +285,7 @@ class Mailbox:
         task.add_done_callback(self._verdicts.discard)
 
     async def _settle(self, delivery: Delivery, verdict: Verdict) -> None:
-        """Tell the server. When that fails the message comes again, and idempotence answers for it."""
+        """Send the verdict. If that fails the message is redelivered, and its processing is idempotent."""
         try:
             match verdict:
                 case Ack():
@@ -299,10 +300,10 @@ class Mailbox:
                     await self._dead_letter(delivery, verdict)
                     await self._nc.publish(delivery.ack_subject, _TERM)
         except Exception:
-            _log.exception("%s: a verdict could not be delivered; the message will come again", self.name)
+            _log.exception("%s: a verdict could not be sent; the message will be redelivered", self.name)
 
     async def _withdraw_requests(self) -> None:
-        """The server handles what one connection sends in order, so a message given back next goes to another one."""
+        """The server processes one connection's messages in order, so a message returned after this goes elsewhere."""
         for puller in self._pullers:
             await puller.withdraw_request()
         self._awake.set()

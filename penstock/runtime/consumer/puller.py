@@ -1,7 +1,7 @@
-"""The pull protocol of JetStream: one outstanding request to a consumer at a time, watched for silence.
+"""JetStream's pull protocol: at most one open request per consumer, watched for missing heartbeats.
 
-nats-py's `fetch` answers with a list once per call; a mailbox wants each message as it comes and a request that
-stays open. The protocol is that of ADR-13 (nats-architecture-and-design).
+nats-py's `fetch` returns a list once per call; a mailbox needs each message as it arrives and a request that stays
+open. The protocol is ADR-13 (nats-architecture-and-design).
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ __all__ = ["Puller", "withdraw"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
 _HEARTBEAT_S: Final = 5.0
-"""At most half of how long a request waits, or the server refuses it."""
+"""Seconds between the server's heartbeats for an open request; at most half of the request's duration."""
 _SILENCE_S: Final = 2.5 * _HEARTBEAT_S
 _CLOSE_S: Final = 2
 _NANO: Final = 1_000_000_000
 _HEARTBEAT: Final = "100"
 _DELIVERED: Final = "$JS.ACK."
-"""What a message is answered on. The server's own words have no such address, and a publisher may write a header
-that looks like one of them."""
+"""The start of the reply subject of a delivered message. Status messages of the server have no such subject, while a
+publisher could write a `Status` header."""
 _ENDED_QUIETLY: Final = frozenset({"404", "408"})
-"""No messages; the request expired."""
+"""Status codes: no messages; the request expired."""
 
 
 class Puller:
-    """Asks a durable consumer for messages and hands each to `receive` as it comes.
+    """Requests messages from a durable consumer and passes each to `receive` as it arrives.
 
-    `over` is called when a request is used up, has expired or was refused.
+    `ended` is called when a request was fulfilled, has expired or was refused.
     """
 
     def __init__(
-        self, nc: Nats, consumer: Consumer, receive: Callable[[Delivery], None], over: Callable[[], None]
+        self, nc: Nats, consumer: Consumer, receive: Callable[[Delivery], None], ended: Callable[[], None]
     ) -> None:
         self._nc = nc
         self._name = f"{consumer.stream}/{consumer.durable}"
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
         self._inbox = nc.new_inbox()
         self._receive = receive
-        self._over = over
+        self._ended = ended
         self._subscription: Subscription | None = None
         self._former: list[Subscription] = []
-        """Of requests that were withdrawn: what was on its way still comes through them."""
+        """Subscriptions of withdrawn requests, through which messages already sent still arrive."""
         self._request = 0
         self._asked = Ask(0, 0, 0.0)
         self._asked_s = 0.0
-        self._heard_s = 0.0
+        self._last_message_s = 0.0
         self.source = Source()
         self.refusals = 0
-        """How many requests one after the other the server ended early."""
+        """Number of consecutive requests that the server refused or did not answer."""
         self.refused = False
-        """It did since the owner last looked, who sets this back."""
+        """A request was refused since the mailbox last reset this flag."""
 
     async def open(self) -> None:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
@@ -83,30 +83,30 @@ class Puller:
         return True
 
     async def withdraw_request(self) -> None:
-        """Withdraw the open request, if there is one, and be ready for the next.
+        """Withdraw the open request, if there is one, and prepare for the next.
 
-        The server drops a request whose reply subject nobody listens to; JetStream knows no other way.
+        The server drops a request whose reply subject has no subscriber; JetStream has no other way to withdraw one.
         """
         former = self._subscription
         if self.source.outstanding == 0 or former is None or not self._nc.is_connected:
             return
-        self._set_back()
+        self._reset()
         inbox = self._nc.new_inbox()
         subscription = await self._nc.subscribe(f"{inbox}.*", cb=self._on_message)
         self._inbox, self._subscription = inbox, subscription
         await unsubscribe_at_server(self._nc, former)
-        self._set_back()
+        self._reset()
         over, self._former = self._former, [former]
         for each in over:
             await self._end_subscription(each)
 
-    def _set_back(self) -> None:
-        """No request is open; what the server still says of the last one counts no more."""
+    def _reset(self) -> None:
+        """Forget the open request; later status messages about it are ignored."""
         self._request += 1
         self.source = Source(pending=self.source.pending, batch=self.source.batch)
 
     async def close(self) -> None:
-        """Stop listening."""
+        """End all subscriptions."""
         subscription, self._subscription = self._subscription, None
         former, self._former = self._former, []
         for each in (*former, *([] if subscription is None else [subscription])):
@@ -121,29 +121,29 @@ class Puller:
             _log.warning("%s: could not unsubscribe: %r", self._name, error)
 
     async def ask(self, ask: Ask) -> None:
-        """Request messages; they come through `receive`."""
+        """Request messages, which are passed to `receive`."""
         self._request += 1
         self._asked = ask
-        self._asked_s = self._heard_s = asyncio.get_running_loop().time()
+        self._asked_s = self._last_message_s = asyncio.get_running_loop().time()
         self.source.outstanding = ask.batch
         self.source.standing = ask.waits_s > 0
         await self._nc.publish(
-            self._next, msgspec.json.encode(_wish(ask)), reply=f"{self._inbox}.{self._request}"
+            self._next, msgspec.json.encode(_request_body(ask)), reply=f"{self._inbox}.{self._request}"
         )
 
     def watch(self) -> None:
-        """A request whose server fell silent is refused: it is asked again."""
-        silent_s = asyncio.get_running_loop().time() - self._heard_s
+        """Count an open request without heartbeats as refused, so that it is sent again."""
+        silent_s = asyncio.get_running_loop().time() - self._last_message_s
         if self.source.outstanding > 0 and silent_s > _SILENCE_S:
             self._refuse("no heartbeat from the server")
 
     def forget(self) -> None:
-        """The request is void, and with it what is known of the consumer: the connection was lost."""
+        """Discard the open request and the state of the consumer after a lost connection."""
         self.source = Source()
-        self._over()
+        self._ended()
 
     async def _on_message(self, msg: Msg) -> None:
-        self._heard_s = asyncio.get_running_loop().time()
+        self._last_message_s = asyncio.get_running_loop().time()
         status = (msg.headers or {}).get("Status")
         if status is None or msg.reply.startswith(_DELIVERED):
             self._take(delivery_of(msg))
@@ -160,7 +160,7 @@ class Puller:
         source = self.source
         source.pending = delivery.pending
         self.refusals = 0
-        if source.outstanding > 0:  # else an old request was answered after all
+        if source.outstanding > 0:  # otherwise a former request was answered
             source.outstanding -= 1
             if source.outstanding == 0:
                 self._end()
@@ -171,31 +171,31 @@ class Puller:
         self.refusals += 1
         self.refused = True
         self.source = Source()
-        self._over()
+        self._ended()
 
     def _end(self) -> None:
-        """The request is over, be it used up or not."""
+        """Close the request, whether or not it was fulfilled."""
         source, asked = self.source, self._asked
         if source.standing:
             age_s = asyncio.get_running_loop().time() - self._asked_s
-            source.over(asked.batch, asked.batch - source.outstanding, age_s)
+            source.record_end(asked.batch, asked.batch - source.outstanding, age_s)
         source.outstanding = 0
-        self._over()
+        self._ended()
 
 
-def _wish(ask: Ask) -> dict[str, int | bool]:
+def _request_body(ask: Ask) -> dict[str, int | bool]:
     if ask.waits_s == 0:
         return {"batch": ask.batch, "no_wait": True}
-    wish: dict[str, int | bool] = {"batch": ask.batch, "expires": int(ask.waits_s * _NANO)}
-    if ask.waits_s >= 2 * _HEARTBEAT_S:  # a brief request needs none
-        wish["idle_heartbeat"] = int(_HEARTBEAT_S * _NANO)
-    return wish
+    body: dict[str, int | bool] = {"batch": ask.batch, "expires": int(ask.waits_s * _NANO)}
+    if ask.waits_s >= 2 * _HEARTBEAT_S:  # a shorter request needs no heartbeat
+        body["idle_heartbeat"] = int(_HEARTBEAT_S * _NANO)
+    return body
 
 
 async def withdraw(nc: Nats, pullers: Iterable[Puller]) -> None:
-    """Withdraw all of them, and wait until the server knows."""
+    """Withdraw the requests of all pullers, and wait until the server has processed that."""
     try:
         if any([await puller.withdraw() for puller in pullers]):
             await nc.flush(_CLOSE_S)
     except (nats.errors.Error, TimeoutError) as error:
-        _log.warning("could not withdraw in order: %r", error)
+        _log.warning("could not withdraw pull requests: %r", error)

@@ -1,4 +1,4 @@
-"""A repair beside the work, one at a time: what is broken may fix itself sooner than the repair fails."""
+"""A repair that runs in the background while the work goes on, because the fault may end before the repair does."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _log: Final = rate_limited_logger(__name__)
 
 
 class BackgroundRepair:
-    """Runs `repair` in the background when it is asked for and does not run already."""
+    """Runs `repair` in the background, at most once at a time."""
 
     def __init__(self, name: str, repair: Callable[[], Awaitable[None]]) -> None:
         self._name = name
         self._repair = repair
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 

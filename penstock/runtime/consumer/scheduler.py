@@ -1,8 +1,8 @@
-"""Which of several consumers is asked next for how much, when all of them share one pool of slots. Pure.
+"""Schedules pull requests among consumers that share one pool of slots. Pure.
 
-The consumers are ranks, the first to be preferred; but of every EVERY messages asked for at least one is asked of each
-rank that wants one. A rank believed empty has one standing request for a single message open, which costs nothing while
-nothing comes; a rank known to hold more is asked for as many as there are free slots, and answers at once.
+Each consumer is a rank, and lower ranks are preferred; but of every EVERY requested messages at least one is requested
+from each rank that has any. A rank believed to be empty keeps one standing request for a single message open, which
+costs nothing; a rank known to hold messages is asked for as many as there are free slots, and answers at once.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from msgspec import Struct
 __all__ = ["BRIEF_S", "EVERY", "STANDING_S", "Ask", "PullScheduler", "Source"]
 
 EVERY: Final = 8
-"""Slots are divided 5 : 1 : 1 : 1 when all of four ranks are full: most go to those who wait for little, and nobody
-is overtaken for ever."""
+"""Messages requested of which each non-empty rank receives at least one: four full ranks share the slots 5 : 1 : 1 : 1,
+so that small queues are preferred and none starves."""
 STANDING_S: Final = 10.0
-"""So long a process that was frozen still draws messages to itself: a few would lie there for ack_wait once more, and a
-delivery of each would be used up."""
+"""Seconds a standing request stays open. A frozen process still receives messages for that long; each of them is
+redelivered only after ack_wait and uses up one delivery."""
 BRIEF_S: Final = 0.25
-"""A standing request for several messages keeps slots from the other ranks, so it lasts no longer than this."""
+"""Seconds a standing request for several messages stays open: it withholds slots from the other ranks."""
 
 
 class Source(Struct):
-    """One consumer as the order sees it; its puller keeps this true."""
+    """The state of one consumer, kept up to date by its puller."""
 
     pending: int = 0
-    """Believed to wait there. The server says it with each message."""
+    """Undelivered messages, as the server reported with its last delivery."""
     outstanding: int = 0
-    """How many messages the request that is open may still bring."""
+    """How many messages the open request may still bring."""
     standing: bool = True
-    """Of that request: it waits for messages that are not there yet."""
+    """The open request also waits for messages that are not stored yet."""
     batch: int = 1
-    """How many the next standing request asks for: about what came in BRIEF_S."""
+    """How many messages the next standing request asks for: about as many as arrived in BRIEF_S."""
 
-    def over(self, asked: int, took: int, age_s: float) -> None:
-        """A standing request for `asked` messages brought `took` and ended when it was `age_s` old."""
+    def record_end(self, asked: int, took: int, age_s: float) -> None:
+        """Adapt `batch` to a standing request for `asked` messages that brought `took` and ended after `age_s`."""
         if took < asked:
             self.batch = max(1, took)
         else:
@@ -51,23 +51,23 @@ class Ask(Struct, frozen=True):
     rank: int
     batch: int
     waits_s: float
-    """For messages to come; 0: answer with what is there."""
+    """Seconds to wait for messages that are not stored yet; 0: answer with the stored ones."""
 
 
 class PullScheduler:
-    """Decides; remembers only how often each rank was passed over.
+    """Decides what to request; its only state is how often each rank was passed over.
 
-    Never more than `slots` and one message for each further rank are asked for and held together: the standing requests
-    of the ranks believed empty may all be answered when every slot is taken.
+    The messages requested and in flight together never exceed `slots` plus one for each further rank, because the
+    standing requests of empty ranks may all be answered while every slot is in use.
     """
 
     def __init__(self, ranks: int) -> None:
         self._passed = [0] * ranks
         self.short = False
-        """Some rank wanted more than there was room for, at the last decision: look again when a slot is free."""
+        """At the last decision some rank could use more slots: decide again when one is free."""
 
     def asks(self, sources: Sequence[Source], slots: int, held: int) -> list[Ask]:
-        """What to request now, with `held` messages in hand."""
+        """What to request now, with `held` messages in flight."""
         out = sum(source.outstanding for source in sources)
         lent = sum(1 for source in sources if source.outstanding and source.standing)
         free = slots - held - (out - lent)
@@ -97,9 +97,9 @@ class PullScheduler:
         ]
 
     def _next(self, wanted: dict[int, int], free: int, room: int) -> int | None:
-        """Whose turn it is; None when that one has to wait for a slot."""
+        """The rank to request from next; None if it has to wait for a slot."""
         by_passed = sorted(wanted, key=lambda rank: (-self._passed[rank], rank))
-        # Each in turn must still come within EVERY, were they all served now, one after the other.
+        # Each rank must get a message within EVERY, even if all ranks before it are served first.
         due = any(self._passed[rank] + place >= EVERY - 1 for place, rank in enumerate(by_passed))
         able = [rank for rank in wanted if room > 0 and (free > 0 or wanted[rank] == 0)]
         if due:
@@ -115,9 +115,9 @@ class PullScheduler:
     def _lengthen(
         self, chosen: Counter[int], standing: list[int], sources: Sequence[Source], left: tuple[int, int]
     ) -> None:
-        """Ranks through which much came just now are asked for several at once: one request, not one per message.
+        """Request several messages at once from ranks that were busy, so that not every message needs a request.
 
-        Half of what is free stays for the others, unless there are none.
+        Half of the free slots stay available for the other ranks, if there are any.
         """
         free, room = left
         alone = len(sources) == 1

@@ -60,7 +60,7 @@ def logger(clock: Clock) -> Iterator[logging.Logger]:
     logger.removeFilter(limit)
 
 
-def test_of_16_600_repetitions_in_a_minute_six_are_logged_with_the_count_of_the_others(logger, clock, caplog):
+def test_16_600_repetitions_in_a_minute_log_six_lines_with_counts(logger, clock, caplog):
     for _ in range(16_600):
         logger.warning("no acknowledgement for %s", "a subject")
         clock.now_s += 60 / 16_600
@@ -70,7 +70,7 @@ def test_of_16_600_repetitions_in_a_minute_six_are_logged_with_the_count_of_the_
     assert len(texts) == 6
 
 
-def test_other_arguments_are_no_other_kind_and_other_messages_are(logger, caplog):
+def test_lines_are_grouped_by_message_and_not_by_arguments(logger, caplog):
     logger.warning("no acknowledgement for %s", "llm.reply.demo.c.1")
     logger.warning("no acknowledgement for %s", "llm.reply.demo.c.2")
     logger.warning("JetStream lacks %s", "LLM_WORK")
@@ -80,7 +80,7 @@ def test_other_arguments_are_no_other_kind_and_other_messages_are(logger, caplog
     ]
 
 
-def test_by_text_other_arguments_are_another_kind_and_memory_is_bounded(clock, caplog):
+def test_grouping_by_text_separates_arguments_in_bounded_memory(clock, caplog):
     logger = logging.getLogger("tests.repeated_logs.by_text")
     limit = RepeatedLogs(10, by="text", clock=clock)
     logger.addFilter(limit)
@@ -91,20 +91,20 @@ def test_by_text_other_arguments_are_another_kind_and_memory_is_bounded(clock, c
     assert len(limit._passed) == 500
 
 
-def test_another_exception_is_another_kind(logger, caplog):
+def test_lines_are_grouped_by_exception_type(logger, caplog):
     for error in (ValueError("a"), ValueError("b"), KeyError("c")):
         logger.error("a handler failed", exc_info=error)
     assert [record.exc_info[0] for record in caplog.records] == [ValueError, KeyError]
 
 
-def test_what_is_no_warning_is_never_held_back(logger, caplog):
+def test_lines_below_warning_are_never_suppressed(logger, caplog):
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             logger.info("took one")
     assert len(caplog.records) == 3
 
 
-def test_a_message_with_a_percent_sign_and_no_arguments_stays_as_it_is(logger, clock, caplog):
+def test_a_percent_sign_without_arguments_stays_unchanged(logger, clock, caplog):
     for _ in range(3):
         logger.warning("90% used")
     clock.now_s += 10
@@ -113,7 +113,7 @@ def test_a_message_with_a_percent_sign_and_no_arguments_stays_as_it_is(logger, c
 
 
 @given(pauses=st.lists(st.floats(0, 30), max_size=60))
-def test_every_repetition_is_logged_or_counted_and_never_two_within_the_interval(pauses: list[float]):
+def test_every_repetition_is_logged_or_counted_once_per_interval(pauses: list[float]):
     clock = Clock()
     limit = RepeatedLogs(10, clock=clock)
     passed_s: list[float] = []
@@ -133,7 +133,7 @@ def test_every_repetition_is_logged_or_counted_and_never_two_within_the_interval
     assert all(later - sooner >= 10 for sooner, later in itertools.pairwise(passed_s))
 
 
-def test_every_module_that_warns_limits_repetitions_or_is_listed_with_a_reason():
+def test_every_module_that_warns_limits_repetitions_or_is_listed():
     loud = {
         module for package in ("penstock", "services") for module in _modules(package) if _is_loud(module)
     }

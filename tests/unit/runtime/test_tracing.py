@@ -70,7 +70,7 @@ def test_tracing_that_is_off_passes_a_foreign_trace_on():
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_what_is_no_traceparent_is_neither_believed_nor_passed_on(text: str, tracer, exporter):
+def test_an_invalid_traceparent_is_neither_used_nor_forwarded(text: str, tracer, exporter):
     assert not is_traceparent(text)
     assert NO_TRACER.start("a", "consumer", parent=text) is NO_SPAN
     span = tracer.start("hostile", "consumer", parent=text)
@@ -80,7 +80,7 @@ def test_what_is_no_traceparent_is_neither_believed_nor_passed_on(text: str, tra
 
 
 @given(text=st.text() | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True))
-def test_whatever_is_taken_for_a_traceparent_can_travel_in_a_header(text: str):
+def test_an_accepted_traceparent_is_a_valid_header_value(text: str):
     if is_traceparent(text):
         assert len(text) == 55
         assert text.isascii()
@@ -120,7 +120,7 @@ def test_each_hop_is_the_child_of_the_one_before(tracer, exporter):
     assert spans["worker"].attributes == {"penstock.role": "chat"}
 
 
-def test_spans_without_a_parent_begin_traces_of_their_own(tracer, exporter):
+def test_spans_without_a_parent_start_new_traces(tracer, exporter):
     for name in ("one", "two"):
         tracer.start(name, "internal").end()
     spans = exported(tracer, exporter)
@@ -128,7 +128,7 @@ def test_spans_without_a_parent_begin_traces_of_their_own(tracer, exporter):
     assert spans["one"].parent is None
 
 
-def test_a_trace_that_its_beginner_did_not_sample_stays_unsampled(tracer, exporter):
+def test_a_trace_that_is_not_sampled_at_its_root_stays_so(tracer, exporter):
     span = tracer.start("quiet", "consumer", parent=f"00-{TRACE}-{SPAN}-00")
     span.end()
     assert exported(tracer, exporter) == {}

@@ -52,7 +52,7 @@ def test_a_date_or_a_version_stays_text():
     assert read("a: 2024-05-01\nb: '1'\nc: !!str 1").data == {"a": "2024-05-01", "b": "1", "c": "1"}
 
 
-def test_anchors_and_merges_work_and_what_stands_there_itself_wins():
+def test_anchors_and_merges_work_and_own_keys_win():
     document = read("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [{x: 8}, *a]}\nd: *a")
     assert document.data == {
         "a": {"x": 1, "y": 2},
@@ -70,7 +70,7 @@ def test_aliases_that_multiply_are_refused_at_once():
         read("\n".join(lines))
 
 
-def test_nesting_that_would_overrun_the_stack_is_refused():
+def test_nesting_that_would_overrun_the_stack_is_rejected():
     for text in ("[" * 100_000, "- " * 100_000, "{a: " * 100_000):
         with pytest.raises(ConfigurationRefused, match="levels deep"):
             read(text)
@@ -147,7 +147,7 @@ PLACES = [
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), TREES | SCALARS), min_size=1, max_size=4))
-def test_a_right_file_with_anything_in_any_place_is_read_or_refused(changes):
+def test_a_valid_file_with_any_value_anywhere_is_read_or_rejected(changes):
     data = yaml.safe_load(RIGHT)
     for place, value in changes:
         *above, last = place.split(".")
@@ -163,16 +163,16 @@ def test_a_right_file_with_anything_in_any_place_is_read_or_refused(changes):
 @pytest.mark.parametrize(
     "number", ["0x" + "f" * 5000, "9" * 5000, "9223372036854775808", "0x_", "1:" * 900 + "1.0"]
 )
-def test_a_number_too_big_to_count_with_is_refused(number):
+def test_a_number_beyond_64_bits_is_rejected(number):
     judge(RIGHT.replace("input: 100", f"input: {number}"))
     document = read(f"a: {number}")
     assert isinstance(document.data["a"], str | None)
 
 
 @given(st.integers(0, len(RIGHT)), st.integers(0, 12), st.text(alphabet="ab:-[]{}&*\n '\"0.", max_size=6))
-def test_a_right_file_with_any_piece_replaced_is_read_or_refused(start, length, piece):
+def test_a_valid_file_with_any_piece_replaced_is_read_or_rejected(start, length, piece):
     judge(RIGHT[:start] + piece + RIGHT[start + length :])
 
 
-def test_the_example_itself_is_right():
+def test_the_example_itself_is_valid():
     assert load(RIGHT).roles["chat"].chain == ("large", "small")

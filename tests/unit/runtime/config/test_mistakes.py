@@ -7,7 +7,7 @@ from tests.unit.runtime.config.mistakes import MISTAKES
 
 
 @pytest.mark.parametrize("row", MISTAKES, ids=lambda row: row[1][-40:])
-def test_a_mistake_is_named_with_its_place_and_its_mend(row):
+def test_k6_a_mistake_is_reported_with_its_place_and_fix(row):
     right, wrong, line, key, value, problem, fix = row
     found = {problem.key: problem for problem in refused(spoiled(right, wrong))}[key]
     assert (found.line, found.value) == (line, value)
@@ -23,7 +23,7 @@ def test_a_mistake_reads_as_one_sentence():
     )
 
 
-def test_all_mistakes_are_told_together_in_the_order_of_the_file():
+def test_k6_all_mistakes_are_reported_in_the_order_of_the_file():
     text = spoiled("provider: here\n    price", "provider: her\n    prise").replace(
         "[large, small]", "[lage, small]"
     )
@@ -39,13 +39,13 @@ def test_all_mistakes_are_told_together_in_the_order_of_the_file():
     ]
 
 
-def test_a_mistake_in_one_entry_does_not_make_others_look_wrong():
+def test_a_mistake_in_one_entry_causes_no_follow_up_errors():
     """`large` is broken, yet it is still a name the chain may use."""
     (problem,) = refused(spoiled("price: {input: 100, output: 200}", "context_tokens: many"))
     assert problem.key == "models.large.context_tokens"
 
 
-def test_what_can_be_judged_of_an_entry_is_judged_beside_a_value_of_the_wrong_sort():
+def test_the_rest_of_an_entry_with_a_wrong_type_is_checked():
     text = spoiled(
         "large:\n    provider: here\n    price: {input: 100,",
         "large:\n    provider: her\n    price: {input: -1,",
@@ -85,17 +85,17 @@ def test_what_can_be_judged_of_an_entry_is_judged_beside_a_value_of_the_wrong_so
         "0.4",
     ],
 )
-def test_a_value_of_the_wrong_sort_is_told_for_its_place_only(right, wrong):
+def test_a_wrong_type_is_reported_once(right, wrong):
     assert len({problem.line for problem in refused(spoiled(right, wrong))}) <= 1
 
 
-def test_a_model_whose_sight_is_unknown_is_not_called_blind():
+def test_an_unreadable_vision_flag_is_not_taken_for_false():
     text = spoiled("price: {input: 100, output: 200}", "vision: perhaps") + "  vision:\n    chain: [large]\n"
     assert [problem.key for problem in refused(text)] == ["models.large.vision"]
 
 
 @pytest.mark.parametrize("section", ["providers", "models", "roles"])
-def test_a_missing_section_is_said_once(section):
+def test_a_missing_section_is_reported_once(section):
     head, _, rest = RIGHT.partition(f"\n{section}:\n")
     after = [line for line in rest.splitlines() if line]
     kept = next((index for index, line in enumerate(after) if not line.startswith(" ")), len(after))
@@ -103,7 +103,7 @@ def test_a_missing_section_is_said_once(section):
     assert (problem.key, problem.problem) == (section, "is missing")
 
 
-def test_a_vision_role_needs_a_model_that_sees():
+def test_a_vision_role_needs_a_model_with_vision():
     text = RIGHT + "  vision:\n    chain: [large]\n"
     (problem,) = refused(text)
     assert (problem.line, problem.key) == (19, "roles.vision.chain")
@@ -111,19 +111,19 @@ def test_a_vision_role_needs_a_model_that_sees():
 
 
 @pytest.mark.parametrize("key", ["gsk_0123456789abcdefghij", "sk-proj-0123456789", "not a name"])
-def test_a_key_pasted_in_place_of_a_variable_is_refused_and_not_repeated(key):
+def test_a_pasted_key_is_rejected_and_not_repeated(key):
     (problem,) = refused(spoiled("[HERE_KEY]", f"[{key}]"))
     assert problem.key == "providers.here.api_key_env[0]"
     assert key not in problem.as_line("mine.yaml")
 
 
-def test_an_error_quotes_what_was_written_and_not_the_environment():
+def test_an_error_quotes_the_file_and_not_the_environment():
     (problem,) = refused(spoiled("https://here.example/v1", "${URL}"), {"URL": "user:hunter2@host"})
     assert "hunter2" not in problem.as_line("mine.yaml")
     assert problem.value == '"${URL}"'
 
 
-def test_two_names_for_one_model_cannot_have_two_limits_of_one_quota():
+def test_two_names_of_one_model_must_have_the_same_limits():
     (problem,) = refused(spoiled("  small:\n", "  small:\n    name: large\n"))
     assert (problem.line, problem.key) == (13, "models.small.limits")
     assert "models.large" in problem.problem

@@ -38,7 +38,7 @@ def test_exactly_these_ship():
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_a_preset_alone_makes_a_provider_and_says_where_it_is_known_from(name: str):
+def test_a_preset_makes_a_provider_and_names_its_sources(name: str):
     preset = read_preset(shipped_presets()[name])
     assert preset.sources
     assert all(re.match(r"https://[a-z0-9.-]+/", source) for source in preset.sources)
@@ -75,7 +75,7 @@ def test_mistral_in_one_line():
     assert takes["developer_role"] == "system"
 
 
-def test_what_the_catalogue_says_itself_holds():
+def test_the_catalogue_overrides_its_preset():
     catalogue = with_preset(
         "gemini",
         ", base_url: 'https://proxy.example/v1', api_key_env: [MINE], takes: {store: yes, user: no},"
@@ -116,7 +116,7 @@ def test_an_unknown_preset_names_the_nearest():
         ("openai/gpt-oss-120b", False, True),
     ],
 )
-def test_the_families_of_openai_also_without_the_presets_name(
+def test_openai_families_apply_without_naming_the_preset(
     provider: str, model: str, renamed: bool, sampled: bool
 ):
     takes = load(written(provider, f"{{provider: p, name: {model}}}")).takes_of("m")
@@ -128,7 +128,7 @@ def test_groqs_names_are_not_mistaken_for_openais():
     assert load(written("{sdk: groq}", "{provider: p, name: o3}")).takes_of("m") == {}
 
 
-def test_a_family_gives_way_to_the_provider_and_the_model():
+def test_provider_and_model_override_a_family():
     text = written(
         "{takes: {temperature: yes, top_p: yes}}", "{provider: p, name: o3, takes: {top_p: {only: 1}}}"
     )
@@ -144,7 +144,7 @@ def test_a_model_that_contradicts_its_preset_is_refused():
     assert problem.fix == "write max_completion_tokens: yes beside it, or take the line out"
 
 
-def test_what_is_in_force_can_be_printed_and_read_again():
+def test_the_effective_catalogue_can_be_printed_and_read_again():
     catalogue = with_preset("xai", model="grok-4")
     shown = yaml.safe_load(catalogue_yaml(catalogue, {}))
     assert shown["models"]["m"]["takes"] == {"presence_penalty": False, "frequency_penalty": False}
@@ -156,7 +156,7 @@ def test_the_penalties_of_a_model_that_does_not_reason_stay():
     assert with_preset("xai", model="grok-4-fast-non-reasoning").takes_of("m")["presence_penalty"] is True
 
 
-def test_without_a_preset_the_headers_are_those_of_the_sdk():
+def test_without_a_preset_the_sdk_decides_the_headers():
     assert load(written("{}")).providers["p"].rate_limit_headers == "openai"
     assert load(written("{sdk: groq}")).providers["p"].rate_limit_headers == "groq"
     (problem,) = refused(written("{rate_limit_headers: opnai}"))

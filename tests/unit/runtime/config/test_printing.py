@@ -63,7 +63,7 @@ def test_settings_are_printed_without_passwords():
     assert yaml.safe_load(printed)["nats_url"] == "nats://…@one:4222,nats://…@two:4222"
 
 
-def test_check_says_in_order_and_which_key_is_missing(tmp_path, capsys):
+def test_check_reports_a_valid_file_and_a_missing_key(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(RIGHT)
     assert check(tmp_path / "mine.yaml", {}) == 0
     out, err = capsys.readouterr()
@@ -71,7 +71,7 @@ def test_check_says_in_order_and_which_key_is_missing(tmp_path, capsys):
     assert "provider here has no key: set HERE_KEY" in err
 
 
-def test_check_tells_the_mistakes_of_file_and_environment_together(tmp_path, capsys):
+def test_check_reports_mistakes_of_file_and_environment(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(spoiled("[large, small]", "[lage]"))
     assert check(tmp_path / "mine.yaml", {"PENSTOCK_HTTP_PORT": "http"}) == 1
     out, err = capsys.readouterr()
@@ -81,7 +81,7 @@ def test_check_tells_the_mistakes_of_file_and_environment_together(tmp_path, cap
     assert "2 mistakes." in err
 
 
-def test_print_shows_what_is_in_force(tmp_path, capsys):
+def test_print_shows_the_effective_configuration(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(RIGHT)
     env = {"HERE_KEY": "gsk_0123456789abcdef", "NATS_URL": "nats://me:hunter2@one:4222"}
     assert print_effective(tmp_path / "mine.yaml", env) == 0
@@ -94,7 +94,7 @@ def test_print_shows_what_is_in_force(tmp_path, capsys):
 
 @pytest.mark.parametrize("command", [check, print_effective])
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"a: [", b"", b"just text"])
-def test_a_users_mistake_is_told_without_a_traceback(tmp_path, capsys, command, content):
+def test_a_users_mistake_is_reported_without_a_traceback(tmp_path, capsys, command, content):
     file = tmp_path / "mine.yaml"
     if content is not None:
         file.write_bytes(content)
@@ -106,7 +106,7 @@ def test_a_users_mistake_is_told_without_a_traceback(tmp_path, capsys, command, 
     assert "Traceback" not in err
 
 
-def test_a6_a_key_of_a_file_is_printed_no_more_than_one_of_the_environment(tmp_path):
+def test_a6_a_key_from_a_file_is_masked_too(tmp_path):
     (tmp_path / "HERE_KEY").write_text("gsk_of_the_file_0001\n")
     env = {"HERE_KEY": "gsk_of_the_environment_0002", "PENSTOCK_SECRETS_DIR": str(tmp_path)}
     text = spoiled("name: mine", "name: '${HERE_KEY} gsk_of_the_file_0001'")
@@ -115,7 +115,7 @@ def test_a6_a_key_of_a_file_is_printed_no_more_than_one_of_the_environment(tmp_p
     assert "- HERE_KEY  # set (ends …0001)\n" in printed
 
 
-def test_a6_check_finds_keys_in_files_and_dates_that_are_none(tmp_path, capsys):
+def test_a6_check_finds_keys_in_files_and_invalid_dates(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(RIGHT)
     (tmp_path / "HERE_KEY").write_text("gsk_of_the_file_0001\n")
     assert check(tmp_path / "mine.yaml", {"PENSTOCK_SECRETS_DIR": str(tmp_path)}) == 0

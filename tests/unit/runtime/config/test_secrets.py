@@ -14,7 +14,7 @@ KEY = "gsk_0123456789abcdef"
 
 
 @pytest.mark.parametrize("content", [KEY, f"{KEY}\n", f"{KEY}\r\n", f"  {KEY}\n\n"])
-def test_a6_a_key_is_what_the_file_holds_without_white_space_around_it(tmp_path: Path, content: str) -> None:
+def test_a6_a_key_is_the_files_content_without_outer_white_space(tmp_path: Path, content: str) -> None:
     (tmp_path / "SOME_KEY").write_text(content)
     os.utime(tmp_path / "SOME_KEY", (1000, 2000))
     assert read_secret(tmp_path, "SOME_KEY") == Found(KEY, 2000.0)
@@ -32,9 +32,7 @@ def test_a6_a_key_is_what_the_file_holds_without_white_space_around_it(tmp_path:
         (b"k" * 16 * 1024 + b"k", "longer than 16 KiB"),
     ],
 )
-def test_a6_what_cannot_be_a_key_is_said_without_repeating_it(
-    tmp_path: Path, content: bytes, why: str
-) -> None:
+def test_a6_an_invalid_key_is_reported_without_repeating_it(tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "SOME_KEY").write_bytes(content)
     read = read_secret(tmp_path, "SOME_KEY")
     assert isinstance(read, Unusable)
@@ -42,13 +40,13 @@ def test_a6_what_cannot_be_a_key_is_said_without_repeating_it(
     assert KEY not in read.why
 
 
-def test_a6_a_file_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
+def test_a6_a_missing_file_is_not_an_error(tmp_path: Path) -> None:
     assert read_secret(tmp_path, "SOME_KEY") is None
     (tmp_path / "SOME_KEY").symlink_to(tmp_path / "nowhere")
     assert read_secret(tmp_path, "SOME_KEY") is None
 
 
-def test_a6_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_a6_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "A_FOLDER").mkdir()
     os.mkfifo(tmp_path / "A_PIPE")
     (tmp_path / "A_LOOP").symlink_to(tmp_path / "A_LOOP")
@@ -62,7 +60,7 @@ def test_a6_what_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable for root")
-def test_a6_a_file_without_permission_is_said(tmp_path: Path) -> None:
+def test_a6_a_file_without_permission_is_reported(tmp_path: Path) -> None:
     (tmp_path / "SOME_KEY").write_text(KEY)
     (tmp_path / "SOME_KEY").chmod(0)
     assert read_secret(tmp_path, "SOME_KEY") == Unusable("cannot be read: permission denied")
@@ -83,7 +81,7 @@ def test_a6_links_are_followed_as_kubernetes_swaps_them(tmp_path: Path) -> None:
     assert (first.value, second.value) == ("key-one", "key-two")
 
 
-def test_a6_a_key_does_not_show_in_what_is_printed_of_its_container() -> None:
+def test_a6_the_repr_of_a_found_key_hides_it() -> None:
     assert KEY not in repr(Found(KEY, 1.0))
     assert KEY not in f"{[Found(KEY, 1.0)]}"
 
@@ -103,7 +101,7 @@ def test_a6_the_day_of_a_key_is_read_from_the_environment() -> None:
     assert key_dates(("A_KEY", "B_KEY", "C_KEY", "A_KEY"), env) == {"A_KEY": 86_400.0}
 
 
-def test_a6_every_date_that_is_none_is_told_and_not_repeated() -> None:
+def test_a6_every_invalid_date_is_reported_and_not_repeated() -> None:
     env = {"A_KEY_CREATED": "2026-02-30", "B_KEY_CREATED": KEY, "C_KEY_CREATED": "20260101"}
     with pytest.raises(ConfigurationRefused) as caught:
         key_dates(("A_KEY", "B_KEY", "C_KEY"), env)

@@ -67,7 +67,7 @@ def test_every_setting_can_be_set():
         ({"PENSTOCK_TRACES": "otlp"}, "otlp"),
     ],
 )
-def test_traces_go_where_opentelemetry_is_told_unless_said_otherwise(env, traces):
+def test_traces_follow_the_opentelemetry_variables_by_default(env, traces):
     assert load_settings(env).traces == traces
 
 
@@ -89,7 +89,7 @@ WRONG = {
 }
 
 
-def test_all_mistakes_are_told_together():
+def test_all_mistakes_are_reported_together():
     with pytest.raises(ConfigurationRefused) as caught:
         load_settings(WRONG)
     assert {problem.key for problem in caught.value.problems} == set(WRONG)
@@ -101,14 +101,14 @@ def test_all_mistakes_are_told_together():
 @pytest.mark.parametrize(
     "url", ["nats://me:hunter2@", "me:hunter2 @host", "http://me:hunter2@host", "x://a:hunter2@b"]
 )
-def test_a_refused_address_does_not_show_its_password(url):
+def test_an_invalid_address_does_not_show_its_password(url):
     with pytest.raises(ConfigurationRefused) as caught:
         load_settings({"NATS_URL": url})
     assert "hunter2" not in str(caught.value)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(WRONG)), st.text(max_size=12)))
-def test_any_environment_is_read_or_refused(env):
+def test_any_environment_is_read_or_rejected(env):
     try:
         settings = load_settings(env)
     except ConfigurationRefused as refused:

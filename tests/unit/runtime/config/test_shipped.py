@@ -74,7 +74,7 @@ def test_the_simulator_is_found_where_the_launcher_started_it():
     assert catalogue.providers["simulator"].base_url == "http://127.0.0.1:4711/v1"
 
 
-def test_groq_is_what_is_served_in_november_2026():
+def test_the_groq_catalogue_is_that_of_november_2026():
     """A3."""
     catalogue = shipped("groq")
     assert set(catalogue.models) == {
@@ -126,7 +126,7 @@ WITHDRAWN = {"o1-preview", "gpt-3.5-turbo"}
 """By OpenAI, as of November 2026 (developers.openai.com/api/docs/deprecations)."""
 
 
-def test_behind_each_withdrawn_model_of_openai_stands_one_that_is_served():
+def test_each_withdrawn_openai_model_has_a_served_fallback():
     catalogue = shipped("openai")
     for role in catalogue.roles.values():
         for place, model in enumerate(role.chain):
@@ -162,7 +162,7 @@ def test_the_original_table_of_openai():
     }
 
 
-def test_openai_reasons_with_o1_and_sends_it_nothing_it_refuses():
+def test_openai_o1_is_sent_no_parameter_that_it_rejects():
     """A4."""
     config = shipped("openai").roles["reasoning"]
     assert (config.chain[0], config.parameters.temperature, config.parameters.max_tokens) == (
@@ -188,11 +188,11 @@ def test_openai_reasons_with_o1_and_sends_it_nothing_it_refuses():
         ({"GROQ_API_KEY": "k", "PENSTOCK_CATALOGUE": "openai"}, "openai"),
     ],
 )
-def test_a_bare_start_takes_the_catalogue_there_is_a_key_for(env, name):
+def test_the_default_catalogue_is_the_one_with_a_key(env, name):
     assert read_catalogue(None, env).name == name
 
 
-def test_a_path_of_ones_own(tmp_path):
+def test_a_path_names_a_file(tmp_path):
     mine = tmp_path / "groq"
     mine.write_text((shipped_catalogues()["openai"]).read_text(encoding="utf-8"), encoding="utf-8")
     assert locate_catalogue(None, {"PENSTOCK_CATALOGUE": str(mine)}) == mine
@@ -208,7 +208,7 @@ def test_a_path_of_ones_own(tmp_path):
         (lambda path: path.write_text(""), "nothing in it"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_refused_in_plain_words(tmp_path, prepare, said):
+def test_an_unreadable_file_is_rejected_with_a_reason(tmp_path, prepare, said):
     prepare(tmp_path / "mine.yaml")
     with pytest.raises(ConfigurationRefused, match=said):
         read_catalogue(tmp_path / "mine.yaml", {})

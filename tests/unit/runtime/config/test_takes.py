@@ -31,7 +31,7 @@ def test_a_model_says_what_becomes_of_a_parameter():
     assert load(text).takes_of("large") == {}
 
 
-def test_what_a_provider_says_holds_where_its_model_says_nothing():
+def test_the_takes_of_a_provider_apply_to_its_models():
     catalogue = load(with_takes("{temperature: yes}", of_provider="{temperature: no, top_p: no}"))
     assert catalogue.takes_of("small") == {"temperature": True, "top_p": False}
     assert catalogue.models["small"].takes == {"temperature": True, "top_p": False}, (
@@ -69,7 +69,7 @@ def test_what_a_provider_says_holds_where_its_model_says_nothing():
         ("temperature", "", "must be a mapping", "mapping"),
     ],
 )
-def test_what_no_request_could_follow_is_refused(takes: str, key: str, problem: str, fix: str):
+def test_takes_that_no_request_could_follow_are_rejected(takes: str, key: str, problem: str, fix: str):
     path = f"models.small.takes.{key}".removesuffix(".")
     found = {each.key: each for each in refused(with_takes(takes))}
     assert problem in found[path].problem

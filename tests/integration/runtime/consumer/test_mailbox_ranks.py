@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from penstock.bus.connection import connect
 from penstock.runtime.consumer.delivery import ACK, Delivery, Retry, Verdict
 from penstock.runtime.consumer.scheduler import EVERY, STANDING_S
-from tests.integration.runtime.mailbox_bench import Box, MailboxBench
+from tests.integration.runtime.consumer.mailbox_bench import Box, MailboxBench
 from tests.integration.runtime.waiting import until
 
 RANKS = 4
@@ -51,7 +51,7 @@ def at(box: Box, prefix: str) -> list[int]:
     return [place for place, (body, _) in enumerate(box.seen) if body.startswith(prefix.encode())]
 
 
-async def test_the_first_of_another_overtakes_a_thousand_c6(bench):
+async def test_c6_a_first_request_overtakes_a_backlog_of_a_thousand(bench):
     await bench.fill(1000, "flood", rank=3)
     box = await bench.box(a_moment, slots=4)
     await until(lambda: len(box.seen) >= 40)
@@ -65,7 +65,7 @@ async def test_the_first_of_another_overtakes_a_thousand_c6(bench):
     assert len(at(box, "flood")) == 1000
 
 
-async def test_with_every_rank_full_each_gets_its_share_c6(bench):
+async def test_c6_full_ranks_each_get_their_share(bench):
     for rank in range(RANKS):
         await bench.fill(200, f"r{rank}", rank=rank)
     slots = 5
@@ -82,7 +82,7 @@ async def test_with_every_rank_full_each_gets_its_share_c6(bench):
     assert len(box.done) == 800
 
 
-async def test_no_more_run_than_slots_and_one_for_each_further_rank(bench):
+async def test_concurrency_is_the_slots_plus_one_per_further_rank(bench):
     box = await bench.box(a_moment, slots=3)
     for _ in range(6):
         await asyncio.gather(*(bench.fill(25, f"b{_}r{rank}", rank=rank) for rank in range(RANKS)))
@@ -114,14 +114,14 @@ async def test_a_burst_in_one_rank_costs_few_requests(bench, asked):
     assert sum(asked.values()) < 130, asked
 
 
-async def test_an_idle_mailbox_asks_for_nothing_more(bench, asked):
+async def test_an_idle_mailbox_sends_no_further_requests(bench, asked):
     await bench.box(slots=8)
     await until(lambda: sum(asked.values()) == RANKS)
     await asyncio.sleep(1.0)
     assert sum(asked.values()) == RANKS
 
 
-async def test_a_backlog_is_asked_for_as_slots_become_free(bench, asked):
+async def test_a_backlog_is_requested_as_slots_become_free(bench, asked):
     await bench.fill(400, rank=3)
     box = await bench.box(a_moment, slots=8)
     await until(bench.is_empty, 30)
@@ -129,7 +129,7 @@ async def test_a_backlog_is_asked_for_as_slots_become_free(bench, asked):
     assert sum(asked.values()) <= 400 + 3 * RANKS, asked
 
 
-async def test_fewer_slots_may_be_used_for_a_while_and_never_none_c6(bench):
+async def test_c6_the_number_of_usable_slots_can_change(bench):
     allowed = 1
     running = []
 
@@ -146,7 +146,7 @@ async def test_fewer_slots_may_be_used_for_a_while_and_never_none_c6(bench):
     assert 4 <= max(running) <= 6 + RANKS - 1
 
 
-async def test_a_rank_whose_consumer_was_deleted_is_provisioned_again_and_the_others_go_on(bench):
+async def test_a_deleted_consumer_is_restored_while_other_ranks_go_on(bench):
     box = await bench.box(a_moment)
     gone = bench.consumers[2]
     await bench.js.delete_consumer(gone.stream, gone.durable)
@@ -156,7 +156,7 @@ async def test_a_rank_whose_consumer_was_deleted_is_provisioned_again_and_the_ot
     assert set(box.done) == bodies
 
 
-async def test_what_is_given_back_comes_again_in_its_rank(bench):
+async def test_a_returned_message_is_redelivered_in_its_rank(bench):
     async def handle(delivery: Delivery) -> Verdict:
         return Retry(0.2) if delivery.number == 1 else ACK
 

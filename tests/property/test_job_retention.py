@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from penstock.runtime.jobs.retention import Forgettable, may_be_forgotten, to_forget
-from tests.property.test_job_progress import QUEUED, completed, failed, running
+from tests.property.test_job_transitions import QUEUED, completed, failed, running
 
 records = st.lists(st.sampled_from("abc")).map(
     lambda accounts: [Forgettable(account, number) for number, account in enumerate(accounts, 1)]
@@ -17,9 +17,7 @@ records = st.lists(st.sampled_from("abc")).map(
 
 
 @given(records, st.integers(0, 50))
-def test_e4_who_has_most_loses_its_oldest_and_nobody_falls_below_the_others(
-    found: list[Forgettable], number: int
-):
+def test_e4_the_account_with_most_records_loses_its_oldest(found: list[Forgettable], number: int):
     gone = to_forget(found, number)
     assert len(gone) == len(set(gone)) == min(number, len(found))
     left = [each for each in found if each.sequence not in gone]
@@ -30,7 +28,7 @@ def test_e4_who_has_most_loses_its_oldest_and_nobody_falls_below_the_others(
             assert counts[each.account] >= max(counts.values(), default=0) - 1
 
 
-def test_e4_what_waits_or_runs_is_never_forgotten_and_what_was_worked_on_not_at_once():
+def test_e4_waiting_and_running_jobs_are_never_removed():
     day_ms = 86_400_000
     assert not may_be_forgotten(QUEUED, day_ms)
     assert not may_be_forgotten(running(1), day_ms)

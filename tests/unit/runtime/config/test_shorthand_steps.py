@@ -13,20 +13,20 @@ def with_chain(chain: str) -> str:
     return RIGHT.replace("roles:\n", MORE).replace("[large, small]", chain)
 
 
-def test_a7_the_chain_is_flat_and_its_steps_stand_beside_it() -> None:
+def test_a7_a_weighted_step_is_flattened_into_the_chain() -> None:
     role = load(with_chain("[tiny, {large: 70, small: 30}, mini]")).roles["chat"]
     assert role.chain == ("tiny", "large", "small", "mini")
     assert role.weighted == (WeightedStep(models=("large", "small"), weights=(70, 30)),)
     assert role.weighted[0].shares == {"large": 70, "small": 30}
 
 
-def test_a7_a_chain_may_have_several_steps_with_shares() -> None:
+def test_a7_a_chain_may_have_several_weighted_steps() -> None:
     role = load(with_chain("[{large: 1, small: 2}, {mini: 3, tiny: 4}]")).roles["chat"]
     assert role.chain == ("large", "small", "mini", "tiny")
     assert [step.weights for step in role.weighted] == [(1, 2), (3, 4)]
 
 
-def test_a_chain_of_names_has_no_steps_with_shares() -> None:
+def test_a_chain_of_names_has_no_weighted_steps() -> None:
     assert load(RIGHT).roles["chat"].weighted == ()
 
 

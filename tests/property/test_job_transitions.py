@@ -71,7 +71,7 @@ def test_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
 
 
 @given(writes, st.booleans())
-def test_d7_a_refusal_at_the_door_ends_only_what_nobody_has(wanted: list[Job], ours: bool) -> None:
+def test_d7_a_rejection_ends_only_a_job_that_nobody_works_on(wanted: list[Job], ours: bool) -> None:
     stored: Job | None = None
     for each in wanted:
         stored = next_record(stored, each) or stored
@@ -82,9 +82,7 @@ def test_d7_a_refusal_at_the_door_ends_only_what_nobody_has(wanted: list[Job], o
 
 
 @given(st.lists(st.integers(0, 3), max_size=20), st.booleans())
-def test_f2_what_was_announced_is_told_apart_from_what_came_to_a_call(
-    who: list[int], somebody_ends_it: bool
-) -> None:
+def test_f2_announced_attempts_differ_from_called_ones(who: list[int], somebody_ends_it: bool) -> None:
     """Workers announce attempts and write them down, each at its own pace; some never come to the second."""
     stored, announced = QUEUED, 0
     in_hand: dict[int, int] = {}
@@ -106,13 +104,13 @@ def test_f2_what_was_announced_is_told_apart_from_what_came_to_a_call(
     assert {number for number in range(1, announced + 1) if was_sent(stored, number)} == called
 
 
-def test_f2_a_number_far_above_the_last_one_makes_no_long_record() -> None:
+def test_f2_a_skipped_range_of_attempts_keeps_the_record_small() -> None:
     following = next_record(running(1), running(10**12))
     assert following is not None
     assert len(following.unsent) == 50
 
 
-def test_a_promise_becomes_a_queued_job_once_and_stays_a_redriven_one():
+def test_a_promised_job_becomes_queued_once_and_keeps_its_origin():
     accepted = next_record(PROMISED, QUEUED)
     assert accepted is not None
     assert (accepted.deadline_ms, accepted.redriven_from) == (9, 7)
@@ -121,13 +119,13 @@ def test_a_promise_becomes_a_queued_job_once_and_stays_a_redriven_one():
     assert next_record(accepted, PROMISED) is None
 
 
-def test_who_ends_a_job_for_another_leaves_the_model_and_worker_of_its_attempt():
+def test_a_foreign_end_keeps_model_and_worker_of_the_attempt():
     end = next_record(running(2), failed(2))
     assert end is not None
     assert (end.state, end.model, end.worker, end.deadline_ms) == ("failed", "m-2", "w-2", 9)
 
 
-def test_a_failed_job_gives_the_event_that_ended_it_and_its_record_stays_small():
+def test_a_failed_job_returns_its_event_and_stays_small():
     event = failed_at(failed(2))
     assert event is not None
     assert (event.seq, event.attempt, event.error.code) == (first_seq(2) + 1, 2, "internal")

@@ -64,7 +64,7 @@ async def states(nc: Nats, account: str) -> Counter[str]:
     return Counter(each.state for each in await Jobs(nc, account).every())
 
 
-async def test_e4_jobs_that_ended_make_way_for_as_many_as_come(nc: Nats):
+async def test_e4_ended_jobs_make_way_for_new_ones(nc: Nats):
     room = Room(nc)
     for number in range(5 * MOST):
         await room.leave(of("demo", number))
@@ -74,7 +74,7 @@ async def test_e4_jobs_that_ended_make_way_for_as_many_as_come(nc: Nats):
     assert known[-1].id == f"id-{5 * MOST - 1}", "the newest are those that are kept"
 
 
-async def test_e4_who_has_half_the_room_waiting_is_refused_and_the_others_are_not(nc: Nats):
+async def test_e4_an_account_at_its_half_is_rejected_and_others_are_not(nc: Nats):
     room = Room(nc)
     for number in range(HALF):
         await room.leave(of("greedy", number))
@@ -89,7 +89,7 @@ async def test_e4_who_has_half_the_room_waiting_is_refused_and_the_others_are_no
     assert (await states(nc, "greedy"))["queued"] == HALF
 
 
-async def test_e4_requests_refused_at_the_door_shut_out_nobody_and_forget_no_other_accounts_jobs(nc: Nats):
+async def test_e4_rejected_requests_displace_no_other_accounts_jobs(nc: Nats):
     room = Room(nc)
     await room.leave(failed(of("modest", 0)))
     for number in range(5 * MOST):
@@ -102,7 +102,7 @@ async def test_e4_requests_refused_at_the_door_shut_out_nobody_and_forget_no_oth
     await room.leave(of("greedy", 5 * MOST))
 
 
-async def test_e4_full_of_many_accounts_the_one_with_most_that_ended_makes_way(nc: Nats):
+async def test_e4_the_account_with_most_ended_jobs_makes_way(nc: Nats):
     room = Room(nc)
     await room.leave(failed(of("quiet", 0)))
     for number in range(HALF):
@@ -116,7 +116,7 @@ async def test_e4_full_of_many_accounts_the_one_with_most_that_ended_makes_way(n
     assert await states(nc, "new") == {"queued": HALF - 1}
 
 
-async def test_e4_a_job_that_is_known_finds_room_though_all_wait(nc: Nats):
+async def test_e4_a_known_job_can_be_updated_in_a_full_stream(nc: Nats):
     """Of jobs that wait none is forgotten; a promise of a redrive is kept, and a job ends."""
     room = Room(nc)
     promise = of("demo", 0, deadline_ms=None)
@@ -132,7 +132,7 @@ async def test_e4_a_job_that_is_known_finds_room_though_all_wait(nc: Nats):
     assert sum((await states(nc, "other")).values()) == HALF
 
 
-async def test_e4_many_routers_and_many_jobs_at_once_at_the_bound(nc: Nats):
+async def test_e4_many_routers_at_the_bound_exceed_it_only_slightly(nc: Nats):
     rooms = [Room(nc) for _ in range(3)]
     for number in range(HALF):
         await rooms[0].leave(failed(of("demo", number)))

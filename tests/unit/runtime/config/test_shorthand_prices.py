@@ -22,7 +22,7 @@ PRICE = "price: {input: 100, output: 200}"
         "price: {input: '0.150 usd  per million tokens', output: 600000, cached_input: 0.075 USD per million tokens}",
     ],
 )
-def test_the_two_ways_to_write_a_price_are_one_price(written: str):
+def test_both_notations_of_a_price_are_equal(written: str):
     price = Price(input=150_000, output=600_000, cached_input=75_000)
     assert load(spoiled(PRICE, written)).models["large"].price == price
 
@@ -59,9 +59,7 @@ def test_no_price_is_rounded(micro: int):
         ("price: {input: true}", "input", "whole number", "whole number"),
     ],
 )
-def test_a_price_that_cannot_be_read_names_the_unit_and_the_ways_to_write_it(
-    written: str, key: str, problem: str, fix: str
-):
+def test_an_invalid_price_is_reported_with_both_notations(written: str, key: str, problem: str, fix: str):
     (found,) = refused(spoiled(PRICE, written))
     assert found.key == f"models.large.price.{key}".removesuffix(".")
     assert problem in found.problem

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from penstock.runtime.consumer.delivery import ACK, Delivery, Retry, Verdict
-from tests.integration.runtime.mailbox_bench import MailboxBench
+from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
 from tests.integration.runtime.waiting import until
 
 pytestmark = pytest.mark.parametrize("ranks", [1, 4])
@@ -40,7 +40,7 @@ async def for_ever(delivery: Delivery) -> Verdict:
     return ACK
 
 
-async def test_a_drain_gives_back_at_once_what_is_unfinished_d9(bench, ranks):
+async def test_d9_a_drain_returns_unfinished_messages_at_once(bench, ranks):
     stuck = await bench.box(for_ever, slots=4)
     bodies = await bench.fill(12)
     await until(lambda: len(stuck.seen) >= 4)
@@ -53,7 +53,7 @@ async def test_a_drain_gives_back_at_once_what_is_unfinished_d9(bench, ranks):
     assert {number for _, number in other.seen} == {1, 2}
 
 
-async def test_a_drain_without_grace_gives_back_what_had_no_time_to_begin(bench):
+async def test_a_drain_without_grace_returns_messages_not_yet_started(bench):
     stuck = await bench.box(for_ever, slots=50)
     bodies = await bench.fill(50)
     await until(lambda: bool(stuck.seen))
@@ -63,7 +63,7 @@ async def test_a_drain_without_grace_gives_back_what_had_no_time_to_begin(bench)
     assert Counter(other.done) == Counter(bodies)
 
 
-async def test_draining_under_load_loses_nothing_and_does_nothing_twice_d9(bench):
+async def test_d9_a_drain_under_load_loses_and_repeats_nothing(bench):
     other = await bench.box(quick, slots=5)
     leaving = [await bench.box(quick, slots=5) for _ in range(3)]
     bodies = await bench.fill(240)
@@ -80,7 +80,7 @@ async def test_draining_under_load_loses_nothing_and_does_nothing_twice_d9(bench
     assert done == Counter(bodies)
 
 
-async def test_a_message_that_arrives_while_draining_goes_to_another_at_once(bench):
+async def test_a_message_that_arrives_during_a_drain_goes_elsewhere(bench):
     leaving = await bench.box(for_ever, slots=3)
     await bench.fill(1)
     await until(lambda: len(leaving.seen) == 1)
@@ -93,13 +93,13 @@ async def test_a_message_that_arrives_while_draining_goes_to_another_at_once(ben
     assert len(leaving.seen) == 1
 
 
-async def test_a_second_drain_and_one_before_the_start_are_no_fault(bench):
+async def test_draining_twice_or_before_the_start_is_allowed(bench):
     box = await bench.box(quick)
     await box.mailbox.drain(1)
     await box.mailbox.drain(1)
 
 
-async def test_a_handler_that_ends_by_itself_when_cancelled_has_its_verdict_obeyed(bench):
+async def test_the_verdict_of_a_cancelled_handler_is_sent(bench):
     async def gives_a_verdict(delivery: Delivery) -> Verdict:
         try:
             await asyncio.Event().wait()
@@ -115,7 +115,7 @@ async def test_a_handler_that_ends_by_itself_when_cancelled_has_its_verdict_obey
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
-async def test_a_mailbox_goes_on_by_itself_when_its_server_comes_back_d7(own_nats_server, own_bench, how):
+async def test_d7_a_mailbox_resumes_after_a_server_restart(own_nats_server, own_bench, how):
     box = await own_bench.box(quick, slots=3)
     before = await own_bench.fill(60, "before")
     await until(lambda: len(box.done) >= 10)
@@ -128,7 +128,7 @@ async def test_a_mailbox_goes_on_by_itself_when_its_server_comes_back_d7(own_nat
     assert len(box.done) <= len(before | after) + 6, "again is at most what was in hand"
 
 
-async def test_an_idle_mailbox_notices_that_its_server_was_away(own_nats_server, own_bench):
+async def test_an_idle_mailbox_resumes_after_a_server_restart(own_nats_server, own_bench):
     box = await own_bench.box(quick)
     await until(lambda: all(puller.source.outstanding > 0 for puller in box.mailbox._pullers))
     own_nats_server.kill()
@@ -139,7 +139,7 @@ async def test_an_idle_mailbox_notices_that_its_server_was_away(own_nats_server,
     assert set(box.done) == bodies
 
 
-async def test_a_handler_that_outlives_a_restart_gives_its_verdict_afterwards(own_nats_server, own_bench):
+async def test_a_handler_gives_its_verdict_after_a_server_restart(own_nats_server, own_bench):
     let_go = asyncio.Event()
 
     async def waits(delivery: Delivery) -> Verdict:
@@ -156,7 +156,7 @@ async def test_a_handler_that_outlives_a_restart_gives_its_verdict_afterwards(ow
     assert Counter(box.done) == Counter([b"m-0", b"m-1"])
 
 
-async def test_a_drain_while_the_server_is_away_ends_and_nothing_is_lost_d9(own_nats_server, own_bench):
+async def test_d9_a_drain_without_a_server_ends_and_loses_nothing(own_nats_server, own_bench):
     box = await own_bench.box(for_ever, slots=2)
     bodies = await own_bench.fill(3)
     await until(lambda: len(box.seen) >= 2)
@@ -180,7 +180,7 @@ async def test_a_drain_after_the_connection_was_closed_ends(bench):
     assert box.mailbox.running == 0
 
 
-async def test_what_a_stream_made_again_gives_the_same_sequence_is_another_message_d7(bench):
+async def test_d7_a_sequence_reused_by_a_new_stream_is_another_message(bench):
     """The queue is lost while a message is held; the next one gets its sequence, and must not take its verdict."""
     go_on = asyncio.Event()
 

@@ -22,7 +22,7 @@ from penstock.contract.streams import (
 from penstock.runtime.provisioning.diff import find_drift
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.provisioning.reconciler import Reconciler
-from tests.integration.runtime.test_provisioning import everything
+from tests.integration.runtime.provisioning.test_ensure import everything
 from tests.integration.runtime.waiting import until
 
 ROLES = ("chat", "fast")
@@ -40,13 +40,13 @@ async def missing(js):
     return await find_drift(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
 
 
-async def test_a_server_as_it_should_be_lacks_nothing(js):
+async def test_an_unchanged_server_has_no_drift(js):
     for number in range(3):
         await js.add_stream(name=f"SOMEBODYS-{number}", subjects=[f"somebodys.{number}"])
     assert await missing(js) == []
 
 
-async def test_an_empty_server_lacks_everything(own_nc):
+async def test_an_empty_server_misses_everything(own_nc):
     js = own_nc.jetstream()
     names = {*(stream.name for stream in STREAMS), *(bucket.name for bucket in BUCKETS)}
     assert names <= set(await missing(js))
@@ -54,7 +54,7 @@ async def test_an_empty_server_lacks_everything(own_nc):
 
 
 @pytest.mark.parametrize("name", [*(stream.name for stream in STREAMS), f"KV_{PRESENCE.name}"])
-async def test_what_was_deleted_is_missed_and_back_as_it_was(js, name):
+async def test_d9_a_deleted_stream_or_bucket_is_restored(js, name):
     right = await everything(js)
     await js.delete_stream(name)
     assert await missing(js)
@@ -64,7 +64,7 @@ async def test_what_was_deleted_is_missed_and_back_as_it_was(js, name):
 
 
 @pytest.mark.parametrize("consumer", [ROUTER, BOX])
-async def test_a_deleted_consumer_is_missed_and_back(js, consumer):
+async def test_d9_a_deleted_consumer_is_restored(js, consumer):
     await js.delete_consumer(consumer.stream, consumer.durable)
     assert await missing(js) == [f"{consumer.stream}/{consumer.durable}"]
     await Reconciler(js, JetStreamPlan(roles=ROLES, ack_wait_s=10)).reconcile()
@@ -82,7 +82,7 @@ async def test_a_deleted_consumer_is_missed_and_back(js, consumer):
         (EVENTS.name, {"subjects": ["llm.event.usage.*"]}),
     ],
 )
-async def test_what_was_changed_is_noticed_and_brought_back(js, name, change):
+async def test_d9_a_changed_setting_is_restored(js, name, change):
     config = (await js.stream_info(name)).config
     await js.update_stream(config.evolve(**change))
     assert await missing(js) == [name.removeprefix("KV_")]
@@ -92,11 +92,11 @@ async def test_what_was_changed_is_noticed_and_brought_back(js, name, change):
     assert all(getattr(restored, field) == getattr(config, field) for field in change)
 
 
-async def test_another_ack_wait_is_noticed(js):
+async def test_another_ack_wait_is_drift(js):
     assert len(await find_drift(js, JetStreamPlan(roles=ROLES, ack_wait_s=3))) == 1 + len(mailboxes(ROLES))
 
 
-async def test_it_says_when_it_cannot_and_when_it_can_again(js, monkeypatch):
+async def test_failing_and_recovered_reconciliation_is_reported(js, monkeypatch):
     monkeypatch.setattr("penstock.runtime.provisioning.reconciler._EVERY_S", 0.02)
     await js.delete_stream(CANCELS.name)
     await js.add_stream(name="SOMEBODYS", subjects=["llm.cancel.>"])
@@ -111,7 +111,7 @@ async def test_it_says_when_it_cannot_and_when_it_can_again(js, monkeypatch):
     await upkeep.stop()
 
 
-async def test_a_server_that_is_away_is_waited_for(js, own_nats_server, monkeypatch):
+async def test_reconciliation_resumes_when_the_server_is_back(js, own_nats_server, monkeypatch):
     monkeypatch.setattr("penstock.runtime.provisioning.reconciler._EVERY_S", 0.02)
     upkeep = Reconciler(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
     upkeep.start()

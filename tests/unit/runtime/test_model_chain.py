@@ -38,7 +38,7 @@ def test_a_role_may_keep_its_order(complexity: Complexity) -> None:
 
 @pytest.mark.parametrize("complexity", COMPLEXITIES)
 @pytest.mark.parametrize("chain", [("mini", "twin"), ("twin", "mini")])
-def test_of_equal_prices_the_one_written_first_comes_first(
+def test_of_equal_prices_the_first_in_the_chain_is_chosen(
     complexity: Complexity, chain: tuple[str, ...]
 ) -> None:
     assert order(RoleConfig(chain=chain), MODELS, complexity, Needs()) == chain

@@ -15,7 +15,7 @@ from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdic
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 
 Handle = Callable[[Delivery], Awaitable[Verdict]]
-Bury = Callable[[Delivery, DeadLetter], Awaitable[None]]
+StoreDeadLetter = Callable[[Delivery, DeadLetter], Awaitable[None]]
 
 
 class Box:
@@ -31,7 +31,7 @@ class Box:
         self.done: list[bytes] = []
         """Bodies whose handler ended with Ack."""
         self.most_running = 0
-        self.buried: list[tuple[Delivery, DeadLetter]] = []
+        self.dead_lettered: list[tuple[Delivery, DeadLetter]] = []
         self.repairs = 0
 
 
@@ -89,12 +89,14 @@ class MailboxBench:
     async def is_empty(self) -> bool:
         return await self.left() == 0
 
-    async def in_hand(self) -> int:
+    async def in_flight(self) -> int:
         """Messages the server counts as delivered and without a verdict."""
         infos = [await self.js.consumer_info(each.stream, each.durable) for each in self.consumers]
         return sum(info.num_ack_pending or 0 for info in infos)
 
-    async def box(self, handle: Handle | None = None, *, bury: Bury | None = None, **policy: Any) -> Box:
+    async def box(
+        self, handle: Handle | None = None, *, dead_letter: StoreDeadLetter | None = None, **policy: Any
+    ) -> Box:
         """A mailbox that acknowledges what `handle` acknowledges; without one, everything."""
         reconnects = Reconnects()
         box = Box(await connect(self._url, name=f"box-{len(self.boxes)}", reconnects=reconnects), reconnects)
@@ -108,7 +110,7 @@ class MailboxBench:
             return verdict
 
         async def note(delivery: Delivery, dead: DeadLetter) -> None:
-            box.buried.append((delivery, dead))
+            box.dead_lettered.append((delivery, dead))
 
         async def repair() -> None:
             box.repairs += 1
@@ -116,7 +118,7 @@ class MailboxBench:
 
         settings = MailboxPolicy(**{"slots": 8, "ack_wait_s": self._ack_wait_s, **policy})
         box.mailbox = Mailbox(
-            box.nc, self.consumers, settings, handle=judged, dead_letter=bury or note, repair=repair
+            box.nc, self.consumers, settings, handle=judged, dead_letter=dead_letter or note, repair=repair
         )
         self.boxes.append(box)
         await box.mailbox.start(reconnects)

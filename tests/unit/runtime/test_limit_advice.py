@@ -23,20 +23,20 @@ def test_c7_a_limit_that_held_requests_back_should_be_raised_and_by_how_much():
     )
 
 
-def test_c7_of_a_short_watch_no_hour_is_spoken():
+def test_c7_a_short_observation_is_not_called_an_hour():
     busy = LimitPast(full_s=12, missed=1, peak=30, unmet=1)
     text = advice(status(hour=busy, day=busy, watched_s=45))
     assert "full for 12 s of the last 45 s; 1 request was held back" in text
     assert "half as much again" in text
 
 
-def test_c7_what_was_so_yesterday_is_said_where_the_hour_was_quiet():
+def test_c7_the_day_is_reported_when_the_hour_was_quiet():
     text = advice(status(day=LimitPast(full_s=9000, missed=3, peak=30, unmet=60), watched_s=86_400))
     assert "full for 2 h of the last 24 h" in text
     assert "about 3 times the limit" in text
 
 
-def test_c7_nearly_full_is_worth_a_word_before_anybody_waits():
+def test_c7_a_nearly_full_limit_is_reported_before_requests_wait():
     near = LimitPast(near_s=700, peak=28)
     assert advice(status(hour=near, day=near)) == (
         "requests/min of m was nearly full for 12 min of the last 60 min, and nobody had to wait: "
@@ -44,7 +44,7 @@ def test_c7_nearly_full_is_worth_a_word_before_anybody_waits():
     )
 
 
-def test_c7_a_limit_hardly_used_may_be_smaller():
+def test_c7_a_hardly_used_limit_may_be_smaller():
     assert advice(status(day=LimitPast(peak=9))) == (
         "requests/min of m: at most 30% used in the last 24 h; a smaller tier would do."
     )
@@ -55,5 +55,5 @@ def test_c7_a_limit_hardly_used_may_be_smaller():
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0 s"), (119, "119 s"), (1320, "22 min"), (86_400, "24 h")]
 )
-def test_durations_are_told_in_the_largest_unit_of_which_there_are_two(seconds, text):
+def test_durations_use_the_largest_unit_with_at_least_two(seconds, text):
     assert duration(seconds) == text

@@ -24,7 +24,7 @@ PLACES = RuntimeFile(
 )
 
 
-def test_what_up_writes_is_what_the_commands_read(tmp_path):
+def test_the_commands_read_what_up_writes(tmp_path):
     write_runtime_file(tmp_path, PLACES)
 
     assert read_runtime_file(tmp_path) == PLACES
@@ -33,7 +33,7 @@ def test_what_up_writes_is_what_the_commands_read(tmp_path):
     assert read_runtime_file(tmp_path) is None
 
 
-def test_a_file_of_something_else_is_told_with_the_mend(tmp_path):
+def test_an_unreadable_file_is_reported_with_its_fix(tmp_path):
     (tmp_path / "up.json").write_text("[1, 2")
 
     with pytest.raises(ConfigurationRefused, match="remove it, or set NATS_URL"):

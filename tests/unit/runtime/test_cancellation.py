@@ -14,7 +14,7 @@ def test_a_mark_counts_for_its_account_only():
     assert not marks.is_cancelled("demo", "id-2")
 
 
-def test_memory_is_bounded_by_the_streams_own_hour_however_many_cancel():
+def test_the_remembered_marks_are_bounded_in_age_and_number():
     now_s = 0.0
     marks = Cancellations(clock_s=lambda: now_s)
     held = []

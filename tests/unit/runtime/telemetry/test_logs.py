@@ -22,7 +22,7 @@ def line(message: str, *args: object, fields: object = None, exc_info: object = 
     return json.loads(text)
 
 
-def test_a_line_says_when_who_what():
+def test_a_line_has_time_service_and_message():
     said = line("took %d ms\nand a half", 7)
     assert said | {"at": ""} == {
         "at": "",
@@ -55,11 +55,11 @@ def test_fields_stand_beside_the_message():
     ],
     ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", repr(value)),
 )
-def test_a_value_of_any_kind_is_no_reason_to_lose_the_line(value: object):
+def test_a_line_with_any_value_is_logged(value: object):
     assert line("odd", fields={"value": value})["message"] == "odd"
 
 
-def test_text_that_is_no_unicode_is_logged_all_the_same():
+def test_text_that_is_not_valid_unicode_is_logged():
     assert "odd" in str(line("odd \udcff %s", "\ud800")["message"])
 
 
@@ -67,7 +67,7 @@ def fail() -> None:
     raise ValueError("the reason \udcff")
 
 
-def test_an_exception_is_told_with_its_traceback():
+def test_an_exception_is_logged_with_its_traceback():
     try:
         fail()
     except ValueError:

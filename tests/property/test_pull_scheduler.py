@@ -31,7 +31,7 @@ def test_full_ranks_share_five_one_one_one():
     assert [taken.count(rank) for rank in range(RANKS)] == [500, 100, 100, 100]
 
 
-def test_a_rank_alone_has_everything_at_once():
+def test_a_single_rank_uses_all_slots_at_once():
     assert PullScheduler(RANKS).asks([Source(pending=50, outstanding=0), *idle(3)], 16, 0) == [
         Ask(0, 16, 0.0)
     ]
@@ -47,7 +47,7 @@ def idle(count: int) -> list[Source]:
     waiting=st.lists(st.integers(1200, 1400), min_size=2, max_size=6),
     slots=st.lists(st.integers(1, 40), min_size=30, max_size=30),
 )
-def test_each_rank_that_has_work_gets_one_of_every_eight_c6(waiting: list[int], slots: list[int]):
+def test_c6_each_rank_with_work_gets_one_of_every_eight(waiting: list[int], slots: list[int]):
     order = PullScheduler(len(waiting))
     sources = [Source(pending=pending) for pending in waiting]
     passed = [0] * len(waiting)
@@ -62,7 +62,7 @@ def test_each_rank_that_has_work_gets_one_of_every_eight_c6(waiting: list[int], 
 
 
 @given(pending=st.integers(1, 500), slots=st.integers(1, 64))
-def test_what_is_left_over_goes_to_the_first_rank(pending: int, slots: int):
+def test_remaining_slots_go_to_the_first_rank(pending: int, slots: int):
     """The last may keep one of every eight, no more."""
     asks = PullScheduler(RANKS).asks([Source(pending=pending), *idle(2), Source(pending=500)], slots, 0)
     first = next(ask.batch for ask in asks if ask.rank == 0)
@@ -142,23 +142,23 @@ class Mailbox(RuleBasedStateMachine):
 TestMailbox = Mailbox.TestCase
 
 
-def test_a_rank_that_much_comes_through_is_asked_for_more_and_for_no_longer_than_that():
+def test_the_batch_of_a_rank_follows_its_traffic():
     source = Source()
     for asked in (1, 2, 4, 8):
         assert source.batch == asked
-        source.over(asked, asked, BRIEF_S / 2)
-    source.over(16, 11, BRIEF_S)
+        source.record_end(asked, asked, BRIEF_S / 2)
+    source.record_end(16, 11, BRIEF_S)
     assert source.batch == 11
-    source.over(11, 0, BRIEF_S)
+    source.record_end(11, 0, BRIEF_S)
     assert source.batch == 1
-    source.over(1, 1, 10.0)
+    source.record_end(1, 1, 10.0)
     assert source.batch == 1
-    source.over(8, 8, 2 * BRIEF_S)
+    source.record_end(8, 8, 2 * BRIEF_S)
     assert source.batch == 8, "it came in time, and we were late to hear it"
 
 
 @given(batch=st.integers(2, 1000), slots=st.integers(2, 64))
-def test_a_longer_standing_request_is_brief_and_leaves_half_to_the_others(batch: int, slots: int):
+def test_a_request_for_several_is_brief_and_leaves_half_the_slots(batch: int, slots: int):
     asks = PullScheduler(RANKS).asks([Source(), Source(batch=batch), Source(), Source()], slots, 0)
     assert [ask.rank for ask in asks] == list(range(RANKS))
     long = asks[1]

@@ -25,7 +25,7 @@ def worker(instance: str) -> Presence:
     )
 
 
-async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(provisioned, unique):
+async def test_a_process_is_present_until_it_says_goodbye(provisioned, unique):
     received = []
     await watch_presence(provisioned, lambda name, beat: received.append((name, beat)))
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
@@ -45,7 +45,7 @@ async def test_a_process_is_seen_while_it_lives_and_gone_when_it_says_goodbye(pr
     await until(lambda: [beat for name, beat in received if name == unique] == [worker(unique), None])
 
 
-async def test_bytes_that_are_no_presence_disturb_nobody(provisioned, unique):
+async def test_bytes_that_are_not_a_presence_are_ignored(provisioned, unique):
     received = []
     await watch_presence(provisioned, lambda name, beat: received.append((name, beat)))
     await provisioned.publish(f"$KV.{PRESENCE.name}.worker.{unique}", b"\xff")
@@ -57,7 +57,7 @@ async def test_bytes_that_are_no_presence_disturb_nobody(provisioned, unique):
 
 @pytest.mark.parametrize("key", ["worker.w-9", "worker.\udcff", "worker.\x7f", "\x0b", "worker.ü.x"])
 @pytest.mark.parametrize("value", [b"", b"garbage", b"\xff", b"{}", b"[" * 3000])
-async def test_whatever_stands_in_the_bucket_the_living_are_found(
+async def test_hostile_bucket_entries_do_not_hide_live_processes(
     provisioned, nats_server, unique, key, value
 ):
     async with RawNats.opened(nats_server.url) as raw_nats:
@@ -72,7 +72,7 @@ async def test_whatever_stands_in_the_bucket_the_living_are_found(
     await heartbeat.stop()
 
 
-async def test_more_are_alive_than_one_answer_holds(provisioned, unique, monkeypatch):
+async def test_presence_is_read_over_several_pages(provisioned, unique, monkeypatch):
     read = heartbeat_module.read_page
     monkeypatch.setattr(heartbeat_module, "read_page", functools.partial(read, batch=2))
     everybody = [worker(f"{unique}-{number}") for number in range(7)]
@@ -90,11 +90,11 @@ async def test_more_are_alive_than_one_answer_holds(provisioned, unique, monkeyp
         await heart.stop()
 
 
-async def test_before_anything_is_provisioned_nobody_is_alive(own_nc):
+async def test_without_a_bucket_no_process_is_present(own_nc):
     assert await read_presence(own_nc) == []
 
 
-async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(own_nats_server):
+async def test_d9_a_heartbeat_stops_without_a_connection(own_nats_server):
     nc = await connect(own_nats_server.url, name="test")
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=10))
     hearts = [Heartbeat(nc, lambda: worker("w-1")) for _ in range(2)]
@@ -107,7 +107,7 @@ async def test_a_heart_stops_in_peace_when_the_connection_is_lost_or_closed_d9(o
         await hearts[1].stop()
 
 
-async def test_cancellations_are_heard_live_and_read_at_the_start_d8(provisioned, unique):
+async def test_d8_cancellations_are_received_live_and_read_at_start(provisioned, unique):
     received = []
     first = Cancellations(lambda account, request_id: received.append((account, request_id)))
     await first.start(provisioned, Reconnects())

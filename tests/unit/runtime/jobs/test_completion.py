@@ -23,7 +23,7 @@ def told() -> list[ReplyEvent]:
     return [begun[0], other, begun[1], *deltas, END]
 
 
-def test_d6_a_whole_answer_is_joined_in_its_order_and_each_piece_once():
+def test_d6_an_answer_is_joined_in_order_without_duplicates():
     events = told()
     repeated = [*events, *events[2:5]]
     random.Random(1).shuffle(repeated)
@@ -34,7 +34,7 @@ def test_d6_a_whole_answer_is_joined_in_its_order_and_each_piece_once():
 
 
 @pytest.mark.parametrize("missing", [2, 3, 4, 5])
-def test_d6_with_a_hole_there_is_no_answer_rather_than_a_shorter_one(missing: int):
+def test_d6_an_answer_with_a_missing_piece_is_not_returned(missing: int):
     events = told()
     del events[missing]
     assert _answer(END, events) is None

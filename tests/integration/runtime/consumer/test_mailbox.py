@@ -11,7 +11,7 @@ from penstock.contract import codec, headers, subjects
 from penstock.contract.streams import DEAD
 from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Retry, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
-from tests.integration.runtime.mailbox_bench import MailboxBench
+from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
 from tests.integration.runtime.waiting import until
 
 
@@ -32,7 +32,7 @@ async def hasty(nats_server, unique):
     await bench.close()
 
 
-async def test_never_more_run_than_there_are_slots(bench):
+async def test_concurrency_never_exceeds_the_slots(bench):
     bodies = await bench.fill(500)
 
     async def handle(delivery: Delivery) -> Verdict:
@@ -40,27 +40,27 @@ async def test_never_more_run_than_there_are_slots(bench):
         return ACK
 
     box = await bench.box(handle, slots=7)
-    in_hand = []
+    in_flight = []
     while not await bench.is_empty():
-        in_hand.append(await bench.in_hand())
+        in_flight.append(await bench.in_flight())
     assert Counter(box.done) == Counter(bodies)
     assert box.most_running == 7
-    assert max(in_hand) <= 14, "what is claimed is what runs, and verdicts on their way"
+    assert max(in_flight) <= 14, "what is claimed is what runs, and verdicts on their way"
 
 
-async def test_a_closed_gate_pulls_nothing_and_an_open_one_does_c2(bench):
+async def test_c2_nothing_is_pulled_while_the_gate_is_closed(bench):
     closed_s = 5.0
     box = await bench.box(gate=lambda: closed_s)
     await bench.fill(10)
     await asyncio.sleep(0.3)
-    assert (box.seen, await bench.in_hand(), await bench.left()) == ([], 0, 10)
+    assert (box.seen, await bench.in_flight(), await bench.left()) == ([], 0, 10)
     closed_s = 0.0
     box.mailbox.wake()
     assert await until(bench.is_empty, 5) < 1
     assert len(box.done) == 10
 
 
-async def test_what_is_given_back_changes_nothing_where_nothing_was_kept_back(bench):
+async def test_a_wake_is_ignored_when_the_gate_held_nothing_back(bench):
     """A worker of ten roles has twenty mailboxes, and each request of one gives something back."""
     looks = 0
 
@@ -79,7 +79,7 @@ async def test_what_is_given_back_changes_nothing_where_nothing_was_kept_back(be
     assert looks - before <= 2, "the standing request after the message is one"
 
 
-async def test_slots_that_become_usable_are_used_at_once_when_told_so_c6(bench):
+async def test_c6_a_wake_puts_newly_usable_slots_to_use_at_once(bench):
     allowed = 1
     release = asyncio.Event()
 
@@ -104,7 +104,7 @@ async def test_slots_that_become_usable_are_used_at_once_when_told_so_c6(bench):
     await until(bench.is_empty, 5)
 
 
-async def test_a_gate_that_opens_by_itself_is_noticed(bench):
+async def test_a_gate_that_opens_without_a_wake_is_noticed(bench):
     loop = asyncio.get_running_loop()
     opens_s = loop.time() + 0.5
     box = await bench.box(gate=lambda: max(0.0, opens_s - loop.time()))
@@ -114,7 +114,7 @@ async def test_a_gate_that_opens_by_itself_is_noticed(bench):
     assert len(box.done) == 1
 
 
-async def test_a_retry_comes_again_after_its_delay_with_the_next_number(bench):
+async def test_a_retry_is_redelivered_after_its_delay(bench):
     times_s = []
 
     async def handle(delivery: Delivery) -> Verdict:
@@ -128,7 +128,7 @@ async def test_a_retry_comes_again_after_its_delay_with_the_next_number(bench):
     assert 0.35 < times_s[1] - times_s[0] < 1.5
 
 
-async def test_what_is_given_to_another_process_does_not_come_back(bench):
+async def test_a_retry_in_another_process_does_not_return_here(bench):
     closed_s, reopened = 0.0, False
 
     async def give_back(delivery: Delivery) -> Verdict:
@@ -156,19 +156,19 @@ async def test_what_is_given_to_another_process_does_not_come_back(bench):
     assert len(first.seen) > given_back, "it asks again once its gate is open"
 
 
-async def test_what_is_dead_is_buried_once_and_never_comes_again(bench):
+async def test_a_dead_letter_is_stored_once_and_not_redelivered(bench):
     async def handle(delivery: Delivery) -> Verdict:
         return DeadLetter("invalid_request", "not a request")
 
     box = await bench.box(handle)
     await bench.fill(1)
     await until(bench.is_empty)
-    ((delivery, dead),) = box.buried
+    ((delivery, dead),) = box.dead_lettered
     assert (delivery.data, delivery.number, dead.code) == (b"m-0", 1, "invalid_request")
     assert len(box.seen) == 1
 
 
-async def test_a_handler_that_always_fails_is_retried_then_buried_d7(bench):
+async def test_d7_a_message_whose_handler_always_fails_is_dead_lettered(bench):
     async def handle(delivery: Delivery) -> Verdict:
         raise ValueError("a fault of ours")
 
@@ -178,12 +178,12 @@ async def test_a_handler_that_always_fails_is_retried_then_buried_d7(bench):
     await until(bench.is_empty)
     assert asyncio.get_running_loop().time() - began_s > 0.9, "the second delivery is a second away"
     assert box.seen == [(b"m-0", 1)]
-    ((_, dead),) = box.buried
+    ((_, dead),) = box.dead_lettered
     assert dead.code == "undeliverable"
     assert "1 times" in dead.message
 
 
-async def test_a_burial_that_fails_is_tried_again_with_the_next_delivery(hasty):
+async def test_a_failed_dead_letter_is_retried_with_the_next_delivery(hasty):
     calls = []
 
     async def handle(delivery: Delivery) -> Verdict:
@@ -226,7 +226,7 @@ async def test_two_mailboxes_share_one_durable(bench):
 POISON = [b"", b"\xff\xfe\x00", b"{", b'{"type":"chat_work"}', b"\x00" * 100_000]
 
 
-async def test_poison_bytes_end_among_the_dead_letters_and_stop_nobody_d7(provisioned, bench):
+async def test_d7_poison_bytes_are_dead_lettered_and_block_nothing(provisioned, bench):
     js = provisioned.jetstream()
 
     async def handle(delivery: Delivery) -> Verdict:
@@ -234,11 +234,11 @@ async def test_poison_bytes_end_among_the_dead_letters_and_stop_nobody_d7(provis
             codec.WORK.decode(delivery.data)
         return ACK
 
-    async def bury_twice(delivery: Delivery, dead: DeadLetter) -> None:
+    async def store_twice(delivery: Delivery, dead: DeadLetter) -> None:
         await store_dead_letter(js, "chat", delivery, dead)
         await store_dead_letter(js, "chat", delivery, dead)
 
-    box = await bench.box(handle, max_deliver=1, dead_letter=bury_twice)
+    box = await bench.box(handle, max_deliver=1, dead_letter=store_twice)
     before = (await js.stream_info(DEAD.name)).state.last_seq
     for poison in POISON:
         await js.publish(bench.consumer.filter_subject, poison, headers={headers.REPLY_SUBJECT: "r"})
@@ -246,7 +246,7 @@ async def test_poison_bytes_end_among_the_dead_letters_and_stop_nobody_d7(provis
     await until(bench.is_empty)
     assert set(box.done) == bodies
     after = (await js.stream_info(DEAD.name)).state.last_seq
-    assert after == before + len(POISON), "buried twice, stored once"
+    assert after == before + len(POISON), "dead_lettered twice, stored once"
     letters = [await js.get_msg(DEAD.name, sequence) for sequence in range(before + 1, after + 1)]
     assert sorted(letter.data or b"" for letter in letters) == sorted(POISON)
     for letter in letters:
