@@ -1,4 +1,4 @@
-"""The client: ask, follow the answer, take the question back, resume where a connection was lost."""
+"""The client of an application: send requests, follow, resume and cancel them, and read jobs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from penstock.bus.connection import Reconnects, close, connect
 from penstock.bus.ids import new_id
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import NO_TRACER, Tracer
-from penstock.client.follow import Following, follow, nothing_left
-from penstock.client.jobs import Jobs
-from penstock.client.lost_request import Absence, is_lost
+from penstock.client.follow import Followed, follow, is_at_end
+from penstock.client.jobs import JobReader
+from penstock.client.lost_request import LostRequestCheck, is_lost
 from penstock.client.reply import Reply, ReplyBuilder
-from penstock.client.stream import Stream, cancel
-from penstock.client.submit import send, written
-from penstock.client.subscription import ReplyInbox
+from penstock.client.stream import Stream, StreamedRequest, cancel
+from penstock.client.submit import encode_request, submit
+from penstock.client.subscription import ReplySubscription
 from penstock.contract import subjects
 from penstock.contract.jobs import Job, JobState
 from penstock.contract.names import AUTO, RESCUES, Lane, Rescue
@@ -35,22 +35,24 @@ __all__ = ["Client", "Prompt"]
 
 _DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 _DEFAULT_TIMEOUT_S: Final = 120.0
-"""How long an acceptance is waited for when no timeout was given; then the role's own deadline counts."""
+"""Seconds to wait for `accepted` when no timeout was given; then the deadline of the role counts."""
 _SUBMIT_PATIENCE_S: Final = 60.0
-"""How long JetStream's acknowledgement is waited for."""
+"""Seconds to wait for JetStream's acknowledgement of a job."""
+_PROMPT: Final = "use a text or a list of OpenAI messages"
 
 Prompt = str | Iterable[Mapping[str, Any]]
+"""A text, or the `messages` of an OpenAI chat completion."""
 
 
 class Client:
-    """One connection for any number of requests, all answered on one subscription.
+    """One connection for any number of requests, whose replies all arrive on one subscription.
 
     Use as `async with await Client.connect(...) as client`, or call `close`.
     """
 
-    def __init__(self, nc: Nats, inbox: ReplyInbox, tracer: Tracer) -> None:
+    def __init__(self, nc: Nats, subscription: ReplySubscription, tracer: Tracer) -> None:
         self._nc = nc
-        self._inbox = inbox
+        self._subscription = subscription
         self._tracer = tracer
 
     @classmethod
@@ -81,17 +83,17 @@ class Client:
             reconnects=reconnects,
             auth=auth or NatsAuth.from_env(os.environ),
         )
-        inbox = ReplyInbox(nc, reconnects, account, chosen)
+        subscription = ReplySubscription(nc, reconnects, account, chosen)
         try:
-            await inbox.open()
+            await subscription.open()
         except BaseException:
             await close(nc)
             raise
-        return cls(nc, inbox, tracer)
+        return cls(nc, subscription, tracer)
 
     @property
     def name(self) -> str:
-        return self._inbox.name
+        return self._subscription.client_name
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,8 +104,8 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Send what is buffered and disconnect. Requests under way go on; their replies are stored."""
-        self._inbox.close()
+        """Send what is buffered and disconnect. Running requests continue, and their replies are stored."""
+        self._subscription.close()
         await close(self._nc)
 
     async def chat(  # noqa: PLR0913 - the keywords of the envelope, each with a default
@@ -118,16 +120,19 @@ class Client:
         rescue: Rescue = "restart",
         **body: Any,
     ) -> Reply:
-        """Ask and wait for the whole reply.
+        """Send a request and wait for the whole reply.
 
-        `prompt` is a text or OpenAI `messages`; further keywords go into the OpenAI body as they are. With `degrade`
-        False nothing of it is shortened while a model is slow or failing. `rescue` says whether a failed attempt may be
-        followed by another: `none`, only `before_output`, or also afterwards (`restart`). `timeout_s`: None is the
-        role's; an hour at most counts, in the batch lane a day. Raises RequestFailed, NotAccepted, RequestTooLarge or
-        NoReply, and ValueError for a `timeout_s` of no time or an unknown `rescue`.
+        `prompt` is a text or OpenAI `messages`; further keywords are copied into the OpenAI body. `user` identifies
+        your end user: the requests of one user do not delay those of another. `degrade=False` forbids Penstock to
+        shorten the request while a model is slow or failing. `rescue` says whether another attempt may follow a failed
+        one: `none`, `before_output` (only before text was sent) or `restart` (also afterwards). `timeout_s` is at most
+        an hour, and a day in the batch lane; None stands for the deadline of the role.
+
+        Raises RequestFailed, NotAccepted, RequestTooLarge or NoReply, and ValueError for an empty prompt, a `timeout_s`
+        that is not above 0 or an unknown `rescue`.
         """
         builder = ReplyBuilder()
-        asked = {"stream": False, **body}
+        body = {"stream": False, **body}
         async with self.stream(
             prompt,
             role=role,
@@ -136,13 +141,13 @@ class Client:
             timeout_s=timeout_s,
             degrade=degrade,
             rescue=rescue,
-            **asked,
+            **body,
         ) as events:
             async for event in events:
                 reply = builder.add(event)
                 if reply is not None:
                     return reply
-        raise NoReply(f"no end of request {events.id} came")
+        raise NoReply(f"request {events.id} has no terminal event")
 
     def stream(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,
@@ -154,25 +159,38 @@ class Client:
         timeout_s: float | None = None,
         degrade: bool = True,
         rescue: Rescue = "restart",
+        cancel_on_exit: bool = True,
         **body: Any,
     ) -> Stream:
-        """Ask and follow the reply event by event: `async for event in client.stream(...)`.
+        """Send a request and read its reply event by event.
 
-        The last event is `completed` or `failed`. Leaving the loop before it cancels the request, unless
-        `detach()` was called. With `rescue="before_output"` no text has to be taken back: an attempt that breaks after
-        text was sent ends the request in `failed`. `restarted` comes before the first text only, where a worker died.
-        Raises ValueError as `chat` does.
+            async with client.stream("Why is the sky blue?") as stream:
+                async for event in stream: ...
+
+        The last event is `completed` or `failed`. Leaving `async with` before it cancels the request, unless `detach()`
+        was called or `cancel_on_exit` is False. With `rescue="before_output"` no text is ever taken back: an attempt
+        that breaks after text was sent ends the request in `failed`, and `restarted` comes only before the first text,
+        after a worker died. The other arguments, and ValueError, are those of `chat`.
         """
-        asked = {"stream": True, **body}
         request = self._request(
-            prompt, asked, timeout_s, role=role, user=user, lane=lane, degrade=degrade, rescue=rescue
+            prompt,
+            {"stream": True, **body},
+            timeout_s,
+            role=role,
+            user=user,
+            lane=lane,
+            degrade=degrade,
+            rescue=rescue,
         )
         return Stream(
-            self._nc,
-            self._inbox,
-            request,
-            _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
-            self._tracer,
+            StreamedRequest(
+                self._nc,
+                self._subscription,
+                request,
+                _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
+                self._tracer,
+                cancel_on_exit,
+            )
         )
 
     async def submit(
@@ -186,23 +204,30 @@ class Client:
         rescue: Rescue = "restart",
         **body: Any,
     ) -> str:
-        """Leave a request of the batch lane, and return its id as soon as JetStream has it.
+        """Submit a job, a request of the batch lane, and return its id once JetStream has stored it.
 
-        Any process asks for it by this id: `job` for its status, `result` for its answer, `cancel` to take it back.
-        `timeout_s`: up to a day; None: the role's `batch_total_s`. Raises NotAccepted and RequestTooLarge.
+        Any process uses the id: `job` for the status, `result` for the answer, `cancel` to cancel it. `timeout_s` is
+        at most a day; None stands for the role's `batch_total_s`. Raises NotAccepted and RequestTooLarge, and
+        ValueError as `chat` does.
         """
-        asked = {"stream": False, **body}
         request = self._request(
-            prompt, asked, timeout_s, role=role, user=user, lane="batch", degrade=degrade, rescue=rescue
+            prompt,
+            {"stream": False, **body},
+            timeout_s,
+            role=role,
+            user=user,
+            lane="batch",
+            degrade=degrade,
+            rescue=rescue,
         )
-        payload = written(request)
+        payload = encode_request(request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
         span = self._tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
         outcome: str | None = None
         try:
-            await send(
+            await submit(
                 self._nc,
-                self._inbox.account,
+                self._subscription.account,
                 request,
                 payload,
                 patience_s=_SUBMIT_PATIENCE_S,
@@ -216,46 +241,46 @@ class Client:
         return request.id
 
     async def job(self, request_id: str) -> Job:
-        """The status of a request of the batch lane, whoever of the account asked for it. Raises UnknownJob, and
-        ValueError for what is no id of a request.
+        """The status of a job, whichever client of the account submitted it.
+
+        Raises UnknownJob, and ValueError for an invalid request id.
         """
         _check_token("the id of a request", request_id)
-        return await Jobs(self._nc, self._inbox.account).one(request_id)
+        return await JobReader(self._nc, self._subscription.account).get(request_id)
 
     async def jobs(self, *, state: JobState | None = None, user: str | None = None) -> list[Job]:
-        """All jobs of the account, or those in `state` and of `user`; the oldest change first."""
+        """The jobs of the account, or those in `state` and of `user`; the least recently changed first."""
         return [
             job
-            for job in await Jobs(self._nc, self._inbox.account).every()
+            for job in await JobReader(self._nc, self._subscription.account).list_all()
             if state in {None, job.state} and user in {None, job.user}
         ]
 
     async def result(self, request_id: str) -> Reply | None:
-        """What a job answered, for a day after its end at least; None while it has not ended.
+        """The answer of a job, stored for at least a day after its end; None while the job has not ended.
 
-        Raises RequestFailed, UnknownJob and ResultGone, and ValueError for what is no id of a request.
+        Raises RequestFailed, UnknownJob and ResultGone, and ValueError for an invalid request id.
         """
         job = await self.job(request_id)
-        return await Jobs(self._nc, self._inbox.account).result(job)
+        return await JobReader(self._nc, self._subscription.account).result(job)
 
     def _request(
         self,
         prompt: Prompt,
-        asked: Mapping[str, Any],
+        body: Mapping[str, Any],
         timeout_s: float | None,
         *,
         rescue: Rescue,
         **envelope: Any,
     ) -> ChatRequest:
         if timeout_s is not None and not timeout_s > 0:
-            raise ValueError(f"timeout_s is {timeout_s:g}: it is in seconds, above 0")
+            raise ValueError(f"timeout_s is {timeout_s:g}: use seconds greater than 0")
         if rescue not in RESCUES:
-            raise ValueError(f"rescue is {rescue!r}: it is one of {', '.join(RESCUES)}")
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+            raise ValueError(f"rescue is {rescue!r}: use one of {', '.join(RESCUES)}")
         return ChatRequest(
             id=new_id(),
             client=self.name,
-            body=msgspec.Raw(msgspec.json.encode({"messages": messages, **asked})),
+            body=msgspec.Raw(msgspec.json.encode({"messages": _messages(prompt), **body})),
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
             rescue=rescue,
             **envelope,
@@ -264,12 +289,12 @@ class Client:
     def resume(
         self, request_id: str, *, after_seq: int = -1, client: str | None = None, timeout_s: float = 900.0
     ) -> AsyncGenerator[ReplyEvent, None]:
-        """The events of a reply above `after_seq`: the stored ones, then the live ones, each once, in order.
+        """The events of a reply after `after_seq`: first the stored ones, then the live ones, each once and in order.
 
-        Works from any process for 15 minutes; `client` names the client that asked, if it was another. Nothing, when
-        `after_seq` is the end. Raises NoReply when no terminal event came within `timeout_s`, UnknownReply after some
-        seconds when none can come, BeyondTheEnd, and ValueError at once for what is no id of a request or no name of a
-        client.
+        Works from any process while the reply is stored, for 15 minutes. `client` is the name of the client that sent
+        the request, if it was another one. Yields nothing when `after_seq` is the end. Leaving the iteration does not
+        cancel the request. Raises NoReply when no terminal event came within `timeout_s`, UnknownReply after some
+        seconds when none can come, BeyondTheEnd, and ValueError at once for an invalid request id or client name.
         """
         owner = self.name if client is None else client
         _check_token("the name of a client", owner)
@@ -279,39 +304,55 @@ class Client:
     async def _resume(
         self, request_id: str, owner: str, after_seq: int, timeout_s: float
     ) -> AsyncGenerator[ReplyEvent, None]:
-        subject = subjects.reply(self._inbox.account, owner, request_id)
-        absence = Absence()
+        subject = subjects.reply(self._subscription.account, owner, request_id)
+        check = LostRequestCheck()
 
         async def give_up_if_lost() -> None:
-            if await is_lost(self._nc, absence, subject):
+            if await is_lost(self._nc, check, subject):
                 raise UnknownReply(request_id, owner)
 
-        following = Following(
+        followed = Followed(
             subject=subject,
             until_s=loop_now_s() + timeout_s,
             after_seq=after_seq,
             from_store=True,
             on_silence=give_up_if_lost,
         )
-        if await nothing_left(self._nc, subject, after_seq):
+        if await is_at_end(self._nc, subject, after_seq):
             return
-        async with self._inbox.feed(request_id, owner) as feed:
-            async for event in follow(self._nc, feed, following):
+        async with self._subscription.feed(request_id, owner) as feed:
+            async for event in follow(self._nc, feed, followed):
                 yield event
                 if isinstance(event, TERMINAL):
                     return
-        raise NoReply(f"no end of request {request_id} within {timeout_s:g} s")
+        raise NoReply(f"request {request_id} had no terminal event within {timeout_s:g} s")
 
     async def cancel(self, request_id: str, reason: str = "") -> None:
-        """Stop a request: its provider call at once, or its turn in the queue. It then ends in `failed`.
+        """Stop a request: its provider call at once, or its place in the queue. It then ends in `failed`.
 
-        Raises ValueError for what is no id of a request.
+        Raises ValueError for an invalid request id.
         """
         _check_token("the id of a request", request_id)
-        await cancel(self._nc, self._inbox.account, request_id, reason)
+        await cancel(self._nc, self._subscription.account, request_id, reason)
 
 
 def _check_token(what: str, text: str) -> None:
-    """A wildcard would reach the requests of others."""
+    """Refuse wildcards, which would reach the requests of other clients."""
     if not subjects.is_token(text):
-        raise ValueError(f"{text!r} is not {what}: that is 1 to 64 of A-Z a-z 0-9 _ -")
+        raise ValueError(f"{text!r} is not {what}: use 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+def _messages(prompt: object) -> list[Any]:
+    """OpenAI `messages` of a prompt. Raises ValueError for a prompt that is empty or of another type."""
+    if isinstance(prompt, str):
+        messages: list[Any] = [{"role": "user", "content": prompt}] if prompt else []
+    elif isinstance(prompt, Iterable) and not isinstance(prompt, Mapping):
+        messages = list(prompt)
+    else:
+        raise ValueError(f"the prompt is {prompt!r}: {_PROMPT}")  # noqa: TRY004 - one error for every wrong prompt
+    if not messages:
+        raise ValueError(f"the prompt is empty: {_PROMPT}")
+    wrong = next((message for message in messages if not isinstance(message, Mapping)), None)
+    if wrong is not None:
+        raise ValueError(f"the prompt holds {wrong!r}, which is not an OpenAI message: {_PROMPT}")
+    return messages

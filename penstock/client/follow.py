@@ -1,4 +1,4 @@
-"""Following one reply: live events, mended from the stored ones wherever the live ones have a hole."""
+"""Follow one reply: live events, completed from the stored ones where the live ones have a gap."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_replies
-from penstock.client.sequencer import Reading, last_if_beyond
+from penstock.client.sequencer import ReplySequencer, last_seq_if_beyond
 from penstock.contract.reply import TERMINAL, ReplyEvent
 from penstock.errors import BeyondTheEnd, ReplyIncomplete
 
-__all__ = ["Feed", "Following", "follow", "nothing_left"]
+__all__ = ["Feed", "Followed", "follow", "is_at_end"]
 
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = 4096
-_QUIET_S: Final = 5.0
-"""After this long without an event the stored ones are looked at: one may have been lost with a connection."""
-_LOOK_AGAIN_S: Final = 0.25
-"""How soon the store is looked at again when it did not fill a gap."""
+_SILENCE_S: Final = 5.0
+"""Seconds without an event after which the stored events are read: one may have been lost with a connection."""
+_READ_AGAIN_S: Final = 0.25
+"""Seconds until the stored events are read again when they did not fill a gap."""
 _PATIENCE_S: Final = 3.0
-"""A sender repeats what may have been lost as soon as the end is stored, which may be long after the end was heard: a
-cluster without a leader stores nothing."""
+"""Seconds to wait for the missing events of an answer whose end is stored. The worker publishes events that may have
+been lost again once it has stored the end, which may be long after the end arrived live: a cluster without a leader
+stores nothing."""
 
 
 class Feed:
-    """Live events of one reply, as the subscription delivers them. `None` asks the reader to look at the store.
+    """Live events of one reply, as the subscription delivers them. `None` asks the reader to read the store.
 
-    Bounded: what a slow reader leaves no room for is dropped here and read from the store later.
+    Bounded: an event for which a slow reader leaves no room is dropped here and read from the store later.
     """
 
     def __init__(self) -> None:
@@ -44,10 +45,10 @@ class Feed:
         try:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
-            _log.info("a slow reader: an event is left to be read from the store")
+            _log.info("slow reader: an event will be read from the store")
 
     async def get(self, timeout_s: float) -> ReplyEvent | None:
-        """The next event, or None after `timeout_s` or on request."""
+        """The next event; None after `timeout_s` or when the store should be read."""
         if not self._queue.empty():
             return self._queue.get_nowait()
         try:
@@ -57,29 +58,30 @@ class Feed:
             return None
 
 
-class Following(Struct):
-    """What is followed, and for how long; `until_s` (the loop's clock) may be moved while it goes on."""
+class Followed(Struct):
+    """The reply to follow, and until when."""
 
     subject: str
     until_s: float
+    """On the loop's clock; the caller may move it while the reply is followed."""
     after_seq: int = -1
     from_store: bool = False
-    """Begin with what is stored."""
+    """Begin with the stored events."""
     on_silence: Callable[[], Awaitable[None]] | None = None
-    """Called when nothing was heard or found for some seconds, and then again; what it raises ends the following."""
+    """Called each time no event has come for some seconds; an exception from it ends the iteration."""
 
 
-class _Pace(Struct):
-    """When to look into the store again, and when to stop hoping. Times are the loop's."""
+class _StoreReads(Struct):
+    """When to read the store again, and when to give up on missing events. Times are on the loop's clock."""
 
-    next_look_s: float = 0.0
+    next_s: float = 0.0
     give_up_s: float = math.inf
 
-    def looked(self, reading: Reading, now_s: float, stored: Collection[ReplyEvent] | None) -> None:
-        """Raises ReplyIncomplete when the store has had the end of a streamed answer, but not the rest, too long."""
-        self.next_look_s = now_s + _LOOK_AGAIN_S if reading.gap else now_s
+    def record(self, sequencer: ReplySequencer, now_s: float, stored: Collection[ReplyEvent] | None) -> None:
+        """Raises ReplyIncomplete when the store has held the end of a streamed answer, without the rest, too long."""
+        self.next_s = now_s + _READ_AGAIN_S if sequencer.has_gap else now_s
         ended = stored is not None and any(isinstance(event, TERMINAL) for event in stored)
-        if not reading.end_behind_gap:
+        if not sequencer.end_behind_gap:
             self.give_up_s = math.inf
         elif ended and now_s >= self.give_up_s:
             raise ReplyIncomplete("the answer is finished, but not all of its text arrived or is stored")
@@ -87,55 +89,55 @@ class _Pace(Struct):
             self.give_up_s = min(self.give_up_s, now_s + _PATIENCE_S)
 
 
-async def follow(nc: Nats, feed: Feed, following: Following) -> AsyncGenerator[ReplyEvent, None]:
-    """Every event after `after_seq`, once and in order, until the terminal one or until time is up.
+async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[ReplyEvent, None]:
+    """Every event after `after_seq`, once and in order, until the terminal one or until the time is over.
 
-    What is missing among the live events is waited for in the store, where it may arrive a little later. Raises
-    ReplyIncomplete when it does not.
+    Events that are missing among the live ones are awaited in the store, where they may arrive a little later. Raises
+    ReplyIncomplete when they do not.
     """
-    reading = Reading(following.after_seq)
-    pace = _Pace()
+    sequencer = ReplySequencer(followed.after_seq)
+    reads = _StoreReads()
     loop = asyncio.get_running_loop()
     event: ReplyEvent | None = None
-    look = following.from_store
+    read_store = followed.from_store
     while True:
-        stored = await _stored(nc, following.subject) if look else None
-        news = reading.pick([*(stored or ()), *((event,) if event is not None else ())])
-        for each in chain(news, reading.start_over(stored or ())):
+        stored = await _stored(nc, followed.subject) if read_store else None
+        new = sequencer.deliver([*(stored or ()), *((event,) if event is not None else ())])
+        for each in chain(new, sequencer.deliver_valid_attempt(stored or ())):
             yield each
             if isinstance(each, TERMINAL):
                 return
         now_s = loop.time()
-        if now_s >= following.until_s:
+        if now_s >= followed.until_s:
             return
-        if look:
-            pace.looked(reading, now_s, stored)
-        wait_s = _LOOK_AGAIN_S if reading.gap else _QUIET_S
-        event = await feed.get(min(wait_s, following.until_s - now_s))
-        if following.on_silence is not None and event is None and reading.last_seq == following.after_seq:
-            await following.on_silence()
-        look = _asks_for_store(reading, event) and loop.time() >= pace.next_look_s
+        if read_store:
+            reads.record(sequencer, now_s, stored)
+        wait_s = _READ_AGAIN_S if sequencer.has_gap else _SILENCE_S
+        event = await feed.get(min(wait_s, followed.until_s - now_s))
+        if followed.on_silence is not None and event is None and sequencer.last_seq == followed.after_seq:
+            await followed.on_silence()
+        read_store = _needs_store(sequencer, event) and loop.time() >= reads.next_s
 
 
-def _asks_for_store(reading: Reading, event: ReplyEvent | None) -> bool:
-    """Silence, a gap, and an end that lies below what was read: another worker's, which may be the one that stands."""
+def _needs_store(sequencer: ReplySequencer, event: ReplyEvent | None) -> bool:
+    """After silence, at a gap, and at an end below what was read: it may be the valid end, of another worker."""
     if event is None:
         return True
-    verdict = reading.judge(event)
-    return verdict == "gap" or (verdict == "old" and isinstance(event, TERMINAL))
+    place = sequencer.classify(event)
+    return place == "gap" or (place == "old" and isinstance(event, TERMINAL))
 
 
-async def nothing_left(nc: Nats, subject: str, after_seq: int) -> bool:
-    """Whether `after_seq` is the end of the reply, as far as the store can say now. Raises BeyondTheEnd."""
+async def is_at_end(nc: Nats, subject: str, after_seq: int) -> bool:
+    """Whether `after_seq` is the end of the reply, as far as the store shows now. Raises BeyondTheEnd."""
     stored = await _stored(nc, subject) if after_seq >= 0 else None
-    last_seq = last_if_beyond(stored or (), after_seq)
+    last_seq = last_seq_if_beyond(stored or (), after_seq)
     if last_seq is not None:
         raise BeyondTheEnd(after_seq, last_seq)
     return any(isinstance(event, TERMINAL) and event.seq == after_seq for event in stored or ())
 
 
 async def _stored(nc: Nats, subject: str) -> list[ReplyEvent] | None:
-    """What is stored; None when the store does not answer now (the follower looks again later)."""
+    """The stored events; None when the store does not answer now."""
     try:
         return await stored_replies(nc, subject)
     except (nats.errors.Error, TimeoutError) as error:

@@ -1,4 +1,4 @@
-"""Jobs as an application sees them: the status of each by its id, and what it answered, hours later, anywhere."""
+"""Read the status and the answers of jobs."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import msgspec
 from nats.aio.client import Client as Nats
 
 from penstock.bus.direct_get import read_page
-from penstock.bus.job_store import JobStore
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.retry import read_from_leader
 from penstock.client.reply import Reply, ReplyBuilder
 from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Delta
-from penstock.contract.streams import JOBS
+from penstock.contract.streams import JOBS, RESULTS
 from penstock.errors import RequestFailed, ResultGone, UnknownJob
 
-__all__ = ["Jobs"]
+__all__ = ["JobReader"]
 
 _log: Final = rate_limited_logger(__name__)
 _PAGE: Final = 1000
 
 
-class Jobs:
-    """Reads what router and workers have written down. Every method raises nats errors and TimeoutError."""
+class JobReader:
+    """Reads the records that router and workers write. Every method raises nats errors and TimeoutError."""
 
     def __init__(self, nc: Nats, account: str) -> None:
         self._nc = nc
         self._account = account
 
-    async def one(self, request_id: str) -> Job:
-        """The status of one job, whichever client of the account asked; the newest should two have used one id.
+    async def get(self, request_id: str) -> Job:
+        """The status of a job of any client of the account; the newest if two clients have used one id.
 
         Raises UnknownJob.
         """
@@ -40,23 +40,27 @@ class Jobs:
             raise UnknownJob(request_id)
         return found[-1]
 
-    async def every(self) -> list[Job]:
-        """All there are, the oldest change first."""
+    async def list_all(self) -> list[Job]:
+        """All jobs of the account, the least recently changed first."""
         return await self._read(subjects.jobs_of(self._account))
 
     async def result(self, job: Job) -> Reply | None:
-        """What it answered; None while it has not ended. Raises RequestFailed and ResultGone."""
+        """The answer of `job`; None while it has not ended. Raises RequestFailed and ResultGone."""
         if job.error is not None:
             raise RequestFailed(job.id, job.error)
         if job.state != "completed":
             return None
-        result = await JobStore(self._nc.jetstream()).result(job)
-        if result is None:
+        js = self._nc.jetstream()
+        subject = subjects.result(*job.reply_to, job.attempt)
+        msg = await read_from_leader(lambda: js.get_last_msg(RESULTS.name, subject), subject)
+        if msg is None:
             raise ResultGone(job.id, never_kept=job.result_bytes == 0)
-        builder = ReplyBuilder()
+        result = codec.RESULT.decode(msg.data or b"")
         completed = result.completed
-        text = Delta(id=job.id, seq=0, attempt=completed.attempt, text=result.text, choices=result.choices)
-        builder.add(text)
+        builder = ReplyBuilder()
+        builder.add(
+            Delta(id=job.id, seq=0, attempt=completed.attempt, text=result.text, choices=result.choices)
+        )
         return builder.add(completed)
 
     async def _read(self, subject: str) -> list[Job]:
@@ -67,9 +71,9 @@ class Jobs:
             for msg in page.messages:
                 try:
                     found.append(codec.JOB.decode(msg.data))
-                except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # none of ours wrote it
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     where = (msg.headers or {}).get("Nats-Subject", subject)
-                    _log.warning("%s holds what is no record of a job: %s", where, error)
+                    _log.warning("%s holds a payload that is not a job record: %s", where, error)
             if not page.messages or page.pending == 0:
                 return found
             sequence = page.next_sequence

@@ -1,4 +1,7 @@
-"""Whether a reply of which nothing is stored can still come: not, once all that was queued then has left its queue."""
+"""Decide whether a reply of which no event is stored can still come.
+
+It cannot once every message that was queued at the first check has left its queue.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from nats.js.errors import APIError
 from penstock.bus.direct_get import last_sequence
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
 
-__all__ = ["Absence", "Queue", "is_lost"]
+__all__ = ["LostRequestCheck", "QueueState", "is_lost"]
 
 _log: Final = logging.getLogger(__name__)
 
 
-class Queue(Struct, frozen=True):
-    """A work queue: what has been done has left it."""
+class QueueState(Struct, frozen=True):
+    """A work-queue stream, from which processed messages are deleted."""
 
     messages: int
     first_seq: int
@@ -29,15 +32,15 @@ class Queue(Struct, frozen=True):
         return self.messages == 0 or self.first_seq > seq
 
 
-class Absence:
-    """Of one request. It is in the requests, then in the work as well, then in the work alone, then ended."""
+class LostRequestCheck:
+    """The check of one request, which is first in the requests, then in both queues, then in the work, then ended."""
 
     def __init__(self) -> None:
         self._requests_seq: int | None = None
         self._work_seq: int | None = None
 
-    def is_sure(self, requests: Queue, work: Queue) -> bool:
-        """Whether nothing is queued that was when this was first asked. `requests` was looked at before `work`."""
+    def is_lost(self, requests: QueueState, work: QueueState) -> bool:
+        """Whether every message of the first check has left its queue. `requests` was read before `work`."""
         if self._requests_seq is None:
             self._requests_seq = requests.last_seq
         if not requests.has_passed(self._requests_seq):
@@ -47,18 +50,18 @@ class Absence:
         return work.has_passed(self._work_seq)
 
 
-async def is_lost(nc: Nats, absence: Absence, subject: str) -> bool:
-    """Whether no event will come to the reply subject any more. False where nobody can say so now."""
+async def is_lost(nc: Nats, check: LostRequestCheck, subject: str) -> bool:
+    """Whether no event will come to the reply subject any more; False while JetStream does not answer."""
     try:
-        requests = await _queue(nc, REQUESTS.name)
-        work = await _queue(nc, WORK.name)
-        # Last: what ended meanwhile has stored its end before it left its queue.
-        return absence.is_sure(requests, work) and await last_sequence(nc, REPLIES.name, subject) == 0
+        requests = await _state(nc, REQUESTS.name)
+        work = await _state(nc, WORK.name)
+        # Read last: a request that ended meanwhile stored its end before it left its queue.
+        return check.is_lost(requests, work) and await last_sequence(nc, REPLIES.name, subject) == 0
     except (nats.errors.Error, APIError, TimeoutError) as error:
-        _log.info("whether %s is lost cannot be told now: %r", subject, error)
+        _log.info("JetStream does not say now whether %s is lost: %r", subject, error)
         return False
 
 
-async def _queue(nc: Nats, stream: str) -> Queue:
+async def _state(nc: Nats, stream: str) -> QueueState:
     state = (await nc.jetstream().stream_info(stream)).state
-    return Queue(state.messages, state.first_seq, state.last_seq)
+    return QueueState(state.messages, state.first_seq, state.last_seq)

@@ -1,4 +1,4 @@
-"""A whole reply, put together from its events."""
+"""A whole reply, assembled from its events."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Reply", "ReplyBuilder"]
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """An answer and how it came about."""
+    """An answer, the model that gave it, and its cost."""
 
     id: str
     text: str
@@ -42,15 +42,15 @@ class Reply(Struct, frozen=True, kw_only=True):
     finish_reason: str
     usage: Usage
     estimated: bool = False
-    """True when the provider left out a count and some of `usage` is our estimate."""
+    """True when the provider omitted a count and part of `usage` is an estimate."""
     cost_microusd: int
     timings: Timings
     degraded: tuple[Degraded, ...] = ()
-    """What the answering attempt was given less of than was asked for."""
+    """The reductions of the request in the attempt that answered."""
     adapted: tuple[Adapted, ...] = ()
-    """Parameters that the answering model does not take as they were sent."""
+    """Parameters that were changed because the answering model does not accept them as sent."""
     response: dict[str, Any] | None
-    """The provider's chat-completion body (tool calls and all) when the request did not stream."""
+    """The provider's chat-completion body, with tool calls, when the request did not stream."""
 
 
 class ReplyBuilder:
@@ -104,13 +104,13 @@ class ReplyBuilder:
 
 
 def _object(response: msgspec.Raw) -> dict[str, Any]:
-    """The body; empty where it is no JSON object, which no chat completion is."""
+    """The body; empty when it is not a JSON object and thus not a chat completion."""
     decoded = msgspec.json.decode(response)
     return decoded if isinstance(decoded, dict) else {}
 
 
 def _text_of_first_choice(response: Mapping[str, Any]) -> str:
-    """The content of choice 0, whatever its shape; empty where there is none."""
+    """The content of choice 0 in any of its shapes; empty when there is none."""
     found = response.get("choices")
     choices = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
     first = next((each for each in choices if each.get("index", 0) == 0), choices[0] if choices else {})
@@ -125,7 +125,7 @@ def _text(content: object) -> str:
 
 
 def _part_text(part: object) -> str:
-    """Of a content part: a string, or an object of text (OpenAI, "Create chat completion": `{"type": "text", …}`)."""
+    """The text of a content part: a string or `{"type": "text", …}` (OpenAI, "Create chat completion")."""
     if isinstance(part, str):
         return part
     if isinstance(part, dict) and part.get("type", "text") == "text" and isinstance(part.get("text"), str):

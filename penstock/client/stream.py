@@ -1,8 +1,9 @@
-"""One request and its events, from the application's side."""
+"""One request and the events of its reply, on the application's side."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Final, Self
@@ -13,19 +14,19 @@ from nats.aio.client import Client as Nats
 from penstock.bus.clock import loop_now_s
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import Tracer
-from penstock.client.follow import Following, follow
-from penstock.client.submit import send, written
-from penstock.client.subscription import ReplyInbox
+from penstock.client.follow import Followed, follow
+from penstock.client.submit import encode_request, submit
+from penstock.client.subscription import ReplySubscription
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import TERMINAL, Accepted, Failed, ReplyEvent
 from penstock.contract.request import CancelRequest, ChatRequest
 from penstock.errors import NoReply
 
-__all__ = ["Stream", "cancel"]
+__all__ = ["Stream", "StreamedRequest", "cancel"]
 
 _GRACE_S: Final = 10.0
-"""How long after the deadline a terminal event may still come."""
+"""Seconds after the deadline in which a terminal event may still arrive."""
 _ABANDONED: Final = "abandoned"
 
 
@@ -34,77 +35,88 @@ async def cancel(nc: Nats, account: str, request_id: str, reason: str) -> None:
     await nc.publish(subjects.cancel(account, request_id), encode(CancelRequest(reason=reason)))
 
 
-class _Asking(Struct, eq=False):
-    """What the generator of the events needs. It must not know the Stream: a generator in a reference cycle is not
-    closed when the loop over it is left, only when the garbage collector comes by.
+class StreamedRequest(Struct, eq=False):
+    """The state of one request that its event generator uses.
+
+    It holds no reference to the Stream: a generator in a reference cycle is closed by the garbage collector some time
+    later, and not when the loop over it is left.
     """
 
     nc: Nats
-    inbox: ReplyInbox
+    subscription: ReplySubscription
     request: ChatRequest
     timeout_s: float
     tracer: Tracer
-    detached: bool = False
+    cancel_on_exit: bool
+    closing: bool = False
+    """The application closes the stream itself, through the context manager or `aclose`."""
 
-    async def ask_and_follow(self) -> AsyncGenerator[ReplyEvent, None]:
-        payload = written(self.request)
+    async def events(self) -> AsyncGenerator[ReplyEvent, None]:
+        """Submit the request and yield its events; cancel it when the generator is left before the terminal one."""
+        payload = encode_request(self.request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: self.request.id, ROLE: self.request.role}
         span = self.tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
         outcome: str | None = _ABANDONED
+        collected = False
         try:
-            async with self.inbox.feed(self.request.id, self.inbox.name) as feed:
-                await send(
+            async with self.subscription.feed(self.request.id, self.subscription.client_name) as feed:
+                await submit(
                     self.nc,
-                    self.inbox.account,
+                    self.subscription.account,
                     self.request,
                     payload,
                     patience_s=self.timeout_s,
                     traceparent=span.traceparent,
                 )
-                following = self._following()
-                async for event in follow(self.nc, feed, following):
+                followed = self._followed()
+                async for event in follow(self.nc, feed, followed):
                     if isinstance(event, Accepted):
-                        following.until_s = _on_loop_clock(event.deadline_ms) + _GRACE_S
+                        followed.until_s = _on_loop_clock(event.deadline_ms) + _GRACE_S
                     elif isinstance(event, TERMINAL):
                         outcome = event.error.code if isinstance(event, Failed) else None
                     yield event
             if outcome == _ABANDONED:
-                raise NoReply(f"no end of request {self.request.id} came before its deadline")
+                raise NoReply(f"request {self.request.id} had no terminal event before its deadline")
+        except GeneratorExit:
+            collected = outcome == _ABANDONED and not self.closing
+            raise
         finally:
             span.end(error=outcome)
-            if outcome == _ABANDONED and not self.detached and not self.nc.is_closed:
-                await cancel(self.nc, self.inbox.account, self.request.id, "the application stopped reading")
+            if outcome == _ABANDONED and self.cancel_on_exit and not self.nc.is_closed:
+                reason = "the application stopped reading"
+                await cancel(self.nc, self.subscription.account, self.request.id, reason)
+            if collected:
+                _warn_left_open(self.request.id)
 
-    def _following(self) -> Following:
-        subject = subjects.reply(self.inbox.account, self.inbox.name, self.request.id)
-        until_s = loop_now_s() + self.timeout_s + _GRACE_S
-        return Following(subject, until_s)
+    def _followed(self) -> Followed:
+        subject = subjects.reply(self.subscription.account, self.subscription.client_name, self.request.id)
+        return Followed(subject, loop_now_s() + self.timeout_s + _GRACE_S)
 
 
 class Stream:
-    """Asked when the iteration begins; the last event is terminal.
+    """The events of one request, sent when the iteration begins. The last event is `completed` or `failed`.
 
-    Leaving the loop before cancels the request, unless `detach()` was called: at once for a stream without a name
-    (`async for event in client.stream(...)`) and at the end of `async with client.stream(...) as stream`.
+    `async with client.stream(...) as stream` cancels the request on exit if the last event was not read; `detach()` and
+    `cancel_on_exit=False` leave it running, to be resumed by its `id`. Without `async with`, the request is cancelled
+    when the stream object is collected, which may be late, and a ResourceWarning is issued.
     """
 
-    def __init__(
-        self, nc: Nats, inbox: ReplyInbox, request: ChatRequest, timeout_s: float, tracer: Tracer
-    ) -> None:
-        self._asking = _Asking(nc, inbox, request, timeout_s, tracer)
+    def __init__(self, request: StreamedRequest) -> None:
+        self._request = request
         self._events: AsyncGenerator[ReplyEvent, None] | None = None
 
     @property
     def id(self) -> str:
-        return self._asking.request.id
+        """The id of the request, for `Client.resume` and `Client.cancel`."""
+        return self._request.request.id
 
     def detach(self) -> None:
-        """Leaving the loop shall not cancel the request; somebody will resume it."""
-        self._asking.detached = True
+        """Leave the request running when the stream is left."""
+        self._request.cancel_on_exit = False
 
     def __aiter__(self) -> AsyncIterator[ReplyEvent]:
         if self._events is None:
-            self._events = self._asking.ask_and_follow()
+            self._events = self._request.events()
         return self._events
 
     async def __aenter__(self) -> Self:
@@ -116,9 +128,19 @@ class Stream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop following."""
+        """Stop reading, as the end of `async with` does."""
+        self._request.closing = True
         if self._events is not None:
             await self._events.aclose()
+
+
+def _warn_left_open(request_id: str) -> None:
+    warnings.warn(
+        f"the stream of request {request_id} was left before its last event and closed only when it was collected; "
+        "write `async with client.stream(...) as stream: async for event in stream: ...`",
+        ResourceWarning,
+        stacklevel=2,
+    )
 
 
 def _on_loop_clock(unix_ms: int) -> float:

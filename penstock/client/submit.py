@@ -1,4 +1,4 @@
-"""One request event on its way to JetStream, whose acknowledgement means accepted."""
+"""Submit one request: JetStream's acknowledgement means that it is accepted."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from penstock.contract.request import ChatRequest
 from penstock.contract.streams import MAX_REQUEST_BYTES
 from penstock.errors import NotAccepted, RequestTooLarge
 
-__all__ = ["send", "written"]
+__all__ = ["encode_request", "submit"]
 
 
-def written(request: ChatRequest) -> bytes:
-    """As it travels. Raises RequestTooLarge."""
+def encode_request(request: ChatRequest) -> bytes:
+    """The payload of the request event. Raises RequestTooLarge."""
     payload = encode(request)
     if len(payload) > MAX_REQUEST_BYTES:
         raise RequestTooLarge(len(payload), MAX_REQUEST_BYTES)
     return payload
 
 
-async def send(
+async def submit(
     nc: Nats,
     account: str,
     request: ChatRequest,
@@ -33,7 +33,7 @@ async def send(
     patience_s: float,
     traceparent: str | None = None,
 ) -> None:
-    """Store the request, again and again for `patience_s`. Raises RequestTooLarge and NotAccepted."""
+    """Publish until JetStream acknowledges, for at most `patience_s`. Raises RequestTooLarge and NotAccepted."""
     extra = {headers.CLIENT: request.client}
     if traceparent is not None:
         extra[headers.TRACEPARENT] = traceparent
@@ -51,5 +51,5 @@ async def send(
         raise RequestTooLarge(len(payload), nc.max_payload) from error
     except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
         raise NotAccepted(
-            f"JetStream did not take the request: {error!r}. {what_to_check(subject, error)}"
+            f"JetStream did not accept the request: {error!r}. {what_to_check(subject, error)}"
         ) from error

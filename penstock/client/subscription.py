@@ -1,4 +1,4 @@
-"""The one subscription of a client, and the feeds of the replies it is waiting for."""
+"""The reply subscription of a client, which feeds each reply that is being followed."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from penstock.bus.stored_replies import read_event
 from penstock.client.follow import Feed
 from penstock.contract import subjects
 
-__all__ = ["ReplyInbox"]
+__all__ = ["ReplySubscription"]
 
 
-class ReplyInbox:
-    """Hands each live reply event to whoever follows that request."""
+class ReplySubscription:
+    """Delivers each live reply event to the feeds of its request."""
 
-    def __init__(self, nc: Nats, reconnects: Reconnects, account: str, name: str) -> None:
+    def __init__(self, nc: Nats, reconnects: Reconnects, account: str, client_name: str) -> None:
         self._nc = nc
         self._reconnects = reconnects
         self._feeds: dict[str, set[Feed]] = {}
         self.account = account
-        self.name = name
+        self.client_name = client_name
 
     async def open(self) -> None:
-        self._reconnects.add(self._look_in_store)
-        await self._nc.subscribe(subjects.reply_inbox(self.account, self.name), cb=self._on_reply)
+        self._reconnects.add(self._read_stored)
+        await self._nc.subscribe(subjects.reply_inbox(self.account, self.client_name), cb=self._on_reply)
         await self._nc.flush()
 
     def close(self) -> None:
-        """The connection is about to be closed on purpose."""
+        """Announce that the connection is about to be closed on purpose."""
         self._reconnects.closing = True
 
-    def feed(self, request_id: str, owner: str) -> _FeedOf:
-        """The live events of one request of this client, or of `owner`, another one of the account."""
-        return _FeedOf(self, request_id, owner)
+    def feed(self, request_id: str, owner: str) -> _FeedRegistration:
+        """The live events of one request of the client `owner`: this one, or another one of the account."""
+        return _FeedRegistration(self, request_id, owner)
 
     async def follow_other(self, request_id: str, owner: str) -> Subscription:
-        """Hear the events of a request that another client of the account asked."""
+        """Subscribe to the events of a request of another client of the account."""
         subject = subjects.reply(self.account, owner, request_id)
         subscription = await self._nc.subscribe(subject, cb=self._on_reply)
         await self._nc.flush()
@@ -63,32 +63,34 @@ class ReplyInbox:
             for feed in feeds:
                 feed.put(event)
 
-    async def _look_in_store(self) -> None:
+    async def _read_stored(self) -> None:
+        """After a reconnection: every reader looks into the store, since live events may have been lost."""
         for feeds in self._feeds.values():
             for feed in feeds:
                 feed.put(None)
 
 
-class _FeedOf:
-    """Registers a feed for as long as it is entered.
+class _FeedRegistration:
+    """Registers a feed while it is entered.
 
-    No generator: a loop that shuts down closes all generators at once, and the one inside would miss its turn.
+    It is not a generator: a loop that shuts down closes all generators at once, and an inner one would be closed before
+    the outer one has finished with it.
     """
 
-    def __init__(self, inbox: ReplyInbox, request_id: str, owner: str) -> None:
-        self._inbox = inbox
+    def __init__(self, replies: ReplySubscription, request_id: str, owner: str) -> None:
+        self._replies = replies
         self._request_id = request_id
         self._owner = owner
         self._feed = Feed()
-        self._subscription: Subscription | None = None
+        self._other: Subscription | None = None
 
     async def __aenter__(self) -> Feed:
-        self._inbox.add(self._request_id, self._feed)
-        if self._owner != self._inbox.name:
-            self._subscription = await self._inbox.follow_other(self._request_id, self._owner)
+        self._replies.add(self._request_id, self._feed)
+        if self._owner != self._replies.client_name:
+            self._other = await self._replies.follow_other(self._request_id, self._owner)
         return self._feed
 
     async def __aexit__(self, *_: object) -> None:
-        self._inbox.discard(self._request_id, self._feed)
-        if self._subscription is not None:
-            await self._inbox.leave_other(self._subscription)
+        self._replies.discard(self._request_id, self._feed)
+        if self._other is not None:
+            await self._replies.leave_other(self._other)

@@ -19,7 +19,7 @@ from penstock.cli.render.answer import failure_text
 from penstock.cli.render.jobs import job_text, jobs_text
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.client.client import Client
-from penstock.client.jobs import Jobs
+from penstock.client.jobs import JobReader
 from penstock.contract.jobs import Job, JobState
 from penstock.contract.streams import WORK, mailbox
 from penstock.errors import PenstockError
@@ -69,7 +69,7 @@ def cancel_job(request_id: str, data: Path) -> int:
 async def _all_jobs(settings: Settings) -> list[Job]:
     async with open_connection(settings, _NAME) as nc:
         try:
-            return await Jobs(nc, settings.account).every()
+            return await JobReader(nc, settings.account).list_all()
         except NoSuchStream as error:
             raise _not_provisioned() from error
 
@@ -77,7 +77,7 @@ async def _all_jobs(settings: Settings) -> list[Job]:
 async def _job_and_queue(request_id: str, settings: Settings) -> tuple[Job, int | None]:
     async with open_connection(settings, _NAME) as nc:
         try:
-            job = await Jobs(nc, settings.account).one(request_id)
+            job = await JobReader(nc, settings.account).get(request_id)
         except NoSuchStream as error:
             raise _not_provisioned() from error
         return job, await _queue_length(nc, job) if job.state == "queued" else None

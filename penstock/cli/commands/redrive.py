@@ -25,7 +25,7 @@ from penstock.cli.dead_letters import DeadLetter, LetterSelection, delete_letter
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import command_name
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
-from penstock.client.submit import send, written
+from penstock.client.submit import encode_request, submit
 from penstock.contract import subjects
 from penstock.contract.jobs import Job
 from penstock.contract.request import ChatRequest
@@ -160,8 +160,8 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
         )
         must_send = stored.ours or stored.job == redriven.job or _may_be_unsent(stored.job)
         if must_send:
-            payload = written(redriven.request)
-            await send(nc, redriven.account, redriven.request, payload, patience_s=_SEND_TIMEOUT_S)
+            payload = encode_request(redriven.request)
+            await submit(nc, redriven.account, redriven.request, payload, patience_s=_SEND_TIMEOUT_S)
     except (StreamFull, NotAccepted, RequestTooLarge) as error:
         raise CommandError(
             f"dead letter {seq} cannot be redriven now: {error}; it was not deleted"

@@ -16,7 +16,7 @@ from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.heartbeat import Heartbeat, read_presence, read_recent_presence, watch_presence
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure, stream_config
 from tests.harness.raw_nats import RawMessage, RawNats
-from tests.integration.runtime.waiting import until
+from tests.harness.waiting import until
 
 
 def worker(instance: str) -> Presence:

@@ -11,8 +11,8 @@ from penstock.contract import codec, headers, subjects
 from penstock.contract.streams import DEAD
 from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Retry, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
+from tests.harness.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
-from tests.integration.runtime.waiting import until
 
 
 @pytest.fixture

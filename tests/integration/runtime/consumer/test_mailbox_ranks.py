@@ -12,8 +12,8 @@ from nats.aio.msg import Msg
 from penstock.bus.connection import connect
 from penstock.runtime.consumer.delivery import ACK, Delivery, Retry, Verdict
 from penstock.runtime.consumer.scheduler import EVERY, STANDING_S
+from tests.harness.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import Box, MailboxBench
-from tests.integration.runtime.waiting import until
 
 RANKS = 4
 

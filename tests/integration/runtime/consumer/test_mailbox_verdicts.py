@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from penstock.runtime.consumer.delivery import ACK, Delivery, Retry, Verdict
+from tests.harness.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
-from tests.integration.runtime.waiting import until
 
 pytestmark = pytest.mark.parametrize("ranks", [1, 4])
 

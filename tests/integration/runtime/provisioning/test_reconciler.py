@@ -22,8 +22,8 @@ from penstock.contract.streams import (
 from penstock.runtime.provisioning.diff import find_drift
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.provisioning.reconciler import Reconciler
+from tests.harness.waiting import until
 from tests.integration.runtime.provisioning.test_ensure import everything
-from tests.integration.runtime.waiting import until
 
 ROLES = ("chat", "fast")
 BOX = mailbox("chat", "batch")[1]

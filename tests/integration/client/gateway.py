@@ -1,4 +1,4 @@
-"""Everything behind the client, played by a script: it answers each request as the contract says, or breaks it."""
+"""A gateway that answers each request by a script, within the contract or against it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Gateway:
         await self.nc.close()
 
     async def send(self, request: ChatRequest, *events: ReplyEvent) -> None:
-        """Publish and wait until each event is stored, over a restart of the server too."""
+        """Publish and wait until each event is stored, also across a restart of the server."""
         for event in events:
             subject = subjects.reply(self.account, request.client, request.id)
             payload = codec.encode(event)
@@ -51,7 +51,7 @@ class Gateway:
     async def _on_request(self, msg) -> None:
         request = codec.REQUEST.decode(msg.data)
         if any(request.id == known.id for known in self.requests):
-            return  # sent again for lack of an acknowledgement
+            return  # published again without an acknowledgement
         self.requests.append(request)
         self.request_headers.append(msg.headers)
         if self.script is not None:

@@ -13,7 +13,7 @@ from penstock.client.reply import Reply, ReplyBuilder
 from penstock.contract.codec import REPLY, encode
 from penstock.contract.reply import Adapted, Completed, FailedAttempt, ReplyEvent, Usage, first_seq
 from penstock.errors import RequestFailed
-from tests.unit.runtime.replies_model import (
+from tests.unit.client.replies_model import (
     Sent,
     accepted,
     attempt_events,

@@ -1,4 +1,4 @@
-"""E2, E3, D6: of what is lost on the way to the reader, an application sees nothing, or the truth."""
+"""E2, E3, D6: events that are lost on the way are recovered, or the application gets an error."""
 
 from __future__ import annotations
 
@@ -16,25 +16,11 @@ from penstock.contract.reply import Completed, Delta, first_seq
 from penstock.contract.subjects import ReplyAddress
 from penstock.errors import BeyondTheEnd, NoReply, ReplyIncomplete, UnknownReply
 from penstock.runtime.reply_publisher import Position, ReplyPublisher
-from tests.integration.runtime.events import Events
-from tests.integration.runtime.gateway import Gateway
-from tests.integration.runtime.waiting import until
+from tests.harness.waiting import until
+from tests.integration.client.events import Events
+from tests.integration.client.gateway import Gateway
 
 WORDS = [f"w{number} " for number in range(40)]
-
-
-@pytest.fixture
-async def gateway(nats_server, unique):
-    gateway = Gateway(nats_server.url, unique)
-    await gateway.open()
-    yield gateway
-    await gateway.close()
-
-
-@pytest.fixture
-async def client(nats_server, gateway):
-    async with await Client.connect(nats_server.url, account=gateway.account) as client:
-        yield client
 
 
 @pytest.fixture
@@ -52,7 +38,7 @@ async def own_client(own_nats_server, own_gateway):
 
 
 def lose_live(monkeypatch, lost) -> None:
-    """Live events for which `lost(event)` is true do not reach any reader; they are stored all the same."""
+    """Drop the live events for which `lost(event)` is true; they are stored."""
     put = Feed.put
 
     def lossy(feed: Feed, event) -> None:
@@ -62,8 +48,8 @@ def lose_live(monkeypatch, lost) -> None:
     monkeypatch.setattr(Feed, "put", lossy)
 
 
-def tell(gateway: Gateway, words=WORDS, pause_s: float = 0.0):
-    """A script: one attempt that says `words`."""
+def speak(gateway: Gateway, words=WORDS, pause_s: float = 0.0):
+    """A script: one attempt that sends `words`."""
 
     async def script(request):
         events = Events(request.id)
@@ -76,32 +62,32 @@ def tell(gateway: Gateway, words=WORDS, pause_s: float = 0.0):
     return script
 
 
-async def test_a_gap_in_the_live_events_is_filled_from_the_store(gateway, client, monkeypatch):
+async def test_d6_a_gap_in_the_live_events_is_filled_from_the_store(gateway, client, monkeypatch):
     lose_live(monkeypatch, lambda event: isinstance(event, Delta) and event.seq % 3 == 0)
-    gateway.script = tell(gateway)
+    gateway.script = speak(gateway)
     seen = [event async for event in client.stream("x")]
     assert "".join(event.text for event in seen if isinstance(event, Delta)) == "".join(WORDS)
     assert [event.seq for event in seen] == sorted({event.seq for event in seen})
 
 
-async def test_an_end_that_was_lost_is_found_in_the_store(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.follow._QUIET_S", 0.3)
+async def test_d6_a_lost_end_is_read_from_the_store(gateway, client, monkeypatch):
+    monkeypatch.setattr("penstock.client.follow._SILENCE_S", 0.3)
     lose_live(monkeypatch, lambda event: isinstance(event, Completed))
-    gateway.script = tell(gateway)
+    gateway.script = speak(gateway)
     reply = await client.chat("x", stream=True, timeout_s=10)
     assert reply.text == "".join(WORDS)
 
 
-async def test_a_reader_that_heard_nothing_live_reads_the_store(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.follow._QUIET_S", 0.3)
+async def test_d6_a_reply_without_live_events_is_read_from_the_store(gateway, client, monkeypatch):
+    monkeypatch.setattr("penstock.client.follow._SILENCE_S", 0.3)
     lose_live(monkeypatch, lambda _: True)
-    gateway.script = tell(gateway)
+    gateway.script = speak(gateway)
     assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(WORDS)
 
 
-async def test_a_slow_reader_still_gets_everything(gateway, client, monkeypatch):
+async def test_e1_a_slow_reader_gets_every_event(gateway, client, monkeypatch):
     monkeypatch.setattr("penstock.client.follow._QUEUE", 4)
-    gateway.script = tell(gateway)
+    gateway.script = speak(gateway)
     texts = []
     async for event in client.stream("x"):
         if isinstance(event, Delta):
@@ -110,10 +96,10 @@ async def test_a_slow_reader_still_gets_everything(gateway, client, monkeypatch)
     assert texts == WORDS
 
 
-async def test_a_store_that_does_not_answer_delays_a_gap_and_never_skips_it_d6(gateway, client, monkeypatch):
-    from penstock.client.client import follow as following
+async def test_d6_a_store_that_does_not_answer_delays_a_gap_only(gateway, client, monkeypatch):
+    from penstock.client import follow
 
-    right, calls = following.stored_replies, []
+    right, calls = follow.stored_replies, []
 
     async def silent_at_first(*arguments):
         calls.append(1)
@@ -121,14 +107,14 @@ async def test_a_store_that_does_not_answer_delays_a_gap_and_never_skips_it_d6(g
             raise TimeoutError
         return await right(*arguments)
 
-    monkeypatch.setattr(following, "stored_replies", silent_at_first)
+    monkeypatch.setattr(follow, "stored_replies", silent_at_first)
     lose_live(monkeypatch, lambda event: event.seq == first_seq(1) + 5)
-    gateway.script = tell(gateway)
+    gateway.script = speak(gateway)
     assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(WORDS)
     assert len(calls) >= 3
 
 
-async def test_text_that_is_lost_everywhere_is_an_error_and_never_a_hole_d6(gateway, client, monkeypatch):
+async def test_d6_text_that_is_lost_everywhere_is_an_error(gateway, client, monkeypatch):
     monkeypatch.setattr("penstock.client.follow._PATIENCE_S", 0.4)
 
     async def script(request):
@@ -150,7 +136,7 @@ async def test_text_that_is_lost_everywhere_is_an_error_and_never_a_hole_d6(gate
     assert caught.value.retry == "later"
 
 
-async def test_an_attempt_that_lost_some_text_does_not_matter_once_another_answers(gateway, client):
+async def test_d6_a_gap_in_a_replaced_attempt_does_not_matter(gateway, client):
     async def script(request):
         events = Events(request.id)
         await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a "))
@@ -165,8 +151,8 @@ async def test_an_attempt_that_lost_some_text_does_not_matter_once_another_answe
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
-async def test_a_stream_goes_on_when_the_server_was_away_e2(own_nats_server, own_gateway, own_client, how):
-    own_gateway.script = tell(own_gateway, pause_s=0.01)
+async def test_e2_a_stream_continues_after_the_server_was_away(own_nats_server, own_gateway, own_client, how):
+    own_gateway.script = speak(own_gateway, pause_s=0.01)
     texts, away = [], None
 
     async def go_away() -> None:
@@ -184,10 +170,10 @@ async def test_a_stream_goes_on_when_the_server_was_away_e2(own_nats_server, own
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
-async def test_a_worker_that_does_not_wait_for_acknowledgements_loses_no_text_either_d6(
+async def test_d6_deltas_without_acknowledgement_are_published_again(
     own_nats_server, own_gateway, own_client, how
 ):
-    """Its deltas are plain publishes: what was under way when the server went away is sent again."""
+    """Deltas are plain publishes; those in flight when the server went away are published again."""
     said = asyncio.Event()
 
     async def script(request):
@@ -215,8 +201,8 @@ async def test_a_worker_that_does_not_wait_for_acknowledgements_loses_no_text_ei
     assert reply.text == "".join(WORDS)
 
 
-async def test_a_stream_is_resumed_from_another_client_where_it_was_e2(nats_server, gateway, client):
-    gateway.script = tell(gateway, pause_s=0.002)
+async def test_e2_another_client_resumes_a_stream_where_it_was(nats_server, gateway, client):
+    gateway.script = speak(gateway, pause_s=0.002)
     stream = client.stream("x")
     first = []
     async for event in stream:
@@ -233,16 +219,16 @@ async def test_a_stream_is_resumed_from_another_client_where_it_was_e2(nats_serv
             )
         ]
         again = [event async for event in other.resume(stream.id, client=client.name, timeout_s=10)]
-        assert other._inbox._feeds == {}
+        assert other._subscription._feeds == {}
     both = [*first, *rest]
     assert [event.seq for event in both] == sorted({event.seq for event in both})
     assert "".join(event.text for event in both if isinstance(event, Delta)) == "".join(WORDS)
-    assert again == both, "the whole of it, for whoever comes later"
+    assert again == both
     assert gateway.cancelled == []
 
 
-async def test_a_new_process_of_the_same_name_resumes_its_own_stream_e2(nats_server, gateway):
-    gateway.script = tell(gateway)
+async def test_e2_a_new_process_of_the_same_name_resumes_its_stream(nats_server, gateway):
+    gateway.script = speak(gateway)
     async with await Client.connect(nats_server.url, account=gateway.account, name="desk-1") as before:
         stream = before.stream("x")
         async for _ in stream:
@@ -254,8 +240,8 @@ async def test_a_new_process_of_the_same_name_resumes_its_own_stream_e2(nats_ser
     assert "".join(event.text for event in events if isinstance(event, Delta)) == "".join(WORDS)
 
 
-async def test_several_follow_one_reply_e3(nats_server, gateway, client):
-    gateway.script = tell(gateway, pause_s=0.002)
+async def test_e3_several_clients_follow_one_reply(nats_server, gateway, client):
+    gateway.script = speak(gateway, pause_s=0.002)
     stream = client.stream("x")
 
     async def observe(observer: Client) -> list:
@@ -271,30 +257,30 @@ async def test_several_follow_one_reply_e3(nats_server, gateway, client):
         assert await asyncio.gather(*watching) == [seen] * 3
 
 
-async def test_resuming_what_never_was_ends_in_time(client):
+async def test_e2_resuming_an_unknown_request_ends_in_time(client):
     with pytest.raises(NoReply):
         [event async for event in client.resume("no-such-request", timeout_s=0.3)]
 
 
-async def test_a_reply_nobody_can_send_any_more_is_told_soon_e2(own_nats_server, own_client, own_gateway):
-    """A client with a random name of its own looks for the reply under that name."""
+async def test_e2_a_reply_that_cannot_come_is_reported_soon(own_nats_server, own_client, own_gateway):
+    """A client with a generated name looks for the reply under that name."""
     began_s = asyncio.get_running_loop().time()
     with pytest.raises(UnknownReply, match="client="):
         [event async for event in own_client.resume("asked-under-another-name")]
     assert asyncio.get_running_loop().time() - began_s < 12
 
 
-async def test_a_request_still_queued_is_waited_for_e2(own_nats_server, own_client, own_gateway, monkeypatch):
-    """No router is there: its request waits in JetStream, and nothing is stored of its reply."""
-    monkeypatch.setattr("penstock.client.follow._QUIET_S", 0.05)
+async def test_e2_a_queued_request_is_waited_for(own_nats_server, own_client, own_gateway, monkeypatch):
+    """No router runs: the request waits in JetStream, and no event of its reply is stored."""
+    monkeypatch.setattr("penstock.client.follow._SILENCE_S", 0.05)
     request_id = await own_client.submit("x")
     with pytest.raises(NoReply) as raised:
         [event async for event in own_client.resume(request_id, timeout_s=0.5)]
     assert not isinstance(raised.value, UnknownReply)
 
 
-async def test_a_number_beyond_the_end_is_an_error_and_the_end_leaves_nothing_e2(gateway, client):
-    gateway.script = tell(gateway)
+async def test_e2_resuming_beyond_the_end_is_an_error(gateway, client):
+    gateway.script = speak(gateway)
     seqs = [event.seq async for event in client.stream("x")]
     request_id = gateway.requests[0].id
     with pytest.raises(BeyondTheEnd, match=f"after_seq=99999999 .* seq {seqs[-1]};"):
@@ -304,8 +290,8 @@ async def test_a_number_beyond_the_end_is_an_error_and_the_end_leaves_nothing_e2
     assert [event async for event in client.resume(request_id, after_seq=seqs[-1])] == []
 
 
-async def test_events_of_attempts_stored_out_of_order_are_read_in_order(gateway, client):
-    """A replaced worker wrote on after its successor had begun."""
+async def test_d6_attempts_stored_out_of_order_are_read_in_order(gateway, client):
+    """A replaced worker published more events after its successor had begun."""
 
     async def script(request):
         events = Events(request.id)
@@ -322,8 +308,8 @@ async def test_events_of_attempts_stored_out_of_order_are_read_in_order(gateway,
     assert [event for event in read if event.attempt == 2] == [event for event in live if event.attempt == 2]
 
 
-async def test_a_client_reconnects_however_long_the_server_was_away(own_nats_server, monkeypatch):
-    """nats-py's own default gives up after 60 attempts; ours never does."""
+async def test_e2_a_client_reconnects_however_long_the_server_was_away(own_nats_server, monkeypatch):
+    """nats-py's default gives up after 60 attempts."""
     monkeypatch.setattr("penstock.bus.connection._RECONNECT_WAIT_S", 0.002)
     heard = asyncio.Event()
     reconnects = Reconnects()
@@ -342,7 +328,7 @@ async def test_a_client_reconnects_however_long_the_server_was_away(own_nats_ser
 
 
 @pytest.mark.parametrize("noticed", [True, False])
-async def test_closing_while_the_server_is_away_ends(own_nats_server, own_client, noticed):
+async def test_d9_closing_while_the_server_is_away_ends(own_nats_server, own_client, noticed):
     own_nats_server.kill()
     if noticed:
         await until(lambda: own_client._nc.is_reconnecting)
@@ -352,8 +338,8 @@ async def test_closing_while_the_server_is_away_ends(own_nats_server, own_client
     assert own_client._nc.is_closed
 
 
-async def test_of_two_workers_the_one_that_ended_first_has_answered_d6(gateway, client):
-    """The replaced worker was not dead. Its end is stored, so its successor's is not."""
+async def test_d6_of_two_workers_the_first_end_is_the_answer(gateway, client):
+    """The replaced worker was alive and stored its end first, so that of its successor is not stored."""
     read_to = asyncio.Event()
 
     async def script(request):

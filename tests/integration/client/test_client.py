@@ -1,9 +1,8 @@
-"""K2, E1: asking and reading the answer, against a gateway played by the test."""
+"""K2, E1: requests and replies of the client, against a gateway that the test scripts."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 import msgspec
@@ -15,23 +14,8 @@ from penstock.contract import headers
 from penstock.contract.names import RESCUES
 from penstock.contract.reply import Completed, Delta, Restarted
 from penstock.errors import BrokerUnreachable, NoReply, NotAccepted, RequestTooLarge
-from tests.integration.runtime.events import Events
-from tests.integration.runtime.gateway import Gateway
-from tests.integration.runtime.waiting import until
-
-
-@pytest.fixture
-async def gateway(nats_server, unique):
-    gateway = Gateway(nats_server.url, unique)
-    await gateway.open()
-    yield gateway
-    await gateway.close()
-
-
-@pytest.fixture
-async def client(nats_server, gateway):
-    async with await Client.connect(nats_server.url, account=gateway.account) as client:
-        yield client
+from tests.harness.waiting import until
+from tests.integration.client.events import Events
 
 
 async def answer_whole(gateway, request):
@@ -41,7 +25,7 @@ async def answer_whole(gateway, request):
 
 
 @pytest.mark.parametrize("rescue", RESCUES)
-async def test_the_envelope_says_whether_another_attempt_may_follow(gateway, client, rescue):
+async def test_d6_rescue_is_sent_in_the_envelope(gateway, client, rescue):
     gateway.script = lambda request: answer_whole(gateway, request)
     await client.chat("hello", rescue=rescue, timeout_s=10)
     await client.submit("hello", rescue=rescue)
@@ -51,18 +35,18 @@ async def test_the_envelope_says_whether_another_attempt_may_follow(gateway, cli
 
 
 @pytest.mark.parametrize("rescue", ["", "always", None, True, ["none"]])
-async def test_an_unknown_rescue_is_a_mistake_that_names_the_right_ones(gateway, client, rescue):
-    words = "it is one of none, before_output, restart"
-    with pytest.raises(ValueError, match=words):
+async def test_k2_an_unknown_rescue_is_a_value_error(gateway, client, rescue):
+    message = "use one of none, before_output, restart"
+    with pytest.raises(ValueError, match=message):
         client.stream("hello", rescue=rescue)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         await client.chat("hello", rescue=rescue)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         await client.submit("hello", rescue=rescue)
     assert not gateway.requests
 
 
-async def test_a_whole_reply_e1(gateway, client):
+async def test_e1_chat_returns_the_whole_reply(gateway, client):
     gateway.script = lambda request: answer_whole(gateway, request)
     reply = await client.chat("What is six times seven?", role="logic", user="ada", timeout_s=10, top_p=0.5)
     assert (reply.text, reply.model, reply.attempts, reply.finish_reason) == ("forty-two", "m", 1, "stop")
@@ -84,7 +68,7 @@ async def test_a_whole_reply_e1(gateway, client):
     assert gateway.cancelled == []
 
 
-async def test_a_streamed_reply_comes_event_by_event_e1(gateway, client):
+async def test_e1_a_streamed_reply_arrives_event_by_event(gateway, client):
     goes_on = asyncio.Event()
 
     async def script(request):
@@ -103,7 +87,7 @@ async def test_a_streamed_reply_comes_event_by_event_e1(gateway, client):
     assert isinstance(event, Completed)
 
 
-async def test_restarted_forgets_the_text_so_far_d6(gateway, client):
+async def test_d6_restarted_discards_the_text_so_far(gateway, client):
     async def script(request):
         events = Events(request.id)
         await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("wro", "ng"))
@@ -116,7 +100,7 @@ async def test_restarted_forgets_the_text_so_far_d6(gateway, client):
     assert (reply.text, reply.attempts) == ("right", 2)
 
 
-async def test_late_events_of_a_replaced_attempt_are_dropped(gateway, client):
+async def test_d6_late_events_of_a_replaced_attempt_are_dropped(gateway, client):
     async def script(request):
         events = Events(request.id)
         await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("old "))
@@ -131,7 +115,7 @@ async def test_late_events_of_a_replaced_attempt_are_dropped(gateway, client):
     assert "".join(event.text for event in after if isinstance(event, Delta)) == "new words"
 
 
-async def test_a_failed_request_says_what_happened_d10(gateway, client):
+async def test_d10_a_failed_request_raises_its_error(gateway, client):
     async def script(request):
         events = Events(request.id)
         await gateway.send(request, events.accepted(), *events.begin(), events.failed())
@@ -144,7 +128,7 @@ async def test_a_failed_request_says_what_happened_d10(gateway, client):
     assert gateway.cancelled == []
 
 
-async def test_many_requests_share_one_subscription_and_get_their_own_answers(gateway, client):
+async def test_e1_concurrent_requests_get_their_own_answers(gateway, client):
     async def script(request):
         events = Events(request.id)
         said = msgspec.json.decode(request.body)["messages"][0]["content"]
@@ -154,69 +138,15 @@ async def test_many_requests_share_one_subscription_and_get_their_own_answers(ga
     gateway.script = script
     replies = await asyncio.gather(*(client.chat(f"q{number}", stream=True) for number in range(30)))
     assert [reply.text for reply in replies] == [f"re: q{number}" for number in range(30)]
-    assert client._inbox._feeds == {}
+    assert client._subscription._feeds == {}
 
 
-@pytest.mark.parametrize("way", ["break", "raise", "cancel", "aclose"])
-async def test_leaving_the_loop_early_cancels_the_request_d8(gateway, client, way):
-    async def script(request):
-        events = Events(request.id)
-        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a", "b"))
-
-    gateway.script = script
-    stream = client.stream("x")
-
-    async def read() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            if way != "break":
-                await stack.enter_async_context(stream)
-            async for event in stream:
-                if isinstance(event, Delta):
-                    if way == "break":
-                        break
-                    if way == "raise":
-                        raise ZeroDivisionError
-                    if way == "aclose":
-                        return
-                    asyncio.current_task().cancel()
-
-    with contextlib.suppress(ZeroDivisionError, asyncio.CancelledError):
-        await asyncio.create_task(read())
-    if way == "break":
-        await stream.aclose()
-    await until(lambda: gateway.cancelled == [stream.id])
-
-
-async def test_leaving_the_loop_over_an_unnamed_stream_cancels_too_d8(gateway, client):
-    async def script(request):
-        await gateway.send(request, Events(request.id).accepted())
-
-    gateway.script = script
-    async for _ in client.stream("x"):
-        break
-    await until(lambda: gateway.cancelled == [gateway.requests[0].id])
-
-
-async def test_a_detached_stream_is_left_without_cancelling(gateway, client):
-    async def script(request):
-        events = Events(request.id)
-        await gateway.send(request, events.accepted(), *events.begin())
-
-    gateway.script = script
-    async with client.stream("x") as stream:
-        async for _ in stream:
-            stream.detach()
-            break
-    await asyncio.sleep(0.1)
-    assert gateway.cancelled == []
-
-
-async def test_cancelling_by_id_publishes_the_cancel_event_d8(gateway, client):
+async def test_d8_cancelling_by_id_publishes_the_cancel_event(gateway, client):
     await client.cancel("some-id", "not wanted")
     await until(lambda: gateway.cancelled == ["some-id"])
 
 
-async def test_no_end_by_the_deadline_is_an_error_and_cancels(gateway, client, monkeypatch):
+async def test_d8_no_end_by_the_deadline_raises_and_cancels(gateway, client, monkeypatch):
     monkeypatch.setattr("penstock.client.stream._GRACE_S", 0.1)
     with pytest.raises(NoReply) as caught:
         await client.chat("x", timeout_s=0.2)
@@ -224,7 +154,7 @@ async def test_no_end_by_the_deadline_is_an_error_and_cancels(gateway, client, m
     await until(lambda: gateway.cancelled == [gateway.requests[0].id])
 
 
-async def test_the_accepted_event_says_until_when_it_is_worth_waiting(gateway, client, monkeypatch):
+async def test_d8_the_accepted_event_sets_the_deadline(gateway, client, monkeypatch):
     monkeypatch.setattr("penstock.client.stream._GRACE_S", 0.1)
 
     async def script(request):
@@ -238,8 +168,19 @@ async def test_the_accepted_event_says_until_when_it_is_worth_waiting(gateway, c
     assert time.monotonic() - began_s < 2
 
 
+@pytest.mark.parametrize("prompt", ["", None, [], {}, {"role": "user"}, ["text"], 7, b"bytes"])
+async def test_k2_an_empty_or_wrong_prompt_is_a_value_error(gateway, client, prompt):
+    with pytest.raises(ValueError, match="use a text or a list of OpenAI messages"):
+        await client.chat(prompt)
+    with pytest.raises(ValueError, match="use a text or a list of OpenAI messages"):
+        client.stream(prompt)
+    with pytest.raises(ValueError, match="use a text or a list of OpenAI messages"):
+        await client.submit(prompt)
+    assert gateway.requests == []
+
+
 @pytest.mark.parametrize("timeout_s", [0, -1, float("nan")])
-async def test_a_timeout_that_leaves_no_time_is_refused_before_it_is_sent(gateway, client, timeout_s):
+async def test_k2_a_timeout_of_no_time_is_a_value_error(gateway, client, timeout_s):
     with pytest.raises(ValueError, match="timeout_s is"):
         await client.chat("x", timeout_s=timeout_s)
     with pytest.raises(ValueError, match="timeout_s is"):
@@ -247,20 +188,20 @@ async def test_a_timeout_that_leaves_no_time_is_refused_before_it_is_sent(gatewa
     assert gateway.requests == []
 
 
-async def test_a_request_too_large_is_refused_before_it_is_sent(gateway, client):
+async def test_k2_a_request_too_large_is_not_sent(gateway, client):
     with pytest.raises(RequestTooLarge, match="8,323,072") as caught:
         await client.chat("x" * 9_000_000)
     assert (caught.value.code, caught.value.http_status) == ("request_too_large", 413)
     assert gateway.requests == []
 
 
-async def test_without_its_streams_a_server_accepts_nothing(own_nats_server):
+async def test_k2_a_server_without_the_streams_accepts_nothing(own_nats_server):
     async with await Client.connect(own_nats_server.url) as client:
-        with pytest.raises(NotAccepted, match="JetStream did not take the request"):
+        with pytest.raises(NotAccepted, match="JetStream did not accept the request"):
             await client.chat("x", timeout_s=0.2)
 
 
-async def test_j1_the_span_of_a_job_that_could_not_be_sent_says_so(own_nats_server):
+async def test_j1_the_span_of_a_job_that_was_not_sent_has_the_error(own_nats_server):
     ends = []
 
     class Span:
@@ -280,7 +221,7 @@ async def test_j1_the_span_of_a_job_that_could_not_be_sent_says_so(own_nats_serv
     assert ends == ["CancelledError"]
 
 
-async def test_no_server_is_told_at_once_and_how_to_start_one_d10(free_port):
+async def test_d10_a_missing_server_is_reported_at_once(free_port):
     url = f"nats://127.0.0.1:{free_port()}"
     began_s = time.monotonic()
     with pytest.raises(BrokerUnreachable) as caught:
@@ -292,20 +233,20 @@ async def test_no_server_is_told_at_once_and_how_to_start_one_d10(free_port):
     assert "Connect call failed" in str(caught.value), "the reason too"
 
 
-async def test_one_living_server_among_several_is_enough(nats_server, free_port):
+async def test_k2_one_live_server_among_several_is_enough(nats_server, free_port):
     url = f"nats://127.0.0.1:{free_port()},{nats_server.url}"
     async with await Client.connect(url) as client:
         assert client._nc.is_connected
 
 
 @pytest.mark.parametrize("wrong", ["a.b", "", "*", "x" * 65, "a b"])
-async def test_a_name_that_cannot_stand_in_a_subject_is_refused(nats_server, wrong):
+async def test_k5_an_invalid_account_name_is_a_value_error(nats_server, wrong):
     with pytest.raises(ValueError, match="not the name of an account"):
         await Client.connect(nats_server.url, account=wrong)
 
 
 @pytest.mark.parametrize("wrong", ["*", ">", "", "a.b", "a b", "x\r\nPUB llm.cancel.demo.zz 0\r\n", "ü"])
-async def test_wildcards_reach_nobody_elses_requests_k5(gateway, client, wrong):
+async def test_k5_wildcards_in_ids_are_value_errors(gateway, client, wrong):
     with pytest.raises(ValueError, match="not the id of a request"):
         client.resume(wrong)
     with pytest.raises(ValueError, match="not the name of a client"):
@@ -316,7 +257,7 @@ async def test_wildcards_reach_nobody_elses_requests_k5(gateway, client, wrong):
     assert gateway.cancelled == []
 
 
-async def test_bytes_that_are_no_event_on_the_reply_subject_disturb_nobody(gateway, client):
+async def test_d7_junk_on_the_reply_subject_is_ignored(gateway, client):
     async def script(request):
         events = Events(request.id)
         subject = f"llm.reply.{gateway.account}.{request.client}.{request.id}"
@@ -329,7 +270,7 @@ async def test_bytes_that_are_no_event_on_the_reply_subject_disturb_nobody(gatew
     assert (await client.chat("x", stream=True)).text == "fine"
 
 
-async def test_the_trace_goes_with_the_request_j1(nats_server, gateway):
+async def test_j1_the_request_carries_the_trace(nats_server, gateway):
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
     class Tracer(NoTracer):

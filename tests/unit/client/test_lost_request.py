@@ -1,15 +1,15 @@
-"""E2: a reply is given up only when all that could bring it forth is done."""
+"""E2: a request is reported lost only when everything that was queued before it is processed."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.client.lost_request import Absence, Queue
+from penstock.client.lost_request import LostRequestCheck, QueueState
 
 
-class Line:
-    """A work queue of which anything may be taken in any order."""
+class WorkQueue:
+    """A work queue from which messages are taken in any order."""
 
     def __init__(self, passed: int) -> None:
         self.last_seq = passed
@@ -20,23 +20,23 @@ class Line:
         self.waiting.add(self.last_seq)
         return self.last_seq
 
-    def seen(self) -> Queue:
-        return Queue(len(self.waiting), min(self.waiting, default=self.last_seq + 1), self.last_seq)
+    def state(self) -> QueueState:
+        return QueueState(len(self.waiting), min(self.waiting, default=self.last_seq + 1), self.last_seq)
 
 
 @given(st.data(), st.integers(0, 3), st.integers(0, 3), st.integers(0, 5))
-def test_e2_a_request_under_way_is_never_given_up(
+def test_e2_a_queued_request_is_never_reported_lost(
     data: st.DataObject, passed: int, ahead: int, others: int
 ) -> None:
-    requests, work = Line(passed), Line(ahead)
+    requests, work = WorkQueue(passed), WorkQueue(ahead)
     ours = requests.put()
     for _ in range(others):
         requests.put()
         work.put()
     ours_at_work: int | None = None
-    absence = Absence()
+    check = LostRequestCheck()
     while requests.waiting or work.waiting:
-        if absence.is_sure(requests.seen(), work.seen()):
+        if check.is_lost(requests.state(), work.state()):
             assert ours not in requests.waiting
             assert ours_at_work not in work.waiting
         if requests.waiting and (not work.waiting or data.draw(st.booleans())):
@@ -46,14 +46,14 @@ def test_e2_a_request_under_way_is_never_given_up(
             requests.waiting.discard(taken)
         else:
             work.waiting.discard(data.draw(st.sampled_from(sorted(work.waiting))))
-    assert absence.is_sure(requests.seen(), work.seen()) or absence.is_sure(requests.seen(), work.seen())
+    assert check.is_lost(requests.state(), work.state()) or check.is_lost(requests.state(), work.state())
 
 
-def test_e2_it_is_sure_although_the_queues_are_never_empty() -> None:
-    requests, work = Line(0), Line(0)
-    absence = Absence()
+def test_e2_a_request_is_reported_lost_while_others_keep_arriving() -> None:
+    requests, work = WorkQueue(0), WorkQueue(0)
+    check = LostRequestCheck()
     first = work.put()
-    assert not absence.is_sure(requests.seen(), work.seen())
+    assert not check.is_lost(requests.state(), work.state())
     work.put()
     work.waiting.discard(first)
-    assert absence.is_sure(requests.seen(), work.seen())
+    assert check.is_lost(requests.state(), work.state())

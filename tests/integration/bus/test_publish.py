@@ -10,7 +10,7 @@ from nats.js.errors import NoStreamResponseError
 
 from penstock.bus.publish import StreamFull, store
 from penstock.contract.headers import REPEATED
-from tests.integration.runtime.waiting import until
+from tests.harness.waiting import until
 
 
 async def test_one_id_is_one_message(nc, unique):

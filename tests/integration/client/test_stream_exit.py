@@ -1,0 +1,140 @@
+"""D8: leaving a stream cancels its request, unless the application says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from penstock.contract.reply import Completed, Delta
+from tests.harness.waiting import until
+from tests.integration.client.events import Events
+
+OPEN = "async with client.stream"
+
+
+@pytest.fixture(autouse=True)
+def two_deltas_and_no_end(gateway):
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a", "b"))
+
+    gateway.script = script
+
+
+@contextlib.contextmanager
+def issued_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        yield issued
+
+
+async def leave(stream, way: str) -> None:
+    async with stream:
+        async for event in stream:
+            if isinstance(event, Delta):
+                if way == "break":
+                    break
+                if way == "raise":
+                    raise ZeroDivisionError
+                if way == "return":
+                    return
+                asyncio.current_task().cancel()
+
+
+@pytest.mark.parametrize("way", ["break", "raise", "return", "cancel"])
+async def test_d8_leaving_the_context_cancels_at_once(gateway, client, way):
+    stream = client.stream("x")
+    task = asyncio.create_task(leave(stream, way))
+    with contextlib.suppress(ZeroDivisionError, asyncio.CancelledError):
+        await task
+    # The stream is still referenced, and so is the frame of the exception: nothing waits for the garbage collector.
+    await until(lambda: gateway.cancelled == [stream.id])
+
+
+async def test_d8_closing_a_stream_cancels(gateway, client):
+    stream = client.stream("x")
+    async for _ in stream:
+        break
+    await stream.aclose()
+    await until(lambda: gateway.cancelled == [stream.id])
+
+
+async def test_d8_cancelling_the_reading_task_cancels(gateway, client):
+    stream = client.stream("x")
+
+    async def read() -> None:
+        async for _ in stream:
+            pass
+
+    task = asyncio.create_task(read())
+    await until(lambda: len(gateway.requests) == 1)
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await until(lambda: gateway.cancelled == [stream.id])
+
+
+async def test_d8_a_stream_left_without_a_context_warns_and_cancels(gateway, client):
+    with issued_warnings() as issued:
+        async for _ in client.stream("x"):
+            break
+        await until(lambda: gateway.cancelled == [gateway.requests[0].id])
+    assert OPEN in str(issued[0].message)
+    assert issued[0].category is ResourceWarning
+
+
+async def test_d8_an_exception_without_a_context_warns_and_cancels_when_collected(gateway, client):
+    async def read() -> None:
+        async for _ in client.stream("x"):
+            raise ZeroDivisionError
+
+    with issued_warnings() as issued:
+        with contextlib.suppress(ZeroDivisionError):
+            await read()
+        gc.collect()
+        await until(lambda: gateway.cancelled == [gateway.requests[0].id])
+    assert OPEN in str(issued[0].message)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_d8_a_stream_read_to_its_end_does_not_warn(gateway, client):
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin(), events.completed())
+
+    gateway.script = script
+    seen = [event async for event in client.stream("x")]
+    async for event in client.stream("x"):
+        if isinstance(event, Completed):
+            break
+    gc.collect()
+    await asyncio.sleep(0.05)
+    assert isinstance(seen[-1], Completed)
+    assert gateway.cancelled == []
+
+
+@pytest.mark.parametrize("how", ["detach", "cancel_on_exit"])
+async def test_d8_a_detached_stream_is_left_running(gateway, client, how):
+    async with client.stream("x", cancel_on_exit=how != "cancel_on_exit") as stream:
+        async for _ in stream:
+            if how == "detach":
+                stream.detach()
+            break
+    await client._nc.flush()
+    await asyncio.sleep(0.1)
+    assert gateway.cancelled == []
+    first = await anext(client.resume(stream.id))
+    assert first.id == stream.id
+
+
+async def test_d8_a_stream_that_is_not_read_sends_nothing(gateway, client):
+    async with client.stream("x"):
+        pass
+    await client._nc.flush()
+    assert gateway.requests == []
