@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from nats.js.errors import ServiceUnavailableError
+
 from penstock.bus.masking import without_userinfo
 from penstock.cli.connection import open_connection
 from penstock.cli.errors import CommandError, LaunchError
@@ -16,6 +18,7 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.plan import Plan
 from penstock.cli.local.supervisor import Supervisor
 from penstock.errors import BrokerUnreachable
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_streams
 from penstock.runtime.runtime_file import RuntimeFile, remove_runtime_file, write_runtime_file
 
 __all__ = ["System"]
@@ -115,13 +118,24 @@ class System:
                 self._lock.release()
 
     async def _check_server(self) -> None:
+        """Raise an error for an external server that is unreachable, or whose JetStream is off or too small."""
+        settings = self.plan.settings
+        streams = JetStreamPlan(
+            ack_wait_s=settings.ack_wait_s, replicas=settings.replicas, store_scale=settings.store_scale
+        )
+        where = without_userinfo(self.nats_url)
         try:
-            async with open_connection(self.plan.settings, "penstock-up"):
-                pass
+            async with open_connection(settings, "penstock-up") as nc:
+                try:
+                    await ensure_streams(nc.jetstream(), streams)
+                except ServiceUnavailableError as error:
+                    raise CommandError(
+                        f"the NATS server at {where} has no JetStream; start it with -js"
+                    ) from error
         except BrokerUnreachable as error:
             raise CommandError(
-                f"NATS_URL is {without_userinfo(self.nats_url)} and no server answers there; start that server, "
-                "or unset NATS_URL and `penstock up` starts one of its own"
+                f"NATS_URL is {where} and no server answers there; start that server, "
+                "or unset NATS_URL to let `penstock up` start an embedded one"
             ) from error
 
     async def _restart_when_dead(self, nats: NatsServer) -> None:

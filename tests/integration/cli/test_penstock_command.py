@@ -1,4 +1,4 @@
-"""The `penstock` command on the real system: one `penstock up` for all tests here (K2, K3)."""
+"""The `penstock` command on a real system: one `penstock up` for all tests of the module (K2, K3)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,9 @@ import psutil
 import pytest
 
 from penstock.cli.demo.png import square_png
-from penstock.cli.local.nats_server import NatsServer
+from penstock.cli.local.nats_server import NatsServer, find_nats_server
 from penstock.runtime.runtime_file import read_runtime_file
-from tests.harness.local_system import REPOSITORY, LocalSystem
+from tests.harness.local_system import REPOSITORY, UNSET, LocalSystem
 from tests.harness.nats_binary import require_nats_server
 
 
@@ -28,12 +29,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     yield started
     if started.process.poll() is None:
         started.stop()
-    for process in started.started:  # what a failed test left
+    for process in started.started:  # processes that a failed test left behind
         process.kill()
         process.wait()
 
 
-def test_up_says_where_everything_is(up: LocalSystem):
+def test_up_prints_all_addresses(up: LocalSystem):
     places = read_runtime_file(up.directory / ".penstock")
 
     assert places is not None
@@ -42,7 +43,7 @@ def test_up_says_where_everything_is(up: LocalSystem):
     assert places.services.keys() == {"router", "worker"}
 
 
-def test_ask_streams_the_answer_and_says_how_it_came_about(up: LocalSystem):
+def test_ask_streams_the_answer_and_prints_a_summary(up: LocalSystem):
     asked = up.run("ask", "Why do leaves turn red?")
 
     assert asked.returncode == 0
@@ -62,7 +63,7 @@ def test_ask_takes_a_prompt_from_stdin_in_any_language(up: LocalSystem):
     assert asked.stderr.startswith("coding (")
 
 
-def test_ask_shows_a_fallback_honestly(up: LocalSystem):
+def test_d4_ask_names_the_model_that_answered(up: LocalSystem):
     asked = up.run("ask", "Two lines of verse", "--role", "creative", "--no-stream")
 
     assert "sim-creative-small · 3 attempts" in asked.stderr, "D4: the reply names the model that answered"
@@ -87,7 +88,7 @@ def test_ask_as_json_gives_every_event(up: LocalSystem):
     assert {event["type"] for event in events[1:-1]} == {"started", "delta"}
 
 
-def test_a_failure_is_told_in_plain_words(up: LocalSystem):
+def test_a_failure_is_reported_without_a_traceback(up: LocalSystem):
     picture = up.directory / "blue.png"
     picture.write_bytes(square_png(8, (0, 0, 255)))
 
@@ -99,7 +100,7 @@ def test_a_failure_is_told_in_plain_words(up: LocalSystem):
     assert "request " in asked.stderr
 
 
-def test_explain_says_role_complexity_why_chain_and_wait(up: LocalSystem):
+def test_explain_prints_role_complexity_why_chain_and_wait(up: LocalSystem):
     explained = up.run("explain", "Solve the equation x^2 = 4")
 
     assert explained.returncode == 0
@@ -115,13 +116,13 @@ def test_explain_says_role_complexity_why_chain_and_wait(up: LocalSystem):
     assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"
 
 
-def test_c3_explain_with_the_options_of_ask_tells_what_ask_would_meet(up: LocalSystem):
+def test_c3_explain_decides_as_ask_with_the_same_options(up: LocalSystem):
     options = ("--role", "chat", "--user", "ann", "--lane", "batch", "--timeout", "7000")
-    told = json.loads(up.run("explain", "hi", *options, "--json").stdout)
-    assert told["lane"] == "batch"
-    assert 6_900 < told["deadline_ms"] / 1000 - time.time() < 7_000
-    shown = up.run("explain", "hi", *options)
-    assert "as a job of the batch lane, with " in shown.stdout
+    explained = json.loads(up.run("explain", "hi", *options, "--json").stdout)
+    assert explained["lane"] == "batch"
+    assert 6_900 < explained["deadline_ms"] / 1000 - time.time() < 7_000
+    printed = up.run("explain", "hi", *options)
+    assert "as a job of the batch lane, with " in printed.stdout
 
     options = ("--timeout", "0.001")
     explained, asked = up.run("explain", "hi", *options), up.run("ask", "hi", *options)
@@ -130,7 +131,7 @@ def test_c3_explain_with_the_options_of_ask_tells_what_ask_would_meet(up: LocalS
     assert "deadline_exceeded" in asked.stderr
 
 
-def test_status_shows_who_is_alive_and_what_waits(up: LocalSystem):
+def test_status_shows_services_and_queues(up: LocalSystem):
     status = up.run("status")
 
     assert status.returncode == 0
@@ -142,7 +143,7 @@ def test_status_shows_who_is_alive_and_what_waits(up: LocalSystem):
     }
 
 
-def test_trace_draws_the_request_from_client_to_provider(up: LocalSystem):
+def test_trace_shows_the_request_from_client_to_provider(up: LocalSystem):
     request_id = up.run("ask", "A poem", "--role", "creative").stderr.rsplit("id ", 1)[1].strip()
 
     traced = up.run("trace", request_id)
@@ -156,14 +157,14 @@ def test_trace_draws_the_request_from_client_to_provider(up: LocalSystem):
     assert up.run("trace", "last").stdout.splitlines()[0] == lines[0]
 
 
-def test_an_unknown_request_is_told(up: LocalSystem):
+def test_an_unknown_request_is_an_error(up: LocalSystem):
     traced = up.run("trace", "no-such-request")
 
     assert traced.returncode == 1
     assert "no request no-such-request" in traced.stderr
 
 
-def test_a_second_up_on_the_same_directory_is_refused_plainly(up: LocalSystem):
+def test_a_second_up_on_the_same_directory_is_rejected(up: LocalSystem):
     second = up.run("up")
 
     assert second.returncode == 1
@@ -172,7 +173,7 @@ def test_a_second_up_on_the_same_directory_is_refused_plainly(up: LocalSystem):
     assert up.run("ask", "still there?").returncode == 0
 
 
-def test_no_server_is_told_with_the_mend(up: LocalSystem, free_port: Callable[[], int]):
+def test_an_unreachable_server_is_reported_with_the_fix(up: LocalSystem, free_port: Callable[[], int]):
     asked = up.run("ask", "hello", env={"NATS_URL": f"nats://127.0.0.1:{free_port()}"})
 
     assert asked.returncode == 1
@@ -181,7 +182,7 @@ def test_no_server_is_told_with_the_mend(up: LocalSystem, free_port: Callable[[]
     assert len(asked.stderr.strip().splitlines()) == 1
 
 
-async def test_a_server_without_penstock_is_told_at_once(up: LocalSystem, own_nats_server: NatsServer):
+async def test_a_server_without_penstock_is_reported_at_once(up: LocalSystem, own_nats_server: NatsServer):
     asked = await asyncio.to_thread(up.run, "ask", "hello", env={"NATS_URL": own_nats_server.url})
 
     assert asked.returncode == 1
@@ -203,7 +204,7 @@ def test_ctrl_c_cancels_the_request(up: LocalSystem):
     up.simulator("PUT", "speed", {"tokens_per_second": 0})
 
 
-def test_a_killed_worker_is_started_again_and_says_so(up: LocalSystem):
+def test_a_killed_worker_is_restarted_and_reported(up: LocalSystem):
     worker = next(child for child in up.children if "services.worker" in child.cmdline())
     worker.kill()
 
@@ -213,7 +214,7 @@ def test_a_killed_worker_is_started_again_and_says_so(up: LocalSystem):
     assert asked.returncode == 0, asked.stderr
 
 
-def test_a_killed_nats_server_is_started_again_on_the_same_port(up: LocalSystem):
+def test_a_killed_nats_server_is_restarted_on_the_same_port(up: LocalSystem):
     server = next(child for child in up.children if "nats-server" in child.name())
     server.kill()
 
@@ -227,7 +228,7 @@ def test_a_killed_nats_server_is_started_again_on_the_same_port(up: LocalSystem)
     assert asked.returncode == 0, asked.stderr
 
 
-def test_sigint_stops_everything_and_leaves_nothing_running(up: LocalSystem):
+def test_sigint_stops_everything(up: LocalSystem):
     children = psutil.Process(up.process.pid).children(recursive=True)
     assert len(children) >= 4
 
@@ -242,7 +243,7 @@ def test_sigint_stops_everything_and_leaves_nothing_running(up: LocalSystem):
     assert up.run("trace", "last").returncode == 0, "the traces stay readable"
 
 
-async def test_run_becomes_the_service(tmp_path: Path):
+async def test_run_replaces_itself_by_the_service(tmp_path: Path):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
@@ -261,4 +262,63 @@ async def test_run_becomes_the_service(tmp_path: Path):
     process.terminate()
 
     assert ready["service"] == "simulator"
-    assert await process.wait() == 0, "signals and exit code are the service's own"
+    assert await process.wait() == 0, "the service handles signals and sets the exit code"
+
+
+@pytest.mark.parametrize("service", ["router", "worker", "simulator"])
+def test_d10_run_prints_the_usage_of_a_service(tmp_path: Path, service: str):
+    def run(option: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "penstock.cli", "run", service, option],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    helped, mistaken = run("--help"), run("--foo")
+
+    assert helped.returncode == 0
+    assert helped.stdout.startswith(f"usage: penstock run {service}")
+    assert mistaken.returncode == 2
+    assert "unrecognized arguments: --foo" in mistaken.stderr
+
+
+@pytest.mark.parametrize(
+    ("jetstream", "message"),
+    [
+        ("jetstream {{store_dir: {directory}, max_file: 1GB}}", "the streams need 2.3 GiB and there is"),
+        ("", "has no JetStream; start it with -js"),
+    ],
+    ids=["too small", "without JetStream"],
+)
+def test_d10_up_rejects_an_external_server_that_is_too_small(tmp_path: Path, jetstream: str, message: str):
+    """The reason is printed once, before any service starts."""
+    config = tmp_path / "nats.conf"
+    lines = ("listen: '127.0.0.1:-1'", f"ports_file_dir: {tmp_path}", jetstream.format(directory=tmp_path))
+    config.write_text("\n".join(lines) + "\n")
+    server = subprocess.Popen([find_nats_server(), "-c", config], stderr=subprocess.DEVNULL)
+    try:
+        while not (found := list(tmp_path.glob("*.ports"))):
+            time.sleep(0.02)
+        (url,) = json.loads(found[0].read_text())["nats"]
+        env = {name: value for name, value in os.environ.items() if name not in UNSET}
+        started = subprocess.run(
+            [sys.executable, "-P", "-m", "penstock.cli", "up"],
+            cwd=tmp_path,
+            env={**env, "PYTHONPATH": str(REPOSITORY), "NATS_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        server.terminate()
+        server.wait()
+
+    assert started.returncode == 1
+    assert started.stderr.count(message) == 1
+    assert "Traceback" not in started.stderr
+    assert not list((tmp_path / ".penstock" / "logs").glob("*.log")), "no service was started"

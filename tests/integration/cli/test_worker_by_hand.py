@@ -1,4 +1,4 @@
-"""A worker started by hand beside `penstock up` finds that system's NATS and simulator, or says what to set."""
+"""A worker started by hand finds the NATS server and the simulator of `penstock up`, or reports what to set."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Worker:
             )
 
     def instance(self) -> str:
-        """The name in its ready line, once that is there."""
+        """The instance in the ready line, once it is printed."""
         deadline_s = time.monotonic() + 30
         while not (line := self.out.read_text()).endswith("\n"):
             assert self.process.poll() is None, self.log.read_text()
@@ -71,7 +71,7 @@ class Worker:
 
 
 def ask_until_it_answers(up: LocalSystem, instance: str) -> dict[str, Any]:
-    """The end of the first request that `instance` worked on; the worker of `penstock up` takes some as well."""
+    """The last event of the first request that `instance` executed; the worker of `penstock up` takes others."""
     deadline_s = time.monotonic() + 30
     while time.monotonic() < deadline_s:
         lines = up.run("ask", "hello", "--role", "chat", "--json").stdout.splitlines()
@@ -82,7 +82,7 @@ def ask_until_it_answers(up: LocalSystem, instance: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("how", [BY_MODULE, BY_COMMAND], ids=["python -m services.worker", "penstock run"])
-def test_in_the_same_directory_it_answers_with_nothing_set(
+def test_in_the_same_directory_a_worker_needs_no_settings(
     up: LocalSystem, places: RuntimeFile, how: tuple[str, ...]
 ):
     worker = Worker(up, how, cwd=up.directory)
@@ -95,7 +95,7 @@ def test_in_the_same_directory_it_answers_with_nothing_set(
         worker.stop()
 
 
-def test_with_the_nats_of_that_system_set_it_finds_the_simulator(up: LocalSystem, places: RuntimeFile):
+def test_with_nats_url_set_a_worker_finds_the_simulator(up: LocalSystem, places: RuntimeFile):
     worker = Worker(
         up, BY_MODULE, cwd=up.directory, NATS_URL=places.nats_url.replace("127.0.0.1", "localhost")
     )
@@ -105,7 +105,7 @@ def test_with_the_nats_of_that_system_set_it_finds_the_simulator(up: LocalSystem
         worker.stop()
 
 
-def test_elsewhere_it_finds_the_system_by_its_data_directory(up: LocalSystem, tmp_path: Path):
+def test_elsewhere_a_worker_finds_the_system_by_data(up: LocalSystem, tmp_path: Path):
     worker = Worker(up, BY_COMMAND, "--data", str(up.directory / ".penstock"), cwd=tmp_path)
     try:
         assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
@@ -113,7 +113,7 @@ def test_elsewhere_it_finds_the_system_by_its_data_directory(up: LocalSystem, tm
         worker.stop()
 
 
-def test_elsewhere_without_a_word_it_ends_and_says_exactly_what_to_set(
+def test_elsewhere_without_data_a_worker_ends_and_names_the_settings(
     up: LocalSystem, places: RuntimeFile, tmp_path: Path
 ):
     worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=places.nats_url)
@@ -131,7 +131,7 @@ def test_elsewhere_without_a_word_it_ends_and_says_exactly_what_to_set(
     assert '"ready"' not in worker.out.read_text()
 
 
-async def test_with_another_nats_it_names_the_simulator_that_it_does_not_take_by_itself(
+async def test_with_another_nats_server_the_simulator_is_only_named(
     up: LocalSystem, places: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
 ):
     data = ("--data", str(up.directory / ".penstock"))
@@ -141,7 +141,7 @@ async def test_with_another_nats_it_names_the_simulator_that_it_does_not_take_by
     assert f"set PENSTOCK_SIMULATOR_URL={places.simulator} " in told
 
 
-def test_an_address_that_is_set_is_taken_as_it_is(up: LocalSystem, places: RuntimeFile, tmp_path: Path):
+def test_a_configured_simulator_address_is_used(up: LocalSystem, places: RuntimeFile, tmp_path: Path):
     worker = Worker(
         up,
         BY_MODULE,

