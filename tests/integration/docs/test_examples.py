@@ -51,7 +51,7 @@ async def run(*argv: str, **env: str) -> tuple[int, str, str]:
     return process.returncode, stdout.decode(), stderr.decode()
 
 
-@pytest.mark.parametrize(("number", "said"), [(0, "coding ("), (1, "m-chat, 40 tokens")])
+@pytest.mark.parametrize(("number", "said"), [(0, "coding ("), (1, "m-chat, 40 tokens"), (2, "You asked")])
 async def test_the_python_examples_run(system: System, number: int, said: str) -> None:
     """K2."""
     example = blocks(ROOT / "README.md", "python")[number]
