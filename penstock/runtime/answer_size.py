@@ -1,4 +1,4 @@
-"""How long a part of an answer is: in bytes, whatever the alphabet."""
+"""The size of a part of an answer in bytes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ __all__ = ["answer_bytes"]
 
 
 def answer_bytes(text: str, choices: Iterable[Raw] = ()) -> int:
-    """Of the text as UTF-8, and of the choice objects as they stand."""
+    """Bytes of `text` as UTF-8 plus those of the JSON in `choices`."""
     text_bytes = len(text) if text.isascii() else len(text.encode())
     return text_bytes + sum(map(len, choices))

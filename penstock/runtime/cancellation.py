@@ -1,8 +1,10 @@
-"""Who has been cancelled: heard live, and read from the stored marks at the start."""
+"""Cancelled requests: received live, and read from the stored marks at the start."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +16,7 @@ from nats.aio.msg import Msg
 from penstock.bus.connection import Reconnects
 from penstock.bus.direct_get import read_page
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import CANCELS
 from penstock.contract.subjects import CANCEL_ALL
 
@@ -21,20 +24,21 @@ __all__ = ["Cancellations"]
 
 _log: Final = rate_limited_logger(__name__)
 
-_TRIES: Final = 5
-"""So many are waited for; then work is taken although not all cancellations may be known."""
-_AGAIN_S: Final = 0.5
-_LONGEST_WAIT_S: Final = 5.0
+_UNTIL_KNOWN: Final = RetryPolicy(patience_s=2.0, first_wait_s=0.5, longest_wait_s=0.5)
+"""Patience at the start; after it work is taken although some cancellations may be unknown."""
+_IN_BACKGROUND: Final = RetryPolicy(patience_s=math.inf, first_wait_s=0.5, longest_wait_s=5.0)
 _MOST: Final = 100_000
-"""Marks outlive the longest wait of a job; of all that were set in a day the newest are remembered."""
+"""Marks remembered; the newest are kept. Their age is bounded by the stream's, which exceeds a job's longest wait."""
+
+_UNREADABLE: Final = (nats.errors.Error, TimeoutError)
 
 Listener = Callable[[str, str], None]
 
 
 class Cancellations:
-    """The cancelled (account, id) of the last day.
+    """The (account, id) of the requests that were cancelled within a day.
 
-    `on_cancel` hears each as it comes; `is_cancelled` answers for work that was still queued.
+    `on_cancel` is called for each cancellation as it arrives; `is_cancelled` answers for work that was still queued.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class Cancellations:
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self, nc: Nats, reconnects: Reconnects) -> None:
-        """Listen, and read the marks: now, and after each lost connection, during which some may have been set."""
+        """Subscribe, and read the marks now and after each reconnection, because some may have been missed."""
         self._nc = nc
         await nc.subscribe(CANCEL_ALL, cb=self._on_message)
         reconnects.add(self._catch_up)
@@ -56,7 +60,7 @@ class Cancellations:
         return (account, request_id) in self._marks
 
     def mark(self, account: str, request_id: str) -> None:
-        """Remember it, and forget what is older than the stream's own memory."""
+        """Remember the mark, and forget the ones that are older than the stream keeps them."""
         now_s = self._clock_s()
         self._marks.pop((account, request_id), None)
         self._marks[account, request_id] = now_s
@@ -67,32 +71,28 @@ class Cancellations:
             del self._marks[oldest]
 
     async def _catch_up(self) -> None:
-        """Where it takes long it goes on in the background: a server that is away must not hold up everything else."""
-        for _ in range(_TRIES):
-            if await self._has_read():
-                return
-            await asyncio.sleep(_AGAIN_S)
-        _log.error("cancel marks cannot be read: until they are, queued work that was cancelled may run")
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._go_on())
-            self._reading.add_done_callback(_tell_failure)
-
-    async def _go_on(self) -> None:
-        wait_s = _AGAIN_S
-        while not self._nc.is_closed:
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-            if await self._has_read():
-                _log.warning("cancel marks are read now")
-                return
-
-    async def _has_read(self) -> bool:
+        """Read the marks; after some seconds go on in the background, so that an absent server blocks nothing else."""
         try:
-            await self._read_marks()
-        except (nats.errors.Error, TimeoutError) as error:
-            _log.warning("cancel marks cannot be read now: %r", error)
-            return False
-        return True
+            await self._read_patiently(_UNTIL_KNOWN)
+        except _UNREADABLE:
+            _log.error("cancel marks cannot be read: until they are, queued work that was cancelled may run")
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read_in_background())
+                self._reading.add_done_callback(_log_failure)
+
+    async def _read_in_background(self) -> None:
+        with contextlib.suppress(*_UNREADABLE):  # raised only once the connection is closed
+            await self._read_patiently(_IN_BACKGROUND)
+            _log.warning("cancel marks could be read now")
+
+    async def _read_patiently(self, policy: RetryPolicy) -> None:
+        await retry(
+            self._read_marks,
+            on=_UNREADABLE,
+            report=lambda error: _log.warning("cancel marks cannot be read now: %r", error),
+            policy=policy,
+            transient=lambda _: not self._nc.is_closed,
+        )
 
     async def _read_marks(self) -> None:
         sequence = 1
@@ -114,6 +114,6 @@ class Cancellations:
             self._on_cancel(account, request_id)
 
 
-def _tell_failure(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        _log.error("reading cancel marks ended by itself", exc_info=task.exception())
+        _log.error("cancel marks are not read any more", exc_info=task.exception())

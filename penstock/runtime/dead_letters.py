@@ -1,4 +1,4 @@
-"""Burying what cannot be done: the original message, with the reason and what is known of it in its headers."""
+"""Dead letters: the original message of work that cannot be done, with the reason and its history in headers."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 
 __all__ = ["history_of", "store_dead_letter"]
 
-_ROOM_FOR_HEADERS: Final = 16 * 1024
+_HEADER_BYTES: Final = 16 * 1024
+"""Bytes of a message reserved for headers."""
 _KEPT: Final = (headers.REPLY_SUBJECT, headers.TRACEPARENT, headers.CLIENT)
 _NO_END: Final = "no end"
 _ATTEMPTS_KEPT: Final = 20
 _NAME_CHARACTERS: Final = 64
-"""Twenty attempts with three names of this length take half the room for headers."""
+"""Characters kept of a name: twenty attempts with three such names take half of `_HEADER_BYTES`."""
 
 
 async def store_dead_letter(
     js: JetStreamContext, role: str, delivery: Delivery, dead: DeadLetter, history: DeadHistory | None = None
 ) -> None:
-    """Store `delivery` among the dead letters of `role`. Raises what `store` raises; burying twice stores once.
+    """Store `delivery` among the dead letters of `role`; a repetition is not stored. Raises what `store` raises.
 
-    A body at the very limit of a message is cut to leave room for the headers, and a header says so.
+    A body at the size limit of a message is truncated to leave space for the headers, and a header says so.
     """
-    limit = MAX_PAYLOAD_BYTES - _ROOM_FOR_HEADERS
+    limit = MAX_PAYLOAD_BYTES - _HEADER_BYTES
     described = _described(delivery, dead)
     if history is not None and history.attempts:
         described[headers.DEAD_HISTORY] = json.dumps(msgspec.to_builtins(history), separators=(",", ":"))
@@ -50,7 +51,7 @@ async def store_dead_letter(
 
 
 def history_of(events: Sequence[ReplyEvent]) -> DeadHistory:
-    """The attempts of which the stored replies tell, bounded in number and length."""
+    """The attempts that the stored reply events show, bounded in number and length."""
     broken = {event.attempt - 1: event.code for event in events if isinstance(event, Restarted)}
     started = sorted(
         (event for event in events if isinstance(event, Started)), key=lambda event: event.attempt
@@ -91,6 +92,6 @@ def _name(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """A header value: printable ASCII, bounded, no line ends."""
+    """`text` as a header value: printable ASCII on one line, of bounded length."""
     words = " ".join(text.split())[:500].encode("ascii", "backslashreplace").decode()
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in words)

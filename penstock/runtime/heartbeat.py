@@ -1,4 +1,4 @@
-"""Saying "I am alive" every few seconds, and hearing who else is."""
+"""Heartbeats: each process publishes its presence every few seconds, and others read and follow it."""
 
 from __future__ import annotations
 
@@ -29,48 +29,48 @@ _OPERATION: Final = "KV-Operation"
 
 
 class Heartbeat:
-    """Publishes one process's presence until it is stopped, then takes it back.
+    """Publishes the presence of one process until it is stopped, then deletes it.
 
-    What it takes back stays in the body of the deletion, for a router that starts while the last worker of a role is
+    The deletion carries the last presence as its body, for a router that starts while the last worker of a role is
     being replaced (`read_recent_presence`).
     """
 
     def __init__(self, nc: Nats, describe: Callable[[], Presence]) -> None:
         self._nc = nc
         self._describe = describe
-        self._soon = asyncio.Event()
-        self._running = CriticalLoop("heartbeat")
+        self._changed = asyncio.Event()
+        self._loop = CriticalLoop("heartbeat")
 
     async def start(self) -> None:
-        await self._beat()
-        self._running.start(self._loop())
+        await self._publish()
+        self._loop.start(self._run())
 
-    def soon(self) -> None:
-        """There is news: do not wait for the next beat's turn."""
-        self._soon.set()
+    def send_soon(self) -> None:
+        """Publish a changed presence before the regular interval is over."""
+        self._changed.set()
 
     async def stop(self) -> None:
-        await self._running.stop()
+        await self._loop.stop()
         presence = self._describe()
         try:
             await self._nc.publish(_subject(presence), codec.encode(presence), headers={_OPERATION: "DEL"})
-        except nats.errors.Error as error:  # then silence says it, half a minute later
-            _log.warning("presence cannot be taken back: %r", error)
+        except nats.errors.Error as error:  # the presence then expires after half a minute
+            _log.warning("presence cannot be deleted: %r", error)
 
-    async def _loop(self) -> None:
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(_AT_MOST_EVERY_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY_S - _AT_MOST_EVERY_S):
-                    await self._soon.wait()
-            self._soon.clear()
+                    await self._changed.wait()
+            self._changed.clear()
             try:
-                await self._beat()
+                await self._publish()
             except nats.errors.Error as error:
                 _log.warning("presence cannot be published now: %r", error)
 
-    async def _beat(self) -> None:
-        """Plain publish: a lost beat is replaced by the next one."""
+    async def _publish(self) -> None:
+        """Publish without acknowledgement: the next heartbeat replaces a lost one."""
         presence = self._describe()
         await self._nc.publish(_subject(presence), codec.encode(presence))
 
@@ -80,22 +80,22 @@ def _subject(presence: Presence) -> str:
 
 
 async def read_presence(nc: Nats) -> list[Presence]:
-    """Everybody alive now, by service and instance; nobody where there is no bucket yet.
+    """The presence of every live process, by service and instance; empty where there is no bucket yet.
 
     Raises nats.errors.Error or TimeoutError when the bucket does not answer.
     """
-    return [presence for presence, goodbye in await _found(nc) if not goodbye]
+    return [presence for presence, deleted in await _read_bucket(nc) if not deleted]
 
 
 async def read_recent_presence(nc: Nats) -> list[Presence]:
-    """The same, and with them those who said goodbye within the bucket's memory."""
-    return [presence for presence, _ in await _found(nc)]
+    """The same, and the processes that stopped within the bucket's time to live."""
+    return [presence for presence, _ in await _read_bucket(nc)]
 
 
-async def _found(nc: Nats) -> list[tuple[Presence, bool]]:
-    """The last word of each, and whether it was goodbye.
+async def _read_bucket(nc: Nats) -> list[tuple[Presence, bool]]:
+    """The latest presence of each process, and whether it was deleted.
 
-    Read without nats-py's KeyValue, which asks once per key, and raises for a key it would not have written itself.
+    nats-py's KeyValue is not used: it sends one request per key, and raises for a key that it would reject itself.
     """
     found: dict[str, tuple[Presence | None, bool]] = {}
     sequence = 1
@@ -111,14 +111,14 @@ async def _found(nc: Nats) -> list[tuple[Presence, bool]]:
         if not page.messages or page.pending == 0:
             break
         sequence = page.next_sequence
-    readable = [(presence, goodbye) for presence, goodbye in found.values() if presence is not None]
+    readable = [(presence, deleted) for presence, deleted in found.values() if presence is not None]
     return sorted(readable, key=lambda each: (each[0].service, each[0].instance))
 
 
 async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
-    """Call `on_change(instance, presence)` for every beat from now on; None when the instance said goodbye."""
+    """Call `on_change(instance, presence)` for every heartbeat from now on; None when the instance stopped."""
 
-    async def on_beat(msg: Msg) -> None:
+    async def on_heartbeat(msg: Msg) -> None:
         instance = msg.subject.rpartition(".")[2]
         if not msg.data or _OPERATION in (msg.headers or {}):
             on_change(instance, None)
@@ -127,11 +127,11 @@ async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], N
         if presence is not None:
             on_change(instance, presence)
 
-    await nc.subscribe(f"{_PREFIX}>", cb=on_beat)
+    await nc.subscribe(f"{_PREFIX}>", cb=on_heartbeat)
 
 
 async def follow_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
-    """Call `on_change` for each process that is alive now, then for every change."""
+    """Call `on_change` for each live process, then for every change."""
     await watch_presence(nc, on_change)
     try:
         present = await read_presence(nc)
@@ -148,5 +148,5 @@ def _read(where: str, data: bytes) -> Presence | None:
     try:
         return codec.PRESENCE.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _log.warning("%s holds what is no presence: %s", where, error)
+        _log.warning("%s does not hold a valid presence: %s", where, error)
         return None

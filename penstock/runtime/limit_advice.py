@@ -1,4 +1,4 @@
-"""When to raise a limit, or take a smaller tier: a sentence from what was seen of it (REQUIREMENTS C7)."""
+"""Advice on a limit, from its observed use: raise it, or choose a smaller tier (REQUIREMENTS C7)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ LIMIT_WORDS: Final = {
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86_400
 _NEAR_SHARE: Final = 0.05
+"""Share of the time in which a nearly full limit is reported although no request was delayed."""
 _NEAR_WATCHED_S: Final = 600
-"""Nearly full for a twentieth of at least ten minutes: worth a word, though nobody was held back."""
+"""Seconds of observation needed for that."""
 _IDLE_SHARE: Final = 0.4
+"""Share of a limit that was never exceeded when a smaller tier is advised."""
 _IDLE_WATCHED_S: Final = 6 * _HOUR_S
-"""Who never used more than this share, for at least so long, may do with less."""
+"""Seconds of observation needed for that."""
 
 
 def advice(status: LimitStatus) -> str:
-    """One sentence; empty where all is well, or too little is known."""
+    """One sentence; empty if the limit fits, or if it was observed too briefly."""
     if status.allowed <= 0:
         return ""
     for past, span_s in ((status.hour, _HOUR_S), (status.day, _DAY_S)):
@@ -42,14 +44,14 @@ def advice(status: LimitStatus) -> str:
 
 
 def times_the_limit(past: LimitPast, allowed: int) -> float:
-    """How many times the limit would have been enough: in steps of a half, 1.5 at least where anybody was held back."""
+    """The multiple of the limit that would have sufficed, in steps of 0.5; at least 1.5 if a request was delayed."""
     if past.missed == 0 or allowed <= 0:
         return 1.0
     return max(1.5, math.ceil(2 * (past.peak + past.unmet) / allowed) / 2)
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit of which there are two."""
+    """`seconds` in the largest unit of which there are at least two."""
     if seconds < 2 * 60:
         return f"{seconds:.0f} s"
     if seconds < 2 * _HOUR_S:
@@ -62,14 +64,14 @@ def _to_raise(status: LimitStatus, past: LimitPast, watched_s: int) -> str:
     if past.missed:
         held = "1 request was" if past.missed == 1 else f"{past.missed:,} requests were"
         seen = f"was full for {duration(past.full_s)} {lately}; {held} held back or went elsewhere"
-        return f"{_name(status)} {seen}: {_mend(status, past)}."
+        return f"{_name(status)} {seen}: {_remedy(status, past)}."
     if watched_s >= _NEAR_WATCHED_S and past.near_s >= watched_s * _NEAR_SHARE:
-        seen = f"was nearly full for {duration(past.near_s)} {lately}, and nobody had to wait"
+        seen = f"was nearly full for {duration(past.near_s)} {lately}, and no request had to wait"
         return f"{_name(status)} {seen}: raise it before there is more to do."
     return ""
 
 
-def _mend(status: LimitStatus, past: LimitPast) -> str:
+def _remedy(status: LimitStatus, past: LimitPast) -> str:
     if status.limit == "concurrency":
         return "a higher limit would have served them at once"
     times = times_the_limit(past, status.allowed)

@@ -1,4 +1,4 @@
-"""Which models of a role's chain to try, in which order (REQUIREMENTS A1, A4, B2)."""
+"""The order in which the models of a role's chain are tried (REQUIREMENTS A1, A4, B2)."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
 __all__ = ["Needs", "needs_of", "order", "shortfall"]
 
 _CONTEXT_MARGIN: Final = 0.8
-"""A model is left out only when even an estimate this much lower does not fit: the provider knows better."""
+"""Factor for the estimated tokens when a model is left out for its context: the estimate may be too high, and then the
+provider decides."""
 
 
 class Needs(Struct, frozen=True):
-    """What a request asks of any model that is to serve it."""
+    """What a model must offer to serve a request."""
 
     context_tokens: int = 0
-    """Of its input, estimated low. Whether the answer has room beside it is for the provider to say."""
+    """The input tokens, estimated low. Whether the answer fits too is left to the provider."""
     vision: bool = False
 
 
 def needs_of(estimated_tokens: int, *, vision: bool) -> Needs:
-    """The needs of a request that holds about `estimated_tokens`."""
+    """The needs of a request of about `estimated_tokens`."""
     return Needs(context_tokens=int(estimated_tokens * _CONTEXT_MARGIN), vision=vision)
 
 
 def order(
     role: RoleConfig, models: Mapping[str, Model], complexity: Complexity, needs: Needs
 ) -> tuple[str, ...]:
-    """The keys of the models that can serve the request, the one to try first in front.
+    """The keys of the models that can serve the request, in the order in which they are tried.
 
-    A simple request goes to the cheapest of them first and a complex one to the dearest; the rest, and every
-    other case, keep the order of the chain. Of equal prices the one written first is taken. A weighted step moves as
-    one, and costs what its models cost on the average of their shares: that is what a request to it costs. Empty if
-    none can serve it: `shortfall` says why.
+    A simple request tries the cheapest of them first and a complex one the most expensive; otherwise the order is that
+    of the chain. Of equal prices the first in the chain is chosen. A weighted step moves as one, at the average price
+    of its models weighted by their shares. Empty if no model can serve the request: `shortfall` gives the reason.
     """
     able = [key for key in role.chain if _can_serve(models[key], needs)]
     if not able or complexity == "medium" or not role.by_complexity:
@@ -48,7 +48,7 @@ def order(
 
 
 def _steps(able: Iterable[str], role: RoleConfig) -> list[dict[str, int]]:
-    """Each step as models and weights; a model that stands by itself is a step of its own."""
+    """Each step as models and weights; a model outside a weighted step is a step of its own."""
     steps: list[dict[str, int]] = []
     weighted = {key: step for step in role.weighted for key in step.models}
     last: WeightedStep | None = None
@@ -70,9 +70,9 @@ def _price(step: Mapping[str, int], models: Mapping[str, Model]) -> float:
 def shortfall(
     role: RoleConfig, models: Mapping[str, Model], needs: Needs
 ) -> Literal["context", "vision"] | None:
-    """What no model of the chain has enough of, or None if one can serve the request.
+    """What every model of the chain lacks; None if one can serve the request.
 
-    Context, if a shorter request would be served (`context_length_exceeded`); else vision.
+    `context` if a shorter request could be served (`context_length_exceeded`), else `vision`.
     """
     if any(_can_serve(models[key], needs) for key in role.chain):
         return None

@@ -1,4 +1,4 @@
-"""Publishing the reply events of one request, numbered, so that one terminal event is stored and no more."""
+"""Publishes the numbered reply events of one request, so that exactly one terminal event is stored."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ from penstock.runtime.epochs import DeliveryEpochs
 __all__ = ["Position", "ReplyPublisher", "Superseded", "publish_behind", "publish_first", "publish_terminal"]
 
 _KEPT_BYTES: Final = 1024 * 1024
-"""Far more than a socket holds; what went out before it has arrived."""
+"""Bytes of events kept for repetition: far more than a socket buffers, so older events have arrived."""
 
 
 class Superseded(Exception):
-    """Another sender has gone on with this reply, or has ended it; nothing more is to be said here."""
+    """Another worker has continued or ended this reply; this one must publish nothing more."""
 
 
 class Position(Struct):
-    """Where the reply of one request stands."""
+    """The state of a request's reply."""
 
     attempt: int = 0
-    """The last provider attempt begun by anybody; 0: none."""
+    """The number of the last provider attempt begun by any worker; 0: none."""
     next_seq: int = 1
-    """`accepted` was 0."""
+    """The next sequence number; `accepted` has 0."""
 
 
 class ReplyPublisher:
-    """One worker's hand in one reply.
+    """Publishes one worker's part of one reply.
 
-    Events other than the terminal one are published without waiting for an acknowledgement. So when there was an
-    interruption meanwhile, the attempt's last `_KEPT_BYTES` are sent again: readers drop what they have.
+    Events other than the terminal one are published without waiting for an acknowledgement. When the delivery epoch
+    changes, the last `_KEPT_BYTES` of the attempt are sent again; readers drop the events they already have.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ReplyPublisher:
         self._sent: deque[bytes] = deque()
         self._sent_bytes = 0
         self._epochs = epochs or DeliveryEpochs(nc)
-        self._known = self._undisturbed = self._epochs.count
+        self._last_epoch = self._epoch_at_start = self._epochs.current
 
     @property
     def attempt(self) -> int:
@@ -92,10 +92,10 @@ class ReplyPublisher:
         degraded: tuple[Degraded, ...] = (),
         adapted: tuple[Adapted, ...] = (),
     ) -> bool:
-        """Take the next attempt number by storing `started` under it, which only one sender can.
+        """Claim the next attempt number by storing `started` under it, which only one worker can.
 
-        Returns whether a number was taken by somebody else and passed over: text may be out that this sender knows
-        nothing of. Raises Superseded when the reply has ended.
+        Returns whether a number was skipped because another worker had claimed it: that worker may have published
+        text. Raises Superseded when the reply has ended.
         """
         passed_over = False
         while True:
@@ -117,10 +117,10 @@ class ReplyPublisher:
             claim = f"{self._subject}.a{number}"
             if await store(self._js, self._subject, payload, message_id=claim, headers=self._headers):
                 break
-            if await self._is_stored(event):  # it is ours: only the acknowledgement was lost
+            if await self._is_stored(event):  # stored by this worker: only the acknowledgement was lost
                 break
             passed_over = True
-        self._known = self._undisturbed = self._epochs.count
+        self._last_epoch = self._epoch_at_start = self._epochs.current
         self._sent.clear()
         self._sent_bytes = 0
         self._keep(payload)
@@ -135,18 +135,18 @@ class ReplyPublisher:
         await self._send(event)
 
     def terminal_position(self) -> tuple[str, int, int]:
-        """`id`, `seq` and `attempt` for the terminal event."""
+        """The `id`, `seq` and `attempt` of the terminal event."""
         return self._id, self._take_seq(), self.attempt
 
     async def finish(self, event: Completed | Failed) -> None:
-        """Store the terminal event; one that is stored already stays, and this one is dropped.
+        """Store the terminal event; if another one is stored already, this one is dropped.
 
-        Once it is stored, so is all that is published after it. What was repeated before may have come too early: a new
-        leader is announced a moment before it stores.
+        Once it is stored, later messages are stored too. Events repeated before may have been lost again, because a new
+        leader is announced a moment before it stores, so they are repeated once more.
         """
         await self._repeat_after_loss()
         await publish_terminal(self._js, self._subject, event, self._headers)
-        if self._epochs.count != self._undisturbed:
+        if self._epochs.current != self._epoch_at_start:
             await self._repeat()
 
     async def _send(self, event: ReplyEvent, headers: dict[str, str] | None = None) -> None:
@@ -162,8 +162,8 @@ class ReplyPublisher:
             self._sent_bytes -= len(self._sent.popleft())
 
     async def _repeat_after_loss(self) -> None:
-        if self._known != self._epochs.count:
-            self._known = self._epochs.count
+        if self._last_epoch != self._epochs.current:
+            self._last_epoch = self._epochs.current
             await self._repeat()
 
     async def _repeat(self) -> None:
@@ -171,7 +171,7 @@ class ReplyPublisher:
             await self._nc.publish(self._subject, payload)
 
     async def confirm(self) -> None:
-        """Raises Superseded when somebody has begun a later attempt, or the reply has ended: it is theirs to tell."""
+        """Raise Superseded when another worker has begun a later attempt, or the reply has ended."""
         for event in await settled_replies(self._nc, self._subject):
             if event.attempt > self.attempt or isinstance(event, TERMINAL):
                 raise Superseded
@@ -191,9 +191,9 @@ class ReplyPublisher:
 async def publish_terminal(
     js: JetStreamContext, subject: str, event: ReplyEvent, headers: Mapping[str, str] | None = None
 ) -> bool:
-    """Store a terminal event under the one id that all senders of a request's end use.
+    """Store a terminal event under the message id that all senders use for the end of a request.
 
-    Returns False when another one was stored before. Raises what `store` raises.
+    Returns False if one was stored before. Raises what `store` raises.
     """
     return await store(js, subject, encode(event), message_id=f"{subject}.end", headers=headers)
 
@@ -205,9 +205,10 @@ async def publish_behind(
     last: int,
     headers: Mapping[str, str] | None = None,
 ) -> bool:
-    """The same, on the condition that the message `last` of the stream is the last one of this reply; 0: none is.
+    """The same if `last` is the stream sequence of the last message of this reply (0: it has none).
 
-    The server looks as it stores. Returns False when it is another one; another end that is stored counts as ours.
+    The server checks this atomically. Returns False if the last message is another one; an end that is stored already
+    counts as stored.
     """
     try:
         await publish_terminal(js, subject, event, {**(headers or {}), EXPECTED_LAST: str(last)})
@@ -221,5 +222,5 @@ async def publish_behind(
 async def publish_first(
     js: JetStreamContext, subject: str, event: ReplyEvent, headers: Mapping[str, str] | None = None
 ) -> bool:
-    """The same, for an end before which nothing was told, and nobody is asked before."""
+    """The same for the end of a reply that has no event yet."""
     return await publish_behind(js, subject, event, 0, headers)

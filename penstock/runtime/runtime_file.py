@@ -1,4 +1,4 @@
-"""The addresses of the system that `penstock up` runs, which commands and workers started by hand read from a file."""
+"""The runtime file, in which `penstock up` writes the addresses of its system for commands and for other workers."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _TRACES = ("PENSTOCK_TRACES", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP
 
 
 class RuntimeFile(Struct, frozen=True, kw_only=True):
-    """What `DATA/up.json` says."""
+    """The content of `DATA/up.json`."""
 
     nats_url: str
     embedded: bool
-    """Whether the server is ours, which asks for no credentials."""
+    """Whether `penstock up` started the NATS server, which then needs no credentials."""
     pid: int
-    """Of `penstock up`."""
+    """The process id of `penstock up`."""
     services: dict[str, str] = {}
     """Name -> base address of `/health` and `/metrics`."""
     simulator: str | None = None
-    """The address of the simulated provider, without a path; None where no simulator was started."""
+    """The address of the simulator, without a path; None if none was started."""
     traces: str | None = None
-    """The file of spans; None where they go elsewhere or nowhere."""
+    """The file of spans; None if they are not written to a file."""
 
 
 def write_runtime_file(data: Path, places: RuntimeFile) -> None:
-    """Readable by its owner only: the address of a NATS server may hold a password."""
+    """Write the file, readable by its owner only: the address of a NATS server may contain a password."""
     draft = data / f"{_FILE}.new"
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -54,7 +54,7 @@ def write_runtime_file(data: Path, places: RuntimeFile) -> None:
 
 
 def read_runtime_file(data: Path) -> RuntimeFile | None:
-    """None where no `penstock up` uses `data`. ConfigurationRefused for a file that cannot be read."""
+    """The content; None if no `penstock up` uses `data`. Raises ConfigurationRefused for an unreadable file."""
     try:
         return msgspec.json.decode((data / _FILE).read_bytes(), type=RuntimeFile)
     except (FileNotFoundError, NotADirectoryError):
@@ -69,12 +69,12 @@ def remove_runtime_file(data: Path) -> None:
 
 
 def traces_are_chosen(env: Mapping[str, str]) -> bool:
-    """Whether `env` says itself where spans go; otherwise they go to a file of the data directory."""
+    """Whether `env` sets the destination of spans; the default is a file in the data directory."""
     return any(env.get(name) for name in _TRACES)
 
 
 def client_environment(env: Mapping[str, str], places: RuntimeFile | None) -> dict[str, str]:
-    """`env`, with what the system of this directory says of itself filled in; NATS_URL wins over all of it."""
+    """`env` with the values of the runtime file added; if NATS_URL is set, nothing is added."""
     if places is None or env.get("NATS_URL"):
         return dict(env)
     found = {**env, "NATS_URL": places.nats_url}

@@ -1,4 +1,4 @@
-"""The shell around every service: FastStream's lifecycle, `/health` and `/metrics`, signals, drain in order."""
+"""The shell of every service: FastStream's lifecycle, `/health` and `/metrics`, signals, ordered drain."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _log: Final = logging.getLogger(__name__)
 _BROKER_STOP_S: Final = 5.0
 _SWITCH_S: Final = 0.0005
 _YOUNG_OBJECTS: Final = 5_000
-"""Between two looks for cycles. With 64 requests in hand the default of 700 looks at the same living objects again and
-again, for a twelfth of a worker's time. One look at so many takes 2 or 3 ms."""
+"""Allocations between two runs of the youngest garbage collection. With 64 requests in flight the default of 700
+examines the same live objects repeatedly, which took a twelfth of a worker's time. A run over 5,000 takes 2 to 3 ms."""
 
 
 class Bus(Struct, frozen=True):
-    """A live connection, as a service's parts use it."""
+    """The NATS connection that the parts of a service share."""
 
     nc: Nats
     js: JetStreamContext
@@ -53,14 +53,14 @@ class Bus(Struct, frozen=True):
 
 
 class Component(Protocol):
-    """What a service is made of, from the shell's point of view."""
+    """A service, as the shell starts and stops it."""
 
     async def start(self, bus: Bus, http: str) -> None:
-        """NATS is connected; begin. `http`: base address of this process's `/health` and `/metrics`."""
+        """Start, after NATS is connected. `http`: base address of this process's `/health` and `/metrics`."""
         ...
 
     async def drain(self) -> None:
-        """Take nothing new, finish or give back what runs."""
+        """Accept no new work, and finish or return the work in flight."""
         ...
 
 
@@ -115,16 +115,16 @@ class Shell:
         self._checks: list[Callable[[], bool]] = []
 
     def healthy_while(self, check: Callable[[], bool]) -> None:
-        """From now on `/health` is 503 also while `check` says False."""
+        """Make `/health` return 503 also while `check` returns False."""
         self._checks.append(check)
 
     def run(self, component: Component, *, check: Callable[[], None] | None = None) -> int:
         """Serve until SIGTERM or SIGINT; returns the process's exit code.
 
-        `check` is called once NATS is connected, before `component` starts: with ConfigurationRefused it ends the
-        process, as what is wrong with the configuration itself does.
+        `check` is called once NATS is connected, before `component` starts; if it raises ConfigurationRefused, the
+        process exits with code 2, as with any other mistake in the configuration.
         """
-        # A background thread (the exporter of spans) hands the interpreter back ten times sooner than by default.
+        # The thread that exports spans releases the interpreter ten times sooner than by default.
         sys.setswitchinterval(_SWITCH_S)
         return uvloop.run(self._serve(component, check))
 
@@ -142,13 +142,13 @@ class Shell:
                     await run_in_daemon_thread(check)
                 await component.start(bus, http)
             except Exception as error:
-                # The ASGI lifespan says that it started before the broker did, so uvicorn would not notice.
+                # The ASGI lifespan reports its start before the broker's, so uvicorn would not notice the failure.
                 unforeseen = not isinstance(error, ConfigurationRefused)
                 _log.error("%s could not start: %s", self.service, error, exc_info=unforeseen)
                 failure.append(error)
                 server.stop()
                 return
-            # What lives as long as the process need not be walked by every collection: that took 50 ms and more.
+            # Objects that live as long as the process are excluded from collections, which took 50 ms and more.
             gc.collect()
             gc.freeze()
             gc.set_threshold(_YOUNG_OBJECTS)
@@ -178,13 +178,13 @@ class Shell:
         return _exit_code(failure)
 
     def _announce(self, http: str) -> None:
-        """The one line on stdout by which a supervisor knows that the service serves."""
+        """Print the line on stdout by which a supervisor recognises a ready service."""
         ready = {"event": "ready", "service": self.service, "instance": self.instance, "http": http}
         sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
         sys.stdout.flush()
 
     def _health(self) -> Any:
-        """204 while the service has started, the broker is connected and all its checks hold, else 503."""
+        """204 while the service has started, the broker is connected and all checks return True, else 503."""
 
         @get
         async def health(scope: Any) -> AsgiResponse:  # noqa: ARG001 - FastStream passes it
@@ -202,7 +202,7 @@ def _exit_code(failures: Sequence[Exception]) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Signals are the shell's: uvicorn would raise them again after the shutdown, and the exit code would lie."""
+    """uvicorn without its signal handling, which would raise the signal again and falsify the exit code."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,6 +1,6 @@
-"""How many tokens a text will cost to read, guessed without a tokenizer.
+"""Estimates the input tokens of a text without a tokenizer.
 
-The guess is for OpenAI's o200k vocabulary (gpt-4o and later, gpt-oss), by the kind of character. The weights
+The estimate is for OpenAI's o200k vocabulary (gpt-4o and later, gpt-oss), by the kind of character. The weights
 are chosen to agree with published counts: 4.38 characters a token over a million words of English and 2.66 of
 Hungarian (aihirfolyam.hu, May 2024), the sentences of OpenAI's "Hello GPT-4o" in seven languages, and the
 sample text of OpenAI's tokenizer page. The charges around the text are those of OpenAI's cookbook, "How to count
@@ -25,9 +25,9 @@ ASSUMED_OUTPUT_TOKENS: Final = 1_000
 TOKENS_PER_REQUEST: Final = 3
 TOKENS_PER_MESSAGE: Final = 4
 TOKENS_PER_ATTACHMENT: Final = 1_000
-"""An image, a sound or a file, whatever its size in bytes."""
+"""Tokens of an image, a sound or a file, whatever its size in bytes."""
 TOKENS_PER_JSON_BYTE: Final = 0.25
-"""Tool definitions, schemas, tool calls: dense, but much of their punctuation shares tokens."""
+"""Tokens per byte of tool definitions, schemas and tool calls: dense, but much of their punctuation shares tokens."""
 
 _SAMPLES: Final = 16
 _SAMPLE_CHARACTERS: Final = 8 * 1024
@@ -38,7 +38,7 @@ _DIGIT: Final = 0.5
 _NEWLINE: Final = 0.7
 _PUNCTUATION: Final = 0.75
 _LATIN_EXTENDED: Final = 1.2
-"""An accented letter usually breaks a word that would else be one token."""
+"""An accented letter usually splits a word that would otherwise be one token."""
 _TWO_BYTE_LETTER: Final = 1 / 3.0
 """Cyrillic, Greek, Hebrew, Arabic."""
 _THREE_BYTE_CHARACTER: Final = 0.7
@@ -58,7 +58,7 @@ _FOUR_BYTE_LEADS: Final = bytes(range(0xF0, 0xF5))
 
 
 def text_tokens(text: str) -> float:
-    """Tokens of plain text; of a long one, samples are counted. About 3 µs for a short prompt, at most 2 ms."""
+    """Tokens of plain text; a long one is sampled. Takes about 3 µs for a short prompt, at most 2 ms."""
     if len(text) <= _SAMPLES * _SAMPLE_CHARACTERS:
         return _count_tokens(text)
     step = len(text) // _SAMPLES
@@ -67,7 +67,7 @@ def text_tokens(text: str) -> float:
 
 
 def _count_tokens(text: str) -> float:
-    # A JSON escape can smuggle in half a surrogate pair, which has no UTF-8 form of its own.
+    # A JSON escape can produce half a surrogate pair, which has no UTF-8 encoding.
     data = text.encode("utf-8", "surrogatepass")
     marks = data.translate(None, _LETTERS_AND_BLANKS)
     letters = len(data) - len(marks) - data.count(b" ")

@@ -126,8 +126,8 @@ class Worker:
         self._started.push_async_callback(parts.tier_watch.stop)
         await parts.tier_watch.start()
         heartbeat = Heartbeat(bus.nc, lambda: parts.status.presence(mailboxes, http))
-        waiting.on_wait(heartbeat.soon)
-        parts.handover.on_return(heartbeat.soon)
+        waiting.on_wait(heartbeat.send_soon)
+        parts.handover.on_return(heartbeat.send_soon)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 

@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.runtime.jobs.retention import Forgettable, may_be_forgotten, to_forget
+from penstock.runtime.jobs.retention import RemovableRecord, choose_removals, is_removable
 from tests.property.test_job_transitions import QUEUED, completed, failed, running
 
 records = st.lists(st.sampled_from("abc")).map(
-    lambda accounts: [Forgettable(account, number) for number, account in enumerate(accounts, 1)]
+    lambda accounts: [RemovableRecord(account, number) for number, account in enumerate(accounts, 1)]
 )
 
 
 @given(records, st.integers(0, 50))
-def test_e4_the_account_with_most_records_loses_its_oldest(found: list[Forgettable], number: int):
-    gone = to_forget(found, number)
+def test_e4_the_account_with_most_records_loses_its_oldest(found: list[RemovableRecord], number: int):
+    gone = choose_removals(found, number)
     assert len(gone) == len(set(gone)) == min(number, len(found))
     left = [each for each in found if each.sequence not in gone]
     counts = Counter(each.account for each in left)
@@ -30,11 +30,11 @@ def test_e4_the_account_with_most_records_loses_its_oldest(found: list[Forgettab
 
 def test_e4_waiting_and_running_jobs_are_never_removed():
     day_ms = 86_400_000
-    assert not may_be_forgotten(QUEUED, day_ms)
-    assert not may_be_forgotten(running(1), day_ms)
+    assert not is_removable(QUEUED, day_ms)
+    assert not is_removable(running(1), day_ms)
     for end in (completed(1), failed(2)):
-        assert not may_be_forgotten(end, end.at_ms + 59_999)
-        assert may_be_forgotten(end, end.at_ms + 60_000)
+        assert not is_removable(end, end.at_ms + 59_999)
+        assert is_removable(end, end.at_ms + 60_000)
     refused = replace(failed(1), attempt=0)
-    assert may_be_forgotten(refused, refused.at_ms)
-    assert may_be_forgotten(None, 0)
+    assert is_removable(refused, refused.at_ms)
+    assert is_removable(None, 0)

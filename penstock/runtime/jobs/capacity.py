@@ -1,7 +1,7 @@
-"""Room for the record of one more job: an account has half of it at most, and ended jobs make way for new ones.
+"""Bounds the number of job records: an account has at most half of them, and ended jobs make way for new ones.
 
-So nobody alone shuts out the others: who floods the lane forgets its own jobs sooner, and is refused when half of all
-records are jobs of its own that wait or run.
+No account alone can exclude the others: the records of a flooding account are removed sooner, and its new jobs are
+rejected when half of all records are its own waiting or running jobs.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.streams import JOBS
 from penstock.contract.subjects import ReplyAddress
-from penstock.runtime.jobs.retention import Forgettable, may_be_forgotten, to_forget
+from penstock.runtime.jobs.retention import RemovableRecord, choose_removals, is_removable
 
 __all__ = ["BoundedJobStore"]
 
 _log: Final = rate_limited_logger(__name__)
 _TRIES: Final = 20
 _UNCOUNTED: Final = 100
-"""So many are written for an account before its records are counted again; other routers write meanwhile."""
+"""New records of an account between two counts, because other routers write too."""
 _LOOK_AGAIN_S: Final = 10.0
-"""Where little could be forgotten, the records are not read again sooner: that costs a second for 50,000 that wait."""
+"""Seconds until the records are read again after few could be removed: reading 50,000 waiting ones takes a second."""
 _MOST_ACCOUNTS: Final = 10_000
 _PAGE: Final = 1000
 _TIMEOUT_S: Final = 5.0
 _AT_ONCE: Final = 50
 _NO_SUCH_MESSAGE: Final = frozenset({10043, 10057})
-"""JetStream error codes of a deletion: there is no such message any more."""
+"""JetStream error codes of a deletion: the message does not exist any more."""
 
 
 class _Error(Struct):
@@ -56,17 +56,17 @@ _deleted: Final = msgspec.json.Decoder(_Deleted)
 
 
 class _NotCounted(Exception):
-    """It is not known whether the account may have one more."""
+    """The records have to be counted before the account may have one more."""
 
 
-class _Part:
-    """Of the stream: one account's records, or all."""
+class _Allowance:
+    """How many new records may be written below one subject: those of an account, or all."""
 
     def __init__(self, subject: str, most: int) -> None:
         self.subject = subject
         self.most = most
         self.left = 0
-        """So many can be written without counting."""
+        """Records that may be written before the next count."""
         self.closed_until_s = float("-inf")
         self.one_at_a_time = asyncio.Lock()
 
@@ -77,101 +77,105 @@ class _Part:
 
 
 class BoundedJobStore(JobStore):
-    """The records, for whoever may write new ones."""
+    """A job store that may write the records of new jobs."""
 
     def __init__(self, nc: Nats, clock: Clock, most: int = JOBS.max_messages) -> None:
-        """`most`: the stream's bound in number."""
+        """`most`: the maximum number of records in the stream."""
         super().__init__(nc.jetstream())
         self._nc = nc
         self._clock = clock
         self._of_account = most // 2
-        self._forgotten_at_once = max(1, most // 100)
-        self._all = _Part(subjects.JOB_ALL, most)
-        self._accounts: dict[str, _Part] = {}
+        self._removed_at_once = max(1, most // 100)
+        self._all = _Allowance(subjects.JOB_ALL, most)
+        self._accounts: dict[str, _Allowance] = {}
 
     async def advance(self, address: ReplyAddress, change: Change) -> Standing:
-        """Raises StreamFull when a new job finds no room, and none can be made for it."""
-        part = self._part(address.account)
+        """Raises StreamFull if there is no space for a new job and no record can be removed."""
+        allowance = self._allowance_of(address.account)
 
         def bounded(stored: Job | None) -> Job | None:
             if stored is None:
-                part.take()
+                allowance.take()
             return change(stored)
 
         for _ in range(_TRIES):
             try:
                 return await super().advance(address, bounded)
             except _NotCounted:
-                await self._make_room(part)
+                await self._make_space(allowance)
             except StreamFull:
                 self._all.left = 0
-                await self._make_room(self._all)
-        raise StreamFull("others take the room for the records of jobs faster than it is made")
+                await self._make_space(self._all)
+        raise StreamFull("other routers use the space for job records faster than it can be made")
 
-    def _part(self, account: str) -> _Part:
+    def _allowance_of(self, account: str) -> _Allowance:
         if account not in self._accounts and len(self._accounts) >= _MOST_ACCOUNTS:
             self._accounts.clear()
         subject = subjects.jobs_of(account)
-        return self._accounts.setdefault(account, _Part(subject, self._of_account))
+        return self._accounts.setdefault(account, _Allowance(subject, self._of_account))
 
-    async def _make_room(self, part: _Part) -> None:
-        """Raises StreamFull where nothing may be forgotten."""
-        async with part.one_at_a_time:
-            if part.left > 0:
+    async def _make_space(self, allowance: _Allowance) -> None:
+        """Raises StreamFull if no record can be removed."""
+        async with allowance.one_at_a_time:
+            if allowance.left > 0:
                 return
             now_s = self._clock.monotonic_s()
-            if now_s >= part.closed_until_s:
-                part.left = await self._room_of(part, now_s)
-            if part.left <= 0:
-                raise StreamFull(f"{part.most:,} jobs ({part.subject}) wait, run or have just ended")
+            if now_s >= allowance.closed_until_s:
+                allowance.left = await self._count_space(allowance, now_s)
+            if allowance.left <= 0:
+                raise StreamFull(
+                    f"{allowance.most:,} jobs ({allowance.subject}) wait, run or have just ended"
+                )
 
-    async def _room_of(self, part: _Part, now_s: float) -> int:
-        """How many more may be written before it is counted again."""
-        left = part.most - await self._count(part.subject)
+    async def _count_space(self, allowance: _Allowance, now_s: float) -> int:
+        """How many more records may be written before the next count."""
+        left = allowance.most - await self._count(allowance.subject)
         if left <= 0:
-            forgotten = await self._forget(part.subject, beyond=-left)
-            left += forgotten
-            if forgotten < self._forgotten_at_once:
-                part.closed_until_s = now_s + _LOOK_AGAIN_S
+            removed = await self._remove(allowance.subject, beyond=-left)
+            left += removed
+            if removed < self._removed_at_once:
+                allowance.closed_until_s = now_s + _LOOK_AGAIN_S
         return min(left, _UNCOUNTED)
 
     async def _count(self, subject: str) -> int:
         page = await read_page(self._nc, JOBS.name, subject, batch=1)
         return len(page.messages) + page.pending
 
-    async def _forget(self, subject: str, beyond: int) -> int:
-        """Drop what ended first; returns how many. `beyond`: so many more than the bound there are."""
-        found = await self._forgettable(subject)
-        doomed = to_forget(found, self._forgotten_at_once + min(beyond, 4 * self._forgotten_at_once))
-        for start in range(0, len(doomed), _AT_ONCE):
-            await asyncio.gather(*map(self._drop, doomed[start : start + _AT_ONCE]))
-        if doomed:
-            _log.warning("%d ended jobs of %s are forgotten to make room", len(doomed), subject)
-        return len(doomed)
+    async def _remove(self, subject: str, beyond: int) -> int:
+        """Remove the oldest ended records; returns their number. `beyond`: by how much the bound is exceeded."""
+        found = await self._removable(subject)
+        chosen = choose_removals(found, self._removed_at_once + min(beyond, 4 * self._removed_at_once))
+        for start in range(0, len(chosen), _AT_ONCE):
+            await asyncio.gather(*map(self._delete, chosen[start : start + _AT_ONCE]))
+        if chosen:
+            _log.warning("%d ended jobs of %s were removed to make space", len(chosen), subject)
+        return len(chosen)
 
-    async def _forgettable(self, subject: str) -> Sequence[Forgettable]:
-        """The oldest, several times as many as shall go: so there is somebody to choose from."""
-        found: list[Forgettable] = []
+    async def _removable(self, subject: str) -> Sequence[RemovableRecord]:
+        """The oldest removable records, several times as many as needed, so that accounts can be compared."""
+        found: list[RemovableRecord] = []
         sequence, now_ms = 1, self._clock.unix_ms()
-        while len(found) < 5 * self._forgotten_at_once:
+        while len(found) < 5 * self._removed_at_once:
             page = await read_page(self._nc, JOBS.name, subject, sequence=sequence, batch=_PAGE)
-            found += [_named(msg) for msg in page.messages if may_be_forgotten(_record(msg), now_ms)]
+            found += [_removable_record(msg) for msg in page.messages if is_removable(_record(msg), now_ms)]
             if not page.messages or page.pending == 0:
                 break
             sequence = page.next_sequence
         return found
 
-    async def _drop(self, sequence: int) -> None:
-        """Without overwriting it on the disk, as nats-py's `delete_msg` has it done: 11 ms each, and 0.05 ms so."""
+    async def _delete(self, sequence: int) -> None:
+        """Delete without overwriting on the disk, in 0.05 ms; nats-py's `delete_msg` overwrites, which takes 11 ms."""
         wish = msgspec.json.encode({"seq": sequence, "no_erase": True})
         msg = await self._nc.request(f"$JS.API.STREAM.MSG.DELETE.{JOBS.name}", wish, timeout=_TIMEOUT_S)
         error = _deleted.decode(msg.data).error
-        if error is not None and error.err_code not in _NO_SUCH_MESSAGE:  # else another router was faster
+        if (
+            error is not None and error.err_code not in _NO_SUCH_MESSAGE
+        ):  # otherwise another router was faster
             raise nats.errors.Error(f"{JOBS.name}: {error.description}")
 
 
-def _named(msg: Msg) -> Forgettable:
-    return Forgettable((msg.headers or {})["Nats-Subject"].split(".")[2], sequence_of(msg))
+def _removable_record(msg: Msg) -> RemovableRecord:
+    return RemovableRecord((msg.headers or {})["Nats-Subject"].split(".")[2], sequence_of(msg))
 
 
 def _record(msg: Msg) -> Job | None:

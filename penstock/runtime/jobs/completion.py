@@ -1,8 +1,8 @@
-"""The one end of a job: its record decides, and the reply tells what the record says.
+"""The end of a job: its record decides, and the reply event follows the record.
 
-The record is written first. Whoever dies between the two leaves the message unacknowledged, and the next one who
-holds it (or sweeps it) finds the record and tells the same end. The other way round, an end that was told and is
-forgotten with the stored replies would be followed by a second one.
+The record is written first. If the process dies before the reply event, the message is unacknowledged, and the next
+process that receives or sweeps it finds the record and publishes the same end. In the other order, an end whose reply
+events have expired would be followed by a second one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def end_job(
     *,
     follows: Follows = next_record,
 ) -> Standing:
-    """Write `event` as the end of `job`, unless another end stands."""
+    """Write `event` as the end of `job`, unless it has ended already."""
     wanted = ended(job, event, at_ms, result_bytes)
     return await jobs.advance(job.reply_to, lambda stored: follows(stored, wanted))
 
@@ -46,10 +46,10 @@ async def fail_job(
     unless_known: Job | None = None,
     follows: Follows = next_record,
 ) -> Completed | Failed | None:
-    """Write `event` as the end of a job that `known` tells of, and return the end that is to be told.
+    """Write `event` as the end of the job with the record `known`, and return the end to publish.
 
-    `unless_known`: what there is to say of a job without a record; None: then it is no job. None is returned where
-    there is nothing to be told: the job goes on, or it is completed and its answer is gone.
+    `unless_known`: the record to use for a job without one; None: without a record the request is not a job. Returns
+    None if there is no end to publish: the job goes on, or it is completed and its answer has expired.
     """
     job = known or unless_known
     if job is None:
@@ -57,13 +57,13 @@ async def fail_job(
     try:
         standing = await end_job(jobs, job, event, at_ms, follows=follows)
     except StreamFull:  # only for a job without a record
-        _log.warning("no room for the status of %s, which has failed: %s", event.id, event.error.code)
+        _log.warning("no space for the status of %s, which has failed: %s", event.id, event.error.code)
         return event
     return event if standing.ours or standing.job is None else await terminal_event_of(jobs, standing.job)
 
 
 async def terminal_event_of(jobs: JobStore, job: Job) -> Completed | Failed | None:
-    """The terminal reply event of a job; None where it has not ended, or its answer is not stored any more."""
+    """The terminal reply event of a job; None if it has not ended, or if its answer is not stored any more."""
     if job.state != "completed":
         return failed_at(job)
     result = await jobs.result(job)
@@ -83,16 +83,16 @@ async def end_from_events(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> Non
     if isinstance(event, Completed):
         answer = _answer(event, events)
         if answer is None:
-            _log.error("job %s is completed, and its answer is lost: not all of it is stored", job.id)
+            _log.error("job %s is completed, but its answer is lost: not all reply events are stored", job.id)
         else:
             size = await jobs.keep(job.reply_to, answer)
     await end_job(jobs, job, event, at_ms, size)
 
 
 def _answer(event: Completed, events: list[ReplyEvent]) -> JobResult | None:
-    """What the attempt said; None where one of its events is missing: what is cut must not look whole (D6).
+    """The answer of the attempt; None if an event is missing, because a truncated answer must not look complete (D6).
 
-    Events can be stored twice, and behind later ones: a sender repeats them after an interruption.
+    Events can be stored twice and out of order: a sender repeats them when the delivery epoch changes.
     """
     said = {each.seq: each for each in events if each.attempt == event.attempt}
     if any(seq not in said for seq in range(first_seq(event.attempt), event.seq)):

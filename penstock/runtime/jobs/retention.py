@@ -1,4 +1,4 @@
-"""Which records of jobs are forgotten where there is no room for more: ended ones, of whoever has most of them."""
+"""Chooses the job records that make way for new ones: ended ones, of the account with the most of them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from msgspec import Struct
 
 from penstock.contract.jobs import Job
 
-__all__ = ["Forgettable", "may_be_forgotten", "to_forget"]
+__all__ = ["RemovableRecord", "choose_removals", "is_removable"]
 
 _SETTLED_MS: Final = 60_000
-"""A worker killed between the record of an end and its telling is replaced long before, and finds the record."""
+"""Milliseconds an ended job is kept at least. A worker killed between the record and the reply event is replaced
+sooner, and its successor needs the record."""
 
 
-class Forgettable(Struct, frozen=True):
-    """A record that may go."""
+class RemovableRecord(Struct, frozen=True):
+    """A record that may be removed."""
 
     account: str
     sequence: int
-    """In the stream: the older its last change, the lower."""
+    """The sequence in the stream; lower for an older last change."""
 
 
-def may_be_forgotten(job: Job | None, now_ms: int) -> bool:
-    """`job`: None for what is no record. Whoever waits or runs never, and whoever was worked on not at once."""
+def is_removable(job: Job | None, now_ms: int) -> bool:
+    """Whether the job has ended, and if it had an attempt, long enough ago. `job`: None for an unreadable record."""
     if job is None:
         return True
     return job.ended and (job.attempt == 0 or now_ms - job.at_ms >= _SETTLED_MS)
 
 
-def to_forget(found: Iterable[Forgettable], number: int) -> list[int]:
-    """The sequences of `number` of them: each time the oldest of the account that has the most left."""
+def choose_removals(found: Iterable[RemovableRecord], number: int) -> list[int]:
+    """The sequences of `number` records: each time the oldest of the account with the most remaining."""
     of_account: defaultdict[str, list[int]] = defaultdict(list)
     for each in found:
         of_account[each.account].append(each.sequence)

@@ -1,4 +1,4 @@
-"""What may follow what in the life of a job: queued → running → completed or failed, never back, one end."""
+"""The allowed transitions of a job: queued → running → completed or failed, never back, with one end."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from penstock.contract.work import ChatWork
 __all__ = ["ended", "failed_at", "is_promised", "next_record", "queued_job", "refused", "was_sent"]
 
 _MESSAGE_CHARACTERS: Final = 500
-"""Records are small, or the stream that keeps them would reach its bound in bytes."""
+"""Characters kept of an error message: large records would fill the stream before it has its number of them."""
 _MOST_UNSENT: Final = 50
-"""Whoever claims a number far above the last one makes no long list of those between."""
+"""Attempt numbers kept in `unsent`, which bounds the list when a claimed number is far above the last one."""
 
 
 def next_record(stored: Job | None, wanted: Job) -> Job | None:
-    """What to write over `stored`; None: what is stored stands.
+    """The record to write over `stored`; None: `stored` stays.
 
-    An end stands for ever. A later attempt takes the place of an earlier one, and never the other way round: whoever
-    had been replaced has nothing to say any more, but that the job has ended.
+    An end is final. A later attempt replaces an earlier one, never the reverse: a replaced worker can only report the
+    end of the job.
     """
     if stored is None:
         return wanted
@@ -33,7 +33,7 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
     if wanted.state == "running" and wanted.attempt <= stored.attempt:
         return None
     if wanted.attempt == stored.attempt:
-        # Who ends it without having made the attempt does not know whose it was.
+        # A process that ends the job without having made the attempt does not know its model and worker.
         wanted = replace(
             wanted,
             model=wanted.model or stored.model,
@@ -50,10 +50,10 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
 
 
 def refused(stored: Job | None, wanted: Job, *, ours: bool) -> Job | None:
-    """What to write over `stored` where the door refuses a request of this id, which ends it as `wanted`.
+    """The record to write over `stored` when admission rejects a request with this id, whose end would be `wanted`.
 
-    A job that is known waits in a mailbox or runs, and is ended by whoever works on it: the same id is the same
-    request, asked for again. `ours`: it was written for this very request, and its work is in no mailbox.
+    A known job waits in a mailbox or runs, and its worker ends it: a request with the same id is the same request,
+    sent again. `ours`: the record was written for this request, and its work is in no mailbox.
     """
     if stored is not None and not is_promised(stored) and not (ours and stored.state == "queued"):
         return None
@@ -61,20 +61,20 @@ def refused(stored: Job | None, wanted: Job, *, ours: bool) -> Job | None:
 
 
 def was_sent(job: Job, attempt: int) -> bool:
-    """Whether a provider may have been called for this attempt, of which the replies tell that it was announced.
+    """Whether a provider may have been called for this attempt, which the reply events announce.
 
-    The call is made when the record says `running` with the attempt's number, and never before.
+    The call is made only after the record is `running` with the number of the attempt.
     """
     return attempt <= job.attempt and attempt not in job.unsent
 
 
 def is_promised(job: Job) -> bool:
-    """It was written down by whoever sends the request, and no router has given it a deadline yet."""
+    """Whether the record was written by the sender of the request, and no router has given it a deadline yet."""
     return job.state == "queued" and job.deadline_ms is None
 
 
 def queued_job(work: ChatWork, at_ms: int, work_seq: int = 0) -> Job:
-    """As it is known from the work alone; `work_seq`: the message of the mailbox that holds it, where it does."""
+    """The record derived from the work alone. `work_seq`: the sequence of its message in `LLM_WORK`, if it has one."""
     return Job(
         id=work.id,
         client=work.client,
@@ -90,7 +90,7 @@ def queued_job(work: ChatWork, at_ms: int, work_seq: int = 0) -> Job:
 
 
 def ended(job: Job, event: Completed | Failed, at_ms: int, result_bytes: int = 0) -> Job:
-    """`job` as `event` ends it; `result_bytes`: of the answer stored for it."""
+    """`job` as `event` ends it. `result_bytes`: the size of its stored answer."""
     if isinstance(event, Failed):
         return _failed(job, event, at_ms)
     return replace(
@@ -117,7 +117,7 @@ def failed_at(job: Job) -> Failed | None:
 
 
 def _unsent(stored: Job, wanted: Job) -> tuple[int, ...]:
-    """Numbers that were passed over never stood in the record. A failure may tell of one that did not, either."""
+    """The attempt numbers that never were in the record: skipped ones, and that of a failure before the call."""
     first = max(stored.attempt + 1, wanted.attempt - _MOST_UNSENT)
     passed_over = range(first, wanted.attempt + (wanted.state == "failed"))
     return (*stored.unsent, *passed_over)[-_MOST_UNSENT:]

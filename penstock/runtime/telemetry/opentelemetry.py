@@ -1,4 +1,4 @@
-"""The tracer that records: OpenTelemetry's SDK, exporting over OTLP or into a file."""
+"""The recording tracer: OpenTelemetry's SDK, exporting over OTLP or into a file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _OtelSpan:
 
 
 class OtelTracer:
-    """Spans of one service, batched and exported in the background."""
+    """Records the spans of one service, batched and exported in the background."""
 
     def __init__(
         self, exporter: SpanExporter, *, service: str, instance: str, sample_ratio: float = 1.0
@@ -94,9 +94,9 @@ class OtelTracer:
 
 
 def _context(parent: str | None) -> Context:
-    """A remote parent out of a `traceparent`; what is none begins a new trace.
+    """The remote parent in a `traceparent`; an invalid one starts a new trace.
 
-    Read by hand because the SDK's propagator costs ten times as much, with a carrier and a regular expression.
+    It is parsed here because the SDK's propagator, with a carrier and a regular expression, costs ten times as much.
     """
     if parent is None or not is_traceparent(parent):
         return Context()

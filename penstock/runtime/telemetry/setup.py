@@ -1,4 +1,4 @@
-"""The tracer a process should have, by its settings."""
+"""The tracer that the settings of a process ask for."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["make_tracer"]
 
 
 def make_tracer(settings: Settings, *, service: str, instance: str) -> Tracer:
-    """Off, OTLP over HTTP (to OTEL_EXPORTER_OTLP_ENDPOINT) or a file, as the settings say.
+    """No tracing, OTLP over HTTP (to OTEL_EXPORTER_OTLP_ENDPOINT) or a file, as the settings say.
 
-    The SDK is imported only when something is to be recorded.
+    The SDK is imported only when spans are recorded.
     """
     if settings.traces == "off":
         return NO_TRACER

@@ -1,4 +1,4 @@
-"""Spans as lines of JSON in a file, for a desk without a collector; `penstock trace` reads them."""
+"""Spans as lines of JSON in a file, for a machine without a collector; `penstock trace` reads them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SpanLine(Struct, frozen=True, kw_only=True):
 
 
 class FileSpanExporter(SpanExporter):
-    """Appends to one file that all services share: each batch is one write, so lines are never mixed."""
+    """Appends to one file that all services share; each batch is one write, so that lines are never mixed."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def _line(span: ReadableSpan) -> SpanLine:
 
 
 def read_spans(path: Path) -> Iterator[SpanLine]:
-    """The spans in the file; a last line still being written is left out."""
+    """The spans in the file, without an incomplete last line."""
     decoder = msgspec.json.Decoder(SpanLine)
     with path.open("rb") as lines:
         for line in lines:

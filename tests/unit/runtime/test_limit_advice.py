@@ -39,7 +39,7 @@ def test_c7_the_day_is_reported_when_the_hour_was_quiet():
 def test_c7_a_nearly_full_limit_is_reported_before_requests_wait():
     near = LimitPast(near_s=700, peak=28)
     assert advice(status(hour=near, day=near)) == (
-        "requests/min of m was nearly full for 12 min of the last 60 min, and nobody had to wait: "
+        "requests/min of m was nearly full for 12 min of the last 60 min, and no request had to wait: "
         "raise it before there is more to do."
     )
 
