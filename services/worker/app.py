@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.contract.names import Lane, Role
+from penstock.contract.presence import Presence
 from penstock.contract.streams import mailbox
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
@@ -52,6 +53,7 @@ from services.worker.intake.queue_depths import QueueDepths
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.metrics import Telemetry, WorkerMetrics
 from services.worker.models.availability import Availability
+from services.worker.models.catalogue_check import CatalogueCheck
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
 from services.worker.models.roster_watch import RosterWatch
@@ -143,7 +145,13 @@ class Worker:
         await ensure_eventually(bus.js, self._plan)
         quota = await self._start_quota(bus, providers, waiting, queue_depths)
         peers = Peers(self._catalogue, self._shell.instance)
-        await follow_presence(bus.nc, lambda name, beat: peers.heard(name, beat, loop_now_s()))
+        catalogue_check = CatalogueCheck(self._catalogue.digest())
+
+        def observe(instance: str, presence: Presence | None) -> None:
+            peers.heard(instance, presence, loop_now_s())
+            catalogue_check.observe(instance, presence)
+
+        await follow_presence(bus.nc, observe)
         return _Connected(bus, providers, quota, peers)
 
     async def _start_quota(

@@ -56,6 +56,7 @@ class RoleReport:
         instance: str,
     ) -> None:
         self._catalogue = catalogue
+        self.catalogue_digest = catalogue.digest()
         self._availability = availability
         self._service_times = service_times
         self._metrics = metrics
@@ -250,4 +251,5 @@ class WorkerStatus:
             breakers=self._models.breakers(now),
             degraded=self._models.degraded(now),
             withdrawn=self._models.withdrawn(now),
+            catalogue=self._roles.catalogue_digest,
         )
