@@ -1,4 +1,4 @@
-"""Read the stored events of one reply."""
+"""Read the stored events of a reply, and the stored answer of a job."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 
 from penstock.bus.direct_get import last_sequence, read_page, sequence_of
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.retry import RetryPolicy, retry
-from penstock.contract import codec
+from penstock.bus.retry import RetryPolicy, read_from_leader, retry
+from penstock.contract import codec, subjects
+from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import ReplyEvent
-from penstock.contract.streams import REPLIES
+from penstock.contract.streams import REPLIES, RESULTS
 
-__all__ = ["read_event", "settled", "settled_replies", "stored_replies"]
+__all__ = ["read_event", "settled", "settled_replies", "stored_replies", "stored_result"]
 
 _log: Final = rate_limited_logger(__name__)
 _PATIENCE_S: Final = RetryPolicy().patience_s
@@ -67,6 +69,13 @@ async def settled(nc: Nats, subject: str, patience_s: float = _PATIENCE_S) -> tu
         report=lambda error: _log.warning("the stored replies cannot be read yet: %r", error),
         policy=RetryPolicy(patience_s=patience_s),
     )
+
+
+async def stored_result(js: JetStreamContext, job: Job) -> JobResult | None:
+    """The answer of a completed job, read from the leader; None when it is not stored any more."""
+    subject = subjects.result(*job.reply_to, job.attempt)
+    msg = await read_from_leader(lambda: js.get_last_msg(RESULTS.name, subject), subject)
+    return None if msg is None else codec.RESULT.decode(msg.data or b"")
 
 
 async def _read(nc: Nats, subject: str) -> list[Msg]:

@@ -9,12 +9,12 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.direct_get import read_page
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.retry import read_from_leader
+from penstock.bus.stored_replies import stored_result
 from penstock.client.reply import Reply, ReplyBuilder
 from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Delta
-from penstock.contract.streams import JOBS, RESULTS
+from penstock.contract.streams import JOBS
 from penstock.errors import RequestFailed, ResultGone, UnknownJob
 
 __all__ = ["JobReader"]
@@ -50,12 +50,9 @@ class JobReader:
             raise RequestFailed(job.id, job.error)
         if job.state != "completed":
             return None
-        js = self._nc.jetstream()
-        subject = subjects.result(*job.reply_to, job.attempt)
-        msg = await read_from_leader(lambda: js.get_last_msg(RESULTS.name, subject), subject)
-        if msg is None:
+        result = await stored_result(self._nc.jetstream(), job)
+        if result is None:
             raise ResultGone(job.id, never_kept=job.result_bytes == 0)
-        result = codec.RESULT.decode(msg.data or b"")
         completed = result.completed
         builder = ReplyBuilder()
         builder.add(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from penstock.bus.job_store import JobStore
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.reply import TERMINAL, Failed, Failure
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.jobs.completion import end_from_events, fail_job
+from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
 

@@ -12,13 +12,13 @@ import pytest
 from nats.aio.msg import Msg
 
 from penstock.bus.ids import new_id
-from penstock.bus.job_store import JobStore
 from penstock.client.client import Client
 from penstock.contract import headers, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.names import Lane
 from penstock.contract.reply import Accepted, Completed, Delta, Failed, Started
 from penstock.contract.streams import DEAD, REQUESTS
+from penstock.runtime.jobs.store import JobStore
 from tests.fault.malformed import request
 from tests.harness.catalogues import catalogue
 from tests.harness.jobs import fail_deliveries_then_restart_router, job_in_state

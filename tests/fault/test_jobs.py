@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from penstock.bus.ids import new_id
-from penstock.bus.job_store import JobStore
 from penstock.client.client import Client
 from penstock.contract import headers, subjects
 from penstock.contract.events import UsageRecorded
@@ -22,6 +21,7 @@ from penstock.errors import RequestFailed, UnknownJob
 from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import end_job
+from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.reply_publisher import publish_terminal
 from tests.fault.malformed import request
 from tests.harness.attempt_audit import audit_attempts

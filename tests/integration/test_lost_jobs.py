@@ -8,7 +8,6 @@ import pytest
 
 from penstock.bus.clock import SYSTEM, Clock
 from penstock.bus.connection import Reconnects, close, connect
-from penstock.bus.job_store import JobStore
 from penstock.bus.stored_replies import stored_replies
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import headers, subjects
@@ -16,6 +15,7 @@ from penstock.contract.jobs import Job, JobState
 from penstock.contract.reply import Failed
 from penstock.contract.streams import WORK
 from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.service import Bus
 from services.router.jobs.orphan_reaper import LostJobs, is_overdue

@@ -18,7 +18,6 @@ from nats.aio.msg import Msg
 
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_page, sequence_of
-from penstock.bus.job_store import Change, JobStore, Standing
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
 from penstock.contract import codec, subjects
@@ -26,6 +25,7 @@ from penstock.contract.jobs import Job
 from penstock.contract.streams import JOBS
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.jobs.retention import RemovableRecord, choose_removals, is_removable
+from penstock.runtime.jobs.store import Change, JobStore, JobWrite
 
 __all__ = ["BoundedJobStore"]
 
@@ -89,7 +89,7 @@ class BoundedJobStore(JobStore):
         self._all = _Allowance(subjects.JOB_ALL, most)
         self._accounts: dict[str, _Allowance] = {}
 
-    async def advance(self, address: ReplyAddress, change: Change) -> Standing:
+    async def advance(self, address: ReplyAddress, change: Change) -> JobWrite:
         """Raises StreamFull if there is no space for a new job and no record can be removed."""
         allowance = self._allowance_of(address.account)
 

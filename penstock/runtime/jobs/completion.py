@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.bus.job_store import Follows, JobStore, Standing
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, first_seq
+from penstock.runtime.jobs.store import JobStore, JobWrite, Transition
 from penstock.runtime.jobs.transitions import ended, failed_at, next_record
 from penstock.runtime.service import Bus
 
@@ -30,8 +30,8 @@ async def end_job(
     at_ms: int,
     result_bytes: int = 0,
     *,
-    follows: Follows = next_record,
-) -> Standing:
+    follows: Transition = next_record,
+) -> JobWrite:
     """Write `event` as the end of `job`, unless it has ended already."""
     wanted = ended(job, event, at_ms, result_bytes)
     return await jobs.advance(job.reply_to, lambda stored: follows(stored, wanted))
@@ -44,7 +44,7 @@ async def fail_job(
     *,
     known: Job | None,
     unless_known: Job | None = None,
-    follows: Follows = next_record,
+    follows: Transition = next_record,
 ) -> Completed | Failed | None:
     """Write `event` as the end of the job with the record `known`, and return the end to publish.
 

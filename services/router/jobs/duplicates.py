@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from penstock.bus.job_store import JobStore
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract.reply import Failed
 from penstock.contract.work import ChatWork
+from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.jobs.transitions import is_promised
 from penstock.runtime.service import Bus
 

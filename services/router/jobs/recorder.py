@@ -10,7 +10,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
-from penstock.bus.job_store import Standing
 from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract.jobs import Job
@@ -19,6 +18,7 @@ from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.completion import fail_job, terminal_event_of
+from penstock.runtime.jobs.store import JobWrite
 from penstock.runtime.jobs.transitions import ended, is_promised, next_record, queued_job, refused
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
@@ -116,7 +116,7 @@ class Background:
             _is_untouched(known) and not is_promised(known) and not await is_in_a_mailbox(self._bus.nc, known)
         )
 
-    async def _standing(self, work: ChatWork) -> Standing:
+    async def _standing(self, work: ChatWork) -> JobWrite:
         """Raises StreamFull where there is no room for one more."""
         queued = queued_job(work, self._clock.unix_ms())
         return await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
-from penstock.bus.job_store import JobStore
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import Completed, Failed, Failure, ReplyEvent, Started, first_seq
@@ -13,6 +12,7 @@ from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.jobs.completion import end_from_events, end_job, fail_job, terminal_event_of
+from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.jobs.transitions import next_record, queued_job, was_sent
 from penstock.runtime.reply_publisher import Superseded, publish_terminal
 from penstock.runtime.service import Bus

@@ -14,7 +14,7 @@ from nats.aio.client import Client as Nats
 from penstock.bus.clock import Clock
 from penstock.bus.publish import StreamFull
 from penstock.cli.local.nats_server import NatsServer
-from penstock.client.jobs import Jobs
+from penstock.client.jobs import JobReader
 from penstock.contract import subjects
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Failed
@@ -23,7 +23,7 @@ from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.completion import fail_job
 from penstock.runtime.jobs.transitions import next_record
 from penstock.runtime.provisioning.ensure import stream_config
-from tests.integration.runtime.test_job_store import failed, job
+from tests.integration.runtime.jobs.test_store import failed, job
 
 MOST = 20
 HALF = MOST // 2
@@ -61,7 +61,7 @@ async def nc(own_nats_server: NatsServer) -> AsyncIterator[Nats]:
 
 
 async def states(nc: Nats, account: str) -> Counter[str]:
-    return Counter(each.state for each in await Jobs(nc, account).every())
+    return Counter(each.state for each in await JobReader(nc, account).list_all())
 
 
 async def test_e4_ended_jobs_make_way_for_new_ones(nc: Nats):
@@ -69,7 +69,7 @@ async def test_e4_ended_jobs_make_way_for_new_ones(nc: Nats):
     for number in range(5 * MOST):
         await room.leave(of("demo", number))
         await room.leave(failed(of("demo", number)))
-    known = await Jobs(nc, "demo").every()
+    known = await JobReader(nc, "demo").list_all()
     assert len(known) <= HALF
     assert known[-1].id == f"id-{5 * MOST - 1}", "the newest are those that are kept"
 

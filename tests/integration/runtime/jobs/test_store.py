@@ -10,15 +10,15 @@ import pytest
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
-from penstock.bus.job_store import JobStore
 from penstock.bus.publish import StreamFull
 from penstock.cli.local.nats_server import NatsServer
-from penstock.client.jobs import Jobs
+from penstock.client.jobs import JobReader
 from penstock.contract import subjects
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import Completed, Failed, Failure
 from penstock.contract.streams import JOBS, RESULTS
 from penstock.errors import RequestFailed, ResultGone, UnknownJob
+from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.jobs.transitions import ended, next_record
 from penstock.runtime.provisioning.ensure import stream_config
 
@@ -66,7 +66,7 @@ async def test_at_the_bound_a_new_job_is_refused_and_those_there_go_on_to_their_
     for number in range(ROOM):
         assert await write(jobs, job(number, state="running", attempt=1))
         assert await write(jobs, failed(job(number)))
-    assert {each.state for each in await Jobs(nc, "demo").every()} == {"failed"}
+    assert {each.state for each in await JobReader(nc, "demo").list_all()} == {"failed"}
 
 
 async def test_of_many_who_end_a_job_at_once_one_does_and_all_see_which(nc: Nats):
@@ -85,16 +85,16 @@ async def test_what_somebody_else_put_there_counts_as_no_record_and_is_written_o
 ):
     jobs = JobStore(nc.jetstream())
     await nc.jetstream().publish(subjects.job("demo", "c", "id-1"), b"\xff rubbish")
-    assert await Jobs(nc, "demo").every() == []
-    assert f"{subjects.job('demo', 'c', 'id-1')} holds what is no record of a job" in caplog.text
+    assert await JobReader(nc, "demo").list_all() == []
+    assert f"{subjects.job('demo', 'c', 'id-1')} holds a payload that is not a job record" in caplog.text
     with pytest.raises(UnknownJob):
-        await Jobs(nc, "demo").one("id-1")
+        await JobReader(nc, "demo").get("id-1")
     assert await write(jobs, job(1))
-    assert await Jobs(nc, "demo").one("id-1") == job(1)
+    assert await JobReader(nc, "demo").get("id-1") == job(1)
 
 
 async def test_a_result_is_read_while_it_is_there_and_missed_honestly(nc: Nats):
-    jobs, reading = JobStore(nc.jetstream()), Jobs(nc, "demo")
+    jobs, reading = JobStore(nc.jetstream()), JobReader(nc, "demo")
     event = Completed(id="id-1", seq=7, attempt=2, role="chat", model="m", provider="p", finish_reason="stop")
     assert await reading.result(job(1)) is None
     size = await jobs.keep(job(1).reply_to, JobResult(completed=event, text="streamed"))
@@ -128,4 +128,4 @@ async def test_e4_an_end_is_written_though_the_server_is_away_for_longer_than_on
     assert not ending.done(), "nats-py alone gives up after five seconds"
     await own_nats_server.start()
     assert await ending
-    assert (await Jobs(nc, "demo").one("id-1")).state == "failed"
+    assert (await JobReader(nc, "demo").get("id-1")).state == "failed"
