@@ -72,13 +72,15 @@ class BreakerChanged(Struct, frozen=True, kw_only=True, tag="breaker_changed", t
 
 
 class QuotaPaused(Struct, frozen=True, kw_only=True, tag="quota_paused", tag_field="type"):
-    """A provider said 429: nothing goes to this model with this credential until then."""
+    """A provider answered 429: no request goes to this model with this credential before `until_ms`."""
 
     worker: str
     provider: str
     model: str
     credential: str
     until_ms: int
+    reason: str = ""
+    """The provider's error, as a waiting request reports it."""
     at_ms: int
     v: int = 1
 

@@ -68,8 +68,10 @@ class LimitStatus(Struct, frozen=True, kw_only=True):
     limit: str
     """requests_per_minute, tokens_per_minute, requests_per_day, tokens_per_day or concurrency."""
     used: int
+    """Spent, leased and withheld amounts together."""
     leased: int = 0
-    """Leased by workers and not used yet; 0 for a limit that this worker counts alone."""
+    """Part of `used` that workers hold as leases and have not reported as spent; 0 for a limit that this worker counts
+    alone."""
     allowed: int
     record: str = ""
     """The key in `llm_quota` under which all workers share it; empty: this worker counts for itself."""
@@ -178,8 +180,8 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     """Providers of its roles' chains of whose keys none is set."""
     unreachable: tuple[str, ...] = ()
     """Providers to which it could not connect lately."""
-    static_shares: tuple[str, ...] = ()
-    """Keys of `llm_quota` out of reach: the worker keeps to its static share of those quotas."""
+    unreachable_quotas: tuple[str, ...] = ()
+    """Keys of `llm_quota` whose records the worker cannot reach: requests that need those quotas wait."""
     catalogue: str = ""
     """Digest of the catalogue that this process loaded; empty: not reported."""
     v: int = 1

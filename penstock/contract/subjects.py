@@ -19,6 +19,7 @@ __all__ = [
     "EXPLAIN",
     "JOB",
     "JOB_ALL",
+    "QUOTA_EVENTS",
     "QUOTA_STORED",
     "REPLY",
     "REPLY_ALL",
@@ -60,6 +61,8 @@ WORK: Final = "llm.work.{role}.{lane}.{rank}.{flow}"
 REPLY: Final = "llm.reply.{account}.{client}.{id}"
 CANCEL: Final = "llm.cancel.{account}.{id}"
 EVENT: Final = "llm.event.{kind}.{scope}"
+QUOTA_EVENTS: Final = EVENT.format(kind="quota", scope="*")
+"""Pauses and warnings of all models."""
 DEAD: Final = "llm.dead.{role}"
 JOB: Final = "llm.job.{account}.{client}.{id}"
 RESULT: Final = "llm.result.{account}.{client}.{id}.{attempt}"

@@ -21,16 +21,16 @@ from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure, ensure_eventually
 from penstock.runtime.service import Bus, Shell
-from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.accounting.usage_recorder import Recorder
 from services.worker.announcer import Announcer
-from services.worker.credentials.changes import CredentialChanges
+from services.worker.credentials.changes import KeyNews
 from services.worker.credentials.clients import connect_providers
 from services.worker.credentials.keyring import Keyring
 from services.worker.credentials.quota_keys import keys_of, limits_of, records_of
-from services.worker.credentials.watch import KeyFileWatch
-from services.worker.degradation.monitor import DegradationMonitor
-from services.worker.estimates.service_times import ServiceTimes
-from services.worker.estimates.token_calibration import TokenCalibration
+from services.worker.credentials.watch import KeyWatch
+from services.worker.degradation.monitor import Degrading
+from services.worker.estimates.service_times import Pace
+from services.worker.estimates.token_calibration import Calibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.bodies import Bodies
@@ -56,12 +56,14 @@ from services.worker.models.availability import Availability
 from services.worker.models.catalogue_check import CatalogueCheck
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
-from services.worker.models.roster_watch import RosterWatch
+from services.worker.models.roster_watch import ModelsWatch
 from services.worker.providers.protocol import Provider
-from services.worker.quota_monitor.monitor import QuotaMonitor
-from services.worker.quota_monitor.watch import QuotaWatch
+from services.worker.quota_monitor.monitor import Tiers
+from services.worker.quota_monitor.watch import TierWatch
 from services.worker.rate_limit.quota import LocalQuota, Quota
-from services.worker.rate_limit.shared.nats_store import RecordStore
+from services.worker.rate_limit.shared.cooldown_events import CooldownEvents
+from services.worker.rate_limit.shared.nats_store import NatsRecordStore
+from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords
@@ -116,8 +118,8 @@ class Worker:
         parts.key_watch.start()
         await parts.prior_attempts.start()
         await parts.cancellable.start()
-        self._started.push_async_callback(parts.roster_watch.stop)
-        await parts.roster_watch.start()
+        self._started.push_async_callback(parts.models_watch.stop)
+        await parts.models_watch.start()
         mailboxes = {role: self._mailboxes(bus, parts, waiting, role) for role in self._roles}
         self._started.push_async_callback(self._drain_mailboxes, mailboxes)
         for role, boxes in mailboxes.items():
@@ -125,8 +127,8 @@ class Worker:
             for box in boxes:
                 waiting.on_wake(box.wake)
                 await box.start(bus.reconnects)
-        self._started.push_async_callback(parts.quota_watch.stop)
-        await parts.quota_watch.start()
+        self._started.push_async_callback(parts.tier_watch.stop)
+        await parts.tier_watch.start()
         heartbeat = Heartbeat(bus.nc, lambda: parts.status.presence(mailboxes, http))
         waiting.on_wait(heartbeat.send_soon)
         parts.handover.on_return(heartbeat.send_soon)
@@ -148,7 +150,7 @@ class Worker:
         catalogue_check = CatalogueCheck(self._catalogue.digest())
 
         def observe(instance: str, presence: Presence | None) -> None:
-            peers.observe(instance, presence, loop_now_s())
+            peers.heard(instance, presence, loop_now_s())
             catalogue_check.observe(instance, presence)
 
         await follow_presence(bus.nc, observe)
@@ -161,14 +163,14 @@ class Worker:
         records = records_of(self._catalogue, limits)
         if self._shell.settings.quota != "shared":
             return LocalQuota(limits, records, batch=self._catalogue.batch)
-        shared = SharedQuota(
-            limits, records, self._shell.instance, random.random, batch=self._catalogue.batch
-        )
-        shared.set_backlog(queue_depths.waiting_for)
-        store = RecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
+        member = Member(self._shell.instance, random.random, waiting.wake, queue_depths.waiting_for)
+        store = NatsRecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
+        shared = SharedQuota(limits, records, member, store, batch=self._catalogue.batch)
         await store.watch(shared.observe)
         self._started.push_async_callback(shared.stop)
-        await shared.start(store, waiting.wake)
+        await shared.start()
+        cooldowns = CooldownEvents(bus.nc, bus.js, self._shell.instance, shared.apply_pause, SYSTEM)
+        await cooldowns.start(shared.unlimited_models)
         return shared
 
     async def _drain_events(self, parts: _Parts) -> None:
@@ -189,7 +191,7 @@ class Worker:
 
         def make(lane: Lane, slots: Callable[[], int]) -> Mailbox:
             role_lane = lane_of(role, lane, config)
-            gate = PullGate(role_lane, parts.availability, parts.quota_monitor, parts.handover, waiting)
+            gate = PullGate(role_lane, parts.availability, parts.tiers, parts.handover, waiting)
             policy = MailboxPolicy(
                 slots=role_lane.slots,
                 ack_wait_s=settings.ack_wait_s,
@@ -239,20 +241,20 @@ class _Parts:
         availability = self.availability = Availability(catalogue, keys, quota, roster)
         refusals = availability.refusals
         announcer = self.announcer = Announcer(bus.js, catalogue, SYSTEM, instance)
-        recorder = self.recorder = UsageRecorder(bus.js, catalogue, metrics, SYSTEM, instance)
-        credential_changes = CredentialChanges(keyring, providers, catalogue, refusals, announcer, metrics)
-        outcomes = Outcomes(catalogue, availability, credential_changes, announcer, metrics)
-        quota_monitor = self.quota_monitor = QuotaMonitor(catalogue, keys, quota, metrics, roles)
+        recorder = self.recorder = Recorder(bus.js, catalogue, metrics, SYSTEM, instance)
+        key_news = KeyNews(keyring, providers, catalogue, refusals, announcer, metrics)
+        outcomes = Outcomes(catalogue, availability, key_news, announcer, metrics)
+        tiers = self.tiers = Tiers(catalogue, keys, quota, metrics, roles)
         handover = self.handover = Handover(connected.peers, settings.max_deliver)
-        self.key_watch = KeyFileWatch(keyring, settings, credential_changes, SYSTEM, waiting.wake)
-        self.roster_watch = RosterWatch(providers, roster, outcomes.model_changed)
-        self.quota_watch = QuotaWatch(quota_monitor, announcer, SYSTEM)
+        self.key_watch = KeyWatch(keyring, settings, key_news, SYSTEM, waiting.wake)
+        self.models_watch = ModelsWatch(providers, roster, outcomes.model_changed)
+        self.tier_watch = TierWatch(tiers, announcer, SYSTEM)
 
-        degradation, calibration = DegradationMonitor(catalogue, metrics), TokenCalibration()
-        service_times = ServiceTimes()
+        degradation, calibration = Degrading(catalogue, metrics), Calibration()
+        service_times = Pace()
         job_records = JobRecords(bus, SYSTEM, instance)
         selection = Selection(
-            availability, NeedEstimator(degradation, calibration), outcomes, quota_monitor, handover, waiting
+            availability, NeedEstimator(degradation, calibration), outcomes, tiers, handover, waiting
         )
         attempts = Attempts(
             {
@@ -267,7 +269,7 @@ class _Parts:
             shell.tracer,
         )
         ladder = Ladder(
-            Chains(catalogue, availability.provider_cooldown, random.random),
+            Chains(catalogue, availability.sit_out, random.random),
             selection,
             attempts,
             outcomes,
@@ -276,7 +278,7 @@ class _Parts:
         )
         cancellable = self.cancellable = CancellableExecutions(bus)
         runner = Runner(
-            Starter(catalogue, bus, quota_monitor, telemetry),
+            Starter(catalogue, bus, tiers, telemetry),
             ladder,
             Finisher(recorder, job_records, service_times, telemetry),
             cancellable,
@@ -294,5 +296,5 @@ class _Parts:
             RoleReport(catalogue, availability, service_times, metrics, instance),
             ModelReport(availability, degradation),
             CredentialReport(catalogue, keyring, providers, refusals),
-            LimitReport(quota, quota_monitor, metrics),
+            LimitReport(quota, tiers, metrics),
         )

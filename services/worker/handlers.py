@@ -6,7 +6,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
-from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.accounting.usage_recorder import Recorder
 from services.worker.execution.run import Runner
 from services.worker.execution.start import record_lost_attempts
 from services.worker.intake.order import InvalidWork, read_order
@@ -25,7 +25,7 @@ class WorkHandler:
         catalogue: Catalogue,
         prior_attempts: PriorAttemptsReader,
         job_records: JobRecords,
-        recorder: UsageRecorder,
+        recorder: Recorder,
         runner: Runner,
         dead_letters: DeadLetters,
     ) -> None:
@@ -45,7 +45,7 @@ class WorkHandler:
         prior = await self._read_prior_attempts(order.work, delivery)
         record_lost_attempts(self._recorder, self._catalogue, order.work, prior)
         if prior.ended:
-            await self._recorder.wait_stored(order.work)
+            await self._recorder.stored(order.work)
             return ACK
         return await self._runner.run(order, prior, delivery, began_s)
 
@@ -59,9 +59,9 @@ class WorkHandler:
             try:
                 prior = await self._read_prior_attempts(work, delivery)
                 record_lost_attempts(self._recorder, self._catalogue, work, prior)
-                await self._recorder.wait_stored(work)
+                await self._recorder.stored(work)
             finally:
-                self._recorder.release(work)
+                self._recorder.forget(work)
         await self._dead_letters.store(delivery, dead)
 
     async def _read_prior_attempts(self, work: ChatWork, delivery: Delivery) -> PriorAttempts:

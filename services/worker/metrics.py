@@ -126,9 +126,9 @@ class WorkerMetrics:
             ["role", "model", "rule"],
             registry=registry,
         )
-        self.static_shares = Gauge(
-            "penstock_quota_static_shares",
-            "Shared quotas out of reach, for which this worker uses a static share.",
+        self.unreachable_quotas = Gauge(
+            "penstock_quota_unreachable",
+            "Shared quotas whose record this worker cannot reach; their requests wait.",
             registry=registry,
         )
 

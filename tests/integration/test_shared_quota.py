@@ -23,7 +23,8 @@ from penstock.runtime.config.catalogue import Batch, Limits
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, QuotaKey
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
-from services.worker.rate_limit.shared.nats_store import RecordStore
+from services.worker.rate_limit.shared.nats_store import NatsRecordStore
+from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 
 KEY = QuotaKey("SOME_KEY", "some-model")
@@ -61,7 +62,7 @@ class Sharer:
     async def crash(self) -> None:
         """No return, no goodbye."""
         for renewer in self.quota._by_record.values():
-            await renewer._running.stop()
+            await renewer._loop.stop()
 
 
 Join = Callable[[str], Awaitable[Sharer]]
@@ -69,7 +70,7 @@ Join = Callable[[str], Awaitable[Sharer]]
 
 @asynccontextmanager
 async def sharing(
-    server: NatsServer, limits: Limits, *, fix: bool = True
+    server: NatsServer, limits: Limits, *, repairs: bool = True
 ) -> AsyncIterator[Callable[[str], Awaitable[Sharer]]]:
     record = f"test.{new_id()}"
     joined: list[Sharer] = []
@@ -79,15 +80,18 @@ async def sharing(
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         granted = asyncio.Event()
-        quota = SharedQuota({KEY: limits}, {KEY: record}, name, random.random, LEASE_SETTINGS, batch=Batch())
 
         async def repair() -> None:
-            if fix:
+            if repairs:
                 await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
-        store = RecordStore(nc, js, repair)
+        store = NatsRecordStore(nc, js, repair)
+        member = Member(name, random.random, granted.set)
+        quota = SharedQuota(
+            {KEY: limits}, {KEY: record}, member, store, batch=Batch(), settings=LEASE_SETTINGS
+        )
         await store.watch(quota.observe)
-        await quota.start(store, granted.set)
+        await quota.start()
         joined.append(Sharer(nc, quota, granted))
         return joined[-1]
 
@@ -199,26 +203,23 @@ async def test_a_providers_word_counts_for_every_worker_c4(nats_server: NatsServ
         await _until(lambda: b.quota.wait_s(KEY, Need(5000), _now_s()) > 20, within_s=1.0)
 
 
-async def test_without_the_bucket_a_worker_keeps_to_its_share_and_comes_back_c1(
-    own_nats_server: NatsServer,
-) -> None:
-    async with sharing(own_nats_server, Limits(requests_per_minute=20), fix=False) as join:
+async def test_c1_without_the_bucket_requests_wait_and_no_quota_is_lost(own_nats_server: NatsServer) -> None:
+    async with sharing(own_nats_server, Limits(requests_per_minute=20), repairs=False) as join:
         sharers = [await join("a"), await join("b")]
         for sharer in sharers:
             assert isinstance(await sharer.acquire(), Permit)
         js = sharers[0].nc.jetstream()
-        await asyncio.sleep(
-            LEASE_SETTINGS.lease_ms / 1000
-        )  # both have observe of each other and told what they spent
+        await asyncio.sleep(LEASE_SETTINGS.lease_ms / 1000)  # both know each other and have reported
         await js.delete_stream(f"KV_{QUOTA.name}")
-        found = await asyncio.gather(*(sharer.drain(within_s=3.0) for sharer in sharers))
-        assert all(sharer.quota.out_of_reach for sharer in sharers), "and they say so"
-        assert sum(len(permits) for permits in found) == 18, "20 in all, less the 2 before"
+        for sharer in sharers:
+            await _until(lambda sharer=sharer: sharer.quota.unreachable_records != ())
+        found = await asyncio.gather(*(sharer.drain(within_s=1.0) for sharer in sharers))
+        assert found == [[], []]
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         for sharer in sharers:
-            await _until(lambda sharer=sharer: sharer.quota.out_of_reach == ())
-        await asyncio.sleep(1.0)
-        assert await sharers[0].drain(within_s=0.3) == []
+            await _until(lambda sharer=sharer: sharer.quota.unreachable_records == ())
+        found = await asyncio.gather(*(sharer.drain(within_s=1.0) for sharer in sharers))
+        assert sum(len(permits) for permits in found) == 18, "20 in all, less the 2 before"
         entry = await (await js.key_value(QUOTA.name)).get((await (await js.key_value(QUOTA.name)).keys())[0])
         record = codec.QUOTA.decode(entry.value or b"")
         assert sum(grain[1] for grain in record.minute) + sum(lease.requests for lease in record.leases) >= 20
@@ -238,7 +239,7 @@ async def test_d9_who_stops_while_nats_is_frozen_waits_no_longer_than_it_may_and
             assert _now_s() - began_s < 0.8, "a write has a second"
         finally:
             os.kill(own_nats_server.pid, signal.SIGCONT)
-        await _until(lambda: staying.quota.out_of_reach == ())
+        await _until(lambda: staying.quota.unreachable_records == ())
         assert len(await staying.drain(within_s=3.0)) >= 15, "the server had its last write, and reads it now"
 
 
@@ -257,7 +258,7 @@ async def test_d9_what_a_worker_held_that_stops_while_nats_is_dead_counts_as_spe
         held = _held(renewer.view.record, "leaving")
         assert held > 0
         await own_nats_server.start()
-        await _until(lambda: staying.quota.out_of_reach == ())
+        await _until(lambda: staying.quota.unreachable_records == ())
         found = len(await staying.drain(within_s=3.0))
         record = staying.quota._by_record[staying.quota.record(KEY)].view.record
         assert record is not None

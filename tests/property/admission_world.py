@@ -18,7 +18,7 @@ from penstock.runtime.config.catalogue import Batch, Limits, RoleConfig
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import Door
 from services.router.queues.backlog import Backlog
-from services.worker.estimates.service_times import RequestCalls, ServiceTimes
+from services.worker.estimates.service_times import Calls, Pace
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
 from tests.harness.routed_requests import chat_work
 
@@ -62,7 +62,7 @@ class _Request(Struct):
     work: ChatWork
     subject: str
     deadline_s: float
-    calls: RequestCalls = field(default_factory=RequestCalls)
+    calls: Calls = field(default_factory=Calls)
     taken_s: float = 0.0
     ends_s: float | None = None
     permit: Permit | None = None
@@ -72,7 +72,7 @@ class _Worker:
     def __init__(self, name: str, load: Load, quota: LocalQuota, dice: random.Random) -> None:
         self.name, self.load, self.dice = name, load, dice
         self.quota = quota
-        self.pace = ServiceTimes()
+        self.pace = Pace()
         self.hands: list[_Request] = []
         self.free_at_s: list[float] = []
         self.beat_s = -dice.random() * BEAT_S
@@ -95,7 +95,7 @@ class _Worker:
             if request.ends_s is None and now_s < request.deadline_s:
                 permit = self.quota.try_acquire(KEY, Need(0), now_s)
                 if isinstance(permit, Permit):
-                    self.pace.record_call_start("chat", request.calls)
+                    self.pace.call_began("chat", request.calls)
                     request.calls.waited_s = now_s - request.taken_s
                     request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.load.service_s)
             if now_s >= min(request.deadline_s, request.ends_s or request.deadline_s):
@@ -106,7 +106,7 @@ class _Worker:
             if request.permit is not None:
                 self.quota.settle(request.permit, 0, now_s)
             held_s = now_s - request.taken_s + self.load.overhead_s
-            self.pace.record_end("chat", request.calls, held_s, cut=not done)
+            self.pace.ended("chat", request.calls, held_s, cut=not done)
             self.hands.remove(request)
             self.free_at_s.append(now_s + self.load.overhead_s)
         return over
@@ -116,7 +116,7 @@ class _Worker:
         if now_s < self.beat_s + due_s:
             return None
         self.beat_s = now_s
-        forecast, tempo = self.quota.forecast(KEY, now_s), self.pace.statistics("chat")
+        forecast, tempo = self.quota.forecast(KEY, now_s), self.pace.tempo("chat")
         role = RoleStatus(
             role="chat",
             slots=self.load.slots,

@@ -18,6 +18,7 @@ from msgspec import Struct
 from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.cooldown import CooldownLengths
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, Quota, QuotaKey
+from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored
 
@@ -110,12 +111,12 @@ class Outcome(Struct, frozen=True):
 
 
 class _Records:
-    """One record, in memory; a write is observe by everybody a moment later."""
+    """One record in memory, and announced pauses; every worker observes both a moment later."""
 
     def __init__(self) -> None:
         self.entry: Stored | None = None
         self.writes = 0
-        self.listeners: list[Callable[[str, Stored], None]] = []
+        self.quotas: list[SharedQuota] = []
 
     async def read(self, key: str) -> Stored | None:  # noqa: ARG002 - there is one record
         await asyncio.sleep(0.001)
@@ -128,27 +129,45 @@ class _Records:
         self.writes += 1
         now_s = asyncio.get_running_loop().time()
         stored = self.entry = Stored(data, revision + 1, now_s)
-        for listener in self.listeners:
-            asyncio.get_running_loop().call_later(0.001, listener, key, stored)
+        for quota in self.quotas:
+            asyncio.get_running_loop().call_later(0.001, quota.observe, key, stored)
         return stored.revision
+
+    def announce_pause(self, by: Quota, until_s: float) -> None:
+        for quota in self.quotas:
+            if quota is not by:
+                asyncio.get_running_loop().call_later(0.002, quota.apply_pause, KEY, until_s, "429")
+
+
+class _Waiters(list[asyncio.Future[None]]):
+    """Requests that wait for quota."""
+
+    def wake(self) -> None:
+        for waiter in self:
+            _end(waiter)
+        self.clear()
 
 
 class _Worker:
     """`slots` requests in hand at once."""
 
     def __init__(
-        self, quota: Quota, provider: Provider, work: deque[int], slots: int, dice: random.Random
+        self,
+        quota: Quota,
+        provider: Provider,
+        work: deque[int],
+        slots: int,
+        *,
+        dice: random.Random,
+        waiters: _Waiters,
+        records: _Records,
     ) -> None:
         self.quota, self.provider, self.work, self.dice = quota, provider, work, dice
         self.pauses = CooldownLengths()
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters = waiters
+        self.records = records
         self.numbers = 0
         self.slots = slots
-
-    def wake(self) -> None:
-        for waiter in self.waiters:
-            _end(waiter)
-        self.waiters = []
 
     async def run(self, until: asyncio.Future[None]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -164,9 +183,9 @@ class _Worker:
             self.numbers += 1
             await self._serve(self.numbers)
 
-    async def _serve(self, waiter: int) -> None:
+    async def _serve(self, number: int) -> None:
         loop = asyncio.get_running_loop()
-        need = Need(_NEED.tokens, waiter=waiter)
+        need = Need(_NEED.tokens, waiter=number)
         while True:
             permit = self.quota.try_acquire(KEY, need, loop.time())
             if not isinstance(permit, Permit):
@@ -176,7 +195,7 @@ class _Worker:
                 await waiter
                 timer.cancel()
                 continue
-            self.quota.withdraw(waiter)
+            self.quota.withdraw(number)
             if await self._call(permit):
                 return
 
@@ -194,8 +213,9 @@ class _Worker:
             pause_s = self.pauses.pause_s(KEY, retry_after_s, began_s=began_s, now_s=now_s)
             if pause_s:
                 self.quota.pause(KEY, now_s + pause_s, "429")
+                self.records.announce_pause(self.quota, now_s + pause_s)
         self.quota.settle(permit, 100 if admitted else 0, loop.time())
-        self.wake()
+        self.waiters.wake()
         return admitted
 
 
@@ -257,17 +277,16 @@ def run(
         done: asyncio.Future[None] = loop.create_future()
         made = []
         for number in range(workers):
-            dice = random.Random(number)
+            dice, waiters = random.Random(number), _Waiters()
             quota: Any
             if local:
                 quota = LocalQuota({KEY: limits}, batch=Batch())
             else:
-                quota = SharedQuota({KEY: limits}, {KEY: "record"}, f"w{number}", dice.random, batch=Batch())
-                records.listeners.append(quota.observe)
-            worker = _Worker(quota, provider, work, slots, dice)
-            if not local:
-                await quota.start(records, worker.wake)
-            made.append(worker)
+                member = Member(f"w{number}", dice.random, waiters.wake)
+                quota = SharedQuota({KEY: limits}, {KEY: "record"}, member, records, batch=Batch())
+                records.quotas.append(quota)
+                await quota.start()
+            made.append(_Worker(quota, provider, work, slots, dice=dice, waiters=waiters, records=records))
         began_s = loop.time()
         tasks = [loop.create_task(worker.run(done)) for worker in made]
         feeding = None if arrivals is None else loop.create_task(arrivals(work))

@@ -18,6 +18,7 @@ from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 from services.worker.rate_limit.record.allocation import Report
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
+from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored, Unreachable
 
@@ -117,12 +118,13 @@ class Process:
         """Who stands in line, and the tokens it needs."""
         self.written = 0
         """The revision of its last write that landed."""
+        member = Member(name, random.Random(name).random, self.wake)
         self.quota = SharedQuota(
-            {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, LEASE_SETTINGS, batch=Batch()
+            {KEY: limits}, {KEY: "record"}, member, self, batch=Batch(), settings=LEASE_SETTINGS
         )
         self.renewer = self.quota._by_record["record"]
         self._count_rounds()
-        self.run(self.quota.start(self, self.wake))
+        self.run(self.quota.start())
 
     @property
     def now_s(self) -> float:
@@ -354,9 +356,8 @@ class QuotaWorld:
     # -- processes
 
     @property
-    def somebody_is_alone(self) -> bool:
-        """On its static share."""
-        return any(process.renewer.lease.alone is not None for process in self.processes)
+    def is_unreachable_for_some(self) -> bool:
+        return any(process.renewer.is_unreachable for process in self.processes)
 
     @property
     def somebody_is_disturbed(self) -> bool:

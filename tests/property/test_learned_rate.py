@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from penstock.contract.quota import QuotaLearned, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
-from services.worker.rate_limit.call_rate import RecentCalls
 from services.worker.rate_limit.learned.rate import (
     Refusal,
     alive,
@@ -22,7 +21,7 @@ from services.worker.rate_limit.learned.rate import (
     learned_from,
     refused,
 )
-from services.worker.rate_limit.learned.refusal_evidence import RefusalEvidence
+from services.worker.rate_limit.learned.refusal_evidence import RecentCalls, RefusalEvidence
 from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.allocation import Report, allocate
 from services.worker.rate_limit.record.lease_settings import LEARNED_LEASE_SETTINGS
@@ -181,7 +180,7 @@ class Reported:
     """Workers that write to one record by compare-and-set."""
 
     def __init__(self, holders: list[str]) -> None:
-        self.accounting = RecordAccounting(Limits(), LEARNED_LEASE_SETTINGS, learns=True)
+        self.accounting = RecordAccounting(Limits(), LEARNED_LEASE_SETTINGS, is_learned=True)
         self.record = QuotaRecord(at_ms=10_000)
         self.numbers = dict.fromkeys(holders, 0)
 

@@ -102,7 +102,7 @@ def test_what_was_given_back_before_an_outage_is_not_given_back_twice_c1(world: 
     while not world.flying:
         world.advance(0.05)
     world.is_dark = True
-    while any(process.renewer.lease.alone is None for process in (first, second)):
+    while not all(process.renewer.is_unreachable for process in (first, second)):
         world.advance(1.0)
     first.is_deaf = second.is_frozen = True
     first.failing_since_s = None

@@ -72,7 +72,7 @@ class NetworkMachine(RuleBasedStateMachine):
         return not (
             self.world.is_dark
             or self.forgotten
-            or self.world.somebody_is_alone
+            or self.world.is_unreachable_for_some
             or self.world.somebody_is_disturbed
         )
 
@@ -116,10 +116,8 @@ class NetworkMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
     @rule(data=st.data(), seconds=st.one_of(SHORT_S, LONG_S))
     def freeze(self, data: st.DataObject, seconds: float) -> None:
-        """It stands still, and the world goes on. Not on its static share, which the others have used when it wakes."""
-        process = self.one(data)
-        if process.renewer.lease.alone is None:
-            process.is_frozen = True
+        """The process stands still while the world goes on."""
+        self.one(data).is_frozen = True
         self.world.advance(seconds)
 
     @precondition(lambda self: self.frozen)
@@ -210,16 +208,12 @@ class NetworkMachine(RuleBasedStateMachine):
         self.bring_back(lost)
 
     def bring_back(self, lost: str) -> None:
-        """Where one fell back upon its share, all have: an outage that others did not notice is another matter."""
+        """Answer again; `lost`: without what was stored before."""
         if not self.world.is_dark:
             return
         for process in self.frozen:
             process.is_frozen = False
-        while self.world.somebody_is_alone and any(
-            process.renewer.lease.alone is None for process in self.world.processes
-        ):
-            self.world.advance(1.0)
-        if lost and self.world.somebody_is_alone:
+        if lost:
             self.world.lose(lost)
             self.forgotten = True
         self.world.is_dark = False
@@ -406,7 +400,7 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.advance(0.7)
         self.world.is_dark = True
         self.world.advance(1.0)
-        while not all(process.renewer.lease.alone is not None for process in self.world.processes):
+        while not all(process.renewer.is_unreachable for process in self.world.processes):
             self.world.advance(1.0)
         second.is_frozen, first.is_deaf = True, not seen
         first.failing_since_s = None
@@ -474,7 +468,7 @@ class NetworkMachine(RuleBasedStateMachine):
         if self.ceiling is None or not self.is_calm or self.world.now_s > self.ceiling[1] + 290:
             return
         if any(
-            process.renewer._writer.words or process.renewer.view.superseded(process.now_s)
+            process.renewer._writer.corrections or process.renewer.view.superseded(process.now_s)
             for process in self.world.processes
         ):
             return

@@ -12,7 +12,7 @@ from math import inf
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from penstock.contract import codec
 from penstock.runtime.config.catalogue import Limits
@@ -20,7 +20,6 @@ from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.allocation import allocate
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.replica import Replica
-from services.worker.rate_limit.shared.static_share import alone
 from services.worker.rate_limit.shared.store_protocol import Stored
 from tests.harness.examples import examples
 
@@ -57,8 +56,8 @@ class OutageMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.dark and len(self.workers) < 4)
     @rule()
     def join(self) -> None:
-        if any(worker.lease.alone is not None for worker in self.workers):
-            return  # those who remember are not all back yet
+        if self.entry is None and self.workers:
+            return  # a worker that knows the lost record has to write first
         self.names += 1
         worker = Replica("record", f"w{self.names}", self.accounting, lambda: None)
         known = [other.clock.now_ms(self.now_s) for other in self.workers]
@@ -73,7 +72,7 @@ class OutageMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.dark)
     @rule()
-    def the_record_is_out_of_reach_of_all(self) -> None:
+    def the_record_is_unreachable_for_all(self) -> None:
         for worker in self.workers:
             self.write_of(
                 worker
@@ -84,22 +83,9 @@ class OutageMachine(RuleBasedStateMachine):
     @rule(lost=st.booleans())
     def it_is_back(self, lost: bool) -> None:
         """With all that was in it, or empty."""
-        for worker in self.workers:
-            self.notice(worker)
         self.dark = False
-        if lost and all(worker.lease.alone is not None for worker in self.workers):
+        if lost:
             self.entry, self.revision = None, 0
-
-    @precondition(lambda self: self.dark)
-    @rule(data=st.data())
-    def fall_back(self, data: st.DataObject) -> None:
-        self.notice(self.one(data))
-
-    def notice(self, worker: Replica) -> None:
-        """It tried to write all the time, for as long as a lease lasts."""
-        if worker.lease.alone is None and self.now_s >= self.since_s + LEASE_SETTINGS.lease_ms / 1000:
-            now_ms = worker.clock.now_ms(self.now_s)
-            worker.lease.alone = alone(self.accounting, worker.view.record, worker.holder, now_ms, self.now_s)
 
     # -- requests
 
@@ -113,7 +99,7 @@ class OutageMachine(RuleBasedStateMachine):
     def ask_until_served(self, data: st.DataObject, tokens: list[int]) -> None:
         worker = self.one(data)
         for each in tokens:
-            worker.lease.demand.refused(each, self.now_s)
+            worker.lease.demand.enqueue(each, self.now_s)
         self.write_of(worker)
         for each in tokens:
             self.acquire(worker, each)
@@ -121,7 +107,7 @@ class OutageMachine(RuleBasedStateMachine):
     def acquire(self, worker: Replica, tokens: int) -> None:
         number = worker.lease.acquire(tokens, self.now_s)
         if number is None:
-            worker.lease.demand.refused(tokens, self.now_s)
+            worker.lease.demand.enqueue(tokens, self.now_s)
             return
         limits = self.limits
         assert self.spent(MINUTE_S, 1) + 1 <= (limits.requests_per_minute or inf)
@@ -153,23 +139,17 @@ class OutageMachine(RuleBasedStateMachine):
     def write_of(self, worker: Replica) -> None:
         if self.dark:
             return
-        worker.read(self.entry, self.now_s)
+        worker.load(self.entry, self.now_s)
         report = worker.lease.report(worker.holder, self.now_s, paused=False)
         made = allocate(worker.record, report, self.accounting, worker.clock.now_ms(self.now_s))
         worker.lease.begin(report, made, self.now_s)
         self.revision += 1
         self.entry = Stored(codec.encode(made.record), self.revision, self.now_s)
-        worker.take(made.record, self.revision, self.now_s)
-        worker.lease.stored()
+        worker.adopt(made.record, self.revision, self.now_s)
+        worker.lease.commit()
         for other in self.workers:
             if other is not worker:
                 other.observe(self.entry, self.now_s, joined=True)
-
-    @invariant()
-    def the_static_share_is_of_the_dark_only(self) -> None:
-        for worker in self.workers:
-            if worker.lease.alone is not None:
-                assert worker.lease.good_until_s <= self.now_s
 
 
 class DayMachine(OutageMachine):
@@ -191,7 +171,7 @@ def _all_of_it(machine: OutageMachine, worker: Replica) -> int:
     """Lease and spend until there is nothing more to have."""
     count = 0
     while True:
-        worker.lease.demand.refused(1, machine.now_s)
+        worker.lease.demand.enqueue(1, machine.now_s)
         machine.write_of(worker)
         had = count
         while worker.lease.acquire(1, machine.now_s) is not None:
@@ -200,16 +180,20 @@ def _all_of_it(machine: OutageMachine, worker: Replica) -> int:
             return count
 
 
-def test_who_is_back_first_leaves_what_the_others_may_have_used_meanwhile_c1() -> None:
+def test_c1_an_outage_longer_than_a_lease_neither_adds_nor_loses_quota() -> None:
     machine = OutageMachine()
     machine.join()
     first, second = machine.workers
-    machine.the_record_is_out_of_reach_of_all()
+    assert _all_of_it(machine, second) == 9
+    machine.now_s += MINUTE_S + 1
+    for _ in range(3):
+        machine.acquire(first, 1)
+    machine.write_of(first)
+    machine.the_record_is_unreachable_for_all()
     machine.now_s += LEASE_SETTINGS.lease_ms / 1000
     for worker in (first, second):
-        machine.notice(worker)
-    assert _all_of_it(machine, second) == 4, "its half of nine"
-    machine.it_is_back(lost=False)
-    assert _all_of_it(machine, first) == 5
-    machine.write_of(second)
-    assert [_all_of_it(machine, worker) for worker in (first, second)] == [0, 0], "nine are nine"
+        machine.acquire(worker, 1)
+    machine.it_is_back(lost=True)
+    machine.write_of(first)
+    spent = len(machine.log)
+    assert spent + sum(_all_of_it(machine, worker) for worker in (first, second)) == 9

@@ -7,7 +7,7 @@ from math import inf
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.worker.rate_limit.half_open import Cooldown
+from services.worker.rate_limit.cooldown import Cooldown
 
 PATIENCE_S = 2.0
 

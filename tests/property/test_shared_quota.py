@@ -91,7 +91,7 @@ class SharedMachine(RuleBasedStateMachine):
         worker.record, worker.revision = self.record, self.revision
         worker.clock.observe(self.record.at_ms, self.local_s(worker))
         if lease_of(self.record, worker.name).number == 0:
-            worker.lease.lost()
+            worker.lease.revoke()
 
     # -- the world
 
@@ -152,7 +152,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     def ask_until_served_by(self, worker: Worker, tokens: list[int]) -> None:
         for each in tokens:
-            worker.lease.demand.refused(each, self.local_s(worker))
+            worker.lease.demand.enqueue(each, self.local_s(worker))
         self.store_report_of(worker)
         for each in tokens[::2]:
             self.acquire(worker, each)
@@ -160,14 +160,14 @@ class SharedMachine(RuleBasedStateMachine):
     @rule(data=st.data(), tokens=st.integers(0, 40), waiter=st.integers(1, 3), batch_only=st.booleans())
     def stand_in_line(self, data: st.DataObject, tokens: int, waiter: int, batch_only: bool) -> None:
         worker = data.draw(st.sampled_from(self.workers))
-        worker.lease.demand.refused(tokens, self.local_s(worker), waiter, batch_only=batch_only)
+        worker.lease.demand.enqueue(tokens, self.local_s(worker), waiter, batch_only=batch_only)
         self.store_report_of(worker)
 
     @rule(data=st.data(), waiter=st.integers(1, 3))
     def withdraw(self, data: st.DataObject, waiter: int) -> None:
         """Nobody stands in line in the record for a request that no longer waits."""
         worker = data.draw(st.sampled_from(self.workers))
-        worker.lease.demand.withdrawn(waiter)
+        worker.lease.demand.withdraw(waiter)
         self.store_report_of(worker)
         if worker.lease.demand.first is None and worker.pending is None:
             assert lease_of(self.record, worker.name).waits_since_ms is None
@@ -175,7 +175,7 @@ class SharedMachine(RuleBasedStateMachine):
     def acquire(self, worker: Worker, tokens: int) -> None:
         number = worker.lease.acquire(tokens, self.local_s(worker))
         if number is None:
-            worker.lease.demand.refused(tokens, self.local_s(worker))
+            worker.lease.demand.enqueue(tokens, self.local_s(worker))
             return
         limits = self.limits
         requests, most_tokens = limits.requests_per_minute or inf, limits.tokens_per_minute or inf
@@ -255,7 +255,7 @@ class SharedMachine(RuleBasedStateMachine):
         worker.pending = None
         if stored:
             self.take(worker)
-            worker.lease.stored()
+            worker.lease.commit()
         else:
             worker.lease.roll_back()
             self.take(worker)
@@ -321,7 +321,7 @@ class SharedMachine(RuleBasedStateMachine):
         found = lease_of(self.record, worker.name).number
         self.finish(worker, stored=found in {0, report.number})
         if found == 0:
-            worker.lease.lost()
+            worker.lease.revoke()
 
     @precondition(lambda self: len(self.workers) > 1)
     @rule(data=st.data())
@@ -443,7 +443,7 @@ class _Busy:
         number = self.lease.acquire(tokens, local_s)
         if number is None:
             if self.lease.demand.first is None:
-                self.lease.demand.refused(tokens, local_s)
+                self.lease.demand.enqueue(tokens, local_s)
             return
         spends.append((now_s, tokens))
         self.open.append((local_s + dice.uniform(0.05, 3), number, tokens))
@@ -461,5 +461,5 @@ class _Busy:
         if not current:
             self.lease.roll_back()
             return None
-        self.lease.stored()
+        self.lease.commit()
         return made.record

@@ -9,25 +9,25 @@ from msgspec import Struct
 
 from penstock.runtime.config.secrets import Found, SecretFile
 
-__all__ = ["InvalidKeyFile", "Keyring", "OverdueKey", "RotatedKey"]
+__all__ = ["Complaint", "Keyring", "Old", "Rotated"]
 
 _DAY_S: Final = 86_400.0
 
 
-class RotatedKey(Struct, frozen=True):
+class Rotated(Struct, frozen=True):
     """A credential has a new key, or its first."""
 
     credential: str
 
 
-class InvalidKeyFile(Struct, frozen=True):
+class Complaint(Struct, frozen=True):
     """A secret file without a valid key; reported once per reason."""
 
     credential: str
     why: str
 
 
-class OverdueKey(Struct, frozen=True):
+class Old(Struct, frozen=True):
     """A key older than the maximum age; reported once per key."""
 
     credential: str
@@ -41,7 +41,7 @@ class _Key(Struct):
     from_file: bool = False
     settling: Found | None = None
     """New content of the file, to be confirmed by the next reading."""
-    error: str = ""
+    complaint: str = ""
     reported_old: bool = False
 
     def __repr__(self) -> str:
@@ -77,63 +77,63 @@ class Keyring:
             name: _Key(env[name], created_s.get(name)) if env.get(name) else _Key()
             for name in dict.fromkeys(names)
         }
-        self.initial_invalid_files: list[InvalidKeyFile] = []
+        self.first_complaints: list[Complaint] = []
         for name, reading in readings.items():
             if isinstance(reading, Found):
                 self._take_first(name, reading)
             elif reading is not None:
-                self.initial_invalid_files += self._report_invalid(name, reading.why)
+                self.first_complaints += self._complain(name, reading.why)
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._keys)
 
     @property
-    def awaits_confirmation(self) -> bool:
+    def unsettled(self) -> bool:
         """Whether new content awaits confirmation by a second reading."""
         return any(key.settling is not None for key in self._keys.values())
 
     def value(self, credential: str) -> str | None:
         return self._keys[credential].value
 
-    def file_error(self, credential: str) -> str:
+    def complaint(self, credential: str) -> str:
         """Why its file is invalid; empty if it is not."""
-        return self._keys[credential].error
+        return self._keys[credential].complaint
 
     def age_days(self, credential: str, now_s: float) -> int | None:
         """Whole days at `now_s` (Unix); None if the creation time is unknown."""
         since_s = self._keys[credential].since_s
         return None if since_s is None else max(0, int((now_s - since_s) / _DAY_S))
 
-    def update(self, readings: Mapping[str, SecretFile]) -> list[RotatedKey | InvalidKeyFile]:
+    def look(self, readings: Mapping[str, SecretFile]) -> list[Rotated | Complaint]:
         """Apply new readings of the files; returns what changed."""
-        changes: list[RotatedKey | InvalidKeyFile] = []
+        changes: list[Rotated | Complaint] = []
         for name, reading in readings.items():
             key = self._keys[name]
             if isinstance(reading, Found):
-                key.error = ""
+                key.complaint = ""
                 changes += self._found(name, key, reading)
                 continue
             key.settling = None
             if reading is not None:
-                changes += self._report_invalid(name, reading.why)
+                changes += self._complain(name, reading.why)
             elif key.from_file:
-                changes += self._report_invalid(name, "is gone")
+                changes += self._complain(name, "is gone")
             else:
-                key.error = ""
+                key.complaint = ""
         return changes
 
-    def newly_overdue(self, now_s: float) -> list[OverdueKey]:
+    def newly_old(self, now_s: float) -> list[Old]:
         """Keys that exceeded the maximum age since the last call."""
         found = []
         for name, key in self._keys.items():
             age_days = self.age_days(name, now_s)
             if age_days is not None and age_days > self.max_age_days and not key.reported_old:
                 key.reported_old = True
-                found.append(OverdueKey(name, age_days))
+                found.append(Old(name, age_days))
         return found
 
-    def _found(self, name: str, key: _Key, reading: Found) -> list[RotatedKey | InvalidKeyFile]:
+    def _found(self, name: str, key: _Key, reading: Found) -> list[Rotated | Complaint]:
         if reading.value == key.value:
             # Rewriting the file with the same key does not reset the age of the key.
             if key.since_s is None:
@@ -147,7 +147,7 @@ class Keyring:
             self._take_first(name, reading)
         else:
             self._take(key, reading)
-        return [RotatedKey(name)]
+        return [Rotated(name)]
 
     def _take_first(self, name: str, reading: Found) -> None:
         """Accept the first key; it was not rotated during this process, so the configured creation time applies."""
@@ -160,9 +160,9 @@ class Keyring:
         key.value, key.since_s, key.from_file = reading.value, reading.changed_s, True
         key.settling, key.reported_old = None, False
 
-    def _report_invalid(self, name: str, why: str) -> list[InvalidKeyFile]:
+    def _complain(self, name: str, why: str) -> list[Complaint]:
         key = self._keys[name]
-        if key.error == why:
+        if key.complaint == why:
             return []
-        key.error = why
-        return [InvalidKeyFile(name, why)]
+        key.complaint = why
+        return [Complaint(name, why)]

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["RequestCalls", "RoleStatistics", "ServiceTimes"]
+__all__ = ["Calls", "Pace", "Tempo"]
 
 _MAX_REQUESTS: Final = 200
 """Number of recent requests kept per role; under load that is a minute's worth or less."""
@@ -17,7 +17,7 @@ _WEIGHT: Final = 0.05
 """Weight of the newest call in a model's mean tokens."""
 
 
-class RequestCalls(Struct):
+class Calls(Struct):
     """The provider calls of one request so far."""
 
     made: int = 0
@@ -27,7 +27,7 @@ class RequestCalls(Struct):
     """A call is in flight, so the request needs no more quota unless that call fails."""
 
 
-class RoleStatistics(Struct, frozen=True):
+class Tempo(Struct, frozen=True):
     """Statistics of a role's recent requests."""
 
     mean_s: float
@@ -37,7 +37,7 @@ class RoleStatistics(Struct, frozen=True):
     """Mean number of calls per request."""
 
 
-class ServiceTimes:
+class Pace:
     """Service times of the recent requests of each role, and counts since the start of the process."""
 
     def __init__(self) -> None:
@@ -46,21 +46,21 @@ class ServiceTimes:
         self._calling: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
 
-    def record_call_start(self, role: str, calls: RequestCalls) -> None:
+    def call_began(self, role: str, calls: Calls) -> None:
         calls.made += 1
         self._set_calling(role, calls, calling=True)
 
-    def record_tokens(self, model: str, tokens: int) -> None:
+    def call_ended(self, model: str, tokens: int) -> None:
         """Record the tokens that a call used of the quota; a rejected call (0 tokens) is ignored."""
         if tokens > 0:
             mean = self._tokens.get(model, float(tokens))
             self._tokens[model] = mean + _WEIGHT * (tokens - mean)
 
-    def record_call_failure(self, role: str, calls: RequestCalls) -> None:
+    def call_failed(self, role: str, calls: Calls) -> None:
         """Record a failed call: the request needs quota again."""
         self._set_calling(role, calls, calling=False)
 
-    def record_end(self, role: str, calls: RequestCalls, held_s: float, *, cut: bool = False) -> None:
+    def ended(self, role: str, calls: Calls, held_s: float, *, cut: bool = False) -> None:
         """Record the end of a request that occupied a slot for `held_s`. Waiting time, and a request without a call, do
         not count as service time.
 
@@ -72,7 +72,7 @@ class ServiceTimes:
         if not calls.made:
             return
         took_s = max(0.0, held_s - calls.waited_s)
-        known = self.statistics(role) if cut else None
+        known = self.tempo(role) if cut else None
         if known is None or took_s >= known.mean_s:
             self._latest.setdefault(role, deque(maxlen=_MAX_REQUESTS)).append((took_s, calls.made))
 
@@ -82,22 +82,22 @@ class ServiceTimes:
     def ended_count(self, role: str) -> int:
         return self._ended[role]
 
-    def statistics(self, role: str) -> RoleStatistics | None:
+    def tempo(self, role: str) -> Tempo | None:
         """None if no request of the role has ended yet."""
         latest = self._latest.get(role)
         if not latest:
             return None
         times = sorted(took_s for took_s, _ in latest)
-        return RoleStatistics(
+        return Tempo(
             mean_s=sum(times) / len(times),
             longest_s=times[ceil(_QUANTILE * len(times)) - 1],
             calls_each=sum(calls for _, calls in latest) / len(latest),
         )
 
-    def mean_tokens(self, model: str) -> int:
+    def tokens_each(self, model: str) -> int:
         """Mean tokens of the model's recent calls; 0 if unknown."""
         return round(self._tokens.get(model, 0.0))
 
-    def _set_calling(self, role: str, calls: RequestCalls, *, calling: bool) -> None:
+    def _set_calling(self, role: str, calls: Calls, *, calling: bool) -> None:
         self._calling[role] += calling - calls.calling
         calls.calling = calling

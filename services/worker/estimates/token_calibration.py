@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["TokenCalibration"]
+__all__ = ["Calibration"]
 
 
-class TokenCalibration:
+class Calibration:
     """A smoothed and bounded correction factor per model.
 
     `observe` takes the router's original estimates, not corrected ones.

@@ -13,8 +13,8 @@ from penstock.contract.errors import ERRORS
 from penstock.contract.jobs import JobResult
 from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings
 from penstock.contract.work import ChatWork
-from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.estimates.service_times import ServiceTimes
+from services.worker.accounting.usage_recorder import Recorder
+from services.worker.estimates.service_times import Pace
 from services.worker.execution.attempt import Success
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.metrics import Telemetry
@@ -31,11 +31,7 @@ class Finisher:
     """Stores what a request cost and how it ended."""
 
     def __init__(
-        self,
-        recorder: UsageRecorder,
-        job_records: JobRecords,
-        service_times: ServiceTimes,
-        telemetry: Telemetry,
+        self, recorder: Recorder, job_records: JobRecords, service_times: Pace, telemetry: Telemetry
     ) -> None:
         self._recorder = recorder
         self._job_records = job_records
@@ -46,7 +42,7 @@ class Finisher:
         """Store the usage events, the job record and the terminal event: all of them before the acknowledgement."""
         span = self._start_reply_span(execution, event)
         try:
-            await self._recorder.wait_stored(execution.work)
+            await self._recorder.stored(execution.work)
             standing: Completed | Failed | None = event
             if execution.work.lane == "batch":
                 result = _job_result(execution, event)
@@ -60,13 +56,13 @@ class Finisher:
 
     async def store_usage(self, work: ChatWork) -> None:
         """Wait until the usage events of a request that does not end here are stored."""
-        await self._recorder.wait_stored(work)
+        await self._recorder.stored(work)
 
     def release(self, execution: Execution, held_s: float, outcome: str | None) -> None:
         """The request left this worker after `held_s`; `outcome`: None for a completed one."""
-        self._recorder.release(execution.work)
+        self._recorder.forget(execution.work)
         cut = outcome in _CUT_SHORT
-        self._service_times.record_end(execution.work.role, execution.calls, held_s, cut=cut)
+        self._service_times.ended(execution.work.role, execution.calls, held_s, cut=cut)
 
     def _start_reply_span(self, execution: Execution, event: Completed | Failed) -> Span:
         return self._telemetry.tracer.start(

@@ -9,7 +9,7 @@ import asyncio
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
-from services.worker.estimates.service_times import ServiceTimes
+from services.worker.estimates.service_times import Pace
 from services.worker.execution.attempt import Attempts, Spent, Success
 from services.worker.execution.chains import Chains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
@@ -35,7 +35,7 @@ class Ladder:
         attempts: Attempts,
         outcomes: Outcomes,
         next_attempt: NextAttempt,
-        service_times: ServiceTimes,
+        service_times: Pace,
     ) -> None:
         self._chains = chains
         self._selection = selection
@@ -84,11 +84,11 @@ class Ladder:
     async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
         key, began_s, spent = permit.key, loop_now_s(), Spent(tokens=permit.quota.tokens)
         health: Health = "neutral"
-        self._service_times.record_call_start(execution.work.role, execution.calls)
+        self._service_times.call_began(execution.work.role, execution.calls)
         try:
             success = await self._attempts.run(execution, key, spent)
         except ProviderFailure as failure:
-            self._service_times.record_call_failure(execution.work.role, execution.calls)
+            self._service_times.call_failed(execution.work.role, execution.calls)
             health = self._outcomes.failed(execution, key, failure, began_s)
             raise
         except asyncio.CancelledError:
@@ -100,5 +100,5 @@ class Ladder:
             return success
         finally:
             self._selection.settle(permit, spent)
-            self._service_times.record_tokens(key.model, spent.tokens)
+            self._service_times.call_ended(key.model, spent.tokens)
             self._outcomes.call_ended(key.model, permit.admission, health)

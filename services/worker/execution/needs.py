@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from penstock.bus.clock import loop_now_s
-from services.worker.degradation.monitor import DegradationMonitor
-from services.worker.estimates.token_calibration import TokenCalibration
+from services.worker.degradation.monitor import Degrading
+from services.worker.estimates.token_calibration import Calibration
 from services.worker.execution.state import Execution
 from services.worker.rate_limit.quota import Need
 
@@ -12,12 +12,12 @@ __all__ = ["NeedEstimator"]
 
 
 class NeedEstimator:
-    def __init__(self, degradation: DegradationMonitor, calibration: TokenCalibration) -> None:
+    def __init__(self, degradation: Degrading, calibration: Calibration) -> None:
         self._degradation = degradation
         self._calibration = calibration
 
     def need(self, execution: Execution, model: str) -> Need:
         """The need of a call of `model` for the request now."""
-        input_tokens, output_tokens = self._degradation.expected_tokens(execution.size, model, loop_now_s())
+        input_tokens, output_tokens = self._degradation.expected(execution.size, model, loop_now_s())
         input_tokens = self._calibration.corrected(model, input_tokens)
         return Need(input_tokens + output_tokens, execution.work.lane, execution.arrival)

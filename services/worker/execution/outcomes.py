@@ -10,13 +10,13 @@ from typing import Final
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.announcer import Announcer
-from services.worker.credentials.changes import CredentialChanges
+from services.worker.credentials.changes import KeyNews
 from services.worker.execution.state import Execution
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
-from services.worker.models.breaker import BreakerAdmission, Transition
+from services.worker.models.breaker import Admission, Transition
 from services.worker.models.distinct_contents import DistinctContents
-from services.worker.models.roster import RosterChange
+from services.worker.models.roster import Change
 from services.worker.providers.errors.evidence import (
     proves_key_refused,
     proves_model_missing,
@@ -45,13 +45,13 @@ class Outcomes:
         self,
         catalogue: Catalogue,
         availability: Availability,
-        credential_changes: CredentialChanges,
+        key_news: KeyNews,
         announcer: Announcer,
         metrics: WorkerMetrics,
     ) -> None:
         self._catalogue = catalogue
         self._availability = availability
-        self._credential_changes = credential_changes
+        self._key_news = key_news
         self._announcer = announcer
         self._metrics = metrics
         self._cooldowns = CooldownLengths()
@@ -68,8 +68,8 @@ class Outcomes:
         self._refusals.clear(key.model)
         self._suspicions.clear(key.model)
         self._suspicions.clear(_name(key))
-        self._credential_changes.record_answer(key, began_s)
-        self.model_changed(self._availability.roster.record_answer(key.model))
+        self._key_news.answered(key, began_s)
+        self.model_changed(self._availability.roster.answered(key.model))
 
     def failed(self, execution: Execution, key: QuotaKey, failure: ProviderFailure, began_s: float) -> Health:
         """Apply a failed call by its scope: a failure that concerns one request changes nothing.
@@ -87,14 +87,14 @@ class Outcomes:
             if failure.status == 404:
                 self._withdraw(key.model)
             else:
-                self._credential_changes.record_refusal(key, failure, began_s)
+                self._key_news.refused(key, failure, began_s)
         elif failure.kind == "not_found" and (
             self._proves_missing(key.model, failure) or self._suspected(execution, key.model)
         ):
             self._withdraw(key.model)
         return self._health(execution, key.model, failure)
 
-    def call_ended(self, model: str, admission: BreakerAdmission, health: Health) -> None:
+    def call_ended(self, model: str, admission: Admission, health: Health) -> None:
         """Report the end of an admitted call to the model's breaker."""
         breaker = self._availability.breakers[model]
         report = {
@@ -105,7 +105,7 @@ class Outcomes:
         }[health]
         self.breaker_moved(model, report(admission, loop_now_s()))
         if health == "failure":
-            self._set_back(self._availability.provider_cooldown.record_failure(model, loop_now_s()))
+            self._set_back(self._availability.sit_out.failed(model, loop_now_s()))
 
     def breaker_moved(self, model: str, transition: Transition | None) -> None:
         if transition is None:
@@ -114,7 +114,7 @@ class Outcomes:
         self._metrics.breaker.labels(model).set(_GAUGE[transition.after])
         self._announcer.breaker_changed(model, transition.before, transition.after)
 
-    def model_changed(self, change: RosterChange | None) -> None:
+    def model_changed(self, change: Change | None) -> None:
         """A model was withdrawn, or is served again (REQUIREMENTS A5)."""
         if change is None:
             return
@@ -145,17 +145,17 @@ class Outcomes:
         self._availability.quota.refused(key, asked_s, began_s, now_s)
         pause_s = self._cooldowns.pause_s(key, asked_s, began_s=began_s, now_s=now_s)
         if pause_s > 0:
-            self._availability.quota.pause(key, now_s + pause_s, str(failure))
-            self._announcer.quota_paused(key, pause_s)
+            in_force_s = self._availability.quota.pause(key, now_s + pause_s, str(failure))
+            self._announcer.quota_paused(key, max(pause_s, in_force_s - now_s), str(failure))
 
     def _set_aside(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         if failure.kind == "budget_spent":
-            self._credential_changes.record_spent_budget(key, failure, began_s)
+            self._key_news.spent(key, failure, began_s)
         else:
-            self._credential_changes.record_refusal(key, failure, began_s)
+            self._key_news.refused(key, failure, began_s)
 
     def _withdraw(self, model: str) -> None:
-        self.model_changed(self._availability.roster.record_not_found(model, loop_now_s()))
+        self.model_changed(self._availability.roster.not_found(model, loop_now_s()))
 
     def _proves_missing(self, model: str, failure: ProviderFailure) -> bool:
         error = failure.error

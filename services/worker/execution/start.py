@@ -16,14 +16,14 @@ from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.reply_publisher import Position, ReplyPublisher
 from penstock.runtime.service import Bus
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
-from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
 from services.worker.degradation.shorten import RequestSize
 from services.worker.execution.attempt_usage import BYTES_PER_TOKEN
 from services.worker.execution.state import AttemptHistory, Execution
 from services.worker.intake.order import Order
 from services.worker.metrics import Telemetry
-from services.worker.models.backoff import for_lane
-from services.worker.quota_monitor.monitor import QuotaMonitor
+from services.worker.models.backoff import of_lane
+from services.worker.quota_monitor.monitor import Tiers
 from services.worker.redelivery.prior_attempts import PriorAttempts
 
 __all__ = ["Starter", "record_lost_attempts"]
@@ -35,12 +35,10 @@ _LOST: Final = "worker_lost"
 
 
 class Starter:
-    def __init__(
-        self, catalogue: Catalogue, bus: Bus, quota_monitor: QuotaMonitor, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, bus: Bus, tiers: Tiers, telemetry: Telemetry) -> None:
         self._catalogue = catalogue
         self._bus = bus
-        self._quota_monitor = quota_monitor
+        self._tiers = tiers
         self._telemetry = telemetry
 
     def start(self, order: Order, prior: PriorAttempts, delivery: Delivery) -> Execution:
@@ -65,9 +63,7 @@ class Starter:
             history=_history(work, role, prior),
         )
         self._telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
-        self._quota_monitor.record_arrival(
-            work.role, execution.missed_quotas, execution.queued_ms / 1000, now_s
-        )
+        self._tiers.arrived(work.role, execution.missed_quotas, execution.queued_ms / 1000, now_s)
         return execution
 
     def _reply(self, work: ChatWork, prior: PriorAttempts, span: Span) -> ReplyPublisher:
@@ -105,7 +101,7 @@ class Starter:
 
 def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptHistory:
     earlier = max(len(prior.attempts), prior.tried)
-    most = for_lane(role.retry, work.lane).max_attempts
+    most = of_lane(role.retry, work.lane).max_attempts
     earlier_failures = min(earlier, max(0, most - _ATTEMPTS_LEFT))
     return AttemptHistory(
         earlier=earlier,
@@ -124,7 +120,7 @@ def _output_tokens(order: Order, role: RoleConfig) -> int:
 
 
 def record_lost_attempts(
-    recorder: UsageRecorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts
+    recorder: Recorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts
 ) -> None:
     """Record estimated usage for the attempts of workers that are gone; usage they recorded themselves stays (F2)."""
     for started in prior.attempts:

@@ -7,11 +7,11 @@ from math import inf
 
 from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Catalogue
-from services.worker.credentials.refusals import CredentialRefusals
+from services.worker.credentials.refusals import Refusals
 from services.worker.models.breaker import CircuitBreaker
 from services.worker.models.choose import Standing
-from services.worker.models.connect_failures import ConnectFailures
-from services.worker.models.provider_cooldown import ProviderCooldown
+from services.worker.models.connect_failures import Unreachable
+from services.worker.models.provider_cooldown import SitOut
 from services.worker.models.roster import Roster
 from services.worker.rate_limit.quota import Need, Quota, QuotaKey
 
@@ -28,11 +28,9 @@ class Availability:
         self.breakers = {key: CircuitBreaker(catalogue.breaker) for key in catalogue.models}
         self.quota = quota
         self.roster = roster
-        self.refusals = CredentialRefusals(catalogue.sit_out_s)
-        self.provider_cooldown = ProviderCooldown(
-            catalogue.models, catalogue.roles.values(), catalogue.sit_out_s
-        )
-        self.connect_failures = ConnectFailures()
+        self.refusals = Refusals(catalogue.sit_out_s)
+        self.sit_out = SitOut(catalogue.models, catalogue.roles.values(), catalogue.sit_out_s)
+        self.unreachable = Unreachable()
         self.providers = {key: model.provider for key, model in catalogue.models.items()}
         self._turns = dict.fromkeys(catalogue.models, 0)
         self._keys = keys
@@ -77,7 +75,7 @@ class Availability:
         return (
             self.roster.is_withdrawn(model, now_s)
             or not self.accepted(model, now_s)
-            or self.connect_failures.is_avoided(self.providers[model], now_s)
+            or self.unreachable.is_left_alone(self.providers[model], now_s)
         )
 
     def opens_in_s(

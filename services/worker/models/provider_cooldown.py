@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from penstock.runtime.config.catalogue import Model, RoleConfig
 
-__all__ = ["ProviderCooldown"]
+__all__ = ["SitOut"]
 
 
-class ProviderCooldown:
+class SitOut:
     """Ranks the models of weighted steps by recent failures. Times are monotonic seconds.
 
     After a failure of a model in a weighted step, all models of its provider rank behind the others in every weighted
@@ -24,7 +24,7 @@ class ProviderCooldown:
         self._until_s: dict[str, float] = {}
         """End of the cooldown by provider, and by model for the models that failed."""
 
-    def record_failure(self, model: str, now_s: float) -> str | None:
+    def failed(self, model: str, now_s: float) -> str | None:
         """Record a failure that indicates an unhealthy provider; returns the provider if its cooldown starts now."""
         provider = self._providers.get(model)
         if provider is None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-__all__ = ["SuccessRate"]
+__all__ = ["RecentCalls"]
 
 _MAX_CALLS: Final = 40
 _WINDOW_S: Final = 60.0
 
 
-class SuccessRate:
+class RecentCalls:
     """Outcomes of at most `_MAX_CALLS` calls of the last `_WINDOW_S` seconds. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._ends: deque[tuple[float, bool]] = deque(maxlen=_MAX_CALLS)
 
-    def record(self, *, succeeded: bool, now_s: float) -> None:
+    def add(self, *, succeeded: bool, now_s: float) -> None:
         self._ends.append((now_s, succeeded))
 
     def success_share(self, now_s: float) -> float:

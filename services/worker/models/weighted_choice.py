@@ -7,12 +7,10 @@ from math import log
 
 from penstock.runtime.config.catalogue import WeightedStep
 
-__all__ = ["order_by_rank", "weighted_order"]
+__all__ = ["draw", "set_back"]
 
 
-def weighted_order(
-    chain: Sequence[str], steps: Sequence[WeightedStep], random: Callable[[], float]
-) -> tuple[str, ...]:
+def draw(chain: Sequence[str], steps: Sequence[WeightedStep], random: Callable[[], float]) -> tuple[str, ...]:
     """The chain with the models of each weighted step in a weighted random order; `random` returns [0, 1).
 
     Models are sorted by an exponential variate divided by their weight (Efraimidis and Spirakis, "Weighted random
@@ -26,7 +24,7 @@ def weighted_order(
     return _rearranged(chain, steps, lambda step: keys(step).__getitem__)
 
 
-def order_by_rank(
+def set_back(
     chain: Sequence[str], steps: Sequence[WeightedStep], rank: Callable[[str], int]
 ) -> tuple[str, ...]:
     """The chain with the models of each weighted step sorted by rank, stable within equal ranks."""

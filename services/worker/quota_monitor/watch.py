@@ -9,20 +9,20 @@ from typing import Final
 from penstock.bus.clock import Clock, loop_now_s
 from penstock.runtime.aio import CriticalLoop
 from services.worker.announcer import Announcer
-from services.worker.quota_monitor.monitor import Notice, QuotaMonitor
+from services.worker.quota_monitor.monitor import Notice, Tiers
 
-__all__ = ["QuotaWatch"]
+__all__ = ["TierWatch"]
 
 _log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 1.0
 
 
-class QuotaWatch:
-    def __init__(self, quota_monitor: QuotaMonitor, announcer: Announcer, clock: Clock) -> None:
-        self._quota_monitor = quota_monitor
+class TierWatch:
+    def __init__(self, tiers: Tiers, announcer: Announcer, clock: Clock) -> None:
+        self._tiers = tiers
         self._announcer = announcer
         self._clock = clock
-        self._running = CriticalLoop("quota watch")
+        self._running = CriticalLoop("tier watch")
         self._warned: set[tuple[str, str, str]] = set()
         """Warnings that this worker has announced of its own limits."""
 
@@ -35,21 +35,21 @@ class QuotaWatch:
     async def _loop(self) -> None:
         while True:
             now_s = loop_now_s()
-            for notice in self._quota_monitor.sample(now_s):
+            for notice in self._tiers.sample(now_s):
                 self._announce(notice, now_s)
             await asyncio.sleep(_EVERY_S)
 
     def _announce(self, notice: Notice, now_s: float) -> None:
-        """Announce a crossing: of a shared limit the first worker's event is stored, of its own limits every event."""
+        """Of a shared limit the first worker's event is stored; of its own limits each worker announces every one."""
         key, use = notice.key, notice.use
         if not notice.record:
-            limit = (key.credential, key.model, use.name)
-            if (notice.state == "warned") == (limit in self._warned):
+            place = (key.credential, key.model, use.name)
+            if (notice.crossing == "warned") == (place in self._warned):
                 return  # eased before the first warning
-            self._warned ^= {limit}
-        if notice.state == "eased":
+            self._warned ^= {place}
+        if notice.crossing == "eased":
             self._announcer.quota_eased(key, use, notice.record)
             return
         _log.warning("%s of %s: %d of %d are used", use.name, key.model, use.used, use.limit)
-        status = self._quota_monitor.status(key, use, now_s, self._clock.unix_ms())
+        status = self._tiers.status(key, use, now_s, self._clock.unix_ms())
         self._announcer.quota_warned(key, use, notice.record, status)

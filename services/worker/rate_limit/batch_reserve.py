@@ -1,4 +1,4 @@
-"""What the batch lane leaves to the interactive one, and when it need not: neither lane starves (REQUIREMENTS C6)."""
+"""The share of each limit that batch requests leave free, and when they need not (REQUIREMENTS C6)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ROUNDING = 1e-9
 
 
 class BatchReserve:
-    """Of one (credential, model): whether a batch request has to leave the reserve untouched.
+    """Reserve of one (credential, model) against its batch lane. Instants are monotonic seconds.
 
-    It need not when none was let through for `patience_s`; then one goes as if it were interactive. Instants are
-    monotonic seconds.
+    When no batch request was admitted for `patience_s`, the next one is treated like an interactive one, so neither
+    lane starves.
     """
 
     __slots__ = ("_batch", "_since_s")
@@ -25,21 +25,22 @@ class BatchReserve:
         self._since_s: float | None = None
 
     def reserve(self, now_s: float) -> float:
-        """The share that has to stay free."""
+        """The share that a batch request has to leave free now."""
         return 0.0 if now_s >= self.due_at_s(now_s) else self._batch.reserve
 
     def due_at_s(self, now_s: float) -> float:
-        """From when on one may go all the same. Patience begins when the first one asks, and anew whenever one
-        record_start: after a quiet while the next need not wait.
+        """When the next batch request may ignore the reserve. Patience begins with the first request, and again with
+        each admitted one: after an idle time the next request need not wait.
         """
         if self._since_s is None:
             self._since_s = now_s
         return self._since_s + self._batch.patience_s
 
     def record_start(self, now_s: float) -> None:
+        """A batch request was admitted."""
         self._since_s = now_s
 
 
 def reserved(limit: int, reserve: float) -> int:
-    """How much of `limit` has to stay free: never less than the share."""
+    """How much of `limit` has to stay free: the share, rounded up."""
     return ceil(limit * reserve - _ROUNDING) if reserve else 0

@@ -1,4 +1,4 @@
-"""A limit's recovery as presence tells it: when how much is free again, if nothing more is spent."""
+"""Forecast of one quota as presence reports it: when how much is free again, if nothing more is spent."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from penstock.contract.presence import Recovery
 __all__ = ["Forecast", "recovery"]
 
 _FINE_S: Final = 120
-"""So far ahead each second is told apart: all that limits per minute give back."""
+"""Seconds for which the forecast has one step per second: all that limits per minute return."""
 _SHARE: Final = 0.05
-"""Beyond, a step is this share of its distance: the router keeps as much in hand for what a forecast is wrong by."""
+"""Length of a later step, as a share of its distance: the router's safety margin covers that error."""
 
 
 def _grid_ms() -> tuple[int, ...]:
-    """Where steps end, up to the longest wait there is: about 250."""
+    """Ends of the steps, up to the longest wait there is: about 250."""
     ends_s = list(range(1, _FINE_S + 1))
     while ends_s[-1] < LONGEST_WAIT_S:
         ends_s.append(min(LONGEST_WAIT_S, ceil(ends_s[-1] * (1 + _SHARE))))
@@ -29,24 +29,24 @@ def _grid_ms() -> tuple[int, ...]:
 
 
 _GRID_MS: Final = _grid_ms()
-"""What comes back within one step is told as coming back at its end."""
+"""Ends of the steps in milliseconds; an amount that returns within a step is reported at its end."""
 
 
 class Forecast(Struct, frozen=True):
-    """What one key will give."""
+    """What one key will admit."""
 
     recoveries: tuple[Recovery, ...] = ()
     paused_s: float = 0.0
-    """What is left of a pause."""
+    """Seconds left of a pause."""
     concurrency: int | None = None
     source: str | None = None
-    """What several workers share; None: this process counts for itself."""
+    """The shared record; None: this process counts for itself."""
 
 
 def recovery(
     limit: str, window_s: float, allowed: int, used: int, returns: Iterable[tuple[float, int]]
 ) -> Recovery:
-    """`returns`: in so many seconds, so much of `used` is free again; in any order."""
+    """Build the message. `returns`: in so many seconds, so much of `used` is free again; in any order."""
     steps: dict[int, int] = {}
     for after_s, amount in returns:
         place = bisect_left(_GRID_MS, after_s * 1000)

@@ -9,17 +9,17 @@ from msgspec import Struct
 from services.worker.rate_limit.token_bucket import TokenBucket
 from services.worker.rate_limit.window import Charge, SlidingWindow
 
-__all__ = ["BELIEVED_S", "DAY_S", "MINUTE_S", "Limit", "Observation"]
+__all__ = ["DAY_S", "HEADER_VALID_S", "MINUTE_S", "Limit", "Observation"]
 
 MINUTE_S: Final = 60.0
 DAY_S: Final = 86_400.0
-BELIEVED_S: Final = 600.0
-"""How long a provider's word counts when nothing newer is observe. A daily limit that refills steadily (Groq's)
-has room long before its `reset`, and only another request can find that out."""
+HEADER_VALID_S: Final = 600.0
+"""Seconds for which a header counts when no newer one comes. A daily limit that refills steadily (Groq's) has room
+long before its `reset`, and only another request can find that out."""
 
 
 class Observation(Struct, frozen=True, kw_only=True):
-    """The provider's word on one limit, from `x-ratelimit-*` headers. None: it did not say."""
+    """One limit in the provider's `x-ratelimit-*` headers. None: the header is absent."""
 
     kind: Literal["requests", "tokens"]
     window: Literal["minute", "day"]
@@ -31,11 +31,11 @@ class Observation(Struct, frozen=True, kw_only=True):
 
 
 class Limit:
-    """Configured limit, window, and the provider's last word on both.
+    """A configured limit, its window, and the latest correction by the provider's headers.
 
-    The word only ever lowers what is left: a `remaining` below ours withholds the difference (somebody
-    else uses the credential, or our estimates were low), a `limit` below ours replaces it. A newer word
-    replaces an older one, and both lapse. Instants must not run backwards.
+    Headers only lower what is left: a `remaining` below our own count withholds the difference (another program uses
+    the credential, or our estimates were low), a `limit` below the configured one replaces it. A newer header replaces
+    an older one, and both expire. Instants must not run backwards.
     """
 
     __slots__ = (
@@ -62,13 +62,12 @@ class Limit:
 
     def fits(self, amount: int, now_s: float) -> bool:
         if now_s >= self._withheld_until_s or now_s >= self._ceiling_until_s:
-            self._lapse(now_s)
+            self._expire(now_s)
         return self._window.used(now_s) + self._withheld + amount <= self._ceiling
 
     def fits_at_s(self, amount: int, now_s: float) -> float:
-        """The earliest instant at which `amount` fits if nothing is charged until then, or at which it is
-        worth looking again because the provider's word on the limit lapses; infinite if it is more than the
-        whole limit in force.
+        """The earliest instant at which `amount` fits if nothing is charged until then, or at which a correction of
+        the limit expires; infinite if it is more than the whole limit in force.
         """
         if self.fits(amount, now_s):
             return now_s
@@ -86,20 +85,20 @@ class Limit:
     def refund(self, charge: Charge, amount: int, now_s: float) -> None:
         self._window.refund(charge, amount, now_s)
 
-    def observe(self, word: Observation, now_s: float) -> None:
-        """Take in what the provider said just now. A limit of nothing is taken for a malformed header."""
-        if word.limit is not None and word.limit > 0:
-            self._set_ceiling(min(word.limit, self._configured), now_s)
-            self._ceiling_until_s = now_s + BELIEVED_S
-        if word.remaining is not None:
+    def observe(self, header: Observation, now_s: float) -> None:
+        """Apply a header that came just now. A limit of 0 is malformed and ignored."""
+        if header.limit is not None and header.limit > 0:
+            self._set_ceiling(min(header.limit, self._configured), now_s)
+            self._ceiling_until_s = now_s + HEADER_VALID_S
+        if header.remaining is not None:
             left = self._ceiling - self._window.used(now_s)
-            self._withheld = max(0, left - max(0, word.remaining))
-            longest_s = min(self._span_s, BELIEVED_S)
-            believed_s = longest_s if word.reset_s is None else min(word.reset_s, longest_s)
-            self._withheld_until_s = now_s + believed_s
+            self._withheld = max(0, left - max(0, header.remaining))
+            longest_s = min(self._span_s, HEADER_VALID_S)
+            valid_s = longest_s if header.reset_s is None else min(header.reset_s, longest_s)
+            self._withheld_until_s = now_s + valid_s
 
     def used(self, now_s: float) -> int:
-        """What is not free: charged by us, or withheld on the provider's word."""
+        """What is not free: charged by us, or withheld because of a header."""
         self.fits(0, now_s)
         return self._window.used(now_s) + self._withheld
 
@@ -120,7 +119,7 @@ class Limit:
     def span_s(self) -> float:
         return self._span_s
 
-    def _lapse(self, now_s: float) -> None:
+    def _expire(self, now_s: float) -> None:
         if now_s >= self._withheld_until_s:
             self._withheld, self._withheld_until_s = 0, float("inf")
         if now_s >= self._ceiling_until_s:

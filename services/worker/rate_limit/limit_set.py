@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.batch_reserve import reserved
+from services.worker.rate_limit.cooldown import HALF_OPEN_FROM_S, Cooldown
 from services.worker.rate_limit.forecast import Forecast, recovery
-from services.worker.rate_limit.half_open import ONE_FIRST_FROM_S, Cooldown
 from services.worker.rate_limit.learned.bucket import LearnedBucket
 from services.worker.rate_limit.limit import DAY_S, MINUTE_S, Limit, Observation
 from services.worker.rate_limit.window import Charge
@@ -23,7 +23,7 @@ LimitName = Literal[
 ]
 
 CONCURRENCY_RETRY_S: Final = 0.1
-"""A place is free when a call ends, and nobody knows when: look again after this long."""
+"""Seconds after which to look again for a free slot: it is free when a call ends, at an unknown time."""
 
 
 _NAMES: Final[dict[tuple[str, str], LimitName]] = {
@@ -43,10 +43,12 @@ class LimitUse(Struct, frozen=True):
     name: LimitName
     used: int
     limit: int
+    leased: int = 0
+    """Part of `used` that workers hold as leases and have not reported as spent."""
 
 
 class _Open(Struct):
-    """A permit that was not settled yet, and where its tokens were charged."""
+    """A permit that is not settled yet, and where its tokens were charged."""
 
     tokens: int
     charges: tuple[tuple[Limit, Charge], ...]
@@ -56,15 +58,15 @@ class LimitSet:
     """The limits of one key, its concurrent calls, and its pause."""
 
     def __init__(self, limits: Limits, number_step: int = 1) -> None:
-        """`number_step`: between the numbers of permits, from 0 on; below nothing they fall."""
-        requests = _meters(
+        """`number_step`: difference between the numbers of permits, from 0 on; negative: they fall."""
+        requests = _limits(
             {
                 "requests_per_minute": (limits.requests_per_minute, MINUTE_S),
                 "requests_per_day": (limits.requests_per_day, DAY_S),
             },
             limits.kind,
         )
-        tokens = _meters(
+        tokens = _limits(
             {
                 "tokens_per_minute": (limits.tokens_per_minute, MINUTE_S),
                 "tokens_per_day": (limits.tokens_per_day, DAY_S),
@@ -80,7 +82,7 @@ class LimitSet:
         self._clock_s = float("-inf")
         self._cooldown = Cooldown()
         self.learned = LearnedBucket() if limits.is_unlimited else None
-        """Where nothing is configured: what the provider's refusals tell."""
+        """Limit learned from refusals; None where a limit is configured."""
 
     @property
     def pause_reason(self) -> str:
@@ -109,7 +111,7 @@ class LimitSet:
         return True
 
     def admit(self, tokens: int, now_s: float, reserve: float = 0.0) -> int | None:
-        """Charge one request of so many tokens: the number to settle it by, or None if there is no room."""
+        """Charge one request of so many tokens: the number to settle it by, or None if it does not fit."""
         learned = self.learned
         if learned is not None and learned.limit is None and self._cooldown.is_open:
             learned.calls.add(now_s)
@@ -130,9 +132,9 @@ class LimitSet:
         return number
 
     def settle(self, number: int, true_tokens: int, now_s: float) -> None:
-        """Correct the tokens and free the place; nothing if that was done before."""
+        """Correct the tokens and free the slot; a second time changes nothing."""
         if true_tokens < 0:
-            raise ValueError(f"a use of {true_tokens} tokens")
+            raise ValueError(f"{true_tokens} is not a valid number of tokens")
         settled = self._open.pop(number, None)
         if settled is None:
             return
@@ -141,48 +143,46 @@ class LimitSet:
         above = true_tokens - settled.tokens
         for limit, charge in settled.charges:
             if above > 0:
-                # Charged now and not back then: what is known late still has to be reserved out of a window.
+                # Charged now and not at the call's start: a late correction still has to fit into a window.
                 limit.charge(above, now_s)
             elif above < 0:
                 limit.refund(charge, -above, now_s)
 
     def blocking_limit(self, tokens: int, now_s: float, reserve: float = 0.0) -> tuple[float, LimitName]:
-        """When a request of so many tokens should ask again, and what keeps it until then."""
+        """When a request of so many tokens should ask again, and which limit blocks it until then."""
         now_s = self._advance(now_s)
-        obstacles: list[tuple[float, LimitName]] = [(now_s + self._cooldown.wait_s(now_s), "paused")]
+        blocking: list[tuple[float, LimitName]] = [(now_s + self._cooldown.wait_s(now_s), "paused")]
         if self.learned is not None and (wait_s := self.learned.wait_s(now_s)) > 0:
-            obstacles.append((now_s + wait_s, "requests_per_minute"))
+            blocking.append((now_s + wait_s, "requests_per_minute"))
         if not self._has_slot(reserve):
-            some_day = self._concurrency != 0
-            obstacles.append((now_s + CONCURRENCY_RETRY_S if some_day else float("inf"), "concurrency"))
+            ever = self._concurrency != 0
+            blocking.append((now_s + CONCURRENCY_RETRY_S if ever else float("inf"), "concurrency"))
         for name, limit, amount in self._amounts(tokens, now_s, reserve):
             if not limit.fits(amount, now_s):
-                obstacles.append((limit.fits_at_s(amount, now_s), name))
-        return max(obstacles)
+                blocking.append((limit.fits_at_s(amount, now_s), name))
+        return max(blocking)
 
-    def pause(self, until_s: float, why: str) -> None:
+    def pause(self, until_s: float, why: str) -> float:
+        """Admit nothing before `until_s`; returns the end of the pause in force, which may be a longer one."""
         if until_s > self._clock_s:
             rate_is_known = self.learned is not None and self.learned.limit is not None
-            short = rate_is_known and until_s - self._clock_s < ONE_FIRST_FROM_S
-            self._cooldown.pause(until_s, why, one_first=not short)
+            short = rate_is_known and until_s - self._clock_s < HALF_OPEN_FROM_S
+            self._cooldown.pause(until_s, why, half_open=not short)
+        return self._cooldown.until_s
 
     def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
-        """A 429: where nothing is configured, the rate is learned from it."""
+        """Learn the rate from a 429, where no limit is configured."""
         if self.learned is not None:
             self.learned.refused(retry_after_s, began_s, self._advance(now_s))
 
-    def count_as_used(self, name: LimitName, amount: int, now_s: float) -> None:
-        """So much of a limit was used by others; it counts for the length of the window, from now."""
-        self._named[name].charge(amount, self._advance(now_s))
-
-    def observe(self, observation: Observation, now_s: float) -> None:
+    def observe(self, header: Observation, now_s: float) -> None:
         if self.learned is not None:
-            if observation.kind == "requests" and observation.window == "minute" and observation.limit:
-                self.learned.observe(observation.limit)
+            if header.kind == "requests" and header.window == "minute" and header.limit:
+                self.learned.observe(header.limit)
             return
-        limit = self._named.get(_NAMES[observation.kind, observation.window])
+        limit = self._named.get(_NAMES[header.kind, header.window])
         if limit is not None:
-            limit.observe(observation, self._advance(now_s))
+            limit.observe(header, self._advance(now_s))
 
     def usage(self, now_s: float) -> tuple[LimitUse, ...]:
         now_s = self._advance(now_s)
@@ -216,15 +216,15 @@ class LimitSet:
             yield name, limit, amount + (reserved(limit.limit(now_s), reserve) if name in _PER_MINUTE else 0)
 
     def _advance(self, now_s: float) -> float:
-        """The instant to reckon with: a clock that steps back must let nothing more through."""
+        """The instant to count with: a clock that steps back must admit nothing more."""
         self._clock_s = max(self._clock_s, now_s)
         return self._clock_s
 
 
-def _meters(limits: dict[LimitName, tuple[int | None, float]], kind: str) -> dict[LimitName, Limit]:
-    """A day is a window, whatever the kind."""
+def _limits(figures: dict[LimitName, tuple[int | None, float]], kind: str) -> dict[LimitName, Limit]:
+    """Limits per day are windows, whatever the kind."""
     return {
-        name: Limit(limit, span_s, bucket=kind == "token_bucket" and name in _PER_MINUTE)
-        for name, (limit, span_s) in limits.items()
-        if limit is not None
+        name: Limit(figure, span_s, bucket=kind == "token_bucket" and name in _PER_MINUTE)
+        for name, (figure, span_s) in figures.items()
+        if figure is not None
     }

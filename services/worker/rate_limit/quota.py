@@ -1,6 +1,6 @@
-"""What may still be used of each (credential, model), and who may go now (REQUIREMENTS C1, C4).
+"""How much of each (credential, model) is left, and whether a request may go now (REQUIREMENTS C1, C4).
 
-`Quota` is the interface the ladder knows; `LocalQuota` keeps the counts of this process alone.
+`Quota` is the interface that the ladder uses; `LocalQuota` counts for this process alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Denied", "LimitUse", "LocalQuota", "Need", "Observation", "Permit", 
 
 
 class QuotaKey(Struct, frozen=True):
-    """What a limit belongs to, whichever role or replica uses it."""
+    """Owner of a limit, whichever role or replica uses it."""
 
     credential: str
     """The name of the credential, never its secret."""
@@ -38,38 +38,38 @@ class Need(Struct, frozen=True):
     lane: Lane = "interactive"
     """batch: a share of the limits has to stay free for the interactive lane (C6)."""
     waiter: int = 0
-    """The request, by its number in this worker: until it has a permit or withdraws, others may wait behind it.
-    0: it does not say, and cannot withdraw.
+    """Number of the request in this worker. Until it has a permit or withdraws, other requests may wait behind it.
+    0: unnamed; it cannot withdraw.
     """
 
     def __post_init__(self) -> None:
         if self.tokens < 0:
-            raise ValueError(f"a need of {self.tokens} tokens")
+            raise ValueError(f"{self.tokens} is not a valid number of tokens")
 
 
 class Permit(Struct, frozen=True):
-    """Leave for one provider call. Give it back through `Quota.settle`, however the call record_end."""
+    """Permission for one provider call. Return it through `Quota.settle`, however the call ended."""
 
     key: QuotaKey
     tokens: int
     """What was charged for it."""
     number: int
-    """Tells the permits of one `Quota` apart."""
+    """Identifies the permit within one `Quota`."""
 
 
 class Denied(Struct, frozen=True):
-    """Not now, and nothing was charged."""
+    """The request may not go now, and nothing was charged."""
 
     retry_at_s: float
-    """When to ask again; infinite if `never`. Sooner is no error: a call that ends may give tokens back."""
+    """When to ask again; infinite if `never`. Asking sooner is allowed: a call that ends may return tokens."""
     limit: LimitName
-    """What stands in the way; of several, the one that lasts longest."""
+    """The limit that blocks the request; of several, the one that blocks it longest."""
     never: bool = False
     """No wait helps: the need is larger than the whole limit."""
     leasing: bool = False
-    """There is room as far as is known, only not in hand: it will be in a moment."""
+    """The record has room as far as is known, and a lease has been requested."""
     why: str = ""
-    """The words given to `Quota.pause`, while paused."""
+    """The reason given to `Quota.pause`, while paused."""
 
 
 class Quota(Protocol):
@@ -78,58 +78,58 @@ class Quota(Protocol):
     """
 
     @property
-    def out_of_reach(self) -> tuple[str, ...]:
-        """Shared records that cannot be reached: a static share is used instead."""
+    def unreachable_records(self) -> tuple[str, ...]:
+        """Names of the shared records that cannot be reached: their requests wait."""
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
-        """Charge one request and its tokens to every limit, or none of them.
+        """Charge one request and its tokens to every limit, or to none of them.
 
-        Who is refused may stand in line from then on, until it gets its permit or `withdraw` is called for it.
+        A denied request may be queued until it gets a permit or `withdraw` is called for it.
         """
 
     def withdraw(self, waiter: int) -> None:
-        """The request waits no longer for what it was refused, whatever became of it. Again changes nothing."""
+        """Remove a request from every queue it waits in. A second call changes nothing."""
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
         """Seconds until `need` would be admitted, as far as is known: 0 now, infinite never. Charges nothing."""
 
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
-        """The call is over. Tokens not used are given back, those above the estimate are charged now, and
-        the place among the concurrent calls is free. A second time changes nothing.
+        """End a call. Tokens not used are returned, those above the estimate are charged now, and the slot among the
+        concurrent calls is free. A second call changes nothing.
         """
 
-    def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
-        """A 429: admit nothing before `until_s`. A shorter pause does not shorten a longer one."""
+    def pause(self, key: QuotaKey, until_s: float, why: str) -> float:
+        """Admit nothing before `until_s`, after a 429; returns the end of the pause in force, which may be longer."""
 
     def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
-        """A 429 to a call that began at `began_s`: where no limit is configured, the rate is learned from it."""
+        """Record a 429 to a call that began at `began_s`: where no limit is configured, the rate is learned from it."""
 
     def learned(self, key: QuotaKey, now_s: float) -> QuotaLearned | None:
-        """What was learned of a limit that is not configured; None: nothing, or it is configured."""
+        """The learned limit; None: nothing is learned, or a limit is configured."""
 
     def correct(self, key: QuotaKey, observation: Observation, now_s: float) -> None:
-        """Lower what is believed to be left to what the provider says is left. Never raises it above what
-        our own limit and counts leave; ignored where no limit of ours is configured.
+        """Lower what is believed to be left to the provider's figure. Never raises it above what the configured limit
+        and our counts leave; ignored where no limit is configured.
         """
 
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         """Each configured limit and how much of it is taken (C7)."""
 
     def forecast(self, key: QuotaKey, now_s: float) -> Forecast:
-        """When how much of each limit will be free, if nothing more is spent; by this the router admits (C3)."""
+        """When how much of each limit will be free, if nothing more is spent; the router admits by this (C3)."""
 
     def blocking_limit(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
-        """Which limit keeps `need` from being admitted now; None: none that is known, or a pause. Charges nothing."""
+        """The limit that blocks `need` now; None: no known one, or a pause. Charges nothing."""
 
     def record(self, key: QuotaKey) -> str:
-        """Under which name in `llm_quota` all workers share it; empty: this process counts for itself."""
+        """Name of the record in `llm_quota` that all workers share; empty: this process counts for itself."""
 
 
 class LocalQuota:
-    """The limits as this process sees them: right for a single worker, or for its share of them."""
+    """The limits as counted in this process: exact for a single worker."""
 
-    out_of_reach: tuple[str, ...] = ()
-    """It shares nothing."""
+    unreachable_records: tuple[str, ...] = ()
+    """Empty: a local quota has no records."""
 
     def __init__(
         self,
@@ -139,8 +139,8 @@ class LocalQuota:
         batch: Batch,
         number_step: int = 1,
     ) -> None:
-        """`records`: keys of the same record share one quota; None: each has its own. `batch`: what that lane leaves
-        to the other one. `number_step`: between the numbers of permits.
+        """`records`: keys of the same record share one quota; None: each has its own. `batch`: what the batch lane
+        leaves free. `number_step`: difference between the numbers of permits.
         """
         limit_sets: dict[QuotaKey | str, LimitSet] = {}
         reserves: dict[QuotaKey | str, BatchReserve] = {}
@@ -163,7 +163,7 @@ class LocalQuota:
         return Permit(key, need.tokens, number)
 
     def withdraw(self, waiter: int) -> None:
-        """Nobody stands in line here."""
+        """Do nothing: a local quota has no queue."""
 
     def wait_s(self, key: QuotaKey, need: Need, now_s: float) -> float:
         if self._limit_sets[key].fits(need.tokens, now_s, self._reserve(key, need, now_s)):
@@ -173,24 +173,27 @@ class LocalQuota:
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
         self._limit_sets[permit.key].settle(permit.number, true_tokens, now_s)
 
-    def pause(self, key: QuotaKey, until_s: float, why: str) -> None:
-        self._limit_sets[key].pause(until_s, why)
+    def pause(self, key: QuotaKey, until_s: float, why: str) -> float:
+        return self._limit_sets[key].pause(until_s, why)
 
     def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
         self._limit_sets[key].refused(retry_after_s, began_s, now_s)
 
     def refusal(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> Refusal:
-        """What `refused` would learn from, for the shared record to learn it. Not of limits that are configured."""
+        """The refusal from which `refused` would learn, for the shared record. Only for keys without limits."""
         learned = self._limit_sets[key].learned
         assert learned is not None  # noqa: S101 - as it says
         return learned.refusal(retry_after_s, began_s, now_s)
 
     def last_refusal(self, key: QuotaKey, now_s: float) -> tuple[float, int] | None:
-        """Of what is not configured: when the call began that was refused lately, and how many were admitted before."""
+        """When the latest refused call began, and how many calls were admitted before; None: a limit is configured,
+        or no call was refused lately.
+        """
         learned = self._limit_sets[key].learned
         return None if learned is None else learned.last_refusal(now_s)
 
     def learned_elsewhere(self, key: QuotaKey) -> None:
+        """The shared record keeps the learned limit from now on."""
         learned = self._limit_sets[key].learned
         if learned is not None:
             learned.learned_elsewhere()
@@ -215,14 +218,14 @@ class LocalQuota:
         is_learned = self._limit_sets[key].learned is not None
         return None if limit == "paused" or is_learned else limit
 
-    def record(self, key: QuotaKey) -> str:  # noqa: ARG002 - as its sibling
+    def record(self, key: QuotaKey) -> str:  # noqa: ARG002 - required by the protocol
         return ""
 
     def _reserve(self, key: QuotaKey, need: Need, now_s: float) -> float:
         return self._reserves[key].reserve(now_s) if need.lane == "batch" else 0.0
 
     def _blocking_limit(self, key: QuotaKey, need: Need, now_s: float) -> tuple[float, LimitName]:
-        """When to ask again. Behind the reserve that is no later than when the lane's patience ends."""
+        """When to ask again. A request behind the reserve asks again when the lane's patience ends, at the latest."""
         limit_set = self._limit_sets[key]
         bare = limit_set.blocking_limit(need.tokens, now_s)
         reserve = self._reserve(key, need, now_s)

@@ -1,4 +1,4 @@
-"""A token bucket: what was spent of its capacity, and is refilled at some rate all the time (decision 0018).
+"""A token bucket: what is spent of its capacity is refilled continuously (decision 0018).
 
 The level is what is spent and not refilled yet: 0 when the bucket is full of tokens, the capacity when it is empty.
 Time is in any one unit, and a rate is per that unit.
@@ -27,12 +27,12 @@ __all__ = [
 
 _ROUNDING: Final = 1e-6
 _GRAINS: Final = 120
-_BEAT_S: Final = 2.0
-"""A forecast may be this old when it is read: refill that finds the bucket full by then is not promised."""
+_FORECAST_AGE_S: Final = 2.0
+"""Most seconds between making and reading a forecast: refill that would find the bucket full by then is left out."""
 
 
 class Refill(Protocol):
-    """How much a bucket is refilled by."""
+    """Refill of a bucket as a function of time."""
 
     def between(self, start: float, end: float) -> float: ...
 
@@ -52,8 +52,8 @@ class ConstantRefill(Struct, frozen=True):
 
 
 def level_at(charges: Iterable[tuple[float, float]], refill: Refill, now: float) -> float:
-    """The level at `now` after charges of (instant, amount), in order. One of a later instant counts in full already,
-    and is refilled from that instant on: an instant may be later than the true one, never earlier.
+    """The level at `now` after charges of (instant, amount), in order. A charge of a later instant counts in
+    full already, and is refilled from that instant on: an instant may be later than the true one, never earlier.
     """
     level, at = 0.0, now
     for instant, amount in charges:
@@ -85,15 +85,15 @@ def reaches_level_at(
 
 
 def whole(level: float) -> int:
-    """In whole units, rounded up but for what a float is wrong by."""
+    """In whole units, rounded up except for floating point errors."""
     return ceil(level - _ROUNDING)
 
 
 def refill_returns(level: float, per_s: float, span_s: float) -> Iterator[tuple[float, int]]:
-    """What may be spent more, by seconds from now, over one span: the refill goes on while it is spent."""
+    """How much more may be spent after how many seconds, over one span: the refill goes on while it is spent."""
     if per_s <= 0:
         return
-    began_s = max(0.0, _BEAT_S - level / per_s)
+    began_s = max(0.0, _FORECAST_AGE_S - level / per_s)
     spare, given, second = whole(level) - level, 0, 0
     while second < span_s:
         second += 1
@@ -104,7 +104,8 @@ def refill_returns(level: float, per_s: float, span_s: float) -> Iterator[tuple[
 
 
 class TokenBucket:
-    """One process's count of a bucket, with the interface of `SlidingWindow`. Time never runs backwards in here.
+    """One process's count of a bucket, with the interface of `SlidingWindow`. An instant before the latest one
+    seen counts as the latest.
 
     Charges are kept for one span, gathered in grains, so that one of them can be corrected; older ones are one figure.
     """
@@ -117,12 +118,12 @@ class TokenBucket:
         self._refill = ConstantRefill(capacity / span_s)
         self._charges: deque[Charge] = deque()
         self._base = (-inf, 0.0)
-        """The level left of charges that are reserved no longer, and when that was."""
+        """Instant and level of the charges that are older than one span."""
         self._level = 0.0
         self._clock_s = -inf
 
     def resize(self, capacity: int) -> None:
-        """The provider says that it is of another size; what was refilled until now stays so."""
+        """Change the capacity, as a header reports it; the level stays."""
         self._refill = ConstantRefill(capacity / self._span_s)
 
     def used(self, now_s: float) -> int:
@@ -133,7 +134,7 @@ class TokenBucket:
         now_s = self._clock_s
         latest = self._charges[-1] if self._charges else None
         if latest is not None and now_s - latest.began_s <= self._grain_s:
-            # All of it counts from the latest instant: refilled later than in truth, never earlier.
+            # All of it counts from the latest instant: its refill is late, never early.
             latest.amount += amount
             latest.expires_s = now_s + self._span_s
             return latest
@@ -143,7 +144,7 @@ class TokenBucket:
         return made
 
     def refund(self, charge: Charge, amount: int, now_s: float) -> None:
-        """Take `amount` of `charge` back, as if it had not been charged; nothing if that is longer ago than a span."""
+        """Take `amount` of `charge` back, as if it had not been charged; nothing for a charge older than a span."""
         self._now(now_s)
         if charge.expires_s <= self._clock_s:
             return

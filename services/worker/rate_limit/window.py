@@ -20,16 +20,16 @@ class Charge:
 
 
 class SlidingWindow:
-    """The log of charges with its running sum.
+    """A log of charges with its running sum.
 
-    A charge made at t counts at every instant before t + `span_s`, so no window of that length, wherever it
-    begins, holds more than was let in.
+    A charge made at t counts at every instant before t + `span_s`, so no window of that length, wherever it begins,
+    holds more than was admitted.
 
-    With `grain_s` 0 the log is exact: one entry per charge. A longer grain gathers the charges of that many
-    seconds in one entry, which expires when its *latest* charge does: memory is bounded by
-    `span_s / grain_s` entries, and an early charge may count up to `grain_s` too long, never too short.
+    With `grain_s` 0 the log is exact: one entry per charge. A longer grain gathers the charges of that many seconds in
+    one entry, which expires when its *latest* charge does: memory is bounded by `span_s / grain_s` entries, and an
+    early charge may count up to `grain_s` too long, never too short.
 
-    Time never runs backwards in here: an instant before the latest one seen is taken as the latest.
+    An instant before the latest one seen counts as the latest.
     """
 
     __slots__ = ("_charges", "_clock_s", "_grain_s", "_span_s", "_used")
@@ -42,7 +42,7 @@ class SlidingWindow:
         self._clock_s = float("-inf")
 
     def used(self, now_s: float) -> int:
-        """The sum of what was charged within the window that ends now."""
+        """Sum of the charges within the window that ends now."""
         if now_s > self._clock_s:
             self._clock_s = now_s
             charges = self._charges
@@ -51,7 +51,7 @@ class SlidingWindow:
         return self._used
 
     def charge(self, amount: int, now_s: float) -> Charge:
-        """Count `amount` from now on, whether or not there is room: the caller has looked."""
+        """Count `amount` from now on, whether or not it fits: the caller has checked."""
         self.used(now_s)
         now_s = self._clock_s
         self._used += amount
@@ -73,14 +73,14 @@ class SlidingWindow:
             self._used -= amount
 
     def returns(self, now_s: float) -> Iterator[tuple[float, int]]:
-        """In how many seconds each charge counts no more, and how much it is; the oldest first."""
+        """In how many seconds each charge expires, and its amount; the oldest first."""
         self.used(now_s)
         for charge in self._charges:
             yield charge.expires_s - self._clock_s, charge.amount
 
     def falls_to_at_s(self, level: int, now_s: float) -> float:
-        """When no more than `level` will be used if nothing is charged until then: `now_s` if that is so
-        already, infinite for a negative level.
+        """When no more than `level` is used if nothing is charged until then: `now_s` if that is so already, infinite
+        for a negative level.
         """
         left = self.used(now_s)
         if left <= level:

@@ -20,15 +20,15 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.service import Bus
-from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.accounting.usage_recorder import Recorder
 from services.worker.announcer import Announcer
-from services.worker.credentials.changes import CredentialChanges
+from services.worker.credentials.changes import KeyNews
 from services.worker.credentials.keyring import Keyring
 from services.worker.credentials.quota_keys import keys_of
-from services.worker.degradation.monitor import DegradationMonitor
+from services.worker.degradation.monitor import Degrading
 from services.worker.degradation.shorten import RequestSize
-from services.worker.estimates.service_times import ServiceTimes
-from services.worker.estimates.token_calibration import TokenCalibration
+from services.worker.estimates.service_times import Pace
+from services.worker.estimates.token_calibration import Calibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.bodies import Bodies
@@ -49,7 +49,7 @@ from services.worker.metrics import Telemetry, WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
-from services.worker.quota_monitor.monitor import QuotaMonitor
+from services.worker.quota_monitor.monitor import Tiers
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.status import (
@@ -115,30 +115,26 @@ class WorkerParts:
         self.peers = Peers(catalogue, "w")
         self.handover = Handover(self.peers, max_deliver=5)
         self.waiting = WaitQueue()
-        self.calibration = TokenCalibration()
-        self.degradation = DegradationMonitor(catalogue, self.metrics)
-        self.quota_monitor = QuotaMonitor(catalogue, keys, self.quota, self.metrics, catalogue.roles)
-        self.service_times = ServiceTimes()
+        self.calibration = Calibration()
+        self.degradation = Degrading(catalogue, self.metrics)
+        self.tiers = Tiers(catalogue, keys, self.quota, self.metrics, catalogue.roles)
+        self.service_times = Pace()
         self.announcer = RecordingAnnouncer(catalogue)
-        self.recorder: UsageRecorder = recorder or UsageRecorder(
-            self.bus.js, catalogue, self.metrics, SYSTEM, "w"
-        )
+        self.recorder: Recorder = recorder or Recorder(self.bus.js, catalogue, self.metrics, SYSTEM, "w")
         self.keyring = Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90)
 
     @cached_property
     def outcomes(self) -> Outcomes:
         refusals = self.availability.refusals
-        credential_changes = CredentialChanges(
+        key_news = KeyNews(
             self.keyring, self.providers, self.catalogue, refusals, self.announcer, self.metrics
         )
-        return Outcomes(self.catalogue, self.availability, credential_changes, self.announcer, self.metrics)
+        return Outcomes(self.catalogue, self.availability, key_news, self.announcer, self.metrics)
 
     @cached_property
     def selection(self) -> Selection:
         needs = NeedEstimator(self.degradation, self.calibration)
-        return Selection(
-            self.availability, needs, self.outcomes, self.quota_monitor, self.handover, self.waiting
-        )
+        return Selection(self.availability, needs, self.outcomes, self.tiers, self.handover, self.waiting)
 
     @cached_property
     def time_limits(self) -> TimeLimits:
@@ -161,7 +157,7 @@ class WorkerParts:
 
     def ladder(self, attempts: Any = None) -> Ladder:
         return Ladder(
-            Chains(self.catalogue, self.availability.provider_cooldown, lambda: 0.5),
+            Chains(self.catalogue, self.availability.sit_out, lambda: 0.5),
             self.selection,
             attempts or self.attempts,
             self.outcomes,
@@ -170,11 +166,11 @@ class WorkerParts:
         )
 
     def starter(self) -> Starter:
-        return Starter(self.catalogue, self.bus, self.quota_monitor, self.telemetry)
+        return Starter(self.catalogue, self.bus, self.tiers, self.telemetry)
 
     def gate(self, lane: Lane) -> PullGate:
         role_lane = lane_of("chat", lane, self.catalogue.roles["chat"])
-        return PullGate(role_lane, self.availability, self.quota_monitor, self.handover, self.waiting)
+        return PullGate(role_lane, self.availability, self.tiers, self.handover, self.waiting)
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(
@@ -183,14 +179,14 @@ class WorkerParts:
             RoleReport(self.catalogue, self.availability, self.service_times, self.metrics, "w"),
             ModelReport(self.availability, self.degradation),
             CredentialReport(self.catalogue, self.keyring, self.providers, self.availability.refusals),
-            LimitReport(self.quota, self.quota_monitor, self.metrics),
+            LimitReport(self.quota, self.tiers, self.metrics),
         )
 
     def hear_other_worker(self, **about: Any) -> None:
         """A heartbeat of another worker for the role `chat`; `about`: its further fields."""
         role = RoleStatus(role="chat", slots=8, running=0)
         beat = Presence(service="worker", instance="other", at_ms=0, roles=(role,), **about)
-        self.peers.observe("other", beat, loop_now_s())
+        self.peers.heard("other", beat, loop_now_s())
 
     def execution(self, reply: Any = None, *, lasts_s: float, **asked: Any) -> Execution:
         """The execution of a request by the running task, with `lasts_s` to its deadline; `asked` as for `work`."""

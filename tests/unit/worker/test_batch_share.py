@@ -13,6 +13,7 @@ from services.worker.models.availability import Availability
 from services.worker.models.roster import Roster
 from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored
 
@@ -128,9 +129,9 @@ async def records() -> AsyncIterator[_Records]:
 
 
 async def shared(records: _Records, name: str, batch: Batch = BATCH, **limits: int) -> SharedQuota:
-    quota = SharedQuota({KEY: Limits(**limits)}, {KEY: "r"}, name, lambda: 0.5, batch=batch)
+    quota = SharedQuota({KEY: Limits(**limits)}, {KEY: "r"}, Member(name, lambda: 0.5), records, batch=batch)
     records.quotas.append(quota)
-    await quota.start(records, lambda: None)
+    await quota.start()
     quota.wait_s(KEY, Need(0, "batch"), _now_s())
     return quota
 

@@ -21,7 +21,7 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
 )
 from services.worker.accounting.usage_recorder import AttemptRecord
-from services.worker.degradation.monitor import DegradationMonitor, without_quota
+from services.worker.degradation.monitor import Degrading, without_quota
 from services.worker.degradation.shorten import RequestSize
 from services.worker.metrics import WorkerMetrics
 from tests.harness.routed_requests import chat_work
@@ -45,13 +45,11 @@ TALK = [{"role": "user", "content": "x" * 100} for _ in range(12)]
 
 
 @pytest.fixture
-def degrading() -> DegradationMonitor:
-    return DegradationMonitor(CATALOGUE, WorkerMetrics(CollectorRegistry()))
+def degrading() -> Degrading:
+    return Degrading(CATALOGUE, WorkerMetrics(CollectorRegistry()))
 
 
-def observe(
-    degrading: DegradationMonitor, *outcomes: str, role: Any = "chat", duration_s: float = 1.0
-) -> None:
+def observe(degrading: Degrading, *outcomes: str, role: Any = "chat", duration_s: float = 1.0) -> None:
     for outcome in outcomes:
         record = AttemptRecord(
             number=1, model="m", credential="k", outcome=outcome, usage=Usage(), duration_ms=duration_s * 1000
@@ -71,8 +69,8 @@ def size(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **bo
     return RequestSize(work, input_tokens=1200, output_tokens=2000)
 
 
-def held(degrading: DegradationMonitor) -> set[tuple[str, str, str]]:
-    return {(each.role, each.model, each.rule) for each in degrading.report(NOW_S)}
+def held(degrading: Degrading) -> set[tuple[str, str, str]]:
+    return {(each.role, each.model, each.rule) for each in degrading.show(NOW_S)}
 
 
 @pytest.mark.parametrize("outcome", ["rate_limited", "not_found", "credentials", "too_large", "cancelled"])
@@ -98,24 +96,22 @@ def test_d5_slowness_counts_for_roles_with_the_same_rule(degrading):
 def test_d5_a_timeout_is_slow_and_a_quick_failure_is_not(degrading):
     observe(degrading, "too_slow", "stalled", "no_first_token")
     assert ("chat", "m", "high_latency") in held(degrading)
-    other = DegradationMonitor(CATALOGUE, WorkerMetrics(CollectorRegistry()))
+    other = Degrading(CATALOGUE, WorkerMetrics(CollectorRegistry()))
     observe(other, *["server_error"] * 5, duration_s=30)
     assert ("chat", "m", "high_latency") not in held(other)
 
 
 def test_d5_the_quota_is_asked_for_what_will_be_sent(degrading):
-    assert degrading.expected_tokens(size(), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected(size(), "m", NOW_S) == (1200, 2000)
     observe(degrading, *["completed"] * 3, duration_s=30)
-    assert degrading.expected_tokens(size(), "m", NOW_S) == (1200, 1400)
-    assert degrading.expected_tokens(size(), "n", NOW_S) == (1200, 2000), "the other model is quick"
-    assert degrading.expected_tokens(size(degrade=False), "m", NOW_S) == (1200, 2000)
-    assert degrading.expected_tokens(size(tools=[{}]), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected(size(), "m", NOW_S) == (1200, 1400)
+    assert degrading.expected(size(), "n", NOW_S) == (1200, 2000), "the other model is quick"
+    assert degrading.expected(size(degrade=False), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected(size(tools=[{}]), "m", NOW_S) == (1200, 2000)
     observe(degrading, *["server_error"] * 3)
-    tokens, output_tokens = degrading.expected_tokens(size(), "m", NOW_S)
+    tokens, output_tokens = degrading.expected(size(), "m", NOW_S)
     assert (tokens, output_tokens) == (pytest.approx(600, rel=0.02), 1400)
-    assert degrading.expected_tokens(size(vision=True), "m", NOW_S) == (1200, 1400), (
-        "bytes of images are no tokens"
-    )
+    assert degrading.expected(size(vision=True), "m", NOW_S) == (1200, 1400), "bytes of images are no tokens"
 
 
 def test_d5_a_model_passed_over_for_want_of_quota_is_named():

@@ -5,10 +5,9 @@ from __future__ import annotations
 from penstock.contract.codec import encode
 from penstock.contract.quota import QuotaLearned, QuotaRecord
 from services.worker.rate_limit.record.decode import decode_record
-from services.worker.rate_limit.shared.store_protocol import Stored
 
 
 def test_what_was_measured_from_before_the_record_is_believed() -> None:
     learned = QuotaLearned(per_minute=120.0, measured_from_ms=-59_000, grows_from_ms=-10, refused_ms=-5)
     record = QuotaRecord(at_ms=2_000, learned=learned)
-    assert decode_record("provider.model", Stored(encode(record), 1, 0.0)) == record
+    assert decode_record("provider.model", encode(record)) == record

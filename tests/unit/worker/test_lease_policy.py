@@ -14,10 +14,7 @@ from services.worker.rate_limit.record.allocation import Report, allocate, lease
 from services.worker.rate_limit.record.lease_settings import LEASE_SETTINGS, NOTHING, Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.record.record_view import RecordView
-from services.worker.rate_limit.shared.local_lease import LocalLease
-from services.worker.rate_limit.shared.recreate import rebuilt
-from services.worker.rate_limit.shared.replica import Replica
-from services.worker.rate_limit.shared.static_share import alone
+from services.worker.rate_limit.shared.replica import Replica, rebuilt
 from services.worker.rate_limit.shared.store_protocol import Stored
 
 ACCOUNTING = RecordAccounting(Limits(requests_per_minute=10, tokens_per_minute=1000), LEASE_SETTINGS)
@@ -171,35 +168,22 @@ def test_a_newer_word_replaces_an_older_one_c4():
     assert ACCOUNTING.free(view.record, NOW_MS, without="a").tokens == 900
 
 
-def test_static_shares_of_all_workers_together_stay_within_what_was_left_c1():
-    known = record(lease("a"), lease("b", 2, 200), lease("c"), spent=(2, 200))
-    shares = [alone(ACCOUNTING, known, "a", NOW_MS, 0.0) for _ in range(3)]
-    admitted = 0
-    for share in shares:
-        while share.admit(50, 0.0) is not None:
-            admitted += 1
-    assert admitted == 6, "10 less 2 spent and 2 leased, in three whole parts"
-
-
-def test_a_record_made_again_sets_aside_what_the_others_may_have_used_c1():
+def test_c1_a_rebuilt_record_keeps_every_lease_and_all_spending():
     known = record(lease("a", 1, 100), lease("b"), spent=(2, 200))
-    made = rebuilt(known, None, "a", ACCOUNTING, NOW_MS + 3000)
-    assert lease_of(made, "b").requests == 5
-    assert lease_of(made, "b").tokens == 500
-    assert lease_of(made, "a") == lease_of(known, "a")
-    assert made.minute == known.minute
+    made = rebuilt(known, None, ACCOUNTING, NOW_MS + 3000)
+    assert made == replace(known, at_ms=NOW_MS + 3000)
 
 
 def test_what_a_newcomer_spent_before_the_record_was_made_again_counts_c1():
     known = record(lease("a"), spent=(2, 200))
     found = QuotaRecord(at_ms=900, minute=((1, 3, 300),), leases=(lease("new", 1, 50),))
-    made = rebuilt(known, found, "a", ACCOUNTING, NOW_MS)
+    made = rebuilt(known, found, ACCOUNTING, NOW_MS)
     assert ACCOUNTING.free(made, NOW_MS) == Amounts(10 - 2 - 3 - 1, 1000 - 200 - 300 - 50, 1 << 53)
 
 
-def test_what_was_set_aside_is_no_lease_beyond_what_is_free_c1():
-    known = record(lease("a"), lease("b"), spent=(10, 900))
-    made = allocate(rebuilt(known, None, "b", ACCOUNTING, NOW_MS), waits("a", 1), ACCOUNTING, NOW_MS + 1)
+def test_c1_a_lease_in_a_rebuilt_record_is_cut_to_what_is_free():
+    known = record(lease("a", 3, 100), lease("b"), spent=(10, 900))
+    made = allocate(rebuilt(known, None, ACCOUNTING, NOW_MS), waits("a", 1), ACCOUNTING, NOW_MS + 1)
     assert made.held == NOTHING
 
 
@@ -214,53 +198,15 @@ def test_what_is_too_old_to_count_is_not_stored_c1():
     assert sum(grain[1] for grain in made.record.day) == 21_600
 
 
-def test_a_worker_counts_itself_among_those_it_shares_with_c1():
-    share = alone(ACCOUNTING, record(lease("b"), lease("c")), "a", NOW_MS, 0.0)
-    assert sum(share.admit(0, 0.0) is not None for _ in range(10)) == 3
-
-
 def test_an_old_entry_is_no_news_and_one_begun_anew_is_c1():
-    copy = Replica("record", "a", ACCOUNTING, lambda: None)
+    replica = Replica("record", "a", ACCOUNTING, lambda: None)
     mine = allocate(record(), waits("a", 100), ACCOUNTING, NOW_MS).record
-    copy.read(Stored(codec.encode(mine), 7, 0.0), 0.0)
+    replica.load(Stored(codec.encode(mine), 7, 0.0), 0.0)
     later = replace(mine, at_ms=NOW_MS + 900, minute=((NOW_MS // 500, 3, 300),))
-    copy.read(Stored(codec.encode(later), 9, 0.0), 0.9)
-    copy.read(Stored(codec.encode(mine), 7, 0.0), 1.0)
-    assert (copy.revision, copy.record) == (9, later)
+    replica.load(Stored(codec.encode(later), 9, 0.0), 0.9)
+    replica.load(Stored(codec.encode(mine), 7, 0.0), 1.0)
+    assert (replica.revision, replica.record) == (9, later)
     anew = allocate(QuotaRecord(at_ms=0), waits("z", 100), ACCOUNTING, 5).record
-    copy.read(Stored(codec.encode(anew), 1, 0.0), 1.1)
-    assert copy.revision == 1
-    assert copy.record.minute[0] == later.minute[0]
-
-
-def test_hours_without_the_record_are_kept_in_few_grains_c1():
-    clock = RecordClock()
-    clock.observe(0, 0.0)
-    accounting = RecordAccounting(
-        Limits(requests_per_minute=600, tokens_per_minute=10_000, requests_per_day=100_000), LEASE_SETTINGS
-    )
-    lease = LocalLease(accounting, clock, lambda: None)
-    lease.alone = alone(accounting, None, "a", 0, 0.0)
-    last = None
-    for second in range(6 * 3600):
-        if last is not None and second % 7 == 0:
-            lease.settle(last, 3, float(second))
-        last = lease.acquire(5, float(second))
-        assert last is not None
-    report = lease.report("a", 21_600.0, paused=False)
-    assert len(report.spent) <= 600
-    assert sum(grain[1] for grain in report.spent) == 21_600
-    assert lease.unreported.requests == 21_600
-
-
-def test_a_call_as_long_as_the_outage_is_settled_c1():
-    clock = RecordClock()
-    clock.observe(0, 0.0)
-    lease = LocalLease(ACCOUNTING, clock, lambda: None)
-    lease.alone = alone(ACCOUNTING, None, "a", 0, 0.0)
-    first = lease.acquire(500, 0.0)
-    for second in range(1, 4000):
-        lease.acquire(1, float(second * 7))
-    assert first is not None
-    lease.settle(first, 100, 28_000.0)
-    assert min(tokens for _, _, tokens in lease.report("a", 28_000.0, paused=False).spent) >= 0
+    replica.load(Stored(codec.encode(anew), 1, 0.0), 1.1)
+    assert replica.revision == 1
+    assert replica.record.minute[0] == later.minute[0]

@@ -13,7 +13,7 @@ from penstock.bus.publish import StreamFull
 from penstock.contract.codec import EVENT
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
-from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
 from services.worker.metrics import WorkerMetrics
 from tests.unit.worker.parts import catalogue_of, work
 
@@ -46,9 +46,9 @@ def stream() -> SlowStream:
 
 
 @pytest.fixture
-def recorder(stream: SlowStream) -> UsageRecorder:
+def recorder(stream: SlowStream) -> Recorder:
     js: Any = stream
-    return UsageRecorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
+    return Recorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
 
 
 def _attempt(number: int = 1) -> AttemptRecord:
@@ -62,16 +62,16 @@ async def _asked(stream: SlowStream, times: int) -> None:
 
 
 async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2(
-    recorder: UsageRecorder, stream: SlowStream
+    recorder: Recorder, stream: SlowStream
 ) -> None:
     request = work()
 
     async def handle() -> None:
         recorder.record(request, _attempt())
         try:
-            await recorder.wait_stored(request)
+            await recorder.stored(request)
         finally:
-            recorder.release(request)
+            recorder.forget(request)
 
     handler = asyncio.create_task(handle())
     await _asked(stream, 1)
@@ -90,12 +90,12 @@ async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2
 
 
 async def test_every_attempt_is_stored_before_the_work_is_acknowledged_f2(
-    recorder: UsageRecorder, stream: SlowStream
+    recorder: Recorder, stream: SlowStream
 ) -> None:
     request = work()
     for number in (1, 2):
         recorder.record(request, _attempt(number))
-    waiting = asyncio.create_task(recorder.wait_stored(request))
+    waiting = asyncio.create_task(recorder.stored(request))
     await _asked(stream, 2)
     assert not waiting.done()
     stream.opened.set()
@@ -104,22 +104,22 @@ async def test_every_attempt_is_stored_before_the_work_is_acknowledged_f2(
 
 
 async def test_what_could_not_be_stored_is_an_error_of_whoever_waits_f2(
-    recorder: UsageRecorder, stream: SlowStream
+    recorder: Recorder, stream: SlowStream
 ) -> None:
     request = work()
     recorder.record(request, _attempt())
     stream.refuses = StreamFull("no room")
     stream.opened.set()
     with pytest.raises(StreamFull):
-        await recorder.wait_stored(request)
-    await recorder.wait_stored(request)  # told once: the next delivery records anew
+        await recorder.stored(request)
+    await recorder.stored(request)  # told once: the next delivery records anew
 
 
 async def test_requests_do_not_wait_for_the_usage_of_one_another_f2(
-    recorder: UsageRecorder, stream: SlowStream
+    recorder: Recorder, stream: SlowStream
 ) -> None:
     recorder.record(work(id="slow"), _attempt())
     await _asked(stream, 1)
-    await asyncio.wait_for(recorder.wait_stored(work(id="other")), 1)
+    await asyncio.wait_for(recorder.stored(work(id="other")), 1)
     stream.opened.set()
     await recorder.drain(within_s=10)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import selectors
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -16,11 +17,11 @@ from penstock.contract.subjects import quota_key
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.simulator.rate_limits.headers import rate_limit_headers
 from services.simulator.rate_limits.limiter import ModelLimits, RateLimiter
-from services.worker.app import _shared_quota
-from services.worker.credentials.quota_keys import limits_of
+from services.worker.credentials.quota_keys import limits_of, records_of
 from services.worker.providers.ratelimit_headers import parse
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
+from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored, Unreachable
 
@@ -82,12 +83,15 @@ def _now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def worker(memory: Memory, name: str, limits: Limits) -> SharedQuota:
+async def worker(
+    memory: Memory, name: str, limits: Limits, on_grant: Callable[[], None] = lambda: None
+) -> SharedQuota:
+    member = Member(name, random.Random(name).random, on_grant)
     quota = SharedQuota(
-        {KEY: limits}, {KEY: "record"}, name, random.Random(name).random, LEASE_SETTINGS, batch=Batch()
+        {KEY: limits}, {KEY: "record"}, member, memory, batch=Batch(), settings=LEASE_SETTINGS
     )
     memory.listeners.append(quota)
-    await quota.start(memory, lambda: None)
+    await quota.start()
     return quota
 
 
@@ -144,10 +148,14 @@ async def _one_beside_three() -> None:
     quotas: list[SharedQuota] = []
     for name, role in (("a", "chat"), ("b", "coding"), ("c", "coding"), ("d", "coding")):
         limits = {KEY: Limits(requests_per_minute=60)}
-        quota = SharedQuota(limits, {KEY: "record"}, name, random.Random(name).random, terms, batch=Batch())
-        quota.set_backlog(lambda models, role=role: {role: 200} if models == {"m"} else {})
+        member = Member(
+            name,
+            random.Random(name).random,
+            queued=lambda models, role=role: {role: 200} if models == {"m"} else {},
+        )
+        quota = SharedQuota(limits, {KEY: "record"}, member, memory, batch=Batch(), settings=terms)
         memory.listeners.append(quota)
-        await quota.start(memory, lambda: None)
+        await quota.start()
         quotas.append(quota)
     await asyncio.gather(*(drain(quota, 2.1, waiter=1) for quota in quotas))
 
@@ -220,21 +228,18 @@ async def test_an_idle_worker_gives_back_what_it_leased_c1():
     await b.stop()
 
 
-async def test_out_of_reach_it_keeps_to_its_share_and_returns_c1():
+async def test_c1_while_the_record_is_unreachable_requests_wait():
     memory = Memory()
-    a, b = (
-        await worker(memory, "a", Limits(requests_per_minute=30)),
-        await worker(memory, "b", Limits(requests_per_minute=30)),
-    )
+    limits = Limits(requests_per_minute=30)
+    a, b = await worker(memory, "a", limits), await worker(memory, "b", limits)
     await asyncio.sleep(0.5)
     memory.gone = True
-    assert await asyncio.gather(drain(a, 3.0), drain(b, 3.0)) == [15, 15]
-    assert a.out_of_reach == ("record",)
+    assert await asyncio.gather(drain(a, 3.0), drain(b, 3.0)) == [0, 0]
+    assert a.unreachable_records == b.unreachable_records == ("record",)
+    assert a.wait_s(KEY, Need(1), _now_s()) > 0, "no mailbox is pulled from meanwhile"
     memory.gone = False
-    async with asyncio.timeout(3.0):
-        while a.out_of_reach or b.out_of_reach:
-            await asyncio.sleep(0.01)
-    assert await drain(a, 0.5) == 0
+    await _until(lambda: not a.unreachable_records and not b.unreachable_records, 3.0)
+    assert sum(await asyncio.gather(drain(a, 1.0), drain(b, 1.0))) == 30
     await a.stop()
     await b.stop()
 
@@ -292,7 +297,9 @@ class _Provided:
 @pytest.mark.parametrize(("group", "records"), [(None, 2), ("org", 1)])
 def test_credentials_multiply_a_quota_unless_they_are_of_one_group_a6(group: str | None, records: int):
     config = _catalogue(group)
-    quota = _shared_quota(config, limits_of(config, {"p": _Provided()}), "a")
+    limits = limits_of(config, {"p": _Provided()})
+    member = Member("a", lambda: 0.5)
+    quota = SharedQuota(limits, records_of(config, limits), member, Memory(), batch=Batch())
     assert len(quota._by_record) == records, "two names of one model are one model"
 
 
@@ -305,7 +312,9 @@ def test_no_two_owners_or_models_have_the_same_record():
 
 def test_a_pause_of_what_has_no_limit_of_ours_is_kept_c4():
     key = QuotaKey("k", "unlimited")
-    quota = SharedQuota({key: Limits()}, {key: "k.unlimited"}, "a", lambda: 0.5, batch=Batch())
+    quota = SharedQuota(
+        {key: Limits()}, {key: "k.unlimited"}, Member("a", lambda: 0.5), Memory(), batch=Batch()
+    )
     assert isinstance(quota.try_acquire(key, Need(1), 10.0), Permit)
     quota.pause(key, 20.0, "429")
     assert quota.wait_s(key, Need(1), 12.0) == 8.0
@@ -313,10 +322,12 @@ def test_a_pause_of_what_has_no_limit_of_ours_is_kept_c4():
     assert isinstance(quota.try_acquire(key, Need(1), 20.0), Permit)
 
 
-async def _one_stands_in_line(memory: Memory) -> tuple[SharedQuota, SharedQuota]:
+async def _one_stands_in_line(memory: Memory, woken: list[str]) -> tuple[SharedQuota, SharedQuota]:
     """5,000 of 8,000 tokens are taken, and another worker's request, its number 1, asked for 5,000 at that moment."""
     limits = Limits(tokens_per_minute=8000)
-    winner, loser = [await worker(memory, name, limits) for name in ("winner", "loser")]
+    winner, loser = [
+        await worker(memory, name, limits, partial(woken.append, name)) for name in ("winner", "loser")
+    ]
     await _until(lambda: _record_leases(memory) == 2)
     assert isinstance(loser.try_acquire(KEY, Need(5000, waiter=1), _now_s()), Denied)
     winner.try_acquire(KEY, Need(5000, waiter=1), _now_s())
@@ -354,15 +365,14 @@ async def _acquire(quota: SharedQuota, need: Need, within_s: float = 2.0) -> Per
 
 async def test_nobody_waits_behind_a_request_that_no_longer_does_c1_c2():
     memory = Memory()
-    winner, loser = await _one_stands_in_line(memory)
-    woken = []
-    for quota in (winner, loser):
-        quota._by_record["record"].on_grant = lambda quota=quota: woken.append(quota)
+    woken: list[str] = []
+    winner, loser = await _one_stands_in_line(memory, woken)
+    names = {quota: quota._member.holder for quota in (winner, loser)}
     await _until(lambda: winner.wait_s(KEY, Need(500, waiter=2), _now_s()) > 30)
     woken.clear()
     loser.withdraw(1)
-    assert loser in woken, "whoever stood behind it looks again"
-    await _until(lambda: winner in woken)
+    assert names[loser] in woken, "whoever stood behind it looks again"
+    await _until(lambda: names[winner] in woken)
     assert not _waits(memory, "loser")
     assert winner.wait_s(KEY, Need(500, waiter=2), _now_s()) == 0
     await asyncio.gather(_acquire(winner, Need(500, waiter=2)), _acquire(loser, Need(100, waiter=2)))
@@ -373,7 +383,7 @@ async def test_nobody_waits_behind_a_request_that_no_longer_does_c1_c2():
 
 async def test_who_stands_behind_the_own_workers_first_is_told_to_wait_and_not_to_spin_d4():
     memory = Memory()
-    winner, loser = await _one_stands_in_line(memory)
+    winner, loser = await _one_stands_in_line(memory, [])
     await _until(lambda: loser.wait_s(KEY, Need(100, waiter=2), _now_s()) > 30)
     denied = loser.try_acquire(KEY, Need(100, waiter=2), _now_s())
     assert isinstance(denied, Denied)
@@ -385,7 +395,7 @@ async def test_who_stands_behind_the_own_workers_first_is_told_to_wait_and_not_t
 
 async def test_the_next_in_line_takes_the_place_of_one_that_withdraws_c1():
     memory = Memory()
-    winner, loser = await _one_stands_in_line(memory)
+    winner, loser = await _one_stands_in_line(memory, [])
     loser.try_acquire(KEY, Need(4000, waiter=2), _now_s())
     loser.withdraw(1)
     await _until(lambda: 4000 in [each.waits_for_tokens for each in _leases(memory)])
@@ -403,21 +413,16 @@ class Broken(Memory):
         return await super().write(key, data, revision)
 
 
-async def test_a_mistake_of_ours_leaves_no_model_without_quota_and_is_told_c1(
+async def test_c1_a_defect_of_the_renewer_is_logged_and_does_not_end_it(
     caplog: pytest.LogCaptureFixture,
 ):
     memory = Broken()
     quota = await worker(memory, "a", Limits(requests_per_minute=30))
-    async with asyncio.timeout(3.0):
-        while quota.out_of_reach == ():
-            await asyncio.sleep(0.01)
+    await _until(lambda: quota.unreachable_records != (), 3.0)
     assert "could not be renewed" in caplog.text
-    assert isinstance(quota.try_acquire(KEY, Need(1), _now_s()), Permit), "from the static share"
     memory.broken = False
-    async with asyncio.timeout(3.0):
-        while quota.out_of_reach:
-            await asyncio.sleep(0.01)
-    assert await drain(quota, 1.5) == 29, "and what the share gave away is counted"
+    await _until(lambda: quota.unreachable_records == (), 3.0)
+    assert await drain(quota, 1.5) == 30
     await quota.stop()
 
 

@@ -1,4 +1,4 @@
-"""A limit learned from refusals, as this process alone counts it (decision 0018)."""
+"""A limit learned from refusals, counted in this process alone (decision 0018)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from penstock.contract.presence import Recovery
 from penstock.contract.quota import QuotaLearned
-from services.worker.rate_limit.call_rate import RecentCalls
 from services.worker.rate_limit.forecast import recovery
 from services.worker.rate_limit.learned.rate import (
     Refusal,
@@ -20,7 +19,7 @@ from services.worker.rate_limit.learned.rate import (
     plausible,
     refused,
 )
-from services.worker.rate_limit.learned.refusal_evidence import RefusalEvidence
+from services.worker.rate_limit.learned.refusal_evidence import RecentCalls, RefusalEvidence
 from services.worker.rate_limit.token_bucket import refill_returns, whole
 
 __all__ = ["LearnedBucket"]
@@ -29,20 +28,20 @@ MINUTE_S: Final = 60.0
 
 
 class LearnedBucket:
-    """Of one (credential, model) without limits of ours: nothing is held back until something was learned.
+    """Learned limit of one (credential, model) without a configured one: every call is admitted until it is learned.
 
     Instants are monotonic seconds that do not run backwards.
     """
 
-    __slots__ = ("_at_ms", "_dropped", "_evidence", "_level", "_said", "calls", "limit")
+    __slots__ = ("_at_ms", "_dropped", "_evidence", "_header_limit", "_level", "calls", "limit")
 
     def __init__(self) -> None:
         self.limit: QuotaLearned | None = None
-        """None: nothing is learned, or it was forgotten."""
+        """None: nothing is learned, or it expired."""
         self.calls = RecentCalls()
         self._dropped: QuotaLearned | None = None
         self._evidence = RefusalEvidence()
-        self._said: int | None = None
+        self._header_limit: int | None = None
         self._level = 0.0
         self._at_ms = 0.0
 
@@ -52,7 +51,7 @@ class LearnedBucket:
         return self.limit
 
     def wait_s(self, now_s: float) -> float:
-        """How long until one request may go; 0: now."""
+        """Seconds until one request may go; 0: now."""
         known = self.known(now_s)
         if known is None:
             return 0.0
@@ -63,7 +62,7 @@ class LearnedBucket:
         return (growth(known).done_at(excess, now_s * 1000) - now_s * 1000) / 1000
 
     def spend(self, now_s: float) -> None:
-        """A call is made."""
+        """Count a call."""
         self.calls.add(now_s)
         known = self.limit
         if known is not None:
@@ -72,10 +71,10 @@ class LearnedBucket:
             self.limit = replace(known, calls=known.calls + 1)
 
     def refusal(self, retry_after_s: float | None, began_s: float, now_s: float) -> Refusal:
-        """A call was refused; with what all the latest ones tell if nothing is known yet."""
+        """A refusal, with the estimate of all the latest ones for the case that nothing is learned yet."""
         found = Refusal(at_ms=int(now_s * 1000), began_ms=int(began_s * 1000), retry_after_s=retry_after_s)
         self._evidence.add(found, self.calls, began_s=began_s, now_s=now_s)
-        estimate = self._evidence.estimate(self._said, self.calls.total, now_s)
+        estimate = self._evidence.estimate(self._header_limit, self.calls.total, now_s)
         return replace(found, estimate=estimate, counted=self._evidence.admitted())
 
     def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
@@ -84,8 +83,8 @@ class LearnedBucket:
         if known is not None:
             self.limit = refused(known, refusal)
         elif not dropped(self._dropped, refusal.at_ms):
-            said = self._said if self._said == refusal.estimate else None
-            self.limit = learned_from(refusal, said)
+            header_limit = self._header_limit if self._header_limit == refusal.estimate else None
+            self.limit = learned_from(refusal, header_limit)
         if self.limit is not None:
             self._evidence.clear()
             self._level, self._at_ms = float(burst(self.limit)), now_s * 1000
@@ -95,18 +94,18 @@ class LearnedBucket:
         self._evidence.clear()
 
     def last_refusal(self, now_s: float) -> tuple[float, int] | None:
-        """When the call began that was refused lately, and how many were admitted in the minute before; None: none."""
+        """When the latest refused call began, and how many were admitted in the minute before; None: no refusal."""
         began_s = self._evidence.last_began_s(now_s)
         return None if began_s is None else (began_s, self._evidence.admitted())
 
     def observe(self, per_minute: int) -> None:
-        """The provider names its limit."""
-        self._said = per_minute
+        """Take the limit from a header."""
+        self._header_limit = per_minute
         if self.limit is not None and plausible(self.limit, per_minute):
             self.limit = replace(self.limit, said_per_minute=per_minute)
 
     def recovery(self, now_s: float) -> Recovery | None:
-        """When how many more may go; None: nothing is learned."""
+        """Forecast of the limit; None: nothing is learned."""
         known = self.known(now_s)
         if known is None:
             return None

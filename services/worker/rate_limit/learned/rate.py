@@ -1,7 +1,7 @@
 """The rate that a provider admits, learned from its refusals by additive increase and multiplicative decrease, and
-dropped where they do not depend on the rate (decision 0018).
+dropped where the refusals do not depend on the rate (decision 0018).
 
-Instants are milliseconds of one clock, rates are requests a minute where nothing else is said.
+Instants are milliseconds of one clock, rates are requests per minute unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -29,43 +29,52 @@ __all__ = [
 ]
 
 _DECREASE: Final = 0.95
-"""Share of the estimate at which a new attempt begins."""
+"""Share of the estimate at which the rate starts after a refusal."""
 _LINEAR, _CUBIC = 0.1, 0.02
-"""Increase after one period, as a share of where it began: evenly at first, and ever faster the longer no refusal
-came, as where the limit was raised or the estimate was too low (after five periods it is fourfold)."""
-_CALLS_EACH: Final = 20
-"""A period lasts for so many calls, so that of a saturated limit one call in about twenty is refused ..."""
-_SHORTEST_MS: Final = 10_000
-"""... and at least for so long."""
+"""Growth of the rate after one period, as a share of its start: linear at first, and faster the longer no refusal
+comes, as when the limit was raised or the estimate was too high (fourfold after five periods)."""
+_CALLS_PER_PERIOD: Final = 20
+"""Calls in one period, so that a saturated limit refuses about one call in twenty."""
+_SHORTEST_PERIOD_MS: Final = 10_000
+"""Milliseconds of the shortest period."""
 _MOST_PERIODS: Final = 20.0
-_SOON: Final = 1.5
-"""A refusal within so many periods came since the rate is too high; a later one after a lull, or a long increase."""
+"""Periods after which the rate stops growing."""
+_SOON_PERIODS: Final = 1.5
+"""Most periods after which a refusal shows that the rate is too high; a later one follows an idle time or long
+growth."""
 _ENOUGH: Final = 8
-"""Calls between two refusals that make a count of them an estimate."""
+"""Calls between two refusals whose count is an estimate."""
 _MOST_CUT: Final = 0.5
-"""No refusal lowers the estimate below this share of it."""
+"""Share of the estimate below which one refusal does not lower it."""
 _CLEARLY_BELOW: Final = 0.98
-"""A refusal at a rate below this share of the estimate contradicts it: less was asked than at the refusal before."""
+"""Share of the estimate below which a refusal contradicts it: fewer calls were made than at the refusal before."""
 _CONTRADICTS, _CONTRADICTS_ROUGH, _CONFIRMS = 3, 4, 1
+"""Doubt that a contradiction adds where the waits suggest a bucket, and where they do not; doubt that a confirmation
+takes."""
 _MOST_DOUBT: Final = 12
-"""The doubt from which on the refusals are those of no limit: four that contradict, or three where no wait of a bucket
-told the estimate, less a third for each one that came above the estimate."""
+"""Doubt from which on the refusals are not caused by a rate limit: four contradictions, or three where no wait suggests
+a bucket, less a third for each confirmation."""
 _NEARLY: Final = 0.5
-"""A wait of less than this share of the time between two calls is none."""
+"""Share of the time between two calls below which a wait counts as none."""
 _LOWEST: Final = 0.4
-"""Share of the first estimate below which the estimate is not believed: refusals that bring it down so far are those of
-no limit, or the first estimate was a burst and the next one, of later calls, is better."""
+"""Share of the first estimate below which the limit is dropped: the refusals are not caused by a rate limit, or the
+first estimate was a burst and a later one will be better."""
 _DROPPED_MS: Final = 300_000
-"""How long nothing is learned again."""
+"""Milliseconds for which nothing is learned after a limit was dropped."""
 _NEAR: Final = 0.25
+"""Difference, as a share of the estimate, up to which a new count is averaged with it."""
 _BURST_S: Final = 2.0
-_LAPSE_MS: Final = 600_000
-_LAPSE_PERIODS: Final = 5
+"""Seconds of the rate that may go at once."""
+_EXPIRY_MS: Final = 600_000
+"""Milliseconds after the last refusal at which a learned limit expires ..."""
+_EXPIRY_PERIODS: Final = 5
+"""... and at least so many periods."""
 _LEAST, _MOST = 0.01, 1_000_000.0
+"""Bounds of an estimate."""
 _FAR_BELOW: Final = 0.5
-"""A limit in the headers below this share of what was admitted per minute is not one per minute."""
+"""Share of what was admitted per minute below which a limit in the headers is not per minute."""
 _LONGEST_WAIT_S: Final = 120.0
-"""A wait beyond this is no limit per minute: nothing is learned of it."""
+"""Seconds above which a `Retry-After` does not concern a limit per minute."""
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -73,16 +82,16 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
     at_ms: int
     began_ms: int
-    """When its call was made."""
+    """When its call began."""
     retry_after_s: float | None = None
     estimate: float | None = None
-    """What it tells if nothing is known yet."""
+    """Estimate of the limit, for the case that nothing is learned yet."""
     counted: int = 0
-    """Calls of this worker in the minute before its first refusal; 0: not its first."""
+    """Calls of this worker in the minute before its first refusal; 0 for later refusals."""
 
     @property
     def refill_per_minute(self) -> float | None:
-        """A wait of a fraction of a second is how long a bucket takes to one more token, or what is left of that."""
+        """Refill of a bucket: a wait of a fraction of a second is at most the time until one more token."""
         wait_s = self.retry_after_s
         return 60.0 / wait_s if wait_s is not None and 0 < wait_s < 1 else None
 
@@ -92,14 +101,14 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 class Growth(Struct, frozen=True):
-    """The rate as it grows while no refusal comes. Implements `Refill`, per millisecond."""
+    """The rate as a function of time while no refusal comes. Implements `Refill`, per millisecond."""
 
     base: float
     """Per millisecond."""
     from_ms: int
     period_ms: float
     stop: float
-    """Periods after which it grows no more."""
+    """Periods after which the growth stops."""
 
     def rate(self, at_ms: float) -> float:
         periods = min(self.stop, max(0.0, at_ms - self.from_ms) / self.period_ms)
@@ -121,18 +130,18 @@ class Growth(Struct, frozen=True):
 
 
 def first_estimate(refills: Iterable[float | None], admitted: int) -> float | None:
-    """What the refusals tell together where nothing is known yet; None: too little. `refills`: what the wait of each
-    tells; `admitted`: calls within a minute.
+    """The first estimate from several refusals; None: too little evidence. `refills`: refill rate by the wait of each;
+    `admitted`: calls within a minute.
     """
-    told = list(refills)
-    known = [refill for refill in told if refill is not None]
-    if known and len(known) == len(told):
+    found = list(refills)
+    known = [refill for refill in found if refill is not None]
+    if known and len(known) == len(found):
         return _bounded(min(known))
     return float(admitted) if admitted >= _ENOUGH else None
 
 
-def learned_from(refusal: Refusal, said: int | None = None) -> QuotaLearned | None:
-    """Where nothing is known yet."""
+def learned_from(refusal: Refusal, header_limit: int | None = None) -> QuotaLearned | None:
+    """The limit after the first evidence; None: not enough."""
     if refusal.estimate is None or not refusal.teaches:
         return None
     return QuotaLearned(
@@ -142,20 +151,20 @@ def learned_from(refusal: Refusal, said: int | None = None) -> QuotaLearned | No
         measured_from_ms=refusal.at_ms,
         grows_from_ms=_pause_ends_ms(refusal),
         refused_ms=refusal.at_ms,
-        said_per_minute=said,
+        said_per_minute=header_limit,
     )
 
 
-def plausible(known: QuotaLearned, said: int) -> bool:
-    """Whether a limit in the headers may be one per minute: headers do not say of which time it is, and one far below
-    what was admitted is of a shorter time.
+def plausible(known: QuotaLearned, header_limit: int) -> bool:
+    """Whether a limit in the headers may be per minute: headers do not name the span, and a limit far below what was
+    admitted concerns a shorter one.
     """
-    return said >= _FAR_BELOW * known.per_minute
+    return header_limit >= _FAR_BELOW * known.per_minute
 
 
 def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
-    """A refusal more. That of a call which was under way at the one before teaches nothing but that it came; nor does
-    one after which nothing was admitted.
+    """The limit after one more refusal. A refused call that began before the previous refusal, or that follows it
+    without an admitted call, only shows that the bucket is empty.
     """
     if _is_doubted(known):
         return known
@@ -187,8 +196,8 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
 
 
 def _first_wave(known: QuotaLearned, refusal: Refusal) -> float:
-    """Before anything was measured, each refusal of the first wave betters the guess: a bucket's refill takes at least
-    as long as the longest wait that it told; what several workers called until then adds up.
+    """Estimate after a refusal of the first wave, before anything is measured: a bucket refills no faster than the
+    longest wait suggests, and calls of several workers add up.
     """
     if known.is_measured or known.said_per_minute is not None:
         return known.per_minute
@@ -198,37 +207,37 @@ def _first_wave(known: QuotaLearned, refusal: Refusal) -> float:
 
 
 def _lowered(per_minute: float, refusal: Refusal) -> float:
-    """A bucket's refill takes at least as long as a wait that it tells; by half at once."""
+    """Lower the rate to the refill that a wait suggests, by half at most."""
     refill = refusal.refill_per_minute
     return per_minute if refill is None else min(per_minute, max(refill, per_minute * _MOST_CUT))
 
 
 def growth(known: QuotaLearned) -> Growth:
-    """No more than the headers say, where they do."""
+    """Growth from the estimate, up to the limit in the headers if there is one."""
     base, stop = known.per_minute * _DECREASE, _MOST_PERIODS
-    said = known.said_per_minute
-    if said is not None:
-        base = float(said) if known.per_minute >= said else base
-        stop = _periods_to(said / base)
+    header_limit = known.said_per_minute
+    if header_limit is not None:
+        base = float(header_limit) if known.per_minute >= header_limit else base
+        stop = _periods_to(header_limit / base)
     return Growth(base / 60_000, known.grows_from_ms, _period_ms(known), stop)
 
 
 def burst(known: QuotaLearned) -> int:
-    """How many calls may go at once after a lull: unknown, unless the headers name the limit."""
+    """Calls that may go at once after an idle time: the limit in the headers, else two seconds of the rate."""
     if known.said_per_minute is not None:
         return known.said_per_minute
     return max(1, ceil(known.per_minute * _BURST_S / 60))
 
 
 def alive(known: QuotaLearned | None, at_ms: int) -> bool:
-    """Whether it is believed: what was refused for the last time so long ago is forgotten."""
+    """Whether the limit is in force: it is neither doubted nor expired."""
     if known is None or _is_doubted(known):
         return False
-    return at_ms < known.grows_from_ms + max(_LAPSE_MS, _LAPSE_PERIODS * _period_ms(known))
+    return at_ms < known.grows_from_ms + max(_EXPIRY_MS, _EXPIRY_PERIODS * _period_ms(known))
 
 
 def dropped(known: QuotaLearned | None, at_ms: int) -> bool:
-    """Whether refusals contradicted it a while ago: nothing is learned of them."""
+    """Whether refusals contradicted the limit lately, so that nothing is learned now."""
     if known is None or not _is_doubted(known):
         return False
     return at_ms < known.refused_ms + _DROPPED_MS
@@ -239,16 +248,16 @@ def _is_doubted(known: QuotaLearned) -> bool:
 
 
 def _doubt(known: QuotaLearned, refusal: Refusal, admitted: int) -> int:
-    """With this one. A call that is nearly in time contradicts nothing."""
-    believed = min(known.per_minute, known.said_per_minute or _MOST)
+    """Doubt after this refusal. A call that came nearly in time contradicts nothing."""
+    expected = min(known.per_minute, known.said_per_minute or _MOST)
     rate = growth(known).rate(refusal.at_ms) * 60_000
-    if rate >= believed and admitted >= _ENOUGH:
+    if rate >= expected and admitted >= _ENOUGH:
         return max(0, known.doubt - _CONFIRMS)
     wait_s = refusal.retry_after_s
     if (refusal.refill_per_minute or _MOST) < known.per_minute:
         return known.doubt  # the estimate was too high
     in_time = wait_s is not None and wait_s < _NEARLY * 60 / known.per_minute
-    is_early = admitted < _ENOUGH or rate < _CLEARLY_BELOW * believed
+    is_early = admitted < _ENOUGH or rate < _CLEARLY_BELOW * expected
     weight = _CONTRADICTS if known.kind == "token_bucket" else _CONTRADICTS_ROUGH
     return known.doubt + (weight if is_early and not in_time else 0)
 
@@ -257,11 +266,11 @@ def _estimate(known: QuotaLearned, refusal: Refusal, admitted: int) -> float:
     span_ms = max(1, refusal.at_ms - known.measured_from_ms)
     counted = admitted * 60_000 / span_ms
     most = growth(known).rate(refusal.at_ms) * 60_000
-    if refusal.at_ms - known.grows_from_ms > _SOON * _period_ms(known):
+    if refusal.at_ms - known.grows_from_ms > _SOON_PERIODS * _period_ms(known):
         return max(known.per_minute, min(counted, most))
     if admitted < _ENOUGH:
-        # Of so few, those that other workers have not told yet would be missed: where one of so many is refused, the
-        # limit is not lower than the share of the others.
+        # With so few calls, those that other workers have not reported yet are missing: the limit is not lower than
+        # the share that all but one of the calls had.
         bound = min(refusal.refill_per_minute or _MOST, (admitted + 1) * 60_000 / span_ms)
         return max(known.per_minute * admitted / (admitted + 1), min(bound, most))
     if abs(counted - known.per_minute) < _NEAR * known.per_minute:
@@ -287,7 +296,7 @@ def _periods_to(factor: float) -> float:
 
 
 def _period_ms(known: QuotaLearned) -> float:
-    return max(_SHORTEST_MS, _CALLS_EACH * 60_000 / known.per_minute)
+    return max(_SHORTEST_PERIOD_MS, _CALLS_PER_PERIOD * 60_000 / known.per_minute)
 
 
 def _pause_ends_ms(refusal: Refusal) -> int:

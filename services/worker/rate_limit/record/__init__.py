@@ -1,1 +1,1 @@
-"""The shared quota record as pure data: what was spent, what is free, and who gets how much."""
+"""The shared quota record as pure data: what was spent, what is free, and how leases are allocated."""

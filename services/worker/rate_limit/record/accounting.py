@@ -11,15 +11,15 @@ from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.learned.rate import alive, burst, growth
 from services.worker.rate_limit.limit_set import LimitName
-from services.worker.rate_limit.record.bucket import Bucket, BucketLevel
 from services.worker.rate_limit.record.lease_settings import UNLIMITED, Amounts, LeaseSettings
+from services.worker.rate_limit.record.token_bucket import Bucket, BucketLevel
 from services.worker.rate_limit.record.window import GrainedWindow, Kind
 from services.worker.rate_limit.token_bucket import ConstantRefill
 
 __all__ = ["LimitGauge", "RecordAccounting", "earlier_waiters"]
 
 _BUSY_LOOK_MS: Final = 250
-"""What others hold may be given back at any time: look again after this long."""
+"""Milliseconds after which to look again where other workers hold leases: they may return them at any time."""
 
 
 class LimitGauge(Struct, frozen=True):
@@ -27,24 +27,24 @@ class LimitGauge(Struct, frozen=True):
 
     name: LimitName
     kind: Kind
-    span: GrainedWindow
+    window: GrainedWindow
     grains: tuple[Grain, ...]
     ceiling: int
     """The limit in force: ours, or the provider's if that is lower."""
     withheld: int
-    lapses_ms: int | None
-    """When the provider's word on it, if there is one, is believed no longer."""
+    expires_ms: int | None
+    """When the correction by a header expires; None: there is none."""
     leased: int
-    """Outstanding with workers other than the one left out."""
+    """Leases of the workers that count."""
     reserved: int
     """What a batch request has to leave free."""
-    filling: BucketLevel | None = None
-    """Of a token bucket; None: it is a window."""
+    bucket_level: BucketLevel | None = None
+    """Level of a token bucket; None: the limit is a window."""
 
     @property
     def spent(self) -> int:
-        if self.filling is not None:
-            return self.filling.spent
+        if self.bucket_level is not None:
+            return self.bucket_level.spent
         column = 1 if self.kind == "requests" else 2
         return sum(grain[column] for grain in self.grains)
 
@@ -53,48 +53,51 @@ class LimitGauge(Struct, frozen=True):
         return self.ceiling - self.spent - self.withheld - self.leased
 
     def falls_to_at_ms(self, level: int, now_ms: int) -> int | None:
-        """When no more than `level` is spent if nothing is added; None for never."""
-        if self.filling is not None:
-            return self.filling.falls_to_at_ms(level, now_ms)
-        return self.span.falls_to_at_ms(self.grains, self.kind, level, now_ms)
+        """When no more than `level` is spent if nothing is added; None: never."""
+        if self.bucket_level is not None:
+            return self.bucket_level.falls_to_at_ms(level, now_ms)
+        return self.window.falls_to_at_ms(self.grains, self.kind, level, now_ms)
 
 
 class RecordAccounting:
-    """The windows of one key, with its limits: reads a record, changes nothing."""
+    """Accounting of one key by its limits and windows: reads a record, changes nothing."""
 
     def __init__(
-        self, limits: Limits, settings: LeaseSettings, batch_reserve: float = 0.0, *, learns: bool = False
+        self, limits: Limits, settings: LeaseSettings, batch_reserve: float = 0.0, *, is_learned: bool = False
     ) -> None:
-        """`batch_reserve`: the share of each limit per minute, and of the places, that a batch request leaves free.
+        """`batch_reserve`: the share of each limit per minute, and of the slots, that a batch request leaves free.
 
-        `learns`: there are no limits but those that the record has learned.
+        `is_learned`: no limit is configured; those that the record has learned count.
         """
         self.limits = limits
         self.settings = settings
         self.batch_reserve = batch_reserve
-        self.learns = learns
+        self.is_learned = is_learned
         self.minute = GrainedWindow(settings.minute_ms + settings.margin_ms, settings.minute_grain_ms)
         self.day = GrainedWindow(settings.day_ms + settings.margin_ms, settings.day_grain_ms)
-        self.counts_requests = learns or (limits.requests_per_minute, limits.requests_per_day) != (None, None)
-        self.counts_tokens = learns or (limits.tokens_per_minute, limits.tokens_per_day) != (None, None)
+        self.counts_requests = is_learned or (limits.requests_per_minute, limits.requests_per_day) != (
+            None,
+            None,
+        )
+        self.counts_tokens = is_learned or (limits.tokens_per_minute, limits.tokens_per_day) != (None, None)
         self.counts_slots = limits.concurrency is not None
         self.largest_tokens = min(limits.tokens_per_minute or UNLIMITED, limits.tokens_per_day or UNLIMITED)
-        self.has_buckets = learns or limits.kind == "token_bucket"
+        self.has_buckets = is_learned or limits.kind == "token_bucket"
 
     def buckets(self, record: QuotaRecord, now_ms: int) -> dict[Kind, Bucket]:
         """The limits per minute that are token buckets, as they are in force."""
-        if self.learns:
+        if self.is_learned:
             return self._learned(record, now_ms)
         if not self.has_buckets:
             return {}
-        words = {word.limit: word for word in record.corrections}
+        corrections = {each.limit: each for each in record.corrections}
         limits = self.limits
         rows: tuple[tuple[LimitName, Kind, int | None], ...] = (
             ("requests_per_minute", "requests", limits.requests_per_minute),
             ("tokens_per_minute", "tokens", limits.tokens_per_minute),
         )
         return {
-            kind: self._bucket(_in_force(most, words.get(name), now_ms)[0])
+            kind: self._bucket(_in_force(most, corrections.get(name), now_ms)[0])
             for name, kind, most in rows
             if most is not None
         }
@@ -127,15 +130,15 @@ class RecordAccounting:
         )
 
     def gauges(self, record: QuotaRecord, now_ms: int, without: str = "") -> list[LimitGauge]:
-        """Every limit but concurrency; `without`: the worker whose own lease does not count."""
+        """Every limit except concurrency; `without`: the worker whose own lease does not count."""
         minute, day = self.minute.alive(record.minute, now_ms), self.day.alive(record.day, now_ms)
         others = [lease for lease in record.leases if lease.holder != without]
         requests = sum(lease.requests for lease in others)
         tokens = sum(lease.tokens for lease in others)
-        words = {word.limit: word for word in record.corrections}
+        corrections = {each.limit: each for each in record.corrections}
         buckets = self.buckets(record, now_ms)
         limits = self.limits
-        if self.learns:
+        if self.is_learned:
             most: dict[Kind, int | None] = {kind: bucket.capacity for kind, bucket in buckets.items()}
         else:
             most = {"requests": limits.requests_per_minute, "tokens": limits.tokens_per_minute}
@@ -146,28 +149,28 @@ class RecordAccounting:
             ("tokens_per_day", "tokens", limits.tokens_per_day, self.day, day, tokens),
         )
         found = []
-        for name, kind, limit, span, grains, leased in rows:
+        for name, kind, limit, window, grains, leased in rows:
             if limit is None:
                 continue
-            in_force = _in_force(limit, words.get(name), now_ms)
-            spared = reserved(in_force[0], self.batch_reserve) if span is self.minute else 0
-            filling = None
-            if span is self.minute and kind in buckets:
-                filling = BucketLevel.at(buckets[kind], record.carried, record.minute, kind, now_ms)
-            found.append(LimitGauge(name, kind, span, grains, *in_force, leased, spared, filling))
+            in_force = _in_force(limit, corrections.get(name), now_ms)
+            reserve = reserved(in_force[0], self.batch_reserve) if window is self.minute else 0
+            level = None
+            if window is self.minute and kind in buckets:
+                level = BucketLevel.at(buckets[kind], record.carried, record.minute, kind, now_ms)
+            found.append(LimitGauge(name, kind, window, grains, *in_force, leased, reserve, level))
         return found
 
     def free(
         self, record: QuotaRecord, now_ms: int, without: str = "", *, leave_reserve: bool = False
     ) -> Amounts:
-        """What nobody holds and nobody spent. Below nothing when more was spent than foreseen.
+        """What is neither leased nor spent; below 0 when more was spent than estimated.
 
         `leave_reserve`: less what a batch request has to leave free.
         """
         left: dict[Kind, int] = {"requests": UNLIMITED, "tokens": UNLIMITED}
         gauges = self.gauges(record, now_ms, without)
-        if self.learns and not gauges:
-            left["requests"] = 0  # nothing is leased before the record says how much there is
+        if self.is_learned and not gauges:
+            left["requests"] = 0  # nothing is leased before the record holds a limit
         for gauge in gauges:
             left[gauge.kind] = min(left[gauge.kind], gauge.free - leave_reserve * gauge.reserved)
         slots, most = UNLIMITED, self.limits.concurrency
@@ -185,7 +188,7 @@ class RecordAccounting:
         *,
         leave_reserve: bool = False,
     ) -> tuple[int, LimitName] | None:
-        """When it is worth looking again for `need`, and what stands in the way; None: it is free now."""
+        """When to look again for `need`, and which limit blocks it; None: it is free now."""
         found: list[tuple[int, LimitName]] = []
         if self.free(record, now_ms, without, leave_reserve=leave_reserve).slots < need.slots:
             found.append((now_ms + _BUSY_LOOK_MS, "concurrency"))
@@ -195,29 +198,32 @@ class RecordAccounting:
             if gauge.free < amount:
                 level = gauge.ceiling - gauge.withheld - gauge.leased - amount
                 at_ms = gauge.falls_to_at_ms(level, now_ms)
-                given_back_ms = now_ms + _BUSY_LOOK_MS if gauge.free + gauge.leased >= amount else None
-                hopes = [each for each in (at_ms, gauge.lapses_ms, given_back_ms) if each is not None]
-                found.append((min(hopes, default=now_ms + _BUSY_LOOK_MS), gauge.name))
+                returned_ms = now_ms + _BUSY_LOOK_MS if gauge.free + gauge.leased >= amount else None
+                candidates = [each for each in (at_ms, gauge.expires_ms, returned_ms) if each is not None]
+                found.append((min(candidates, default=now_ms + _BUSY_LOOK_MS), gauge.name))
         return max(found, default=None)
 
 
-def _in_force(most: int, word: QuotaCorrection | None, now_ms: int) -> tuple[int, int, int | None]:
-    """Ceiling, withheld, and when that changes: the provider's word lowers what is left until it lapses."""
-    if word is None:
+def _in_force(most: int, correction: QuotaCorrection | None, now_ms: int) -> tuple[int, int, int | None]:
+    """Ceiling, withheld amount, and when that changes: a correction lowers what is left until it expires."""
+    if correction is None:
         return most, 0, None
-    told = word.ceiling is not None and now_ms < word.ceiling_until_ms
-    ceiling = min(most, word.ceiling) if told and word.ceiling is not None else most
-    held_back = now_ms < word.withheld_until_ms
-    lapses = [
+    is_lower = correction.ceiling is not None and now_ms < correction.ceiling_until_ms
+    ceiling = min(most, correction.ceiling) if is_lower and correction.ceiling is not None else most
+    withholds = now_ms < correction.withheld_until_ms
+    expiries = [
         at_ms
-        for at_ms, counts in ((word.ceiling_until_ms, ceiling < most), (word.withheld_until_ms, held_back))
+        for at_ms, counts in (
+            (correction.ceiling_until_ms, ceiling < most),
+            (correction.withheld_until_ms, withholds),
+        )
         if counts
     ]
-    return ceiling, word.withheld if held_back else 0, min(lapses, default=None)
+    return ceiling, correction.withheld if withholds else 0, min(expiries, default=None)
 
 
 def earlier_waiters(record: QuotaRecord, holder: str, since_ms: int) -> tuple[QuotaLease, ...]:
-    """Who has waited longer than `holder`."""
+    """Leases of the workers that have waited longer than `holder`."""
     return tuple(
         lease
         for lease in record.leases

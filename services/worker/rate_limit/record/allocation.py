@@ -1,4 +1,4 @@
-"""One worker's write to the shared record: what it spent, gives back and asks for, and what it gets."""
+"""One worker's write to the shared record: what it spent, returns and requests, and the lease that it gets."""
 
 from __future__ import annotations
 
@@ -7,70 +7,67 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.contract.quota import Grain, QuotaCorrection, QuotaLease, QuotaRecord
-from services.worker.rate_limit.learned.rate import Refusal
+from penstock.contract.quota import Grain, QuotaCorrection, QuotaLearned, QuotaLease, QuotaRecord
+from services.worker.rate_limit.learned.rate import Refusal, alive, dropped, learned_from, plausible, refused
 from services.worker.rate_limit.record.accounting import RecordAccounting, earlier_waiters
-from services.worker.rate_limit.record.bucket import folded
 from services.worker.rate_limit.record.fair_share import fair_share
-from services.worker.rate_limit.record.learning import with_reports
 from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
 from services.worker.rate_limit.record.provider_corrections import latest
-from services.worker.rate_limit.record.window import Kind, merged
+from services.worker.rate_limit.record.token_bucket import folded
+from services.worker.rate_limit.record.window import GrainedWindow, Kind, merged
 
 __all__ = ["Allocation", "Report", "allocate", "lease_of"]
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What a worker has to say in one write."""
+    """Contents of one write of a worker."""
 
     holder: str
     number: int
     """One more than that of the write before."""
     spent: tuple[Grain, ...] = ()
-    """Since the last write, by grain of a minute's window."""
+    """Spent since the last write, by grain of the minute's window."""
     refunded: tuple[Grain, ...] = ()
-    """Of what was told earlier; negative."""
+    """Returned of what was reported earlier; negative."""
     want: Amounts = NOTHING
-    """To have unspent in hand after this write. Less than is held: the rest is given back."""
+    """Unspent amounts to hold after this write. If less than is held, the rest is returned."""
     first: Amounts | None = None
-    """What the request needs that waits longest, of all that is in hand; None: nobody waits."""
+    """Need of the longest waiting request, including what is held; None: no request waits."""
     running: int = 0
-    """Calls under way."""
+    """Calls in flight."""
     batch_only: bool = False
-    """Only batch work asks: it leases nothing of what it leaves to others, and stands in nobody's way for it."""
+    """Only batch requests ask: the worker leases nothing of the reserve and does not queue for it."""
     queued: Mapping[str, int] | None = None
-    """Requests that wait in the mailboxes it takes from; None: not known."""
+    """Requests waiting in the mailboxes it pulls from; None: not known."""
     pause: tuple[int, str] | None = None
-    """Until when, on the record's clock, and why."""
+    """End of a pause on the record's clock, and the reason."""
     corrections: tuple[QuotaCorrection, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     """429s of a provider whose limit is learned."""
-    said: Mapping[Kind, int] = {}
+    header_limits: Mapping[Kind, int] = {}
     """Limits per minute in the headers of such a provider."""
     leaving: bool = False
 
 
 class Allocation(Struct, frozen=True):
     record: QuotaRecord
-    """To be stored, if nobody else has written."""
+    """Stored if no other worker has written meanwhile."""
     held: Amounts
-    """What the worker may spend once it is stored."""
+    """What the worker may spend once the record is stored."""
     until_ms: int
     waits: bool
-    """It asked for more than there is, and stands in line."""
+    """The worker asked for more than is free, and is queued."""
 
 
 def allocate(record: QuotaRecord, report: Report, accounting: RecordAccounting, now_ms: int) -> Allocation:
-    """Fold the report into the record, then share out what is free. Pure; the caller stores by compare-and-set."""
+    """Fold the report into the record, then allocate what is free. Pure; the caller stores by compare-and-set."""
     now_ms = max(now_ms, record.at_ms)
     mine = lease_of(record, report.holder)
     record = _with_lapsed_as_spent(record, report.holder, accounting, now_ms)
     record = _with_spent(record, (*report.spent, *report.refunded), accounting, now_ms)
     record = _with_corrections(record, report, now_ms)
-    if accounting.learns:
-        learned = with_reports(
-            record.learned, report.spent, report.refusals, report.said, accounting.minute, now_ms
-        )
+    if accounting.is_learned:
+        learned = _learned(record.learned, report, accounting.minute, now_ms)
         record = replace(record, learned=learned)
     spent = Amounts(sum(grain[1] for grain in report.spent), sum(grain[2] for grain in report.spent))
     held = Amounts(max(0, mine.requests - spent.requests), max(0, mine.tokens - spent.tokens), mine.slots)
@@ -93,7 +90,7 @@ def allocate(record: QuotaRecord, report: Report, accounting: RecordAccounting, 
 
 
 def _empty_lease(report: Report) -> QuotaLease:
-    """Nothing but who it is, and for how many it asks."""
+    """An empty lease with the queue lengths of its holder."""
     return QuotaLease(
         holder=report.holder,
         number=report.number,
@@ -103,7 +100,7 @@ def _empty_lease(report: Report) -> QuotaLease:
 
 
 def lease_of(record: QuotaRecord, holder: str) -> QuotaLease:
-    """The worker's lease, or one of nothing."""
+    """The worker's lease, or an empty one."""
     for lease in record.leases:
         if lease.holder == holder:
             return lease
@@ -113,7 +110,7 @@ def lease_of(record: QuotaRecord, holder: str) -> QuotaLease:
 def _with_lapsed_as_spent(
     record: QuotaRecord, holder: str, accounting: RecordAccounting, now_ms: int
 ) -> QuotaRecord:
-    """Of a worker that is gone nobody knows what it spent, or when: everything, at the last moment."""
+    """Count the leases of dead workers as spent at their end: what was spent of them, and when, is unknown."""
     lapsed = [
         lease
         for lease in record.leases
@@ -147,12 +144,14 @@ def _with_spent(
 
 
 def _with_corrections(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:
-    """A pause or a provider's word on its limits, newer than what stands there; what lapsed goes."""
-    words = {word.limit: word for word in record.corrections}
-    for word in report.corrections:
-        words[word.limit] = latest(words.get(word.limit, word), word)
-    alive = (word for word in words.values() if max(word.ceiling_until_ms, word.withheld_until_ms) > now_ms)
-    record = replace(record, corrections=tuple(alive))
+    """Apply a pause and corrections that are newer than the stored ones; remove expired ones."""
+    corrections = {each.limit: each for each in record.corrections}
+    for each in report.corrections:
+        corrections[each.limit] = latest(corrections.get(each.limit, each), each)
+    in_force = (
+        each for each in corrections.values() if max(each.ceiling_until_ms, each.withheld_until_ms) > now_ms
+    )
+    record = replace(record, corrections=tuple(in_force))
     if report.pause is None or report.pause[0] <= record.paused_until_ms:
         return record
     return replace(record, paused_until_ms=report.pause[0], pause_reason=report.pause[1])
@@ -166,13 +165,13 @@ def _share_out(
     now_ms: int,
     since_ms: int,
 ) -> tuple[Amounts, bool]:
-    """What the worker holds from now on, and whether it stands in line for more.
+    """What the worker holds from now on, and whether it is queued for more.
 
-    Who waits gets what its first request needs, whole or not at all: two workers that each hold half of what a
-    request needs would wait for ever. Beyond that everybody takes its share of what is free.
+    A waiting worker gets what its first request needs, whole or not at all: two workers that each hold half of what a
+    request needs would wait for ever. Beyond that every worker takes its share of what is free.
     """
     free = accounting.free(record, now_ms, without=report.holder, leave_reserve=report.batch_only)
-    # Of what a record made again sets aside for a worker, there may be less than that.
+    # A record that was rebuilt may hold a lease for more than is free.
     held = Amounts(
         min(held.requests, max(0, free.requests)),
         min(held.tokens, max(0, free.tokens)),
@@ -184,14 +183,14 @@ def _share_out(
         free.tokens - held.tokens - sum(lease.waits_for_tokens for lease in earlier),
         free.slots - held.slots - len(earlier),
     )
-    part = fair_share(_empty_lease(report), record.leases)
+    share = fair_share(_empty_lease(report), record.leases)
     first = report.first
     if first is None:
-        return _taken(held, extra, report, NOTHING, part), False
+        return _taken(held, extra, report, NOTHING, share), False
     if record.paused_until_ms > now_ms or not _fits(held, extra, first):
         waits = record.paused_until_ms <= now_ms and not report.batch_only
         return Amounts(slots=report.running), waits
-    return _taken(held, extra, report, first, part), False
+    return _taken(held, extra, report, first, share), False
 
 
 def _fits(held: Amounts, extra: Amounts, first: Amounts) -> bool:
@@ -202,9 +201,9 @@ def _fits(held: Amounts, extra: Amounts, first: Amounts) -> bool:
     )
 
 
-def _taken(held: Amounts, extra: Amounts, report: Report, least: Amounts, part: float) -> Amounts:
+def _taken(held: Amounts, extra: Amounts, report: Report, least: Amounts, share: float) -> Amounts:
     def one(have: int, more: int, want: int, least: int) -> int:
-        return max(min(want, have + int(max(0, more) * part)), least)
+        return max(min(want, have + int(max(0, more) * share)), least)
 
     want = report.want
     return Amounts(
@@ -215,3 +214,24 @@ def _taken(held: Amounts, extra: Amounts, report: Report, least: Amounts, part: 
             report.running,
         ),
     )
+
+
+def _learned(
+    known: QuotaLearned | None, report: Report, window: GrainedWindow, now_ms: int
+) -> QuotaLearned | None:
+    """The learned limit after a report (decision 0018)."""
+    if dropped(known, now_ms):
+        return known
+    found = known if alive(known, now_ms) else None
+    if found is not None:
+        since = window.grain(found.measured_from_ms)
+        calls = sum(grain[1] for grain in report.spent if grain[0] >= since)
+        found = replace(found, calls=found.calls + calls)
+    for refusal in report.refusals:
+        found = learned_from(refusal) if found is None else refused(found, refusal)
+    if found is not None and report.header_limits:
+        requests = report.header_limits.get("requests")
+        if requests is not None and plausible(found, requests):
+            found = replace(found, said_per_minute=requests)
+        found = replace(found, tokens_per_minute=report.header_limits.get("tokens", found.tokens_per_minute))
+    return found

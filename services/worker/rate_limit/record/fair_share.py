@@ -1,7 +1,7 @@
-"""Which part of what is free a worker takes: as much as there are requests that wait behind it.
+"""A worker's share of what is free: proportional to the requests that wait behind it.
 
-Parts by the number of workers would let a role with few workers wait for long beside one with many, and the router
-foresees one line for all roles that share a quota.
+Equal shares per worker would make a role with few workers wait long beside a role with many, while the router
+forecasts one queue for all roles that share a quota.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ __all__ = ["fair_share"]
 
 
 def fair_share(mine: QuotaLease, leases: Iterable[QuotaLease]) -> float:
-    """Of all that is free, for `mine`, whose holder asks; beside the `leases` of those who hold something or wait.
+    """Share of what is free for the holder of `mine`, beside the `leases` of workers that hold something or wait.
 
-    Who waits counts, for however short a time: else who has waited longest would take all that there is.
+    Count every waiting worker, even a new one; otherwise the longest waiter would take everything.
     """
     sharers = [mine, *(each for each in leases if each.holder != mine.holder and _shares(each))]
-    if any(each.queued is None for each in sharers):  # somebody of an older version does not say
+    if any(
+        each.queued is None for each in sharers
+    ):  # a worker of an older version does not report its queues
         return 1 / len(sharers)
     takers = Counter(mailbox for each in sharers for mailbox, _ in each.queued or ())
     return _weight(mine, takers) / sum(_weight(each, takers) for each in sharers)
@@ -31,8 +33,8 @@ def _shares(lease: QuotaLease) -> bool:
 
 
 def _weight(lease: QuotaLease, takers: Counter[str]) -> float:
-    """Its part of those in the mailboxes from which it takes; each worker has its own word on how many these are. What
-    is in its hands gives no weight: that may be batch work, which shall draw no lease from what it leaves to others.
+    """Requests in the mailboxes from which the worker pulls, its part by its own count. Requests in flight are not
+    included: they may be batch work, which must not draw leases from the reserve.
     """
     behind = sum(number / takers[mailbox] for mailbox, number in lease.queued or ())
     return max(1.0, behind)

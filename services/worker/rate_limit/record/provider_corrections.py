@@ -1,4 +1,4 @@
-"""A provider's words on its limits: what one changes, and which of two counts."""
+"""Corrections of the limits by the provider's headers: what a header changes, and which of two corrections counts."""
 
 from __future__ import annotations
 
@@ -9,78 +9,80 @@ from typing import Final
 from msgspec.structs import replace
 
 from penstock.contract.quota import QuotaCorrection, QuotaRecord
-from services.worker.rate_limit.limit import BELIEVED_S, DAY_S, MINUTE_S, Observation
+from services.worker.rate_limit.limit import DAY_S, HEADER_VALID_S, MINUTE_S, Observation
 from services.worker.rate_limit.limit_set import LimitName
 
-__all__ = ["SeenCeilings", "corrected", "latest", "named"]
+__all__ = ["SeenCeilings", "corrected", "latest", "limit_name"]
 
-_BELIEVED_MS: Final = int(BELIEVED_S * 1000)
+_VALID_MS: Final = int(HEADER_VALID_S * 1000)
+"""Milliseconds for which a limit in the headers counts."""
 
 
-def latest(told: QuotaCorrection, word: QuotaCorrection) -> QuotaCorrection:
-    """What was said last counts, and not what was told last: an answer to the writer may have been lost.
-
-    The limit and what is left of it each by itself: not every word has both.
+def latest(stored: QuotaCorrection, new: QuotaCorrection) -> QuotaCorrection:
+    """Order corrections by when the provider sent them, not by when they were written: a retried write may carry an
+    old one. The limit and what is left of it are ordered separately, since not every header has both.
     """
-    newer = word if word.said_ms >= told.said_ms else told
-    return _with_ceiling_of(newer, word if word.ceiling_said_ms >= told.ceiling_said_ms else told)
+    newer = new if new.said_ms >= stored.said_ms else stored
+    return _with_ceiling_of(newer, new if new.ceiling_said_ms >= stored.ceiling_said_ms else stored)
 
 
-def corrected(known: QuotaCorrection, word: Observation, left: int, now_ms: int) -> QuotaCorrection:
-    """`known`, with what is said at `now_ms`; `known` itself if that is nothing new. `left`: by our own count."""
+def corrected(known: QuotaCorrection, header: Observation, left: int, now_ms: int) -> QuotaCorrection:
+    """`known` updated by a header of `now_ms`; `known` itself if nothing changes. `left`: by our own count."""
     found = known
-    if word.remaining is not None:
-        withheld = max(0, left - max(0, word.remaining))
-        believed_s = min(MINUTE_S if word.window == "minute" else DAY_S, BELIEVED_S)
-        believed_s = min(believed_s, inf if word.reset_s is None else word.reset_s)
+    if header.remaining is not None:
+        withheld = max(0, left - max(0, header.remaining))
+        valid_s = min(MINUTE_S if header.window == "minute" else DAY_S, HEADER_VALID_S)
+        valid_s = min(valid_s, inf if header.reset_s is None else header.reset_s)
         if withheld > 0 or known.withheld > 0:
-            until_ms = now_ms + int(believed_s * 1000)
+            until_ms = now_ms + int(valid_s * 1000)
             found = replace(found, withheld=withheld, withheld_until_ms=until_ms, said_ms=now_ms)
-    if word.limit is None or word.limit <= 0:
+    if header.limit is None or header.limit <= 0:
         return found
-    lapses_soon = known.ceiling_until_ms - now_ms < _BELIEVED_MS // 2
-    if word.limit == known.ceiling and not lapses_soon and found is known:
+    expires_soon = known.ceiling_until_ms - now_ms < _VALID_MS // 2
+    if header.limit == known.ceiling and not expires_soon and found is known:
         return known
-    return _with_ceiling_of(found, _said(known.limit, word.limit, now_ms))
+    return _with_ceiling_of(found, _ceiling(known.limit, header.limit, now_ms))
 
 
-def named(word: Observation) -> LimitName:
-    if word.window == "minute":
-        return "requests_per_minute" if word.kind == "requests" else "tokens_per_minute"
-    return "requests_per_day" if word.kind == "requests" else "tokens_per_day"
+def limit_name(header: Observation) -> LimitName:
+    if header.window == "minute":
+        return "requests_per_minute" if header.kind == "requests" else "tokens_per_minute"
+    return "requests_per_day" if header.kind == "requests" else "tokens_per_day"
 
 
 class SeenCeilings:
-    """The last limits that this worker was told by the provider. One that repeats what the record says is not
-    written there; it is when an older one of another worker comes to stand there after all.
+    """The latest limits in the headers of this worker's own calls.
+
+    A limit that equals the stored one is not written; it is written when an older correction of another worker
+    replaces it later.
     """
 
     def __init__(self) -> None:
-        self._said: dict[str, QuotaCorrection] = {}
+        self._seen: dict[str, QuotaCorrection] = {}
 
-    def observe(self, word: Observation, now_ms: int) -> None:
-        if word.limit is not None and word.limit > 0:
-            self._said[named(word)] = _said(named(word), word.limit, now_ms)
+    def observe(self, header: Observation, now_ms: int) -> None:
+        if header.limit is not None and header.limit > 0:
+            self._seen[limit_name(header)] = _ceiling(limit_name(header), header.limit, now_ms)
 
     def superseded_in(self, record: QuotaRecord, now_ms: int) -> Iterator[QuotaCorrection]:
-        """What stands in the record and was said before what we observe, with our word in its place."""
-        for told in record.corrections:
-            said = self._said.get(told.limit)
-            if said is None or told.ceiling_until_ms <= now_ms or told.ceiling == said.ceiling:
+        """Stored corrections older than our own, with our limit in their place."""
+        for stored in record.corrections:
+            seen = self._seen.get(stored.limit)
+            if seen is None or stored.ceiling_until_ms <= now_ms or stored.ceiling == seen.ceiling:
                 continue
-            if told.ceiling_said_ms < said.ceiling_said_ms:
-                yield _with_ceiling_of(told, said)
+            if stored.ceiling_said_ms < seen.ceiling_said_ms:
+                yield _with_ceiling_of(stored, seen)
 
 
-def _said(limit: str, ceiling: int, now_ms: int) -> QuotaCorrection:
+def _ceiling(limit: str, ceiling: int, now_ms: int) -> QuotaCorrection:
     return QuotaCorrection(
-        limit=limit, ceiling=ceiling, ceiling_said_ms=now_ms, ceiling_until_ms=now_ms + _BELIEVED_MS
+        limit=limit, ceiling=ceiling, ceiling_said_ms=now_ms, ceiling_until_ms=now_ms + _VALID_MS
     )
 
 
-def _with_ceiling_of(word: QuotaCorrection, other: QuotaCorrection) -> QuotaCorrection:
+def _with_ceiling_of(correction: QuotaCorrection, other: QuotaCorrection) -> QuotaCorrection:
     return replace(
-        word,
+        correction,
         ceiling=other.ceiling,
         ceiling_said_ms=other.ceiling_said_ms,
         ceiling_until_ms=other.ceiling_until_ms,

@@ -1,16 +1,18 @@
-"""The clock of one shared record: its instants, carried on by this process's monotonic clock."""
+"""The clock of one shared record, carried on by this process's monotonic clock."""
 
 from __future__ import annotations
 
 __all__ = ["RecordClock"]
 
 _TOLERANCE_MS = 250
-"""A record this far behind was not just slow to arrive: whoever wrote it did not know the time."""
+"""Milliseconds by which a record may lag behind: beyond, its writer did not know the record's time."""
 
 
 class RecordClock:
-    """Every record says when it was written. No record can arrive before it is written, so the clock is never
-    ahead of the furthest writer's; and it is behind by no more than the quickest delivery took.
+    """Time of the record at a monotonic instant.
+
+    Every record states when it was written. No record arrives before it is written, so the clock is never ahead of the
+    furthest writer's, and behind it by no more than the fastest delivery took.
     """
 
     def __init__(self) -> None:
@@ -27,13 +29,13 @@ class RecordClock:
             self._ahead_s = ahead_s
 
     def now_ms(self, now_s: float) -> int:
-        """The record's time at `now_s`; 0 as long as no record was observe of."""
+        """The record's time at `now_s`; 0 before the first record."""
         return 0 if self._ahead_s is None else int((now_s + self._ahead_s) * 1000)
 
     def local_s(self, at_ms: int) -> float:
-        """When the record's clock will show `at_ms`, monotonic."""
+        """The monotonic instant at which the record's clock shows `at_ms`."""
         return at_ms / 1000 - (self._ahead_s or 0.0)
 
     def is_behind(self, at_ms: int, now_s: float) -> bool:
-        """Whether the writer of a record that arrives now had not the time we have."""
+        """Whether the writer of a record that arrives now did not know the record's time."""
         return self.now_ms(now_s) - at_ms > _TOLERANCE_MS

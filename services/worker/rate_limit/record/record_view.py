@@ -1,4 +1,4 @@
-"""What a worker knows of a shared record: how much is free, when more will be, what a provider's word changes."""
+"""What a worker knows of a shared record: how much is free, when more will be, and what a header changes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.limit_set import LimitName, LimitUse
 from services.worker.rate_limit.record.accounting import LimitGauge, RecordAccounting, earlier_waiters
 from services.worker.rate_limit.record.allocation import lease_of
-from services.worker.rate_limit.record.lease_settings import Amounts
-from services.worker.rate_limit.record.provider_corrections import SeenCeilings, corrected, named
+from services.worker.rate_limit.record.lease_settings import LEASE_RETURNED_S, Amounts
+from services.worker.rate_limit.record.provider_corrections import SeenCeilings, corrected, limit_name
 from services.worker.rate_limit.record.record_clock import RecordClock
-from services.worker.rate_limit.shared.demand import GIVEN_BACK_S
 from services.worker.rate_limit.token_bucket import refill_returns
 
 __all__ = ["RecordView"]
@@ -24,6 +23,7 @@ __all__ = ["RecordView"]
 _EMPTY: Final = QuotaRecord(at_ms=0)
 _MINUTE_S: Final = 60.0
 _REFILLED_MS: Final = 10
+"""Milliseconds for which sums over a token bucket are kept: a moment later more is free, never less."""
 _NONE: Final[Mapping[str, QuotaCorrection]] = MappingProxyType({})
 
 
@@ -45,9 +45,9 @@ class RecordView:
     def wait_s(
         self, need: Amounts, now_s: float, *, leave_reserve: bool = False
     ) -> tuple[float, LimitName] | None:
-        """How long until `need` may be free, and what stands in the way; None: it is free now, as far as is known.
+        """Seconds until `need` may be free, and the limit that blocks it; None: it is free now, as far as is known.
 
-        `leave_reserve`: free beside what a batch request has to leave to the others.
+        `leave_reserve`: free beside what a batch request has to leave.
         """
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
@@ -69,11 +69,13 @@ class RecordView:
         )
 
     def usage(self, now_s: float) -> tuple[LimitUse, ...]:
-        """Spent, leased and withheld count as used."""
+        """Use of each limit: spent, leased and withheld amounts together, and the leased part alone."""
         record = self.record or _EMPTY
         gauges = self._accounting.gauges(record, self._clock.now_ms(now_s))
         uses = [
-            LimitUse(gauge.name, gauge.spent + gauge.leased + gauge.withheld, gauge.ceiling)
+            LimitUse(
+                gauge.name, gauge.spent + gauge.leased + gauge.withheld, gauge.ceiling, leased=gauge.leased
+            )
             for gauge in gauges
         ]
         if self._accounting.limits.concurrency is not None:
@@ -82,8 +84,8 @@ class RecordView:
         return tuple(uses)
 
     def recoveries(self, unreported: Amounts, now_s: float) -> tuple[Recovery, ...]:
-        """When how much of each limit is free again. What others hold is spent by those who stand in line, or given
-        back when nobody asks for it; our own lease counts as free but for what was spent of it and is `unreported`.
+        """When how much of each limit is free again. Leases of other workers are spent or returned soon;
+        our own lease counts as free, except what was spent of it and is `unreported`.
         """
         now_ms = self._clock.now_ms(now_s)
         gauges = self._accounting.gauges(self.record or _EMPTY, now_ms, without=self._holder)
@@ -93,31 +95,31 @@ class RecordView:
         )
 
     def correction(
-        self, word: Observation, now_s: float, unreported: Mapping[str, QuotaCorrection] = _NONE
+        self, header: Observation, now_s: float, unreported: Mapping[str, QuotaCorrection] = _NONE
     ) -> QuotaCorrection | None:
-        """Correction of the record by a header; None: no change. `unreported`: earlier corrections not written yet.
+        """The correction that a header makes; None: no change. `unreported`: earlier corrections not written yet.
 
-        Leases that are out count as used: some of them the provider has seen, and some it has not.
+        Leases count as used: the provider has seen some of their requests, and some it has not.
         """
-        name = named(word)
+        name = limit_name(header)
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
         left = self._left.get(name)
         if left is None:
             return None
-        self._ceilings.observe(word, now_ms)
-        told = next((each for each in (self.record or _EMPTY).corrections if each.limit == name), None)
-        known = unreported.get(name, told)
-        lowered = word.limit is not None and 0 < word.limit < getattr(self._accounting.limits, name)
-        if known is None and not lowered and (word.remaining is None or word.remaining >= left):
+        self._ceilings.observe(header, now_ms)
+        stored = next((each for each in (self.record or _EMPTY).corrections if each.limit == name), None)
+        known = unreported.get(name, stored)
+        lowered = header.limit is not None and 0 < header.limit < getattr(self._accounting.limits, name)
+        if known is None and not lowered and (header.remaining is None or header.remaining >= left):
             return None
-        left += told.withheld if told is not None and told.withheld_until_ms > now_ms else 0
+        left += stored.withheld if stored is not None and stored.withheld_until_ms > now_ms else 0
         known = known or QuotaCorrection(limit=name)
-        found = corrected(known, word, left, now_ms)
+        found = corrected(known, header, left, now_ms)
         return None if found == known else found
 
     def superseded(self, now_s: float) -> tuple[QuotaCorrection, ...]:
-        """What was said to us, and is to be told, since an older word of another stands in the record."""
+        """Our newer corrections where the record holds an older one of another worker."""
         if self.record is None or not self.record.corrections:
             return ()
         return tuple(self._ceilings.superseded_in(self.record, self._clock.now_ms(now_s)))
@@ -129,16 +131,16 @@ class RecordView:
         accounting = self._accounting
         self._summed = record
         minute, day = accounting.minute.alive(record.minute, now_ms), accounting.day.alive(record.day, now_ms)
-        lapses = [
+        expiries = [
             at_ms
-            for word in record.corrections
-            for at_ms in (word.ceiling_until_ms, word.withheld_until_ms)
+            for correction in record.corrections
+            for at_ms in (correction.ceiling_until_ms, correction.withheld_until_ms)
             if at_ms > now_ms
         ]
         ends = [accounting.minute.ends_ms(minute[0][0])] if minute else []
         ends += [accounting.day.ends_ms(day[0][0])] if day else []
-        self._summed_until_ms = min((*ends, *lapses, 1 << 62))
-        if accounting.has_buckets:  # refilled all the time: a moment later there is more, never less
+        self._summed_until_ms = min((*ends, *expiries, 1 << 62))
+        if accounting.has_buckets:
             self._summed_until_ms = min(self._summed_until_ms, now_ms + _REFILLED_MS)
         self._free = accounting.free(record, now_ms, without=self._holder)
         self._spare = accounting.free(record, now_ms, without=self._holder, leave_reserve=True)
@@ -151,16 +153,18 @@ class RecordView:
 
 def _recovery(gauge: LimitGauge, unreported: int, now_ms: int) -> Recovery:
     column = 1 if gauge.kind == "requests" else 2
-    length_s, allowed = gauge.span.length_ms / 1000, gauge.ceiling
-    if gauge.filling is not None:
-        per_s = gauge.filling.per_s(now_ms)
-        returns = list(refill_returns(gauge.filling.level + unreported, per_s, _MINUTE_S))
+    length_s, allowed = gauge.window.length_ms / 1000, gauge.ceiling
+    if gauge.bucket_level is not None:
+        per_s = gauge.bucket_level.per_s(now_ms)
+        returns = list(refill_returns(gauge.bucket_level.level + unreported, per_s, _MINUTE_S))
         length_s, allowed = _MINUTE_S, round(per_s * _MINUTE_S)
     else:
-        returns = [((gauge.span.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains]
+        returns = [
+            ((gauge.window.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains
+        ]
         returns.append((length_s, unreported))
-    returns.append((GIVEN_BACK_S, gauge.leased))
-    if gauge.lapses_ms is not None:
-        returns.append(((gauge.lapses_ms - now_ms) / 1000, gauge.withheld))
+    returns.append((LEASE_RETURNED_S, gauge.leased))
+    if gauge.expires_ms is not None:
+        returns.append(((gauge.expires_ms - now_ms) / 1000, gauge.withheld))
     used = allowed - gauge.free + unreported
     return recovery(gauge.name, length_s, allowed, used, returns)

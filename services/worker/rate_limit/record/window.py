@@ -1,4 +1,4 @@
-"""Sliding windows as they stand in the shared record: what was spent, by grain of time."""
+"""Sliding windows of the shared record: what was spent, by grain of time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["requests", "tokens"]
 
 
 class GrainedWindow(Struct, frozen=True):
-    """A window of `length_ms`, reserved in grains of `grain_ms`.
+    """A window of `length_ms`, kept in grains of `grain_ms`.
 
     A grain counts until `length_ms` after its end: what was spent early in it counts up to one grain too long, and
     nothing too short.
@@ -32,18 +32,18 @@ class GrainedWindow(Struct, frozen=True):
         return (now_ms - self.length_ms) // self.grain_ms - 1
 
     def ends_ms(self, grain: int) -> int:
-        """When the grain no longer counts."""
+        """When the grain stops counting."""
         return (grain + 1) * self.grain_ms + self.length_ms
 
     def alive(self, grains: tuple[Grain, ...], now_ms: int) -> tuple[Grain, ...]:
-        """Those that still count; they are in order."""
+        """The grains that still count; `grains` are in order."""
         for place, grain in enumerate(grains):
             if self.ends_ms(grain[0]) > now_ms:
                 return grains[place:] if place else grains
         return ()
 
     def falls_to_at_ms(self, grains: tuple[Grain, ...], kind: Kind, level: int, now_ms: int) -> int | None:
-        """When no more than `level` is left if nothing is added; None for never."""
+        """When no more than `level` is left if nothing is added; None: never."""
         column = 1 if kind == "requests" else 2
         left = sum(grain[column] for grain in grains)
         if left <= level:
@@ -56,7 +56,7 @@ class GrainedWindow(Struct, frozen=True):
 
 
 def merged(grains: tuple[Grain, ...], more: Iterable[Grain]) -> tuple[Grain, ...]:
-    """`more` added, which may be negative: a grain never falls below nothing."""
+    """Add `more`, which may be negative: a grain never falls below 0."""
     sums = {grain[0]: (grain[1], grain[2]) for grain in grains}
     for number, requests, tokens in more:
         before = sums.get(number, (0, 0))

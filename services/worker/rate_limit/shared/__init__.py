@@ -1,1 +1,1 @@
-"""The quota as all workers share it: leased from one record by compare-and-set (decision 0010)."""
+"""The quota shared by all workers: leased from one record by compare-and-set (decision 0010)."""

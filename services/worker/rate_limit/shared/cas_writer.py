@@ -1,10 +1,9 @@
-"""One write after the other to a shared record, by compare-and-set; a lost answer is cleared up before the next."""
+"""Writes to a shared record by compare-and-set, one at a time; a lost answer is resolved before the next write."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Final
 
@@ -14,32 +13,31 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract import codec
 from penstock.contract.quota import QuotaCorrection, QuotaRecord
 from services.worker.rate_limit.learned.rate import Refusal
-from services.worker.rate_limit.record.allocation import Report, allocate, lease_of
+from services.worker.rate_limit.record.allocation import Allocation, Report, allocate, lease_of
+from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.record.window import Kind
-from services.worker.rate_limit.shared.replica import Replica
+from services.worker.rate_limit.shared.replica import Member, Replica
 from services.worker.rate_limit.shared.store_protocol import Conflict, RecordStore, Stored, Unreachable
-from services.worker.rate_limit.shared.write_schedule import is_worth_it
 
 __all__ = ["CasWriter", "ReportedRefusal"]
 
-_log: Final = logging.getLogger(__name__)
 _CONFLICT_S: Final = 0.01
+"""Most seconds before a conflicting write is repeated."""
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """A write under way."""
+    """A write whose outcome is not known."""
 
     report: Report
     record: QuotaRecord
     revision: int
-    """On top of which it is to be stored."""
+    """Revision that the write replaces."""
     pause: tuple[float, str] | None
-    """That it tells, unless it is the first."""
 
 
 class ReportedRefusal(msgspec.Struct, frozen=True):
-    """A 429 of a provider whose limit is learned; monotonic seconds, since the record's clock may not be known yet."""
+    """A 429 of a provider whose limit is learned; monotonic seconds, since the record's time may not be known yet."""
 
     at_s: float
     began_s: float
@@ -47,7 +45,7 @@ class ReportedRefusal(msgspec.Struct, frozen=True):
     estimate: float | None
     counted: int
 
-    def told(self, clock: RecordClock) -> Refusal:
+    def on(self, clock: RecordClock) -> Refusal:
         return Refusal(
             at_ms=clock.now_ms(self.at_s),
             began_ms=clock.now_ms(self.began_s),
@@ -58,157 +56,178 @@ class ReportedRefusal(msgspec.Struct, frozen=True):
 
 
 class CasWriter:
-    """Pending reports and the write that stores them. Raises what `RecordStore` raises, but no Conflict."""
+    """Pending reports, and the write that stores them. Raises what `RecordStore` raises, except Conflict."""
 
     def __init__(
         self,
         replica: Replica,
-        records: RecordStore,
-        random: Callable[[], float],
-        on_grant: Callable[[], None],
+        store: RecordStore,
+        member: Member,
+        queued: Callable[[], Mapping[str, int] | None],
     ) -> None:
+        """`queued`: requests waiting for this quota, by mailbox; None: not known."""
         self._replica = replica
-        self._records = records
-        self._random = random
-        self._on_grant = on_grant
+        self._store = store
+        self._member = member
+        self._queued = queued
         self._pending: _Pending | None = None
         self._pause: tuple[float, str] | None = None
-        """Until when, in monotonic seconds, and why."""
-        self.words: dict[str, QuotaCorrection] = {}
-        """Not told yet, by limit."""
+        """End in monotonic seconds, and reason."""
+        self.corrections: dict[str, QuotaCorrection] = {}
+        """By limit."""
         self.refusals: tuple[ReportedRefusal, ...] = ()
-        """Not told yet."""
-        self._said: dict[Kind, int] = {}
-        self.wrote_s = float("-inf")
+        self._header_limits: dict[Kind, int] = {}
+        self.wrote_s = -inf
         self.unanswered_since_s = inf
-        """When the first request to the server began that was not answered, since the last one that was."""
+        """When the first unanswered request to the server began, since the last one that was answered."""
 
     def report_pause(self, until_s: float, why: str) -> None:
         self._pause = (until_s, why)
 
-    def report_correction(self, word: QuotaCorrection) -> None:
-        self.words[word.limit] = word
+    def report_correction(self, correction: QuotaCorrection) -> None:
+        self.corrections[correction.limit] = correction
 
     def report_refusal(self, refusal: ReportedRefusal) -> None:
         self.refusals = (*self.refusals, refusal)
 
     def report_header_limit(self, kind: Kind, per_minute: int) -> bool:
-        """A limit that the provider's headers name; returns whether that is news."""
+        """Report a limit of a header; returns whether it differs from the known one."""
         learned = self._replica.record.learned
         known = None
         if learned is not None:
             known = learned.said_per_minute if kind == "requests" else learned.tokens_per_minute
-        if per_minute == self._said.get(kind, known):
+        if per_minute == self._header_limits.get(kind, known):
             return False
-        self._said[kind] = per_minute
+        self._header_limits[kind] = per_minute
         return True
 
     async def read(self) -> Stored | None:
-        self._asks()
-        stored = await self._records.read(self._replica.key)
+        self._record_request()
+        stored = await self._store.read(self._replica.key)
         self.unanswered_since_s = inf
-        self._replica.read(stored, loop_now_s())
+        self._replica.load(stored, loop_now_s())
         return stored
 
-    async def write(self, *, leaving: bool = False, anyway: bool = False) -> None:
-        """Tell and ask, until it is stored; nothing if there is nothing to say. `anyway`: only that we are there, since
-        the record's time may not be known yet.
+    async def write(self, *, leaving: bool = False, joining: bool = False) -> None:
+        """Report and renew, repeatedly until it is stored; do nothing if there is nothing to write.
+
+        `joining`: only state our presence, since the record's time may not be known yet.
         """
         replica = self._replica
         while True:
             if self._pending is not None:
-                await self._find_out(self._pending)
+                await self._resolve(self._pending)
             now_s = loop_now_s()
-            self.words = {word.limit: word for word in replica.view.superseded(now_s)} | self.words
-            report = replica.lease.report(
-                replica.holder, now_s, paused=now_s < replica.cooldown.until_s, leaving=leaving
-            )
-            report = msgspec.structs.replace(
-                report,
-                pause=None if self._pause is None or anyway else self._told_pause(*self._pause),
-                corrections=tuple(self.words.values()),
-                queued=replica.queued(),
-                refusals=() if anyway else tuple(each.told(replica.clock) for each in self.refusals),
-                said=dict(self._said),
-            )
-            made = allocate(replica.record, report, replica.accounting, replica.clock.now_ms(now_s))
-            if not (anyway or leaving or is_worth_it(replica, report, made)):
+            report = self._report(now_s, leaving=leaving, joining=joining)
+            allocation = allocate(replica.record, report, replica.accounting, replica.clock.now_ms(now_s))
+            if not (joining or leaving or self._is_worthwhile(report, allocation)):
                 return
-            replica.lease.begin(report, made, now_s)
+            replica.lease.begin(report, allocation, now_s)
             self.wrote_s = now_s
             revision = replica.revision
-            self._pending = _Pending(report, made.record, revision, self._pause)
+            self._pending = _Pending(report, allocation.record, revision, self._pause)
             if await self._send(self._pending):
                 return
             self._roll_back()
-            await asyncio.sleep(self._random() * _CONFLICT_S)
+            await asyncio.sleep(self._member.random() * _CONFLICT_S)
             if replica.revision == revision:
                 await self.read()
 
-    async def _send(self, pending: _Pending) -> bool:
-        """Whether it is stored; not, if somebody else wrote since."""
+    def _report(self, now_s: float, *, leaving: bool, joining: bool) -> Report:
         replica = self._replica
-        self._asks()
+        own = {correction.limit: correction for correction in replica.view.superseded(now_s)}
+        self.corrections = own | self.corrections
+        report = replica.lease.report(
+            replica.holder, now_s, paused=now_s < replica.cooldown.until_s, leaving=leaving
+        )
+        pause = None
+        if self._pause is not None and not joining:
+            pause = (replica.clock.now_ms(self._pause[0]), self._pause[1])
+        return msgspec.structs.replace(
+            report,
+            pause=pause,
+            corrections=tuple(self.corrections.values()),
+            queued=self._queued(),
+            refusals=() if joining else tuple(each.on(replica.clock) for each in self.refusals),
+            header_limits=dict(self._header_limits),
+        )
+
+    def _is_worthwhile(self, report: Report, allocation: Allocation) -> bool:
+        """Whether the write would change anything that another worker needs to know."""
+        replica = self._replica
+        mine = lease_of(replica.view.record or allocation.record, replica.holder)
+        settings = replica.accounting.settings
+        busy = allocation.waits or allocation.held != NOTHING or report.running > 0
+        renewal_ms = (settings.lease_ms if busy else settings.member_ms) * 2 // 3
+        return bool(
+            replica.newcomer_needs_time
+            or report.spent
+            or report.refunded
+            or report.pause
+            or report.corrections
+            or report.refusals
+            or report.header_limits
+            or allocation.held != Amounts(mine.requests, mine.tokens, mine.slots)
+            or allocation.waits != (mine.waits_since_ms is not None)
+            or mine.until_ms - allocation.record.at_ms < renewal_ms
+        )
+
+    async def _send(self, pending: _Pending) -> bool:
+        """Returns whether it is stored; it is not if another worker wrote meanwhile."""
+        replica = self._replica
+        self._record_request()
         try:
-            revision = await self._records.write(replica.key, codec.encode(pending.record), pending.revision)
+            revision = await self._store.write(replica.key, codec.encode(pending.record), pending.revision)
         except Conflict:
             self.unanswered_since_s = inf
             return False
         self.unanswered_since_s = inf
         if revision >= replica.revision:
-            replica.take(pending.record, revision, loop_now_s())
-        self._stored(pending.report)
+            replica.adopt(pending.record, revision, loop_now_s())
+        self._commit(pending)
         return True
 
-    async def _find_out(self, pending: _Pending) -> None:
-        """An answer was lost. If nobody wrote since, the same write is sent again: only one of the two can be
-        stored. Otherwise the number of our lease in the record tells; and if the lease is gone, it was counted as
-        spent, and all that we wanted to tell with it.
+    async def _resolve(self, pending: _Pending) -> None:
+        """Find out whether a write with a lost answer was stored. If no other worker wrote since, it is sent again:
+        only one of the two can be stored. Otherwise the number of our lease in the record decides; if the lease
+        is gone, it was counted as spent, and with it all that the write reported.
         """
         replica = self._replica
         await self.read()
-        if replica.revision == pending.revision and replica.lease.alone is not None:
-            # It was planned before the outage, and keeps nothing for what the others may have used in it.
-            self._roll_back(may_land=True)
-            return
         if replica.revision == pending.revision and await self._send(pending):
             return
         if replica.revision == pending.revision:
             await self.read()
         if replica.revision == pending.revision:
-            raise Unreachable("somebody wrote, and what is read does not show it yet")
+            raise Unreachable("another worker wrote, and a read does not show it yet")
         found = lease_of(replica.record, replica.holder).number
         if found in {0, pending.report.number}:
-            self._stored(pending.report)
+            self._commit(pending)
             if found == 0:
-                replica.lease.lost()
+                replica.lease.revoke()
         else:
             self._roll_back()
 
-    def _told_pause(self, until_s: float, why: str) -> tuple[int, str]:
-        return self._replica.clock.now_ms(until_s), why
-
-    def _asks(self) -> None:
+    def _record_request(self) -> None:
         self.unanswered_since_s = min(self.unanswered_since_s, loop_now_s())
 
-    def _roll_back(self, *, may_land: bool = False) -> None:
+    def _roll_back(self) -> None:
         self._pending = None
-        self._replica.lease.roll_back(may_land=may_land)
+        self._replica.lease.roll_back()
 
-    def _stored(self, report: Report) -> None:
-        """What was told need not be told again; who waited may ask again."""
-        told = None if self._pending is None else self._pending.pause
+    def _commit(self, pending: _Pending) -> None:
+        """Drop the reports that are stored; waiting requests may ask again."""
+        report = pending.report
         self._pending = None
-        if report.pause is not None and self._pause == told:
+        if report.pause is not None and self._pause == pending.pause:
             self._pause = None
         self.refusals = self.refusals[len(report.refusals) :]
-        self._said = {kind: each for kind, each in self._said.items() if report.said.get(kind) != each}
-        for word in report.corrections:
-            if self.words.get(word.limit) == word:
-                del self.words[word.limit]
+        self._header_limits = {
+            kind: each for kind, each in self._header_limits.items() if report.header_limits.get(kind) != each
+        }
+        for correction in report.corrections:
+            if self.corrections.get(correction.limit) == correction:
+                del self.corrections[correction.limit]
         self._replica.newcomer_needs_time = False
-        was_alone = self._replica.lease.alone is not None
-        if was_alone:
-            _log.warning("the shared quota of %s is within reach again", self._replica.key)
-        if self._replica.lease.stored() or was_alone:
-            self._on_grant()
+        if self._replica.lease.commit():
+            self._member.on_grant()

@@ -1,4 +1,4 @@
-"""How much a worker should have in hand: what waits, and what will come in the next moment."""
+"""How much a worker should lease: for its waiting requests, and for those of the next moment."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from msgspec import Struct
 
 from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
 
-__all__ = ["GIVEN_BACK_S", "Demand"]
+__all__ = ["Demand"]
 
 _SHORTEST_S: Final = 0.1
+"""Shortest span in seconds over which a rate is measured."""
 _IDLE_S: Final = 1.0
-"""Who has not asked for so long gives back what it holds."""
-GIVEN_BACK_S: Final = 1.5
-"""Until what others hold is spent or given back, with the write that tells it."""
+"""Seconds without a request after which a worker returns its lease."""
 _SLOT_S: Final = 0.1
-"""A place among the concurrent calls is needed at once or not at all; a few are reserved for the next ones."""
+"""Seconds of work for which slots are kept: a slot is needed at once or not at all."""
 
 
 class _Need(Struct, frozen=True):
     tokens: int
     batch_only: bool
-    """It is batch work, and leaves the reserve to others."""
+    """It is a batch request, and leaves the reserve free."""
 
 
 class Demand:
-    """Counts between two writes to the record."""
+    """Counts requests between two writes to the record."""
 
     def __init__(self, ahead_s: float) -> None:
         self._ahead_s = ahead_s
         self._since_s: float | None = None
         self._asked_s = float("-inf")
-        self._unsparing_s = float("-inf")
-        """When somebody asked who may use the reserve."""
+        self._interactive_s = float("-inf")
+        """When a request that may use the reserve came last."""
         self._requests = 0
         self._tokens = 0
         self._needs: dict[int, _Need] = {}
-        """What was refused since the last grant, by who asked; who asked first stands first. Who did not say who it
-        is counts each time, under a number below nothing.
+        """Needs of the waiting requests since the last grant, by their number, oldest first. An unnamed request counts
+        each time, under a negative number.
         """
         self._unnamed = 0
         self._per_s = 0.0
@@ -47,40 +46,40 @@ class Demand:
 
     @property
     def first(self) -> int | None:
-        """Tokens of the request that was refused first since the last grant; None: nobody waits."""
+        """Tokens of the longest waiting request; None: no request waits."""
         return next((need.tokens for need in self._needs.values()), None)
 
     def before(self, waiter: int) -> int | None:
-        """What has to be served before `waiter`: the first need, if that is another's. Nothing for who has no name."""
+        """Tokens of the request that has to be served before `waiter`; None: there is none, or `waiter` is unnamed."""
         if waiter == 0:
             return None
         for each, need in self._needs.items():
             return None if each == waiter else need.tokens
         return None
 
-    def granted(self, tokens: int, now_s: float, waiter: int = 0, *, batch_only: bool = False) -> None:
-        """A permit was given out."""
-        self._asks(now_s, batch_only=batch_only)
+    def record_grant(self, tokens: int, now_s: float, waiter: int = 0, *, batch_only: bool = False) -> None:
+        """A permit was granted."""
+        self._record_request(now_s, batch_only=batch_only)
         self._needs.pop(waiter, None)
         self._requests += 1
         self._tokens += tokens
 
-    def refused(self, tokens: int, now_s: float, waiter: int = 0, *, batch_only: bool = False) -> None:
-        """Somebody waits. Who is woken and still finds nothing will say so again."""
-        self._asks(now_s, batch_only=batch_only)
+    def enqueue(self, tokens: int, now_s: float, waiter: int = 0, *, batch_only: bool = False) -> None:
+        """A request waits. After a wake-up without enough quota it is queued again."""
+        self._record_request(now_s, batch_only=batch_only)
         if waiter == 0:
             self._unnamed -= 1
         self._needs[waiter or self._unnamed] = _Need(tokens, batch_only)
 
-    def withdrawn(self, waiter: int) -> bool:
-        """It waits no longer. Returns whether others stood behind it, here or elsewhere."""
+    def withdraw(self, waiter: int) -> bool:
+        """Remove a waiting request. Returns whether other requests waited behind it, here or in other workers."""
         was_first = next(iter(self._needs), None) == waiter
         self._needs.pop(waiter, None)
         return was_first
 
     def batch_only(self, now_s: float) -> bool:
-        """Nobody asks here but batch work: it leases nothing of what it would leave free anyway."""
-        lately = now_s - self._unsparing_s <= _IDLE_S
+        """Whether only batch requests ask here: the worker then leases nothing of the reserve."""
+        lately = now_s - self._interactive_s <= _IDLE_S
         return not lately and all(need.batch_only for need in self._needs.values())
 
     def is_idle(self, now_s: float) -> bool:
@@ -90,7 +89,7 @@ class Demand:
         return self._asked_s + _IDLE_S
 
     def measure(self, now_s: float) -> None:
-        """A write begins: what was asked since the last one tells the rate. A burst counts at once, a lull slowly."""
+        """Update the rate when a write begins. A burst counts at once, an idle time slowly."""
         elapsed_s = _IDLE_S if self._since_s is None else now_s - self._since_s
         if self._requests:
             self._tokens_each = self._tokens / self._requests
@@ -101,7 +100,7 @@ class Demand:
         self._since_s = now_s
 
     def want(self, running: int, now_s: float) -> Amounts:
-        """To have in hand, as measured."""
+        """Amounts to hold, as measured."""
         if self.is_idle(now_s):
             return NOTHING if self.first is None else Amounts(1, self.first, running + 1)
         ahead = self._per_s * self._ahead_s
@@ -111,11 +110,11 @@ class Demand:
             running + len(self._needs) + ceil(self._per_s * _SLOT_S),
         )
 
-    def _asks(self, now_s: float, *, batch_only: bool) -> None:
+    def clear_waiters(self) -> None:
+        """A lease was granted for the waiting requests: they ask again."""
+        self._needs.clear()
+
+    def _record_request(self, now_s: float, *, batch_only: bool) -> None:
         self._asked_s = now_s
         if not batch_only:
-            self._unsparing_s = now_s
-
-    def served(self) -> None:
-        """A lease came for those who waited: they ask again."""
-        self._needs.clear()
+            self._interactive_s = now_s

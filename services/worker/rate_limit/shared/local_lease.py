@@ -1,18 +1,16 @@
-"""One worker's end of a shared quota: spends what it has leased, and keeps accounting of it. No I/O, no waiting.
+"""The lease of one worker on a shared quota: what it may spend, and what it has spent. No I/O, no waiting.
 
 At every instant the stored record holds at least what this worker may still spend and what it has spent but not yet
-told: whatever becomes of the worker, the others count enough.
+reported: whatever becomes of the worker, the others count enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Final
 
 from msgspec import Struct
 
-from services.worker.rate_limit.limit_set import LimitSet
 from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.allocation import Allocation, Report
 from services.worker.rate_limit.record.lease_settings import Amounts
@@ -21,17 +19,14 @@ from services.worker.rate_limit.shared.demand import Demand
 
 __all__ = ["LocalLease"]
 
-_MANY_GRAINS: Final = 512
-
 
 class _Open(Struct):
-    """A permit that was not settled yet."""
+    """A permit that is not settled yet."""
 
     tokens: int
     grain: int
     write: int
     """How many writes had begun when it was charged."""
-    share: tuple[LimitSet, int] | None
 
 
 class _Sent(Struct, frozen=True):
@@ -41,7 +36,7 @@ class _Sent(Struct, frozen=True):
     report: Report
     sent_s: float
     frozen: tuple[float, float]
-    """Taken out of our own hands for as long as we do not know: it is given back if the write was stored."""
+    """Requests and tokens that may not be spent until the outcome is known; they return if the write failed."""
 
 
 class LocalLease:
@@ -51,8 +46,6 @@ class LocalLease:
         """`request_write`: called when the lease should be renewed soon."""
         self.demand = Demand(accounting.settings.ahead_s)
         self.running = 0
-        self.alone: LimitSet | None = None
-        """Our static share, while the record is out of reach."""
         self._accounting = accounting
         self._clock = clock
         self._request_write = request_write
@@ -69,7 +62,7 @@ class LocalLease:
         self._sent: _Sent | None = None
 
     def has(self, tokens: int, now_s: float) -> bool:
-        """Whether a permit for so many tokens is in hand."""
+        """Whether the lease covers one request of so many tokens."""
         return (
             now_s < self.good_until_s
             and self._requests >= 1
@@ -77,59 +70,49 @@ class LocalLease:
             and self._slots > self.running
         )
 
-    def acquire(self, tokens: int, now_s: float, reserve: float = 0.0, waiter: int = 0) -> int | None:
-        """Spend one request and its tokens: the number to settle it by, or None if that is not in hand.
+    def acquire(self, tokens: int, now_s: float, waiter: int = 0, *, batch_only: bool = False) -> int | None:
+        """Spend one request and its tokens: the number to settle it by, or None if the lease does not cover it.
 
-        `reserve`: the share that batch work leaves to others; of our static share so much must be free here. `waiter`:
-        whose need this ends.
+        `waiter`: the waiting request that this serves. `batch_only`: a batch request that leaves the reserve free.
         """
         if not self._accounting.counts_tokens:
             tokens = 0
-        share = None
-        if self.has(tokens, now_s):
-            self._requests -= 1
-            self._tokens -= tokens
-            if self._requests <= self._low_requests or self._tokens <= self._low_tokens:
-                self._low_requests = self._low_tokens = -1.0
-                self._request_write()
-        elif self.alone is not None and (number := self.alone.admit(tokens, now_s, reserve)) is not None:
-            share = (self.alone, number)
-        else:
+        if not self.has(tokens, now_s):
             return None
-        # What the share gave is not told either: a write that lands only now gives that much less to spend.
+        self._requests -= 1
+        self._tokens -= tokens
+        if self._requests <= self._low_requests or self._tokens <= self._low_tokens:
+            self._low_requests = self._low_tokens = -1.0
+            self._request_write()
         self._used_requests += 1
         self._used_tokens += tokens
         grain = self._clock.now_ms(now_s) // self._grain_ms
         self._charge(grain, 1, tokens)
-        self.demand.granted(tokens, now_s, waiter, batch_only=reserve > 0)
+        self.demand.record_grant(tokens, now_s, waiter, batch_only=batch_only)
         self.running += 1
         self._numbers += 1
-        self._open[self._numbers] = _Open(tokens, grain, self._writes, share)
+        self._open[self._numbers] = _Open(tokens, grain, self._writes)
         return self._numbers
 
     def settle(self, number: int, true_tokens: int, now_s: float) -> None:
-        """Correct the tokens and free the place; nothing if that was done before."""
+        """Correct the tokens and free the slot; a second time changes nothing."""
         if true_tokens < 0:
-            raise ValueError(f"a use of {true_tokens} tokens")
+            raise ValueError(f"{true_tokens} is not a valid number of tokens")
         permit = self._open.pop(number, None)
         if permit is None:
             return
         self.running -= 1
-        if permit.share is not None:
-            permit.share[0].settle(permit.share[1], true_tokens, now_s)
         above = true_tokens - permit.tokens if self._accounting.counts_tokens else 0
+        is_unreported = permit.write == self._writes
         if above > 0:
             self._charge(self._clock.now_ms(now_s) // self._grain_ms, 0, above)
-        elif above < 0 and permit.write == self._writes:
-            self._spent[permit.grain if permit.grain in self._spent else self._folded(permit.grain)][1] += (
-                above
-            )
+        elif above < 0 and is_unreported:
+            self._spent[permit.grain][1] += above
         elif above < 0:
             self._refunds[permit.grain] = self._refunds.get(permit.grain, 0) + above
-        if above > 0 or permit.write == self._writes:
+        if above > 0 or is_unreported:
             self._used_tokens += above
-            if permit.share is None:
-                self._tokens -= above
+            self._tokens -= above
 
     @property
     def has_unreported(self) -> bool:
@@ -137,7 +120,7 @@ class LocalLease:
 
     @property
     def unreported(self) -> Amounts:
-        """Spent, and not in the record that others know."""
+        """What was spent and is not in the record that others know."""
         cells = [*self._spent.values(), *((0, tokens) for tokens in self._refunds.values())]
         if self._sent is not None:
             report = self._sent.report
@@ -145,13 +128,13 @@ class LocalLease:
         return Amounts(sum(cell[0] for cell in cells), sum(cell[1] for cell in cells))
 
     @property
-    def holds(self) -> bool:
-        """A lease that ends soon. Calls under way are none where nothing bounds how many there are."""
+    def is_held(self) -> bool:
+        """Whether a lease is held that has to be renewed. Calls in flight count only where concurrency is limited."""
         held = (self._requests, self._tokens, self._slots)
         return any(0 < each < inf for each in held) or (self._accounting.counts_slots and self.running > 0)
 
     def report(self, holder: str, now_s: float, *, paused: bool, leaving: bool = False) -> Report:
-        """What is to be told now, and what to be asked for."""
+        """What to report and to request with the next write."""
         self.demand.measure(now_s)
         running = self.running if self._accounting.counts_slots else 0
         first = None
@@ -172,56 +155,49 @@ class LocalLease:
         )
 
     def begin(self, report: Report, allocation: Allocation, now_s: float) -> None:
-        """The write goes out: what it gives back may no longer be spent."""
-        requests, tokens = (
-            min(self._requests, self._in_hand(allocation)[0]),
-            min(self._tokens, self._in_hand(allocation)[1]),
-        )
+        """A write begins: what it returns may no longer be spent."""
+        held = self._held(allocation)
+        requests, tokens = min(self._requests, held[0]), min(self._tokens, held[1])
         frozen = (_less(self._requests, requests), _less(self._tokens, tokens))
         self._sent = _Sent(allocation, report, now_s, frozen)
         self._requests, self._tokens = requests, tokens
-        self._slots = min(self._slots, self._in_hand(allocation)[2])
+        self._slots = min(self._slots, held[2])
         self._writes = report.number
         self._spent, self._refunds = {}, {}
         self._used_requests = self._used_tokens = 0
 
-    def stored(self) -> bool:
-        """The write is in the record. Returns whether those who wait should ask again."""
-        assert self._sent is not None  # noqa: S101 - only what was begun can be stored
+    def commit(self) -> bool:
+        """The write is stored. Returns whether waiting requests should ask again."""
+        assert self._sent is not None  # noqa: S101 - only a write that began can be stored
         sent, self._sent = self._sent, None
-        requests, tokens, self._slots = self._in_hand(sent.allocation)
+        requests, tokens, self._slots = self._held(sent.allocation)
         self._requests, self._tokens = requests - self._used_requests, tokens - self._used_tokens
         self._low_requests = _low(requests)
         self._low_tokens = _low(tokens)
         settings = self._accounting.settings
         self.good_until_s = sent.sent_s + (settings.lease_ms - settings.grace_ms) / 1000
-        self.alone = None
         if sent.report.first is None or sent.allocation.waits:
             return False
-        self.demand.served()
+        self.demand.clear_waiters()
         return True
 
-    def roll_back(self, *, may_land: bool = False) -> None:
-        """The write is not in the record: everything is as if it had not begun.
-
-        `may_land`: it may still be stored one day, and what it told is told twice then. That may only add: what it
-        refunded counts as spent until it has left the window.
-        """
+    def roll_back(self) -> None:
+        """The write is not stored: restore the state before it began."""
         assert self._sent is not None  # noqa: S101 - the same
         sent, self._sent = self._sent, None
         self._requests += sent.frozen[0]
         self._tokens += sent.frozen[1]
         for grain, requests, tokens in sent.report.spent:
             self._charge(grain, requests, tokens)
-        for grain, _, tokens in () if may_land else sent.report.refunded:
+        for grain, _, tokens in sent.report.refunded:
             self._refunds[grain] = self._refunds.get(grain, 0) + tokens
 
-    def lost(self) -> None:
-        """Others have counted our lease as spent: it is no longer ours."""
+    def revoke(self) -> None:
+        """Other workers have counted the lease as spent: spend no more of it."""
         self.good_until_s = -inf
 
-    def _in_hand(self, allocation: Allocation) -> tuple[float, float, float]:
-        """As leased; what has no limit is there without end."""
+    def _held(self, allocation: Allocation) -> tuple[float, float, float]:
+        """Requests, tokens and slots of the lease; infinite where nothing is limited."""
         accounting = self._accounting
         return (
             allocation.held.requests if accounting.counts_requests else inf,
@@ -241,25 +217,9 @@ class LocalLease:
         cell = self._spent.get(grain)
         if cell is None:
             self._spent[grain] = [requests, tokens]
-            if len(self._spent) > _MANY_GRAINS:
-                self._fold(max(self._spent) * self._grain_ms)
         else:
             cell[0] += requests
             cell[1] += tokens
-
-    def _fold(self, now_ms: int) -> None:
-        """Nothing could be told for long: what is too old for the minute is reserved by the grain of the day only."""
-        cells, self._spent = self._spent, {}
-        for grain, (requests, tokens) in cells.items():
-            reserved = grain if self._accounting.minute.ends_ms(grain) > now_ms else self._folded(grain)
-            cell = self._spent.setdefault(reserved, [0, 0])
-            cell[0] += requests
-            cell[1] += tokens
-
-    def _folded(self, grain: int) -> int:
-        """The first grain of the minute's window in the same grain of the day's."""
-        day_ms = self._accounting.day.grain_ms
-        return -(-(grain * self._grain_ms // day_ms * day_ms) // self._grain_ms)
 
 
 def _less(before: float, after: float) -> float:
@@ -267,5 +227,5 @@ def _less(before: float, after: float) -> float:
 
 
 def _low(held: float) -> float:
-    """Renew when half of it is gone; what has no limit never runs low."""
+    """Level at which to renew: half of the lease; never where nothing is limited."""
     return -1.0 if held == inf else held // 2

@@ -1,4 +1,4 @@
-"""The shared records in NATS: compare-and-set on the bucket, and its republished entries as the watch."""
+"""The store of shared records in NATS: compare-and-set on the bucket, and a watch of its republished entries."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.streams import QUOTA
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored, Unreachable
 
-__all__ = ["RecordStore"]
+__all__ = ["NatsRecordStore"]
 
 _TIMEOUT_S: Final = 1.0
+"""Seconds to wait for an answer."""
 _STREAM: Final = f"KV_{QUOTA.name}"
 _PREFIX: Final = f"$KV.{QUOTA.name}."
 _NO_MESSAGE: Final = 10037
-_OUT_OF_REACH: Final = (nats.errors.Error, NoStreamResponseError, APIError, TimeoutError, OSError)
+_UNREACHABLE: Final = (nats.errors.Error, NoStreamResponseError, APIError, TimeoutError, OSError)
 
 
-class RecordStore:
+class NatsRecordStore:
     def __init__(self, nc: Nats, js: JetStreamContext, repair: Callable[[], Awaitable[None]]) -> None:
-        """`repair`: called when the bucket is missing; must provision it, or do nothing."""
+        """`repair`: called when the bucket is missing; provisions it, or does nothing."""
         self._nc = nc
         self._js = js
         self._repair = repair
 
     async def read(self, key: str) -> Stored | None:
-        self._look()
+        self._require_connection()
         try:
-            async with asyncio.timeout(
-                _TIMEOUT_S
-            ):  # not direct: another node's answer may be old (decision 0017)
+            async with asyncio.timeout(_TIMEOUT_S):
+                # Not a direct get: another node's answer may be old (decision 0017).
                 msg = await self._js.get_last_msg(_STREAM, _PREFIX + key, direct=False)
         except NotFoundError as error:
             if error.err_code == _NO_MESSAGE:
                 return None
             raise await self._missing(error) from error
-        except _OUT_OF_REACH as error:
+        except _UNREACHABLE as error:
             raise Unreachable(repr(error)) from error
         headers = msg.headers or {}
         data = b"" if "KV-Operation" in headers else msg.data or b""
         return Stored(data, msg.seq or 0, 0.0 if msg.time is None else msg.time.timestamp())
 
     async def write(self, key: str, data: bytes, revision: int) -> int:
-        self._look()
+        self._require_connection()
         try:
             ack = await self._js.publish(
                 _PREFIX + key, data, timeout=_TIMEOUT_S, headers={EXPECTED_LAST: str(revision)}
@@ -64,12 +64,12 @@ class RecordStore:
             if error.err_code == WRONG_LAST_SEQUENCE:
                 raise Conflict(key) from error
             raise Unreachable(repr(error)) from error
-        except _OUT_OF_REACH as error:
+        except _UNREACHABLE as error:
             raise Unreachable(repr(error)) from error
         return int(ack.seq)
 
     async def watch(self, on_stored: Callable[[str, Stored], None]) -> None:
-        """Call `on_stored(key, entry)` for every entry from now on. One that is missed costs a conflict, no more."""
+        """Call `on_stored(key, entry)` for every entry from now on. A missed one only costs a conflict."""
 
         async def receive(msg: Msg) -> None:
             headers = msg.headers or {}
@@ -79,15 +79,15 @@ class RecordStore:
 
         await self._nc.subscribe(subjects.QUOTA_STORED, cb=receive)
 
-    def _look(self) -> None:
-        if not self._nc.is_connected:  # nats-py would keep the write and send it when nobody expects it
+    def _require_connection(self) -> None:
+        if not self._nc.is_connected:  # nats-py would buffer the write and send it after the caller gave up
             raise Unreachable("not connected to NATS")
 
     async def _missing(self, error: Exception) -> Unreachable:
         try:
             await self._repair()
-        except _OUT_OF_REACH as failure:
-            return Unreachable(f"the bucket {QUOTA.name} is missing, and cannot be made: {failure!r}")
+        except _UNREACHABLE as failure:
+            return Unreachable(f"the bucket {QUOTA.name} is missing and cannot be created: {failure!r}")
         return Unreachable(f"the bucket {QUOTA.name} was missing: {error!r}")
 
 

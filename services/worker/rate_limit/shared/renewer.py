@@ -1,231 +1,258 @@
-"""Keeps one quota's lease: joins the record, renews before the lease runs dry, hears what others write."""
+"""Keeps one worker's lease on one shared quota: joins the record, renews in time, follows what other workers write."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 import msgspec
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.contract.quota import QuotaLearned
+from penstock.contract.quota import QuotaLearned, QuotaRecord
 from penstock.runtime.aio import CriticalLoop
 from services.worker.rate_limit.learned.rate import alive, dropped
 from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.quota import Need
 from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.lease_settings import Amounts
-from services.worker.rate_limit.shared.bootstrap import join
 from services.worker.rate_limit.shared.cas_writer import CasWriter, ReportedRefusal
-from services.worker.rate_limit.shared.replica import Replica
-from services.worker.rate_limit.shared.static_share import alone
+from services.worker.rate_limit.shared.replica import Member, Replica
 from services.worker.rate_limit.shared.store_protocol import RecordStore, Stored, Unreachable
-from services.worker.rate_limit.shared.write_schedule import PACE_S, due_s
 
 __all__ = ["Renewer"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
-_AGAIN_S: Final = 0.5
-"""After the record could not be reached."""
+_RETRY_S: Final = 0.5
+"""Mean seconds between attempts while the record cannot be reached."""
+_WRITE_INTERVAL_S: Final = 0.1
+"""Least seconds between two writes; a pause is written at once."""
+_REPORT_S: Final = 0.5
+"""Seconds after a write within which spending is reported."""
+_SOON_S: Final = 0.05
+"""Least seconds until a write that nothing requested."""
+_TIME_ANSWER_S: Final = 0.2
+"""Seconds that a newcomer waits for other workers to state the record's time."""
+_STALE_S: Final = 1.0
+"""Age of the record from which on the server's clock tells a newcomer the record's time."""
 
 
 class Renewer:
-    """The loop of one (credential or quota group, model); the lease and the policy decide."""
+    """The loop of one (credential or quota group, model); lease and allocation are pure and decide."""
 
     def __init__(
-        self, key: str, holder: str, accounting: RecordAccounting, random: Callable[[], float]
+        self,
+        key: str,
+        models: frozenset[str],
+        accounting: RecordAccounting,
+        member: Member,
+        store: RecordStore,
     ) -> None:
-        self._replica = Replica(key, holder, accounting, self.request_write)
+        """`models`: names of the models that this quota limits."""
+        self._replica = Replica(key, member.holder, accounting, self.request_write)
         self.key = key
         self.accounting = accounting
         self.clock = self._replica.clock
         self.view = self._replica.view
         self.lease = self._replica.lease
         self.cooldown = self._replica.cooldown
-        self.on_grant: Callable[[], None] = lambda: None
-        """To be set before the start: called when those who wait should ask again."""
-        self._random = random
-        self._writer: CasWriter | None = None
+        self.is_unreachable = False
+        """The record could not be reached for as long as a lease lasts."""
+        self._models = models
+        self._member = member
+        self._store = store
+        self._writer = CasWriter(self._replica, store, member, self._queued)
         self._joined = self._was_refused = False
-        self._urgent = self._soon = False
+        self._urgent = self._write_soon = False
         self._wake = asyncio.Event()
-        self._back = asyncio.Event()
-        self._running = CriticalLoop(f"quota {key}")
+        self._loop = CriticalLoop(f"quota {key}")
 
-    def set_backlog(self, queued: Callable[[], Mapping[str, int]]) -> None:
-        """`queued`: how many requests wait for this quota in which mailboxes."""
-        self._replica.queued = queued
-
-    def start(self, records: RecordStore) -> None:
-        self._writer = CasWriter(self._replica, records, self._random, self.on_grant)
-        self._running.start(self._run(self._writer, records))
+    def start(self) -> None:
+        self._loop.start(self._run())
 
     async def stop(self, within_s: float) -> None:
-        """Give everything back. If that fails, or takes longer, the others take us for one that was killed: they
-        count what we held as spent when the lease ends. Only the places are free again then.
+        """Return the lease. If that fails or takes longer, the others treat this worker as dead: they count its lease
+        as spent when it ends, and only its slots are free again then.
         """
-        await self._running.stop()
-        if self._writer is None or not self._joined:
+        await self._loop.stop()
+        if not self._joined:
             return
         try:
             async with asyncio.timeout(within_s):
                 await self._writer.write(leaving=True)
         except (Unreachable, TimeoutError) as error:
-            _log.warning("the lease of %s could not be given back: %r", self.key, error)
+            _log.warning("the lease of %s could not be returned: %r", self.key, error)
 
     def request_write(self) -> None:
         """Write soon."""
-        self._soon = True
+        self._write_soon = True
         self._wake.set()
 
     def wake(self) -> None:
-        """There is something to tell, and no hurry."""
+        """Compute again when the next write is due: there is something to report, without urgency."""
         self._wake.set()
 
     def withdraw(self, waiter: int) -> None:
-        """A request waits no longer: who stood behind it looks again, and the record is told."""
-        if self.lease.demand.withdrawn(waiter):
+        """A request waits no longer: the requests behind it ask again, and the record is updated."""
+        if self.lease.demand.withdraw(waiter):
             self.request_write()
-            self.on_grant()
+            self._member.on_grant()
 
     def need(self, tokens: int) -> Amounts:
         return self._replica.need(tokens)
 
-    def pause(self, until_s: float, why: str) -> None:
-        """Here at once, and everywhere a moment later."""
-        if (
-            self.cooldown.pause(until_s, why, one_first=self._replica.one_first(until_s, loop_now_s()))
-            and self._writer is not None
-        ):
+    def pause(self, until_s: float, why: str) -> float:
+        """Pause here at once, and in all workers a moment later; returns the end of the pause in force."""
+        if self._replica.pause(until_s, why, loop_now_s()):
             self._writer.report_pause(until_s, why)
-            self._hurry()
+            self._request_urgent_write()
+        return self.cooldown.until_s
 
-    def refused(self, news: ReportedRefusal) -> None:
-        """A 429: the admitted rate is learned from it."""
-        if self._writer is not None:
-            counted = 0 if self._was_refused else news.counted
-            self._was_refused = True
-            self._writer.report_refusal(msgspec.structs.replace(news, counted=counted))
-            self._hurry()
+    def refused(self, refusal: ReportedRefusal) -> None:
+        """Report a 429, from which the admitted rate is learned."""
+        counted = 0 if self._was_refused else refusal.counted
+        self._was_refused = True
+        self._writer.report_refusal(msgspec.structs.replace(refusal, counted=counted))
+        self._request_urgent_write()
 
     def learned(self, now_s: float) -> QuotaLearned | None:
-        """What the record has learned, as far as it is believed still."""
+        """The learned limit in force."""
         found = None if self.view.record is None else self.view.record.learned
         return found if alive(found, self.clock.now_ms(now_s)) else None
 
-    def dropped(self, now_s: float) -> bool:
-        """Whether refusals contradicted what the record had learned: nothing is learned for a while."""
+    def is_learning_suspended(self, now_s: float) -> bool:
+        """Whether refusals contradicted the learned limit lately, so that nothing is learned now."""
         record = self.view.record
         return record is not None and dropped(record.learned, self.clock.now_ms(now_s))
 
     def capped(self, need: Need) -> Need:
-        """A learned limit of tokens is no reason to keep a larger need for ever: the provider decides of it."""
+        """Cut a need to a learned limit of tokens: the provider decides about a larger one."""
         record = self.view.record
-        if not self.accounting.learns or record is None or record.learned is None:
+        if not self.accounting.is_learned or record is None or record.learned is None:
             return need
         most = record.learned.tokens_per_minute
         return need if most is None or need.tokens <= most else msgspec.structs.replace(need, tokens=most)
 
     def is_limiting(self, now_s: float) -> bool:
-        """Whether there is a limit or a pause: a learned limit may expire or be dropped."""
-        if not self.accounting.learns or not self._joined or now_s < self.cooldown.until_s:
+        """Whether there is a limit or a pause. A learned limit may expire, and exists once it is written."""
+        if not self.accounting.is_learned or not self._joined or now_s < self.cooldown.until_s:
             return True
-        return self.learned(now_s) is not None or bool(self._writer and self._writer.refusals)
+        return self.learned(now_s) is not None or bool(self._writer.refusals)
 
-    def correct(self, word: Observation, now_s: float) -> None:
-        if self._writer is None:
-            return
-        if self.accounting.learns:
-            if (
-                word.window == "minute"
-                and word.limit
-                and self._writer.report_header_limit(word.kind, word.limit)
-            ):
+    def correct(self, header: Observation, now_s: float) -> None:
+        if self.accounting.is_learned:
+            is_limit = header.window == "minute" and header.limit
+            if is_limit and self._writer.report_header_limit(header.kind, header.limit or 0):
                 self.wake()
             return
-        found = self.view.correction(word, now_s, self._writer.words)
+        found = self.view.correction(header, now_s, self._writer.corrections)
         if found is not None:
             self._writer.report_correction(found)
-            self._hurry()
+            self._request_urgent_write()
 
     def observe(self, stored: Stored) -> None:
-        """Somebody wrote; perhaps it was us."""
+        """Take an entry that was stored just now, perhaps our own."""
         if self._replica.observe(stored, loop_now_s(), joined=self._joined):
-            self._hurry()
+            self._request_urgent_write()
         self._wake_if_waiter_withdrew()
-        if self.lease.alone is not None:
-            self._back.set()
 
     def _wake_if_waiter_withdrew(self) -> None:
         if self._replica.waiter_withdrew:
             self._replica.waiter_withdrew = False
-            self.on_grant()
+            self._member.on_grant()
 
-    def _hurry(self) -> None:
+    def _queued(self) -> Mapping[str, int] | None:
+        return None if self._member.queued is None else self._member.queued(self._models)
+
+    def _request_urgent_write(self) -> None:
         self._urgent = True
         self.request_write()
 
-    async def _run(self, writer: CasWriter, records: RecordStore) -> None:
-        """For ever: whatever fails, the next round may succeed, and meanwhile there is the static share."""
+    async def _run(self) -> None:
+        """Renew for ever: whatever fails, the next round may succeed, and meanwhile requests wait."""
         while True:
             try:
                 if not self._joined:
-                    await join(self._replica, writer, records)
+                    await self._join()
                     self._joined = True
-                await writer.write()
+                await self._writer.write()
                 self._wake_if_waiter_withdrew()
             except Unreachable as error:
-                self._out_of_reach(writer.unanswered_since_s, error)
-            except Exception as error:  # noqa: BLE001 - the model shall not be left without a quota, whatever it was
+                self._record_failure(self._writer.unanswered_since_s, error)
+            except Exception as error:  # noqa: BLE001 - a defect must not end the loop: the model would wait for ever
                 _log.exception("the lease of %s could not be renewed", self.key)
-                self._out_of_reach(float("-inf"), error)
+                self._record_failure(-inf, error)
             else:
-                await self._rest(writer)
+                self._record_success()
+                await self._rest()
                 continue
-            await self._retry_soon()
+            await asyncio.sleep(_RETRY_S * (0.5 + self._member.random()))
 
-    async def _retry_soon(self) -> None:
-        """At once when somebody else is observe to write: while they lease, nobody shall live on its static share."""
-        self._back.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_AGAIN_S * (0.5 + self._random())):
-                await self._back.wait()
+    async def _join(self) -> None:
+        """State our presence and learn the record's time, from other workers that know it. When there are none, the
+        server's clock measures how long no worker wrote; it is trusted for nothing else: if it steps while other
+        workers are there, it has no effect.
+        """
+        replica = self._replica
+        before = await self._writer.read()
+        if replica.view.record is None:
+            replica.adopt(QuotaRecord(at_ms=0), replica.revision, loop_now_s())
+        at_ms = replica.record.at_ms
+        await self._writer.write(joining=True)
+        mine, wrote_s = replica.revision, loop_now_s()
+        if before is None or not before.data:
+            return
+        await asyncio.sleep(_TIME_ANSWER_S)
+        now = await self._store.read(replica.key)
+        if now is not None and now.revision == mine and now.at_s - before.at_s > _STALE_S:
+            replica.clock.observe(at_ms + int((now.at_s - before.at_s) * 1000), wrote_s)
 
-    async def _rest(self, writer: CasWriter) -> None:
-        """Until there is something to write; then until a write is due again."""
+    async def _rest(self) -> None:
+        """Wait until there is something to write, then until the least interval between writes is over."""
         with contextlib.suppress(TimeoutError):
-            while not self._soon:
-                async with asyncio.timeout_at(due_s(self._replica, writer.wrote_s, loop_now_s())):
+            while not self._write_soon:
+                async with asyncio.timeout_at(self._due_s(loop_now_s())):
                     await self._wake.wait()
                 self._wake.clear()
-        self._soon = False
+        self._write_soon = False
         self._wake.clear()
-        while not self._urgent and (left_s := writer.wrote_s + PACE_S - loop_now_s()) > 0:
+        while not self._urgent and (left_s := self._writer.wrote_s + _WRITE_INTERVAL_S - loop_now_s()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await self._wake.wait()
             self._wake.clear()
         self._urgent = False
 
-    def _out_of_reach(self, since_s: float, error: Exception) -> None:
-        """A single lost answer is no reason to live on a share, however long nothing was asked before: only as much
-        silence as ends a lease is.
-        """
-        now_s = loop_now_s()
+    def _due_s(self, now_s: float) -> float:
+        """When the next write is due if nothing happens until then: rarely when idle, soon when a request waits."""
+        lease, settings, wrote_s = self.lease, self.accounting.settings, self._writer.wrote_s
+        first = lease.demand.first
+        if not lease.is_held and not lease.has_unreported and first is None:
+            return max(now_s + _SOON_S, wrote_s + settings.member_ms / 3000)
+        due = [wrote_s + settings.lease_ms / 3000]
+        if lease.has_unreported:
+            due.append(wrote_s + _REPORT_S)
+        if lease.is_held and not lease.demand.is_idle(now_s):
+            due.append(lease.demand.idle_at_s() + _SOON_S)
+        if first is not None:
+            found = self.view.wait_s(self.need(first), now_s)
+            wait_s = 0.0 if found is None else found[0]
+            due.append(now_s + max(_SOON_S, wait_s, self.cooldown.until_s - now_s))
+        return max(now_s + _SOON_S, min(due))
+
+    def _record_failure(self, since_s: float, error: Exception) -> None:
+        """Treat the record as unreachable when it is silent for as long as a lease lasts, not after one lost answer."""
         lease_s = self.accounting.settings.lease_ms / 1000
-        if self.lease.alone is not None or now_s < max(self.lease.good_until_s, since_s + lease_s):
+        if self.is_unreachable or loop_now_s() < max(self.lease.good_until_s, since_s + lease_s):
             return
-        if not self.clock.is_set:
-            self.clock.observe(0, now_s)
-        self.lease.alone = alone(
-            self.accounting, self.view.record, self._replica.holder, self.clock.now_ms(now_s), now_s
-        )
-        _log.warning(
-            "the shared quota of %s is out of reach (%r); this worker goes on with its static share",
-            self.key,
-            error,
-        )
-        self.on_grant()
+        self.is_unreachable = True
+        _log.warning("the shared quota of %s cannot be reached (%r); its requests wait", self.key, error)
+
+    def _record_success(self) -> None:
+        if self.is_unreachable and self._writer.unanswered_since_s == inf:
+            self.is_unreachable = False
+            _log.warning("the shared quota of %s can be reached again", self.key)
+            self._member.on_grant()

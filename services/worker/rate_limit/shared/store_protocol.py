@@ -1,4 +1,4 @@
-"""Where shared records are reserved, as the policy sees it."""
+"""The store of shared records, as the policy sees it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["Conflict", "RecordStore", "Stored", "Unreachable"]
 
 
 class Conflict(Exception):
-    """Somebody else wrote since the revision that was named; nothing was stored."""
+    """Another writer stored an entry after the given revision; nothing was stored."""
 
 
 class Unreachable(Exception):
-    """No answer, or no bucket. Whether a write was stored nobody knows."""
+    """No answer, or no bucket. Whether a write was stored is unknown."""
 
 
 class Stored(Struct, frozen=True):
@@ -24,7 +24,7 @@ class Stored(Struct, frozen=True):
     """Empty: the entry was deleted."""
     revision: int
     at_s: float
-    """When it was stored, on the server's clock. Good for how long nobody wrote, and for nothing else."""
+    """When it was stored, on the server's clock; used only to measure how long no worker wrote."""
 
 
 class RecordStore(Protocol):

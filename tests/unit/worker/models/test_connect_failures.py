@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from services.worker.models.connect_failures import ConnectFailures
+from services.worker.models.connect_failures import Unreachable
 
 
 def test_a_failed_connection_makes_a_provider_unreachable_for_30_s() -> None:
-    known = ConnectFailures()
-    assert not known.is_unreachable("p", 0.0)
-    known.record_failure("p", 10.0)
-    assert known.is_avoided("p", 14.9)
-    assert not known.is_avoided("p", 15.0)
-    assert known.is_unreachable("p", 39.9)
-    assert not known.is_unreachable("p", 40.0)
-    assert not known.is_unreachable("q", 10.0)
-    assert known.unreachable(12.0) == ("p",)
-    known.record_connection("p")
-    assert known.unreachable(12.0) == ()
+    known = Unreachable()
+    assert not known.is_out_of_reach("p", 0.0)
+    known.failed("p", 10.0)
+    assert known.is_left_alone("p", 14.9)
+    assert not known.is_left_alone("p", 15.0)
+    assert known.is_out_of_reach("p", 39.9)
+    assert not known.is_out_of_reach("p", 40.0)
+    assert not known.is_out_of_reach("q", 10.0)
+    assert known.shown(12.0) == ("p",)
+    known.connected("p")
+    assert known.shown(12.0) == ()

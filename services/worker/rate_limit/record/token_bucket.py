@@ -1,5 +1,5 @@
-"""Token buckets as they stand in the shared record: what was spent, by grain of time, and the level that is left of
-what was spent before (decision 0018).
+"""Token buckets of the shared record: what was spent, by grain of time, and the level left of older spending
+(decision 0018).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _COLUMN: Final[dict[Kind, int]] = {"requests": 1, "tokens": 2}
 
 
 class Bucket(Struct, frozen=True, kw_only=True):
-    """One limit of this kind, in force."""
+    """One token bucket in force."""
 
     capacity: int
     refill: Refill
     """Per millisecond."""
     grain_ms: int
     margin_ms: int
-    """A call may reach the provider so much later than the one after it: its refill is counted that much later."""
+    """Delay of the refill: one call may reach the provider so much later than the next one."""
     emptied_ms: int | None = None
-    """When the provider was seen to have nothing left."""
+    """When a refusal showed that the bucket is empty."""
 
     def charges(
         self, carried: Carried | None, grains: Iterable[Grain], kind: Kind
@@ -41,7 +41,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
             return found
         later = [charge for charge in found if charge[0] > self.emptied_ms]
         if carried is not None and self._settles_ms(carried[0]) > self.emptied_ms:
-            return later  # what is carried has it in it
+            return later  # the carried level includes the refusal
         return [(self.emptied_ms, self.capacity), *later]
 
     def left_of(self, carried: Carried | None, gone: tuple[Grain, ...], kind: Kind) -> float:
@@ -54,7 +54,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
 
 class BucketLevel(Struct, frozen=True):
-    """A bucket at some instant."""
+    """A bucket at one instant."""
 
     bucket: Bucket
     charges: list[tuple[float, float]]
@@ -84,27 +84,27 @@ def folded(
     grains: tuple[Grain, ...],
     spent: tuple[Grain, ...],
     buckets: dict[Kind, Bucket],
-    span: GrainedWindow,
+    window: GrainedWindow,
     now_ms: int,
 ) -> tuple[Carried | None, tuple[Grain, ...]]:
-    """`spent` added to what stands in the record; grains that are a span old become part of what is carried."""
-    oldest = span.oldest(now_ms) if carried is None else carried[0]
+    """Add `spent` to the record's grains; grains older than the window become part of the carried level."""
+    oldest = window.oldest(now_ms) if carried is None else carried[0]
     late = [grain for grain in spent if grain[0] <= oldest]
     grains = merged(grains, [grain for grain in spent if grain[0] > oldest])
     if any(requests > 0 or tokens > 0 for _, requests, tokens in late):
         carried = _with_late(carried or (oldest, 0.0, 0.0), late, buckets)
-    alive = span.alive(grains, now_ms)
+    alive = window.alive(grains, now_ms)
     gone = grains[: len(grains) - len(alive)]
     if gone:
         left = {kind: bucket.left_of(carried, gone, kind) for kind, bucket in buckets.items()}
         carried = (gone[-1][0], left.get("requests", 0.0), left.get("tokens", 0.0))
-    if carried is not None and _is_refilled(carried, buckets, now_ms - span.length_ms):
+    if carried is not None and _is_refilled(carried, buckets, now_ms - window.length_ms):
         carried = None
     return carried, alive
 
 
 def _with_late(carried: Carried, late: Iterable[Grain], buckets: dict[Kind, Bucket]) -> Carried:
-    """Reported so late that the refill since is unknown: in full, but no more than the bucket ever holds."""
+    """Add spending that was reported so late that its refill is unknown: in full, up to the bucket's capacity."""
 
     def level(kind: Kind, before: float) -> float:
         if kind not in buckets:
