@@ -40,46 +40,46 @@ __all__ = [
 
 
 RateLimitHeaders = Literal["openai", "groq", "anthropic", "openrouter", "mistral", "none"]
-"""How a provider tells of its limits in the headers of an answer; `none`: not at all."""
+"""The format of a provider's rate limit headers; `none`: it sends none."""
 
 
 class StreamFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a provider's streams differ from what OpenAI documents."""
+    """How a provider's streams differ from those that OpenAI documents."""
 
     done: Literal["optional", "required"] = "optional"
-    """`required`: a stream without `[DONE]` is cut, even if all its choices are finished. `optional`: it is whole when
-    all choices have their finish reason and the HTTP body ends cleanly."""
+    """`required`: a stream without `[DONE]` is truncated, even if all its choices are finished. `optional`: it is
+    complete when all choices have their finish reason and the HTTP body ends cleanly."""
     finish_reason: Literal["last", "every", "optional"] = "last"
-    """On which chunk of a choice it stands. `every`: it proves nothing, so `[DONE]` ends the stream, or, where `done`
-    is `optional`, the clean end of the body. `optional`: it may be missing, and the same ends the stream."""
+    """The chunk of a choice that carries its finish reason. `every`: all of them, so that only `[DONE]` ends the
+    stream, or the clean end of the body if `done` is `optional`. `optional`: it may be missing, with the same end."""
     event_end: Literal["blank_line", "newline"] = "blank_line"
-    """`newline`: each line of data is an event."""
+    """`newline`: each data line is an event."""
 
 
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OpenAI-compatible endpoint and the credentials for it."""
 
     preset: str | None = None
-    """A file of deploy/catalogues/presets/: what it says holds where this entry says nothing."""
+    """The name of a file in deploy/catalogues/presets/, whose values apply where this entry has none."""
     sdk: Literal["openai", "groq"] = "openai"
-    """Which SDK client speaks to it; any OpenAI-compatible endpoint speaks `openai`."""
+    """The SDK client to use; `openai` works for every OpenAI-compatible endpoint."""
     base_url: str | None = None
     """With the version path (`https://host/v1`); None means the SDK's own default."""
     api_key_env: tuple[str, ...] = ()
-    """Names of environment variables, one per credential, or of files in the directory of secrets; one that is not
-    set is left out. Empty means the endpoint asks for no key."""
+    """Names of environment variables, one per credential, or of files in the directory of secrets; unset ones are left
+    out. Empty: the endpoint needs no key."""
     quota_group: str | None = None
-    """All credentials of the providers that name the same group share one quota per model, as the keys of one Groq
-    organisation do. None: each credential has a quota of its own."""
+    """Credentials of providers with the same group share one quota per model, as the keys of one Groq organisation
+    do. None: each credential has its own quota."""
     stream: StreamFormat = field(default_factory=StreamFormat)
     rate_limit_headers: RateLimitHeaders | None = None
-    """None: as the SDK's own provider tells of them."""
+    """None: the format of the SDK's own provider."""
     takes: dict[str, Take] = field(default_factory=dict)
-    """Of all its models, where they say nothing themselves."""
+    """Applies to all its models, which can override it."""
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one credential may use of one model. None: no limit."""
+    """The limits of one credential for one model. None: no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -87,8 +87,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens_per_day: int | None = None
     concurrency: int | None = None
     kind: Literal["window", "token_bucket"] = "window"
-    """How the provider counts the figures per minute: what was used counts for a minute, or a bucket of that size is
-    refilled evenly, all of it in a minute. Limits per day are windows.
+    """How the provider counts per minute: in a sliding window, or in a bucket that refills evenly within a minute.
+    Limits per day are windows.
     """
 
     @property
@@ -112,11 +112,11 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     input: int = 0
     output: int = 0
     cached_input: int | None = None
-    """None: cached input costs what input costs."""
+    """None: the price of cached input is that of input."""
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model as the chains name it (the key in `models`) and as its provider knows it."""
+    """A model under its key in the catalogue, which chains use, and under its provider's name."""
 
     provider: str
     name: str | None = None
@@ -126,11 +126,11 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     price: Price = field(default_factory=Price)
     limits: Limits = field(default_factory=Limits)
     takes: dict[str, Take] = field(default_factory=dict)
-    """Parameters that it does not take as an application or a role sends them; what is not named is taken."""
+    """Parameters that are changed or left out for this model; others are sent unchanged."""
 
 
 class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Generation parameters a role adds where the request says nothing."""
+    """Generation parameters that a role adds if the request does not set them."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -141,11 +141,11 @@ class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
 
 class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Seconds. `total_s` is the whole request from acceptance, attempts and waiting included."""
+    """Time limits in seconds. `total_s` covers the whole request from acceptance, with all attempts and waiting."""
 
     total_s: float = 90.0
     batch_total_s: float = 14_400.0
-    """The same for a request of the batch lane that names no deadline of its own."""
+    """The same for a request of the batch lane without a deadline."""
     whole_s: float = 60.0
     """One provider call that does not stream."""
     first_token_s: float = 20.0
@@ -153,73 +153,73 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Pauses begin at `base_s`, grow with each attempt and stay within `cap_s` (REQUIREMENTS D2)."""
+    """Retries: pauses start at `base_s`, grow with each attempt and are at most `cap_s` (REQUIREMENTS D2)."""
 
     max_attempts: int = 4
     same_model: int = 1
-    """How often a request tries the same model again at once after a 5xx or a broken connection without any output,
-    before it goes to the next model."""
+    """How often a request retries the same model at once, after a 5xx or a broken connection without output, before it
+    goes to the next model."""
     base_s: float = 0.2
     cap_s: float = 8.0
     batch_max_attempts: int = 50
-    """Of the batch lane, which has hours: with `batch_cap_s` it outlasts a provider that is away for some of them."""
+    """`max_attempts` of the batch lane: with `batch_cap_s` it outlasts an outage of some hours."""
     batch_cap_s: float = 300.0
 
 
 class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """REQUIREMENTS D3."""
+    """The circuit breaker of a model (REQUIREMENTS D3)."""
 
     failures: int = 5
     open_s: float = 15.0
-    """The first opening; doubled while probes fail ..."""
+    """Duration of the first opening; it doubles while probes fail."""
     longest_open_s: float = 60.0
-    """... up to this, or to `open_s` where that is longer."""
+    """The longest opening, unless `open_s` is longer."""
     probe_interval_s: float = 5.0
-    """The shortest time between two probes."""
+    """The minimum time between two probes."""
     successes: int = 2
 
 
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the batch lane leaves to the interactive one (REQUIREMENTS C6)."""
+    """The capacity that the batch lane leaves to the interactive one (REQUIREMENTS C6)."""
 
     reserve: float = 0.2
-    """The share of each limit per minute, and of the concurrent calls, that a batch request leaves free."""
+    """The share of each limit per minute, and of concurrent calls, that batch requests leave free."""
     patience_s: float = 10.0
-    """When none was let through for so long, one goes as if it were interactive."""
+    """After this time without a batch request, one is sent as if it were interactive."""
 
 
 class OnRateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model without quota is passed over for the next of the chain."""
+    """A model without quota is skipped, and the next one of the chain is used."""
 
     enabled: bool = True
-    """False: the request waits for it."""
+    """False: the request waits for the model."""
 
 
 class OnHighLatency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """While too many calls of a model are slow, answers may be less long."""
+    """While too many calls of a model are slow, its answers are limited to fewer tokens."""
 
     enabled: bool = True
     slow_s: float = 20.0
-    """A call is slow when its whole answer took longer than this ..."""
+    """A call is slow if its whole answer took longer than this."""
     slow_first_token_s: float = 8.0
-    """... or the first token of a streamed one did."""
+    """A streamed call is slow also if its first token took longer than this."""
     share: float = 0.1
-    """It begins above this share of slow calls: at 0.1, when the 90th percentile is slow."""
+    """The rule starts above this share of slow calls: at 0.1, when the 90th percentile is slow."""
     calm_share: float = 0.05
-    """It ends at this share or below."""
+    """The rule ends at this share or below."""
     window_s: float = 120.0
     at_least: int = 10
-    """With fewer calls in the window it does not begin."""
+    """The minimum number of calls in the window for the rule to start."""
     hold_s: float = 60.0
-    """It lasts at least so long."""
+    """The minimum duration of the rule."""
     cut: float = 0.3
-    """The share of `max_tokens` that is taken off."""
+    """The share by which `max_tokens` is reduced."""
     floor_tokens: int = 256
-    """Nothing is cut below this."""
+    """`max_tokens` is not reduced below this."""
 
 
 class OnErrors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """While too many attempts at a model fail, it is sent less history. A 429 is no failure."""
+    """While too many attempts at a model fail, it is sent less history. A 429 does not count as a failure."""
 
     enabled: bool = True
     share: float = 0.05
@@ -228,11 +228,11 @@ class OnErrors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     at_least: int = 20
     hold_s: float = 30.0
     messages: int = 6
-    """How many are left beside system and developer messages."""
+    """The number of messages kept besides system and developer messages."""
 
 
 class Degradation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One rule per trouble; each can be switched off."""
+    """The rules for a model that is short of quota, slow or failing (REQUIREMENTS D5); each can be disabled."""
 
     on_rate_limit: OnRateLimit = field(default_factory=OnRateLimit)
     on_high_latency: OnHighLatency = field(default_factory=OnHighLatency)
@@ -240,12 +240,12 @@ class Degradation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Models between which a request draws one (REQUIREMENTS A7); in the file `{gpt-4o: 70, azure-gpt-4o: 30}`."""
+    """Models of which one is chosen at random (REQUIREMENTS A7); in the file `{gpt-4o: 70, azure-gpt-4o: 30}`."""
 
     models: tuple[str, ...]
-    """They stand side by side in the chain, in this order."""
+    """Keys of the models, adjacent in the chain and in this order."""
     weights: tuple[int, ...]
-    """One for each; its part in the sum of all is the model's share of the requests."""
+    """The weight of each model; divided by their sum it is the model's share of the requests."""
 
     @property
     def shares(self) -> dict[str, int]:
@@ -253,37 +253,37 @@ class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class AutoRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When the router may choose a role for a request whose role is `auto`."""
+    """The condition under which the router may choose a role for a request whose role is `auto`."""
 
     keywords: tuple[str, ...]
     """Words or phrases; one of them in the last user message is enough. Case is ignored, and only whole words match."""
 
 
 class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One role: its chain, its share of the worker, its parameters."""
+    """One role: its chain, its concurrency in a worker, its parameters and limits."""
 
     chain: tuple[str, ...]
-    """Keys of `models`: the primary first, then the fallbacks; those of a weighted step one after another."""
+    """Keys of `models`: the primary, then the fallbacks; those of a weighted step follow each other."""
     weighted: tuple[WeightedStep, ...] = ()
-    """The steps of the chain that are drawn from. Not a key of the file: there they are mappings inside `chain`."""
+    """The weighted steps of the chain. Not a key of the file, where they are mappings inside `chain`."""
     concurrency: int = 16
-    """Interactive requests one worker process runs at once for this role."""
+    """Interactive requests of this role that one worker process runs at once."""
     batch_concurrency: int = 4
-    """And requests of the batch lane beside them."""
+    """Requests of the batch lane that it runs in addition."""
     auto: AutoRule | None = None
-    """None: `auto` chooses the role by the built-in rules alone, and a role that is not built in never."""
+    """None: `auto` chooses the role by the built-in rules alone, which know the shipped roles only."""
     by_complexity: bool = True
-    """False: the chain's order is kept, whatever the complexity."""
+    """False: the chain keeps its order for every complexity."""
     parameters: Parameters = field(default_factory=Parameters)
     ceilings: Parameters = field(default_factory=Parameters)
-    """A request asking for more than this gets this."""
+    """Upper bounds; a request with a higher value gets the bound."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
     wait_s: float = 2.0
     """After a 429 whose `retry-after` is no longer than this, a request waits for the same model once before it goes to
     the next one."""
     degradation: Degradation | None = None
-    """None: the catalogue's; a section here holds instead of that, the whole of it."""
+    """None: the catalogue's section; a section here replaces it completely."""
 
 
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -294,18 +294,17 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TierWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a limit is nearly used up (REQUIREMENTS C7)."""
+    """The warning about a limit that is nearly used up (REQUIREMENTS C7)."""
 
     warn_share: float = 0.9
-    """Used to this share it is warned of ..."""
+    """The warning starts when this share of the limit is used."""
     calm_share: float = 0.8
-    """... and that is over when it is used less than this ..."""
+    """The warning ends when the used share stays below this for `calm_s`."""
     calm_s: float = 30.0
-    """... for so long."""
 
 
 class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything the services need to know about providers, models and roles."""
+    """The providers, models and roles of a system, with their rules."""
 
     name: str
     providers: dict[str, Provider]
@@ -313,7 +312,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
     sit_out_s: float = 60.0
-    """For how long a provider that failed is not drawn in weighted steps, and a refused key is left out (A6, A7)."""
+    """How long a failed provider is excluded from weighted steps, and a refused key from use (A6, A7)."""
     routing: Routing = field(default_factory=Routing)
     batch: Batch = field(default_factory=Batch)
     degradation: Degradation = field(default_factory=Degradation)
@@ -325,12 +324,12 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return hashlib.sha256(shared).hexdigest()[:12]
 
     def degradation_of(self, role: Role) -> Degradation:
-        """The rules that hold for `role`."""
+        """The degradation rules of `role`."""
         own = self.roles[role].degradation
         return self.degradation if own is None else own
 
     def takes_of(self, key: str) -> dict[str, Take]:
-        """What becomes of the parameters of a request to the model `key`."""
+        """The changes to the parameters of a request to the model `key`."""
         model = self.models[key]
         return {**self.providers[model.provider].takes, **model.takes}
 

@@ -1,6 +1,6 @@
-"""What types cannot say: names that must exist, figures that must make sense together.
+"""Checks beyond types: names that must exist, figures that must be consistent.
 
-Every check looks at what could be read and stays silent about the rest, which is already in the report.
+Every check considers the values that could be read; the others are in the report already.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ _KEY_PREFIXES = ("sk-", "sk_", "gsk_")
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """A catalogue as far as it could be read; names include entries that are themselves mistaken."""
+    """A catalogue as far as it could be read; the names include those of invalid entries."""
 
     provider_names: Collection[str] | None
-    """None: the section could not be read, so nothing can be looked up in it."""
+    """None: the section could not be read."""
     model_names: Collection[str] | None
     role_names: Collection[str] | None
     providers: dict[str, Provider]
@@ -81,7 +81,7 @@ class Draft(Struct, frozen=True, kw_only=True):
 
 
 def check(draft: Draft, report: Report) -> None:
-    """Report what is wrong with everything that could be read."""
+    """Report every mistake in the values that could be read."""
     for name, provider in draft.providers.items():
         _check_provider(provider, f"providers.{name}", report)
     for name, model in draft.models.items():
@@ -109,7 +109,7 @@ def check(draft: Draft, report: Report) -> None:
 
 
 def warnings_of(catalogue: Catalogue) -> list[str]:
-    """What makes a valid catalogue fail in use, one sentence each."""
+    """Reasons why a valid catalogue would fail in use, one sentence each."""
     found = []
     for key, model in catalogue.models.items():
         limit = model.limits.tokens_per_minute
@@ -135,12 +135,14 @@ def _output_tokens(role: RoleConfig) -> int:
 def _check_batch(batch: Batch, report: Report) -> None:
     _positive(batch, ("patience_s",), "batch", report)
     if _known(batch, "reserve") and not 0 <= batch.reserve < 1:
-        report.add("batch.reserve", "is no share of a limit", "write a number from 0 to below 1, such as 0.2")
+        report.add(
+            "batch.reserve", "is not a share of a limit", "write a number from 0 to below 1, such as 0.2"
+        )
 
 
 def _check_provider(provider: Provider, path: str, report: Report) -> None:
     if isinstance(provider.base_url, str) and not re.match(r"https?://[^/\s]", provider.base_url):
-        report.add(f"{path}.base_url", "is not an address", "begin it with http:// or https:// and a host")
+        report.add(f"{path}.base_url", "is not an address", "start it with http:// or https:// and a host")
     for index, name in _texts(provider.api_key_env):
         if name.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(name):
             problem = (
@@ -189,7 +191,7 @@ def _check_kind(limits: Limits, path: str, report: Report) -> None:
 
 
 def _check_shared(draft: Draft, report: Report) -> None:
-    """Entries that are one model of one quota cannot have two limits."""
+    """Report entries for one model with one quota that have different limits."""
     first: dict[tuple[str, str], str] = {}
     for key, model in draft.models.items():
         provider = draft.providers.get(model.provider)
@@ -322,7 +324,6 @@ def _check_vision(draft: Draft, report: Report) -> None:
 
 
 def _check_degradation(section: object, path: str, report: Report) -> None:
-    """Silent about what could not be read, and about a section that is not there."""
     if not isinstance(section, Struct):
         return
     for name in section.__struct_fields__:
@@ -339,7 +340,7 @@ def _check_degradation_rule(rule: object, path: str, report: Report) -> None:
         if name in _POSITIVE_FIGURES and not 0 < value < math.inf:
             report.add(f"{path}.{name}", "must be more than 0, and finite", "write a number above 0")
         if name in _SHARE_FIGURES and not 0 <= value < 1:
-            report.add(f"{path}.{name}", "is no share", "write a number from 0 to below 1, as 0.05 for 5%")
+            report.add(f"{path}.{name}", "is not a share", "write a number from 0 to below 1, as 0.05 for 5%")
     share, calm = getattr(rule, "share", UNSET), getattr(rule, "calm_share", UNSET)
     if isinstance(share, float) and isinstance(calm, float) and calm > share:
         fix = "lower it: the rule ends at calm_share, after it began above share"
@@ -347,12 +348,12 @@ def _check_degradation_rule(rule: object, path: str, report: Report) -> None:
 
 
 def _known(struct: object, *fields: str) -> bool:
-    """Whether all of these could be read: UNSET stands where that was not so, for a whole struct too."""
+    """Whether all these fields could be read; UNSET stands for an unreadable field or struct."""
     return isinstance(struct, Struct) and all(getattr(struct, field) is not UNSET for field in fields)
 
 
 def _texts(items: Iterable[object]) -> list[tuple[int, str]]:
-    """Those items of a list that could be read, each with its place."""
+    """The items of a list that could be read, each with its index."""
     known = items if isinstance(items, tuple) else ()
     return [(index, item) for index, item in enumerate(known) if isinstance(item, str)]
 
@@ -361,7 +362,7 @@ def _no_repeats(names: Iterable[str], path: str, report: Report) -> None:
     seen: set[str] = set()
     for index, name in _texts(names):
         if name in seen:
-            report.add(f"{path}[{index}]", "stands in this list twice", "take one of the two out")
+            report.add(f"{path}[{index}]", "is in this list twice", "remove one of the two")
         seen.add(name)
 
 

@@ -1,7 +1,7 @@
-"""YAML text as plain data that remembers its lines.
+"""Reads YAML text as plain data with line numbers.
 
-Stricter than YAML where YAML surprises: a key stands once, tags are refused, a date stays text. Hostile text
-(deep nesting, aliases that multiply) is refused before it costs anything.
+It is stricter than YAML in three respects: a key must be unique, tags are rejected, a date stays text. Hostile text
+(deep nesting, aliases that multiply) is rejected before it consumes resources.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _STR, _MERGE = _TAG + "str", _TAG + "merge"
 _MAX_DEPTH = 50
-"""libyaml composes recursively and overruns the C stack on deep nesting."""
+"""Levels of nesting; libyaml composes recursively and overruns the C stack on deep nesting."""
 _MAX_NODES = 50_000
-"""Counted with aliases expanded, so that a page of them cannot fill the memory."""
+"""Values in a document, with aliases expanded, so that a page of aliases cannot fill the memory."""
 _MAX_WHOLE = 2**63 - 1
 _QUOTED_CHARACTERS = 80
 _PLACE = re.compile(r"\$\$\{|\$\{(?P<inner>[^}]*)\}|\$\{")
@@ -32,7 +32,7 @@ _INNER = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", r
 
 
 class _InterpolationError(ValueError):
-    """A place in a text that could not be filled; says why and how to fix it."""
+    """A `${...}` that could not be interpolated, with the problem and its fix."""
 
     def __init__(self, problem: str, fix: str) -> None:
         self.problem = problem
@@ -41,7 +41,7 @@ class _InterpolationError(ValueError):
 
 
 def _interpolate(text: str, env: Mapping[str, str]) -> str:
-    """Put the environment into the text; as in a shell, a default also stands in for an empty variable.
+    """Replace `${NAME}` and `${NAME:-default}`; as in a shell, a default also replaces an empty variable.
 
     `$${` is a literal `${`. Raises _InterpolationError, which names the variable and never its value.
     """
@@ -68,13 +68,13 @@ def _interpolate(text: str, env: Mapping[str, str]) -> str:
 
 
 class Document(Struct, frozen=True):
-    """Plain data and, for each key (`roles.chat.chain[0]`), where and how it was written."""
+    """Plain data with the place and the notation of each key (`roles.chat.chain[0]`)."""
 
     data: object
     lines: dict[str, int]
     """1-based."""
     written: dict[str, str]
-    """Scalars as they stand in the text: quoting these in an error leaks nothing from the environment."""
+    """Scalars as written: quoting them in an error reveals nothing from the environment."""
     problems: tuple[Problem, ...]
 
 
@@ -84,9 +84,9 @@ def joined(path: str, key: str) -> str:
 
 
 def read_document(text: str, *, source: str, env: Mapping[str, str]) -> Document:
-    """Read one YAML document; ConfigurationRefused where it cannot be read at all.
+    """Read one YAML document. Raises ConfigurationRefused if it cannot be read at all.
 
-    Mistakes that leave the rest readable (a duplicate key, a variable that is not set) are in `problems`.
+    Mistakes that leave the rest readable (a duplicate key, an unset variable) are in `problems`.
     """
     try:
         _refuse_depth(text, source)
@@ -97,7 +97,7 @@ def read_document(text: str, *, source: str, env: Mapping[str, str]) -> Document
         problem = Problem(problem="the text is not valid Unicode", fix="save the file as UTF-8")
         raise ConfigurationRefused(source, [problem]) from error
     if node is None:
-        problem = Problem(problem="there is nothing in it", fix="begin with a copy of a shipped catalogue")
+        problem = Problem(problem="the file is empty", fix="start from a copy of a shipped catalogue")
         raise ConfigurationRefused(source, [problem])
     reader = _Reader(source, env)
     data = reader.read(node, "")
@@ -134,7 +134,7 @@ def _syntax_problem(error: yaml.YAMLError) -> Problem:
 
 
 class _Reader:
-    """Walks the node graph once; each key it passes gets its line."""
+    """Walks the node graph once and records the line of each key."""
 
     def __init__(self, source: str, env: Mapping[str, str]) -> None:
         self.lines: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The catalogue from its YAML file, with every mistake reported at once (REQUIREMENTS K6)."""
+"""Loads the catalogue from its YAML file and reports every mistake together (REQUIREMENTS K6)."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def read_catalogue(path: Path | None, env: Mapping[str, str]) -> Catalogue:
         problem = Problem(problem="is not UTF-8 text", fix="give a YAML file, saved as UTF-8")
         raise ConfigurationRefused(str(file), [problem]) from error
     except ValueError as error:  # a NUL byte in the path
-        problem = Problem(problem=f"is no path: {error}", fix="check how the path is spelled")
+        problem = Problem(problem=f"is not a path: {error}", fix="check how the path is spelled")
         raise ConfigurationRefused(str(file), [problem]) from error
     return load_catalogue(text, source=str(file), env=env)
 
 
 def locate_catalogue(path: Path | None, env: Mapping[str, str]) -> Path:
-    """A path as it is; a bare name (`groq`) is a shipped catalogue; None asks the environment.
+    """The file for a path, for the bare name of a shipped catalogue (`groq`), or for None.
 
-    There PENSTOCK_CATALOGUE decides, else the API key that is set, else it is the simulator.
+    None means PENSTOCK_CATALOGUE, else the catalogue whose API key is set, else the simulator's.
     """
     named = default_catalogue(env) if path is None else str(path)
     if "/" in named or named.endswith((".yaml", ".yml")):
@@ -58,7 +58,7 @@ def locate_catalogue(path: Path | None, env: Mapping[str, str]) -> Path:
 
 
 def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalogue:
-    """The catalogue in `text`; `source` is what errors call it.
+    """The catalogue in `text`; errors name it `source`.
 
     Raises ConfigurationRefused and nothing else.
     """
@@ -78,7 +78,7 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
 
 
 def _parts(data: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Each section by itself, so that a mistake in one does not hide those in the next."""
+    """Build each section separately, so that a mistake in one does not hide those in others."""
     fields = {field.name: field for field in structs.fields(Catalogue)}
     for key in data.keys() - fields.keys():
         report.add(key, "there is no such key", nearest(key, fields))

@@ -1,4 +1,4 @@
-"""Presets of providers: what is known of one, as data with its sources (deploy/catalogues/presets/)."""
+"""Presets of providers: known settings as data, with their sources (deploy/catalogues/presets/)."""
 
 from __future__ import annotations
 
@@ -29,55 +29,55 @@ __all__ = [
 
 _PLAIN: Final = ("sdk", "base_url", "api_key_env", "rate_limit_headers")
 _UNNAMED: Final = "openai"
-"""The preset whose families hold for a provider that names none and is spoken to by this SDK."""
+"""The preset whose families apply to a provider with this SDK and without a preset."""
 
 
 class _Family(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Models of one provider that take the same."""
+    """Models of one provider that take the same parameters."""
 
     models: tuple[str, ...]
-    """Patterns of the provider's own names, as `gpt-5-*`."""
+    """Patterns of the provider's own names, such as `gpt-5-*`."""
     takes: dict[str, Take]
 
 
 class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of a provider."""
+    """The known settings of a provider."""
 
     sources: tuple[str, ...]
-    """Addresses of the pages that say so."""
+    """Addresses of the pages that document them."""
     checked: dt.date
-    """When they were read."""
+    """The day on which these pages were read."""
     sdk: Literal["openai", "groq"] = "openai"
     base_url: str | None = None
     """None: the SDK's own address, unless `base_url_form` is set."""
     base_url_form: str | None = None
-    """What the address looks like where each account has its own."""
+    """The form of the address if each account has its own."""
     api_key_env: tuple[str, ...] = ()
     stream: dict[str, str] = field(default_factory=dict)
     """Keys of `StreamFormat`."""
     rate_limit_headers: RateLimitHeaders = "none"
     takes: dict[str, Take] = field(default_factory=dict)
     families_of: str | None = None
-    """Another preset whose families hold here too."""
+    """Another preset whose families apply here too."""
     families: tuple[_Family, ...] = ()
-    """A model takes what each of its families says, the last one first."""
+    """A model has the `takes` of all its families; later ones override earlier ones."""
 
 
 @cache
 def read_preset(file: Path) -> _Preset:
-    """Raises ValueError for a file that is no preset: they ship with Penstock."""
+    """The preset in `file`. Raises ValueError for an invalid file; presets ship with Penstock."""
     return msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), _Preset, strict=True)
 
 
 def _preset_of(provider: Mapping[str, Any]) -> _Preset | None:
-    """The preset that a provider of the raw data names, if there is one of that name."""
+    """The preset that a provider of the raw data names; None if it names none or an unknown one."""
     name = provider.get("preset")
     file = shipped_presets().get(name) if isinstance(name, str) else None
     return None if file is None else read_preset(file)
 
 
 def merge_presets(data: dict[str, Any], report: Report) -> dict[str, Any]:
-    """The data of a catalogue with each provider's own keys on top of those of its preset."""
+    """The raw data of a catalogue with the keys of presets added to their providers, whose own keys override them."""
     providers = data.get("providers")
     if not isinstance(providers, dict):
         return data
@@ -113,7 +113,7 @@ def _plain(value: object) -> object:
 def apply_presets(
     providers: Mapping[str, Provider], models: Mapping[str, Model]
 ) -> tuple[dict[str, Provider], dict[str, Model]]:
-    """Providers and models with what is in force: what their presets say, beneath what they say themselves."""
+    """The effective providers and models: their own values over those of their presets."""
     return (
         {name: _provider_in_force(provider) for name, provider in providers.items()},
         {key: _model_in_force(key, model, providers[model.provider]) for key, model in models.items()},
@@ -121,13 +121,13 @@ def apply_presets(
 
 
 def preset_takes_of_provider(provider: Provider) -> dict[str, Take]:
-    """What the models of a provider take where neither it nor they say anything."""
+    """The `takes` that a provider's preset gives to all its models."""
     preset = _preset_of({"preset": provider.preset})
     return {} if preset is None else preset.takes
 
 
 def preset_takes_of_model(provider: Provider, name: str) -> dict[str, Take]:
-    """What the model that the provider calls `name` takes where it says nothing itself."""
+    """The `takes` that the preset, its families and the provider give to the model `name`."""
     takes = dict(preset_takes_of_provider(provider))
     for family in _families(provider):
         if any(fnmatchcase(name, pattern) for pattern in family.models):

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, where, and how to fix it."""
+"""The mistakes of a configuration: each with its place, its cause and its fix."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Problem(Struct, frozen=True, kw_only=True):
     """One mistake in a configuration."""
 
     line: int | None = None
-    """1-based; None where the source has no lines (the environment) or could not be read."""
+    """1-based; None if the source has no lines (the environment) or could not be read."""
     key: str = ""
-    """Like `roles.chat.chain[1]`; empty: the source as a whole."""
+    """The path, such as `roles.chat.chain[1]`; empty: the source as a whole."""
     value: str | None = None
-    """As it was written, before the environment was put in; None: nothing to quote."""
+    """The value as written, before interpolation of the environment; None: no value to quote."""
     problem: str
     fix: str
 
@@ -30,13 +30,13 @@ class Problem(Struct, frozen=True, kw_only=True):
         """The mistake in one line: `deploy/x.yaml:14: roles.chat.chain[1] = "gpt-5o": ... Fix: ...`."""
         place = source if self.line is None else f"{source}:{self.line}"
         quoted = self.key if self.value is None else f"{self.key} = {self.value}"
-        told = ": ".join(part for part in (place, quoted, self.problem) if part) + f". Fix: {self.fix}."
-        # A name taken from the file may hold anything; a line stays a line.
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
+        line = ": ".join(part for part in (place, quoted, self.problem) if part) + f". Fix: {self.fix}."
+        # A name from the file may contain line ends and control characters.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 class ConfigurationRefused(Exception):
-    """A configuration that cannot be used, with everything that is wrong with it."""
+    """A configuration that cannot be used, with all its mistakes."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
@@ -48,7 +48,7 @@ class ConfigurationRefused(Exception):
 
 
 class Report:
-    """One problem per key: the first is the cause, what follows from it would only distract."""
+    """Collects the mistakes of one document, the first of each key, and finds their lines."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -56,7 +56,7 @@ class Report:
         self._places: dict[str, str] = {}
 
     def relocate(self, path: str, place: str) -> None:
-        """What is reported at `path` from now on stands at `place` in the file."""
+        """Report mistakes at `path` at `place` of the file from now on."""
         self._places[path] = place
 
     def add(self, path: str, problem: str, fix: str, *, quote: bool = True) -> None:
@@ -69,18 +69,18 @@ class Report:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """In the order of the file."""
+        """The mistakes in the order of the file."""
         return tuple(sorted(self._problems.values(), key=lambda problem: (problem.line or 0, problem.key)))
 
     def _line(self, path: str) -> int | None:
-        """The line of the key, or of the nearest thing around a key that is missing."""
+        """The line of the key; of a missing key, that of the nearest enclosing one."""
         while path and path not in self._document.lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self._document.lines.get(path)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A fix that names the closest of the `known` words, or all of them where none is close."""
+    """A fix that names the closest of the `known` words, or all of them if none is close."""
     words = list(known)
     close = difflib.get_close_matches(word, words, n=1)
     if close:

@@ -1,4 +1,4 @@
-"""Keys from a directory of secrets: one file per variable, as Docker and Kubernetes mount them (REQUIREMENTS A6)."""
+"""Keys of providers: from files as Docker and Kubernetes mount them, or from the environment (REQUIREMENTS A6)."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ __all__ = [
 
 _MOST_BYTES: Final = 16 * 1024
 _KEY: Final = re.compile(rb"[!-~]+")
-"""What an HTTP header can carry without spaces; every provider's keys are of it."""
+"""The characters of a key: printable ASCII without spaces, as an HTTP header can carry."""
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Found(Struct, frozen=True):
-    """What a file holds, without the white space around it, and when it was last changed (Unix seconds)."""
+    """The content of a file without surrounding white space, and the time of its last change (Unix seconds)."""
 
     value: str
     changed_s: float
 
     def __repr__(self) -> str:
-        """A key must not come into a log by way of its container."""
+        """Hide the key, so that it does not reach a log."""
         return f"Found(…, changed_s={self.changed_s})"
 
 
 class Unusable(Struct, frozen=True):
-    """There is no key to be had from the file."""
+    """The file holds no usable key."""
 
     why: str
-    """As the end of a sentence that begins with the file."""
+    """The end of a sentence that begins with the name of the file."""
 
 
 SecretFile = Found | Unusable | None
-"""None: there is no such file."""
+"""None: the file does not exist."""
 
 
 def read_secret(directory: Path, name: str) -> SecretFile:
-    """The file `name` of the directory, through whatever symbolic links lead to it; never blocks on a pipe."""
+    """Read the file `name` of the directory, following symbolic links; never blocks on a pipe."""
     try:
         handle = os.open(directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def read_secret(directory: Path, name: str) -> SecretFile:
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            return Unusable("is no plain file")
+            return Unusable("is not a plain file")
         with open(handle, "rb", closefd=False) as file:
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
@@ -74,9 +74,7 @@ def read_secret(directory: Path, name: str) -> SecretFile:
 
 
 def effective_keys(names: Iterable[str], directory: str | None, env: Mapping[str, str]) -> dict[str, str]:
-    """What each key would be at a start: from its file, else from its variable; those that have neither are left
-    out.
-    """
+    """The value of each key at the start: from its file, else from its variable; keys with neither are left out."""
     found = {}
     for name in names:
         reading = None if directory is None else read_secret(Path(directory), name)
@@ -114,7 +112,7 @@ def _read(content: bytes, changed_s: float) -> Found | Unusable:
     if not value:
         return Unusable("is empty")
     if not _KEY.fullmatch(value):
-        return Unusable("holds what cannot be a key")
+        return Unusable("does not hold a valid key")
     return Found(value.decode("ascii"), changed_s)
 
 
@@ -123,9 +121,9 @@ def _reason(error: OSError) -> str:
 
 
 def key_dates(names: Iterable[str], env: Mapping[str, str]) -> dict[str, float]:
-    """Name of the key → the beginning of its day, Unix seconds; without those of which nothing is said.
+    """The creation day of each key that has a `<NAME>_CREATED=2026-08-01` in the environment, as Unix seconds.
 
-    Raises ConfigurationRefused with every date that is none.
+    Raises ConfigurationRefused with every invalid date.
     """
     found: dict[str, float] = {}
     problems = []
@@ -136,8 +134,8 @@ def key_dates(names: Iterable[str], env: Mapping[str, str]) -> dict[str, float]:
             continue
         day = _day(text)
         if day is None:
-            # Not quoted: somebody may have put the key itself here.
-            fix = "write the day the key was made, as 2026-08-01"
+            # The value is not quoted: it may be the key itself by mistake.
+            fix = "write the day on which the key was created, such as 2026-08-01"
             problems.append(Problem(key=variable, problem="is not a date", fix=fix))
         else:
             found[name] = day.timestamp()

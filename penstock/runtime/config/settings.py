@@ -26,7 +26,7 @@ _SERVER = re.compile(r"((nats|tls|ws|wss)://)?([^\s/@]+@)?(\[[0-9A-Fa-f:.]+\]|[^
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How one process runs; what it serves is in the catalogue."""
+    """The settings of one process; what it serves is in the catalogue."""
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Or several, with commas between (NATS_URL)."""
@@ -34,20 +34,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     """NATS_CREDS, NATS_NKEY_SEED, NATS_USER, NATS_PASSWORD, NATS_TOKEN, NATS_CA, NATS_CERT, NATS_KEY and
     NATS_TLS_HOSTNAME."""
     account: str = "demo"
-    """PENSTOCK_ACCOUNT; a token of the subjects, like the two below."""
+    """PENSTOCK_ACCOUNT; a token of subjects."""
     instance: str | None = None
-    """PENSTOCK_INSTANCE; None: the process makes one up."""
+    """PENSTOCK_INSTANCE; a token of subjects; None: the process generates a name."""
     http_host: str = "127.0.0.1"
     http_port: int = 0
     """0: any free port."""
     traces: Traces = "off"
     trace_file: str | None = None
-    """Set exactly when `traces` is `file`."""
+    """Set if and only if `traces` is `file`."""
     trace_sample_ratio: float = 1.0
-    """Of the traces begun here; 0 none, 1 all."""
+    """The share of the traces started here that is recorded, 0 to 1."""
     log_level: LogLevel = "info"
     drain_s: float = 25.0
-    """How long a stopping process lets running work finish."""
+    """How long a stopping process waits for running work."""
     ack_wait_s: float = 10.0
     max_deliver: int = 5
     replicas: int = 1
@@ -55,13 +55,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     store_scale: float = 1.0
     """Factor for the size of the streams, which is 2.3 GiB at 1."""
     quota: Quota = "shared"
-    """Who counts against the limits: all workers together in the bucket `llm_quota`, or each for itself."""
+    """`shared`: all workers count together in the bucket `llm_quota`; `local`: each worker counts alone."""
     secrets_dir: str | None = None
-    """Directory with a file for each key, named like its variable; None: keys come from the environment alone."""
+    """The directory with one file per key, named like its variable; None: keys come from the environment only."""
     secrets_poll_s: float = 5.0
-    """How often the files there are looked at."""
+    """Seconds between two reads of these files."""
     key_max_age_days: float = 90.0
-    """An older key is told as too old."""
+    """Age above which a key is reported as old."""
 
 
 def load_settings(env: Mapping[str, str]) -> Settings:
@@ -84,7 +84,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         trace_sample_ratio=reading.number("PENSTOCK_TRACE_RATIO", usual.trace_sample_ratio, low=0, high=1),
         log_level=reading.level("PENSTOCK_LOG_LEVEL", usual.log_level),
         drain_s=reading.number("PENSTOCK_DRAIN_S", usual.drain_s, low=0, high=3_600),
-        # nats-server redelivers what is not acknowledged in time; below a second that is our own jitter.
+        # Below a second, jitter of this process alone would cause redeliveries.
         ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", usual.ack_wait_s, low=1, high=3_600),
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
         replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
@@ -102,7 +102,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
 
 
 class _Reading:
-    """One pass over the environment: each value or its default, and the mistakes on the way."""
+    """Reads each value of the environment or its default, and collects the mistakes."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
@@ -125,7 +125,7 @@ class _Reading:
         text = self._env.get(name)
         if not text:
             return default
-        # Ten digits hold every bound here; int() would take much longer ones apart first.
+        # Ten digits hold every bound here; int() is slow on very long numbers.
         if re.fullmatch(r"[0-9]{1,10}", text) and low <= int(text) <= high:
             return int(text)
         self._add(name, f"must be a whole number between {low} and {high}", f"leave it out for {default}")
@@ -178,11 +178,11 @@ class _Reading:
         if text.startswith("file:") and text != "file:":
             return "file", text.removeprefix("file:")
         if text != "off":
-            self._add("PENSTOCK_TRACES", "is no place for traces", "write off, otlp or file:PATH")
+            self._add("PENSTOCK_TRACES", "is not a destination for traces", "write off, otlp or file:PATH")
         return "off", None
 
     def _add(self, name: str, problem: str, fix: str) -> None:
         shown = without_userinfo(self._env[name])
-        # What is no address at all may still hold a password.
+        # An invalid address may still contain a password.
         value = None if "@" in shown and "…@" not in shown else f'"{shown}"'
         self.problems.append(Problem(key=name, value=value, problem=problem, fix=fix))

@@ -1,7 +1,7 @@
-"""Where the catalogues and presets that come with Penstock are.
+"""The catalogues and presets that ship with Penstock.
 
-They live in deploy/catalogues/, where a person looks for them. A checkout, an editable install and an image
-that copies the repository find them there; a wheel lays the same files under the environment's data folder.
+They are in deploy/catalogues/ of a checkout, an editable install and an image that copies the repository; a wheel
+installs them in the environment's data folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SUFFIX = ".yaml"
 
 
 def shipped_catalogues() -> dict[str, Path]:
-    """Name (`groq`) -> file; empty where neither a checkout nor an installed wheel is found."""
+    """Name (`groq`) -> file; empty if neither a checkout nor an installed wheel is found."""
     return _files(_folder())
 
 
@@ -38,7 +38,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def default_catalogue(env: Mapping[str, str]) -> str:
-    """The name or path a bare start uses: the one asked for, else the one there is a key for."""
+    """The name or path used by default: PENSTOCK_CATALOGUE, else the catalogue whose key is set."""
     if env.get("PENSTOCK_CATALOGUE"):
         return env["PENSTOCK_CATALOGUE"]
     if env.get("GROQ_API_KEY"):

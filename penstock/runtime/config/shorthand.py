@@ -24,7 +24,7 @@ _WEIGHTED_FIX: Final = "write the shares into the chain: [{one: 70, other: 30}, 
 
 
 def read_prices(data: dict[str, Any], report: Report) -> dict[str, Any]:
-    """The data of a catalogue with prices as whole numbers; what is no price is reported and left as it is."""
+    """The raw data of a catalogue with prices as whole numbers; an invalid price is reported and left unchanged."""
     models = data.get("models")
     if not isinstance(models, dict):
         return data
@@ -71,7 +71,7 @@ def _of_text(text: str, path: str, report: Report) -> object:
 
 
 def _mend(key: str, value: object) -> str:
-    """The two ways to write a price: a whole number is taken as micro-dollars, a fraction as dollars."""
+    """The fix that shows both notations of a price, assuming that a fraction was meant as dollars."""
     if isinstance(value, int) and not isinstance(value, bool):
         dollars = Decimal(value) / _MICRO
     else:
@@ -82,7 +82,7 @@ def _mend(key: str, value: object) -> str:
 
 
 def unfold(data: dict[str, Any], report: Report) -> dict[str, Any]:
-    """The data of a catalogue with flat chains. The report learns where everything stood."""
+    """The raw data of a catalogue with flat chains; the report learns the original place of each value."""
     roles = data.get("roles")
     if not isinstance(roles, dict):
         return data
@@ -123,7 +123,7 @@ def _unfold_role(role: object, path: str, report: Report) -> object:
 
 
 def fold(role: dict[str, Any]) -> dict[str, Any]:
-    """A role as plain data, with its steps back in the chain: as the file has it."""
+    """A role as plain data, with its weighted steps inside the chain as in the file."""
     steps = {step["models"][0]: step for step in role[_WEIGHTED]}
     inside = {model for step in role[_WEIGHTED] for model in step["models"]}
     chain = [

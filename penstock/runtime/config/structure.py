@@ -1,6 +1,6 @@
-"""Plain data into structs, going on after each mistake so that all are reported together.
+"""Converts plain data into structs and continues after each mistake, so that all are reported together.
 
-msgspec's own conversion stops at the first; here it judges one value at a time, and strictly.
+msgspec's own conversion stops at the first mistake; here it converts one value at a time, and strictly.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _WORDS: Final = {
 
 
 def build(kind: Any, value: object, path: str, report: Report) -> Any:
-    """The value as `kind`; UNSET where it could not be made, with the reasons in the report.
+    """The value as `kind`; UNSET if it could not be converted, with the reasons in the report.
 
-    A struct or a list is made even so, with UNSET in the places of what is wrong, so that the rest can still be
-    checked; the report alone refuses the whole. A dict leaves out such entries.
+    A struct or a list is built with UNSET in place of invalid parts, so that the rest can still be checked; a dict
+    omits them. The report decides whether the whole is valid.
     """
     if get_origin(kind) in (UnionType, Union) and value is not None:
         kind = _member(kind, value)
@@ -47,7 +47,7 @@ def build(kind: Any, value: object, path: str, report: Report) -> Any:
 
 
 def _member(union: Any, value: object) -> Any:
-    """The members of a union that `value` is to be judged by: its struct, or the others together."""
+    """The members of a union that `value` is converted to: its struct, or the others together."""
     members = [each for each in get_args(union) if each is not NoneType]
     struct = next((each for each in members if _is_struct(each)), None)
     if struct is not None and (len(members) == 1 or isinstance(value, dict)):
@@ -108,7 +108,7 @@ def _leaf(kind: Any, value: object, path: str, report: Report) -> Any:
     except msgspec.ValidationError as error:
         match = _EXPECTED.search(str(error))
         if match is None:
-            report.add(path, f"is not right: {error}", "see the field's description in the README")
+            report.add(path, f"is not valid: {error}", "see the field's description in the README")
         else:
             _wrong(match["expected"], value, path, report)
         return UNSET

@@ -1,7 +1,7 @@
-"""What a model takes of a request: a mapping from parameter to what becomes of it.
+"""The parameters that a model takes: a mapping from a parameter to how it is sent.
 
-`true`: sent as it is. `false` (YAML `no`): not sent. A name: sent under that name. `{only: 1}`: sent with this value
-alone. `developer_role` and `system_role` are roles of messages; the name is the role that is sent instead.
+`true`: unchanged. `false` (YAML `no`): not sent. A name: sent under that name. `{only: 1}`: sent if it has this value.
+`developer_role` and `system_role` are roles of messages, and the name is the role that is sent instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["ROLE_SUFFIX", "Only", "Take", "check_take_values", "check_takes"]
 
 
 class Only(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The one value of a parameter that a model takes."""
+    """The only value of a parameter that a model takes."""
 
     only: bool | int | float | str
 
@@ -72,7 +72,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def check_take_values(data: Mapping[str, Any], report: Report) -> None:
-    """Report values of a kind that means nothing here, in the raw data of a catalogue."""
+    """Report values of an unsuitable type in the raw data of a catalogue."""
     for section in ("providers", "models"):
         for name, entry in _mappings(data.get(section)):
             takes = entry.get("takes")
@@ -82,11 +82,11 @@ def check_take_values(data: Mapping[str, Any], report: Report) -> None:
                 shown = "1" if value is None or isinstance(value, list) else value
                 fix = f"write no to leave it out, another name, or {{only: {shown}}} if it takes this value alone"
                 path = joined(joined(joined(section, name), "takes"), parameter)
-                report.add(path, "does not say what becomes of the parameter", fix)
+                report.add(path, "does not say how the parameter is sent", fix)
 
 
 def check_takes(takes: object, beneath: Mapping[str, Take], path: str, report: Report) -> None:
-    """Report entries of `takes` that no request could follow; `beneath` is what holds where it says nothing."""
+    """Report entries of `takes` that no request could follow. `beneath`: the entries that `takes` overrides."""
     if not isinstance(takes, dict):
         return
     merged = {**beneath, **takes}
@@ -102,11 +102,11 @@ def _wrong(parameter: str, take: Take, merged: Mapping[str, Take]) -> tuple[str,
     if take is True:
         return None
     if parameter in _FIXED:
-        return "is part of every request and is sent as it is", "take the line out"
+        return "is part of every request and is sent unchanged", "take the line out"
     if parameter.endswith(ROLE_SUFFIX):
         return _wrong_role(parameter, take)
     if take is False and parameter in _ASKED_FOR:
-        problem = "cannot be left out: the answer would be another one than was asked for"
+        problem = "cannot be left out: the answer would not be the requested one"
         return problem, "take the model out of the chains that need it"
     return _wrong_name(parameter, take, merged) if isinstance(take, str) else None
 

@@ -25,10 +25,10 @@ def test_a6_a_key_is_the_files_content_without_outer_white_space(tmp_path: Path,
     [
         (b"", "empty"),
         (b" \n\n", "empty"),
-        (bytes(range(256)), "cannot be a key"),
-        (b"\xff\xfe" + KEY.encode("utf-16-le"), "cannot be a key"),
-        (f"{KEY}\n{KEY}\n".encode(), "cannot be a key"),
-        ("ключ".encode(), "cannot be a key"),
+        (bytes(range(256)), "not hold a valid key"),
+        (b"\xff\xfe" + KEY.encode("utf-16-le"), "not hold a valid key"),
+        (f"{KEY}\n{KEY}\n".encode(), "not hold a valid key"),
+        ("ключ".encode(), "not hold a valid key"),
         (b"k" * 16 * 1024 + b"k", "longer than 16 KiB"),
     ],
 )
@@ -52,7 +52,7 @@ def test_a6_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "A_LOOP").symlink_to(tmp_path / "A_LOOP")
     (tmp_path / "A_FILE").write_text(KEY)
     for name in ("A_FOLDER", "A_PIPE"):
-        assert read_secret(tmp_path, name) == Unusable("is no plain file")
+        assert read_secret(tmp_path, name) == Unusable("is not a plain file")
     for name in ("A_LOOP", "A_FILE/deeper"):
         read = read_secret(tmp_path, name)
         assert isinstance(read, Unusable)

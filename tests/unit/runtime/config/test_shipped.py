@@ -205,7 +205,7 @@ def test_a_path_names_a_file(tmp_path):
         (Path.exists, "no such file"),
         (lambda path: path.mkdir(), "is a directory"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "not UTF-8"),
-        (lambda path: path.write_text(""), "nothing in it"),
+        (lambda path: path.write_text(""), "is empty"),
     ],
 )
 def test_an_unreadable_file_is_rejected_with_a_reason(tmp_path, prepare, said):

@@ -51,7 +51,7 @@ def test_a6_a_reverted_change_is_not_accepted() -> None:
     [
         (None, "is gone"),
         (Unusable("is empty"), "is empty"),
-        (Unusable("is no plain file"), "is no plain file"),
+        (Unusable("is not a plain file"), "is not a plain file"),
     ],
 )
 def test_a6_an_invalid_file_keeps_the_last_key_and_is_reported_once(reading: SecretFile, why: str) -> None:
