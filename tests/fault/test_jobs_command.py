@@ -1,4 +1,4 @@
-"""E4, D8: `penstock jobs` and `penstock ask --detach`, as a person types them."""
+"""E4, D8: `penstock jobs` and `penstock ask --detach` as commands."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(autouse=True)
-async def at_full_speed(system: System) -> AsyncIterator[None]:
+async def reset_speed(system: System) -> AsyncIterator[None]:
     yield
     await system.sim("PUT", "speed", {"latency_ms": 0})
 
 
 async def reaches(client: Client, job_id: str, state: str) -> None:
-    async def is_so() -> bool:
+    async def in_state() -> bool:
         try:
             return (await client.job(job_id)).state == state
-        except UnknownJob:  # no router has seen it yet
+        except UnknownJob:  # no router has recorded it yet
             return False
 
-    await until(is_so)
+    await until(in_state)
 
 
-async def test_e4_a_job_is_left_and_its_answer_fetched_by_its_id(system: System, client: Client) -> None:
-    left = await run_command(
+async def test_e4_a_job_is_submitted_and_its_answer_read_by_its_id(system: System, client: Client) -> None:
+    submitted = await run_command(
         system, "ask", "Why?", "--lane", "batch", "--detach", "--role", "chat", "--user", "u-3"
     )
-    job_id = left.out.strip()
-    assert (left.code, f"jobs {job_id} --result" in left.notes) == (0, True)
+    job_id = submitted.out.strip()
+    assert (submitted.code, f"jobs {job_id} --result" in submitted.notes) == (0, True)
     await reaches(client, job_id, "completed")
 
     result = await run_command(system, "jobs", job_id, "--result")
@@ -57,7 +57,7 @@ async def test_e4_a_job_is_left_and_its_answer_fetched_by_its_id(system: System,
     assert (await run_command(system, "jobs", "--state", "failed", "--user", "u-3")).out == "No jobs.\n"
 
 
-async def test_e4_a_job_that_failed_or_is_unknown_says_why(system: System, client: Client) -> None:
+async def test_e4_a_failed_or_unknown_job_is_reported_with_its_reason(system: System, client: Client) -> None:
     job_id = await client.submit("Hm", role="chat", user="\x1b[31m\x9b2Ju", messages="none")
     await reaches(client, job_id, "failed")
     shown = await run_command(system, "jobs", job_id)
@@ -84,4 +84,4 @@ async def test_d8_a_job_is_cancelled_by_the_command(system: System, client: Clie
     cancelled = await run_command(system, "jobs", job_id, "--cancel")
     assert (cancelled.code, cancelled.out) == (0, f"job {job_id} is cancelled\n")
     again = await run_command(system, "jobs", job_id, "--cancel")
-    assert (again.code, again.out) == (1, f"job {job_id} is failed already\n")
+    assert (again.code, again.out) == (1, f"job {job_id} is already failed\n")

@@ -1,4 +1,4 @@
-"""D9: a service that is stopped, or fails, while it is starting."""
+"""D9: a service that is stopped, or waits for NATS, while it starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ async def started(module: str, env: dict[str, str], log) -> subprocess.Popen[byt
 
 
 @pytest.mark.parametrize("module", ["services.router", "services.worker"])
-async def test_sigterm_while_nats_is_away_ends_quietly_d9(module: str, tmp_path, free_port, monkeypatch):
+async def test_d9_sigterm_while_nats_is_away_ends_without_a_traceback(
+    module: str, tmp_path, free_port, monkeypatch
+):
     monkeypatch.setenv("NATS_URL", f"nats://127.0.0.1:{free_port()}")
     log = tmp_path / "log"
     process = await started(module, dict(os.environ), log)
@@ -39,7 +41,7 @@ async def test_sigterm_while_nats_is_away_ends_quietly_d9(module: str, tmp_path,
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-async def test_a_service_started_before_nats_serves_once_it_is_there(tmp_path, free_port, monkeypatch):
+async def test_a_service_started_before_nats_waits_for_it(tmp_path, free_port, monkeypatch):
     port = free_port()
     server = NatsServer(tmp_path / "nats", port=port)
     monkeypatch.setenv("NATS_URL", f"nats://127.0.0.1:{port}")

@@ -1,4 +1,4 @@
-"""D10: whatever a model writes, or anybody says on the bus, no escape sequence reaches the terminal by a command."""
+"""D10: no command prints an escape sequence, whatever a model or any publisher on the bus writes."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ async def no_router(system: System) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("streamed", [(), ("--no-stream",)])
-async def test_d10_an_answer_is_shown_as_text_and_is_whole_as_json(
+async def test_d10_an_answer_is_terminal_safe_and_complete_as_json(
     system: System, streamed: tuple[str, ...]
 ) -> None:
-    """The simulator says back what it was asked."""
+    """The simulator repeats the prompt in its answer."""
     asked = ("ask", f"{TEXT}{ESCAPES}", "--role", "chat", *streamed)
     shown = await run_command(system, *asked)
     assert shown.code == 0
@@ -65,7 +65,7 @@ async def test_d10_an_answer_is_shown_as_text_and_is_whole_as_json(
     assert TEXT + ESCAPES in text
 
 
-async def test_d10_what_anybody_put_into_a_reply_is_shown_as_text(
+async def test_d10_a_forged_reply_is_printed_terminal_safe(
     system: System, publisher: RawPublisher, no_router: None
 ) -> None:
     async def reply(msg: Msg) -> None:
@@ -96,7 +96,7 @@ async def test_d10_what_anybody_put_into_a_reply_is_shown_as_text(
 
     ran = await run_command(system, "ask", "hi", "--timeout", "6")
     assert (ran.code, ran.unprintable) == (1, [])
-    assert ran.out == "", "half an answer goes into no file"
+    assert ran.out == "", "a file gets complete answers only"
     assert f"[restarted: {WRITTEN}]" in ran.notes
     assert f"penstock: {WRITTEN} (overloaded)" in ran.notes
     assert "In 1 s at the earliest" in ran.notes
@@ -104,7 +104,7 @@ async def test_d10_what_anybody_put_into_a_reply_is_shown_as_text(
     assert (ran.code, ran.out.isascii(), ran.unprintable) == (1, True, [])
 
 
-async def test_d10_a_presence_that_anybody_published_is_shown_as_text(
+async def test_d10_a_forged_presence_is_printed_terminal_safe(
     system: System, publisher: RawPublisher
 ) -> None:
     limit = LimitStatus(
@@ -143,7 +143,7 @@ async def test_d10_a_presence_that_anybody_published_is_shown_as_text(
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("payload", "code"),
     [
         (
             encode(
@@ -166,11 +166,11 @@ async def test_d10_a_presence_that_anybody_published_is_shown_as_text(
         (ESCAPES.encode() + b"\xff", 1),
     ],
 )
-async def test_d10_an_explanation_that_anybody_gave_is_shown_as_text(
-    system: System, publisher: RawPublisher, no_router: None, said: bytes, code: int
+async def test_d10_a_forged_explanation_is_printed_terminal_safe(
+    system: System, publisher: RawPublisher, no_router: None, payload: bytes, code: int
 ) -> None:
     async def answer(msg: Msg) -> None:
-        await msg.respond(said)
+        await msg.respond(payload)
 
     await publisher.nc.subscribe(subjects.EXPLAIN, cb=answer)
     await publisher.nc.flush()

@@ -153,3 +153,21 @@ def test_a_configured_simulator_address_is_used(up: LocalSystem, places: Runtime
         assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
     finally:
         worker.stop()
+
+
+def test_d10_a_worker_with_another_catalogue_is_reported(
+    up: LocalSystem, places: RuntimeFile, tmp_path: Path
+):
+    """In the log of the worker and in `penstock status`; the worker of `penstock up` is not."""
+    catalogue = tmp_path / "other.yaml"
+    shipped = (REPOSITORY / "deploy/catalogues/simulator.yaml").read_text()
+    catalogue.write_text(shipped.replace("[sim-chat-large, sim-chat-small]", "[sim-chat-small]"))
+    assert "another catalogue" not in up.run("status").stdout
+    worker = Worker(up, BY_MODULE, cwd=up.directory, PENSTOCK_CATALOGUE=str(catalogue))
+    try:
+        instance = worker.instance()
+        status = up.run("status").stdout
+        assert f"Warning: {instance} runs with another catalogue than the router" in status
+        assert "runs with another catalogue" in worker.log.read_text()
+    finally:
+        worker.stop()

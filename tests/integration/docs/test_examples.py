@@ -29,7 +29,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
 def node() -> str:
     found = shutil.which("node")
     if found is None:
-        pytest.skip("node is not installed: the example in JavaScript is not run")
+        pytest.skip("node is not installed, so the JavaScript example cannot run")
     return found
 
 
@@ -51,19 +51,20 @@ async def run(*argv: str, **env: str) -> tuple[int, str, str]:
     return process.returncode, stdout.decode(), stderr.decode()
 
 
-@pytest.mark.parametrize(("number", "said"), [(0, "coding ("), (1, "m-chat, 40 tokens"), (2, "You asked")])
-async def test_the_python_examples_run(system: System, number: int, said: str) -> None:
-    """K2."""
+@pytest.mark.parametrize(
+    ("number", "expected"), [(0, "coding ("), (1, "m-chat, 40 tokens"), (2, "You asked")]
+)
+async def test_k2_the_python_examples_run(system: System, number: int, expected: str) -> None:
     example = blocks(ROOT / "README.md", "python")[number]
     assert "nats://127.0.0.1:4222" in example
     here = example.replace("nats://127.0.0.1:4222", system.nats.url)
     status, stdout, stderr = await run(sys.executable, "-c", here, PYTHONPATH=str(ROOT))
     assert status == 0, stderr
-    assert said in stdout
+    assert expected in stdout
 
 
-async def test_any_language_can_ask(system: System, node: str) -> None:
-    """K1: no package of ours and none of NATS's; text in a script other than Latin comes through whole."""
+async def test_k1_the_javascript_example_prints_an_answer(system: System, node: str) -> None:
+    """The example uses no package; text in another script than Latin arrives complete."""
     status, stdout, stderr = await run(node, str(ASK), "Почему небо голубое?", NATS_URL=system.nats.url)
     assert status == 0, stderr
     assert "Почему небо голубое?" in stdout
@@ -71,22 +72,22 @@ async def test_any_language_can_ask(system: System, node: str) -> None:
     assert "chat answered" in stderr
 
 
-async def test_an_event_that_was_missed_is_read_from_the_store(system: System, node: str) -> None:
-    """E2: the rule for gaps in docs/streaming.md, by its example."""
-    async with losing_a_delta(system.nats.url) as (url, lost):
+async def test_e2_a_missed_event_is_read_from_the_store(system: System, node: str) -> None:
+    """The rule for gaps in docs/streaming.md, applied by its example."""
+    async with dropping_a_delta(system.nats.url) as (url, dropped):
         status, stdout, stderr = await run(
             node, str(ASK), "Why is the sky blue? [[tokens=200]]", NATS_URL=url
         )
     assert status == 0, stderr
-    assert len(lost) == 1
-    assert lost[0]["text"]
+    assert len(dropped) == 1
+    assert dropped[0]["text"]
     assert stdout.startswith("You asked: “Why is the sky blue?")
 
 
 @asynccontextmanager
-async def losing_a_delta(url: str) -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
-    """A way to the server on which the first delta of a reply gets lost."""
-    lost: list[dict[str, str]] = []
+async def dropping_a_delta(url: str) -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
+    """A proxy to the server that drops the first delta of a reply."""
+    dropped: list[dict[str, str]] = []
     tasks: set[asyncio.Task[None]] = set()
 
     async def to_server(client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
@@ -98,8 +99,8 @@ async def losing_a_delta(url: str) -> AsyncIterator[tuple[str, list[dict[str, st
         while line := await server.readline():
             words = line.split()
             payload = await server.readexactly(int(words[-1]) + 2) if words[0] in {b"MSG", b"HMSG"} else b""
-            if not lost and words[0] == b"MSG" and b'"type":"delta"' in payload:
-                lost.append(json.loads(payload))
+            if not dropped and words[0] == b"MSG" and b'"type":"delta"' in payload:
+                dropped.append(json.loads(payload))
             else:
                 client.write(line + payload)
         client.close()
@@ -111,12 +112,12 @@ async def losing_a_delta(url: str) -> AsyncIterator[tuple[str, list[dict[str, st
 
     server = await asyncio.start_server(pass_on, "127.0.0.1", 0)
     async with server:
-        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}", lost
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}", dropped
         await asyncio.gather(*tasks)
 
 
-async def test_any_language_hears_why_not(system: System, node: str) -> None:
-    """K1, D10."""
+async def test_k1_the_javascript_example_prints_a_failure(system: System, node: str) -> None:
+    """D10."""
     status, stdout, stderr = await run(
         node, str(ASK), "Hello", NATS_URL=system.nats.url, PENSTOCK_ROLE="poet"
     )
