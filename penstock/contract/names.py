@@ -43,7 +43,7 @@ RESCUES: Final[tuple[Rescue, ...]] = get_args(Rescue)
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 RANKS: Final = (0, 1, 2, 3)
 """The parts of a mailbox: the more requests somebody has in it, the higher the rank of the next one, and the later
-its turn. `services/router/queues/priority.py` chooses."""
+its turn. `services/router/queues/backlog.py` chooses."""
 COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
 
 AUTO: Final = "auto"

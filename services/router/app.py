@@ -1,9 +1,11 @@
-"""The router's composition root."""
+"""The router's composition root: every part is constructed here."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Final
 
 from penstock.bus.clock import SYSTEM
 from penstock.contract.presence import Presence
@@ -15,45 +17,39 @@ from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventuall
 from penstock.runtime.provisioning.reconciler import Reconciler
 from penstock.runtime.service import Bus, Shell
 from services.router.admission.capacity import Capacity
-from services.router.admission.controller import Door
-from services.router.admission.gate import Entrance
+from services.router.admission.controller import AdmissionController
+from services.router.admission.gate import AdmissionGate
 from services.router.expiry.sweeper import Sweeper
-from services.router.explain import register_explain
-from services.router.handlers import RequestHandler
+from services.router.explain import ExplainHandler
+from services.router.handlers import RequestHandler, Telemetry
+from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
 from services.router.queues.backlog import Backlog
-from services.router.queues.backlog_poller import Counting
-from services.router.queues.byte_limits import Room
-from services.router.workers.tracker import Liveness
+from services.router.queues.backlog_poller import BacklogPoller
+from services.router.queues.byte_limits import ByteLimits
+from services.router.rejection import Rejecter
+from services.router.routing.decide import decide
+from services.router.routing.inbound import InboundRequest
+from services.router.routing.outcome import Rejected, Routed
+from services.router.workers.tracker import WorkerTracker
 
 __all__ = ["Router"]
 
-_SLOTS = 128
+_SLOTS: Final = 128
+"""Request events handled at once."""
 
 
 class Router:
-    """Everything the router is made of."""
-
     def __init__(self, shell: Shell, catalogue: Catalogue) -> None:
         self._shell = shell
         self._catalogue = catalogue
         self._catalogue_digest = catalogue.digest()
-        capacity = Capacity(catalogue.roles, catalogue.batch)
-        self._liveness = Liveness(SYSTEM, capacity, catalogue.roles)
-        metrics = RouterMetrics(shell.registry)
-        backlog = Backlog()
-        door = Door(capacity, backlog, SYSTEM)
-        room = Room(backlog)
-        self._counting = Counting(backlog, room, SYSTEM, self._liveness.routers)
-        entrance = Entrance(door, room, self._counting)
-        self._handler = RequestHandler(catalogue, self._liveness, entrance, metrics, shell.tracer, SYSTEM)
-        self._sweeper = Sweeper(catalogue.roles, self._liveness, backlog, self._counting, metrics, SYSTEM)
+        self._metrics = RouterMetrics(shell.registry)
         self._started = AsyncExitStack()
-        register_explain(shell.broker, catalogue, self._liveness, entrance, SYSTEM)
 
     async def start(self, bus: Bus, http: str) -> None:
+        """Provision JetStream, then start the parts in the order in which they need each other."""
         settings = self._shell.settings
-
         plan = JetStreamPlan(
             roles=tuple(self._catalogue.roles),
             ack_wait_s=settings.ack_wait_s,
@@ -66,29 +62,52 @@ class Router:
         self._shell.healthy_while(lambda: reconciler.succeeded)
         self._started.push_async_callback(reconciler.stop)
         reconciler.start()
-        self._counting.bind(bus)
-        self._handler.bind(bus)
-        await self._liveness.start(bus)
-        self._started.push_async_callback(self._sweeper.stop)
-        await self._sweeper.start(bus)
+        catalogue, metrics = self._catalogue, self._metrics
+        capacity = Capacity(catalogue.roles, catalogue.batch)
+        tracker = WorkerTracker(bus, capacity, catalogue.roles, SYSTEM)
+        backlog = Backlog()
+        limits = ByteLimits(backlog)
+        poller = BacklogPoller(bus, backlog, limits, SYSTEM, tracker.routers)
+        gate = AdmissionGate(AdmissionController(capacity, backlog, SYSTEM), limits, poller)
+
+        def decide_now(inbound: InboundRequest) -> Routed | Rejected:
+            return decide(inbound, catalogue, tracker.served(SYSTEM.monotonic_s()), SYSTEM.unix_ms())
+
+        await tracker.start()
+        sweeper = Sweeper(bus, catalogue.roles, tracker, poller, metrics, SYSTEM)
+        self._started.push_async_callback(sweeper.stop)
+        await sweeper.start()
+        await ExplainHandler(bus, decide_now, gate, catalogue, SYSTEM).start()
+        recorder = JobRecorder(bus, SYSTEM)
+        telemetry = Telemetry(metrics, self._shell.tracer)
+        handler = RequestHandler(bus, decide_now, gate, recorder, Rejecter(bus, recorder), telemetry)
+        await self._start_mailbox(bus, handler, provision)
+        await self._start_heartbeat(bus, http)
+
+    async def drain(self) -> None:
+        """Stop the parts in reverse order."""
+        await self._started.aclose()
+
+    async def _start_mailbox(
+        self, bus: Bus, handler: RequestHandler, provision: Callable[[], Awaitable[None]]
+    ) -> None:
+        settings = self._shell.settings
         policy = MailboxPolicy(slots=_SLOTS, ack_wait_s=settings.ack_wait_s, max_deliver=settings.max_deliver)
         mailbox = Mailbox(
             bus.nc,
             [ROUTER],
             policy,
-            handle=self._handler.handle,
-            dead_letter=self._handler.bury,
+            handle=handler.handle,
+            dead_letter=handler.dead_letter,
             repair=provision,
         )
         self._started.push_async_callback(mailbox.drain, settings.drain_s)
         await mailbox.start(bus.reconnects)
+
+    async def _start_heartbeat(self, bus: Bus, http: str) -> None:
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
-
-    async def drain(self) -> None:
-        """Stop what was started, the last first."""
-        await self._started.aclose()
 
     def _presence(self, http: str) -> Presence:
         return Presence(

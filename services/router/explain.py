@@ -1,4 +1,4 @@
-"""How would this be routed? The same decision by request/reply; nothing is stored or spent."""
+"""Answers `llm.router.explain`: how a request would be routed now. Nothing is stored or spent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import inf
 from typing import Final
 
 import msgspec
-from faststream.nats import NatsBroker, NatsMessage
+from nats.aio.msg import Msg
 
 from penstock.bus.clock import Clock
 from penstock.contract import subjects
@@ -16,14 +16,14 @@ from penstock.contract.reply import Failed
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.model_chain import needs_of, order, shortfall
-from services.router.admission.controller import Foreseen
-from services.router.admission.gate import Entrance
-from services.router.routing.decide import Refused, Routed, judge
-from services.router.routing.inbound import Arrival
+from penstock.runtime.service import Bus
+from services.router.admission.gate import AdmissionGate
+from services.router.routing.decide import Decide
+from services.router.routing.inbound import InboundRequest
+from services.router.routing.outcome import Rejected, Routed
 from services.router.termination import failure_of
-from services.router.workers.tracker import Liveness
 
-__all__ = ["account_of", "explained", "register_explain"]
+__all__ = ["ExplainHandler", "account_of", "explained"]
 
 _asker: Final = msgspec.json.Decoder(Asker)
 _SHORTFALLS: Final = {
@@ -32,46 +32,58 @@ _SHORTFALLS: Final = {
 }
 
 
-def register_explain(
-    broker: NatsBroker, catalogue: Catalogue, liveness: Liveness, entrance: Entrance, clock: Clock
-) -> None:
-    """Answer `ChatRequest` on `llm.router.explain` with `RoutingExplained`, or with the `Failed` it would meet now.
+class ExplainHandler:
+    """Answers a `ChatRequest` with `RoutingExplained`, or with the `Failed` it would receive now.
 
-    Whether there is room for the status of one more job is not asked: that is found out by writing it.
+    The limit on job records is not checked: only writing a record shows it.
     """
 
-    @broker.subscriber(subjects.EXPLAIN, queue="router", title="explain", decoder=_undecoded)
-    async def explain(message: NatsMessage) -> bytes:
-        outcome = _judge(message.raw_message.data, catalogue, liveness, clock)
-        foreseen = Foreseen(0.0, None)
+    def __init__(
+        self, bus: Bus, decide: Decide, gate: AdmissionGate, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        self._bus = bus
+        self._decide = decide
+        self._gate = gate
+        self._catalogue = catalogue
+        self._clock = clock
+
+    async def start(self) -> None:
+        await self._bus.nc.subscribe(subjects.EXPLAIN, queue="router", cb=self._on_message)
+
+    async def _on_message(self, msg: Msg) -> None:
+        if msg.reply:
+            await msg.respond(await self._explain(msg.data))
+
+    async def _explain(self, data: bytes) -> bytes:
+        outcome = self._decide_for_asker(data)
         if isinstance(outcome, Routed):
-            outcome, foreseen = await entrance.look(outcome)
-        if isinstance(outcome, Refused):
-            failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s)
-            return encode(Failed(id="", seq=0, error=failure))
-        return encode(explained(outcome.work, catalogue, foreseen.wait_s))
+            rejected, forecast = await self._gate.evaluate(outcome)
+            if rejected is None:
+                return encode(explained(outcome.work, self._catalogue, forecast.wait_s))
+            outcome = rejected
+        failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s)
+        return encode(Failed(id="", seq=0, error=failure))
 
-
-def _judge(data: bytes, catalogue: Catalogue, liveness: Liveness, clock: Clock) -> Routed | Refused:
-    account = account_of(data)
-    arrival = Arrival(
-        subject=subjects.request(account or Asker().account, "chat"),
-        data=data,
-        headers={},
-        stored_ms=clock.unix_ms(),
-    )
-    outcome = judge(arrival, catalogue, liveness.served(clock.monotonic_s()), clock.unix_ms())
-    if isinstance(outcome, Routed) and account is None:
-        return Refused(
-            code="invalid_request",
-            message="account must be 1 to 64 characters of A-Z a-z 0-9 _ -",
-            reply_to=outcome.work.reply_to,
+    def _decide_for_asker(self, data: bytes) -> Routed | Rejected:
+        account = account_of(data)
+        inbound = InboundRequest(
+            subject=subjects.request(account or Asker().account, "chat"),
+            data=data,
+            headers={},
+            stored_ms=self._clock.unix_ms(),
         )
-    return outcome
+        outcome = self._decide(inbound)
+        if isinstance(outcome, Routed) and account is None:
+            return Rejected(
+                code="invalid_request",
+                message="account must be 1 to 64 characters of A-Z a-z 0-9 _ -",
+                reply_to=outcome.work.reply_to,
+            )
+        return outcome
 
 
 def account_of(data: bytes) -> str | None:
-    """For whom the question asks; None: that is not readable, or no account is called so."""
+    """The account that the question names; None if it is unreadable or not a valid account."""
     try:
         account = _asker.decode(data).account
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -80,7 +92,7 @@ def account_of(data: bytes) -> str | None:
 
 
 def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> RoutingExplained:
-    """The models as a worker would order them for this work, were all of them free; none where none can serve it."""
+    """The models in the order in which a worker would try them, were all available; none if none can serve `work`."""
     role = catalogue.roles[work.role]
     needs = needs_of(work.estimated_tokens, vision=work.vision)
     why = work.why
@@ -100,8 +112,3 @@ def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> Rout
             DrawnStep(models=tuple(step), weights=tuple(step.values())) for step in steps if len(step) > 1
         ),
     )
-
-
-async def _undecoded(message: NatsMessage) -> bytes:
-    """FastStream's own decoder raises on what is nested too deeply, and nobody would be answered."""
-    return message.body

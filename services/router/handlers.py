@@ -1,4 +1,4 @@
-"""Request event → decision → mailbox or refusal."""
+"""The way of a request event through the router: decide, admit, record, enqueue; or reject."""
 
 from __future__ import annotations
 
@@ -6,126 +6,142 @@ import logging
 import time
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus import trace_names as names
-from penstock.bus.clock import Clock
 from penstock.bus.tracing import Span, Tracer
 from penstock.contract import headers, subjects
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import set_trace
-from services.router.admission.gate import Entrance
-from services.router.jobs.duplicates import was_accepted
-from services.router.jobs.recorder import Background, refused_job
+from services.router.admission.gate import AdmissionGate, QueueReservation
+from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
-from services.router.queues.enqueue import queue
-from services.router.rejection import Refusing
-from services.router.routing.decide import Refused, Routed, judge
-from services.router.routing.inbound import Arrival, address_of, job_of
+from services.router.queues.enqueue import enqueue
+from services.router.rejection import Rejecter
+from services.router.routing.decide import Decide
+from services.router.routing.inbound import InboundRequest, address_of, job_of
+from services.router.routing.outcome import AlreadyAccepted, Enqueued, Outcome, Rejected, Routed
 from services.router.termination import failure_of
-from services.router.workers.tracker import Liveness
 
-__all__ = ["RequestHandler"]
+__all__ = ["RequestHandler", "Telemetry"]
 
 _log: Final = logging.getLogger(__name__)
-_ROUTER = "router"
+_ROUTER: Final = "router"
+
+
+class Telemetry(Struct, frozen=True):
+    metrics: RouterMetrics
+    tracer: Tracer
 
 
 class RequestHandler:
-    """Everything that happens to one request event at the router."""
-
     def __init__(
         self,
-        catalogue: Catalogue,
-        liveness: Liveness,
-        entrance: Entrance,
-        metrics: RouterMetrics,
-        tracer: Tracer,
-        clock: Clock,
+        bus: Bus,
+        decide: Decide,
+        gate: AdmissionGate,
+        recorder: JobRecorder,
+        rejecter: Rejecter,
+        telemetry: Telemetry,
     ) -> None:
-        self._catalogue = catalogue
-        self._liveness = liveness
-        self._entrance = entrance
-        self._metrics = metrics
-        self._tracer = tracer
-        self._clock = clock
-        self._background = Background(clock)
-        self._refusing = Refusing(self._background)
-
-    def bind(self, bus: Bus) -> None:
         self._bus = bus
-        self._background.bind(bus)
-        self._refusing.bind(bus)
+        self._decide = decide
+        self._gate = gate
+        self._recorder = recorder
+        self._rejecter = rejecter
+        self._metrics = telemetry.metrics
+        self._tracer = telemetry.tracer
 
     async def handle(self, delivery: Delivery) -> Verdict:
+        """Decide on a request event, then accept or reject it."""
         began_s = time.perf_counter()
         span = self._start_span(delivery)
         set_trace(span.traceparent)
-        arrival = _arrival(delivery)
-        served = self._liveness.served(self._clock.monotonic_s())
-        outcome = judge(arrival, self._catalogue, served, self._clock.unix_ms())
+        trace = {} if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
+        inbound = _inbound(delivery)
+        outcome: Routed | Outcome = self._decide(inbound)
         try:
             if isinstance(outcome, Routed):
-                outcome = await self._accept(outcome, span, repeated=arrival.repeated)
-            if isinstance(outcome, Refused):
-                return await self._refuse(outcome, span, redelivered=arrival.redelivered)
+                _describe(span, outcome.work)
+                outcome = await self._accept(outcome, trace, repeated=inbound.repeated)
+            return await self._conclude(outcome, trace, redelivered=inbound.redelivered)
         finally:
-            span.end(error=outcome.code if isinstance(outcome, Refused) else None)
+            span.end(error=outcome.code if isinstance(outcome, Rejected) else None)
             self._metrics.duration.observe(time.perf_counter() - began_s)
+
+    async def _accept(self, routed: Routed, trace: dict[str, str], *, repeated: bool) -> Outcome:
+        """Reserve a queue slot, then record and enqueue the request."""
+        accepted_before = repeated and await self._recorder.was_accepted(routed.work)
+        admitted = await self._gate.admit(routed, accepted_before=accepted_before)
+        outcome: Outcome
+        if isinstance(admitted, Rejected):
+            outcome = admitted
+        else:
+            with admitted:
+                outcome = await self._enqueue(
+                    routed, admitted, trace, repeated=repeated, accepted_before=accepted_before
+                )
+        if isinstance(outcome, Rejected):
+            return self._recorder.with_job(outcome, routed.work)
+        return outcome
+
+    async def _enqueue(
+        self,
+        routed: Routed,
+        reservation: QueueReservation,
+        trace: dict[str, str],
+        *,
+        repeated: bool,
+        accepted_before: bool,
+    ) -> Outcome:
+        """Write a job's record, then store the work in its mailbox."""
+        work = routed.work
+        recorded = await self._recorder.record(work, trace, accepted_before=accepted_before)
+        if isinstance(recorded, Rejected):
+            return recorded
+        if not recorded.to_enqueue:
+            return AlreadyAccepted()
+        stored = await enqueue(self._bus, routed, reservation.subject, trace, repeated=repeated)
+        if isinstance(stored, Rejected):
+            return replace(stored, recorded=recorded.created)
+        reservation.commit()
+        if not stored.new:
+            await self._recorder.end_if_id_taken(work)
+        return stored
+
+    async def _conclude(
+        self, outcome: Routed | Outcome, trace: dict[str, str], *, redelivered: bool
+    ) -> Verdict:
+        match outcome:
+            case Enqueued(work):
+                self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
+            case Rejected(reply_to=None):
+                return DeadLetter(outcome.code, outcome.message)
+            case Rejected(reply_to=ReplyAddress() as address):
+                retry = await self._rejecter.reject(outcome, address, trace, redelivered=redelivered)
+                if retry is not None:
+                    return retry
+                self._metrics.refused.labels(outcome.code).inc()
+                _log_rejection(outcome.code, outcome.message, address)
         return ACK
 
-    async def bury(self, delivery: Delivery, dead: DeadLetter) -> None:
-        """Store the dead letter, then tell the application, if the message says who it is."""
+    async def dead_letter(self, delivery: Delivery, dead: DeadLetter) -> None:
+        """Store the dead letter, then end the request if the message has a reply address."""
         self._metrics.refused.labels(dead.code).inc()
-        arrival = _arrival(delivery)
-        address = address_of(arrival)
-        _tell(dead.code, f"buried: {dead.message}", address)
+        inbound = _inbound(delivery)
+        address = address_of(inbound)
+        _log_rejection(dead.code, f"dead-lettered: {dead.message}", address)
         await store_dead_letter(self._bus.js, _ROUTER, delivery, dead)
         self._metrics.dead.labels(_ROUTER).inc()
         if address is not None:
-            await self._refusing.bury(address, failure_of(dead.code, dead.message), job_of(arrival))
-
-    async def _accept(self, routed: Routed, span: Span, *, repeated: bool) -> Routed | Refused:
-        _describe(span, routed.work)
-        refused = await self._let_in(routed, _trace(span), repeated=repeated)
-        return routed if refused is None else refused_job(refused, routed.work, self._clock.unix_ms())
-
-    async def _let_in(self, routed: Routed, sent: dict[str, str], *, repeated: bool) -> Refused | None:
-        """Door, record, mailbox; the place behind the door is kept meanwhile."""
-        work = routed.work
-        accepted_before = repeated and await was_accepted(self._bus, work)
-        place = await self._entrance.admit(routed, accepted_before=accepted_before)
-        if isinstance(place, Refused):
-            return place
-        with place:
-            standing = await self._background.accept(work, sent, accepted_before=accepted_before)
-            if isinstance(standing, Refused):
-                return standing
-            if not standing.to_queue:
-                return None
-            queued = await queue(self._bus, routed, place, sent, repeated=repeated)
-        if isinstance(queued, Refused):
-            return replace(queued, written_down=standing.ours)
-        if not queued:
-            await self._background.end_if_taken(work)
-        self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
-        return None
-
-    async def _refuse(self, refused: Refused, span: Span, *, redelivered: bool) -> Verdict:
-        if refused.reply_to is None:
-            return DeadLetter(refused.code, refused.message)
-        again = await self._refusing.refuse(refused, refused.reply_to, _trace(span), redelivered=redelivered)
-        if again is not None:
-            return again
-        self._metrics.refused.labels(refused.code).inc()
-        _tell(refused.code, refused.message, refused.reply_to)
-        return ACK
+            failure = failure_of(dead.code, dead.message)
+            await self._rejecter.end_dead_letter(address, failure, job_of(inbound))
 
     def _start_span(self, delivery: Delivery) -> Span:
         return self._tracer.start(
@@ -141,8 +157,8 @@ class RequestHandler:
         )
 
 
-def _arrival(delivery: Delivery) -> Arrival:
-    return Arrival(
+def _inbound(delivery: Delivery) -> InboundRequest:
+    return InboundRequest(
         subject=delivery.subject,
         data=delivery.data,
         headers=delivery.headers,
@@ -150,10 +166,6 @@ def _arrival(delivery: Delivery) -> Arrival:
         repeated=delivery.number > 1 or headers.REPEATED in delivery.headers,
         redelivered=delivery.number > 1,
     )
-
-
-def _trace(span: Span) -> dict[str, str]:
-    return {} if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
 
 
 def _describe(span: Span, work: ChatWork) -> None:
@@ -164,9 +176,9 @@ def _describe(span: Span, work: ChatWork) -> None:
     span.set(names.WHY, work.why)
 
 
-def _tell(code: ErrorCode, message: str, address: ReplyAddress | None) -> None:
+def _log_rejection(code: ErrorCode, message: str, address: ReplyAddress | None) -> None:
     """One log line for each request that ends here (J4); the message names fields, never content."""
     fields: dict[str, object] = {"error": code, "reason": message}
     if address is not None:
         fields |= {"request": address.id, "account": address.account}
-    _log.log(getattr(logging, ERRORS[code].level.upper()), "request refused", extra={"fields": fields})
+    _log.log(getattr(logging, ERRORS[code].level.upper()), "request rejected", extra={"fields": fields})

@@ -1,4 +1,4 @@
-"""What the router counts. Labels are closed lists: roles, codes, outcomes."""
+"""Metrics of the router. Label values are closed lists: roles, codes, lanes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ class RouterMetrics:
             registry=registry,
         )
         self.refused = Counter(
-            "penstock_router_refused", "Requests refused at the door.", ["code"], registry=registry
+            "penstock_router_refused", "Requests rejected by the router.", ["code"], registry=registry
         )
-        self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
+        self.dead = Counter(
+            "penstock_dead_letters", "Messages stored as dead letters.", ["role"], registry=registry
+        )
         self.expired = Counter(
             "penstock_router_expired",
-            "Requests whose end the sweep announced.",
+            "Requests ended by the sweep.",
             ["role", "code"],
             registry=registry,
         )
         self.duration = Histogram(
             "penstock_router_duration_seconds",
-            "From the pull of a request event to its place in a mailbox.",
+            "Time from receiving a request event to storing its work.",
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5),
             registry=registry,
         )
         self.queued = Gauge(
             "penstock_mailbox_messages",
-            "Requests in a mailbox, those being worked on included.",
+            "Requests in a mailbox, running ones included.",
             ["role", "lane"],
             registry=registry,
         )

@@ -1,6 +1,7 @@
-"""Ends a request that goes no further here: refused, or buried. What waits or runs under its id goes on.
+"""Ends a request that goes no further at the router: rejected, or dead-lettered.
 
-One id is one request. Whoever asks again under the id of one that is worked on is told nothing, and hears its end.
+One id is one request. A rejection never ends another request of the same id that waits or runs: its reply receives the
+end of that request.
 """
 
 from __future__ import annotations
@@ -19,44 +20,45 @@ from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.consumer.delivery import Retry
 from penstock.runtime.reply_publisher import publish_behind, publish_first, publish_terminal
 from penstock.runtime.service import Bus
-from services.router.jobs.recorder import Background
-from services.router.routing.decide import Refused
+from services.router.jobs.recorder import JobRecorder
+from services.router.routing.outcome import Rejected
 from services.router.termination import failure_of
 
-__all__ = ["Refusing", "may_end"]
+__all__ = ["Rejecter", "may_terminate"]
 
-_PASSING: Final[frozenset[ErrorCode]] = frozenset({"role_not_served", "overloaded"})
-_AGAIN_S: Final = 5.0
-"""A worker starts within that time, and a router hears of it."""
+_TEMPORARY: Final[frozenset[ErrorCode]] = frozenset({"role_not_served", "overloaded"})
+"""Codes of rejections whose reason may pass."""
+_RETRY_S: Final = 5.0
+"""Seconds within which a worker can start and its heartbeat reach the routers."""
 _TRIES: Final = 20
-"""Each conflict is an event more in the reply, which most often says that there is nothing to end."""
+"""Attempts to publish; each conflict adds an event to the reply, which usually means there is nothing to end."""
 
 
-def may_end(
-    told: Sequence[ReplyEvent], lane: Lane, *, sent: Accepted | None = None, redelivered: bool
+def may_terminate(
+    stored: Sequence[ReplyEvent], lane: Lane, *, accepted: Accepted | None = None, redelivered: bool
 ) -> bool:
-    """Whether a request that is refused may be the one of which the reply tells, and then waits in no worker's hands.
+    """Whether the stored events can only be those of the rejected request, and no worker holds it.
 
-    `sent`: what this router told before it refused. An `accepted` that somebody else sent is of another request with
+    `accepted`: the event this router published before the rejection. Any other `accepted` is of another request with
     the same id, unless this very message was delivered before.
     """
     return all(
-        isinstance(event, Accepted) and event.lane == lane and (redelivered or event == sent)
-        for event in told
+        isinstance(event, Accepted) and event.lane == lane and (redelivered or event == accepted)
+        for event in stored
     )
 
 
-class _Refusal(Struct, frozen=True, kw_only=True):
-    """What would be told, and of what."""
+class _Ending(Struct, frozen=True, kw_only=True):
+    """The `failed` event to publish, and the request it ends."""
 
     address: ReplyAddress
     event: Failed
     job: Job | None
-    """What is known of a request of the batch lane."""
+    """Known status of a batch request."""
     ours: bool = False
-    """The job waits because this very request was written down, and its work is in no mailbox."""
+    """The job waits because of this very request, and its work is in no mailbox."""
     redelivered: bool
-    sent: Accepted | None = None
+    accepted: Accepted | None = None
     trace: Mapping[str, str] = {}
 
     @property
@@ -64,69 +66,70 @@ class _Refusal(Struct, frozen=True, kw_only=True):
         return "interactive" if self.job is None else "batch"
 
 
-class Refusing:
-    def __init__(self, background: Background) -> None:
-        self._background = background
-
-    def bind(self, bus: Bus) -> None:
+class Rejecter:
+    def __init__(self, bus: Bus, recorder: JobRecorder) -> None:
         self._bus = bus
+        self._recorder = recorder
 
-    async def refuse(
-        self, refused: Refused, address: ReplyAddress, trace: Mapping[str, str], *, redelivered: bool
+    async def reject(
+        self, rejected: Rejected, address: ReplyAddress, trace: Mapping[str, str], *, redelivered: bool
     ) -> Retry | None:
-        """None: it has its end. Retry: a router died between the record and the mailbox, and what is refused now may
-        be let in soon; the burial bounds how often.
+        """Publish the rejection and return None, or return Retry for an accepted job that may be enqueued later.
+
+        A router died between the record of such a job and its mailbox. The limit of deliveries bounds the retries.
         """
-        lost = redelivered and refused.job is not None and await self._background.is_lost(address)
-        if lost and refused.code in _PASSING:
-            return Retry(_AGAIN_S)
-        failure = failure_of(refused.code, refused.message, refused.retry_after_s)
+        lost = redelivered and rejected.job is not None and await self._recorder.is_lost(address)
+        if lost and rejected.code in _TEMPORARY:
+            return Retry(_RETRY_S)
+        failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s)
         await self._end(
-            _Refusal(
+            _Ending(
                 address=address,
-                event=Failed(id=address.id, seq=refused.seq, error=failure),
-                job=refused.job,
-                ours=refused.written_down or lost,
+                event=Failed(id=address.id, seq=rejected.seq, error=failure),
+                job=rejected.job,
+                ours=rejected.recorded or lost,
                 redelivered=redelivered,
-                sent=refused.sent,
+                accepted=rejected.accepted,
                 trace=trace,
             )
         )
         return None
 
-    async def bury(self, address: ReplyAddress, failure: Failure, job: Job | None) -> None:
-        """`job`: what is known of it where it was a request of the batch lane."""
+    async def end_dead_letter(self, address: ReplyAddress, failure: Failure, job: Job | None) -> None:
+        """Publish the end of a dead-lettered request; `job` is its status if it is known to be a job."""
         await self._end(
-            _Refusal(
+            _Ending(
                 address=address,
                 event=Failed(id=address.id, seq=1, error=failure),
-                job=job or await self._background.known(address),
-                ours=job is not None and await self._background.is_lost(address),
+                job=job or await self._recorder.read(address),
+                ours=job is not None and await self._recorder.is_lost(address),
                 redelivered=True,
             )
         )
 
-    async def _end(self, refusal: _Refusal) -> None:
-        event: Completed | Failed | None = refusal.event
-        if refusal.job is not None:
-            event = await self._background.refuse(refusal.job, refusal.event, ours=refusal.ours)
+    async def _end(self, ending: _Ending) -> None:
+        event: Completed | Failed | None = ending.event
+        if ending.job is not None:
+            event = await self._recorder.reject(ending.job, ending.event, ours=ending.ours)
         if event is None:
             return
-        js, subject = self._bus.js, refusal.address.subject
-        if event is not refusal.event:  # the end that stands is told again
-            await publish_terminal(js, subject, event, refusal.trace)
+        js, subject = self._bus.js, ending.address.subject
+        if event is not ending.event:  # the record holds another end: publish that one again
+            await publish_terminal(js, subject, event, ending.trace)
         elif event.seq == 0:
-            await publish_first(js, subject, event, refusal.trace)
+            await publish_first(js, subject, event, ending.trace)
         else:
-            await self._tell_unless_begun(refusal)
+            await self._publish_unless_begun(ending)
 
-    async def _tell_unless_begun(self, refusal: _Refusal) -> None:
-        """The server looks as it stores: nothing came to the reply after it was read."""
-        subject = refusal.address.subject
+    async def _publish_unless_begun(self, ending: _Ending) -> None:
+        """The server compares sequences as it stores, so no event came after the reply was read."""
+        subject = ending.address.subject
         for _ in range(_TRIES):
-            told, last = await settled(self._bus.nc, subject)
-            if not may_end(told, refusal.lane, sent=refusal.sent, redelivered=refusal.redelivered):
+            stored, last = await settled(self._bus.nc, subject)
+            if not may_terminate(
+                stored, ending.lane, accepted=ending.accepted, redelivered=ending.redelivered
+            ):
                 return
-            if await publish_behind(self._bus.js, subject, refusal.event, last, refusal.trace):
+            if await publish_behind(self._bus.js, subject, ending.event, last, ending.trace):
                 return
-        raise TimeoutError(f"{subject} is being written by too many at once")
+        raise TimeoutError(f"too many processes write to {subject} at once")

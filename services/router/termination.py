@@ -1,4 +1,4 @@
-"""Ending a request in place of whoever should have; a job's record says first how it ends."""
+"""Ends a request in place of the worker that should have; the record of a job decides how it ends."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ async def end_unless_ended(
     *,
     work_seq: int | None = None,
 ) -> None:
-    """Behind whatever a worker that held it may have sent; one terminal event at most is stored.
+    """Publish `failure` after all stored events of the reply, unless one of them is terminal.
 
-    `work_seq`: the message of a mailbox that is given up; a job that was begun with another one goes on.
+    `work_seq`: the mailbox message that is given up; a job that runs under another message goes on.
     """
     events = await settled_replies(bus.nc, address.subject)
     jobs = JobStore(bus.js)

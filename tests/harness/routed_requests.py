@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from penstock.contract.reply import Accepted
 from penstock.contract.work import ChatWork
-from services.router.routing.decide import Routed
+from services.router.routing.outcome import Routed
 
 __all__ = ["chat_work", "routed"]
 

@@ -25,7 +25,6 @@ IO_MODULES = {
         "explain",
         "queues.backlog_poller",
         "queues.enqueue",
-        "jobs.queued_work",
         "workers.tracker",
         "expiry.sweeper",
     },
@@ -58,7 +57,6 @@ def test_imports_run_one_way():
 
 
 KNOWN_CYCLES: list[set[str]] = [
-    {"services.router.admission", "services.router.queues"},
 ]
 """Cycles that are still to be taken apart; none may be added."""
 

@@ -1,4 +1,4 @@
-"""The last word of each living worker, and what follows from all of them for a role."""
+"""Latest heartbeat of each live worker, folded into a capacity forecast per role."""
 
 from __future__ import annotations
 
@@ -9,104 +9,109 @@ from typing import Final
 from msgspec.structs import replace
 
 from penstock.contract.names import Role
-from penstock.contract.presence import Presence as Beat
-from penstock.contract.presence import RoleStatus
+from penstock.contract.presence import Presence, RoleStatus
 from penstock.runtime.config.catalogue import Batch, RoleConfig
-from services.router.admission.forecast import Counted, Forecast, Word, prospect_of, still_speaking
-from services.router.admission.policy import Prospect
-from services.router.admission.quota_curve import amount
+from services.router.admission.forecast import (
+    BacklogCount,
+    QuotaReport,
+    WorkerReport,
+    drop_silent,
+    forecast_role,
+)
+from services.router.admission.policy import RoleForecast
+from services.router.admission.quota_curve import bounded
 
 __all__ = ["Capacity"]
 
 _KEPT_S: Final = 0.1
-"""What is heard within this is taken up together: many workers beat often, and folding takes a millisecond."""
-
-_FEW_WORDS: Final = 200
-_WORD_S: Final = 0.004
-"""Ten times what it takes to fold one."""
+"""Least seconds between two foldings of the reports: workers send many heartbeats, and folding takes a millisecond."""
+_FEW_QUOTAS: Final = 200
+"""Number of quota reports up to which they are folded as soon as they are due."""
+_QUOTA_S: Final = 0.004
+"""Seconds a folding is kept for each quota report: ten times the cost of folding one."""
 
 
 class Capacity:
-    """No I/O; all instants are the router's monotonic seconds."""
+    """Folds worker reports. No I/O; all instants are the router's monotonic seconds."""
 
     def __init__(self, roles: Mapping[Role, RoleConfig], batch: Batch) -> None:
         self._batch = batch
         self._chains = {str(role): frozenset(config.chain) for role, config in roles.items()}
-        self._words: dict[str, Word] = {}
-        self._speaking: tuple[Word, ...] = ()
-        self._prospects: dict[str, Prospect | None] = {}
-        self._built_s = -inf
-        self._built_for_s = -inf
+        self._reports: dict[str, WorkerReport] = {}
+        self._folded: tuple[WorkerReport, ...] = ()
+        self._forecasts: dict[str, RoleForecast | None] = {}
+        self._folded_s = -inf
+        self._folded_for_s = -inf
         self._changed = False
 
-    def heard(self, instance: str, beat: Beat, now_s: float) -> None:
-        """A beat is here. It is taken to have been made now: it is milliseconds old, and clocks may differ."""
-        before = self._words.get(instance)
-        roles = {str(status.role): _bounded(status) for status in beat.roles}
-        self._words[instance] = Word(
-            heard_s=now_s,
+    def observe(self, instance: str, heartbeat: Presence, now_s: float) -> None:
+        """Take a worker's heartbeat. It counts as sent now: it is milliseconds old, and clocks may differ."""
+        before = self._reports.get(instance)
+        roles = {str(status.role): _bounded_status(status) for status in heartbeat.roles}
+        self._reports[instance] = WorkerReport(
+            observed_s=now_s,
             roles=roles,
-            ends_per_s={} if before is None else _ends_per_s(before, roles, now_s),
-            since_s=0.0 if before is None else now_s - before.heard_s,
-            forecasts=tuple(
-                Forecast(
+            ended_per_s={} if before is None else _ended_per_s(before, roles, now_s),
+            interval_s=0.0 if before is None else now_s - before.observed_s,
+            quotas=tuple(
+                QuotaReport(
                     model=each.model,
                     source=each.source,
-                    told=each,
-                    paused_s=amount(each.paused_ms) / 1000,
-                    breaker_s=amount(each.breaker_ms) / 1000,
-                    concurrency=None if each.concurrency is None else max(1, amount(each.concurrency)),
+                    forecast=each,
+                    paused_s=bounded(each.paused_ms) / 1000,
+                    breaker_s=bounded(each.breaker_ms) / 1000,
+                    concurrency=None if each.concurrency is None else max(1, bounded(each.concurrency)),
                 )
-                for each in beat.forecasts
+                for each in heartbeat.forecasts
             ),
         )
         self._changed = True
 
-    def keep(self, living: Collection[str]) -> None:
-        """Forget everybody else."""
-        for gone in self._words.keys() - set(living):
-            del self._words[gone]
+    def retain(self, instances: Collection[str]) -> None:
+        """Forget all workers except `instances`."""
+        for gone in self._reports.keys() - set(instances):
+            del self._reports[gone]
             self._changed = True
 
     def forget(self, instance: str) -> None:
-        if self._words.pop(instance, None) is not None:
+        if self._reports.pop(instance, None) is not None:
             self._changed = True
 
-    def prospect(self, role: str, counted: Counted, now_s: float) -> Prospect | None:
-        """None: nobody says a word of the role."""
+    def forecast(self, role: str, counted: BacklogCount, now_s: float) -> RoleForecast | None:
+        """None: no worker reports the role."""
         counted_s = counted.at_s
-        news = counted_s != self._built_for_s or (self._changed and now_s - self._built_s >= _KEPT_S)
-        if news and now_s - self._built_s >= self._kept_s():
-            self._prospects.clear()
-            self._speaking = still_speaking(tuple(self._words.values()))
-            self._built_s, self._built_for_s, self._changed = now_s, counted_s, False
-        if role not in self._prospects:
-            self._prospects[role] = prospect_of(role, self._chains, self._speaking, counted, self._batch)
-        return self._prospects[role]
+        outdated = counted_s != self._folded_for_s or (self._changed and now_s - self._folded_s >= _KEPT_S)
+        if outdated and now_s - self._folded_s >= self._kept_s():
+            self._forecasts.clear()
+            self._folded = drop_silent(tuple(self._reports.values()))
+            self._folded_s, self._folded_for_s, self._changed = now_s, counted_s, False
+        if role not in self._forecasts:
+            self._forecasts[role] = forecast_role(role, self._chains, self._folded, counted, self._batch)
+        return self._forecasts[role]
 
     def _kept_s(self) -> float:
-        """Many words, whoever says them, take long to fold: no more than a tenth of the time goes into it."""
-        words = sum(len(word.forecasts) for word in self._words.values())
-        return 0.0 if words <= _FEW_WORDS else words * _WORD_S
+        """Folding takes at most a tenth of the time, however many workers report."""
+        quotas = sum(len(report.quotas) for report in self._reports.values())
+        return 0.0 if quotas <= _FEW_QUOTAS else quotas * _QUOTA_S
 
 
-def _bounded(status: RoleStatus) -> RoleStatus:
-    """Its figures, whoever wrote them, such that one can reckon with them."""
+def _bounded_status(status: RoleStatus) -> RoleStatus:
+    """`status` with every figure limited to the range in which arithmetic is exact."""
     return replace(
         status,
-        slots=amount(status.slots),
-        batch_slots=amount(status.batch_slots),
-        calling=amount(status.calling),
-        ended=amount(status.ended),
-        service_ms=None if status.service_ms is None else amount(status.service_ms),
-        longest_ms=None if status.longest_ms is None else amount(status.longest_ms),
+        slots=bounded(status.slots),
+        batch_slots=bounded(status.batch_slots),
+        calling=bounded(status.calling),
+        ended=bounded(status.ended),
+        service_ms=None if status.service_ms is None else bounded(status.service_ms),
+        longest_ms=None if status.longest_ms is None else bounded(status.longest_ms),
     )
 
 
-def _ends_per_s(before: Word, roles: Mapping[str, RoleStatus], now_s: float) -> dict[str, float]:
-    elapsed_s = now_s - before.heard_s
+def _ended_per_s(before: WorkerReport, roles: Mapping[str, RoleStatus], now_s: float) -> dict[str, float]:
+    elapsed_s = now_s - before.observed_s
     if elapsed_s <= 0:
-        return dict(before.ends_per_s)
+        return dict(before.ended_per_s)
     return {
         role: max(0, status.ended - before.roles[role].ended) / elapsed_s
         for role, status in roles.items()

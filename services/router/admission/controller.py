@@ -1,7 +1,7 @@
-"""The door: what cannot be served before its deadline is refused at once, and told when to come back (C3, B4).
+"""Admission controller: forecasts when a request would start, and accounts for the admitted ones (C3, B4).
 
-Whoever is let in by one router is unknown to the others until the mailboxes are counted again, a second later at most.
-Until then each takes the others to let in as much as itself: they draw from one stream.
+A request admitted by another router is unknown here until the next count of the mailboxes, at most a second later.
+Until then each other router is taken to admit as much as this one: they draw from one stream.
 """
 
 from __future__ import annotations
@@ -14,153 +14,142 @@ from penstock.bus.clock import Clock
 from penstock.contract import subjects
 from penstock.contract.subjects import WorkAddress
 from penstock.contract.work import ChatWork
-from services.router.admission.arrival_rates import Arrivals, Visits
+from services.router.admission.arrival_rates import ArrivalRates, SoleUserDetector
 from services.router.admission.capacity import Capacity
-from services.router.admission.deadline_slack import Slack
-from services.router.admission.forecast import Counted
+from services.router.admission.deadline_slack import DeadlineSlack
+from services.router.admission.forecast import BacklogCount
 from services.router.admission.policy import (
-    Prospect,
-    bears,
-    begins_s,
-    latest_s,
+    RoleForecast,
+    headroom,
+    latest_start_s,
     retry_after_s,
-    without_guesses,
+    start_time_s,
+    without_estimates,
 )
-from services.router.admission.queue_position import Place, passed_over
-from services.router.queues.backlog import Backlog
-from services.router.queues.priority import rank_of
-from services.router.routing.decide import Refused, Routed
+from services.router.admission.queue_position import LaneRank, overtakable
+from services.router.queues.backlog import Backlog, rank_of
 
-__all__ = ["Door", "Foreseen", "admitted"]
+__all__ = ["AdmissionController", "AdmissionForecast"]
 
 _NEWS_S: Final = 2.0
-"""Whoever is refused only for what may have been spent since the last beats comes back when the next ones are here."""
+"""Retry delay, in seconds, of a rejection that rests only on estimates: by then the next heartbeats are here."""
 
 
-class Foreseen(Struct, frozen=True):
+class AdmissionForecast(Struct, frozen=True):
     wait_s: float
-    """Until the request begins; infinite where that is not known."""
+    """Seconds until the request starts; infinite where that is not known."""
     retry_after_s: float | None
-    """None: it is let in."""
+    """None: the request is admitted."""
     counted_s: float | None = None
-    """When the mailboxes were counted by which this was foreseen."""
+    """When the mailboxes were counted on which this forecast rests."""
 
 
-class Door:
-    """Asks nobody: it knows the workers' last beats, the last count of the mailboxes, and what it let in since."""
+class AdmissionController:
+    """Decides without I/O, from the latest heartbeats, the latest count of the mailboxes, and its own admissions."""
 
     def __init__(self, capacity: Capacity, backlog: Backlog, clock: Clock) -> None:
         self._capacity = capacity
         self._backlog = backlog
         self._clock = clock
-        self._arrivals = Arrivals()
-        self._visits = Visits()
-        self._slack = Slack()
+        self._arrivals = ArrivalRates()
+        self._sole_users = SoleUserDetector()
+        self._slack = DeadlineSlack()
 
-    def foresee(self, work: ChatWork) -> Foreseen:
-        """Without knowledge everybody is let in."""
+    def forecast(self, work: ChatWork) -> AdmissionForecast:
+        """Forecast the start of `work`. Without a heartbeat or a count every request is admitted."""
         known = self._known(work.role)
         if known is None:
-            return Foreseen(0.0, None)
-        prospect, counted_s, now_s = known
+            return AdmissionForecast(0.0, None)
+        role, counted_s, now_s = known
         self._arrivals.advance(now_s)
-        place = self._place(work, now_s)
+        at = self._lane_rank(work, now_s)
         left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
 
-        def seen(prospect: Prospect, passed: int = 0) -> tuple[float, float | None]:
-            begin_s = begins_s(prospect, self._backlog, place, self._arrivals, counted_s, passed)
-            wait_s = max(0.0, begin_s - now_s)
-            return wait_s, retry_after_s(wait_s, prospect.longest_s, left_s)
+        def decide(role: RoleForecast, overtaken: int = 0) -> tuple[float, float | None]:
+            start_s = start_time_s(role, self._backlog, at, self._arrivals, counted_s, overtaken)
+            wait_s = max(0.0, start_s - now_s)
+            return wait_s, retry_after_s(wait_s, role.longest_s, left_s)
 
-        passed = 0
-        wait_s, again_s = seen(prospect)
-        if again_s is not None and (passed := self._passes(prospect, place, now_s)):
-            wait_s, again_s = seen(prospect, passed)
-        if again_s is not None and again_s > _NEWS_S and seen(without_guesses(prospect), passed)[1] is None:
-            again_s = _NEWS_S
-        return Foreseen(wait_s, again_s, counted_s)
+        overtaken = 0
+        wait_s, retry_s = decide(role)
+        if retry_s is not None and (overtaken := self._overtakable(role, at, now_s)):
+            wait_s, retry_s = decide(role, overtaken)
+        if (
+            retry_s is not None
+            and retry_s > _NEWS_S
+            and decide(without_estimates(role), overtaken)[1] is None
+        ):
+            retry_s = _NEWS_S
+        return AdmissionForecast(wait_s, retry_s, counted_s)
 
-    def _known(self, role: str) -> tuple[Prospect, float, float] | None:
-        """Of a role, when the mailboxes were counted, and now."""
-        counted_s = self._backlog.counted_s
-        if counted_s is None:
-            return None
-        now_s = self._clock.monotonic_s()
-        prospect = self._capacity.prospect(role, Counted(counted_s, self._backlog.left_since), now_s)
-        return None if prospect is None else (prospect, counted_s, now_s)
+    def reserve(self, work: ChatWork) -> WorkAddress:
+        """Reserve a queue slot, in the rank for the number of requests its user has queued (C6).
 
-    def _place(self, work: ChatWork, now_s: float) -> Place:
-        """Whoever is alone in the mailbox leaves room for nobody, whatever the rank; unless others came lately."""
-        flow = subjects.flow(work.account, work.user)
-        own = self._backlog.of_flow(work.role, work.lane, flow)
-        alone = self._visits.alone(work.role, work.lane, flow, now_s) and own == self._backlog.known(
-            work.role, work.lane
-        )
-        return Place(work.lane, 0 if alone else rank_of(own))
-
-    def _passes(self, prospect: Prospect, place: Place, now_s: float) -> int:
-        """How many in its mailbox one of the first rank may overtake: none, if one of them could come too late."""
-        if place.rank > 0 or place.lane != "interactive":
-            return 0
-        if not self._slack.bears(prospect.crowd, self._backlog.routers, now_s):
-            return 0
-        return passed_over(prospect.role, self._backlog, place, prospect.lanes[place.lane].slots)
-
-    def let_in(self, work: ChatWork) -> WorkAddress:
-        """Its place, by how much its user has in the mailbox already (C6); counted from now on.
-
-        It is to be `stored`, or to be given back.
+        It counts from now on, and must be committed or released.
         """
         flow = subjects.flow(work.account, work.user)
         rank = rank_of(self._backlog.of_flow(work.role, work.lane, flow))
         if work.lane == "interactive":
-            self._promise(work, rank)
+            self._record_slack(work, rank)
         address = WorkAddress(work.role, work.lane, rank, flow)
         self._backlog.reserve(address)
         return address
 
-    def _promise(self, work: ChatWork, rank: int) -> None:
-        """It can bear so many more before it; and those behind it one less. Nobody overtakes the only role's first."""
+    def commit(self, address: WorkAddress) -> None:
+        """The reserved request is stored in its mailbox."""
+        self._arrivals.record_arrival(address, self._backlog.routers, self._clock.monotonic_s())
+        self._backlog.commit(address)
+
+    def release(self, address: WorkAddress) -> None:
+        """The reserved request will not be stored."""
+        self._backlog.release(address)
+        known = self._known(address.role)
+        if known is not None and address.lane == "interactive":
+            self._slack.record_arrival(known[0].sharers, address.rank, -self._backlog.routers)
+
+    def _known(self, role: str) -> tuple[RoleForecast, float, float] | None:
+        """The forecast of a role, when the mailboxes were counted, and now."""
+        counted_s = self._backlog.counted_s
+        if counted_s is None:
+            return None
+        now_s = self._clock.monotonic_s()
+        counted = BacklogCount(counted_s, self._backlog.departures_since)
+        forecast = self._capacity.forecast(role, counted, now_s)
+        return None if forecast is None else (forecast, counted_s, now_s)
+
+    def _lane_rank(self, work: ChatWork, now_s: float) -> LaneRank:
+        """Rank 0 for the sole recent user of a mailbox, who leaves room for no other user; else by its requests."""
+        flow = subjects.flow(work.account, work.user)
+        own = self._backlog.of_flow(work.role, work.lane, flow)
+        alone = self._sole_users.record_call(work.role, work.lane, flow, now_s)
+        alone = alone and own == self._backlog.observed(work.role, work.lane)
+        return LaneRank(work.lane, 0 if alone else rank_of(own))
+
+    def _overtakable(self, role: RoleForecast, at: LaneRank, now_s: float) -> int:
+        """How many queued requests one of rank 0 may overtake: none if one of them could miss its deadline."""
+        if at.rank > 0 or at.lane != "interactive":
+            return 0
+        if self._slack.headroom(role.sharers, now_s) < self._backlog.routers:
+            return 0
+        return overtakable(role.role, self._backlog, at, role.lanes[at.lane].slots)
+
+    def _record_slack(self, work: ChatWork, rank: int) -> None:
+        """Record how many more requests may start ahead of this one before it misses its deadline, and take one from
+        every lower-priority request. Rank 0 of a role that shares no quota is never overtaken.
+        """
         known = self._known(work.role)
         if known is None:
             return
-        prospect, counted_s, now_s = known
-        crowd, routers = prospect.crowd, self._backlog.routers
-        if rank > 0 or len(crowd) > 1:
+        role, counted_s, now_s = known
+        sharers, routers = role.sharers, self._backlog.routers
+        if rank > 0 or len(sharers) > 1:
             left_s = (work.deadline_ms - self._clock.unix_ms()) / 1000
-            until_s = latest_s(now_s, prospect.longest_s, left_s)
-            passed, place = 0, Place(work.lane, rank)
+            until_s = latest_start_s(now_s, role.longest_s, left_s)
+            overtaken, at = 0, LaneRank(work.lane, rank)
             if rank == 0:
-                passed = passed_over(work.role, self._backlog, place, prospect.lanes[work.lane].slots)
-                self._slack.overtook(crowd, routers if passed else 0)
+                overtaken = overtakable(work.role, self._backlog, at, role.lanes[work.lane].slots)
+                self._slack.record_overtaking(sharers, routers if overtaken else 0)
             if until_s > now_s:
-                bearing = bears(prospect, self._backlog, place, counted_s, until_s, passed)
-                self._slack.promised(crowd, rank, bearing, until_s)
-        self._slack.came(crowd, rank, routers)
-
-    def stored(self, address: WorkAddress) -> None:
-        self._arrivals.came(address, self._backlog.routers, self._clock.monotonic_s())
-        self._backlog.stored(address)
-
-    def give_back(self, address: WorkAddress) -> None:
-        """Who was let in was refused after all."""
-        self._backlog.give_back(address)
-        known = self._known(address.role)
-        if known is not None and address.lane == "interactive":
-            self._slack.came(known[0].crowd, address.rank, -self._backlog.routers)
-
-
-def admitted(routed: Routed, foreseen: Foreseen) -> Routed | Refused:
-    """Nothing was accepted yet: the refusal is the first the application hears."""
-    if foreseen.retry_after_s is None:
-        return routed
-    work = routed.work
-    return Refused(
-        code="overloaded",
-        message=(
-            f"the role {work.role} could begin with this in {foreseen.wait_s:.1f} s, too late for its deadline; "
-            f"try again in {foreseen.retry_after_s:g} s, or give it more time"
-        ),
-        reply_to=work.reply_to,
-        retry_after_s=foreseen.retry_after_s,
-    )
+                spare = headroom(role, self._backlog, at, counted_s, until_s, overtaken)
+                self._slack.record_admission(sharers, rank, spare, until_s)
+        self._slack.record_arrival(sharers, rank, routers)

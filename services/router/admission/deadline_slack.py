@@ -1,7 +1,7 @@
-"""How many more may go before those that were let in, and still all of them come in time (C3).
+"""How many more requests may start ahead of the admitted ones before one of those misses its deadline (C3).
 
-Whoever has nothing in a mailbox overtakes those who have much, whatever they were promised. Here it is kept how many
-each of them can bear, so that nobody is let in who would make one of them late.
+A user with nothing in the mailbox overtakes users with much in it. This ledger admits such a request only while every
+admitted one still starts in time. Decision 0014 has the figures with and without it.
 """
 
 from __future__ import annotations
@@ -11,63 +11,64 @@ from math import ceil, inf
 
 from penstock.contract.names import RANKS
 
-__all__ = ["Slack"]
+__all__ = ["DeadlineSlack"]
 
 
-class Slack:
-    """No I/O; all instants are the router's monotonic seconds. Each crowd of roles has an account of its own."""
+class DeadlineSlack:
+    """One account per group of roles that share quotas. No I/O; all instants are the router's monotonic seconds."""
 
     def __init__(self) -> None:
-        self._accounts: dict[tuple[str, ...], tuple[_Edge, ...]] = {}
+        self._accounts: dict[tuple[str, ...], tuple[_Frontier, ...]] = {}
 
-    def promised(self, crowd: tuple[str, ...], rank: int, bears: float, until_s: float) -> None:
-        """One was let in that bears so many more before it, and must begin before that instant."""
-        if bears < inf:
-            self._of(crowd)[rank].add(bears, until_s)
+    def record_admission(
+        self, sharers: tuple[str, ...], rank: int, headroom: float, latest_start_s: float
+    ) -> None:
+        """Add an admitted request that tolerates `headroom` more requests ahead of it until `latest_start_s`."""
+        if headroom < inf:
+            self._of(sharers)[rank].add(headroom, latest_start_s)
 
-    def came(self, crowd: tuple[str, ...], rank: int, number: int) -> None:
-        """So many go before all of higher ranks from now on."""
-        for edge in self._of(crowd)[rank + 1 :]:
-            edge.passed += number
+    def record_arrival(self, sharers: tuple[str, ...], rank: int, count: int) -> None:
+        """Count `count` requests that start ahead of every request of a higher rank number."""
+        for frontier in self._of(sharers)[rank + 1 :]:
+            frontier.passed += count
 
-    def overtook(self, crowd: tuple[str, ...], number: int) -> None:
-        """So many may go before the first rank of the other roles, too."""
-        self._of(crowd)[0].passed += number
+    def record_overtaking(self, sharers: tuple[str, ...], count: int) -> None:
+        """Count `count` requests that may also start ahead of rank 0 of the other roles."""
+        self._of(sharers)[0].passed += count
 
-    def bears(self, crowd: tuple[str, ...], number: int, now_s: float) -> bool:
-        """Whether so many more may go before all others."""
-        return all(edge.bears(now_s) >= number for edge in self._of(crowd))
+    def headroom(self, sharers: tuple[str, ...], now_s: float) -> float:
+        """How many more requests may start ahead of all admitted ones; infinite when none can miss its deadline."""
+        return min(frontier.headroom(now_s) for frontier in self._of(sharers))
 
-    def _of(self, crowd: tuple[str, ...]) -> tuple[_Edge, ...]:
-        found = self._accounts.get(crowd)
+    def _of(self, sharers: tuple[str, ...]) -> tuple[_Frontier, ...]:
+        found = self._accounts.get(sharers)
         if found is None:
-            found = self._accounts[crowd] = tuple(_Edge() for _ in RANKS)
+            found = self._accounts[sharers] = tuple(_Frontier() for _ in RANKS)
         return found
 
 
-class _Edge:
-    """Of one rank, only those that bear less than all that must begin later: both lists rise."""
+class _Frontier:
+    """The requests of one rank that have less headroom than every later one: both lists rise."""
 
     def __init__(self) -> None:
         self.passed = 0
-        """How many went before, of all that ever came."""
+        """Requests that started ahead, since the process started."""
         self._untils: list[int] = []
         self._limits: list[float] = []
-        """Of `passed`."""
+        """Values of `passed` that must not be exceeded."""
 
-    def add(self, bears: float, until_s: float) -> None:
-        """Whole seconds bound how many are kept."""
-        until, limit = ceil(until_s), self.passed + bears
-        place = bisect_left(self._untils, until)
-        if place < len(self._limits) and self._limits[place] <= limit:
+    def add(self, headroom: float, latest_start_s: float) -> None:
+        """Instants are rounded up to whole seconds, which bounds the length of the lists."""
+        until, limit = ceil(latest_start_s), self.passed + headroom
+        index = bisect_left(self._untils, until)
+        if index < len(self._limits) and self._limits[index] <= limit:
             return
-        first = bisect_left(self._limits, limit, 0, place)
-        last = place + (place < len(self._untils) and self._untils[place] == until)
+        first = bisect_left(self._limits, limit, 0, index)
+        last = index + (index < len(self._untils) and self._untils[index] == until)
         self._untils[first:last] = [until]
         self._limits[first:last] = [limit]
 
-    def bears(self, now_s: float) -> float:
-        """Infinite: nobody is there who could come too late."""
-        gone = bisect_left(self._untils, now_s)
-        del self._untils[:gone], self._limits[:gone]
+    def headroom(self, now_s: float) -> float:
+        expired = bisect_left(self._untils, now_s)
+        del self._untils[:expired], self._limits[:expired]
         return self._limits[0] - self.passed if self._limits else inf

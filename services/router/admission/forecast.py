@@ -1,4 +1,4 @@
-"""A role's prospect, from what all living workers say: slots, service times, quotas and who shares them."""
+"""Capacity forecast of a role, from the reports of all live workers: slots, service times, quotas and their sharers."""
 
 from __future__ import annotations
 
@@ -13,110 +13,120 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.names import LANES, Lane
 from penstock.contract.presence import QuotaForecast, RoleStatus
 from penstock.runtime.config.catalogue import Batch
-from services.router.admission.policy import Pool, Prospect, SlotPace
-from services.router.admission.queue_position import Crowd
-from services.router.admission.quota_curve import UNLIMITED, Supply, supply_of
-from services.router.admission.service_curve import Quota, flow_of
+from services.router.admission.policy import QuotaPool, RoleForecast, SlotRate
+from services.router.admission.queue_position import QuotaSharers
+from services.router.admission.quota_curve import UNLIMITED, QuotaCurve, quota_curve_of
+from services.router.admission.service_curve import TimedQuota, service_curve_of
 
-__all__ = ["Counted", "Forecast", "Word", "prospect_of", "still_speaking"]
+__all__ = ["BacklogCount", "QuotaReport", "WorkerReport", "drop_silent", "forecast_role"]
 
 _log: Final = rate_limited_logger(__name__)
-_BLIND_S: Final = 0.2
-"""So far a beat and a count may lie apart beyond what is put right."""
+_UNOBSERVED_S: Final = 0.2
+"""Seconds between a heartbeat and a count that no correction covers."""
 _SILENT_S: Final = 5.0
-"""Two beats are missing."""
+"""Age of a heartbeat, in seconds, from which its worker counts as silent: two heartbeats are missing."""
 _MOST_CALLS: Final = 3.0
-"""Calls per request that are believed in: a bad minute does not last for ever."""
+"""Upper bound on calls per request: a bad minute does not last."""
 
 
-class Forecast(Struct):
-    """What a worker says of one quota; seconds from when it said so."""
+class QuotaReport(Struct):
+    """A worker's report of one quota; durations count from the report."""
 
     model: str
     source: str
-    told: QuotaForecast
+    forecast: QuotaForecast
     paused_s: float
     breaker_s: float
     concurrency: int | None
-    _supply: Supply | None = None
+    _curve: QuotaCurve | None = None
 
     @property
-    def supply(self) -> Supply:
-        """Reckoned when it is asked for: of many workers' words on one quota only the freshest is."""
-        if self._supply is None:
+    def curve(self) -> QuotaCurve:
+        """Computed on demand: of many reports of one quota only the latest is used."""
+        if self._curve is None:
             try:
-                self._supply = supply_of(self.told)
-            except Exception:  # noqa: BLE001 - one word is worth nothing, and the door has to decide
-                _log.exception("what is said of the quota %s cannot be taken up", self.source)
-                self._supply = UNLIMITED
-        return self._supply
+                self._curve = quota_curve_of(self.forecast)
+            except Exception:  # noqa: BLE001 - one bad report must not stop admission
+                _log.exception("the forecast of the quota %s is not usable", self.source)
+                self._curve = UNLIMITED
+        return self._curve
 
 
-class Counted(Struct, frozen=True):
-    """The last count of the mailboxes."""
+class BacklogCount(Struct, frozen=True):
+    """The latest count of the mailboxes."""
 
     at_s: float
-    left_since: Callable[[float], float] = lambda _: inf
-    """The most that can have left them between an instant and this count."""
+    departures_since: Callable[[float], float] = lambda _: inf
+    """Upper bound on the requests that left the mailboxes between an instant and this count."""
 
 
-class Word(Struct, frozen=True):
-    """The last that was heard of one worker."""
+class WorkerReport(Struct, frozen=True):
+    """The latest heartbeat of one worker."""
 
-    heard_s: float
+    observed_s: float
     roles: Mapping[str, RoleStatus]
-    ends_per_s: Mapping[str, float]
-    """Requests of each role that came to their end there, between the last two beats."""
-    since_s: float
-    """Between these two; no rate is believed in for longer than it was measured."""
-    forecasts: tuple[Forecast, ...]
+    ended_per_s: Mapping[str, float]
+    """Requests per role that ended between the two latest heartbeats, per second."""
+    interval_s: float
+    """Seconds between these two heartbeats; a rate is extrapolated no further than that."""
+    quotas: tuple[QuotaReport, ...]
 
 
-def still_speaking(words: Sequence[Word]) -> tuple[Word, ...]:
-    """Without those who fell silent while others of their role spoke: nobody shall wait for what a dead one could do.
+def drop_silent(reports: Sequence[WorkerReport]) -> tuple[WorkerReport, ...]:
+    """Drop the roles of workers that fell silent while others of the role report: the capacity of a dead worker
+    must not be counted on.
 
-    Who is alone in its role is believed for as long as it is taken for alive; and when all are silent it may be the
-    router that does not hear.
+    The only worker of a role is kept for as long as it counts as alive; and if all are silent, this router may be the
+    one without a connection.
     """
     latest_s: dict[str, float] = {}
-    for word in words:
-        for role in word.roles:
-            latest_s[role] = max(latest_s.get(role, -inf), word.heard_s)
+    for report in reports:
+        for role in report.roles:
+            latest_s[role] = max(latest_s.get(role, -inf), report.observed_s)
     found = []
-    for word in words:
+    for report in reports:
         roles = {
-            role: status for role, status in word.roles.items() if latest_s[role] - word.heard_s <= _SILENT_S
+            role: status
+            for role, status in report.roles.items()
+            if latest_s[role] - report.observed_s <= _SILENT_S
         }
-        if len(roles) == len(word.roles):
-            found.append(word)
+        if len(roles) == len(report.roles):
+            found.append(report)
         elif roles:
-            found.append(replace(word, roles=roles))
+            found.append(replace(report, roles=roles))
     return tuple(found)
 
 
-def prospect_of(
-    role: str, chains: Mapping[str, frozenset[str]], words: Sequence[Word], counted: Counted, batch: Batch
-) -> Prospect | None:
-    said = [word.roles[role] for word in words if role in word.roles]
-    if not said or role not in chains:
+def forecast_role(
+    role: str,
+    chains: Mapping[str, frozenset[str]],
+    reports: Sequence[WorkerReport],
+    counted: BacklogCount,
+    batch: Batch,
+) -> RoleForecast | None:
+    """None: no worker reports the role. `chains`: the models of each role of the catalogue."""
+    statuses = [report.roles[role] for report in reports if role in report.roles]
+    if not statuses or role not in chains:
         return None
-    longest = [status.longest_ms for status in said if status.longest_ms is not None]
+    longest = [status.longest_ms for status in statuses if status.longest_ms is not None]
     models = chains[role]
     within = frozenset(each for each, chain in chains.items() if chain <= models)
-    sharers, reach = _component(role, chains)
-    pools = [_pool(within, models, words, counted, batch)]
+    sharers, reach = _quota_component(role, chains)
+    pools = [_pool(within, models, reports, counted, batch)]
     if reach != models or sharers != within:
-        pools.append(_pool(sharers, reach, words, counted, batch))
-    return Prospect(
+        pools.append(_pool(sharers, reach, reports, counted, batch))
+    return RoleForecast(
         role=role,
-        lanes={lane: _slot_pace(said, lane) for lane in LANES},
+        lanes={lane: _slot_rate(statuses, lane) for lane in LANES},
         longest_s=max(longest, default=0) / 1000,
         pools=tuple(pool for pool in pools if pool is not None),
     )
 
 
-def _component(role: str, chains: Mapping[str, frozenset[str]]) -> tuple[frozenset[str], frozenset[str]]:
-    """All roles that share a model with this one, or with one that does; and all their models."""
+def _quota_component(
+    role: str, chains: Mapping[str, frozenset[str]]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """All roles connected to this one by shared models, directly or not, and all their models."""
     models = chains[role]
     while True:
         roles = frozenset(each for each, chain in chains.items() if chain & models)
@@ -126,72 +136,77 @@ def _component(role: str, chains: Mapping[str, frozenset[str]]) -> tuple[frozens
         models = reach
 
 
-def _slot_pace(said: Iterable[RoleStatus], lane: Lane) -> SlotPace:
-    """Slots of workers that have not served the role yet work at the pace of the others."""
-    counts = [(status.slots if lane == "interactive" else status.batch_slots, status) for status in said]
+def _slot_rate(statuses: Iterable[RoleStatus], lane: Lane) -> SlotRate:
+    """Slots of workers without a measured service time are taken to work at the mean rate of the others."""
+    counts = [(status.slots if lane == "interactive" else status.batch_slots, status) for status in statuses]
     slots = sum(count for count, _ in counts)
     known = [(count, status.service_ms) for count, status in counts if status.service_ms is not None]
     measured = sum(count for count, _ in known)
     if not measured:
-        return SlotPace(slots, inf)
+        return SlotRate(slots, inf)
     mean_s = sum(count * took_ms for count, took_ms in known) / measured / 1000
-    return SlotPace(slots, slots / mean_s if mean_s > 0 else inf)
+    return SlotRate(slots, slots / mean_s if mean_s > 0 else inf)
 
 
 def _pool(
-    roles: frozenset[str], models: frozenset[str], words: Sequence[Word], counted: Counted, batch: Batch
-) -> Pool | None:
-    """None: nobody says a word of its quotas."""
-    quotas, concurrency = _quotas(models, words)
+    roles: frozenset[str],
+    models: frozenset[str],
+    reports: Sequence[WorkerReport],
+    counted: BacklogCount,
+    batch: Batch,
+) -> QuotaPool | None:
+    """None: no worker reports a quota of these models."""
+    quotas, concurrency = _timed_quotas(models, reports)
     by_role: dict[str, list[RoleStatus]] = {}
-    calling = unseen = 0.0
-    for word in words:
-        for role in word.roles.keys() & roles:
-            status = word.roles[role]
+    calling = unobserved = 0.0
+    for report in reports:
+        for role in report.roles.keys() & roles:
+            status = report.roles[role]
             by_role.setdefault(role, []).append(status)
-            # Of what came in since the beat, those that have ended are in no count: below nothing, then.
-            per_s = word.ends_per_s.get(role, 0.0)
-            ended = per_s * min(max(0.0, counted.at_s - word.heard_s), word.since_s)
-            ended = min(ended, counted.left_since(word.heard_s))  # the burst may be over
-            unseen += ceil(per_s * _BLIND_S)
+            # Requests that arrived and ended since the heartbeat are in no count: hence below zero.
+            per_s = report.ended_per_s.get(role, 0.0)
+            ended = per_s * min(max(0.0, counted.at_s - report.observed_s), report.interval_s)
+            ended = min(ended, counted.departures_since(report.observed_s))  # a burst may be over
+            unobserved += ceil(per_s * _UNOBSERVED_S)
             calling += status.calling - ended
-    paces = {lane: [_slot_pace(said, lane) for said in by_role.values()] for lane in LANES}
-    slots = {lane: sum(pace.slots for pace in paces[lane]) for lane in LANES}
-    pace_per_s = sum(pace.per_s for lane in LANES for pace in paces[lane])
+    rates = {lane: [_slot_rate(statuses, lane) for statuses in by_role.values()] for lane in LANES}
+    slots = {lane: sum(rate.slots for rate in rates[lane]) for lane in LANES}
+    rate_per_s = sum(rate.per_s for lane in LANES for rate in rates[lane])
     at_once = sum(slots.values())
-    if concurrency < at_once:  # the providers allow fewer than there are slots
-        pace_per_s *= concurrency / at_once
+    if concurrency < at_once:  # the providers allow fewer calls at once than there are slots
+        rate_per_s *= concurrency / at_once
         at_once = int(concurrency)
-    flow = flow_of(quotas, _calls_each(by_role.values()), max(0.0, at_once - max(0.0, calling)), pace_per_s)
-    if flow is None:
+    free_slots = max(0.0, at_once - max(0.0, calling))
+    curve = service_curve_of(quotas, _calls_each(by_role.values()), free_slots, rate_per_s)
+    if curve is None:
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0
-    batch_per_s = len(words) / batch.patience_s if batch.reserve > 0 and batch.patience_s > 0 else None
-    return Pool(Crowd(tuple(sorted(roles)), calling, unseen, share, batch_per_s), flow)
+    batch_per_s = len(reports) / batch.patience_s if batch.reserve > 0 and batch.patience_s > 0 else None
+    return QuotaPool(QuotaSharers(tuple(sorted(roles)), calling, unobserved, share, batch_per_s), curve)
 
 
-def _calls_each(said: Iterable[Iterable[RoleStatus]]) -> float:
-    most = max((status.calls_each for statuses in said for status in statuses), default=1.0)
+def _calls_each(by_role: Iterable[Iterable[RoleStatus]]) -> float:
+    most = max((status.calls_each for statuses in by_role for status in statuses), default=1.0)
     return min(_MOST_CALLS, max(1.0, most))
 
 
-def _quotas(models: frozenset[str], words: Sequence[Word]) -> tuple[list[Quota], float]:
-    """Each quota once, by the freshest word on it; and how many calls all of them let run at once.
+def _timed_quotas(models: frozenset[str], reports: Sequence[WorkerReport]) -> tuple[list[TimedQuota], float]:
+    """Each quota once, by its latest report, and the number of calls that all of them allow at once.
 
-    A pause holds for all who share the quota, a breaker only for the worker whose it is.
+    A pause applies to all workers that share the quota, an open breaker only to the worker that reports it.
     """
-    freshest: dict[str, tuple[float, Forecast]] = {}
+    latest: dict[str, tuple[float, QuotaReport]] = {}
     opens_s: dict[str, float] = {}
-    for word in words:
-        for each in word.forecasts:
+    for report in reports:
+        for each in report.quotas:
             if each.model not in models:
                 continue
-            opens_s[each.source] = min(opens_s.get(each.source, inf), word.heard_s + each.breaker_s)
-            if each.source not in freshest or freshest[each.source][0] < word.heard_s:
-                freshest[each.source] = (word.heard_s, each)
+            opens_s[each.source] = min(opens_s.get(each.source, inf), report.observed_s + each.breaker_s)
+            if each.source not in latest or latest[each.source][0] < report.observed_s:
+                latest[each.source] = (report.observed_s, each)
     quotas = [
-        Quota(each.supply, heard_s, max(heard_s + each.paused_s, opens_s[source]))
-        for source, (heard_s, each) in freshest.items()
+        TimedQuota(each.curve, observed_s, max(observed_s + each.paused_s, opens_s[source]))
+        for source, (observed_s, each) in latest.items()
     ]
-    concurrency = sum(inf if each.concurrency is None else each.concurrency for _, each in freshest.values())
+    concurrency = sum(inf if each.concurrency is None else each.concurrency for _, each in latest.values())
     return quotas, concurrency

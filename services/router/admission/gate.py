@@ -1,4 +1,4 @@
-"""The door with eyes: nobody is refused by a count of the mailboxes that a newer one contradicts."""
+"""Admission gate: before rejecting, refresh a stale backlog count and decide again."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Self
 
 from penstock.contract import subjects
 from penstock.contract.work import ChatWork
-from services.router.admission.controller import Door, Foreseen, admitted
-from services.router.queues.backlog_poller import Counting
-from services.router.queues.byte_limits import OVERLOADED_RETRY_S, Room, parcel
-from services.router.routing.decide import Refused, Routed
+from services.router.admission.controller import AdmissionController, AdmissionForecast
+from services.router.queues.backlog_poller import BacklogPoller
+from services.router.queues.byte_limits import OVERLOADED_RETRY_S, ByteLimits, claim_of
+from services.router.routing.outcome import Rejected, Routed
 
-__all__ = ["Entrance", "Place"]
+__all__ = ["AdmissionGate", "QueueReservation"]
 
 
-class Place:
-    """In a mailbox, counted from the verdict on. Whoever leaves it (`with`) without having it stored gives it back."""
+class QueueReservation:
+    """A reserved queue slot. Leaving the context without `commit()` releases it."""
 
-    def __init__(self, door: Door, room: Room, work: ChatWork) -> None:
-        self._door = door
-        self._room = room
-        self._address = door.let_in(work)
-        self._parcel = parcel(work, self._address.flow)
-        self._stored = False
-        room.reserve(self._parcel)
+    def __init__(self, controller: AdmissionController, limits: ByteLimits, work: ChatWork) -> None:
+        self._controller = controller
+        self._limits = limits
+        self._address = controller.reserve(work)
+        self._claim = claim_of(work, self._address.flow)
+        self._committed = False
+        limits.reserve(self._claim)
 
     @property
     def subject(self) -> str:
         return subjects.work(*self._address)
 
-    def stored(self) -> None:
-        """The work is in its mailbox."""
-        self._stored = True
-        self._door.stored(self._address)
-        self._room.stored(self._parcel)
+    def commit(self) -> None:
+        """The work is stored in its mailbox."""
+        self._committed = True
+        self._controller.commit(self._address)
+        self._limits.commit(self._claim)
 
     def __enter__(self) -> Self:
         return self
@@ -42,43 +42,54 @@ class Place:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._stored:
-            self._door.give_back(self._address)
-            self._room.give_back(self._parcel)
+        if not self._committed:
+            self._controller.release(self._address)
+            self._limits.release(self._claim)
 
 
-class Entrance:
-    def __init__(self, door: Door, room: Room, counting: Counting) -> None:
-        self._door = door
-        self._room = room
-        self._counting = counting
+class AdmissionGate:
+    def __init__(self, controller: AdmissionController, limits: ByteLimits, poller: BacklogPoller) -> None:
+        self._controller = controller
+        self._limits = limits
+        self._poller = poller
 
-    async def admit(self, routed: Routed, *, accepted_before: bool) -> Place | Refused:
-        """Nobody else is judged between the verdict and the place. Who was accepted before is not judged: it may be
-        in its mailbox already.
+    async def admit(self, routed: Routed, *, accepted_before: bool) -> QueueReservation | Rejected:
+        """Reserve a queue slot or reject; no other request is decided between the decision and the reservation.
+
+        A request accepted before is not decided again: its work may be in the mailbox already.
         """
-        if accepted_before:
-            return Place(self._door, self._room, routed.work)
-        outcome, _ = await self.look(routed)
-        return outcome if isinstance(outcome, Refused) else Place(self._door, self._room, outcome.work)
+        if not accepted_before:
+            rejected, _ = await self.evaluate(routed)
+            if rejected is not None:
+                return rejected
+        return QueueReservation(self._controller, self._limits, routed.work)
 
-    async def look(self, routed: Routed) -> tuple[Routed | Refused, Foreseen]:
-        """What is said to this request now, and when it would begin; it gets no place.
+    async def evaluate(self, routed: Routed) -> tuple[Rejected | None, AdmissionForecast]:
+        """The decision on this request now, and the forecast of its start; nothing is reserved.
 
-        Asks the server only before a refusal, and then not more often than `Counting` does.
+        Asks the server only before a rejection, and no more often than `BacklogPoller` allows.
         """
-        foreseen = self._door.foresee(routed.work)
-        if foreseen.retry_after_s is not None and await self._counting.has_newer(foreseen.counted_s):
-            foreseen = self._door.foresee(routed.work)
-        return self._with_room(admitted(routed, foreseen)), foreseen
+        work = routed.work
+        forecast = self._controller.forecast(work)
+        if forecast.retry_after_s is not None and await self._poller.refreshed(forecast.counted_s):
+            forecast = self._controller.forecast(work)
+        return _rejected_as_late(work, forecast) or self._rejected_as_large(work), forecast
 
-    def _with_room(self, outcome: Routed | Refused) -> Routed | Refused:
-        if isinstance(outcome, Refused):
-            return outcome
-        work = outcome.work
-        full = self._room.refusal(parcel(work, subjects.flow(work.account, work.user)))
-        if full is None:
-            return outcome
-        return Refused(
-            code="overloaded", message=full, reply_to=work.reply_to, retry_after_s=OVERLOADED_RETRY_S
-        )
+    def _rejected_as_large(self, work: ChatWork) -> Rejected | None:
+        reason = self._limits.rejection_reason(claim_of(work, subjects.flow(work.account, work.user)))
+        return None if reason is None else _overloaded(work, reason, OVERLOADED_RETRY_S)
+
+
+def _rejected_as_late(work: ChatWork, forecast: AdmissionForecast) -> Rejected | None:
+    retry_s = forecast.retry_after_s
+    if retry_s is None:
+        return None
+    reason = (
+        f"the role {work.role} could begin with this in {forecast.wait_s:.1f} s, too late for its deadline; "
+        f"try again in {retry_s:g} s, or give it more time"
+    )
+    return _overloaded(work, reason, retry_s)
+
+
+def _overloaded(work: ChatWork, message: str, retry_after_s: float) -> Rejected:
+    return Rejected(code="overloaded", message=message, reply_to=work.reply_to, retry_after_s=retry_after_s)

@@ -1,4 +1,4 @@
-"""The pure decision at the door: can this request begin, and end, before its deadline?"""
+"""The pure admission decision: can a request start, and end, before its deadline?"""
 
 from __future__ import annotations
 
@@ -10,119 +10,140 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.contract.names import Lane
-from services.router.admission.queue_position import Arriving, Crowd, Line, Place, in_mailbox, in_pool, spare
-from services.router.admission.service_curve import Flow
+from services.router.admission.arrival_rates import ArrivalRates
+from services.router.admission.queue_position import (
+    BacklogView,
+    LaneRank,
+    QuotaSharers,
+    position_for_quota,
+    position_in_mailbox,
+    spare_turns,
+)
+from services.router.admission.service_curve import ServiceCurve
 
 __all__ = [
-    "Pool",
-    "Prospect",
-    "SlotPace",
-    "bears",
-    "begins_s",
-    "latest_s",
+    "QuotaPool",
+    "RoleForecast",
+    "SlotRate",
+    "headroom",
+    "latest_start_s",
     "retry_after_s",
-    "without_guesses",
+    "start_time_s",
+    "without_estimates",
 ]
 
-_AT_ONCE_S: Final = 0.1
-"""Who waits no longer than this is never refused: how long an answer takes is the application's own affair."""
+_NO_WAIT_S: Final = 0.1
+"""Longest wait that never leads to a rejection: the time for the answer itself is the application's concern."""
 _MARGIN_S: Final = 0.5
-"""From a quota's return to the call: the lease, the pull, the way to the provider."""
+"""Seconds from available quota to the call: the lease, the pull, the connection to the provider."""
 _MARGIN_SHARE: Final = 0.05
-"""Of the wait: what a forecast is wrong by grows with how far it looks."""
+"""Share of the wait that is added: the error of a forecast grows with its horizon."""
 _LEAST_RETRY_S: Final = 0.5
+"""Shortest retry delay, in seconds."""
 
 
-class SlotPace(Struct, frozen=True):
-    """One lane of a role, over all its workers."""
+class SlotRate(Struct, frozen=True):
+    """The slots of one lane of a role, over all its workers."""
 
     slots: int
     per_s: float
-    """Requests that all slots together bring to an end; infinite where nobody knows yet."""
+    """Requests per second that all slots finish together; infinite where no service time is known."""
 
 
-class Pool(Struct, frozen=True):
-    """Quotas, and who lives on them."""
+class QuotaPool(Struct, frozen=True):
+    """Quotas, and the roles that share them."""
 
-    crowd: Crowd
-    flow: Flow
+    sharers: QuotaSharers
+    curve: ServiceCurve
 
 
-class Prospect(Struct, frozen=True):
-    """All that is known of a role."""
+class RoleForecast(Struct, frozen=True):
+    """The capacity of a role, from the latest heartbeats of its workers."""
 
     role: str
-    lanes: Mapping[Lane, SlotPace]
+    lanes: Mapping[Lane, SlotRate]
     longest_s: float
-    """What nearly every request stays within, once it has begun."""
-    pools: tuple[Pool, ...] = ()
+    """Service time that nearly every request stays within."""
+    pools: tuple[QuotaPool, ...] = ()
 
     @property
-    def crowd(self) -> tuple[str, ...]:
+    def sharers(self) -> tuple[str, ...]:
         """All roles that can delay each other."""
-        return self.pools[-1].crowd.roles if self.pools else (self.role,)
+        return self.pools[-1].sharers.roles if self.pools else (self.role,)
 
 
-def without_guesses(prospect: Prospect) -> Prospect:
-    """By what is known alone: nothing was spent since the last beats."""
+def without_estimates(forecast: RoleForecast) -> RoleForecast:
+    """`forecast` without the estimate of quota spent since the last heartbeats."""
     pools = tuple(
-        replace(pool, crowd=replace(pool.crowd, calling=max(0.0, pool.crowd.calling), unseen=0.0))
-        for pool in prospect.pools
+        replace(pool, sharers=replace(pool.sharers, calling=max(0.0, pool.sharers.calling), unobserved=0.0))
+        for pool in forecast.pools
     )
-    return replace(prospect, pools=pools)
+    return replace(forecast, pools=pools)
 
 
-def begins_s(
-    prospect: Prospect, line: Line, place: Place, arriving: Arriving, counted_s: float, passed: int = 0
+def start_time_s(
+    forecast: RoleForecast,
+    backlog: BacklogView,
+    at: LaneRank,
+    arrivals: ArrivalRates,
+    counted_s: float,
+    overtaken: int = 0,
 ) -> float:
-    """When a request that comes now begins, on the router's monotonic clock; infinite: nobody knows.
+    """When a request that arrives now starts, on the router's monotonic clock; infinite if that is not known.
 
-    `counted_s`: when the mailboxes were counted. `passed`: so many of higher ranks bear it that this one goes first.
-    The slots and each pool of quotas set a bound of their own; the last one counts.
+    `counted_s`: when the mailboxes were counted. `overtaken`: queued requests that tolerate starting after this one.
+    The slots and each pool of quotas set a bound; the latest applies.
     """
-    latest_s = counted_s
-    pace = prospect.lanes[place.lane]
-    turns = in_mailbox(prospect.role, line, place, arriving, passed)
-    if pace.per_s < inf and turns.standing > pace.slots:
-        latest_s += turns.begins_after_s(lambda turn: max(0.0, turn - pace.slots) / pace.per_s)
-    for pool in prospect.pools:
-        turns = in_pool(prospect.role, line, place, arriving, pool.crowd, passed)
-        after_s = turns.begins_after_s(pool.flow.begins_after(counted_s))
-        latest_s = max(latest_s, counted_s + after_s)
-    return latest_s
+    found_s = counted_s
+    rate = forecast.lanes[at.lane]
+    position = position_in_mailbox(forecast.role, backlog, at, arrivals, overtaken)
+    if rate.per_s < inf and position.standing > rate.slots:
+        found_s += position.start_delay_s(lambda turn: max(0.0, turn - rate.slots) / rate.per_s)
+    for pool in forecast.pools:
+        position = position_for_quota(forecast.role, backlog, at, arrivals, pool.sharers, overtaken)
+        delay_s = position.start_delay_s(pool.curve.delay_from(counted_s))
+        found_s = max(found_s, counted_s + delay_s)
+    return found_s
 
 
-def latest_s(now_s: float, longest_s: float, left_s: float) -> float:
-    """The last instant at which one that comes now may begin: as `retry_after_s` reckons."""
+def latest_start_s(now_s: float, longest_s: float, left_s: float) -> float:
+    """The latest start of a request that arrives now, with the margins of `retry_after_s`."""
     return now_s + (left_s - longest_s - _MARGIN_S) / (1 + _MARGIN_SHARE)
 
 
-def bears(
-    prospect: Prospect, line: Line, place: Place, counted_s: float, until_s: float, passed: int = 0
+def headroom(
+    forecast: RoleForecast,
+    backlog: BacklogView,
+    at: LaneRank,
+    counted_s: float,
+    until_s: float,
+    overtaken: int = 0,
 ) -> float:
-    """How many more may go before a request that comes now, if it shall begin by `until_s`.
+    """How many more requests may start ahead of one that arrives now, if it is to start by `until_s`.
 
-    Whoever is there counts as before it, but for those it has `passed`.
+    All queued requests count as ahead, except those it has `overtaken`.
     """
-    pace = prospect.lanes[place.lane]
-    there = line.queued(prospect.role, place.lane) + 1
-    higher = there - 1 - line.ahead(prospect.role, place.lane, place.rank)
+    rate = forecast.lanes[at.lane]
+    queued = backlog.queued(forecast.role, at.lane) + 1
+    higher = queued - 1 - backlog.ahead(forecast.role, at.lane, at.rank)
     found = inf
-    if pace.per_s < inf:
-        found = spare(pace.slots + pace.per_s * (until_s - counted_s), there - passed, there - higher, place)
-    for pool in prospect.pools:
-        crowd = pool.crowd
-        all_there = sum(line.queued(role, place.lane) for role in crowd.roles) + 1
-        waiting = max(1.0, all_there - passed - crowd.calling + crowd.unseen)
-        found = min(found, spare(pool.flow.begun_by(until_s), waiting, all_there - higher, place))
+    if rate.per_s < inf:
+        turns = rate.slots + rate.per_s * (until_s - counted_s)
+        found = spare_turns(turns, queued - overtaken, queued - higher, at)
+    for pool in forecast.pools:
+        sharers = pool.sharers
+        all_queued = sum(backlog.queued(role, at.lane) for role in sharers.roles) + 1
+        waiting = max(1.0, all_queued - overtaken - sharers.calling + sharers.unobserved)
+        found = min(found, spare_turns(pool.curve.started_by(until_s), waiting, all_queued - higher, at))
     return found
 
 
 def retry_after_s(wait_s: float, longest_s: float, left_s: float) -> float | None:
-    """None: admitted. Else in how many seconds a request with as much time, `left_s`, would be, if the line stands as
-    it does now.
+    """None to admit; else the seconds after which a request with the same time left would be admitted.
+
+    It assumes that the queue stays as it is.
     """
-    if wait_s <= _AT_ONCE_S or wait_s == inf:
+    if wait_s <= _NO_WAIT_S or wait_s == inf:
         return None
     missing_s = wait_s * (1 + _MARGIN_SHARE) + _MARGIN_S + longest_s - left_s
     if missing_s <= 0:

@@ -1,4 +1,4 @@
-"""How many requests get their turn before one that comes now: those ahead, those beside, those that will overtake."""
+"""Queue position of a request that arrives now: requests ahead of it, beside it, and those that will overtake it."""
 
 from __future__ import annotations
 
@@ -9,150 +9,166 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from penstock.contract.names import LANES, RANKS, Lane
+from services.router.admission.arrival_rates import ArrivalRates
 
-__all__ = ["Arriving", "Crowd", "Line", "Place", "Turns", "in_mailbox", "in_pool", "passed_over", "spare"]
+__all__ = [
+    "BacklogView",
+    "LaneRank",
+    "QueuePosition",
+    "QuotaSharers",
+    "overtakable",
+    "position_for_quota",
+    "position_in_mailbox",
+    "spare_turns",
+]
 
-_EVERY: Final = 8
-"""Of so many turns of a full mailbox each rank has at least one: `penstock/runtime/consumer/scheduler.py`."""
-_PART: Final = (1.0, 0.9, 0.8, 0.7)
-"""Of what can be served in time, how much a rank may fill: whoever has much in the line leaves room for others."""
-_ONE_IN: Final = 100
-"""So many in a line stand for one more. Where a quota ends for most of a minute, each one let in too many is one too
-late; found in `tests/property/test_admission_simulated.py`."""
+_CYCLE: Final = 8
+"""Turns of a full mailbox among which every rank has at least one: `penstock/runtime/consumer/scheduler.py`."""
+_SHARE: Final = (1.0, 0.9, 0.8, 0.7)
+"""Share of the servable requests that each rank may fill, so that users with a long queue leave room for others."""
+_MARGIN_PER: Final = 100
+"""Queued requests per one that is added as a safety margin. Where a quota is empty for most of a minute, each excess
+admission is one missed deadline; found in `tests/property/router/test_admission_simulated.py`."""
 _ROUNDS: Final = 20
-"""Who is overtaken at nine tenths of the pace is then foreseen to within an eighth of the wait."""
+"""Iterations of the fixed point. With overtaking at nine tenths of the service rate the wait is then exact to an
+eighth."""
 
 
-class Line(Protocol):
-    """How many stand where, those that run included."""
+class BacklogView(Protocol):
+    """Requests in the mailboxes, running ones included."""
 
     def queued(self, role: str, lane: str) -> int: ...
     def ahead(self, role: str, lane: str, rank: int) -> int:
-        """Of the first ranks up to this one."""
+        """Requests of the ranks up to and including `rank`."""
 
 
-class Arriving(Protocol):
-    def per_s(self, role: str, lane: str, rank: int) -> float:
-        """How many requests were let in a second, lately."""
-
-
-class Place(Struct, frozen=True):
-    """Where in the mailbox of its role a request would go."""
+class LaneRank(Struct, frozen=True):
+    """The part of its role's mailbox that a request goes to."""
 
     lane: Lane
     rank: int
 
 
-class Crowd(Struct, frozen=True):
-    """Those who live on the same quotas."""
+class QuotaSharers(Struct, frozen=True):
+    """Roles that draw on the same quotas."""
 
     roles: tuple[str, ...]
     calling: float = 0.0
-    """How many of them have passed the quota, and still stand in their mailboxes, when the workers last spoke; less
-    those that came and went between that and the count."""
-    unseen: float = 0.0
-    """How many may have come or gone between the moments at which beats and mailboxes were counted."""
+    """Requests that had passed the quota and were still in their mailboxes at the latest heartbeats, less those that
+    arrived and ended between heartbeat and count."""
+    unobserved: float = 0.0
+    """Requests that may have arrived or ended between the heartbeats and the count of the mailboxes."""
     batch_share: float = 1.0
-    """How many requests of the batch lane get a turn for each of the other lane, while both wait."""
+    """Batch requests served per interactive one while both wait."""
     batch_per_s: float | None = None
-    """Where batch leaves a reserve: how many of it go all the same while the other lane waits. None: it leaves none."""
+    """Batch requests per second that are served despite a reserve while interactive ones wait. None: no reserve."""
 
 
-class Turns(Struct, frozen=True):
-    """The request's own turn is the last of them."""
+class QueuePosition(Struct, frozen=True):
+    """Turns up to and including the request's own."""
 
     standing: float
-    """By who is there now."""
+    """Turns caused by requests that are queued now."""
     overtaking_per_s: float = 0.0
-    """Who comes later and goes first."""
+    """Requests per second that arrive later and start earlier."""
     most: float = inf
-    """More than this cannot go before it, however many come."""
+    """Bound on the position, however many overtake."""
 
-    def begins_after_s(self, after_s: Callable[[float], float]) -> float:
-        """`after_s`: in how many seconds the n-th turn comes. More overtake while the request waits, and it waits
-        longer for them: the rounds come near to where that ends, from below.
+    def start_delay_s(self, delay_s: Callable[[float], float]) -> float:
+        """Seconds until the request starts; `delay_s` gives them for a position.
+
+        A longer wait means more overtaking and so a longer wait: the iteration approaches the fixed point from below.
         """
-        found_s = after_s(self.standing)
+        found_s = delay_s(self.standing)
         if self.overtaking_per_s <= 0:
             return found_s
         for _ in range(_ROUNDS):
             overtaking = self.overtaking_per_s * found_s
-            if overtaking < 1:  # nobody goes first by a part of itself
+            if overtaking < 1:  # only whole requests overtake
                 break
-            turn = min(self.most, self.standing + overtaking)
-            again_s = after_s(max(self.standing, turn))
+            position = min(self.most, self.standing + overtaking)
+            again_s = delay_s(max(self.standing, position))
             if again_s <= found_s:
                 break
             found_s = again_s
         return found_s
 
 
-def passed_over(role: str, line: Line, place: Place, slots: int) -> int:
-    """How many of higher ranks have their turn later, though they stand there.
+def overtakable(role: str, backlog: BacklogView, at: LaneRank, slots: int) -> int:
+    """How many queued requests of higher rank numbers start later than one that arrives now.
 
-    Those in the hands of workers do not, nor those whose rank has its turn among EVERY meanwhile.
+    Excluded are those a worker may already hold, and those whose rank has its turn in the meantime.
     """
-    before = line.ahead(role, place.lane, place.rank)
-    behind = line.queued(role, place.lane) - before
-    higher = len(RANKS) - 1 - place.rank
+    before = backlog.ahead(role, at.lane, at.rank)
+    behind = backlog.queued(role, at.lane) - before
+    higher = len(RANKS) - 1 - at.rank
     if behind <= slots or higher == 0:
         return 0
-    return max(0, behind - slots - higher * ceil((before + 1) / (_EVERY - higher)))
+    return max(0, behind - slots - higher * ceil((before + 1) / (_CYCLE - higher)))
 
 
-def spare(turns: float, there: float, lower: float, place: Place) -> float:
-    """Of so many turns, those that are left when all who are there had theirs.
+def spare_turns(turns: float, queued: float, own_or_lower: float, at: LaneRank) -> float:
+    """Turns out of `turns` that are left once all `queued` requests had theirs.
 
-    When those of its own and `lower` ranks had theirs, then, if that leaves less: meanwhile more of higher ranks come,
-    and each has one of EVERY.
+    Limited by the turns left for requests of its own and lower ranks: each higher rank takes one of every cycle.
     """
-    higher = len(RANKS) - 1 - place.rank
-    return min(turns - there, turns * (1 - higher / _EVERY) - lower)
+    higher = len(RANKS) - 1 - at.rank
+    return min(turns - queued, turns * (1 - higher / _CYCLE) - own_or_lower)
 
 
-def in_mailbox(role: str, line: Line, place: Place, arriving: Arriving, passed: int = 0) -> Turns:
-    """Before the slots of its role and lane.
+def position_in_mailbox(
+    role: str, backlog: BacklogView, at: LaneRank, arrivals: ArrivalRates, overtaken: int = 0
+) -> QueuePosition:
+    """Position before the slots of the request's role and lane.
 
-    Everybody there counts as ahead, higher ranks too: they were promised their turn. What keeps room for lower ranks is
-    that higher ones are let into a part of the line only. `passed`: so many are known to bear it that this one goes
-    first.
+    All queued requests count as ahead, higher ranks too: they were admitted. Lower ranks keep room because higher
+    ranks may fill only a share. `overtaken`: requests that tolerate starting after this one.
     """
-    standing = _standing(line.queued(role, place.lane) - passed, place.rank, 0.0)
-    return Turns(standing, *_overtaking(role, line, place, arriving, standing))
+    standing = _standing(backlog.queued(role, at.lane) - overtaken, at.rank, 0.0)
+    return QueuePosition(standing, *_overtaking(role, backlog, at, arrivals, standing))
 
 
-def in_pool(role: str, line: Line, place: Place, arriving: Arriving, crowd: Crowd, passed: int = 0) -> Turns:
-    """Before the quotas that all of the crowd live on."""
-    there = {lane: sum(line.queued(each, lane) for each in crowd.roles) for lane in LANES}
-    if place.lane == "interactive":
-        standing = _standing(there["interactive"] - passed - crowd.calling, place.rank, crowd.unseen)
-        if crowd.batch_per_s is None:
-            standing += min(there["batch"], standing * crowd.batch_share)
-        per_s, most = _overtaking(role, line, place, arriving, standing)
-        if there["batch"] and crowd.batch_per_s is not None:
-            per_s, most = per_s + crowd.batch_per_s, most + there["batch"]
-        return Turns(standing, per_s, most)
-    standing = _standing(there["batch"] + there["interactive"] - crowd.calling, place.rank, crowd.unseen)
-    per_s, most = _overtaking(role, line, place, arriving, there["batch"] + 1)
-    per_s += sum(arriving.per_s(each, "interactive", rank) for each in crowd.roles for rank in RANKS)
-    most = most * (1 + 1 / crowd.batch_share) if crowd.batch_share > 0 else inf
-    return Turns(standing, per_s, max(standing, most))
+def position_for_quota(
+    role: str,
+    backlog: BacklogView,
+    at: LaneRank,
+    arrivals: ArrivalRates,
+    sharers: QuotaSharers,
+    overtaken: int = 0,
+) -> QueuePosition:
+    """Position before the quotas that all `sharers` draw on."""
+    queued = {lane: sum(backlog.queued(each, lane) for each in sharers.roles) for lane in LANES}
+    if at.lane == "interactive":
+        standing = _standing(queued["interactive"] - overtaken - sharers.calling, at.rank, sharers.unobserved)
+        if sharers.batch_per_s is None:
+            standing += min(queued["batch"], standing * sharers.batch_share)
+        per_s, most = _overtaking(role, backlog, at, arrivals, standing)
+        if queued["batch"] and sharers.batch_per_s is not None:
+            per_s, most = per_s + sharers.batch_per_s, most + queued["batch"]
+        return QueuePosition(standing, per_s, most)
+    standing = _standing(
+        queued["batch"] + queued["interactive"] - sharers.calling, at.rank, sharers.unobserved
+    )
+    per_s, most = _overtaking(role, backlog, at, arrivals, queued["batch"] + 1)
+    per_s += sum(arrivals.per_s(each, "interactive", rank) for each in sharers.roles for rank in RANKS)
+    most = most * (1 + 1 / sharers.batch_share) if sharers.batch_share > 0 else inf
+    return QueuePosition(standing, per_s, max(standing, most))
 
 
-def _standing(there: float, rank: int, unseen: float) -> float:
-    """The turn of one behind so many; but nobody is nobody."""
-    if there <= 0:
+def _standing(queued: float, rank: int, unobserved: float) -> float:
+    """Position behind `queued` requests, with a safety margin; an empty queue has no margin."""
+    if queued <= 0:
         return 1.0
-    return there / _PART[rank] + there // _ONE_IN + min(there, unseen) + 1
+    return queued / _SHARE[rank] + queued // _MARGIN_PER + min(queued, unobserved) + 1
 
 
 def _overtaking(
-    role: str, line: Line, place: Place, arriving: Arriving, standing: float
+    role: str, backlog: BacklogView, at: LaneRank, arrivals: ArrivalRates, standing: float
 ) -> tuple[float, float]:
-    """How many of lower ranks come a second, and the most that can go first."""
-    lane, rank = place.lane, place.rank
+    """Arrivals per second of lower ranks, and the bound on the position."""
+    lane, rank = at.lane, at.rank
     if rank == 0:
         return 0.0, standing
-    own = line.ahead(role, lane, rank) - line.ahead(role, lane, rank - 1)
-    per_s = sum(arriving.per_s(role, lane, each) for each in range(rank))
-    return per_s, max(standing, (own + 1) * _EVERY)
+    own = backlog.ahead(role, lane, rank) - backlog.ahead(role, lane, rank - 1)
+    per_s = sum(arrivals.per_s(role, lane, each) for each in range(rank))
+    return per_s, max(standing, (own + 1) * _CYCLE)

@@ -1,4 +1,4 @@
-"""How many requests one quota lets begin by when, from what a worker foresees of each of its limits."""
+"""How many requests one quota lets start by when, from a worker's forecast of each of its limits."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ from msgspec import Struct
 
 from penstock.contract.presence import QuotaForecast, Recovery
 
-__all__ = ["UNLIMITED", "Supply", "amount", "supply_of"]
+__all__ = ["UNLIMITED", "QuotaCurve", "bounded", "quota_curve_of"]
 
 _WINDOWS: Final = 2
-"""So many are followed step by step; beyond them a quota gives what it gives in the mean."""
-_MOST: Final = 1 << 53
-"""Of anything; a float is exact up to here."""
+"""Windows of a limit that are modelled step by step; beyond them the mean rate applies."""
+_LARGEST: Final = 1 << 53
+"""Largest amount that is computed with; a float is exact up to here."""
 
 
-class Supply(Struct, frozen=True):
-    """Never falls: `totals[i]` requests may have begun by `times_s[i]`, counted from when it was foreseen."""
+class QuotaCurve(Struct, frozen=True):
+    """Non-decreasing: `totals[i]` requests may have started by `times_s[i]`, in seconds after the forecast."""
 
     times_s: tuple[float, ...]
     totals: tuple[float, ...]
     per_s: float = 0.0
-    """Beyond the last step."""
+    """Rate beyond the last step."""
 
     def by(self, after_s: float) -> float:
-        place = bisect_right(self.times_s, after_s) - 1
-        if place < 0:
+        index = bisect_right(self.times_s, after_s) - 1
+        if index < 0:
             return 0.0
         beyond_s = after_s - self.times_s[-1]
-        return self.totals[place] + (self.per_s * beyond_s if beyond_s > 0 else 0.0)
+        return self.totals[index] + (self.per_s * beyond_s if beyond_s > 0 else 0.0)
 
 
-UNLIMITED: Final = Supply((0.0,), (inf,))
+UNLIMITED: Final = QuotaCurve((0.0,), (inf,))
 
 
-def amount(number: int) -> int:
-    """What a worker says of how much there is, in bounds in which one can reckon; whoever wrote it."""
-    return max(0, min(_MOST, number))
+def bounded(number: int) -> int:
+    """`number` from a heartbeat, limited to the range in which arithmetic is exact."""
+    return max(0, min(_LARGEST, number))
 
 
-def supply_of(forecast: QuotaForecast) -> Supply:
-    """The least that its limits leave; of pauses and breakers it does not speak."""
-    each = {"requests": 1.0, "tokens": float(amount(forecast.tokens_each))}
+def quota_curve_of(forecast: QuotaForecast) -> QuotaCurve:
+    """The minimum over the limits of one quota; pauses and breakers are not included."""
+    cost = {"requests": 1.0, "tokens": float(bounded(forecast.tokens_each))}
     limits = [
-        _steps(recovery, each[kind])
+        _limit_curve(recovery, cost[kind])
         for recovery in forecast.recoveries
-        if (kind := recovery.limit.partition("_")[0]) in each  # a newer worker may know more kinds
+        if (kind := recovery.limit.partition("_")[0]) in cost  # a newer worker may report other kinds
     ]
     limits = [limit for limit in limits if limit.totals[-1] < inf]
     if not limits:
         return UNLIMITED
     times_s = sorted({at_s for limit in limits for at_s in limit.times_s})
     totals = tuple(min(limit.by(at_s) for limit in limits) for at_s in times_s)
-    return Supply(tuple(times_s), totals, min(limit.per_s for limit in limits))
+    return QuotaCurve(tuple(times_s), totals, min(limit.per_s for limit in limits))
 
 
-def _steps(recovery: Recovery, each: float) -> Supply:
-    """What was spent comes back as told; what is spent from now on comes back a window later."""
-    if each <= 0 or recovery.window_ms <= 0:
-        return UNLIMITED  # nobody knows what a request takes of it, or for how long
-    window_s = amount(recovery.window_ms) / 1000
-    allowed = amount(recovery.allowed)
-    free = float(amount(recovery.free) - amount(-recovery.free))
+def _limit_curve(recovery: Recovery, cost: float) -> QuotaCurve:
+    """Spent amounts return as reported; amounts spent from now on return one window later."""
+    if cost <= 0 or recovery.window_ms <= 0:
+        return UNLIMITED  # the cost of a request, or the window, is not known
+    window_s = bounded(recovery.window_ms) / 1000
+    allowed = bounded(recovery.allowed)
+    free = float(bounded(recovery.free) - bounded(-recovery.free))
     steps: list[tuple[float, float]] = [(0.0, max(0.0, free))]
     for after_ms, more in sorted(recovery.returns):
-        free += amount(more)
-        steps.append((amount(after_ms) / 1000, max(0.0, free)))
+        free += bounded(more)
+        steps.append((bounded(after_ms) / 1000, max(0.0, free)))
     first = [(at_s, total) for at_s, total in steps if at_s < window_s]
     again = [
         (at_s + window_s * turn, total + allowed * turn)
@@ -83,8 +83,8 @@ def _steps(recovery: Recovery, each: float) -> Supply:
     totals: list[float] = []
     for _, total in whole:
         totals.append(max(total, totals[-1] if totals else 0.0))
-    return Supply(
+    return QuotaCurve(
         tuple(at_s for at_s, _ in whole),
-        tuple(total / each for total in totals),
-        allowed / window_s / each,
+        tuple(total / cost for total in totals),
+        allowed / window_s / cost,
     )

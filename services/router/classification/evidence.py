@@ -1,6 +1,6 @@
-"""What a text gives away of its subject: points and evidence per topic.
+"""Points and evidence for each topic of a text: code, mathematics, debugging, design.
 
-Words are looked up in a table, not searched for one by one: the cost does not grow with the vocabulary.
+Words are looked up in one table, so the cost does not grow with the vocabulary.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from services.router.classification.normalize import composed, fold
-from services.router.classification.patterns import SHAPES
-from services.router.classification.phrases import PHRASES
-from services.router.classification.rule import Clue
+from services.router.classification.normalize import compose, fold
+from services.router.classification.rules import PATTERNS, PHRASES, Rule
 from services.router.classification.vocabulary import LANGUAGES, Topic
 
-__all__ = ["Finding", "Signs", "look"]
+__all__ = ["Evidence", "TopicEvidence", "collect_evidence"]
 
 _ENOUGH: Final = 2
-"""The points that make a subject."""
+"""Points from which a text is taken to be about a topic."""
 _STEM_LETTERS: Final = 4
-_EVIDENCE_SHOWN: Final = 3
+_LABELS_SHOWN: Final = 3
 _WORD: Final = re.compile(r"\w+")
 _POINTS: Final[dict[str, tuple[Topic, int]]] = {
     "code": ("code", 2),
@@ -37,63 +35,63 @@ _POINTS: Final[dict[str, tuple[Topic, int]]] = {
 }
 
 
-class Finding(Struct, frozen=True):
-    """What speaks for one topic. `strongest` is the weightiest single clue."""
+class TopicEvidence(Struct, frozen=True):
+    """Evidence for one topic. `strongest` is the points of the heaviest single item."""
 
     points: int = 0
     strongest: int = 0
-    evidence: tuple[str, ...] = ()
-    """The weightiest first, named as a person would: "a traceback", "'solve'"."""
+    labels: tuple[str, ...] = ()
+    """Labels for a person, the heaviest first: "a traceback", "'solve'"."""
 
     @property
     def enough(self) -> bool:
         return self.points >= _ENOUGH
 
 
-_NOTHING: Final = Finding()
+_NOTHING: Final = TopicEvidence()
 
 
-class Signs(Struct, frozen=True):
-    """One finding per topic."""
+class Evidence(Struct, frozen=True):
+    """Evidence per topic."""
 
-    code: Finding = field(default_factory=Finding)
-    maths: Finding = field(default_factory=Finding)
-    debugging: Finding = field(default_factory=Finding)
-    design: Finding = field(default_factory=Finding)
+    code: TopicEvidence = field(default_factory=TopicEvidence)
+    maths: TopicEvidence = field(default_factory=TopicEvidence)
+    debugging: TopicEvidence = field(default_factory=TopicEvidence)
+    design: TopicEvidence = field(default_factory=TopicEvidence)
 
 
 class _Entry(Struct, frozen=True, eq=False):
-    """One word or stem; words that share an entry count once."""
+    """One word or stem with its points per topic; words that share an entry count once."""
 
     counts: tuple[tuple[Topic, int], ...]
 
 
 _Whole = dict[str, _Entry]
 _Stems = dict[str, tuple[tuple[str, _Entry], ...]]
-_Needles = tuple[tuple[str, Clue], ...]
+_Needles = tuple[tuple[str, Rule], ...]
 _Tally = dict[Topic, list[tuple[int, str]]]
 
 
-def look(text: str) -> Signs:
-    """The signs in `text`, which the caller keeps to a bounded length."""
-    text = composed(text)
+def collect_evidence(text: str) -> Evidence:
+    """The evidence in `text`, whose length the caller bounds."""
+    text = compose(text)
     folded = fold(text)
     tally: _Tally = {"code": [], "maths": [], "debugging": [], "design": []}
-    _add_clues(tally, _SHAPES, text)
-    _add_clues(tally, _PHRASES, folded)
+    _add_rules(tally, _PATTERN_NEEDLES, text)
+    _add_rules(tally, _PHRASE_NEEDLES, folded)
     if not folded.isascii():
-        _add_clues(tally, _PHRASES_BEYOND_ASCII, folded)
+        _add_rules(tally, _NON_ASCII_PHRASE_NEEDLES, folded)
     _add_words(tally, text, folded)
-    return Signs(*[_finding(found) if found else _NOTHING for found in tally.values()])
+    return Evidence(*[_topic_evidence(found) if found else _NOTHING for found in tally.values()])
 
 
-def _add_clues(tally: _Tally, needles: _Needles, text: str) -> None:
+def _add_rules(tally: _Tally, needles: _Needles, text: str) -> None:
     tried = set()
-    for needle, clue in needles:
-        if needle in text and clue not in tried:
-            tried.add(clue)
-            if clue.pattern.search(text):
-                tally[clue.topic].append((clue.points, clue.label))
+    for needle, rule in needles:
+        if needle in text and rule not in tried:
+            tried.add(rule)
+            if rule.pattern.search(text):
+                tally[rule.topic].append((rule.points, rule.label))
 
 
 def _add_words(tally: _Tally, text: str, folded: str) -> None:
@@ -119,17 +117,17 @@ def _stem(word: str, group: tuple[tuple[str, _Entry], ...]) -> _Entry | None:
     return None
 
 
-def _finding(found: list[tuple[int, str]]) -> Finding:
+def _topic_evidence(found: list[tuple[int, str]]) -> TopicEvidence:
     found.sort(key=lambda item: -item[0])
-    evidence = dict.fromkeys([label for points, label in found if points > 0])
-    return Finding(sum([points for points, _ in found]), found[0][0], tuple(evidence)[:_EVIDENCE_SHOWN])
+    labels = dict.fromkeys([label for points, label in found if points > 0])
+    return TopicEvidence(sum([points for points, _ in found]), found[0][0], tuple(labels)[:_LABELS_SHOWN])
 
 
 def _table() -> tuple[_Whole, _Stems]:
-    """Whole words, and stems by their first four letters, the longest first."""
+    """Whole words, and stems by their first four letters, longest stem first."""
     whole: _Whole = {}
     stems: dict[str, list[tuple[str, _Entry]]] = {}
-    for spelling, counts in _listed().items():
+    for spelling, counts in _points_by_spelling().items():
         entry = _Entry(tuple(counts.items()))
         word, bracket, ending = spelling.rstrip("*)").partition("(")
         if spelling.endswith("*"):
@@ -144,8 +142,8 @@ def _table() -> tuple[_Whole, _Stems]:
     return whole, longest_first
 
 
-def _listed() -> dict[str, dict[Topic, int]]:
-    """Every spelling of the vocabulary with its points; a word two languages share has the higher."""
+def _points_by_spelling() -> dict[str, dict[Topic, int]]:
+    """Points per spelling of the vocabulary; a word of two languages has the higher points."""
     listed: dict[str, dict[Topic, int]] = {}
     for words in LANGUAGES:
         for name, (topic, points) in _POINTS.items():
@@ -155,15 +153,15 @@ def _listed() -> dict[str, dict[Topic, int]]:
     return listed
 
 
-def _needles(clues: Iterable[Clue]) -> _Needles:
-    return tuple((needle, clue) for clue in clues for needle in clue.needles)
+def _needles(rules: Iterable[Rule]) -> _Needles:
+    return tuple((needle, rule) for rule in rules for needle in rule.needles)
 
 
-def _plain(clue: Clue) -> bool:
-    return any(needle.isascii() for needle in clue.needles)
+def _is_ascii(rule: Rule) -> bool:
+    return any(needle.isascii() for needle in rule.needles)
 
 
 _WHOLE, _STEMS = _table()
-_SHAPES: Final = _needles(SHAPES)
-_PHRASES: Final = _needles(filter(_plain, PHRASES))
-_PHRASES_BEYOND_ASCII: Final = _needles(itertools.filterfalse(_plain, PHRASES))
+_PATTERN_NEEDLES: Final = _needles(PATTERNS)
+_PHRASE_NEEDLES: Final = _needles(filter(_is_ascii, PHRASES))
+_NON_ASCII_PHRASE_NEEDLES: Final = _needles(itertools.filterfalse(_is_ascii, PHRASES))

@@ -1,8 +1,8 @@
-"""The words that give a subject away, per language.
+"""Topic vocabulary per language.
 
-A word stands for itself; `word(s)` with and without the ending; `stem*` for every word that begins with it
-(stems have at least four letters). Two points make a subject: one strong word, or two weak ones. Words of
-the everyday meaning (`snake` beside `python`) take points back.
+`word(s)` matches with and without the ending; `stem*` matches every word that begins with it (stems have at least
+four letters). Two points decide a topic: one strong word, or two weak ones. Words of an everyday meaning (`snake`
+beside `python`) subtract points.
 """
 
 from __future__ import annotations

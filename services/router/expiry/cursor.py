@@ -1,24 +1,24 @@
-"""Where the expiry sweep reads next in one mailbox, and what it finds expired."""
+"""Position of the expiry sweep in one mailbox, and the expired messages it found."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
-__all__ = ["HEAD", "Sweep"]
+__all__ = ["HEAD", "SweepCursor"]
 
 HEAD: Final = 1
-"""The lowest stream sequence: reading from here finds the oldest message there is."""
+"""The lowest stream sequence: reading from here finds the oldest message."""
 
 
-class Sweep:
-    """The cursor over one role-lane mailbox. Each round reads at most `batch` messages:
+class SweepCursor:
+    """The cursor over one mailbox. Each round reads at most `batch` messages:
 
-        while (sequence := sweep.next_sequence) is not None:
+        while (sequence := cursor.next_sequence) is not None:
             read the first message at or after `sequence`; `visit` it, or `end` if there is none
-        sweep.rotate()
+        cursor.rotate()
 
-    A round gives its first half to the head, where the oldest wait, and its second half to where the round
-    before left off: a short deadline behind thousands of long ones is found as well, though later.
+    The first half of a round starts at the head, with the oldest messages; the second half continues where the round
+    before stopped. So a short deadline behind thousands of long ones is found as well, though later.
     """
 
     def __init__(self, batch: int = 500) -> None:
@@ -39,13 +39,13 @@ class Sweep:
 
     @property
     def expired(self) -> tuple[int, ...]:
-        """The sequences this round found expired: each wants its `failed` and its deletion, in that order."""
+        """The sequences this round found expired: each needs its `failed`, then its deletion."""
         return tuple(self._expired)
 
     def visit(
         self, sequence: int, deadline_ms: int, now_ms: int, grace_ms: int = 2000
     ) -> Literal["expire", "keep"]:
-        """Judge the message read. Within `grace_ms` of its deadline a worker may still be answering it."""
+        """Judge the message read. Within `grace_ms` of its deadline a worker may still complete it."""
         self._visited += 1
         self._cursor = sequence + 1
         if self._visited == self._head_share:
@@ -60,7 +60,7 @@ class Sweep:
         self._ended = True
 
     def rotate(self) -> None:
-        """Begin a new round at the head."""
+        """Start a new round at the head."""
         self._resume = HEAD if self._ended else self._cursor
         self._cursor = HEAD
         self._visited = 0

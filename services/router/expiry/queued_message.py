@@ -1,4 +1,4 @@
-"""What a message in a mailbox says of itself, in its headers, and when its time is over."""
+"""The headers of a message in a mailbox, and when it expires."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from penstock.contract import headers, subjects
 from penstock.contract.deadlines import LONGEST_WAIT_S
 from penstock.contract.subjects import ReplyAddress
 
-__all__ = ["Queued", "read_queued"]
+__all__ = ["QueuedMessage", "parse_queued"]
 
 _DIGITS: Final = 15
-"""Of a number of milliseconds: more were not written by a router."""
+"""Most digits of a deadline in milliseconds that a router writes."""
 _LONGEST_MS: Final = LONGEST_WAIT_S * 1000
 _UNREADABLE_MS: Final = 10_000
-"""A worker that is free has taken it long before, and says itself what is wrong with it."""
+"""Milliseconds after which a message with unreadable headers expires: a free worker dead-letters it long before."""
 
 
-class Queued(Struct, frozen=True, kw_only=True):
-    """Work as the sweep sees it; None: not there, or none of ours wrote it."""
+class QueuedMessage(Struct, frozen=True, kw_only=True):
+    """Work in a mailbox; a field is None where its header is missing or not valid."""
 
     subject: str
     sequence: int
@@ -34,19 +34,19 @@ class Queued(Struct, frozen=True, kw_only=True):
     def readable(self) -> bool:
         return self.address is not None and self.deadline_ms is not None
 
-    def over_ms(self, *, known: bool) -> int:
-        """When it is over, Unix milliseconds. `known`: some role of the catalogue has its mailbox.
+    def expires_ms(self, *, known: bool) -> int:
+        """When it expires, Unix milliseconds. `known`: a role of the catalogue has this mailbox.
 
-        Nothing waits for ever, whatever its headers say; and what says nothing, where nobody reads, not at all.
+        No message waits longer than the longest deadline. An unreadable one expires at once if no role has it.
         """
         if self.address is not None and self.deadline_ms is not None:
             return min(self.deadline_ms, self.stored_ms + _LONGEST_MS)
         return self.stored_ms + _UNREADABLE_MS if known else 0
 
 
-def read_queued(sequence: int, written: Mapping[str, str]) -> Queued:
-    """`written`: the headers of a message got directly, among them the server's own."""
-    return Queued(
+def parse_queued(sequence: int, written: Mapping[str, str]) -> QueuedMessage:
+    """`written`: the headers of a message from a direct get, including those the server adds."""
+    return QueuedMessage(
         subject=written["Nats-Subject"],
         sequence=sequence,
         stored_ms=int(datetime.fromisoformat(written["Nats-Time-Stamp"]).timestamp() * 1000),

@@ -1,7 +1,7 @@
-"""Ends requests that wait in a mailbox past their deadline, or were cancelled there, whoever serves the role.
+"""Ends requests that expire or are cancelled while they wait in a mailbox, whether or not the role has a worker.
 
-Of a mailbox that no role of the catalogue has (the role was taken out, or the message is none of ours) it is the only
-reader: what does not say there for whom and until when it waits is a dead letter at once, elsewhere a little later.
+The sweep is the only reader of a mailbox that no role of the catalogue has (a removed role, or a foreign message). A
+message without a readable address and deadline is a dead letter at once there, and elsewhere a little later.
 """
 
 from __future__ import annotations
@@ -28,57 +28,58 @@ from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
-from services.router.expiry.cursor import Sweep
-from services.router.expiry.queued_message import Queued, read_queued
-from services.router.jobs.orphan_reaper import LostJobs
+from services.router.expiry.cursor import SweepCursor
+from services.router.expiry.queued_message import QueuedMessage, parse_queued
+from services.router.jobs.orphan_reaper import OrphanReaper
 from services.router.metrics import RouterMetrics
-from services.router.queues.backlog import Backlog
-from services.router.queues.backlog_poller import Counting
+from services.router.queues.backlog_poller import BacklogPoller
 from services.router.termination import end_unless_ended, failure_of
-from services.router.workers.tracker import Liveness
+from services.router.workers.tracker import WorkerTracker
 
 __all__ = ["Sweeper"]
 
 _log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 1.0
-_LONG_PAST_MS: Final = -(2**62)
-_PATIENCE_S: Final = 3.0
-"""How long one message may hold the sweep."""
+"""Seconds between two rounds."""
+_PAGE: Final = 250
+"""Messages per read."""
+_EXPIRED_MS: Final = -(2**62)
+"""A deadline that has always passed."""
+_TIMEOUT_S: Final = 3.0
+"""Seconds that ending one message may take."""
 _FAILURES: Final = 5
-"""So many in one round, and the rest is left to the next."""
+"""Failed messages after which a round stops: then the server does not answer."""
 _NO_ROLE: Final = "unknown"
+_UNREADABLE: Final = "its headers have no valid reply subject or no valid deadline"
 _NO_MAILBOX: Final = "no role of the catalogue has this mailbox"
-_NO_WORDS: Final = "its headers do not say for whom, or until when, it waits"
 
 
 class Sweeper:
-    """One round over every mailbox that holds something, once a second."""
+    """Sweeps every non-empty mailbox once a second, then reads a page of job records for orphans."""
 
     def __init__(
         self,
+        bus: Bus,
         roles: Iterable[str],
-        liveness: Liveness,
-        backlog: Backlog,
-        counting: Counting,
+        tracker: WorkerTracker,
+        poller: BacklogPoller,
         metrics: RouterMetrics,
         clock: Clock,
     ) -> None:
+        self._bus = bus
         self._mailboxes = {(role, lane) for role in roles for lane in LANES}
-        self._backlog = backlog
-        self._counting = counting
-        self._sweeps: dict[str, Sweep] = {}
-        self._liveness = liveness
+        self._tracker = tracker
+        self._poller = poller
         self._metrics = metrics
         self._clock = clock
         self._cancellations = Cancellations()
-        self._lost_jobs = LostJobs(clock)
+        self._orphans = OrphanReaper(bus, clock)
+        self._cursors: dict[str, SweepCursor] = {}
         self._failures = 0
         self._running = CriticalLoop("sweep")
 
-    async def start(self, bus: Bus) -> None:
-        self._bus = bus
-        self._lost_jobs.bind(bus)
-        await self._cancellations.start(bus.nc, bus.reconnects)
+    async def start(self) -> None:
+        await self._cancellations.start(self._bus.nc, self._bus.reconnects)
         self._running.start(self._loop())
 
     async def stop(self) -> None:
@@ -89,54 +90,50 @@ class Sweeper:
             await asyncio.sleep(_EVERY_S)
             try:
                 await self._round()
-                await self._lost_jobs.look()
+                await self._orphans.reap()
             except (nats.errors.Error, TimeoutError) as error:
-                _log.warning("the sweep cannot read what it needs now: %r", error)
-            except Exception:  # noqa: BLE001 - without sweeps, requests would end unheard
-                _log.exception("a round of the sweep failed; the next one comes in %g s", _EVERY_S)
+                _log.warning("the sweep cannot read the mailboxes now: %r", error)
+            except Exception:  # noqa: BLE001 - without the sweep, requests would end without `failed`
+                _log.exception("a round of the sweep failed; the next one starts in %g s", _EVERY_S)
 
     async def _round(self) -> None:
-        counts = await self._counting.count()
+        counts = await self._poller.poll()
         for role, lane in self._mailboxes:
-            self._metrics.queued.labels(role, lane).set(self._backlog.known(role, lane))
+            self._metrics.queued.labels(role, lane).set(self._poller.backlog.observed(role, lane))
         self._failures = 0
-        filters = dict.fromkeys(map(_findable, counts))
-        self._sweeps = {each: self._sweeps.get(each) or Sweep() for each in filters}
-        for each, sweep in self._sweeps.items():
-            await self._sweep(each, sweep)
+        filters = dict.fromkeys(map(_filter_for, counts))
+        self._cursors = {each: self._cursors.get(each) or SweepCursor() for each in filters}
+        for each, cursor in self._cursors.items():
+            await self._sweep(each, cursor)
 
-    def _role(self, subject: str) -> str | None:
-        """Whose mailbox it is; None when nobody has it."""
-        address = work_address(subject)
-        return None if address is None or address[:2] not in self._mailboxes else address.role
-
-    async def _sweep(self, subject: str, sweep: Sweep) -> None:
-        while (sequence := sweep.next_sequence) is not None:
-            page = await read_page(self._bus.nc, WORK.name, subject, sequence=sequence, batch=250)
+    async def _sweep(self, subject: str, cursor: SweepCursor) -> None:
+        while (sequence := cursor.next_sequence) is not None:
+            page = await read_page(self._bus.nc, WORK.name, subject, sequence=sequence, batch=_PAGE)
             if not page.messages:
-                sweep.end()
+                cursor.end()
                 break
             for msg in page.messages:
-                wanted = sweep.next_sequence
-                if wanted is None or sequence_of(msg) < wanted:
+                next_sequence = cursor.next_sequence
+                if next_sequence is None or sequence_of(msg) < next_sequence:
                     break
-                await self._visit(sweep, msg)
+                await self._visit(cursor, msg)
             else:
                 if page.pending == 0:
-                    sweep.end()
-        sweep.rotate()
+                    cursor.end()
+        cursor.rotate()
 
-    async def _visit(self, sweep: Sweep, msg: Msg) -> None:
-        """No message holds the sweep up, nor ends it; when several fail, it is the server that cannot now."""
-        queued = read_queued(sequence_of(msg), msg.headers or {})
+    async def _visit(self, cursor: SweepCursor, msg: Msg) -> None:
+        """End one message if it is due. A failure does not stop the sweep, unless there are several."""
+        queued = parse_queued(sequence_of(msg), msg.headers or {})
         cancelled = self._is_cancelled(queued)
-        over_ms = _LONG_PAST_MS if cancelled else queued.over_ms(known=self._role(queued.subject) is not None)
-        if sweep.visit(queued.sequence, over_ms, self._clock.unix_ms()) == "keep":
+        known = self._role_of(queued.subject) is not None
+        expires_ms = _EXPIRED_MS if cancelled else queued.expires_ms(known=known)
+        if cursor.visit(queued.sequence, expires_ms, self._clock.unix_ms()) == "keep":
             return
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(_TIMEOUT_S):
                 if not queued.readable and not cancelled:
-                    await self._bury(queued, msg)
+                    await self._dead_letter(queued, msg)
                 if queued.address is not None:
                     await self._end(queued, queued.address, cancelled=cancelled)
                 await self._bus.js.delete_msg(WORK.name, queued.sequence)
@@ -146,19 +143,24 @@ class Sweeper:
             if self._failures >= _FAILURES:
                 raise
 
-    def _is_cancelled(self, queued: Queued) -> bool:
+    def _role_of(self, subject: str) -> str | None:
+        """The role whose mailbox `subject` is; None if the catalogue has no such role."""
+        address = work_address(subject)
+        return None if address is None or address[:2] not in self._mailboxes else address.role
+
+    def _is_cancelled(self, queued: QueuedMessage) -> bool:
         address = queued.address
         return address is not None and self._cancellations.is_cancelled(address.account, address.id)
 
-    async def _end(self, queued: Queued, address: ReplyAddress, *, cancelled: bool) -> None:
+    async def _end(self, queued: QueuedMessage, address: ReplyAddress, *, cancelled: bool) -> None:
         code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
         code = "cancelled" if cancelled else code
-        role = self._role(queued.subject) or _NO_ROLE
+        role = self._role_of(queued.subject) or _NO_ROLE
         failure, now_ms = self._failure(role, code), self._clock.unix_ms()
         await end_unless_ended(self._bus, address, failure, now_ms, work_seq=queued.sequence)
         self._metrics.expired.labels(role, code).inc()
 
-    async def _bury(self, queued: Queued, msg: Msg) -> None:
+    async def _dead_letter(self, queued: QueuedMessage, msg: Msg) -> None:
         delivery = Delivery(
             subject=queued.subject,
             data=msg.data,
@@ -168,8 +170,8 @@ class Sweeper:
             number=0,
             stored_ns=queued.stored_ms * 1_000_000,
         )
-        why = _NO_WORDS if self._role(queued.subject) is not None else _NO_MAILBOX
-        _log.warning("message %d on %s is buried: %s", queued.sequence, queued.subject, why)
+        why = _UNREADABLE if self._role_of(queued.subject) is not None else _NO_MAILBOX
+        _log.warning("message %d on %s is dead-lettered: %s", queued.sequence, queued.subject, why)
         await store_dead_letter(self._bus.js, "router", delivery, DeadLetter("undeliverable", why))
         self._metrics.dead.labels("router").inc()
 
@@ -177,15 +179,15 @@ class Sweeper:
         if code == "cancelled":
             return failure_of(code, "the request was cancelled")
         if code == "undeliverable":
-            return failure_of(code, f"what waited in the mailbox was buried: {_NO_WORDS}")
+            return failure_of(code, f"the work in the mailbox was dead-lettered: {_UNREADABLE}")
         message = f"the deadline passed while the request waited in the mailbox of the role {role}"
-        return failure_of(code, message, self._liveness.retry_after_s(role) or _EVERY_S)
+        return failure_of(code, message, self._tracker.retry_after_s(role) or _EVERY_S)
 
 
-def _findable(subject: str) -> str:
-    """A filter that matches `subject`, whatever bytes it has: the server writes U+FFFD for those that are no UTF-8.
+def _filter_for(subject: str) -> str:
+    """A filter that matches `subject`, where the server writes U+FFFD for bytes that are not UTF-8.
 
-    All flows of a rank have one: they are swept together.
+    All flows of a rank have one filter: they are swept together.
     """
     address = work_address(subject)
     if address is not None:

@@ -1,1 +1,1 @@
-"""Jobs at the router: recorded on acceptance, recognised when repeated, ended when their work is lost."""
+"""Job records at the router: written before the work is enqueued, and ended when the work is lost."""

@@ -1,67 +1,86 @@
-"""Jobs at the router: written down when they are accepted, before anybody can work on them."""
+"""Job records at the router: written when a request is accepted, before any worker can run its work."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
+from penstock.bus.direct_get import read_page
 from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import settled_replies
+from penstock.contract import headers, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Accepted, Completed, Failed
+from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.completion import fail_job, terminal_event_of
-from penstock.runtime.jobs.store import JobWrite
 from penstock.runtime.jobs.transitions import ended, is_promised, next_record, queued_job, refused
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
-from services.router.jobs.queued_work import is_in_a_mailbox
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S
-from services.router.routing.decide import Refused
+from services.router.routing.outcome import Rejected
 from services.router.termination import failure_of
 
-__all__ = ["Background", "WrittenDown", "refused_job"]
+__all__ = ["JobRecorder", "Recorded"]
+
+_PAGE: Final = 100
+"""Messages per read of the mailboxes."""
 
 
-class WrittenDown(Struct, frozen=True):
-    """A request that was let in, and has its status if it is a job."""
+class Recorded(Struct, frozen=True):
+    """An admitted request, with its job record if it is a job."""
 
-    to_queue: bool
-    """Its work is to be put into the mailbox."""
-    ours: bool = True
-    """Nobody knew of it before."""
+    to_enqueue: bool
+    """The work is to be put into the mailbox."""
+    created: bool = True
+    """The record did not exist before."""
 
 
-class Background:
-    """Nothing here is done for an interactive request."""
+_INTERACTIVE: Final = Recorded(to_enqueue=True)
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
 
-    def bind(self, bus: Bus) -> None:
+class JobRecorder:
+    """The methods raise nats.errors.Error or TimeoutError when JetStream does not answer."""
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
-        self._jobs = BoundedJobStore(bus.nc, self._clock)
+        self._clock = clock
+        self._jobs = BoundedJobStore(bus.nc, clock)
 
-    async def accept(
-        self, work: ChatWork, sent: Mapping[str, str], *, accepted_before: bool
-    ) -> WrittenDown | Refused:
-        """Write a job down as queued.
+    async def was_accepted(self, work: ChatWork) -> bool:
+        """Whether the request of `work` was accepted before, by its stored replies and, for a job, its record.
 
-        A request may come a second time, hours later: then the job may run, or have ended, and its end is told again.
+        A rejection alone does not count. The header that marks a request as repeated is not proof: anyone can set it.
+        """
+        events = await settled_replies(self._bus.nc, work.reply_to.subject)
+        if any(not isinstance(event, Failed) for event in events):
+            return True
+        if work.lane != "batch":
+            return False
+        record = await self._jobs.read(work.reply_to)
+        return record is not None and not is_promised(record)
+
+    async def record(
+        self, work: ChatWork, trace: Mapping[str, str], *, accepted_before: bool
+    ) -> Recorded | Rejected:
+        """Write a job as queued; an interactive request has no record.
+
+        A request may be repeated hours later, when its job runs or has ended; the end is then published again.
         """
         if work.lane != "batch":
-            return WrittenDown(to_queue=True)
+            return _INTERACTIVE
+        queued = queued_job(work, self._clock.unix_ms())
         try:
-            standing = await self._standing(work)
+            standing = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
         except StreamFull:
-            return Refused(
+            return Rejected(
                 code="overloaded",
                 message="there is no room for the status of one more job",
                 reply_to=work.reply_to,
@@ -69,14 +88,22 @@ class Background:
                 seq=int(accepted_before),
             )
         if standing.job is not None and standing.job.ended:
-            await self._tell(standing.job, sent)
+            await self._publish_end(standing.job, trace)
         waits = standing.job is not None and standing.job.state == "queued"
-        return WrittenDown(to_queue=waits, ours=standing.ours)
+        return Recorded(to_enqueue=waits, created=standing.ours)
 
-    async def end_if_taken(self, work: ChatWork) -> None:
-        """Work of this id was in the mailboxes before: of the same job, or of an interactive request.
+    def with_job(self, rejected: Rejected, work: ChatWork) -> Rejected:
+        """`rejected` with the status of a batch request, so that the rejection can be read by the job's id (E4)."""
+        return (
+            rejected
+            if work.lane != "batch"
+            else replace(rejected, job=queued_job(work, self._clock.unix_ms()))
+        )
 
-        The reply is then that request's, and says nothing of the job: only the record does.
+    async def end_if_id_taken(self, work: ChatWork) -> None:
+        """End the job of `work`, which was in a mailbox before, if its id belongs to an interactive request.
+
+        The reply then is that request's; only the record tells of the job.
         """
         if work.lane != "batch":
             return
@@ -88,13 +115,13 @@ class Background:
         event = Failed(id=work.id, seq=accepted.seq + 1, error=failure)
         at_ms = self._clock.unix_ms()
         await self._jobs.advance(
-            work.reply_to, lambda stored: ended(stored, event, at_ms) if _is_untouched(stored) else None
+            work.reply_to, lambda stored: ended(stored, event, at_ms) if _is_waiting(stored) else None
         )
 
-    async def refuse(self, job: Job, event: Failed, *, ours: bool) -> Completed | Failed | None:
-        """The end that is to be told; None: a job of this id waits or runs, and its own end is.
+    async def reject(self, job: Job, event: Failed, *, ours: bool) -> Completed | Failed | None:
+        """Record the rejection; returns the terminal event to publish, or None while a job of this id goes on.
 
-        `ours`: it waits because this very request was written down, and its work is in no mailbox.
+        `ours`: the job waits because of this very request, and its work is in no mailbox.
         """
         known = await self._jobs.read(job.reply_to)
         return await fail_job(
@@ -106,31 +133,38 @@ class Background:
             follows=partial(refused, ours=ours),
         )
 
-    async def known(self, address: ReplyAddress) -> Job | None:
+    async def read(self, address: ReplyAddress) -> Job | None:
         return await self._jobs.read(address)
 
     async def is_lost(self, address: ReplyAddress) -> bool:
-        """It was written down as queued, and its work is in no mailbox: a router died in between, or is about it."""
+        """Whether a job is recorded as queued and its work is in no mailbox.
+
+        A router died between the two writes, or is between them now.
+        """
         known = await self._jobs.read(address)
-        return (
-            _is_untouched(known) and not is_promised(known) and not await is_in_a_mailbox(self._bus.nc, known)
-        )
+        return _is_waiting(known) and not is_promised(known) and not await self._has_queued_work(known)
 
-    async def _standing(self, work: ChatWork) -> JobWrite:
-        """Raises StreamFull where there is no room for one more."""
-        queued = queued_job(work, self._clock.unix_ms())
-        return await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
+    async def _has_queued_work(self, job: Job) -> bool:
+        """Search all work of the job's user in the mailboxes; expensive, and rarely needed."""
+        filters = subjects.work_of_flow(subjects.flow(job.account, job.user))
+        sequence = 1
+        while True:
+            page = await read_page(self._bus.nc, WORK.name, filters, sequence=sequence, batch=_PAGE)
+            if any(
+                (msg.headers or {}).get(headers.REPLY_SUBJECT) == job.reply_to.subject
+                for msg in page.messages
+            ):
+                return True
+            if not page.messages or page.pending == 0:
+                return False
+            sequence = page.next_sequence
 
-    async def _tell(self, job: Job, sent: Mapping[str, str]) -> None:
+    async def _publish_end(self, job: Job, trace: Mapping[str, str]) -> None:
         event = await terminal_event_of(self._jobs, job)
         if event is not None:
-            await publish_terminal(self._bus.js, job.reply_to.subject, event, sent)
+            await publish_terminal(self._bus.js, job.reply_to.subject, event, trace)
 
 
-def _is_untouched(stored: Job | None) -> TypeGuard[Job]:
+def _is_waiting(stored: Job | None) -> TypeGuard[Job]:
+    """Whether the job is queued and no attempt has begun."""
     return stored is not None and stored.state == "queued" and stored.attempt == 0
-
-
-def refused_job(refused: Refused, work: ChatWork, at_ms: int) -> Refused:
-    """The refusal of `work` after it was routed; of a job with its status, for whoever asks by its id (E4)."""
-    return refused if work.lane != "batch" else replace(refused, job=queued_job(work, at_ms))

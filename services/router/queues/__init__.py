@@ -1,1 +1,1 @@
-"""The mailboxes: how much waits in them, in which priority, and whether there is room."""
+"""The mailboxes: their backlog, their ranks, and their limits in bytes."""

@@ -1,4 +1,4 @@
-"""Counts the mailboxes: once a second for the sweep, and sooner for whoever would be refused by an old count."""
+"""Polls the size of the mailboxes: once a second for the sweep, and sooner before a rejection by an old count."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.streams import WORK
 from penstock.runtime.service import Bus
 from services.router.queues.backlog import Backlog
-from services.router.queues.byte_limits import Room
+from services.router.queues.byte_limits import ByteLimits
 
-__all__ = ["Counting"]
+__all__ = ["BacklogPoller"]
 
 _log: Final = rate_limited_logger(__name__)
 _FRESH_S: Final = 0.1
-"""A younger count is not repeated: ten of them a second at most, whatever the number of refusals."""
-_PATIENCE_S: Final = 0.5
-"""So long somebody at the door waits for a count."""
+"""Age in seconds up to which a count is not repeated: at most ten counts a second, however many rejections."""
+_TIMEOUT_S: Final = 0.5
+"""Seconds that a request at admission waits for a count."""
 
 
-class Counting:
-    def __init__(self, backlog: Backlog, room: Room, clock: Clock, routers: Callable[[], int]) -> None:
-        """`routers`: how many let requests in, this one included."""
-        self._backlog = backlog
-        self._room = room
+class BacklogPoller:
+    def __init__(
+        self, bus: Bus, backlog: Backlog, limits: ByteLimits, clock: Clock, routers: Callable[[], int]
+    ) -> None:
+        """`routers`: how many routers admit requests, this one included."""
+        self._bus = bus
+        self.backlog = backlog
+        self._limits = limits
         self._clock = clock
         self._routers = routers
         self._one_at_a_time = asyncio.Lock()
 
-    def bind(self, bus: Bus) -> None:
-        self._bus = bus
-
-    async def count(self) -> dict[str, int]:
-        """Messages by subject; the backlog knows them from now on, the room their bytes. Raises nats errors."""
+    async def poll(self) -> dict[str, int]:
+        """Messages by subject; updates the backlog and the byte limits. Raises nats errors."""
         async with self._one_at_a_time:
-            return await self._count()
+            return await self._poll()
 
-    async def has_newer(self, than_s: float | None) -> bool:
-        """Whether the count that stands now is newer than that of `than_s`; an old one is made anew.
+    async def refreshed(self, than_s: float | None) -> bool:
+        """Whether the current count is newer than that of `than_s`; an old count is repeated first.
 
-        What was finished since an old count still stands in it: who is refused by that may be refused wrongly. False,
-        too, when the server does not answer in time.
+        Requests that ended since an old count are still in it, so a rejection by it may be wrong. False also when the
+        server does not answer in time.
         """
         try:
-            async with asyncio.timeout(_PATIENCE_S), self._one_at_a_time:
+            async with asyncio.timeout(_TIMEOUT_S), self._one_at_a_time:
                 if self._is_old():
-                    await self._count()
+                    await self._poll()
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("the mailboxes cannot be counted now: %r", error)
-        return self._backlog.counted_s != than_s
+        return self.backlog.counted_s != than_s
 
-    async def _count(self) -> dict[str, int]:
-        self._backlog.asking()
-        self._room.asking()
+    async def _poll(self) -> dict[str, int]:
+        self.backlog.begin_count()
+        self._limits.begin_count()
         asked_s = self._clock.monotonic_s()
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
         counts: dict[str, int] = info.state.subjects or {}
-        self._backlog.snapshot(counts, self._routers())
-        self._room.snapshot(info.state.bytes, info.config.max_bytes or 0)
-        self._backlog.left(info.state.last_seq - info.state.messages, self._clock.monotonic_s())
-        self._backlog.counted_s = asked_s
+        self.backlog.snapshot(counts, self._routers())
+        self._limits.snapshot(info.state.bytes, info.config.max_bytes or 0)
+        self.backlog.record_departures(info.state.last_seq - info.state.messages, self._clock.monotonic_s())
+        self.backlog.counted_s = asked_s
         return counts
 
     def _is_old(self) -> bool:
-        counted_s = self._backlog.counted_s
+        counted_s = self.backlog.counted_s
         return counted_s is None or self._clock.monotonic_s() - counted_s >= _FRESH_S

@@ -1,4 +1,4 @@
-"""Into the mailbox, and `accepted` before it: refused where there is no room, or where it is too large."""
+"""Publish `accepted`, then store the work in its mailbox."""
 
 from __future__ import annotations
 
@@ -12,57 +12,56 @@ from penstock.contract.codec import encode
 from penstock.contract.errors import ErrorCode
 from penstock.contract.work import ChatWork
 from penstock.runtime.service import Bus
-from services.router.admission.gate import Place
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S
-from services.router.routing.decide import Refused, Routed
+from services.router.routing.outcome import Enqueued, Rejected, Routed
 
-__all__ = ["queue"]
+__all__ = ["enqueue"]
 
 
-async def queue(
-    bus: Bus, routed: Routed, place: Place, sent: Mapping[str, str], *, repeated: bool
-) -> Refused | bool:
-    """`accepted` goes first, or the worker's first event could overtake it.
+async def enqueue(
+    bus: Bus, routed: Routed, subject: str, trace: Mapping[str, str], *, repeated: bool
+) -> Enqueued | Rejected:
+    """Store the work on `subject`.
 
-    True: it is in its mailbox; False: work of this id was there before.
+    Rejected where the stream is full or the work too large. `accepted` is published first, or the worker's first event
+    could overtake it.
     """
     work = routed.work
-    subject = work.reply_to.subject
-    accepted_headers = {**sent, headers.MESSAGE_ID: f"{subject}.0"}
-    await bus.nc.publish(subject, encode(routed.accepted), headers=accepted_headers)
+    reply = work.reply_to.subject
+    accepted_headers = {**trace, headers.MESSAGE_ID: f"{reply}.0"}
+    await bus.nc.publish(reply, encode(routed.accepted), headers=accepted_headers)
     try:
         new = await store(
             bus.js,
-            place.subject,
+            subject,
             encode(work),
             message_id=f"{work.account}.{work.client}.{work.id}",
-            headers=_work_headers(work, sent, repeated=repeated),
+            headers=_work_headers(work, trace, repeated=repeated),
         )
+        return Enqueued(work, new)
     except StreamFull:
         message = f"the mailbox of the role {work.role} is full"
-        return _refused(routed, "overloaded", message, OVERLOADED_RETRY_S)
+        return _rejected(routed, "overloaded", message, OVERLOADED_RETRY_S)
     except nats.errors.MaxPayloadError:
         message = f"the request does not fit into one message of {bus.nc.max_payload:,} bytes"
-        return _refused(routed, "request_too_large", message)
-    place.stored()
-    return new
+        return _rejected(routed, "request_too_large", message)
 
 
-def _work_headers(work: ChatWork, sent: Mapping[str, str], *, repeated: bool) -> dict[str, str]:
+def _work_headers(work: ChatWork, trace: Mapping[str, str], *, repeated: bool) -> dict[str, str]:
     written = {
-        **sent,
+        **trace,
         headers.DEADLINE_MS: str(work.deadline_ms),
         headers.REPLY_SUBJECT: work.reply_to.subject,
     }
     return written | {headers.REPEATED: "1"} if repeated else written
 
 
-def _refused(routed: Routed, code: ErrorCode, message: str, retry_after_s: float | None = None) -> Refused:
-    return Refused(
+def _rejected(routed: Routed, code: ErrorCode, message: str, retry_after_s: float | None = None) -> Rejected:
+    return Rejected(
         code=code,
         message=message,
         reply_to=routed.work.reply_to,
         retry_after_s=retry_after_s,
         seq=1,
-        sent=routed.accepted,
+        accepted=routed.accepted,
     )

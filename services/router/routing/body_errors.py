@@ -1,4 +1,4 @@
-"""What is wrong with a body, in a sentence for the person who wrote it."""
+"""Turn a decoder's error on a chat body into a sentence for the person who wrote the body."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["BodyRefused", "explain"]
+__all__ = ["InvalidBody", "body_error"]
 
 _MESSAGE_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -20,7 +20,7 @@ _KINDS: Final = {
     "array": "a list",
     "object": "an object",
 }
-_WANTED: Final = {
+_EXPECTED: Final = {
     "body": "an object",
     "messages": "a list of messages",
     "messages[]": "an object",
@@ -43,8 +43,8 @@ _MISSING: Final = re.compile(r"missing required field `(\w+)`")
 _INDEX: Final = re.compile(r"\[\d+\]")
 
 
-class BodyRefused(ValueError):
-    """The body cannot be sent to any model. `field` is the path within it; `problem` is a whole sentence."""
+class InvalidBody(ValueError):
+    """No model can take the body. `field` is the path within it; `problem` is a whole sentence."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(problem)
@@ -52,17 +52,17 @@ class BodyRefused(ValueError):
         self.problem = problem
 
     @classmethod
-    def wrong(cls, field: str, got: str = "") -> BodyRefused:
-        """The refusal of a value at `field` that is not what stands there; `got` names what it is."""
-        wanted = _WANTED.get(_INDEX.sub("[]", field), "something else")
+    def wrong(cls, field: str, got: str = "") -> InvalidBody:
+        """An error about the value at `field`; `got` describes that value."""
+        expected = _EXPECTED.get(_INDEX.sub("[]", field), "something else")
         subject = "the body" if field == "body" else field
-        return cls(field, f"{subject} must be {wanted}" + (f", not {got}" if got else ""))
+        return cls(field, f"{subject} must be {expected}" + (f", not {got}" if got else ""))
 
 
-def explain(error: Exception) -> BodyRefused:
-    """The refusal that says what a decoder's `error` means.
+def body_error(error: Exception) -> InvalidBody:
+    """Translate a decoder's `error`.
 
-    Reads the text of msgspec's ValidationError, the only place where it keeps the path.
+    Parses the text of msgspec's ValidationError, the only place that holds the path.
     """
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
@@ -71,11 +71,11 @@ def explain(error: Exception) -> BodyRefused:
         missing = _MISSING.search(text)
         if missing:
             field = missing[1] if field == "body" else f"{field}.{missing[1]}"
-            return BodyRefused(field, f"{field} is missing")
+            return InvalidBody(field, f"{field} is missing")
         got = _GOT.search(text)
-        return BodyRefused.wrong(field, _KINDS.get(got[1], got[1]) if got else "")
+        return InvalidBody.wrong(field, _KINDS.get(got[1], got[1]) if got else "")
     if isinstance(error, RecursionError):
-        return BodyRefused("body", "the body is nested too deeply")
+        return InvalidBody("body", "the body is nested too deeply")
     if isinstance(error, UnicodeDecodeError):
-        return BodyRefused("body", "the body is not UTF-8 text")
-    return BodyRefused("body", f"the body is not JSON: {text}")
+        return InvalidBody("body", "the body is not UTF-8 text")
+    return InvalidBody("body", f"the body is not JSON: {text}")

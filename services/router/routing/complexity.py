@@ -1,4 +1,4 @@
-"""How demanding a request is (REQUIREMENTS B2): which end of a chain should answer it."""
+"""Complexity of a request (REQUIREMENTS B2): simple, medium or complex."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def assess(features: Features, routing: Routing) -> Assessment:
 
 
 def _reasons(features: Features, routing: Routing) -> Iterator[str]:
-    signs = features.signs
+    evidence = features.evidence
     if features.text_characters > routing.complex_characters:
         yield f"{features.text_characters:,} characters"
-    if signs.code.enough:
-        yield f"code: {', '.join(signs.code.evidence)}"
-    if signs.debugging.points:
-        yield f"debugging: {', '.join(signs.debugging.evidence)}"
-    if signs.design.points:
-        yield f"design: {', '.join(signs.design.evidence)}"
+    if evidence.code.enough:
+        yield f"code: {', '.join(evidence.code.labels)}"
+    if evidence.debugging.points:
+        yield f"debugging: {', '.join(evidence.debugging.labels)}"
+    if evidence.design.points:
+        yield f"design: {', '.join(evidence.design.labels)}"

@@ -1,6 +1,6 @@
-"""What the router needs to know of a chat-completions body, read in one pass.
+"""Features of a chat-completions body that routing depends on, extracted in one pass.
 
-The decoder builds only what is asked about: images and tool definitions are skipped over, never decoded.
+Images and tool definitions are skipped, never decoded.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from penstock.runtime.tokens import (
     TOKENS_PER_REQUEST,
     text_tokens,
 )
-from services.router.classification.evidence import Signs, look
-from services.router.routing.body_errors import BodyRefused, explain
+from services.router.classification.evidence import Evidence, collect_evidence
+from services.router.routing.body_errors import InvalidBody, body_error
 
-__all__ = ["Features", "read"]
+__all__ = ["Features", "extract_features"]
 
 _WINDOW_CHARACTERS: Final = 16 * 1024
-"""How much of the beginning and of the end of a text is looked at; of the rest only the length counts."""
+"""Characters of the beginning and of the end of a text that are classified; of the rest only the length counts."""
 _IMAGE_TYPES: Final = frozenset({"image_url", "input_image"})
 _TEXT_TYPES: Final = frozenset({"text", "refusal", ""})
 _COUNT_LIMIT: Final = 2**31
@@ -31,18 +31,18 @@ _NO_RAW: Final = Raw(b"")
 
 
 class Features(Struct, frozen=True, kw_only=True):
-    """What a request asks for, as far as choosing a role, a complexity and a hold goes."""
+    """The properties of a request that decide its role, its complexity and its budget hold."""
 
     text: str = ""
-    """The last user message; of a long one its beginning and its end."""
+    """The last user message; of a long one, its beginning and its end."""
     text_characters: int = 0
-    """The whole length of the last user message."""
+    """Full length of the last user message."""
     images: int = 0
     estimated_tokens: int = 0
     """Input tokens: text, tool definitions and calls, and a flat charge per image or other attachment."""
     stream: bool = False
-    signs: Signs = field(default_factory=Signs)
-    """What `text` gives away of its subject."""
+    evidence: Evidence = field(default_factory=Evidence)
+    """Topics of `text`."""
 
 
 class _Part(Struct, gc=False):
@@ -71,12 +71,12 @@ class _Body(Struct):
 _DECODER: Final = msgspec.json.Decoder(_Body)
 
 
-def read(body: Raw | bytes) -> Features:
-    """The features of an OpenAI chat-completions body. Raises BodyRefused for what no provider would take."""
+def extract_features(body: Raw | bytes) -> Features:
+    """Extract the features of an OpenAI chat-completions body. Raises InvalidBody for a body no provider would take."""
     decoded = _decode(body)
     tokens: float = TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(decoded.messages)
     images, json_bytes = 0, len(decoded.response_format)
-    asked = ""
+    last_user_text = ""
     for message in decoded.messages:
         content = message.content
         if isinstance(content, list):
@@ -86,17 +86,17 @@ def read(body: Raw | bytes) -> Features:
         if content:
             tokens += text_tokens(content)
         if message.role == "user":
-            asked = content or ""
+            last_user_text = content or ""
         json_bytes += len(message.tool_calls)
     json_bytes += sum(map(len, [*(decoded.tools or ()), *(decoded.functions or ())]))
-    text = _window(asked)
+    text = _window(last_user_text)
     return Features(
         text=text,
-        text_characters=len(asked),
+        text_characters=len(last_user_text),
         images=images,
         estimated_tokens=round(tokens + json_bytes * TOKENS_PER_JSON_BYTE),
         stream=decoded.stream is True,
-        signs=look(text),
+        evidence=collect_evidence(text),
     )
 
 
@@ -108,9 +108,9 @@ def _decode(body: Raw | bytes) -> _Body:
     try:
         decoded = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise explain(error) from error
+        raise body_error(error) from error
     if not decoded.messages:
-        raise BodyRefused("messages", "messages is empty: there is nothing to answer")
+        raise InvalidBody("messages", "messages is empty: there is nothing to answer")
     _positive("max_tokens", decoded.max_tokens)
     _positive("max_completion_tokens", decoded.max_completion_tokens)
     _positive("n", decoded.n)
@@ -119,7 +119,7 @@ def _decode(body: Raw | bytes) -> _Body:
 
 def _positive(name: str, value: int | None) -> None:
     if value is not None and not 0 < value < _COUNT_LIMIT:
-        raise BodyRefused.wrong(name, f"{value:,}")
+        raise InvalidBody.wrong(name, f"{value:,}")
 
 
 def _window(text: str) -> str:

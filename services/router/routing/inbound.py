@@ -1,4 +1,4 @@
-"""A request event as it came, and what can be read of it where it is wrong: for whom it is, and whether it is a job."""
+"""An inbound request event, and the fields that can be read from it even where it is malformed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from penstock.contract import headers, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.subjects import ReplyAddress
 
-__all__ = ["USER_CHARACTERS", "Arrival", "address_of", "job_of"]
+__all__ = ["USER_CHARACTERS", "InboundRequest", "address_of", "job_of"]
 
 USER_CHARACTERS: Final = 256
-"""It stands in every usage event and log line."""
+"""Longest `user` of a request; it is part of every usage event and log line."""
 
 
-class Arrival(Struct, frozen=True, kw_only=True):
-    """A request event as the stream held it."""
+class InboundRequest(Struct, frozen=True, kw_only=True):
+    """A request event as the stream stored it."""
 
     subject: str
     data: bytes
     headers: Mapping[str, str]
     stored_ms: int
     repeated: bool = False
-    """It may have been handled before, as far as can be known: its publisher may say so, too."""
+    """It may have been handled before: JetStream redelivers it, or its publisher marked it as repeated."""
     redelivered: bool = False
-    """A router had this very message before: `accepted` may be out."""
+    """A router received this very message before, so `accepted` may be published."""
 
 
 class _Address(Struct):
@@ -36,8 +36,8 @@ class _Address(Struct):
     client: str | None = None
 
 
-class _Order(Struct):
-    """What of a job's status stands in its request, be it right or not."""
+class _JobFields(Struct):
+    """The fields of a request that its job status repeats, valid or not."""
 
     lane: object = ""
     role: object = ""
@@ -45,42 +45,42 @@ class _Order(Struct):
 
 
 _address: Final = msgspec.json.Decoder(_Address)
-_order: Final = msgspec.json.Decoder(_Order)
+_job_fields: Final = msgspec.json.Decoder(_JobFields)
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def address_of(arrival: Arrival) -> ReplyAddress | None:
-    """Where a refusal goes: as the body says, else as the headers say, else nowhere."""
+def address_of(inbound: InboundRequest) -> ReplyAddress | None:
+    """The reply address in the body, else in the headers, else None."""
     try:
-        written = _address.decode(arrival.data)
+        written = _address.decode(inbound.data)
     except _UNREADABLE:
         written = _Address()
-    request_id = _first_token(written.id, arrival.headers.get(headers.MESSAGE_ID, "").rpartition(".")[2])
-    client = _first_token(written.client, arrival.headers.get(headers.CLIENT))
-    account = subjects.request_address(arrival.subject).account
+    request_id = _first_token(written.id, inbound.headers.get(headers.MESSAGE_ID, "").rpartition(".")[2])
+    client = _first_token(written.client, inbound.headers.get(headers.CLIENT))
+    account = subjects.request_address(inbound.subject).account
     if request_id is None or client is None or not subjects.is_token(account):
         return None
     return ReplyAddress(account, client, request_id)
 
 
-def job_of(arrival: Arrival) -> Job | None:
-    """The status, for whoever asks by its id, of a request of the batch lane before it has a role and a deadline."""
-    address = address_of(arrival)
+def job_of(inbound: InboundRequest) -> Job | None:
+    """The status of a batch request before it has a role and a deadline; None for any other request."""
+    address = address_of(inbound)
     try:
-        order = _order.decode(arrival.data)
+        fields = _job_fields.decode(inbound.data)
     except _UNREADABLE:
         return None
-    if address is None or order.lane != "batch":
+    if address is None or fields.lane != "batch":
         return None
     return Job(
         id=address.id,
         client=address.client,
         account=address.account,
-        user=order.user[:USER_CHARACTERS] if isinstance(order.user, str) else "",
-        role=subjects.token(order.role) if isinstance(order.role, str) else "unknown",
+        user=fields.user[:USER_CHARACTERS] if isinstance(fields.user, str) else "",
+        role=subjects.token(fields.role) if isinstance(fields.role, str) else "unknown",
         state="queued",
-        at_ms=arrival.stored_ms,
-        submitted_ms=arrival.stored_ms,
+        at_ms=inbound.stored_ms,
+        submitted_ms=inbound.stored_ms,
     )
 
 

@@ -1,4 +1,4 @@
-"""The rules of a request's envelope: how long it may take, how large it may be."""
+"""Limits of a request's envelope: deadline and size."""
 
 from __future__ import annotations
 
@@ -8,49 +8,52 @@ from penstock.contract.deadlines import LONGEST_S
 
 __all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
 
-_NO_INSTANT_BELOW_MS: Final = 100_000_000_000
-"""1973 as milliseconds, and the year 5138 as seconds: a duration, or seconds for milliseconds."""
+_EARLIEST_INSTANT_MS: Final = 100_000_000_000
+"""Unix milliseconds in 1973; the same number in seconds is the year 5138. A lower value is a duration or in seconds."""
 
 
 class DeadlinePast(ValueError):
-    """The request was late when it came."""
+    """The deadline passed before the router received the request."""
 
     def __init__(self, until_ms: int, now_ms: int) -> None:
-        if until_ms < _NO_INSTANT_BELOW_MS < now_ms:
+        if until_ms < _EARLIEST_INSTANT_MS < now_ms:
             soon_ms = now_ms + 60_000
-            words = f"deadline_ms {until_ms} is long past: an instant in milliseconds since 1970 is meant, as {soon_ms}"
+            message = (
+                f"deadline_ms {until_ms} is long past: it must be an instant in milliseconds since 1970, "
+                f"such as {soon_ms}"
+            )
         else:
-            words = f"the deadline passed {now_ms - until_ms:,} ms before the request was routed"
-        super().__init__(words)
+            message = f"the deadline passed {now_ms - until_ms:,} ms before the request was routed"
+        super().__init__(message)
 
 
 class TooLarge(ValueError):
-    """The body has more bytes than are allowed."""
+    """The body exceeds the size limit."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the body has {size:,} bytes; the limit is {limit:,}")
 
 
 def deadline_ms(
-    asked_ms: int | None,
+    requested_ms: int | None,
     stored_ms: int,
     now_ms: int,
     total_s: float,
     max_s: float = LONGEST_S["interactive"],
 ) -> int:
-    """When the request must be over, in milliseconds of the Unix epoch, as all instants here are.
+    """The deadline of a request; all instants are Unix milliseconds.
 
-    Without a wish it is the role's `total_s` for the lane from when JetStream stored the request; no deadline lies
-    more than `max_s`, the lane's, after that, so that nothing waits in a mailbox for ever. Raises DeadlinePast.
+    Without `requested_ms` it is `total_s`, the role's time for the lane, after JetStream stored the request. It is at
+    most `max_s`, the lane's limit, after that, so that nothing waits in a mailbox for ever. Raises DeadlinePast.
     """
-    wished_ms = stored_ms + round(total_s * 1000) if asked_ms is None else asked_ms
-    until_ms = min(wished_ms, stored_ms + round(max_s * 1000))
+    wanted_ms = stored_ms + round(total_s * 1000) if requested_ms is None else requested_ms
+    until_ms = min(wanted_ms, stored_ms + round(max_s * 1000))
     if until_ms <= now_ms:
         raise DeadlinePast(until_ms, now_ms)
     return until_ms
 
 
 def check_size(size: int, limit: int) -> None:
-    """Raises TooLarge for a body of `size` bytes above `limit`."""
+    """Raise TooLarge for a body of `size` bytes above `limit`."""
     if size > limit:
         raise TooLarge(size, limit)

@@ -1,64 +1,83 @@
-"""Which role a request is for (REQUIREMENTS B1), and why (B5)."""
+"""Role of a request (REQUIREMENTS B1), and the reason for it (B5)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from typing import Final
+from functools import cache
 
 from msgspec import Struct
 
-from penstock.contract.names import AUTO, ROLES, Role
-from penstock.runtime.config.catalogue import Routing
-from services.router.classification.evidence import Finding
+from penstock.contract.names import AUTO, Role
+from penstock.runtime.config.catalogue import Catalogue
+from services.router.classification.evidence import TopicEvidence
 from services.router.routing.features import Features
 
-__all__ = ["Decision", "UnknownRole", "resolve"]
-
-_ROLES: Final = frozenset[str](ROLES)
+__all__ = ["RoleChoice", "UnknownRole", "resolve"]
 
 
-class Decision(Struct, frozen=True):
+class RoleChoice(Struct, frozen=True):
     role: Role
     why: str
     """The evidence, for the person who asked."""
 
 
 class UnknownRole(ValueError):
-    """There is no such role."""
+    """The catalogue has no such role."""
 
-    def __init__(self, role: str) -> None:
-        super().__init__(f"there is no role {role!r}; the roles are {', '.join((*ROLES, AUTO))}")
+    def __init__(self, role: str, catalogue: Catalogue) -> None:
+        known = ", ".join((*catalogue.roles, AUTO))
+        super().__init__(
+            f"there is no role {role[:80]!r} in the catalogue {catalogue.name}; the roles are {known}"
+        )
 
 
-def resolve(requested: str, features: Features, routing: Routing, served: Collection[str]) -> Decision:
-    """The role for a request that named `requested`; `served` are the roles with a live worker.
+def resolve(requested: str, features: Features, catalogue: Catalogue, served: Collection[str]) -> RoleChoice:
+    """Choose the role of a request that named `requested`; `served` are the roles with a live worker.
 
-    A role asked for by name is obeyed even where nobody serves it: refusing it is the door's business, and
-    another role's answer is not what was asked for. Raises UnknownRole.
+    A role requested by name is kept even where no worker serves it: another role's answer was not requested. `auto`
+    falls back to chat. Raises UnknownRole.
     """
-    if requested != AUTO:
-        if requested not in _ROLES:
-            raise UnknownRole(requested)
-        return Decision(requested, "asked for")
-    decision = _by_evidence(features, routing)
-    if decision.role in served or "chat" not in served:
-        return decision
-    return Decision("chat", f"{decision.why}; nobody serves {decision.role} now, so chat")
+    if requested == AUTO:
+        choice = _by_evidence(features, catalogue)
+        if choice.role not in served and ("chat" in served or choice.role not in catalogue.roles):
+            choice = RoleChoice("chat", f"{choice.why}; no live worker serves {choice.role}, so chat")
+    else:
+        choice = RoleChoice(requested, "asked for")
+    if choice.role not in catalogue.roles:
+        raise UnknownRole(choice.role, catalogue)
+    return choice
 
 
-def _by_evidence(features: Features, routing: Routing) -> Decision:
+def _by_evidence(features: Features, catalogue: Catalogue) -> RoleChoice:
     if features.images:
-        return Decision("vision", "an image" if features.images == 1 else f"{features.images} images")
-    if features.estimated_tokens > routing.long_context_tokens:
-        return Decision("long_context", f"{features.estimated_tokens:,} tokens of text")
-    code, maths = features.signs.code, features.signs.maths
+        return RoleChoice("vision", "an image" if features.images == 1 else f"{features.images} images")
+    if features.estimated_tokens > catalogue.routing.long_context_tokens:
+        return RoleChoice("long_context", f"{features.estimated_tokens:,} tokens of text")
+    if (choice := _by_keyword(features.text, catalogue)) is not None:
+        return choice
+    code, maths = features.evidence.code, features.evidence.maths
     if code.enough and not _outweighed(code, maths):
-        return Decision("coding", f"code: {', '.join(code.evidence)}")
+        return RoleChoice("coding", f"code: {', '.join(code.labels)}")
     if maths.enough:
-        return Decision("logic", f"mathematics or logic: {', '.join(maths.evidence)}")
-    return Decision("chat", "neither code nor mathematics")
+        return RoleChoice("logic", f"mathematics or logic: {', '.join(maths.labels)}")
+    return RoleChoice("chat", "neither code nor mathematics")
 
 
-def _outweighed(code: Finding, maths: Finding) -> bool:
-    """Words that both subjects share (`function`, `class`) do not make a proof a program."""
+def _by_keyword(text: str, catalogue: Catalogue) -> RoleChoice | None:
+    """The first role of the catalogue with a keyword in `text`."""
+    for role, config in catalogue.roles.items():
+        if config.auto is not None and (found := _pattern(config.auto.keywords).search(text)):
+            return RoleChoice(role, f"keyword {found[0]!r}")
+    return None
+
+
+@cache
+def _pattern(keywords: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches any of `keywords` as whole words, in any case."""
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, keywords))})(?!\w)", re.IGNORECASE)
+
+
+def _outweighed(code: TopicEvidence, maths: TopicEvidence) -> bool:
+    """Whether the code words are only words that mathematics also uses (`function`, `class`)."""
     return maths.enough and code.strongest <= 1 and maths.points > code.points

@@ -1,1 +1,1 @@
-"""Which roles have a live worker."""
+"""Live workers and routers, from their heartbeats."""

@@ -1,4 +1,4 @@
-"""Who is alive, and when each role's quota lets the next request through: heard from the workers' presence."""
+"""Tracks live workers and routers by their heartbeats, and when each role's quota allows the next request."""
 
 from __future__ import annotations
 
@@ -7,119 +7,123 @@ from collections.abc import Collection
 from typing import Final
 
 import nats.errors
-from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.deadlines import LONGEST_WAIT_S
-from penstock.contract.presence import Presence as Beat
+from penstock.contract.presence import Presence
 from penstock.runtime.heartbeat import read_recent_presence, watch_presence
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
-from services.router.workers.membership import Presence
+from services.router.workers.membership import Membership
 
-__all__ = ["Liveness"]
+__all__ = ["WorkerTracker"]
 
 _log: Final = rate_limited_logger(__name__)
-_PATIENCE_S: Final = 3.0
-"""So long the bucket may take to be read after a reconnection."""
+_TIMEOUT_S: Final = 3.0
+"""Seconds that reading the presence bucket after a reconnection may take."""
 _PRUNED_EVERY_S: Final = 1.0
 _ROUTER: Final = "router"
-"""The service that says so in its beats."""
-_ROUTER_S: Final = 6.0
-"""Three beats."""
+"""The `service` in the heartbeats of routers."""
+_ROUTER_TTL_S: Final = 6.0
+"""Seconds that a router counts as alive: three heartbeats."""
 _MOST_ROUTERS: Final = 32
-"""Whoever says to be one."""
+"""Upper bound on routers, against forged heartbeats."""
 
 
-class Liveness:
-    """Beats of all workers and routers, folded into what the door and the sweep need to know."""
+class WorkerTracker:
+    """Folds all heartbeats into the state that admission and the sweep read."""
 
-    def __init__(self, clock: Clock, capacity: Capacity, roles: Collection[str]) -> None:
+    def __init__(self, bus: Bus, capacity: Capacity, roles: Collection[str], clock: Clock) -> None:
+        self._bus = bus
         self._clock = clock
         self._capacity = capacity
         self._roles = frozenset(roles)
-        self._presence = Presence()
-        self._routers = Presence(ttl_s=_ROUTER_S, most=_MOST_ROUTERS)
-        self._readings = 0
-        """Of the bucket, that are under way."""
+        self._workers = Membership()
+        self._routers = Membership(ttl_s=_ROUTER_TTL_S, most=_MOST_ROUTERS)
+        self._reads_in_progress = 0
+        """Reads of the presence bucket in progress."""
         self._ready_at_ms: dict[str, dict[str, int]] = {}
-        """By instance, then by role; of instances that the presence still believes, or did a second ago."""
+        """By instance, then by role; of instances that are members, or were a second ago."""
         self._prune_s = float("-inf")
 
-    async def start(self, bus: Bus) -> None:
-        self._nc: Nats = bus.nc
-        await watch_presence(bus.nc, self._on_beat)
-        for beat in await read_recent_presence(
-            bus.nc
-        ):  # who left a moment ago is as good as there, as for a router that saw it go
-            self._on_beat(beat.instance, beat)
-        bus.reconnects.add(self._read_again)
+    async def start(self) -> None:
+        await watch_presence(self._bus.nc, self._on_heartbeat)
+        # A worker that stopped a moment ago counts, as it does for a router that saw it stop.
+        for presence in await read_recent_presence(self._bus.nc):
+            self._on_heartbeat(presence.instance, presence)
+        self._bus.reconnects.add(self._read_after_reconnect)
 
     def served(self, now_s: float) -> frozenset[str]:
-        """While it is being found out, all: nobody is refused for what the router could not hear."""
-        return self._roles if self._readings else self._presence.served(now_s)
+        """Roles with a live worker. All roles while the bucket is read after a reconnection: this router may have
+        missed heartbeats.
+        """
+        return self._roles if self._reads_in_progress else self._workers.served(now_s)
 
     def routers(self) -> int:
-        """How many are alive, this one included. One that stopped counts for a moment longer."""
+        """The number of live routers, this one included. A stopped one counts for some seconds longer."""
         return max(1, len(self._routers.instances(self._clock.monotonic_s())))
 
     def retry_after_s(self, role: str) -> float | None:
-        """When some worker of `role` expects to go on; None when nobody says, or it could go on now."""
-        living = self._presence.instances(self._clock.monotonic_s())
+        """Seconds until some worker of `role` expects to continue; None if none reports it, or one could now."""
+        living = self._workers.instances(self._clock.monotonic_s())
         known = [self._ready_at_ms[name][role] for name in living if role in self._ready_at_ms.get(name, {})]
         if not known:
             return None
         wait_ms = min(min(known) - self._clock.unix_ms(), LONGEST_WAIT_S * 1000)
         return wait_ms / 1000 if wait_ms > 0 else None
 
-    async def _read_again(self) -> None:
-        """What was said while the connection was lost stands in the bucket."""
-        self._readings += 1
+    async def _read_after_reconnect(self) -> None:
+        """Read the heartbeats that were stored while the connection was lost."""
+        self._reads_in_progress += 1
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                beats = await read_recent_presence(self._nc)
+            async with asyncio.timeout(_TIMEOUT_S):
+                found = await read_recent_presence(self._bus.nc)
         except (nats.errors.Error, TimeoutError) as error:
-            _log.warning("who is alive cannot be read now: %r", error)
-            beats = []
+            _log.warning("the presence bucket cannot be read now: %r", error)
+            found = []
         finally:
-            self._readings -= 1
+            self._reads_in_progress -= 1
         now_s = self._clock.monotonic_s()
-        for beat in beats:
-            if beat.roles:
-                gone = self._presence.found(beat.instance, [status.role for status in beat.roles], now_s)
-                self._take_up(beat.instance, beat, now_s, gone)
+        for presence in found:
+            if presence.roles:
+                roles = [status.role for status in presence.roles]
+                displaced = self._workers.record_stored(presence.instance, roles, now_s)
+                self._observe(presence.instance, presence, now_s, displaced)
 
-    def _on_beat(self, instance: str, beat: Beat | None) -> None:
-        """A goodbye is not believed at once: mailboxes are durable, and a worker being restarted comes back."""
+    def _on_heartbeat(self, instance: str, presence: Presence | None) -> None:
+        """None: the instance says that it stops. It is kept until it expires: mailboxes are durable, and a worker
+        that is being restarted comes back.
+        """
         now_s = self._clock.monotonic_s()
-        self._presence.heard(now_s)
-        if beat is not None and beat.service == _ROUTER:
-            self._routers.seen(instance, (), now_s)
-        if beat is None or not beat.roles:
+        self._workers.record_activity(now_s)
+        if presence is not None and presence.service == _ROUTER:
+            self._routers.record_heartbeat(instance, (), now_s)
+        if presence is None or not presence.roles:
             return
-        gone = self._presence.seen(instance, [status.role for status in beat.roles], now_s)
-        self._take_up(instance, beat, now_s, gone)
+        roles = [status.role for status in presence.roles]
+        displaced = self._workers.record_heartbeat(instance, roles, now_s)
+        self._observe(instance, presence, now_s, displaced)
 
-    def _take_up(self, instance: str, beat: Beat, now_s: float, gone: str | None) -> None:
-        """`gone`: who made way for it."""
+    def _observe(self, instance: str, presence: Presence, now_s: float, displaced: str | None) -> None:
+        """`displaced`: the member that was dropped for this one."""
         try:
-            self._capacity.heard(instance, beat, now_s)
-        except Exception:  # noqa: BLE001 - it is alive, but its word is worth nothing; the others' are
-            _log.exception("what %s says of itself cannot be taken up", instance)
+            self._capacity.observe(instance, presence, now_s)
+        except Exception:  # noqa: BLE001 - the worker is alive, only its figures are unusable
+            _log.exception("the heartbeat of %s is not usable", instance)
             self._capacity.forget(instance)
-        self._ready_at_ms[instance] = {status.role: status.ready_at_ms for status in beat.roles}
-        if gone is not None:
-            self._capacity.forget(gone)
-            self._ready_at_ms.pop(gone, None)
+        self._ready_at_ms[instance] = {status.role: status.ready_at_ms for status in presence.roles}
+        if displaced is not None:
+            self._capacity.forget(displaced)
+            self._ready_at_ms.pop(displaced, None)
         self._prune(now_s)
 
     def _prune(self, now_s: float) -> None:
-        """Not at each beat: that would cost the square of their number."""
+        """Once a second: at each heartbeat it would cost the square of the number of workers."""
         if now_s < self._prune_s:
             return
         self._prune_s = now_s + _PRUNED_EVERY_S
-        living = self._presence.instances(now_s)
-        self._capacity.keep(living)
+        living = self._workers.instances(now_s)
+        self._capacity.retain(living)
         for gone in self._ready_at_ms.keys() - living:
             del self._ready_at_ms[gone]

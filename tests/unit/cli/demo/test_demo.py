@@ -16,16 +16,17 @@ from penstock.client.reply import Reply
 from penstock.contract.names import AUTO, ROLES
 from penstock.contract.reply import Timings, Usage
 from penstock.runtime.config.load import read_catalogue
-from services.router.routing.features import read
+from services.router.routing.features import extract_features
 from services.router.routing.role import resolve
 
 
 @pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.title)
 def test_the_router_chooses_the_expected_role_for_every_prompt(prompt):
     body = msgspec.json.encode({"messages": messages(prompt.text, prompt.images)})
-    routing = read_catalogue(None, {}).routing
 
-    assert resolve(prompt.role, read(body), routing, ROLES).role == prompt.expected
+    assert (
+        resolve(prompt.role, extract_features(body), read_catalogue(None, {}), ROLES).role == prompt.expected
+    )
 
 
 def test_the_prompts_cover_six_roles_mostly_chosen_by_the_router():

@@ -1,0 +1,53 @@
+"""Every outcome of a request event at the router: routed, rejected, enqueued or already accepted."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from penstock.contract.errors import ErrorCode
+from penstock.contract.jobs import Job
+from penstock.contract.reply import Accepted
+from penstock.contract.subjects import ReplyAddress
+from penstock.contract.work import ChatWork
+
+__all__ = ["AlreadyAccepted", "Enqueued", "Outcome", "Rejected", "Routed"]
+
+
+class Routed(Struct, frozen=True, kw_only=True):
+    """The request has a role and a deadline: `work` for the mailbox, `accepted` for the application."""
+
+    work: ChatWork
+    accepted: Accepted
+
+
+class Rejected(Struct, frozen=True, kw_only=True):
+    """The request ends here with `failed`, or as a dead letter where `reply_to` is None."""
+
+    code: ErrorCode
+    message: str
+    reply_to: ReplyAddress | None
+    retry_after_s: float | None = None
+    seq: int = 0
+    """Sequence number of the `failed` event; 1 where `accepted` has been, or may have been, published."""
+    job: Job | None = None
+    """Status of a batch request, as far as it is known."""
+    accepted: Accepted | None = None
+    """The `accepted` event that this router published before the rejection."""
+    recorded: bool = False
+    """The job record was written for this very request, whose work was then not enqueued."""
+
+
+class Enqueued(Struct, frozen=True):
+    """The work is in its mailbox."""
+
+    work: ChatWork
+    new: bool
+    """Work of this id was not stored before."""
+
+
+class AlreadyAccepted(Struct, frozen=True):
+    """A job of this id runs or has ended: there is nothing to enqueue."""
+
+
+Outcome = Rejected | Enqueued | AlreadyAccepted
+"""The end of a request event at the router; `Routed` is the step before it."""

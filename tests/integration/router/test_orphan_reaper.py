@@ -1,0 +1,108 @@
+"""D6, E4: a job whose work is gone ends, and one that is held, or has time, is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from penstock.bus.clock import SYSTEM, Clock
+from penstock.bus.connection import Reconnects, close, connect
+from penstock.bus.stored_replies import stored_replies
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import headers, subjects
+from penstock.contract.jobs import Job, JobState
+from penstock.contract.reply import Failed
+from penstock.contract.streams import WORK
+from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.jobs.store import JobStore
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+from penstock.runtime.service import Bus
+from services.router.jobs.orphan_reaper import OrphanReaper, is_overdue
+
+
+class Scene:
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.jobs = JobStore(bus.js)
+        self.now_s = 0.0
+        self.lost = OrphanReaper(bus, Clock(lambda: self.now_s, SYSTEM.unix_s))
+
+    async def write(self, name: str, state: JobState, late_s: float, work_seq: int = 0) -> Job:
+        now_ms = SYSTEM.unix_ms()
+        job = Job(
+            id=name,
+            client="c",
+            account="a",
+            role="chat",
+            state=state,
+            at_ms=now_ms,
+            submitted_ms=now_ms - 100_000,
+            deadline_ms=now_ms - round(late_s * 1000),
+            attempt=int(state == "running"),
+            work_seq=work_seq,
+        )
+        await self.jobs.advance(job.reply_to, lambda _: job)
+        return job
+
+    async def put(self, name: str) -> int:
+        """Work of this job; its number."""
+        sent = {headers.REPLY_SUBJECT: subjects.reply("a", "c", name)}
+        ack = await self.bus.js.publish(subjects.work("chat", "batch", 0, "f"), b"{}", headers=sent)
+        return ack.seq
+
+    async def look(self) -> int:
+        self.now_s += 100
+        return await self.lost.reap()
+
+    async def code(self, job: Job) -> str | None:
+        stored = await self.jobs.read(job.reply_to)
+        assert stored is not None
+        return None if stored.error is None else stored.error.code
+
+
+@pytest.fixture
+async def scene(own_nats_server: NatsServer) -> AsyncIterator[Scene]:
+    nc = await connect(own_nats_server.url, name="lost")
+    await ensure(nc.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
+    yield Scene(Bus(nc, nc.jetstream(), Reconnects(), DeliveryEpochs(nc)))
+    await close(nc)
+
+
+async def test_d6_a_job_past_its_deadline_whose_work_is_gone_ends_and_others_are_left_alone(
+    scene: Scene,
+) -> None:
+    held = await scene.write("held", "running", 60, await scene.put("held"))
+    gone_seq = await scene.put("gone")
+    gone = await scene.write("gone", "running", 60, gone_seq)
+    await scene.bus.js.delete_msg(WORK.name, gone_seq)
+    never_begun = await scene.write("never", "queued", 60)
+    in_time = await scene.write("time", "running", -60, gone_seq)
+    just_late = await scene.write("late", "queued", 1)
+
+    assert await scene.look() == 2
+    assert [await scene.code(job) for job in (gone, never_begun)] == ["deadline_exceeded"] * 2
+    assert [await scene.code(job) for job in (held, in_time, just_late)] == [None] * 3
+    (told,) = await stored_replies(scene.bus.nc, gone.reply_to.subject)
+    assert isinstance(told, Failed)
+    assert await scene.look() == 0, "once"
+    assert len(await stored_replies(scene.bus.nc, gone.reply_to.subject)) == 1
+
+
+async def test_d6_a_number_that_a_recreated_stream_gave_to_another_keeps_no_job_alive(scene: Scene) -> None:
+    job = await scene.write("old", "running", 60, await scene.put("another"))
+    assert await scene.look() == 1
+    assert await scene.code(job) == "deadline_exceeded"
+
+
+async def test_d6_what_is_ended_at_once_is_bounded_and_the_rest_follows(scene: Scene) -> None:
+    for number in range(150):
+        await scene.write(f"j{number}", "queued", 60)
+    assert [await scene.look() for _ in range(3)] == [100, 50, 0]
+    assert await scene.lost.reap() == 0, "it does not look all the time"
+
+
+def test_d6_without_a_deadline_a_job_is_over_when_nothing_can_wait_any_more() -> None:
+    job = Job(id="i", client="c", account="a", role="chat", state="queued", at_ms=0, submitted_ms=0)
+    assert not is_overdue(job, 24 * 3600 * 1000)
+    assert is_overdue(job, 10**12)

@@ -1,0 +1,91 @@
+"""D7: a request that finds no room in its mailbox ends itself, and nothing else of its id: the server looks, too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from penstock.bus.clock import SYSTEM
+from penstock.bus.connection import Reconnects, connect
+from penstock.bus.ids import new_id
+from penstock.bus.stored_replies import settled
+from penstock.contract import codec
+from penstock.contract.reply import Failed, ReplyEvent, Started
+from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+from penstock.runtime.reply_publisher import publish_behind
+from penstock.runtime.service import Bus
+from services.router.jobs.recorder import JobRecorder
+from services.router.rejection import Rejecter
+from services.router.routing.outcome import Rejected, Routed
+from services.router.termination import failure_of
+from tests.harness.routed_requests import chat_work, routed
+
+
+@pytest.fixture
+async def bus(nats_server) -> AsyncIterator[Bus]:
+    nc = await connect(nats_server.url, name="refusing")
+    js = nc.jetstream()
+    await ensure(js, JetStreamPlan(roles=(), ack_wait_s=10))
+    yield Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
+    await nc.close()
+
+
+@pytest.fixture
+def request_of() -> Routed:
+    return routed(chat_work(id=new_id()))
+
+
+def begun(wanted: Routed) -> Started:
+    return Started(id=wanted.work.id, seq=100, attempt=1, model="m", provider="p", worker="w", at_ms=9)
+
+
+async def tell(bus: Bus, wanted: Routed, event: ReplyEvent) -> None:
+    await bus.js.publish(wanted.work.reply_to.subject, codec.encode(event))
+
+
+async def refuse(bus: Bus, wanted: Routed) -> None:
+    """As it goes when the mailbox is full: `accepted` is out."""
+    rejecter = Rejecter(bus, JobRecorder(bus, SYSTEM))
+    await bus.nc.publish(wanted.work.reply_to.subject, codec.encode(wanted.accepted))
+    full = Rejected(
+        code="overloaded", message="full", reply_to=wanted.work.reply_to, seq=1, accepted=wanted.accepted
+    )
+    assert await rejecter.reject(full, wanted.work.reply_to, {}, redelivered=False) is None
+
+
+async def told(bus: Bus, wanted: Routed) -> list[ReplyEvent]:
+    return (await settled(bus.nc, wanted.work.reply_to.subject))[0]
+
+
+async def test_d7_a_full_mailbox_is_told_behind_accepted(bus: Bus, request_of: Routed) -> None:
+    await refuse(bus, request_of)
+    accepted, failed = await told(bus, request_of)
+    assert accepted == request_of.accepted
+    assert isinstance(failed, Failed)
+    assert (failed.seq, failed.error.code) == (1, "overloaded")
+
+
+async def test_d7_a_full_mailbox_ends_neither_what_waits_nor_what_runs_under_the_same_id(
+    bus: Bus, request_of: Routed
+) -> None:
+    first = replace(request_of, accepted=replace(request_of.accepted, at_ms=7))
+    await tell(bus, first, first.accepted)
+    await refuse(bus, request_of)
+    await tell(bus, first, begun(first))
+    await refuse(bus, request_of)
+    assert not any(isinstance(event, Failed) for event in await told(bus, request_of))
+
+
+async def test_d7_what_a_worker_begins_between_the_look_and_the_end_goes_on(
+    bus: Bus, request_of: Routed
+) -> None:
+    subject = request_of.work.reply_to.subject
+    await tell(bus, request_of, request_of.accepted)
+    _, last = await settled(bus.nc, subject)
+    await tell(bus, request_of, begun(request_of))
+    end = Failed(id=request_of.work.id, seq=1, error=failure_of("overloaded", "full"))
+    assert not await publish_behind(bus.js, subject, end, last)
+    assert len(await told(bus, request_of)) == 2

@@ -1,0 +1,73 @@
+"""C3: what a router makes of workers that spoke while it was not connected."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+
+from penstock.bus.clock import SYSTEM
+from penstock.bus.connection import Reconnects, close, connect
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract.presence import Presence, RoleStatus
+from penstock.runtime.config.catalogue import Batch, RoleConfig
+from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.heartbeat import Heartbeat
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+from penstock.runtime.service import Bus
+from services.router.admission.capacity import Capacity
+from services.router.workers.tracker import WorkerTracker
+from tests.harness.replies import until
+
+AWAY_S = 2.0
+"""So late is the router back: by then the worker has spoken, and is frozen."""
+
+
+async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
+    own_nats_server: NatsServer,
+) -> None:
+    worker = Presence(
+        service="worker", instance="w", at_ms=1, roles=(RoleStatus(role="chat", slots=4, running=0),)
+    )
+    roles = {"chat": RoleConfig(chain=("m",))}
+    reconnects, again = Reconnects(), asyncio.Event()
+    provisioner = await connect(own_nats_server.url, name="p")
+    await ensure(provisioner.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
+    nc = await nats.connect(
+        own_nats_server.url,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=AWAY_S,
+        reconnected_cb=reconnects.reconnected,
+    )
+    bus = Bus(nc, nc.jetstream(), reconnects, DeliveryEpochs(nc))
+    tracker = WorkerTracker(bus, Capacity(roles, Batch()), roles, SYSTEM)
+    await tracker.start()
+    assert tracker.served(SYSTEM.monotonic_s()) == frozenset()
+
+    async def is_back() -> None:
+        again.set()
+
+    reconnects.add(is_back)
+    await own_nats_server.stop()
+    await own_nats_server.start()
+    await until_spoken(own_nats_server.url, worker)
+    assert not nc.is_connected, "else it received it live"
+    async with asyncio.timeout(20):
+        await again.wait()
+
+    async def served() -> bool:
+        return tracker.served(SYSTEM.monotonic_s()) == {"chat"} and not tracker._reads_in_progress
+
+    await until(served)
+    await nc.close()
+    await close(provisioner)
+
+
+async def until_spoken(url: str, worker: Presence) -> None:
+    """One beat, kept by the bucket; then nothing more."""
+    nc = await connect(url, name="w")
+    await ensure(nc.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
+    heartbeat = Heartbeat(nc, lambda: worker)
+    await heartbeat._beat()
+    await nc.flush()
+    await close(nc)

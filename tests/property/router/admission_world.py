@@ -1,0 +1,275 @@
+"""A world without servers: the real door, the workers' real counts and forecasts, requests and calls as events in time.
+
+What is left out on purpose: the network, JetStream and the provider; they are delays here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+
+from msgspec import Struct, field
+
+from penstock.bus.clock import Clock
+from penstock.contract import subjects
+from penstock.contract.presence import Presence, QuotaForecast, RoleStatus
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Batch, Limits, RoleConfig
+from services.router.admission.capacity import Capacity
+from services.router.admission.controller import AdmissionController
+from services.router.queues.backlog import Backlog
+from services.worker.estimates.service_times import Calls, Pace
+from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
+from tests.harness.routed_requests import chat_work
+
+__all__ = ["Load", "World"]
+
+KEY = QuotaKey("key", "m")
+STEP_S = 0.02
+BEAT_S, PRESSED_BEAT_S, COUNT_S = 2.0, 0.25, 1.0
+FLOOD_AT_S = 20.0
+FRESH_S = 0.1
+"""Nobody is refused by an older count than this."""
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """What is asked of whom."""
+
+    per_s: float
+    patience_s: float
+    limits: Limits = field(default_factory=Limits)
+    shared: bool = True
+    """One quota for all workers; else each has its own, of `limits`."""
+    workers: int = 2
+    slots: int = 32
+    service_s: tuple[float, float] = (0.2, 0.5)
+    overhead_s: float = 0.02
+    """Between two requests in one slot."""
+    users: int = 40
+    seed: int = 1
+    routers: int = 1
+    """Whoever comes is taken by one of them, by chance."""
+    burst_s: float = 0.0
+    """All that comes within so long comes within its first tenth; 0: evenly."""
+    flood: int = 0
+    """So many of one user more, all at once, after FLOOD_AT_S."""
+    flood_again_s: float = 0.0
+    """And as many each so many seconds; 0: once."""
+    flood_patience_s: float = 90.0
+
+
+class _Request(Struct):
+    work: ChatWork
+    subject: str
+    deadline_s: float
+    calls: Calls = field(default_factory=Calls)
+    taken_s: float = 0.0
+    ends_s: float | None = None
+    permit: Permit | None = None
+
+
+class _Worker:
+    def __init__(self, name: str, load: Load, quota: LocalQuota, dice: random.Random) -> None:
+        self.name, self.load, self.dice = name, load, dice
+        self.quota = quota
+        self.pace = Pace()
+        self.hands: list[_Request] = []
+        self.free_at_s: list[float] = []
+        self.beat_s = -dice.random() * BEAT_S
+
+    @property
+    def waiting(self) -> int:
+        return sum(request.ends_s is None for request in self.hands)
+
+    def room(self, now_s: float) -> int:
+        """As a mailbox pulls: half of the slots may wait, and none is pulled while the quota has nothing."""
+        self.free_at_s = [at_s for at_s in self.free_at_s if at_s > now_s]
+        if self.waiting >= self.load.slots // 2 or self.quota.wait_s(KEY, Need(0), now_s) > 0:
+            return 0
+        return self.load.slots - len(self.hands) - len(self.free_at_s)
+
+    def work(self, now_s: float, ends: Counter[str]) -> list[_Request]:
+        """Let through what there is quota for; returns what is over."""
+        over = []
+        for request in self.hands:
+            if request.ends_s is None and now_s < request.deadline_s:
+                permit = self.quota.try_acquire(KEY, Need(0), now_s)
+                if isinstance(permit, Permit):
+                    self.pace.call_began("chat", request.calls)
+                    request.calls.waited_s = now_s - request.taken_s
+                    request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.load.service_s)
+            if now_s >= min(request.deadline_s, request.ends_s or request.deadline_s):
+                over.append(request)
+        for request in over:
+            done = request.ends_s is not None and request.ends_s <= request.deadline_s
+            ends["completed" if done else "late"] += 1
+            if request.permit is not None:
+                self.quota.settle(request.permit, 0, now_s)
+            held_s = now_s - request.taken_s + self.load.overhead_s
+            self.pace.ended("chat", request.calls, held_s, cut=not done)
+            self.hands.remove(request)
+            self.free_at_s.append(now_s + self.load.overhead_s)
+        return over
+
+    def beat(self, now_s: float) -> Presence | None:
+        due_s = PRESSED_BEAT_S if self.waiting else BEAT_S
+        if now_s < self.beat_s + due_s:
+            return None
+        self.beat_s = now_s
+        forecast, tempo = self.quota.forecast(KEY, now_s), self.pace.tempo("chat")
+        role = RoleStatus(
+            role="chat",
+            slots=self.load.slots,
+            running=len(self.hands),
+            calling=self.pace.calling_now("chat"),
+            ended=self.pace.ended_count("chat"),
+            service_ms=None if tempo is None else round(tempo.mean_s * 1000),
+            longest_ms=None if tempo is None else round(tempo.longest_s * 1000),
+        )
+        forecast = QuotaForecast(
+            model="m",
+            source="record" if self.load.shared else self.name,
+            recoveries=forecast.recoveries,
+            paused_ms=round(forecast.paused_s * 1000),
+        )
+        return Presence(service="worker", instance=self.name, at_ms=0, roles=(role,), forecasts=(forecast,))
+
+
+class _Router:
+    """Knows what it let in itself, and of the others what it counts."""
+
+    def __init__(self, clock: Clock, routers: int, counted_s: float) -> None:
+        self.backlog = Backlog()
+        self.backlog.snapshot({}, routers)
+        self.routers = routers
+        self.capacity = Capacity({"chat": RoleConfig(chain=("m",))}, Batch())
+        self.controller = AdmissionController(self.capacity, self.backlog, clock)
+        self.counted_s = counted_s
+
+
+class World:
+    """Runs a load; `ends` counts what became of the requests, `calls` those that were let through."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.now_s = 1000.0
+        self.dice = random.Random(load.seed)
+        clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
+        self.clock = clock
+        self.routers = [
+            _Router(clock, load.routers, self.now_s + COUNT_S * number / load.routers)
+            for number in range(load.routers)
+        ]
+        one = LocalQuota({KEY: load.limits}, batch=Batch())
+        self.workers = [
+            _Worker(
+                f"w{number}",
+                load,
+                one if load.shared else LocalQuota({KEY: load.limits}, batch=Batch()),
+                self.dice,
+            )
+            for number in range(load.workers)
+        ]
+        self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}
+        self.ends: Counter[str] = Counter()
+        self.flooded: Counter[str] = Counter()
+        """What became of the flood at the door."""
+        self.met_flood: Counter[str] = Counter()
+        """And of the others, since it came."""
+        self.floods = 0
+        self.told_s: list[float] = []
+
+    def run(self, lasts_s: float) -> None:
+        began_s, asked = self.now_s, 0
+        while self.now_s < began_s + lasts_s:
+            while asked < self._asked_by(self.now_s - began_s):
+                asked += 1
+                user = f"u{self.dice.randrange(self.load.users)}"
+                verdict = self._ask(user, self.load.patience_s)
+                self.met_flood[verdict] += self.now_s >= began_s + FLOOD_AT_S
+            self._flood(self.now_s - began_s)
+            self._deal()
+            for worker in self.dice.sample(self.workers, len(self.workers)):
+                worker.work(self.now_s, self.ends)
+                if (beat := worker.beat(self.now_s)) is not None:
+                    for router in self.routers:
+                        router.capacity.observe(worker.name, beat, self.now_s)
+            for router in self.routers:
+                if self.now_s >= router.counted_s + COUNT_S:
+                    self._count(router)
+            self.now_s += STEP_S
+
+    def _asked_by(self, after_s: float) -> float:
+        burst_s = self.load.burst_s
+        if burst_s <= 0:
+            return after_s * self.load.per_s
+        whole, part_s = divmod(after_s, burst_s)
+        return self.load.per_s * burst_s * (whole + min(1.0, part_s / burst_s * 10))
+
+    @property
+    def calls(self) -> int:
+        return sum(
+            worker.pace.ended_count("chat") + worker.pace.calling_now("chat") for worker in self.workers
+        )
+
+    def _flood(self, after_s: float) -> None:
+        if not self.load.flood or after_s < FLOOD_AT_S + self.load.flood_again_s * self.floods:
+            return
+        if self.floods and not self.load.flood_again_s:
+            return
+        self.floods += 1
+        for _ in range(self.load.flood):
+            self.flooded[self._ask("flood", self.load.flood_patience_s)] += 1
+
+    def _ask(self, user: str, patience_s: float) -> str:
+        """`accepted` or `refused`."""
+        now_ms = self.clock.unix_ms()
+        work = chat_work(user=user, deadline_ms=now_ms + round(patience_s * 1000), accepted_ms=now_ms)
+        router = self.routers[0] if len(self.routers) == 1 else self.dice.choice(self.routers)
+        foreseen = router.controller.forecast(work)
+        if foreseen.retry_after_s is not None and self.now_s >= router.counted_s + FRESH_S:
+            self._count(router)
+            foreseen = router.controller.forecast(work)
+        if foreseen.retry_after_s is not None:
+            self.ends["refused"] += 1
+            self.told_s.append(foreseen.retry_after_s)
+            return "refused"
+        address = router.controller.reserve(work)
+        router.controller.commit(address)
+        self.mailbox[address.rank].append(_Request(work, subjects.work(*address), self.now_s + patience_s))
+        return "accepted"
+
+    def _deal(self) -> None:
+        """To the workers by turns, the first ranks first, one of eight turns to each further one."""
+        room = {worker.name: worker.room(self.now_s) for worker in self.workers}
+        for worker in self.workers * self.load.slots:
+            if room[worker.name] <= 0:
+                continue
+            request = self._next()
+            if request is None:
+                return
+            room[worker.name] -= 1
+            request.taken_s = self.now_s
+            worker.hands.append(request)
+
+    def _next(self) -> _Request | None:
+        order = (0, 1, 2, 3)
+        if self.dice.random() < 3 / 8:
+            favoured = self.dice.choice((1, 2, 3))
+            order = (favoured, *(rank for rank in (0, 1, 2, 3) if rank != favoured))
+        for rank in order:
+            line = self.mailbox[rank]
+            while line:
+                request = line.popleft()
+                if request.deadline_s > self.now_s:
+                    return request
+                self.ends["late"] += 1
+        return None
+
+    def _count(self, router: _Router) -> None:
+        held = [request for line in self.mailbox.values() for request in line]
+        held += [request for worker in self.workers for request in worker.hands]
+        router.backlog.begin_count()
+        router.backlog.snapshot(Counter(request.subject for request in held), router.routers)
+        router.backlog.record_departures(self.ends["completed"] + self.ends["late"], self.now_s)
+        router.backlog.counted_s = router.counted_s = self.now_s

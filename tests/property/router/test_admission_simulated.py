@@ -1,0 +1,146 @@
+"""C3 over many loads and limits, in a world without servers: what is let in is served, and nothing is left unused.
+
+The margins of the decision are chosen here. The same is shown with real processes in `tests/prove/test_admission.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from msgspec.structs import replace
+
+from penstock.runtime.config.catalogue import Limits
+from tests.property.router.admission_world import Load, World
+
+MINUTES = 2.5
+LIMIT = Limits(requests_per_minute=600)
+OVERLOAD = Load(per_s=30, patience_s=15, limits=LIMIT)
+QUOTA_BINDS = {
+    "three times the limit": OVERLOAD,
+    "other dice": replace(OVERLOAD, seed=2),
+    "a fifth too much": replace(OVERLOAD, per_s=12),
+    "short patience": replace(OVERLOAD, patience_s=5),
+    "one user asks for everything": replace(OVERLOAD, users=1),
+    "five users": replace(OVERLOAD, users=5),
+    "four workers": replace(OVERLOAD, workers=4, slots=16),
+    "each worker counts for itself": replace(
+        OVERLOAD, limits=Limits(requests_per_minute=300), shared=False, slots=8
+    ),
+}
+SLOW = Load(per_s=24, patience_s=15, slots=8, service_s=(1, 3))
+SLOTS_BIND = {
+    "three times the slots": SLOW,
+    "slots stand empty between requests": replace(SLOW, overhead_s=0.3),
+    "three users": replace(SLOW, users=3),
+    "much patience": replace(SLOW, patience_s=40),
+}
+
+
+def _most_calls(load: Load) -> float:
+    """What comes at `per_s` uses up a limit, and the limit comes back as it was used: window after window."""
+    window = min(600.0, load.per_s * 60)
+    last_s = MINUTES * 60 - 120
+    return 2 * window + min(window, load.per_s * last_s)
+
+
+def _kept(*worlds: World) -> float:
+    ends = sum((world.ends for world in worlds), Counter())
+    accepted = ends["completed"] + ends["late"]
+    calls = sum(world.calls for world in worlds)
+    print(f"\n{dict(ends)}: {ends['completed'] / accepted:.2%} of {accepted} kept, {calls} calls")
+    return ends["completed"] / accepted
+
+
+@pytest.mark.parametrize("name", QUOTA_BINDS)
+def test_c3_what_is_let_in_finds_quota_and_no_quota_is_left(name: str) -> None:
+    world = World(QUOTA_BINDS[name])
+
+    world.run(MINUTES * 60)
+
+    assert _kept(world) >= 0.99
+    assert world.calls >= 0.97 * _most_calls(QUOTA_BINDS[name])
+    assert all(told_s > 0 for told_s in world.told_s)
+
+
+@pytest.mark.parametrize("name", SLOTS_BIND)
+def test_c3_what_is_let_in_finds_a_slot_and_no_slot_stands_empty(name: str) -> None:
+    load = SLOTS_BIND[name]
+    dice = (
+        (1, 2, 3) if load.patience_s > OVERLOAD.patience_s else (1,)
+    )  # a long line goes wrong by more, by chance
+    worlds = [World(replace(load, seed=seed)) for seed in dice]
+
+    for world in worlds:
+        world.run(MINUTES * 60)
+
+    assert _kept(*worlds) >= 0.99
+    most = load.workers * load.slots * MINUTES * 60 / (2.0 + load.overhead_s)
+    assert all(world.calls >= 0.95 * most for world in worlds)
+
+
+BURSTS = {
+    "quota": replace(OVERLOAD, patience_s=6, burst_s=5.0),
+    "quota, once in ten seconds": replace(OVERLOAD, patience_s=6, burst_s=10.0),
+    "slots": Load(per_s=24, patience_s=6, slots=8, service_s=(0.5, 1.5), burst_s=5.0),
+    "slots, once in ten seconds": Load(per_s=24, patience_s=6, slots=8, service_s=(0.5, 1.5), burst_s=10.0),
+}
+
+
+@pytest.mark.parametrize("name", BURSTS)
+def test_c3_several_routers_let_in_together_what_one_would(name: str) -> None:
+    """Bursts of ten times the mean, each within the time for which a router does not know of the others."""
+    accepted, late = {}, {}
+    for routers in (1, 3, 6):
+        world = World(replace(BURSTS[name], routers=routers))
+        world.run(20)  # of a role never measured nobody is refused
+        world.ends.clear()
+        world.run(160)
+        accepted[routers] = world.ends["completed"] + world.ends["late"]
+        late[routers] = world.ends["late"]
+        print(f"\n{name}, {routers} routers: {late[routers]} of {accepted[routers]} late")
+
+    for routers in (3, 6):
+        assert late[routers] - late[1] <= 0.01 * accepted[routers]
+        assert accepted[routers] >= 0.97 * accepted[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_c3_who_fits_is_never_refused(seed: int) -> None:
+    """Nine tenths of the limit, at random moments, and far more slots than are needed."""
+    world = World(Load(per_s=9, patience_s=3, limits=LIMIT, seed=seed))
+
+    world.run(MINUTES * 60)
+
+    assert world.ends["refused"] == 0
+    assert world.ends["late"] == 0
+
+
+FLOODED = Load(per_s=1.5, patience_s=3, slots=4, workers=1, service_s=(0.3, 0.5), users=1000, flood=400)
+LEAST_LET_IN = {
+    "once": (FLOODED, 1.0),
+    "once, up to its deadline": (replace(FLOODED, flood=2000), 1.0),
+    "again and again": (replace(FLOODED, per_s=6, flood_again_s=20), 0.5),
+    "again and again, and as much as there are slots": (replace(FLOODED, per_s=14, flood_again_s=20), 0.4),
+    "where quotas bind": (
+        Load(per_s=8, patience_s=15, limits=LIMIT, users=1000, flood=900, flood_again_s=20),
+        0.35,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEAST_LET_IN)
+def test_c6_beside_a_flood_with_much_time_those_with_little_are_let_in_and_all_of_it_comes_in_time(
+    name: str,
+) -> None:
+    load, least = LEAST_LET_IN[name]
+    world = World(load)
+
+    world.run(MINUTES * 60)
+    world.load = replace(load, per_s=0, flood=0)
+    world.run(load.flood_patience_s)  # what still waits comes to its end, too
+
+    met = world.met_flood
+    print(f"\n{name}: {dict(met)} of the others, {dict(world.flooded)} of the flood")
+    assert met["accepted"] >= least * met.total()
+    assert _kept(world) >= 0.99

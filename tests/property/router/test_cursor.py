@@ -1,0 +1,34 @@
+"""The expiry cursor finds every expired message, wherever it waits (DESIGN 4, "Expiry")."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.router.expiry.cursor import SweepCursor
+
+NOW_MS = 1_000_000
+
+
+@given(
+    expired=st.dictionaries(st.integers(1, 500), st.booleans(), max_size=60),
+    batch=st.integers(2, 20),
+)
+def test_every_expired_message_is_found_and_no_other(expired: dict[int, bool], batch: int) -> None:
+    mailbox = dict(expired)
+    cursor = SweepCursor(batch)
+    for _ in range(2 * len(expired) + 2):
+        reads = 0
+        while (wanted := cursor.next_sequence) is not None:
+            found = min((sequence for sequence in mailbox if sequence >= wanted), default=None)
+            if found is None:
+                cursor.end()
+                continue
+            reads += 1
+            verdict = cursor.visit(found, 0 if mailbox[found] else NOW_MS, NOW_MS)
+            assert verdict == ("expire" if expired[found] else "keep")
+        assert reads <= batch
+        for sequence in cursor.expired:
+            del mailbox[sequence]
+        cursor.rotate()
+    assert mailbox == {sequence: False for sequence, late in expired.items() if not late}

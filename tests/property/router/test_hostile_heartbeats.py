@@ -1,0 +1,92 @@
+"""C3: whatever a worker says of itself, newer than the router or hostile, the controller goes on deciding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.bus.clock import Clock
+from penstock.contract import codec, subjects
+from penstock.contract.names import LANES
+from penstock.contract.presence import Presence, QuotaForecast, Recovery, RoleStatus
+from penstock.runtime.config.catalogue import Batch, RoleConfig
+from services.router.admission.capacity import Capacity
+from services.router.admission.controller import AdmissionController
+from services.router.queues.backlog import Backlog
+from tests.harness.routed_requests import chat_work
+
+DEADLINE_MS = 1_000_000_015_000
+NUMBERS = (
+    st.integers(-5, 5)
+    | st.integers(-100_000, 100_000)
+    | st.sampled_from([10**18, -(10**18), 10**400, -(10**400)])
+)
+MAYBE = st.none() | NUMBERS
+KINDS = st.sampled_from(["requests_per_minute", "tokens_per_day", "images_per_week", "", "_"])
+
+
+def structs(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(kind, **fields)
+
+
+RECOVERIES = structs(
+    Recovery,
+    limit=KINDS,
+    window_ms=NUMBERS,
+    allowed=NUMBERS,
+    free=NUMBERS,
+    returns=st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4).map(tuple),
+)
+FORECASTS = structs(
+    QuotaForecast,
+    model=st.sampled_from(["small", "large", "else"]),
+    source=st.sampled_from(["record", "own"]),
+    paused_ms=NUMBERS,
+    breaker_ms=NUMBERS,
+    recoveries=st.lists(RECOVERIES, max_size=3).map(tuple),
+    concurrency=MAYBE,
+    tokens_each=NUMBERS,
+)
+STATUSES = structs(
+    RoleStatus,
+    role=st.sampled_from(["chat", "logic", "vision"]),
+    slots=NUMBERS,
+    running=NUMBERS,
+    ready_at_ms=NUMBERS,
+    batch_slots=NUMBERS,
+    calling=NUMBERS,
+    ended=NUMBERS,
+    service_ms=MAYBE,
+    longest_ms=MAYBE,
+    calls_each=st.floats(allow_nan=False, allow_infinity=False),
+)
+BEATS = structs(
+    Presence,
+    service=st.just("worker"),
+    instance=st.sampled_from(["w1", "w2"]),
+    at_ms=NUMBERS,
+    roles=st.lists(STATUSES, max_size=3).map(tuple),
+    forecasts=st.lists(FORECASTS, max_size=3).map(tuple),
+)
+
+
+@given(st.lists(BEATS, max_size=4), st.integers(0, 50))
+def test_c3_no_beat_stops_the_door_from_deciding(beats: list[Presence], line: int) -> None:
+    now_s = 1000.0
+    capacity = Capacity(
+        {"chat": RoleConfig(chain=("small", "large")), "logic": RoleConfig(chain=("large",))}, Batch()
+    )
+    backlog = Backlog()
+    controller = AdmissionController(capacity, backlog, Clock(lambda: now_s, lambda: now_s + 1e9))
+    for beat in beats:
+        now_s += 0.5
+        capacity.observe(beat.instance, codec.PRESENCE.decode(codec.encode(beat)), now_s)
+        backlog.begin_count()
+        backlog.snapshot({subjects.work("chat", lane, 0, "f"): line for lane in LANES}, routers=1)
+        backlog.counted_s = now_s
+        for lane in LANES:
+            foreseen = controller.forecast(chat_work(lane=lane, deadline_ms=DEADLINE_MS))
+            assert foreseen.wait_s >= 0
+            assert foreseen.retry_after_s is None or foreseen.retry_after_s > 0

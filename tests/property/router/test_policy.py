@@ -1,0 +1,174 @@
+"""C3: the decision at the door, for any supply, line and deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from penstock.contract.names import LANES, RANKS
+from penstock.contract.presence import QuotaForecast, Recovery
+from services.router.admission.arrival_rates import ArrivalRates
+from services.router.admission.policy import QuotaPool, RoleForecast, SlotRate, retry_after_s, start_time_s
+from services.router.admission.queue_position import LaneRank, QuotaSharers
+from services.router.admission.quota_curve import quota_curve_of
+from services.router.admission.service_curve import TimedQuota, service_curve_of
+
+COUNTED_S = 1000.0
+seconds = st.floats(0, 400)
+counts = st.integers(0, 900)
+places = st.builds(LaneRank, st.sampled_from(LANES), st.sampled_from(RANKS))
+
+
+class Lined:
+    """A line as a test wishes it: requests by role, lane and rank."""
+
+    def __init__(self, there: Mapping[tuple[str, str, int], int]) -> None:
+        self.there = dict(there)
+
+    def queued(self, role: str, lane: str) -> int:
+        return self.ahead(role, lane, RANKS[-1])
+
+    def ahead(self, role: str, lane: str, rank: int) -> int:
+        return sum(self.there.get((role, lane, each), 0) for each in range(rank + 1))
+
+
+class Steady(ArrivalRates):
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def per_s(self, role: str, lane: str, rank: int) -> float:  # noqa: ARG002 - the signature of ArrivalRates
+        return self.rate
+
+
+@st.composite
+def recoveries(draw: st.DrawFn) -> Recovery:
+    allowed = draw(st.integers(1, 1000))
+    steps = draw(st.dictionaries(st.integers(1, 60), st.integers(1, 200), max_size=8))
+    returns, left = [], allowed
+    for at_s in sorted(steps):
+        amount = min(left, steps[at_s])
+        left -= amount
+        if amount:
+            returns.append((at_s * 1000, amount))
+    return Recovery(
+        limit="requests_per_minute",
+        window_ms=60_000,
+        allowed=allowed,
+        free=left,
+        returns=tuple(returns),
+    )
+
+
+@st.composite
+def prospects(draw: st.DrawFn) -> RoleForecast:
+    forecast = QuotaForecast(model="m", source="s", recoveries=(draw(recoveries()),))
+    slots, batch = draw(st.integers(1, 64)), draw(st.integers(1, 16))
+    per_s = draw(st.one_of(st.just(inf), st.floats(0.5, 200)))
+    quota = TimedQuota(quota_curve_of(forecast), COUNTED_S, COUNTED_S + draw(st.floats(0, 60)))
+    curve = service_curve_of([quota], draw(st.floats(1, 3)), float(draw(st.integers(0, slots))), per_s)
+    assert curve is not None
+    crowd = QuotaSharers(
+        ("chat", "coding"), float(draw(st.integers(-64, 64))), float(draw(st.integers(0, 9))), batch / slots
+    )
+    return RoleForecast(
+        role="chat",
+        lanes={"interactive": SlotRate(slots, per_s), "batch": SlotRate(batch, per_s)},
+        longest_s=draw(st.floats(0, 20)),
+        pools=(QuotaPool(crowd, curve),),
+    )
+
+
+lines = st.dictionaries(
+    st.tuples(st.sampled_from(("chat", "coding")), st.sampled_from(LANES), st.sampled_from(RANKS)), counts
+).map(Lined)
+more = st.tuples(st.sampled_from(("chat", "coding")), st.sampled_from(RANKS), counts)
+rates = st.floats(0, 30).map(Steady)
+
+
+@given(prospects(), lines, places, rates, more)
+def test_c3_a_longer_line_never_lets_anybody_begin_earlier(
+    prospect: RoleForecast, line: Lined, place: LaneRank, rate: Steady, more: tuple[str, int, int]
+) -> None:
+    before_s = start_time_s(prospect, line, place, rate, COUNTED_S)
+    role, rank, number = more
+
+    line.there[role, place.lane, rank] = line.there.get((role, place.lane, rank), 0) + number
+
+    assert start_time_s(prospect, line, place, rate, COUNTED_S) >= before_s - 1e-6
+
+
+@given(recoveries(), st.integers(1, 500), counts, st.floats(1, 200))
+def test_c3_a_quota_with_more_to_give_never_lets_anybody_begin_later(
+    recovery: Recovery, more: int, position: int, per_s: float
+) -> None:
+    def begins(free: int) -> float:
+        changed = Recovery(
+            limit=recovery.limit,
+            window_ms=recovery.window_ms,
+            allowed=recovery.allowed,
+            free=free,
+            returns=recovery.returns,
+        )
+        supply = quota_curve_of(QuotaForecast(model="m", source="s", recoveries=(changed,)))
+        curve = service_curve_of([TimedQuota(supply, COUNTED_S, COUNTED_S)], 1.0, 4.0, per_s)
+        assert curve is not None
+        return curve.start_time_s(position + 1)
+
+    assert begins(recovery.free + more) <= begins(recovery.free) + 1e-6
+
+
+@given(seconds, seconds, seconds, seconds)
+def test_c3_more_time_is_never_a_reason_to_refuse(
+    wait_s: float, longest_s: float, left_s: float, more_s: float
+) -> None:
+    assume(retry_after_s(wait_s, longest_s, left_s) is None)
+
+    assert retry_after_s(wait_s, longest_s, left_s + more_s) is None
+
+
+@given(seconds, seconds, seconds)
+def test_c3_who_comes_back_when_told_is_let_in_if_the_line_is_the_same(
+    wait_s: float, longest_s: float, left_s: float
+) -> None:
+    told_s = retry_after_s(wait_s, longest_s, left_s)
+    assume(told_s is not None)
+    assert told_s is not None
+
+    assert 0 < told_s < inf
+    assert retry_after_s(max(0.0, wait_s - told_s), longest_s, left_s) is None
+
+
+@given(prospects(), places, rates, seconds)
+def test_c3_an_idle_system_refuses_nothing(
+    prospect: RoleForecast, place: LaneRank, rate: Steady, left_s: float
+) -> None:
+    free = service_curve_of(
+        [TimedQuota(quota_curve_of(QuotaForecast(model="m", source="s")), COUNTED_S, COUNTED_S)],
+        1.0,
+        prospect.lanes[place.lane].slots,
+        prospect.lanes[place.lane].per_s,
+    )
+    assert free is not None
+    idle = RoleForecast(
+        role="chat",
+        lanes=prospect.lanes,
+        longest_s=prospect.longest_s,
+        pools=(QuotaPool(QuotaSharers(("chat",)), free),),
+    )
+
+    wait_s = start_time_s(idle, Lined({}), place, rate, COUNTED_S) - COUNTED_S
+
+    assert retry_after_s(wait_s, idle.longest_s, left_s) is None
+
+
+@given(prospects(), lines, places, rates)
+def test_c3_the_wait_is_never_nonsense(
+    prospect: RoleForecast, line: Lined, place: LaneRank, rate: Steady
+) -> None:
+    begin_s = start_time_s(prospect, line, place, rate, COUNTED_S)
+
+    assert COUNTED_S <= begin_s <= inf

@@ -1,0 +1,106 @@
+"""C3: the admission gate reserves a queue slot with its decision, and releases it if the request is not stored."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.router.admission.gate import AdmissionGate, QueueReservation
+from services.router.queues.backlog_poller import BacklogPoller
+from services.router.queues.byte_limits import ByteLimits
+from services.router.routing.outcome import Rejected
+from tests.harness.routed_requests import routed
+from tests.unit.router.admission.test_controller import Scene, minute, quota
+
+FREE = 3
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """Quota for three more requests before their deadline."""
+    scene = Scene()
+    scene.beat(quota("small", minute(FREE)), quota("large", minute(0)))
+    scene.count()
+    return scene
+
+
+def gate(scene: Scene, limits: ByteLimits | None = None) -> AdmissionGate:
+    class Current(BacklogPoller):
+        """Never asks a server."""
+
+        def __init__(self) -> None:
+            pass
+
+        async def refreshed(self, than_s: float | None) -> bool:
+            return scene.backlog.counted_s != than_s
+
+    return AdmissionGate(scene.controller, limits or ByteLimits(scene.backlog), Current())
+
+
+async def admit(admission: AdmissionGate, scene: Scene) -> QueueReservation | Rejected:
+    return await admission.admit(routed(scene.work()), accepted_before=False)
+
+
+async def test_c3_of_many_concurrent_requests_only_those_with_quota_are_admitted(scene: Scene) -> None:
+    """None of them is stored yet."""
+    admission = gate(scene)
+    outcomes = await asyncio.gather(*(admit(admission, scene) for _ in range(128)))
+    assert sum(isinstance(each, QueueReservation) for each in outcomes) == FREE
+
+
+async def test_c3_a_reservation_is_released_on_an_error_and_kept_on_commit(
+    scene: Scene,
+) -> None:
+    admission = gate(scene)
+    for _ in range(5 * FREE):
+        reservation = await admit(admission, scene)
+        assert isinstance(reservation, QueueReservation)
+        with pytest.raises(OSError, match="lost"), reservation:
+            raise OSError("lost")
+    for _ in range(FREE):
+        reservation = await admit(admission, scene)
+        assert isinstance(reservation, QueueReservation)
+        with reservation:
+            reservation.commit()
+    assert isinstance(await admit(admission, scene), Rejected)
+
+
+async def test_c3_a_reservation_counts_beside_a_newer_backlog_count(scene: Scene) -> None:
+    admission = gate(scene)
+    reservations = [await admit(admission, scene) for _ in range(FREE)]
+    assert all(isinstance(each, QueueReservation) for each in reservations)
+    scene.count()
+    assert isinstance(await admit(admission, scene), Rejected)
+
+
+async def test_c3_a_request_accepted_before_is_not_decided_again_but_counts(scene: Scene) -> None:
+    admission = gate(scene)
+    for _ in range(FREE):
+        assert isinstance(await admission.admit(routed(scene.work()), accepted_before=True), QueueReservation)
+    assert isinstance(await admission.admit(routed(scene.work()), accepted_before=True), QueueReservation)
+    assert isinstance(await admit(admission, scene), Rejected)
+
+
+async def test_c3_an_evaluation_gives_the_decision_and_reserves_nothing(scene: Scene) -> None:
+    admission = gate(scene)
+    for _ in range(5 * FREE):
+        rejected, forecast = await admission.evaluate(routed(scene.work()))
+        assert rejected is None
+        assert forecast.retry_after_s is None
+    for _ in range(FREE):
+        assert isinstance(await admit(admission, scene), QueueReservation)
+    evaluated, forecast = await admission.evaluate(routed(scene.work()))
+    rejected = await admit(admission, scene)
+    assert isinstance(rejected, Rejected)
+    assert evaluated == rejected
+    assert forecast.retry_after_s == rejected.retry_after_s
+
+
+async def test_c3_an_evaluation_rejects_a_body_that_exceeds_the_byte_limits(scene: Scene) -> None:
+    limits = ByteLimits(scene.backlog)
+    limits.begin_count()
+    limits.snapshot(0, 1000)
+    rejected, _ = await gate(scene, limits).evaluate(routed(scene.work()))
+    assert rejected is not None
+    assert "mailboxes" in rejected.message

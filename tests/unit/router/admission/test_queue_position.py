@@ -1,0 +1,133 @@
+"""C3, C6: how many get their turn before one that comes now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from penstock.contract.names import RANKS
+from services.router.admission.arrival_rates import ArrivalRates
+from services.router.admission.queue_position import (
+    LaneRank,
+    QuotaSharers,
+    overtakable,
+    position_for_quota,
+    position_in_mailbox,
+    spare_turns,
+)
+
+FIRST = LaneRank("interactive", 0)
+BATCH = LaneRank("batch", 0)
+
+
+class Lined:
+    def __init__(self, there: Mapping[tuple[str, str, int], int]) -> None:
+        self.there = there
+
+    def queued(self, role: str, lane: str) -> int:
+        return self.ahead(role, lane, RANKS[-1])
+
+    def ahead(self, role: str, lane: str, rank: int) -> int:
+        return sum(self.there.get((role, lane, each), 0) for each in range(rank + 1))
+
+
+class Arriving(ArrivalRates):
+    def __init__(self, rates: Mapping[tuple[str, str, int], float] | None = None) -> None:
+        super().__init__()
+        self.rates = rates or {}
+
+    def per_s(self, role: str, lane: str, rank: int) -> float:
+        return self.rates.get((role, lane, rank), 0.0)
+
+
+NOBODY = Arriving()
+
+
+def test_nobody_is_nobody_and_a_line_is_taken_a_little_longer_than_counted() -> None:
+    assert position_in_mailbox("chat", Lined({}), FIRST, NOBODY).standing == 1
+    line = Lined({("chat", "interactive", 0): 60, ("chat", "interactive", 2): 40, ("chat", "batch", 0): 50})
+    assert position_in_mailbox("chat", line, FIRST, NOBODY).standing == 102
+
+
+def test_a_higher_rank_may_fill_a_part_of_the_line_only() -> None:
+    line = Lined({("chat", "interactive", 2): 80})
+
+    standing = [
+        position_in_mailbox("chat", line, LaneRank("interactive", rank), NOBODY).standing for rank in RANKS
+    ]
+
+    assert standing == sorted(set(standing))
+    assert standing[3] == pytest.approx(80 / 0.7 + 1)
+
+
+def test_a_higher_rank_is_overtaken_but_not_for_ever() -> None:
+    line = Lined({("chat", "interactive", 1): 4})
+    busy = Arriving({("chat", "interactive", 0): 5.0})
+
+    turns = position_in_mailbox("chat", line, LaneRank("interactive", 1), busy)
+
+    assert (turns.overtaking_per_s, turns.most) == (5.0, 40)
+    standing = turns.standing
+    assert turns.start_delay_s(lambda turn: turn / 10) == pytest.approx(standing / 5, abs=0.01)
+    assert turns.start_delay_s(lambda turn: turn / 2) == 20, "its rank has one turn of eight"
+
+
+def test_all_who_live_on_the_same_quota_are_counted_and_those_who_have_passed_it_are_not() -> None:
+    line = Lined(
+        {("chat", "interactive", 0): 9, ("coding", "interactive", 1): 30, ("fast", "interactive", 0): 7}
+    )
+
+    turns = position_for_quota(
+        "chat", line, FIRST, NOBODY, QuotaSharers(("chat", "coding"), calling=19.0, unobserved=2.0)
+    )
+    nobody = position_for_quota("chat", line, FIRST, NOBODY, QuotaSharers(("chat", "coding"), calling=39.0))
+
+    assert turns.standing == 21 + 2
+    assert nobody.standing == 1
+
+
+def test_batch_work_takes_its_share_beside_the_other_lane_and_no_more() -> None:
+    line = Lined({("chat", "interactive", 0): 100, ("chat", "batch", 0): 10_000})
+    crowd = QuotaSharers(("chat",), batch_share=0.25)
+
+    assert position_for_quota("chat", line, FIRST, NOBODY, crowd).standing == pytest.approx(102 * 1.25)
+    assert position_for_quota("chat", Lined({("chat", "batch", 0): 3}), FIRST, NOBODY, crowd).standing == 1.25
+
+
+def test_batch_work_stands_behind_what_there_is_and_what_will_come_of_the_other_lane() -> None:
+    line = Lined({("chat", "interactive", 0): 20, ("chat", "batch", 0): 9})
+    busy = Arriving({("chat", "interactive", 0): 6.0, ("chat", "interactive", 1): 2.0})
+
+    turns = position_for_quota("chat", line, BATCH, busy, QuotaSharers(("chat",), batch_share=0.25))
+
+    assert turns.standing == 30
+    assert turns.overtaking_per_s == 8
+    assert turns.most == 50
+    assert turns.start_delay_s(lambda turn: turn / 10) == 5, "its slots get one turn of five, whatever comes"
+
+
+def test_c6_the_first_rank_goes_before_the_others_but_for_what_is_in_hand_and_their_turns_meanwhile() -> None:
+    flood = {("chat", "interactive", 2): 224, ("chat", "interactive", 3): 376}
+
+    assert overtakable("chat", Lined(flood), FIRST, slots=16) == 600 - 16 - 3
+    assert (
+        overtakable("chat", Lined({**flood, ("chat", "interactive", 0): 9}), FIRST, slots=16) == 600 - 16 - 6
+    )
+    assert overtakable("chat", Lined({("chat", "interactive", 2): 16}), FIRST, slots=16) == 0
+    assert overtakable("chat", Lined(flood), LaneRank("interactive", 3), slots=16) == 0
+
+
+def test_c6_who_is_known_to_be_borne_stands_before_the_flood() -> None:
+    line = Lined({("chat", "interactive", 3): 600})
+
+    assert position_in_mailbox("chat", line, FIRST, NOBODY, overtaken=581).standing == 20
+    assert (
+        position_for_quota("chat", line, FIRST, NOBODY, QuotaSharers(("chat",)), overtaken=581).standing == 20
+    )
+
+
+def test_c3_what_is_spared_leaves_later_higher_ranks_their_turns() -> None:
+    assert spare_turns(100, 60, 60, LaneRank("interactive", 3)) == 40
+    assert spare_turns(100, 60, 60, LaneRank("interactive", 1)) == 15
+    assert spare_turns(100, 60, 10, LaneRank("interactive", 1)) == 40

@@ -1,0 +1,66 @@
+"""C3: what a forecast says of how many requests may begin by when."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from penstock.contract.presence import QuotaForecast, Recovery
+from services.router.admission.quota_curve import UNLIMITED, quota_curve_of
+
+
+def requests(free: int, *returns: tuple[int, int], allowed: int = 600) -> Recovery:
+    return Recovery(
+        limit="requests_per_minute", window_ms=60_000, allowed=allowed, free=free, returns=tuple(returns)
+    )
+
+
+def forecast(*recoveries: Recovery, tokens_each: int = 0) -> QuotaForecast:
+    return QuotaForecast(model="m", source="s", recoveries=recoveries, tokens_each=tokens_each)
+
+
+def test_c3_a_quota_used_up_in_ten_seconds_gives_nothing_for_fifty() -> None:
+    supply = quota_curve_of(forecast(requests(0, (52_000, 300), (58_000, 300))))
+
+    assert supply.by(51.9) == 0
+    assert supply.by(52) == 300
+    assert supply.by(59) == 600
+    assert supply.by(60 + 51.9) == 600, "what is spent at once then is back a minute later, not before"
+
+
+def test_c3_beyond_two_windows_a_quota_gives_what_it_gives_in_the_mean() -> None:
+    supply = quota_curve_of(forecast(requests(600)))
+
+    assert supply.by(0) == 600
+    assert supply.by(60) == 1200
+    assert supply.by(360) == pytest.approx(1200 + 240 * 10)
+
+
+def test_c3_the_tighter_limit_counts() -> None:
+    tokens = Recovery(limit="tokens_per_minute", window_ms=60_000, allowed=6000, free=1000)
+    tight = quota_curve_of(forecast(requests(600), tokens, tokens_each=100))
+    unknown = quota_curve_of(forecast(requests(600), tokens))
+
+    assert tight.by(1) == 10
+    assert tight.per_s == pytest.approx(1.0)
+    assert unknown.by(1) == 600, "nobody knows yet what a request takes"
+
+
+def test_c3_what_was_overspent_has_to_come_back_first() -> None:
+    supply = quota_curve_of(forecast(requests(-5, (1000, 4), (2000, 4))))
+
+    assert [supply.by(at_s) for at_s in (0, 1, 2)] == [0, 0, 3]
+
+
+def test_without_a_limit_there_is_no_end() -> None:
+    assert quota_curve_of(forecast()) == UNLIMITED
+    assert UNLIMITED.by(0) == inf
+
+
+def test_c3_a_limit_of_a_kind_this_router_does_not_know_or_without_a_window_binds_nothing() -> None:
+    unknown = Recovery(limit="images_per_week", window_ms=60_000, allowed=1, free=0)
+    endless = Recovery(limit="requests_per_day", window_ms=0, allowed=1, free=0)
+
+    assert quota_curve_of(forecast(unknown, endless)) == UNLIMITED
+    assert quota_curve_of(forecast(requests(7), unknown, endless)) == quota_curve_of(forecast(requests(7)))

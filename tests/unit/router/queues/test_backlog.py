@@ -1,0 +1,26 @@
+"""C6: the more somebody has in a mailbox, the later the turn of the next one."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.contract.names import RANKS
+from services.router.queues.backlog import RANK_BOUNDS, rank_of
+
+
+def test_the_ranks_and_their_bounds():
+    assert [rank_of(waiting) for waiting in (0, 3, 4, 31, 32, 255, 256, 10**6)] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(RANKS) == len(RANK_BOUNDS) + 1
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_more_in_the_mailbox_is_never_an_earlier_rank(one: int, other: int):
+    assert (rank_of(one) <= rank_of(other)) or one > other
+
+
+@given(mine=st.integers(0, RANK_BOUNDS[-1] - 1), theirs=st.integers(0, 5_000))
+def test_nobody_has_more_than_eight_times_as_much_before_the_next_of_mine_c6(mine: int, theirs: int):
+    """Of one other user who published `theirs` requests, one after the other, while none of them was finished."""
+    before_me = sum(rank_of(number) <= rank_of(mine) for number in range(theirs))
+    assert before_me <= max(8 * mine, RANK_BOUNDS[0])

@@ -1,0 +1,115 @@
+"""C6: bytes in the mailboxes; large bodies and jobs leave room for small interactive requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.contract import subjects
+from penstock.contract.names import Lane
+from services.router.queues.backlog import Backlog
+from services.router.queues.byte_limits import ByteClaim, ByteLimits
+
+MIB = 2**20
+BOUND = 80 * MIB
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.backlog = Backlog()
+        self.limits = ByteLimits(self.backlog)
+
+    def count(self, held: int, lane: Lane = "batch", **flows: int) -> None:
+        self.backlog.begin_count()
+        self.limits.begin_count()
+        self.backlog.snapshot(
+            {subjects.work("chat", lane, 0, each): n for each, n in flows.items()}, routers=1
+        )
+        self.limits.snapshot(held, BOUND)
+
+    def puts(self, flow: str, size: int, lane: Lane = "batch") -> bool:
+        wanted = ByteClaim("chat", lane, flow, size)
+        if self.limits.rejection_reason(wanted) is not None:
+            return False
+        self.limits.reserve(wanted)
+        self.limits.commit(wanted)
+        return True
+
+
+@pytest.fixture
+def scene() -> Scene:
+    made = Scene()
+    made.count(0)
+    return made
+
+
+def test_c6_before_the_first_count_everybody_is_let_in() -> None:
+    assert Scene().limits.rejection_reason(ByteClaim("chat", "batch", "f", 10 * BOUND)) is None
+
+
+def test_c6_one_flow_has_an_eighth_of_a_lane_and_the_other_lane_and_others_are_not_concerned(
+    scene: Scene,
+) -> None:
+    assert [scene.puts("greedy", MIB) for _ in range(12)] == [True] * 10 + [False] * 2
+    assert scene.puts("greedy", 1000, "interactive")
+    assert scene.puts("other", MIB)
+
+
+def test_c6_many_flows_together_fill_half_and_small_interactive_requests_find_room(scene: Scene) -> None:
+    assert sum(scene.puts(f"f{n}", 5 * MIB) for n in range(20)) == 8
+    assert not scene.puts("late", MIB, "interactive"), "it is large"
+    assert scene.puts("late", 200_000, "interactive")
+
+
+def test_c6_what_is_reserved_counts_through_a_count_and_is_given_back(scene: Scene) -> None:
+    wanted = ByteClaim("chat", "batch", "f", 8 * MIB)
+    scene.limits.reserve(wanted)
+    scene.count(34 * MIB, f=1)
+    assert not scene.puts("g", MIB)
+    scene.limits.release(wanted)
+    assert scene.puts("g", MIB)
+    assert scene.puts("f", MIB)
+
+
+def test_c6_a_flow_counts_less_as_its_requests_end_and_more_by_what_other_routers_put_in(
+    scene: Scene,
+) -> None:
+    assert all(scene.puts("f", MIB) for _ in range(10))
+    scene.count(20 * MIB, f=20)
+    assert not scene.puts("f", MIB)
+    scene.count(5 * MIB, f=5)
+    assert [scene.puts("f", MIB) for _ in range(6)] == [True] * 5 + [False]
+    scene.count(0)
+    assert scene.limits._flows == scene.limits._accounts == {}, "who has nothing there is forgotten"
+
+
+def test_c6_the_users_of_one_account_leave_half_of_that_half_to_other_accounts(scene: Scene) -> None:
+    """`acme`, and who asks for it: a flow begins with the eight digits of its account."""
+    assert sum(scene.puts(f"acme0000{n}", 5 * MIB) for n in range(20)) == 4, "a quarter is 20 MiB"
+    assert not scene.puts("acme0000x", MIB, "interactive"), "it is large"
+    assert scene.puts("acme0000x", 200_000, "interactive")
+    assert sum(scene.puts(f"other000{n}", 5 * MIB) for n in range(20)) == 3, "half of all is taken then"
+
+
+def test_c6_with_its_small_requests_an_account_leaves_half_to_other_accounts(scene: Scene) -> None:
+    flows = [f"acmeacme{n:03}" for n in range(300)]
+    assert sum(scene.puts(flow, 200_000, "interactive") for flow in flows) == BOUND // 2 // 200_000
+    assert scene.puts("otherother1", 200_000, "interactive")
+    assert not scene.puts("acmeacme300", 200_000, "interactive")
+
+
+def test_c6_an_account_counts_by_what_other_routers_put_in_and_less_as_its_requests_end(scene: Scene) -> None:
+    assert scene.puts("acme00001", 4 * MIB)
+    scene.count(16 * MIB, acme00001=1, acme00002=1, acme00003=2)
+    assert not scene.puts("acme00004", 5 * MIB)
+    assert scene.puts("other0004", 5 * MIB)
+    scene.count(4 * MIB, acme00003=1)
+    assert scene.puts("acme00004", 5 * MIB)
+
+
+def test_c6_small_requests_that_go_do_not_take_the_large_ones_of_another_mailbox_with_them(
+    scene: Scene,
+) -> None:
+    assert all(scene.puts(f"acme0000{n}", 5 * MIB) for n in range(4))
+    assert all(scene.puts(f"acme000{n}", 1000, "interactive") for n in range(1000, 3000))
+    scene.count(20 * MIB, **{f"acme0000{n}": 1 for n in range(4)})
+    assert not scene.puts("acme0000x", 5 * MIB)

@@ -1,0 +1,60 @@
+"""B2: what makes a request simple, medium or complex."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from penstock.runtime.config.catalogue import Routing
+from services.router.routing.complexity import Assessment, assess
+from services.router.routing.features import extract_features
+
+
+def judge(text: str, system: str = "Be brief.", routing: Routing | None = None) -> Assessment:
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
+    return assess(extract_features(msgspec.json.encode({"messages": messages})), routing or Routing())
+
+
+@pytest.mark.parametrize("text", ["Hello!", "Как дела?", "Merhaba", "What is the capital of France?", ""])
+def test_a_short_plain_question_is_simple(text: str) -> None:
+    assert judge(text) == Assessment("simple", "short and plain")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("la " * 67, "201 characters"),
+        ("Write a Python function that adds two numbers", "code: "),
+        ("What are the trade-offs of living in the city?", "design: 'trade-offs'"),
+        ("Спроектируй сад", "design: 'Спроектируй'"),
+        ("Bir bahçe tasarla", "design: 'tasarla'"),
+    ],
+)
+def test_one_reason_makes_it_medium(text: str, reason: str) -> None:
+    assessment = judge(text)
+    assert assessment.complexity == "medium"
+    assert assessment.why.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Debug this:\n```py\nprint(x)\n```",
+        "Design the architecture of a payment API and its database. " * 5,
+        "Отладь этот код, он падает",
+        "Спроектируй архитектуру микросервиса на Python",
+        "Bu kodda hata ayıkla",
+        "Bir veritabanı mimarisi tasarla, Python ile kod yaz",
+    ],
+)
+def test_two_reasons_make_it_complex_and_both_are_named(text: str) -> None:
+    assessment = judge(text)
+    assert assessment.complexity == "complex"
+    assert ";" in assessment.why
+
+
+def test_the_length_bound_is_configuration_and_a_long_system_prompt_does_not_count() -> None:
+    assert judge("x" * 200).complexity == "simple"
+    assert judge("x" * 201).complexity == "medium"
+    assert judge("x" * 201, routing=Routing(complex_characters=500)).complexity == "simple"
+    assert judge("Hello!", system="Be polite. " * 100).complexity == "simple"

@@ -1,0 +1,108 @@
+"""The pure decision on a request event, without a server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from penstock.contract.errors import ERRORS
+from penstock.contract.headers import CLIENT
+from penstock.contract.names import ROLES
+from penstock.runtime.config.load import read_catalogue
+from services.router.routing.decide import decide
+from services.router.routing.inbound import InboundRequest
+from services.router.routing.outcome import Rejected, Routed
+
+NOW_MS = 1_800_000_000_000
+CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
+
+
+def inbound(*, redelivered: bool = False, stored_ms: int = NOW_MS, **changed: Any) -> InboundRequest:
+    body = {"messages": [{"role": "user", "content": "Write a Python function that sorts a list."}]}
+    request = {"id": "r1", "client": "c1", "body": body, **changed}
+    return InboundRequest(
+        subject="llm.request.demo.chat",
+        data=json.dumps(request).encode(),
+        headers={},
+        stored_ms=stored_ms,
+        redelivered=redelivered,
+    )
+
+
+def decided(event: InboundRequest, served: tuple[str, ...] = ROLES) -> Routed | Rejected:
+    return decide(event, CATALOGUE, served, NOW_MS)
+
+
+def rejected(event: InboundRequest, served: tuple[str, ...] = ROLES) -> Rejected:
+    outcome = decided(event, served)
+    assert isinstance(outcome, Rejected)
+    return outcome
+
+
+def test_b1_b5_a_valid_request_is_routed_with_the_reasons() -> None:
+    outcome = decided(inbound())
+    assert isinstance(outcome, Routed)
+    assert outcome.work.role == outcome.accepted.role == "coding"
+    assert "Python" in outcome.accepted.why
+    assert outcome.work.deadline_ms == NOW_MS + 90_000
+
+
+@pytest.mark.parametrize("redelivered", [False, True])
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"role": "poet"}, "unknown_role"),
+        ({"deadline_ms": NOW_MS - 1}, "deadline_exceeded"),
+        ({"body": {"messages": []}}, "invalid_request"),
+        ({"role": "embed"}, "invalid_request"),
+    ],
+)
+def test_d7_a_rejection_is_numbered_after_an_accepted_that_may_be_out(
+    changed: Any, code: str, *, redelivered: bool
+) -> None:
+    outcome = rejected(inbound(redelivered=redelivered, **changed))
+    assert outcome.code == code
+    assert outcome.seq == int(redelivered), (
+        "a reader that received `accepted`, seq 0, must not drop it as old"
+    )
+
+
+def test_c3_a_role_without_a_live_worker_is_rejected_with_a_retry_delay() -> None:
+    outcome = rejected(inbound(role="vision"), served=("chat",))
+    assert (outcome.code, outcome.retry_after_s) == ("role_not_served", 5.0)
+
+
+def test_b1_a_role_missing_from_the_catalogue_is_unknown_and_never_retried() -> None:
+    roles = {role: config for role, config in CATALOGUE.roles.items() if role != "vision"}
+    outcome = decide(inbound(role="vision"), replace(CATALOGUE, roles=roles), ROLES, NOW_MS)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.code, outcome.retry_after_s) == ("unknown_role", None)
+    assert ERRORS[outcome.code].retry == "never"
+    assert "no role 'vision' in the catalogue simulator" in outcome.message
+
+
+def test_c3_a_request_that_waited_past_its_deadline_is_rejected() -> None:
+    assert rejected(inbound(stored_ms=NOW_MS - 90_000)).code == "deadline_exceeded"
+
+
+def test_the_reply_address_is_the_first_valid_one_of_body_and_headers() -> None:
+    event = replace(inbound(id="not a token"), headers={"Nats-Msg-Id": "r9"})
+    reply_to = rejected(event).reply_to
+    assert reply_to is not None
+    assert reply_to.subject == "llm.reply.demo.c1.r9"
+
+
+def test_d10_different_clients_in_header_and_body_are_rejected_to_the_one_in_the_body() -> None:
+    outcome = rejected(replace(inbound(), headers={CLIENT: "c2"}))
+    assert outcome.code == "invalid_request"
+    assert "names the client 'c2'" in outcome.message
+    assert "the body names 'c1'" in outcome.message
+    assert outcome.reply_to is not None
+    assert outcome.reply_to.subject == "llm.reply.demo.c1.r1"
+
+
+def test_a_client_in_the_header_that_equals_the_body_is_accepted() -> None:
+    assert isinstance(decided(replace(inbound(), headers={CLIENT: "c1"})), Routed)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from services.router.routing.limits import DeadlinePast, TooLarge, check_size, deadline_ms
+
+NOW_MS = 1_800_000_000_000
+
+
+def test_without_a_wish_the_deadline_is_that_of_the_role() -> None:
+    assert deadline_ms(None, NOW_MS, NOW_MS, total_s=90.5) == NOW_MS + 90_500
+    assert deadline_ms(None, NOW_MS - 60_000, NOW_MS, total_s=90) == NOW_MS + 30_000, "since it was stored"
+
+
+def test_a_wish_is_granted_sooner_or_later_than_the_role_has_it_up_to_the_bound() -> None:
+    assert deadline_ms(NOW_MS + 1, NOW_MS, NOW_MS, total_s=90) == NOW_MS + 1
+    assert deadline_ms(NOW_MS + 600_000, NOW_MS, NOW_MS, total_s=90) == NOW_MS + 600_000
+    assert deadline_ms(NOW_MS + 10**12, NOW_MS, NOW_MS, total_s=90) == NOW_MS + 3_600_000
+    assert deadline_ms(None, NOW_MS, NOW_MS, total_s=90, max_s=10) == NOW_MS + 10_000
+
+
+@pytest.mark.parametrize("late_by_ms", [0, 1, 5_000])
+def test_c3_a_request_that_comes_late_is_refused_at_the_door(late_by_ms: int) -> None:
+    with pytest.raises(DeadlinePast, match=f"passed {late_by_ms:,} ms before"):
+        deadline_ms(NOW_MS - late_by_ms, NOW_MS, NOW_MS, total_s=90)
+
+
+def test_a_body_may_have_exactly_the_limit() -> None:
+    check_size(8_000_000, 8_000_000)
+    with pytest.raises(TooLarge, match="8,000,001 bytes; the limit is 8,000,000"):
+        check_size(8_000_001, 8_000_000)
+
+
+@pytest.mark.parametrize("asked_ms", [1, 30_000, 1_795_257_916])
+def test_a_duration_or_seconds_for_a_deadline_are_told_as_such_d10(asked_ms):
+    now_ms = 1_795_257_916_512
+
+    with pytest.raises(
+        DeadlinePast, match=f"deadline_ms {asked_ms} .* milliseconds since 1970, such as {now_ms + 60_000}"
+    ):
+        deadline_ms(asked_ms, now_ms, now_ms, 90)

@@ -1,0 +1,163 @@
+"""B1 and B5: the role of a request, and the reason given."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from penstock.contract.names import ROLES
+from penstock.runtime.config.catalogue import AutoRule, Catalogue, RoleConfig
+from services.router.routing.features import Features, extract_features
+from services.router.routing.role import RoleChoice, UnknownRole, resolve
+from tests.unit.router.routing.corpus import TUNED, Corpus
+from tests.unit.router.routing.held_out import HELD_OUT
+
+
+def catalogue(*roles: str, **configs: RoleConfig) -> Catalogue:
+    plain = {role: RoleConfig(chain=("m",)) for role in roles}
+    return Catalogue(name="test", providers={}, models={}, roles={**plain, **configs})
+
+
+CATALOGUE = catalogue(*ROLES)
+
+
+def features(content: object) -> Features:
+    return extract_features(msgspec.json.encode({"messages": [{"role": "user", "content": content}]}))
+
+
+def auto(content: object, served: tuple[str, ...] = ROLES) -> RoleChoice:
+    return resolve("auto", features(content), CATALOGUE, served)
+
+
+def accuracy(corpus: Corpus, language: str) -> float:
+    """The share of prompts that get their role; the others are printed."""
+    total = right = 0
+    for role, prompts in corpus[language].items():
+        for prompt in prompts:
+            decision = auto(prompt)
+            total += 1
+            right += decision.role == role
+            if decision.role != role:
+                print(f"{prompt!r}: {role} taken for {decision.role} ({decision.why})")
+    return right / total
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "tr"])
+def test_b1_prompts_of_the_tuned_corpus_get_their_role(language: str) -> None:
+    assert accuracy(TUNED, language) >= 0.95
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "tr"])
+def test_b1_prompts_never_tuned_on_get_their_role(language: str) -> None:
+    assert accuracy(HELD_OUT, language) >= 0.88
+
+
+@pytest.mark.parametrize("corpus", [TUNED, HELD_OUT], ids=["tuned", "held_out"])
+def test_the_corpora_are_large_enough_and_disjoint(corpus: Corpus) -> None:
+    for language, roles in corpus.items():
+        assert sum(map(len, roles.values())) >= 28
+        tuned = {prompt for prompts in TUNED[language].values() for prompt in prompts}
+        held_out = {prompt for prompts in HELD_OUT[language].values() for prompt in prompts}
+        assert not tuned & held_out
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_b1_a_role_requested_by_name_is_kept_whatever_the_text(role: str) -> None:
+    assert resolve(role, features("Solve 3x + 7 = 22"), CATALOGUE, ()) == RoleChoice(role, "asked for")
+
+
+def test_an_unknown_role_is_rejected_with_the_list_of_known_ones() -> None:
+    with pytest.raises(UnknownRole, match=r"no role 'codin'") as caught:
+        resolve("codin", features("hi"), CATALOGUE, ROLES)
+    assert all(role in str(caught.value) for role in (*ROLES, "auto"))
+
+
+def test_b1_a_shipped_role_that_the_catalogue_lacks_is_unknown() -> None:
+    with pytest.raises(
+        UnknownRole, match=r"no role 'creative' in the catalogue test; the roles are chat, auto"
+    ):
+        resolve("creative", features("hi"), catalogue("chat"), ROLES)
+
+
+def test_b1_auto_falls_back_to_chat_where_the_catalogue_lacks_the_role() -> None:
+    choice = resolve("auto", features("Solve 3x + 7 = 22"), catalogue("chat", "coding"), ())
+    assert choice.role == "chat"
+
+
+LEGAL = catalogue(
+    "chat", "coding", legal=RoleConfig(chain=("m",), auto=AutoRule(keywords=("contract law", "NDA")))
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "role"),
+    [
+        ("Is this nda binding?", "legal"),
+        ("Explain contract law to me", "legal"),
+        ("Write a Python function that parses an NDA", "legal"),
+        ("A panda eats bamboo", "chat"),
+        ("Write a Python function", "coding"),
+    ],
+)
+def test_b1_auto_chooses_a_role_of_the_catalogue_by_its_keywords(prompt: str, role: str) -> None:
+    assert resolve("auto", features(prompt), LEGAL, ("chat", "coding", "legal")).role == role
+
+
+def test_b1_a_role_chosen_by_keyword_falls_back_to_chat_without_a_worker() -> None:
+    choice = resolve("auto", features("this NDA"), LEGAL, ("chat",))
+    assert choice == RoleChoice("chat", "keyword 'NDA'; no live worker serves legal, so chat")
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+def test_b1_an_image_selects_vision_even_beside_code() -> None:
+    decision = auto([{"type": "text", "text": "```py\nprint(1)\n```"}, IMAGE])
+    assert decision == RoleChoice("vision", "an image")
+    assert auto([IMAGE, IMAGE]).why == "2 images"
+
+
+@pytest.mark.parametrize(
+    ("letter", "characters"), [("a", 120_004), ("я", 90_004)], ids=["Latin: 4 a token", "Cyrillic: 3"]
+)
+def test_b1_more_than_30_000_tokens_select_long_context(letter: str, characters: int) -> None:
+    assert auto(letter * characters).role == "long_context"
+    assert auto(letter * (characters - 200)).role == "chat"
+    assert auto("42 " * 40_000).why == "40,007 tokens of text"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "evidence"),
+    [
+        ("def add(a, b):\n    return a", "`def`"),
+        ('Traceback (most recent call last):\n  File "a"', "a traceback"),
+        ("Реши уравнение", "'уравнение'"),
+        ("DENKLEMİ ÇÖZ", "'DENKLEMİ'"),
+        ("Solve 3x + 7 = 22", "an equation"),
+    ],
+)
+def test_b5_the_reason_names_the_evidence_as_it_was_written(prompt: str, evidence: str) -> None:
+    assert evidence in auto(prompt).why
+
+
+def test_turkish_without_its_letters_or_in_capitals_is_classified_alike() -> None:
+    for prompt in ("denklemi çöz", "denklemi coz", "DENKLEMİ ÇÖZ", "denklemi c\u0327o\u0308z"):
+        assert auto(prompt).role == "logic", prompt
+    for prompt in ("hata ayıkla", "hata ayikla", "HATA AYIKLA"):
+        assert auto(prompt).role == "coding", prompt
+
+
+def test_auto_falls_back_to_chat_without_a_worker_and_gives_the_reason() -> None:
+    decision = auto("Solve 3x + 7 = 22", served=("chat", "coding"))
+    assert decision.role == "chat"
+    assert decision.why.startswith("mathematics or logic: ")
+    assert decision.why.endswith("no live worker serves logic, so chat")
+
+
+def test_auto_keeps_a_role_without_a_worker_if_chat_has_none_either() -> None:
+    assert auto("Solve 3x + 7 = 22", served=()).role == "logic"
+
+
+def test_words_shared_by_code_and_mathematics_decide_neither() -> None:
+    assert auto("Prove that every class of functions closed under limits is a vector space").role == "logic"
+    assert auto("Write a Python function that solves the equation x^2 = 2").role == "coding"

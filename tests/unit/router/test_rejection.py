@@ -1,0 +1,38 @@
+"""D7: what a refusal may end, by what was told under its id."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from penstock.contract import codec
+from penstock.contract.reply import Failed, Failure, Started
+from services.router.rejection import may_terminate
+from tests.harness.routed_requests import chat_work, routed
+
+OURS = routed(chat_work()).accepted
+BEFORE = replace(OURS, at_ms=7)
+BEGUN = Started(id="i", seq=100, attempt=1, model="m", provider="p", worker="w", at_ms=9)
+END = Failed(id="i", seq=1, error=Failure(code="cancelled", message="", retry="never"))
+
+
+def test_d7_what_a_worker_has_begun_or_what_has_ended_is_not_ended_by_a_refusal():
+    for told in ([OURS, BEGUN], [BEGUN], [OURS, END]):
+        assert not may_terminate(told, "interactive", accepted=OURS, redelivered=True)
+
+
+def test_d7_a_request_that_finds_no_room_ends_itself_and_not_another_of_its_id_that_waits():
+    assert may_terminate(
+        [codec.REPLY.decode(codec.encode(OURS))], "interactive", accepted=OURS, redelivered=False
+    )
+    assert not may_terminate([BEFORE], "interactive", accepted=OURS, redelivered=False)
+    assert not may_terminate([BEFORE, OURS], "interactive", accepted=OURS, redelivered=False)
+
+
+def test_d7_a_request_that_a_router_accepted_before_it_died_is_ended_by_the_next_one_that_refuses_it():
+    assert may_terminate([BEFORE], "interactive", redelivered=True)
+    assert may_terminate([], "interactive", redelivered=True)
+
+
+def test_e4_the_reply_of_a_request_of_the_other_lane_is_not_ended():
+    assert not may_terminate([replace(BEFORE, lane="batch")], "interactive", redelivered=True)
+    assert not may_terminate([BEFORE], "batch", redelivered=True)

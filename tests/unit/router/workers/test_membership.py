@@ -1,0 +1,142 @@
+"""C3: for how long a worker is believed in, and what a router that was deaf makes of that."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.router.workers.membership import Membership
+
+
+def listens(members: Membership, since_s: int, until_s: int) -> None:
+    """The router hears itself, at least."""
+    for now_s in range(since_s, until_s + 1, 2):
+        members.record_activity(now_s)
+
+
+def test_a_role_is_served_while_any_of_its_workers_lives() -> None:
+    members = Membership()
+    members.record_heartbeat("a", ["chat", "coding"], now_s=0)
+    listens(members, 1, 14)
+    members.record_heartbeat("b", ["chat"], now_s=15)
+    listens(members, 16, 34)
+    assert members.served(20) == {"chat", "coding"}
+    assert members.served(21) == {"chat"}
+    assert members.served(35) == {"chat"}
+    assert members.served(35.1) == frozenset()
+
+
+def test_a_worker_can_drop_a_role() -> None:
+    members = Membership()
+    members.record_heartbeat("a", ["chat", "coding"], now_s=0)
+    members.record_heartbeat("a", ["coding"], now_s=1)
+    assert members.served(1) == {"coding"}
+
+
+def test_nobody_seen_means_nobody_serves() -> None:
+    assert Membership().served(0) == frozenset()
+    assert Membership().served(1000) == frozenset()
+
+
+def test_instances_that_died_unannounced_do_not_pile_up() -> None:
+    members = Membership(ttl_s=20)
+    for start in range(1_000):
+        members.record_heartbeat(f"instance-{start}", ["chat"], now_s=start * 10.0)
+    assert len(members._members) <= 3
+
+
+def test_c3_a_frozen_router_gives_beats_time_to_come_before_it_believes_that_all_are_dead() -> None:
+    members = Membership(ttl_s=20, silent_s=5, grace_s=5)
+    members.record_heartbeat("a", ["chat"], now_s=0)
+    members.record_heartbeat("b", ["coding"], now_s=1)
+    assert members.served(100) == {"chat", "coding"}, "it looks for the first time after 99 s"
+    members.record_heartbeat("a", ["chat"], now_s=102)
+    listens(members, 103, 110)
+    assert members.served(105) == {"chat", "coding"}
+    assert members.served(105.1) == {"chat"}, "b had its time"
+
+
+def test_c3_who_died_before_the_silence_stays_dead() -> None:
+    members = Membership()
+    members.record_heartbeat("a", ["chat"], now_s=0)
+    listens(members, 1, 21)
+    assert members.served(60) == frozenset()
+
+
+@given(st.lists(st.floats(0, 60), max_size=30))
+def test_c3_no_rhythm_of_silences_keeps_a_dead_worker_alive(steps_s: list[float]) -> None:
+    members = Membership(ttl_s=20, silent_s=5, grace_s=5)
+    members.record_heartbeat("a", ["chat"], now_s=0)
+    now_s, first_look_after_ttl_s = 0.0, None
+    for step_s in steps_s:
+        now_s += step_s
+        members.record_activity(now_s)
+        if now_s > 20 and first_look_after_ttl_s is None:
+            first_look_after_ttl_s = now_s
+        if first_look_after_ttl_s is not None and now_s > first_look_after_ttl_s + 5:
+            assert members.served(now_s) == frozenset()
+
+
+def test_c3_what_stands_in_the_bucket_after_a_reconnection_is_believed_until_it_can_be_heard() -> None:
+    members = Membership(ttl_s=20, grace_s=5)
+    members.record_heartbeat("a", ["chat"], now_s=0)
+    members.record_stored("a", ["chat"], now_s=1)
+    members.record_stored("b", ["coding"], now_s=1)
+    listens(members, 2, 24)
+    assert members.served(6) == {"chat", "coding"}
+    assert members.served(6.1) == {"chat"}
+    assert members.served(20) == {"chat"}, "what was heard counts for as long as ever"
+
+
+def test_c3_a_burst_of_new_names_is_bounded_and_drives_out_nobody_who_was_there_for_a_while() -> None:
+    members = Membership(most=10)
+    for now_s in (0, 2):
+        for name in ("a", "b"):
+            assert members.record_heartbeat(name, ["chat"], now_s) is None
+    gone = [members.record_heartbeat(f"fake-{n}", ["logic"], now_s=3) for n in range(100)]
+    assert gone == [None] * 8 + [f"fake-{n}" for n in range(92)]
+    assert len(members.instances(3)) == 10
+    assert members.served(3) == {"chat", "logic"}
+    assert members.record_stored("late", ["fast"], now_s=3) == "fake-92"
+    assert len(members.instances(3)) == 10
+
+
+def test_c3_where_all_have_been_there_for_a_while_the_one_not_heard_for_longest_makes_way() -> None:
+    members = Membership(most=3)
+    for now_s in (0, 2):
+        for name in ("a", "b", "c"):
+            members.record_heartbeat(name, ["chat"], now_s)
+    members.record_heartbeat("a", ["chat"], now_s=3)
+    assert members.record_heartbeat("new", ["fast"], now_s=4) == "b"
+    assert members.instances(4) == {"a", "c", "new"}
+
+
+happenings = st.lists(
+    st.tuples(
+        st.integers(0, 9),
+        st.sampled_from(["nothing", "heard", "seen", "found"]),
+        st.sampled_from("abc"),
+        st.sets(st.sampled_from(["chat", "coding", "vision"]), min_size=1),
+    ),
+    max_size=40,
+)
+
+
+@given(happenings)
+def test_c3_what_is_served_is_what_the_living_serve_at_that_very_moment(
+    happened: list[tuple[int, str, str, set[str]]],
+) -> None:
+    members = Membership(most=2)
+    now_s = 0
+    serves: dict[str, frozenset[str]] = {}
+    for after_s, what, name, roles in happened:
+        now_s += after_s
+        if what == "heard":
+            members.record_activity(now_s)
+        elif what == "seen":
+            serves[name] = frozenset(roles)
+            members.record_heartbeat(name, roles, now_s)
+        elif what == "found":
+            members.record_stored(name, serves.setdefault(name, frozenset(roles)), now_s)
+        living = members.instances(now_s)
+        assert members.served(now_s) == frozenset().union(*(serves[each] for each in living))

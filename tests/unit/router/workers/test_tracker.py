@@ -1,0 +1,107 @@
+"""C3: a word that cannot be taken up harms nobody else's."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from penstock.bus.clock import Clock
+from penstock.contract.presence import Presence, QuotaForecast, RoleStatus
+from penstock.runtime.config.catalogue import Batch, RoleConfig
+from services.router.admission.capacity import Capacity
+from services.router.admission.forecast import BacklogCount
+from services.router.workers.tracker import WorkerTracker
+
+NO_BUS: Any = None
+"""The tests deliver heartbeats themselves."""
+
+
+def beat(instance: str, paused_ms: Any = 0) -> Presence:
+    forecast = QuotaForecast(model="m", source=instance, paused_ms=paused_ms)
+    return Presence(
+        service="worker",
+        instance=instance,
+        at_ms=0,
+        roles=(RoleStatus(role="chat", slots=1, running=0),),
+        forecasts=(forecast,),
+    )
+
+
+def test_c3_a_beat_that_cannot_be_taken_up_is_told_of_and_its_worker_and_the_others_count(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    roles = {"chat": RoleConfig(chain=("m",))}
+    capacity = Capacity(roles, Batch())
+    tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: 1000.0, lambda: 1e9))
+    for each in (beat("w1"), beat("w2"), beat("w1", paused_ms="soon")):  # no decoder lets this through
+        tracker._on_heartbeat(each.instance, each)
+
+    forecast = capacity.forecast("chat", BacklogCount(1000.0), 1000.0)
+
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "w1" in caplog.text
+    assert tracker.served(1000.0) == {"chat"}
+    assert forecast is not None
+    assert forecast.lanes["interactive"].slots == 1, "of w1 nothing is known any more"
+
+
+def test_c3_thousands_of_fake_beats_leave_a_bounded_number_of_words_and_no_reckoning_until_asked() -> None:
+    roles = {"chat": RoleConfig(chain=("m",))}
+    capacity = Capacity(roles, Batch())
+    tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: 1000.0, lambda: 1e9))
+    for number in range(3000):
+        tracker._on_heartbeat(f"w{number}", beat(f"w{number}"))
+
+    assert len(capacity._reports) == len(tracker._ready_at_ms) == 1000
+    assert capacity._reports.keys() == tracker._ready_at_ms.keys() == tracker._workers.instances(1000.0)
+    assert all(each._curve is None for report in capacity._reports.values() for each in report.quotas)
+
+
+def test_c3_who_is_silent_is_forgotten_with_the_beats_of_others() -> None:
+    now_s = 1000.0
+    roles = {"chat": RoleConfig(chain=("m",))}
+    capacity = Capacity(roles, Batch())
+    tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: now_s, lambda: 1e9))
+    tracker._on_heartbeat("gone", beat("gone"))
+    for _ in range(15):
+        now_s += 2
+        tracker._on_heartbeat("here", beat("here"))
+    assert list(capacity._reports) == list(tracker._ready_at_ms) == ["here"]
+
+
+def test_c3_many_words_are_folded_no_more_often_than_the_router_can_bear() -> None:
+    roles = {"chat": RoleConfig(chain=("m",))}
+    few, many = Capacity(roles, Batch()), Capacity(roles, Batch())
+    few.observe("w", beat("w"), 1000.0)
+    for number in range(1000):
+        many.observe(f"w{number}", beat(f"w{number}"), 1000.0)
+    first = [each.forecast("chat", BacklogCount(1000.0), 1000.0) for each in (few, many)]
+    assert few.forecast("chat", BacklogCount(1001.0), 1001.0) is not first[0], (
+        "a new count is taken up at once"
+    )
+    assert many.forecast("chat", BacklogCount(1001.0), 1001.0) is first[1]
+    assert many.forecast("chat", BacklogCount(1005.0), 1005.0) is not first[1]
+
+
+def test_c3_a_router_knows_how_many_there_are_from_their_beats() -> None:
+    now_s = 1000.0
+    roles = {"chat": RoleConfig(chain=("m",))}
+    tracker = WorkerTracker(NO_BUS, Capacity(roles, Batch()), roles, Clock(lambda: now_s, lambda: 1e9))
+    assert tracker.routers() == 1, "before it has heard its own beat"
+
+    def beats(*names: str) -> None:
+        for name in names:
+            tracker._on_heartbeat(name, Presence(service="router", instance=name, at_ms=0))
+
+    beats("r1", "r2", "r3")
+    assert tracker.routers() == 3
+    for _ in range(4):
+        now_s += 2
+        beats("r1", "r3")
+    assert tracker.routers() == 2, "one is silent for longer than three beats"
+    assert tracker.served(now_s) == frozenset()
+
+    beats(*(f"fake{number}" for number in range(500)))
+    assert tracker.routers() == 32
