@@ -56,8 +56,7 @@ def test_imports_run_one_way():
     assert problems(rules.wrong_imports) == []
 
 
-KNOWN_CYCLES: list[set[str]] = [
-]
+KNOWN_CYCLES: list[set[str]] = []
 """Cycles that are still to be taken apart; none may be added."""
 
 
