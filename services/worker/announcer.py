@@ -32,7 +32,7 @@ from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.limit_advice import advice
 from services.worker.models.breaker import State
-from services.worker.quota_monitor.notices import store_crossing
+from services.worker.quota_monitor.notices import store_notice
 from services.worker.rate_limit.limit_set import LimitUse
 from services.worker.rate_limit.quota import QuotaKey
 
@@ -178,7 +178,7 @@ class Announcer:
             self.announce(event)
             return
         subject = subjects.limit_event(record, event.limit)
-        self._spawn(self._stored(event, store_crossing(self._js, subject, event, patience_s=_PATIENCE_S)))
+        self._spawn(self._stored(event, store_notice(self._js, subject, event, patience_s=_PATIENCE_S)))
 
     async def drain(self, within_s: float) -> None:
         """Wait until pending events are stored; one that JetStream does not store in time is logged and lost."""

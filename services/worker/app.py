@@ -21,16 +21,16 @@ from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure, ensure_eventually
 from penstock.runtime.service import Bus, Shell
-from services.worker.accounting.usage_recorder import Recorder
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
-from services.worker.credentials.changes import KeyNews
+from services.worker.credentials.changes import CredentialChanges
 from services.worker.credentials.clients import connect_providers
 from services.worker.credentials.keyring import Keyring
 from services.worker.credentials.quota_keys import keys_of, limits_of, records_of
-from services.worker.credentials.watch import KeyWatch
-from services.worker.degradation.monitor import Degrading
-from services.worker.estimates.service_times import Pace
-from services.worker.estimates.token_calibration import Calibration
+from services.worker.credentials.watch import KeyFileWatch
+from services.worker.degradation.monitor import DegradationMonitor
+from services.worker.estimates.service_times import ServiceTimes
+from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.bodies import Bodies
@@ -56,10 +56,10 @@ from services.worker.models.availability import Availability
 from services.worker.models.catalogue_check import CatalogueCheck
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
-from services.worker.models.roster_watch import ModelsWatch
+from services.worker.models.roster_watch import RosterWatch
 from services.worker.providers.protocol import Provider
-from services.worker.quota_monitor.monitor import Tiers
-from services.worker.quota_monitor.watch import TierWatch
+from services.worker.quota_monitor.monitor import QuotaMonitor
+from services.worker.quota_monitor.watch import QuotaWatch
 from services.worker.rate_limit.quota import LocalQuota, Quota
 from services.worker.rate_limit.shared.cooldown_events import CooldownEvents
 from services.worker.rate_limit.shared.nats_store import NatsRecordStore
@@ -241,17 +241,17 @@ class _Parts:
         availability = self.availability = Availability(catalogue, keys, quota, roster)
         refusals = availability.refusals
         announcer = self.announcer = Announcer(bus.js, catalogue, SYSTEM, instance)
-        recorder = self.recorder = Recorder(bus.js, catalogue, metrics, SYSTEM, instance)
-        key_news = KeyNews(keyring, providers, catalogue, refusals, announcer, metrics)
+        recorder = self.recorder = UsageRecorder(bus.js, catalogue, metrics, SYSTEM, instance)
+        key_news = CredentialChanges(keyring, providers, catalogue, refusals, announcer, metrics)
         outcomes = Outcomes(catalogue, availability, key_news, announcer, metrics)
-        tiers = self.tiers = Tiers(catalogue, keys, quota, metrics, roles)
+        tiers = self.tiers = QuotaMonitor(catalogue, keys, quota, metrics, roles)
         handover = self.handover = Handover(connected.peers, settings.max_deliver)
-        self.key_watch = KeyWatch(keyring, settings, key_news, SYSTEM, waiting.wake)
-        self.models_watch = ModelsWatch(providers, roster, outcomes.model_changed)
-        self.tier_watch = TierWatch(tiers, announcer, SYSTEM)
+        self.key_watch = KeyFileWatch(keyring, settings, key_news, SYSTEM, waiting.wake)
+        self.models_watch = RosterWatch(providers, roster, outcomes.model_changed)
+        self.tier_watch = QuotaWatch(tiers, announcer, SYSTEM)
 
-        degradation, calibration = Degrading(catalogue, metrics), Calibration()
-        service_times = Pace()
+        degradation, calibration = DegradationMonitor(catalogue, metrics), TokenCalibration()
+        service_times = ServiceTimes()
         job_records = JobRecords(bus, SYSTEM, instance)
         selection = Selection(
             availability, NeedEstimator(degradation, calibration), outcomes, tiers, handover, waiting

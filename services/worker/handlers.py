@@ -6,7 +6,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
-from services.worker.accounting.usage_recorder import Recorder
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.execution.run import Runner
 from services.worker.execution.start import record_lost_attempts
 from services.worker.intake.order import InvalidWork, read_order
@@ -25,7 +25,7 @@ class WorkHandler:
         catalogue: Catalogue,
         prior_attempts: PriorAttemptsReader,
         job_records: JobRecords,
-        recorder: Recorder,
+        recorder: UsageRecorder,
         runner: Runner,
         dead_letters: DeadLetters,
     ) -> None:

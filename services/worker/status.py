@@ -22,13 +22,13 @@ from penstock.contract.presence import (
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox
 from services.worker.credentials.keyring import Keyring
-from services.worker.credentials.refusals import Refusals
-from services.worker.degradation.monitor import Degrading
-from services.worker.estimates.service_times import Pace
+from services.worker.credentials.refusals import CredentialRefusals
+from services.worker.degradation.monitor import DegradationMonitor
+from services.worker.estimates.service_times import ServiceTimes
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.providers.protocol import Provider
-from services.worker.quota_monitor.monitor import Tiers
+from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Quota
 
 __all__ = ["CredentialReport", "LimitReport", "ModelReport", "RoleReport", "WorkerStatus"]
@@ -51,7 +51,7 @@ class RoleReport:
         self,
         catalogue: Catalogue,
         availability: Availability,
-        service_times: Pace,
+        service_times: ServiceTimes,
         metrics: WorkerMetrics,
         instance: str,
     ) -> None:
@@ -111,7 +111,7 @@ class RoleReport:
 class ModelReport:
     """Models that are not called as usual: open breakers, withdrawn, unreachable or degraded."""
 
-    def __init__(self, availability: Availability, degradation: Degrading) -> None:
+    def __init__(self, availability: Availability, degradation: DegradationMonitor) -> None:
         self._availability = availability
         self._degradation = degradation
 
@@ -141,7 +141,11 @@ class CredentialReport:
     """The credentials of the worker's providers, without their keys."""
 
     def __init__(
-        self, catalogue: Catalogue, keyring: Keyring, providers: Mapping[str, Provider], refusals: Refusals
+        self,
+        catalogue: Catalogue,
+        keyring: Keyring,
+        providers: Mapping[str, Provider],
+        refusals: CredentialRefusals,
     ) -> None:
         self._catalogue = catalogue
         self._keyring = keyring
@@ -177,7 +181,7 @@ class CredentialReport:
 class LimitReport:
     """The limits of the worker's quotas, configured and learned, and their use."""
 
-    def __init__(self, quota: Quota, tiers: Tiers, metrics: WorkerMetrics) -> None:
+    def __init__(self, quota: Quota, tiers: QuotaMonitor, metrics: WorkerMetrics) -> None:
         self._quota = quota
         self._tiers = tiers
         self._metrics = metrics

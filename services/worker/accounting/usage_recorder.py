@@ -24,7 +24,7 @@ from services.worker.accounting.savings import saved_by_routing_microusd
 from services.worker.metrics import WorkerMetrics
 from services.worker.providers.usage import cost_microusd
 
-__all__ = ["AttemptRecord", "Recorder"]
+__all__ = ["AttemptRecord", "UsageRecorder"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class AttemptRecord(Struct, kw_only=True):
     degraded: tuple[DegradationRule, ...] = ()
 
 
-class Recorder:
+class UsageRecorder:
     """Stores usage events in the background, while the next attempt of the request runs."""
 
     def __init__(

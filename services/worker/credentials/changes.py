@@ -9,19 +9,19 @@ from typing import Final
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.announcer import Announcer
-from services.worker.credentials.keyring import Complaint, Keyring, Rotated
-from services.worker.credentials.refusals import Refusals
+from services.worker.credentials.keyring import InvalidKeyFile, Keyring, RotatedKey
+from services.worker.credentials.refusals import CredentialRefusals
 from services.worker.metrics import WorkerMetrics
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.protocol import Provider
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["KeyNews"]
+__all__ = ["CredentialChanges"]
 
 _log: Final = logging.getLogger(__name__)
 
 
-class KeyNews:
+class CredentialChanges:
     """Handles names of credentials, and a key only to give it to a provider's client."""
 
     def __init__(
@@ -29,7 +29,7 @@ class KeyNews:
         keyring: Keyring,
         providers: Mapping[str, Provider],
         catalogue: Catalogue,
-        refusals: Refusals,
+        refusals: CredentialRefusals,
         announcer: Announcer,
         metrics: WorkerMetrics,
     ) -> None:
@@ -80,8 +80,8 @@ class KeyNews:
             for model in models:
                 self._available(QuotaKey(key.credential, model), usable=True)
 
-    def changed(self, change: Rotated | Complaint) -> None:
-        if isinstance(change, Complaint):
+    def changed(self, change: RotatedKey | InvalidKeyFile) -> None:
+        if isinstance(change, InvalidKeyFile):
             self._complained(change)
             return
         credential = change.credential
@@ -113,7 +113,7 @@ class KeyNews:
             for provider in self._users(old.credential):
                 self._announcer.credential_aged(provider, old.credential, old.age_days, limit_days)
 
-    def _complained(self, complaint: Complaint) -> None:
+    def _complained(self, complaint: InvalidKeyFile) -> None:
         kept = self._keyring.value(complaint.credential) is not None
         rest = "the key known before stays in use" if kept else "there is no key"
         _log.warning("the file of the credential %s %s; %s", complaint.credential, complaint.why, rest)

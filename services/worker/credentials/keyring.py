@@ -9,25 +9,25 @@ from msgspec import Struct
 
 from penstock.runtime.config.secrets import Found, SecretFile
 
-__all__ = ["Complaint", "Keyring", "Old", "Rotated"]
+__all__ = ["InvalidKeyFile", "Keyring", "OverdueKey", "RotatedKey"]
 
 _DAY_S: Final = 86_400.0
 
 
-class Rotated(Struct, frozen=True):
+class RotatedKey(Struct, frozen=True):
     """A credential has a new key, or its first."""
 
     credential: str
 
 
-class Complaint(Struct, frozen=True):
+class InvalidKeyFile(Struct, frozen=True):
     """A secret file without a valid key; reported once per reason."""
 
     credential: str
     why: str
 
 
-class Old(Struct, frozen=True):
+class OverdueKey(Struct, frozen=True):
     """A key older than the maximum age; reported once per key."""
 
     credential: str
@@ -77,7 +77,7 @@ class Keyring:
             name: _Key(env[name], created_s.get(name)) if env.get(name) else _Key()
             for name in dict.fromkeys(names)
         }
-        self.first_complaints: list[Complaint] = []
+        self.first_complaints: list[InvalidKeyFile] = []
         for name, reading in readings.items():
             if isinstance(reading, Found):
                 self._take_first(name, reading)
@@ -105,9 +105,9 @@ class Keyring:
         since_s = self._keys[credential].since_s
         return None if since_s is None else max(0, int((now_s - since_s) / _DAY_S))
 
-    def look(self, readings: Mapping[str, SecretFile]) -> list[Rotated | Complaint]:
+    def look(self, readings: Mapping[str, SecretFile]) -> list[RotatedKey | InvalidKeyFile]:
         """Apply new readings of the files; returns what changed."""
-        changes: list[Rotated | Complaint] = []
+        changes: list[RotatedKey | InvalidKeyFile] = []
         for name, reading in readings.items():
             key = self._keys[name]
             if isinstance(reading, Found):
@@ -123,17 +123,17 @@ class Keyring:
                 key.complaint = ""
         return changes
 
-    def newly_old(self, now_s: float) -> list[Old]:
+    def newly_old(self, now_s: float) -> list[OverdueKey]:
         """Keys that exceeded the maximum age since the last call."""
         found = []
         for name, key in self._keys.items():
             age_days = self.age_days(name, now_s)
             if age_days is not None and age_days > self.max_age_days and not key.reported_old:
                 key.reported_old = True
-                found.append(Old(name, age_days))
+                found.append(OverdueKey(name, age_days))
         return found
 
-    def _found(self, name: str, key: _Key, reading: Found) -> list[Rotated | Complaint]:
+    def _found(self, name: str, key: _Key, reading: Found) -> list[RotatedKey | InvalidKeyFile]:
         if reading.value == key.value:
             # Rewriting the file with the same key does not reset the age of the key.
             if key.since_s is None:
@@ -147,7 +147,7 @@ class Keyring:
             self._take_first(name, reading)
         else:
             self._take(key, reading)
-        return [Rotated(name)]
+        return [RotatedKey(name)]
 
     def _take_first(self, name: str, reading: Found) -> None:
         """Accept the first key; it was not rotated during this process, so the configured creation time applies."""
@@ -160,9 +160,9 @@ class Keyring:
         key.value, key.since_s, key.from_file = reading.value, reading.changed_s, True
         key.settling, key.reported_old = None, False
 
-    def _complain(self, name: str, why: str) -> list[Complaint]:
+    def _complain(self, name: str, why: str) -> list[InvalidKeyFile]:
         key = self._keys[name]
         if key.complaint == why:
             return []
         key.complaint = why
-        return [Complaint(name, why)]
+        return [InvalidKeyFile(name, why)]

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["Refusals"]
+__all__ = ["CredentialRefusals"]
 
 
 class _Spent(Struct, frozen=True):
@@ -18,9 +18,9 @@ class _Spent(Struct, frozen=True):
     """The models for which the credential is used."""
 
 
-class Refusals:
-    """Refusals per (credential, model), because a provider may refuse a key for some models only; a spent budget
-    excludes a credential for all models. Times are monotonic seconds.
+class CredentialRefusals:
+    """Refusals per (credential, model), because a provider may refuse a key for some models only; a spent
+    budget excludes a credential for all models. Times are monotonic seconds.
 
     A refused credential is excluded for `rest_s` while another one is accepted. If none is accepted, all are tried, so
     that a mistaken refusal does not stop a model with a single key. A refusal ends, and its end is reported, only when

@@ -11,24 +11,24 @@ from typing import Final
 from penstock.bus.clock import Clock
 from penstock.runtime.aio import CriticalLoop, run_in_daemon_thread
 from penstock.runtime.config.settings import Settings
-from services.worker.credentials.changes import KeyNews
+from services.worker.credentials.changes import CredentialChanges
 from services.worker.credentials.keyring import Keyring
 from services.worker.credentials.sources import read_files
 
-__all__ = ["KeyWatch"]
+__all__ = ["KeyFileWatch"]
 
 _SETTLE_S: Final = 0.25
 """Between two looks that have to agree before a new key is taken."""
 
 
-class KeyWatch:
+class KeyFileWatch:
     """Looks every `secrets_poll_s`, and at once on SIGHUP where there is a directory to look into."""
 
     def __init__(
         self,
         keyring: Keyring,
         settings: Settings,
-        news: KeyNews,
+        news: CredentialChanges,
         clock: Clock,
         wake: Callable[[], None],
     ) -> None:

@@ -13,7 +13,7 @@ from penstock.contract.reply import Degraded
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, OnErrors, OnHighLatency
 from services.worker.accounting.usage_recorder import AttemptRecord
-from services.worker.degradation.rate_alarm import AlarmTerms, ShareAlarm
+from services.worker.degradation.rate_alarm import AlarmSettings, RateAlarm
 from services.worker.degradation.shorten import (
     RequestSize,
     Shortener,
@@ -24,7 +24,7 @@ from services.worker.degradation.shorten import (
 from services.worker.metrics import WorkerMetrics
 from services.worker.providers.errors.failures import health_of
 
-__all__ = ["Degrading", "without_quota"]
+__all__ = ["DegradationMonitor", "without_quota"]
 
 _log: Final = logging.getLogger(__name__)
 _TIMED_OUT: Final = ("no_first_token", "too_slow", "stalled")
@@ -34,21 +34,21 @@ _UNTOUCHED: Final = Shortening()
 class _Watched(Struct, frozen=True):
     """The alarms that hold for one model in one role."""
 
-    slow: ShareAlarm
-    failing: ShareAlarm
+    slow: RateAlarm
+    failing: RateAlarm
 
 
-class Degrading:
+class DegradationMonitor:
     """One alarm per model and rule; roles with the same rule share it. Instants are the loop's."""
 
     def __init__(self, catalogue: Catalogue, metrics: WorkerMetrics) -> None:
         self._catalogue = catalogue
         self._metrics = metrics
         self._watched: dict[tuple[Role, str], _Watched] = {}
-        self._failing: dict[str, list[ShareAlarm]] = {}
+        self._failing: dict[str, list[RateAlarm]] = {}
         """All of one model: what fails in one role fails in each."""
         self._shown: set[tuple[Role, str, DegradationRule]] = set()
-        alarms: dict[tuple[str, OnHighLatency | OnErrors], ShareAlarm] = {}
+        alarms: dict[tuple[str, OnHighLatency | OnErrors], RateAlarm] = {}
         for role, config in catalogue.roles.items():
             rules = catalogue.degradation_of(role)
             for model in config.chain:
@@ -141,9 +141,9 @@ def without_quota(models: tuple[str, ...]) -> tuple[Degraded, ...]:
     return (Degraded(rule="rate_limit", what="model", why=f"no quota is left of {', '.join(models)}"),)
 
 
-def _alarm(rule: OnHighLatency | OnErrors) -> ShareAlarm:
-    return ShareAlarm(
-        AlarmTerms(
+def _alarm(rule: OnHighLatency | OnErrors) -> RateAlarm:
+    return RateAlarm(
+        AlarmSettings(
             share=rule.share,
             calm_share=rule.calm_share,
             window_s=rule.window_s,
@@ -164,6 +164,6 @@ def _was_slow(record: AttemptRecord, rule: OnHighLatency) -> bool | None:
     return late or record.duration_ms > rule.slow_s * 1000
 
 
-def _words(alarm: ShareAlarm, model: str, how: str, window_s: float, now_s: float) -> str:
+def _words(alarm: RateAlarm, model: str, how: str, window_s: float, now_s: float) -> str:
     bad, total = alarm.seen(now_s)
     return f"{bad} of {total} calls of {model} {how} in the last {window_s:g} s"

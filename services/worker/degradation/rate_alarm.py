@@ -7,13 +7,13 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["AlarmTerms", "ShareAlarm"]
+__all__ = ["AlarmSettings", "RateAlarm"]
 
 _INTERVALS: Final = 30
 """Number of intervals in a window; an observation leaves the window at most one interval late."""
 
 
-class AlarmTerms(Struct, frozen=True, kw_only=True):
+class AlarmSettings(Struct, frozen=True, kw_only=True):
     share: float
     """The alarm turns on above this share of bad observations."""
     calm_share: float
@@ -31,13 +31,13 @@ class _Interval(Struct):
     total: int = 0
 
 
-class ShareAlarm:
+class RateAlarm:
     """Times are monotonic seconds; a time that runs backwards counts as the latest one.
 
     A window without observations has a bad share of 0, so the alarm of an unused model turns off.
     """
 
-    def __init__(self, terms: AlarmTerms) -> None:
+    def __init__(self, terms: AlarmSettings) -> None:
         self._terms = terms
         self._interval_s = terms.window_s / _INTERVALS
         self._intervals: deque[_Interval] = deque()

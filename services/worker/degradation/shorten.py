@@ -11,7 +11,7 @@ from penstock.contract.reply import Degraded
 from penstock.contract.work import ChatWork
 from services.worker.degradation.trim import trim
 
-__all__ = ["RequestSize", "Shape", "Shortener", "Shortening", "cut_limit", "shape_of"]
+__all__ = ["BodyShape", "RequestSize", "Shortener", "Shortening", "cut_limit", "shape_of"]
 
 _OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _NOTHING: Final = (Raw(b"null"), Raw(b"[]"))
@@ -38,7 +38,7 @@ class Shortening(Struct, frozen=True, kw_only=True):
         return self.cut == 0 and self.messages is None
 
 
-class Shape(Struct, frozen=True):
+class BodyShape(Struct, frozen=True):
     """How much a body can be reduced, for the quota estimate."""
 
     may_cut: bool
@@ -54,7 +54,7 @@ class RequestSize(Struct):
     """Before the calibration per model."""
     output_tokens: int
     """The most that the answer may have, as far as the quota is concerned."""
-    shape: Shape | None = None
+    shape: BodyShape | None = None
     """What of the body can be shortened; read when that is needed for the first time."""
 
 
@@ -122,16 +122,16 @@ def cut_limit(requested: int, shortening: Shortening) -> int:
     )
 
 
-def shape_of(body: Raw, at_most: int | None) -> Shape:
+def shape_of(body: Raw, at_most: int | None) -> BodyShape:
     """How much `body` can be reduced; `at_most`: messages of history to keep. An unreadable body is not reduced."""
     try:
         fields = _decode_fields(body)
     except (ValueError, RecursionError):
-        return Shape(may_cut=False, kept_share=1.0)
+        return BodyShape(may_cut=False, kept_share=1.0)
     messages = fields.get("messages", _NOTHING[1])
     trimmed = None if at_most is None else trim(messages, at_most)
     share = 1.0 if trimmed is None else sum(map(_size, trimmed.messages)) / max(1, _size(messages))
-    return Shape(may_cut=_may_cut(fields), kept_share=min(1.0, share))
+    return BodyShape(may_cut=_may_cut(fields), kept_share=min(1.0, share))
 
 
 def _may_cut(fields: dict[str, Raw]) -> bool:

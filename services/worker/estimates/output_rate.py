@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["OutputPace"]
+__all__ = ["OutputRate"]
 
 _WEIGHT: Final = 0.2
 """Weight of the newest call in the exponentially weighted mean."""
 
 
-class OutputPace:
+class OutputRate:
     """Output tokens per second of each model, measured on finished calls.
 
     A provider counts the tokens it generated for an aborted call too; ignoring them would exceed the limit.

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Calls", "Pace", "Tempo"]
+__all__ = ["RequestCalls", "RoleStatistics", "ServiceTimes"]
 
 _MAX_REQUESTS: Final = 200
 """Number of recent requests kept per role; under load that is a minute's worth or less."""
@@ -17,7 +17,7 @@ _WEIGHT: Final = 0.05
 """Weight of the newest call in a model's mean tokens."""
 
 
-class Calls(Struct):
+class RequestCalls(Struct):
     """The provider calls of one request so far."""
 
     made: int = 0
@@ -27,7 +27,7 @@ class Calls(Struct):
     """A call is in flight, so the request needs no more quota unless that call fails."""
 
 
-class Tempo(Struct, frozen=True):
+class RoleStatistics(Struct, frozen=True):
     """Statistics of a role's recent requests."""
 
     mean_s: float
@@ -37,7 +37,7 @@ class Tempo(Struct, frozen=True):
     """Mean number of calls per request."""
 
 
-class Pace:
+class ServiceTimes:
     """Service times of the recent requests of each role, and counts since the start of the process."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Pace:
         self._calling: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
 
-    def call_began(self, role: str, calls: Calls) -> None:
+    def call_began(self, role: str, calls: RequestCalls) -> None:
         calls.made += 1
         self._set_calling(role, calls, calling=True)
 
@@ -56,11 +56,11 @@ class Pace:
             mean = self._tokens.get(model, float(tokens))
             self._tokens[model] = mean + _WEIGHT * (tokens - mean)
 
-    def call_failed(self, role: str, calls: Calls) -> None:
+    def call_failed(self, role: str, calls: RequestCalls) -> None:
         """Record a failed call: the request needs quota again."""
         self._set_calling(role, calls, calling=False)
 
-    def ended(self, role: str, calls: Calls, held_s: float, *, cut: bool = False) -> None:
+    def ended(self, role: str, calls: RequestCalls, held_s: float, *, cut: bool = False) -> None:
         """Record the end of a request that occupied a slot for `held_s`. Waiting time, and a request without a call, do
         not count as service time.
 
@@ -82,13 +82,13 @@ class Pace:
     def ended_count(self, role: str) -> int:
         return self._ended[role]
 
-    def tempo(self, role: str) -> Tempo | None:
+    def tempo(self, role: str) -> RoleStatistics | None:
         """None if no request of the role has ended yet."""
         latest = self._latest.get(role)
         if not latest:
             return None
         times = sorted(took_s for took_s, _ in latest)
-        return Tempo(
+        return RoleStatistics(
             mean_s=sum(times) / len(times),
             longest_s=times[ceil(_QUANTILE * len(times)) - 1],
             calls_each=sum(calls for _, calls in latest) / len(latest),
@@ -98,6 +98,6 @@ class Pace:
         """Mean tokens of the model's recent calls; 0 if unknown."""
         return round(self._tokens.get(model, 0.0))
 
-    def _set_calling(self, role: str, calls: Calls, *, calling: bool) -> None:
+    def _set_calling(self, role: str, calls: RequestCalls, *, calling: bool) -> None:
         self._calling[role] += calling - calls.calling
         calls.calling = calling

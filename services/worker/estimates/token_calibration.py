@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Calibration"]
+__all__ = ["TokenCalibration"]
 
 
-class Calibration:
+class TokenCalibration:
     """A smoothed and bounded correction factor per model.
 
     `observe` takes the router's original estimates, not corrected ones.

@@ -9,10 +9,10 @@ from msgspec import Struct, field
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Catalogue
-from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
-from services.worker.degradation.monitor import Degrading
-from services.worker.estimates.output_rate import OutputPace
-from services.worker.estimates.token_calibration import Calibration
+from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from services.worker.degradation.monitor import DegradationMonitor
+from services.worker.estimates.output_rate import OutputRate
+from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.bodies import Body
 from services.worker.execution.provider_call import Answer, Progress
 from services.worker.execution.state import Execution
@@ -42,13 +42,17 @@ class CurrentAttempt(Struct):
 
 class AttemptUsage:
     def __init__(
-        self, catalogue: Catalogue, calibration: Calibration, degradation: Degrading, recorder: Recorder
+        self,
+        catalogue: Catalogue,
+        calibration: TokenCalibration,
+        degradation: DegradationMonitor,
+        recorder: UsageRecorder,
     ) -> None:
         self._models = catalogue.models
         self._calibration = calibration
         self._degradation = degradation
         self._recorder = recorder
-        self._output_rate = OutputPace()
+        self._output_rate = OutputRate()
 
     def record(self, execution: Execution, attempt: CurrentAttempt) -> int:
         """Record the attempt, which is over; returns the tokens it used."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Adapted, Degraded
 from penstock.runtime.config.catalogue import Catalogue
-from services.worker.degradation.monitor import Degrading, without_quota
+from services.worker.degradation.monitor import DegradationMonitor, without_quota
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.parameters.compose import compose
@@ -39,7 +39,7 @@ class Body(Struct, frozen=True):
 
 
 class Bodies:
-    def __init__(self, catalogue: Catalogue, degradation: Degrading) -> None:
+    def __init__(self, catalogue: Catalogue, degradation: DegradationMonitor) -> None:
         self._catalogue = catalogue
         self._degradation = degradation
         self._parameters = LearntParameters(catalogue)

@@ -8,14 +8,14 @@ from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.model_chain import needs_of, order, shortfall
 from services.worker.execution.state import Execution, GaveUp
-from services.worker.models.provider_cooldown import SitOut
-from services.worker.models.weighted_choice import draw, set_back
+from services.worker.models.provider_cooldown import ProviderCooldown
+from services.worker.models.weighted_choice import order_by_rank, weighted_order
 
 __all__ = ["Chains", "failed_last"]
 
 
 class Chains:
-    def __init__(self, catalogue: Catalogue, cooldown: SitOut, random: Callable[[], float]) -> None:
+    def __init__(self, catalogue: Catalogue, cooldown: ProviderCooldown, random: Callable[[], float]) -> None:
         """`random` returns numbers in [0, 1)."""
         self._catalogue = catalogue
         self._cooldown = cooldown
@@ -28,7 +28,7 @@ class Chains:
         needs = needs_of(tokens, vision=work.vision)
         chain = order(role, models, work.complexity, needs)
         if chain:
-            chain = draw(chain, role.weighted, self._random)
+            chain = weighted_order(chain, role.weighted, self._random)
             return failed_last(chain, role, self._cooldown, loop_now_s())
         if shortfall(role, models, needs) == "vision":
             raise GaveUp("invalid_request", f"no model of the role {work.role} reads images")
@@ -37,8 +37,10 @@ class Chains:
         raise GaveUp("context_length_exceeded", message)
 
 
-def failed_last(chain: tuple[str, ...], role: RoleConfig, cooldown: SitOut, now_s: float) -> tuple[str, ...]:
+def failed_last(
+    chain: tuple[str, ...], role: RoleConfig, cooldown: ProviderCooldown, now_s: float
+) -> tuple[str, ...]:
     """The chain, with models of providers that failed a moment ago behind the others of their weighted step."""
     if not role.weighted:
         return chain
-    return set_back(chain, role.weighted, lambda model: cooldown.rank(model, now_s))
+    return order_by_rank(chain, role.weighted, lambda model: cooldown.rank(model, now_s))

@@ -13,8 +13,8 @@ from penstock.contract.errors import ERRORS
 from penstock.contract.jobs import JobResult
 from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings
 from penstock.contract.work import ChatWork
-from services.worker.accounting.usage_recorder import Recorder
-from services.worker.estimates.service_times import Pace
+from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.metrics import Telemetry
@@ -31,7 +31,11 @@ class Finisher:
     """Stores what a request cost and how it ended."""
 
     def __init__(
-        self, recorder: Recorder, job_records: JobRecords, service_times: Pace, telemetry: Telemetry
+        self,
+        recorder: UsageRecorder,
+        job_records: JobRecords,
+        service_times: ServiceTimes,
+        telemetry: Telemetry,
     ) -> None:
         self._recorder = recorder
         self._job_records = job_records

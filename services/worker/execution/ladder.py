@@ -9,7 +9,7 @@ import asyncio
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
-from services.worker.estimates.service_times import Pace
+from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Attempts, Spent, Success
 from services.worker.execution.chains import Chains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
@@ -35,7 +35,7 @@ class Ladder:
         attempts: Attempts,
         outcomes: Outcomes,
         next_attempt: NextAttempt,
-        service_times: Pace,
+        service_times: ServiceTimes,
     ) -> None:
         self._chains = chains
         self._selection = selection

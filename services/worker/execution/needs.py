@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from penstock.bus.clock import loop_now_s
-from services.worker.degradation.monitor import Degrading
-from services.worker.estimates.token_calibration import Calibration
+from services.worker.degradation.monitor import DegradationMonitor
+from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.state import Execution
 from services.worker.rate_limit.quota import Need
 
@@ -12,7 +12,7 @@ __all__ = ["NeedEstimator"]
 
 
 class NeedEstimator:
-    def __init__(self, degradation: Degrading, calibration: Calibration) -> None:
+    def __init__(self, degradation: DegradationMonitor, calibration: TokenCalibration) -> None:
         self._degradation = degradation
         self._calibration = calibration
 

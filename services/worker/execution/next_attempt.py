@@ -11,8 +11,14 @@ from penstock.contract.reply import FailedAttempt
 from penstock.runtime.config.catalogue import Catalogue, Retry
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, SameModelRetry
 from services.worker.models.availability import Availability
-from services.worker.models.backoff import allowed_attempts, away_s, delay_s, of_lane, spread_s
-from services.worker.models.success_rate import RecentCalls
+from services.worker.models.backoff import (
+    allowed_attempts,
+    delay_s,
+    for_lane,
+    restart_delay_s,
+    unreachable_delay_s,
+)
+from services.worker.models.success_rate import SuccessRate
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 
 __all__ = ["NextAttempt", "in_words", "why_no_other_attempt"]
@@ -39,7 +45,7 @@ class NextAttempt:
         self._catalogue = catalogue
         self._availability = availability
         self._random = random
-        self._retries = {model: RecentCalls() for model in catalogue.models}
+        self._retries = {model: SuccessRate() for model in catalogue.models}
         """Outcomes of attempts of requests that had failed before, which show whether another attempt helps."""
 
     def after_success(self, execution: Execution, model: str) -> None:
@@ -112,7 +118,7 @@ class NextAttempt:
         together make at most twice `max_attempts`, of which two are left to the worker that has the request.
         """
         history, role = execution.history, execution.role
-        now_s, most = loop_now_s(), of_lane(role.retry, execution.work.lane).max_attempts
+        now_s, most = loop_now_s(), for_lane(role.retry, execution.work.lane).max_attempts
         shares = (self._retries[model].success_share(now_s) for model in role.chain)
         allowed = max((allowed_attempts(most, share) for share in shares), default=most)
         own = history.failures - history.earlier_failures
@@ -140,7 +146,7 @@ class NextAttempt:
         would be used up. A failed connection delays all models of the provider.
         """
         history, interactive = execution.history, execution.work.lane == "interactive"
-        retry, now_s = of_lane(execution.role.retry, execution.work.lane), loop_now_s()
+        retry, now_s = for_lane(execution.role.retry, execution.work.lane), loop_now_s()
         left_s = execution.deadline_s - now_s
         asked_s = _worth_waiting(failure, retry, left_s)
         wait_s = delay_s(max(1, history.failures), retry, self._random, asked_s)
@@ -148,14 +154,14 @@ class NextAttempt:
         if not failure.reached:
             alike.update(self._of_same_provider(execution, model))
             wait_s = (
-                away_s(history.connect_failures, left_s, retry, self._random)
+                unreachable_delay_s(history.connect_failures, left_s, retry, self._random)
                 if interactive
                 else delay_s(history.connect_failures, retry, self._random, None)
             )
         elif failure.kind in _RESTARTING and interactive:
             same = self._of_same_provider(execution, model)
             alike.update(each for each in same if each in history.not_before_s)
-            wait_s = max(wait_s, spread_s(max(1, left), left_s, retry, self._random))
+            wait_s = max(wait_s, restart_delay_s(max(1, left), left_s, retry, self._random))
         for each in alike:
             history.not_before_s[each] = max(history.not_before_s.get(each, 0.0), now_s + wait_s)
 

@@ -10,13 +10,13 @@ from typing import Final
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.announcer import Announcer
-from services.worker.credentials.changes import KeyNews
+from services.worker.credentials.changes import CredentialChanges
 from services.worker.execution.state import Execution
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
-from services.worker.models.breaker import Admission, Transition
+from services.worker.models.breaker import BreakerAdmission, Transition
 from services.worker.models.distinct_contents import DistinctContents
-from services.worker.models.roster import Change
+from services.worker.models.roster import RosterChange
 from services.worker.providers.errors.evidence import (
     proves_key_refused,
     proves_model_missing,
@@ -45,7 +45,7 @@ class Outcomes:
         self,
         catalogue: Catalogue,
         availability: Availability,
-        key_news: KeyNews,
+        key_news: CredentialChanges,
         announcer: Announcer,
         metrics: WorkerMetrics,
     ) -> None:
@@ -94,7 +94,7 @@ class Outcomes:
             self._withdraw(key.model)
         return self._health(execution, key.model, failure)
 
-    def call_ended(self, model: str, admission: Admission, health: Health) -> None:
+    def call_ended(self, model: str, admission: BreakerAdmission, health: Health) -> None:
         """Report the end of an admitted call to the model's breaker."""
         breaker = self._availability.breakers[model]
         report = {
@@ -114,7 +114,7 @@ class Outcomes:
         self._metrics.breaker.labels(model).set(_GAUGE[transition.after])
         self._announcer.breaker_changed(model, transition.before, transition.after)
 
-    def model_changed(self, change: Change | None) -> None:
+    def model_changed(self, change: RosterChange | None) -> None:
         """A model was withdrawn, or is served again (REQUIREMENTS A5)."""
         if change is None:
             return

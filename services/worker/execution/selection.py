@@ -18,9 +18,9 @@ from services.worker.execution.state import Execution, GaveUp, HandBack
 from services.worker.intake.handover import Handover
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.models.availability import Availability
-from services.worker.models.breaker import Admission
+from services.worker.models.breaker import BreakerAdmission
 from services.worker.models.choose import Choice, Nothing, Reason, Standing, Wait, choose, last_resort
-from services.worker.quota_monitor.monitor import Tiers
+from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Permit, QuotaKey
 
 __all__ = ["CallPermit", "Selection", "held_back_here"]
@@ -38,7 +38,7 @@ _WORDS: Final[dict[Reason, str]] = {
 class CallPermit(Struct, frozen=True):
     """The right to make one call. Give it to `Selection.settle` and `Outcomes.call_ended`, however the call ends."""
 
-    admission: Admission
+    admission: BreakerAdmission
     quota: Permit
 
     @property
@@ -52,7 +52,7 @@ class Selection:
         availability: Availability,
         needs: NeedEstimator,
         outcomes: Outcomes,
-        tiers: Tiers,
+        tiers: QuotaMonitor,
         handover: Handover,
         waiting: WaitQueue,
     ) -> None:

@@ -16,14 +16,14 @@ from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.reply_publisher import Position, ReplyPublisher
 from penstock.runtime.service import Bus
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
-from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
+from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
 from services.worker.degradation.shorten import RequestSize
 from services.worker.execution.attempt_usage import BYTES_PER_TOKEN
 from services.worker.execution.state import AttemptHistory, Execution
 from services.worker.intake.order import Order
 from services.worker.metrics import Telemetry
-from services.worker.models.backoff import of_lane
-from services.worker.quota_monitor.monitor import Tiers
+from services.worker.models.backoff import for_lane
+from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.redelivery.prior_attempts import PriorAttempts
 
 __all__ = ["Starter", "record_lost_attempts"]
@@ -35,7 +35,7 @@ _LOST: Final = "worker_lost"
 
 
 class Starter:
-    def __init__(self, catalogue: Catalogue, bus: Bus, tiers: Tiers, telemetry: Telemetry) -> None:
+    def __init__(self, catalogue: Catalogue, bus: Bus, tiers: QuotaMonitor, telemetry: Telemetry) -> None:
         self._catalogue = catalogue
         self._bus = bus
         self._tiers = tiers
@@ -101,7 +101,7 @@ class Starter:
 
 def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptHistory:
     earlier = max(len(prior.attempts), prior.tried)
-    most = of_lane(role.retry, work.lane).max_attempts
+    most = for_lane(role.retry, work.lane).max_attempts
     earlier_failures = min(earlier, max(0, most - _ATTEMPTS_LEFT))
     return AttemptHistory(
         earlier=earlier,
@@ -120,7 +120,7 @@ def _output_tokens(order: Order, role: RoleConfig) -> int:
 
 
 def record_lost_attempts(
-    recorder: Recorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts
+    recorder: UsageRecorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts
 ) -> None:
     """Record estimated usage for the attempts of workers that are gone; usage they recorded themselves stays (F2)."""
     for started in prior.attempts:

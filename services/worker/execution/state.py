@@ -16,7 +16,7 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Degradation, RoleConfig
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.degradation.shorten import RequestSize
-from services.worker.estimates.service_times import Calls
+from services.worker.estimates.service_times import RequestCalls
 from services.worker.execution.coalescer import Flush
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.parameters.request_changes import RequestChanges
@@ -123,7 +123,7 @@ class Execution(Struct, kw_only=True):
     """What the request waits for now, in words; empty while an attempt runs."""
     missed_quotas: set[str] = field(default_factory=set)
     """Quotas that had nothing left for the request when it came."""
-    calls: Calls = field(default_factory=Calls)
+    calls: RequestCalls = field(default_factory=RequestCalls)
     silent_until_deadline: bool = False
     """The deadline ended an attempt after the provider had been silent for long enough to count as failed."""
     cost_microusd: int = 0

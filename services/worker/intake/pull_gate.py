@@ -9,7 +9,7 @@ from services.worker.intake.handover import Handover
 from services.worker.intake.lanes import RoleLane
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.models.availability import Availability
-from services.worker.quota_monitor.monitor import Tiers
+from services.worker.quota_monitor.monitor import QuotaMonitor
 
 __all__ = ["PullGate"]
 
@@ -31,7 +31,7 @@ class PullGate:
         self,
         lane: RoleLane,
         availability: Availability,
-        tiers: Tiers,
+        tiers: QuotaMonitor,
         handover: Handover,
         waiting: WaitQueue,
     ) -> None:

@@ -7,11 +7,11 @@ from math import inf
 
 from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Catalogue
-from services.worker.credentials.refusals import Refusals
+from services.worker.credentials.refusals import CredentialRefusals
 from services.worker.models.breaker import CircuitBreaker
 from services.worker.models.choose import Standing
-from services.worker.models.connect_failures import Unreachable
-from services.worker.models.provider_cooldown import SitOut
+from services.worker.models.connect_failures import ConnectFailures
+from services.worker.models.provider_cooldown import ProviderCooldown
 from services.worker.models.roster import Roster
 from services.worker.rate_limit.quota import Need, Quota, QuotaKey
 
@@ -28,9 +28,9 @@ class Availability:
         self.breakers = {key: CircuitBreaker(catalogue.breaker) for key in catalogue.models}
         self.quota = quota
         self.roster = roster
-        self.refusals = Refusals(catalogue.sit_out_s)
-        self.sit_out = SitOut(catalogue.models, catalogue.roles.values(), catalogue.sit_out_s)
-        self.unreachable = Unreachable()
+        self.refusals = CredentialRefusals(catalogue.sit_out_s)
+        self.sit_out = ProviderCooldown(catalogue.models, catalogue.roles.values(), catalogue.sit_out_s)
+        self.unreachable = ConnectFailures()
         self.providers = {key: model.provider for key, model in catalogue.models.items()}
         self._turns = dict.fromkeys(catalogue.models, 0)
         self._keys = keys

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Retry
 
-__all__ = ["allowed_attempts", "away_s", "delay_s", "of_lane", "spread_s"]
+__all__ = ["allowed_attempts", "delay_s", "for_lane", "restart_delay_s", "unreachable_delay_s"]
 
 _MAX_DOUBLINGS = 64
 """Maximum number of doublings of a delay; more would overflow a float before the cap applies."""
@@ -29,7 +29,7 @@ _MAX_EXHAUSTED: Final = 0.005
 """Share of requests that may exhaust their attempts at a provider that fails at random."""
 
 
-def of_lane(retry: Retry, lane: Lane) -> Retry:
+def for_lane(retry: Retry, lane: Lane) -> Retry:
     """Retry settings of a lane: the batch lane has hours, so it makes more attempts with delays up to minutes."""
     if lane == "interactive":
         return retry
@@ -52,7 +52,7 @@ def delay_s(attempt: int, retry: Retry, random: Callable[[], float], retry_after
     return jittered_s if retry_after_s is None else max(jittered_s, retry_after_s)
 
 
-def spread_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
+def restart_delay_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
     """Seconds to wait for a provider that may be restarting, with `attempts_left` (1 or more) in `left_s`.
 
     With n attempts left the delay is 1/(2^n - 1) of the time available for delays, which is half of `left_s` and at
@@ -64,7 +64,7 @@ def spread_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[
     return min(retry.cap_s, all_s * share) * (0.75 + 0.25 * random())
 
 
-def away_s(unreached: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
+def unreachable_delay_s(unreached: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
     """Seconds to wait after connection attempt number `unreached` (from 1) to a provider failed.
 
     Delays double up to `cap_s` and take at most a quarter of the remaining time: a failed connection costs nothing, and

@@ -7,9 +7,9 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Breaker
-from services.worker.models.success_rate import RecentCalls
+from services.worker.models.success_rate import SuccessRate
 
-__all__ = ["PROBE_RETRY_S", "Admission", "CircuitBreaker", "State", "Transition"]
+__all__ = ["PROBE_RETRY_S", "BreakerAdmission", "CircuitBreaker", "State", "Transition"]
 
 State = Literal["closed", "open", "half_open"]
 
@@ -31,7 +31,7 @@ class Transition(Struct, frozen=True):
     after: State
 
 
-class Admission(Struct, frozen=True):
+class BreakerAdmission(Struct, frozen=True):
     """The breaker's decision on one call; an admitted call reports its outcome with it."""
 
     admitted: bool
@@ -76,7 +76,7 @@ class CircuitBreaker:
         """Number of times it opened since it was last closed."""
         self._probing = False
         self._next_probe_s = 0.0
-        self._recent = RecentCalls()
+        self._recent = SuccessRate()
         self._closings = 0
         """The generation of trials."""
         self._trials: list[float] = []
@@ -84,7 +84,7 @@ class CircuitBreaker:
         self._failed_trials = 0
         """Number of consecutive failed trials."""
         self._next_trial_s = 0.0
-        self._closed_admission = Admission(admitted=True, generation=0)
+        self._closed_admission = BreakerAdmission(admitted=True, generation=0)
 
     @property
     def state(self) -> State:
@@ -112,7 +112,7 @@ class CircuitBreaker:
         trial_s = max(self._next_trial_s, now_s + PROBE_RETRY_S if full else now_s)
         return min(probe_s, trial_s)
 
-    def admit(self, now_s: float, *, trial: bool = False) -> Admission:
+    def admit(self, now_s: float, *, trial: bool = False) -> BreakerAdmission:
         """Decide on a call. `trial`: no other model can serve the request."""
         if self._state == "closed":
             return self._closed_admission
@@ -120,15 +120,15 @@ class CircuitBreaker:
         if retry_at_s > now_s:
             if trial and self.trial_at_s(now_s) <= now_s:
                 return self._admit_trial(now_s)
-            return Admission(admitted=False, retry_at_s=retry_at_s)
+            return BreakerAdmission(admitted=False, retry_at_s=retry_at_s)
         transition = self._move("half_open") if self._state == "open" else None
         self._generation += 1
         self._probing = True
         self._next_probe_s = now_s + self._config.probe_interval_s
         self._postpone_trials(now_s, now_s)
-        return Admission(admitted=True, generation=self._generation, probe=True, transition=transition)
+        return BreakerAdmission(admitted=True, generation=self._generation, probe=True, transition=transition)
 
-    def succeeded(self, admission: Admission, now_s: float) -> Transition | None:
+    def succeeded(self, admission: BreakerAdmission, now_s: float) -> Transition | None:
         if admission.admitted:
             self._recent.add(succeeded=True, now_s=now_s)
         if not self._is_current(admission):
@@ -145,7 +145,7 @@ class CircuitBreaker:
         self._successes += 1
         return None if self._successes < self._config.successes else self._close()
 
-    def failed(self, admission: Admission, now_s: float) -> Transition | None:
+    def failed(self, admission: BreakerAdmission, now_s: float) -> Transition | None:
         """Record a provider failure: 5xx, a timeout, a broken connection or stream; not a 429, which is a quota."""
         if admission.admitted:
             self._recent.add(succeeded=False, now_s=now_s)
@@ -162,7 +162,7 @@ class CircuitBreaker:
         self._failures += 1
         return self._open(now_s) if self._failures >= self._config.failures else None
 
-    def abandoned(self, admission: Admission, now_s: float) -> Transition | None:
+    def abandoned(self, admission: BreakerAdmission, now_s: float) -> Transition | None:
         """Record a call that was cancelled, or whose outcome does not indicate the provider's health (a 429). Another
         probe or trial is admitted at once.
         """
@@ -176,7 +176,7 @@ class CircuitBreaker:
             self._next_probe_s = now_s
         return None
 
-    def repeated(self, admission: Admission, now_s: float) -> Transition | None:
+    def repeated(self, admission: BreakerAdmission, now_s: float) -> Transition | None:
         """Record a call that failed like an earlier one with the same content. The state stays unchanged; the next
         probe or trial waits for its interval, so that the same request is not called in a loop.
         """
@@ -186,10 +186,10 @@ class CircuitBreaker:
             self._end_probe()
         return None
 
-    def _admit_trial(self, now_s: float) -> Admission:
+    def _admit_trial(self, now_s: float) -> BreakerAdmission:
         self._trials.append(now_s)
         self._postpone_trials(now_s, now_s)
-        return Admission(admitted=True, generation=self._closings, trial=True, began_s=now_s)
+        return BreakerAdmission(admitted=True, generation=self._closings, trial=True, began_s=now_s)
 
     def _postpone_trials(self, since_s: float, now_s: float) -> None:
         """Delay the next trial by its interval, counted from `since_s`, the start of the last one."""
@@ -202,7 +202,7 @@ class CircuitBreaker:
         interval_s = 2.0 ** min(self._failed_trials, _MAX_DOUBLINGS) / (_TRIALS * share)
         return min(self._max_trial_interval_s, interval_s)
 
-    def _is_current(self, admission: Admission) -> bool:
+    def _is_current(self, admission: BreakerAdmission) -> bool:
         if admission.trial:
             return self._state != "closed" and admission.generation == self._closings
         return admission.admitted and admission.generation == self._generation
@@ -222,7 +222,7 @@ class CircuitBreaker:
         self._trials.clear()
         self._closings += 1
         self._next_trial_s = 0.0
-        self._closed_admission = Admission(admitted=True, generation=self._generation)
+        self._closed_admission = BreakerAdmission(admitted=True, generation=self._generation)
         return self._move("closed")
 
     def _end_probe(self) -> None:

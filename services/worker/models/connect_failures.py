@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["Unreachable"]
+__all__ = ["ConnectFailures"]
 
 _UNREACHABLE_S: Final = 30.0
 """Seconds after the last failure during which the provider is reported as unreachable, so that other workers do not
@@ -13,7 +13,7 @@ _AVOIDED_S: Final = 5.0
 """Seconds after the last failure during which requests are left to another worker that can reach the provider."""
 
 
-class Unreachable:
+class ConnectFailures:
     """Last failure by provider, until a connection succeeds. Times are the event loop's."""
 
     def __init__(self) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from penstock.runtime.config.catalogue import Model, RoleConfig
 
-__all__ = ["SitOut"]
+__all__ = ["ProviderCooldown"]
 
 
-class SitOut:
+class ProviderCooldown:
     """Ranks the models of weighted steps by recent failures. Times are monotonic seconds.
 
     After a failure of a model in a weighted step, all models of its provider rank behind the others in every weighted

@@ -10,13 +10,13 @@ from msgspec import Struct
 from penstock.runtime.config.catalogue import Model
 from services.worker.providers.model_list import ModelList
 
-__all__ = ["RECHECK_S", "Change", "Roster"]
+__all__ = ["RECHECK_S", "Roster", "RosterChange"]
 
 RECHECK_S: Final = 600.0
 """Seconds after which a withdrawn model may be called again, because providers restore models."""
 
 
-class Change(Struct, frozen=True):
+class RosterChange(Struct, frozen=True):
     """A model was withdrawn or restored; reported once in the log, the metric and an event."""
 
     model: str
@@ -44,7 +44,7 @@ class Roster:
         """Whether to skip the model in the chain now."""
         return now_s < self._until_s.get(model, now_s)
 
-    def listed(self, provider: str, served: ModelList | None, now_s: float) -> tuple[Change, ...]:
+    def listed(self, provider: str, served: ModelList | None, now_s: float) -> tuple[RosterChange, ...]:
         """Record a provider's list; None (the request for it failed) changes nothing."""
         if served is None:
             return ()
@@ -65,17 +65,17 @@ class Roster:
         self._unlisted = (self._unlisted - set(keys)) | missing
         return new
 
-    def not_found(self, model: str, now_s: float) -> Change | None:
+    def not_found(self, model: str, now_s: float) -> RosterChange | None:
         """Record a call rejected because the model does not exist."""
         if model not in self._models:
             raise KeyError(model)
         known = model in self._until_s
         self._until_s[model] = now_s + self._recheck_s
-        return None if known else Change(model, withdrawn=True)
+        return None if known else RosterChange(model, withdrawn=True)
 
-    def answered(self, model: str) -> Change | None:
+    def answered(self, model: str) -> RosterChange | None:
         """Record an answered call, which ends a withdrawal."""
-        return None if self._until_s.pop(model, None) is None else Change(model, withdrawn=False)
+        return None if self._until_s.pop(model, None) is None else RosterChange(model, withdrawn=False)
 
     def _keys(self, provider: str) -> tuple[str, ...]:
         return tuple(key for key, model in self._models.items() if model.provider == provider)

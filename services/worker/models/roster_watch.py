@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.runtime.aio import CriticalLoop
-from services.worker.models.roster import Change, Roster
+from services.worker.models.roster import Roster, RosterChange
 from services.worker.providers.protocol import Provider
 
-__all__ = ["ModelsWatch"]
+__all__ = ["RosterWatch"]
 
 _log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 600.0
@@ -20,9 +20,9 @@ _AGAIN_S: Final = 30.0
 _PATIENCE_S: Final = 10.0
 
 
-class ModelsWatch:
+class RosterWatch:
     def __init__(
-        self, providers: Mapping[str, Provider], roster: Roster, on_change: Callable[[Change], None]
+        self, providers: Mapping[str, Provider], roster: Roster, on_change: Callable[[RosterChange], None]
     ) -> None:
         """`on_change` is called for each model that was withdrawn or is served again."""
         self._providers = providers

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-__all__ = ["RecentCalls"]
+__all__ = ["SuccessRate"]
 
 _MAX_CALLS: Final = 40
 _WINDOW_S: Final = 60.0
 
 
-class RecentCalls:
+class SuccessRate:
     """Outcomes of at most `_MAX_CALLS` calls of the last `_WINDOW_S` seconds. Times are monotonic seconds."""
 
     def __init__(self) -> None:

@@ -7,10 +7,12 @@ from math import log
 
 from penstock.runtime.config.catalogue import WeightedStep
 
-__all__ = ["draw", "set_back"]
+__all__ = ["order_by_rank", "weighted_order"]
 
 
-def draw(chain: Sequence[str], steps: Sequence[WeightedStep], random: Callable[[], float]) -> tuple[str, ...]:
+def weighted_order(
+    chain: Sequence[str], steps: Sequence[WeightedStep], random: Callable[[], float]
+) -> tuple[str, ...]:
     """The chain with the models of each weighted step in a weighted random order; `random` returns [0, 1).
 
     Models are sorted by an exponential variate divided by their weight (Efraimidis and Spirakis, "Weighted random
@@ -24,7 +26,7 @@ def draw(chain: Sequence[str], steps: Sequence[WeightedStep], random: Callable[[
     return _rearranged(chain, steps, lambda step: keys(step).__getitem__)
 
 
-def set_back(
+def order_by_rank(
     chain: Sequence[str], steps: Sequence[WeightedStep], rank: Callable[[str], int]
 ) -> tuple[str, ...]:
     """The chain with the models of each weighted step sorted by rank, stable within equal ranks."""

@@ -16,13 +16,13 @@ from penstock.contract.presence import LimitStatus
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.metrics import WorkerMetrics
 from services.worker.quota_monitor.history import LimitHistory
-from services.worker.quota_monitor.threshold import Crossing, NearAlarm
+from services.worker.quota_monitor.threshold import AlarmState, ThresholdAlarm
 from services.worker.quota_monitor.trend import Trend
 from services.worker.rate_limit.limit import DAY_S, MINUTE_S
 from services.worker.rate_limit.limit_set import LimitName, LimitUse
 from services.worker.rate_limit.quota import Need, Quota, QuotaKey
 
-__all__ = ["Notice", "Tiers"]
+__all__ = ["Notice", "QuotaMonitor"]
 
 _DAILY: Final[tuple[LimitName, ...]] = ("requests_per_day", "tokens_per_day")
 _TOKENS: Final[tuple[LimitName, ...]] = ("tokens_per_minute", "tokens_per_day")
@@ -35,14 +35,14 @@ class Notice(Struct, frozen=True):
     record: str
     """Of the shared quota; empty: this worker counts for itself."""
     use: LimitUse
-    crossing: Crossing
+    crossing: AlarmState
 
 
 class _Watch(Struct):
     """All that is known of one limit."""
 
     history: LimitHistory
-    alarm: NearAlarm
+    alarm: ThresholdAlarm
     trend: Trend | None
     """None where use jumps up and down by nature: nothing can be foretold of calls at once."""
 
@@ -55,7 +55,7 @@ class _Shut(Struct, frozen=True):
     """Which limits kept it, and how much a request wanted of each."""
 
 
-class Tiers:
+class QuotaMonitor:
     """Instants are the loop's."""
 
     def __init__(
@@ -139,7 +139,7 @@ class Tiers:
             day=watch.history.day(now_s),
         )
 
-    def _look(self, key: QuotaKey, use: LimitUse, now_s: float, *, judge: bool) -> Crossing | None:
+    def _look(self, key: QuotaKey, use: LimitUse, now_s: float, *, judge: bool) -> AlarmState | None:
         watch = self._watch(key, use.name)
         near_share = self._catalogue.quota_warning.warn_share
         full_s = watch.history.sample(use.used, use.limit, now_s, near_share=near_share)
@@ -175,7 +175,7 @@ class Tiers:
             trend = Trend(3600.0, DAY_S) if daily else Trend(MINUTE_S, MINUTE_S)
             watch = self._watches[place] = _Watch(
                 LimitHistory(daily=daily),
-                NearAlarm(self._catalogue.quota_warning),
+                ThresholdAlarm(self._catalogue.quota_warning),
                 None if limit == "concurrency" else trend,
             )
         return watch

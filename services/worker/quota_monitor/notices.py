@@ -19,12 +19,12 @@ from penstock.contract.events import Event, QuotaEased, QuotaWarned
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.streams import EVENTS
 
-__all__ = ["store_crossing"]
+__all__ = ["store_notice"]
 
 _log: Final = rate_limited_logger(__name__)
 
 
-async def store_crossing(
+async def store_notice(
     js: JetStreamContext, subject: str, event: QuotaWarned | QuotaEased, *, patience_s: float
 ) -> bool:
     """Store `event` unless the subject's last message says the same; returns whether it was stored.

@@ -6,12 +6,12 @@ from typing import Literal
 
 from penstock.runtime.config.catalogue import TierWarning
 
-__all__ = ["Crossing", "NearAlarm"]
+__all__ = ["AlarmState", "ThresholdAlarm"]
 
-Crossing = Literal["warned", "eased"]
+AlarmState = Literal["warned", "eased"]
 
 
-class NearAlarm:
+class ThresholdAlarm:
     """Changes to warned at `warn_share`, and to eased after `calm_s` without interruption below `calm_share`.
 
     The initial state is unknown, because an earlier worker may have warned; so the first change to eased is reported
@@ -21,9 +21,9 @@ class NearAlarm:
     def __init__(self, terms: TierWarning) -> None:
         self._terms = terms
         self._low_since_s: float | None = None
-        self.state: Crossing | None = None
+        self.state: AlarmState | None = None
 
-    def update(self, used: int, allowed: int, now_s: float) -> Crossing | None:
+    def update(self, used: int, allowed: int, now_s: float) -> AlarmState | None:
         """Record the usage; returns the new state if it changed. A limit of 0 is always used up."""
         share = used / allowed if allowed > 0 else 1.0
         if share >= self._terms.calm_share:
@@ -36,7 +36,7 @@ class NearAlarm:
             return self._move("eased")
         return None
 
-    def _move(self, to: Crossing) -> Crossing | None:
+    def _move(self, to: AlarmState) -> AlarmState | None:
         if self.state == to:
             return None
         self.state = to

@@ -9,16 +9,16 @@ from typing import Final
 from penstock.bus.clock import Clock, loop_now_s
 from penstock.runtime.aio import CriticalLoop
 from services.worker.announcer import Announcer
-from services.worker.quota_monitor.monitor import Notice, Tiers
+from services.worker.quota_monitor.monitor import Notice, QuotaMonitor
 
-__all__ = ["TierWatch"]
+__all__ = ["QuotaWatch"]
 
 _log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 1.0
 
 
-class TierWatch:
-    def __init__(self, tiers: Tiers, announcer: Announcer, clock: Clock) -> None:
+class QuotaWatch:
+    def __init__(self, tiers: QuotaMonitor, announcer: Announcer, clock: Clock) -> None:
         self._tiers = tiers
         self._announcer = announcer
         self._clock = clock

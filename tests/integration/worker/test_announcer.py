@@ -14,7 +14,7 @@ from penstock.contract.events import CredentialRotated
 from penstock.contract.reply import Usage
 from penstock.contract.streams import EVENTS
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
-from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
+from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.metrics import WorkerMetrics
 from tests.unit.worker.parts import catalogue_of, work
@@ -29,7 +29,7 @@ async def test_d9_facts_are_stored_before_the_end_or_told_in_the_log(
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         announcer = Announcer(js, catalogue_of(), SYSTEM, "w")
-        recorder = Recorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
+        recorder = UsageRecorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
         if away:
             own_nats_server.kill()
         announcer.announce(CredentialRotated(provider="p", credential="A_KEY", worker="w", at_ms=1))

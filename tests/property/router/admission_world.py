@@ -18,7 +18,7 @@ from penstock.runtime.config.catalogue import Batch, Limits, RoleConfig
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
 from services.router.queues.backlog import Backlog
-from services.worker.estimates.service_times import Calls, Pace
+from services.worker.estimates.service_times import RequestCalls, ServiceTimes
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
 from tests.harness.routed_requests import chat_work
 
@@ -62,7 +62,7 @@ class _Request(Struct):
     work: ChatWork
     subject: str
     deadline_s: float
-    calls: Calls = field(default_factory=Calls)
+    calls: RequestCalls = field(default_factory=RequestCalls)
     taken_s: float = 0.0
     ends_s: float | None = None
     permit: Permit | None = None
@@ -72,7 +72,7 @@ class _Worker:
     def __init__(self, name: str, load: Load, quota: LocalQuota, dice: random.Random) -> None:
         self.name, self.load, self.dice = name, load, dice
         self.quota = quota
-        self.pace = Pace()
+        self.pace = ServiceTimes()
         self.hands: list[_Request] = []
         self.free_at_s: list[float] = []
         self.beat_s = -dice.random() * BEAT_S

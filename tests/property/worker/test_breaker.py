@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from penstock.runtime.config.catalogue import Breaker
-from services.worker.models.breaker import Admission, CircuitBreaker, Transition
+from services.worker.models.breaker import BreakerAdmission, CircuitBreaker, Transition
 
 OPEN_S, LONGEST_S, INTERVAL_S = 60.0, 200.0, 30.0
 MAX_TRIAL_INTERVAL_S = 5.0
@@ -30,12 +30,12 @@ class BreakerMachine(RuleBasedStateMachine):
         self.consecutive = 0
         self.successful_probes = 0
         self.earliest_probe_s = 0.0
-        self.in_flight: list[tuple[Admission, int]] = []
-        self.probe: Admission | None = None
+        self.in_flight: list[tuple[BreakerAdmission, int]] = []
+        self.probe: BreakerAdmission | None = None
         self.openings = 0
         self.closings = 0
         """Number of closings."""
-        self.trials: list[tuple[Admission, int]] = []
+        self.trials: list[tuple[BreakerAdmission, int]] = []
 
     def moved(self, transition: Transition | None, after: str) -> None:
         assert transition is not None
@@ -72,7 +72,7 @@ class BreakerMachine(RuleBasedStateMachine):
             self.earliest_probe_s = self.now_s + INTERVAL_S
         self.in_flight.append((admission, self.period))
 
-    def draw(self, data: st.DataObject) -> tuple[Admission, bool]:
+    def draw(self, data: st.DataObject) -> tuple[BreakerAdmission, bool]:
         admission, period = self.in_flight.pop(data.draw(st.integers(0, len(self.in_flight) - 1)))
         return admission, period == self.period
 

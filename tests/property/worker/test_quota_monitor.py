@@ -12,7 +12,7 @@ from penstock.contract.presence import LimitPast, LimitStatus
 from penstock.runtime.config.catalogue import TierWarning
 from penstock.runtime.limit_advice import advice, times_the_limit
 from services.worker.quota_monitor.history import LimitHistory
-from services.worker.quota_monitor.threshold import NearAlarm
+from services.worker.quota_monitor.threshold import ThresholdAlarm
 from services.worker.quota_monitor.trend import Trend
 
 LOOKBACK_S, HORIZON_S = 60.0, 60.0
@@ -65,7 +65,7 @@ def test_c7_usage_that_does_not_rise_is_never_full(uses):
 @given(COURSES, st.integers(1, 100))
 def test_c7_warnings_and_their_ends_alternate_and_do_not_flap(course, allowed):
     terms = TierWarning(warn_share=0.9, calm_share=0.8, calm_s=30)
-    alarm = NearAlarm(terms)
+    alarm = ThresholdAlarm(terms)
     now_s, crossings, low_since_s = 1000.0, [], None
     for step_s, used in course:
         now_s += step_s

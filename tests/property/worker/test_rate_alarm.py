@@ -5,16 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.degradation.rate_alarm import AlarmTerms, ShareAlarm
+from services.worker.degradation.rate_alarm import AlarmSettings, RateAlarm
 
-TERMS = AlarmTerms(share=0.1, calm_share=0.05, window_s=60, at_least=10, hold_s=30)
+TERMS = AlarmSettings(share=0.1, calm_share=0.05, window_s=60, at_least=10, hold_s=30)
 INTERVAL_S = 2.0
 CALLS = st.lists(st.tuples(st.sampled_from([0.0, 0.3, 1.0, 7.0, 45.0]), st.booleans()), max_size=120)
 
 
 def play(calls: list[tuple[float, bool]]) -> list[tuple[float, bool, list[tuple[float, bool]]]]:
     """After each call: the time, whether the alarm is on, and all calls so far."""
-    alarm = ShareAlarm(TERMS)
+    alarm = RateAlarm(TERMS)
     now_s, past, seen = 1000.0, [], []
     for step_s, bad in calls:
         now_s += step_s
@@ -55,7 +55,7 @@ def test_d5_it_does_not_flap(calls):
 
 @given(CALLS, st.floats(0, 200))
 def test_d5_it_ends_without_further_calls(calls, later_s):
-    alarm = ShareAlarm(TERMS)
+    alarm = RateAlarm(TERMS)
     now_s = 1000.0
     for step_s, bad in calls:
         now_s += step_s
@@ -70,7 +70,7 @@ def test_d5_good_calls_alone_never_start_it(calls):
 
 @given(CALLS, st.lists(st.floats(-100, 100), min_size=1, max_size=20))
 def test_d5_a_clock_that_steps_back_is_tolerated(calls, steps):
-    alarm = ShareAlarm(TERMS)
+    alarm = RateAlarm(TERMS)
     now_s = 1000.0
     for (_, bad), step_s in zip(calls, steps * len(calls), strict=False):
         now_s += step_s
@@ -79,9 +79,9 @@ def test_d5_a_clock_that_steps_back_is_tolerated(calls, steps):
         assert 0 <= bad_ones <= total
 
 
-def raised() -> ShareAlarm:
+def raised() -> RateAlarm:
     """An alarm turned on at 1000 s by ten bad calls."""
-    alarm = ShareAlarm(TERMS)
+    alarm = RateAlarm(TERMS)
     for _ in range(10):
         alarm.observe(bad=True, now_s=1000.0)
     assert alarm.on(1000.0)

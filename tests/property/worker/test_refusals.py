@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.worker.credentials.refusals import Refusals
+from services.worker.credentials.refusals import CredentialRefusals
 from services.worker.rate_limit.quota import QuotaKey
 
 REST_S = 60.0
@@ -20,7 +20,7 @@ class Refusing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.refusals = Refusals(REST_S)
+        self.refusals = CredentialRefusals(REST_S)
         self.now_s = 1000.0
         self.refused: dict[QuotaKey, float] = {}
         self.spent: dict[str, float] = {}

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
 from services.worker.models.choose import Choice, Nothing, Standing, choose
-from services.worker.models.provider_cooldown import SitOut
-from services.worker.models.weighted_choice import draw, set_back
+from services.worker.models.provider_cooldown import ProviderCooldown
+from services.worker.models.weighted_choice import order_by_rank, weighted_order
 from tests.harness.examples import examples
 
 DRAWS = 4000
@@ -47,7 +47,7 @@ def test_a7_availavailable_models_share_by_weight(case, data) -> None:
 
     drawn = Counter[str]()
     for _ in range(DRAWS):
-        choice = choose(draw(chain, steps, dice.random), standings, 1.0)
+        choice = choose(weighted_order(chain, steps, dice.random), standings, 1.0)
         assert isinstance(choice, Choice)
         drawn[choice.model] += 1
 
@@ -70,8 +70,8 @@ def test_a7_each_step_keeps_its_position_and_its_models(case, data) -> None:
     dice = random.Random(data.draw(st.integers(0, 2**32)))
     ranks = {model: data.draw(st.integers(0, 2)) for model in left}
 
-    drawn = draw(left, steps, dice.random)
-    ordered = set_back(drawn, steps, ranks.__getitem__)
+    drawn = weighted_order(left, steps, dice.random)
+    ordered = order_by_rank(drawn, steps, ranks.__getitem__)
 
     place = {model: number for number, step in enumerate(steps) for model in step.models}
     for arranged in (drawn, ordered):
@@ -86,13 +86,13 @@ def test_a7_each_step_keeps_its_position_and_its_models(case, data) -> None:
 
 def test_a7_extreme_random_values_are_valid() -> None:
     step = WeightedStep(models=("a", "b"), weights=(1, 10**15))
-    assert set(draw(("a", "b"), (step,), lambda: 0.0)) == {"a", "b"}
-    assert set(draw(("a", "b"), (step,), lambda: 1.0 - 2**-53)) == {"a", "b"}
+    assert set(weighted_order(("a", "b"), (step,), lambda: 0.0)) == {"a", "b"}
+    assert set(weighted_order(("a", "b"), (step,), lambda: 1.0 - 2**-53)) == {"a", "b"}
 
 
 def test_a7_without_an_availavailable_model_the_next_step_is_used() -> None:
     step = WeightedStep(models=("a", "b"), weights=(70, 30))
-    chain = draw(("a", "b", "c"), (step,), random.Random(1).random)
+    chain = weighted_order(("a", "b", "c"), (step,), random.Random(1).random)
     standings = {"a": Standing(inf, "withdrawn"), "b": Standing(inf, "withdrawn"), "c": Standing(0.0)}
     assert choose(chain, standings, 1.0) == Choice("c")
     assert choose(chain, {**standings, "c": Standing(inf, "never")}, 1.0) == Nothing("never")
@@ -117,7 +117,7 @@ class Cooling(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cooldown = SitOut(MODELS, ROLES, COOLDOWN_S)
+        self.cooldown = ProviderCooldown(MODELS, ROLES, COOLDOWN_S)
         self.now_s = 1000.0
         self.failures: list[tuple[float, str]] = []
 

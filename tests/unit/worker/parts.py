@@ -20,15 +20,15 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.service import Bus
-from services.worker.accounting.usage_recorder import Recorder
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
-from services.worker.credentials.changes import KeyNews
+from services.worker.credentials.changes import CredentialChanges
 from services.worker.credentials.keyring import Keyring
 from services.worker.credentials.quota_keys import keys_of
-from services.worker.degradation.monitor import Degrading
+from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.degradation.shorten import RequestSize
-from services.worker.estimates.service_times import Pace
-from services.worker.estimates.token_calibration import Calibration
+from services.worker.estimates.service_times import ServiceTimes
+from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.bodies import Bodies
@@ -49,7 +49,7 @@ from services.worker.metrics import Telemetry, WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
-from services.worker.quota_monitor.monitor import Tiers
+from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.status import (
@@ -115,18 +115,20 @@ class WorkerParts:
         self.peers = Peers(catalogue, "w")
         self.handover = Handover(self.peers, max_deliver=5)
         self.waiting = WaitQueue()
-        self.calibration = Calibration()
-        self.degradation = Degrading(catalogue, self.metrics)
-        self.tiers = Tiers(catalogue, keys, self.quota, self.metrics, catalogue.roles)
-        self.service_times = Pace()
+        self.calibration = TokenCalibration()
+        self.degradation = DegradationMonitor(catalogue, self.metrics)
+        self.tiers = QuotaMonitor(catalogue, keys, self.quota, self.metrics, catalogue.roles)
+        self.service_times = ServiceTimes()
         self.announcer = RecordingAnnouncer(catalogue)
-        self.recorder: Recorder = recorder or Recorder(self.bus.js, catalogue, self.metrics, SYSTEM, "w")
+        self.recorder: UsageRecorder = recorder or UsageRecorder(
+            self.bus.js, catalogue, self.metrics, SYSTEM, "w"
+        )
         self.keyring = Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90)
 
     @cached_property
     def outcomes(self) -> Outcomes:
         refusals = self.availability.refusals
-        key_news = KeyNews(
+        key_news = CredentialChanges(
             self.keyring, self.providers, self.catalogue, refusals, self.announcer, self.metrics
         )
         return Outcomes(self.catalogue, self.availability, key_news, self.announcer, self.metrics)

@@ -21,7 +21,7 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
 )
 from services.worker.accounting.usage_recorder import AttemptRecord
-from services.worker.degradation.monitor import Degrading, without_quota
+from services.worker.degradation.monitor import DegradationMonitor, without_quota
 from services.worker.degradation.shorten import RequestSize
 from services.worker.metrics import WorkerMetrics
 from tests.harness.routed_requests import chat_work
@@ -45,11 +45,13 @@ TALK = [{"role": "user", "content": "x" * 100} for _ in range(12)]
 
 
 @pytest.fixture
-def degrading() -> Degrading:
-    return Degrading(CATALOGUE, WorkerMetrics(CollectorRegistry()))
+def degrading() -> DegradationMonitor:
+    return DegradationMonitor(CATALOGUE, WorkerMetrics(CollectorRegistry()))
 
 
-def observe(degrading: Degrading, *outcomes: str, role: Any = "chat", duration_s: float = 1.0) -> None:
+def observe(
+    degrading: DegradationMonitor, *outcomes: str, role: Any = "chat", duration_s: float = 1.0
+) -> None:
     for outcome in outcomes:
         record = AttemptRecord(
             number=1, model="m", credential="k", outcome=outcome, usage=Usage(), duration_ms=duration_s * 1000
@@ -69,7 +71,7 @@ def size(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **bo
     return RequestSize(work, input_tokens=1200, output_tokens=2000)
 
 
-def held(degrading: Degrading) -> set[tuple[str, str, str]]:
+def held(degrading: DegradationMonitor) -> set[tuple[str, str, str]]:
     return {(each.role, each.model, each.rule) for each in degrading.show(NOW_S)}
 
 
@@ -96,7 +98,7 @@ def test_d5_slowness_counts_for_roles_with_the_same_rule(degrading):
 def test_d5_a_timeout_is_slow_and_a_quick_failure_is_not(degrading):
     observe(degrading, "too_slow", "stalled", "no_first_token")
     assert ("chat", "m", "high_latency") in held(degrading)
-    other = Degrading(CATALOGUE, WorkerMetrics(CollectorRegistry()))
+    other = DegradationMonitor(CATALOGUE, WorkerMetrics(CollectorRegistry()))
     observe(other, *["server_error"] * 5, duration_s=30)
     assert ("chat", "m", "high_latency") not in held(other)
 

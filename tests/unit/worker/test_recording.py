@@ -13,7 +13,7 @@ from penstock.bus.publish import StreamFull
 from penstock.contract.codec import EVENT
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
-from services.worker.accounting.usage_recorder import AttemptRecord, Recorder
+from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
 from services.worker.metrics import WorkerMetrics
 from tests.unit.worker.parts import catalogue_of, work
 
@@ -46,9 +46,9 @@ def stream() -> SlowStream:
 
 
 @pytest.fixture
-def recorder(stream: SlowStream) -> Recorder:
+def recorder(stream: SlowStream) -> UsageRecorder:
     js: Any = stream
-    return Recorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
+    return UsageRecorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
 
 
 def _attempt(number: int = 1) -> AttemptRecord:
@@ -62,7 +62,7 @@ async def _asked(stream: SlowStream, times: int) -> None:
 
 
 async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2(
-    recorder: Recorder, stream: SlowStream
+    recorder: UsageRecorder, stream: SlowStream
 ) -> None:
     request = work()
 
@@ -90,7 +90,7 @@ async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2
 
 
 async def test_every_attempt_is_stored_before_the_work_is_acknowledged_f2(
-    recorder: Recorder, stream: SlowStream
+    recorder: UsageRecorder, stream: SlowStream
 ) -> None:
     request = work()
     for number in (1, 2):
@@ -104,7 +104,7 @@ async def test_every_attempt_is_stored_before_the_work_is_acknowledged_f2(
 
 
 async def test_what_could_not_be_stored_is_an_error_of_whoever_waits_f2(
-    recorder: Recorder, stream: SlowStream
+    recorder: UsageRecorder, stream: SlowStream
 ) -> None:
     request = work()
     recorder.record(request, _attempt())
@@ -116,7 +116,7 @@ async def test_what_could_not_be_stored_is_an_error_of_whoever_waits_f2(
 
 
 async def test_requests_do_not_wait_for_the_usage_of_one_another_f2(
-    recorder: Recorder, stream: SlowStream
+    recorder: UsageRecorder, stream: SlowStream
 ) -> None:
     recorder.record(work(id="slow"), _attempt())
     await _asked(stream, 1)

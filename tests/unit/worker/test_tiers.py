@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from penstock.contract.presence import LimitStatus
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.worker.metrics import WorkerMetrics
-from services.worker.quota_monitor.monitor import Tiers
+from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
 
 KEY = QuotaKey("k", "m")
@@ -27,7 +27,7 @@ class Bench:
     def __init__(self) -> None:
         self.quota = LocalQuota({KEY: LIMITS}, batch=Batch())
         metrics = WorkerMetrics(CollectorRegistry())
-        self.tiers = Tiers(CATALOGUE, {"m": (KEY,)}, self.quota, metrics, ["chat"])
+        self.tiers = QuotaMonitor(CATALOGUE, {"m": (KEY,)}, self.quota, metrics, ["chat"])
 
     def status(self, limit: str, now_s: float) -> LimitStatus:
         (use,) = (use for use in self.quota.usage(KEY, now_s) if use.name == limit)

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.runtime.tokens import text_tokens
 from services.simulator.answers.tokens import count
-from services.worker.estimates.token_calibration import Calibration
+from services.worker.estimates.token_calibration import TokenCalibration
 
 PIECES = {
     "english": "the|water|falls|through|a|long|pipe|and|turns|every|wheel|with|exactly|what|it|can|take",
@@ -24,7 +24,7 @@ def _text(kind: str, dice: random.Random) -> str:
 
 @pytest.mark.parametrize("kind", PIECES)
 def test_c1_after_some_answers_the_estimate_is_the_providers_count(kind: str):
-    dice, calibration = random.Random(kind), Calibration()
+    dice, calibration = random.Random(kind), TokenCalibration()
     for _ in range(30):
         text = _text(kind, dice)
         calibration.observe("m", estimated_tokens=round(text_tokens(text)), true_tokens=count(text))
@@ -35,7 +35,7 @@ def test_c1_after_some_answers_the_estimate_is_the_providers_count(kind: str):
 
 
 def test_c1_mixed_texts_are_estimated_right_on_average():
-    dice, calibration = random.Random(7), Calibration()
+    dice, calibration = random.Random(7), TokenCalibration()
     estimated = true = 0
     for number in range(600):
         text = _text(dice.choice(sorted(PIECES)), dice)

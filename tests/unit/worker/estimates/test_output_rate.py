@@ -1,14 +1,14 @@
 """C1, F2: estimated output tokens of a call without an answer."""
 
-from services.worker.estimates.output_rate import OutputPace
+from services.worker.estimates.output_rate import OutputRate
 
 
 def test_c1_an_unknown_model_counts_with_the_whole_limit():
-    assert OutputPace().made("m", after_s=0.1, most=250) == 250
+    assert OutputRate().made("m", after_s=0.1, most=250) == 250
 
 
 def test_c1_a_broken_call_counts_by_the_rate_of_finished_ones():
-    pace = OutputPace()
+    pace = OutputRate()
     pace.observe("m", tokens=200, took_s=0.5)
     assert pace.made("m", after_s=0.25, most=250) == 100
     assert pace.made("m", after_s=5.0, most=250) == 250, "never more than the limit"
@@ -17,7 +17,7 @@ def test_c1_a_broken_call_counts_by_the_rate_of_finished_ones():
 
 
 def test_the_rate_follows_a_model_that_becomes_slower():
-    pace = OutputPace()
+    pace = OutputRate()
     pace.observe("m", tokens=400, took_s=1.0)
     for _ in range(30):
         pace.observe("m", tokens=100, took_s=1.0)
@@ -25,7 +25,7 @@ def test_the_rate_follows_a_model_that_becomes_slower():
 
 
 def test_a_call_without_tokens_or_duration_is_ignored():
-    pace = OutputPace()
+    pace = OutputRate()
     pace.observe("m", tokens=0, took_s=1.0)
     pace.observe("m", tokens=5, took_s=0.0)
     assert pace.made("m", after_s=1.0, most=99) == 99

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.estimates.service_times import Calls, Pace, Tempo
+from services.worker.estimates.service_times import RequestCalls, RoleStatistics, ServiceTimes
 
 
 def test_a_request_is_calling_until_it_ends_or_the_call_fails() -> None:
-    pace, calls = Pace(), Calls()
+    pace, calls = ServiceTimes(), RequestCalls()
 
     pace.call_began("chat", calls)
     assert pace.calling_now("chat") == 1
@@ -21,45 +21,45 @@ def test_a_request_is_calling_until_it_ends_or_the_call_fails() -> None:
 
 
 def test_statistics_cover_the_latest_requests() -> None:
-    pace = Pace()
+    pace = ServiceTimes()
     assert pace.tempo("chat") is None
     for number in range(1, 101):
-        calls = Calls()
+        calls = RequestCalls()
         for _ in range(2):
             pace.call_began("chat", calls)
         calls.waited_s = 7.0
         pace.ended("chat", calls, 7.0 + number / 100)
 
-    assert pace.tempo("chat") == Tempo(pytest.approx(0.505), pytest.approx(0.95), 2.0)
+    assert pace.tempo("chat") == RoleStatistics(pytest.approx(0.505), pytest.approx(0.95), 2.0)
     for _ in range(200):
-        calls = Calls()
+        calls = RequestCalls()
         pace.call_began("chat", calls)
         pace.ended("chat", calls, 3.0)
-    assert pace.tempo("chat") == Tempo(pytest.approx(3.0), 3.0, 1.0)
+    assert pace.tempo("chat") == RoleStatistics(pytest.approx(3.0), 3.0, 1.0)
 
 
 def test_a_request_without_a_call_does_not_count() -> None:
-    pace = Pace()
-    pace.ended("chat", Calls(), 0.1)
+    pace = ServiceTimes()
+    pace.ended("chat", RequestCalls(), 0.1)
 
     assert pace.tempo("chat") is None
     assert pace.ended_count("chat") == 1
 
 
 def test_c3_an_aborted_request_does_not_lower_the_mean() -> None:
-    pace = Pace()
+    pace = ServiceTimes()
     for held_s, cut in ((2.0, False), (0.1, True), (4.0, True), (0.5, True)):
-        calls = Calls()
+        calls = RequestCalls()
         pace.call_began("chat", calls)
         pace.ended("chat", calls, held_s, cut=cut)
 
-    assert pace.tempo("chat") == Tempo(pytest.approx(3.0), 4.0, 1.0), (
+    assert pace.tempo("chat") == RoleStatistics(pytest.approx(3.0), 4.0, 1.0), (
         "the longest request lasted at least four seconds"
     )
 
 
 def test_the_mean_tokens_cover_only_calls_that_used_tokens() -> None:
-    pace = Pace()
+    pace = ServiceTimes()
     assert pace.tokens_each("m") == 0
     for tokens in (100, 0, 100):
         pace.call_ended("m", tokens)

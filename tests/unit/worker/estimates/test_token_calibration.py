@@ -3,11 +3,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.estimates.token_calibration import Calibration
+from services.worker.estimates.token_calibration import TokenCalibration
 
 
 def test_each_model_is_calibrated_separately():
-    calibration = Calibration()
+    calibration = TokenCalibration()
     assert calibration.corrected("a", 100) == 100
     for _ in range(50):
         calibration.observe("a", estimated_tokens=100, true_tokens=150)
@@ -16,7 +16,7 @@ def test_each_model_is_calibrated_separately():
 
 
 def test_an_answer_without_usage_is_ignored():
-    calibration = Calibration()
+    calibration = TokenCalibration()
     calibration.observe("a", estimated_tokens=100, true_tokens=0)
     calibration.observe("a", estimated_tokens=0, true_tokens=100)
     assert calibration.factor("a") == 1.0
@@ -24,7 +24,7 @@ def test_an_answer_without_usage_is_ignored():
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6))))
 def test_the_factor_stays_within_its_bounds(observations):
-    calibration = Calibration()
+    calibration = TokenCalibration()
     for estimated_tokens, true_tokens in observations:
         calibration.observe("a", estimated_tokens=estimated_tokens, true_tokens=true_tokens)
         assert 0.3 <= calibration.factor("a") <= 3.0

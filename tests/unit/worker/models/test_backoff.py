@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.runtime.config.catalogue import Retry
-from services.worker.models.backoff import allowed_attempts, delay_s, of_lane, spread_s
+from services.worker.models.backoff import allowed_attempts, delay_s, for_lane, restart_delay_s
 
 RETRY = Retry()
 
@@ -33,7 +33,7 @@ def test_d2_the_delay_lies_within_its_bounds_or_is_the_retry_after(
 
 
 def test_d2_a_batch_request_outlasts_an_outage_of_an_hour() -> None:
-    retry = of_lane(RETRY, "batch")
+    retry = for_lane(RETRY, "batch")
     delays_s = [delay_s(failures, retry, lambda: 0.0, None) for failures in range(1, retry.max_attempts)]
     assert sum(delays_s) > 3_600
     assert delays_s[0] == pytest.approx(0.1), "the first delay is as short as in the interactive lane"
@@ -41,25 +41,25 @@ def test_d2_a_batch_request_outlasts_an_outage_of_an_hour() -> None:
 
 
 def test_d2_an_interactive_request_has_four_attempts() -> None:
-    assert of_lane(RETRY, "interactive") == RETRY
+    assert for_lane(RETRY, "interactive") == RETRY
 
 
 def test_d2_the_batch_lane_never_has_fewer_attempts_than_the_other() -> None:
-    retry = of_lane(Retry(max_attempts=9, batch_max_attempts=1, cap_s=20, batch_cap_s=10), "batch")
+    retry = for_lane(Retry(max_attempts=9, batch_max_attempts=1, cap_s=20, batch_cap_s=10), "batch")
     assert (retry.max_attempts, retry.cap_s) == (9, 20)
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.999_999])
 def test_d2_delays_bridge_a_provider_restart_of_five_seconds(chance: float) -> None:
     """One model, 90 s left: the second attempt follows at once, the third and the fourth after delays."""
-    delays_s = [spread_s(left, 90.0, RETRY, lambda: chance) for left in (2, 1)]
+    delays_s = [restart_delay_s(left, 90.0, RETRY, lambda: chance) for left in (2, 1)]
     assert 5.0 < sum(delays_s) < 13.0
     assert delays_s[0] < 5.0
 
 
 def test_d2_a_short_deadline_shortens_the_delay() -> None:
-    assert spread_s(1, 0.4, RETRY, lambda: 0.9) < 0.2
-    assert spread_s(1, -1.0, RETRY, lambda: 0.9) == 0.0
+    assert restart_delay_s(1, 0.4, RETRY, lambda: 0.9) < 0.2
+    assert restart_delay_s(1, -1.0, RETRY, lambda: 0.9) == 0.0
 
 
 ATTEMPTS_LEFT, TIME_LEFT, CHANCE = st.integers(1, 1_000), st.floats(0, 1e6), st.floats(0, 1, exclude_max=True)
@@ -67,7 +67,7 @@ ATTEMPTS_LEFT, TIME_LEFT, CHANCE = st.integers(1, 1_000), st.floats(0, 1e6), st.
 
 @given(ATTEMPTS_LEFT, TIME_LEFT, CHANCE)
 def test_d2_a_delay_never_exceeds_the_deadline_or_the_cap(n: int, left_s: float, chance: float) -> None:
-    wait_s = spread_s(n, left_s, RETRY, lambda: chance)
+    wait_s = restart_delay_s(n, left_s, RETRY, lambda: chance)
     assert 0 <= wait_s <= min(left_s / 2, RETRY.cap_s)
 
 
@@ -75,7 +75,7 @@ def test_d2_a_delay_never_exceeds_the_deadline_or_the_cap(n: int, left_s: float,
 def test_d2_all_delays_together_stay_within_the_deadline(n: int, left_s: float, chance: float) -> None:
     now_s = 0.0
     for left in range(min(n, 20), 0, -1):
-        now_s += spread_s(left, left_s - now_s, RETRY, lambda: chance)
+        now_s += restart_delay_s(left, left_s - now_s, RETRY, lambda: chance)
     assert now_s <= left_s
 
 
@@ -84,8 +84,12 @@ def test_d2_the_delay_is_monotonic_in_time_and_attempts_left(
     n: int, one_s: float, other_s: float, chance: float
 ) -> None:
     less_s, more_s = sorted((one_s, other_s))
-    assert spread_s(n, less_s, RETRY, lambda: chance) <= spread_s(n, more_s, RETRY, lambda: chance)
-    assert spread_s(n + 1, more_s, RETRY, lambda: chance) <= spread_s(n, more_s, RETRY, lambda: chance)
+    assert restart_delay_s(n, less_s, RETRY, lambda: chance) <= restart_delay_s(
+        n, more_s, RETRY, lambda: chance
+    )
+    assert restart_delay_s(n + 1, more_s, RETRY, lambda: chance) <= restart_delay_s(
+        n, more_s, RETRY, lambda: chance
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.runtime.config.catalogue import Breaker
-from services.worker.models.breaker import PROBE_RETRY_S, Admission, CircuitBreaker, Transition
+from services.worker.models.breaker import PROBE_RETRY_S, BreakerAdmission, CircuitBreaker, Transition
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def breaker() -> CircuitBreaker:
     return CircuitBreaker(Breaker(open_s=60, longest_open_s=60, probe_interval_s=30))
 
 
-def opened(breaker: CircuitBreaker, now_s: float = 0.0) -> Admission:
+def opened(breaker: CircuitBreaker, now_s: float = 0.0) -> BreakerAdmission:
     """Open the breaker; returns the admission of a call still in flight."""
     slow = breaker.admit(now_s)
     for _ in range(5):
@@ -25,7 +25,7 @@ def test_d3_five_consecutive_failures_open_it_for_a_minute(breaker: CircuitBreak
     for _ in range(4):
         assert breaker.failed(breaker.admit(0.0), 0.0) is None
     assert breaker.failed(breaker.admit(1.0), 1.0) == Transition("closed", "open")
-    assert breaker.admit(60.9) == Admission(admitted=False, retry_at_s=61.0)
+    assert breaker.admit(60.9) == BreakerAdmission(admitted=False, retry_at_s=61.0)
     probe = breaker.admit(61.0)
     assert probe.admitted
     assert probe.transition == Transition("open", "half_open")
@@ -44,7 +44,7 @@ def test_d3_two_successful_probes_thirty_seconds_apart_close_it(breaker: Circuit
     opened(breaker)
     first = breaker.admit(60.0)
     assert breaker.succeeded(first, 61.0) is None
-    assert breaker.admit(62.0) == Admission(admitted=False, retry_at_s=90.0)
+    assert breaker.admit(62.0) == BreakerAdmission(admitted=False, retry_at_s=90.0)
     second = breaker.admit(90.0)
     assert second.transition is None
     assert breaker.succeeded(second, 91.0) == Transition("half_open", "closed")
@@ -54,8 +54,8 @@ def test_d3_two_successful_probes_thirty_seconds_apart_close_it(breaker: Circuit
 def test_d3_only_one_probe_is_in_flight(breaker: CircuitBreaker) -> None:
     opened(breaker)
     breaker.admit(60.0)
-    assert breaker.admit(61.0) == Admission(admitted=False, retry_at_s=90.0)
-    assert breaker.admit(150.0) == Admission(admitted=False, retry_at_s=150.0 + PROBE_RETRY_S)
+    assert breaker.admit(61.0) == BreakerAdmission(admitted=False, retry_at_s=90.0)
+    assert breaker.admit(150.0) == BreakerAdmission(admitted=False, retry_at_s=150.0 + PROBE_RETRY_S)
 
 
 def test_d3_a_failed_probe_opens_it_again_for_a_minute(breaker: CircuitBreaker) -> None:

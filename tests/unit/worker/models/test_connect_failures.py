@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from services.worker.models.connect_failures import Unreachable
+from services.worker.models.connect_failures import ConnectFailures
 
 
 def test_a_failed_connection_makes_a_provider_unreachable_for_30_s() -> None:
-    known = Unreachable()
+    known = ConnectFailures()
     assert not known.is_out_of_reach("p", 0.0)
     known.failed("p", 10.0)
     assert known.is_left_alone("p", 14.9)

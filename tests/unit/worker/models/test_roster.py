@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.runtime.config.catalogue import Model
-from services.worker.models.roster import RECHECK_S, Change, Roster
+from services.worker.models.roster import RECHECK_S, Roster, RosterChange
 from services.worker.providers.model_list import ModelList, read_model_list
 
 MODELS = {
@@ -15,7 +15,7 @@ MODELS = {
 }
 STILL_SERVED = ModelList(frozenset({"openai/gpt-oss-120b"}))
 BOTH = ModelList(frozenset({"openai/gpt-oss-120b", "meta-llama/llama-4-maverick"}))
-WITHDRAWN, RESTORED = Change("maverick", withdrawn=True), Change("maverick", withdrawn=False)
+WITHDRAWN, RESTORED = RosterChange("maverick", withdrawn=True), RosterChange("maverick", withdrawn=False)
 
 
 @pytest.fixture
