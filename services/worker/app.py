@@ -118,8 +118,8 @@ class Worker:
         parts.key_watch.start()
         await parts.prior_attempts.start()
         await parts.cancellable.start()
-        self._started.push_async_callback(parts.models_watch.stop)
-        await parts.models_watch.start()
+        self._started.push_async_callback(parts.roster_watch.stop)
+        await parts.roster_watch.start()
         mailboxes = {role: self._mailboxes(bus, parts, waiting, role) for role in self._roles}
         self._started.push_async_callback(self._drain_mailboxes, mailboxes)
         for role, boxes in mailboxes.items():
@@ -127,8 +127,8 @@ class Worker:
             for box in boxes:
                 waiting.on_wake(box.wake)
                 await box.start(bus.reconnects)
-        self._started.push_async_callback(parts.tier_watch.stop)
-        await parts.tier_watch.start()
+        self._started.push_async_callback(parts.quota_watch.stop)
+        await parts.quota_watch.start()
         heartbeat = Heartbeat(bus.nc, lambda: parts.status.presence(mailboxes, http))
         waiting.on_wait(heartbeat.send_soon)
         parts.handover.on_return(heartbeat.send_soon)
@@ -150,7 +150,7 @@ class Worker:
         catalogue_check = CatalogueCheck(self._catalogue.digest())
 
         def observe(instance: str, presence: Presence | None) -> None:
-            peers.heard(instance, presence, loop_now_s())
+            peers.observe(instance, presence, loop_now_s())
             catalogue_check.observe(instance, presence)
 
         await follow_presence(bus.nc, observe)
@@ -191,7 +191,7 @@ class Worker:
 
         def make(lane: Lane, slots: Callable[[], int]) -> Mailbox:
             role_lane = lane_of(role, lane, config)
-            gate = PullGate(role_lane, parts.availability, parts.tiers, parts.handover, waiting)
+            gate = PullGate(role_lane, parts.availability, parts.quota_monitor, parts.handover, waiting)
             policy = MailboxPolicy(
                 slots=role_lane.slots,
                 ack_wait_s=settings.ack_wait_s,
@@ -242,19 +242,19 @@ class _Parts:
         refusals = availability.refusals
         announcer = self.announcer = Announcer(bus.js, catalogue, SYSTEM, instance)
         recorder = self.recorder = UsageRecorder(bus.js, catalogue, metrics, SYSTEM, instance)
-        key_news = CredentialChanges(keyring, providers, catalogue, refusals, announcer, metrics)
-        outcomes = Outcomes(catalogue, availability, key_news, announcer, metrics)
-        tiers = self.tiers = QuotaMonitor(catalogue, keys, quota, metrics, roles)
+        credential_changes = CredentialChanges(keyring, providers, catalogue, refusals, announcer, metrics)
+        outcomes = Outcomes(catalogue, availability, credential_changes, announcer, metrics)
+        quota_monitor = self.quota_monitor = QuotaMonitor(catalogue, keys, quota, metrics, roles)
         handover = self.handover = Handover(connected.peers, settings.max_deliver)
-        self.key_watch = KeyFileWatch(keyring, settings, key_news, SYSTEM, waiting.wake)
-        self.models_watch = RosterWatch(providers, roster, outcomes.model_changed)
-        self.tier_watch = QuotaWatch(tiers, announcer, SYSTEM)
+        self.key_watch = KeyFileWatch(keyring, settings, credential_changes, SYSTEM, waiting.wake)
+        self.roster_watch = RosterWatch(providers, roster, outcomes.model_changed)
+        self.quota_watch = QuotaWatch(quota_monitor, announcer, SYSTEM)
 
         degradation, calibration = DegradationMonitor(catalogue, metrics), TokenCalibration()
         service_times = ServiceTimes()
         job_records = JobRecords(bus, SYSTEM, instance)
         selection = Selection(
-            availability, NeedEstimator(degradation, calibration), outcomes, tiers, handover, waiting
+            availability, NeedEstimator(degradation, calibration), outcomes, quota_monitor, handover, waiting
         )
         attempts = Attempts(
             {
@@ -269,7 +269,7 @@ class _Parts:
             shell.tracer,
         )
         ladder = Ladder(
-            Chains(catalogue, availability.sit_out, random.random),
+            Chains(catalogue, availability.provider_cooldown, random.random),
             selection,
             attempts,
             outcomes,
@@ -278,7 +278,7 @@ class _Parts:
         )
         cancellable = self.cancellable = CancellableExecutions(bus)
         runner = Runner(
-            Starter(catalogue, bus, tiers, telemetry),
+            Starter(catalogue, bus, quota_monitor, telemetry),
             ladder,
             Finisher(recorder, job_records, service_times, telemetry),
             cancellable,
@@ -296,5 +296,5 @@ class _Parts:
             RoleReport(catalogue, availability, service_times, metrics, instance),
             ModelReport(availability, degradation),
             CredentialReport(catalogue, keyring, providers, refusals),
-            LimitReport(quota, tiers, metrics),
+            LimitReport(quota, quota_monitor, metrics),
         )

@@ -45,7 +45,7 @@ class WorkHandler:
         prior = await self._read_prior_attempts(order.work, delivery)
         record_lost_attempts(self._recorder, self._catalogue, order.work, prior)
         if prior.ended:
-            await self._recorder.stored(order.work)
+            await self._recorder.wait_stored(order.work)
             return ACK
         return await self._runner.run(order, prior, delivery, began_s)
 
@@ -59,9 +59,9 @@ class WorkHandler:
             try:
                 prior = await self._read_prior_attempts(work, delivery)
                 record_lost_attempts(self._recorder, self._catalogue, work, prior)
-                await self._recorder.stored(work)
+                await self._recorder.wait_stored(work)
             finally:
-                self._recorder.forget(work)
+                self._recorder.release(work)
         await self._dead_letters.store(delivery, dead)
 
     async def _read_prior_attempts(self, work: ChatWork, delivery: Delivery) -> PriorAttempts:

@@ -68,7 +68,7 @@ class RoleReport:
         config, times = self._catalogue.roles[role], self._service_times
         last_resort = self._availability.all_open(config.chain, now.loop_s)
         wait_s = self._availability.opens_in_s(config.chain, now.loop_s, last_resort=last_resort)
-        tempo = times.tempo(role)
+        statistics = times.statistics(role)
         return RoleStatus(
             role=role,
             slots=config.concurrency,
@@ -76,9 +76,9 @@ class RoleReport:
             batch_slots=config.batch_concurrency,
             calling=times.calling_now(role),
             ended=times.ended_count(role),
-            service_ms=None if tempo is None else round(tempo.mean_s * 1000),
-            longest_ms=None if tempo is None else round(tempo.longest_s * 1000),
-            calls_each=1.0 if tempo is None else round(tempo.calls_each, 3),
+            service_ms=None if statistics is None else round(statistics.mean_s * 1000),
+            longest_ms=None if statistics is None else round(statistics.longest_s * 1000),
+            calls_each=1.0 if statistics is None else round(statistics.calls_each, 3),
             ready_at_ms=0 if wait_s == 0 else now.unix_ms + int(wait_s * 1000),
         )
 
@@ -103,7 +103,7 @@ class RoleReport:
                     breaker_ms=max(0, ceil((breaker_at_s - now_s) * 1000)),
                     recoveries=forecast.recoveries,
                     concurrency=forecast.concurrency,
-                    tokens_each=self._service_times.tokens_each(model),
+                    tokens_each=self._service_times.mean_tokens(model),
                 )
         return tuple(found.values())
 
@@ -131,10 +131,10 @@ class ModelReport:
         )
 
     def unreachable(self, now: _Now) -> tuple[str, ...]:
-        return self._availability.unreachable.shown(now.loop_s)
+        return self._availability.connect_failures.unreachable(now.loop_s)
 
     def degraded(self, now: _Now) -> tuple[DegradedModel, ...]:
-        return self._degradation.show(now.loop_s)
+        return self._degradation.report(now.loop_s)
 
 
 class CredentialReport:
@@ -160,8 +160,8 @@ class CredentialReport:
                 provider=name,
                 age_days=keyring.age_days(credential, now.unix_ms / 1000),
                 max_age_days=keyring.max_age_days,
-                refused_for=self._refusals.models(credential),
-                trouble=keyring.complaint(credential),
+                refused_for=self._refusals.refused_models(credential),
+                trouble=keyring.file_error(credential),
             )
             for name, provider in self._providers.items()
             for credential in provider.credentials
@@ -181,9 +181,9 @@ class CredentialReport:
 class LimitReport:
     """The limits of the worker's quotas, configured and learned, and their use."""
 
-    def __init__(self, quota: Quota, tiers: QuotaMonitor, metrics: WorkerMetrics) -> None:
+    def __init__(self, quota: Quota, quota_monitor: QuotaMonitor, metrics: WorkerMetrics) -> None:
         self._quota = quota
-        self._tiers = tiers
+        self._quota_monitor = quota_monitor
         self._metrics = metrics
 
     def unreachable_quotas(self) -> tuple[str, ...]:
@@ -193,15 +193,15 @@ class LimitReport:
 
     def limits(self, now: _Now) -> tuple[LimitStatus, ...]:
         found = []
-        for key in self._tiers.keys:
+        for key in self._quota_monitor.keys:
             for use in self._quota.usage(key, now.loop_s):
-                found.append(self._tiers.status(key, use, now.loop_s, now.unix_ms))
+                found.append(self._quota_monitor.status(key, use, now.loop_s, now.unix_ms))
                 ratio = use.used / use.limit if use.limit else 1.0
                 self._metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
         return tuple(found)
 
     def learned(self, now: _Now) -> tuple[LearnedLimit, ...]:
-        known = ((key, self._quota.learned(key, now.loop_s)) for key in self._tiers.keys)
+        known = ((key, self._quota.learned(key, now.loop_s)) for key in self._quota_monitor.keys)
         return tuple(
             LearnedLimit(
                 credential=key.credential,

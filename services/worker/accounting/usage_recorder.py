@@ -67,10 +67,10 @@ class UsageRecorder:
         task.add_done_callback(_log_failure)
         return event.cost_microusd
 
-    async def stored(self, work: ChatWork) -> None:
+    async def wait_stored(self, work: ChatWork) -> None:
         """Wait until every usage event of the request is stored; raises the errors of `store`.
 
-        If the caller is cancelled meanwhile, the events are still stored: see `forget` and `drain`.
+        If the caller is cancelled meanwhile, the events are still stored: see `release` and `drain`.
         """
         pending = self._pending.get(work.reply_to)
         if not pending:
@@ -83,7 +83,7 @@ class UsageRecorder:
         for task in tasks:
             task.result()
 
-    def forget(self, work: ChatWork) -> None:
+    def release(self, work: ChatWork) -> None:
         """Stop tracking a request that is returned to the queue; its events are still stored in the background."""
         self._released |= self._pending.pop(work.reply_to, set())
         self._released = {task for task in self._released if not task.done()}

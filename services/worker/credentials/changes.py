@@ -1,4 +1,4 @@
-"""What happens to credentials, applied to the state all requests share and told to everybody (REQUIREMENTS A6)."""
+"""Applies refusals, rotations and ages of credentials to the shared state and announces them (REQUIREMENTS A6)."""
 
 from __future__ import annotations
 
@@ -40,49 +40,53 @@ class CredentialChanges:
         self._announcer = announcer
         self._metrics = metrics
 
-    def began(self, now_s: float) -> None:
+    def report_initial(self, now_s: float) -> None:
         """Report at the start which keys are missing, unreadable or too old; `now_s`: seconds since 1970."""
         self._metrics.credential_max_age.set(self._keyring.max_age_days)
         for credential in self._keyring.names:
             if self._keyring.value(credential) is None:
-                self._refusals.lacks_key(credential)
-        for complaint in self._keyring.first_complaints:
-            self._complained(complaint)
-        self.aged(now_s)
+                self._refusals.record_missing_key(credential)
+        for invalid in self._keyring.initial_invalid_files:
+            self._log_invalid_file(invalid)
+        self.report_ages(now_s)
 
-    def refused(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
-        """The provider refused the credential of a call."""
-        if self._refusals.refused(key, began_s=began_s, now_s=loop_now_s()):
+    def record_refusal(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+        """Record that the provider refused the credential of a call."""
+        if self._refusals.record_refusal(key, began_s=began_s, now_s=loop_now_s()):
             _log.warning("the credential %s is refused for %s: %s", key.credential, key.model, failure)
-            self._available(key, usable=False, why=str(failure))
+            self._announce_availability(key, usable=False, why=str(failure))
 
-    def spent(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
-        """Nothing is left of the account's budget: its credential is set aside for every model."""
+    def record_spent_budget(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+        """Record that the account's budget is spent, which excludes its credential for every model."""
         models = self._models(key.credential)
-        if not self._refusals.spent(key.credential, models, began_s=began_s, now_s=loop_now_s()):
+        if not self._refusals.record_spent_budget(
+            key.credential, models, began_s=began_s, now_s=loop_now_s()
+        ):
             return
         _log.error(
             "the budget behind the credential %s is spent; for all its models: %s", key.credential, failure
         )
         self._metrics.credential_spent.labels(key.credential).set(1)
         for model in models:
-            self._available(
+            self._announce_availability(
                 QuotaKey(key.credential, model), usable=False, why=f"the budget is spent: {failure}"
             )
 
-    def answered(self, key: QuotaKey, began_s: float) -> None:
-        if self._refusals.answered(key, began_s=began_s):
+    def record_answer(self, key: QuotaKey, began_s: float) -> None:
+        """Record an answered call, which ends a refusal and a spent budget of its credential."""
+        if self._refusals.end_refusal(key, began_s=began_s):
             _log.warning("the credential %s is accepted again for %s", key.credential, key.model)
-            self._available(key, usable=True)
-        if models := self._refusals.funded(key.credential, began_s=began_s):
+            self._announce_availability(key, usable=True)
+        if models := self._refusals.end_spent_budget(key.credential, began_s=began_s):
             _log.warning("the budget behind the credential %s is no longer spent", key.credential)
             self._metrics.credential_spent.labels(key.credential).set(0)
             for model in models:
-                self._available(QuotaKey(key.credential, model), usable=True)
+                self._announce_availability(QuotaKey(key.credential, model), usable=True)
 
-    def changed(self, change: RotatedKey | InvalidKeyFile) -> None:
+    def apply(self, change: RotatedKey | InvalidKeyFile) -> None:
+        """Give a new key to the clients of its providers; log an invalid file."""
         if isinstance(change, InvalidKeyFile):
-            self._complained(change)
+            self._log_invalid_file(change)
             return
         credential = change.credential
         key = self._keyring.value(credential)
@@ -90,35 +94,35 @@ class CredentialChanges:
             if key is not None:
                 self._providers[provider].set_key(credential, key)
             self._announcer.credential_rotated(provider, credential)
-        for back in self._refusals.rotated(credential, loop_now_s()):
-            self._available(back, usable=True)
+        for ended in self._refusals.record_rotation(credential, loop_now_s()):
+            self._announce_availability(ended, usable=True)
         self._metrics.credential_spent.labels(credential).set(0)
         _log.warning("the credential %s has a new key", credential)
         self._metrics.credential_rotations.labels(credential).inc()
 
-    def aged(self, now_s: float) -> None:
-        """Set the gauge of every key's age, and report once of each key that it is too old."""
+    def report_ages(self, now_s: float) -> None:
+        """Set the gauge of every key's age, and announce each key that is too old once."""
         for credential in self._keyring.names:
             age_days = self._keyring.age_days(credential, now_s)
             if age_days is not None:
                 self._metrics.credential_age.labels(credential).set(age_days)
         limit_days = self._keyring.max_age_days
-        for old in self._keyring.newly_old(now_s):
+        for overdue in self._keyring.newly_overdue(now_s):
             _log.warning(
                 "the key of the credential %s is %d days old, more than %g: change it",
-                old.credential,
-                old.age_days,
+                overdue.credential,
+                overdue.age_days,
                 limit_days,
             )
-            for provider in self._users(old.credential):
-                self._announcer.credential_aged(provider, old.credential, old.age_days, limit_days)
+            for provider in self._users(overdue.credential):
+                self._announcer.credential_aged(provider, overdue.credential, overdue.age_days, limit_days)
 
-    def _complained(self, complaint: InvalidKeyFile) -> None:
-        kept = self._keyring.value(complaint.credential) is not None
+    def _log_invalid_file(self, invalid: InvalidKeyFile) -> None:
+        kept = self._keyring.value(invalid.credential) is not None
         rest = "the key known before stays in use" if kept else "there is no key"
-        _log.warning("the file of the credential %s %s; %s", complaint.credential, complaint.why, rest)
+        _log.warning("the file of the credential %s %s; %s", invalid.credential, invalid.why, rest)
 
-    def _available(self, key: QuotaKey, *, usable: bool, why: str = "") -> None:
+    def _announce_availability(self, key: QuotaKey, *, usable: bool, why: str = "") -> None:
         self._metrics.credential_refused.labels(key.credential, key.model).set(not usable)
         self._announcer.credential_availability_changed(key, usable=usable, why=why)
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
-from services.worker.credentials.definitions import credentials, providers_of
+from penstock.runtime.config.catalogue import Provider as ProviderConfig
 from services.worker.credentials.keyring import Keyring
+from services.worker.credentials.sources import providers_of
 from services.worker.providers.protocol import Provider
 from services.worker.providers.sdk import SdkKind, SdkProvider
 
@@ -15,20 +16,29 @@ __all__ = ["connect_providers"]
 
 
 def connect_providers(catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring) -> dict[str, Provider]:
-    """A client for each provider that the chains of these roles name; an SDK is loaded only when it is used."""
+    """A client for each provider of the chains of these roles; an SDK is imported only if it is used."""
     providers: dict[str, Provider] = {}
     for name in providers_of(catalogue, roles):
         config = catalogue.providers[name]
-        keys = credentials(name, config, keyring)
         providers[name] = SdkProvider(
             name,
             _sdk(config.sdk),
             config.base_url,
-            keys,
+            _keys(name, config, keyring),
             rate_limit_headers=config.rate_limit_headers,
             stream_format=config.stream,
         )
     return providers
+
+
+def _keys(name: str, config: ProviderConfig, keyring: Keyring) -> dict[str, str | None]:
+    """Keys by credential; None for a credential whose key may come later. An endpoint without authentication has one
+    credential with the name of the provider.
+    """
+    if not config.api_key_env:
+        return {name: "none"}
+    keys = {variable: keyring.value(variable) for variable in config.api_key_env}
+    return {variable: key for variable, key in keys.items() if key is not None or keyring.may_come_later}
 
 
 def _sdk(name: str) -> SdkKind:

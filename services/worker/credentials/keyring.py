@@ -41,7 +41,7 @@ class _Key(Struct):
     from_file: bool = False
     settling: Found | None = None
     """New content of the file, to be confirmed by the next reading."""
-    complaint: str = ""
+    error: str = ""
     reported_old: bool = False
 
     def __repr__(self) -> str:
@@ -77,53 +77,53 @@ class Keyring:
             name: _Key(env[name], created_s.get(name)) if env.get(name) else _Key()
             for name in dict.fromkeys(names)
         }
-        self.first_complaints: list[InvalidKeyFile] = []
+        self.initial_invalid_files: list[InvalidKeyFile] = []
         for name, reading in readings.items():
             if isinstance(reading, Found):
                 self._take_first(name, reading)
             elif reading is not None:
-                self.first_complaints += self._complain(name, reading.why)
+                self.initial_invalid_files += self._report_invalid(name, reading.why)
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._keys)
 
     @property
-    def unsettled(self) -> bool:
+    def awaits_confirmation(self) -> bool:
         """Whether new content awaits confirmation by a second reading."""
         return any(key.settling is not None for key in self._keys.values())
 
     def value(self, credential: str) -> str | None:
         return self._keys[credential].value
 
-    def complaint(self, credential: str) -> str:
+    def file_error(self, credential: str) -> str:
         """Why its file is invalid; empty if it is not."""
-        return self._keys[credential].complaint
+        return self._keys[credential].error
 
     def age_days(self, credential: str, now_s: float) -> int | None:
         """Whole days at `now_s` (Unix); None if the creation time is unknown."""
         since_s = self._keys[credential].since_s
         return None if since_s is None else max(0, int((now_s - since_s) / _DAY_S))
 
-    def look(self, readings: Mapping[str, SecretFile]) -> list[RotatedKey | InvalidKeyFile]:
+    def update(self, readings: Mapping[str, SecretFile]) -> list[RotatedKey | InvalidKeyFile]:
         """Apply new readings of the files; returns what changed."""
         changes: list[RotatedKey | InvalidKeyFile] = []
         for name, reading in readings.items():
             key = self._keys[name]
             if isinstance(reading, Found):
-                key.complaint = ""
+                key.error = ""
                 changes += self._found(name, key, reading)
                 continue
             key.settling = None
             if reading is not None:
-                changes += self._complain(name, reading.why)
+                changes += self._report_invalid(name, reading.why)
             elif key.from_file:
-                changes += self._complain(name, "is gone")
+                changes += self._report_invalid(name, "is gone")
             else:
-                key.complaint = ""
+                key.error = ""
         return changes
 
-    def newly_old(self, now_s: float) -> list[OverdueKey]:
+    def newly_overdue(self, now_s: float) -> list[OverdueKey]:
         """Keys that exceeded the maximum age since the last call."""
         found = []
         for name, key in self._keys.items():
@@ -160,9 +160,9 @@ class Keyring:
         key.value, key.since_s, key.from_file = reading.value, reading.changed_s, True
         key.settling, key.reported_old = None, False
 
-    def _complain(self, name: str, why: str) -> list[InvalidKeyFile]:
+    def _report_invalid(self, name: str, why: str) -> list[InvalidKeyFile]:
         key = self._keys[name]
-        if key.complaint == why:
+        if key.error == why:
             return []
-        key.complaint = why
+        key.error = why
         return [InvalidKeyFile(name, why)]

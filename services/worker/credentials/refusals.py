@@ -34,7 +34,7 @@ class CredentialRefusals:
         self._rotated_s: dict[str, float] = {}
         self._keyless: set[str] = set()
 
-    def lacks_key(self, credential: str) -> None:
+    def record_missing_key(self, credential: str) -> None:
         self._keyless.add(credential)
 
     def usable(self, keys: tuple[QuotaKey, ...], now_s: float) -> tuple[QuotaKey, ...]:
@@ -47,7 +47,7 @@ class CredentialRefusals:
         """The credentials that have a key and are not excluded."""
         return tuple(key for key in keys if not self._is_excluded(key, now_s))
 
-    def refused(self, key: QuotaKey, *, began_s: float, now_s: float) -> bool:
+    def record_refusal(self, key: QuotaKey, *, began_s: float, now_s: float) -> bool:
         """Record that a call from `began_s` was refused for its credential; returns whether this is the first refusal.
 
         Ignored if the credential was rotated since.
@@ -58,7 +58,9 @@ class CredentialRefusals:
         self._refused_s[key] = now_s
         return first
 
-    def spent(self, credential: str, models: tuple[str, ...], *, began_s: float, now_s: float) -> bool:
+    def record_spent_budget(
+        self, credential: str, models: tuple[str, ...], *, began_s: float, now_s: float
+    ) -> bool:
         """Record that a call from `began_s` was refused for a spent budget; returns whether this is the first refusal.
 
         `models`: all models for which the credential is used. Ignored if the credential was rotated since.
@@ -72,7 +74,7 @@ class CredentialRefusals:
     def rotated_since(self, credential: str, began_s: float) -> bool:
         return began_s < self._rotated_s.get(credential, began_s)
 
-    def funded(self, credential: str, *, began_s: float) -> tuple[str, ...]:
+    def end_spent_budget(self, credential: str, *, began_s: float) -> tuple[str, ...]:
         """Record an answered call; returns the models for which that ends a spent budget. A call that began before the
         last refusal ends nothing.
         """
@@ -82,7 +84,7 @@ class CredentialRefusals:
         del self._spent[credential]
         return spent.models
 
-    def answered(self, key: QuotaKey, *, began_s: float) -> bool:
+    def end_refusal(self, key: QuotaKey, *, began_s: float) -> bool:
         """Record an answered call; returns whether that ends a refusal. A call that began before the last refusal ends
         nothing.
         """
@@ -92,17 +94,17 @@ class CredentialRefusals:
         del self._refused_s[key]
         return True
 
-    def rotated(self, credential: str, now_s: float) -> tuple[QuotaKey, ...]:
+    def record_rotation(self, credential: str, now_s: float) -> tuple[QuotaKey, ...]:
         """Record a new key, which ends all refusals of the credential; returns those that ended."""
         self._rotated_s[credential] = now_s
         self._keyless.discard(credential)
-        ended = tuple(QuotaKey(credential, model) for model in self.models(credential))
+        ended = tuple(QuotaKey(credential, model) for model in self.refused_models(credential))
         self._spent.pop(credential, None)
         for key in ended:
             self._refused_s.pop(key, None)
         return ended
 
-    def models(self, credential: str) -> tuple[str, ...]:
+    def refused_models(self, credential: str) -> tuple[str, ...]:
         """The models for which the provider refuses the credential."""
         refused = tuple(key.model for key in self._refused_s if key.credential == credential)
         spent = self._spent.get(credential)

@@ -1,4 +1,4 @@
-"""Keys are looked at from time to time: what their files hold, and how old they are (REQUIREMENTS A6)."""
+"""Reads the key files periodically and checks the age of the keys (REQUIREMENTS A6)."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from services.worker.credentials.sources import read_files
 __all__ = ["KeyFileWatch"]
 
 _SETTLE_S: Final = 0.25
-"""Between two looks that have to agree before a new key is taken."""
+"""Seconds between two readings that must agree before a new key is accepted."""
 
 
 class KeyFileWatch:
-    """Looks every `secrets_poll_s`, and at once on SIGHUP where there is a directory to look into."""
+    """Reads the files every `secrets_poll_s`, and at once on SIGHUP if there is a secrets directory."""
 
     def __init__(
         self,
         keyring: Keyring,
         settings: Settings,
-        news: CredentialChanges,
+        changes: CredentialChanges,
         clock: Clock,
         wake: Callable[[], None],
     ) -> None:
-        """`wake` is called when a key was replaced: requests that wait may be able to use it."""
+        """`wake` is called when a key was replaced, because waiting requests may be able to use it."""
         self._keyring = keyring
         self._directory = settings.secrets_dir
         self._every_s = settings.secrets_poll_s
-        self._news = news
+        self._changes = changes
         self._clock = clock
         self._wake = wake
         self._now = asyncio.Event()
         self._running = CriticalLoop("keys")
 
     def start(self) -> None:
-        self._news.began(self._clock.unix_s())
+        self._changes.report_initial(self._clock.unix_s())
         if self._directory is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._now.set)
         self._running.start(self._loop())
@@ -54,12 +54,13 @@ class KeyFileWatch:
     async def _loop(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_SETTLE_S if self._keyring.unsettled else self._every_s):
+                async with asyncio.timeout(_SETTLE_S if self._keyring.awaits_confirmation else self._every_s):
                     await self._now.wait()
             self._now.clear()
-            # Apart: the directory may be a share whose server does not answer, and no exit must wait for it.
+            # In a daemon thread: the directory may be on a file server that does not respond, and the process exit must
+            # not wait for it.
             readings = await run_in_daemon_thread(lambda: read_files(self._keyring.names, self._directory))
-            for change in self._keyring.look(readings):
-                self._news.changed(change)
+            for change in self._keyring.update(readings):
+                self._changes.apply(change)
                 self._wake()
-            self._news.aged(self._clock.unix_s())
+            self._changes.report_ages(self._clock.unix_s())

@@ -1,4 +1,4 @@
-"""Which models are slow or failing, as this worker sees them, and what requests give up for that (REQUIREMENTS D5)."""
+"""Detects slow and failing models from this worker's calls, and reduces requests to them (REQUIREMENTS D5)."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ __all__ = ["DegradationMonitor", "without_quota"]
 
 _log: Final = logging.getLogger(__name__)
 _TIMED_OUT: Final = ("no_first_token", "too_slow", "stalled")
-_UNTOUCHED: Final = Shortening()
+_UNCHANGED: Final = Shortening()
 
 
 class _Watched(Struct, frozen=True):
-    """The alarms that hold for one model in one role."""
+    """The alarms of one model in one role."""
 
     slow: RateAlarm
     failing: RateAlarm
 
 
 class DegradationMonitor:
-    """One alarm per model and rule; roles with the same rule share it. Instants are the loop's."""
+    """One alarm per model and rule; roles with the same rule share it. Times are the event loop's."""
 
     def __init__(self, catalogue: Catalogue, metrics: WorkerMetrics) -> None:
         self._catalogue = catalogue
         self._metrics = metrics
         self._watched: dict[tuple[Role, str], _Watched] = {}
         self._failing: dict[str, list[RateAlarm]] = {}
-        """All of one model: what fails in one role fails in each."""
-        self._shown: set[tuple[Role, str, DegradationRule]] = set()
+        """All alarms of a model, because a failure in one role counts in every role."""
+        self._active: set[tuple[Role, str, DegradationRule]] = set()
         alarms: dict[tuple[str, OnHighLatency | OnErrors], RateAlarm] = {}
         for role, config in catalogue.roles.items():
             rules = catalogue.degradation_of(role)
@@ -62,7 +62,7 @@ class DegradationMonitor:
                 self._failing.setdefault(model, []).append(alarm)
 
     def observe(self, role: Role, record: AttemptRecord, now_s: float) -> None:
-        """Learn from one attempt that is over. A 429 and what was cancelled teach nothing."""
+        """Record a finished attempt; a 429 and a cancelled attempt are ignored."""
         latency = self._catalogue.degradation_of(role).on_high_latency
         slow = _was_slow(record, latency)
         if slow is not None:
@@ -75,8 +75,8 @@ class DegradationMonitor:
     def shortener(self, size: RequestSize, model: str, now_s: float) -> Shortener:
         return Shortener(self._shortening(size.work, model, now_s))
 
-    def expected(self, size: RequestSize, model: str, now_s: float) -> tuple[int, int]:
-        """Tokens of input, before calibration, and of output, of the body that would be sent now."""
+    def expected_tokens(self, size: RequestSize, model: str, now_s: float) -> tuple[int, int]:
+        """Input tokens, before calibration, and output tokens of the body as it would be sent now."""
         shortening = self._shortening(size.work, model, now_s)
         if shortening.empty:
             return size.input_tokens, size.output_tokens
@@ -91,51 +91,50 @@ class DegradationMonitor:
         )
         return tokens, output_tokens
 
-    def show(self, now_s: float) -> tuple[DegradedModel, ...]:
-        """What holds now. Sets the gauges, and logs what began or ended since the last time."""
+    def report(self, now_s: float) -> tuple[DegradedModel, ...]:
+        """The active rules. Sets their gauges, and logs those that started or ended since the last call."""
         for (role, model), watched in self._watched.items():
             rules = self._catalogue.degradation_of(role)
             slow = rules.on_high_latency.enabled and watched.slow.on(now_s)
             failing = rules.on_errors.enabled and watched.failing.on(now_s)
-            self._show(role, model, "high_latency", on=slow)
-            self._show(role, model, "errors", on=failing)
+            self._set_active(role, model, "high_latency", active=slow)
+            self._set_active(role, model, "errors", active=failing)
         return tuple(
-            DegradedModel(role=role, model=model, rule=rule) for role, model, rule in sorted(self._shown)
+            DegradedModel(role=role, model=model, rule=rule) for role, model, rule in sorted(self._active)
         )
 
-    def _show(self, role: Role, model: str, rule: DegradationRule, *, on: bool) -> None:
-        if on == ((role, model, rule) in self._shown):
+    def _set_active(self, role: Role, model: str, rule: DegradationRule, *, active: bool) -> None:
+        if active == ((role, model, rule) in self._active):
             return
-        self._shown ^= {(role, model, rule)}
-        self._metrics.degrading.labels(role, model, rule).set(on)
-        _log.warning(
-            "%s of %s in the role %s %s", rule, model, role, "degrades requests" if on else "is over"
-        )
+        self._active ^= {(role, model, rule)}
+        self._metrics.degrading.labels(role, model, rule).set(active)
+        change = "degrades requests" if active else "is over"
+        _log.warning("%s of %s in the role %s %s", rule, model, role, change)
 
     def _shortening(self, work: ChatWork, model: str, now_s: float) -> Shortening:
         if not work.degrade:
-            return _UNTOUCHED
+            return _UNCHANGED
         rules = self._catalogue.degradation_of(work.role)
         latency, errors = rules.on_high_latency, rules.on_errors
         watched = self._watched[work.role, model]
         cut = latency.cut if latency.enabled and watched.slow.on(now_s) else 0.0
         messages = errors.messages if errors.enabled and watched.failing.on(now_s) else None
         if cut == 0 and messages is None:
-            return _UNTOUCHED
+            return _UNCHANGED
         role = self._catalogue.roles[work.role]
         limits = (role.parameters.max_tokens, role.ceilings.max_tokens)
         return Shortening(
             cut=cut,
             floor_tokens=latency.floor_tokens,
-            silent_tokens=min((each for each in limits if each is not None), default=0),
-            cut_why=_words(watched.slow, model, "were slow", latency.window_s, now_s) if cut else "",
+            default_tokens=min((each for each in limits if each is not None), default=0),
+            cut_why=_why(watched.slow, model, "were slow", latency.window_s, now_s) if cut else "",
             messages=messages,
-            trim_why=_words(watched.failing, model, "failed", errors.window_s, now_s) if messages else "",
+            trim_why=_why(watched.failing, model, "failed", errors.window_s, now_s) if messages else "",
         )
 
 
 def without_quota(models: tuple[str, ...]) -> tuple[Degraded, ...]:
-    """`models` were skipped for the one that is called, as no quota is left of them."""
+    """The degradation of a request for which `models` were skipped because no quota of them is left."""
     if not models:
         return ()
     return (Degraded(rule="rate_limit", what="model", why=f"no quota is left of {', '.join(models)}"),)
@@ -154,7 +153,7 @@ def _alarm(rule: OnHighLatency | OnErrors) -> RateAlarm:
 
 
 def _was_slow(record: AttemptRecord, rule: OnHighLatency) -> bool | None:
-    """None: a failure that is no matter of time."""
+    """None for a failure that is unrelated to latency."""
     if record.outcome in _TIMED_OUT:
         return True
     if record.outcome != "completed":
@@ -164,6 +163,6 @@ def _was_slow(record: AttemptRecord, rule: OnHighLatency) -> bool | None:
     return late or record.duration_ms > rule.slow_s * 1000
 
 
-def _words(alarm: RateAlarm, model: str, how: str, window_s: float, now_s: float) -> str:
+def _why(alarm: RateAlarm, model: str, how: str, window_s: float, now_s: float) -> str:
     bad, total = alarm.seen(now_s)
     return f"{bad} of {total} calls of {model} {how} in the last {window_s:g} s"

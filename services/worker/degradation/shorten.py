@@ -27,7 +27,7 @@ class Shortening(Struct, frozen=True, kw_only=True):
     cut: float = 0.0
     """Share by which the output limit is reduced."""
     floor_tokens: int = 0
-    silent_tokens: int = 0
+    default_tokens: int = 0
     """Output limit of a request that sets none (0: unlimited). No limit is cut below the reduced value of this one."""
     cut_why: str = ""
     messages: int | None = None
@@ -118,7 +118,7 @@ def cut_limit(requested: int, shortening: Shortening) -> int:
     """The reduced output limit: not below the floor, nor below that of a request that sets no limit."""
     keep = 1 - shortening.cut
     return min(
-        requested, max(shortening.floor_tokens, int(requested * keep), int(shortening.silent_tokens * keep))
+        requested, max(shortening.floor_tokens, int(requested * keep), int(shortening.default_tokens * keep))
     )
 
 

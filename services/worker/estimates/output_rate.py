@@ -27,7 +27,7 @@ class OutputRate:
         mean = self._per_s.get(model, observed)
         self._per_s[model] = mean + _WEIGHT * (observed - mean)
 
-    def made(self, model: str, *, after_s: float, most: int) -> int:
+    def estimate(self, model: str, *, after_s: float, most: int) -> int:
         """Estimated tokens of a call after `after_s`; `most` if no call of the model has finished."""
         per_s = self._per_s.get(model)
         return most if per_s is None else min(most, round(per_s * max(0.0, after_s)))

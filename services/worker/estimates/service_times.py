@@ -46,21 +46,21 @@ class ServiceTimes:
         self._calling: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
 
-    def call_began(self, role: str, calls: RequestCalls) -> None:
+    def record_call_start(self, role: str, calls: RequestCalls) -> None:
         calls.made += 1
         self._set_calling(role, calls, calling=True)
 
-    def call_ended(self, model: str, tokens: int) -> None:
+    def record_tokens(self, model: str, tokens: int) -> None:
         """Record the tokens that a call used of the quota; a rejected call (0 tokens) is ignored."""
         if tokens > 0:
             mean = self._tokens.get(model, float(tokens))
             self._tokens[model] = mean + _WEIGHT * (tokens - mean)
 
-    def call_failed(self, role: str, calls: RequestCalls) -> None:
+    def record_call_failure(self, role: str, calls: RequestCalls) -> None:
         """Record a failed call: the request needs quota again."""
         self._set_calling(role, calls, calling=False)
 
-    def ended(self, role: str, calls: RequestCalls, held_s: float, *, cut: bool = False) -> None:
+    def record_end(self, role: str, calls: RequestCalls, held_s: float, *, cut: bool = False) -> None:
         """Record the end of a request that occupied a slot for `held_s`. Waiting time, and a request without a call, do
         not count as service time.
 
@@ -72,7 +72,7 @@ class ServiceTimes:
         if not calls.made:
             return
         took_s = max(0.0, held_s - calls.waited_s)
-        known = self.tempo(role) if cut else None
+        known = self.statistics(role) if cut else None
         if known is None or took_s >= known.mean_s:
             self._latest.setdefault(role, deque(maxlen=_MAX_REQUESTS)).append((took_s, calls.made))
 
@@ -82,7 +82,7 @@ class ServiceTimes:
     def ended_count(self, role: str) -> int:
         return self._ended[role]
 
-    def tempo(self, role: str) -> RoleStatistics | None:
+    def statistics(self, role: str) -> RoleStatistics | None:
         """None if no request of the role has ended yet."""
         latest = self._latest.get(role)
         if not latest:
@@ -94,7 +94,7 @@ class ServiceTimes:
             calls_each=sum(calls for _, calls in latest) / len(latest),
         )
 
-    def tokens_each(self, model: str) -> int:
+    def mean_tokens(self, model: str) -> int:
         """Mean tokens of the model's recent calls; 0 if unknown."""
         return round(self._tokens.get(model, 0.0))
 

@@ -100,7 +100,7 @@ class AttemptUsage:
             return Usage(), False
         output_tokens = progress.content_bytes // BYTES_PER_TOKEN
         if not execution.work.stream:
-            made = self._output_rate.made(model, after_s=took_s, most=execution.size.output_tokens)
+            made = self._output_rate.estimate(model, after_s=took_s, most=execution.size.output_tokens)
             output_tokens = max(progress.bytes_out // BYTES_PER_TOKEN, made)
         input_tokens = self._calibration.corrected(model, execution.size.input_tokens)
         return Usage(input_tokens=input_tokens, output_tokens=output_tokens), True

@@ -46,7 +46,7 @@ class Finisher:
         """Store the usage events, the job record and the terminal event: all of them before the acknowledgement."""
         span = self._start_reply_span(execution, event)
         try:
-            await self._recorder.stored(execution.work)
+            await self._recorder.wait_stored(execution.work)
             standing: Completed | Failed | None = event
             if execution.work.lane == "batch":
                 result = _job_result(execution, event)
@@ -60,13 +60,13 @@ class Finisher:
 
     async def store_usage(self, work: ChatWork) -> None:
         """Wait until the usage events of a request that does not end here are stored."""
-        await self._recorder.stored(work)
+        await self._recorder.wait_stored(work)
 
     def release(self, execution: Execution, held_s: float, outcome: str | None) -> None:
         """The request left this worker after `held_s`; `outcome`: None for a completed one."""
-        self._recorder.forget(execution.work)
+        self._recorder.release(execution.work)
         cut = outcome in _CUT_SHORT
-        self._service_times.ended(execution.work.role, execution.calls, held_s, cut=cut)
+        self._service_times.record_end(execution.work.role, execution.calls, held_s, cut=cut)
 
     def _start_reply_span(self, execution: Execution, event: Completed | Failed) -> Span:
         return self._telemetry.tracer.start(

@@ -84,11 +84,11 @@ class Ladder:
     async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
         key, began_s, spent = permit.key, loop_now_s(), Spent(tokens=permit.quota.tokens)
         health: Health = "neutral"
-        self._service_times.call_began(execution.work.role, execution.calls)
+        self._service_times.record_call_start(execution.work.role, execution.calls)
         try:
             success = await self._attempts.run(execution, key, spent)
         except ProviderFailure as failure:
-            self._service_times.call_failed(execution.work.role, execution.calls)
+            self._service_times.record_call_failure(execution.work.role, execution.calls)
             health = self._outcomes.failed(execution, key, failure, began_s)
             raise
         except asyncio.CancelledError:
@@ -100,5 +100,5 @@ class Ladder:
             return success
         finally:
             self._selection.settle(permit, spent)
-            self._service_times.call_ended(key.model, spent.tokens)
+            self._service_times.record_tokens(key.model, spent.tokens)
             self._outcomes.call_ended(key.model, permit.admission, health)

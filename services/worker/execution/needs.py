@@ -18,6 +18,6 @@ class NeedEstimator:
 
     def need(self, execution: Execution, model: str) -> Need:
         """The need of a call of `model` for the request now."""
-        input_tokens, output_tokens = self._degradation.expected(execution.size, model, loop_now_s())
+        input_tokens, output_tokens = self._degradation.expected_tokens(execution.size, model, loop_now_s())
         input_tokens = self._calibration.corrected(model, input_tokens)
         return Need(input_tokens + output_tokens, execution.work.lane, execution.arrival)

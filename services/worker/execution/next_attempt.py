@@ -49,9 +49,9 @@ class NextAttempt:
         """Outcomes of attempts of requests that had failed before, which show whether another attempt helps."""
 
     def after_success(self, execution: Execution, model: str) -> None:
-        self._availability.unreachable.connected(self._availability.providers[model])
+        self._availability.connect_failures.record_connection(self._availability.providers[model])
         if execution.history.failures:
-            self._retries[model].add(succeeded=True, now_s=loop_now_s())
+            self._retries[model].record(succeeded=True, now_s=loop_now_s())
 
     def after_failure(self, execution: Execution, model: str, failure: ProviderFailure) -> None:
         """Note what the failure rules out. Raises GaveUp when no attempt is left for the request."""
@@ -65,7 +65,7 @@ class NextAttempt:
         if verdict.scope == "credential" and self._has_other_key(history, model):
             return  # with another credential, or with the new key of this one
         if history.failures:
-            self._retries[model].add(succeeded=False, now_s=loop_now_s())
+            self._retries[model].record(succeeded=False, now_s=loop_now_s())
         history.failures += failure.counts and failure.reached
         if verdict.action == "give_up":
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
@@ -106,11 +106,11 @@ class NextAttempt:
         history.failed[:] = [*history.failed, attempt][-_REPORTED:]
 
     def _note_connection(self, history: AttemptHistory, model: str, failure: ProviderFailure) -> None:
-        unreachable, provider = self._availability.unreachable, self._availability.providers[model]
+        unreachable, provider = self._availability.connect_failures, self._availability.providers[model]
         if failure.reached:
-            unreachable.connected(provider)
+            unreachable.record_connection(provider)
         else:
-            unreachable.failed(provider, loop_now_s())
+            unreachable.record_failure(provider, loop_now_s())
             history.connect_failures += 1
 
     def _attempts_left(self, execution: Execution) -> int:

@@ -45,13 +45,13 @@ class Outcomes:
         self,
         catalogue: Catalogue,
         availability: Availability,
-        key_news: CredentialChanges,
+        credential_changes: CredentialChanges,
         announcer: Announcer,
         metrics: WorkerMetrics,
     ) -> None:
         self._catalogue = catalogue
         self._availability = availability
-        self._key_news = key_news
+        self._credential_changes = credential_changes
         self._announcer = announcer
         self._metrics = metrics
         self._cooldowns = CooldownLengths()
@@ -68,8 +68,8 @@ class Outcomes:
         self._refusals.clear(key.model)
         self._suspicions.clear(key.model)
         self._suspicions.clear(_name(key))
-        self._key_news.answered(key, began_s)
-        self.model_changed(self._availability.roster.answered(key.model))
+        self._credential_changes.record_answer(key, began_s)
+        self.model_changed(self._availability.roster.record_answer(key.model))
 
     def failed(self, execution: Execution, key: QuotaKey, failure: ProviderFailure, began_s: float) -> Health:
         """Apply a failed call by its scope: a failure that concerns one request changes nothing.
@@ -87,7 +87,7 @@ class Outcomes:
             if failure.status == 404:
                 self._withdraw(key.model)
             else:
-                self._key_news.refused(key, failure, began_s)
+                self._credential_changes.record_refusal(key, failure, began_s)
         elif failure.kind == "not_found" and (
             self._proves_missing(key.model, failure) or self._suspected(execution, key.model)
         ):
@@ -105,7 +105,7 @@ class Outcomes:
         }[health]
         self.breaker_moved(model, report(admission, loop_now_s()))
         if health == "failure":
-            self._set_back(self._availability.sit_out.failed(model, loop_now_s()))
+            self._set_back(self._availability.provider_cooldown.record_failure(model, loop_now_s()))
 
     def breaker_moved(self, model: str, transition: Transition | None) -> None:
         if transition is None:
@@ -150,12 +150,12 @@ class Outcomes:
 
     def _set_aside(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         if failure.kind == "budget_spent":
-            self._key_news.spent(key, failure, began_s)
+            self._credential_changes.record_spent_budget(key, failure, began_s)
         else:
-            self._key_news.refused(key, failure, began_s)
+            self._credential_changes.record_refusal(key, failure, began_s)
 
     def _withdraw(self, model: str) -> None:
-        self.model_changed(self._availability.roster.not_found(model, loop_now_s()))
+        self.model_changed(self._availability.roster.record_not_found(model, loop_now_s()))
 
     def _proves_missing(self, model: str, failure: ProviderFailure) -> bool:
         error = failure.error

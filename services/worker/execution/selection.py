@@ -52,14 +52,14 @@ class Selection:
         availability: Availability,
         needs: NeedEstimator,
         outcomes: Outcomes,
-        tiers: QuotaMonitor,
+        quota_monitor: QuotaMonitor,
         handover: Handover,
         waiting: WaitQueue,
     ) -> None:
         self._availability = availability
         self._needs = needs
         self._outcomes = outcomes
-        self._tiers = tiers
+        self._quota_monitor = quota_monitor
         self._handover = handover
         self._waiting = waiting
 
@@ -162,12 +162,12 @@ class Selection:
         failure = execution.history.last_failure
         if execution.history.same_model is None or failure is None or failure.reached:
             return None
-        unreachable, providers = self._availability.unreachable, self._availability.providers
+        unreachable, providers = self._availability.connect_failures, self._availability.providers
         standings: dict[str, Standing] = {}
         for model in execution.chain:
             standing = self._standing(execution, model, now_s)
             if standing.available_at_s <= now_s:
-                if not unreachable.is_out_of_reach(providers[model], now_s):
+                if not unreachable.is_unreachable(providers[model], now_s):
                     return None
                 standing = Standing(now_s, "backoff")
             standings[model] = standing
@@ -206,13 +206,17 @@ class Selection:
     def _of_chain(self, execution: Execution, now_s: float) -> Choice | Wait | Nothing:
         """Raises HandBack as `_hand_back` does."""
         standings: dict[str, Standing] = {}
-        for model in failed_last(execution.chain, execution.role, self._availability.sit_out, now_s):
+        for model in failed_last(
+            execution.chain, execution.role, self._availability.provider_cooldown, now_s
+        ):
             standing = standings[model] = self._standing(execution, model, now_s)
             if standing.available_at_s <= now_s:
                 break  # the models behind it do not matter
             if standing.reason == "quota":
                 need = self._needs.need(execution, model)
-                self._tiers.held_back(execution.work.role, execution.missed_quotas, model, need, now_s)
+                self._quota_monitor.record_blocked(
+                    execution.work.role, execution.missed_quotas, model, need, now_s
+                )
                 if not execution.degradation.on_rate_limit.enabled:
                     break
         choice = choose(tuple(standings), standings, now_s)
@@ -277,7 +281,7 @@ def held_back_here(
             case "excluded":
                 return model in execution.history.excluded_here
             case "backoff":
-                return availability.unreachable.is_out_of_reach(availability.providers[model], now_s) or (
+                return availability.connect_failures.is_unreachable(availability.providers[model], now_s) or (
                     model == silent_model and execution.delivery == 1
                 )
         return False

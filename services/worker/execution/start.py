@@ -35,10 +35,12 @@ _LOST: Final = "worker_lost"
 
 
 class Starter:
-    def __init__(self, catalogue: Catalogue, bus: Bus, tiers: QuotaMonitor, telemetry: Telemetry) -> None:
+    def __init__(
+        self, catalogue: Catalogue, bus: Bus, quota_monitor: QuotaMonitor, telemetry: Telemetry
+    ) -> None:
         self._catalogue = catalogue
         self._bus = bus
-        self._tiers = tiers
+        self._quota_monitor = quota_monitor
         self._telemetry = telemetry
 
     def start(self, order: Order, prior: PriorAttempts, delivery: Delivery) -> Execution:
@@ -63,7 +65,9 @@ class Starter:
             history=_history(work, role, prior),
         )
         self._telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
-        self._tiers.arrived(work.role, execution.missed_quotas, execution.queued_ms / 1000, now_s)
+        self._quota_monitor.record_arrival(
+            work.role, execution.missed_quotas, execution.queued_ms / 1000, now_s
+        )
         return execution
 
     def _reply(self, work: ChatWork, prior: PriorAttempts, span: Span) -> ReplyPublisher:

@@ -31,13 +31,13 @@ class PullGate:
         self,
         lane: RoleLane,
         availability: Availability,
-        tiers: QuotaMonitor,
+        quota_monitor: QuotaMonitor,
         handover: Handover,
         waiting: WaitQueue,
     ) -> None:
         self._lane = lane
         self._availability = availability
-        self._tiers = tiers
+        self._quota_monitor = quota_monitor
         self._handover = handover
         self._waiting = waiting
         self._most_waiting = max(1, lane.slots // 2)
@@ -60,7 +60,7 @@ class PullGate:
         if closed_s > 0:
             self._scarce_until_s = now_s + closed_s + _SCARCE_S
         if self._lane.lane == "interactive":
-            self._tiers.gate(role, closed_s, now_s)
+            self._quota_monitor.record_gate(role, closed_s, now_s)
         return closed_s
 
     def at_most(self, running: int) -> int:

@@ -29,8 +29,10 @@ class Availability:
         self.quota = quota
         self.roster = roster
         self.refusals = CredentialRefusals(catalogue.sit_out_s)
-        self.sit_out = ProviderCooldown(catalogue.models, catalogue.roles.values(), catalogue.sit_out_s)
-        self.unreachable = ConnectFailures()
+        self.provider_cooldown = ProviderCooldown(
+            catalogue.models, catalogue.roles.values(), catalogue.sit_out_s
+        )
+        self.connect_failures = ConnectFailures()
         self.providers = {key: model.provider for key, model in catalogue.models.items()}
         self._turns = dict.fromkeys(catalogue.models, 0)
         self._keys = keys
@@ -75,7 +77,7 @@ class Availability:
         return (
             self.roster.is_withdrawn(model, now_s)
             or not self.accepted(model, now_s)
-            or self.unreachable.is_left_alone(self.providers[model], now_s)
+            or self.connect_failures.is_avoided(self.providers[model], now_s)
         )
 
     def opens_in_s(

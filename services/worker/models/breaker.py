@@ -130,7 +130,7 @@ class CircuitBreaker:
 
     def succeeded(self, admission: BreakerAdmission, now_s: float) -> Transition | None:
         if admission.admitted:
-            self._recent.add(succeeded=True, now_s=now_s)
+            self._recent.record(succeeded=True, now_s=now_s)
         if not self._is_current(admission):
             return None
         self._failures = 0
@@ -148,7 +148,7 @@ class CircuitBreaker:
     def failed(self, admission: BreakerAdmission, now_s: float) -> Transition | None:
         """Record a provider failure: 5xx, a timeout, a broken connection or stream; not a 429, which is a quota."""
         if admission.admitted:
-            self._recent.add(succeeded=False, now_s=now_s)
+            self._recent.record(succeeded=False, now_s=now_s)
         if not self._is_current(admission):
             return None
         if admission.trial:

@@ -19,20 +19,20 @@ class ConnectFailures:
     def __init__(self) -> None:
         self._failed_s: dict[str, float] = {}
 
-    def failed(self, provider: str, now_s: float) -> None:
+    def record_failure(self, provider: str, now_s: float) -> None:
         self._failed_s[provider] = now_s
 
-    def connected(self, provider: str) -> None:
+    def record_connection(self, provider: str) -> None:
         self._failed_s.pop(provider, None)
 
-    def is_out_of_reach(self, provider: str, now_s: float) -> bool:
+    def is_unreachable(self, provider: str, now_s: float) -> bool:
         return self._failed_within(_UNREACHABLE_S, provider, now_s)
 
-    def is_left_alone(self, provider: str, now_s: float) -> bool:
+    def is_avoided(self, provider: str, now_s: float) -> bool:
         return self._failed_within(_AVOIDED_S, provider, now_s)
 
-    def shown(self, now_s: float) -> tuple[str, ...]:
-        return tuple(provider for provider in self._failed_s if self.is_out_of_reach(provider, now_s))
+    def unreachable(self, now_s: float) -> tuple[str, ...]:
+        return tuple(provider for provider in self._failed_s if self.is_unreachable(provider, now_s))
 
     def _failed_within(self, span_s: float, provider: str, now_s: float) -> bool:
         failed_s = self._failed_s.get(provider)

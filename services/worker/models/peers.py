@@ -33,7 +33,7 @@ class Peers:
         self._peers: dict[str, _Peer] = {}
         """In order of the latest heartbeat."""
 
-    def heard(self, instance: str, beat: Presence | None, now_s: float) -> None:
+    def observe(self, instance: str, beat: Presence | None, now_s: float) -> None:
         """Record a heartbeat; None: the worker stopped."""
         self._peers.pop(instance, None)
         if beat is None or not beat.roles or instance == self._instance:

@@ -24,7 +24,7 @@ class ProviderCooldown:
         self._until_s: dict[str, float] = {}
         """End of the cooldown by provider, and by model for the models that failed."""
 
-    def failed(self, model: str, now_s: float) -> str | None:
+    def record_failure(self, model: str, now_s: float) -> str | None:
         """Record a failure that indicates an unhealthy provider; returns the provider if its cooldown starts now."""
         provider = self._providers.get(model)
         if provider is None:

@@ -44,12 +44,12 @@ class Roster:
         """Whether to skip the model in the chain now."""
         return now_s < self._until_s.get(model, now_s)
 
-    def listed(self, provider: str, served: ModelList | None, now_s: float) -> tuple[RosterChange, ...]:
+    def observe_list(self, provider: str, served: ModelList | None, now_s: float) -> tuple[RosterChange, ...]:
         """Record a provider's list; None (the request for it failed) changes nothing."""
         if served is None:
             return ()
         restored = (
-            self.answered(key)
+            self.record_answer(key)
             for key in self._keys(provider)
             if not self.is_withdrawn(key, now_s) and served.names_model(self._models[key].name or key)
         )
@@ -65,7 +65,7 @@ class Roster:
         self._unlisted = (self._unlisted - set(keys)) | missing
         return new
 
-    def not_found(self, model: str, now_s: float) -> RosterChange | None:
+    def record_not_found(self, model: str, now_s: float) -> RosterChange | None:
         """Record a call rejected because the model does not exist."""
         if model not in self._models:
             raise KeyError(model)
@@ -73,7 +73,7 @@ class Roster:
         self._until_s[model] = now_s + self._recheck_s
         return None if known else RosterChange(model, withdrawn=True)
 
-    def answered(self, model: str) -> RosterChange | None:
+    def record_answer(self, model: str) -> RosterChange | None:
         """Record an answered call, which ends a withdrawal."""
         return None if self._until_s.pop(model, None) is None else RosterChange(model, withdrawn=False)
 

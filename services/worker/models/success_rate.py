@@ -17,7 +17,7 @@ class SuccessRate:
     def __init__(self) -> None:
         self._ends: deque[tuple[float, bool]] = deque(maxlen=_MAX_CALLS)
 
-    def add(self, *, succeeded: bool, now_s: float) -> None:
+    def record(self, *, succeeded: bool, now_s: float) -> None:
         self._ends.append((now_s, succeeded))
 
     def success_share(self, now_s: float) -> float:

@@ -95,7 +95,7 @@ class LimitHistory:
         self._last_s = now_s
         return full_s
 
-    def missed(self, amount: int, now_s: float) -> None:
+    def record_missed(self, amount: int, now_s: float) -> None:
         """Record a request that had to wait for `amount` (requests, tokens or calls) of the limit."""
         self._missed_since = True
         number, total = self._minute

@@ -1,7 +1,6 @@
-"""The tier monitor (REQUIREMENTS C7): what is used of each limit, what lies behind, what is to be expected.
+"""The quota monitor (REQUIREMENTS C7): usage, history and forecast of each limit, in this process's memory.
 
-Kept in this process's memory. Where workers share a quota each of them sees the same use, and counts the requests
-that it held back itself.
+Workers that share a quota all observe the same usage, but each counts only the requests that it delayed itself.
 """
 
 from __future__ import annotations
@@ -29,34 +28,34 @@ _TOKENS: Final[tuple[LimitName, ...]] = ("tokens_per_minute", "tokens_per_day")
 
 
 class Notice(Struct, frozen=True):
-    """A limit is nearly used up, or no longer so."""
+    """The usage of a limit crossed the warning threshold."""
 
     key: QuotaKey
     record: str
-    """Of the shared quota; empty: this worker counts for itself."""
+    """Record of the shared quota; empty: a quota of this worker alone."""
     use: LimitUse
-    crossing: AlarmState
+    state: AlarmState
 
 
-class _Watch(Struct):
-    """All that is known of one limit."""
+class _Limit(Struct):
+    """The monitored state of one limit."""
 
     history: LimitHistory
     alarm: ThresholdAlarm
     trend: Trend | None
-    """None where use jumps up and down by nature: nothing can be foretold of calls at once."""
+    """None for the number of concurrent calls, which changes too fast for a forecast."""
 
 
-class _Shut(Struct, frozen=True):
-    """A role's mailbox was not pulled from for want of quota."""
+class _GateClosure(Struct, frozen=True):
+    """A period in which a role's mailbox was not pulled from because quota was missing."""
 
     until_s: float
-    held: tuple[tuple[QuotaKey, LimitName, int], ...]
-    """Which limits kept it, and how much a request wanted of each."""
+    obstacles: tuple[tuple[QuotaKey, LimitName, int], ...]
+    """The limits that closed the gate, with the amount that a request needed of each."""
 
 
 class QuotaMonitor:
-    """Instants are the loop's."""
+    """Times are the event loop's."""
 
     def __init__(
         self,
@@ -66,63 +65,65 @@ class QuotaMonitor:
         metrics: WorkerMetrics,
         roles: Iterable[Role],
     ) -> None:
-        """`keys`: the quotas a call of each model may use."""
+        """`keys`: the quotas that calls of each model may use."""
         self._catalogue = catalogue
         self._keys = keys
         self._quota = quota
         self._metrics = metrics
         models = dict.fromkeys(model for role in roles for model in catalogue.roles[role].chain)
         self.keys = tuple(key for model in models for key in keys[model])
-        self._watches: dict[tuple[str, LimitName], _Watch] = {}
-        self._shut: dict[Role, _Shut] = {}
+        self._limits: dict[tuple[str, LimitName], _Limit] = {}
+        self._closures: dict[Role, _GateClosure] = {}
         self._last_need: dict[Role, Need] = {}
 
     def sample(self, now_s: float) -> list[Notice]:
-        """Look at every limit; to be called about once a second. Returns the crossings since the last time."""
+        """Sample every limit, about once a second; returns those that crossed the threshold since the last call."""
         unreachable = self._quota.unreachable_records
         found: list[Notice] = []
         for key in self.keys:
             record = self._quota.record(key)
             for use in self._quota.usage(key, now_s):
-                crossing = self._look(key, use, now_s, judge=record not in unreachable)
-                if crossing is not None:
-                    found.append(Notice(key, record, use, crossing))
+                state = self._sample(key, use, now_s, update_alarm=record not in unreachable)
+                if state is not None:
+                    found.append(Notice(key, record, use, state))
         return found
 
-    def held_back(self, role: Role, missed: set[str], model: str, need: Need, now_s: float) -> None:
-        """A request of `role` finds no quota of `model`; `missed`: the quotas that held it back before."""
+    def record_blocked(self, role: Role, missed: set[str], model: str, need: Need, now_s: float) -> None:
+        """Record a request of `role` that has no quota of `model`; `missed`: the quotas recorded for it before."""
         self._last_need[role] = need
         if all(self._owner(key) in missed for key in self._keys[model]):
             return
         for key, limit, amount in self._obstacles(model, need, now_s):
-            self._missed(missed, key, limit, amount, now_s)
+            self._record_missed(missed, key, limit, amount, now_s)
 
-    def gate(self, role: Role, wait_s: float, now_s: float) -> None:
-        """The role's mailbox is not pulled from for `wait_s`; 0: it is."""
-        shut = self._shut.get(role)
+    def record_gate(self, role: Role, wait_s: float, now_s: float) -> None:
+        """Record that the role's mailbox is not pulled from for `wait_s`; 0: that it is pulled from."""
+        closure = self._closures.get(role)
         if wait_s == 0:
-            if shut is not None and shut.until_s > now_s:
-                self._shut[role] = _Shut(now_s, shut.held)
+            if closure is not None and closure.until_s > now_s:
+                self._closures[role] = _GateClosure(now_s, closure.obstacles)
             return
         need = self._last_need.get(role, Need(0))
-        held = tuple(
+        obstacles = tuple(
             obstacle
             for model in self._catalogue.roles[role].chain
             for obstacle in self._obstacles(model, need, now_s)
         )
-        if held:
-            self._shut[role] = _Shut(now_s + wait_s, held)
+        if obstacles:
+            self._closures[role] = _GateClosure(now_s + wait_s, obstacles)
 
-    def arrived(self, role: Role, missed: set[str], waited_s: float, now_s: float) -> None:
-        """A request was pulled after `waited_s` in the mailbox, perhaps without quota; `missed` as in `held_back`."""
-        shut = self._shut.get(role)
-        if shut is not None and now_s - waited_s < shut.until_s:
-            for key, limit, amount in shut.held:
-                self._missed(missed, key, limit, amount, now_s)
+    def record_arrival(self, role: Role, missed: set[str], waited_s: float, now_s: float) -> None:
+        """Record a request pulled after `waited_s` in the mailbox, which a closed gate may have delayed; `missed` as in
+        `record_blocked`.
+        """
+        closure = self._closures.get(role)
+        if closure is not None and now_s - waited_s < closure.until_s:
+            for key, limit, amount in closure.obstacles:
+                self._record_missed(missed, key, limit, amount, now_s)
 
     def status(self, key: QuotaKey, use: LimitUse, now_s: float, now_ms: int) -> LimitStatus:
-        watch = self._watch(key, use.name)
-        full_in_s = None if watch.trend is None else watch.trend.full_in_s(use.used, use.limit)
+        limit = self._limit(key, use.name)
+        full_in_s = None if limit.trend is None else limit.trend.full_in_s(use.used, use.limit)
         record = self._quota.record(key)
         return LimitStatus(
             credential=key.credential,
@@ -132,23 +133,23 @@ class QuotaMonitor:
             leased=use.leased,
             allowed=use.limit,
             record=record,
-            warned=watch.alarm.state == "warned",
+            warned=limit.alarm.state == "warned",
             full_at_ms=0 if full_in_s is None else now_ms + int(full_in_s * 1000),
-            watched_s=int(watch.history.watched_s),
-            hour=watch.history.hour(now_s),
-            day=watch.history.day(now_s),
+            watched_s=int(limit.history.watched_s),
+            hour=limit.history.hour(now_s),
+            day=limit.history.day(now_s),
         )
 
-    def _look(self, key: QuotaKey, use: LimitUse, now_s: float, *, judge: bool) -> AlarmState | None:
-        watch = self._watch(key, use.name)
+    def _sample(self, key: QuotaKey, use: LimitUse, now_s: float, *, update_alarm: bool) -> AlarmState | None:
+        limit = self._limit(key, use.name)
         near_share = self._catalogue.quota_warning.warn_share
-        full_s = watch.history.sample(use.used, use.limit, now_s, near_share=near_share)
-        if watch.trend is not None:
-            watch.trend.add(use.used, now_s)
+        full_s = limit.history.sample(use.used, use.limit, now_s, near_share=near_share)
+        if limit.trend is not None:
+            limit.trend.add(use.used, now_s)
         labels = (key.credential, key.model, use.name)
         self._metrics.limit_headroom.labels(*labels).set(max(0, use.limit - use.used))
         self._metrics.limit_full.labels(*labels).inc(full_s)
-        return watch.alarm.update(use.used, use.limit, now_s) if judge else None
+        return limit.alarm.update(use.used, use.limit, now_s) if update_alarm else None
 
     def _obstacles(self, model: str, need: Need, now_s: float) -> list[tuple[QuotaKey, LimitName, int]]:
         found = []
@@ -158,27 +159,29 @@ class QuotaMonitor:
                 found.append((key, limit, need.tokens if limit in _TOKENS else 1))
         return found
 
-    def _missed(self, missed: set[str], key: QuotaKey, limit: LimitName, amount: int, now_s: float) -> None:
-        """Each request counts once for each quota that held it back."""
+    def _record_missed(
+        self, missed: set[str], key: QuotaKey, limit: LimitName, amount: int, now_s: float
+    ) -> None:
+        """Count a request once for each quota that delayed it."""
         owner = self._owner(key)
         if owner in missed:
             return
         missed.add(owner)
-        self._watch(key, limit).history.missed(amount, now_s)
+        self._limit(key, limit).history.record_missed(amount, now_s)
         self._metrics.limit_missed.labels(key.credential, key.model, limit).inc()
 
-    def _watch(self, key: QuotaKey, limit: LimitName) -> _Watch:
-        place = (self._owner(key), limit)
-        watch = self._watches.get(place)
-        if watch is None:
-            daily = limit in _DAILY
+    def _limit(self, key: QuotaKey, name: LimitName) -> _Limit:
+        limit_key = (self._owner(key), name)
+        limit = self._limits.get(limit_key)
+        if limit is None:
+            daily = name in _DAILY
             trend = Trend(3600.0, DAY_S) if daily else Trend(MINUTE_S, MINUTE_S)
-            watch = self._watches[place] = _Watch(
+            limit = self._limits[limit_key] = _Limit(
                 LimitHistory(daily=daily),
                 ThresholdAlarm(self._catalogue.quota_warning),
-                None if limit == "concurrency" else trend,
+                None if name == "concurrency" else trend,
             )
-        return watch
+        return limit
 
     def _owner(self, key: QuotaKey) -> str:
         return self._quota.record(key) or f"{key.credential} {key.model}"

@@ -18,11 +18,11 @@ _EVERY_S: Final = 1.0
 
 
 class QuotaWatch:
-    def __init__(self, tiers: QuotaMonitor, announcer: Announcer, clock: Clock) -> None:
-        self._tiers = tiers
+    def __init__(self, quota_monitor: QuotaMonitor, announcer: Announcer, clock: Clock) -> None:
+        self._quota_monitor = quota_monitor
         self._announcer = announcer
         self._clock = clock
-        self._running = CriticalLoop("tier watch")
+        self._running = CriticalLoop("quota watch")
         self._warned: set[tuple[str, str, str]] = set()
         """Warnings that this worker has announced of its own limits."""
 
@@ -35,21 +35,21 @@ class QuotaWatch:
     async def _loop(self) -> None:
         while True:
             now_s = loop_now_s()
-            for notice in self._tiers.sample(now_s):
+            for notice in self._quota_monitor.sample(now_s):
                 self._announce(notice, now_s)
             await asyncio.sleep(_EVERY_S)
 
     def _announce(self, notice: Notice, now_s: float) -> None:
-        """Of a shared limit the first worker's event is stored; of its own limits each worker announces every one."""
+        """Announce a crossing: of a shared limit the first worker's event is stored, of its own limits every event."""
         key, use = notice.key, notice.use
         if not notice.record:
-            place = (key.credential, key.model, use.name)
-            if (notice.crossing == "warned") == (place in self._warned):
+            limit = (key.credential, key.model, use.name)
+            if (notice.state == "warned") == (limit in self._warned):
                 return  # eased before the first warning
-            self._warned ^= {place}
-        if notice.crossing == "eased":
+            self._warned ^= {limit}
+        if notice.state == "eased":
             self._announcer.quota_eased(key, use, notice.record)
             return
         _log.warning("%s of %s: %d of %d are used", use.name, key.model, use.used, use.limit)
-        status = self._tiers.status(key, use, now_s, self._clock.unix_ms())
+        status = self._quota_monitor.status(key, use, now_s, self._clock.unix_ms())
         self._announcer.quota_warned(key, use, notice.record, status)

@@ -95,7 +95,7 @@ class _Worker:
             if request.ends_s is None and now_s < request.deadline_s:
                 permit = self.quota.try_acquire(KEY, Need(0), now_s)
                 if isinstance(permit, Permit):
-                    self.pace.call_began("chat", request.calls)
+                    self.pace.record_call_start("chat", request.calls)
                     request.calls.waited_s = now_s - request.taken_s
                     request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.load.service_s)
             if now_s >= min(request.deadline_s, request.ends_s or request.deadline_s):
@@ -106,7 +106,7 @@ class _Worker:
             if request.permit is not None:
                 self.quota.settle(request.permit, 0, now_s)
             held_s = now_s - request.taken_s + self.load.overhead_s
-            self.pace.ended("chat", request.calls, held_s, cut=not done)
+            self.pace.record_end("chat", request.calls, held_s, cut=not done)
             self.hands.remove(request)
             self.free_at_s.append(now_s + self.load.overhead_s)
         return over
@@ -116,7 +116,7 @@ class _Worker:
         if now_s < self.beat_s + due_s:
             return None
         self.beat_s = now_s
-        forecast, tempo = self.quota.forecast(KEY, now_s), self.pace.tempo("chat")
+        forecast, tempo = self.quota.forecast(KEY, now_s), self.pace.statistics("chat")
         role = RoleStatus(
             role="chat",
             slots=self.load.slots,

@@ -93,7 +93,7 @@ def test_c7_the_history_adds_up(looks, daily):
         now_s += step_s
         began_s = now_s if began_s is None else began_s
         for _ in range(waiting):
-            history.missed(1, now_s)
+            history.record_missed(1, now_s)
         missed += waiting
         full_s += history.sample(used, 10, now_s, near_share=0.9)
     assume(began_s is not None)

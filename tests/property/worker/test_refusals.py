@@ -31,7 +31,7 @@ class Refusing(RuleBasedStateMachine):
     def is_refused(self, key: QuotaKey, took_s: float) -> None:
         began_s = self.now_s - took_s
         stale = began_s < self.rotated.get(key.credential, began_s)
-        first = self.refusals.refused(key, began_s=began_s, now_s=self.now_s)
+        first = self.refusals.record_refusal(key, began_s=began_s, now_s=self.now_s)
         assert first == (not stale and key not in self.refused)
         if not stale:
             self.refused[key] = self.now_s
@@ -40,7 +40,7 @@ class Refusing(RuleBasedStateMachine):
     def has_a_spent_budget(self, credential: str, took_s: float) -> None:
         began_s = self.now_s - took_s
         stale = began_s < self.rotated.get(credential, began_s)
-        first = self.refusals.spent(credential, MODELS, began_s=began_s, now_s=self.now_s)
+        first = self.refusals.record_spent_budget(credential, MODELS, began_s=began_s, now_s=self.now_s)
         assert first == (not stale and credential not in self.spent)
         if not stale:
             self.spent[credential] = self.now_s
@@ -49,11 +49,11 @@ class Refusing(RuleBasedStateMachine):
     def is_answered(self, key: QuotaKey, took_s: float) -> None:
         began_s = self.now_s - took_s
         ended = key in self.refused and began_s >= self.refused[key]
-        assert self.refusals.answered(key, began_s=began_s) == ended
+        assert self.refusals.end_refusal(key, began_s=began_s) == ended
         if ended:
             del self.refused[key]
         funded = key.credential in self.spent and began_s >= self.spent[key.credential]
-        assert self.refusals.funded(key.credential, began_s=began_s) == (MODELS if funded else ())
+        assert self.refusals.end_spent_budget(key.credential, began_s=began_s) == (MODELS if funded else ())
         if funded:
             del self.spent[key.credential]
 
@@ -62,14 +62,14 @@ class Refusing(RuleBasedStateMachine):
         ended = {key for key in self.refused if key.credential == credential}
         if self.spent.pop(credential, None) is not None:
             ended |= {QuotaKey(credential, model) for model in MODELS}
-        assert set(self.refusals.rotated(credential, self.now_s)) == ended
+        assert set(self.refusals.record_rotation(credential, self.now_s)) == ended
         self.refused = {key: at_s for key, at_s in self.refused.items() if key not in ended}
         self.rotated[credential] = self.now_s
         self.keyless.discard(credential)
 
     @rule(credential=st.sampled_from(CREDENTIALS))
     def has_no_key(self, credential: str) -> None:
-        self.refusals.lacks_key(credential)
+        self.refusals.record_missing_key(credential)
         self.keyless.add(credential)
 
     @rule(by_s=st.sampled_from([0.001, 1.0, 59.999, 60.0]))
@@ -86,7 +86,7 @@ class Refusing(RuleBasedStateMachine):
         for credential in CREDENTIALS:
             known = {key.model for key in self.refused if key.credential == credential}
             known |= set(MODELS) if credential in self.spent else set()
-            assert set(self.refusals.models(credential)) == known
+            assert set(self.refusals.refused_models(credential)) == known
 
     def _last_s(self, key: QuotaKey) -> float:
         """Time of the last refusal of the credential, for this model or for a spent budget."""

@@ -129,7 +129,7 @@ class Cooling(RuleBasedStateMachine):
         out = {MODELS[each].provider for each in self.recent() if each != "f"}
         provider = MODELS[model].provider
         starts = model != "f" and provider not in out
-        assert self.cooldown.failed(model, self.now_s) == (provider if starts else None)
+        assert self.cooldown.record_failure(model, self.now_s) == (provider if starts else None)
         self.failures.append((self.now_s, model))
 
     @rule(by_s=st.sampled_from([0.001, 1.0, 29.5, 59.999, 60.0, 61.0]))

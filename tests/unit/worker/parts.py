@@ -117,7 +117,7 @@ class WorkerParts:
         self.waiting = WaitQueue()
         self.calibration = TokenCalibration()
         self.degradation = DegradationMonitor(catalogue, self.metrics)
-        self.tiers = QuotaMonitor(catalogue, keys, self.quota, self.metrics, catalogue.roles)
+        self.quota_monitor = QuotaMonitor(catalogue, keys, self.quota, self.metrics, catalogue.roles)
         self.service_times = ServiceTimes()
         self.announcer = RecordingAnnouncer(catalogue)
         self.recorder: UsageRecorder = recorder or UsageRecorder(
@@ -128,15 +128,17 @@ class WorkerParts:
     @cached_property
     def outcomes(self) -> Outcomes:
         refusals = self.availability.refusals
-        key_news = CredentialChanges(
+        credential_changes = CredentialChanges(
             self.keyring, self.providers, self.catalogue, refusals, self.announcer, self.metrics
         )
-        return Outcomes(self.catalogue, self.availability, key_news, self.announcer, self.metrics)
+        return Outcomes(self.catalogue, self.availability, credential_changes, self.announcer, self.metrics)
 
     @cached_property
     def selection(self) -> Selection:
         needs = NeedEstimator(self.degradation, self.calibration)
-        return Selection(self.availability, needs, self.outcomes, self.tiers, self.handover, self.waiting)
+        return Selection(
+            self.availability, needs, self.outcomes, self.quota_monitor, self.handover, self.waiting
+        )
 
     @cached_property
     def time_limits(self) -> TimeLimits:
@@ -159,7 +161,7 @@ class WorkerParts:
 
     def ladder(self, attempts: Any = None) -> Ladder:
         return Ladder(
-            Chains(self.catalogue, self.availability.sit_out, lambda: 0.5),
+            Chains(self.catalogue, self.availability.provider_cooldown, lambda: 0.5),
             self.selection,
             attempts or self.attempts,
             self.outcomes,
@@ -168,11 +170,11 @@ class WorkerParts:
         )
 
     def starter(self) -> Starter:
-        return Starter(self.catalogue, self.bus, self.tiers, self.telemetry)
+        return Starter(self.catalogue, self.bus, self.quota_monitor, self.telemetry)
 
     def gate(self, lane: Lane) -> PullGate:
         role_lane = lane_of("chat", lane, self.catalogue.roles["chat"])
-        return PullGate(role_lane, self.availability, self.tiers, self.handover, self.waiting)
+        return PullGate(role_lane, self.availability, self.quota_monitor, self.handover, self.waiting)
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(
@@ -181,14 +183,14 @@ class WorkerParts:
             RoleReport(self.catalogue, self.availability, self.service_times, self.metrics, "w"),
             ModelReport(self.availability, self.degradation),
             CredentialReport(self.catalogue, self.keyring, self.providers, self.availability.refusals),
-            LimitReport(self.quota, self.tiers, self.metrics),
+            LimitReport(self.quota, self.quota_monitor, self.metrics),
         )
 
     def hear_other_worker(self, **about: Any) -> None:
         """A heartbeat of another worker for the role `chat`; `about`: its further fields."""
         role = RoleStatus(role="chat", slots=8, running=0)
         beat = Presence(service="worker", instance="other", at_ms=0, roles=(role,), **about)
-        self.peers.heard("other", beat, loop_now_s())
+        self.peers.observe("other", beat, loop_now_s())
 
     def execution(self, reply: Any = None, *, lasts_s: float, **asked: Any) -> Execution:
         """The execution of a request by the running task, with `lasts_s` to its deadline; `asked` as for `work`."""

@@ -72,7 +72,7 @@ def size(role: Any = "chat", *, degrade: bool = True, vision: bool = False, **bo
 
 
 def held(degrading: DegradationMonitor) -> set[tuple[str, str, str]]:
-    return {(each.role, each.model, each.rule) for each in degrading.show(NOW_S)}
+    return {(each.role, each.model, each.rule) for each in degrading.report(NOW_S)}
 
 
 @pytest.mark.parametrize("outcome", ["rate_limited", "not_found", "credentials", "too_large", "cancelled"])
@@ -104,16 +104,18 @@ def test_d5_a_timeout_is_slow_and_a_quick_failure_is_not(degrading):
 
 
 def test_d5_the_quota_is_asked_for_what_will_be_sent(degrading):
-    assert degrading.expected(size(), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected_tokens(size(), "m", NOW_S) == (1200, 2000)
     observe(degrading, *["completed"] * 3, duration_s=30)
-    assert degrading.expected(size(), "m", NOW_S) == (1200, 1400)
-    assert degrading.expected(size(), "n", NOW_S) == (1200, 2000), "the other model is quick"
-    assert degrading.expected(size(degrade=False), "m", NOW_S) == (1200, 2000)
-    assert degrading.expected(size(tools=[{}]), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected_tokens(size(), "m", NOW_S) == (1200, 1400)
+    assert degrading.expected_tokens(size(), "n", NOW_S) == (1200, 2000), "the other model is quick"
+    assert degrading.expected_tokens(size(degrade=False), "m", NOW_S) == (1200, 2000)
+    assert degrading.expected_tokens(size(tools=[{}]), "m", NOW_S) == (1200, 2000)
     observe(degrading, *["server_error"] * 3)
-    tokens, output_tokens = degrading.expected(size(), "m", NOW_S)
+    tokens, output_tokens = degrading.expected_tokens(size(), "m", NOW_S)
     assert (tokens, output_tokens) == (pytest.approx(600, rel=0.02), 1400)
-    assert degrading.expected(size(vision=True), "m", NOW_S) == (1200, 1400), "bytes of images are no tokens"
+    assert degrading.expected_tokens(size(vision=True), "m", NOW_S) == (1200, 1400), (
+        "bytes of images are no tokens"
+    )
 
 
 def test_d5_a_model_passed_over_for_want_of_quota_is_named():

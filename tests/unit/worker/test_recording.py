@@ -69,9 +69,9 @@ async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2
     async def handle() -> None:
         recorder.record(request, _attempt())
         try:
-            await recorder.stored(request)
+            await recorder.wait_stored(request)
         finally:
-            recorder.forget(request)
+            recorder.release(request)
 
     handler = asyncio.create_task(handle())
     await _asked(stream, 1)
@@ -95,7 +95,7 @@ async def test_every_attempt_is_stored_before_the_work_is_acknowledged_f2(
     request = work()
     for number in (1, 2):
         recorder.record(request, _attempt(number))
-    waiting = asyncio.create_task(recorder.stored(request))
+    waiting = asyncio.create_task(recorder.wait_stored(request))
     await _asked(stream, 2)
     assert not waiting.done()
     stream.opened.set()
@@ -111,8 +111,8 @@ async def test_what_could_not_be_stored_is_an_error_of_whoever_waits_f2(
     stream.refuses = StreamFull("no room")
     stream.opened.set()
     with pytest.raises(StreamFull):
-        await recorder.stored(request)
-    await recorder.stored(request)  # told once: the next delivery records anew
+        await recorder.wait_stored(request)
+    await recorder.wait_stored(request)  # told once: the next delivery records anew
 
 
 async def test_requests_do_not_wait_for_the_usage_of_one_another_f2(
@@ -120,6 +120,6 @@ async def test_requests_do_not_wait_for_the_usage_of_one_another_f2(
 ) -> None:
     recorder.record(work(id="slow"), _attempt())
     await _asked(stream, 1)
-    await asyncio.wait_for(recorder.stored(work(id="other")), 1)
+    await asyncio.wait_for(recorder.wait_stored(work(id="other")), 1)
     stream.opened.set()
     await recorder.drain(within_s=10)

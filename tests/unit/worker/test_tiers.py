@@ -27,11 +27,11 @@ class Bench:
     def __init__(self) -> None:
         self.quota = LocalQuota({KEY: LIMITS}, batch=Batch())
         metrics = WorkerMetrics(CollectorRegistry())
-        self.tiers = QuotaMonitor(CATALOGUE, {"m": (KEY,)}, self.quota, metrics, ["chat"])
+        self.quota_monitor = QuotaMonitor(CATALOGUE, {"m": (KEY,)}, self.quota, metrics, ["chat"])
 
     def status(self, limit: str, now_s: float) -> LimitStatus:
         (use,) = (use for use in self.quota.usage(KEY, now_s) if use.name == limit)
-        return self.tiers.status(KEY, use, now_s, 1_000_000)
+        return self.quota_monitor.status(KEY, use, now_s, 1_000_000)
 
     def missed(self, limit: str = "requests_per_minute") -> int:
         return self.status(limit, NOW_S + 100).hour.missed
@@ -47,42 +47,42 @@ def bench() -> Bench:
 def test_c7_a_request_in_hand_counts_once_for_the_limit_that_held_it_back(bench: Bench):
     missed = set[str]()
     for second in range(5):
-        bench.tiers.held_back("chat", missed, "m", ONE, NOW_S + second)
-    bench.tiers.held_back("chat", set(), "m", ONE, NOW_S + 5)
+        bench.quota_monitor.record_blocked("chat", missed, "m", ONE, NOW_S + second)
+    bench.quota_monitor.record_blocked("chat", set(), "m", ONE, NOW_S + 5)
     assert (bench.missed(), bench.missed("tokens_per_day")) == (2, 0)
 
 
 def test_c7_a_request_too_large_for_what_is_left_of_the_day_wants_its_tokens(bench: Bench):
-    bench.tiers.held_back("chat", set(), "m", Need(4950), NOW_S + 61)
+    bench.quota_monitor.record_blocked("chat", set(), "m", Need(4950), NOW_S + 61)
     past = bench.status("tokens_per_day", NOW_S + 61).hour
     assert (past.missed, past.unmet) == (1, 4950)
 
 
 def test_c7_what_waited_in_the_mailbox_while_it_was_shut_counts(bench: Bench):
-    bench.tiers.gate("chat", 59.0, NOW_S + 1)
-    bench.tiers.gate("chat", 0.0, NOW_S + 60)
-    bench.tiers.arrived("chat", set(), 10.0, NOW_S + 61)
+    bench.quota_monitor.record_gate("chat", 59.0, NOW_S + 1)
+    bench.quota_monitor.record_gate("chat", 0.0, NOW_S + 60)
+    bench.quota_monitor.record_arrival("chat", set(), 10.0, NOW_S + 61)
     assert bench.missed() == 1
-    bench.tiers.arrived("chat", set(), 0.5, NOW_S + 61)
+    bench.quota_monitor.record_arrival("chat", set(), 0.5, NOW_S + 61)
     assert bench.missed() == 1, "it came after the mailbox was opened"
 
 
 def test_c7_a_mailbox_that_opens_sooner_than_foreseen_held_nobody_after(bench: Bench):
-    bench.tiers.gate("chat", 59.0, NOW_S + 1)
-    bench.tiers.gate("chat", 0.0, NOW_S + 5)
-    bench.tiers.arrived("chat", set(), 2.0, NOW_S + 10)
+    bench.quota_monitor.record_gate("chat", 59.0, NOW_S + 1)
+    bench.quota_monitor.record_gate("chat", 0.0, NOW_S + 5)
+    bench.quota_monitor.record_arrival("chat", set(), 2.0, NOW_S + 10)
     assert bench.missed() == 0
 
 
 def test_c7_a_mailbox_shut_for_another_reason_is_no_matter_of_limits(bench: Bench):
-    bench.tiers.gate("chat", 30.0, NOW_S + 61)
-    bench.tiers.arrived("chat", set(), 10.0, NOW_S + 91)
+    bench.quota_monitor.record_gate("chat", 30.0, NOW_S + 61)
+    bench.quota_monitor.record_arrival("chat", set(), 10.0, NOW_S + 91)
     assert bench.missed() == 0
 
 
 def test_c7_a_429_is_not_taken_for_a_limit_of_ours(bench: Bench):
     bench.quota.pause(KEY, NOW_S + 300, "429")
-    bench.tiers.held_back("chat", set(), "m", ONE, NOW_S + 100)
+    bench.quota_monitor.record_blocked("chat", set(), "m", ONE, NOW_S + 100)
     assert bench.missed() == 0
 
 
@@ -90,7 +90,7 @@ def test_c7_a_full_limit_is_noticed_and_its_end_too(bench: Bench):
     found = []
     for second in range(120):
         now_s = NOW_S + second
-        found += [(second, notice.use.name, notice.crossing) for notice in bench.tiers.sample(now_s)]
+        found += [(second, notice.use.name, notice.state) for notice in bench.quota_monitor.sample(now_s)]
     assert [(name, crossing) for _, name, crossing in found if name == "requests_per_minute"] == [
         ("requests_per_minute", "warned"),
         ("requests_per_minute", "eased"),

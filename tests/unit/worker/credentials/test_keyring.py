@@ -23,26 +23,26 @@ def test_a6_the_first_reading_is_accepted_and_a_file_takes_precedence() -> None:
 
 def test_a6_a_new_key_is_accepted_when_two_readings_agree() -> None:
     ring = keyring(Found("old", 0.0))
-    assert ring.look({"K": NEW}) == []
-    assert (ring.value("K"), ring.unsettled) == ("old", True)
-    assert ring.look({"K": NEW}) == [RotatedKey("K")]
-    assert (ring.value("K"), ring.unsettled) == ("new", False)
-    assert ring.look({"K": NEW}) == []
+    assert ring.update({"K": NEW}) == []
+    assert (ring.value("K"), ring.awaits_confirmation) == ("old", True)
+    assert ring.update({"K": NEW}) == [RotatedKey("K")]
+    assert (ring.value("K"), ring.awaits_confirmation) == ("new", False)
+    assert ring.update({"K": NEW}) == []
 
 
 def test_a6_a_half_written_file_is_not_accepted() -> None:
     ring = keyring(Found("old-key", 0.0))
     for reading in (Unusable("is empty"), Found("ne", 1.0), Found("new-k", 1.001), Found("new-key", 1.002)):
-        ring.look({"K": reading})
+        ring.update({"K": reading})
         assert ring.value("K") == "old-key"
-    assert ring.look({"K": Found("new-key", 1.002)}) == [RotatedKey("K")]
+    assert ring.update({"K": Found("new-key", 1.002)}) == [RotatedKey("K")]
 
 
 def test_a6_a_reverted_change_is_not_accepted() -> None:
     ring = keyring(Found("old", 0.0))
-    ring.look({"K": NEW})
-    assert ring.look({"K": Found("old", 0.0)}) == []
-    assert ring.look({"K": NEW}) == []
+    ring.update({"K": NEW})
+    assert ring.update({"K": Found("old", 0.0)}) == []
+    assert ring.update({"K": NEW}) == []
     assert ring.value("K") == "old"
 
 
@@ -56,50 +56,50 @@ def test_a6_a_reverted_change_is_not_accepted() -> None:
 )
 def test_a6_an_invalid_file_keeps_the_last_key_and_is_reported_once(reading: SecretFile, why: str) -> None:
     ring = keyring(Found("good", 0.0), {"K": "env"})
-    assert ring.look({"K": reading}) == [InvalidKeyFile("K", why)]
-    assert ring.look({"K": reading}) == []
-    assert (ring.value("K"), ring.complaint("K")) == ("good", why)
-    assert ring.look({"K": Found("good", 0.0)}) == []
-    assert ring.complaint("K") == ""
-    assert ring.look({"K": reading}) == [InvalidKeyFile("K", why)]
+    assert ring.update({"K": reading}) == [InvalidKeyFile("K", why)]
+    assert ring.update({"K": reading}) == []
+    assert (ring.value("K"), ring.file_error("K")) == ("good", why)
+    assert ring.update({"K": Found("good", 0.0)}) == []
+    assert ring.file_error("K") == ""
+    assert ring.update({"K": reading}) == [InvalidKeyFile("K", why)]
 
 
 def test_a6_a_variable_without_a_file_is_valid() -> None:
     ring = keyring(None, {"K": "env"})
-    assert ring.first_complaints == []
-    assert ring.look({"K": None}) == []
-    assert ring.complaint("K") == ""
+    assert ring.initial_invalid_files == []
+    assert ring.update({"K": None}) == []
+    assert ring.file_error("K") == ""
 
 
 def test_a6_with_an_invalid_first_file_the_variable_is_used() -> None:
     ring = keyring(Unusable("is empty"), {"K": "env"})
-    assert ring.first_complaints == [InvalidKeyFile("K", "is empty")]
+    assert ring.initial_invalid_files == [InvalidKeyFile("K", "is empty")]
     assert ring.value("K") == "env"
 
 
 def test_a6_a_key_may_come_later_from_a_file() -> None:
     ring = keyring(None)
     assert ring.may_come_later
-    ring.look({"K": NEW})
-    assert ring.look({"K": NEW}) == [RotatedKey("K")]
+    ring.update({"K": NEW})
+    assert ring.update({"K": NEW}) == [RotatedKey("K")]
     assert ring.value("K") == "new"
     assert not Keyring(("K",), {}, {}, {}, 90).may_come_later
 
 
 def test_a6_a_file_with_the_key_of_the_variable_rotates_nothing() -> None:
     ring = keyring(None, {"K": "same"})
-    assert ring.look({"K": Found("same", 5 * DAY_S)}) == []
+    assert ring.update({"K": Found("same", 5 * DAY_S)}) == []
     assert ring.age_days("K", 6 * DAY_S) == 1
-    assert ring.look({"K": None}) == [InvalidKeyFile("K", "is gone")]
+    assert ring.update({"K": None}) == [InvalidKeyFile("K", "is gone")]
 
 
 def test_a6_the_age_counts_from_the_last_change_of_the_content() -> None:
     ring = keyring(Found("old", 10 * DAY_S))
     assert ring.age_days("K", 12.5 * DAY_S) == 2
-    ring.look({"K": Found("old", 12 * DAY_S)})
+    ring.update({"K": Found("old", 12 * DAY_S)})
     assert ring.age_days("K", 13 * DAY_S) == 3, "rewriting the same key does not reset its age"
-    ring.look({"K": NEW})
-    ring.look({"K": NEW})
+    ring.update({"K": NEW})
+    ring.update({"K": NEW})
     assert ring.age_days("K", 51 * DAY_S) == 1
     assert ring.age_days("K", 0.0) == 0, "a clock that lags"
 
@@ -117,23 +117,23 @@ def test_a6_a_configured_date_applies_to_the_first_key_of_a_file_too() -> None:
     late.look({"K": Found("old", 100 * DAY_S)})
     assert late.age_days("K", 100 * DAY_S) == 100
     for ring in (mounted, late, keyring(None, {"K": "old"}, K=0.0)):
-        ring.look({"K": Found("new", 110 * DAY_S)})
-        assert ring.look({"K": Found("new", 110 * DAY_S)}) == [RotatedKey("K")]
+        ring.update({"K": Found("new", 110 * DAY_S)})
+        assert ring.update({"K": Found("new", 110 * DAY_S)}) == [RotatedKey("K")]
         assert ring.age_days("K", 112 * DAY_S) == 2, "the configured date was that of the old key"
 
 
 def test_a6_each_key_is_reported_as_too_old_once() -> None:
     ring = keyring(Found("old", 0.0))
-    assert ring.newly_old(90.9 * DAY_S) == [], "ninety days old is not older than ninety days"
-    assert ring.newly_old(91 * DAY_S) == [OverdueKey("K", 91)]
-    assert ring.newly_old(92 * DAY_S) == []
-    ring.look({"K": NEW})
-    ring.look({"K": NEW})
-    assert ring.newly_old(93 * DAY_S) == []
-    assert ring.newly_old(141 * DAY_S) == [OverdueKey("K", 91)]
+    assert ring.newly_overdue(90.9 * DAY_S) == [], "ninety days old is not older than ninety days"
+    assert ring.newly_overdue(91 * DAY_S) == [OverdueKey("K", 91)]
+    assert ring.newly_overdue(92 * DAY_S) == []
+    ring.update({"K": NEW})
+    ring.update({"K": NEW})
+    assert ring.newly_overdue(93 * DAY_S) == []
+    assert ring.newly_overdue(141 * DAY_S) == [OverdueKey("K", 91)]
 
 
 def test_a6_a_keyring_does_not_print_its_keys() -> None:
     ring = keyring(Found("secret-old", 0.0), {"K": "secret-env"})
-    ring.look({"K": Found("secret-new", 1.0)})
+    ring.update({"K": Found("secret-new", 1.0)})
     assert "secret" not in repr(ring._keys)

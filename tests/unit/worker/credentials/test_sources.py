@@ -20,7 +20,7 @@ def test_a6_keys_come_from_files_and_variables_of_the_used_providers(tmp_path: P
     assert (kept.names, kept.value("HERE_KEY"), kept.may_come_later) == (("HERE_KEY",), "from-file", True)
     plain = open_keyring(load(RIGHT), ["chat"], Settings(key_max_age_days=1), env)
     assert (plain.value("HERE_KEY"), plain.may_come_later) == ("from-env", False)
-    assert [old.age_days for old in plain.newly_old(5 * 86_400.0)] == [3]
+    assert [old.age_days for old in plain.newly_overdue(5 * 86_400.0)] == [3]
 
 
 def test_a6_k6_a_missing_directory_is_an_error(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from services.worker.degradation.shorten import Shortener, Shortening, cut_limit
 from services.worker.providers.parameters.adapt import rules_of
 from services.worker.providers.parameters.compose import compose
 
-CUT = Shortening(cut=0.3, floor_tokens=256, silent_tokens=2000, cut_why="too slow")
+CUT = Shortening(cut=0.3, floor_tokens=256, default_tokens=2000, cut_why="too slow")
 TRIM = Shortening(messages=2, trim_why="too many errors")
 ROLE = RoleConfig(chain=("m",), parameters=Parameters(max_tokens=2000), ceilings=Parameters(max_tokens=4000))
 QUESTION = [{"role": "user", "content": "?"}]
@@ -71,7 +71,7 @@ def test_d5_json_output_and_tool_calls_are_not_cut(requested):
 
 @given(st.integers(1, 10_000), st.integers(0, 5000), st.integers(1, 1000))
 def test_d5_a_cut_never_raises_a_limit_and_is_monotonic(requested, default_limit, floor):
-    shortening = Shortening(cut=0.3, floor_tokens=floor, silent_tokens=default_limit)
+    shortening = Shortening(cut=0.3, floor_tokens=floor, default_tokens=default_limit)
     after = cut_limit(requested, shortening)
     assert min(requested, floor) <= after <= requested
     assert after >= int(requested * 0.7)

@@ -10,39 +10,39 @@ from services.worker.estimates.service_times import RequestCalls, RoleStatistics
 def test_a_request_is_calling_until_it_ends_or_the_call_fails() -> None:
     pace, calls = ServiceTimes(), RequestCalls()
 
-    pace.call_began("chat", calls)
+    pace.record_call_start("chat", calls)
     assert pace.calling_now("chat") == 1
-    pace.call_failed("chat", calls)
+    pace.record_call_failure("chat", calls)
     assert pace.calling_now("chat") == 0, "the request waits for quota again"
-    pace.call_began("chat", calls)
+    pace.record_call_start("chat", calls)
     assert pace.calling_now("chat") == 1
-    pace.ended("chat", calls, 1.0)
+    pace.record_end("chat", calls, 1.0)
     assert (pace.calling_now("chat"), pace.ended_count("chat")) == (0, 1)
 
 
 def test_statistics_cover_the_latest_requests() -> None:
     pace = ServiceTimes()
-    assert pace.tempo("chat") is None
+    assert pace.statistics("chat") is None
     for number in range(1, 101):
         calls = RequestCalls()
         for _ in range(2):
-            pace.call_began("chat", calls)
+            pace.record_call_start("chat", calls)
         calls.waited_s = 7.0
-        pace.ended("chat", calls, 7.0 + number / 100)
+        pace.record_end("chat", calls, 7.0 + number / 100)
 
-    assert pace.tempo("chat") == RoleStatistics(pytest.approx(0.505), pytest.approx(0.95), 2.0)
+    assert pace.statistics("chat") == RoleStatistics(pytest.approx(0.505), pytest.approx(0.95), 2.0)
     for _ in range(200):
         calls = RequestCalls()
-        pace.call_began("chat", calls)
-        pace.ended("chat", calls, 3.0)
-    assert pace.tempo("chat") == RoleStatistics(pytest.approx(3.0), 3.0, 1.0)
+        pace.record_call_start("chat", calls)
+        pace.record_end("chat", calls, 3.0)
+    assert pace.statistics("chat") == RoleStatistics(pytest.approx(3.0), 3.0, 1.0)
 
 
 def test_a_request_without_a_call_does_not_count() -> None:
     pace = ServiceTimes()
-    pace.ended("chat", RequestCalls(), 0.1)
+    pace.record_end("chat", RequestCalls(), 0.1)
 
-    assert pace.tempo("chat") is None
+    assert pace.statistics("chat") is None
     assert pace.ended_count("chat") == 1
 
 
@@ -50,20 +50,20 @@ def test_c3_an_aborted_request_does_not_lower_the_mean() -> None:
     pace = ServiceTimes()
     for held_s, cut in ((2.0, False), (0.1, True), (4.0, True), (0.5, True)):
         calls = RequestCalls()
-        pace.call_began("chat", calls)
-        pace.ended("chat", calls, held_s, cut=cut)
+        pace.record_call_start("chat", calls)
+        pace.record_end("chat", calls, held_s, cut=cut)
 
-    assert pace.tempo("chat") == RoleStatistics(pytest.approx(3.0), 4.0, 1.0), (
+    assert pace.statistics("chat") == RoleStatistics(pytest.approx(3.0), 4.0, 1.0), (
         "the longest request lasted at least four seconds"
     )
 
 
 def test_the_mean_tokens_cover_only_calls_that_used_tokens() -> None:
     pace = ServiceTimes()
-    assert pace.tokens_each("m") == 0
+    assert pace.mean_tokens("m") == 0
     for tokens in (100, 0, 100):
-        pace.call_ended("m", tokens)
-    assert pace.tokens_each("m") == 100
+        pace.record_tokens("m", tokens)
+    assert pace.mean_tokens("m") == 100
     for _ in range(200):
-        pace.call_ended("m", 300)
-    assert 295 <= pace.tokens_each("m") <= 300
+        pace.record_tokens("m", 300)
+    assert 295 <= pace.mean_tokens("m") <= 300

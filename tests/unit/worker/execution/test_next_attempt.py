@@ -136,14 +136,14 @@ async def test_d2_with_little_time_left_it_is_tried_more_often() -> None:
 
 async def test_d2_a_provider_that_was_not_reached_is_known_until_a_connection_is_made() -> None:
     case = _Case()
-    unreachable = case.parts.availability.unreachable
+    unreachable = case.parts.availability.connect_failures
     case.fails("a", "connection", reached=False)
-    assert unreachable.shown(loop_now_s()) == ("p",)
+    assert unreachable.unreachable(loop_now_s()) == ("p",)
     case.fails("b", "server_error")
-    assert unreachable.shown(loop_now_s()) == ()
+    assert unreachable.unreachable(loop_now_s()) == ()
     case.fails("a", "connection", reached=False)
     case.next.after_success(case.execution, "a")
-    assert unreachable.shown(loop_now_s()) == ()
+    assert unreachable.unreachable(loop_now_s()) == ()
 
 
 async def test_d2_a_long_hint_of_a_5xx_is_waited_out_up_to_the_cap_and_by_its_own_provider_only() -> None:

@@ -38,7 +38,7 @@ async def test_d3_a_key_that_is_no_use_here_or_a_model_that_is_not_there_is_left
 ) -> None:
     case = _Case()
     now_s = loop_now_s()
-    case.parts.availability.refusals.spent("A_KEY", ("m",), began_s=now_s, now_s=now_s)
+    case.parts.availability.refusals.record_spent_budget("A_KEY", ("m",), began_s=now_s, now_s=now_s)
     case.fails(kind)
     with pytest.raises(HandBack):
         await case.next_model()

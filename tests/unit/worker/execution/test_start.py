@@ -60,7 +60,7 @@ async def test_a_wish_above_the_ceiling_is_not_refused_by_a_limit_that_lies_betw
     order = _order(catalogue, max_tokens=16_000)
     execution = parts.starter().start(order, PriorAttempts(), delivery())
 
-    _, output_tokens = parts.degradation.expected(execution.size, "m", 0.0)
+    _, output_tokens = parts.degradation.expected_tokens(execution.size, "m", 0.0)
     need = Need(execution.size.input_tokens + output_tokens)
     assert parts.availability.standing("m", need, 0.0) == Standing(0.0, "ready")
 

@@ -30,7 +30,7 @@ OPEN = beat(breakers=(BreakerStatus(model="m", state="open", retry_at_ms=0),))
 def peers(*beats: Presence) -> Peers:
     found = Peers(catalogue_of(), "w")
     for each in beats:
-        found.heard(each.instance, each, 0.0)
+        found.observe(each.instance, each, 0.0)
     return found
 
 
@@ -50,7 +50,7 @@ class _Held:
         self.execution = self.parts.execution(lasts_s=60)
         self.peers = Peers(CHAIN, "w")
         for each in others:
-            self.peers.heard(each.instance, each, 0.0)
+            self.peers.observe(each.instance, each, 0.0)
 
     def back(self, m: Standing, n: Standing) -> bool:
         here = held_back_here(self.execution, {"m": m, "n": n}, self.parts.availability, 1.0)
@@ -98,7 +98,7 @@ async def test_d3_a_refused_credential_and_a_provider_out_of_reach_are_this_work
     assert held.back(excluded, excluded)
     held = _Held(beat())
     assert not held.back(LATER, QUOTA)
-    held.parts.availability.unreachable.failed("p", 0.0)
+    held.parts.availability.connect_failures.record_failure("p", 0.0)
     assert held.back(LATER, QUOTA)
     held.execution.delivery = 3
     assert held.back(LATER, QUOTA), "on any delivery, as long as two are left"
@@ -126,7 +126,7 @@ async def test_a_worker_that_fell_silent_or_stopped_is_not_counted_on() -> None:
     others = peers(beat())
     assert others.can_serve("chat", 5.9)
     assert not others.can_serve("chat", 6.0)
-    others.heard("other", None, 1.0)
+    others.observe("other", None, 1.0)
     assert not others.can_serve("chat", 1.0)
 
 
@@ -154,7 +154,7 @@ async def test_after_handing_back_nothing_more_is_taken_while_another_worker_can
     assert handover.pause_s("chat", 1.5) == 1.5
     assert handover.pause_s("fast", 1.5) == 0
     assert handover.pause_s("chat", 3.0) == 0
-    others.heard("other", None, 1.6)
+    others.observe("other", None, 1.6)
     assert handover.pause_s("chat", 1.6) == 0
     handover = Handover(peers(beat()), 5)
     handover.handed_back("chat", 1.0, pauses=False)

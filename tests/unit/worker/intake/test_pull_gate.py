@@ -132,17 +132,17 @@ async def test_d3_a_worker_that_can_call_no_model_leaves_the_work_to_one_that_ca
     boxes, now_s = _Mailboxes(), loop_now_s()
     availability = boxes.parts.availability
     if trouble == "withdrawn":
-        availability.roster.not_found("m", now_s)
+        availability.roster.record_not_found("m", now_s)
     elif trouble == "refused":
-        availability.refusals.refused(QuotaKey("A_KEY", "m"), began_s=now_s, now_s=now_s)
+        availability.refusals.record_refusal(QuotaKey("A_KEY", "m"), began_s=now_s, now_s=now_s)
     else:
-        availability.unreachable.failed("p", now_s)
+        availability.connect_failures.record_failure("p", now_s)
     assert boxes.interactive.closed_s() == 0, "there is no other"
     boxes.parts.hear_other_worker()
     assert boxes.interactive.closed_s() > 0
     assert boxes.batch.closed_s() > 0
     if trouble == "unreachable":
-        availability.unreachable.connected("p")
+        availability.connect_failures.record_connection("p")
         assert boxes.interactive.closed_s() == 0
 
 

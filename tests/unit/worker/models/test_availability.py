@@ -38,7 +38,7 @@ def test_a6_each_credential_has_its_turn() -> None:
 
 def test_a6_turns_go_on_among_those_that_are_left() -> None:
     state = availability(*NAMES)
-    state.refusals.refused(KEYS["B_KEY"], began_s=0.0, now_s=0.0)
+    state.refusals.record_refusal(KEYS["B_KEY"], began_s=0.0, now_s=0.0)
     firsts = Counter(state.in_turn("m", 1.0)[0].credential for _ in range(30))
     assert firsts == {"A_KEY": 15, "C_KEY": 15}
     assert len(state.in_turn("m", 60.0)) == 3
@@ -48,7 +48,7 @@ def test_a6_a_model_is_ready_while_any_accepted_key_has_quota() -> None:
     state = availability("A_KEY", "B_KEY", limits=Limits(requests_per_minute=1))
     state.quota.try_acquire(KEYS["A_KEY"], ONE, 0.0)
     assert state.standing("m", ONE, 1.0) == Standing(1.0)
-    state.refusals.refused(KEYS["B_KEY"], began_s=1.0, now_s=1.0)
+    state.refusals.record_refusal(KEYS["B_KEY"], began_s=1.0, now_s=1.0)
     standing = state.standing("m", ONE, 2.0)
     assert standing.reason == "quota", "the key that is left has none"
     assert standing.available_at_s > 59.0
@@ -57,8 +57,8 @@ def test_a6_a_model_is_ready_while_any_accepted_key_has_quota() -> None:
 def test_a6_a_model_without_any_key_is_told_as_such() -> None:
     assert availability().standing("m", ONE, 0.0) == Standing(inf, "credentials")
     state = availability("A_KEY")
-    state.refusals.lacks_key("A_KEY")
+    state.refusals.record_missing_key("A_KEY")
     assert state.standing("m", ONE, 0.0) == Standing(inf, "credentials")
     assert state.opens_in_s(["m"], 0.0) == 0.0, "such work is pulled, and told so"
-    state.refusals.rotated("A_KEY", 1.0)
+    state.refusals.record_rotation("A_KEY", 1.0)
     assert state.standing("m", ONE, 1.0) == Standing(1.0)

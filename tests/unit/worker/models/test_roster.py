@@ -25,7 +25,7 @@ def roster() -> Roster:
 
 @pytest.mark.parametrize("served", [None, ModelList(), STILL_SERVED])
 def test_a5_a_list_never_withdraws_a_model(roster: Roster, served: ModelList | None) -> None:
-    assert roster.listed("groq", served, 0.0) == ()
+    assert roster.observe_list("groq", served, 0.0) == ()
     assert not any(roster.is_withdrawn(model, 0.0) for model in MODELS)
 
 
@@ -55,31 +55,31 @@ def test_a5_a_partial_or_empty_list_reports_no_unlisted_model(roster: Roster, bo
 
 
 def test_a5_a_404_withdraws_a_model_and_is_reported_once(roster: Roster) -> None:
-    assert roster.not_found("maverick", 0.0) == WITHDRAWN
+    assert roster.record_not_found("maverick", 0.0) == WITHDRAWN
     assert roster.is_withdrawn("maverick", 0.0)
     assert not roster.is_withdrawn("gpt-4o", 0.0), "a model of another provider"
-    assert roster.not_found("maverick", 20.0) is None
-    assert roster.not_found("maverick", 20.0 + 2 * RECHECK_S) is None
+    assert roster.record_not_found("maverick", 20.0) is None
+    assert roster.record_not_found("maverick", 20.0 + 2 * RECHECK_S) is None
 
 
 def test_a5_a_list_restores_a_model_only_after_the_withdrawal_lapsed(roster: Roster) -> None:
-    roster.not_found("maverick", 0.0)
-    assert roster.listed("groq", BOTH, RECHECK_S - 1) == ()
+    roster.record_not_found("maverick", 0.0)
+    assert roster.observe_list("groq", BOTH, RECHECK_S - 1) == ()
     assert roster.is_withdrawn("maverick", RECHECK_S - 1)
-    assert roster.listed("groq", BOTH, RECHECK_S) == (RESTORED,)
-    assert roster.listed("groq", BOTH, RECHECK_S) == ()
+    assert roster.observe_list("groq", BOTH, RECHECK_S) == (RESTORED,)
+    assert roster.observe_list("groq", BOTH, RECHECK_S) == ()
 
 
 def test_a5_a_withdrawn_model_is_called_again_after_the_interval(roster: Roster) -> None:
-    roster.not_found("maverick", 0.0)
+    roster.record_not_found("maverick", 0.0)
     assert not roster.is_withdrawn("maverick", RECHECK_S)
-    roster.not_found("maverick", RECHECK_S)
+    roster.record_not_found("maverick", RECHECK_S)
     assert roster.is_withdrawn("maverick", RECHECK_S + 1)
-    assert roster.answered("maverick") == RESTORED
-    assert roster.answered("maverick") is None
+    assert roster.record_answer("maverick") == RESTORED
+    assert roster.record_answer("maverick") is None
     assert not roster.is_withdrawn("maverick", RECHECK_S + 1)
 
 
 def test_a_model_that_is_not_in_the_catalogue_is_an_error(roster: Roster) -> None:
     with pytest.raises(KeyError):
-        roster.not_found("gpt-9", 0.0)
+        roster.record_not_found("gpt-9", 0.0)
