@@ -1,4 +1,4 @@
-"""C7: two workers share limits; the warning is told once, status shows use, headroom, outlook and advice."""
+"""C7: two workers share limits; a warning is stored once, status shows usage, headroom, forecast and advice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.cli.system_status import Limit
+from penstock.cli.system_status import LimitView
 from penstock.client.client import Client
 from penstock.contract.events import QuotaEased, QuotaWarned
 from tests.harness.catalogues import catalogue
@@ -40,7 +40,7 @@ CONFIG = catalogue(
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     workers = ("chat,fast", "coding,creative")
     env = {"PENSTOCK_QUOTA": "shared"}
-    with shared_system(tmp_path_factory.mktemp("tiers"), *workers, config=CONFIG, env=env) as running:
+    with shared_system(tmp_path_factory.mktemp("quota"), *workers, config=CONFIG, env=env) as running:
         yield running
 
 
@@ -50,22 +50,22 @@ async def client(system: System) -> Any:
         yield connected
 
 
-async def limits(system: System) -> dict[tuple[str, str], Limit]:
-    """By model and limit; the rows must be one each."""
+async def limits(system: System) -> dict[tuple[str, str], LimitView]:
+    """The limits of the status by model and name, one row each."""
     rows = (await run_command(system, "status", "--json")).json["limits"]
-    found = {(row["model"], row["limit"]): msgspec.convert(row, Limit) for row in rows}
+    found = {(row["model"], row["limit"]): msgspec.convert(row, LimitView) for row in rows}
     assert len(found) == len(rows), "a limit that the workers share is one row"
     return found
 
 
-async def test_c7_a_limit_that_fills_is_warned_of_once_and_status_says_what_to_do(
+async def test_c7_a_full_limit_is_warned_of_once_and_status_gives_advice(
     system: System, client: Client
 ) -> None:
-    """The roles of both workers have another model to go to: each request gets into somebody's hands at once."""
+    """Both workers have a second model for their roles, so that each request is pulled at once."""
     roles = cycle(("chat", "coding"))
     while await system.attempts("counted") < 10:
         assert (await ask(client, "hello", role=next(roles))).code is None
-    while await _held_back(system) < 8:
+    while await _delayed_requests(system) < 8:
         assert (await ask(client, "hello", role=next(roles))).completed.model == "spare"
 
     async def seen() -> bool:
@@ -97,19 +97,19 @@ async def test_c7_a_limit_that_fills_is_warned_of_once_and_status_says_what_to_d
     assert "full" in row
 
     warned = await stored_events(system, QuotaWarned)
-    told = [event for event in warned if event.model == "counted"]
-    assert [(event.limit, event.allowed) for event in told] == [("requests_per_minute", 10)]
-    assert told[0].used >= 9
+    stored = [event for event in warned if event.model == "counted"]
+    assert [(event.limit, event.allowed) for event in stored] == [("requests_per_minute", 10)]
+    assert stored[0].used >= 9
 
 
-async def _held_back(system: System) -> float:
-    """Requests, by both workers together, for want of the minute's requests."""
+async def _delayed_requests(system: System) -> float:
+    """Requests that both workers together delayed for the limit per minute."""
     name = "penstock_limit_missed_requests_total"
     return sum([await _exported(system, worker, name) for worker in system.workers])
 
 
 async def _exported(system: System, worker: Process, name: str) -> float:
-    """What a worker exports of the limit; 0 before it has anything to say."""
+    """The value of a worker's metric for the limit; 0 before it is exported."""
     found = [
         float(line.rpartition(" ")[2])
         for line in (await system.metrics(worker)).splitlines()
@@ -121,7 +121,7 @@ async def _exported(system: System, worker: Process, name: str) -> float:
     return sum(found)
 
 
-async def test_c7_it_is_told_once_when_the_warning_is_over(system: System, client: Client) -> None:
+async def test_c7_the_end_of_a_warning_is_stored_once(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"narrow": "slow=2.5"})
     await asyncio.gather(*(ask(client, "hello", role=role, timeout_s=9) for role in ("fast", "creative")))
 

@@ -1,4 +1,4 @@
-"""F2: what an attempt used is stored, whoever stops waiting for it."""
+"""F2: the usage of an attempt is stored even if its request is cancelled."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class _Ack:
 
 
 class SlowStream:
-    """Stores when it is let."""
+    """A stream that stores once `opened` is set."""
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
-        self.asked = 0
+        self.published = 0
         self.stored: list[bytes] = []
-        self.refuses: Exception | None = None
+        self.error: Exception | None = None
 
     async def publish(self, _subject: str, payload: bytes, **_: Any) -> _Ack:
-        self.asked += 1
+        self.published += 1
         await self.opened.wait()
-        if self.refuses is not None:
-            raise self.refuses
+        if self.error is not None:
+            raise self.error
         self.stored.append(payload)
         return _Ack()
 
@@ -56,12 +56,12 @@ def _attempt(number: int = 1) -> AttemptRecord:
     return AttemptRecord(number=number, model="m", credential="A_KEY", outcome="completed", usage=usage)
 
 
-async def _asked(stream: SlowStream, times: int) -> None:
-    while stream.asked < times:
+async def _published(stream: SlowStream, times: int) -> None:
+    while stream.published < times:
         await asyncio.sleep(0)
 
 
-async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2(
+async def test_f2_the_usage_of_a_cancelled_handler_is_stored_by_the_drain(
     recorder: UsageRecorder, stream: SlowStream
 ) -> None:
     request = work()
@@ -74,7 +74,7 @@ async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2
             recorder.release(request)
 
     handler = asyncio.create_task(handle())
-    await _asked(stream, 1)
+    await _published(stream, 1)
     handler.cancel()
     with pytest.raises(asyncio.CancelledError):
         await handler
@@ -82,44 +82,42 @@ async def test_a_handler_cancelled_at_the_drain_leaves_its_usage_to_be_stored_f2
     draining = asyncio.create_task(recorder.drain(within_s=10))
     for _ in range(5):
         await asyncio.sleep(0)
-    assert not draining.done(), "the drain waits for what was spent"
+    assert not draining.done(), "the drain waits for the event"
     stream.opened.set()
     await draining
     recorded = [EVENT.decode(each) for each in stream.stored]
     assert [each.output_tokens for each in recorded if isinstance(each, UsageRecorded)] == [1]
 
 
-async def test_every_attempt_is_stored_before_the_work_is_acknowledged_f2(
+async def test_f2_every_attempt_is_stored_before_the_work_is_acknowledged(
     recorder: UsageRecorder, stream: SlowStream
 ) -> None:
     request = work()
     for number in (1, 2):
         recorder.record(request, _attempt(number))
     waiting = asyncio.create_task(recorder.wait_stored(request))
-    await _asked(stream, 2)
+    await _published(stream, 2)
     assert not waiting.done()
     stream.opened.set()
     await waiting
     assert len(stream.stored) == 2
 
 
-async def test_what_could_not_be_stored_is_an_error_of_whoever_waits_f2(
+async def test_f2_a_failure_to_store_is_raised_to_the_waiting_handler(
     recorder: UsageRecorder, stream: SlowStream
 ) -> None:
     request = work()
     recorder.record(request, _attempt())
-    stream.refuses = StreamFull("no room")
+    stream.error = StreamFull("no room")
     stream.opened.set()
     with pytest.raises(StreamFull):
         await recorder.wait_stored(request)
-    await recorder.wait_stored(request)  # told once: the next delivery records anew
+    await recorder.wait_stored(request)  # raised once: the next delivery records again
 
 
-async def test_requests_do_not_wait_for_the_usage_of_one_another_f2(
-    recorder: UsageRecorder, stream: SlowStream
-) -> None:
+async def test_f2_a_request_waits_for_its_own_usage_only(recorder: UsageRecorder, stream: SlowStream) -> None:
     recorder.record(work(id="slow"), _attempt())
-    await _asked(stream, 1)
+    await _published(stream, 1)
     await asyncio.wait_for(recorder.wait_stored(work(id="other")), 1)
     stream.opened.set()
     await recorder.drain(within_s=10)

@@ -1,4 +1,4 @@
-"""C7: which requests a limit is said to have held back, in hand and in the mailbox."""
+"""C7: the requests counted as delayed by a limit, in the worker and in the mailbox."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def bench() -> Bench:
     return bench
 
 
-def test_c7_a_request_in_hand_counts_once_for_the_limit_that_held_it_back(bench: Bench):
+def test_c7_a_blocked_request_counts_once_for_its_limit(bench: Bench):
     missed = set[str]()
     for second in range(5):
         bench.quota_monitor.record_blocked("chat", missed, "m", ONE, NOW_S + second)
@@ -52,41 +52,41 @@ def test_c7_a_request_in_hand_counts_once_for_the_limit_that_held_it_back(bench:
     assert (bench.missed(), bench.missed("tokens_per_day")) == (2, 0)
 
 
-def test_c7_a_request_too_large_for_what_is_left_of_the_day_wants_its_tokens(bench: Bench):
+def test_c7_a_request_blocked_by_a_daily_limit_counts_its_tokens(bench: Bench):
     bench.quota_monitor.record_blocked("chat", set(), "m", Need(4950), NOW_S + 61)
     past = bench.status("tokens_per_day", NOW_S + 61).hour
     assert (past.missed, past.unmet) == (1, 4950)
 
 
-def test_c7_what_waited_in_the_mailbox_while_it_was_shut_counts(bench: Bench):
+def test_c7_a_request_delayed_in_the_mailbox_by_the_gate_counts(bench: Bench):
     bench.quota_monitor.record_gate("chat", 59.0, NOW_S + 1)
     bench.quota_monitor.record_gate("chat", 0.0, NOW_S + 60)
     bench.quota_monitor.record_arrival("chat", set(), 10.0, NOW_S + 61)
     assert bench.missed() == 1
     bench.quota_monitor.record_arrival("chat", set(), 0.5, NOW_S + 61)
-    assert bench.missed() == 1, "it came after the mailbox was opened"
+    assert bench.missed() == 1, "it arrived after the gate opened"
 
 
-def test_c7_a_mailbox_that_opens_sooner_than_foreseen_held_nobody_after(bench: Bench):
+def test_c7_a_gate_that_opens_early_delays_no_request_afterwards(bench: Bench):
     bench.quota_monitor.record_gate("chat", 59.0, NOW_S + 1)
     bench.quota_monitor.record_gate("chat", 0.0, NOW_S + 5)
     bench.quota_monitor.record_arrival("chat", set(), 2.0, NOW_S + 10)
     assert bench.missed() == 0
 
 
-def test_c7_a_mailbox_shut_for_another_reason_is_no_matter_of_limits(bench: Bench):
+def test_c7_a_gate_closed_for_another_reason_does_not_count(bench: Bench):
     bench.quota_monitor.record_gate("chat", 30.0, NOW_S + 61)
     bench.quota_monitor.record_arrival("chat", set(), 10.0, NOW_S + 91)
     assert bench.missed() == 0
 
 
-def test_c7_a_429_is_not_taken_for_a_limit_of_ours(bench: Bench):
+def test_c7_a_429_does_not_count_for_a_configured_limit(bench: Bench):
     bench.quota.pause(KEY, NOW_S + 300, "429")
     bench.quota_monitor.record_blocked("chat", set(), "m", ONE, NOW_S + 100)
     assert bench.missed() == 0
 
 
-def test_c7_a_full_limit_is_noticed_and_its_end_too(bench: Bench):
+def test_c7_a_full_limit_and_its_end_are_reported(bench: Bench):
     found = []
     for second in range(120):
         now_s = NOW_S + second
