@@ -113,8 +113,8 @@ def test_a6_a_configured_date_applies_to_the_first_key_of_a_file_too() -> None:
     mounted = keyring(Found("old", 100 * DAY_S), K=0.0)
     assert mounted.age_days("K", 100 * DAY_S) == 100, "mounted today, created long ago"
     late = keyring(None, K=0.0)
-    late.look({"K": Found("old", 100 * DAY_S)})
-    late.look({"K": Found("old", 100 * DAY_S)})
+    late.update({"K": Found("old", 100 * DAY_S)})
+    late.update({"K": Found("old", 100 * DAY_S)})
     assert late.age_days("K", 100 * DAY_S) == 100
     for ring in (mounted, late, keyring(None, {"K": "old"}, K=0.0)):
         ring.update({"K": Found("new", 110 * DAY_S)})
