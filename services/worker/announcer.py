@@ -31,6 +31,7 @@ from penstock.contract.presence import LimitStatus
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.limit_advice import advice
+from services.worker.credentials.keyring import OverdueKey
 from services.worker.models.breaker import State
 from services.worker.quota_monitor.notices import store_notice
 from services.worker.rate_limit.limit_set import LimitUse
@@ -62,108 +63,48 @@ class Announcer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def breaker_changed(self, model: str, before: State, after: State) -> None:
-        self.announce(
-            BreakerChanged(
-                worker=self._instance,
-                provider=self._provider(model),
-                model=model,
-                before=before,
-                after=after,
-                at_ms=self._clock.unix_ms(),
-            )
-        )
+        self.announce(BreakerChanged(before=before, after=after, **self._of_model(model)))
 
     def quota_paused(self, key: QuotaKey, pause_s: float, reason: str) -> None:
-        now_ms = self._clock.unix_ms()
-        self.announce(
-            QuotaPaused(
-                worker=self._instance,
-                provider=self._provider(key.model),
-                model=key.model,
-                credential=key.credential,
-                until_ms=now_ms + int(pause_s * 1000),
-                reason=reason,
-                at_ms=now_ms,
-            )
-        )
+        until_ms = self._clock.unix_ms() + int(pause_s * 1000)
+        common = self._of_model(key.model)
+        self.announce(QuotaPaused(credential=key.credential, until_ms=until_ms, reason=reason, **common))
 
     def quota_warned(self, key: QuotaKey, use: LimitUse, record: str, status: LimitStatus) -> None:
         """`record`: of a limit that workers share; empty for a limit of this worker alone."""
-        event = QuotaWarned(
-            worker=self._instance,
-            provider=self._provider(key.model),
-            model=key.model,
-            credential=key.credential,
-            limit=use.name,
-            used=use.used,
-            allowed=use.limit,
-            full_at_ms=status.full_at_ms,
-            advice=advice(status),
-            at_ms=self._clock.unix_ms(),
-        )
+        common = self._of_limit(key, use)
+        event = QuotaWarned(full_at_ms=status.full_at_ms, advice=advice(status), **common)
         self._announce_crossing(event, record)
 
     def quota_eased(self, key: QuotaKey, use: LimitUse, record: str) -> None:
         """`record` as in `quota_warned`."""
-        event = QuotaEased(
-            worker=self._instance,
-            provider=self._provider(key.model),
-            model=key.model,
-            credential=key.credential,
-            limit=use.name,
-            used=use.used,
-            allowed=use.limit,
-            at_ms=self._clock.unix_ms(),
-        )
-        self._announce_crossing(event, record)
+        self._announce_crossing(QuotaEased(**self._of_limit(key, use)), record)
 
     def model_availability_changed(self, model: str, roles: tuple[Role, ...], *, served: bool) -> None:
         """`roles`: those whose chain contains the model."""
-        self.announce(
-            ModelAvailabilityChanged(
-                worker=self._instance,
-                provider=self._provider(model),
-                model=model,
-                served=served,
-                roles=roles,
-                at_ms=self._clock.unix_ms(),
-            )
-        )
+        self.announce(ModelAvailabilityChanged(served=served, roles=roles, **self._of_model(model)))
 
     def credential_availability_changed(self, key: QuotaKey, *, usable: bool, why: str = "") -> None:
-        self.announce(
-            CredentialAvailabilityChanged(
-                worker=self._instance,
-                provider=self._provider(key.model),
-                model=key.model,
-                credential=key.credential,
-                usable=usable,
-                why=why,
-                at_ms=self._clock.unix_ms(),
-            )
-        )
+        common = self._of_model(key.model)
+        event = CredentialAvailabilityChanged(credential=key.credential, usable=usable, why=why, **common)
+        self.announce(event)
 
     def credential_rotated(self, provider: str, credential: str) -> None:
+        at_ms = self._clock.unix_ms()
         self.announce(
-            CredentialRotated(
-                worker=self._instance,
-                provider=provider,
-                credential=credential,
-                at_ms=self._clock.unix_ms(),
-            )
+            CredentialRotated(worker=self._instance, provider=provider, credential=credential, at_ms=at_ms)
         )
 
-    def credential_aged(self, provider: str, credential: str, age_days: int, max_age_days: float) -> None:
-        self.announce(
-            CredentialAged(
-                worker=self._instance,
-                provider=provider,
-                credential=credential,
-                age_days=age_days,
-                max_age_days=max_age_days,
-                at_ms=self._clock.unix_ms(),
-            )
+    def credential_aged(self, provider: str, old: OverdueKey, max_age_days: float) -> None:
+        event = CredentialAged(
+            worker=self._instance,
+            provider=provider,
+            credential=old.credential,
+            age_days=old.age_days,
+            max_age_days=max_age_days,
+            at_ms=self._clock.unix_ms(),
         )
+        self.announce(event)
 
     def announce(self, event: _OfModel | _OfCredential) -> None:
         if isinstance(event, _OfCredential):
@@ -192,8 +133,18 @@ class Announcer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _provider(self, model: str) -> str:
-        return self._catalogue.models[model].provider
+    def _of_model(self, model: str) -> dict[str, Any]:
+        provider = self._catalogue.models[model].provider
+        return {
+            "worker": self._instance,
+            "provider": provider,
+            "model": model,
+            "at_ms": self._clock.unix_ms(),
+        }
+
+    def _of_limit(self, key: QuotaKey, use: LimitUse) -> dict[str, Any]:
+        used = {"credential": key.credential, "limit": use.name, "used": use.used, "allowed": use.limit}
+        return used | self._of_model(key.model)
 
     async def _stored(self, event: _OfModel | _OfCredential, stored: Coroutine[Any, Any, bool]) -> None:
         try:

@@ -68,13 +68,7 @@ from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttemptsReader
-from services.worker.status import (
-    CredentialReport,
-    LimitReport,
-    ModelReport,
-    RoleReport,
-    WorkerStatus,
-)
+from services.worker.status import CredentialReport, LimitReport, ServiceReport, WorkerStatus
 
 __all__ = ["Worker"]
 
@@ -292,9 +286,9 @@ class _Parts:
         )
         self.status = WorkerStatus(
             instance,
+            catalogue.digest(),
             SYSTEM,
-            RoleReport(catalogue, availability, service_times, metrics, instance),
-            ModelReport(availability, degradation),
+            ServiceReport(instance, catalogue, availability, degradation, service_times, metrics),
             CredentialReport(catalogue, keyring, providers, refusals),
             LimitReport(quota, quota_monitor, metrics),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from penstock.bus.clock import loop_now_s
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
@@ -17,55 +19,46 @@ from services.worker.redelivery.prior_attempts import PriorAttempts, PriorAttemp
 __all__ = ["WorkHandler"]
 
 
-class WorkHandler:
+class WorkHandler(Struct, frozen=True):
     """Handles the messages of every mailbox."""
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        prior_attempts: PriorAttemptsReader,
-        job_records: JobRecords,
-        recorder: UsageRecorder,
-        runner: Runner,
-        dead_letters: DeadLetters,
-    ) -> None:
-        self._catalogue = catalogue
-        self._prior_attempts = prior_attempts
-        self._job_records = job_records
-        self._recorder = recorder
-        self._runner = runner
-        self._dead_letters = dead_letters
+    catalogue: Catalogue
+    prior_attempts: PriorAttemptsReader
+    job_records: JobRecords
+    recorder: UsageRecorder
+    runner: Runner
+    dead_letters: DeadLetters
 
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = loop_now_s()
         try:
-            order = read_order(delivery.subject, delivery.data, self._catalogue)
+            order = read_order(delivery.subject, delivery.data, self.catalogue)
         except InvalidWork as error:
             return DeadLetter("invalid_request", f"the message is not valid work: {error}")
         prior = await self._read_prior_attempts(order.work, delivery)
-        record_lost_attempts(self._recorder, self._catalogue, order.work, prior)
+        record_lost_attempts(self.recorder, self.catalogue, order.work, prior)
         if prior.ended:
-            await self._recorder.wait_stored(order.work)
+            await self.recorder.wait_stored(order.work)
             return ACK
-        return await self._runner.run(order, prior, delivery, began_s)
+        return await self.runner.run(order, prior, delivery, began_s)
 
     async def dead_letter(self, delivery: Delivery, dead: DeadLetter) -> None:
         """No worker receives the message after this, so attempts of lost workers are recorded first."""
         try:
-            work = read_order(delivery.subject, delivery.data, self._catalogue).work
+            work = read_order(delivery.subject, delivery.data, self.catalogue).work
         except InvalidWork:
             pass  # no provider was called for it
         else:
             try:
                 prior = await self._read_prior_attempts(work, delivery)
-                record_lost_attempts(self._recorder, self._catalogue, work, prior)
-                await self._recorder.wait_stored(work)
+                record_lost_attempts(self.recorder, self.catalogue, work, prior)
+                await self.recorder.wait_stored(work)
             finally:
-                self._recorder.release(work)
-        await self._dead_letters.store(delivery, dead)
+                self.recorder.release(work)
+        await self.dead_letters.store(delivery, dead)
 
     async def _read_prior_attempts(self, work: ChatWork, delivery: Delivery) -> PriorAttempts:
-        prior = await self._prior_attempts.read(delivery, work.reply_to.subject)
+        prior = await self.prior_attempts.read(delivery, work.reply_to.subject)
         if work.lane == "batch":
-            prior = await self._job_records.prior_attempts(work, delivery, prior)
+            prior = await self.job_records.prior_attempts(work, delivery, prior)
         return prior

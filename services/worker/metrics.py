@@ -1,6 +1,8 @@
-"""What a worker counts. Labels are closed lists: roles, models of the catalogue, failure kinds, codes."""
+"""The metrics of a worker."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,162 +14,85 @@ from penstock.contract.reply import Completed, Failed
 __all__ = ["Telemetry", "WorkerMetrics"]
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-"""Bounds of the GenAI semantic conventions, v1.41."""
+"""Bucket bounds of the GenAI semantic conventions, v1.41."""
+_LIMIT = ("credential", "model", "limit")
 
 
 class WorkerMetrics:
+    """Labels are closed lists: roles, models and credentials of the catalogue, failure kinds, error codes."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._declare_requests(registry)
-        self._declare_attempts(registry)
-        self._declare_standing(registry)
-        self._declare_credentials(registry)
+        self._counter = partial(Counter, registry=registry)
+        self._gauge = partial(Gauge, registry=registry)
+        self._histogram = partial(Histogram, registry=registry)
+        self._declare_requests()
+        self._declare_attempts()
+        self._declare_models_and_limits()
+        self._declare_credentials()
 
-    def _declare_requests(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "penstock_requests",
-            "Requests ended, by outcome: completed, or an error code.",
-            ["role", "outcome"],
-            registry=registry,
+    def _declare_requests(self) -> None:
+        help_ = "Requests ended, by outcome: completed, or an error code."
+        self.requests = self._counter("penstock_requests", help_, ["role", "outcome"])
+        help_ = "From acceptance by JetStream to the terminal event."
+        self.duration = self._histogram(
+            "penstock_request_duration_seconds", help_, ["role"], buckets=_SECONDS
         )
-        self.duration = Histogram(
-            "penstock_request_duration_seconds",
-            "From acceptance by JetStream to the terminal event.",
-            ["role"],
-            buckets=_SECONDS,
-            registry=registry,
+        help_ = "From acceptance by JetStream to a worker."
+        self.queue_wait = self._histogram(
+            "penstock_queue_wait_seconds", help_, ["role"], buckets=(0.001, 0.002, 0.005, *_SECONDS)
         )
-        self.queue_wait = Histogram(
-            "penstock_queue_wait_seconds",
-            "From acceptance by JetStream to a worker.",
-            ["role"],
-            buckets=(0.001, 0.002, 0.005, *_SECONDS),
-            registry=registry,
-        )
-        self.fallbacks = Counter(
-            "penstock_fallbacks",
-            "Requests answered by another model than the first one chosen.",
-            ["role"],
-            registry=registry,
-        )
-        self.degraded = Counter(
-            "penstock_degraded",
-            "Attempts that were given less than was asked for, by rule.",
-            ["role", "model", "rule"],
-            registry=registry,
-        )
-        self.running = Gauge("penstock_running", "Requests in hand.", ["role"], registry=registry)
-        self.dead = Counter("penstock_dead_letters", "Messages buried.", ["role"], registry=registry)
+        help_ = "Requests answered by another model than the first one chosen."
+        self.fallbacks = self._counter("penstock_fallbacks", help_, ["role"])
+        help_ = "Attempts degraded by a rule: sent with less than the request asks for."
+        self.degraded = self._counter("penstock_degraded", help_, ["role", "model", "rule"])
+        self.running = self._gauge("penstock_running", "Requests in flight.", ["role"])
+        self.dead = self._counter("penstock_dead_letters", "Messages dead-lettered.", ["role"])
 
-    def _declare_attempts(self, registry: CollectorRegistry) -> None:
-        self.first_token = Histogram(
-            "penstock_first_token_seconds",
-            "From the beginning of the answering attempt to its first output.",
-            ["role", "model"],
-            buckets=_SECONDS,
-            registry=registry,
+    def _declare_attempts(self) -> None:
+        help_ = "From the start of the successful attempt to its first output."
+        self.first_token = self._histogram(
+            "penstock_first_token_seconds", help_, ["role", "model"], buckets=_SECONDS
         )
-        self.attempts = Counter(
-            "penstock_attempts",
-            "Provider attempts, by outcome: completed, cancelled, or a failure kind.",
-            ["role", "model", "outcome"],
-            registry=registry,
-        )
-        self.retries = Counter(
-            "penstock_retries", "Attempts after the first of a request.", ["role"], registry=registry
-        )
-        self.tokens = Counter(
-            "penstock_tokens",
-            "Tokens as the provider counted them, or as estimated for broken streams.",
-            ["role", "model", "kind"],
-            registry=registry,
-        )
-        self.cost = Counter(
-            "penstock_cost_microusd", "Micro-dollars spent.", ["role", "model"], registry=registry
-        )
+        help_ = "Provider attempts, by outcome: completed, cancelled, or a failure kind."
+        self.attempts = self._counter("penstock_attempts", help_, ["role", "model", "outcome"])
+        self.retries = self._counter("penstock_retries", "Attempts after the first of a request.", ["role"])
+        help_ = "Tokens as counted by the provider, or estimated where it did not count."
+        self.tokens = self._counter("penstock_tokens", help_, ["role", "model", "kind"])
+        self.cost = self._counter("penstock_cost_microusd", "Cost in micro-dollars.", ["role", "model"])
 
-    def _declare_standing(self, registry: CollectorRegistry) -> None:
-        """What stands in the way of the next attempt."""
-        self.breaker = Gauge(
-            "penstock_breaker_state", "0 closed, 1 half open, 2 open.", ["model"], registry=registry
-        )
-        self.withdrawn = Gauge(
-            "penstock_model_withdrawn",
-            "1 while the provider does not serve a model of ours.",
-            ["model"],
-            registry=registry,
-        )
-        self.limit_used = Gauge(
-            "penstock_limit_used_ratio",
-            "Share of a limit in use, as this worker sees it.",
-            ["credential", "model", "limit"],
-            registry=registry,
-        )
-        self.limit_headroom = Gauge(
-            "penstock_limit_headroom",
-            "What is left of a limit, in its unit, as this worker sees it.",
-            ["credential", "model", "limit"],
-            registry=registry,
-        )
-        self.limit_full = Counter(
-            "penstock_limit_full_seconds",
-            "Time in which nothing was left of a limit, or too little for a request that came.",
-            ["credential", "model", "limit"],
-            registry=registry,
-        )
-        self.limit_missed = Counter(
-            "penstock_limit_missed_requests",
-            "Requests that a limit could not let through when they came.",
-            ["credential", "model", "limit"],
-            registry=registry,
-        )
-        self.degrading = Gauge(
-            "penstock_degradation_active",
-            "1 while a rule holds for a model in a role, as this worker sees it.",
-            ["role", "model", "rule"],
-            registry=registry,
-        )
-        self.unreachable_quotas = Gauge(
-            "penstock_quota_unreachable",
-            "Shared quotas whose record this worker cannot reach; their requests wait.",
-            registry=registry,
-        )
+    def _declare_models_and_limits(self) -> None:
+        self.breaker = self._gauge("penstock_breaker_state", "0 closed, 1 half open, 2 open.", ["model"])
+        help_ = "1 while the provider does not serve a model of the catalogue."
+        self.withdrawn = self._gauge("penstock_model_withdrawn", help_, ["model"])
+        help_ = "Share of a limit in use, as this worker sees it."
+        self.limit_used = self._gauge("penstock_limit_used_ratio", help_, _LIMIT)
+        help_ = "What is left of a limit, in its unit, as this worker sees it."
+        self.limit_headroom = self._gauge("penstock_limit_headroom", help_, _LIMIT)
+        help_ = "Time in which nothing was left of a limit, or too little for a request."
+        self.limit_full = self._counter("penstock_limit_full_seconds", help_, _LIMIT)
+        help_ = "Requests that a limit held back on their arrival."
+        self.limit_missed = self._counter("penstock_limit_missed_requests", help_, _LIMIT)
+        help_ = "1 while a degradation rule applies to a model in a role, as this worker sees it."
+        self.degrading = self._gauge("penstock_degradation_active", help_, ["role", "model", "rule"])
+        help_ = "Shared quotas whose record cannot be reached: their models are not called."
+        self.unreachable_quotas = self._gauge("penstock_quota_unreachable", help_)
+        help_ = "Times that a failed provider was left out of weighted steps for a while."
+        self.left_out = self._counter("penstock_providers_left_out", help_, ["provider"])
 
-        self.left_out = Counter(
-            "penstock_providers_left_out",
-            "Times a provider failed and was not drawn in weighted steps for a while.",
-            ["provider"],
-            registry=registry,
-        )
-
-    def _declare_credentials(self, registry: CollectorRegistry) -> None:
-        """By the names of credentials, which the catalogue lists."""
-        self.credential_age = Gauge(
-            "penstock_credential_age_days",
-            "Age of a key: since its file was last changed, or since the day the environment names.",
-            ["credential"],
-            registry=registry,
-        )
-        self.credential_max_age = Gauge(
-            "penstock_credential_max_age_days", "From which age on a key is too old.", registry=registry
-        )
-        self.credential_refused = Gauge(
-            "penstock_credential_refused",
-            "1 while a credential is refused for a model.",
-            ["credential", "model"],
-            registry=registry,
-        )
-        self.credential_spent = Gauge(
-            "penstock_credential_budget_spent",
-            "1 while the provider says that nothing is left of the account's budget.",
-            ["credential"],
-            registry=registry,
-        )
-        self.credential_rotations = Counter(
-            "penstock_credential_rotations", "New keys taken up.", ["credential"], registry=registry
-        )
+    def _declare_credentials(self) -> None:
+        help_ = "Age of a key, since the last change of its file or the day that the environment names."
+        self.credential_age = self._gauge("penstock_credential_age_days", help_, ["credential"])
+        help_ = "Age above which a key is too old."
+        self.credential_max_age = self._gauge("penstock_credential_max_age_days", help_)
+        help_ = "1 while a credential is refused for a model."
+        self.credential_refused = self._gauge("penstock_credential_refused", help_, ["credential", "model"])
+        help_ = "1 while the provider reports that the account's budget is spent."
+        self.credential_spent = self._gauge("penstock_credential_budget_spent", help_, ["credential"])
+        help_ = "Keys replaced while the worker runs."
+        self.credential_rotations = self._counter("penstock_credential_rotations", help_, ["credential"])
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
-        """One request ended; `first_choice`: the model that was to answer it."""
+        """Count the end of a request whose chain begins with the model `first_choice`."""
         self.requests.labels(role, event.error.code if isinstance(event, Failed) else "completed").inc()
         self.duration.labels(role).observe(event.timings.total_ms / 1000)
         if isinstance(event, Completed) and event.model != first_choice:

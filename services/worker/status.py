@@ -31,7 +31,7 @@ from services.worker.providers.protocol import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Quota
 
-__all__ = ["CredentialReport", "LimitReport", "ModelReport", "RoleReport", "WorkerStatus"]
+__all__ = ["CredentialReport", "LimitReport", "ServiceReport", "WorkerStatus"]
 
 
 class _Now(Struct, frozen=True):
@@ -44,30 +44,22 @@ class _Now(Struct, frozen=True):
         return self.unix_ms + int((loop_s - self.loop_s) * 1000)
 
 
-class RoleReport:
-    """What the worker can do for each role now, and what the router forecasts from."""
+class ServiceReport(Struct, frozen=True):
+    """What the worker can do for each role, what the router forecasts from, and models that are not called as usual."""
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        availability: Availability,
-        service_times: ServiceTimes,
-        metrics: WorkerMetrics,
-        instance: str,
-    ) -> None:
-        self._catalogue = catalogue
-        self.catalogue_digest = catalogue.digest()
-        self._availability = availability
-        self._service_times = service_times
-        self._metrics = metrics
-        self._instance = instance
+    instance: str
+    catalogue: Catalogue
+    availability: Availability
+    degradation: DegradationMonitor
+    service_times: ServiceTimes
+    metrics: WorkerMetrics
 
     def role(self, role: Role, mailboxes: Iterable[Mailbox], now: _Now) -> RoleStatus:
         running = sum(mailbox.running for mailbox in mailboxes)
-        self._metrics.running.labels(role).set(running)
-        config, times = self._catalogue.roles[role], self._service_times
-        last_resort = self._availability.all_open(config.chain, now.loop_s)
-        wait_s = self._availability.opens_in_s(config.chain, now.loop_s, last_resort=last_resort)
+        self.metrics.running.labels(role).set(running)
+        config, times = self.catalogue.roles[role], self.service_times
+        last_resort = self.availability.all_open(config.chain, now.loop_s)
+        wait_s = self.availability.opens_in_s(config.chain, now.loop_s, last_resort=last_resort)
         statistics = times.statistics(role)
         return RoleStatus(
             role=role,
@@ -84,9 +76,9 @@ class RoleReport:
 
     def forecasts(self, roles: Iterable[Role], now: _Now) -> tuple[QuotaForecast, ...]:
         """One forecast per model and quota: several credentials of a group share one quota."""
-        availability, now_s = self._availability, now.loop_s
+        availability, now_s = self.availability, now.loop_s
         found: dict[tuple[str, str], QuotaForecast] = {}
-        chains = [self._catalogue.roles[role].chain for role in roles]
+        chains = [self.catalogue.roles[role].chain for role in roles]
         tried = {model for chain in chains if availability.all_open(chain, now_s) for model in chain}
         for model in dict.fromkeys(model for chain in chains for model in chain):
             if availability.roster.is_withdrawn(model, now_s):
@@ -95,7 +87,7 @@ class RoleReport:
             breaker_at_s = breaker.trial_at_s(now_s) if model in tried else breaker.retry_at_s(now_s)
             for key in availability.usable(model, now_s):
                 forecast = availability.quota.forecast(key, now_s)
-                source = forecast.source or f"{self._instance}/{key.credential}/{model}"
+                source = forecast.source or f"{self.instance}/{key.credential}/{model}"
                 found[model, source] = QuotaForecast(
                     model=model,
                     source=source,
@@ -103,105 +95,87 @@ class RoleReport:
                     breaker_ms=max(0, ceil((breaker_at_s - now_s) * 1000)),
                     recoveries=forecast.recoveries,
                     concurrency=forecast.concurrency,
-                    tokens_each=self._service_times.mean_tokens(model),
+                    tokens_each=self.service_times.mean_tokens(model),
                 )
         return tuple(found.values())
-
-
-class ModelReport:
-    """Models that are not called as usual: open breakers, withdrawn, unreachable or degraded."""
-
-    def __init__(self, availability: Availability, degradation: DegradationMonitor) -> None:
-        self._availability = availability
-        self._degradation = degradation
 
     def breakers(self, now: _Now) -> tuple[BreakerStatus, ...]:
         return tuple(
             BreakerStatus(
                 model=model, state=breaker.state, retry_at_ms=now.at_ms(breaker.retry_at_s(now.loop_s))
             )
-            for model, breaker in self._availability.breakers.items()
+            for model, breaker in self.availability.breakers.items()
             if breaker.state != "closed"
         )
 
     def withdrawn(self, now: _Now) -> tuple[str, ...]:
-        roster = self._availability.roster
-        return tuple(
-            model for model in self._availability.providers if roster.is_withdrawn(model, now.loop_s)
-        )
+        roster = self.availability.roster
+        return tuple(model for model in self.availability.providers if roster.is_withdrawn(model, now.loop_s))
 
     def unreachable(self, now: _Now) -> tuple[str, ...]:
-        return self._availability.connect_failures.unreachable(now.loop_s)
+        return self.availability.connect_failures.unreachable(now.loop_s)
 
     def degraded(self, now: _Now) -> tuple[DegradedModel, ...]:
-        return self._degradation.report(now.loop_s)
+        return self.degradation.report(now.loop_s)
 
 
-class CredentialReport:
+class CredentialReport(Struct, frozen=True):
     """The credentials of the worker's providers, without their keys."""
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        keyring: Keyring,
-        providers: Mapping[str, Provider],
-        refusals: CredentialRefusals,
-    ) -> None:
-        self._catalogue = catalogue
-        self._keyring = keyring
-        self._providers = providers
-        self._refusals = refusals
+    catalogue: Catalogue
+    keyring: Keyring
+    providers: Mapping[str, Provider]
+    refusals: CredentialRefusals
 
     def credentials(self, now: _Now) -> tuple[CredentialStatus, ...]:
-        keyring = self._keyring
+        keyring = self.keyring
         return tuple(
             CredentialStatus(
                 credential=credential,
                 provider=name,
                 age_days=keyring.age_days(credential, now.unix_ms / 1000),
                 max_age_days=keyring.max_age_days,
-                refused_for=self._refusals.refused_models(credential),
+                refused_for=self.refusals.refused_models(credential),
                 trouble=keyring.file_error(credential),
             )
-            for name, provider in self._providers.items()
+            for name, provider in self.providers.items()
             for credential in provider.credentials
             if credential in keyring.names
         )
 
     def keyless(self) -> tuple[str, ...]:
         """Providers that need a key and have none."""
-        configured = self._catalogue.providers
+        configured = self.catalogue.providers
         return tuple(
             name
-            for name in self._providers
-            if (keys := configured[name].api_key_env) and not any(self._keyring.value(key) for key in keys)
+            for name in self.providers
+            if (keys := configured[name].api_key_env) and not any(self.keyring.value(key) for key in keys)
         )
 
 
-class LimitReport:
+class LimitReport(Struct, frozen=True):
     """The limits of the worker's quotas, configured and learned, and their use."""
 
-    def __init__(self, quota: Quota, quota_monitor: QuotaMonitor, metrics: WorkerMetrics) -> None:
-        self._quota = quota
-        self._quota_monitor = quota_monitor
-        self._metrics = metrics
+    quota: Quota
+    quota_monitor: QuotaMonitor
+    metrics: WorkerMetrics
 
     def unreachable_quotas(self) -> tuple[str, ...]:
-        found = self._quota.unreachable_records
-        self._metrics.unreachable_quotas.set(len(found))
+        found = self.quota.unreachable_records
+        self.metrics.unreachable_quotas.set(len(found))
         return found
 
     def limits(self, now: _Now) -> tuple[LimitStatus, ...]:
         found = []
-        for key in self._quota_monitor.keys:
-            for use in self._quota.usage(key, now.loop_s):
-                found.append(self._quota_monitor.status(key, use, now.loop_s, now.unix_ms))
+        for key in self.quota_monitor.keys:
+            for use in self.quota.usage(key, now.loop_s):
+                found.append(self.quota_monitor.status(key, use, now.loop_s, now.unix_ms))
                 ratio = use.used / use.limit if use.limit else 1.0
-                self._metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
+                self.metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
         return tuple(found)
 
     def learned(self, now: _Now) -> tuple[LearnedLimit, ...]:
-        known = ((key, self._quota.learned(key, now.loop_s)) for key in self._quota_monitor.keys)
+        known = ((key, self.quota.learned(key, now.loop_s)) for key in self.quota_monitor.keys)
         return tuple(
             LearnedLimit(
                 credential=key.credential,
@@ -215,41 +189,32 @@ class LimitReport:
         )
 
 
-class WorkerStatus:
-    def __init__(
-        self,
-        instance: str,
-        clock: Clock,
-        roles: RoleReport,
-        models: ModelReport,
-        credentials: CredentialReport,
-        limits: LimitReport,
-    ) -> None:
-        self._instance = instance
-        self._clock = clock
-        self._roles = roles
-        self._models = models
-        self._credentials = credentials
-        self._limits = limits
+class WorkerStatus(Struct, frozen=True):
+    instance: str
+    catalogue_digest: str
+    clock: Clock
+    services: ServiceReport
+    credentials: CredentialReport
+    limits: LimitReport
 
     def presence(self, mailboxes: Mapping[Role, list[Mailbox]], http: str) -> Presence:
         """The content of the next heartbeat. The gauges that show the same are set on the way."""
-        now = _Now(loop_now_s(), self._clock.unix_ms())
+        now = _Now(loop_now_s(), self.clock.unix_ms())
         return Presence(
             service="worker",
-            instance=self._instance,
+            instance=self.instance,
             at_ms=now.unix_ms,
             http=http,
-            roles=tuple(self._roles.role(role, boxes, now) for role, boxes in mailboxes.items()),
-            forecasts=self._roles.forecasts(mailboxes, now),
-            credentials=self._credentials.credentials(now),
-            keyless=self._credentials.keyless(),
-            unreachable=self._models.unreachable(now),
-            unreachable_quotas=self._limits.unreachable_quotas(),
-            limits=self._limits.limits(now),
-            learned=self._limits.learned(now),
-            breakers=self._models.breakers(now),
-            degraded=self._models.degraded(now),
-            withdrawn=self._models.withdrawn(now),
-            catalogue=self._roles.catalogue_digest,
+            catalogue=self.catalogue_digest,
+            roles=tuple(self.services.role(role, boxes, now) for role, boxes in mailboxes.items()),
+            forecasts=self.services.forecasts(mailboxes, now),
+            credentials=self.credentials.credentials(now),
+            keyless=self.credentials.keyless(),
+            unreachable=self.services.unreachable(now),
+            unreachable_quotas=self.limits.unreachable_quotas(),
+            limits=self.limits.limits(now),
+            learned=self.limits.learned(now),
+            breakers=self.services.breakers(now),
+            degraded=self.services.degraded(now),
+            withdrawn=self.services.withdrawn(now),
         )

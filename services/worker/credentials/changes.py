@@ -115,7 +115,7 @@ class CredentialChanges:
                 limit_days,
             )
             for provider in self._users(overdue.credential):
-                self._announcer.credential_aged(provider, overdue.credential, overdue.age_days, limit_days)
+                self._announcer.credential_aged(provider, overdue, limit_days)
 
     def _log_invalid_file(self, invalid: InvalidKeyFile) -> None:
         kept = self._keyring.value(invalid.credential) is not None

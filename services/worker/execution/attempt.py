@@ -48,13 +48,12 @@ class Success(Struct, frozen=True):
     adapted: tuple[Adapted, ...] = ()
 
 
-class AttemptNumbers:
+class AttemptNumbers(Struct, frozen=True):
     """Numbers the attempts of a request, of which only one worker can take each."""
 
-    def __init__(self, job_records: JobRecords, clock: Clock, instance: str) -> None:
-        self._job_records = job_records
-        self._clock = clock
-        self._instance = instance
+    job_records: JobRecords
+    clock: Clock
+    instance: str
 
     async def take(self, execution: Execution, model: str, provider: str, body: Body) -> int:
         """Take the next number, announced as `started`; `restarted` follows where earlier text may have been sent.
@@ -64,8 +63,8 @@ class AttemptNumbers:
         text_may_be_out = await execution.reply.begin_attempt(
             model=model,
             provider=provider,
-            worker=self._instance,
-            at_ms=self._clock.unix_ms(),
+            worker=self.instance,
+            at_ms=self.clock.unix_ms(),
             degraded=body.degraded,
             adapted=body.adapted,
         )
@@ -75,7 +74,7 @@ class AttemptNumbers:
                 raise GaveUp("provider_unavailable", f"{_TAKEN}; {why}")
         number = execution.reply.attempt
         if execution.work.lane == "batch":
-            await self._job_records.begin_attempt(
+            await self.job_records.begin_attempt(
                 execution.work, execution.message_seq, number, model=model, provider=provider
             )
         history = execution.history
@@ -88,40 +87,31 @@ class AttemptNumbers:
         return number
 
 
-class Attempts:
+class Attempts(Struct, frozen=True):
     """Makes attempts, one at a time for each request."""
 
-    def __init__(
-        self,
-        providers: Mapping[str, Provider],
-        numbers: AttemptNumbers,
-        bodies: Bodies,
-        time_limits: TimeLimits,
-        usage: AttemptUsage,
-        tracer: Tracer,
-    ) -> None:
-        """`providers`: the provider of each model."""
-        self._providers = providers
-        self._numbers = numbers
-        self._bodies = bodies
-        self._time_limits = time_limits
-        self._usage = usage
-        self._tracer = tracer
+    providers: Mapping[str, Provider]
+    """The provider of each model."""
+    numbers: AttemptNumbers
+    bodies: Bodies
+    time_limits: TimeLimits
+    usage: AttemptUsage
+    tracer: Tracer
 
     async def run(self, execution: Execution, key: QuotaKey, spent: Spent) -> Success:
         """Make one attempt with the model and the credential of `key`.
 
         Raises ProviderFailure, and GaveUp for a body that cannot be sent to any provider.
         """
-        provider = self._providers[key.model]
+        provider = self.providers[key.model]
         spent.tokens = 0  # until the call is made
-        body = self._bodies.compose(execution, key.model)
-        number = await self._numbers.take(execution, key.model, provider.name, body)
+        body = self.bodies.compose(execution, key.model)
+        number = await self.numbers.take(execution, key.model, provider.name, body)
         current = CurrentAttempt(key, number, body, loop_now_s())
         span = self._start_span(execution, current, provider.name)
         batch_output: list[Flush] | None = [] if execution.work.lane == "batch" else None
         sink = DeltaSink(execution.reply, batch_output) if execution.work.stream else None
-        limits = self._time_limits.limits(execution, key.model)
+        limits = self.time_limits.limits(execution, key.model)
         try:
             call = Call(provider, key.credential, body.sent, limits, f"{execution.work.id}.{number}")
             answer = current.answer = await self._answer(execution, key.model, call, sink, current.progress)
@@ -143,7 +133,7 @@ class Attempts:
                 current.progress.content_bytes = sink.content_bytes
                 execution.history.output_sent = sink.bytes_out > 0
             self._note_time(execution, current)
-            spent.tokens = self._usage.record(execution, current)
+            spent.tokens = self.usage.record(execution, current)
             if current.progress.headers is not None:
                 spent.observations = parse(current.progress.headers, provider.rate_limit_headers)
             _end_span(span, current)
@@ -154,19 +144,19 @@ class Attempts:
         try:
             answer = await attempt(call, sink, progress)
         except ProviderFailure as failure:
-            final = self._bodies.refused(execution, model, failure, call.body)
+            final = self.bodies.refused(execution, model, failure, call.body)
             if final is not None:
                 raise final from failure
             raise
-        self._bodies.accepted(execution, model, call.body)
+        self.bodies.accepted(execution, model, call.body)
         return answer
 
     def _note_time(self, execution: Execution, current: CurrentAttempt) -> None:
         model, first_s = current.key.model, current.progress.first_output_s
         if current.answer is not None:
-            self._time_limits.note_answer(execution, model, current.began_s, first_s)
+            self.time_limits.note_answer(execution, model, current.began_s, first_s)
         elif current.outcome == CANCELLED and first_s is None:
-            self._time_limits.note_interruption(execution, model, current.began_s)
+            self.time_limits.note_interruption(execution, model, current.began_s)
 
     def _start_span(self, execution: Execution, current: CurrentAttempt, provider: str) -> Span:
         model = current.key.model
@@ -177,7 +167,7 @@ class Attempts:
             names.REQUEST_STREAM: execution.work.stream,
             names.ATTEMPT: current.number,
         }
-        return self._tracer.start(
+        return self.tracer.start(
             f"{names.CHAT} {model}", "client", parent=execution.span.traceparent, attributes=attributes
         )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.model_chain import needs_of, order, shortfall
@@ -14,22 +16,23 @@ from services.worker.models.weighted_choice import order_by_rank, weighted_order
 __all__ = ["Chains", "failed_last"]
 
 
-class Chains:
-    def __init__(self, catalogue: Catalogue, cooldown: ProviderCooldown, random: Callable[[], float]) -> None:
-        """`random` returns numbers in [0, 1)."""
-        self._catalogue = catalogue
-        self._cooldown = cooldown
-        self._random = random
+class Chains(Struct, frozen=True):
+    """Builds the chain of each request."""
+
+    catalogue: Catalogue
+    cooldown: ProviderCooldown
+    random: Callable[[], float]
+    """Returns numbers in [0, 1)."""
 
     def for_request(self, execution: Execution) -> tuple[str, ...]:
         """The models that can serve the request, in order. Raises GaveUp when there are none."""
         work, role, tokens = execution.work, execution.role, execution.size.input_tokens
-        models = self._catalogue.models
+        models = self.catalogue.models
         needs = needs_of(tokens, vision=work.vision)
         chain = order(role, models, work.complexity, needs)
         if chain:
-            chain = weighted_order(chain, role.weighted, self._random)
-            return failed_last(chain, role, self._cooldown, loop_now_s())
+            chain = weighted_order(chain, role.weighted, self.random)
+            return failed_last(chain, role, self.cooldown, loop_now_s())
         if shortfall(role, models, needs) == "vision":
             raise GaveUp("invalid_request", f"no model of the role {work.role} reads images")
         longest = max(models[key].context_tokens for key in role.chain)

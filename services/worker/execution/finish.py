@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from msgspec import Struct
+
 from penstock.bus import trace_names as names
 from penstock.bus.clock import Clock
 from penstock.bus.tracing import Span
@@ -27,49 +29,42 @@ _CUT_SHORT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadli
 """Outcomes of requests that stopped before their own end, so that their duration says little."""
 
 
-class Finisher:
+class Finisher(Struct, frozen=True):
     """Stores what a request cost and how it ended."""
 
-    def __init__(
-        self,
-        recorder: UsageRecorder,
-        job_records: JobRecords,
-        service_times: ServiceTimes,
-        telemetry: Telemetry,
-    ) -> None:
-        self._recorder = recorder
-        self._job_records = job_records
-        self._service_times = service_times
-        self._telemetry = telemetry
+    recorder: UsageRecorder
+    job_records: JobRecords
+    service_times: ServiceTimes
+    telemetry: Telemetry
 
     async def finish(self, execution: Execution, event: Completed | Failed) -> None:
         """Store the usage events, the job record and the terminal event: all of them before the acknowledgement."""
         span = self._start_reply_span(execution, event)
         try:
-            await self._recorder.wait_stored(execution.work)
+            await self.recorder.wait_stored(execution.work)
             standing: Completed | Failed | None = event
             if execution.work.lane == "batch":
                 result = _job_result(execution, event)
-                standing = await self._job_records.end(execution.work, execution.message_seq, event, result)
+                standing = await self.job_records.end(execution.work, execution.message_seq, event, result)
             if standing is not None:
                 await execution.reply.finish(standing)
         finally:
             span.end()
-        self._telemetry.metrics.count_end(execution.work.role, execution.first_choice, event)
-        _log_end(execution.work, event, self._telemetry.clock)
+        self.telemetry.metrics.count_end(execution.work.role, execution.first_choice, event)
+        _log_end(execution.work, event, self.telemetry.clock)
 
     async def store_usage(self, work: ChatWork) -> None:
         """Wait until the usage events of a request that does not end here are stored."""
-        await self._recorder.wait_stored(work)
+        await self.recorder.wait_stored(work)
 
     def release(self, execution: Execution, held_s: float, outcome: str | None) -> None:
         """The request left this worker after `held_s`; `outcome`: None for a completed one."""
-        self._recorder.release(execution.work)
+        self.recorder.release(execution.work)
         cut = outcome in _CUT_SHORT
-        self._service_times.record_end(execution.work.role, execution.calls, held_s, cut=cut)
+        self.service_times.record_end(execution.work.role, execution.calls, held_s, cut=cut)
 
     def _start_reply_span(self, execution: Execution, event: Completed | Failed) -> Span:
-        return self._telemetry.tracer.start(
+        return self.telemetry.tracer.start(
             names.SPAN_REPLY,
             "producer",
             parent=execution.span.traceparent,

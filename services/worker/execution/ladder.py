@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from msgspec import Struct
+
 from penstock.bus.clock import loop_now_s
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Attempts, Spent, Success
@@ -25,24 +27,15 @@ _RETRY_SOON_S: Final = 1.0
 """`retry_after_s` of a missed deadline where no known limit stands in the way any more."""
 
 
-class Ladder:
+class Ladder(Struct, frozen=True):
     """Climbed once per request. Raises GaveUp with the error for the application."""
 
-    def __init__(
-        self,
-        chains: Chains,
-        selection: Selection,
-        attempts: Attempts,
-        outcomes: Outcomes,
-        next_attempt: NextAttempt,
-        service_times: ServiceTimes,
-    ) -> None:
-        self._chains = chains
-        self._selection = selection
-        self._attempts = attempts
-        self._outcomes = outcomes
-        self._next_attempt = next_attempt
-        self._service_times = service_times
+    chains: Chains
+    selection: Selection
+    attempts: Attempts
+    outcomes: Outcomes
+    next_attempt: NextAttempt
+    service_times: ServiceTimes
 
     async def climb(self, execution: Execution) -> Success:
         return await self._within_deadline(execution)
@@ -62,43 +55,43 @@ class Ladder:
                 raise  # a store did not answer: the mailbox delivers the message again
             raise self._too_late(execution, execution.waits_for or "an answer was being made") from error
         finally:
-            self._selection.stop_waiting(execution)
+            self.selection.stop_waiting(execution)
 
     def _too_late(self, execution: Execution, meanwhile: str) -> GaveUp:
-        retry_after_s = self._selection.retry_after_s(execution) or _RETRY_SOON_S
+        retry_after_s = self.selection.retry_after_s(execution) or _RETRY_SOON_S
         return GaveUp("deadline_exceeded", f"the deadline passed while {meanwhile}", retry_after_s)
 
     async def _through_chain(self, execution: Execution) -> Success:
-        execution.chain = self._chains.for_request(execution)
+        execution.chain = self.chains.for_request(execution)
         execution.first_choice = execution.chain[0]
         while True:
-            permit = await self._selection.next_call(execution)
+            permit = await self.selection.next_call(execution)
             try:
                 success = await self._with_permit(execution, permit)
             except ProviderFailure as failure:
-                self._next_attempt.after_failure(execution, permit.key.model, failure)
+                self.next_attempt.after_failure(execution, permit.key.model, failure)
             else:
-                self._next_attempt.after_success(execution, permit.key.model)
+                self.next_attempt.after_success(execution, permit.key.model)
                 return success
 
     async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
         key, began_s, spent = permit.key, loop_now_s(), Spent(tokens=permit.quota.tokens)
         health: Health = "neutral"
-        self._service_times.record_call_start(execution.work.role, execution.calls)
+        self.service_times.record_call_start(execution.work.role, execution.calls)
         try:
-            success = await self._attempts.run(execution, key, spent)
+            success = await self.attempts.run(execution, key, spent)
         except ProviderFailure as failure:
-            self._service_times.record_call_failure(execution.work.role, execution.calls)
-            health = self._outcomes.failed(execution, key, failure, began_s)
+            self.service_times.record_call_failure(execution.work.role, execution.calls)
+            health = self.outcomes.failed(execution, key, failure, began_s)
             raise
         except asyncio.CancelledError:
             health = "failure" if execution.silent_until_deadline else "neutral"
             raise
         else:
-            self._outcomes.succeeded(key, began_s)
+            self.outcomes.succeeded(key, began_s)
             health = "success"
             return success
         finally:
-            self._selection.settle(permit, spent)
-            self._service_times.record_tokens(key.model, spent.tokens)
-            self._outcomes.call_ended(key.model, permit.admission, health)
+            self.selection.settle(permit, spent)
+            self.service_times.record_tokens(key.model, spent.tokens)
+            self.outcomes.call_ended(key.model, permit.admission, health)

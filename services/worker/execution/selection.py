@@ -46,22 +46,15 @@ class CallPermit(Struct, frozen=True):
         return self.quota.key
 
 
-class Selection:
-    def __init__(
-        self,
-        availability: Availability,
-        needs: NeedEstimator,
-        outcomes: Outcomes,
-        quota_monitor: QuotaMonitor,
-        handover: Handover,
-        waiting: WaitQueue,
-    ) -> None:
-        self._availability = availability
-        self._needs = needs
-        self._outcomes = outcomes
-        self._quota_monitor = quota_monitor
-        self._handover = handover
-        self._waiting = waiting
+class Selection(Struct, frozen=True):
+    """Chooses a model for each call, and takes the permit for it."""
+
+    availability: Availability
+    needs: NeedEstimator
+    outcomes: Outcomes
+    quota_monitor: QuotaMonitor
+    handover: Handover
+    waiting: WaitQueue
 
     async def next_call(self, execution: Execution) -> CallPermit:
         """A permit for the first model that may be called now; waits while some model may become callable.
@@ -75,21 +68,21 @@ class Selection:
 
     def settle(self, permit: CallPermit, spent: Spent) -> None:
         """Charge what the call used, apply what the provider reported of its limits, and wake waiting requests."""
-        quota = self._availability.quota
+        quota = self.availability.quota
         quota.settle(permit.quota, spent.tokens, loop_now_s())
         for observation in spent.observations:
             quota.correct(permit.key, observation, loop_now_s())
-        self._waiting.wake()
+        self.waiting.wake()
 
     def stop_waiting(self, execution: Execution) -> None:
         """Remove the request from the queues of the quotas, so that no other request waits behind it."""
-        self._availability.quota.withdraw(execution.arrival)
+        self.availability.quota.withdraw(execution.arrival)
 
     def retry_after_s(self, execution: Execution) -> float | None:
         """Seconds until some model of the role's chain may be called; None when that is now or never."""
         now_s = loop_now_s()
         standings = (
-            self._availability.standing(model, self._needs.need(execution, model), now_s)
+            self.availability.standing(model, self.needs.need(execution, model), now_s)
             for model in execution.role.chain
         )
         earliest_s = min((standing.available_at_s for standing in standings), default=inf)
@@ -114,31 +107,31 @@ class Selection:
 
     async def _permit(self, execution: Execution, model: str) -> CallPermit | None:
         """None: the breaker or the quota let another request go first since the model was chosen."""
-        breaker = self._availability.breakers[model]
+        breaker = self.availability.breakers[model]
         admission = breaker.admit(loop_now_s(), trial=execution.last_resort)
         if not admission.admitted:
             return None
-        self._outcomes.breaker_moved(model, admission.transition)
+        self.outcomes.breaker_moved(model, admission.transition)
         quota: Permit | None = None
         try:
             quota = await self._acquire(execution, model)
         finally:
             if quota is None:
-                self._outcomes.call_ended(model, admission, "neutral")
+                self.outcomes.call_ended(model, admission, "neutral")
         return None if quota is None else CallPermit(admission, quota)
 
     async def _acquire(self, execution: Execution, model: str) -> Permit | None:
         """A permit for a credential that has quota now, or is about to receive a share of it."""
-        need = self._needs.need(execution, model)
+        need = self.needs.need(execution, model)
         patient_until_s = loop_now_s() + _LEASE_S
         refused = execution.history.refused_keys
         while True:
             leasing = False
-            keys = self._availability.in_turn(model, loop_now_s())
+            keys = self.availability.in_turn(model, loop_now_s())
             if refused:
                 keys = tuple(sorted(keys, key=refused.__contains__))
             for key in keys:
-                permit = self._availability.quota.try_acquire(key, need, loop_now_s())
+                permit = self.availability.quota.try_acquire(key, need, loop_now_s())
                 if isinstance(permit, Permit):
                     execution.waits_for = ""
                     self.stop_waiting(execution)
@@ -151,7 +144,7 @@ class Selection:
 
     async def _wait(self, execution: Execution, until_s: float) -> None:
         began_s = loop_now_s()
-        await self._waiting.until(execution.work.role, execution.work.lane, until_s, execution.arrival)
+        await self.waiting.until(execution.work.role, execution.work.lane, until_s, execution.arrival)
         execution.calls.waited_s += loop_now_s() - began_s
 
     def _left_to_another_worker(self, execution: Execution, now_s: float) -> Wait | None:
@@ -162,7 +155,7 @@ class Selection:
         failure = execution.history.last_failure
         if execution.history.same_model is None or failure is None or failure.reached:
             return None
-        unreachable, providers = self._availability.connect_failures, self._availability.providers
+        unreachable, providers = self.availability.connect_failures, self.availability.providers
         standings: dict[str, Standing] = {}
         for model in execution.chain:
             standing = self._standing(execution, model, now_s)
@@ -180,11 +173,11 @@ class Selection:
 
         A Wait lasts until the other workers have reported what they can serve; None: the request stays here.
         """
-        here = held_back_here(execution, standings, self._availability, now_s)
+        here = held_back_here(execution, standings, self.availability, now_s)
         work, delivery = execution.work, execution.delivery
-        if not self._handover.wanted(work.role, delivery, here, now_s):
+        if not self.handover.wanted(work.role, delivery, here, now_s):
             return None
-        until_s = self._handover.keeps_until_s(execution.started_s, delivery)
+        until_s = self.handover.keeps_until_s(execution.started_s, delivery)
         if now_s < until_s:
             return Wait(until_s, "backoff", next(model for model in standings if model in here))
         raise HandBack(pauses=here != {execution.history.silent_model})
@@ -206,15 +199,13 @@ class Selection:
     def _of_chain(self, execution: Execution, now_s: float) -> Choice | Wait | Nothing:
         """Raises HandBack as `_hand_back` does."""
         standings: dict[str, Standing] = {}
-        for model in failed_last(
-            execution.chain, execution.role, self._availability.provider_cooldown, now_s
-        ):
+        for model in failed_last(execution.chain, execution.role, self.availability.provider_cooldown, now_s):
             standing = standings[model] = self._standing(execution, model, now_s)
             if standing.available_at_s <= now_s:
                 break  # the models behind it do not matter
             if standing.reason == "quota":
-                need = self._needs.need(execution, model)
-                self._quota_monitor.record_blocked(
+                need = self.needs.need(execution, model)
+                self.quota_monitor.record_blocked(
                     execution.work.role, execution.missed_quotas, model, need, now_s
                 )
                 if not execution.degradation.on_rate_limit.enabled:
@@ -228,7 +219,7 @@ class Selection:
         wait = self._hand_back(execution, standings, now_s)
         if wait is not None:
             return wait
-        breakers = self._availability.breakers
+        breakers = self.availability.breakers
         choice = last_resort(
             choice,
             standings,
@@ -245,8 +236,8 @@ class Selection:
     ) -> Standing:
         if model in execution.history.excluded:
             return Standing(inf, "excluded")
-        need = self._needs.need(execution, model)
-        standing = self._availability.standing(model, need, now_s, last_resort=last_resort)
+        need = self.needs.need(execution, model)
+        standing = self.availability.standing(model, need, now_s, last_resort=last_resort)
         again_s = execution.history.not_before_s.get(model, 0.0)
         return Standing(again_s, "backoff") if standing.available_at_s < again_s else standing
 

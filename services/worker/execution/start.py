@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
+from msgspec import Struct
+
 from penstock.bus import trace_names as names
 from penstock.bus.clock import loop_now_s
 from penstock.bus.tracing import Attributes, Span
@@ -34,38 +36,37 @@ have connected."""
 _LOST: Final = "worker_lost"
 
 
-class Starter:
-    def __init__(
-        self, catalogue: Catalogue, bus: Bus, quota_monitor: QuotaMonitor, telemetry: Telemetry
-    ) -> None:
-        self._catalogue = catalogue
-        self._bus = bus
-        self._quota_monitor = quota_monitor
-        self._telemetry = telemetry
+class Starter(Struct, frozen=True):
+    """Makes the execution of a delivered request."""
+
+    catalogue: Catalogue
+    bus: Bus
+    quota_monitor: QuotaMonitor
+    telemetry: Telemetry
 
     def start(self, order: Order, prior: PriorAttempts, delivery: Delivery) -> Execution:
         """An execution that continues where earlier workers, if any, stopped."""
         work = order.work
-        role = self._catalogue.roles[work.role]
+        role = self.catalogue.roles[work.role]
         now_s = loop_now_s()
         span = self._start_spans(work, delivery)
         execution = Execution(
             work=work,
             role=role,
-            degradation=self._catalogue.degradation_of(work.role),
+            degradation=self.catalogue.degradation_of(work.role),
             size=RequestSize(work, work.estimated_tokens, _output_tokens(order, role)),
             message_seq=delivery.sequence,
             delivery=delivery.number,
             started_s=now_s,
-            deadline_s=now_s + work.deadline_ms / 1000 - self._telemetry.clock.unix_s(),
+            deadline_s=now_s + work.deadline_ms / 1000 - self.telemetry.clock.unix_s(),
             reply=self._reply(work, prior, span),
             span=span,
             task=cast("asyncio.Task[object]", asyncio.current_task()),
-            queued_ms=self._telemetry.since_ms(work.accepted_ms),
+            queued_ms=self.telemetry.since_ms(work.accepted_ms),
             history=_history(work, role, prior),
         )
-        self._telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
-        self._quota_monitor.record_arrival(
+        self.telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
+        self.quota_monitor.record_arrival(
             work.role, execution.missed_quotas, execution.queued_ms / 1000, now_s
         )
         return execution
@@ -74,12 +75,12 @@ class Starter:
         trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
         position = Position(attempt=prior.attempt, next_seq=prior.next_seq)
         return ReplyPublisher(
-            self._bus.nc, self._bus.js, work.reply_to, position, trace, epochs=self._bus.epochs
+            self.bus.nc, self.bus.js, work.reply_to, position, trace, epochs=self.bus.epochs
         )
 
     def _start_spans(self, work: ChatWork, delivery: Delivery) -> Span:
         """Record the span of the wait in the queue, which is over, and start the span of the execution."""
-        tracer = self._telemetry.tracer
+        tracer = self.telemetry.tracer
         parent = delivery.headers.get(headers.TRACEPARENT)
         queue: Attributes = {
             names.MESSAGING_SYSTEM: names.NATS,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from msgspec import Struct
+
 from penstock.contract import headers, subjects
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Failure
@@ -20,24 +22,25 @@ _log: Final = logging.getLogger(__name__)
 _NO_ROLE: Final = "unknown"
 
 
-class DeadLetters:
-    def __init__(self, bus: Bus, job_records: JobRecords, metrics: WorkerMetrics) -> None:
-        self._bus = bus
-        self._job_records = job_records
-        self._metrics = metrics
+class DeadLetters(Struct, frozen=True):
+    """Ends messages that cannot be processed."""
+
+    bus: Bus
+    job_records: JobRecords
+    metrics: WorkerMetrics
 
     async def store(self, delivery: Delivery, dead: DeadLetter) -> None:
         """Store the dead letter, then end the request, if the message names a reply subject."""
         work = subjects.work_address(delivery.subject)
         role = _NO_ROLE if work is None else work.role
         address = subjects.reply_address(delivery.headers.get(headers.REPLY_SUBJECT, ""))
-        events = [] if address is None else await self._job_records.events(address)
-        await store_dead_letter(self._bus.js, role, delivery, dead, history_of(events))
-        self._metrics.dead.labels(role).inc()
+        events = [] if address is None else await self.job_records.events(address)
+        await store_dead_letter(self.bus.js, role, delivery, dead, history_of(events))
+        self.metrics.dead.labels(role).inc()
         if address is None:
             return
         failure = Failure(code=dead.code, message=dead.message, retry=ERRORS[dead.code].retry)
-        await self._job_records.fail(address, failure, events, delivery.sequence)
-        self._metrics.requests.labels(role, dead.code).inc()
+        await self.job_records.fail(address, failure, events, delivery.sequence)
+        self.metrics.requests.labels(role, dead.code).inc()
         fields = {"request": address.id, "role": role, "error": dead.code}
         _log.error("request dead-lettered", extra={"fields": fields})

@@ -52,13 +52,7 @@ from services.worker.models.roster import Roster
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
-from services.worker.status import (
-    CredentialReport,
-    LimitReport,
-    ModelReport,
-    RoleReport,
-    WorkerStatus,
-)
+from services.worker.status import CredentialReport, LimitReport, ServiceReport, WorkerStatus
 from tests.harness.routed_requests import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
@@ -179,9 +173,11 @@ class WorkerParts:
     def status(self) -> WorkerStatus:
         return WorkerStatus(
             "w",
+            self.catalogue.digest(),
             SYSTEM,
-            RoleReport(self.catalogue, self.availability, self.service_times, self.metrics, "w"),
-            ModelReport(self.availability, self.degradation),
+            ServiceReport(
+                "w", self.catalogue, self.availability, self.degradation, self.service_times, self.metrics
+            ),
             CredentialReport(self.catalogue, self.keyring, self.providers, self.availability.refusals),
             LimitReport(self.quota, self.quota_monitor, self.metrics),
         )
