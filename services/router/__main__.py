@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
-    from penstock.runtime.service import Shell  # noqa: PLC0415 - a refused configuration is told without loading the rest
+    from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
     from services.router.app import Router  # noqa: PLC0415
 
     shell = Shell("router", settings)

@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from penstock.contract.names import Role
+from penstock.contract.names import EMBED, Role
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
@@ -24,19 +24,19 @@ _DATA = "where `penstock up` keeps its data: by it the worker finds that system 
 _NO_SIMULATOR = "start also where the catalogue expects a simulator and none answers"
 
 
-def _chat_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
-    """The roles named, with commas between; `all`: every role of the catalogue that chats.
+def _served_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
+    """The requested roles, separated by commas; `all`: every role of the catalogue that answers chat requests.
 
     Raises ValueError for a role that the catalogue does not have.
     """
-    known: tuple[Role, ...] = tuple(role for role in catalogue.roles if role != "embed")
+    known: tuple[Role, ...] = tuple(role for role in catalogue.roles if role != EMBED)
     if asked == "all":
         return known
-    wanted = [name.strip() for name in asked.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not wanted:
+    requested = [name.strip() for name in asked.split(",") if name.strip()]
+    unknown = [name for name in requested if name not in known]
+    if unknown or not requested:
         raise ValueError(f"no chat role {', '.join(unknown) or asked!r}; there are: {', '.join(known)}, all")
-    return tuple(role for role in known if role in wanted)
+    return tuple(role for role in known if role in requested)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         env = found_environment(os.environ, asked.data)
         settings = load_settings(env)
         catalogue = read_catalogue(None, env)
-        roles = _chat_roles(asked.role, catalogue)
+        roles = _served_roles(asked.role, catalogue)
         keyring = open_keyring(catalogue, roles, settings, env)
         found = found_text(os.environ, env, asked.data)
         if found is not None:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigurationRefused, ValueError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
-    from penstock.runtime.service import Shell  # noqa: PLC0415 - a refused configuration is told without loading the rest
+    from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
     from services.worker.app import Worker  # noqa: PLC0415
 
     shell = Shell("worker", settings)

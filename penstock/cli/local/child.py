@@ -53,7 +53,7 @@ class Child:
         spec: ServiceSpec,
         *,
         log_dir: Path,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         clock: Callable[[], float],
         limits: RestartLimits,
         on_ready: Callable[[], None],
@@ -64,25 +64,25 @@ class Child:
         """None while no process is running."""
         self.ready: dict[str, Any] | None = None
         """The ready line of the running process; None until it is printed."""
-        self._say = say
+        self._report = report
         self._clock = clock
         self._history = RestartHistory(limits)
         self._on_ready = on_ready
         self._stopping = asyncio.Event()
 
-    async def keep(self) -> None:
+    async def keep_running(self) -> None:
         """Run the process and restart it whenever it dies, until `stop`. LaunchError when it never gets ready."""
         while True:
             started_at_s = self._clock()
-            self._history.started(started_at_s)
+            self._history.record_start(started_at_s)
             how = await self._run_once()
             if self._stopping.is_set():
                 return
             now_s = self._clock()
-            decision = self._history.died(now_s)
+            decision = self._history.record_death(now_s)
             if isinstance(decision, GiveUp):
                 raise LaunchError(self.failure(f"{how}, {decision.deaths} times without becoming ready"))
-            self._say(
+            self._report(
                 f"{self.spec.name} {how} after {now_s - started_at_s:.1f} s; "
                 f"restart {decision.number} in {decision.delay_s:g} s"
             )
@@ -92,7 +92,7 @@ class Child:
                     return
 
     def stop(self) -> None:
-        """Send SIGTERM and do not restart; `keep` returns when the process has ended."""
+        """Send SIGTERM and do not restart; `keep_running` returns when the process has ended."""
         self._stopping.set()
         self._terminate()
 
@@ -162,7 +162,7 @@ class Child:
         if self.pid is None:  # the line of a process that has already died
             return
         self.ready = ready
-        self._history.became_ready()
+        self._history.record_ready()
         self._on_ready()
 
 

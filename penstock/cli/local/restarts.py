@@ -37,14 +37,14 @@ class RestartHistory:
         self._deaths = 0
         self._deaths_in_a_row = 0
 
-    def started(self, now_s: float) -> None:
+    def record_start(self, now_s: float) -> None:
         self._started_at_s = now_s
 
-    def became_ready(self) -> None:
+    def record_ready(self) -> None:
         """A child that was ready once is restarted without limit."""
         self._was_ready = True
 
-    def died(self, now_s: float) -> Restart | GiveUp:
+    def record_death(self, now_s: float) -> Restart | GiveUp:
         self._deaths += 1
         if now_s - self._started_at_s >= self._limits.calm_after_s:
             self._deaths_in_a_row = 0

@@ -22,7 +22,7 @@ class Supervisor:
 
     `specs` is a list of stages: all children of a stage are ready before the next stage starts, and stages stop in
     reverse order. A child is ready when it prints the ready line, a JSON object with `"event": "ready"`. A child that
-    dies is restarted and `say` gets one line about it. `clock` gives monotonic seconds. Used once, from one event loop,
+    dies is restarted, and `report` gets one line. `clock` gives monotonic seconds. Used once, from one event loop,
     in the main thread (see `pdeathsig`).
     """
 
@@ -31,7 +31,7 @@ class Supervisor:
         specs: Sequence[Sequence[ServiceSpec]],
         *,
         log_dir: Path,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         clock: Callable[[], float],
         limits: RestartLimits | None = None,
     ) -> None:
@@ -42,7 +42,7 @@ class Supervisor:
                 Child(
                     spec,
                     log_dir=log_dir,
-                    say=say,
+                    report=report,
                     clock=clock,
                     limits=limits or RestartLimits(),
                     on_ready=self._progress.set,
@@ -56,7 +56,7 @@ class Supervisor:
         """By name; `children[name].ready` is the ready line of the running process."""
         if len(self.children) != len(children):
             raise ValueError("two services have the same name")
-        self._keepers: dict[Child, asyncio.Task[None]] = {}
+        self._running: dict[Child, asyncio.Task[None]] = {}
 
     async def start(self, timeout_s: float) -> None:
         """Return when every child is ready. On LaunchError nothing is left running."""
@@ -66,7 +66,7 @@ class Supervisor:
                 for stage in self._stages:
                     await self._start_stage(stage)
         except TimeoutError:
-            late = [child for child in self.children.values() if child in self._keepers and not child.ready]
+            late = [child for child in self.children.values() if child in self._running and not child.ready]
             reasons = [child.failure(f"was not ready after {timeout_s:g} s") for child in late]
             await self.stop()
             raise LaunchError("\n".join(reasons)) from None
@@ -76,9 +76,9 @@ class Supervisor:
 
     async def wait(self) -> None:
         """Return when `stop` has ended every child. Raises LaunchError when a child never gets ready."""
-        ended, _ = await asyncio.wait(self._keepers.values(), return_when=asyncio.FIRST_EXCEPTION)
-        for keeper in ended:
-            keeper.result()
+        ended, _ = await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
 
     async def stop(self, grace_s: float = 10.0) -> None:
         """Send SIGTERM to each stage in reverse order, and SIGKILL to process groups still alive after `grace_s`.
@@ -87,21 +87,21 @@ class Supervisor:
         """
         try:
             for stage in reversed(self._stages):
-                await self._stop_stage([child for child in stage if child in self._keepers], grace_s)
+                await self._stop_stage([child for child in stage if child in self._running], grace_s)
         finally:
-            for child in self._keepers:
+            for child in self._running:
                 child.kill()
-            await self._ended(self._keepers, _REAP_TIMEOUT_S)
+            await self._ended(self._running, _REAP_TIMEOUT_S)
 
     async def _start_stage(self, stage: list[Child]) -> None:
         for child in stage:
-            keeper = asyncio.create_task(child.keep(), name=f"keep {child.spec.name}")
-            keeper.add_done_callback(lambda _: self._progress.set())
-            self._keepers[child] = keeper
+            task = asyncio.create_task(child.keep_running(), name=f"run {child.spec.name}")
+            task.add_done_callback(lambda _: self._progress.set())
+            self._running[child] = task
         while not all(child.ready for child in stage):
-            for keeper in self._keepers.values():
-                if keeper.done():
-                    keeper.result()  # raises its error
+            for task in self._running.values():
+                if task.done():
+                    task.result()  # raises its error
                     raise LaunchError("the services were stopped while they were starting")
             self._progress.clear()
             await self._progress.wait()
@@ -115,6 +115,6 @@ class Supervisor:
         await self._ended(stage, _REAP_TIMEOUT_S)
 
     async def _ended(self, children: Sequence[Child] | Mapping[Child, object], timeout_s: float) -> None:
-        # A keeper's error is raised by `start` or `wait`.
-        if keepers := [self._keepers[child] for child in children]:
-            await asyncio.wait(keepers, timeout=timeout_s)
+        # The error of a child is raised by `start` or `wait`.
+        if tasks := [self._running[child] for child in children]:
+            await asyncio.wait(tasks, timeout=timeout_s)

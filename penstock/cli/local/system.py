@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
 from nats.js.errors import ServiceUnavailableError
 
 from penstock.bus.masking import without_userinfo
@@ -32,12 +33,12 @@ _STOP_MARGIN_S: Final = 5.0
 class System:
     """Started once and stopped once, from one event loop in the main thread.
 
-    `say` gets one line for every restart. `nats_port` is the port of the embedded server; -1: any free one.
+    `report` gets one line for every restart. `nats_port` is the port of the embedded server; -1: any free one.
     """
 
-    def __init__(self, plan: Plan, say: Callable[[str], None], *, nats_port: int) -> None:
+    def __init__(self, plan: Plan, report: Callable[[str], None], *, nats_port: int) -> None:
         self.plan = plan
-        self._say = say
+        self._report = report
         self._lock = DirectoryLock(plan.data, "another `penstock up` or `penstock demo`")
         self._nats = NatsServer(plan.data / "nats", port=nats_port) if plan.embedded else None
         self._supervisor: Supervisor | None = None
@@ -65,21 +66,20 @@ class System:
         try:
             if self._nats is not None:
                 await self._nats.start()
-            else:
-                await self._check_server()
+            await self._create_streams()
             self._supervisor = Supervisor(
                 self.plan.stages(self.nats_url),
                 log_dir=self.plan.log_dir,
-                say=self._say,
+                report=self._report,
                 clock=time.monotonic,
             )
             await self._supervisor.start(_START_TIMEOUT_S)
-            places = self._places()
-            write_runtime_file(self.plan.data, places)
+            runtime_file = self._runtime_file()
+            write_runtime_file(self.plan.data, runtime_file)
         except BaseException:
             await self.stop()
             raise
-        return places
+        return runtime_file
 
     def pid_of(self, instance: str) -> int:
         """The process of a service, by the instance in its ready line. Raises CommandError when it is not running."""
@@ -117,9 +117,12 @@ class System:
             finally:
                 self._lock.release()
 
-    async def _check_server(self) -> None:
-        """Raise an error for an external server that is unreachable, or whose JetStream is off or too small."""
-        settings = self.plan.settings
+    async def _create_streams(self) -> None:
+        """Create the streams, so that a server that is unreachable, too small or without JetStream is reported once.
+
+        Raises CommandError and ConfigurationRefused.
+        """
+        settings = replace(self.plan.settings, nats_url=self.nats_url)
         streams = JetStreamPlan(
             ack_wait_s=settings.ack_wait_s, replicas=settings.replicas, store_scale=settings.store_scale
         )
@@ -142,10 +145,10 @@ class System:
         while True:
             await asyncio.sleep(_NATS_CHECK_S)
             if nats.pid is None:
-                self._say("nats-server died; restarting it on the same port and store")
+                self._report("nats-server died; restarting it on the same port and store")
                 await nats.start()
 
-    def _places(self) -> RuntimeFile:
+    def _runtime_file(self) -> RuntimeFile:
         children = self._supervisor.children if self._supervisor is not None else {}
         ready = {name: child.ready or {} for name, child in children.items()}
         return RuntimeFile(

@@ -61,10 +61,10 @@ async def _up(plan: Plan, nats_port: int | None) -> int:
             starting.cancel()  # `start` stops the processes that it has started
             await asyncio.wait({starting})
             return 0
-        places = starting.result()
+        runtime_file = starting.result()
         for note in await unreachable_provider_notes(plan.catalogue):
             print(note, file=sys.stderr, flush=True)
-        _say(startup_text(plan, places))
+        _say(startup_text(plan, runtime_file))
         running = asyncio.create_task(system.wait())
         try:
             await asyncio.wait({stop_requested, running}, return_when=asyncio.FIRST_COMPLETED)
@@ -80,28 +80,32 @@ async def _up(plan: Plan, nats_port: int | None) -> int:
     return 0
 
 
-def _port(wanted: int | None) -> int:
+def _port(requested: int | None) -> int:
     """The port for nats-server's configuration; -1: any free one."""
-    if wanted is None:
+    if requested is None:
         return _NATS_PORT if port_is_free(_NATS_PORT) else -1
-    if wanted and not port_is_free(wanted):
-        raise CommandError(f"port {wanted} is taken; omit --nats-port, or use --nats-port 0 for a free one")
-    return wanted or -1
+    if requested and not port_is_free(requested):
+        raise CommandError(
+            f"port {requested} is taken; omit --nats-port, or use --nats-port 0 for a free one"
+        )
+    return requested or -1
 
 
-def startup_text(plan: Plan, places: RuntimeFile) -> str:
+def startup_text(plan: Plan, runtime_file: RuntimeFile) -> str:
     """The addresses and paths of the running system."""
     at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
-    facts = [("NATS", without_userinfo(places.nats_url))]
-    if plan.embedded and not places.nats_url.endswith(f":{_NATS_PORT}"):
+    facts = [("NATS", without_userinfo(runtime_file.nats_url))]
+    if plan.embedded and not runtime_file.nats_url.endswith(f":{_NATS_PORT}"):
         facts += [
             ("", f"(not on port {_NATS_PORT}, which is taken or was not requested: other NATS clients, and"),
-            ("", f"commands in other directories need NATS_URL={places.nats_url})"),
+            ("", f"commands in other directories need NATS_URL={runtime_file.nats_url})"),
         ]
-    facts += [(name, f"{http}/health  {http}/metrics") for name, http in places.services.items()]
+    facts += [(name, f"{http}/health  {http}/metrics") for name, http in runtime_file.services.items()]
     facts.append(("catalogue", f"{plan.catalogue.name} ({_roles(plan)})"))
-    if places.simulator is not None:
-        facts.append(("simulator", f"{places.simulator}/v1, its counts: {places.simulator}/sim/counts"))
+    if runtime_file.simulator is not None:
+        facts.append(
+            ("simulator", f"{runtime_file.simulator}/v1, its counts: {runtime_file.simulator}/sim/counts")
+        )
     else:
         facts.append(("providers", provider_addresses(plan.catalogue)))
     facts.append(("traces", _traces(plan, at)))

@@ -35,12 +35,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
 
 
 def test_up_prints_all_addresses(up: LocalSystem):
-    places = read_runtime_file(up.directory / ".penstock")
+    runtime_file = read_runtime_file(up.directory / ".penstock")
 
-    assert places is not None
-    for part in (places.nats_url, "/health", "/metrics", "/sim/counts", "traces.jsonl", "logs"):
+    assert runtime_file is not None
+    for part in (runtime_file.nats_url, "/health", "/metrics", "/sim/counts", "traces.jsonl", "logs"):
         assert part in up.text()
-    assert places.services.keys() == {"router", "worker"}
+    assert runtime_file.services.keys() == {"router", "worker"}
 
 
 def test_ask_streams_the_answer_and_prints_a_summary(up: LocalSystem):

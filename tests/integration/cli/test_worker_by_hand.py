@@ -35,7 +35,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
 
 
 @pytest.fixture
-def places(up: LocalSystem) -> RuntimeFile:
+def runtime_file(up: LocalSystem) -> RuntimeFile:
     found = read_runtime_file(up.directory / ".penstock")
     assert found is not None
     return found
@@ -83,21 +83,21 @@ def ask_until_it_answers(up: LocalSystem, instance: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", [BY_MODULE, BY_COMMAND], ids=["python -m services.worker", "penstock run"])
 def test_in_the_same_directory_a_worker_needs_no_settings(
-    up: LocalSystem, places: RuntimeFile, how: tuple[str, ...]
+    up: LocalSystem, runtime_file: RuntimeFile, how: tuple[str, ...]
 ):
     worker = Worker(up, how, cwd=up.directory)
     try:
         end = ask_until_it_answers(up, worker.instance())
         assert (end["type"], end["attempt"]) == ("completed", 1)
-        told = f"NATS_URL={places.nats_url} PENSTOCK_SIMULATOR_URL={places.simulator}\n"
+        told = f"NATS_URL={runtime_file.nats_url} PENSTOCK_SIMULATOR_URL={runtime_file.simulator}\n"
         assert told in worker.log.read_text()
     finally:
         worker.stop()
 
 
-def test_with_nats_url_set_a_worker_finds_the_simulator(up: LocalSystem, places: RuntimeFile):
+def test_with_nats_url_set_a_worker_finds_the_simulator(up: LocalSystem, runtime_file: RuntimeFile):
     worker = Worker(
-        up, BY_MODULE, cwd=up.directory, NATS_URL=places.nats_url.replace("127.0.0.1", "localhost")
+        up, BY_MODULE, cwd=up.directory, NATS_URL=runtime_file.nats_url.replace("127.0.0.1", "localhost")
     )
     try:
         assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
@@ -114,9 +114,9 @@ def test_elsewhere_a_worker_finds_the_system_by_data(up: LocalSystem, tmp_path: 
 
 
 def test_elsewhere_without_data_a_worker_ends_and_names_the_settings(
-    up: LocalSystem, places: RuntimeFile, tmp_path: Path
+    up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path
 ):
-    worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=places.nats_url)
+    worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=runtime_file.nats_url)
     code, told = worker.ends()
     assert code == 2
     for part in (
@@ -132,22 +132,22 @@ def test_elsewhere_without_data_a_worker_ends_and_names_the_settings(
 
 
 async def test_with_another_nats_server_the_simulator_is_only_named(
-    up: LocalSystem, places: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
+    up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
 ):
     data = ("--data", str(up.directory / ".penstock"))
     worker = Worker(up, BY_MODULE, *data, cwd=tmp_path, NATS_URL=own_nats_server.url)
     code, told = await asyncio.to_thread(worker.ends)
     assert code == 2
-    assert f"set PENSTOCK_SIMULATOR_URL={places.simulator} " in told
+    assert f"set PENSTOCK_SIMULATOR_URL={runtime_file.simulator} " in told
 
 
-def test_a_configured_simulator_address_is_used(up: LocalSystem, places: RuntimeFile, tmp_path: Path):
+def test_a_configured_simulator_address_is_used(up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path):
     worker = Worker(
         up,
         BY_MODULE,
         cwd=tmp_path,
-        NATS_URL=places.nats_url,
-        PENSTOCK_SIMULATOR_URL=str(places.simulator),
+        NATS_URL=runtime_file.nats_url,
+        PENSTOCK_SIMULATOR_URL=str(runtime_file.simulator),
     )
     try:
         assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
@@ -156,7 +156,7 @@ def test_a_configured_simulator_address_is_used(up: LocalSystem, places: Runtime
 
 
 def test_d10_a_worker_with_another_catalogue_is_reported(
-    up: LocalSystem, places: RuntimeFile, tmp_path: Path
+    up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path
 ):
     """In the log of the worker and in `penstock status`; the worker of `penstock up` is not."""
     catalogue = tmp_path / "other.yaml"

@@ -54,7 +54,7 @@ async def supervise(tmp_path: Path, messages: list[str]) -> AsyncIterator[Start]
     def make(*stages: list[ServiceSpec], limits: RestartLimits | None = None) -> Supervisor:
         started.append(
             Supervisor(
-                stages, log_dir=tmp_path / "logs", say=messages.append, clock=time.monotonic, limits=limits
+                stages, log_dir=tmp_path / "logs", report=messages.append, clock=time.monotonic, limits=limits
             )
         )
         return started[-1]
@@ -230,7 +230,7 @@ async def main(directory):
     server = NatsServer(directory / "nats")
     await server.start()
     stubborn = ServiceSpec("stubborn", (sys.executable, "-c", sys.argv[2]), {})
-    supervisor = Supervisor([[stubborn]], log_dir=directory, say=print, clock=time.monotonic)
+    supervisor = Supervisor([[stubborn]], log_dir=directory, report=print, clock=time.monotonic)
     await supervisor.start(10)
     print(server.pid, supervisor.children["stubborn"].pid, flush=True)
     await supervisor.wait()

@@ -164,7 +164,7 @@ def test_mistakes_are_reported_before_anything_starts(tmp_path):
 
 def test_the_startup_text_has_all_addresses_and_paths(tmp_path):
     plan = make_plan(tmp_path, {})
-    places = RuntimeFile(
+    runtime_file = RuntimeFile(
         nats_url="nats://127.0.0.1:4999",
         embedded=True,
         pid=1,
@@ -172,7 +172,7 @@ def test_the_startup_text_has_all_addresses_and_paths(tmp_path):
         simulator="http://127.0.0.1:13",
     )
 
-    text = startup_text(plan, places)
+    text = startup_text(plan, runtime_file)
 
     for part in (
         "nats://127.0.0.1:4999",

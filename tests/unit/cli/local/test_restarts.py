@@ -11,9 +11,9 @@ from penstock.cli.local.restarts import GiveUp, Restart, RestartHistory, Restart
 def run_for(history: RestartHistory, *seconds_alive: float) -> list[Restart | GiveUp]:
     now_s, decisions = 0.0, []
     for alive_s in seconds_alive:
-        history.started(now_s)
+        history.record_start(now_s)
         now_s += alive_s
-        decisions.append(history.died(now_s))
+        decisions.append(history.record_death(now_s))
     return decisions
 
 
@@ -23,7 +23,7 @@ def delays(decisions: list[Restart | GiveUp]) -> list[float]:
 
 def ready_once() -> RestartHistory:
     history = RestartHistory(RestartLimits())
-    history.became_ready()
+    history.record_ready()
     return history
 
 
