@@ -33,16 +33,15 @@ from services.worker.estimates.service_times import ServiceTimes
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
-from services.worker.execution.bodies import Bodies
 from services.worker.execution.cancellation import CancellableExecutions
-from services.worker.execution.chains import Chains
 from services.worker.execution.finish import Finisher
 from services.worker.execution.ladder import Ladder
-from services.worker.execution.needs import NeedEstimator
+from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.request_bodies import RequestBodies
 from services.worker.execution.run import Runner
-from services.worker.execution.selection import Selection
+from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.start import Starter
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.handlers import WorkHandler
@@ -257,13 +256,13 @@ class _Parts:
                 if model.provider in providers
             },
             AttemptNumbers(job_records, SYSTEM, instance),
-            Bodies(catalogue, degradation),
+            RequestBodies(catalogue, degradation),
             TimeLimits(handover),
             AttemptUsage(catalogue, calibration, degradation, recorder),
             shell.tracer,
         )
         ladder = Ladder(
-            Chains(catalogue, availability.provider_cooldown, random.random),
+            ModelChains(catalogue, availability.provider_cooldown, random.random),
             selection,
             attempts,
             outcomes,

@@ -12,11 +12,10 @@ from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract.reply import Adapted, Degraded
 from services.worker.execution.attempt_usage import CANCELLED, AttemptUsage, CurrentAttempt
-from services.worker.execution.bodies import Bodies, Body
-from services.worker.execution.coalescer import Flush
-from services.worker.execution.delta_sink import DeltaSink
+from services.worker.execution.delta_sink import DeltaSink, Flush
 from services.worker.execution.next_attempt import why_no_other_attempt
 from services.worker.execution.provider_call import Answer, Call, Progress, attempt
+from services.worker.execution.request_bodies import Body, RequestBodies
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.providers.errors.failures import ProviderFailure
@@ -93,7 +92,7 @@ class Attempts(Struct, frozen=True):
     providers: Mapping[str, Provider]
     """The provider of each model."""
     numbers: AttemptNumbers
-    bodies: Bodies
+    bodies: RequestBodies
     time_limits: TimeLimits
     usage: AttemptUsage
     tracer: Tracer

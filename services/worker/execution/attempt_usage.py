@@ -13,8 +13,8 @@ from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecord
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.output_rate import OutputRate
 from services.worker.estimates.token_calibration import TokenCalibration
-from services.worker.execution.bodies import Body
 from services.worker.execution.provider_call import Answer, Progress
+from services.worker.execution.request_bodies import Body
 from services.worker.execution.state import Execution
 from services.worker.rate_limit.quota import QuotaKey
 

@@ -1,30 +1,110 @@
-"""Publishing the deltas of one attempt: the first at once, later ones gathered, always in order."""
+"""Publishes the deltas of one attempt: the first at once, later ones joined into larger ones, always in order."""
 
 from __future__ import annotations
 
 import asyncio
 
+from msgspec import Raw, Struct
+
 from penstock.runtime.answer_size import answer_bytes
 from penstock.runtime.reply_publisher import ReplyPublisher
-from services.worker.execution.coalescer import Coalescer, Flush
 from services.worker.providers.bounds import STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import Piece
 
-__all__ = ["DeltaSink"]
+__all__ = ["Coalescer", "DeltaSink", "Flush"]
+
+
+class Flush(Struct, frozen=True, gc=False):
+    """One delta to publish: text, or choice objects in order; exactly one of the two is not empty."""
+
+    text: str
+    choices: tuple[Raw, ...] = ()
+
+
+class Coalescer:
+    """Joins the pieces of one attempt into fewer, larger deltas. Times are seconds of one monotonic clock.
+
+    Every delta is a message, and providers send tokens one by one, often several at once. The first piece is published
+    at once, so that the reader sees output early; later ones wait a few milliseconds for more.
+    """
+
+    __slots__ = ("_begun", "_choices", "_due_s", "_gather_s", "_max_bytes", "_size", "_texts")
+
+    def __init__(self, *, gather_s: float = 0.008, max_bytes: int = 16 * 1024) -> None:
+        """Deltas are published when they are `gather_s` old or have `max_bytes`, which the last piece may exceed."""
+        self._gather_s = gather_s
+        self._max_bytes = max_bytes
+        self._begun = False
+        self._texts: list[str] = []
+        self._choices: list[Raw] = []
+        self._size = 0
+        self._due_s: float | None = None
+
+    def push(self, piece: Piece, now_s: float) -> tuple[Flush, ...]:
+        """Add a piece; returns the deltas to publish now, in this order.
+
+        A piece with text and choices is published choices first. Such pieces are joined into two deltas, so that text
+        with log probabilities costs two messages for many tokens.
+        """
+        if not self._begun:
+            self._begun = True
+            return _flushes(piece.text, piece.choices)
+        before = self.flush() if self._must_wait(piece) else ()
+        if self._due_s is None:
+            self._due_s = now_s + self._gather_s
+        self._add(piece)
+        if self._size >= self._max_bytes or now_s >= self._due_s:
+            return before + self.flush()
+        return before
+
+    def due_s(self) -> float | None:
+        """When to call `flush`; None while nothing waits."""
+        return self._due_s
+
+    def flush(self) -> tuple[Flush, ...]:
+        """The waiting deltas; to be called when they are due, and before anything that must follow them."""
+        if self._due_s is None:
+            return ()
+        gathered = _flushes("".join(self._texts), tuple(self._choices))
+        self._texts.clear()
+        self._choices.clear()
+        self._size = 0
+        self._due_s = None
+        return gathered
+
+    def _must_wait(self, piece: Piece) -> bool:
+        """Whether the waiting deltas are of another kind, so that the piece must follow them."""
+        if piece.choices:
+            return bool(self._texts) and not (self._choices and piece.text)
+        return bool(self._choices) and not self._texts
+
+    def _add(self, piece: Piece) -> None:
+        if piece.text:
+            self._texts.append(piece.text)
+            self._size += len(piece.text) if piece.text.isascii() else len(piece.text.encode())
+        if piece.choices:
+            self._choices += piece.choices
+            self._size += sum(map(len, piece.choices))
+
+
+def _flushes(text: str, choices: tuple[Raw, ...]) -> tuple[Flush, ...]:
+    if not choices:
+        return (Flush(text),)
+    return (Flush("", choices), Flush(text)) if text else (Flush("", choices),)
 
 
 class DeltaSink:
     """A Coalescer with a timer.
 
-    Publishing may have to wait, and the timer may go off meanwhile: what is gathered is taken out and published
-    under one lock, so that the order of the deltas is the order of the pieces.
+    The timer may fire while a publish waits: deltas are taken from the coalescer and published under one lock, so that
+    they keep the order of the pieces.
     """
 
-    def __init__(self, reply: ReplyPublisher, kept: list[Flush] | None = None) -> None:
-        """`kept` gets whatever is published, in order."""
+    def __init__(self, reply: ReplyPublisher, published: list[Flush] | None = None) -> None:
+        """`published` receives every published delta, in order."""
         self._reply = reply
-        self._kept = kept
+        self._published = published
         self._coalescer = Coalescer()
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
@@ -32,12 +112,12 @@ class DeltaSink:
         self._late: asyncio.Task[None] | None = None
         self._taken_bytes = 0
         self.bytes_out = 0
-        """Of text and choices published."""
+        """Bytes of text and choices published."""
         self.content_bytes = 0
-        """Of what the model wrote, as far as it was taken: output without a reported count is estimated from it."""
+        """Bytes that the model wrote, by which output without a reported token count is estimated."""
 
     async def push(self, piece: Piece) -> None:
-        """Raises ProviderFailure when the answer becomes longer than an answer may be."""
+        """Raises ProviderFailure when the answer exceeds its size limit."""
         size = answer_bytes(piece.text, piece.choices)
         self._taken_bytes += size
         self.content_bytes += (
@@ -46,7 +126,7 @@ class DeltaSink:
         if self._taken_bytes > STREAM_BYTES:
             raise oversized("the streamed answer", STREAM_BYTES)
         if self._late is not None and self._late.done():
-            await self._late  # what could not be published must not become a hole in the answer
+            await self._late  # raises a failed publish, which would leave a gap in the answer
         async with self._lock:
             for flush in self._coalescer.push(piece, self._loop.time()):
                 await self._send(flush)
@@ -55,16 +135,15 @@ class DeltaSink:
             self._timer = self._loop.call_at(due_s, self._due)
 
     async def end(self) -> None:
-        """Publish what is still held."""
+        """Publish what still waits."""
         self._stop_timer()
         await self._flush()
         if self._late is not None:
             await self._late
 
     def drop(self) -> None:
-        """The attempt is over; what is still held was never shown and need not be.
-
-        That goes for what fell due this very moment as well: it would go out under the number of the next attempt.
+        """Discard what still waits when the attempt is over, due or not: it would be published under the number of the
+        next attempt.
         """
         self._stop_timer()
         if self._late is not None:
@@ -88,5 +167,5 @@ class DeltaSink:
     async def _send(self, flush: Flush) -> None:
         self.bytes_out += answer_bytes(flush.text, flush.choices)
         await self._reply.delta(flush.text, flush.choices)
-        if self._kept is not None:
-            self._kept.append(flush)
+        if self._published is not None:
+            self._published.append(flush)

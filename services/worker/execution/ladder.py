@@ -13,7 +13,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Attempts, Spent, Success
-from services.worker.execution.chains import Chains
+from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.selection import CallPermit, Selection
@@ -30,7 +30,7 @@ _RETRY_SOON_S: Final = 1.0
 class Ladder(Struct, frozen=True):
     """Climbed once per request. Raises GaveUp with the error for the application."""
 
-    chains: Chains
+    chains: ModelChains
     selection: Selection
     attempts: Attempts
     outcomes: Outcomes

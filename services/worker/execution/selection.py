@@ -9,9 +9,10 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
+from services.worker.degradation.monitor import DegradationMonitor
+from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import Spent
-from services.worker.execution.chains import failed_last
-from services.worker.execution.needs import NeedEstimator
+from services.worker.execution.model_chains import failed_last
 from services.worker.execution.next_attempt import in_words
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.state import Execution, GaveUp, HandBack
@@ -21,9 +22,9 @@ from services.worker.models.availability import Availability
 from services.worker.models.breaker import BreakerAdmission
 from services.worker.models.choose import Choice, Nothing, Reason, Standing, Wait, choose, last_resort
 from services.worker.quota_monitor.monitor import QuotaMonitor
-from services.worker.rate_limit.quota import Permit, QuotaKey
+from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 
-__all__ = ["CallPermit", "Selection", "held_back_here"]
+__all__ = ["CallPermit", "NeedEstimator", "Selection", "held_back_here"]
 
 _LEASE_S: Final = 0.25
 """Seconds to wait for a share of the quota, which usually comes within milliseconds; after them the whole chain is
@@ -44,6 +45,19 @@ class CallPermit(Struct, frozen=True):
     @property
     def key(self) -> QuotaKey:
         return self.quota.key
+
+
+class NeedEstimator(Struct, frozen=True):
+    """Estimates the tokens of a call."""
+
+    degradation: DegradationMonitor
+    calibration: TokenCalibration
+
+    def need(self, execution: Execution, model: str) -> Need:
+        """The need of a call of `model` for the request now."""
+        input_tokens, output_tokens = self.degradation.expected_tokens(execution.size, model, loop_now_s())
+        input_tokens = self.calibration.corrected(model, input_tokens)
+        return Need(input_tokens + output_tokens, execution.work.lane, execution.arrival)
 
 
 class Selection(Struct, frozen=True):

@@ -17,7 +17,7 @@ from penstock.runtime.config.catalogue import Degradation, RoleConfig
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import RequestCalls
-from services.worker.execution.coalescer import Flush
+from services.worker.execution.delta_sink import Flush
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey

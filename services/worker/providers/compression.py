@@ -1,4 +1,4 @@
-"""Bodies that come compressed although `Accept-Encoding: identity` was sent, unpacked as they come.
+"""RequestBodies that come compressed although `Accept-Encoding: identity` was sent, unpacked as they come.
 
 Formats: RFC 9110, 8.4.1 (gzip, and deflate as zlib wraps it; some servers send deflate without the wrapping).
 """

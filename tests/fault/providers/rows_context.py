@@ -1,6 +1,6 @@
 """Refusals of a request that is too long for a model or too large for a limit, in every shape.
 
-Bodies as public issues and documentation show them, with figures of our own; looked up in November 2026.
+RequestBodies as public issues and documentation show them, with figures of our own; looked up in November 2026.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Refusals of a credential: it is not valid, has no rights, or its account has no money left.
 
-Bodies as public issues and documentation show them, with figures of our own; looked up in November 2026.
+RequestBodies as public issues and documentation show them, with figures of our own; looked up in November 2026.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.metrics import WorkerMetrics
-from tests.unit.worker.parts import catalogue_of, work
+from tests.unit.worker.worker_parts import catalogue_of, work
 
 
 @pytest.mark.parametrize("away", [True, False])

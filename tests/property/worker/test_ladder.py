@@ -16,7 +16,7 @@ from penstock.runtime.config.catalogue import Breaker, Catalogue, Model, Provide
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from tests.harness.virtual_time import run
-from tests.unit.worker.parts import WorkerParts
+from tests.unit.worker.worker_parts import WorkerParts
 
 SLOTS: Final = 16
 OPENAI: Final = Breaker(open_s=60, longest_open_s=60, probe_interval_s=30)

@@ -22,7 +22,7 @@ NOT_LIMITED = {
     "penstock.runtime.aio": "logs once, at the end of the process",
     "services.router.handlers": "is the one line per request",
     "services.worker.execution.finish": "is the one line per request",
-    "services.worker.execution.bodies": "logs once what it learns of a model",
+    "services.worker.execution.request_bodies": "logs once what it learns of a model",
     "services.worker.redelivery.dead_letter": "is the one line per request",
     "services.worker.announcer": "writes an event down that stands nowhere else",
     "services.worker.accounting.usage_recorder": "writes a usage event down that stands nowhere else",

@@ -7,7 +7,7 @@ import pytest
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.quota import QuotaKey
-from tests.unit.worker.parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ class Box:
         self.seen: list[tuple[bytes, int]] = []
         """Body and delivery number of every message a handler was given."""
         self.done: list[bytes] = []
-        """Bodies whose handler ended with Ack."""
+        """RequestBodies whose handler ended with Ack."""
         self.most_running = 0
         self.dead_lettered: list[tuple[Delivery, DeadLetter]] = []
         self.repairs = 0

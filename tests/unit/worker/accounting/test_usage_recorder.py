@@ -15,7 +15,7 @@ from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
 from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
 from services.worker.metrics import WorkerMetrics
-from tests.unit.worker.parts import catalogue_of, work
+from tests.unit.worker.worker_parts import catalogue_of, work
 
 
 class _Ack:

@@ -19,7 +19,7 @@ from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.rate_limit.quota import QuotaKey
-from tests.unit.worker.parts import NAMES, Endpoint, WorkerParts
+from tests.unit.worker.worker_parts import NAMES, Endpoint, WorkerParts
 
 ANSWER = {
     "id": "c",

@@ -8,7 +8,7 @@ import pytest
 
 from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.state import GaveUp
-from tests.unit.worker.parts import WorkerParts, bus_apart, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, bus_apart, catalogue_of
 
 
 async def _serve(running: CancellableExecutions, begun: asyncio.Event) -> str:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from services.worker.execution.coalescer import Coalescer, Flush
+from services.worker.execution.delta_sink import Coalescer, Flush
 from services.worker.providers.streams.chunks import Piece
 
 A, B = Raw(b'{"index":1}'), Raw(b'{"index":2}')

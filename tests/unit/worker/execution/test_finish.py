@@ -11,7 +11,7 @@ from services.worker.execution.finish import failed
 from services.worker.execution.state import GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
-from tests.unit.worker.parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 ATTEMPT = FailedAttempt(model="m", provider="p", kind="refused", status=400, code="x", message="no")
 

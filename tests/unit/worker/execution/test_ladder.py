@@ -9,7 +9,7 @@ import nats.errors
 import pytest
 
 from services.worker.execution.state import GaveUp
-from tests.unit.worker.parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 
 class Unanswered:

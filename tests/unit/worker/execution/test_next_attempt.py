@@ -12,7 +12,7 @@ from services.worker.execution.next_attempt import in_words
 from services.worker.execution.state import GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
-from tests.unit.worker.parts import NAMES, WorkerParts
+from tests.unit.worker.worker_parts import NAMES, WorkerParts
 
 
 class _Case:

@@ -11,7 +11,7 @@ from services.worker.execution.state import Execution
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.rate_limit.quota import QuotaKey
-from tests.unit.worker.parts import NAMES, WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import NAMES, WorkerParts, catalogue_of
 
 KEY = QuotaKey("A_KEY", "m")
 FAILURES = 5

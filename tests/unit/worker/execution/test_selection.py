@@ -9,7 +9,7 @@ import pytest
 from penstock.bus.clock import loop_now_s
 from services.worker.execution.state import GaveUp, HandBack
 from services.worker.providers.errors.failures import ProviderFailure
-from tests.unit.worker.parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 
 class _Case:

@@ -16,7 +16,7 @@ from services.worker.models.choose import Standing
 from services.worker.providers.parameters.compose import compose
 from services.worker.rate_limit.quota import Need
 from services.worker.redelivery.prior_attempts import PriorAttempts
-from tests.unit.worker.parts import WorkerParts, catalogue_of, work
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of, work
 
 
 def delivery(number: int = 1) -> Delivery:

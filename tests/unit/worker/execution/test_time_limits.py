@@ -12,7 +12,7 @@ from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleCo
 from services.worker.execution.state import GaveUp
 from services.worker.execution.time_limits import AnswerTimes, shortened
 from tests.harness.virtual_time import run
-from tests.unit.worker.parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from services.worker.execution.selection import held_back_here
 from services.worker.intake.handover import Handover
 from services.worker.models.choose import Standing
 from services.worker.models.peers import Peers
-from tests.unit.worker.parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 BEHIND_BREAKER = Standing(20.0, "breaker")
 LATER = Standing(5.0, "backoff")

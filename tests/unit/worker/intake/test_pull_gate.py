@@ -12,7 +12,7 @@ from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Limits, RoleConfig
 from services.worker.credentials.quota_keys import keys_of
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey
-from tests.unit.worker.parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 ROLE = RoleConfig(chain=("m",), concurrency=8, batch_concurrency=4)
 

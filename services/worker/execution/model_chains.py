@@ -13,10 +13,10 @@ from services.worker.execution.state import Execution, GaveUp
 from services.worker.models.provider_cooldown import ProviderCooldown
 from services.worker.models.weighted_choice import order_by_rank, weighted_order
 
-__all__ = ["Chains", "failed_last"]
+__all__ = ["ModelChains", "failed_last"]
 
 
-class Chains(Struct, frozen=True):
+class ModelChains(Struct, frozen=True):
     """Builds the chain of each request."""
 
     catalogue: Catalogue

@@ -31,13 +31,12 @@ from services.worker.estimates.service_times import ServiceTimes
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
-from services.worker.execution.bodies import Bodies
-from services.worker.execution.chains import Chains
 from services.worker.execution.ladder import Ladder
-from services.worker.execution.needs import NeedEstimator
+from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
-from services.worker.execution.selection import Selection
+from services.worker.execution.request_bodies import RequestBodies
+from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.start import Starter
 from services.worker.execution.state import Execution
 from services.worker.execution.time_limits import TimeLimits
@@ -143,7 +142,7 @@ class WorkerParts:
         return Attempts(
             {name: self.providers[model.provider] for name, model in self.catalogue.models.items()},
             AttemptNumbers(JobRecords(self.bus, SYSTEM, "w"), SYSTEM, "w"),
-            Bodies(self.catalogue, self.degradation),
+            RequestBodies(self.catalogue, self.degradation),
             self.time_limits,
             AttemptUsage(self.catalogue, self.calibration, self.degradation, self.recorder),
             NO_TRACER,
@@ -155,7 +154,7 @@ class WorkerParts:
 
     def ladder(self, attempts: Any = None) -> Ladder:
         return Ladder(
-            Chains(self.catalogue, self.availability.provider_cooldown, lambda: 0.5),
+            ModelChains(self.catalogue, self.availability.provider_cooldown, lambda: 0.5),
             self.selection,
             attempts or self.attempts,
             self.outcomes,

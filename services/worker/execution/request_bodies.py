@@ -18,7 +18,7 @@ from services.worker.providers.parameters.compose import compose
 from services.worker.providers.parameters.learned import LearntParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
 
-__all__ = ["Bodies", "Body"]
+__all__ = ["Body", "RequestBodies"]
 
 _log: Final = logging.getLogger(__name__)
 _PARAMETERS_ACCEPTED: Final[tuple[FailureKind, ...]] = (
@@ -38,7 +38,7 @@ class Body(Struct, frozen=True):
     adapted: tuple[Adapted, ...]
 
 
-class Bodies:
+class RequestBodies:
     def __init__(self, catalogue: Catalogue, degradation: DegradationMonitor) -> None:
         self._catalogue = catalogue
         self._degradation = degradation
