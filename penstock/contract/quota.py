@@ -1,7 +1,7 @@
-"""The shared account of one quota, in the bucket `llm_quota`; changed by compare-and-set only.
+"""The shared record of one quota, in the bucket `llm_quota`; changed by compare-and-set only.
 
-All instants are milliseconds of the record's own clock: it begins with the record, goes on with the monotonic clocks
-of those who write, and has nothing to do with anybody's wall clock (docs/decisions/0010).
+All instants are milliseconds of the record's own clock: it begins with the record, is carried on by the monotonic
+clocks of its writers, and is independent of every wall clock (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -13,83 +13,83 @@ from msgspec import Struct
 __all__ = ["Carried", "Grain", "QuotaCorrection", "QuotaLearned", "QuotaLease", "QuotaRecord"]
 
 Grain = tuple[int, int, int]
-"""What was spent within one grain of time: the grain's number, requests, tokens."""
+"""Spending within one grain of time: the number of the grain, requests, tokens."""
 
 Carried = tuple[int, float, float]
-"""Of token buckets: the level left, at the end of the grain of that number, of all that was spent until then; requests,
+"""Level of the token buckets at the end of a grain, of all that was spent until then: the number of the grain, requests,
 tokens."""
 
 
 class QuotaLease(Struct, frozen=True, kw_only=True):
-    """What one worker may spend without asking. Of a worker that is gone it counts as spent at `until_ms`."""
+    """What one worker may spend without a write. The lease of a dead worker counts as spent at `until_ms`."""
 
     holder: str
     """The worker's instance."""
     number: int
-    """Of the holder's write, by which it knows after a lost answer whether that write was stored."""
+    """Number of the holder's write: after a lost answer it shows whether that write was stored."""
     until_ms: int
     requests: int = 0
     tokens: int = 0
     slots: int = 0
-    """Of the concurrent calls; those in use and those at hand."""
+    """Slots among the concurrent calls: in use and free."""
     waits_since_ms: int | None = None
-    """Since when it waits for more than is free; who waits longer goes first."""
+    """When it began to wait for more than is free; the longest waiting worker is served first."""
     waits_for_tokens: int = 0
     queued: tuple[tuple[str, int], ...] | None = None
-    """Requests that nobody has in hand, by the mailbox from which the worker takes them; None: it does not say."""
+    """Requests waiting in the mailboxes from which the worker pulls, by mailbox; None: not reported."""
 
 
 class QuotaCorrection(Struct, frozen=True, kw_only=True):
-    """The provider's word on one limit, as long as it is believed."""
+    """A correction of one limit by the provider's headers."""
 
     limit: str
     """Its name in the catalogue, as `tokens_per_minute`."""
     said_ms: int = 0
-    """When the latest word on what is left came."""
+    """When the latest header with a remaining amount came."""
     ceiling: int | None = None
     ceiling_said_ms: int = 0
-    """When the latest word on the limit itself came."""
+    """When the latest header with a limit came."""
     ceiling_until_ms: int = 0
     withheld: int = 0
-    """What the provider says is gone beyond what we have counted."""
+    """What the provider counts beyond our own count."""
     withheld_until_ms: int = 0
 
 
 class QuotaLearned(Struct, frozen=True, kw_only=True):
-    """A limit that the catalogue does not name, as the provider's refusals tell it (decision 0018)."""
+    """A limit that the catalogue does not configure, learned from the provider's refusals (decision 0018)."""
 
     per_minute: float
-    """Requests that the provider admits, as estimated at `measured_from_ms`."""
+    """Requests that the provider admits per minute, as estimated at `measured_from_ms`."""
     first_per_minute: float = 0.0
-    """What was estimated first."""
+    """The first estimate."""
     kind: Literal["window", "token_bucket"] = "window"
     measured_from_ms: int
-    """When the refusal came by which the estimate was made; the next one is made of what is admitted from then on."""
+    """When the refusal came from which the estimate was made; the next estimate counts calls from then on."""
     grows_from_ms: int
-    """From when on more is tried, little by little."""
+    """When the rate begins to grow."""
     refused_ms: int
-    """The latest refusal."""
+    """When the latest refusal came."""
     calls: int = 0
-    """Admitted since `measured_from_ms`."""
+    """Calls admitted since `measured_from_ms`."""
     is_measured: bool = False
-    """By calls counted between two refusals; the first estimate is a guess."""
+    """Whether calls between two refusals were counted; the first estimate is a guess."""
     doubt: int = 0
-    """Grows with refusals that came though less was asked than this; from some figure on it is believed no longer."""
+    """Grows with refusals that contradict the limit; beyond a bound the limit is dropped."""
     said_per_minute: int | None = None
     """The limit in the provider's headers."""
     tokens_per_minute: int | None = None
-    """The same, for tokens."""
+    """The limit of tokens in the provider's headers."""
 
 
 class QuotaRecord(Struct, frozen=True, kw_only=True, tag="quota_record", tag_field="type"):
     """One (credential or quota group, model), shared by all workers that use it."""
 
     at_ms: int
-    """When this was written, on the record's clock."""
+    """When the record was written, on its own clock."""
     minute: tuple[Grain, ...] = ()
     day: tuple[Grain, ...] = ()
     leases: tuple[QuotaLease, ...] = ()
-    """One per worker; of one that holds nothing it says that it is there."""
+    """One per worker; that of a worker that holds nothing states its presence."""
     corrections: tuple[QuotaCorrection, ...] = ()
     carried: Carried | None = None
     learned: QuotaLearned | None = None

@@ -18,7 +18,7 @@ from tests.harness.system import running_system
 BATCH = mailbox("chat", "batch")
 
 
-async def test_batch_waits_and_interactive_finds_the_reserve_c6(tmp_path: Path):
+async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
     """Ten a minute: batch gets eight, interactive two at once."""
     few = {"m-few": {"limits": {"requests_per_minute": 10}}}
     config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {patience_s: 60}\n"
@@ -53,7 +53,7 @@ async def _asked_as_told(client: Client, prompt: str) -> ReceivedReply:
     return await ask(client, prompt, role="chat", timeout_s=5)
 
 
-async def test_one_batch_request_goes_when_its_patience_ends_c6(tmp_path: Path):
+async def test_c6_one_batch_request_goes_when_its_patience_ends(tmp_path: Path):
     few = {"m-few": {"limits": {"requests_per_minute": 10}}}
     config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {reserve: 0.5, patience_s: 4}\n"
     async with (

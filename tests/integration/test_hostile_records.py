@@ -85,7 +85,7 @@ async def _drain(quota: SharedQuota, for_s: float) -> int:
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_a_limit_outlives_what_cannot_be_believed_c1(nats_server: NatsServer, hostile: str) -> None:
+async def test_c1_a_limit_survives_an_invalid_entry(nats_server: NatsServer, hostile: str) -> None:
     async with two_workers(nats_server) as (js, quotas, name):
         before = sum(await asyncio.gather(*(_drain(quota, 0.7) for quota in quotas)))
         assert before == 20
@@ -97,7 +97,7 @@ async def test_a_limit_outlives_what_cannot_be_believed_c1(nats_server: NatsServ
         assert sum(grain[1] for grain in record.minute) == 20
 
 
-async def test_a_read_shows_what_was_acknowledged_and_tells_a_missing_bucket_from_no_record_c1(
+async def test_c1_a_read_is_current_and_tells_a_missing_bucket_from_no_record(
     own_nats_server: NatsServer,
 ) -> None:
     nc = await connect(own_nats_server.url, name="test", reconnects=Reconnects())

@@ -113,7 +113,7 @@ async def _until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_two_workers_share_one_limit_and_use_all_of_it_c1(nats_server: NatsServer) -> None:
+async def test_c1_two_workers_share_one_limit_and_use_all_of_it(nats_server: NatsServer) -> None:
     async with sharing(nats_server, Limits(requests_per_minute=40)) as join:
         sharers = [await join("a"), await join("b")]
         found = await asyncio.gather(*(sharer.drain() for sharer in sharers))
@@ -124,7 +124,7 @@ async def test_two_workers_share_one_limit_and_use_all_of_it_c1(nats_server: Nat
         assert 50 < denied.retry_at_s - _now_s() < 62
 
 
-async def test_most_requests_cost_no_write_c1(nats_server: NatsServer) -> None:
+async def test_c1_most_requests_need_no_write(nats_server: NatsServer) -> None:
     """Two workers, a thousand requests a second in all, no limit that binds: the server counts the writes."""
     async with sharing(nats_server, Limits(requests_per_minute=1_000_000, concurrency=1000)) as join:
         sharers = [await join("a"), await join("b")]
@@ -148,7 +148,7 @@ async def test_most_requests_cost_no_write_c1(nats_server: NatsServer) -> None:
         assert writes < 0.1 * count
 
 
-async def test_what_is_given_back_serves_the_other_c1(nats_server: NatsServer) -> None:
+async def test_c1_returned_quota_serves_the_other_worker(nats_server: NatsServer) -> None:
     async with sharing(nats_server, Limits(concurrency=2, tokens_per_minute=1000)) as join:
         a, b = await join("a"), await join("b")
         first, second = await a.acquire(400), await a.acquire(400)
@@ -159,7 +159,7 @@ async def test_what_is_given_back_serves_the_other_c1(nats_server: NatsServer) -
         assert isinstance(await b.acquire(400, within_s=1.0), Permit)
 
 
-async def test_a_dead_workers_places_return_when_its_lease_ends_c1(nats_server: NatsServer) -> None:
+async def test_c1_the_slots_of_a_dead_worker_are_free_when_its_lease_ends(nats_server: NatsServer) -> None:
     async with sharing(nats_server, Limits(concurrency=3)) as join:
         dead, alive = await join("dead"), await join("alive")
         assert isinstance(await dead.acquire(), Permit)
@@ -174,7 +174,7 @@ async def test_a_dead_workers_places_return_when_its_lease_ends_c1(nats_server: 
         assert 0.5 < _now_s() - began_s < 4.0
 
 
-async def test_one_429_pauses_every_worker_within_50_ms_c4(nats_server: NatsServer) -> None:
+async def test_c4_one_429_pauses_every_worker_within_50_ms(nats_server: NatsServer) -> None:
     async with sharing(nats_server, Limits(requests_per_minute=100)) as join:
         a, b = await join("a"), await join("b")
         assert isinstance(await a.acquire(), Permit)
@@ -193,7 +193,7 @@ async def test_one_429_pauses_every_worker_within_50_ms_c4(nats_server: NatsServ
         assert statistics.median(took_s) < 0.05, "now and then a machine does something else first"
 
 
-async def test_a_providers_word_counts_for_every_worker_c4(nats_server: NatsServer) -> None:
+async def test_c4_a_header_counts_for_every_worker(nats_server: NatsServer) -> None:
     async with sharing(nats_server, Limits(tokens_per_minute=10_000)) as join:
         a, b = await join("a"), await join("b")
         assert isinstance(await a.acquire(100), Permit)
@@ -225,7 +225,7 @@ async def test_c1_without_the_bucket_requests_wait_and_no_quota_is_lost(own_nats
         assert sum(grain[1] for grain in record.minute) + sum(lease.requests for lease in record.leases) >= 20
 
 
-async def test_d9_who_stops_while_nats_is_frozen_waits_no_longer_than_it_may_and_what_it_said_lands_later(
+async def test_d9_a_stop_while_nats_is_frozen_is_bounded_and_writes_later(
     own_nats_server: NatsServer,
 ) -> None:
     async with sharing(own_nats_server, Limits(requests_per_minute=20)) as join:
@@ -243,7 +243,7 @@ async def test_d9_who_stops_while_nats_is_frozen_waits_no_longer_than_it_may_and
         assert len(await staying.drain(within_s=3.0)) >= 15, "the server had its last write, and reads it now"
 
 
-async def test_d9_what_a_worker_held_that_stops_while_nats_is_dead_counts_as_spent_c1(
+async def test_c1_d9_a_lease_not_returned_because_nats_is_dead_counts_as_spent(
     own_nats_server: NatsServer,
 ) -> None:
     """It may have spent all of it and not told: nobody can tell it from one that was killed."""
@@ -271,7 +271,7 @@ def _held(record: QuotaRecord | None, holder: str) -> int:
     return 0 if record is None else sum(each.requests for each in record.leases if each.holder == holder)
 
 
-async def test_what_was_spent_survives_the_server_and_every_worker_c1(own_nats_server: NatsServer) -> None:
+async def test_c1_spending_survives_the_server_and_every_worker(own_nats_server: NatsServer) -> None:
     async with sharing(own_nats_server, Limits(requests_per_minute=10)) as join:
         first = await join("first")
         assert len(await first.drain(within_s=0.5)) == 10

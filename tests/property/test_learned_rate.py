@@ -44,7 +44,7 @@ def known(per_minute: float, **more: object) -> QuotaLearned:
     wait_s=waits,
     said=st.none() | st.integers(1, 10_000),
 )
-def test_one_refusal_never_raises_the_rate_above_what_was_tried_nor_cuts_it_to_nothing(
+def test_c4_a_refusal_never_raises_the_rate_or_cuts_it_to_zero(
     per_minute: float, calls: int, after_ms: int, wait_s: float | None, said: int | None
 ) -> None:
     before = known(per_minute, calls=calls, said_per_minute=said)
@@ -59,7 +59,7 @@ def test_one_refusal_never_raises_the_rate_above_what_was_tried_nor_cuts_it_to_n
 
 
 @given(per_minute=rates, calls=st.integers(1, 100), wait_s=waits)
-def test_refusals_of_calls_under_way_at_the_last_one_do_not_lower_the_rate(
+def test_c4_refusals_of_calls_begun_before_the_last_one_do_not_count(
     per_minute: float, calls: int, wait_s: float | None
 ) -> None:
     before = known(per_minute, calls=calls)
@@ -69,7 +69,7 @@ def test_refusals_of_calls_under_way_at_the_last_one_do_not_lower_the_rate(
 
 
 @given(per_minute=rates, times=st.lists(st.integers(0, 4_000_000), min_size=2, max_size=6))
-def test_the_rate_grows_without_refusals_and_its_sum_is_the_sum_of_its_parts(
+def test_c4_the_rate_grows_without_refusals_and_its_integral_adds_up(
     per_minute: float, times: list[int]
 ) -> None:
     grown = growth(known(per_minute))
@@ -84,7 +84,7 @@ def test_the_rate_grows_without_refusals_and_its_sum_is_the_sum_of_its_parts(
         assert grown.between(start, done) >= 5.0 - 1e-6
 
 
-def test_what_the_first_refusals_tell() -> None:
+def test_c4_the_first_estimate_from_refusals() -> None:
     assert first_estimate([300, 240, 400], 3) == 240, (
         "a bucket says how long one token takes: the longest wait"
     )
@@ -111,7 +111,7 @@ class Told:
 
 
 @given(between=st.integers(2, 40), refusals=st.integers(1, 40), wait_s=waits)
-def test_refusals_that_are_few_among_the_calls_tell_of_no_limit(
+def test_c4_few_refusals_among_many_calls_are_no_evidence_of_a_limit(
     between: int, refusals: int, wait_s: float | None
 ) -> None:
     told = Told()
@@ -122,7 +122,7 @@ def test_refusals_that_are_few_among_the_calls_tell_of_no_limit(
         assert told.estimate() is None
 
 
-def test_a_wave_of_refusals_tells_of_a_limit_and_so_do_headers() -> None:
+def test_c4_a_wave_of_refusals_or_headers_are_evidence_of_a_limit() -> None:
     told = Told()
     for _ in range(60):
         told.call()
@@ -139,7 +139,7 @@ def test_a_wave_of_refusals_tells_of_a_limit_and_so_do_headers() -> None:
 
 
 @given(calls=st.integers(1, 7), wait_s=st.none() | st.floats(1, 5))
-def test_refusals_that_come_below_the_rate_of_the_limit_contradict_it(
+def test_c4_refusals_below_the_learned_rate_contradict_it(
     calls: int, wait_s: float | None
 ) -> None:
     limit, now_ms, refusals = known(240, first_per_minute=240.0), 1000, 0
@@ -155,7 +155,7 @@ def test_refusals_that_come_below_the_rate_of_the_limit_contradict_it(
     assert not dropped(limit, now_ms + 600_000)
 
 
-def test_a_wait_of_hours_is_no_limit_per_minute() -> None:
+def test_c4_a_wait_of_hours_is_not_a_limit_per_minute() -> None:
     assert learned_from(Refusal(at_ms=0, began_ms=0, retry_after_s=3600, estimate=60)) is None
     before = known(60, calls=50)
     after = refused(before, Refusal(at_ms=20_000, began_ms=19_000, retry_after_s=3600))
@@ -163,14 +163,14 @@ def test_a_wait_of_hours_is_no_limit_per_minute() -> None:
     assert after.grows_from_ms == 3_620_000, "nothing is tried meanwhile"
 
 
-def test_it_is_forgotten_when_nothing_was_refused_for_long() -> None:
+def test_c4_a_learned_limit_expires_without_refusals() -> None:
     assert alive(known(240), 1000 + 599_000)
     assert not alive(known(240), 1000 + 600_000)
     assert alive(known(2), 1000 + 900_000), "twenty calls take longer than that"
     assert not alive(None, 0)
 
 
-def test_after_a_lull_a_refusal_does_not_take_the_lull_for_the_limit() -> None:
+def test_c4_a_refusal_after_an_idle_time_does_not_lower_the_limit() -> None:
     before = known(240, calls=30)
     after = refused(before, Refusal(at_ms=301_000, began_ms=300_900, retry_after_s=0.2))
     assert after.per_minute == 240, "30 calls in five minutes were all that came"
@@ -196,7 +196,7 @@ class Reported:
 
 
 @given(order=st.permutations(["a", "b", "c"]), counts=st.tuples(*[st.integers(8, 40)] * 3))
-def test_workers_refused_in_one_wave_make_one_estimate_of_all_they_called(
+def test_c4_workers_refused_in_one_wave_add_up_their_calls(
     order: list[str], counts: tuple[int, int, int]
 ) -> None:
     world = Reported(order)
@@ -216,7 +216,7 @@ def test_workers_refused_in_one_wave_make_one_estimate_of_all_they_called(
         max_size=40,
     )
 )
-def test_whatever_workers_report_the_record_stays_within_bounds_and_lets_through_what_it_learnt(
+def test_c4_any_reports_keep_the_record_in_bounds_and_its_limit_in_force(
     moves: list[tuple[str, int, int, bool]],
 ) -> None:
     world = Reported(["a", "b", "c"])

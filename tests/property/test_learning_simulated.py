@@ -19,7 +19,7 @@ def calls_per_answer(provider: Provider) -> float:
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("says", [lambda s: s, math.ceil, lambda _: None], ids=["exactly", "seconds", "not"])
-def test_a_refilled_bucket_is_used_and_hardly_ever_overrun_c4(workers: int, says) -> None:
+def test_c4_a_token_bucket_is_used_and_rarely_refuses(workers: int, says) -> None:
     provider = Bucket(PER_MINUTE, PER_MINUTE, says)
     outcome = run(provider, workers=workers, requests=REQUESTS)
     ideal_s = (REQUESTS - PER_MINUTE) / (PER_MINUTE / 60)
@@ -29,14 +29,14 @@ def test_a_refilled_bucket_is_used_and_hardly_ever_overrun_c4(workers: int, says
     assert all(0.85 * PER_MINUTE <= each.per_minute <= 1.15 * PER_MINUTE for each in outcome.learned)
 
 
-def test_a_bucket_that_holds_little_is_used_too_c4() -> None:
+def test_c4_a_small_token_bucket_is_used_too() -> None:
     provider = Bucket(PER_MINUTE, 10)
     outcome = run(provider, workers=1, requests=200)
     assert calls_per_answer(provider) <= 1.1
     assert 190 / (PER_MINUTE / 60) / outcome.took_s >= 0.9
 
 
-def test_a_worker_that_counts_for_itself_learns_the_same_c4() -> None:
+def test_c4_a_worker_with_a_local_quota_learns_the_same() -> None:
     provider = Bucket(PER_MINUTE, PER_MINUTE)
     outcome = run(provider, workers=1, requests=REQUESTS, local=True)
     assert calls_per_answer(provider) <= 1.1
@@ -44,7 +44,7 @@ def test_a_worker_that_counts_for_itself_learns_the_same_c4() -> None:
 
 
 @pytest.mark.parametrize("says", [True, False], ids=["retry-after", "bare"])
-def test_a_fixed_window_is_used_from_minute_to_minute_c4(says: bool) -> None:
+def test_c4_a_fixed_window_is_used_in_every_minute(says: bool) -> None:
     provider = FixedWindow(60, says=says)
     outcome = run(provider, workers=1, requests=240)
     assert calls_per_answer(provider) <= 1.1
@@ -52,7 +52,7 @@ def test_a_fixed_window_is_used_from_minute_to_minute_c4(says: bool) -> None:
     assert all(each is None or each.kind == "window" for each in outcome.learned)
 
 
-def test_a_provider_that_refuses_nothing_costs_no_write_c4() -> None:
+def test_c4_a_provider_that_refuses_nothing_causes_no_write() -> None:
     outcome = run(Bucket(10**6, 10**6), workers=2, requests=REQUESTS)
     assert outcome.writes == 0
     assert outcome.learned == [None, None]
@@ -63,7 +63,7 @@ NAMED = Limits(requests_per_minute=10**6)
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("says", [lambda _: None, lambda dice: dice.uniform(0.2, 2), lambda _: 0.5])
-def test_a_provider_that_refuses_a_tenth_at_random_is_used_as_with_a_named_limit_c4(
+def test_c4_random_refusals_cost_little_more_than_with_a_configured_limit(
     workers: int, says
 ) -> None:
     took_s = {NAMED: 0.0, Limits(): 0.0}

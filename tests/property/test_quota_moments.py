@@ -32,7 +32,7 @@ def _record(world: QuotaWorld) -> QuotaRecord:
 
 
 @pytest.mark.parametrize("late_s", [0.0, 1.0])
-def test_who_is_idle_hears_what_is_said_in_a_bucket_made_again_c4(world: QuotaWorld, late_s: float):
+def test_c4_an_idle_worker_observes_a_pause_in_a_new_bucket(world: QuotaWorld, late_s: float):
     """Its revisions begin anew: lower than what is known is no sign of an old entry."""
     first, second = world.processes
     world.lose("anew")
@@ -46,7 +46,7 @@ def test_who_is_idle_hears_what_is_said_in_a_bucket_made_again_c4(world: QuotaWo
     assert second.quota.wait_s(KEY, Need(0), second.now_s) == pytest.approx(7.6 - late_s, abs=0.1)
 
 
-def test_a_pause_in_a_bucket_made_again_outlives_the_next_who_finds_it_c4(world: QuotaWorld):
+def test_c4_a_pause_in_a_new_bucket_survives_the_next_reader(world: QuotaWorld):
     """Whoever observe of nothing reads an entry that is a while old, and remembers it: it is no newcomer's."""
     first, second = world.processes
     second.is_deaf = True
@@ -60,7 +60,7 @@ def test_a_pause_in_a_bucket_made_again_outlives_the_next_who_finds_it_c4(world:
 
 
 @pytest.mark.parametrize("ago_s", [0.0, 0.2, 0.3, 1.0])
-def test_the_servers_clock_steps_between_the_last_write_and_a_newcomer_c1(world: QuotaWorld, ago_s: float):
+def test_c1_a_step_of_the_server_clock_before_a_newcomer_joins(world: QuotaWorld, ago_s: float):
     first, _ = world.processes
     for _ in range(9):
         first.ask(0)
@@ -78,7 +78,7 @@ def test_the_servers_clock_steps_between_the_last_write_and_a_newcomer_c1(world:
     assert not world.broken
 
 
-def test_a_call_that_lasts_costs_no_rounds_where_nothing_bounds_how_many_run_c1(world: QuotaWorld):
+def test_c1_a_long_call_causes_no_writes_without_a_concurrency_limit(world: QuotaWorld):
     """Each round plans a write, and finds that there is nothing to tell."""
     first, _ = world.processes
     first.ask(0)
@@ -89,7 +89,7 @@ def test_a_call_that_lasts_costs_no_rounds_where_nothing_bounds_how_many_run_c1(
     assert first.rounds - before <= 10, f"since {began_s}: one in 20 s is enough"
 
 
-def test_what_was_given_back_before_an_outage_is_not_given_back_twice_c1(world: QuotaWorld):
+def test_c1_a_refund_before_an_outage_is_not_counted_twice(world: QuotaWorld):
     """The write that told it is given up; it lands when the record is back, and whoever sent it does not see it yet."""
     first, second = world.processes
     for process in (first, second):
@@ -128,7 +128,7 @@ def _say(process: Process, limit: int, remaining: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("remaining", [2, None])
-def test_the_newest_word_counts_also_where_it_repeats_what_is_known_c4(
+def test_c4_the_newest_header_counts_also_if_it_equals_the_record(
     world: QuotaWorld, remaining: int | None
 ):
     """A word that only repeats the record is not written; an older one, told late, is put right all the same."""
@@ -145,7 +145,7 @@ def test_the_newest_word_counts_also_where_it_repeats_what_is_known_c4(
         assert uses["requests_per_minute"] == 3
 
 
-def test_a_newer_word_raises_the_limit_again_c4(world: QuotaWorld):
+def test_c4_a_newer_header_raises_the_limit_again(world: QuotaWorld):
     first, second = world.processes
     for process, limit in ((second, 3), (first, 8)):
         _say(process, limit)
@@ -153,7 +153,7 @@ def test_a_newer_word_raises_the_limit_again_c4(world: QuotaWorld):
     assert [each.ceiling for each in _record(world).corrections] == [8]
 
 
-def test_words_that_say_the_same_again_cost_no_writes_c4(world: QuotaWorld):
+def test_c4_repeated_headers_cause_no_writes(world: QuotaWorld):
     first, second = world.processes
     _say(first, 3)
     world.advance(1.0)
@@ -164,7 +164,7 @@ def test_words_that_say_the_same_again_cost_no_writes_c4(world: QuotaWorld):
     assert world.revision == before
 
 
-def test_what_a_call_used_beyond_its_estimate_is_told_within_a_second_c1(world: QuotaWorld):
+def test_c1_tokens_beyond_the_estimate_are_reported_within_a_second(world: QuotaWorld):
     """By a worker too that holds nothing any more and rests for 20 s."""
     first, _ = world.processes
     first.ask(40)

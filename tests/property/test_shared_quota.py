@@ -373,7 +373,7 @@ TestPlaces = PlacesMachine.TestCase
 
 
 @given(words=st.lists(QUEUED, min_size=1, max_size=6))
-def test_the_parts_of_all_who_share_make_up_no_more_than_the_whole_c1(
+def test_c1_the_shares_of_all_workers_add_up_to_at_most_one(
     words: list[dict[str, int] | None],
 ) -> None:
     leases = [
@@ -391,7 +391,7 @@ def test_the_parts_of_all_who_share_make_up_no_more_than_the_whole_c1(
     assert min(parts) > 0
 
 
-def test_in_a_busy_world_of_four_workers_the_limit_is_kept_and_used_c1() -> None:
+def test_c1_four_busy_workers_keep_the_limit_and_use_it() -> None:
     """Ten simulated minutes: conflicts at random, one worker crashes and another joins."""
     dice = random.Random(4)
     limits = Limits(requests_per_minute=600, tokens_per_minute=100_000)

@@ -79,7 +79,7 @@ TestTokenBucket = BucketMachine.TestCase
 
 
 @given(charges=entries, later=st.integers(0, 8), now=st.integers(0, 500))
-def test_a_charge_taken_for_later_than_it_was_never_counts_less_c1(
+def test_c1_a_charge_with_a_later_instant_never_counts_less(
     charges: list[tuple[float, float]], later: int, now: int
 ) -> None:
     refill, now_s = ConstantRefill(1.5), now / 4
@@ -90,7 +90,7 @@ def test_a_charge_taken_for_later_than_it_was_never_counts_less_c1(
 
 
 @given(charges=entries, level=st.integers(0, 60), now=st.integers(0, 400))
-def test_a_level_is_reached_when_foreseen_and_not_before_c3(
+def test_c3_a_level_is_reached_when_forecast_and_not_before(
     charges: list[tuple[float, float]], level: int, now: int
 ) -> None:
     refill, now_s = ConstantRefill(1.5), now / 4
@@ -103,7 +103,7 @@ def test_a_level_is_reached_when_foreseen_and_not_before_c3(
 
 
 @given(level=st.floats(0, 240), per_s=st.floats(0.05, 50), within_s=st.integers(1, 60))
-def test_what_is_foreseen_is_never_more_than_is_refilled_c3(
+def test_c3_a_forecast_never_exceeds_the_refill(
     level: float, per_s: float, within_s: int
 ) -> None:
     told = sum(amount for after_s, amount in refill_returns(level, per_s, 60.0) if after_s <= within_s)
@@ -111,7 +111,7 @@ def test_what_is_foreseen_is_never_more_than_is_refilled_c3(
     assert told >= per_s * (within_s - 2) - 1
 
 
-def test_a_full_bucket_goes_at_once_and_then_by_its_refill_c1() -> None:
+def test_c1_a_full_bucket_goes_at_once_and_then_by_its_refill() -> None:
     quota = LocalQuota(
         {KEY: Limits(requests_per_minute=240, tokens_per_day=10**9, kind="token_bucket")}, batch=Batch()
     )

@@ -20,7 +20,7 @@ IDEAL_S = (REQUESTS - CAPACITY) / (PER_MINUTE / 60)
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("workers", [1, 3])
-async def test_c4_a_learnt_limit_costs_a_tenth_more_calls_and_is_used(tmp_path: Path, workers: int) -> None:
+async def test_c4_a_learned_limit_costs_a_tenth_more_calls_and_is_used(tmp_path: Path, workers: int) -> None:
     with token_bucket_provider(PER_MINUTE, CAPACITY) as provider:
         async with (
             running_system(tmp_path, *["chat"] * workers, config=config_of(provider)) as system,

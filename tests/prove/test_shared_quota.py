@@ -30,7 +30,7 @@ WORDS = ("water", "falls", "through", "the", "pipe", "and", "turns", "each", "wh
 @pytest.mark.parametrize("workers_change", [False, True], ids=["steady", "killed-and-added"])
 @pytest.mark.parametrize("algorithm", ["fixed_window", "token_bucket"])
 @pytest.mark.parametrize("answer_tokens", [60, 250], ids=["requests-bind", "tokens-bind"])
-async def test_four_workers_share_one_limit_c1(
+async def test_c1_four_workers_share_one_limit(
     tmp_path: Path, algorithm: str, answer_tokens: int, *, workers_change: bool
 ):
     config = catalogue(

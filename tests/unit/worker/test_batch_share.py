@@ -45,7 +45,7 @@ def _taken(quota: LocalQuota, need: Need, now_s: float) -> int:
         ({"tokens_per_minute": 1000, "requests_per_minute": 5}, 100, 4, 1),
     ],
 )
-def test_batch_leaves_a_fifth_of_what_a_minute_has_c6(
+def test_c6_batch_leaves_a_fifth_of_each_limit_per_minute(
     limits: dict[str, int], tokens: int, batch: int, interactive: int
 ):
     quota = local(**limits)
@@ -53,7 +53,7 @@ def test_batch_leaves_a_fifth_of_what_a_minute_has_c6(
     assert _taken(quota, Need(tokens), 1.0) == interactive
 
 
-def test_one_batch_request_in_ten_seconds_goes_as_if_interactive_c6():
+def test_c6_one_batch_request_in_ten_seconds_ignores_the_reserve():
     quota = local(requests_per_minute=10)
     assert _taken(quota, Need(1, "batch"), 1.0) == 8
     denied = quota.try_acquire(KEY, Need(1, "batch"), 1.0)
@@ -65,25 +65,25 @@ def test_one_batch_request_in_ten_seconds_goes_as_if_interactive_c6():
     assert _taken(quota, Need(1), 11.0) == 1
 
 
-def test_a_batch_request_larger_than_what_batch_may_have_waits_its_turn_c6():
+def test_c6_a_batch_request_above_the_lanes_part_waits_for_patience():
     quota = local(tokens_per_minute=100)
     assert quota.wait_s(KEY, Need(90, "batch"), 1.0) == 9.0
     assert quota.wait_s(KEY, Need(101, "batch"), 1.0) == float("inf")
     assert isinstance(quota.try_acquire(KEY, Need(90, "batch"), 10.0), Permit)
 
 
-def test_where_there_is_no_limit_there_is_no_reserve_c6():
+def test_c6_without_a_limit_there_is_no_reserve():
     quota = local()
     assert isinstance(quota.try_acquire(KEY, Need(10_000, "batch"), 1.0), Permit)
 
 
-def test_the_reserve_is_rounded_up_and_no_further():
+def test_c6_the_reserve_is_rounded_up_exactly():
     assert [reserved(limit, 0.2) for limit in (0, 1, 5, 6, 10, 30)] == [0, 1, 1, 2, 2, 6]
     assert reserved(30, 0.1) == 3
     assert reserved(30, 0.0) == 0
 
 
-def test_the_gate_of_the_batch_mailbox_closes_before_that_of_the_other_c6():
+def test_c6_the_batch_mailbox_closes_before_the_interactive_one():
     catalogue = Catalogue(
         name="c",
         providers={"p": Provider(api_key_env=("A_KEY",))},
@@ -160,7 +160,7 @@ async def _drained(quota: SharedQuota, need: Need, at_least_s: float = 0.0) -> i
         ({"concurrency": 10}, 1, 8, 10),
     ],
 )
-async def test_all_workers_together_leave_the_reserve_c6(
+async def test_c6_all_workers_together_leave_the_reserve(
     records: _Records, limits: dict[str, int], tokens: int, batch: int, all_of_it: int
 ):
     a, b = await shared(records, "a", **limits), await shared(records, "b", **limits)
@@ -170,14 +170,14 @@ async def test_all_workers_together_leave_the_reserve_c6(
     assert await _drained(b, Need(tokens), at_least_s=1.5) == all_of_it - batch
 
 
-async def test_a_patient_batch_request_may_have_from_the_reserve_c6(records: _Records):
+async def test_c6_a_patient_batch_request_may_use_the_reserve(records: _Records):
     quota = await shared(records, "a", Batch(reserve=0.5, patience_s=1.0), requests_per_minute=10)
     assert await _drained(quota, Need(1, "batch")) == 5
     assert await _drained(quota, Need(1, "batch"), at_least_s=2.0) == 2
     assert await _drained(quota, Need(1)) == 3
 
 
-async def test_interactive_work_finds_the_reserve_while_batch_wants_everything_c6(records: _Records):
+async def test_c6_interactive_requests_find_the_reserve_under_batch_load(records: _Records):
     quota = await shared(records, "a", requests_per_minute=50)
     other = await shared(records, "b", requests_per_minute=50)
     assert await _drained(quota, Need(1, "batch")) == 40

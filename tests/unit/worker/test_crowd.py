@@ -27,36 +27,36 @@ def waits(holder: str, **queued: int) -> QuotaLease:
     )
 
 
-def test_a_role_with_one_worker_gets_as_much_as_one_with_three_if_as_many_wait_for_it_c3():
+def test_c3_equal_queues_get_equal_shares_whatever_their_workers():
     chat = waits("a", chat=200)
     coding = [waits(name, coding=200) for name in "bcd"]
     assert fair_share(chat, [chat, *coding]) == pytest.approx(0.5, abs=0.02)
     assert fair_share(coding[0], [chat, *coding]) == pytest.approx(1 / 6, abs=0.01)
 
 
-def test_a_longer_line_gets_more_c3():
+def test_c3_a_longer_queue_gets_more():
     chat, coding = waits("a", chat=300), waits("b", coding=100)
     assert fair_share(chat, [coding]) == 0.75
     assert fair_share(coding, [chat]) == 0.25
 
 
-def test_a_worker_of_several_roles_stands_for_its_part_of_each_c3():
+def test_c3_a_worker_of_several_roles_counts_its_part_of_each():
     everything, chat = waits("a", chat=100, coding=50), waits("b", chat=100)
     assert fair_share(everything, [chat]) == pytest.approx(2 / 3)
 
 
-def test_who_neither_waits_nor_holds_anything_takes_no_part_c1():
+def test_c1_an_idle_worker_gets_no_share():
     chat = waits("a", chat=10)
     assert fair_share(chat, [replace(waits("b", chat=10), waits_since_ms=None)]) == 1.0
     assert fair_share(chat, [replace(waits("b", chat=10), waits_since_ms=None, requests=1)]) == 0.5
 
 
-def test_a_worker_that_does_not_say_how_many_wait_takes_an_equal_part_c1():
+def test_c1_a_worker_without_a_queue_report_makes_shares_equal():
     older = replace(waits("b"), queued=None)
     assert fair_share(waits("a", chat=1000), [older]) == 0.5
 
 
-def test_who_waits_longest_goes_first_and_takes_its_part_and_not_the_rest_c3():
+def test_c3_the_longest_waiter_goes_first_and_takes_only_its_share():
     others = (waits("b", chat=100), waits("c", coding=100), waits("d", coding=100))
     mine = replace(waits("a", chat=100), waits_since_ms=NOW_MS - 300)
     report = Report(holder="a", number=2, first=Amounts(1, 10), want=Amounts(90, 900), queued={"chat": 100})
@@ -72,7 +72,7 @@ def test_who_waits_longest_goes_first_and_takes_its_part_and_not_the_rest_c3():
         max_size=8,
     )
 )
-def test_all_parts_together_are_the_whole_and_each_is_some_of_it_c1(
+def test_c1_all_shares_add_up_to_one_and_none_is_zero(
     crowd: list[dict[str, int] | None],
 ):
     leases = [

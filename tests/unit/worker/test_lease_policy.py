@@ -37,20 +37,20 @@ def waits(holder: str, tokens: int, want: Amounts | None = None) -> Report:
     return Report(holder=holder, number=2, first=first, want=want or first)
 
 
-def test_who_waits_gets_the_whole_of_its_first_request():
+def test_c1_a_waiter_gets_all_that_its_first_request_needs():
     made = allocate(record(lease("b", 1, 300)), waits("a", 600), ACCOUNTING, NOW_MS)
     assert made.held == Amounts(1, 600)
     assert not made.waits
 
 
-def test_or_nothing_and_gives_back_what_is_of_no_use_to_it():
+def test_c1_or_nothing_and_returns_what_it_cannot_use():
     made = allocate(record(lease("a", 2, 300), lease("b", 1, 200)), waits("a", 900), ACCOUNTING, NOW_MS)
     assert made.held == NOTHING
     assert made.waits
     assert lease_of(made.record, "a").waits_for_tokens == 900
 
 
-def test_batch_work_leases_nothing_of_what_it_leaves_to_others_and_stands_in_nobodys_way_c6():
+def test_c6_batch_leases_nothing_of_the_reserve_and_does_not_queue_for_it():
     leave_reserve = RecordAccounting(Limits(requests_per_minute=10), LEASE_SETTINGS, batch_reserve=0.2)
     batch = Report(holder="a", number=2, first=Amounts(1), want=Amounts(9), batch_only=True)
     assert allocate(record(spent=(4, 0)), batch, leave_reserve, NOW_MS).held.requests == 4
@@ -67,7 +67,7 @@ def test_batch_work_leases_nothing_of_what_it_leaves_to_others_and_stands_in_nob
     )
 
 
-def test_who_finds_all_that_is_free_leased_to_another_looks_again_soon_c3():
+def test_c3_a_worker_that_finds_everything_leased_looks_again_soon():
     leased = record(lease("b", 2), spent=(8, 0))
     need = Amounts(1, 10)
     found = ACCOUNTING.blocking_limit(leased, need, NOW_MS, "a")
@@ -79,7 +79,7 @@ def test_who_finds_all_that_is_free_leased_to_another_looks_again_soon_c3():
     assert found[0] > NOW_MS + 59_000
 
 
-def test_two_workers_that_each_hold_half_do_not_wait_for_ever():
+def test_c1_two_workers_that_each_hold_half_do_not_wait_for_ever():
     before = record(lease("a", 1, 500), lease("b", 1, 500))
     made = allocate(before, waits("a", 700), ACCOUNTING, NOW_MS)
     made = allocate(made.record, waits("b", 700), ACCOUNTING, NOW_MS + 1)
@@ -87,32 +87,32 @@ def test_two_workers_that_each_hold_half_do_not_wait_for_ever():
     assert allocate(made.record, waits("a", 700), ACCOUNTING, NOW_MS + 2).held == Amounts(1, 700)
 
 
-def test_what_the_longest_waiting_needs_is_left_to_it():
+def test_c1_the_need_of_the_longest_waiter_is_left_to_it():
     elder = lease("b", waits_since_ms=NOW_MS - 1000, waits_for_tokens=800)
     made = allocate(record(elder), waits("a", 300), ACCOUNTING, NOW_MS)
     assert made.waits
     assert allocate(record(elder), waits("a", 200), ACCOUNTING, NOW_MS).held == Amounts(1, 200)
 
 
-def test_a_newcomer_takes_its_part_and_not_the_rest():
+def test_c1_a_newcomer_takes_its_share_and_not_the_rest():
     report = Report(holder="a", number=1, want=Amounts(10, 1000))
     assert allocate(record(lease("b", 2, 200)), report, ACCOUNTING, NOW_MS).held == Amounts(4, 400)
 
 
-def test_a_lapsed_lease_counts_as_spent_when_it_ended():
+def test_c1_a_lease_that_ended_counts_as_spent_at_its_end():
     dead = QuotaLease(holder="dead", number=1, until_ms=NOW_MS - 1000, requests=3, tokens=400)
     made = allocate(record(dead), Report(holder="a", number=1), ACCOUNTING, NOW_MS)
     assert made.record.minute == (((NOW_MS - 1000) // LEASE_SETTINGS.minute_grain_ms, 3, 400),)
     assert {each.holder for each in made.record.leases} == {"a"}
 
 
-def test_within_its_grace_a_lease_is_still_its_holders():
+def test_c1_within_the_grace_time_a_lease_is_valid():
     late = QuotaLease(holder="late", number=1, until_ms=NOW_MS - 100, requests=3, tokens=400)
     made = allocate(record(late), Report(holder="a", number=1), ACCOUNTING, NOW_MS)
     assert {each.holder for each in made.record.leases} == {"late", "a"}
 
 
-def test_a_pause_gives_nothing_out_and_a_shorter_one_does_not_shorten_it():
+def test_c4_a_pause_grants_nothing_and_a_shorter_one_has_no_effect():
     report = Report(holder="a", number=1, pause=(NOW_MS + 120_000, "429"))
     paused = allocate(record(), report, ACCOUNTING, NOW_MS).record
     assert allocate(paused, waits("b", 10), ACCOUNTING, NOW_MS).held == NOTHING
@@ -122,11 +122,11 @@ def test_a_pause_gives_nothing_out_and_a_shorter_one_does_not_shorten_it():
     assert (shorter.paused_until_ms, shorter.pause_reason) == (NOW_MS + 120_000, "429")
 
 
-def test_a_write_on_a_record_of_the_future_does_not_set_its_clock_back():
+def test_c1_a_write_never_sets_the_records_clock_back():
     assert allocate(record(), Report(holder="a", number=1), ACCOUNTING, NOW_MS - 9000).record.at_ms == NOW_MS
 
 
-def test_the_records_clock_follows_the_furthest_writer_and_never_runs_back():
+def test_c1_the_records_clock_follows_the_furthest_writer():
     clock = RecordClock()
     clock.observe(10_000, 3.0)
     assert clock.now_ms(4.0) == 11_000
@@ -140,7 +140,7 @@ def test_the_records_clock_follows_the_furthest_writer_and_never_runs_back():
 
 
 @pytest.mark.parametrize(("remaining", "left"), [(400, 400), (2000, 700), (0, 0)])
-def test_a_providers_word_lowers_what_is_left_and_never_raises_it_c4(remaining: int, left: int):
+def test_c4_a_header_lowers_what_is_left_and_never_raises_it(remaining: int, left: int):
     clock = RecordClock()
     clock.observe(NOW_MS, 0.0)
     view = RecordView("a", ACCOUNTING, clock)
@@ -153,7 +153,7 @@ def test_a_providers_word_lowers_what_is_left_and_never_raises_it_c4(remaining: 
     assert ACCOUNTING.free(made.record, NOW_MS + 30_001, without="a").tokens == 700, "it is believed for 30 s"
 
 
-def test_a_newer_word_replaces_an_older_one_c4():
+def test_c4_a_newer_header_replaces_an_older_one():
     clock = RecordClock()
     clock.observe(NOW_MS, 0.0)
     view = RecordView("a", ACCOUNTING, clock)
@@ -174,7 +174,7 @@ def test_c1_a_rebuilt_record_keeps_every_lease_and_all_spending():
     assert made == replace(known, at_ms=NOW_MS + 3000)
 
 
-def test_what_a_newcomer_spent_before_the_record_was_made_again_counts_c1():
+def test_c1_a_rebuilt_record_counts_what_a_newcomer_spent():
     known = record(lease("a"), spent=(2, 200))
     found = QuotaRecord(at_ms=900, minute=((1, 3, 300),), leases=(lease("new", 1, 50),))
     made = rebuilt(known, found, ACCOUNTING, NOW_MS)
@@ -187,7 +187,7 @@ def test_c1_a_lease_in_a_rebuilt_record_is_cut_to_what_is_free():
     assert made.held == NOTHING
 
 
-def test_what_is_too_old_to_count_is_not_stored_c1():
+def test_c1_spending_too_old_to_count_is_not_stored():
     """A worker tells after six hours what it spent meanwhile."""
     hours_ago = (NOW_MS * 100 - 6 * 3_600_000) // LEASE_SETTINGS.minute_grain_ms
     spent = tuple((hours_ago + 2 * number, 1, 10) for number in range(21_600))
@@ -198,7 +198,7 @@ def test_what_is_too_old_to_count_is_not_stored_c1():
     assert sum(grain[1] for grain in made.record.day) == 21_600
 
 
-def test_an_old_entry_is_no_news_and_one_begun_anew_is_c1():
+def test_c1_an_old_entry_is_ignored_and_one_begun_anew_is_not():
     replica = Replica("record", "a", ACCOUNTING, lambda: None)
     mine = allocate(record(), waits("a", 100), ACCOUNTING, NOW_MS).record
     replica.load(Stored(codec.encode(mine), 7, 0.0), 0.0)

@@ -32,18 +32,18 @@ def in_a_row(said_s: float | None, times: int) -> list[float]:
         (1e30, [1, 2, 4, 8]),
     ],
 )
-def test_every_429_in_a_row_lengthens_the_pause_and_none_below_an_hour_is_shorter_than_said__c4(
+def test_c4_each_429_in_a_row_lengthens_the_pause_of_at_least_retry_after(
     said_s, pauses_s
 ):
     assert in_a_row(said_s, len(pauses_s)) == pytest.approx(pauses_s)
 
 
 @pytest.mark.parametrize(("said_s", "longest_s"), [(None, 8), (0.0, 1)])
-def test_no_pause_of_ours_keeps_a_quota_that_is_back_waiting_for_long_c3(said_s, longest_s):
+def test_c3_a_pause_exceeds_retry_after_by_little(said_s, longest_s):
     assert in_a_row(said_s, 3000)[-1] == longest_s
 
 
-def test_429s_of_calls_that_were_already_under_way_count_once():
+def test_c4_429s_of_calls_in_flight_together_count_once():
     pauses = CooldownLengths()
     assert pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0) == 1
     assert [pauses.pause_s(KEY, None, began_s=9.5, now_s=10.0 + n) for n in range(5)] == [0] * 5
@@ -53,7 +53,7 @@ def test_429s_of_calls_that_were_already_under_way_count_once():
     assert pauses.pause_s(KEY, None, began_s=17.5, now_s=18.0) == 2
 
 
-def test_a_success_begins_anew_if_its_call_began_after_the_last_429():
+def test_c4_a_success_ends_the_row_if_its_call_began_after_the_last_429():
     pauses = CooldownLengths()
     pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0)
     pauses.succeeded(KEY, began_s=9.9)
@@ -62,7 +62,7 @@ def test_a_success_begins_anew_if_its_call_began_after_the_last_429():
     assert pauses.pause_s(KEY, None, began_s=14.0, now_s=14.0) == 1
 
 
-def test_each_key_has_its_own_row():
+def test_c4_each_key_has_its_own_row():
     pauses = CooldownLengths()
     pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0)
     assert pauses.pause_s(QuotaKey("key", "other"), None, began_s=9.0, now_s=10.0) == 1

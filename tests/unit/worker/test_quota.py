@@ -46,7 +46,7 @@ def test_c1_the_request_over_the_limit_waits_until_the_first_one_is_a_minute_old
     taken(quota, now_s=70.0)
 
 
-def test_a_refused_request_is_charged_to_no_limit() -> None:
+def test_c1_a_denied_request_is_charged_to_no_limit() -> None:
     quota = quota_of(requests_per_minute=5, tokens_per_minute=100)
     taken(quota, 80)
     denied(quota, 30)
@@ -56,7 +56,7 @@ def test_a_refused_request_is_charged_to_no_limit() -> None:
     )
 
 
-def test_fewer_tokens_than_estimated_are_free_at_once() -> None:
+def test_c4_tokens_below_the_estimate_are_free_at_once() -> None:
     quota = quota_of(tokens_per_minute=100)
     permit = taken(quota, 100)
     denied(quota, 60)
@@ -64,14 +64,14 @@ def test_fewer_tokens_than_estimated_are_free_at_once() -> None:
     taken(quota, 60, 1.0)
 
 
-def test_more_tokens_than_estimated_are_charged_when_they_are_known() -> None:
+def test_c4_tokens_above_the_estimate_are_charged_when_known() -> None:
     quota = quota_of(tokens_per_minute=100)
     quota.settle(taken(quota, 10), 95, 30.0)
     assert denied(quota, 10, 59.0).retry_at_s == 60.0
     assert denied(quota, 20, 60.0).retry_at_s == 90.0
 
 
-def test_settling_twice_changes_nothing() -> None:
+def test_c1_settling_twice_changes_nothing() -> None:
     quota = quota_of(tokens_per_minute=100, concurrency=2)
     permit = taken(quota, 50)
     taken(quota, 50)
@@ -83,13 +83,13 @@ def test_settling_twice_changes_nothing() -> None:
     )
 
 
-def test_a_need_larger_than_the_whole_limit_does_not_wait_for_ever() -> None:
+def test_c1_a_need_above_the_whole_limit_is_denied_for_ever() -> None:
     quota = quota_of(tokens_per_minute=100)
     assert denied(quota, 101) == Denied(math.inf, "tokens_per_minute", never=True)
     assert quota.wait_s(KEY, Need(101), 0.0) == math.inf
 
 
-def test_c1_a_concurrent_call_more_waits_for_one_to_end() -> None:
+def test_c1_a_call_above_the_concurrency_waits_for_one_to_end() -> None:
     quota = quota_of(concurrency=1)
     permit = taken(quota)
     assert denied(quota, now_s=5.0) == Denied(5.0 + CONCURRENCY_RETRY_S, "concurrency")
@@ -97,12 +97,12 @@ def test_c1_a_concurrent_call_more_waits_for_one_to_end() -> None:
     taken(quota, now_s=6.0)
 
 
-def test_a_concurrency_of_none_at_all_admits_nothing_ever() -> None:
+def test_c1_a_concurrency_of_0_admits_nothing() -> None:
     assert denied(quota_of(concurrency=0)).never
 
 
 @pytest.mark.parametrize("limits", [{}, {"requests_per_minute": 100}])
-def test_c4_nothing_goes_through_a_pause_and_a_shorter_one_does_not_end_it(limits: dict[str, int]) -> None:
+def test_c4_a_pause_admits_nothing_and_a_shorter_one_has_no_effect(limits: dict[str, int]) -> None:
     quota = quota_of(**limits)
     quota.pause(KEY, 20.0, "429 from the provider")
     quota.pause(KEY, 5.0, "another 429")
@@ -111,7 +111,7 @@ def test_c4_nothing_goes_through_a_pause_and_a_shorter_one_does_not_end_it(limit
     taken(quota, now_s=20.0)
 
 
-def test_c4_less_left_than_we_believed_holds_back_until_the_providers_reset() -> None:
+def test_c4_a_lower_remaining_counts_until_the_providers_reset() -> None:
     quota = quota_of(tokens_per_minute=100)
     quota.correct(KEY, Observation(kind="tokens", window="minute", remaining=10, reset_s=7.5), 0.0)
     assert denied(quota, 20) == Denied(7.5, "tokens_per_minute")
@@ -119,35 +119,35 @@ def test_c4_less_left_than_we_believed_holds_back_until_the_providers_reset() ->
     taken(quota, 90, 7.5)
 
 
-def test_c4_more_left_than_we_believed_changes_nothing() -> None:
+def test_c4_a_higher_remaining_changes_nothing() -> None:
     quota = quota_of(requests_per_minute=1)
     taken(quota)
     quota.correct(KEY, Observation(kind="requests", window="minute", limit=50, remaining=49), 0.0)
     denied(quota)
 
 
-def test_c4_a_lower_limit_of_the_providers_counts_until_it_lapses() -> None:
+def test_c4_a_lower_limit_in_a_header_counts_until_it_expires() -> None:
     quota = quota_of(tokens_per_minute=100)
     quota.correct(KEY, Observation(kind="tokens", window="minute", limit=50), 0.0)
     assert denied(quota, 60).never
     taken(quota, 60, HEADER_VALID_S)
 
 
-def test_a_dry_day_is_asked_about_again_long_before_its_reset() -> None:
+def test_c4_an_empty_limit_per_day_is_tried_long_before_its_reset() -> None:
     quota = quota_of(requests_per_day=1000)
     dry = Observation(kind="requests", window="day", limit=1000, remaining=0, reset_s=80_000.0)
     quota.correct(KEY, dry, 0.0)
     assert denied(quota).retry_at_s == HEADER_VALID_S
 
 
-def test_the_providers_word_is_ignored_where_nothing_is_configured() -> None:
+def test_c4_a_header_is_ignored_without_a_configured_limit() -> None:
     quota = quota_of()
     quota.correct(KEY, Observation(kind="requests", window="day", remaining=0), 0.0)
     taken(quota)
     assert quota.usage(KEY, 0.0) == ()
 
 
-def test_of_two_obstacles_the_longer_one_is_named() -> None:
+def test_c7_of_two_blocking_limits_the_longer_one_is_named() -> None:
     quota = quota_of(requests_per_minute=1, requests_per_day=1)
     taken(quota)
     assert denied(quota).limit == "requests_per_day"
@@ -162,7 +162,7 @@ def test_c1_a_day_loses_no_more_than_a_sixtieth_to_its_grains() -> None:
     assert 86_400.0 <= denied(quota, now_s=23.5 * 3600).retry_at_s <= 86_400.0 + 1_440.0
 
 
-def test_keys_do_not_share() -> None:
+def test_c1_keys_do_not_share_a_quota() -> None:
     other = QuotaKey("GROQ_API_KEY_2", "gpt-oss-20b")
     quota = LocalQuota(
         {KEY: Limits(requests_per_minute=1), other: Limits(requests_per_minute=1)}, batch=Batch()
@@ -171,7 +171,7 @@ def test_keys_do_not_share() -> None:
     assert isinstance(quota.try_acquire(other, Need(1), 0.0), Permit)
 
 
-def test_numbers_below_zero_are_refused() -> None:
+def test_c1_numbers_below_0_are_rejected() -> None:
     with pytest.raises(ValueError, match="-1 is not a valid number"):
         Need(-1)
     quota = quota_of(tokens_per_minute=5)
@@ -179,12 +179,12 @@ def test_numbers_below_zero_are_refused() -> None:
         quota.settle(taken(quota), -1, 0.0)
 
 
-def test_a_key_nobody_configured_is_an_error_and_not_a_licence() -> None:
+def test_c1_an_unknown_key_raises_an_error() -> None:
     with pytest.raises(KeyError):
         quota_of().try_acquire(QuotaKey("x", "y"), Need(1), 0.0)
 
 
-def test_c7_what_is_in_the_way_is_named_exactly_when_something_is():
+def test_c7_the_blocking_limit_is_named_exactly_when_there_is_one():
     key = QuotaKey("k", "m")
     quota = LocalQuota(
         {key: Limits(requests_per_minute=2, tokens_per_day=1000, concurrency=1)}, batch=Batch()
@@ -204,7 +204,7 @@ def test_c7_what_is_in_the_way_is_named_exactly_when_something_is():
     assert quota.record(key) == ""
 
 
-def test_a6_keys_of_one_record_share_one_quota_and_others_have_their_own() -> None:
+def test_a6_keys_of_one_record_share_a_quota() -> None:
     keys = [QuotaKey(name, "m") for name in ("A_KEY", "B_KEY", "C_KEY")]
     limits = dict.fromkeys(keys, Limits(requests_per_minute=4))
     records = dict(zip(keys, ("group", "group", "alone"), strict=True))

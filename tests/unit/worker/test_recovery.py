@@ -17,7 +17,7 @@ from services.worker.rate_limit.record.record_view import RecordView
 KEY = QuotaKey("K", "m")
 
 
-def test_what_comes_back_within_a_step_is_told_for_its_end_and_what_no_request_waits_for_is_not() -> None:
+def test_c3_returns_are_reported_at_the_end_of_their_step() -> None:
     returns = [
         (-1.0, 1),
         (0.2, 2),
@@ -38,7 +38,7 @@ def test_what_comes_back_within_a_step_is_told_for_its_end_and_what_no_request_w
 
 
 @given(st.lists(st.tuples(st.floats(0, 86_400), st.integers(0, 9))))
-def test_a_day_is_told_in_few_steps_none_too_early_and_none_much_too_late(
+def test_c3_a_day_has_few_steps_none_early_and_none_very_late(
     returns: list[tuple[float, int]],
 ) -> None:
     told = recovery("requests_per_day", 86_400.0, 100, 90, returns).returns
@@ -52,13 +52,13 @@ def test_a_day_is_told_in_few_steps_none_too_early_and_none_much_too_late(
         assert sum(amount for at_ms, amount in told if at_ms <= latest_ms) >= back
 
 
-def test_however_much_is_spent_a_beat_stays_small() -> None:
+def test_c3_a_heartbeat_stays_small_however_much_is_spent() -> None:
     spent = [(float(after_s), 1) for after_s in range(86_400)]
 
     assert len(recovery("requests_per_day", 86_400.0, 86_400, 86_400, spent).returns) < 260
 
 
-def test_a_worker_that_counts_for_itself_tells_its_charges_pauses_and_the_providers_word() -> None:
+def test_c3_a_local_forecast_has_charges_pauses_and_corrections() -> None:
     quota = LocalQuota(
         {KEY: Limits(requests_per_minute=10, tokens_per_minute=1000, concurrency=3)}, batch=Batch()
     )
@@ -79,7 +79,7 @@ def test_a_worker_that_counts_for_itself_tells_its_charges_pauses_and_the_provid
     assert told["tokens_per_minute"].returns == ((20_000, 320), (21_000, 40), (50_000, 40))
 
 
-def test_the_shared_record_tells_what_is_spent_and_that_what_others_hold_comes_soon_c3() -> None:
+def test_c3_a_shared_forecast_has_spending_and_returns_leases_soon() -> None:
     accounting, clock = RecordAccounting(Limits(requests_per_minute=100), LEASE_SETTINGS), RecordClock()
     view = RecordView("me", accounting, clock)
     clock.observe(50_000, 10.0)

@@ -105,7 +105,7 @@ async def drain(quota: SharedQuota, for_s: float, waiter: int = 0) -> int:
     return count
 
 
-async def test_lost_answers_late_writes_and_missed_news_let_nothing_more_through_c1():
+async def test_c1_lost_answers_late_writes_and_missed_entries_keep_the_limit():
     memory = Memory(lost=0.3)
     limits = Limits(requests_per_minute=90, tokens_per_minute=1000)
     quotas = [await worker(memory, name, limits) for name in "abc"]
@@ -136,7 +136,7 @@ class _Waiting(selectors.SelectSelector):
         return super().select(0)
 
 
-def test_a_role_with_one_worker_is_let_through_as_often_as_one_with_three_c3():
+def test_c3_a_role_with_one_worker_gets_as_much_as_one_with_three():
     with asyncio.Runner(loop_factory=_SimulatedTime) as runner:
         runner.run(_one_beside_three())
 
@@ -168,7 +168,7 @@ async def _one_beside_three() -> None:
         await quota.stop()
 
 
-async def test_a_permit_in_hand_costs_no_write_and_no_wait_c1():
+async def test_c1_a_permit_from_a_lease_needs_no_write_and_no_wait():
     memory = Memory()
     quota = await worker(memory, "a", Limits(requests_per_minute=100_000))
     count = await drain(quota, 1.0)
@@ -176,7 +176,7 @@ async def test_a_permit_in_hand_costs_no_write_and_no_wait_c1():
     await quota.stop()
 
 
-async def test_what_has_no_limit_has_no_record():
+async def test_c1_a_model_without_a_limit_has_no_record():
     memory = Memory()
     quota: Quota = await worker(memory, "a", Limits())
     got = quota.try_acquire(KEY, Need(5), _now_s())
@@ -189,7 +189,7 @@ async def test_what_has_no_limit_has_no_record():
     assert memory.entries == {}
 
 
-async def test_what_is_larger_than_the_whole_limit_never_fits():
+async def test_c1_a_need_above_the_whole_limit_never_fits():
     quota = await worker(Memory(), "a", Limits(tokens_per_minute=100))
     denied = quota.try_acquire(KEY, Need(101), _now_s())
     assert isinstance(denied, Denied)
@@ -199,7 +199,7 @@ async def test_what_is_larger_than_the_whole_limit_never_fits():
     await quota.stop()
 
 
-async def test_tokens_not_used_serve_the_next_request_c4():
+async def test_c4_unused_tokens_serve_the_next_request():
     quota = await worker(Memory(), "a", Limits(tokens_per_minute=100))
     first = None
     while not isinstance(first, Permit):
@@ -216,7 +216,7 @@ async def test_tokens_not_used_serve_the_next_request_c4():
     await quota.stop()
 
 
-async def test_an_idle_worker_gives_back_what_it_leased_c1():
+async def test_c1_an_idle_worker_returns_its_lease():
     memory = Memory()
     a, b = (
         await worker(memory, "a", Limits(requests_per_minute=60)),
@@ -248,7 +248,7 @@ def _record_ms(quota: SharedQuota) -> int:
     return quota._by_record["record"].clock.now_ms(_now_s())
 
 
-async def test_a_newcomer_is_told_the_time_by_those_who_know_it_and_not_by_the_server_c1():
+async def test_c1_a_newcomer_learns_the_time_from_workers_not_from_the_server():
     memory = Memory()
     a = await worker(memory, "a", Limits(requests_per_minute=30))
     await asyncio.sleep(0.05)
@@ -266,7 +266,7 @@ async def test_a_newcomer_is_told_the_time_by_those_who_know_it_and_not_by_the_s
     await b.stop()
 
 
-async def test_when_nobody_is_there_the_server_tells_for_how_long_nobody_was_c1():
+async def test_c1_without_other_workers_the_server_measures_the_idle_time():
     memory = Memory()
     a = await worker(memory, "a", Limits(requests_per_minute=30))
     assert await drain(a, 1.0) == 30
@@ -295,7 +295,7 @@ class _Provided:
 
 
 @pytest.mark.parametrize(("group", "records"), [(None, 2), ("org", 1)])
-def test_credentials_multiply_a_quota_unless_they_are_of_one_group_a6(group: str | None, records: int):
+def test_a6_credentials_multiply_a_quota_unless_they_share_a_group(group: str | None, records: int):
     config = _catalogue(group)
     limits = limits_of(config, {"p": _Provided()})
     member = Member("a", lambda: 0.5)
@@ -303,14 +303,14 @@ def test_credentials_multiply_a_quota_unless_they_are_of_one_group_a6(group: str
     assert len(quota._by_record) == records, "two names of one model are one model"
 
 
-def test_no_two_owners_or_models_have_the_same_record():
+def test_a6_no_two_owners_or_models_have_the_same_record():
     names = [("k", "a/b"), ("k", "a_b"), ("k", "a.b"), ("k", "x" * 70), ("k", "x" * 71), ("group:k", "a_b")]
     keys = {quota_key(owner, model) for owner, model in names}
     assert len(keys) == len(names)
     assert all(key.count(".") == 1 for key in keys)
 
 
-def test_a_pause_of_what_has_no_limit_of_ours_is_kept_c4():
+def test_c4_a_pause_of_a_model_without_a_limit_is_in_force():
     key = QuotaKey("k", "unlimited")
     quota = SharedQuota(
         {key: Limits()}, {key: "k.unlimited"}, Member("a", lambda: 0.5), Memory(), batch=Batch()
@@ -363,7 +363,7 @@ async def _acquire(quota: SharedQuota, need: Need, within_s: float = 2.0) -> Per
     return got
 
 
-async def test_nobody_waits_behind_a_request_that_no_longer_does_c1_c2():
+async def test_c1_c2_a_withdrawn_request_blocks_no_other():
     memory = Memory()
     woken: list[str] = []
     winner, loser = await _one_stands_in_line(memory, woken)
@@ -381,7 +381,7 @@ async def test_nobody_waits_behind_a_request_that_no_longer_does_c1_c2():
     await asyncio.gather(winner.stop(), loser.stop())
 
 
-async def test_who_stands_behind_the_own_workers_first_is_told_to_wait_and_not_to_spin_d4():
+async def test_d4_a_request_behind_the_first_waits_and_does_not_spin():
     memory = Memory()
     winner, loser = await _one_stands_in_line(memory, [])
     await _until(lambda: loser.wait_s(KEY, Need(100, waiter=2), _now_s()) > 30)
@@ -393,7 +393,7 @@ async def test_who_stands_behind_the_own_workers_first_is_told_to_wait_and_not_t
     await asyncio.gather(winner.stop(), loser.stop())
 
 
-async def test_the_next_in_line_takes_the_place_of_one_that_withdraws_c1():
+async def test_c1_the_next_waiter_takes_the_place_of_a_withdrawn_one():
     memory = Memory()
     winner, loser = await _one_stands_in_line(memory, [])
     loser.try_acquire(KEY, Need(4000, waiter=2), _now_s())
@@ -439,7 +439,7 @@ USED = {
 
 
 @pytest.mark.parametrize("sdk", ["openai", "groq"])
-async def test_each_providers_headers_lower_what_they_mean_for_every_worker_c4(
+async def test_c4_each_providers_headers_lower_their_limits_in_all_workers(
     sdk: Literal["openai", "groq"],
 ):
     """Somebody else has used the credential; the simulator says so as each provider does."""
@@ -465,7 +465,7 @@ async def test_each_providers_headers_lower_what_they_mean_for_every_worker_c4(
 
 
 @pytest.mark.parametrize("made_again", ["deleted", "with low revisions"])
-async def test_a_newcomer_that_finds_nothing_gets_no_second_limit_from_those_who_remember_c1(made_again: str):
+async def test_c1_a_newcomer_with_an_empty_bucket_gets_no_second_limit(made_again: str):
     """An entry is deleted, or its whole bucket, while workers are idle; the next worker begins the record anew."""
     memory, limits = Memory(), Limits(requests_per_minute=12)
     old = [await worker(memory, name, limits) for name in ("a", "b")]
