@@ -16,7 +16,7 @@ Grain = tuple[int, int, int]
 """Spending within one grain of time: the number of the grain, requests, tokens."""
 
 Carried = tuple[int, float, float]
-"""Level of the token buckets at the end of a grain, of all that was spent until then: the number of the grain, requests,
+"""Level of the token buckets at the end of a grain, of all that was spent until then: number of the grain, requests,
 tokens."""
 
 

@@ -11,7 +11,7 @@ from penstock.contract.quota import QuotaRecord
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.quota import Need
-from tests.property.quota_world import KEY, Fate, Process, QuotaWorld
+from tests.property.worker.rate_limit.quota_world import KEY, Fate, Process, QuotaWorld
 
 
 @pytest.fixture
@@ -128,9 +128,7 @@ def _say(process: Process, limit: int, remaining: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("remaining", [2, None])
-def test_c4_the_newest_header_counts_also_if_it_equals_the_record(
-    world: QuotaWorld, remaining: int | None
-):
+def test_c4_the_newest_header_counts_also_if_it_equals_the_record(world: QuotaWorld, remaining: int | None):
     """A word that only repeats the record is not written; an older one, told late, is put right all the same."""
     first, second = world.processes
     _say(second, 3)

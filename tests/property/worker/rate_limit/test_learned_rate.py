@@ -139,9 +139,7 @@ def test_c4_a_wave_of_refusals_or_headers_are_evidence_of_a_limit() -> None:
 
 
 @given(calls=st.integers(1, 7), wait_s=st.none() | st.floats(1, 5))
-def test_c4_refusals_below_the_learned_rate_contradict_it(
-    calls: int, wait_s: float | None
-) -> None:
+def test_c4_refusals_below_the_learned_rate_contradict_it(calls: int, wait_s: float | None) -> None:
     limit, now_ms, refusals = known(240, first_per_minute=240.0), 1000, 0
     while alive(limit, now_ms):
         began_ms = limit.grows_from_ms + 1500

@@ -32,9 +32,7 @@ def in_a_row(said_s: float | None, times: int) -> list[float]:
         (1e30, [1, 2, 4, 8]),
     ],
 )
-def test_c4_each_429_in_a_row_lengthens_the_pause_of_at_least_retry_after(
-    said_s, pauses_s
-):
+def test_c4_each_429_in_a_row_lengthens_the_pause_of_at_least_retry_after(said_s, pauses_s):
     assert in_a_row(said_s, len(pauses_s)) == pytest.approx(pauses_s)
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from penstock.runtime.config.catalogue import Limits
-from tests.property.learning_world import Bucket, FixedWindow, Provider, Unsteady, run
+from tests.property.worker.rate_limit.learning_world import Bucket, FixedWindow, Provider, Unsteady, run
 
 PER_MINUTE = 240
 REQUESTS = 400
@@ -63,9 +63,7 @@ NAMED = Limits(requests_per_minute=10**6)
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("says", [lambda _: None, lambda dice: dice.uniform(0.2, 2), lambda _: 0.5])
-def test_c4_random_refusals_cost_little_more_than_with_a_configured_limit(
-    workers: int, says
-) -> None:
+def test_c4_random_refusals_cost_little_more_than_with_a_configured_limit(workers: int, says) -> None:
     took_s = {NAMED: 0.0, Limits(): 0.0}
     for limits in took_s:
         for seed in range(4):

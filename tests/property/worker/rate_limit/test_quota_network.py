@@ -15,7 +15,7 @@ from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.quota import Need
 from tests.harness.examples import examples
-from tests.property.quota_world import KEY, Fate, Process, QuotaWorld
+from tests.property.worker.rate_limit.quota_world import KEY, Fate, Process, QuotaWorld
 
 FATES = st.lists(
     st.builds(

@@ -103,9 +103,7 @@ def test_c3_a_level_is_reached_when_forecast_and_not_before(
 
 
 @given(level=st.floats(0, 240), per_s=st.floats(0.05, 50), within_s=st.integers(1, 60))
-def test_c3_a_forecast_never_exceeds_the_refill(
-    level: float, per_s: float, within_s: int
-) -> None:
+def test_c3_a_forecast_never_exceeds_the_refill(level: float, per_s: float, within_s: int) -> None:
     told = sum(amount for after_s, amount in refill_returns(level, per_s, 60.0) if after_s <= within_s)
     assert told <= per_s * within_s + 1
     assert told >= per_s * (within_s - 2) - 1
