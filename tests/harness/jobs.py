@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import time
 
 from penstock.client.client import Client
 from penstock.contract import codec
@@ -10,23 +13,23 @@ from penstock.contract.jobs import Job
 from penstock.contract.reply import Completed, first_seq
 from penstock.contract.streams import REQUESTS, ROUTER
 from penstock.errors import UnknownJob
-from tests.harness.replies import RawPublisher, until
+from tests.harness.replies import PATIENCE_S, RawPublisher
 from tests.harness.system import System
 
 __all__ = ["completed_event", "fail_deliveries_then_restart_router", "job_in_state"]
 
 
-async def job_in_state(client: Client, job_id: str, *states: str, timeout_s: float = 20.0) -> Job:
-    """Waits until the job is in one of these."""
-
-    async def reached() -> bool:
-        try:
-            return (await client.job(job_id)).state in states
-        except UnknownJob:
-            return False
-
-    await until(reached, timeout_s)
-    return await client.job(job_id)
+async def job_in_state(client: Client, job_id: str, *states: str, timeout_s: float = PATIENCE_S) -> Job:
+    """The job, as soon as it is in one of these states."""
+    give_up_s = time.monotonic() + timeout_s
+    while True:
+        job = None
+        with contextlib.suppress(UnknownJob):
+            job = await client.job(job_id)
+            if job.state in states:
+                return job
+        assert time.monotonic() < give_up_s, f"not {' or '.join(states)} within {timeout_s:g} s, but {job}"
+        await asyncio.sleep(0.02)
 
 
 async def fail_deliveries_then_restart_router(

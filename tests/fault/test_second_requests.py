@@ -1,4 +1,4 @@
-"""E4, D7: one id is one request. Asked again, and refused at the door, it does not end what waits or runs."""
+"""E4, D7: one id is one request. Publishing it again, and its rejection, do not end the one that waits or runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.harness.replies import RawPublisher, until
 from tests.harness.system import System, shared_system
 
 CHAINS = {"chat": ("talker",), "logic": ("thinker",)}
-"""Nobody serves `logic`."""
+"""No worker serves `logic`."""
 LONG = "Tell me of the river. [[tokens=90]]"
 TOO_LATE = {"deadline_ms": 1_700_000_000_000}
 NO_ROLE = {"role": "logic"}
@@ -43,63 +43,67 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(autouse=True)
-async def slowly(system: System) -> None:
+async def hold_answers(system: System) -> None:
+    """Every answer stays in flight until the test releases it."""
     await system.sim("POST", "reset")
-    await system.sim("PUT", "speed", {"tokens_per_second": 60, "latency_ms": 0})
+    await system.hold_answers()
 
 
-def asked(client: Client, lane: Lane) -> dict[str, Any]:
+def new_request(client: Client, lane: Lane) -> dict[str, Any]:
+    """Of a user of its own, so that all of them wait in the same rank of the mailbox."""
     talk = {"messages": [{"role": "user", "content": LONG}], "stream": True}
-    return request() | {"id": new_id(), "client": client.name, "lane": lane, "body": talk}
+    unique = new_id()
+    return request() | {"id": unique, "user": unique, "client": client.name, "lane": lane, "body": talk}
 
 
-async def put(publisher: RawPublisher, wanted: dict[str, Any], extra: dict[str, str] | None = None) -> None:
-    """And wait until a router is through with it."""
+async def publish(
+    publisher: RawPublisher, wanted: dict[str, Any], extra: dict[str, str] | None = None
+) -> None:
+    """Publish a request and wait until a router has acknowledged it."""
     await publisher.js.publish(subjects.request("demo", "chat"), json.dumps(wanted).encode(), headers=extra)
+    await all_acknowledged(publisher)
 
-    async def taken() -> bool:
+
+async def all_acknowledged(publisher: RawPublisher) -> None:
+    async def acknowledged() -> bool:
         return (await publisher.js.stream_info(REQUESTS.name)).state.messages == 0
 
-    await until(taken)
+    await until(acknowledged, 40)
 
 
-async def through(publisher: RawPublisher) -> None:
-    async def taken() -> bool:
-        return (await publisher.js.stream_info(REQUESTS.name)).state.messages == 0
-
-    await until(taken, 40)
-
-
-async def put_after(system: System, publisher: RawPublisher, wanted: dict[str, Any], deliveries: int) -> None:
-    """So often it was delivered to routers that are dead."""
+async def publish_to_dead_routers(
+    system: System, publisher: RawPublisher, wanted: dict[str, Any], deliveries: int
+) -> None:
+    """Publish a request that is delivered so many times without an acknowledgement before a router starts."""
     system.router.kill()
     await publisher.js.publish(subjects.request("demo", "chat"), json.dumps(wanted).encode())
     await fail_deliveries_then_restart_router(system, publisher, deliveries)
 
 
-async def letters(publisher: RawPublisher) -> int:
+async def dead_letters(publisher: RawPublisher) -> int:
     return (await publisher.js.stream_info(DEAD.name)).state.messages
 
 
-async def begins(client: Client, publisher: RawPublisher, request_id: str) -> None:
-    async def has_begun() -> bool:
-        told = await publisher.stored(request_id, client=client.name)
-        return any(isinstance(event, Delta) for event in told)
+async def first_delta(client: Client, publisher: RawPublisher, request_id: str) -> None:
+    async def stored() -> bool:
+        events = await publisher.stored(request_id, client=client.name)
+        return any(isinstance(event, Delta) for event in events)
 
-    await until(has_begun)
+    await until(stored)
 
 
 @pytest.mark.parametrize("again", [TOO_LATE, NO_ROLE, NO_BODY])
-async def test_e4_a_running_job_asked_for_again_and_refused_goes_on_to_its_own_end(
-    client: Client, publisher: RawPublisher, again: dict[str, Any]
+async def test_e4_a_running_job_outlasts_the_rejection_of_its_second_request(
+    system: System, client: Client, publisher: RawPublisher, again: dict[str, Any]
 ) -> None:
-    wanted = asked(client, "batch")
-    await put(publisher, wanted)
+    wanted = new_request(client, "batch")
+    await publish(publisher, wanted)
     running = await job_in_state(client, wanted["id"], "running")
 
-    await put(publisher, wanted | again)
+    await publish(publisher, wanted | again)
 
     assert await client.job(wanted["id"]) == running
+    await system.release_answers()
     done = await job_in_state(client, wanted["id"], "completed")
     end = await publisher.end(wanted["id"], client=client.name)
     assert isinstance(end, Completed)
@@ -107,69 +111,72 @@ async def test_e4_a_running_job_asked_for_again_and_refused_goes_on_to_its_own_e
     assert await client.result(wanted["id"]) is not None
 
 
-async def test_e4_a_waiting_job_asked_for_again_and_refused_has_its_turn(
-    client: Client, publisher: RawPublisher
+async def test_e4_a_queued_job_outlasts_the_rejection_of_its_second_request(
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    before, wanted = asked(client, "batch"), asked(client, "batch")
-    await put(publisher, before)
+    before, wanted = new_request(client, "batch"), new_request(client, "batch")
+    await publish(publisher, before)
     await job_in_state(client, before["id"], "running")
-    await put(publisher, wanted)
+    await publish(publisher, wanted)
     waiting = await job_in_state(client, wanted["id"], "queued")
 
-    await put(publisher, wanted | TOO_LATE)
+    await publish(publisher, wanted | TOO_LATE)
 
     assert await client.job(wanted["id"]) == waiting
+    await system.release_answers()
     assert (await job_in_state(client, wanted["id"], "completed")).attempt == 1
     assert isinstance(await publisher.end(wanted["id"], client=client.name), Completed)
 
 
-async def test_e4_a_job_asked_for_again_as_an_interactive_request_and_refused_goes_on(
-    client: Client, publisher: RawPublisher
+async def test_e4_a_job_outlasts_the_rejection_of_an_interactive_request_of_its_id(
+    system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    wanted = asked(client, "batch")
-    await put(publisher, wanted)
+    wanted = new_request(client, "batch")
+    await publish(publisher, wanted)
     await job_in_state(client, wanted["id"], "running")
 
-    await put(publisher, wanted | TOO_LATE | {"lane": "interactive"})
+    await publish(publisher, wanted | TOO_LATE | {"lane": "interactive"})
 
+    await system.release_answers()
     await job_in_state(client, wanted["id"], "completed")
     assert isinstance(await publisher.end(wanted["id"], client=client.name), Completed)
 
 
 @pytest.mark.parametrize("extra", [{}, {headers.REPEATED: "1"}])
-async def test_d7_an_interactive_request_asked_for_again_and_refused_is_answered(
-    client: Client, publisher: RawPublisher, extra: dict[str, str]
+async def test_d7_a_streaming_request_outlasts_the_rejection_of_its_second_one(
+    system: System, client: Client, publisher: RawPublisher, extra: dict[str, str]
 ) -> None:
-    """Whoever publishes may write that he does it a second time."""
-    wanted = asked(client, "interactive")
-    await put(publisher, wanted)
-    await begins(client, publisher, wanted["id"])
+    """With and without the header by which a publisher marks a second attempt."""
+    wanted = new_request(client, "interactive")
+    await publish(publisher, wanted)
+    await first_delta(client, publisher, wanted["id"])
 
-    await put(publisher, wanted | TOO_LATE, extra)
+    await publish(publisher, wanted | TOO_LATE, extra)
 
-    assert isinstance(await publisher.end(wanted["id"], client=client.name, timeout_s=15), Completed)
-
-
-@pytest.mark.parametrize("deliveries", [1, 5])
-async def test_d7_an_interactive_request_asked_for_again_is_answered_though_that_is_delivered_again_or_buried(
-    system: System, client: Client, publisher: RawPublisher, deliveries: int
-) -> None:
-    await system.sim("PUT", "speed", {"tokens_per_second": 15, "latency_ms": 0})
-    wanted = asked(client, "interactive")
-    await put(publisher, wanted)
-    await begins(client, publisher, wanted["id"])
-
-    await put_after(system, publisher, wanted | TOO_LATE, deliveries)
-
-    await through(publisher)
+    await system.release_answers()
     assert isinstance(await publisher.end(wanted["id"], client=client.name), Completed)
 
 
-async def test_d7_a_request_accepted_by_a_router_that_died_and_refused_by_the_next_one_has_its_end(
+@pytest.mark.parametrize("deliveries", [1, 5])
+async def test_d7_a_request_outlasts_the_dead_letter_of_its_second_one(
+    system: System, client: Client, publisher: RawPublisher, deliveries: int
+) -> None:
+    wanted = new_request(client, "interactive")
+    await publish(publisher, wanted)
+    await first_delta(client, publisher, wanted["id"])
+
+    await publish_to_dead_routers(system, publisher, wanted | TOO_LATE, deliveries)
+
+    await all_acknowledged(publisher)
+    await system.release_answers()
+    assert isinstance(await publisher.end(wanted["id"], client=client.name), Completed)
+
+
+async def test_d7_a_request_accepted_and_then_rejected_by_another_router_ends(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    wanted = asked(client, "interactive") | NO_ROLE
-    told = {
+    wanted = new_request(client, "interactive") | NO_ROLE
+    accepted = {
         "type": "accepted",
         "id": wanted["id"],
         "seq": 0,
@@ -179,20 +186,22 @@ async def test_d7_a_request_accepted_by_a_router_that_died_and_refused_by_the_ne
         "deadline_ms": 0,
         "at_ms": 0,
     }
-    await publisher.js.publish(subjects.reply("demo", client.name, wanted["id"]), json.dumps(told).encode())
+    await publisher.js.publish(
+        subjects.reply("demo", client.name, wanted["id"]), json.dumps(accepted).encode()
+    )
 
-    await put_after(system, publisher, wanted, 1)
+    await publish_to_dead_routers(system, publisher, wanted, 1)
 
     end = await publisher.end(wanted["id"], client=client.name)
     assert isinstance(end, Failed)
     assert (end.seq, end.error.code) == (1, "role_not_served")
 
 
-async def test_d7_a_job_whose_router_died_before_the_mailbox_waits_for_its_role(
+async def test_d7_a_job_recorded_by_a_killed_router_waits_for_a_worker(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """And its record says so; the next router finds nobody who serves the role."""
-    wanted = asked(client, "batch") | NO_ROLE
+    """The record says that it is queued; the next router finds no worker that serves the role."""
+    wanted = new_request(client, "batch") | NO_ROLE
     now_ms = int(time.time() * 1000)
     queued = Job(
         id=wanted["id"],
@@ -205,67 +214,66 @@ async def test_d7_a_job_whose_router_died_before_the_mailbox_waits_for_its_role(
         deadline_ms=now_ms + 3_600_000,
     )
     await JobStore(publisher.js).advance(queued.reply_to, lambda _: queued)
-    await put_after(system, publisher, wanted, 1)
+    await publish_to_dead_routers(system, publisher, wanted, 1)
     worker = system.new_worker("logic")
     await worker.start()
     try:
         await job_in_state(client, wanted["id"], "running")
+        await system.release_answers()
         assert isinstance(await publisher.end(wanted["id"], client=client.name), Completed)
     finally:
         await worker.terminate()
 
 
-async def test_d7_what_was_refused_and_is_asked_for_again_rightly_is_told_its_one_end(
+async def test_d7_a_rejected_request_published_again_correctly_keeps_its_one_end(
     client: Client, publisher: RawPublisher
 ) -> None:
-    wanted = asked(client, "batch")
-    await put(publisher, wanted | TOO_LATE)
+    wanted = new_request(client, "batch")
+    await publish(publisher, wanted | TOO_LATE)
     refused = await job_in_state(client, wanted["id"], "failed")
 
-    await put(publisher, wanted)
+    await publish(publisher, wanted)
 
     assert await client.job(wanted["id"]) == refused
     end = await publisher.end(wanted["id"], client=client.name)
     assert isinstance(end, Failed)
     assert end.error == refused.error
-    told = await publisher.stored(wanted["id"], client=client.name)
-    assert not any(isinstance(event, Accepted | Started) for event in told)
+    events = await publisher.stored(wanted["id"], client=client.name)
+    assert not any(isinstance(event, Accepted | Started) for event in events)
 
 
-async def test_d7_a_second_request_that_is_buried_ends_neither_the_job_that_runs_nor_the_one_that_waits(
+async def test_d7_a_dead_lettered_second_request_ends_no_running_or_queued_job(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    await system.sim("PUT", "speed", {"tokens_per_second": 15, "latency_ms": 0})
-    before, wanted = asked(client, "batch"), asked(client, "batch")
-    await put(publisher, before)
+    before, wanted = new_request(client, "batch"), new_request(client, "batch")
+    await publish(publisher, before)
     running = await job_in_state(client, before["id"], "running")
-    await put(publisher, wanted)
+    await publish(publisher, wanted)
     waiting = await job_in_state(client, wanted["id"], "queued")
-    known = await letters(publisher)
+    known = await dead_letters(publisher)
 
     for each in (before, wanted):
-        await put_after(system, publisher, each, 5)
-        await through(publisher)  # else the next one's kill meets this one's burial
+        await publish_to_dead_routers(system, publisher, each, 5)
+        await all_acknowledged(publisher)  # before the next kill
 
-    assert await letters(publisher) == known + 2
+    assert await dead_letters(publisher) == known + 2
     assert await client.job(wanted["id"]) == waiting
     assert await client.job(before["id"]) == running
-    await system.sim("PUT", "speed", {"tokens_per_second": 0, "latency_ms": 0})
+    await system.release_answers()
     for each in (before, wanted):
         await job_in_state(client, each["id"], "completed")
         assert isinstance(await publisher.end(each["id"], client=client.name), Completed)
 
 
-async def test_d7_a_second_copy_of_its_work_that_expires_in_the_mailbox_does_not_end_the_job_that_runs(
+async def test_d7_a_copy_of_work_that_expires_in_the_mailbox_ends_no_job(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """The copy waits for the one slot that the job has."""
-    await system.sim("PUT", "speed", {"tokens_per_second": 15, "latency_ms": 0})
+    """The copy waits for the one slot that the job occupies."""
     works: asyncio.Queue[Msg] = asyncio.Queue()
     subscription = await publisher.nc.subscribe(subjects.WORK_ALL, cb=works.put)
     await publisher.nc.flush()
-    wanted = asked(client, "batch")
-    await put(publisher, wanted)
+    wanted = new_request(client, "batch")
+    await publish(publisher, wanted)
     running = await job_in_state(client, wanted["id"], "running")
     first = await works.get()
     await subscription.unsubscribe()
@@ -277,5 +285,6 @@ async def test_d7_a_second_copy_of_its_work_that_expires_in_the_mailbox_does_not
 
     await until(swept)
     assert await client.job(wanted["id"]) == running
+    await system.release_answers()
     await job_in_state(client, wanted["id"], "completed")
     assert isinstance(await publisher.end(wanted["id"], client=client.name), Completed)
