@@ -1,10 +1,11 @@
-"""The errors an application can meet. Each carries a code of penstock/contract/errors.py."""
+"""The errors of the client. Each has a code of penstock/contract/errors.py."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock.contract.errors import ERRORS
+from penstock.contract.streams import JOBS, REPLIES
 
 if TYPE_CHECKING:
     from penstock.contract.errors import ErrorCode, Retry
@@ -26,8 +27,12 @@ __all__ = [
 ]
 
 
+_REPLY_MINUTES: Final = REPLIES.max_age_s // 60
+_JOB_HOURS: Final = JOBS.max_age_s // 3_600
+
+
 class PenstockError(Exception):
-    """What happened, whether to try again, and when."""
+    """The error, whether to retry, and when."""
 
     code: ErrorCode = "internal"
     retry_after_s: float | None = None
@@ -62,29 +67,30 @@ class BrokerRefused(BrokerUnreachable):
 
 
 class NotAccepted(PenstockError):
-    """JetStream did not acknowledge the request; it may be sent again under the same id."""
+    """JetStream did not acknowledge the request; it may be sent again with the same id."""
 
 
 class NoReply(PenstockError):
-    """The deadline passed and no terminal event came."""
+    """The deadline passed without a terminal event."""
 
     code: ErrorCode = "deadline_exceeded"
 
 
 class UnknownReply(NoReply):
-    """Nothing of the reply is stored, and nothing is queued that it could come from."""
+    """No event of the reply is stored, and its request is not queued."""
 
     code: ErrorCode = "invalid_request"
 
     def __init__(self, request_id: str, client: str) -> None:
         super().__init__(
-            f"nothing is known of a request {request_id} of the client {client!r}: replies are kept for 15 minutes and "
-            "found by the name of the client that asked (client=...); the answer of a job is kept longer (`result`)"
+            f"no reply of request {request_id} of the client {client!r} is stored: replies are stored for "
+            f"{_REPLY_MINUTES} minutes under the name of the client that sent the request (client=...), "
+            f"the answer of a job for {_JOB_HOURS} hours (`result`)"
         )
 
 
 class BeyondTheEnd(PenstockError):
-    """A reply was to be resumed behind its end."""
+    """`after_seq` is larger than the last `seq` of the reply."""
 
     code: ErrorCode = "invalid_request"
 
@@ -96,16 +102,16 @@ class BeyondTheEnd(PenstockError):
 
 
 class ReplyIncomplete(PenstockError):
-    """The answer is finished, but some of its text was lost on the way and is not stored either."""
+    """The answer is finished, but part of its text did not arrive and is not stored."""
 
 
 class RequestTooLarge(PenstockError):
-    """The request is larger than a message may be."""
+    """The request exceeds the message limit."""
 
     code: ErrorCode = "request_too_large"
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"the request has {size:,} bytes; a message may have {limit:,}")
+        super().__init__(f"the request has {size:,} bytes; the limit is {limit:,}")
 
 
 class RequestFailed(PenstockError):
@@ -124,39 +130,39 @@ class RequestFailed(PenstockError):
 
     @property
     def provider_code(self) -> str | None:
-        """The provider's own code or type, of the last attempt."""
+        """The provider's own code or type in the last attempt."""
         return self.failure.provider_code
 
     @property
     def provider_message(self) -> str | None:
-        """The provider's own message, of the last attempt."""
+        """The provider's own message in the last attempt."""
         return self.failure.provider_message
 
     @property
     def attempts(self) -> tuple[FailedAttempt, ...]:
-        """The provider calls that failed, the latest last."""
+        """The failed provider calls, the latest last."""
         return self.failure.attempts
 
 
 class UnknownJob(PenstockError):
-    """No status is stored for this id: no router has seen it yet, it was not of the batch lane, or it is too old."""
+    """No status is stored for this id: no router has read it yet, it is not a job, or it is too old."""
 
     code: ErrorCode = "invalid_request"
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f"no job {request_id} is known: requests of the batch lane are, from their acceptance until a day after "
-            "their end at least"
+            f"no status of a job {request_id} is stored: it is stored for requests of the batch lane, for "
+            f"{_JOB_HOURS} hours after the last change"
         )
 
 
 class ResultGone(PenstockError):
-    """The job is completed, and its answer is not stored, or not any more."""
+    """The job is completed, and its answer is not stored or no longer stored."""
 
     def __init__(self, request_id: str, *, never_kept: bool) -> None:
         why = (
-            "it was larger than a message may be, or not all of it was stored when its worker died"
+            "it exceeded the message limit, or was only partly stored when its worker died"
             if never_kept
-            else "it was the oldest when there was no more room"
+            else "it was the oldest result when the store was full"
         )
-        super().__init__(f"job {request_id} is completed, but its answer is not kept: {why}")
+        super().__init__(f"job {request_id} is completed, but its answer is not stored: {why}")

@@ -257,7 +257,7 @@ class Client:
         ]
 
     async def result(self, request_id: str) -> Reply | None:
-        """The answer of a job, stored for at least a day after its end; None while the job has not ended.
+        """The answer of a job, stored for 48 hours after its end; None while the job has not ended.
 
         Raises RequestFailed, UnknownJob and ResultGone, and ValueError for an invalid request id.
         """

@@ -1,4 +1,7 @@
-"""Each channel: what travels on it, how it is delivered, who sends, who reads. AsyncAPI is made from this."""
+"""Every channel: its messages, delivery, producers, consumers and limits.
+
+The AsyncAPI document and the table in schemas/README.md are generated from this list.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ __all__ = ["CHANNELS", "MESSAGES", "Channel"]
 
 
 class Channel(Struct, frozen=True, kw_only=True):
-    """One kind of subject."""
+    """One kind of subject or key."""
 
     name: str
     subject: str
@@ -43,6 +46,20 @@ class Channel(Struct, frozen=True, kw_only=True):
     purpose: str
 
 
+def _duration(seconds: int) -> str:
+    if seconds % 86_400 == 0 and seconds > 2 * 86_400:
+        return f"{seconds // 86_400} days"
+    if seconds % 3_600 == 0:
+        return f"{seconds // 3_600} hours"
+    return f"{seconds // 60} minutes" if seconds % 60 == 0 else f"{seconds} seconds"
+
+
+def _size(bytes_: int) -> str:
+    return f"{bytes_ // (1024 * 1024)} MiB"
+
+
+_MESSAGE_LIMIT: Final = f"{_size(streams.MAX_PAYLOAD_BYTES)} per message"
+
 CHANNELS: Final = (
     Channel(
         name="requests",
@@ -52,9 +69,10 @@ CHANNELS: Final = (
         stream=streams.REQUESTS.name,
         producers=("application", "command line"),
         consumers=("router",),
-        limits=f"{streams.MAX_REQUEST_BYTES:,} bytes a message; "
-        "`Nats-Msg-Id` = account.client.id, duplicates of 10 minutes are refused",
-        purpose="Ask. JetStream's ack means accepted: exactly one `completed` or `failed` follows.",
+        limits=f"{streams.MAX_REQUEST_BYTES:,} bytes per message; one message per `Nats-Msg-Id` (account.client.id) "
+        f"within {_duration(streams.REQUESTS.duplicate_window_s)}",
+        purpose="Send a request. JetStream's acknowledgement means accepted: exactly one `completed` or `failed` "
+        "follows.",
     ),
     Channel(
         name="replies",
@@ -64,8 +82,8 @@ CHANNELS: Final = (
         stream=streams.REPLIES.name,
         producers=("router", "worker"),
         consumers=("application", "any observer"),
-        limits="stored 15 minutes",
-        purpose="What becomes of a request, in order of `seq`.",
+        limits=f"stored for {_duration(streams.REPLIES.max_age_s)}",
+        purpose="The events of a reply, in order of `seq`.",
     ),
     Channel(
         name="cancels",
@@ -75,8 +93,8 @@ CHANNELS: Final = (
         stream=streams.CANCELS.name,
         producers=("application",),
         consumers=("router", "worker"),
-        limits="the mark is kept 25 hours",
-        purpose="Stop a request: a running provider call at once, queued work when its turn comes.",
+        limits=f"stored for {_duration(streams.CANCELS.max_age_s)}",
+        purpose="Stop a request: a running provider call at once, queued work when it is pulled.",
     ),
     Channel(
         name="work",
@@ -86,9 +104,9 @@ CHANNELS: Final = (
         stream=streams.WORK.name,
         producers=("router",),
         consumers=("worker",),
-        limits="8 MiB a message",
-        purpose="A role's mailbox; a worker pulls when it has a free slot and quota, the low ranks first. `flow` "
-        "stands for account and user; `rank`, 0 to 3, grows with how many requests they have in the mailbox.",
+        limits=_MESSAGE_LIMIT,
+        purpose="The mailbox of a role, from which a worker with a free slot and quota pulls the low ranks first. "
+        "`flow` stands for account and user; `rank` (0 to 3) grows with the number of their requests in the mailbox.",
     ),
     Channel(
         name="jobs",
@@ -98,9 +116,9 @@ CHANNELS: Final = (
         stream=streams.JOBS.name,
         producers=("router", "worker", "command line"),
         consumers=("application", "any observer"),
-        limits=f"one record per job, {streams.JOBS.max_messages:,} jobs, half of them of one account at most; stored "
-        "48 hours after its last change, less where ended ones make way for new ones",
-        purpose="The status of a request of the batch lane, by its id.",
+        limits=f"one record per job; {streams.JOBS.max_messages:,} jobs, at most half of them of one account; stored "
+        f"for {_duration(streams.JOBS.max_age_s)} after the last change, less if ended jobs are deleted for new ones",
+        purpose="The status of a job, a request of the batch lane.",
     ),
     Channel(
         name="results",
@@ -110,8 +128,9 @@ CHANNELS: Final = (
         stream=streams.RESULTS.name,
         producers=("worker",),
         consumers=("application",),
-        limits="stored 48 hours, 512 MiB in all: at the bound the oldest go first",
-        purpose="What a completed job answered; `attempt` is the one that stands in its status.",
+        limits=f"stored for {_duration(streams.RESULTS.max_age_s)}; {_size(streams.RESULTS.max_bytes)} in all by "
+        "default, then the oldest are deleted",
+        purpose="The answer of a completed job; `attempt` is the one in its status.",
     ),
     Channel(
         name="events",
@@ -131,7 +150,7 @@ CHANNELS: Final = (
         stream=streams.EVENTS.name,
         producers=("worker",),
         consumers=("any observer",),
-        limits="stored 30 days",
+        limits=f"stored for {_duration(streams.EVENTS.max_age_s)}",
         purpose="Facts for accounting and audit.",
     ),
     Channel(
@@ -141,8 +160,8 @@ CHANNELS: Final = (
         delivery="request/reply",
         producers=("command line", "application"),
         consumers=("router",),
-        limits="8 MiB a message",
-        purpose="How would this request be routed? Nothing is spent.",
+        limits=_MESSAGE_LIMIT,
+        purpose="How a request would be routed, without a provider call.",
     ),
     Channel(
         name="presence",
@@ -151,18 +170,19 @@ CHANNELS: Final = (
         delivery="key-value",
         producers=("router", "worker"),
         consumers=("router", "command line"),
-        limits=f"forgotten after {streams.PRESENCE.ttl_s} s of silence",
-        purpose="Who is alive, with its limits and breakers.",
+        limits=f"deleted after {_duration(streams.PRESENCE.ttl_s)} without a heartbeat",
+        purpose="The heartbeat of a service, with its limits and breakers.",
     ),
     Channel(
         name="quota",
-        subject="$KV.llm_quota.{owner}.{model}",
+        subject=f"$KV.{streams.QUOTA.name}.{{owner}}.{{model}}",
         messages=(QuotaRecord,),
         delivery="key-value",
         producers=("worker",),
         consumers=("worker",),
-        limits="compare-and-set only; forgotten after 2 days without use; republished as llm.quota.>",
-        purpose="What was spent and is leased of one quota, for all workers together.",
+        limits=f"compare-and-set only; deleted {_duration(streams.QUOTA.ttl_s)} after the last write; republished on "
+        f"`{subjects.QUOTA_STORED}`",
+        purpose="Consumption and leases of one quota, shared by all workers.",
     ),
     Channel(
         name="dead",
@@ -172,8 +192,9 @@ CHANNELS: Final = (
         stream=streams.DEAD.name,
         producers=("router", "worker"),
         consumers=("command line",),
-        limits="stored 30 days",
-        purpose="The original message as the body, the reason in `Penstock-Dead-*` headers.",
+        limits=f"stored for {_duration(streams.DEAD.max_age_s)}",
+        purpose="A request that could not be processed: the original message as the body, the reason in "
+        "`Penstock-Dead-*` headers.",
     ),
 )
 

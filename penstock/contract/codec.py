@@ -1,6 +1,6 @@
-"""One encoder for all messages, and a typed decoder for each kind of subject that is read here.
+"""One encoder for all messages and one typed decoder per kind of message.
 
-All are reused. Decoders are strict about types and tolerant of unknown fields: a newer sender may know more.
+Decoders are strict about types and ignore unknown fields, which a newer sender may add.
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ DEAD_HISTORY: Final = msgspec.json.Decoder(DeadHistory)
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """The message as it travels: UTF-8 JSON."""
+    """The message as UTF-8 JSON."""
     return _encoder.encode(message)

@@ -1,4 +1,4 @@
-"""What is known of the attempts at a request that was buried; it stands in a header of its dead letter."""
+"""The attempts of a dead-lettered request, stored in a header of its dead letter."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ __all__ = ["DeadAttempt", "DeadHistory"]
 
 
 class DeadAttempt(Struct, frozen=True, kw_only=True):
-    """One provider attempt, as the stored replies tell it."""
+    """One provider attempt, reconstructed from the stored reply events."""
 
     attempt: int
     model: str = ""
     provider: str = ""
     worker: str = ""
     at_ms: int = 0
-    """When it began, Unix milliseconds; 0: not known."""
+    """Start of the attempt in Unix milliseconds; 0: unknown."""
     outcome: str = ""
-    """Why another one followed, as an error code, or `no end`: whoever made it was not heard of again."""
+    """The error code for which another attempt followed, or `no end` when the worker sent no further event."""
     bytes_out: int = 0
-    """Of an answer, sent before it ended."""
+    """Bytes of answer text sent before the attempt ended."""
 
 
 class DeadHistory(Struct, frozen=True, kw_only=True):
-    """The last attempts, oldest first; `left_out` more came before them."""
+    """The last attempts, oldest first; `left_out` earlier ones are not listed."""
 
     attempts: tuple[DeadAttempt, ...] = ()
     left_out: int = 0

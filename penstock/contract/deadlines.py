@@ -1,4 +1,4 @@
-"""How long a request may wait at most; what keeps or marks waiting requests must outlive it."""
+"""The longest time a request may wait. Streams that keep or mark waiting requests must keep them longer."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from penstock.contract.names import Lane
 __all__ = ["LONGEST_S", "LONGEST_WAIT_S"]
 
 LONGEST_S: Final[Mapping[Lane, int]] = {"interactive": 3_600, "batch": 86_400}
-"""After JetStream stored a request of the lane, no wish for a later deadline counts."""
+"""The latest possible deadline of each lane, in seconds after JetStream stored the request."""
 LONGEST_WAIT_S: Final = max(LONGEST_S.values())

@@ -1,4 +1,4 @@
-"""Every error code an application can meet, with what it should do about it."""
+"""Every error code that an application can receive, and whether to retry."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ErrorCode = Literal[
     "internal",
 ]
 Retry = Literal["never", "later", "elsewhere"]
-"""never: the same request will fail again. later: it may succeed after `retry_after_s`. elsewhere: it may
-succeed in another role or with another model."""
+"""never: the same request will fail again. later: it may succeed after `retry_after_s`. elsewhere: it may succeed in
+another role or with another model."""
 Level = Literal["info", "warning", "error"]
 
 
 class ErrorSpec(Struct, frozen=True):
-    """What one code means, over HTTP and to whoever reads the log."""
+    """The meaning of one code: HTTP status, retry advice and log level."""
 
     http_status: int
     retry: Retry
@@ -48,23 +48,27 @@ ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
         404, "never", "info", "No role of that name exists; the message lists those that do."
     ),
     "request_too_large": ErrorSpec(413, "never", "info", "The request is larger than one message may be."),
-    "kind_not_served": ErrorSpec(501, "never", "info", "No service here answers this kind of request."),
-    "role_not_served": ErrorSpec(503, "later", "warning", "The role exists, and no worker for it is alive."),
+    "kind_not_served": ErrorSpec(501, "never", "info", "No service answers this kind of request."),
+    "role_not_served": ErrorSpec(503, "later", "warning", "The role exists, and no live worker serves it."),
     "overloaded": ErrorSpec(
         429,
         "later",
         "warning",
-        "There is more to do than can be done before the deadline; nothing was accepted.",
+        "The backlog cannot be processed before the deadline; the request was not accepted.",
     ),
     "deadline_exceeded": ErrorSpec(
-        504, "later", "warning", "The deadline passed before an answer was whole."
+        504, "later", "warning", "The deadline passed before the answer was complete."
     ),
     "context_length_exceeded": ErrorSpec(
         400, "elsewhere", "info", "The conversation is longer than any model of the role can read."
     ),
-    "content_filtered": ErrorSpec(400, "never", "info", "The provider's own filter refused the content."),
+    "content_filtered": ErrorSpec(
+        400, "never", "info", "The provider's content filter rejected the request."
+    ),
     "provider_refused": ErrorSpec(400, "never", "info", "The provider rejected the request as invalid."),
-    "provider_credentials": ErrorSpec(502, "later", "error", "The provider does not accept our credential."),
+    "provider_credentials": ErrorSpec(
+        502, "later", "error", "The provider does not accept the configured credential."
+    ),
     "provider_unavailable": ErrorSpec(
         503, "later", "warning", "Every attempt at every model of the chain failed."
     ),
@@ -72,5 +76,7 @@ ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
         500, "never", "error", "The request was delivered too often and is now a dead letter."
     ),
     "cancelled": ErrorSpec(499, "never", "info", "The application cancelled the request."),
-    "internal": ErrorSpec(500, "later", "error", "A fault of ours; the log line with this id tells more."),
+    "internal": ErrorSpec(
+        500, "later", "error", "A fault in Penstock; the log line with this request id has the details."
+    ),
 }

@@ -1,4 +1,4 @@
-"""Facts: what happened, kept 30 days in `LLM_EVENTS`. The audit log is a reader of these."""
+"""Facts for accounting and audit, stored for 30 days in `LLM_EVENTS`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BreakerState = Literal["closed", "open", "half_open"]
 
 
 class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag_field="type"):
-    """One provider attempt, whatever became of it. `Nats-Msg-Id` is `<account>.<client>.<id>.<attempt>`."""
+    """The usage of one provider attempt, successful or not. `Nats-Msg-Id` is `<account>.<client>.<id>.<attempt>`."""
 
     id: str
     attempt: int
@@ -39,23 +39,23 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     credential: str
     """The name of the credential, never its value."""
     outcome: str
-    """`completed`, or what failed: a failure kind of the worker."""
+    """`completed`, or the failure kind of the worker."""
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
-    """True when the provider did not say its count (a broken stream) and the tokens are our estimate."""
+    """True when the provider sent no count (a broken stream) and the tokens are an estimate."""
     cost_microusd: int = 0
     saved_by_routing_microusd: int = 0
-    """What the dearest model of the chain would have cost more."""
+    """The additional cost if the most expensive model of the chain had answered."""
     first_token_ms: float | None = None
     duration_ms: float = 0.0
     at_ms: int = 0
     worker: str = ""
     hold_id: str | None = None
     degraded: tuple[DegradationRule, ...] = ()
-    """The rules by which the attempt was given less than was asked for."""
+    """The degradation rules that reduced the request in this attempt."""
     v: int = 1
 
 
@@ -86,26 +86,26 @@ class QuotaPaused(Struct, frozen=True, kw_only=True, tag="quota_paused", tag_fie
 
 
 class QuotaWarned(Struct, frozen=True, kw_only=True, tag="quota_warned", tag_field="type"):
-    """A limit is nearly used up. Once per crossing, also where several workers share the limit."""
+    """A limit is nearly used up. Published once per crossing, also when several workers share the limit."""
 
     worker: str
     provider: str
     model: str
     credential: str
     limit: str
-    """Its name in the catalogue, as `tokens_per_minute`."""
+    """The name of the limit in the catalogue, for example `tokens_per_minute`."""
     used: int
     allowed: int
     full_at_ms: int = 0
-    """When it will be full at this pace; 0: not as far as can be told."""
+    """Forecast time at which the limit is used up, Unix milliseconds; 0: no forecast."""
     advice: str = ""
-    """When to raise it, in words; empty where too little is known."""
+    """When to raise the limit, as text; empty when too little is known."""
     at_ms: int
     v: int = 1
 
 
 class QuotaEased(Struct, frozen=True, kw_only=True, tag="quota_eased", tag_field="type"):
-    """What `quota_warned` said is over."""
+    """The state reported by `quota_warned` is over."""
 
     worker: str
     provider: str
@@ -133,7 +133,7 @@ class ModelAvailabilityChanged(
 
 
 class CredentialRotated(Struct, frozen=True, kw_only=True, tag="credential_rotated", tag_field="type"):
-    """A worker took up a new key; calls from now on go out with it."""
+    """A worker loaded a new key and uses it for all further calls."""
 
     worker: str
     provider: str
@@ -146,8 +146,8 @@ class CredentialRotated(Struct, frozen=True, kw_only=True, tag="credential_rotat
 class CredentialAvailabilityChanged(
     Struct, frozen=True, kw_only=True, tag="credential_availability_changed", tag_field="type"
 ):
-    """A provider refused a credential for a model, or the account behind it has no money left, which is told for each
-    of its models; or it is accepted again.
+    """A provider rejected a credential for a model, or accepts it again. An exhausted budget is reported for each model
+    of the credential.
     """
 
     worker: str
@@ -157,13 +157,13 @@ class CredentialAvailabilityChanged(
     """The name of the credential, never its value."""
     usable: bool
     why: str = ""
-    """What the provider said, and whether the budget is spent; empty where it is accepted again."""
+    """The message of the provider, and whether the budget is exhausted; empty when the credential is accepted again."""
     at_ms: int
     v: int = 1
 
 
 class CredentialAged(Struct, frozen=True, kw_only=True, tag="credential_aged", tag_field="type"):
-    """A key is older than it should be."""
+    """A key is older than its maximum age."""
 
     worker: str
     provider: str

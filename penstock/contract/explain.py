@@ -1,4 +1,4 @@
-"""Request/reply with the router: how would this be routed? Nothing is spent."""
+"""Request/reply with the router: how a request would be routed, without a provider call."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ __all__ = ["Asker", "DrawnStep", "RoutingExplained"]
 
 
 class Asker(Struct, frozen=True, kw_only=True):
-    """What a question to `llm.router.explain` may say beside a `ChatRequest`, as its subject names no account."""
+    """An additional field of a `ChatRequest` sent to `llm.router.explain`, whose subject names no account."""
 
     account: str = "explain"
-    """Whose place in the line the wait is foreseen for, together with the request's `user`."""
+    """The account for which the wait is forecast, together with the `user` of the request."""
 
 
 class DrawnStep(Struct, frozen=True, kw_only=True):
-    """Neighbours in the chain of which each request draws one."""
+    """Adjacent models of the chain, of which each request draws one by weight."""
 
     models: tuple[str, ...]
     weights: tuple[int, ...]
-    """One for each; its part in their sum is the model's share of the requests."""
+    """One weight per model; its part of the sum is the model's share of the requests."""
 
 
 class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained", tag_field="type"):
-    """The router's answer to a `ChatRequest` sent to `llm.router.explain`. The question may say `account` beside it:
-    the wait is foreseen for a request of that account and of its `user`; without, for somebody new.
+    """The router's answer to a `ChatRequest` sent to `llm.router.explain`. With an `account` field in the request, the
+    wait is forecast for that account and `user`; without one, for a new user.
     """
 
     role: Role
     complexity: Complexity
     why: str
     chain: tuple[str, ...]
-    """Models in the order in which they would be tried; empty where none of the role can serve the request."""
+    """Models in the order in which they would be tried; empty when no model of the role can serve the request."""
     wait_s: float | None = 0.0
-    """How long it would wait for a slot and for quota, as far as is foreseen; None: for ever, by all that is known."""
+    """Forecast wait for a slot and for quota in seconds; None: no start can be forecast."""
     weighted: tuple[DrawnStep, ...] = ()
     lane: Lane | None = None
-    """None: the router is of a version that did not say."""
+    """None: the router is of a version that does not send it."""
     deadline_ms: int | None = None
-    """Until when it would be answered or told why not, if it were asked now, Unix milliseconds."""
+    """The deadline that the request would have if it were sent now, Unix milliseconds."""
     v: int = 1

@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas and the AsyncAPI document: `python -m penstock.contract.generate [--check]`."""
+"""Write schemas/: JSON Schemas, AsyncAPI document, README. `python -m penstock.contract.generate [--check]`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,31 @@ import msgspec
 from penstock.contract.channels import CHANNELS, MESSAGES, Channel
 from penstock.contract.errors import ERRORS
 
-__all__ = ["asyncapi", "examples", "json_schema", "main", "tag"]
+__all__ = ["asyncapi", "examples", "json_schema", "main", "readme", "tag"]
 
 _ROOT: Final = Path(__file__).parents[2]
 _SCHEMAS: Final = _ROOT / "schemas"
 _EXAMPLES: Final = _SCHEMAS / "examples"
+_README: Final = """\
+# The contract
+
+The messages of Penstock for every language. All files here except `examples/` are generated from
+[penstock/contract](../penstock/contract) by `make schemas` and checked by `make check`.
+
+- `<message>.json`: a self-contained JSON Schema (2020-12) of each message
+- [asyncapi.json](asyncapi.json): the channels as AsyncAPI 3.0, from the view of an application, with the error codes
+- `examples/`: one example per message; the tests validate each against its schema
+
+Readers ignore unknown fields. A new field has a default, a field never changes its type, and a breaking change gets a
+new `type`. Events are UTF-8 JSON; instants are Unix milliseconds, money is an integer in millionths of a US dollar.
+
+| channel | messages | subject or key | delivery | producers | consumers | limits | purpose |
+|---|---|---|---|---|---|---|---|"""
 _REF: Final = "#/components/schemas/{name}"
 
 
 def tag(message: type[msgspec.Struct]) -> str:
-    """The value of `type` by which a message is known on the wire."""
+    """The value of `type` of a message on the wire."""
     return str(message.__struct_config__.tag)
 
 
@@ -60,7 +75,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 
 def _operations(channel: Channel) -> dict[str, Any]:
-    """What an application does on the channel (AsyncAPI's point of view is the described application's)."""
+    """The operations of an application on the channel."""
     reference = {"channel": {"$ref": f"#/channels/{channel.name}"}}
     operations: dict[str, Any] = {}
     if "application" in channel.producers:
@@ -71,7 +86,7 @@ def _operations(channel: Channel) -> dict[str, Any]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document, from the view of an application that uses Penstock."""
+    """The AsyncAPI 3.0 document of an application that uses Penstock."""
     _, schemas = msgspec.json.schema_components(MESSAGES, ref_template=_REF)
     shown = examples()
     messages = {
@@ -100,18 +115,38 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
+def readme() -> str:
+    """The page of schemas/: what the files are, and one table of all channels."""
+    rows = [
+        f"| {channel.name} | {_messages(channel)} | `{channel.subject}` | {_delivery(channel)} "
+        f"| {', '.join(channel.producers)} | {', '.join(channel.consumers)} | {channel.limits} | {channel.purpose} |"
+        for channel in CHANNELS
+    ]
+    return "\n".join([_README, *rows, ""])
+
+
+def _messages(channel: Channel) -> str:
+    links = [f"[{tag(message)}]({tag(message)}.json)" for message in channel.messages]
+    return ", ".join(links) or "any message"
+
+
+def _delivery(channel: Channel) -> str:
+    return channel.delivery if channel.stream is None else f"{channel.delivery} (`{channel.stream}`)"
+
+
 def _documents() -> dict[Path, bytes]:
-    """Every generated file with what it should hold."""
+    """The content of every generated file."""
     contents = {_SCHEMAS / f"{tag(message)}.json": json_schema(message) for message in MESSAGES}
     contents[_SCHEMAS / "asyncapi.json"] = asyncapi()
-    return {
+    documents = {
         path: msgspec.json.format(msgspec.json.encode(content, order="deterministic"), indent=2) + b"\n"
         for path, content in contents.items()
     }
+    return {**documents, _SCHEMAS / "README.md": readme().encode()}
 
 
 def main(arguments: list[str]) -> int:
-    """Write what is missing or different; with `--check` only say so, and exit 1."""
+    """Write the files that are missing or differ; with `--check` report them and return 1."""
     wanted = _documents()
     stale = [path for path, content in wanted.items() if not path.is_file() or path.read_bytes() != content]
     stale += [path for path in _SCHEMAS.glob("*.json") if path not in wanted]

@@ -1,4 +1,4 @@
-"""The NATS message headers we read and write."""
+"""The NATS message headers that Penstock reads and writes."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ __all__ = [
 ]
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
-"""JetStream stores one message per id inside a stream's duplicate window."""
+"""JetStream stores one message per id within the duplicate window of a stream."""
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
-"""Compare-and-set: stored only while the subject's last message is the one of this sequence; 0: while it has none."""
+"""Compare-and-set: stored only if the last message of the subject has this sequence; 0: if it has none."""
 TRACEPARENT: Final = "traceparent"
 
 CLIENT: Final = "Penstock-Client"
-"""Optional on a request: with it, and the request's id at the end of `Nats-Msg-Id`, even a request that cannot be read
-gets its refusal at the reply subject."""
+"""Optional on a request. With it, and the request id at the end of `Nats-Msg-Id`, the rejection of a request that
+cannot be decoded reaches the reply subject."""
 DEADLINE_MS: Final = "Penstock-Deadline-Ms"
-"""On work: Unix milliseconds, so that the expiry sweep reads no body."""
+"""On work: the deadline in Unix milliseconds, which the expiry sweep reads without decoding the body."""
 REPLY_SUBJECT: Final = "Penstock-Reply"
-"""On work and dead letters: where the request's reply events go."""
+"""On work and dead letters: the subject of the reply events."""
 
 REPEATED: Final = "Penstock-Repeated"
-"""Set by whoever published more than once for lack of an acknowledgement: the duplicate window of a work queue does
-not outlive a server's restart, so the next hop looks into the stored replies before it does anything twice."""
+"""Set on a message that was published more than once because no acknowledgement arrived. The duplicate window of a work
+queue does not survive a restart of the server, so the receiver reads the stored replies before it acts twice."""
 
 DEAD_REASON: Final = "Penstock-Dead-Reason"
 DEAD_MESSAGE: Final = "Penstock-Dead-Message"
@@ -47,4 +47,4 @@ DEAD_TRUNCATED: Final = "Penstock-Dead-Truncated"
 DEAD_HISTORY: Final = "Penstock-Dead-History"
 """JSON in ASCII: penstock/contract/dead_letters.py."""
 DEAD_STORED_MS: Final = "Penstock-Dead-Stored-Ms"
-"""When the buried message was stored where it was found, Unix milliseconds."""
+"""When the original message was stored in its stream, Unix milliseconds."""

@@ -1,7 +1,7 @@
-"""What has become of a request of the batch lane, for whoever asks by its id, hours later.
+"""The status and the result of a job, a request of the batch lane.
 
-One record per job, in `llm.job.<account>.<client>.<id>`, of which the stream keeps the last. It is written by
-compare-and-set and its end is written once: whoever ends a job writes the record before the terminal reply event.
+There is one record per job, in `llm.job.<account>.<client>.<id>`, of which the stream keeps the last version. It is
+written by compare-and-set, and its end is written once, before the terminal reply event.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
     account: str
     user: str = ""
     role: str
-    """The one it was given; as it was asked for where it was refused at the door."""
+    """The role that the router chose; the requested one when the request was rejected."""
     state: JobState
     at_ms: int
-    """Since when, Unix milliseconds."""
+    """When `state` was entered, Unix milliseconds."""
     submitted_ms: int
     deadline_ms: int | None = None
-    """None: it was refused before it had one."""
+    """None: the request was rejected before it had a deadline."""
     attempt: int = 0
-    """The last provider attempt, counted from 1; 0: none was made."""
+    """Number of the last provider attempt, from 1; 0: none."""
     model: str = ""
-    """Of that attempt."""
+    """The model of that attempt."""
     provider: str = ""
     worker: str = ""
     unsent: tuple[int, ...] = ()
-    """Attempts that were announced and never sent to a provider, the last 50 of them."""
+    """Attempts that were announced and never sent to a provider; at most the last 50."""
     work_seq: int = 0
-    """The message in `LLM_WORK` that is worked on; a second copy of it is dropped."""
+    """Sequence of the message in `LLM_WORK` that is processed; a second copy of it is dropped."""
     end_seq: int = 0
     """`seq` of the terminal reply event."""
     error: Failure | None = None
@@ -51,11 +51,11 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
     cost_microusd: int = 0
     timings: Timings = field(default_factory=Timings)
     result_bytes: int = 0
-    """Of the result stored for it; 0 for a completed job: it was larger than a message may be, or not all of it
-    was stored when its worker died.
+    """Size of the stored result. 0 for a completed job: the result exceeded the message limit, or was only partly
+    stored when its worker died.
     """
     redriven_from: int | None = None
-    """The dead letter it was made of."""
+    """Sequence of the dead letter from which the job was redriven."""
     v: int = 1
 
     @property
@@ -68,12 +68,12 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
 
 
 class JobResult(Struct, frozen=True, kw_only=True, tag="job_result", tag_field="type"):
-    """What a completed job answered, in `llm.result.<account>.<client>.<id>.<attempt>`."""
+    """The answer of a completed job, in `llm.result.<account>.<client>.<id>.<attempt>`."""
 
     completed: Completed
-    """The terminal event: with the provider's body in `response` where the request did not stream."""
+    """The terminal event, with the provider's body in `response` when the request did not stream."""
     text: str = ""
-    """Of a streamed answer."""
+    """The text of a streamed answer."""
     choices: tuple[Raw, ...] = ()
-    """Whatever else was streamed: OpenAI chunk choices, untouched, in order."""
+    """All other streamed content: OpenAI chunk choices, unchanged and in order."""
     v: int = 1

@@ -1,4 +1,4 @@
-"""The closed lists of names that stand in messages, subjects and metric labels."""
+"""Names in messages, subjects and metric labels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Kind = Literal["chat", "embed", "index"]
 Complexity = Literal["simple", "medium", "complex"]
 DegradationRule = Literal["rate_limit", "high_latency", "errors"]
 Rescue = Literal["none", "before_output", "restart"]
-"""Which further attempts a request allows: none after the first, none once text was sent, or any."""
+"""Further attempts that a request allows after a failed one: none, none once text was sent, or any."""
 
 ROLES: Final[tuple[Role, ...]] = (
     *("chat", "logic", "coding", "vision", "long_context"),
@@ -42,13 +42,13 @@ LANES: Final[tuple[Lane, ...]] = get_args(Lane)
 RESCUES: Final[tuple[Rescue, ...]] = get_args(Rescue)
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 RANKS: Final = (0, 1, 2, 3)
-"""The parts of a mailbox: the more requests somebody has in it, the higher the rank of the next one, and the later
-its turn. `services/router/queues/backlog.py` chooses."""
+"""The priority ranks of a mailbox: the more requests a user has in it, the higher the rank of the next one, and the
+later it is pulled. `services/router/queues/backlog.py` chooses the rank."""
 COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
 
 AUTO: Final = "auto"
-"""The role an application names when it leaves the choice to the router."""
+"""The role of a request that leaves the choice to the router."""
 EMBED: Final = "embed"
-"""The role for embeddings. No service answers it yet."""
+"""The role for embeddings, which no service answers yet."""
 RESERVED_ROLES: Final = frozenset({AUTO, "router"})
 """Names that a catalogue cannot define: the router's dead letters are filed under `router`."""

@@ -1,4 +1,4 @@
-"""What a living service says of itself every few seconds in the bucket `llm_presence`."""
+"""The heartbeat of a service, written every few seconds to the bucket `llm_presence`."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ __all__ = [
 
 
 class RoleStatus(Struct, frozen=True, kw_only=True):
-    """One role of a worker."""
+    """The load of one role of a worker."""
 
     role: Role
     slots: int
     running: int
     ready_at_ms: int = 0
-    """When quota and breakers let the next request through; 0: now. Unix milliseconds."""
+    """When quota and breakers allow the next call, Unix milliseconds; 0: now."""
     batch_slots: int = 0
-    """For the batch lane, beside `slots`."""
+    """Slots of the batch lane, in addition to `slots`."""
     calling: int = 0
-    """Of those running: how many have been let through to a provider; the others wait for quota."""
+    """Running requests that are in a provider call; the others wait for quota."""
     ended: int = 0
-    """Requests that came to their end here since the worker started."""
+    """Requests that ended on this worker since it started."""
     service_ms: int | None = None
-    """How long one of the latest requests held its slot, in the mean, its waiting for quota not counted; None: no
-    request has ended yet."""
+    """Mean time for which the latest requests held their slots, without the wait for quota; None: no request has ended
+    yet."""
     longest_ms: int | None = None
-    """What 19 of 20 of them stayed within."""
+    """95th percentile of the same time."""
     calls_each: float = 1.0
-    """Attempts that one of the latest requests took, in the mean."""
+    """Mean number of attempts of the latest requests."""
 
 
 class LimitPast(Struct, frozen=True, kw_only=True):
-    """What happened to a limit in a span of time, as far as this worker watched it; it forgets at its end."""
+    """The history of a limit in a span of time, as observed by this worker since it started."""
 
     near_s: int = 0
-    """Seconds in which it was nearly used up or full."""
+    """Seconds in which the limit was nearly or completely used up."""
     full_s: int = 0
-    """Seconds in which nothing was left, or too little for a request that came."""
+    """Seconds in which nothing was left, or too little for a request that arrived."""
     missed: int = 0
-    """Requests of this worker that it could not let through when they came: they waited, or another model answered."""
+    """Requests of this worker that had to wait or went to another model because of the limit."""
     peak: int = 0
-    """The most that was used."""
+    """The highest use."""
     unmet: int = 0
-    """What those requests wanted, in the limit's unit: of a limit per day altogether, else in the worst minute."""
+    """Demand of those requests in the unit of the limit: in all for a limit per day, else in the worst minute."""
 
 
 class LimitStatus(Struct, frozen=True, kw_only=True):
-    """One limit of one (credential, model), as this worker sees it."""
+    """One limit of one (credential, model), as observed by this worker."""
 
     credential: str
     model: str
@@ -74,19 +74,19 @@ class LimitStatus(Struct, frozen=True, kw_only=True):
     alone."""
     allowed: int
     record: str = ""
-    """The key in `llm_quota` under which all workers share it; empty: this worker counts for itself."""
+    """The key in `llm_quota` under which all workers share the limit; empty: this worker counts alone."""
     warned: bool = False
-    """It was nearly used up, and is not at ease again."""
+    """A warning is active: the limit was nearly used up and has not eased since."""
     full_at_ms: int = 0
-    """When it will be full if its use goes on as it did lately; 0: not as far as can be told. Unix milliseconds."""
+    """Forecast time at which the limit is used up, Unix milliseconds; 0: no forecast."""
     watched_s: int = 0
-    """For how long this worker has watched it."""
+    """Seconds for which this worker has observed the limit."""
     hour: LimitPast = field(default_factory=LimitPast)
     day: LimitPast = field(default_factory=LimitPast)
 
 
 class LearnedLimit(Struct, frozen=True, kw_only=True):
-    """A limit that the catalogue does not name, as the provider's refusals and headers tell it."""
+    """A limit that the catalogue does not name, learned from the rejections and headers of the provider."""
 
     credential: str
     model: str
@@ -96,7 +96,7 @@ class LearnedLimit(Struct, frozen=True, kw_only=True):
 
 
 class BreakerStatus(Struct, frozen=True, kw_only=True):
-    """A breaker that is not closed."""
+    """A circuit breaker that is not closed."""
 
     model: str
     state: str
@@ -104,54 +104,54 @@ class BreakerStatus(Struct, frozen=True, kw_only=True):
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
-    """When one limit has how much to give, if nothing more is spent."""
+    """When one limit has capacity again if no more calls are made."""
 
     limit: str
-    """Its name in the catalogue, as `tokens_per_minute`."""
+    """The name of the limit in the catalogue, for example `tokens_per_minute`."""
     window_ms: int
     allowed: int
-    """Within one window."""
+    """Capacity of one window."""
     free: int
-    """Now; below nothing where more was spent than foreseen."""
+    """Free capacity now; negative when more was spent than estimated."""
     returns: tuple[tuple[int, int], ...] = ()
-    """In so many milliseconds, so much is free again; in order, and never too early."""
+    """Pairs of (milliseconds from now, amount that is free again by then), in order; never too early."""
 
 
 class QuotaForecast(Struct, frozen=True, kw_only=True):
-    """What one (credential or quota group, model) will give, as this worker sees it."""
+    """Forecast capacity of one (credential or quota group, model), as observed by this worker."""
 
     model: str
-    """As the chains name it."""
+    """The name of the model in the chains."""
     source: str
-    """Forecasts of several workers with the same source speak of one and the same quota; those of a worker that counts
-    for itself have a source of their own."""
+    """Identifies the quota: forecasts of several workers with the same source describe one shared quota; a worker that
+    counts alone has its own sources."""
     paused_ms: int = 0
-    """What is left of the pause after a 429; it holds for all who share the quota."""
+    """Remaining pause after a 429; it applies to every worker that shares the quota."""
     breaker_ms: int = 0
-    """In how long this worker's own breaker lets a call through."""
+    """Time until the circuit breaker of this worker allows a call."""
     recoveries: tuple[Recovery, ...] = ()
-    """None: there is no limit."""
+    """Empty: there is no limit."""
     concurrency: int | None = None
     tokens_each: int = 0
-    """What the latest calls used, in the mean; 0: not known."""
+    """Mean tokens of the latest calls; 0: unknown."""
 
 
 class CredentialStatus(Struct, frozen=True, kw_only=True):
-    """One credential of one provider, as this worker sees it; never the key."""
+    """One credential of one provider, as observed by this worker; never the key."""
 
     credential: str
     provider: str
     age_days: int | None = None
-    """None: nobody said since when its key is in use."""
+    """None: the date of the key is not configured."""
     max_age_days: float = 90.0
     refused_for: tuple[str, ...] = ()
-    """Models for which the provider refuses it."""
+    """Models for which the provider rejects the credential."""
     trouble: str = ""
-    """What is wrong with its file in the directory of secrets; empty: nothing."""
+    """The problem with its file in the secrets directory; empty: none."""
 
 
 class DegradedModel(Struct, frozen=True, kw_only=True):
-    """A model that requests of a role are shortened for."""
+    """A model for which requests of a role are shortened."""
 
     role: Role
     model: str
@@ -169,15 +169,15 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     roles: tuple[RoleStatus, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
     learned: tuple[LearnedLimit, ...] = ()
-    """Of models that have no limit in the catalogue, and refused calls lately."""
+    """Learned limits of models that have none in the catalogue and rejected calls recently."""
     breakers: tuple[BreakerStatus, ...] = ()
     degraded: tuple[DegradedModel, ...] = ()
     withdrawn: tuple[str, ...] = ()
     forecasts: tuple[QuotaForecast, ...] = ()
-    """Of the models in the chains of its roles."""
+    """Forecasts for the models in the chains of its roles."""
     credentials: tuple[CredentialStatus, ...] = ()
     keyless: tuple[str, ...] = ()
-    """Providers of its roles' chains of whose keys none is set."""
+    """Providers in the chains of its roles that have no key set."""
     unreachable: tuple[str, ...] = ()
     """Providers to which it could not connect lately."""
     unreachable_quotas: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ class QuotaLease(Struct, frozen=True, kw_only=True):
     """What one worker may spend without a write. The lease of a dead worker counts as spent at `until_ms`."""
 
     holder: str
-    """The worker's instance."""
+    """The instance name of the worker."""
     number: int
     """Number of the holder's write: after a lost answer it shows whether that write was stored."""
     until_ms: int
@@ -43,7 +43,7 @@ class QuotaCorrection(Struct, frozen=True, kw_only=True):
     """A correction of one limit by the provider's headers."""
 
     limit: str
-    """Its name in the catalogue, as `tokens_per_minute`."""
+    """The name of the limit in the catalogue, for example `tokens_per_minute`."""
     said_ms: int = 0
     """When the latest header with a remaining amount came."""
     ceiling: int | None = None
@@ -76,13 +76,13 @@ class QuotaLearned(Struct, frozen=True, kw_only=True):
     doubt: int = 0
     """Grows with refusals that contradict the limit; beyond a bound the limit is dropped."""
     said_per_minute: int | None = None
-    """The limit in the provider's headers."""
+    """Requests per minute in the headers of the provider."""
     tokens_per_minute: int | None = None
     """The limit of tokens in the provider's headers."""
 
 
 class QuotaRecord(Struct, frozen=True, kw_only=True, tag="quota_record", tag_field="type"):
-    """One (credential or quota group, model), shared by all workers that use it."""
+    """Consumption and leases of one (credential or quota group, model), shared by all workers that use it."""
 
     at_ms: int
     """When the record was written, on its own clock."""

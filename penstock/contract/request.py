@@ -1,4 +1,4 @@
-"""What an application publishes to ask for a chat answer, and what it publishes to take that back."""
+"""The request of an application for a chat answer, and its cancellation."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ __all__ = ["CancelRequest", "ChatRequest"]
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_field="type"):
-    """The envelope around an OpenAI chat-completions body. The account stands in the subject, not here."""
+    """The envelope of an OpenAI chat-completions body. The account is in the subject."""
 
     id: str
-    """Unique per request (a UUIDv7 is right), usable as a subject token. The header `Nats-Msg-Id` is
-    `<account>.<client>.<id>`: to JetStream one name is one message, whoever sends it."""
+    """Unique per request, for example a UUIDv7, and a valid subject token. The header `Nats-Msg-Id` is
+    `<account>.<client>.<id>`, of which JetStream stores one message."""
     client: str
     """Reply events go to `llm.reply.<account>.<client>.<id>`."""
     body: Raw
-    """The OpenAI chat-completions body. `model` in it is ignored: the role's chain decides."""
+    """The OpenAI chat-completions body. Its `model` is ignored: the chain of the role decides."""
     role: str = AUTO
     lane: Lane = "interactive"
     user: str = ""
-    """Whoever at the application asks; limits and fairness count by it."""
+    """Your end user; fairness counts by it."""
     deadline_ms: int | None = None
-    """Unix milliseconds after which no answer is wanted; None: the role's own limit from when it was stored."""
+    """Unix milliseconds after which no answer is wanted; None: the default of the role, from when it was stored."""
     degrade: bool = True
-    """False: nothing of the body is shortened while a model is slow or failing; another model may still answer."""
+    """False: the body is not shortened while a model is slow or failing; another model may still answer."""
     rescue: Rescue = "restart"
     """Whether a failed attempt may be followed by another: never (`none`), only while no text was sent
-    (`before_output`), or also afterwards (`restart`): then `restarted` tells to forget the text so far."""
+    (`before_output`), or also afterwards (`restart`), when `restarted` discards the text so far."""
     v: int = 1
 
 
 class CancelRequest(Struct, frozen=True, kw_only=True, tag="cancel_request", tag_field="type"):
-    """Stop the request named by the subject's last token. An empty body means the same."""
+    """Stop the request that the last token of the subject names. An empty body means the same."""
 
     reason: str = ""
     v: int = 1

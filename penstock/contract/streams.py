@@ -1,4 +1,4 @@
-"""Streams, consumers and buckets as data; one provisioning step creates them, services only use them.
+"""Streams, consumers and buckets as data; one provisioning step creates them.
 
 JetStream reserves the `max_bytes` of every stream, 2.3 GiB in all, on each node that keeps a copy.
 `PENSTOCK_STORE_SCALE` multiplies all of them but the one that is bounded in number (`Stream.scaled`).
@@ -44,12 +44,12 @@ HOUR_S: Final = 60 * MINUTE_S
 DAY_S: Final = 24 * HOUR_S
 MIB: Final = 1024 * 1024
 WAITING_S: Final = LONGEST_WAIT_S + DAY_S
-"""How long what waits is kept: a day more than it may wait, so that its end is told before it is forgotten."""
+"""Seconds for which a waiting message is stored: a day longer than it may wait, so that its end is published first."""
 
 MAX_PAYLOAD_BYTES: Final = 8 * MIB
-"""`max_payload` of our servers: headers and body together. nats-server advises against more."""
+"""`max_payload` of the NATS server for headers and body together; nats-server advises against more."""
 MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * 1024
-"""The rest is for what the router adds on the way to the mailbox."""
+"""The limit of a request; the remaining bytes of a message are for the fields that the router adds."""
 
 
 class Stream(Struct, frozen=True, kw_only=True):
@@ -61,10 +61,11 @@ class Stream(Struct, frozen=True, kw_only=True):
     max_age_s: int
     max_bytes: int
     discard: Literal["old", "new"] = "old"
-    """new: a full stream refuses the publisher, who then knows; old: the oldest messages go."""
+    """new: a full stream rejects new messages; old: it deletes the oldest ones."""
     max_per_subject: int = -1
     max_messages: int = -1
-    """With `discard` new and one message per subject: a new subject is refused, one that is there can be rewritten."""
+    """With `discard` new and one message per subject, a new subject is rejected and an existing one can be
+    rewritten."""
     duplicate_window_s: int = 2 * MINUTE_S
     purpose: str
 
@@ -89,8 +90,8 @@ class Bucket(Struct, frozen=True, kw_only=True):
     ttl_s: int
     history: int = 1
     republished_as: str | None = None
-    """Every stored entry is also published here by the server, as plain messages: a watch that needs no consumer,
-    and outlives the server and the bucket."""
+    """The server also publishes every stored entry on this subject as a plain message: a watch without a consumer,
+    which survives the server and the bucket."""
     purpose: str
 
 
@@ -102,7 +103,7 @@ REQUESTS: Final = Stream(
     max_bytes=256 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
-    purpose="Commands from applications until a router has taken them.",
+    purpose="Requests of applications until a router has routed them.",
 )
 WORK: Final = Stream(
     name="LLM_WORK",
@@ -121,7 +122,7 @@ REPLIES: Final = Stream(
     max_age_s=15 * MINUTE_S,
     max_bytes=256 * MIB,
     duplicate_window_s=15 * MINUTE_S,
-    purpose="Reply events, so that a stream can be resumed and a second terminal event is refused.",
+    purpose="Reply events: a stream can be resumed, and a second terminal event is rejected.",
 )
 EVENTS: Final = Stream(
     name="LLM_EVENTS",
@@ -130,7 +131,7 @@ EVENTS: Final = Stream(
     max_age_s=30 * DAY_S,
     max_bytes=256 * MIB,
     duplicate_window_s=10 * MINUTE_S,
-    purpose="Facts: usage, breakers, quota, models; the audit log.",
+    purpose="Facts about usage, breakers, quota and models; the audit log.",
 )
 DEAD: Final = Stream(
     name="LLM_DEAD",
@@ -138,7 +139,7 @@ DEAD: Final = Stream(
     retention="limits",
     max_age_s=30 * DAY_S,
     max_bytes=64 * MIB,
-    purpose="What could not be done, with its reason in the headers and the original message as the body.",
+    purpose="Requests that could not be processed: the original message as the body, the reason in the headers.",
 )
 CANCELS: Final = Stream(
     name="LLM_CANCELS",
@@ -147,7 +148,7 @@ CANCELS: Final = Stream(
     max_age_s=LONGEST_WAIT_S + HOUR_S,
     max_bytes=32 * MIB,
     max_per_subject=1,
-    purpose="Marks for work that is still queued when it is cancelled.",
+    purpose="Cancel marks for work that is still queued.",
 )
 JOBS: Final = Stream(
     name="LLM_JOBS",
@@ -158,7 +159,7 @@ JOBS: Final = Stream(
     discard="new",
     max_per_subject=1,
     max_messages=100_000,
-    purpose="The status of each job (a request of the batch lane); ended ones make way for new ones.",
+    purpose="The status of each job (a request of the batch lane); records of ended jobs are deleted for new ones.",
 )
 RESULTS: Final = Stream(
     name="LLM_RESULTS",
@@ -167,16 +168,16 @@ RESULTS: Final = Stream(
     max_age_s=LONGEST_WAIT_S + DAY_S,
     max_bytes=512 * MIB,
     max_per_subject=1,
-    purpose="What completed jobs answered; at its bound the oldest results go first.",
+    purpose="The answers of completed jobs; at the limit the oldest are deleted.",
 )
 STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS)
 
-PRESENCE: Final = Bucket(name="llm_presence", ttl_s=30, purpose="Who is alive, and what it says of itself.")
+PRESENCE: Final = Bucket(name="llm_presence", ttl_s=30, purpose="The heartbeats of live services.")
 QUOTA: Final = Bucket(
     name="llm_quota",
     ttl_s=2 * DAY_S,
     republished_as=subjects.QUOTA_STORED,
-    purpose="What was spent and is leased of each (credential or quota group, model), for all workers together.",
+    purpose="Consumption and leases of each (credential or quota group, model), shared by all workers.",
 )
 BUCKETS: Final = (PRESENCE, QUOTA)
 

@@ -77,7 +77,7 @@ def _all(template: str) -> str:
 
 REQUEST_ALL: Final = _all(REQUEST)
 WORK_ALL: Final = "llm.work.>"
-"""Wider than the template: what a router of another version writes is kept, and the sweep finds it."""
+"""Wider than the template: messages of a router of another version are stored too, and the sweep finds them."""
 REPLY_ALL: Final = _all(REPLY)
 CANCEL_ALL: Final = _all(CANCEL)
 EVENT_ALL: Final = _all(EVENT)
@@ -101,20 +101,20 @@ _RANKS: Final = frozenset(map(str, RANKS))
 _ACCOUNT_DIGITS: Final = 8
 _USER_DIGITS: Final = 12
 _MOST_FLOWS: Final = 10_000
-"""Remembered: a request asks for its flow several times."""
+"""Cached flow tokens; one request needs its token several times."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_IN_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class RequestAddress(NamedTuple):
-    """What the subject of a request says: who asks, and for what kind of work."""
+    """The parts of a request subject: the account and the kind of work."""
 
     account: str
     kind: str
 
 
 class WorkAddress(NamedTuple):
-    """What the subject of work says: whose mailbox, which part of it, and (folded) who asked."""
+    """The parts of a work subject: the mailbox, the rank in it, and the flow token of account and user."""
 
     role: str
     lane: str
@@ -123,7 +123,7 @@ class WorkAddress(NamedTuple):
 
 
 class ReplyAddress(NamedTuple):
-    """Where the reply events of one request go."""
+    """The parts of a reply subject, which identify one request."""
 
     account: str
     client: str
@@ -140,17 +140,17 @@ def is_token(text: str) -> bool:
 
 
 def token(text: str) -> str:
-    """`text` made safe as one token: what is not allowed becomes `_`, the length is bounded."""
+    """`text` as one token: every other character becomes `_`, and the length is bounded."""
     return _NOT_IN_TOKEN.sub("_", text)[:64] or "_"
 
 
 def quota_key(owner: str, model: str) -> str:
-    """The key in `llm_quota` of what `owner` (a credential or a quota group) may use of `model`."""
+    """The key in `llm_quota` for the quota of `owner` (a credential or a quota group) on `model`."""
     return f"{_distinct(owner)}.{_distinct(model)}"
 
 
 def _distinct(text: str) -> str:
-    """A token; one that is not the text itself ends in a digest of it, so that no two texts share it."""
+    """A token for `text`; a changed one ends in a digest, so that no two texts share a token."""
     safe = token(text)
     if safe == text:
         return text
@@ -174,16 +174,16 @@ def request_address(subject: str) -> RequestAddress:
 
 @lru_cache(_MOST_FLOWS)
 def flow(account: str, user: str) -> str:
-    """The token of (account, user), whose requests stand in one place of the queue; it begins with the account's.
+    """The flow token of (account, user), the unit of fair queueing; it begins with the token of the account.
 
-    48 bits of the user, so that nobody finds a name to stand in somebody else's place; 32 of the account, whose name
-    nobody chooses for himself. Users without a name are one user of their account.
+    48 bits for the user, so that no user can choose a name with the token of another; 32 bits for the account, whose
+    name its users do not choose. Requests without a user share one flow per account.
     """
     return _digest(account)[:_ACCOUNT_DIGITS] + _digest(f"{account}.{user}")[:_USER_DIGITS]
 
 
 def account_of_flow(token_of_flow: str) -> str:
-    """What the tokens of all users of one account begin with."""
+    """The prefix of the flow tokens of all users of one account."""
     return token_of_flow[:_ACCOUNT_DIGITS]
 
 
@@ -218,7 +218,7 @@ def reply(account: str, client: str, request_id: str) -> str:
 
 
 def reply_address(subject: str) -> ReplyAddress | None:
-    """The parts of a reply subject; None for anything else, hostile headers included."""
+    """The parts of a reply subject; None for any other text."""
     parts = subject.split(".")
     if len(parts) != 5 or parts[:2] != _REPLY_START or not all(map(is_token, parts[2:])):
         return None
@@ -226,7 +226,7 @@ def reply_address(subject: str) -> ReplyAddress | None:
 
 
 def reply_inbox(account: str, client: str) -> str:
-    """The one subscription that receives every reply of a client."""
+    """The filter for every reply of a client."""
     return reply(account, client, "*")
 
 
@@ -239,7 +239,7 @@ def event(kind: str, scope: str) -> str:
 
 
 def limit_event(record: str, limit: str) -> str:
-    """Where the warnings about one limit of a shared quota are told: its last message says what holds."""
+    """The subject of warnings about one limit of a shared quota; its last message is the current state."""
     return _event(kind="limit", scope=_distinct(f"{record}.{limit}"))
 
 
@@ -248,7 +248,7 @@ def dead(role: str) -> str:
 
 
 def dead_role(subject: str) -> str:
-    """Whose dead letter it is: a role, or the router. Empty for what is no subject of a dead letter."""
+    """The role of a dead letter, or `router`; empty for any other subject."""
     start = _dead(role="")
     return subject.removeprefix(start) if subject.startswith(start) else ""
 
@@ -258,7 +258,7 @@ def job(account: str, client: str, request_id: str) -> str:
 
 
 def jobs_of(account: str, request_id: str = "*") -> str:
-    """The filter for the jobs of an account, whichever client asked."""
+    """The filter for the jobs of all clients of an account."""
     return job(account, "*", request_id)
 
 

@@ -1,4 +1,4 @@
-"""What the router puts into a role's mailbox."""
+"""A routed request in the mailbox of a role."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ChatWork"]
 
 
 class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="type"):
-    """A validated, routed request; everything a worker needs without asking anybody."""
+    """A validated, routed request with everything that a worker needs."""
 
     id: str
     account: str
@@ -28,13 +28,13 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     stream: bool
     vision: bool = False
     estimated_tokens: int = 0
-    """Of the input, before calibration."""
+    """Estimated input tokens, before calibration."""
     hold_id: str | None = None
-    """The ledger's hold on the estimated cost; None while no ledger runs."""
+    """The hold of the ledger on the estimated cost; None while no ledger runs."""
     degrade: bool = True
     """Whether the body may be shortened."""
     rescue: Rescue = "restart"
-    """As the request says."""
+    """The `rescue` of the request."""
     body: Raw
     v: int = 1
 

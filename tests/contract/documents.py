@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
     path
-    for folder in (ROOT, ROOT / "docs", ROOT / "deploy", ROOT / "services")
+    for folder in (ROOT, ROOT / "docs", ROOT / "deploy", ROOT / "services", ROOT / "schemas")
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
 )
 

@@ -1,4 +1,4 @@
-"""What the contract tests share: every message with its example, and the decoder that production uses for it."""
+"""Every message with its example and its production decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K1: every message is what its example, its JSON Schema and the AsyncAPI document say."""
+"""K1: every message matches its example, its JSON Schema and the AsyncAPI document."""
 
 from __future__ import annotations
 
@@ -9,35 +9,38 @@ import jsonschema
 import msgspec
 import pytest
 
+from penstock import Client, UnknownJob, UnknownReply
+from penstock.contract.channels import CHANNELS
 from penstock.contract.codec import encode
-from penstock.contract.generate import asyncapi, json_schema, main
+from penstock.contract.generate import asyncapi, json_schema, main, readme, tag
+from penstock.contract.streams import JOBS, REPLIES, RESULTS
 from tests.contract.messages import BY_TAG, DECODERS, EXAMPLES, at, decode, places
 
 ROOT = Path(__file__).parents[2]
 ASYNCAPI = msgspec.json.decode((ROOT / "schemas/asyncapi.json").read_bytes())
 
 
-def test_every_message_has_an_example_and_a_decoder_and_no_example_is_left_over():
+def test_k1_every_message_has_an_example_and_a_decoder():
     assert set(EXAMPLES) == set(BY_TAG)
     assert set(DECODERS) == set(BY_TAG.values())
 
 
 @pytest.mark.parametrize("name", BY_TAG)
-def test_an_example_shows_every_field_and_no_other(name: str):
+def test_k1_an_example_has_exactly_the_fields_of_its_message(name: str):
     message = decode(name, EXAMPLES[name])
     assert type(message) is BY_TAG[name]
     assert msgspec.json.decode(encode(message)) == EXAMPLES[name]
 
 
 @pytest.mark.parametrize("name", BY_TAG)
-def test_a_message_survives_the_wire(name: str):
+def test_k1_a_message_decodes_to_what_was_encoded(name: str):
     message = decode(name, EXAMPLES[name])
     again = DECODERS[BY_TAG[name]].decode(encode(message))
     assert encode(again) == encode(message)
 
 
 @pytest.mark.parametrize("name", BY_TAG)
-def test_an_example_obeys_its_published_json_schema(name: str):
+def test_k1_an_example_is_valid_by_its_published_schema(name: str):
     published = msgspec.json.decode((ROOT / "schemas" / f"{name}.json").read_bytes())
     assert published == msgspec.json.decode(msgspec.json.encode(json_schema(BY_TAG[name])))
     jsonschema.Draft202012Validator.check_schema(published)
@@ -45,7 +48,7 @@ def test_an_example_obeys_its_published_json_schema(name: str):
 
 
 @pytest.mark.parametrize("name", BY_TAG)
-def test_the_asyncapi_document_carries_the_message_its_schema_and_its_example(name: str):
+def test_k1_the_asyncapi_document_has_message_schema_and_example(name: str):
     message = ASYNCAPI["components"]["messages"][name]
     assert message["examples"] == [{"payload": EXAMPLES[name]}]
     schema = {"$ref": message["payload"]["$ref"], "components": ASYNCAPI["components"]}
@@ -54,13 +57,35 @@ def test_the_asyncapi_document_carries_the_message_its_schema_and_its_example(na
     assert any(channel["messages"].get(name) == reference for channel in ASYNCAPI["channels"].values())
 
 
-def test_generated_files_are_current():
+def test_k1_the_readme_lists_every_channel_with_its_limits():
+    rows = [line for line in readme().splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == len(CHANNELS)
+    for row, channel in zip(rows, CHANNELS, strict=True):
+        assert f"`{channel.subject}`" in row
+        assert channel.limits in row
+        assert all(f"[{tag(message)}]({tag(message)}.json)" in row for message in channel.messages)
+
+
+def test_k1_the_documents_name_the_time_for_which_answers_are_stored():
+    minutes, hours = REPLIES.max_age_s // 60, RESULTS.max_age_s // 3600
+    assert JOBS.max_age_s == RESULTS.max_age_s
+    for name in ("README.md", "docs/streaming.md"):
+        assert f"{minutes} minutes" in (ROOT / name).read_text()
+    assert f"{hours} hours" in (ROOT / "docs/jobs.md").read_text()
+    assert f"{minutes} minutes" in str(UnknownReply("id", "client"))
+    assert f"{hours} hours" in str(UnknownReply("id", "client"))
+    assert f"{hours} hours" in str(UnknownJob("id"))
+    assert f"for {minutes} minutes" in str(Client.resume.__doc__)
+    assert f"for {hours} hours" in str(Client.result.__doc__)
+
+
+def test_k1_generated_files_are_current():
     assert main(["--check"]) == 0
     assert msgspec.json.decode(msgspec.json.encode(asyncapi())) == ASYNCAPI
 
 
 @pytest.mark.parametrize("name", BY_TAG)
-def test_a_field_of_a_later_version_is_tolerated_wherever_it_stands(name: str):
+def test_k1_an_unknown_field_is_ignored_at_every_level(name: str):
     plain = encode(decode(name, EXAMPLES[name]))
     for path in places(EXAMPLES[name]):
         spoiled = copy.deepcopy(EXAMPLES[name])
@@ -70,7 +95,7 @@ def test_a_field_of_a_later_version_is_tolerated_wherever_it_stands(name: str):
 
 
 @pytest.mark.parametrize("name", BY_TAG)
-def test_a_value_of_the_wrong_type_is_refused_wherever_it_stands(name: str):
+def test_k1_a_value_of_the_wrong_type_is_rejected_at_every_level(name: str):
     for path in places(EXAMPLES[name])[1:]:
         spoiled = copy.deepcopy(EXAMPLES[name])
         at(spoiled, path[:-1])[path[-1]] = _of_another_type(at(spoiled, path))
@@ -85,7 +110,7 @@ def _of_another_type(value: object) -> object:
 
 
 @pytest.mark.parametrize("name", BY_TAG)
-def test_a_required_field_is_required_and_any_other_has_a_default(name: str):
+def test_k1_a_field_is_required_or_has_a_default(name: str):
     required = set(json_schema(BY_TAG[name])["$defs"][BY_TAG[name].__name__].get("required", ())) - {"type"}
     for field in EXAMPLES[name].keys() - {"type"}:
         spoiled = {key: value for key, value in EXAMPLES[name].items() if key != field}
@@ -96,7 +121,7 @@ def test_a_required_field_is_required_and_any_other_has_a_default(name: str):
             decode(name, spoiled)
 
 
-def test_whole_numbers_may_be_as_large_as_time_needs_and_text_is_not_a_number():
+def test_k1_integers_are_large_enough_and_text_is_not_a_number():
     request = {**EXAMPLES["chat_request"], "deadline_ms": 2**62}
     assert decode("chat_request", request).deadline_ms == 2**62
     with pytest.raises(msgspec.ValidationError):

@@ -177,7 +177,7 @@ async def test_a_request_above_the_limit_is_refused_with_both_figures(
 
 
 async def test_a_client_refuses_what_nats_would_not_carry(client: Client) -> None:
-    with pytest.raises(RequestTooLarge, match="a message may have"):
+    with pytest.raises(RequestTooLarge, match="the limit is"):
         await ask(client, "x" * (MAX_REQUEST_BYTES + 1), role="chat")
 
 

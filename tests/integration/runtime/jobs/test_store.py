@@ -103,9 +103,9 @@ async def test_a_result_is_read_while_it_is_there_and_missed_honestly(nc: Nats):
     assert reply is not None
     assert (reply.text, reply.attempts) == ("streamed", 2)
     await nc.jetstream().purge_stream(RESULTS.name)
-    with pytest.raises(ResultGone, match="no more room"):
+    with pytest.raises(ResultGone, match="the store was full"):
         await reading.result(done)
-    with pytest.raises(ResultGone, match="larger"):
+    with pytest.raises(ResultGone, match="exceeded the message limit"):
         await reading.result(ended(job(1), event, 5, 0))
     with pytest.raises(RequestFailed):
         await reading.result(failed(job(1)))
