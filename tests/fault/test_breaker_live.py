@@ -1,4 +1,4 @@
-"""D3 over the real system: how many calls really reach a model whose breaker is open."""
+"""D3 over the real system: the calls that reach a model whose breaker is open."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
-async def test_d3_five_failures_open_it_probes_go_and_two_good_ones_close_it(
+async def test_d3_five_failures_open_it_and_two_successful_probes_close_it(
     system: System, client: Client
 ) -> None:
     await system.sim("PUT", "behaviour", {"sick": "503"})
@@ -41,13 +41,13 @@ async def test_d3_five_failures_open_it_probes_go_and_two_good_ones_close_it(
         assert (await ask(client, f"Failing {n}", role="chat")).models == ["sick", "stand-in"]
     assert await system.attempts("sick") == 5
 
-    # Open, for every role that names the model: no call reaches it.
+    # The breaker is open for every role with the model: no call reaches it.
     for n in range(20):
         role = ("chat", "fast")[n % 2]
         assert (await ask(client, f"Around it {n}", role=role)).models == ["stand-in"]
     assert await system.attempts("sick") == 5
 
-    # A probe goes after open_s, fails, and opens it again.
+    # A probe after open_s fails and opens the breaker again.
     async def probed() -> bool:
         await ask(client, "Probe?", role="chat")
         return await system.attempts("sick") == 6
@@ -57,7 +57,7 @@ async def test_d3_five_failures_open_it_probes_go_and_two_good_ones_close_it(
         await ask(client, f"Around it again {n}", role="fast")
     assert await system.attempts("sick") == 6
 
-    # Healed: two good probes close it, and it answers everything again.
+    # The model is healthy again: two successful probes close the breaker, and it answers all requests.
     await system.sim("PUT", "behaviour", {"sick": ""})
 
     async def answers_again() -> bool:
@@ -68,20 +68,20 @@ async def test_d3_five_failures_open_it_probes_go_and_two_good_ones_close_it(
     for n in range(5):
         assert (await ask(client, f"Healthy {n}", role="fast")).models == ["sick"]
 
-    async def told() -> bool:
+    async def announced() -> bool:
         moves = [
             event.after for event in await stored_events(system, BreakerChanged) if event.model == "sick"
         ]
         return moves == ["open", "half_open", "open", "half_open", "closed"]
 
-    await until(told)
+    await until(announced)
 
 
-async def test_d3_c3_behind_an_open_breaker_alone_a_request_waits_and_is_answered(
+async def test_d3_c3_a_request_waits_for_the_only_model_behind_a_breaker(
     system: System, client: Client
 ) -> None:
     await system.sim("PUT", "behaviour", {"lonely": "500"})
-    for number in range(4):  # of one request, however often it is tried, the breaker counts one failure
+    for number in range(4):  # the breaker counts one failure per request, however many attempts it makes
         first = await ask(client, f"Request {number} fails", role="logic")
         assert first.code == "provider_unavailable"
     before = await system.attempts("lonely")
@@ -99,8 +99,8 @@ async def test_d3_c3_behind_an_open_breaker_alone_a_request_waits_and_is_answere
     assert third.took_s < OPEN_S + 1
 
 
-async def test_d3_a_429_is_quota_and_never_opens_it(system: System, client: Client) -> None:
-    """More 429s than failures would open it; each pauses the model for longer, so they take what time they take."""
+async def test_d3_a_429_never_opens_it(system: System, client: Client) -> None:
+    """Sends more 429s than the failures that open it; the pauses between them grow, so the test waits for them."""
     await system.sim("PUT", "behaviour", {"limited": "429=0.1"})
     impatient = await ask(client, "Limited, and in a hurry", role="coding", timeout_s=1)
     assert impatient.code == "deadline_exceeded"

@@ -1,5 +1,5 @@
-"""D5: a slow model gets shorter answers, a failing one less history, one without quota is passed over; it is told,
-and it ends by itself. What was sent is what the simulator received.
+"""D5: shorter answers for a slow model, less history for a failing one, another model without quota; each is reported
+and ends by itself. The simulator shows the bodies that were sent.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tests.harness.replies import ReceivedReply, ask, until
 from tests.harness.stored_events import stored_events
 from tests.harness.system import System, shared_system
 
-SWIFT = {"window_s": 4, "hold_s": 0.5}
+SHORT_WINDOW = {"window_s": 4, "hold_s": 0.5}
 RULES = {
-    "on_high_latency": {**SWIFT, "slow_s": 0.3, "slow_first_token_s": 0.3, "at_least": 3},
-    "on_errors": {**SWIFT, "at_least": 4},
+    "on_high_latency": {**SHORT_WINDOW, "slow_s": 0.3, "slow_first_token_s": 0.3, "at_least": 3},
+    "on_errors": {**SHORT_WINDOW, "at_least": 4},
 }
 OFF = {
     "on_rate_limit": {"enabled": False},
@@ -39,7 +39,7 @@ CONFIG = catalogue(
 )
 SPANS = "spans.jsonl"
 SYSTEM = {"role": "system", "content": "Be brief."}
-TALK = [{"role": ("user", "assistant")[each % 2], "content": f"message {each}"} for each in range(13)]
+MESSAGES = [{"role": ("user", "assistant")[each % 2], "content": f"message {each}"} for each in range(13)]
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +51,19 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 async def received(system: System, model: str) -> dict[str, Any]:
-    """The body of the last request the provider got."""
+    """The body of the last request that the provider received."""
     body: dict[str, Any] = await system.sim("GET", f"last_request?model={model}")
     return body
 
 
 def rules(received: ReceivedReply) -> list[str]:
-    """Those the reply names; `started` and `completed` must say the same."""
+    """The rules in the reply, which must be the same in `started` and `completed`."""
     started = [event for event in received.events if isinstance(event, Started)][-1]
     assert started.degraded == received.completed.degraded
     return [each.rule for each in received.completed.degraded]
 
 
-async def test_d5_a_slow_model_is_asked_for_shorter_answers_until_it_is_quick_again(
-    system: System, client: Client
-) -> None:
+async def test_d5_the_output_limit_is_reduced_while_a_model_is_slow(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"sluggish": "slow=0.4"})
     early = await asyncio.gather(*(ask(client, "hello", role="chat") for _ in range(4)))
     assert [rules(each) for each in early] == [[]] * 4
@@ -73,13 +71,18 @@ async def test_d5_a_slow_model_is_asked_for_shorter_answers_until_it_is_quick_ag
 
     cut = await ask(client, "hello", role="chat")
     assert (await received(system, "sluggish"))["max_tokens"] == 1400
-    (told,) = cut.completed.degraded
-    assert (told.rule, told.what, told.before, told.after) == ("high_latency", "max_tokens", 2000, 1400)
-    assert told.why == "4 of 4 calls of sluggish were slow in the last 4 s"
+    (reported,) = cut.completed.degraded
+    assert (reported.rule, reported.what, reported.before, reported.after) == (
+        "high_latency",
+        "max_tokens",
+        2000,
+        1400,
+    )
+    assert reported.why == "4 of 4 calls of sluggish were slow in the last 4 s"
     low = await ask(client, "hello", role="chat", max_tokens=500)
     assert (rules(low), (await received(system, "sluggish"))["max_tokens"]) == ([], 500)
-    asked_not_to = await ask(client, "hello", role="chat", degrade=False)
-    assert (rules(asked_not_to), (await received(system, "sluggish"))["max_tokens"]) == ([], 2000)
+    opted_out = await ask(client, "hello", role="chat", degrade=False)
+    assert (rules(opted_out), (await received(system, "sluggish"))["max_tokens"]) == ([], 2000)
 
     usage = {event.id: event.degraded for event in await stored_events(system, UsageRecorded)}
     assert (usage[cut.id], usage[early[0].id]) == (("high_latency",), ())
@@ -95,31 +98,31 @@ async def test_d5_a_slow_model_is_asked_for_shorter_answers_until_it_is_quick_ag
     assert (await received(system, "sluggish"))["max_tokens"] == 2000
 
 
-async def test_d5_a_failing_model_is_sent_less_history_until_it_is_well_again(
-    system: System, client: Client
-) -> None:
+async def test_d5_the_history_is_trimmed_while_a_model_fails(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"shaky": "flaky=0.5"})
     for _ in range(4):
         await ask(client, "hello", role="coding")
 
-    cut = await ask(client, [SYSTEM, *TALK], role="coding", stream=False)
-    (told,) = cut.completed.degraded
-    assert (told.rule, told.what, told.before, told.after) == ("errors", "messages", 13, 5)
-    assert "of shaky failed in the last 4 s" in told.why
-    assert (await received(system, "shaky"))["messages"] == [SYSTEM, *TALK[-5:]], "it begins with a question"
-    asked_not_to = await ask(client, TALK, role="coding", degrade=False)
-    assert (rules(asked_not_to), (await received(system, "shaky"))["messages"]) == ([], TALK)
+    cut = await ask(client, [SYSTEM, *MESSAGES], role="coding", stream=False)
+    (reported,) = cut.completed.degraded
+    assert (reported.rule, reported.what, reported.before, reported.after) == ("errors", "messages", 13, 5)
+    assert "of shaky failed in the last 4 s" in reported.why
+    assert (await received(system, "shaky"))["messages"] == [SYSTEM, *MESSAGES[-5:]], (
+        "the history begins with a user message"
+    )
+    opted_out = await ask(client, MESSAGES, role="coding", degrade=False)
+    assert (rules(opted_out), (await received(system, "shaky"))["messages"]) == ([], MESSAGES)
 
     await system.sim("PUT", "behaviour", {"shaky": ""})
 
     async def over() -> bool:
-        return rules(await ask(client, TALK, role="coding")) == []
+        return rules(await ask(client, MESSAGES, role="coding")) == []
 
     await until(over)
-    assert (await received(system, "shaky"))["messages"] == TALK
+    assert (await received(system, "shaky"))["messages"] == MESSAGES
 
 
-async def test_d5_without_quota_the_next_model_answers_and_the_reply_says_so(
+async def test_d5_without_quota_the_next_model_answers_and_is_reported(
     system: System, client: Client
 ) -> None:
     await ask(client, "hello", role="fast")
@@ -140,7 +143,7 @@ async def test_d5_without_quota_the_next_model_answers_and_the_reply_says_so(
     await until(traced)
 
 
-async def test_d5_each_rule_can_be_switched_off_for_a_role(system: System, client: Client) -> None:
+async def test_d5_each_rule_can_be_disabled_for_a_role(system: System, client: Client) -> None:
     await ask(client, "hello", role="creative")
     waited = await ask(client, "hello", role="creative")
     assert waited.failed.error.code == "deadline_exceeded"

@@ -1,4 +1,4 @@
-"""A7 over the real system, with two providers: shares, a provider that fails and sits out, and its return."""
+"""A7 over the real system, with two providers: shares, the cooldown of a failed provider, and its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.process import Process
 from tests.harness.replies import ask, until
 from tests.harness.system import System, running_system
 
-SIT_OUT_S = 3.0
+COOLDOWN_S = 3.0
 
 
 def config() -> str:
@@ -26,11 +26,11 @@ def config() -> str:
     made["models"]["other"]["provider"] = "second"
     made["roles"]["chat"]["chain"] = [{"main": 70, "other": 30}, "spare"]
     made["breaker"] = {"failures": 1000}
-    return yaml.safe_dump({**made, "sit_out_s": SIT_OUT_S})
+    return yaml.safe_dump({**made, "sit_out_s": COOLDOWN_S})
 
 
 class Second:
-    """The other provider: a simulator of its own."""
+    """The second provider: another simulator."""
 
     def __init__(self, process: Process) -> None:
         self._url = f"{process.ready['url']}/sim"
@@ -65,24 +65,24 @@ async def two_providers(tmp_path: Path) -> AsyncIterator[tuple[System, Second]]:
         process.kill()
 
 
-async def test_a7_requests_are_shared_out_and_a_provider_that_failed_sits_out(tmp_path: Path) -> None:
+async def test_a7_requests_are_shared_and_a_failed_provider_gets_a_cooldown(tmp_path: Path) -> None:
     async with two_providers(tmp_path) as (system, second), await system.client() as client:
 
-        async def asked(number: int) -> list[str]:
+        async def ask_all(number: int) -> list[str]:
             received = await asyncio.gather(
                 *(ask(client, f"Question {n}", role="chat") for n in range(number))
             )
             return [each.completed.model for each in received]
 
         # 70 : 30; six standard deviations of 300 draws are 47.
-        answered = [model for _ in range(10) for model in await asked(30)]
+        answered = [model for _ in range(10) for model in await ask_all(30)]
         others = answered.count("other")
         assert 90 - 47 < others < 90 + 47
         assert await second.attempts() == others
         assert await system.attempts("main") == 300 - others
         assert await system.attempts("spare") == 0
 
-        # One failure, and nothing more goes there; everything is answered by the other of the step.
+        # After one failure the other model of the step answers all requests.
         await second.behave("503")
         failed_after = others + 1
         async with asyncio.timeout(20):
@@ -90,14 +90,14 @@ async def test_a7_requests_are_shared_out_and_a_provider_that_failed_sits_out(tm
                 before_s = time.monotonic()
                 received = await ask(client, "Failing?", role="chat")
                 failed_s = time.monotonic()
-        assert received.models == ["other", "main"], "the rest of the step follows at once"
+        assert received.models == ["other", "main"], "the other model of the step follows at once"
         rest = [await ask(client, f"Around it {n}", role="chat") for n in range(30)]
-        assert time.monotonic() < before_s + SIT_OUT_S, "too slow a machine to see it"
+        assert time.monotonic() < before_s + COOLDOWN_S, "the machine is too slow for this test"
         assert {tuple(each.models) for each in rest} == {("main",)}
         assert await second.attempts() == failed_after
         assert "the provider second failed: it is not drawn" in system.workers[0].log.read_text()
 
-        # It comes back when its time is over, and not before.
+        # The provider is used again after the cooldown, and not before.
         await second.behave("")
 
         async def returned() -> bool:
@@ -105,14 +105,14 @@ async def test_a7_requests_are_shared_out_and_a_provider_that_failed_sits_out(tm
             return await second.attempts() > failed_after
 
         await until(returned)
-        assert time.monotonic() > before_s + SIT_OUT_S
-        assert time.monotonic() < failed_s + SIT_OUT_S + 2
-        again = [model for _ in range(10) for model in await asked(30)]
+        assert time.monotonic() > before_s + COOLDOWN_S
+        assert time.monotonic() < failed_s + COOLDOWN_S + 2
+        again = [model for _ in range(10) for model in await ask_all(30)]
         assert 90 - 47 < again.count("other") < 90 + 47
         assert await system.attempts("spare") == 0
 
 
-async def test_a7_where_both_have_failed_the_usual_order_decides(tmp_path: Path) -> None:
+async def test_a7_when_both_providers_failed_the_weights_decide(tmp_path: Path) -> None:
     async with two_providers(tmp_path) as (system, second), await system.client() as client:
         await second.behave("503")
         await system.sim("PUT", "behaviour", {"main": "503"})
@@ -121,7 +121,7 @@ async def test_a7_where_both_have_failed_the_usual_order_decides(tmp_path: Path)
         assert sorted(first.models[:2]) == ["main", "other"]
         assert first.completed.model == "spare"
 
-        # Both sit out, so neither is set back, and both are tried before the next step, still by their shares.
+        # Both providers cool down, so their order is unchanged: both are tried before the next step, by their weights.
         await second.behave("")
         received = [await ask(client, f"Which? {n}", role="chat") for n in range(20)]
         assert {each.completed.model for each in received} == {"other"}
