@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 import time
-import urllib.request
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from penstock.cli.connection import open_client
 from penstock.cli.demo import scenes
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.prompts import PROMPTS
-from penstock.cli.demo.report import Outcome, metric_lines
+from penstock.cli.demo.report import Outcome
 from penstock.cli.demo.scenes import Seen, Stage
 from penstock.cli.local.plan import VISIBLE_SPEED, make_plan
 from penstock.cli.local.system import System
@@ -36,13 +35,6 @@ _WORKERS: Final = 2
 _ACK_WAIT_S: Final = 3
 """Seconds until JetStream gives the request of a killed worker to another one; 10 by default."""
 _EXPORT_TIMEOUT_S: Final = 10.0
-_METRICS: Final = (
-    "penstock_requests_total",
-    "penstock_attempts_total",
-    "penstock_tokens_total",
-    "penstock_cost_microusd_total",
-    "penstock_fallbacks_total",
-)
 
 
 def demo(data: Path, env: Mapping[str, str] = os.environ) -> int:
@@ -100,6 +92,7 @@ async def _start_and_show(system: System, env: Mapping[str, str]) -> int:
     _say("Starting nats-server, a simulated provider, the router and two workers ...")
     addresses = await system.start()
     _say(f"All ready after {time.monotonic() - began_s:.1f} s: {addresses.nats_url}")
+    _say(f"Metrics: {', '.join(f'{http}/metrics' for http in addresses.services.values())}")
     settings = load_settings(client_environment(env, addresses))
     async with open_client(settings) as client:
         held, outcomes = await _show(Stage(system, settings, client))
@@ -111,25 +104,21 @@ async def _start_and_show(system: System, env: Mapping[str, str]) -> int:
 
 async def _show(stage: Stage) -> tuple[list[bool], list[Outcome]]:
     """Whether each promise held, and the outcomes of the prompts. The limited role waits while the others are shown."""
-    _say("\n1. An answer streams as it is written.")
-    held = [await _held(scenes.streamed_answer(stage))]
-    _say("\n2. A worker is killed in mid-stream: `restarted`, then the whole answer from another worker.")
-    held.append(await _held(scenes.killed_worker(stage)))
+    _say("\n1. A worker is killed in mid-stream: `restarted`, then the whole answer from another worker.")
+    held = [await _held(scenes.killed_worker(stage))]
     others_done = asyncio.Event()
     limited = asyncio.create_task(_seen(scenes.empty_quota(stage, others_done)))
     try:
-        _say(f"\n3. The role {LIMITED_ROLE}, with a quota of {QUOTA}/min, is sent more requests; see 7.")
-        _say(
-            f"\n4. {len(PROMPTS)} prompts at once: the router chooses the role; a failing model is replaced."
-        )
+        _say(f"\n2. The role {LIMITED_ROLE}, with a quota of {QUOTA}/min, is sent more requests; see 6.")
+        _say(f"\n3. {len(PROMPTS)} prompts: the router chooses the role; a model that fails is replaced.")
         outcomes: list[Outcome] = []
         held.append(await _held(scenes.prompts(stage, PROMPTS, outcomes)))
-        _say("\n5. A stream is resumed by another process.")
+        _say("\n4. A stream is resumed by another process.")
         held.append(await _held(scenes.resumed_stream(stage)))
-        _say("\n6. A job is submitted, its status followed, its result read.")
+        _say("\n5. A job is submitted, its status followed, its result read.")
         held.append(await _held(scenes.job(stage)))
         others_done.set()
-        _say("\n7. The empty quota made its own role wait, and no other.")
+        _say("\n6. The empty quota made its own role wait, and no other.")
         held.append(_report(await limited))
     finally:
         limited.cancel()
@@ -163,10 +152,6 @@ async def _show_insides(settings: Settings, addresses: RuntimeFile, outcomes: Se
         _say(f"\nThe trace of the request whose first model failed:\n{trace}")
     elif settings.traces == "otlp":
         _say("\nThe traces went to the OTLP collector.")
-    worker = addresses.services["worker-1"]
-    page = await asyncio.to_thread(_get, f"{worker}/metrics")
-    lines = "\n".join(f"  {line}" for line in metric_lines(page, _METRICS))
-    _say(f"\nSome metrics of a worker ({worker}/metrics):\n{lines}")
 
 
 async def _trace(file: Path, request_id: str) -> str:
@@ -179,12 +164,6 @@ async def _trace(file: Path, request_id: str) -> str:
         if complete or time.monotonic() > deadline_s:
             return trace_text(spans) if spans else "(no span was exported)"
         await asyncio.sleep(0.1)
-
-
-def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the worker's own address
-        page: bytes = response.read()
-        return page.decode()
 
 
 def _next_steps(data: Path) -> str:

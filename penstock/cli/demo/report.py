@@ -1,4 +1,4 @@
-"""The tables of the demo: the outcomes of its prompts, and some metrics of a worker."""
+"""The table of the demo: the outcomes of its prompts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from penstock.cli.demo.prompts import DemoPrompt
 from penstock.cli.render.table import shortened, table
 from penstock.client.reply import Reply
 
-__all__ = ["Outcome", "metric_lines", "outcome_table"]
+__all__ = ["Outcome", "outcome_table"]
 
 _TITLES = ("prompt", "role", "why", "model", "attempts", "first token", "total", "")
 _WHY_COLUMNS = 40
@@ -53,13 +53,3 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         f"{reply.timings.total_ms:.0f} ms",
         outcome.verdict,
     )
-
-
-def metric_lines(page: str, names: Sequence[str], *, per_name: int = 4) -> list[str]:
-    """Samples of a Prometheus page whose metric is one of `names` and not zero: at most `per_name` of each."""
-    lines = [line for line in page.splitlines() if line and not line.startswith("#")]
-    chosen: list[str] = []
-    for name in names:
-        of_name = [line for line in lines if line.split("{")[0].split(" ")[0] == name]
-        chosen += [line for line in of_name if float(line.rpartition(" ")[2])][:per_name]
-    return chosen

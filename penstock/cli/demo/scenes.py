@@ -21,7 +21,8 @@ from penstock.cli.demo.report import Outcome, outcome_table
 from penstock.cli.demo.resume import ResumedPart
 from penstock.cli.local.python_child import code_path
 from penstock.cli.local.system import System
-from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
+from penstock.cli.render.answer import AnswerPrinter, failure_text
+from penstock.cli.render.table import shortened
 from penstock.client.client import Client
 from penstock.client.reply import ReplyBuilder
 from penstock.contract.reply import Delta, Restarted, Started
@@ -36,7 +37,6 @@ __all__ = [
     "killed_worker",
     "prompts",
     "resumed_stream",
-    "streamed_answer",
 ]
 
 _TIMEOUT_S: Final = 45.0
@@ -46,6 +46,7 @@ _LONG: Final = "Tell me about water wheels. [[tokens=240]]"
 _DELTAS_BEFORE: Final = 5
 """Deltas that arrive before the interruption."""
 _POLL_S: Final = 0.1
+_COLUMNS: Final = 100
 
 
 class Stage(Struct, frozen=True):
@@ -61,17 +62,6 @@ class Seen(Struct, frozen=True):
 
     held: bool
     text: str
-
-
-async def streamed_answer(stage: Stage) -> Seen:
-    """Print one answer as it arrives."""
-    answer = AnswerPrinter(sys.stdout, sys.stdout, indent="    │ ")
-    async with stage.client.stream("Why do leaves turn red in autumn?", timeout_s=_TIMEOUT_S) as events:
-        async for event in events:
-            answer.show(event)
-    if answer.reply is None:
-        return Seen(held=False, text="the stream ended without a reply")
-    return Seen(held=answer.reply.role == "chat", text=summary(answer.reply))
 
 
 async def killed_worker(stage: Stage) -> Seen:
@@ -178,21 +168,25 @@ async def _state(client: Client, job_id: str) -> str:
 
 
 async def prompts(stage: Stage, chosen: Sequence[DemoPrompt], outcomes: list[Outcome]) -> Seen:
-    """Send all prompts at once, print the table of their outcomes and append them to `outcomes`."""
-    began_s = time.monotonic()
-    outcomes += await asyncio.gather(*(_outcome(stage.client, prompt) for prompt in chosen))
+    """Stream the answers of all prompts, print the table of their outcomes and append them to `outcomes`."""
+    for prompt in chosen:
+        print(f"    [{prompt.role}] {shortened(prompt.text, _COLUMNS)}", flush=True)
+        outcomes.append(await _outcome(stage.client, prompt))
+    print(f"\n{outcome_table(outcomes)}", flush=True)
     good = sum(outcome.good for outcome in outcomes)
-    print(outcome_table(outcomes), flush=True)
     roles = len({outcome.prompt.expected for outcome in outcomes})
-    text = (
-        f"{good} of {len(outcomes)} prompts of {roles} roles completed in {time.monotonic() - began_s:.1f} s"
+    return Seen(
+        held=good == len(outcomes), text=f"{good} of {len(outcomes)} prompts of {roles} roles completed"
     )
-    return Seen(held=good == len(outcomes), text=text)
 
 
 async def _outcome(client: Client, prompt: DemoPrompt) -> Outcome:
-    asked = messages(prompt.text, prompt.images)
+    answer = AnswerPrinter(sys.stdout, sys.stdout, indent="    │ ")
+    content = messages(prompt.text, prompt.images)
     try:
-        return Outcome(prompt, await client.chat(asked, role=prompt.role, timeout_s=_TIMEOUT_S, stream=True))
+        async with client.stream(content, role=prompt.role, timeout_s=_TIMEOUT_S) as events:
+            async for event in events:
+                answer.show(event)
     except PenstockError as error:
         return Outcome(prompt, None, failure_text(error))
+    return Outcome(prompt, answer.reply)

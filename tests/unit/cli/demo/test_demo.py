@@ -11,7 +11,7 @@ from penstock.cli.commands.question import messages
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.demo import demo_environment
 from penstock.cli.demo.prompts import PROMPTS
-from penstock.cli.demo.report import Outcome, metric_lines, outcome_table
+from penstock.cli.demo.report import Outcome, outcome_table
 from penstock.client.reply import Reply
 from penstock.contract.names import AUTO, ROLES
 from penstock.contract.reply import Timings, Usage
@@ -87,16 +87,3 @@ def test_the_table_marks_wrong_roles_and_failures():
     assert lines[1].endswith(f"expected {first.expected}")
     assert lines[2].endswith("failed: no luck")
     assert "480 ms" in lines[0]
-
-
-def test_metric_lines_are_few_and_not_zero():
-    page = """\
-# HELP a_total x
-a_total{r="1"} 3.0
-a_total{r="2"} 0.0
-a_total{r="3"} 5.0
-a_total_more 1.0
-b 2
-"""
-
-    assert metric_lines(page, ["a_total", "b"], per_name=1) == ['a_total{r="1"} 3.0', "b 2"]
