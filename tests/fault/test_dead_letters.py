@@ -228,7 +228,7 @@ async def test_d7_a_letter_whose_request_was_sent_and_done_but_is_still_there_is
         (b'{"type": "chat_request", "x": ' + b"[" * 100_000, None, "nested too deeply"),
         (a_request(), WAITING, "not a request subject"),
         (a_request(), subjects.request("demo", "index"), "of the kind"),
-        (a_request(client="a.b.>"), None, "can stand in no subject"),
+        (a_request(client="a.b.>"), None, "is not a valid subject token"),
     ],
 )
 async def test_d7_what_is_no_request_is_not_sent_again_and_says_why(

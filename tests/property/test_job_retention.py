@@ -1,4 +1,4 @@
-"""E4: where there is no room, ended jobs go, the oldest of whoever has most."""
+"""E4: when there is no space, the oldest ended jobs of the account with the most of them are removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E4, D7: whoever writes a job's record, in whatever order: one end, no step back."""
+"""E4, D7: a job has one end and never goes back, whatever the order of the writes to its record."""
 
 from __future__ import annotations
 
@@ -71,18 +71,18 @@ def test_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
 
 
 @given(writes, st.booleans())
-def test_d7_a_rejection_ends_only_a_job_that_nobody_works_on(wanted: list[Job], ours: bool) -> None:
+def test_d7_a_rejection_ends_only_an_unclaimed_job(wanted: list[Job], ours: bool) -> None:
     stored: Job | None = None
     for each in wanted:
         stored = next_record(stored, each) or stored
     written = refused(stored, failed(0), ours=ours)
-    nobodys = stored is None or stored == PROMISED or (ours and stored.state == "queued")
-    assert (written is not None) == nobodys
+    unclaimed = stored is None or stored == PROMISED or (ours and stored.state == "queued")
+    assert (written is not None) == unclaimed
     assert written is None or written.state == "failed"
 
 
 @given(st.lists(st.integers(0, 3), max_size=20), st.booleans())
-def test_f2_announced_attempts_differ_from_called_ones(who: list[int], somebody_ends_it: bool) -> None:
+def test_f2_announced_attempts_differ_from_called_ones(who: list[int], another_ends_it: bool) -> None:
     """Workers announce attempts and write them down, each at its own pace; some never come to the second."""
     stored, announced = QUEUED, 0
     in_hand: dict[int, int] = {}
@@ -97,7 +97,7 @@ def test_f2_announced_attempts_differ_from_called_ones(who: list[int], somebody_
         if following is not None:
             stored = following
             called.add(number)
-    if somebody_ends_it:
+    if another_ends_it:
         following = next_record(stored, failed(announced))
         assert following is not None
         stored = following

@@ -112,7 +112,7 @@ class Mailbox(RuleBasedStateMachine):
             source.outstanding = source.pending = 0
 
     @rule(rank=st.integers(0, 3))
-    def somebody_else_takes_all(self, rank: int) -> None:
+    def another_process_takes_all(self, rank: int) -> None:
         self.waiting[rank % len(self.sources)] = 0
 
     def _deliver(self, rank: int) -> None:

@@ -74,7 +74,7 @@ async def terminal_event_of(jobs: JobStore, job: Job) -> Completed | Failed | No
 
 
 async def end_from_events(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> None:
-    """The reply has ended, the record has not: write what was told."""
+    """End the record of a job whose reply has ended, with the terminal event that is stored."""
     events = await settled_replies(bus.nc, job.reply_to.subject)
     event = next((each for each in events if isinstance(each, TERMINAL)), None)
     if event is None:

@@ -1,4 +1,4 @@
-"""Who is alive, and who was cancelled: received live, read at the start, and no reason to fail a shutdown."""
+"""Presence and cancellations: received live, read at the start, and never a reason for a failed shutdown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def worker(instance: str) -> Presence:
 
 async def test_a_process_is_present_until_it_says_goodbye(provisioned, unique):
     received = []
-    await watch_presence(provisioned, lambda name, beat: received.append((name, beat)))
+    await watch_presence(provisioned, lambda name, presence: received.append((name, presence)))
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
     await heartbeat.start()
 
@@ -42,12 +42,12 @@ async def test_a_process_is_present_until_it_says_goodbye(provisioned, unique):
 
     await until(gone)
     assert worker(unique) in await read_recent_presence(provisioned), "a router that starts now hears of it"
-    await until(lambda: [beat for name, beat in received if name == unique] == [worker(unique), None])
+    await until(lambda: [presence for name, presence in received if name == unique] == [worker(unique), None])
 
 
 async def test_bytes_that_are_not_a_presence_are_ignored(provisioned, unique):
     received = []
-    await watch_presence(provisioned, lambda name, beat: received.append((name, beat)))
+    await watch_presence(provisioned, lambda name, presence: received.append((name, presence)))
     await provisioned.publish(f"$KV.{PRESENCE.name}.worker.{unique}", b"\xff")
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
     await heartbeat.start()
@@ -75,18 +75,18 @@ async def test_hostile_bucket_entries_do_not_hide_live_processes(
 async def test_presence_is_read_over_several_pages(provisioned, unique, monkeypatch):
     read = heartbeat_module.read_page
     monkeypatch.setattr(heartbeat_module, "read_page", functools.partial(read, batch=2))
-    everybody = [worker(f"{unique}-{number}") for number in range(7)]
-    hearts = [Heartbeat(provisioned, lambda each=each: each) for each in everybody]
-    for heart in hearts:
+    expected = [worker(f"{unique}-{number}") for number in range(7)]
+    heartbeats = [Heartbeat(provisioned, lambda each=each: each) for each in expected]
+    for heart in heartbeats:
         await heart.start()
 
     async def all_alive() -> bool:
         return [
             each for each in await read_presence(provisioned) if each.instance.startswith(unique)
-        ] == everybody
+        ] == expected
 
     await until(all_alive)
-    for heart in hearts:
+    for heart in heartbeats:
         await heart.stop()
 
 
@@ -97,14 +97,14 @@ async def test_without_a_bucket_no_process_is_present(own_nc):
 async def test_d9_a_heartbeat_stops_without_a_connection(own_nats_server):
     nc = await connect(own_nats_server.url, name="test")
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=10))
-    hearts = [Heartbeat(nc, lambda: worker("w-1")) for _ in range(2)]
-    for heart in hearts:
+    heartbeats = [Heartbeat(nc, lambda: worker("w-1")) for _ in range(2)]
+    for heart in heartbeats:
         await heart.start()
     own_nats_server.kill()
     async with asyncio.timeout(15):
-        await hearts[0].stop()
+        await heartbeats[0].stop()
         await close(nc)
-        await hearts[1].stop()
+        await heartbeats[1].stop()
 
 
 async def test_d8_cancellations_are_received_live_and_read_at_start(provisioned, unique):
@@ -125,7 +125,7 @@ async def test_d8_cancellations_are_received_live_and_read_at_start(provisioned,
 async def test_d8_marks_that_cannot_be_read_at_the_start_are_read_when_they_can(own_nats_server, caplog):
     nc = await connect(own_nats_server.url, name="test")
     marks = Cancellations()
-    await marks.start(nc, Reconnects())  # nothing is provisioned, so nobody answers
+    await marks.start(nc, Reconnects())  # nothing is provisioned, so the stream does not exist
     assert "queued work that was cancelled may run" in caplog.text
     js = nc.jetstream()
     await js.add_stream(stream_config(CANCELS))

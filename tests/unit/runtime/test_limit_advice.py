@@ -49,7 +49,7 @@ def test_c7_a_hardly_used_limit_may_be_smaller():
         "requests/min of m: at most 30% used in the last 24 h; a smaller tier would do."
     )
     assert advice(status(day=LimitPast(peak=9), watched_s=3600)) == "", "an hour says nothing of a day"
-    assert advice(status(day=QUIET)) == "", "what nobody used says nothing"
+    assert advice(status(day=QUIET)) == "", "an unused limit needs no advice"
 
 
 @pytest.mark.parametrize(

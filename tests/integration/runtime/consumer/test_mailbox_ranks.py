@@ -151,7 +151,7 @@ async def test_a_deleted_consumer_is_restored_while_other_ranks_go_on(bench):
     gone = bench.consumers[2]
     await bench.js.delete_consumer(gone.stream, gone.durable)
     bodies = await bench.fill(20, "beside", rank=0) | await bench.fill(5, "after", rank=2)
-    await until(bench.is_empty, 30)  # where no refusal is heard, silence tells it after 12.5 s
+    await until(bench.is_empty, 30)  # without a refusal, missing heartbeats show it after 12.5 s
     assert box.repairs >= 1
     assert set(box.done) == bodies
 

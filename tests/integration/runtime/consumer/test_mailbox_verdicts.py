@@ -71,7 +71,7 @@ async def test_d9_a_drain_under_load_loses_and_repeats_nothing(bench):
         await until(lambda box=box: len(box.done) >= 5)
         await box.mailbox.drain(5)
         assert box.mailbox.running == 0
-        assert len(box.seen) == len(box.done), "what was begun was finished"
+        assert len(box.seen) == len(box.done), "every started handler has finished"
         count = len(box.seen)
         await asyncio.sleep(0.05)
         assert len(box.seen) == count, "nothing begins after a drain"
@@ -125,7 +125,7 @@ async def test_d7_a_mailbox_resumes_after_a_server_restart(own_nats_server, own_
     after = await own_bench.fill(20, "after")
     assert await until(lambda: set(box.done) == before | after) < 10
     await until(own_bench.is_empty)  # an acknowledgement lost with the connection costs ack_wait
-    assert len(box.done) <= len(before | after) + 6, "again is at most what was in hand"
+    assert len(box.done) <= len(before | after) + 6, "at most the messages in flight are repeated"
 
 
 async def test_an_idle_mailbox_resumes_after_a_server_restart(own_nats_server, own_bench):

@@ -80,7 +80,7 @@ async def test_of_many_who_end_a_job_at_once_one_does_and_all_see_which(nc: Nats
     assert len({each.job.worker for each in standing if each.job}) == 1
 
 
-async def test_what_somebody_else_put_there_counts_as_no_record_and_is_written_over(
+async def test_a_foreign_message_is_not_a_record_and_is_overwritten(
     nc: Nats, caplog: pytest.LogCaptureFixture
 ):
     jobs = JobStore(nc.jetstream())

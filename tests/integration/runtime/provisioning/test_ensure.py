@@ -1,4 +1,4 @@
-"""The one provisioning step: what the contract says is what the server has, however often and by whomever it runs."""
+"""Provisioning: the server has what the contract says, however often and from how many processes it runs."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ async def test_a_bucket_without_republish_is_brought_up_to_date(own_nc):
     assert QUOTA.name in await find_drift(js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
     await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
     assert await find_drift(js, JetStreamPlan(roles=("chat",), ack_wait_s=10)) == []
-    heard = await own_nc.subscribe(QUOTA_STORED)
+    received = await own_nc.subscribe(QUOTA_STORED)
     await (await js.key_value(QUOTA.name)).put("a.b", b"x")
-    assert (await heard.next_msg(2.0)).data == b"x"
+    assert (await received.next_msg(2.0)).data == b"x"
 
 
 async def test_a_stream_with_most_of_the_storage_can_be_updated(own_nc):

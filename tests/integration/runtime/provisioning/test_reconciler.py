@@ -1,4 +1,4 @@
-"""D9: what somebody deletes or changes on the server is back within seconds, and nothing is asked for without need."""
+"""D9: streams, buckets and consumers that are deleted or changed on the server are restored within seconds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def missing(js):
 
 async def test_an_unchanged_server_has_no_drift(js):
     for number in range(3):
-        await js.add_stream(name=f"SOMEBODYS-{number}", subjects=[f"somebodys.{number}"])
+        await js.add_stream(name=f"FOREIGN-{number}", subjects=[f"foreign.{number}"])
     assert await missing(js) == []
 
 
@@ -99,13 +99,13 @@ async def test_another_ack_wait_is_drift(js):
 async def test_failing_and_recovered_reconciliation_is_reported(js, monkeypatch):
     monkeypatch.setattr("penstock.runtime.provisioning.reconciler._EVERY_S", 0.02)
     await js.delete_stream(CANCELS.name)
-    await js.add_stream(name="SOMEBODYS", subjects=["llm.cancel.>"])
+    await js.add_stream(name="FOREIGN", subjects=["llm.cancel.>"])
     upkeep = Reconciler(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
     with pytest.raises(BadRequestError, match="overlap"):
         await upkeep.reconcile()
     upkeep.start()
     await until(lambda: not upkeep.succeeded)
-    await js.delete_stream("SOMEBODYS")
+    await js.delete_stream("FOREIGN")
     await until(lambda: upkeep.succeeded)
     assert await missing(js) == []
     await upkeep.stop()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-# (what is right, what was written instead, line, key, value as quoted, part of the problem, part of the fix)
+# (valid text, replacement, line, key, value as quoted, part of the problem, part of the fix)
 # fmt: off
 MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
     ("chain: [large, small]", "chain: [large, smal]", 15, "roles.chat.chain[1]", '"smal"', "no model", "small"),

@@ -1,4 +1,4 @@
-"""K6: every kind of mistake names its line, its key, what was written, and how to fix it."""
+"""K6: every kind of mistake is reported with its line, its key, the text as written and the fix."""
 
 import pytest
 

@@ -136,7 +136,7 @@ def test_each_withdrawn_openai_model_has_a_served_fallback():
     assert catalogue.takes_of("gpt-6.1-sol")["max_tokens"] == "max_completion_tokens"
     assert catalogue.takes_of("gpt-6.1-sol")["temperature"] is False
     assert catalogue.takes_of("gpt-4o-mini") == {"reasoning_effort": False}, (
-        "what gpt-6-luna is told it refuses"
+        "gpt-6-luna rejects these parameters"
     )
 
 

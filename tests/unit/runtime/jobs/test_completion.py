@@ -13,7 +13,7 @@ FIRST = first_seq(2)
 END = Completed(id="1", seq=FIRST + 4, attempt=2, role="chat", model="m", provider="p", finish_reason="stop")
 
 
-def told() -> list[ReplyEvent]:
+def reply_events() -> list[ReplyEvent]:
     begun = [
         Started(id="1", seq=first_seq(n), attempt=n, model="m", provider="p", worker="w", at_ms=1)
         for n in (1, 2)
@@ -24,7 +24,7 @@ def told() -> list[ReplyEvent]:
 
 
 def test_d6_an_answer_is_joined_in_order_without_duplicates():
-    events = told()
+    events = reply_events()
     repeated = [*events, *events[2:5]]
     random.Random(1).shuffle(repeated)
     for each in (events, repeated):
@@ -35,6 +35,6 @@ def test_d6_an_answer_is_joined_in_order_without_duplicates():
 
 @pytest.mark.parametrize("missing", [2, 3, 4, 5])
 def test_d6_an_answer_with_a_missing_piece_is_not_returned(missing: int):
-    events = told()
+    events = reply_events()
     del events[missing]
     assert _answer(END, events) is None

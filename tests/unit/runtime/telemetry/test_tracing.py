@@ -1,4 +1,4 @@
-"""J1: one trace over all hops; and tracing that is off costs nothing and breaks nobody else's trace."""
+"""J1: one trace over all hops; disabled tracing costs nothing and forwards a foreign trace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from penstock.bus.tracing import NO_SPAN, NO_TRACER, is_traceparent
 from penstock.runtime.telemetry.opentelemetry import OtelTracer
 from penstock.runtime.telemetry.trace_file import FileSpanExporter, read_spans
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 FOREIGN = f"00-{TRACE}-{SPAN}-01"
 HOSTILE = [

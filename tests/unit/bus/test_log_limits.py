@@ -17,25 +17,47 @@ from penstock.bus.log_limits import RepeatedLogs
 ROOT = Path(__file__).parents[3]
 LOUD = {"warning", "error", "exception", "critical", "log"}
 NOT_LIMITED = {
-    "penstock.bus.connection": "has a limit of its own, which tells a lost connection from a restored one",
-    "penstock.runtime.service": "logs once, at the end of the process",
-    "penstock.runtime.aio": "logs once, at the end of the process",
-    "services.router.handlers": "is the one line per request",
-    "services.worker.execution.finish": "is the one line per request",
-    "services.worker.execution.request_bodies": "logs once what it learns of a model",
-    "services.worker.redelivery.dead_letter": "is the one line per request",
-    "services.worker.announcer": "writes an event down that stands nowhere else",
-    "services.worker.accounting.usage_recorder": "writes a usage event down that stands nowhere else",
-    "services.worker.providers.sdk": "logs once per look at a provider's models",
-    "services.worker.models.roster_watch": "logs once per look at a provider's models",
-    "services.worker.degradation.monitor": "logs changes of state",
-    "services.worker.credentials.changes": "logs changes of state",
-    "services.worker.rate_limit.shared.replica": "logs changes of state",
-    "services.worker.rate_limit.shared.cas_writer": "logs changes of state",
-    "services.worker.execution.outcomes": "logs changes of state",
-    "services.worker.quota_monitor.watch": "logs changes of state",
+    "penstock.bus.connection": "has its own limit, which distinguishes lost from restored connections",
+    **dict.fromkeys(
+        ("penstock.runtime.service", "penstock.runtime.aio"), "logs once, at the end of the process"
+    ),
+    **dict.fromkeys(
+        (
+            "services.router.handlers",
+            "services.worker.execution.finish",
+            "services.worker.redelivery.dead_letter",
+        ),
+        "logs the one line per request",
+    ),
+    **dict.fromkeys(
+        ("services.worker.announcer", "services.worker.accounting.usage_recorder"),
+        "logs an event that is stored nowhere else",
+    ),
+    **dict.fromkeys(
+        ("services.worker.providers.sdk", "services.worker.models.roster_watch"),
+        "logs once per read of a provider's models",
+    ),
+    **dict.fromkeys(
+        (
+            "services.worker.rate_limit.shared.cooldown_events",
+            "services.worker.rate_limit.shared.shared_quota",
+        ),
+        "logs once, at the start of the process",
+    ),
+    **dict.fromkeys(
+        (
+            "services.worker.credentials.changes",
+            "services.worker.degradation.monitor",
+            "services.worker.execution.request_bodies",
+            "services.worker.execution.outcomes",
+            "services.worker.quota_monitor.watch",
+            "services.worker.rate_limit.shared.cas_writer",
+            "services.worker.rate_limit.shared.replica",
+        ),
+        "logs changes of state",
+    ),
 }
-"""Modules whose warnings need no rate limit, and why."""
+"""Modules whose warnings need no rate limit, with the reason."""
 
 
 class Clock:
@@ -117,7 +139,7 @@ def test_every_repetition_is_logged_or_counted_once_per_interval(pauses: list[fl
     clock = Clock()
     limit = RepeatedLogs(10, clock=clock)
     passed_s: list[float] = []
-    told = waiting = 0
+    logged = waiting = 0
     for pause_s in pauses:
         clock.now_s += pause_s
         record = logging.LogRecord("x", logging.WARNING, "", 1, "again", (), None)
@@ -126,10 +148,10 @@ def test_every_repetition_is_logged_or_counted_once_per_interval(pauses: list[fl
             suffix = record.getMessage().removeprefix("again")
             counted = int(suffix.split()[0].strip("(")) if suffix else 0
             assert counted == waiting
-            told, waiting = told + counted + 1, 0
+            logged, waiting = logged + counted + 1, 0
         else:
             waiting += 1
-    assert told + waiting == len(pauses)
+    assert logged + waiting == len(pauses)
     assert all(later - sooner >= 10 for sooner, later in itertools.pairwise(passed_s))
 
 
@@ -138,7 +160,7 @@ def test_every_module_that_warns_limits_repetitions_or_is_listed():
         module for package in ("penstock", "services") for module in _modules(package) if _is_loud(module)
     }
     limited = {module for module in loud if "= rate_limited_logger(" in _source(module)}
-    assert loud - limited <= set(NOT_LIMITED), "take rate_limited_logger, or say in NOT_LIMITED why not"
+    assert loud - limited <= set(NOT_LIMITED), "use rate_limited_logger, or name the reason in NOT_LIMITED"
 
 
 def _modules(package: str) -> list[str]:
