@@ -156,6 +156,8 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     credentials: tuple[CredentialView, ...]
     keyless: tuple[str, ...]
     """Providers for which a worker has no key."""
+    unreachable_quotas: tuple[str, ...]
+    """Quota records in `llm_quota` that a worker cannot reach."""
     other_catalogues: tuple[str, ...]
     """Workers whose catalogue differs from the router's."""
     waiting_for_router: int
@@ -190,6 +192,7 @@ def fold_status(nats: str, known: Sequence[Presence], streams: StreamCounts, now
         withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
         credentials=_credentials(alive),
         keyless=tuple(sorted({name for presence in alive for name in presence.keyless})),
+        unreachable_quotas=tuple(sorted({key for presence in alive for key in presence.unreachable_quotas})),
         other_catalogues=_other_catalogues(alive),
         waiting_for_router=streams.waiting_for_router,
         dead_letters=streams.dead,

@@ -138,6 +138,8 @@ def _lines(status: SystemStatus) -> Iterator[str]:
             f"Providers without a key: {', '.join(status.keyless)}; "
             f"`{command_name()} config check` names the variables"
         )
+    if status.unreachable_quotas:
+        yield f"Warning: quota records cannot be reached, their requests wait: {', '.join(status.unreachable_quotas)}"
     if status.other_catalogues:
         yield f"Warning: {', '.join(status.other_catalogues)} runs with another catalogue than the router"
     yield from _credentials(status)

@@ -1,1 +1,1 @@
-"""What may still be used of a model and key: windows, pauses, and who goes first."""
+"""Rate limits: how much of each (credential, model) is left, pauses, and the record that workers share."""

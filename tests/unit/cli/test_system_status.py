@@ -257,6 +257,13 @@ def test_c7_two_keys_of_one_model_are_distinguished():
     assert "Advice (PROVIDER_API_KEY_2): requests/min" in text
 
 
+def test_c1_an_unreachable_quota_record_is_shown():
+    unreachable = worker("w1", unreachable_quotas=("KEY.model",))
+    status = fold_status("nats://here", [unreachable, worker("w2")], StreamCounts(), NOW_MS)
+
+    assert "quota records cannot be reached, their requests wait: KEY.model" in status_text(status)
+
+
 def test_d10_a_provider_without_a_key_is_named():
     status = fold_status(
         "nats://here", [worker("w1", keyless=("groq",)), worker("w2")], StreamCounts(), NOW_MS

@@ -23,7 +23,7 @@ _BUSY_LOOK_MS: Final = 250
 
 
 class LimitGauge(Struct, frozen=True):
-    """One limit over one window, as it stands."""
+    """One limit over one window at one instant."""
 
     name: LimitName
     kind: Kind

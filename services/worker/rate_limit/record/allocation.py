@@ -70,7 +70,7 @@ def allocate(record: QuotaRecord, report: Report, accounting: RecordAccounting, 
         learned = _learned(record.learned, report, accounting.minute, now_ms)
         record = replace(record, learned=learned)
     spent = Amounts(sum(grain[1] for grain in report.spent), sum(grain[2] for grain in report.spent))
-    held = Amounts(max(0, mine.requests - spent.requests), max(0, mine.tokens - spent.tokens), mine.slots)
+    held = (Amounts(mine.requests, mine.tokens, mine.slots) - spent).at_least_0()
     since_ms = now_ms if mine.waits_since_ms is None else mine.waits_since_ms
     got, waits = _share_out(record, report, held, accounting, now_ms, since_ms)
     busy = waits or got != NOTHING or report.running > 0
@@ -178,41 +178,27 @@ def _share_out(
         min(held.slots, max(0, free.slots)),
     )
     earlier = earlier_waiters(record, report.holder, since_ms)
-    extra = Amounts(
-        free.requests - held.requests - len(earlier),
-        free.tokens - held.tokens - sum(lease.waits_for_tokens for lease in earlier),
-        free.slots - held.slots - len(earlier),
-    )
+    claims = Amounts(len(earlier), sum(lease.waits_for_tokens for lease in earlier), len(earlier))
+    extra = (free - held - claims).at_least_0()
     share = fair_share(_empty_lease(report), record.leases)
     first = report.first
     if first is None:
-        return _taken(held, extra, report, NOTHING, share), False
-    if record.paused_until_ms > now_ms or not _fits(held, extra, first):
+        return _granted(held, extra, report, NOTHING, share), False
+    if record.paused_until_ms > now_ms or not (held + extra).covers(first):
         waits = record.paused_until_ms <= now_ms and not report.batch_only
         return Amounts(slots=report.running), waits
-    return _taken(held, extra, report, first, share), False
+    return _granted(held, extra, report, first, share), False
 
 
-def _fits(held: Amounts, extra: Amounts, first: Amounts) -> bool:
-    return (
-        held.requests + max(0, extra.requests) >= first.requests
-        and held.tokens + max(0, extra.tokens) >= first.tokens
-        and held.slots + max(0, extra.slots) >= first.slots
-    )
-
-
-def _taken(held: Amounts, extra: Amounts, report: Report, least: Amounts, share: float) -> Amounts:
+def _granted(held: Amounts, extra: Amounts, report: Report, least: Amounts, share: float) -> Amounts:
     def one(have: int, more: int, want: int, least: int) -> int:
-        return max(min(want, have + int(max(0, more) * share)), least)
+        return max(min(want, have + int(more * share)), least)
 
     want = report.want
     return Amounts(
         one(held.requests, extra.requests, want.requests, least.requests),
         one(held.tokens, extra.tokens, want.tokens, least.tokens),
-        max(
-            one(held.slots, extra.slots, want.slots, least.slots),
-            report.running,
-        ),
+        max(one(held.slots, extra.slots, want.slots, least.slots), report.running),
     )
 
 

@@ -23,17 +23,17 @@ _MOST_GRAINS: Final = 100_000
 
 
 def decode_record(key: str, data: bytes) -> QuotaRecord | None:
-    """None: there is no valid record; a new one is begun over that entry."""
+    """None: there is no valid record; a new one replaces that entry."""
     if not data:
         return None
     try:
         record = codec.QUOTA.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        _log.error("the record of %s cannot be decoded and is begun anew: %s", key, error)
+        _log.error("the record of %s cannot be decoded and is replaced: %s", key, error)
         return None
     found = _invalid(record)
     if found:
-        _log.error("the record of %s is not valid and is begun anew: %s", key, found)
+        _log.error("the record of %s is not valid and is replaced: %s", key, found)
         return None
     return record
 

@@ -29,6 +29,18 @@ class Amounts(Struct, frozen=True):
     tokens: int = 0
     slots: int = 0
 
+    def __add__(self, other: Amounts) -> Amounts:
+        return Amounts(self.requests + other.requests, self.tokens + other.tokens, self.slots + other.slots)
+
+    def __sub__(self, other: Amounts) -> Amounts:
+        return Amounts(self.requests - other.requests, self.tokens - other.tokens, self.slots - other.slots)
+
+    def covers(self, need: Amounts) -> bool:
+        return self.requests >= need.requests and self.tokens >= need.tokens and self.slots >= need.slots
+
+    def at_least_0(self) -> Amounts:
+        return Amounts(max(0, self.requests), max(0, self.tokens), max(0, self.slots))
+
 
 NOTHING: Final = Amounts()
 

@@ -52,10 +52,8 @@ class RecordView:
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
         free, claims = self._spare if leave_reserve else self._free, self._claims
-        need = Amounts(
-            need.requests + claims.requests, need.tokens + claims.tokens, need.slots + claims.slots
-        )
-        if free.requests >= need.requests and free.tokens >= need.tokens and free.slots >= need.slots:
+        need += claims
+        if free.covers(need):
             return None
         found = self._accounting.blocking_limit(
             self.record or _EMPTY, need, now_ms, self._holder, leave_reserve=leave_reserve

@@ -190,7 +190,7 @@ class CasWriter:
     async def _resolve(self, pending: _Pending) -> None:
         """Find out whether a write with a lost answer was stored. If no other worker wrote since, it is sent again:
         only one of the two can be stored. Otherwise the number of our lease in the record decides; if the lease
-        is gone, it was counted as spent, and with it all that the write reported.
+        has ended, it was counted as spent, including all that the write reported.
         """
         replica = self._replica
         await self.read()

@@ -37,7 +37,7 @@ _SOON_S: Final = 0.05
 _TIME_ANSWER_S: Final = 0.2
 """Seconds that a newcomer waits for other workers to state the record's time."""
 _STALE_S: Final = 1.0
-"""Age of the record from which on the server's clock tells a newcomer the record's time."""
+"""Age of the record from which on a newcomer takes the elapsed time from the server's clock."""
 
 
 class Renewer:

@@ -282,8 +282,7 @@ class SharedQuota:
 
     def _behind_reserve(self, renewer: Renewer, tokens: int, now_s: float) -> tuple[float, LimitName] | None:
         """Seconds until a batch request leaves the reserve free, and the limit; None: it does so now."""
-        own, unreported = renewer.need(tokens), renewer.lease.unreported
-        whole = Amounts(own.requests + unreported.requests, own.tokens + unreported.tokens, own.slots)
+        whole = renewer.need(tokens) + renewer.lease.unreported
         found = renewer.view.wait_s(whole, now_s, leave_reserve=True)
         if found is None:
             return None
