@@ -18,8 +18,8 @@ from services.simulator.control.routes import Control
 from services.simulator.handlers import Chat, Embeddings, Models, Moderations, health
 from services.simulator.http.errors import ApiError
 from services.simulator.ladder import Endpoint, Ladder
-from services.simulator.provider import Provider
 from services.simulator.settings import Settings
+from services.simulator.state import SimulatorState
 
 __all__ = ["build"]
 
@@ -33,9 +33,9 @@ def build(
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], float] = time.time,
 ) -> ASGIApp:
-    provider = Provider(settings, clock, wall_clock, run_id=secrets.token_hex(4))
-    ladder = Ladder(provider)
-    plain = _plain_routes(Models(provider), Control(provider))
+    state = SimulatorState(settings, clock, wall_clock, run_id=secrets.token_hex(4))
+    ladder = Ladder(state)
+    plain = _plain_routes(Models(state), Control(state))
     endpoints: dict[str, Endpoint[Any]] = {
         "/chat/completions": Chat(),
         "/embeddings": Embeddings(),

@@ -31,7 +31,7 @@ from services.simulator.behaviour.token_schedule import TokenSchedule
 from services.simulator.http.errors import invalid_request, model_not_found
 from services.simulator.http.exchange import JSON, SSE, bearer_key
 from services.simulator.ladder import Call
-from services.simulator.provider import Provider
+from services.simulator.state import SimulatorState
 
 __all__ = ["Chat", "Embeddings", "Models", "Moderations", "health"]
 
@@ -130,20 +130,20 @@ class Moderations:
 class Models:
     """GET /v1/models and /v1/models/{id}."""
 
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
 
     async def list_all(self, request: Request) -> Response:
-        self._provider.authorise(bearer_key(request.headers.raw))
-        models = [_model(name) for name in self._provider.catalogue.listed()]
+        self._state.authorise(bearer_key(request.headers.raw))
+        models = [_model(name) for name in self._state.models.listed()]
         return Response(
             msgspec.json.encode({"object": "list", "data": models}), media_type="application/json"
         )
 
     async def get(self, request: Request) -> Response:
-        self._provider.authorise(bearer_key(request.headers.raw))
+        self._state.authorise(bearer_key(request.headers.raw))
         name = request.path_params["id"]
-        if name not in self._provider.catalogue.listed():
+        if name not in self._state.models.listed():
             raise model_not_found(name)
         return Response(msgspec.json.encode(_model(name)), media_type="application/json")
 
@@ -162,7 +162,7 @@ def _head(call: Call) -> Head:
         model=call.name.full,
         created_s=int(call.attempt.at_s),
         prompt_tokens=call.prompt.tokens,
-        style=call.provider.header_style,
+        style=call.state.header_style,
     )
 
 
@@ -172,9 +172,9 @@ async def _whole(call: Call, answers: list[Answer]) -> None:
 
 
 async def _stream(call: Call, answer: Answer, options: StreamOptions) -> None:
-    exchange, attempt, clock = call.exchange, call.attempt, call.provider.clock
+    exchange, attempt, clock = call.exchange, call.attempt, call.state.clock
     script = script_stream(_head(call), answer, call.behaviour, include_usage=options.include_usage)
-    schedule = TokenSchedule.start(call.provider.speed, call.behaviour, clock())
+    schedule = TokenSchedule.start(call.state.speed, call.behaviour, clock())
     attempt.stream = True
     await exchange.start(200, SSE)
     if schedule.first_at_s > clock():
@@ -183,7 +183,7 @@ async def _stream(call: Call, answer: Answer, options: StreamOptions) -> None:
         await exchange.write(event)
     for index, event in enumerate(script.tokens):
         await exchange.pause(schedule.due_s(index) - clock() if schedule.per_token_s else 0)
-        while call.provider.holds(index):
+        while call.state.holds(index):
             await exchange.pause(_HOLD_POLL_S)
         await exchange.write(event)
         attempt.completion_tokens += 1
@@ -197,17 +197,17 @@ async def _deliver(call: Call, script: WholeScript, tokens: int) -> None:
     """Send a whole reply when its last token is due; a client that disconnects earlier is charged the tokens
     generated until then.
     """
-    exchange, attempt, provider = call.exchange, call.attempt, call.provider
-    schedule = TokenSchedule.start(provider.speed, call.behaviour, provider.clock())
-    wait_s = schedule.due_s(max(0, tokens - 1)) - provider.clock()
+    exchange, attempt, state = call.exchange, call.attempt, call.state
+    schedule = TokenSchedule.start(state.speed, call.behaviour, state.clock())
+    wait_s = schedule.due_s(max(0, tokens - 1)) - state.clock()
     if call.behaviour.kind == "slow-first-token":
         await exchange.start(200, JSON, len(script.body))
     if wait_s > 0:
         try:
             await exchange.pause(wait_s)
         finally:
-            attempt.completion_tokens = schedule.generated(tokens, provider.clock())
-    while provider.holds(tokens):
+            attempt.completion_tokens = schedule.generated(tokens, state.clock())
+    while state.holds(tokens):
         await exchange.pause(_HOLD_POLL_S)
     attempt.completion_tokens = tokens
     if exchange.status is None:

@@ -15,9 +15,9 @@ from services.simulator.behaviour.model_names import Behaviour, ModelName
 from services.simulator.control.counts import Attempt
 from services.simulator.http.errors import ApiError
 from services.simulator.http.exchange import HTML, ClientDisconnectedError, Exchange
-from services.simulator.provider import Provider
 from services.simulator.rate_limits.headers import rate_limit_error, rate_limit_headers
 from services.simulator.rate_limits.limiter import Rejection
+from services.simulator.state import SimulatorState
 
 __all__ = ["Call", "Endpoint", "Ladder"]
 
@@ -30,7 +30,7 @@ Request = TypeVar("Request", bound=ModelRequest)
 class Call(Struct, frozen=True):
     """An admitted call, ready to be answered."""
 
-    provider: Provider
+    state: SimulatorState
     exchange: Exchange
     attempt: Attempt
     name: ModelName
@@ -57,11 +57,11 @@ class Endpoint(Protocol[Request]):
 
 
 class Ladder:
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
 
     async def handle(self, endpoint: Endpoint[Request], scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send, self._provider.next_request_id())
+        exchange = Exchange(scope, receive, send, self._state.next_request_id())
         try:
             body = await exchange.body()
             request = endpoint.decode(body)
@@ -71,7 +71,7 @@ class Ladder:
             async with self._counted(exchange, _UNREADABLE, b""):
                 raise error from None
         else:
-            self._provider.last_requests.record(request.model, body)
+            self._state.last_requests.record(request.model, body)
             digest = fingerprint(endpoint.content(request))
             async with self._counted(exchange, request.model, digest) as attempt:
                 await self._validate(endpoint, exchange, attempt, request)
@@ -79,9 +79,9 @@ class Ladder:
     @asynccontextmanager
     async def _counted(self, exchange: Exchange, model: str, digest: bytes) -> AsyncIterator[Attempt]:
         """Count an attempt for the duration of the context; the only place that answers with errors."""
-        provider = self._provider
-        attempt = provider.counts.begin(model, exchange.request_id, digest.hex(), provider.wall_clock())
-        provider.counts.record_label(exchange.label)
+        state = self._state
+        attempt = state.counts.begin(model, exchange.request_id, digest.hex(), state.wall_clock())
+        state.counts.record_label(exchange.label)
         try:
             try:
                 yield attempt
@@ -92,49 +92,49 @@ class Ladder:
             attempt.outcome = "cancelled"
         finally:
             attempt.status = exchange.status
-            provider.counts.end(attempt)
+            state.counts.end(attempt)
 
     async def _validate(
         self, endpoint: Endpoint[Request], exchange: Exchange, attempt: Attempt, request: Request
     ) -> None:
         """Check the key, the model name and the context length."""
-        provider = self._provider
-        provider.counts.record_key(exchange.bearer_key)
-        provider.authorise(exchange.bearer_key)
-        name = provider.catalogue.find(request.model)
+        state = self._state
+        state.counts.record_key(exchange.bearer_key)
+        state.authorise(exchange.bearer_key)
+        name = state.models.find(request.model)
         prompt = endpoint.measure(request)
-        provider.check_context(name, prompt)
-        call = Call(provider, exchange, attempt, name, provider.catalogue.behaviour(name), prompt)
+        state.check_context(name, prompt)
+        call = Call(state, exchange, attempt, name, state.models.behaviour(name), prompt)
         await self._limit_rate(endpoint, call, request)
 
     async def _limit_rate(self, endpoint: Endpoint[Request], call: Call, request: Request) -> None:
         """Charge the estimated tokens to the rate limits; correct the charge to the used tokens afterwards."""
-        provider, exchange, attempt = self._provider, call.exchange, call.attempt
-        limiter = provider.rate_limiters.limiter(exchange.bearer_key, call.name)
+        state, exchange, attempt = self._state, call.exchange, call.attempt
+        limiter = state.rate_limiters.limiter(exchange.bearer_key, call.name)
         if limiter is None:
-            provider.counts.record_admission(attempt, provider.clock())
+            state.counts.record_admission(attempt, state.clock())
             await self._behave(endpoint, call, request)
             return
         answer = call.prompt.answer_tokens
         reserved = endpoint.default_answer_tokens if answer is None else answer
-        now_s = provider.clock()
+        now_s = state.clock()
         decision = limiter.admit(call.prompt.estimated_tokens + reserved, now_s)
-        exchange.headers += rate_limit_headers(limiter, provider.header_style, now_s)
+        exchange.headers += rate_limit_headers(limiter, state.header_style, now_s)
         if isinstance(decision, Rejection):
-            raise rate_limit_error(decision, call.name.full, provider.header_style)
-        provider.counts.record_admission(attempt, now_s)
+            raise rate_limit_error(decision, call.name.full, state.header_style)
+        state.counts.record_admission(attempt, now_s)
         try:
             await self._behave(endpoint, call, request)
         finally:
-            limiter.settle(decision, attempt.prompt_tokens + attempt.completion_tokens, provider.clock())
+            limiter.settle(decision, attempt.prompt_tokens + attempt.completion_tokens, state.clock())
 
     async def _behave(self, endpoint: Endpoint[Request], call: Call, request: Request) -> None:
         """Delay, fail or break the connection as the model's behaviour prescribes; otherwise answer."""
-        provider, exchange, kind = self._provider, call.exchange, call.behaviour.kind
-        wait_s = provider.speed.latency_ms / 1e3 + (call.behaviour.value if kind == "slow" else 0)
+        state, exchange, kind = self._state, call.exchange, call.behaviour.kind
+        wait_s = state.speed.latency_ms / 1e3 + (call.behaviour.value if kind == "slow" else 0)
         if wait_s > 0:
             await exchange.pause(wait_s)
-        error = provider.catalogue.next_error(call.name, provider.clock())
+        error = state.models.next_error(call.name, state.clock())
         if error is not None:
             raise error
         if kind == "silent":

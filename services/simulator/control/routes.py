@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from services.simulator.behaviour.model_names import UnknownBehaviourError
 from services.simulator.http.errors import ApiError, invalid_request
-from services.simulator.provider import Provider
 from services.simulator.rate_limits.limiter import ModelLimits
 from services.simulator.settings import Speed
+from services.simulator.state import SimulatorState
 
 __all__ = ["Control"]
 
@@ -36,54 +36,54 @@ class Control:
     only the entries they name.
     """
 
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
 
     async def counts(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
-        return _json(self._provider.counts.report())
+        return _json(self._state.counts.report())
 
     async def labels(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
-        return _json(self._provider.counts.labels())
+        return _json(self._state.counts.labels())
 
     async def last_request(self, request: Request) -> Response:
-        body = self._provider.last_requests.of(request.query_params.get("model", ""))
+        body = self._state.last_requests.of(request.query_params.get("model", ""))
         if body is None:
             raise ApiError(404, "That model was not asked.")
         return Response(body, media_type="application/json")
 
     async def reset(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
-        self._provider.reset()
-        return _json(self._provider.counts.report())
+        self._state.reset()
+        return _json(self._state.counts.report())
 
     async def limits(self, request: Request) -> Response:
         changes = _read(await request.body(), dict[str, ModelLimits | None])
-        return _json(self._provider.rate_limiters.set_limits(changes))
+        return _json(self._state.rate_limiters.set_limits(changes))
 
     async def behaviour(self, request: Request) -> Response:
         behaviours = _read(await request.body(), dict[str, str])
         try:
-            return _json(self._provider.catalogue.override(behaviours))
+            return _json(self._state.models.override(behaviours))
         except UnknownBehaviourError as error:
             raise invalid_request(str(error)) from None
 
     async def models(self, request: Request) -> Response:
         wanted = _read(await request.body(), _Models)
-        self._provider.catalogue.serve(wanted.models)
-        return _json({"models": self._provider.catalogue.listed()})
+        self._state.models.serve(wanted.models)
+        return _json({"models": self._state.models.listed()})
 
     async def keys(self, request: Request) -> Response:
-        self._provider.api_keys = _read(await request.body(), _Keys).accepted
-        return _json({"accepted": len(self._provider.api_keys)})
+        self._state.api_keys = _read(await request.body(), _Keys).accepted
+        return _json({"accepted": len(self._state.api_keys)})
 
     async def speed(self, request: Request) -> Response:
         changes = _read(await request.body(), dict[str, float])
-        merged = {**msgspec.to_builtins(self._provider.speed), **changes}
-        self._provider.speed = _read(msgspec.json.encode(merged), Speed)
-        return _json(self._provider.speed)
+        merged = {**msgspec.to_builtins(self._state.speed), **changes}
+        self._state.speed = _read(msgspec.json.encode(merged), Speed)
+        return _json(self._state.speed)
 
     async def hold(self, request: Request) -> Response:
-        self._provider.held_after_tokens = _read(await request.body(), _Hold).after_tokens
-        return _json({"after_tokens": self._provider.held_after_tokens})
+        self._state.held_after_tokens = _read(await request.body(), _Hold).after_tokens
+        return _json({"after_tokens": self._state.held_after_tokens})
 
 
 def _read(body: bytes, shape: type[Shape] | Any) -> Any:

@@ -1,7 +1,6 @@
 import pytest
 
 from penstock.runtime.config.load import read_catalogue
-from services.simulator.behaviour.catalogue import DEFAULT_MODELS, Catalogue
 from services.simulator.behaviour.errors import flaky_fails, flapping_fails
 from services.simulator.behaviour.model_names import (
     Behaviour,
@@ -10,6 +9,7 @@ from services.simulator.behaviour.model_names import (
     parse_behaviour,
     parse_model,
 )
+from services.simulator.behaviour.served_models import DEFAULT_MODELS, ServedModels
 from services.simulator.http.errors import ApiError
 
 
@@ -36,7 +36,7 @@ def test_a_mistyped_behaviour_is_an_error(text):
     with pytest.raises(UnknownBehaviourError):
         parse_behaviour(text)
     with pytest.raises(ApiError) as error:
-        Catalogue().find(f"m--{text}")
+        ServedModels().find(f"m--{text}")
     assert error.value.status == 404
 
 
@@ -53,37 +53,37 @@ def test_flapping_starts_healthy_and_alternates():
 
 
 def test_a_behaviour_is_set_and_removed_at_run_time():
-    catalogue = Catalogue()
-    name = catalogue.find("m")
-    assert catalogue.next_error(name, 0.0) is None
-    assert catalogue.override({"m": "503"}) == {"m": "503"}
-    assert catalogue.next_error(name, 0.0).status == 503
-    assert catalogue.next_error(catalogue.find("m--healthy"), 0.0) is None
-    assert catalogue.override({"m": ""}) == {}
-    assert catalogue.next_error(name, 0.0) is None
+    models = ServedModels()
+    name = models.find("m")
+    assert models.next_error(name, 0.0) is None
+    assert models.override({"m": "503"}) == {"m": "503"}
+    assert models.next_error(name, 0.0).status == 503
+    assert models.next_error(models.find("m--healthy"), 0.0) is None
+    assert models.override({"m": ""}) == {}
+    assert models.next_error(name, 0.0) is None
 
 
 def test_an_invalid_override_changes_nothing():
-    catalogue = Catalogue()
+    models = ServedModels()
     with pytest.raises(UnknownBehaviourError):
-        catalogue.override({"a": "503", "b": "nonsense"})
-    assert catalogue.next_error(catalogue.find("a"), 0.0) is None
+        models.override({"a": "503", "b": "nonsense"})
+    assert models.next_error(models.find("a"), 0.0) is None
 
 
 def test_a5_only_configured_models_are_served_and_withdrawn_ones_not_listed():
-    catalogue = Catalogue(["a", "b", "c--withdrawn"])
-    catalogue.override({"b": "withdrawn"})
-    assert catalogue.listed() == ["a"]
-    assert catalogue.find("a--503").base == "a"
+    models = ServedModels(["a", "b", "c--withdrawn"])
+    models.override({"b": "withdrawn"})
+    assert models.listed() == ["a"]
+    assert models.find("a--503").base == "a"
     with pytest.raises(ApiError) as error:
-        catalogue.find("d")
+        models.find("d")
     assert error.value.code == "model_not_found"
 
 
 def test_without_a_configured_list_requested_models_are_listed_too():
-    catalogue = Catalogue()
-    catalogue.find("requested")
-    assert catalogue.listed() == [*DEFAULT_MODELS, "requested"]
+    models = ServedModels()
+    models.find("requested")
+    assert models.listed() == [*DEFAULT_MODELS, "requested"]
 
 
 def test_the_shipped_catalogue_lists_the_default_models():

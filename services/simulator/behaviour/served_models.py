@@ -16,7 +16,7 @@ from services.simulator.behaviour.model_names import (
 )
 from services.simulator.http.errors import ApiError, model_not_found
 
-__all__ = ["DEFAULT_MODELS", "Catalogue"]
+__all__ = ["DEFAULT_MODELS", "ServedModels"]
 
 DEFAULT_MODELS: Final = (
     "sim-chat-large",
@@ -43,7 +43,7 @@ _MAX_REQUESTED: Final = 1000
 """Maximum number of requested model names that are listed beside the default ones."""
 
 
-class Catalogue:
+class ServedModels:
     def __init__(self, models: Iterable[str] = ()) -> None:
         self._served = dict.fromkeys(models)
         """Empty: any name is served."""

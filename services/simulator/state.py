@@ -6,18 +6,18 @@ import itertools
 from collections.abc import Callable
 
 from services.simulator.answers.requests import Prompt
-from services.simulator.behaviour.catalogue import Catalogue
 from services.simulator.behaviour.model_names import ModelName
+from services.simulator.behaviour.served_models import ServedModels
 from services.simulator.control.counts import Counts
 from services.simulator.control.last_requests import LastRequests
 from services.simulator.http.errors import ApiError, wrong_key
 from services.simulator.rate_limits.limiter import RateLimiters
 from services.simulator.settings import Settings
 
-__all__ = ["Provider"]
+__all__ = ["SimulatorState"]
 
 
-class Provider:
+class SimulatorState:
     def __init__(
         self,
         settings: Settings,
@@ -30,7 +30,7 @@ class Provider:
         self.wall_clock = wall_clock
         self.speed = settings.speed
         self.header_style = settings.header_style
-        self.catalogue = Catalogue(settings.models)
+        self.models = ServedModels(settings.models)
         self.rate_limiters = RateLimiters(settings.limits)
         self.counts = Counts()
         self.last_requests = LastRequests()
@@ -75,4 +75,4 @@ class Provider:
         self.held_after_tokens = None
         self.counts.reset()
         self.rate_limiters.restart()
-        self.catalogue.restart()
+        self.models.restart()
