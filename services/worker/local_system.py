@@ -1,4 +1,4 @@
-"""The system that `penstock up` runs, as a worker started by hand beside it finds it; its simulator above all."""
+"""Finds the NATS server and the simulator of a running `penstock up` for a worker that is started by hand."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from penstock.runtime.runtime_file import RuntimeFile, client_environment, read_
 __all__ = ["check_simulator", "found_environment", "found_text"]
 
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
-_UNLIKELY: Final = "http://penstock-simulator.invalid"
-"""An address that no catalogue names: the providers that have it take it from PENSTOCK_SIMULATOR_URL."""
+_PLACEHOLDER: Final = "http://penstock-simulator.invalid"
+"""A placeholder address: providers that show it take their address from PENSTOCK_SIMULATOR_URL."""
 _PATIENCE_S: Final = 3.0
-"""How long a simulator that is started at the same moment may take to listen."""
-_AGAIN_S: Final = 0.1
-_ANSWER_S: Final = 2.0
+"""Seconds that a simulator started at the same time may take to listen."""
+_RETRY_S: Final = 0.1
+_TIMEOUT_S: Final = 2.0
 _NOT_FOUND: Final = 404
 _SERVER_ERROR: Final = 500
 
@@ -32,10 +32,10 @@ Answers = Callable[[str], bool]
 
 
 def _lists_models(base_url: str) -> bool:
-    """Whether an OpenAI-compatible provider answers at `base_url`; a refused key is an answer too."""
+    """Whether an OpenAI-compatible provider answers at `base_url`; a refusal of the key counts as an answer."""
     parts = urlsplit(base_url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=_ANSWER_S)
+    connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", f"{parts.path}/models")
         status = connection.getresponse().status
@@ -47,24 +47,24 @@ def _lists_models(base_url: str) -> bool:
 
 
 def found_environment(env: Mapping[str, str], data: Path, answers: Answers = _lists_models) -> dict[str, str]:
-    """`env`, completed by what `penstock up` has written into `data`; what is set stays as it is.
+    """`env`, completed by the addresses that `penstock up` wrote into `data`; variables that are set stay.
 
-    NATS_URL counts as the same system where it is the address written there. Raises ConfigurationRefused for a file
-    that cannot be read.
+    The simulator is taken only if NATS_URL names the NATS server in `data`. Raises ConfigurationRefused for a file that
+    cannot be read.
     """
     if env.get("NATS_URL") and env.get(_SIMULATOR_URL):
         return dict(env)
-    places = read_runtime_file(data)
-    found = client_environment(env, places)
-    if places is not None and not env.get(_SIMULATOR_URL) and _is_of(places, found["NATS_URL"]):
-        simulator = places.simulator
+    running = read_runtime_file(data)
+    found = client_environment(env, running)
+    if running is not None and not env.get(_SIMULATOR_URL) and _is_nats_of(running, found["NATS_URL"]):
+        simulator = running.simulator
         if simulator is not None and answers(f"{simulator}/v1"):
             found[_SIMULATOR_URL] = simulator
     return found
 
 
 def found_text(env: Mapping[str, str], found: Mapping[str, str], data: Path) -> str | None:
-    """One line: what `found_environment` has added to `env`; None: nothing."""
+    """One line with the variables that `found_environment` added to `env`; None if there are none."""
     added = [
         f"{name}={without_userinfo(found[name])}"
         for name in ("NATS_URL", _SIMULATOR_URL)
@@ -82,10 +82,10 @@ def check_simulator(
     answers: Answers = _lists_models,
     patience_s: float = _PATIENCE_S,
 ) -> None:
-    """Raise ConfigurationRefused where PENSTOCK_SIMULATOR_URL is not set, all models of `roles` are the simulator's,
-    and no provider answers at the address that the catalogue has instead.
+    """Raise ConfigurationRefused if PENSTOCK_SIMULATOR_URL is not set, `roles` use the simulator's models only, and no
+    provider answers at the address in the catalogue.
 
-    An address that was set is not checked: its provider may come later.
+    An address that is set is not checked: its provider may start later.
     """
     if env.get(_SIMULATOR_URL):
         return
@@ -98,24 +98,24 @@ def check_simulator(
     while missing := sorted(url for url in urls if not answers(url)):
         if time.monotonic() >= give_up_s:
             raise ConfigurationRefused(catalogue.name, [_problem(url, data, answers) for url in missing])
-        time.sleep(_AGAIN_S)
+        time.sleep(_RETRY_S)
 
 
 def _simulated(env: Mapping[str, str]) -> set[str]:
-    marked = read_catalogue(None, {**env, _SIMULATOR_URL: _UNLIKELY})
+    marked = read_catalogue(None, {**env, _SIMULATOR_URL: _PLACEHOLDER})
     return {
-        name for name, each in marked.providers.items() if f"{each.base_url}/".startswith(f"{_UNLIKELY}/")
+        name for name, each in marked.providers.items() if f"{each.base_url}/".startswith(f"{_PLACEHOLDER}/")
     }
 
 
 def _problem(url: str, data: Path, answers: Callable[[str], bool]) -> Problem:
     problem = f"no simulator answers at {without_userinfo(url)}, and {_SIMULATOR_URL} is not set"
-    places = read_runtime_file(data)
-    if places is not None and places.simulator is not None and answers(f"{places.simulator}/v1"):
-        # NATS_URL names another server than the one written there.
+    running = read_runtime_file(data)
+    if running is not None and running.simulator is not None and answers(f"{running.simulator}/v1"):
+        # NATS_URL names another server than the one in `data`.
         return Problem(
             problem=problem,
-            fix=f"set {_SIMULATOR_URL}={places.simulator} (the simulator of the system in {data})",
+            fix=f"set {_SIMULATOR_URL}={running.simulator} (the simulator of the system in {data})",
         )
     fix = (
         f"set {_SIMULATOR_URL}=http://HOST:PORT, the address that `penstock up` prints as simulator, without its /v1; "
@@ -126,12 +126,12 @@ def _problem(url: str, data: Path, answers: Callable[[str], bool]) -> Problem:
     return Problem(problem=problem, fix=fix)
 
 
-def _is_of(places: RuntimeFile, nats_url: str) -> bool:
-    return _address(places.nats_url) == _address(nats_url)
+def _is_nats_of(running: RuntimeFile, nats_url: str) -> bool:
+    return _address(running.nats_url) == _address(nats_url)
 
 
 def _address(nats_url: str) -> tuple[str | None, int | None]:
-    """Host and port; the names of this machine are one."""
+    """Host and port, with one name for this machine."""
     parts = urlsplit(nats_url if "://" in nats_url else f"nats://{nats_url}")
     try:
         port = parts.port

@@ -1,4 +1,4 @@
-"""One provider call, from the request's bytes to an honest end, under its time limits (REQUIREMENTS D1, D6)."""
+"""One provider call under its time limits, from the bytes sent to a proved end of the answer (REQUIREMENTS D1, D6)."""
 
 from __future__ import annotations
 
@@ -34,25 +34,24 @@ __all__ = ["Answer", "Call", "Progress", "attempt"]
 
 _WORD: Final = re.compile(r"[A-Za-z]{2,24}(?:[_ -][A-Za-z]{2,24}){0,3}")
 _OTHER: Final = "other"
-"""Told in the place of a finish reason that is no word or two: a provider may put anything there."""
-_SLACK: Final = 0.1
-"""Silence between tokens is noticed between its limit and this share above it."""
-
+"""Reported instead of a finish reason that is not a few words: a provider may put anything there."""
+_TIMER_TOLERANCE: Final = 0.1
+"""Share of the limit between tokens by which a silence may exceed it before the timer ends the call."""
 _AFTER_DONE_S: Final = 0.25
-"""How long the end of the response is waited for after `[DONE]`."""
+"""Seconds to wait for the end of the response after `[DONE]`."""
 _AFTER_DONE_BYTES: Final = 64 * 1024
-"""How much is read until then; who sends more does not want the connection to be used again."""
+"""Bytes read until then; a provider that sends more loses the connection."""
 
 
 class Call(Struct, frozen=True):
-    """What is sent where."""
+    """A request to a provider."""
 
     provider: Provider
     credential: str
     body: bytes
     timeouts: Timeouts
     label: str
-    """What the provider is told that this call is."""
+    """Names the call to the provider."""
 
 
 class Answer(Struct, kw_only=True):
@@ -61,34 +60,34 @@ class Answer(Struct, kw_only=True):
     finish_reason: str
     response_id: str | None
     model: str | None
-    """As the provider names what answered."""
+    """The model that answered, as the provider names it."""
     counted: Counted = NOTHING_COUNTED
-    """What the provider counted."""
+    """Tokens as the provider counted them."""
     usage: Usage = field(default_factory=Usage)
-    """The same with estimates for what is missing; set when the attempt is recorded."""
+    """`counted`, completed by estimates; set when the attempt is recorded."""
     estimated: bool = False
-    """Some of `usage` is an estimate."""
+    """Part of `usage` is an estimate."""
     response: Raw | None = None
-    """The body, of a call that did not stream."""
+    """The body of a call that did not stream."""
     message_bytes: int = 0
-    """Of the messages in it."""
+    """Bytes of the messages in `response`."""
 
 
 class Progress(Struct):
-    """What became of the call so far, also when it ends in an error."""
+    """How far the call has come; also set when it ends in an error."""
 
     headers: Mapping[str, str] | None = None
     first_output_s: float | None = None
     """On the loop's clock."""
     bytes_out: int = 0
     content_bytes: int = 0
-    """Of what the model wrote, of a streamed answer."""
+    """Bytes that the model wrote in a streamed answer."""
     events: SseReader | None = None
-    """Of a call that streams."""
+    """Set for a call that streams."""
 
 
 async def attempt(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
-    """Make the call; with a sink it streams, without one it does not. Raises ProviderFailure, in words without keys."""
+    """Make the call, streaming if there is a sink. Raises ProviderFailure with a message that contains no key."""
     try:
         return await _under_limits(call, sink, progress)
     except ProviderFailure as failure:
@@ -155,14 +154,14 @@ async def _streamed(
             now_s = loop.time()
             if progress.first_output_s is None:
                 progress.first_output_s = now_s
-            if now_s >= rearm_s:  # a timer moved at every token costs as much as reading the token
-                timer.reschedule(now_s + between_s * (1 + _SLACK))
-                rearm_s = now_s + between_s * _SLACK
+            if now_s >= rearm_s:  # moving the timer costs as much as reading a token
+                timer.reschedule(now_s + between_s * (1 + _TIMER_TOLERANCE))
+                rearm_s = now_s + between_s * _TIMER_TOLERANCE
             await sink.push(piece)
         progress.bytes_out = sink.bytes_out
         if events.done:
             break
-        if events.is_body:  # nothing of it can be shown before its end
+        if events.is_body:  # one JSON body instead of a stream, published at its end
             timer.reschedule(body_due_s)
     last, end = _ended(events, chunks, framed=_is_framed(response.headers))
     if last and progress.first_output_s is None:
@@ -189,7 +188,7 @@ _decode_asked: Final = msgspec.json.Decoder(_Asked).decode
 
 
 def _choices_asked(body: bytes) -> int:
-    """How many choices the body asks for. Nearly none says; a long one is not decoded for it."""
+    """How many choices the body asks for. Few bodies name `n`, so the others are not decoded."""
     if b'"n"' not in body:
         return 1
     try:
@@ -199,20 +198,20 @@ def _choices_asked(body: bytes) -> int:
 
 
 def _ended(events: SseReader, chunks: ChunkReader, *, framed: bool) -> tuple[list[Piece], StreamEnd]:
-    """What the end of the body completes, and the verdict on the stream."""
+    """The pieces that the end of the body completes, and the verdict on the stream."""
     last = [piece for payload in events.close() if (piece := chunks.read(payload)) is not None]
     end = chunks.end(events.done, framed=framed)
     return [*last, Piece(end.rest)] if end.rest else last, end
 
 
 def _is_framed(headers: Mapping[str, str]) -> bool:
-    """Whether the body says where it ends (RFC 9112, 6.3): one that is ended by the connection may have been cut."""
+    """Whether the body declares its end (RFC 9112, 6.3); one that ends with the connection may have been cut."""
     names = {name.lower() for name in headers}
     return "content-length" in names or "transfer-encoding" in names
 
 
 async def _read_rest(pieces: AsyncIterator[bytes]) -> None:
-    """The answer is whole; only the end of the HTTP body is missing, and with it the connection can be used again."""
+    """Read a complete answer's HTTP body to its end, so that the connection can be used again."""
     with contextlib.suppress(TimeoutError, ProviderFailure):
         async with asyncio.timeout(_AFTER_DONE_S):
             left = _AFTER_DONE_BYTES
@@ -225,7 +224,7 @@ async def _read_rest(pieces: AsyncIterator[bytes]) -> None:
 def _timed_out(timeouts: Timeouts, sink: DeltaSink | None, progress: Progress) -> ProviderFailure:
     events = progress.events
     if sink is None or (events is not None and events.is_body):
-        return ProviderFailure("too_slow", f"no whole answer within {timeouts.whole_s:g} s")
+        return ProviderFailure("too_slow", f"no complete answer within {timeouts.whole_s:g} s")
     hint = "" if events is None else events.hint
     if progress.first_output_s is None:
         return ProviderFailure("no_first_token", f"no first token within {timeouts.first_token_s:g} s{hint}")

@@ -20,7 +20,7 @@ from services.worker.intake.handover import Handover
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.models.availability import Availability
 from services.worker.models.breaker import BreakerAdmission
-from services.worker.models.choose import Choice, Nothing, Reason, Standing, Wait, choose, last_resort
+from services.worker.models.choose import Choice, ModelState, NoModel, Reason, Wait, choose, last_resort
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 
@@ -95,11 +95,11 @@ class Selection(Struct, frozen=True):
     def retry_after_s(self, execution: Execution) -> float | None:
         """Seconds until some model of the role's chain may be called; None when that is now or never."""
         now_s = loop_now_s()
-        standings = (
-            self.availability.standing(model, self.needs.need(execution, model), now_s)
+        states = (
+            self.availability.state(model, self.needs.need(execution, model), now_s)
             for model in execution.role.chain
         )
-        earliest_s = min((standing.available_at_s for standing in standings), default=inf)
+        earliest_s = min((state.available_at_s for state in states), default=inf)
         return round(earliest_s - now_s, 3) if now_s < earliest_s < inf else None
 
     async def _next_model(self, execution: Execution) -> str:
@@ -170,30 +170,28 @@ class Selection(Struct, frozen=True):
         if execution.history.same_model is None or failure is None or failure.reached:
             return None
         unreachable, providers = self.availability.connect_failures, self.availability.providers
-        standings: dict[str, Standing] = {}
+        states: dict[str, ModelState] = {}
         for model in execution.chain:
-            standing = self._standing(execution, model, now_s)
-            if standing.available_at_s <= now_s:
+            state = self._state(execution, model, now_s)
+            if state.available_at_s <= now_s:
                 if not unreachable.is_unreachable(providers[model], now_s):
                     return None
-                standing = Standing(now_s, "backoff")
-            standings[model] = standing
-        return self._hand_back(execution, standings, now_s)
+                state = ModelState(now_s, "backoff")
+            states[model] = state
+        return self._hand_back(execution, states, now_s)
 
-    def _hand_back(
-        self, execution: Execution, standings: Mapping[str, Standing], now_s: float
-    ) -> Wait | None:
+    def _hand_back(self, execution: Execution, states: Mapping[str, ModelState], now_s: float) -> Wait | None:
         """Raises HandBack where another worker can serve the request now, and this one cannot.
 
         A Wait lasts until the other workers have reported what they can serve; None: the request stays here.
         """
-        here = held_back_here(execution, standings, self.availability, now_s)
+        here = held_back_here(execution, states, self.availability, now_s)
         work, delivery = execution.work, execution.delivery
         if not self.handover.wanted(work.role, delivery, here, now_s):
             return None
         until_s = self.handover.keeps_until_s(execution.started_s, delivery)
         if now_s < until_s:
-            return Wait(until_s, "backoff", next(model for model in standings if model in here))
+            return Wait(until_s, "backoff", next(model for model in states if model in here))
         raise HandBack(pauses=here != {execution.history.silent_model})
 
     def _same_model(self, execution: Execution, now_s: float) -> Choice | Wait | None:
@@ -201,43 +199,43 @@ class Selection(Struct, frozen=True):
         retry = execution.history.same_model
         if retry is None:
             return None
-        standing = self._standing(execution, retry.model, now_s)
-        if max(standing.available_at_s, now_s) > retry.until_s or standing.reason == "excluded":
+        state = self._state(execution, retry.model, now_s)
+        if max(state.available_at_s, now_s) > retry.until_s or state.reason == "excluded":
             execution.history.same_model = None
             return None
-        if standing.available_at_s <= now_s:
+        if state.available_at_s <= now_s:
             execution.models_without_quota = ()
             return Choice(retry.model)
-        return Wait(standing.available_at_s, standing.reason, retry.model)
+        return Wait(state.available_at_s, state.reason, retry.model)
 
-    def _of_chain(self, execution: Execution, now_s: float) -> Choice | Wait | Nothing:
+    def _of_chain(self, execution: Execution, now_s: float) -> Choice | Wait | NoModel:
         """Raises HandBack as `_hand_back` does."""
-        standings: dict[str, Standing] = {}
+        states: dict[str, ModelState] = {}
         for model in failed_last(execution.chain, execution.role, self.availability.provider_cooldown, now_s):
-            standing = standings[model] = self._standing(execution, model, now_s)
-            if standing.available_at_s <= now_s:
+            state = states[model] = self._state(execution, model, now_s)
+            if state.available_at_s <= now_s:
                 break  # the models behind it do not matter
-            if standing.reason == "quota":
+            if state.reason == "quota":
                 need = self.needs.need(execution, model)
                 self.quota_monitor.record_blocked(
                     execution.work.role, execution.missed_quotas, model, need, now_s
                 )
                 if not execution.degradation.on_rate_limit.enabled:
                     break
-        choice = choose(tuple(standings), standings, now_s)
+        choice = choose(tuple(states), states, now_s)
         execution.models_without_quota = tuple(
-            model for model, standing in standings.items() if standing.reason == "quota"
+            model for model, state in states.items() if state.reason == "quota"
         )
         if isinstance(choice, Choice):
             return choice
-        wait = self._hand_back(execution, standings, now_s)
+        wait = self._hand_back(execution, states, now_s)
         if wait is not None:
             return wait
         breakers = self.availability.breakers
         choice = last_resort(
             choice,
-            standings,
-            lambda model: self._standing(execution, model, now_s, last_resort=True),
+            states,
+            lambda model: self._state(execution, model, now_s, last_resort=True),
             lambda model: breakers[model].success_share(now_s),
             now_s=now_s,
             patience_s=execution.role.wait_s,
@@ -245,15 +243,15 @@ class Selection(Struct, frozen=True):
         execution.last_resort = isinstance(choice, Choice)
         return choice
 
-    def _standing(
+    def _state(
         self, execution: Execution, model: str, now_s: float, *, last_resort: bool = False
-    ) -> Standing:
+    ) -> ModelState:
         if model in execution.history.excluded:
-            return Standing(inf, "excluded")
+            return ModelState(inf, "excluded")
         need = self.needs.need(execution, model)
-        standing = self.availability.standing(model, need, now_s, last_resort=last_resort)
+        state = self.availability.state(model, need, now_s, last_resort=last_resort)
         again_s = execution.history.not_before_s.get(model, 0.0)
-        return Standing(again_s, "backoff") if standing.available_at_s < again_s else standing
+        return ModelState(again_s, "backoff") if state.available_at_s < again_s else state
 
     def _hopeless(self, execution: Execution, reason: Reason | None) -> GaveUp:
         history, chain = execution.history, ", ".join(execution.chain)
@@ -271,7 +269,7 @@ class Selection(Struct, frozen=True):
 
 
 def held_back_here(
-    execution: Execution, standings: Mapping[str, Standing], availability: Availability, now_s: float
+    execution: Execution, states: Mapping[str, ModelState], availability: Availability, now_s: float
 ) -> frozenset[str]:
     """The models that, as far as is known, only this worker cannot call now. Quota, which all workers share, does not
     count. Empty while the request backs off after a failed call: another worker does not know of the backoff, and would
@@ -279,8 +277,8 @@ def held_back_here(
     """
     silent_model = execution.history.silent_model
 
-    def is_here(model: str, standing: Standing) -> bool:
-        match standing.reason:
+    def is_here(model: str, state: ModelState) -> bool:
+        match state.reason:
             case "breaker" | "withdrawn" | "credentials":
                 return True
             case "excluded":
@@ -291,6 +289,6 @@ def held_back_here(
                 )
         return False
 
-    here = frozenset(model for model, standing in standings.items() if is_here(model, standing))
-    backs_off = any(each.reason == "backoff" and model not in here for model, each in standings.items())
+    here = frozenset(model for model, state in states.items() if is_here(model, state))
+    backs_off = any(each.reason == "backoff" and model not in here for model, each in states.items())
     return frozenset() if backs_off else here

@@ -1,4 +1,4 @@
-"""When each model may be called: withdrawn, breaker, credentials and quota seen together."""
+"""When each model may be called, by its roster entry, credentials, breaker and quota together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.credentials.refusals import CredentialRefusals
 from services.worker.models.breaker import CircuitBreaker
-from services.worker.models.choose import Standing
+from services.worker.models.choose import ModelState
 from services.worker.models.connect_failures import ConnectFailures
 from services.worker.models.provider_cooldown import ProviderCooldown
 from services.worker.models.roster import Roster
@@ -19,12 +19,12 @@ __all__ = ["Availability"]
 
 
 class Availability:
-    """The state that all roles of a worker share about models."""
+    """The state of every model, shared by all roles of the worker."""
 
     def __init__(
         self, catalogue: Catalogue, keys: Mapping[str, tuple[QuotaKey, ...]], quota: Quota, roster: Roster
     ) -> None:
-        """`keys`: the quotas a call of each model may use."""
+        """`keys`: the quotas that a call of each model may use, one per credential."""
         self.breakers = {key: CircuitBreaker(catalogue.breaker) for key in catalogue.models}
         self.quota = quota
         self.roster = roster
@@ -34,46 +34,46 @@ class Availability:
         )
         self.connect_failures = ConnectFailures()
         self.providers = {key: model.provider for key, model in catalogue.models.items()}
-        self._turns = dict.fromkeys(catalogue.models, 0)
+        self._rotation = dict.fromkeys(catalogue.models, 0)
         self._keys = keys
 
     def usable(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
-        """Those whose credential has a key; without those that the provider refuses, unless it refuses all."""
+        """The quotas whose credential has a key that the provider accepts; if it refuses all, those with any key."""
         return self.refusals.usable(self._keys[model], now_s)
 
     def accepted(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
-        """Those whose credential has a key that the provider does not refuse."""
+        """The quotas whose credential has a key that the provider accepts."""
         return self.refusals.accepted(self._keys[model], now_s)
 
     def in_turn(self, model: str, now_s: float) -> tuple[QuotaKey, ...]:
-        """The same, beginning with another one each time: so credentials are used evenly while all have quota."""
+        """The usable quotas, each time beginning with another one, so that credentials are used evenly."""
         keys = self.usable(model, now_s)
         if len(keys) < 2:
             return keys
-        first = self._turns[model] = (self._turns[model] + 1) % len(keys)
+        first = self._rotation[model] = (self._rotation[model] + 1) % len(keys)
         return keys[first:] + keys[:first]
 
-    def standing(self, model: str, need: Need, now_s: float, *, last_resort: bool = False) -> Standing:
-        """When `model` may be called for `need`, and what it waits for.
+    def state(self, model: str, need: Need, now_s: float, *, last_resort: bool = False) -> ModelState:
+        """When `model` may be called for `need`, and what prevents the call until then.
 
-        `last_resort`: no other model can serve the request, so the breaker's trials count too.
+        `last_resort`: no other model can serve the request, so a trial call through the open breaker counts too.
         """
         if self.roster.is_withdrawn(model, now_s):
-            return Standing(inf, "withdrawn")
+            return ModelState(inf, "withdrawn")
         keys = self.usable(model, now_s)
         if not keys:
-            return Standing(inf, "credentials")
+            return ModelState(inf, "credentials")
         breaker = self.breakers[model]
         breaker_s = breaker.trial_at_s(now_s) if last_resort else breaker.retry_at_s(now_s)
         if breaker_s > now_s:
-            return Standing(breaker_s, "breaker")
+            return ModelState(breaker_s, "breaker")
         wait_s = min(self.quota.wait_s(key, need, now_s) for key in keys)
         if wait_s == inf:
-            return Standing(inf, "never")
-        return Standing(now_s + wait_s, "quota" if wait_s > 0 else "ready")
+            return ModelState(inf, "never")
+        return ModelState(now_s + wait_s, "quota" if wait_s > 0 else "ready")
 
     def is_unusable_here(self, model: str, now_s: float) -> bool:
-        """Whether this worker cannot call `model`, for a reason that says nothing of the other workers."""
+        """Whether this worker cannot call `model` for a reason that may not concern the other workers."""
         return (
             self.roster.is_withdrawn(model, now_s)
             or not self.accepted(model, now_s)
@@ -90,23 +90,23 @@ class Availability:
     ) -> float:
         """Seconds until some model of the chain may be called for a small request; 0: now.
 
-        Also 0 when none ever will be: such work is pulled, and told so. `last_resort`: as of `standing`.
+        Also 0 when no model ever may be called: such work is pulled and fails with the reason.
         """
         small = Need(0, lane)
         earliest_s = inf
         for model in chain:
-            available_at_s = self.standing(model, small, now_s, last_resort=last_resort).available_at_s
+            available_at_s = self.state(model, small, now_s, last_resort=last_resort).available_at_s
             if available_at_s <= now_s:
                 return 0.0
             earliest_s = min(earliest_s, available_at_s)
         return 0.0 if earliest_s == inf else earliest_s - now_s
 
     def answers_lately(self, chain: Iterable[str], now_s: float) -> bool:
-        """Whether some model of the chain has answered in the last minute."""
+        """Whether some model of the chain answered in the last minute."""
         return any(self.breakers[model].success_share(now_s) > 0 for model in chain)
 
     def all_open(self, chain: Iterable[str], now_s: float) -> bool:
-        """Whether the breakers of all models of the chain that are served are not closed, and there is such a model."""
+        """Whether no usable model of the chain has a closed breaker, and some model has an open one."""
         found = False
         for model in chain:
             if self.breakers[model].state == "closed":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
-from services.worker.models.choose import Choice, Nothing, Standing, choose
+from services.worker.models.choose import Choice, ModelState, NoModel, choose
 from services.worker.models.provider_cooldown import ProviderCooldown
 from services.worker.models.weighted_choice import order_by_rank, weighted_order
 from tests.harness.examples import examples
@@ -43,11 +43,11 @@ def test_a7_availavailable_models_share_by_weight(case, data) -> None:
     chain, steps = case
     available = data.draw(st.sets(st.sampled_from(chain), min_size=1), label="available")
     dice = random.Random(data.draw(st.integers(0, 2**32), label="seed"))
-    standings = {model: Standing(0.0 if model in available else inf, "ready") for model in chain}
+    states = {model: ModelState(0.0 if model in available else inf, "ready") for model in chain}
 
     drawn = Counter[str]()
     for _ in range(DRAWS):
-        choice = choose(weighted_order(chain, steps, dice.random), standings, 1.0)
+        choice = choose(weighted_order(chain, steps, dice.random), states, 1.0)
         assert isinstance(choice, Choice)
         drawn[choice.model] += 1
 
@@ -93,9 +93,9 @@ def test_a7_extreme_random_values_are_valid() -> None:
 def test_a7_without_an_availavailable_model_the_next_step_is_used() -> None:
     step = WeightedStep(models=("a", "b"), weights=(70, 30))
     chain = weighted_order(("a", "b", "c"), (step,), random.Random(1).random)
-    standings = {"a": Standing(inf, "withdrawn"), "b": Standing(inf, "withdrawn"), "c": Standing(0.0)}
-    assert choose(chain, standings, 1.0) == Choice("c")
-    assert choose(chain, {**standings, "c": Standing(inf, "never")}, 1.0) == Nothing("never")
+    states = {"a": ModelState(inf, "withdrawn"), "b": ModelState(inf, "withdrawn"), "c": ModelState(0.0)}
+    assert choose(chain, states, 1.0) == Choice("c")
+    assert choose(chain, {**states, "c": ModelState(inf, "never")}, 1.0) == NoModel("never")
 
 
 COOLDOWN_S = 60.0

@@ -127,7 +127,7 @@ async def test_one_json_body_in_the_place_of_a_stream_is_an_answer():
         with pytest.raises(ProviderFailure) as caught:
             await stream(cut)
         assert caught.value.kind == "broken_stream"
-    with pytest.raises(ProviderFailure, match="no whole answer within 1 s"):
+    with pytest.raises(ProviderFailure, match="no complete answer within 1 s"):
         await stream(BODY[:50], 2.0, BODY[50:])
 
 

@@ -12,7 +12,7 @@ from penstock.contract.codec import encode
 from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
 from services.worker.intake.order import Order, read_order
-from services.worker.models.choose import Standing
+from services.worker.models.choose import ModelState
 from services.worker.providers.parameters.compose import compose
 from services.worker.rate_limit.quota import Need
 from services.worker.redelivery.prior_attempts import PriorAttempts
@@ -62,7 +62,7 @@ async def test_a_wish_above_the_ceiling_is_not_refused_by_a_limit_that_lies_betw
 
     _, output_tokens = parts.degradation.expected_tokens(execution.size, "m", 0.0)
     need = Need(execution.size.input_tokens + output_tokens)
-    assert parts.availability.standing("m", need, 0.0) == Standing(0.0, "ready")
+    assert parts.availability.state("m", need, 0.0) == ModelState(0.0, "ready")
 
 
 @pytest.mark.parametrize(("begun", "counted"), [(0, 0), (1, 1), (2, 2), (3, 2), (14, 2)])

@@ -11,12 +11,12 @@ from penstock.contract.presence import BreakerStatus, CredentialStatus, Presence
 from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig
 from services.worker.execution.selection import held_back_here
 from services.worker.intake.handover import Handover
-from services.worker.models.choose import Standing
+from services.worker.models.choose import ModelState
 from services.worker.models.peers import Peers
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
-BEHIND_BREAKER = Standing(20.0, "breaker")
-LATER = Standing(5.0, "backoff")
+BEHIND_BREAKER = ModelState(20.0, "breaker")
+LATER = ModelState(5.0, "backoff")
 
 
 def beat(instance: str = "other", **about: Any) -> Presence:
@@ -52,21 +52,21 @@ class _Held:
         for each in others:
             self.peers.observe(each.instance, each, 0.0)
 
-    def back(self, m: Standing, n: Standing) -> bool:
+    def back(self, m: ModelState, n: ModelState) -> bool:
         here = held_back_here(self.execution, {"m": m, "n": n}, self.parts.availability, 1.0)
         return Handover(self.peers, 5).wanted("chat", self.execution.delivery, here, 1.0)
 
 
-QUOTA = Standing(3.0, "quota")
-NEVER = Standing(inf, "never")
+QUOTA = ModelState(3.0, "quota")
+NEVER = ModelState(inf, "never")
 
 
 @pytest.mark.parametrize("reason", ["breaker", "withdrawn", "credentials"])
-@pytest.mark.parametrize("other", [QUOTA, NEVER, Standing(inf, "excluded")])
+@pytest.mark.parametrize("other", [QUOTA, NEVER, ModelState(inf, "excluded")])
 async def test_d3_what_only_this_worker_cannot_call_goes_to_one_that_can_whatever_holds_back_the_rest(
-    reason: Any, other: Standing
+    reason: Any, other: ModelState
 ) -> None:
-    assert _Held(beat()).back(Standing(inf, reason), other)
+    assert _Held(beat()).back(ModelState(inf, reason), other)
     assert not _Held(beat()).back(other, other), "nothing but what all share"
 
 
@@ -91,7 +91,7 @@ async def test_d3_a_worker_that_can_call_only_what_all_wait_for_is_no_help(other
 
 async def test_d3_a_refused_credential_and_a_provider_out_of_reach_are_this_workers_own_trouble() -> None:
     held = _Held(beat())
-    excluded = Standing(inf, "excluded")
+    excluded = ModelState(inf, "excluded")
     held.execution.history.excluded = {"m", "n"}
     assert not held.back(excluded, excluded)
     held.execution.history.excluded_here = {"m"}

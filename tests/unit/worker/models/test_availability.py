@@ -8,7 +8,7 @@ from math import inf
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
 from services.worker.credentials.quota_keys import keys_of
 from services.worker.models.availability import Availability
-from services.worker.models.choose import Standing
+from services.worker.models.choose import ModelState
 from services.worker.models.roster import Roster
 from services.worker.rate_limit.quota import LocalQuota, Need, QuotaKey
 
@@ -30,35 +30,35 @@ def availability(*names: str, limits: Limits | None = None) -> Availability:
 
 
 def test_a6_each_credential_has_its_turn() -> None:
-    state = availability(*NAMES)
-    firsts = Counter(state.in_turn("m", 0.0)[0].credential for _ in range(30))
+    models = availability(*NAMES)
+    firsts = Counter(models.in_turn("m", 0.0)[0].credential for _ in range(30))
     assert firsts == dict.fromkeys(NAMES, 10)
-    assert set(state.in_turn("m", 0.0)) == set(KEYS.values()), "the others stand behind it"
+    assert set(models.in_turn("m", 0.0)) == set(KEYS.values()), "the others stand behind it"
 
 
 def test_a6_turns_go_on_among_those_that_are_left() -> None:
-    state = availability(*NAMES)
-    state.refusals.record_refusal(KEYS["B_KEY"], began_s=0.0, now_s=0.0)
-    firsts = Counter(state.in_turn("m", 1.0)[0].credential for _ in range(30))
+    models = availability(*NAMES)
+    models.refusals.record_refusal(KEYS["B_KEY"], began_s=0.0, now_s=0.0)
+    firsts = Counter(models.in_turn("m", 1.0)[0].credential for _ in range(30))
     assert firsts == {"A_KEY": 15, "C_KEY": 15}
-    assert len(state.in_turn("m", 60.0)) == 3
+    assert len(models.in_turn("m", 60.0)) == 3
 
 
 def test_a6_a_model_is_ready_while_any_accepted_key_has_quota() -> None:
-    state = availability("A_KEY", "B_KEY", limits=Limits(requests_per_minute=1))
-    state.quota.try_acquire(KEYS["A_KEY"], ONE, 0.0)
-    assert state.standing("m", ONE, 1.0) == Standing(1.0)
-    state.refusals.record_refusal(KEYS["B_KEY"], began_s=1.0, now_s=1.0)
-    standing = state.standing("m", ONE, 2.0)
-    assert standing.reason == "quota", "the key that is left has none"
-    assert standing.available_at_s > 59.0
+    models = availability("A_KEY", "B_KEY", limits=Limits(requests_per_minute=1))
+    models.quota.try_acquire(KEYS["A_KEY"], ONE, 0.0)
+    assert models.state("m", ONE, 1.0) == ModelState(1.0)
+    models.refusals.record_refusal(KEYS["B_KEY"], began_s=1.0, now_s=1.0)
+    state = models.state("m", ONE, 2.0)
+    assert state.reason == "quota", "the key that is left has none"
+    assert state.available_at_s > 59.0
 
 
 def test_a6_a_model_without_any_key_is_told_as_such() -> None:
-    assert availability().standing("m", ONE, 0.0) == Standing(inf, "credentials")
-    state = availability("A_KEY")
-    state.refusals.record_missing_key("A_KEY")
-    assert state.standing("m", ONE, 0.0) == Standing(inf, "credentials")
-    assert state.opens_in_s(["m"], 0.0) == 0.0, "such work is pulled, and told so"
-    state.refusals.record_rotation("A_KEY", 1.0)
-    assert state.standing("m", ONE, 1.0) == Standing(1.0)
+    assert availability().state("m", ONE, 0.0) == ModelState(inf, "credentials")
+    models = availability("A_KEY")
+    models.refusals.record_missing_key("A_KEY")
+    assert models.state("m", ONE, 0.0) == ModelState(inf, "credentials")
+    assert models.opens_in_s(["m"], 0.0) == 0.0, "such work is pulled, and told so"
+    models.refusals.record_rotation("A_KEY", 1.0)
+    assert models.state("m", ONE, 1.0) == ModelState(1.0)
