@@ -1,0 +1,143 @@
+"""K2: `pip install penstock` brings the client alone, beside an application's own schemas, services and utils."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.compose import ROOT
+from tests.contract.documents import blocks
+from tests.harness.system import System, running_system
+
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "penstock", "services", "deploy/catalogues")
+CLIENT = {
+    *("penstock", "nats-py", "msgspec", "opentelemetry-api"),
+    *("nkeys", "pynacl", "cffi", "pycparser"),
+    *("typing-extensions", "importlib-metadata", "zipp"),
+}
+"""What may be installed: the client's dependencies and theirs, on any supported version of Python."""
+MOST_BYTES = 10_000_000
+URL = "nats://127.0.0.1:4222"
+PROJECT = {
+    "schemas/__init__.py": "OURS = 'schemas'",
+    "services/__init__.py": "",
+    "services/router.py": "OURS = 'services'",
+    "utils/__init__.py": "OURS = 'utils'",
+    "own.py": "import schemas, services.router, utils\n"
+    "from penstock import Client, Completed, Delta, Failed, Job, NatsAuth, Reply, RequestFailed\n"
+    "print(schemas.OURS, services.router.OURS, utils.OURS, Client.__name__)",
+}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment with Penstock's wheel, without any extra."""
+    place = tmp_path_factory.mktemp("client")
+    context = place / "src"
+    for source in BUILT_FROM:
+        (context / source).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, context / source)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", place, context], check=True
+    )
+    (wheel,) = place.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / "venv"], check=True)
+    python = place / "venv/bin/python"
+    began_s = time.monotonic()
+    done = subprocess.run(
+        [*pip, "--python", python, "install", "--retries", "0", "--no-compile", wheel],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        pytest.skip(f"pip cannot install the client's dependencies here: {done.stderr.strip()[-300:]}")
+    print(f"installed in {time.monotonic() - began_s:.1f} s")
+    return python
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A user's project whose packages have the names of folders in Penstock's repository."""
+    for name, text in PROJECT.items():
+        path = tmp_path / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "project"
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    async with running_system(tmp_path) as started:
+        yield started
+
+
+def run(python: Path, project: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(
+        [python, *arguments],
+        cwd=project,
+        env={**clean, "PYTHONPATH": str(project), **env},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_k2_the_client_alone_is_installed_and_is_small(installed: Path, project: Path):
+    listing = (
+        "import importlib.metadata as m, json, pathlib, re\n"
+        "found = list(m.distributions())\n"
+        "files = {path for each in found for path in each.files if '.pyc' not in str(path)}\n"
+        "sizes = sum(path.locate().stat().st_size for path in files if path.locate().is_file())\n"
+        "names = sorted(re.sub('[_.]', '-', each.metadata['Name']).lower() for each in found)\n"
+        "print(json.dumps([names, sizes]))"
+    )
+    done = run(installed, project, "-c", listing)
+    assert done.returncode == 0, done.stderr
+    names, size = json.loads(done.stdout)
+    assert {"penstock", "nats-py", "msgspec", "opentelemetry-api", "nkeys"} <= set(names)
+    assert set(names) <= CLIENT
+    assert size < MOST_BYTES
+
+
+def test_k2_an_application_keeps_its_own_schemas_services_and_utils(installed: Path, project: Path):
+    done = run(installed, project, "own.py")
+    assert (done.returncode, done.stdout) == (0, "schemas services utils Client\n"), done.stderr
+
+
+def test_k2_the_command_without_the_extra_names_it(installed: Path, project: Path):
+    command = installed.parent / "penstock"
+    for arguments in (["up"], ["run", "router"], ["config", "check"]):
+        done = run(command, project, *arguments)
+        assert done.returncode == 1
+        assert "pip install 'penstock[server]'" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", range(len(blocks(ROOT / "README.md", "python"))))
+async def test_k2_the_readme_runs_with_the_client_alone(
+    installed: Path, project: Path, system: System, number: int
+):
+    example = blocks(ROOT / "README.md", "python")[number]
+    done = run(installed, project, "-c", example.replace(URL, system.nats.url), NATS_URL=system.nats.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_repository_has_no_top_level_package_that_hides_a_users():
+    for name in ("schemas", "services", "utils"):
+        spec = importlib.util.find_spec(name)
+        assert spec is None or spec.origin is None, f"{name} is a regular package"
