@@ -79,10 +79,12 @@ class LimitView(Struct, frozen=True, kw_only=True):
     model: str
     limit: str
     used: int
+    """Spent, without `leased`."""
     leased: int
-    """Leased by workers and not used yet."""
+    """Leased by workers and not spent yet."""
     allowed: int
     percent: float
+    """The share of `allowed` that is used or leased."""
     headroom: int
     warned: bool
     full_in_s: float | None
@@ -276,7 +278,7 @@ def _limit(worker: str, status: LimitStatus, now_ms: int) -> LimitView:
         credential=status.credential,
         model=status.model,
         limit=status.limit,
-        used=status.used,
+        used=max(0, status.used - status.leased),
         leased=status.leased,
         allowed=status.allowed,
         percent=round(100 * status.used / status.allowed, 1) if status.allowed else 100.0,

@@ -278,16 +278,16 @@ def test_d10_a_provider_without_a_key_is_named():
 
 def test_c7_leased_and_used_are_shown_apart():
     """A shared limit with nothing used and a lease out is in use."""
-    limit = LimitStatus(model="m", used=3, leased=4, **SHARED)
+    limit = LimitStatus(model="m", used=7, leased=4, **SHARED)
     leased_only = LimitStatus(
-        credential="k", model="n", limit="concurrency", used=0, leased=2, allowed=4, record="k.n"
+        credential="k", model="n", limit="concurrency", used=2, leased=2, allowed=4, record="k.n"
     )
 
     status = fold_status("nats://here", [worker("w1", limits=(limit, leased_only))], StreamCounts(), NOW_MS)
     rows = [line.split()[:6] for line in limits_text(status.limits, NOW_MS).splitlines()]
 
     assert rows[0][:5] == ["model", "limit", "used", "leased", "of"]
-    assert ["m", "requests/min", "3", "4", "30", "10%"] in rows
+    assert ["m", "requests/min", "3", "4", "30", "23%"] in rows
     assert ["n", "calls", "at", "once", "0", "2"] in rows
 
 
