@@ -35,7 +35,8 @@ NO_BODY = {"body": {"messages": "none"}}
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    roles = {"chat": {"batch_concurrency": 1}}
+    patient = {"first_token_s": 60.0, "between_tokens_s": 60.0}  # the tests hold answers
+    roles = {"chat": {"batch_concurrency": 1, "timeouts": patient}}
     with shared_system(
         tmp_path_factory.mktemp("again"), "chat", config=catalogue(CHAINS, roles=roles)
     ) as running:
