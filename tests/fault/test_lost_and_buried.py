@@ -25,7 +25,7 @@ async def test_f2_the_last_attempt_before_the_burial_has_its_usage_event(tmp_pat
         async for publisher in RawPublisher.opened(system):
             asked = request() | {"lane": lane, "role": "chat"}
             asked["body"] = {"messages": [{"role": "user", "content": LONG}]}
-            await publisher.request(json.dumps(asked).encode())
+            await publisher.request(json.dumps(asked).encode(), client=asked["client"])
 
             async def called() -> bool:
                 return await system.attempts() == 1

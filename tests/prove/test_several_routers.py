@@ -72,7 +72,7 @@ async def _measured(system: System, client: Client) -> Counter[str]:
     return await _bursts(client, ASKED_S)
 
 
-async def test_c3_three_routers_let_in_together_what_one_would(tmp_path: Path) -> None:
+async def test_c3_three_routers_admit_as_many_as_one(tmp_path: Path) -> None:
     one = await _with_routers(_made(tmp_path / "one"), 1)
     three = await _with_routers(_made(tmp_path / "three"), 3)
 

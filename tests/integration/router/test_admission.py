@@ -55,7 +55,7 @@ def _is_at_once(refused: ReceivedReply) -> float:
     return told_s
 
 
-async def test_c3_a_line_too_long_for_the_deadline_is_refused_at_once_and_whoever_comes_back_is_served(
+async def test_c3_a_queue_too_long_rejects_at_once_and_the_retry_is_served(
     system: System,
 ) -> None:
     await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
@@ -81,7 +81,7 @@ async def test_c3_a_line_too_long_for_the_deadline_is_refused_at_once_and_whoeve
     assert {each.code for each in answered} == {None}, "who had time enough was let in, and served"
 
 
-async def test_c3_a_paused_quota_is_foreseen_and_whoever_comes_back_is_served(system: System) -> None:
+async def test_c3_a_paused_quota_rejects_at_once_and_the_retry_is_served(system: System) -> None:
     limit = {"requests_per_minute": 1, "window_s": 6, "algorithm": "fixed_window"}
     await system.sim("PUT", "limits", {"m-logic": limit})
     async with await system.client() as client:
@@ -96,7 +96,7 @@ async def test_c3_a_paused_quota_is_foreseen_and_whoever_comes_back_is_served(sy
     assert waited_s < 1.5 * told_s + 1
 
 
-async def test_c3_an_idle_system_refuses_nothing_however_short_the_deadline(system: System) -> None:
+async def test_c3_an_idle_system_admits_any_deadline(system: System) -> None:
     await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
     async with await system.client() as client:
         for _ in range(3):
@@ -107,7 +107,7 @@ async def test_c3_an_idle_system_refuses_nothing_however_short_the_deadline(syst
     assert any(isinstance(event, Accepted) for event in short.events)
 
 
-async def test_c3_a_router_that_just_started_refuses_nothing(system: System) -> None:
+async def test_c3_a_router_that_just_started_rejects_nothing(system: System) -> None:
     system.router.kill()
     system.router = system.new_router()
     await system.router.start()
@@ -118,7 +118,7 @@ async def test_c3_a_router_that_just_started_refuses_nothing(system: System) -> 
     assert {each.code for each in asked} == {None}
 
 
-async def test_c3_explain_foresees_the_wait_of_who_asks_and_not_that_of_somebody_new(system: System) -> None:
+async def test_c3_explain_forecasts_the_wait_of_the_user_who_asks(system: System) -> None:
     await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
     async with await system.client() as client:
         await ask(client, "how long does it take", role="coding")
@@ -184,7 +184,7 @@ async def _asked(client: Client, role: str, left_s: float, **asker: str) -> byte
     return bytes(msg.data)
 
 
-async def test_c3_who_says_that_it_comes_again_is_asked_at_the_door_unless_it_was_let_in(
+async def test_c3_a_repeated_request_is_decided_unless_accepted_before(
     system: System,
 ) -> None:
     limit = {"requests_per_minute": 1, "window_s": 30, "algorithm": "fixed_window"}

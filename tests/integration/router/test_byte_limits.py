@@ -27,7 +27,7 @@ MIB = 2**20
 BOUND = 16 * MIB
 
 
-async def test_c6_large_jobs_of_one_or_many_users_leave_room_for_small_requests_of_every_role(
+async def test_c6_large_jobs_leave_room_for_small_requests_of_every_role(
     own_nats_server: NatsServer,
 ) -> None:
     nc = await connect(own_nats_server.url, name="room")

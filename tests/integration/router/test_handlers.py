@@ -51,7 +51,7 @@ def request(**fields: Any) -> dict[str, Any]:
     return {
         "type": "chat_request",
         "id": new_id(),
-        "client": "post",
+        "client": "publisher",
         "body": {"messages": [{"role": "user", "content": "Hello"}]},
         **fields,
     }
@@ -67,17 +67,17 @@ BAD = {
     "nothing": (b"", "invalid_request", "not JSON"),
     "half of it": (json.dumps(request()).encode()[:-9], "invalid_request", "not JSON"),
     "no UTF-8": (
-        b'{"type":"chat_request","client":"post","user":"\xff\xfe","body":{},"id":""}',
+        b'{"type":"chat_request","client":"publisher","user":"\xff\xfe","body":{},"id":""}',
         "invalid_request",
         "utf-8",
     ),
-    "no UTF-8 where nobody looks": (
-        b'{"type":"chat_request","client":"post","id":"","body":{"messages":[],"\xff":1}}',
+    "no UTF-8 in an unread field": (
+        b'{"type":"chat_request","client":"publisher","id":"","body":{"messages":[],"\xff":1}}',
         "invalid_request",
         "not UTF-8 text",
     ),
     "half a character": (
-        b'{"type":"chat_request","id":"a","client":"post","user":"\\ud800","body":{}}',
+        b'{"type":"chat_request","id":"a","client":"publisher","user":"\\ud800","body":{}}',
         "invalid_request",
         "not JSON",
     ),
@@ -95,8 +95,8 @@ BAD = {
     "unknown lane": (request(lane="overtaking"), "invalid_request", "overtaking"),
     "deadline is text": (request(deadline_ms="soon"), "invalid_request", "$.deadline_ms"),
     "unknown role": (request(role="poet"), "unknown_role", "the roles are chat"),
-    "role that embeds": (request(role="embed"), "invalid_request", "does not chat"),
-    "role nobody serves": (request(role="reasoning"), "role_not_served", "reasoning"),
+    "role the catalogue lacks": (request(role="embed"), "unknown_role", "no role 'embed' in the catalogue"),
+    "role without a worker": (request(role="reasoning"), "role_not_served", "reasoning"),
     "no messages": (request(body={}), "invalid_request", "messages is missing"),
     "empty messages": (body(messages=[]), "invalid_request", "messages is empty"),
     "messages are text": (body(messages="Hello"), "invalid_request", "messages must be a list of messages"),
@@ -130,7 +130,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_d10_each_kind_of_bad_input_has_its_own_clear_refusal(
+async def test_d10_each_kind_of_bad_input_is_rejected_with_a_clear_message(
     system: System, post: RawPublisher, name: str
 ) -> None:
     written, code, says = BAD[name]
@@ -147,9 +147,7 @@ async def test_d10_each_kind_of_bad_input_has_its_own_clear_refusal(
     assert len(end.error.message) < 700
 
 
-async def test_a_request_at_the_limit_of_a_message_is_judged_by_its_size(
-    system: System, post: RawPublisher
-) -> None:
+async def test_a_request_at_the_size_limit_passes_the_router(system: System, post: RawPublisher) -> None:
     rest = len(json.dumps(request(body={"messages": [{"role": "user", "content": ""}]})))
     fits = request(body={"messages": [{"role": "user", "content": "x" * (MAX_REQUEST_BYTES - rest)}]})
     payload = json.dumps(fits).encode()
@@ -163,7 +161,7 @@ async def test_a_request_at_the_limit_of_a_message_is_judged_by_its_size(
     assert end.error.code in {"context_length_exceeded", "request_too_large"}
 
 
-async def test_a_request_above_the_limit_is_refused_with_both_figures(
+async def test_a_request_above_the_size_limit_is_rejected_with_the_limit(
     system: System, post: RawPublisher
 ) -> None:
     big = request(body={"messages": [{"role": "user", "content": "x" * MAX_REQUEST_BYTES}]})
@@ -176,12 +174,12 @@ async def test_a_request_above_the_limit_is_refused_with_both_figures(
     assert f"the limit is {MAX_REQUEST_BYTES:,}" in end.error.message
 
 
-async def test_a_client_refuses_what_nats_would_not_carry(client: Client) -> None:
+async def test_the_client_rejects_a_request_larger_than_a_message(client: Client) -> None:
     with pytest.raises(RequestTooLarge, match="the limit is"):
         await ask(client, "x" * (MAX_REQUEST_BYTES + 1), role="chat")
 
 
-async def test_an_unknown_kind_is_refused(system: System, post: RawPublisher) -> None:
+async def test_an_unknown_kind_is_rejected(system: System, post: RawPublisher) -> None:
     asked = request()
     await post.request(json.dumps(asked).encode(), kind="paint")
 
@@ -229,12 +227,12 @@ async def test_d7_without_any_address_a_request_is_a_dead_letter_with_its_reason
     assert last.headers[headers.DEAD_DELIVERIES] == "1"
 
 
-async def test_d7_the_same_request_published_twice_is_done_once(system: System, post: RawPublisher) -> None:
+async def test_d7_a_request_published_three_times_runs_once(system: System, post: RawPublisher) -> None:
     await system.sim("POST", "reset")
     asked = request()
     payload = json.dumps(asked).encode()
     for _ in range(3):
-        extra = {headers.MESSAGE_ID: asked["id"], headers.CLIENT: "post"}
+        extra = {headers.MESSAGE_ID: asked["id"], headers.CLIENT: "publisher"}
         await post.js.publish(subjects.request("demo", "chat"), payload, headers=extra)
 
     await post.end(asked["id"])
@@ -245,7 +243,7 @@ async def test_d7_the_same_request_published_twice_is_done_once(system: System, 
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_d7_the_same_request_under_other_message_ids_is_done_once(
+async def test_d7_a_request_under_other_message_ids_runs_once(
     system: System, post: RawPublisher, *, at_once: bool
 ) -> None:
     await system.sim("POST", "reset")
@@ -273,7 +271,7 @@ async def test_b5_accepted_says_role_complexity_and_why(system: System, client: 
     assert accepted.complexity in accepted.why
 
 
-async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(
+async def test_b5_explain_describes_the_routing_without_side_effects(
     system: System, post: RawPublisher
 ) -> None:
     await system.sim("POST", "reset")
@@ -294,7 +292,7 @@ async def test_b5_explain_says_how_it_would_be_routed_and_does_nothing(
 @pytest.mark.parametrize(
     "payload", [b"", b"\xff\x00", b"[1]", DEEP, json.dumps(request(role="poet")).encode()]
 )
-async def test_b5_explain_refuses_as_the_door_does(
+async def test_b5_explain_rejects_like_a_real_request(
     system: System, post: RawPublisher, payload: bytes
 ) -> None:
     answer = await post.nc.request(subjects.EXPLAIN, payload, timeout=2)
@@ -304,7 +302,7 @@ async def test_b5_explain_refuses_as_the_door_does(
     assert refused.error.code in {"invalid_request", "unknown_role"}
 
 
-async def test_a_deadline_far_away_is_bounded(system: System, post: RawPublisher) -> None:
+async def test_a_far_deadline_is_limited(system: System, post: RawPublisher) -> None:
     asked = request(deadline_ms=10**15)
     await post.request(json.dumps(asked).encode())
 

@@ -69,7 +69,7 @@ async def scene(own_nats_server: NatsServer) -> AsyncIterator[Scene]:
     await close(nc)
 
 
-async def test_d6_a_job_past_its_deadline_whose_work_is_gone_ends_and_others_are_left_alone(
+async def test_d6_an_orphaned_job_past_its_deadline_ends_and_others_do_not(
     scene: Scene,
 ) -> None:
     held = await scene.write("held", "running", 60, await scene.put("held"))
@@ -89,20 +89,20 @@ async def test_d6_a_job_past_its_deadline_whose_work_is_gone_ends_and_others_are
     assert len(await stored_replies(scene.bus.nc, gone.reply_to.subject)) == 1
 
 
-async def test_d6_a_number_that_a_recreated_stream_gave_to_another_keeps_no_job_alive(scene: Scene) -> None:
+async def test_d6_a_reused_sequence_of_a_recreated_stream_keeps_no_job_alive(scene: Scene) -> None:
     job = await scene.write("old", "running", 60, await scene.put("another"))
     assert await scene.look() == 1
     assert await scene.code(job) == "deadline_exceeded"
 
 
-async def test_d6_what_is_ended_at_once_is_bounded_and_the_rest_follows(scene: Scene) -> None:
+async def test_d6_orphans_ended_per_page_are_bounded(scene: Scene) -> None:
     for number in range(150):
         await scene.write(f"j{number}", "queued", 60)
     assert [await scene.look() for _ in range(3)] == [100, 50, 0]
     assert await scene.lost.reap() == 0, "it does not look all the time"
 
 
-def test_d6_without_a_deadline_a_job_is_over_when_nothing_can_wait_any_more() -> None:
+def test_d6_a_job_without_a_deadline_is_overdue_after_the_longest_wait() -> None:
     job = Job(id="i", client="c", account="a", role="chat", state="queued", at_ms=0, submitted_ms=0)
     assert not is_overdue(job, 24 * 3600 * 1000)
     assert is_overdue(job, 10**12)

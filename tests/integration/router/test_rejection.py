@@ -60,7 +60,7 @@ async def told(bus: Bus, wanted: Routed) -> list[ReplyEvent]:
     return (await settled(bus.nc, wanted.work.reply_to.subject))[0]
 
 
-async def test_d7_a_full_mailbox_is_told_behind_accepted(bus: Bus, request_of: Routed) -> None:
+async def test_d7_a_full_mailbox_is_reported_after_accepted(bus: Bus, request_of: Routed) -> None:
     await refuse(bus, request_of)
     accepted, failed = await told(bus, request_of)
     assert accepted == request_of.accepted
@@ -68,9 +68,7 @@ async def test_d7_a_full_mailbox_is_told_behind_accepted(bus: Bus, request_of: R
     assert (failed.seq, failed.error.code) == (1, "overloaded")
 
 
-async def test_d7_a_full_mailbox_ends_neither_what_waits_nor_what_runs_under_the_same_id(
-    bus: Bus, request_of: Routed
-) -> None:
+async def test_d7_a_full_mailbox_ends_no_other_request_of_the_same_id(bus: Bus, request_of: Routed) -> None:
     first = replace(request_of, accepted=replace(request_of.accepted, at_ms=7))
     await tell(bus, first, first.accepted)
     await refuse(bus, request_of)
@@ -79,9 +77,7 @@ async def test_d7_a_full_mailbox_ends_neither_what_waits_nor_what_runs_under_the
     assert not any(isinstance(event, Failed) for event in await told(bus, request_of))
 
 
-async def test_d7_what_a_worker_begins_between_the_look_and_the_end_goes_on(
-    bus: Bus, request_of: Routed
-) -> None:
+async def test_d7_a_request_begun_between_read_and_write_goes_on(bus: Bus, request_of: Routed) -> None:
     subject = request_of.work.reply_to.subject
     await tell(bus, request_of, request_of.accepted)
     _, last = await settled(bus.nc, subject)

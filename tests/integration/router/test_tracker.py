@@ -23,7 +23,7 @@ AWAY_S = 2.0
 """So late is the router back: by then the worker has spoken, and is frozen."""
 
 
-async def test_c3_after_a_reconnection_the_router_knows_who_spoke_meanwhile(
+async def test_c3_presence_stored_during_a_disconnection_is_read(
     own_nats_server: NatsServer,
 ) -> None:
     worker = Presence(
@@ -68,6 +68,6 @@ async def until_spoken(url: str, worker: Presence) -> None:
     nc = await connect(url, name="w")
     await ensure(nc.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
     heartbeat = Heartbeat(nc, lambda: worker)
-    await heartbeat._beat()
+    await heartbeat._publish()
     await nc.flush()
     await close(nc)

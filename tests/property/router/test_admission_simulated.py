@@ -53,7 +53,7 @@ def _kept(*worlds: World) -> float:
 
 
 @pytest.mark.parametrize("name", QUOTA_BINDS)
-def test_c3_what_is_let_in_finds_quota_and_no_quota_is_left(name: str) -> None:
+def test_c3_admitted_requests_get_quota_and_none_is_left(name: str) -> None:
     world = World(QUOTA_BINDS[name])
 
     world.run(MINUTES * 60)
@@ -64,7 +64,7 @@ def test_c3_what_is_let_in_finds_quota_and_no_quota_is_left(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SLOTS_BIND)
-def test_c3_what_is_let_in_finds_a_slot_and_no_slot_stands_empty(name: str) -> None:
+def test_c3_admitted_requests_get_slots_and_none_is_idle(name: str) -> None:
     load = SLOTS_BIND[name]
     dice = (
         (1, 2, 3) if load.patience_s > OVERLOAD.patience_s else (1,)
@@ -88,7 +88,7 @@ BURSTS = {
 
 
 @pytest.mark.parametrize("name", BURSTS)
-def test_c3_several_routers_let_in_together_what_one_would(name: str) -> None:
+def test_c3_several_routers_admit_as_many_as_one(name: str) -> None:
     """Bursts of ten times the mean, each within the time for which a router does not know of the others."""
     accepted, late = {}, {}
     for routers in (1, 3, 6):
@@ -106,7 +106,7 @@ def test_c3_several_routers_let_in_together_what_one_would(name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_c3_who_fits_is_never_refused(seed: int) -> None:
+def test_c3_load_below_the_limit_is_never_rejected(seed: int) -> None:
     """Nine tenths of the limit, at random moments, and far more slots than are needed."""
     world = World(Load(per_s=9, patience_s=3, limits=LIMIT, seed=seed))
 
@@ -130,7 +130,7 @@ LEAST_LET_IN = {
 
 
 @pytest.mark.parametrize("name", LEAST_LET_IN)
-def test_c6_beside_a_flood_with_much_time_those_with_little_are_let_in_and_all_of_it_comes_in_time(
+def test_c6_short_deadlines_are_admitted_beside_a_flood_of_long_ones(
     name: str,
 ) -> None:
     load, least = LEAST_LET_IN[name]

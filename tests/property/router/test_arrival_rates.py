@@ -22,7 +22,7 @@ A clock that steps back moves nothing."""
 
 
 @given(happenings)
-def test_c3_a_place_remembers_each_arrival_for_as_long_as_it_was_ago(
+def test_c3_rates_decay_as_if_updated_at_every_moment(
     happened: list[tuple[float, tuple[str, str, int] | None, int]],
 ) -> None:
     arrivals = ArrivalRates()
@@ -47,7 +47,7 @@ def test_c3_a_place_remembers_each_arrival_for_as_long_as_it_was_ago(
         assert arrivals.per_s(*place) == pytest.approx(weight / MEMORY_S)
 
 
-def test_c6_who_asks_is_alone_until_somebody_else_asks_and_again_half_a_minute_later() -> None:
+def test_c6_a_user_is_alone_until_another_sends_a_request() -> None:
     visits = SoleUserDetector()
 
     assert visits.record_call("chat", "interactive", "ada", 0.0)

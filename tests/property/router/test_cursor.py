@@ -14,7 +14,7 @@ NOW_MS = 1_000_000
     expired=st.dictionaries(st.integers(1, 500), st.booleans(), max_size=60),
     batch=st.integers(2, 20),
 )
-def test_every_expired_message_is_found_and_no_other(expired: dict[int, bool], batch: int) -> None:
+def test_exactly_the_expired_messages_are_found(expired: dict[int, bool], batch: int) -> None:
     mailbox = dict(expired)
     cursor = SweepCursor(batch)
     for _ in range(2 * len(expired) + 2):

@@ -73,7 +73,7 @@ BEATS = structs(
 
 
 @given(st.lists(BEATS, max_size=4), st.integers(0, 50))
-def test_c3_no_beat_stops_the_door_from_deciding(beats: list[Presence], line: int) -> None:
+def test_c3_no_heartbeat_stops_admission(beats: list[Presence], line: int) -> None:
     now_s = 1000.0
     capacity = Capacity(
         {"chat": RoleConfig(chain=("small", "large")), "logic": RoleConfig(chain=("large",))}, Batch()

@@ -90,7 +90,7 @@ rates = st.floats(0, 30).map(Steady)
 
 
 @given(prospects(), lines, places, rates, more)
-def test_c3_a_longer_line_never_lets_anybody_begin_earlier(
+def test_c3_a_longer_queue_never_means_an_earlier_start(
     prospect: RoleForecast, line: Lined, place: LaneRank, rate: Steady, more: tuple[str, int, int]
 ) -> None:
     before_s = start_time_s(prospect, line, place, rate, COUNTED_S)
@@ -102,7 +102,7 @@ def test_c3_a_longer_line_never_lets_anybody_begin_earlier(
 
 
 @given(recoveries(), st.integers(1, 500), counts, st.floats(1, 200))
-def test_c3_a_quota_with_more_to_give_never_lets_anybody_begin_later(
+def test_c3_more_quota_never_means_a_later_start(
     recovery: Recovery, more: int, position: int, per_s: float
 ) -> None:
     def begins(free: int) -> float:
@@ -122,7 +122,7 @@ def test_c3_a_quota_with_more_to_give_never_lets_anybody_begin_later(
 
 
 @given(seconds, seconds, seconds, seconds)
-def test_c3_more_time_is_never_a_reason_to_refuse(
+def test_c3_more_time_left_never_leads_to_a_rejection(
     wait_s: float, longest_s: float, left_s: float, more_s: float
 ) -> None:
     assume(retry_after_s(wait_s, longest_s, left_s) is None)
@@ -131,9 +131,7 @@ def test_c3_more_time_is_never_a_reason_to_refuse(
 
 
 @given(seconds, seconds, seconds)
-def test_c3_who_comes_back_when_told_is_let_in_if_the_line_is_the_same(
-    wait_s: float, longest_s: float, left_s: float
-) -> None:
+def test_c3_a_retry_after_the_given_delay_is_admitted(wait_s: float, longest_s: float, left_s: float) -> None:
     told_s = retry_after_s(wait_s, longest_s, left_s)
     assume(told_s is not None)
     assert told_s is not None
@@ -143,7 +141,7 @@ def test_c3_who_comes_back_when_told_is_let_in_if_the_line_is_the_same(
 
 
 @given(prospects(), places, rates, seconds)
-def test_c3_an_idle_system_refuses_nothing(
+def test_c3_an_idle_system_rejects_nothing(
     prospect: RoleForecast, place: LaneRank, rate: Steady, left_s: float
 ) -> None:
     free = service_curve_of(
@@ -166,7 +164,7 @@ def test_c3_an_idle_system_refuses_nothing(
 
 
 @given(prospects(), lines, places, rates)
-def test_c3_the_wait_is_never_nonsense(
+def test_c3_the_start_time_is_never_before_the_count(
     prospect: RoleForecast, line: Lined, place: LaneRank, rate: Steady
 ) -> None:
     begin_s = start_time_s(prospect, line, place, rate, COUNTED_S)

@@ -48,12 +48,12 @@ def read_or_refuse(body: bytes) -> None:
 
 
 @given(BODY)
-def test_any_json_is_read_or_refused(body: object) -> None:
+def test_any_json_is_read_or_rejected(body: object) -> None:
     read_or_refuse(json.dumps(body).encode())
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_any_bytes_are_read_or_rejected(body: bytes) -> None:
     read_or_refuse(body)
 
 
@@ -63,5 +63,5 @@ def test_any_text_is_routed(text: str) -> None:
 
 
 @given(st.text(max_size=50) | st.text(alphabet="İIıiŞşẞßЁё\u0307\u0327", max_size=20))
-def test_folding_keeps_every_letter_in_its_place(text: str) -> None:
+def test_folding_keeps_the_position_of_every_letter(text: str) -> None:
     assert len(fold(compose(text))) == len(compose(text))

@@ -30,13 +30,13 @@ def work(**more) -> ChatWork:
     ("complexity", "expected"),
     [("simple", ("small", "large")), ("medium", ("small", "large")), ("complex", ("large", "small"))],
 )
-def test_b2_the_order_is_the_one_in_which_models_are_tried(
+def test_b2_explain_lists_models_in_the_order_of_attempts(
     complexity: Complexity, expected: tuple[str, ...]
 ) -> None:
     assert explained(work(complexity=complexity), CATALOGUE).chain == expected
 
 
-def test_a7_the_shares_of_those_that_can_serve_are_told() -> None:
+def test_a7_explain_lists_the_weights_of_models_that_can_serve() -> None:
     step = WeightedStep(models=("small", "large", "other"), weights=(5, 3, 2))
     catalogue = Catalogue(
         name="three",
@@ -51,11 +51,11 @@ def test_a7_the_shares_of_those_that_can_serve_are_told() -> None:
     assert explained(work(), CATALOGUE).weighted == ()
 
 
-def test_models_that_cannot_serve_are_left_out() -> None:
+def test_explain_omits_models_that_cannot_serve() -> None:
     assert explained(work(estimated_tokens=20_000), CATALOGUE).chain == ("large",)
 
 
-def test_d10_where_none_can_serve_it_the_reason_is_said() -> None:
+def test_d10_explain_gives_the_reason_if_no_model_can_serve() -> None:
     too_long = explained(work(estimated_tokens=500_000), CATALOGUE)
     blind = explained(work(vision=True), CATALOGUE)
 
@@ -75,5 +75,5 @@ def test_d10_where_none_can_serve_it_the_reason_is_said() -> None:
         (b"\xff\x00", None),
     ],
 )
-def test_c3_the_question_may_say_for_whom_it_asks(data: bytes, account: str | None) -> None:
+def test_c3_the_question_may_name_an_account(data: bytes, account: str | None) -> None:
     assert account_of(data) == account

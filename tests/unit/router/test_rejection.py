@@ -15,12 +15,12 @@ BEGUN = Started(id="i", seq=100, attempt=1, model="m", provider="p", worker="w",
 END = Failed(id="i", seq=1, error=Failure(code="cancelled", message="", retry="never"))
 
 
-def test_d7_what_a_worker_has_begun_or_what_has_ended_is_not_ended_by_a_refusal():
+def test_d7_a_rejection_does_not_end_a_begun_or_ended_request():
     for told in ([OURS, BEGUN], [BEGUN], [OURS, END]):
         assert not may_terminate(told, "interactive", accepted=OURS, redelivered=True)
 
 
-def test_d7_a_request_that_finds_no_room_ends_itself_and_not_another_of_its_id_that_waits():
+def test_d7_a_rejection_ends_its_own_request_and_no_other_of_the_same_id():
     assert may_terminate(
         [codec.REPLY.decode(codec.encode(OURS))], "interactive", accepted=OURS, redelivered=False
     )
@@ -28,11 +28,11 @@ def test_d7_a_request_that_finds_no_room_ends_itself_and_not_another_of_its_id_t
     assert not may_terminate([BEFORE, OURS], "interactive", accepted=OURS, redelivered=False)
 
 
-def test_d7_a_request_that_a_router_accepted_before_it_died_is_ended_by_the_next_one_that_refuses_it():
+def test_d7_a_rejection_of_a_redelivery_ends_what_a_dead_router_accepted():
     assert may_terminate([BEFORE], "interactive", redelivered=True)
     assert may_terminate([], "interactive", redelivered=True)
 
 
-def test_e4_the_reply_of_a_request_of_the_other_lane_is_not_ended():
+def test_e4_a_rejection_does_not_end_a_request_of_the_other_lane():
     assert not may_terminate([replace(BEFORE, lane="batch")], "interactive", redelivered=True)
     assert not may_terminate([BEFORE], "batch", redelivered=True)

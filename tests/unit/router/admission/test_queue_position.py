@@ -44,13 +44,13 @@ class Arriving(ArrivalRates):
 NOBODY = Arriving()
 
 
-def test_nobody_is_nobody_and_a_line_is_taken_a_little_longer_than_counted() -> None:
+def test_a_queue_has_a_safety_margin_and_an_empty_one_has_none() -> None:
     assert position_in_mailbox("chat", Lined({}), FIRST, NOBODY).standing == 1
     line = Lined({("chat", "interactive", 0): 60, ("chat", "interactive", 2): 40, ("chat", "batch", 0): 50})
     assert position_in_mailbox("chat", line, FIRST, NOBODY).standing == 102
 
 
-def test_a_higher_rank_may_fill_a_part_of_the_line_only() -> None:
+def test_a_higher_rank_may_fill_only_a_share_of_the_queue() -> None:
     line = Lined({("chat", "interactive", 2): 80})
 
     standing = [
@@ -61,7 +61,7 @@ def test_a_higher_rank_may_fill_a_part_of_the_line_only() -> None:
     assert standing[3] == pytest.approx(80 / 0.7 + 1)
 
 
-def test_a_higher_rank_is_overtaken_but_not_for_ever() -> None:
+def test_overtaking_of_a_higher_rank_is_bounded() -> None:
     line = Lined({("chat", "interactive", 1): 4})
     busy = Arriving({("chat", "interactive", 0): 5.0})
 
@@ -73,7 +73,7 @@ def test_a_higher_rank_is_overtaken_but_not_for_ever() -> None:
     assert turns.start_delay_s(lambda turn: turn / 2) == 20, "its rank has one turn of eight"
 
 
-def test_all_who_live_on_the_same_quota_are_counted_and_those_who_have_passed_it_are_not() -> None:
+def test_requests_of_all_sharers_count_except_those_past_the_quota() -> None:
     line = Lined(
         {("chat", "interactive", 0): 9, ("coding", "interactive", 1): 30, ("fast", "interactive", 0): 7}
     )
@@ -87,7 +87,7 @@ def test_all_who_live_on_the_same_quota_are_counted_and_those_who_have_passed_it
     assert nobody.standing == 1
 
 
-def test_batch_work_takes_its_share_beside_the_other_lane_and_no_more() -> None:
+def test_batch_requests_take_their_share_beside_interactive_ones() -> None:
     line = Lined({("chat", "interactive", 0): 100, ("chat", "batch", 0): 10_000})
     crowd = QuotaSharers(("chat",), batch_share=0.25)
 
@@ -95,7 +95,7 @@ def test_batch_work_takes_its_share_beside_the_other_lane_and_no_more() -> None:
     assert position_for_quota("chat", Lined({("chat", "batch", 0): 3}), FIRST, NOBODY, crowd).standing == 1.25
 
 
-def test_batch_work_stands_behind_what_there_is_and_what_will_come_of_the_other_lane() -> None:
+def test_batch_requests_wait_behind_present_and_future_interactive_ones() -> None:
     line = Lined({("chat", "interactive", 0): 20, ("chat", "batch", 0): 9})
     busy = Arriving({("chat", "interactive", 0): 6.0, ("chat", "interactive", 1): 2.0})
 
@@ -107,7 +107,7 @@ def test_batch_work_stands_behind_what_there_is_and_what_will_come_of_the_other_
     assert turns.start_delay_s(lambda turn: turn / 10) == 5, "its slots get one turn of five, whatever comes"
 
 
-def test_c6_the_first_rank_goes_before_the_others_but_for_what_is_in_hand_and_their_turns_meanwhile() -> None:
+def test_c6_rank_0_overtakes_all_but_held_requests_and_due_turns() -> None:
     flood = {("chat", "interactive", 2): 224, ("chat", "interactive", 3): 376}
 
     assert overtakable("chat", Lined(flood), FIRST, slots=16) == 600 - 16 - 3
@@ -118,7 +118,7 @@ def test_c6_the_first_rank_goes_before_the_others_but_for_what_is_in_hand_and_th
     assert overtakable("chat", Lined(flood), LaneRank("interactive", 3), slots=16) == 0
 
 
-def test_c6_who_is_known_to_be_borne_stands_before_the_flood() -> None:
+def test_c6_overtaken_requests_do_not_count_as_ahead() -> None:
     line = Lined({("chat", "interactive", 3): 600})
 
     assert position_in_mailbox("chat", line, FIRST, NOBODY, overtaken=581).standing == 20
@@ -127,7 +127,7 @@ def test_c6_who_is_known_to_be_borne_stands_before_the_flood() -> None:
     )
 
 
-def test_c3_what_is_spared_leaves_later_higher_ranks_their_turns() -> None:
+def test_c3_spare_turns_leave_higher_ranks_their_turns() -> None:
     assert spare_turns(100, 60, 60, LaneRank("interactive", 3)) == 40
     assert spare_turns(100, 60, 60, LaneRank("interactive", 1)) == 15
     assert spare_turns(100, 60, 10, LaneRank("interactive", 1)) == 40

@@ -20,7 +20,7 @@ def forecast(*recoveries: Recovery, tokens_each: int = 0) -> QuotaForecast:
     return QuotaForecast(model="m", source="s", recoveries=recoveries, tokens_each=tokens_each)
 
 
-def test_c3_a_quota_used_up_in_ten_seconds_gives_nothing_for_fifty() -> None:
+def test_c3_a_quota_used_within_ten_seconds_is_empty_for_fifty() -> None:
     supply = quota_curve_of(forecast(requests(0, (52_000, 300), (58_000, 300))))
 
     assert supply.by(51.9) == 0
@@ -29,7 +29,7 @@ def test_c3_a_quota_used_up_in_ten_seconds_gives_nothing_for_fifty() -> None:
     assert supply.by(60 + 51.9) == 600, "what is spent at once then is back a minute later, not before"
 
 
-def test_c3_beyond_two_windows_a_quota_gives_what_it_gives_in_the_mean() -> None:
+def test_c3_beyond_two_windows_the_mean_rate_applies() -> None:
     supply = quota_curve_of(forecast(requests(600)))
 
     assert supply.by(0) == 600
@@ -37,7 +37,7 @@ def test_c3_beyond_two_windows_a_quota_gives_what_it_gives_in_the_mean() -> None
     assert supply.by(360) == pytest.approx(1200 + 240 * 10)
 
 
-def test_c3_the_tighter_limit_counts() -> None:
+def test_c3_the_tightest_limit_applies() -> None:
     tokens = Recovery(limit="tokens_per_minute", window_ms=60_000, allowed=6000, free=1000)
     tight = quota_curve_of(forecast(requests(600), tokens, tokens_each=100))
     unknown = quota_curve_of(forecast(requests(600), tokens))
@@ -47,18 +47,18 @@ def test_c3_the_tighter_limit_counts() -> None:
     assert unknown.by(1) == 600, "nobody knows yet what a request takes"
 
 
-def test_c3_what_was_overspent_has_to_come_back_first() -> None:
+def test_c3_overspent_quota_is_recovered_first() -> None:
     supply = quota_curve_of(forecast(requests(-5, (1000, 4), (2000, 4))))
 
     assert [supply.by(at_s) for at_s in (0, 1, 2)] == [0, 0, 3]
 
 
-def test_without_a_limit_there_is_no_end() -> None:
+def test_without_a_limit_the_curve_is_unlimited() -> None:
     assert quota_curve_of(forecast()) == UNLIMITED
     assert UNLIMITED.by(0) == inf
 
 
-def test_c3_a_limit_of_a_kind_this_router_does_not_know_or_without_a_window_binds_nothing() -> None:
+def test_c3_a_limit_of_unknown_kind_or_without_a_window_is_ignored() -> None:
     unknown = Recovery(limit="images_per_week", window_ms=60_000, allowed=1, free=0)
     endless = Recovery(limit="requests_per_day", window_ms=0, allowed=1, free=0)
 

@@ -16,7 +16,7 @@ def quota(supply: QuotaCurve, reported_s: float = 0.0, ready_s: float = 0.0) -> 
     return TimedQuota(supply, reported_s, ready_s)
 
 
-def test_who_fits_into_what_is_free_begins_at_once_and_the_next_with_the_lump() -> None:
+def test_requests_within_the_free_quota_start_at_once() -> None:
     curve = service_curve_of([quota(LUMP)], 1.0, inf, inf)
 
     assert curve is not None
@@ -26,7 +26,7 @@ def test_who_fits_into_what_is_free_begins_at_once_and_the_next_with_the_lump() 
     assert curve.start_time_s(620) == pytest.approx(121)
 
 
-def test_slots_make_up_for_no_moment_without_quota() -> None:
+def test_slots_do_not_make_up_for_time_without_quota() -> None:
     curve = service_curve_of([quota(LUMP)], 1.0, 0.0, 10.0)
 
     assert curve is not None
@@ -34,7 +34,7 @@ def test_slots_make_up_for_no_moment_without_quota() -> None:
     assert curve.start_time_s(60) == pytest.approx(55)
 
 
-def test_two_quotas_give_together_each_from_when_it_was_told() -> None:
+def test_two_quotas_add_up_each_from_its_report_on() -> None:
     one, other = QuotaCurve((0.0, 10.0), (5.0, 10.0)), QuotaCurve((0.0, 10.0), (1.0, 3.0))
     curve = service_curve_of([quota(one, 100.0), quota(other, 102.0)], 1.0, inf, inf)
 
@@ -42,7 +42,7 @@ def test_two_quotas_give_together_each_from_when_it_was_told() -> None:
     assert [curve.start_time_s(n) for n in (5, 6, 7, 11, 12)] == [100, 102, 110, 110, 112]
 
 
-def test_a_pause_or_an_open_breaker_holds_everything_back() -> None:
+def test_no_request_starts_before_a_pause_or_breaker_ends() -> None:
     curve = service_curve_of([quota(UNLIMITED, 0.0, 30.0)], 1.0, inf, inf)
 
     assert curve is not None
@@ -50,7 +50,7 @@ def test_a_pause_or_an_open_breaker_holds_everything_back() -> None:
     assert curve.start_time_s(10_000) == 30
 
 
-def test_requests_of_several_calls_take_more() -> None:
+def test_requests_of_several_calls_use_more_quota() -> None:
     curve = service_curve_of([quota(LUMP)], 2.0, inf, inf)
 
     assert curve is not None
@@ -58,7 +58,7 @@ def test_requests_of_several_calls_take_more() -> None:
     assert curve.start_time_s(6) == 50
 
 
-def test_a_quota_that_never_gives_more_is_never() -> None:
+def test_a_quota_that_never_recovers_gives_an_infinite_start_time() -> None:
     curve = service_curve_of([quota(QuotaCurve((0.0,), (3.0,)))], 1.0, inf, inf)
 
     assert curve is not None
@@ -66,11 +66,11 @@ def test_a_quota_that_never_gives_more_is_never() -> None:
     assert curve.start_time_s(4) == inf
 
 
-def test_without_a_word_nothing_is_known() -> None:
+def test_without_quotas_there_is_no_curve() -> None:
     assert service_curve_of([], 1.0, inf, inf) is None
 
 
-def test_as_many_as_there_are_free_slots_begin_beside_each_other() -> None:
+def test_free_slots_start_concurrently() -> None:
     curve = service_curve_of([quota(UNLIMITED)], 1.0, 4.0, 2.0)
 
     assert curve is not None
@@ -78,7 +78,7 @@ def test_as_many_as_there_are_free_slots_begin_beside_each_other() -> None:
 
 
 @pytest.mark.parametrize("free_slots", [0.0, 4.0, inf])
-def test_what_has_begun_by_an_instant_is_what_begins_before_it(free_slots: float) -> None:
+def test_started_by_is_the_inverse_of_start_time(free_slots: float) -> None:
     curve = service_curve_of([quota(LUMP, ready_s=1.0)], 1.0, free_slots, 10.0)
 
     assert curve is not None

@@ -23,7 +23,7 @@ def one_round(cursor: SweepCursor, mailbox: dict[int, int]) -> list[int]:
     return read
 
 
-def test_within_the_grace_a_worker_may_still_answer() -> None:
+def test_a_message_within_the_grace_period_is_kept() -> None:
     cursor = SweepCursor()
     assert cursor.visit(1, NOW_MS - 2_000, NOW_MS) == "keep"
     assert cursor.visit(2, NOW_MS - 2_001, NOW_MS) == "expire"
@@ -32,20 +32,20 @@ def test_within_the_grace_a_worker_may_still_answer() -> None:
     assert cursor.next_sequence == 4
 
 
-def test_an_empty_mailbox_ends_the_round_at_once_and_the_next_begins_at_the_head() -> None:
+def test_an_empty_mailbox_ends_the_round_and_the_next_starts_at_the_head() -> None:
     cursor = SweepCursor()
     assert one_round(cursor, {}) == []
     assert cursor.next_sequence == HEAD
     assert cursor.expired == ()
 
 
-def test_expired_ones_are_listed_across_gaps_in_the_sequence() -> None:
+def test_expired_messages_are_listed_across_gaps_in_the_sequence() -> None:
     mailbox = {3: 0, 7: NOW_MS, 90: 0}
     assert one_round(SweepCursor(), mailbox) == [3, 7, 90]
     assert mailbox == {7: NOW_MS}
 
 
-def test_a_round_is_bounded_and_every_round_looks_at_the_head() -> None:
+def test_a_round_is_bounded_and_every_round_reads_the_head() -> None:
     cursor = SweepCursor(batch=4)
     mailbox = dict.fromkeys(range(1, 10), NOW_MS)
     assert one_round(cursor, mailbox) == [1, 2, 3, 4]
@@ -55,6 +55,6 @@ def test_a_round_is_bounded_and_every_round_looks_at_the_head() -> None:
     assert one_round(cursor, mailbox) == [1, 2, 3, 4]
 
 
-def test_a_batch_too_small_for_both_halves_is_refused() -> None:
+def test_a_batch_too_small_for_both_halves_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         SweepCursor(batch=1)

@@ -18,19 +18,19 @@ def expires_ms(written: dict[str, str], *, known: bool = True) -> int:
     return parse_queued(7, OWN | written).expires_ms(known=known)
 
 
-def test_work_of_a_router_is_over_at_its_deadline():
+def test_work_expires_at_its_deadline():
     written = REPLY | {headers.DEADLINE_MS: str(STORED_MS + 60_000)}
     assert expires_ms(written) == expires_ms(written, known=False) == STORED_MS + 60_000
     assert parse_queued(7, OWN | written).address == ("demo", "me", "1")
 
 
 @pytest.mark.parametrize("deadline", ["9" * 15, str(STORED_MS + 86_400_001)])
-def test_no_deadline_is_longer_than_the_longest_there_is(deadline: str):
+def test_a_deadline_is_limited_to_the_longest_wait(deadline: str):
     assert expires_ms(REPLY | {headers.DEADLINE_MS: deadline}) == STORED_MS + 86_400_000
 
 
 @pytest.mark.parametrize("deadline", ["", "9" * 16, "9" * 5000, "-1", "1.5", "١٢", "\ufffd", "1 2"])
-def test_what_says_no_readable_deadline_has_a_little_time_where_a_worker_reads_and_none_elsewhere(
+def test_an_unreadable_deadline_expires_soon_or_at_once_without_a_role(
     deadline: str,
 ):
     written = REPLY | {headers.DEADLINE_MS: deadline}
@@ -42,17 +42,17 @@ def test_what_says_no_readable_deadline_has_a_little_time_where_a_worker_reads_a
 @pytest.mark.parametrize(
     "reply", ["", "llm..x", "nobody.listens", "$JS.API.STREAM.DELETE.LLM_CANCELS", "llm.reply.*.>.x y"]
 )
-def test_only_a_reply_subject_is_ever_answered_on(reply: str):
+def test_only_a_valid_reply_subject_is_an_address(reply: str):
     written = {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: reply}
     assert parse_queued(7, OWN | written).address is None
     assert expires_ms(written) == STORED_MS + 10_000
 
 
 @given(deadline=st.text(max_size=30), reply=st.text(max_size=30))
-def test_no_headers_are_too_strange(deadline: str, reply: str):
+def test_any_headers_can_be_parsed(deadline: str, reply: str):
     assert expires_ms({headers.DEADLINE_MS: deadline, headers.REPLY_SUBJECT: reply}) <= STORED_MS + 86_400_000
 
 
 @pytest.mark.parametrize("stamp", ["2023-11-14T22:13:20Z", "2023-11-14T22:13:20.1Z"])
-def test_the_server_leaves_out_zeros_at_the_end_of_a_time(stamp: str):
+def test_timestamps_without_trailing_zeros_are_parsed(stamp: str):
     assert parse_queued(1, OWN | {"Nats-Time-Stamp": stamp}).stored_ms // 1000 == STORED_MS // 1000

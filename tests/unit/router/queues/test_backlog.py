@@ -15,12 +15,12 @@ def test_the_ranks_and_their_bounds():
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
-def test_more_in_the_mailbox_is_never_an_earlier_rank(one: int, other: int):
+def test_more_queued_requests_never_give_a_lower_rank(one: int, other: int):
     assert (rank_of(one) <= rank_of(other)) or one > other
 
 
 @given(mine=st.integers(0, RANK_BOUNDS[-1] - 1), theirs=st.integers(0, 5_000))
-def test_nobody_has_more_than_eight_times_as_much_before_the_next_of_mine_c6(mine: int, theirs: int):
+def test_c6_another_user_has_at_most_eight_times_as_many_requests_ahead(mine: int, theirs: int):
     """Of one other user who published `theirs` requests, one after the other, while none of them was finished."""
     before_me = sum(rank_of(number) <= rank_of(mine) for number in range(theirs))
     assert before_me <= max(8 * mine, RANK_BOUNDS[0])

@@ -42,11 +42,11 @@ def scene() -> Scene:
     return made
 
 
-def test_c6_before_the_first_count_everybody_is_let_in() -> None:
+def test_c6_nothing_is_rejected_before_the_first_count() -> None:
     assert Scene().limits.rejection_reason(ByteClaim("chat", "batch", "f", 10 * BOUND)) is None
 
 
-def test_c6_one_flow_has_an_eighth_of_a_lane_and_the_other_lane_and_others_are_not_concerned(
+def test_c6_one_flow_gets_an_eighth_per_lane_independent_of_other_flows(
     scene: Scene,
 ) -> None:
     assert [scene.puts("greedy", MIB) for _ in range(12)] == [True] * 10 + [False] * 2
@@ -54,13 +54,13 @@ def test_c6_one_flow_has_an_eighth_of_a_lane_and_the_other_lane_and_others_are_n
     assert scene.puts("other", MIB)
 
 
-def test_c6_many_flows_together_fill_half_and_small_interactive_requests_find_room(scene: Scene) -> None:
+def test_c6_large_requests_fill_half_and_small_interactive_ones_find_room(scene: Scene) -> None:
     assert sum(scene.puts(f"f{n}", 5 * MIB) for n in range(20)) == 8
     assert not scene.puts("late", MIB, "interactive"), "it is large"
     assert scene.puts("late", 200_000, "interactive")
 
 
-def test_c6_what_is_reserved_counts_through_a_count_and_is_given_back(scene: Scene) -> None:
+def test_c6_a_reservation_counts_through_a_snapshot_until_released(scene: Scene) -> None:
     wanted = ByteClaim("chat", "batch", "f", 8 * MIB)
     scene.limits.reserve(wanted)
     scene.count(34 * MIB, f=1)
@@ -70,7 +70,7 @@ def test_c6_what_is_reserved_counts_through_a_count_and_is_given_back(scene: Sce
     assert scene.puts("f", MIB)
 
 
-def test_c6_a_flow_counts_less_as_its_requests_end_and_more_by_what_other_routers_put_in(
+def test_c6_bytes_of_a_flow_follow_its_number_of_queued_requests(
     scene: Scene,
 ) -> None:
     assert all(scene.puts("f", MIB) for _ in range(10))
@@ -82,7 +82,7 @@ def test_c6_a_flow_counts_less_as_its_requests_end_and_more_by_what_other_router
     assert scene.limits._flows == scene.limits._accounts == {}, "who has nothing there is forgotten"
 
 
-def test_c6_the_users_of_one_account_leave_half_of_that_half_to_other_accounts(scene: Scene) -> None:
+def test_c6_large_requests_of_one_account_fill_at_most_a_quarter(scene: Scene) -> None:
     """`acme`, and who asks for it: a flow begins with the eight digits of its account."""
     assert sum(scene.puts(f"acme0000{n}", 5 * MIB) for n in range(20)) == 4, "a quarter is 20 MiB"
     assert not scene.puts("acme0000x", MIB, "interactive"), "it is large"
@@ -90,14 +90,14 @@ def test_c6_the_users_of_one_account_leave_half_of_that_half_to_other_accounts(s
     assert sum(scene.puts(f"other000{n}", 5 * MIB) for n in range(20)) == 3, "half of all is taken then"
 
 
-def test_c6_with_its_small_requests_an_account_leaves_half_to_other_accounts(scene: Scene) -> None:
+def test_c6_small_requests_of_one_account_fill_at_most_half(scene: Scene) -> None:
     flows = [f"acmeacme{n:03}" for n in range(300)]
     assert sum(scene.puts(flow, 200_000, "interactive") for flow in flows) == BOUND // 2 // 200_000
     assert scene.puts("otherother1", 200_000, "interactive")
     assert not scene.puts("acmeacme300", 200_000, "interactive")
 
 
-def test_c6_an_account_counts_by_what_other_routers_put_in_and_less_as_its_requests_end(scene: Scene) -> None:
+def test_c6_bytes_of_an_account_follow_its_number_of_queued_requests(scene: Scene) -> None:
     assert scene.puts("acme00001", 4 * MIB)
     scene.count(16 * MIB, acme00001=1, acme00002=1, acme00003=2)
     assert not scene.puts("acme00004", 5 * MIB)
@@ -106,7 +106,7 @@ def test_c6_an_account_counts_by_what_other_routers_put_in_and_less_as_its_reque
     assert scene.puts("acme00004", 5 * MIB)
 
 
-def test_c6_small_requests_that_go_do_not_take_the_large_ones_of_another_mailbox_with_them(
+def test_c6_small_requests_that_end_do_not_reduce_another_mailbox(
     scene: Scene,
 ) -> None:
     assert all(scene.puts(f"acme0000{n}", 5 * MIB) for n in range(4))

@@ -48,7 +48,7 @@ def test_a_plain_body() -> None:
     assert (features.stream, features.images) == (True, 0)
 
 
-def test_what_is_absent_or_null_is_as_if_nothing_was_said() -> None:
+def test_absent_and_null_fields_are_equal() -> None:
     absent = extract_features(body())
     assert not absent.stream
     assert extract_features(body(stream=None, max_tokens=None, n=None, model=None, tools=None)) == absent
@@ -65,7 +65,7 @@ def test_parts_are_joined_and_an_image_costs_the_same_however_large() -> None:
     assert extract_features(body(user([{"type": "input_image", "file_id": "f"}]))).images == 1
 
 
-def test_what_is_no_text_and_no_image_is_charged_as_an_attachment() -> None:
+def test_a_part_that_is_neither_text_nor_image_counts_as_an_attachment() -> None:
     sound = {"type": "input_audio", "input_audio": {"data": "A" * 1_000_000, "format": "wav"}}
     features = extract_features(body(user([{"type": "text", "text": "What is this?"}, sound])))
     assert features.images == 0
@@ -94,7 +94,7 @@ def test_tools_calls_and_schemas_are_counted() -> None:
     assert estimate({**silent, "tool_calls": tools}) >= estimate(silent) + 100
 
 
-def test_of_a_long_text_both_ends_are_looked_at_and_all_is_counted() -> None:
+def test_both_ends_of_a_long_text_are_classified_and_all_of_it_is_counted() -> None:
     features = extract_features(body(user("Solve the equation. " + "la " * 1_000_000 + "Thanks. E")))
     assert features.text.startswith("Solve the equation.")
     assert features.text.endswith("Thanks. E")
@@ -102,7 +102,7 @@ def test_of_a_long_text_both_ends_are_looked_at_and_all_is_counted() -> None:
     assert features.text_characters == 3_000_029
 
 
-def test_raw_is_read_as_bytes_are() -> None:
+def test_raw_and_bytes_give_the_same_features() -> None:
     assert extract_features(msgspec.Raw(body())) == extract_features(body())
 
 
@@ -148,7 +148,7 @@ def test_raw_is_read_as_bytes_are() -> None:
         (body(tools={}), "tools", "tools must be a list, not an object"),
     ],
 )
-def test_d10_a_bad_body_is_refused_in_a_sentence(sent: bytes, field: str, problem: str) -> None:
+def test_d10_an_invalid_body_is_rejected_in_a_sentence(sent: bytes, field: str, problem: str) -> None:
     with pytest.raises(InvalidBody) as caught:
         extract_features(sent)
     assert caught.value.field == field
@@ -187,7 +187,7 @@ def test_a_hostile_text_takes_milliseconds(text: str) -> None:
     assert time.process_time() - began_s < 0.25
 
 
-def test_a_short_prompt_and_eight_megabytes_stay_within_their_time() -> None:
+def test_classification_time_is_bounded_for_short_and_large_bodies() -> None:
     """The aim is 60 µs and 20 ms; a tenfold bound keeps a busy machine from failing the test."""
     prompt = body(
         user(("We plan a trip with two kids (5 and 8) who love animals; what is worth seeing? " * 4)[:300])

@@ -7,12 +7,12 @@ from services.router.routing.limits import DeadlinePast, TooLarge, check_size, d
 NOW_MS = 1_800_000_000_000
 
 
-def test_without_a_wish_the_deadline_is_that_of_the_role() -> None:
+def test_the_default_deadline_is_that_of_the_role() -> None:
     assert deadline_ms(None, NOW_MS, NOW_MS, total_s=90.5) == NOW_MS + 90_500
     assert deadline_ms(None, NOW_MS - 60_000, NOW_MS, total_s=90) == NOW_MS + 30_000, "since it was stored"
 
 
-def test_a_wish_is_granted_sooner_or_later_than_the_role_has_it_up_to_the_bound() -> None:
+def test_a_requested_deadline_is_kept_up_to_the_limit_of_the_lane() -> None:
     assert deadline_ms(NOW_MS + 1, NOW_MS, NOW_MS, total_s=90) == NOW_MS + 1
     assert deadline_ms(NOW_MS + 600_000, NOW_MS, NOW_MS, total_s=90) == NOW_MS + 600_000
     assert deadline_ms(NOW_MS + 10**12, NOW_MS, NOW_MS, total_s=90) == NOW_MS + 3_600_000
@@ -20,7 +20,7 @@ def test_a_wish_is_granted_sooner_or_later_than_the_role_has_it_up_to_the_bound(
 
 
 @pytest.mark.parametrize("late_by_ms", [0, 1, 5_000])
-def test_c3_a_request_that_comes_late_is_refused_at_the_door(late_by_ms: int) -> None:
+def test_c3_a_request_past_its_deadline_on_arrival_is_rejected(late_by_ms: int) -> None:
     with pytest.raises(DeadlinePast, match=f"passed {late_by_ms:,} ms before"):
         deadline_ms(NOW_MS - late_by_ms, NOW_MS, NOW_MS, total_s=90)
 
@@ -32,7 +32,7 @@ def test_a_body_may_have_exactly_the_limit() -> None:
 
 
 @pytest.mark.parametrize("asked_ms", [1, 30_000, 1_795_257_916])
-def test_a_duration_or_seconds_for_a_deadline_are_told_as_such_d10(asked_ms):
+def test_d10_a_duration_or_seconds_given_as_a_deadline_are_explained(asked_ms):
     now_ms = 1_795_257_916_512
 
     with pytest.raises(

@@ -33,19 +33,19 @@ def test_a_worker_can_drop_a_role() -> None:
     assert members.served(1) == {"coding"}
 
 
-def test_nobody_seen_means_nobody_serves() -> None:
+def test_no_heartbeat_means_no_served_role() -> None:
     assert Membership().served(0) == frozenset()
     assert Membership().served(1000) == frozenset()
 
 
-def test_instances_that_died_unannounced_do_not_pile_up() -> None:
+def test_expired_instances_are_dropped() -> None:
     members = Membership(ttl_s=20)
     for start in range(1_000):
         members.record_heartbeat(f"instance-{start}", ["chat"], now_s=start * 10.0)
     assert len(members._members) <= 3
 
 
-def test_c3_a_frozen_router_gives_beats_time_to_come_before_it_believes_that_all_are_dead() -> None:
+def test_c3_after_a_freeze_members_get_a_grace_period_for_heartbeats() -> None:
     members = Membership(ttl_s=20, silent_s=5, grace_s=5)
     members.record_heartbeat("a", ["chat"], now_s=0)
     members.record_heartbeat("b", ["coding"], now_s=1)
@@ -56,7 +56,7 @@ def test_c3_a_frozen_router_gives_beats_time_to_come_before_it_believes_that_all
     assert members.served(105.1) == {"chat"}, "b had its time"
 
 
-def test_c3_who_died_before_the_silence_stays_dead() -> None:
+def test_c3_a_member_expired_before_the_silence_stays_expired() -> None:
     members = Membership()
     members.record_heartbeat("a", ["chat"], now_s=0)
     listens(members, 1, 21)
@@ -64,7 +64,7 @@ def test_c3_who_died_before_the_silence_stays_dead() -> None:
 
 
 @given(st.lists(st.floats(0, 60), max_size=30))
-def test_c3_no_rhythm_of_silences_keeps_a_dead_worker_alive(steps_s: list[float]) -> None:
+def test_c3_repeated_silences_never_keep_a_dead_worker_alive(steps_s: list[float]) -> None:
     members = Membership(ttl_s=20, silent_s=5, grace_s=5)
     members.record_heartbeat("a", ["chat"], now_s=0)
     now_s, first_look_after_ttl_s = 0.0, None
@@ -77,7 +77,7 @@ def test_c3_no_rhythm_of_silences_keeps_a_dead_worker_alive(steps_s: list[float]
             assert members.served(now_s) == frozenset()
 
 
-def test_c3_what_stands_in_the_bucket_after_a_reconnection_is_believed_until_it_can_be_heard() -> None:
+def test_c3_stored_presence_counts_until_a_heartbeat_can_arrive() -> None:
     members = Membership(ttl_s=20, grace_s=5)
     members.record_heartbeat("a", ["chat"], now_s=0)
     members.record_stored("a", ["chat"], now_s=1)
@@ -88,7 +88,7 @@ def test_c3_what_stands_in_the_bucket_after_a_reconnection_is_believed_until_it_
     assert members.served(20) == {"chat"}, "what was heard counts for as long as ever"
 
 
-def test_c3_a_burst_of_new_names_is_bounded_and_drives_out_nobody_who_was_there_for_a_while() -> None:
+def test_c3_a_burst_of_new_names_displaces_no_established_member() -> None:
     members = Membership(most=10)
     for now_s in (0, 2):
         for name in ("a", "b"):
@@ -101,7 +101,7 @@ def test_c3_a_burst_of_new_names_is_bounded_and_drives_out_nobody_who_was_there_
     assert len(members.instances(3)) == 10
 
 
-def test_c3_where_all_have_been_there_for_a_while_the_one_not_heard_for_longest_makes_way() -> None:
+def test_c3_among_established_members_the_most_silent_is_displaced() -> None:
     members = Membership(most=3)
     for now_s in (0, 2):
         for name in ("a", "b", "c"):
@@ -123,7 +123,7 @@ happenings = st.lists(
 
 
 @given(happenings)
-def test_c3_what_is_served_is_what_the_living_serve_at_that_very_moment(
+def test_c3_served_roles_are_those_of_the_live_members(
     happened: list[tuple[int, str, str, set[str]]],
 ) -> None:
     members = Membership(most=2)

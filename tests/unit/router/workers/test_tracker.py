@@ -29,7 +29,7 @@ def beat(instance: str, paused_ms: Any = 0) -> Presence:
     )
 
 
-def test_c3_a_beat_that_cannot_be_taken_up_is_told_of_and_its_worker_and_the_others_count(
+def test_c3_an_unusable_heartbeat_is_logged_and_harms_no_other_worker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
@@ -47,7 +47,7 @@ def test_c3_a_beat_that_cannot_be_taken_up_is_told_of_and_its_worker_and_the_oth
     assert forecast.lanes["interactive"].slots == 1, "of w1 nothing is known any more"
 
 
-def test_c3_thousands_of_fake_beats_leave_a_bounded_number_of_words_and_no_reckoning_until_asked() -> None:
+def test_c3_forged_heartbeats_use_bounded_memory_and_no_computation() -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
     capacity = Capacity(roles, Batch())
     tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: 1000.0, lambda: 1e9))
@@ -59,7 +59,7 @@ def test_c3_thousands_of_fake_beats_leave_a_bounded_number_of_words_and_no_recko
     assert all(each._curve is None for report in capacity._reports.values() for each in report.quotas)
 
 
-def test_c3_who_is_silent_is_forgotten_with_the_beats_of_others() -> None:
+def test_c3_silent_workers_are_forgotten() -> None:
     now_s = 1000.0
     roles = {"chat": RoleConfig(chain=("m",))}
     capacity = Capacity(roles, Batch())
@@ -71,7 +71,7 @@ def test_c3_who_is_silent_is_forgotten_with_the_beats_of_others() -> None:
     assert list(capacity._reports) == list(tracker._ready_at_ms) == ["here"]
 
 
-def test_c3_many_words_are_folded_no_more_often_than_the_router_can_bear() -> None:
+def test_c3_many_reports_are_folded_less_often() -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
     few, many = Capacity(roles, Batch()), Capacity(roles, Batch())
     few.observe("w", beat("w"), 1000.0)
@@ -85,7 +85,7 @@ def test_c3_many_words_are_folded_no_more_often_than_the_router_can_bear() -> No
     assert many.forecast("chat", BacklogCount(1005.0), 1005.0) is not first[1]
 
 
-def test_c3_a_router_knows_how_many_there_are_from_their_beats() -> None:
+def test_c3_routers_are_counted_by_their_heartbeats() -> None:
     now_s = 1000.0
     roles = {"chat": RoleConfig(chain=("m",))}
     tracker = WorkerTracker(NO_BUS, Capacity(roles, Batch()), roles, Clock(lambda: now_s, lambda: 1e9))
