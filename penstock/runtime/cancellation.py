@@ -42,17 +42,17 @@ class Cancellations:
     """
 
     def __init__(
-        self, on_cancel: Listener | None = None, clock_s: Callable[[], float] = time.monotonic
+        self, nc: Nats, on_cancel: Listener | None = None, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
+        self._nc = nc
         self._on_cancel = on_cancel
         self._clock_s = clock_s
         self._marks: dict[tuple[str, str], float] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def start(self, nc: Nats, reconnects: Reconnects) -> None:
+    async def start(self, reconnects: Reconnects) -> None:
         """Subscribe, and read the marks now and after each reconnection, because some may have been missed."""
-        self._nc = nc
-        await nc.subscribe(CANCEL_ALL, cb=self._on_message)
+        await self._nc.subscribe(CANCEL_ALL, cb=self._on_message)
         reconnects.add(self._catch_up)
         await self._catch_up()
 

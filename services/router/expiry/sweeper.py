@@ -19,6 +19,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
 from penstock.contract import subjects
 from penstock.contract.errors import ErrorCode
+from penstock.contract.headers import TRACEPARENT
 from penstock.contract.names import LANES
 from penstock.contract.reply import Failure
 from penstock.contract.streams import WORK
@@ -28,6 +29,7 @@ from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
+from penstock.runtime.telemetry.logs import reset_trace, set_trace
 from services.router.expiry.cursor import SweepCursor
 from services.router.expiry.queued_message import QueuedMessage, parse_queued
 from services.router.jobs.orphan_reaper import OrphanReaper
@@ -72,14 +74,14 @@ class Sweeper:
         self._poller = poller
         self._metrics = metrics
         self._clock = clock
-        self._cancellations = Cancellations()
+        self._cancellations = Cancellations(bus.nc)
         self._orphans = OrphanReaper(bus, clock)
         self._cursors: dict[str, SweepCursor] = {}
         self._failures = 0
         self._running = CriticalLoop("sweep")
 
     async def start(self) -> None:
-        await self._cancellations.start(self._bus.nc, self._bus.reconnects)
+        await self._cancellations.start(self._bus.reconnects)
         self._running.start(self._loop())
 
     async def stop(self) -> None:
@@ -130,6 +132,7 @@ class Sweeper:
         expires_ms = _EXPIRED_MS if cancelled else queued.expires_ms(known=known)
         if cursor.visit(queued.sequence, expires_ms, self._clock.unix_ms()) == "keep":
             return
+        trace = set_trace((msg.headers or {}).get(TRACEPARENT))
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 if not queued.readable and not cancelled:
@@ -142,6 +145,8 @@ class Sweeper:
             self._failures += 1
             if self._failures >= _FAILURES:
                 raise
+        finally:
+            reset_trace(trace)
 
     def _role_of(self, subject: str) -> str | None:
         """The role whose mailbox `subject` is; None if the catalogue has no such role."""

@@ -17,12 +17,12 @@ class CancellableExecutions:
     """By account and request id; two clients of an account may use the same id."""
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._cancellations = Cancellations(self._cancel)
+        self._reconnects = bus.reconnects
+        self._cancellations = Cancellations(bus.nc, self._cancel)
         self._executions: dict[tuple[str, str], list[Execution]] = {}
 
     async def start(self) -> None:
-        await self._cancellations.start(self._bus.nc, self._bus.reconnects)
+        await self._cancellations.start(self._reconnects)
 
     @contextmanager
     def entered(self, execution: Execution) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Presence and cancellations: received live, read at the start, and never a reason for a failed shutdown."""
+"""Presence: received live, read at the start, and never a reason for a failed shutdown."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import functools
 
 import pytest
 
-from penstock.bus.connection import Reconnects, close, connect
-from penstock.contract import subjects
+from penstock.bus.connection import close, connect
 from penstock.contract.presence import Presence, RoleStatus
-from penstock.contract.streams import CANCELS, PRESENCE
+from penstock.contract.streams import PRESENCE
 from penstock.runtime import heartbeat as heartbeat_module
-from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.heartbeat import Heartbeat, read_presence, read_recent_presence, watch_presence
-from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure, stream_config
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from tests.harness.raw_nats import RawMessage, RawNats
 from tests.harness.waiting import until
 
@@ -105,32 +103,3 @@ async def test_d9_a_heartbeat_stops_without_a_connection(own_nats_server):
         await heartbeats[0].stop()
         await close(nc)
         await heartbeats[1].stop()
-
-
-async def test_d8_cancellations_are_received_live_and_read_at_start(provisioned, unique):
-    received = []
-    first = Cancellations(lambda account, request_id: received.append((account, request_id)))
-    await first.start(provisioned, Reconnects())
-    js = provisioned.jetstream()
-    for number in range(3):
-        await js.publish(subjects.cancel(unique, f"id-{number}"))
-    await until(lambda: len([each for each in received if each[0] == unique]) == 3)
-    later = Cancellations()
-    await later.start(provisioned, Reconnects())
-    for marks in (first, later):
-        assert all(marks.is_cancelled(unique, f"id-{number}") for number in range(3))
-        assert not marks.is_cancelled(unique, "id-3")
-
-
-async def test_d8_marks_that_cannot_be_read_at_the_start_are_read_when_they_can(own_nats_server, caplog):
-    nc = await connect(own_nats_server.url, name="test")
-    marks = Cancellations()
-    await marks.start(nc, Reconnects())  # nothing is provisioned, so the stream does not exist
-    assert "queued work that was cancelled may run" in caplog.text
-    js = nc.jetstream()
-    await js.add_stream(stream_config(CANCELS))
-    await js.publish(subjects.cancel("demo", "live"))
-    await until(lambda: marks.is_cancelled("demo", "live"))
-    marks._marks.clear()  # as if it had been set before this process listened
-    await until(lambda: marks.is_cancelled("demo", "live"))
-    await close(nc)

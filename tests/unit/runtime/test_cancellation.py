@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from nats.aio.client import Client as Nats
+
 from penstock.contract.streams import CANCELS
 from penstock.runtime.cancellation import Cancellations
 
 
 def test_a_mark_counts_for_its_account_only():
-    marks = Cancellations()
+    marks = Cancellations(Nats())
     marks.mark("demo", "id-1")
     assert marks.is_cancelled("demo", "id-1")
     assert not marks.is_cancelled("other", "id-1")
@@ -16,7 +18,7 @@ def test_a_mark_counts_for_its_account_only():
 
 def test_the_remembered_marks_are_bounded_in_age_and_number():
     now_s = 0.0
-    marks = Cancellations(clock_s=lambda: now_s)
+    marks = Cancellations(Nats(), clock_s=lambda: now_s)
     held = []
     for number in range(5 * CANCELS.max_age_s // 10):
         now_s = number * 10.0
@@ -29,7 +31,7 @@ def test_the_remembered_marks_are_bounded_in_age_and_number():
 
 def test_a_mark_that_is_renewed_lives_on():
     now_s = 0.0
-    marks = Cancellations(clock_s=lambda: now_s)
+    marks = Cancellations(Nats(), clock_s=lambda: now_s)
     marks.mark("demo", "again")
     marks.mark("demo", "once")
     now_s = CANCELS.max_age_s - 1
