@@ -121,7 +121,7 @@ def test_k2_an_application_keeps_its_own_schemas_services_and_utils(installed: P
 def test_k2_the_command_without_the_extra_names_it(installed: Path, project: Path):
     command = installed.parent / "penstock"
     for arguments in (["up"], ["run", "router"], ["config", "check"]):
-        done = run(command, project, *arguments)
+        done = run(command, project, *arguments, PYTHONPATH="")
         assert done.returncode == 1
         assert "pip install 'penstock[server]'" in done.stderr
         assert "Traceback" not in done.stderr
