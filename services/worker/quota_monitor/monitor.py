@@ -178,7 +178,7 @@ class QuotaMonitor:
             trend = Trend(3600.0, DAY_S) if daily else Trend(MINUTE_S, MINUTE_S)
             limit = self._limits[limit_key] = _Limit(
                 LimitHistory(daily=daily),
-                ThresholdAlarm(self._catalogue.quota_warning),
+                ThresholdAlarm(self._catalogue.quota_warning, None if self._quota.record(key) else "eased"),
                 None if name == "concurrency" else trend,
             )
         return limit

@@ -12,16 +12,15 @@ AlarmState = Literal["warned", "eased"]
 
 
 class ThresholdAlarm:
-    """Changes to warned at `warn_share`, and to eased after `calm_s` without interruption below `calm_share`.
+    """Changes to warned at `warn_share`, and to eased after `calm_s` without interruption below `calm_share`."""
 
-    The initial state is unknown, because an earlier worker may have warned; so the first change to eased is reported
-    too.
-    """
-
-    def __init__(self, terms: TierWarning) -> None:
+    def __init__(self, terms: TierWarning, state: AlarmState | None = None) -> None:
+        """`state`: None if unknown, as when an earlier worker may have warned; then the first change to eased is
+        reported too.
+        """
         self._terms = terms
         self._low_since_s: float | None = None
-        self.state: AlarmState | None = None
+        self.state = state
 
     def update(self, used: int, allowed: int, now_s: float) -> AlarmState | None:
         """Record the usage; returns the new state if it changed. A limit of 0 is always used up."""

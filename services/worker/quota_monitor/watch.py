@@ -23,8 +23,6 @@ class QuotaWatch:
         self._announcer = announcer
         self._clock = clock
         self._running = CriticalLoop("quota watch")
-        self._warned: set[tuple[str, str, str]] = set()
-        """Warnings that this worker has announced of its own limits."""
 
     async def start(self) -> None:
         self._running.start(self._loop())
@@ -42,11 +40,6 @@ class QuotaWatch:
     def _announce(self, notice: Notice, now_s: float) -> None:
         """Announce a crossing: of a shared limit the first worker's event is stored, of its own limits every event."""
         key, use = notice.key, notice.use
-        if not notice.record:
-            limit = (key.credential, key.model, use.name)
-            if (notice.state == "warned") == (limit in self._warned):
-                return  # eased before the first warning
-            self._warned ^= {limit}
         if notice.state == "eased":
             self._announcer.quota_eased(key, use, notice.record)
             return
