@@ -1,4 +1,4 @@
-"""The `penstock` command as a person runs it, beside a running system."""
+"""The `penstock` command beside a running system."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from typing import Any
 
 from msgspec import Struct
 
+from tests.harness.fork_server import fork
 from tests.harness.system import System
 
 __all__ = ["CommandResult", "run_command", "start_command"]
 
 
 class CommandResult(Struct):
-    """How a command ended."""
+    """Exit code, stdout (`out`) and stderr (`notes`) of a command that has ended."""
 
     code: int
     out: str
@@ -28,29 +30,30 @@ class CommandResult(Struct):
 
     @property
     def unprintable(self) -> list[str]:
-        """What no terminal should get, of both streams."""
+        """Characters in either stream that a terminal must not get."""
         return [letter for letter in self.out + self.notes if not (letter.isprintable() or letter in "\n\t")]
 
 
-async def run_command(
-    system: System, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL
-) -> CommandResult:
-    process = await start_command(system, *arguments, stdin=stdin)
-    out, notes = await process.communicate()
-    assert process.returncode is not None
-    return CommandResult(process.returncode, out.decode(), notes.decode())
+async def run_command(system: System, *arguments: str, stdin: int | None = None) -> CommandResult:
+    """Run a command to its end, forked from the fork server."""
+    env = {**os.environ, "NATS_URL": system.nats.url}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as notes:
+        process = fork("penstock.cli", arguments, env, out, notes, stdin=stdin)
+        try:
+            code = await asyncio.to_thread(process.wait)
+        finally:
+            process.kill()
+        out.seek(0)
+        notes.seek(0)
+        return CommandResult(code, out.read().decode(), notes.read().decode())
 
 
-async def start_command(
-    system: System, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL
-) -> asyncio.subprocess.Process:
+async def start_command(system: System, *arguments: str) -> asyncio.subprocess.Process:
+    """Start a command in an interpreter of its own."""
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "penstock.cli",
-        *arguments,
+        *(sys.executable, "-m", "penstock.cli", *arguments),
         env={**os.environ, "NATS_URL": system.nats.url},
-        stdin=stdin,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import msgspec
 from msgspec import Struct
@@ -31,23 +31,29 @@ from penstock.cli.local.pdeathsig import die_with_parent
 
 __all__ = ["ForkedProcess", "can_fork", "fork"]
 
-_IMPORTED = (
+_IMPORTED: Final = (
     "services.router.app",
     "services.worker.app",
     "services.simulator.app",
     "services.simulator.server",
     "penstock.runtime.service",
+    "penstock.cli.commands.ask",
+    "penstock.cli.commands.dead",
+    "penstock.cli.commands.explain",
+    "penstock.cli.commands.jobs",
+    "penstock.cli.commands.redrive",
+    "penstock.cli.commands.status",
 )
 """Modules that take long to import; each `__main__` itself runs anew in every process."""
-_SERVICES = ("services.router", "services.worker", "services.simulator")
-_ORDER_BYTES = 200_000
+_FORKED: Final = ("services.router", "services.worker", "services.simulator", "penstock.cli")
+_ORDER_BYTES: Final = 200_000
 
 
 def can_fork(module: str, env: Mapping[str, str]) -> bool:
     """False for a module that the server has not imported, and where Python itself reads the environment."""
     own = os.environ
     python = {name for name in env if name.startswith("PYTHON") and env[name] != own.get(name)}
-    return sys.platform == "linux" and module in _SERVICES and not python
+    return sys.platform == "linux" and module in _FORKED and not python
 
 
 class ForkedProcess:
@@ -95,13 +101,23 @@ class ForkedProcess:
 
 
 def fork(
-    module: str, arguments: tuple[str, ...], env: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
+    module: str,
+    arguments: tuple[str, ...],
+    env: Mapping[str, str],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    *,
+    stdin: int | None = None,
 ) -> ForkedProcess:
-    """Run `python -m module arguments` in a process that the fork server of this process forks."""
+    """Run `python -m module arguments` in a process that the fork server of this process forks.
+
+    `stdin`: a file descriptor; None: nothing can be read.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     order = msgspec.json.encode(_Order(module, list(arguments), dict(env), str(Path.cwd())))
+    streams = [stdout.fileno(), stderr.fileno(), *([] if stdin is None else [stdin])]
     with theirs:
-        socket.send_fds(_server()[0], [order], [stdout.fileno(), stderr.fileno(), theirs.fileno()])
+        socket.send_fds(_server()[0], [order], [*streams, theirs.fileno()])
     return ForkedProcess(int(ours.recv(64)), ours)
 
 
@@ -147,27 +163,34 @@ def _serve(orders: socket.socket) -> _Order | None:
                     selector.unregister(key.fd)
                     _report_end(key.fd, *running.pop(key.fd))
                     continue
-                data, fds, _, _ = socket.recv_fds(orders, _ORDER_BYTES, 3)
+                data, fds, _, _ = socket.recv_fds(orders, _ORDER_BYTES, 4)
                 if not data:
                     return None
-                stdout, stderr, status = fds
+                *streams, status = fds
                 pid = os.fork()
                 if pid == 0:
                     if limit_life is not None:
                         limit_life()
-                    os.dup2(stdout, 1)
-                    os.dup2(stderr, 2)
-                    for fd in (*fds, *running):
-                        os.close(fd)
-                    for _, other in running.values():
-                        other.close()
+                    _take_streams(streams)
+                    _close(status, *running, *(other.detach() for _, other in running.values()))
                     return msgspec.json.decode(data, type=_Order)
-                os.close(stdout)
-                os.close(stderr)
+                _close(*streams)
                 pidfd = os.pidfd_open(pid)
                 running[pidfd] = pid, socket.socket(fileno=status)
                 selector.register(pidfd, selectors.EVENT_READ)
                 running[pidfd][1].send(str(pid).encode())
+
+
+def _take_streams(streams: list[int]) -> None:
+    """Make these file descriptors stdout, stderr and, where there is a third, stdin."""
+    for fd, place in zip(streams, (1, 2, 0), strict=False):
+        os.dup2(fd, place)
+        os.close(fd)
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _report_end(pidfd: int, pid: int, status: socket.socket) -> None:

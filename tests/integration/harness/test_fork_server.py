@@ -67,4 +67,4 @@ def test_a_process_dies_with_the_one_that_had_it_forked(tmp_path: Path) -> None:
 def test_what_python_reads_from_the_environment_takes_an_interpreter() -> None:
     assert can_fork("services.router", {"NATS_URL": "nats://127.0.0.1:1"})
     assert not can_fork("services.router", {"PYTHONHASHSEED": "1"})
-    assert not can_fork("penstock.cli", {})
+    assert not can_fork("tests.bench", {})
