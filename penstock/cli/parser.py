@@ -23,11 +23,11 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 _UP = """\
 Start the whole system on this machine and keep it running until Ctrl-C: an embedded nats-server (unless NATS_URL
 is set), the simulated provider (where the catalogue has one and PENSTOCK_SIMULATOR_URL is not set; with GROQ_API_KEY or
-OPENAI_API_KEY another catalogue is the default), the router, and a worker. A service that dies is started again."""
+OPENAI_API_KEY another catalogue is the default), the router, and a worker. A service that dies is restarted."""
 _PER_ROLE = """\
-a worker process for each role instead of one for all. Roles then share neither memory nor a crash, and each can use a
-processor. They share the limits of a model, unless PENSTOCK_QUOTA=local: then each process counts alone, and roles that
-use the same limited model may together exceed its limit"""
+a worker process for each role instead of one for all. Roles then share neither memory nor a crash, and each can use its
+own processor core. They share the limits of a model, unless PENSTOCK_QUOTA=local: then each process counts alone, and
+roles that use the same limited model may together exceed its limit"""
 _RUN = """\
 Run one service in this process. Arguments after its name are its own, for example: penstock run worker --role
 coding,chat; penstock run worker --help lists them.
@@ -80,9 +80,7 @@ def _add_up(commands: Commands) -> None:
 
 def _add_demo(commands: Commands) -> None:
     text = "start a whole system, show what Penstock promises, stop it"
-    demo = commands.add_parser(
-        "demo", help=text, description=f"{text.capitalize()}. Takes less than a minute."
-    )
+    demo = commands.add_parser("demo", help=text, description=f"{_sentence(text)} Takes less than a minute.")
     demo.add_argument(
         "--data",
         type=Path,
@@ -101,7 +99,7 @@ def _add_run(commands: Commands) -> None:
 def _add_ask(commands: Commands) -> None:
     text = "send one request and print the answer"
     details = "It streams to a terminal and is written whole to a file or pipe. Notes go to stderr."
-    ask = commands.add_parser("ask", help=text, description=f"{text.capitalize()}. {details}")
+    ask = commands.add_parser("ask", help=text, description=f"{_sentence(text)} {details}")
     _add_question(ask)
     ask.add_argument("--no-stream", action="store_true", help="wait for the complete answer")
     ask.add_argument(
@@ -115,21 +113,21 @@ def _add_ask(commands: Commands) -> None:
 
 def _add_explain(commands: Commands) -> None:
     text = "show how a request would be routed, and why; nothing is spent"
-    explain = commands.add_parser("explain", help=text, description=f"{text.capitalize()}. {_EXPLAIN}")
+    explain = commands.add_parser("explain", help=text, description=f"{_sentence(text)} {_EXPLAIN}")
     _add_question(explain)
-    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_status(commands: Commands) -> None:
     text = "show live services, queues and the use of limits"
-    status = commands.add_parser("status", help=text, description=f"{text.capitalize()}.")
-    status.add_argument("--json", action="store_true", help="as JSON")
+    status = commands.add_parser("status", help=text, description=_sentence(text))
+    status.add_argument("--json", action="store_true", help="print JSON")
     _add_data(status)
 
 
 def _add_trace(commands: Commands) -> None:
     text = "print the trace of a request as a tree"
-    trace = commands.add_parser("trace", help=text, description=f"{text.capitalize()}.")
+    trace = commands.add_parser("trace", help=text, description=_sentence(text))
     trace.add_argument(
         "request_id",
         nargs="?",
@@ -141,7 +139,7 @@ def _add_trace(commands: Commands) -> None:
 
 def _add_jobs(commands: Commands) -> None:
     text = "list jobs; show, cancel or read one"
-    jobs = commands.add_parser("jobs", help=text, description=f"{text.capitalize()}.")
+    jobs = commands.add_parser("jobs", help=text, description=_sentence(text))
     jobs.add_argument(
         "request_id", nargs="?", type=_request_id, metavar="ID", help="one job; default: a list of all"
     )
@@ -150,7 +148,7 @@ def _add_jobs(commands: Commands) -> None:
     action = jobs.add_mutually_exclusive_group()
     action.add_argument("--result", action="store_true", help="print the answer of ID")
     action.add_argument("--cancel", action="store_true", help="cancel ID, queued or running")
-    jobs.add_argument("--json", action="store_true", help="as JSON")
+    jobs.add_argument("--json", action="store_true", help="print JSON")
     _add_data(jobs)
 
 
@@ -162,7 +160,7 @@ def _add_dead(commands: Commands) -> None:
     listing.add_argument("--json", action="store_true", help="as JSON, bodies included")
     show = actions.add_parser("show", help="show one letter: reason, history, headers and body")
     show.add_argument("seqs", nargs=1, type=_sequence, metavar="SEQ", help="its sequence number in the list")
-    show.add_argument("--json", action="store_true", help="as JSON")
+    show.add_argument("--json", action="store_true", help="print JSON")
     redrive = actions.add_parser(
         "redrive", help="submit the requests again, each as a job under a new id, and delete the letters"
     )
@@ -192,7 +190,7 @@ def _add_config(commands: Commands) -> None:
         ("check", "validate the settings and the catalogue, and list every mistake"),
         ("print", "print the effective configuration with secrets masked"),
     ):
-        action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        action = actions.add_parser(name, help=text, description=_sentence(text))
         action.add_argument("path", nargs="?", type=Path, help="a catalogue (default: the effective one)")
 
 
@@ -202,7 +200,7 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
         "--role", type=_role, default=AUTO, help="a role of the catalogue (default: the router chooses)"
     )
     parser.add_argument(
-        "--image", action="append", type=Path, default=[], metavar="FILE", help="may be repeated"
+        "--image", action="append", type=Path, default=[], metavar="FILE", help="an image; may be repeated"
     )
     parser.add_argument("--system", type=_text, metavar="TEXT", help="a system prompt")
     parser.add_argument("--user", type=_text, default="", help="the end user, for fairness and job lists")
@@ -218,6 +216,10 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _text(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from penstock.cli.program_name import command_name
-from penstock.cli.render.answer import attempt_lines, money
+from penstock.cli.render.answer import attempt_lines, money, retry_advice
 from penstock.cli.render.dead_letters import utc_text
 from penstock.cli.render.table import shortened, table
 from penstock.cli.render.terminal_safe import visible
@@ -62,7 +62,9 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
     if job.attempt:
         yield "attempt", f"{job.attempt}, {job.model or 'model unknown'} ({job.worker or 'worker unknown'})"
     if job.error is not None:
-        yield "error", f"{job.error.message} ({job.error.code}; try again: {job.error.retry})"
+        error = job.error
+        yield "error", f"{error.message} ({error.code})"
+        yield "retry", retry_advice(error.code, error.retry, error.retry_after_s)
         for line in attempt_lines(job.error.attempts):
             yield "failed", line
     if job.state == "completed":

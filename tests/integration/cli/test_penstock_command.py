@@ -100,6 +100,16 @@ def test_a_failure_is_reported_without_a_traceback(up: LocalSystem):
     assert "request " in asked.stderr
 
 
+def test_d10_an_unknown_role_is_not_to_be_tried_again(up: LocalSystem):
+    for command in ("ask", "explain"):
+        asked = up.run(command, "hello", "--role", "poet")
+
+        assert asked.returncode == 1
+        assert "there is no role 'poet'" in asked.stderr
+        assert "The same request will fail again." in asked.stderr
+        assert "Try again later" not in asked.stderr
+
+
 def test_explain_prints_role_complexity_why_chain_and_wait(up: LocalSystem):
     explained = up.run("explain", "Solve the equation x^2 = 4")
 
