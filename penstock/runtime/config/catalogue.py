@@ -6,10 +6,11 @@ Defaults are those of REQUIREMENTS C and D.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from sys import float_info
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from penstock.contract.names import Role
 from penstock.runtime.config.takes import Take
@@ -38,6 +39,32 @@ __all__ = [
     "WeightedStep",
 ]
 
+
+def _bound(problem: str, fix: str, **bounds: Any) -> Meta:
+    """Bounds of a number, with the problem and the fix to report outside them."""
+    return Meta(extra={"problem": problem, "fix": fix}, **bounds)
+
+
+def _range(low: float, high: float) -> Meta:
+    between = f"between {low:g} and {high:g}"
+    return _bound(f"must be {between}", f"write a number {between}", ge=low, le=high)
+
+
+_ABOVE_0: Final = ("must be more than 0, and finite", "write a number above 0")
+_FROM_0: Final = ("must be 0 or more, and finite", "write 0 to switch it off")
+_Positive = Annotated[float, _bound(*_ABOVE_0, gt=0, le=float_info.max)]
+_PositiveInt = Annotated[int, _bound(*_ABOVE_0, gt=0)]
+_NotNegative = Annotated[float, _bound(*_FROM_0, ge=0, le=float_info.max)]
+_NotNegativeInt = Annotated[int, _bound(*_FROM_0, ge=0)]
+_Share = Annotated[
+    float, _bound("is not a share", "write a number from 0 to below 1, as 0.05 for 5%", ge=0, lt=1)
+]
+_Limit = Annotated[int, _bound("must be more than 0", "leave it out for no limit", gt=0)]
+_Weight = Annotated[
+    int,
+    _bound("must be more than 0", "write its share as a whole number above 0, or take the model out", gt=0),
+]
+_MicroUsd = Annotated[int, _bound("is negative", "write micro-dollars per million tokens, 0 if free", ge=0)]
 
 RateLimitHeaders = Literal["openai", "groq", "anthropic", "openrouter", "mistral", "none"]
 """The format of a provider's rate limit headers; `none`: it sends none."""
@@ -81,11 +108,11 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of one credential for one model. None: no limit."""
 
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    requests_per_day: int | None = None
-    tokens_per_day: int | None = None
-    concurrency: int | None = None
+    requests_per_minute: _Limit | None = None
+    tokens_per_minute: _Limit | None = None
+    requests_per_day: _Limit | None = None
+    tokens_per_day: _Limit | None = None
+    concurrency: _Limit | None = None
     kind: Literal["window", "token_bucket"] = "window"
     """How the provider counts per minute: in a sliding window, or in a bucket that refills evenly within a minute.
     Limits per day are windows.
@@ -109,9 +136,9 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Micro-dollars per million tokens ($0.15 per million = 150_000)."""
 
-    input: int = 0
-    output: int = 0
-    cached_input: int | None = None
+    input: _MicroUsd = 0
+    output: _MicroUsd = 0
+    cached_input: _MicroUsd | None = None
     """None: the price of cached input is that of input."""
 
 
@@ -121,7 +148,7 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provider: str
     name: str | None = None
     """The provider's name for it; None: the same as the key."""
-    context_tokens: int = 128_000
+    context_tokens: _PositiveInt = 128_000
     vision: bool = False
     price: Price = field(default_factory=Price)
     limits: Limits = field(default_factory=Limits)
@@ -132,59 +159,61 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Generation parameters that a role adds if the request does not set them."""
 
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    temperature: Annotated[float, _range(0, 2)] | None = None
+    top_p: Annotated[float, _range(0, 1)] | None = None
+    max_tokens: Annotated[int, _bound("must be at least 1", "write a number of at least 1", ge=1)] | None = (
+        None
+    )
+    frequency_penalty: Annotated[float, _range(-2, 2)] | None = None
+    presence_penalty: Annotated[float, _range(-2, 2)] | None = None
     reasoning_effort: str | None = None
 
 
 class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Time limits in seconds. `total_s` covers the whole request from acceptance, with all attempts and waiting."""
 
-    total_s: float = 90.0
-    batch_total_s: float = 14_400.0
+    total_s: _Positive = 90.0
+    batch_total_s: _Positive = 14_400.0
     """The same for a request of the batch lane without a deadline."""
-    whole_s: float = 60.0
+    whole_s: _Positive = 60.0
     """One provider call that does not stream."""
-    first_token_s: float = 20.0
-    between_tokens_s: float = 15.0
+    first_token_s: _Positive = 20.0
+    between_tokens_s: _Positive = 15.0
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Retries: pauses start at `base_s`, grow with each attempt and are at most `cap_s` (REQUIREMENTS D2)."""
 
-    max_attempts: int = 4
-    same_model: int = 1
+    max_attempts: _PositiveInt = 4
+    same_model: _NotNegativeInt = 1
     """How often a request retries the same model at once, after a 5xx or a broken connection without output, before it
     goes to the next model."""
-    base_s: float = 0.2
-    cap_s: float = 8.0
-    batch_max_attempts: int = 50
+    base_s: _Positive = 0.2
+    cap_s: _Positive = 8.0
+    batch_max_attempts: _PositiveInt = 50
     """`max_attempts` of the batch lane: with `batch_cap_s` it outlasts an outage of some hours."""
-    batch_cap_s: float = 300.0
+    batch_cap_s: _Positive = 300.0
 
 
 class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The circuit breaker of a model (REQUIREMENTS D3)."""
 
-    failures: int = 5
-    open_s: float = 15.0
+    failures: _PositiveInt = 5
+    open_s: _Positive = 15.0
     """Duration of the first opening; it doubles while probes fail."""
-    longest_open_s: float = 60.0
+    longest_open_s: _Positive = 60.0
     """The longest opening, unless `open_s` is longer."""
-    probe_interval_s: float = 5.0
+    probe_interval_s: _Positive = 5.0
     """The minimum time between two probes."""
-    successes: int = 2
+    successes: _PositiveInt = 2
 
 
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The capacity that the batch lane leaves to the interactive one (REQUIREMENTS C6)."""
 
-    reserve: float = 0.2
+    reserve: _Share = 0.2
     """The share of each limit per minute, and of concurrent calls, that batch requests leave free."""
-    patience_s: float = 10.0
+    patience_s: _Positive = 10.0
     """After this time without a batch request, one is sent as if it were interactive."""
 
 
@@ -199,22 +228,22 @@ class OnHighLatency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """While too many calls of a model are slow, its answers are limited to fewer tokens."""
 
     enabled: bool = True
-    slow_s: float = 20.0
+    slow_s: _Positive = 20.0
     """A call is slow if its whole answer took longer than this."""
-    slow_first_token_s: float = 8.0
+    slow_first_token_s: _Positive = 8.0
     """A streamed call is slow also if its first token took longer than this."""
-    share: float = 0.1
+    share: _Share = 0.1
     """The rule starts above this share of slow calls: at 0.1, when the 90th percentile is slow."""
-    calm_share: float = 0.05
+    calm_share: _Share = 0.05
     """The rule ends at this share or below."""
-    window_s: float = 120.0
-    at_least: int = 10
+    window_s: _Positive = 120.0
+    at_least: _PositiveInt = 10
     """The minimum number of calls in the window for the rule to start."""
-    hold_s: float = 60.0
+    hold_s: _Positive = 60.0
     """The minimum duration of the rule."""
-    cut: float = 0.3
+    cut: _Share = 0.3
     """The share by which `max_tokens` is reduced."""
-    floor_tokens: int = 256
+    floor_tokens: _PositiveInt = 256
     """`max_tokens` is not reduced below this."""
 
 
@@ -222,12 +251,12 @@ class OnErrors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """While too many attempts at a model fail, it is sent less history. A 429 does not count as a failure."""
 
     enabled: bool = True
-    share: float = 0.05
-    calm_share: float = 0.025
-    window_s: float = 60.0
-    at_least: int = 20
-    hold_s: float = 30.0
-    messages: int = 6
+    share: _Share = 0.05
+    calm_share: _Share = 0.025
+    window_s: _Positive = 60.0
+    at_least: _PositiveInt = 20
+    hold_s: _Positive = 30.0
+    messages: _PositiveInt = 6
     """The number of messages kept besides system and developer messages."""
 
 
@@ -244,7 +273,7 @@ class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     models: tuple[str, ...]
     """Keys of the models, adjacent in the chain and in this order."""
-    weights: tuple[int, ...]
+    weights: tuple[_Weight, ...]
     """The weight of each model; divided by their sum it is the model's share of the requests."""
 
     @property
@@ -266,7 +295,7 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys of `models`: the primary, then the fallbacks; those of a weighted step follow each other."""
     weighted: tuple[WeightedStep, ...] = ()
     """The weighted steps of the chain. Not a key of the file, where they are mappings inside `chain`."""
-    concurrency: int = 16
+    concurrency: _PositiveInt = 16
     """Interactive requests of this role that one worker process runs at once."""
     batch_concurrency: int = 4
     """Requests of the batch lane that it runs in addition."""
@@ -279,7 +308,7 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Upper bounds; a request with a higher value gets the bound."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
-    wait_s: float = 2.0
+    wait_s: _NotNegative = 2.0
     """After a 429 whose `retry-after` is no longer than this, a request waits for the same model once before it goes to
     the next one."""
     degradation: Degradation | None = None
@@ -289,18 +318,18 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Thresholds of REQUIREMENTS B1 and B2."""
 
-    long_context_tokens: int = 30_000
-    complex_characters: int = 200
+    long_context_tokens: _PositiveInt = 30_000
+    complex_characters: _PositiveInt = 200
 
 
 class TierWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The warning about a limit that is nearly used up (REQUIREMENTS C7)."""
 
-    warn_share: float = 0.9
+    warn_share: _Positive = 0.9
     """The warning starts when this share of the limit is used."""
-    calm_share: float = 0.8
+    calm_share: _Positive = 0.8
     """The warning ends when the used share stays below this for `calm_s`."""
-    calm_s: float = 30.0
+    calm_s: _Positive = 30.0
 
 
 class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -311,7 +340,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: dict[str, Model]
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
-    sit_out_s: float = 60.0
+    sit_out_s: _Positive = 60.0
     """How long a failed provider is excluded from weighted steps, and a refused key from use (A6, A7)."""
     routing: Routing = field(default_factory=Routing)
     batch: Batch = field(default_factory=Batch)

@@ -16,22 +16,17 @@ from penstock.contract.deadlines import LONGEST_S
 from penstock.contract.names import RESERVED_ROLES, ROLES
 from penstock.runtime.config.catalogue import (
     AutoRule,
-    Batch,
-    Breaker,
     Catalogue,
     Degradation,
     Limits,
     Model,
     Parameters,
-    Price,
     Provider,
     Retry,
     RoleConfig,
-    Routing,
     TierWarning,
     Timeouts,
 )
-from penstock.runtime.config.document import joined
 from penstock.runtime.config.presets import preset_takes_of_model, preset_takes_of_provider
 from penstock.runtime.config.problems import Report, nearest
 from penstock.runtime.config.takes import check_takes
@@ -39,24 +34,6 @@ from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
 __all__ = ["Draft", "check", "warnings_of"]
 
-_RANGES = {
-    "temperature": (0.0, 2.0),
-    "top_p": (0.0, 1.0),
-    "frequency_penalty": (-2.0, 2.0),
-    "presence_penalty": (-2.0, 2.0),
-    "max_tokens": (1, math.inf),
-}
-"""As in the OpenAI API reference, chat completions."""
-_POSITIVE_FIGURES = (
-    "slow_s",
-    "slow_first_token_s",
-    "window_s",
-    "hold_s",
-    "at_least",
-    "floor_tokens",
-    "messages",
-)
-_SHARE_FIGURES = ("share", "calm_share", "cut")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_")
@@ -72,10 +49,6 @@ class Draft(Struct, frozen=True, kw_only=True):
     providers: dict[str, Provider]
     models: dict[str, Model]
     roles: dict[str, RoleConfig]
-    breaker: Breaker | UnsetType = UNSET
-    routing: Routing | UnsetType = UNSET
-    batch: Batch | UnsetType = UNSET
-    sit_out_s: float | UnsetType = UNSET
     degradation: Degradation | UnsetType = UNSET
     quota_warning: TierWarning | UnsetType = UNSET
 
@@ -90,19 +63,11 @@ def check(draft: Draft, report: Report) -> None:
     for name, role in draft.roles.items():
         _check_role(role, f"roles.{name}", report)
         _check_chain(role, f"roles.{name}.chain", draft, report)
-        _check_weights(role, f"roles.{name}.weighted", report)
     _check_role_names(draft.role_names or (), report)
     if draft.role_names is not None and "chat" not in draft.role_names:
         report.add("roles.chat", "is missing: every catalogue has this role", "add chat: with a chain")
     if "vision" in draft.roles:
         _check_vision(draft, report)
-    if isinstance(draft.breaker, Breaker):
-        _positive(draft.breaker, Breaker.__struct_fields__, "breaker", report)
-    if isinstance(draft.routing, Routing):
-        _positive(draft.routing, ("long_context_tokens", "complex_characters"), "routing", report)
-    if isinstance(draft.batch, Batch):
-        _check_batch(draft.batch, report)
-    _positive(draft, ("sit_out_s",), "", report)
     _check_degradation(draft.degradation, "degradation", report)
     if isinstance(draft.quota_warning, TierWarning):
         _check_warning(draft.quota_warning, report)
@@ -132,14 +97,6 @@ def _output_tokens(role: RoleConfig) -> int:
     return min(asked, role.ceilings.max_tokens or asked)
 
 
-def _check_batch(batch: Batch, report: Report) -> None:
-    _positive(batch, ("patience_s",), "batch", report)
-    if _known(batch, "reserve") and not 0 <= batch.reserve < 1:
-        report.add(
-            "batch.reserve", "is not a share of a limit", "write a number from 0 to below 1, such as 0.2"
-        )
-
-
 def _check_provider(provider: Provider, path: str, report: Report) -> None:
     if isinstance(provider.base_url, str) and not re.match(r"https?://[^/\s]", provider.base_url):
         report.add(f"{path}.base_url", "is not an address", "start it with http:// or https:// and a host")
@@ -165,16 +122,8 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
     ):
         fix = f"define it under providers:, or {nearest(model.provider, draft.provider_names)}"
         report.add(f"{path}.provider", "there is no provider of that name", fix)
-    _positive(model, ("context_tokens",), path, report)
-    figures = tuple(field for field in Limits.__struct_fields__ if field != "kind")
-    _positive(model.limits, figures, f"{path}.limits", report, "leave it out for no limit")
     if _known(model.limits, "kind", "requests_per_minute", "tokens_per_minute"):
         _check_kind(model.limits, f"{path}.limits", report)
-    for field in Price.__struct_fields__:
-        if _known(model.price, field) and (getattr(model.price, field) or 0) < 0:
-            report.add(
-                f"{path}.price.{field}", "is negative", "write micro-dollars per million tokens, 0 if free"
-            )
     provider = draft.providers.get(model.provider) if _known(model, "provider", "name") else None
     if provider is not None and _known(provider, "preset", "sdk", "takes"):
         name = model.name or path.removeprefix("models.")
@@ -209,9 +158,6 @@ def _check_shared(draft: Draft, report: Report) -> None:
 
 
 def _check_retry(retry: Retry, path: str, report: Report) -> None:
-    figures = ("max_attempts", "base_s", "cap_s", "batch_max_attempts", "batch_cap_s")
-    _positive(retry, figures, path, report)
-    _not_negative(retry, ("same_model",), path, report)
     for cap in ("cap_s", "batch_cap_s"):
         if _known(retry, cap, "base_s") and getattr(retry, cap) < retry.base_s:
             report.add(f"{path}.{cap}", f"is below base_s ({retry.base_s:g})", "raise it, or lower base_s")
@@ -245,15 +191,11 @@ def _check_auto(auto: AutoRule | None, path: str, report: Report) -> None:
 
 
 def _check_role(role: RoleConfig, path: str, report: Report) -> None:
-    _positive(role, ("concurrency",), path, report)
-    _not_negative(role, ("wait_s",), path, report)
     _check_auto(role.auto, f"{path}.auto", report)
     _check_retry(role.retry, f"{path}.retry", report)
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
     _check_degradation(role.degradation, f"{path}.degradation", report)
-    _check_ranges(role.parameters, f"{path}.parameters", report)
-    _check_ranges(role.ceilings, f"{path}.ceilings", report)
-    for field in _RANGES:
+    for field in Parameters.__struct_fields__:
         if not _known(role.parameters, field) or not _known(role.ceilings, field):
             continue
         own, ceiling = getattr(role.parameters, field), getattr(role.ceilings, field)
@@ -263,7 +205,6 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
 
 
 def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
-    _positive(timeouts, Timeouts.__struct_fields__, path, report)
     if _known(timeouts, "batch_total_s") and LONGEST_S["batch"] < timeouts.batch_total_s < math.inf:
         problem = f"is longer than a request of the batch lane may wait ({LONGEST_S['batch']:,} s)"
         report.add(f"{path}.batch_total_s", problem, "lower it")
@@ -277,7 +218,6 @@ def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
 
 
 def _check_warning(warning: TierWarning, report: Report) -> None:
-    _positive(warning, TierWarning.__struct_fields__, "quota_warning", report)
     if _known(warning, "warn_share") and warning.warn_share > 1:
         report.add(
             "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"
@@ -285,14 +225,6 @@ def _check_warning(warning: TierWarning, report: Report) -> None:
     if _known(warning, "warn_share", "calm_share") and warning.calm_share > warning.warn_share:
         fix = "lower it: the warning ends below it"
         report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", fix)
-
-
-def _check_ranges(parameters: Parameters, path: str, report: Report) -> None:
-    for field, (low, high) in _RANGES.items():
-        value = getattr(parameters, field) if _known(parameters, field) else None
-        if value is not None and not low <= value <= high:
-            between = f"at least {low}" if high == math.inf else f"between {low:g} and {high:g}"
-            report.add(f"{path}.{field}", f"must be {between}", f"write a number {between}")
 
 
 def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> None:
@@ -304,15 +236,6 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> N
                 fix = f"define it under models:, or {nearest(name, draft.model_names)}"
                 report.add(f"{path}[{index}]", "there is no model of that name", fix)
     _no_repeats(role.chain, path, report)
-
-
-def _check_weights(role: RoleConfig, path: str, report: Report) -> None:
-    for number, step in enumerate(role.weighted):
-        weights: Iterable[object] = step.weights  # UNSET where it could not be read
-        for index, weight in enumerate(weights):
-            if isinstance(weight, int) and weight <= 0:
-                fix = "write its share as a whole number above 0, or take the model out"
-                report.add(f"{path}[{number}].weights[{index}]", "must be more than 0", fix)
 
 
 def _check_vision(draft: Draft, report: Report) -> None:
@@ -333,14 +256,6 @@ def _check_degradation(section: object, path: str, report: Report) -> None:
 def _check_degradation_rule(rule: object, path: str, report: Report) -> None:
     if not isinstance(rule, Struct):
         return
-    for name in rule.__struct_fields__:
-        value = getattr(rule, name)
-        if value is UNSET:
-            continue
-        if name in _POSITIVE_FIGURES and not 0 < value < math.inf:
-            report.add(f"{path}.{name}", "must be more than 0, and finite", "write a number above 0")
-        if name in _SHARE_FIGURES and not 0 <= value < 1:
-            report.add(f"{path}.{name}", "is not a share", "write a number from 0 to below 1, as 0.05 for 5%")
     share, calm = getattr(rule, "share", UNSET), getattr(rule, "calm_share", UNSET)
     if isinstance(share, float) and isinstance(calm, float) and calm > share:
         fix = "lower it: the rule ends at calm_share, after it began above share"
@@ -364,18 +279,3 @@ def _no_repeats(names: Iterable[str], path: str, report: Report) -> None:
         if name in seen:
             report.add(f"{path}[{index}]", "is in this list twice", "remove one of the two")
         seen.add(name)
-
-
-def _positive(
-    struct: Struct, fields: Iterable[str], path: str, report: Report, fix: str = "write a number above 0"
-) -> None:
-    for field in fields:
-        value = getattr(struct, field) if _known(struct, field) else None
-        if value is not None and not 0 < value < math.inf:
-            report.add(joined(path, field), "must be more than 0, and finite", fix)
-
-
-def _not_negative(struct: Struct, fields: Iterable[str], path: str, report: Report) -> None:
-    for field in fields:
-        if _known(struct, field) and not 0 <= getattr(struct, field) < math.inf:
-            report.add(joined(path, field), "must be 0 or more, and finite", "write 0 to switch it off")

@@ -106,10 +106,6 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         providers=built("providers"),
         models=built("models"),
         roles=built("roles"),
-        breaker=parts.get("breaker", UNSET),
-        routing=parts.get("routing", UNSET),
-        batch=parts.get("batch", UNSET),
-        sit_out_s=parts.get("sit_out_s", UNSET),
         degradation=parts.get("degradation", UNSET),
         quota_warning=parts.get("quota_warning", UNSET),
     )

@@ -107,11 +107,19 @@ def _leaf(kind: Any, value: object, path: str, report: Report) -> Any:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
         match = _EXPECTED.search(str(error))
-        if match is None:
-            report.add(path, f"is not valid: {error}", "see the field's description in the README")
-        else:
+        if match is not None:
             _wrong(match["expected"], value, path, report)
+        elif (bound := _bound_of(kind)) is not None:
+            report.add(path, bound["problem"], bound["fix"])
+        else:
+            report.add(path, f"is not valid: {error}", "see the field's description in the README")
         return UNSET
+
+
+def _bound_of(kind: Any) -> dict[str, str] | None:
+    """The problem and the fix that the annotation of a number names for a value out of bounds."""
+    metas = [each for part in (kind, *get_args(kind)) for each in getattr(part, "__metadata__", ())]
+    return next((meta.extra for meta in metas if isinstance(meta, msgspec.Meta) and meta.extra), None)
 
 
 def _wrong(expected: str, value: object, path: str, report: Report) -> UnsetType:

@@ -82,7 +82,7 @@ MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
     ("name: mine", "name: x\nbreaker: {longest_open_s: 0}", 2, "breaker.longest_open_s", "0", "more than 0", ""),
     ("name: mine", "name: x\nbreaker: {open_s: 0}", 2, "breaker.open_s", "0", "more than 0", ""),
     ("name: mine", "name: x\nrouting: {long_context_tokens: 0}", 2, "routing.long_context_tokens", "0", "0", ""),
-    ("name: mine", "name: x\nbatch: {reserve: 1}", 2, "batch.reserve", "1", "not a share", "0.2"),
+    ("name: mine", "name: x\nbatch: {reserve: 1}", 2, "batch.reserve", "1", "not a share", "0.05"),
     ("name: mine", "name: x\nbatch: {patience_s: 0}", 2, "batch.patience_s", "0", "more than 0", ""),
     ("name: mine", "name: x\ndegradation: {on_errors: {share: 5}}", 2, "degradation.on_errors.share", "5", "not a share", "5%"),
     ("name: mine", "name: x\ndegradation: {on_errors: {calm_share: 0.1}}", 2, "degradation.on_errors.calm_share", "0.1", "above share (0.05)", "lower"),
