@@ -1,4 +1,4 @@
-"""C4: what learning a provider's limit costs and how much of it is used, in real time; alone on the machine."""
+"""C4: cost and use of a learned limit, in real time; needs the machine for itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C4: one 429 that says 120 seconds silences all workers for that model at once, and for no other."""
+"""C4: one 429 with a Retry-After of 120 seconds pauses that model in all workers, and no other model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.system import System, running_system
 
 PAUSE_S = 120.0
 ROLES = {"m-limited": ("chat", "coding"), "m-free": ("logic", "creative")}
-"""Each model is shared by two roles, each role served by a process of its own; the second has no limit of ours."""
+"""Each model is shared by two roles, each role served by a process of its own; the second has no configured limit."""
 WAITING = 6
 """Requests per role, all of which find the model paused."""
 
@@ -47,7 +47,7 @@ async def test_c4_one_429_pauses_all_workers_for_retry_after_and_no_other_model(
         await asyncio.gather(*(worker.start() for worker in system.workers[-2:]))
         others = 0
         while time.monotonic() < began_s + PAUSE_S - 1:
-            assert {model: await system.attempts(model) for model in ROLES} == before, "somebody asked"
+            assert {model: await system.attempts(model) for model in ROLES} == before, "a request was sent"
             assert (await ask(client, "And here?", role="fast")).code is None
             others += 1
             await asyncio.sleep(1.0)
@@ -66,7 +66,7 @@ async def test_c4_one_429_pauses_all_workers_for_retry_after_and_no_other_model(
 
 
 async def _sent_away(system: System, client: Client) -> tuple[float, list[asyncio.Task[ReceivedReply]]]:
-    """One request of each model gets the 429; from then on the provider would take everything."""
+    """One request of each model receives the 429; from then on the provider would admit everything."""
     await system.sim("PUT", "behaviour", dict.fromkeys(ROLES, f"429={PAUSE_S:g}"))
     before = {model: await system.attempts(model) for model in ROLES}
     began_s = time.monotonic()

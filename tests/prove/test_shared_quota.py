@@ -1,4 +1,4 @@
-"""C1: four worker processes, two roles, one model: the provider's limit is used whole, and hardly a 429 is seen."""
+"""C1: four worker processes of two roles on one model use the whole limit, and receive hardly a 429."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_c1_four_workers_share_one_limit(
 
 
 async def _demand(client: Client, answer_tokens: int) -> Counter[str]:
-    """Three times the limit, evenly, whatever becomes of it."""
+    """Three times the limit, evenly, whatever happens to the workers."""
     dice = random.Random(3)
     outcomes: Counter[str] = Counter()
     asked: set[asyncio.Task[None]] = set()
@@ -104,7 +104,7 @@ async def _demand(client: Client, answer_tokens: int) -> Counter[str]:
 
 
 async def _change(system: System) -> None:
-    """Halfway one worker is killed, and one of the other role is added."""
+    """Halfway one worker is killed and one of the other role is added."""
     await asyncio.sleep(PROOF_S / 2)
     system.workers[0].kill()
     system.workers.append(system.new_worker("coding"))

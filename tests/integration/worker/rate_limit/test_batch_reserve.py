@@ -1,4 +1,4 @@
-"""C6: batch work leaves a fifth of the quota to interactive requests, and is not starved by that."""
+"""C6: batch requests leave a fifth of the quota to interactive ones, and are not starved by that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = mailbox("chat", "batch")
 
 
 async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
-    """Ten a minute: batch gets eight, interactive two at once."""
+    """A limit of ten a minute: batch requests get eight, interactive ones two at once."""
     few = {"m-few": {"limits": {"requests_per_minute": 10}}}
     config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {patience_s: 60}\n"
     async with (
@@ -34,7 +34,7 @@ async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
         for number in range(2):
             received = await _asked_as_told(client, f"Now, please: {number}")
             assert received.code is None
-            assert received.took_s < 3, "and not when the minute is over"
+            assert received.took_s < 3, "not only when the minute is over"
         for task in batch:
             task.cancel()
         await asyncio.gather(*batch, return_exceptions=True)
@@ -42,7 +42,7 @@ async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
 
 
 async def _asked_as_told(client: Client, prompt: str) -> ReceivedReply:
-    """For a moment after a burst the door does not know what it spent, and says when it will."""
+    """Ask again where admission control, which does not know a burst yet, says when to retry."""
     received = await ask(client, prompt, role="chat", timeout_s=5)
     if received.code != "overloaded":
         return received
@@ -83,7 +83,7 @@ async def _until_attempts(system, number: int) -> None:
 
 
 async def _settled_attempts(system) -> int:
-    """When nothing more was asked for as long as a lease and a look at the gate may take."""
+    """The number of attempts once it is stable for as long as a lease and a check of the gate may take."""
     seen, since_s = -1, time.monotonic()
     while time.monotonic() - since_s < 1.5:
         now = await system.attempts("m-few")
@@ -94,6 +94,6 @@ async def _settled_attempts(system) -> int:
 
 
 async def _waiting(js: JetStreamContext) -> tuple[int, int]:
-    """In the mailbox, and in the hands of workers."""
+    """Requests in the mailbox and in flight in workers."""
     infos = [await js.consumer_info(each.stream, each.durable) for each in BATCH]
     return sum(info.num_pending or 0 for info in infos), sum(info.num_ack_pending or 0 for info in infos)

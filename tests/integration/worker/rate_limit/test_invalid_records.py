@@ -1,4 +1,4 @@
-"""C1, C4: whatever stands in the bucket in place of a record, workers go on, share one limit, and begin it anew."""
+"""C1: workers replace an invalid entry in the bucket, go on, and share one limit."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _record(**fields: object) -> bytes:
     return msgspec.json.encode({"type": "quota_record", "at_ms": 0, **fields})
 
 
-HOSTILE = {
+INVALID = {
     "no_text": b'{"type":"quota_record","at_ms":1,"pause_reason":"\xff\xfe"}',
     "bytes": bytes(range(256)),
     "deep": b"[" * 100_000,
     "huge": b'{"type":"quota_record","at_ms":' + b"9" * 400 + b"}",
     "far_ahead": _record(at_ms=2**53, paused_until_ms=2**62),
     "negative": _record(minute=[[1, -5, -500]], leases=[{**LEASE, "requests": -9, "tokens": -9}]),
-    "crowd": _record(leases=[{**LEASE, "holder": f"{number}"} for number in range(100_000)]),
+    "many_leases": _record(leases=[{**LEASE, "holder": f"{number}"} for number in range(100_000)]),
 }
 
 
@@ -84,12 +84,12 @@ async def _drain(quota: SharedQuota, for_s: float) -> int:
     return count
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-async def test_c1_a_limit_survives_an_invalid_entry(nats_server: NatsServer, hostile: str) -> None:
+@pytest.mark.parametrize("invalid", INVALID)
+async def test_c1_a_limit_survives_an_invalid_entry(nats_server: NatsServer, invalid: str) -> None:
     async with two_workers(nats_server) as (js, quotas, name):
         before = sum(await asyncio.gather(*(_drain(quota, 0.7) for quota in quotas)))
         assert before == 20
-        await js.publish(f"$KV.{QUOTA.name}.limited.{name}", HOSTILE[hostile])
+        await js.publish(f"$KV.{QUOTA.name}.limited.{name}", INVALID[invalid])
         assert await asyncio.gather(*(_drain(quota, 1.5) for quota in quotas)) == [0, 0]
         assert all(quota.unreachable_records == () for quota in quotas)
         entry = await js.get_last_msg(f"KV_{QUOTA.name}", f"$KV.{QUOTA.name}.limited.{name}")

@@ -1,6 +1,6 @@
-"""Workers that learn a provider's limit from its refusals, in simulated time: the real quotas on one record in memory.
+"""Workers that learn a provider's limit from its refusals, in simulated time: real quotas on one record in memory.
 
-What a worker does around its quota is as in `ladder.py`: a 429 is told, pauses, and the request waits its turn again.
+Around its quota a worker acts as in `ladder.py`: a 429 is reported and pauses the model, and the request waits again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ KEY = QuotaKey("key", "m")
 _NEED = Need(100)
 _NOT_NAMED = Limits()
 _TICK_S = 0.005
-"""As `Waiting` has it."""
+"""Resolution of the wait queue in seconds, as in the worker."""
 
 
 class Provider:
-    """Counts calls; `admit` returns None, or a refusal with what it says of when to come back."""
+    """Counts calls; `admit` returns whether a call is admitted, and the `Retry-After` of a refusal."""
 
     def __init__(self) -> None:
         self.calls = self.refused = 0
@@ -54,7 +54,7 @@ class Provider:
 
 
 class Bucket(Provider):
-    """Refilled all the time."""
+    """A token bucket."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Bucket(Provider):
 
 
 class FixedWindow(Provider):
-    """So many, from a full minute to the next."""
+    """A fixed number of calls in every minute."""
 
     def __init__(self, per_minute: int, *, says: bool) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Unsteady(Provider):
         super().__init__()
         self.share, self.says, self.dice = share, says, random.Random(seed)
 
-    def admit(self, now_s: float) -> tuple[bool, float | None]:  # noqa: ARG002 - it does not depend on the time
+    def admit(self, now_s: float) -> tuple[bool, float | None]:  # noqa: ARG002 - independent of the time
         return (False, self.says(self.dice)) if self.dice.random() < self.share else (True, None)
 
 
@@ -107,7 +107,7 @@ class Outcome(Struct, frozen=True):
     took_s: float
     writes: int
     learned: Any
-    """As every worker knows it at the end."""
+    """The learned limit of each worker at the end."""
 
 
 class _Records:
@@ -149,7 +149,7 @@ class _Waiters(list[asyncio.Future[None]]):
 
 
 class _Worker:
-    """`slots` requests in hand at once."""
+    """A worker with `slots` requests in flight."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ def _end(waiter: asyncio.Future[None]) -> None:
 
 
 class _Clock(selectors.BaseSelector):
-    """Nothing is waited for: time passes at once."""
+    """A selector that does not wait: time passes at once."""
 
     def __init__(self, loop_time: list[float]) -> None:
         self._real, self._time = selectors.DefaultSelector(), loop_time
@@ -268,7 +268,7 @@ def run(
     limits: Limits = _NOT_NAMED,
     longest_s: float = 3600.0,
 ) -> Outcome:
-    """Until so many are answered. `arrivals` puts them into the work; without it they are all there at once."""
+    """Run until `requests` are answered. `arrivals` adds requests over time; without it all are there at the start."""
 
     async def main() -> Outcome:
         loop = asyncio.get_running_loop()

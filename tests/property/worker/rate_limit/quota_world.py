@@ -1,6 +1,6 @@
-"""Shared quotas on one record, without servers: the real renewers, each on a loop and a monotonic clock of its own.
+"""Shared quotas on one record, without servers: real renewers, each with a loop and a monotonic clock of its own.
 
-Between them and the record stands a network that loses, delays, repeats and disorders what it is told to.
+Between them and the record is a network that loses, delays, repeats and reorders messages on demand.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ __all__ = ["KEY", "Fate", "Process", "QuotaWorld"]
 
 KEY = QuotaKey("key", "m")
 LEASE_SETTINGS = LeaseSettings(margin_ms=0)
-"""No margin: what is promised has to hold without one, where a call reaches the provider at once."""
+"""Without a margin: the limit must be kept exactly where a call reaches the provider at once."""
 TIMEOUT_S = 1.0
 CUT_OFF_S = 1.5
-"""One worker alone is cut off for no longer than this and its timeouts: less than a lease lasts."""
+"""Seconds for which a single worker is cut off, with its timeouts at most: less than a lease lasts."""
 MOST_PER_S = 30
-"""Of requests to the server, by one renewer: ten writes, each of which may conflict, be read for and sent again."""
+"""Most requests of one renewer in a second: ten writes, each with a conflict, a read and a retry."""
 _TICK_S = 1e-6
 
 
 class Fate(Struct, frozen=True):
-    """What becomes of one request to the server."""
+    """The outcome of one request to the server."""
 
     lands: str = "now"
-    """`now`, `late` (after the answer is given up, when somebody says so) or `never`."""
+    """`now`, `late` (after the answer was given up, on demand) or `never`."""
     answered: bool = True
-    """Else the waiter gives up after its timeout."""
+    """False: the caller gives up after its timeout."""
     slow_s: float = 0.0
-    """Between what is done and its answer."""
+    """Seconds between the effect and its answer."""
     back: int = 0
-    """Of a read: the entry so many writes ago, as a node that lags would answer."""
+    """A read returns the entry so many writes ago, as a lagging node would."""
 
 
 GOOD = Fate()
 
 
 class Spent(Struct):
-    """A request that was let through, or what one used beyond its estimate."""
+    """An admitted request, or tokens used beyond an estimate."""
 
     at_s: float
     tokens: int
     requests: int = 1
-    untold_by: str = ""
-    """Who alone knows of it: no lease was taken for it, and others spend what they had leased before they hear."""
+    known_only_by: str = ""
+    """The only worker that knows of it: it has no lease, and other workers spend theirs before they know."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Time passes when the world says so; nothing here waits for anything else."""
+    """A loop whose time the world advances; it never waits."""
 
     def __init__(self, world: QuotaWorld, skew_s: float) -> None:
         super().__init__()
@@ -95,29 +95,29 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class Process:
-    """A worker, as far as its quota goes."""
+    """The quota of one worker."""
 
     def __init__(self, world: QuotaWorld, name: str, limits: Limits, skew_s: float) -> None:
         self.world, self.name = world, name
         self.loop = _Loop(world, skew_s)
         self.fates: deque[Fate] = deque()
-        self.unheard: list[Stored] = []
-        """Watched entries on their way."""
-        self.is_deaf = self.is_frozen = False
+        self.delayed: list[Stored] = []
+        """Republished entries that are delayed."""
+        self.is_delayed = self.is_frozen = False
         self.failing_since_s: float | None = None
-        """The first of its requests that were not answered, since the last that was."""
+        """When the first unanswered request began, since the last answered one."""
         self.answer_due_s = 0.0
-        """When its last request to the server is answered, or given up."""
+        """When its last request is answered or given up."""
         self.rounds = 0
-        """Of its renewer: each plans a write, needed or not."""
-        self.asked_s: deque[float] = deque()
-        """When it asked something of the server, within the last second."""
+        """Rounds of its renewer, with or without a write."""
+        self.request_times_s: deque[float] = deque()
+        """When its requests of the last second began."""
         self.permits: dict[int, Permit] = {}
-        """Of the calls under way, by their place in the world's log."""
+        """Permits of the calls in flight, by their index in the log."""
         self.waiting: dict[int, int] = {}
-        """Who stands in line, and the tokens it needs."""
+        """Tokens of each waiting request."""
         self.written = 0
-        """The revision of its last write that landed."""
+        """Revision of its last stored write."""
         member = Member(name, random.Random(name).random, self.wake)
         self.quota = SharedQuota(
             {KEY: limits}, {KEY: "record"}, member, self, batch=Batch(), settings=LEASE_SETTINGS
@@ -145,7 +145,7 @@ class Process:
         self.try_for(self.world.waiters)
 
     def wake(self) -> None:
-        """Those who wait should ask again."""
+        """Waiting requests ask again."""
         for waiter in tuple(self.waiting):
             self.try_for(waiter)
 
@@ -154,13 +154,13 @@ class Process:
         permit = self.quota.try_acquire(KEY, Need(tokens, waiter=waiter), self.now_s)
         if isinstance(permit, Permit):
             del self.waiting[waiter]
-            self.permits[self.world.let_through(self, tokens)] = permit
+            self.permits[self.world.admit(self, tokens)] = permit
 
     def withdraw(self, waiter: int) -> None:
         del self.waiting[waiter]
         self.quota.withdraw(waiter)
 
-    def waiting_no_more(self) -> None:
+    def withdraw_all(self) -> None:
         while self.waiting:
             self.withdraw(next(iter(self.waiting)))
 
@@ -168,16 +168,16 @@ class Process:
         spent = self.world.log[place]
         above = true_tokens - spent.tokens
         if above > 0:
-            self.world.log.append(Spent(self.world.now_s, above, requests=0, untold_by=self.name))
+            self.world.log.append(Spent(self.world.now_s, above, requests=0, known_only_by=self.name))
         else:
             spent.tokens = true_tokens
         self.quota.settle(self.permits.pop(place), true_tokens, self.now_s)
 
-    def hear(self, stored: Stored) -> None:
+    def deliver(self, stored: Stored) -> None:
         self.loop.call_soon(self.quota.observe, "record", stored)
 
     def end(self) -> None:
-        """Killed: nothing of it is done any more, and what it leaves behind is put away."""
+        """Kill the process, and clean up after it."""
         self.fates = deque([Fate(lands="never", answered=False)] * 1000)
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
@@ -216,16 +216,18 @@ class Process:
 
     def _fate(self) -> Fate:
         now_s = self.world.now_s
-        self.asked_s.append(now_s)
-        while self.asked_s[0] <= now_s - 1.0:
-            self.asked_s.popleft()
-        if len(self.asked_s) > MOST_PER_S:
-            self.world.broken.append(f"{now_s:.2f}: {self.name} asked {len(self.asked_s)} times in a second")
-        if self.world.is_dark:
+        self.request_times_s.append(now_s)
+        while self.request_times_s[0] <= now_s - 1.0:
+            self.request_times_s.popleft()
+        if len(self.request_times_s) > MOST_PER_S:
+            self.world.broken.append(
+                f"{now_s:.2f}: {self.name} asked {len(self.request_times_s)} times in a second"
+            )
+        if self.world.is_down:
             return Fate(lands="late", answered=False)
         since_s = self.failing_since_s
         if since_s is not None and self.world.now_s > since_s + CUT_OFF_S:
-            self.fates.clear()  # an outage of some workers and not of others is another matter (decision 0010)
+            self.fates.clear()  # a single worker is cut off for less than a lease
         return self.fates.popleft() if self.fates else GOOD
 
     async def _answer(self, fate: Fate) -> None:
@@ -246,23 +248,23 @@ class QuotaWorld:
         self.limits = limits
         self.now_s = 1000.0
         self.wall_ahead_s = 0.0
-        """Of the server's clock, which may step."""
-        self.is_dark = False
+        """Offset of the server's clock, which may step."""
+        self.is_down = False
         self.revision = 0
         self.history: list[Stored] = []
-        """Of the entry, since it was last begun anew."""
+        """Versions of the entry since it was last created."""
         self.flying: list[tuple[Process, bytes, int]] = []
-        """Writes that were given up, and may land."""
+        """Writes that were given up and may still be stored."""
         self.processes: list[Process] = []
         self.names = self.waiters = 0
         self.log: list[Spent] = []
         self.broken: list[str] = []
-        """Promises; it is said here, since whoever is called by a renewer must not raise."""
+        """Broken promises; collected, because callbacks of a renewer must not raise."""
         self._settling = False
 
     # -- the truth
 
-    def let_through(self, process: Process, tokens: int) -> int:
+    def admit(self, process: Process, tokens: int) -> int:
         self.log.append(Spent(self.now_s, tokens))
         minute, day = self.spent(60.0), self.spent(86_400.0)
         limits = self.limits
@@ -277,16 +279,16 @@ class QuotaWorld:
         return len(self.log) - 1
 
     def spent(self, span_s: float) -> tuple[int, int]:
-        """Requests and tokens."""
-        within = [each for each in self.log if each.at_s + span_s > self.now_s and not each.untold_by]
+        """Requests and tokens admitted within the span."""
+        within = [each for each in self.log if each.at_s + span_s > self.now_s and not each.known_only_by]
         return sum(each.requests for each in within), sum(each.tokens for each in within)
 
-    def all_is_told(self) -> None:
-        """What was used beyond the estimates stands in the record, but for what nobody lives to tell."""
+    def all_is_reported(self) -> None:
+        """Everything used beyond the estimates is in the record, except what only dead workers knew."""
         living = {process.name for process in self.processes}
         for each in self.log:
-            if each.untold_by in living:
-                each.untold_by = ""
+            if each.known_only_by in living:
+                each.known_only_by = ""
 
     # -- the record
 
@@ -298,7 +300,7 @@ class QuotaWorld:
         return self.history[max(0, len(self.history) - 1 - back)] if self.history else None
 
     def store(self, writer: Process, data: bytes, revision: int) -> int | None:
-        """The new revision; None: somebody else wrote since `revision`."""
+        """The new revision; None: another worker wrote since `revision`."""
         entry = self.entry
         if revision != (0 if entry is None else entry.revision):
             return None
@@ -307,14 +309,14 @@ class QuotaWorld:
         self.history.append(stored)
         writer.written = self.revision
         for process in self.processes:
-            if process.is_deaf:
-                process.unheard.append(stored)
+            if process.is_delayed:
+                process.delayed.append(stored)
             else:
-                process.hear(stored)
+                process.deliver(stored)
         return self.revision
 
     def lose(self, how: str) -> None:
-        """`marked`: deleted, and says so; `purged`: gone, its revisions go on; `anew`: the bucket with it."""
+        """`marked`: deleted with a marker; `purged`: removed, revisions go on; `anew`: removed with its bucket."""
         if how == "marked":
             self.revision += 1
             self.history = [Stored(b"", self.revision, self.now_s + self.wall_ahead_s)]
@@ -344,7 +346,7 @@ class QuotaWorld:
         self.settle()
 
     def settle(self) -> None:
-        """Whatever can be done at this instant is done."""
+        """Run all loops until they are idle at this instant."""
         if self._settling:
             return
         self._settling = True
@@ -360,24 +362,24 @@ class QuotaWorld:
         return any(process.renewer.is_unreachable for process in self.processes)
 
     @property
-    def somebody_is_disturbed(self) -> bool:
+    def is_disturbed(self) -> bool:
         return any(
-            process.fates or process.is_deaf or process.is_frozen or process.failing_since_s is not None
+            process.fates or process.is_delayed or process.is_frozen or process.failing_since_s is not None
             for process in self.processes
         )
 
-    def nobody_is_disturbed(self) -> None:
-        """And nobody waits: whatever was on its way is observe."""
+    def end_disturbances(self) -> None:
+        """End all disturbances: delayed entries arrive, and no request waits."""
         for process in self.processes:
             process.fates.clear()
-            for stored in process.unheard:
-                process.hear(stored)
-            process.unheard.clear()
-            process.waiting_no_more()
-            process.is_deaf = process.is_frozen = False
+            for stored in process.delayed:
+                process.deliver(stored)
+            process.delayed.clear()
+            process.withdraw_all()
+            process.is_delayed = process.is_frozen = False
 
     def squeeze(self, tokens: int = 0) -> None:
-        """Everybody takes what it can get."""
+        """Every process takes all that it can get."""
         for _ in range(2):
             for process in self.running:
                 for _ in range(9):
@@ -385,7 +387,7 @@ class QuotaWorld:
             self.advance(0.5)
 
     def lend(self, process: Process) -> None:
-        """It has leased more than it has spent."""
+        """Give the process a lease above what it has spent."""
         for _ in range(2):
             process.ask(0)
         self.advance(0.15)
@@ -406,7 +408,7 @@ class QuotaWorld:
         process.end()
 
     def leave(self, process: Process) -> None:
-        """Stopped as an operator would, given three seconds."""
+        """Stop the process in an orderly way, within three seconds."""
         task = process.run(process.quota.stop())
         for _ in range(6):
             if not task.done():

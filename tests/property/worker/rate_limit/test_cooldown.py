@@ -1,4 +1,4 @@
-"""C4: after a pause one goes first. Nobody goes while it lasts, one right after it, and nobody waits for ever."""
+"""C4: no request goes during a pause, one goes first after it, and none waits for ever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.worker.rate_limit.cooldown import Cooldown
 PATIENCE_S = 2.0
 
 
-class ReopeningMachine(RuleBasedStateMachine):
+class CooldownMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.cooldown = Cooldown()
@@ -21,7 +21,7 @@ class ReopeningMachine(RuleBasedStateMachine):
         self.numbers = 0
         self.running: set[int] = set()
         self.proved = True
-        """Since the latest pause somebody got through, or record_start first and was waited for long enough."""
+        """Since the latest pause a request got through, or the first one was waited for long enough."""
         self.first: int | None = None
         self.first_left_s = -inf
 
@@ -41,14 +41,14 @@ class ReopeningMachine(RuleBasedStateMachine):
     def ask(self) -> None:
         if self.cooldown.wait_s(self.now_s) > 0:
             return
-        assert self.now_s >= self.until_s, "record_start through a pause"
+        assert self.now_s >= self.until_s, "admitted during a pause"
         self.numbers += 1
         self.cooldown.record_start(self.numbers, self.now_s)
         self.running.add(self.numbers)
         if self.proved:
             return
         if self.first is not None:
-            assert self.now_s >= self.first_left_s + PATIENCE_S, "record_start beside the one that goes first"
+            assert self.now_s >= self.first_left_s + PATIENCE_S, "admitted beside the first request"
             self.proved = True
         self.first, self.first_left_s = self.numbers, self.now_s
 
@@ -62,7 +62,7 @@ class ReopeningMachine(RuleBasedStateMachine):
             self.first, self.proved = None, self.proved or tokens > 0
 
     @invariant()
-    def waiting_as_told_helps(self) -> None:
+    def the_reported_wait_is_exact(self) -> None:
         wait_s = self.cooldown.wait_s(self.now_s)
         if self.first is not None and self.now_s >= self.first_left_s + PATIENCE_S:
             self.proved = True
@@ -71,7 +71,7 @@ class ReopeningMachine(RuleBasedStateMachine):
             assert wait_s == self.until_s - self.now_s
             assert self.cooldown.why == f"until {self.until_s}"
         if self.proved and self.now_s >= self.until_s:
-            assert wait_s == 0, "one got through, and the others still wait"
+            assert wait_s == 0, "one request got through, and the others still wait"
 
 
-TestReopening = ReopeningMachine.TestCase
+TestCooldown = CooldownMachine.TestCase

@@ -1,4 +1,4 @@
-"""C4: what refusals teach of a limit that the catalogue does not name, whatever order they come in."""
+"""C4: what refusals teach about a limit that is not configured, in any order."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def test_c4_the_first_estimate_from_refusals() -> None:
     assert first_estimate([300, 240, 400], 3) == 240, (
         "a bucket says how long one token takes: the longest wait"
     )
-    assert first_estimate([300, None], 60) == 60, "so many were admitted in the last minute"
-    assert first_estimate([None], 3) is None, "too little is known: only the pause is reserved"
+    assert first_estimate([300, None], 60) == 60, "the calls admitted in the last minute"
+    assert first_estimate([None], 3) is None, "too little evidence: only the pause holds"
 
 
-class Told:
-    """Refusals among calls, as one process sees them."""
+class Refusals:
+    """Refusals among calls, in one process."""
 
     def __init__(self) -> None:
         self.evidence, self.calls, self.now_s = RefusalEvidence(), RecentCalls(), 0.0
@@ -106,36 +106,38 @@ class Told:
             refusal = Refusal(at_ms=at_ms, began_ms=at_ms, retry_after_s=wait_s)
             self.evidence.add(refusal, self.calls, began_s=self.now_s, now_s=self.now_s)
 
-    def estimate(self, said: int | None = None) -> float | None:
-        return self.evidence.estimate(said, self.calls.total, self.now_s)
+    def estimate(self, header_limit: int | None = None) -> float | None:
+        return self.evidence.estimate(header_limit, self.calls.total, self.now_s)
 
 
 @given(between=st.integers(2, 40), refusals=st.integers(1, 40), wait_s=waits)
 def test_c4_few_refusals_among_many_calls_are_no_evidence_of_a_limit(
     between: int, refusals: int, wait_s: float | None
 ) -> None:
-    told = Told()
+    seen = Refusals()
     for _ in range(refusals):
         for _ in range(between):
-            told.call()
-        told.call(refused=True, wait_s=wait_s)
-        assert told.estimate() is None
+            seen.call()
+        seen.call(refused=True, wait_s=wait_s)
+        assert seen.estimate() is None
 
 
 def test_c4_a_wave_of_refusals_or_headers_are_evidence_of_a_limit() -> None:
-    told = Told()
+    seen = Refusals()
     for _ in range(60):
-        told.call()
-    told.call(refused=True, wait_s=0.2)
-    assert told.estimate() is None
-    assert told.estimate(said=300) is None, "one refusal is no evidence"
+        seen.call()
+    seen.call(refused=True, wait_s=0.2)
+    assert seen.estimate() is None
+    assert seen.estimate(header_limit=300) is None, "one refusal is no evidence"
     for _ in range(7):
-        told.call(refused=True, wait_s=0.25)
-    assert told.estimate() == 240
-    assert told.estimate(said=300) == 300
-    assert told.estimate(said=30) == 240, "more was admitted in a minute: it is of a shorter time"
-    told.evidence.clear()
-    assert told.estimate() is None
+        seen.call(refused=True, wait_s=0.25)
+    assert seen.estimate() == 240
+    assert seen.estimate(header_limit=300) == 300
+    assert seen.estimate(header_limit=30) == 240, (
+        "more was admitted in a minute: the header concerns a shorter time"
+    )
+    seen.evidence.clear()
+    assert seen.estimate() is None
 
 
 @given(calls=st.integers(1, 7), wait_s=st.none() | st.floats(1, 5))
@@ -149,7 +151,7 @@ def test_c4_refusals_below_the_learned_rate_contradict_it(calls: int, wait_s: fl
         )
     assert refusals <= 4
     assert limit.per_minute >= 240 * 0.4 / 2
-    assert dropped(limit, now_ms + 60_000), "it is not learned again at once"
+    assert dropped(limit, now_ms + 60_000), "nothing is learned at once again"
     assert not dropped(limit, now_ms + 600_000)
 
 
@@ -158,7 +160,7 @@ def test_c4_a_wait_of_hours_is_not_a_limit_per_minute() -> None:
     before = known(60, calls=50)
     after = refused(before, Refusal(at_ms=20_000, began_ms=19_000, retry_after_s=3600))
     assert after.per_minute == 60
-    assert after.grows_from_ms == 3_620_000, "nothing is tried meanwhile"
+    assert after.grows_from_ms == 3_620_000, "the rate does not grow meanwhile"
 
 
 def test_c4_a_learned_limit_expires_without_refusals() -> None:

@@ -1,4 +1,4 @@
-"""C4: 400 requests against providers whose limit the catalogue does not name, in simulated time, by the real quotas."""
+"""C4: 400 requests against providers with limits that are not configured, in simulated time, with real quotas."""
 
 from __future__ import annotations
 

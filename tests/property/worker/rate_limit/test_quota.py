@@ -1,4 +1,4 @@
-"""C1: whatever the order of acquiring, settling, pausing and correcting, no limit is ever exceeded."""
+"""C1: no limit is ever exceeded, in any order of acquiring, settling, pausing and correcting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ steps = st.one_of(
 
 
 class QuotaMachine(RuleBasedStateMachine):
-    """Against naive logs that forget nothing."""
+    """Compares with naive logs that forget nothing."""
 
     corrections = False
 
@@ -33,7 +33,7 @@ class QuotaMachine(RuleBasedStateMachine):
         self.latest_s = self.clock_s
         self.paused_until_s = -math.inf
         self.shut = False
-        """After a pause, until the one that goes first got through."""
+        """After a pause, until the first request got through."""
         self.first: Permit | None = None
         self.first_left_s = -math.inf
         self.batch_since_s: float | None = None
@@ -49,7 +49,7 @@ class QuotaMachine(RuleBasedStateMachine):
         return sum(amount for at_s, amount in self.tokens if at_s + span_s > self.latest_s)
 
     def may_go(self) -> bool:
-        """Paused; or another goes first, for two seconds at most."""
+        """Paused, or another request goes first, for two seconds at most."""
         if self.latest_s < self.paused_until_s:
             return False
         if self.first is not None and self.latest_s >= self.first_left_s + 2:
@@ -57,7 +57,7 @@ class QuotaMachine(RuleBasedStateMachine):
         return not self.shut or self.first is None
 
     def room(self, tokens: int, grain_s: float, *, spare: bool = False) -> bool:
-        """`spare`: a fifth of the limits per minute and of the places, rounded up, stays free."""
+        """`spare`: a fifth of the limits per minute and of the slots, rounded up, stays free."""
         return (
             self.may_go()
             and len(self.open) < 3 - spare
@@ -79,10 +79,10 @@ class QuotaMachine(RuleBasedStateMachine):
         got = self.quota.try_acquire(KEY, Need(tokens), self.clock_s)
         assert (wait_s == 0) == isinstance(got, Permit), "the cooldown and the quota disagree"
         if isinstance(got, Permit):
-            assert self.room(tokens, 0.0), "let through more than a limit allows"
+            assert self.room(tokens, 0.0), "admitted more than a limit allows"
             self.record_start(got)
         else:
-            assert self.corrections or not self.room(tokens, GRAIN_S), "held back for nothing"
+            assert self.corrections or not self.room(tokens, GRAIN_S), "denied without a reason"
             assert got.retry_at_s > self.clock_s
             assert got.never == (tokens > 100) or self.corrections
 
@@ -108,7 +108,9 @@ class QuotaMachine(RuleBasedStateMachine):
             self.batch_since_s = self.clock_s
             self.record_start(got)
         else:
-            assert self.corrections or not self.room(tokens, GRAIN_S, spare=not due), "held back for nothing"
+            assert self.corrections or not self.room(tokens, GRAIN_S, spare=not due), (
+                "denied without a reason"
+            )
             assert got.retry_at_s > self.clock_s
             assert got.never == (tokens > 100) or self.corrections
 
@@ -139,7 +141,7 @@ class QuotaMachine(RuleBasedStateMachine):
             self.shut, self.first = True, None
 
     @rule(tokens=st.integers(0, 100))
-    def waiting_as_told_helps(self, tokens: int) -> None:
+    def the_reported_wait_is_exact(self, tokens: int) -> None:
         if len(self.open) == 3:
             return
         self.may_go()
@@ -165,7 +167,7 @@ class QuotaMachine(RuleBasedStateMachine):
 
 
 class CorrectedQuotaMachine(QuotaMachine):
-    """C4: the provider's word may hold back more, and never lets through more."""
+    """C4: headers may hold back more, and never admit more."""
 
     corrections = True
 

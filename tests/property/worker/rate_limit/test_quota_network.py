@@ -1,8 +1,8 @@
-"""C1: real renewers on one record behind a network that loses, delays, repeats and disorders.
+"""C1: real renewers on one record behind a network that loses, delays, repeats and reorders.
 
-Old answers, lost acknowledgements, writes that land late, entries deleted and made anew, news that comes late, twice or
-out of order, outages, crashes, steps of the server's clock and the provider's words: in no minute more is let through
-than the limit. What is left out is what docs/decisions/0010 says is not exact.
+Old answers, lost acknowledgements, writes that are stored late, entries deleted and created anew, entries that arrive
+late, twice or out of order, outages, crashes, steps of the server's clock and headers of the provider: in no minute is
+more admitted than the limit. Excluded is what docs/decisions/0010 lists as an exception.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SHORT_S = st.sampled_from([0.0, 0.02, 0.15, 0.5, 1.5, 4.0])
 LONG_S = st.sampled_from([6.0, 21.0, 45.0, 61.0, 75.0])
 TOKENS = st.lists(st.integers(0, 40), min_size=1, max_size=5)
 _SOON_S = 0.1
-"""Half of what a newcomer waits for the time."""
+"""Half of the time in seconds that a newcomer waits for the record's time."""
 _APART_S = 0.002
-"""Of two words that were said in the same millisecond none is the last."""
-_TOLD_S = 0.4
-"""A word is in the record and known to all, where nothing is lost."""
+"""Seconds between two headers: of two in the same millisecond neither is the latest."""
+_REPORTED_S = 0.4
+"""Seconds until a header is in the record and known to all, where nothing is lost."""
 
 
 class NetworkMachine(RuleBasedStateMachine):
@@ -46,9 +46,9 @@ class NetworkMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = QuotaWorld(self.limits)
         self.forgotten = False
-        """The record was lost, and nobody who remembers it has written since."""
+        """The record was lost, and no worker that knows it has written since."""
         self.ceiling: tuple[int, float] | None = None
-        """The provider's last word on the requests, and when it was said."""
+        """The limit of the provider's latest header, and when it came."""
         self.paused_until_s = 0.0
         for skew_s in (0.0, 5000.0):
             self.world.join(skew_s)
@@ -58,28 +58,28 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.close()
 
     def one(self, data: st.DataObject) -> Process:
-        """Of those that run."""
+        """One of the running processes."""
         return data.draw(st.sampled_from([each for each in self.world.processes if not each.is_frozen]))
 
     def two(self, data: st.DataObject) -> tuple[Process, Process]:
-        """Whatever state they are in."""
+        """Two processes in any state."""
         first, second, *_ = data.draw(st.permutations(self.world.processes))
         return first, second
 
     @property
-    def is_quiet(self) -> bool:
-        """Whatever is said now gets through."""
+    def is_undisturbed(self) -> bool:
+        """Whether a report gets through now."""
         return not (
-            self.world.is_dark
+            self.world.is_down
             or self.forgotten
             or self.world.is_unreachable_for_some
-            or self.world.somebody_is_disturbed
+            or self.world.is_disturbed
         )
 
     @property
     def is_calm(self) -> bool:
-        """Nothing is on its way, and everybody has observe everything."""
-        return self.is_quiet and all(
+        """Whether nothing is in flight and all have the latest entry."""
+        return self.is_undisturbed and all(
             process.renewer._joined and process.renewer._replica.revision == self.world.revision
             for process in self.world.processes
         )
@@ -90,24 +90,24 @@ class NetworkMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    @precondition(lambda self: len(self.world.processes) < 4 and not self.world.is_dark)
+    @precondition(lambda self: len(self.world.processes) < 4 and not self.world.is_down)
     @rule(skew_s=st.integers(-10_000, 10_000))
     def join(self, skew_s: int) -> None:
-        """Those who know the record's time are there to tell it: else the server's clock is believed, which steps."""
-        self.rest_until_all_can_answer()
-        if all(each.renewer._joined for each in self.world.processes) and self.is_quiet:
+        """A newcomer joins while workers that know the record's time can answer: the server's clock may step."""
+        self.wait_until_all_can_answer()
+        if all(each.renewer._joined for each in self.world.processes) and self.is_undisturbed:
             self.world.join(float(skew_s))
-            self.world.advance(_TOLD_S)
+            self.world.advance(_REPORTED_S)
 
-    def rest_until_all_can_answer(self) -> None:
-        """Who waits longer for an answer of its own tells a newcomer the time too late: not exact (decision 0010)."""
+    def wait_until_all_can_answer(self) -> None:
+        """A worker that waits for an answer of its own answers a newcomer too late: an exception of decision 0010."""
         late_s = max(each.answer_due_s for each in self.world.processes) - _SOON_S - self.world.now_s
-        if late_s > 0 and not self.world.is_dark:
+        if late_s > 0 and not self.world.is_down:
             self.world.advance(late_s)
 
     @property
-    def deaf(self) -> list[Process]:
-        return [process for process in self.world.processes if process.is_deaf]
+    def delayed_processes(self) -> list[Process]:
+        return [process for process in self.world.processes if process.is_delayed]
 
     @property
     def frozen(self) -> list[Process]:
@@ -123,7 +123,7 @@ class NetworkMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.frozen)
     @rule(data=st.data(), tokens=TOKENS)
     def thaw(self, data: st.DataObject, tokens: list[int]) -> None:
-        """Requests come before anything else is looked at."""
+        """Requests arrive before any other event."""
         process = data.draw(st.sampled_from(self.frozen))
         for each in tokens:
             process.ask(each)
@@ -152,7 +152,7 @@ class NetworkMachine(RuleBasedStateMachine):
 
     # -- the network
 
-    @precondition(lambda self: not self.world.is_dark)
+    @precondition(lambda self: not self.world.is_down)
     @rule(data=st.data(), fates=FATES)
     def faults(self, data: st.DataObject, fates: list[Fate]) -> None:
         process = self.one(data)
@@ -160,34 +160,34 @@ class NetworkMachine(RuleBasedStateMachine):
         process.fates.extend(fates)
 
     @rule(data=st.data())
-    def news_is_late(self, data: st.DataObject) -> None:
-        if not self.world.is_dark:
-            self.one(data).is_deaf = True
+    def entries_are_delayed(self, data: st.DataObject) -> None:
+        if not self.world.is_down:
+            self.one(data).is_delayed = True
 
-    @precondition(lambda self: any(process.unheard for process in self.world.processes))
+    @precondition(lambda self: any(process.delayed for process in self.world.processes))
     @rule(data=st.data(), stays=st.booleans())
-    def news_comes_in_any_order(self, data: st.DataObject, stays: bool) -> None:
-        process = data.draw(st.sampled_from([each for each in self.world.processes if each.unheard]))
-        stored = process.unheard[data.draw(st.integers(0, len(process.unheard) - 1))]
+    def delayed_entries_arrive_in_any_order(self, data: st.DataObject, stays: bool) -> None:
+        process = data.draw(st.sampled_from([each for each in self.world.processes if each.delayed]))
+        stored = process.delayed[data.draw(st.integers(0, len(process.delayed) - 1))]
         if not stays:
-            process.unheard.remove(stored)
-        process.hear(stored)
+            process.delayed.remove(stored)
+        process.deliver(stored)
         self.world.settle()
 
-    @precondition(lambda self: self.deaf)
+    @precondition(lambda self: self.delayed_processes)
     @rule(data=st.data(), lost=st.booleans())
-    def news_comes_again(self, data: st.DataObject, lost: bool) -> None:
-        process = data.draw(st.sampled_from(self.deaf))
-        process.is_deaf = False
-        for stored in () if lost else reversed(process.unheard):
-            process.hear(stored)
-        process.unheard.clear()
+    def delivery_resumes(self, data: st.DataObject, lost: bool) -> None:
+        process = data.draw(st.sampled_from(self.delayed_processes))
+        process.is_delayed = False
+        for stored in () if lost else reversed(process.delayed):
+            process.deliver(stored)
+        process.delayed.clear()
         self.world.settle()
 
-    @precondition(lambda self: self.world.flying and not self.world.is_dark)
+    @precondition(lambda self: self.world.flying and not self.world.is_down)
     @rule(data=st.data())
-    def a_write_lands_late(self, data: st.DataObject) -> None:
-        """Also one that was sent before an outage, or in it."""
+    def a_write_is_stored_late(self, data: st.DataObject) -> None:
+        """Also one that was sent before or during an outage."""
         self.world.land(data.draw(st.sampled_from(self.world.flying)))
         self.world.settle()
 
@@ -199,24 +199,24 @@ class NetworkMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.is_calm)
     @rule()
-    def the_record_is_out_of_reach(self) -> None:
-        self.world.is_dark = True
+    def the_record_is_unreachable(self) -> None:
+        self.world.is_down = True
 
-    @precondition(lambda self: self.world.is_dark)
+    @precondition(lambda self: self.world.is_down)
     @rule(lost=st.sampled_from(["", "", "marked", "purged", "anew"]))
-    def it_is_back(self, lost: str) -> None:
+    def the_record_is_reachable_again(self, lost: str) -> None:
         self.bring_back(lost)
 
     def bring_back(self, lost: str) -> None:
         """Answer again; `lost`: without what was stored before."""
-        if not self.world.is_dark:
+        if not self.world.is_down:
             return
         for process in self.frozen:
             process.is_frozen = False
         if lost:
             self.world.lose(lost)
             self.forgotten = True
-        self.world.is_dark = False
+        self.world.is_down = False
 
     # -- requests
 
@@ -256,7 +256,7 @@ class NetworkMachine(RuleBasedStateMachine):
             process.settle(place, self.world.log[place].tokens * share // 4)
             self.world.settle()
 
-    # -- the provider's word
+    # -- the provider's header
 
     @rule(
         data=st.data(),
@@ -264,39 +264,39 @@ class NetworkMachine(RuleBasedStateMachine):
         remaining=st.none() | st.integers(0, 20),
         reset_s=st.none() | st.sampled_from([0.0, 2.0, 59.0]),
     )
-    def the_provider_says(
+    def a_header_arrives(
         self, data: st.DataObject, limit: int | None, remaining: int | None, reset_s: float | None
     ) -> None:
-        word = Observation(
+        header = Observation(
             kind="requests", window="minute", limit=limit, remaining=remaining, reset_s=reset_s
         )
         process, calm = self.one(data), self.is_calm
-        process.run_now(lambda: process.quota.correct(KEY, word, process.now_s))
+        process.run_now(lambda: process.quota.correct(KEY, header, process.now_s))
         if limit is not None:
             self.ceiling = (limit, self.world.now_s)
         if calm:
-            self.world.advance(_TOLD_S)
+            self.world.advance(_REPORTED_S)
             assert self.is_calm
-            self.the_word_is_kept()
+            self.the_latest_header_is_in_force()
         else:
             self.world.advance(_APART_S)
 
     # -- what goes wrong at the worst moment; whatever came before
 
-    def quiet(self, rest_s: float = 0.0) -> None:
-        """Nothing is on its way any more; then a minute, in which everything is given back."""
-        self.world.nobody_is_disturbed()
+    def settle_down(self, rest_s: float = 0.0) -> None:
+        """End all disturbances, then wait until every lease is returned."""
+        self.world.end_disturbances()
         self.bring_back("")
         self.forgotten = False
         self.world.advance(3.0)
-        self.world.all_is_told()
+        self.world.all_is_reported()
         self.world.advance(rest_s)
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), late=st.booleans())
-    def one_dies_with_permits_spent_and_not_told(self, data: st.DataObject, late: bool) -> None:
+    def a_worker_dies_with_unreported_spending(self, data: st.DataObject, late: bool) -> None:
         first, _ = self.two(data)
-        self.quiet(61.0)
+        self.settle_down(61.0)
         self.world.lend(first)
         if late:
             first.fates.extend([Fate(lands="never", answered=False)] * 5)
@@ -310,9 +310,9 @@ class NetworkMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data())
-    def one_wakes_up_long_after_its_lease_and_dies(self, data: st.DataObject) -> None:
+    def a_worker_resumes_long_after_its_lease_and_dies(self, data: st.DataObject) -> None:
         first, _ = self.two(data)
-        self.quiet(61.0)
+        self.settle_down(61.0)
         self.world.lend(first)
         first.is_frozen = True
         self.world.advance(30.0)
@@ -325,10 +325,10 @@ class NetworkMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), fate=st.sampled_from(["never", "now", "late"]))
-    def what_was_spent_is_told_into_the_void(self, data: st.DataObject, fate: str) -> None:
-        """And another has written before it is told again."""
+    def a_report_is_lost(self, data: st.DataObject, fate: str) -> None:
+        """Another worker writes before it is reported again."""
         first, second = self.two(data)
-        self.quiet(61.0)
+        self.settle_down(61.0)
         self.world.lend(first)
         for _ in range(4):
             first.ask(0)
@@ -342,10 +342,10 @@ class NetworkMachine(RuleBasedStateMachine):
     @rule(
         data=st.data(), slow_s=st.sampled_from([0.3, 0.7]), wait_s=st.sampled_from([0.9, 1.0, 1.1, 1.2, 1.3])
     )
-    def what_is_given_back_is_asked_for(self, data: st.DataObject, slow_s: float, wait_s: float) -> None:
-        """The answer is slow: another may have it already."""
+    def returned_quota_is_requested(self, data: st.DataObject, slow_s: float, wait_s: float) -> None:
+        """The answer is slow: another worker may have the returned quota already."""
         first, second = self.two(data)
-        self.quiet(61.0)
+        self.settle_down(61.0)
         self.world.lend(first)
         first.fates.extend([Fate(slow_s=slow_s)] * 4)
         self.world.advance(wait_s)
@@ -359,9 +359,9 @@ class NetworkMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data())
-    def one_answer_is_lost_after_a_quiet_time(self, data: st.DataObject) -> None:
+    def an_answer_is_lost_after_an_idle_time(self, data: st.DataObject) -> None:
         first, _ = self.two(data)
-        self.quiet(61.0)
+        self.settle_down(61.0)
         first.fates.append(Fate(lands="never", answered=False))
         self.world.squeeze()
         self.world.advance(2.0)
@@ -373,8 +373,8 @@ class NetworkMachine(RuleBasedStateMachine):
         data=st.data(),
     )
     def an_outage_while_all_ask(self, tokens: int, lasts_s: float, lost: str, data: st.DataObject) -> None:
-        self.quiet(data.draw(st.sampled_from([21.0, 61.0])))  # who has nothing to do writes every 20 s
-        self.world.is_dark = True
+        self.settle_down(data.draw(st.sampled_from([21.0, 61.0])))  # an idle worker writes every 20 s
+        self.world.is_down = True
         for process in self.world.processes:
             for _ in range(data.draw(st.integers(0, 3))):
                 process.ask(tokens)
@@ -387,10 +387,10 @@ class NetworkMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), tokens=st.sampled_from([13, 40]), seen=st.booleans())
-    def what_is_given_back_is_told_into_an_outage(self, data: st.DataObject, tokens: int, seen: bool) -> None:
-        """It lands when the record is back; whoever told it has seen it by then, or not."""
+    def a_refund_is_reported_during_an_outage(self, data: st.DataObject, tokens: int, seen: bool) -> None:
+        """It is stored when the record is reachable again, whether or not its writer has seen that."""
         first, second = self.two(data)
-        self.quiet(61.0)
+        self.settle_down(61.0)
         for process in (first, second, second):
             process.ask(tokens)
         self.world.advance(1.5)
@@ -398,73 +398,75 @@ class NetworkMachine(RuleBasedStateMachine):
         for place in tuple(first.permits):
             first.settle(place, 0)
         self.world.advance(0.7)
-        self.world.is_dark = True
+        self.world.is_down = True
         self.world.advance(1.0)
         while not all(process.renewer.is_unreachable for process in self.world.processes):
             self.world.advance(1.0)
-        second.is_frozen, first.is_deaf = True, not seen
+        second.is_frozen, first.is_delayed = True, not seen
         first.failing_since_s = None
         first.fates.append(Fate(slow_s=0.3))
-        self.world.is_dark = False
+        self.world.is_down = False
         while first.fates:
             self.world.advance(0.05)
         for flight in tuple(self.world.flying):
             self.world.land(flight)
         self.world.advance(2.0)
-        self.quiet()
+        self.settle_down()
         self.world.squeeze(tokens)
 
-    @rule(data=st.data(), used=st.sampled_from([41, 80, 200]), told=st.sampled_from(["now", "never", "late"]))
-    def more_is_used_than_was_estimated(self, data: st.DataObject, used: int, told: str) -> None:
-        """Once it is told nobody spends it again; before that, what was leased already is spent."""
-        self.quiet(61.0)
+    @rule(
+        data=st.data(), used=st.sampled_from([41, 80, 200]), outcome=st.sampled_from(["now", "never", "late"])
+    )
+    def a_call_uses_more_than_estimated(self, data: st.DataObject, used: int, outcome: str) -> None:
+        """Once it is reported no worker spends it again; before that, leases are spent."""
+        self.settle_down(61.0)
         process = self.one(data)
         before = set(process.permits)
         process.ask(40)
         self.world.advance(1.5)
-        process.fates.append(Fate(lands=told, answered=False))
+        process.fates.append(Fate(lands=outcome, answered=False))
         for place in set(process.permits) - before:
             process.settle(place, used)
         self.world.advance(3.0)
-        self.quiet()
+        self.settle_down()
         self.world.squeeze(40)
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), limit=st.integers(1, 4), old=st.integers(5, 8))
-    def an_older_word_is_told_last(self, data: st.DataObject, limit: int, old: int) -> None:
-        """Whoever observe it first could not tell it before another had told a newer one."""
+    def an_older_header_is_written_last(self, data: st.DataObject, limit: int, old: int) -> None:
+        """The worker that received it first could not write it before another wrote a newer one."""
         first, second = self.two(data)
-        self.quiet(61.0)
+        self.settle_down(61.0)
         first.fates.append(Fate(lands="never", answered=False))
         for process, said in ((first, old), (second, limit)):
-            word = Observation(kind="requests", window="minute", limit=said, remaining=None)
-            process.run_now(lambda each=process, word=word: each.quota.correct(KEY, word, each.now_s))
+            header = Observation(kind="requests", window="minute", limit=said, remaining=None)
+            process.run_now(lambda each=process, header=header: each.quota.correct(KEY, header, each.now_s))
             self.world.advance(0.15)
         self.ceiling = (limit, self.world.now_s)
         self.world.advance(1.5)
         first.fates.clear()
         self.world.advance(1.5)
         assert self.is_calm
-        self.the_word_is_kept()
+        self.the_latest_header_is_in_force()
 
     @precondition(lambda self: len(self.world.processes) > 1)
     @rule(data=st.data(), seconds=st.sampled_from([8.0, 30.0]))
-    def the_provider_sends_away(self, data: st.DataObject, seconds: float) -> None:
-        """Then a call of an earlier window comes back, and was sent away for less."""
+    def a_429_pauses_all(self, data: st.DataObject, seconds: float) -> None:
+        """Then a call of an earlier window returns with a shorter pause."""
         first, second = self.two(data)
-        self.quiet()
+        self.settle_down()
         until_s = self.world.now_s + seconds
         first.run_now(lambda: first.quota.pause(KEY, first.now_s + seconds, "429"))
-        self.world.advance(_TOLD_S)
+        self.world.advance(_REPORTED_S)
         for each in (second, first):
             each.run_now(lambda each=each: each.quota.pause(KEY, each.now_s + 1.0, "429"))
-            self.world.advance(_TOLD_S)
+            self.world.advance(_REPORTED_S)
         for each in self.world.processes:
             assert each.quota.wait_s(KEY, Need(0), each.now_s) >= until_s - self.world.now_s - 0.1
         self.world.advance(seconds)
 
     @invariant()
-    def the_word_is_kept(self) -> None:
+    def the_latest_header_is_in_force(self) -> None:
         if self.ceiling is None or not self.is_calm or self.world.now_s > self.ceiling[1] + 290:
             return
         if any(
@@ -487,7 +489,7 @@ NetworkMachine.TestCase.settings = settings(
     max_examples=examples(60),
     stateful_step_count=25,
     deadline=None,
-    # A failure is told at once: to shrink it takes minutes.
+    # A failure is reported at once: shrinking it takes minutes.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 TestNetwork = NetworkMachine.TestCase

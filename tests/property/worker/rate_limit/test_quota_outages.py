@@ -1,9 +1,8 @@
-"""C1: workers whose record is out of reach, and comes back, or comes back empty.
+"""C1: workers whose record is unreachable, and is reachable again, with or without its contents.
 
-Together they let no more through than the limit in any minute or day, whatever the order of leases, outages, falls
-upon the static share, crashes, returns and losses. Three things are left out on purpose (docs/decisions/0010): an
-outage of some workers and not of others; a newcomer that finds an empty bucket before anybody who remembers is back;
-and a limit smaller than the number of workers, of which each may always have one.
+Together they admit no more than the limit in any minute or day, in any order of leases, outages, crashes, returns and
+losses. Excluded is a newcomer that finds an empty bucket before a worker that knows the lost record is back
+(docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class OutageMachine(RuleBasedStateMachine):
         self.now_s = 1000.0
         self.entry: Stored | None = None
         self.revision = 0
-        self.dark, self.since_s = False, 0.0
+        self.is_down, self.since_s = False, 0.0
         self.workers: list[Replica] = []
         self.log: list[list[float]] = []
         self.open: dict[tuple[str, int], int] = {}
@@ -53,7 +52,7 @@ class OutageMachine(RuleBasedStateMachine):
     def time_passes(self, quarters: int) -> None:
         self.now_s += quarters / 4
 
-    @precondition(lambda self: not self.dark and len(self.workers) < 4)
+    @precondition(lambda self: not self.is_down and len(self.workers) < 4)
     @rule()
     def join(self) -> None:
         if self.entry is None and self.workers:
@@ -70,20 +69,18 @@ class OutageMachine(RuleBasedStateMachine):
     def crash(self, data: st.DataObject) -> None:
         self.workers.remove(self.one(data))
 
-    @precondition(lambda self: not self.dark)
+    @precondition(lambda self: not self.is_down)
     @rule()
     def the_record_is_unreachable_for_all(self) -> None:
         for worker in self.workers:
-            self.write_of(
-                worker
-            )  # the idle ones do so every 20 s: each is among the sharers of the last record
-        self.dark, self.since_s = True, self.now_s
+            self.write_of(worker)  # idle workers do so every 20 s
+        self.is_down, self.since_s = True, self.now_s
 
-    @precondition(lambda self: self.dark)
+    @precondition(lambda self: self.is_down)
     @rule(lost=st.booleans())
-    def it_is_back(self, lost: bool) -> None:
-        """With all that was in it, or empty."""
-        self.dark = False
+    def the_record_is_reachable_again(self, lost: bool) -> None:
+        """With its contents, or empty."""
+        self.is_down = False
         if lost:
             self.entry, self.revision = None, 0
 
@@ -137,7 +134,7 @@ class OutageMachine(RuleBasedStateMachine):
         self.write_of(self.one(data))
 
     def write_of(self, worker: Replica) -> None:
-        if self.dark:
+        if self.is_down:
             return
         worker.load(self.entry, self.now_s)
         report = worker.lease.report(worker.holder, self.now_s, paused=False)
@@ -155,7 +152,7 @@ class OutageMachine(RuleBasedStateMachine):
 class DayMachine(OutageMachine):
     limits = Limits(requests_per_minute=20, requests_per_day=30, tokens_per_day=500)
 
-    @precondition(lambda self: self.dark)
+    @precondition(lambda self: self.is_down)
     @rule(minutes=st.integers(1, 120))
     def a_long_outage(self, minutes: int) -> None:
         self.now_s += minutes * 60
@@ -168,7 +165,7 @@ TestLongOutages = DayMachine.TestCase
 
 
 def _all_of_it(machine: OutageMachine, worker: Replica) -> int:
-    """Lease and spend until there is nothing more to have."""
+    """Lease and spend until nothing more can be had."""
     count = 0
     while True:
         worker.lease.demand.enqueue(1, machine.now_s)
@@ -193,7 +190,7 @@ def test_c1_an_outage_longer_than_a_lease_neither_adds_nor_loses_quota() -> None
     machine.now_s += LEASE_SETTINGS.lease_ms / 1000
     for worker in (first, second):
         machine.acquire(worker, 1)
-    machine.it_is_back(lost=True)
+    machine.the_record_is_reachable_again(lost=True)
     machine.write_of(first)
     spent = len(machine.log)
     assert spent + sum(_all_of_it(machine, worker) for worker in (first, second)) == 9

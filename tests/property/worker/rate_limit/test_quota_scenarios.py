@@ -1,4 +1,4 @@
-"""C1, C4: single moments that the network machine found, or that a reader did, each by itself."""
+"""C1, C4: single scenarios, found by the network machine or by a reader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.property.worker.rate_limit.quota_world import KEY, Fate, Process, Quo
 
 @pytest.fixture
 def world() -> Iterator[QuotaWorld]:
-    """Two workers that know each other, and have nothing to do."""
+    """Two idle workers that know each other."""
     world = QuotaWorld(Limits(requests_per_minute=9, tokens_per_minute=120))
     for skew_s in (0.0, 5000.0):
         world.join(skew_s)
@@ -33,23 +33,23 @@ def _record(world: QuotaWorld) -> QuotaRecord:
 
 @pytest.mark.parametrize("late_s", [0.0, 1.0])
 def test_c4_an_idle_worker_observes_a_pause_in_a_new_bucket(world: QuotaWorld, late_s: float):
-    """Its revisions begin anew: lower than what is known is no sign of an old entry."""
+    """Revisions of a new bucket begin anew: a lower one does not mean an old entry."""
     first, second = world.processes
     world.lose("anew")
-    second.is_deaf = bool(late_s)
+    second.is_delayed = bool(late_s)
     first.run_now(lambda: first.quota.pause(KEY, first.now_s + 8.0, "429"))
     world.advance(late_s)
-    for stored in second.unheard:
-        second.hear(stored)
-    second.is_deaf = False
+    for stored in second.delayed:
+        second.deliver(stored)
+    second.is_delayed = False
     world.advance(0.4)
     assert second.quota.wait_s(KEY, Need(0), second.now_s) == pytest.approx(7.6 - late_s, abs=0.1)
 
 
 def test_c4_a_pause_in_a_new_bucket_survives_the_next_reader(world: QuotaWorld):
-    """Whoever observe of nothing reads an entry that is a while old, and remembers it: it is no newcomer's."""
+    """A worker without the entry reads it a while later, and accepts it because it has its lease."""
     first, second = world.processes
-    second.is_deaf = True
+    second.is_delayed = True
     world.lose("anew")
     first.run_now(lambda: first.quota.pause(KEY, first.now_s + 8.0, "429"))
     world.advance(0.4)
@@ -79,7 +79,7 @@ def test_c1_a_step_of_the_server_clock_before_a_newcomer_joins(world: QuotaWorld
 
 
 def test_c1_a_long_call_causes_no_writes_without_a_concurrency_limit(world: QuotaWorld):
-    """Each round plans a write, and finds that there is nothing to tell."""
+    """Each round of a renewer computes a write, and finds nothing to report."""
     first, _ = world.processes
     first.ask(0)
     world.advance(5.0)
@@ -90,7 +90,7 @@ def test_c1_a_long_call_causes_no_writes_without_a_concurrency_limit(world: Quot
 
 
 def test_c1_a_refund_before_an_outage_is_not_counted_twice(world: QuotaWorld):
-    """The write that told it is given up; it lands when the record is back, and whoever sent it does not see it yet."""
+    """The report is given up, and stored when the record is reachable again; its writer does not see it yet."""
     first, second = world.processes
     for process in (first, second):
         process.ask(40)
@@ -101,18 +101,18 @@ def test_c1_a_refund_before_an_outage_is_not_counted_twice(world: QuotaWorld):
     first.settle(next(iter(first.permits)), 0)
     while not world.flying:
         world.advance(0.05)
-    world.is_dark = True
+    world.is_down = True
     while not all(process.renewer.is_unreachable for process in (first, second)):
         world.advance(1.0)
-    first.is_deaf = second.is_frozen = True
+    first.is_delayed = second.is_frozen = True
     first.failing_since_s = None
     first.fates.append(Fate(slow_s=0.3))
-    world.is_dark = False
+    world.is_down = False
     while first.fates:
         world.advance(0.05)
-    assert world.land(world.flying[0]), "the answer of what was read before is on its way"
+    assert world.land(world.flying[0]), "the answer of the earlier read is in flight"
     world.advance(2.0)
-    first.is_deaf = second.is_frozen = False
+    first.is_delayed = second.is_frozen = False
     world.advance(3.0)
     assert world.spent(60.0)[1] == 40
     assert sum(grain[2] for grain in _record(world).minute) == 40
@@ -122,21 +122,21 @@ def test_c1_a_refund_before_an_outage_is_not_counted_twice(world: QuotaWorld):
     assert not world.broken
 
 
-def _say(process: Process, limit: int, remaining: int | None = None) -> None:
-    word = Observation(kind="requests", window="minute", limit=limit, remaining=remaining)
-    process.run_now(lambda: process.quota.correct(KEY, word, process.now_s))
+def _send_header(process: Process, limit: int, remaining: int | None = None) -> None:
+    header = Observation(kind="requests", window="minute", limit=limit, remaining=remaining)
+    process.run_now(lambda: process.quota.correct(KEY, header, process.now_s))
 
 
 @pytest.mark.parametrize("remaining", [2, None])
 def test_c4_the_newest_header_counts_also_if_it_equals_the_record(world: QuotaWorld, remaining: int | None):
-    """A word that only repeats the record is not written; an older one, told late, is put right all the same."""
+    """A header that equals the record is not written; an older one, written late, is corrected all the same."""
     first, second = world.processes
-    _say(second, 3)
+    _send_header(second, 3)
     world.advance(60.0)
     first.fates.append(Fate(lands="never", answered=False))
-    _say(first, 8, 8)
+    _send_header(first, 8, 8)
     world.advance(0.2)
-    _say(second, 3, remaining)
+    _send_header(second, 3, remaining)
     world.advance(5.0)
     for process in world.processes:
         uses = {use.name: use.limit for use in process.quota.usage(KEY, process.now_s)}
@@ -146,24 +146,24 @@ def test_c4_the_newest_header_counts_also_if_it_equals_the_record(world: QuotaWo
 def test_c4_a_newer_header_raises_the_limit_again(world: QuotaWorld):
     first, second = world.processes
     for process, limit in ((second, 3), (first, 8)):
-        _say(process, limit)
+        _send_header(process, limit)
         world.advance(1.0)
     assert [each.ceiling for each in _record(world).corrections] == [8]
 
 
 def test_c4_repeated_headers_cause_no_writes(world: QuotaWorld):
     first, second = world.processes
-    _say(first, 3)
+    _send_header(first, 3)
     world.advance(1.0)
     before = world.revision
     for process in (first, second) * 10:
-        _say(process, 3)
+        _send_header(process, 3)
         world.advance(0.2)
     assert world.revision == before
 
 
 def test_c1_tokens_beyond_the_estimate_are_reported_within_a_second(world: QuotaWorld):
-    """By a worker too that holds nothing any more and rests for 20 s."""
+    """Also by a worker that holds nothing and rests for 20 s."""
     first, _ = world.processes
     first.ask(40)
     world.advance(3.0)

@@ -1,5 +1,5 @@
 """C1: several workers on one record. No order of leases, crashes, late writes, lost answers, clock steps, corrections
-and returns lets more through than the limit in any window.
+and returns admits more than the limit in any window.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from services.worker.rate_limit.shared.local_lease import LocalLease
 from tests.harness.examples import examples
 
 LEASE_SETTINGS = LeaseSettings(margin_ms=0)
-"""No margin: the policy has to be right without one."""
+"""Without a margin: the policy must be exact without one."""
 ROUNDING = 1e-3
-"""An instant of the record is a whole millisecond."""
+"""Tolerance in seconds: an instant of the record is a whole millisecond."""
 MINUTE_S, DAY_S = 60.0, 86_400.0
 QUEUED = st.none() | st.dictionaries(st.sampled_from(["chat", "coding"]), st.integers(0, 1000))
-"""Each worker's own word, and two may contradict each other; None: it is of an older version."""
+"""Queue lengths by each worker's own report, which may contradict another's; None: a worker of an older version."""
 
 
 @dataclass
 class Call:
     tokens: int
     spend: int
-    """Its place in the true log."""
+    """Its index in the true log."""
     outlived: bool = False
-    """Its worker could not renew in time: nobody can take a running call back."""
+    """Its worker could not renew in time; a call in flight cannot be taken back."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Worker:
     name: str
     accounting: RecordAccounting
     skew_s: float
-    """Of its monotonic clock against the truth: the two have nothing to do with each other."""
+    """Offset of its monotonic clock from the true time."""
     clock: RecordClock = field(default_factory=RecordClock)
     record: QuotaRecord = field(default_factory=lambda: QuotaRecord(at_ms=0))
     revision: int = 0
@@ -60,7 +60,7 @@ class Worker:
 
 
 class SharedMachine(RuleBasedStateMachine):
-    """Against a log of what was really let through, at the true time."""
+    """Compares with a log of what was admitted, at the true time."""
 
     limits = Limits(requests_per_minute=4)
 
@@ -74,7 +74,7 @@ class SharedMachine(RuleBasedStateMachine):
         self.log: list[list[float]] = []
         self.paused_until_s = 0.0
         self.flying: list[tuple[Allocation, int]] = []
-        """Writes whose senders observe nothing: they may arrive at any time, or never."""
+        """Writes without an answer: they may arrive at any time, or never."""
         self.names = 0
         self.join(0)
 
@@ -100,10 +100,10 @@ class SharedMachine(RuleBasedStateMachine):
     )
     def time_passes(self, quarters: int) -> None:
         self.now_s += quarters / 4
-        self.someone_alive_writes()
+        self.observe_living_workers()
 
-    def someone_alive_writes(self) -> None:
-        """Clocks are as good as the last record observe: those who live hear of each other."""
+    def observe_living_workers(self) -> None:
+        """Living workers observe each other's records, and with them the time."""
         for worker in self.workers:
             if worker.lease.good_until_s <= self.local_s(worker):
                 for call in worker.calls.values():
@@ -114,7 +114,7 @@ class SharedMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.workers) < 4)
     @rule(skew=st.integers(-10_000, 10_000))
     def join(self, skew: int) -> None:
-        """A newcomer is told the time by those who know it; alone, by how long nobody wrote."""
+        """A newcomer learns the time from workers that know it; alone, from how long no worker wrote."""
         self.names += 1
         worker = Worker(f"w{self.names}", self.accounting, float(skew))
         knowing = [other for other in self.workers if other.clock.is_set]
@@ -131,7 +131,7 @@ class SharedMachine(RuleBasedStateMachine):
         self.workers.remove(data.draw(st.sampled_from(self.workers)))
 
     @rule(data=st.data())
-    def hear(self, data: st.DataObject) -> None:
+    def observe(self, data: st.DataObject) -> None:
         self.take(data.draw(st.sampled_from(self.workers)))
 
     @rule(data=st.data(), queued=QUEUED)
@@ -158,14 +158,14 @@ class SharedMachine(RuleBasedStateMachine):
             self.acquire(worker, each)
 
     @rule(data=st.data(), tokens=st.integers(0, 40), waiter=st.integers(1, 3), batch_only=st.booleans())
-    def stand_in_line(self, data: st.DataObject, tokens: int, waiter: int, batch_only: bool) -> None:
+    def enqueue(self, data: st.DataObject, tokens: int, waiter: int, batch_only: bool) -> None:
         worker = data.draw(st.sampled_from(self.workers))
         worker.lease.demand.enqueue(tokens, self.local_s(worker), waiter, batch_only=batch_only)
         self.store_report_of(worker)
 
     @rule(data=st.data(), waiter=st.integers(1, 3))
     def withdraw(self, data: st.DataObject, waiter: int) -> None:
-        """Nobody stands in line in the record for a request that no longer waits."""
+        """A withdrawn request waits no longer in the record."""
         worker = data.draw(st.sampled_from(self.workers))
         worker.lease.demand.withdraw(waiter)
         self.store_report_of(worker)
@@ -189,7 +189,7 @@ class SharedMachine(RuleBasedStateMachine):
         self.log.append([self.now_s, 1, tokens])
 
     def used(self, column: int, limit: float) -> float:
-        """As the provider counts it."""
+        """Use as the provider counts it."""
         if self.limits.kind == "window" or limit == inf:
             return self.spent(MINUTE_S, column)
         level, at_s = 0.0, 0.0
@@ -225,8 +225,8 @@ class SharedMachine(RuleBasedStateMachine):
     def check_that_the_oldest_need_comes_first(
         self, worker: Worker, report: Report, made: Allocation
     ) -> None:
-        """Whatever anybody says of its queue: a part is never more than is free beside what others waited for before,
-        and who has waited longest gets what it needs as soon as that is free.
+        """For any reports of queue lengths, a share never exceeds what is free beside the needs of earlier waiters, and the
+        longest waiter gets what it needs as soon as that is free.
         """
         now_ms = made.record.at_ms
         mine = lease_of(worker.record, worker.name)
@@ -275,7 +275,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def begin_a_write(self, data: st.DataObject) -> None:
-        """Its answer is on the way, for as long as the machine likes."""
+        """Its answer is in flight for any time."""
         worker = data.draw(st.sampled_from(self.workers))
         if worker.pending is None:
             self.begin(worker)
@@ -289,7 +289,7 @@ class SharedMachine(RuleBasedStateMachine):
     def a_write_is_stored_and_its_answer_is_slow(
         self, data: st.DataObject, idle: float, tokens: list[int]
     ) -> None:
-        """Meanwhile the worker goes on with what it has in hand, and another takes what became free."""
+        """Meanwhile the worker spends its lease, and another takes what became free."""
         worker, other = (data.draw(st.sampled_from(self.workers)) for _ in range(2))
         self.resolve(worker)
         self.take(worker)
@@ -311,7 +311,7 @@ class SharedMachine(RuleBasedStateMachine):
         self.store(made.record, on)
 
     def resolve(self, worker: Worker) -> None:
-        """As the renewer does after a lost answer."""
+        """Resolve a lost answer, as the renewer does."""
         if worker.pending is None:
             return
         report, made, on = worker.pending

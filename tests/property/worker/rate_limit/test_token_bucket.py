@@ -1,4 +1,4 @@
-"""C1: a token bucket lets through what is refilled and never more, whatever is charged and given back when."""
+"""C1: a token bucket admits what is refilled and never more, in any order of charges and refunds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def true_level(log: list[list[float]], now_s: float) -> float:
 
 
 class BucketMachine(RuleBasedStateMachine):
-    """Against a naive log that forgets nothing."""
+    """Compares with a naive log that forgets nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class BucketMachine(RuleBasedStateMachine):
         assert self.bucket.used(self.clock_s) >= true_level(self.log, self.latest_s) - ROUNDING
 
     @rule(level=st.integers(0, 90))
-    def it_falls_to_a_level_when_it_says(self, level: int) -> None:
+    def it_falls_to_a_level_when_reported(self, level: int) -> None:
         at_s = self.bucket.falls_to_at_s(level, self.clock_s)
         assert at_s >= self.clock_s
         self.clock_s = self.latest_s = max(self.latest_s, at_s)

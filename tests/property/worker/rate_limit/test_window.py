@@ -1,4 +1,4 @@
-"""C1: in no window of the span's length is more charged than the log says, for every order of events."""
+"""C1: no window of the span's length holds more charges than the log, in any order of events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ amounts = st.integers(min_value=0, max_value=50)
 
 
 class WindowMachine(RuleBasedStateMachine):
-    """Against a naive log that forgets nothing."""
+    """Compares with a naive log that forgets nothing."""
 
     grain_s = 0.0
 
@@ -58,7 +58,7 @@ class WindowMachine(RuleBasedStateMachine):
         assert self.charged_within(SPAN_S) <= used <= self.charged_within(SPAN_S + self.grain_s)
 
     @rule(level=st.integers(min_value=0, max_value=60))
-    def tells_when_room_comes(self, level: int) -> None:
+    def reports_when_an_amount_fits(self, level: int) -> None:
         at_s = self.window.falls_to_at_s(level, self.clock_s)
         left_then = sum(amount for t, amount in self.log if t + SPAN_S > max(at_s, self.latest_s))
         assert left_then <= level

@@ -1,4 +1,4 @@
-"""C6: the batch lane leaves a reserve to the interactive one, and is not starved."""
+"""C6: batch requests leave a reserve to interactive ones, and are not starved."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _now_s() -> float:
 
 
 async def _drained(quota: SharedQuota, need: Need, at_least_s: float = 0.0) -> int:
-    """All there is to have: until nothing came for as long as a lease may take."""
+    """All permits that can be had, until none came for as long as a lease may take."""
     count, until_s = 0, _now_s() + max(at_least_s, 0.4)
     while _now_s() < until_s:
         if isinstance(quota.try_acquire(KEY, need, _now_s()), Permit):

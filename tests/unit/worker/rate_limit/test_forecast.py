@@ -1,4 +1,4 @@
-"""C3: what a worker tells of when its limits give how much, counted for itself and from the shared record."""
+"""C3: the forecast that a worker reports, of local counts and of the shared record."""
 
 from __future__ import annotations
 

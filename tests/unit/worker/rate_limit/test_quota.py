@@ -200,7 +200,7 @@ def test_c7_the_blocking_limit_is_named_exactly_when_there_is_one():
     quota.settle(second, 100, 0.0)
     assert quota.blocking_limit(key, Need(100), 0.0) == "requests_per_minute"
     quota.pause(key, 500.0, "429")
-    assert quota.blocking_limit(key, Need(100), 100.0) is None, "a pause is no limit"
+    assert quota.blocking_limit(key, Need(100), 100.0) is None, "a pause is not a limit"
     assert quota.record(key) == ""
 
 

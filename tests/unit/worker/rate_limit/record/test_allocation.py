@@ -1,4 +1,4 @@
-"""C1: who gets what of a shared quota."""
+"""C1: allocation of a shared quota, and the replica of its record."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_c6_batch_leases_nothing_of_the_reserve_and_does_not_queue_for_it():
     assert allocate(record(spent=(4, 0)), batch, leave_reserve, NOW_MS).held.requests == 4
 
     made = allocate(record(lease("a", 1), spent=(8, 0)), batch, leave_reserve, NOW_MS)
-    assert made.held == NOTHING, "what it held of the reserve is given back"
+    assert made.held == NOTHING, "what it held of the reserve is returned"
     assert not made.waits
     interactive = Report(holder="b", number=2, first=Amounts(1), want=Amounts(2))
     assert allocate(made.record, interactive, leave_reserve, NOW_MS).held.requests == 2
@@ -72,7 +72,7 @@ def test_c3_a_worker_that_finds_everything_leased_looks_again_soon():
     need = Amounts(1, 10)
     found = ACCOUNTING.blocking_limit(leased, need, NOW_MS, "a")
     assert found is not None
-    assert found[0] <= NOW_MS + 1000, "it may be given back at any time, and nobody would be woken by that"
+    assert found[0] <= NOW_MS + 1000, "it may be returned at any time, without a wake-up"
     spent = record(spent=(10, 0))
     found = ACCOUNTING.blocking_limit(spent, need, NOW_MS, "a")
     assert found is not None
@@ -131,7 +131,7 @@ def test_c1_the_records_clock_follows_the_furthest_writer():
     clock.observe(10_000, 3.0)
     assert clock.now_ms(4.0) == 11_000
     clock.observe(10_500, 4.0)
-    assert clock.now_ms(4.0) == 11_000, "that one was slow to arrive"
+    assert clock.now_ms(4.0) == 11_000, "that record was slow to arrive"
     clock.observe(12_000, 4.0)
     assert clock.now_ms(4.0) == 12_000
     assert clock.local_s(13_000) == pytest.approx(5.0)
@@ -150,7 +150,9 @@ def test_c4_a_header_lowers_what_is_left_and_never_raises_it(remaining: int, lef
     report = Report(holder="a", number=1, corrections=() if found is None else (found,))
     made = allocate(view.record, report, ACCOUNTING, NOW_MS)
     assert ACCOUNTING.free(made.record, NOW_MS, without="a").tokens == left
-    assert ACCOUNTING.free(made.record, NOW_MS + 30_001, without="a").tokens == 700, "it is believed for 30 s"
+    assert ACCOUNTING.free(made.record, NOW_MS + 30_001, without="a").tokens == 700, (
+        "the header counts for 30 s"
+    )
 
 
 def test_c4_a_newer_header_replaces_an_older_one():
@@ -188,7 +190,7 @@ def test_c1_a_lease_in_a_rebuilt_record_is_cut_to_what_is_free():
 
 
 def test_c1_spending_too_old_to_count_is_not_stored():
-    """A worker tells after six hours what it spent meanwhile."""
+    """A worker reports after six hours what it spent meanwhile."""
     hours_ago = (NOW_MS * 100 - 6 * 3_600_000) // LEASE_SETTINGS.minute_grain_ms
     spent = tuple((hours_ago + 2 * number, 1, 10) for number in range(21_600))
     daily = RecordAccounting(Limits(requests_per_minute=10, requests_per_day=100_000), LEASE_SETTINGS)

@@ -1,4 +1,4 @@
-"""C4: a record that tells of a learned limit is read back, also where measuring began before the record."""
+"""C4: a record with a learned limit is decoded, also if its measurement began before the record."""
 
 from __future__ import annotations
 

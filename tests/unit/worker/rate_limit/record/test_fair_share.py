@@ -1,4 +1,4 @@
-"""C1, C3: the parts of a shared quota go by who waits, not by how many workers there are."""
+"""C1, C3: shares of a quota go by waiting requests, not by the number of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C1, A6: `SharedQuota` on records reserved in memory that conflict, lose answers and disappear."""
+"""C1, A6: `SharedQuota` on records in memory that conflict, lose answers and disappear."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEASE_SETTINGS = LeaseSettings(lease_ms=1500, grace_ms=200)
 
 
 class Memory:
-    """As NATS would be on a bad day."""
+    """A store that fails like NATS on a bad day."""
 
     def __init__(self, *, lost: float = 0.0, seed: int = 1) -> None:
         self.entries: dict[str, Stored] = {}
@@ -116,7 +116,7 @@ async def test_c1_lost_answers_late_writes_and_missed_entries_keep_the_limit():
 
 
 class _SimulatedTime(asyncio.SelectorEventLoop):
-    """Whoever waits has waited at once: how busy the machine is decides nothing."""
+    """A wait ends at once: the pace of the machine decides nothing."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -142,7 +142,7 @@ def test_c3_a_role_with_one_worker_gets_as_much_as_one_with_three():
 
 
 async def _one_beside_three() -> None:
-    """A window of two seconds; each role has 200 requests in its mailbox, and each worker one in hand."""
+    """A window of two seconds; each role has 200 requests in its mailbox, and each worker one in flight."""
     memory = Memory()
     terms = LeaseSettings(minute_ms=2_000, minute_grain_ms=100, margin_ms=100)
     quotas: list[SharedQuota] = []
@@ -205,7 +205,7 @@ async def test_c4_unused_tokens_serve_the_next_request():
     while not isinstance(first, Permit):
         first = quota.try_acquire(KEY, Need(90), _now_s())
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.7)  # it was told
+    await asyncio.sleep(0.7)  # it is reported
     quota.settle(first, 20, _now_s())
     quota.settle(first, 0, _now_s())
     async with asyncio.timeout(2.0):
@@ -252,9 +252,7 @@ async def test_c1_a_newcomer_learns_the_time_from_workers_not_from_the_server():
     memory = Memory()
     a = await worker(memory, "a", Limits(requests_per_minute=30))
     await asyncio.sleep(0.05)
-    a._by_record["record"].clock.observe(
-        100_000, _now_s()
-    )  # it has been there for long, and had nothing to write
+    a._by_record["record"].clock.observe(100_000, _now_s())  # it is old, and had nothing to write
     memory.server_s = 1e6  # the server's clock stepped
     b = await worker(memory, "b", Limits(requests_per_minute=30))
     async with asyncio.timeout(2.0):
@@ -300,7 +298,7 @@ def test_a6_credentials_multiply_a_quota_unless_they_share_a_group(group: str | 
     limits = limits_of(config, {"p": _Provided()})
     member = Member("a", lambda: 0.5)
     quota = SharedQuota(limits, records_of(config, limits), member, Memory(), batch=Batch())
-    assert len(quota._by_record) == records, "two names of one model are one model"
+    assert len(quota._by_record) == records, "two names of one model share a record"
 
 
 def test_a6_no_two_owners_or_models_have_the_same_record():
@@ -322,8 +320,8 @@ def test_c4_a_pause_of_a_model_without_a_limit_is_in_force():
     assert isinstance(quota.try_acquire(key, Need(1), 20.0), Permit)
 
 
-async def _one_stands_in_line(memory: Memory, woken: list[str]) -> tuple[SharedQuota, SharedQuota]:
-    """5,000 of 8,000 tokens are taken, and another worker's request, its number 1, asked for 5,000 at that moment."""
+async def _with_one_waiter(memory: Memory, woken: list[str]) -> tuple[SharedQuota, SharedQuota]:
+    """5,000 of 8,000 tokens are taken, and request 1 of another worker asked for 5,000 at the same moment."""
     limits = Limits(tokens_per_minute=8000)
     winner, loser = [
         await worker(memory, name, limits, partial(woken.append, name)) for name in ("winner", "loser")
@@ -366,12 +364,12 @@ async def _acquire(quota: SharedQuota, need: Need, within_s: float = 2.0) -> Per
 async def test_c1_c2_a_withdrawn_request_blocks_no_other():
     memory = Memory()
     woken: list[str] = []
-    winner, loser = await _one_stands_in_line(memory, woken)
+    winner, loser = await _with_one_waiter(memory, woken)
     names = {quota: quota._member.holder for quota in (winner, loser)}
     await _until(lambda: winner.wait_s(KEY, Need(500, waiter=2), _now_s()) > 30)
     woken.clear()
     loser.withdraw(1)
-    assert names[loser] in woken, "whoever stood behind it looks again"
+    assert names[loser] in woken, "the requests behind it ask again"
     await _until(lambda: names[winner] in woken)
     assert not _waits(memory, "loser")
     assert winner.wait_s(KEY, Need(500, waiter=2), _now_s()) == 0
@@ -383,7 +381,7 @@ async def test_c1_c2_a_withdrawn_request_blocks_no_other():
 
 async def test_d4_a_request_behind_the_first_waits_and_does_not_spin():
     memory = Memory()
-    winner, loser = await _one_stands_in_line(memory, [])
+    winner, loser = await _with_one_waiter(memory, [])
     await _until(lambda: loser.wait_s(KEY, Need(100, waiter=2), _now_s()) > 30)
     denied = loser.try_acquire(KEY, Need(100, waiter=2), _now_s())
     assert isinstance(denied, Denied)
@@ -395,7 +393,7 @@ async def test_d4_a_request_behind_the_first_waits_and_does_not_spin():
 
 async def test_c1_the_next_waiter_takes_the_place_of_a_withdrawn_one():
     memory = Memory()
-    winner, loser = await _one_stands_in_line(memory, [])
+    winner, loser = await _with_one_waiter(memory, [])
     loser.try_acquire(KEY, Need(4000, waiter=2), _now_s())
     loser.withdraw(1)
     await _until(lambda: 4000 in [each.waits_for_tokens for each in _leases(memory)])
@@ -403,7 +401,7 @@ async def test_c1_the_next_waiter_takes_the_place_of_a_withdrawn_one():
 
 
 class Broken(Memory):
-    """Fails as nobody foresaw, for a while."""
+    """Fails in an unforeseen way, for a while."""
 
     broken = True
 
@@ -435,14 +433,14 @@ USED = {
     },
     "groq": {"requests_per_minute": 0, "tokens_per_minute": 700, "requests_per_day": 7, "tokens_per_day": 0},
 }
-"""What the headers say of seven requests of a hundred tokens: all of the minute, but groq's requests of the day."""
+"""The headers after seven requests of a hundred tokens: all of the minute, except groq's requests of the day."""
 
 
 @pytest.mark.parametrize("sdk", ["openai", "groq"])
 async def test_c4_each_providers_headers_lower_their_limits_in_all_workers(
     sdk: Literal["openai", "groq"],
 ):
-    """Somebody else has used the credential; the simulator says so as each provider does."""
+    """Another program has used the credential; the simulator reports it as each provider does."""
     counts = {
         "requests_per_minute": 10,
         "requests_per_day": 100,
@@ -466,7 +464,7 @@ async def test_c4_each_providers_headers_lower_their_limits_in_all_workers(
 
 @pytest.mark.parametrize("made_again", ["deleted", "with low revisions"])
 async def test_c1_a_newcomer_with_an_empty_bucket_gets_no_second_limit(made_again: str):
-    """An entry is deleted, or its whole bucket, while workers are idle; the next worker begins the record anew."""
+    """An entry or its whole bucket is deleted while workers are idle; the next worker creates the record anew."""
     memory, limits = Memory(), Limits(requests_per_minute=12)
     old = [await worker(memory, name, limits) for name in ("a", "b")]
     assert await drain(old[0], 1.0) == 12
