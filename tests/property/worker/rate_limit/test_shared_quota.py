@@ -225,7 +225,7 @@ class SharedMachine(RuleBasedStateMachine):
     def check_that_the_oldest_need_comes_first(
         self, worker: Worker, report: Report, made: Allocation
     ) -> None:
-        """For any reports of queue lengths, a share never exceeds what is free beside the needs of earlier waiters, and the
+        """A share never exceeds what is free beside the needs of earlier waiters, for any reported queues, and the
         longest waiter gets what it needs as soon as that is free.
         """
         now_ms = made.record.at_ms
