@@ -21,11 +21,7 @@ from services.simulator.answers.requests import (
     ChatRequest,
     EmbeddingsRequest,
     ModerationsRequest,
-    Prompt,
     StreamOptions,
-    decode,
-    read_prompt,
-    read_texts,
 )
 from services.simulator.behaviour.token_schedule import TokenSchedule
 from services.simulator.http.errors import invalid_request, model_not_found
@@ -41,18 +37,7 @@ _HOLD_POLL_S = 0.01
 
 class Chat:
     default_answer_tokens = DEFAULT_TOKENS
-
-    def __init__(self) -> None:
-        self._decoder = msgspec.json.Decoder(ChatRequest)
-
-    def decode(self, body: bytes) -> ChatRequest:
-        return decode(self._decoder, body)
-
-    def content(self, request: ChatRequest) -> object:
-        return request.messages
-
-    def measure(self, request: ChatRequest) -> Prompt:
-        return read_prompt(request)
+    decoder = msgspec.json.Decoder(ChatRequest)
 
     async def respond(self, call: Call, request: ChatRequest) -> None:
         choices = request.n or 1
@@ -70,23 +55,11 @@ class Chat:
 
 class Embeddings:
     default_answer_tokens = 0
-
-    def __init__(self) -> None:
-        self._decoder = msgspec.json.Decoder(EmbeddingsRequest)
-
-    def decode(self, body: bytes) -> EmbeddingsRequest:
-        return decode(self._decoder, body)
-
-    def content(self, request: EmbeddingsRequest) -> object:
-        return request.input
-
-    def measure(self, request: EmbeddingsRequest) -> Prompt:
-        return read_texts(request.input)
+    decoder = msgspec.json.Decoder(EmbeddingsRequest)
 
     async def respond(self, call: Call, request: EmbeddingsRequest) -> None:
-        texts = [request.input] if isinstance(request.input, str) else request.input
         dimensions = request.dimensions or default_dimensions(call.name.base)
-        vectors = [embed(text, dimensions) for text in texts]
+        vectors = [embed(text, dimensions) for text in request.texts]
         if request.encoding_format == "base64":
             encoded: list[str] | list[list[float]] = [encode_base64(vector) for vector in vectors]
         else:
@@ -106,23 +79,11 @@ class Embeddings:
 
 class Moderations:
     default_answer_tokens = 0
-
-    def __init__(self) -> None:
-        self._decoder = msgspec.json.Decoder(ModerationsRequest)
-
-    def decode(self, body: bytes) -> ModerationsRequest:
-        return decode(self._decoder, body)
-
-    def content(self, request: ModerationsRequest) -> object:
-        return request.input
-
-    def measure(self, request: ModerationsRequest) -> Prompt:
-        return read_texts(request.input)
+    decoder = msgspec.json.Decoder(ModerationsRequest)
 
     async def respond(self, call: Call, request: ModerationsRequest) -> None:
-        texts = [request.input] if isinstance(request.input, str) else request.input
         call.attempt.prompt_tokens = call.prompt.tokens
-        results = [] if call.behaviour.kind == "empty" else [moderate(text) for text in texts]
+        results = [] if call.behaviour.kind == "empty" else [moderate(text) for text in request.texts]
         reply = {"id": f"modr-{call.attempt.request_id}", "model": call.name.full, "results": results}
         await _deliver(call, break_body(msgspec.json.encode(reply), call.behaviour), tokens=0)
 

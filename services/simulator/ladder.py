@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from services.simulator.answers.replies import HTML_PAGE
-from services.simulator.answers.requests import ModelRequest, Prompt, fingerprint
+from services.simulator.answers.requests import ChatRequest, Prompt, TextRequest, decode, fingerprint
 from services.simulator.behaviour.model_names import Behaviour, ModelName
 from services.simulator.control.counts import Attempt
 from services.simulator.http.errors import ApiError
@@ -24,7 +25,7 @@ __all__ = ["Call", "Endpoint", "Ladder"]
 _UNREADABLE = "(unreadable)"
 """Model name under which requests with an unreadable body are counted."""
 
-Request = TypeVar("Request", bound=ModelRequest)
+Request = TypeVar("Request", bound=ChatRequest | TextRequest)
 
 
 class Call(Struct, frozen=True):
@@ -44,13 +45,7 @@ class Endpoint(Protocol[Request]):
     default_answer_tokens: int
     """Tokens that the rate limits reserve for an answer whose length the request does not limit."""
 
-    def decode(self, body: bytes) -> Request:
-        """Raises a 400 ApiError if the body is invalid."""
-
-    def content(self, request: Request) -> object:
-        """The part of the request from which the fingerprint is computed."""
-
-    def measure(self, request: Request) -> Prompt: ...
+    decoder: msgspec.json.Decoder[Request]
 
     async def respond(self, call: Call, request: Request) -> None:
         """Answer, and set the outcome of the attempt."""
@@ -64,7 +59,7 @@ class Ladder:
         exchange = Exchange(scope, receive, send, self._state.next_request_id())
         try:
             body = await exchange.body()
-            request = endpoint.decode(body)
+            request = decode(endpoint.decoder, body)
         except ClientDisconnectedError:
             return  # the request was not complete, so there is no attempt to count
         except ApiError as error:
@@ -72,7 +67,7 @@ class Ladder:
                 raise error from None
         else:
             self._state.last_requests.record(request.model, body)
-            digest = fingerprint(endpoint.content(request))
+            digest = fingerprint(request.content)
             async with self._counted(exchange, request.model, digest) as attempt:
                 await self._validate(endpoint, exchange, attempt, request)
 
@@ -102,7 +97,7 @@ class Ladder:
         state.counts.record_key(exchange.bearer_key)
         state.authorise(exchange.bearer_key)
         name = state.models.find(request.model)
-        prompt = endpoint.measure(request)
+        prompt = request.measure()
         state.check_context(name, prompt)
         call = Call(state, exchange, attempt, name, state.models.behaviour(name), prompt)
         await self._limit_rate(endpoint, call, request)

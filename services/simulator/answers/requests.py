@@ -15,14 +15,12 @@ from services.simulator.http.errors import ApiError, invalid_request
 __all__ = [
     "ChatRequest",
     "EmbeddingsRequest",
-    "ModelRequest",
     "ModerationsRequest",
     "Prompt",
     "StreamOptions",
+    "TextRequest",
     "decode",
     "fingerprint",
-    "read_prompt",
-    "read_texts",
 ]
 
 _TOKENS_PER_MESSAGE: Final = 4
@@ -31,20 +29,14 @@ _TOKENS_PER_IMAGE: Final = 85
 """Tokens of an image; OpenAI's figure for low detail."""
 
 Positive = Annotated[int, Meta(ge=1)]
-Texts = str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
-
-
-class ModelRequest(Struct, frozen=True, kw_only=True):
-    """The fields of every model call."""
-
-    model: Annotated[str, Meta(min_length=1)]
 
 
 class StreamOptions(Struct, frozen=True, kw_only=True):
     include_usage: bool = False
 
 
-class ChatRequest(ModelRequest, frozen=True, kw_only=True):
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    model: Annotated[str, Meta(min_length=1)]
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -60,15 +52,51 @@ class ChatRequest(ModelRequest, frozen=True, kw_only=True):
     def token_limit(self) -> int | None:
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
+    @property
+    def content(self) -> object:
+        """The part of the request from which the fingerprint is computed."""
+        return self.messages
 
-class EmbeddingsRequest(ModelRequest, frozen=True, kw_only=True):
-    input: Texts
+    def measure(self) -> Prompt:
+        question = ""
+        images = counted = estimated = 0
+        for message in self.messages:
+            text, image_count = _content(message.get("content"))
+            if message.get("role") == "user" or not question:
+                question = text or question
+            images += image_count
+            overhead = _TOKENS_PER_MESSAGE + image_count * _TOKENS_PER_IMAGE
+            counted += tokens.count(text) + overhead
+            estimated += tokens.estimate(text) + overhead
+        return Prompt(question, images, counted, estimated, self.token_limit)
+
+
+class TextRequest(Struct, frozen=True, kw_only=True):
+    """A call whose answer has no tokens."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    input: str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
+
+    @property
+    def content(self) -> object:
+        return self.input
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.input] if isinstance(self.input, str) else self.input
+
+    def measure(self) -> Prompt:
+        if not all(self.texts):
+            raise invalid_request("'input' cannot be an empty string.", "input")
+        return Prompt("", 0, sum(map(tokens.count, self.texts)), sum(map(tokens.estimate, self.texts)), 0)
+
+
+class EmbeddingsRequest(TextRequest, frozen=True, kw_only=True):
     dimensions: Annotated[int, Meta(ge=1, le=8192)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
 
 
-class ModerationsRequest(ModelRequest, frozen=True, kw_only=True):
-    input: Texts
+class ModerationsRequest(TextRequest, frozen=True, kw_only=True):
     model: str = "omni-moderation-latest"
 
 
@@ -86,7 +114,7 @@ class Prompt(Struct, frozen=True):
     """The maximum answer length of the request; None if it sets none."""
 
 
-Request = TypeVar("Request", bound=ModelRequest)
+Request = TypeVar("Request", bound=ChatRequest | TextRequest)
 _PATH: Final = re.compile(r"`\$\.([^`]+)`")
 
 
@@ -106,29 +134,6 @@ def fingerprint(content: object) -> bytes:
     the received JSON.
     """
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).digest()
-
-
-def read_prompt(request: ChatRequest) -> Prompt:
-    question = ""
-    images = counted = estimated = 0
-    for message in request.messages:
-        text, image_count = _content(message.get("content"))
-        if message.get("role") == "user" or not question:
-            question = text or question
-        images += image_count
-        overhead = _TOKENS_PER_MESSAGE + image_count * _TOKENS_PER_IMAGE
-        counted += tokens.count(text) + overhead
-        estimated += tokens.estimate(text) + overhead
-    return Prompt(question, images, counted, estimated, request.token_limit)
-
-
-def read_texts(texts: str | list[str]) -> Prompt:
-    """The prompt of a call whose answer has no tokens."""
-    listed = [texts] if isinstance(texts, str) else texts
-    if not all(listed):
-        raise invalid_request("'input' cannot be an empty string.", "input")
-    counted = sum(map(tokens.count, listed))
-    return Prompt("", 0, counted, sum(map(tokens.estimate, listed)), 0)
 
 
 def _content(content: object) -> tuple[str, int]:

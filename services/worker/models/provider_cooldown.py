@@ -21,31 +21,21 @@ class ProviderCooldown:
         weighted = {model for role in roles for step in role.weighted for model in step.models}
         self._providers = {model: models[model].provider for model in weighted}
         self._sit_out_s = sit_out_s
-        self._until_s: dict[str, float] = {}
-        """End of the cooldown by provider, and by model for the models that failed."""
+        self._provider_until_s: dict[str, float] = {}
+        self._model_until_s: dict[str, float] = {}
+        """Only of models that failed themselves."""
 
     def record_failure(self, model: str, now_s: float) -> str | None:
         """Record a failure that indicates an unhealthy provider; returns the provider if its cooldown starts now."""
         provider = self._providers.get(model)
         if provider is None:
             return None
-        starts = not self._cools(_provider(provider), now_s)
-        self._until_s[_provider(provider)] = self._until_s[_model(model)] = now_s + self._sit_out_s
+        starts = now_s >= self._provider_until_s.get(provider, now_s)
+        self._provider_until_s[provider] = self._model_until_s[model] = now_s + self._sit_out_s
         return provider if starts else None
 
     def rank(self, model: str, now_s: float) -> int:
         """0: no recent failure. 1: another model of the provider failed. 2: the model itself failed."""
-        if not self._until_s or not self._cools(_provider(self._providers[model]), now_s):
+        if now_s >= self._provider_until_s.get(self._providers[model], now_s):
             return 0
-        return 2 if self._cools(_model(model), now_s) else 1
-
-    def _cools(self, name: str, now_s: float) -> bool:
-        return now_s < self._until_s.get(name, now_s)
-
-
-def _provider(name: str) -> str:
-    return f"provider {name}"
-
-
-def _model(name: str) -> str:
-    return f"model {name}"
+        return 2 if now_s < self._model_until_s.get(model, now_s) else 1

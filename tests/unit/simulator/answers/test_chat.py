@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.simulator.answers.chat import DEFAULT_TOKENS, compose, tokens
 from services.simulator.answers.language import detect
 from services.simulator.answers.replies import Head, script_stream, script_whole
-from services.simulator.answers.requests import ChatRequest, fingerprint, read_prompt
+from services.simulator.answers.requests import ChatRequest, fingerprint
 from services.simulator.behaviour.model_names import HEALTHY, parse_behaviour
 
 HEAD = Head(id="chatcmpl-1", model="m", created_s=1, prompt_tokens=3, style="openai")
@@ -23,7 +23,7 @@ def answer_to(text="What is a penstock?", base="m", seed=1, **options):
     request = msgspec.convert(
         {"model": base, "messages": [{"role": "user", "content": text}], **options}, ChatRequest
     )
-    return compose(base, request, read_prompt(request), seed)
+    return compose(base, request, request.measure(), seed)
 
 
 def stream_events(answer, behaviour=HEALTHY, *, include_usage=False):
