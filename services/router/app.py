@@ -50,12 +50,7 @@ class Router:
     async def start(self, bus: Bus, http: str) -> None:
         """Provision JetStream, then start the parts in the order in which they need each other."""
         settings = self._shell.settings
-        plan = JetStreamPlan(
-            roles=tuple(self._catalogue.roles),
-            ack_wait_s=settings.ack_wait_s,
-            replicas=settings.replicas,
-            store_scale=settings.store_scale,
-        )
+        plan = JetStreamPlan.of(settings, self._catalogue.roles)
         provision = partial(ensure_eventually, bus.js, plan)
         await provision()
         reconciler = Reconciler(bus.js, plan)

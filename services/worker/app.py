@@ -92,12 +92,7 @@ class Worker:
         self._shell = shell
         self._catalogue = catalogue
         self._roles = roles
-        self._plan = JetStreamPlan(
-            roles=tuple(roles),
-            ack_wait_s=shell.settings.ack_wait_s,
-            replicas=shell.settings.replicas,
-            store_scale=shell.settings.store_scale,
-        )
+        self._plan = JetStreamPlan.of(shell.settings, roles)
         self._keyring = keyring
         self._started = AsyncExitStack()
         self._drained_by_s = inf

@@ -123,9 +123,7 @@ class System:
         Raises CommandError and ConfigurationRefused.
         """
         settings = replace(self.plan.settings, nats_url=self.nats_url)
-        streams = JetStreamPlan(
-            ack_wait_s=settings.ack_wait_s, replicas=settings.replicas, store_scale=settings.store_scale
-        )
+        streams = JetStreamPlan.of(settings, ())
         where = without_userinfo(self.nats_url)
         try:
             async with open_connection(settings, "penstock-up") as nc:

@@ -29,12 +29,12 @@ __all__ = [
     "Parameters",
     "Price",
     "Provider",
+    "QuotaWarning",
     "RateLimitHeaders",
     "Retry",
     "RoleConfig",
     "Routing",
     "StreamFormat",
-    "TierWarning",
     "Timeouts",
     "WeightedStep",
 ]
@@ -322,7 +322,7 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     complex_characters: _PositiveInt = 200
 
 
-class TierWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The warning about a limit that is nearly used up (REQUIREMENTS C7)."""
 
     warn_share: _Positive = 0.9
@@ -345,7 +345,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     routing: Routing = field(default_factory=Routing)
     batch: Batch = field(default_factory=Batch)
     degradation: Degradation = field(default_factory=Degradation)
-    quota_warning: TierWarning = field(default_factory=TierWarning)
+    quota_warning: QuotaWarning = field(default_factory=QuotaWarning)
 
     def digest(self) -> str:
         """A short hash of models, roles and routing, which a router and its workers must have in common."""

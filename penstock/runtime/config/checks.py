@@ -22,9 +22,9 @@ from penstock.runtime.config.catalogue import (
     Model,
     Parameters,
     Provider,
+    QuotaWarning,
     Retry,
     RoleConfig,
-    TierWarning,
     Timeouts,
 )
 from penstock.runtime.config.presets import preset_takes_of_model, preset_takes_of_provider
@@ -50,7 +50,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     models: dict[str, Model]
     roles: dict[str, RoleConfig]
     degradation: Degradation | UnsetType = UNSET
-    quota_warning: TierWarning | UnsetType = UNSET
+    quota_warning: QuotaWarning | UnsetType = UNSET
 
 
 def check(draft: Draft, report: Report) -> None:
@@ -69,7 +69,7 @@ def check(draft: Draft, report: Report) -> None:
     if "vision" in draft.roles:
         _check_vision(draft, report)
     _check_degradation(draft.degradation, "degradation", report)
-    if isinstance(draft.quota_warning, TierWarning):
+    if isinstance(draft.quota_warning, QuotaWarning):
         _check_warning(draft.quota_warning, report)
 
 
@@ -217,7 +217,7 @@ def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
         )
 
 
-def _check_warning(warning: TierWarning, report: Report) -> None:
+def _check_warning(warning: QuotaWarning, report: Report) -> None:
     if _known(warning, "warn_share") and warning.warn_share > 1:
         report.add(
             "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterable
 from typing import Final
 
 import nats.errors
@@ -25,6 +26,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, mailboxes
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
+from penstock.runtime.config.settings import Settings
 
 __all__ = [
     "JetStreamPlan",
@@ -58,6 +60,15 @@ class JetStreamPlan(Struct, frozen=True, kw_only=True):
     """How many nodes of a cluster keep each stream and bucket; existing ones with another number are moved."""
     store_scale: float = 1.0
     """Factor for the size of the streams."""
+
+    @classmethod
+    def of(cls, settings: Settings, roles: Iterable[str]) -> JetStreamPlan:
+        return cls(
+            roles=tuple(roles),
+            ack_wait_s=settings.ack_wait_s,
+            replicas=settings.replicas,
+            store_scale=settings.store_scale,
+        )
 
     @property
     def streams(self) -> tuple[Stream, ...]:

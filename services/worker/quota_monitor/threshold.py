@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from penstock.runtime.config.catalogue import TierWarning
+from penstock.runtime.config.catalogue import QuotaWarning
 
 __all__ = ["AlarmState", "ThresholdAlarm"]
 
@@ -14,7 +14,7 @@ AlarmState = Literal["warned", "eased"]
 class ThresholdAlarm:
     """Changes to warned at `warn_share`, and to eased after `calm_s` without interruption below `calm_share`."""
 
-    def __init__(self, terms: TierWarning, state: AlarmState | None = None) -> None:
+    def __init__(self, terms: QuotaWarning, state: AlarmState | None = None) -> None:
         """`state`: None if unknown, as when an earlier worker may have warned; then the first change to eased is
         reported too.
         """

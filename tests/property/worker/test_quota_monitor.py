@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from penstock.contract.presence import LimitPast, LimitStatus
-from penstock.runtime.config.catalogue import TierWarning
+from penstock.runtime.config.catalogue import QuotaWarning
 from penstock.runtime.limit_advice import advice, times_the_limit
 from services.worker.quota_monitor.history import LimitHistory
 from services.worker.quota_monitor.threshold import ThresholdAlarm
@@ -64,7 +64,7 @@ def test_c7_usage_that_does_not_rise_is_never_full(uses):
 
 @given(COURSES, st.integers(1, 100))
 def test_c7_warnings_and_their_ends_alternate_and_do_not_flap(course, allowed):
-    terms = TierWarning(warn_share=0.9, calm_share=0.8, calm_s=30)
+    terms = QuotaWarning(warn_share=0.9, calm_share=0.8, calm_s=30)
     alarm = ThresholdAlarm(terms)
     now_s, crossings, low_since_s = 1000.0, [], None
     for step_s, used in course:
