@@ -1,4 +1,4 @@
-"""D9: an exit does not wait for a JetStream that is away, and what it could not store is in the log."""
+"""D9: an exit does not wait for an absent JetStream, and events that it cannot store are logged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.worker.worker_parts import catalogue_of, work
 
 
 @pytest.mark.parametrize("away", [True, False])
-async def test_d9_facts_are_stored_before_the_end_or_told_in_the_log(
+async def test_d9_events_are_stored_before_the_exit_or_logged(
     own_nats_server: NatsServer, caplog: pytest.LogCaptureFixture, *, away: bool
 ) -> None:
     nc = await nats.connect(own_nats_server.url)

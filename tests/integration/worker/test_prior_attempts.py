@@ -1,4 +1,4 @@
-"""D6: whether a message may have been in other hands is told by the server's clock, whatever hour ours shows."""
+"""D6: the server's clock decides whether another worker may have had a message, whatever this machine's clock shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOUR_S = 3_600.0
 
 
 @pytest.mark.parametrize("wrong_by_s", [-HOUR_S, -5.0, 0.0, HOUR_S])
-async def test_d6_old_is_not_taken_for_new_by_a_worker_whose_clock_is_wrong(
+async def test_d6_an_old_message_is_not_taken_for_new_by_a_wrong_clock(
     own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, wrong_by_s: float
 ) -> None:
     true_ns = time.time_ns
@@ -59,9 +59,9 @@ async def test_d6_old_is_not_taken_for_new_by_a_worker_whose_clock_is_wrong(
             stored_ns=int(stored.time.timestamp() * 1e9),
         )
         assert await reader.read(delivery, reply) == PriorAttempts(), (
-            "it is certainly new, and nothing is looked up"
+            "a certainly new message is not looked up"
         )
         passed_s = ACK_WAIT_S / 2
-        assert (await reader.read(delivery, reply)).ended, "it lay for long, so the replies are looked up"
+        assert (await reader.read(delivery, reply)).ended, "the replies of an old message are read"
     finally:
         await nc.close()

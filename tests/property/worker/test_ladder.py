@@ -1,4 +1,4 @@
-"""D2, D3: a whole worker against providers that fail at random, are down or come back, in simulated time."""
+"""D2, D3: a ladder against providers that fail at random, are down or recover, in simulated time."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ BROKEN: Final[tuple[tuple[FailureKind, float], ...]] = (
     ("malformed", 0.5),
     ("stalled", 15.0),
 )
-"""How a stream breaks, and after how long."""
+"""How a stream fails, and after how many seconds."""
 
 SAID_S: Final = (0.5, 1.0, None)
-"""What a 429 says of when to come back."""
+"""The retry hints of 429s."""
 
 
 class _Reply:
@@ -111,7 +111,7 @@ def at_random(random: Random) -> FailureKind | None:
 
 @pytest.mark.parametrize("breaker", [Breaker(), OPENAI], ids=["default", "openai"])
 @pytest.mark.parametrize("chain", [("a",), ("a", "b"), ("a", "b", "c")], ids=len)
-def test_a_provider_that_fails_at_random_leaves_no_request_waiting(
+def test_d2_random_failures_leave_almost_no_request_unanswered(
     chain: tuple[str, ...], breaker: Breaker
 ) -> None:
     ends: Counter[str] = Counter()
@@ -125,7 +125,7 @@ def test_a_provider_that_fails_at_random_leaves_no_request_waiting(
     assert ends["deadline_exceeded"] <= 3, ends
 
 
-def test_a_provider_that_is_down_is_called_about_once_in_five_seconds() -> None:
+def test_d3_a_provider_that_is_down_is_called_once_in_five_seconds() -> None:
     world = World(("a",), lambda: "server_error", Breaker(), 1)
     run(world.ask_all(SLOTS))
     assert world.ends["completed"] == 0
@@ -136,9 +136,7 @@ def test_a_provider_that_is_down_is_called_about_once_in_five_seconds() -> None:
 
 @pytest.mark.parametrize("breaker", [Breaker(), OPENAI], ids=["default", "openai"])
 @pytest.mark.parametrize("period_s", [0.5, 2.0, 5.0, 14.0])
-def test_a_provider_that_flaps_for_a_minute_does_not_cost_the_request_that_comes_a_second_after_it_is_back(
-    breaker: Breaker, period_s: float
-) -> None:
+def test_d3_a_request_succeeds_a_second_after_a_provider_flapped(breaker: Breaker, period_s: float) -> None:
     def flapping() -> FailureKind | None:
         now_s = loop_now_s()
         return "server_error" if now_s < 60 and now_s // period_s % 2 == 0 else None

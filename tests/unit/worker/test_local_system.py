@@ -1,4 +1,4 @@
-"""What a worker takes from the file of `penstock up`, and when it refuses to start without a simulator."""
+"""The addresses that a worker takes from `penstock up`, and when it does not start without a simulator."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def no(_: str) -> bool:
 
 
 @pytest.mark.parametrize("nats", ["", NATS, "nats://localhost:4999", "127.0.0.1:4999"])
-def test_the_simulator_of_the_same_nats_is_taken(data: Path, nats: str):
+def test_the_simulator_of_the_same_nats_server_is_used(data: Path, nats: str):
     found = found_environment({"NATS_URL": nats}, data, yes)
     assert found["PENSTOCK_SIMULATOR_URL"] == SIMULATOR
     assert found["NATS_URL"] == (nats or NATS)
 
 
 @pytest.mark.parametrize("nats", ["nats://127.0.0.1:4222", "nats://elsewhere:4999", "nats://a:1,nats://b:2"])
-def test_the_simulator_beside_another_nats_is_not_taken(data: Path, nats: str):
+def test_the_simulator_beside_another_nats_server_is_not_used(data: Path, nats: str):
     assert found_environment({"NATS_URL": nats}, data, yes) == {"NATS_URL": nats}
 
 
-def test_a_simulator_that_is_gone_is_not_taken(data: Path):
+def test_a_stopped_simulator_is_not_used(data: Path):
     assert "PENSTOCK_SIMULATOR_URL" not in found_environment({}, data, no)
 
 
-def test_what_is_set_stays_and_an_unreadable_file_matters_only_where_it_is_needed(tmp_path: Path):
+def test_set_variables_stay_and_the_file_is_read_only_when_needed(tmp_path: Path):
     (tmp_path / "up.json").write_text("[1")
     env = {"NATS_URL": NATS, "PENSTOCK_SIMULATOR_URL": "http://mine"}
     assert found_environment(env, tmp_path, yes) == env
@@ -64,7 +64,7 @@ def test_what_is_set_stays_and_an_unreadable_file_matters_only_where_it_is_neede
         found_environment({}, tmp_path, yes)
 
 
-def test_what_was_found_is_told_without_passwords(data: Path):
+def test_the_report_of_found_addresses_contains_no_password(data: Path):
     found = {"NATS_URL": "nats://u:secret@h:1", "PENSTOCK_SIMULATOR_URL": SIMULATOR}
     told = found_text({}, found, data)
     assert told is not None
@@ -81,13 +81,13 @@ def test_a_worker_of_the_simulator_catalogue_needs_a_simulator(tmp_path: Path):
         check_simulator(catalogue, ["chat"], {}, tmp_path, answers=no, patience_s=0)
 
 
-def test_a_simulator_that_starts_at_the_same_moment_is_waited_for(tmp_path: Path):
+def test_a_simulator_that_starts_meanwhile_is_waited_for(tmp_path: Path):
     answers = iter([False, False, True])
     check_simulator(read_catalogue(None, {}), ["chat"], {}, tmp_path, answers=lambda _: next(answers))
     assert next(answers, None) is None
 
 
-def test_roles_with_another_provider_start_all_the_same(tmp_path: Path):
+def test_roles_with_another_provider_start_without_simulator(tmp_path: Path):
     file = tmp_path / "mixed.yaml"
     file.write_text(MIXED)
     env = {"PENSTOCK_CATALOGUE": str(file)}
@@ -118,6 +118,6 @@ def other_program() -> Iterator[str]:
     thread.join()
 
 
-def test_another_program_on_the_port_is_no_simulator(data: Path, other_program: str):
+def test_another_program_on_the_port_is_not_a_simulator(data: Path, other_program: str):
     write_runtime_file(data, RuntimeFile(nats_url=NATS, embedded=True, pid=1, simulator=other_program))
     assert "PENSTOCK_SIMULATOR_URL" not in found_environment({}, data)

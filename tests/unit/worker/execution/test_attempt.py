@@ -1,4 +1,4 @@
-"""What an attempt sends, what it tells of it, and what it learns from a refused parameter."""
+"""The body that an attempt sends, what it announces, and what it learns from a refused parameter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ANSWER = {
 
 
 class Reply:
-    """Keeps what was told of each attempt."""
+    """Records what each attempt announces."""
 
     attempt = 0
 
@@ -38,7 +38,7 @@ class Reply:
         self.adapted: list[tuple[Adapted, ...]] = []
         self.taken = False
         """Another worker has taken the next number."""
-        self.told: list[str] = []
+        self.restarts: list[str] = []
 
     async def begin_attempt(self, *, adapted: tuple[Adapted, ...], **_: Any) -> bool:
         self.attempt += 1
@@ -46,7 +46,7 @@ class Reply:
         return self.taken
 
     async def restarted(self, code: ErrorCode, message: str) -> None:
-        self.told.append(f"{code}: {message}")
+        self.restarts.append(f"{code}: {message}")
 
 
 class Answer:
@@ -58,8 +58,8 @@ class Answer:
     async def close(self) -> None: ...
 
 
-class Picky(Endpoint):
-    """Refuses bodies in which it finds a parameter of these."""
+class RefusingEndpoint(Endpoint):
+    """Refuses bodies that contain one of these parameters."""
 
     stream_format = StreamFormat()
 
@@ -79,7 +79,7 @@ class Picky(Endpoint):
     def hide_keys(self, failure: ProviderFailure) -> None: ...
 
 
-class Unstored:
+class Unrecorded:
     def record(self, *_: Any) -> int:
         return 0
 
@@ -87,7 +87,7 @@ class Unstored:
 class _Attempts:
     def __init__(self, takes: dict[str, Take], *refused: str) -> None:
         self.reply = Reply()
-        self.endpoint = Picky(
+        self.endpoint = RefusingEndpoint(
             {
                 name: ProviderError(
                     message=f"Unsupported parameter: {name}",
@@ -106,7 +106,7 @@ class _Attempts:
             models={"m": Model(provider="p", takes=takes)},
             roles={"chat": role},
         )
-        self.parts = WorkerParts(catalogue, provider=self.endpoint, recorder=Unstored())
+        self.parts = WorkerParts(catalogue, provider=self.endpoint, recorder=Unrecorded())
 
     def execution(self, rescue: Rescue = "restart", **asked: Any) -> Execution:
         body = {"messages": [], **asked}
@@ -119,7 +119,7 @@ class _Attempts:
         return await self.parts.attempts.run(execution, QuotaKey(NAMES[0], "m"), Spent(0))
 
 
-async def test_what_the_application_and_the_role_say_is_adapted_and_told() -> None:
+async def test_parameters_of_request_and_role_are_adapted_and_reported() -> None:
     attempts = _Attempts({"max_tokens": "max_completion_tokens", "temperature": False, "user": False})
     success = await attempts.run(user="u", top_p=0.5)
     (sent,) = attempts.endpoint.sent
@@ -132,7 +132,7 @@ async def test_what_the_application_and_the_role_say_is_adapted_and_told() -> No
     assert attempts.reply.adapted == [success.adapted]
 
 
-async def test_a_refused_parameter_is_learnt_once_and_logged_with_its_line(
+async def test_a_refused_parameter_is_learned_once_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     attempts = _Attempts({}, "temperature", "seed")
@@ -145,7 +145,7 @@ async def test_a_refused_parameter_is_learnt_once_and_logged_with_its_line(
         success = await attempts.run(execution)
         neighbour = await attempts.run(seed=6)
     for each in (success, neighbour):
-        assert [told.parameter for told in each.adapted] == ["seed", "temperature"]
+        assert [change.parameter for change in each.adapted] == ["seed", "temperature"]
     assert [sorted(sent.keys() & {"temperature", "seed"}) for sent in attempts.endpoint.sent] == [
         ["seed", "temperature"],
         ["seed"],
@@ -158,7 +158,7 @@ async def test_a_refused_parameter_is_learnt_once_and_logged_with_its_line(
     assert lines[1].endswith("models.m.takes: {seed: no}")
 
 
-async def test_a_request_that_cannot_do_without_the_parameter_is_refused() -> None:
+async def test_a_refused_parameter_that_the_request_needs_is_a_refusal() -> None:
     attempts = _Attempts({}, "tools")
     with pytest.raises(ProviderFailure) as refused:
         await attempts.run(tools=[{"type": "function"}])
@@ -168,7 +168,7 @@ async def test_a_request_that_cannot_do_without_the_parameter_is_refused() -> No
 
 
 @pytest.mark.parametrize("rescue", ["none", "before_output"])
-async def test_where_another_worker_began_an_attempt_meanwhile_no_call_is_made_against_the_requests_will(
+async def test_rescue_forbids_a_call_after_another_workers_attempt(
     rescue: Rescue,
 ) -> None:
     attempts = _Attempts({})
@@ -179,19 +179,19 @@ async def test_where_another_worker_began_an_attempt_meanwhile_no_call_is_made_a
     assert "another worker has begun an attempt" in str(ended.value)
     assert f"rescue: {rescue}" in str(ended.value)
     assert attempts.endpoint.sent == []
-    assert attempts.reply.told == []
+    assert attempts.reply.restarts == []
 
 
-async def test_with_restart_the_text_of_another_workers_attempt_is_taken_back() -> None:
+async def test_rescue_restart_withdraws_another_workers_text() -> None:
     attempts = _Attempts({})
     attempts.reply.taken = True
     await attempts.run(rescue="restart")
     assert len(attempts.endpoint.sent) == 1
-    assert attempts.reply.told == ["provider_unavailable: the worker that was answering is gone"]
+    assert attempts.reply.restarts == ["provider_unavailable: the worker that was answering is gone"]
 
 
 @pytest.mark.parametrize("rescue", ["none", "before_output"])
-async def test_the_first_attempt_of_all_is_made_whatever_the_request_says(rescue: Rescue) -> None:
+async def test_the_first_attempt_is_made_with_any_rescue_setting(rescue: Rescue) -> None:
     attempts = _Attempts({})
     await attempts.run(rescue=rescue)
     assert len(attempts.endpoint.sent) == 1

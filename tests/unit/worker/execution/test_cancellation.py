@@ -1,4 +1,4 @@
-"""D8: a cancelled request ends as such; a worker that stops gives it back."""
+"""D8: a cancelled request ends as cancelled; a stopping worker returns it to the queue."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from services.worker.execution.state import GaveUp
 from tests.unit.worker.worker_parts import WorkerParts, bus_apart, catalogue_of
 
 
-async def _serve(running: CancellableExecutions, begun: asyncio.Event) -> str:
+async def _execute(executions: CancellableExecutions, begun: asyncio.Event) -> str:
     execution = WorkerParts(catalogue_of()).execution(lasts_s=60)
     try:
-        with running.entered(execution):
+        with executions.entered(execution):
             begun.set()
             await asyncio.Event().wait()
     except GaveUp as gave_up:
-        await asyncio.sleep(0)  # what ends the request can be waited for
+        await asyncio.sleep(0)  # the task can wait again after the cancellation
         return gave_up.code
     return "answered"
 
 
-async def test_d8_a_cancel_ends_each_request_of_that_id_and_no_other() -> None:
-    running, begun = CancellableExecutions(bus_apart()), asyncio.Event()
-    serving = asyncio.create_task(_serve(running, begun))
+async def test_d8_a_cancel_ends_every_request_with_its_id_and_no_other() -> None:
+    executions, begun = CancellableExecutions(bus_apart()), asyncio.Event()
+    executing = asyncio.create_task(_execute(executions, begun))
     await begun.wait()
-    running._cancel("a", "another")
-    running._cancel("a", "r")
-    running._cancel("a", "r")
-    assert await serving == "cancelled"
+    executions._cancel("a", "another")
+    executions._cancel("a", "r")
+    executions._cancel("a", "r")
+    assert await executing == "cancelled"
 
 
-async def test_d8_what_was_cancelled_in_the_queue_is_not_begun() -> None:
-    running, begun = CancellableExecutions(bus_apart()), asyncio.Event()
-    running._cancellations.mark("a", "r")
-    assert await _serve(running, begun) == "cancelled"
+async def test_d8_a_request_cancelled_in_the_queue_is_not_started() -> None:
+    executions, begun = CancellableExecutions(bus_apart()), asyncio.Event()
+    executions._cancellations.mark("a", "r")
+    assert await _execute(executions, begun) == "cancelled"
     assert not begun.is_set()
 
 
-async def test_d7_a_worker_that_stops_ends_nothing() -> None:
-    running, begun = CancellableExecutions(bus_apart()), asyncio.Event()
-    serving = asyncio.create_task(_serve(running, begun))
+async def test_d7_a_stopping_worker_does_not_end_its_requests() -> None:
+    executions, begun = CancellableExecutions(bus_apart()), asyncio.Event()
+    executing = asyncio.create_task(_execute(executions, begun))
     await begun.wait()
-    serving.cancel()
+    executing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await serving
+        await executing

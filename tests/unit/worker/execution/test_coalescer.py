@@ -10,7 +10,7 @@ from services.worker.providers.streams.chunks import Piece
 A, B = Raw(b'{"index":1}'), Raw(b'{"index":2}')
 
 
-def test_the_first_piece_goes_at_once_and_later_ones_wait_for_company():
+def test_the_first_piece_is_published_at_once_and_later_ones_are_joined():
     coalescer = Coalescer(gather_s=0.008)
     assert coalescer.push(Piece("a"), 1.0) == (Flush("a"),)
     assert coalescer.due_s() is None
@@ -21,14 +21,14 @@ def test_the_first_piece_goes_at_once_and_later_ones_wait_for_company():
     assert (coalescer.flush(), coalescer.due_s()) == ((), None)
 
 
-def test_a_late_timer_does_not_hold_back_what_is_due():
+def test_a_late_timer_does_not_delay_due_deltas():
     coalescer = Coalescer(gather_s=0.008)
     coalescer.push(Piece("a"), 0.0)
     coalescer.push(Piece("b"), 0.0)
     assert coalescer.push(Piece("c"), 0.008) == (Flush("bc"),)
 
 
-def test_size_counts_in_bytes():
+def test_the_size_of_a_delta_is_counted_in_bytes():
     coalescer = Coalescer(max_bytes=4)
     coalescer.push(Piece("a"), 0.0)
     assert coalescer.push(Piece("ж"), 0.0) == ()
@@ -46,14 +46,14 @@ def test_text_and_choices_keep_their_order():
     assert coalescer.flush() == (Flush("", (B,)),)
 
 
-def test_a_large_piece_after_another_kind_brings_both():
+def test_a_large_piece_of_another_kind_publishes_both_kinds():
     coalescer = Coalescer(max_bytes=4)
     coalescer.push(Piece("a"), 0.0)
     coalescer.push(Piece("b"), 0.0)
     assert coalescer.push(Piece("", (A,)), 0.0) == (Flush("b"), Flush("", (A,)))
 
 
-def test_a_piece_with_both_gives_its_choices_first():
+def test_a_piece_with_text_and_choices_publishes_choices_first():
     coalescer = Coalescer()
     assert coalescer.push(Piece("a", (A,)), 0.0) == (Flush("", (A,)), Flush("a"))
     assert coalescer.push(Piece("b", (A,)), 0.0) == ()
@@ -96,7 +96,7 @@ def pushed(steps: list[tuple[Piece, float, bool]], max_bytes: int) -> list[Flush
     steps=st.lists(st.tuples(PIECES, st.floats(0, 0.02), st.booleans()), max_size=30),
     max_bytes=st.integers(1, 40),
 )
-def test_nothing_is_lost_doubled_or_reordered__e1(steps, max_bytes):
+def test_e1_no_text_is_lost_duplicated_or_reordered(steps, max_bytes):
     assert laid_out(pushed(steps, max_bytes)) == laid_out([piece for piece, _, _ in steps])
 
 
@@ -104,7 +104,7 @@ def test_nothing_is_lost_doubled_or_reordered__e1(steps, max_bytes):
     steps=st.lists(st.tuples(BOTH, st.floats(0, 0.02), st.booleans()), max_size=30),
     max_bytes=st.integers(1, 40),
 )
-def test_of_pieces_with_both_text_and_choices_each_keep_their_order__e1(steps, max_bytes):
+def test_e1_text_and_choices_each_keep_their_order(steps, max_bytes):
     flushed = pushed(steps, max_bytes)
     pieces = [piece for piece, _, _ in steps]
     assert "".join(flush.text for flush in flushed) == "".join(piece.text for piece in pieces)

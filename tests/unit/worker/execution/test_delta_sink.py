@@ -11,7 +11,7 @@ from services.worker.providers.streams.chunks import Piece
 
 
 class Reply:
-    """Notes each delta with the attempt that is current when it is published."""
+    """Records each delta with the attempt that is current when it is published."""
 
     def __init__(self):
         self.attempt = 1
@@ -22,7 +22,7 @@ class Reply:
         await asyncio.sleep(0)
 
 
-async def test_later_pieces_are_gathered_and_go_out_in_order_at_the_end():
+async def test_later_pieces_are_joined_and_published_in_order_at_the_end():
     reply = Reply()
     sink = DeltaSink(reply)
     for text in "abc":
@@ -32,7 +32,7 @@ async def test_later_pieces_are_gathered_and_go_out_in_order_at_the_end():
     assert sink.bytes_out == 3
 
 
-async def test_d6_text_that_falls_due_as_its_attempt_breaks_is_not_sent_under_the_next_one():
+async def test_d6_text_due_as_its_attempt_fails_is_not_sent_in_the_next_one():
     reply = Reply()
     sink = DeltaSink(reply)
     await sink.push(Piece("first"))
@@ -47,7 +47,7 @@ async def test_d6_text_that_falls_due_as_its_attempt_breaks_is_not_sent_under_th
 
 
 class SlowReply:
-    """Publishing takes several turns of the loop, now more and now fewer."""
+    """Publishing takes a random number of turns of the loop."""
 
     def __init__(self, turns):
         self.turns = turns
@@ -62,7 +62,7 @@ class SlowReply:
 
 
 @pytest.mark.parametrize("seed", range(60))
-async def test_d6_deltas_keep_the_order_of_the_pieces_whenever_the_timer_goes_off(seed):
+async def test_d6_deltas_keep_the_order_of_pieces_whenever_the_timer_fires(seed):
     turns = random.Random(seed)
     reply = SlowReply(turns)
     sink = DeltaSink(reply)
@@ -83,7 +83,7 @@ async def test_d6_deltas_keep_the_order_of_the_pieces_whenever_the_timer_goes_of
     assert "".join(published) == "".join(letters)
 
 
-async def test_what_is_out_is_counted_in_bytes_whatever_the_alphabet_f2():
+async def test_f2_published_output_is_counted_in_bytes():
     sink = DeltaSink(Reply())
     for piece in (Piece("long"), Piece("вода"), Piece("", (Raw('"ж"'.encode()),))):
         await sink.push(piece)
@@ -94,7 +94,7 @@ async def test_what_is_out_is_counted_in_bytes_whatever_the_alphabet_f2():
 @pytest.mark.parametrize(
     "mebibyte", [Piece("x" * 2**20), Piece("é" * 2**19), Piece("", (Raw(b"9" * 2**20),))]
 )
-async def test_an_answer_without_end_is_cut_off_at_its_bound(mebibyte):
+async def test_an_endless_answer_ends_at_the_size_limit(mebibyte):
     reply = Reply()
     sink = DeltaSink(reply)
     for _ in range(STREAM_BYTES // 2**20):
@@ -121,7 +121,7 @@ class BreakingReply(Reply):
 
 
 @pytest.mark.parametrize("then", ["push", "end"])
-async def test_d6_what_could_not_be_published_late_breaks_the_attempt_and_is_no_hole(then):
+async def test_d6_a_failed_late_publish_fails_the_attempt(then):
     reply = BreakingReply(2)
     sink = DeltaSink(reply)
     await sink.push(Piece("first"))
@@ -129,7 +129,7 @@ async def test_d6_what_could_not_be_published_late_breaks_the_attempt_and_is_no_
     sink._due()
     for _ in range(3):
         await asyncio.sleep(0)
-    sink._due()  # a later timer must not put another task in the place of the one that failed
+    sink._due()  # a later timer must not replace the failed task
     with pytest.raises(ConnectionError):
         await (sink.push(Piece("more")) if then == "push" else sink.end())
     assert reply.published == [(1, "first")]

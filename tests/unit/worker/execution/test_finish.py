@@ -1,4 +1,4 @@
-"""D10: what the application hears at the end of a request that failed."""
+"""D10: the error that the application receives when a request fails."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Reply:
         (None, "x", "no"),
     ],
 )
-async def test_the_provider_s_own_code_and_message_are_told(
+async def test_d10_the_failure_carries_the_providers_code_and_message(
     error: ProviderError | None, code: str | None, message: str | None
 ) -> None:
     reply: Any = Reply()
     execution = WorkerParts(catalogue_of()).execution(reply, lasts_s=1)
     execution.history.last_failure = ProviderFailure("refused", "400: too hot", error=error)
     execution.history.failed.append(ATTEMPT)
-    told = failed(execution, GaveUp("provider_refused", "no model can answer"), Timings()).error
-    assert (told.provider_code, told.provider_message) == (code, message)
-    assert told.attempts == (ATTEMPT,)
+    error_sent = failed(execution, GaveUp("provider_refused", "no model can answer"), Timings()).error
+    assert (error_sent.provider_code, error_sent.provider_message) == (code, message)
+    assert error_sent.attempts == (ATTEMPT,)
 
 
-async def test_without_a_call_there_is_nothing_of_a_provider() -> None:
+async def test_d10_without_a_call_the_failure_names_no_provider_error() -> None:
     reply: Any = Reply()
     execution = WorkerParts(catalogue_of()).execution(reply, lasts_s=1)
-    told = failed(execution, GaveUp("deadline_exceeded", "too late"), Timings()).error
-    assert (told.provider_code, told.provider_message, told.attempts) == (None, None, ())
+    error_sent = failed(execution, GaveUp("deadline_exceeded", "too late"), Timings()).error
+    assert (error_sent.provider_code, error_sent.provider_message, error_sent.attempts) == (None, None, ())

@@ -1,4 +1,4 @@
-"""D1, E4: what ends a request, and what only interrupts it."""
+"""D1, E4: what ends a request, and what only interrupts its execution."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Endless:
         return False
 
 
-async def test_a_server_that_does_not_answer_is_no_deadline_and_the_mailbox_tries_again_e4() -> None:
+async def test_e4_a_timeout_of_the_server_is_not_the_deadline() -> None:
     parts = WorkerParts(catalogue_of())
     with pytest.raises(nats.errors.TimeoutError):
         await parts.ladder().climb(parts.execution(Unanswered(), lasts_s=3600, lane="batch"))
 
 
-async def test_a_deadline_that_passes_ends_the_request_in_its_own_words() -> None:
+async def test_d1_a_passed_deadline_ends_the_request_and_says_why() -> None:
     parts = WorkerParts(catalogue_of())
     with pytest.raises(GaveUp, match="the deadline passed while an answer was being made") as caught:
         await parts.ladder().climb(parts.execution(Endless(), lasts_s=0.02))
     assert caught.value.code == "deadline_exceeded"
 
 
-async def test_a_deadline_that_passed_in_the_mailbox_begins_no_attempt() -> None:
+async def test_d1_a_deadline_passed_in_the_mailbox_starts_no_attempt() -> None:
     parts = WorkerParts(catalogue_of())
     with pytest.raises(GaveUp, match="waited in the mailbox"):
         await parts.ladder().climb(parts.execution(Endless(), lasts_s=-1))

@@ -1,4 +1,4 @@
-"""D2, D4, D5: what one failed attempt leaves to a request."""
+"""D2, D4, D5: which further attempts a request has after a failed one."""
 
 from __future__ import annotations
 
@@ -40,69 +40,69 @@ class _Case:
         return self.history.not_before_s.get(model, 0.0) - loop_now_s()
 
     @property
-    def stays(self) -> str | None:
+    def repeats(self) -> str | None:
         return None if self.history.same_model is None else self.history.same_model.model
 
 
 @pytest.mark.parametrize("kind", ["server_error", "connection"])
-async def test_the_first_5xx_or_reset_of_a_request_stays_with_the_model_and_the_second_does_not(kind) -> None:
+async def test_d2_the_first_5xx_or_reset_repeats_the_model_the_second_does_not(kind) -> None:
     case = _Case()
     case.fails("a", kind)
-    assert case.stays == "a"
+    assert case.repeats == "a"
     assert 0 < case.again_in_s("a") < 0.3
     case.fails("a", kind)
-    assert case.stays is None
+    assert case.repeats is None
     case.fails("c", kind)
-    assert case.stays is None, "once for a request, not for each model"
+    assert case.repeats is None, "once for a request, not for each model"
 
 
-async def test_after_output_or_a_long_hint_or_where_it_is_switched_off_the_chain_goes_on() -> None:
+async def test_d2_output_a_long_hint_or_the_setting_prevent_a_repeat() -> None:
     case = _Case()
     case.history.output_sent = True
     case.fails("a", "connection")
-    assert case.stays is None
+    assert case.repeats is None
     case = _Case()
     case.fails("a", "server_error", retry_after_s=3.0)
-    assert case.stays is None
+    assert case.repeats is None
     case = _Case(role=RoleConfig(chain=("a", "c"), retry=Retry(same_model=0)))
     case.fails("a", "server_error")
-    assert case.stays is None
+    assert case.repeats is None
 
 
-async def test_a_429_stays_once_where_its_hint_is_not_above_wait_s() -> None:
+async def test_d2_a_429_with_a_hint_up_to_wait_s_repeats_the_model_once() -> None:
     case = _Case()
     case.fails("a", "rate_limited", retry_after_s=1.5)
-    assert case.stays == "a"
+    assert case.repeats == "a"
     assert case.history.same_model is not None
     assert 3.5 < case.history.same_model.until_s - loop_now_s() < 4, (
         "one goes first, the others up to 2 s later"
     )
     case.fails("a", "rate_limited", retry_after_s=1.5)
-    assert case.stays is None
+    assert case.repeats is None
     case.fails("c", "rate_limited", retry_after_s=0.5)
-    assert case.stays == "c"
+    assert case.repeats == "c"
     case.fails("d", "rate_limited", retry_after_s=2.5)
-    assert case.stays is None
+    assert case.repeats is None
     assert case.history.failures == 0
 
 
-async def test_a_random_refusal_stays_once_and_a_parameter_as_often_as_four_times() -> None:
+async def test_a_random_refusal_repeats_once_and_a_parameter_four_times() -> None:
     case = _Case()
     case.fails("a", "random_refusal")
-    assert case.stays == "a"
+    assert case.repeats == "a"
     case.fails("a", "random_refusal")
-    assert case.stays is None
+    assert case.repeats is None
     assert "a" in case.history.excluded
     for _ in range(3):
         case.fails("c", "parameter")
-        assert case.stays == "c"
+        assert case.repeats == "c"
     case.fails("d", "parameter")
-    assert case.stays == "d"
+    assert case.repeats == "d"
     case.fails("d", "parameter")
     assert case.history.excluded == {"a", "d"}, "four times in all, whatever the model"
 
 
-async def test_d2_where_no_connection_can_be_made_all_models_of_the_provider_wait_and_others_do_not() -> None:
+async def test_d2_a_failed_connection_delays_only_its_providers_models() -> None:
     case = _Case()
     case.fails("a", "connection", reached=False)
     case.fails("a", "connection", reached=False)
@@ -112,7 +112,7 @@ async def test_d2_where_no_connection_can_be_made_all_models_of_the_provider_wai
 
 
 @pytest.mark.parametrize("lane", ["interactive", "batch"])
-async def test_d2_a_connection_that_cannot_be_made_uses_up_no_attempt_and_is_tried_ever_more_rarely(
+async def test_d2_failed_connections_use_no_attempt_and_become_rarer(
     lane: Any,
 ) -> None:
     case = _Case(lane=lane)
@@ -127,14 +127,14 @@ async def test_d2_a_connection_that_cannot_be_made_uses_up_no_attempt_and_is_tri
     assert case.history.failures == 1
 
 
-async def test_d2_with_little_time_left_it_is_tried_more_often() -> None:
+async def test_d2_with_little_time_left_connections_are_tried_more_often() -> None:
     case = _Case(lasts_s=4.0)
     for _ in range(5):
         case.fails("a", "connection", reached=False)
     assert 0.5 < case.again_in_s("a") <= 1
 
 
-async def test_d2_a_provider_that_was_not_reached_is_known_until_a_connection_is_made() -> None:
+async def test_d2_a_provider_counts_as_unreachable_until_a_connection() -> None:
     case = _Case()
     unreachable = case.parts.availability.connect_failures
     case.fails("a", "connection", reached=False)
@@ -146,7 +146,7 @@ async def test_d2_a_provider_that_was_not_reached_is_known_until_a_connection_is
     assert unreachable.unreachable(loop_now_s()) == ()
 
 
-async def test_d2_a_long_hint_of_a_5xx_is_waited_out_up_to_the_cap_and_by_its_own_provider_only() -> None:
+async def test_d2_a_long_hint_of_a_5xx_delays_its_provider_up_to_the_cap() -> None:
     case = _Case()
     case.fails("a", "connection")
     case.fails("a", "connection")
@@ -156,10 +156,10 @@ async def test_d2_a_long_hint_of_a_5xx_is_waited_out_up_to_the_cap_and_by_its_ow
     assert case.again_in_s("a") <= before_s
     case = _Case(lasts_s=4.0)
     case.fails("c", "server_error", retry_after_s=6.0)
-    assert case.again_in_s("c") < 2, "it would be over by then"
+    assert case.again_in_s("c") < 2, "the deadline passes before that"
 
 
-async def test_attempts_of_other_workers_leave_two_and_all_together_are_bounded() -> None:
+async def test_d2_a_redelivered_request_has_two_attempts_within_a_bound() -> None:
     case = _Case()
     history = case.history
     history.failures, history.earlier_failures, history.earlier = 2, 2, 9
@@ -175,7 +175,7 @@ async def test_attempts_of_other_workers_leave_two_and_all_together_are_bounded(
         case.fails("a", "broken_stream")
 
 
-async def test_the_model_of_the_chain_where_further_attempts_help_most_decides() -> None:
+async def test_d2_the_model_where_repeats_help_most_sets_the_number() -> None:
     case = _helped()
     for _ in range(7):
         case.fails("d", "broken_stream")
@@ -183,7 +183,7 @@ async def test_the_model_of_the_chain_where_further_attempts_help_most_decides()
         case.fails("d", "broken_stream")
 
 
-async def test_a_refusal_ends_a_request_only_with_the_chain() -> None:
+async def test_a_refusal_ends_the_request_only_at_the_end_of_the_chain() -> None:
     case = _Case()
     case.history.failures = 3
     for model in ("a", "b", "c", "d"):
@@ -193,7 +193,7 @@ async def test_a_refusal_ends_a_request_only_with_the_chain() -> None:
     assert [each.provider for each in case.history.failed] == ["p", "p", "q", "r"]
 
 
-async def test_d10_the_end_tells_what_each_attempt_met() -> None:
+async def test_d10_the_failure_lists_what_each_attempt_met() -> None:
     case = _Case()
     case.fails("a", "server_error")
     case.fails("a", "server_error")
@@ -206,7 +206,7 @@ async def test_d10_the_end_tells_what_each_attempt_met() -> None:
     assert in_words([]) == ""
 
 
-async def test_the_failed_attempts_that_are_kept_are_bounded() -> None:
+async def test_the_list_of_failed_attempts_is_bounded() -> None:
     case = _Case()
     for _ in range(30):
         case.fails("a", "rate_limited")
@@ -216,7 +216,7 @@ async def test_the_failed_attempts_that_are_kept_are_bounded() -> None:
 
 
 def _helped() -> _Case:
-    """Where half of the further attempts at `a` succeed."""
+    """A worker in which half of the further attempts at `a` succeed."""
     case = _Case()
     for _ in range(10):
         other = case.parts.execution(lasts_s=60)
@@ -226,7 +226,7 @@ def _helped() -> _Case:
     return case
 
 
-async def test_where_another_attempt_helps_others_a_request_has_more_of_them() -> None:
+async def test_d2_a_request_has_more_attempts_where_they_help_others() -> None:
     case = _helped()
     for _ in range(7):
         case.fails("a", "broken_stream")
@@ -234,7 +234,7 @@ async def test_where_another_attempt_helps_others_a_request_has_more_of_them() -
         case.fails("a", "broken_stream")
 
 
-async def test_where_others_succeed_at_once_it_has_four() -> None:
+async def test_d2_a_request_has_four_attempts_where_others_need_one() -> None:
     case = _Case()
     for _ in range(10):
         case.next.after_success(case.parts.execution(lasts_s=60), "a")
@@ -244,14 +244,14 @@ async def test_where_others_succeed_at_once_it_has_four() -> None:
         case.fails("a", "broken_stream")
 
 
-async def test_a_limit_told_in_words_alone_uses_up_attempts_and_is_backed_off_from() -> None:
+async def test_d2_an_unproved_rate_limit_uses_attempts_and_backs_off() -> None:
     case = _Case()
     case.fails("a", "rate_limited", error=ProviderError(message="too many requests", status=500))
     assert case.history.failures == 1
     assert case.again_in_s("a") > 0
 
 
-async def test_each_credential_is_called_once_where_none_is_set_aside() -> None:
+async def test_each_credential_is_called_once_where_none_is_excluded() -> None:
     case = _Case()
     *others, last = case.parts.availability.usable("a", loop_now_s())
     for key in others:
@@ -263,7 +263,7 @@ async def test_each_credential_is_called_once_where_none_is_set_aside() -> None:
     assert "a" in case.history.excluded
 
 
-async def test_a_credential_that_has_no_quota_is_not_waited_for_in_a_loop() -> None:
+async def test_a_credential_without_quota_is_not_tried_in_a_loop() -> None:
     case = _Case()
     keys = case.parts.availability.usable("a", loop_now_s())
     case.history.refused_keys.add(keys[0])

@@ -1,4 +1,4 @@
-"""D11: whose fault a failure is decides what of the shared state it touches."""
+"""D11: the scope of a failure decides which shared state it changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILURES = 5
 
 
 class Shared:
-    """What the requests of a worker share, and one failed call after another."""
+    """The shared state of a worker, and failed calls that change it."""
 
     def __init__(self) -> None:
         catalogue = replace(catalogue_of(), breaker=Breaker(failures=FAILURES))
@@ -39,7 +39,7 @@ class Shared:
         *,
         own: tuple[str, ...] = (),
     ) -> None:
-        """As the ladder applies it. `own`: the words of the error's fields."""
+        """One failed call, as the ladder reports it; `own`: words of the error's fields."""
         error = ProviderError(message="said", status=status, own=frozenset(own))
         failure = ProviderFailure(kind, "said", status=status, error=error)
         admission = self.availability.breakers["m"].admit(loop_now_s())
@@ -64,14 +64,14 @@ async def shared() -> Shared:
     return Shared()
 
 
-async def test_one_request_tried_again_and_again_opens_no_breaker(shared: Shared) -> None:
+async def test_d11_repeats_of_one_request_do_not_open_the_breaker(shared: Shared) -> None:
     execution = shared.execution("too long in a way nobody knows")
     for _ in range(4 * FAILURES):
         shared.fails(execution, "server_error", 500)
     assert shared.breaker == "closed"
 
 
-async def test_two_long_requests_of_one_client_open_no_breaker(shared: Shared) -> None:
+async def test_d11_two_failing_requests_do_not_open_the_breaker(shared: Shared) -> None:
     for text in ("long", "longer"):
         execution = shared.execution(text)
         for _ in range(4):
@@ -79,14 +79,14 @@ async def test_two_long_requests_of_one_client_open_no_breaker(shared: Shared) -
     assert shared.breaker == "closed"
 
 
-async def test_a_provider_that_is_down_opens_it_as_ever(shared: Shared) -> None:
+async def test_d11_a_provider_that_is_down_opens_the_breaker(shared: Shared) -> None:
     for number in range(FAILURES):
         assert shared.breaker == "closed"
         shared.fails(shared.execution(f"request {number}"), "server_error", 503)
     assert shared.breaker == "open"
 
 
-async def test_connections_that_fail_count_as_ever(shared: Shared) -> None:
+async def test_d11_every_failed_connection_counts_for_the_breaker(shared: Shared) -> None:
     execution = shared.execution("the same")
     for _ in range(FAILURES):
         shared.fails(execution, "connection")
@@ -97,7 +97,7 @@ BROKEN: tuple[FailureKind, ...] = ("no_first_token", "too_slow", "stalled", "bro
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-async def test_what_a_content_may_cause_counts_once_for_each(shared: Shared, kind: FailureKind) -> None:
+async def test_d11_a_failure_counts_once_per_content(shared: Shared, kind: FailureKind) -> None:
     for _ in range(4 * FAILURES):
         shared.fails(shared.execution("the same"), kind)
     assert shared.breaker == "closed"
@@ -106,7 +106,7 @@ async def test_what_a_content_may_cause_counts_once_for_each(shared: Shared, kin
     assert shared.breaker == "open"
 
 
-async def test_a_probe_that_fails_with_a_content_known_to_fail_is_not_repeated_at_once(
+async def test_d11_a_probe_with_a_failing_content_is_not_repeated_at_once(
     shared: Shared,
 ) -> None:
     for number in range(FAILURES):
@@ -127,7 +127,7 @@ async def test_a_probe_that_fails_with_a_content_known_to_fail_is_not_repeated_a
         *(("refused", 404), ("refused", 400), ("random_refusal", 400), ("parameter", 400)),
     ],
 )
-async def test_what_concerns_one_request_touches_nothing(
+async def test_d11_a_failure_of_one_request_changes_no_shared_state(
     shared: Shared, kind: FailureKind, status: int
 ) -> None:
     for number in range(4 * FAILURES):
@@ -136,31 +136,31 @@ async def test_what_concerns_one_request_touches_nothing(
     assert shared.announced == []
 
 
-async def test_only_a_rate_limit_pauses(shared: Shared) -> None:
+async def test_d11_only_a_rate_limit_pauses(shared: Shared) -> None:
     shared.fails(shared.execution("one"), "rate_limited", 429)
     assert [type(each).__name__ for each in shared.announced] == ["QuotaPaused"]
 
 
-@pytest.mark.parametrize(("status", "touched"), [(404, "model"), (403, "credential")])
-async def test_an_unclear_refusal_counts_when_several_requests_receive_it(
-    shared: Shared, status: int, touched: str
+@pytest.mark.parametrize(("status", "changed"), [(404, "model"), (403, "credential")])
+async def test_d11_an_unclear_refusal_counts_after_several_requests(
+    shared: Shared, status: int, changed: str
 ) -> None:
     for text in ("one", "one", "one", "two", "two"):
         shared.fails(shared.execution(text), "unclear", status)
     assert (shared.withdrawn, shared.accepted) == (False, NAMES)
     shared.fails(shared.execution("three"), "unclear", status)
-    assert shared.withdrawn == (touched == "model")
-    assert shared.accepted == (NAMES if touched == "model" else NAMES[1:])
+    assert shared.withdrawn == (changed == "model")
+    assert shared.accepted == (NAMES if changed == "model" else NAMES[1:])
 
 
-async def test_a_success_between_shows_that_the_requests_were_at_fault(shared: Shared) -> None:
+async def test_d11_a_success_clears_unclear_refusals(shared: Shared) -> None:
     for text in ("one", "two", "three", "four"):
         shared.fails(shared.execution(text), "unclear", 404)
         shared.outcomes.succeeded(KEY, loop_now_s())
     assert not shared.withdrawn
 
 
-async def test_a_model_that_is_gone_is_withdrawn_at_once(shared: Shared) -> None:
+async def test_d11_a_model_proved_missing_is_withdrawn_at_once(shared: Shared) -> None:
     shared.fails(shared.execution("one"), "not_found", 404, own=("model_not_found",))
     assert shared.withdrawn
 
@@ -172,35 +172,35 @@ SUSPECTED: tuple[tuple[FailureKind, int, str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("kind", "status", "touched"), SUSPECTED)
-async def test_what_is_said_in_words_alone_counts_when_several_requests_hear_it(
-    shared: Shared, kind: FailureKind, status: int, touched: str
+@pytest.mark.parametrize(("kind", "status", "changed"), SUSPECTED)
+async def test_d11_an_unproved_refusal_counts_after_several_requests(
+    shared: Shared, kind: FailureKind, status: int, changed: str
 ) -> None:
     for text in ("one", "one", "one", "two", "two"):
         shared.fails(shared.execution(text), kind, status)
     assert (shared.withdrawn, shared.accepted, shared.announced) == (False, NAMES, [])
     shared.fails(shared.execution("three"), kind, status)
-    assert shared.withdrawn == (touched == "model")
-    assert shared.accepted == (NAMES if touched == "model" else NAMES[1:])
+    assert shared.withdrawn == (changed == "model")
+    assert shared.accepted == (NAMES if changed == "model" else NAMES[1:])
 
 
-@pytest.mark.parametrize(("kind", "status", "touched"), SUSPECTED)
-async def test_a_success_between_clears_what_was_suspected(
-    shared: Shared, kind: FailureKind, status: int, touched: str
+@pytest.mark.parametrize(("kind", "status", "changed"), SUSPECTED)
+async def test_d11_a_success_clears_unproved_refusals(
+    shared: Shared, kind: FailureKind, status: int, changed: str
 ) -> None:
     for text in ("one", "two", "three", "four"):
         shared.fails(shared.execution(text), kind, status)
         shared.outcomes.succeeded(KEY, loop_now_s())
-    assert (shared.withdrawn, shared.accepted, touched != "") == (False, NAMES, True)
+    assert (shared.withdrawn, shared.accepted, changed != "") == (False, NAMES, True)
 
 
-async def test_a_limit_that_is_told_in_words_alone_pauses_nobody(shared: Shared) -> None:
+async def test_d11_an_unproved_rate_limit_pauses_no_model(shared: Shared) -> None:
     for text in ("one", "two", "three", "four"):
         shared.fails(shared.execution(text), "rate_limited", 500)
     assert shared.announced == []
 
 
-async def test_a_spent_budget_sets_its_credential_aside_and_is_told_in_words(
+async def test_d11_a_spent_budget_excludes_its_credential_and_is_logged(
     shared: Shared, caplog: pytest.LogCaptureFixture
 ) -> None:
     shared.fails(shared.execution("one"), "budget_spent", 429, own=("insufficient_quota",))

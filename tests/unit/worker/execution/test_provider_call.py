@@ -1,4 +1,4 @@
-"""One call from the provider's bytes to its end, without a network."""
+"""One call, from the provider's bytes to the verdict on its end, without a network."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ BODY = json.dumps(
 ).encode()
 
 
-async def test_a_stream_without_done_is_whole_when_its_choices_are_finished():
+async def test_d6_a_stream_without_done_is_complete_with_finished_choices():
     for headers in (CHUNKED, {"content-length": "200"}, {}):
         answer, reply = await stream(event("Hel"), event("lo", "stop"), headers=headers)
         assert (answer.finish_reason, reply.text) == ("stop", "Hello")
@@ -113,12 +113,12 @@ async def test_a_stream_without_done_is_whole_when_its_choices_are_finished():
     assert caught.value.kind == "broken_stream"
 
 
-async def test_a_last_event_may_lack_its_end():
+async def test_d6_the_last_event_may_lack_its_final_newline():
     answer, reply = await stream(event("Hel"), event("lo", "stop", end=b""))
     assert (answer.finish_reason, reply.text) == ("stop", "Hello")
 
 
-async def test_one_json_body_in_the_place_of_a_stream_is_an_answer():
+async def test_one_json_body_instead_of_a_stream_is_an_answer():
     answer, reply = await stream(BODY[:50], 0.5, BODY[50:])  # longer than the first token may take
     assert (answer.finish_reason, answer.model, reply.text) == ("tool_calls", "m", "Hello")
     assert [choice["delta"]["tool_calls"] for choice in reply.choices] == [[CALL]]
@@ -141,7 +141,7 @@ async def test_one_json_body_in_the_place_of_a_stream_is_an_answer():
         event("Hel") + b'{"error":{"message":"overloaded"}}\n\n',
     ],
 )
-async def test_an_error_in_the_place_of_a_stream_is_read_as_one(said):
+async def test_an_error_instead_of_a_stream_is_an_error(said):
     with pytest.raises(ProviderFailure, match="overloaded") as caught:
         await stream(said)
     assert caught.value.error is not None
@@ -154,12 +154,12 @@ async def test_an_error_in_the_place_of_a_stream_is_read_as_one(said):
         *((reason, "other") for reason in ("error sk-Secret0a1b2c3d4e5f", "stop 2", "x" * 25, "a b c d e")),
     ],
 )
-async def test_a_finish_reason_is_a_few_plain_words(said: str, told: str) -> None:
+async def test_a_finish_reason_that_is_not_a_few_words_becomes_other(said: str, told: str) -> None:
     answer, _ = await stream(event("Hello"), event(None, said), b"data: [DONE]\n\n", headers=CHUNKED)
     assert answer.finish_reason == told
 
 
-async def test_a_finish_reason_on_every_chunk_proves_nothing__d6():
+async def test_d6_a_finish_reason_on_every_chunk_does_not_prove_the_end():
     pieces = event("Hel", "stop"), event("lo", "stop")
     with pytest.raises(ProviderFailure, match=r"set stream: \{finish_reason: every\}"):
         await stream(*pieces, b"data: [DONE]\n\n")
@@ -170,7 +170,7 @@ async def test_a_finish_reason_on_every_chunk_proves_nothing__d6():
         await stream(*pieces, headers={}, finish_reason="every")
 
 
-async def test_a_missing_finish_reason_needs_a_proved_end__d6():
+async def test_d6_without_finish_reason_the_end_must_be_proved():
     with pytest.raises(ProviderFailure, match=r"set stream: \{finish_reason: optional\}"):
         await stream(event("Hello"), b"data: [DONE]\n\n")
     answer, _ = await stream(event("Hello"), b"data: [DONE]\n\n", finish_reason="optional")
@@ -179,7 +179,7 @@ async def test_a_missing_finish_reason_needs_a_proved_end__d6():
         await stream(event("Hello"), headers={}, finish_reason="optional")
 
 
-async def test_events_that_end_with_one_newline_name_their_switch():
+async def test_events_ending_with_one_newline_name_the_setting_for_them():
     events = [event(text, reason, end=b"\n") for text, reason in (("Hel", None), ("lo", "stop"))]
     for after in ((), (b"data: [DONE]\n",), (b"\n",), (0.5,)):
         with pytest.raises(ProviderFailure) as caught:
@@ -189,12 +189,12 @@ async def test_events_that_end_with_one_newline_name_their_switch():
     assert (answer.finish_reason, reply.text) == ("stop", "Hello")
 
 
-async def test_half_a_character_at_the_end_is_not_lost():
+async def test_half_a_character_at_the_end_is_reported():
     half = b'data: {"choices":[{"delta":{"content":"a\\ud83d"},"finish_reason":"stop"}]}\n\n'
     assert (await stream(half))[1].text == "a\ufffd"
 
 
-async def test_a_stream_in_the_place_of_a_whole_answer_is_put_together():
+async def test_a_stream_instead_of_one_body_is_joined():
     answer = await whole(event("Hel"), event("lo", "stop"), b"data: [DONE]\n\n")
     assert answer.response is not None
     assert json.loads(bytes(answer.response))["choices"][0]["message"]["content"] == "Hello"
@@ -203,7 +203,7 @@ async def test_a_stream_in_the_place_of_a_whole_answer_is_put_together():
     assert caught.value.kind == "broken_stream"
 
 
-async def test_a_whole_answer_passes_as_it_came():
+async def test_one_body_is_passed_on_unchanged():
     answer = await whole(BODY)
     assert answer.response is not None
     assert bytes(answer.response) == BODY
@@ -221,7 +221,7 @@ DONE = b"data: [DONE]\n\n"
 
 @pytest.mark.parametrize("headers", [CHUNKED, {}], ids=["framed", "until closed"])
 @pytest.mark.parametrize("done", [(), (DONE,)], ids=["", "done"])
-async def test_some_but_not_all_choices_are_no_answer__d6(headers, done):
+async def test_d6_some_but_not_all_choices_are_not_an_answer(headers, done):
     answer, _ = await stream(*ALL, *done, headers=headers, n=3)
     assert answer.finish_reason == "stop"
     for sent in (ALL[:2], ALL[1:]):
@@ -230,7 +230,7 @@ async def test_some_but_not_all_choices_are_no_answer__d6(headers, done):
         assert caught.value.kind == "broken_stream"
 
 
-async def test_one_choice_of_several_is_an_answer_where_its_end_is_proved():
+async def test_one_choice_of_several_is_an_answer_with_a_proved_end():
     """A provider that does not know `n` answers with one choice."""
     for proof in ({"headers": CHUNKED}, {"headers": {"Content-Length": "9"}}):
         assert (await stream(ALL[0], n=3, **proof))[1].text == "a"
@@ -239,7 +239,7 @@ async def test_one_choice_of_several_is_an_answer_where_its_end_is_proved():
         await stream(ALL[0], n=3, headers={})
 
 
-async def test_a_whole_answer_has_all_choices_or_one():
+async def test_one_body_has_all_choices_or_one():
     def body(count: int) -> bytes:
         choice = json.loads(BODY)["choices"][0]
         return json.dumps({"choices": [{**choice, "index": index} for index in range(count)]}).encode()
@@ -254,11 +254,11 @@ async def test_a_whole_answer_has_all_choices_or_one():
 
 
 @pytest.mark.parametrize("n", [None, 1, 0, -1, "3", [], 1e999, 1.0])
-async def test_what_is_no_number_of_choices_asks_for_one(n):
+async def test_an_invalid_number_of_choices_means_one(n):
     assert (await stream(ALL[0], n=n))[1].text == "a"
 
 
-async def test_the_only_choice_is_choice_0_whatever_its_index_says():
+async def test_a_single_choice_becomes_choice_0():
     answer, reply = await stream(of_choice(1, "Hel"), of_choice(1, "lo"), of_choice(1, None, "length"))
     assert (answer.finish_reason, reply.text, reply.choices) == ("length", "Hello", [])
     call = {"choices": [{"index": 1, "delta": {"tool_calls": [CALL]}, "finish_reason": "tool_calls"}]}
@@ -266,7 +266,7 @@ async def test_the_only_choice_is_choice_0_whatever_its_index_says():
     assert [choice["index"] for choice in reply.choices] == [0]
 
 
-async def test_a_body_without_a_message_is_no_answer():
+async def test_a_body_without_a_message_is_not_an_answer():
     body = b'{"choices":[{"index":0,"message":null,"finish_reason":"stop"}]}'
     for asked in (whole, stream):
         with pytest.raises(ProviderFailure) as caught:
@@ -283,7 +283,7 @@ NO_ERRORS = (
 
 
 @pytest.mark.parametrize("error", NO_ERRORS)
-async def test_an_error_that_says_success_is_none(error):
+async def test_an_error_field_that_means_success_is_ignored(error):
     beside = json.dumps({**json.loads(BODY), "error": error}).encode()
     assert (await whole(beside)).finish_reason == "tool_calls"
     answer, reply = await stream(event("Hello", "stop", error=error), event(None, error=error))
@@ -291,7 +291,7 @@ async def test_an_error_that_says_success_is_none(error):
 
 
 @pytest.mark.parametrize("error", [{"code": 0, "message": "overloaded"}, {"code": 500, "message": ""}, "no"])
-async def test_an_error_beside_an_answer_is_one(error):
+async def test_an_error_beside_an_answer_is_an_error(error):
     with pytest.raises(ProviderFailure):
         await stream(event("Hello", "stop", error=error))
 
@@ -303,13 +303,13 @@ async def test_an_error_beside_an_answer_is_one(error):
         *(b"data: ping\n\n", b"data: : keepalive\n\n", b"[done]\n\n", b"event: end\ndata\n\n"),
     ],
 )
-async def test_words_behind_the_end_take_nothing_away(stray):
+async def test_text_after_the_end_of_the_stream_is_ignored(stray):
     for end in ((), (DONE,)):
         answer, reply = await stream(event("Hello"), event(None, "stop"), stray, *end)
         assert (answer.finish_reason, reply.text) == ("stop", "Hello")
 
 
-async def test_words_before_the_end_are_damage_unless_they_keep_the_connection_alive():
+async def test_text_before_the_end_is_malformed_except_keep_alives():
     for alive in (b"data: ping\n\n", b"data: : keepalive\n\n", b"event: ping\ndata: 7\n\n"):
         assert (await stream(event("Hel"), alive, event("lo", "stop")))[1].text == "Hello"
     for damage in (b"data: bye\n\n", b"data: [done]\n\n", b"eata: x\n\n", b"\0\n\n"):
@@ -328,12 +328,12 @@ async def test_words_before_the_end_are_damage_unless_they_keep_the_connection_a
         b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"x"}}',
     ],
 )
-async def test_text_where_no_text_belongs_is_damage(chunk):
+async def test_text_in_a_field_of_another_type_is_malformed(chunk):
     with pytest.raises(ProviderFailure) as caught:
         await stream(b"data: " + chunk + b"\n\n", event("lo", "stop"), DONE)
     assert caught.value.kind == "malformed"
 
 
-async def test_the_switch_is_named_where_a_whole_answer_has_no_finish_reason():
+async def test_a_body_without_finish_reason_names_the_setting_for_it():
     with pytest.raises(ProviderFailure, match=r"finish_reason: optional"):
         await whole(b'{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":null}]}')

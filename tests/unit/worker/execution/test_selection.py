@@ -33,7 +33,7 @@ class _Case:
 
 
 @pytest.mark.parametrize("kind", ["credentials", "budget_spent", "not_found"])
-async def test_d3_a_key_that_is_no_use_here_or_a_model_that_is_not_there_is_left_to_another_worker(
+async def test_d3_a_refused_key_or_missing_model_hands_the_request_back(
     kind: Any,
 ) -> None:
     case = _Case()
@@ -47,14 +47,14 @@ async def test_d3_a_key_that_is_no_use_here_or_a_model_that_is_not_there_is_left
         await case.next_model()
 
 
-async def test_d3_what_concerns_the_request_ends_it_here() -> None:
+async def test_d3_a_refusal_of_the_request_itself_ends_it_here() -> None:
     case = _Case()
     case.fails("refused")
     with pytest.raises(GaveUp):
         await case.next_model()
 
 
-async def test_d3_what_could_not_be_reached_is_not_tried_here_again_while_another_worker_can() -> None:
+async def test_d3_an_unreachable_provider_is_left_to_another_worker() -> None:
     case = _Case()
     case.fails("connection", reached=False)
     with pytest.raises(HandBack):
@@ -65,9 +65,7 @@ async def test_d3_what_could_not_be_reached_is_not_tried_here_again_while_anothe
 
 
 @pytest.mark.parametrize("other_is_cut_off", [True, False])
-async def test_d3_two_workers_that_are_cut_off_do_not_send_a_request_to_and_fro(
-    *, other_is_cut_off: bool
-) -> None:
+async def test_d3_two_unconnected_workers_do_not_pass_a_request_to_and_fro(*, other_is_cut_off: bool) -> None:
     case = _Case()
     case.execution.delivery = 2
     case.fails("connection", reached=False)

@@ -1,4 +1,4 @@
-"""C1: a request is charged with what its body will ask for, and no more."""
+"""C1: a request is charged with the output limit that its body will have."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _order(catalogue: Any, **body: Any) -> Order:
         ({"max_tokens": 16_000}, 2000, None, 16_000),
     ],
 )
-async def test_the_quota_is_charged_with_what_the_ceiling_leaves_of_a_wish_c1(
+async def test_c1_the_quota_is_charged_up_to_the_roles_ceiling(
     asked: dict[str, int], default: int | None, ceiling: int | None, charged: int
 ) -> None:
     role = RoleConfig(
@@ -53,7 +53,7 @@ async def test_the_quota_is_charged_with_what_the_ceiling_leaves_of_a_wish_c1(
     assert charged in {sent.get("max_tokens"), sent.get("max_completion_tokens")}
 
 
-async def test_a_wish_above_the_ceiling_is_not_refused_by_a_limit_that_lies_between_c1() -> None:
+async def test_c1_a_limit_above_the_ceiling_does_not_refuse_the_request() -> None:
     role = RoleConfig(chain=("m",), ceilings=Parameters(max_tokens=4096))
     catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
     parts = WorkerParts(catalogue)
@@ -66,7 +66,7 @@ async def test_a_wish_above_the_ceiling_is_not_refused_by_a_limit_that_lies_betw
 
 
 @pytest.mark.parametrize(("begun", "counted"), [(0, 0), (1, 1), (2, 2), (3, 2), (14, 2)])
-async def test_attempts_of_earlier_workers_leave_two_tries_d2(begun: int, counted: int) -> None:
+async def test_d2_attempts_of_earlier_workers_leave_two(begun: int, counted: int) -> None:
     catalogue = catalogue_of()
     prior = PriorAttempts(tried=begun, attempt=begun)
     history = WorkerParts(catalogue).starter().start(_order(catalogue), prior, delivery(2)).history

@@ -1,4 +1,4 @@
-"""D1: an attempt leaves time for another one, and the deadline is no excuse for a silent provider."""
+"""D1, D3: an attempt leaves time for another one, and silence until the deadline counts as a failure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
         (Timeouts(total_s=120, whole_s=110, first_token_s=60), 120.0, 0.0, 60.0, 108.0),
     ],
 )
-def test_d1_about_half_of_the_time_left_or_the_part_that_the_role_gives_or_what_answers_take(
+def test_d1_the_time_limit_depends_on_time_left_role_and_usual_time(
     timeouts: Timeouts, left_s: float, usual_s: float, first_s: float, whole_s: float
 ) -> None:
     limits = shortened(timeouts, left_s, usual_s)
@@ -35,7 +35,7 @@ def test_d1_about_half_of_the_time_left_or_the_part_that_the_role_gives_or_what_
     assert limits.between_tokens_s == timeouts.between_tokens_s
 
 
-def test_the_slowest_of_the_latest_answers_is_known_by_model_and_kind() -> None:
+def test_the_slowest_recent_answer_is_known_by_model_and_kind() -> None:
     times = AnswerTimes()
     assert times.slowest_s("m", stream=True) == 0
     times.add("m", 9.0, stream=True)
@@ -54,7 +54,7 @@ CHAIN = Catalogue(
 )
 
 
-async def test_d1_the_first_of_a_chain_is_cut_short_and_the_last_one_has_all_that_is_left() -> None:
+async def test_d1_the_last_model_of_a_chain_has_all_the_time_left() -> None:
     parts = WorkerParts(CHAIN, ("A_KEY",))
     time_limits, execution = parts.time_limits, parts.execution(lasts_s=3)
     execution.chain = ("a", "b")
@@ -63,7 +63,7 @@ async def test_d1_the_first_of_a_chain_is_cut_short_and_the_last_one_has_all_tha
     assert time_limits.limits(execution, "b") is execution.role.timeouts
     execution.history.not_before_s.clear()
     execution.history.excluded.add("b")
-    assert time_limits.limits(execution, "a") is execution.role.timeouts, "nothing else could answer"
+    assert time_limits.limits(execution, "a") is execution.role.timeouts, "no other model could answer"
 
 
 class _Reply:
@@ -74,8 +74,8 @@ class _Reply:
         return False
 
 
-class _Hung:
-    """A provider that takes a request and says nothing."""
+class _Silent:
+    """A provider that accepts a request and never answers."""
 
     name, rate_limit_headers, credentials = "p", "openai", ("A_KEY",)
     stream_format: Any = None
@@ -90,11 +90,9 @@ class _Unrecorded:
 
 
 @pytest.mark.parametrize(("lasts_s", "state"), [(3.0, "open"), (0.5, "closed")])
-def test_d3_a_call_that_is_silent_until_the_deadline_is_a_failure_of_the_model(
-    lasts_s: float, state: str
-) -> None:
+def test_d3_a_call_silent_until_the_deadline_is_a_failure(lasts_s: float, state: str) -> None:
     async def five() -> str:
-        parts = WorkerParts(catalogue_of(), ("A_KEY",), provider=_Hung(), recorder=_Unrecorded())
+        parts = WorkerParts(catalogue_of(), ("A_KEY",), provider=_Silent(), recorder=_Unrecorded())
         ladder = parts.ladder()
         for _ in range(5):
             with pytest.raises(GaveUp) as caught:
@@ -105,7 +103,7 @@ def test_d3_a_call_that_is_silent_until_the_deadline_is_a_failure_of_the_model(
     assert run(five()) == state
 
 
-async def test_how_long_answers_take_is_noted_and_spares_them() -> None:
+async def test_d1_a_usually_slow_model_is_not_cut_short() -> None:
     parts = WorkerParts(CHAIN, ("A_KEY",))
     time_limits, execution = parts.time_limits, parts.execution(lasts_s=3)
     execution.chain = ("a", "b")

@@ -1,4 +1,4 @@
-"""D3: which requests go back into the queue, and what keeps them from going round in circles."""
+"""D3: which requests return to the queue, and what prevents them from circulating."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CHAIN = Catalogue(
 
 
 class _Held:
-    """A request whose models stand as the test says, in the hands of a worker beside others."""
+    """A request whose models have the given states, in a worker beside others."""
 
     def __init__(self, *others: Presence) -> None:
         self.parts = WorkerParts(CHAIN, ("A_KEY",))
@@ -63,14 +63,14 @@ NEVER = ModelState(inf, "never")
 
 @pytest.mark.parametrize("reason", ["breaker", "withdrawn", "credentials"])
 @pytest.mark.parametrize("other", [QUOTA, NEVER, ModelState(inf, "excluded")])
-async def test_d3_what_only_this_worker_cannot_call_goes_to_one_that_can_whatever_holds_back_the_rest(
+async def test_d3_a_model_that_only_this_worker_cannot_call_hands_back(
     reason: Any, other: ModelState
 ) -> None:
     assert _Held(beat()).back(ModelState(inf, reason), other)
-    assert not _Held(beat()).back(other, other), "nothing but what all share"
+    assert not _Held(beat()).back(other, other), "what all workers share does not count"
 
 
-async def test_d2_a_request_that_pauses_after_a_failed_call_is_kept() -> None:
+async def test_d2_a_request_that_backs_off_is_not_handed_back() -> None:
     assert not _Held(beat()).back(BEHIND_BREAKER, LATER)
 
 
@@ -84,12 +84,12 @@ async def test_d2_a_request_that_pauses_after_a_failed_call_is_kept() -> None:
         beat(credentials=(CredentialStatus(credential="A_KEY", provider="p", refused_for=("m",)),)),
     ],
 )
-async def test_d3_a_worker_that_can_call_only_what_all_wait_for_is_no_help(other: Presence) -> None:
+async def test_d3_another_worker_without_the_model_does_not_count(other: Presence) -> None:
     assert not _Held(other).back(BEHIND_BREAKER, QUOTA)
     assert _Held(other, beat("third")).back(BEHIND_BREAKER, QUOTA)
 
 
-async def test_d3_a_refused_credential_and_a_provider_out_of_reach_are_this_workers_own_trouble() -> None:
+async def test_d3_refused_keys_and_lost_connections_concern_this_worker() -> None:
     held = _Held(beat())
     excluded = ModelState(inf, "excluded")
     held.execution.history.excluded = {"m", "n"}
@@ -106,7 +106,7 @@ async def test_d3_a_refused_credential_and_a_provider_out_of_reach_are_this_work
     assert not held.back(LATER, QUOTA)
 
 
-async def test_d3_what_said_nothing_in_the_shortened_time_goes_to_another_worker_once() -> None:
+async def test_d3_a_silent_model_hands_the_request_back_once() -> None:
     held = _Held(beat())
     held.execution.history.silent_model = "m"
     assert held.back(LATER, QUOTA)
@@ -118,11 +118,11 @@ async def test_d3_what_said_nothing_in_the_shortened_time_goes_to_another_worker
     "others",
     [(), (OPEN,), (beat("w"),), (beat(keyless=("p",)),), (beat(withdrawn=("m",)),), (beat(roles=()),)],
 )
-async def test_d3_without_another_worker_that_can_serve_it_it_is_kept(others: Any) -> None:
+async def test_d3_without_another_able_worker_a_request_is_kept(others: Any) -> None:
     assert not Handover(peers(*others), 5).wanted("chat", 1, ("m",), 1.0)
 
 
-async def test_a_worker_that_fell_silent_or_stopped_is_not_counted_on() -> None:
+async def test_d3_a_silent_or_stopped_worker_does_not_count() -> None:
     others = peers(beat())
     assert others.can_serve("chat", 5.9)
     assert not others.can_serve("chat", 6.0)
@@ -130,27 +130,27 @@ async def test_a_worker_that_fell_silent_or_stopped_is_not_counted_on() -> None:
     assert not others.can_serve("chat", 1.0)
 
 
-async def test_two_deliveries_are_left_for_workers_that_die() -> None:
+async def test_d3_handing_back_leaves_two_deliveries() -> None:
     handover = Handover(peers(beat()), 5)
     wanted = [handover.wanted("chat", delivery, ("m",), 1.0) for delivery in range(1, 6)]
     assert wanted == [True, True, True, False, False]
     assert not Handover(peers(beat()), 2).wanted("chat", 1, ("m",), 1.0)
 
 
-async def test_a_request_from_another_worker_is_kept_until_that_one_has_told_what_it_can_call() -> None:
+async def test_d3_a_redelivered_request_is_kept_for_half_a_second() -> None:
     handover = Handover(peers(beat()), 5)
     assert handover.keeps_until_s(7.0, delivery=1) == 7.0
     assert handover.keeps_until_s(7.0, delivery=2) == 7.5
 
 
-async def test_after_handing_back_nothing_more_is_taken_while_another_worker_can_serve_it() -> None:
+async def test_d3_handing_back_pauses_pulls_while_another_worker_is_able() -> None:
     others = peers(beat())
     handover = Handover(others, 5)
-    told: list[bool] = []
-    handover.on_return(lambda: told.append(True))
+    calls: list[bool] = []
+    handover.on_return(lambda: calls.append(True))
     assert handover.pause_s("chat", 1.0) == 0
     handover.handed_back("chat", 1.0)
-    assert told == [True]
+    assert calls == [True]
     assert handover.pause_s("chat", 1.5) == 1.5
     assert handover.pause_s("fast", 1.5) == 0
     assert handover.pause_s("chat", 3.0) == 0
@@ -161,6 +161,6 @@ async def test_after_handing_back_nothing_more_is_taken_while_another_worker_can
     assert handover.pause_s("chat", 1.5) == 0
 
 
-async def test_the_workers_that_are_remembered_are_bounded() -> None:
+async def test_the_number_of_known_workers_is_bounded() -> None:
     others = peers(*(beat(f"w{n}") for n in range(1_200)))
     assert len(others._peers) == 1_000

@@ -1,4 +1,4 @@
-"""C6: what one lane waits for does not keep the other one from being pulled."""
+"""C3, C6, D3: when the mailbox of a lane is pulled from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Mailboxes:
         self.batch = self.parts.gate("batch")
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def wait_in_hand(self, lane: Lane, times: int) -> None:
+    async def wait(self, lane: Lane, times: int) -> None:
         until_s = loop_now_s() + 60
         self.tasks += [
             asyncio.create_task(self.waiting.until("chat", lane, until_s, arrival))
@@ -43,32 +43,32 @@ async def boxes() -> AsyncIterator[_Mailboxes]:
     await asyncio.gather(*found.tasks)
 
 
-async def test_batch_work_that_the_reserve_holds_back_does_not_stop_interactive_pulls_c6(
+async def test_c6_waiting_batch_work_does_not_stop_interactive_pulls(
     boxes: _Mailboxes,
 ) -> None:
-    await boxes.wait_in_hand("batch", 4)
+    await boxes.wait("batch", 4)
     assert boxes.interactive.closed_s() == 0.0
     assert boxes.batch.closed_s() > 0.0
 
 
-async def test_interactive_work_that_waits_does_not_stop_batch_pulls_c6(boxes: _Mailboxes) -> None:
-    await boxes.wait_in_hand("interactive", 7)
+async def test_c6_waiting_interactive_work_does_not_stop_batch_pulls(boxes: _Mailboxes) -> None:
+    await boxes.wait("interactive", 7)
     assert boxes.interactive.closed_s() > 0.0
     assert boxes.batch.closed_s() == 0.0
 
 
 @pytest.mark.parametrize(("lane", "most"), [("interactive", 4), ("batch", 2)])
-async def test_each_lane_is_held_against_half_of_its_own_slots_c6(
+async def test_c6_each_lane_closes_when_half_of_its_slots_wait(
     boxes: _Mailboxes, lane: Lane, most: int
 ) -> None:
     gate = boxes.interactive if lane == "interactive" else boxes.batch
-    await boxes.wait_in_hand(lane, most - 1)
+    await boxes.wait(lane, most - 1)
     assert gate.closed_s() == 0.0
-    await boxes.wait_in_hand(lane, most)
+    await boxes.wait(lane, most)
     assert gate.closed_s() > 0.0
 
 
-async def test_a_mailbox_opens_when_its_models_have_quota_again_c3(boxes: _Mailboxes) -> None:
+async def test_c3_the_gate_opens_when_a_model_has_quota_again(boxes: _Mailboxes) -> None:
     quota, now_s = boxes.parts.availability.quota, loop_now_s()
     ((key,),) = keys_of(boxes.parts.catalogue, {"p": ("A_KEY",)}).values()
     while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
@@ -76,17 +76,16 @@ async def test_a_mailbox_opens_when_its_models_have_quota_again_c3(boxes: _Mailb
     assert boxes.interactive.closed_s() == pytest.approx(60, abs=1)
 
 
-async def test_where_quota_is_scarce_a_worker_takes_a_few_more_than_have_it_c3(boxes: _Mailboxes) -> None:
-    """What waits in one worker's hands is passed over by what comes to another worker later."""
+async def test_c3_with_scarce_quota_a_few_more_requests_are_taken(boxes: _Mailboxes) -> None:
     assert boxes.interactive.at_most(0) == 8
-    await boxes.wait_in_hand("interactive", 3)
+    await boxes.wait("interactive", 3)
     assert boxes.interactive.at_most(3) == 4
-    assert boxes.interactive.at_most(6) == 7, "three of them are called"
+    assert boxes.interactive.at_most(6) == 7, "three of them call a provider"
     assert boxes.interactive.at_most(8) == 8
-    assert boxes.batch.at_most(0) == 4, "nobody waits there"
+    assert boxes.batch.at_most(0) == 4, "no batch request waits"
 
 
-async def test_where_quota_was_gone_a_moment_ago_it_is_scarce_c3(boxes: _Mailboxes) -> None:
+async def test_c3_quota_is_scarce_for_a_moment_after_it_was_used_up(boxes: _Mailboxes) -> None:
     quota, now_s = boxes.parts.availability.quota, loop_now_s()
     ((key,),) = keys_of(boxes.parts.catalogue, {"p": ("A_KEY",)}).values()
     while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
@@ -103,7 +102,7 @@ def _open_breaker(parts: WorkerParts, *, successes: int) -> None:
         breaker.failed(breaker.admit(now_s), now_s)
 
 
-async def test_d3_behind_open_breakers_it_opens_for_a_trial() -> None:
+async def test_d3_with_open_breakers_the_gate_opens_for_a_trial() -> None:
     alone = _Mailboxes()
     _open_breaker(alone.parts, successes=0)
     assert alone.interactive.closed_s() == pytest.approx(5, abs=0.1), "no call succeeded lately"
@@ -113,14 +112,14 @@ async def test_d3_behind_open_breakers_it_opens_for_a_trial() -> None:
     assert 0 < alone.interactive.closed_s() < 0.2
 
 
-async def test_d3_where_another_worker_can_serve_the_role_it_stays_closed_until_a_probe() -> None:
+async def test_d3_beside_an_able_worker_the_gate_stays_closed_until_a_probe() -> None:
     boxes = _Mailboxes()
     boxes.parts.hear_other_worker()
     _open_breaker(boxes.parts, successes=0)
     assert boxes.interactive.closed_s() == pytest.approx(15, abs=0.1)
 
 
-async def test_d3_after_a_request_was_handed_back_nothing_is_pulled_for_a_moment() -> None:
+async def test_d3_handing_back_closes_the_gate_for_a_moment() -> None:
     boxes = _Mailboxes()
     boxes.parts.hear_other_worker()
     boxes.parts.handover.handed_back("chat", loop_now_s())
@@ -128,7 +127,7 @@ async def test_d3_after_a_request_was_handed_back_nothing_is_pulled_for_a_moment
 
 
 @pytest.mark.parametrize("trouble", ["withdrawn", "refused", "unreachable"])
-async def test_d3_a_worker_that_can_call_no_model_leaves_the_work_to_one_that_can(trouble: str) -> None:
+async def test_d3_a_worker_without_callable_models_closes_its_gate(trouble: str) -> None:
     boxes, now_s = _Mailboxes(), loop_now_s()
     availability = boxes.parts.availability
     if trouble == "withdrawn":
@@ -146,10 +145,10 @@ async def test_d3_a_worker_that_can_call_no_model_leaves_the_work_to_one_that_ca
         assert boxes.interactive.closed_s() == 0
 
 
-async def test_d3_while_requests_in_hand_wait_for_trials_nothing_more_is_pulled() -> None:
+async def test_d3_requests_waiting_for_trials_close_the_gate() -> None:
     boxes = _Mailboxes()
     _open_breaker(boxes.parts, successes=100)
-    await boxes.wait_in_hand("interactive", 2)
+    await boxes.wait("interactive", 2)
     await asyncio.sleep(0.1)
     assert boxes.interactive.closed_s() > 0
     boxes.waiting.wake()

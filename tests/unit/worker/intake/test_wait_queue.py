@@ -1,4 +1,4 @@
-"""C3: who waits in a worker's hands looks again in turn."""
+"""C3: requests that wait in a worker try again in the order of their arrival."""
 
 from __future__ import annotations
 
@@ -7,46 +7,44 @@ import asyncio
 from services.worker.intake.wait_queue import WaitQueue
 
 
-async def _waits(waiting: WaitQueue, turn: int, until_s: float, order: list[int]) -> None:
-    await waiting.until("chat", "interactive", until_s, turn)
-    order.append(turn)
+async def _waits(queue: WaitQueue, arrival: int, until_s: float, order: list[int]) -> None:
+    await queue.until("chat", "interactive", until_s, arrival)
+    order.append(arrival)
 
 
-async def test_c3_whoever_was_in_hand_first_looks_first_whenever_it_began_to_wait() -> None:
-    waiting, order = WaitQueue(), list[int]()
+async def test_c3_waiting_requests_wake_in_the_order_of_arrival() -> None:
+    queue, order = WaitQueue(), list[int]()
     far_s = asyncio.get_running_loop().time() + 60
-    tasks = [asyncio.create_task(_waits(waiting, turn, far_s, order)) for turn in (5, 1, 4, 2)]
-    while waiting.number("chat", "interactive") < len(tasks):
+    tasks = [asyncio.create_task(_waits(queue, arrival, far_s, order)) for arrival in (5, 1, 4, 2)]
+    while queue.number("chat", "interactive") < len(tasks):
         await asyncio.sleep(0)
 
-    waiting.wake()
+    queue.wake()
     await asyncio.gather(*tasks)
 
     assert order == [1, 2, 4, 5]
-    assert waiting.number("chat", "interactive") == 0
+    assert queue.number("chat", "interactive") == 0
 
 
-async def test_c3_a_moment_that_comes_for_one_lets_the_older_ones_look_first() -> None:
-    waiting, order = WaitQueue(), list[int]()
+async def test_c3_a_timer_of_one_request_wakes_earlier_ones_first() -> None:
+    queue, order = WaitQueue(), list[int]()
     now_s = asyncio.get_running_loop().time()
-    late = asyncio.create_task(_waits(waiting, 9, now_s + 0.02, order))
-    old = asyncio.create_task(_waits(waiting, 3, now_s + 60, order))
+    late = asyncio.create_task(_waits(queue, 9, now_s + 0.02, order))
+    old = asyncio.create_task(_waits(queue, 3, now_s + 60, order))
 
     await asyncio.gather(late, old)
 
     assert order == [3, 9]
 
 
-async def test_those_who_listen_hear_who_begins_to_wait_and_who_waits_no_longer() -> None:
-    waiting, heard = WaitQueue(), list[str]()
-    waiting.on_wait(lambda: heard.append("waits"))
-    waiting.on_wake(lambda: heard.append("woken"))
-    task = asyncio.create_task(
-        waiting.until("chat", "interactive", asyncio.get_running_loop().time() + 60, 1)
-    )
-    while not waiting.number("chat", "interactive"):
+async def test_listeners_learn_of_the_start_and_the_end_of_a_wait() -> None:
+    queue, calls = WaitQueue(), list[str]()
+    queue.on_wait(lambda: calls.append("waits"))
+    queue.on_wake(lambda: calls.append("woken"))
+    task = asyncio.create_task(queue.until("chat", "interactive", asyncio.get_running_loop().time() + 60, 1))
+    while not queue.number("chat", "interactive"):
         await asyncio.sleep(0)
-    waiting.wake()
+    queue.wake()
     await task
 
-    assert heard == ["waits", "woken", "woken"], "and that one waits no longer"
+    assert calls == ["waits", "woken", "woken"], "the last one is the end of the wait"

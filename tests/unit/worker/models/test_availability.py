@@ -1,4 +1,4 @@
-"""A6, A7: what stands in a model's way, and which credential has its turn."""
+"""A6, A7: what prevents a call of a model, and which credential is used next."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def availability(*names: str, limits: Limits | None = None) -> Availability:
     return Availability(catalogue, keys_of(catalogue, {"p": names}), quota, Roster(models))
 
 
-def test_a6_each_credential_has_its_turn() -> None:
+def test_a6_credentials_are_used_in_turn() -> None:
     models = availability(*NAMES)
     firsts = Counter(models.in_turn("m", 0.0)[0].credential for _ in range(30))
     assert firsts == dict.fromkeys(NAMES, 10)
-    assert set(models.in_turn("m", 0.0)) == set(KEYS.values()), "the others stand behind it"
+    assert set(models.in_turn("m", 0.0)) == set(KEYS.values()), "the others follow it"
 
 
-def test_a6_turns_go_on_among_those_that_are_left() -> None:
+def test_a6_a_refused_credential_is_left_out_of_the_turns() -> None:
     models = availability(*NAMES)
     models.refusals.record_refusal(KEYS["B_KEY"], began_s=0.0, now_s=0.0)
     firsts = Counter(models.in_turn("m", 1.0)[0].credential for _ in range(30))
@@ -50,15 +50,15 @@ def test_a6_a_model_is_ready_while_any_accepted_key_has_quota() -> None:
     assert models.state("m", ONE, 1.0) == ModelState(1.0)
     models.refusals.record_refusal(KEYS["B_KEY"], began_s=1.0, now_s=1.0)
     state = models.state("m", ONE, 2.0)
-    assert state.reason == "quota", "the key that is left has none"
+    assert state.reason == "quota", "the remaining key has no quota"
     assert state.available_at_s > 59.0
 
 
-def test_a6_a_model_without_any_key_is_told_as_such() -> None:
+def test_a6_a_model_without_any_key_reports_missing_credentials() -> None:
     assert availability().state("m", ONE, 0.0) == ModelState(inf, "credentials")
     models = availability("A_KEY")
     models.refusals.record_missing_key("A_KEY")
     assert models.state("m", ONE, 0.0) == ModelState(inf, "credentials")
-    assert models.opens_in_s(["m"], 0.0) == 0.0, "such work is pulled, and told so"
+    assert models.opens_in_s(["m"], 0.0) == 0.0, "such work is pulled and fails with the reason"
     models.refusals.record_rotation("A_KEY", 1.0)
     assert models.state("m", ONE, 1.0) == ModelState(1.0)

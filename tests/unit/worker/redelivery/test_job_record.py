@@ -1,4 +1,4 @@
-"""E4, D7: what the record of a job adds to the stored replies, which are forgotten after a quarter of an hour."""
+"""E4, D7, F2: what a job record adds to the stored replies, which expire after 15 minutes."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ def started(attempt: int) -> Started:
     )
 
 
-def test_a_job_that_nobody_tried_has_no_past():
+def test_a_queued_job_has_no_prior_attempts():
     assert with_record(PriorAttempts(), QUEUED) == PriorAttempts()
 
 
-def test_when_the_replies_are_forgotten_the_record_says_which_attempt_was_lost_and_counts_them_all():
-    past = with_record(PriorAttempts(attempt=1, next_seq=first_seq(1) + 1, output_sent=True), RUNNING)
-    assert [(each.attempt, each.model) for each in past.attempts] == [(3, "m")]
-    assert (past.attempt, past.next_seq, past.tried, past.output_sent) == (3, first_seq(3) + 1, 3, True)
+def test_without_stored_replies_the_record_shows_the_lost_attempt():
+    prior = with_record(PriorAttempts(attempt=1, next_seq=first_seq(1) + 1, output_sent=True), RUNNING)
+    assert [(each.attempt, each.model) for each in prior.attempts] == [(3, "m")]
+    assert (prior.attempt, prior.next_seq, prior.tried, prior.output_sent) == (3, first_seq(3) + 1, 3, True)
 
 
-def test_what_the_stored_replies_tell_is_not_told_twice():
+def test_stored_replies_and_record_are_not_counted_twice():
     stored = fold_events([started(3), Delta(id="1", seq=first_seq(3) + 1, attempt=3, text="x")])
-    past = with_record(stored, RUNNING)
-    assert past.attempts == stored.attempts
-    assert (past.next_seq, past.tried) == (stored.next_seq, 3)
+    prior = with_record(stored, RUNNING)
+    assert prior.attempts == stored.attempts
+    assert (prior.next_seq, prior.tried) == (stored.next_seq, 3)
 
 
-def test_f2_an_announced_attempt_that_the_record_never_reached_is_counted_past_and_is_not_lost():
+def test_f2_an_announced_attempt_without_a_record_is_not_lost():
     stored = fold_events([started(3), started(4)])
-    past = with_record(stored, RUNNING)
-    assert (past.attempt, past.attempts, past.next_seq) == (4, (started(3),), stored.next_seq)
+    prior = with_record(stored, RUNNING)
+    assert (prior.attempt, prior.attempts, prior.next_seq) == (4, (started(3),), stored.next_seq)
     first = with_record(fold_events([started(1)]), QUEUED)
     assert (first.attempt, first.attempts, first.tried) == (1, (), 0)
 
 
-def test_f2_an_attempt_that_was_passed_over_is_not_lost_and_uses_up_no_try():
-    past = with_record(fold_events([started(2), started(3)]), replace(RUNNING, unsent=(2,)))
-    assert ([each.attempt for each in past.attempts], past.tried) == ([3], 2)
+def test_f2_an_unsent_attempt_is_not_lost_and_does_not_count():
+    prior = with_record(fold_events([started(2), started(3)]), replace(RUNNING, unsent=(2,)))
+    assert ([each.attempt for each in prior.attempts], prior.tried) == ([3], 2)
 
 
-def test_f2_the_call_that_the_record_tells_of_is_lost_though_only_a_later_announcement_is_stored():
-    past = with_record(fold_events([started(4)]), RUNNING)
-    assert ([each.attempt for each in past.attempts], past.attempt) == ([3], 4)
+def test_f2_the_recorded_call_is_lost_behind_a_later_announcement():
+    prior = with_record(fold_events([started(4)]), RUNNING)
+    assert ([each.attempt for each in prior.attempts], prior.attempt) == ([3], 4)

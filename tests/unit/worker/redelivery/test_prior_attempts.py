@@ -1,4 +1,4 @@
-"""F2: what a worker that is gone had sent."""
+"""F2: what a lost worker had sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from penstock.contract.reply import Delta, first_seq
 from services.worker.redelivery.prior_attempts import fold_events
 
 
-def test_what_each_attempt_sent_is_counted_in_bytes_whatever_the_alphabet_f2():
+def test_f2_the_output_of_each_attempt_is_counted_in_bytes():
     said = [(1, "вода", ()), (1, "long", ()), (2, "", (Raw('"ж"'.encode()),))]
     events = [
         Delta(id="1", seq=first_seq(attempt) + place, attempt=attempt, text=text, choices=choices)

@@ -1,4 +1,4 @@
-"""D6: the age of a message is told by the server's clock, and never too low, whatever hour ours shows."""
+"""D6: the age of a message follows the server's clock and is never too low, whatever this machine's clock shows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SKEW_NS = st.integers(-(10**6) * S, 10**6 * S)
 A_WHILE_NS = st.integers(0, 10 * S)
 
 
-def test_before_the_server_was_asked_nothing_is_known() -> None:
+def test_d6_no_age_is_known_before_the_first_reading() -> None:
     assert ServerClock().age_ns(0, 5) is None
 
 
 @given(SKEW_NS, A_WHILE_NS, A_WHILE_NS, A_WHILE_NS, A_WHILE_NS)
-def test_d6_an_age_is_never_too_low_and_too_high_by_the_way_to_the_server_only(
+def test_d6_an_age_is_never_too_low_and_too_high_by_latency_only(
     skew_ns: int, there_ns: int, back_ns: int, until_stored_ns: int, lay_ns: int
 ) -> None:
-    """`skew_ns`: what the server's clock shows when ours shows nothing."""
+    """`skew_ns`: the server's clock when this machine's clock shows 0."""
     clock = ServerClock()
     clock.observe(skew_ns + there_ns, 0)
     stored_ns = there_ns + back_ns + until_stored_ns
@@ -30,7 +30,7 @@ def test_d6_an_age_is_never_too_low_and_too_high_by_the_way_to_the_server_only(
 
 
 @given(SKEW_NS, A_WHILE_NS, A_WHILE_NS)
-def test_d6_a_clock_that_turns_out_to_be_ahead_is_believed(skew_ns: int, jump_ns: int, lay_ns: int) -> None:
+def test_d6_a_stamp_ahead_of_the_known_clock_is_believed(skew_ns: int, jump_ns: int, lay_ns: int) -> None:
     clock = ServerClock()
     clock.observe(skew_ns, 0)
     assert clock.age_ns(skew_ns + jump_ns, 0) == 0
