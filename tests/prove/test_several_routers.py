@@ -68,7 +68,7 @@ async def _with_routers(directory: Path, count: int) -> Counter[str]:
 
 async def _measured(system: System, client: Client) -> Counter[str]:
     await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})
-    await _bursts(client, BURST_S)  # of a role never measured nobody is refused
+    await _bursts(client, BURST_S)  # a role without measured service times rejects nothing
     return await _bursts(client, ASKED_S)
 
 

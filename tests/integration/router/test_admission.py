@@ -1,4 +1,4 @@
-"""C3: the door of the real system."""
+"""C3: admission in the real system."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
 
 
 async def _overloaded(client: Client, role: str, timeout_s: float) -> ReceivedReply:
-    """The first refusal: the door goes by beats and counts that are up to two seconds old."""
+    """The first rejection: admission uses heartbeats and counts that are up to two seconds old."""
     found: list[ReceivedReply] = []
 
     async def refused() -> bool:
@@ -47,12 +47,12 @@ async def _overloaded(client: Client, role: str, timeout_s: float) -> ReceivedRe
 
 def _is_at_once(refused: ReceivedReply) -> float:
     assert not any(isinstance(event, Accepted) for event in refused.events)
-    assert refused.took_s < 1, "at the door, not at its deadline"
+    assert refused.took_s < 1, "on arrival, not at its deadline"
     assert refused.failed.error.retry == "later"
-    told_s = refused.failed.error.retry_after_s
-    assert told_s is not None
-    assert told_s > 0
-    return told_s
+    delay_s = refused.failed.error.retry_after_s
+    assert delay_s is not None
+    assert delay_s > 0
+    return delay_s
 
 
 async def test_c3_a_queue_too_long_rejects_at_once_and_the_retry_is_served(
@@ -61,24 +61,24 @@ async def test_c3_a_queue_too_long_rejects_at_once_and_the_retry_is_served(
     await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
     async with await system.client() as client:
         await ask(client, "how long does it take", role="coding")
-        line = [
-            asyncio.create_task(ask(client, "line", role="coding", user=f"u{n}", timeout_s=60))
+        queued = [
+            asyncio.create_task(ask(client, "queued", role="coding", user=f"u{n}", timeout_s=60))
             for n in range(40)
         ]
         await asyncio.sleep(0)
         refused = await _overloaded(client, "coding", 3.0)
-        told_s = _is_at_once(refused)
-        other = await ask(client, "somebody else", role="chat", timeout_s=3.0)
+        delay_s = _is_at_once(refused)
+        other = await ask(client, "another user", role="chat", timeout_s=3.0)
         explained = await _explained(client, "coding", 3.0)
-        again, waited_s = await _comes_back(client, "coding", told_s, 3.0)
-        answered = await asyncio.gather(*line)
+        again, waited_s = await _comes_back(client, "coding", delay_s, 3.0)
+        answered = await asyncio.gather(*queued)
     assert other.code is None, "another role has nothing to do with it"
     assert isinstance(explained, Failed)
     assert explained.error.code == "overloaded"
     assert explained.error.retry_after_s is not None
     assert again.code is None, again.failed
-    assert waited_s < 1.5 * told_s + 1
-    assert {each.code for each in answered} == {None}, "who had time enough was let in, and served"
+    assert waited_s < 1.5 * delay_s + 1
+    assert {each.code for each in answered} == {None}, "requests with long deadlines are admitted and served"
 
 
 async def test_c3_a_paused_quota_rejects_at_once_and_the_retry_is_served(system: System) -> None:
@@ -88,12 +88,12 @@ async def test_c3_a_paused_quota_rejects_at_once_and_the_retry_is_served(system:
         assert (await ask(client, "first", role="logic")).code is None
         patient = asyncio.create_task(ask(client, "patient", role="logic", timeout_s=30))
         refused = await _overloaded(client, "logic", 1.5)
-        told_s = _is_at_once(refused)
+        delay_s = _is_at_once(refused)
         await system.sim("PUT", "limits", {"m-logic": {**limit, "requests_per_minute": 100}})
-        again, waited_s = await _comes_back(client, "logic", told_s, 1.5)
+        again, waited_s = await _comes_back(client, "logic", delay_s, 1.5)
         assert (await patient).code is None
     assert again.code is None, again.failed
-    assert waited_s < 1.5 * told_s + 1
+    assert waited_s < 1.5 * delay_s + 1
 
 
 async def test_c3_an_idle_system_admits_any_deadline(system: System) -> None:
@@ -101,7 +101,7 @@ async def test_c3_an_idle_system_admits_any_deadline(system: System) -> None:
     async with await system.client() as client:
         for _ in range(3):
             assert (await ask(client, "slow", role="fast")).code is None
-        await until(lambda: _is_told(client, "fast"))
+        await until(lambda: _service_time_is_reported(client, "fast"))
         short = await ask(client, "short", role="fast", timeout_s=SLOW_MS / 2000)
     assert short.code == "deadline_exceeded"
     assert any(isinstance(event, Accepted) for event in short.events)
@@ -122,46 +122,46 @@ async def test_c3_explain_forecasts_the_wait_of_the_user_who_asks(system: System
     await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
     async with await system.client() as client:
         await ask(client, "how long does it take", role="coding")
-        line = [
-            asyncio.create_task(ask(client, "line", role="coding", user="many", timeout_s=60))
+        queued = [
+            asyncio.create_task(ask(client, "queued", role="coding", user="many", timeout_s=60))
             for _ in range(60)
         ]
         waits: dict[str, float] = {}
 
-        async def told_apart() -> bool:
+        async def distinguished() -> bool:
             for name in ("many", "new"):
                 answer = await _asked(client, "coding", 600.0, account="demo", user=name)
                 waits[name] = json.loads(answer).get("wait_s") or 0.0
             return waits["many"] > waits["new"] > 0
 
-        await until(told_apart)
-        nobody = codec.REPLY.decode(await _asked(client, "coding", 600.0, account="no.such"))
-        for each in line:
+        await until(distinguished)
+        invalid = codec.REPLY.decode(await _asked(client, "coding", 600.0, account="no.such"))
+        for each in queued:
             each.cancel()
-        await asyncio.gather(*line, return_exceptions=True)
-    assert isinstance(nobody, Failed)
-    assert nobody.error.code == "invalid_request"
+        await asyncio.gather(*queued, return_exceptions=True)
+    assert isinstance(invalid, Failed)
+    assert invalid.error.code == "invalid_request"
 
 
-async def _is_told(client: Client, role: str) -> bool:
-    """Whether a worker's beat has told how long requests of `role` take."""
+async def _service_time_is_reported(client: Client, role: str) -> bool:
+    """Whether a heartbeat has reported the service time of `role`."""
     page = await read_page(client._nc, f"KV_{PRESENCE.name}", f"$KV.{PRESENCE.name}.worker.>")
-    told = [each for msg in page.messages if msg.data for each in codec.PRESENCE.decode(msg.data).roles]
-    return any(each.role == role and each.service_ms is not None for each in told)
+    reported = [each for msg in page.messages if msg.data for each in codec.PRESENCE.decode(msg.data).roles]
+    return any(each.role == role and each.service_ms is not None for each in reported)
 
 
 async def _comes_back(
-    client: Client, role: str, told_s: float, timeout_s: float
+    client: Client, role: str, delay_s: float, timeout_s: float
 ) -> tuple[ReceivedReply, float]:
-    """As often as it is told to; the line may move a little slower than foreseen."""
-    waited_s = told_s
-    await asyncio.sleep(told_s)
+    """Retry as often as rejected; the queue may move a little slower than forecast."""
+    waited_s = delay_s
+    await asyncio.sleep(delay_s)
     while (
         again := await ask(client, "again", role=role, user="again", timeout_s=timeout_s)
     ).code == "overloaded":
-        told_s = again.failed.error.retry_after_s or 0.0
-        waited_s += told_s
-        await asyncio.sleep(told_s)
+        delay_s = again.failed.error.retry_after_s or 0.0
+        waited_s += delay_s
+        await asyncio.sleep(delay_s)
     return again, waited_s
 
 
@@ -222,4 +222,6 @@ async def test_c3_a_repeated_request_is_decided_unless_accepted_before(
         again = await sent_again(known, 1.5)
     assert {each.error.code for each in strangers if isinstance(each, Failed)} == {"overloaded"}
     assert all(each.seq == 0 for each in strangers), "nothing was accepted"
-    assert isinstance(again, Accepted), "it is in its mailbox: a second verdict would end what was promised"
+    assert isinstance(again, Accepted), (
+        "it is in its mailbox: a second decision would end an accepted request"
+    )

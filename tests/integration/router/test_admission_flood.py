@@ -33,7 +33,7 @@ async def test_c6_a_flood_with_long_deadlines_does_not_block_short_ones(
             asyncio.create_task(ask(flooding, "much", role="coding", user="ada", timeout_s=60))
             for _ in range(FLOOD)
         ]
-        await asyncio.sleep(2.5)  # the door goes by counts of a second ago and beats of two
+        await asyncio.sleep(2.5)  # admission uses counts up to one second old and heartbeats up to two
         newcomers = [
             await ask(client, "little", role="coding", user=f"new{number}", timeout_s=3)
             for number in range(NEWCOMERS)
@@ -42,10 +42,10 @@ async def test_c6_a_flood_with_long_deadlines_does_not_block_short_ones(
         flooded = [each.code for each in await asyncio.gather(*flood)]
     answered = [each.took_s for each in newcomers if each.code is None]
     report_figures(
-        f"C6, door: {len(answered)} of {NEWCOMERS} answered, at most in {max(answered, default=0):.2f} s; "
+        f"C6, admission: {len(answered)} of {NEWCOMERS} answered, at most in {max(answered, default=0):.2f} s; "
         f"{left} of the flood waited then; {flooded.count(None)} of it answered"
     )
-    assert left > FLOOD / 4, "it stood there all the time"
+    assert left > FLOOD / 4, "the flood was queued all the time"
     assert len(answered) >= NEWCOMERS - 1, [each.events[-1] for each in newcomers]
-    assert set(flooded) <= {None, "overloaded"}, "whoever was let in came in time"
+    assert set(flooded) <= {None, "overloaded"}, "every admitted request completed in time"
     assert flooded.count(None) > FLOOD * 3 / 4

@@ -39,7 +39,7 @@ async def test_c6_large_jobs_leave_room_for_small_requests_of_every_role(
     limits = ByteLimits(backlog)
     poller = BacklogPoller(bus, backlog, limits, SYSTEM, lambda: 1)
     await poller.poll()
-    entrance = AdmissionGate(AdmissionController(Capacity({}, Batch()), backlog, SYSTEM), limits, poller)
+    gate = AdmissionGate(AdmissionController(Capacity({}, Batch()), backlog, SYSTEM), limits, poller)
     asked = 0
 
     async def ask(user: str, size: int, role: Role, lane: Lane, account: str = "a") -> Rejected | None:
@@ -57,14 +57,14 @@ async def test_c6_large_jobs_leave_room_for_small_requests_of_every_role(
             body=msgspec.Raw(msgspec.json.encode("x" * size)),
         )
         wanted = routed(work)
-        place = await entrance.admit(wanted, accepted_before=False)
-        if isinstance(place, Rejected):
-            return place
-        with place:
-            queued = await enqueue(bus, wanted, place.subject, {}, repeated=False)
+        reservation = await gate.admit(wanted, accepted_before=False)
+        if isinstance(reservation, Rejected):
+            return reservation
+        with reservation:
+            queued = await enqueue(bus, wanted, reservation.subject, {}, repeated=False)
             assert isinstance(queued, Enqueued)
             assert queued.new
-            place.commit()
+            reservation.commit()
             return None
 
     greedy = [await ask("greedy", MIB // 2, "fast", "batch") for _ in range(40)]
@@ -73,8 +73,8 @@ async def test_c6_large_jobs_leave_room_for_small_requests_of_every_role(
     again = await ask("greedy", MIB // 2, "chat", "batch")
     assert again is not None
     assert (again.code, again.retry_after_s) == ("overloaded", 10.0)
-    crowd = [await ask(f"u{n}", MIB, "fast", "batch") for n in range(40)]
-    assert crowd.count(None) == 2, "a quarter, which one account has at most, is 4 MiB"
+    many = [await ask(f"u{n}", MIB, "fast", "batch") for n in range(40)]
+    assert many.count(None) == 2, "a quarter, which one account has at most, is 4 MiB"
     others = [await ask(f"u{n}", MIB, "fast", "batch", f"b{n}") for n in range(40)]
     assert others.count(None) == 4, "half is 8 MiB"
     await poller.poll()

@@ -1,4 +1,4 @@
-"""The router as its neighbours on NATS see it: what it refuses and how, what it lets through, what it does once."""
+"""The router over NATS: rejections, accepted requests, and duplicates."""
 
 from __future__ import annotations
 
@@ -314,7 +314,7 @@ async def test_a_far_deadline_is_limited(system: System, post: RawPublisher) -> 
 
 
 async def _nothing_more_happens(system: System) -> None:
-    """Long enough for what was published to pass the router and a worker several times over."""
+    """Wait long enough for a published request to pass the router and a worker several times."""
     before = await system.attempts()
     await asyncio.sleep(0.3)
     assert await system.attempts() == before

@@ -51,7 +51,7 @@ class Scene:
         ack = await self.bus.js.publish(subjects.work("chat", "batch", 0, "f"), b"{}", headers=sent)
         return ack.seq
 
-    async def look(self) -> int:
+    async def reap(self) -> int:
         self.now_s += 100
         return await self.lost.reap()
 
@@ -80,25 +80,25 @@ async def test_d6_an_orphaned_job_past_its_deadline_ends_and_others_do_not(
     in_time = await scene.write("time", "running", -60, gone_seq)
     just_late = await scene.write("late", "queued", 1)
 
-    assert await scene.look() == 2
+    assert await scene.reap() == 2
     assert [await scene.code(job) for job in (gone, never_begun)] == ["deadline_exceeded"] * 2
     assert [await scene.code(job) for job in (held, in_time, just_late)] == [None] * 3
-    (told,) = await stored_replies(scene.bus.nc, gone.reply_to.subject)
-    assert isinstance(told, Failed)
-    assert await scene.look() == 0, "once"
+    (event,) = await stored_replies(scene.bus.nc, gone.reply_to.subject)
+    assert isinstance(event, Failed)
+    assert await scene.reap() == 0, "once"
     assert len(await stored_replies(scene.bus.nc, gone.reply_to.subject)) == 1
 
 
 async def test_d6_a_reused_sequence_of_a_recreated_stream_keeps_no_job_alive(scene: Scene) -> None:
     job = await scene.write("old", "running", 60, await scene.put("another"))
-    assert await scene.look() == 1
+    assert await scene.reap() == 1
     assert await scene.code(job) == "deadline_exceeded"
 
 
 async def test_d6_orphans_ended_per_page_are_bounded(scene: Scene) -> None:
     for number in range(150):
         await scene.write(f"j{number}", "queued", 60)
-    assert [await scene.look() for _ in range(3)] == [100, 50, 0]
+    assert [await scene.reap() for _ in range(3)] == [100, 50, 0]
     assert await scene.lost.reap() == 0, "it does not look all the time"
 
 

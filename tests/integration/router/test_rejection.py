@@ -42,11 +42,11 @@ def begun(wanted: Routed) -> Started:
     return Started(id=wanted.work.id, seq=100, attempt=1, model="m", provider="p", worker="w", at_ms=9)
 
 
-async def tell(bus: Bus, wanted: Routed, event: ReplyEvent) -> None:
+async def store_event(bus: Bus, wanted: Routed, event: ReplyEvent) -> None:
     await bus.js.publish(wanted.work.reply_to.subject, codec.encode(event))
 
 
-async def refuse(bus: Bus, wanted: Routed) -> None:
+async def reject(bus: Bus, wanted: Routed) -> None:
     """As it goes when the mailbox is full: `accepted` is out."""
     rejecter = Rejecter(bus, JobRecorder(bus, SYSTEM))
     await bus.nc.publish(wanted.work.reply_to.subject, codec.encode(wanted.accepted))
@@ -56,13 +56,13 @@ async def refuse(bus: Bus, wanted: Routed) -> None:
     assert await rejecter.reject(full, wanted.work.reply_to, {}, redelivered=False) is None
 
 
-async def told(bus: Bus, wanted: Routed) -> list[ReplyEvent]:
+async def stored(bus: Bus, wanted: Routed) -> list[ReplyEvent]:
     return (await settled(bus.nc, wanted.work.reply_to.subject))[0]
 
 
 async def test_d7_a_full_mailbox_is_reported_after_accepted(bus: Bus, request_of: Routed) -> None:
-    await refuse(bus, request_of)
-    accepted, failed = await told(bus, request_of)
+    await reject(bus, request_of)
+    accepted, failed = await stored(bus, request_of)
     assert accepted == request_of.accepted
     assert isinstance(failed, Failed)
     assert (failed.seq, failed.error.code) == (1, "overloaded")
@@ -70,18 +70,18 @@ async def test_d7_a_full_mailbox_is_reported_after_accepted(bus: Bus, request_of
 
 async def test_d7_a_full_mailbox_ends_no_other_request_of_the_same_id(bus: Bus, request_of: Routed) -> None:
     first = replace(request_of, accepted=replace(request_of.accepted, at_ms=7))
-    await tell(bus, first, first.accepted)
-    await refuse(bus, request_of)
-    await tell(bus, first, begun(first))
-    await refuse(bus, request_of)
-    assert not any(isinstance(event, Failed) for event in await told(bus, request_of))
+    await store_event(bus, first, first.accepted)
+    await reject(bus, request_of)
+    await store_event(bus, first, begun(first))
+    await reject(bus, request_of)
+    assert not any(isinstance(event, Failed) for event in await stored(bus, request_of))
 
 
 async def test_d7_a_request_begun_between_read_and_write_goes_on(bus: Bus, request_of: Routed) -> None:
     subject = request_of.work.reply_to.subject
-    await tell(bus, request_of, request_of.accepted)
+    await store_event(bus, request_of, request_of.accepted)
     _, last = await settled(bus.nc, subject)
-    await tell(bus, request_of, begun(request_of))
+    await store_event(bus, request_of, begun(request_of))
     end = Failed(id=request_of.work.id, seq=1, error=failure_of("overloaded", "full"))
     assert not await publish_behind(bus.js, subject, end, last)
-    assert len(await told(bus, request_of)) == 2
+    assert len(await stored(bus, request_of)) == 2

@@ -1,4 +1,4 @@
-"""C3: what a router makes of workers that spoke while it was not connected."""
+"""C3: heartbeats sent while the router was disconnected."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ async def test_c3_presence_stored_during_a_disconnection_is_read(
     await tracker.start()
     assert tracker.served(SYSTEM.monotonic_s()) == frozenset()
 
-    async def is_back() -> None:
+    async def reconnected() -> None:
         again.set()
 
-    reconnects.add(is_back)
+    reconnects.add(reconnected)
     await own_nats_server.stop()
     await own_nats_server.start()
-    await until_spoken(own_nats_server.url, worker)
+    await store_presence(own_nats_server.url, worker)
     assert not nc.is_connected, "else it received it live"
     async with asyncio.timeout(20):
         await again.wait()
@@ -63,8 +63,8 @@ async def test_c3_presence_stored_during_a_disconnection_is_read(
     await close(provisioner)
 
 
-async def until_spoken(url: str, worker: Presence) -> None:
-    """One beat, kept by the bucket; then nothing more."""
+async def store_presence(url: str, worker: Presence) -> None:
+    """Send one heartbeat, which the bucket keeps."""
     nc = await connect(url, name="w")
     await ensure(nc.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
     heartbeat = Heartbeat(nc, lambda: worker)

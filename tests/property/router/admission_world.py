@@ -1,6 +1,6 @@
-"""A world without servers: the real door, the workers' real counts and forecasts, requests and calls as events in time.
+"""A simulated world: real admission control, quotas and forecasts; requests and calls are events in time.
 
-What is left out on purpose: the network, JetStream and the provider; they are delays here.
+The network, JetStream and the provider are delays.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = ["Load", "World"]
 
 KEY = QuotaKey("key", "m")
 STEP_S = 0.02
-BEAT_S, PRESSED_BEAT_S, COUNT_S = 2.0, 0.25, 1.0
+HEARTBEAT_S, PRESSED_HEARTBEAT_S, COUNT_S = 2.0, 0.25, 1.0
 FLOOD_AT_S = 20.0
 FRESH_S = 0.1
-"""Nobody is refused by an older count than this."""
+"""Age of a count, in seconds, up to which it may lead to a rejection."""
 
 
 class Load(Struct, frozen=True, kw_only=True):
-    """What is asked of whom."""
+    """Demand and capacity."""
 
     per_s: float
     patience_s: float
@@ -48,7 +48,7 @@ class Load(Struct, frozen=True, kw_only=True):
     users: int = 40
     seed: int = 1
     routers: int = 1
-    """Whoever comes is taken by one of them, by chance."""
+    """Each request goes to a random one."""
     burst_s: float = 0.0
     """All that comes within so long comes within its first tenth; 0: evenly."""
     flood: int = 0
@@ -69,35 +69,35 @@ class _Request(Struct):
 
 
 class _Worker:
-    def __init__(self, name: str, load: Load, quota: LocalQuota, dice: random.Random) -> None:
-        self.name, self.load, self.dice = name, load, dice
+    def __init__(self, name: str, load: Load, quota: LocalQuota, rng: random.Random) -> None:
+        self.name, self.load, self.random = name, load, rng
         self.quota = quota
         self.pace = ServiceTimes()
-        self.hands: list[_Request] = []
+        self.held_requests: list[_Request] = []
         self.free_at_s: list[float] = []
-        self.beat_s = -dice.random() * BEAT_S
+        self.heartbeat_s = -rng.random() * HEARTBEAT_S
 
     @property
     def waiting(self) -> int:
-        return sum(request.ends_s is None for request in self.hands)
+        return sum(request.ends_s is None for request in self.held_requests)
 
     def room(self, now_s: float) -> int:
         """As a mailbox pulls: half of the slots may wait, and none is pulled while the quota has nothing."""
         self.free_at_s = [at_s for at_s in self.free_at_s if at_s > now_s]
         if self.waiting >= self.load.slots // 2 or self.quota.wait_s(KEY, Need(0), now_s) > 0:
             return 0
-        return self.load.slots - len(self.hands) - len(self.free_at_s)
+        return self.load.slots - len(self.held_requests) - len(self.free_at_s)
 
     def work(self, now_s: float, ends: Counter[str]) -> list[_Request]:
-        """Let through what there is quota for; returns what is over."""
+        """Start calls as the quota allows; returns the requests that ended."""
         over = []
-        for request in self.hands:
+        for request in self.held_requests:
             if request.ends_s is None and now_s < request.deadline_s:
                 permit = self.quota.try_acquire(KEY, Need(0), now_s)
                 if isinstance(permit, Permit):
                     self.pace.record_call_start("chat", request.calls)
                     request.calls.waited_s = now_s - request.taken_s
-                    request.permit, request.ends_s = permit, now_s + self.dice.uniform(*self.load.service_s)
+                    request.permit, request.ends_s = permit, now_s + self.random.uniform(*self.load.service_s)
             if now_s >= min(request.deadline_s, request.ends_s or request.deadline_s):
                 over.append(request)
         for request in over:
@@ -107,20 +107,20 @@ class _Worker:
                 self.quota.settle(request.permit, 0, now_s)
             held_s = now_s - request.taken_s + self.load.overhead_s
             self.pace.record_end("chat", request.calls, held_s, cut=not done)
-            self.hands.remove(request)
+            self.held_requests.remove(request)
             self.free_at_s.append(now_s + self.load.overhead_s)
         return over
 
-    def beat(self, now_s: float) -> Presence | None:
-        due_s = PRESSED_BEAT_S if self.waiting else BEAT_S
-        if now_s < self.beat_s + due_s:
+    def heartbeat(self, now_s: float) -> Presence | None:
+        due_s = PRESSED_HEARTBEAT_S if self.waiting else HEARTBEAT_S
+        if now_s < self.heartbeat_s + due_s:
             return None
-        self.beat_s = now_s
+        self.heartbeat_s = now_s
         forecast, tempo = self.quota.forecast(KEY, now_s), self.pace.statistics("chat")
         role = RoleStatus(
             role="chat",
             slots=self.load.slots,
-            running=len(self.hands),
+            running=len(self.held_requests),
             calling=self.pace.calling_now("chat"),
             ended=self.pace.ended_count("chat"),
             service_ms=None if tempo is None else round(tempo.mean_s * 1000),
@@ -136,7 +136,7 @@ class _Worker:
 
 
 class _Router:
-    """Knows what it let in itself, and of the others what it counts."""
+    """Knows its own admissions, and those of other routers from the counts."""
 
     def __init__(self, clock: Clock, routers: int, counted_s: float) -> None:
         self.backlog = Backlog()
@@ -148,12 +148,12 @@ class _Router:
 
 
 class World:
-    """Runs a load; `ends` counts what became of the requests, `calls` those that were let through."""
+    """Runs a load; `ends` counts the ends of requests, `calls` the calls that started."""
 
     def __init__(self, load: Load) -> None:
         self.load = load
         self.now_s = 1000.0
-        self.dice = random.Random(load.seed)
+        self.random = random.Random(load.seed)
         clock = Clock(lambda: self.now_s, lambda: self.now_s + 1e9)
         self.clock = clock
         self.routers = [
@@ -166,34 +166,34 @@ class World:
                 f"w{number}",
                 load,
                 one if load.shared else LocalQuota({KEY: load.limits}, batch=Batch()),
-                self.dice,
+                self.random,
             )
             for number in range(load.workers)
         ]
         self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}
         self.ends: Counter[str] = Counter()
         self.flooded: Counter[str] = Counter()
-        """What became of the flood at the door."""
+        """Decisions on the flood."""
         self.met_flood: Counter[str] = Counter()
-        """And of the others, since it came."""
+        """Decisions on the other requests since the flood began."""
         self.floods = 0
-        self.told_s: list[float] = []
+        self.retry_delays_s: list[float] = []
 
     def run(self, lasts_s: float) -> None:
         began_s, asked = self.now_s, 0
         while self.now_s < began_s + lasts_s:
             while asked < self._asked_by(self.now_s - began_s):
                 asked += 1
-                user = f"u{self.dice.randrange(self.load.users)}"
+                user = f"u{self.random.randrange(self.load.users)}"
                 verdict = self._ask(user, self.load.patience_s)
                 self.met_flood[verdict] += self.now_s >= began_s + FLOOD_AT_S
             self._flood(self.now_s - began_s)
             self._deal()
-            for worker in self.dice.sample(self.workers, len(self.workers)):
+            for worker in self.random.sample(self.workers, len(self.workers)):
                 worker.work(self.now_s, self.ends)
-                if (beat := worker.beat(self.now_s)) is not None:
+                if (presence := worker.heartbeat(self.now_s)) is not None:
                     for router in self.routers:
-                        router.capacity.observe(worker.name, beat, self.now_s)
+                        router.capacity.observe(worker.name, presence, self.now_s)
             for router in self.routers:
                 if self.now_s >= router.counted_s + COUNT_S:
                     self._count(router)
@@ -222,18 +222,18 @@ class World:
             self.flooded[self._ask("flood", self.load.flood_patience_s)] += 1
 
     def _ask(self, user: str, patience_s: float) -> str:
-        """`accepted` or `refused`."""
+        """`accepted` or `rejected`."""
         now_ms = self.clock.unix_ms()
         work = chat_work(user=user, deadline_ms=now_ms + round(patience_s * 1000), accepted_ms=now_ms)
-        router = self.routers[0] if len(self.routers) == 1 else self.dice.choice(self.routers)
-        foreseen = router.controller.forecast(work)
-        if foreseen.retry_after_s is not None and self.now_s >= router.counted_s + FRESH_S:
+        router = self.routers[0] if len(self.routers) == 1 else self.random.choice(self.routers)
+        forecast = router.controller.forecast(work)
+        if forecast.retry_after_s is not None and self.now_s >= router.counted_s + FRESH_S:
             self._count(router)
-            foreseen = router.controller.forecast(work)
-        if foreseen.retry_after_s is not None:
-            self.ends["refused"] += 1
-            self.told_s.append(foreseen.retry_after_s)
-            return "refused"
+            forecast = router.controller.forecast(work)
+        if forecast.retry_after_s is not None:
+            self.ends["rejected"] += 1
+            self.retry_delays_s.append(forecast.retry_after_s)
+            return "rejected"
         address = router.controller.reserve(work)
         router.controller.commit(address)
         self.mailbox[address.rank].append(_Request(work, subjects.work(*address), self.now_s + patience_s))
@@ -250,25 +250,25 @@ class World:
                 return
             room[worker.name] -= 1
             request.taken_s = self.now_s
-            worker.hands.append(request)
+            worker.held_requests.append(request)
 
     def _next(self) -> _Request | None:
         order = (0, 1, 2, 3)
-        if self.dice.random() < 3 / 8:
-            favoured = self.dice.choice((1, 2, 3))
+        if self.random.random() < 3 / 8:
+            favoured = self.random.choice((1, 2, 3))
             order = (favoured, *(rank for rank in (0, 1, 2, 3) if rank != favoured))
         for rank in order:
-            line = self.mailbox[rank]
-            while line:
-                request = line.popleft()
+            queue = self.mailbox[rank]
+            while queue:
+                request = queue.popleft()
                 if request.deadline_s > self.now_s:
                     return request
                 self.ends["late"] += 1
         return None
 
     def _count(self, router: _Router) -> None:
-        held = [request for line in self.mailbox.values() for request in line]
-        held += [request for worker in self.workers for request in worker.hands]
+        held = [request for queue in self.mailbox.values() for request in queue]
+        held += [request for worker in self.workers for request in worker.held_requests]
         router.backlog.begin_count()
         router.backlog.snapshot(Counter(request.subject for request in held), router.routers)
         router.backlog.record_departures(self.ends["completed"] + self.ends["late"], self.now_s)

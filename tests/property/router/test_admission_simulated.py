@@ -1,4 +1,4 @@
-"""C3 over many loads and limits, in a world without servers: what is let in is served, and nothing is left unused.
+"""C3 over many loads and limits, in a world without servers: admitted requests are served, and capacity is fully used.
 
 The margins of the decision are chosen here. The same is shown with real processes in `tests/prove/test_admission.py`.
 """
@@ -18,27 +18,25 @@ LIMIT = Limits(requests_per_minute=600)
 OVERLOAD = Load(per_s=30, patience_s=15, limits=LIMIT)
 QUOTA_BINDS = {
     "three times the limit": OVERLOAD,
-    "other dice": replace(OVERLOAD, seed=2),
+    "another seed": replace(OVERLOAD, seed=2),
     "a fifth too much": replace(OVERLOAD, per_s=12),
-    "short patience": replace(OVERLOAD, patience_s=5),
-    "one user asks for everything": replace(OVERLOAD, users=1),
+    "short deadlines": replace(OVERLOAD, patience_s=5),
+    "one user sends all requests": replace(OVERLOAD, users=1),
     "five users": replace(OVERLOAD, users=5),
     "four workers": replace(OVERLOAD, workers=4, slots=16),
-    "each worker counts for itself": replace(
-        OVERLOAD, limits=Limits(requests_per_minute=300), shared=False, slots=8
-    ),
+    "local quotas": replace(OVERLOAD, limits=Limits(requests_per_minute=300), shared=False, slots=8),
 }
 SLOW = Load(per_s=24, patience_s=15, slots=8, service_s=(1, 3))
 SLOTS_BIND = {
     "three times the slots": SLOW,
     "slots stand empty between requests": replace(SLOW, overhead_s=0.3),
     "three users": replace(SLOW, users=3),
-    "much patience": replace(SLOW, patience_s=40),
+    "long deadlines": replace(SLOW, patience_s=40),
 }
 
 
 def _most_calls(load: Load) -> float:
-    """What comes at `per_s` uses up a limit, and the limit comes back as it was used: window after window."""
+    """Requests at `per_s` use up a limit, and the limit recovers as it was used, window after window."""
     window = min(600.0, load.per_s * 60)
     last_s = MINUTES * 60 - 120
     return 2 * window + min(window, load.per_s * last_s)
@@ -60,16 +58,14 @@ def test_c3_admitted_requests_get_quota_and_none_is_left(name: str) -> None:
 
     assert _kept(world) >= 0.99
     assert world.calls >= 0.97 * _most_calls(QUOTA_BINDS[name])
-    assert all(told_s > 0 for told_s in world.told_s)
+    assert all(delay_s > 0 for delay_s in world.retry_delays_s)
 
 
 @pytest.mark.parametrize("name", SLOTS_BIND)
 def test_c3_admitted_requests_get_slots_and_none_is_idle(name: str) -> None:
     load = SLOTS_BIND[name]
-    dice = (
-        (1, 2, 3) if load.patience_s > OVERLOAD.patience_s else (1,)
-    )  # a long line goes wrong by more, by chance
-    worlds = [World(replace(load, seed=seed)) for seed in dice]
+    seeds = (1, 2, 3) if load.patience_s > OVERLOAD.patience_s else (1,)  # a long queue varies more
+    worlds = [World(replace(load, seed=seed)) for seed in seeds]
 
     for world in worlds:
         world.run(MINUTES * 60)
@@ -93,7 +89,7 @@ def test_c3_several_routers_admit_as_many_as_one(name: str) -> None:
     accepted, late = {}, {}
     for routers in (1, 3, 6):
         world = World(replace(BURSTS[name], routers=routers))
-        world.run(20)  # of a role never measured nobody is refused
+        world.run(20)  # a role without measured service times rejects nothing
         world.ends.clear()
         world.run(160)
         accepted[routers] = world.ends["completed"] + world.ends["late"]
@@ -112,7 +108,7 @@ def test_c3_load_below_the_limit_is_never_rejected(seed: int) -> None:
 
     world.run(MINUTES * 60)
 
-    assert world.ends["refused"] == 0
+    assert world.ends["rejected"] == 0
     assert world.ends["late"] == 0
 
 
@@ -120,9 +116,9 @@ FLOODED = Load(per_s=1.5, patience_s=3, slots=4, workers=1, service_s=(0.3, 0.5)
 LEAST_LET_IN = {
     "once": (FLOODED, 1.0),
     "once, up to its deadline": (replace(FLOODED, flood=2000), 1.0),
-    "again and again": (replace(FLOODED, per_s=6, flood_again_s=20), 0.5),
-    "again and again, and as much as there are slots": (replace(FLOODED, per_s=14, flood_again_s=20), 0.4),
-    "where quotas bind": (
+    "repeated": (replace(FLOODED, per_s=6, flood_again_s=20), 0.5),
+    "repeated, with newcomers for all slots": (replace(FLOODED, per_s=14, flood_again_s=20), 0.4),
+    "limited by quota": (
         Load(per_s=8, patience_s=15, limits=LIMIT, users=1000, flood=900, flood_again_s=20),
         0.35,
     ),
@@ -138,7 +134,7 @@ def test_c6_short_deadlines_are_admitted_beside_a_flood_of_long_ones(
 
     world.run(MINUTES * 60)
     world.load = replace(load, per_s=0, flood=0)
-    world.run(load.flood_patience_s)  # what still waits comes to its end, too
+    world.run(load.flood_patience_s)  # until every queued request has ended
 
     met = world.met_flood
     print(f"\n{name}: {dict(met)} of the others, {dict(world.flooded)} of the flood")

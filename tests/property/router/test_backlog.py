@@ -1,4 +1,4 @@
-"""The router's counts of each mailbox: never less than is there, however its own work and the snapshots interleave."""
+"""The backlog never counts less than is queued, however reservations and snapshots interleave."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class OneRouter(RuleBasedStateMachine):
         super().__init__()
         self.backlog = Backlog()
         self.routers = 1
-        self.there: Counter[WorkAddress] = Counter()
+        self.queued: Counter[WorkAddress] = Counter()
         self.reserved: Counter[WorkAddress] = Counter()
         self.answer: Counter[WorkAddress] | None = None
-        self.asked = False
+        self.requested = False
 
     @rule(address=addresses)
     def reserve(self, address: WorkAddress) -> None:
@@ -42,7 +42,7 @@ class OneRouter(RuleBasedStateMachine):
     @rule(data=st.data())
     def store(self, data: st.DataObject) -> None:
         address = self._one_reserved(data)
-        self.there[address] += 1
+        self.queued[address] += 1
         self.backlog.commit(address)
 
     @precondition(lambda self: +self.reserved)
@@ -55,37 +55,37 @@ class OneRouter(RuleBasedStateMachine):
         self.reserved[address] -= 1
         return address
 
-    @precondition(lambda self: +self.there)
+    @precondition(lambda self: +self.queued)
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
-        self.there[data.draw(st.sampled_from(sorted(+self.there)))] -= 1
+        self.queued[data.draw(st.sampled_from(sorted(+self.queued)))] -= 1
 
     @rule()
-    def ask(self) -> None:
+    def request_a_count(self) -> None:
         self.backlog.begin_count()
-        self.asked, self.answer = True, None
+        self.requested, self.answer = True, None
 
-    @precondition(lambda self: self.asked)
+    @precondition(lambda self: self.requested)
     @rule()
     def the_server_counts(self) -> None:
-        self.answer = Counter(self.there)
+        self.answer = Counter(self.queued)
 
     @precondition(lambda self: self.answer is not None)
     @rule()
-    def hear(self) -> None:
+    def receive_the_count(self) -> None:
         self.backlog.snapshot(
             {work(*address): count for address, count in (+self.answer).items()}, self.routers
         )
-        self.asked, self.answer = False, None
+        self.requested, self.answer = False, None
 
     @rule()
     def a_quiet_moment_shows_the_truth(self) -> None:
         self.backlog.begin_count()
         self.backlog.snapshot(
-            {work(*address): count for address, count in (+self.there).items()} | {"x": 9}, self.routers
+            {work(*address): count for address, count in (+self.queued).items()} | {"x": 9}, self.routers
         )
-        self.asked, self.answer = False, None
-        for role, lane in {(each.role, each.lane) for each in self.there | self.reserved}:
+        self.requested, self.answer = False, None
+        for role, lane in {(each.role, each.lane) for each in self.queued | self.reserved}:
             assert self.backlog.observed(role, lane) == self._sum(role=role, lane=lane)
             assert self.backlog.queued(role, lane) == self._with_others(role=role, lane=lane)
             assert self.backlog.ahead(role, lane, 3) == self._with_others(role=role, lane=lane)
@@ -97,29 +97,29 @@ class OneRouter(RuleBasedStateMachine):
             assert self.backlog.of_account(role, lane, "ffffffff") == other
 
     @invariant()
-    def it_never_counts_too_little(self) -> None:
-        for address in self.there | self.reserved:
+    def it_never_counts_less_than_is_queued(self) -> None:
+        for address in self.queued | self.reserved:
             assert self.backlog.of_flow(address.role, address.lane, address.flow) >= self._sum(
                 role=address.role, lane=address.lane, flow=address.flow
             )
 
     @rule(routers=st.integers(1, 4))
     def others_come_or_go(self, routers: int) -> None:
-        """They put in nothing here: that they might counts as there, never as less."""
+        """The other routers enqueue nothing here; the estimate for them only adds to the count."""
         self.routers = routers
 
     @invariant()
-    def what_is_only_guessed_stands_apart(self) -> None:
-        for role, lane in {(each.role, each.lane) for each in self.there | self.reserved}:
+    def the_estimate_for_other_routers_is_separate(self) -> None:
+        for role, lane in {(each.role, each.lane) for each in self.queued | self.reserved}:
             known = self.backlog.observed(role, lane)
             assert self._sum(role=role, lane=lane) <= known <= self.backlog.queued(role, lane)
 
     def _with_others(self, **wanted: object) -> int:
         """Each other router is about to store as much as this one."""
-        return _matching(self.there, wanted) + _matching(self.reserved, wanted) * self.routers
+        return _matching(self.queued, wanted) + _matching(self.reserved, wanted) * self.routers
 
     def _sum(self, **wanted: object) -> int:
-        return _matching(self.there, wanted) + _matching(self.reserved, wanted)
+        return _matching(self.queued, wanted) + _matching(self.reserved, wanted)
 
 
 def _matching(counts: Counter[WorkAddress], wanted: dict[str, object]) -> int:

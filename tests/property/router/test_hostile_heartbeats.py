@@ -1,4 +1,4 @@
-"""C3: whatever a worker says of itself, newer than the router or hostile, the controller goes on deciding."""
+"""C3: admission works with any heartbeat, from a newer worker or a hostile client."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ STATUSES = structs(
     longest_ms=MAYBE,
     calls_each=st.floats(allow_nan=False, allow_infinity=False),
 )
-BEATS = structs(
+HEARTBEATS = structs(
     Presence,
     service=st.just("worker"),
     instance=st.sampled_from(["w1", "w2"]),
@@ -72,21 +72,21 @@ BEATS = structs(
 )
 
 
-@given(st.lists(BEATS, max_size=4), st.integers(0, 50))
-def test_c3_no_heartbeat_stops_admission(beats: list[Presence], line: int) -> None:
+@given(st.lists(HEARTBEATS, max_size=4), st.integers(0, 50))
+def test_c3_no_heartbeat_stops_admission(heartbeats: list[Presence], queued: int) -> None:
     now_s = 1000.0
     capacity = Capacity(
         {"chat": RoleConfig(chain=("small", "large")), "logic": RoleConfig(chain=("large",))}, Batch()
     )
     backlog = Backlog()
     controller = AdmissionController(capacity, backlog, Clock(lambda: now_s, lambda: now_s + 1e9))
-    for beat in beats:
+    for heartbeat in heartbeats:
         now_s += 0.5
-        capacity.observe(beat.instance, codec.PRESENCE.decode(codec.encode(beat)), now_s)
+        capacity.observe(heartbeat.instance, codec.PRESENCE.decode(codec.encode(heartbeat)), now_s)
         backlog.begin_count()
-        backlog.snapshot({subjects.work("chat", lane, 0, "f"): line for lane in LANES}, routers=1)
+        backlog.snapshot({subjects.work("chat", lane, 0, "f"): queued for lane in LANES}, routers=1)
         backlog.counted_s = now_s
         for lane in LANES:
-            foreseen = controller.forecast(chat_work(lane=lane, deadline_ms=DEADLINE_MS))
-            assert foreseen.wait_s >= 0
-            assert foreseen.retry_after_s is None or foreseen.retry_after_s > 0
+            forecast = controller.forecast(chat_work(lane=lane, deadline_ms=DEADLINE_MS))
+            assert forecast.wait_s >= 0
+            assert forecast.retry_after_s is None or forecast.retry_after_s > 0

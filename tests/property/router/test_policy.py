@@ -1,4 +1,4 @@
-"""C3: the decision at the door, for any supply, line and deadline."""
+"""C3: the admission decision, for any quota, backlog and deadline."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from services.router.admission.service_curve import TimedQuota, service_curve_of
 COUNTED_S = 1000.0
 seconds = st.floats(0, 400)
 counts = st.integers(0, 900)
-places = st.builds(LaneRank, st.sampled_from(LANES), st.sampled_from(RANKS))
+lane_ranks = st.builds(LaneRank, st.sampled_from(LANES), st.sampled_from(RANKS))
 
 
-class Lined:
-    """A line as a test wishes it: requests by role, lane and rank."""
+class FakeBacklog:
+    """Requests by role, lane and rank."""
 
-    def __init__(self, there: Mapping[tuple[str, str, int], int]) -> None:
-        self.there = dict(there)
+    def __init__(self, counts: Mapping[tuple[str, str, int], int]) -> None:
+        self.counts = dict(counts)
 
     def queued(self, role: str, lane: str) -> int:
         return self.ahead(role, lane, RANKS[-1])
 
     def ahead(self, role: str, lane: str, rank: int) -> int:
-        return sum(self.there.get((role, lane, each), 0) for each in range(rank + 1))
+        return sum(self.counts.get((role, lane, each), 0) for each in range(rank + 1))
 
 
 class Steady(ArrivalRates):
@@ -64,41 +64,41 @@ def recoveries(draw: st.DrawFn) -> Recovery:
 
 
 @st.composite
-def prospects(draw: st.DrawFn) -> RoleForecast:
+def forecasts(draw: st.DrawFn) -> RoleForecast:
     forecast = QuotaForecast(model="m", source="s", recoveries=(draw(recoveries()),))
     slots, batch = draw(st.integers(1, 64)), draw(st.integers(1, 16))
     per_s = draw(st.one_of(st.just(inf), st.floats(0.5, 200)))
     quota = TimedQuota(quota_curve_of(forecast), COUNTED_S, COUNTED_S + draw(st.floats(0, 60)))
     curve = service_curve_of([quota], draw(st.floats(1, 3)), float(draw(st.integers(0, slots))), per_s)
     assert curve is not None
-    crowd = QuotaSharers(
+    sharers = QuotaSharers(
         ("chat", "coding"), float(draw(st.integers(-64, 64))), float(draw(st.integers(0, 9))), batch / slots
     )
     return RoleForecast(
         role="chat",
         lanes={"interactive": SlotRate(slots, per_s), "batch": SlotRate(batch, per_s)},
         longest_s=draw(st.floats(0, 20)),
-        pools=(QuotaPool(crowd, curve),),
+        pools=(QuotaPool(sharers, curve),),
     )
 
 
-lines = st.dictionaries(
+backlogs = st.dictionaries(
     st.tuples(st.sampled_from(("chat", "coding")), st.sampled_from(LANES), st.sampled_from(RANKS)), counts
-).map(Lined)
+).map(FakeBacklog)
 more = st.tuples(st.sampled_from(("chat", "coding")), st.sampled_from(RANKS), counts)
 rates = st.floats(0, 30).map(Steady)
 
 
-@given(prospects(), lines, places, rates, more)
+@given(forecasts(), backlogs, lane_ranks, rates, more)
 def test_c3_a_longer_queue_never_means_an_earlier_start(
-    prospect: RoleForecast, line: Lined, place: LaneRank, rate: Steady, more: tuple[str, int, int]
+    forecast: RoleForecast, backlog: FakeBacklog, at: LaneRank, rate: Steady, more: tuple[str, int, int]
 ) -> None:
-    before_s = start_time_s(prospect, line, place, rate, COUNTED_S)
+    before_s = start_time_s(forecast, backlog, at, rate, COUNTED_S)
     role, rank, number = more
 
-    line.there[role, place.lane, rank] = line.there.get((role, place.lane, rank), 0) + number
+    backlog.counts[role, at.lane, rank] = backlog.counts.get((role, at.lane, rank), 0) + number
 
-    assert start_time_s(prospect, line, place, rate, COUNTED_S) >= before_s - 1e-6
+    assert start_time_s(forecast, backlog, at, rate, COUNTED_S) >= before_s - 1e-6
 
 
 @given(recoveries(), st.integers(1, 500), counts, st.floats(1, 200))
@@ -132,41 +132,41 @@ def test_c3_more_time_left_never_leads_to_a_rejection(
 
 @given(seconds, seconds, seconds)
 def test_c3_a_retry_after_the_given_delay_is_admitted(wait_s: float, longest_s: float, left_s: float) -> None:
-    told_s = retry_after_s(wait_s, longest_s, left_s)
-    assume(told_s is not None)
-    assert told_s is not None
+    delay_s = retry_after_s(wait_s, longest_s, left_s)
+    assume(delay_s is not None)
+    assert delay_s is not None
 
-    assert 0 < told_s < inf
-    assert retry_after_s(max(0.0, wait_s - told_s), longest_s, left_s) is None
+    assert 0 < delay_s < inf
+    assert retry_after_s(max(0.0, wait_s - delay_s), longest_s, left_s) is None
 
 
-@given(prospects(), places, rates, seconds)
+@given(forecasts(), lane_ranks, rates, seconds)
 def test_c3_an_idle_system_rejects_nothing(
-    prospect: RoleForecast, place: LaneRank, rate: Steady, left_s: float
+    forecast: RoleForecast, at: LaneRank, rate: Steady, left_s: float
 ) -> None:
     free = service_curve_of(
         [TimedQuota(quota_curve_of(QuotaForecast(model="m", source="s")), COUNTED_S, COUNTED_S)],
         1.0,
-        prospect.lanes[place.lane].slots,
-        prospect.lanes[place.lane].per_s,
+        forecast.lanes[at.lane].slots,
+        forecast.lanes[at.lane].per_s,
     )
     assert free is not None
     idle = RoleForecast(
         role="chat",
-        lanes=prospect.lanes,
-        longest_s=prospect.longest_s,
+        lanes=forecast.lanes,
+        longest_s=forecast.longest_s,
         pools=(QuotaPool(QuotaSharers(("chat",)), free),),
     )
 
-    wait_s = start_time_s(idle, Lined({}), place, rate, COUNTED_S) - COUNTED_S
+    wait_s = start_time_s(idle, FakeBacklog({}), at, rate, COUNTED_S) - COUNTED_S
 
     assert retry_after_s(wait_s, idle.longest_s, left_s) is None
 
 
-@given(prospects(), lines, places, rates)
+@given(forecasts(), backlogs, lane_ranks, rates)
 def test_c3_the_start_time_is_never_before_the_count(
-    prospect: RoleForecast, line: Lined, place: LaneRank, rate: Steady
+    forecast: RoleForecast, backlog: FakeBacklog, at: LaneRank, rate: Steady
 ) -> None:
-    begin_s = start_time_s(prospect, line, place, rate, COUNTED_S)
+    start_s = start_time_s(forecast, backlog, at, rate, COUNTED_S)
 
-    assert COUNTED_S <= begin_s <= inf
+    assert COUNTED_S <= start_s <= inf

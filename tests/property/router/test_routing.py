@@ -1,4 +1,4 @@
-"""Whatever an application sends, the router reads it or refuses it in a sentence; nothing else happens."""
+"""The router reads any body or rejects it in a sentence; nothing else happens."""
 
 from __future__ import annotations
 

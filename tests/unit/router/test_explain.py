@@ -1,4 +1,4 @@
-"""B5: what `explain` says is what a worker would do."""
+"""B5: `explain` describes what a worker would do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""D7: what a refusal may end, by what was told under its id."""
+"""D7: which requests a rejection may end, by the events stored under its id."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ END = Failed(id="i", seq=1, error=Failure(code="cancelled", message="", retry="n
 
 
 def test_d7_a_rejection_does_not_end_a_begun_or_ended_request():
-    for told in ([OURS, BEGUN], [BEGUN], [OURS, END]):
-        assert not may_terminate(told, "interactive", accepted=OURS, redelivered=True)
+    for stored in ([OURS, BEGUN], [BEGUN], [OURS, END]):
+        assert not may_terminate(stored, "interactive", accepted=OURS, redelivered=True)
 
 
 def test_d7_a_rejection_ends_its_own_request_and_no_other_of_the_same_id():

@@ -1,4 +1,4 @@
-"""C3, B4: beats and counts in, a decision out."""
+"""C3, B4: a decision from heartbeats and backlog counts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def status(role: Role = "chat", **fields: Any) -> RoleStatus:
 
 
 class Scene:
-    """A door with its clock, and what it has received."""
+    """A controller with its clock, heartbeats and counts."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -53,12 +53,12 @@ class Scene:
         self.capacity = Capacity(ROLES, Batch())
         self.controller = AdmissionController(self.capacity, self.backlog, self.clock)
 
-    def beat(
+    def heartbeat(
         self, *forecasts: QuotaForecast, roles: tuple[RoleStatus, ...] = (), instance: str = "w1"
     ) -> None:
         roles = roles or (status(),)
-        beat = Presence(service="worker", instance=instance, at_ms=0, roles=roles, forecasts=forecasts)
-        self.capacity.observe(instance, beat, self.clock.monotonic_s())
+        presence = Presence(service="worker", instance=instance, at_ms=0, roles=roles, forecasts=forecasts)
+        self.capacity.observe(instance, presence, self.clock.monotonic_s())
 
     def count(self, lane: Lane = "interactive", **mailboxes: int) -> None:
         """Requests in the first rank of the lane, by role."""
@@ -86,25 +86,25 @@ def test_c3_without_heartbeats_and_counts_every_request_is_admitted(scene: Scene
     assert scene.retry_s(left_s=0.1) is None
     scene.count(chat=10_000)
     assert scene.retry_s(left_s=0.1) is None, "no worker has sent a heartbeat"
-    scene.beat()
-    assert scene.retry_s(left_s=0.1) is None, "nobody knows how long a request takes, and no limit was told"
+    scene.heartbeat()
+    assert scene.retry_s(left_s=0.1) is None, "no service time and no limit is known"
 
 
 def test_c3_a_quota_that_recovers_too_late_rejects_with_a_retry_delay(scene: Scene) -> None:
-    scene.beat(quota("small", minute(0, (40_000, 60))), quota("large", minute(0, (50_000, 60))))
+    scene.heartbeat(quota("small", minute(0, (40_000, 60))), quota("large", minute(0, (50_000, 60))))
     scene.count()
 
-    told_s = scene.retry_s(left_s=15)
-    assert told_s is not None
-    assert 25 < told_s < 30
+    delay_s = scene.retry_s(left_s=15)
+    assert delay_s is not None
+    assert 25 < delay_s < 30
     assert scene.retry_s(left_s=50) is None
 
-    scene.now_s += told_s
+    scene.now_s += delay_s
     assert scene.retry_s(left_s=15) is None
 
 
 def test_c3_quota_of_any_model_of_the_chain_admits(scene: Scene) -> None:
-    scene.beat(quota("small", minute(0, (40_000, 60))), quota("large", minute(50)))
+    scene.heartbeat(quota("small", minute(0, (40_000, 60))), quota("large", minute(50)))
     scene.count(chat=49)
 
     assert scene.retry_s() is None
@@ -113,7 +113,7 @@ def test_c3_quota_of_any_model_of_the_chain_admits(scene: Scene) -> None:
 
 
 def test_c3_the_backlog_of_roles_that_share_a_model_counts(scene: Scene) -> None:
-    scene.beat(
+    scene.heartbeat(
         quota("small", minute(0, (40_000, 60))),
         quota("large", minute(50)),
         roles=(status(), status("logic"), status("creative")),
@@ -125,7 +125,7 @@ def test_c3_the_backlog_of_roles_that_share_a_model_counts(scene: Scene) -> None
 
 
 def test_c3_requests_admitted_since_the_count_are_queued(scene: Scene) -> None:
-    scene.beat(quota("small", minute(3)), quota("large", minute(0)))
+    scene.heartbeat(quota("small", minute(3)), quota("large", minute(0)))
     scene.count()
 
     reserve = 0
@@ -138,7 +138,7 @@ def test_c3_requests_admitted_since_the_count_are_queued(scene: Scene) -> None:
 
 def test_c3_requests_past_the_quota_need_none(scene: Scene) -> None:
     limits = quota("small", minute(30)), quota("large", minute(0))
-    scene.beat(*limits, roles=(status(calling=100),))
+    scene.heartbeat(*limits, roles=(status(calling=100),))
     scene.count(chat=129)
     assert scene.retry_s() is None
     scene.count(chat=130)
@@ -146,14 +146,14 @@ def test_c3_requests_past_the_quota_need_none(scene: Scene) -> None:
 
 
 def test_c3_shared_quotas_count_once_and_local_ones_add_up(scene: Scene) -> None:
-    scene.beat(quota("small", minute(50)), quota("large", minute(0)))
-    scene.beat(quota("small", minute(50)), quota("large", minute(0)), instance="w2")
+    scene.heartbeat(quota("small", minute(50)), quota("large", minute(0)))
+    scene.heartbeat(quota("small", minute(50)), quota("large", minute(0)), instance="w2")
     scene.count(chat=50)
-    assert scene.retry_s() is not None, "one word per record"
+    assert scene.retry_s() is not None, "one report per record"
 
     alone = Scene()
-    alone.beat(quota("small", minute(50), source="w1/k/small"), quota("large", minute(0)))
-    alone.beat(quota("small", minute(50), source="w2/k/small"), quota("large", minute(0)), instance="w2")
+    alone.heartbeat(quota("small", minute(50), source="w1/k/small"), quota("large", minute(0)))
+    alone.heartbeat(quota("small", minute(50), source="w2/k/small"), quota("large", minute(0)), instance="w2")
     alone.count(chat=99)
     assert alone.retry_s() is None
     alone.count(chat=100)
@@ -163,41 +163,43 @@ def test_c3_shared_quotas_count_once_and_local_ones_add_up(scene: Scene) -> None
 def test_c3_spent_quota_is_bounded_by_requests_that_left_the_mailboxes(scene: Scene) -> None:
     limits = quota("small", minute(20)), quota("large", minute(0))
 
-    def come_and_gone(number: int, after_s: float) -> None:
+    def served(number: int, after_s: float) -> None:
         scene.now_s += after_s
         scene.left += number
         scene.count()
 
-    scene.beat(*limits, roles=(status(ended=0),))
-    come_and_gone(60, 2.0)
-    scene.beat(*limits, roles=(status(ended=60),))
-    come_and_gone(30, 1.0)
-    assert scene.retry_s() is not None, "thirty were served since the beat, of the twenty it had to give"
+    scene.heartbeat(*limits, roles=(status(ended=0),))
+    served(60, 2.0)
+    scene.heartbeat(*limits, roles=(status(ended=60),))
+    served(30, 1.0)
+    assert scene.retry_s() is not None, (
+        "thirty may have been served since the heartbeat, and it had quota for twenty"
+    )
 
-    scene.beat(*limits, roles=(status(ended=90),))
-    come_and_gone(2, 1.0)
+    scene.heartbeat(*limits, roles=(status(ended=90),))
+    served(2, 1.0)
     assert scene.retry_s() is None, "of thirty that may have been served two were"
 
 
 def test_c3_a_silent_worker_does_not_count_while_others_report(
     scene: Scene,
 ) -> None:
-    """A killed one takes no leave: its slots and those it had let through to a provider count for 5 s, not for 20."""
+    """A killed worker sends no goodbye: its slots and running calls count for 5 s, not for 20."""
     one = status(slots=4, calling=4, service_ms=2000, longest_ms=2000)
     limits = quota("small", minute(30)), quota("large", minute(0))
     for instance in ("w1", "w2"):
-        scene.beat(*limits, roles=(one,), instance=instance)
+        scene.heartbeat(*limits, roles=(one,), instance=instance)
     for silent_s, reserve in ((4.9, True), (5.1, False)):
         scene.now_s = 1000.0 + silent_s
-        scene.beat(*limits, roles=(one,), instance="w2")
+        scene.heartbeat(*limits, roles=(one,), instance="w2")
         scene.count(chat=24)
         assert (scene.retry_s(left_s=12.0) is None) == reserve
 
 
 def test_c3_the_only_worker_of_a_role_counts_although_silent(scene: Scene) -> None:
-    scene.beat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
+    scene.heartbeat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
     scene.now_s += 15
-    scene.beat(roles=(status("creative"),), instance="w2")
+    scene.heartbeat(roles=(status("creative"),), instance="w2")
     scene.count(chat=4 + 20)
     assert scene.retry_s(left_s=10) is not None
     assert scene.retry_s(left_s=15) is None
@@ -206,9 +208,9 @@ def test_c3_the_only_worker_of_a_role_counts_although_silent(scene: Scene) -> No
 def test_c3_a_rejection_that_rests_only_on_estimates_is_retried_after_two_seconds(scene: Scene) -> None:
     """Thirty requests may have been served since the heartbeat; without that estimate there is quota for twenty."""
     limits = quota("small", minute(20, (50_000, 60))), quota("large", minute(0))
-    scene.beat(*limits, roles=(status(ended=0),))
+    scene.heartbeat(*limits, roles=(status(ended=0),))
     scene.now_s += 2.0
-    scene.beat(*limits, roles=(status(ended=60),))
+    scene.heartbeat(*limits, roles=(status(ended=60),))
     scene.now_s += 1.0
     scene.count()
 
@@ -225,37 +227,37 @@ def test_c3_the_concurrency_limit_of_the_providers_slows_the_service(
 ) -> None:
     """Eight slots that take a second each; two models, each with so many calls at once."""
     limits = (quota(model, concurrency=concurrency) for model in ("small", "large"))
-    scene.beat(*limits, roles=(status(slots=8, service_ms=1000, longest_ms=1000),))
+    scene.heartbeat(*limits, roles=(status(slots=8, service_ms=1000, longest_ms=1000),))
     scene.count(chat=20)
 
     assert scene.controller.forecast(scene.work()).wait_s == pytest.approx(wait_s)
 
 
 def test_c3_slots_limit_by_the_mean_service_time(scene: Scene) -> None:
-    scene.beat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
+    scene.heartbeat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
     scene.count(chat=4 + 16)
     assert scene.retry_s(left_s=12.5) is None, "17 turns of half a second, 3 s for the answer"
-    told_s = scene.retry_s(left_s=10)
-    assert told_s is not None
-    assert 2 < told_s < 3
+    delay_s = scene.retry_s(left_s=10)
+    assert delay_s is not None
+    assert 2 < delay_s < 3
 
 
 def test_c3_a_breaker_applies_to_one_worker_and_a_pause_to_all(scene: Scene) -> None:
-    scene.beat(quota("small", breaker_ms=60_000), quota("large", breaker_ms=60_000))
+    scene.heartbeat(quota("small", breaker_ms=60_000), quota("large", breaker_ms=60_000))
     scene.count()
-    told_s = scene.retry_s()
-    assert told_s is not None
-    assert told_s > 40
-    scene.beat(quota("small"), quota("large"), instance="w2")
+    delay_s = scene.retry_s()
+    assert delay_s is not None
+    assert delay_s > 40
+    scene.heartbeat(quota("small"), quota("large"), instance="w2")
     scene.now_s += 0.2
     assert scene.retry_s() is None
-    scene.beat(quota("small", paused_ms=60_000), quota("large", paused_ms=60_000))
+    scene.heartbeat(quota("small", paused_ms=60_000), quota("large", paused_ms=60_000))
     scene.now_s += 0.2
     assert scene.retry_s() is not None
 
 
 def test_c3_a_forgotten_worker_has_no_effect(scene: Scene) -> None:
-    scene.beat(quota("small", minute(0)), quota("large", minute(0)))
+    scene.heartbeat(quota("small", minute(0)), quota("large", minute(0)))
     scene.count(chat=100)
     assert scene.retry_s() is not None
     scene.now_s += 0.2
@@ -264,22 +266,22 @@ def test_c3_a_forgotten_worker_has_no_effect(scene: Scene) -> None:
 
 
 def test_c6_quota_free_at_the_heartbeat_is_free_despite_an_older_count(scene: Scene) -> None:
-    """Batch work that waits overtakes nobody between the count and the word: the last free one of two is given."""
-    line = [subjects.work("chat", "batch", 0, "f")] * 6
+    """Waiting batch requests take no quota between the count and the heartbeat: one of two is still free."""
+    queued = [subjects.work("chat", "batch", 0, "f")] * 6
     scene.backlog.begin_count()
-    scene.backlog.snapshot(Counter([*line, subjects.work("chat", "interactive", 0, "f")]), routers=1)
+    scene.backlog.snapshot(Counter([*queued, subjects.work("chat", "interactive", 0, "f")]), routers=1)
     scene.backlog.counted_s = scene.now_s
     scene.now_s += 0.03
-    scene.beat(quota("small", minute(2, (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10)))
+    scene.heartbeat(quota("small", minute(2, (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10)))
 
     assert scene.retry_s(left_s=5) is None
     scene.count(chat=2)
-    assert scene.retry_s(left_s=5) is not None, "and a third one is not there"
+    assert scene.retry_s(left_s=5) is not None, "there is no quota for a third request"
 
 
 def test_c6_batch_requests_overtake_only_as_whole_requests(scene: Scene) -> None:
-    """One of batch may go before in half a minute: not the half of one in a moment, for which there is no quota."""
-    scene.beat(
+    """One batch request may overtake in half a minute, but not half of one within a second."""
+    scene.heartbeat(
         quota("small", minute(0, (2_000, 1), (57_000, 8), allowed=10)), quota("large", minute(0, allowed=10))
     )
     scene.count("batch", chat=6)
@@ -290,7 +292,7 @@ def test_c6_batch_requests_overtake_only_as_whole_requests(scene: Scene) -> None
 def test_c3_a_decision_takes_microseconds(scene: Scene) -> None:
     steps = tuple((at_s * 1000, 10) for at_s in range(1, 60))
     for number in range(4):
-        scene.beat(
+        scene.heartbeat(
             *(quota(model, minute(0, *steps, allowed=600)) for model in ("small", "large")),
             roles=(status(service_ms=400, longest_ms=900), status("logic", service_ms=400)),
             instance=f"w{number}",
@@ -317,16 +319,16 @@ def test_c3_a_job_waits_hours_for_a_daily_limit() -> None:
         scene.now_s += 1800
     scene.now_s += 10_800  # the first come back in an hour
     recoveries = worker.forecast(key, scene.now_s).recoveries
-    scene.beat(quota("small", *recoveries), quota("large", *recoveries, source="record-small"))
+    scene.heartbeat(quota("small", *recoveries), quota("large", *recoveries, source="record-small"))
     scene.count("batch", chat=60)
 
-    foreseen = {
+    forecasts = {
         hours: scene.controller.forecast(scene.work("chat", hours * 3600, "batch")) for hours in (1.5, 4, 12)
     }
 
-    (wait_s,) = {each.wait_s for each in foreseen.values()}
+    (wait_s,) = {each.wait_s for each in forecasts.values()}
     assert wait_s == pytest.approx(2 * 3600, rel=0.06)
-    assert [foreseen[hours].retry_after_s for hours in (4, 12)] == [None, None]
-    told_s = foreseen[1.5].retry_after_s
-    assert told_s is not None
-    assert 1800 < told_s < 3600
+    assert [forecasts[hours].retry_after_s for hours in (4, 12)] == [None, None]
+    delay_s = forecasts[1.5].retry_after_s
+    assert delay_s is not None
+    assert 1800 < delay_s < 3600

@@ -20,7 +20,7 @@ FREE = 3
 def scene() -> Scene:
     """Quota for three more requests before their deadline."""
     scene = Scene()
-    scene.beat(quota("small", minute(FREE)), quota("large", minute(0)))
+    scene.heartbeat(quota("small", minute(FREE)), quota("large", minute(0)))
     scene.count()
     return scene
 

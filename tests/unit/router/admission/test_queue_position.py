@@ -21,18 +21,18 @@ FIRST = LaneRank("interactive", 0)
 BATCH = LaneRank("batch", 0)
 
 
-class Lined:
-    def __init__(self, there: Mapping[tuple[str, str, int], int]) -> None:
-        self.there = there
+class FakeBacklog:
+    def __init__(self, counts: Mapping[tuple[str, str, int], int]) -> None:
+        self.counts = counts
 
     def queued(self, role: str, lane: str) -> int:
         return self.ahead(role, lane, RANKS[-1])
 
     def ahead(self, role: str, lane: str, rank: int) -> int:
-        return sum(self.there.get((role, lane, each), 0) for each in range(rank + 1))
+        return sum(self.counts.get((role, lane, each), 0) for each in range(rank + 1))
 
 
-class Arriving(ArrivalRates):
+class FakeArrivals(ArrivalRates):
     def __init__(self, rates: Mapping[tuple[str, str, int], float] | None = None) -> None:
         super().__init__()
         self.rates = rates or {}
@@ -41,20 +41,23 @@ class Arriving(ArrivalRates):
         return self.rates.get((role, lane, rank), 0.0)
 
 
-NOBODY = Arriving()
+NO_ARRIVALS = FakeArrivals()
 
 
 def test_a_queue_has_a_safety_margin_and_an_empty_one_has_none() -> None:
-    assert position_in_mailbox("chat", Lined({}), FIRST, NOBODY).standing == 1
-    line = Lined({("chat", "interactive", 0): 60, ("chat", "interactive", 2): 40, ("chat", "batch", 0): 50})
-    assert position_in_mailbox("chat", line, FIRST, NOBODY).standing == 102
+    assert position_in_mailbox("chat", FakeBacklog({}), FIRST, NO_ARRIVALS).standing == 1
+    backlog = FakeBacklog(
+        {("chat", "interactive", 0): 60, ("chat", "interactive", 2): 40, ("chat", "batch", 0): 50}
+    )
+    assert position_in_mailbox("chat", backlog, FIRST, NO_ARRIVALS).standing == 102
 
 
 def test_a_higher_rank_may_fill_only_a_share_of_the_queue() -> None:
-    line = Lined({("chat", "interactive", 2): 80})
+    backlog = FakeBacklog({("chat", "interactive", 2): 80})
 
     standing = [
-        position_in_mailbox("chat", line, LaneRank("interactive", rank), NOBODY).standing for rank in RANKS
+        position_in_mailbox("chat", backlog, LaneRank("interactive", rank), NO_ARRIVALS).standing
+        for rank in RANKS
     ]
 
     assert standing == sorted(set(standing))
@@ -62,68 +65,83 @@ def test_a_higher_rank_may_fill_only_a_share_of_the_queue() -> None:
 
 
 def test_overtaking_of_a_higher_rank_is_bounded() -> None:
-    line = Lined({("chat", "interactive", 1): 4})
-    busy = Arriving({("chat", "interactive", 0): 5.0})
+    backlog = FakeBacklog({("chat", "interactive", 1): 4})
+    busy = FakeArrivals({("chat", "interactive", 0): 5.0})
 
-    turns = position_in_mailbox("chat", line, LaneRank("interactive", 1), busy)
+    position = position_in_mailbox("chat", backlog, LaneRank("interactive", 1), busy)
 
-    assert (turns.overtaking_per_s, turns.most) == (5.0, 40)
-    standing = turns.standing
-    assert turns.start_delay_s(lambda turn: turn / 10) == pytest.approx(standing / 5, abs=0.01)
-    assert turns.start_delay_s(lambda turn: turn / 2) == 20, "its rank has one turn of eight"
+    assert (position.overtaking_per_s, position.most) == (5.0, 40)
+    standing = position.standing
+    assert position.start_delay_s(lambda turn: turn / 10) == pytest.approx(standing / 5, abs=0.01)
+    assert position.start_delay_s(lambda turn: turn / 2) == 20, "its rank has one turn of eight"
 
 
 def test_requests_of_all_sharers_count_except_those_past_the_quota() -> None:
-    line = Lined(
+    backlog = FakeBacklog(
         {("chat", "interactive", 0): 9, ("coding", "interactive", 1): 30, ("fast", "interactive", 0): 7}
     )
 
-    turns = position_for_quota(
-        "chat", line, FIRST, NOBODY, QuotaSharers(("chat", "coding"), calling=19.0, unobserved=2.0)
+    position = position_for_quota(
+        "chat", backlog, FIRST, NO_ARRIVALS, QuotaSharers(("chat", "coding"), calling=19.0, unobserved=2.0)
     )
-    nobody = position_for_quota("chat", line, FIRST, NOBODY, QuotaSharers(("chat", "coding"), calling=39.0))
+    empty = position_for_quota(
+        "chat", backlog, FIRST, NO_ARRIVALS, QuotaSharers(("chat", "coding"), calling=39.0)
+    )
 
-    assert turns.standing == 21 + 2
-    assert nobody.standing == 1
+    assert position.standing == 21 + 2
+    assert empty.standing == 1
 
 
 def test_batch_requests_take_their_share_beside_interactive_ones() -> None:
-    line = Lined({("chat", "interactive", 0): 100, ("chat", "batch", 0): 10_000})
-    crowd = QuotaSharers(("chat",), batch_share=0.25)
+    backlog = FakeBacklog({("chat", "interactive", 0): 100, ("chat", "batch", 0): 10_000})
+    sharers = QuotaSharers(("chat",), batch_share=0.25)
 
-    assert position_for_quota("chat", line, FIRST, NOBODY, crowd).standing == pytest.approx(102 * 1.25)
-    assert position_for_quota("chat", Lined({("chat", "batch", 0): 3}), FIRST, NOBODY, crowd).standing == 1.25
+    assert position_for_quota("chat", backlog, FIRST, NO_ARRIVALS, sharers).standing == pytest.approx(
+        102 * 1.25
+    )
+    assert (
+        position_for_quota(
+            "chat", FakeBacklog({("chat", "batch", 0): 3}), FIRST, NO_ARRIVALS, sharers
+        ).standing
+        == 1.25
+    )
 
 
 def test_batch_requests_wait_behind_present_and_future_interactive_ones() -> None:
-    line = Lined({("chat", "interactive", 0): 20, ("chat", "batch", 0): 9})
-    busy = Arriving({("chat", "interactive", 0): 6.0, ("chat", "interactive", 1): 2.0})
+    backlog = FakeBacklog({("chat", "interactive", 0): 20, ("chat", "batch", 0): 9})
+    busy = FakeArrivals({("chat", "interactive", 0): 6.0, ("chat", "interactive", 1): 2.0})
 
-    turns = position_for_quota("chat", line, BATCH, busy, QuotaSharers(("chat",), batch_share=0.25))
+    position = position_for_quota("chat", backlog, BATCH, busy, QuotaSharers(("chat",), batch_share=0.25))
 
-    assert turns.standing == 30
-    assert turns.overtaking_per_s == 8
-    assert turns.most == 50
-    assert turns.start_delay_s(lambda turn: turn / 10) == 5, "its slots get one turn of five, whatever comes"
+    assert position.standing == 30
+    assert position.overtaking_per_s == 8
+    assert position.most == 50
+    assert position.start_delay_s(lambda turn: turn / 10) == 5, (
+        "its slots get one turn of five, whatever comes"
+    )
 
 
 def test_c6_rank_0_overtakes_all_but_held_requests_and_due_turns() -> None:
     flood = {("chat", "interactive", 2): 224, ("chat", "interactive", 3): 376}
 
-    assert overtakable("chat", Lined(flood), FIRST, slots=16) == 600 - 16 - 3
+    assert overtakable("chat", FakeBacklog(flood), FIRST, slots=16) == 600 - 16 - 3
     assert (
-        overtakable("chat", Lined({**flood, ("chat", "interactive", 0): 9}), FIRST, slots=16) == 600 - 16 - 6
+        overtakable("chat", FakeBacklog({**flood, ("chat", "interactive", 0): 9}), FIRST, slots=16)
+        == 600 - 16 - 6
     )
-    assert overtakable("chat", Lined({("chat", "interactive", 2): 16}), FIRST, slots=16) == 0
-    assert overtakable("chat", Lined(flood), LaneRank("interactive", 3), slots=16) == 0
+    assert overtakable("chat", FakeBacklog({("chat", "interactive", 2): 16}), FIRST, slots=16) == 0
+    assert overtakable("chat", FakeBacklog(flood), LaneRank("interactive", 3), slots=16) == 0
 
 
 def test_c6_overtaken_requests_do_not_count_as_ahead() -> None:
-    line = Lined({("chat", "interactive", 3): 600})
+    backlog = FakeBacklog({("chat", "interactive", 3): 600})
 
-    assert position_in_mailbox("chat", line, FIRST, NOBODY, overtaken=581).standing == 20
+    assert position_in_mailbox("chat", backlog, FIRST, NO_ARRIVALS, overtaken=581).standing == 20
     assert (
-        position_for_quota("chat", line, FIRST, NOBODY, QuotaSharers(("chat",)), overtaken=581).standing == 20
+        position_for_quota(
+            "chat", backlog, FIRST, NO_ARRIVALS, QuotaSharers(("chat",)), overtaken=581
+        ).standing
+        == 20
     )
 
 

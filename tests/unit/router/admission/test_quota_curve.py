@@ -1,4 +1,4 @@
-"""C3: what a forecast says of how many requests may begin by when."""
+"""C3: how many requests a quota lets start by when."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def forecast(*recoveries: Recovery, tokens_each: int = 0) -> QuotaForecast:
 
 
 def test_c3_a_quota_used_within_ten_seconds_is_empty_for_fifty() -> None:
-    supply = quota_curve_of(forecast(requests(0, (52_000, 300), (58_000, 300))))
+    curve = quota_curve_of(forecast(requests(0, (52_000, 300), (58_000, 300))))
 
-    assert supply.by(51.9) == 0
-    assert supply.by(52) == 300
-    assert supply.by(59) == 600
-    assert supply.by(60 + 51.9) == 600, "what is spent at once then is back a minute later, not before"
+    assert curve.by(51.9) == 0
+    assert curve.by(52) == 300
+    assert curve.by(59) == 600
+    assert curve.by(60 + 51.9) == 600, "requests that start then return their quota a minute later"
 
 
 def test_c3_beyond_two_windows_the_mean_rate_applies() -> None:
-    supply = quota_curve_of(forecast(requests(600)))
+    curve = quota_curve_of(forecast(requests(600)))
 
-    assert supply.by(0) == 600
-    assert supply.by(60) == 1200
-    assert supply.by(360) == pytest.approx(1200 + 240 * 10)
+    assert curve.by(0) == 600
+    assert curve.by(60) == 1200
+    assert curve.by(360) == pytest.approx(1200 + 240 * 10)
 
 
 def test_c3_the_tightest_limit_applies() -> None:
@@ -44,13 +44,13 @@ def test_c3_the_tightest_limit_applies() -> None:
 
     assert tight.by(1) == 10
     assert tight.per_s == pytest.approx(1.0)
-    assert unknown.by(1) == 600, "nobody knows yet what a request takes"
+    assert unknown.by(1) == 600, "the tokens of a request are not known yet"
 
 
 def test_c3_overspent_quota_is_recovered_first() -> None:
-    supply = quota_curve_of(forecast(requests(-5, (1000, 4), (2000, 4))))
+    curve = quota_curve_of(forecast(requests(-5, (1000, 4), (2000, 4))))
 
-    assert [supply.by(at_s) for at_s in (0, 1, 2)] == [0, 0, 3]
+    assert [curve.by(at_s) for at_s in (0, 1, 2)] == [0, 0, 3]
 
 
 def test_without_a_limit_the_curve_is_unlimited() -> None:

@@ -1,4 +1,4 @@
-"""C3: when the n-th request in a line begins."""
+"""C3: when the n-th queued request starts."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ NOW_MS = 1_000_000
 
 
 def one_round(cursor: SweepCursor, mailbox: dict[int, int]) -> list[int]:
-    """Read `mailbox` (sequence -> deadline) as the router does; what expired is deleted."""
+    """Read `mailbox` (sequence -> deadline) as the router does, and delete the expired messages."""
     read = []
     while (wanted := cursor.next_sequence) is not None:
         found = min((sequence for sequence in mailbox if sequence >= wanted), default=None)

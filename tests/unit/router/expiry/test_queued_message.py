@@ -1,4 +1,4 @@
-"""D10: what the sweep makes of the headers of queued work, hostile ones included."""
+"""D10: the sweep parses the headers of queued work, hostile ones included."""
 
 from __future__ import annotations
 

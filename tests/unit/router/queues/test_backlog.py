@@ -1,4 +1,4 @@
-"""C6: the more somebody has in a mailbox, the later the turn of the next one."""
+"""C6: the more requests a user has in a mailbox, the later the next one starts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def test_more_queued_requests_never_give_a_lower_rank(one: int, other: int):
 
 @given(mine=st.integers(0, RANK_BOUNDS[-1] - 1), theirs=st.integers(0, 5_000))
 def test_c6_another_user_has_at_most_eight_times_as_many_requests_ahead(mine: int, theirs: int):
-    """Of one other user who published `theirs` requests, one after the other, while none of them was finished."""
-    before_me = sum(rank_of(number) <= rank_of(mine) for number in range(theirs))
-    assert before_me <= max(8 * mine, RANK_BOUNDS[0])
+    """Another user published `theirs` requests, one after another, and none has ended."""
+    ahead = sum(rank_of(number) <= rank_of(mine) for number in range(theirs))
+    assert ahead <= max(8 * mine, RANK_BOUNDS[0])

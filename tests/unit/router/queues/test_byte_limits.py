@@ -1,4 +1,4 @@
-"""C6: bytes in the mailboxes; large bodies and jobs leave room for small interactive requests."""
+"""C6: limits on bytes in the mailboxes; large bodies and jobs leave room for small interactive requests."""
 
 from __future__ import annotations
 
@@ -79,11 +79,13 @@ def test_c6_bytes_of_a_flow_follow_its_number_of_queued_requests(
     scene.count(5 * MIB, f=5)
     assert [scene.puts("f", MIB) for _ in range(6)] == [True] * 5 + [False]
     scene.count(0)
-    assert scene.limits._flows == scene.limits._accounts == {}, "who has nothing there is forgotten"
+    assert scene.limits._flows == scene.limits._accounts == {}, (
+        "flows and accounts without requests are forgotten"
+    )
 
 
 def test_c6_large_requests_of_one_account_fill_at_most_a_quarter(scene: Scene) -> None:
-    """`acme`, and who asks for it: a flow begins with the eight digits of its account."""
+    """A flow begins with the eight digits of its account."""
     assert sum(scene.puts(f"acme0000{n}", 5 * MIB) for n in range(20)) == 4, "a quarter is 20 MiB"
     assert not scene.puts("acme0000x", MIB, "interactive"), "it is large"
     assert scene.puts("acme0000x", 200_000, "interactive")

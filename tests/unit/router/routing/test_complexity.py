@@ -10,14 +10,14 @@ from services.router.routing.complexity import Assessment, assess
 from services.router.routing.features import extract_features
 
 
-def judge(text: str, system: str = "Be brief.", routing: Routing | None = None) -> Assessment:
+def assessed(text: str, system: str = "Be brief.", routing: Routing | None = None) -> Assessment:
     messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
     return assess(extract_features(msgspec.json.encode({"messages": messages})), routing or Routing())
 
 
 @pytest.mark.parametrize("text", ["Hello!", "Как дела?", "Merhaba", "What is the capital of France?", ""])
 def test_a_short_plain_question_is_simple(text: str) -> None:
-    assert judge(text) == Assessment("simple", "short and plain")
+    assert assessed(text) == Assessment("simple", "short and plain")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_short_plain_question_is_simple(text: str) -> None:
     ],
 )
 def test_one_reason_makes_it_medium(text: str, reason: str) -> None:
-    assessment = judge(text)
+    assessment = assessed(text)
     assert assessment.complexity == "medium"
     assert assessment.why.startswith(reason)
 
@@ -48,13 +48,13 @@ def test_one_reason_makes_it_medium(text: str, reason: str) -> None:
     ],
 )
 def test_two_reasons_make_it_complex_and_both_are_named(text: str) -> None:
-    assessment = judge(text)
+    assessment = assessed(text)
     assert assessment.complexity == "complex"
     assert ";" in assessment.why
 
 
 def test_the_length_bound_is_configuration_and_a_long_system_prompt_does_not_count() -> None:
-    assert judge("x" * 200).complexity == "simple"
-    assert judge("x" * 201).complexity == "medium"
-    assert judge("x" * 201, routing=Routing(complex_characters=500)).complexity == "simple"
-    assert judge("Hello!", system="Be polite. " * 100).complexity == "simple"
+    assert assessed("x" * 200).complexity == "simple"
+    assert assessed("x" * 201).complexity == "medium"
+    assert assessed("x" * 201, routing=Routing(complex_characters=500)).complexity == "simple"
+    assert assessed("Hello!", system="Be polite. " * 100).complexity == "simple"

@@ -1,4 +1,4 @@
-"""What is read of a body, and how a bad one is refused (D10)."""
+"""The features of a body, and the rejection of an invalid one (D10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C3: for how long a worker is believed in, and what a router that was deaf makes of that."""
+"""C3: how long a member counts as alive, also after the router received no heartbeats for a while."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.router.workers.membership import Membership
 
 
-def listens(members: Membership, since_s: int, until_s: int) -> None:
+def receives_own_heartbeats(members: Membership, since_s: int, until_s: int) -> None:
     """The router hears itself, at least."""
     for now_s in range(since_s, until_s + 1, 2):
         members.record_activity(now_s)
@@ -17,9 +17,9 @@ def listens(members: Membership, since_s: int, until_s: int) -> None:
 def test_a_role_is_served_while_any_of_its_workers_lives() -> None:
     members = Membership()
     members.record_heartbeat("a", ["chat", "coding"], now_s=0)
-    listens(members, 1, 14)
+    receives_own_heartbeats(members, 1, 14)
     members.record_heartbeat("b", ["chat"], now_s=15)
-    listens(members, 16, 34)
+    receives_own_heartbeats(members, 16, 34)
     assert members.served(20) == {"chat", "coding"}
     assert members.served(21) == {"chat"}
     assert members.served(35) == {"chat"}
@@ -51,7 +51,7 @@ def test_c3_after_a_freeze_members_get_a_grace_period_for_heartbeats() -> None:
     members.record_heartbeat("b", ["coding"], now_s=1)
     assert members.served(100) == {"chat", "coding"}, "it looks for the first time after 99 s"
     members.record_heartbeat("a", ["chat"], now_s=102)
-    listens(members, 103, 110)
+    receives_own_heartbeats(members, 103, 110)
     assert members.served(105) == {"chat", "coding"}
     assert members.served(105.1) == {"chat"}, "b had its time"
 
@@ -59,7 +59,7 @@ def test_c3_after_a_freeze_members_get_a_grace_period_for_heartbeats() -> None:
 def test_c3_a_member_expired_before_the_silence_stays_expired() -> None:
     members = Membership()
     members.record_heartbeat("a", ["chat"], now_s=0)
-    listens(members, 1, 21)
+    receives_own_heartbeats(members, 1, 21)
     assert members.served(60) == frozenset()
 
 
@@ -82,10 +82,10 @@ def test_c3_stored_presence_counts_until_a_heartbeat_can_arrive() -> None:
     members.record_heartbeat("a", ["chat"], now_s=0)
     members.record_stored("a", ["chat"], now_s=1)
     members.record_stored("b", ["coding"], now_s=1)
-    listens(members, 2, 24)
+    receives_own_heartbeats(members, 2, 24)
     assert members.served(6) == {"chat", "coding"}
     assert members.served(6.1) == {"chat"}
-    assert members.served(20) == {"chat"}, "what was heard counts for as long as ever"
+    assert members.served(20) == {"chat"}, "a heartbeat counts for its whole time"
 
 
 def test_c3_a_burst_of_new_names_displaces_no_established_member() -> None:
@@ -93,8 +93,8 @@ def test_c3_a_burst_of_new_names_displaces_no_established_member() -> None:
     for now_s in (0, 2):
         for name in ("a", "b"):
             assert members.record_heartbeat(name, ["chat"], now_s) is None
-    gone = [members.record_heartbeat(f"fake-{n}", ["logic"], now_s=3) for n in range(100)]
-    assert gone == [None] * 8 + [f"fake-{n}" for n in range(92)]
+    displaced = [members.record_heartbeat(f"fake-{n}", ["logic"], now_s=3) for n in range(100)]
+    assert displaced == [None] * 8 + [f"fake-{n}" for n in range(92)]
     assert len(members.instances(3)) == 10
     assert members.served(3) == {"chat", "logic"}
     assert members.record_stored("late", ["fast"], now_s=3) == "fake-92"
@@ -111,10 +111,10 @@ def test_c3_among_established_members_the_most_silent_is_displaced() -> None:
     assert members.instances(4) == {"a", "c", "new"}
 
 
-happenings = st.lists(
+event_lists = st.lists(
     st.tuples(
         st.integers(0, 9),
-        st.sampled_from(["nothing", "heard", "seen", "found"]),
+        st.sampled_from(["nothing", "activity", "heartbeat", "stored"]),
         st.sampled_from("abc"),
         st.sets(st.sampled_from(["chat", "coding", "vision"]), min_size=1),
     ),
@@ -122,21 +122,21 @@ happenings = st.lists(
 )
 
 
-@given(happenings)
+@given(event_lists)
 def test_c3_served_roles_are_those_of_the_live_members(
-    happened: list[tuple[int, str, str, set[str]]],
+    events: list[tuple[int, str, str, set[str]]],
 ) -> None:
     members = Membership(most=2)
     now_s = 0
     serves: dict[str, frozenset[str]] = {}
-    for after_s, what, name, roles in happened:
+    for after_s, what, name, roles in events:
         now_s += after_s
-        if what == "heard":
+        if what == "activity":
             members.record_activity(now_s)
-        elif what == "seen":
+        elif what == "heartbeat":
             serves[name] = frozenset(roles)
             members.record_heartbeat(name, roles, now_s)
-        elif what == "found":
+        elif what == "stored":
             members.record_stored(name, serves.setdefault(name, frozenset(roles)), now_s)
         living = members.instances(now_s)
         assert members.served(now_s) == frozenset().union(*(serves[each] for each in living))

@@ -1,4 +1,4 @@
-"""C3: a word that cannot be taken up harms nobody else's."""
+"""C3: heartbeats, also forged and unusable ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_BUS: Any = None
 """The tests deliver heartbeats themselves."""
 
 
-def beat(instance: str, paused_ms: Any = 0) -> Presence:
+def heartbeat(instance: str, paused_ms: Any = 0) -> Presence:
     forecast = QuotaForecast(model="m", source=instance, paused_ms=paused_ms)
     return Presence(
         service="worker",
@@ -35,7 +35,11 @@ def test_c3_an_unusable_heartbeat_is_logged_and_harms_no_other_worker(
     roles = {"chat": RoleConfig(chain=("m",))}
     capacity = Capacity(roles, Batch())
     tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: 1000.0, lambda: 1e9))
-    for each in (beat("w1"), beat("w2"), beat("w1", paused_ms="soon")):  # no decoder lets this through
+    for each in (
+        heartbeat("w1"),
+        heartbeat("w2"),
+        heartbeat("w1", paused_ms="soon"),
+    ):  # the decoder would reject this
         tracker._on_heartbeat(each.instance, each)
 
     forecast = capacity.forecast("chat", BacklogCount(1000.0), 1000.0)
@@ -52,7 +56,7 @@ def test_c3_forged_heartbeats_use_bounded_memory_and_no_computation() -> None:
     capacity = Capacity(roles, Batch())
     tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: 1000.0, lambda: 1e9))
     for number in range(3000):
-        tracker._on_heartbeat(f"w{number}", beat(f"w{number}"))
+        tracker._on_heartbeat(f"w{number}", heartbeat(f"w{number}"))
 
     assert len(capacity._reports) == len(tracker._ready_at_ms) == 1000
     assert capacity._reports.keys() == tracker._ready_at_ms.keys() == tracker._workers.instances(1000.0)
@@ -64,19 +68,19 @@ def test_c3_silent_workers_are_forgotten() -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
     capacity = Capacity(roles, Batch())
     tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: now_s, lambda: 1e9))
-    tracker._on_heartbeat("gone", beat("gone"))
+    tracker._on_heartbeat("gone", heartbeat("gone"))
     for _ in range(15):
         now_s += 2
-        tracker._on_heartbeat("here", beat("here"))
+        tracker._on_heartbeat("here", heartbeat("here"))
     assert list(capacity._reports) == list(tracker._ready_at_ms) == ["here"]
 
 
 def test_c3_many_reports_are_folded_less_often() -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
     few, many = Capacity(roles, Batch()), Capacity(roles, Batch())
-    few.observe("w", beat("w"), 1000.0)
+    few.observe("w", heartbeat("w"), 1000.0)
     for number in range(1000):
-        many.observe(f"w{number}", beat(f"w{number}"), 1000.0)
+        many.observe(f"w{number}", heartbeat(f"w{number}"), 1000.0)
     first = [each.forecast("chat", BacklogCount(1000.0), 1000.0) for each in (few, many)]
     assert few.forecast("chat", BacklogCount(1001.0), 1001.0) is not first[0], (
         "a new count is taken up at once"
@@ -89,19 +93,19 @@ def test_c3_routers_are_counted_by_their_heartbeats() -> None:
     now_s = 1000.0
     roles = {"chat": RoleConfig(chain=("m",))}
     tracker = WorkerTracker(NO_BUS, Capacity(roles, Batch()), roles, Clock(lambda: now_s, lambda: 1e9))
-    assert tracker.routers() == 1, "before it has heard its own beat"
+    assert tracker.routers() == 1, "before its own heartbeat"
 
-    def beats(*names: str) -> None:
+    def heartbeats(*names: str) -> None:
         for name in names:
             tracker._on_heartbeat(name, Presence(service="router", instance=name, at_ms=0))
 
-    beats("r1", "r2", "r3")
+    heartbeats("r1", "r2", "r3")
     assert tracker.routers() == 3
     for _ in range(4):
         now_s += 2
-        beats("r1", "r3")
-    assert tracker.routers() == 2, "one is silent for longer than three beats"
+        heartbeats("r1", "r3")
+    assert tracker.routers() == 2, "one is silent for longer than three heartbeats"
     assert tracker.served(now_s) == frozenset()
 
-    beats(*(f"fake{number}" for number in range(500)))
+    heartbeats(*(f"fake{number}" for number in range(500)))
     assert tracker.routers() == 32
