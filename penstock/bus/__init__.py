@@ -1,1 +1,1 @@
-"""Access to NATS that the client and the services share: connection, publishing, reading what is stored."""
+"""Access to NATS, shared by the client and the services: connection, publishing, reading stored messages."""

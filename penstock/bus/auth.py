@@ -1,4 +1,4 @@
-"""How a process proves itself to NATS: credentials file, nkey seed, user and password, token, TLS."""
+"""Authentication at NATS: credentials file, nkey seed, user and password, token, TLS."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NatsAuth(Struct, frozen=True, kw_only=True):
     nkey_seed: str | None = None
     """NATS_NKEY_SEED: path of a file with an nkey seed."""
     user: str | None = None
-    """NATS_USER"""
+    """NATS_USER: the name of the user."""
     password: str | None = None
     """NATS_PASSWORD: the password, or `file:PATH`."""
     token: str | None = None

@@ -1,4 +1,4 @@
-"""Time, injected."""
+"""Injectable clocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BOOT: Final = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Clock(Struct, frozen=True):
-    """Two clocks: one that never steps, for waiting; one that others share, for deadlines."""
+    """A monotonic clock for waiting and the Unix clock for deadlines."""
 
     monotonic_s: Callable[[], float]
     unix_s: Callable[[], float]
@@ -28,10 +28,10 @@ SYSTEM: Final = Clock(time.monotonic, time.time)
 
 
 def loop_now_s() -> float:
-    """Seconds on the running loop's clock, the one that its timeouts go by; monotonic."""
+    """Seconds on the clock of the running loop, which its timeouts use; monotonic."""
     return asyncio.get_running_loop().time()
 
 
 def elapsed_ns() -> int:
-    """Nanoseconds since whenever, never stepping, and, where the system can say, with the time it slept."""
+    """Monotonic nanoseconds since an arbitrary start, including system sleep where the platform counts it."""
     return time.monotonic_ns() if _BOOT is None else time.clock_gettime_ns(_BOOT)

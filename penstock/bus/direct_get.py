@@ -1,4 +1,6 @@
-"""Reading stored messages without a consumer: many of one subject from any node (ADR-31), or the leader's last word."""
+"""Read stored messages without a consumer: many of one subject from any node (ADR-31), or the last one by the
+leader.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,26 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-__all__ = ["NoSuchStream", "Page", "Whereabouts", "last_sequence", "read_page", "sequence_of", "whereabouts"]
+__all__ = [
+    "NoSuchStream",
+    "Page",
+    "StreamPosition",
+    "last_sequence",
+    "read_page",
+    "sequence_of",
+    "stream_position",
+]
 
 _TIMEOUT_S: Final = 2.0
-"""Between two messages of an answer; a question lost with its connection is asked again sooner, then."""
-_NOBODY: Final = "503"
+"""Seconds to wait for each message of a response; a request may be lost with its connection."""
+_NO_RESPONDERS: Final = "503"
 _NO_MESSAGE: Final = 10037
-"""JetStream's error code: there is none."""
+"""JetStream error code: no message found."""
 _MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 class NoSuchStream(nats.errors.Error):
-    """Nobody answers for it: it does not exist, or the server has no JetStream."""
+    """No server responds for the stream: it does not exist, or JetStream is not enabled."""
 
 
 class _Error(Struct):
@@ -37,7 +47,7 @@ class _Stored(Struct):
 
 
 class _LastMessage(Struct):
-    """The part that counts of the answer to STREAM.MSG.GET."""
+    """The fields of a response to STREAM.MSG.GET that are used here."""
 
     message: _Stored | None = None
     error: _Error | None = None
@@ -48,7 +58,7 @@ class _State(Struct):
 
 
 class _Info(Struct):
-    """The part that counts of the answer to STREAM.INFO."""
+    """The fields of a response to STREAM.INFO that are used here."""
 
     state: _State | None = None
     ts: datetime | None = None
@@ -59,34 +69,34 @@ _decode_info: Final = msgspec.json.Decoder(_Info).decode
 _decode_last: Final = msgspec.json.Decoder(_LastMessage).decode
 
 
-class Whereabouts(Struct, frozen=True):
-    """Where a stream's leader was when it was asked."""
+class StreamPosition(Struct, frozen=True):
+    """The end of a stream, and the time, as reported by its leader."""
 
     last_sequence: int
     unix_ns: int
-    """What its clock showed; the same clock stamps the messages."""
+    """The clock of the leader, which also stamps the messages."""
 
 
 class Page(Struct, frozen=True):
-    """Messages in the order of the stream."""
+    """A part of the messages of one subject, in stream order."""
 
     messages: tuple[Msg, ...]
     pending: int
-    """How many more there were when it was read."""
+    """Number of further messages when the page was read."""
 
     @property
     def next_sequence(self) -> int:
-        """Where the page after this one begins. Raises IndexError for an empty page."""
+        """The stream sequence at which the next page begins. Raises IndexError for an empty page."""
         return sequence_of(self.messages[-1]) + 1
 
 
 def sequence_of(msg: Msg) -> int:
-    """The stream sequence of a message got directly."""
+    """The stream sequence of a message that was read directly."""
     return int((msg.headers or {})["Nats-Sequence"])
 
 
 async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, batch: int = 500) -> Page:
-    """Up to `batch` messages of `subject`, which may hold wildcards, from stream sequence `sequence` on.
+    """Up to `batch` messages of `subject`, which may contain wildcards, from stream sequence `sequence` on.
 
     Raises NoSuchStream, and nats.errors.Error or TimeoutError when the stream does not answer.
     """
@@ -94,21 +104,21 @@ async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, b
     answers: asyncio.Queue[Msg] = asyncio.Queue()
     subscription = await nc.subscribe(inbox, cb=answers.put)
     found: list[Msg] = []
-    wish = {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": _MAX_BYTES}
+    request = {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": _MAX_BYTES}
     try:
-        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(wish), reply=inbox)
+        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=inbox)
         while True:
             async with asyncio.timeout(_TIMEOUT_S):
                 msg = await answers.get()
             headers = msg.headers or {}
             status = headers.get("Status")
-            if "Nats-Sequence" in headers:  # it is stored, whatever status its publisher wrote into it
+            if "Nats-Sequence" in headers:  # a stored message, even if its publisher set a Status header
                 found.append(msg)
             elif status == "404":
                 return Page(tuple(found), 0)
             elif status == "204":
                 return Page(tuple(found), int(headers.get("Nats-Num-Pending", "0")))
-            elif status == _NOBODY:
+            elif status == _NO_RESPONDERS:
                 raise NoSuchStream(f"{stream}: no responders")
             else:
                 raise nats.errors.Error(f"{stream}: {status} {headers.get('Description', '')}".rstrip())
@@ -117,26 +127,26 @@ async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, b
 
 
 async def last_sequence(nc: Nats, stream: str, subject: str) -> int:
-    """The stream sequence of the last message of `subject`, by the word of the stream's leader; 0: there is none.
+    """The stream sequence of the last message of `subject`, read from the stream leader; 0: there is none.
 
-    Any node of a cluster answers a direct get, a lagging one too. Raises nats.errors.Error or TimeoutError when there
-    is no leader now.
+    (Any node of a cluster answers a direct get, including one that lags.) Raises nats.errors.Error or TimeoutError
+    while there is no leader.
     """
-    wish = msgspec.json.encode({"last_by_subj": subject})
-    msg = await nc.request(f"$JS.API.STREAM.MSG.GET.{stream}", wish, timeout=_TIMEOUT_S)
+    request = msgspec.json.encode({"last_by_subj": subject})
+    msg = await nc.request(f"$JS.API.STREAM.MSG.GET.{stream}", request, timeout=_TIMEOUT_S)
     answer = _decode_last(msg.data)
     if answer.message is not None:
         return answer.message.seq
     if answer.error is not None and answer.error.err_code == _NO_MESSAGE:
         return 0
-    description = "no answer" if answer.error is None else answer.error.description
+    description = "no response" if answer.error is None else answer.error.description
     raise nats.errors.Error(f"{stream}: {description}")
 
 
-async def whereabouts(nc: Nats, stream: str) -> Whereabouts:
-    """Asked of the stream's leader. Raises nats.errors.Error or TimeoutError when there is none now."""
+async def stream_position(nc: Nats, stream: str) -> StreamPosition:
+    """Read from the stream leader. Raises nats.errors.Error or TimeoutError while there is none."""
     answer = _decode_info((await nc.request(f"$JS.API.STREAM.INFO.{stream}", timeout=_TIMEOUT_S)).data)
     if answer.state is None or answer.ts is None:
-        description = "no answer" if answer.error is None else answer.error.description
+        description = "no response" if answer.error is None else answer.error.description
         raise nats.errors.Error(f"{stream}: {description}")
-    return Whereabouts(answer.state.last_seq, int(answer.ts.timestamp() * 1e6) * 1000)
+    return StreamPosition(answer.state.last_seq, int(answer.ts.timestamp() * 1e6) * 1000)

@@ -1,4 +1,4 @@
-"""Ids that sort by time: UUIDv7 of RFC 9562."""
+"""Request ids, which sort by time (UUIDv7, RFC 9562), and instance names."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def new_id() -> str:
 
 
 def instance_name(service: str) -> str:
-    """A name for this process, unique over machines and restarts, usable as a subject token."""
+    """A name of this process that is unique over machines and restarts, and a valid subject token."""
     host = token(socket.gethostname())[:24]
     return f"{service}-{host}-{os.getpid()}-{secrets.token_hex(3)}"

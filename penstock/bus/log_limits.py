@@ -1,4 +1,4 @@
-"""A rate limit for log lines that a burst or an outage repeats per request or per retry."""
+"""Limit the rate of log lines that a burst or an outage repeats for each request or retry."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["RepeatedLogs", "rate_limited_logger"]
 
 _EVERY_S: Final = 10.0
 """Seconds between two lines of one kind."""
-_MOST_KINDS: Final = 500
-"""Kinds remembered per logger; the one passed longest ago is forgotten first."""
+_MAX_KINDS: Final = 500
+"""Kinds stored per logger; the one logged longest ago is dropped first."""
 
 Kind = tuple[str, type[BaseException] | None]
 
 
-class _Passed(Struct):
+class _LastLine(Struct):
     at_s: float
-    held_back: int = 0
+    suppressed: int = 0
 
 
 class RepeatedLogs(logging.Filter):
-    """Pass the first warning of a kind, then one every `every_s` seconds, with the count of those held back since.
+    """Pass the first warning of a kind, then one every `every_s` seconds with the number suppressed since.
 
     A kind is the message before its arguments are filled in (`by="text"`: after) and the type of the exception logged
-    with it. Lines below WARNING always pass. The count of a burst's last seconds is told by the next line of the kind.
+    with it. Lines below WARNING always pass. The next line of the kind has the count of the last seconds of a burst.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RepeatedLogs(logging.Filter):
         self._every_s = every_s
         self._by = by
         self._clock = clock
-        self._passed: dict[Kind, _Passed] = {}
+        self._last: dict[Kind, _LastLine] = {}
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -52,29 +52,29 @@ class RepeatedLogs(logging.Filter):
         text = str(record.msg) if self._by == "message" else record.getMessage()
         error = record.exc_info[0] if record.exc_info else None
         with self._lock:
-            held_back = self._held_back(text, error)
-        if held_back:
-            record.msg = f"{record.msg} ({held_back:,} more like this were not logged)"
-        return held_back is not None
+            suppressed = self._suppressed(text, error)
+        if suppressed:
+            record.msg = f"{record.msg} ({suppressed:,} more like this were not logged)"
+        return suppressed is not None
 
     def forget(self) -> None:
-        """Begin anew: the next line of every kind passes."""
+        """Reset: the next line of every kind passes."""
         with self._lock:
-            self._passed.clear()
+            self._last.clear()
 
-    def _held_back(self, text: str, error: type[BaseException] | None) -> int | None:
-        """How many of this kind were held back before this line; None: so is this one."""
+    def _suppressed(self, text: str, error: type[BaseException] | None) -> int | None:
+        """Number of suppressed lines of this kind before this one; None: suppress this one too."""
         now_s = self._clock()
         kind = (text, error)
-        last = self._passed.get(kind)
+        last = self._last.get(kind)
         if last is not None and now_s - last.at_s < self._every_s:
-            last.held_back += 1
+            last.suppressed += 1
             return None
-        self._passed.pop(kind, None)  # back in at the end: the order is that of passing
-        if len(self._passed) >= _MOST_KINDS:
-            del self._passed[next(iter(self._passed))]
-        self._passed[kind] = _Passed(now_s)
-        return 0 if last is None else last.held_back
+        self._last.pop(kind, None)  # inserted at the end: the order is that of the last line
+        if len(self._last) >= _MAX_KINDS:
+            del self._last[next(iter(self._last))]
+        self._last[kind] = _LastLine(now_s)
+        return 0 if last is None else last.suppressed
 
 
 def rate_limited_logger(name: str, *, by: Literal["message", "text"] = "message") -> logging.Logger:

@@ -1,4 +1,4 @@
-"""What may be shown of a secret."""
+"""Mask secrets in output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 __all__ = ["masked_key", "without_userinfo"]
 
 _TAIL_FROM = 12
-"""Four characters of a shorter key would give too much of it away."""
+"""Length from which the last four characters of a key are shown."""
 _USERINFO = re.compile(r"(?<=://)[^,\s]*@")
 
 
@@ -19,5 +19,5 @@ def masked_key(key: str | None) -> str:
 
 
 def without_userinfo(address: str) -> str:
-    """The address, or a comma-separated list of them, without the names and passwords in it."""
+    """An address, or a comma-separated list of addresses, without user names and passwords."""
     return _USERINFO.sub("…@", address)

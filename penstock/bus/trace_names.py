@@ -1,4 +1,4 @@
-"""Every attribute and span name, in one place.
+"""The names of all spans and their attributes.
 
 GenAI: OpenTelemetry semantic conventions v1.41, docs/gen-ai (status: development). Messaging: semantic conventions
 v1.44, docs/messaging (status: development); `nats` is a custom value of `messaging.system`, which they allow.
@@ -71,7 +71,7 @@ WHY: Final = "penstock.routing.why"
 ATTEMPT: Final = "penstock.attempt"
 DEGRADED: Final = "penstock.degraded"
 ADAPTED: Final = "penstock.adapted"
-DELIVERY: Final = "penstock.runtime.consumer.delivery"
+DELIVERY: Final = "penstock.delivery"
 OUTCOME: Final = "penstock.outcome"
 
 SPAN_CLIENT: Final = "penstock chat"

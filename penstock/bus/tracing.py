@@ -1,4 +1,4 @@
-"""Spans over NATS headers. Tracing that is off imports no SDK and makes no objects."""
+"""Spans over NATS headers. Disabled tracing imports no SDK and creates no objects."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def is_traceparent(text: str) -> bool:
 
 
 class Span(Protocol):
-    """One span, ended exactly once by whoever started it."""
+    """One span; the code that started it ends it exactly once."""
 
     @property
     def traceparent(self) -> str | None:
-        """What the next hop needs to know, as a W3C `traceparent` header."""
+        """The W3C `traceparent` header for the next hop."""
         ...
 
     def set(self, key: str, value: Attribute) -> None: ...
 
     def end(self, *, error: str | None = None) -> None:
-        """`error`: a low-cardinality error type; None means all went well."""
+        """End the span. `error` is a low-cardinality error type; None means success."""
         ...
 
 
@@ -46,16 +46,16 @@ class Tracer(Protocol):
         attributes: Attributes | None = None,
         start_ns: int | None = None,
     ) -> Span:
-        """`parent` is a `traceparent`; `start_ns` Unix nanoseconds, now if None."""
+        """Start a span. `parent` is a `traceparent`; `start_ns` is in Unix nanoseconds, None for now."""
         ...
 
     def close(self) -> None:
-        """Send what is still held."""
+        """Send the buffered spans."""
         ...
 
 
 class _PassingSpan:
-    """Nothing is recorded; a trace that others began passes through."""
+    """Records nothing and passes a received trace on."""
 
     __slots__ = ("traceparent",)
 
@@ -63,17 +63,17 @@ class _PassingSpan:
         self.traceparent = traceparent
 
     def set(self, key: str, value: Attribute) -> None:
-        """Nothing to set."""
+        """Ignored."""
 
     def end(self, *, error: str | None = None) -> None:
-        """Nothing to end."""
+        """Ignored."""
 
 
 NO_SPAN: Final = _PassingSpan(None)
 
 
 class NoTracer:
-    """Tracing is off."""
+    """The tracer of disabled tracing."""
 
     def start(
         self,
@@ -87,7 +87,7 @@ class NoTracer:
         return NO_SPAN if parent is None or not is_traceparent(parent) else _PassingSpan(parent)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No spans are buffered."""
 
 
 NO_TRACER: Final = NoTracer()

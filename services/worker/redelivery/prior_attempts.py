@@ -17,7 +17,7 @@ import nats.errors
 from msgspec import Struct
 
 from penstock.bus.clock import elapsed_ns
-from penstock.bus.direct_get import whereabouts
+from penstock.bus.direct_get import stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract.headers import REPEATED
@@ -122,7 +122,7 @@ class PriorAttemptsReader:
         while connection == self._connections:
             asked_ns = self._now_ns()
             try:
-                found = await whereabouts(self._bus.nc, WORK.name)
+                found = await stream_position(self._bus.nc, WORK.name)
             except (nats.errors.Error, TimeoutError) as error:
                 _log.warning("prior attempts are read for every request until JetStream answers: %r", error)
                 await asyncio.sleep(_RETRY_S)

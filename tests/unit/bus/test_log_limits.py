@@ -110,7 +110,7 @@ def test_grouping_by_text_separates_arguments_in_bounded_memory(clock, caplog):
         logger.warning("%d cannot be read", number)
         logger.warning("%d cannot be read", number)
     assert len(caplog.records) == 2_000
-    assert len(limit._passed) == 500
+    assert len(limit._last) == 500
 
 
 def test_lines_are_grouped_by_exception_type(logger, caplog):
