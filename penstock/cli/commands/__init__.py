@@ -1,1 +1,1 @@
-"""One module per command, and what it needs."""
+"""One module per command of `penstock`."""

@@ -19,7 +19,7 @@ __all__ = ["ResumedPart"]
 
 
 class ResumedPart(Struct, frozen=True):
-    """What the second process received."""
+    """The part of the reply that the second process received."""
 
     pid: int
     events: int

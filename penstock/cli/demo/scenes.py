@@ -19,6 +19,8 @@ from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA
 from penstock.cli.demo.prompts import DemoPrompt
 from penstock.cli.demo.report import Outcome, outcome_table
 from penstock.cli.demo.resume import ResumedPart
+from penstock.cli.errors import CommandError
+from penstock.cli.local.exit_report import exit_text
 from penstock.cli.local.python_child import code_path
 from penstock.cli.local.system import System
 from penstock.cli.render.answer import AnswerPrinter, failure_text
@@ -58,7 +60,7 @@ class Stage(Struct, frozen=True):
 
 
 class Seen(Struct, frozen=True):
-    """What a scene saw, and whether its promise held."""
+    """The observation of a scene, and whether its promise held."""
 
     held: bool
     text: str
@@ -124,6 +126,8 @@ async def _resume_elsewhere(stage: Stage, request_id: str, after_seq: int) -> Re
         if process.returncode is None:
             process.kill()
             await process.wait()
+    if process.returncode:
+        raise CommandError(f"the process that resumes the stream {exit_text(process.returncode)}")
     return msgspec.json.decode(printed, type=ResumedPart)
 
 

@@ -89,8 +89,8 @@ def test_in_the_same_directory_a_worker_needs_no_settings(
     try:
         end = ask_until_it_answers(up, worker.instance())
         assert (end["type"], end["attempt"]) == ("completed", 1)
-        told = f"NATS_URL={runtime_file.nats_url} PENSTOCK_SIMULATOR_URL={runtime_file.simulator}\n"
-        assert told in worker.log.read_text()
+        log = f"NATS_URL={runtime_file.nats_url} PENSTOCK_SIMULATOR_URL={runtime_file.simulator}\n"
+        assert log in worker.log.read_text()
     finally:
         worker.stop()
 
@@ -117,7 +117,7 @@ def test_elsewhere_without_data_a_worker_ends_and_names_the_settings(
     up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path
 ):
     worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=runtime_file.nats_url)
-    code, told = worker.ends()
+    code, log = worker.ends()
     assert code == 2
     for part in (
         "no simulator answers at http://127.0.0.1:9100/v1",
@@ -126,8 +126,8 @@ def test_elsewhere_without_data_a_worker_ends_and_names_the_settings(
         str(tmp_path / ".penstock"),
         "`penstock run simulator`",
     ):
-        assert part in told
-    assert "Traceback" not in told
+        assert part in log
+    assert "Traceback" not in log
     assert '"ready"' not in worker.out.read_text()
 
 
@@ -136,9 +136,9 @@ async def test_with_another_nats_server_the_simulator_is_only_named(
 ):
     data = ("--data", str(up.directory / ".penstock"))
     worker = Worker(up, BY_MODULE, *data, cwd=tmp_path, NATS_URL=own_nats_server.url)
-    code, told = await asyncio.to_thread(worker.ends)
+    code, log = await asyncio.to_thread(worker.ends)
     assert code == 2
-    assert f"set PENSTOCK_SIMULATOR_URL={runtime_file.simulator} " in told
+    assert f"set PENSTOCK_SIMULATOR_URL={runtime_file.simulator} " in log
 
 
 def test_a_configured_simulator_address_is_used(up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path):

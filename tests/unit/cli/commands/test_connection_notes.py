@@ -33,21 +33,21 @@ async def test_a_lost_and_a_restored_connection_are_one_note_each():
 
 
 async def test_an_error_of_the_server_is_a_note():
-    said: list[str] = []
+    notes: list[str] = []
 
-    with connection_notes(said.append):
+    with connection_notes(notes.append):
         await Reconnects().error(nats.errors.Error("Permissions Violation for Publish"))
 
-    assert said == ["NATS: Permissions Violation for Publish"]
+    assert notes == ["NATS: Permissions Violation for Publish"]
 
 
 def test_warnings_are_notes_and_lower_levels_are_dropped():
-    said: list[str] = []
+    notes: list[str] = []
     log = logging.getLogger("elsewhere")
 
-    with connection_notes(said.append):
+    with connection_notes(notes.append):
         log.info("nothing new")
         log.warning("the disk is %s", "full")
-    log.warning("nobody reads this here")
+    log.warning("logged outside the context")
 
-    assert said == ["the disk is full"]
+    assert notes == ["the disk is full"]
