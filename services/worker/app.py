@@ -185,7 +185,7 @@ class Worker:
                 ack_wait_s=settings.ack_wait_s,
                 max_deliver=settings.max_deliver,
                 gate=gate.closed_s,
-                at_most=lambda: min(slots(), gate.at_most(made.running)),
+                usable_slots=lambda: min(slots(), gate.at_most(made.running)),
             )
             made = Mailbox(
                 bus.nc,

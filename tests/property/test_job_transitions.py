@@ -8,7 +8,13 @@ from msgspec.structs import replace
 
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Completed, Failed, Failure, first_seq
-from penstock.runtime.jobs.transitions import ended, failed_at, next_record, refused, was_sent
+from penstock.runtime.jobs.transitions import (
+    ended_record,
+    failed_at,
+    next_record,
+    record_after_rejection,
+    was_sent,
+)
 
 QUEUED = Job(
     id="1", client="c", account="a", role="chat", state="queued", at_ms=1, submitted_ms=1, deadline_ms=9
@@ -23,7 +29,7 @@ def running(attempt: int) -> Job:
 
 def failed(attempt: int) -> Job:
     failure = Failure(code="internal", message="x" * 5_000, retry="later")
-    return ended(QUEUED, Failed(id="1", seq=first_seq(attempt) + 1, attempt=attempt, error=failure), 5)
+    return ended_record(QUEUED, Failed(id="1", seq=first_seq(attempt) + 1, attempt=attempt, error=failure), 5)
 
 
 def completed(attempt: int) -> Job:
@@ -36,7 +42,7 @@ def completed(attempt: int) -> Job:
         provider="p",
         finish_reason="stop",
     )
-    return ended(QUEUED, event, 5, 100)
+    return ended_record(QUEUED, event, 5, 100)
 
 
 attempts = st.integers(1, 5)
@@ -75,7 +81,7 @@ def test_d7_a_rejection_ends_only_an_unclaimed_job(wanted: list[Job], ours: bool
     stored: Job | None = None
     for each in wanted:
         stored = next_record(stored, each) or stored
-    written = refused(stored, failed(0), ours=ours)
+    written = record_after_rejection(stored, failed(0), ours=ours)
     unclaimed = stored is None or stored == PROMISED or (ours and stored.state == "queued")
     assert (written is not None) == unclaimed
     assert written is None or written.state == "failed"

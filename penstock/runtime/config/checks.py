@@ -136,7 +136,9 @@ def _check_kind(limits: Limits, path: str, report: Report) -> None:
         and limits.requests_per_minute is None
         and limits.tokens_per_minute is None
     ):
-        report.add(f"{path}.kind", "says how figures per minute are counted, and there is none", "name one")
+        report.add(
+            f"{path}.kind", "applies to limits per minute, and there is none", "add one, or remove kind"
+        )
 
 
 def _check_shared(draft: Draft, report: Report) -> None:

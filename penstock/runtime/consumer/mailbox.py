@@ -62,7 +62,7 @@ class MailboxPolicy(Struct, frozen=True, kw_only=True):
     ack_wait_s: float
     max_deliver: int = 5
     gate: Gate = _open
-    at_most: Callable[[], int] = _unbounded
+    usable_slots: Callable[[], int] = _unbounded
     """Returns how many of the slots may be used at this moment."""
 
 
@@ -98,7 +98,7 @@ class Mailbox:
         self._handle = handle
         self._dead_letter = dead_letter
         self._repairing = BackgroundRepair(self.name, repair)
-        self._order = PullScheduler(len(consumers))
+        self._scheduler = PullScheduler(len(consumers))
         self._in_flight: dict[tuple[int, int], _InFlight] = {}
         """By `Delivery.identity`."""
         self._awake = asyncio.Event()
@@ -189,15 +189,15 @@ class Mailbox:
             if closed_s > 0.0:
                 await self._sleep(min(closed_s, _RECHECK_S))
                 continue
-            slots = min(self.policy.slots, self.policy.at_most())
+            slots = min(self.policy.slots, self.policy.usable_slots())
             self._held_back = slots < self.policy.slots
             await self._ask(slots)
             await self._sleep(_RECHECK_S if self._held_back else _WATCH_S)
 
     async def _ask(self, slots: int) -> None:
         sources = [puller.source for puller in self._pullers]
-        asks = self._order.asks(sources, slots, len(self._in_flight))
-        self._wanting = self._order.short
+        asks = self._scheduler.asks(sources, slots, len(self._in_flight))
+        self._wanting = self._scheduler.short
         for ask in asks:
             if not self._stopping:
                 await self._pullers[ask.rank].ask(ask)

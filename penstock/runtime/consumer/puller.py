@@ -72,7 +72,7 @@ class Puller:
     async def withdraw(self) -> bool:
         """Ask the server for no more, with the next flush. Returns whether there is anything to flush.
 
-        What is on its way may still arrive, so go on listening until `close`. nats-py's `drain` stops listening at the
+        Messages already sent may still arrive until `close`. nats-py's `drain` stops listening at the
         server's PONG, which a message being delivered at that moment can miss; it would then come again only after
         ack_wait.
         """

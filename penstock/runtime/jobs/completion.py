@@ -15,7 +15,7 @@ from penstock.bus.stored_replies import settled_replies
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, first_seq
 from penstock.runtime.jobs.store import JobStore, JobWrite, Transition
-from penstock.runtime.jobs.transitions import ended, failed_at, next_record
+from penstock.runtime.jobs.transitions import ended_record, failed_at, next_record
 from penstock.runtime.service import Bus
 
 __all__ = ["end_from_events", "end_job", "fail_job", "terminal_event_of"]
@@ -33,7 +33,7 @@ async def end_job(
     follows: Transition = next_record,
 ) -> JobWrite:
     """Write `event` as the end of `job`, unless it has ended already."""
-    wanted = ended(job, event, at_ms, result_bytes)
+    wanted = ended_record(job, event, at_ms, result_bytes)
     return await jobs.advance(job.reply_to, lambda stored: follows(stored, wanted))
 
 

@@ -10,7 +10,15 @@ from penstock.contract.jobs import Job
 from penstock.contract.reply import Completed, Failed, Failure
 from penstock.contract.work import ChatWork
 
-__all__ = ["ended", "failed_at", "is_promised", "next_record", "queued_job", "refused", "was_sent"]
+__all__ = [
+    "ended_record",
+    "failed_at",
+    "is_promised",
+    "next_record",
+    "queued_job",
+    "record_after_rejection",
+    "was_sent",
+]
 
 _MESSAGE_CHARACTERS: Final = 500
 """Characters kept of an error message: large records would fill the stream before it has its number of them."""
@@ -49,7 +57,7 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
     )
 
 
-def refused(stored: Job | None, wanted: Job, *, ours: bool) -> Job | None:
+def record_after_rejection(stored: Job | None, wanted: Job, *, ours: bool) -> Job | None:
     """The record to write over `stored` when admission rejects a request with this id, whose end would be `wanted`.
 
     A known job waits in a mailbox or runs, and its worker ends it: a request with the same id is the same request,
@@ -89,7 +97,7 @@ def queued_job(work: ChatWork, at_ms: int, work_seq: int = 0) -> Job:
     )
 
 
-def ended(job: Job, event: Completed | Failed, at_ms: int, result_bytes: int = 0) -> Job:
+def ended_record(job: Job, event: Completed | Failed, at_ms: int, result_bytes: int = 0) -> Job:
     """`job` as `event` ends it. `result_bytes`: the size of its stored answer."""
     if isinstance(event, Failed):
         return _failed(job, event, at_ms)

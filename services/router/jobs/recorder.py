@@ -21,7 +21,13 @@ from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.completion import fail_job, terminal_event_of
-from penstock.runtime.jobs.transitions import ended, is_promised, next_record, queued_job, refused
+from penstock.runtime.jobs.transitions import (
+    ended_record,
+    is_promised,
+    next_record,
+    queued_job,
+    record_after_rejection,
+)
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S
@@ -115,7 +121,7 @@ class JobRecorder:
         event = Failed(id=work.id, seq=accepted.seq + 1, error=failure)
         at_ms = self._clock.unix_ms()
         await self._jobs.advance(
-            work.reply_to, lambda stored: ended(stored, event, at_ms) if _is_waiting(stored) else None
+            work.reply_to, lambda stored: ended_record(stored, event, at_ms) if _is_waiting(stored) else None
         )
 
     async def reject(self, job: Job, event: Failed, *, ours: bool) -> Completed | Failed | None:
@@ -130,7 +136,7 @@ class JobRecorder:
             self._clock.unix_ms(),
             known=known,
             unless_known=job,
-            follows=partial(refused, ours=ours),
+            follows=partial(record_after_rejection, ours=ours),
         )
 
     async def read(self, address: ReplyAddress) -> Job | None:

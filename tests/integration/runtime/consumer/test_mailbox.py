@@ -87,7 +87,7 @@ async def test_c6_a_wake_puts_newly_usable_slots_to_use_at_once(bench):
         await release.wait()
         return ACK
 
-    box = await bench.box(handle, slots=6, at_most=lambda: allowed)
+    box = await bench.box(handle, slots=6, usable_slots=lambda: allowed)
     await bench.fill(9)
 
     async def running(number: int) -> bool:

@@ -138,7 +138,7 @@ async def test_c6_the_number_of_usable_slots_can_change(bench):
         return await a_moment(delivery)
 
     await bench.fill(60, rank=1)
-    box = await bench.box(handle, slots=6, at_most=lambda: allowed)
+    box = await bench.box(handle, slots=6, usable_slots=lambda: allowed)
     await until(lambda: len(box.done) >= 20)
     assert set(running) == {1}
     allowed = 6

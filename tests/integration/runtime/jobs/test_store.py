@@ -19,7 +19,7 @@ from penstock.contract.reply import Completed, Failed, Failure
 from penstock.contract.streams import JOBS, RESULTS
 from penstock.errors import RequestFailed, ResultGone, UnknownJob
 from penstock.runtime.jobs.store import JobStore
-from penstock.runtime.jobs.transitions import ended, next_record
+from penstock.runtime.jobs.transitions import ended_record, next_record
 from penstock.runtime.provisioning.ensure import stream_config
 
 ROOM = 3
@@ -41,7 +41,7 @@ def job(number: int, **more: object) -> Job:
 
 def failed(of: Job) -> Job:
     failure = Failure(code="internal", message="a longer record than the one it replaces " * 5, retry="later")
-    return ended(of, Failed(id=of.id, seq=1, error=failure), 5)
+    return ended_record(of, Failed(id=of.id, seq=1, error=failure), 5)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ async def test_a_result_is_read_while_it_is_there_and_missed_honestly(nc: Nats):
     event = Completed(id="id-1", seq=7, attempt=2, role="chat", model="m", provider="p", finish_reason="stop")
     assert await reading.result(job(1)) is None
     size = await jobs.keep(job(1).reply_to, JobResult(completed=event, text="streamed"))
-    done = ended(job(1), event, 5, size)
+    done = ended_record(job(1), event, 5, size)
     reply = await reading.result(done)
     assert reply is not None
     assert (reply.text, reply.attempts) == ("streamed", 2)
@@ -106,7 +106,7 @@ async def test_a_result_is_read_while_it_is_there_and_missed_honestly(nc: Nats):
     with pytest.raises(ResultGone, match="the store was full"):
         await reading.result(done)
     with pytest.raises(ResultGone, match="exceeded the message limit"):
-        await reading.result(ended(job(1), event, 5, 0))
+        await reading.result(ended_record(job(1), event, 5, 0))
     with pytest.raises(RequestFailed):
         await reading.result(failed(job(1)))
 

@@ -63,7 +63,7 @@ MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
     ("requests_per_minute: 30", "requests_per_minute: -1", 12, "models.small.limits.requests_per_minute", "-1", "0", "no limit"),
     ("requests_per_minute: 30", 'requests_per_minute: "30"', 12, "models.small.limits.requests_per_minute", '"30"', "whole", "without quotes"),
     ("requests_per_minute: 30", "requests_per_minute: 30, kind: bucket", 12, "models.small.limits.kind", '"bucket"', "", "token_bucket"),
-    ("requests_per_minute: 30", "concurrency: 3, kind: token_bucket", 12, "models.small.limits.kind", '"token_bucket"', "there is none", "name one"),
+    ("requests_per_minute: 30", "concurrency: 3, kind: token_bucket", 12, "models.small.limits.kind", '"token_bucket"', "there is none", "add one"),
     ("requests_per_minute: 30", "requests_per_minute: 0.5", 12, "models.small.limits.requests_per_minute", "0.5", "fraction", "whole"),
     ("input: 100", "input: -100", 9, "models.large.price.input", "-100", "negative", "micro-dollars"),
     ("input: 100", "inptu: 100", 9, "models.large.price.inptu", "100", "no such key", "write input"),
