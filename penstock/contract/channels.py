@@ -149,9 +149,9 @@ CHANNELS: Final = (
         delivery="stored",
         stream=streams.EVENTS.name,
         producers=("worker",),
-        consumers=("any observer",),
+        consumers=("worker", "any observer"),
         limits=f"stored for {_duration(streams.EVENTS.max_age_s)}",
-        purpose="Facts for accounting and audit.",
+        purpose="Facts for accounting and audit; workers apply `quota_paused` of each other.",
     ),
     Channel(
         name="explain",
