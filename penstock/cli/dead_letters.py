@@ -17,7 +17,7 @@ from nats.js.errors import APIError, NotFoundError
 from penstock.bus.direct_get import NoSuchStream, read_page, sequence_of
 from penstock.cli.errors import CommandError
 from penstock.contract import codec, headers, subjects
-from penstock.contract.dead_letters import DeadHistory
+from penstock.contract.headers import DeadHistory
 from penstock.contract.streams import DEAD
 from penstock.contract.subjects import ReplyAddress
 

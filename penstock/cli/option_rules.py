@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from penstock.contract.deadlines import LONGEST_S
+from penstock.contract.request import LONGEST_S
 
 __all__ = ["contradiction"]
 

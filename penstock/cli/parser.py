@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, TypeAlias, get_args
 
 from penstock.cli.local.python_child import SERVICES
-from penstock.contract.deadlines import LONGEST_S
 from penstock.contract.jobs import JobState
 from penstock.contract.names import AUTO, EMBED, LANES, RESCUES
+from penstock.contract.request import LONGEST_S
 from penstock.contract.subjects import is_token
 from penstock.runtime.runtime_file import DEFAULT_DATA
 

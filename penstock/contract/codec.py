@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from penstock.contract.dead_letters import DeadHistory
 from penstock.contract.events import Event
+from penstock.contract.headers import DeadHistory
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 __all__ = [
     "CLIENT",
     "DEADLINE_MS",
@@ -19,6 +21,8 @@ __all__ = [
     "REPEATED",
     "REPLY_SUBJECT",
     "TRACEPARENT",
+    "DeadAttempt",
+    "DeadHistory",
 ]
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
@@ -45,6 +49,28 @@ DEAD_SUBJECT: Final = "Penstock-Dead-Subject"
 DEAD_DELIVERIES: Final = "Penstock-Dead-Deliveries"
 DEAD_TRUNCATED: Final = "Penstock-Dead-Truncated"
 DEAD_HISTORY: Final = "Penstock-Dead-History"
-"""JSON in ASCII: penstock/contract/dead_letters.py."""
+"""A DeadHistory as JSON in ASCII."""
 DEAD_STORED_MS: Final = "Penstock-Dead-Stored-Ms"
 """When the original message was stored in its stream, Unix milliseconds."""
+
+
+class DeadAttempt(Struct, frozen=True, kw_only=True):
+    """One provider attempt, reconstructed from the stored reply events."""
+
+    attempt: int
+    model: str = ""
+    provider: str = ""
+    worker: str = ""
+    at_ms: int = 0
+    """Start of the attempt in Unix milliseconds; 0: unknown."""
+    outcome: str = ""
+    """The error code for which another attempt followed, or `no end` when the worker sent no further event."""
+    bytes_out: int = 0
+    """Bytes of answer text sent before the attempt ended."""
+
+
+class DeadHistory(Struct, frozen=True, kw_only=True):
+    """The last attempts, oldest first; `left_out` earlier ones are not listed."""
+
+    attempts: tuple[DeadAttempt, ...] = ()
+    left_out: int = 0

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from msgspec import Raw, Struct
 
 from penstock.contract.names import AUTO, Lane, Rescue
 
-__all__ = ["CancelRequest", "ChatRequest"]
+__all__ = ["LONGEST_S", "LONGEST_WAIT_S", "CancelRequest", "ChatRequest"]
+
+LONGEST_S: Final[Mapping[Lane, int]] = {"interactive": 3_600, "batch": 86_400}
+"""The latest possible deadline of each lane, in seconds after JetStream stored the request."""
+LONGEST_WAIT_S: Final = max(LONGEST_S.values())
+"""The longest time a request may wait; streams that keep or mark waiting requests keep them longer."""
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_field="type"):

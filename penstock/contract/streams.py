@@ -13,8 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.contract import subjects
-from penstock.contract.deadlines import LONGEST_WAIT_S
 from penstock.contract.names import LANES, RANKS, Lane
+from penstock.contract.request import LONGEST_WAIT_S
 
 __all__ = [
     "BUCKETS",

@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 
 from penstock.bus.publish import store
 from penstock.contract import headers, subjects
-from penstock.contract.dead_letters import DeadAttempt, DeadHistory
+from penstock.contract.headers import DeadAttempt, DeadHistory
 from penstock.contract.reply import Delta, ReplyEvent, Restarted, Started
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
 from penstock.runtime.answer_size import answer_bytes

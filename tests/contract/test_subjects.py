@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from penstock.contract import codec, streams, subjects
 from penstock.contract.channels import CHANNELS
 from penstock.contract.codec import encode
-from penstock.contract.deadlines import LONGEST_S, LONGEST_WAIT_S
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.generate import examples
 from penstock.contract.names import KINDS, LANES, RANKS, ROLES
+from penstock.contract.request import LONGEST_S, LONGEST_WAIT_S
 from penstock.contract.subjects import ReplyAddress
 
 tokens = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable
 
 from msgspec import UNSET, Struct, UnsetType
 
-from penstock.contract.deadlines import LONGEST_S
 from penstock.contract.names import RESERVED_ROLES, ROLES
+from penstock.contract.request import LONGEST_S
 from penstock.runtime.config.catalogue import (
     AutoRule,
     Catalogue,

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.contract import headers, subjects
-from penstock.contract.deadlines import LONGEST_WAIT_S
+from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.subjects import ReplyAddress
 
 __all__ = ["QueuedMessage", "parse_queued"]

@@ -11,8 +11,8 @@ from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_page, sequence_of
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec, subjects
-from penstock.contract.deadlines import LONGEST_WAIT_S
 from penstock.contract.jobs import Job
+from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.streams import JOBS
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.service import Bus

@@ -8,11 +8,10 @@ from typing import Final
 import msgspec
 
 from penstock.contract import codec, headers, subjects
-from penstock.contract.deadlines import LONGEST_S
 from penstock.contract.errors import ErrorCode
 from penstock.contract.names import Role
 from penstock.contract.reply import Accepted
-from penstock.contract.request import ChatRequest
+from penstock.contract.request import LONGEST_S, ChatRequest
 from penstock.contract.streams import MAX_REQUEST_BYTES
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue

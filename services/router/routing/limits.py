@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.contract.deadlines import LONGEST_S
+from penstock.contract.request import LONGEST_S
 
 __all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
 

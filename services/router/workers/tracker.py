@@ -10,8 +10,8 @@ import nats.errors
 
 from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.contract.deadlines import LONGEST_WAIT_S
 from penstock.contract.presence import Presence
+from penstock.contract.request import LONGEST_WAIT_S
 from penstock.runtime.heartbeat import read_recent_presence, watch_presence
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity

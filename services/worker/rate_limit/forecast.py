@@ -9,8 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.contract.deadlines import LONGEST_WAIT_S
 from penstock.contract.presence import Recovery
+from penstock.contract.request import LONGEST_WAIT_S
 
 __all__ = ["Forecast", "recovery"]
 
