@@ -79,20 +79,20 @@ class _Reader:
 
 def load(variables: Mapping[str, str]) -> Settings:
     """Settings from SIMULATOR_*; raises SettingsError with all errors."""
-    reader = _Reader(variables)
+    reader, amount = _Reader(variables), _converted(Amount)
     settings = Settings(
         host=reader.read("HOST", "127.0.0.1", str),
-        port=reader.read("PORT", 9100, _port),
+        port=reader.read("PORT", 9100, _converted(Annotated[int, Meta(ge=0, le=65535)])),
         api_keys=frozenset(reader.read("API_KEYS", (), _names)),
         models=reader.read("MODELS", (), _names),
         limits=reader.read("LIMITS", {}, _json(dict[str, ModelLimits])),
         context_tokens=reader.read("CONTEXT", {}, _json(dict[str, Annotated[int, Meta(ge=1)]])),
         speed=Speed(
-            latency_ms=reader.read("LATENCY_MS", 0.0, _amount),
-            first_token_ms=reader.read("FIRST_TOKEN_MS", 0.0, _amount),
-            tokens_per_second=reader.read("TOKENS_PER_SECOND", 0.0, _amount),
+            latency_ms=reader.read("LATENCY_MS", 0.0, amount),
+            first_token_ms=reader.read("FIRST_TOKEN_MS", 0.0, amount),
+            tokens_per_second=reader.read("TOKENS_PER_SECOND", 0.0, amount),
         ),
-        header_style=reader.read("HEADER_STYLE", "openai", _style),
+        header_style=reader.read("HEADER_STYLE", "openai", _converted(HeaderStyle)),
     )
     if reader.problems:
         raise SettingsError(reader.problems)
@@ -103,19 +103,8 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _port(text: str) -> int:
-    port: int = msgspec.convert(text, Annotated[int, Meta(ge=0, le=65535)], strict=False)
-    return port
-
-
-def _amount(text: str) -> float:
-    amount: float = msgspec.convert(text, Amount, strict=False)
-    return amount
-
-
-def _style(text: str) -> HeaderStyle:
-    style: HeaderStyle = msgspec.convert(text, HeaderStyle)
-    return style
+def _converted(shape: Any) -> Callable[[str], Any]:
+    return lambda text: msgspec.convert(text, shape, strict=False)
 
 
 def _json(shape: Any) -> Callable[[str], Any]:

@@ -18,13 +18,11 @@ def error_of(behaviour: Behaviour, model: str) -> ApiError | None:
         return _rate_limited(())
     if behaviour.kind == "withdrawn":
         return model_not_found(model)
-    row = _ERRORS.get(behaviour.kind)
-    return None if row is None else ApiError(row[0], row[3], kind=row[1], code=row[2])
+    return _error(behaviour.kind) if behaviour.kind in _ERRORS else None
 
 
 def overloaded() -> ApiError:
-    status, kind, code, message = _ERRORS["503"]
-    return ApiError(status, message, kind=kind, code=code)
+    return _error("503")
 
 
 def flaky_fails(attempt: int, share: float) -> bool:
@@ -37,6 +35,11 @@ def flaky_fails(attempt: int, share: float) -> bool:
 def flapping_fails(since_s: float, now_s: float, period_s: float) -> bool:
     """Whether `now_s` is in a failing period: the first period from `since_s` is healthy, then they alternate."""
     return int((now_s - since_s) / period_s) % 2 == 1
+
+
+def _error(kind: Kind) -> ApiError:
+    status, error_type, code, message = _ERRORS[kind]
+    return ApiError(status, message, kind=error_type, code=code)
 
 
 def _rate_limited(headers: tuple[tuple[bytes, bytes], ...]) -> ApiError:
