@@ -201,7 +201,7 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
         if not _known(role.parameters, field) or not _known(role.ceilings, field):
             continue
         own, ceiling = getattr(role.parameters, field), getattr(role.ceilings, field)
-        if own is not None and ceiling is not None and own > ceiling:
+        if isinstance(own, int | float) and ceiling is not None and own > ceiling:
             fix = f"lower it, or raise {path}.ceilings.{field}"
             report.add(f"{path}.parameters.{field}", f"is above the role's own ceiling ({ceiling})", fix)
 

@@ -147,3 +147,8 @@ def test_a10_a_catalogue_defines_roles_of_its_own():
     assert list(catalogue.roles) == ["chat", "legal"]
     assert catalogue.roles["legal"].auto is not None
     assert catalogue.roles["legal"].auto.keywords == ("contract", "statute of limitations")
+
+
+def test_a_reasoning_effort_is_not_compared_with_its_ceiling():
+    text = spoiled("{temperature: 0.2}", "{reasoning_effort: medium}")
+    assert refused(text.replace("{temperature: 0.4}", "{reasoning_effort: high}")) == ()
