@@ -52,14 +52,14 @@ def read_order(subject: str, data: bytes, catalogue: Catalogue) -> Order:
         raise InvalidWork(str(error)) from error
     address = subjects.work_address(subject)
     if address is None or address[:2] != (work.role, work.lane) or work.role not in catalogue.roles:
-        raise InvalidWork(f"it is for the role {work.role} and the lane {work.lane}")
+        raise InvalidWork(f"it names the role {work.role} and the lane {work.lane}")
     if not all(map(subjects.is_token, work.reply_to)):
         raise InvalidWork("its account, client or id is not a valid subject token")
     if not all(
         0 <= number < _EXACT_IN_JSON for number in (work.deadline_ms, work.accepted_ms, work.estimated_tokens)
     ):
-        raise InvalidWork("a number of it is out of range")
+        raise InvalidWork("its deadline, time of acceptance or token estimate is out of range")
     asked = limits.max_completion_tokens or limits.max_tokens
     if asked is not None and not 0 <= asked < _MAX_TOKENS:
-        raise InvalidWork(f"max_tokens of {asked}")
+        raise InvalidWork(f"max_tokens is out of range: {asked}")
     return Order(work, asked)

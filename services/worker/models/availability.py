@@ -81,12 +81,7 @@ class Availability:
         )
 
     def opens_in_s(
-        self,
-        chain: Iterable[str],
-        now_s: float,
-        lane: Lane = "interactive",
-        *,
-        last_resort: bool = False,
+        self, chain: Iterable[str], now_s: float, lane: Lane = "interactive", *, last_resort: bool = False
     ) -> float:
         """Seconds until some model of the chain may be called for a small request; 0: now.
 

@@ -66,10 +66,10 @@ def test_set_variables_stay_and_the_file_is_read_only_when_needed(tmp_path: Path
 
 def test_the_report_of_found_addresses_contains_no_password(data: Path):
     found = {"NATS_URL": "nats://u:secret@h:1", "PENSTOCK_SIMULATOR_URL": SIMULATOR}
-    told = found_text({}, found, data)
-    assert told is not None
-    assert "secret" not in told
-    assert f"PENSTOCK_SIMULATOR_URL={SIMULATOR}" in told
+    report = found_text({}, found, data)
+    assert report is not None
+    assert "secret" not in report
+    assert f"PENSTOCK_SIMULATOR_URL={SIMULATOR}" in report
     assert found_text(found, found, data) is None
 
 

@@ -184,8 +184,8 @@ class WorkerParts:
     def hear_other_worker(self, **about: Any) -> None:
         """A heartbeat of another worker for the role `chat`; `about`: its further fields."""
         role = RoleStatus(role="chat", slots=8, running=0)
-        beat = Presence(service="worker", instance="other", at_ms=0, roles=(role,), **about)
-        self.peers.observe("other", beat, loop_now_s())
+        presence = Presence(service="worker", instance="other", at_ms=0, roles=(role,), **about)
+        self.peers.observe("other", presence, loop_now_s())
 
     def execution(self, reply: Any = None, *, lasts_s: float, **asked: Any) -> Execution:
         """The execution of a request by the running task, with `lasts_s` to its deadline; `asked` as for `work`."""

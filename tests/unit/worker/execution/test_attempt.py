@@ -132,9 +132,7 @@ async def test_parameters_of_request_and_role_are_adapted_and_reported() -> None
     assert attempts.reply.adapted == [success.adapted]
 
 
-async def test_a_refused_parameter_is_learned_once_and_logged_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_refused_parameter_is_learned_once_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     attempts = _Attempts({}, "temperature", "seed")
     with caplog.at_level(logging.WARNING):
         execution = attempts.execution(seed=5)
@@ -168,9 +166,7 @@ async def test_a_refused_parameter_that_the_request_needs_is_a_refusal() -> None
 
 
 @pytest.mark.parametrize("rescue", ["none", "before_output"])
-async def test_rescue_forbids_a_call_after_another_workers_attempt(
-    rescue: Rescue,
-) -> None:
+async def test_rescue_forbids_a_call_after_another_workers_attempt(rescue: Rescue) -> None:
     attempts = _Attempts({})
     attempts.reply.taken = True
     with pytest.raises(GaveUp) as ended:

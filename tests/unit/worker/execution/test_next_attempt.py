@@ -112,9 +112,7 @@ async def test_d2_a_failed_connection_delays_only_its_providers_models() -> None
 
 
 @pytest.mark.parametrize("lane", ["interactive", "batch"])
-async def test_d2_failed_connections_use_no_attempt_and_become_rarer(
-    lane: Any,
-) -> None:
+async def test_d2_failed_connections_use_no_attempt_and_become_rarer(lane: Any) -> None:
     case = _Case(lane=lane)
     pauses = []
     for _ in range(30):

@@ -106,9 +106,7 @@ async def test_d11_a_failure_counts_once_per_content(shared: Shared, kind: Failu
     assert shared.breaker == "open"
 
 
-async def test_d11_a_probe_with_a_failing_content_is_not_repeated_at_once(
-    shared: Shared,
-) -> None:
+async def test_d11_a_probe_with_a_failing_content_is_not_repeated_at_once(shared: Shared) -> None:
     for number in range(FAILURES):
         shared.fails(shared.execution(f"request {number}"), "stalled")
     breaker = shared.availability.breakers["m"]

@@ -148,15 +148,15 @@ async def test_an_error_instead_of_a_stream_is_an_error(said):
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("sent", "reported"),
     [
         *((reason, reason) for reason in ("stop", "tool_calls", "STOP", "end_turn", "max_tokens", "eos")),
         *((reason, "other") for reason in ("error sk-Secret0a1b2c3d4e5f", "stop 2", "x" * 25, "a b c d e")),
     ],
 )
-async def test_a_finish_reason_that_is_not_a_few_words_becomes_other(said: str, told: str) -> None:
-    answer, _ = await stream(event("Hello"), event(None, said), b"data: [DONE]\n\n", headers=CHUNKED)
-    assert answer.finish_reason == told
+async def test_a_finish_reason_that_is_not_a_few_words_becomes_other(sent: str, reported: str) -> None:
+    answer, _ = await stream(event("Hello"), event(None, sent), b"data: [DONE]\n\n", headers=CHUNKED)
+    assert answer.finish_reason == reported
 
 
 async def test_d6_a_finish_reason_on_every_chunk_does_not_prove_the_end():

@@ -33,9 +33,7 @@ class _Case:
 
 
 @pytest.mark.parametrize("kind", ["credentials", "budget_spent", "not_found"])
-async def test_d3_a_refused_key_or_missing_model_hands_the_request_back(
-    kind: Any,
-) -> None:
+async def test_d3_a_refused_key_or_missing_model_hands_the_request_back(kind: Any) -> None:
     case = _Case()
     now_s = loop_now_s()
     case.parts.availability.refusals.record_spent_budget("A_KEY", ("m",), began_s=now_s, now_s=now_s)

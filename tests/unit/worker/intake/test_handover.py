@@ -19,17 +19,17 @@ BEHIND_BREAKER = ModelState(20.0, "breaker")
 LATER = ModelState(5.0, "backoff")
 
 
-def beat(instance: str = "other", **about: Any) -> Presence:
+def heartbeat(instance: str = "other", **about: Any) -> Presence:
     role = RoleStatus(role="chat", slots=16, running=0)
     return Presence(**({"service": "worker", "instance": instance, "at_ms": 0, "roles": (role,)} | about))
 
 
-OPEN = beat(breakers=(BreakerStatus(model="m", state="open", retry_at_ms=0),))
+OPEN = heartbeat(breakers=(BreakerStatus(model="m", state="open", retry_at_ms=0),))
 
 
-def peers(*beats: Presence) -> Peers:
+def peers(*heartbeats: Presence) -> Peers:
     found = Peers(catalogue_of(), "w")
-    for each in beats:
+    for each in heartbeats:
         found.observe(each.instance, each, 0.0)
     return found
 
@@ -66,37 +66,37 @@ NEVER = ModelState(inf, "never")
 async def test_d3_a_model_that_only_this_worker_cannot_call_hands_back(
     reason: Any, other: ModelState
 ) -> None:
-    assert _Held(beat()).back(ModelState(inf, reason), other)
-    assert not _Held(beat()).back(other, other), "what all workers share does not count"
+    assert _Held(heartbeat()).back(ModelState(inf, reason), other)
+    assert not _Held(heartbeat()).back(other, other), "what all workers share does not count"
 
 
 async def test_d2_a_request_that_backs_off_is_not_handed_back() -> None:
-    assert not _Held(beat()).back(BEHIND_BREAKER, LATER)
+    assert not _Held(heartbeat()).back(BEHIND_BREAKER, LATER)
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        beat(breakers=(BreakerStatus(model="m", state="open", retry_at_ms=0),)),
-        beat(withdrawn=("m",)),
-        beat(keyless=("p",)),
-        beat(unreachable=("p",)),
-        beat(credentials=(CredentialStatus(credential="A_KEY", provider="p", refused_for=("m",)),)),
+        heartbeat(breakers=(BreakerStatus(model="m", state="open", retry_at_ms=0),)),
+        heartbeat(withdrawn=("m",)),
+        heartbeat(keyless=("p",)),
+        heartbeat(unreachable=("p",)),
+        heartbeat(credentials=(CredentialStatus(credential="A_KEY", provider="p", refused_for=("m",)),)),
     ],
 )
 async def test_d3_another_worker_without_the_model_does_not_count(other: Presence) -> None:
     assert not _Held(other).back(BEHIND_BREAKER, QUOTA)
-    assert _Held(other, beat("third")).back(BEHIND_BREAKER, QUOTA)
+    assert _Held(other, heartbeat("third")).back(BEHIND_BREAKER, QUOTA)
 
 
 async def test_d3_refused_keys_and_lost_connections_concern_this_worker() -> None:
-    held = _Held(beat())
+    held = _Held(heartbeat())
     excluded = ModelState(inf, "excluded")
     held.execution.history.excluded = {"m", "n"}
     assert not held.back(excluded, excluded)
     held.execution.history.excluded_here = {"m"}
     assert held.back(excluded, excluded)
-    held = _Held(beat())
+    held = _Held(heartbeat())
     assert not held.back(LATER, QUOTA)
     held.parts.availability.connect_failures.record_failure("p", 0.0)
     assert held.back(LATER, QUOTA)
@@ -107,7 +107,7 @@ async def test_d3_refused_keys_and_lost_connections_concern_this_worker() -> Non
 
 
 async def test_d3_a_silent_model_hands_the_request_back_once() -> None:
-    held = _Held(beat())
+    held = _Held(heartbeat())
     held.execution.history.silent_model = "m"
     assert held.back(LATER, QUOTA)
     held.execution.delivery = 2
@@ -116,14 +116,21 @@ async def test_d3_a_silent_model_hands_the_request_back_once() -> None:
 
 @pytest.mark.parametrize(
     "others",
-    [(), (OPEN,), (beat("w"),), (beat(keyless=("p",)),), (beat(withdrawn=("m",)),), (beat(roles=()),)],
+    [
+        (),
+        (OPEN,),
+        (heartbeat("w"),),
+        (heartbeat(keyless=("p",)),),
+        (heartbeat(withdrawn=("m",)),),
+        (heartbeat(roles=()),),
+    ],
 )
 async def test_d3_without_another_able_worker_a_request_is_kept(others: Any) -> None:
     assert not Handover(peers(*others), 5).wanted("chat", 1, ("m",), 1.0)
 
 
 async def test_d3_a_silent_or_stopped_worker_does_not_count() -> None:
-    others = peers(beat())
+    others = peers(heartbeat())
     assert others.can_serve("chat", 5.9)
     assert not others.can_serve("chat", 6.0)
     others.observe("other", None, 1.0)
@@ -131,20 +138,20 @@ async def test_d3_a_silent_or_stopped_worker_does_not_count() -> None:
 
 
 async def test_d3_handing_back_leaves_two_deliveries() -> None:
-    handover = Handover(peers(beat()), 5)
+    handover = Handover(peers(heartbeat()), 5)
     wanted = [handover.wanted("chat", delivery, ("m",), 1.0) for delivery in range(1, 6)]
     assert wanted == [True, True, True, False, False]
-    assert not Handover(peers(beat()), 2).wanted("chat", 1, ("m",), 1.0)
+    assert not Handover(peers(heartbeat()), 2).wanted("chat", 1, ("m",), 1.0)
 
 
 async def test_d3_a_redelivered_request_is_kept_for_half_a_second() -> None:
-    handover = Handover(peers(beat()), 5)
+    handover = Handover(peers(heartbeat()), 5)
     assert handover.keeps_until_s(7.0, delivery=1) == 7.0
     assert handover.keeps_until_s(7.0, delivery=2) == 7.5
 
 
 async def test_d3_handing_back_pauses_pulls_while_another_worker_is_able() -> None:
-    others = peers(beat())
+    others = peers(heartbeat())
     handover = Handover(others, 5)
     calls: list[bool] = []
     handover.on_return(lambda: calls.append(True))
@@ -156,11 +163,11 @@ async def test_d3_handing_back_pauses_pulls_while_another_worker_is_able() -> No
     assert handover.pause_s("chat", 3.0) == 0
     others.observe("other", None, 1.6)
     assert handover.pause_s("chat", 1.6) == 0
-    handover = Handover(peers(beat()), 5)
+    handover = Handover(peers(heartbeat()), 5)
     handover.handed_back("chat", 1.0, pauses=False)
     assert handover.pause_s("chat", 1.5) == 0
 
 
 async def test_the_number_of_known_workers_is_bounded() -> None:
-    others = peers(*(beat(f"w{n}") for n in range(1_200)))
+    others = peers(*(heartbeat(f"w{n}") for n in range(1_200)))
     assert len(others._peers) == 1_000

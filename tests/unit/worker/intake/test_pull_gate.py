@@ -43,9 +43,7 @@ async def boxes() -> AsyncIterator[_Mailboxes]:
     await asyncio.gather(*found.tasks)
 
 
-async def test_c6_waiting_batch_work_does_not_stop_interactive_pulls(
-    boxes: _Mailboxes,
-) -> None:
+async def test_c6_waiting_batch_work_does_not_stop_interactive_pulls(boxes: _Mailboxes) -> None:
     await boxes.wait("batch", 4)
     assert boxes.interactive.closed_s() == 0.0
     assert boxes.batch.closed_s() > 0.0
