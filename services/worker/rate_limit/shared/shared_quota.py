@@ -69,6 +69,7 @@ class SharedQuota:
             number_step=-1,
         )
         """Keys without a configured limit. Its permits have numbers below 1, those of a lease above 0."""
+        self._unlimited_records = frozenset(records[key] for key in unlimited)
         self._renewers: dict[QuotaKey, Renewer | None] = dict.fromkeys(unlimited)
         self._by_record: dict[str, Renewer] = {}
         self._reserves: dict[str, BatchReserve] = {}
@@ -86,12 +87,11 @@ class SharedQuota:
         return frozenset(key.model for key, each in self._renewers.items() if each is None)
 
     async def start(self) -> None:
-        """Join every record in the background, after reading which limits other workers have learned."""
+        """Join every record in the background, and read which limits other workers have learned."""
         for renewer in self._by_record.values():
             renewer.start()
-        unlimited = {self._records[key] for key, renewer in self._renewers.items() if renewer is None}
         try:
-            for name in unlimited:
+            for name in self._unlimited_records:
                 stored = await self._store.read(name)
                 if stored is not None:
                     self._adopt_learned(name, stored, age_s=max(0.0, SYSTEM.unix_s() - stored.at_s))
@@ -107,7 +107,7 @@ class SharedQuota:
         renewer = self._by_record.get(record)
         if renewer is not None:
             renewer.observe(stored)
-        else:
+        elif record in self._unlimited_records:
             self._adopt_learned(record, stored, age_s=0.0)
 
     def apply_pause(self, key: QuotaKey, until_s: float, why: str) -> None:
@@ -261,10 +261,9 @@ class SharedQuota:
         now_s = loop_now_s()
         keys = [key for key, each in self._renewers.items() if each is None and self._records[key] == record]
         refusals = [self._unlimited.last_refusal(key, now_s) for key in keys]
-        if keys:
-            renewer = self._learn(record)
-            for began_s, counted in filter(None, refusals):
-                renewer.refused(ReportedRefusal(now_s, began_s, None, None, counted))
+        renewer = self._learn(record)
+        for began_s, counted in filter(None, refusals):
+            renewer.refused(ReportedRefusal(now_s, began_s, None, None, counted))
 
     def _learn(self, record: str) -> Renewer:
         """Lease a learned limit from now on, shared by all workers."""
