@@ -11,7 +11,7 @@ from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from services.simulator.answers.replies import HTML_PAGE
-from services.simulator.answers.requests import ChatRequest, Prompt, TextRequest, decode, fingerprint
+from services.simulator.answers.requests import CompletionRequest, Prompt, TextRequest, decode, fingerprint
 from services.simulator.behaviour.model_names import Behaviour, ModelName
 from services.simulator.control.counts import Attempt
 from services.simulator.http.errors import ApiError
@@ -20,15 +20,15 @@ from services.simulator.rate_limits.headers import rate_limit_error, rate_limit_
 from services.simulator.rate_limits.limiter import Rejection
 from services.simulator.state import SimulatorState
 
-__all__ = ["Call", "Endpoint", "Ladder"]
+__all__ = ["AdmittedCall", "Endpoint", "Ladder"]
 
 _UNREADABLE = "(unreadable)"
 """Model name under which requests with an unreadable body are counted."""
 
-Request = TypeVar("Request", bound=ChatRequest | TextRequest)
+Request = TypeVar("Request", bound=CompletionRequest | TextRequest)
 
 
-class Call(Struct, frozen=True):
+class AdmittedCall(Struct, frozen=True):
     """An admitted call, ready to be answered."""
 
     state: SimulatorState
@@ -47,7 +47,7 @@ class Endpoint(Protocol[Request]):
 
     decoder: msgspec.json.Decoder[Request]
 
-    async def respond(self, call: Call, request: Request) -> None:
+    async def respond(self, call: AdmittedCall, request: Request) -> None:
         """Answer, and set the outcome of the attempt."""
 
 
@@ -99,10 +99,10 @@ class Ladder:
         name = state.models.find(request.model)
         prompt = request.measure()
         state.check_context(name, prompt)
-        call = Call(state, exchange, attempt, name, state.models.behaviour(name), prompt)
+        call = AdmittedCall(state, exchange, attempt, name, state.models.behaviour(name), prompt)
         await self._limit_rate(endpoint, call, request)
 
-    async def _limit_rate(self, endpoint: Endpoint[Request], call: Call, request: Request) -> None:
+    async def _limit_rate(self, endpoint: Endpoint[Request], call: AdmittedCall, request: Request) -> None:
         """Charge the estimated tokens to the rate limits; correct the charge to the used tokens afterwards."""
         state, exchange, attempt = self._state, call.exchange, call.attempt
         limiter = state.rate_limiters.limiter(exchange.bearer_key, call.name)
@@ -123,7 +123,7 @@ class Ladder:
         finally:
             limiter.settle(decision, attempt.prompt_tokens + attempt.completion_tokens, state.clock())
 
-    async def _behave(self, endpoint: Endpoint[Request], call: Call, request: Request) -> None:
+    async def _behave(self, endpoint: Endpoint[Request], call: AdmittedCall, request: Request) -> None:
         """Delay, fail or break the connection as the model's behaviour prescribes; otherwise answer."""
         state, exchange, kind = self._state, call.exchange, call.behaviour.kind
         wait_s = state.speed.latency_ms / 1e3 + (call.behaviour.value if kind == "slow" else 0)

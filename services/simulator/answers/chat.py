@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from services.simulator.answers import tokens
 from services.simulator.answers.language import Language, detect
-from services.simulator.answers.requests import ChatRequest, Prompt
+from services.simulator.answers.requests import CompletionRequest, Prompt
 from services.simulator.answers.structured import example_value
 
 __all__ = ["DEFAULT_TOKENS", "Answer", "ToolCall", "compose"]
@@ -43,7 +43,7 @@ class Answer(Struct, frozen=True):
         return len(self.reasoning) + len(self.content) + (len(self.tool.arguments) if self.tool else 0)
 
 
-def compose(base: str, request: ChatRequest, prompt: Prompt, seed: int) -> Answer:
+def compose(base: str, request: CompletionRequest, prompt: Prompt, seed: int) -> Answer:
     """The answer of model `base`; `seed` is derived from the messages and the index of the choice."""
     language = detect(prompt.question)
     topic = _topic(prompt.question)
@@ -98,7 +98,7 @@ def _json(response_format: dict[str, Any], base: str, topic: str) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _required_tool(request: ChatRequest) -> dict[str, Any] | None:
+def _required_tool(request: CompletionRequest) -> dict[str, Any] | None:
     """The function that `tool_choice` forces the answer to call; None if it forces none."""
     functions: list[dict[str, Any]] = [
         tool["function"] for tool in request.tools or () if isinstance(tool.get("function"), dict)

@@ -13,7 +13,7 @@ from services.simulator.answers import tokens
 from services.simulator.http.errors import ApiError, invalid_request
 
 __all__ = [
-    "ChatRequest",
+    "CompletionRequest",
     "EmbeddingsRequest",
     "ModerationsRequest",
     "Prompt",
@@ -35,7 +35,7 @@ class StreamOptions(Struct, frozen=True, kw_only=True):
     include_usage: bool = False
 
 
-class ChatRequest(Struct, frozen=True, kw_only=True):
+class CompletionRequest(Struct, frozen=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1)]
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
     stream: bool | None = None
@@ -114,7 +114,7 @@ class Prompt(Struct, frozen=True):
     """The maximum answer length of the request; None if it sets none."""
 
 
-Request = TypeVar("Request", bound=ChatRequest | TextRequest)
+Request = TypeVar("Request", bound=CompletionRequest | TextRequest)
 _PATH: Final = re.compile(r"`\$\.([^`]+)`")
 
 

@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 from services.simulator.behaviour.model_names import ModelName
 
 __all__ = [
-    "Charge",
     "FixedWindow",
     "LimitCounter",
     "LimitName",
@@ -21,6 +20,7 @@ __all__ = [
     "RateLimiters",
     "Rejection",
     "TokenBucket",
+    "TokenCharge",
 ]
 
 LimitName = Literal[
@@ -144,7 +144,7 @@ class Rejection(Struct, frozen=True):
     """Infinite if the request is larger than the limit."""
 
 
-class Charge(Struct, frozen=True):
+class TokenCharge(Struct, frozen=True):
     """The charge of an admitted request, to be settled once."""
 
     tokens: int
@@ -176,7 +176,7 @@ class RateLimiter:
             name: counter(limit, window_s) for name, limit, window_s in configured if limit is not None
         }
 
-    def admit(self, tokens: int, now_s: float) -> Charge | Rejection:
+    def admit(self, tokens: int, now_s: float) -> TokenCharge | Rejection:
         """Charge one request and `tokens` to every limit, or to none of them."""
         limit = self.limits.concurrency
         if limit is not None and self.in_flight >= limit:
@@ -192,9 +192,11 @@ class RateLimiter:
             return Rejection(name, counter.limit, used, cost, wait_s)
         marks = [(name, counter, counter.take(cost, now_s)) for name, counter, cost in costs]
         self.in_flight += 1
-        return Charge(tokens, tuple((counter, mark) for name, counter, mark in marks if "tokens" in name))
+        return TokenCharge(
+            tokens, tuple((counter, mark) for name, counter, mark in marks if "tokens" in name)
+        )
 
-    def settle(self, charge: Charge, tokens: int, now_s: float) -> None:
+    def settle(self, charge: TokenCharge, tokens: int, now_s: float) -> None:
         """Correct the charge of a finished request to the tokens it used."""
         self.in_flight -= 1
         for counter, mark in charge.marks:

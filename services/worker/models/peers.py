@@ -33,12 +33,12 @@ class Peers:
         self._peers: dict[str, _Peer] = {}
         """In order of the latest heartbeat."""
 
-    def observe(self, instance: str, beat: Presence | None, now_s: float) -> None:
+    def observe(self, instance: str, heartbeat: Presence | None, now_s: float) -> None:
         """Record a heartbeat; None: the worker stopped."""
         self._peers.pop(instance, None)
-        if beat is None or not beat.roles or instance == self._instance:
+        if heartbeat is None or not heartbeat.roles or instance == self._instance:
             return
-        self._peers[instance] = _Peer(now_s, self._callable_models(beat))
+        self._peers[instance] = _Peer(now_s, self._callable_models(heartbeat))
         if len(self._peers) > _MAX_PEERS:
             del self._peers[next(iter(self._peers))]
 

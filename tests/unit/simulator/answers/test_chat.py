@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.simulator.answers.chat import DEFAULT_TOKENS, compose, tokens
 from services.simulator.answers.language import detect
 from services.simulator.answers.replies import Head, script_stream, script_whole
-from services.simulator.answers.requests import ChatRequest, fingerprint
+from services.simulator.answers.requests import CompletionRequest, fingerprint
 from services.simulator.behaviour.model_names import HEALTHY, parse_behaviour
 
 HEAD = Head(id="chatcmpl-1", model="m", created_s=1, prompt_tokens=3, style="openai")
@@ -21,7 +21,7 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA
 
 def answer_to(text="What is a penstock?", base="m", seed=1, **options):
     request = msgspec.convert(
-        {"model": base, "messages": [{"role": "user", "content": text}], **options}, ChatRequest
+        {"model": base, "messages": [{"role": "user", "content": text}], **options}, CompletionRequest
     )
     return compose(base, request, request.measure(), seed)
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from services.simulator.behaviour.model_names import parse_model
 from services.simulator.rate_limits.limiter import (
-    Charge,
     FixedWindow,
     ModelLimits,
     RateLimiter,
     RateLimiters,
     Rejection,
     TokenBucket,
+    TokenCharge,
 )
 
 STEPS = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 6)), max_size=60)
@@ -93,7 +93,7 @@ def test_c1_all_limits_of_a_model_hold_at_once(limit, steps):
             charge = running.pop(0)
             limiter.settle(charge, charge.tokens, now_s)
         decision = limiter.admit(tokens, now_s)
-        if isinstance(decision, Charge):
+        if isinstance(decision, TokenCharge):
             running.append(decision)
             admitted.append((now_s, tokens))
         assert limiter.in_flight == len(running) <= limit.concurrency
@@ -106,7 +106,7 @@ def test_c1_all_limits_of_a_model_hold_at_once(limit, steps):
 
 def test_a_rejected_request_is_charged_to_no_limit():
     limiter = RateLimiter(ModelLimits(requests_per_minute=10, tokens_per_minute=100))
-    assert isinstance(limiter.admit(90, 0.0), Charge)
+    assert isinstance(limiter.admit(90, 0.0), TokenCharge)
     assert isinstance(limiter.admit(20, 0.0), Rejection)
     assert limiter.state("requests_per_minute", 0.0).remaining == 9
 
@@ -122,7 +122,7 @@ def test_a_charge_is_corrected_to_the_used_tokens(algorithm):
 def test_a_correction_after_its_window_changes_nothing():
     limiter = RateLimiter(ModelLimits(tokens_per_minute=100, window_s=1.0))
     old = limiter.admit(80, 0.0)
-    assert isinstance(limiter.admit(60, 1.5), Charge)
+    assert isinstance(limiter.admit(60, 1.5), TokenCharge)
     limiter.settle(old, 10, 1.6)
     assert limiter.state("tokens_per_minute", 1.6).remaining == 40
 
