@@ -77,6 +77,11 @@ class Capacity:
         if self._reports.pop(instance, None) is not None:
             self._changed = True
 
+    def ready_at_ms(self, role: str) -> int | None:
+        """When a worker of `role` first expects quota, Unix milliseconds; None if no worker reports the role."""
+        statuses = (report.roles[role] for report in self._reports.values() if role in report.roles)
+        return min((status.ready_at_ms for status in statuses), default=None)
+
     def forecast(self, role: str, counted: BacklogCount, now_s: float) -> RoleForecast | None:
         """None: no worker reports the role."""
         counted_s = counted.at_s

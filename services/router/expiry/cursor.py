@@ -1,8 +1,8 @@
-"""Position of the expiry sweep in one mailbox, and the expired messages it found."""
+"""Position of the expiry sweep in one mailbox."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 __all__ = ["HEAD", "SweepCursor"]
 
@@ -30,30 +30,22 @@ class SweepCursor:
         self._visited = 0
         self._ended = False
         self._cursor = HEAD
-        self._expired: list[int] = []
 
     @property
     def next_sequence(self) -> int | None:
         """The stream sequence to read at or after; None when the round is over."""
         return None if self._ended or self._visited >= self._batch else self._cursor
 
-    @property
-    def expired(self) -> tuple[int, ...]:
-        """The sequences this round found expired: each needs its `failed`, then its deletion."""
-        return tuple(self._expired)
+    def visit(self, sequence: int, deadline_ms: int, now_ms: int, grace_ms: int = 2000) -> bool:
+        """Advance past the message read; returns whether it expired.
 
-    def visit(
-        self, sequence: int, deadline_ms: int, now_ms: int, grace_ms: int = 2000
-    ) -> Literal["expire", "keep"]:
-        """Judge the message read. Within `grace_ms` of its deadline a worker may still complete it."""
+        Within `grace_ms` of its deadline a worker may still complete it.
+        """
         self._visited += 1
         self._cursor = sequence + 1
         if self._visited == self._head_share:
             self._cursor = max(self._cursor, self._resume)
-        if now_ms <= deadline_ms + grace_ms:
-            return "keep"
-        self._expired.append(sequence)
-        return "expire"
+        return now_ms > deadline_ms + grace_ms
 
     def end(self) -> None:
         """There is no message at or after `next_sequence`: the next round's second half starts over."""
@@ -65,4 +57,3 @@ class SweepCursor:
         self._cursor = HEAD
         self._visited = 0
         self._ended = False
-        self._expired.clear()

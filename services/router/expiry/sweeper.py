@@ -130,7 +130,7 @@ class Sweeper:
         cancelled = self._is_cancelled(queued)
         known = self._role_of(queued.subject) is not None
         expires_ms = _EXPIRED_MS if cancelled else queued.expires_ms(known=known)
-        if cursor.visit(queued.sequence, expires_ms, self._clock.unix_ms()) == "keep":
+        if not cursor.visit(queued.sequence, expires_ms, self._clock.unix_ms()):
             return
         trace = set_trace((msg.headers or {}).get(TRACEPARENT))
         try:

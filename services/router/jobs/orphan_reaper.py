@@ -33,20 +33,19 @@ _MOST: Final = 100
 """Jobs ended per page; the rest is left to the next page."""
 
 
-def is_overdue(job: Job, now_ms: int, grace_ms: int = _GRACE_MS) -> bool:
+def is_overdue(job: Job, now_ms: int) -> bool:
     """Whether the job should have ended. One without a deadline lasts as long as any request may wait."""
     over_ms = job.submitted_ms + LONGEST_WAIT_S * 1000 if job.deadline_ms is None else job.deadline_ms
-    return not job.ended and now_ms > over_ms + grace_ms
+    return not job.ended and now_ms > over_ms + _GRACE_MS
 
 
 class OrphanReaper:
     """Reads all records, a page every few seconds, and starts again after the last."""
 
-    def __init__(self, bus: Bus, clock: Clock, grace_ms: int = _GRACE_MS) -> None:
+    def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
         self._jobs = JobStore(bus.js)
         self._clock = clock
-        self._grace_ms = grace_ms
         self._sequence = 1
         self._next_page_s = float("-inf")
 
@@ -77,7 +76,7 @@ class OrphanReaper:
             job = codec.JOB.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return False  # reading such a record by its id logs the error
-        if not is_overdue(job, self._clock.unix_ms(), self._grace_ms) or await self._has_work(job):
+        if not is_overdue(job, self._clock.unix_ms()) or await self._has_work(job):
             return False
         _log.warning("job %s is past its deadline, and its work is in no mailbox any more", job.id)
         failure = failure_of(

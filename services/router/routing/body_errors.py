@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from services.router.routing.outcome import InvalidRequest
+
 __all__ = ["InvalidBody", "body_error"]
 
 _MESSAGE_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
@@ -43,7 +45,7 @@ _MISSING: Final = re.compile(r"missing required field `(\w+)`")
 _INDEX: Final = re.compile(r"\[\d+\]")
 
 
-class InvalidBody(ValueError):
+class InvalidBody(InvalidRequest):
     """No model can take the body. `field` is the path within it; `problem` is a whole sentence."""
 
     def __init__(self, field: str, problem: str) -> None:

@@ -8,20 +8,18 @@ from typing import Final
 import msgspec
 
 from penstock.contract import codec, headers, subjects
-from penstock.contract.errors import ErrorCode
 from penstock.contract.names import Role
 from penstock.contract.reply import Accepted
 from penstock.contract.request import LONGEST_S, ChatRequest
 from penstock.contract.streams import MAX_REQUEST_BYTES
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
-from services.router.routing.body_errors import InvalidBody
 from services.router.routing.complexity import assess
 from services.router.routing.features import extract_features
 from services.router.routing.inbound import USER_CHARACTERS, InboundRequest, address_of, job_of
-from services.router.routing.limits import DeadlinePast, TooLarge, check_size, deadline_ms
-from services.router.routing.outcome import Rejected, Routed
-from services.router.routing.role import UnknownRole, resolve
+from services.router.routing.limits import check_size, deadline_ms
+from services.router.routing.outcome import InvalidRequest, Rejected, Routed
+from services.router.routing.role import resolve
 
 __all__ = ["Decide", "decide"]
 
@@ -34,23 +32,13 @@ _EXACT: Final = 2**53
 """Bound below which every language reads a JSON number exactly."""
 
 
-class _Invalid(ValueError):
-    """A rejection with its code."""
-
-    def __init__(
-        self, message: str, code: ErrorCode = "invalid_request", retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.retry_after_s = retry_after_s
+class _KindNotServed(InvalidRequest):
+    code = "kind_not_served"
 
 
-_CODES: Final[dict[type[ValueError], ErrorCode]] = {
-    InvalidBody: "invalid_request",
-    UnknownRole: "unknown_role",
-    DeadlinePast: "deadline_exceeded",
-    TooLarge: "request_too_large",
-}
+class _RoleNotServed(InvalidRequest):
+    code = "role_not_served"
+    retry_after_s = _NOT_SERVED_RETRY_S
 
 
 def decide(
@@ -62,38 +50,28 @@ def decide(
         check_size(len(inbound.data), MAX_REQUEST_BYTES)
         request = _decode(inbound)
         return _route(request, account, catalogue, served, inbound.stored_ms, now_ms)
-    except _Invalid as error:
-        return _rejected(inbound, error.code, error, error.retry_after_s)
-    except tuple(_CODES) as error:
-        return _rejected(inbound, _CODES[type(error)], error)
-
-
-def _rejected(
-    inbound: InboundRequest, code: ErrorCode, reason: Exception, retry_after_s: float | None = None
-) -> Rejected:
-    return Rejected(
-        code=code,
-        message=str(reason),
-        reply_to=address_of(inbound),
-        retry_after_s=retry_after_s,
-        seq=int(inbound.redelivered),
-        job=job_of(inbound),
-    )
+    except InvalidRequest as error:
+        return Rejected(
+            code=error.code,
+            message=str(error),
+            reply_to=address_of(inbound),
+            retry_after_s=error.retry_after_s,
+            seq=int(inbound.redelivered),
+            job=job_of(inbound),
+        )
 
 
 def _checked_account(subject: str) -> str:
     address = subjects.request_address(subject)
     _check_token("the account in the subject", address.account)
     if address.kind != "chat":
-        raise _Invalid(
-            f"no service here answers requests of kind {address.kind[:80]!r}; use 'chat'", "kind_not_served"
-        )
+        raise _KindNotServed(f"no service here answers requests of kind {address.kind[:80]!r}; use 'chat'")
     return address.account
 
 
 def _check_token(name: str, value: str) -> None:
     if not subjects.is_token(value):
-        raise _Invalid(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {value[:80]!r}")
+        raise InvalidRequest(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {value[:80]!r}")
 
 
 def _decode(inbound: InboundRequest) -> ChatRequest:
@@ -101,25 +79,25 @@ def _decode(inbound: InboundRequest) -> ChatRequest:
         inbound.data.decode()  # msgspec checks UTF-8 only in the fields it decodes
         request = codec.REQUEST.decode(inbound.data)
     except msgspec.ValidationError as error:
-        raise _Invalid(f"the request event is not valid: {error}") from error
+        raise InvalidRequest(f"the request event is not valid: {error}") from error
     except RecursionError as error:
-        raise _Invalid("the request event is nested too deeply") from error
+        raise InvalidRequest("the request event is nested too deeply") from error
     except UnicodeDecodeError as error:
-        raise _Invalid(f"the request event is not UTF-8 text: {error}") from error
+        raise InvalidRequest(f"the request event is not UTF-8 text: {error}") from error
     except msgspec.DecodeError as error:
-        raise _Invalid(f"the request event is not JSON: {error}") from error
+        raise InvalidRequest(f"the request event is not JSON: {error}") from error
     _check_token("id", request.id)
     _check_token("client", request.client)
     header_client = inbound.headers.get(headers.CLIENT, request.client)
     if header_client != request.client:
-        raise _Invalid(
+        raise InvalidRequest(
             f"the header {headers.CLIENT} names the client {header_client[:80]!r} and the body names "
             f"{request.client!r}: both must be the same"
         )
     if len(request.user) > USER_CHARACTERS:
-        raise _Invalid(f"user must be at most {USER_CHARACTERS} characters")
+        raise InvalidRequest(f"user must be at most {USER_CHARACTERS} characters")
     if request.deadline_ms is not None and not -_EXACT < request.deadline_ms < _EXACT:
-        raise _Invalid("deadline_ms must be a time in Unix milliseconds")
+        raise InvalidRequest("deadline_ms must be a time in Unix milliseconds")
     return request
 
 
@@ -173,6 +151,6 @@ def _route(
 def _check_served(role: Role, served: Collection[str]) -> None:
     """Reject on arrival a request whose role has no live worker, rather than at its deadline."""
     if role == "embed":
-        raise _Invalid("the role embed makes embeddings; it does not chat")
+        raise InvalidRequest("the role embed makes embeddings; it does not chat")
     if role not in served:
-        raise _Invalid(f"no worker for the role {role} is alive", "role_not_served", _NOT_SERVED_RETRY_S)
+        raise _RoleNotServed(f"no worker for the role {role} is alive")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.contract.request import LONGEST_S
+from services.router.routing.outcome import InvalidRequest
 
 __all__ = ["DeadlinePast", "TooLarge", "check_size", "deadline_ms"]
 
@@ -12,8 +13,10 @@ _EARLIEST_INSTANT_MS: Final = 100_000_000_000
 """Unix milliseconds in 1973; the same number in seconds is the year 5138. A lower value is a duration or in seconds."""
 
 
-class DeadlinePast(ValueError):
+class DeadlinePast(InvalidRequest):
     """The deadline passed before the router received the request."""
+
+    code = "deadline_exceeded"
 
     def __init__(self, until_ms: int, now_ms: int) -> None:
         if until_ms < _EARLIEST_INSTANT_MS < now_ms:
@@ -27,8 +30,10 @@ class DeadlinePast(ValueError):
         super().__init__(message)
 
 
-class TooLarge(ValueError):
+class TooLarge(InvalidRequest):
     """The body exceeds the size limit."""
+
+    code = "request_too_large"
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the body has {size:,} bytes; the limit is {limit:,}")

@@ -10,7 +10,14 @@ from penstock.contract.reply import Accepted
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 
-__all__ = ["AlreadyAccepted", "Enqueued", "Outcome", "Rejected", "Routed"]
+__all__ = ["AlreadyAccepted", "Enqueued", "InvalidRequest", "Outcome", "Rejected", "Routed"]
+
+
+class InvalidRequest(ValueError):
+    """Raised inside the decision; its text and `code` become the rejection."""
+
+    code: ErrorCode = "invalid_request"
+    retry_after_s: float | None = None
 
 
 class Routed(Struct, frozen=True, kw_only=True):

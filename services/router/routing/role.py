@@ -12,6 +12,7 @@ from penstock.contract.names import AUTO, Role
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.classification.evidence import TopicEvidence
 from services.router.routing.features import Features
+from services.router.routing.outcome import InvalidRequest
 
 __all__ = ["RoleChoice", "UnknownRole", "resolve"]
 
@@ -22,8 +23,10 @@ class RoleChoice(Struct, frozen=True):
     """The evidence, for the person who asked."""
 
 
-class UnknownRole(ValueError):
+class UnknownRole(InvalidRequest):
     """The catalogue has no such role."""
+
+    code = "unknown_role"
 
     def __init__(self, role: str, catalogue: Catalogue) -> None:
         known = ", ".join((*catalogue.roles, AUTO))

@@ -43,8 +43,6 @@ class WorkerTracker:
         self._routers = Membership(ttl_s=_ROUTER_TTL_S, most=_MOST_ROUTERS)
         self._reads_in_progress = 0
         """Reads of the presence bucket in progress."""
-        self._ready_at_ms: dict[str, dict[str, int]] = {}
-        """By instance, then by role; of instances that are members, or were a second ago."""
         self._prune_s = float("-inf")
 
     async def start(self) -> None:
@@ -66,11 +64,10 @@ class WorkerTracker:
 
     def retry_after_s(self, role: str) -> float | None:
         """Seconds until some worker of `role` expects to continue; None if none reports it, or one could now."""
-        living = self._workers.instances(self._clock.monotonic_s())
-        known = [self._ready_at_ms[name][role] for name in living if role in self._ready_at_ms.get(name, {})]
-        if not known:
+        ready_at_ms = self._capacity.ready_at_ms(role)
+        if ready_at_ms is None:
             return None
-        wait_ms = min(min(known) - self._clock.unix_ms(), LONGEST_WAIT_S * 1000)
+        wait_ms = min(ready_at_ms - self._clock.unix_ms(), LONGEST_WAIT_S * 1000)
         return wait_ms / 1000 if wait_ms > 0 else None
 
     async def _read_after_reconnect(self) -> None:
@@ -112,10 +109,8 @@ class WorkerTracker:
         except Exception:  # noqa: BLE001 - the worker is alive, only its figures are unusable
             _log.exception("the heartbeat of %s is not usable", instance)
             self._capacity.forget(instance)
-        self._ready_at_ms[instance] = {status.role: status.ready_at_ms for status in presence.roles}
         if displaced is not None:
             self._capacity.forget(displaced)
-            self._ready_at_ms.pop(displaced, None)
         self._prune(now_s)
 
     def _prune(self, now_s: float) -> None:
@@ -123,7 +118,4 @@ class WorkerTracker:
         if now_s < self._prune_s:
             return
         self._prune_s = now_s + _PRUNED_EVERY_S
-        living = self._workers.instances(now_s)
-        self._capacity.retain(living)
-        for gone in self._ready_at_ms.keys() - living:
-            del self._ready_at_ms[gone]
+        self._capacity.retain(self._workers.instances(now_s))

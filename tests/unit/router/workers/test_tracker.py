@@ -58,8 +58,8 @@ def test_c3_forged_heartbeats_use_bounded_memory_and_no_computation() -> None:
     for number in range(3000):
         tracker._on_heartbeat(f"w{number}", heartbeat(f"w{number}"))
 
-    assert len(capacity._reports) == len(tracker._ready_at_ms) == 1000
-    assert capacity._reports.keys() == tracker._ready_at_ms.keys() == tracker._workers.instances(1000.0)
+    assert len(capacity._reports) == 1000
+    assert capacity._reports.keys() == tracker._workers.instances(1000.0)
     assert all(each._curve is None for report in capacity._reports.values() for each in report.quotas)
 
 
@@ -72,7 +72,7 @@ def test_c3_silent_workers_are_forgotten() -> None:
     for _ in range(15):
         now_s += 2
         tracker._on_heartbeat("here", heartbeat("here"))
-    assert list(capacity._reports) == list(tracker._ready_at_ms) == ["here"]
+    assert list(capacity._reports) == ["here"]
 
 
 def test_c3_many_reports_are_folded_less_often() -> None:
@@ -109,3 +109,15 @@ def test_c3_routers_are_counted_by_their_heartbeats() -> None:
 
     heartbeats(*(f"fake{number}" for number in range(500)))
     assert tracker.routers() == 32
+
+
+def test_c3_a_retry_delay_is_that_of_the_first_worker_that_expects_quota() -> None:
+    roles = {"chat": RoleConfig(chain=("m",))}
+    tracker = WorkerTracker(NO_BUS, Capacity(roles, Batch()), roles, Clock(lambda: 1000.0, lambda: 1e9))
+    assert tracker.retry_after_s("chat") is None, "no worker has sent a heartbeat"
+    for name, ready_s in (("w1", 30), ("w2", 12)):
+        status = RoleStatus(role="chat", slots=1, running=0, ready_at_ms=10**12 + ready_s * 1000)
+        tracker._on_heartbeat(name, Presence(service="worker", instance=name, at_ms=0, roles=(status,)))
+    assert tracker.retry_after_s("chat") == 12
+    tracker._on_heartbeat("w2", heartbeat("w2"))
+    assert tracker.retry_after_s("chat") is None, "it could start now"
