@@ -101,7 +101,7 @@ async def test_a_worker_that_was_stopped_beyond_ack_wait_tells_no_end_d6_d7(tmp_
         await system.workers[1].start()
         first.signal(signal.SIGSTOP)
         await held.begun(system, attempt=2)
-        first.signal(signal.SIGCONT)  # its answers have arrived meanwhile, or do now
+        first.signal(signal.SIGCONT)
         received = await held.answered()
         ends = await check(system, client, held, received)
         assert {end.attempt for end in ends} == {2}, "it looked before it told the end"

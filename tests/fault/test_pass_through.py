@@ -65,7 +65,7 @@ async def sent(system: System, model: str) -> dict[str, Any]:
 async def provider_says(system: System, body: dict[str, Any]) -> dict[str, Any]:
     """The provider's own answer to the same body, without us in between."""
     url = f"{system.simulator.ready['url']}/v1/chat/completions"
-    async with aiohttp.ClientSession() as session, session.publisher(url, json=body) as answer:
+    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
         said: dict[str, Any] = await answer.json()
         return said
 

@@ -64,7 +64,7 @@ def without_jetstream(system: System) -> Iterator[None]:
         plain.wait()
 
 
-async def received(system: System) -> None:
+async def connected(system: System) -> None:
     """The worker is connected to whatever runs there."""
     nc = await nats.connect(system.nats.url)
     subscription = await nc.subscribe("$KV.llm_presence.worker.*")
@@ -101,7 +101,7 @@ async def test_d9_d7_told_to_stop_while_nats_is_away_they_exit_in_time_and_the_n
             await until(asked)
         with away(system):
             if away is without_jetstream:
-                await received(system)
+                await connected(system)
             began_s = time.monotonic()
             ended = await asyncio.gather(system.workers[0].terminate(), system.router.terminate())
             took_s = time.monotonic() - began_s

@@ -157,6 +157,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
 def test_f2_usage_is_read_in_whatever_form_it_comes(outcomes: dict[str, Outcome], name: str) -> None:
     outcome = outcomes[name]
     check(outcome)
-    usage = outcome.heard[0].completed.usage
+    usage = outcome.received[0].completed.usage
     assert usage.input_tokens > 0
     assert usage.output_tokens > 0
