@@ -1,5 +1,5 @@
-"""C3: three times as much as there is quota, or slots, for: what is let in is answered, the rest hears so at once, and
-nothing that could be used is left unused."""
+"""C3: at three times the available quota or slots, admitted requests complete, the others are rejected at once, and the
+available capacity is used."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
 
 
 class Tally(Struct):
-    asked: int = 0
-    refused_s: list[float] = field(default_factory=list)
-    """How long each refusal took."""
-    told_s: list[float] = field(default_factory=list)
+    sent: int = 0
+    rejected_after_s: list[float] = field(default_factory=list)
+    """Seconds until each rejection."""
+    retry_delays_s: list[float] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
-    """Of what was accepted."""
+    """Ends of the accepted requests."""
     late: list[str] = field(default_factory=list)
     calls: int = 0
-    """That the provider let through within the time of the demand."""
+    """Calls that the provider accepted while requests were sent."""
     met_429: int = 0
 
     @property
@@ -48,15 +48,16 @@ class Tally(Struct):
     def text(self) -> str:
         kept = self.ends["completed"] / max(1, self.accepted)
         return (
-            f"{self.asked} asked, {self.accepted} accepted, of which {kept:.2%} completed {dict(self.ends)}; "
-            f"{len(self.refused_s)} refused, p95 within {percentile(self.refused_s or [0], 0.95) * 1000:.0f} ms, "
-            f"told to come back in {percentile(self.told_s or [0], 0.5):.1f} s (p50), {max(self.told_s or [0]):.1f} s"
-            f" at most"
+            f"{self.sent} sent, {self.accepted} accepted, of which {kept:.2%} completed {dict(self.ends)}; "
+            f"{len(self.rejected_after_s)} rejected, p95 within "
+            f"{percentile(self.rejected_after_s or [0], 0.95) * 1000:.0f} ms, "
+            f"retry delay {percentile(self.retry_delays_s or [0], 0.5):.1f} s (p50), "
+            f"{max(self.retry_delays_s or [0]):.1f} s at most"
         )
 
 
-async def _ask(client: Client, tally: Tally, began_s: float, options: dict[str, Any]) -> None:
-    asked_s = time.monotonic()
+async def _send(client: Client, tally: Tally, began_s: float, options: dict[str, Any]) -> None:
+    sent_s = time.monotonic()
     accepted = False
     async for event in client.stream(**options):
         if isinstance(event, Accepted):
@@ -65,36 +66,36 @@ async def _ask(client: Client, tally: Tally, began_s: float, options: dict[str, 
             tally.ends["completed"] += 1
         elif isinstance(event, Failed) and accepted:
             tally.ends[event.error.code] += 1
-            tally.late.append(f"asked at {asked_s - began_s:.1f} s: {event.error.message}")
+            tally.late.append(f"sent at {sent_s - began_s:.1f} s: {event.error.message}")
         elif isinstance(event, Failed):
             assert event.error.code == "overloaded", event
             assert event.error.retry_after_s is not None
-            tally.told_s.append(event.error.retry_after_s)
-            tally.refused_s.append(time.monotonic() - asked_s)
+            tally.retry_delays_s.append(event.error.retry_after_s)
+            tally.rejected_after_s.append(time.monotonic() - sent_s)
 
 
 async def _demand(system: System, client: Client, per_s: float) -> Tally:
-    """Evenly, whatever becomes of it; waits for the end of all that was asked."""
-    dice = random.Random(7)
+    """Send requests at a constant rate, then wait for the end of all of them."""
+    rng = random.Random(7)
     tally = Tally()
-    asked: set[asyncio.Task[None]] = set()
+    sent: set[asyncio.Task[None]] = set()
     began_s = time.monotonic()
     while (now_s := time.monotonic()) < began_s + PROOF_S:
-        for _ in range(int((now_s - began_s) * per_s) - len(asked)):
+        for _ in range(int((now_s - began_s) * per_s) - len(sent)):
             options = {
-                "prompt": f"question {len(asked)} [[tokens={dice.randint(20, 60)}]]",
+                "prompt": f"question {len(sent)} [[tokens={rng.randint(20, 60)}]]",
                 "role": "chat",
                 "max_tokens": 60,
-                "user": f"u{dice.randrange(USERS)}",
+                "user": f"u{rng.randrange(USERS)}",
                 "timeout_s": PATIENCE_S,
             }
-            asked.add(asyncio.create_task(_ask(client, tally, began_s, options)))
+            sent.add(asyncio.create_task(_send(client, tally, began_s, options)))
         await asyncio.sleep(0.02)
     counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
     tally.met_429 = sum(count for status, count in counts["errors"].items() if status == "429")
     tally.calls = counts["attempts"] - tally.met_429
-    await asyncio.gather(*asked)
-    tally.asked = len(asked)
+    await asyncio.gather(*sent)
+    tally.sent = len(sent)
     return tally
 
 
@@ -106,16 +107,17 @@ async def _prove(system: System, client: Client, per_s: float) -> Tally:
     return tally
 
 
-def _holds(tally: Tally) -> None:
+def _assert_promise_is_kept(tally: Tally) -> None:
     assert tally.ends["completed"] >= 0.99 * tally.accepted
-    assert percentile(tally.refused_s, 0.95) < AT_ONCE_S
+    assert percentile(tally.rejected_after_s, 0.95) < AT_ONCE_S
 
 
 @pytest.mark.parametrize("algorithm", ["fixed_window", "token_bucket"])
 @pytest.mark.parametrize("quota", ["shared", "local"])
 async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: str) -> None:
-    """Two workers. Where each counts for itself its limit is half of the provider's: so the operator writes it; and it
-    has few slots, because what it holds when its own part is used up cannot be served by the other.
+    """Two workers. With local quotas each has half of the provider's limit, as an operator configures it.
+
+    Each then has few slots: requests that a worker holds when its part is used up cannot be served by the other.
     """
     each, slots = (REQUESTS_PER_MINUTE, 32) if quota == "shared" else (REQUESTS_PER_MINUTE // 2, 8)
     config = catalogue(
@@ -135,7 +137,7 @@ async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: s
     used = tally.calls / (REQUESTS_PER_MINUTE * PROOF_S / 60)
     report_figures(f"C3, {quota}, {algorithm}: used {used:.1%} of the limit, {tally.met_429} met a 429")
     assert used >= 0.95
-    _holds(tally)
+    _assert_promise_is_kept(tally)
 
 
 async def test_c3_three_times_the_slots(tmp_path: Path) -> None:
@@ -152,4 +154,4 @@ async def test_c3_three_times_the_slots(tmp_path: Path) -> None:
         f"C3, slots: {tally.calls} calls in {PROOF_S:g} s, {tally.calls / most:.1%} of what the slots can do"
     )
     assert tally.calls >= 0.95 * most
-    _holds(tally)
+    _assert_promise_is_kept(tally)

@@ -1,4 +1,4 @@
-"""C3: several routers, each of which learns of the others' admissions with the next count, keep what they promise."""
+"""C3: several routers, each of which sees the others' admissions with the next count, keep the admission promise."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.harness.catalogues import catalogue
 from tests.harness.proofs import report_figures
 from tests.harness.system import System, running_system
 
-ASKED_S = 30.0
+SENT_S = 30.0
 BURST_S = 5.0
 PATIENCE_S = 6.0
 PER_S = 24.0
-"""Three times what is there: two workers of 8 slots, two seconds for an answer."""
+"""Requests per second: three times the capacity of two workers with 8 slots and two seconds per answer."""
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(120)]
 
 
-async def _ask(client: Client, user: str, ends: Counter[str]) -> None:
+async def _send(client: Client, user: str, ends: Counter[str]) -> None:
     accepted = False
     async for event in client.stream(
         "question [[tokens=40]]", role="chat", max_tokens=60, user=user, timeout_s=PATIENCE_S
@@ -39,15 +39,15 @@ async def _ask(client: Client, user: str, ends: Counter[str]) -> None:
 
 
 async def _bursts(client: Client, lasts_s: float) -> Counter[str]:
-    """All of five seconds within half a second."""
-    dice, ends, asked = random.Random(3), Counter(), set()
+    """Send the requests of five seconds within half a second."""
+    rng, ends, sent = random.Random(3), Counter(), set()
     began_s = time.monotonic()
     for burst in range(int(lasts_s / BURST_S)):
         for number in range(int(PER_S * BURST_S)):
             due_s = began_s + burst * BURST_S + number / (PER_S * BURST_S) * 0.5
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            asked.add(asyncio.create_task(_ask(client, f"u{dice.randrange(40)}", ends)))
-    await asyncio.gather(*asked)
+            sent.add(asyncio.create_task(_send(client, f"u{rng.randrange(40)}", ends)))
+    await asyncio.gather(*sent)
     return ends
 
 
@@ -69,7 +69,7 @@ async def _with_routers(directory: Path, count: int) -> Counter[str]:
 async def _measured(system: System, client: Client) -> Counter[str]:
     await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})
     await _bursts(client, BURST_S)  # a role without measured service times rejects nothing
-    return await _bursts(client, ASKED_S)
+    return await _bursts(client, SENT_S)
 
 
 async def test_c3_three_routers_admit_as_many_as_one(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_c3_three_routers_admit_as_many_as_one(tmp_path: Path) -> None:
 
     report_figures(f"C3, one router: {dict(one)}; three: {dict(three)}")
     accepted = {"one": one["completed"] + one["late"], "three": three["completed"] + three["late"]}
-    assert sum(one.values()) == sum(three.values()) == int(ASKED_S * PER_S)
+    assert sum(one.values()) == sum(three.values()) == int(SENT_S * PER_S)
     assert three["late"] <= 0.01 * accepted["three"] + one["late"]
     assert accepted["three"] >= 0.95 * accepted["one"]
 
