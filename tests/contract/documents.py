@@ -1,4 +1,4 @@
-"""Our own documents, and what stands in them."""
+"""The documents of the repository and their code blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An environment that remembers which names somebody looked for."""
+"""An environment that records the names that are read."""
 
 from __future__ import annotations
 

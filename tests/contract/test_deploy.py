@@ -1,4 +1,4 @@
-"""The deployment files against what they speak of: the Compose Specification, the CLI, the settings, the metrics."""
+"""The deployment files match the Compose Specification, the CLI, the settings and the metrics."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_the_compose_file_follows_the_compose_specification() -> None:
     jsonschema.Draft202012Validator(schema).validate(COMPOSE)
 
 
-def test_every_role_that_chats_has_a_worker_service_of_its_own_and_nothing_else_has() -> None:
-    """K4: scaling one role is scaling one service."""
+def test_k4_every_chat_role_has_its_own_worker_service() -> None:
+    """Scaling one role is scaling one service."""
     roles = read_catalogue(shipped_catalogues()["simulator"], {}).roles
     expected = {
         f"worker-{role.replace('_', '-')}": ["run", "worker", "--role", role]
@@ -51,29 +51,29 @@ def test_every_role_that_chats_has_a_worker_service_of_its_own_and_nothing_else_
     assert {name: service["command"] for name, service in WORKERS.items()} == expected
 
 
-def test_workers_can_be_scaled() -> None:
-    """K4: a fixed name or host port would make the second replica fail."""
+def test_k4_workers_can_be_scaled() -> None:
+    """A fixed name or host port would make the second replica fail."""
     for name, service in WORKERS.items():
         assert not {"container_name", "ports", "hostname"} & service.keys(), name
         assert "PENSTOCK_INSTANCE" not in service["environment"], name
 
 
 @pytest.mark.parametrize("name", ON_NATS)
-def test_every_variable_is_one_that_the_process_reads_and_accepts(name: str) -> None:
+def test_every_variable_is_read_and_accepted_by_its_process(name: str) -> None:
     env = Asked(environment(OURS[name]))
     settings = load_settings(env)
     read_catalogue(None, env)
     keys = {
         "GROQ_API_KEY",
         "OPENAI_API_KEY",
-    }  # read when a worker makes its providers, by the catalogue's word
+    }  # read when a worker creates the providers of its catalogue
     assert OURS[name]["environment"].keys() <= env.names | keys
     assert settings.traces == "otlp"
     assert settings.http_port == 9464
     assert seconds(OURS[name]["stop_grace_period"]) > settings.drain_s + 5
 
 
-def test_every_variable_of_the_simulator_is_one_that_it_reads_and_accepts() -> None:
+def test_every_variable_of_the_simulator_is_read_and_accepted() -> None:
     env = Asked(environment(OURS["simulator"]))
     settings = load_simulator_settings(env)
     assert env.keys() <= env.names
@@ -81,8 +81,7 @@ def test_every_variable_of_the_simulator_is_one_that_it_reads_and_accepts() -> N
         assert environment(service)["PENSTOCK_SIMULATOR_URL"] == f"http://simulator:{settings.port}"
 
 
-def test_keys_come_from_outside_and_only_workers_see_them() -> None:
-    """A6."""
+def test_a6_keys_come_from_outside_and_only_workers_get_them() -> None:
     for name, service in SERVICES.items():
         keys = {
             key: value for key, value in service.get("environment", {}).items() if key.endswith("_API_KEY")
@@ -91,8 +90,7 @@ def test_keys_come_from_outside_and_only_workers_see_them() -> None:
         assert bool(keys) == (name in WORKERS), name
 
 
-def test_secrets_are_mounted_where_every_worker_looks_and_nobody_else_has_them() -> None:
-    """A6."""
+def test_a6_secrets_are_mounted_in_workers_only() -> None:
     text = (ROOT / "deploy/compose.secrets.yml").read_text()
     mounted = yaml.safe_load(text)
     schema = json.loads((ROOT / "tests/contract/compose_spec/compose-spec.json").read_text())
@@ -107,7 +105,7 @@ def test_secrets_are_mounted_where_every_worker_looks_and_nobody_else_has_them()
         assert secret == {"file": f"./secrets/{name}"}
 
 
-def test_every_service_of_ours_is_watched_restarted_and_unprivileged() -> None:
+def test_every_service_is_watched_restarted_and_unprivileged() -> None:
     for name, service in OURS.items():
         port = environment(service).get("PENSTOCK_HTTP_PORT") or environment(service)["SIMULATOR_PORT"]
         assert f"http://127.0.0.1:{port}/health" in service["healthcheck"]["test"][-1], name
@@ -116,7 +114,7 @@ def test_every_service_of_ours_is_watched_restarted_and_unprivileged() -> None:
         assert service["read_only"] is True, name
 
 
-def test_nothing_is_open_to_the_network_and_no_image_floats() -> None:
+def test_ports_are_local_and_image_versions_are_pinned() -> None:
     for name, service in SERVICES.items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         if name not in OURS:
@@ -138,7 +136,7 @@ def test_the_nats_server_accepts_its_configuration() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_the_nats_server_has_room_for_what_the_contract_asks() -> None:
+def test_the_nats_server_has_room_for_every_stream() -> None:
     config = (ROOT / "deploy/nats/nats.conf").read_text()
     limits = {
         name: int(value) for name, value in re.findall(r"^\s*(max_\w+): (\d+)[MG]B$", config, re.MULTILINE)
@@ -178,8 +176,8 @@ def exported_labels() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_asks_only_for_what_the_services_export(rule: dict[str, Any]) -> None:
-    """J3: an alert on a metric that nobody has would never fire."""
+def test_j3_an_alert_uses_exported_metrics_only(rule: dict[str, Any]) -> None:
+    """An alert on a metric that no service exports would never fire."""
     exported = exported_labels()
     names = re.findall(r"penstock_\w+", rule["expr"])
     assert names
@@ -204,11 +202,11 @@ PROMISED = (
     ("PenstockBudgetSpent", "1", None, "critical"),
     ("PenstockModelWithdrawn", "1", None, "warning"),
 )
-"""What is measured against what, for how long, and how bad it is."""
+"""Alert, threshold, duration and severity."""
 
 
 @pytest.mark.parametrize(("alert", "above", "for_", "severity"), PROMISED)
-def test_j3_an_alert_fires_where_it_is_promised(
+def test_j3_an_alert_has_the_promised_threshold(
     alert: str, above: str, for_: str | None, severity: str
 ) -> None:
     (rule,) = (rule for rule in RULES if rule["alert"] == alert)
@@ -217,7 +215,7 @@ def test_j3_an_alert_fires_where_it_is_promised(
     assert (rule.get("for"), rule["labels"]["severity"]) == (for_, severity)
 
 
-def test_j3_every_alert_stands_in_the_table_and_slow_means_one_in_twenty() -> None:
+def test_j3_every_alert_is_listed_and_slow_is_the_95th_percentile() -> None:
     assert sorted(row[0] for row in PROMISED) == sorted(rule["alert"] for rule in RULES)
     (slow,) = (rule for rule in RULES if rule["alert"] == "PenstockSlow")
     assert slow["expr"].startswith("histogram_quantile(0.95,")
@@ -238,7 +236,7 @@ LABELS = {
         "rule",
     ),
 }
-"""Of each there are as many as the catalogue or the contract names, whoever asks and however often."""
+"""Labels whose values are bounded by the catalogue or the contract."""
 
 
 @pytest.mark.parametrize(
@@ -259,7 +257,7 @@ LABELS = {
         "penstock_tokens_total",
     ],
 )
-def test_j2_what_is_promised_is_exported(promised: str) -> None:
+def test_j2_every_promised_metric_is_exported(promised: str) -> None:
     assert promised in exported_labels()
 
 
@@ -267,7 +265,7 @@ def test_j2_labels_are_bounded() -> None:
     assert set().union(*exported_labels().values()) == LABELS
 
 
-def test_the_error_rate_counts_what_is_not_the_applications_fault() -> None:
+def test_j3_the_error_rate_excludes_faults_of_the_application() -> None:
     ours = {code for code, error in ERRORS.items() if error.level != "info"}
     (rule,) = (rule for rule in RULES if rule["alert"] == "PenstockErrorRate")
     counted = re.findall(r'=~"([^"]*)"', rule["expr"])
@@ -282,7 +280,7 @@ def dockerfile() -> Iterator[list[str]]:
 
 
 def sent_to_the_builder(path: str) -> bool:
-    """Whether .dockerignore lets `path` through: the last rule that matches it or a folder above it decides."""
+    """Whether .dockerignore includes `path`: the last rule that matches it or a parent folder decides."""
     parts = path.split("/")
     above = ["/".join(parts[: count + 1]) for count in range(len(parts))]
     ignored = False
@@ -292,7 +290,7 @@ def sent_to_the_builder(path: str) -> bool:
     return not ignored
 
 
-def test_the_image_is_built_from_files_that_are_there() -> None:
+def test_k4_the_image_is_built_from_existing_files() -> None:
     copied = [
         source
         for instruction, *rest in dockerfile()
@@ -307,7 +305,7 @@ def test_the_image_is_built_from_files_that_are_there() -> None:
     assert not sent_to_the_builder(".git/config")
 
 
-def test_the_image_runs_as_nobody_in_particular_from_pinned_packages() -> None:
+def test_k4_the_image_runs_unprivileged_from_pinned_packages() -> None:
     last_stage: list[list[str]] = []
     for line in dockerfile():
         last_stage = [line] if line[0] == "FROM" else [*last_stage, line]

@@ -1,4 +1,4 @@
-"""Subjects, streams and channels fit together, and nothing a person writes breaks a subject."""
+"""Subjects, streams and channels fit together, and no text breaks a subject."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ tokens = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """As nats-server matches: `*` is one token, `>` the rest, at least one."""
+    """Match like nats-server: `*` is one token, `>` is one or more."""
     wanted, got = pattern.split("."), subject.split(".")
     for position, part in enumerate(wanted):
         if part == ">":
@@ -51,7 +51,7 @@ BUILT = [
 
 
 @pytest.mark.parametrize(("subject", "template", "stream"), BUILT)
-def test_a_built_subject_fits_its_template_and_is_kept_by_exactly_its_stream(subject, template, stream):
+def test_a_subject_matches_its_template_and_exactly_its_stream(subject, template, stream):
     assert matches(wildcards(template), subject)
     keeping = [
         each for each in streams.STREAMS if any(matches(pattern, subject) for pattern in each.subjects)
@@ -59,7 +59,7 @@ def test_a_built_subject_fits_its_template_and_is_kept_by_exactly_its_stream(sub
     assert keeping == [stream]
 
 
-def test_every_stream_subject_belongs_to_a_channel_of_that_stream_and_the_other_way_round():
+def test_streams_and_channels_name_the_same_subjects():
     for stream in streams.STREAMS:
         channels = [channel for channel in CHANNELS if channel.stream == stream.name]
         for pattern in stream.subjects:
@@ -72,7 +72,7 @@ def test_every_stream_subject_belongs_to_a_channel_of_that_stream_and_the_other_
     assert {channel.stream for channel in CHANNELS if channel.stream} == known
 
 
-def test_every_consumer_reads_from_its_stream_and_no_two_mailboxes_share_a_message():
+def test_mailboxes_read_from_their_stream_and_do_not_overlap():
     by_name = {stream.name: stream for stream in streams.STREAMS}
     mailboxes = streams.mailboxes(ROLES)
     for consumer in (streams.ROUTER, *mailboxes):
@@ -81,8 +81,8 @@ def test_every_consumer_reads_from_its_stream_and_no_two_mailboxes_share_a_messa
     assert len(mailboxes) == len(ROLES) * len(LANES) * len(RANKS)
 
 
-def test_what_waits_is_kept_for_longer_than_it_may_wait_e4():
-    """The sweep ends it first, and a cancel mark, a job's status and its result are there until then."""
+def test_e4_a_waiting_message_is_stored_longer_than_it_may_wait():
+    """The sweep ends it first; its cancel mark, status and result are stored until then."""
     hour_s, day_s = 3_600, 86_400
     for stream in (streams.REQUESTS, streams.WORK, streams.JOBS, streams.RESULTS):
         assert stream.max_age_s >= LONGEST_WAIT_S + day_s
@@ -90,8 +90,8 @@ def test_what_waits_is_kept_for_longer_than_it_may_wait_e4():
     assert set(LONGEST_S) == set(LANES)
 
 
-def test_there_is_room_for_every_record_of_a_job():
-    """At the bound in number a new job is refused; at one in bytes no job could be ended."""
+def test_e4_the_job_stream_has_room_for_every_record():
+    """At the limit in number a new job is rejected; at a limit in bytes no job could end."""
     stored_headers, longest_user, longest_message = 300, 256 * 6, 500 * 4
     largest = (
         len(encode(codec.JOB.decode(msgspec.json.encode(examples()["job"])))) + longest_user + longest_message
@@ -106,11 +106,11 @@ def test_every_bucket_has_a_channel():
         assert any(channel.subject.startswith(f"$KV.{bucket.name}.") for channel in CHANNELS)
 
 
-def test_names_can_stand_in_a_subject():
+def test_names_are_subject_tokens():
     assert all(subjects.is_token(name) for name in (*ROLES, *LANES, *KINDS))
 
 
-def test_every_error_code_says_what_to_do_about_it_d10():
+def test_d10_every_error_code_has_status_level_and_meaning():
     assert set(ERRORS) == set(get_args(ErrorCode))
     for code, spec in ERRORS.items():
         assert 400 <= spec.http_status < 600, code
@@ -119,7 +119,7 @@ def test_every_error_code_says_what_to_do_about_it_d10():
 
 
 @given(st.text())
-def test_token_makes_any_text_a_token_and_leaves_a_token_alone(text: str):
+def test_k5_any_text_becomes_a_token_and_a_token_is_unchanged(text: str):
     made = subjects.token(text)
     assert subjects.is_token(made)
     assert subjects.token(made) == made
@@ -127,7 +127,7 @@ def test_token_makes_any_text_a_token_and_leaves_a_token_alone(text: str):
 
 
 @given(st.text())
-def test_a_token_is_one_token_to_the_server(text: str):
+def test_k5_a_token_is_one_token_for_the_server(text: str):
     if subjects.is_token(text):
         assert matches("llm.request.*.chat", f"llm.request.{text}.chat")
         assert not set(text) & set(" .*>\t\r\n")
@@ -135,7 +135,7 @@ def test_a_token_is_one_token_to_the_server(text: str):
 
 
 @given(account=tokens, kind=tokens)
-def test_the_address_in_a_request_subject_comes_back(account: str, kind: str):
+def test_a_request_subject_is_parsed_to_its_address(account: str, kind: str):
     assert subjects.request_address(subjects.request(account, kind)) == (account, kind)
 
 
@@ -157,22 +157,20 @@ def test_only_a_request_subject_has_a_request_address(subject: str):
 
 
 @given(account=tokens, client=tokens, request_id=tokens)
-def test_one_inbox_receives_every_reply_of_a_client_and_of_no_other(
-    account: str, client: str, request_id: str
-):
+def test_k5_an_inbox_receives_the_replies_of_one_client(account: str, client: str, request_id: str):
     inbox = subjects.reply_inbox(account, client)
     assert matches(inbox, subjects.reply(account, client, request_id))
     assert not matches(inbox, subjects.reply(account, client + "x", request_id))
 
 
 @given(scope=st.text())
-def test_an_event_has_its_four_tokens_whatever_its_scope_is_called(scope: str):
+def test_an_event_subject_has_four_tokens_for_any_scope(scope: str):
     assert matches(wildcards(subjects.EVENT), subjects.event("usage", scope))
     assert matches(wildcards(subjects.DEAD), subjects.dead(scope))
 
 
 @given(account=tokens, user=st.text(), rank=st.sampled_from(RANKS))
-def test_the_address_in_a_work_subject_comes_back_whoever_asks_c6(account: str, user: str, rank: int):
+def test_c6_a_work_subject_is_parsed_to_its_address(account: str, user: str, rank: int):
     flow = subjects.flow(account, user)
     assert re.fullmatch("[0-9a-f]{20}", flow)
     subject = subjects.work("chat", "batch", rank, flow)
@@ -182,7 +180,7 @@ def test_the_address_in_a_work_subject_comes_back_whoever_asks_c6(account: str, 
 
 
 @given(account=tokens, other=tokens, user=st.text(), another=st.text())
-def test_the_flows_of_an_account_are_known_by_their_account_c6(
+def test_c6_the_flows_of_an_account_share_its_prefix(
     account: str, other: str, user: str, another: str
 ) -> None:
     own = subjects.account_of_flow(subjects.flow(account, user))
@@ -194,10 +192,10 @@ def test_the_flows_of_an_account_are_known_by_their_account_c6(
     "subject",
     ["llm.work.chat.batch", "llm.work.chat.batch.4.a", "llm.work.chat.batch.0", "llm.work..batch.0.a"],
 )
-def test_what_no_router_of_this_version_writes_is_no_work_address(subject: str):
+def test_another_subject_has_no_work_address(subject: str):
     assert subjects.work_address(subject) is None
     assert any(matches(pattern, subject) for pattern in streams.WORK.subjects) or ".." in subject
 
 
-def test_e2_replies_are_kept_for_fifteen_minutes() -> None:
+def test_e2_replies_are_stored_for_fifteen_minutes() -> None:
     assert streams.REPLIES.max_age_s == 15 * 60

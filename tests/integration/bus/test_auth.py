@@ -40,7 +40,7 @@ def serve(tmp_path: Path, free_port: Callable[[], int]):
     return started
 
 
-async def gets_in(url: str, auth: NatsAuth) -> None:
+async def is_accepted(url: str, auth: NatsAuth) -> None:
     """The client and a service's broker connect and can use the connection."""
     async with await Client.connect(url, auth=auth) as client:
         await client.cancel("some-request")
@@ -57,38 +57,38 @@ async def is_refused(url: str, auth: NatsAuth, because: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-async def test_user_and_password(serve, tmp_path: Path):
+async def test_k5_a_user_and_password_are_accepted(serve, tmp_path: Path):
     (tmp_path / "password").write_text("secret\n")
     async with serve("authorization { user: ada, password: secret }") as url:
-        await gets_in(url, NatsAuth(user="ada", password="secret"))
-        await gets_in(url, NatsAuth(user="ada", password=f"file:{tmp_path / 'password'}"))
-        await gets_in(url.replace("//", "//ada:secret@"), NatsAuth())
+        await is_accepted(url, NatsAuth(user="ada", password="secret"))
+        await is_accepted(url, NatsAuth(user="ada", password=f"file:{tmp_path / 'password'}"))
+        await is_accepted(url.replace("//", "//ada:secret@"), NatsAuth())
         await is_refused(url, NatsAuth(user="ada", password="wrong"), "did not accept the credentials")
         await is_refused(url, NatsAuth(), "credentials")
         await is_refused(url.replace("//", "//ada:secret2@"), NatsAuth(), "credentials")
 
 
-async def test_token(serve):
+async def test_k5_a_token_is_accepted(serve):
     async with serve("authorization { token: secret }") as url:
-        await gets_in(url, NatsAuth(token="secret"))
+        await is_accepted(url, NatsAuth(token="secret"))
         await is_refused(url, NatsAuth(token="wrong"), "credentials")
 
 
-async def test_nkey_seed(serve, tmp_path: Path):
+async def test_k5_an_nkey_seed_is_accepted(serve, tmp_path: Path):
     right, wrong = new_seed(), new_seed()
     (tmp_path / "right").write_bytes(right + b"\n")
     (tmp_path / "wrong").write_bytes(wrong)
     async with serve(f"authorization {{ users: [ {{ nkey: {public_key(right)} }} ] }}") as url:
-        await gets_in(url, NatsAuth(nkey_seed=str(tmp_path / "right")))
+        await is_accepted(url, NatsAuth(nkey_seed=str(tmp_path / "right")))
         await is_refused(url, NatsAuth(nkey_seed=str(tmp_path / "wrong")), "credentials")
 
 
-async def test_creds_file(serve, tmp_path: Path):
+async def test_k5_a_creds_file_is_accepted(serve, tmp_path: Path):
     operator = Operator()
     (tmp_path / "right").write_text(operator.user_creds())
     (tmp_path / "wrong").write_text(Operator().user_creds())
     async with serve(operator.config) as url:
-        await gets_in(url, NatsAuth(creds=str(tmp_path / "right")))
+        await is_accepted(url, NatsAuth(creds=str(tmp_path / "right")))
         await is_refused(url, NatsAuth(creds=str(tmp_path / "wrong")), "credentials")
 
 
@@ -97,48 +97,48 @@ def tls_config(authority: Authority, host: str | None = None, *, verify: bool = 
     return f'tls {{ cert_file: "{cert}", key_file: "{key}", ca_file: "{authority.path}", verify: {verify} }}'.lower()
 
 
-async def test_tls_with_a_private_authority(serve, tmp_path: Path):
+async def test_k5_tls_with_a_private_authority_is_accepted(serve, tmp_path: Path):
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     async with serve(tls_config(authority)) as url:
-        await gets_in(url, NatsAuth(ca=authority.path))
-        await gets_in(url.replace("nats:", "tls:"), NatsAuth(ca=authority.path))
+        await is_accepted(url, NatsAuth(ca=authority.path))
+        await is_accepted(url.replace("nats:", "tls:"), NatsAuth(ca=authority.path))
         await is_refused(url, NatsAuth(ca=other.path), "TLS connection.*certificate verify failed")
         await is_refused(url, NatsAuth(), "TLS connection.*certificate verify failed")
 
 
-async def test_tls_with_the_name_in_the_certificate(serve, tmp_path: Path):
+async def test_k5_tls_checks_the_name_in_the_certificate(serve, tmp_path: Path):
     authority = Authority(tmp_path)
     async with serve(tls_config(authority, "nats.example")) as url:
-        await gets_in(url, NatsAuth(ca=authority.path, tls_hostname="nats.example"))
+        await is_accepted(url, NatsAuth(ca=authority.path, tls_hostname="nats.example"))
         await is_refused(url, NatsAuth(ca=authority.path), "TLS connection.*certificate verify failed")
 
 
-async def test_tls_with_a_client_certificate(serve, tmp_path: Path):
+async def test_k5_tls_with_a_client_certificate_is_accepted(serve, tmp_path: Path):
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     config = tls_config(authority, verify=True)
     cert, key = authority.issue("client")
     wrong_cert, wrong_key = other.issue("stranger")
     async with serve(config) as url:
-        await gets_in(url, NatsAuth(ca=authority.path, cert=cert, key=key))
+        await is_accepted(url, NatsAuth(ca=authority.path, cert=cert, key=key))
         because = "TLS connection|client certificate"
         await is_refused(url, NatsAuth(ca=authority.path), because)
         await is_refused(url, NatsAuth(ca=authority.path, cert=wrong_cert, key=wrong_key), because)
 
 
-async def test_credentials_are_not_sent_to_a_server_without_tls(serve, tmp_path: Path):
+async def test_k5_credentials_are_not_sent_to_a_server_without_tls(serve, tmp_path: Path):
     authority = Authority(tmp_path)
     async with serve("authorization { token: secret }") as url:
         await is_refused(url, NatsAuth(token="secret", ca=authority.path), "does not offer it")
         await is_refused(url.replace("nats:", "tls:"), NatsAuth(token="secret"), "does not offer it")
 
 
-async def test_a_server_that_is_away_is_unreachable_and_not_refused(free_port):
+async def test_k5_a_missing_server_is_unreachable_and_not_refused(free_port):
     with pytest.raises(BrokerUnreachable, match="no NATS server answers") as caught:
         await Client.connect(f"nats://127.0.0.1:{free_port()}", auth=NatsAuth(token="secret"))
     assert not isinstance(caught.value, BrokerRefused)
 
 
-async def test_the_environment_gives_address_and_credentials(serve, monkeypatch):
+async def test_k5_the_client_reads_the_environment(serve, monkeypatch):
     async with serve("authorization { user: ada, password: secret }") as url:
         monkeypatch.setenv("NATS_URL", url)
         monkeypatch.setenv("NATS_USER", "ada")
@@ -150,7 +150,7 @@ async def test_the_environment_gives_address_and_credentials(serve, monkeypatch)
             await Client.connect()
 
 
-async def test_a_service_logs_why_it_is_refused(caplog):
+async def test_k5_a_service_logs_why_it_is_refused(caplog):
     reconnects = Reconnects()
     with caplog.at_level(logging.WARNING):
         await reconnects.error(Exception("nats: 'Authorization Violation'"))
@@ -171,7 +171,7 @@ async def test_a_service_logs_why_it_is_refused(caplog):
         (NatsAuth(key="/nowhere"), "NATS_CERT is missing"),
     ],
 )
-async def test_a_setting_that_cannot_be_used_is_named(auth: NatsAuth, problem: str):
+async def test_k5_a_setting_that_cannot_be_used_is_named(auth: NatsAuth, problem: str):
     with pytest.raises(NatsAuthError, match=problem):
         await Client.connect("nats://127.0.0.1:1", auth=auth)
     env = {f"NATS_{name.upper()}": getattr(auth, name) or "" for name in auth.__struct_fields__}
@@ -179,10 +179,10 @@ async def test_a_setting_that_cannot_be_used_is_named(auth: NatsAuth, problem: s
         load_settings(env)
 
 
-def test_the_former_name_of_the_credentials_file_still_counts():
+def test_k5_the_former_name_of_the_credentials_file_still_counts():
     assert NatsAuth.from_env({"NATS_CREDENTIALS": "a.creds"}) == NatsAuth(creds="a.creds")
 
 
-def test_no_secret_is_shown():
+def test_k5_no_secret_is_shown():
     shown = repr(NatsAuth(user="ada", password="hunter2", token="t0ken"))
     assert shown == "NatsAuth(user=…, password=…, token=…)"

@@ -1,4 +1,4 @@
-"""D7: what three nodes of NATS do otherwise than one: reads from any of them, one id twice at once, copies."""
+"""D7: a cluster of three NATS nodes: reads from any node, concurrent publishing of one id, replicas."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
 
 @pytest.fixture
 async def connections(cluster: NatsCluster) -> AsyncIterator[list[Nats]]:
-    """One to each node."""
+    """One connection to each node."""
     opened = [await nats.connect(node.url) for node in cluster.nodes.values()]
     yield opened
     for nc in opened:
@@ -55,7 +55,7 @@ async def provisioned(nc: Nats, replicas: int) -> None:
         )
 
 
-async def test_whoever_decides_by_the_stored_replies_sees_all_that_was_acknowledged_d7(
+async def test_d7_settled_replies_include_every_acknowledged_event(
     connections: list[Nats],
 ):
     await provisioned(connections[0], 3)
@@ -75,7 +75,7 @@ async def test_whoever_decides_by_the_stored_replies_sees_all_that_was_acknowled
     assert await settled_replies(connections[1], subjects.reply("demo", "desk", new_id())) == []
 
 
-async def test_one_id_sent_by_several_at_once_is_one_message_d7(connections: list[Nats]):
+async def test_d7_one_id_published_by_several_at_once_is_one_message(connections: list[Nats]):
     await provisioned(connections[0], 3)
     for _ in range(40):
         subject = subjects.reply("demo", "desk", new_id())
@@ -85,20 +85,20 @@ async def test_one_id_sent_by_several_at_once_is_one_message_d7(connections: lis
         assert sorted(stored) == [False, False, True]
 
 
-async def test_more_copies_are_a_matter_of_provisioning_anew_d7(cluster: NatsCluster):
+async def test_d7_provisioning_again_changes_the_replicas(cluster: NatsCluster):
     nc = await nats.connect(servers_of(cluster.url))
     js = nc.jetstream()
     await provisioned(nc, 1)
-    await js.publish(REPLIES.subjects[0].replace("*", "x"), b"kept")
+    await js.publish(REPLIES.subjects[0].replace("*", "x"), b"stored")
     await provisioned(nc, 3)
     for name in (*(stream.name for stream in STREAMS), *(f"KV_{bucket.name}" for bucket in BUCKETS)):
         info = await js.stream_info(name)
         assert info.config.num_replicas == 3, name
 
     async def has_followers() -> bool:
-        """While its leader is being chosen the server does not say who keeps it."""
-        kept_by = (await js.consumer_info(ROUTER.stream, ROUTER.durable)).cluster
-        return kept_by is not None and len(kept_by.replicas or ()) >= 2
+        """During an election the server does not name the replicas."""
+        cluster = (await js.consumer_info(ROUTER.stream, ROUTER.durable)).cluster
+        return cluster is not None and len(cluster.replicas or ()) >= 2
 
     async with asyncio.timeout(20):
         while not await has_followers():

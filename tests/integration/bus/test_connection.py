@@ -1,4 +1,4 @@
-"""A connection goes on, whatever comes over it."""
+"""D9: a connection survives unreadable data, and closing ends in time."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from penstock.bus.connection import Reconnects, close, connect, flush_failure, o
 from penstock.runtime.service import Broker
 
 
-async def test_what_cannot_be_read_at_all_costs_one_reconnection_d9(nats_server, unique, monkeypatch):
-    """nats-py alone would leave the socket open, and unread until two pings went unanswered."""
+async def test_d9_unreadable_data_costs_one_reconnection(nats_server, unique, monkeypatch):
+    """nats-py would leave the socket open and unread until two pings had gone unanswered."""
     reconnects, lost, back = Reconnects(), [True], asyncio.Event()
 
-    async def heard() -> None:
+    async def reconnected() -> None:
         back.set()
 
-    reconnects.add(heard)
+    reconnects.add(reconnected)
     nc = await connect(nats_server.url, name=unique, reconnects=reconnects)
     subscription = await nc.subscribe(unique)
     read = Nats._process_headers
 
-    async def stumble(self, headers):
+    async def fail_once(self, headers):
         if lost:
             lost.pop()
-            raise RuntimeError("what nobody thought of")
+            raise RuntimeError("an unforeseen error")
         return await read(self, headers)
 
-    monkeypatch.setattr(Nats, "_process_headers", stumble)
+    monkeypatch.setattr(Nats, "_process_headers", fail_once)
     await nc.publish(unique, b"first")
     await nc.flush()
     async with asyncio.timeout(15):
@@ -43,7 +43,7 @@ async def test_what_cannot_be_read_at_all_costs_one_reconnection_d9(nats_server,
     await nc.close()
 
 
-async def test_d9_who_leaves_a_server_that_is_away_says_why_not_all_was_sent(own_nats_server, unique, caplog):
+async def test_d9_closing_without_a_connection_logs_why_data_is_lost(own_nats_server, unique, caplog):
     nc = await connect(own_nats_server.url, name=unique)
     own_nats_server.kill()
     async with asyncio.timeout(5):
@@ -54,9 +54,7 @@ async def test_d9_who_leaves_a_server_that_is_away_says_why_not_all_was_sent(own
     assert "before closing: not connected" in caplog.text
 
 
-async def test_d9_who_leaves_a_server_that_does_not_read_says_why_not_all_was_sent(
-    own_nats_server, unique, caplog
-):
+async def test_d9_closing_at_a_frozen_server_logs_why_data_is_lost(own_nats_server, unique, caplog):
     nc = await connect(own_nats_server.url, name=unique)
     assert own_nats_server.pid is not None
     os.kill(own_nats_server.pid, signal.SIGSTOP)
@@ -70,9 +68,7 @@ async def test_d9_who_leaves_a_server_that_does_not_read_says_why_not_all_was_se
     assert "before closing: nats: flush timeout" in caplog.text
 
 
-async def test_d9_a_broker_whose_handlers_do_not_end_leaves_the_server_all_the_same(
-    own_nats_server, unique, monkeypatch
-):
+async def test_d9_a_broker_disconnects_although_a_handler_does_not_end(own_nats_server, unique, monkeypatch):
     broker = Broker([own_nats_server.url], NatsAuth(), **options(unique, Reconnects()))
     nc = await broker.connect()
     own_nats_server.kill()

@@ -1,4 +1,4 @@
-"""Reading many stored messages without a consumer."""
+"""Read many stored messages without a consumer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def read_all(nc, stream, subject, batch):
         sequence = page.next_sequence
 
 
-async def test_pages_follow_one_another_without_a_hole_or_an_overlap(nc, stream):
+async def test_pages_have_no_gap_and_no_overlap(nc, stream):
     found, pages = await read_all(nc, stream, f"{stream}.odd", batch=7)
     assert [int(msg.data) for msg in found] == list(range(1, 120, 2))
     assert pages == 9
@@ -39,7 +39,7 @@ async def test_pages_follow_one_another_without_a_hole_or_an_overlap(nc, stream)
     assert sequences == sorted(set(sequences))
 
 
-async def test_a_wildcard_reads_several_subjects_in_the_order_of_the_stream(nc, stream):
+async def test_a_wildcard_reads_several_subjects_in_stream_order(nc, stream):
     found, _ = await read_all(nc, stream, f"{stream}.*", batch=50)
     assert [msg.data for msg in found] == [*(b"%d" % number for number in range(120)), b"last"]
     assert {msg.headers["Nats-Subject"] for msg in found} == {
@@ -47,21 +47,21 @@ async def test_a_wildcard_reads_several_subjects_in_the_order_of_the_stream(nc, 
     }
 
 
-async def test_a_page_says_what_is_left(nc, stream):
+async def test_a_page_has_the_number_of_further_messages(nc, stream):
     page = await read_page(nc, stream, f"{stream}.even", batch=10)
     assert (len(page.messages), page.pending) == (10, 50)
     page = await read_page(nc, stream, f"{stream}.even", batch=60)
     assert (len(page.messages), page.pending) == (60, 0)
 
 
-async def test_nothing_there_is_an_empty_page(nc, stream):
+async def test_a_subject_without_messages_is_an_empty_page(nc, stream):
     page = await read_page(nc, stream, f"{stream}.never")
     assert (page.messages, page.pending) == ((), 0)
     page = await read_page(nc, stream, f"{stream}.odd", sequence=10_000)
     assert page.messages == ()
 
 
-async def test_no_stream_and_no_server_are_errors(own_nats_server, own_nc, unique, monkeypatch):
+async def test_a_missing_stream_or_server_is_an_error(own_nats_server, own_nc, unique, monkeypatch):
     with pytest.raises(nats.errors.Error, match=unique):
         await read_page(own_nc, unique, unique)
     monkeypatch.setattr("penstock.bus.direct_get._TIMEOUT_S", 0.2)
@@ -70,7 +70,7 @@ async def test_no_stream_and_no_server_are_errors(own_nats_server, own_nc, uniqu
         await read_page(own_nc, unique, unique)
 
 
-async def test_many_may_read_at_once_and_leave_no_subscription(nc, stream):
+async def test_concurrent_reads_leave_no_subscription(nc, stream):
     before = len(nc._subs)
     found = await asyncio.gather(*(read_all(nc, stream, f"{stream}.odd", batch=20) for _ in range(10)))
     assert {len(messages) for messages, _ in found} == {60}

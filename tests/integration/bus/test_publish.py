@@ -1,4 +1,4 @@
-"""D7: what is stored is stored once, over a server's restart too; a full stream says so."""
+"""D7: a message is stored once, also across a restart of the server; a full stream rejects it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from penstock.contract.headers import REPEATED
 from tests.harness.waiting import until
 
 
-async def test_one_id_is_one_message(nc, unique):
+async def test_d7_one_id_is_stored_once(nc, unique):
     js = nc.jetstream()
     await js.add_stream(name=unique, subjects=[f"{unique}.>"])
     assert await store(js, f"{unique}.a", b"first", message_id="1") is True
@@ -26,7 +26,7 @@ async def test_one_id_is_one_message(nc, unique):
     assert REPEATED not in last.headers
 
 
-async def test_a_full_stream_refuses_and_says_so_c3(nc, unique):
+async def test_c3_a_full_stream_rejects_a_message(nc, unique):
     js = nc.jetstream()
     await js.add_stream(name=unique, subjects=[unique], max_msgs=1, discard="new", retention="workqueue")
     assert await store(js, unique, b"fits", message_id="1")
@@ -34,14 +34,14 @@ async def test_a_full_stream_refuses_and_says_so_c3(nc, unique):
         await store(js, unique, b"does not", message_id="2")
 
 
-async def test_without_a_stream_patience_ends(nc, unique):
+async def test_d7_without_a_stream_patience_ends(nc, unique):
     began_s = asyncio.get_running_loop().time()
     with pytest.raises(NoStreamResponseError):
         await store(nc.jetstream(), unique, b"x", message_id="1", patience_s=0.3)
     assert 0.2 < asyncio.get_running_loop().time() - began_s < 2
 
 
-async def test_a_server_that_does_not_come_back_ends_patience_in_time(own_nats_server, own_nc, unique):
+async def test_d7_without_a_server_patience_ends_in_time(own_nats_server, own_nc, unique):
     await own_nc.jetstream().add_stream(name=unique, subjects=[unique])
     own_nats_server.kill()
     began_s = asyncio.get_running_loop().time()
@@ -50,15 +50,13 @@ async def test_a_server_that_does_not_come_back_ends_patience_in_time(own_nats_s
     assert asyncio.get_running_loop().time() - began_s < 2
 
 
-async def test_a_message_too_large_is_no_passing_trouble(nc, unique):
+async def test_d7_a_message_too_large_is_not_retried(nc, unique):
     with pytest.raises(MaxPayloadError):
         await store(nc.jetstream(), unique, bytes(9 * 1024 * 1024), message_id="1")
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
-async def test_what_is_published_while_the_server_is_away_is_stored_once(
-    own_nats_server, own_nc, unique, how
-):
+async def test_d7_messages_published_during_an_outage_are_stored_once(own_nats_server, own_nc, unique, how):
     js = own_nc.jetstream()
     await js.add_stream(name=unique, subjects=[unique])
     storing = [
@@ -81,9 +79,7 @@ async def test_what_is_published_while_the_server_is_away_is_stored_once(
         ("llm.request.{unique}", ("from LLM_REQUESTS yet", "the stream LLM_REQUESTS")),
     ],
 )
-async def test_what_is_not_acknowledged_warns_once_and_says_what_to_check(
-    own_nc, unique, caplog, subject, words
-):
+async def test_d10_a_missing_acknowledgement_warns_once_with_advice(own_nc, unique, caplog, subject, words):
     subject = subject.format(unique=unique)
     with pytest.raises(NoStreamResponseError):
         await store(own_nc.jetstream(), subject, b"x", message_id="1", patience_s=1.0)
@@ -91,9 +87,7 @@ async def test_what_is_not_acknowledged_warns_once_and_says_what_to_check(
     assert all(word in record.getMessage() for word in words), record.getMessage()
 
 
-async def test_a_burst_over_a_lost_server_warns_once_for_all_requests(
-    own_nats_server, own_nc, unique, caplog
-):
+async def test_d10_a_burst_without_a_server_warns_once(own_nats_server, own_nc, unique, caplog):
     await own_nc.jetstream().add_stream(name=unique, subjects=[f"{unique}.>"])
     own_nats_server.kill()
 

@@ -1,4 +1,4 @@
-"""D7: stored replies, also from a node that lags behind what was acknowledged."""
+"""D7: stored replies, also from a node that lags behind the acknowledgements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVENT = Started(id="x", seq=1_000_000, attempt=1, model="m", provider="p", worke
 
 @pytest.fixture
 def lagging(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The first two reads go to a node that has nothing yet."""
+    """The first two reads go to a node that has no events yet."""
     read, asked = history.read_page, []
 
     async def late(nc, stream, subject, **options):
@@ -29,7 +29,7 @@ def lagging(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-async def test_who_decides_waits_for_what_was_acknowledged_and_a_reader_does_not_d7(nc, lagging):
+async def test_d7_settled_replies_wait_for_acknowledged_events(nc, lagging):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
     subject = subjects.reply("demo", "desk", new_id())
     await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
@@ -38,7 +38,7 @@ async def test_who_decides_waits_for_what_was_acknowledged_and_a_reader_does_not
     assert lagging == [subject] * 3
 
 
-async def test_a_node_that_never_catches_up_is_an_error_and_no_answer_d7(nc, monkeypatch):
+async def test_d7_a_node_that_never_catches_up_is_an_error(nc, monkeypatch):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
     subject = subjects.reply("demo", "desk", new_id())
     await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
@@ -51,6 +51,6 @@ async def test_a_node_that_never_catches_up_is_an_error_and_no_answer_d7(nc, mon
         await history.settled_replies(nc, subject, patience_s=0.2)
 
 
-async def test_a_request_of_which_nothing_is_stored_is_settled_at_once_d7(nc):
+async def test_d7_a_request_without_events_is_settled_at_once(nc):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
     assert await history.settled_replies(nc, subjects.reply("demo", "desk", new_id())) == []

@@ -1,4 +1,4 @@
-"""After a reconnection everybody is told, whatever one of them does."""
+"""D9: after a reconnection every listener is called."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import logging
 from penstock.bus.connection import Reconnects, servers_of
 
 
-async def test_one_listener_that_fails_keeps_no_other_from_hearing(caplog):
-    heard = []
+async def test_d9_a_listener_that_fails_does_not_stop_the_others(caplog):
+    called = []
 
     async def fails() -> None:
         raise ValueError("broken listener")
 
-    async def hears() -> None:
-        heard.append(1)
+    async def succeeds() -> None:
+        called.append(1)
 
     reconnects = Reconnects()
     reconnects.add(fails)
-    reconnects.add(hears)
+    reconnects.add(succeeds)
     with caplog.at_level(logging.ERROR):
         await reconnects.reconnected()
-    assert heard == [1]
+    assert called == [1]
     assert "broken listener" in caplog.text
-    reconnects.remove(hears)
+    reconnects.remove(succeeds)
     await reconnects.reconnected()
-    assert heard == [1]
+    assert called == [1]
 
 
-def test_several_servers_stand_with_commas_between():
+def test_a_url_names_several_servers_separated_by_commas():
     assert servers_of("nats://a:4222, nats://b") == ["nats://a:4222", "nats://b"]
     assert servers_of("nats://a:4222") == ["nats://a:4222"]

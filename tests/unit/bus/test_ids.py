@@ -1,4 +1,4 @@
-"""Ids: UUIDv7 as RFC 9562 lays it out, sorting by time, and fit for a subject."""
+"""Ids are UUIDv7 (RFC 9562), sort by time and are valid subject tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from penstock.bus.ids import instance_name, new_id
 from penstock.contract.subjects import is_token
 
 
-def test_an_id_is_a_uuid_of_version_7_with_the_time_in_front():
+def test_an_id_is_a_uuidv7_that_starts_with_the_time():
     before_ms = time.time_ns() // 1_000_000
     made = uuid.UUID(new_id())
     after_ms = time.time_ns() // 1_000_000
@@ -27,7 +27,7 @@ def test_ids_of_later_milliseconds_sort_later(monkeypatch):
     assert [uuid.UUID(each).int >> 80 for each in ids] == moments_ms
 
 
-def test_ids_of_one_millisecond_differ_in_all_their_random_bits(monkeypatch):
+def test_ids_of_one_millisecond_differ_in_their_random_bits(monkeypatch):
     monkeypatch.setattr(time, "time_ns", lambda: 1_795_164_000_000_000_000)
     ids = [uuid.UUID(new_id()).int for _ in range(5_000)]
     assert len(set(ids)) == len(ids)
@@ -37,7 +37,7 @@ def test_ids_of_one_millisecond_differ_in_all_their_random_bits(monkeypatch):
     assert varying.bit_count() == 74
 
 
-def test_an_id_and_a_name_can_stand_in_a_subject(monkeypatch):
+def test_ids_and_instance_names_are_subject_tokens(monkeypatch):
     assert is_token(new_id())
     monkeypatch.setattr("socket.gethostname", lambda: "a.host with * and Ünïcode" * 9)
     names = {instance_name("worker") for _ in range(100)}

@@ -1,4 +1,4 @@
-"""D7: whatever bytes a publisher put into a subject or a header block, the message arrives and the next one too."""
+"""D7: a message with any bytes in its subject or header block is delivered, and so is the next one."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from penstock.bus.nats_patches import TlsNotOffered, discard_pending, install
 
 install()
 
-Taken = tuple[int, bytes, bytes, bytes, bytes | None]
+Message = tuple[int, bytes, bytes, bytes, bytes | None]
 
 
 class Connection:
-    """What a parser hands its messages to."""
+    """The connection to which a parser delivers messages."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.taken: list[Taken] = []
+        self.received: list[Message] = []
         self._error = error
 
     async def _process_msg(self, *message: Any) -> None:
         if self._error is not None:
             raise self._error
-        self.taken.append(message)
+        self.received.append(message)
 
 
 SUBJECTS = st.binary(min_size=1, max_size=40).filter(lambda subject: not set(subject) & set(b" \t\r\n"))
 
 
 @given(subject=SUBJECTS, block=st.none() | st.binary(min_size=1, max_size=20), data=st.binary(max_size=20))
-async def test_any_subject_the_server_delivers_is_read_and_what_follows_it_too(
+async def test_d7_any_subject_is_read_and_so_is_the_next_message(
     subject: bytes, block: bytes | None, data: bytes
 ):
     if block is None:
@@ -52,26 +52,26 @@ async def test_any_subject_the_server_delivers_is_read_and_what_follows_it_too(
     connection = Connection()
     parser = Parser(connection)
     await parser.parse(wire + b"MSG next 8 2\r\nhi\r\n")
-    assert connection.taken == [
+    assert connection.received == [
         (7, subject, b"$JS.ACK.x", data, block),
         (8, b"next", b"", b"hi", None),
     ]
     assert isinstance(Nats()._build_message(7, subject, b"", data, None).subject, str)
 
 
-def test_a_byte_that_is_no_utf8_is_written_out():
+def test_d7_a_byte_that_is_not_utf8_is_escaped():
     message = Nats()._build_message(1, b"llm.request.d\xff.chat", b"\xfe", b"", None)
     assert (message.subject, message.reply) == (r"llm.request.d\xff.chat", r"\xfe")
     assert Nats()._build_message(1, "ü".encode(), b"", b"", None).subject == "ü"
 
 
 @given(block=st.binary(max_size=60).map(lambda rest: b"NATS/1.0" + rest) | st.binary(min_size=1, max_size=60))
-async def test_any_header_block_is_read_or_counts_as_none(block: bytes):
+async def test_d7_any_header_block_is_read_or_counts_as_none(block: bytes):
     written = await Nats()._process_headers(block)
     assert written is None or all(isinstance(value, str) for value in written.values())
 
 
-async def test_an_error_of_any_other_kind_is_a_lost_connection_not_a_silent_one():
+async def test_d9_any_other_read_error_ends_the_connection():
     with pytest.raises(ProtocolError) as caught:
         await Parser(Connection(KeyError("surprise"))).parse(b"MSG x 1 0\r\n\r\n")
     assert isinstance(caught.value.__cause__, KeyError)
@@ -89,8 +89,8 @@ from nats.protocol.parser import Parser
 from urllib.parse import urlparse
 
 class Connection:
-    def __init__(self): self.taken = []
-    async def _process_msg(self, *message): self.taken.append(message)
+    def __init__(self): self.received = []
+    async def _process_msg(self, *message): self.received.append(message)
 
 class Broken(Connection):
     async def _process_msg(self, *message): raise KeyError("surprise")
@@ -98,7 +98,7 @@ class Broken(Connection):
 async def subject_with_a_form_feed():
     connection = Connection()
     await Parser(connection).parse(b"MSG a\\x0cb 7 2\\r\\nhi\\r\\n")
-    return connection.taken
+    return connection.received
 
 async def junk_header():
     return await Nats()._process_headers(b"junk")

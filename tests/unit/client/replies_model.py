@@ -1,4 +1,4 @@
-"""A sender of reply events that makes attempts, and a reader who may see them in any order, twice, or not live."""
+"""Replies as a worker publishes them, for tests that deliver them in any order, twice or not live."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ID = "019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a"
 
 
 class Sent(Struct, frozen=True):
-    """What was sent for one request, and what an application must understand of it."""
+    """The events of one request and the text that an application must show."""
 
     events: list[ReplyEvent]
     text: str
-    """The text that is right after the last event."""
+    """The correct text after the last event."""
 
 
 def accepted(seq: int = 0) -> Accepted:

@@ -1,4 +1,4 @@
-"""A whole reply out of its events."""
+"""A whole reply is assembled from its events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build(events: list[ReplyEvent]) -> Reply | None:
 
 
 @given(sent=replies())
-def test_the_text_is_that_of_the_attempt_that_answered_d6(sent: Sent):
+def test_d6_the_text_is_that_of_the_answering_attempt(sent: Sent):
     if isinstance(sent.events[-1], Completed):
         reply = build(sent.events)
         assert reply is not None
@@ -51,7 +51,7 @@ def test_the_text_is_that_of_the_attempt_that_answered_d6(sent: Sent):
             build(sent.events)
 
 
-def test_the_reply_names_the_model_that_answered_and_why_d4_b5():
+def test_d4_b5_the_reply_names_the_model_and_the_reason():
     end = replace(
         completed(2, first_seq(2) + 1), model="second", cost_microusd=7, usage=Usage(input_tokens=3)
     )
@@ -63,7 +63,7 @@ def test_the_reply_names_the_model_that_answered_and_why_d4_b5():
     assert (reply.cost_microusd, reply.usage.input_tokens) == (7, 3)
 
 
-def test_a_whole_answer_passes_through_with_its_tool_calls_e1():
+def test_e1_a_whole_answer_keeps_its_tool_calls():
     body = b'{"choices":[{"message":{"content":null,"tool_calls":[{"id":"t"}]}}],"id":"x"}'
     reply = build([accepted(), replace(completed(1, first_seq(1)), response=Raw(body))])
     assert reply is not None
@@ -110,38 +110,38 @@ THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
         ),
     ],
 )
-def test_the_text_of_a_whole_answer_is_its_first_choice(body: bytes, text: str):
+def test_e1_the_text_of_a_whole_answer_is_its_first_choice(body: bytes, text: str):
     reply = build([replace(completed(1, first_seq(1)), response=Raw(body))])
     assert reply is not None
     assert (reply.text, reply.complexity, reply.why) == (text, None, "")
 
 
 @given(content=json_values())
-def test_the_text_of_a_whole_answer_of_any_shape_is_a_text(content: object):
+def test_e1_the_text_of_an_answer_of_any_shape_is_a_string(content: object):
     for body in (content, {"choices": content}, {"choices": [content]}, {"choices": [{"message": content}]}):
         reply = build([replace(completed(1, first_seq(1)), response=Raw(msgspec.json.encode(body)))])
         assert reply is not None
         assert isinstance(reply.text, str)
 
 
-def test_estimated_usage_and_adapted_parameters_are_those_of_the_end():
+def test_e1_estimates_and_adapted_parameters_come_from_the_end():
     adapted = (Adapted(parameter="max_tokens", change="renamed", sent="max_completion_tokens"),)
     reply = build([replace(completed(1, first_seq(1)), estimated=True, adapted=adapted)])
     assert reply is not None
     assert (reply.estimated, reply.adapted) == (True, adapted)
 
 
-def test_a_failure_says_what_the_provider_said():
+def test_d10_a_failure_has_the_error_of_the_provider():
     attempt = FailedAttempt(model="m", provider="p", kind="rejected", status=400, code="c", message="no")
     end = failed(1, first_seq(1), "provider_refused")
-    told = replace(end.error, provider_code="c", provider_message="no", attempts=(attempt,))
+    failure = replace(end.error, provider_code="c", provider_message="no", attempts=(attempt,))
     with pytest.raises(RequestFailed) as caught:
-        build([replace(end, error=told)])
+        build([replace(end, error=failure)])
     error = caught.value
     assert (error.provider_code, error.provider_message, error.attempts) == ("c", "no", (attempt,))
 
 
-def test_a_failure_says_what_happened_whether_to_retry_and_when_d10():
+def test_d10_a_failure_has_code_retry_and_time():
     with pytest.raises(RequestFailed, match="it broke") as caught:
         build(
             [accepted(), *attempt_events(1, 2, after_output=False), failed(1, first_seq(1) + 9, "overloaded")]

@@ -1,4 +1,4 @@
-"""E1, E2, D6: a reply is read in order, each event once, and never with a hole or two attempts in its text."""
+"""E1, E2, D6: events are read in order and once; the text has no gap and comes from one attempt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.client.replies_model import (
 
 
 class Application:
-    """Does what penstock/contract/reply.py tells a reader to do, and nothing more."""
+    """Follows the reading rules of penstock/contract/reply.py."""
 
     def __init__(self) -> None:
         self.seqs: list[int] = []
@@ -52,7 +52,7 @@ def assert_read_correctly(application: Application, sent: Sent) -> None:
 
 @given(sent=replies(), data=st.data())
 def test_e1_any_order_loss_and_repetition_gives_the_reply_once(sent: Sent, data: st.DataObject):
-    """Live events come shuffled, doubled or never; the store has all of them, in the order of any senders."""
+    """Live events arrive shuffled, twice or not at all; the store has all of them in any order."""
     live = data.draw(st.lists(st.sampled_from(sent.events), max_size=30))
     looks = data.draw(st.sets(st.integers(0, len(live))))
     stored = data.draw(st.permutations(sent.events))
@@ -87,7 +87,7 @@ def test_e2_resuming_delivers_exactly_the_events_after_the_position(sent: Sent, 
 
 @given(sent=replies(), data=st.data())
 def test_d6_a_lost_event_leaves_no_hole_in_the_text(sent: Sent, data: st.DataObject):
-    """What is shown to an application is whole up to where it stops, whatever was lost everywhere."""
+    """The delivered text is complete up to the point where it stops."""
     lost = data.draw(st.sets(st.sampled_from([event.seq for event in sent.events])))
     left = [event for event in sent.events if event.seq not in lost]
     sequencer, application = ReplySequencer(), Application()
@@ -102,7 +102,7 @@ def test_d6_a_lost_event_leaves_no_hole_in_the_text(sent: Sent, data: st.DataObj
 
 @given(data=st.data(), pieces=st.integers(0, 4), began=st.integers(1, 2))
 def test_d6_the_stored_end_is_the_end_for_every_reader(data: st.DataObject, pieces: int, began: int):
-    """Two workers hold one request. The one that was replaced ends it first; the other one's end is not stored."""
+    """Two workers hold one request. The replaced one ends it first; the end of the other one is not stored."""
     winner = attempt_events(began, pieces, after_output=began > 1)
     ends = data.draw(st.sampled_from([completed, failed]))
     winner.append(ends(began, winner[-1].seq + 1))
@@ -140,7 +140,7 @@ def test_d6_no_attempt_is_repeated_while_the_end_is_ahead(sent: Sent, data: st.D
 
 
 def test_e2_resuming_beyond_an_end_delivers_the_whole_answer():
-    """It cannot tell what its reader has, only that nothing more will come."""
+    """The sequencer cannot know what its reader has, only that no event will follow."""
     answer = [accepted(), *attempt_events(1, 2, after_output=False)]
     answer.append(completed(1, answer[-1].seq + 1))
     sequencer, application = ReplySequencer(first_seq(7)), Application()
@@ -173,7 +173,7 @@ def test_e1_a_lost_accepted_event_delays_nothing():
 
 
 def test_d6_a_filled_gap_stays_a_gap_until_the_end_is_delivered():
-    """The sender repeats what was lost, but not the end that it stored."""
+    """The worker publishes lost events again, but not the end that it stored."""
     events = [accepted(), *attempt_events(1, 3, after_output=False)]
     end = completed(1, events[-1].seq + 1)
     sequencer = ReplySequencer()
@@ -186,7 +186,7 @@ def test_d6_a_filled_gap_stays_a_gap_until_the_end_is_delivered():
 
 
 def test_e1_a_self_contained_end_needs_no_earlier_event():
-    """The door's refusal, the sweep's failure, an answer in one piece."""
+    """A rejection, an expired request, a whole answer."""
     whole = replace(completed(1, first_seq(1) + 1), response=Raw(b"{}"))
     for end in (failed(0, 1), failed(3, first_seq(3) + 7), whole):
         assert list(ReplySequencer().deliver([end])) == [end]
