@@ -1,1 +1,1 @@
-"""The model worker: one role's mailbox, quota, breaker and ladder of attempts."""
+"""The worker: executes the requests of its roles by calling model providers."""

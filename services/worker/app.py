@@ -67,7 +67,7 @@ from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttemptsReader
-from services.worker.status import CredentialReport, LimitReport, ServiceReport, WorkerStatus
+from services.worker.status import CapacityReport, CredentialReport, LimitReport, WorkerStatus
 
 __all__ = ["Worker"]
 
@@ -235,7 +235,7 @@ class _Parts:
         quota_monitor = self.quota_monitor = QuotaMonitor(catalogue, keys, quota, metrics, roles)
         handover = self.handover = Handover(connected.peers, settings.max_deliver)
         self.key_watch = KeyFileWatch(keyring, settings, credential_changes, SYSTEM, waiting.wake)
-        self.roster_watch = RosterWatch(providers, roster, outcomes.model_changed)
+        self.roster_watch = RosterWatch(providers, roster, outcomes.announce_roster_change)
         self.quota_watch = QuotaWatch(quota_monitor, announcer, SYSTEM)
 
         degradation, calibration = DegradationMonitor(catalogue, metrics), TokenCalibration()
@@ -282,7 +282,7 @@ class _Parts:
             instance,
             catalogue.digest(),
             SYSTEM,
-            ServiceReport(instance, catalogue, availability, degradation, service_times, metrics),
+            CapacityReport(instance, catalogue, availability, degradation, service_times, metrics),
             CredentialReport(catalogue, keyring, providers, refusals),
             LimitReport(quota, quota_monitor, metrics),
         )

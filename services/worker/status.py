@@ -31,7 +31,7 @@ from services.worker.providers.protocol import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Quota
 
-__all__ = ["CredentialReport", "LimitReport", "ServiceReport", "WorkerStatus"]
+__all__ = ["CapacityReport", "CredentialReport", "LimitReport", "WorkerStatus"]
 
 
 class _Now(Struct, frozen=True):
@@ -44,7 +44,7 @@ class _Now(Struct, frozen=True):
         return self.unix_ms + int((loop_s - self.loop_s) * 1000)
 
 
-class ServiceReport(Struct, frozen=True):
+class CapacityReport(Struct, frozen=True):
     """What the worker can do for each role, what the router forecasts from, and models that are not called as usual."""
 
     instance: str
@@ -193,7 +193,7 @@ class WorkerStatus(Struct, frozen=True):
     instance: str
     catalogue_digest: str
     clock: Clock
-    services: ServiceReport
+    capacity: CapacityReport
     credentials: CredentialReport
     limits: LimitReport
 
@@ -206,15 +206,15 @@ class WorkerStatus(Struct, frozen=True):
             at_ms=now.unix_ms,
             http=http,
             catalogue=self.catalogue_digest,
-            roles=tuple(self.services.role(role, boxes, now) for role, boxes in mailboxes.items()),
-            forecasts=self.services.forecasts(mailboxes, now),
+            roles=tuple(self.capacity.role(role, boxes, now) for role, boxes in mailboxes.items()),
+            forecasts=self.capacity.forecasts(mailboxes, now),
             credentials=self.credentials.credentials(now),
             keyless=self.credentials.keyless(),
-            unreachable=self.services.unreachable(now),
+            unreachable=self.capacity.unreachable(now),
             unreachable_quotas=self.limits.unreachable_quotas(),
             limits=self.limits.limits(now),
             learned=self.limits.learned(now),
-            breakers=self.services.breakers(now),
-            degraded=self.services.degraded(now),
-            withdrawn=self.services.withdrawn(now),
+            breakers=self.capacity.breakers(now),
+            degraded=self.capacity.degraded(now),
+            withdrawn=self.capacity.withdrawn(now),
         )

@@ -82,16 +82,16 @@ class Ladder(Struct, frozen=True):
             success = await self.attempts.run(execution, key, spent)
         except ProviderFailure as failure:
             self.service_times.record_call_failure(execution.work.role, execution.calls)
-            health = self.outcomes.failed(execution, key, failure, began_s)
+            health = self.outcomes.record_failure(execution, key, failure, began_s)
             raise
         except asyncio.CancelledError:
             health = "failure" if execution.silent_until_deadline else "neutral"
             raise
         else:
-            self.outcomes.succeeded(key, began_s)
+            self.outcomes.record_success(key, began_s)
             health = "success"
             return success
         finally:
             self.selection.settle(permit, spent)
             self.service_times.record_tokens(key.model, spent.tokens)
-            self.outcomes.call_ended(key.model, permit.admission, health)
+            self.outcomes.report_health(key.model, permit.admission, health)

@@ -62,28 +62,30 @@ class Outcomes:
         self._suspicions = DistinctContents()
         """Refusals that the provider attributes to a key, an account or a model without proof, by what they concern."""
 
-    def succeeded(self, key: QuotaKey, began_s: float) -> None:
+    def record_success(self, key: QuotaKey, began_s: float) -> None:
         self._cooldowns.succeeded(key, began_s=began_s)
         self._failures.clear(key.model)
         self._refusals.clear(key.model)
         self._suspicions.clear(key.model)
-        self._suspicions.clear(_name(key))
+        self._suspicions.clear(_label(key))
         self._credential_changes.record_answer(key, began_s)
-        self.model_changed(self._availability.roster.record_answer(key.model))
+        self.announce_roster_change(self._availability.roster.record_answer(key.model))
 
-    def failed(self, execution: Execution, key: QuotaKey, failure: ProviderFailure, began_s: float) -> Health:
+    def record_failure(
+        self, execution: Execution, key: QuotaKey, failure: ProviderFailure, began_s: float
+    ) -> Health:
         """Apply a failed call by its scope: a failure that concerns one request changes nothing.
 
-        Returns what the failure says of the model's health, for `call_ended`.
+        Returns what the failure says of the model's health, for `report_health`.
         """
         if failure.pauses:
             self._pause(key, failure, began_s)
         elif failure.verdict.scope == "credential":
             if not self._availability.refusals.rotated_since(key.credential, began_s):
                 execution.history.refused_keys.add(key)
-            if _proves(failure) or self._suspected(execution, _name(key)):
-                self._set_aside(key, failure, began_s)
-        elif failure.kind == "unclear" and self._several(execution, key.model):
+            if _proves(failure) or self._suspected(execution, _label(key)):
+                self._exclude_credential(key, failure, began_s)
+        elif failure.kind == "unclear" and self._refuses_several(execution, key.model):
             if failure.status == 404:
                 self._withdraw(key.model)
             else:
@@ -94,7 +96,7 @@ class Outcomes:
             self._withdraw(key.model)
         return self._health(execution, key.model, failure)
 
-    def call_ended(self, model: str, admission: BreakerAdmission, health: Health) -> None:
+    def report_health(self, model: str, admission: BreakerAdmission, health: Health) -> None:
         """Report the end of an admitted call to the model's breaker."""
         breaker = self._availability.breakers[model]
         report = {
@@ -103,18 +105,18 @@ class Outcomes:
             "neutral": breaker.abandoned,
             "repeated": breaker.repeated,
         }[health]
-        self.breaker_moved(model, report(admission, loop_now_s()))
+        self.announce_transition(model, report(admission, loop_now_s()))
         if health == "failure":
-            self._set_back(self._availability.provider_cooldown.record_failure(model, loop_now_s()))
+            self._report_cooldown(self._availability.provider_cooldown.record_failure(model, loop_now_s()))
 
-    def breaker_moved(self, model: str, transition: Transition | None) -> None:
+    def announce_transition(self, model: str, transition: Transition | None) -> None:
         if transition is None:
             return
         _log.warning("the breaker of %s went from %s to %s", model, transition.before, transition.after)
         self._metrics.breaker.labels(model).set(_GAUGE[transition.after])
         self._announcer.breaker_changed(model, transition.before, transition.after)
 
-    def model_changed(self, change: RosterChange | None) -> None:
+    def announce_roster_change(self, change: RosterChange | None) -> None:
         """A model was withdrawn, or is served again (REQUIREMENTS A5)."""
         if change is None:
             return
@@ -148,14 +150,14 @@ class Outcomes:
             in_force_s = self._availability.quota.pause(key, now_s + pause_s, str(failure))
             self._announcer.quota_paused(key, max(pause_s, in_force_s - now_s), str(failure))
 
-    def _set_aside(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
+    def _exclude_credential(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         if failure.kind == "budget_spent":
             self._credential_changes.record_spent_budget(key, failure, began_s)
         else:
             self._credential_changes.record_refusal(key, failure, began_s)
 
     def _withdraw(self, model: str) -> None:
-        self.model_changed(self._availability.roster.record_not_found(model, loop_now_s()))
+        self.announce_roster_change(self._availability.roster.record_not_found(model, loop_now_s()))
 
     def _proves_missing(self, model: str, failure: ProviderFailure) -> bool:
         error = failure.error
@@ -165,11 +167,11 @@ class Outcomes:
         """Whether the failures of several requests with different content point at `name`."""
         return self._suspicions.add(name, _content(execution), loop_now_s()) >= _SEVERAL
 
-    def _several(self, execution: Execution, model: str) -> bool:
+    def _refuses_several(self, execution: Execution, model: str) -> bool:
         """Whether the model refused several requests with different content."""
         return self._refusals.add(model, _content(execution), loop_now_s()) >= _SEVERAL
 
-    def _set_back(self, provider: str | None) -> None:
+    def _report_cooldown(self, provider: str | None) -> None:
         """A provider is chosen last in weighted steps for a while (REQUIREMENTS A7)."""
         if provider is None:
             return
@@ -188,7 +190,7 @@ def _proves(failure: ProviderFailure) -> bool:
     return proves_money_spent(error) if failure.kind == "budget_spent" else proves_key_refused(error)
 
 
-def _name(key: QuotaKey) -> str:
+def _label(key: QuotaKey) -> str:
     return f"{key.credential} {key.model}"
 
 

@@ -55,7 +55,7 @@ class Runner(Struct, frozen=True):
             outcome = "handed_back"
             _log.info("request %s returns to the queue: another worker can serve it now", work.id)
             await self.finisher.store_usage(work)
-            self.handover.handed_back(work.role, loop_now_s(), pauses=back.pauses)
+            self.handover.record_hand_back(work.role, loop_now_s(), pauses=back.pauses)
             return Retry(to_other_process=True)
         finally:
             self.finisher.release(execution, loop_now_s() - began_s, outcome)

@@ -37,7 +37,7 @@ _WORDS: Final[dict[Reason, str]] = {
 
 
 class CallPermit(Struct, frozen=True):
-    """The right to make one call. Give it to `Selection.settle` and `Outcomes.call_ended`, however the call ends."""
+    """The right to make one call. Give it to `Selection.settle` and `Outcomes.report_health`, however the call ends."""
 
     admission: BreakerAdmission
     quota: Permit
@@ -125,13 +125,13 @@ class Selection(Struct, frozen=True):
         admission = breaker.admit(loop_now_s(), trial=execution.last_resort)
         if not admission.admitted:
             return None
-        self.outcomes.breaker_moved(model, admission.transition)
+        self.outcomes.announce_transition(model, admission.transition)
         quota: Permit | None = None
         try:
             quota = await self._acquire(execution, model)
         finally:
             if quota is None:
-                self.outcomes.call_ended(model, admission, "neutral")
+                self.outcomes.report_health(model, admission, "neutral")
         return None if quota is None else CallPermit(admission, quota)
 
     async def _acquire(self, execution: Execution, model: str) -> Permit | None:
@@ -158,7 +158,7 @@ class Selection(Struct, frozen=True):
 
     async def _wait(self, execution: Execution, until_s: float) -> None:
         began_s = loop_now_s()
-        await self.waiting.until(execution.work.role, execution.work.lane, until_s, execution.arrival)
+        await self.waiting.wait_until(execution.work.role, execution.work.lane, until_s, execution.arrival)
         execution.calls.waited_s += loop_now_s() - began_s
 
     def _left_to_another_worker(self, execution: Execution, now_s: float) -> Wait | None:

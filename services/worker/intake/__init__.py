@@ -1,1 +1,1 @@
-"""When to pull from a mailbox, and the check of what came."""
+"""When to pull from a mailbox, the check of its messages, and the requests that wait for a model."""

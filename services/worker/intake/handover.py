@@ -46,7 +46,7 @@ class Handover:
         """Until when a request whose execution started at `started_s` stays here for news of the other workers."""
         return started_s + _KEEPS_S if delivery > 1 else started_s
 
-    def handed_back(self, role: Role, now_s: float, *, pauses: bool = True) -> None:
+    def record_hand_back(self, role: Role, now_s: float, *, pauses: bool = True) -> None:
         if pauses:
             self._paused_until_s[role] = now_s + _PAUSE_S
         for listener in self._listeners:

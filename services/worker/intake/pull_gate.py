@@ -48,7 +48,7 @@ class PullGate:
         role, chain, now_s = self._lane.role, self._lane.chain, loop_now_s()
         all_open = self._availability.all_open(chain, now_s)
         most = min(self._most_waiting, _FOR_TRIALS) if all_open else self._most_waiting
-        if self._waiting.number(role, self._lane.lane) >= most:
+        if self._waiting.count(role, self._lane.lane) >= most:
             closed_s = _RECHECK_S
         else:
             last_resort = all_open and self._makes_trials(now_s)
@@ -69,7 +69,7 @@ class PullGate:
         Where quota is scarce, these are a few more than have quota: a request that waits in one worker is overtaken by
         later requests in another.
         """
-        waiting, now_s = self._waiting.number(self._lane.role, self._lane.lane), loop_now_s()
+        waiting, now_s = self._waiting.count(self._lane.role, self._lane.lane), loop_now_s()
         if waiting:
             self._scarce_until_s = max(self._scarce_until_s, now_s + _SCARCE_S)
         if self._availability.all_open(self._lane.chain, now_s):

@@ -42,7 +42,7 @@ class WaitQueue:
         """Call `listener` when quota or a slot is freed, and when a request stops waiting."""
         self._wake_listeners.append(listener)
 
-    def number(self, role: Role, lane: Lane) -> int:
+    def count(self, role: Role, lane: Lane) -> int:
         """How many requests wait; each holds a slot of the mailbox."""
         return self._numbers[role, lane]
 
@@ -52,7 +52,7 @@ class WaitQueue:
         for listener in self._wake_listeners:
             listener()
 
-    async def until(self, role: Role, lane: Lane, until_s: float, arrival: int) -> None:
+    async def wait_until(self, role: Role, lane: Lane, until_s: float, arrival: int) -> None:
         """Wait until `until_s` on the loop's clock, or until something was freed.
 
         `arrival`: lower for requests that arrived at this worker earlier.

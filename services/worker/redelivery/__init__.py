@@ -1,1 +1,1 @@
-"""A request that was delivered before: what earlier attempts did, and its end as a dead letter."""
+"""Requests that were delivered before: earlier attempts, job records, dead letters."""

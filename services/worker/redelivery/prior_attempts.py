@@ -87,8 +87,8 @@ class PriorAttemptsReader:
         self._connections = 0
 
     async def start(self) -> None:
-        self._bus.reconnects.add(self._mark)
-        await self._mark()
+        self._bus.reconnects.add(self._note_position)
+        await self._note_position()
 
     async def read(self, delivery: Delivery, reply_subject: str) -> PriorAttempts:
         """The prior attempts; none, without a look-up, for a message that is certainly new."""
@@ -114,7 +114,7 @@ class PriorAttemptsReader:
             and age_ns < self._stale_ns
         )
 
-    async def _mark(self) -> None:
+    async def _note_position(self) -> None:
         """Note the last sequence stored by now: another worker may have had any message up to it."""
         self._fresh_above = inf
         self._connections += 1

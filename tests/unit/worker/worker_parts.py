@@ -51,7 +51,7 @@ from services.worker.models.roster import Roster
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
-from services.worker.status import CredentialReport, LimitReport, ServiceReport, WorkerStatus
+from services.worker.status import CapacityReport, CredentialReport, LimitReport, WorkerStatus
 from tests.harness.routed_requests import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
@@ -174,7 +174,7 @@ class WorkerParts:
             "w",
             self.catalogue.digest(),
             SYSTEM,
-            ServiceReport(
+            CapacityReport(
                 "w", self.catalogue, self.availability, self.degradation, self.service_times, self.metrics
             ),
             CredentialReport(self.catalogue, self.keyring, self.providers, self.availability.refusals),

@@ -43,8 +43,8 @@ class Shared:
         error = ProviderError(message="said", status=status, own=frozenset(own))
         failure = ProviderFailure(kind, "said", status=status, error=error)
         admission = self.availability.breakers["m"].admit(loop_now_s())
-        health = self.outcomes.failed(execution, key, failure, loop_now_s())
-        self.outcomes.call_ended("m", admission, health)
+        health = self.outcomes.record_failure(execution, key, failure, loop_now_s())
+        self.outcomes.report_health("m", admission, health)
 
     @property
     def breaker(self) -> str:
@@ -154,7 +154,7 @@ async def test_d11_an_unclear_refusal_counts_after_several_requests(
 async def test_d11_a_success_clears_unclear_refusals(shared: Shared) -> None:
     for text in ("one", "two", "three", "four"):
         shared.fails(shared.execution(text), "unclear", 404)
-        shared.outcomes.succeeded(KEY, loop_now_s())
+        shared.outcomes.record_success(KEY, loop_now_s())
     assert not shared.withdrawn
 
 
@@ -188,7 +188,7 @@ async def test_d11_a_success_clears_unproved_refusals(
 ) -> None:
     for text in ("one", "two", "three", "four"):
         shared.fails(shared.execution(text), kind, status)
-        shared.outcomes.succeeded(KEY, loop_now_s())
+        shared.outcomes.record_success(KEY, loop_now_s())
     assert (shared.withdrawn, shared.accepted, changed != "") == (False, NAMES, True)
 
 
@@ -206,6 +206,6 @@ async def test_d11_a_spent_budget_excludes_its_credential_and_is_logged(
     (event,) = shared.announced
     assert (event.credential, event.usable, event.why) == ("A_KEY", False, "the budget is spent: said")
     assert "the budget behind the credential A_KEY is spent" in caplog.text
-    shared.outcomes.succeeded(KEY, loop_now_s())
+    shared.outcomes.record_success(KEY, loop_now_s())
     assert shared.accepted == NAMES
     assert shared.announced[-1].usable

@@ -156,7 +156,7 @@ async def test_d3_handing_back_pauses_pulls_while_another_worker_is_able() -> No
     calls: list[bool] = []
     handover.on_return(lambda: calls.append(True))
     assert handover.pause_s("chat", 1.0) == 0
-    handover.handed_back("chat", 1.0)
+    handover.record_hand_back("chat", 1.0)
     assert calls == [True]
     assert handover.pause_s("chat", 1.5) == 1.5
     assert handover.pause_s("fast", 1.5) == 0
@@ -164,7 +164,7 @@ async def test_d3_handing_back_pauses_pulls_while_another_worker_is_able() -> No
     others.observe("other", None, 1.6)
     assert handover.pause_s("chat", 1.6) == 0
     handover = Handover(peers(heartbeat()), 5)
-    handover.handed_back("chat", 1.0, pauses=False)
+    handover.record_hand_back("chat", 1.0, pauses=False)
     assert handover.pause_s("chat", 1.5) == 0
 
 

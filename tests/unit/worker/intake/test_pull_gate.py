@@ -28,10 +28,10 @@ class _Mailboxes:
     async def wait(self, lane: Lane, times: int) -> None:
         until_s = loop_now_s() + 60
         self.tasks += [
-            asyncio.create_task(self.waiting.until("chat", lane, until_s, arrival))
+            asyncio.create_task(self.waiting.wait_until("chat", lane, until_s, arrival))
             for arrival in range(times)
         ]
-        while self.waiting.number("chat", lane) < times:
+        while self.waiting.count("chat", lane) < times:
             await asyncio.sleep(0)
 
 
@@ -120,7 +120,7 @@ async def test_d3_beside_an_able_worker_the_gate_stays_closed_until_a_probe() ->
 async def test_d3_handing_back_closes_the_gate_for_a_moment() -> None:
     boxes = _Mailboxes()
     boxes.parts.hear_other_worker()
-    boxes.parts.handover.handed_back("chat", loop_now_s())
+    boxes.parts.handover.record_hand_back("chat", loop_now_s())
     assert boxes.interactive.closed_s() == pytest.approx(2, abs=0.1)
 
 

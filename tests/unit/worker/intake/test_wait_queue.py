@@ -8,7 +8,7 @@ from services.worker.intake.wait_queue import WaitQueue
 
 
 async def _waits(queue: WaitQueue, arrival: int, until_s: float, order: list[int]) -> None:
-    await queue.until("chat", "interactive", until_s, arrival)
+    await queue.wait_until("chat", "interactive", until_s, arrival)
     order.append(arrival)
 
 
@@ -16,14 +16,14 @@ async def test_c3_waiting_requests_wake_in_the_order_of_arrival() -> None:
     queue, order = WaitQueue(), list[int]()
     far_s = asyncio.get_running_loop().time() + 60
     tasks = [asyncio.create_task(_waits(queue, arrival, far_s, order)) for arrival in (5, 1, 4, 2)]
-    while queue.number("chat", "interactive") < len(tasks):
+    while queue.count("chat", "interactive") < len(tasks):
         await asyncio.sleep(0)
 
     queue.wake()
     await asyncio.gather(*tasks)
 
     assert order == [1, 2, 4, 5]
-    assert queue.number("chat", "interactive") == 0
+    assert queue.count("chat", "interactive") == 0
 
 
 async def test_c3_a_timer_of_one_request_wakes_earlier_ones_first() -> None:
@@ -41,8 +41,10 @@ async def test_listeners_learn_of_the_start_and_the_end_of_a_wait() -> None:
     queue, calls = WaitQueue(), list[str]()
     queue.on_wait(lambda: calls.append("waits"))
     queue.on_wake(lambda: calls.append("woken"))
-    task = asyncio.create_task(queue.until("chat", "interactive", asyncio.get_running_loop().time() + 60, 1))
-    while not queue.number("chat", "interactive"):
+    task = asyncio.create_task(
+        queue.wait_until("chat", "interactive", asyncio.get_running_loop().time() + 60, 1)
+    )
+    while not queue.count("chat", "interactive"):
         await asyncio.sleep(0)
     queue.wake()
     await task
