@@ -81,6 +81,7 @@ class Cancellations:
                 self._reading.add_done_callback(_log_failure)
 
     async def _read_in_background(self) -> None:
+        await asyncio.sleep(_IN_BACKGROUND.first_wait_s)
         with contextlib.suppress(*_UNREADABLE):  # raised only once the connection is closed
             await self._read_patiently(_IN_BACKGROUND)
             _log.warning("cancel marks could be read now")
