@@ -61,7 +61,7 @@ class Events:
 
     def failed(self) -> Failed:
         failure = Failure(
-            code="provider_unavailable", message="nobody answers", retry="later", retry_after_s=2.0
+            code="provider_unavailable", message="no provider answers", retry="later", retry_after_s=2.0
         )
         return Failed(**self._place(), error=failure)
 

@@ -121,7 +121,7 @@ async def test_d10_a_failed_request_raises_its_error(gateway, client):
         await gateway.send(request, events.accepted(), *events.begin(), events.failed())
 
     gateway.script = script
-    with pytest.raises(RequestFailed, match="nobody answers") as caught:
+    with pytest.raises(RequestFailed, match="no provider answers") as caught:
         await client.chat("x")
     assert (caught.value.code, caught.value.retry_after_s) == ("provider_unavailable", 2.0)
     await asyncio.sleep(0.05)

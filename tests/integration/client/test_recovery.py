@@ -311,18 +311,18 @@ async def test_d6_attempts_stored_out_of_order_are_read_in_order(gateway, client
 async def test_e2_a_client_reconnects_however_long_the_server_was_away(own_nats_server, monkeypatch):
     """nats-py's default gives up after 60 attempts."""
     monkeypatch.setattr("penstock.bus.connection._RECONNECT_WAIT_S", 0.002)
-    heard = asyncio.Event()
+    reconnected = asyncio.Event()
     reconnects = Reconnects()
 
-    async def hear() -> None:
-        heard.set()
+    async def on_reconnection() -> None:
+        reconnected.set()
 
-    reconnects.add(hear)
+    reconnects.add(on_reconnection)
     nc = await connect(own_nats_server.url, name="patient", reconnects=reconnects)
     own_nats_server.kill()
     await until(lambda: nc._server_pool[0].reconnects > 70)
     await own_nats_server.start()
-    await asyncio.wait_for(heard.wait(), 20)
+    await asyncio.wait_for(reconnected.wait(), 20)
     assert nc.is_connected
     await nc.close()
 

@@ -1,4 +1,4 @@
-"""K2: `pip install penstock` brings the client alone, beside an application's own schemas, services and utils."""
+"""K8: `pip install penstock` brings the client alone, beside an application's own schemas, services and utils."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def run(python: Path, project: Path, *arguments: str, **env: str) -> subprocess.
     )
 
 
-def test_k2_the_client_alone_is_installed_and_is_small(installed: Path, project: Path):
+def test_k8_the_client_alone_is_installed_and_is_small(installed: Path, project: Path):
     listing = (
         "import importlib.metadata as m, json, pathlib, re\n"
         "found = list(m.distributions())\n"
@@ -113,12 +113,12 @@ def test_k2_the_client_alone_is_installed_and_is_small(installed: Path, project:
     assert size < MOST_BYTES
 
 
-def test_k2_an_application_keeps_its_own_schemas_services_and_utils(installed: Path, project: Path):
+def test_k8_an_application_keeps_its_own_schemas_services_and_utils(installed: Path, project: Path):
     done = run(installed, project, "own.py")
     assert (done.returncode, done.stdout) == (0, "schemas services utils Client\n"), done.stderr
 
 
-def test_k2_the_command_without_the_extra_names_it(installed: Path, project: Path):
+def test_k8_the_command_without_the_extra_names_it(installed: Path, project: Path):
     command = installed.parent / "penstock"
     for arguments in (["up"], ["run", "router"], ["config", "check"]):
         done = run(command, project, *arguments, PYTHONPATH="")
@@ -128,7 +128,7 @@ def test_k2_the_command_without_the_extra_names_it(installed: Path, project: Pat
 
 
 @pytest.mark.parametrize("number", range(len(blocks(ROOT / "README.md", "python"))))
-async def test_k2_the_readme_runs_with_the_client_alone(
+async def test_k8_the_readme_runs_with_the_client_alone(
     installed: Path, project: Path, system: System, number: int
 ):
     example = blocks(ROOT / "README.md", "python")[number]
