@@ -49,14 +49,7 @@ class Router:
 
     async def start(self, bus: Bus, http: str) -> None:
         """Provision JetStream, then start the parts in the order in which they need each other."""
-        settings = self._shell.settings
-        plan = JetStreamPlan.of(settings, self._catalogue.roles)
-        provision = partial(ensure_eventually, bus.js, plan)
-        await provision()
-        reconciler = Reconciler(bus.js, plan)
-        self._shell.healthy_while(lambda: reconciler.succeeded)
-        self._started.push_async_callback(reconciler.stop)
-        reconciler.start()
+        provision = await self._provision(bus)
         catalogue, metrics = self._catalogue, self._metrics
         capacity = Capacity(catalogue.roles, catalogue.batch)
         tracker = WorkerTracker(bus, capacity, catalogue.roles, SYSTEM)
@@ -82,6 +75,18 @@ class Router:
     async def drain(self) -> None:
         """Stop the parts in reverse order."""
         await self._started.aclose()
+
+    async def _provision(self, bus: Bus) -> Callable[[], Awaitable[None]]:
+        """Provision JetStream and keep it provisioned; returns the call that provisions it again."""
+        settings = self._shell.settings
+        plan = JetStreamPlan.of(settings, self._catalogue.roles)
+        provision = partial(ensure_eventually, bus.js, plan)
+        await provision()
+        reconciler = Reconciler(bus.js, plan)
+        self._shell.healthy_while(lambda: reconciler.succeeded)
+        self._started.push_async_callback(reconciler.stop)
+        reconciler.start()
+        return provision
 
     async def _start_mailbox(
         self, bus: Bus, handler: RequestHandler, provision: Callable[[], Awaitable[None]]

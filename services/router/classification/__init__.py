@@ -1,1 +1,1 @@
-"""Which subject a text is about, by words, phrases and patterns in three languages."""
+"""The topic of a text, found by words, phrases and patterns in English, Russian and Turkish."""

@@ -1,1 +1,1 @@
-"""The pure decision on one request: its role, its complexity, or what is wrong with it."""
+"""The pure decision on one request: its role and complexity, or the reason for its rejection."""
