@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -15,14 +16,13 @@ from nats.aio.msg import Msg
 
 from penstock.bus.connection import Reconnects
 from penstock.bus.direct_get import read_page
-from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import CANCELS
 from penstock.contract.subjects import CANCEL_ALL
 
 __all__ = ["Cancellations"]
 
-_log: Final = rate_limited_logger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 _UNTIL_KNOWN: Final = RetryPolicy(patience_s=2.0, first_wait_s=0.5, longest_wait_s=0.5)
 """Patience at the start; after it work is taken although some cancellations may be unknown."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.aio import cancel_and_wait
 
 __all__ = ["BackgroundRepair"]
 
-_log: Final = rate_limited_logger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
 class BackgroundRepair:

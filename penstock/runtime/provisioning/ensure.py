@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Iterable
 from typing import Final
@@ -22,7 +23,6 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, mailboxes
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
@@ -38,7 +38,7 @@ __all__ = [
     "stream_config",
 ]
 
-_log: Final = rate_limited_logger(__name__)
+_log: Final = logging.getLogger(__name__)
 _NAME_IN_USE: Final = 10058
 _NO_STORAGE: Final = frozenset({10047, 10028, 10002})
 """JetStream error codes: the server's storage, or the account's, is reserved already."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 import nats.errors
 from nats.js import JetStreamContext
 
-from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.provisioning.diff import find_drift
@@ -16,7 +16,7 @@ from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 
 __all__ = ["Reconciler"]
 
-_log: Final = rate_limited_logger(__name__)
+_log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 5.0
 
 

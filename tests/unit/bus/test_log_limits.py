@@ -23,6 +23,15 @@ NOT_LIMITED = {
     ),
     **dict.fromkeys(
         (
+            "penstock.runtime.cancellation",
+            "penstock.runtime.consumer.repair",
+            "penstock.runtime.provisioning.ensure",
+            "penstock.runtime.provisioning.reconciler",
+        ),
+        "repeats every few seconds at most",
+    ),
+    **dict.fromkeys(
+        (
             "services.router.handlers",
             "services.worker.execution.finish",
             "services.worker.redelivery.dead_letter",
