@@ -1,4 +1,4 @@
-"""A6 over the real system: several keys, refused keys, and keys that change while work is under way."""
+"""A6 over the real system: several keys, refused keys, and keys that are rotated under load."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def config(
 
 
 async def used(system: System) -> dict[str, int]:
-    """How many calls came with each key, by the simulator's count."""
+    """Number of calls by key, as counted by the simulator."""
     counted = (await system.sim("GET", "counts"))["keys"]
     digests = {hashlib.sha256(key.encode()).hexdigest()[:12]: key for key in (OLD, NEW, OTHER)}
     return {digests[digest]: number for digest, number in counted.items()}
@@ -61,7 +61,7 @@ async def credentials(system: System) -> dict[str, CredentialStatus]:
 
 @pytest.mark.parametrize("quota", ["local", "shared"])
 @pytest.mark.parametrize(("group", "share"), [(None, 6), ("our-organisation", 3)])
-async def test_a6_c1_two_keys_give_twice_the_quota_and_of_one_group_they_give_one(
+async def test_a6_c1_two_keys_double_the_quota_unless_they_share_a_group(
     tmp_path: Path, group: str | None, share: int, quota: str
 ) -> None:
     limit = {"requests_per_minute": 6}
@@ -84,10 +84,10 @@ async def test_a6_c1_two_keys_give_twice_the_quota_and_of_one_group_they_give_on
         assert sum(each.code is None for each in received) == 2 * share
         assert {each.code for each in received} <= {None, "deadline_exceeded", "overloaded"}
         assert (counts["attempts"], counts["ok"], counts["errors"]) == (2 * share, 2 * share, {})
-        assert await used(system) == {OLD: share, NEW: share}, "spread evenly"
+        assert await used(system) == {OLD: share, NEW: share}, "the calls are spread evenly"
 
 
-async def test_a_provider_without_any_key_is_told_in_the_status_d10(tmp_path: Path) -> None:
+async def test_d10_a_provider_without_a_key_is_reported_in_the_status(tmp_path: Path) -> None:
     async with running_system(tmp_path, "chat", config=config("A_KEY"), env={"A_KEY": ""}) as system:
         nc = await nats.connect(system.nats.url)
         try:
@@ -102,7 +102,7 @@ async def test_a_provider_without_any_key_is_told_in_the_status_d10(tmp_path: Pa
             await nc.close()
 
 
-async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_back(tmp_path: Path) -> None:
+async def test_a6_a_refused_key_is_excluded_and_used_again_once_accepted(tmp_path: Path) -> None:
     env = {"A_KEY": OLD, "B_KEY": OTHER}
     text = config("A_KEY", "B_KEY", sit_out_s=2.0)
     async with (
@@ -127,25 +127,25 @@ async def test_a6_a_refused_key_is_left_out_while_the_other_goes_on_and_comes_ba
 
         await until(shown)
 
-        # Accepted again: after its rest it is tried, and then used as before.
+        # The provider accepts the key again: it is tried after its exclusion, and then used as before.
         await system.sim("PUT", "keys", {"accepted": [OLD, OTHER]})
 
-        async def back() -> bool:
-            await ask(client, "Back?", role="chat")
+        async def used_again() -> bool:
+            await ask(client, "Accepted?", role="chat")
             return (await used(system))[OLD] >= 3
 
-        await until(back)
+        await until(used_again)
         assert time.monotonic() - began_s >= 2.0
 
-        async def told() -> bool:
+        async def announced() -> bool:
             events = await stored_events(system, CredentialAvailabilityChanged)
             return [(each.credential, each.usable) for each in events] == [("A_KEY", False), ("A_KEY", True)]
 
-        await until(told)
+        await until(announced)
         assert 'penstock_credential_refused{credential="A_KEY",model="m-chat"} 0.0' in await system.metrics()
 
 
-async def test_a6_where_every_key_is_refused_the_request_hears_so_and_nothing_is_shut(
+async def test_a6_if_every_key_is_refused_the_request_fails_and_keys_stay_in_use(
     tmp_path: Path,
 ) -> None:
     env = {"A_KEY": OLD, "B_KEY": OTHER}
@@ -155,15 +155,17 @@ async def test_a6_where_every_key_is_refused_the_request_hears_so_and_nothing_is
         await system.client() as client,
     ):
         await system.sim("PUT", "keys", {"accepted": [NEW]})
-        received = await ask(client, "Nobody?", role="chat")
+        received = await ask(client, "Refused?", role="chat")
         assert received.code == "provider_credentials"
         assert len(received.models) == 2, "each key was tried"
         await system.sim("PUT", "keys", {"accepted": []})
-        assert (await ask(client, "Now?", role="chat")).code is None, "at once, not after a minute"
+        assert (await ask(client, "Now?", role="chat")).code is None, (
+            "a key is tried at once, not after a minute"
+        )
 
 
 class Mounted:
-    """A directory of secrets as Kubernetes mounts it: links through `..data`, which is swapped."""
+    """A directory of secrets as mounted by Kubernetes: symbolic links through `..data`, replaced atomically."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -183,19 +185,19 @@ class Mounted:
 
 @contextlib.asynccontextmanager
 async def load(client: Client) -> AsyncIterator[list[ReceivedReply]]:
-    """Eight streams at any time, until the end of the block; then everything received."""
+    """Eight concurrent streams until the end of the context; yields the list of received replies."""
     received: list[ReceivedReply] = []
-    going = True
+    running = True
 
     async def asker(number: int) -> None:
-        while going:
+        while running:
             received.append(await ask(client, f"Question {number} {len(received)}", role="chat"))
 
     async with asyncio.TaskGroup() as group:
         for number in range(8):
             group.create_task(asker(number))
         yield received
-        going = False
+        running = False
 
 
 async def rotated(system: System, times: int = 1) -> bool:
@@ -207,7 +209,7 @@ async def rotated(system: System, times: int = 1) -> bool:
     [{}, {"sdk": "groq", "base_url": "${PENSTOCK_SIMULATOR_URL}/openai/v1"}],
     ids=["openai", "groq"],
 )
-async def test_a6_a_key_rotates_under_load_and_no_request_fails(
+async def test_a6_a_key_is_rotated_under_load_without_a_failed_request(
     tmp_path: Path, provider: dict[str, str]
 ) -> None:
     mounted = Mounted(tmp_path / "secrets")
@@ -231,7 +233,7 @@ async def test_a6_a_key_rotates_under_load_and_no_request_fails(
             mounted.put(SOME_KEY=NEW, OTHER_KEY=OTHER)
             await until(lambda: rotated(system))
             before = len(received)
-            # Those that began with the old key have ended: eight run at any time.
+            # Requests that began with the old key have ended, because eight run at any time.
             await until(lambda: more_than(received, before + 16))
             with_old = (await used(system))[OLD]
             await system.sim("PUT", "keys", {"accepted": [NEW]})
@@ -240,16 +242,16 @@ async def test_a6_a_key_rotates_under_load_and_no_request_fails(
         keys = await used(system)
         counts = (await system.sim("GET", "counts"))["models"]["m-chat"]
         assert {each.code for each in received} == {None}
-        assert all(len(each.models) == 1 for each in received), "not one was asked twice"
-        assert keys[OLD] == with_old > 0, "the old key is not used any more"
+        assert all(len(each.models) == 1 for each in received), "no request was sent twice"
+        assert keys[OLD] == with_old > 0, "the old key is no longer used"
         assert keys[NEW] > 60
         assert set(keys) == {OLD, NEW}
         assert counts["errors"] == {}
-        await nowhere_written(system, OLD, NEW, "sk-of-the-environment-9")
+        await assert_not_written(system, OLD, NEW, "sk-of-the-environment-9")
 
 
-async def nowhere_written(system: System, *keys: str) -> None:
-    """Neither in a log, nor in an event, nor in presence, nor in a metric."""
+async def assert_not_written(system: System, *keys: str) -> None:
+    """The keys are in no log, event, presence entry or metric."""
     nc = await nats.connect(system.nats.url)
     try:
         presence = [encode(each).decode() for each in await read_presence(nc)]
@@ -258,20 +260,20 @@ async def nowhere_written(system: System, *keys: str) -> None:
     events = [encode(each).decode() for each in await stored_events(system, object)]
     logs = [path.read_text() for path in system.directory.glob("*.log")]
     exported = await system.metrics()
-    places = (*presence, *events, *logs, exported)
+    texts = (*presence, *events, *logs, exported)
     assert len(presence) == 2
     assert any("credential_rotated" in event for event in events)
     assert any("has a new key" in log for log in logs)
     assert 'penstock_credential_rotations_total{credential="SOME_KEY"} 1.0' in exported
     for key in keys:
-        assert not [place for place in places if key in place], "a key was written down"
+        assert not [text for text in texts if key in text], "a key was written"
 
 
 async def more_than(received: list[ReceivedReply], number: int) -> bool:
     return len(received) > number
 
 
-async def test_a6_a_key_may_come_later_go_and_be_looked_for_on_sighup(tmp_path: Path) -> None:
+async def test_a6_a_key_file_may_come_late_and_is_read_on_sighup(tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     env = {"PENSTOCK_SECRETS_DIR": str(secrets), "PENSTOCK_SECRETS_POLL_S": "3600"}
@@ -292,11 +294,11 @@ async def test_a6_a_key_may_come_later_go_and_be_looked_for_on_sighup(tmp_path: 
         await until(lambda: rotated(system))
         assert (await ask(client, "With one?", role="chat")).code is None
 
-        for spoil, why in (
+        for invalidate, why in (
             (lambda: (secrets / "SOME_KEY").write_text(""), "is empty"),
             ((secrets / "SOME_KEY").unlink, "is gone"),
         ):
-            spoil()
+            invalidate()
             worker.signal(signal.SIGHUP)
 
             async def shown(why: str = why) -> bool:
@@ -304,16 +306,16 @@ async def test_a6_a_key_may_come_later_go_and_be_looked_for_on_sighup(tmp_path: 
 
             await until(shown)
             assert (await ask(client, "Still?", role="chat")).code is None
-            said = f"the file of the credential SOME_KEY {why}; the key known before stays in use"
-            assert said in worker.log.read_text()
+            line = f"the file of the credential SOME_KEY {why}; the key known before stays in use"
+            assert line in worker.log.read_text()
 
 
-async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path: Path) -> None:
+async def test_a6_j3_an_old_key_is_reported_in_log_event_metric_and_status(tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     (secrets / "FILE_KEY").write_text(OLD)
-    an_age_ago_s = time.time() - 120.5 * 86_400
-    os.utime(secrets / "FILE_KEY", (an_age_ago_s, an_age_ago_s))
+    modified_s = time.time() - 120.5 * 86_400
+    os.utime(secrets / "FILE_KEY", (modified_s, modified_s))
     made = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 10 * 86_400))
     env = {
         "PENSTOCK_SECRETS_DIR": str(secrets),
@@ -324,11 +326,11 @@ async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path:
     text = config("FILE_KEY", "ENV_KEY")
     async with running_system(tmp_path, "chat", config=text, env=env) as system:
 
-        async def told() -> bool:
+        async def announced() -> bool:
             events = await stored_events(system, CredentialAged)
             return [(each.credential, each.age_days) for each in events] == [("FILE_KEY", 120)]
 
-        await until(told)
+        await until(announced)
         shown = await credentials(system)
         assert {name: each.age_days for name, each in shown.items()} == {"FILE_KEY": 120, "ENV_KEY": 10}
         exported = await system.metrics()
@@ -346,17 +348,17 @@ async def test_a6_j3_an_old_key_is_told_in_log_event_metric_and_status(tmp_path:
         await until(young)
 
 
-async def test_a6_a_provider_that_repeats_the_key_it_was_sent_shows_it_to_nobody(tmp_path: Path) -> None:
-    said = json.dumps({"error": {"message": f"Incorrect API key provided: Bearer {OLD}"}}).encode()
-    in_a_stream = b"data: " + said + b"\n\n"
+async def test_a6_a_key_in_a_providers_answer_is_not_stored_or_logged(tmp_path: Path) -> None:
+    error = json.dumps({"error": {"message": f"Incorrect API key provided: Bearer {OLD}"}}).encode()
+    error_event = b"data: " + error + b"\n\n"
     roles = {"chat": ["m-401"], "fast": ["m-429"], "logic": ["m-400"], "coding": ["m-stream"]}
     with scripted_provider(*(models[0] for models in roles.values())) as provider:
         for status in ("401", "429", "400"):
             provider.behaviours[f"m-{status}"] = lambda _, status=status: [
                 head(f"{status} No", "application/json"),
-                said,
+                error,
             ]
-        provider.behaviours["m-stream"] = lambda _: [head(), chunk("so far"), in_a_stream]
+        provider.behaviours["m-stream"] = lambda _: [head(), chunk("so far"), error_event]
         made = yaml.safe_load(catalogue(roles))
         made["providers"]["simulator"] |= {"base_url": provider.url, "api_key_env": ["A_KEY"]}
         env = {"A_KEY": OLD}
@@ -369,17 +371,19 @@ async def test_a6_a_provider_that_repeats_the_key_it_was_sent_shows_it_to_nobody
                 for role in roles
                 for lane in ("interactive", "batch")
             ]
-            await until(lambda: _told_by(system.workers[0], "request ended", len(received)))
+            await until(lambda: _logs(system.workers[0], "request ended", len(received)))
             stored = await _everything(client)
             logs = "".join(each.log.read_text() for each in (system.router, *system.workers))
 
     assert all(each.code is not None for each in received)
-    assert any("…" in each.failed.error.message for each in received), "the rest of what it said is told"
+    assert any("…" in each.failed.error.message for each in received), (
+        "the message is reported without the key"
+    )
     assert not [subject for subject, data in stored if OLD.encode() in data]
     assert OLD not in logs
 
 
-async def _told_by(process: Process, words: str, times: int) -> bool:
+async def _logs(process: Process, words: str, times: int) -> bool:
     return process.log.read_text().count(words) >= times
 
 

@@ -120,5 +120,5 @@ def test_d5_the_quota_estimate_is_that_of_the_reduced_body(monitor):
 
 def test_d5_a_model_passed_over_for_want_of_quota_is_named():
     assert without_quota(()) == ()
-    (told,) = without_quota(("m",))
-    assert (told.rule, told.what, told.why) == ("rate_limit", "model", "no quota is left of m")
+    (degraded,) = without_quota(("m",))
+    assert (degraded.rule, degraded.what, degraded.why) == ("rate_limit", "model", "no quota is left of m")
