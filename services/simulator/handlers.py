@@ -133,7 +133,7 @@ async def _whole(call: AdmittedCall, answers: list[Answer]) -> None:
 
 
 async def _stream(call: AdmittedCall, answer: Answer, options: StreamOptions) -> None:
-    exchange, attempt, clock = call.exchange, call.attempt, call.state.clock
+    exchange, attempt, clock, label = call.exchange, call.attempt, call.state.clock, call.exchange.label
     script = script_stream(_head(call), answer, call.behaviour, include_usage=options.include_usage)
     schedule = TokenSchedule.start(call.state.speed, call.behaviour, clock())
     attempt.stream = True
@@ -144,7 +144,7 @@ async def _stream(call: AdmittedCall, answer: Answer, options: StreamOptions) ->
         await exchange.write(event)
     for index, event in enumerate(script.tokens):
         await exchange.pause(schedule.due_s(index) - clock() if schedule.per_token_s else 0)
-        while call.state.holds(index):
+        while call.state.holds(label, index):
             await exchange.pause(_HOLD_POLL_S)
         await exchange.write(event)
         attempt.completion_tokens += 1
@@ -168,7 +168,7 @@ async def _deliver(call: AdmittedCall, script: WholeScript, tokens: int) -> None
             await exchange.pause(wait_s)
         finally:
             attempt.completion_tokens = schedule.generated(tokens, state.clock())
-    while state.holds(tokens):
+    while state.holds(exchange.label, tokens):
         await exchange.pause(_HOLD_POLL_S)
     attempt.completion_tokens = tokens
     if exchange.status is None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
 
 from services.simulator.answers.requests import Prompt
 from services.simulator.behaviour.model_names import ModelName
@@ -14,7 +17,19 @@ from services.simulator.http.errors import ApiError, wrong_key
 from services.simulator.rate_limits.limiter import RateLimiters
 from services.simulator.settings import Settings
 
-__all__ = ["SimulatorState"]
+__all__ = ["Hold", "SimulatorState"]
+
+
+class Hold(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which answers wait until they are released."""
+
+    after_tokens: int | None = None
+    """Number of tokens after which an answer waits; None: no answer waits."""
+    label_suffix: str = ""
+    """Only calls whose label ends so."""
+
+
+_NO_HOLD: Final = Hold()
 
 
 class SimulatorState:
@@ -36,8 +51,7 @@ class SimulatorState:
         self.last_requests = LastRequests()
         self.api_keys = settings.api_keys
         """Empty: any key is valid."""
-        self.held_after_tokens: int | None = None
-        """Number of tokens after which every answer waits until the hold is released; None: no hold."""
+        self.hold = _NO_HOLD
         self._context_tokens = settings.context_tokens
         self._run_id = run_id
         self._numbers = itertools.count(1)
@@ -45,9 +59,10 @@ class SimulatorState:
     def next_request_id(self) -> str:
         return f"req_{self._run_id}{next(self._numbers):08x}"
 
-    def holds(self, tokens: int) -> bool:
-        """Whether an answer that has sent so many tokens must wait."""
-        return self.held_after_tokens is not None and tokens >= self.held_after_tokens
+    def holds(self, label: str, tokens: int) -> bool:
+        """Whether the answer to a call of this label must wait after so many tokens."""
+        after = self.hold.after_tokens
+        return after is not None and tokens >= after and label.endswith(self.hold.label_suffix)
 
     def authorise(self, key: str) -> None:
         """Raise a 401 ApiError unless the key is valid."""
@@ -72,7 +87,7 @@ class SimulatorState:
 
     def reset(self) -> None:
         """Reset counts, rate limit windows, sequences and the hold; behaviours, limits, models and speed stay."""
-        self.held_after_tokens = None
+        self.hold = _NO_HOLD
         self.counts.reset()
         self.rate_limiters.restart()
         self.models.restart()

@@ -88,12 +88,16 @@ class System:
             assert answer.status < 300, await answer.text()
             return await answer.json() if answer.content_type == "application/json" else None
 
-    async def hold_answers(self, after_tokens: int = 3) -> None:
-        """Let every answer of the simulator wait after so many tokens, until `release_answers` or a reset."""
-        await self.sim("PUT", "hold", {"after_tokens": after_tokens})
+    async def hold_answers(self, after_tokens: int = 3, *, attempt: int | None = None) -> None:
+        """Let every answer of the simulator wait after so many tokens, until `release_answers` or a reset.
+
+        `attempt`: only answers to attempts of this number.
+        """
+        suffix = "" if attempt is None else f".{attempt}"
+        await self.sim("PUT", "hold", {"after_tokens": after_tokens, "label_suffix": suffix})
 
     async def release_answers(self) -> None:
-        await self.sim("PUT", "hold", {"after_tokens": None})
+        await self.sim("PUT", "hold", {})
 
     async def metrics(self, worker: Process | None = None) -> str:
         """What a worker exports to Prometheus; None: the first."""

@@ -12,7 +12,7 @@ from services.simulator.behaviour.model_names import UnknownBehaviourError
 from services.simulator.http.errors import ApiError, invalid_request
 from services.simulator.rate_limits.limiter import ModelLimits
 from services.simulator.settings import Speed
-from services.simulator.state import SimulatorState
+from services.simulator.state import Hold, SimulatorState
 
 __all__ = ["Control"]
 
@@ -25,10 +25,6 @@ class _Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accepted: frozenset[str]
-
-
-class _Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    after_tokens: int | None
 
 
 class Control:
@@ -82,8 +78,8 @@ class Control:
         return _json(self._state.speed)
 
     async def hold(self, request: Request) -> Response:
-        self._state.held_after_tokens = _read(await request.body(), _Hold).after_tokens
-        return _json({"after_tokens": self._state.held_after_tokens})
+        self._state.hold = _read(await request.body(), Hold)
+        return _json(self._state.hold)
 
 
 def _read(body: bytes, shape: type[Shape] | Any) -> Any:

@@ -263,7 +263,7 @@ async def test_held_answers_wait_until_they_are_released(http):
         for _ in range(6):  # the opening chunk and five tokens
             await response.content.readuntil(b"\n\n")
         assert await held()
-        await http.put("hold", {"after_tokens": None})
+        await http.put("hold", {})
         assert b"[DONE]" in await response.read()
     async with await whole as response:
         assert response.status == 200
