@@ -57,7 +57,7 @@ async def write(jobs: JobStore, wanted: Job) -> bool:
     return (await jobs.advance(wanted.reply_to, lambda stored: next_record(stored, wanted))).ours
 
 
-async def test_at_the_bound_a_new_job_is_refused_and_those_there_go_on_to_their_end(nc: Nats):
+async def test_at_the_bound_new_jobs_are_rejected_and_known_ones_go_on(nc: Nats):
     jobs = JobStore(nc.jetstream())
     for number in range(ROOM):
         assert await write(jobs, job(number))
@@ -117,9 +117,7 @@ async def test_an_answer_larger_than_a_message_is_not_kept(nc: Nats):
     assert await JobStore(nc.jetstream()).keep(job(1).reply_to, result) == 0
 
 
-async def test_e4_an_end_is_written_though_the_server_is_away_for_longer_than_one_question(
-    nc: Nats, own_nats_server: NatsServer
-):
+async def test_e4_an_end_is_written_after_an_outage_of_the_server(nc: Nats, own_nats_server: NatsServer):
     jobs = JobStore(nc.jetstream())
     await write(jobs, job(1, state="running", attempt=1))
     own_nats_server.kill()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from penstock.runtime.jobs.retention import RemovableRecord, choose_removals, is_removable
-from tests.property.test_job_transitions import QUEUED, completed, failed, running
+from tests.property.runtime.test_job_transitions import QUEUED, completed, failed, running
 
 records = st.lists(st.sampled_from("abc")).map(
     lambda accounts: [RemovableRecord(account, number) for number, account in enumerate(accounts, 1)]
