@@ -78,7 +78,7 @@ class StreamedRequest(Struct, eq=False):
             if outcome == _ABANDONED:
                 raise NoReply(f"request {self.request.id} had no terminal event before its deadline")
         except GeneratorExit:
-            collected = outcome == _ABANDONED and not self.closing
+            collected = outcome == _ABANDONED and self.cancel_on_exit and not self.closing
             raise
         finally:
             span.end(error=outcome)

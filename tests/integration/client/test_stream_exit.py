@@ -133,6 +133,18 @@ async def test_d8_a_detached_stream_is_left_running(gateway, client, how):
     assert first.id == stream.id
 
 
+@pytest.mark.filterwarnings("error")
+async def test_d8_a_detached_stream_without_a_context_does_not_warn(gateway, client):
+    stream = client.stream("x")
+    async for _ in stream:
+        stream.detach()
+        break
+    del stream
+    gc.collect()
+    await asyncio.sleep(0.05)
+    assert gateway.cancelled == []
+
+
 async def test_d8_a_stream_that_is_not_read_sends_nothing(gateway, client):
     async with client.stream("x"):
         pass
