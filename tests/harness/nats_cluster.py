@@ -7,12 +7,19 @@ from pathlib import Path
 
 from nats.aio.client import Client as Nats
 
-from penstock.cli.local.nats_server import ClusterMember, NatsServer
+from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.ports import free_port
 
 __all__ = ["NatsCluster"]
 
 _START_S = 30.0
+_CLUSTER = """
+cluster {{
+  name: penstock-test
+  listen: "127.0.0.1:{port}"
+  routes: [{routes}]
+}}
+"""
 
 
 class NatsCluster:
@@ -23,12 +30,13 @@ class NatsCluster:
         while len(ports) < nodes:
             if (port := free_port()) not in ports:
                 ports.append(port)
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
         self.nodes: dict[str, NatsServer] = {}
         for number, port in enumerate(ports, 1):
             name = f"n{number}"
             (directory / name).mkdir(parents=True)
-            place = ClusterMember("penstock-test", port, tuple(ports))
-            self.nodes[name] = NatsServer(directory / name, server_name=name, cluster=place)
+            cluster = _CLUSTER.format(port=port, routes=routes)
+            self.nodes[name] = NatsServer(directory / name, server_name=name, extra_config=cluster)
 
     @property
     def url(self) -> str:

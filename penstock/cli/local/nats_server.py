@@ -11,15 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
-
 from penstock.cli.errors import LaunchError
 from penstock.cli.local.directory_lock import DirectoryLock
 from penstock.cli.local.exit_report import exit_text, last_lines
 from penstock.cli.local.pdeathsig import die_with_parent
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
 
-__all__ = ["ClusterMember", "NatsServer", "find_nats_server", "nats_config"]
+__all__ = ["NatsServer", "find_nats_server", "nats_config"]
 
 _POLL_S: Final = 0.02
 _REAP_TIMEOUT_S: Final = 5.0
@@ -40,44 +38,17 @@ jetstream {{
   max_file: 10GB
 }}
 """
-_CLUSTER_CONFIG: Final = """
-cluster {{
-  name: {name}
-  listen: "127.0.0.1:{port}"
-  routes: [{routes}]
-}}
-"""
 
 
-class ClusterMember(Struct, frozen=True):
-    """One server of a cluster on this machine."""
-
-    name: str
-    """The name of the cluster."""
-    port: int
-    """The cluster port of this server."""
-    route_ports: tuple[int, ...]
-    """The cluster ports of all servers, this one included."""
-
-
-def nats_config(
-    *, directory: Path, store_dir: Path, port: int, server_name: str, cluster: ClusterMember | None = None
-) -> str:
+def nats_config(*, directory: Path, store_dir: Path, port: int, server_name: str) -> str:
     """The configuration of a loopback server with JetStream. Port -1: a free port, written to the ports file."""
-    config = _CONFIG.format(
+    return _CONFIG.format(
         # A JSON string is also a string of the server's configuration language, quotes and blanks included.
         server_name=json.dumps(server_name),
         port=port,
         directory=json.dumps(str(directory)),
         store_dir=json.dumps(str(store_dir)),
         max_payload=MAX_PAYLOAD_BYTES,
-    )
-    if cluster is None:
-        return config
-    return config + _CLUSTER_CONFIG.format(
-        name=json.dumps(cluster.name),
-        port=cluster.port,
-        routes=", ".join(f'"nats://127.0.0.1:{port}"' for port in cluster.route_ports),
     )
 
 
@@ -108,13 +79,13 @@ class NatsServer:
         port: int = -1,
         server_name: str = "penstock",
         binary: Path | None = None,
-        cluster: ClusterMember | None = None,
+        extra_config: str = "",
     ) -> None:
         """`port` -1: a free port, chosen at the first start and kept over restarts.
 
-        A server of a `cluster` is ready once a majority of the servers is: start them together.
+        `extra_config` is appended to the configuration, for a cluster for example.
         """
-        self._cluster = cluster
+        self._extra_config = extra_config
         self._directory = directory.absolute()
         self._port = port
         self._server_name = server_name
@@ -195,15 +166,10 @@ class NatsServer:
             stale.unlink()
         config_path = self._directory / "nats-server.conf"
         store_dir = self._directory / "store"
-        config_path.write_text(
-            nats_config(
-                directory=self._directory,
-                store_dir=store_dir,
-                port=self._port,
-                server_name=self._server_name,
-                cluster=self._cluster,
-            )
+        config = nats_config(
+            directory=self._directory, store_dir=store_dir, port=self._port, server_name=self._server_name
         )
+        config_path.write_text(config + self._extra_config)
         with self.log_path.open("ab") as log:
             self._log_start_byte = log.tell()
             self._process = subprocess.Popen(  # noqa: S603 - a known binary with fixed arguments

@@ -11,13 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from penstock.cli.dead_letters import DeadLetter
-from penstock.cli.render.table import shortened, table
+from penstock.cli.render.table import cell, shortened, table
 from penstock.cli.render.terminal_safe import visible
 
 __all__ = ["as_data", "letter_text", "list_text", "utc_text"]
 
 _REASON_COLUMNS: Final = 60
-_NAME_COLUMNS: Final = 40
 _BODY_CHARACTERS: Final = 20_000
 
 
@@ -36,12 +35,12 @@ def list_text(letters: Sequence[DeadLetter]) -> str:
         (
             str(letter.seq),
             utc_text(letter.at_ms),
-            _cell(letter.role),
-            _cell(letter.code),
-            _cell(letter.deliveries),
+            cell(letter.role),
+            cell(letter.code),
+            cell(letter.deliveries),
             str(len(letter.history.attempts) + letter.history.left_out),
             f"{len(letter.data):,}",
-            _cell(letter.request_id or "-"),
+            cell(letter.request_id or "-"),
             shortened(visible(letter.reason), _REASON_COLUMNS),
         )
         for letter in letters
@@ -113,10 +112,10 @@ def _history(letter: DeadLetter) -> str:
         (
             str(attempt.attempt),
             utc_text(attempt.at_ms) if attempt.at_ms else "-",
-            _cell(attempt.model),
-            _cell(attempt.provider),
-            _cell(attempt.worker),
-            _cell(attempt.outcome),
+            cell(attempt.model),
+            cell(attempt.provider),
+            cell(attempt.worker),
+            cell(attempt.outcome),
             f"{attempt.bytes_out:,}",
         )
         for attempt in letter.history.attempts
@@ -136,7 +135,3 @@ def _body(data: bytes) -> str:
     more = len(text) - _BODY_CHARACTERS
     cut = f"\n… {more:,} characters more; --json shows all" if more > 0 else ""
     return visible(text[:_BODY_CHARACTERS], lines=True) + cut
-
-
-def _cell(text: str) -> str:
-    return shortened(visible(text), _NAME_COLUMNS)

@@ -8,13 +8,12 @@ from typing import Final
 from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import attempt_lines, money, retry_advice
 from penstock.cli.render.dead_letters import utc_text
-from penstock.cli.render.table import shortened, table
+from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.contract.jobs import Job
 
 __all__ = ["job_text", "jobs_text"]
 
-_COLUMNS: Final = 40
 _LATE_MS: Final = 60_000
 """A job without an end this long after its deadline points to a missing router."""
 
@@ -28,10 +27,10 @@ def jobs_text(jobs: Sequence[Job]) -> str:
             visible(job.id),
             job.state,
             utc_text(job.at_ms),
-            _cell(job.role),
-            _cell(job.user or "-"),
+            cell(job.role),
+            cell(job.user or "-"),
             str(job.attempt),
-            _cell(job.model or "-"),
+            cell(job.model or "-"),
             job.error.code if job.error else "",
         )
         for job in reversed(jobs)
@@ -72,7 +71,3 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
         yield "answer", f"{tokens}, {money(job.cost_microusd)}; {command_name()} jobs {job.id} --result"
     if job.redriven_from is not None:
         yield "from", f"dead letter {job.redriven_from}"
-
-
-def _cell(text: str) -> str:
-    return shortened(visible(text), _COLUMNS)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["screen_width", "shortened", "table"]
+from penstock.cli.render.terminal_safe import visible
+
+__all__ = ["cell", "screen_width", "shortened", "table"]
 
 _GAP = "  "
+_CELL_COLUMNS = 40
 
 
 def screen_width(text: str) -> int:
@@ -28,24 +31,29 @@ def shortened(text: str, columns: int) -> str:
     return f"{kept.rstrip()}…"
 
 
+def cell(text: str) -> str:
+    """Text of any origin as a terminal-safe cell of at most 40 columns."""
+    return shortened(visible(text), _CELL_COLUMNS)
+
+
 def table(
     titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()
 ) -> str:
     """A table with a rule below its titles; the columns numbered in `right` (from 0) are right-aligned."""
-    widths = [max(screen_width(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
+    widths = [max(screen_width(text) for text in column) for column in zip(titles, *rows, strict=True)]
     lines = [titles, ["─" * width for width in widths], *rows]
     return "\n".join(
         _GAP.join(
-            _padded(cell, width, right=number in right)
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+            _padded(text, width, right=number in right)
+            for number, (text, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
 
 
-def _padded(cell: str, width: int, *, right: bool) -> str:
-    blanks = " " * (width - screen_width(cell))
-    return blanks + cell if right else cell + blanks
+def _padded(text: str, width: int, *, right: bool) -> str:
+    blanks = " " * (width - screen_width(text))
+    return blanks + text if right else text + blanks
 
 
 def _width(letter: str) -> int:
