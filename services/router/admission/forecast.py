@@ -157,19 +157,13 @@ def _pool(
 ) -> QuotaPool | None:
     """None: no worker reports a quota of these models."""
     quotas, concurrency = _timed_quotas(models, reports)
-    by_role: dict[str, list[RoleStatus]] = {}
-    calling = unobserved = 0.0
-    for report in reports:
-        for role in report.roles.keys() & roles:
-            status = report.roles[role]
-            by_role.setdefault(role, []).append(status)
-            # Requests that arrived and ended since the heartbeat are in no count: hence below zero.
-            per_s = report.ended_per_s.get(role, 0.0)
-            ended = per_s * min(max(0.0, counted.at_s - report.observed_s), report.interval_s)
-            ended = min(ended, counted.departures_since(report.observed_s))  # a burst may be over
-            unobserved += ceil(per_s * _UNOBSERVED_S)
-            calling += status.calling - ended
-    rates = {lane: [_slot_rate(statuses, lane) for statuses in by_role.values()] for lane in LANES}
+    by_role = [
+        found
+        for role in roles
+        if (found := [report.roles[role] for report in reports if role in report.roles])
+    ]
+    calling, unobserved = _past_quota(roles, reports, counted)
+    rates = {lane: [_slot_rate(statuses, lane) for statuses in by_role] for lane in LANES}
     slots = {lane: sum(rate.slots for rate in rates[lane]) for lane in LANES}
     rate_per_s = sum(rate.per_s for lane in LANES for rate in rates[lane])
     at_once = sum(slots.values())
@@ -177,12 +171,28 @@ def _pool(
         rate_per_s *= concurrency / at_once
         at_once = int(concurrency)
     free_slots = max(0.0, at_once - max(0.0, calling))
-    curve = service_curve_of(quotas, _calls_each(by_role.values()), free_slots, rate_per_s)
+    curve = service_curve_of(quotas, _calls_each(by_role), free_slots, rate_per_s)
     if curve is None:
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0
     batch_per_s = len(reports) / batch.patience_s if batch.reserve > 0 and batch.patience_s > 0 else None
     return QuotaPool(QuotaSharers(tuple(sorted(roles)), calling, unobserved, share, batch_per_s), curve)
+
+
+def _past_quota(
+    roles: frozenset[str], reports: Sequence[WorkerReport], counted: BacklogCount
+) -> tuple[float, float]:
+    """`calling` and `unobserved` of the `QuotaSharers` of `roles`."""
+    calling = unobserved = 0.0
+    for report in reports:
+        for role in report.roles.keys() & roles:
+            per_s = report.ended_per_s.get(role, 0.0)
+            ended = per_s * min(max(0.0, counted.at_s - report.observed_s), report.interval_s)
+            ended = min(ended, counted.departures_since(report.observed_s))  # a burst may be over
+            unobserved += ceil(per_s * _UNOBSERVED_S)
+            # Requests that arrived and ended since the heartbeat are in no count: hence below zero.
+            calling += report.roles[role].calling - ended
+    return calling, unobserved
 
 
 def _calls_each(by_role: Iterable[Iterable[RoleStatus]]) -> float:

@@ -147,6 +147,20 @@ async def test_d10_each_kind_of_bad_input_is_rejected_with_a_clear_message(
     assert len(end.error.message) < 700
 
 
+async def test_d10_different_clients_in_header_and_body_are_rejected(
+    system: System, post: RawPublisher
+) -> None:
+    sent = request(client="other")
+    await post.request(json.dumps(sent).encode())
+
+    end = await post.end(sent["id"], client="other")
+
+    assert isinstance(end, Failed)
+    assert end.error.code == "invalid_request"
+    assert "names the client 'publisher'" in end.error.message
+    assert "the body names 'other'" in end.error.message
+
+
 async def test_a_request_at_the_size_limit_passes_the_router(system: System, post: RawPublisher) -> None:
     rest = len(json.dumps(request(body={"messages": [{"role": "user", "content": ""}]})))
     fits = request(body={"messages": [{"role": "user", "content": "x" * (MAX_REQUEST_BYTES - rest)}]})
