@@ -168,8 +168,8 @@ class TokenBucket:
         return self._level
 
     def _entries(self) -> list[tuple[float, float]]:
-        reserved = [(charge.expires_s - self._span_s, float(charge.amount)) for charge in self._charges]
-        return [self._base, *reserved] if self._base[1] > 0 else reserved
+        recent = [(charge.expires_s - self._span_s, float(charge.amount)) for charge in self._charges]
+        return [self._base, *recent] if self._base[1] > 0 else recent
 
     def _forget_old(self) -> None:
         while self._charges and self._charges[0].expires_s <= self._clock_s:

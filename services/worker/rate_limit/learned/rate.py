@@ -96,7 +96,8 @@ class Refusal(Struct, frozen=True, kw_only=True):
         return 60.0 / wait_s if wait_s is not None and 0 < wait_s < 1 else None
 
     @property
-    def teaches(self) -> bool:
+    def is_informative(self) -> bool:
+        """Whether it concerns a limit per minute."""
         return self.retry_after_s is None or self.retry_after_s <= _LONGEST_WAIT_S
 
 
@@ -142,7 +143,7 @@ def first_estimate(refills: Iterable[float | None], admitted: int) -> float | No
 
 def learned_from(refusal: Refusal, header_limit: int | None = None) -> QuotaLearned | None:
     """The limit after the first evidence; None: not enough."""
-    if refusal.estimate is None or not refusal.teaches:
+    if refusal.estimate is None or not refusal.is_informative:
         return None
     return QuotaLearned(
         per_minute=_bounded(refusal.estimate),
@@ -172,7 +173,7 @@ def refused(known: QuotaLearned, refusal: Refusal) -> QuotaLearned:
     refused_ms = max(known.refused_ms, refusal.at_ms)
     admitted = known.calls - (refusal.began_ms >= known.measured_from_ms)
     first = _lowered(known.first_per_minute, refusal)
-    if not refusal.teaches or refusal.began_ms < known.refused_ms or admitted < 1:
+    if not refusal.is_informative or refusal.began_ms < known.refused_ms or admitted < 1:
         return replace(
             known,
             per_minute=_bounded(_first_wave(known, refusal)),

@@ -72,7 +72,7 @@ class RefusalEvidence:
         """`calls`: all that were made, refused or not."""
         self._refused.add(now_s)
         admitted = max(0, calls.within_a_minute(now_s) - self._refused.within_a_minute(now_s))
-        if refusal.teaches:
+        if refusal.is_informative:
             self._latest.append(_Seen(now_s, began_s, calls.total, admitted, refusal.refill_per_minute))
 
     def clear(self) -> None:

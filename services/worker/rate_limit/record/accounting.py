@@ -75,13 +75,11 @@ class RecordAccounting:
         self.is_learned = is_learned
         self.minute = GrainedWindow(settings.minute_ms + settings.margin_ms, settings.minute_grain_ms)
         self.day = GrainedWindow(settings.day_ms + settings.margin_ms, settings.day_grain_ms)
-        self.counts_requests = is_learned or (limits.requests_per_minute, limits.requests_per_day) != (
-            None,
-            None,
-        )
-        self.counts_tokens = is_learned or (limits.tokens_per_minute, limits.tokens_per_day) != (None, None)
+        requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
+        self.counts_requests = is_learned or requests is not None or limits.requests_per_day is not None
+        self.counts_tokens = is_learned or tokens is not None or limits.tokens_per_day is not None
         self.counts_slots = limits.concurrency is not None
-        self.largest_tokens = min(limits.tokens_per_minute or UNLIMITED, limits.tokens_per_day or UNLIMITED)
+        self.largest_tokens = min(tokens or UNLIMITED, limits.tokens_per_day or UNLIMITED)
         self.has_buckets = is_learned or limits.kind == "token_bucket"
 
     def buckets(self, record: QuotaRecord, now_ms: int) -> dict[Kind, Bucket]:
@@ -122,12 +120,9 @@ class RecordAccounting:
             margin_ms=settings.margin_ms,
             emptied_ms=learned.refused_ms,
         )
-        tokens = learned.tokens_per_minute
-        return (
-            {"requests": requests}
-            if tokens is None
-            else {"requests": requests, "tokens": self._bucket(tokens)}
-        )
+        if learned.tokens_per_minute is None:
+            return {"requests": requests}
+        return {"requests": requests, "tokens": self._bucket(learned.tokens_per_minute)}
 
     def gauges(self, record: QuotaRecord, now_ms: int, without: str = "") -> list[LimitGauge]:
         """Every limit except concurrency; `without`: the worker whose own lease does not count."""

@@ -28,7 +28,7 @@ _NONE: Final[Mapping[str, QuotaCorrection]] = MappingProxyType({})
 
 
 class RecordView:
-    """The latest record, and sums over it that are reserved until they may change."""
+    """The latest record, and sums over it that are kept until they may change."""
 
     def __init__(self, holder: str, accounting: RecordAccounting, clock: RecordClock) -> None:
         self.record: QuotaRecord | None = None
@@ -38,7 +38,7 @@ class RecordView:
         self._ceilings = SeenCeilings()
         self._summed: QuotaRecord | None = None
         self._summed_until_ms = 0
-        self._free = self._spare = Amounts()
+        self._free = self._free_beside_reserve = Amounts()
         self._left: dict[LimitName, int] = {}
         self._claims = Amounts()
 
@@ -51,7 +51,7 @@ class RecordView:
         """
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
-        free, claims = self._spare if leave_reserve else self._free, self._claims
+        free, claims = self._free_beside_reserve if leave_reserve else self._free, self._claims
         need += claims
         if free.covers(need):
             return None
@@ -141,7 +141,7 @@ class RecordView:
         if accounting.has_buckets:
             self._summed_until_ms = min(self._summed_until_ms, now_ms + _REFILLED_MS)
         self._free = accounting.free(record, now_ms, without=self._holder)
-        self._spare = accounting.free(record, now_ms, without=self._holder, leave_reserve=True)
+        self._free_beside_reserve = accounting.free(record, now_ms, without=self._holder, leave_reserve=True)
         self._left = {gauge.name: gauge.free for gauge in accounting.gauges(record, now_ms)}
         mine = lease_of(record, self._holder)
         earlier = earlier_waiters(record, self._holder, mine.waits_since_ms or 1 << 62)

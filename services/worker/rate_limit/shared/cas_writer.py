@@ -33,6 +33,8 @@ class _Pending(msgspec.Struct, frozen=True):
     record: QuotaRecord
     revision: int
     """Revision that the write replaces."""
+    replaced_ms: int
+    """Time of the record that the write replaces: in a new bucket revisions begin anew."""
     pause: tuple[float, str] | None
 
 
@@ -125,7 +127,7 @@ class CasWriter:
             replica.lease.begin(report, allocation, now_s)
             self.wrote_s = now_s
             revision = replica.revision
-            self._pending = _Pending(report, allocation.record, revision, self._pause)
+            self._pending = _Pending(report, allocation.record, revision, replica.record.at_ms, self._pause)
             if await self._send(self._pending):
                 return
             self._roll_back()
@@ -194,11 +196,11 @@ class CasWriter:
         """
         replica = self._replica
         await self.read()
-        if replica.revision == pending.revision and await self._send(pending):
+        if self._is_unchanged(pending) and await self._send(pending):
             return
-        if replica.revision == pending.revision:
+        if self._is_unchanged(pending):
             await self.read()
-        if replica.revision == pending.revision:
+        if self._is_unchanged(pending):
             raise Unreachable("another worker wrote, and a read does not show it yet")
         found = lease_of(replica.record, replica.holder).number
         if found in {0, pending.report.number}:
@@ -207,6 +209,13 @@ class CasWriter:
                 replica.lease.revoke()
         else:
             self._roll_back()
+
+    def _is_unchanged(self, pending: _Pending) -> bool:
+        """Whether no other worker wrote since the write began, as far as is known."""
+        replica = self._replica
+        if replica.revision != pending.revision:
+            return False
+        return replica.revision == 0 or replica.record.at_ms == pending.replaced_ms
 
     def _record_request(self) -> None:
         self.unanswered_since_s = min(self.unanswered_since_s, loop_now_s())

@@ -188,7 +188,7 @@ class SharedQuota:
             self._unlimited.learned_elsewhere(key)
         elif (
             refusal.estimate is None
-            or not refusal.teaches
+            or not refusal.is_informative
             or (renewer is not None and renewer.is_learning_suspended(now_s))
         ):
             return

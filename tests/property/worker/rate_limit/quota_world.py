@@ -28,8 +28,6 @@ KEY = QuotaKey("key", "m")
 LEASE_SETTINGS = LeaseSettings(margin_ms=0)
 """Without a margin: the limit must be kept exactly where a call reaches the provider at once."""
 TIMEOUT_S = 1.0
-CUT_OFF_S = 1.5
-"""Seconds for which a single worker is cut off, with its timeouts at most: less than a lease lasts."""
 MOST_PER_S = 30
 """Most requests of one renewer in a second: ten writes, each with a conflict, a read and a retry."""
 _TICK_S = 1e-6
@@ -225,9 +223,6 @@ class Process:
             )
         if self.world.is_down:
             return Fate(lands="late", answered=False)
-        since_s = self.failing_since_s
-        if since_s is not None and self.world.now_s > since_s + CUT_OFF_S:
-            self.fates.clear()  # a single worker is cut off for less than a lease
         return self.fates.popleft() if self.fates else GOOD
 
     async def _answer(self, fate: Fate) -> None:

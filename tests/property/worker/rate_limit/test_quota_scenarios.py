@@ -170,3 +170,62 @@ def test_c1_tokens_beyond_the_estimate_are_reported_within_a_second(world: Quota
     first.settle(next(iter(first.permits)), 80)
     world.advance(1.0)
     assert sum(grain[2] for grain in _record(world).minute) == 80
+
+
+@pytest.mark.parametrize("lasts_s", [2.0, 4.0, 5.5, 8.0, 30.0])
+@pytest.mark.parametrize("fate", ["never", "late"])
+def test_c1_an_outage_of_one_worker_keeps_the_limit(world: QuotaWorld, lasts_s: float, fate: str):
+    """The other worker goes on, and counts the first one's lease as spent when it ends."""
+    first, second = world.processes
+    world.lend(first)
+    first.fates.extend([Fate(lands=fate, answered=False)] * 100)
+    for process in (first, second):
+        for _ in range(5):
+            process.ask(0)
+    world.advance(lasts_s)
+    for process in (second, first):
+        for _ in range(9):
+            process.ask(0)
+    world.advance(1.0)
+    first.fates.clear()
+    for flight in tuple(world.flying):
+        world.land(flight)
+    world.advance(3.0)
+    world.squeeze()
+    assert not world.broken
+    world.end_disturbances()
+    world.advance(65.0)
+    for _ in range(9):
+        second.ask(0)
+    world.advance(2.0)
+    assert world.spent(60.0)[0] == 9, "no quota is lost for longer than a minute"
+
+
+def test_c1_a_pending_write_is_not_repeated_on_the_same_revision_of_a_new_bucket(world: QuotaWorld):
+    """Revisions of the new bucket reach the one on which the pending write was planned."""
+    first, second = world.processes
+    first.fates.append(Fate(lands="never", answered=False))
+    for _ in range(9):
+        first.ask(0)
+    world.advance(0.05)
+    pending = first.renewer._writer._pending
+    assert pending is not None
+    world.lose("anew")
+    first.is_delayed = True
+    for _ in range(9):
+        second.ask(0)
+    world.advance(0.4)
+    while world.revision < pending.revision:
+        until_s = second.renewer.cooldown.until_s
+        second.run_now(
+            lambda until_s=until_s: second.quota.pause(KEY, max(until_s, second.now_s) + 0.01, "429")
+        )
+        world.advance(0.02)
+    assert world.revision == pending.revision
+    assert world.spent(60.0)[0] == 9
+    second.is_frozen = True
+    world.advance(3.0)
+    world.end_disturbances()
+    world.squeeze()
+    world.advance(3.0)
+    assert not world.broken
