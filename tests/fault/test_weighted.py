@@ -95,7 +95,7 @@ async def test_a7_requests_are_shared_and_a_failed_provider_gets_a_cooldown(tmp_
         assert time.monotonic() < before_s + COOLDOWN_S, "the machine is too slow for this test"
         assert {tuple(each.models) for each in rest} == {("main",)}
         assert await second.attempts() == failed_after
-        assert "the provider second failed: it is not drawn" in system.workers[0].log.read_text()
+        assert "the provider second failed: weighted steps avoid it" in system.workers[0].log.read_text()
 
         # The provider is used again after the cooldown, and not before.
         await second.behave("")

@@ -176,9 +176,7 @@ class Outcomes:
         if provider is None:
             return
         cooldown_s = self._catalogue.sit_out_s
-        _log.warning(
-            "the provider %s failed: it is not drawn in weighted steps for %g s", provider, cooldown_s
-        )
+        _log.warning("the provider %s failed: weighted steps avoid it for %g s", provider, cooldown_s)
         self._metrics.left_out.labels(provider).inc()
 
 
