@@ -18,7 +18,7 @@ LONG = "Tell me of the river. [[tokens=120]]"
 SHORT = "Tell me of the river. [[tokens=40]]"
 
 
-async def slowly(system: System) -> None:
+async def slow_answers(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 60, "first_token_ms": 20, "latency_ms": 0})
 
 
@@ -31,10 +31,10 @@ async def stored_ends(client, request_id: str) -> list[ReplyEvent]:
     return [event for event in await stored_replies(client._nc, subject) if isinstance(event, TERMINAL)]
 
 
-async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_restarted_d7(tmp_path: Path):
+async def test_d7_a_worker_killed_in_mid_stream_leads_to_restarted_and_an_answer(tmp_path: Path):
     async with running_system(tmp_path, "chat", "chat") as system, await system.client() as client:
         expected = await whole_answer(client, LONG)
-        await slowly(system)
+        await slow_answers(system)
         stream = client.stream(LONG, role="chat")
         events: list[ReplyEvent] = []
         killed = False
@@ -51,35 +51,33 @@ async def test_a_worker_killed_in_mid_stream_is_replaced_and_the_client_sees_res
         assert events[-1].attempt == 2
         assert len(await stored_ends(client, stream.id)) == 1
         assert await system.attempts() == 3
-        assert await usage_count(system, {stream.id}) == 2, "the killed attempt is in the ledger too"
+        assert await usage_count(system, {stream.id}) == 2, "the usage of the killed attempt is recorded, too"
 
 
-async def test_a_router_killed_with_requests_in_flight_loses_none_d7(tmp_path: Path):
+async def test_d7_a_router_killed_with_requests_in_flight_loses_none(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system, await system.client() as client:
-        await slowly(system)
+        await slow_answers(system)
         asking = [asyncio.create_task(client.chat(SHORT, role="chat", stream=True)) for _ in range(40)]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # some of them are accepted, and some are not
         system.router.kill()
-        await asyncio.sleep(0.2)
         system.router = system.new_router()
         await system.router.start()
         replies = await asyncio.gather(*asking)
         assert {reply.finish_reason for reply in replies} == {"stop"}
         for reply in replies:
             assert len(await stored_ends(client, reply.id)) == 1
-        assert await system.attempts() == 40, "nothing was done twice"
+        assert await system.attempts() == 40, "no request was executed twice"
 
 
-async def test_sigterm_drains_nothing_is_lost_and_nothing_done_twice_d9(tmp_path: Path):
+async def test_d9_sigterm_drains_without_losing_or_repeating_a_request(tmp_path: Path):
     async with running_system(tmp_path, "chat", "chat") as system, await system.client() as client:
-        await slowly(system)
+        await system.hold_answers()
         asking = [asyncio.create_task(client.chat(LONG, role="chat")) for _ in range(24)]
-
-        async def all_under_way() -> bool:
-            return await system.attempts() == 24
-
-        await until(all_under_way)
-        codes = await asyncio.gather(system.workers[0].terminate(), system.router.terminate())
+        await until(lambda: _attempted(system, 24))
+        stopping = [asyncio.create_task(each.terminate()) for each in (system.workers[0], system.router)]
+        await asyncio.sleep(0.5)  # both have received the signal
+        await system.release_answers()
+        codes = await asyncio.gather(*stopping)
         replies = await asyncio.gather(*asking)
         assert codes == [0, 0]
         assert {reply.finish_reason for reply in replies} == {"stop"}
@@ -87,15 +85,15 @@ async def test_sigterm_drains_nothing_is_lost_and_nothing_done_twice_d9(tmp_path
         assert await system.attempts() == 24
 
 
-async def test_everything_is_replaced_at_once_and_requests_wait_for_it_d9(tmp_path: Path):
+async def test_d9_requests_wait_while_router_and_worker_are_replaced(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system, await system.client() as client:
-        await slowly(system)
+        await slow_answers(system)
         load = Load(client, at_once=8)
         async with load.running():
             await load.more(8)
             assert await asyncio.gather(system.workers[0].terminate(), system.router.terminate()) == [0, 0]
             system.router, system.workers[0] = system.new_router(), system.new_worker("chat")
-            await system.router.start()  # and for a moment it is alone
+            await system.router.start()  # without a worker for a moment
             await system.workers[0].start()
             await load.more(8)
         assert load.outcomes == {"completed": len(load.received)}
@@ -103,16 +101,17 @@ async def test_everything_is_replaced_at_once_and_requests_wait_for_it_d9(tmp_pa
         assert await system.attempts() == len(load.received)
 
 
-async def test_work_that_outlives_the_grace_is_given_back_and_finished_elsewhere_d9(tmp_path: Path):
+async def test_d9_work_that_outlasts_the_drain_is_returned_and_done_elsewhere(tmp_path: Path):
     async with (
         running_system(tmp_path, "chat", "chat", env={"PENSTOCK_DRAIN_S": "0.3"}) as system,
         await system.client() as client,
     ):
         expected = await whole_answer(client, LONG)
-        await slowly(system)
+        await system.hold_answers()
         asking = [asyncio.create_task(client.chat(LONG, role="chat", stream=True)) for _ in range(8)]
-        await asyncio.sleep(0.5)
+        await until(lambda: _attempted(system, 9))
         assert await system.workers[0].terminate() == 0
+        await system.release_answers()
         replies = await asyncio.gather(*asking)
         assert {reply.text for reply in replies} == {expected}
         counts = await system.sim("GET", "counts")
@@ -120,10 +119,10 @@ async def test_work_that_outlives_the_grace_is_given_back_and_finished_elsewhere
         assert await usage_count(system, ids) == counts["total_attempts"] - 1
 
 
-async def test_nats_server_killed_in_mid_stream_comes_back_and_every_request_ends_once_d7(tmp_path: Path):
+async def test_d7_every_request_ends_once_after_a_restart_of_nats_server(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system, await system.client() as client:
         expected = await whole_answer(client, LONG)
-        await slowly(system)
+        await slow_answers(system)
         streams = [client.stream(LONG, role="chat") for _ in range(6)]
 
         async def read(stream) -> list[ReplyEvent]:
@@ -140,9 +139,9 @@ async def test_nats_server_killed_in_mid_stream_comes_back_and_every_request_end
             assert len(await stored_ends(client, stream.id)) == 1
 
 
-async def test_a_subscriber_that_disconnects_resumes_with_every_event_once_in_order_e2(tmp_path: Path):
+async def test_e2_a_disconnected_subscriber_resumes_with_each_event_once(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system:
-        await slowly(system)
+        await slow_answers(system)
         first_client = await system.client(name="first")
         stream = first_client.stream(LONG, role="chat")
         stream.detach()
@@ -174,7 +173,7 @@ async def stored_to_the_end(client, request_id: str) -> list[ReplyEvent]:
             await asyncio.sleep(0.02)
 
 
-async def test_poison_that_kills_its_worker_again_and_again_ends_as_a_dead_letter_d7(tmp_path: Path):
+async def test_d7_a_request_that_kills_each_worker_ends_as_a_dead_letter(tmp_path: Path):
     env = {"PENSTOCK_MAX_DELIVER": "2"}
     async with running_system(tmp_path, "chat", env=env) as system, await system.client() as client:
         await system.sim("PUT", "behaviour", {"m-chat": "silent"})
@@ -201,7 +200,7 @@ async def _all(stream) -> list[ReplyEvent]:
     return [event async for event in stream]
 
 
-async def test_sigint_stops_cleanly_too(tmp_path: Path):
+async def test_d9_sigint_stops_a_process_with_exit_code_0(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system:
         for process in (system.router, system.workers[0]):
             process.signal(signal.SIGINT)

@@ -1,5 +1,5 @@
-"""D9, D7: whoever is told to stop while NATS or JetStream is away still exits, in time; leases then end by themselves,
-and what was in hand is done by others.
+"""D9, D7: a process that is stopped while NATS or JetStream is away exits in time; its leases expire, and other
+processes execute the requests that it had in flight.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.harness.system import System, running_system
 
 DRAIN_S = 1.0
 BEYOND_DRAIN_S = 15.0
-"""What docs/configuration.md tells a supervisor to leave."""
+"""Seconds beyond the drain that docs/configuration.md tells a supervisor to allow."""
 Away = Callable[[System], AbstractContextManager[None]]
 LIMITED = {"limits": {"requests_per_minute": 600, "tokens_per_minute": 100_000}}
 
@@ -65,7 +65,7 @@ def without_jetstream(system: System) -> Iterator[None]:
 
 
 async def connected(system: System) -> None:
-    """The worker is connected to whatever runs there."""
+    """Wait until the worker is connected to the server at this address."""
     nc = await nats.connect(system.nats.url)
     subscription = await nc.subscribe("$KV.llm_presence.worker.*")
     await subscription.next_msg(timeout=20)
@@ -73,20 +73,18 @@ async def connected(system: System) -> None:
 
 
 def unstored(log: str) -> str:
-    """What the log keeps of what was spent and could not be stored."""
+    """The log lines of usage events that could not be stored."""
     return "".join(line for line in log.splitlines() if "a usage event was not stored" in line)
 
 
 async def back(system: System, away: Away) -> None:
-    """NATS as it was before, with what it had stored."""
+    """Start the first NATS server again, with its store."""
     if away is not frozen:
         await system.nats.start()
 
 
 @pytest.mark.parametrize("away", [gone, frozen, without_jetstream])
-async def test_d9_d7_told_to_stop_while_nats_is_away_they_exit_in_time_and_the_next_ones_finish_the_work(
-    tmp_path: Path, away: Away
-) -> None:
+async def test_d9_d7_processes_stopped_while_nats_is_away_exit_in_time(tmp_path: Path, away: Away) -> None:
     models = {f"m-{role.replace('_', '-')}": LIMITED for role in ROLES}
     env = {"PENSTOCK_DRAIN_S": f"{DRAIN_S}"}
     async with running_system(tmp_path, config=catalogue(models=models), env=env) as system:

@@ -1,4 +1,4 @@
-"""D6, D7: two workers hold one request; no attempt number is used twice, and no reader sees two answers in one."""
+"""D6, D7: two workers execute one request: no attempt number is used twice, and no reader sees two answers in one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.harness.system import System, running_system
 LONG = "Tell me of the river. [[tokens=150]]"
 
 
-async def slowly(system: System) -> None:
+async def slow_answers(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 50, "first_token_ms": 20, "latency_ms": 0})
 
 
@@ -52,10 +52,10 @@ class Reader:
 
 
 @pytest.mark.prove  # test_partition.py shows the same of six requests at once
-async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_d7(tmp_path: Path):
+async def test_d6_d7_a_stopped_worker_does_not_end_a_request_another_took_over(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
-        await slowly(system)
+        await slow_answers(system)
         reading = Reader(client)
         await reading.begun()
         first = system.workers[0]
@@ -73,13 +73,13 @@ async def test_a_worker_that_was_stopped_does_not_end_what_another_took_over_d6_
         assert [event.attempt for event in starts] == [1, 2]
         ends = [event for event in stored if isinstance(event, TERMINAL)]
         assert [type(end) for end in ends] == [Completed]
-        assert ends[0].attempt == 2, "the stopped worker looked before it told the end"
+        assert ends[0].attempt == 2, "the stopped worker looked before it published an end"
 
 
-async def test_a_deleted_consumer_delivers_again_under_a_number_of_its_own_d6(tmp_path: Path):
+async def test_d6_a_redelivery_by_a_new_consumer_has_a_new_attempt_number(tmp_path: Path):
     async with running_system(tmp_path, "chat", "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
-        await slowly(system)
+        await slow_answers(system)
         readings = [Reader(client) for _ in range(4)]
         for reading in readings:
             await reading.begun()
@@ -95,10 +95,10 @@ async def test_a_deleted_consumer_delivers_again_under_a_number_of_its_own_d6(tm
             assert sum(isinstance(event, TERMINAL) for event in stored) == 1
 
 
-async def test_stored_replies_that_are_gone_do_not_splice_two_answers_d6(tmp_path: Path):
+async def test_d6_a_purge_of_the_stored_replies_splices_no_answers(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system, await system.client() as client:
         expected = (await client.chat(LONG, role="chat")).text
-        await slowly(system)
+        await slow_answers(system)
         reading = Reader(client)
         await reading.begun()
         await client._nc.jetstream().purge_stream(REPLIES.name)
@@ -110,7 +110,7 @@ async def test_stored_replies_that_are_gone_do_not_splice_two_answers_d6(tmp_pat
         assert text_of(reading.events) == expected
 
 
-async def test_one_id_used_by_two_clients_and_two_accounts_is_answered_each_time_d7(tmp_path: Path):
+async def test_d7_one_id_of_two_clients_and_two_accounts_is_answered_each_time(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system, await system.client() as client:
         js = client._nc.jetstream()
         received: dict[str, int] = {}
