@@ -31,7 +31,7 @@ from penstock.contract.reply import (
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.epochs import DeliveryEpochs
 
-__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_behind", "publish_first", "publish_terminal"]
+__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_behind", "publish_terminal"]
 
 _KEPT_BYTES: Final = 1024 * 1024
 """Bytes of events kept for repetition: far more than a socket buffers, so older events have arrived."""
@@ -217,10 +217,3 @@ async def publish_behind(
             raise
         return False
     return True
-
-
-async def publish_first(
-    js: JetStreamContext, subject: str, event: ReplyEvent, headers: Mapping[str, str] | None = None
-) -> bool:
-    """The same for the end of a reply that has no event yet."""
-    return await publish_behind(js, subject, event, 0, headers)

@@ -18,7 +18,7 @@ from penstock.contract.names import Lane
 from penstock.contract.reply import Accepted, Completed, Failed, Failure, ReplyEvent
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.consumer.delivery import Retry
-from penstock.runtime.reply_publisher import publish_behind, publish_first, publish_terminal
+from penstock.runtime.reply_publisher import publish_behind, publish_terminal
 from penstock.runtime.service import Bus
 from services.router.jobs.recorder import JobRecorder
 from services.router.routing.outcome import Rejected
@@ -117,7 +117,7 @@ class Rejecter:
         if event is not ending.event:  # the record holds another end: publish that one again
             await publish_terminal(js, subject, event, ending.trace)
         elif event.seq == 0:
-            await publish_first(js, subject, event, ending.trace)
+            await publish_behind(js, subject, event, 0, ending.trace)
         else:
             await self._publish_unless_begun(ending)
 
