@@ -26,12 +26,12 @@ from penstock.contract.streams import WORK
 from penstock.runtime.answer_size import answer_bytes
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.service import Bus
-from services.worker.redelivery.server_clock import ServerClock
 
-__all__ = ["PriorAttempts", "PriorAttemptsReader", "fold_events"]
+__all__ = ["PriorAttempts", "PriorAttemptsReader", "ServerClock", "fold_events"]
 
 _log: Final = rate_limited_logger(__name__)
 _RETRY_S: Final = 1.0
+"""Seconds between two questions to a JetStream that does not answer."""
 
 
 class PriorAttempts(Struct, frozen=True, kw_only=True):
@@ -49,6 +49,7 @@ class PriorAttempts(Struct, frozen=True, kw_only=True):
     bytes_out: Mapping[int, int] = {}
     """Bytes of output that each attempt sent."""
     attempt: int = 0
+    """Number of the last attempt; 0: none."""
     next_seq: int = 1
     tried: int = 0
     """Attempts made, where the job record shows more than the stored replies."""
@@ -72,6 +73,29 @@ def fold_events(events: list[ReplyEvent]) -> PriorAttempts:
         attempt=last.attempt,
         next_seq=last.seq + 1,
     )
+
+
+class ServerClock:
+    """The age of messages by the server's clock, which stamps them.
+
+    The latest time that this clock can show follows from its last reading and the time elapsed since then; this
+    machine's clock may show any other hour. An age is never too low as long as the server's clock does not jump ahead;
+    a jump, or a new leader whose clock is ahead, shows in the next stamp.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_ns: int | None = None
+
+    def observe(self, server_ns: int, asked_ns: int) -> None:
+        """The server's clock showed `server_ns` at `asked_ns` of this machine's, or later."""
+        self._ahead_ns = server_ns - asked_ns
+
+    def age_ns(self, stored_ns: int, now_ns: int) -> int | None:
+        """The longest time that can have passed since the stamp `stored_ns`; None before the first reading."""
+        if self._ahead_ns is None:
+            return None
+        self._ahead_ns = max(self._ahead_ns, stored_ns - now_ns)
+        return now_ns + self._ahead_ns - stored_ns
 
 
 class PriorAttemptsReader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.redelivery.server_clock import ServerClock
+from services.worker.redelivery.prior_attempts import ServerClock
 
 S = 1_000_000_000
 SKEW_NS = st.integers(-(10**6) * S, 10**6 * S)
