@@ -35,7 +35,7 @@ _GRACE_S: Final = 0.25
 """Seconds beyond its time that a model is waited for, as its quota may come a moment later ..."""
 _HALF_OPEN_GRACE_S: Final = 2.0
 """... and seconds beyond that after a pause, when one request goes first and the others follow
-(`rate_limit/half_open.py`)."""
+(`rate_limit/cooldown.py`)."""
 
 
 class NextAttempt:
