@@ -20,10 +20,12 @@ __all__ = ["WRONG_LAST_SEQUENCE", "StreamFull", "store", "what_to_check"]
 _log: Final = rate_limited_logger(__name__)
 WRONG_LAST_SEQUENCE: Final = 10071
 """JetStream error code: the subject's last message is not the one that the publisher expected."""
+_DEFAULT: Final = RetryPolicy(patience_s=60.0)
 _ACK_TIMEOUT_S: Final = 2.0
 """Seconds to wait for an acknowledgement before the message is sent again: it may be lost with its connection."""
 _SHORTEST_TIMEOUT_S: Final = 0.25
-_TRANSIENT: Final = (
+_RETRIED: Final = (
+    APIError,
     nats.errors.TimeoutError,
     nats.errors.NoRespondersError,
     nats.errors.OutboundBufferLimitError,
@@ -46,7 +48,7 @@ async def store(
     *,
     message_id: str,
     headers: Mapping[str, str] | None = None,
-    patience_s: float = 60.0,
+    patience_s: float = _DEFAULT.patience_s,
 ) -> bool:
     """Publish until JetStream acknowledges, for at most `patience_s`. A repeated message has the same id and is stored
     once.
@@ -82,9 +84,9 @@ async def store(
     try:
         return await retry(
             publish,
-            on=(APIError, *_TRANSIENT),
+            on=_RETRIED,
             report=report,
-            policy=RetryPolicy(patience_s=patience_s),
+            policy=_DEFAULT if patience_s == _DEFAULT.patience_s else RetryPolicy(patience_s=patience_s),
             transient=_is_transient,
         )
     except APIError as error:
