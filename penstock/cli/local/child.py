@@ -22,6 +22,8 @@ __all__ = ["Child", "ReadyLineReader", "ServiceSpec"]
 _OUTPUT_TIMEOUT_S: Final = 1.0
 """Longest wait for output that a dead child left in its pipe."""
 _LONGEST_LINE_BYTES: Final = 64 * 1024
+_INVALID_CONFIGURATION: Final = 2
+"""Exit code of a service whose arguments, settings or catalogue are not valid."""
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
@@ -75,13 +77,15 @@ class Child:
         while True:
             started_at_s = self._clock()
             self._history.record_start(started_at_s)
-            how = await self._run_once()
+            how, returncode = await self._run_once()
             if self._stopping.is_set():
                 return
             now_s = self._clock()
-            decision = self._history.record_death(now_s)
+            invalid = returncode == _INVALID_CONFIGURATION
+            decision = self._history.record_death(now_s, permanent=invalid)
             if isinstance(decision, GiveUp):
-                raise LaunchError(self.failure(f"{how}, {decision.deaths} times without becoming ready"))
+                times = "" if invalid else f", {decision.deaths} times without becoming ready"
+                raise LaunchError(self.failure(f"{how}{times}"))
             self._report(
                 f"{self.spec.name} {how} after {now_s - started_at_s:.1f} s; "
                 f"restart {decision.number} in {decision.delay_s:g} s"
@@ -106,8 +110,8 @@ class Child:
         tail = last_lines(self.log_path) if self.log_path.exists() else "    (there is no log)"
         return f"{self.spec.name} {what}; the end of {self.log_path}:\n{tail}"
 
-    async def _run_once(self) -> str:
-        """Run the process once, to the last byte of its output; returns how it ended."""
+    async def _run_once(self) -> tuple[str, int | None]:
+        """Run the process once, to the last byte of its output; returns how it ended, and its exit code."""
         with self.log_path.open("ab", buffering=0) as log:
             output = _Output(log, self._became_ready)
             # asyncio's own pipe would make `wait` wait for every process that inherited it.
@@ -121,9 +125,10 @@ class Child:
             except OSError as error:
                 transport.resume_reading()  # it reads the end of the pipe
                 log.write(f"cannot start {self.spec.argv[0]}: {error}\n".encode())
-                return f"cannot be started ({error})"
+                return f"cannot be started ({error})", None
             else:
-                return exit_text(await self._until_exit(process, transport))
+                returncode = await self._until_exit(process, transport)
+                return exit_text(returncode), returncode
             finally:
                 await output.ended()
                 transport.close()

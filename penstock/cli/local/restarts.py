@@ -44,12 +44,13 @@ class RestartHistory:
         """A child that was ready once is restarted without limit."""
         self._was_ready = True
 
-    def record_death(self, now_s: float) -> Restart | GiveUp:
+    def record_death(self, now_s: float, *, permanent: bool = False) -> Restart | GiveUp:
+        """`permanent`: another start would fail in the same way."""
         self._deaths += 1
         if now_s - self._started_at_s >= self._limits.calm_after_s:
             self._deaths_in_a_row = 0
         self._deaths_in_a_row += 1
-        if not self._was_ready and self._deaths >= self._limits.deaths_before_ready:
+        if not self._was_ready and (permanent or self._deaths >= self._limits.deaths_before_ready):
             return GiveUp(self._deaths)
         # The bounded exponent keeps the float from overflowing after weeks of crashes.
         doubled = self._limits.first_delay_s * 2.0 ** min(self._deaths_in_a_row - 1, 32)

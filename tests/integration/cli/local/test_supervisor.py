@@ -152,6 +152,14 @@ async def test_five_deaths_before_ready_fail_the_start_with_the_log(supervise: S
     assert all(child.pid is None for child in supervisor.children.values())
 
 
+async def test_d10_an_invalid_configuration_fails_the_start_at_once(supervise: Start, messages: list[str]):
+    refuses = "import sys; print('no such catalogue', file=sys.stderr); sys.exit(2)"
+    supervisor = supervise([python("worker", refuses)])
+    with pytest.raises(LaunchError, match=r"^worker exited with code 2;(?s:.*)no such catalogue"):
+        await supervisor.start(10)
+    assert messages == []
+
+
 async def test_a_child_that_dies_after_its_ready_line_is_not_ready(supervise: Start):
     limits = RestartLimits(first_delay_s=0.01, longest_delay_s=0.05)
     supervisor = supervise([python("liar", READY)], [python("next", STAYS)], limits=limits)

@@ -44,6 +44,11 @@ def test_a_child_never_ready_is_given_up_after_five_deaths():
     assert run_for(RestartHistory(RestartLimits()), *[0.1] * 5)[-2:] == [Restart(4.0, 4), GiveUp(5)]
 
 
+def test_a_permanent_failure_before_ready_is_given_up_at_once():
+    assert RestartHistory(RestartLimits()).record_death(1.0, permanent=True) == GiveUp(1)
+    assert ready_once().record_death(1.0, permanent=True) == Restart(0.5, 1)
+
+
 def test_slow_deaths_of_a_child_never_ready_count_too():
     assert run_for(RestartHistory(RestartLimits()), *[40.0] * 5)[-1] == GiveUp(5)
 
