@@ -102,14 +102,12 @@ class RequestHandler:
     ) -> Outcome:
         """Write a job's record, then store the work in its mailbox."""
         work = routed.work
-        recorded = await self._recorder.record(work, trace, accepted_before=accepted_before)
-        if isinstance(recorded, Rejected):
-            return recorded
-        if not recorded.to_enqueue:
-            return AlreadyAccepted()
+        created = await self._recorder.record(work, trace, accepted_before=accepted_before)
+        if isinstance(created, AlreadyAccepted | Rejected):
+            return created
         stored = await enqueue(self._bus, routed, reservation.subject, trace, repeated=repeated)
         if isinstance(stored, Rejected):
-            return replace(stored, recorded=recorded.created)
+            return replace(stored, recorded=created)
         reservation.commit()
         if not stored.new:
             await self._recorder.end_if_id_taken(work)

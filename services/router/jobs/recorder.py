@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final, TypeGuard
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
@@ -31,25 +30,13 @@ from penstock.runtime.jobs.transitions import (
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S
-from services.router.routing.outcome import Rejected
+from services.router.routing.outcome import AlreadyAccepted, Rejected
 from services.router.termination import failure_of
 
-__all__ = ["JobRecorder", "Recorded"]
+__all__ = ["JobRecorder"]
 
 _PAGE: Final = 100
 """Messages per read of the mailboxes."""
-
-
-class Recorded(Struct, frozen=True):
-    """An admitted request, with its job record if it is a job."""
-
-    to_enqueue: bool
-    """The work is to be put into the mailbox."""
-    created: bool = True
-    """The record did not exist before."""
-
-
-_INTERACTIVE: Final = Recorded(to_enqueue=True)
 
 
 class JobRecorder:
@@ -75,13 +62,13 @@ class JobRecorder:
 
     async def record(
         self, work: ChatWork, trace: Mapping[str, str], *, accepted_before: bool
-    ) -> Recorded | Rejected:
-        """Write a job as queued; an interactive request has no record.
+    ) -> bool | AlreadyAccepted | Rejected:
+        """Write a job as queued; returns whether this request created the record. An interactive request has none.
 
         A request may be repeated hours later, when its job runs or has ended; the end is then published again.
         """
         if work.lane != "batch":
-            return _INTERACTIVE
+            return True
         queued = queued_job(work, self._clock.unix_ms())
         try:
             standing = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
@@ -95,8 +82,9 @@ class JobRecorder:
             )
         if standing.job is not None and standing.job.ended:
             await self._publish_end(standing.job, trace)
-        waits = standing.job is not None and standing.job.state == "queued"
-        return Recorded(to_enqueue=waits, created=standing.ours)
+        if standing.job is None or standing.job.state != "queued":
+            return AlreadyAccepted()
+        return standing.ours
 
     def with_job(self, rejected: Rejected, work: ChatWork) -> Rejected:
         """`rejected` with the status of a batch request, so that the rejection can be read by the job's id (E4)."""
