@@ -14,7 +14,7 @@ from penstock.contract.reply import Adapted, Degraded
 from services.worker.execution.attempt_usage import CANCELLED, AttemptUsage, CurrentAttempt
 from services.worker.execution.delta_sink import DeltaSink, Flush
 from services.worker.execution.next_attempt import why_no_other_attempt
-from services.worker.execution.provider_call import Answer, Call, Progress, attempt
+from services.worker.execution.provider_call import Answer, Call, Progress, make_call
 from services.worker.execution.request_bodies import Body, RequestBodies
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.execution.time_limits import TimeLimits
@@ -48,7 +48,7 @@ class Success(Struct, frozen=True):
 
 
 class AttemptNumbers(Struct, frozen=True):
-    """Numbers the attempts of a request, of which only one worker can take each."""
+    """Takes numbers for attempts; of each number of a request only one attempt exists among all workers."""
 
     job_records: JobRecords
     clock: Clock
@@ -59,7 +59,7 @@ class AttemptNumbers(Struct, frozen=True):
 
         Raises GaveUp where another worker has begun an attempt meanwhile and the request forbids another one then.
         """
-        text_may_be_out = await execution.reply.begin_attempt(
+        text_may_be_sent = await execution.reply.begin_attempt(
             model=model,
             provider=provider,
             worker=self.instance,
@@ -67,7 +67,7 @@ class AttemptNumbers(Struct, frozen=True):
             degraded=body.degraded,
             adapted=body.adapted,
         )
-        if text_may_be_out:
+        if text_may_be_sent:
             why = why_no_other_attempt(execution.work.rescue, begun=True, text_sent=True)
             if why is not None:
                 raise GaveUp("provider_unavailable", f"{_TAKEN}; {why}")
@@ -77,7 +77,7 @@ class AttemptNumbers(Struct, frozen=True):
                 execution.work, execution.message_seq, number, model=model, provider=provider
             )
         history = execution.history
-        if history.output_sent or text_may_be_out:
+        if history.output_sent or text_may_be_sent:
             failure = history.last_failure
             code = "provider_unavailable" if failure is None else failure.verdict.code
             words = "the worker that was answering is gone" if failure is None else str(failure)
@@ -141,7 +141,7 @@ class Attempts(Struct, frozen=True):
         self, execution: Execution, model: str, call: Call, sink: DeltaSink | None, progress: Progress
     ) -> Answer:
         try:
-            answer = await attempt(call, sink, progress)
+            answer = await make_call(call, sink, progress)
         except ProviderFailure as failure:
             final = self.bodies.refused(execution, model, failure, call.body)
             if final is not None:

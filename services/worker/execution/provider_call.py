@@ -30,7 +30,7 @@ from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.streams.whole import read_whole
 from services.worker.providers.usage import NOTHING_COUNTED, Counted
 
-__all__ = ["Answer", "Call", "Progress", "attempt"]
+__all__ = ["Answer", "Call", "Progress", "make_call"]
 
 _WORD: Final = re.compile(r"[A-Za-z]{2,24}(?:[_ -][A-Za-z]{2,24}){0,3}")
 _OTHER: Final = "other"
@@ -86,7 +86,7 @@ class Progress(Struct):
     """Set for a call that streams."""
 
 
-async def attempt(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
+async def make_call(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
     """Make the call, streaming if there is a sink. Raises ProviderFailure with a message that contains no key."""
     try:
         return await _under_limits(call, sink, progress)

@@ -48,10 +48,8 @@ class RequestBodies:
         """Raises GaveUp for a body that cannot be read: the router reads only some of its keys."""
         now_s = loop_now_s()
         shortener = self._degradation.shortener(execution.size, model, now_s)
-        rules, changes = (
-            self._parameters.adaptation(model, now_s),
-            execution.history.request_changes.get(model),
-        )
+        rules = self._parameters.adaptation(model, now_s)
+        changes = execution.history.request_changes.get(model)
         try:
             sent, adapted = compose(
                 execution.work.body,

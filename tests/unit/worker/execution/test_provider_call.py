@@ -11,7 +11,7 @@ import pytest
 
 from penstock.runtime.config.catalogue import StreamFormat, Timeouts
 from services.worker.execution.delta_sink import DeltaSink
-from services.worker.execution.provider_call import Answer, Call, Progress, attempt
+from services.worker.execution.provider_call import Answer, Call, Progress, make_call
 from services.worker.providers.errors.failures import ProviderFailure
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
@@ -78,7 +78,7 @@ async def _call(
     body = json.dumps({"messages": [], "n": switches.pop("n", None)}).encode()
     provider: Any = Endpoint(list(pieces), headers, **switches)
     timeouts = Timeouts(first_token_s=0.2, between_tokens_s=0.2, whole_s=1.0)
-    return await attempt(Call(provider, "KEY", body, timeouts, "a.1"), sink, Progress())
+    return await make_call(Call(provider, "KEY", body, timeouts, "a.1"), sink, Progress())
 
 
 def event(text: str | None, finish_reason: str | None = None, end: bytes = b"\n\n", **top: object) -> bytes:
