@@ -57,7 +57,7 @@ async def test_d8_a_cancel_in_mid_stream_stops_the_provider_within_a_second(
     assert counts["models"]["talker"]["completion_tokens"] < 200
 
 
-async def test_d8_leaving_the_loop_does_the_same(
+async def test_d8_leaving_the_stream_stops_the_provider(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     async with client.stream(LONG, role="chat") as stream:
@@ -84,7 +84,9 @@ async def test_d8_a_whole_reply_can_be_cancelled_while_it_is_made(system: System
     await until(lambda: _cancelled(system, "talker", 1), 1.0)
 
 
-async def test_d8_detached_streams_go_on(system: System, client: Client, publisher: RawPublisher) -> None:
+async def test_d8_a_detached_stream_continues_to_its_end(
+    system: System, client: Client, publisher: RawPublisher
+) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 200})
     async with client.stream("Short [[tokens=60]]", role="chat") as stream:
         async for event in stream:
@@ -95,7 +97,9 @@ async def test_d8_detached_streams_go_on(system: System, client: Client, publish
     assert type(await publisher.end(stream.id, client=client.name)).__name__ == "Completed"
 
 
-async def test_d8_what_waits_for_quota_is_dropped_and_never_sent(system: System, client: Client) -> None:
+async def test_d8_a_cancelled_request_that_waits_for_quota_is_never_sent(
+    system: System, client: Client
+) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 0})
     assert (await ask(client, "Takes the only permit", role="logic")).completed.model == "narrow"
     # a permit a minute: who would wait beyond its deadline would be refused at the door
@@ -114,7 +118,7 @@ async def test_d8_what_waits_for_quota_is_dropped_and_never_sent(system: System,
     assert await system.attempts("narrow") == 1
 
 
-async def test_d8_what_is_queued_for_a_worker_that_is_gone_is_dropped_and_never_sent(
+async def test_d8_a_cancelled_request_without_a_worker_is_never_sent(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.workers[1].kill()

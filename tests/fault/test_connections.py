@@ -85,7 +85,7 @@ COOKIES = {
 
 @pytest.mark.parametrize("name", COOKIES)
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad"])
-def test_no_cookie_is_kept_or_sent(kind, run, provider, name, status):
+def test_d6_no_cookie_is_kept_or_sent(kind, run, provider, name, status):
     answer = (headed(status, "application/json", f"Content-Length: {len(MINE)}"), MINE, End.KEEP)
     lines = "\r\n".join(COOKIES[name]).encode("latin-1") + b"\r\n\r\n"
     answer = (answer[0].removesuffix(b"\r\n") + lines, *answer[1:])
@@ -121,7 +121,7 @@ STRAY = {
 @pytest.mark.parametrize("name", STRAY)
 @pytest.mark.parametrize("pause", [(), (0.03,)], ids=["at once", "later"])
 @pytest.mark.parametrize("before", [SIZED, CHUNKED], ids=["sized", "chunked"])
-def test_what_comes_on_an_idle_connection_is_nobodys_answer(kind, run, provider, name, pause, before):
+def test_d6_bytes_on_an_idle_connection_belong_to_no_answer(kind, run, provider, name, pause, before):
     first = (*before[:-1], *pause, *STRAY[name], End.KEEP)
     calls = in_turn(provider, first, SIZED)
 
@@ -138,7 +138,7 @@ def test_what_comes_on_an_idle_connection_is_nobodys_answer(kind, run, provider,
 
 
 @pytest.mark.parametrize("rest", [b"data: [DONE]\n\n", FOREIGN])
-def test_what_was_not_read_of_an_answer_is_not_read_by_the_next(kind, run, provider, rest):
+def test_d6_the_unread_rest_of_an_answer_is_not_read_by_the_next(kind, run, provider, rest):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"
     calls = in_turn(provider, (head, data("[DONE]"), 0.05, rest, End.KEEP), SIZED)
 
@@ -155,7 +155,7 @@ def test_what_was_not_read_of_an_answer_is_not_read_by_the_next(kind, run, provi
     assert len(calls) == 2
 
 
-def test_a_clean_connection_is_used_again(kind, run, provider):
+def test_a_clean_connection_is_reused(kind, run, provider):
     in_turn(provider, SIZED)
     before = provider.connections
 
@@ -170,7 +170,7 @@ def test_a_clean_connection_is_used_again(kind, run, provider):
 
 
 @pytest.mark.parametrize("piece", [STREAM, STREAM[:80], b""], ids=["all", "some", "nothing"])
-def test_a_reset_is_no_end(kind, run, provider, piece):
+def test_d6_a_connection_reset_is_not_the_end_of_an_answer(kind, run, provider, piece):
     in_turn(provider, (*until_closed(piece), 0.05, End.RESET), until_closed(STREAM))
 
     async def play() -> None:

@@ -80,7 +80,7 @@ async def completed(client: Client, job_id: str) -> None:
     await until(is_so)
 
 
-async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(
+async def test_d7_a_dead_letter_of_a_worker_is_listed_shown_and_redriven(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """With the attempts that were made: which worker and model, and that nobody received their end."""
@@ -133,7 +133,7 @@ async def test_d7_work_that_no_worker_survived_is_listed_shown_and_done_again(
     ).text
 
 
-async def test_d7_a_request_that_no_router_survived_is_done_again(
+async def test_d7_a_dead_letter_of_a_router_is_redriven(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.router.kill()
@@ -149,7 +149,7 @@ async def test_d7_a_request_that_no_router_survived_is_done_again(
     assert await letters(publisher) == 0
 
 
-async def test_d7_redriving_twice_at_once_and_again_afterwards_does_it_once(
+async def test_d7_a_letter_redriven_three_times_is_executed_once(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     seq = str(await a_buried_letter(publisher, a_request()))
@@ -163,7 +163,7 @@ async def test_d7_redriving_twice_at_once_and_again_afterwards_does_it_once(
     assert await system.attempts() == 1
 
 
-async def test_d7_a_redrive_killed_anywhere_is_finished_by_the_next_and_done_once(
+async def test_d7_a_killed_redrive_is_finished_by_the_next_and_done_once(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """Killed as soon as each of its traces is seen: the promise, the request in its stream, and a little later."""
@@ -194,7 +194,7 @@ async def test_d7_a_redrive_killed_anywhere_is_finished_by_the_next_and_done_onc
         assert await system.attempts() == before + 1
 
 
-async def test_d7_a_letter_whose_request_was_sent_and_done_but_is_still_there_is_only_taken_away(
+async def test_d7_a_letter_whose_request_has_completed_is_only_deleted(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """As after a kill between sending and taking away, and a duplicate window that is over."""
@@ -231,7 +231,7 @@ async def test_d7_a_letter_whose_request_was_sent_and_done_but_is_still_there_is
         (a_request(client="a.b.>"), None, "is not a valid subject token"),
     ],
 )
-async def test_d7_what_is_no_request_is_not_sent_again_and_says_why(
+async def test_d7_a_letter_without_a_valid_request_is_not_redriven(
     system: System, publisher: RawPublisher, body: bytes, subject: str | None, why: str
 ) -> None:
     seq = await a_buried_letter(publisher, body, subject=subject)
@@ -242,7 +242,7 @@ async def test_d7_what_is_no_request_is_not_sent_again_and_says_why(
     assert await letters(publisher) == 1, "it is still there"
 
 
-async def test_d7_a_body_that_was_cut_is_not_sent_again(system: System, publisher: RawPublisher) -> None:
+async def test_d7_a_truncated_letter_is_not_redriven(system: System, publisher: RawPublisher) -> None:
     await publisher.js.publish(
         subjects.dead("chat"), a_request(), headers={headers.DEAD_TRUNCATED: "8388000"}
     )
@@ -284,7 +284,7 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(
     assert await letters(publisher) == 2
 
 
-async def test_d7_letters_are_dropped_when_the_person_is_sure(
+async def test_d7_letters_are_deleted_after_confirmation_only(
     system: System, publisher: RawPublisher
 ) -> None:
     first = await a_buried_letter(publisher, a_request())

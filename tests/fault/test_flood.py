@@ -26,7 +26,7 @@ async def queued(js: JetStreamContext) -> dict[str, int]:
     return (await js.stream_info(WORK.name, subjects_filter=">")).state.subjects or {}
 
 
-async def test_a_thousand_of_one_user_are_behind_the_first_of_others_c6(tmp_path: Path):
+async def test_c6_the_first_requests_of_others_precede_a_thousand_of_one_user(tmp_path: Path):
     config = catalogue(roles={"chat": {"concurrency": 8}})
     async with running_system(tmp_path, "chat", config=config) as system, await system.client() as client:
         await system.sim("PUT", "speed", {"latency_ms": 30, "first_token_ms": 0, "tokens_per_second": 0})
@@ -65,7 +65,7 @@ async def _holds(js: JetStreamContext, count: int) -> bool:
     return sum((await queued(js)).values()) == count
 
 
-async def test_what_a_router_of_an_earlier_version_left_is_told_its_end_or_buried_c6_d7(tmp_path: Path):
+async def test_c6_d7_messages_of_an_earlier_version_end_or_are_dead_lettered(tmp_path: Path):
     async with (
         running_system(tmp_path, "chat") as system,
         asynccontextmanager(RawPublisher.opened)(system) as publisher,

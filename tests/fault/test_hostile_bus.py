@@ -75,7 +75,7 @@ async def health(system: System) -> int:
         ("llm.event.usage.\udcff", None),
     ],
 )
-async def test_a_byte_in_a_subject_hurts_nobody_d7(
+async def test_d7_an_invalid_byte_in_a_subject_stops_no_consumer(
     system: System, publisher: RawPublisher, subject: str, buried_as: str | None
 ) -> None:
     async with await system.client(name="reader") as client:
@@ -93,7 +93,7 @@ async def test_a_byte_in_a_subject_hurts_nobody_d7(
         assert reconnections(system) == before
 
 
-async def test_a_router_starts_whatever_stands_in_the_presence_bucket_d7(
+async def test_d7_a_router_starts_with_any_content_of_the_presence_bucket(
     system: System, client: Client
 ) -> None:
     junk = [
@@ -109,7 +109,7 @@ async def test_a_router_starts_whatever_stands_in_the_presence_bucket_d7(
     await answers_at_once(client)
 
 
-async def test_hostile_work_holds_up_no_sweep_and_is_buried_d7(
+async def test_d7_hostile_work_delays_no_sweep_and_is_dead_lettered(
     system: System, publisher: RawPublisher
 ) -> None:
     for hostile in HOSTILE_HEADERS:
@@ -132,7 +132,7 @@ async def test_hostile_work_holds_up_no_sweep_and_is_buried_d7(
     assert not state.subjects
 
 
-async def test_streams_and_buckets_that_somebody_deletes_cost_seconds_and_no_request_d9(
+async def test_d9_deleted_streams_and_buckets_cost_no_request(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     gone = (REPLIES.name, EVENTS.name, CANCELS.name, f"KV_{PRESENCE.name}")
@@ -146,7 +146,7 @@ async def test_streams_and_buckets_that_somebody_deletes_cost_seconds_and_no_req
     await answers_at_once(client)
 
 
-async def test_a_router_that_cannot_provision_is_unhealthy_d9(
+async def test_d9_a_router_that_cannot_provision_is_unhealthy(
     system: System, publisher: RawPublisher
 ) -> None:
     assert await health(system) == 204

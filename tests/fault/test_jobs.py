@@ -80,7 +80,7 @@ async def queue_is_empty(publisher: RawPublisher) -> bool:
     return (await publisher.js.stream_info(WORK.name)).state.messages == 0
 
 
-async def test_e4_a_job_is_left_asked_for_and_answered_from_another_process(
+async def test_e4_a_job_is_submitted_and_its_result_read_by_another_process(
     system: System, publisher: RawPublisher
 ) -> None:
     await slowly(system)
@@ -102,7 +102,7 @@ async def test_e4_a_job_is_left_asked_for_and_answered_from_another_process(
         assert await other.jobs(state="failed", user="u-1") == []
 
 
-async def test_d2_a_job_outlasts_a_provider_that_is_away_for_seconds(system: System, client: Client) -> None:
+async def test_d2_a_job_outlasts_an_outage_of_its_provider(system: System, client: Client) -> None:
     """An interactive request would have ended after four attempts."""
     await system.sim("PUT", "behaviour", {"talker": "503"})
     job_id = await client.submit("Hm", role="chat", timeout_s=4 * HOUR_S)
@@ -118,7 +118,7 @@ async def test_d2_a_job_outlasts_a_provider_that_is_away_for_seconds(system: Sys
     assert done.attempt > 5
 
 
-async def test_e4_a_streamed_job_keeps_its_answer_too(
+async def test_e4_the_result_of_a_streamed_job_is_kept(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     received = await ask(client, LONG, role="chat", lane="batch")
@@ -129,13 +129,13 @@ async def test_e4_a_streamed_job_keeps_its_answer_too(
     assert reply.text == received.text == await simulator_answer(system, "talker", LONG)
 
 
-async def test_e4_without_a_deadline_of_its_own_a_job_has_the_roles_hours(client: Client) -> None:
+async def test_e4_a_job_without_a_deadline_has_that_of_its_role(client: Client) -> None:
     job = await job_in_state(client, await client.submit("Hm", role="chat"), "completed")
     assert job.deadline_ms is not None
     assert job.deadline_ms - job.submitted_ms == 4 * HOUR_S * 1000
 
 
-async def test_e4_an_interactive_request_leaves_no_status(client: Client) -> None:
+async def test_e4_an_interactive_request_has_no_job_status(client: Client) -> None:
     received = await ask(client, "Hm", role="chat")
     with pytest.raises(UnknownJob):
         await client.job(received.id)
@@ -154,7 +154,7 @@ async def test_e4_a_plain_nats_client_reads_status_and_result(
     assert result["completed"]["response"]["choices"][0]["message"]["content"]
 
 
-async def test_e4_a_job_refused_at_the_door_says_so(client: Client) -> None:
+async def test_e4_a_job_rejected_by_admission_reports_it(client: Client) -> None:
     unserved = await client.submit("Hm", role="logic")
     wrong = await client.submit("Hm", role="chat", temperature="hot", messages="none")
     job = await job_in_state(client, unserved, "failed")
@@ -190,9 +190,7 @@ async def _line_goes(client: Client, line: list[str]) -> None:
         await job_in_state(client, job_id, "completed", "failed")
 
 
-async def test_e4_a_job_refused_because_it_would_come_too_late_says_so(
-    system: System, client: Client
-) -> None:
+async def test_e4_a_job_that_would_miss_its_deadline_is_rejected(system: System, client: Client) -> None:
     line = await _refuses_at_the_door(system, client)
     job = await job_in_state(client, await client.submit("Hm", role="coding", user="u-2"), *STATES)
     await _line_goes(client, line)
@@ -203,7 +201,7 @@ async def test_e4_a_job_refused_because_it_would_come_too_late_says_so(
     assert job.deadline_ms is not None
 
 
-async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open(
+async def test_e4_d7_a_redriven_letter_that_is_rejected_ends_as_a_failed_job(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     line = await _refuses_at_the_door(system, client)
@@ -239,7 +237,7 @@ async def test_e4_d7_a_redriven_letter_refused_at_the_door_keeps_no_promise_open
     assert end.error == job.error
 
 
-async def test_e4_a_job_that_waits_past_its_deadline_says_so(system: System, client: Client) -> None:
+async def test_e4_a_job_that_waits_past_its_deadline_fails(system: System, client: Client) -> None:
     system.workers[1].kill()
     job_id = await client.submit("Hm", role="fast", timeout_s=1.0)
     job = await job_in_state(client, job_id, "failed")
@@ -248,9 +246,7 @@ async def test_e4_a_job_that_waits_past_its_deadline_says_so(system: System, cli
     assert job.attempt == 0
 
 
-async def test_d8_a_job_is_cancelled_by_its_id_while_it_waits_and_while_it_runs(
-    system: System, client: Client
-) -> None:
+async def test_d8_a_queued_and_a_running_job_are_cancelled_by_id(system: System, client: Client) -> None:
     system.workers[1].kill()
     waiting = await client.submit("Hm", role="fast")
     assert (await job_in_state(client, waiting, "queued")).attempt == 0
@@ -270,7 +266,7 @@ async def test_d8_a_job_is_cancelled_by_its_id_while_it_waits_and_while_it_runs(
     assert (job.error.code, job.attempt, job.model) == ("cancelled", 1, "leaver")
 
 
-async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_and_one_end(
+async def test_d7_a_job_of_a_killed_worker_is_attempted_once_more_hours_later(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """The stored replies are forgotten meanwhile; the record goes on counting, and the lost attempt is paid for."""
@@ -300,7 +296,7 @@ async def test_d7_a_worker_killed_and_nobody_there_for_hours_one_more_attempt_an
     await until(both_paid)
 
 
-async def test_f2_an_attempt_that_was_announced_and_not_written_down_is_no_call_and_no_lost_worker(
+async def test_f2_an_attempt_announced_but_not_recorded_counts_as_no_call(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """The stream of the records takes no more for a while; every call has its usage event, and nothing else has."""
@@ -331,7 +327,7 @@ async def test_f2_an_attempt_that_was_announced_and_not_written_down_is_no_call_
     assert counted.made.total() == done.attempt - len(done.unsent)
 
 
-async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorded_end_is_told(
+async def test_d7_an_end_recorded_before_a_kill_is_published(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     await slowly(system)
@@ -357,7 +353,7 @@ async def test_d7_killed_between_the_record_of_the_end_and_the_reply_the_recorde
     assert await system.attempts("leaver") == 1, "nothing was done twice"
 
 
-async def test_d7_killed_between_the_reply_and_the_record_the_told_end_is_recorded(
+async def test_d7_an_end_published_before_a_kill_is_recorded(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """Not in the order in which a worker writes; but no job runs for ever, whoever told its end."""
@@ -382,7 +378,7 @@ async def test_d7_killed_between_the_reply_and_the_record_the_told_end_is_record
 
 
 @pytest.mark.parametrize("moment", ["the record", "the reply"])
-async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
+async def test_d7_a_worker_killed_when_its_end_is_seen_leaves_one_end(
     system: System, client: Client, publisher: RawPublisher, moment: str
 ) -> None:
     """Whatever it had still to do: tell the end, acknowledge the work."""
@@ -413,7 +409,7 @@ async def test_d7_a_worker_killed_the_moment_its_end_is_seen_leaves_one_end(
     assert await system.attempts("leaver") == 3
 
 
-async def test_d7_a_request_delivered_again_after_its_job_has_ended_is_not_done_again(
+async def test_d7_a_request_delivered_after_its_job_ended_is_not_repeated(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     job_id = await client.submit("Once", role="chat")
@@ -431,7 +427,7 @@ async def test_d7_a_request_delivered_again_after_its_job_has_ended_is_not_done_
     assert await system.attempts("talker") == 1
 
 
-async def test_d7_a_second_copy_of_work_in_hand_is_dropped(
+async def test_d7_a_second_copy_of_work_in_flight_is_dropped(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     await slowly(system)
@@ -458,7 +454,7 @@ async def test_d7_a_second_copy_of_work_in_hand_is_dropped(
     assert [event.outcome for event in usage] == ["completed"], "the copy took nobody for lost"
 
 
-async def test_d7_a_job_that_no_router_survives_is_buried_and_says_so(
+async def test_d7_a_job_that_kills_each_router_is_dead_lettered_and_fails(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.router.kill()
@@ -473,7 +469,7 @@ async def test_d7_a_job_that_no_router_survives_is_buried_and_says_so(
     assert end.error == job.error
 
 
-async def test_e4_work_that_says_it_waits_longer_than_a_day_is_no_longer_than_that(client: Client) -> None:
+async def test_e4_the_deadline_of_a_job_is_a_day_at_most(client: Client) -> None:
     job = await job_in_state(
         client, await client.submit("Hm", role="chat", timeout_s=90 * HOUR_S), "completed"
     )
@@ -482,7 +478,7 @@ async def test_e4_work_that_says_it_waits_longer_than_a_day_is_no_longer_than_th
 
 
 @pytest.mark.parametrize("pause", [True, False])
-async def test_e4_a_job_whose_id_an_interactive_request_has_fails_and_the_request_is_answered(
+async def test_e4_a_job_with_the_id_of_an_interactive_request_fails(
     system: System, client: Client, publisher: RawPublisher, pause: bool
 ) -> None:
     first = request() | {"id": new_id(), "client": client.name, "role": "chat"}

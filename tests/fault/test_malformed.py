@@ -172,7 +172,7 @@ def test_d7_every_strange_subject_balances(system: System, subject: str) -> None
     check(system, [RawMessage(subject, json.dumps(request()).encode())])
 
 
-def test_d7_a_mailbox_nobody_has_is_emptied(system: System) -> None:
+def test_d7_a_mailbox_without_a_role_is_emptied(system: System) -> None:
     """Of a role taken out of the catalogue, work still queued gets its end; the rest is a dead letter."""
     order = work("chat") | {"role": "poet"}
     address = subjects.reply("fuzz", "fuzz", order["id"])

@@ -14,7 +14,7 @@ from tests.harness.system import running_system
 GAP_S = 10.0
 
 
-async def test_a_node_of_three_is_killed_and_service_resumes_by_itself_d7_e2(tmp_path: Path):
+async def test_d7_e2_service_resumes_after_a_node_of_three_was_killed(tmp_path: Path):
     async with running_system(tmp_path, "chat", nodes=3) as system:
         cluster: NatsCluster = system.nats
         async with await system.client() as client:

@@ -37,7 +37,7 @@ async def behind_a_door(
         yield system, client, proxy
 
 
-async def test_d2_a_provider_that_is_away_for_five_seconds_costs_no_request(
+async def test_d2_an_outage_of_a_provider_for_five_seconds_costs_no_request(
     tmp_path: Path, free_port
 ) -> None:
     """One request alone, whose attempts are spread; and many that open the breaker."""
@@ -58,16 +58,14 @@ async def test_d2_a_provider_that_is_away_for_five_seconds_costs_no_request(
     assert "goes back into the queue" not in log, "without another worker it keeps what it holds"
 
 
-async def test_d2_nor_does_it_with_two_workers(tmp_path: Path, free_port) -> None:
+async def test_d2_an_outage_of_a_provider_costs_two_workers_no_request(tmp_path: Path, free_port) -> None:
     async with behind_a_door(tmp_path, free_port(), 2) as (_, client, proxy), proxy.closed_for(1.6):
         received = await ask_many(client, 30)
     assert [each.code for each in received] == [None] * 30
     assert max(each.took_s for each in received) < 20
 
 
-async def test_d3_requests_beside_a_worker_that_is_cut_off_are_all_answered_within_two_seconds(
-    tmp_path: Path, free_port
-) -> None:
+async def test_d3_a_worker_without_its_provider_delays_no_request(tmp_path: Path, free_port) -> None:
     """Single ones before its breaker opens, and many at once, which open it."""
     async with (
         running_system(tmp_path, "all", config=catalogue(SOLO)) as system,
@@ -93,9 +91,7 @@ async def one_cut_off(tmp_path: Path, free_port: int) -> AsyncIterator[System]:
         yield system
 
 
-async def test_d3_two_workers_that_are_cut_off_cost_nothing_beside_a_healthy_one(
-    tmp_path: Path, free_port
-) -> None:
+async def test_d3_two_workers_without_their_provider_cost_no_request(tmp_path: Path, free_port) -> None:
     async with one_cut_off(tmp_path, free_port()) as system, await system.client() as client:
         second = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
         await second.start()
@@ -105,9 +101,7 @@ async def test_d3_two_workers_that_are_cut_off_cost_nothing_beside_a_healthy_one
     assert max(each.took_s for each in received) < 3
 
 
-async def test_d3_two_workers_that_are_cut_off_do_not_send_requests_to_and_fro(
-    tmp_path: Path, free_port
-) -> None:
+async def test_d3_two_workers_without_a_provider_pass_a_request_on_once(tmp_path: Path, free_port) -> None:
     async with one_cut_off(tmp_path, free_port()) as system:
         second = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
         await second.start()
@@ -122,7 +116,7 @@ async def test_d3_two_workers_that_are_cut_off_do_not_send_requests_to_and_fro(
     assert sum(log.count("goes back into the queue") for log in logs) <= 4, "each request once at most"
 
 
-async def test_d1_a_silent_provider_leaves_time_for_another_model_and_opens_its_breaker(
+async def test_d1_a_silent_provider_leaves_time_for_another_model(
     tmp_path: Path,
 ) -> None:
     async with (
@@ -139,7 +133,7 @@ async def test_d1_a_silent_provider_leaves_time_for_another_model_and_opens_its_
     assert spared.models == ["second"]
 
 
-async def test_d4_one_5xx_tries_the_same_model_once_more(tmp_path: Path) -> None:
+async def test_d4_a_5xx_is_retried_once_at_the_same_model(tmp_path: Path) -> None:
     async with (
         running_system(tmp_path, "all", config=catalogue(SOLO)) as system,
         await system.client() as client,
@@ -152,7 +146,7 @@ async def test_d4_one_5xx_tries_the_same_model_once_more(tmp_path: Path) -> None
     assert down.models == ["first", "first", "second"]
 
 
-async def test_d5_a_short_429_is_waited_out_once_and_a_long_one_is_not(tmp_path: Path) -> None:
+async def test_d5_a_short_retry_after_is_waited_for_once_and_a_long_one_not(tmp_path: Path) -> None:
     config = catalogue(SOLO, roles={"fast": {"wait_s": 1.0}})
     async with running_system(tmp_path, "all", config=config) as system, await system.client() as client:
         await system.sim("PUT", "behaviour", {"first": "429=0.4"})

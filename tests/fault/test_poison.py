@@ -41,7 +41,7 @@ async def last_dead(publisher: RawPublisher, role: str) -> dict[str, str]:
     return page.messages[-1].headers or {}
 
 
-async def test_d7_a_request_that_no_router_survives_is_buried_and_told(
+async def test_d7_a_request_that_kills_each_router_is_dead_lettered(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.router.kill()
@@ -60,7 +60,7 @@ async def test_d7_a_request_that_no_router_survives_is_buried_and_told(
     assert (await ask(client, "Next, please", role="chat")).completed.model == "m-chat"
 
 
-async def test_d7_work_that_no_worker_survives_is_buried_and_told(
+async def test_d7_work_that_kills_each_worker_is_dead_lettered(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     await system.sim("POST", "reset")

@@ -110,7 +110,7 @@ def cases() -> list[object]:
 
 
 @pytest.mark.parametrize(("broken", "stream"), cases())
-async def test_d4_d6_a_broken_model_is_stood_in_for_and_the_answer_is_whole(
+async def test_d4_d6_another_model_answers_for_a_broken_one(
     system: System, client: Client, broken: Broken, *, stream: bool
 ) -> None:
     prompt = f"What is a penstock, and why {broken}?"
@@ -132,7 +132,7 @@ async def test_d4_d6_a_broken_model_is_stood_in_for_and_the_answer_is_whole(
 
 
 @pytest.mark.parametrize(("broken", "stream"), cases())
-async def test_d2_d6_d10_alone_it_ends_in_a_clear_error_after_bounded_attempts(
+async def test_d2_d6_d10_a_broken_only_model_ends_in_a_clear_error(
     system: System, client: Client, broken: Broken, *, stream: bool
 ) -> None:
     await system.sim("PUT", "behaviour", {"solo": broken.behaviour})
@@ -232,9 +232,7 @@ async def test_d5_a_429_switches_to_the_next_model_at_once(system: System, clien
     assert await system.attempts("moody") == 1
 
 
-async def test_c3_a_429_until_the_deadline_ends_in_an_error_that_says_when_to_come_back(
-    system: System, client: Client
-) -> None:
+async def test_c3_a_429_beyond_the_deadline_ends_with_retry_after(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"busy": "429=4"})
     received = await ask(client, "Never mind", role="long_context", timeout_s=0.7)
     while received.code == "overloaded":  # an earlier test's burst counts until the next heartbeats
@@ -263,7 +261,7 @@ async def test_d2_a_429_that_says_nothing_is_asked_again_ever_more_rarely(
     assert 0 < (received.failed.error.retry_after_s or 0) <= 2
 
 
-async def test_d4_flapping_and_flaky_models_are_stood_in_for(system: System, client: Client) -> None:
+async def test_d4_another_model_answers_for_a_flapping_or_flaky_one(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"moody": "flapping=0.2"})
     flapping: list[ReceivedReply] = []
 
@@ -288,7 +286,7 @@ async def test_d2_a_flaky_model_alone_is_asked_again(system: System, client: Cli
 
 
 @pytest.mark.parametrize("behaviour", ["slow=5", "silent", "slow-first-token=5"])
-async def test_d1_another_model_answers_soon_after_the_limit_on_the_first_token(
+async def test_d1_another_model_answers_after_the_limit_on_the_first_token(
     system: System, client: Client, behaviour: str
 ) -> None:
     await system.sim("PUT", "behaviour", {"actor": behaviour})
@@ -299,9 +297,7 @@ async def test_d1_another_model_answers_soon_after_the_limit_on_the_first_token(
     assert 0.7 <= received.took_s < 5, "sooner than the slow model would have answered"
 
 
-async def test_a5_a_model_withdrawn_before_the_start_is_asked_once_then_skipped_and_told(
-    system: System, client: Client
-) -> None:
+async def test_a5_a_model_withdrawn_before_the_start_is_called_once(system: System, client: Client) -> None:
     received = [await ask(client, f"Who is left {n}?", role="fast") for n in range(2)]
 
     assert [each.models for each in received] == [["gone--withdrawn", "stayed"], ["stayed"]]
@@ -334,9 +330,7 @@ async def test_a5_a_model_withdrawn_while_we_run_is_asked_once_then_skipped_and_
     await until(told)
 
 
-async def test_a5_a_role_whose_every_model_is_withdrawn_says_so_at_once(
-    system: System, client: Client
-) -> None:
+async def test_a5_a_role_without_an_available_model_fails_at_once(system: System, client: Client) -> None:
     received = [await ask(client, f"Anybody {n}?", role="reasoning") for n in range(2)]
 
     assert [each.code for each in received] == ["provider_unavailable"] * 2

@@ -46,7 +46,7 @@ async def rest(client: Client, owner: str, request_id: str, after_seq: int) -> l
     return [event async for event in events]
 
 
-async def test_e2_a_reply_is_resumed_at_every_point_while_it_runs_and_after_it(
+async def test_e2_a_reply_is_resumed_at_each_event_during_and_after_it(
     system: System, client: Client
 ) -> None:
     async with await system.client() as other:
@@ -65,7 +65,7 @@ async def test_e2_a_reply_is_resumed_at_every_point_while_it_runs_and_after_it(
         assert await rest(other, client.name, stream.id, -1) == seen
 
 
-async def test_e2_another_process_resumes_where_this_one_was(system: System, client: Client) -> None:
+async def test_e2_another_process_resumes_after_the_last_event(system: System, client: Client) -> None:
     seen: list[int] = []
     stream = client.stream(LONG, role="chat")
     stream.detach()
@@ -84,9 +84,7 @@ async def test_e2_another_process_resumes_where_this_one_was(system: System, cli
     assert together == [event.seq for event in await rest(client, client.name, stream.id, -1)]
 
 
-async def test_e3_one_of_several_readers_may_come_late_and_another_leave_early(
-    system: System, client: Client
-) -> None:
+async def test_e3_a_reader_may_join_late_and_another_leave_early(system: System, client: Client) -> None:
     async with await system.client() as late, await system.client() as leaver:
         stream = client.stream(LONG, role="chat")
         seen: list[ReplyEvent] = []

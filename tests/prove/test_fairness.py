@@ -55,7 +55,7 @@ async def one_after_another(client: Client, count: int) -> list[float]:
     return [await one(client, "calm") for _ in range(count)]
 
 
-async def test_a_flood_of_one_user_does_not_delay_another_c6(system: System) -> None:
+async def test_c6_a_flood_of_one_user_does_not_delay_another(system: System) -> None:
     await system.sim("PUT", "speed", {"latency_ms": PROVIDER_MS, "first_token_ms": 0, "tokens_per_second": 0})
     async with await system.client() as flooding, await system.client() as calm:
         await one_after_another(calm, 5)
@@ -88,7 +88,7 @@ async def at_a_rate(client: Client) -> list[float]:
     return await asyncio.gather(*asked)
 
 
-async def test_batch_work_does_not_delay_interactive_work_c6(system: System) -> None:
+async def test_c6_batch_work_does_not_delay_interactive_work(system: System) -> None:
     await system.sim("PUT", "speed", {"latency_ms": PROVIDER_MS, "first_token_ms": 0, "tokens_per_second": 0})
     async with await system.client() as batching, await system.client() as client:
         await one_after_another(client, 5)

@@ -68,7 +68,7 @@ async def _beside(client: Client, other: Client, latencies: list[float]) -> list
     return await asking
 
 
-async def test_c2_the_others_are_as_fast_as_without_it(system: System) -> None:
+async def test_c2_a_starved_role_does_not_slow_the_others(system: System) -> None:
     await system.sim("PUT", "speed", {"first_token_ms": FIRST_TOKEN_MS})
     alone: list[float] = []
     beside: list[float] = []
@@ -95,7 +95,7 @@ async def test_c2_the_others_are_as_fast_as_without_it(system: System) -> None:
         assert (each.failed.error.retry_after_s or 0) > 0
 
 
-async def test_c3_the_starved_are_answered_when_quota_returns_and_told_when_it_does_not(
+async def test_c3_starved_requests_complete_with_new_quota_or_fail_in_time(
     system: System,
 ) -> None:
     await system.sim("POST", "reset")

@@ -35,7 +35,7 @@ SERVER_AT = (REQUESTS // 3, 2 * REQUESTS // 3)
 
 @pytest.mark.prove
 @pytest.mark.timeout(280)
-async def test_every_accepted_request_ends_exactly_once_whatever_is_killed_d7_f2(tmp_path: Path):
+async def test_d7_f2_each_request_ends_once_while_processes_are_killed(tmp_path: Path):
     async with running_system(tmp_path, *WORKERS) as system, await system.client() as client:
         await system.sim("PUT", "speed", {"tokens_per_second": 150, "first_token_ms": 20, "latency_ms": 0})
         load = Load(client, ROLES, at_once=AT_ONCE)

@@ -22,7 +22,7 @@ BETWEEN_S = 4.0
 
 @pytest.mark.prove
 @pytest.mark.timeout(280)
-async def test_nodes_are_killed_one_after_another_and_nothing_is_lost_d7(tmp_path: Path):
+async def test_d7_nodes_killed_one_after_another_lose_no_request(tmp_path: Path):
     async with (
         running_system(tmp_path, "chat,coding", "all", nodes=3) as system,
         await system.client() as client,

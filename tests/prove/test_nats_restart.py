@@ -21,9 +21,7 @@ GAP_S = 5.0
 @pytest.mark.prove
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("how", ["SIGTERM", "kill -9"])
-async def test_the_server_is_restarted_under_load_and_nothing_is_lost_or_done_twice_d7(
-    tmp_path: Path, how: str
-):
+async def test_d7_restarts_of_nats_server_lose_and_repeat_no_request(tmp_path: Path, how: str):
     async with running_system(tmp_path, "chat,coding", "all") as system, await system.client() as client:
         await system.sim("PUT", "speed", {"tokens_per_second": 150, "first_token_ms": 20})
         load = Load(client, ("chat", "coding", "fast"), at_once=24)

@@ -23,7 +23,7 @@ WAITING = 6
 
 @pytest.mark.prove
 @pytest.mark.timeout(240)
-async def test_c4_one_429_pauses_all_workers_for_retry_after_and_no_other_model(tmp_path: Path):
+async def test_c4_one_429_pauses_its_model_in_all_workers(tmp_path: Path):
     config = catalogue(
         {role: [model] for model, roles in ROLES.items() for role in roles},
         models={"m-limited": {"limits": {"requests_per_minute": 600, "tokens_per_minute": 100_000}}},

@@ -38,7 +38,7 @@ async def nobody_noticed(system: System, client, load: Load) -> AttemptAudit:
     return account
 
 
-async def test_two_of_each_are_replaced_in_turn_without_an_error_or_a_repetition_d9(tmp_path: Path):
+async def test_d9_two_of_each_service_are_replaced_without_an_error(tmp_path: Path):
     roles = ("chat", "coding")
     async with (
         running_system(tmp_path, "chat", "chat", "coding", "coding") as system,
@@ -65,7 +65,7 @@ async def test_two_of_each_are_replaced_in_turn_without_an_error_or_a_repetition
         report_figures(f"longest gap {load.longest_gap_s():.2f} s, slowest request {slowest_s(load):.2f} s")
 
 
-async def test_the_only_one_of_each_is_replaced_and_requests_wait_for_the_next_d9(tmp_path: Path):
+async def test_d9_requests_wait_while_the_only_process_is_replaced(tmp_path: Path):
     async with running_system(tmp_path, "chat") as system, await system.client() as client:
         await system.sim("PUT", "speed", SPEED)
         load = Load(client, at_once=12)

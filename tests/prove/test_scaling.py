@@ -25,7 +25,7 @@ WARM_UP = 100
 
 @pytest.mark.prove
 @pytest.mark.timeout(120)
-async def test_four_workers_of_a_role_do_the_work_of_four_k4(tmp_path: Path):
+async def test_k4_four_workers_do_the_work_of_four(tmp_path: Path):
     config = catalogue(roles={"chat": {"concurrency": SLOTS}})
     async with running_system(tmp_path, "chat", config=config) as system, await system.client() as client:
         await system.sim("PUT", "speed", {"latency_ms": LATENCY_MS})

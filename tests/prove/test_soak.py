@@ -84,7 +84,7 @@ async def weather(system: System, until_s: float) -> None:
             return
 
 
-async def test_k7_fifty_dialogues_in_bad_weather(system: System) -> None:
+async def test_k7_fifty_dialogues_with_failing_models(system: System) -> None:
     await system.sim("PUT", "speed", {"first_token_ms": 30, "tokens_per_second": 400})
     processes = {"router": system.router, "worker": system.workers[0]}
     ends: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""F2, D7: the attempt of a worker that died is paid for also where nobody tries again."""
+"""F2, D7: the attempt of a killed worker is recorded, also when no other worker retries it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ LONG = "Tell me of the river. [[tokens=2000]]"
 
 
 @pytest.mark.parametrize("lane", ["interactive", "batch"])
-async def test_f2_the_last_attempt_before_the_burial_has_its_usage_event(tmp_path: Path, lane: Lane) -> None:
+async def test_f2_the_last_attempt_before_the_dead_letter_has_its_usage_event(
+    tmp_path: Path, lane: Lane
+) -> None:
     env = {"PENSTOCK_MAX_DELIVER": "1"}
     async with running_system(tmp_path, "chat", env=env) as system:
         await system.sim("PUT", "speed", {"tokens_per_second": 20})
