@@ -79,17 +79,13 @@ class RequestHandler:
         """Reserve a queue slot, then record and enqueue the request."""
         accepted_before = repeated and await self._recorder.was_accepted(routed.work)
         admitted = await self._gate.admit(routed, accepted_before=accepted_before)
-        outcome: Outcome
         if isinstance(admitted, Rejected):
-            outcome = admitted
-        else:
-            with admitted:
-                outcome = await self._enqueue(
-                    routed, admitted, trace, repeated=repeated, accepted_before=accepted_before
-                )
-        if isinstance(outcome, Rejected):
-            return self._recorder.with_job(outcome, routed.work)
-        return outcome
+            return self._recorder.with_job(admitted, routed.work)
+        with admitted:
+            outcome = await self._enqueue(
+                routed, admitted, trace, repeated=repeated, accepted_before=accepted_before
+            )
+        return self._recorder.with_job(outcome, routed.work) if isinstance(outcome, Rejected) else outcome
 
     async def _enqueue(
         self,

@@ -40,7 +40,7 @@ _PAGE: Final = 100
 
 
 class JobRecorder:
-    """The methods raise nats.errors.Error or TimeoutError when JetStream does not answer."""
+    """Reads and writes job records. Raises nats.errors.Error or TimeoutError when JetStream does not answer."""
 
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
@@ -88,11 +88,9 @@ class JobRecorder:
 
     def with_job(self, rejected: Rejected, work: ChatWork) -> Rejected:
         """`rejected` with the status of a batch request, so that the rejection can be read by the job's id (E4)."""
-        return (
-            rejected
-            if work.lane != "batch"
-            else replace(rejected, job=queued_job(work, self._clock.unix_ms()))
-        )
+        if work.lane != "batch":
+            return rejected
+        return replace(rejected, job=queued_job(work, self._clock.unix_ms()))
 
     async def end_if_id_taken(self, work: ChatWork) -> None:
         """End the job of `work`, which was in a mailbox before, if its id belongs to an interactive request.
