@@ -1,8 +1,8 @@
 # Every target sets up what it needs on a machine that has only Python (>= 3.11), make and git.
 PYTHON ?= python3
 VENV   ?= .venv
-# The suite mostly waits, so two processes share its files, those that start systems before those that compute.
-TESTS  ?= -n 2 --dist loadfile --no-loadscope-reorder
+# The suite waits for half of its time, so three processes share two cores; long files come first.
+TESTS  ?= -n 3 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
