@@ -184,7 +184,7 @@ async def flush_failure(nc: Nats) -> str | None:
 
 
 async def close(nc: Nats) -> None:
-    """Send what is buffered and disconnect. A buffer that a lost connection cannot send is discarded."""
+    """Send the buffered data and disconnect. A buffer that a lost connection cannot send is discarded."""
     if nc.is_closed:
         return
     why = await flush_failure(nc)
@@ -196,7 +196,7 @@ async def close(nc: Nats) -> None:
 
 
 async def discard_and_close(nc: Nats) -> None:
-    """Disconnect from a server that does not answer; what is buffered is lost."""
+    """Disconnect from a server that does not answer; buffered data is lost."""
     nats_patches.discard_pending(nc)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_FLUSH_S):

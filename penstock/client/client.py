@@ -104,7 +104,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Send what is buffered and disconnect. Running requests continue, and their replies are stored."""
+        """Send the buffered data and disconnect. Running requests continue, and their replies are stored."""
         self._subscription.close()
         await close(self._nc)
 

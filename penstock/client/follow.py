@@ -120,7 +120,7 @@ async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[Rep
 
 
 def _needs_store(sequencer: ReplySequencer, event: ReplyEvent | None) -> bool:
-    """After silence, at a gap, and at an end below what was read: it may be the valid end, of another worker."""
+    """After silence, at a gap, and at an end below the position: it may be the valid end, of another worker."""
     if event is None:
         return True
     place = sequencer.classify(event)

@@ -34,7 +34,7 @@ class ReplySequencer:
         self._furthest_seq = -1
         self._end_seq = -1
         self._incomplete = False
-        """The stored end lies below what was read, and some of the answer before it is missing."""
+        """The stored end lies below the position of the reader, and some of the answer before it is missing."""
 
     @property
     def has_gap(self) -> bool:
@@ -70,10 +70,10 @@ class ReplySequencer:
                     self._end_seq = event.seq
 
     def deliver_valid_attempt(self, stored: Collection[ReplyEvent]) -> Iterator[ReplyEvent]:
-        """When the stored end lies below what was read: `restarted`, then the whole attempt that ended the request.
+        """When the stored end lies below the position: `restarted`, then the whole attempt that ended the request.
 
         Two workers may hold one request for a while. The first end that is stored is the end for every reader, whatever
-        the other worker has sent meanwhile under a higher attempt. The events continue the numbering of what was read,
+        the other worker has sent meanwhile under a higher attempt. The events continue the numbering of the reader,
         so that `seq` rises here too. Yields nothing while some of the attempt is missing.
         """
         ends = [event for event in stored if isinstance(event, TERMINAL)]
