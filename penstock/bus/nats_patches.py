@@ -38,6 +38,7 @@ __all__ = [
 _log: Final = rate_limited_logger(__name__)
 _process_headers: Final = Nats._process_headers
 _connect_command: Final = Nats._connect_command
+_process_err: Final = Nats._process_err
 _parse: Final = Parser.parse
 
 _MSG: Final = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
@@ -85,6 +86,14 @@ async def _parse_or_reconnect(self: Parser, data: bytes = b"") -> None:
         raise ProtocolError from error
 
 
+async def _reconnect_after_expiry(self: Nats, err_msg: str) -> None:
+    """nats-py closes the connection for good when a user JWT expires; a new connection reads the file again."""
+    if "authentication expired" in err_msg.lower():
+        await self._process_op_err(nats.errors.Error(f"nats: {err_msg}"))
+    else:
+        await _process_err(self, err_msg)
+
+
 def _connect_command_over_tls(self: Nats) -> bytes:
     """The CONNECT command, which carries the credentials; refused in clear text where TLS is configured."""
     server = self._current_server
@@ -98,12 +107,14 @@ def _connect_command_over_tls(self: Nats) -> bytes:
 
 def install() -> None:
     """Patch nats-py for every connection of this process: unreadable headers count as none, a message with an
-    unreadable subject is delivered, data that cannot be parsed ends the connection, and credentials stay behind TLS.
+    unreadable subject is delivered, data that cannot be parsed ends the connection, an expired user JWT is read
+    again from its file, and credentials are sent only over TLS where TLS is configured.
     """
     nats.protocol.parser.MSG_RE = _MSG
     nats.protocol.parser.HMSG_RE = _HMSG
     Nats._process_headers = _headers_or_none  # type: ignore[method-assign]
     Nats._build_message = _build_message  # type: ignore[method-assign]
+    Nats._process_err = _reconnect_after_expiry  # type: ignore[method-assign]
     Nats._connect_command = _connect_command_over_tls  # type: ignore[method-assign]
     Parser.parse = _parse_or_reconnect  # type: ignore[method-assign]
 

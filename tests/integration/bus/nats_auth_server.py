@@ -9,6 +9,7 @@ import ipaddress
 import json
 import os
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ def _unpadded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def signed_jwt(issuer: bytes, subject: bytes, claims: dict[str, Any]) -> str:
+def signed_jwt(issuer: bytes, subject: bytes, claims: dict[str, Any], expiry: int | None = None) -> str:
     """A NATS JWT (version 2) about the key of `subject`, signed by `issuer`."""
     header = _unpadded(json.dumps({"typ": "JWT", "alg": "ed25519-nkey"}).encode())
     body = {
@@ -68,6 +69,7 @@ def signed_jwt(issuer: bytes, subject: bytes, claims: dict[str, Any]) -> str:
         "sub": public_key(subject),
         "name": "test",
         "nats": {"version": 2, **claims},
+        **({} if expiry is None else {"exp": expiry}),
     }
     signed = f"{header}.{_unpadded(json.dumps(body).encode())}"
     return f"{signed}.{_unpadded(nkeys.from_seed(bytearray(issuer)).sign(signed.encode()))}"
@@ -92,12 +94,12 @@ class Operator:
             f"resolver_preload: {{ {public_key(self._account)}: {account} }}\n"
         )
 
-    def user_creds(self) -> str:
+    def user_creds(self, expires_in_s: float | None = None) -> str:
         """The text of a `.creds` file of a new user of the account."""
         seed = new_seed()
-        jwt = signed_jwt(
-            self._account, seed, {"type": "user", "subs": -1, "data": -1, "payload": -1, "pub": {}, "sub": {}}
-        )
+        claims = {"type": "user", "subs": -1, "data": -1, "payload": -1, "pub": {}, "sub": {}}
+        expiry = None if expires_in_s is None else int(time.time() + expires_in_s)
+        jwt = signed_jwt(self._account, seed, claims, expiry)
         return (
             f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
             f"-----BEGIN USER NKEY SEED-----\n{seed.decode()}\n------END USER NKEY SEED------\n"

@@ -14,7 +14,7 @@ import pytest
 
 from penstock import BrokerRefused, BrokerUnreachable, Client, NatsAuth
 from penstock.bus.auth import NatsAuthError
-from penstock.bus.connection import Reconnects, options
+from penstock.bus.connection import Reconnects, connect, options
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.service import Broker
@@ -94,6 +94,24 @@ async def test_a_creds_file_is_accepted(serve, tmp_path: Path):
     async with serve(operator.config) as url:
         await is_accepted(url, NatsAuth(creds=str(tmp_path / "right")))
         await is_refused(url, NatsAuth(creds=str(tmp_path / "wrong")), "credentials")
+
+
+async def test_an_expired_creds_file_is_read_again(serve, tmp_path: Path):
+    operator, creds = Operator(), tmp_path / "user.creds"
+    creds.write_text(operator.user_creds(expires_in_s=3))
+    reconnects, back = Reconnects(), asyncio.Event()
+
+    async def reconnected() -> None:
+        back.set()
+
+    reconnects.add(reconnected)
+    async with serve(operator.config) as url:
+        nc = await connect(url, name="test", reconnects=reconnects, auth=NatsAuth(creds=str(creds)))
+        creds.write_text(operator.user_creds())
+        async with asyncio.timeout(15):
+            await back.wait()
+        assert nc.is_connected
+        await nc.close()
 
 
 def tls_config(authority: Authority, host: str | None = None, *, verify: bool = False) -> str:

@@ -117,6 +117,15 @@ async def clear_text():
     assert b'"pass": "p"' in nc._connect_command()
     return "sent in clear text"
 
+async def expired_jwt():
+    nc = Nats()
+    nc.options, nc._status = {"allow_reconnect": True, "max_reconnect_attempts": -1}, Nats.CONNECTED
+    async def no_callback(): pass
+    nc._disconnected_cb, nc._closed_cb = no_callback, no_callback
+    await nc._process_err("'User Authentication Expired'")
+    await asyncio.sleep(0.05)
+    return "closed" if nc.is_closed else "open"
+
 try:
     print(asyncio.run(globals()[sys.argv[1]]()))
 except Exception as error:
@@ -132,6 +141,7 @@ except Exception as error:
         ("subject_not_utf8", "UnicodeDecodeError"),
         ("other_error", "KeyError"),
         ("clear_text", "sent in clear text"),
+        ("expired_jwt", "closed"),
     ],
 )
 def test_nats_py_still_has_the_fault(fault: str, seen: str):
