@@ -1,4 +1,4 @@
-"""A real nats-server for every test that wants one."""
+"""Fixtures and hooks of the whole suite."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def every_warning_is_new() -> None:
-    """A warning that the test before logged a moment ago is logged again."""
+    """Let each test log warnings that an earlier test has logged."""
     for logger in logging.root.manager.loggerDict.values():
         for each in getattr(logger, "filters", ()):
             if isinstance(each, RepeatedLogs):
@@ -62,7 +62,7 @@ def every_warning_is_new() -> None:
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """One server for the whole session, shared: leave it running, and use names of your own on it."""
+    """A nats-server shared by the whole session: tests leave it running and use unique names on it."""
     require_nats_server()
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     _run_here(server.start())
@@ -72,12 +72,12 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 
 @pytest.fixture
 async def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsServer]:
-    """A fresh server, for the test that restarts or kills it."""
+    """A new nats-server for a test that restarts or kills it."""
     require_nats_server()
     server = NatsServer(tmp_path_factory.mktemp("own-nats"))
     await server.start()
     yield server
-    server.kill()  # there is nothing to be kept
+    server.kill()  # its store is not needed any more
 
 
 @pytest.fixture(scope="session")

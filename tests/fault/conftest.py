@@ -1,4 +1,4 @@
-"""Each module here defines `system`; what it needs beside that is the same everywhere."""
+"""Fixtures that build on the `system` of each module."""
 
 from __future__ import annotations
 

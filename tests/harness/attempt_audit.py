@@ -1,4 +1,4 @@
-"""The provider's own list of attempts against the usage events: the same attempts, not only as many."""
+"""Comparison of the provider's own list of attempts with the usage events, attempt by attempt."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ _LOST = "worker_lost"
 
 
 class AttemptAudit(Struct):
-    """Attempts by name, `<request id>.<number>`; each as often as it came."""
+    """How often each attempt, named `<request id>.<number>`, was made and recorded."""
 
     made: Counter[str]
-    """As the provider saw them."""
+    """Calls that the provider received."""
     recorded: Counter[str]
     lost: set[str]
-    """Recorded for a worker that died: whether the call had left it, nobody can know but the provider."""
+    """Attempts recorded for a killed worker; only the provider knows whether their calls were sent."""
 
     @property
     def never_sent(self) -> set[str]:
         return self.recorded.keys() - self.made.keys()
 
     def check(self) -> None:
-        """F2: each attempt has a number and a usage event of its own; one without a call is a dead worker's."""
+        """F2: each attempt has its own number and usage event; a usage event without a call is a killed worker's."""
         assert set(self.made.values()) <= {1}, "two calls under one number"
         assert set(self.recorded.values()) <= {1}, "an attempt recorded twice"
         assert self.made.keys() <= self.recorded.keys(), "a call without a usage event"
-        assert self.never_sent <= self.lost, "a usage event of an attempt that nobody made"
+        assert self.never_sent <= self.lost, "a usage event of an attempt that was never made"
         assert len(self.recorded) == len(self.made) + len(self.never_sent)
 
     def __str__(self) -> str:
         return (
             f"provider attempts {self.made.total()}, usage events {self.recorded.total()}, "
-            f"of them {len(self.lost)} for workers that died, {len(self.never_sent)} never sent"
+            f"of them {len(self.lost)} for killed workers, {len(self.never_sent)} never sent"
         )
 
 
 async def audit_attempts(system: System, ids: set[str]) -> AttemptAudit:
-    """Of these requests, when no call is under way any more and no further usage event comes in."""
+    """Audit the attempts of these requests, once no call is in flight and no further usage event is stored."""
 
     async def idle() -> bool:
         models = (await system.sim("GET", "counts"))["models"].values()

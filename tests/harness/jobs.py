@@ -1,4 +1,4 @@
-"""Requests that routers have not finished with, and jobs on their way."""
+"""Jobs by their state, and requests that routers did not acknowledge."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def job_in_state(client: Client, job_id: str, *states: str, timeout_s: flo
 async def fail_deliveries_then_restart_router(
     system: System, publisher: RawPublisher, deliveries: int
 ) -> None:
-    """The router is dead: what waits is delivered so often as to others that die with it. Then there is a new one."""
+    """With the router killed, deliver the waiting request so often without an ack; then start a router."""
     puller = await publisher.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
     for _ in range(deliveries):
         (msg,) = await puller.fetch(1, timeout=20)
@@ -46,7 +46,7 @@ async def fail_deliveries_then_restart_router(
 
 
 def completed_event(job: Job, text: str) -> Completed:
-    """The end that the worker of the job would tell."""
+    """The terminal event that the worker of the job would publish."""
     answer = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
     return codec.REPLY.decode(
         json.dumps(

@@ -1,4 +1,4 @@
-"""Requests one after another, many at once, for as long as a proof needs; and what became of each."""
+"""Continuous load: several requests in flight at any time, and the reply to each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Load", "stored_ends"]
 
 
 class Load:
-    """Every second request is streamed, the others are whole; roles take turns."""
+    """Roles take turns; every second request is streamed."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Load:
         self._stopping = asyncio.Event()
         self.received: list[ReceivedReply] = []
         self.ended_s: list[float] = []
-        """When each ended, on the monotonic clock; rising."""
+        """Monotonic seconds at which each request ended, ascending."""
 
     @property
     def ids(self) -> set[str]:
@@ -50,18 +50,18 @@ class Load:
         return Counter(each.code or "completed" for each in self.received)
 
     def longest_gap_s(self, since_s: float = 0.0) -> float:
-        """The longest time in which no request at all ended; from `since_s` on, when it is given."""
+        """The longest time in which no request ended; from `since_s` on if it is given."""
         began = [since_s] if since_s else []
         moments = began + [moment for moment in self.ended_s if moment >= since_s]
         return max(later - sooner for sooner, later in itertools.pairwise(moments))
 
     async def run(self, requests: int) -> None:
-        """So many, and return when all have ended."""
+        """Send so many requests and return when all have ended."""
         await self._all(requests)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """While the block runs, and then until all that were asked have ended. Raises what one of them raised."""
+        """Send requests while the block runs; leaving it waits for the end of all. Raises the first error."""
         self._asking = asyncio.create_task(self._all(None))
         try:
             yield
@@ -72,7 +72,7 @@ class Load:
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def more(self, requests: int, within_s: float = 40.0) -> None:
-        """Wait until so many more have ended."""
+        """Wait until so many more requests have ended."""
         wanted = len(self.received) + requests
 
         async def enough() -> bool:
@@ -102,7 +102,7 @@ class Load:
 
 
 async def stored_ends(client: Client, ids: set[str]) -> Counter[int]:
-    """How many requests have how many terminal events in store."""
+    """Number of requests by their number of stored terminal events."""
     ends: Counter[int] = Counter()
     for request_id in ids:
         events = await stored_replies(client._nc, subjects.reply("demo", client.name, request_id))

@@ -1,4 +1,4 @@
-"""`penstock up` as a person runs it, and the other commands beside it."""
+"""`penstock up` as a real process, and the other commands beside it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LocalSystem:
         self.directory = directory
         self.env = {name: value for name, value in os.environ.items() if name not in UNSET}
         self.env |= {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"}
-        self.env |= {"SIMULATOR_TOKENS_PER_SECOND": "0", **env}  # streaming need not be seen here
+        self.env |= {"SIMULATOR_TOKENS_PER_SECOND": "0", **env}  # no test here needs slow streams
         self.started: list[subprocess.Popen[bytes]] = []
         self.output = directory / "up.log"
         self.process = self.start("up", "--nats-port", "0", output=self.output)

@@ -1,4 +1,4 @@
-"""What a test does without that it cannot have: a nats-server."""
+"""Skip or fail tests for which there is no nats-server binary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["require_nats_server"]
 
 
 def require_nats_server() -> None:
-    """Skip the test at a desk without the binary; in CI that is a broken build, and the test fails."""
+    """Skip the test on a machine without the binary; in CI, fail it."""
     try:
         find_nats_server()
     except LaunchError as error:

@@ -1,4 +1,4 @@
-"""Several nats-servers on this machine as one cluster: each with its own directory, all on loopback."""
+"""A cluster of nats-servers on loopback, each with its own directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ cluster {{
 
 
 class NatsCluster:
-    """Started and killed as one; each node can be killed, and started again by itself."""
+    """Nodes that start and are killed together; each can also be killed and started again by itself."""
 
     def __init__(self, directory: Path, nodes: int = 3) -> None:
         ports: list[int] = []
@@ -40,14 +40,14 @@ class NatsCluster:
 
     @property
     def url(self) -> str:
-        """All of them, with commas between."""
+        """The addresses of all nodes, separated by commas."""
         return ",".join(node.url for node in self.nodes.values())
 
     async def start(self) -> None:
         await asyncio.gather(*(node.start(_START_S) for node in self.nodes.values()))
 
     def kill(self) -> None:
-        """All of them, at once: there is nothing to be kept."""
+        """Kill all nodes; their stores are not needed any more."""
         for node in self.nodes.values():
             node.kill()
 

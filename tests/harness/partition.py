@@ -34,11 +34,11 @@ class Partition:
             await asyncio.gather(*partition._passing, return_exceptions=True)
 
     def cut(self) -> None:
-        """From now on bytes are kept, in both directions, until it is healed."""
+        """Withhold all bytes in both directions until `heal`."""
         self._whole.clear()
 
     def sever(self) -> None:
-        """Cut it, and break the connections there are; new ones wait until it is healed."""
+        """Cut, and break the open connections; new ones wait until `heal`."""
         self.cut()
         for task in self._passing:
             task.cancel()
@@ -60,6 +60,6 @@ class Partition:
                 sink.write(data)
                 await sink.drain()
         except ConnectionError:
-            pass  # one end is gone; the other hears of it below
+            pass  # one end is gone; closing below ends the other
         finally:
             sink.close()

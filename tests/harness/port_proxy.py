@@ -1,4 +1,4 @@
-"""A provider's port that is there or not: an instant decides, and no process has to start."""
+"""A proxy before a provider's port that a test opens and closes without starting a process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["PortProxy"]
 
 
 class PortProxy:
-    """Passes on what comes to a port of loopback while it is open; nothing listens while it is not."""
+    """Forwards connections to a loopback port while it is open; nothing listens on the port while it is closed."""
 
     def __init__(self, port: int, url: str) -> None:
         self._port = port
@@ -31,7 +31,7 @@ class PortProxy:
 
     @asynccontextmanager
     async def closed_for(self, seconds: float) -> AsyncIterator[None]:
-        """From the beginning of the body on; its end waits for the opening."""
+        """Close the port for so long from the beginning of the body; leaving the body waits until it is open again."""
         await self.close()
         opening = asyncio.create_task(self._open_after(seconds))
         try:
@@ -43,7 +43,7 @@ class PortProxy:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
 
     async def close(self) -> None:
-        """Connections break."""
+        """Stop listening and break the open connections."""
         if self._server is not None:
             self._server.close()
         for task in self._passing:
@@ -68,6 +68,6 @@ async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> 
             sink.write(data)
             await sink.drain()
     except ConnectionError:
-        pass  # one end is gone; the other hears of it below
+        pass  # one end is gone; closing below ends the other
     finally:
         sink.close()

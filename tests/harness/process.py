@@ -1,4 +1,4 @@
-"""A process under test: started, waited for, killed with real signals."""
+"""A service process under test, which receives real signals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Process"]
 
 
 class Process:
-    """`python -m <module>`, ready when it prints its line.
+    """`python -m <module>`, ready when it prints its ready line.
 
     Forked from the fork server, which saves the imports; `fresh`: an interpreter of its own, where a test measures
     memory or computing time.
@@ -79,21 +79,21 @@ class Process:
         self._popen.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait for it."""
+        """Send SIGKILL and wait for the end."""
         if self._popen is not None and self.alive:
             self._popen.kill()
         if self._popen is not None:
             self._popen.wait()
 
     async def terminate(self, timeout_s: float = 40.0) -> int:
-        """SIGTERM; returns the exit code."""
+        """Send SIGTERM; returns the exit code."""
         assert self._popen is not None
         if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGTERM)
         return await self.ended(timeout_s)
 
     async def ended(self, timeout_s: float = 40.0) -> int:
-        """Wait for its end; returns the exit code."""
+        """Wait for the end; returns the exit code."""
         assert self._popen is not None
         give_up_s = time.monotonic() + timeout_s
         while self._popen.poll() is None:

@@ -1,4 +1,4 @@
-"""A provider that fails at random: it refuses, breaks, cuts and stalls streams, each call by a throw of the dice."""
+"""A provider that rejects calls and damages streams at random."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ DAMAGE = ("truncated", "cut", "malformed", "stalled")
 
 
 class FailureRates(Struct, frozen=True, kw_only=True):
-    """Shares of all calls."""
+    """Shares of the calls that fail."""
 
     rate_limited: float = 0.1
     server_error: float = 0.1
     damaged: float = 0.31
-    """Of the streams that begin."""
+    """Share of the streams that begin."""
     stall_s: float = 30.0
-    """For how long a stalled stream stays open."""
+    """Seconds for which a stalled stream stays open."""
 
 
 class _Dice:
@@ -45,7 +45,7 @@ class _Dice:
         self._odds = odds
         self._random = Random(seed)
         self.thrown: Counter[str] = Counter()
-        """How many calls came to what."""
+        """Number of calls by outcome."""
 
     def answer(self, call: Call) -> Iterator[Part]:
         outcome = self._outcome()
@@ -86,7 +86,7 @@ class _Dice:
 
 
 def expected_answer(prompt: str) -> str:
-    """The one right answer to a prompt."""
+    """The one correct answer to a prompt."""
     return " ".join(f"{prompt.replace(' ', '-')}-{number}" for number in range(_WORDS))
 
 
@@ -102,7 +102,7 @@ def _error(status: str, message: str, *headers: str) -> Iterator[Part]:
 
 
 class Run(Struct):
-    """What a number of requests came to."""
+    """The replies to a number of requests, and the outcomes of the calls."""
 
     received: list[ReceivedReply] = field(default_factory=list)
     thrown: Counter[str] = field(default_factory=Counter)
@@ -118,7 +118,7 @@ class Run(Struct):
 
     @property
     def wrong(self) -> list[str]:
-        """Answers that were shown as whole and are not."""
+        """Texts of completed replies that are not the correct answer."""
         right = {expected_answer(_prompt(number)) for number in range(len(self.received))}
         return [each.text for each in self.completed if each.text.strip() not in right]
 
@@ -139,7 +139,7 @@ def _prompt(number: int) -> str:
 def random_provider(
     directory: Path, odds: FailureRates, *, role: dict[str, Any], seed: int
 ) -> Iterator[tuple[System, Any]]:
-    """A system whose role `chat` has a chain of three models, all at this provider; and how to ask it."""
+    """A system whose role `chat` has three models at such a provider, and a function that sends it requests."""
     with scripted_provider(*MODELS) as provider:
         dice = _Dice(odds, seed)
         provider.answer = dice.answer
@@ -148,7 +148,7 @@ def random_provider(
         with shared_system(directory, "chat", config=yaml.safe_dump(config)) as system:
 
             async def run(client: Client, requests: int, over_s: float, timeout_s: float) -> Run:
-                """So many requests, spread evenly over a time, each with a deadline."""
+                """Send so many requests, spread evenly over `over_s`, each with a deadline."""
                 began_s = time.monotonic()
 
                 async def one(number: int) -> ReceivedReply:

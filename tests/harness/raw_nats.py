@@ -1,4 +1,4 @@
-"""NATS by hand: publishes what no client library would let through, and reads JetStream's acknowledgements."""
+"""NATS by its wire protocol: publishes messages that client libraries reject, reads JetStream's acknowledgements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMEOUT_S = 20.0
 
 class RawMessage(Struct, frozen=True):
     subject: str
-    """A byte that is no UTF-8 stands as its surrogate escape: 0xff is `\\udcff`."""
+    """A byte that is not valid UTF-8 is written as its surrogate escape: 0xff is `\\udcff`."""
     payload: bytes
     block: bytes | None = None
     """The header block as it goes over the raw_nats, version line and blank line included."""
@@ -45,7 +45,7 @@ class RawNats:
             await writer.wait_closed()
 
     async def publish(self, messages: Sequence[RawMessage]) -> list[dict[str, Any]]:
-        """All at once; returns JetStream's answer to each, {} where no stream took it."""
+        """Publish all at once; returns JetStream's answer to each, {} where no stream stored it."""
         self._rounds += 1
         for number, message in enumerate(messages):
             reply = f"acks.{self._rounds}.{number}"

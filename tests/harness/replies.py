@@ -1,4 +1,4 @@
-"""Asking as an application does, and keeping every event that came back."""
+"""Requests as an application sends them, and every event of their replies."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = ["PATIENCE_S", "RawPublisher", "ReceivedReply", "ask", "simulator_answ
 
 
 PATIENCE_S = 20.0
-"""How long a test waits for what must come true. Waiting ends when it does, so a quick machine loses nothing by it."""
+"""Seconds that a test waits for a condition. Waiting ends when the condition holds, so a long limit costs no time."""
 
 
 class ReceivedReply(Struct):
-    """The events of one reply in the order in which the client handed them out."""
+    """The events of one reply in the order in which the client returned them."""
 
     id: str
     events: list[ReplyEvent]
@@ -68,12 +68,12 @@ class ReceivedReply(Struct):
 
     @property
     def models(self) -> list[str]:
-        """Of the attempts, in their order."""
+        """The model of each attempt, in order."""
         return [event.model for event in self.events if isinstance(event, Started)]
 
     @property
     def text(self) -> str:
-        """As a reader who keeps the rules of penstock/contract/reply.py sees it."""
+        """The text as a reader assembles it by the rules of penstock/contract/reply.py."""
         texts: list[str] = []
         for event in self.events:
             if isinstance(event, Restarted):
@@ -101,7 +101,7 @@ class ReceivedReply(Struct):
 
 
 async def ask(client: Client, prompt: Prompt, *, role: str, **options: Any) -> ReceivedReply:
-    """Ask, follow to the end, and hold the reply against the rules every reply keeps."""
+    """Send a request, read its reply to the end, and check the rules that every reply keeps."""
     began_s = time.monotonic()
     stream = client.stream(prompt, role=role, **options)
     events = [event async for event in stream]
@@ -113,7 +113,7 @@ async def ask(client: Client, prompt: Prompt, *, role: str, **options: Any) -> R
 
 
 def _check_never_spliced(events: list[ReplyEvent]) -> None:
-    """D6: between two attempts that both sent text stands a `restarted`."""
+    """D6: a `restarted` event separates the text of two attempts."""
     sent_in = 0
     for event in events:
         if isinstance(event, Restarted):
@@ -124,7 +124,7 @@ def _check_never_spliced(events: list[ReplyEvent]) -> None:
 
 
 async def simulator_answer(system: System, model: str, prompt: str) -> str:
-    """What the simulator itself says: answers depend on the model's base name and the messages alone."""
+    """The simulator's answer, called directly: it depends on the model's base name and the messages alone."""
     url = f"{system.simulator.ready['url']}/v1/chat/completions"
     body = {"model": f"{model}--healthy", "messages": [{"role": "user", "content": prompt}]}
     async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
@@ -135,7 +135,7 @@ async def simulator_answer(system: System, model: str, prompt: str) -> str:
 async def until(
     condition: Callable[[], Coroutine[Any, Any, bool]], timeout_s: float = PATIENCE_S, every_s: float = 0.02
 ) -> None:
-    """Wait for a condition; AssertionError when it does not come true in time."""
+    """Wait until a condition holds; raises AssertionError if it does not in time."""
     give_up_s = time.monotonic() + timeout_s
     while not await condition():
         assert time.monotonic() < give_up_s, f"not within {timeout_s:g} s"
@@ -143,7 +143,7 @@ async def until(
 
 
 class RawPublisher:
-    """A bare NATS connection: publishes what no client would, and hears every reply event of an account."""
+    """A plain NATS connection: publishes what the client does not, and reads all reply events of an account."""
 
     def __init__(self, nc: Nats) -> None:
         self.nc = nc
@@ -160,7 +160,7 @@ class RawPublisher:
     async def request(
         self, payload: bytes, *, client: str | None = "publisher", account: str = "demo", kind: str = "chat"
     ) -> str:
-        """Publish a request event as it is; returns the id that stands in its headers."""
+        """Publish a request event unchanged; returns the id in its headers."""
         request_id = new_id()
         extra = {headers.MESSAGE_ID: request_id}
         if client is not None:

@@ -1,4 +1,4 @@
-"""A router's decision about one request, for tests that do not care what was asked."""
+"""A router's decision about one request, for tests to which its content does not matter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["chat_work", "routed"]
 
 
 def chat_work(**fields: Any) -> ChatWork:
-    """Interactive, for `chat`, with nothing said, and a deadline that is long past; `fields` say what matters."""
+    """An empty interactive request for `chat` whose deadline is past; `fields` replace what matters to the test."""
     anything: dict[str, Any] = {
         "id": "i",
         "account": "a",
@@ -32,7 +32,7 @@ def chat_work(**fields: Any) -> ChatWork:
 
 
 def routed(work: ChatWork) -> Routed:
-    """With what its application hears of it."""
+    """The decision, with the `accepted` event that the application receives."""
     accepted = Accepted(
         id=work.id,
         seq=0,

@@ -1,4 +1,4 @@
-"""A fake HTTP provider that sends whatever bytes a test wants, without end if so wished."""
+"""An HTTP provider that sends the bytes a test prescribes."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = [
 
 
 class End(Enum):
-    """How a connection ends; a FIN where an answer names none of them."""
+    """How a connection ends; with a FIN if an answer names none of these."""
 
     RESET = "reset"
     """With an RST: the client's next read fails."""
     KEEP = "keep"
-    """Not at all: the client may send its next request on it."""
+    """It stays open: the client may send its next request on it."""
 
 
 Part = bytes | float | End
@@ -50,15 +50,15 @@ class Call(Struct, frozen=True):
     """One chat completion as it arrived."""
 
     provider: str
-    """The first part of the path, where one server stands for several providers; else empty."""
+    """The first part of the path if one server plays several providers, else empty."""
     model: str
     key: str
     """The credential, without `Bearer `."""
     body: dict[str, Any]
     at_s: float
-    """Of the monotonic clock."""
+    """Seconds of the monotonic clock."""
     cookie: str | None = None
-    """What it was sent as such."""
+    """The Cookie header."""
 
 
 DONE = b"data: [DONE]\n\n"
@@ -80,23 +80,23 @@ def whole(content: object) -> bytes:
 
 
 class ScriptedProvider:
-    """Lists its models, and answers every chat completion with the behaviour of the model that is asked for."""
+    """Lists its models, and answers each chat completion by the script of the requested model."""
 
     def __init__(self, *models: str) -> None:
         self.listing: Iterable[bytes] = (_listed(models),)
         """The body that answers every GET."""
         self.listings: dict[str, Iterable[Part]] = {}
-        """By provider: all bytes that answer a GET, in place of `listing`."""
+        """By provider: all bytes that answer a GET, instead of `listing`."""
         self.behaviours: dict[str, Script] = {}
         self.answer: Callable[[Call], Iterable[Part]] | None = None
-        """Answers every chat completion, in place of `behaviours`."""
+        """Answers every chat completion, instead of `behaviours`."""
         self.calls: list[Call] = []
         self.asked: list[str] = []
         """The model of every chat completion."""
         self.encodings: set[str | None] = set()
-        """What the requests accept."""
+        """The Accept-Encoding headers of the requests."""
         self.connections = 0
-        """Opened so far."""
+        """Number of connections opened so far."""
         self._server = _Server(self)
 
     @property
@@ -113,7 +113,7 @@ class ScriptedProvider:
 
 @contextmanager
 def scripted_provider(*models: str) -> Iterator[ScriptedProvider]:
-    """In a thread of its own: it lives longer than any test's event loop."""
+    """Serve in a thread, which outlives the event loop of a test."""
     provider = ScriptedProvider(*models)
     thread = Thread(target=provider.serve, daemon=True)
     thread.start()
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(provider.answer(call) if provider.answer else provider.behaviours[call.model](body))
 
     def log_message(self, *words: object) -> None:
-        """Nobody reads it."""
+        """No log."""
 
     def _provider(self) -> str:
         first = self.path.split("/")[1]

@@ -1,4 +1,4 @@
-"""The stored facts of a system under test."""
+"""The stored events of a system under test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Kind = TypeVar("Kind", bound=Event)
 
 
 def text_of(events: list[ReplyEvent]) -> str:
-    """As a reader shows it: what came before `restarted` is forgotten."""
+    """The text as a reader shows it: text before a `restarted` is discarded."""
     text = ""
     for event in events:
         if isinstance(event, Restarted):
@@ -50,9 +50,9 @@ async def stored_events(system: System, kind: type[Kind]) -> list[Kind]:
 
 
 async def usage_count(system: System, request_ids: set[str]) -> int:
-    """How many provider attempts of these requests are recorded, as soon as no further one comes in.
+    """The number of recorded provider attempts of these requests, once no further one is stored.
 
-    A request's last usage event is on its way while its terminal event is.
+    The last usage event of a request may be stored later than its terminal event.
     """
     count = -1
     while (seen := await _usage_count_now(system, request_ids)) != count:

@@ -22,7 +22,7 @@ __all__ = ["System", "running_system", "shared_system"]
 
 
 class System:
-    """Started in order; every part can be reached, killed and started again."""
+    """A running system; each process can be reached, killed and started again."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class System:
         nodes: int = 1,
         fresh: bool = False,
     ) -> None:
-        """`nodes`: of NATS; several are a cluster that keeps everything on each of them.
+        """`nodes`: number of NATS servers; several form a cluster with a replica of each stream on every one.
 
         `fresh`: each service is an interpreter of its own, and not forked, so that its memory is its own.
         """
@@ -45,10 +45,10 @@ class System:
         self._env = {"PENSTOCK_REPLICAS": str(nodes), **(env or {})}
         self._fresh = fresh
         self._processes: list[Process] = []
-        """All there ever were, those that a test replaced included."""
+        """All processes ever started, including those that a test replaced."""
 
     async def start(self, *workers: str) -> None:
-        """`workers`: the `--role` of each; none: one for all roles."""
+        """`workers`: the `--role` of each worker; none: one worker for all roles."""
         self._env["SIMULATOR_MODELS"] = ",".join(yaml.safe_load(self.catalogue.read_text())["models"])
         self.simulator = self._process("services.simulator", "--port", "0")
         await asyncio.gather(self.nats.start(), self.simulator.start())
@@ -59,7 +59,7 @@ class System:
             "PENSTOCK_ACK_WAIT_S": self._env.get("PENSTOCK_ACK_WAIT_S", "2"),
         }
         self.router = self.new_router()
-        await self.router.start()  # provisions; all at once get in each other's way, in a cluster for seconds
+        await self.router.start()  # alone, because it provisions the streams
         starting = []
         for role in workers or ("all",):
             self.workers.append(self.new_worker(role))
@@ -67,7 +67,7 @@ class System:
         await asyncio.gather(*starting)
 
     async def stop(self) -> None:
-        """There is nothing to be kept, so nothing is waited for."""
+        """Kill all processes; their state is not needed any more."""
         for process in self._processes:
             process.kill()
         self.nats.kill()
@@ -82,7 +82,7 @@ class System:
         return await Client.connect(self.nats.url, **options)
 
     async def sim(self, method: str, path: str, body: object = None) -> Any:
-        """The simulator's own truth and its levers, under /sim."""
+        """Call a control route of the simulator, under /sim."""
         url = f"{self.simulator.ready['url']}/sim/{path}"
         async with aiohttp.ClientSession() as session, session.request(method, url, json=body) as answer:
             assert answer.status < 300, await answer.text()
@@ -100,14 +100,14 @@ class System:
         await self.sim("PUT", "hold", {})
 
     async def metrics(self, worker: Process | None = None) -> str:
-        """What a worker exports to Prometheus; None: the first."""
+        """The Prometheus metrics of a worker; None: the first one."""
         url = f"{(worker or self.workers[0]).ready['http']}/metrics"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.text()
 
     async def attempts(self, model: str | None = None) -> int:
-        """How often the simulator was really asked."""
+        """Number of calls that the simulator received."""
         counts = await self.sim("GET", "counts")
         if model is None:
             return int(counts["total_attempts"])
@@ -145,7 +145,7 @@ def shared_system(
     env: Mapping[str, str] | None = None,
     fresh: bool = False,
 ) -> Iterator[System]:
-    """As `running_system`, for fixtures of a wider scope than a test's event loop."""
+    """Like `running_system`, for fixtures that outlive the event loop of a test."""
     require_nats_server()
     system = System(directory, config=config, env=env, fresh=fresh)
     try:

@@ -1,6 +1,6 @@
-"""A provider whose limit is a bucket that is refilled all the time, in a process of its own: it says so in 429s only.
+"""A provider with a token bucket as its limit, which only its 429s reveal, in a process of its own.
 
-`python -m tests.harness.token_bucket_provider PER_MINUTE CAPACITY` prints its address; `GET /counts` tells what came.
+`python -m tests.harness.token_bucket_provider PER_MINUTE CAPACITY` prints its address; `GET /counts` returns counts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Counts(Struct, frozen=True):
     answered: int
     refused: int
     lasted_s: float
-    """From the first call to the last one that was answered."""
+    """Seconds from the first call to the last one that was answered."""
 
 
 @contextmanager
@@ -63,7 +63,7 @@ class _Bucket:
         self.lock = Lock()
 
     def take(self) -> float:
-        """0, or in how many seconds there will be one."""
+        """0 if a token was taken, else the seconds until there is one."""
         with self.lock:
             now_s = time.monotonic()
             self.began_s = self.began_s or now_s
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(head("200 OK", _JSON), whole("An answer."))
 
     def log_message(self, *words: object) -> None:
-        """Nobody reads it."""
+        """No log."""
 
     def _send(self, *parts: bytes) -> None:
         self.close_connection = True

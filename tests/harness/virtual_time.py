@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 _STEP_S: Final = 1e-6
-"""Each round of the loop takes this long, as a real one does: rounding must not make it wait for a moment for ever."""
+"""Seconds that each round of the loop takes: without them, rounding could keep a timer from ever being due."""
 
 
 class _Idle(selectors.SelectSelector):
-    """Tells the loop how long it would have slept, and does not sleep."""
+    """Adds up the time that the loop would have slept, and does not sleep."""
 
     slept_s = 0.0
 
@@ -36,6 +36,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` to its end in a time of its own, which begins at 0."""
+    """Run `main` to its end in virtual time, which begins at 0."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
