@@ -20,7 +20,7 @@ from services.worker.execution.state import Execution, GaveUp
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.protocol import Provider
-from services.worker.providers.ratelimit_headers import parse
+from services.worker.providers.rate_limit_headers import parse
 from services.worker.rate_limit.quota import Observation, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
 

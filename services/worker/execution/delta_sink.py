@@ -8,9 +8,9 @@ from msgspec import Raw, Struct
 
 from penstock.runtime.answer_size import answer_bytes
 from penstock.runtime.reply_publisher import ReplyPublisher
-from services.worker.providers.bounds import STREAM_BYTES, oversized
+from services.worker.providers.size_limits import STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes
-from services.worker.providers.streams.chunks import Piece
+from services.worker.providers.streams.chunks import ChunkDelta
 
 __all__ = ["Coalescer", "DeltaSink", "Flush"]
 
@@ -41,7 +41,7 @@ class Coalescer:
         self._size = 0
         self._due_s: float | None = None
 
-    def push(self, piece: Piece, now_s: float) -> tuple[Flush, ...]:
+    def push(self, piece: ChunkDelta, now_s: float) -> tuple[Flush, ...]:
         """Add a piece; returns the deltas to publish now, in this order.
 
         A piece with text and choices is published choices first. Such pieces are joined into two deltas, so that text
@@ -73,13 +73,13 @@ class Coalescer:
         self._due_s = None
         return gathered
 
-    def _must_wait(self, piece: Piece) -> bool:
+    def _must_wait(self, piece: ChunkDelta) -> bool:
         """Whether the waiting deltas are of another kind, so that the piece must follow them."""
         if piece.choices:
             return bool(self._texts) and not (self._choices and piece.text)
         return bool(self._choices) and not self._texts
 
-    def _add(self, piece: Piece) -> None:
+    def _add(self, piece: ChunkDelta) -> None:
         if piece.text:
             self._texts.append(piece.text)
             self._size += len(piece.text) if piece.text.isascii() else len(piece.text.encode())
@@ -116,7 +116,7 @@ class DeltaSink:
         self.content_bytes = 0
         """Bytes that the model wrote, by which output without a reported token count is estimated."""
 
-    async def push(self, piece: Piece) -> None:
+    async def push(self, piece: ChunkDelta) -> None:
         """Raises ProviderFailure when the answer exceeds its size limit."""
         size = answer_bytes(piece.text, piece.choices)
         self._taken_bytes += size

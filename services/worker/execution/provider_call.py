@@ -14,7 +14,6 @@ from msgspec import Raw, Struct, field
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Timeouts
 from services.worker.execution.delta_sink import DeltaSink
-from services.worker.providers.bounds import WHOLE_BYTES, read_into
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.status_errors import failure_of_error_event
 from services.worker.providers.errors.wire_errors import (
@@ -25,10 +24,11 @@ from services.worker.providers.errors.wire_errors import (
     WireError,
 )
 from services.worker.providers.protocol import Provider, Response
-from services.worker.providers.streams.chunks import UNSAID, ChunkReader, Piece, StreamEnd
+from services.worker.providers.size_limits import WHOLE_BYTES, read_into
+from services.worker.providers.streams.chunks import DEFAULT_FINISH_REASON, ChunkDelta, ChunkReader, StreamEnd
 from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.streams.whole import read_whole
-from services.worker.providers.usage import NOTHING_COUNTED, Counted
+from services.worker.providers.usage import NO_COUNTS, TokenCounts
 
 __all__ = ["Answer", "Call", "Progress", "make_call"]
 
@@ -61,7 +61,7 @@ class Answer(Struct, kw_only=True):
     response_id: str | None
     model: str | None
     """The model that answered, as the provider names it."""
-    counted: Counted = NOTHING_COUNTED
+    counted: TokenCounts = NO_COUNTS
     """Tokens as the provider counted them."""
     usage: Usage = field(default_factory=Usage)
     """`counted`, completed by estimates; set when the attempt is recorded."""
@@ -91,7 +91,7 @@ async def make_call(call: Call, sink: DeltaSink | None, progress: Progress) -> A
     try:
         return await _under_limits(call, sink, progress)
     except ProviderFailure as failure:
-        call.provider.hide_keys(failure)
+        call.provider.redact_keys(failure)
         raise
 
 
@@ -130,7 +130,7 @@ async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
         finish_reason=_word(read.finish_reason),
         response_id=read.response_id,
         model=read.model,
-        counted=read.usage or NOTHING_COUNTED,
+        counted=read.usage or NO_COUNTS,
         response=Raw(read.body),
         message_bytes=read.message_bytes,
     )
@@ -173,10 +173,12 @@ async def _streamed(
     await _read_rest(pieces)
     progress.bytes_out = sink.bytes_out
     return Answer(
-        finish_reason=_word(end.finish_reason or next(iter(end.finish_reasons.values()), UNSAID)),
+        finish_reason=_word(
+            end.finish_reason or next(iter(end.finish_reasons.values()), DEFAULT_FINISH_REASON)
+        ),
         response_id=end.response_id,
         model=end.model,
-        counted=end.usage or NOTHING_COUNTED,
+        counted=end.usage or NO_COUNTS,
     )
 
 
@@ -197,11 +199,11 @@ def _choices_asked(body: bytes) -> int:
         return 1
 
 
-def _ended(events: SseReader, chunks: ChunkReader, *, framed: bool) -> tuple[list[Piece], StreamEnd]:
+def _ended(events: SseReader, chunks: ChunkReader, *, framed: bool) -> tuple[list[ChunkDelta], StreamEnd]:
     """The pieces that the end of the body completes, and the verdict on the stream."""
     last = [piece for payload in events.close() if (piece := chunks.read(payload)) is not None]
     end = chunks.end(events.done, framed=framed)
-    return [*last, Piece(end.rest)] if end.rest else last, end
+    return [*last, ChunkDelta(end.rest)] if end.rest else last, end
 
 
 def _is_framed(headers: Mapping[str, str]) -> bool:

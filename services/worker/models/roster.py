@@ -51,16 +51,16 @@ class Roster:
         restored = (
             self.record_answer(key)
             for key in self._keys(provider)
-            if not self.is_withdrawn(key, now_s) and served.names_model(self._models[key].name or key)
+            if not self.is_withdrawn(key, now_s) and served.lists_model(self._models[key].name or key)
         )
         return tuple(change for change in restored if change is not None)
 
     def newly_unlisted(self, provider: str, served: ModelList | None) -> tuple[str, ...]:
         """The models that a provider's list lacks for the first time. They are still called."""
-        if served is None or not served.says_who_is_missing:
+        if served is None or not served.is_conclusive:
             return ()
         keys = self._keys(provider)
-        missing = {key for key in keys if not served.names_model(self._models[key].name or key)}
+        missing = {key for key in keys if not served.lists_model(self._models[key].name or key)}
         new = tuple(key for key in keys if key in missing - self._unlisted)
         self._unlisted = (self._unlisted - set(keys)) | missing
         return new

@@ -27,12 +27,12 @@ class ModelList(Struct, frozen=True):
     complete: bool = True
     """False: there are further pages, so that a name may stand on one of those."""
 
-    def names_model(self, name: str) -> bool:
+    def lists_model(self, name: str) -> bool:
         """Whether it lists the model, under this name or another form of it."""
         return _bare(name) in self.names
 
     @property
-    def says_who_is_missing(self) -> bool:
+    def is_conclusive(self) -> bool:
         """Whether a model that is not listed is worth a word. An empty list says nothing."""
         return self.complete and bool(self.names)
 

@@ -46,7 +46,7 @@ class Provider(Protocol):
         """POST an OpenAI chat-completions body. `label` names this call to the provider. Raises ProviderFailure."""
         ...
 
-    def hide_keys(self, failure: ProviderFailure) -> None:
+    def redact_keys(self, failure: ProviderFailure) -> None:
         """Take every key it ever had out of the failure's words: an endpoint may repeat what it was sent."""
         ...
 

@@ -12,11 +12,11 @@ import aiohttp
 from msgspec import Struct
 
 from penstock.runtime.config.catalogue import RateLimitHeaders, StreamFormat
-from services.worker.providers.bounds import ERROR_BYTES, MODELS_BYTES, read_into
 from services.worker.providers.compression import CannotUnpack, encoding_of, unpacked
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.status_errors import failure_of_status
 from services.worker.providers.model_list import ModelList, read_model_list
+from services.worker.providers.size_limits import ERROR_BYTES, MODELS_BYTES, read_into
 from services.worker.providers.transport import NoCookies, prepare
 
 __all__ = ["ErrorBody", "SdkKind", "SdkProvider"]
@@ -155,7 +155,7 @@ class SdkProvider:
             raise self._kind.translate(error) from error
         return await self._received(response)
 
-    def hide_keys(self, failure: ProviderFailure) -> None:
+    def redact_keys(self, failure: ProviderFailure) -> None:
         failure.hide(self._secrets)
 
     async def models(self) -> ModelList | None:
@@ -164,7 +164,7 @@ class SdkProvider:
             try:
                 return await self._models(client)
             except ProviderFailure as failure:
-                self.hide_keys(failure)
+                self.redact_keys(failure)
                 _log.warning(
                     "provider %s, credential %s: its list of models cannot be read, and its models are called all"
                     " the same: %s",

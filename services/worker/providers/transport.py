@@ -19,7 +19,7 @@ from aiohttp import ClientPayloadError, ClientSession, DummyCookieJar, TCPConnec
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-from services.worker.providers.bounds import HEADER_BYTES, HEADERS
+from services.worker.providers.size_limits import HEADER_BYTES, HEADERS
 
 __all__ = ["NoCookies", "prepare"]
 

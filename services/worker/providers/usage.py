@@ -13,7 +13,7 @@ from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Price
 from services.worker.providers.lenient_json import mended
 
-__all__ = ["NOTHING_COUNTED", "NO_USAGE", "Counted", "cost_microusd", "read_usage"]
+__all__ = ["NO_COUNTS", "NO_USAGE", "TokenCounts", "cost_microusd", "read_usage"]
 
 _TOKENS_PER_PRICE: Final = 1_000_000
 
@@ -40,7 +40,7 @@ _CACHE_MISSED: Final = "prompt_cache_miss_tokens"
 _REASONING: Final = ("reasoning_tokens", "thoughtsTokenCount")
 
 
-class Counted(Struct, frozen=True, gc=False):
+class TokenCounts(Struct, frozen=True, gc=False):
     """The counts that a provider gave, each None where it gave none that can be true."""
 
     input_tokens: int | None = None
@@ -51,7 +51,7 @@ class Counted(Struct, frozen=True, gc=False):
     beside_tokens: int | None = None
     """The part of the output that stands in the total alone."""
 
-    def plausible(self, context_tokens: int) -> tuple[Counted, bool]:
+    def plausible(self, context_tokens: int) -> tuple[TokenCounts, bool]:
         """Without what a model with such a context cannot have used; and whether there was any of it.
 
         What stands in the total alone is an answer's reasoning, which is part of the context: more than the context
@@ -76,11 +76,11 @@ class Counted(Struct, frozen=True, gc=False):
             believed = structs.replace(believed, total_tokens=None)
         return believed, believed is not self
 
-    def after(self, earlier: Counted | None) -> Counted:
+    def after(self, earlier: TokenCounts | None) -> TokenCounts:
         """These counts; where they are silent on input or output, what an earlier chunk said."""
         if earlier is None or (self.input_tokens is not None and self.output_tokens is not None):
             return self
-        return Counted(
+        return TokenCounts(
             *(
                 old if new is None else new
                 for new, old in zip(structs.astuple(self), structs.astuple(earlier), strict=True)
@@ -109,7 +109,7 @@ class Counted(Struct, frozen=True, gc=False):
         return usage, estimated
 
 
-NOTHING_COUNTED: Final = Counted()
+NO_COUNTS: Final = TokenCounts()
 
 _Tokens = Annotated[int, Meta(ge=0, le=_MOST_TOKENS)] | None
 
@@ -141,7 +141,7 @@ _decode_openai: Final = msgspec.json.Decoder(_OpenAiUsage).decode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def read_usage(raw: Raw | bytes) -> Counted | None:
+def read_usage(raw: Raw | bytes) -> TokenCounts | None:
     """Field by field; None where nothing is said, or nothing that can be true: an answer is no worse for it."""
     try:
         usage = _decode_openai(raw)
@@ -152,7 +152,7 @@ def read_usage(raw: Raw | bytes) -> Counted | None:
     return _counted(usage.prompt_tokens, usage.completion_tokens, cached, reasoning, usage.total_tokens)
 
 
-def _read_any(raw: Raw | bytes) -> Counted | None:
+def _read_any(raw: Raw | bytes) -> TokenCounts | None:
     try:
         said = _decode(raw)
     except msgspec.ValidationError:
@@ -167,7 +167,7 @@ def _read_any(raw: Raw | bytes) -> Counted | None:
 
 def _counted(
     asked: int | None, answered: int | None, cached: int | None, reasoning: int | None, total: int | None
-) -> Counted:
+) -> TokenCounts:
     """With the output that the provider counted beside `answered`."""
     beside: int | None = None
     if total is None:
@@ -181,7 +181,7 @@ def _counted(
             reasoning = max(reasoning or 0, total - counted) if answered is not None else reasoning
             beside = total - counted
             answered = (answered or 0) + beside
-    return Counted(asked, answered, cached, reasoning, total, beside)
+    return TokenCounts(asked, answered, cached, reasoning, total, beside)
 
 
 def _input(said: Mapping[str, Any]) -> tuple[int | None, int | None]:

@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct, field
 
-from services.worker.providers.bounds import NAME_CHARACTERS, clipped
 from services.worker.providers.errors.read_error import ProviderError, error_in, reports_success
+from services.worker.providers.size_limits import NAME_CHARACTERS, clipped
 
 __all__ = [
     "ABSENT",

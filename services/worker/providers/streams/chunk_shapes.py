@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from services.worker.providers.bounds import Word
+from services.worker.providers.size_limits import Word
 from services.worker.providers.streams.choices import ABSENT
 from services.worker.providers.usage import NO_USAGE
 

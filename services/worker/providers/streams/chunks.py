@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.runtime.config.catalogue import StreamFormat
-from services.worker.providers.bounds import clipped
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import (
     ENDED_BY_NEWLINE,
@@ -24,6 +23,7 @@ from services.worker.providers.errors.wire_errors import (
     ProviderErrorEvent,
 )
 from services.worker.providers.lenient_json import REPLACEMENT, Halves, mended
+from services.worker.providers.size_limits import clipped
 from services.worker.providers.streams.choices import (
     ABSENT,
     Addition,
@@ -43,21 +43,21 @@ from services.worker.providers.streams.chunk_shapes import (
     decode_plain,
     decode_raw,
 )
-from services.worker.providers.usage import NO_USAGE, Counted, read_usage
+from services.worker.providers.usage import NO_USAGE, TokenCounts, read_usage
 
 __all__ = [
-    "UNSAID",
+    "DEFAULT_FINISH_REASON",
     "BrokenStream",
+    "ChunkDelta",
     "ChunkReader",
     "MalformedChunk",
-    "Piece",
     "ProviderErrorEvent",
     "StreamEnd",
     "too_few",
 ]
 
 _DEFAULT: Final = StreamFormat()
-UNSAID: Final = "stop"
+DEFAULT_FINISH_REASON: Final = "stop"
 """The finish reason of an answer without one, of a provider that is known to leave it out."""
 _ENVELOPE: Final = frozenset(
     (
@@ -81,7 +81,7 @@ _STRAY_BYTES: Final = 64
 """Of an event of words behind the end of all choices, such as `[done]` or `bye`."""
 
 
-class Piece(Struct, frozen=True, gc=False):
+class ChunkDelta(Struct, frozen=True, gc=False):
     """What one chunk adds to the answer: the text of choice 0, and choice objects without that text."""
 
     text: str
@@ -96,7 +96,7 @@ class StreamEnd(Struct, frozen=True, kw_only=True):
     """Of choice 0; None if only other choices were asked for and sent, or the provider says none."""
     finish_reasons: dict[int, str]
     model: str | None
-    usage: Counted | None
+    usage: TokenCounts | None
     response_id: str | None
     rest: str = ""
     """Text of choice 0 that was held back because its other half might still come."""
@@ -128,7 +128,7 @@ class ChunkReader:
         """`choices`: how many were asked for; None: that is not known."""
         self.finish_reasons: dict[int, str] = {}
         self.model: str | None = None
-        self.usage: Counted | None = None
+        self.usage: TokenCounts | None = None
         self.response_id: str | None = None
         self._format = stream_format
         self._every = stream_format.finish_reason == "every"
@@ -139,7 +139,7 @@ class ChunkReader:
         self._halves: Halves = {}
         self._settled = False  # id and model are known, and no half of a character is
 
-    def read(self, payload: bytes) -> Piece | None:
+    def read(self, payload: bytes) -> ChunkDelta | None:
         """What the chunk adds to the answer; None if nothing (role alone, finish reason alone, usage).
 
         A finish reason that stands beside anything but text is in the returned choice object as well as in
@@ -173,7 +173,7 @@ class ChunkReader:
             self._spoken.add(0)
         if choice.finish_reason:
             self._finish(0, choice.finish_reason)
-        return Piece(text) if text else None
+        return ChunkDelta(text) if text else None
 
     def end(self, done: bool, *, framed: bool = False) -> StreamEnd:  # noqa: FBT001 - whether the mark of the end came
         """Judge the stream after the last byte of a body that ended cleanly.
@@ -209,7 +209,7 @@ class ChunkReader:
             rest=REPLACEMENT if any(map(_is_text_of_choice_0, self._halves)) else "",
         )
 
-    def _read_apart(self, payload: bytes) -> Piece | None:
+    def _read_apart(self, payload: bytes) -> ChunkDelta | None:
         """Reasoning or tool calls alone, untouched; with anything beside them it is read as any other chunk."""
         try:
             chunk = decode_apart(payload)
@@ -228,9 +228,9 @@ class ChunkReader:
             return self._read_other(payload)
         self._note(chunk)
         self._spoken.add(0)
-        return Piece("", choices)
+        return ChunkDelta("", choices)
 
-    def _read_other(self, payload: bytes) -> Piece | None:
+    def _read_other(self, payload: bytes) -> ChunkDelta | None:
         if not payload or payload.isspace():
             return None
         try:
@@ -258,7 +258,7 @@ class ChunkReader:
     def _unfinished(self) -> list[int]:
         return sorted((self._seen | self._spoken) - self.finish_reasons.keys())
 
-    def _read_value(self, payload: bytes) -> Piece | None:
+    def _read_value(self, payload: bytes) -> ChunkDelta | None:
         fields = fields_of(payload)
         if fields is None:
             _check_value(_decode_any(payload))
@@ -282,7 +282,7 @@ class ChunkReader:
             text += addition.text
             if addition.choice is not None:
                 others.append(addition.choice)
-        return Piece(text, tuple(others)) if text or others else None
+        return ChunkDelta(text, tuple(others)) if text or others else None
 
     def _take(self, addition: Addition) -> None:
         if addition.error is not ABSENT and (error := error_of(addition.error)):

@@ -7,10 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from penstock.runtime.config.catalogue import StreamFormat
-from services.worker.providers.bounds import WHOLE_BYTES
+from services.worker.providers.size_limits import WHOLE_BYTES
 from services.worker.providers.streams.chunks import ChunkReader, StreamEnd
 from services.worker.providers.streams.sse import SseReader
-from services.worker.providers.usage import Counted
+from services.worker.providers.usage import TokenCounts
 
 __all__ = ["gathered"]
 
@@ -63,7 +63,7 @@ def _body(end: StreamEnd, text: str, messages: dict[int, dict[str, Any]]) -> byt
     return msgspec.json.encode(body if end.usage is None else {**body, "usage": _usage(end.usage)})
 
 
-def _usage(counted: Counted) -> dict[str, Any]:
+def _usage(counted: TokenCounts) -> dict[str, Any]:
     """In OpenAI's terms."""
     return {
         "prompt_tokens": counted.input_tokens,

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from penstock.runtime.config.catalogue import StreamFormat
-from services.worker.providers.bounds import EVENT_BYTES, WHOLE_BYTES
 from services.worker.providers.errors.wire_errors import ENDED_BY_NEWLINE, SseTooLarge, SseTruncated
 from services.worker.providers.lenient_json import mended
+from services.worker.providers.size_limits import EVENT_BYTES, WHOLE_BYTES
 
 __all__ = ["SseReader", "SseTooLarge", "SseTruncated"]
 

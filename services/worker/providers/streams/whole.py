@@ -20,24 +20,24 @@ from services.worker.providers.streams.choices import (
     name_in,
     says,
 )
-from services.worker.providers.streams.chunks import UNSAID, too_few
+from services.worker.providers.streams.chunks import DEFAULT_FINISH_REASON, too_few
 from services.worker.providers.streams.gathering import gathered
-from services.worker.providers.usage import NO_USAGE, Counted, read_usage
+from services.worker.providers.usage import NO_USAGE, TokenCounts, read_usage
 
-__all__ = ["MalformedReply", "WholeReply", "read_whole"]
+__all__ = ["MalformedReply", "WholeCompletion", "read_whole"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _SSE: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DEFAULT: Final = StreamFormat()
 
 
-class WholeReply(Struct, frozen=True, kw_only=True):
+class WholeCompletion(Struct, frozen=True, kw_only=True):
     """What the worker needs to know of a reply, and the reply itself."""
 
     finish_reason: str
     """Of choice 0."""
     model: str | None
-    usage: Counted | None
+    usage: TokenCounts | None
     response_id: str | None
     body: bytes
     """As it came; mended, where not every JSON decoder would read it."""
@@ -49,7 +49,9 @@ _decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
 _decode_any: Final = msgspec.json.Decoder().decode
 
 
-def read_whole(body: bytes, stream_format: StreamFormat = _DEFAULT, choices: int | None = None) -> WholeReply:
+def read_whole(
+    body: bytes, stream_format: StreamFormat = _DEFAULT, choices: int | None = None
+) -> WholeCompletion:
     """Read the body of a 200. A stream of events, where none was asked for, is put together to a body.
 
     `choices`: how many were asked for; None: that is not known.
@@ -70,7 +72,7 @@ def read_whole(body: bytes, stream_format: StreamFormat = _DEFAULT, choices: int
         raise MalformedReply(f"not a complete chat completion: {error}") from error
 
 
-def _read(body: bytes, stream_format: StreamFormat, asked: int | None) -> WholeReply:
+def _read(body: bytes, stream_format: StreamFormat, asked: int | None) -> WholeCompletion:
     fields = fields_of(body)
     # msgspec checks UTF-8 only in what it decodes; the body is passed on as it is.
     body.decode()
@@ -93,7 +95,7 @@ def _read(body: bytes, stream_format: StreamFormat, asked: int | None) -> WholeR
         usage = usage or read_usage(choice.get("usage", NO_USAGE))
     if lacking := too_few(len(reasons), asked, proved=True):  # JSON that is whole shows its own end
         raise MalformedReply(f"an answer {lacking}")
-    return WholeReply(
+    return WholeCompletion(
         finish_reason=reasons[min(reasons)],
         model=name_in(fields.get("model", ABSENT)),
         usage=usage,
@@ -106,7 +108,7 @@ def _read(body: bytes, stream_format: StreamFormat, asked: int | None) -> WholeR
 def _reason(choice: dict[str, Raw], stream_format: StreamFormat) -> str:
     reason = finish_reason_of(choice.get("finish_reason", ABSENT))
     if not reason and stream_format.finish_reason == "optional":
-        return UNSAID
+        return DEFAULT_FINISH_REASON
     if reason in {"", "error"}:
         raise MalformedReply(f"a choice that was not finished{'' if reason else NO_REASON}")
     return reason
@@ -120,7 +122,7 @@ def _message(choice: dict[str, Raw]) -> Raw:
     return message
 
 
-def _read_usage(fields: dict[str, Raw]) -> Counted | None:
+def _read_usage(fields: dict[str, Raw]) -> TokenCounts | None:
     usage = read_usage(fields.get("usage", NO_USAGE))
     groq = fields_of(fields["x_groq"]) if usage is None and "x_groq" in fields else None
     return read_usage(groq.get("usage", NO_USAGE)) if groq else usage

@@ -76,7 +76,7 @@ class RefusingEndpoint(Endpoint):
                 raise ProviderFailure("parameter", error.message, status=400, error=error)
         return Answer()
 
-    def hide_keys(self, failure: ProviderFailure) -> None: ...
+    def redact_keys(self, failure: ProviderFailure) -> None: ...
 
 
 class Unrecorded:

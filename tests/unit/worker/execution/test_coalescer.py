@@ -5,17 +5,17 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from services.worker.execution.delta_sink import Coalescer, Flush
-from services.worker.providers.streams.chunks import Piece
+from services.worker.providers.streams.chunks import ChunkDelta
 
 A, B = Raw(b'{"index":1}'), Raw(b'{"index":2}')
 
 
 def test_the_first_piece_is_published_at_once_and_later_ones_are_joined():
     coalescer = Coalescer(gather_s=0.008)
-    assert coalescer.push(Piece("a"), 1.0) == (Flush("a"),)
+    assert coalescer.push(ChunkDelta("a"), 1.0) == (Flush("a"),)
     assert coalescer.due_s() is None
-    assert coalescer.push(Piece("b"), 2.0) == ()
-    assert coalescer.push(Piece("c"), 2.005) == ()
+    assert coalescer.push(ChunkDelta("b"), 2.0) == ()
+    assert coalescer.push(ChunkDelta("c"), 2.005) == ()
     assert coalescer.due_s() == 2.008
     assert coalescer.flush() == (Flush("bc"),)
     assert (coalescer.flush(), coalescer.due_s()) == ((), None)
@@ -23,61 +23,61 @@ def test_the_first_piece_is_published_at_once_and_later_ones_are_joined():
 
 def test_a_late_timer_does_not_delay_due_deltas():
     coalescer = Coalescer(gather_s=0.008)
-    coalescer.push(Piece("a"), 0.0)
-    coalescer.push(Piece("b"), 0.0)
-    assert coalescer.push(Piece("c"), 0.008) == (Flush("bc"),)
+    coalescer.push(ChunkDelta("a"), 0.0)
+    coalescer.push(ChunkDelta("b"), 0.0)
+    assert coalescer.push(ChunkDelta("c"), 0.008) == (Flush("bc"),)
 
 
 def test_the_size_of_a_delta_is_counted_in_bytes():
     coalescer = Coalescer(max_bytes=4)
-    coalescer.push(Piece("a"), 0.0)
-    assert coalescer.push(Piece("ж"), 0.0) == ()
-    assert coalescer.push(Piece("ж"), 0.0) == (Flush("жж"),)
-    assert coalescer.push(Piece("", (A,)), 0.0) == (Flush("", (A,)),)
+    coalescer.push(ChunkDelta("a"), 0.0)
+    assert coalescer.push(ChunkDelta("ж"), 0.0) == ()
+    assert coalescer.push(ChunkDelta("ж"), 0.0) == (Flush("жж"),)
+    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (Flush("", (A,)),)
 
 
 def test_text_and_choices_keep_their_order():
     coalescer = Coalescer()
-    assert coalescer.push(Piece("", (A,)), 0.0) == (Flush("", (A,)),)
-    coalescer.push(Piece("", (A,)), 0.0)
-    coalescer.push(Piece("", (B,)), 0.0)
-    assert coalescer.push(Piece("x"), 0.001) == (Flush("", (A, B)),)
-    assert coalescer.push(Piece("", (B,)), 0.002) == (Flush("x"),)
+    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (Flush("", (A,)),)
+    coalescer.push(ChunkDelta("", (A,)), 0.0)
+    coalescer.push(ChunkDelta("", (B,)), 0.0)
+    assert coalescer.push(ChunkDelta("x"), 0.001) == (Flush("", (A, B)),)
+    assert coalescer.push(ChunkDelta("", (B,)), 0.002) == (Flush("x"),)
     assert coalescer.flush() == (Flush("", (B,)),)
 
 
 def test_a_large_piece_of_another_kind_publishes_both_kinds():
     coalescer = Coalescer(max_bytes=4)
-    coalescer.push(Piece("a"), 0.0)
-    coalescer.push(Piece("b"), 0.0)
-    assert coalescer.push(Piece("", (A,)), 0.0) == (Flush("b"), Flush("", (A,)))
+    coalescer.push(ChunkDelta("a"), 0.0)
+    coalescer.push(ChunkDelta("b"), 0.0)
+    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (Flush("b"), Flush("", (A,)))
 
 
 def test_a_piece_with_text_and_choices_publishes_choices_first():
     coalescer = Coalescer()
-    assert coalescer.push(Piece("a", (A,)), 0.0) == (Flush("", (A,)), Flush("a"))
-    assert coalescer.push(Piece("b", (A,)), 0.0) == ()
-    assert coalescer.push(Piece("c", (B,)), 0.0) == ()
-    assert coalescer.push(Piece("d"), 0.0) == ()
-    assert coalescer.push(Piece("", (B,)), 0.0) == (Flush("", (A, B)), Flush("bcd"))
-    assert coalescer.push(Piece("e", (A,)), 0.0) == ()
+    assert coalescer.push(ChunkDelta("a", (A,)), 0.0) == (Flush("", (A,)), Flush("a"))
+    assert coalescer.push(ChunkDelta("b", (A,)), 0.0) == ()
+    assert coalescer.push(ChunkDelta("c", (B,)), 0.0) == ()
+    assert coalescer.push(ChunkDelta("d"), 0.0) == ()
+    assert coalescer.push(ChunkDelta("", (B,)), 0.0) == (Flush("", (A, B)), Flush("bcd"))
+    assert coalescer.push(ChunkDelta("e", (A,)), 0.0) == ()
     assert coalescer.flush() == (Flush("", (B, A)), Flush("e"))
 
 
-PIECES = st.builds(Piece, st.text(min_size=1, max_size=9)) | st.builds(
-    lambda numbers: Piece("", tuple(Raw(str(number).encode()) for number in numbers)),
+PIECES = st.builds(ChunkDelta, st.text(min_size=1, max_size=9)) | st.builds(
+    lambda numbers: ChunkDelta("", tuple(Raw(str(number).encode()) for number in numbers)),
     st.lists(st.integers(0, 999), min_size=1, max_size=3),
 )
 
 
-def laid_out(parts: list[Piece] | list[Flush]) -> list[str | bytes]:
+def laid_out(parts: list[ChunkDelta] | list[Flush]) -> list[str | bytes]:
     return [item for part in parts for item in (*part.text, *map(bytes, part.choices))]
 
 
-BOTH = PIECES | st.builds(Piece, st.text(min_size=1, max_size=9), st.just((A,)) | st.just((B, A)))
+BOTH = PIECES | st.builds(ChunkDelta, st.text(min_size=1, max_size=9), st.just((A,)) | st.just((B, A)))
 
 
-def pushed(steps: list[tuple[Piece, float, bool]], max_bytes: int) -> list[Flush]:
+def pushed(steps: list[tuple[ChunkDelta, float, bool]], max_bytes: int) -> list[Flush]:
     coalescer = Coalescer(max_bytes=max_bytes)
     now_s, flushed = 0.0, []
     for piece, wait_s, timer_fires in steps:

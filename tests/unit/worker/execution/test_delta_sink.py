@@ -5,9 +5,9 @@ import pytest
 from msgspec import Raw
 
 from services.worker.execution.delta_sink import DeltaSink
-from services.worker.providers.bounds import STREAM_BYTES
 from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.providers.streams.chunks import Piece
+from services.worker.providers.size_limits import STREAM_BYTES
+from services.worker.providers.streams.chunks import ChunkDelta
 
 
 class Reply:
@@ -26,7 +26,7 @@ async def test_later_pieces_are_joined_and_published_in_order_at_the_end():
     reply = Reply()
     sink = DeltaSink(reply)
     for text in "abc":
-        await sink.push(Piece(text))
+        await sink.push(ChunkDelta(text))
     await sink.end()
     assert reply.published == [(1, "a"), (1, "bc")]
     assert sink.bytes_out == 3
@@ -35,8 +35,8 @@ async def test_later_pieces_are_joined_and_published_in_order_at_the_end():
 async def test_d6_text_due_as_its_attempt_fails_is_not_sent_in_the_next_one():
     reply = Reply()
     sink = DeltaSink(reply)
-    await sink.push(Piece("first"))
-    await sink.push(Piece("late"))
+    await sink.push(ChunkDelta("first"))
+    await sink.push(ChunkDelta("late"))
     sink._due()  # the timer fires in the same turn of the loop in which the stream breaks
     sink.drop()
     reply.attempt = 2
@@ -68,7 +68,7 @@ async def test_d6_deltas_keep_the_order_of_pieces_whenever_the_timer_fires(seed)
     sink = DeltaSink(reply)
     letters = [chr(97 + number % 26) for number in range(40)]
     for letter in letters:
-        piece = Piece(letter) if turns.random() < 0.5 else Piece("", (Raw(letter.encode()),))
+        piece = ChunkDelta(letter) if turns.random() < 0.5 else ChunkDelta("", (Raw(letter.encode()),))
         pushing = asyncio.ensure_future(sink.push(piece))
         for _ in range(turns.randrange(3)):
             await asyncio.sleep(0)
@@ -85,14 +85,14 @@ async def test_d6_deltas_keep_the_order_of_pieces_whenever_the_timer_fires(seed)
 
 async def test_f2_published_output_is_counted_in_bytes():
     sink = DeltaSink(Reply())
-    for piece in (Piece("long"), Piece("вода"), Piece("", (Raw('"ж"'.encode()),))):
+    for piece in (ChunkDelta("long"), ChunkDelta("вода"), ChunkDelta("", (Raw('"ж"'.encode()),))):
         await sink.push(piece)
     await sink.end()
     assert sink.bytes_out == 4 + 8 + 4
 
 
 @pytest.mark.parametrize(
-    "mebibyte", [Piece("x" * 2**20), Piece("é" * 2**19), Piece("", (Raw(b"9" * 2**20),))]
+    "mebibyte", [ChunkDelta("x" * 2**20), ChunkDelta("é" * 2**19), ChunkDelta("", (Raw(b"9" * 2**20),))]
 )
 async def test_an_endless_answer_ends_at_the_size_limit(mebibyte):
     reply = Reply()
@@ -100,7 +100,7 @@ async def test_an_endless_answer_ends_at_the_size_limit(mebibyte):
     for _ in range(STREAM_BYTES // 2**20):
         await sink.push(mebibyte)
     with pytest.raises(ProviderFailure, match="16,777,216 bytes") as caught:
-        await sink.push(Piece("x"))
+        await sink.push(ChunkDelta("x"))
     assert (caught.value.kind, caught.value.verdict.action) == ("oversized", "give_up")
     assert len(reply.published) == STREAM_BYTES // 2**20
 
@@ -124,12 +124,12 @@ class BreakingReply(Reply):
 async def test_d6_a_failed_late_publish_fails_the_attempt(then):
     reply = BreakingReply(2)
     sink = DeltaSink(reply)
-    await sink.push(Piece("first"))
-    await sink.push(Piece("lost"))
+    await sink.push(ChunkDelta("first"))
+    await sink.push(ChunkDelta("lost"))
     sink._due()
     for _ in range(3):
         await asyncio.sleep(0)
     sink._due()  # a later timer must not replace the failed task
     with pytest.raises(ConnectionError):
-        await (sink.push(Piece("more")) if then == "push" else sink.end())
+        await (sink.push(ChunkDelta("more")) if then == "push" else sink.end())
     assert reply.published == [(1, "first")]

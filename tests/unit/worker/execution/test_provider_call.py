@@ -42,7 +42,7 @@ class Endpoint:
     async def chat(self, *_: object) -> Response:
         return self._response
 
-    def hide_keys(self, _: ProviderFailure) -> None:
+    def redact_keys(self, _: ProviderFailure) -> None:
         return
 
 

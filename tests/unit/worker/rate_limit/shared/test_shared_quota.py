@@ -18,7 +18,7 @@ from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, P
 from services.simulator.rate_limits.headers import rate_limit_headers
 from services.simulator.rate_limits.limiter import ModelLimits, RateLimiter
 from services.worker.credentials.quota_keys import limits_of, records_of
-from services.worker.providers.ratelimit_headers import parse
+from services.worker.providers.rate_limit_headers import parse
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.replica import Member

@@ -11,12 +11,12 @@ from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.streams.chunks import (
     BrokenStream,
+    ChunkDelta,
     ChunkReader,
     MalformedChunk,
-    Piece,
     ProviderErrorEvent,
 )
-from services.worker.providers.usage import Counted
+from services.worker.providers.usage import TokenCounts
 
 
 def chunk(*choices: object, **top: object) -> bytes:
@@ -43,19 +43,21 @@ def counted(reader: ChunkReader) -> tuple[int | None, int | None]:
 def test_plain_text_is_text():
     reader = ChunkReader()
     assert reader.read(chunk(choice({"role": "assistant", "content": "", "refusal": None}))) is None
-    assert reader.read(chunk(choice({"content": "Hé"}), usage=None, service_tier="default")) == Piece("Hé")
+    assert reader.read(chunk(choice({"content": "Hé"}), usage=None, service_tier="default")) == ChunkDelta(
+        "Hé"
+    )
     assert reader.read(chunk(choice({}, "stop"))) is None
     usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
     assert reader.read(chunk(usage=usage)) is None
     end = reader.end(done=True)
     assert (end.finish_reason, end.finish_reasons) == ("stop", {0: "stop"})
     assert (end.model, end.response_id) == ("gpt-4o-mini-2024-07-18", "chatcmpl-1")
-    assert end.usage == Counted(input_tokens=9, output_tokens=2, total_tokens=11)
+    assert end.usage == TokenCounts(input_tokens=9, output_tokens=2, total_tokens=11)
 
 
 def test_text_beside_the_finish_reason_is_kept():
     reader = ChunkReader()
-    assert reader.read(chunk(choice({"content": "last"}, "length"))) == Piece("last")
+    assert reader.read(chunk(choice({"content": "last"}, "length"))) == ChunkDelta("last")
     assert reader.end(done=True).finish_reason == "length"
 
 
@@ -76,13 +78,13 @@ def test_text_beside_the_finish_reason_is_kept():
 def test_what_is_not_text_passes_untouched__e1(unusual):
     raw = Raw(json.dumps(unusual).encode())
     reader = ChunkReader()
-    assert reader.read(chunk(unusual)) == Piece("", (raw,))
+    assert reader.read(chunk(unusual)) == ChunkDelta("", (raw,))
 
 
 def test_several_choices_keep_their_order_and_their_own_finish_reasons():
     first, second = choice({"content": "a"}, "stop"), choice({"content": "b"}, index=1)
     reader = ChunkReader()
-    assert reader.read(chunk(second, first)) == Piece("a", (Raw(json.dumps(second).encode()),))
+    assert reader.read(chunk(second, first)) == ChunkDelta("a", (Raw(json.dumps(second).encode()),))
     with pytest.raises(BrokenStream, match="1"):
         reader.end(done=True)
     reader.read(chunk(choice({}, "tool_calls", index=1)))
@@ -155,7 +157,7 @@ def test_an_error_in_no_known_shape_is_told_as_it_came():
 
 @pytest.mark.parametrize("error", [None, "", {}, [], False, {"message": ""}])
 def test_an_error_that_says_nothing_is_none(error):
-    assert ChunkReader().read(chunk(choice({"content": "x"}), error=error)) == Piece("x")
+    assert ChunkReader().read(chunk(choice({"content": "x"}), error=error)) == ChunkDelta("x")
 
 
 def test_groq_says_usage_and_errors_in_its_own_corner():
@@ -217,8 +219,8 @@ def test_an_empty_finish_reason_is_none__d6(more):
 def test_unreadable_usage_discards_neither_the_text_nor_earlier_usage__d6(where):
     reader = ChunkReader()
     reader.read(chunk(usage={"prompt_tokens": 3, "completion_tokens": 1}))
-    assert reader.read(chunk(choice({"content": "hi"}, "stop"), **where)) == Piece("hi")
-    assert reader.end(done=True).usage == Counted(input_tokens=3, output_tokens=1)
+    assert reader.read(chunk(choice({"content": "hi"}, "stop"), **where)) == ChunkDelta("hi")
+    assert reader.end(done=True).usage == TokenCounts(input_tokens=3, output_tokens=1)
 
 
 def test_names_of_any_length_are_clipped():
@@ -231,7 +233,7 @@ def test_names_of_any_length_are_clipped():
 def test_details_of_usage_may_be_null_or_there_i3():
     reader = ChunkReader()
     reader.read(chunk(usage={"prompt_tokens": 1, "prompt_tokens_details": None, "completion_tokens": None}))
-    assert reader.usage == Counted(input_tokens=1)
+    assert reader.usage == TokenCounts(input_tokens=1)
     reader.read(
         chunk(
             usage={
@@ -242,7 +244,7 @@ def test_details_of_usage_may_be_null_or_there_i3():
             }
         )
     )
-    assert reader.usage == Counted(
+    assert reader.usage == TokenCounts(
         input_tokens=100, output_tokens=50, cached_input_tokens=64, reasoning_tokens=32
     )
 
@@ -291,7 +293,7 @@ def test_garbage_is_a_malformed_chunk_and_nothing_else(garbage):
 def test_what_adds_nothing_is_skipped(nothing):
     reader = ChunkReader()
     assert reader.read(nothing) is None
-    assert reader.read(chunk(choice({"content": "x"}, "stop"))) == Piece("x")
+    assert reader.read(chunk(choice({"content": "x"}, "stop"))) == ChunkDelta("x")
     assert reader.read(nothing) is None
     assert reader.end(done=True).finish_reason == "stop"
 
@@ -322,7 +324,9 @@ def test_what_adds_nothing_is_skipped(nothing):
 )
 def test_text_is_text_whatever_stands_beside_it(beside, more):
     reader = ChunkReader()
-    assert reader.read(chunk(choice({"content": "Hello", **more}, **beside), provider="X")) == Piece("Hello")
+    assert reader.read(chunk(choice({"content": "Hello", **more}, **beside), provider="X")) == ChunkDelta(
+        "Hello"
+    )
     assert reader.read(chunk(choice({**more}, "stop", **beside))) is None
     assert reader.end(done=True).finish_reason == "stop"
 
@@ -361,13 +365,13 @@ def test_content_in_parts_is_its_text_and_the_rest_a_choice():
     assert piece.text == "Hello!"
     [rest] = [json.loads(bytes(raw)) for raw in piece.choices]
     assert rest["delta"] == {"content": [thinking, {"note": 1, "type": "text"}]}
-    assert ChunkReader().read(chunk(choice({"content": {"type": "text", "text": "x"}}))) == Piece("x")
+    assert ChunkReader().read(chunk(choice({"content": {"type": "text", "text": "x"}}))) == ChunkDelta("x")
 
 
 @pytest.mark.parametrize("index", [{}, {"index": None}, {"index": "0"}, {"index": 0.0}])
 def test_an_index_may_be_missing_or_text(index):
     for delta in ({"content": "x"}, {"content": "x", "strange": None}):
-        assert ChunkReader().read(chunk({**index, "delta": delta})) == Piece("x")
+        assert ChunkReader().read(chunk({**index, "delta": delta})) == ChunkDelta("x")
 
 
 def test_choices_without_an_index_are_counted():
@@ -388,7 +392,7 @@ def test_a_message_or_a_text_may_stand_in_the_place_of_a_delta():
     assert rest["delta"] == {"role": "assistant", "tool_calls": [call]}
     assert "message" not in rest
     assert reader.end(done=True).finish_reason == "tool_calls"
-    assert ChunkReader().read(chunk({"index": 0, "text": "Hi"})) == Piece("Hi")
+    assert ChunkReader().read(chunk({"index": 0, "text": "Hi"})) == ChunkDelta("Hi")
 
 
 def test_messages_in_the_place_of_deltas_are_pieces():
@@ -397,12 +401,12 @@ def test_messages_in_the_place_of_deltas_are_pieces():
         reader.read(chunk({"index": 0, "delta": None, "message": {"content": text}}))
         for text in ("Hel", "lo")
     ]
-    assert pieces == [Piece("Hel"), Piece("lo")]
+    assert pieces == [ChunkDelta("Hel"), ChunkDelta("lo")]
 
 
 def test_a_message_after_deltas_repeats_them_and_adds_nothing():
     reader = ChunkReader()
-    assert reader.read(chunk(choice({"content": "Hi"}))) == Piece("Hi")
+    assert reader.read(chunk(choice({"content": "Hi"}))) == ChunkDelta("Hi")
     whole = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
     assert reader.read(chunk(whole)) is None
     assert reader.end(done=True).finish_reason == "stop"
@@ -449,7 +453,7 @@ def test_numbers_that_are_none_matter_to_nobody():
 )
 def test_an_id_or_model_of_another_type_matters_to_nobody(top):
     reader = ChunkReader()
-    assert reader.read(chunk(choice({"content": "x"}, "stop"), **top)) == Piece("x")
+    assert reader.read(chunk(choice({"content": "x"}, "stop"), **top)) == ChunkDelta("x")
     assert (reader.response_id, reader.model) == (None, None)
 
 
@@ -516,7 +520,7 @@ UNFINISHED = chunk(choice({"content": "x"}))
 def test_the_end_of_a_stream_is_proved_as_its_format_says__d6(switches, payloads, done, framed, says):
     reader = ChunkReader(StreamFormat(**switches))
     for payload in payloads:
-        assert reader.read(payload) == Piece("x")
+        assert reader.read(payload) == ChunkDelta("x")
     if says is None:
         assert reader.end(done, framed=framed).finish_reason in {"stop", None}
     else:

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Price
-from services.worker.providers.usage import NO_USAGE, NOTHING_COUNTED, Counted, cost_microusd, read_usage
+from services.worker.providers.usage import NO_COUNTS, NO_USAGE, TokenCounts, cost_microusd, read_usage
 
 NAMES = (
     "prompt_tokens",
@@ -74,16 +74,19 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
 @pytest.mark.parametrize(
     ("said", "counted"),
     [
-        ({"prompt_tokens": 3, "completion_tokens": None}, Counted(3)),
-        ({"prompt_tokens": 5.0, "completion_tokens": "7"}, Counted(5, 7)),
-        ({"prompt_tokens": -1, "completion_tokens": 7}, Counted(None, 7)),
-        ({"prompt_tokens": 10**9, "completion_tokens": 7}, Counted(None, 7)),
-        ({"prompt_tokens": float("nan"), "completion_tokens": 7}, Counted(None, 7)),
-        ({"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": "2"}}, Counted(3, None, 2)),
-        ({"prompt_tokens": 3, "completion_tokens": 5, "prompt_tokens_details": None}, Counted(3, 5)),
-        ({"prompt_tokens": 3, "completion_tokens": 5, "prompt_tokens_details": [7]}, Counted(3, 5)),
+        ({"prompt_tokens": 3, "completion_tokens": None}, TokenCounts(3)),
+        ({"prompt_tokens": 5.0, "completion_tokens": "7"}, TokenCounts(5, 7)),
+        ({"prompt_tokens": -1, "completion_tokens": 7}, TokenCounts(None, 7)),
+        ({"prompt_tokens": 10**9, "completion_tokens": 7}, TokenCounts(None, 7)),
+        ({"prompt_tokens": float("nan"), "completion_tokens": 7}, TokenCounts(None, 7)),
+        ({"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": "2"}}, TokenCounts(3, None, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 5, "prompt_tokens_details": None}, TokenCounts(3, 5)),
+        ({"prompt_tokens": 3, "completion_tokens": 5, "prompt_tokens_details": [7]}, TokenCounts(3, 5)),
         # What is in the total alone is further output: Gemini's thoughts, xAI's reasoning.
-        ({"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 18}, Counted(3, 15, None, 10, 18, 10)),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 18},
+            TokenCounts(3, 15, None, 10, 18, 10),
+        ),
         (
             {
                 "prompt_tokens": 10,
@@ -91,7 +94,7 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
                 "total_tokens": 115,
                 "completion_tokens_details": {"reasoning_tokens": 100},
             },
-            Counted(10, 105, None, 100, 115, 100),
+            TokenCounts(10, 105, None, 100, 115, 100),
         ),
         (
             {
@@ -99,13 +102,13 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
                 "completion_tokens": 5,
                 "completion_tokens_details": {"reasoning_tokens": 7},
             },
-            Counted(9, 12, None, 7, None, 7),
+            TokenCounts(9, 12, None, 7, None, 7),
         ),
-        ({"prompt_tokens": 3, "total_tokens": 10}, Counted(3, 7, None, None, 10, 7)),
+        ({"prompt_tokens": 3, "total_tokens": 10}, TokenCounts(3, 7, None, None, 10, 7)),
         # OpenAI's responses; Anthropic's messages, whose input is without what was cached; DeepSeek; Gemini.
         (
             {"input_tokens": 9, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 4}},
-            Counted(9, 2, 4),
+            TokenCounts(9, 2, 4),
         ),
         (
             {
@@ -114,17 +117,20 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
                 "cache_read_input_tokens": 100,
                 "cache_creation_input_tokens": 20,
             },
-            Counted(129, 2, 100),
+            TokenCounts(129, 2, 100),
         ),
         (
             {"prompt_tokens": 109, "completion_tokens": 2, "cache_read_input_tokens": 100},
-            Counted(109, 2, 100),
+            TokenCounts(109, 2, 100),
         ),
-        ({"prompt_tokens": 9, "completion_tokens": 2, "cache_read_input_tokens": 100}, Counted(109, 2, 100)),
-        ({"prompt_tokens": 10, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}, Counted(10, 2, 4)),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 2, "cache_read_input_tokens": 100},
+            TokenCounts(109, 2, 100),
+        ),
+        ({"prompt_tokens": 10, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}, TokenCounts(10, 2, 4)),
         (
             {"prompt_cache_hit_tokens": 4, "prompt_cache_miss_tokens": 6, "completion_tokens": 2},
-            Counted(10, 2, 4),
+            TokenCounts(10, 2, 4),
         ),
         (
             {
@@ -133,7 +139,7 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
                 "thoughtsTokenCount": 10,
                 "totalTokenCount": 18,
             },
-            Counted(3, 15, None, 10, 18, 10),
+            TokenCounts(3, 15, None, 10, 18, 10),
         ),
     ],
 )
@@ -145,20 +151,20 @@ def test_usage_is_read_field_by_field_under_whatever_names__f2(said, counted):
     ("counted", "usage", "estimated"),
     [
         (
-            Counted(3, 5, 2, 1),
+            TokenCounts(3, 5, 2, 1),
             Usage(input_tokens=3, output_tokens=5, cached_input_tokens=2, reasoning_tokens=1),
             False,
         ),
-        (Counted(3, None), Usage(input_tokens=3, output_tokens=8), True),
-        (Counted(None, 5), Usage(input_tokens=20, output_tokens=5), True),
-        (Counted(), Usage(input_tokens=20, output_tokens=8), True),
-        (Counted(0, 0), Usage(input_tokens=20, output_tokens=8), True),
-        (Counted(3, 0), Usage(input_tokens=3, output_tokens=8), True),
-        (Counted(total_tokens=27), Usage(input_tokens=20, output_tokens=7), True),
-        (Counted(total_tokens=7), Usage(input_tokens=7, output_tokens=8), True),
-        (Counted(None, 5, total_tokens=12), Usage(input_tokens=7, output_tokens=5), True),
+        (TokenCounts(3, None), Usage(input_tokens=3, output_tokens=8), True),
+        (TokenCounts(None, 5), Usage(input_tokens=20, output_tokens=5), True),
+        (TokenCounts(), Usage(input_tokens=20, output_tokens=8), True),
+        (TokenCounts(0, 0), Usage(input_tokens=20, output_tokens=8), True),
+        (TokenCounts(3, 0), Usage(input_tokens=3, output_tokens=8), True),
+        (TokenCounts(total_tokens=27), Usage(input_tokens=20, output_tokens=7), True),
+        (TokenCounts(total_tokens=7), Usage(input_tokens=7, output_tokens=8), True),
+        (TokenCounts(None, 5, total_tokens=12), Usage(input_tokens=7, output_tokens=5), True),
         (
-            Counted(3, 5, 900, 900),
+            TokenCounts(3, 5, 900, 900),
             Usage(input_tokens=3, output_tokens=5, cached_input_tokens=3, reasoning_tokens=5),
             False,
         ),
@@ -169,12 +175,12 @@ def test_what_was_not_counted_is_estimated_and_never_0__f2(counted, usage, estim
 
 
 def test_an_empty_answer_has_no_output():
-    assert Counted(3, 0).completed(input_tokens=20, output_tokens=0) == (Usage(input_tokens=3), False)
+    assert TokenCounts(3, 0).completed(input_tokens=20, output_tokens=0) == (Usage(input_tokens=3), False)
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8))
 def test_whatever_is_said_the_usage_is_whole_and_can_be_true__f2(said):
-    counted = read_usage(Raw(json.dumps(said).encode())) or NOTHING_COUNTED
+    counted = read_usage(Raw(json.dumps(said).encode())) or NO_COUNTS
     usage, _ = counted.completed(input_tokens=20, output_tokens=8)
     assert usage.input_tokens > 0 < usage.output_tokens
     assert 0 <= usage.cached_input_tokens <= usage.input_tokens <= 400_000_000
@@ -184,13 +190,13 @@ def test_whatever_is_said_the_usage_is_whole_and_can_be_true__f2(said):
 @pytest.mark.parametrize(
     ("said", "counted", "doubtful"),
     [
-        (Counted(11, 20_002, None, 20_000, 20_013, 20_000), None, False),
-        (Counted(11, 99_999_988, None, 99_999_986, 99_999_999, 99_999_986), Counted(11, 2), True),
-        (Counted(11, 40_000, None, None, 40_011, 40_000), Counted(11), True),
-        (Counted(11, 400_000), Counted(11), True),
-        (Counted(400_000, 2, 7, None, 400_002), Counted(None, 2, 7), True),
-        (Counted(None, None, None, None, 400_000), Counted(), True),
-        (Counted(40_000, 30_000), None, False),
+        (TokenCounts(11, 20_002, None, 20_000, 20_013, 20_000), None, False),
+        (TokenCounts(11, 99_999_988, None, 99_999_986, 99_999_999, 99_999_986), TokenCounts(11, 2), True),
+        (TokenCounts(11, 40_000, None, None, 40_011, 40_000), TokenCounts(11), True),
+        (TokenCounts(11, 400_000), TokenCounts(11), True),
+        (TokenCounts(400_000, 2, 7, None, 400_002), TokenCounts(None, 2, 7), True),
+        (TokenCounts(None, None, None, None, 400_000), TokenCounts(), True),
+        (TokenCounts(40_000, 30_000), None, False),
     ],
 )
 def test_no_answer_used_far_more_than_its_model_reads(said, counted, doubtful):
@@ -213,7 +219,7 @@ def test_no_answer_used_far_more_than_its_model_reads(said, counted, doubtful):
     )
 )
 def test_an_absurd_count_is_never_billed(usage):
-    said = read_usage(Raw(json.dumps(usage).encode())) or NOTHING_COUNTED
+    said = read_usage(Raw(json.dumps(usage).encode())) or NO_COUNTS
     counted, _ = said.plausible(1000)
     billed, _ = counted.completed(input_tokens=5, output_tokens=3)
     assert billed.input_tokens <= 10_000

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.runtime.config.catalogue import StreamFormat
-from services.worker.providers.bounds import WHOLE_BYTES
+from services.worker.providers.size_limits import WHOLE_BYTES
 from services.worker.providers.streams.sse import SseReader, SseTooLarge, SseTruncated
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from services.worker.providers.errors.durations import parse_duration_s
 from services.worker.providers.errors.wait_hints import wait_s
-from services.worker.providers.ratelimit_headers import parse
+from services.worker.providers.rate_limit_headers import parse
 from services.worker.rate_limit.limit import Observation
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT

@@ -7,7 +7,7 @@ import pytest
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.wire_errors import BrokenStream, ProviderErrorEvent
 from services.worker.providers.streams.whole import MalformedReply, read_whole
-from services.worker.providers.usage import Counted
+from services.worker.providers.usage import TokenCounts
 
 CHOICE = {
     "index": 0,
@@ -25,7 +25,7 @@ def body(*choices: object, **top: object) -> bytes:
 def test_a_complete_reply_is_read():
     reply = read_whole(body(CHOICE, usage={"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}))
     assert (reply.finish_reason, reply.model, reply.response_id) == ("stop", "m", "c1")
-    assert reply.usage == Counted(input_tokens=3, output_tokens=1, total_tokens=4)
+    assert reply.usage == TokenCounts(input_tokens=3, output_tokens=1, total_tokens=4)
     assert reply.message_bytes == len(json.dumps(CHOICE["message"]))
 
 

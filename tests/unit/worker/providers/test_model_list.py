@@ -24,12 +24,12 @@ from services.worker.providers.model_list import read_model_list
 )
 @pytest.mark.parametrize("name", ["llama3.2", "llama3.2:latest", "models/llama3.2", "Llama3.2"])
 def test_a_model_is_found_in_every_form_of_list_and_name(body: bytes, name: str) -> None:
-    assert read_model_list(body).names_model(name)
+    assert read_model_list(body).lists_model(name)
 
 
 @pytest.mark.parametrize("name", ["llama3.2:1b", "llama3", "org/llama3.2", ""])
 def test_another_model_is_not(name: str) -> None:
-    assert not read_model_list(b'{"data":[{"id":"llama3.2:latest"}]}').names_model(name)
+    assert not read_model_list(b'{"data":[{"id":"llama3.2:latest"}]}').lists_model(name)
 
 
 def test_a_list_with_more_pages_is_not_complete() -> None:
