@@ -11,8 +11,8 @@ from msgspec import Raw, structs
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig
 from penstock.runtime.config.takes import Take
+from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
-from services.worker.providers.errors.status_errors import failure_of_status
 from services.worker.providers.parameters.learned import LearntParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
 
@@ -101,7 +101,7 @@ def by_field(parameter: str, message: str = "", code: str | None = None) -> Prov
     """As read from an error with a field that names the parameter."""
     words = () if code is None else (code,)
     error = by_words(parameter, message)
-    return structs.replace(error, code=code, field_parameter=parameter, field_words=words)
+    return structs.replace(error, code=code, trusted_parameter=parameter, trusted_names=words)
 
 
 def by_words(parameter: str, message: str) -> ProviderError:

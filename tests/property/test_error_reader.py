@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.worker.providers.errors.classify import failure_of_error_event, failure_of_status
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
-from services.worker.providers.errors.status_errors import failure_of_error_event, failure_of_status
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 from tests.harness.examples import examples
 from tests.unit.worker.error_samples import SAMPLES, Sample
@@ -59,7 +59,7 @@ def _is_sound(failure: ProviderFailure) -> None:
     assert error is not None
     assert len(error.message) <= 1000
     assert len(str(failure)) <= 500
-    for text in (error.message, error.code or "", error.type or "", error.parameter or "", *error.words):
+    for text in (error.message, error.code or "", error.type or "", error.parameter or "", *error.codes):
         assert text.isprintable(), text
         assert text.encode() is not None
     wait_s = error.retry_after_s
@@ -175,7 +175,7 @@ def test_what_an_error_repeats_without_end_takes_no_time(scraps: list[str], *, a
     body = text.encode() if as_text else json.dumps({"error": {"message": text}}).encode()
     began_s = time.process_time()
     failure = failure_of_status(400, body, {}, NOW_UNIX_S)
-    failure.hide({"sk-abcdefghijklmnop1234567890"})
+    failure.redact({"sk-abcdefghijklmnop1234567890"})
     assert time.process_time() - began_s < 0.25
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.runtime.config.takes import Only, Take
+from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
-from services.worker.providers.errors.status_errors import failure_of_status
 from services.worker.providers.parameters.learned import LEARNT_FOR_S
 from tests.harness.examples import examples
 from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_words
@@ -190,5 +190,5 @@ def test_max_tokens_stays_usable_at_a_model_that_takes_one_name(course: list[tup
 @given(st.text() | st.sampled_from(OPTIONAL), st.text(), BODIES)
 def test_no_refusal_is_a_surprise(parameter: str, message: str, asked: dict[str, Any]) -> None:
     request = RefusedRequest(RefusingWorker(), asked)
-    error = ProviderError(parameter=parameter, message=message, code=parameter, field_parameter=message)
+    error = ProviderError(parameter=parameter, message=message, code=parameter, trusted_parameter=message)
     assert not request.refused(error) or parameter in asked

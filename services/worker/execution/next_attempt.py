@@ -66,22 +66,22 @@ class NextAttempt:
             return  # with another credential, or with the new key of this one
         if history.failures:
             self._retries[model].record(succeeded=False, now_s=loop_now_s())
-        history.failures += failure.counts and failure.reached
+        history.failures += failure.uses_attempt and failure.connected
         if verdict.action == "give_up":
             raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
         left = self._attempts_left(execution)
-        if verdict.action == "retry_here" and failure.counts and failure.reached and left <= 0:
+        if verdict.action == "retry_here" and failure.uses_attempt and failure.connected and left <= 0:
             raise GaveUp(verdict.code, _all_failed(history), failure.retry_after_s)
         again_s = self._again_s(execution, model, failure, left)
         if again_s is not None:
             again_at_s = loop_now_s() + again_s
-            late_s = _GRACE_S if failure.counts else _GRACE_S + _HALF_OPEN_GRACE_S
+            late_s = _GRACE_S if failure.uses_attempt else _GRACE_S + _HALF_OPEN_GRACE_S
             history.same_model = SameModelRetry(model, again_at_s + late_s)
-            if failure.counts:  # after a 429 another credential of the model may have quota at once
+            if failure.uses_attempt:  # after a 429 another credential of the model may have quota at once
                 history.not_before_s[model] = again_at_s
         elif verdict.action in {"elsewhere", "once_more"}:
             self._exclude(execution, model, failure)
-        elif failure.counts:
+        elif failure.uses_attempt:
             self._back_off(execution, model, failure, left)
 
     def _has_other_key(self, history: AttemptHistory, model: str) -> bool:
@@ -107,7 +107,7 @@ class NextAttempt:
 
     def _note_connection(self, history: AttemptHistory, model: str, failure: ProviderFailure) -> None:
         unreachable, provider = self._availability.connect_failures, self._availability.providers[model]
-        if failure.reached:
+        if failure.connected:
             unreachable.record_connection(provider)
         else:
             unreachable.record_failure(provider, loop_now_s())
@@ -151,7 +151,7 @@ class NextAttempt:
         asked_s = _worth_waiting(failure, retry, left_s)
         wait_s = delay_s(max(1, history.failures), retry, self._random, asked_s)
         alike = {model}
-        if not failure.reached:
+        if not failure.connected:
             alike.update(self._of_same_provider(execution, model))
             wait_s = (
                 unreachable_delay_s(history.connect_failures, left_s, retry, self._random)

@@ -18,9 +18,9 @@ from services.worker.models.breaker import BreakerAdmission, Transition
 from services.worker.models.distinct_contents import DistinctContents
 from services.worker.models.roster import RosterChange
 from services.worker.providers.errors.evidence import (
+    proves_budget_spent,
     proves_key_refused,
     proves_model_missing,
-    proves_money_spent,
 )
 from services.worker.providers.errors.failures import Health, ProviderFailure
 from services.worker.rate_limit.cooldown import CooldownLengths, plausible_retry_s
@@ -78,7 +78,7 @@ class Outcomes:
 
         Returns what the failure says of the model's health, for `report_health`.
         """
-        if failure.pauses:
+        if failure.starts_cooldown:
             self._pause(key, failure, began_s)
         elif failure.verdict.scope == "credential":
             if not self._availability.refusals.rotated_since(key.credential, began_s):
@@ -185,7 +185,7 @@ def _proves(failure: ProviderFailure) -> bool:
     error = failure.error
     if error is None:
         return True
-    return proves_money_spent(error) if failure.kind == "budget_spent" else proves_key_refused(error)
+    return proves_budget_spent(error) if failure.kind == "budget_spent" else proves_key_refused(error)
 
 
 def _label(key: QuotaKey) -> str:

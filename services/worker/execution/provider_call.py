@@ -14,8 +14,8 @@ from msgspec import Raw, Struct, field
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Timeouts
 from services.worker.execution.delta_sink import DeltaSink
+from services.worker.providers.errors.classify import failure_of_error_event
 from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.providers.errors.status_errors import failure_of_error_event
 from services.worker.providers.errors.wire_errors import (
     MalformedChunk,
     MalformedReply,

@@ -167,7 +167,7 @@ class Selection(Struct, frozen=True):
         Raises HandBack as `_hand_back` does.
         """
         failure = execution.history.last_failure
-        if execution.history.same_model is None or failure is None or failure.reached:
+        if execution.history.same_model is None or failure is None or failure.connected:
             return None
         unreachable, providers = self.availability.connect_failures, self.availability.providers
         states: dict[str, ModelState] = {}

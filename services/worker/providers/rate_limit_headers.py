@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from services.worker.providers.errors.durations import until_s
+from services.worker.providers.errors.retry_after import seconds_until
 from services.worker.rate_limit.limit import MINUTE_S, Observation
 
 __all__ = ["parse"]
@@ -105,11 +105,11 @@ def _reset_s(lower: Mapping[str, str], name: str) -> float | None:
     text = lower.get(name)
     if text is None:
         return None
-    seconds = until_s(text, 0.0)
+    seconds = seconds_until(text, 0.0)
     if seconds is None or seconds < _INSTANT_S:
         return seconds
     now_unix_s = _sent_unix_s(lower.get("date"))
-    return None if now_unix_s is None else until_s(text, now_unix_s)
+    return None if now_unix_s is None else seconds_until(text, now_unix_s)
 
 
 def _sent_unix_s(date: str | None) -> float | None:

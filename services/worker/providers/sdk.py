@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import RateLimitHeaders, StreamFormat
 from services.worker.providers.compression import CannotUnpack, encoding_of, unpacked
+from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.providers.errors.status_errors import failure_of_status
 from services.worker.providers.model_list import ModelList, read_model_list
 from services.worker.providers.size_limits import ERROR_BYTES, MODELS_BYTES, read_into
 from services.worker.providers.transport import NoCookies, prepare
@@ -156,7 +156,7 @@ class SdkProvider:
         return await self._received(response)
 
     def redact_keys(self, failure: ProviderFailure) -> None:
-        failure.hide(self._secrets)
+        failure.redact(self._secrets)
 
     async def models(self) -> ModelList | None:
         """Asked with each credential in turn until one is answered."""
@@ -240,11 +240,11 @@ def _connection_failure(error: Exception) -> ProviderFailure:
     The SDKs' own names mislead: their transport reports a reset connection as a timeout.
     """
     cause: BaseException = error
-    reached = True
+    connected = True
     while cause.__cause__ is not None:
         cause = cause.__cause__
-        reached = reached and not isinstance(cause, _NO_CONNECTION)
+        connected = connected and not isinstance(cause, _NO_CONNECTION)
     words = str(cause) or type(cause).__name__
     if isinstance(cause, TimeoutError):
-        return ProviderFailure("connection", f"the connection timed out: {words}", reached=reached)
-    return ProviderFailure("connection", f"the connection broke: {words}", reached=reached)
+        return ProviderFailure("connection", f"the connection timed out: {words}", connected=connected)
+    return ProviderFailure("connection", f"the connection broke: {words}", connected=connected)

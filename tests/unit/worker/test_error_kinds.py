@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from services.worker.providers.errors.classify import failure_of_error_event, failure_of_status
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
-from services.worker.providers.errors.status_errors import failure_of_error_event, failure_of_status
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 from tests.unit.worker.error_samples import SAMPLES, Sample
 

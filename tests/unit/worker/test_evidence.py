@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.worker.providers.errors.classify import failure_of_error_event, failure_of_status
 from services.worker.providers.errors.evidence import (
+    proves_budget_spent,
     proves_key_refused,
     proves_model_missing,
-    proves_money_spent,
     proves_rate_limit,
 )
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
-from services.worker.providers.errors.status_errors import failure_of_error_event, failure_of_status
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 from tests.unit.worker.echo_samples import ECHOES, Echo
 from tests.unit.worker.error_samples import SAMPLES, Sample
@@ -40,7 +40,7 @@ def touches(failure: ProviderFailure, sent: str = SENT) -> bool:
     assert error is not None
     return {
         "credentials": proves_key_refused(error),
-        "budget_spent": proves_money_spent(error),
+        "budget_spent": proves_budget_spent(error),
         "not_found": proves_model_missing(error, sent),
         "rate_limited": proves_rate_limit(error),
     }.get(failure.kind, False)

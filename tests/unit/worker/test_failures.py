@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.providers.errors.status_errors import failure_of_status
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
@@ -54,14 +54,14 @@ KEY = "sk-veryverysecret0123456789"
 @pytest.mark.parametrize("before", [0, 470, 480, 490, 495, 499, 600])
 def test_no_key_stands_in_a_message_not_even_one_that_was_cut_off__a6(before):
     failure = ProviderFailure("credentials", "x" * before + KEY + " is wrong")
-    failure.hide({KEY, "another-key"})
+    failure.redact({KEY, "another-key"})
     assert KEY[:6] not in str(failure)
     assert str(failure).startswith("x" * min(before, 490))
 
 
 def test_what_holds_no_key_stays_as_it_is__d10():
     failure = ProviderFailure("refused", "400: nothing of the sort")
-    failure.hide({KEY})
+    failure.redact({KEY})
     assert str(failure) == "400: nothing of the sort"
 
 
@@ -69,8 +69,8 @@ def test_what_holds_no_key_stays_as_it_is__d10():
 def test_no_key_stands_in_what_the_provider_said_either__a6(before):
     body = json.dumps({"error": {"message": "x" * before + KEY, "code": KEY, "type": KEY, "param": KEY}})
     failure = failure_of_status(400, body.encode(), {}, 0.0)
-    failure.hide({KEY})
-    for text in (failure.error.message, failure.error.code, failure.error.type, *failure.error.words):
+    failure.redact({KEY})
+    for text in (failure.error.message, failure.error.code, failure.error.type, *failure.error.codes):
         assert KEY[:6] not in text
 
 

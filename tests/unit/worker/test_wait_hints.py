@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.worker.providers.errors.durations import until_s
+from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import error_in
-from services.worker.providers.errors.status_errors import failure_of_status
-from services.worker.providers.errors.wait_hints import wait_s
+from services.worker.providers.errors.retry_after import retry_after_s, seconds_until
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 
@@ -36,7 +35,7 @@ NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
     ],
 )
 def test_retry_after_in_every_form_it_is_sent(text: str, seconds: float | None) -> None:
-    assert wait_s({"Retry-After": text}, (), "", NOW_UNIX_S) == seconds
+    assert retry_after_s({"Retry-After": text}, (), "", NOW_UNIX_S) == seconds
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,9 @@ def test_retry_after_in_every_form_it_is_sent(text: str, seconds: float | None) 
     ],
 )
 def test_words_in_the_message(message: str, seconds: float | None) -> None:
-    assert wait_s({}, (), message, NOW_UNIX_S) == (seconds if seconds is None else pytest.approx(seconds))
+    assert retry_after_s({}, (), message, NOW_UNIX_S) == (
+        seconds if seconds is None else pytest.approx(seconds)
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,9 @@ def test_words_in_the_message(message: str, seconds: float | None) -> None:
     ],
 )
 def test_the_reset_of_the_limit_that_has_nothing_left(headers: dict[str, str], seconds: float | None) -> None:
-    assert wait_s(headers, (), "", NOW_UNIX_S) == (seconds if seconds is None else pytest.approx(seconds))
+    assert retry_after_s(headers, (), "", NOW_UNIX_S) == (
+        seconds if seconds is None else pytest.approx(seconds)
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,4 +128,4 @@ def test_inside_a_200_too() -> None:
     "text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+99:99", "Mon, 99 Foo 2015 00:00:00"]
 )
 def test_odd_dates_are_harmless(text: str) -> None:
-    assert until_s(text, NOW_UNIX_S) in {None, 0.0}
+    assert seconds_until(text, NOW_UNIX_S) in {None, 0.0}

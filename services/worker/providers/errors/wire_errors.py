@@ -1,7 +1,6 @@
-"""What can be wrong with the bytes a provider sends: one tree, apart from what is wrong with the network.
+"""The errors in the bytes that a provider sends, as opposed to errors of the network.
 
-None of these is ever an answer (REQUIREMENTS D6); which of them is worth another attempt is the failure
-table's business, not this module's.
+A reply with one of these is never delivered as complete (REQUIREMENTS D6). `failures.py` decides which are retried.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from typing import Final
 from services.worker.providers.errors.read_error import ProviderError
 
 __all__ = [
-    "ENDED_BY_NEWLINE",
-    "NEVER_DONE",
-    "NO_REASON",
-    "REASON_ON_EVERY",
+    "NO_DONE_HINT",
+    "NO_FINISH_REASON_HINT",
+    "REPEATED_FINISH_REASON_HINT",
+    "SINGLE_NEWLINE_HINT",
     "BrokenStream",
     "MalformedChunk",
     "MalformedReply",
@@ -25,19 +24,19 @@ __all__ = [
 ]
 
 
-def _switch(habit: str, setting: str) -> str:
-    return f"; if this provider {habit}, set stream: {{{setting}}} for it in the catalogue"
+def _hint(behaviour: str, setting: str) -> str:
+    return f"; if this provider {behaviour}, set stream: {{{setting}}} for it in the catalogue"
 
 
-# What the message of a stream ends with that would be whole under another stream format.
-NEVER_DONE: Final = _switch("never sends it", "done: optional")
-NO_REASON: Final = _switch("never sends one", "finish_reason: optional")
-REASON_ON_EVERY: Final = _switch("puts one on every chunk", "finish_reason: every")
-ENDED_BY_NEWLINE: Final = _switch("ends its events with one newline", "event_end: newline")
+# Endings of the message of a stream that would be complete under another setting of the catalogue.
+NO_DONE_HINT: Final = _hint("never sends it", "done: optional")
+NO_FINISH_REASON_HINT: Final = _hint("never sends one", "finish_reason: optional")
+REPEATED_FINISH_REASON_HINT: Final = _hint("puts one on every chunk", "finish_reason: every")
+SINGLE_NEWLINE_HINT: Final = _hint("ends its events with one newline", "event_end: newline")
 
 
 class WireError(Exception):
-    """The provider's bytes are not the answer they claim to be."""
+    """The bytes that a provider sent are not a valid reply."""
 
 
 class SseTruncated(WireError):
@@ -53,7 +52,7 @@ class MalformedChunk(WireError):
 
 
 class BrokenStream(WireError):
-    """The stream ended, but not the way a complete answer ends."""
+    """The stream ended without a complete reply."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -61,11 +60,11 @@ class BrokenStream(WireError):
 
 
 class MalformedReply(WireError):
-    """A body that was to be a whole chat completion is not a complete one."""
+    """The body is not a complete chat completion."""
 
 
 class ProviderErrorEvent(WireError):
-    """The provider reported an error inside a stream that had begun with status 200."""
+    """The provider reported an error inside a response with status 200."""
 
     def __init__(self, error: ProviderError) -> None:
         super().__init__(f"{error.code}: {error.message}" if error.code else error.message)

@@ -18,7 +18,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.takes import ROLE_SUFFIX
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.adapt import Adaptation, Rule, rules_of
-from services.worker.providers.parameters.refused import OUTPUT_LIMITS, Refused, read_refusal
+from services.worker.providers.parameters.refusal import OUTPUT_LIMITS, Refused, read_refusal
 from services.worker.providers.parameters.request_changes import RequestChanges
 
 __all__ = ["LEARNT_FOR_S", "SEVERAL", "LearntParameters"]

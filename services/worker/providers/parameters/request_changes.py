@@ -10,7 +10,7 @@ from msgspec import Raw, Struct, field
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.takes import ROLE_SUFFIX
 from services.worker.providers.parameters.adapt import Adaptation, Adapts, Rule
-from services.worker.providers.parameters.refused import OUTPUT_LIMITS, Refused
+from services.worker.providers.parameters.refusal import OUTPUT_LIMITS, Refused
 
 __all__ = ["RequestChanges"]
 

@@ -14,10 +14,10 @@ from msgspec import Raw, Struct
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import (
-    ENDED_BY_NEWLINE,
-    NEVER_DONE,
-    NO_REASON,
-    REASON_ON_EVERY,
+    NO_DONE_HINT,
+    NO_FINISH_REASON_HINT,
+    REPEATED_FINISH_REASON_HINT,
+    SINGLE_NEWLINE_HINT,
     BrokenStream,
     MalformedChunk,
     ProviderErrorEvent,
@@ -183,7 +183,7 @@ class ChunkReader:
         in the way of the stream's format (REQUIREMENTS D6).
         """
         if not done and self._format.done == "required":
-            raise BrokenStream(f"the stream ended without [DONE]{NEVER_DONE}")
+            raise BrokenStream(f"the stream ended without [DONE]{NO_DONE_HINT}")
         seen = self._seen | self._spoken
         if not seen:
             raise BrokenStream("the stream ended without a single choice")
@@ -191,7 +191,7 @@ class ChunkReader:
             raise BrokenStream(f"the stream ended {lacking}")
         unfinished = self._unfinished()
         if unfinished and self._format.finish_reason != "optional":
-            hint = NO_REASON if done or framed else ""
+            hint = NO_FINISH_REASON_HINT if done or framed else ""
             raise BrokenStream(f"no finish_reason came for choice {', '.join(map(str, unfinished))}{hint}")
         if "error" in self.finish_reasons.values():
             raise BrokenStream("the provider finished a choice with finish_reason 'error'")
@@ -244,7 +244,7 @@ class ChunkReader:
         except (ValueError, RecursionError) as error:
             if self._is_stray(payload):
                 return None
-            hint = ENDED_BY_NEWLINE if _is_several(payload) else ""
+            hint = SINGLE_NEWLINE_HINT if _is_several(payload) else ""
             raise MalformedChunk(f"not a chat completion chunk: {error}{hint}") from error
 
     def _is_stray(self, payload: bytes) -> bool:
@@ -373,7 +373,7 @@ def _is_text_of_choice_0(place: tuple[Any, ...]) -> bool:
 
 
 def _goes_on(index: int) -> BrokenStream:
-    return BrokenStream(f"choice {index} went on after its finish_reason{REASON_ON_EVERY}")
+    return BrokenStream(f"choice {index} went on after its finish_reason{REPEATED_FINISH_REASON_HINT}")
 
 
 def _calls(tool_calls: Raw) -> bool:

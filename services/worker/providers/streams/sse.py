@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from penstock.runtime.config.catalogue import StreamFormat
-from services.worker.providers.errors.wire_errors import ENDED_BY_NEWLINE, SseTooLarge, SseTruncated
+from services.worker.providers.errors.wire_errors import SINGLE_NEWLINE_HINT, SseTooLarge, SseTruncated
 from services.worker.providers.lenient_json import mended
 from services.worker.providers.size_limits import EVENT_BYTES, WHOLE_BYTES
 
@@ -72,7 +72,7 @@ class SseReader:
         """What to set in the catalogue, where what has come looks like events that end with one newline."""
         rest = self._rest
         lines_of_data = rest.startswith(b"data:") + rest.count(b"\ndata:")
-        return ENDED_BY_NEWLINE if lines_of_data > 1 else ""
+        return SINGLE_NEWLINE_HINT if lines_of_data > 1 else ""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that `data` completes.

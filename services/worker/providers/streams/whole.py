@@ -9,7 +9,11 @@ from msgspec import Raw, Struct
 
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.read_error import error_in
-from services.worker.providers.errors.wire_errors import NO_REASON, MalformedReply, ProviderErrorEvent
+from services.worker.providers.errors.wire_errors import (
+    NO_FINISH_REASON_HINT,
+    MalformedReply,
+    ProviderErrorEvent,
+)
 from services.worker.providers.lenient_json import mended
 from services.worker.providers.streams.choices import (
     ABSENT,
@@ -110,7 +114,7 @@ def _reason(choice: dict[str, Raw], stream_format: StreamFormat) -> str:
     if not reason and stream_format.finish_reason == "optional":
         return DEFAULT_FINISH_REASON
     if reason in {"", "error"}:
-        raise MalformedReply(f"a choice that was not finished{'' if reason else NO_REASON}")
+        raise MalformedReply(f"a choice that was not finished{'' if reason else NO_FINISH_REASON_HINT}")
     return reason
 
 

@@ -93,8 +93,8 @@ class _Attempts:
                     message=f"Unsupported parameter: {name}",
                     parameter=name,
                     path=name,
-                    field_parameter=name,
-                    field_words=("unsupported_parameter",),
+                    trusted_parameter=name,
+                    trusted_names=("unsupported_parameter",),
                 )
                 for name in refused
             }

@@ -104,8 +104,8 @@ async def test_a_random_refusal_repeats_once_and_a_parameter_four_times() -> Non
 
 async def test_d2_a_failed_connection_delays_only_its_providers_models() -> None:
     case = _Case()
-    case.fails("a", "connection", reached=False)
-    case.fails("a", "connection", reached=False)
+    case.fails("a", "connection", connected=False)
+    case.fails("a", "connection", connected=False)
     assert case.history.not_before_s["a"] == case.history.not_before_s["b"]
     assert 1 < case.again_in_s("a") < 2
     assert case.again_in_s("c") < 0
@@ -116,7 +116,7 @@ async def test_d2_failed_connections_use_no_attempt_and_become_rarer(lane: Any) 
     case = _Case(lane=lane)
     pauses = []
     for _ in range(30):
-        case.fails("a", "connection", reached=False)
+        case.fails("a", "connection", connected=False)
         pauses.append(case.again_in_s("a"))
     assert case.history.failures == 0
     assert min(pauses[6:]) > 5
@@ -128,18 +128,18 @@ async def test_d2_failed_connections_use_no_attempt_and_become_rarer(lane: Any) 
 async def test_d2_with_little_time_left_connections_are_tried_more_often() -> None:
     case = _Case(lasts_s=4.0)
     for _ in range(5):
-        case.fails("a", "connection", reached=False)
+        case.fails("a", "connection", connected=False)
     assert 0.5 < case.again_in_s("a") <= 1
 
 
 async def test_d2_a_provider_counts_as_unreachable_until_a_connection() -> None:
     case = _Case()
     unreachable = case.parts.availability.connect_failures
-    case.fails("a", "connection", reached=False)
+    case.fails("a", "connection", connected=False)
     assert unreachable.unreachable(loop_now_s()) == ("p",)
     case.fails("b", "server_error")
     assert unreachable.unreachable(loop_now_s()) == ()
-    case.fails("a", "connection", reached=False)
+    case.fails("a", "connection", connected=False)
     case.next.after_success(case.execution, "a")
     assert unreachable.unreachable(loop_now_s()) == ()
 

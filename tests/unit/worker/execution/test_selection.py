@@ -54,11 +54,11 @@ async def test_d3_a_refusal_of_the_request_itself_ends_it_here() -> None:
 
 async def test_d3_an_unreachable_provider_is_left_to_another_worker() -> None:
     case = _Case()
-    case.fails("connection", reached=False)
+    case.fails("connection", connected=False)
     with pytest.raises(HandBack):
         await case.next_model()
     alone = _Case(beside=False)
-    alone.fails("connection", reached=False)
+    alone.fails("connection", connected=False)
     assert await alone.next_model() == "m"
 
 
@@ -66,7 +66,7 @@ async def test_d3_an_unreachable_provider_is_left_to_another_worker() -> None:
 async def test_d3_two_unconnected_workers_do_not_pass_a_request_to_and_fro(*, other_is_cut_off: bool) -> None:
     case = _Case()
     case.execution.delivery = 2
-    case.fails("connection", reached=False)
+    case.fails("connection", connected=False)
     if other_is_cut_off:
         case.parts.hear_other_worker(unreachable=("p",))
         assert await case.next_model() == "m"

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.providers.errors.durations import parse_duration_s
-from services.worker.providers.errors.wait_hints import wait_s
+from services.worker.providers.errors.retry_after import parse_duration_s, retry_after_s
 from services.worker.providers.rate_limit_headers import parse
 from services.worker.rate_limit.limit import Observation
 
@@ -54,7 +53,7 @@ def test_groq_counts_requests_by_the_day_and_tokens_by_the_minute__c4():
         Observation(kind="requests", window="day", limit=14_400, remaining=14_370, reset_s=179.56),
         Observation(kind="tokens", window="minute", limit=18_000, remaining=17_997, reset_s=7.66),
     )
-    assert wait_s(headers, (), "", NOW_UNIX_S) == 2.0
+    assert retry_after_s(headers, (), "", NOW_UNIX_S) == 2.0
 
 
 def test_openai_counts_both_by_the_minute():
@@ -146,7 +145,7 @@ def test_a_date_says_nothing_where_the_answer_has_none():
     ],
 )
 def test_how_long_to_wait__c4(headers, seconds):
-    assert wait_s(headers, (), "", NOW_UNIX_S) == seconds
+    assert retry_after_s(headers, (), "", NOW_UNIX_S) == seconds
 
 
 NAMES = st.sampled_from(
@@ -169,7 +168,7 @@ VALUES = (
     sdk=st.sampled_from(["openai", "groq", "anthropic", "openrouter", "mistral", "none"]),
 )
 def test_garbage_is_ignored_and_never_negative(headers, sdk):
-    asked_s = wait_s(headers, (), "", NOW_UNIX_S)
+    asked_s = retry_after_s(headers, (), "", NOW_UNIX_S)
     assert asked_s is None or 0 <= asked_s < float("inf")
     for said in parse(headers, sdk):
         assert all(value is None or value >= 0 for value in (said.limit, said.remaining, said.reset_s))

@@ -216,7 +216,7 @@ def _refused_limit(name: str, error: ProviderError, sent: bytes) -> Refused | No
 
 
 def _refused_value(name: str, value: bytes, error: ProviderError) -> Refused:
-    weak = _is_field(name, error) and not _VALUE_CODES.isdisjoint(error.field_words)
+    weak = _is_field(name, error) and not _VALUE_CODES.isdisjoint(error.trusted_names)
     weak = weak and len(value) <= _VALUE_BYTES and _CONDITION.search(error.message.lower()) is None
     return Refused(name=name, value=value, evidence="weak" if weak else "none")
 
@@ -225,7 +225,7 @@ def _evidence_of_name(name: str, error: ProviderError, sent: bytes) -> Evidence 
     """None: the refusal does not say that the parameter is refused whatever its value."""
     message = error.message.lower()
     is_field = _is_field(name, error)
-    coded = is_field and not _NAME_CODES.isdisjoint(error.field_words)
+    coded = is_field and not _NAME_CODES.isdisjoint(error.trusted_names)
     if _CONDITION.search(message):
         return "none" if coded or _said(_WORDS, name, message) else None
     if coded:
@@ -241,7 +241,7 @@ def _evidence_of_name(name: str, error: ProviderError, sent: bytes) -> Evidence 
 
 def _is_field(name: str, error: ProviderError) -> bool:
     """Whether a field of the error names exactly this parameter."""
-    found, within = _located(error.field_parameter or "", {name: Raw(b"")})
+    found, within = _located(error.trusted_parameter or "", {name: Raw(b"")})
     return found == name and not within
 
 

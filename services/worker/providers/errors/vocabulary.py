@@ -1,7 +1,7 @@
-"""The words and phrases by which providers tell what is wrong, by kind of failure.
+"""The error codes and message texts by which providers report each kind of failure.
 
-Codes are compared in lower case; phrases are searched in messages in lower case. Collected in November 2026 from the
-providers' documentation and from errors that users reported to public projects; the tests name the source of each.
+Codes are compared in lower case; patterns are searched in messages in lower case. Collected in November 2026 from the
+providers' documentation and from errors that users reported to public projects; the test data name the source of each.
 """
 
 from __future__ import annotations
@@ -10,180 +10,106 @@ import re
 from typing import Final
 
 __all__ = [
-    "ACCOUNT",
-    "BUDGET",
-    "BUDGET_WORDS",
-    "CONTENT",
-    "CONTENT_WORDS",
-    "CONTEXT",
-    "CONTEXT_WORDS",
-    "CREDENTIALS",
-    "CREDENTIALS_WORDS",
-    "DEVELOPER_ROLE",
-    "IN_MESSAGES",
-    "LIMIT_AND_REQUESTED",
-    "MODEL",
-    "MODEL_MISSING",
-    "MODEL_WORDS",
-    "NAMED_PARAMETERS",
-    "NO_ROUTE",
-    "OF_A_PARAMETER",
-    "OF_A_THING",
-    "PARAMETER_WORDS",
-    "PERMISSION",
-    "QUOTA",
-    "RANDOM",
-    "RANDOM_WORDS",
-    "RATE",
-    "RATE_WORDS",
-    "STATUS_OF_WORD",
-    "TOO_LARGE",
-    "TOO_LARGE_WORDS",
-    "TOO_LONG_TEXT",
-    "UNVERIFIED",
-    "WEAK_WORDS",
+    "ACCOUNT_CLOSED_PATTERN",
+    "AMBIGUOUS_CREDENTIAL_CODES",
+    "BUDGET_CODES",
+    "BUDGET_PATTERN",
+    "CONTENT_CODES",
+    "CONTENT_PATTERN",
+    "CONTEXT_CODES",
+    "CONTEXT_PATTERN",
+    "CREDENTIAL_CODES",
+    "CREDENTIAL_PATTERN",
+    "DEVELOPER_ROLE_PATTERN",
+    "INVALID_FIELD_PATTERN",
+    "LIMIT_AND_REQUESTED_PATTERN",
+    "MESSAGE_INDEX_PATTERN",
+    "MODEL_404_PATTERN",
+    "MODEL_CODES",
+    "MODEL_MISSING_PATTERN",
+    "NO_ENDPOINT_PATTERN",
+    "PARAMETER_CODES",
+    "PARAMETER_PATTERNS",
+    "PERMISSION_PATTERN",
+    "PLAN_QUOTA_PATTERN",
+    "RANDOM_REFUSAL_CODES",
+    "RANDOM_REFUSAL_PATTERN",
+    "RATE_LIMIT_CODES",
+    "RATE_LIMIT_PATTERN",
+    "REFERENCED_OBJECT_PATTERN",
+    "STATUS_OF_CODE",
+    "TEXT_TOO_LONG_CODE",
+    "TOO_LARGE_CODES",
+    "TOO_LARGE_PATTERN",
+    "UNVERIFIED_ACCOUNT_PATTERN",
 ]
 
-CONTEXT_WORDS: Final = frozenset(
-    {
-        "context_length_exceeded",
-        "exceed_context_size_error",
-        "context_window_exceeded",
-        "contextwindowexceedederror",
-        "model_context_window_exceeded",
-        "model_max_prompt_tokens_exceeded",
-        "prompt_too_long",
-        "input_too_long",
-        "max_context_length_exceeded",
-    }
+
+def _codes(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+CONTEXT_CODES: Final = _codes(
+    """
+    context_length_exceeded exceed_context_size_error context_window_exceeded contextwindowexceedederror
+    model_context_window_exceeded model_max_prompt_tokens_exceeded prompt_too_long input_too_long
+    max_context_length_exceeded
+    """
 )
-TOO_LONG_TEXT: Final = "string_above_max_length"
-"""OpenAI's, of a message as well as of the name of a user."""
-CONTENT_WORDS: Final = frozenset(
-    {
-        "content_filter",
-        "content_filtered",
-        "content_policy_violation",
-        "contentpolicyviolationerror",
-        "responsibleaipolicyviolation",
-        "contentfilterresult",
-        "contentfilterresults",
-        "contentfilter",
-        "flaggedinput",
-        "reasons",
-        "prohibited_content",
-        "safety",
-        "blocklist",
-        "spii",
-        "image_safety",
-        "moderation_blocked",
-        "invalid_prompt",
-        "data_inspection_failed",
-        "datainspectionfailed",
-        "sensitive_words_detected",
-    }
+TEXT_TOO_LONG_CODE: Final = "string_above_max_length"
+"""OpenAI's code for a message that is too long, and for any other text of the request."""
+CONTENT_CODES: Final = _codes(
+    """
+    content_filter content_filtered content_policy_violation contentpolicyviolationerror
+    responsibleaipolicyviolation contentfilterresult contentfilterresults contentfilter flaggedinput reasons
+    prohibited_content safety blocklist spii image_safety moderation_blocked invalid_prompt
+    data_inspection_failed datainspectionfailed sensitive_words_detected
+    """
 )
-BUDGET_WORDS: Final = frozenset(
-    {
-        "insufficient_quota",
-        "insufficient_balance",
-        "insufficient_credits",
-        "insufficient_funds",
-        "insufficient_user_quota",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "billing_error",
-        "budget_exceeded",
-        "payment_required",
-        "credit_limit_exceeded",
-        "exceeded_current_quota_error",
-        "spend_limit_reached",
-        "arrearage",
-    }
+BUDGET_CODES: Final = _codes(
+    """
+    insufficient_quota insufficient_balance insufficient_credits insufficient_funds insufficient_user_quota
+    billing_hard_limit_reached billing_not_active billing_error budget_exceeded payment_required
+    credit_limit_exceeded exceeded_current_quota_error spend_limit_reached arrearage
+    """
 )
-CREDENTIALS_WORDS: Final = frozenset(
-    {
-        "invalid_api_key",
-        "api_key_invalid",
-        "incorrect_api_key",
-        "api_key_expired",
-        "api_key_service_blocked",
-        "authentication_error",
-        "authenticationerror",
-        "invalid_authentication_error",
-        "unauthenticated",
-        "unauthorized",
-        "permission_denied",
-        "permission_error",
-        "permission_denied_error",
-        "access_denied",
-        "accessdeniedexception",
-        "unrecognizedclientexception",
-        "expiredtokenexception",
-        "account_deactivated",
-        "organization_restricted",
-        "mismatched_project",
-        "mismatched_organization",
-    }
+CREDENTIAL_CODES: Final = _codes(
+    """
+    invalid_api_key api_key_invalid incorrect_api_key api_key_expired api_key_service_blocked
+    authentication_error authenticationerror invalid_authentication_error unauthenticated unauthorized
+    permission_denied permission_error permission_denied_error access_denied accessdeniedexception
+    unrecognizedclientexception expiredtokenexception account_deactivated organization_restricted
+    mismatched_project mismatched_organization
+    """
 )
-WEAK_WORDS: Final = frozenset(
-    {
-        "permission_denied",
-        "permission_error",
-        "permission_denied_error",
-        "access_denied",
-        "accessdeniedexception",
-    }
+AMBIGUOUS_CREDENTIAL_CODES: Final = _codes(
+    """
+    permission_denied permission_error permission_denied_error access_denied accessdeniedexception
+    """
 )
-"""Of those, what is said of a file that the request names as well as of a key."""
-RATE_WORDS: Final = frozenset(
-    {
-        "rate_limit_exceeded",
-        "rate_limit_error",
-        "rate_limited",
-        "rate_limit_reached_error",
-        "ratelimitexceeded",
-        "ratelimiterror",
-        "ratelimitreached",
-        "resource_exhausted",
-        "too_many_requests",
-        "toomanyrequests",
-        "too_many_requests_error",
-        "throttlingexception",
-        "userratelimitexceeded",
-        "engine_overloaded_error",
-    }
+"""The credential codes that are also used for a file that the request names."""
+RATE_LIMIT_CODES: Final = _codes(
+    """
+    rate_limit_exceeded rate_limit_error rate_limited rate_limit_reached_error ratelimitexceeded
+    ratelimiterror ratelimitreached resource_exhausted too_many_requests toomanyrequests
+    too_many_requests_error throttlingexception userratelimitexceeded engine_overloaded_error
+    """
 )
-TOO_LARGE_WORDS: Final = frozenset({"request_too_large", "tokens_limit_reached", "payload_too_large"})
-MODEL_WORDS: Final = frozenset(
-    {
-        "model_not_found",
-        "model_not_found_error",
-        "model_not_exist",
-        "model_decommissioned",
-        "model_deprecated",
-        "model_retired",
-        "model_terms_required",
-        "invalid_model",
-        "deploymentnotfound",
-        "modeldeprecated",
-        "unknown_model",
-        "modelnotfound",
-        "unsupported_model",
-        "model_not_supported",
-    }
+TOO_LARGE_CODES: Final = frozenset({"request_too_large", "tokens_limit_reached", "payload_too_large"})
+MODEL_CODES: Final = _codes(
+    """
+    model_not_found model_not_found_error model_not_exist model_decommissioned model_deprecated model_retired
+    model_terms_required invalid_model deploymentnotfound modeldeprecated unknown_model modelnotfound
+    unsupported_model model_not_supported
+    """
 )
-PARAMETER_WORDS: Final = frozenset(
-    {
-        "unsupported_parameter",
-        "unsupported_value",
-        "unknown_parameter",
-        "extra_forbidden",
-        "unrecognized_parameter",
-    }
+PARAMETER_CODES: Final = _codes(
+    """
+    unsupported_parameter unsupported_value unknown_parameter extra_forbidden unrecognized_parameter
+    """
 )
-RANDOM_WORDS: Final = frozenset({"tool_use_failed", "json_validate_failed", "output_parse_failed"})
-STATUS_OF_WORD: Final = {
+RANDOM_REFUSAL_CODES: Final = frozenset({"tool_use_failed", "json_validate_failed", "output_parse_failed"})
+STATUS_OF_CODE: Final = {
     "invalid_request_error": 400,
     "badrequesterror": 400,
     "bad_request": 400,
@@ -205,9 +131,9 @@ STATUS_OF_WORD: Final = {
     "unauthenticated": 401,
     "too many requests": 429,
 }
-"""The HTTP status that a word stands for, where an error came inside a 200 and names no number."""
+"""The HTTP status that a code stands for, used where an error inside a 200 names no number."""
 
-CONTEXT: Final = re.compile(
+CONTEXT_PATTERN: Final = re.compile(
     r"maximum (?:context|prompt|model|input) (?:length|limit|size|window)"
     r"|context[ _-]?(?:length|size|window|limit)s?\b.{0,40}exceed"
     r"|exceed\w*.{0,60}\bcontext[ _-]?(?:length|size|window|limit)"
@@ -229,7 +155,7 @@ CONTEXT: Final = re.compile(
     r"|context (?:length|window|size) is (?:only )?[\d,]+"
     r"|reduce the length of (?:the |your )?(?:messages|prompt|input)"
 )
-CONTENT: Final = re.compile(
+CONTENT_PATTERN: Final = re.compile(
     r"content[ _-]?(?:management )?(?:policy|policies|filter)"
     r"|usage (?:polic(?:y|ies)|guidelines)"
     r"|\bflagged\b|\bmoderation\b|prohibited[ _]content|content exists risk|inappropriate content"
@@ -237,12 +163,12 @@ CONTENT: Final = re.compile(
     r"|sensitive (?:content|words)|blocked (?:by|due to|because of|for) .{0,40}(?:safety|polic|filter|prohibited)"
     r"|violat\w+ .{0,40}(?:polic|terms|guidelines)|unsafe content|considered unsafe"
 )
-ACCOUNT: Final = re.compile(
+ACCOUNT_CLOSED_PATTERN: Final = re.compile(
     r"\b(?:account|organi[sz]ation|team|project|(?:api )?key|access)\b.{0,30}"
     r"\b(?:suspended|terminated|deactivated|disabled|restricted|banned|revoked|blocked)"
 )
-"""An account that is shut, for whatever reason."""
-BUDGET: Final = re.compile(
+"""An account or key that the provider closed, for any reason."""
+BUDGET_PATTERN: Final = re.compile(
     r"insufficient[ _-](?:quota|balance|credits?|funds)|credit balance is|not enough (?:credits?|balance|funds)"
     r"|(?:run |ran )?out of (?:credits|funds|balance)|(?:used|exhausted) all .{0,30}credits"
     r"|credits? (?:have been |has been |are |is )?(?:exhausted|depleted|used up)|credit limit exceeded"
@@ -256,36 +182,36 @@ BUDGET: Final = re.compile(
     r"|(?<!thinking )(?<!reasoning )(?<!token )budget (?:has been )?exceeded|exceeded (?:your|the|its) budget"
     r"|recharge your account|overdue[ -]payment|account is in arrears|in good standing"
 )
-QUOTA: Final = re.compile(r"exceeded your current quota.{0,40}(?:plan|billing)")
-CREDENTIALS: Final = re.compile(
+PLAN_QUOTA_PATTERN: Final = re.compile(r"exceeded your current quota.{0,40}(?:plan|billing)")
+CREDENTIAL_PATTERN: Final = re.compile(
     r"api[ _-]?key\b.{0,40}(?:not valid|invalid|incorrect|expired|not found|missing|revoked|disabled|required)"
     r"|(?:invalid|incorrect|expired|missing|bad|unknown|revoked|wrong|no)\b.{0,20}\bapi[ _-]?key"
     r"|no auth credentials found|invalid (?:authentication|bearer|access token|credentials?)"
 )
-PERMISSION: Final = re.compile(
+PERMISSION_PATTERN: Final = re.compile(
     r"api[ _-]?key|\btoken\b|credential|permission|not authori[sz]ed|unauthori[sz]ed|access denied|have access"
     r"|\baccount\b|organi[sz]ation|\bproject\b|subscription|\bteam\b|not allowed to (?:use|access|sample)"
 )
-RATE: Final = re.compile(
+RATE_LIMIT_PATTERN: Final = re.compile(
     r"rate[ _-]?limit|too many requests|resource (?:has been )?exhausted|quota exceeded|throttled"
 )
-TOO_LARGE: Final = re.compile(
+TOO_LARGE_PATTERN: Final = re.compile(
     r"request too large|request (?:entity|body|payload) (?:is )?too large|payload too large"
 )
-LIMIT_AND_REQUESTED: Final = re.compile(
+LIMIT_AND_REQUESTED_PATTERN: Final = re.compile(
     r"\blimit(?: of| is|:)? ?(?P<limit>\d[\d,]{0,18})\b.{0,120}?\brequested:? ?(?:about )?(?P<requested>\d[\d,]{0,18})"
 )
-NO_ROUTE: Final = re.compile(
+NO_ENDPOINT_PATTERN: Final = re.compile(
     r"no (?:allowed )?(?:endpoints|providers)\b.{0,20}(?:that |which )?(?:support|match|are available|can handle|meet)"
 )
-"""OpenRouter's, of a model that is there, but not for what this request asks."""
-MODEL_MISSING: Final = re.compile(
+"""OpenRouter's message when it serves the model, but not with the features this request asks for."""
+MODEL_MISSING_PATTERN: Final = re.compile(
     r"not a valid model|model not exist|invalid model\b|unknown model\b|no such model|model identifier is invalid"
     r"|\bmodels?\b.{0,120}(?:does ?n[o']t exist|do not exist|has been (?:decommissioned|deprecated|retired|removed"
     r"|shut ?down)|is no longer|not found)"
 )
-"""Said with any status."""
-MODEL: Final = re.compile(
+"""Messages about a missing model that are sent with any status."""
+MODEL_404_PATTERN: Final = re.compile(
     r"\b(?:models?|deployment)\b.{0,120}"
     r"(?:not (?:be )?(?:found|exist|available|supported|served|accessible|ready|deployed|loaded)|does ?n[o']t exist"
     r"|do not exist|no longer|unknown|invalid|deprecated|decommissioned|retired|unavailable|inaccessible)"
@@ -293,69 +219,71 @@ MODEL: Final = re.compile(
     r".{0,40}\b(?:model|deployment)"
     r"|no endpoints found for|(?:^|; )model: "
 )
-"""Said with a 404."""
-UNVERIFIED: Final = re.compile(r"organi[sz]ation must be verified|must (?:be verified|verify)")
-"""OpenAI's: this model asks for more of the account than others do."""
-RANDOM: Final = re.compile(
+"""Messages about a missing model that count only with a status of 404 or 410."""
+UNVERIFIED_ACCOUNT_PATTERN: Final = re.compile(
+    r"organi[sz]ation must be verified|must (?:be verified|verify)"
+)
+"""OpenAI's message for a model that only verified organizations may use."""
+RANDOM_REFUSAL_PATTERN: Final = re.compile(
     r"failed to call a function\. please adjust|failed to (?:generate|validate) json\. please adjust"
 )
-IN_MESSAGES: Final = re.compile(r"\bmessages\W{1,3}\d")
-"""The refusal is of one message."""
-DEVELOPER_ROLE: Final = re.compile(
+MESSAGE_INDEX_PATTERN: Final = re.compile(r"\bmessages\W{1,3}\d")
+"""The refusal concerns one entry of `messages`."""
+DEVELOPER_ROLE_PATTERN: Final = re.compile(
     r"\brole\b.{0,60}\bdeveloper\b|\bdeveloper\b.{0,60}\brole\b|[`'\"]?developer[`'\"]? is not one of"
     r"|unexpected (?:message )?role\b|incorrect role information|unknown variant `developer`|unsupported role\b"
 )
-_NAME: Final = r"[`'\"“]?([A-Za-z][\w.\[\]]{0,63}?)[`'\"”]?"
+_PARAMETER_NAME: Final = r"[`'\"“]?([A-Za-z][\w.\[\]]{0,63}?)[`'\"”]?"
 _QUOTED: Final = r"[`'\"“]([A-Za-z][\w.]{0,63})[`'\"”]"
-_THING: Final = r"(?:parameter|argument|field|property|name)"
+_NOUN: Final = r"(?:parameter|argument|field|property|name)"
 _KNOWN: Final = (
     r"(temperature|top_p|top_k|min_p|max_tokens|max_completion_tokens|frequency_penalty|presence_penalty"
     r"|repetition_penalty|logprobs|top_logprobs|logit_bias|seed|stream_options|parallel_tool_calls|reasoning_effort"
     r"|service_tier|verbosity)"
 )
-"""Parameters that need no quotes to be known."""
-_NOT_TAKEN: Final = (
+"""Parameters that are recognized without quotes."""
+_NOT_SUPPORTED: Final = (
     r"(?:deprecated|unsupported|unrecognized|not (?:supported|permitted|allowed|recognized|a valid))"
 )
-NAMED_PARAMETERS: Final = tuple(
+PARAMETER_PATTERNS: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"unrecognized request arguments? supplied: ([\w.]{1,64})",
-        rf"(?:unsupported|unknown|unrecognized|unexpected) {_THING}s?(?:\(s\))?:? {_QUOTED}(?! at 'messages)",
+        rf"(?:unsupported|unknown|unrecognized|unexpected) {_NOUN}s?(?:\(s\))?:? {_QUOTED}(?! at 'messages)",
         r"unsupported parameters?(?:\(s\))?: ?[`'\"]?([\w.]{1,64})",
         rf"unsupported value: {_QUOTED} does not support",
-        rf"unexpected keyword(?: argument)? {_NAME}(?![\w.])",
+        rf"unexpected keyword(?: argument)? {_PARAMETER_NAME}(?![\w.])",
         r"argument not supported on this model: ([\w.]{1,64})",
-        rf"does not support (?:the )?parameters?:? {_NAME}(?![\w.])",
+        rf"does not support (?:the )?parameters?:? {_PARAMETER_NAME}(?![\w.])",
         rf"does not support (?:the )?{_QUOTED}",
-        rf"parameters? {_NAME} (?:is|are) (?:not|un)[ -]?supported",
-        rf"(?<!model ){_QUOTED} (?:{_THING} )?(?:is|are) {_NOT_TAKEN}",
+        rf"parameters? {_PARAMETER_NAME} (?:is|are) (?:not|un)[ -]?supported",
+        rf"(?<!model ){_QUOTED} (?:{_NOUN} )?(?:is|are) {_NOT_SUPPORTED}",
         r"([\w.]{1,64}): extra inputs are not permitted",
         r"([a-z_][\w.]{1,63}) extra inputs are not permitted",
         r"extra_forbidden.{0,60}'loc': [\[(]'body', '(\w{1,64})'[\])]",
         r"extra inputs are not permitted, field: [`'\"]([\w.]{1,64})",
         rf"{_QUOTED} cannot both be specified",
-        rf"\b{_KNOWN} (?:{_THING} )?(?:is|are) {_NOT_TAKEN}",
-        rf"does not support (?:the )?(?:{_THING} )?{_KNOWN}\b",
+        rf"\b{_KNOWN} (?:{_NOUN} )?(?:is|are) {_NOT_SUPPORTED}",
+        rf"does not support (?:the )?(?:{_NOUN} )?{_KNOWN}\b",
         rf"invalid {_KNOWN}: only ",
         r"(?:fields|parameters|arguments|properties) are not supported[^:]{0,60}: ?[`'\"\[]*([\w.]{1,64})",
         r"additional properties are not allowed \('([\w.]{1,64})' was unexpected",
         r"unknown field:? (?:parameter )?[`'\"]([\w.]{1,64})[`'\"]",
         rf"unknown (?:field|option|setting):? {_KNOWN}\b",
-        rf"(?:not|n't|cannot) (?:accept|take|allow|use|recogni[sz]e) (?:the |a |any )?(?:{_THING} )?{_KNOWN}\b",
-        rf"\b{_KNOWN} (?:{_THING} )?not (?:allowed|accepted|supported|permitted|available)\b",
+        rf"(?:not|n't|cannot) (?:accept|take|allow|use|recogni[sz]e) (?:the |a |any )?(?:{_NOUN} )?{_KNOWN}\b",
+        rf"\b{_KNOWN} (?:{_NOUN} )?not (?:allowed|accepted|supported|permitted|available)\b",
         rf"\b(?:has|have|takes|accepts|supports) no (?:\w+ (?:called|named) )?{_KNOWN}\b",
-        rf"\b(?:remove|omit|drop|leave out) (?:the )?(?:{_THING} )?{_KNOWN}\b",
+        rf"\b(?:remove|omit|drop|leave out) (?:the )?(?:{_NOUN} )?{_KNOWN}\b",
     )
 )
-OF_A_THING: Final = re.compile(
+REFERENCED_OBJECT_PATTERN: Final = re.compile(
     r"\b(?:file|cachedcontent|cached content|image|audio|video|document|url|uri|thread|assistant|vector store"
     r"|prompt|attachment|download|fetch|schema|function|tools?)\b"
 )
-"""The refusal is of something that the request names."""
-OF_A_PARAMETER: Final = re.compile(
+"""The refusal concerns an object that the request refers to, not the key."""
+INVALID_FIELD_PATTERN: Final = re.compile(
     r"extra inputs are not permitted|additional propert(?:y|ies)|unexpected keyword|invalid (?:value|schema|type)"
     r"|(?:unknown|unsupported|unexpected|unrecognized) (?:request )?(?:name|field|parameter|argument|property|key)"
     r"|(?:property|parameter|argument|field) \S{0,80} ?is (?:unsupported|not)|could not parse"
 )
-"""The refusal is of how the request was put: what else the message says may be the request's own words."""
+"""The refusal concerns one field of the request: the rest of the message may be an echo of the request."""
