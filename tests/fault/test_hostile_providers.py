@@ -219,7 +219,7 @@ async def test_a_prompt_goes_to_the_configured_host_and_to_no_other(
     ("parts", "says"),
     [
         ((chunk("half an ans", ""), DONE), "finish_reason"),
-        ((chunk("one", "stop"), chunk(" TWO"), DONE), "went on after its finish_reason"),
+        ((chunk("one", "stop"), chunk(" TWO"), DONE), "has content after its finish_reason"),
     ],
 )
 async def test_d6_a_stream_with_two_ends_or_none_is_no_answer(

@@ -80,11 +80,13 @@ class AttemptUsage:
         if answer is None:
             return self._usage_of_failure(execution, attempt, took_s)
         model, estimated_tokens = attempt.key.model, execution.size.input_tokens
-        counted, doubtful = answer.counted.plausible(self._models[model].context_tokens)
+        counted, doubtful = answer.counted.without_implausible(self._models[model].context_tokens)
         sent_bytes = attempt.progress.content_bytes if answer.response is None else answer.message_bytes
         input_tokens = max(1, self._calibration.corrected(model, estimated_tokens))
         output_tokens = -(-sent_bytes // BYTES_PER_TOKEN)
-        answer.usage, estimated = counted.completed(input_tokens=input_tokens, output_tokens=output_tokens)
+        answer.usage, estimated = counted.with_estimates(
+            input_tokens=input_tokens, output_tokens=output_tokens
+        )
         answer.estimated = estimated or doubtful
         self._output_rate.observe(model, tokens=counted.output_tokens or 0, took_s=took_s)
         self._calibration.observe(

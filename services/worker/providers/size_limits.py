@@ -1,6 +1,4 @@
-"""How large what a provider sends may be: no answer, however long, takes more of the worker's memory than this, or more
-of the stream that all replies share.
-"""
+"""Limits on the size of provider data, which bound the worker's memory and the space taken in the reply stream."""
 
 from __future__ import annotations
 
@@ -20,46 +18,45 @@ __all__ = [
     "NAME_CHARACTERS",
     "STREAM_BYTES",
     "WHOLE_BYTES",
-    "Word",
-    "clipped",
+    "Name",
+    "clip_name",
     "oversized",
     "read_into",
 ]
 
 _MIB: Final = 1024 * 1024
 WHOLE_BYTES: Final = 7 * _MIB
-"""A whole answer, as its provider wrote it. It goes out in one message, which may have 8 MiB."""
+"""Limit of a whole completion as the provider sent it. It is published as one message of at most 8 MiB."""
 EVENT_BYTES: Final = 4 * _MIB
-"""One event of a stream; with what was gathered before it, 16 KiB, it may become one delta."""
+"""Limit of one stream event. Together with 16 KiB of coalesced text it may become one delta."""
 STREAM_BYTES: Final = 16 * _MIB
-"""What one attempt may publish of a streamed answer: text, and choices as they came. What the provider wraps around
-the text does not count: it is dropped as it is read, and makes 300 bytes on the wire out of one token."""
+"""Limit of the text and choice objects that one attempt may publish. The envelope of a chunk, about 300 bytes on the
+wire for one token, is discarded and does not count."""
 ERROR_BYTES: Final = 64 * 1024
-"""The body of an error: what lies beyond is not read."""
+"""Limit of an error body; the rest is not read."""
 HEADER_BYTES: Final = 65 * 1024
-"""One header of a response with its name, or the status line: a value of 64 KB is read."""
+"""Limit of the status line, and of one response header with its name; a value of 64 KB fits."""
 HEADERS: Final = 256
-"""The headers of a response."""
+"""Limit on the number of response headers."""
 MODELS_BYTES: Final = 4 * _MIB
-"""The list of models."""
+"""Limit of a model list."""
 NAME_CHARACTERS: Final = 256
-"""A name, or a word that programs compare."""
-Word = Annotated[str, Meta(max_length=NAME_CHARACTERS)]
-"""What programs compare, such as a finish reason."""
+"""Limit of a model name, an id or a finish reason."""
+Name = Annotated[str, Meta(max_length=NAME_CHARACTERS)]
 
 
-def clipped(name: str | None) -> str | None:
-    """A name that goes into traces; None for an empty one."""
+def clip_name(name: str | None) -> str | None:
+    """A name cut to a length suitable for traces; None for an empty one."""
     return name[:NAME_CHARACTERS] if name else None
 
 
-def oversized(what: str, most_bytes: int) -> ProviderFailure:
-    return ProviderFailure("oversized", f"{what} has more than {most_bytes:,} bytes, the most there may be")
+def oversized(what: str, limit_bytes: int) -> ProviderFailure:
+    return ProviderFailure("oversized", f"{what} has more than {limit_bytes:,} bytes, which is the limit")
 
 
-async def read_into(body: bytearray, pieces: AsyncIterator[bytes], most_bytes: int, what: str) -> None:
-    """Read to the end. Raises ProviderFailure for more than `most_bytes`; `body` has what came until then."""
+async def read_into(body: bytearray, pieces: AsyncIterator[bytes], limit_bytes: int, what: str) -> None:
+    """Append all `pieces` to `body`. Raises ProviderFailure at more than `limit_bytes`, with the excess in `body`."""
     async for piece in pieces:
         body += piece
-        if len(body) > most_bytes:
-            raise oversized(what, most_bytes)
+        if len(body) > limit_bytes:
+            raise oversized(what, limit_bytes)

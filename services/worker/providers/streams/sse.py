@@ -1,8 +1,8 @@
-"""Server-sent events, read incrementally and strictly; and what comes in their place.
+"""Server-sent events, read incrementally and strictly.
 
-Format: WHATWG HTML, "Server-sent events", section 9.2.6 (fields, line ends, byte order mark). `[DONE]` is
-OpenAI's mark for the end of a stream. Beside it providers send one JSON body where a stream was asked for, and errors
-outside of any event: `{"error": ...}` on a line of its own, `error: {...}` (llama.cpp), `event: error`.
+Format: WHATWG HTML, "Server-sent events", section 9.2.6 (fields, line ends, byte order mark). `[DONE]` is OpenAI's
+marker for the end of a stream. Some providers answer a streamed request with one JSON body, or send errors outside of
+an event's data: `{"error": ...}` on a line of its own, `error: {...}` (llama.cpp), `event: error`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.wire_errors import SINGLE_NEWLINE_HINT, SseTooLarge, SseTruncated
-from services.worker.providers.lenient_json import mended
+from services.worker.providers.lenient_json import repair_json
 from services.worker.providers.size_limits import EVENT_BYTES, WHOLE_BYTES
 
 __all__ = ["SseReader", "SseTooLarge", "SseTruncated"]
@@ -21,8 +21,8 @@ __all__ = ["SseReader", "SseTooLarge", "SseTruncated"]
 _BOM: Final = b"\xef\xbb\xbf"
 _DONE: Final = b"[DONE]"
 _BLANKS: Final = b" \t\r\n"
-_ALIVE: Final = frozenset((b"ping", b"keepalive", b"keep-alive", b"heartbeat"))
-"""Names of events that only say that the connection lives, whatever their data."""
+_KEEPALIVE: Final = frozenset((b"ping", b"keepalive", b"keep-alive", b"heartbeat"))
+"""Names of keep-alive events, whose data is ignored."""
 _FIELDS: Final = frozenset((b"", b"data", b"event", b"id", b"retry", b"error"))
 _CHOICES: Final = b'"choices"'
 _EMPTY: Final = frozenset((b"", b"null", b'""', b"{}", b"[]"))
@@ -34,8 +34,8 @@ _decode: Final = msgspec.json.Decoder().decode
 class SseReader:
     """Turns the bytes of one response into the payloads of its events.
 
-    The outcome (payloads, `done`, errors) does not depend on how the bytes were cut into pieces. A line end
-    counts as one byte of its event, whichever of the three it was.
+    Payloads, `done` and errors do not depend on how the bytes are split into pieces. Each line end (CR, LF or CRLF)
+    counts as one byte of its event.
     """
 
     __slots__ = (
@@ -54,7 +54,7 @@ class SseReader:
 
     def __init__(self, max_event_bytes: int = EVENT_BYTES, stream_format: StreamFormat = _DEFAULT) -> None:
         self.done = False
-        """The end was marked, by `[DONE]` or because the response is one JSON body; whatever follows is ignored."""
+        """`[DONE]` was received, or the response is one complete JSON body. Later bytes are ignored."""
         self._max_event_bytes = max_event_bytes
         self._by_line = stream_format.event_end == "newline"
         self._end = b"\n" if self._by_line else b"\n\n"
@@ -64,12 +64,12 @@ class SseReader:
         self._after_cr = False
         self._too_large = False
         self.is_body = False
-        """It is JSON from its first byte on: one answer or error where a stream was asked for."""
+        """The response is one JSON body, an answer or an error, instead of a stream."""
         self._name = b""
 
     @property
     def hint(self) -> str:
-        """What to set in the catalogue, where what has come looks like events that end with one newline."""
+        """The catalogue setting to suggest if the unread bytes look like events that end with one newline."""
         rest = self._rest
         lines_of_data = rest.startswith(b"data:") + rest.count(b"\ndata:")
         return SINGLE_NEWLINE_HINT if lines_of_data > 1 else ""
@@ -77,19 +77,19 @@ class SseReader:
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that `data` completes.
 
-        Raises SseTooLarge for an event over the bound; events completed before it in the same `data` are
-        still returned, and the next call (or `close`) raises.
+        Raises SseTooLarge for an event above the limit. Events before it in the same `data` are returned first; then
+        the next call of `feed` or `close` raises.
         """
         if self.done or not data:
             return []
         if self._too_large:
             raise self._size_error()
         if self._at_start or self._after_cr or b"\r" in data:
-            data = self._with_plain_line_ends(data)
+            data = self._normalize_line_ends(data)
         rest = self._rest
         if rest or self.is_body:
-            # The separator may straddle the seam, so the search starts one byte before it. What was searched
-            # is never searched again, or a large event in small pieces would cost the square of its size.
+            # The separator may span two pieces, so the search starts one byte before the new one. Searching all of
+            # `rest` again would make the cost of a large event in small pieces quadratic.
             seam = max(0, len(rest) - 1)
             rest += data
             if self.is_body or rest.find(self._end, seam) < 0:
@@ -100,13 +100,13 @@ class SseReader:
         blocks = data.split(self._end)
         if tail := blocks.pop():
             rest += tail
-        return self._raise_if_too_large(self._payloads(self._with_names(blocks) if self._by_line else blocks))
+        return self._raise_if_too_large(self._payloads(self._join_names(blocks) if self._by_line else blocks))
 
     def close(self) -> list[bytes]:
-        """The response has ended: the payloads of what has no line end behind it and is complete all the same.
+        """The payloads of the remaining events after the end of the response.
 
-        Raises SseTruncated if inside an event, SseTooLarge as `feed` does. Servers exist that leave out the blank
-        line after the last event. `[DONE]` and JSON that is whole show by themselves that nothing is missing.
+        Some servers omit the blank line after the last event, which is complete if it is `[DONE]` or valid JSON.
+        Raises SseTruncated for any other unfinished event, and SseTooLarge as `feed` does.
         """
         if self._too_large:
             raise self._size_error()
@@ -119,11 +119,11 @@ class SseReader:
             return [unfinished]
         blocks = unfinished.split(self._end)
         last = blocks.pop()
-        payloads = self._payloads(self._with_names(blocks) if self._by_line else blocks)
+        payloads = self._payloads(self._join_names(blocks) if self._by_line else blocks)
         return payloads + self._complete(last, hint)
 
     def _complete(self, block: bytes, hint: str) -> list[bytes]:
-        """The payloads of an event of which only the end is missing."""
+        """The payloads of the last event, whose separator is missing."""
         if self._too_large:
             raise self._size_error()
         if self.done or all(map(_is_comment, block.split(b"\n"))):
@@ -158,8 +158,8 @@ class SseReader:
         self._check_unfinished()
         return payloads
 
-    def _with_names(self, lines: list[bytes]) -> list[bytes]:
-        """Lines that are events of their own, those that name an event joined to the line of data behind them."""
+    def _join_names(self, lines: list[bytes]) -> list[bytes]:
+        """Lines as separate events; an `event:` line is joined to the data line after it."""
         blocks: list[bytes] = []
         for line in lines:
             if line.startswith(b"event:") and len(line) <= self._max_event_bytes:
@@ -173,9 +173,9 @@ class SseReader:
 
     def _check_unfinished(self) -> None:
         rest = self._rest
-        most = WHOLE_BYTES if self.is_body else self._max_event_bytes
-        # A line end at the end may be the first half of the separator, which is no part of the event.
-        if len(rest) > most and len(rest) - rest.endswith(b"\n") > most:
+        limit_bytes = self._limit_bytes()
+        # A line end at the end may be the first half of the separator, which is not part of the event.
+        if len(rest) > limit_bytes and len(rest) - rest.endswith(b"\n") > limit_bytes:
             self._too_large = True
 
     def _raise_if_too_large(self, payloads: list[bytes]) -> list[bytes]:
@@ -185,12 +185,16 @@ class SseReader:
 
     def _size_error(self) -> SseTooLarge:
         what = "the answer" if self.is_body else "an event of the stream"
-        most = WHOLE_BYTES if self.is_body else self._max_event_bytes
-        return SseTooLarge(f"{what} has more than {most:,} bytes, the most there may be{self.hint}")
+        return SseTooLarge(
+            f"{what} has more than {self._limit_bytes():,} bytes, which is the limit{self.hint}"
+        )
 
-    def _with_plain_line_ends(self, data: bytes) -> bytes:
+    def _limit_bytes(self) -> int:
+        return WHOLE_BYTES if self.is_body else self._max_event_bytes
+
+    def _normalize_line_ends(self, data: bytes) -> bytes:
         if self._at_start:
-            data = self._begun(bytes(self._rest) + data)
+            data = self._strip_start(bytes(self._rest) + data)
             self._at_start = not data
             self.is_body = data[:1] in (b"{", b"[")
         if self._after_cr and data:
@@ -201,8 +205,8 @@ class SseReader:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return data
 
-    def _begun(self, data: bytes) -> bytes:
-        """What follows the byte order mark and white space at the beginning of the response."""
+    def _strip_start(self, data: bytes) -> bytes:
+        """The data without the byte order mark and white space at the beginning of the response."""
         self._rest.clear()
         if self._may_have_bom:
             if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -214,10 +218,10 @@ class SseReader:
 
 
 def _payloads_of(block: bytes) -> list[bytes]:
-    """The data lines of one event, joined, what of the block tells of an error outside of it, and what is no field.
+    """The joined data lines of one event, its errors outside of data, and its lines that are not fields.
 
-    The format lets a reader ignore lines that it does not know. Here they are payloads, which are read as a chunk or
-    found to be none: what remains of an event that lost its beginning is such a line.
+    The format allows a reader to ignore unknown lines. Here they are payloads, because the remainder of an event that
+    lost its beginning is such a line: reading it as a chunk reports the loss.
     """
     values: list[bytes] = []
     errors: list[bytes] = []
@@ -226,7 +230,7 @@ def _payloads_of(block: bytes) -> list[bytes]:
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
         if name not in _FIELDS:
-            name = _variant(name)
+            name = _field_name(name)
         if name == b"data":
             values.append(value.removeprefix(b" "))
         elif name == b"error":
@@ -235,34 +239,34 @@ def _payloads_of(block: bytes) -> list[bytes]:
             bare.append(line)
         elif name == b"event":
             event = value.strip().lower()
-    if event in _ALIVE:
+    if event in _KEEPALIVE:
         values = [value for value in values if _CHOICES in value]
     elif event == b"error":
         return [_as_error(b"\n".join(values)), *_bare(bare)]
     return [*([b"\n".join(values)] if values else []), *errors, *_bare(bare)]
 
 
-def _variant(name: bytes) -> bytes:
-    """The field that is meant where its name has a byte order mark or blanks around it, or capitals in it."""
-    meant = name.removeprefix(_BOM).strip().lower()
-    return meant if meant in _FIELDS else name
+def _field_name(name: bytes) -> bytes:
+    """The known field for a name with a byte order mark, surrounding blanks or capitals; else the name itself."""
+    field = name.removeprefix(_BOM).strip().lower()
+    return field if field in _FIELDS else name
 
 
 def _is_remnant(value: bytes) -> bool:
-    """Whether what stands in a comment, or in a field that is no data, is of a chunk that lost its beginning."""
+    """Whether the value of a comment, or of a field other than data, is a chunk that lost its beginning."""
     if b"}" not in value:
         return False
     return _CHOICES in value or (value.rstrip().endswith(b"}") and not _is_json(value))
 
 
 def _bare(lines: list[bytes]) -> list[bytes]:
-    """JSON without a field's name: one value over several lines, or one on each."""
+    """Lines without a field name: one JSON value over several lines, or one payload for each line."""
     whole = b"\n".join(lines)
     return [whole] if lines and _is_json(whole) else lines
 
 
 def _as_error(value: bytes) -> bytes:
-    """A chunk that reports what the provider wrote, JSON or words."""
+    """An error chunk with the provider's text or JSON."""
     value = value.strip()
     if value in _EMPTY:
         value = b"the provider reported an error without a message"
@@ -272,19 +276,19 @@ def _as_error(value: bytes) -> bytes:
 
 
 def _is_json(value: bytes) -> bool:
-    """Whether it is one whole object or list."""
+    """Whether the value is one complete JSON object or list."""
     if value.lstrip()[:1] not in (b"{", b"["):
         return False
     try:
         _decode(value)
     except (ValueError, RecursionError):
-        return _is_odd_json(value)
+        return _is_repairable(value)
     return True
 
 
-def _is_odd_json(value: bytes) -> bool:
+def _is_repairable(value: bytes) -> bool:
     try:
-        mended(value)
+        repair_json(value)
     except (ValueError, RecursionError):
         return False
     return True
@@ -295,4 +299,4 @@ def _is_comment(line: bytes) -> bool:
 
 
 def _is_field(line: bytes) -> bool:
-    return _variant(line.partition(b":")[0]) in _FIELDS
+    return _field_name(line.partition(b":")[0]) in _FIELDS

@@ -1,8 +1,8 @@
-"""A chat completion that came in one body."""
+"""A whole chat completion: one JSON body, or a stream of events that is joined into one."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -14,96 +14,110 @@ from services.worker.providers.errors.wire_errors import (
     MalformedReply,
     ProviderErrorEvent,
 )
-from services.worker.providers.lenient_json import mended
-from services.worker.providers.streams.choices import (
-    ABSENT,
-    error_of,
-    fields_of,
-    finish_reason_of,
-    index_of,
-    name_in,
-    says,
+from services.worker.providers.lenient_json import repair_json
+from services.worker.providers.size_limits import WHOLE_BYTES
+from services.worker.providers.streams.choices import error_of, finish_reason_of, index_of
+from services.worker.providers.streams.chunks import (
+    DEFAULT_FINISH_REASON,
+    ChunkReader,
+    StreamEnd,
+    missing_choices,
 )
-from services.worker.providers.streams.chunks import DEFAULT_FINISH_REASON, too_few
-from services.worker.providers.streams.gathering import gathered
-from services.worker.providers.usage import NO_USAGE, TokenCounts, read_usage
+from services.worker.providers.streams.raw_json import (
+    ABSENT,
+    decode_any,
+    decode_list,
+    fields_of,
+    is_set,
+    name_of,
+)
+from services.worker.providers.streams.sse import SseReader
+from services.worker.providers.usage import TokenCounts, read_usage
 
 __all__ = ["MalformedReply", "WholeCompletion", "read_whole"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _SSE: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DEFAULT: Final = StreamFormat()
+_GROWING: Final = frozenset(
+    (
+        "content",
+        "refusal",
+        "reasoning",
+        "reasoning_content",
+        "arguments",
+        "text",
+        "thinking",
+        "data",
+        "transcript",
+    )
+)
+"""Keys whose text continues in each chunk; the values of other keys are repeated or sent once."""
 
 
 class WholeCompletion(Struct, frozen=True, kw_only=True):
-    """What the worker needs to know of a reply, and the reply itself."""
+    """The body of a completion, and the fields of it that the worker uses."""
 
     finish_reason: str
-    """Of choice 0."""
+    """The finish reason of choice 0."""
     model: str | None
     usage: TokenCounts | None
     response_id: str | None
     body: bytes
-    """As it came; mended, where not every JSON decoder would read it."""
+    """The body as received; repaired if a strict JSON decoder rejects it."""
     message_bytes: int
-    """The length of its messages as they stand in the body."""
-
-
-_decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
-_decode_any: Final = msgspec.json.Decoder().decode
+    """The total length of the encoded messages."""
 
 
 def read_whole(
     body: bytes, stream_format: StreamFormat = _DEFAULT, choices: int | None = None
 ) -> WholeCompletion:
-    """Read the body of a 200. A stream of events, where none was asked for, is put together to a body.
+    """Read the body of a response with status 200. A stream of events, sent unrequested, is joined into one body.
 
-    `choices`: how many were asked for; None: that is not known.
-
-    Raises MalformedReply unless it is a complete chat completion (REQUIREMENTS D6), ProviderErrorEvent for an error
-    in its place, and whatever a stream raises.
+    `choices`: the number of requested choices; None if unknown. Raises MalformedReply unless the body is a complete
+    chat completion (REQUIREMENTS D6), ProviderErrorEvent for an error in its place, and WireError as for a stream.
     """
     body = body.removeprefix(_BOM)
     if body.lstrip().startswith(_SSE):
-        body = gathered(body, stream_format, choices)
+        body = _joined(body, stream_format, choices)
     try:
         return _read(body, stream_format, choices)
     except (ValueError, RecursionError):
-        pass  # whatever it is, it may be read when it is mended
+        pass  # the repaired body may be valid
     try:
-        return _read(mended(body), stream_format, choices)
+        return _read(repair_json(body), stream_format, choices)
     except (ValueError, RecursionError) as error:
         raise MalformedReply(f"not a complete chat completion: {error}") from error
 
 
-def _read(body: bytes, stream_format: StreamFormat, asked: int | None) -> WholeCompletion:
+def _read(body: bytes, stream_format: StreamFormat, requested: int | None) -> WholeCompletion:
     fields = fields_of(body)
-    # msgspec checks UTF-8 only in what it decodes; the body is passed on as it is.
+    # msgspec checks UTF-8 only in decoded values; the body is passed on unchanged.
     body.decode()
     error = error_of(fields.get("error", ABSENT)) if fields else None
-    if fields is None or not says(fields.get("choices", ABSENT)):
-        error = error or error_in(_decode_any(body))
+    if fields is None or not is_set(fields.get("choices", ABSENT)):
+        error = error or error_in(decode_any(body))
     if error is not None:
         raise ProviderErrorEvent(error)
-    if fields is None or not says(fields.get("choices", ABSENT)):
+    if fields is None or not is_set(fields.get("choices", ABSENT)):
         raise MalformedReply("a reply without choices")
     reasons: dict[int, str] = {}
     usage = _read_usage(fields)
     message_bytes = 0
-    for position, raw in enumerate(_decode_list(fields["choices"])):
+    for position, raw in enumerate(decode_list(fields["choices"])):
         choice = fields_of(raw) or {}
         if error := error_of(choice.get("error", ABSENT)):
             raise ProviderErrorEvent(error)
         reasons[index_of(choice.get("index", ABSENT), position)] = _reason(choice, stream_format)
         message_bytes += len(_message(choice))
-        usage = usage or read_usage(choice.get("usage", NO_USAGE))
-    if lacking := too_few(len(reasons), asked, proved=True):  # JSON that is whole shows its own end
-        raise MalformedReply(f"an answer {lacking}")
+        usage = usage or read_usage(choice.get("usage", ABSENT))
+    if missing := missing_choices(len(reasons), requested, proved=True):  # complete JSON proves its own end
+        raise MalformedReply(f"an answer {missing}")
     return WholeCompletion(
         finish_reason=reasons[min(reasons)],
-        model=name_in(fields.get("model", ABSENT)),
+        model=name_of(fields.get("model", ABSENT)),
         usage=usage,
-        response_id=name_in(fields.get("id", ABSENT)),
+        response_id=name_of(fields.get("id", ABSENT)),
         body=body,
         message_bytes=message_bytes,
     )
@@ -122,11 +136,85 @@ def _message(choice: dict[str, Raw]) -> Raw:
     message = choice.get("message", ABSENT)
     content = (fields_of(message) or {}).get("content", ABSENT) if message != ABSENT else None
     if content is None or bytes(content)[:1] not in (b'"', b"[", b"n"):
-        raise MalformedReply("a choice without a message that can be read")
+        raise MalformedReply("a choice without a readable message")
     return message
 
 
 def _read_usage(fields: dict[str, Raw]) -> TokenCounts | None:
-    usage = read_usage(fields.get("usage", NO_USAGE))
+    usage = read_usage(fields.get("usage", ABSENT))
     groq = fields_of(fields["x_groq"]) if usage is None and "x_groq" in fields else None
-    return read_usage(groq.get("usage", NO_USAGE)) if groq else usage
+    return read_usage(groq.get("usage", ABSENT)) if groq else usage
+
+
+def _joined(data: bytes, stream_format: StreamFormat, choices: int | None) -> bytes:
+    """The chat completion that the events form. Raises WireError for an incomplete one."""
+    events, chunks = SseReader(WHOLE_BYTES, stream_format), ChunkReader(stream_format, choices)
+    texts: list[str] = []
+    messages: dict[int, dict[str, Any]] = {}
+    for payload in (*events.feed(data), *events.close()):
+        delta = chunks.read(payload)
+        if delta is None:
+            continue
+        texts.append(delta.text)
+        for raw in delta.choices:
+            choice = msgspec.json.decode(raw)
+            _merge(messages.setdefault(int(choice.get("index") or 0), {}), choice.get("delta") or {})
+    end = chunks.end(events.done)
+    return _body(end, "".join(texts) + end.rest, messages)
+
+
+def _body(end: StreamEnd, text: str, messages: dict[int, dict[str, Any]]) -> bytes:
+    if text or 0 in end.finish_reasons:
+        first = messages.setdefault(0, {})
+        first["content"] = text or first.get("content")
+    choices = [
+        {
+            "index": index,
+            "message": {"content": None, **message, "role": "assistant"},
+            "finish_reason": end.finish_reasons.get(index, DEFAULT_FINISH_REASON),
+        }
+        for index, message in sorted(messages.items())
+    ]
+    body = {"id": end.response_id, "object": "chat.completion", "model": end.model, "choices": choices}
+    return msgspec.json.encode(body if end.usage is None else {**body, "usage": _usage(end.usage)})
+
+
+def _usage(counted: TokenCounts) -> dict[str, Any]:
+    """The counts under OpenAI's names."""
+    return {
+        "prompt_tokens": counted.input_tokens,
+        "completion_tokens": counted.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": counted.cached_input_tokens},
+        "completion_tokens_details": {"reasoning_tokens": counted.reasoning_tokens},
+    }
+
+
+def _merge(whole: dict[str, Any], delta: dict[str, Any]) -> None:
+    for name, value in delta.items():
+        before = whole.get(name)
+        if before is None:
+            whole[name] = _merge_list([], value) if isinstance(value, list) else value
+        elif isinstance(before, str) and isinstance(value, str):
+            whole[name] = before + value if name in _GROWING else value or before
+        elif isinstance(before, dict) and isinstance(value, dict):
+            _merge(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            _merge_list(before, value)
+        elif value is not None:
+            whole[name] = value
+
+
+def _merge_list(whole: list[Any], more: list[Any]) -> list[Any]:
+    """Join elements with the same `index`, such as the parts of a tool call, and append all others."""
+    for element in more:
+        index = element.get("index") if isinstance(element, dict) else None
+        same = [
+            each
+            for each in whole
+            if isinstance(each, dict) and index is not None and each.get("index") == index
+        ]
+        if same:
+            _merge(same[0], element)
+        else:
+            whole.append(element)
+    return whole

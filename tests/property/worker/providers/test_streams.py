@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.wire_errors import WireError
-from services.worker.providers.lenient_json import mended
+from services.worker.providers.lenient_json import repair_json
 from services.worker.providers.streams.chunks import ChunkReader
 from services.worker.providers.streams.sse import SseReader
 
@@ -234,7 +234,7 @@ def strictly_read(data: bytes) -> str | None:
         if value.strip() in {b"[DONE]", b""}:
             continue
         try:
-            chunk = json.loads(mended(value))
+            chunk = json.loads(repair_json(value))
         except ValueError:
             if not is_words(value, data):
                 return None

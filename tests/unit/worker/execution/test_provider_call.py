@@ -225,7 +225,7 @@ async def test_d6_some_but_not_all_choices_are_not_an_answer(headers, done):
     answer, _ = await stream(*ALL, *done, headers=headers, n=3)
     assert answer.finish_reason == "stop"
     for sent in (ALL[:2], ALL[1:]):
-        with pytest.raises(ProviderFailure, match="2 of the 3 choices") as caught:
+        with pytest.raises(ProviderFailure, match="2 of the 3 requested choices") as caught:
             await stream(*sent, *done, headers=headers, n=3)
         assert caught.value.kind == "broken_stream"
 
@@ -235,7 +235,7 @@ async def test_one_choice_of_several_is_an_answer_with_a_proved_end():
     for proof in ({"headers": CHUNKED}, {"headers": {"Content-Length": "9"}}):
         assert (await stream(ALL[0], n=3, **proof))[1].text == "a"
     assert (await stream(ALL[0], DONE, n=3, headers={}))[1].text == "a"
-    with pytest.raises(ProviderFailure, match="1 of the 3 choices"):
+    with pytest.raises(ProviderFailure, match="1 of the 3 requested choices"):
         await stream(ALL[0], n=3, headers={})
 
 
@@ -247,9 +247,9 @@ async def test_one_body_has_all_choices_or_one():
     for count in (1, 3, 4):
         await whole(body(count), n=3)
         await stream(body(count), n=3)
-    with pytest.raises(ProviderFailure, match="2 of the 3 choices"):
+    with pytest.raises(ProviderFailure, match="2 of the 3 requested choices"):
         await whole(body(2), n=3)
-    with pytest.raises(ProviderFailure, match="2 of the 3 choices"):
+    with pytest.raises(ProviderFailure, match="2 of the 3 requested choices"):
         await stream(body(2), n=3)
 
 

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Price
-from services.worker.providers.usage import NO_COUNTS, NO_USAGE, TokenCounts, cost_microusd, read_usage
+from services.worker.providers.usage import NO_COUNTS, TokenCounts, cost_microusd, read_usage
 
 NAMES = (
     "prompt_tokens",
@@ -58,7 +58,7 @@ def test_cost_is_whole_microdollars_rounded_half_up__f4_i3(usage, price, microus
 @pytest.mark.parametrize(
     "said",
     [
-        *(NO_USAGE, b"{}", b"[]", b'"5"', b"5", b"[" * 5000 + b"]" * 5000),
+        *(b"null", b"{}", b"[]", b'"5"', b"5", b"[" * 5000 + b"]" * 5000),
         *(
             b'{"prompt_tokens":%s,"completion_tokens":null}' % n
             for n in (b"-1", b"1e400", b"9" * 40, b"true")
@@ -171,17 +171,20 @@ def test_usage_is_read_field_by_field_under_whatever_names__f2(said, counted):
     ],
 )
 def test_what_was_not_counted_is_estimated_and_never_0__f2(counted, usage, estimated):
-    assert counted.completed(input_tokens=20, output_tokens=8) == (usage, estimated)
+    assert counted.with_estimates(input_tokens=20, output_tokens=8) == (usage, estimated)
 
 
 def test_an_empty_answer_has_no_output():
-    assert TokenCounts(3, 0).completed(input_tokens=20, output_tokens=0) == (Usage(input_tokens=3), False)
+    assert TokenCounts(3, 0).with_estimates(input_tokens=20, output_tokens=0) == (
+        Usage(input_tokens=3),
+        False,
+    )
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8))
 def test_whatever_is_said_the_usage_is_whole_and_can_be_true__f2(said):
     counted = read_usage(Raw(json.dumps(said).encode())) or NO_COUNTS
-    usage, _ = counted.completed(input_tokens=20, output_tokens=8)
+    usage, _ = counted.with_estimates(input_tokens=20, output_tokens=8)
     assert usage.input_tokens > 0 < usage.output_tokens
     assert 0 <= usage.cached_input_tokens <= usage.input_tokens <= 400_000_000
     assert 0 <= usage.reasoning_tokens <= usage.output_tokens <= 400_000_000
@@ -200,7 +203,7 @@ def test_whatever_is_said_the_usage_is_whole_and_can_be_true__f2(said):
     ],
 )
 def test_no_answer_used_far_more_than_its_model_reads(said, counted, doubtful):
-    assert said.plausible(32_000) == (said if counted is None else counted, doubtful)
+    assert said.without_implausible(32_000) == (said if counted is None else counted, doubtful)
 
 
 @given(
@@ -220,7 +223,7 @@ def test_no_answer_used_far_more_than_its_model_reads(said, counted, doubtful):
 )
 def test_an_absurd_count_is_never_billed(usage):
     said = read_usage(Raw(json.dumps(usage).encode())) or NO_COUNTS
-    counted, _ = said.plausible(1000)
-    billed, _ = counted.completed(input_tokens=5, output_tokens=3)
+    counted, _ = said.without_implausible(1000)
+    billed, _ = counted.with_estimates(input_tokens=5, output_tokens=3)
     assert billed.input_tokens <= 10_000
     assert billed.output_tokens <= 11_000

@@ -185,7 +185,7 @@ def test_a_choice_that_goes_on_after_its_end_is_broken__d6(late):
     with pytest.raises(BrokenStream) as caught:
         reader.read(chunk(late))
     assert str(caught.value) == (
-        "choice 0 went on after its finish_reason; if this provider puts one on every chunk, "
+        "choice 0 has content after its finish_reason; if this provider puts one on every chunk, "
         "set stream: {finish_reason: every} for it in the catalogue"
     )
 
@@ -488,14 +488,14 @@ UNFINISHED = chunk(choice({"content": "x"}))
             ),
         ),
         ({"done": "required"}, [FINISHED], True, False, None),
-        ({}, [UNFINISHED], False, False, "no finish_reason came for choice 0"),
+        ({}, [UNFINISHED], False, False, "no finish_reason was received for choice 0"),
         (
             {},
             [UNFINISHED],
             True,
             False,
             (
-                "no finish_reason came for choice 0; if this provider never sends one, "
+                "no finish_reason was received for choice 0; if this provider never sends one, "
                 "set stream: {finish_reason: optional} for it in the catalogue"
             ),
         ),
