@@ -86,7 +86,7 @@ async def test_d1_a_deadline_during_a_whole_answer_stops_the_provider(system: Sy
 @pytest.mark.parametrize(
     ("role", "model", "limit"), [("logic", "ten-a-minute", 10), ("vision", "five-a-minute", 5)]
 )
-async def test_c1_c3_a_minutes_limit_is_used_up_and_the_rest_hear_when_it_is_back(
+async def test_c1_c3_a_limit_per_minute_is_used_and_the_rest_get_retry_after(
     system: System, client: Client, role: str, model: str, limit: int
 ) -> None:
     received = await asyncio.gather(
@@ -157,7 +157,7 @@ async def test_c2_a_role_without_quota_does_not_slow_another(system: System, cli
     assert await system.attempts("six-a-minute") == 6
 
 
-async def test_c3_without_a_live_worker_the_router_ends_a_request_at_its_deadline(
+async def test_c3_without_a_worker_the_router_ends_a_request_at_its_deadline(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.workers[1].kill()

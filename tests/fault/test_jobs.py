@@ -1,11 +1,9 @@
-"""E4, D7: a job's status and result by its id, from any process, hours later, and one end whoever is killed."""
+"""E4, D7: a job's status and result are read by its id from any process, and it ends once, whatever is killed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -26,6 +24,7 @@ from penstock.runtime.reply_publisher import publish_terminal
 from tests.fault.malformed import request
 from tests.harness.attempt_audit import audit_attempts
 from tests.harness.catalogues import catalogue
+from tests.harness.cli_command import run_command
 from tests.harness.jobs import completed_event, fail_deliveries_then_restart_router, job_in_state
 from tests.harness.replies import RawPublisher, ask, simulator_answer, until
 from tests.harness.stored_events import stored_events
@@ -36,22 +35,22 @@ STATES = ("queued", "running", "completed", "failed")
 LONG = "Tell me of the river. [[tokens=60]]"
 CHAINS = {"chat": ("talker",), "fast": ("leaver",), "logic": ("thinker",)}
 WORKERS = ("chat", "fast", "coding")
-"""`fast` has a worker of its own, to be killed; nobody serves `logic`; `coding` is slow and has a long line."""
-IN_HASTE_S = 3.0
-"""What a job for `coding` has that says nothing else."""
+"""`fast` has its own worker, for tests to kill; no worker serves `logic`; `coding` is slow and has a long queue."""
+SHORT_S = 3.0
+"""Seconds until the deadline of a job for `coding` that names none."""
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    roles = {"coding": {"concurrency": 2, "timeouts": {"batch_total_s": IN_HASTE_S}}}
+    roles = {"coding": {"concurrency": 2, "timeouts": {"batch_total_s": SHORT_S}}}
     config = catalogue(CHAINS, roles=roles, breaker={"failures": 10_000})
     with shared_system(tmp_path_factory.mktemp("jobs"), *WORKERS, config=config) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-async def from_the_beginning(system: System) -> AsyncIterator[None]:
-    """And whatever a test killed and did not bring back lives again after it."""
+async def initial_state(system: System) -> AsyncIterator[None]:
+    """Start again, after each test, the processes that it left killed."""
     await system.sim("POST", "reset")
     await system.sim("PUT", "speed", {"tokens_per_second": 0, "latency_ms": 0})
     yield
@@ -59,20 +58,20 @@ async def from_the_beginning(system: System) -> AsyncIterator[None]:
         system.router = system.new_router()
         await system.router.start()
     if not system.workers[1].alive:
-        await the_leaver_is_back(system)
+        await restart_fast_worker(system)
 
 
-async def slowly(system: System) -> None:
+async def slow_answers(system: System) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 60})
 
 
-async def the_leaver_is_back(system: System) -> None:
+async def restart_fast_worker(system: System) -> None:
     system.workers[1] = system.new_worker("fast")
     await system.workers[1].start()
 
 
 async def hours_pass(publisher: RawPublisher) -> None:
-    """As far as the stored replies are concerned."""
+    """Remove the stored replies, as their retention time does."""
     await publisher.js.purge_stream(REPLIES.name)
 
 
@@ -83,7 +82,7 @@ async def queue_is_empty(publisher: RawPublisher) -> bool:
 async def test_e4_a_job_is_submitted_and_its_result_read_by_another_process(
     system: System, publisher: RawPublisher
 ) -> None:
-    await slowly(system)
+    await slow_answers(system)
     async with await system.client() as asking:
         job_id = await asking.submit(LONG, role="chat", user="u-1", timeout_s=20 * HOUR_S)
     async with await system.client() as other:
@@ -103,7 +102,7 @@ async def test_e4_a_job_is_submitted_and_its_result_read_by_another_process(
 
 
 async def test_d2_a_job_outlasts_an_outage_of_its_provider(system: System, client: Client) -> None:
-    """An interactive request would have ended after four attempts."""
+    """A job makes more attempts than the four of an interactive request."""
     await system.sim("PUT", "behaviour", {"talker": "503"})
     job_id = await client.submit("Hm", role="chat", timeout_s=4 * HOUR_S)
 
@@ -168,11 +167,12 @@ async def test_e4_a_job_rejected_by_admission_reports_it(client: Client) -> None
     assert job.error.code == "invalid_request"
 
 
-async def _refuses_at_the_door(system: System, client: Client) -> list[str]:
-    """A line of patient jobs before `coding`, longer than others have time; returns their ids."""
+async def _fill_the_queue(system: System, client: Client) -> list[str]:
+    """Queue jobs with long deadlines for `coding`, more than a job with a short one can wait for; returns their ids."""
     await system.sim("PUT", "speed", {"latency_ms": 500})
     line = [await client.submit("first", role="coding", timeout_s=60)]
     await job_in_state(client, line[0], "completed")
+    await system.hold_answers()
     line += [await client.submit("line", role="coding", user=f"u{n}", timeout_s=60) for n in range(40)]
 
     async def refused() -> bool:
@@ -183,7 +183,7 @@ async def _refuses_at_the_door(system: System, client: Client) -> list[str]:
     return line
 
 
-async def _line_goes(client: Client, line: list[str]) -> None:
+async def _empty_the_queue(client: Client, line: list[str]) -> None:
     for job_id in line:
         await client.cancel(job_id)
     for job_id in line:
@@ -191,9 +191,9 @@ async def _line_goes(client: Client, line: list[str]) -> None:
 
 
 async def test_e4_a_job_that_would_miss_its_deadline_is_rejected(system: System, client: Client) -> None:
-    line = await _refuses_at_the_door(system, client)
+    line = await _fill_the_queue(system, client)
     job = await job_in_state(client, await client.submit("Hm", role="coding", user="u-2"), *STATES)
-    await _line_goes(client, line)
+    await _empty_the_queue(client, line)
     assert (job.state, job.user, job.attempt) == ("failed", "u-2", 0)
     assert job.error is not None
     assert job.error.code == "overloaded"
@@ -204,7 +204,7 @@ async def test_e4_a_job_that_would_miss_its_deadline_is_rejected(system: System,
 async def test_e4_d7_a_redriven_letter_that_is_rejected_ends_as_a_failed_job(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    line = await _refuses_at_the_door(system, client)
+    line = await _fill_the_queue(system, client)
     body = json.dumps(request() | {"client": "publisher", "role": "coding"}).encode()
     delivery = Delivery(
         subject=subjects.request("demo", "chat"),
@@ -219,15 +219,10 @@ async def test_e4_d7_a_redriven_letter_that_is_rejected_ends_as_a_failed_job(
         publisher.js, "router", delivery, DeadLetter("undeliverable", "delivered 5 times")
     )
     letter = (await publisher.js.stream_info(DEAD.name)).state.last_seq
-    ran = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "penstock.cli", "dead", "redrive", str(letter), "--json"),
-        env={**os.environ, "NATS_URL": system.nats.url},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await ran.communicate()
-    assert ran.returncode == 0
-    job = await job_in_state(client, json.loads(out)["request"], "failed")
-    await _line_goes(client, line)
+    ran = await run_command(system, "dead", "redrive", str(letter), "--json")
+    assert ran.code == 0
+    job = await job_in_state(client, ran.json["request"], "failed")
+    await _empty_the_queue(client, line)
     assert job.redriven_from == letter
     assert job.error is not None
     assert job.error.code == "overloaded"
@@ -255,9 +250,9 @@ async def test_d8_a_queued_and_a_running_job_are_cancelled_by_id(system: System,
     job = await job_in_state(client, waiting, "failed")
     assert job.error is not None
     assert job.error.code == "cancelled"
-    await the_leaver_is_back(system)
+    await restart_fast_worker(system)
 
-    await slowly(system)
+    await slow_answers(system)
     running = await client.submit("On and on [[tokens=2000]]", role="fast")
     await job_in_state(client, running, "running")
     await client.cancel(running)
@@ -269,14 +264,14 @@ async def test_d8_a_queued_and_a_running_job_are_cancelled_by_id(system: System,
 async def test_d7_a_job_of_a_killed_worker_is_attempted_once_more_hours_later(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """The stored replies are forgotten meanwhile; the record goes on counting, and the lost attempt is paid for."""
-    await slowly(system)
+    """The stored replies are gone by then; the record keeps the attempt number, and the lost attempt is recorded."""
+    await slow_answers(system)
     job_id = await client.submit(LONG, role="fast")
     await job_in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
     await hours_pass(publisher)
-    await the_leaver_is_back(system)
+    await restart_fast_worker(system)
 
     job = await job_in_state(client, job_id, "completed")
 
@@ -299,7 +294,7 @@ async def test_d7_a_job_of_a_killed_worker_is_attempted_once_more_hours_later(
 async def test_f2_an_attempt_announced_but_not_recorded_counts_as_no_call(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """The stream of the records takes no more for a while; every call has its usage event, and nothing else has."""
+    """While the stream of job records rejects writes, every call has a usage event, and nothing else has one."""
     await system.sim("PUT", "behaviour", {"talker": "503"})
     job_id = await client.submit("Hm", role="chat", timeout_s=4 * HOUR_S)
     await until(lambda: _asked(system, "talker", 2), 10)
@@ -330,7 +325,7 @@ async def test_f2_an_attempt_announced_but_not_recorded_counts_as_no_call(
 async def test_d7_an_end_recorded_before_a_kill_is_published(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    await slowly(system)
+    await slow_answers(system)
     job_id = await client.submit(LONG, role="fast")
     running = await job_in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
@@ -342,7 +337,7 @@ async def test_d7_an_end_recorded_before_a_kill_is_published(
         each for each in await publisher.stored(job_id, client=client.name) if isinstance(each, TERMINAL)
     ]
 
-    await the_leaver_is_back(system)
+    await restart_fast_worker(system)
 
     end = await publisher.end(job_id, client=client.name)
     assert end == event
@@ -350,14 +345,14 @@ async def test_d7_an_end_recorded_before_a_kill_is_published(
     assert reply is not None
     assert reply.text == "the recorded answer"
     await until(lambda: queue_is_empty(publisher))
-    assert await system.attempts("leaver") == 1, "nothing was done twice"
+    assert await system.attempts("leaver") == 1, "no request was executed twice"
 
 
 async def test_d7_an_end_published_before_a_kill_is_recorded(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """Not in the order in which a worker writes; but no job runs for ever, whoever told its end."""
-    await slowly(system)
+    """A worker writes in the other order; a job whose end was published must not stay running in any case."""
+    await slow_answers(system)
     job_id = await client.submit(LONG, role="fast")
     running = await job_in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
@@ -365,7 +360,7 @@ async def test_d7_an_end_published_before_a_kill_is_recorded(
     event = completed_event(running, "the told answer")
     await publish_terminal(publisher.js, running.reply_to.subject, event)
 
-    await the_leaver_is_back(system)
+    await restart_fast_worker(system)
 
     job = await job_in_state(client, job_id, "completed")
     assert job.end_seq == event.seq
@@ -381,7 +376,7 @@ async def test_d7_an_end_published_before_a_kill_is_recorded(
 async def test_d7_a_worker_killed_when_its_end_is_seen_leaves_one_end(
     system: System, client: Client, publisher: RawPublisher, moment: str
 ) -> None:
-    """Whatever it had still to do: tell the end, acknowledge the work."""
+    """The end may still have to be published, and the work to be acknowledged."""
     for number in range(3):
         job_id = await client.submit(f"Answer {number} [[tokens=5]]", role="chat")
         await job_in_state(client, job_id, "completed")
@@ -399,7 +394,7 @@ async def test_d7_a_worker_killed_when_its_end_is_seen_leaves_one_end(
         job_id = await client.submit(f"Kill me {number} [[tokens=5]]", role="fast")
         await asyncio.wait_for(seen.wait(), 20)
         await subscription.unsubscribe()
-        await the_leaver_is_back(system)
+        await restart_fast_worker(system)
         await until(lambda: queue_is_empty(publisher))
         end = await publisher.end(job_id, client=client.name)
         job = await client.job(job_id)
@@ -430,7 +425,7 @@ async def test_d7_a_request_delivered_after_its_job_ended_is_not_repeated(
 async def test_d7_a_second_copy_of_work_in_flight_is_dropped(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    await slowly(system)
+    await slow_answers(system)
     seen: asyncio.Queue[tuple[str, bytes, dict[str, str]]] = asyncio.Queue()
 
     async def keep(msg) -> None:
@@ -451,7 +446,7 @@ async def test_d7_a_second_copy_of_work_in_flight_is_dropped(
     assert await system.attempts("talker") == 1
     assert isinstance(await publisher.end(job_id, client=client.name), Completed)
     usage = [event for event in await stored_events(system, UsageRecorded) if event.id == job_id]
-    assert [event.outcome for event in usage] == ["completed"], "the copy took nobody for lost"
+    assert [event.outcome for event in usage] == ["completed"], "the copy recorded no lost worker"
 
 
 async def test_d7_a_job_that_kills_each_router_is_dead_lettered_and_fails(

@@ -311,9 +311,7 @@ async def test_a5_a_model_withdrawn_before_the_start_is_called_once(system: Syst
     await until(told)
 
 
-async def test_a5_a_model_withdrawn_while_we_run_is_asked_once_then_skipped_and_told(
-    system: System, client: Client
-) -> None:
+async def test_a5_a_model_withdrawn_at_run_time_is_called_once(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"leaving": "withdrawn"})
 
     received = [await ask(client, f"Still there {n}?", role="creative") for n in range(3)]

@@ -129,7 +129,7 @@ async def test_e4_a_queued_job_outlasts_the_rejection_of_its_second_request(
     assert isinstance(await publisher.end(wanted["id"], client=client.name), Completed)
 
 
-async def test_e4_a_job_outlasts_the_rejection_of_an_interactive_request_of_its_id(
+async def test_e4_a_job_outlasts_the_rejection_of_an_interactive_one_of_its_id(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     wanted = new_request(client, "batch")
