@@ -26,7 +26,7 @@ ROLE = {"timeouts": {"total_s": 20, "whole_s": 5, "first_token_s": 5, "between_t
 
 @pytest.fixture(scope="module")
 def one_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """No breaker opens, and a limit that the catalogue names is not learnt: the tests have nothing in common."""
+    """No breaker opens, and a limit that the catalogue names is not learned: the tests have nothing in common."""
     config = catalogue(
         CHAINS,
         role=ROLE,

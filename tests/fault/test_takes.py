@@ -112,7 +112,7 @@ async def test_a_stream_without_stream_options_is_estimated(
     assert received.completed.cost_microusd == 0
 
 
-async def test_a_refused_parameter_is_learnt_by_the_worker_and_told(
+async def test_a_refused_parameter_is_learned_by_the_worker_and_told(
     system: System, provider: ScriptedProvider, client: Client
 ) -> None:
     provider.behaviours["picky"] = recorded = Recorded("temperature", "max_tokens")

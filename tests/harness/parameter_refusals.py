@@ -13,7 +13,7 @@ from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleCo
 from penstock.runtime.config.takes import Take
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
-from services.worker.providers.parameters.learned import LearntParameters
+from services.worker.providers.parameters.learned import LearnedParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
 
 __all__ = ["RefusedRequest", "RefusingWorker", "by_field", "by_words", "from_body"]
@@ -26,7 +26,7 @@ class RefusingWorker:
         self.now_s = 0.0
         self.lines: list[str] = []
         self.number = 0
-        self.learnt = LearntParameters(
+        self.learned = LearnedParameters(
             Catalogue(
                 name="t",
                 providers={"p": Provider()},
@@ -70,8 +70,8 @@ class RefusedRequest:
             name: Raw(json.dumps(value, separators=(",", ":")).encode())
             for name, value in self._asked.items()
         }
-        rules = self._requests.learnt.adaptation(self._model, self._requests.now_s)
-        self.adapted = self._changes.on(rules).apply(fields)
+        rules = self._requests.learned.adaptation(self._model, self._requests.now_s)
+        self.adapted = self._changes.after(rules).apply(fields)
         return msgspec.json.encode(fields)
 
     @property
@@ -81,20 +81,20 @@ class RefusedRequest:
 
     def refused(self, error: ProviderError | None) -> bool:
         """Whether it can be sent otherwise."""
-        learnt, now_s = self._requests.learnt, self._requests.now_s
-        changed, lines = learnt.refused(self._model, error, self.body, self._changes, now_s)
+        learned, now_s = self._requests.learned, self._requests.now_s
+        changed, lines = learned.record_refusal(self._model, error, self.body, self._changes, now_s)
         self._requests.lines += lines
         return changed
 
     def failed(self, error: ProviderError) -> None:
         """For a reason that is no parameter's."""
-        learnt, now_s = self._requests.learnt, self._requests.now_s
-        self._requests.lines += learnt.failed_otherwise(self._model, error, self._changes, now_s)
+        learned, now_s = self._requests.learned, self._requests.now_s
+        self._requests.lines += learned.record_other_failure(self._model, error, self._changes, now_s)
 
     def succeeds(self) -> None:
-        learnt, now_s = self._requests.learnt, self._requests.now_s
-        changes = self._changes if self._changes.made else None
-        self._requests.lines += learnt.answered(self._model, self.body, changes, self._content, now_s)
+        learned, now_s = self._requests.learned, self._requests.now_s
+        changes = self._changes if self._changes.refused else None
+        self._requests.lines += learned.record_success(self._model, self.body, changes, self._content, now_s)
 
 
 def by_field(parameter: str, message: str = "", code: str | None = None) -> ProviderError:

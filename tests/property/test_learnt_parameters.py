@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from penstock.runtime.config.takes import Only, Take
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
-from services.worker.providers.parameters.learned import LEARNT_FOR_S
+from services.worker.providers.parameters.learned import LEARNED_FOR_S
 from tests.harness.examples import examples
 from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_words
 
@@ -81,7 +81,7 @@ def test_a_request_ends_after_few_refusals_and_keeps_what_it_depends_on(
             rounds += 1
             assert rounds <= 2 * len(asked) + 2
         assert requests.sent(asked, "other") == asked
-        requests.now_s += LEARNT_FOR_S
+        requests.now_s += LEARNED_FOR_S
         assert requests.sent(asked) == fresh, "lessons lapse"
 
 

@@ -15,7 +15,7 @@ from services.worker.degradation.monitor import DegradationMonitor, without_quot
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.parameters.compose import compose
-from services.worker.providers.parameters.learned import LearntParameters
+from services.worker.providers.parameters.learned import LearnedParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
 
 __all__ = ["Body", "RequestBodies"]
@@ -42,7 +42,7 @@ class RequestBodies:
     def __init__(self, catalogue: Catalogue, degradation: DegradationMonitor) -> None:
         self._catalogue = catalogue
         self._degradation = degradation
-        self._parameters = LearntParameters(catalogue)
+        self._parameters = LearnedParameters(catalogue)
 
     def compose(self, execution: Execution, model: str) -> Body:
         """Raises GaveUp for a body that cannot be read: the router reads only some of its keys."""
@@ -55,7 +55,7 @@ class RequestBodies:
                 execution.work.body,
                 model=self._catalogue.model_name(model),
                 role=execution.role,
-                adaptation=rules if changes is None else changes.on(rules),
+                adaptation=rules if changes is None else changes.after(rules),
                 stream=execution.work.stream,
                 shorten=shortener.apply,
             )
@@ -66,9 +66,9 @@ class RequestBodies:
     def accepted(self, execution: Execution, model: str, sent: bytes) -> None:
         """`model` answered `sent`."""
         changes = execution.history.request_changes.get(model)
-        if changes is not None or self._parameters.doubts(model):
+        if changes is not None or self._parameters.has_suspicions(model):
             content = hash(bytes(execution.work.body))
-            _log_lines(model, self._parameters.answered(model, sent, changes, content, loop_now_s()))
+            _log_lines(model, self._parameters.record_success(model, sent, changes, content, loop_now_s()))
 
     def refused(
         self, execution: Execution, model: str, failure: ProviderFailure, sent: bytes
@@ -79,11 +79,11 @@ class RequestBodies:
         changes = execution.history.request_changes
         if failure.kind == "parameter":
             own = changes.setdefault(model, RequestChanges())
-            changed, lines = self._parameters.refused(model, failure.error, sent, own, loop_now_s())
+            changed, lines = self._parameters.record_refusal(model, failure.error, sent, own, loop_now_s())
             _log_lines(model, lines)
             return None if changed else _refusal_of_request(failure)
         if failure.kind in _PARAMETERS_ACCEPTED and model in changes:
-            lines = self._parameters.failed_otherwise(model, failure.error, changes[model], loop_now_s())
+            lines = self._parameters.record_other_failure(model, failure.error, changes[model], loop_now_s())
             _log_lines(model, lines)
         return None
 

@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 LANES = ("chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety")
-"""Roles: what is learnt of the models of one touches no other."""
+"""Roles: what is learned of the models of one touches no other."""
 MODELS = {"first": 8_192, "second": 8_192, "long": 131_072}
 """Each lane's chain, with what its models read."""
 AT_ONCE_S = 2.0

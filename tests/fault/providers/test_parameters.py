@@ -325,7 +325,7 @@ DEVELOPER = (
     ),
 )
 
-NOT_LEARNT = (
+NOT_LEARNED = (
     # What the answer depends on is never left out: the next model answers.
     Row(
         name="tools",
@@ -404,7 +404,7 @@ NOT_LEARNT = (
     ),
 )
 
-TABLE = Table(rows=(*ROWS, *DEVELOPER, *NOT_LEARNT))
+TABLE = Table(rows=(*ROWS, *DEVELOPER, *NOT_LEARNED))
 
 
 def within(path: str, value: Mapping[str, Any], refusal: Answer, **more: Any) -> Row:

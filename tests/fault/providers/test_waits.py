@@ -167,7 +167,7 @@ LONG = (
 )
 
 KNOWN = {"requests_per_minute": 6_000, "tokens_per_minute": 10_000_000}
-"""A limit that the catalogue names is not learnt from 429s, so that the rows of a lane have nothing in common."""
+"""A limit that the catalogue names is not learned from 429s, so that the rows of a lane have nothing in common."""
 
 TABLE = Table(
     rows=(*SHORT, *LONG),

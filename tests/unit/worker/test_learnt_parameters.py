@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.worker.providers.errors.read_error import ProviderError
-from services.worker.providers.parameters.learned import LEARNT_FOR_S, SEVERAL
+from services.worker.providers.parameters.learned import LEARNED_FOR_S, WEAK_EVIDENCE_REQUESTS
 from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_words, from_body
 
 TALK = [{"role": "developer", "content": "x"}, {"role": "user", "content": "y"}]
@@ -93,7 +93,7 @@ def test_a_parameter_that_is_surely_refused_is_left_out_once_a_call_without_it_s
     assert request.refused(error)
     (gone,) = asked.keys() - request.sent.keys()
     assert [(each.parameter, each.change) for each in request.adapted] == [(gone, "omitted")]
-    assert requests.sent(asked) == asked, "nothing is learnt before the call has shown that it helps"
+    assert requests.sent(asked) == asked, "nothing is learned before the call has shown that it helps"
     request.succeeds()
     after = RefusedRequest(requests, dict.fromkeys(NAMES, 2))
     assert asked.keys() - after.sent.keys() == {gone}
@@ -107,7 +107,7 @@ def test_words_alone_become_a_lesson_after_several_requests_with_different_conte
     error: ProviderError,
 ) -> None:
     requests, asked = RefusingWorker(), dict.fromkeys(NAMES, 1)
-    assert requests.learn(asked, error, SEVERAL - 1)
+    assert requests.learn(asked, error, WEAK_EVIDENCE_REQUESTS - 1)
     for _ in range(5):
         again = RefusedRequest(requests, asked, content=1)
         assert again.refused(error)
@@ -121,7 +121,7 @@ def test_words_alone_become_a_lesson_after_several_requests_with_different_conte
 def test_words_alone_become_no_lesson_where_the_model_takes_the_parameter_meanwhile() -> None:
     requests, error = RefusingWorker(), WEAK[0]
     for _ in range(4):
-        assert requests.learn({"logit_bias": {"1": 1}}, error, SEVERAL - 1)
+        assert requests.learn({"logit_bias": {"1": 1}}, error, WEAK_EVIDENCE_REQUESTS - 1)
         RefusedRequest(requests, {"logit_bias": {"2": 1}}).succeeds()
     assert requests.sent({"logit_bias": 1}) == {"logit_bias": 1}
 
@@ -187,7 +187,7 @@ def test_a_key_within_a_parameter_concerns_this_request_alone(
     asked: dict[str, Any], then: dict[str, Any], error: ProviderError
 ) -> None:
     requests = RefusingWorker()
-    for _ in range(SEVERAL + 1):
+    for _ in range(WEAK_EVIDENCE_REQUESTS + 1):
         request = RefusedRequest(requests, asked)
         assert request.refused(error)
         assert request.sent == then
@@ -208,11 +208,11 @@ def test_a_key_that_is_refused_again_takes_the_parameter_with_it() -> None:
     assert not request.refused(openai("reasoning.effort: Extra inputs are not permitted"))
 
 
-def test_what_every_stream_asks_for_is_learnt_from_several() -> None:
+def test_what_every_stream_asks_for_is_learned_from_several() -> None:
     """Mistral's: each streamed request would cost two calls."""
     error = by_field("stream_options.include_usage", "Extra inputs are not permitted", "extra_forbidden")
     requests, asked = RefusingWorker(), {"stream_options": {"include_usage": True}}
-    assert requests.learn(asked, error, SEVERAL)
+    assert requests.learn(asked, error, WEAK_EVIDENCE_REQUESTS)
     assert requests.sent(asked) == {}
     more = {"stream_options": {"include_usage": True, "include_obfuscation": False}}
     assert requests.sent(more) == more
@@ -287,7 +287,7 @@ ECHOES = [
 
 
 @pytest.mark.parametrize(("asked", "error"), ECHOES)
-def test_what_a_provider_repeats_or_refuses_for_something_else_is_never_learnt_from_one_request(
+def test_what_a_provider_repeats_or_refuses_for_something_else_is_never_learned_from_one_request(
     asked: dict[str, Any], error: ProviderError
 ) -> None:
     requests = RefusingWorker()
@@ -298,7 +298,7 @@ def test_what_a_provider_repeats_or_refuses_for_something_else_is_never_learnt_f
 
 
 @pytest.mark.parametrize("number", [0, 1, 3, 4, 5])
-def test_a_sentence_that_stands_in_the_request_is_not_learnt_from_many_either(number: int) -> None:
+def test_a_sentence_that_stands_in_the_request_is_not_learned_from_many_either(number: int) -> None:
     asked, error = ECHOES[number]
     requests = RefusingWorker()
     requests.learn(asked, error, 10)
@@ -319,9 +319,9 @@ CONDITIONS = [
 
 
 @pytest.mark.parametrize("error", VALUES)
-def test_a_value_is_learnt_from_several_requests_and_costs_no_other_value(error: ProviderError) -> None:
+def test_a_value_is_learned_from_several_requests_and_costs_no_other_value(error: ProviderError) -> None:
     requests = RefusingWorker()
-    assert requests.learn({"temperature": 5}, error, SEVERAL - 1)
+    assert requests.learn({"temperature": 5}, error, WEAK_EVIDENCE_REQUESTS - 1)
     assert requests.sent({"temperature": 5}) == {"temperature": 5}
     assert requests.learn({"temperature": 5}, error)
     assert requests.sent({"temperature": 5}) == {}
@@ -329,10 +329,10 @@ def test_a_value_is_learnt_from_several_requests_and_costs_no_other_value(error:
 
 
 @pytest.mark.parametrize("error", CONDITIONS)
-def test_a_parameter_that_is_refused_for_what_stands_beside_it_is_not_learnt(error: ProviderError) -> None:
+def test_a_parameter_that_is_refused_for_what_stands_beside_it_is_not_learned(error: ProviderError) -> None:
     requests = RefusingWorker()
     asked = {"temperature": 5, "top_p": 1}
-    assert requests.learn(asked, error, 2 * SEVERAL)
+    assert requests.learn(asked, error, 2 * WEAK_EVIDENCE_REQUESTS)
     assert requests.sent(asked) == asked
 
 
@@ -391,7 +391,7 @@ def test_only_a_name_for_the_same_thing_is_used_instead(
     assert requests.lines == [f"models.m.takes: {{{name}: {next(iter(then), 'no')}}}"]
 
 
-def test_a_new_name_that_the_provider_does_not_know_is_never_learnt() -> None:
+def test_a_new_name_that_the_provider_does_not_know_is_never_learned() -> None:
     requests = RefusingWorker()
     for _ in range(5):
         request = RefusedRequest(requests, {"max_tokens": 5})
@@ -431,19 +431,19 @@ def test_an_output_limit_is_never_left_out() -> None:
 
 
 @pytest.mark.parametrize("error", [STRONG[2], MAX_TOKENS])
-def test_a_lesson_lapses_and_is_learnt_anew(error: ProviderError) -> None:
+def test_a_lesson_lapses_and_is_learned_anew(error: ProviderError) -> None:
     requests, asked = RefusingWorker(), {"top_p": 1, "max_tokens": 2}
     assert requests.learn(asked, error)
-    requests.now_s = LEARNT_FOR_S - 1
+    requests.now_s = LEARNED_FOR_S - 1
     assert requests.sent(asked) != asked
-    requests.now_s = LEARNT_FOR_S
+    requests.now_s = LEARNED_FOR_S
     assert requests.sent(asked) == asked
     assert requests.learn(asked, error)
     assert requests.sent(asked) != asked
     assert len(requests.lines) == 2
 
 
-def test_two_parameters_refused_in_turn_are_both_learnt_though_the_request_never_succeeds() -> None:
+def test_two_parameters_refused_in_turn_are_both_learned_though_the_request_never_succeeds() -> None:
     requests, asked = RefusingWorker(), {"top_p": 1, "store": True, "tools": []}
     request = RefusedRequest(requests, asked)
     assert request.refused(STRONG[2])
@@ -453,7 +453,7 @@ def test_two_parameters_refused_in_turn_are_both_learnt_though_the_request_never
     assert requests.sent(asked) == {"tools": []}
 
 
-def test_a_change_that_does_not_help_is_not_learnt() -> None:
+def test_a_change_that_does_not_help_is_not_learned() -> None:
     requests = RefusingWorker()
     request = RefusedRequest(requests, {"top_p": 1})
     assert request.refused(STRONG[2])
@@ -527,7 +527,7 @@ def test_the_role_developer_becomes_system(error: ProviderError) -> None:
 def test_the_role_system_becomes_user_behind_it() -> None:
     requests = RefusingWorker({"developer_role": "system"})
     system = by_field("messages[0].role", "does not support 'system'")
-    assert requests.learn({"messages": TALK}, system, SEVERAL)
+    assert requests.learn({"messages": TALK}, system, WEAK_EVIDENCE_REQUESTS)
     assert requests.sent({"messages": TALK})["messages"][0]["role"] == "user"
     assert requests.lines == ["models.m.takes: {system_role: user}"]
 
@@ -553,7 +553,7 @@ def test_all_names_of_one_refusal_are_left_out_at_once() -> None:
     assert len(requests.lines) == 2
 
 
-def test_what_is_learnt_stands_on_top_of_the_catalogue() -> None:
+def test_what_is_learned_stands_on_top_of_the_catalogue() -> None:
     requests = RefusingWorker({"seed": "random_seed", "top_p": True})
     request = RefusedRequest(requests, {"seed": 1})
     assert request.refused(by_field("random_seed", code="unknown_parameter"))
@@ -580,12 +580,12 @@ def test_memory_and_lines_are_bounded() -> None:
     requests = RefusingWorker()
     for value in range(200):
         error = by_field("temperature", f"Expected a value <= 2, but got {value}", "decimal_above_max_value")
-        requests.learn({"temperature": value}, error, SEVERAL)
+        requests.learn({"temperature": value}, error, WEAK_EVIDENCE_REQUESTS)
     for value in range(200):
         requests.learn(
             {"temperature": -value - 1}, by_field("temperature", "too low", "decimal_below_min_value")
         )
-    known = requests.learnt._known["m"]
-    assert len(known.lessons) <= 64
-    assert len(known.doubts) <= 32
+    state = requests.learned._states["m"]
+    assert len(state.rules) <= 64
+    assert len(state.suspicions) <= 32
     assert len(requests.lines) <= 64

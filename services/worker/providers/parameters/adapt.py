@@ -1,4 +1,4 @@
-"""A request's parameters as one model takes them: renamed, left out or replaced, and told (`Adapted`)."""
+"""Adapts the parameters of a request to one model: renames, omits or replaces them, and reports each change."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from msgspec import Raw, Struct
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.takes import ROLE_SUFFIX, Only, Take
 
-__all__ = ["AS_SENT", "Adaptation", "Adapts", "Rule", "role_of", "rules_of"]
+__all__ = ["AS_SENT", "OUTPUT_LIMITS", "Adaptation", "BodyAdapter", "Rule", "role_of", "rules_of"]
 
-_LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
+OUTPUT_LIMITS: Final = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""The names of the output limit, each with its replacement. A limit is never omitted: it bounds the cost of a call."""
 _NULL: Final = Raw(b"null")
 _ROLE: Final = "role"
 
@@ -25,20 +26,20 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """What becomes of one parameter."""
+    """How one parameter is sent."""
 
     name: str | None
-    """The name it is sent under; None: it is not sent."""
+    """The name under which it is sent; None: it is omitted."""
     only: Raw | None = None
-    """The one value that is sent, whatever was asked for."""
+    """The value that replaces any requested one."""
     refused: frozenset[bytes] = frozenset()
-    """Values, as JSON, with which it is not sent."""
+    """Values, as JSON, with which it is omitted."""
     why: str
 
 
-class Adapts(Protocol):
+class BodyAdapter(Protocol):
     def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
-        """Change the fields of a body, and tell what was changed."""
+        """Change the fields of a body. Returns the changes."""
 
 
 class Adaptation(Struct, frozen=True):
@@ -46,19 +47,19 @@ class Adaptation(Struct, frozen=True):
 
     parameters: Mapping[str, Rule]
     roles: Mapping[str, Rule]
-    """Keyed by the role that a message may have."""
+    """Keyed by the role of a message."""
 
     def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
-        """Change the fields of a body, and tell what was changed. A null is no parameter: it is only taken out."""
-        told = [
+        """Change the fields of a body. Returns the changes; omitting a null is not one."""
+        changes = [
             adapted
             for parameter in self.parameters.keys() & fields.keys()
-            if (adapted := _follow(parameter, self.parameters[parameter], fields)) is not None
+            if (adapted := _apply_rule(parameter, self.parameters[parameter], fields)) is not None
         ]
-        told.sort(key=lambda adapted: adapted.parameter)
+        changes.sort(key=lambda adapted: adapted.parameter)
         if self.roles and "messages" in fields:
-            told += self._replace_roles(fields)
-        return tuple(told)
+            changes += self._replace_roles(fields)
+        return tuple(changes)
 
     def _replace_roles(self, fields: dict[str, Raw]) -> Iterable[Adapted]:
         text = bytes(fields["messages"])
@@ -67,7 +68,7 @@ class Adaptation(Struct, frozen=True):
         try:
             messages = [_decode_message(message) for message in _decode_messages(text)]
         except msgspec.MsgspecError:
-            return  # the provider says what is wrong with it
+            return  # the provider reports the error
         replaced = {role for message in messages if (role := role_of(message)) in self.roles}
         for message in messages:
             role = role_of(message)
@@ -86,11 +87,11 @@ class Adaptation(Struct, frozen=True):
 
 
 AS_SENT: Final = Adaptation({}, {})
-"""The model takes everything."""
+"""The rules of a model that accepts every parameter."""
 
 
 def rules_of(takes: Mapping[str, Take], why: str) -> Adaptation:
-    """The rules of what a catalogue says."""
+    """The rules for the `takes` of a catalogue."""
     parameters: dict[str, Rule] = {}
     roles: dict[str, Rule] = {}
     for parameter, take in takes.items():
@@ -112,31 +113,31 @@ def role_of(message: Mapping[str, Raw]) -> str:
         return ""
 
 
-def _follow(parameter: str, rule: Rule, fields: dict[str, Raw]) -> Adapted | None:
-    said = fields[parameter]
-    if said == _NULL:
+def _apply_rule(parameter: str, rule: Rule, fields: dict[str, Raw]) -> Adapted | None:
+    requested = fields[parameter]
+    if requested == _NULL:
         if rule.name != parameter:
             del fields[parameter]
         return None
-    value = said if rule.only is None else rule.only
+    value = requested if rule.only is None else rule.only
     if rule.name is None or bytes(value) in rule.refused:
         del fields[parameter]
         return Adapted(parameter=parameter, change="omitted", why=rule.why)
     if rule.name != parameter:
         del fields[parameter]
-        renamed = _put(fields, rule.name, value, limit=parameter in _LIMITS)
+        renamed = _put(fields, rule.name, value, is_limit=parameter in OUTPUT_LIMITS)
         change: Literal["renamed", "omitted"] = "renamed" if renamed else "omitted"
         return Adapted(parameter=parameter, change=change, sent=rule.name if renamed else "", why=rule.why)
-    if value == said:
+    if value == requested:
         return None
     fields[parameter] = value
     return Adapted(parameter=parameter, change="replaced", sent=bytes(value).decode(), why=rule.why)
 
 
-def _put(fields: dict[str, Raw], name: str, value: Raw, *, limit: bool) -> bool:
-    """Whether the value is sent under its new name: beside one that is there the lower limit holds, else that one."""
+def _put(fields: dict[str, Raw], name: str, value: Raw, *, is_limit: bool) -> bool:
+    """Whether the value is sent under its new name. A value that is there stays, except an output limit above it."""
     present = fields.get(name, _NULL)
-    if present != _NULL and not (limit and _below(value, present)):
+    if present != _NULL and not (is_limit and _below(value, present)):
         return False
     fields[name] = value
     return True

@@ -1,4 +1,6 @@
-"""The body a provider is sent: the application's own, with the role's parameters and ceilings, as a model takes it."""
+"""Composes the body of a provider request from the application's body, the role's parameters and ceilings, and the
+rules of the model.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +12,21 @@ from msgspec import Raw
 
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.catalogue import Parameters, RoleConfig
-from services.worker.providers.parameters.adapt import AS_SENT, Adapts
+from services.worker.providers.parameters.adapt import AS_SENT, OUTPUT_LIMITS, BodyAdapter
 
 __all__ = ["compose"]
 
-_PENSTOCK_FIELDS: Final = ("penstock", "penstock_")
-"""A field of exactly the first name, or beginning with the second, is ours and no provider's business."""
+_PENSTOCK_FIELD: Final = "penstock"
+_PENSTOCK_PREFIX: Final = "penstock_"
 
-# What a silent request gets (OpenAI, reference, "Create chat completion"): silence may not pass a ceiling.
 _PROVIDER_DEFAULTS: Final = {
     "temperature": 1.0,
     "top_p": 1.0,
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
 }
+"""Values of a parameter that is not sent (OpenAI, reference, "Create chat completion"). Ceilings apply to them too."""
 _STREAM_OPTIONS: Final = "stream_options"
-_OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 _NULL: Final = Raw(b"null")
@@ -43,20 +44,20 @@ def compose(
     *,
     model: str,
     role: RoleConfig,
-    adaptation: Adapts = AS_SENT,
+    adaptation: BodyAdapter = AS_SENT,
     stream: bool,
     shorten: Callable[[dict[str, Raw]], None] | None = None,
 ) -> tuple[bytes, tuple[Adapted, ...]]:
-    """The provider's request body, and which of its parameters the model does not take as they were sent.
+    """The body of the provider request, and the changes that `adaptation` made.
 
-    Every field of `body` stays as it is and where it is, except: `model`, `stream` and `stream_options` are
-    ours; what the request leaves out, or sends as null, comes from `role.parameters`; what is over
-    `role.ceilings` is lowered to it; what is no number does not pass a ceiling. Then `shorten` may change the
-    fields, and `adaptation` what the model does not take.
+    Fields keep their values and order, except: `model`, `stream` and `stream_options` are set here; a parameter that is
+    absent or null comes from `role.parameters`; a value above `role.ceilings`, or not a number, is lowered to the
+    ceiling. Then `shorten` may change the fields, and `adaptation` the parameters that the model does not support.
+    Fields named `penstock` or `penstock_...` are not sent.
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
-    fields = {name: value for name, value in _decode_fields(body).items() if not _is_penstocks(name)}
+    fields = {name: value for name, value in _decode_fields(body).items() if not _is_internal(name)}
     asks_for_usage = _STREAM_OPTIONS in fields
     fields["model"] = _raw(model)
     _set_stream(fields, stream=stream)
@@ -72,17 +73,17 @@ def compose(
     return _encode(fields), adapted
 
 
-def _is_penstocks(name: str) -> bool:
-    return name == _PENSTOCK_FIELDS[0] or name.startswith(_PENSTOCK_FIELDS[1])
+def _is_internal(name: str) -> bool:
+    return name == _PENSTOCK_FIELD or name.startswith(_PENSTOCK_PREFIX)
 
 
 def _set_stream(fields: dict[str, Raw], *, stream: bool) -> None:
     fields["stream"] = _TRUE if stream else _FALSE
     if not stream:
-        fields.pop(_STREAM_OPTIONS, None)  # refused by providers where nothing streams
+        fields.pop(_STREAM_OPTIONS, None)  # providers refuse it without `stream`
         return
-    # Without the usage of the stream there is nothing to settle the hold with.
-    if not _says(fields, _STREAM_OPTIONS):
+    # The usage of the stream replaces the estimated cost.
+    if not _is_set(fields, _STREAM_OPTIONS):
         fields[_STREAM_OPTIONS] = _USAGE
         return
     try:
@@ -96,7 +97,7 @@ def _set_stream(fields: dict[str, Raw], *, stream: bool) -> None:
 def _cap_sampling(fields: dict[str, Raw], ceilings: Parameters) -> None:
     for name in _PROVIDER_DEFAULTS:
         ceiling: float | None = getattr(ceilings, name)
-        if ceiling is not None and _says(fields, name):
+        if ceiling is not None and _is_set(fields, name):
             asked = _number(fields[name])
             if asked is None or asked > ceiling:
                 fields[name] = _raw(ceiling)
@@ -104,7 +105,7 @@ def _cap_sampling(fields: dict[str, Raw], ceilings: Parameters) -> None:
 
 def _add_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Parameters) -> None:
     for name, provider_default in _PROVIDER_DEFAULTS.items():
-        if _says(fields, name):
+        if _is_set(fields, name):
             continue
         default: float | None = getattr(parameters, name)
         ceiling: float | None = getattr(ceilings, name)
@@ -115,26 +116,26 @@ def _add_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Para
 
 
 def _set_output_limit(fields: dict[str, Raw], default: int | None, ceiling: int | None) -> None:
-    asked_names = [name for name in _OUTPUT_LIMITS if _says(fields, name)]
-    for name in asked_names:
+    requested = [name for name in OUTPUT_LIMITS if _is_set(fields, name)]
+    for name in requested:
         asked = _number(fields[name])
-        # Some servers read -1 as "no limit".
+        # Some servers interpret -1 as "no limit".
         if ceiling is not None and (asked is None or asked > ceiling or asked <= 0):
             fields[name] = _raw(ceiling)
-    if asked_names:
+    if requested:
         return
-    limit = _least(default, ceiling)
-    if limit is not None:
-        fields[_OUTPUT_LIMITS[0]] = _raw(limit)
+    limits = [limit for limit in (default, ceiling) if limit is not None]
+    if limits:
+        fields["max_tokens"] = _raw(min(limits))
 
 
 def _set_effort(fields: dict[str, Raw], default: str | None, ceiling: str | None) -> None:
     name = "reasoning_effort"
-    says = _says(fields, name)
-    effort = _text(fields[name]) if says else default
-    if ceiling is not None and (says or effort is not None) and _over(effort, ceiling):
+    requested = _is_set(fields, name)
+    effort = _text(fields[name]) if requested else default
+    if ceiling is not None and (requested or effort is not None) and _over(effort, ceiling):
         fields[name] = _raw(ceiling)
-    elif not says and effort is not None:
+    elif not requested and effort is not None:
         fields[name] = _raw(effort)
 
 
@@ -144,12 +145,8 @@ def _over(effort: str | None, ceiling: str) -> bool:
     return _EFFORTS.index(effort) > _EFFORTS.index(ceiling)
 
 
-def _says(fields: dict[str, Raw], name: str) -> bool:
+def _is_set(fields: dict[str, Raw], name: str) -> bool:
     return fields.get(name, _NULL) != _NULL
-
-
-def _least(*values: int | None) -> int | None:
-    return min((value for value in values if value is not None), default=None)
 
 
 def _number(value: Raw) -> float | None:

@@ -1,8 +1,8 @@
-"""What models turned out not to take, for all requests of a model: learnt slowly, and forgotten after an hour.
+"""Learns which parameters a model refuses, for all requests to it. A learned rule expires after an hour.
 
-A refusal changes only the request that met with it (`request_changes.py`). It becomes a lesson when a call with the
-change succeeded: after one such request where the evidence is strong, after several with different content where it
-is weak. A lesson that a later call contradicts is unlearnt at once.
+A refusal changes only its own request (`request_changes.py`). It becomes a rule for all when a call with the change
+succeeds: after one request on strong evidence, after several with different content on weak evidence. A rule that a
+later call contradicts is removed at once.
 """
 
 from __future__ import annotations
@@ -17,206 +17,209 @@ from msgspec import Raw, Struct, field, structs
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.takes import ROLE_SUFFIX
 from services.worker.providers.errors.read_error import ProviderError
-from services.worker.providers.parameters.adapt import Adaptation, Rule, rules_of
-from services.worker.providers.parameters.refusal import OUTPUT_LIMITS, Refused, read_refusal
+from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, Rule, rules_of
+from services.worker.providers.parameters.refusal import RefusedParameter, read_refusal
 from services.worker.providers.parameters.request_changes import RequestChanges
 
-__all__ = ["LEARNT_FOR_S", "SEVERAL", "LearntParameters"]
+__all__ = ["LEARNED_FOR_S", "WEAK_EVIDENCE_REQUESTS", "LearnedParameters"]
 
-LEARNT_FOR_S: Final = 3600.0
-"""A model may take tomorrow what it refuses today, and a lesson may be wrong."""
-SEVERAL: Final = 3
-"""Requests with different content that weak evidence takes."""
-_LESSONS: Final = 64
-"""Of one model; the oldest goes."""
-_DOUBTS: Final = 32
-"""What few requests met with, of one model; the oldest goes."""
+LEARNED_FOR_S: Final = 3600.0
+"""Seconds for which a learned rule holds: the model may change, and the rule may be wrong."""
+WEAK_EVIDENCE_REQUESTS: Final = 3
+"""Requests with different content that must agree where the evidence is weak."""
+_MAX_RULES: Final = 64
+"""Learned rules of one model; the oldest is dropped."""
+_MAX_SUSPICIONS: Final = 32
+"""Suspicions about one model; the oldest is dropped."""
 
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 
-_What = tuple[str, bytes | None]
-"""The name of a parameter, and the value for which it is refused; None: whatever the value."""
+_RuleKey = tuple[str, bytes | None]
+"""The name of a parameter, and its refused value; None: it is refused with any value."""
 
 
-class _Lesson(Struct, frozen=True):
+class _LearnedRule(Struct, frozen=True):
     instead: str | None
-    until_s: float
+    expires_s: float
 
 
-class _Doubt(Struct):
-    """A refusal that is not known to concern other requests."""
+class _Suspicion(Struct):
+    """A refusal on weak evidence, and the contents of the requests that met it."""
 
-    refused: Refused
+    refused: RefusedParameter
     since_s: float
     contents: set[int] = field(default_factory=set)
 
 
-class _Known(Struct):
-    """Of one model."""
-
-    lessons: dict[_What, _Lesson] = field(default_factory=dict)
-    doubts: dict[Refused, _Doubt] = field(default_factory=dict)
-    lapses_s: float = math.inf
-    """When the first lesson does."""
+class _ModelState(Struct):
+    rules: dict[_RuleKey, _LearnedRule] = field(default_factory=dict)
+    suspicions: dict[RefusedParameter, _Suspicion] = field(default_factory=dict)
+    next_expiry_s: float = math.inf
     logged_s: dict[str, float] = field(default_factory=dict)
+    """When each suggested catalogue line was logged."""
 
 
-class LearntParameters:
-    """The rules of each model: those of the catalogue, and what was learnt on top of them."""
+class LearnedParameters:
+    """The rules of each model: those of the catalogue and the learned ones."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._said = {
+        self._catalogue_rules = {
             key: rules_of(catalogue.takes_of(key), f"the catalogue says what {key} takes")
             for key in catalogue.models
         }
-        self._adaptations = dict(self._said)
-        self._known: dict[str, _Known] = {}
+        self._adaptations = dict(self._catalogue_rules)
+        self._states: dict[str, _ModelState] = {}
 
     def adaptation(self, model: str, now_s: float) -> Adaptation:
-        known = self._known.get(model)
-        if known is not None and known.lapses_s <= now_s:
-            known.lessons = {what: each for what, each in known.lessons.items() if each.until_s > now_s}
-            self._rebuild(model, known)
+        state = self._states.get(model)
+        if state is not None and state.next_expiry_s <= now_s:
+            state.rules = {key: rule for key, rule in state.rules.items() if rule.expires_s > now_s}
+            self._rebuild(model, state)
         return self._adaptations[model]
 
-    def doubts(self, model: str) -> bool:
-        """Whether a success without changes could contradict what few requests met with."""
-        known = self._known.get(model)
-        return known is not None and bool(known.doubts)
+    def has_suspicions(self, model: str) -> bool:
+        """Whether the success of an unchanged request could refute a suspicion."""
+        state = self._states.get(model)
+        return state is not None and bool(state.suspicions)
 
-    def refused(
+    def record_refusal(
         self, model: str, error: ProviderError | None, sent: bytes, request: RequestChanges, now_s: float
     ) -> tuple[bool, tuple[str, ...]]:
-        """Whether the request can be sent otherwise after a refusal of `sent`, and lines for the catalogue."""
+        """Record a refusal of `sent`. Returns whether the request was changed, and new lines for the catalogue."""
         if error is None or not error.parameter:
             return False, ()
         found = read_refusal(error, sent)
-        known = self._known.setdefault(model, _Known())
-        lines = self.failed_otherwise(model, error, request, now_s)
-        for each in found:
-            self._unlearn(model, known, each)
-        changed = [each for each in found if request.add(each) is not None]
+        state = self._states.setdefault(model, _ModelState())
+        lines = self.record_other_failure(model, error, request, now_s)
+        for refused in found:
+            self._remove_refuted(model, state, refused)
+        changed = [refused for refused in found if request.add(refused)]
         return bool(changed), lines
 
-    def answered(
+    def record_success(
         self, model: str, sent: bytes, request: RequestChanges | None, content: int, now_s: float
     ) -> tuple[str, ...]:
-        """A call succeeded. `content`: a hash of what the application sent. Returns new lines for the catalogue."""
-        known = self._known.get(model)
-        if known is None:
+        """Record that `sent` succeeded. `content`: a hash of the application's request. Returns new lines for the
+        catalogue.
+        """
+        state = self._states.get(model)
+        if state is None:
             return ()
-        if known.doubts:
-            self._settle_doubts(known, sent, now_s)
+        if state.suspicions:
+            _drop_refuted_suspicions(state, sent, now_s)
         lines: list[str] = []
-        for each in request.pending if request is not None else ():
-            if _is_proven(known, each, content, now_s):
-                lines += self._learn(model, known, each, now_s)
+        for refused in request.untested if request is not None else ():
+            if _is_proven(state, refused, content, now_s):
+                lines += self._learn(model, state, refused, now_s)
         if request is not None:
-            request.pending.clear()
+            request.untested.clear()
         return tuple(lines)
 
-    def failed_otherwise(
+    def record_other_failure(
         self, model: str, error: ProviderError | None, request: RequestChanges, now_s: float
     ) -> tuple[str, ...]:
-        """The model read the request and refused it. Learn what was left out on strong evidence, unless the refusal
-        speaks of it again. Returns new lines for the catalogue.
+        """Record that the model accepted the changed parameters and refused the request for another reason: learn the
+        omissions on strong evidence that the new refusal does not mention. Returns new lines for the catalogue.
         """
-        known = self._known.get(model)
-        if known is None or error is None:
+        state = self._states.get(model)
+        if state is None or error is None:
             return ()
         lines: list[str] = []
-        pending, request.pending = request.pending, []
-        for each in pending:
-            if error.parameter in {each.name, each.instead} or each.name in error.message:
+        untested, request.untested = request.untested, []
+        for refused in untested:
+            if error.parameter in {refused.name, refused.instead} or refused.name in error.message:
                 continue
-            if each.evidence == "strong" and each.instead is None:
-                lines += self._learn(model, known, each, now_s)
+            if refused.evidence == "strong" and refused.instead is None:
+                lines += self._learn(model, state, refused, now_s)
             else:
-                request.pending.append(each)
+                request.untested.append(refused)
         return tuple(lines)
 
-    def _unlearn(self, model: str, known: _Known, refused: Refused) -> None:
-        """A lesson's new name is refused: the lesson was wrong, or is no longer right."""
+    def _remove_refuted(self, model: str, state: _ModelState, refused: RefusedParameter) -> None:
+        """Remove the rules whose new name is refused."""
         if refused.evidence != "strong" or refused.value is not None:
             return
-        wrong = [what for what, lesson in known.lessons.items() if lesson.instead == refused.name]
-        for what in wrong:
-            del known.lessons[what]
+        wrong = [key for key, rule in state.rules.items() if rule.instead == refused.name]
+        for key in wrong:
+            del state.rules[key]
         if wrong:
-            self._rebuild(model, known)
+            self._rebuild(model, state)
 
-    def _learn(self, model: str, known: _Known, refused: Refused, now_s: float) -> Iterable[str]:
-        """A line for the catalogue, unless it was told within the hour."""
-        what = (refused.name, refused.value)
-        new = what not in known.lessons
-        known.lessons.pop(what, None)
-        if refused.instead is not None and not refused.is_role:  # the new name is taken
-            known.lessons.pop((refused.instead, None), None)
-        while len(known.lessons) >= _LESSONS:
-            del known.lessons[next(iter(known.lessons))]
-        known.lessons[what] = _Lesson(refused.instead, now_s + LEARNT_FOR_S)
-        self._rebuild(model, known)
-        line = self._line(model, refused)
-        known.logged_s = {each: at_s for each, at_s in known.logged_s.items() if now_s - at_s < LEARNT_FOR_S}
-        if new and line not in known.logged_s and len(known.logged_s) < _LESSONS:
-            known.logged_s[line] = now_s
+    def _learn(
+        self, model: str, state: _ModelState, refused: RefusedParameter, now_s: float
+    ) -> Iterable[str]:
+        """Add a rule. Yields a line for the catalogue, unless it was logged within the hour."""
+        key = (refused.name, refused.value)
+        is_new = key not in state.rules
+        state.rules.pop(key, None)
+        if refused.instead is not None and not refused.is_role:  # the model accepts the new name
+            state.rules.pop((refused.instead, None), None)
+        while len(state.rules) >= _MAX_RULES:
+            del state.rules[next(iter(state.rules))]
+        state.rules[key] = _LearnedRule(refused.instead, now_s + LEARNED_FOR_S)
+        self._rebuild(model, state)
+        line = self._catalogue_line(model, refused)
+        state.logged_s = {each: at_s for each, at_s in state.logged_s.items() if now_s - at_s < LEARNED_FOR_S}
+        if is_new and line not in state.logged_s and len(state.logged_s) < _MAX_RULES:
+            state.logged_s[line] = now_s
             yield line
 
-    def _line(self, model: str, refused: Refused) -> str:
-        said = self._said[model].parameters
+    def _catalogue_line(self, model: str, refused: RefusedParameter) -> str:
+        rules = self._catalogue_rules[model].parameters
         name = refused.name
-        source = next((each for each, rule in said.items() if rule.name == name and rule.only is None), name)
+        source = next((each for each, rule in rules.items() if rule.name == name and rule.only is None), name)
         if refused.value is not None:
             return f"models.{model}.takes: {{{source}: no}}, if it takes no value but {refused.value.decode()} either"
         return f"models.{model}.takes: {{{source}: {refused.instead or 'no'}}}"
 
-    def _settle_doubts(self, known: _Known, sent: bytes, now_s: float) -> None:
-        """Drop what this successful call shows to be wrong, and what is old."""
-        fields = _decode_fields(sent)
-        for key, doubt in list(known.doubts.items()):
-            name, value = doubt.refused.name, doubt.refused.value
-            taken = name in fields and value in (None, bytes(fields[name]))
-            if taken or now_s - doubt.since_s >= LEARNT_FOR_S:
-                del known.doubts[key]
-
-    def _rebuild(self, model: str, known: _Known) -> None:
-        known.lapses_s = min((each.until_s for each in known.lessons.values()), default=math.inf)
+    def _rebuild(self, model: str, state: _ModelState) -> None:
+        state.next_expiry_s = min((rule.expires_s for rule in state.rules.values()), default=math.inf)
         why = f"{model} refused it before"
-        said = self._said[model]
-        self._adaptations[model] = _on_top(said, known.lessons, why) if known.lessons else said
+        of_catalogue = self._catalogue_rules[model]
+        self._adaptations[model] = _combined(of_catalogue, state.rules, why) if state.rules else of_catalogue
 
 
-def _is_proven(known: _Known, refused: Refused, content: int, now_s: float) -> bool:
+def _drop_refuted_suspicions(state: _ModelState, sent: bytes, now_s: float) -> None:
+    """Drop the suspicions that this successful call refutes, and old ones."""
+    fields = _decode_fields(sent)
+    for key, suspicion in list(state.suspicions.items()):
+        name, value = suspicion.refused.name, suspicion.refused.value
+        accepted = name in fields and value in (None, bytes(fields[name]))
+        if accepted or now_s - suspicion.since_s >= LEARNED_FOR_S:
+            del state.suspicions[key]
+
+
+def _is_proven(state: _ModelState, refused: RefusedParameter, content: int, now_s: float) -> bool:
     """Whether enough requests succeeded with the change."""
     if refused.path or refused.evidence == "none":
         return False
     if refused.evidence == "strong":
         return True
-    if refused not in known.doubts and len(known.doubts) >= _DOUBTS:
-        del known.doubts[next(iter(known.doubts))]
-    doubt = known.doubts.setdefault(refused, _Doubt(refused, now_s))
-    doubt.contents.add(content)
-    if len(doubt.contents) < SEVERAL:
+    if refused not in state.suspicions and len(state.suspicions) >= _MAX_SUSPICIONS:
+        del state.suspicions[next(iter(state.suspicions))]
+    suspicion = state.suspicions.setdefault(refused, _Suspicion(refused, now_s))
+    suspicion.contents.add(content)
+    if len(suspicion.contents) < WEAK_EVIDENCE_REQUESTS:
         return False
-    del known.doubts[refused]
+    del state.suspicions[refused]
     return True
 
 
-def _on_top(said: Adaptation, lessons: dict[_What, _Lesson], why: str) -> Adaptation:
-    """The catalogue's rules with what was refused taken out of what they send."""
-    parameters, roles = dict(said.parameters), dict(said.roles)
-    names = {name: lesson.instead for (name, value), lesson in lessons.items() if value is None}
+def _combined(of_catalogue: Adaptation, learned: dict[_RuleKey, _LearnedRule], why: str) -> Adaptation:
+    """The catalogue's rules, changed so that they send nothing that a learned rule excludes."""
+    parameters, roles = dict(of_catalogue.parameters), dict(of_catalogue.roles)
+    names = {name: rule.instead for (name, value), rule in learned.items() if value is None}
     for name in names:
-        final = _last_name(name, names)
+        final = _final_name(name, names)
         if name.endswith(ROLE_SUFFIX):
             role = name.removesuffix(ROLE_SUFFIX)
-            for source in (role, *(each for each, rule in said.roles.items() if rule.name == role)):
+            for source in (role, *(each for each, rule in of_catalogue.roles.items() if rule.name == role)):
                 roles[source] = Rule(name=final, why=why)
         else:
-            for source in _sent_as(name, said):
+            for source in _sources_of(name, of_catalogue):
                 parameters[source] = Rule(name=final, why=why)
     values: dict[str, set[bytes]] = {}
-    for name, value in lessons:
+    for name, value in learned:
         if value is not None:
             values.setdefault(name, set()).add(value)
     for name, refused in values.items():
@@ -227,8 +230,8 @@ def _on_top(said: Adaptation, lessons: dict[_What, _Lesson], why: str) -> Adapta
     return Adaptation(parameters, roles)
 
 
-def _last_name(name: str, names: dict[str, str | None]) -> str | None:
-    """Where the new name has a lesson too, that one's; an output limit always has a name."""
+def _final_name(name: str, names: dict[str, str | None]) -> str | None:
+    """The name at the end of a chain of renames; an output limit always has one."""
     is_role = name.endswith(ROLE_SUFFIX)
     seen, last = {name}, names[name]
     while last is not None:
@@ -240,11 +243,11 @@ def _last_name(name: str, names: dict[str, str | None]) -> str | None:
     return OUTPUT_LIMITS[name] if last is None and name in OUTPUT_LIMITS else last
 
 
-def _sent_as(name: str, said: Adaptation) -> Iterable[str]:
-    """The parameters that the catalogue's rules send under `name`."""
-    own = said.parameters.get(name)
+def _sources_of(name: str, rules: Adaptation) -> Iterable[str]:
+    """The parameters that the rules send under `name`."""
+    own = rules.parameters.get(name)
     if own is None or own.name == name:
         yield name
-    for source, rule in said.parameters.items():
+    for source, rule in rules.parameters.items():
         if rule.name == name and source != name:
             yield source

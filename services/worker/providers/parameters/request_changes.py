@@ -1,4 +1,4 @@
-"""What one request's body changes for one model, after that model refused it as it was sent."""
+"""The changes to one request's body after a model refused a parameter in it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from msgspec import Raw, Struct, field
 
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.takes import ROLE_SUFFIX
-from services.worker.providers.parameters.adapt import Adaptation, Adapts, Rule
-from services.worker.providers.parameters.refusal import OUTPUT_LIMITS, Refused
+from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, BodyAdapter, Rule
+from services.worker.providers.parameters.refusal import RefusedParameter
 
 __all__ = ["RequestChanges"]
 
@@ -21,49 +21,49 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class RequestChanges(Struct):
-    """Applied on top of what holds for every request of the model."""
+    """The changes, applied after the rules for all requests to the model."""
 
-    made: list[Refused] = field(default_factory=list)
-    """In the order of the refusals; each parameter is refused at most twice, the first time for a key within it."""
-    pending: list[Refused] = field(default_factory=list)
-    """Those for which no call has spoken yet."""
+    refused: list[RefusedParameter] = field(default_factory=list)
+    """In the order of the refusals. A parameter occurs at most twice, the first time for a key within it."""
+    untested: list[RefusedParameter] = field(default_factory=list)
+    """Those whose change no later call has shown to be right."""
 
-    def add(self, refused: Refused) -> Refused | None:
-        """Change what was refused. Returns how; None: the request was sent otherwise already, to no avail."""
-        before = [each for each in self.made if each.name == refused.name]
+    def add(self, refused: RefusedParameter) -> bool:
+        """Change a refused parameter. False: the request was changed so before, without success."""
+        before = [each for each in self.refused if each.name == refused.name]
         if any(not each.path for each in before):
-            return None
-        if refused.path and before:  # without a key within it, it was refused again
-            refused = Refused(name=refused.name)
-        if any(each.name == refused.instead for each in self.made):
+            return False
+        if refused.path and before:  # refused again after a key within it was omitted
+            refused = RefusedParameter(name=refused.name)
+        if any(each.name == refused.instead for each in self.refused):
             if refused.name in OUTPUT_LIMITS:
-                return None
-            refused = Refused(name=refused.name)
-        self.made.append(refused)
-        self.pending.append(refused)
-        return refused
+                return False
+            refused = RefusedParameter(name=refused.name)
+        self.refused.append(refused)
+        self.untested.append(refused)
+        return True
 
-    def on(self, rules: Adaptation) -> Adapts:
-        """The rules of the model, and then these changes."""
-        return _OnTop(rules, self)
+    def after(self, rules: Adaptation) -> BodyAdapter:
+        """An adapter that applies the rules of the model and then these changes."""
+        return _RulesThenChanges(rules, self)
 
-    def apply(self, fields: dict[str, Raw], told: tuple[Adapted, ...]) -> tuple[Adapted, ...]:
-        """Change the fields; `told`: what the rules of the model changed before."""
-        all_told = {each.parameter: each for each in told}
-        for each in self.made:
+    def apply(self, fields: dict[str, Raw], by_rules: tuple[Adapted, ...]) -> tuple[Adapted, ...]:
+        """Change the fields. `by_rules`: the changes that the model's rules made. Returns all changes."""
+        adapted = {each.parameter: each for each in by_rules}
+        for each in self.refused:
             if each.path:
-                _leave_out_within(each, fields, all_told)
+                _omit_key(each, fields, adapted)
             elif each.is_role:
                 rules = {each.name.removesuffix(ROLE_SUFFIX): Rule(name=each.instead, why=_WHY)}
-                all_told |= {done.parameter: done for done in Adaptation({}, rules).apply(fields)}
+                adapted |= {done.parameter: done for done in Adaptation({}, rules).apply(fields)}
             else:
-                _change(each, fields, all_told)
+                _change(each, fields, adapted)
         return tuple(
-            sorted(all_told.values(), key=lambda each: (each.parameter.endswith(ROLE_SUFFIX), each.parameter))
+            sorted(adapted.values(), key=lambda each: (each.parameter.endswith(ROLE_SUFFIX), each.parameter))
         )
 
 
-class _OnTop(Struct, frozen=True):
+class _RulesThenChanges(Struct, frozen=True):
     rules: Adaptation
     changes: RequestChanges
 
@@ -71,20 +71,20 @@ class _OnTop(Struct, frozen=True):
         return self.changes.apply(fields, self.rules.apply(fields))
 
 
-def _change(refused: Refused, fields: dict[str, Raw], told: dict[str, Adapted]) -> None:
-    """Leave out or rename, and tell of it under the name that the application used."""
+def _change(refused: RefusedParameter, fields: dict[str, Raw], adapted: dict[str, Adapted]) -> None:
+    """Omit or rename the parameter, and report it under the name that the application used."""
     rules = {refused.name: Rule(name=refused.instead, why=_WHY)}
     for done in Adaptation(rules, {}).apply(fields):
-        renamed = (each.parameter for each in told.values() if each.sent == refused.name)
+        renamed = (each.parameter for each in adapted.values() if each.sent == refused.name)
         source = next(renamed, refused.name)
         if done.sent == source:
-            del told[source]
+            del adapted[source]
         else:
-            told[source] = Adapted(parameter=source, change=done.change, sent=done.sent, why=done.why)
+            adapted[source] = Adapted(parameter=source, change=done.change, sent=done.sent, why=done.why)
 
 
-def _leave_out_within(refused: Refused, fields: dict[str, Raw], told: dict[str, Adapted]) -> None:
-    """Leave out the key within the parameter; the parameter where it has no such key, or no other."""
+def _omit_key(refused: RefusedParameter, fields: dict[str, Raw], adapted: dict[str, Adapted]) -> None:
+    """Omit the key within the parameter, or the whole parameter if it has no such key or no other."""
     name = refused.name
     if name not in fields:
         return
@@ -92,14 +92,14 @@ def _leave_out_within(refused: Refused, fields: dict[str, Raw], told: dict[str, 
     path = ".".join((name, *refused.path))
     if rest is None:
         del fields[name]
-        told[name] = Adapted(parameter=name, change="omitted", why=_WHY)
+        adapted[name] = Adapted(parameter=name, change="omitted", why=_WHY)
     else:
         fields[name] = rest
-        told[path] = Adapted(parameter=path, change="omitted", why=_WHY)
+        adapted[path] = Adapted(parameter=path, change="omitted", why=_WHY)
 
 
 def _without(value: Raw, path: tuple[str, ...]) -> Raw | None:
-    """The object without the key. None: it has no such key, or no other."""
+    """The object without the key; None if it has no such key or no other."""
     try:
         members = _decode_fields(value)
     except msgspec.MsgspecError:
