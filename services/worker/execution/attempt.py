@@ -20,7 +20,7 @@ from services.worker.execution.state import Execution, GaveUp
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.protocol import Provider
-from services.worker.providers.rate_limit_headers import parse
+from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.rate_limit.quota import Observation, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
 
@@ -134,7 +134,7 @@ class Attempts(Struct, frozen=True):
             self._note_time(execution, current)
             spent.tokens = self.usage.record(execution, current)
             if current.progress.headers is not None:
-                spent.observations = parse(current.progress.headers, provider.rate_limit_headers)
+                spent.observations = read_rate_limits(current.progress.headers, provider.rate_limit_headers)
             _end_span(span, current)
 
     async def _answer(

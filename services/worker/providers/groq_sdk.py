@@ -1,4 +1,4 @@
-"""The groq SDK, which is built on httpx where openai's is built on httpx2."""
+"""The groq SDK, which uses httpx. The openai SDK uses httpx2."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from services.worker.providers.sdk import ErrorBody, SdkKind
 __all__ = ["GROQ"]
 
 _BASE_URL: Final = "https://api.groq.com/openai/v1"
-"""The SDK's own default ends before `/openai/v1`, which it puts into each path."""
+"""The base URL with the path that the SDK would otherwise put into each request path."""
 
 
 class _ErrorBody(ErrorBody, httpx.AsyncByteStream):
-    """As this HTTP library wants a stream."""
+    """An error body of the type that httpx requires."""
 
 
 GROQ: Final = SdkKind(

@@ -1,4 +1,4 @@
-"""The openai SDK: also for every endpoint that speaks OpenAI's API (Gemini, Claude, vLLM, Ollama, ours)."""
+"""The openai SDK, for OpenAI and all endpoints with OpenAI's API (Gemini, Claude, vLLM, Ollama, the simulator)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["OPENAI"]
 
 
 class _ErrorBody(ErrorBody, httpx2.AsyncByteStream):
-    """As this HTTP library wants a stream."""
+    """An error body of the type that httpx2 requires."""
 
 
 OPENAI: Final = SdkKind(

@@ -1,4 +1,4 @@
-"""A provider as the ladder sees it, whichever SDK speaks to it."""
+"""The interface through which the worker calls a provider, independent of the SDK."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Provider", "Response"]
 
 
 class Response(Protocol):
-    """An HTTP answer whose status was below 400; its body is still on the wire. Close it in any case."""
+    """An HTTP response with a status below 400 and an unread body. The caller must close it."""
 
     @property
     def headers(self) -> Mapping[str, str]: ...
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises ProviderFailure when the connection breaks before its end."""
+        """The body as it is received. Raises ProviderFailure if the connection breaks before its end."""
         ...
 
     async def close(self) -> None:
-        """Give the connection back, or drop it when the body is not at its end: the provider stops."""
+        """Return the connection to the pool, or close it before the end of the body to stop the provider."""
         ...
 
 
@@ -32,26 +32,26 @@ class Provider(Protocol):
 
     name: str
     rate_limit_headers: RateLimitHeaders
-    """How it tells of its limits."""
+    """The format of its rate limit headers."""
     stream_format: StreamFormat
-    """How its streams differ from OpenAI's."""
+    """The differences between its streams and OpenAI's."""
     credentials: tuple[str, ...]
-    """Their names, never their values; those too that may get a key yet."""
+    """The names of its credentials, not their values, including credentials without a key so far."""
 
     def set_key(self, credential: str, key: str) -> None:
-        """For calls from now on; those under way keep the key they were sent with."""
+        """Set the key of future calls; calls in flight keep theirs."""
         ...
 
     async def chat(self, credential: str, body: bytes, label: str) -> Response:
-        """POST an OpenAI chat-completions body. `label` names this call to the provider. Raises ProviderFailure."""
+        """POST an OpenAI chat-completions body. `label` identifies the call at the provider. Raises ProviderFailure."""
         ...
 
     def redact_keys(self, failure: ProviderFailure) -> None:
-        """Take every key it ever had out of the failure's words: an endpoint may repeat what it was sent."""
+        """Remove all past and present keys from the failure's texts: an endpoint may echo its request."""
         ...
 
     async def models(self) -> ModelList | None:
-        """The models it lists; None when it cannot be asked."""
+        """The models it lists; None if the list cannot be read."""
         ...
 
     async def close(self) -> None: ...

@@ -1,11 +1,11 @@
-"""What a provider says about its own limits in the headers of any answer (REQUIREMENTS C4).
+"""Rate limits that a provider reports in response headers (REQUIREMENTS C4).
 
 Sources, read in November 2026: platform.openai.com/docs/guides/rate-limits (both kinds are per minute),
 console.groq.com/docs/rate-limits (requests are per day, tokens per minute), docs.anthropic.com/en/api/rate-limits
 (resets are RFC 3339 dates), openrouter.ai/docs/api-reference/limits (requests; the reset is in Unix milliseconds).
 Mistral's are not documented; recorded answers carry `x-ratelimit-*-req-minute`, `x-ratelimit-*-tokens-minute` and,
 until 2025, `x-ratelimitbysize-*-minute` with `ratelimitbysize-reset` in seconds.
-A header that makes no sense is as good as one that was not sent.
+A header with an invalid value counts as missing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from msgspec import Struct
 from services.worker.providers.errors.retry_after import seconds_until
 from services.worker.rate_limit.limit import MINUTE_S, Observation
 
-__all__ = ["parse"]
+__all__ = ["read_rate_limits"]
 
 _Kind = Literal["requests", "tokens"]
 _Window = Literal["minute", "day"]
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
 _INSTANT_S: Final = 1e8
-"""What is as far from 1970 as that is an instant, not a duration."""
+"""The smallest reset value, in seconds, that is a Unix time and not a duration."""
 
 
 class _Names(Struct, frozen=True):
-    """The headers of one limit. `window` None: of a minute or a day, as its reset shows."""
+    """The headers of one limit. `window` None: a minute or a day, depending on the reset."""
 
     kind: _Kind
     window: _Window | None
@@ -39,26 +39,26 @@ class _Names(Struct, frozen=True):
     reset: str
 
 
-def _of(kind: _Kind, window: _Window | None, pattern: str) -> _Names:
-    limit, remaining, reset = (pattern.format(what) for what in ("limit", "remaining", "reset"))
+def _names(kind: _Kind, window: _Window | None, pattern: str) -> _Names:
+    limit, remaining, reset = (pattern.format(part) for part in ("limit", "remaining", "reset"))
     return _Names(kind, window, limit, remaining, reset)
 
 
-_REQUESTS: Final = _of("requests", "minute", "x-ratelimit-{}-requests")
-_TOKENS: Final = _of("tokens", "minute", "x-ratelimit-{}-tokens")
+_REQUESTS: Final = _names("requests", "minute", "x-ratelimit-{}-requests")
+_TOKENS: Final = _names("tokens", "minute", "x-ratelimit-{}-tokens")
 _STYLES: Final[Mapping[str, tuple[_Names, ...]]] = {
     "openai": (_REQUESTS, _TOKENS),
-    "groq": (_of("requests", "day", "x-ratelimit-{}-requests"), _TOKENS),
+    "groq": (_names("requests", "day", "x-ratelimit-{}-requests"), _TOKENS),
     "anthropic": (
-        _of("requests", "minute", "anthropic-ratelimit-requests-{}"),
-        _of("tokens", "minute", "anthropic-ratelimit-tokens-{}"),
+        _names("requests", "minute", "anthropic-ratelimit-requests-{}"),
+        _names("tokens", "minute", "anthropic-ratelimit-tokens-{}"),
         _REQUESTS,
         _TOKENS,
     ),
-    "openrouter": (_of("requests", None, "x-ratelimit-{}"),),
+    "openrouter": (_names("requests", None, "x-ratelimit-{}"),),
     "mistral": (
-        _of("requests", "minute", "x-ratelimit-{}-req-minute"),
-        _of("tokens", "minute", "x-ratelimit-{}-tokens-minute"),
+        _names("requests", "minute", "x-ratelimit-{}-req-minute"),
+        _names("tokens", "minute", "x-ratelimit-{}-tokens-minute"),
         _Names(
             "tokens",
             "minute",
@@ -68,23 +68,23 @@ _STYLES: Final[Mapping[str, tuple[_Names, ...]]] = {
         ),
     ),
 }
-"""Per limit, the first names of which a header was sent count."""
+"""The header names of each format. For each kind of limit, the first names with a header are used."""
 
 
-def parse(headers: Mapping[str, str], style: str) -> tuple[Observation, ...]:
-    """The provider's word on each limit it names, whatever the case of the headers' names; never raises.
+def read_rate_limits(headers: Mapping[str, str], style: str) -> tuple[Observation, ...]:
+    """The reported limits; header names are case-insensitive. Never raises.
 
-    Dates and Unix times are measured from the answer's own `date`; without it they say nothing.
+    A reset that is a date or Unix time is relative to the response's `date` header, and ignored without it.
     """
     names = _STYLES.get(style)
     if names is None:
         return ()
     lower = {name.lower(): value for name, value in headers.items()}
-    said: dict[str, Observation] = {}
+    observations: dict[str, Observation] = {}
     for each in names:
-        if each.kind not in said and (observation := _observation(lower, each)) is not None:
-            said[each.kind] = observation
-    return tuple(said.values())
+        if each.kind not in observations and (observation := _observation(lower, each)) is not None:
+            observations[each.kind] = observation
+    return tuple(observations.values())
 
 
 def _observation(lower: Mapping[str, str], names: _Names) -> Observation | None:
@@ -108,11 +108,11 @@ def _reset_s(lower: Mapping[str, str], name: str) -> float | None:
     seconds = seconds_until(text, 0.0)
     if seconds is None or seconds < _INSTANT_S:
         return seconds
-    now_unix_s = _sent_unix_s(lower.get("date"))
+    now_unix_s = _date_unix_s(lower.get("date"))
     return None if now_unix_s is None else seconds_until(text, now_unix_s)
 
 
-def _sent_unix_s(date: str | None) -> float | None:
+def _date_unix_s(date: str | None) -> float | None:
     try:
         return None if date is None else parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -1,11 +1,11 @@
-"""The HTTP connections under both SDKs: what aiohttp and httpx would do otherwise by themselves.
+"""The HTTP connections of both SDKs. They differ from the defaults of aiohttp and httpx:
 
-- No cookies. What a provider sets for one request would go out with those of other tenants, and one cookie that is no
-  ASCII would break every later request of the client.
-- A connection on which anything came while it was idle is closed. aiohttp gives such bytes to the next request as its
-  answer, which may be the answer of another one (RFC 9112, 9.2: a response without a request is not to be used).
-- A body that says nothing of its length ends with the connection. Where that was reset, the body was cut.
-- Headers may be longer than aiohttp's 8 KB: Azure's and Cloudflare's cookies, policies and traces grow beyond that.
+- Cookies are ignored. A provider's cookie would otherwise be sent with the requests of other tenants, and a cookie that
+  is not ASCII would break all later requests of the client.
+- A connection that received data while idle is closed. aiohttp would return that data as the response to the next
+  request, although it may answer another one (RFC 9112, 9.2: a response without a request must not be used).
+- A body without a length ends with the connection. If the connection was reset, the body is truncated: an error.
+- Headers may exceed aiohttp's limit of 8 KB, as Azure's and Cloudflare's cookies, policies and traces do.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from aiohttp.connector import Connection
 
 from services.worker.providers.size_limits import HEADER_BYTES, HEADERS
 
-__all__ = ["NoCookies", "prepare"]
+__all__ = ["NoCookies", "configure_connections"]
 
 _UNLIMITED: Final = 0
-"""Of connections, as aiohttp writes it."""
+"""aiohttp's value for an unlimited number of connections."""
 
 
 class NoCookies(CookieJar):
-    """Takes none and gives none, without looking at them."""
+    """Neither stores nor sends cookies."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         pass
@@ -40,19 +40,19 @@ class NoCookies(CookieJar):
         pass
 
 
-def prepare(http_client: Any) -> None:
-    """Let a client of either SDK, one of httpx's over aiohttp, use these connections, over proxies as well.
+def configure_connections(http_client: Any) -> None:
+    """Make an SDK's HTTP client (httpx on aiohttp) use these connections, with and without a proxy.
 
-    The transport makes its session when it is first used, or asks the function that stands in its place.
+    A transport creates its session at first use, or calls the function in its `client` attribute.
     """
-    # httpx has no public name for its transports, and one given to it would switch off the proxies of the environment.
+    # httpx has no public access to its transports, and an explicit transport would disable the environment's proxies.
     for transport in (http_client._transport, *http_client._mounts.values()):  # noqa: SLF001
         if transport is not None:
-            transport.client = _Sessions(transport)
+            transport.client = _SessionFactory(transport)
 
 
-class _Sessions:
-    """Makes the session of a transport as the transport itself would, but for the above."""
+class _SessionFactory:
+    """Creates the session of a transport as the transport itself would, with the changes above."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -74,17 +74,17 @@ class _Sessions:
 
 
 class _Protocol(ResponseHandler):
-    """Tells a body that ended from one whose connection broke."""
+    """Reports an error for a body whose connection was reset."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         payload = self._payload
         if exc is not None and payload is not None and not payload.is_eof():
-            payload.set_exception(ClientPayloadError(f"the connection broke inside the answer: {exc}"), exc)
+            payload.set_exception(ClientPayloadError(f"the connection broke inside the response: {exc}"), exc)
         super().connection_lost(exc)
 
 
 class _Connector(TCPConnector):
-    """Hands out connections on which nothing came since the end of their last answer."""
+    """Reuses only connections without data after the end of their last response."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -100,13 +100,13 @@ class _Connector(TCPConnector):
 
 
 def _is_clean(protocol: ResponseHandler | None) -> bool:
-    """Asked once a call, of what aiohttp has noted anyway: nothing is added to the reading of answers."""
+    """Whether no data followed the last response. It is checked once per call, at no cost while a response is read."""
     if protocol is None or protocol.should_close:
         return False
-    parser: Any = protocol._parser  # noqa: SLF001 - of the last answer; the next one gets a parser of its own
+    parser: Any = protocol._parser  # noqa: SLF001 - the parser of the last response; each has its own
     if parser is None:
         return True
     try:
-        return parser.feed_eof() is None  # anything else is the beginning of a response
-    except Exception:  # noqa: BLE001 - a beginning that is no response
+        return parser.feed_eof() is None  # any other value is the beginning of a response
+    except Exception:  # noqa: BLE001 - data that is not a response
         return False

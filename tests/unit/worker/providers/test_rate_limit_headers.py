@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers.errors.retry_after import parse_duration_s, retry_after_s
-from services.worker.providers.rate_limit_headers import parse
+from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.rate_limit.limit import Observation
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
@@ -49,7 +49,7 @@ def test_groq_counts_requests_by_the_day_and_tokens_by_the_minute__c4():
         "x-ratelimit-reset-tokens": "7.66s",
         "Retry-After": "2",
     }
-    assert parse(headers, "groq") == (
+    assert read_rate_limits(headers, "groq") == (
         Observation(kind="requests", window="day", limit=14_400, remaining=14_370, reset_s=179.56),
         Observation(kind="tokens", window="minute", limit=18_000, remaining=17_997, reset_s=7.66),
     )
@@ -58,14 +58,17 @@ def test_groq_counts_requests_by_the_day_and_tokens_by_the_minute__c4():
 
 def test_openai_counts_both_by_the_minute():
     headers = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-tokens": "6m0s"}
-    assert parse(headers, "openai") == (
+    assert read_rate_limits(headers, "openai") == (
         Observation(kind="requests", window="minute", remaining=59),
         Observation(kind="tokens", window="minute", reset_s=360.0),
     )
 
 
 def test_a_provider_that_says_nothing_is_not_put_words_in_its_mouth():
-    assert parse({"content-type": "application/json", "x-ratelimit-limit-requests": "many"}, "openai") == ()
+    assert (
+        read_rate_limits({"content-type": "application/json", "x-ratelimit-limit-requests": "many"}, "openai")
+        == ()
+    )
 
 
 SENT = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
@@ -122,12 +125,12 @@ SENT = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
     ],
 )
 def test_each_style_names_its_limits_in_its_own_way__c4(style, headers, said):
-    assert parse({**SENT, **headers}, style) == said
+    assert read_rate_limits({**SENT, **headers}, style) == said
 
 
 def test_a_date_says_nothing_where_the_answer_has_none():
     headers = {"x-ratelimit-limit-requests": "5", "x-ratelimit-reset-requests": "2015-10-21T07:28:30Z"}
-    assert parse(headers, "openai") == (Observation(kind="requests", window="minute", limit=5),)
+    assert read_rate_limits(headers, "openai") == (Observation(kind="requests", window="minute", limit=5),)
 
 
 @pytest.mark.parametrize(
@@ -170,5 +173,5 @@ VALUES = (
 def test_garbage_is_ignored_and_never_negative(headers, sdk):
     asked_s = retry_after_s(headers, (), "", NOW_UNIX_S)
     assert asked_s is None or 0 <= asked_s < float("inf")
-    for said in parse(headers, sdk):
+    for said in read_rate_limits(headers, sdk):
         assert all(value is None or value >= 0 for value in (said.limit, said.remaining, said.reset_s))

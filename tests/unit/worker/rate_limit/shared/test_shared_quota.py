@@ -18,7 +18,7 @@ from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, P
 from services.simulator.rate_limits.headers import rate_limit_headers
 from services.simulator.rate_limits.limiter import ModelLimits, RateLimiter
 from services.worker.credentials.quota_keys import limits_of, records_of
-from services.worker.providers.rate_limit_headers import parse
+from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.replica import Member
@@ -453,7 +453,7 @@ async def test_c4_each_providers_headers_lower_their_limits_in_all_workers(
     headers = {name.decode(): value.decode() for name, value in rate_limit_headers(limiter, sdk, 0.0)}
     memory = Memory()
     a, b = await worker(memory, "a", Limits(**counts)), await worker(memory, "b", Limits(**counts))
-    for word in parse(headers, sdk):
+    for word in read_rate_limits(headers, sdk):
         a.correct(KEY, word, _now_s())
     async with asyncio.timeout(2.0):
         while {use.name: use.used for use in b.usage(KEY, _now_s())} != USED[sdk]:
