@@ -51,7 +51,7 @@ async def ask_the_others(client: Client) -> list[float]:
 
 
 async def ask_the_starved(client: Client, stop: asyncio.Event) -> list[ReceivedReply]:
-    """A steady stream of requests for the one role, until told to stop; all of them to their end."""
+    """A steady stream of requests for the one role until `stop` is set; returns when all have ended."""
     asked: list[asyncio.Task[ReceivedReply]] = []
     while not stop.is_set():
         asked.append(asyncio.create_task(ask(client, f"{len(asked)}", role=STARVED, timeout_s=PATIENCE_S)))

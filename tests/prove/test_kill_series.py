@@ -1,10 +1,10 @@
-"""D7, F2: a random process is killed again and again under load; every accepted request ends exactly once, and every
-call the provider saw is in the ledger once.
+"""D7, F2: random processes are killed again and again under load; every accepted request ends exactly once, and every
+call that the provider received is recorded once.
 
-Equality of the counts is not possible by nature: a worker may be killed between announcing an attempt and sending it,
-and nobody but the provider knows which. Such an attempt is recorded, as a lost worker's (`worker_lost`, estimated). So
-what is held against each other are the attempts themselves, by request and number: the provider's are all recorded,
-each once, and what is recorded beyond them was a killed worker's.
+The counts need not be equal: a worker may be killed between announcing an attempt and sending it, and only the provider
+knows whether it was sent. Such an attempt is recorded as a lost worker's (`worker_lost`, estimated). The proof
+compares the attempts themselves, by request and number: each of the provider's is recorded once, and each recorded one
+beyond them is a killed worker's.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ async def replaced(old: Process, new: Process) -> Process:
     return new
 
 
-async def nobody_noticed(system: System, client, load: Load) -> AttemptAudit:
+async def assert_unnoticed(system: System, client, load: Load) -> AttemptAudit:
     assert load.outcomes == {"completed": len(load.received)}
     assert not any(each.restarts for each in load.received), "drained work was done again"
     assert {each.completed.attempt for each in load.received} == {1}
@@ -58,7 +58,7 @@ async def test_d9_two_of_each_service_are_replaced_without_an_error(tmp_path: Pa
                 for place, role in enumerate(("chat", "chat", "coding", "coding")):
                     system.workers[place] = await replaced(system.workers[place], system.new_worker(role))
             await load.more(16)
-        account = await nobody_noticed(system, client, load)
+        account = await assert_unnoticed(system, client, load)
         report_figures(
             f"D9, two of each: {len(load.received)} requests, {6 * ROUNDS} processes replaced; {account}"
         )
@@ -83,7 +83,7 @@ async def test_d9_requests_wait_while_the_only_process_is_replaced(tmp_path: Pat
                 await asyncio.gather(system.router.start(), system.workers[0].start())
                 away_s = time.monotonic() - began_s
                 await load.more(12)
-        account = await nobody_noticed(system, client, load)
+        account = await assert_unnoticed(system, client, load)
         report_figures(
             f"D9, one of each: {len(load.received)} requests, {4 * ROUNDS} processes replaced; {account}"
         )
