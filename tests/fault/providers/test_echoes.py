@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.contract.events import BreakerChanged, CredentialAvailabilityChanged, ModelAvailabilityChanged
-from tests.fault.providers.table import STREAMED, WHOLE, Both, Outcome, Row, Table, check, params, ran
-from tests.fault.providers.wire import Answer, delta, error, sized, stream
+from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.wire import Answer, delta, error, sized, stream
 from tests.unit.worker.echo_samples import ECHOES, Echo
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.contract.events import CredentialAvailabilityChanged
-from tests.fault.providers.rows_context import CONTEXT, SIZE
-from tests.fault.providers.rows_keys import KEYS, MONEY, SIT_OUT_S
-from tests.fault.providers.rows_refusals import AT_RANDOM, CONTENT, REFUSED, REPORTED
-from tests.fault.providers.table import Outcome, Table, check, params, ran
+from tests.fault.providers.rows.context import CONTEXT, SIZE
+from tests.fault.providers.rows.keys import KEYS, MONEY, SIT_OUT_S
+from tests.fault.providers.rows.rejections import AT_RANDOM, CONTENT, REFUSED, REPORTED
+from tests.fault.providers.rows.table import Outcome, Table, check, params, ran
 
 ROWS = (*CONTEXT, *SIZE, *CONTENT, *REFUSED, *AT_RANDOM, *REPORTED)
 TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failures": 2}})

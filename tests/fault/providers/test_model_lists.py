@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.contract.events import Event, ModelAvailabilityChanged
-from tests.fault.providers.singles import Single, asked
-from tests.fault.providers.wire import RESET, Answer, error, sized, until_closed
+from tests.fault.providers.rows.single_models import Single, asked
+from tests.fault.providers.rows.wire import RESET, Answer, error, sized, until_closed
 from tests.harness.replies import ReceivedReply
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.fault.providers.table import Both, Outcome, Row, Table, check, params, ran
-from tests.fault.providers.wire import Answer, completion, delta, error, stream
+from tests.fault.providers.rows.table import Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.wire import Answer, completion, delta, error, stream
 from tests.harness.scripted_provider import Call, Part
 
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())

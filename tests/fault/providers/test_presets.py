@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.contract.events import Event, ModelAvailabilityChanged
-from tests.fault.providers.singles import Single, asked
+from tests.fault.providers.rows.single_models import Single, asked
 from tests.harness.replies import ReceivedReply
 from tests.harness.scripted_provider import Call
 

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fault.providers.rows_endings import (
+from tests.fault.providers.rows.stream_content import (
+    LETTERS,
+    MORE_THAN_TEXT,
+    NOTHING_ADDED,
+    TEXT_BESIDE_OTHER_KEYS,
+)
+from tests.fault.providers.rows.stream_ends import (
     BEFORE_ANY_OUTPUT,
     DAMAGE,
     DONE_REQUIRED,
@@ -17,9 +23,8 @@ from tests.fault.providers.rows_endings import (
     NO_REASON,
     SEVERAL,
 )
-from tests.fault.providers.rows_streams import LETTERS, MORE_THAN_TEXT, NOTHING_ADDED, TEXT_BESIDE_OTHER_KEYS
-from tests.fault.providers.rows_transport import JSON_WHERE_A_STREAM_WAS_ASKED, TRANSPORT
-from tests.fault.providers.table import Outcome, Table, check, params, ran
+from tests.fault.providers.rows.table import Outcome, Table, check, params, ran
+from tests.fault.providers.rows.transport import JSON_WHERE_A_STREAM_WAS_ASKED, TRANSPORT
 
 ROWS = (
     *TEXT_BESIDE_OTHER_KEYS,

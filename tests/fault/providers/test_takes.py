@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fault.providers.table import Both, Outcome, Row, Table, check, params, ran
-from tests.fault.providers.wire import completion, delta, stream
+from tests.fault.providers.rows.table import Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.wire import completion, delta, stream
 
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())
 TAKES = {

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.fault.providers.table import MODELS, Both, Outcome, Row, Table, check, params, ran
-from tests.fault.providers.wire import Answer, completion, data, delta, error, sized, stream
+from tests.fault.providers.rows.table import MODELS, Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.wire import Answer, completion, data, delta, error, sized, stream
 from tests.harness.scripted_provider import Part
 
 LIMITED = {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}

@@ -7,9 +7,9 @@ import itertools
 import json
 import zlib
 
-from tests.fault.providers.kinds import BODY, JSON_OF_STREAM, PLAIN, sent
-from tests.fault.providers.table import STREAMED, WHOLE, Both, Row
-from tests.fault.providers.wire import (
+from tests.fault.providers.rows.stream_rows import BODY, JSON_OF_STREAM, PLAIN, sent
+from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Row
+from tests.fault.providers.rows.wire import (
     SSE,
     Answer,
     chunked,

@@ -28,7 +28,7 @@ from penstock.contract.events import (
     ModelAvailabilityChanged,
     QuotaPaused,
 )
-from tests.fault.providers.wire import Answer, completion, data, delta, sized, stream
+from tests.fault.providers.rows.wire import Answer, completion, data, delta, sized, stream
 from tests.harness.catalogues import catalogue
 from tests.harness.replies import ReceivedReply, ask
 from tests.harness.scripted_provider import Call, Part, ScriptedProvider, scripted_provider

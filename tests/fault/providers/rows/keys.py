@@ -5,8 +5,8 @@ RequestBodies as public issues and documentation show them, with figures of our 
 
 from __future__ import annotations
 
-from tests.fault.providers.table import Both, Row, all_models, in_200
-from tests.fault.providers.wire import Answer, error, spoken
+from tests.fault.providers.rows.table import Both, Row, all_models, in_200
+from tests.fault.providers.rows.wire import Answer, error, spoken
 
 SIT_OUT_S = 0.6
 

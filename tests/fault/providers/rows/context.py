@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from tests.fault.providers.table import Both, Row, all_models, in_200
-from tests.fault.providers.wire import Answer, error, sized, spoken, stream
+from tests.fault.providers.rows.table import Both, Row, all_models, in_200
+from tests.fault.providers.rows.wire import Answer, error, sized, spoken, stream
 
 
 def too_long(name: str, answer: Answer | Both) -> Row:

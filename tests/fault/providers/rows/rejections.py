@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fault.providers.table import WHOLE, Both, Row, Script, all_models, in_200
-from tests.fault.providers.wire import Answer, completion, delta, error, spoken, stream
+from tests.fault.providers.rows.table import WHOLE, Both, Row, Script, all_models, in_200
+from tests.fault.providers.rows.wire import Answer, completion, delta, error, spoken, stream
 
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())
 

@@ -13,8 +13,8 @@ from msgspec import Struct, field
 
 from penstock.client.client import Client
 from penstock.contract.events import Event
-from tests.fault.providers.table import LANES, healthy
-from tests.fault.providers.wire import error
+from tests.fault.providers.rows.table import LANES, healthy
+from tests.fault.providers.rows.wire import error
 from tests.harness.catalogues import catalogue
 from tests.harness.replies import ReceivedReply, ask
 from tests.harness.scripted_provider import Call, Part, scripted_provider

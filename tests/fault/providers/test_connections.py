@@ -14,7 +14,7 @@ from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.groq_sdk import GROQ
 from services.worker.providers.openai_sdk import OPENAI
 from services.worker.providers.sdk import SdkKind, SdkProvider
-from tests.fault.providers.wire import Answer, chunked, data, delta, events, headed, sized, until_closed
+from tests.fault.providers.rows.wire import Answer, chunked, data, delta, events, headed, sized, until_closed
 from tests.harness.scripted_provider import Call, End, ScriptedProvider, scripted_provider, whole
 
 Run = Callable[[Coroutine[None, None, None]], None]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.fault.providers.kinds import HELLO, STOP, USAGE, good, sent
-from tests.fault.providers.table import WHOLE, Both, Row
-from tests.fault.providers.wire import (
+from tests.fault.providers.rows.stream_rows import HELLO, STOP, USAGE, good, sent
+from tests.fault.providers.rows.table import WHOLE, Both, Row
+from tests.fault.providers.rows.wire import (
     FULL,
     chunked,
     completion,

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import gzip
 
-from tests.fault.providers.kinds import BODY, HELLO, JSON_OF_STREAM, STOP, USAGE, damaged, good, sent
-from tests.fault.providers.table import STREAMED, WHOLE, Both, Row
-from tests.fault.providers.wire import (
+from tests.fault.providers.rows.stream_rows import (
+    BODY,
+    HELLO,
+    JSON_OF_STREAM,
+    STOP,
+    USAGE,
+    damaged,
+    good,
+    sent,
+)
+from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Row
+from tests.fault.providers.rows.wire import (
     RESET,
     SSE,
     chunked,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.fault.providers.table import STREAMED, Row
-from tests.fault.providers.wire import (
+from tests.fault.providers.rows.table import STREAMED, Row
+from tests.fault.providers.rows.wire import (
     FULL,
     Answer,
     delta,
