@@ -30,8 +30,8 @@ async def store_one(server: NatsServer) -> None:
     await client.close()
 
 
-async def test_ready_means_jetstream_answers_and_8_mb_pass(nats_server: NatsServer):
-    client = await nats.connect(nats_server.url)
+async def test_ready_means_jetstream_answers_and_8_mb_pass(own_nats_server: NatsServer):
+    client = await nats.connect(own_nats_server.url)
     assert client.max_payload == 8 * 1024 * 1024
     assert (await client.jetstream().account_info()).api.errors == 0
     await client.close()
