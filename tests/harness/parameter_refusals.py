@@ -1,4 +1,4 @@
-"""A model that refuses parameters, and requests to it, as the worker's rules treat them: without a call."""
+"""Requests to a model that refuses parameters, run through the worker's rules without a provider call."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.learned import LearnedParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
 
-__all__ = ["RefusedRequest", "RefusingWorker", "by_field", "by_words", "from_body"]
+__all__ = ["RefusedRequest", "RefusingWorker", "by_field", "by_words", "from_body", "openai_refusal"]
 
 
 class RefusingWorker:
-    """To the models `m` and `other` of one worker."""
+    """The rules of one worker for the models `m` and `other`."""
 
     def __init__(self, takes: dict[str, Take] | None = None) -> None:
         self.now_s = 0.0
@@ -36,11 +36,11 @@ class RefusingWorker:
         )
 
     def sent(self, asked: dict[str, Any], model: str = "m") -> dict[str, Any]:
-        """What a request without a past is sent as."""
+        """The body of a new request."""
         return RefusedRequest(self, asked, model).sent
 
     def learn(self, asked: dict[str, Any], error: ProviderError, times: int = 1) -> bool:
-        """As many requests are refused so and then succeed. Whether all could be sent otherwise."""
+        """Let `times` requests be refused with `error` and then succeed. Returns whether all could be changed."""
         changed = True
         for _ in range(times):
             request = RefusedRequest(self, asked)
@@ -80,14 +80,14 @@ class RefusedRequest:
         return fields
 
     def refused(self, error: ProviderError | None) -> bool:
-        """Whether it can be sent otherwise."""
+        """Refuse the request. Returns whether it was changed."""
         learned, now_s = self._requests.learned, self._requests.now_s
         changed, lines = learned.record_refusal(self._model, error, self.body, self._changes, now_s)
         self._requests.lines += lines
         return changed
 
     def failed(self, error: ProviderError) -> None:
-        """For a reason that is no parameter's."""
+        """Let the request fail for a reason other than a parameter."""
         learned, now_s = self._requests.learned, self._requests.now_s
         self._requests.lines += learned.record_other_failure(self._model, error, self._changes, now_s)
 
@@ -98,20 +98,26 @@ class RefusedRequest:
 
 
 def by_field(parameter: str, message: str = "", code: str | None = None) -> ProviderError:
-    """As read from an error with a field that names the parameter."""
+    """An error with a field that names the parameter."""
     words = () if code is None else (code,)
     error = by_words(parameter, message)
     return structs.replace(error, code=code, trusted_parameter=parameter, trusted_names=words)
 
 
 def by_words(parameter: str, message: str) -> ProviderError:
-    """As read from an error that names the parameter in its message."""
+    """An error that names the parameter only in its message."""
     return ProviderError(parameter=parameter, path=parameter, message=message)
 
 
 def from_body(status: int, body: object) -> ProviderError:
-    """As read from the body that a provider sends, which the worker takes for a refused parameter."""
+    """The error read from a provider's body, which must be classified as a refused parameter."""
     failure = failure_of_status(status, json.dumps(body).encode(), {}, 0.0)
     assert failure.kind == "parameter", failure.kind
     assert failure.error is not None
     return failure.error
+
+
+def openai_refusal(message: str, param: str | None = None, code: str | None = None) -> ProviderError:
+    return from_body(
+        400, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+    )

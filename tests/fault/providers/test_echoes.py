@@ -14,7 +14,7 @@ import pytest
 from penstock.contract.events import BreakerChanged, CredentialAvailabilityChanged, ModelAvailabilityChanged
 from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Outcome, Row, Table, check, params, ran
 from tests.fault.providers.rows.wire import Answer, delta, error, sized, stream
-from tests.unit.worker.echo_samples import ECHOES, Echo
+from tests.unit.worker.providers.errors.echo_samples import ECHOES, Echo
 
 
 def _answer(echo: Echo) -> Answer | Both:

@@ -1,4 +1,4 @@
-"""D11: what a provider repeats of a request touches nothing that others share; what it says itself does."""
+"""D11: an echo of the request changes no shared state; a statement of the provider itself does."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from services.worker.providers.errors.evidence import (
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
-from tests.unit.worker.echo_samples import ECHOES, Echo
-from tests.unit.worker.error_samples import SAMPLES, Sample
+from tests.unit.worker.providers.errors.echo_samples import ECHOES, Echo
+from tests.unit.worker.providers.errors.samples import SAMPLES, Sample
 
 NOW_UNIX_S = 1_790_000_000.0
 SENT = "first"
@@ -34,8 +34,8 @@ def failure_of(status: int, body: Any) -> ProviderFailure:
     return failure_of_error_event(ProviderErrorEvent(error))
 
 
-def touches(failure: ProviderFailure, sent: str = SENT) -> bool:
-    """Whether one such failure changes what other requests share, beside the breaker."""
+def changes_shared_state(failure: ProviderFailure, sent: str = SENT) -> bool:
+    """Whether one such failure changes state that requests share, apart from the breaker."""
     error = failure.error
     assert error is not None
     return {
@@ -47,9 +47,9 @@ def touches(failure: ProviderFailure, sent: str = SENT) -> bool:
 
 
 @pytest.mark.parametrize("echo", ECHOES, ids=lambda echo: echo.name)
-def test_what_repeats_the_request_touches_nothing(echo: Echo) -> None:
+def test_d11_an_echo_of_the_request_changes_no_shared_state(echo: Echo) -> None:
     failure = failure_of(echo.status, echo.body)
-    assert not touches(failure), failure.kind
+    assert not changes_shared_state(failure), failure.kind
     assert failure.kind != "content_filter"
     assert failure.kind != "parameter" or echo.name in {
         "the parameter moderation",
@@ -61,7 +61,7 @@ def test_what_repeats_the_request_touches_nothing(echo: Echo) -> None:
 
 
 @pytest.mark.parametrize("echo", ECHOES, ids=lambda echo: echo.name)
-def test_only_what_is_said_without_quotes_raises_a_suspicion(echo: Echo) -> None:
+def test_d11_only_unquoted_text_raises_a_suspicion(echo: Echo) -> None:
     suspects = {"credentials", "budget_spent", "not_found", "rate_limited"}
     allowed = {
         "another model to fall back on",
@@ -77,7 +77,7 @@ def test_only_what_is_said_without_quotes_raises_a_suspicion(echo: Echo) -> None
         assert echo.name in allowed
 
 
-NAMED = {
+MODEL_NAMES = {
     "gpt-5x",
     "x",
     "claude-9",
@@ -88,19 +88,19 @@ NAMED = {
     "mistral-x",
     "moonshot-x",
 }
-SHARED = tuple(
+OF_SHARED_STATE = tuple(
     sample
     for sample in SAMPLES
     if sample.kind in {"credentials", "budget_spent", "not_found"} and sample.body != ""
 )
 
 
-@pytest.mark.parametrize("sample", SHARED, ids=lambda sample: f"{sample.kind}: {sample.source}")
-def test_what_a_known_provider_says_itself_is_proof(sample: Sample) -> None:
+@pytest.mark.parametrize("sample", OF_SHARED_STATE, ids=lambda sample: f"{sample.kind}: {sample.source}")
+def test_d11_a_known_statement_of_a_provider_is_proof(sample: Sample) -> None:
     failure = failure_of(sample.status, sample.body)
     text = json.dumps(sample.body)
-    sent = max((name for name in NAMED if name in text), key=len, default="any")
-    assert touches(failure, sent), failure
+    sent = max((name for name in MODEL_NAMES if name in text), key=len, default="any")
+    assert changes_shared_state(failure, sent), failure
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_a_known_provider_says_itself_is_proof(sample: Sample) -> None:
         ("The model `gpt-4o` does not exist, says the tool", None, "gpt-4o", False),
     ],
 )
-def test_a_model_is_missing_if_it_is_the_one_that_was_called(
+def test_d11_only_the_called_model_is_proven_missing(
     message: str, code: str | None, sent: str, *, proof: bool
 ) -> None:
     error = failure_of(404, {"error": {"message": message, "code": code, "param": None}}).error
@@ -125,7 +125,7 @@ def test_a_model_is_missing_if_it_is_the_one_that_was_called(
     assert proves_model_missing(error, sent) is proof
 
 
-BAD = st.sampled_from(
+STATEMENTS = st.sampled_from(
     [
         "your credit balance is too low",
         "insufficient_quota",
@@ -138,8 +138,8 @@ BAD = st.sampled_from(
         "your account has been suspended",
     ]
 )
-MARKS = st.text("'\"`“”{}[]: ,.;/\\n", max_size=4)
-FORMS = st.sampled_from(
+PUNCTUATION = st.text("'\"`“”{}[]: ,.;/\\n", max_size=4)
+FRAMES = st.sampled_from(
     [
         "Unknown parameter: '{}'.",
         "Invalid value: '{}'. Supported values are: 'a'.",
@@ -155,12 +155,12 @@ FORMS = st.sampled_from(
 
 
 @given(
-    form=FORMS,
-    parts=st.lists(BAD | MARKS | st.text(max_size=5), min_size=1, max_size=5),
+    form=FRAMES,
+    parts=st.lists(STATEMENTS | PUNCTUATION | st.text(max_size=5), min_size=1, max_size=5),
     status=st.sampled_from([400, 403, 404, 422, 500, 502, 200]),
     wrapped=st.booleans(),
 )
-def test_no_words_of_a_request_prove_anything(
+def test_d11_no_text_of_a_request_is_proof(
     form: str, parts: list[str], status: int, *, wrapped: bool
 ) -> None:
     message = form.replace("{}", "".join(parts))
@@ -172,11 +172,11 @@ def test_no_words_of_a_request_prove_anything(
             "detail": [{"loc": ["body", "".join(parts)], "msg": message, "input": "".join(parts)}],
             "code": 400,
         }
-    assert not touches(failure_of(status, body))
+    assert not changes_shared_state(failure_of(status, body))
 
 
-def test_an_error_that_was_cut_off_proves_nothing() -> None:
-    """What could be read of it may be the copy of the request."""
+def test_d11_a_truncated_error_proves_nothing() -> None:
+    """The readable part may be an echo of the request."""
     body = b'{"detail":[{"msg":"Field required","input":[{"code":"insufficient_quota","x":"'
     for status in (400, 403, 422):
-        assert not touches(failure_of_status(status, body, {}, NOW_UNIX_S))
+        assert not changes_shared_state(failure_of_status(status, body, {}, NOW_UNIX_S))

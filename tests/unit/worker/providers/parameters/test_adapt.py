@@ -1,4 +1,4 @@
-"""What becomes of a request's parameters by the catalogue's word."""
+"""Adaptation of the parameters of a request by the rules of the catalogue."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def told(parameter: str, change: Any, sent: str = "") -> tuple[Adapted, ...]:
         ({"temperature": Only(only=1)}, {"temperature": None}, {"temperature": None}, ()),
     ],
 )
-def test_a_parameter_is_left_out_renamed_or_replaced(
+def test_a_parameter_is_omitted_renamed_or_replaced(
     takes: dict[str, Take], asked: dict[str, Any], sent: dict[str, Any], change: tuple[Adapted, ...]
 ) -> None:
     assert adapted(takes, **asked) == (sent, change)
@@ -72,13 +72,13 @@ def test_a_parameter_is_left_out_renamed_or_replaced(
         ({"max_tokens": "many", "max_completion_tokens": 100}, 100, "omitted"),
     ],
 )
-def test_of_two_output_limits_the_lower_one_holds(asked: dict[str, Any], limit: int, change: str) -> None:
+def test_the_lower_of_two_output_limits_applies(asked: dict[str, Any], limit: int, change: str) -> None:
     body, changes = adapted({"max_tokens": "max_completion_tokens"}, **asked)
     assert body == {"max_completion_tokens": limit}
     assert [(each.parameter, each.change) for each in changes] == [("max_tokens", change)]
 
 
-def test_the_role_of_a_message_is_replaced_and_the_message_is_not_touched() -> None:
+def test_only_the_role_of_a_message_is_replaced() -> None:
     talk = [
         {"role": "developer", "content": "Be brief, developer."},
         {"role": "user", "content": [{"type": "text", "text": "é"}], "name": "n"},
@@ -92,10 +92,10 @@ def test_the_role_of_a_message_is_replaced_and_the_message_is_not_touched() -> N
     "messages",
     [[{"role": "user", "content": "a developer"}], [], None, 7, [7, "developer"], [{"role": ["developer"]}]],
 )
-def test_other_messages_stay_as_they_are(messages: Any) -> None:
+def test_other_messages_stay_unchanged(messages: Any) -> None:
     assert adapted({"developer_role": "system"}, messages=messages) == ({"messages": messages}, ())
 
 
-def test_a_model_that_takes_everything_is_sent_everything() -> None:
+def test_a_model_without_rules_is_sent_everything() -> None:
     fields = {"temperature": Raw(b"1"), "messages": Raw(b'[{"role":"developer"}]')}
     assert AS_SENT.apply(dict(fields)) == ()

@@ -1,3 +1,5 @@
+"""The composed body of a provider request: defaults and ceilings of the role, rules of the model."""
+
 from __future__ import annotations
 
 import json
@@ -37,7 +39,7 @@ def composed(role=BARE, *, takes=None, stream=False, **asked):
     return fields
 
 
-def test_what_the_application_wrote_arrives_as_it_was__e1():
+def test_e1_the_body_of_the_application_is_sent_unchanged():
     body = (
         b'{"messages":[{"role":"user","content":"\\u0416 \xd0\xb6", "x" : 1.50}],'
         b'"model":"auto","seed":12345678901234567890,"tools":[ ]}'
@@ -46,7 +48,7 @@ def test_what_the_application_wrote_arrives_as_it_was__e1():
     assert sent == body.replace(b'"auto"', b'"gpt-4o"')[:-1] + b',"stream":false}'
 
 
-def test_streams_always_bring_their_usage():
+def test_streams_always_request_usage():
     sent = composed(stream=True, stream_options={"include_usage": False, "include_obfuscation": False})
     assert sent == {"stream_options": {"include_usage": True, "include_obfuscation": False}}
     for odd in (None, 7, []):
@@ -54,7 +56,7 @@ def test_streams_always_bring_their_usage():
     assert composed(stream=False, stream_options={"include_usage": True}) == {}
 
 
-def test_the_role_speaks_where_the_request_is_silent__a4():
+def test_a4_role_parameters_fill_absent_ones():
     everything = {
         "temperature": 0.25,
         "top_p": 0.9,
@@ -73,18 +75,18 @@ def test_an_output_limit_is_not_set_twice():
 
 
 @pytest.mark.parametrize("asked", [0.41, 2, "0.9", True, [], 10**400])
-def test_creative_is_never_above_its_ceiling__a4(asked):
+def test_a4_creative_never_exceeds_its_ceiling(asked):
     assert composed(CREATIVE, temperature=asked)["temperature"] == 0.4
 
 
-def test_silence_does_not_pass_a_ceiling__a4():
+def test_a4_an_absent_parameter_does_not_exceed_a_ceiling():
     role = RoleConfig(chain=("m",), ceilings=Parameters(temperature=0.4, max_tokens=100))
     assert composed(role) == {"temperature": 0.4, "max_tokens": 100}
     assert composed(role, temperature=0.1, max_tokens=5) == {"temperature": 0.1, "max_tokens": 5}
 
 
 @pytest.mark.parametrize("asked", [9000, -1, 0, "9000", 1e9])
-def test_output_limits_are_lowered_to_the_ceiling__c5(asked):
+def test_c5_output_limits_are_lowered_to_the_ceiling(asked):
     assert composed(CHAT, max_tokens=asked)["max_tokens"] == 4096
     assert composed(CHAT, max_completion_tokens=asked)["max_completion_tokens"] == 4096
 
@@ -94,20 +96,20 @@ REASONING = {"max_tokens": "max_completion_tokens", "temperature": False, "top_p
 )
 
 
-def test_what_the_role_adds_is_sent_as_the_model_takes_it():
+def test_role_parameters_are_adapted_to_the_model():
     assert composed(CHAT, takes=REASONING) == {"max_completion_tokens": 2000}
     assert composed(CREATIVE, takes=REASONING, temperature=1) == {"max_completion_tokens": 4096}
     assert composed(CHAT, takes=REASONING, max_tokens=9000) == {"max_completion_tokens": 4096}
 
 
-def test_a_model_may_take_no_stream_options():
-    """The usage is estimated then."""
+def test_a_model_may_refuse_stream_options():
+    """The usage is then estimated."""
     body = b'{"messages":[]}'
     silent = compose(
         body, model="m", role=BARE, adaptation=rules_of({"stream_options": False}, ""), stream=True
     )
     assert silent == (b'{"messages":[],"model":"m","stream":true}', ()), (
-        "it was not asked for, so nothing is told"
+        "the application did not ask for it, so no change is reported"
     )
     asked = b'{"messages":[],"stream_options":{"include_usage":true}}'
     sent, adapted = compose(
@@ -130,13 +132,13 @@ def test_reasoning_effort_is_added_and_capped():
     assert composed(RoleConfig(chain=("m",), ceilings=Parameters(reasoning_effort="low"))) == {}
 
 
-def test_fields_of_our_own_stay_here():
+def test_penstock_fields_are_not_sent():
     assert composed(penstock={"role": "chat"}, penstock_lane="batch", metadata={"a": 1}) == {
         "metadata": {"a": 1}
     }
 
 
-def test_a_name_written_twice_does_not_pass_a_ceiling():
+def test_a_duplicate_key_does_not_exceed_a_ceiling():
     body = b'{"temperature":0.1,"messages":[],"temperature":2}'
     sent, _ = compose(body, model="m", role=CREATIVE, stream=False)
     assert sent.count(b"temperature") == 1
@@ -144,7 +146,7 @@ def test_a_name_written_twice_does_not_pass_a_ceiling():
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"a":', b"hello"])
-def test_what_is_no_object_is_an_error(body):
+def test_a_body_that_is_not_an_object_is_an_error(body):
     with pytest.raises(msgspec.DecodeError):
         compose(body, model="m", role=BARE, stream=True)
 
@@ -165,7 +167,7 @@ JSON = st.recursive(
         st.sampled_from(["temperature", "max_tokens", "stream", "stream_options", "n", "é"]), JSON
     )
 )
-def test_whatever_is_asked_the_promises_hold(asked):
+def test_ceilings_and_usage_hold_for_any_body(asked):
     sent = json.loads(compose(json.dumps(asked).encode(), model="m", role=CREATIVE, stream=True)[0])
     assert sent["temperature"] <= 0.4
     assert 0 < sent["max_tokens"] <= 4096

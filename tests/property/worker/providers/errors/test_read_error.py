@@ -1,6 +1,4 @@
-"""The reader of errors: whatever a provider sends, it is read; where an error stands and what stands beside it changes
-nothing.
-"""
+"""Any response of a provider is read as an error in bounded time; wrappers and other fields do not change its kind."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 from tests.harness.examples import examples
-from tests.unit.worker.error_samples import SAMPLES, Sample
+from tests.unit.worker.providers.errors.samples import SAMPLES, Sample
 
 NOW_UNIX_S = 1_790_000_000.0
 STATUSES = st.integers(300, 599)
@@ -72,7 +70,7 @@ def test_any_bytes_are_read(status: int, body: bytes, headers: dict[str, str]) -
 
 
 @given(status=STATUSES, value=JSON, cut=st.integers(0, 300))
-def test_any_json_is_read_and_any_beginning_of_it(status: int, value: Any, cut: int) -> None:
+def test_any_json_is_read_whole_or_truncated(status: int, value: Any, cut: int) -> None:
     body = json.dumps(value).encode()
     _is_sound(failure_of_status(status, body, {}, NOW_UNIX_S))
     _is_sound(failure_of_status(status, body[:cut], {}, NOW_UNIX_S))
@@ -109,12 +107,12 @@ def test_any_value_of_a_200_is_an_error_or_none(value: Any) -> None:
     ids=lambda body: f"{len(body)} bytes {body[:16]!r}",
 )
 @pytest.mark.timeout(5)
-def test_an_error_without_end_is_read_in_a_moment(body: bytes) -> None:
+def test_a_huge_error_is_read_in_bounded_time(body: bytes) -> None:
     for status in (400, 403, 404, 429, 500):
         _is_sound(failure_of_status(status, body, {}, NOW_UNIX_S))
 
 
-SCRAPS = (
+FRAGMENTS = (
     *(
         "'",
         '"',
@@ -168,10 +166,10 @@ SCRAPS = (
 )
 
 
-@given(scraps=st.lists(st.sampled_from(SCRAPS), min_size=1, max_size=3), as_text=st.booleans())
+@given(fragments=st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=3), as_text=st.booleans())
 @settings(max_examples=examples(60), deadline=None)
-def test_what_an_error_repeats_without_end_takes_no_time(scraps: list[str], *, as_text: bool) -> None:
-    text = ("".join(scraps) * 60_000)[:60_000]
+def test_repeated_fragments_are_read_in_bounded_time(fragments: list[str], *, as_text: bool) -> None:
+    text = ("".join(fragments) * 60_000)[:60_000]
     body = text.encode() if as_text else json.dumps({"error": {"message": text}}).encode()
     began_s = time.process_time()
     failure = failure_of_status(400, body, {}, NOW_UNIX_S)
@@ -193,7 +191,7 @@ def _wrapped(body: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{sample.kind}: {sample.source}")
-def test_what_wraps_an_error_does_not_change_its_kind(sample: Sample) -> None:
+def test_a_wrapper_around_an_error_does_not_change_its_kind(sample: Sample) -> None:
     body = sample.body[0] if isinstance(sample.body, list) else sample.body
     if not isinstance(body, dict):
         return
@@ -205,7 +203,7 @@ def test_what_wraps_an_error_does_not_change_its_kind(sample: Sample) -> None:
 
 
 @given(sample=st.sampled_from(OBJECTS), outside=UNRELATED, inside=UNRELATED)
-def test_what_stands_beside_an_error_does_not_change_its_kind(
+def test_other_fields_beside_an_error_do_not_change_its_kind(
     sample: Sample, outside: dict[str, Any], inside: dict[str, Any]
 ) -> None:
     error = sample.body["error"]

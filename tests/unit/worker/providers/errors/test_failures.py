@@ -1,3 +1,5 @@
+"""The message of a failure: one line, of bounded length, without keys."""
+
 from __future__ import annotations
 
 import json
@@ -9,30 +11,30 @@ from services.worker.providers.errors.failures import ProviderFailure
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
-def test_a_redirect_is_an_error_of_the_server_whatever_it_says__d2(status):
+def test_d2_a_redirect_is_a_server_error_with_any_body(status):
     failure = failure_of_status(status, b'{"error":{"code":"invalid_api_key"}}', {}, 0.0)
     assert failure.kind == "server_error"
     assert str(status) in str(failure)
 
 
-def test_a_redirect_says_what_it_is__d10():
+def test_d10_a_redirect_is_named_in_the_message():
     assert str(failure_of_status(307, b"", {}, 0.0)) == "307: a redirect, which is not followed"
 
 
-def test_an_error_nested_too_deeply_is_still_the_error_of_its_status():
+def test_a_deeply_nested_error_is_classified_by_its_status():
     assert failure_of_status(400, b'{"error":' + b"[" * 60_000, {}, 0.0).kind == "refused"
 
 
 @pytest.mark.parametrize(
-    ("said", "heard"),
+    ("raw", "expected"),
     [("one\n  two\r\n\tthree ", "one two three"), ("x" * 9_000_000, "x" * 500), ("caf\udce9", "caf?")],
 )
-def test_a_message_is_one_line_of_bounded_length_that_can_be_encoded__d10(said, heard):
-    assert str(ProviderFailure("server_error", said)) == heard
+def test_d10_a_message_is_one_encodable_line_of_bounded_length(raw, expected):
+    assert str(ProviderFailure("server_error", raw)) == expected
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "expected"),
     [
         (
             "400, message:\n  Not enough data to satisfy content length header.",
@@ -44,29 +46,29 @@ def test_a_message_is_one_line_of_bounded_length_that_can_be_encoded__d10(said, 
         ("", ""),
     ],
 )
-def test_d10_a_failure_reads_as_one_line_without_a_library_s_beginning(raw, told):
-    assert str(ProviderFailure("connection", raw)) == told
+def test_d10_a_message_has_no_library_prefix(raw, expected):
+    assert str(ProviderFailure("connection", raw)) == expected
 
 
 KEY = "sk-veryverysecret0123456789"
 
 
 @pytest.mark.parametrize("before", [0, 470, 480, 490, 495, 499, 600])
-def test_no_key_stands_in_a_message_not_even_one_that_was_cut_off__a6(before):
+def test_a6_no_key_remains_in_a_message_even_truncated(before):
     failure = ProviderFailure("credentials", "x" * before + KEY + " is wrong")
     failure.redact({KEY, "another-key"})
     assert KEY[:6] not in str(failure)
     assert str(failure).startswith("x" * min(before, 490))
 
 
-def test_what_holds_no_key_stays_as_it_is__d10():
+def test_d10_a_message_without_a_key_stays_unchanged():
     failure = ProviderFailure("refused", "400: nothing of the sort")
     failure.redact({KEY})
     assert str(failure) == "400: nothing of the sort"
 
 
 @pytest.mark.parametrize("before", [0, 470, 480, 960, 985, 995, 1100])
-def test_no_key_stands_in_what_the_provider_said_either__a6(before):
+def test_a6_no_key_remains_in_the_provider_error(before):
     body = json.dumps({"error": {"message": "x" * before + KEY, "code": KEY, "type": KEY, "param": KEY}})
     failure = failure_of_status(400, body.encode(), {}, 0.0)
     failure.redact({KEY})
@@ -74,7 +76,7 @@ def test_no_key_stands_in_what_the_provider_said_either__a6(before):
         assert KEY[:6] not in text
 
 
-def test_the_provider_s_own_message_is_told_where_a_router_of_providers_hides_it():
+def test_the_message_of_the_provider_behind_a_router_is_reported():
     raw = json.dumps({"error": {"message": "Out of tokens for today", "code": "quota"}})
     body = {
         "error": {
@@ -89,7 +91,7 @@ def test_the_provider_s_own_message_is_told_where_a_router_of_providers_hides_it
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         (b"<html><head><title>502 Bad  Gateway</title></head><body>x</body></html>", "502: 502 Bad Gateway"),
         (b"<!DOCTYPE html><style>p{}</style><p>Down &amp; out", "502: Down & out"),
@@ -101,5 +103,5 @@ def test_the_provider_s_own_message_is_told_where_a_router_of_providers_hides_it
         (b"", "502: HTTP 502"),
     ],
 )
-def test_an_error_s_body_becomes_one_readable_line(body, told):
-    assert str(failure_of_status(502, body, {}, 0.0)) == told
+def test_an_error_body_becomes_one_readable_line(body, expected):
+    assert str(failure_of_status(502, body, {}, 0.0)) == expected

@@ -1,4 +1,4 @@
-"""C4: how long a provider asks to wait, wherever it says so."""
+"""C4: the wait that a provider asks for, in headers, fields and messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
         ("1" * 900, None),
     ],
 )
-def test_retry_after_in_every_form_it_is_sent(text: str, seconds: float | None) -> None:
+def test_c4_a_retry_after_header_is_read_in_every_form(text: str, seconds: float | None) -> None:
     assert retry_after_s({"Retry-After": text}, (), "", NOW_UNIX_S) == seconds
 
 
@@ -59,7 +59,7 @@ def test_retry_after_in_every_form_it_is_sent(text: str, seconds: float | None) 
         ("Limit 30000, Used 29937, Requested 385", None),
     ],
 )
-def test_words_in_the_message(message: str, seconds: float | None) -> None:
+def test_c4_a_wait_in_the_message_is_read(message: str, seconds: float | None) -> None:
     assert retry_after_s({}, (), message, NOW_UNIX_S) == (
         seconds if seconds is None else pytest.approx(seconds)
     )
@@ -93,7 +93,7 @@ def test_words_in_the_message(message: str, seconds: float | None) -> None:
         ({"retry-after": "3", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "50"}, 3),
     ],
 )
-def test_the_reset_of_the_limit_that_has_nothing_left(headers: dict[str, str], seconds: float | None) -> None:
+def test_c4_the_reset_of_an_exhausted_limit_is_read(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers, (), "", NOW_UNIX_S) == (
         seconds if seconds is None else pytest.approx(seconds)
     )
@@ -110,13 +110,13 @@ def test_the_reset_of_the_limit_that_has_nothing_left(headers: dict[str, str], s
         ({"error": {"message": "x"}}, None),
     ],
 )  # fmt: skip
-def test_fields_of_the_error(body: Any, seconds: float | None) -> None:
+def test_c4_a_delay_field_of_the_error_is_read(body: Any, seconds: float | None) -> None:
     failure = failure_of_status(429, json.dumps(body).encode(), {}, NOW_UNIX_S)
     assert failure.kind == "rate_limited"
     assert failure.retry_after_s == (seconds if seconds is None else pytest.approx(seconds))
 
 
-def test_inside_a_200_too() -> None:
+def test_c4_a_wait_inside_a_200_is_read() -> None:
     error = error_in(
         {"error": {"code": 429, "message": "try again in 2s", "details": [{"retryDelay": "1s"}]}}
     )
@@ -127,5 +127,5 @@ def test_inside_a_200_too() -> None:
 @pytest.mark.parametrize(
     "text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+99:99", "Mon, 99 Foo 2015 00:00:00"]
 )
-def test_odd_dates_are_harmless(text: str) -> None:
+def test_malformed_dates_are_ignored(text: str) -> None:
     assert seconds_until(text, NOW_UNIX_S) in {None, 0.0}

@@ -1,4 +1,4 @@
-"""Which kind of failure an error stands for, by real examples; inside a 200 as with a status."""
+"""Classification of provider errors into failure kinds: real samples, with a status and inside a 200."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.worker.providers.errors.classify import failure_of_error_event, fa
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
-from tests.unit.worker.error_samples import SAMPLES, Sample
+from tests.unit.worker.providers.errors.samples import SAMPLES, Sample
 
 NOW_UNIX_S = 1_790_000_000.0
 
@@ -22,7 +22,7 @@ def failure_of(status: int, body: Any, headers: dict[str, str] | None = None) ->
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{sample.kind}: {sample.source}")
-def test_an_error_is_known_for_what_it_is(sample: Sample) -> None:
+def test_each_sample_is_classified_as_its_kind(sample: Sample) -> None:
     failure = failure_of(sample.status, sample.body)
     assert failure.kind == sample.kind, failure
     assert failure.error is not None
@@ -53,7 +53,7 @@ def test_an_error_is_known_for_what_it_is(sample: Sample) -> None:
         ({"detail": "something is wrong"}, "server_error"),
     ],
 )  # fmt: skip
-def test_an_error_inside_a_200_is_what_it_would_be_with_its_status(value: Any, kind: str) -> None:
+def test_an_error_inside_a_200_is_classified_like_one_with_a_status(value: Any, kind: str) -> None:
     error = error_in(value)
     assert error is not None
     assert error.message
@@ -84,5 +84,5 @@ def test_an_error_inside_a_200_is_what_it_would_be_with_its_status(value: Any, k
         {"status": "ok"},
     ],
 )
-def test_what_reports_no_error_is_none(value: Any) -> None:
+def test_a_value_without_an_error_gives_none(value: Any) -> None:
     assert error_in(value) is None

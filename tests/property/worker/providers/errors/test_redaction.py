@@ -1,4 +1,4 @@
-"""A6: no key, nor a telling part of one, reaches what users read, however a provider spells it."""
+"""A6: no key, nor a recognizable part of one, reaches users, in any spelling of a provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "sk-Secret0a1b2c3d4e5f6g7h8i9j-XYZ_987"
 OTHER = "gsk_9z8y7x6w5v4u3t2s1r0q"
 PLAIN = "".join(character for character in KEY.lower() if character.isalnum())
 SPELLINGS = {
-    "as it is": KEY,
+    "unchanged": KEY,
     "percent": quote(KEY, safe="").replace("-", "%2D").replace("_", "%5f"),
     "percent, every character": "".join(f"%{ord(each):02X}" for each in KEY),
     "percent, twice": "".join(f"%25{ord(each):02x}" for each in KEY),
@@ -43,23 +43,23 @@ def _letters(text: str) -> str:
     return "".join(character for character in text.lower() if character.isalnum())
 
 
-def _tells(text: str) -> bool:
-    """Whether eight letters in a row of the key stand in the text."""
+def _contains_key(text: str) -> bool:
+    """Whether the text contains eight letters in a row of the key."""
     return any(PLAIN[at : at + 8] in _letters(text) for at in range(len(PLAIN) - 7))
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("around", ["{}", "the key {} is wrong", "https://x/?key={}&b=1", "({})"])
-def test_no_spelling_is_told(spelling: str, around: str) -> None:
+def test_a6_no_spelling_of_a_key_is_reported(spelling: str, around: str) -> None:
     text = redact(around.replace("{}", spelling), {KEY, OTHER})
     assert "…" in text
-    assert not _tells(text)
+    assert not _contains_key(text)
     assert spelling not in text
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("before", [0, 40, 290, 300, 470, 490, 950, 990])
-def test_no_field_of_a_failure_tells_it(spelling: str, before: int) -> None:
+def test_a6_no_field_of_a_failure_contains_a_key(spelling: str, before: int) -> None:
     said = "a " * (before // 2) + spelling
     page = f"<html><title>{escape(said)}</title></html>"
     for error in (
@@ -70,14 +70,19 @@ def test_no_field_of_a_failure_tells_it(spelling: str, before: int) -> None:
     ):
         failure = failure_of_status(400, json.dumps({"error": error}).encode(), {}, 0.0)
         failure.redact({KEY, OTHER})
-        said_by_it = failure.error
-        assert said_by_it is not None
-        fields = (said_by_it.message, said_by_it.code, said_by_it.type, said_by_it.parameter)
-        for text in (str(failure), *fields, *said_by_it.codes, *said_by_it.trusted_codes):
-            assert not _tells(text or ""), text
+        error_of_provider = failure.error
+        assert error_of_provider is not None
+        fields = (
+            error_of_provider.message,
+            error_of_provider.code,
+            error_of_provider.type,
+            error_of_provider.parameter,
+        )
+        for text in (str(failure), *fields, *error_of_provider.codes, *error_of_provider.trusted_codes):
+            assert not _contains_key(text or ""), text
 
 
-def test_a_page_s_title_that_was_cut_is_hidden_before_what_is_joined_to_it() -> None:
+def test_a6_a_key_cut_off_in_a_page_title_is_redacted() -> None:
     body = {"error": {"message": f"<html><title>{'a' * 285}{KEY}</title></html>", "detail": "second"}}
     failure = failure_of_status(400, json.dumps(body).encode(), {}, 0.0)
     failure.redact({KEY})
@@ -86,7 +91,7 @@ def test_a_page_s_title_that_was_cut_is_hidden_before_what_is_joined_to_it() -> 
 
 
 @given(text=st.text(), key=st.text("abcdef0123456789", min_size=8, max_size=40))
-def test_what_holds_no_part_of_a_key_stays_as_it_is(text: str, key: str) -> None:
+def test_text_without_a_key_stays_unchanged(text: str, key: str) -> None:
     letters = _letters(text)
     if not any(key[at : at + 6] in letters for at in range(len(key) - 5)) and not set("%\\&") & set(text):
         assert redact(text, {key}) == text
@@ -95,7 +100,7 @@ def test_what_holds_no_part_of_a_key_stays_as_it_is(text: str, key: str) -> None
 @given(
     before=st.text(max_size=30), after=st.text(max_size=30), cut=st.integers(8, len(KEY)), upper=st.booleans()
 )
-def test_a_part_is_hidden_wherever_it_stands(before: str, after: str, cut: int, *, upper: bool) -> None:
+def test_a6_a_part_of_a_key_is_redacted_anywhere(before: str, after: str, cut: int, *, upper: bool) -> None:
     part = KEY[:cut].upper() if upper else KEY[:cut]
     text = redact(f"{before} {part} {after}", {KEY})
     assert part not in text or len(_letters(part)) < 8
@@ -103,7 +108,7 @@ def test_a_part_is_hidden_wherever_it_stands(before: str, after: str, cut: int, 
 
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize("text", ["%" * 60_000, "\\" * 60_000, "&#" * 30_000, KEY * 1_000, "a" * 60_000])
-def test_it_takes_no_time(text: str) -> None:
+def test_redaction_takes_bounded_time(text: str) -> None:
     failure = ProviderFailure("refused", text)
     redact(text[:4_000], {KEY, OTHER})
     failure.redact({KEY, OTHER})

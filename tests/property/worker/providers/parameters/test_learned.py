@@ -1,4 +1,4 @@
-"""Whatever a model refuses: a request ends after few refusals, loses nothing it depends on, and harms no other."""
+"""With any refusals, a request ends after few, keeps its essential fields, and does not affect other requests."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ TAKES: st.SearchStrategy[dict[str, Take]] = st.dictionaries(
 
 @settings(max_examples=examples(300))
 @given(TAKES, st.lists(BODIES, min_size=1, max_size=4), st.data())
-def test_a_request_ends_after_few_refusals_and_keeps_what_it_depends_on(
+def test_a_request_ends_after_few_refusals_with_its_essential_fields(
     takes: dict[str, Take], bodies: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     requests = RefusingWorker(takes)
@@ -77,12 +77,12 @@ def test_a_request_ends_after_few_refusals_and_keeps_what_it_depends_on(
             error = by_field(parameter, message, code) if code else by_words(parameter, message)
             if not request.refused(error):
                 break
-            assert request.sent != body, "what was refused is never sent again as it was"
+            assert request.sent != body, "a refused body is never sent again"
             rounds += 1
             assert rounds <= 2 * len(asked) + 2
         assert requests.sent(asked, "other") == asked
         requests.now_s += LEARNED_FOR_S
-        assert requests.sent(asked) == fresh, "lessons lapse"
+        assert requests.sent(asked) == fresh, "learned rules expire"
 
 
 TENANT_TEXT = st.sampled_from(
@@ -112,20 +112,20 @@ VALUES = {
 }
 
 
-class _Truthful:
-    """Refuses a request for its odd text, which it repeats, and for nothing else."""
+class _EchoingModel:
+    """Refuses a request for its text_sent text, which it repeats, and for nothing else."""
 
     def __init__(self, requests: RefusingWorker, frame: str, where: str | None) -> None:
         self._requests, self._frame, self._where = requests, frame, where
 
-    def ask(self, asked: dict[str, Any], odd: str, carrier: str) -> None:
-        """`carrier`: the parameter in which the odd text stands."""
-        request = RefusedRequest(self._requests, {**asked, carrier: odd})
+    def ask(self, asked: dict[str, Any], text_sent: str, carrier: str) -> None:
+        """`carrier`: the parameter in which the text_sent text stands."""
+        request = RefusedRequest(self._requests, {**asked, carrier: text_sent})
         for _ in range(5):
-            if request.sent.get(carrier) != odd:
+            if request.sent.get(carrier) != text_sent:
                 request.succeeds()
                 return
-            error = {"message": self._frame.format(odd), "param": self._where, "code": None}
+            error = {"message": self._frame.format(text_sent), "param": self._where, "code": None}
             failure = failure_of_status(400, json.dumps({"error": error}).encode(), {}, 0.0)
             if failure.kind != "parameter" or not request.refused(failure.error):
                 return
@@ -138,12 +138,12 @@ class _Truthful:
     st.sampled_from([None, "tool_choice", "messages[0].content", "user", "metadata"]),
     st.sampled_from(["tool_choice", "user", "metadata", "service_tier"]),
 )
-def test_what_one_tenant_writes_never_changes_what_others_are_sent(
+def test_text_of_one_tenant_never_changes_other_requests(
     texts: list[str], frame: str, where: str | None, carrier: str
 ) -> None:
     requests = RefusingWorker()
     for text in texts:
-        _Truthful(requests, frame, where).ask(VALUES, text, carrier)
+        _EchoingModel(requests, frame, where).ask(VALUES, text, carrier)
         assert requests.sent(VALUES) == VALUES
 
 
@@ -153,7 +153,7 @@ def test_what_one_tenant_writes_never_changes_what_others_are_sent(
     st.sampled_from(["unknown_parameter", "unsupported_parameter", "extra_forbidden", "invalid_value", None]),
     st.integers(1, 6),
 )
-def test_a_key_within_a_parameter_never_changes_what_others_are_sent(
+def test_a_refused_key_never_changes_other_requests(
     name: str, key: str, code: str | None, times: int
 ) -> None:
     requests = RefusingWorker()
@@ -167,7 +167,7 @@ def test_a_key_within_a_parameter_never_changes_what_others_are_sent(
 
 
 @given(st.sampled_from(OPTIONAL), st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 2]))
-def test_a_value_that_is_out_of_range_costs_no_other_value(name: str, bad: int, good: int) -> None:
+def test_a_refused_value_does_not_affect_other_values(name: str, bad: int, good: int) -> None:
     requests = RefusingWorker()
     error = by_field(name, f"{name} must be at most 1", "invalid_value")
     requests.learn({name: bad}, error, 3)
@@ -175,8 +175,8 @@ def test_a_value_that_is_out_of_range_costs_no_other_value(name: str, bad: int, 
 
 
 @given(st.lists(st.tuples(st.sampled_from(LIMITS), st.booleans()), max_size=12))
-def test_max_tokens_stays_usable_at_a_model_that_takes_one_name(course: list[tuple[str, bool]]) -> None:
-    """The name that the model takes may change; each request is answered after at most one refusal."""
+def test_an_output_limit_works_with_a_model_that_accepts_one_name(course: list[tuple[str, bool]]) -> None:
+    """The accepted name may change; each request succeeds after at most one refusal."""
     requests = RefusingWorker()
     for asked, takes_old in course:
         taken, other = LIMITS if takes_old else LIMITS[::-1]
@@ -188,7 +188,7 @@ def test_max_tokens_stays_usable_at_a_model_that_takes_one_name(course: list[tup
 
 
 @given(st.text() | st.sampled_from(OPTIONAL), st.text(), BODIES)
-def test_no_refusal_is_a_surprise(parameter: str, message: str, asked: dict[str, Any]) -> None:
+def test_only_a_sent_parameter_is_changed(parameter: str, message: str, asked: dict[str, Any]) -> None:
     request = RefusedRequest(RefusingWorker(), asked)
     error = ProviderError(parameter=parameter, message=message, code=parameter, trusted_parameter=message)
     assert not request.refused(error) or parameter in asked
