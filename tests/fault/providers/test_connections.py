@@ -121,7 +121,7 @@ STRAY = {
 @pytest.mark.parametrize("name", STRAY)
 @pytest.mark.parametrize("pause", [(), (0.03,)], ids=["at once", "later"])
 @pytest.mark.parametrize("before", [SIZED, CHUNKED], ids=["sized", "chunked"])
-def test_d6_bytes_on_an_idle_connection_belong_to_no_answer(kind, run, provider, name, pause, before):
+def test_d6_data_on_an_idle_connection_is_not_an_answer(kind, run, provider, name, pause, before):
     first = (*before[:-1], *pause, *STRAY[name], End.KEEP)
     calls = in_turn(provider, first, SIZED)
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import itertools
 import json
 import time
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
@@ -17,11 +14,7 @@ from msgspec import Raw, Struct
 from penstock.client.client import Client
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import TERMINAL
-from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.providers.groq_sdk import GROQ
-from services.worker.providers.model_list import ModelList
-from services.worker.providers.openai_sdk import OPENAI
-from services.worker.providers.sdk import SdkKind, SdkProvider
+from tests.fault.providers.rows.wire import JSON, endlessly, gzip_bomb, scripted
 from tests.harness.catalogues import catalogue
 from tests.harness.replies import RawPublisher, ask
 from tests.harness.scripted_provider import (
@@ -38,7 +31,7 @@ from tests.harness.system import System, shared_system
 
 MAX_ATTEMPTS = 4
 MIB = 1024 * 1024
-JSON = "application/json"
+
 ROLE = {
     "timeouts": {"total_s": 10, "whole_s": 5, "first_token_s": 3, "between_tokens_s": 2},
     "retry": {"base_s": 0.02, "cap_s": 0.1},
@@ -71,22 +64,6 @@ def nobody_asked_yet(provider: ScriptedProvider) -> None:
     provider.asked.clear()
 
 
-def answering(*parts: bytes) -> Script:
-    return lambda _: parts
-
-
-def endlessly(first: bytes, again: bytes) -> Script:
-    return lambda _: itertools.chain((first,), itertools.repeat(again))
-
-
-def bomb(beginning: bytes = b" ") -> bytes:
-    """600 MB in 600 KB."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    parts = (beginning, *itertools.repeat(b" " * MIB, 600))
-    packed = b"".join(map(packer.compress, parts)) + packer.flush()
-    return head("200 OK", JSON, "Content-Encoding: gzip", f"Content-Length: {len(packed)}") + packed
-
-
 BEGINNING = b'{"choices":[{"message":{"content":"'
 
 
@@ -116,23 +93,27 @@ TOO_MUCH = {
         1,
     ),
     "a good body of 8 MiB": TooMuch(
-        answering(head("200 OK", JSON), whole("y" * 8 * MIB)), False, "provider_refused", "7,340,032 bytes", 1
+        scripted(head("200 OK", JSON), whole("y" * 8 * MIB)), False, "provider_refused", "7,340,032 bytes", 1
     ),
     "an error": TooMuch(
         endlessly(head("500 Oh", JSON), b"x" * 65_536), False, "provider_unavailable", "500", MAX_ATTEMPTS
     ),
-    "a gzip bomb": TooMuch(answering(bomb()), False, "provider_refused", "7,340,032 bytes", 1),
+    "a gzip bomb": TooMuch(scripted(gzip_bomb()), False, "provider_refused", "7,340,032 bytes", 1),
     "a gzip bomb in a stream": TooMuch(
-        answering(bomb(b"data: {")), True, "provider_refused", "4,194,304 bytes", 1
+        scripted(gzip_bomb(b"data: {")), True, "provider_refused", "4,194,304 bytes", 1
     ),
     "a gzip bomb as an error": TooMuch(
-        answering(bomb().replace(b"200 OK", b"500 Oh")), False, "provider_unavailable", "500", MAX_ATTEMPTS
+        scripted(gzip_bomb().replace(b"200 OK", b"500 Oh")),
+        False,
+        "provider_unavailable",
+        "500",
+        MAX_ATTEMPTS,
     ),
 }
 
 
 @pytest.mark.parametrize("what", TOO_MUCH)
-async def test_d10_too_much_is_cut_off_and_not_bought_again(
+async def test_d10_an_oversized_response_is_cut_off_and_not_repeated(
     system: System, provider: ScriptedProvider, client: Client, what: str
 ) -> None:
     case = TOO_MUCH[what]
@@ -171,7 +152,7 @@ class peak_of:  # noqa: N801 - reads as a function
             await asyncio.sleep(0.01)
 
 
-async def test_the_largest_answer_there_may_be_arrives_whole(
+async def test_an_answer_of_the_maximum_size_arrives_complete(
     provider: ScriptedProvider, client: Client
 ) -> None:
     text = "y" * (7 * MIB - 1000)
@@ -185,10 +166,10 @@ async def test_the_largest_answer_there_may_be_arrives_whole(
         assert (await ask(client, "All of it", role="chat", stream=stream)).text == text
 
 
-async def test_an_endless_answer_evicts_nobodys_reply(
+async def test_an_endless_answer_evicts_no_other_reply(
     system: System, provider: ScriptedProvider, client: Client, publisher: RawPublisher
 ) -> None:
-    provider.behaviours["neighbour"] = answering(head(), chunk("kept", "stop"), DONE)
+    provider.behaviours["neighbour"] = scripted(head(), chunk("kept", "stop"), DONE)
     provider.behaviours["actor"] = endlessly(head(), chunk("x" * 16_000))
     neighbour = await ask(client, "Keep this", role="creative")
 
@@ -199,13 +180,13 @@ async def test_an_endless_answer_evicts_nobodys_reply(
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "303 See Other", "307 Elsewhere", "308 Elsewhere"])
-async def test_a_prompt_goes_to_the_configured_host_and_to_no_other(
+async def test_a_prompt_is_sent_to_the_configured_host_only(
     provider: ScriptedProvider, client: Client, status: str
 ) -> None:
     with scripted_provider() as thief:
         location = f"Location: {thief.url}/chat/completions"
-        provider.behaviours["actor"] = answering(head(status, JSON, location, "Content-Length: 0"))
-        thief.behaviours["actor"] = answering(head(), chunk("stolen", "stop"), DONE)
+        provider.behaviours["actor"] = scripted(head(status, JSON, location, "Content-Length: 0"))
+        thief.behaviours["actor"] = scripted(head(), chunk("stolen", "stop"), DONE)
 
         received = await ask(client, "My secret", role="chat")
 
@@ -222,10 +203,10 @@ async def test_a_prompt_goes_to_the_configured_host_and_to_no_other(
         ((chunk("one", "stop"), chunk(" TWO"), DONE), "has content after its finish_reason"),
     ],
 )
-async def test_d6_a_stream_with_two_ends_or_none_is_no_answer(
+async def test_d6_a_stream_with_two_ends_or_none_is_an_error(
     provider: ScriptedProvider, client: Client, parts: tuple[bytes, ...], says: str
 ) -> None:
-    provider.behaviours["actor"] = answering(head(), *parts)
+    provider.behaviours["actor"] = scripted(head(), *parts)
 
     received = await ask(client, "An end, please", role="chat")
 
@@ -246,10 +227,10 @@ async def test_d6_a_stream_with_two_ends_or_none_is_no_answer(
         ["nonsense"],
     ],
 )
-async def test_f2_usage_that_cannot_be_true_is_estimated_and_the_answer_kept(
+async def test_f2_impossible_usage_is_estimated_and_the_answer_kept(
     system: System, provider: ScriptedProvider, client: Client, usage: object
 ) -> None:
-    provider.behaviours["actor"] = answering(
+    provider.behaviours["actor"] = scripted(
         head(), chunk("a good answer"), chunk(None, "stop", usage=usage), DONE
     )
 
@@ -308,10 +289,10 @@ ODD_STREAMS = {
 
 
 @pytest.mark.parametrize("provider_kind", ODD_STREAMS)
-async def test_e1_a_stream_is_read_by_what_it_adds(
+async def test_e1_a_stream_in_a_provider_specific_form_is_read(
     provider: ScriptedProvider, client: Client, provider_kind: str
 ) -> None:
-    provider.behaviours["actor"] = answering(head(), *ODD_STREAMS[provider_kind])
+    provider.behaviours["actor"] = scripted(head(), *ODD_STREAMS[provider_kind])
 
     received = await ask(client, f"As {provider_kind}", role="chat")
 
@@ -323,7 +304,7 @@ async def test_e1_a_stream_is_read_by_what_it_adds(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_f2_usage_in_another_form_is_no_estimate_and_is_paid_for(
+async def test_f2_usage_in_another_form_is_read_and_billed(
     system: System, provider: ScriptedProvider, client: Client, *, stream: bool
 ) -> None:
     usage = {"prompt_tokens": "5", "completion_tokens": 7.0, "total_tokens": 40}
@@ -348,10 +329,10 @@ async def test_f2_usage_in_another_form_is_no_estimate_and_is_paid_for(
     ("model", "role", "said"),
     [("zealous", "fast", "Retry-After: 0"), ("late", "logic", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT")],
 )
-async def test_c4_a_provider_that_always_says_retry_at_once_is_not_hammered(
+async def test_c4_retry_after_0_does_not_cause_a_retry_storm(
     provider: ScriptedProvider, client: Client, model: str, role: str, said: str
 ) -> None:
-    provider.behaviours[model] = answering(head("429 Too Many", JSON, said, "Content-Length: 2"), b"{}")
+    provider.behaviours[model] = scripted(head("429 Too Many", JSON, said, "Content-Length: 2"), b"{}")
 
     received = await asyncio.gather(
         *(ask(client, f"Impatience {n}", role=role, timeout_s=2.5) for n in range(8))
@@ -362,10 +343,10 @@ async def test_c4_a_provider_that_always_says_retry_at_once_is_not_hammered(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_d10_a_broken_head_is_told_on_one_line(
+async def test_d10_invalid_headers_are_reported_on_one_line(
     provider: ScriptedProvider, client: Client, *, stream: bool
 ) -> None:
-    provider.behaviours["actor"] = answering(head("200 OK", JSON, "X-Long: " + "b" * 200_000))
+    provider.behaviours["actor"] = scripted(head("200 OK", JSON, "X-Long: " + "b" * 200_000))
 
     received = await ask(client, "Headers", role="chat", stream=stream)
 
@@ -375,11 +356,11 @@ async def test_d10_a_broken_head_is_told_on_one_line(
     assert len(message) < 700
 
 
-async def test_a_whole_answer_in_parts_passes_through_and_reads_as_its_text(
+async def test_a_completion_with_content_parts_passes_unchanged(
     provider: ScriptedProvider, client: Client
 ) -> None:
     parts = [{"type": "text", "text": "in "}, {"type": "image_url"}, {"type": "text", "text": "parts"}]
-    provider.behaviours["actor"] = answering(head("200 OK", JSON), whole(parts))
+    provider.behaviours["actor"] = scripted(head("200 OK", JSON), whole(parts))
 
     reply = await client.chat("In parts", role="chat")
 
@@ -388,11 +369,11 @@ async def test_a_whole_answer_in_parts_passes_through_and_reads_as_its_text(
     assert reply.response["choices"][0]["message"]["content"] == parts
 
 
-async def test_nesting_at_the_edge_of_what_can_be_read_is_answered_or_refused_at_once(
+async def test_nesting_at_the_limit_is_answered_or_rejected_at_once(
     provider: ScriptedProvider, client: Client
 ) -> None:
     """The router has more of the stack left than the worker, which cannot read all that passed the door."""
-    provider.behaviours["deep"] = answering(head(), chunk("deep", "stop"), DONE)
+    provider.behaviours["deep"] = scripted(head(), chunk("deep", "stop"), DONE)
     depths = range(960, 1000)
     began_s = time.monotonic()
 
@@ -405,142 +386,3 @@ async def test_nesting_at_the_edge_of_what_can_be_read_is_answered_or_refused_at
     assert (codes[0], codes[-1]) == (None, "invalid_request")
     assert time.monotonic() - began_s < 10
     assert len(provider.asked) == codes.count(None)
-
-
-@pytest.mark.parametrize("kind", [OPENAI, GROQ], ids=lambda kind: kind.sdk)
-class TestBothSdks:
-    """They are built on two HTTP libraries; what is bounded in one must be bounded in the other."""
-
-    @pytest.fixture
-    async def sdk(self, provider: ScriptedProvider, kind: SdkKind) -> AsyncIterator[SdkProvider]:
-        sdk = SdkProvider("hostile", kind, provider.url, {"KEY": "sk-test"})
-        yield sdk
-        await sdk.close()
-
-    @pytest.mark.parametrize(
-        ("behaviour", "failure", "says"),
-        [
-            (TOO_MUCH["an error"].behaviour, "server_error", "500"),
-            (answering(head("200 OK", JSON, "Content-Encoding: br"), b"x"), "malformed", "came as br"),
-            (TOO_MUCH["a gzip bomb as an error"].behaviour, "server_error", "500"),
-            (
-                answering(head("308 Elsewhere", JSON, "Location: http://[", "Content-Length: 0")),
-                "server_error",
-                "308",
-            ),
-            (
-                answering(head("200 OK", JSON, "X-Long: " + "b" * 200_000)),
-                "connection",
-                "broke: Got more than",
-            ),
-        ],
-    )
-    async def test_a_call_ends_in_one_of_our_failures(
-        self, provider: ScriptedProvider, sdk: SdkProvider, behaviour: Script, failure: str, says: str
-    ) -> None:
-        provider.behaviours["actor"] = behaviour
-
-        with pytest.raises(ProviderFailure, match=says) as caught:
-            await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
-
-        assert caught.value.kind == failure
-        assert provider.encodings == {"identity"}
-
-    async def test_an_answer_is_read_piece_by_piece(
-        self, provider: ScriptedProvider, sdk: SdkProvider
-    ) -> None:
-        provider.behaviours["actor"] = endlessly(head(), chunk("x"))
-
-        response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
-
-        assert (await anext(response.pieces())).startswith(b"data: {")
-        await response.close()
-
-    @pytest.mark.parametrize("at_end", ["Content-Length", "Transfer-Encoding"])
-    @pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
-    async def test_a_body_is_read_compressed_or_not_and_never_cut__d6(
-        self, provider: ScriptedProvider, sdk: SdkProvider, encoding: str, at_end: str
-    ) -> None:
-        said = chunk("Hello", "stop") * 50 + DONE
-        packed = {"identity": said, "gzip": gzip.compress(said), "deflate": zlib.compress(said)}[encoding]
-        begin = head("200 OK", "text/event-stream", f"Content-Encoding: {encoding}")
-        chunked = at_end == "Transfer-Encoding"
-        begin = begin[:-2] + (
-            b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: %d\r\n\r\n" % len(packed)
-        )
-
-        async def read(*body: bytes) -> bytes:
-            provider.behaviours["actor"] = answering(begin, *body)
-            response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
-            try:
-                return b"".join([piece async for piece in response.pieces()])
-            finally:
-                await response.close()
-
-        parts = [packed[:40], packed[40:]]
-        framed = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts] if chunked else parts
-        assert await read(*framed, *([b"0\r\n\r\n"] if chunked else [])) == said
-        cut = framed if chunked else [packed[:-1]]
-        with pytest.raises(ProviderFailure) as caught:
-            await read(*cut)
-        assert caught.value.kind == "connection"
-
-    @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-    async def test_a_compressed_body_that_only_the_connection_ends_is_never_cut__d6(
-        self, provider: ScriptedProvider, sdk: SdkProvider, encoding: str
-    ) -> None:
-        packed = (gzip if encoding == "gzip" else zlib).compress(chunk("Hello", "stop"))
-        begin = head("200 OK", "text/event-stream", f"Content-Encoding: {encoding}")
-        provider.behaviours["actor"] = answering(begin, packed[:-1])
-        response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
-        with pytest.raises(ProviderFailure, match="ends before its end") as caught:
-            _ = [piece async for piece in response.pieces()]
-        assert caught.value.kind == "broken_stream"
-        await response.close()
-
-    @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity"])
-    async def test_an_error_is_read_compressed_or_not(
-        self, provider: ScriptedProvider, sdk: SdkProvider, encoding: str
-    ) -> None:
-        said = b'{"error":{"message":"the model is asleep"}}'
-        packed = {"gzip": gzip.compress(said), "deflate": zlib.compress(said)}.get(encoding, said)
-        provider.behaviours["actor"] = answering(
-            head("503 Oh", JSON, f"Content-Encoding: {encoding}"), packed
-        )
-        with pytest.raises(ProviderFailure) as caught:
-            await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
-        assert (caught.value.status, caught.value.kind) == (503, "server_error")
-        assert ("the model is asleep" in str(caught.value)) == (encoding != "br")
-
-    @pytest.mark.parametrize(
-        "headers", [["X-Long: " + "b" * 64 * 1024], [f"X-{n}: {'b' * 300}" for n in range(200)]]
-    )
-    async def test_headers_of_64_kb_are_read(
-        self, provider: ScriptedProvider, sdk: SdkProvider, headers: list[str]
-    ) -> None:
-        provider.behaviours["actor"] = answering(head("200 OK", JSON, *headers), b"{}")
-        response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
-        assert sum(map(len, response.headers.values())) >= 60_000
-        await response.close()
-
-    @pytest.mark.parametrize(
-        "listing",
-        [
-            itertools.repeat(b"x" * 65_536),
-            (b'{"data":' + b"[" * 60_000,),
-            (b'{"data":[{"id":5}]}',),
-        ],
-        ids=["endless", "deep", "nonsense"],
-    )
-    async def test_a_list_of_models_that_cannot_be_read_is_none(
-        self,
-        provider: ScriptedProvider,
-        sdk: SdkProvider,
-        listing: Iterable[bytes],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(provider, "listing", listing)
-        assert await sdk.models() is None
-
-    async def test_a_list_of_models_is_read(self, sdk: SdkProvider) -> None:
-        assert await sdk.models() == ModelList(frozenset(MODELS))

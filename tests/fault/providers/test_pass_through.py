@@ -75,9 +75,7 @@ def without_identity(response: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in response.items() if name not in {"id", "created"}}
 
 
-async def test_every_field_of_a_whole_request_arrives_as_it_was_written(
-    system: System, client: Client
-) -> None:
+async def test_all_fields_of_a_request_arrive_unchanged(system: System, client: Client) -> None:
     body = {
         "n": 2,
         "seed": 7,
@@ -104,7 +102,7 @@ async def test_every_field_of_a_whole_request_arrives_as_it_was_written(
     assert without_identity(received.response) == without_identity(await provider_says(system, arrived))
 
 
-async def test_messages_of_every_kind_arrive_as_they_were_written(system: System, client: Client) -> None:
+async def test_messages_of_all_kinds_arrive_unchanged(system: System, client: Client) -> None:
     call = {
         "id": "call_1",
         "type": "function",
@@ -128,7 +126,7 @@ async def test_messages_of_every_kind_arrive_as_they_were_written(system: System
     assert arrived["stream_options"] == {"include_usage": True}
 
 
-async def test_tool_calls_come_back_unchanged_whole_and_streamed(system: System, client: Client) -> None:
+async def test_tool_calls_are_returned_unchanged(system: System, client: Client) -> None:
     options = {"tools": TOOLS, "tool_choice": "required"}
     whole = await ask(client, "Weather in Bern", role="chat", stream=False, **options)
     streamed = await ask(client, "Weather in Bern", role="chat", **options)
@@ -161,7 +159,7 @@ async def test_json_mode_passes_through(system: System, client: Client, *, strea
     assert received.text.startswith("{")
 
 
-async def test_reasoning_comes_back_apart_from_the_text(system: System, client: Client) -> None:
+async def test_reasoning_is_separate_from_the_text(system: System, client: Client) -> None:
     whole = await ask(client, "Think", role="reasoning", stream=False)
     streamed = await ask(client, "Think", role="reasoning")
 
@@ -173,9 +171,7 @@ async def test_reasoning_comes_back_apart_from_the_text(system: System, client: 
 
 
 @pytest.mark.parametrize("role", ["vision", "auto"])
-async def test_images_reach_a_model_that_sees_byte_for_byte(
-    system: System, client: Client, role: str
-) -> None:
+async def test_images_reach_a_vision_model_unchanged(system: System, client: Client, role: str) -> None:
     image = {"type": "image_url", "image_url": {"url": PIXEL, "detail": "high"}}
     messages = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]
 
@@ -185,9 +181,7 @@ async def test_images_reach_a_model_that_sees_byte_for_byte(
     assert (await sent(system, "seeing"))["messages"] == messages
 
 
-async def test_a4_a_role_adds_its_parameters_where_the_request_says_nothing(
-    system: System, client: Client
-) -> None:
+async def test_a4_a_role_adds_parameters_that_the_request_lacks(system: System, client: Client) -> None:
     await ask(client, "Silent", role="fast")
     silent = await sent(system, "quick")
     await ask(client, "Outspoken", role="fast", temperature=1.5, top_p=0.1, max_tokens=50)
@@ -197,7 +191,7 @@ async def test_a4_a_role_adds_its_parameters_where_the_request_says_nothing(
     assert (outspoken["temperature"], outspoken["top_p"], outspoken["max_tokens"]) == (1.5, 0.1, 50)
 
 
-async def test_a4_nothing_passes_a_ceiling(system: System, client: Client) -> None:
+async def test_a4_parameters_are_limited_to_the_ceiling(system: System, client: Client) -> None:
     await ask(client, "Wild", role="creative", temperature=1.9)
     assert (await sent(system, "muse"))["temperature"] == 0.4
     await ask(client, "Tame", role="creative", temperature=0.1)
@@ -213,9 +207,7 @@ async def test_a4_nothing_passes_a_ceiling(system: System, client: Client) -> No
     assert (await sent(system, "quick"))["max_tokens"] == 2000
 
 
-async def test_the_model_an_application_writes_is_ignored_and_its_own_fields_stay_with_us(
-    system: System, client: Client
-) -> None:
+async def test_the_model_of_a_request_and_gateway_fields_are_not_sent(system: System, client: Client) -> None:
     received = await ask(
         client, "Which?", role="chat", model="gpt-9", penstock={"trace": True}, penstock_note="x"
     )
@@ -226,7 +218,7 @@ async def test_the_model_an_application_writes_is_ignored_and_its_own_fields_sta
     assert not [name for name in arrived if name.startswith("penstock")]
 
 
-async def test_the_events_say_what_the_provider_counted(
+async def test_usage_events_have_the_counts_of_the_provider(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     received = await ask(client, "Count [[tokens=17]]", role="chat")

@@ -152,7 +152,7 @@ async def test_d2_d6_d10_a_broken_only_model_ends_in_a_clear_error(
         assert len(received.restarts) == broken.attempts - 1
 
 
-async def test_d6_a_stream_without_done_whose_choices_are_finished_is_whole(
+async def test_d6_a_stream_without_done_is_complete_if_all_choices_are(
     system: System, client: Client
 ) -> None:
     await system.sim("PUT", "behaviour", {"actor": "no-done"})
@@ -165,7 +165,7 @@ async def test_d6_a_stream_without_done_whose_choices_are_finished_is_whole(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_d2_too_long_is_never_sent_again_to_a_model_that_reads_no_more(
+async def test_d2_a_too_long_prompt_is_not_sent_to_as_short_a_context(
     system: System, client: Client, *, stream: bool
 ) -> None:
     await system.sim("PUT", "behaviour", {"short": "context-length", "as-short": "context-length"})
@@ -177,9 +177,7 @@ async def test_d2_too_long_is_never_sent_again_to_a_model_that_reads_no_more(
     assert await system.attempts("as-short") == 0
 
 
-async def test_d2_too_long_for_all_is_said_after_one_attempt_at_each_length(
-    system: System, client: Client
-) -> None:
+async def test_d2_a_prompt_too_long_for_all_is_tried_once_per_context(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", dict.fromkeys(CHAINS["coding"], "context-length"))
 
     received = await ask(client, "A longer story", role="coding")
@@ -190,7 +188,7 @@ async def test_d2_too_long_for_all_is_said_after_one_attempt_at_each_length(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_c4_d2_a_429_is_waited_out_as_long_as_the_provider_says(
+async def test_c4_d2_a_429_is_retried_after_the_stated_wait(
     system: System, client: Client, *, stream: bool
 ) -> None:
     await system.sim("PUT", "behaviour", {"busy": "429=1.5"})
@@ -249,9 +247,7 @@ async def test_c3_a_429_beyond_the_deadline_ends_with_retry_after(system: System
     await asyncio.sleep(max(0.0, began_s + 4.1 - time.monotonic()))
 
 
-async def test_d2_a_429_that_says_nothing_is_asked_again_ever_more_rarely(
-    system: System, client: Client
-) -> None:
+async def test_d2_a_429_without_a_wait_is_retried_with_backoff(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"mute": "429-bare"})
 
     received = await ask(client, "How long?", role="vision", timeout_s=2.5)
@@ -276,7 +272,7 @@ async def test_d4_another_model_answers_for_a_flapping_or_flaky_one(system: Syst
     assert [each.completed.model for each in flaky] == ["moody", "steady"] * 5
 
 
-async def test_d2_a_flaky_model_alone_is_asked_again(system: System, client: Client) -> None:
+async def test_d2_a_flaky_only_model_is_retried(system: System, client: Client) -> None:
     await system.sim("PUT", "behaviour", {"solo": "flaky=0.3"})
 
     received = [await ask(client, f"Again {n}", role="logic") for n in range(10)]

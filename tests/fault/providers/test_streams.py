@@ -60,5 +60,5 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
 
 
 @pytest.mark.parametrize("name", params(TABLE))
-def test_d6_a_stream_is_whole_or_damaged_by_what_it_adds(outcomes: dict[str, Outcome], name: str) -> None:
+def test_d6_a_stream_is_complete_or_damaged_by_its_content(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])

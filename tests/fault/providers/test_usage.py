@@ -154,7 +154,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
 
 
 @pytest.mark.parametrize("name", params(TABLE))
-def test_f2_usage_is_read_in_whatever_form_it_comes(outcomes: dict[str, Outcome], name: str) -> None:
+def test_f2_usage_is_read_in_every_form_or_estimated(outcomes: dict[str, Outcome], name: str) -> None:
     outcome = outcomes[name]
     check(outcome)
     usage = outcome.received[0].completed.usage

@@ -183,5 +183,5 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
 
 
 @pytest.mark.parametrize("name", params(TABLE))
-def test_c4_a_wait_is_understood_and_kept(outcomes: dict[str, Outcome], name: str) -> None:
+def test_c4_the_stated_wait_is_read_and_kept(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])

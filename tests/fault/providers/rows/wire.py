@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import zlib
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tests.harness.scripted_provider import DONE, End, Part
+from tests.harness.scripted_provider import DONE, End, Part, Script, head
 
 __all__ = [
     "FULL",
@@ -18,9 +20,12 @@ __all__ = [
     "completion",
     "data",
     "delta",
+    "endlessly",
     "error",
     "events",
+    "gzip_bomb",
     "headed",
+    "scripted",
     "sized",
     "spoken",
     "stream",
@@ -28,6 +33,7 @@ __all__ = [
 ]
 
 Answer = tuple[Part, ...]
+_MIB: Final = 1024 * 1024
 JSON: Final = "application/json"
 SSE: Final = "text/event-stream; charset=utf-8"
 RESET: Final[Answer] = (End.RESET,)
@@ -119,3 +125,21 @@ def error(status: int, body: object, *more: str, words: str = "Error") -> Answer
 
 def spoken(code: object, message: str, **more: object) -> dict[str, object]:
     return {"error": {"message": message, "code": code, **more}}
+
+
+def scripted(*parts: bytes) -> Script:
+    """A provider that sends the same parts to every call."""
+    return lambda _: parts
+
+
+def endlessly(first: bytes, again: bytes) -> Script:
+    """A provider that sends `first` and then repeats `again` without end."""
+    return lambda _: itertools.chain((first,), itertools.repeat(again))
+
+
+def gzip_bomb(beginning: bytes = b" ") -> bytes:
+    """A response of 600 KB that decompresses to 600 MB."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = (beginning, *itertools.repeat(b" " * _MIB, 600))
+    packed = b"".join(map(packer.compress, parts)) + packer.flush()
+    return head("200 OK", JSON, "Content-Encoding: gzip", f"Content-Length: {len(packed)}") + packed

@@ -25,7 +25,7 @@ def over_groq(chain: list[str]) -> str:
 
 
 @pytest.mark.parametrize("broken", ["503", "reset", "cut=5", "429=1", "malformed=3"])
-async def test_whole_and_streamed_over_the_groq_sdk_with_fallback_a2_d4(tmp_path: Path, broken: str):
+async def test_a2_d4_the_groq_sdk_answers_and_falls_back(tmp_path: Path, broken: str):
     env = {"TEST_GROQ_KEY": "gsk_test_0123456789", "SIMULATOR_HEADER_STYLE": "groq"}
     config = over_groq([f"m-broken--{broken}", "m-healthy"])
     async with (
@@ -45,7 +45,7 @@ async def test_whole_and_streamed_over_the_groq_sdk_with_fallback_a2_d4(tmp_path
         assert text == whole.text
 
 
-async def test_a_credential_that_is_not_set_is_told_as_such_d10(tmp_path: Path):
+async def test_d10_a_credential_without_a_key_is_reported(tmp_path: Path):
     async with (
         running_system(tmp_path, "chat", config=over_groq(["m-healthy"])) as system,
         await system.client() as client,

@@ -100,14 +100,14 @@ def dressed(draw: st.DrawFn, delta: dict[str, Any], finish_reason: str | None, v
 
 
 @given(texts=st.lists(st.text(max_size=4), max_size=5), data=st.data())
-def test_keys_that_add_nothing_change_nothing(texts, data):
+def test_keys_without_data_change_nothing(texts, data):
     chunks = [data.draw(dressed({"content": text}, None, NOTHING)) for text in texts]
     chunks.append(data.draw(dressed({}, "stop", NOTHING)))
     assert read([events_of(chunks)]) == Reading("".join(texts), (), "stop")
 
 
 @given(texts=st.lists(st.text(max_size=4), max_size=5), data=st.data())
-def test_keys_that_add_something_change_neither_the_text_nor_the_end(texts, data):
+def test_keys_with_data_change_neither_the_text_nor_the_end(texts, data):
     chunks = [data.draw(dressed({"content": text}, None, ANYTHING)) for text in texts]
     chunks.append(data.draw(dressed({}, "stop", ANYTHING)))
     reading = read([events_of(chunks)])
@@ -142,7 +142,7 @@ def text_in(content: Any) -> str:
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), DELTAS), max_size=8))
-def test_nothing_is_lost_or_doubled_whatever_the_mixture(parts):
+def test_no_content_is_lost_or_doubled_in_mixed_streams(parts):
     chunks = [
         {"choices": [{"index": index, "delta": delta, "finish_reason": None}]} for index, delta in parts
     ]
@@ -198,7 +198,7 @@ PIECES_OF_STREAMS = st.sampled_from(
         event_end=st.sampled_from(["blank_line", "newline"]),
     ),
 )
-def test_every_split_of_the_bytes_gives_the_same_pieces_end_and_errors(pieces, places, stream_format):
+def test_deltas_do_not_depend_on_the_split_of_the_bytes(pieces, places, stream_format):
     data = b"".join(pieces)
     whole = read([data], stream_format)
     assert read(cut(data, places), stream_format) == whole
@@ -206,7 +206,7 @@ def test_every_split_of_the_bytes_gives_the_same_pieces_end_and_errors(pieces, p
 
 
 @given(st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=5), st.integers(0, 10_000))
-def test_a_stream_cut_before_its_finish_reason_is_never_whole(texts, place):
+def test_a_stream_truncated_before_its_finish_reason_is_an_error(texts, place):
     chunks = [chunk_of({"content": text}) for text in texts]
     data = events_of([*chunks, chunk_of({}, "stop")])
     unfinished = len(events_of(chunks)) - len(b"data: [DONE]\n\n")
@@ -258,9 +258,7 @@ def is_words(value: bytes, data: bytes) -> bool:
     place=st.integers(0, 10_000),
     length=st.integers(1, 400),
 )
-def test_a_stream_that_lost_bytes_is_damaged_unless_each_line_of_what_remains_is_an_event(
-    texts, before, place, length
-):
+def test_lost_bytes_are_an_error_unless_each_line_left_is_an_event(texts, before, place, length):
     """What is cut out from one event to the same place of a later one leaves a stream like any other."""
     chunks = [chunk_of({"content": text}) for text in texts]
     events = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in [*chunks, chunk_of({}, "stop")]]
@@ -278,7 +276,7 @@ def test_a_stream_that_lost_bytes_is_damaged_unless_each_line_of_what_remains_is
     start=st.integers(0, 30),
     end=st.integers(0, 30),
 )
-def test_the_beginning_of_an_event_is_not_lost_silently(texts, which, start, end):
+def test_losing_the_beginning_of_an_event_is_an_error(texts, which, start, end):
     """Whatever of `data: {"id": ...` is missing, its text is read or the stream is damaged."""
     events = [b"data: " + json.dumps(chunk_of({"content": text})).encode() + b"\n\n" for text in texts]
     at = which % len(events)

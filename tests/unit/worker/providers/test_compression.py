@@ -50,27 +50,27 @@ def unpack(encoding: str, pieces: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("what", PACKED)
 @given(places=st.lists(st.integers(0, 1000), max_size=8))
-def test_every_split_of_the_bytes_unpacks_to_the_same(what, places):
+def test_the_result_does_not_depend_on_the_split_of_the_bytes(what, places):
     encoding, packed = PACKED[what]
     assert unpack(encoding, cut(packed, places)) == WHOLE.get(what, TEXT)
 
 
 @pytest.mark.parametrize("what", ["gzip", "deflate", "deflate without its wrapping"])
-def test_a_compressed_body_that_is_cut_is_never_whole__d6(what):
+def test_d6_a_truncated_compressed_body_is_an_error(what):
     encoding, packed = PACKED[what]
     for length in (len(packed) // 2, len(packed) - 1):
         with pytest.raises(DecompressionError, match="is truncated"):
             unpack(encoding, [packed[:length]])
 
 
-def test_damaged_data_is_an_error_and_what_came_before_it_is_kept():
+def test_damaged_compressed_data_is_an_error():
     packed = bytearray(gzip.compress(bytes(range(256)) * 3000))
     packed[-6] ^= 0xFF
     with pytest.raises(DecompressionError, match="damaged"):
         unpack("gzip", [bytes(packed)])
 
 
-def test_a_bomb_is_unpacked_in_small_pieces():
+def test_a_decompression_bomb_gives_small_pieces():
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(b" " * MIB) for _ in range(64)) + packer.flush()
     sizes = [len(piece) for piece in itertools.islice(Decompressor("gzip").feed(bomb), 20)]
@@ -78,7 +78,7 @@ def test_a_bomb_is_unpacked_in_small_pieces():
     assert max(sizes) <= 64 * 1024
 
 
-def test_what_a_server_has_flushed_is_there_at_once():
+def test_flushed_data_is_decompressed_immediately():
     packer, decompressor = zlib.compressobj(wbits=31), Decompressor("gzip")
     for number in range(5):
         event = b"data: %d\n\n" % number
@@ -93,19 +93,19 @@ def test_what_a_server_has_flushed_is_there_at_once():
         *(("GZIP", "gzip"), ("x-gzip", "x-gzip"), (" deflate ", "deflate"), ("identity, gzip", "gzip")),
     ],
 )
-def test_one_encoding_is_named(header, encoding):
+def test_a_content_encoding_header_names_one_encoding(header, encoding):
     assert content_encoding(header) == encoding
 
 
 @pytest.mark.parametrize("header", ["br", "zstd", "gzip, gzip", "compress", "rot13"])
-def test_an_encoding_that_cannot_be_read_is_told(header):
+def test_an_unsupported_encoding_is_an_error_with_its_name(header):
     with pytest.raises(
         DecompressionError, match=f"content encoding {header}, which was not requested and is not supported"
     ):
         content_encoding(header)
 
 
-async def test_a_body_that_is_not_compressed_passes():
+async def test_an_uncompressed_body_passes_unchanged():
     async def pieces():
         yield b"a"
         yield b"b"

@@ -23,16 +23,16 @@ from services.worker.providers.model_list import read_model_list
     ],
 )
 @pytest.mark.parametrize("name", ["llama3.2", "llama3.2:latest", "models/llama3.2", "Llama3.2"])
-def test_a_model_is_found_in_every_form_of_list_and_name(body: bytes, name: str) -> None:
+def test_a_model_is_found_in_every_list_format_and_name_form(body: bytes, name: str) -> None:
     assert read_model_list(body).lists_model(name)
 
 
 @pytest.mark.parametrize("name", ["llama3.2:1b", "llama3", "org/llama3.2", ""])
-def test_another_model_is_not(name: str) -> None:
+def test_a_different_model_is_not_found(name: str) -> None:
     assert not read_model_list(b'{"data":[{"id":"llama3.2:latest"}]}').lists_model(name)
 
 
-def test_a_list_with_more_pages_is_not_complete() -> None:
+def test_a_list_with_further_pages_is_incomplete() -> None:
     assert read_model_list(b'{"data":[{"id":"a"}],"has_more":false}').complete
     assert not read_model_list(b'{"data":[{"id":"a"}],"has_more":true,"last_id":"a"}').complete
     assert not read_model_list(b'{"models":[{"name":"a"}],"nextPageToken":"x"}').complete
@@ -41,6 +41,6 @@ def test_a_list_with_more_pages_is_not_complete() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"7", b'"x"', b"{}", b'{"data":7}', b'{"data":[{"id":5}]}', b"<html>", b"\xff"]
 )
-def test_what_is_no_list_is_an_error(body: bytes) -> None:
+def test_a_body_that_is_not_a_list_is_an_error(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of any kind
         read_model_list(body)

@@ -28,18 +28,18 @@ NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
         ("3600", 3600),
     ],
 )
-def test_durations_as_providers_write_them(text, seconds):
+def test_durations_are_read_in_the_formats_of_providers(text, seconds):
     assert parse_duration_s(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "-1s", "nan", "inf", "1_0", "soon", "5x", "1s2m", "٣s", "9" * 400, "."]
 )
-def test_what_is_no_duration_is_nothing(text):
+def test_an_invalid_duration_is_ignored(text):
     assert parse_duration_s(text) is None
 
 
-def test_groq_counts_requests_by_the_day_and_tokens_by_the_minute__c4():
+def test_c4_groq_counts_requests_per_day_and_tokens_per_minute():
     headers = {
         "X-RateLimit-Limit-Requests": "14400",
         "x-ratelimit-limit-tokens": "18000",
@@ -56,7 +56,7 @@ def test_groq_counts_requests_by_the_day_and_tokens_by_the_minute__c4():
     assert retry_after_s(headers, (), "", NOW_UNIX_S) == 2.0
 
 
-def test_openai_counts_both_by_the_minute():
+def test_openai_counts_requests_and_tokens_per_minute():
     headers = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-tokens": "6m0s"}
     assert read_rate_limits(headers, "openai") == (
         Observation(kind="requests", window="minute", remaining=59),
@@ -64,7 +64,7 @@ def test_openai_counts_both_by_the_minute():
     )
 
 
-def test_a_provider_that_says_nothing_is_not_put_words_in_its_mouth():
+def test_a_response_without_limits_gives_no_observations():
     assert (
         read_rate_limits({"content-type": "application/json", "x-ratelimit-limit-requests": "many"}, "openai")
         == ()
@@ -124,11 +124,11 @@ SENT = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
         ("unheard of", {"x-ratelimit-limit-requests": "50"}, ()),
     ],
 )
-def test_each_style_names_its_limits_in_its_own_way__c4(style, headers, said):
+def test_c4_each_format_has_its_own_header_names(style, headers, said):
     assert read_rate_limits({**SENT, **headers}, style) == said
 
 
-def test_a_date_says_nothing_where_the_answer_has_none():
+def test_a_reset_date_is_ignored_without_a_date_header():
     headers = {"x-ratelimit-limit-requests": "5", "x-ratelimit-reset-requests": "2015-10-21T07:28:30Z"}
     assert read_rate_limits(headers, "openai") == (Observation(kind="requests", window="minute", limit=5),)
 
@@ -147,7 +147,7 @@ def test_a_date_says_nothing_where_the_answer_has_none():
         ({}, None),
     ],
 )
-def test_how_long_to_wait__c4(headers, seconds):
+def test_c4_retry_after_headers_give_the_wait(headers, seconds):
     assert retry_after_s(headers, (), "", NOW_UNIX_S) == seconds
 
 
@@ -170,7 +170,7 @@ VALUES = (
     headers=st.dictionaries(NAMES, VALUES),
     sdk=st.sampled_from(["openai", "groq", "anthropic", "openrouter", "mistral", "none"]),
 )
-def test_garbage_is_ignored_and_never_negative(headers, sdk):
+def test_invalid_header_values_are_ignored(headers, sdk):
     asked_s = retry_after_s(headers, (), "", NOW_UNIX_S)
     assert asked_s is None or 0 <= asked_s < float("inf")
     for said in read_rate_limits(headers, sdk):

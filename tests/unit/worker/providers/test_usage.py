@@ -51,7 +51,7 @@ ANYTHING = (
         (Usage(input_tokens=10, cached_input_tokens=60), Price(input=1_000_000, cached_input=500_000), 5),
     ],
 )
-def test_cost_is_whole_microdollars_rounded_half_up__f4_i3(usage, price, microusd):
+def test_f4_i3_cost_is_whole_microdollars_rounded_half_up(usage, price, microusd):
     assert cost_microusd(usage, price) == microusd
 
 
@@ -67,7 +67,7 @@ def test_cost_is_whole_microdollars_rounded_half_up__f4_i3(usage, price, microus
         b'{"prompt_tokens":"many","completion_tokens":{},"total_tokens":"' + b"9" * 5000 + b'"}',
     ],
 )
-def test_usage_that_cannot_be_true_is_unknown__f2(said):
+def test_f2_impossible_usage_is_unknown(said):
     assert read_usage(Raw(said)) is None
 
 
@@ -143,7 +143,7 @@ def test_usage_that_cannot_be_true_is_unknown__f2(said):
         ),
     ],
 )
-def test_usage_is_read_field_by_field_under_whatever_names__f2(said, counted):
+def test_f2_usage_is_read_field_by_field_under_all_known_names(said, counted):
     assert read_usage(Raw(json.dumps(said).encode())) == counted
 
 
@@ -170,11 +170,11 @@ def test_usage_is_read_field_by_field_under_whatever_names__f2(said, counted):
         ),
     ],
 )
-def test_what_was_not_counted_is_estimated_and_never_0__f2(counted, usage, estimated):
+def test_f2_a_missing_count_is_estimated_and_never_0(counted, usage, estimated):
     assert counted.with_estimates(input_tokens=20, output_tokens=8) == (usage, estimated)
 
 
-def test_an_empty_answer_has_no_output():
+def test_an_empty_answer_has_no_output_tokens():
     assert TokenCounts(3, 0).with_estimates(input_tokens=20, output_tokens=0) == (
         Usage(input_tokens=3),
         False,
@@ -182,7 +182,7 @@ def test_an_empty_answer_has_no_output():
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8))
-def test_whatever_is_said_the_usage_is_whole_and_can_be_true__f2(said):
+def test_f2_any_reported_usage_gives_complete_possible_usage(said):
     counted = read_usage(Raw(json.dumps(said).encode())) or NO_COUNTS
     usage, _ = counted.with_estimates(input_tokens=20, output_tokens=8)
     assert usage.input_tokens > 0 < usage.output_tokens
@@ -202,7 +202,7 @@ def test_whatever_is_said_the_usage_is_whole_and_can_be_true__f2(said):
         (TokenCounts(40_000, 30_000), None, False),
     ],
 )
-def test_no_answer_used_far_more_than_its_model_reads(said, counted, doubtful):
+def test_a_count_far_above_the_context_is_removed(said, counted, doubtful):
     assert said.without_implausible(32_000) == (said if counted is None else counted, doubtful)
 
 
@@ -221,7 +221,7 @@ def test_no_answer_used_far_more_than_its_model_reads(said, counted, doubtful):
         },
     )
 )
-def test_an_absurd_count_is_never_billed(usage):
+def test_a_count_far_above_the_context_is_not_billed(usage):
     said = read_usage(Raw(json.dumps(usage).encode())) or NO_COUNTS
     counted, _ = said.without_implausible(1000)
     billed, _ = counted.with_estimates(input_tokens=5, output_tokens=3)

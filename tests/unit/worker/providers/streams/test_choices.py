@@ -23,10 +23,10 @@ from services.worker.providers.streams.choices import content_bytes
         (None, {"content_filter_results": {"hate": {"filtered": False}}}, 0),
     ],
 )
-def test_only_what_the_model_wrote_counts(delta: Any, beside: dict[str, Any], written: int) -> None:
+def test_only_text_that_the_model_wrote_counts(delta: Any, beside: dict[str, Any], written: int) -> None:
     assert content_bytes(Raw(json.dumps({"delta": delta, **beside}).encode())) == written
 
 
 @pytest.mark.parametrize("odd", [b"7", b"[]", b'{"delta": 7}', b'{"delta": {"content": 7}}'])
-def test_what_is_no_choice_counts_nothing(odd: bytes) -> None:
+def test_an_invalid_choice_counts_as_0_bytes(odd: bytes) -> None:
     assert content_bytes(Raw(odd)) == 0

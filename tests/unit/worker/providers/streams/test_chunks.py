@@ -40,7 +40,7 @@ def counted(reader: ChunkReader) -> tuple[int | None, int | None]:
     return reader.usage.input_tokens, reader.usage.output_tokens
 
 
-def test_plain_text_is_text():
+def test_plain_text_is_read():
     reader = ChunkReader()
     assert reader.read(chunk(choice({"role": "assistant", "content": "", "refusal": None}))) is None
     assert reader.read(chunk(choice({"content": "Hé"}), usage=None, service_tier="default")) == ChunkDelta(
@@ -75,13 +75,13 @@ def test_text_beside_the_finish_reason_is_kept():
         choice({"content": None}, content_filter_results={"hate": {"filtered": True}}),
     ],
 )
-def test_what_is_not_text_passes_untouched__e1(unusual):
+def test_e1_content_that_is_not_text_passes_unchanged(unusual):
     raw = Raw(json.dumps(unusual).encode())
     reader = ChunkReader()
     assert reader.read(chunk(unusual)) == ChunkDelta("", (raw,))
 
 
-def test_several_choices_keep_their_order_and_their_own_finish_reasons():
+def test_several_choices_keep_their_order_and_finish_reasons():
     first, second = choice({"content": "a"}, "stop"), choice({"content": "b"}, index=1)
     reader = ChunkReader()
     assert reader.read(chunk(second, first)) == ChunkDelta("a", (Raw(json.dumps(second).encode()),))
@@ -100,7 +100,7 @@ def test_several_choices_keep_their_order_and_their_own_finish_reasons():
         ([], True, "choice"),
     ],
 )
-def test_a_stream_without_its_end_is_never_complete__d6(payloads, done, reason):
+def test_d6_a_stream_without_its_end_is_incomplete(payloads, done, reason):
     reader = ChunkReader()
     for payload in payloads:
         reader.read(payload)
@@ -123,7 +123,7 @@ def test_a_stream_without_its_end_is_never_complete__d6(payloads, done, reason):
         b"<html>502</html>",
     ],
 )
-def test_what_is_not_a_chunk_is_refused__d6(payload):
+def test_d6_an_invalid_chunk_is_an_error(payload):
     with pytest.raises(MalformedChunk):
         ChunkReader().read(payload)
 
@@ -138,7 +138,7 @@ def test_what_is_not_a_chunk_is_refused__d6(payload):
         "busy",
     ],
 )
-def test_an_error_inside_the_stream_is_an_error(error):
+def test_an_error_inside_the_stream_is_raised(error):
     for payload in (
         json.dumps({"error": error}).encode(),
         chunk(choice({}, "error"), error=error),
@@ -150,17 +150,17 @@ def test_an_error_inside_the_stream_is_an_error(error):
         assert caught.value.error == error_in(error)
 
 
-def test_an_error_in_no_known_shape_is_told_as_it_came():
+def test_an_error_of_unknown_format_is_reported_unchanged():
     with pytest.raises(ProviderErrorEvent, match=r"reason.*why"):
         ChunkReader().read(b'{"error":{"reason":"why"}}')
 
 
 @pytest.mark.parametrize("error", [None, "", {}, [], False, {"message": ""}])
-def test_an_error_that_says_nothing_is_none(error):
+def test_an_empty_error_is_ignored(error):
     assert ChunkReader().read(chunk(choice({"content": "x"}), error=error)) == ChunkDelta("x")
 
 
-def test_groq_says_usage_and_errors_in_its_own_corner():
+def test_usage_and_errors_are_read_from_x_groq():
     reader = ChunkReader()
     reader.read(chunk(choice({"role": "assistant", "content": ""}), x_groq={"id": "req_1"}))
     usage = {
@@ -179,7 +179,7 @@ def test_groq_says_usage_and_errors_in_its_own_corner():
 @pytest.mark.parametrize(
     "late", [choice({"content": " TWO"}), choice({"reasoning": "hm"}), choice({"tool_calls": [{"index": 0}]})]
 )
-def test_a_choice_that_goes_on_after_its_end_is_broken__d6(late):
+def test_d6_content_after_the_finish_reason_breaks_the_stream(late):
     reader = ChunkReader()
     reader.read(chunk(choice({"content": "one"}, "stop")))
     with pytest.raises(BrokenStream) as caught:
@@ -200,7 +200,7 @@ def test_a_choice_that_goes_on_after_its_end_is_broken__d6(late):
         choice({"content": "the other choice"}, index=1) | {"finish_reason": "stop"},
     ],
 )
-def test_what_servers_send_after_the_end_without_adding_to_it_is_let_through(late):
+def test_chunks_without_content_may_follow_the_finish_reason(late):
     reader = ChunkReader()
     reader.read(chunk(choice({"content": "one"}, "stop")))
     reader.read(chunk(late))
@@ -208,7 +208,7 @@ def test_what_servers_send_after_the_end_without_adding_to_it_is_let_through(lat
 
 
 @pytest.mark.parametrize("more", [{}, {"content_filter_results": {}}])
-def test_an_empty_finish_reason_is_none__d6(more):
+def test_d6_an_empty_finish_reason_counts_as_missing(more):
     reader = ChunkReader()
     reader.read(chunk(choice({"content": "half an ans"}, "") | more))
     with pytest.raises(BrokenStream, match="finish_reason"):
@@ -216,21 +216,21 @@ def test_an_empty_finish_reason_is_none__d6(more):
 
 
 @pytest.mark.parametrize("where", [{"usage": {"prompt_tokens": "many"}}, {"x_groq": {"usage": {"x": -1}}}])
-def test_unreadable_usage_discards_neither_the_text_nor_earlier_usage__d6(where):
+def test_d6_invalid_usage_keeps_the_text_and_earlier_usage(where):
     reader = ChunkReader()
     reader.read(chunk(usage={"prompt_tokens": 3, "completion_tokens": 1}))
     assert reader.read(chunk(choice({"content": "hi"}, "stop"), **where)) == ChunkDelta("hi")
     assert reader.end(done=True).usage == TokenCounts(input_tokens=3, output_tokens=1)
 
 
-def test_names_of_any_length_are_clipped():
+def test_long_names_are_clipped():
     reader = ChunkReader()
     reader.read(chunk(choice({"content": "x"}, "stop"), id="i" * 9000, model="m" * 9000))
     end = reader.end(done=True)
     assert (end.response_id, end.model) == ("i" * 256, "m" * 256)
 
 
-def test_details_of_usage_may_be_null_or_there_i3():
+def test_i3_details_of_usage_may_be_null_or_given():
     reader = ChunkReader()
     reader.read(chunk(usage={"prompt_tokens": 1, "prompt_tokens_details": None, "completion_tokens": None}))
     assert reader.usage == TokenCounts(input_tokens=1)
@@ -249,7 +249,7 @@ def test_details_of_usage_may_be_null_or_there_i3():
     )
 
 
-def test_the_first_id_and_model_that_say_something_count():
+def test_the_first_id_and_model_that_are_not_empty_count():
     reader = ChunkReader()
     reader.read(chunk(id="", model="", prompt_filter_results=[]))
     reader.read(chunk(choice({"content": "x"}), id="a", model="m"))
@@ -257,14 +257,14 @@ def test_the_first_id_and_model_that_say_something_count():
 
 
 @given(st.lists(st.text(min_size=1), max_size=20))
-def test_the_text_of_the_pieces_is_the_text_of_the_stream(texts):
+def test_the_deltas_have_the_text_of_the_stream(texts):
     reader = ChunkReader()
     pieces = [reader.read(chunk(choice({"content": text}))) for text in texts]
     assert "".join(piece.text for piece in pieces if piece) == "".join(texts)
 
 
 @given(st.binary(max_size=60))
-def test_garbage_is_a_malformed_chunk_and_nothing_else(garbage):
+def test_invalid_json_raises_only_malformed_chunk(garbage):
     with pytest.raises(MalformedChunk):
         ChunkReader().read(b'{"choices":' + garbage + b"[")
 
@@ -290,7 +290,7 @@ def test_garbage_is_a_malformed_chunk_and_nothing_else(garbage):
         b'{"choices":[{"index":null,"delta":null,"finish_reason":""}]}',
     ],
 )
-def test_what_adds_nothing_is_skipped(nothing):
+def test_chunks_without_content_are_skipped(nothing):
     reader = ChunkReader()
     assert reader.read(nothing) is None
     assert reader.read(chunk(choice({"content": "x"}, "stop"))) == ChunkDelta("x")
@@ -322,7 +322,7 @@ def test_what_adds_nothing_is_skipped(nothing):
         {"reasoning": "", "reasoning_content": None, "obfuscation": "abc"},
     ],
 )
-def test_text_is_text_whatever_stands_beside_it(beside, more):
+def test_text_is_read_beside_any_empty_key(beside, more):
     reader = ChunkReader()
     assert reader.read(chunk(choice({"content": "Hello", **more}, **beside), provider="X")) == ChunkDelta(
         "Hello"
@@ -342,14 +342,14 @@ def test_text_is_text_whatever_stands_beside_it(beside, more):
         ({"unknown": 1}, {"unknown": "x"}),
     ],
 )
-def test_what_else_a_chunk_of_text_adds_reaches_the_application(more, beside):
+def test_other_content_beside_text_is_passed_on(more, beside):
     piece = ChunkReader().read(chunk(choice({"content": "Hello", **more}, **beside)))
     assert piece.text == "Hello"
     [rest] = [json.loads(bytes(raw)) for raw in piece.choices]
     assert rest == {"logprobs": None, **beside, "index": 0, "delta": more, "finish_reason": None}
 
 
-def test_the_verdict_of_a_filter_is_told_when_it_changes():
+def test_a_content_filter_result_is_passed_on_when_it_changes():
     def filtered(text, **verdict):
         return chunk(choice({"content": text}, content_filter_results=verdict))
 
@@ -358,7 +358,7 @@ def test_the_verdict_of_a_filter_is_told_when_it_changes():
     assert [(piece.text, len(piece.choices)) for piece in pieces] == [("a", 1), ("b", 0), ("c", 1), ("d", 0)]
 
 
-def test_content_in_parts_is_its_text_and_the_rest_a_choice():
+def test_content_parts_give_their_text_and_a_choice_with_the_rest():
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
     parts = [thinking, {"type": "text", "text": "Hel"}, "lo", {"type": "text", "text": "!", "note": 1}]
     piece = ChunkReader().read(chunk(choice({"content": parts})))
@@ -374,7 +374,7 @@ def test_an_index_may_be_missing_or_text(index):
         assert ChunkReader().read(chunk({**index, "delta": delta})) == ChunkDelta("x")
 
 
-def test_choices_without_an_index_are_counted():
+def test_choices_without_an_index_are_numbered_by_position():
     piece = ChunkReader().read(chunk({"delta": {"content": "a"}}, {"delta": {"content": "b"}}))
     assert (piece.text, [json.loads(bytes(raw))["delta"] for raw in piece.choices]) == (
         "a",
@@ -382,7 +382,7 @@ def test_choices_without_an_index_are_counted():
     )
 
 
-def test_a_message_or_a_text_may_stand_in_the_place_of_a_delta():
+def test_a_message_or_text_may_replace_the_delta():
     reader = ChunkReader()
     call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": "Hi", "tool_calls": [call]}
@@ -395,7 +395,7 @@ def test_a_message_or_a_text_may_stand_in_the_place_of_a_delta():
     assert ChunkReader().read(chunk({"index": 0, "text": "Hi"})) == ChunkDelta("Hi")
 
 
-def test_messages_in_the_place_of_deltas_are_pieces():
+def test_messages_that_replace_deltas_are_joined():
     reader = ChunkReader()
     pieces = [
         reader.read(chunk({"index": 0, "delta": None, "message": {"content": text}}))
@@ -404,7 +404,7 @@ def test_messages_in_the_place_of_deltas_are_pieces():
     assert pieces == [ChunkDelta("Hel"), ChunkDelta("lo")]
 
 
-def test_a_message_after_deltas_repeats_them_and_adds_nothing():
+def test_a_message_after_deltas_adds_nothing():
     reader = ChunkReader()
     assert reader.read(chunk(choice({"content": "Hi"}))) == ChunkDelta("Hi")
     whole = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
@@ -412,7 +412,7 @@ def test_a_message_after_deltas_repeats_them_and_adds_nothing():
     assert reader.end(done=True).finish_reason == "stop"
 
 
-def test_half_a_character_is_joined_with_its_other_half_or_replaced():
+def test_a_lone_surrogate_is_joined_with_its_pair_or_replaced():
     high, low = r"\ud83d", r"\ude00"
 
     def read(*texts: str, reason: str = "null") -> str:
@@ -433,7 +433,7 @@ def test_half_a_character_is_joined_with_its_other_half_or_replaced():
     assert read(f"a{high}{low}") == "a\U0001f600"
 
 
-def test_half_a_character_of_reasoning_is_joined_too():
+def test_surrogates_in_reasoning_are_joined():
     reader = ChunkReader()
     said = ""
     for text in (r"a\ud83d", r"\ude00b"):
@@ -442,7 +442,7 @@ def test_half_a_character_of_reasoning_is_joined_too():
     assert said == "a\U0001f600b"
 
 
-def test_numbers_that_are_none_matter_to_nobody():
+def test_nan_and_infinity_are_accepted():
     payload = b'{"choices":[{"index":0,"delta":{"content":"x"},"logprobs":{"p":-Infinity}}],"t":NaN}'
     piece = ChunkReader().read(payload)
     assert piece.text == "x"
@@ -451,13 +451,13 @@ def test_numbers_that_are_none_matter_to_nobody():
 @pytest.mark.parametrize(
     "top", [{"id": 5, "model": ["m"]}, {"id": {}, "model": None}, {"id": None, "model": 1.5}]
 )
-def test_an_id_or_model_of_another_type_matters_to_nobody(top):
+def test_an_id_or_model_of_another_type_is_ignored(top):
     reader = ChunkReader()
     assert reader.read(chunk(choice({"content": "x"}, "stop"), **top)) == ChunkDelta("x")
     assert (reader.response_id, reader.model) == (None, None)
 
 
-def test_the_last_usage_counts_and_may_come_in_halves():
+def test_the_last_usage_counts_and_may_arrive_in_parts():
     reader = ChunkReader()
     for output in (1, 2, 3):
         reader.read(chunk(choice({"content": "x"}), usage={"prompt_tokens": 5, "completion_tokens": output}))
@@ -517,7 +517,7 @@ UNFINISHED = chunk(choice({"content": "x"}))
         ({"finish_reason": "optional"}, [UNFINISHED], False, False, "nothing else proves its end"),
     ],
 )
-def test_the_end_of_a_stream_is_proved_as_its_format_says__d6(switches, payloads, done, framed, says):
+def test_d6_the_end_of_a_stream_is_proved_as_its_format_defines(switches, payloads, done, framed, says):
     reader = ChunkReader(StreamFormat(**switches))
     for payload in payloads:
         assert reader.read(payload) == ChunkDelta("x")
@@ -529,7 +529,7 @@ def test_the_end_of_a_stream_is_proved_as_its_format_says__d6(switches, payloads
         assert says in str(caught.value)
 
 
-def test_events_that_end_with_one_newline_name_their_switch():
+def test_events_that_end_with_one_newline_name_the_setting():
     with pytest.raises(MalformedChunk) as caught:
         ChunkReader().read(UNFINISHED + b"\n" + FINISHED)
     assert str(caught.value).endswith(

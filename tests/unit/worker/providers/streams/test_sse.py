@@ -56,7 +56,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
         (b"", []),
     ],
 )
-def test_reads_what_the_format_allows(data, payloads):
+def test_all_forms_that_the_format_allows_are_read(data, payloads):
     assert outcome([data]) == (payloads, False, "")
 
 
@@ -73,11 +73,11 @@ def test_reads_what_the_format_allows(data, payloads):
         *(b': " world"},"finish_reason":null}]}', b': {"choices":[]}', b'id: "a"}}', b'event: x":null}]}'),
     ],
 )
-def test_a_line_that_is_no_field_is_read_as_a_chunk_would_be__d6(line):
+def test_d6_a_line_that_is_not_a_field_is_a_payload(line):
     assert outcome([b"data: a\n\n" + line + b"\n\ndata: b\n\n"]) == ([b"a", line, b"b"], False, "")
 
 
-def test_an_event_that_keeps_a_connection_alive_loses_no_chunk():
+def test_a_keepalive_event_with_a_chunk_keeps_the_chunk():
     chunk = b'{"choices":[]}'
     assert outcome([b"event: ping\ndata: " + chunk + b"\n\n"]) == ([chunk], False, "")
 
@@ -86,7 +86,7 @@ def test_nothing_is_read_after_done():
     assert outcome([b"data: a\n\ndata: [DONE]\n\ndata: b\n\n", b"data: c", b"\n\n"]) == ([b"a"], True, "")
 
 
-def test_done_without_the_last_blank_line_counts_when_the_response_ends():
+def test_done_without_a_blank_line_counts_at_the_end():
     assert outcome([b"data: a\n\ndata: [DONE]"]) == ([b"a"], True, "")
     assert outcome([b"data: a\n\ndata: [DON"]) == ([b"a"], False, "SseTruncated")
 
@@ -94,15 +94,15 @@ def test_done_without_the_last_blank_line_counts_when_the_response_ends():
 @pytest.mark.parametrize(
     "tail", [b"data: {", b"data: x\n", b"d", b"data: {}\nda", b'data: {}\ndata: {"', b"data: 12"]
 )
-def test_a_stream_cut_inside_an_event_is_reported__d6(tail):
+def test_d6_a_stream_truncated_inside_an_event_is_an_error(tail):
     assert outcome([b"data: a\n\n" + tail]) == ([b"a"], False, "SseTruncated")
 
 
-def test_a_comment_cut_short_loses_nothing():
+def test_a_truncated_comment_is_not_an_error():
     assert outcome([b"data: a\n\n: keep-al"]) == ([b"a"], False, "")
 
 
-def test_the_bound_is_on_one_event_and_spares_the_events_before_it():
+def test_the_size_limit_keeps_the_events_before_the_large_one():
     assert outcome([b"data: ab\n\ndata: cd\n\n"], 8) == ([b"ab", b"cd"], False, "")
     assert outcome([b"data: ab\n\ndata: cde\n\ndata: f\n\n"], 8) == ([b"ab"], False, "SseTooLarge")
     assert outcome([b"x" * 9], 8) == ([], False, "SseTooLarge")
@@ -127,12 +127,12 @@ def read(*pieces: bytes, **switches: str) -> tuple[list[bytes], bool]:
 @pytest.mark.parametrize(
     "done", [b"data: [DONE]", b"data:[DONE]\n", b"data:  [DONE]  \n\n", b"data: [DONE]\r\n", b"[DONE]\n\n"]
 )
-def test_the_mark_of_the_end_is_known_with_blanks_and_without_a_line_end(done):
+def test_done_is_read_with_blanks_and_without_a_line_end(done):
     assert read(b"data: a\n\n" + done) == ([b"a"], True)
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n: comment", b"\nid: 7"])
-def test_a_last_event_that_is_whole_json_lacks_only_its_end(end):
+def test_a_last_event_of_valid_json_needs_no_line_end(end):
     assert read(b'data: a\n\ndata: {"a":1}' + end) == ([b"a", b'{"a":1}'], False)
 
 
@@ -144,7 +144,7 @@ def test_a_last_event_that_is_whole_json_lacks_only_its_end(end):
         (b'event: message\nid: 7\ndata: {"a":1}\n\n', [b'{"a":1}']),
     ],
 )
-def test_what_keeps_a_connection_alive_is_no_event(alive, payloads):
+def test_keepalives_have_no_payload(alive, payloads):
     assert read(alive + b"data: b\n\n") == ([*payloads, b"b"], False)
 
 
@@ -164,7 +164,7 @@ def test_what_keeps_a_connection_alive_is_no_event(alive, payloads):
     ],
 )
 @pytest.mark.parametrize("end", [b"\n\n", b"\n", b""])
-def test_an_error_outside_of_any_event_is_one(block, error, end):
+def test_an_error_outside_of_an_event_is_a_payload(block, error, end):
     for before in (b"data: a\n\n", b": alive\n\n"):
         payloads, _ = read(before + block + end)
         assert json.loads(payloads[-1]) == {"error": error}
@@ -175,23 +175,23 @@ BODY = b'{\n  "choices": [\n\n {"message": {"content": "x"}}]\n}'
 
 @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n \r\n"])
 @pytest.mark.parametrize("after", [b"", b"\n", b"\n\n "])
-def test_one_json_body_in_the_place_of_a_stream_is_one_event(before, after):
+def test_a_json_body_in_the_place_of_a_stream_is_one_payload(before, after):
     for body in (BODY, BODY.replace(b"x", rb"\ud83d"), b'[{"error":1}]'):
         payloads, done = read(*(bytes([byte]) for byte in before + body + after))
         assert ([payload.strip() for payload in payloads], done) == ([body], True)
 
 
-def test_json_that_is_cut_is_reported__d6():
+def test_d6_truncated_json_is_an_error():
     with pytest.raises(SseTruncated):
         read(BODY[:-1])
 
 
-def test_json_values_one_on_each_line_are_events():
+def test_json_values_on_separate_lines_are_payloads():
     assert read(b'{"a":1}\n{"a":2}\n') == ([b'{"a":1}', b'{"a":2}'], False)
     assert read(b'{"error":1}\n\ndata: [DONE]\n\n') == ([b'{"error":1}'], True)
 
 
-def test_a_json_body_may_be_as_large_as_a_whole_answer():
+def test_a_json_body_may_be_as_large_as_a_whole_completion():
     reader = SseReader()
     reader.feed(b'{"a":"')
     reader.feed(b"x" * (WHOLE_BYTES - 8))
@@ -216,7 +216,7 @@ def test_events_may_end_with_one_newline():
         reader.close()
 
 
-def test_events_that_end_with_one_newline_name_their_switch():
+def test_events_that_end_with_one_newline_name_the_setting():
     for stream in (b'data: {"a":1}\n' * 2, b'event: x\ndata: {"a":1}\n' * 2 + b"data: [DONE]\n"):
         with pytest.raises(SseTruncated) as caught:
             read(stream)
@@ -255,7 +255,7 @@ FRAGMENTS = st.sampled_from(
     bound=st.sampled_from([4, 8, 12, 1000]),
     event_end=st.sampled_from(["blank_line", "newline"]),
 )
-def test_every_split_of_the_bytes_gives_the_same(fragments, places, bound, event_end):
+def test_payloads_do_not_depend_on_the_split_of_the_bytes(fragments, places, bound, event_end):
     data = b"".join(fragments)
     whole = outcome([data], bound, event_end)
     assert outcome(cut(data, places), bound, event_end) == whole
@@ -263,7 +263,7 @@ def test_every_split_of_the_bytes_gives_the_same(fragments, places, bound, event
 
 
 @given(st.lists(st.binary(max_size=12).filter(lambda raw: not set(raw) & set(b"\r\n")), max_size=6))
-def test_what_was_written_is_what_is_read(payloads):
+def test_written_events_are_read_unchanged(payloads):
     written = b"".join(b"data: " + payload + b"\n\n" for payload in payloads)
     if not any(payload.strip() == b"[DONE]" for payload in payloads):
         assert outcome([written]) == (payloads, False, "")

@@ -22,7 +22,7 @@ def body(*choices: object, **top: object) -> bytes:
     ).encode()
 
 
-def test_a_complete_reply_is_read():
+def test_a_complete_completion_is_read():
     reply = read_whole(body(CHOICE, usage={"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}))
     assert (reply.finish_reason, reply.model, reply.response_id) == ("stop", "m", "c1")
     assert reply.usage == TokenCounts(input_tokens=3, output_tokens=1, total_tokens=4)
@@ -32,19 +32,19 @@ def test_a_complete_reply_is_read():
 @pytest.mark.parametrize(
     "message", [{"content": None, "tool_calls": [{}]}, {"refusal": "no"}, {"content": [{}]}]
 )
-def test_a_reply_without_plain_text_is_complete_too__e1(message):
+def test_e1_a_completion_without_text_is_complete(message):
     reply = read_whole(body(CHOICE | {"message": message, "finish_reason": "tool_calls"}))
     assert reply.finish_reason == "tool_calls"
 
 
-def test_the_finish_reason_is_that_of_choice_0_wherever_it_stands():
+def test_the_finish_reason_is_that_of_choice_0_at_any_position():
     other = CHOICE | {"index": 1, "finish_reason": "length"}
     reply = read_whole(body(other, CHOICE))
     assert (reply.finish_reason, reply.usage) == ("stop", None)
 
 
 @pytest.mark.parametrize("usage", [{"prompt_tokens": "x"}, {"completion_tokens": -1}, [], 7, "many"])
-def test_unreadable_usage_does_not_discard_the_reply__d6(usage):
+def test_d6_invalid_usage_does_not_discard_the_completion(usage):
     assert read_whole(body(CHOICE, usage=usage)).usage is None
 
 
@@ -62,7 +62,7 @@ def test_unreadable_usage_does_not_discard_the_reply__d6(usage):
         body(CHOICE, note="N").replace(b"N", b"\xff"),
     ],
 )
-def test_what_is_not_complete_is_never_a_reply__d6(broken):
+def test_d6_an_incomplete_body_is_an_error(broken):
     with pytest.raises(MalformedReply):
         read_whole(broken)
 
@@ -78,23 +78,23 @@ def test_what_is_not_complete_is_never_a_reply__d6(broken):
         b'{"choices":[],"message":"busy"}',
     ],
 )
-def test_an_error_in_the_place_of_an_answer_is_one(error):
+def test_an_error_in_the_place_of_a_completion_is_raised(error):
     with pytest.raises(ProviderErrorEvent, match="busy"):
         read_whole(error)
 
 
 @pytest.mark.parametrize("error", [None, "", {}, [], False])
-def test_an_error_that_says_nothing_is_none(error):
+def test_an_empty_error_is_ignored(error):
     assert read_whole(body(CHOICE, error=error)).finish_reason == "stop"
 
 
 @pytest.mark.parametrize("index", [None, "0", 0.0])
-def test_types_that_differ_matter_to_nobody(index):
+def test_unexpected_types_of_unimportant_fields_are_accepted(index):
     reply = read_whole(body(CHOICE | {"index": index}, id=5, model=None, x_groq=[]))
     assert (reply.finish_reason, reply.model, reply.response_id) == ("stop", None, None)
 
 
-def test_what_not_every_decoder_reads_is_mended():
+def test_json_that_is_not_strict_is_repaired():
     said = (
         body(CHOICE | {"p": 1}, note="N")
         .replace(b'"p": 1', b'"p": NaN')
@@ -107,7 +107,7 @@ def test_what_not_every_decoder_reads_is_mended():
         assert read_whole(as_it_came).body.strip() == body(CHOICE)
 
 
-def test_a_provider_that_never_sends_a_finish_reason_is_believed_if_the_catalogue_says_so():
+def test_a_finish_reason_may_be_missing_if_the_catalogue_allows_it():
     said = body({"index": 0, "message": {"content": "Hi"}})
     assert read_whole(said, StreamFormat(finish_reason="optional")).finish_reason == "stop"
     with pytest.raises(MalformedReply, match="finish"):
@@ -119,7 +119,7 @@ def event(delta: object, finish_reason: str | None = None, index: int = 0, **top
     return b"data: " + json.dumps({"id": "c1", "model": "m", "choices": [choice], **top}).encode() + b"\n\n"
 
 
-def test_a_stream_that_nobody_asked_for_is_put_together():
+def test_an_unrequested_stream_is_joined():
     def call(arguments: str, **first: object) -> dict[str, object]:
         return {"tool_calls": [{"index": 0, **first, "function": {"arguments": arguments, **first}}]}
 
