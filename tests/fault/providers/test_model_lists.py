@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -52,8 +53,13 @@ LISTS = {
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, ReceivedReply], list[Event]]]:
-    with asked(tmp_path_factory.mktemp("lists"), LISTS, kind=ModelAvailabilityChanged) as (
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lists")
+
+
+@pytest.fixture(scope="module")
+def done(directory: Path) -> Iterator[tuple[dict[str, ReceivedReply], list[Event]]]:
+    with asked(directory, LISTS, kind=ModelAvailabilityChanged) as (
         received,
         events,
         _,
@@ -71,3 +77,14 @@ def test_a5_a_model_that_a_list_lacks_is_tried(
     assert received[name].completed.model == name
     assert received[name].text == f"from {LISTS[name].model}"
     assert [event for event in events if event.model == name] == []
+
+
+def test_a5_a_model_that_its_provider_does_not_list_is_logged_once(
+    done: tuple[dict[str, ReceivedReply], list[Event]], directory: Path
+) -> None:
+    assert done
+    [path] = directory.glob("worker-*.log")
+    log = path.read_text(encoding="utf-8")
+    assert log.count("does not list another; it is called all the same") == 1
+    for name in ("as it is", "ollama, a tag", "gemini, a prefix", "other letters"):
+        assert f"does not list {name}" not in log

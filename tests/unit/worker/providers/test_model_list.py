@@ -17,6 +17,7 @@ from services.worker.providers.model_list import read_model_list
         b'["LLAMA3.2"]',
         b'{"models":[{"name":"llama3.2:latest","model":"llama3.2:latest"}]}',
         b'{"models":[{"name":"models/llama3.2"}]}',
+        b'{"models":[{"name":"models/LLAMA3.2:latest"}]}',
         b'{"models":[{"model":"llama3.2"}]}',
         b'{"data":null,"models":[{"id":" llama3.2 "}]}',
         b'{"data":[7,null,{},{"id":null,"name":"llama3.2"}]}',
