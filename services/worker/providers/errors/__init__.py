@@ -1,1 +1,1 @@
-"""What a provider says is wrong, and which kind of failure that is."""
+"""Errors of providers: reading them, classifying them into failure kinds, and the consequences of each kind."""

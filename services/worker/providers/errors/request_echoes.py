@@ -27,43 +27,37 @@ def strip_input_dumps(message: str) -> str:
 
 def strip_echoes(message: str) -> str:
     """The message in lower case, without quotes, URLs, JSON, and the input that a validation error repeats."""
-    return strip_input_dumps(_strip_quotes_and_json(strip_urls(message)))
+    return strip_input_dumps(_strip_quotes(strip_urls(message), names_and_json=True))
 
 
 def strip_long_quotes(message: str) -> str:
     """The message without URLs and quotes of several words. A quoted single name is what the refusal is about."""
-    message = strip_urls(message)
+    return _strip_quotes(strip_urls(message), names_and_json=False)
+
+
+def _strip_quotes(text: str, *, names_and_json: bool) -> str:
+    """Strip quotes of several words; with `names_and_json` all quotes, and the text from the first brace to the last.
+    A quote or brace that is not closed extends to the end of the text.
+    """
     kept: list[str] = []
     at = 0
-    while at < len(message):
-        character = message[at]
-        end = at + 1
-        if _opens_quote(message, at):
-            closed = _end_of_quote(message, at)
-            if " " in message[at:closed] and not message[at + 1 : at + 2].isspace():
+    while at < len(text):
+        character, end = text[at], at + 1
+        if _opens_quote(text, at):
+            closed = _end_of_quote(text, at)
+            if names_and_json or (" " in text[at:closed] and not text[end : end + 1].isspace()):
                 character, end = "…", closed
+        elif names_and_json and _opens_json(text, at):
+            closed = max(text.rfind("}"), text.rfind("]"))
+            character, end = "… ", closed + 1 if closed > at else len(text)
         kept.append(character)
         at = end
     return "".join(kept)
 
 
-def _strip_quotes_and_json(text: str) -> str:
-    """Strip quotes, and everything from the first brace to the last; to the end of the text where one is not closed."""
-    kept: list[str] = []
-    at = 0
-    while at < len(text):
-        character = text[at]
-        if character in "{[" and at + 1 < len(text) and (character == "{" or text[at + 1] in "{'\" "):
-            kept.append("… ")
-            end = max(text.rfind("}"), text.rfind("]"))
-            at = end + 1 if end > at else len(text)
-        elif _opens_quote(text, at):
-            kept.append("…")
-            at = _end_of_quote(text, at)
-        else:
-            kept.append(character)
-            at += 1
-    return "".join(kept)
+def _opens_json(text: str, at: int) -> bool:
+    following = text[at + 1 : at + 2]
+    return bool(following) and (text[at] == "{" or (text[at] == "[" and following in "{'\" "))
 
 
 def _opens_quote(text: str, at: int) -> bool:

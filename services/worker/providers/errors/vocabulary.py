@@ -45,68 +45,52 @@ __all__ = [
 ]
 
 
-def _codes(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _codes(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
 
 
 CONTEXT_CODES: Final = _codes(
-    """
-    context_length_exceeded exceed_context_size_error context_window_exceeded contextwindowexceedederror
-    model_context_window_exceeded model_max_prompt_tokens_exceeded prompt_too_long input_too_long
-    max_context_length_exceeded
-    """
+    "context_length_exceeded exceed_context_size_error context_window_exceeded contextwindowexceedederror",
+    "model_context_window_exceeded model_max_prompt_tokens_exceeded prompt_too_long input_too_long",
+    "max_context_length_exceeded",
 )
 TEXT_TOO_LONG_CODE: Final = "string_above_max_length"
 """OpenAI's code for a message that is too long, and for any other text of the request."""
 CONTENT_CODES: Final = _codes(
-    """
-    content_filter content_filtered content_policy_violation contentpolicyviolationerror
-    responsibleaipolicyviolation contentfilterresult contentfilterresults contentfilter flaggedinput reasons
-    prohibited_content safety blocklist spii image_safety moderation_blocked invalid_prompt
-    data_inspection_failed datainspectionfailed sensitive_words_detected
-    """
+    "content_filter content_filtered content_policy_violation contentpolicyviolationerror",
+    "responsibleaipolicyviolation contentfilterresult contentfilterresults contentfilter flaggedinput",
+    "reasons prohibited_content safety blocklist spii image_safety moderation_blocked invalid_prompt",
+    "data_inspection_failed datainspectionfailed sensitive_words_detected",
 )
 BUDGET_CODES: Final = _codes(
-    """
-    insufficient_quota insufficient_balance insufficient_credits insufficient_funds insufficient_user_quota
-    billing_hard_limit_reached billing_not_active billing_error budget_exceeded payment_required
-    credit_limit_exceeded exceeded_current_quota_error spend_limit_reached arrearage
-    """
+    "insufficient_quota insufficient_balance insufficient_credits insufficient_funds",
+    "insufficient_user_quota billing_hard_limit_reached billing_not_active billing_error budget_exceeded",
+    "payment_required credit_limit_exceeded exceeded_current_quota_error spend_limit_reached arrearage",
 )
 CREDENTIAL_CODES: Final = _codes(
-    """
-    invalid_api_key api_key_invalid incorrect_api_key api_key_expired api_key_service_blocked
-    authentication_error authenticationerror invalid_authentication_error unauthenticated unauthorized
-    permission_denied permission_error permission_denied_error access_denied accessdeniedexception
-    unrecognizedclientexception expiredtokenexception account_deactivated organization_restricted
-    mismatched_project mismatched_organization
-    """
+    "invalid_api_key api_key_invalid incorrect_api_key api_key_expired api_key_service_blocked",
+    "authentication_error authenticationerror invalid_authentication_error unauthenticated unauthorized",
+    "permission_denied permission_error permission_denied_error access_denied accessdeniedexception",
+    "unrecognizedclientexception expiredtokenexception account_deactivated organization_restricted",
+    "mismatched_project mismatched_organization",
 )
 AMBIGUOUS_CREDENTIAL_CODES: Final = _codes(
-    """
-    permission_denied permission_error permission_denied_error access_denied accessdeniedexception
-    """
+    "permission_denied permission_error permission_denied_error access_denied accessdeniedexception",
 )
 """The credential codes that are also used for a file that the request names."""
 RATE_LIMIT_CODES: Final = _codes(
-    """
-    rate_limit_exceeded rate_limit_error rate_limited rate_limit_reached_error ratelimitexceeded
-    ratelimiterror ratelimitreached resource_exhausted too_many_requests toomanyrequests
-    too_many_requests_error throttlingexception userratelimitexceeded engine_overloaded_error
-    """
+    "rate_limit_exceeded rate_limit_error rate_limited rate_limit_reached_error ratelimitexceeded",
+    "ratelimiterror ratelimitreached resource_exhausted too_many_requests toomanyrequests",
+    "too_many_requests_error throttlingexception userratelimitexceeded engine_overloaded_error",
 )
 TOO_LARGE_CODES: Final = frozenset({"request_too_large", "tokens_limit_reached", "payload_too_large"})
 MODEL_CODES: Final = _codes(
-    """
-    model_not_found model_not_found_error model_not_exist model_decommissioned model_deprecated model_retired
-    model_terms_required invalid_model deploymentnotfound modeldeprecated unknown_model modelnotfound
-    unsupported_model model_not_supported
-    """
+    "model_not_found model_not_found_error model_not_exist model_decommissioned model_deprecated",
+    "model_retired model_terms_required invalid_model deploymentnotfound modeldeprecated unknown_model",
+    "modelnotfound unsupported_model model_not_supported",
 )
 PARAMETER_CODES: Final = _codes(
-    """
-    unsupported_parameter unsupported_value unknown_parameter extra_forbidden unrecognized_parameter
-    """
+    "unsupported_parameter unsupported_value unknown_parameter extra_forbidden unrecognized_parameter",
 )
 RANDOM_REFUSAL_CODES: Final = frozenset({"tool_use_failed", "json_validate_failed", "output_parse_failed"})
 STATUS_OF_CODE: Final = {

@@ -54,10 +54,6 @@ class MalformedChunk(WireError):
 class BrokenStream(WireError):
     """The stream ended without a complete reply."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
 
 class MalformedReply(WireError):
     """The body is not a complete chat completion."""

@@ -1,1 +1,1 @@
-"""A request's parameters as one model accepts them."""
+"""Parameters of requests: the composed body, the rules of a model, and what is learned from refusals."""
