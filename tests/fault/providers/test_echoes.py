@@ -1,5 +1,4 @@
-"""D11: a request whose own words a provider repeats is refused, or answered elsewhere, and touches nothing that other
-requests share: no model, key, pause or breaker.
+"""D11: a refusal that echoes the request changes no state that requests share: no model, key, cooldown or breaker.
 
 Each provider has two keys here, and breakers open after two failures in a row.
 """
@@ -34,9 +33,9 @@ def _row(echo: Echo, *, streamed: bool) -> Row:
     )
 
 
-def _gone(name: str, answer: Answer, *, times: int) -> Row:
+def _missing_model(name: str, answer: Answer, *, times: int) -> Row:
     return Row(
-        name=f"a model that is gone, {name}",
+        name=f"a missing model, {name}",
         modes=WHOLE,
         script={"first": [answer]},
         times=times,
@@ -48,31 +47,31 @@ def _gone(name: str, answer: Answer, *, times: int) -> Row:
     )
 
 
-def _said(message: str, **more: object) -> dict[str, object]:
+def _api_error(message: str, **more: object) -> dict[str, object]:
     return {
         "error": {"message": message, "type": "invalid_request_error", "param": None, "code": None, **more}
     }
 
 
-ALONE = (
+UNPROVEN = (
     Row(
-        name="a key refused in words of its own: the other one answers, and none is set aside",
+        name="a key refused in unknown words: the other key is used, and none is withdrawn",
         modes=WHOLE,
-        script={"first": [error(403, _said("We are sorry: this API key is not valid here."))]},
+        script={"first": [error(403, _api_error("We are sorry: this API key is not valid here."))]},
         bad_keys=1,
         text="from first",
         calls={"first": 2},
     ),
     Row(
-        name="both keys refused in words of its own",
+        name="both keys refused in unknown words",
         modes=STREAMED,
-        script={"first": [error(403, _said("We are sorry: this API key is not valid here."))]},
+        script={"first": [error(403, _api_error("We are sorry: this API key is not valid here."))]},
         text="from second",
         model="second",
         calls={"first": 2, "second": 1},
     ),
     Row(
-        name="a limit in words within a 200",
+        name="a rate limit message inside a 200",
         modes=STREAMED,
         script={
             "first": [stream({"error": {"message": "Too many requests, it seems", "code": "x"}}, done=False)]
@@ -82,7 +81,7 @@ ALONE = (
         calls={"first": (1, 2), "second": 1},
     ),
     Row(
-        name="one content that cuts its stream each time",
+        name="one request whose stream always breaks",
         modes=STREAMED,
         script={"first": [stream(delta("Hel"), done=False)]},
         text="from second",
@@ -93,7 +92,7 @@ ALONE = (
     Row(
         name="a wait of thirty years",
         modes=WHOLE,
-        script={"first": [error(429, _said("slow down"), "Retry-After: 999999999")]},
+        script={"first": [error(429, _api_error("slow down"), "Retry-After: 999999999")]},
         text="from second",
         model="second",
         calls={"first": (1, 2), "second": 1},
@@ -104,7 +103,7 @@ ALONE = (
     Row(
         name="a wait of twenty hours",
         modes=WHOLE,
-        script={"first": [error(429, _said("slow down"), "Retry-After: 72000")]},
+        script={"first": [error(429, _api_error("slow down"), "Retry-After: 72000")]},
         text="from second",
         model="second",
         calls={"first": (1, 2), "second": 1},
@@ -113,22 +112,22 @@ ALONE = (
         paused_s=(3000.0, 3601.0),
     ),
 )
-AGREED = (
-    _gone(
-        "in words of its own",
-        error(400, _said("We are sorry: the model first has been retired by us.")),
+MISSING_MODELS = (
+    _missing_model(
+        "in unknown words",
+        error(400, _api_error("We are sorry: the model first has been retired by us.")),
         times=3,
     ),
-    _gone(
+    _missing_model(
         "in a known sentence",
-        error(404, _said("The model `first` does not exist or you do not have access to it.")),
+        error(404, _api_error("The model `first` does not exist or you do not have access to it.")),
         times=1,
     ),
 )
 ROWS = (
     *(_row(echo, streamed=number % 2 == 0 or echo.status == 200) for number, echo in enumerate(ECHOES)),
-    *ALONE,
-    *AGREED,
+    *UNPROVEN,
+    *MISSING_MODELS,
 )
 TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failures": 2, "open_s": 60}})
 
@@ -140,15 +139,15 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
 
 
 @pytest.mark.parametrize("name", params(TABLE))
-def test_d11_what_a_provider_repeats_touches_nothing(outcomes: dict[str, Outcome], name: str) -> None:
+def test_d11_an_echo_of_the_request_changes_no_shared_state(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])
 
 
-def test_d11_only_models_that_are_gone_are_withdrawn(outcomes: dict[str, Outcome]) -> None:
+def test_d11_only_missing_models_are_withdrawn(outcomes: dict[str, Outcome]) -> None:
     events = [event for outcome in outcomes.values() for event in outcome.events]
     assert not [
         event for event in events if isinstance(event, BreakerChanged | CredentialAvailabilityChanged)
     ]
     withdrawn = {event.model for event in events if isinstance(event, ModelAvailabilityChanged)}
-    gone = {f"{outcomes[name].lane}-first" for name in outcomes if name.startswith("a model that is gone")}
-    assert withdrawn == gone
+    missing = {f"{outcomes[name].lane}-first" for name in outcomes if name.startswith("a missing model")}
+    assert withdrawn == missing

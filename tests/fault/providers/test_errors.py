@@ -1,4 +1,4 @@
-"""D11, A6, A9: one meaning for every shape in which a provider says what is wrong."""
+"""D11, A6, A9: an error has the same effect in every shape in which providers report it."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcom
 
 
 @pytest.mark.parametrize("name", params(TABLE))
-def test_d11_an_error_means_the_same_in_every_shape(outcomes: dict[str, Outcome], name: str) -> None:
+def test_d11_an_error_has_the_same_effect_in_every_shape(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])
 
 
 @pytest.mark.parametrize("name", params(KEYED))
-def test_a6_a_key_without_money_or_rights_is_set_aside(keyed: dict[str, Outcome], name: str) -> None:
+def test_a6_a_key_without_budget_or_permission_is_withdrawn(keyed: dict[str, Outcome], name: str) -> None:
     outcome = keyed[name]
     check(outcome)
     assert {type(event) for event in outcome.events} <= {CredentialAvailabilityChanged}
 
 
-def test_a6_credentials_that_are_set_aside_are_told_of(keyed: dict[str, Outcome]) -> None:
-    told = {event.model for outcome in keyed.values() for event in outcome.events if not event.usable}
-
-    assert told >= {f"{outcome.lane}-first" for outcome in keyed.values()}
+def test_a6_withdrawn_credentials_are_reported(keyed: dict[str, Outcome]) -> None:
+    reported = {event.model for outcome in keyed.values() for event in outcome.events if not event.usable}
+    assert reported >= {f"{outcome.lane}-first" for outcome in keyed.values()}

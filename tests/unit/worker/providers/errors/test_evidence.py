@@ -52,11 +52,11 @@ def test_d11_an_echo_of_the_request_changes_no_shared_state(echo: Echo) -> None:
     assert not changes_shared_state(failure), failure.kind
     assert failure.kind != "content_filter"
     assert failure.kind != "parameter" or echo.name in {
-        "the parameter moderation",
-        "a key like the model",
-        "a key that goes on behind the model",
-        "a place like an account",
-        "anthropic's form of it",
+        "a parameter named moderation",
+        "a field named like a model message",
+        "a field named like a longer model message",
+        "a path like an account message",
+        "a path like a budget message, from Anthropic",
     }
 
 
@@ -64,13 +64,13 @@ def test_d11_an_echo_of_the_request_changes_no_shared_state(echo: Echo) -> None:
 def test_d11_only_unquoted_text_raises_a_suspicion(echo: Echo) -> None:
     suspects = {"credentials", "budget_spent", "not_found", "rate_limited"}
     allowed = {
-        "another model to fall back on",
-        "a tool's model, without its place",
+        "a fallback model",
+        "the model of a tool, without a path",
         "another model, without quotes",
         "a draft model",
         "an adapter",
-        "a thread",
-        "a quotation that is closed too early",
+        "a missing thread",
+        "a quote that is closed too early",
         "a prompt with an error in JSON",
     }
     if failure_of(echo.status, echo.body).kind in suspects:
