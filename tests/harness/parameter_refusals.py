@@ -35,15 +35,15 @@ class RefusingWorker:
             )
         )
 
-    def sent(self, asked: dict[str, Any], model: str = "m") -> dict[str, Any]:
+    def sent(self, requested: dict[str, Any], model: str = "m") -> dict[str, Any]:
         """The body of a new request."""
-        return RefusedRequest(self, asked, model).sent
+        return RefusedRequest(self, requested, model).sent
 
-    def learn(self, asked: dict[str, Any], error: ProviderError, times: int = 1) -> bool:
+    def learn(self, requested: dict[str, Any], error: ProviderError, times: int = 1) -> bool:
         """Let `times` requests be refused with `error` and then succeed. Returns whether all could be changed."""
         changed = True
         for _ in range(times):
-            request = RefusedRequest(self, asked)
+            request = RefusedRequest(self, requested)
             changed = request.refused(error) and changed
             if changed:
                 request.succeeds()
@@ -54,13 +54,17 @@ class RefusedRequest:
     """One request to one model."""
 
     def __init__(
-        self, requests: RefusingWorker, asked: dict[str, Any], model: str = "m", content: int | None = None
+        self,
+        requests: RefusingWorker,
+        requested: dict[str, Any],
+        model: str = "m",
+        content: int | None = None,
     ) -> None:
         requests.number += 1
         self._requests = requests
         self._content = requests.number if content is None else content
         self._changes = RequestChanges()
-        self._asked = asked
+        self._requested = requested
         self._model = model
         self.adapted: tuple[Adapted, ...] = ()
 
@@ -68,7 +72,7 @@ class RefusedRequest:
     def body(self) -> bytes:
         fields = {
             name: Raw(json.dumps(value, separators=(",", ":")).encode())
-            for name, value in self._asked.items()
+            for name, value in self._requested.items()
         }
         rules = self._requests.learned.adaptation(self._model, self._requests.now_s)
         self.adapted = self._changes.after(rules).apply(fields)

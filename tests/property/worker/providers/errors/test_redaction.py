@@ -60,13 +60,13 @@ def test_a6_no_spelling_of_a_key_is_reported(spelling: str, around: str) -> None
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("before", [0, 40, 290, 300, 470, 490, 950, 990])
 def test_a6_no_field_of_a_failure_contains_a_key(spelling: str, before: int) -> None:
-    said = "a " * (before // 2) + spelling
-    page = f"<html><title>{escape(said)}</title></html>"
+    message = "a " * (before // 2) + spelling
+    page = f"<html><title>{escape(message)}</title></html>"
     for error in (
-        {"message": said, "code": spelling, "type": spelling, "param": spelling, "status": spelling},
+        {"message": message, "code": spelling, "type": spelling, "param": spelling, "status": spelling},
         {"message": page, "detail": "second"},
-        {"message": "x", "metadata": {"provider_name": said, "raw": said}},
-        {"message": json.dumps({"error": {"message": said, "code": spelling}})},
+        {"message": "x", "metadata": {"provider_name": message, "raw": message}},
+        {"message": json.dumps({"error": {"message": message, "code": spelling}})},
     ):
         failure = failure_of_status(400, json.dumps({"error": error}).encode(), {}, 0.0)
         failure.redact({KEY, OTHER})

@@ -57,18 +57,18 @@ def test_a_request_ends_after_few_refusals_with_its_essential_fields(
     takes: dict[str, Take], bodies: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     requests = RefusingWorker(takes)
-    for asked in bodies:
-        fresh = RefusingWorker(takes).sent(asked)
-        request = RefusedRequest(requests, asked)
+    for requested in bodies:
+        fresh = RefusingWorker(takes).sent(requested)
+        request = RefusedRequest(requests, requested)
         rounds = 0
         while True:
             body = request.sent
-            assert {name: body[name] for name in NEEDED if name in asked} == {
-                name: asked[name] for name in NEEDED if name in asked
+            assert {name: body[name] for name in NEEDED if name in requested} == {
+                name: requested[name] for name in NEEDED if name in requested
             }
-            limits = [asked[name] for name in LIMITS if name in asked]
+            limits = [requested[name] for name in LIMITS if name in requested]
             kept = [body[name] for name in LIMITS if name in body]
-            assert not limits or min(kept) == min(limits), "no request gets more output than it asked for"
+            assert not limits or min(kept) == min(limits), "no request gets more output than it requested"
             if not body or data.draw(st.booleans()):
                 request.succeeds()
                 break
@@ -79,10 +79,10 @@ def test_a_request_ends_after_few_refusals_with_its_essential_fields(
                 break
             assert request.sent != body, "a refused body is never sent again"
             rounds += 1
-            assert rounds <= 2 * len(asked) + 2
-        assert requests.sent(asked, "other") == asked
+            assert rounds <= 2 * len(requested) + 2
+        assert requests.sent(requested, "other") == requested
         requests.now_s += LEARNED_FOR_S
-        assert requests.sent(asked) == fresh, "learned rules expire"
+        assert requests.sent(requested) == fresh, "learned rules expire"
 
 
 TENANT_TEXT = st.sampled_from(
@@ -113,19 +113,19 @@ VALUES = {
 
 
 class _EchoingModel:
-    """Refuses a request for its text_sent text, which it repeats, and for nothing else."""
+    """A model that refuses a request only for a text in it, and echoes that text."""
 
     def __init__(self, requests: RefusingWorker, frame: str, where: str | None) -> None:
         self._requests, self._frame, self._where = requests, frame, where
 
-    def ask(self, asked: dict[str, Any], text_sent: str, carrier: str) -> None:
-        """`carrier`: the parameter in which the text_sent text stands."""
-        request = RefusedRequest(self._requests, {**asked, carrier: text_sent})
+    def ask(self, requested: dict[str, Any], text: str, carrier: str) -> None:
+        """`carrier`: the parameter that contains the text."""
+        request = RefusedRequest(self._requests, {**requested, carrier: text})
         for _ in range(5):
-            if request.sent.get(carrier) != text_sent:
+            if request.sent.get(carrier) != text:
                 request.succeeds()
                 return
-            error = {"message": self._frame.format(text_sent), "param": self._where, "code": None}
+            error = {"message": self._frame.format(text), "param": self._where, "code": None}
             failure = failure_of_status(400, json.dumps({"error": error}).encode(), {}, 0.0)
             if failure.kind != "parameter" or not request.refused(failure.error):
                 return
@@ -157,13 +157,13 @@ def test_a_refused_key_never_changes_other_requests(
     name: str, key: str, code: str | None, times: int
 ) -> None:
     requests = RefusingWorker()
-    asked = {**VALUES, name: {key: 1, "other key": 2}}
+    requested = {**VALUES, name: {key: 1, "other key": 2}}
     for path in (f"{name}.{key}", f"{name}[{key}]", f"body.{name}.{key}"):
         error = by_field(path, f"Unknown parameter: '{path}'.", code)
-        changed = requests.learn(asked, error, times)
+        changed = requests.learn(requested, error, times)
         assert changed == (name not in LIMITS)
         assert requests.sent(VALUES) == VALUES
-        assert requests.sent(asked) == asked
+        assert requests.sent(requested) == requested
 
 
 @given(st.sampled_from(OPTIONAL), st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 2]))
@@ -178,17 +178,17 @@ def test_a_refused_value_does_not_affect_other_values(name: str, bad: int, good:
 def test_an_output_limit_works_with_a_model_that_accepts_one_name(course: list[tuple[str, bool]]) -> None:
     """The accepted name may change; each request succeeds after at most one refusal."""
     requests = RefusingWorker()
-    for asked, takes_old in course:
+    for requested, takes_old in course:
         taken, other = LIMITS if takes_old else LIMITS[::-1]
         error = by_field(other, "Extra inputs are not permitted", "extra_forbidden")
-        request = RefusedRequest(requests, {asked: 5})
+        request = RefusedRequest(requests, {requested: 5})
         assert taken in request.sent or request.refused(error)
         assert request.sent == {taken: 5}
         request.succeeds()
 
 
 @given(st.text() | st.sampled_from(OPTIONAL), st.text(), BODIES)
-def test_only_a_sent_parameter_is_changed(parameter: str, message: str, asked: dict[str, Any]) -> None:
-    request = RefusedRequest(RefusingWorker(), asked)
+def test_only_a_sent_parameter_is_changed(parameter: str, message: str, requested: dict[str, Any]) -> None:
+    request = RefusedRequest(RefusingWorker(), requested)
     error = ProviderError(parameter=parameter, message=message, code=parameter, trusted_parameter=message)
-    assert not request.refused(error) or parameter in asked
+    assert not request.refused(error) or parameter in requested

@@ -113,8 +113,8 @@ def test_d11_a_known_statement_of_a_provider_is_proof(sample: Sample) -> None:
         ("There is no such model here", "model_not_found", "gpt-5", True),
         ("There is no such model here", None, "gpt-5", False),
         ("The model `gpt-4o` does not exist", None, "gpt-4o", True),
-        ("the tool says: The model `gpt-4o` does not exist", None, "gpt-4o", False),
-        ("The model `gpt-4o` does not exist, says the tool", None, "gpt-4o", False),
+        ("the tool reports: The model `gpt-4o` does not exist", None, "gpt-4o", False),
+        ("The model `gpt-4o` does not exist, reports the tool", None, "gpt-4o", False),
     ],
 )
 def test_d11_only_the_called_model_is_proven_missing(

@@ -14,42 +14,52 @@ from penstock.runtime.config.takes import Only, Take
 from services.worker.providers.parameters.adapt import AS_SENT, rules_of
 
 
-def adapted(takes: dict[str, Take], **asked: Any) -> tuple[dict[str, Any], tuple[Adapted, ...]]:
-    fields = {name: Raw(json.dumps(value).encode()) for name, value in asked.items()}
-    told = rules_of(takes, "why").apply(fields)
-    return json.loads(msgspec.json.encode(fields)), told
+def adapted(takes: dict[str, Take], **requested: Any) -> tuple[dict[str, Any], tuple[Adapted, ...]]:
+    fields = {name: Raw(json.dumps(value).encode()) for name, value in requested.items()}
+    changes = rules_of(takes, "why").apply(fields)
+    return json.loads(msgspec.json.encode(fields)), changes
 
 
-def told(parameter: str, change: Any, sent: str = "") -> tuple[Adapted, ...]:
+def expected_change(parameter: str, change: Any, sent: str = "") -> tuple[Adapted, ...]:
     return (Adapted(parameter=parameter, change=change, sent=sent, why="why"),)
 
 
 @pytest.mark.parametrize(
-    ("takes", "asked", "sent", "change"),
+    ("takes", "requested", "sent", "change"),
     [
         (
             {"temperature": False},
             {"temperature": 0.3, "top_p": 1},
             {"top_p": 1},
-            told("temperature", "omitted"),
+            expected_change("temperature", "omitted"),
         ),
         ({"temperature": False}, {"temperature": None}, {}, ()),
         ({"temperature": True}, {"temperature": 0.3}, {"temperature": 0.3}, ()),
         ({"temperature": False}, {"top_p": 1}, {"top_p": 1}, ()),
-        ({"seed": "random_seed"}, {"seed": 7}, {"random_seed": 7}, told("seed", "renamed", "random_seed")),
+        (
+            {"seed": "random_seed"},
+            {"seed": 7},
+            {"random_seed": 7},
+            expected_change("seed", "renamed", "random_seed"),
+        ),
         ({"seed": "random_seed"}, {"seed": None}, {}, ()),
-        ({"seed": "random_seed"}, {"seed": 7, "random_seed": 8}, {"random_seed": 8}, told("seed", "omitted")),
+        (
+            {"seed": "random_seed"},
+            {"seed": 7, "random_seed": 8},
+            {"random_seed": 8},
+            expected_change("seed", "omitted"),
+        ),
         (
             {"seed": "random_seed"},
             {"seed": 7, "random_seed": None},
             {"random_seed": 7},
-            told("seed", "renamed", "random_seed"),
+            expected_change("seed", "renamed", "random_seed"),
         ),
         (
             {"temperature": Only(only=1)},
             {"temperature": 0.3},
             {"temperature": 1},
-            told("temperature", "replaced", "1"),
+            expected_change("temperature", "replaced", "1"),
         ),
         ({"temperature": Only(only=1)}, {"temperature": 1}, {"temperature": 1}, ()),
         ({"temperature": Only(only=1)}, {}, {}, ()),
@@ -57,13 +67,13 @@ def told(parameter: str, change: Any, sent: str = "") -> tuple[Adapted, ...]:
     ],
 )
 def test_a_parameter_is_omitted_renamed_or_replaced(
-    takes: dict[str, Take], asked: dict[str, Any], sent: dict[str, Any], change: tuple[Adapted, ...]
+    takes: dict[str, Take], requested: dict[str, Any], sent: dict[str, Any], change: tuple[Adapted, ...]
 ) -> None:
-    assert adapted(takes, **asked) == (sent, change)
+    assert adapted(takes, **requested) == (sent, change)
 
 
 @pytest.mark.parametrize(
-    ("asked", "limit", "change"),
+    ("requested", "limit", "change"),
     [
         ({"max_tokens": 100}, 100, "renamed"),
         ({"max_tokens": 100, "max_completion_tokens": 50}, 50, "omitted"),
@@ -72,8 +82,8 @@ def test_a_parameter_is_omitted_renamed_or_replaced(
         ({"max_tokens": "many", "max_completion_tokens": 100}, 100, "omitted"),
     ],
 )
-def test_the_lower_of_two_output_limits_applies(asked: dict[str, Any], limit: int, change: str) -> None:
-    body, changes = adapted({"max_tokens": "max_completion_tokens"}, **asked)
+def test_the_lower_of_two_output_limits_applies(requested: dict[str, Any], limit: int, change: str) -> None:
+    body, changes = adapted({"max_tokens": "max_completion_tokens"}, **requested)
     assert body == {"max_completion_tokens": limit}
     assert [(each.parameter, each.change) for each in changes] == [("max_tokens", change)]
 
@@ -85,7 +95,7 @@ def test_only_the_role_of_a_message_is_replaced() -> None:
     ]
     body, changes = adapted({"developer_role": "system"}, messages=talk)
     assert body["messages"] == [talk[0] | {"role": "system"}, talk[1]]
-    assert changes == told("developer_role", "replaced", '"system"')
+    assert changes == expected_change("developer_role", "replaced", '"system"')
 
 
 @pytest.mark.parametrize(

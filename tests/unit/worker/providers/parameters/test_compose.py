@@ -29,8 +29,8 @@ CREATIVE = RoleConfig(
 BARE = RoleConfig(chain=("m",))
 
 
-def composed(role=BARE, *, takes=None, stream=False, **asked):
-    body = json.dumps({"messages": [], **asked}).encode()
+def composed(role=BARE, *, takes=None, stream=False, **requested):
+    body = json.dumps({"messages": [], **requested}).encode()
     sent, _ = compose(
         body, model="gpt-4o-mini", role=role, adaptation=rules_of(takes or {}, "why"), stream=stream
     )
@@ -51,8 +51,8 @@ def test_e1_the_body_of_the_application_is_sent_unchanged():
 def test_streams_always_request_usage():
     sent = composed(stream=True, stream_options={"include_usage": False, "include_obfuscation": False})
     assert sent == {"stream_options": {"include_usage": True, "include_obfuscation": False}}
-    for odd in (None, 7, []):
-        assert composed(stream=True, stream_options=odd) == {"stream_options": {"include_usage": True}}
+    for value in (None, 7, []):
+        assert composed(stream=True, stream_options=value) == {"stream_options": {"include_usage": True}}
     assert composed(stream=False, stream_options={"include_usage": True}) == {}
 
 
@@ -74,9 +74,9 @@ def test_an_output_limit_is_not_set_twice():
     assert composed(CHAT, max_tokens=7)["max_tokens"] == 7
 
 
-@pytest.mark.parametrize("asked", [0.41, 2, "0.9", True, [], 10**400])
-def test_a4_creative_never_exceeds_its_ceiling(asked):
-    assert composed(CREATIVE, temperature=asked)["temperature"] == 0.4
+@pytest.mark.parametrize("requested", [0.41, 2, "0.9", True, [], 10**400])
+def test_a4_creative_never_exceeds_its_ceiling(requested):
+    assert composed(CREATIVE, temperature=requested)["temperature"] == 0.4
 
 
 def test_a4_an_absent_parameter_does_not_exceed_a_ceiling():
@@ -85,10 +85,10 @@ def test_a4_an_absent_parameter_does_not_exceed_a_ceiling():
     assert composed(role, temperature=0.1, max_tokens=5) == {"temperature": 0.1, "max_tokens": 5}
 
 
-@pytest.mark.parametrize("asked", [9000, -1, 0, "9000", 1e9])
-def test_c5_output_limits_are_lowered_to_the_ceiling(asked):
-    assert composed(CHAT, max_tokens=asked)["max_tokens"] == 4096
-    assert composed(CHAT, max_completion_tokens=asked)["max_completion_tokens"] == 4096
+@pytest.mark.parametrize("requested", [9000, -1, 0, "9000", 1e9])
+def test_c5_output_limits_are_lowered_to_the_ceiling(requested):
+    assert composed(CHAT, max_tokens=requested)["max_tokens"] == 4096
+    assert composed(CHAT, max_completion_tokens=requested)["max_completion_tokens"] == 4096
 
 
 REASONING = {"max_tokens": "max_completion_tokens", "temperature": False, "top_p": False} | dict.fromkeys(
@@ -109,11 +109,11 @@ def test_a_model_may_refuse_stream_options():
         body, model="m", role=BARE, adaptation=rules_of({"stream_options": False}, ""), stream=True
     )
     assert silent == (b'{"messages":[],"model":"m","stream":true}', ()), (
-        "the application did not ask for it, so no change is reported"
+        "the application did not request it, so no change is reported"
     )
-    asked = b'{"messages":[],"stream_options":{"include_usage":true}}'
+    requested = b'{"messages":[],"stream_options":{"include_usage":true}}'
     sent, adapted = compose(
-        asked, model="m", role=BARE, adaptation=rules_of({"stream_options": False}, "why"), stream=True
+        requested, model="m", role=BARE, adaptation=rules_of({"stream_options": False}, "why"), stream=True
     )
     assert sent == silent[0]
     assert adapted == (Adapted(parameter="stream_options", change="omitted", why="why"),)
@@ -167,10 +167,10 @@ JSON = st.recursive(
         st.sampled_from(["temperature", "max_tokens", "stream", "stream_options", "n", "é"]), JSON
     )
 )
-def test_ceilings_and_usage_hold_for_any_body(asked):
-    sent = json.loads(compose(json.dumps(asked).encode(), model="m", role=CREATIVE, stream=True)[0])
+def test_ceilings_and_usage_hold_for_any_body(requested):
+    sent = json.loads(compose(json.dumps(requested).encode(), model="m", role=CREATIVE, stream=True)[0])
     assert sent["temperature"] <= 0.4
     assert 0 < sent["max_tokens"] <= 4096
     assert sent["stream"] is True
     assert sent["stream_options"]["include_usage"] is True
-    assert all(sent[name] == asked[name] for name in ("n", "é") if name in asked)
+    assert all(sent[name] == requested[name] for name in ("n", "é") if name in requested)

@@ -89,33 +89,33 @@ WEAK = [
 def test_strong_evidence_is_learned_once_a_call_without_it_succeeds(
     error: ProviderError,
 ) -> None:
-    requests, asked = RefusingWorker(), dict.fromkeys(NAMES, 1)
-    request = RefusedRequest(requests, asked)
+    requests, requested = RefusingWorker(), dict.fromkeys(NAMES, 1)
+    request = RefusedRequest(requests, requested)
     assert request.refused(error)
-    (gone,) = asked.keys() - request.sent.keys()
+    (gone,) = requested.keys() - request.sent.keys()
     assert [(each.parameter, each.change) for each in request.adapted] == [(gone, "omitted")]
-    assert requests.sent(asked) == asked, "nothing is learned before a call without it succeeds"
+    assert requests.sent(requested) == requested, "nothing is learned before a call without it succeeds"
     request.succeeds()
     after = RefusedRequest(requests, dict.fromkeys(NAMES, 2))
-    assert asked.keys() - after.sent.keys() == {gone}
+    assert requested.keys() - after.sent.keys() == {gone}
     assert [(each.parameter, each.change) for each in after.adapted] == [(gone, "omitted")]
     assert requests.lines == [f"models.m.takes: {{{gone}: no}}"]
-    assert requests.sent(asked, "other") == asked, "other models are not affected"
+    assert requests.sent(requested, "other") == requested, "other models are not affected"
 
 
 @pytest.mark.parametrize("error", WEAK)
 def test_weak_evidence_is_learned_after_several_different_requests(
     error: ProviderError,
 ) -> None:
-    requests, asked = RefusingWorker(), dict.fromkeys(NAMES, 1)
-    assert requests.learn(asked, error, WEAK_EVIDENCE_REQUESTS - 1)
+    requests, requested = RefusingWorker(), dict.fromkeys(NAMES, 1)
+    assert requests.learn(requested, error, WEAK_EVIDENCE_REQUESTS - 1)
     for _ in range(5):
-        again = RefusedRequest(requests, asked, content=1)
+        again = RefusedRequest(requests, requested, content=1)
         assert again.refused(error)
         again.succeeds()
-    assert requests.sent(asked) == asked
-    assert requests.learn(asked, error)
-    assert len(requests.sent(asked)) == len(asked) - 1
+    assert requests.sent(requested) == requested
+    assert requests.learn(requested, error)
+    assert len(requests.sent(requested)) == len(requested) - 1
     assert len(requests.lines) == 1
 
 
@@ -147,7 +147,7 @@ NEW_NAME = from_body(
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "then"),
+    ("requested", "error", "then"),
     [
         ({"max_tokens": 5}, MAX_TOKENS, {"max_completion_tokens": 5}),
         ({"max_completion_tokens": 5}, NEW_NAME, {"max_tokens": 5}),
@@ -173,12 +173,12 @@ NEW_NAME = from_body(
     ],
 )
 def test_only_a_name_with_the_same_meaning_replaces_a_parameter(
-    asked: dict[str, Any], error: ProviderError, then: dict[str, Any]
+    requested: dict[str, Any], error: ProviderError, then: dict[str, Any]
 ) -> None:
     requests = RefusingWorker()
-    assert requests.learn(asked, error)
-    assert requests.sent(asked) == then
-    (name,) = asked
+    assert requests.learn(requested, error)
+    assert requests.sent(requested) == then
+    (name,) = requested
     assert requests.lines == [f"models.m.takes: {{{name}: {next(iter(then), 'no')}}}"]
 
 
@@ -214,25 +214,25 @@ def test_the_last_accepted_of_two_names_is_used() -> None:
 
 @pytest.mark.parametrize("error", [STRONG[2], MAX_TOKENS])
 def test_a_learned_rule_expires_and_is_learned_again(error: ProviderError) -> None:
-    requests, asked = RefusingWorker(), {"top_p": 1, "max_tokens": 2}
-    assert requests.learn(asked, error)
+    requests, requested = RefusingWorker(), {"top_p": 1, "max_tokens": 2}
+    assert requests.learn(requested, error)
     requests.now_s = LEARNED_FOR_S - 1
-    assert requests.sent(asked) != asked
+    assert requests.sent(requested) != requested
     requests.now_s = LEARNED_FOR_S
-    assert requests.sent(asked) == asked
-    assert requests.learn(asked, error)
-    assert requests.sent(asked) != asked
+    assert requests.sent(requested) == requested
+    assert requests.learn(requested, error)
+    assert requests.sent(requested) != requested
     assert len(requests.lines) == 2
 
 
 def test_two_refused_parameters_are_learned_without_a_success() -> None:
-    requests, asked = RefusingWorker(), {"top_p": 1, "store": True, "tools": []}
-    request = RefusedRequest(requests, asked)
+    requests, requested = RefusingWorker(), {"top_p": 1, "store": True, "tools": []}
+    request = RefusedRequest(requests, requested)
     assert request.refused(STRONG[2])
     assert request.refused(STRONG[5])
-    assert requests.sent(asked) == {"store": True, "tools": []}
+    assert requests.sent(requested) == {"store": True, "tools": []}
     request.failed(ProviderError(parameter="tools", message="Unsupported parameter: 'tools'."))
-    assert requests.sent(asked) == {"tools": []}
+    assert requests.sent(requested) == {"tools": []}
 
 
 def test_a_change_that_does_not_help_is_not_learned() -> None:

@@ -84,23 +84,23 @@ ECHOES = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "error"), ECHOES)
+@pytest.mark.parametrize(("requested", "error"), ECHOES)
 def test_an_echo_or_a_conditional_refusal_is_not_learned_from_one_request(
-    asked: dict[str, Any], error: ProviderError
+    requested: dict[str, Any], error: ProviderError
 ) -> None:
     requests = RefusingWorker()
-    requests.learn(asked, error)
-    assert requests.sent(asked) == asked
+    requests.learn(requested, error)
+    assert requests.sent(requested) == requested
     for name in ("temperature", "reasoning_effort", "max_tokens", "top_p"):
         assert requests.sent({name: 1}) == {name: 1}
 
 
 @pytest.mark.parametrize("number", [0, 1, 3, 4, 5])
 def test_an_echo_of_the_request_is_not_learned_from_many_requests(number: int) -> None:
-    asked, error = ECHOES[number]
+    requested, error = ECHOES[number]
     requests = RefusingWorker()
-    requests.learn(asked, error, 10)
-    assert requests.sent(asked) == asked
+    requests.learn(requested, error, 10)
+    assert requests.sent(requested) == requested
 
 
 VALUES = [
@@ -129,6 +129,6 @@ def test_a_refused_value_is_learned_from_several_requests_alone(error: ProviderE
 @pytest.mark.parametrize("error", CONDITIONS)
 def test_a_refused_combination_of_parameters_is_not_learned(error: ProviderError) -> None:
     requests = RefusingWorker()
-    asked = {"temperature": 5, "top_p": 1}
-    assert requests.learn(asked, error, 2 * WEAK_EVIDENCE_REQUESTS)
-    assert requests.sent(asked) == asked
+    requested = {"temperature": 5, "top_p": 1}
+    assert requests.learn(requested, error, 2 * WEAK_EVIDENCE_REQUESTS)
+    assert requests.sent(requested) == requested

@@ -72,18 +72,18 @@ NESTED = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "then", "error"), NESTED)
+@pytest.mark.parametrize(("requested", "then", "error"), NESTED)
 def test_a_refused_key_within_a_parameter_changes_only_its_request(
-    asked: dict[str, Any], then: dict[str, Any], error: ProviderError
+    requested: dict[str, Any], then: dict[str, Any], error: ProviderError
 ) -> None:
     requests = RefusingWorker()
     for _ in range(WEAK_EVIDENCE_REQUESTS + 1):
-        request = RefusedRequest(requests, asked)
+        request = RefusedRequest(requests, requested)
         assert request.refused(error)
         assert request.sent == then
         assert [each.change for each in request.adapted] == ["omitted"]
         request.succeeds()
-    assert requests.sent(asked) == asked
+    assert requests.sent(requested) == requested
     assert requests.sent(then) == then
     assert requests.lines == []
 
@@ -101,9 +101,9 @@ def test_a_second_refused_key_omits_the_whole_parameter() -> None:
 def test_refused_stream_usage_is_learned_from_several_requests() -> None:
     """Otherwise each stream from Mistral would cost two calls."""
     error = by_field("stream_options.include_usage", "Extra inputs are not permitted", "extra_forbidden")
-    requests, asked = RefusingWorker(), {"stream_options": {"include_usage": True}}
-    assert requests.learn(asked, error, WEAK_EVIDENCE_REQUESTS)
-    assert requests.sent(asked) == {}
+    requests, requested = RefusingWorker(), {"stream_options": {"include_usage": True}}
+    assert requests.learn(requested, error, WEAK_EVIDENCE_REQUESTS)
+    assert requests.sent(requested) == {}
     more = {"stream_options": {"include_usage": True, "include_obfuscation": False}}
     assert requests.sent(more) == more
 
