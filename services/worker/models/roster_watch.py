@@ -60,5 +60,5 @@ class RosterWatch:
         for change in self._roster.observe_list(name, served, now_s):
             self._on_change(change)
         for model in self._roster.newly_unlisted(name, served):
-            _log.warning("provider %s does not list %s; it is called all the same", name, model)
+            _log.warning("provider %s does not list %s; it is called anyway", name, model)
         return served is not None

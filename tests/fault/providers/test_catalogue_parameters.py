@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.contract.reply import Started
-from tests.fault.providers.rows.table import Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.table import Both, Outcome, Row, Table, check, row_ids, run_rows
 from tests.fault.providers.rows.wire import completion, delta, stream
 
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())
@@ -108,11 +108,11 @@ TABLE = Table(
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, tmp_path_factory.mktemp("takes")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("takes")) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_e1_a_body_follows_the_rules_of_the_model(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])
 

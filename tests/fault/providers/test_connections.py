@@ -14,7 +14,16 @@ from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.groq_sdk import GROQ
 from services.worker.providers.openai_sdk import OPENAI
 from services.worker.providers.sdk import SdkKind, SdkProvider
-from tests.fault.providers.rows.wire import Answer, chunked, data, delta, events, headed, sized, until_closed
+from tests.fault.providers.rows.wire import (
+    Answer,
+    chunked,
+    data,
+    delta,
+    events,
+    http_head,
+    sized,
+    until_closed,
+)
 from tests.harness.scripted_provider import Call, End, ScriptedProvider, scripted_provider, whole
 
 Run = Callable[[Coroutine[None, None, None]], None]
@@ -86,7 +95,7 @@ COOKIES = {
 @pytest.mark.parametrize("name", COOKIES)
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad"])
 def test_d6_no_cookie_is_kept_or_sent(kind, run, provider, name, status):
-    answer = (headed(status, "application/json", f"Content-Length: {len(MINE)}"), MINE, End.KEEP)
+    answer = (http_head(status, "application/json", f"Content-Length: {len(MINE)}"), MINE, End.KEEP)
     lines = "\r\n".join(COOKIES[name]).encode("latin-1") + b"\r\n\r\n"
     answer = (answer[0].removesuffix(b"\r\n") + lines, *answer[1:])
     calls = in_turn(provider, answer, SIZED)

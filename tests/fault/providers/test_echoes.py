@@ -11,7 +11,17 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.contract.events import BreakerChanged, CredentialAvailabilityChanged, ModelAvailabilityChanged
-from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.table import (
+    STREAMED,
+    WHOLE,
+    Both,
+    Outcome,
+    Row,
+    Table,
+    check,
+    row_ids,
+    run_rows,
+)
 from tests.fault.providers.rows.wire import Answer, delta, error, sized, stream
 from tests.unit.worker.providers.errors.echo_samples import ECHOES, Echo
 
@@ -134,11 +144,11 @@ TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failures": 2, "open_s": 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, tmp_path_factory.mktemp("echoes")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("echoes")) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_d11_an_echo_of_the_request_changes_no_shared_state(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])
 

@@ -8,33 +8,33 @@ import pytest
 
 from penstock.contract.events import CredentialAvailabilityChanged
 from tests.fault.providers.rows.context import CONTEXT, SIZE
-from tests.fault.providers.rows.keys import KEYS, MONEY, SIT_OUT_S
-from tests.fault.providers.rows.rejections import AT_RANDOM, CONTENT, REFUSED, REPORTED
-from tests.fault.providers.rows.table import Outcome, Table, check, params, ran
+from tests.fault.providers.rows.keys import BILLING, KEYS, SIT_OUT_S
+from tests.fault.providers.rows.rejections import CONTENT, RANDOM_OUTPUT, REJECTED, REPORTED
+from tests.fault.providers.rows.table import Outcome, Table, check, row_ids, run_rows
 
-ROWS = (*CONTEXT, *SIZE, *CONTENT, *REFUSED, *AT_RANDOM, *REPORTED)
+ROWS = (*CONTEXT, *SIZE, *CONTENT, *REJECTED, *RANDOM_OUTPUT, *REPORTED)
 TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failures": 2}})
-KEYED = Table(rows=(*MONEY, *KEYS), keys=2, sections={"sit_out_s": SIT_OUT_S})
+KEYED = Table(rows=(*BILLING, *KEYS), keys=2, sections={"sit_out_s": SIT_OUT_S})
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, tmp_path_factory.mktemp("errors")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("errors")) as done:
         yield done
 
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(KEYED, tmp_path_factory.mktemp("keys")) as done:
+    with run_rows(KEYED, tmp_path_factory.mktemp("keys")) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_d11_an_error_has_the_same_effect_in_every_shape(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])
 
 
-@pytest.mark.parametrize("name", params(KEYED))
+@pytest.mark.parametrize("name", row_ids(KEYED))
 def test_a6_a_key_without_budget_or_permission_is_withdrawn(keyed: dict[str, Outcome], name: str) -> None:
     outcome = keyed[name]
     check(outcome)

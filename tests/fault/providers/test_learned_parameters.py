@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fault.providers.rows.parameter_refusals import Refusing, extra_inputs, openai_refusal
-from tests.fault.providers.rows.table import Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.table import Outcome, Row, Table, check, row_ids, run_rows
 from tests.fault.providers.rows.wire import Answer, error
 
 
@@ -421,11 +421,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcomes(directory: Path) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, directory) as done:
+    with run_rows(TABLE, directory) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_e1_a_refused_parameter_is_omitted_and_learned(outcomes: dict[str, Outcome], name: str) -> None:
     outcome = outcomes[name]
     check(outcome)

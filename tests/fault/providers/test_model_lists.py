@@ -1,6 +1,6 @@
-"""A5, A9: a provider's list of models proves what it serves, and nothing of what it does not: the model is tried.
+"""A5, A9: a model that is missing from its provider's model list is called anyway.
 
-Each provider has one model and a list of its own; only a call that is refused for the model withdraws it.
+Each provider has one model and its own list. Only a rejected call withdraws the model.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from penstock.contract.events import Event, ModelAvailabilityChanged
-from tests.fault.providers.rows.single_models import Single, asked
+from tests.fault.providers.rows.single_models import Single, ask_each
 from tests.fault.providers.rows.wire import RESET, Answer, error, sized, until_closed
 from tests.harness.replies import ReceivedReply
 
@@ -27,8 +27,8 @@ def models(*names: str, **top: object) -> Answer:
 
 
 LISTS = {
-    "as it is": single("m-1", models("m-1", "m-2")),
-    "another": single("m-1", models("m-2")),
+    "listed": single("m-1", models("m-1", "m-2")),
+    "another model": single("m-1", models("m-2")),
     "empty": single("m-1", models()),
     "null": single("m-1", sized(b'{"object":"list","data":null}')),  # Ollama without a model
     "ollama, a tag": single("llama3.2", models("llama3.2:latest", "qwen3:8b")),
@@ -38,17 +38,17 @@ LISTS = {
     "more pages": single(
         "claude-x", models("claude-a", has_more=True, first_id="a", last_id="b")
     ),  # Anthropic
-    "a bare list": single("m-1", sized(b'[{"id":"m-2","type":"chat"}]')),  # Together
-    "under models": single("m-1", sized(b'{"models":[{"name":"m-2","model":"m-2"}]}')),
+    "a JSON list": single("m-1", sized(b'[{"id":"m-2","type":"chat"}]')),  # Together
+    "under the key models": single("m-1", sized(b'{"models":[{"name":"m-2","model":"m-2"}]}')),
     "a file's path": single("qwen3", models("/models/Qwen3-8B-Q4_K_M.gguf")),  # llama.cpp
-    "other letters": single("meta-llama/llama-3.3-70b", models("meta-llama/Llama-3.3-70B")),
+    "another case": single("meta-llama/llama-3.3-70b", models("meta-llama/Llama-3.3-70B")),
     "a date": single("gpt-x", models("gpt-x-2026-01-01")),
     "an account's path": single("m-9", models("accounts/fireworks/models/m-9")),
     "404": single("m-1", error(404, {"detail": "Not Found"})),
     "401": single("m-1", error(401, {"error": {"message": "no", "code": "invalid_api_key"}})),
     "500": single("m-1", error(500, "oops")),
     "html": single("m-1", until_closed(b"<html></html>", content_type="text/html")),
-    "a reset": single("m-1", RESET),
+    "a connection reset": single("m-1", RESET),
 }
 
 
@@ -59,7 +59,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(directory: Path) -> Iterator[tuple[dict[str, ReceivedReply], list[Event]]]:
-    with asked(directory, LISTS, kind=ModelAvailabilityChanged) as (
+    with ask_each(directory, LISTS, kind=ModelAvailabilityChanged) as (
         received,
         events,
         _,
@@ -85,6 +85,6 @@ def test_a5_a_model_that_its_provider_does_not_list_is_logged_once(
     assert done
     [path] = directory.glob("worker-*.log")
     log = path.read_text(encoding="utf-8")
-    assert log.count("does not list another; it is called all the same") == 1
-    for name in ("as it is", "ollama, a tag", "gemini, a prefix", "other letters"):
+    assert log.count("does not list another model; it is called anyway") == 1
+    for name in ("listed", "ollama, a tag", "gemini, a prefix", "another case"):
         assert f"does not list {name}" not in log

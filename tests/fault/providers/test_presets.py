@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.contract.events import Event, ModelAvailabilityChanged
-from tests.fault.providers.rows.single_models import Single, asked
+from tests.fault.providers.rows.single_models import Single, ask_each
 from tests.harness.replies import ReceivedReply
 from tests.harness.scripted_provider import Call
 
@@ -42,7 +42,7 @@ VARIABLES = (
     "TOGETHER_API_KEY",
     "FIREWORKS_API_KEY",
 )
-"""As the providers' own documentation names them."""
+"""The variable names in the documentation of the providers."""
 PRESETS = {name: Single(f"a-model-of-{name}", {"preset": name}) for name in NAMES}
 ENV = {variable: f"key-of-{variable}" for variable in VARIABLES}
 
@@ -52,10 +52,10 @@ Done = tuple[dict[str, ReceivedReply], list[Event], list[Call]]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
-    with asked(
+    with ask_each(
         tmp_path_factory.mktemp("presets"), PRESETS, env=ENV, kind=ModelAvailabilityChanged
-    ) as all_of_it:
-        yield all_of_it
+    ) as result:
+        yield result
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fault.providers.rows.parameter_refusals import HELLO, Refusing, extra_inputs, openai_refusal
-from tests.fault.providers.rows.table import Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.table import Outcome, Row, Table, check, row_ids, run_rows
 from tests.fault.providers.rows.wire import Answer, error
 
 
@@ -173,10 +173,10 @@ TABLE = Table(rows=ROWS)
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, tmp_path_factory.mktemp("request_changes")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("request_changes")) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_d11_a_refusal_of_one_request_changes_no_other(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])

@@ -21,7 +21,17 @@ from penstock.contract.events import (
     ModelAvailabilityChanged,
     QuotaPaused,
 )
-from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.table import (
+    STREAMED,
+    WHOLE,
+    Both,
+    Outcome,
+    Row,
+    Table,
+    check,
+    row_ids,
+    run_rows,
+)
 from tests.fault.providers.rows.wire import Answer, delta, error, sized, stream
 from tests.harness.catalogues import catalogue
 from tests.harness.replies import ask
@@ -215,11 +225,11 @@ TABLE = Table(rows=ROWS, keys=1, sections={"breaker": {"failures": 2, "open_s": 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, tmp_path_factory.mktemp("scope")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("scope")) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_d11_a_refusal_changes_only_state_in_its_scope(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])
 

@@ -1,4 +1,4 @@
-"""D6, A9: a stream is judged by what it adds: what is merely different is read, what is cut is damage."""
+"""D6, A9: an unusual but complete stream is read; a truncated or damaged one is not shown as complete."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fault.providers.rows.stream_content import (
-    LETTERS,
+    CHARACTERS,
     MORE_THAN_TEXT,
-    NOTHING_ADDED,
+    NO_CONTENT,
     TEXT_BESIDE_OTHER_KEYS,
 )
 from tests.fault.providers.rows.stream_ends import (
     BEFORE_ANY_OUTPUT,
-    DAMAGE,
+    CORRUPTED,
+    DAMAGED,
     DONE_REQUIRED,
     ENDS,
     EVERY,
-    GARBLED,
     NEWLINE,
-    NO_REASON,
-    SEVERAL,
+    NO_FINISH_REASON,
+    SEVERAL_CHOICES,
 )
-from tests.fault.providers.rows.table import Outcome, Table, check, params, ran
-from tests.fault.providers.rows.transport import JSON_WHERE_A_STREAM_WAS_ASKED, TRANSPORT
+from tests.fault.providers.rows.table import Outcome, Table, check, row_ids, run_rows
+from tests.fault.providers.rows.transport import JSON_INSTEAD_OF_STREAM, TRANSPORT
 
 ROWS = (
     *TEXT_BESIDE_OTHER_KEYS,
-    *NOTHING_ADDED,
+    *NO_CONTENT,
     *ENDS,
     *MORE_THAN_TEXT,
-    *LETTERS,
+    *CHARACTERS,
     *TRANSPORT,
-    *JSON_WHERE_A_STREAM_WAS_ASKED,
-    *DAMAGE,
+    *JSON_INSTEAD_OF_STREAM,
+    *DAMAGED,
     *BEFORE_ANY_OUTPUT,
-    *GARBLED,
-    *SEVERAL,
+    *CORRUPTED,
+    *SEVERAL_CHOICES,
 )
 
 
@@ -46,7 +46,7 @@ TABLE = Table(
     providers={
         DONE_REQUIRED: {"stream": {"done": "required"}},
         EVERY: {"stream": {"finish_reason": "every"}},
-        NO_REASON: {"stream": {"finish_reason": "optional"}},
+        NO_FINISH_REASON: {"stream": {"finish_reason": "optional"}},
         NEWLINE: {"stream": {"event_end": "newline"}},
     },
     sections={"breaker": {"failures": 10_000}},
@@ -55,10 +55,10 @@ TABLE = Table(
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, tmp_path_factory.mktemp("streams")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("streams")) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_d6_a_stream_is_complete_or_damaged_by_its_content(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])

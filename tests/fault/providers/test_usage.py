@@ -1,4 +1,4 @@
-"""F2, A9: what providers say of their usage is read field by field or estimated, and never shown as 0."""
+"""F2, A9: the usage that providers report is read field by field or estimated, and never shown as 0."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fault.providers.rows.table import Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.table import Both, Outcome, Row, Table, check, row_ids, run_rows
 from tests.fault.providers.rows.wire import completion, delta, stream
 
 
-def told(usage: object) -> Both:
-    """In the last chunk of a stream, without choices, and in a whole answer."""
+def with_usage(usage: object) -> Both:
+    """A stream with usage in its last chunk, which has no choices, and a whole completion."""
     return Both(
         stream(delta("Hello "), delta("world"), delta(None, "stop"), {"choices": [], "usage": usage}),
         completion("Hello world", usage=usage),
@@ -19,7 +19,7 @@ def told(usage: object) -> Both:
 
 
 def row(name: str, usage: object, *, estimated: bool = False, **fields: int) -> Row:
-    return Row(name=name, script={"first": [told(usage)]}, usage=fields, estimated=estimated)
+    return Row(name=name, script={"first": [with_usage(usage)]}, usage=fields, estimated=estimated)
 
 
 PLAIN = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
@@ -27,10 +27,12 @@ PLAIN = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 ROWS = (
     row("plain", PLAIN, input_tokens=11, output_tokens=7),
     row("floats", {"prompt_tokens": 11.0, "completion_tokens": 7.0}, input_tokens=11, output_tokens=7),
-    row("digits", {"prompt_tokens": "11", "completion_tokens": "7"}, input_tokens=11, output_tokens=7),
-    # xAI counts reasoning beside completion_tokens; total_tokens has both (docs.x.ai, reasoning).
     row(
-        "reasoning beside completion",
+        "numbers as text", {"prompt_tokens": "11", "completion_tokens": "7"}, input_tokens=11, output_tokens=7
+    ),
+    # xAI excludes reasoning from completion_tokens; total_tokens has both (docs.x.ai, reasoning).
+    row(
+        "reasoning outside of completion_tokens",
         {
             "prompt_tokens": 11,
             "completion_tokens": 7,
@@ -48,7 +50,7 @@ ROWS = (
         output_tokens=2,
         estimated=True,
     ),
-    # Gemini, OpenAI-compatible: completion_tokens without thoughts, which no field names (CLIProxyAPI issue 5733).
+    # Gemini, OpenAI-compatible: completion_tokens exclude thoughts, which have no field (CLIProxyAPI issue 5733).
     row(
         "thoughts only in the total",
         {"prompt_tokens": 21, "completion_tokens": 0, "total_tokens": 81},
@@ -56,7 +58,7 @@ ROWS = (
         output_tokens=60,
     ),
     row(
-        "reasoning inside completion",
+        "reasoning inside completion_tokens",
         {**PLAIN, "completion_tokens_details": {"reasoning_tokens": 5}},
         input_tokens=11,
         output_tokens=7,
@@ -82,7 +84,7 @@ ROWS = (
         output_tokens=7,
     ),
     row(
-        "one field is nonsense",
+        "one invalid field",
         {"prompt_tokens": 11, "completion_tokens": "many"},
         estimated=True,
         input_tokens=11,
@@ -94,7 +96,7 @@ ROWS = (
     row("empty", {}, estimated=True),
     row("a list", [], estimated=True),
     row("all zero", {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, estimated=True),
-    # vLLM with continuous_usage_stats, Together, xAI: it stands on every chunk, and the last one counts.
+    # vLLM with continuous_usage_stats, Together, xAI: usage on every chunk, of which the last counts.
     Row(
         name="on every chunk",
         modes=("streamed",),
@@ -110,7 +112,7 @@ ROWS = (
         usage={"input_tokens": 11, "output_tokens": 7},
         estimated=False,
     ),
-    # Groq before it took stream_options.
+    # Groq before it supported stream_options.
     Row(
         name="under x_groq",
         modes=("streamed",),
@@ -149,11 +151,11 @@ TABLE = Table(rows=ROWS)
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, tmp_path_factory.mktemp("usage")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("usage")) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_f2_usage_is_read_in_every_form_or_estimated(outcomes: dict[str, Outcome], name: str) -> None:
     outcome = outcomes[name]
     check(outcome)

@@ -1,7 +1,7 @@
-"""C4, A9: how long a provider wants to be left alone, in every form in which it says so.
+"""C4, A9: the wait that a provider requests is read in every form.
 
-A wait that is shorter than the role's `wait_s` is waited for, and the same model answers; a longer one pauses the
-model, and the next of the chain answers at once.
+If the wait is shorter than the role's `wait_s`, the same model is called after it. Otherwise the model pauses and the
+next model of the chain answers at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.fault.providers.rows.table import MODELS, Both, Outcome, Row, Table, check, params, ran
+from tests.fault.providers.rows.table import MODELS, Both, Outcome, Row, Table, check, row_ids, run_rows
 from tests.fault.providers.rows.wire import Answer, completion, data, delta, error, sized, stream
 from tests.harness.scripted_provider import Part
 
@@ -22,7 +22,7 @@ LIMITED = {"error": {"message": "Rate limit reached", "type": "requests", "code"
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())
 
 
-def said(message: str, *headers: str, **more: object) -> Answer:
+def limited(message: str, *headers: str, **more: object) -> Answer:
     return error(429, {"error": {"message": message, "code": "rate_limit_exceeded", **more}}, *headers)
 
 
@@ -47,7 +47,7 @@ def gemini(message: str, **details: str) -> Answer:
 
 
 class InMs:
-    """An instant so many milliseconds after the answer is made, as a header."""
+    """A header with the time `ahead_ms` after the response is sent."""
 
     def __init__(self, ahead_ms: int, form: str) -> None:
         self._ahead_ms = ahead_ms
@@ -61,7 +61,7 @@ class InMs:
 
 
 def short(name: str, answer: Any, low_s: float = 0.5, high_s: float = 2.2, **more: Any) -> Row:
-    """The same model, after the wait."""
+    """The same model answers after the wait."""
     return Row(
         name=f"short, {name}",
         script={"first": [answer, HELLO]},
@@ -73,7 +73,7 @@ def short(name: str, answer: Any, low_s: float = 0.5, high_s: float = 2.2, **mor
 
 
 def long(name: str, answer: Any, low_s: float, high_s: float) -> Row:
-    """The next model at once; the first one pauses."""
+    """The next model answers at once; the first pauses."""
     return Row(
         name=f"long, {name}",
         modes=("streamed",),
@@ -95,9 +95,9 @@ def in_200(message: str) -> Both:
 
 SHORT = (
     short("seconds", headers("retry-after: 1"), 0.9),
-    short("a fraction", headers("retry-after: 0.6")),
-    short("doubled", headers("retry-after: 1", "retry-after: 1"), 0.9),
-    short("listed", headers("retry-after: 1, 1"), 0.9),
+    short("fractional seconds", headers("retry-after: 0.6")),
+    short("two headers", headers("retry-after: 1", "retry-after: 1"), 0.9),
+    short("a list", headers("retry-after: 1, 1"), 0.9),
     short("milliseconds", headers("retry-after-ms: 600")),
     short("milliseconds beside seconds", headers("retry-after-ms: 600", "retry-after: 1")),
     short("with a unit", headers("retry-after: 600ms")),
@@ -108,20 +108,23 @@ SHORT = (
     short(
         "reset of the tokens", headers("x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 0.6s")
     ),
-    short("OpenRouter, an instant in ms", InMs(700, "X-RateLimit-Reset: {ms}"), 0.4),
+    short("OpenRouter, a Unix time in ms", InMs(700, "X-RateLimit-Reset: {ms}"), 0.4),
     short(
-        "words in ms", said("Rate limit reached for m. Please try again in 600ms. Visit https://x for more.")
+        "message in ms",
+        limited("Rate limit reached for m. Please try again in 600ms. Visit https://x for more."),
     ),
     short(
-        "words in s",
-        said("Rate limit reached for m. Limit 30, Used 30, Requested 1. Please try again in 0.6s."),
+        "message in s",
+        limited("Rate limit reached for m. Limit 30, Used 30, Requested 1. Please try again in 0.6s."),
     ),
     short(
-        "words of Azure", said("Requests have exceeded call rate limit. Please retry after 1 second."), 0.9
+        "message of Azure",
+        limited("Requests have exceeded call rate limit. Please retry after 1 second."),
+        0.9,
     ),
-    short("words of Gemini", gemini("Quota exceeded for metric x. Please retry in 0.6s.")),
+    short("message of Gemini", gemini("Quota exceeded for metric x. Please retry in 0.6s.")),
     short("retryDelay", gemini("Resource has been exhausted", retryDelay="0.6s")),
-    short("retryDelay of nanoseconds", gemini("Resource has been exhausted", retryDelay="0.637906927s")),
+    short("retryDelay with nanoseconds", gemini("Resource has been exhausted", retryDelay="0.637906927s")),
     short("in a 200", in_200("Rate limit exceeded. Please try again in 0.6s.")),
     short("a field of the body", error(429, {"error": {"message": "slow down"}, "retry_after": 0.6})),
     short(
@@ -133,24 +136,24 @@ SHORT = (
 
 LONG = (
     long(
-        "words of minutes",
-        said(
+        "message in minutes",
+        limited(
             "Rate limit reached for m on tokens per day (TPD): Limit 500000, Used 499000, Requested "
             "3000. Please try again in 7m12s."
         ),
         431,
         434,
     ),
-    long("listed", headers("retry-after: 3, 2"), 2, 4),
-    long("an instant", InMs(30_000, "retry-after: {date}"), 28, 31),
+    long("a list", headers("retry-after: 3, 2"), 2, 4),
+    long("a date", InMs(30_000, "retry-after: {date}"), 28, 31),
     long(
         "reset of the tokens",
         headers("x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 6m0s"),
         359,
         361,
     ),
-    long("OpenRouter, an instant in ms", InMs(40_000, "X-RateLimit-Reset: {ms}"), 38, 41),
-    # Gemini's words of a spent quota stand beside a delay: a limit per minute, no budget (dimetron/pi-go PR 177).
+    long("OpenRouter, a Unix time in ms", InMs(40_000, "X-RateLimit-Reset: {ms}"), 38, 41),
+    # Gemini reports a used-up quota with a delay: a limit per minute, not a budget (dimetron/pi-go PR 177).
     long(
         "Gemini's plan and billing",
         gemini(
@@ -162,12 +165,12 @@ LONG = (
         43.5,
     ),
     long("milliseconds", headers("retry-after-ms: 45000"), 44.9, 46),
-    long("words of hours", said("Rate limit reached. Please try again in 1h2m3s."), 3598, 3601),
+    long("message in hours", limited("Rate limit reached. Please try again in 1h2m3s."), 3598, 3601),
     long("in a 200", in_200("Rate limit exceeded. Try again in 50 seconds"), 49, 51),
 )
 
 KNOWN = {"requests_per_minute": 6_000, "tokens_per_minute": 10_000_000}
-"""A limit that the catalogue names is not learned from 429s, so that the rows of a lane have nothing in common."""
+"""Limits in the catalogue are not learned from 429s, so that the rows of a lane are independent."""
 
 TABLE = Table(
     rows=(*SHORT, *LONG),
@@ -178,10 +181,10 @@ TABLE = Table(
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ran(TABLE, tmp_path_factory.mktemp("waits")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("waits")) as done:
         yield done
 
 
-@pytest.mark.parametrize("name", params(TABLE))
+@pytest.mark.parametrize("name", row_ids(TABLE))
 def test_c4_the_stated_wait_is_read_and_kept(outcomes: dict[str, Outcome], name: str) -> None:
     check(outcomes[name])

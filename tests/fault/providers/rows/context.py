@@ -1,6 +1,6 @@
-"""Refusals of a request that is too long for a model or too large for a limit, in every shape.
+"""Errors for a request that is too long for a model or too large for a limit, in all known formats.
 
-RequestBodies as public issues and documentation show them, with figures of our own; looked up in November 2026.
+The bodies are taken from public issues and documentation (November 2026), with changed figures.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 
 from tests.fault.providers.rows.table import Both, Row, all_models, in_200
-from tests.fault.providers.rows.wire import Answer, error, sized, spoken, stream
+from tests.fault.providers.rows.wire import Answer, error, error_json, sized, stream
 
 
 def too_long(name: str, answer: Answer | Both) -> Row:
-    """Not the second model, which reads no more, but the longer one answers."""
+    """The model with the longer context answers; the second model has the same context and is not called."""
     return Row(
         name=f"too long, {name}",
         script={"first": [answer]},
@@ -23,7 +23,7 @@ def too_long(name: str, answer: Answer | Both) -> Row:
 
 
 def too_large(name: str, answer: Answer) -> Row:
-    """Larger than the limit of any minute: no wait helps, and no other request is held up."""
+    """A request larger than a limit per minute is not retried later and does not delay other requests."""
     return Row(
         name=f"too large, {name}",
         script={"first": [answer], "second": [answer], "long": [answer]},
@@ -45,14 +45,16 @@ CONTEXT = (
         "openai",
         error(
             400,
-            spoken("context_length_exceeded", OPENAI_LONG, type="invalid_request_error", param="messages"),
+            error_json(
+                "context_length_exceeded", OPENAI_LONG, type="invalid_request_error", param="messages"
+            ),
         ),
     ),
     too_long(
         "openai, input tokens",
         error(
             400,
-            spoken(
+            error_json(
                 "context_length_exceeded",
                 "Input tokens exceed the configured "
                 "limit of 272000 tokens. Your messages resulted in 300114 tokens.",
@@ -83,7 +85,7 @@ CONTEXT = (
         "gemini, JSON in the message",
         error(
             400,
-            spoken(
+            error_json(
                 400,
                 json.dumps({"error": {"code": 400, "message": GEMINI_LONG, "status": "INVALID_ARGUMENT"}}),
                 status="Bad Request",
@@ -105,10 +107,10 @@ CONTEXT = (
         ),
     ),  # vllm issue 4667
     too_long(
-        "vllm, the newer words",
+        "vllm, the newer text",
         error(
             400,
-            spoken(
+            error_json(
                 400,
                 "You passed 4097 input tokens and requested 512 output "
                 "tokens. However, the model's context length is only 4096 tokens.",
@@ -145,7 +147,7 @@ CONTEXT = (
         "llama.cpp",
         error(
             400,
-            spoken(
+            error_json(
                 400,
                 "the request exceeds the available context size. try increasing the "
                 "context size or enable context shift",
@@ -159,7 +161,7 @@ CONTEXT = (
         "llama.cpp, a 500",
         error(
             500,
-            spoken(
+            error_json(
                 500,
                 "the request exceeds the available context size, try increasing it",
                 type="exceed_context_size_error",
@@ -168,12 +170,14 @@ CONTEXT = (
             ),
         ),
     ),
-    too_long("mlx, a 500", error(500, spoken(500, "Context size has been exceeded.", type="server_error"))),
+    too_long(
+        "mlx, a 500", error(500, error_json(500, "Context size has been exceeded.", type="server_error"))
+    ),
     too_long(
         "llama-cpp-python",
         error(
             500,
-            spoken(
+            error_json(
                 None, "Requested tokens (2285) exceed context window of 2048", type="internal_server_error"
             ),
         ),
@@ -259,7 +263,7 @@ CONTEXT = (
         "bedrock through a gateway",
         error(
             400,
-            spoken(
+            error_json(
                 None,
                 "ValidationException: The model returned the following "
                 "errors: Input is too long for requested model.",
@@ -279,10 +283,10 @@ CONTEXT = (
         ),
     ),  # cline issue 3120
     too_long(
-        "openrouter, the provider's own words",
+        "openrouter, the message of the provider",
         error(
             400,
-            spoken(
+            error_json(
                 400,
                 "Provider returned error",
                 metadata={
@@ -298,7 +302,7 @@ CONTEXT = (
         "openrouter, the endpoint",
         error(
             400,
-            spoken(
+            error_json(
                 400,
                 "This endpoint's maximum context length is 32768 tokens. "
                 "However, you requested about 42832 tokens (42832 of text input).",
@@ -309,7 +313,7 @@ CONTEXT = (
         "together",
         error(
             422,
-            spoken(
+            error_json(
                 None,
                 "Input validation error: `inputs` tokens + `max_new_tokens` must be <= "
                 "8193. Given: 9000 `inputs` tokens and 512 `max_new_tokens`",
@@ -321,7 +325,7 @@ CONTEXT = (
         "fireworks",
         error(
             400,
-            spoken(
+            error_json(
                 None,
                 "The prompt is too long: 140000, model maximum context length: 131071",
                 object="error",
@@ -333,7 +337,7 @@ CONTEXT = (
         "groq",
         error(
             400,
-            spoken(
+            error_json(
                 "context_length_exceeded",
                 "Please reduce the length of the messages or completion.",
                 type="invalid_request_error",
@@ -345,7 +349,7 @@ CONTEXT = (
         "deepseek",
         error(
             400,
-            spoken(
+            error_json(
                 "invalid_request_error",
                 "This model's maximum context length is 65536 tokens. However, you requested 69648 tokens.",
                 type="invalid_request_error",
@@ -355,11 +359,14 @@ CONTEXT = (
     ),
     too_long(
         "omlx",
-        error(400, spoken(None, "Prompt too long: 41911 tokens exceeds max context window of 32768 tokens")),
+        error(
+            400, error_json(None, "Prompt too long: 41911 tokens exceeds max context window of 32768 tokens")
+        ),
     ),  # ClawX issue 658
-    too_long("first event, code as text", in_200(spoken("context_length_exceeded", OPENAI_LONG))),
+    too_long("first event, code as text", in_200(error_json("context_length_exceeded", OPENAI_LONG))),
     too_long(
-        "first event, only words", in_200(spoken(400, "prompt is too long: 1284668 tokens > 1000000 maximum"))
+        "first event, only words",
+        in_200(error_json(400, "prompt is too long: 1284668 tokens > 1000000 maximum")),
     ),
     Row(
         name="too long for all",
@@ -388,17 +395,17 @@ TPM = (
 
 
 SIZE = (
-    too_large("openai 429", error(429, spoken("rate_limit_exceeded", TPM, type="tokens"))),
+    too_large("openai 429", error(429, error_json("rate_limit_exceeded", TPM, type="tokens"))),
     too_large(
         "openai 429 that says when",
         error(
             429,
-            spoken("rate_limit_exceeded", TPM, type="tokens"),
+            error_json("rate_limit_exceeded", TPM, type="tokens"),
             "retry-after: 20",
             "x-ratelimit-reset-tokens: 20s",
         ),
     ),
-    too_large("groq 413", error(413, spoken("rate_limit_exceeded", TPM, type="tokens"))),
+    too_large("groq 413", error(413, error_json("rate_limit_exceeded", TPM, type="tokens"))),
     too_large("nginx 413", error(413, "<html><body><h1>413 Request Entity Too Large</h1></body></html>")),
     too_large(
         "anthropic 413",
@@ -415,7 +422,7 @@ SIZE = (
     ),
     Row(
         name="a model with a larger limit",
-        script={"first": [error(429, spoken("rate_limit_exceeded", TPM))]},
+        script={"first": [error(429, error_json("rate_limit_exceeded", TPM))]},
         text="from second",
         model="second",
         calls={"first": 1, "second": 1},

@@ -1,18 +1,18 @@
-"""Refusals of a credential: it is not valid, has no rights, or its account has no money left.
+"""Errors for a credential that is invalid, has no permission, or whose account has no credit.
 
-RequestBodies as public issues and documentation show them, with figures of our own; looked up in November 2026.
+The bodies are taken from public issues and documentation (November 2026), with changed figures.
 """
 
 from __future__ import annotations
 
 from tests.fault.providers.rows.table import Both, Row, all_models, in_200
-from tests.fault.providers.rows.wire import Answer, error, spoken
+from tests.fault.providers.rows.wire import Answer, error, error_json
 
 SIT_OUT_S = 0.6
 
 
 def bad_key(name: str, answer: Answer | Both) -> Row:
-    """One credential is refused: another answers at once, and is used from then on."""
+    """One credential is rejected: the request succeeds with another at once, which later requests use too."""
     return Row(
         name=f"key, {name}",
         script={"first": [answer]},
@@ -28,16 +28,16 @@ def bad_key(name: str, answer: Answer | Both) -> Row:
 QUOTA = "You exceeded your current quota, please check your plan and billing details."
 
 
-MONEY = (
+BILLING = (
     bad_key(
         "openai insufficient_quota",
-        error(429, spoken("insufficient_quota", QUOTA, type="insufficient_quota")),
+        error(429, error_json("insufficient_quota", QUOTA, type="insufficient_quota")),
     ),
     bad_key(
         "openai hard limit",
         error(
             400,
-            spoken(
+            error_json(
                 "billing_hard_limit_reached",
                 "Billing hard limit has been reached",
                 type="invalid_request_error",
@@ -59,13 +59,13 @@ MONEY = (
     ),
     bad_key(
         "deepseek 402",
-        error(402, spoken("invalid_request_error", "Insufficient Balance", type="unknown_error")),
+        error(402, error_json("invalid_request_error", "Insufficient Balance", type="unknown_error")),
     ),
     bad_key(
         "openrouter 402",
         error(
             402,
-            spoken(
+            error_json(
                 402,
                 "This request requires more credits, or fewer max_tokens. You "
                 "requested up to 16384 tokens, but can only afford 3919.",
@@ -73,11 +73,11 @@ MONEY = (
             ),
         ),
     ),
-    bad_key("openrouter key limit", error(403, spoken(403, "Key limit exceeded (monthly limit)."))),
+    bad_key("openrouter key limit", error(403, error_json(403, "Key limit exceeded (monthly limit)."))),
     bad_key(
         "openrouter 402 in a 200",
         in_200(
-            spoken(402, "Insufficient credits. Add more."),
+            error_json(402, "Insufficient credits. Add more."),
             event={
                 "id": "gen-1",
                 "choices": [],
@@ -86,7 +86,7 @@ MONEY = (
         ),
     ),
     bad_key(
-        "xai spent",
+        "xai credits used up",
         error(
             429,
             {
@@ -123,7 +123,7 @@ MONEY = (
             },
         ),
     ),
-    bad_key("a text 402", error(402, "Payment Required")),
+    bad_key("402 with plain text", error(402, "Payment Required")),
 )
 
 
@@ -131,7 +131,8 @@ KEYS = (
     bad_key(
         "openai 401",
         error(
-            401, spoken("invalid_api_key", "Incorrect API key provided: sk-x", type="invalid_request_error")
+            401,
+            error_json("invalid_api_key", "Incorrect API key provided: sk-x", type="invalid_request_error"),
         ),
     ),
     bad_key(
@@ -183,7 +184,7 @@ KEYS = (
     bad_key("mistral 401", error(401, {"detail": "Unauthorized"})),
     bad_key(
         "azure 401",
-        error(401, spoken("401", "Access denied due to invalid subscription key or wrong API endpoint.")),
+        error(401, error_json("401", "Access denied due to invalid subscription key or wrong API endpoint.")),
     ),
     bad_key(
         "anthropic 401",
@@ -191,14 +192,14 @@ KEYS = (
             401, {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
         ),
     ),
-    bad_key("a key in a 200", in_200(spoken(401, "User not found."))),
+    bad_key("invalid key in a 200", in_200(error_json(401, "User not found."))),
     bad_key(
         "fireworks 403",
-        error(403, spoken(None, "The API key you provided is invalid.", type="invalid_request_error")),
+        error(403, error_json(None, "The API key you provided is invalid.", type="invalid_request_error")),
     ),
     Row(
         name="no key is accepted",
-        script={"first": [error(401, spoken("invalid_api_key", "Incorrect API key"))]},
+        script={"first": [error(401, error_json("invalid_api_key", "Incorrect API key"))]},
         text="from second",
         model="second",
         calls={"first": 2, "second": 1},
@@ -208,8 +209,8 @@ KEYS = (
         took_s=(0.0, 1.5),
     ),
     Row(
-        name="all money is spent",
-        script=all_models(error(402, spoken("invalid_request_error", "Insufficient Balance"))),
+        name="no credit with any provider",
+        script=all_models(error(402, error_json("invalid_request_error", "Insufficient Balance"))),
         code="provider_credentials",
         says=("Insufficient Balance",),
         calls={"first": 2, "second": (1, 2), "long": (0, 2)},

@@ -1,6 +1,6 @@
-"""Refusals of what a request says or asks for, in every shape.
+"""Errors for the content of a request, in all known formats.
 
-RequestBodies as public issues and documentation show them, with figures of our own; looked up in November 2026.
+The bodies are taken from public issues and documentation (November 2026), with changed figures.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from tests.fault.providers.rows.table import WHOLE, Both, Row, Script, all_models, in_200
-from tests.fault.providers.rows.wire import Answer, completion, delta, error, spoken, stream
+from tests.fault.providers.rows.wire import Answer, completion, delta, error, error_json, stream
 
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())
 
 
-def elsewhere(name: str, answer: Answer | Both, **more: Any) -> Row:
-    """A refusal that concerns this model and request: the next model of the chain answers."""
+def next_model(name: str, answer: Answer | Both, **more: Any) -> Row:
+    """An error for this request at this model: the next model of the chain answers."""
     return Row(
-        name=f"refused, {name}",
+        name=f"rejected, {name}",
         script={"first": [answer]},
         text="from second",
         model="second",
@@ -29,8 +29,8 @@ def filtered(name: str, answer: Answer | Both) -> Row:
     return Row(name=f"filtered, {name}", script={"first": [answer]}, code="content_filtered")
 
 
-def again(name: str, answer: Answer | Both) -> Row:
-    """What a model wrote at random could not be used: the same model once more."""
+def retried(name: str, answer: Answer | Both) -> Row:
+    """The model's output was unusable by chance: the same model is called again."""
     return Row(name=name, script={"first": [answer, HELLO]}, calls={"first": 2})
 
 
@@ -56,7 +56,7 @@ CONTENT = (
         "openai policy",
         error(
             400,
-            spoken(
+            error_json(
                 "content_policy_violation",
                 "Your request was rejected as a result of our safety system.",
                 type="invalid_request_error",
@@ -68,7 +68,7 @@ CONTENT = (
         "openrouter moderation 403",
         error(
             403,
-            spoken(
+            error_json(
                 403,
                 "Your chosen model requires moderation and your input was flagged",
                 metadata={"reasons": ["violence"], "flagged_input": "...", "provider_name": "OpenAI"},
@@ -89,7 +89,7 @@ CONTENT = (
         "openai usage policy",
         error(
             400,
-            spoken(
+            error_json(
                 "invalid_prompt",
                 "Invalid prompt: your prompt was flagged as "
                 "potentially violating our usage policy. Please try again with a different prompt.",
@@ -97,32 +97,32 @@ CONTENT = (
             ),
         ),
     ),
-    filtered("in a 200", in_200(spoken("content_filter", "The prompt was filtered."))),
+    filtered("in a 200", in_200(error_json("content_filter", "The prompt was filtered."))),
 )
 
 
-REFUSED = (
-    elsewhere(
+REJECTED = (
+    next_model(
         "openrouter no endpoints",
         error(
             404,
-            spoken(
+            error_json(
                 404,
                 "No endpoints found that support tool use. To learn more "
                 "about provider routing, visit: https://openrouter.ai/docs/provider-routing",
             ),
         ),
     ),
-    elsewhere(
-        "openrouter data policy", error(404, spoken(404, "No endpoints found matching your data policy."))
+    next_model(
+        "openrouter data policy", error(404, error_json(404, "No endpoints found matching your data policy."))
     ),
-    elsewhere("a 404 of HTML", error(404, "<html><head><title>404 Not Found</title></head></html>")),
-    elsewhere("an empty 404", error(404, "")),
-    elsewhere(
-        "not verified",
+    next_model("a 404 of HTML", error(404, "<html><head><title>404 Not Found</title></head></html>")),
+    next_model("an empty 404", error(404, "")),
+    next_model(
+        "openai organization not verified",
         error(
             400,
-            spoken(
+            error_json(
                 "unsupported_value",
                 "Your organization must be verified to stream this "
                 "model. Please go to: https://platform.openai.com/settings/organization/general and click on Verify "
@@ -132,11 +132,11 @@ REFUSED = (
             ),
         ),
     ),
-    elsewhere(
-        "a tool's schema",
+    next_model(
+        "openai schema of a tool",
         error(
             400,
-            spoken(
+            error_json(
                 "invalid_function_parameters",
                 "Invalid schema for function 'f': schema must be a JSON Schema of 'type: \"object\"'",
                 type="invalid_request_error",
@@ -144,8 +144,8 @@ REFUSED = (
             ),
         ),
     ),
-    elsewhere(
-        "mistral 422 of the roles",
+    next_model(
+        "mistral 422 for message roles",
         error(
             422,
             {
@@ -166,8 +166,8 @@ REFUSED = (
             },
         ),
     ),
-    elsewhere(
-        "mistral order of roles",
+    next_model(
+        "mistral order of message roles",
         error(
             400,
             {
@@ -179,17 +179,20 @@ REFUSED = (
             },
         ),
     ),
-    elsewhere(
-        "images",
-        error(400, spoken(400, "At most 0 image(s) may be provided in one prompt.", type="BadRequestError")),
-    ),
-    elsewhere(
-        "ollama no tools",
+    next_model(
+        "vllm images",
         error(
-            400, spoken(None, "registry.ollama.ai/library/gemma3:4b does not support tools", type="api_error")
+            400, error_json(400, "At most 0 image(s) may be provided in one prompt.", type="BadRequestError")
         ),
     ),
-    elsewhere(
+    next_model(
+        "ollama no tools",
+        error(
+            400,
+            error_json(None, "registry.ollama.ai/library/gemma3:4b does not support tools", type="api_error"),
+        ),
+    ),
+    next_model(
         "gemini precondition",
         error(
             400,
@@ -204,22 +207,22 @@ REFUSED = (
             ],
         ),
     ),
-    elsewhere("an empty 400", error(400, "")),
-    elsewhere("422 detail as text", error(422, {"detail": "Unprocessable"})),
-    elsewhere("499", error(499, spoken(499, "The operation was cancelled.", status="CANCELLED"))),
-    elsewhere("405", error(405, {"detail": "Method Not Allowed"})),
-    elsewhere("a list of errors", error(400, {"errors": [{"message": "Bad thing", "code": 7}]})),
-    elsewhere("cloudflare", error(403, "<!DOCTYPE html><title>Attention Required! | Cloudflare</title>")),
-    elsewhere("400 in a 200", in_200(spoken(400, "tools are not supported here"))),
+    next_model("an empty 400", error(400, "")),
+    next_model("422 detail as text", error(422, {"detail": "Unprocessable"})),
+    next_model("499", error(499, error_json(499, "The operation was cancelled.", status="CANCELLED"))),
+    next_model("405", error(405, {"detail": "Method Not Allowed"})),
+    next_model("a list of errors", error(400, {"errors": [{"message": "Bad thing", "code": 7}]})),
+    next_model("cloudflare", error(403, "<!DOCTYPE html><title>Attention Required! | Cloudflare</title>")),
+    next_model("400 in a 200", in_200(error_json(400, "tools are not supported here"))),
 )
 
 
-AT_RANDOM = (
-    again(
+RANDOM_OUTPUT = (
+    retried(
         "groq tool_use_failed",
         error(
             400,
-            spoken(
+            error_json(
                 "tool_use_failed",
                 "Failed to call a function. Please adjust your prompt. "
                 "See 'failed_generation' for more details.",
@@ -228,11 +231,11 @@ AT_RANDOM = (
             ),
         ),
     ),
-    again(
+    retried(
         "groq json_validate_failed",
         error(
             400,
-            spoken(
+            error_json(
                 "json_validate_failed",
                 "Failed to generate JSON. Please adjust your prompt.",
                 type="invalid_request_error",
@@ -240,17 +243,17 @@ AT_RANDOM = (
             ),
         ),
     ),
-    again(
-        "groq in the stream",
+    retried(
+        "groq, in a 200",
         in_200(
-            spoken(
+            error_json(
                 "tool_use_failed", "Failed to call a function.", type="invalid_request_error", status_code=400
             )
         ),
     ),
     Row(
         name="tool_use_failed twice",
-        script={"first": [error(400, spoken("tool_use_failed", "Failed to call a function."))]},
+        script={"first": [error(400, error_json("tool_use_failed", "Failed to call a function."))]},
         text="from second",
         model="second",
         calls={"first": 2, "second": 1},
@@ -260,23 +263,23 @@ AT_RANDOM = (
 
 def each(*messages: str) -> dict[str, Script]:
     return {
-        model: [error(400, spoken("invalid_value", message, type="invalid_request_error"))]
+        model: [error(400, error_json("invalid_value", message, type="invalid_request_error"))]
         for model, message in zip(("first", "second", "long"), messages, strict=True)
     }
 
 
 REPORTED = (
     Row(
-        name="the chain ends",
-        script=each("tools: too many", "tools: not here", "tools: never heard of"),
+        name="errors of the whole chain are reported",
+        script=each("tools: too many", "tools: not supported", "tools: unknown"),
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
         provider_code="invalid_value",
-        says=("tools: too many", "tools: not here", "tools: never heard of"),
-        provider_says="tools: never heard of",
+        says=("tools: too many", "tools: not supported", "tools: unknown"),
+        provider_says="tools: unknown",
     ),
     Row(
-        name="a type where there is no code",
+        name="type instead of a code",
         script=all_models(
             error(
                 400,
@@ -301,7 +304,7 @@ REPORTED = (
                 400,
                 {
                     "object": "error",
-                    "message": "the template broke",
+                    "message": "the template failed",
                     "type": "BadRequestError",
                     "param": None,
                     "code": 400,
@@ -310,10 +313,10 @@ REPORTED = (
         ),
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
-        says=("the template broke",),
+        says=("the template failed",),
     ),
     Row(
-        name="details",
+        name="validation details",
         script=all_models(
             error(
                 422,
@@ -335,7 +338,7 @@ REPORTED = (
     Row(
         name="a message of 200 KB",
         modes=WHOLE,
-        script=all_models(error(400, spoken("invalid_value", "too much: " + "x" * 200_000))),
+        script=all_models(error(400, error_json("invalid_value", "too much: " + "x" * 200_000))),
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
         says=("too much: xxx",),

@@ -1,4 +1,4 @@
-"""Many providers with one model each, every one of which has to answer a request."""
+"""Many providers with one model each, all of which must answer a request."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from tests.harness.scripted_provider import Call, Part, scripted_provider
 from tests.harness.stored_events import stored_events
 from tests.harness.system import shared_system
 
-__all__ = ["Single", "asked"]
+__all__ = ["Single", "ask_each"]
 
 
 class Single(Struct, frozen=True):
     """A provider and its model."""
 
     model: str
-    """The provider's name for it."""
+    """The model's name at the provider."""
     provider: Mapping[str, Any] = field(default_factory=dict)
-    """As in a catalogue; its address is added."""
+    """The provider's section of the catalogue, without its address."""
     listing: Iterable[Part] | None = None
-    """What answers `GET /models`; None: a list of some other model."""
+    """The response to `GET /models`; None: a list with another model."""
 
 
 @contextmanager
-def asked(
+def ask_each(
     directory: Path,
     singles: Mapping[str, Single],
     *,
@@ -44,9 +44,9 @@ def asked(
     kind: type[Event],
     answer: Callable[[Call], Iterable[Part]] = healthy,
 ) -> Iterator[tuple[dict[str, ReceivedReply], list[Event], list[Call]]]:
-    """What came of asking each; the events of a kind; all calls.
+    """The replies by model, the events of a kind, and all calls.
 
-    A role has two models of two providers: the first is asked, and then, with a request that it refuses, the second.
+    A role has two models of two providers: the first answers one request and rejects another, which the second answers.
     """
     names = list(singles)
     half = -(-len(names) // 2)

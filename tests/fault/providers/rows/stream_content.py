@@ -1,6 +1,6 @@
-"""Streams that are merely different: text beside other keys, chunks that add nothing, more than text.
+"""Unusual but complete streams: text beside other keys, chunks without content, more than text.
 
-The chunks are those that public issues and documentation show, each with its source; looked up in November 2026.
+The chunks are taken from public issues and documentation, each with its source (November 2026).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.fault.providers.rows.stream_rows import HELLO, STOP, USAGE, good, sent
+from tests.fault.providers.rows.stream_rows import HELLO, STOP, USAGE, accepted, accepted_bytes
 from tests.fault.providers.rows.table import WHOLE, Both, Row
 from tests.fault.providers.rows.wire import (
     FULL,
@@ -31,20 +31,24 @@ LOGPROBS = {
 
 
 def every_beside(name: str, **top: Any) -> Row:
-    return good(name, delta("Hello ", top=top), delta("world", top=top), delta(None, "stop", top=top), USAGE)
+    return accepted(
+        name, delta("Hello ", top=top), delta("world", top=top), delta(None, "stop", top=top), USAGE
+    )
 
 
 def every_choice(name: str, more: Any = None, **choice: Any) -> Row:
-    return good(name, delta("Hello ", choice=choice), delta("world", choice=choice), STOP, USAGE, more=more)
+    return accepted(
+        name, delta("Hello ", choice=choice), delta("world", choice=choice), STOP, USAGE, more=more
+    )
 
 
 def every_delta(name: str, more: Any = None, **beside: Any) -> Row:
-    return good(name, delta("Hello ", **beside), delta("world", **beside), STOP, USAGE, more=more)
+    return accepted(name, delta("Hello ", **beside), delta("world", **beside), STOP, USAGE, more=more)
 
 
 TEXT_BESIDE_OTHER_KEYS = (
-    # Azure OpenAI, content filtering: annotations beside each piece, and a first chunk without choices.
-    good(
+    # Azure OpenAI, content filtering: annotations beside each delta, and a first chunk without choices.
+    accepted(
         "azure annotations",
         {
             "choices": [],
@@ -67,7 +71,7 @@ TEXT_BESIDE_OTHER_KEYS = (
         delta(None, "stop", choice={"content_filter_results": {}}),
     ),
     # Azure, asynchronous filter: a choice with annotations and neither delta nor finish reason.
-    good(
+    accepted(
         "azure asynchronous filter",
         delta("Hello world"),
         {
@@ -78,7 +82,7 @@ TEXT_BESIDE_OTHER_KEYS = (
         STOP,
     ),
     # OpenRouter (openai-go issue 227): native_finish_reason, provider, reasoning_details, comments between events.
-    good(
+    accepted(
         "openrouter",
         b": OPENROUTER PROCESSING\n\n",
         delta(
@@ -96,7 +100,7 @@ TEXT_BESIDE_OTHER_KEYS = (
     every_delta("annotations and refusal empty", annotations=[], refusal="", audio=None, function_call=None),
     every_delta("tool_calls empty", tool_calls=[], role="assistant"),
     every_delta("reasoning null and empty", reasoning_content=None, reasoning=""),
-    every_delta("a key of next year", something_new={"a": [1, {"b": None}]}),
+    every_delta("an unknown key", something_new={"a": [1, {"b": None}]}),
     every_choice("logprobs", more={"logprobs": [LOGPROBS, LOGPROBS]}, logprobs=LOGPROBS),
     every_choice("vllm", stop_reason=None, token_ids=None, matched_stop=None, routed_experts=None),
     every_choice("sglang", matched_stop=None, hidden_states=None),
@@ -110,63 +114,63 @@ TEXT_BESIDE_OTHER_KEYS = (
     every_beside("mistral padding", p="abcdefghijkl", obfuscation="xyz"),
     # OpenAI's server-side tools and Gemini's signatures stand as extra_content in the delta.
     every_delta("gemini extra content", extra_content={"google": {"thought_signature": "sig"}}),
-    good(  # Ollama: role on each, and the finish reason beside the last, empty piece
+    accepted(  # Ollama: a role in each delta, and the finish reason beside the last, empty one
         "ollama",
         delta(role="assistant", content="Hello "),
         delta(role="assistant", content="world"),
         delta(role="assistant", content="", finish_reason="stop"),
     ),
-    good(  # Gemini: text and finish reason in one chunk, the index of the first choice left out
-        "gemini last chunk with text",
+    accepted(  # Gemini: text and finish reason in one chunk, the index of the first choice left out
+        "gemini, text in the last chunk",
         delta(role="assistant", content="Hello ", choice={"finish_reason": None}),
         {"choices": [{"delta": {"content": "world", "role": "assistant"}, "finish_reason": "stop"}]},
     ),
-    good("no finish reason key at all", {"choices": [{"delta": {"content": "Hello world"}}]}, STOP),
-    good("index is null", {"choices": [{"index": None, "delta": {"content": "Hello world"}}]}, STOP),
-    good("finish reason empty on the way", delta("Hello ", ""), delta("world", ""), STOP),
-    good(  # vLLM issue 2266, and gateways that add an end of their own
-        "two ends that agree", delta("Hello world"), STOP, delta("", "stop", top={"usage": FULL})
+    accepted("no finish_reason key", {"choices": [{"delta": {"content": "Hello world"}}]}, STOP),
+    accepted("index is null", {"choices": [{"index": None, "delta": {"content": "Hello world"}}]}, STOP),
+    accepted("finish reason empty before the end", delta("Hello ", ""), delta("world", ""), STOP),
+    accepted(  # vLLM issue 2266, and gateways that add another end
+        "two equal finish reasons", delta("Hello world"), STOP, delta("", "stop", top={"usage": FULL})
     ),
-    good(  # what adds nothing after the end contradicts nothing
-        "empty pieces after the end", delta("Hello world"), STOP, delta(""), delta(None, role="assistant")
+    accepted(  # chunks without content may follow the end
+        "empty deltas after the end", delta("Hello world"), STOP, delta(""), delta(None, role="assistant")
     ),
-    good(
+    accepted(
         "delta is null",
         delta("Hello world"),
         {"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]},
     ),
-    good(
+    accepted(
         "delta is missing at the end",
         delta("Hello world"),
         {"choices": [{"index": 0, "finish_reason": "stop"}]},
     ),
-    # Gateways to Gemini and Anthropic end with a chunk of their own after the tool call.
-    good("tool_calls and then stop", delta("Hello world"), delta(None, "tool_calls"), STOP),
-    good("anthropic stop word", delta("Hello world"), delta(None, "end_turn")),
+    # Gateways to Gemini and Anthropic send another end after the tool call.
+    accepted("tool_calls and then stop", delta("Hello world"), delta(None, "tool_calls"), STOP),
+    accepted("anthropic finish reason", delta("Hello world"), delta(None, "end_turn")),
 )
 
 
-NOTHING_ADDED = (
-    good("usage without choices", *HELLO, {"usage": FULL, "id": "c-1"}),
-    good("choices null", {"choices": None, "usage": None}, *HELLO, {"choices": None, "usage": FULL}),
-    good("data null", data("null"), *HELLO, data("null")),
-    good("data empty", b"data: \n\n", b"data:\n\n", *HELLO, b"\n\n"),
-    good("empty object", {}, *HELLO, {}),
-    good("ping events", b'event: ping\ndata: {"type": "ping"}\n\n', *HELLO, b"event: ping\n\n"),
-    good("keep-alive comments", b": keep-alive\n\n", b":\n\n", *HELLO, b": keep-alive\n\n"),  # DeepSeek
-    good("ids and retry fields", b"id: 1\nretry: 3000\n\n", *HELLO, b"id: 2\n\n"),
-    good("no space after data", *(data(chunk).replace(b"data: ", b"data:", 1) for chunk in HELLO)),
-    good("CRLF", *(data(chunk, end="\r\n\r\n") for chunk in HELLO), b"data: [DONE]\r\n\r\n", done=False),
-    good("lone CR", *(data(chunk, end="\r\r") for chunk in HELLO), b"data: [DONE]\r\r", done=False),
-    good("byte order mark", b"\xef\xbb\xbf" + data(HELLO[0]), *HELLO[1:]),
-    good(
+NO_CONTENT = (
+    accepted("usage without choices", *HELLO, {"usage": FULL, "id": "c-1"}),
+    accepted("choices null", {"choices": None, "usage": None}, *HELLO, {"choices": None, "usage": FULL}),
+    accepted("data null", data("null"), *HELLO, data("null")),
+    accepted("data empty", b"data: \n\n", b"data:\n\n", *HELLO, b"\n\n"),
+    accepted("empty object", {}, *HELLO, {}),
+    accepted("ping events", b'event: ping\ndata: {"type": "ping"}\n\n', *HELLO, b"event: ping\n\n"),
+    accepted("keep-alive comments", b": keep-alive\n\n", b":\n\n", *HELLO, b": keep-alive\n\n"),  # DeepSeek
+    accepted("ids and retry fields", b"id: 1\nretry: 3000\n\n", *HELLO, b"id: 2\n\n"),
+    accepted("no space after data", *(data(chunk).replace(b"data: ", b"data:", 1) for chunk in HELLO)),
+    accepted("CRLF", *(data(chunk, end="\r\n\r\n") for chunk in HELLO), b"data: [DONE]\r\n\r\n", done=False),
+    accepted("lone CR", *(data(chunk, end="\r\r") for chunk in HELLO), b"data: [DONE]\r\r", done=False),
+    accepted("byte order mark", b"\xef\xbb\xbf" + data(HELLO[0]), *HELLO[1:]),
+    accepted(
         "an event over several data lines",
         *(
             b"data: " + json.dumps(chunk, indent=1).replace("\n", "\ndata: ").encode() + b"\n\n"
             for chunk in HELLO
         ),
     ),
-    good(
+    accepted(
         "an array of parts",
         delta([{"type": "text", "text": "Hello "}]),
         delta([{"type": "text", "text": "world"}]),
@@ -177,7 +181,7 @@ NOTHING_ADDED = (
 
 MORE_THAN_TEXT = (
     # DeepSeek, vLLM, OpenRouter: reasoning before text, and both in one chunk.
-    good(
+    accepted(
         "reasoning then text",
         delta(reasoning_content="Hm", content=None),
         delta("Hello ", reasoning_content=None),
@@ -185,20 +189,20 @@ MORE_THAN_TEXT = (
         STOP,
         more={"reasoning_content": "Hm"},
     ),
-    good(
+    accepted(
         "reasoning and text in one chunk",
         delta("Hello ", reasoning_content="Hm"),
         delta("world"),
         STOP,
         more={"reasoning_content": "Hm"},
     ),
-    good(
+    accepted(
         "openrouter reasoning details",
         delta("", reasoning="Hm", reasoning_details=[{"type": "reasoning.text", "text": "Hm", "index": 0}]),
         *HELLO,
         more={"reasoning": "Hm"},
     ),
-    good(
+    accepted(
         "text and tool call in one chunk",
         delta(
             "Hello world",
@@ -208,7 +212,7 @@ MORE_THAN_TEXT = (
         ),
         delta(None, "tool_calls"),
     ),
-    good(
+    accepted(
         "finish reason with the tool call",
         delta("Hello world"),
         delta(
@@ -249,7 +253,7 @@ MORE_THAN_TEXT = (
             ]
         },
     ),
-    good(
+    accepted(
         "thinking and text in one list",
         delta(
             [
@@ -260,7 +264,7 @@ MORE_THAN_TEXT = (
         STOP,
     ),
     # Mistral, citations: a reference between two texts.
-    good(
+    accepted(
         "references between texts",
         delta(
             [
@@ -271,8 +275,8 @@ MORE_THAN_TEXT = (
         ),
         STOP,
     ),
-    good(
-        "refusal beside nothing",
+    accepted(
+        "refusal without content",
         delta(None, refusal="No."),
         delta("Hello world"),
         STOP,
@@ -281,41 +285,41 @@ MORE_THAN_TEXT = (
 )
 
 
-LETTERS = (
-    good(
-        "both halves of a pair in one chunk",
+CHARACTERS = (
+    accepted(
+        "a surrogate pair in one chunk",
         b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d\\ude00"}}]}\n\n',
         STOP,
         text="\U0001f600",
     ),
-    good(
-        "the halves of a pair in two chunks",
+    accepted(
+        "a surrogate pair in two chunks",
         b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}\n\n',
         b'data: {"choices":[{"index":0,"delta":{"content":"\\ude00b"}}]}\n\n',
         STOP,
         text="a\U0001f600b",
     ),
-    good(
-        "half a pair alone",
+    accepted(
+        "a high surrogate alone",
         b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}\n\n',
         delta("b"),
         STOP,
         text="a\ufffdb",
     ),
-    good(
-        "the other half alone",
+    accepted(
+        "a low surrogate alone",
         b'data: {"choices":[{"index":0,"delta":{"content":"\\udcafa"}}]}\n\n',
         STOP,
         text="\ufffda",
     ),
-    good(
-        "half a pair at the end",
+    accepted(
+        "a high surrogate at the end",
         b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}\n\n',
         STOP,
         text="a\ufffd",
     ),
-    good(
-        "half a pair beside other keys",
+    accepted(
+        "a high surrogate beside other keys",
         b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"},'
         b'"content_filter_results":{}}],"x":"\\udc00"}\n\n',
         b'data: {"choices":[{"index":0,"delta":{"content":"\\ude00"},"logprobs":null}]}\n\n',
@@ -323,7 +327,7 @@ LETTERS = (
         text="a\U0001f600",
     ),
     Row(
-        name="half a pair in a whole answer",
+        name="a high surrogate in a whole completion",
         modes=WHOLE,
         script={
             "first": [
@@ -332,8 +336,8 @@ LETTERS = (
         },
         text="a\ufffd",
     ),
-    good("line separators in the text", delta("a\u2028b\u0085c\x0bd"), STOP, text="a\u2028b\u0085c\x0bd"),
-    sent(
+    accepted("line separators in the text", delta("a\u2028b\u0085c\x0bd"), STOP, text="a\u2028b\u0085c\x0bd"),
+    accepted_bytes(
         "a character split between chunks",
         chunked(
             *(

@@ -1,4 +1,4 @@
-"""How streams end, well and badly."""
+"""Complete and damaged ends of streams."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tests.fault.providers.rows.stream_rows import (
     JSON_OF_STREAM,
     STOP,
     USAGE,
+    accepted,
+    accepted_bytes,
     damaged,
-    good,
-    sent,
 )
 from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Row
 from tests.fault.providers.rows.wire import (
@@ -24,38 +24,40 @@ from tests.fault.providers.rows.wire import (
     delta,
     error,
     events,
-    headed,
+    http_head,
     sized,
     stream,
     until_closed,
 )
 from tests.harness.scripted_provider import DONE, End
 
-DONE_REQUIRED, EVERY, NO_REASON, NEWLINE = "creative", "reasoning", "fast", "safety"
+DONE_REQUIRED, EVERY, NO_FINISH_REASON, NEWLINE = "creative", "reasoning", "fast", "safety"
 
 
 ENDS = (
-    good("no DONE", *HELLO, done=False),
-    good("no DONE, usage last", *HELLO, USAGE, done=False),
-    sent("no DONE, sized", sized(b"".join(events(*HELLO, done=False)), content_type=SSE)),
-    sent("no DONE, closed", until_closed(*events(*HELLO, done=False))),
-    good("DONE without an end of line", *HELLO, b"data: [DONE]", done=False),
-    good("DONE with spaces", *HELLO, b"data:   [DONE]  \n\n", done=False),
-    good("DONE with one newline", *HELLO, b"data: [DONE]\n", done=False),
-    good("DONE twice", *HELLO, DONE),
-    good(
+    accepted("no DONE", *HELLO, done=False),
+    accepted("no DONE, usage last", *HELLO, USAGE, done=False),
+    accepted_bytes(
+        "no DONE, with Content-Length", sized(b"".join(events(*HELLO, done=False)), content_type=SSE)
+    ),
+    accepted_bytes("no DONE, connection closed", until_closed(*events(*HELLO, done=False))),
+    accepted("DONE without an end of line", *HELLO, b"data: [DONE]", done=False),
+    accepted("DONE with spaces", *HELLO, b"data:   [DONE]  \n\n", done=False),
+    accepted("DONE with one newline", *HELLO, b"data: [DONE]\n", done=False),
+    accepted("DONE twice", *HELLO, DONE),
+    accepted(
         "the last event without its blank line",
         *events(*HELLO, done=False)[:-1],
         data(STOP, end=""),
         done=False,
     ),
-    good("usage after DONE", *HELLO, DONE, USAGE, done=False),
-    sent("reset after DONE", (*chunked(*events(*HELLO), ended=False), 0.1, End.RESET)),
-    sent("not ended after DONE", chunked(*events(*HELLO), ended=False)),
-    good("required and there", *HELLO, lane=DONE_REQUIRED),
-    damaged("required and missing", stream(*HELLO, done=False), lane=DONE_REQUIRED),
-    good("stop on every chunk", *(delta(text, "stop") for text in ("Hello ", "world", "")), lane=EVERY),
-    good(
+    accepted("usage after DONE", *HELLO, DONE, USAGE, done=False),
+    accepted_bytes("reset after DONE", (*chunked(*events(*HELLO), ended=False), 0.1, End.RESET)),
+    accepted_bytes("body not ended after DONE", chunked(*events(*HELLO), ended=False)),
+    accepted("DONE required and received", *HELLO, lane=DONE_REQUIRED),
+    damaged("DONE required and missing", stream(*HELLO, done=False), lane=DONE_REQUIRED),
+    accepted("stop on every chunk", *(delta(text, "stop") for text in ("Hello ", "world", "")), lane=EVERY),
+    accepted(
         "stop on every chunk, no DONE",
         delta("Hello ", "stop"),
         delta("world", "stop"),
@@ -63,58 +65,63 @@ ENDS = (
         lane=EVERY,
     ),
     damaged(
-        "stop on every chunk, cut",
+        "stop on every chunk, truncated",
         chunked(*events(delta("Hello", "stop"), done=False), ended=False),
         lane=EVERY,
     ),
-    good("no finish reason, DONE", delta("Hello "), delta("world"), lane=NO_REASON),
+    accepted("no finish reason, DONE", delta("Hello "), delta("world"), lane=NO_FINISH_REASON),
     # llmcord issue 84: Gemini's finishReason beside a finish_reason that stays null.
-    good(
+    accepted(
         "finishReason in camel case",
         delta("Hello world"),
         delta(None, choice={"finishReason": "stop"}),
         done=False,
-        lane=NO_REASON,
+        lane=NO_FINISH_REASON,
     ),
     damaged(
-        "no finish reason, cut", chunked(*events(delta("Hello"), done=False), ended=False), lane=NO_REASON
+        "no finish reason, truncated",
+        chunked(*events(delta("Hello"), done=False), ended=False),
+        lane=NO_FINISH_REASON,
     ),
-    sent(
+    accepted_bytes(
         "one newline between events",
         chunked(*(data(chunk, end="\n") for chunk in HELLO), b"data: [DONE]\n"),
         lane=NEWLINE,
     ),
-    sent("blank lines where newlines are enough", stream(*HELLO), lane=NEWLINE),
+    accepted_bytes("blank lines where one newline is configured", stream(*HELLO), lane=NEWLINE),
 )
 
 
-DAMAGE = (
-    damaged("cut in the text", chunked(*events(delta("Hello"), delta(" wor"), done=False), ended=False)),
-    damaged("cut before the finish reason, clean", stream(delta("Hello"), delta(" wor"), done=False)),
+DAMAGED = (
     damaged(
-        "cut in an event",
+        "truncated in the text", chunked(*events(delta("Hello"), delta(" wor"), done=False), ended=False)
+    ),
+    damaged("clean end without a finish reason", stream(delta("Hello"), delta(" wor"), done=False)),
+    damaged(
+        "truncated in an event",
         chunked(*events(delta("Hello"), done=False), data(delta("world"))[:30], ended=False),
     ),
-    damaged("finished, and the body not ended", chunked(*events(*HELLO, done=False), ended=False)),
+    damaged("finished, but the body not ended", chunked(*events(*HELLO, done=False), ended=False)),
     damaged(
-        "finished, and then a reset", (*chunked(*events(*HELLO, done=False), ended=False), 0.1, End.RESET)
+        "finished, then a connection reset",
+        (*chunked(*events(*HELLO, done=False), ended=False), 0.1, End.RESET),
     ),
     damaged(
-        "shorter than its length",
-        (headed("200 OK", SSE, "Content-Length: 90000"), *events(*HELLO, done=False)),
+        "shorter than Content-Length",
+        (http_head("200 OK", SSE, "Content-Length: 90000"), *events(*HELLO, done=False)),
     ),
     damaged(
         "reset in the text", (*chunked(*events(delta("Hello"), done=False), ended=False), 0.1, End.RESET)
     ),
-    damaged("text after the end", stream(delta("Hello"), STOP, delta(" and more"))),
-    damaged("a chunk that is no JSON", stream(delta("Hello"), b'data: {"choices":[{"index":0,\n\n', STOP)),
+    damaged("text after the finish reason", stream(delta("Hello"), STOP, delta(" and more"))),
+    damaged("a chunk that is not JSON", stream(delta("Hello"), b'data: {"choices":[{"index":0,\n\n', STOP)),
     damaged("a page of HTML", stream(delta("Hello"), b"data: <html>502 Bad Gateway</html>\n\n")),
     damaged(
-        "bytes that are no UTF-8",
+        "bytes that are not UTF-8",
         stream(delta("Hello"), b'data: {"choices":[{"delta":{"content":"\xff\xfe"}}]}\n\n', STOP),
     ),
     damaged(
-        "an error between pieces", stream(delta("Hello"), {"error": {"message": "Overloaded", "code": 503}})
+        "an error between chunks", stream(delta("Hello"), {"error": {"message": "Overloaded", "code": 503}})
     ),
     # OpenRouter, errors in the stream: beside choices, with finish_reason "error" (local-operator PR 223).
     damaged(
@@ -142,15 +149,15 @@ DAMAGE = (
     ),
     damaged("stalled in the text", (*chunked(*events(delta("Hello"), done=False), ended=False), 1.6)),
     damaged(
-        "gzip that breaks off",
+        "truncated gzip",
         chunked(gzip.compress(BODY)[:-30], more=("Content-Encoding: gzip",)),
         restarts=None,
         calls=(1, 2),
     ),
     Row(
-        name="a whole answer shorter than its length",
+        name="a completion shorter than Content-Length",
         modes=WHOLE,
-        script={"first": [(headed("200 OK", "application/json", "Content-Length: 9000"), JSON_OF_STREAM)]},
+        script={"first": [(http_head("200 OK", "application/json", "Content-Length: 9000"), JSON_OF_STREAM)]},
         model="second",
         text="from second",
         calls={"first": (1, 2), "second": 1},
@@ -176,7 +183,7 @@ DAMAGE = (
 
 
 BEFORE_ANY_OUTPUT = (
-    # One failure before any output: the same model once more (retry.same_model: 1).
+    # After one failure before any output, the same model is called again (retry.same_model: 1).
     Row(
         name="reset before any output",
         script={"first": [RESET, Both(stream(*HELLO), completion())]},
@@ -233,28 +240,33 @@ BEFORE_ANY_OUTPUT = (
 )
 
 
-# What is left of an event that lost its first bytes, or whose name was hit by one.
+# Events that lost their first bytes or have a corrupted field name.
 _WORLD = data(delta(" world"))
-GARBLED = (
-    damaged("the head of an event is missing", stream(delta("Hello"), _WORLD[40:], STOP)),
-    damaged("one byte of a field's name", stream(delta("Hello"), b"e" + _WORLD[1:], STOP)),
+CORRUPTED = (
+    damaged("the beginning of an event is missing", stream(delta("Hello"), _WORLD[40:], STOP)),
+    damaged("one wrong byte in a field name", stream(delta("Hello"), b"e" + _WORLD[1:], STOP)),
     damaged("a NUL between two events", stream(delta("Hello"), b"\0" + _WORLD, STOP)),
     damaged(
-        "what is left of it looks like a comment",
+        "the rest of an event looks like a comment",
         stream(delta("Hello"), _WORLD[_WORLD.index(b": 0") :], STOP),
     ),
-    damaged("a delta under another name", stream(delta("Hello"), _WORLD.replace(b"delta", b"dlta"), STOP)),
-    sent(
+    damaged("a delta under an unknown key", stream(delta("Hello"), _WORLD.replace(b"delta", b"dlta"), STOP)),
+    accepted_bytes(
         "a byte order mark before each event", stream(*(b"\xef\xbb\xbf" + event for event in events(*HELLO)))
     ),
-    sent("blanks before data", stream(delta("Hello"), b" " + _WORLD, STOP)),
-    sent("Data", stream(delta("Hello"), b"D" + _WORLD[1:], STOP)),
-    sent("close behind the end", stream(*HELLO, b"event: close\ndata: bye\n\n")),
-    sent("[done] in small letters", stream(*HELLO, b"data: [done]\n\n", done=False)),
-    sent("keep-alive as data", stream(delta("Hello"), b"data: : keepalive\n\n", _WORLD, STOP)),
-    damaged("a reset of a body without length", (*until_closed(*events(*HELLO, done=False)), 0.1, End.RESET)),
-    good("an error that says success", *HELLO, delta(top={"error": {"code": 0, "message": ""}})),
-    good(
+    accepted_bytes("blanks before the field name", stream(delta("Hello"), b" " + _WORLD, STOP)),
+    accepted_bytes("Data with a capital letter", stream(delta("Hello"), b"D" + _WORLD[1:], STOP)),
+    accepted_bytes("a close event after the end", stream(*HELLO, b"event: close\ndata: bye\n\n")),
+    accepted_bytes("[done] in lower case", stream(*HELLO, b"data: [done]\n\n", done=False)),
+    accepted_bytes("keep-alive as data", stream(delta("Hello"), b"data: : keepalive\n\n", _WORLD, STOP)),
+    damaged(
+        "a connection reset in a body without length",
+        (*until_closed(*events(*HELLO, done=False)), 0.1, End.RESET),
+    ),
+    accepted(
+        "an error object that reports success", *HELLO, delta(top={"error": {"code": 0, "message": ""}})
+    ),
+    accepted(
         "the only choice has index 1",
         *(
             delta(text, end, choice={"index": 1})
@@ -268,9 +280,9 @@ def _choices(*indexes: int) -> tuple[dict[str, object], ...]:
     return tuple(delta("Hello world", "stop", choice={"index": index}) for index in indexes)
 
 
-SEVERAL = (
-    good("two of two choices", *_choices(0, 1), body={"n": 2}),
-    good("one of three, as of a provider that does not know n", *_choices(0), body={"n": 3}),
+SEVERAL_CHOICES = (
+    accepted("two of two choices", *_choices(0, 1), body={"n": 2}),
+    accepted("one of three choices, n not supported", *_choices(0), body={"n": 3}),
     Row(
         name="two of three choices",
         modes=STREAMED,
@@ -281,7 +293,7 @@ SEVERAL = (
         body={"n": 3},
     ),
     Row(
-        name="one of three, and the connection closed",
+        name="one of three choices, connection closed",
         modes=STREAMED,
         script={
             "first": [until_closed(*events(*_choices(0), done=False))],

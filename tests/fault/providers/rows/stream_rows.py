@@ -1,4 +1,4 @@
-"""Kinds of rows about streams: merely different, or damaged."""
+"""Kinds of rows for streams: unusual but complete, or damaged."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ JSON_OF_STREAM = json.dumps(
 ).encode()
 
 
-def good(name: str, *chunks: object, done: bool = True, **more: Any) -> Row:
-    """A stream that is merely different: one call, the text, no restart, no effect on others."""
+def accepted(name: str, *chunks: object, done: bool = True, **more: Any) -> Row:
+    """An unusual but complete stream: one call, the full text, no restart, no effect on other requests."""
     return Row(name=name, modes=STREAMED, script={"first": [stream(*chunks, done=done)]}, **more)
 
 
-def sent(name: str, answer: Answer, **more: Any) -> Row:
-    """The same with all bytes given."""
+def accepted_bytes(name: str, answer: Answer, **more: Any) -> Row:
+    """The same for a response given in bytes."""
     return Row(name=name, modes=STREAMED, script={"first": [answer]}, **more)
 
 
 def damaged(
     name: str, answer: Answer, *, restarts: int | None = 1, calls: int | tuple[int, int] = 1, **more: Any
 ) -> Row:
-    """What is never shown as whole: the next model answers, and the reader forgets what came before."""
+    """A damaged stream: the next model answers, and the reader discards the text received before."""
     return Row(
         name=name,
         modes=STREAMED,

@@ -1,7 +1,7 @@
-"""Tables of provider behaviour, run end to end: what a provider sends, and what the application then sees.
+"""Tables of provider behaviour, run end to end: the responses of a provider and the expected reply.
 
-All rows of a file share one system. They are spread over the roles of its catalogue, which have nothing in common: a
-provider, models and credentials each. The roles run at the same time, the rows of one role after another.
+All rows of a file share one system. They are distributed over the roles of its catalogue, each of which has its own
+provider, models and credentials. The roles run concurrently, the rows of one role in sequence.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ __all__ = [
     "check",
     "healthy",
     "in_200",
-    "params",
-    "ran",
+    "row_ids",
+    "run_rows",
 ]
 
 LANES = ("chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety")
-"""Roles: what is learned of the models of one touches no other."""
+"""Roles: the state of the models of one role does not affect another."""
 MODELS = {"first": 8_192, "second": 8_192, "long": 131_072}
-"""Each lane's chain, with what its models read."""
+"""The chain of each lane, with the context lengths of its models."""
 AT_ONCE_S = 2.0
 TIMEOUTS = {"total_s": 8.0, "whole_s": 3.0, "first_token_s": 2.0, "between_tokens_s": 1.0}
 OFF = {"on_high_latency": {"enabled": False}, "on_errors": {"enabled": False}}
@@ -69,7 +69,7 @@ BOTH: tuple[Mode, ...] = ("streamed", "whole")
 
 
 class Both(Struct, frozen=True):
-    """An answer that differs with what was asked for."""
+    """Different responses for a streamed and a whole request."""
 
     streamed: Answer
     whole: Answer
@@ -80,61 +80,61 @@ Count = int | tuple[int, int]
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One behaviour of a provider, and the right outcome."""
+    """One behaviour of a provider, and the expected outcome."""
 
     name: str
     script: Mapping[str, Script]
-    """By model, call by call; the last answer repeats. Models that are not named are healthy."""
+    """The responses by model and call; the last repeats. Models without a script are healthy."""
     modes: tuple[Mode, ...] = BOTH
     lane: str | None = None
-    """Where the row must run; None: anywhere."""
+    """The lane in which the row must run; None: any."""
     bad_keys: int = 0
-    """The script is for the first so many credentials that call, and all others get healthy answers; 0: for all."""
+    """The number of credentials to which the script applies, in order of first use; 0: all."""
     times: int = 1
-    """The same request is made so often, each time with other content."""
+    """The number of requests, each with different content."""
     body: Mapping[str, Any] = field(default_factory=dict)
     before: Sequence[Mapping[str, Any]] = ()
-    """Messages that stand before the prompt."""
+    """Messages before the prompt."""
 
     text: str | None = "Hello world"
     model: str = "first"
-    """Which answers, by its name here."""
+    """The model that answers."""
     calls: Mapping[str, Count] = field(default_factory=lambda: {"first": 1})
-    """Of each request; models that are not named get none."""
+    """The number of calls by model for each request; 0 for other models."""
     restarts: int | None = 0
     """None: any number."""
     usage: Mapping[str, int] | None = None
     estimated: bool | None = None
     more: Mapping[str, Any] | None = None
-    """What some choice object of a delta holds, or the message of the whole answer."""
+    """Content of the choice objects of a stream, or of the message of a whole completion."""
     adapted: Mapping[str, str] | None = None
-    """Of the answering attempt: change by parameter."""
+    """The changes of the successful attempt by parameter."""
     last_sent: Mapping[str, Any] | None = None
-    """What the last body of the request holds; a parameter that is `...` was not sent."""
+    """Parameters in the last body sent for the request; `...` for a parameter that was not sent."""
 
     code: ErrorCode | None = None
-    """It fails with this one."""
+    """The error code of the expected failure."""
     says: tuple[str, ...] = ()
-    """Words of the message of `failed`."""
+    """Texts in the message of `failed`."""
     provider_code: str | None = None
     provider_says: str | None = None
-    """Words of the provider's own message in `failed`."""
+    """A text in the provider's message in `failed`."""
     took_s: tuple[float, float] = (0.0, 4.0)
 
     quiet: bool = True
-    """Nothing that other requests share was touched: breaker, pause, credential, model."""
+    """Shared state (breaker, pause, credential, model) is unchanged."""
     neighbour: str | None = "first"
-    """Which model then answers a plain request, at once and with one call; None: not asked."""
+    """The model that answers a following plain request at once with one call; None: no such request."""
     neighbour_body: Mapping[str, Any] = field(default_factory=dict)
-    """What that request says besides. All of it is sent."""
+    """Parameters of that request, all of which are sent."""
     paused_s: tuple[float, float] | None = None
-    """For how long the first model pauses."""
+    """Bounds of the pause of the first model."""
     rest_s: float = 0.0
-    """How long the lane waits afterwards."""
+    """The wait of the lane after the row."""
 
 
 class Outcome(Struct):
-    """What became of a row in one mode."""
+    """The outcome of a row in one mode."""
 
     row: Row
     mode: Mode
@@ -154,19 +154,19 @@ class Table(Struct, kw_only=True):
 
     rows: Sequence[Row]
     keys: int = 0
-    """Credentials of each lane's provider."""
+    """The number of credentials of each lane's provider."""
     provider: Mapping[str, Any] = field(default_factory=dict)
-    """Added to every provider."""
+    """Settings of all providers."""
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Added to the provider of one lane; rows go there only if they name it."""
+    """Settings of one lane's provider; only rows that name the lane run there."""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Added to a model, by its name here or as `lane-name`."""
+    """Settings of a model, by its name or as `lane-name`."""
     role: Mapping[str, Any] = field(default_factory=dict)
-    """Added to every role."""
+    """Settings of all roles."""
     roles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Added to one."""
+    """Settings of one role."""
     sections: Mapping[str, Any] = field(default_factory=dict)
-    """Further ones of the catalogue, and its figures."""
+    """Further sections and settings of the catalogue."""
 
     def catalogue(self, url: str) -> str:
         names = {lane: tuple(f"{lane}-{model}" for model in MODELS) for lane in LANES}
@@ -202,18 +202,18 @@ class Table(Struct, kw_only=True):
         }
 
     def plan(self) -> dict[str, list[tuple[Row, Mode]]]:
-        """Which rows each lane runs, both modes of one together; those that spoil the first model come last."""
+        """The rows of each lane, both modes of a row in sequence; rows that disable the first model come last."""
         free = [lane for lane in LANES if lane not in self.providers]
         planned: dict[str, list[tuple[Row, Mode]]] = {lane: [] for lane in LANES}
-        spoilt: Counter[str] = Counter()
-        for row in sorted(self.rows, key=_spoils):
-            lane = row.lane or min(free, key=lambda name: (spoilt[name], len(planned[name])))
+        disabled: Counter[str] = Counter()
+        for row in sorted(self.rows, key=_disables):
+            lane = row.lane or min(free, key=lambda name: (disabled[name], len(planned[name])))
             planned[lane] += [(row, mode) for mode in row.modes]
-            spoilt[lane] += _spoils(row)
+            disabled[lane] += _disables(row)
         return planned
 
 
-def _spoils(row: Row) -> bool:
+def _disables(row: Row) -> bool:
     return row.neighbour not in {None, "first"}
 
 
@@ -221,7 +221,7 @@ def _variable(lane: str, number: int) -> str:
     return f"KEY_{lane.upper()}_{number}"
 
 
-def params(table: Table) -> list[str]:
+def row_ids(table: Table) -> list[str]:
     """One test for each row and mode."""
     ids = [f"{row.name} | {mode}" for row in table.rows for mode in row.modes]
     assert len(ids) == len(set(ids)), [name for name, count in Counter(ids).items() if count > 1]
@@ -229,8 +229,8 @@ def params(table: Table) -> list[str]:
 
 
 @contextmanager
-def ran(table: Table, directory: Path) -> Iterator[dict[str, Outcome]]:
-    """Run all rows; outcomes by the names of `params`."""
+def run_rows(table: Table, directory: Path) -> Iterator[dict[str, Outcome]]:
+    """Run all rows; the outcomes by the ids of `row_ids`."""
     with scripted_provider(*MODELS) as provider:
         actor = _Actor(table.rows)
         provider.answer = actor.answer
@@ -243,7 +243,7 @@ def ran(table: Table, directory: Path) -> Iterator[dict[str, Outcome]]:
 
 
 class _Actor:
-    """Answers by the last words of a request: `<row> | <mode> | <number>`, else as a healthy model."""
+    """Responds according to the last message: `<row> | <mode> | <number>`, else as a healthy model."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = {row.name: row for row in rows}
@@ -251,10 +251,10 @@ class _Actor:
         self._bad: dict[str, list[str]] = defaultdict(list)
 
     def answer(self, call: Call) -> Iterable[Part]:
-        words = words_of(call)
+        words = prompt_of(call)
         row = self._rows.get(words.partition(" | ")[0])
         script = () if row is None else row.script.get(call.model, ())
-        if row is None or not script or self._good_key(row, words, call):
+        if row is None or not script or self._is_good_key(row, words, call):
             return healthy(call)
         number = self._asked[words, call.model]
         self._asked[words, call.model] += 1
@@ -265,14 +265,14 @@ class _Actor:
             return answer.streamed if call.body.get("stream") else answer.whole
         return answer
 
-    def _good_key(self, row: Row, words: str, call: Call) -> bool:
+    def _is_good_key(self, row: Row, words: str, call: Call) -> bool:
         bad = self._bad[words]
         if row.bad_keys and call.key not in bad and len(bad) < row.bad_keys:
             bad.append(call.key)
         return bool(row.bad_keys) and call.key not in bad
 
 
-def words_of(call: Call) -> str:
+def prompt_of(call: Call) -> str:
     content = call.body["messages"][-1]["content"]
     return content if isinstance(content, str) else str(content[0].get("text"))
 
@@ -319,14 +319,14 @@ class _Run:
                 words = f"neighbour of {row.name} | {outcome.mode}"
                 outcome.neighbour = await ask(client, words, role=lane, **row.neighbour_body)
                 outcome.neighbour_calls = self._calls(lane, words)
-        except Exception as error:  # noqa: BLE001 - told by the row's own test
+        except Exception as error:  # noqa: BLE001 - reported by the test of the row
             outcome.error = repr(error)
         outcome.until_ms = time.time() * 1000
         await asyncio.sleep(row.rest_s)
         return outcome
 
     def _calls(self, lane: str, words: str) -> list[Call]:
-        return [call for call in self._provider.calls if call.provider == lane and words_of(call) == words]
+        return [call for call in self._provider.calls if call.provider == lane and prompt_of(call) == words]
 
 
 def _belongs(event: Any, outcome: Outcome) -> bool:
@@ -337,7 +337,7 @@ def _belongs(event: Any, outcome: Outcome) -> bool:
 
 
 def check(outcome: Outcome) -> None:
-    """Hold a row's outcome against what it promises."""
+    """Assert that the outcome of a row is the expected one."""
     row = outcome.row
     assert not outcome.error, outcome.error
     for received, calls in zip(outcome.received, outcome.calls, strict=True):
@@ -349,7 +349,7 @@ def check(outcome: Outcome) -> None:
         assert row.took_s[0] <= received.took_s <= row.took_s[1], f"took {received.took_s:.2f} s"
         _check_sent(row, calls)
     if row.quiet:
-        assert outcome.events == [], "what requests share was touched"
+        assert outcome.events == [], "shared state has changed"
     if row.paused_s is not None:
         _check_pause(outcome)
     if row.neighbour is not None:
@@ -393,7 +393,7 @@ def _check_answer(outcome: Outcome, received: ReceivedReply) -> None:
 
 
 def _check_more(more: Mapping[str, Any], received: ReceivedReply) -> None:
-    """`more`: by key, what the choices of all deltas hold for it in their order, joined if they are texts."""
+    """`more`: by key, its values in the choices of all deltas in order, joined if they are texts."""
     found: dict[str, list[Any]] = defaultdict(list)
     for choice in received.choices or [{"delta": received.response["choices"][0]["message"]}]:
         for name, value in {**choice, **choice.get("delta", {})}.items():
@@ -438,7 +438,7 @@ def _check_neighbour(outcome: Outcome) -> None:
     received = outcome.neighbour
     assert received is not None
     assert received.code is None, received.end
-    assert received.completed.model == f"{outcome.lane}-{outcome.row.neighbour}", "another model than before"
+    assert received.completed.model == f"{outcome.lane}-{outcome.row.neighbour}", "answered by another model"
     assert received.text == f"from {outcome.row.neighbour}"
     assert len(outcome.neighbour_calls) == 1
     sent = outcome.neighbour_calls[0].body
@@ -448,11 +448,11 @@ def _check_neighbour(outcome: Outcome) -> None:
 
 
 def in_200(body: object, *, event: object = None) -> Both:
-    """As the first event of a stream, and as the whole body."""
+    """An error in a response with status 200: the first event of a stream, or the whole body."""
     first = data(body if event is None else event)
     return Both(stream(first, done=False), sized(json.dumps(body).encode()))
 
 
 def all_models(answer: Answer | Both) -> dict[str, Script]:
-    """A script by which no model does better than the first."""
+    """The same response from all models."""
     return {model: [answer] for model in MODELS}

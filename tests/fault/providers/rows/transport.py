@@ -1,4 +1,4 @@
-"""How the bytes of an answer travel: framing, packets, compression, headers, and JSON in place of a stream."""
+"""Transport of a response: framing, packets, compression, headers, and JSON instead of a stream."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import itertools
 import json
 import zlib
 
-from tests.fault.providers.rows.stream_rows import BODY, JSON_OF_STREAM, PLAIN, sent
+from tests.fault.providers.rows.stream_rows import BODY, JSON_OF_STREAM, PLAIN, accepted_bytes
 from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Row
 from tests.fault.providers.rows.wire import (
     SSE,
     Answer,
     chunked,
-    headed,
+    http_head,
     sized,
     stream,
     until_closed,
@@ -25,7 +25,7 @@ def pieces(body: bytes, size: int) -> list[bytes]:
 
 
 def slowly(answer: Answer) -> Answer:
-    """A packet for each part."""
+    """The parts in separate packets."""
     return tuple(itertools.chain.from_iterable((part, 0.001) for part in answer))
 
 
@@ -33,16 +33,18 @@ JSON_USAGE = {"input_tokens": 11, "output_tokens": 7}
 
 
 TRANSPORT = (
-    sent("all in one chunk", chunked(BODY)),
-    sent("sized", sized(BODY, content_type=SSE)),
-    sent("closed", until_closed(BODY)),
-    sent("pieces of 3 bytes", chunked(*pieces(BODY, 3))),
-    sent("packets of 17 bytes", slowly((headed("200 OK", SSE, "Connection: close"), *pieces(BODY, 17)))),
-    sent("no content type", sized(BODY, content_type="application/octet-stream")),
-    sent("json as the content type of a stream", sized(BODY, content_type="application/json")),
-    sent("gzip", chunked(gzip.compress(BODY), more=("Content-Encoding: gzip",))),
-    sent("deflate", sized(zlib.compress(BODY), "Content-Encoding: deflate", content_type=SSE)),
-    sent("identity", sized(BODY, "Content-Encoding: identity", content_type=SSE)),
+    accepted_bytes("all in one chunk", chunked(BODY)),
+    accepted_bytes("with Content-Length", sized(BODY, content_type=SSE)),
+    accepted_bytes("ended by the connection", until_closed(BODY)),
+    accepted_bytes("pieces of 3 bytes", chunked(*pieces(BODY, 3))),
+    accepted_bytes(
+        "packets of 17 bytes", slowly((http_head("200 OK", SSE, "Connection: close"), *pieces(BODY, 17)))
+    ),
+    accepted_bytes("no content type", sized(BODY, content_type="application/octet-stream")),
+    accepted_bytes("json as the content type of a stream", sized(BODY, content_type="application/json")),
+    accepted_bytes("gzip", chunked(gzip.compress(BODY), more=("Content-Encoding: gzip",))),
+    accepted_bytes("deflate", sized(zlib.compress(BODY), "Content-Encoding: deflate", content_type=SSE)),
+    accepted_bytes("identity", sized(BODY, "Content-Encoding: identity", content_type=SSE)),
     Row(
         name="gzip, whole",
         modes=WHOLE,
@@ -85,17 +87,19 @@ TRANSPORT = (
             ]
         },
     ),
-    sent("100 Continue before the answer", (b"HTTP/1.1 100 Continue\r\n\r\n", *stream(*PLAIN))),
+    accepted_bytes("100 Continue before the answer", (b"HTTP/1.1 100 Continue\r\n\r\n", *stream(*PLAIN))),
 )
 
 
-JSON_WHERE_A_STREAM_WAS_ASKED = (
-    sent("one JSON body", sized(JSON_OF_STREAM), usage=JSON_USAGE, estimated=False),
-    sent(
+JSON_INSTEAD_OF_STREAM = (
+    accepted_bytes("one JSON body", sized(JSON_OF_STREAM), usage=JSON_USAGE, estimated=False),
+    accepted_bytes(
         "one JSON body, chunked", chunked(JSON_OF_STREAM, content_type="application/json"), usage=JSON_USAGE
     ),
-    sent("one JSON body over lines", sized(json.dumps(json.loads(JSON_OF_STREAM), indent=2).encode())),
-    sent("one JSON body under the type of a stream", sized(JSON_OF_STREAM, content_type=SSE)),
+    accepted_bytes(
+        "one JSON body over lines", sized(json.dumps(json.loads(JSON_OF_STREAM), indent=2).encode())
+    ),
+    accepted_bytes("one JSON body under the type of a stream", sized(JSON_OF_STREAM, content_type=SSE)),
     Row(
         name="an error object",
         modes=STREAMED,

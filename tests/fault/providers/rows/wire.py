@@ -1,4 +1,4 @@
-"""What providers put on the wire, in short words: answers as tuples of bytes, pauses and endings."""
+"""Responses of providers as tuples of bytes, pauses and ends of the connection."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = [
     "delta",
     "endlessly",
     "error",
+    "error_json",
     "events",
     "gzip_bomb",
-    "headed",
+    "http_head",
     "scripted",
     "sized",
-    "spoken",
     "stream",
     "until_closed",
 ]
@@ -38,17 +38,17 @@ JSON: Final = "application/json"
 SSE: Final = "text/event-stream; charset=utf-8"
 RESET: Final[Answer] = (End.RESET,)
 FULL: Final = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-"""What the answers here say of their usage."""
+"""The usage in these responses."""
 
 
-def headed(status: str, content_type: str, *more: str) -> bytes:
+def http_head(status: str, content_type: str, *more: str) -> bytes:
     lines = (f"HTTP/1.1 {status}", f"Content-Type: {content_type}", *more)
     return "\r\n".join((*lines, "", "")).encode()
 
 
 def sized(body: bytes, *more: str, status: str = "200 OK", content_type: str = JSON) -> Answer:
-    """With a Content-Length, on a connection that stays open."""
-    return (headed(status, content_type, f"Content-Length: {len(body)}", *more), body, End.KEEP)
+    """A response with a Content-Length on a connection that stays open."""
+    return (http_head(status, content_type, f"Content-Length: {len(body)}", *more), body, End.KEEP)
 
 
 def chunked(
@@ -58,19 +58,19 @@ def chunked(
     ended: bool = True,
     more: Iterable[str] = (),
 ) -> Answer:
-    """With chunked transfer encoding, a chunk each; not `ended`: the last chunk, which is empty, is missing."""
+    """A response in chunked transfer encoding, a chunk per piece. Unless `ended`, the last, empty chunk is missing."""
     body = [f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in pieces if piece]
     last: tuple[Part, ...] = (b"0\r\n\r\n", End.KEEP) if ended else ()
-    return (headed(status, content_type, "Transfer-Encoding: chunked", *more), *body, *last)
+    return (http_head(status, content_type, "Transfer-Encoding: chunked", *more), *body, *last)
 
 
 def until_closed(*pieces: bytes, content_type: str = SSE, more: Iterable[str] = ()) -> Answer:
-    """The body ends where the connection is closed."""
-    return (headed("200 OK", content_type, "Connection: close", *more), *pieces)
+    """A response whose body ends with the connection."""
+    return (http_head("200 OK", content_type, "Connection: close", *more), *pieces)
 
 
 def data(value: object, *, end: str = "\n\n") -> bytes:
-    """One event of a stream; a text stands as it is."""
+    """One event of a stream; a text is sent unchanged."""
     text = value if isinstance(value, str) else json.dumps(value)
     return f"data: {text}{end}".encode()
 
@@ -83,7 +83,7 @@ def delta(
     top: Any = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """A chunk; `more` stands in its delta, `choice` beside the delta and `top` beside `choices`."""
+    """A chunk with `more` in its delta, `choice` beside the delta and `top` beside `choices`."""
     added = ({} if content is None else {"content": content}) | more
     only = {"index": 0, "delta": added, "finish_reason": finish_reason} | (choice or {})
     return {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [only]} | (
@@ -92,24 +92,24 @@ def delta(
 
 
 def events(*chunks: object, done: bool = True) -> tuple[bytes, ...]:
-    """Chunks as events; bytes stand as they are."""
+    """Chunks as events; bytes are sent unchanged."""
     written = tuple(chunk if isinstance(chunk, bytes) else data(chunk) for chunk in chunks)
     return (*written, DONE) if done else written
 
 
 def stream(*chunks: object, done: bool = True) -> Answer:
-    """As most providers send it: chunked, an event in each chunk, and a clean end."""
+    """A stream as most providers send it: one event per HTTP chunk, and a clean end."""
     return chunked(*events(*chunks, done=done))
 
 
 def completion(
     content: object = "Hello world", *, usage: object = FULL, choice: Any = None, top: Any = None, **more: Any
 ) -> Answer:
-    """A whole answer; `more` stands in its message."""
-    return sized(json.dumps(answered(content, usage=usage, choice=choice, top=top, **more)).encode())
+    """A whole completion with `more` in its message."""
+    return sized(json.dumps(completion_json(content, usage=usage, choice=choice, top=top, **more)).encode())
 
 
-def answered(content: object, *, usage: object, choice: Any, top: Any, **more: Any) -> dict[str, Any]:
+def completion_json(content: object, *, usage: object, choice: Any, top: Any, **more: Any) -> dict[str, Any]:
     message = {"role": "assistant", "content": content} | more
     only = {"index": 0, "message": message, "finish_reason": "stop"} | (choice or {})
     body = {"id": "c-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [only]}
@@ -117,13 +117,13 @@ def answered(content: object, *, usage: object, choice: Any, top: Any, **more: A
 
 
 def error(status: int, body: object, *more: str, words: str = "Error") -> Answer:
-    """An error answer; a text or bytes as its body stand as they are."""
+    """An error response; text or bytes are sent unchanged as its body."""
     text = body if isinstance(body, (str, bytes)) else json.dumps(body)
     written = text.encode() if isinstance(text, str) else text
     return sized(written, *more, status=f"{status} {words}")
 
 
-def spoken(code: object, message: str, **more: object) -> dict[str, object]:
+def error_json(code: object, message: str, **more: object) -> dict[str, object]:
     return {"error": {"message": message, "code": code, **more}}
 
 
