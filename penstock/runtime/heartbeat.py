@@ -24,6 +24,8 @@ __all__ = ["Heartbeat", "follow_presence", "read_presence", "read_recent_presenc
 _log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 2.0
 _AT_MOST_EVERY_S: Final = 0.25
+_FLUSH_S: Final = 2
+"""Seconds that the server has to confirm the first presence."""
 _PREFIX: Final = f"$KV.{PRESENCE.name}."
 _OPERATION: Final = "KV-Operation"
 
@@ -42,7 +44,10 @@ class Heartbeat:
         self._loop = CriticalLoop("heartbeat")
 
     async def start(self) -> None:
+        """Publish the first presence: what is sent after this returns reaches a router that knows this process."""
         await self._publish()
+        with contextlib.suppress(nats.errors.Error, TimeoutError):  # the loop publishes it again
+            await self._nc.flush(timeout=_FLUSH_S)
         self._loop.start(self._run())
 
     def send_soon(self) -> None:
