@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -19,14 +20,14 @@ from penstock.contract.reply import Usage
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
-from penstock.runtime.config.catalogue import Catalogue
-from services.worker.accounting.savings import saved_by_routing_microusd
+from penstock.runtime.config.catalogue import Catalogue, Model
 from services.worker.metrics import WorkerMetrics
 from services.worker.providers.usage import cost_microusd
 
-__all__ = ["AttemptRecord", "UsageRecorder"]
+__all__ = ["AttemptRecord", "UsageRecorder", "saved_by_routing_microusd"]
 
 _log: Final = logging.getLogger(__name__)
+_MILLION: Final = 1_000_000
 
 
 class AttemptRecord(Struct, kw_only=True):
@@ -165,3 +166,19 @@ class UsageRecorder:
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         _log.error("cannot store a usage event", exc_info=task.exception())
+
+
+def saved_by_routing_microusd(
+    chain: Iterable[str], models: Mapping[str, Model], chosen: str, input_tokens: int, output_tokens: int
+) -> int:
+    """The cost of these tokens on the most expensive model of the chain, minus their cost on the chosen one.
+
+    Whole micro-dollars, rounded down, never negative (F4). Cached input is ignored.
+    """
+
+    def cost(key: str) -> int:
+        price = models[key].price
+        return price.input * input_tokens + price.output * output_tokens
+
+    highest = max(map(cost, chain), default=0)
+    return max(0, highest - cost(chosen)) // _MILLION

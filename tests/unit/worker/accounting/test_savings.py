@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from penstock.runtime.config.catalogue import Model, Price
-from services.worker.accounting.savings import saved_by_routing_microusd
+from services.worker.accounting.usage_recorder import saved_by_routing_microusd
 
 MODELS = {
     "mini": Model(provider="openai", price=Price(input=150_000, output=600_000)),
