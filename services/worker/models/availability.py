@@ -4,18 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import inf
+from typing import Final
 
 from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.credentials.refusals import CredentialRefusals
 from services.worker.models.breaker import CircuitBreaker
 from services.worker.models.choose import ModelState
-from services.worker.models.connect_failures import ConnectFailures
 from services.worker.models.provider_cooldown import ProviderCooldown
 from services.worker.models.roster import Roster
 from services.worker.rate_limit.quota import Need, Quota, QuotaKey
 
-__all__ = ["Availability"]
+__all__ = ["Availability", "ConnectFailures"]
+
+_UNREACHABLE_S: Final = 30.0
+"""Seconds after the last failure during which the provider is reported as unreachable, so that other workers do not
+hand requests over to this one."""
+_AVOIDED_S: Final = 5.0
+"""Seconds after the last failure during which requests are left to another worker that can reach the provider."""
+
+
+class ConnectFailures:
+    """Last failure by provider, until a connection succeeds. Times are the event loop's."""
+
+    def __init__(self) -> None:
+        self._failed_s: dict[str, float] = {}
+
+    def record_failure(self, provider: str, now_s: float) -> None:
+        self._failed_s[provider] = now_s
+
+    def record_connection(self, provider: str) -> None:
+        self._failed_s.pop(provider, None)
+
+    def is_unreachable(self, provider: str, now_s: float) -> bool:
+        return self._failed_within(_UNREACHABLE_S, provider, now_s)
+
+    def is_avoided(self, provider: str, now_s: float) -> bool:
+        return self._failed_within(_AVOIDED_S, provider, now_s)
+
+    def unreachable(self, now_s: float) -> tuple[str, ...]:
+        return tuple(provider for provider in self._failed_s if self.is_unreachable(provider, now_s))
+
+    def _failed_within(self, span_s: float, provider: str, now_s: float) -> bool:
+        failed_s = self._failed_s.get(provider)
+        return failed_s is not None and now_s < failed_s + span_s
 
 
 class Availability:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.worker.models.connect_failures import ConnectFailures
+from services.worker.models.availability import ConnectFailures
 
 
 def test_a_failed_connection_makes_a_provider_unreachable_for_30_s() -> None:
