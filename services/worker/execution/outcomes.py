@@ -15,7 +15,6 @@ from services.worker.execution.state import Execution
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.models.breaker import BreakerAdmission, Transition
-from services.worker.models.distinct_contents import DistinctContents
 from services.worker.models.roster import RosterChange
 from services.worker.providers.errors.evidence import (
     proves_budget_spent,
@@ -26,7 +25,7 @@ from services.worker.providers.errors.failures import Health, ProviderFailure
 from services.worker.rate_limit.cooldown import CooldownLengths, plausible_retry_s
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["Outcomes"]
+__all__ = ["SPAN_S", "DistinctContents", "Outcomes"]
 
 _log: Final = logging.getLogger(__name__)
 _GAUGE: Final = {"closed": 0, "half_open": 1, "open": 2}
@@ -36,6 +35,10 @@ attempts, or two, cannot open it; a health check or a cron job that always sends
 _SEVERAL: Final = 3
 """Number of requests with different content that must receive a refusal of unclear scope before it counts against the
 model or the credential."""
+SPAN_S: Final = 60.0
+"""Default window in seconds within which requests are counted together."""
+_MAX_CONTENTS: Final = 64
+"""Maximum number of contents kept per key."""
 
 
 class Outcomes:
@@ -194,3 +197,32 @@ def _label(key: QuotaKey) -> str:
 
 def _content(execution: Execution) -> int:
     return hash(bytes(execution.work.body))
+
+
+class DistinctContents:
+    """Per key, the contents first seen in the last `span_s` seconds. Bounded in memory; times must not decrease.
+
+    Seeing a content again does not extend the time for which it counts.
+    """
+
+    __slots__ = ("_seen", "_span_s")
+
+    def __init__(self, span_s: float = SPAN_S) -> None:
+        self._span_s = span_s
+        self._seen: dict[str, dict[int, float]] = {}
+
+    def add(self, key: str, content: int, now_s: float) -> int:
+        """Add a content; returns the number of contents, or 0 if it was counted already."""
+        seen = self._seen.setdefault(key, {})
+        while seen and now_s - next(iter(seen.values())) >= self._span_s:  # the first is the oldest
+            del seen[next(iter(seen))]
+        if content in seen:
+            return 0
+        if len(seen) >= _MAX_CONTENTS:
+            del seen[next(iter(seen))]
+        seen[content] = now_s
+        return len(seen)
+
+    def clear(self, key: str) -> None:
+        """Discard the contents of `key`, after a request succeeded."""
+        self._seen.pop(key, None)

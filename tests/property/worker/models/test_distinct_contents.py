@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from services.worker.models.distinct_contents import SPAN_S, DistinctContents
+from services.worker.execution.outcomes import SPAN_S, DistinctContents
 
 KEYS = st.sampled_from(["m", "n"])
 CONTENTS = st.integers(0, 5)
