@@ -18,7 +18,7 @@ from services.worker.models.backoff import (
     restart_delay_s,
     unreachable_delay_s,
 )
-from services.worker.models.success_rate import SuccessRate
+from services.worker.models.breaker import SuccessRate
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 
 __all__ = ["NextAttempt", "in_words", "why_no_other_attempt"]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, Literal
 
 from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Breaker
-from services.worker.models.success_rate import SuccessRate
 
-__all__ = ["PROBE_RETRY_S", "BreakerAdmission", "CircuitBreaker", "State", "Transition"]
+__all__ = ["PROBE_RETRY_S", "BreakerAdmission", "CircuitBreaker", "State", "SuccessRate", "Transition"]
 
 State = Literal["closed", "open", "half_open"]
-
 PROBE_RETRY_S: Final = 1.0
 """Seconds after which to ask again while a probe, whose end is unknown, is in flight."""
 _TRIALS: Final = 20.0
@@ -22,6 +21,25 @@ _MAX_TRIAL_INTERVAL_S: Final = 5.0
 _HUNG_TRIAL_S: Final = 5.0
 """Age from which a trial may hang and no longer counts as in flight."""
 _MAX_DOUBLINGS: Final = 30
+_MAX_CALLS: Final = 40
+_WINDOW_S: Final = 60.0
+
+
+class SuccessRate:
+    """Outcomes of at most `_MAX_CALLS` calls of the last `_WINDOW_S` seconds. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._ends: deque[tuple[float, bool]] = deque(maxlen=_MAX_CALLS)
+
+    def record(self, *, succeeded: bool, now_s: float) -> None:
+        self._ends.append((now_s, succeeded))
+
+    def success_share(self, now_s: float) -> float:
+        """Between 0 and 1; 0 if no call ended within the window."""
+        ends = self._ends
+        while ends and ends[0][0] < now_s - _WINDOW_S:
+            ends.popleft()
+        return sum(succeeded for _, succeeded in ends) / len(ends) if ends else 0.0
 
 
 class Transition(Struct, frozen=True):
