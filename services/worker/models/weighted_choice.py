@@ -1,4 +1,4 @@
-"""The order of the models in weighted steps of a chain (REQUIREMENTS A7)."""
+"""The order of the models in weighted steps of a chain, and the cooldown of failed providers (REQUIREMENTS A7)."""
 
 from __future__ import annotations
 

@@ -14,9 +14,7 @@ from penstock.contract.names import Role
 from penstock.contract.presence import LimitStatus
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.metrics import WorkerMetrics
-from services.worker.quota_monitor.history import LimitHistory
-from services.worker.quota_monitor.threshold import AlarmState, ThresholdAlarm
-from services.worker.quota_monitor.trend import Trend
+from services.worker.quota_monitor.limit_state import AlarmState, LimitHistory, ThresholdAlarm, Trend
 from services.worker.rate_limit.limit import DAY_S, MINUTE_S
 from services.worker.rate_limit.limit_set import LimitName, LimitUse
 from services.worker.rate_limit.quota import Need, Quota, QuotaKey

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from penstock.contract.presence import LimitPast, LimitStatus
 from penstock.runtime.config.catalogue import QuotaWarning
 from penstock.runtime.limit_advice import advice, times_the_limit
-from services.worker.quota_monitor.history import LimitHistory
-from services.worker.quota_monitor.threshold import ThresholdAlarm
-from services.worker.quota_monitor.trend import Trend
+from services.worker.quota_monitor.limit_state import LimitHistory, ThresholdAlarm, Trend
 
 LOOKBACK_S, HORIZON_S = 60.0, 60.0
 COURSES = st.lists(st.tuples(st.sampled_from([0.5, 1.0, 2.0, 5.0, 30.0]), st.integers(0, 100)), max_size=80)

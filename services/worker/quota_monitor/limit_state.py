@@ -1,20 +1,30 @@
-"""Usage of one limit in the last hour and day, as observed by this process (REQUIREMENTS C7)."""
+"""What this process observes of one limit: its usage in the last hour and day, its trend, and the warning threshold
+(REQUIREMENTS C7).
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from penstock.contract.presence import LimitPast
+from penstock.runtime.config.catalogue import QuotaWarning
 from services.worker.rate_limit.limit import DAY_S, MINUTE_S
 
-__all__ = ["LimitHistory"]
+__all__ = ["AlarmState", "LimitHistory", "ThresholdAlarm", "Trend"]
 
 _HOUR_S: Final = 3600.0
 _MAX_STEP_S: Final = 10.0
 """Maximum time between two samples that counts as observed; after a longer gap the process was suspended."""
+_SAMPLES: Final = 30
+"""Number of samples of a trend."""
+_MIN_SAMPLES: Final = 3
+_MIN_SHARE: Final = 1 / 6
+"""Minimum share of the lookback time that the samples must cover for a forecast."""
+AlarmState = Literal["warned", "eased"]
 
 
 class _Interval(Struct):
@@ -113,3 +123,75 @@ class LimitHistory:
 
     def day(self, now_s: float) -> LimitPast:
         return self._day.summary(now_s, daily=self._daily)
+
+
+class Trend:
+    """A straight line through the usage of the last `lookback_s`, extrapolated by at most `horizon_s`.
+
+    Usage falls when spent quota leaves the limit's window, so the slope accounts for the window. Times are monotonic
+    seconds and do not decrease.
+    """
+
+    def __init__(self, lookback_s: float, horizon_s: float) -> None:
+        self._lookback_s = lookback_s
+        self._horizon_s = horizon_s
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, used: int, now_s: float) -> None:
+        samples = self._samples
+        if not samples or now_s - samples[-1][0] >= self._lookback_s / _SAMPLES:
+            samples.append((now_s, used))
+        while samples[0][0] < now_s - self._lookback_s:
+            samples.popleft()
+
+    def full_in_s(self, used: int, allowed: int) -> float | None:
+        """Seconds until the limit is used up; 0 if it is now, None if not within the horizon or unknown."""
+        if used >= allowed:
+            return 0.0
+        samples = self._samples
+        if len(samples) < _MIN_SAMPLES or samples[-1][0] - samples[0][0] < self._lookback_s * _MIN_SHARE:
+            return None
+        slope = _slope(samples)
+        if slope <= 0:
+            return None
+        wait_s = (allowed - used) / slope
+        return wait_s if wait_s <= self._horizon_s else None
+
+
+def _slope(samples: Sequence[tuple[float, int]]) -> float:
+    """Slope per second of the least squares line."""
+    mean_s = sum(at_s for at_s, _ in samples) / len(samples)
+    mean_used = sum(used for _, used in samples) / len(samples)
+    covariance = sum((at_s - mean_s) * (used - mean_used) for at_s, used in samples)
+    return covariance / sum((at_s - mean_s) ** 2 for at_s, _ in samples)
+
+
+class ThresholdAlarm:
+    """Changes to warned at `warn_share`, and to eased after `calm_s` without interruption below `calm_share`."""
+
+    def __init__(self, terms: QuotaWarning, state: AlarmState | None = None) -> None:
+        """`state`: None if unknown, as when an earlier worker may have warned; then the first change to eased is
+        reported too.
+        """
+        self._terms = terms
+        self._low_since_s: float | None = None
+        self.state = state
+
+    def update(self, used: int, allowed: int, now_s: float) -> AlarmState | None:
+        """Record the usage; returns the new state if it changed. A limit of 0 is always used up."""
+        share = used / allowed if allowed > 0 else 1.0
+        if share >= self._terms.calm_share:
+            self._low_since_s = None
+        elif self._low_since_s is None:
+            self._low_since_s = now_s
+        if share >= self._terms.warn_share:
+            return self._move("warned")
+        if self._low_since_s is not None and now_s - self._low_since_s >= self._terms.calm_s:
+            return self._move("eased")
+        return None
+
+    def _move(self, to: AlarmState) -> AlarmState | None:
+        if self.state == to:
+            return None
+        self.state = to
+        return to
