@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.degradation.trim import trim
+from services.worker.degradation.shorten import trim
 
 
 def turn(number: int, calls: int, answer: bool) -> list[dict]:
