@@ -1,6 +1,6 @@
 """C1, F2: estimated output tokens of a call without an answer."""
 
-from services.worker.estimates.output_rate import OutputRate
+from services.worker.estimates.token_calibration import OutputRate
 
 
 def test_c1_an_unknown_model_counts_with_the_whole_limit():
