@@ -22,6 +22,7 @@ _HUNG_TRIAL_S: Final = 5.0
 """Age from which a trial may hang and no longer counts as in flight."""
 _MAX_DOUBLINGS: Final = 30
 _MAX_CALLS: Final = 40
+"""Number of calls in a success rate, at most, and below the seconds within which they ended."""
 _WINDOW_S: Final = 60.0
 
 
