@@ -4,6 +4,7 @@ rules of the model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -61,8 +62,7 @@ def compose(
     asks_for_usage = _STREAM_OPTIONS in fields
     fields["model"] = _raw(model)
     _set_stream(fields, stream=stream)
-    _cap_sampling(fields, role.ceilings)
-    _add_sampling(fields, role.parameters, role.ceilings)
+    _set_sampling(fields, role.parameters, role.ceilings)
     _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
     _set_output_limit(fields, role.parameters.max_tokens, role.ceilings.max_tokens)
     if shorten is not None:
@@ -94,21 +94,14 @@ def _set_stream(fields: dict[str, Raw], *, stream: bool) -> None:
     fields[_STREAM_OPTIONS] = _raw(options)
 
 
-def _cap_sampling(fields: dict[str, Raw], ceilings: Parameters) -> None:
-    for name in _PROVIDER_DEFAULTS:
-        ceiling: float | None = getattr(ceilings, name)
-        if ceiling is not None and _is_set(fields, name):
-            asked = _number(fields[name])
-            if asked is None or asked > ceiling:
-                fields[name] = _raw(ceiling)
-
-
-def _add_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Parameters) -> None:
+def _set_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Parameters) -> None:
     for name, provider_default in _PROVIDER_DEFAULTS.items():
+        ceiling: float | None = getattr(ceilings, name)
         if _is_set(fields, name):
+            if ceiling is not None and not _is_allowed(fields[name], ceiling):
+                fields[name] = _raw(ceiling)
             continue
         default: float | None = getattr(parameters, name)
-        ceiling: float | None = getattr(ceilings, name)
         if ceiling is not None and (provider_default if default is None else default) > ceiling:
             default = ceiling
         if default is not None:
@@ -118,14 +111,11 @@ def _add_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Para
 def _set_output_limit(fields: dict[str, Raw], default: int | None, ceiling: int | None) -> None:
     requested = [name for name in OUTPUT_LIMITS if _is_set(fields, name)]
     for name in requested:
-        asked = _number(fields[name])
         # Some servers interpret -1 as "no limit".
-        if ceiling is not None and (asked is None or asked > ceiling or asked <= 0):
+        if ceiling is not None and not _is_allowed(fields[name], ceiling, above=0):
             fields[name] = _raw(ceiling)
-    if requested:
-        return
     limits = [limit for limit in (default, ceiling) if limit is not None]
-    if limits:
+    if limits and not requested:
         fields["max_tokens"] = _raw(min(limits))
 
 
@@ -149,11 +139,12 @@ def _is_set(fields: dict[str, Raw], name: str) -> bool:
     return fields.get(name, _NULL) != _NULL
 
 
-def _number(value: Raw) -> float | None:
+def _is_allowed(value: Raw, ceiling: float, above: float = -math.inf) -> bool:
+    """Whether the value is a number greater than `above` and not greater than the ceiling."""
     try:
-        return _decode_number(value)
+        return above < _decode_number(value) <= ceiling
     except msgspec.DecodeError:
-        return None
+        return False
 
 
 def _text(value: Raw) -> str | None:
