@@ -4,39 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.providers.errors.retry_after import parse_duration_s, retry_after_s
+from services.worker.providers.errors.retry_after import retry_after_s
 from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.rate_limit.limit import Observation
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("2m59.56s", 179.56),
-        ("7.66s", 7.66),
-        ("12ms", 0.012),
-        ("6m0s", 360),
-        ("1h2m", 3720),
-        ("1d2h", 93_600),
-        ("1h0m0.5s", 3600.5),
-        ("250µs", 0.00025),
-        ("17", 17),
-        ("0", 0),
-        (" 1.5 ", 1.5),
-        ("3600", 3600),
-    ],
-)
-def test_durations_are_read_in_the_formats_of_providers(text, seconds):
-    assert parse_duration_s(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize(
-    "text", ["", " ", "-1s", "nan", "inf", "1_0", "soon", "5x", "1s2m", "٣s", "9" * 400, "."]
-)
-def test_an_invalid_duration_is_ignored(text):
-    assert parse_duration_s(text) is None
 
 
 def test_c4_groq_counts_requests_per_day_and_tokens_per_minute():
@@ -131,24 +103,6 @@ def test_c4_each_format_has_its_own_header_names(style, headers, said):
 def test_a_reset_date_is_ignored_without_a_date_header():
     headers = {"x-ratelimit-limit-requests": "5", "x-ratelimit-reset-requests": "2015-10-21T07:28:30Z"}
     assert read_rate_limits(headers, "openai") == (Observation(kind="requests", window="minute", limit=5),)
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
-        ({"retry-after-ms": "later", "retry-after": "2"}, 2),
-        ({"retry-after": "86400"}, 86_400),
-        ({"retry-after": "Wed, 21 Oct 2015 07:30:00 GMT"}, 120),
-        ({"retry-after": "Wed, 21 Oct 2015 07:30:00 -0000"}, 120),
-        ({"retry-after": "Wed, 21 Oct 2015 07:00:00 GMT"}, 0),
-        ({"retry-after": "-3"}, None),
-        ({"retry-after": "tomorrow"}, None),
-        ({}, None),
-    ],
-)
-def test_c4_retry_after_headers_give_the_wait(headers, seconds):
-    assert retry_after_s(headers, (), "", NOW_UNIX_S) == seconds
 
 
 NAMES = st.sampled_from(

@@ -9,9 +9,55 @@ import pytest
 
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import error_in
-from services.worker.providers.errors.retry_after import retry_after_s, seconds_until
+from services.worker.providers.errors.retry_after import parse_duration_s, retry_after_s, seconds_until
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2m59.56s", 179.56),
+        ("7.66s", 7.66),
+        ("12ms", 0.012),
+        ("6m0s", 360),
+        ("1h2m", 3720),
+        ("1d2h", 93_600),
+        ("1h0m0.5s", 3600.5),
+        ("250µs", 0.00025),
+        ("17", 17),
+        ("0", 0),
+        (" 1.5 ", 1.5),
+        ("3600", 3600),
+    ],
+)
+def test_durations_are_read_in_the_formats_of_providers(text: str, seconds: float) -> None:
+    assert parse_duration_s(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "-1s", "nan", "inf", "1_0", "soon", "5x", "1s2m", "٣s", "9" * 400, "."]
+)
+def test_an_invalid_duration_is_ignored(text: str) -> None:
+    assert parse_duration_s(text) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"retry-after-ms": "later", "retry-after": "2"}, 2),
+        ({"retry-after": "86400"}, 86_400),
+        ({"retry-after": "Wed, 21 Oct 2015 07:30:00 GMT"}, 120),
+        ({"retry-after": "Wed, 21 Oct 2015 07:30:00 -0000"}, 120),
+        ({"retry-after": "Wed, 21 Oct 2015 07:00:00 GMT"}, 0),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "tomorrow"}, None),
+        ({}, None),
+    ],
+)
+def test_c4_retry_after_headers_give_the_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_s(headers, (), "", NOW_UNIX_S) == seconds
 
 
 @pytest.mark.parametrize(
