@@ -1,4 +1,4 @@
-"""Messages that no client of ours would write, as hypothesis strategies."""
+"""Hypothesis strategies for messages that the Penstock client never publishes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ STRANGE_SUBJECTS = (
     f"llm.request.fuzz.{'k' * 500}",
     "llm.request.fuzz.$JS",
 )
-"""Not among them: a literal `>`, and 0x7f at the end. nats-server 2.15 stores such messages and, beside others, never
-delivers them to any consumer; NATS permissions keep applications from publishing there at all (K5)."""
-NOBODYS_MAILBOXES = (
+"""Subjects of invalid requests. A literal `>` and a final 0x7f are excluded: nats-server 2.15 stores such messages but
+never delivers them, and NATS permissions keep applications from publishing on such subjects (K5)."""
+UNKNOWN_MAILBOXES = (
     "llm.work.poet.interactive",
     "llm.work.*.interactive",
     "llm.work.chat.never",
@@ -111,7 +111,7 @@ def request() -> dict[str, Any]:
         "client": CLIENT,
         "role": "chat",
         "lane": "interactive",
-        "user": "somebody",
+        "user": "some-user",
         "deadline_ms": int(time.time() * 1000) + 60_000,
         "v": 1,
         "body": body(),
@@ -125,7 +125,7 @@ def work(role: str) -> dict[str, Any]:
         "id": new_id(),
         "account": ACCOUNT,
         "client": CLIENT,
-        "user": "somebody",
+        "user": "some-user",
         "role": role,
         "lane": "interactive",
         "complexity": "simple",
@@ -155,7 +155,7 @@ def body() -> dict[str, Any]:
 
 
 def paths(value: object, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a JSON value, itself included."""
+    """The path of every value inside a JSON value, itself included."""
     found = [here]
     children = (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -178,29 +178,29 @@ def nested(depth: int, *, closed: bool) -> str:
 
 
 @st.composite
-def spoilt(draw: st.DrawFn, good: dict[str, Any]) -> bytes:
-    """`good` as JSON, spoilt in one way or another."""
+def damaged(draw: st.DrawFn, good: dict[str, Any]) -> bytes:
+    """`good` as JSON, damaged in a random way."""
     text = json.dumps(good).encode()
     at = draw(st.integers(0, len(text) - 1))
     piece = draw(st.binary(min_size=1, max_size=4))
-    spoilt_text = {
-        "not": text,
+    damaged_text = {
+        "unchanged": text,
         "bytes": piece * draw(st.integers(0, 20)),
         "half": text[:at],
         "flip": text[:at] + piece + text[at + len(piece) :],
         "insert": text[:at] + piece + text[at:],
-        "utf8": text.replace(draw(st.sampled_from((b"somebody", b"Hello", b'"n"'))), b"\xff\xc3\x28"),
+        "utf8": text.replace(draw(st.sampled_from((b"some-user", b"Hello", b'"n"'))), b"\xff\xc3\x28"),
     }
-    how = draw(st.sampled_from((*spoilt_text, "value", "missing", "deep")))
-    if how in spoilt_text:
-        return spoilt_text[how]
+    how = draw(st.sampled_from((*damaged_text, "value", "missing", "deep")))
+    if how in damaged_text:
+        return damaged_text[how]
     if how == "missing":
         field = draw(st.sampled_from(sorted(good)))
         return json.dumps({name: value for name, value in good.items() if name != field}).encode()
     where = draw(st.sampled_from(paths(good)))
     if how == "value":
         return json.dumps(replaced(good, where, draw(st.sampled_from(STRANGE_VALUES)))).encode()
-    mark = "here it goes down"
+    mark = "the nesting begins here"
     deep = nested(draw(st.sampled_from(DEPTHS)), closed=draw(st.booleans()))
     inside = {**good, "body": {**good["body"], "z": mark}}
     downward = draw(st.sampled_from((inside, {**good, "z": mark}, replaced(good, where, mark))))
@@ -218,28 +218,28 @@ def request_block() -> bytes:
 
 @st.composite
 def requests(draw: st.DrawFn) -> RawMessage:
-    payload = draw(spoilt(request()))
+    payload = draw(damaged(request()))
     return RawMessage(subjects.request(ACCOUNT, "chat"), payload, request_block())
 
 
 @st.composite
 def orders(draw: st.DrawFn) -> RawMessage:
-    """Straight into a mailbox, past the router."""
+    """Work published directly into a mailbox, without the router."""
     role = draw(st.sampled_from(ROLES))
     good = work(role)
     written = {headers.DEADLINE_MS: str(good["deadline_ms"])}
     if draw(st.booleans()):
         written[headers.REPLY_SUBJECT] = subjects.reply(ACCOUNT, CLIENT, good["id"])
     subject = subjects.work(role, "interactive", draw(st.sampled_from(RANKS)), "a7c")
-    return RawMessage(subject, draw(spoilt(good)), block(**written))
+    return RawMessage(subject, draw(damaged(good)), block(**written))
 
 
 @st.composite
 def hostile(draw: st.DrawFn) -> RawMessage:
-    """Right in its body, wrong in its subject or its headers."""
+    """A message with a valid body and an invalid subject or invalid headers."""
     how = draw(st.integers(0, 29))
     if how == 0:
-        return RawMessage(draw(st.sampled_from(NOBODYS_MAILBOXES)), json.dumps(work("chat")).encode())
+        return RawMessage(draw(st.sampled_from(UNKNOWN_MAILBOXES)), json.dumps(work("chat")).encode())
     if how < 8:
         subject = draw(st.sampled_from(STRANGE_SUBJECTS))
         return RawMessage(subject, json.dumps(request()).encode(), request_block())

@@ -1,4 +1,4 @@
-"""D3 over the real system: how many calls really reach a model whose breaker is open."""
+"""D3 over the real system: the number of calls that reach a model while its breaker is open."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ async def test_d3_five_failures_open_the_breaker_and_two_good_probes_close_it(
         assert (await ask(client, f"Failing {n}", role="chat")).models == ["sick", "stand-in"]
     assert await system.attempts("sick") == 5
 
-    # Open, for every role that names the model: no call but a probe each open_s reaches it.
+    # While it is open, for every role with this model, only one probe per open_s reaches the model.
     for n in range(20):
         role = ("chat", "fast")[n % 2]
         assert (await ask(client, f"Around it {n}", role=role)).models[-1] == "stand-in"
     assert await system.attempts("sick") <= 5 + (time.monotonic() - opened_s) // OPEN_S
 
-    # A probe goes after open_s, fails, and opens it again.
+    # The probe after open_s fails and opens the breaker again.
     async def probed() -> bool:
         await ask(client, "Probe?", role="chat")
         return await system.attempts("sick") > 5
@@ -59,11 +59,11 @@ async def test_d3_five_failures_open_the_breaker_and_two_good_probes_close_it(
         await ask(client, f"Around it again {n}", role="fast")
     assert await system.attempts("sick") <= 5 + (time.monotonic() - opened_s) // OPEN_S
 
-    # Healed: two good probes close it, and it answers everything again.
+    # Two good probes close the breaker, and the model answers all requests again.
     await system.sim("PUT", "behaviour", {"sick": ""})
 
     async def answers_again() -> bool:
-        return (await ask(client, "Healed?", role="chat")).models == ["sick"]
+        return (await ask(client, "Recovered?", role="chat")).models == ["sick"]
 
     await until(answers_again)
     await until(answers_again)
@@ -100,21 +100,21 @@ async def test_d3_c3_a_request_waits_for_the_probe_of_its_only_model(system: Sys
 
 
 async def test_d3_a_429_is_quota_and_never_opens_it(system: System, client: Client) -> None:
-    """More 429s than the failures that would open it; each of them pauses the model for a longer time."""
+    """The model answers more 429s than the failures that open a breaker; each 429 pauses it for longer."""
     await system.sim("PUT", "behaviour", {"limited": "429=0.1"})
-    impatient = await ask(client, "Limited, and in a hurry", role="coding", timeout_s=1)
-    assert impatient.code == "deadline_exceeded"
-    assert "quota" in impatient.failed.error.message
+    short = await ask(client, "Limited, and in a hurry", role="coding", timeout_s=1)
+    assert short.code == "deadline_exceeded"
+    assert "quota" in short.failed.error.message
 
-    patient = asyncio.create_task(ask(client, "Limited", role="coding", timeout_s=60))
+    long = asyncio.create_task(ask(client, "Limited", role="coding", timeout_s=60))
 
-    async def more_than_would_open_it() -> bool:
+    async def enough_to_open_a_breaker() -> bool:
         return await system.attempts("limited") > BREAKER["failures"]
 
-    await until(more_than_would_open_it, 30)
-    assert not patient.done()
+    await until(enough_to_open_a_breaker, 30)
+    assert not long.done()
     await system.sim("PUT", "behaviour", {"limited": ""})
 
-    received = await patient
+    received = await long
     assert received.completed.model == "limited"
     assert not [event for event in await stored_events(system, BreakerChanged) if event.model == "limited"]

@@ -1,4 +1,4 @@
-"""D8: cancelling and hanging up stop the provider's work; what is queued is dropped."""
+"""D8: cancelling a request or leaving its stream stops the provider; a cancelled queued request is dropped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(autouse=True)
-async def talking_slowly(system: System) -> AsyncIterator[None]:
+async def slow_answers(system: System) -> AsyncIterator[None]:
     await system.sim("POST", "reset")
     await system.sim("PUT", "speed", {"tokens_per_second": 50})
     yield
@@ -71,7 +71,7 @@ async def test_d8_leaving_the_stream_stops_the_provider(
     assert end.error.code == "cancelled"
 
 
-async def test_d8_a_whole_reply_can_be_cancelled_while_it_is_made(system: System, client: Client) -> None:
+async def test_d8_a_whole_reply_is_cancelled_while_the_provider_makes_it(system: System, client: Client) -> None:
     stream = client.stream(LONG, role="chat", stream=False)
     asked = asyncio.create_task(_events(stream))
     await until(lambda: _in_flight(system, "talker"))
@@ -102,7 +102,7 @@ async def test_d8_a_cancelled_request_that_waits_for_quota_is_never_sent(
 ) -> None:
     await system.sim("PUT", "speed", {"tokens_per_second": 0})
     assert (await ask(client, "Takes the only permit", role="logic")).completed.model == "narrow"
-    # a permit a minute: who would wait beyond its deadline would be refused at the door
+    # One permit a minute: admission rejects a request that would miss its deadline, so the deadline is late.
     streams = [client.stream(f"Waits {n}", role="logic", timeout_s=900) for n in range(5)]
     asked = [asyncio.create_task(_events(stream)) for stream in streams]
     await asyncio.sleep(0.3)
@@ -122,7 +122,7 @@ async def test_d8_a_cancelled_request_without_a_worker_is_never_sent(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     system.workers[1].kill()
-    stream = client.stream("Nobody is there", role="fast", timeout_s=60)
+    stream = client.stream("No worker is there", role="fast", timeout_s=60)
     asked = asyncio.create_task(_events(stream))
     await until(lambda: _accepted(publisher, client, stream.id))
 

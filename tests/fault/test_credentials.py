@@ -383,8 +383,8 @@ async def test_a6_a_key_in_a_providers_answer_is_not_stored_or_logged(tmp_path: 
     assert OLD not in logs
 
 
-async def _logs(process: Process, words: str, times: int) -> bool:
-    return process.log.read_text().count(words) >= times
+async def _logs(process: Process, text: str, times: int) -> bool:
+    return process.log.read_text().count(text) >= times
 
 
 async def _everything(client: Client) -> list[tuple[str, bytes]]:

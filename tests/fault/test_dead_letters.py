@@ -1,4 +1,4 @@
-"""D7: dead letters are looked at, sent again once, and dropped, by the command; whatever bytes they hold."""
+"""D7: `penstock dead` lists, shows, redrives once and drops dead letters, with any bytes in them."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ async def no_letters(system: System, publisher: RawPublisher) -> None:
     await publisher.js.purge_stream(DEAD.name)
 
 
-async def a_buried_letter(
+async def store_letter(
     publisher: RawPublisher, body: bytes, *, role: str = "chat", subject: str | None = None
 ) -> int:
-    """As a worker or router would bury it; returns its number."""
+    """Store a dead letter as a worker or router does; returns its sequence number."""
     delivery = Delivery(
         subject=subject or subjects.request("demo", "chat"),
         data=body,
@@ -83,7 +83,7 @@ async def completed(client: Client, job_id: str) -> None:
 async def test_d7_a_dead_letter_of_a_worker_is_listed_shown_and_redriven(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """With the attempts that were made: which worker and model, and that nobody received their end."""
+    """The letter shows each attempt with its worker and model, and that it had no end."""
     system.workers[0].kill()
     order = work("chat") | {"client": "publisher", "account": "demo", "user": "u-9"}
     address = subjects.reply("demo", "publisher", order["id"])
@@ -113,8 +113,8 @@ async def test_d7_a_dead_letter_of_a_worker_is_listed_shown_and_redriven(
     listed = await run_command(system, "dead", "list", "--since", "5m", "--code", "undeliverable")
     assert order["id"] in listed.out
     shown = await run_command(system, "dead", "show", str(letter["seq"]))
-    for told in ("delivered 5 times", "m-chat", "w-1", "no end", "llm.work.chat", order["id"]):
-        assert told in shown.out, told
+    for part in ("delivered 5 times", "m-chat", "w-1", "no end", "llm.work.chat", order["id"]):
+        assert part in shown.out, part
     assert json.loads(letter["body"]) == order
 
     ran = await run_command(system, "dead", "redrive", str(letter["seq"]), "--json")
@@ -152,7 +152,7 @@ async def test_d7_a_dead_letter_of_a_router_is_redriven(
 async def test_d7_a_letter_redriven_three_times_is_executed_once(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    seq = str(await a_buried_letter(publisher, a_request()))
+    seq = str(await store_letter(publisher, a_request()))
     both = await asyncio.gather(*(run_command(system, "dead", "redrive", seq, "--json") for _ in range(2)))
     job_ids = {ran.json["request"] for ran in both if ran.code == 0}
     assert len(job_ids) == 1
@@ -166,7 +166,7 @@ async def test_d7_a_letter_redriven_three_times_is_executed_once(
 async def test_d7_a_killed_redrive_is_finished_by_the_next_and_done_once(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """Killed as soon as each of its traces is seen: the promise, the request in its stream, and a little later."""
+    """The command is killed as soon as its job record is seen, then as soon as its request is seen."""
     for watched in (subjects.JOB_ALL, subjects.REQUEST_ALL):
         before = await system.attempts()
         seen = asyncio.Event()
@@ -176,7 +176,7 @@ async def test_d7_a_killed_redrive_is_finished_by_the_next_and_done_once(
 
         subscription = await publisher.nc.subscribe(watched, cb=notice)
         await publisher.nc.flush()
-        seq = str(await a_buried_letter(publisher, a_request()))
+        seq = str(await store_letter(publisher, a_request()))
         process = await start_command(system, "dead", "redrive", seq, "--json")
         await asyncio.wait_for(seen.wait(), 20)
         process.kill()
@@ -197,9 +197,9 @@ async def test_d7_a_killed_redrive_is_finished_by_the_next_and_done_once(
 async def test_d7_a_letter_whose_request_has_completed_is_only_deleted(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """As after a kill between sending and taking away, and a duplicate window that is over."""
+    """As after a kill between publishing and deleting, and after the end of the duplicate window."""
     body = a_request()
-    seq = await a_buried_letter(publisher, body)
+    seq = await store_letter(publisher, body)
     (page,) = [await read_page(publisher.nc, DEAD.name, subjects.DEAD_ALL, sequence=seq)]
     kept = page.messages[-1]
     ran = await run_command(system, "dead", "redrive", str(seq), "--json")
@@ -234,12 +234,12 @@ async def test_d7_a_letter_whose_request_has_completed_is_only_deleted(
 async def test_d7_a_letter_without_a_valid_request_is_not_redriven(
     system: System, publisher: RawPublisher, body: bytes, subject: str | None, why: str
 ) -> None:
-    seq = await a_buried_letter(publisher, body, subject=subject)
+    seq = await store_letter(publisher, body, subject=subject)
     ran = await run_command(system, "dead", "redrive", str(seq))
     assert ran.code == 1
     assert f"{seq}: not redriven" in ran.out
     assert why in ran.out
-    assert await letters(publisher) == 1, "it is still there"
+    assert await letters(publisher) == 1, "the letter is still stored"
 
 
 async def test_d7_a_truncated_letter_is_not_redriven(system: System, publisher: RawPublisher) -> None:
@@ -264,12 +264,12 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(
         f"X-{ESCAPES}": ESCAPES,
     }
     block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in hostile.items()) + "\r\n"
-    as_no_client_writes = [
+    raw_letters = [
         RawMessage(subjects.dead("chat"), body, block.encode()),
         RawMessage(subjects.dead("chat"), ESCAPES.encode() + b"\xff\x9b", b"NATS/1.0\r\n\r\n"),
     ]
     async with RawNats.opened(system.nats.url) as raw_nats:
-        first, _ = (answer["seq"] for answer in await raw_nats.publish(as_no_client_writes))
+        first, _ = (answer["seq"] for answer in await raw_nats.publish(raw_letters))
     for arguments in (
         ("list",),
         ("list", "--json"),
@@ -287,8 +287,8 @@ async def test_d7_no_escape_sequence_of_a_letter_reaches_the_terminal(
 async def test_d7_letters_are_deleted_after_confirmation_only(
     system: System, publisher: RawPublisher
 ) -> None:
-    first = await a_buried_letter(publisher, a_request())
-    await a_buried_letter(publisher, a_request(), role="logic")
+    first = await store_letter(publisher, a_request())
+    await store_letter(publisher, a_request(), role="logic")
     asked = await run_command(system, "dead", "drop", str(first))
     assert asked.code == 1
     assert "--yes" in asked.notes
@@ -302,7 +302,7 @@ async def test_d7_letters_are_deleted_after_confirmation_only(
 
 
 async def test_d7_ctrl_d_at_the_question_deletes_nothing(system: System, publisher: RawPublisher) -> None:
-    seq = await a_buried_letter(publisher, a_request())
+    seq = await store_letter(publisher, a_request())
     ours, theirs = os.openpty()
     try:
         os.write(ours, b"\x04")

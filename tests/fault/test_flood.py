@@ -1,4 +1,4 @@
-"""C6: a thousand requests of one user, queued while no worker is there, are behind everybody else's first few."""
+"""C6: a thousand queued requests of one user are behind the first requests of the other users."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ async def test_c6_the_first_requests_of_others_precede_a_thousand_of_one_user(tm
             assert address is not None, subject
             ranks[address.flow, address.rank] += count
         flood = subjects.flow("demo", "flood")
-        most = (4, 4 + 28, 4 + 28 + 224)
+        limits = (4, 4 + 28, 4 + 28 + 224)
         first_ranks = list(itertools.accumulate(ranks[flood, rank] for rank in range(3)))
-        assert all(count <= limit for count, limit in zip(first_ranks, most, strict=True)), first_ranks
+        assert all(count <= limit for count, limit in zip(first_ranks, limits, strict=True)), first_ranks
         assert sum(ranks[flood, rank] for rank in range(4)) == FLOOD
         assert all(ranks[subjects.flow("demo", user), 0] == 1 for user in OTHERS)
 
@@ -61,7 +61,7 @@ async def test_c6_the_first_requests_of_others_precede_a_thousand_of_one_user(tm
         await system.workers[1].start()
         await asyncio.gather(*asked)
         places = [ended.index(user) for user in OTHERS]
-        assert max(places) < 40, "behind the flood's first four, and what was begun beside them"
+        assert max(places) < 40, "only the first four of the flood, and requests begun beside them, are ahead"
         assert Counter(ended) == {"flood": FLOOD, **dict.fromkeys(OTHERS, 1)}
 
 
@@ -77,7 +77,7 @@ async def test_c6_d7_messages_of_an_earlier_version_end_or_are_dead_lettered(tmp
         address = subjects.reply("demo", "publisher", "old")
         written = {headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: str(int(time.time() * 1000))}
         await publisher.js.publish(OF_AN_EARLIER_VERSION, b"{}", headers=written)
-        await publisher.js.publish(OF_AN_EARLIER_VERSION, b"it says nothing of itself")
+        await publisher.js.publish(OF_AN_EARLIER_VERSION, b"not JSON")
         end = await publisher.end("old")
         assert isinstance(end, Failed)
         assert end.error.code == "deadline_exceeded"

@@ -1,4 +1,4 @@
-"""D7, D9: whoever may publish or delete on the bus can hurt his own messages, not the gateway."""
+"""D7, D9: messages and deletions on the bus can harm the messages of their sender, but not the gateway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOSTILE_HEADERS = (
     {headers.DEADLINE_MS: "9" * 5000},
     {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: "llm..x"},
     {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: "$JS.API.STREAM.DELETE.LLM_CANCELS"},
-    {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: "nobody.listens"},
+    {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: "no.subscriber"},
 )
 
 
@@ -48,7 +48,7 @@ def reconnections(system: System) -> int:
 
 
 async def dead_letters(publisher: RawPublisher, subject: str) -> list[dict[str, str]]:
-    """Of messages that were published on `subject`."""
+    """The headers of the dead letters of messages that were published on `subject`."""
     page = await read_page(publisher.nc, DEAD.name, subjects.DEAD_ALL)
     letters = [msg.headers or {} for msg in page.messages]
     return [letter for letter in letters if letter[headers.DEAD_SUBJECT] == subject]
@@ -61,7 +61,7 @@ async def health(system: System) -> int:
 
 
 @pytest.mark.parametrize(
-    ("subject", "buried_as"),
+    ("subject", "dead_subject"),
     [
         ("llm.request.d\udcff.chat", r"llm.request.d\xff.chat"),
         ("llm.request.demo.\udcff", r"llm.request.demo.\xff"),
@@ -76,19 +76,19 @@ async def health(system: System) -> int:
     ],
 )
 async def test_d7_an_invalid_byte_in_a_subject_stops_no_consumer(
-    system: System, publisher: RawPublisher, subject: str, buried_as: str | None
+    system: System, publisher: RawPublisher, subject: str, dead_subject: str | None
 ) -> None:
     async with await system.client(name="reader") as client:
         before = reconnections(system)
         async with RawNats.opened(system.nats.url) as raw_nats:
             assert "seq" in (await raw_nats.publish([RawMessage(subject, b"{}")]))[0]
         await answers_at_once(client)
-        if buried_as is not None:
+        if dead_subject is not None:
 
-            async def buried() -> bool:
-                return bool(await dead_letters(publisher, buried_as))
+            async def dead_lettered() -> bool:
+                return bool(await dead_letters(publisher, dead_subject))
 
-            await until(buried)
+            await until(dead_lettered)
         await answers_at_once(client)
         assert reconnections(system) == before
 
@@ -123,10 +123,10 @@ async def test_d7_hostile_work_delays_no_sweep_and_is_dead_lettered(
     assert isinstance(end, Failed)
     assert end.error.code == "deadline_exceeded"
 
-    async def all_buried() -> bool:
+    async def all_dead_lettered() -> bool:
         return len(await dead_letters(publisher, UNSERVED)) == len(HOSTILE_HEADERS)
 
-    await until(all_buried, 40)  # each may hold the sweep for three seconds
+    await until(all_dead_lettered, 40)  # each may delay the sweep by three seconds
     assert (await publisher.js.stream_info(CANCELS.name)).config.name == CANCELS.name
     state = (await publisher.js.stream_info(WORK.name, subjects_filter=UNSERVED)).state
     assert not state.subjects
@@ -151,13 +151,13 @@ async def test_d9_a_router_that_cannot_provision_is_unhealthy(
 ) -> None:
     assert await health(system) == 204
     await publisher.js.delete_stream(CANCELS.name)
-    await publisher.js.add_stream(name="SOMEBODYS", subjects=[subjects.CANCEL_ALL])
+    await publisher.js.add_stream(name="FOREIGN", subjects=[subjects.CANCEL_ALL])
 
     async def unhealthy() -> bool:
         return await health(system) == 503
 
     await until(unhealthy)
-    await publisher.js.delete_stream("SOMEBODYS")
+    await publisher.js.delete_stream("FOREIGN")
 
     async def healthy() -> bool:
         return await health(system) == 204

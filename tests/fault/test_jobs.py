@@ -37,7 +37,7 @@ CHAINS = {"chat": ("talker",), "fast": ("leaver",), "logic": ("thinker",)}
 WORKERS = ("chat", "fast", "coding")
 """`fast` has its own worker, for tests to kill; no worker serves `logic`; `coding` is slow and has a long queue."""
 SHORT_S = 3.0
-"""Seconds until the deadline of a job for `coding` that names none."""
+"""Seconds until the deadline of a job for `coding` without a deadline of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ async def restart_fast_worker(system: System) -> None:
     await system.workers[1].start()
 
 
-async def hours_pass(publisher: RawPublisher) -> None:
+async def expire_replies(publisher: RawPublisher) -> None:
     """Remove the stored replies, as their retention time does."""
     await publisher.js.purge_stream(REPLIES.name)
 
@@ -92,7 +92,7 @@ async def test_e4_a_job_is_submitted_and_its_result_read_by_another_process(
         assert running.deadline_ms - running.submitted_ms > 19 * HOUR_S * 1000
         assert await other.result(job_id) is None
         done = await job_in_state(other, job_id, "completed")
-        await hours_pass(publisher)
+        await expire_replies(publisher)
         reply = await other.result(job_id)
         assert reply is not None
         assert reply.text == await simulator_answer(system, "talker", LONG)
@@ -102,7 +102,7 @@ async def test_e4_a_job_is_submitted_and_its_result_read_by_another_process(
 
 
 async def test_d2_a_job_outlasts_an_outage_of_its_provider(system: System, client: Client) -> None:
-    """A job makes more attempts than the four of an interactive request."""
+    """A job makes more than four attempts, the most that an interactive request makes."""
     await system.sim("PUT", "behaviour", {"talker": "503"})
     job_id = await client.submit("Hm", role="chat", timeout_s=4 * HOUR_S)
 
@@ -122,7 +122,7 @@ async def test_e4_the_result_of_a_streamed_job_is_kept(
 ) -> None:
     received = await ask(client, LONG, role="chat", lane="batch")
     await job_in_state(client, received.id, "completed")
-    await hours_pass(publisher)
+    await expire_replies(publisher)
     reply = await client.result(received.id)
     assert reply is not None
     assert reply.text == received.text == await simulator_answer(system, "talker", LONG)
@@ -170,30 +170,30 @@ async def test_e4_a_job_rejected_by_admission_reports_it(client: Client) -> None
 async def _fill_the_queue(system: System, client: Client) -> list[str]:
     """Queue jobs with long deadlines for `coding`, more than a job with a short one can wait for; returns their ids."""
     await system.sim("PUT", "speed", {"latency_ms": 500})
-    line = [await client.submit("first", role="coding", timeout_s=60)]
-    await job_in_state(client, line[0], "completed")
+    queue = [await client.submit("first", role="coding", timeout_s=60)]
+    await job_in_state(client, queue[0], "completed")
     await system.hold_answers()
-    line += [await client.submit("line", role="coding", user=f"u{n}", timeout_s=60) for n in range(40)]
+    queue += [await client.submit("queued", role="coding", user=f"u{n}", timeout_s=60) for n in range(40)]
 
     async def refused() -> bool:
         hasty = await job_in_state(client, await client.submit("now", role="coding"), *STATES)
         return hasty.error is not None and hasty.error.code == "overloaded"
 
     await until(refused)
-    return line
+    return queue
 
 
-async def _empty_the_queue(client: Client, line: list[str]) -> None:
-    for job_id in line:
+async def _empty_the_queue(client: Client, queue: list[str]) -> None:
+    for job_id in queue:
         await client.cancel(job_id)
-    for job_id in line:
+    for job_id in queue:
         await job_in_state(client, job_id, "completed", "failed")
 
 
 async def test_e4_a_job_that_would_miss_its_deadline_is_rejected(system: System, client: Client) -> None:
-    line = await _fill_the_queue(system, client)
+    queue = await _fill_the_queue(system, client)
     job = await job_in_state(client, await client.submit("Hm", role="coding", user="u-2"), *STATES)
-    await _empty_the_queue(client, line)
+    await _empty_the_queue(client, queue)
     assert (job.state, job.user, job.attempt) == ("failed", "u-2", 0)
     assert job.error is not None
     assert job.error.code == "overloaded"
@@ -204,7 +204,7 @@ async def test_e4_a_job_that_would_miss_its_deadline_is_rejected(system: System,
 async def test_e4_d7_a_redriven_letter_that_is_rejected_ends_as_a_failed_job(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    line = await _fill_the_queue(system, client)
+    queue = await _fill_the_queue(system, client)
     body = json.dumps(request() | {"client": "publisher", "role": "coding"}).encode()
     delivery = Delivery(
         subject=subjects.request("demo", "chat"),
@@ -222,7 +222,7 @@ async def test_e4_d7_a_redriven_letter_that_is_rejected_ends_as_a_failed_job(
     ran = await run_command(system, "dead", "redrive", str(letter), "--json")
     assert ran.code == 0
     job = await job_in_state(client, ran.json["request"], "failed")
-    await _empty_the_queue(client, line)
+    await _empty_the_queue(client, queue)
     assert job.redriven_from == letter
     assert job.error is not None
     assert job.error.code == "overloaded"
@@ -270,7 +270,7 @@ async def test_d7_a_job_of_a_killed_worker_is_attempted_once_more_hours_later(
     await job_in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
-    await hours_pass(publisher)
+    await expire_replies(publisher)
     await restart_fast_worker(system)
 
     job = await job_in_state(client, job_id, "completed")
@@ -281,14 +281,14 @@ async def test_d7_a_job_of_a_killed_worker_is_attempted_once_more_hours_later(
     assert isinstance(end, Completed)
     assert end.seq == job.end_seq > first_seq(2)
 
-    async def both_paid() -> bool:
+    async def both_recorded() -> bool:
         usage = [event for event in await stored_events(system, UsageRecorded) if event.id == job_id]
         return sorted((event.attempt, event.outcome) for event in usage) == [
             (1, "worker_lost"),
             (2, "completed"),
         ]
 
-    await until(both_paid)
+    await until(both_recorded)
 
 
 async def test_f2_an_attempt_announced_but_not_recorded_counts_as_no_call(
@@ -301,15 +301,15 @@ async def test_f2_an_attempt_announced_but_not_recorded_counts_as_no_call(
     config = (await publisher.js.stream_info(JOBS.name)).config
     await publisher.js.update_stream(config.evolve(max_msg_size=1))
 
-    async def announced_in_vain() -> bool:
-        told = [
+    async def announced_without_record() -> bool:
+        started = [
             event
             for event in await publisher.stored(job_id, client=client.name)
             if isinstance(event, Started)
         ]
-        return len(told) >= (await client.job(job_id)).attempt + 2
+        return len(started) >= (await client.job(job_id)).attempt + 2
 
-    await until(announced_in_vain, 20)
+    await until(announced_without_record, 20)
     await publisher.js.update_stream(config)
     await system.sim("PUT", "behaviour", {"talker": ""})
 
@@ -357,7 +357,7 @@ async def test_d7_an_end_published_before_a_kill_is_recorded(
     running = await job_in_state(client, job_id, "running")
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
-    event = completed_event(running, "the told answer")
+    event = completed_event(running, "the published answer")
     await publish_terminal(publisher.js, running.reply_to.subject, event)
 
     await restart_fast_worker(system)
@@ -366,7 +366,7 @@ async def test_d7_an_end_published_before_a_kill_is_recorded(
     assert job.end_seq == event.seq
     reply = await client.result(job_id)
     assert reply is not None
-    assert reply.text == "the told answer"
+    assert reply.text == "the published answer"
     await until(lambda: queue_is_empty(publisher))
     assert await publisher.end(job_id, client=client.name) == event
     assert await system.attempts("leaver") == 1
@@ -409,7 +409,7 @@ async def test_d7_a_request_delivered_after_its_job_ended_is_not_repeated(
 ) -> None:
     job_id = await client.submit("Once", role="chat")
     ended = await job_in_state(client, job_id, "completed")
-    await hours_pass(publisher)
+    await expire_replies(publisher)
     again = request() | {"id": job_id, "client": client.name, "lane": "batch", "role": "chat"}
     await publisher.js.publish(subjects.request("demo", "chat"), json.dumps(again).encode())
 

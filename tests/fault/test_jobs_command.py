@@ -50,7 +50,7 @@ async def test_e4_a_job_is_submitted_and_its_answer_read_by_its_id(system: Syste
     assert result.out == reply.text + "\n"
     shown = await run_command(system, "jobs", job_id)
     assert shown.code == 0
-    assert all(word in shown.out for word in ("completed", "u-3", "m-chat", "deadline"))
+    assert all(part in shown.out for part in ("completed", "u-3", "m-chat", "deadline"))
     listed = (await run_command(system, "jobs", "--user", "u-3", "--state", "completed", "--json")).json
     assert [job["id"] for job in listed] == [job_id]
     assert job_id in (await run_command(system, "jobs")).out

@@ -1,4 +1,4 @@
-"""D7, D10: whatever is published ends in an answer, a refusal or a dead letter, and no service falls over it."""
+"""D7, D10: every published message ends in an answer, a rejection or a dead letter, and crashes no service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.harness.system import System, shared_system
 BATCH = 25
 SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 NO_SHRINKING = (Phase.explicit, Phase.generate)
-"""The system is shared: once something is stuck in it, every smaller example would fail as well."""
+"""Hypothesis phases without shrinking: in the shared system a stuck message makes every smaller example fail, too."""
 NO_MAILBOX = "no role of the catalogue has this mailbox"
 
 
@@ -44,8 +44,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             assert "Traceback" not in process.log.read_text(), process.log.read_text()[-3000:]
 
 
-class Books:
-    """What became of everything published since they were opened."""
+class Balance:
+    """The ends and dead letters of all messages published since it was opened."""
 
     def __init__(self, nc: Nats, dead_from: int, replies_from: int) -> None:
         self._nc = nc
@@ -54,13 +54,13 @@ class Books:
         self._replies_from = replies_from
 
     @classmethod
-    async def opened(cls, nc: Nats) -> Books:
+    async def opened(cls, nc: Nats) -> Balance:
         js = nc.jetstream()
         last = [(await js.stream_info(stream.name)).state.last_seq for stream in (DEAD, REPLIES)]
         return cls(nc, last[0] + 1, last[1] + 1)
 
     async def settled(self) -> None:
-        """Nothing is queued and nothing is in hand."""
+        """Wait until no message is queued or in flight."""
 
         async def empty() -> bool:
             left.clear()
@@ -73,14 +73,14 @@ class Books:
         try:
             await until(empty)
         except AssertionError as error:
-            raise AssertionError(f"still there: {left}") from error
+            raise AssertionError(f"still queued: {left}") from error
 
-    async def buried(self) -> list[dict[str, str]]:
+    async def dead_lettered(self) -> list[dict[str, str]]:
         """The headers of the new dead letters."""
         return [msg.headers or {} for msg in await self._read(DEAD.name, "llm.dead.*", self._dead_from)]
 
     async def ended(self) -> Counter[str]:
-        """How many terminal events each reply subject has."""
+        """Number of terminal events by reply subject."""
         found: Counter[str] = Counter()
         for msg in await self._read(REPLIES.name, "llm.reply.*.*.*", self._replies_from):
             if isinstance(read_event(msg), TERMINAL):
@@ -100,19 +100,19 @@ class Books:
 async def publish_and_balance(system: System, batch: list[RawMessage]) -> None:
     nc = await nats.connect(system.nats.url)
     try:
-        books = await Books.opened(nc)
+        balance = await Balance.opened(nc)
         async with RawNats.opened(system.nats.url) as raw_nats:
             acks = await raw_nats.publish(batch)
         stored = [ack for ack in acks if "seq" in ack and not ack.get("duplicate")]
-        await books.settled()
-        buried, ended = await books.buried(), await books.ended()
-        told = {letter.get(headers.REPLY_SUBJECT) for letter in buried}
-        refused_or_answered = [subject for subject in ended if subject not in told]
+        await balance.settled()
+        dead, ended = await balance.dead_lettered(), await balance.ended()
+        dead_subjects = {letter.get(headers.REPLY_SUBJECT) for letter in dead}
+        rejected_or_answered = [subject for subject in ended if subject not in dead_subjects]
         assert set(ended.values()) <= {1}
-        reasons = Counter(letter[headers.DEAD_REASON] for letter in buried)
-        nobodys = [letter for letter in buried if letter[headers.DEAD_MESSAGE] == NO_MAILBOX]
-        assert reasons["undeliverable"] == len(nobodys), buried
-        assert len(stored) == len(buried) + len(refused_or_answered), (acks, buried, ended)
+        reasons = Counter(letter[headers.DEAD_REASON] for letter in dead)
+        without_mailbox = [letter for letter in dead if letter[headers.DEAD_MESSAGE] == NO_MAILBOX]
+        assert reasons["undeliverable"] == len(without_mailbox), dead
+        assert len(stored) == len(dead) + len(rejected_or_answered), (acks, dead, ended)
         await _healthy(system)
     finally:
         await nc.close()
@@ -173,7 +173,7 @@ def test_d7_every_strange_subject_balances(system: System, subject: str) -> None
 
 
 def test_d7_a_mailbox_without_a_role_is_emptied(system: System) -> None:
-    """Of a role taken out of the catalogue, work still queued gets its end; the rest is a dead letter."""
+    """Queued work of a role that was removed from the catalogue ends, or becomes a dead letter if it is not valid."""
     order = work("chat") | {"role": "poet"}
     address = subjects.reply("fuzz", "fuzz", order["id"])
     late = f"NATS/1.0\r\nPenstock-Reply: {address}\r\nPenstock-Deadline-Ms: 1000\r\n\r\n".encode()

@@ -20,8 +20,8 @@ from tests.harness.system import System, running_system
 
 LONG = "Tell me of the river. [[tokens=40]]"
 REQUESTS = 6
-PATIENT = {"first_token_s": 60.0, "whole_s": 60.0, "between_tokens_s": 60.0}
-CONFIG = catalogue(roles={"chat": {"concurrency": REQUESTS, "timeouts": PATIENT}})
+LONG_TIMEOUTS = {"first_token_s": 60.0, "whole_s": 60.0, "between_tokens_s": 60.0}
+CONFIG = catalogue(roles={"chat": {"concurrency": REQUESTS, "timeouts": LONG_TIMEOUTS}})
 """The first worker's slots are all in use, so that no open pull of its own takes a redelivered request back."""
 
 both_ways = pytest.mark.parametrize(
@@ -50,7 +50,7 @@ class InFlight:
         ]
 
     async def stored(self, system: System) -> list[list[ReplyEvent]]:
-        """Of each request that has begun."""
+        """The stored events of each request that has begun."""
         labels = await system.sim("GET", "labels")
         ids = sorted({label.rpartition(".")[0] for label in labels if label})
         return [
@@ -111,12 +111,12 @@ async def test_d6_d7_a_worker_stopped_beyond_ack_wait_publishes_no_end(tmp_path:
         await system.release_answers()
         received = await in_flight.answered()
         ends = await check(system, client, in_flight, received)
-        assert {end.attempt for end in ends} == {2}, "the first worker looked before it published an end"
+        assert {end.attempt for end in ends} == {2}, "the first worker read the stored events before it published an end"
 
 
 @both_ways
 async def test_d6_d7_the_first_stored_end_of_two_workers_is_the_only_one(tmp_path: Path, streamed: bool):
-    """The worker that is cut off cannot know it: its ends arrive when the partition heals, before the other's."""
+    """The worker that is cut off does not notice it: its ends arrive when the partition heals, before the other's."""
     async with (
         running_system(tmp_path, config=CONFIG) as system,
         Partition.before(system.nats.url) as partition,

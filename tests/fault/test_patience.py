@@ -1,4 +1,4 @@
-"""D2, D3, D4: a provider that restarts, a worker that cannot reach its provider, and second tries of the same model."""
+"""D1 to D5: provider outages, a worker that cannot reach its provider, and retries at the same model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.harness.system import System, running_system
 SOLO = {"chat": ("solo",), "fast": ("first", "second")}
 SHIPPED = {"timeouts": {"total_s": 90}, "retry": {"cap_s": 8}}
 A_THIRD = {"timeouts": {"total_s": 30}, "retry": {"cap_s": 8 / 3}}
-AT_ONCE_S = 10.0
-"""Seconds that a request may take, on a busy machine, if it did not wait for a breaker or a deadline."""
+WITHOUT_WAITING_S = 10.0
+"""Upper bound in seconds, on a loaded machine, for a request that waits for no breaker and no deadline."""
 
 
 async def ask_many(client: Client, number: int, role: str = "chat") -> list[ReceivedReply]:
@@ -25,10 +25,10 @@ async def ask_many(client: Client, number: int, role: str = "chat") -> list[Rece
 
 
 @asynccontextmanager
-async def behind_a_proxy(
+async def system_behind_proxy(
     tmp_path: Path, port: int, workers: int
 ) -> AsyncIterator[tuple[System, Client, PortProxy]]:
-    """The times of the role `logic` and of a breaker are the shipped ones; of the others a third of that."""
+    """The role `logic` and the breaker have the shipped times, the other roles a third of them."""
     text = catalogue(SOLO, role=A_THIRD, roles={"logic": SHIPPED})
     config = text.replace("${PENSTOCK_SIMULATOR_URL}", f"http://127.0.0.1:{port}")
     async with (
@@ -42,8 +42,8 @@ async def behind_a_proxy(
 async def test_d2_an_outage_of_a_provider_for_five_seconds_costs_no_request(
     tmp_path: Path, free_port
 ) -> None:
-    """One request alone, whose attempts are spread; and many that open the breaker."""
-    async with behind_a_proxy(tmp_path, free_port(), 1) as (system, client, proxy):
+    """Shown by a single request, whose attempts are spread over time, and by many, which open the breaker."""
+    async with system_behind_proxy(tmp_path, free_port(), 1) as (system, client, proxy):
         async with proxy.closed_for(5.0):
             received = await ask_many(client, 1, "logic")
         async with proxy.closed_for(1.6):
@@ -57,18 +57,18 @@ async def test_d2_an_outage_of_a_provider_for_five_seconds_costs_no_request(
     assert 5.0 < received[0].took_s < 15
     assert min(each.took_s for each in (*received[1:], *many)) > 1.5
     assert max(each.took_s for each in many) < 20
-    assert "returns to the queue" not in log, "without another worker it keeps what it holds"
+    assert "returns to the queue" not in log, "without another worker it keeps its requests"
 
 
 async def test_d2_an_outage_of_a_provider_costs_two_workers_no_request(tmp_path: Path, free_port) -> None:
-    async with behind_a_proxy(tmp_path, free_port(), 2) as (_, client, proxy), proxy.closed_for(1.6):
+    async with system_behind_proxy(tmp_path, free_port(), 2) as (_, client, proxy), proxy.closed_for(1.6):
         received = await ask_many(client, 30)
     assert [each.code for each in received] == [None] * 30
     assert max(each.took_s for each in received) < 20
 
 
 async def test_d3_a_worker_without_its_provider_delays_no_request(tmp_path: Path, free_port) -> None:
-    """Single ones before its breaker opens, and many at once, which open it."""
+    """Single requests come before its breaker opens; many concurrent requests open it."""
     async with (
         running_system(tmp_path, "all", config=catalogue(SOLO)) as system,
         await system.client() as client,
@@ -79,12 +79,12 @@ async def test_d3_a_worker_without_its_provider_delays_no_request(tmp_path: Path
         many = await ask_many(client, 30)
         single += [await ask(client, f"Question {n}", role="chat") for n in range(27)]
     assert [each.code for each in (*single, *many)] == [None] * 60
-    assert max(each.took_s for each in (*single, *many)) < AT_ONCE_S
+    assert max(each.took_s for each in (*single, *many)) < WITHOUT_WAITING_S
     assert "returns to the queue" in cut_off.log.read_text()
 
 
 @asynccontextmanager
-async def one_cut_off(tmp_path: Path, free_port: int) -> AsyncIterator[System]:
+async def one_worker_cut_off(tmp_path: Path, free_port: int) -> AsyncIterator[System]:
     """Two workers; the second one's provider refuses connections."""
     async with running_system(tmp_path, "all", config=catalogue(SOLO)) as system:
         cut_off = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port}")
@@ -94,17 +94,17 @@ async def one_cut_off(tmp_path: Path, free_port: int) -> AsyncIterator[System]:
 
 
 async def test_d3_two_workers_without_their_provider_cost_no_request(tmp_path: Path, free_port) -> None:
-    async with one_cut_off(tmp_path, free_port()) as system, await system.client() as client:
+    async with one_worker_cut_off(tmp_path, free_port()) as system, await system.client() as client:
         second = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
         await second.start()
         system.workers.append(second)
         received = [await ask(client, f"Question {n}", role="chat") for n in range(12)]
     assert len([each for each in received if each.completed]) == 12
-    assert max(each.took_s for each in received) < AT_ONCE_S
+    assert max(each.took_s for each in received) < WITHOUT_WAITING_S
 
 
 async def test_d3_two_workers_without_a_provider_pass_a_request_on_once(tmp_path: Path, free_port) -> None:
-    async with one_cut_off(tmp_path, free_port()) as system:
+    async with one_worker_cut_off(tmp_path, free_port()) as system:
         second = system.new_worker("all", PENSTOCK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
         await second.start()
         system.workers.append(second)
@@ -165,4 +165,4 @@ async def test_d5_a_short_retry_after_is_waited_for_once_and_a_long_one_not(tmp_
     assert waited.took_s >= 0.8
     assert twice.models == ["first", "first", "second"]
     assert moved_on.models == ["first", "second"]
-    assert moved_on.took_s < 5, "sooner than the pause of the first model ends"
+    assert moved_on.took_s < 5, "it does not wait for the end of the pause of the first model"

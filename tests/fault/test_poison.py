@@ -1,4 +1,4 @@
-"""D7: a message that kills whoever takes it is buried after `max_deliver`, and the application hears of it."""
+"""D7: a message that kills each process that takes it is dead-lettered after `max_deliver`, and its request fails."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
-async def taken_and_given_back(publisher: RawPublisher, stream: str, durable: str) -> None:
-    """As by so many processes that fell over it."""
+async def fail_deliveries(publisher: RawPublisher, stream: str, durable: str) -> None:
+    """Take and return the message `MAX_DELIVER` times, like processes that it crashes."""
     puller = await publisher.js.pull_subscribe_bind(durable, stream)
     for _ in range(MAX_DELIVER):
         (msg,) = await puller.fetch(1, timeout=20)
@@ -48,7 +48,7 @@ async def test_d7_a_request_that_kills_each_router_is_dead_lettered(
     asked = request() | {"client": "publisher"}
     extra = {headers.MESSAGE_ID: asked["id"], headers.CLIENT: "publisher"}
     await publisher.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode(), headers=extra)
-    await taken_and_given_back(publisher, REQUESTS.name, ROUTER.durable)
+    await fail_deliveries(publisher, REQUESTS.name, ROUTER.durable)
 
     system.router = system.new_router()
     await system.router.start()
@@ -71,7 +71,7 @@ async def test_d7_work_that_kills_each_worker_is_dead_lettered(
         headers.DEADLINE_MS: str(order["deadline_ms"]),
     }
     await publisher.js.publish(WAITING, json.dumps(order).encode(), headers=extra)
-    await taken_and_given_back(publisher, WORK.name, mailbox("chat", "interactive")[1].durable)
+    await fail_deliveries(publisher, WORK.name, mailbox("chat", "interactive")[1].durable)
 
     system.workers[0] = system.new_worker()
     await system.workers[0].start()

@@ -1,4 +1,4 @@
-"""What a request says of further attempts: `rescue`, when a provider fails and when a worker is killed."""
+"""The field `rescue` of a request limits further attempts after a provider failure or the kill of a worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROLE = {"timeouts": {"total_s": 20, "whole_s": 5, "first_token_s": 5, "between_t
 
 @pytest.fixture(scope="module")
 def one_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """No breaker opens, and a limit that the catalogue names is not learned: the tests have nothing in common."""
+    """No breaker opens and no limit is learned, because the catalogue has one: the tests stay independent."""
     config = catalogue(
         CHAINS,
         role=ROLE,
@@ -61,7 +61,7 @@ def models(events: list[ReplyEvent]) -> list[str]:
 
 
 def no_text_before_restarted(events: list[ReplyEvent]) -> bool:
-    """`restarted` may come where a worker died before its first text: then there is nothing to forget."""
+    """True if no text precedes a `restarted` event; one may follow a worker that died before its first text."""
     restarted = [event.seq for event in events if isinstance(event, Restarted)]
     return not any(isinstance(event, Delta) and event.seq < max(restarted, default=0) for event in events)
 
@@ -114,7 +114,7 @@ async def test_rescue_restart_continues_after_text(system: System, publisher: Ra
 
 
 @pytest.mark.parametrize(
-    ("rescue", "text_out", "ends_well"),
+    ("rescue", "after_text", "completes"),
     [
         ("none", False, False),
         ("none", True, False),
@@ -123,16 +123,16 @@ async def test_rescue_restart_continues_after_text(system: System, publisher: Ra
         ("restart", True, True),
     ],
 )
-async def test_a_killed_worker_is_replaced_only_as_far_as_the_request_allows(
-    system: System, publisher: RawPublisher, rescue: Rescue, *, text_out: bool, ends_well: bool
+async def test_d7_after_a_kill_another_worker_answers_only_as_rescue_allows(
+    system: System, publisher: RawPublisher, rescue: Rescue, *, after_text: bool, completes: bool
 ) -> None:
-    behaviour = "healthy" if text_out else "slow-first-token=4"
-    await system.sim("PUT", "behaviour", {"first": "" if text_out else behaviour})
+    behaviour = "healthy" if after_text else "slow-first-token=4"
+    await system.sim("PUT", "behaviour", {"first": "" if after_text else behaviour})
     await system.sim("PUT", "speed", {"tokens_per_second": 20, "first_token_ms": 0, "latency_ms": 0})
     request_id = await begin(publisher, rescue, prompt="Tell me of the river. [[tokens=80]]")
 
     async def begun() -> bool:
-        wanted = Delta if text_out else Started
+        wanted = Delta if after_text else Started
         return any(isinstance(event, wanted) for event in await publisher.stored(request_id))
 
     await until(begun)
@@ -146,7 +146,7 @@ async def test_a_killed_worker_is_replaced_only_as_far_as_the_request_allows(
     end = await publisher.end(request_id)
     if rescue == "before_output":
         assert no_text_before_restarted(await publisher.stored(request_id))
-    if ends_well:
+    if completes:
         assert isinstance(end, Completed)
         return
     assert isinstance(end, Failed)

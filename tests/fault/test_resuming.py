@@ -1,4 +1,4 @@
-"""E2, E3: a reply is resumed from another process at any point, and followed by as many as like."""
+"""E2, E3: a reply can be resumed from another process at any event, and be read by several readers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(autouse=True)
-async def talking_slowly(system: System) -> AsyncIterator[None]:
+async def slow_answers(system: System) -> AsyncIterator[None]:
     await system.sim("PUT", "speed", {"tokens_per_second": 40})
     yield
     await system.sim("PUT", "speed", {"tokens_per_second": 0})

@@ -33,7 +33,7 @@ async def test_c3_a_router_cut_off_from_nats_rejects_no_served_role(
         partition.sever()
         await asyncio.sleep(ALIVE_S + 2)
         asking = [asyncio.create_task(ask(client, f"{n}", role="chat", timeout_s=20)) for n in range(20)]
-        await asyncio.sleep(0.2)  # they are stored; the router finds them all at once
+        await asyncio.sleep(0.2)  # they are stored; the router receives all of them together
         partition.heal()
 
         received = await asyncio.gather(*asking)

@@ -35,10 +35,10 @@ NO_BODY = {"body": {"messages": "none"}}
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    patient = {"first_token_s": 60.0, "between_tokens_s": 60.0}  # the tests hold answers
-    roles = {"chat": {"batch_concurrency": 1, "timeouts": patient}}
+    long_timeouts = {"first_token_s": 60.0, "between_tokens_s": 60.0}  # the tests hold answers
+    roles = {"chat": {"batch_concurrency": 1, "timeouts": long_timeouts}}
     with shared_system(
-        tmp_path_factory.mktemp("again"), "chat", config=catalogue(CHAINS, roles=roles)
+        tmp_path_factory.mktemp("second-requests"), "chat", config=catalogue(CHAINS, roles=roles)
     ) as running:
         yield running
 
@@ -51,7 +51,7 @@ async def hold_answers(system: System) -> None:
 
 
 def new_request(client: Client, lane: Lane) -> dict[str, Any]:
-    """Of a user of its own, so that all of them wait in the same rank of the mailbox."""
+    """A request with a user of its own, so that all requests wait in the same rank of the mailbox."""
     talk = {"messages": [{"role": "user", "content": LONG}], "stream": True}
     unique = new_id()
     return request() | {"id": unique, "user": unique, "client": client.name, "lane": lane, "body": talk}

@@ -25,7 +25,7 @@ from tests.harness.system import System, running_system
 
 DRAIN_S = 1.0
 BEYOND_DRAIN_S = 15.0
-"""Seconds beyond the drain that docs/configuration.md tells a supervisor to allow."""
+"""Seconds beyond the drain that a supervisor allows, as docs/configuration.md recommends."""
 Away = Callable[[System], AbstractContextManager[None]]
 LIMITED = {"limits": {"requests_per_minute": 600, "tokens_per_minute": 100_000}}
 
@@ -48,7 +48,7 @@ def frozen(system: System) -> Iterator[None]:
 
 @contextmanager
 def without_jetstream(system: System) -> Iterator[None]:
-    """Another server, in the place of the first."""
+    """A server without JetStream replaces the first one."""
     port = system.nats.url.rpartition(":")[2]
     system.nats.kill()
     plain = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""D10: no command prints an escape sequence, whatever a model or any publisher on the bus writes."""
+"""D10: no command prints an escape sequence that a model or a publisher on the bus writes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_d10_a_forged_reply_is_printed_terminal_safe(
 
     ran = await run_command(system, "ask", "hi", "--timeout", "6")
     assert (ran.code, ran.unprintable) == (1, [])
-    assert ran.out == "", "a file gets complete answers only"
+    assert ran.out == "", "stdout contains complete answers only"
     assert f"[restarted: {WRITTEN}]" in ran.notes
     assert f"penstock: {WRITTEN} (overloaded)" in ran.notes
     assert "In 1 s at the earliest" in ran.notes

@@ -73,7 +73,7 @@ async def test_d6_d7_a_stopped_worker_does_not_end_a_request_another_took_over(t
         assert [event.attempt for event in starts] == [1, 2]
         ends = [event for event in stored if isinstance(event, TERMINAL)]
         assert [type(end) for end in ends] == [Completed]
-        assert ends[0].attempt == 2, "the stopped worker looked before it published an end"
+        assert ends[0].attempt == 2, "the stopped worker read the stored events before it published an end"
 
 
 async def test_d6_a_redelivery_by_a_new_consumer_has_a_new_attempt_number(tmp_path: Path):

@@ -90,7 +90,7 @@ async def test_a7_requests_are_shared_and_a_failed_provider_gets_a_cooldown(tmp_
                 before_s = time.monotonic()
                 received = await ask(client, "Failing?", role="chat")
                 failed_s = time.monotonic()
-        assert received.models == ["other", "main"], "the other model of the step follows at once"
+        assert received.models == ["other", "main"], "the other model of the step is called next"
         rest = [await ask(client, f"Around it {n}", role="chat") for n in range(30)]
         assert time.monotonic() < before_s + COOLDOWN_S, "the machine is too slow for this test"
         assert {tuple(each.models) for each in rest} == {("main",)}
