@@ -1,7 +1,7 @@
-# Every target sets up what it needs on a machine that has only Python (>= 3.11), make and git.
+# Every target installs its requirements on a machine with only Python (>= 3.11), make and git.
 PYTHON ?= python3
 VENV   ?= .venv
-# The suite waits for half of its time, so three processes share two cores; long files come first.
+# The suite waits for half of its run time, so it uses more processes than cores; long files come first.
 TESTS  ?= -n 3 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -21,10 +21,10 @@ $(READY): requirements/build.lock requirements/dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY)  ## start a whole system, show what Penstock promises, stop it (under a minute)
+demo: $(READY)  ## start a complete system, show the main promises, stop it (under a minute)
 	$(BIN)/penstock demo
 
-up: $(READY)  ## the same system, staying up until Ctrl-C
+up: $(READY)  ## start the same system and keep it running until Ctrl-C
 	$(BIN)/penstock up
 
 check: $(READY)  ## format, lint, types, architecture, generated files
@@ -35,20 +35,20 @@ check: $(READY)  ## format, lint, types, architecture, generated files
 	$(BIN)/python docs/generate_metrics.py --check
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
-test: $(READY)  ## all tests; with `make check`, everything a change must pass
+test: $(READY)  ## run all tests; a change must pass these and `make check`
 	$(BIN)/pytest $(TESTS) -m "not prove"
 
-prove: $(READY)  ## the long proofs (load, soak, kill series) and every hypothesis example; ends with a table
+prove: $(READY)  ## run the long proofs (load, soak, kill series) and every hypothesis example; ends with a table
 	PENSTOCK_EXAMPLES=all $(BIN)/pytest -m "prove or hypothesis" -s --timeout 300
 
-bench: $(READY)  ## the figures; the last line is one JSON object
+bench: $(READY)  ## run the benchmark; the last line is one JSON object
 	@$(BIN)/python -m tests.bench
 
 format: $(READY)  ## format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schemas: $(READY)  ## write the generated JSON Schemas, schemas/asyncapi.json and docs/metrics.md anew
+schemas: $(READY)  ## regenerate the JSON Schemas, schemas/asyncapi.json and docs/metrics.md
 	$(BIN)/python -m penstock.contract.generate
 	$(BIN)/python docs/generate_metrics.py
 
@@ -59,5 +59,5 @@ lock: $(READY)  ## resolve the dependencies again (needs uv on the PATH)
 	$(LOCK) --extra dev requirements/build.in pyproject.toml -c requirements/runtime.lock -o requirements/dev.lock
 	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
 
-clean:  ## remove what was built, and the local system's store, logs and traces
+clean:  ## remove build output and the local system's store, logs and traces
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .penstock

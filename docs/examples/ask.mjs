@@ -79,12 +79,12 @@ class Nats {
     nats.#socket = connect(Number(port || 4222), hostname);
     nats.#socket.on("data", (data) => nats.#read(data));
     await new Promise((done, fail) => nats.#socket.once("connect", done).once("error", fail));
-    nats.#socket.on("error", (error) => fail(error)).on("close", () => fail(new Error("NATS hung up")));
+    nats.#socket.on("error", (error) => fail(error)).on("close", () => fail(new Error("NATS closed the connection")));
     nats.#socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n');
     return nats;
   }
 
-  /** Events of one reply, as they come. */
+  /** The events of one reply in the order of arrival. */
   async *#events(queue) {
     for (;;) yield JSON.parse((await queue.next()).body);
   }
@@ -98,18 +98,18 @@ class Nats {
     const answers = this.#listen();
     this.#publish(subject, answers.subject, body, headers);
     const { status, body: answer } = await answers.next();
-    if (status === 503) throw new Error(`nobody listens on ${subject}: does Penstock run?`);
+    if (status === 503) throw new Error(`no subscriber on ${subject}: is Penstock running?`);
     return JSON.parse(answer);
   }
 
-  /** What LLM_REPLIES has kept of one reply: pages of a direct get, each ended by a message with a status. */
+  /** The events of one reply that LLM_REPLIES stores: pages of a direct get, each ended by a message with a status. */
   async stored(subject) {
     const events = [];
     let from = 1;
     for (let left = 1; left > 0; ) {
       const answers = this.#listen();
-      const wish = { next_by_subj: subject, seq: from, batch: 1000 };
-      this.#publish("$JS.API.DIRECT.GET.LLM_REPLIES", answers.subject, JSON.stringify(wish));
+      const request = { next_by_subj: subject, seq: from, batch: 1000 };
+      this.#publish("$JS.API.DIRECT.GET.LLM_REPLIES", answers.subject, JSON.stringify(request));
       for (;;) {
         const { status, headers, body } = await answers.next();
         if (status) {
@@ -144,26 +144,26 @@ class Nats {
     this.#socket.write(Buffer.concat([head, payload, Buffer.from("\r\n")]));
   }
 
-  /** Whole protocol messages out of whatever pieces the bytes come in. */
+  /** Assemble protocol messages from received bytes. */
   #read(data) {
     this.#buffer = Buffer.concat([this.#buffer, data]);
     for (;;) {
       const end = this.#buffer.indexOf("\r\n");
       if (end < 0) return;
-      const words = this.#buffer.toString("latin1", 0, end).split(" ");
-      const size = words[0] === "MSG" || words[0] === "HMSG" ? Number(words.at(-1)) + 2 : 0;
+      const fields = this.#buffer.toString("latin1", 0, end).split(" ");
+      const size = fields[0] === "MSG" || fields[0] === "HMSG" ? Number(fields.at(-1)) + 2 : 0;
       if (this.#buffer.length < end + 2 + size) return;
       const payload = this.#buffer.subarray(end + 2, end + size);
       this.#buffer = this.#buffer.subarray(end + 2 + size);
-      if (words[0] === "PING") this.#socket.write("PONG\r\n");
-      else if (words[0] === "-ERR") fail(new Error(words.slice(1).join(" ")));
-      else if (size) this.#receivers.get(words[2])?.(read(words, payload));
+      if (fields[0] === "PING") this.#socket.write("PONG\r\n");
+      else if (fields[0] === "-ERR") fail(new Error(fields.slice(1).join(" ")));
+      else if (size) this.#receivers.get(fields[2])?.(read(fields, payload));
     }
   }
 }
 
-function read(words, payload) {
-  const headBytes = words[0] === "HMSG" ? Number(words.at(-2)) : 0;
+function read(fields, payload) {
+  const headBytes = fields[0] === "HMSG" ? Number(fields.at(-2)) : 0;
   const [first, ...lines] = payload.toString("utf8", 0, headBytes).split("\r\n");
   const headers = Object.fromEntries(lines.filter(Boolean).map((line) => line.split(/: ?(.*)/, 2)));
   return { status: Number(first.split(" ")[1] ?? 0), headers, body: payload.toString("utf8", headBytes) };

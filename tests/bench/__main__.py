@@ -1,4 +1,4 @@
-"""`make bench`: what a request costs through Penstock, beside the bare SDK call, in one run.
+"""`make bench`: the cost of a request through Penstock and of the bare SDK call, in one run.
 
 All processes of Penstock count (client, router, worker), with traces exported and metrics kept; nats-server and
 the simulator are shown beside them. Ratios are worth more than absolute figures: machines are noisy.
@@ -33,7 +33,7 @@ GENEROUS = {
     "requests_per_day": 1_000_000_000,
     "concurrency": 10_000,
 }
-"""Limits that never bind: what keeping them costs, beside `cpu_ms_per_request_untraced`."""
+"""Limits that are never reached: they show the cost of enforcement, beside `cpu_ms_per_request_untraced`."""
 SHORT, LONG, STREAMS = 40, 440, 150
 
 Ask = Callable[[], Awaitable[None]]
@@ -100,7 +100,7 @@ async def _penstock_figures(system: System, client: Client, *, streams: bool) ->
         "p50_ms": _latency(figures, 0.50),
         "p99_ms": _latency(figures, 0.99),
         "requests_per_s": round(figures[64].per_s, 1),
-        # Little's law with the throughput at 16: what 64 would wait if more at once cost nothing extra.
+        # Little's law with the throughput at 16: the latency at 64 if higher concurrency had no extra cost.
         "p99_to_queueing_at_64": round(
             percentile(figures[64].latencies_ms, 0.99) / (64 * 1000 / figures[16].per_s), 2
         ),
@@ -123,7 +123,7 @@ async def _penstock_figures(system: System, client: Client, *, streams: bool) ->
 async def _per_delta(
     system: System, client: Client, streams: int = STREAMS
 ) -> tuple[float, dict[str, float]]:
-    """What one more token of a stream costs: long streams less short ones."""
+    """The cost of one more token of a stream: the difference between long and short streams."""
     spent = {}
     for tokens in (SHORT, LONG):
         ask = penstock_stream(client, tokens)
@@ -208,7 +208,7 @@ async def main() -> None:
 
 
 def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
-    """What we want to reach, on a machine with two cores at 2.5 GHz or better."""
+    """Target figures for a machine with two cores at 2.5 GHz or more."""
     services = ("client", "router", "worker", "simulator")
     return [
         ("CPU ms per request, traces on", report["cpu_ms_per_request"], 2.0),

@@ -1,4 +1,4 @@
-"""Closed-loop load: so many at once, each next one as soon as one is done."""
+"""Closed-loop load: a constant number of concurrent requests, each followed by the next when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An OTLP endpoint that takes everything and keeps nothing: tracing is on while we measure."""
+"""An OTLP endpoint that discards what it receives, so that the benchmark runs with tracing on."""
 
 from __future__ import annotations
 

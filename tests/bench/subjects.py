@@ -1,4 +1,4 @@
-"""What is measured: a request through Penstock, and the bare SDK call it is compared with."""
+"""The measured operations: a request through Penstock, and the bare SDK call for comparison."""
 
 from __future__ import annotations
 

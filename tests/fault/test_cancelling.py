@@ -71,7 +71,9 @@ async def test_d8_leaving_the_stream_stops_the_provider(
     assert end.error.code == "cancelled"
 
 
-async def test_d8_a_whole_reply_is_cancelled_while_the_provider_makes_it(system: System, client: Client) -> None:
+async def test_d8_a_whole_reply_is_cancelled_while_the_provider_makes_it(
+    system: System, client: Client
+) -> None:
     stream = client.stream(LONG, role="chat", stream=False)
     asked = asyncio.create_task(_events(stream))
     await until(lambda: _in_flight(system, "talker"))

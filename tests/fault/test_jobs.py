@@ -176,8 +176,8 @@ async def _fill_the_queue(system: System, client: Client) -> list[str]:
     queue += [await client.submit("queued", role="coding", user=f"u{n}", timeout_s=60) for n in range(40)]
 
     async def refused() -> bool:
-        hasty = await job_in_state(client, await client.submit("now", role="coding"), *STATES)
-        return hasty.error is not None and hasty.error.code == "overloaded"
+        job = await job_in_state(client, await client.submit("now", role="coding"), *STATES)
+        return job.error is not None and job.error.code == "overloaded"
 
     await until(refused)
     return queue

@@ -111,7 +111,9 @@ async def test_d6_d7_a_worker_stopped_beyond_ack_wait_publishes_no_end(tmp_path:
         await system.release_answers()
         received = await in_flight.answered()
         ends = await check(system, client, in_flight, received)
-        assert {end.attempt for end in ends} == {2}, "the first worker read the stored events before it published an end"
+        assert {end.attempt for end in ends} == {2}, (
+            "the first worker read the stored events before it published an end"
+        )
 
 
 @both_ways

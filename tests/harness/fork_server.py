@@ -44,7 +44,7 @@ _IMPORTED: Final = (
     "penstock.cli.commands.redrive",
     "penstock.cli.commands.status",
 )
-"""Modules that take long to import; each `__main__` itself runs anew in every process."""
+"""Modules that take long to import; each `__main__` module is executed again in every process."""
 _FORKED: Final = ("services.router", "services.worker", "services.simulator", "penstock.cli")
 _ORDER_BYTES: Final = 200_000
 
@@ -83,7 +83,7 @@ class ForkedProcess:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):  # it ended, and its status is on the way
+            with contextlib.suppress(ProcessLookupError):  # it ended, and its status arrives soon
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> None:
@@ -93,9 +93,9 @@ class ForkedProcess:
         self.send_signal(signal.SIGTERM)
 
     def _read(self, flags: int) -> None:
-        said = self._status.recv(64, flags)
-        assert said, "the fork server died"
-        self.returncode = int(said)
+        code = self._status.recv(64, flags)
+        assert code, "the fork server died"
+        self.returncode = int(code)
         self._status.close()
         os.close(self._pidfd)
 

@@ -88,8 +88,8 @@ class LocalSystem:
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own simulator
             return json.loads(answer.read() or b"null")
 
-    def until_logged(self, words: str, timeout_s: float = 20.0) -> None:
-        self._until(lambda: words in self.text(), timeout_s)
+    def until_logged(self, text: str, timeout_s: float = 20.0) -> None:
+        self._until(lambda: text in self.text(), timeout_s)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -103,9 +103,9 @@ class RefusedRequest:
 
 def by_field(parameter: str, message: str = "", code: str | None = None) -> ProviderError:
     """An error with a field that names the parameter."""
-    words = () if code is None else (code,)
+    names = () if code is None else (code,)
     error = by_words(parameter, message)
-    return structs.replace(error, code=code, trusted_parameter=parameter, trusted_names=words)
+    return structs.replace(error, code=code, trusted_parameter=parameter, trusted_names=names)
 
 
 def by_words(parameter: str, message: str) -> ProviderError:

@@ -1,4 +1,4 @@
-"""A wire between two processes that can be made silent: nothing passes, and neither end is told."""
+"""A proxy that stops forwarding without closing its connections, as a network partition does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Partition"]
 
 
 class Partition:
-    """Listens on loopback and passes on what comes, to and fro, while it is whole."""
+    """Listens on loopback and forwards bytes in both directions while it is not cut."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)

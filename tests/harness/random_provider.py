@@ -40,16 +40,16 @@ class FailureRates(Struct, frozen=True, kw_only=True):
     """Seconds for which a stalled stream stays open."""
 
 
-class _Dice:
-    def __init__(self, odds: FailureRates, seed: int) -> None:
-        self._odds = odds
+class _RandomOutcomes:
+    def __init__(self, rates: FailureRates, seed: int) -> None:
+        self._rates = rates
         self._random = Random(seed)
-        self.thrown: Counter[str] = Counter()
+        self.drawn: Counter[str] = Counter()
         """Number of calls by outcome."""
 
     def answer(self, call: Call) -> Iterator[Part]:
         outcome = self._outcome()
-        self.thrown[outcome] += 1
+        self.drawn[outcome] += 1
         if outcome == "429":
             return _error("429 Too Many Requests", "Rate limit reached", "Retry-After: 1")
         if outcome == "503":
@@ -57,12 +57,12 @@ class _Dice:
         return self._stream(expected_answer(call.body["messages"][-1]["content"]), outcome)
 
     def _outcome(self) -> str:
-        throw = self._random.random()
-        if throw < self._odds.rate_limited:
+        draw = self._random.random()
+        if draw < self._rates.rate_limited:
             return "429"
-        if throw < self._odds.rate_limited + self._odds.server_error:
+        if draw < self._rates.rate_limited + self._rates.server_error:
             return "503"
-        return self._random.choice(DAMAGE) if self._random.random() < self._odds.damaged else "whole"
+        return self._random.choice(DAMAGE) if self._random.random() < self._rates.damaged else "whole"
 
     def _stream(self, text: str, outcome: str) -> Iterator[Part]:
         yield _HEAD
@@ -82,7 +82,7 @@ class _Dice:
             case "malformed":
                 yield _piece(b'data: {"choices":[{"index":0,"delta":{"content":"half a\n\n') + b"0\r\n\r\n"
             case _:
-                yield self._odds.stall_s
+                yield self._rates.stall_s
 
 
 def expected_answer(prompt: str) -> str:
@@ -105,7 +105,7 @@ class Run(Struct):
     """The replies to a number of requests, and the outcomes of the calls."""
 
     received: list[ReceivedReply] = field(default_factory=list)
-    thrown: Counter[str] = field(default_factory=Counter)
+    drawn: Counter[str] = field(default_factory=Counter)
     took_s: float = 0.0
 
     @property
@@ -123,11 +123,11 @@ class Run(Struct):
         return [each.text for each in self.completed if each.text.strip() not in right]
 
     def summary(self) -> str:
-        calls = sum(self.thrown.values())
+        calls = sum(self.drawn.values())
         slowest = max(each.took_s for each in self.received)
         return (
             f"{len(self.completed)} of {len(self.received)} completed, {dict(self.codes)}; {calls} calls "
-            f"{dict(self.thrown)}; slowest {slowest:.1f} s, all {self.took_s:.1f} s"
+            f"{dict(self.drawn)}; slowest {slowest:.1f} s, all {self.took_s:.1f} s"
         )
 
 
@@ -137,12 +137,12 @@ def _prompt(number: int) -> str:
 
 @contextmanager
 def random_provider(
-    directory: Path, odds: FailureRates, *, role: dict[str, Any], seed: int
+    directory: Path, rates: FailureRates, *, role: dict[str, Any], seed: int
 ) -> Iterator[tuple[System, Any]]:
     """A system whose role `chat` has three models at such a provider, and a function that sends it requests."""
     with scripted_provider(*MODELS) as provider:
-        dice = _Dice(odds, seed)
-        provider.answer = dice.answer
+        outcomes = _RandomOutcomes(rates, seed)
+        provider.answer = outcomes.answer
         config = yaml.safe_load(catalogue({"chat": MODELS}, roles={"chat": role}))
         config["providers"]["simulator"]["base_url"] = provider.url
         with shared_system(directory, "chat", config=yaml.safe_dump(config)) as system:
@@ -156,6 +156,6 @@ def random_provider(
                     return await ask(client, _prompt(number), role="chat", timeout_s=timeout_s)
 
                 received = await asyncio.gather(*(one(number) for number in range(requests)))
-                return Run(list(received), dice.thrown, time.monotonic() - began_s)
+                return Run(list(received), outcomes.drawn, time.monotonic() - began_s)
 
             yield system, run

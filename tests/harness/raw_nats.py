@@ -22,7 +22,7 @@ class RawMessage(Struct, frozen=True):
     """A byte that is not valid UTF-8 is written as its surrogate escape: 0xff is `\\udcff`."""
     payload: bytes
     block: bytes | None = None
-    """The header block as it goes over the raw_nats, version line and blank line included."""
+    """The header block as it goes on the wire, version line and blank line included."""
 
 
 class RawNats:
@@ -70,12 +70,12 @@ class RawNats:
 
     async def _answer(self) -> tuple[int, dict[str, Any]]:
         while True:
-            words = (await self._reader.readline()).split()
-            if words[:1] == [b"PING"]:
+            fields = (await self._reader.readline()).split()
+            if fields[:1] == [b"PING"]:
                 self._writer.write(b"PONG\r\n")
-            elif words[:1] in ([b"MSG"], [b"HMSG"]):
-                data = await self._reader.readexactly(int(words[-1]) + 2)
-                number = int(words[1].rpartition(b".")[2])
-                return number, json.loads(data) if words[0] == b"MSG" else {}
+            elif fields[:1] in ([b"MSG"], [b"HMSG"]):
+                data = await self._reader.readexactly(int(fields[-1]) + 2)
+                number = int(fields[1].rpartition(b".")[2])
+                return number, json.loads(data) if fields[0] == b"MSG" else {}
             else:
-                assert not words or words[0] in {b"INFO", b"PONG", b"+OK"}, b" ".join(words)
+                assert not fields or fields[0] in {b"INFO", b"PONG", b"+OK"}, b" ".join(fields)

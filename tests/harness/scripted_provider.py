@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         provider.encodings.add(self.headers["Accept-Encoding"])
         self._send(provider.answer(call) if provider.answer else provider.behaviours[call.model](body))
 
-    def log_message(self, *words: object) -> None:
+    def log_message(self, *parts: object) -> None:
         """No log."""
 
     def _provider(self) -> str:

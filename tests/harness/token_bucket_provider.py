@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(head("200 OK", _JSON), whole("An answer."))
 
-    def log_message(self, *words: object) -> None:
+    def log_message(self, *parts: object) -> None:
         """No log."""
 
     def _send(self, *parts: bytes) -> None:
@@ -120,7 +120,7 @@ class _Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    _Handler.bucket = _Bucket(*(float(word) for word in sys.argv[1:3]))
+    _Handler.bucket = _Bucket(*(float(argument) for argument in sys.argv[1:3]))
     server = _Server(("127.0.0.1", 0), _Handler)
     print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
     server.serve_forever(poll_interval=0.05)

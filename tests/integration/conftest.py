@@ -1,4 +1,4 @@
-"""A connection of ours to the shared server, and to one that the test may restart."""
+"""Connections to the shared NATS server and to one that the test may restart."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ async def own_nc(own_nats_server: NatsServer) -> AsyncIterator[Nats]:
 
 @pytest.fixture
 async def provisioned(nc: Nats) -> Nats:
-    """The shared server with everything the contract wants on it."""
+    """The shared server with all streams, buckets and consumers of the contract."""
     await ensure(nc.jetstream(), JetStreamPlan(roles=ROLES, ack_wait_s=10))
     return nc
 
 
 @pytest.fixture
 def unique() -> str:
-    """A token no other test uses."""
+    """A token that no other test uses."""
     return new_id()

@@ -36,7 +36,7 @@ async def ask(system: System, endpoint: OtlpEndpoint, monkeypatch, role: str) ->
     return await endpoint.trace(return_id, spans=5 + attempts)
 
 
-async def test_one_trace_holds_every_hop_with_its_parent_j1(tmp_path: Path, monkeypatch):
+async def test_j1_one_trace_holds_every_hop_with_its_parent(tmp_path: Path, monkeypatch):
     config = catalogue({"chat": ["m-broken--503", "m-healthy"]}, role={"retry": {"same_model": 0}})
     async with otlp_endpoint() as endpoint:
         env = {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url}
@@ -78,11 +78,11 @@ async def test_one_trace_holds_every_hop_with_its_parent_j1(tmp_path: Path, monk
     assert second.attributes["gen_ai.usage.output_tokens"] == 40
     assert [first.attributes["penstock.attempt"], second.attributes["penstock.attempt"]] == [1, 2]
     assert not any("water" in str(span.attributes) for span in spans), (
-        "content is in no span unless asked for"
+        "spans contain content only if configured"
     )
 
 
-async def test_tracing_that_is_off_exports_nothing_and_passes_a_foreign_trace_on(tmp_path: Path):
+async def test_j1_disabled_tracing_exports_nothing_and_forwards_a_foreign_trace(tmp_path: Path):
     foreign = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     received: list[str | None] = []
 

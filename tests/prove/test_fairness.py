@@ -1,4 +1,4 @@
-"""C6: a user who floods a role delays no other user; batch work delays no interactive work; both are finished too."""
+"""C6: the flood of one user delays no other user, and batch work delays no interactive work; both complete."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ROLE = "chat"
 PROVIDER_MS = 200
 SLOTS = 16
 FLOOD = 1_500
-CALM_ASKS = 40
+CALM_REQUESTS = 40
 BATCH = 400
 BATCH_SLOTS = 4
 RATE_PER_S = 15
-"""Of interactive requests beside the batch: a fifth of what the slots could do."""
+"""Interactive requests per second beside the batch work: a fifth of the throughput of all slots."""
 ROUND_S = 12.0
 ROUNDS = 2
 
@@ -43,7 +43,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 async def one(client: Client, user: str, lane: str = "interactive") -> float:
-    """From ask to answer, in milliseconds."""
+    """Latency of one request in milliseconds."""
     received = await ask(
         client, "How deep is it?", role=ROLE, user=user, lane=lane, timeout_s=100, stream=False
     )
@@ -59,11 +59,11 @@ async def test_c6_a_flood_of_one_user_does_not_delay_another(system: System) -> 
     await system.sim("PUT", "speed", {"latency_ms": PROVIDER_MS, "first_token_ms": 0, "tokens_per_second": 0})
     async with await system.client() as flooding, await system.client() as calm:
         await one_after_another(calm, 5)
-        idle = await one_after_another(calm, CALM_ASKS)
+        idle = await one_after_another(calm, CALM_REQUESTS)
         began_s = time.monotonic()
         flood = [asyncio.create_task(one(flooding, "flood")) for _ in range(FLOOD)]
         await asyncio.sleep(2)
-        beside = await one_after_another(calm, CALM_ASKS)
+        beside = await one_after_another(calm, CALM_REQUESTS)
         left = sum(not task.done() for task in flood)
         flooded = await asyncio.gather(*flood)
         took_s = time.monotonic() - began_s
@@ -73,13 +73,13 @@ async def test_c6_a_flood_of_one_user_does_not_delay_another(system: System) -> 
         f"(worst {max(beside):.0f} ms), {left} of it still waiting then; it was answered in {took_s:.1f} s, "
         f"{took_s * SLOTS / FLOOD * 1000:.0f} ms a slot"
     )
-    assert left > FLOOD / 4, "the flood stood all the time"
+    assert left > FLOOD / 4, "the flood was queued all the time"
     assert percentile(beside, 0.95) <= 2 * percentile(idle, 0.95)
     assert len(flooded) == FLOOD
 
 
 async def at_a_rate(client: Client) -> list[float]:
-    """Interactive requests of several users, evenly, whatever becomes of those before."""
+    """Send interactive requests of several users at a constant rate, independent of earlier ones."""
     began_s = time.monotonic()
     asked: list[asyncio.Task[float]] = []
     for number in range(int(RATE_PER_S * ROUND_S)):
@@ -110,5 +110,5 @@ async def test_c6_batch_work_does_not_delay_interactive_work(system: System) -> 
         f"alone, {p95_beside:.0f} ms beside {BATCH} batch requests ({p95_beside / p95_alone - 1:+.1%}), of which "
         f"{left} still waited at the end; they were answered in {took_s:.1f} s"
     )
-    assert min(left) > 0, "there was batch work all the time"
+    assert min(left) > 0, "batch work was queued all the time"
     assert p95_beside <= 1.10 * p95_alone

@@ -1,4 +1,4 @@
-"""C2, C3: a role whose provider answers only 429 slows no other role, and its own requests hear the truth."""
+"""C2, C3: a role whose provider answers only 429 slows no other role; its own requests complete or fail in time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHERS = tuple(role for role in ROLES if role != STARVED)
 CHAINS = {STARVED: ("dry-a", "dry-b")}
 REQUESTS = 500
 ROUNDS = 4
-"""Of each kind, one after the other by turns: what the machine does beside falls on both alike."""
+"""Number of rounds of each kind; the kinds alternate, so that other load on the machine affects both equally."""
 AT_ONCE = 16
 FIRST_TOKEN_MS = 150
 PATIENCE_S = 4.0
@@ -51,7 +51,7 @@ async def ask_the_others(client: Client) -> list[float]:
 
 
 async def ask_the_starved(client: Client, stop: asyncio.Event) -> list[ReceivedReply]:
-    """A steady stream of requests for the one role until `stop` is set; returns when all have ended."""
+    """Send requests for the starved role at a constant rate until `stop` is set; return when all have ended."""
     asked: list[asyncio.Task[ReceivedReply]] = []
     while not stop.is_set():
         asked.append(asyncio.create_task(ask(client, f"{len(asked)}", role=STARVED, timeout_s=PATIENCE_S)))
@@ -76,7 +76,7 @@ async def test_c2_a_starved_role_does_not_slow_the_others(system: System) -> Non
     async with await system.client() as client, await system.client() as other:
         await ask_the_others(client)  # warm
         for _ in range(ROUNDS):
-            # The role is asked as often in both, so that all that differs is what its models answer.
+            # Both rounds send the starved role the same load; only the answers of its models differ.
             with_quota = await _beside(client, other, alone)
             assert {each.code for each in with_quota} == {None}
             await system.sim("PUT", "behaviour", {"dry-a": "429=1", "dry-b": "429=1"})
@@ -91,7 +91,7 @@ async def test_c2_a_starved_role_does_not_slow_the_others(system: System) -> Non
     )
     assert p95_beside <= p95_alone * 1.10
     for each in starved:
-        assert each.code in {"deadline_exceeded", "overloaded"}, "too late, or foreseen to be"
+        assert each.code in {"deadline_exceeded", "overloaded"}, "it missed its deadline, or would have"
         assert (each.failed.error.retry_after_s or 0) > 0
 
 
@@ -102,11 +102,11 @@ async def test_c3_starved_requests_complete_with_new_quota_or_fail_in_time(
     await system.sim("PUT", "behaviour", {"dry-a": "429=1", "dry-b": "429=1"})
     async with await system.client() as client:
         began_s = time.monotonic()
-        patient = [
+        long = [
             asyncio.create_task(ask(client, f"p{n}", role=STARVED, timeout_s=RETURNS_S + 8))
             for n in range(40)
         ]
-        hasty = [
+        short = [
             asyncio.create_task(ask(client, f"h{n}", role=STARVED, timeout_s=RETURNS_S / 2))
             for n in range(40)
         ]
@@ -114,10 +114,10 @@ async def test_c3_starved_requests_complete_with_new_quota_or_fail_in_time(
         limited = (await system.sim("GET", "counts"))["models"]
         attempts = sum(limited[model]["attempts"] for model in CHAINS[STARVED])
         await system.sim("PUT", "behaviour", {"dry-a": "", "dry-b": ""})
-        answered = await asyncio.gather(*patient)
-        refused = await asyncio.gather(*hasty)
+        answered = await asyncio.gather(*long)
+        refused = await asyncio.gather(*short)
     report_figures(
-        f"C3: all answered {time.monotonic() - began_s:.1f} s after asking; {attempts} attempts met a 429"
+        f"C3: all answered {time.monotonic() - began_s:.1f} s after the first request; {attempts} attempts met a 429"
     )
     assert {each.code for each in answered} == {None}
     assert max(each.took_s for each in answered) < RETURNS_S + 3

@@ -1,10 +1,10 @@
-"""D7, F2: random processes are killed again and again under load; every accepted request ends exactly once, and every
+"""D7, F2: random processes are killed repeatedly under load; every accepted request ends exactly once, and every
 call that the provider received is recorded once.
 
 The counts need not be equal: a worker may be killed between announcing an attempt and sending it, and only the provider
-knows whether it was sent. Such an attempt is recorded as a lost worker's (`worker_lost`, estimated). The proof
-compares the attempts themselves, by request and number: each of the provider's is recorded once, and each recorded one
-beyond them is a killed worker's.
+knows whether it was sent. Such an attempt is recorded with the outcome `worker_lost` and estimated usage. The proof
+compares the attempts themselves, by request and number: each call is recorded once, and each attempt that is recorded
+without a call belongs to a killed worker.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ KILL_EVERY_S = 2.0
 ROLES = ("chat", "coding", "fast", "logic")
 WORKERS = ("chat,coding", "all")
 GAP_S = 10.0
-"""Longest time without any answer: a killed router's requests go to another after two seconds, then they queue."""
+"""Upper bound in seconds of the time without any answer: requests of a killed router are redelivered after 2 s."""
 SERVER_AT = (REQUESTS // 3, 2 * REQUESTS // 3)
-"""After so many answers nats-server is killed, and started again."""
+"""Number of answers after which nats-server is killed and started again."""
 
 
 @pytest.mark.prove
@@ -61,7 +61,7 @@ async def test_d7_f2_each_request_ends_once_while_processes_are_killed(tmp_path:
 
 
 async def _kill(system: System, load: Load, dice: random.Random) -> Counter[str]:
-    """Until it is cancelled. Whatever was killed is started again before the next."""
+    """Kill random processes until cancelled; each is started again before the next kill."""
     kills: Counter[str] = Counter()
     try:
         while True:

@@ -1,4 +1,4 @@
-"""D7: a cluster of three NATS nodes loses one with kill -9 under load, any one, again and again; service resumes."""
+"""D7: a cluster of three NATS nodes repeatedly loses a random node to kill -9 under load; service resumes."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.harness.system import System, running_system
 
 PAUSE_S = 120.0
 ROLES = {"m-limited": ("chat", "coding"), "m-free": ("logic", "creative")}
-"""Each model is shared by two roles, each role served by a process of its own; the second has no configured limit."""
+"""Two roles per model, each role with a worker process of its own; `m-free` has no configured limit."""
 WAITING = 6
 """Requests per role, all of which find the model paused."""
 
@@ -35,8 +35,8 @@ async def test_c4_one_429_pauses_its_model_in_all_workers(tmp_path: Path):
         await system.client() as client,
     ):
         for role in (*workers, "fast"):
-            assert (await ask(client, "Is anybody there?", role=role)).code is None
-        began_s, first = await _sent_away(system, client)
+            assert (await ask(client, "Is a worker there?", role=role)).code is None
+        began_s, first = await _receive_429(system, client)
         before = {model: await system.attempts(model) for model in ROLES}
         asked = [
             asyncio.create_task(ask(client, f"{role} {number}", role=role, timeout_s=190))
@@ -48,7 +48,7 @@ async def test_c4_one_429_pauses_its_model_in_all_workers(tmp_path: Path):
         others = 0
         while time.monotonic() < began_s + PAUSE_S - 1:
             assert {model: await system.attempts(model) for model in ROLES} == before, "a request was sent"
-            assert (await ask(client, "And here?", role="fast")).code is None
+            assert (await ask(client, "Another model?", role="fast")).code is None
             others += 1
             await asyncio.sleep(1.0)
         assert not any(task.done() for task in (*asked, *first))
@@ -65,7 +65,7 @@ async def test_c4_one_429_pauses_its_model_in_all_workers(tmp_path: Path):
     assert all(counts[model]["errors"] == {"429": 1} for model in ROLES)
 
 
-async def _sent_away(system: System, client: Client) -> tuple[float, list[asyncio.Task[ReceivedReply]]]:
+async def _receive_429(system: System, client: Client) -> tuple[float, list[asyncio.Task[ReceivedReply]]]:
     """One request of each model receives the 429; from then on the provider would admit everything."""
     await system.sim("PUT", "behaviour", dict.fromkeys(ROLES, f"429={PAUSE_S:g}"))
     before = {model: await system.attempts(model) for model in ROLES}

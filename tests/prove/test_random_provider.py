@@ -1,4 +1,4 @@
-"""D2, D3, D6: 300 requests at a provider that fails half of its calls, each in a way of its own."""
+"""D2, D3, D6: 300 requests at a provider that fails half of its calls, in different ways."""
 
 from __future__ import annotations
 

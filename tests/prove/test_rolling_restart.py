@@ -1,4 +1,4 @@
-"""D9: every service is replaced under load, one process after another, and no client notices anything but time."""
+"""D9: every service is replaced under load, one process after another; for clients only latency changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
 
 
 async def replaced(old: Process, new: Process) -> Process:
-    """Stopped in order, then the next one started."""
+    """Stop the old process, then start the new one."""
     assert await old.terminate() == 0
     await new.start()
     return new
@@ -29,12 +29,12 @@ async def replaced(old: Process, new: Process) -> Process:
 
 async def assert_unnoticed(system: System, client, load: Load) -> AttemptAudit:
     assert load.outcomes == {"completed": len(load.received)}
-    assert not any(each.restarts for each in load.received), "drained work was done again"
+    assert not any(each.restarts for each in load.received), "drained work was executed again"
     assert {each.completed.attempt for each in load.received} == {1}
     assert await stored_ends(client, load.ids) == {1: len(load.received)}
     account = await audit_attempts(system, load.ids)
     account.check()
-    assert account.made.total() == len(load.received), "something was done twice"
+    assert account.made.total() == len(load.received), "a request was executed twice"
     return account
 
 

@@ -46,7 +46,7 @@ async def test_k4_four_workers_do_the_work_of_four(tmp_path: Path):
 
 
 async def answers_per_s(client, workers: int) -> float:
-    """In the steady state, with twice as many requests at once as there are slots."""
+    """Steady-state throughput with twice as many concurrent requests as slots."""
     load = Load(client, at_once=2 * SLOTS * workers)
     async with load.running():
         await load.more(WARM_UP)

@@ -1,4 +1,4 @@
-"""C1: four worker processes of two roles on one model use the whole limit, and receive hardly a 429."""
+"""C1: four worker processes of two roles on one model use the whole limit and receive few 429s."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_c1_four_workers_share_one_limit(
 
 
 async def _demand(client: Client, answer_tokens: int) -> Counter[str]:
-    """Three times the limit, evenly, whatever happens to the workers."""
+    """Send three times the limit at a constant rate, independent of the workers' state."""
     dice = random.Random(3)
     outcomes: Counter[str] = Counter()
     asked: set[asyncio.Task[None]] = set()
@@ -104,7 +104,7 @@ async def _demand(client: Client, answer_tokens: int) -> Counter[str]:
 
 
 async def _change(system: System) -> None:
-    """Halfway one worker is killed and one of the other role is added."""
+    """Halfway, kill one worker and add one of the other role."""
     await asyncio.sleep(PROOF_S / 2)
     system.workers[0].kill()
     system.workers.append(system.new_worker("coding"))

@@ -1,4 +1,4 @@
-"""K7, D7: fifty dialogues for a minute and more, on providers of which a tenth answers 429 and a tenth 5xx."""
+"""K7, D7: fifty dialogues for over a minute with providers that fail a tenth of the calls with 429 or 5xx each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DURATION_S = 75
 WARM_UP_S = 20
 GROWTH_MB = 15
 PAUSE_S = 0.25
-"""Between two turns: somebody reads."""
+"""Seconds between two turns of a dialogue, in which the user reads."""
 ASKED = tuple(role for role in ROLES if role not in {"vision", "safety"})
 CHAINS = {role: (f"{role.replace('_', '-')}-large", f"{role.replace('_', '-')}-small") for role in ASKED}
 
@@ -44,7 +44,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 class Dialogues:
-    """What all of them together came to."""
+    """The results of all dialogues."""
 
     def __init__(self, system: System, client: Client) -> None:
         self._system = system
@@ -52,7 +52,7 @@ class Dialogues:
         self._numbers = itertools.count()
         self.received: list[ReceivedReply] = []
 
-    async def go_on(self, until_s: float) -> None:
+    async def run(self, until_s: float) -> None:
         while time.monotonic() < until_s:
             await self._one(next(self._numbers), until_s)
 
@@ -71,8 +71,8 @@ class Dialogues:
             await asyncio.sleep(PAUSE_S)
 
 
-async def weather(system: System, until_s: float) -> None:
-    """Every model fails a tenth of its calls; each half second another two of the models answer 429."""
+async def inject_failures(system: System, until_s: float) -> None:
+    """Make every model fail a tenth of its calls, and each half second another two models answer 429."""
     models = [model for chain in CHAINS.values() for model in chain]
     await system.sim("PUT", "behaviour", dict.fromkeys(models, "flaky=0.1"))
     for moment in itertools.count():
@@ -99,11 +99,11 @@ async def test_k7_fifty_dialogues_with_failing_models(system: System) -> None:
     async with await system.client() as client:
         dialogues = Dialogues(system, client)
         until_s = time.monotonic() + DURATION_S
-        going = [asyncio.create_task(dialogues.go_on(until_s)) for _ in range(DIALOGUES)]
-        blowing = asyncio.create_task(weather(system, until_s))
+        running = [asyncio.create_task(dialogues.run(until_s)) for _ in range(DIALOGUES)]
+        failing = asyncio.create_task(inject_failures(system, until_s))
         await asyncio.sleep(WARM_UP_S)
         before = {name: process.rss_mb() for name, process in processes.items()}
-        await asyncio.gather(*going, blowing)
+        await asyncio.gather(*running, failing)
     after = {name: process.rss_mb() for name, process in processes.items()}
     await watching.flush()
     await watching.close()
@@ -122,7 +122,7 @@ async def test_k7_fifty_dialogues_with_failing_models(system: System) -> None:
         f"{sum(model['ok'] for model in counts)} well, errors {dict(statuses)}; memory {after}, growth {growth} MB"
     )
     assert len(latencies) > 1000
-    assert min(statuses["429"], statuses["503"]) > len(latencies) / 20  # the weather was felt
+    assert min(statuses["429"], statuses["503"]) > len(latencies) / 20  # the failures occurred
     assert errors < 0.03 * len(latencies)
     assert percentile(latencies, 0.95) <= 15
     assert ends == dict.fromkeys((each.id for each in dialogues.received), 1)

@@ -33,7 +33,7 @@ Serve = Callable[[str], "AsyncIterator[str]"]
 
 @pytest.fixture
 def serve(tmp_path: Path, free_port: Callable[[], int]):
-    """`async with serve(config) as url`: a nats-server with that configuration."""
+    """Returns `serve`: `async with serve(config) as url` runs a nats-server with that configuration."""
     require_nats_server()
 
     @asynccontextmanager
@@ -201,7 +201,7 @@ async def test_a_setting_that_cannot_be_used_is_named(auth: NatsAuth, problem: s
         load_settings(env)
 
 
-def test_the_former_name_of_the_credentials_file_still_counts():
+def test_the_former_name_of_the_credentials_file_is_accepted():
     assert NatsAuth.from_env({"NATS_CREDENTIALS": "a.creds"}) == NatsAuth(creds="a.creds")
 
 

@@ -62,23 +62,23 @@ async def test_d7_settled_replies_include_every_acknowledged_event(
     js = connections[0].jetstream()
     lagging = 0
     for number in range(ROUNDS):
-        subject = subjects.reply("demo", "desk", new_id())
+        subject = subjects.reply("demo", "client-1", new_id())
         event = Started(id="x", seq=number, attempt=1, model="m", provider="p", worker="w", at_ms=0)
         await store(js, subject, encode(event), message_id=subject)
         settled = await asyncio.gather(*(settled_replies(nc, subject) for nc in connections))
         assert settled == [[event]] * len(connections)
-        other = subjects.reply("demo", "desk", new_id())
+        other = subjects.reply("demo", "client-1", new_id())
         await store(js, other, encode(event), message_id=other)
         plain = await asyncio.gather(*(stored_replies(nc, other) for nc in connections))
         lagging += plain.count([])
     report_figures(f"{lagging} of {3 * ROUNDS} reads from any node lagged behind the acknowledgement")
-    assert await settled_replies(connections[1], subjects.reply("demo", "desk", new_id())) == []
+    assert await settled_replies(connections[1], subjects.reply("demo", "client-1", new_id())) == []
 
 
 async def test_d7_one_id_published_by_several_at_once_is_one_message(connections: list[Nats]):
     await provisioned(connections[0], 3)
     for _ in range(40):
-        subject = subjects.reply("demo", "desk", new_id())
+        subject = subjects.reply("demo", "client-1", new_id())
         stored = await asyncio.gather(
             *(store(nc.jetstream(), subject, b"end", message_id=f"{subject}.end") for nc in connections)
         )

@@ -59,7 +59,7 @@ async def test_d9_closing_at_a_frozen_server_logs_why_data_is_lost(own_nats_serv
     assert own_nats_server.pid is not None
     os.kill(own_nats_server.pid, signal.SIGSTOP)
     try:
-        while await flush_failure(nc) is None:  # a signal takes its time
+        while await flush_failure(nc) is None:  # a signal takes a moment to arrive
             await asyncio.sleep(0.01)
         await close(nc)
     finally:

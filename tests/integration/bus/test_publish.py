@@ -34,14 +34,14 @@ async def test_c3_a_full_stream_rejects_a_message(nc, unique):
         await store(js, unique, b"does not", message_id="2")
 
 
-async def test_d7_without_a_stream_patience_ends(nc, unique):
+async def test_d7_without_a_stream_publishing_fails_in_time(nc, unique):
     began_s = asyncio.get_running_loop().time()
     with pytest.raises(NoStreamResponseError):
         await store(nc.jetstream(), unique, b"x", message_id="1", patience_s=0.3)
     assert 0.2 < asyncio.get_running_loop().time() - began_s < 2
 
 
-async def test_d7_without_a_server_patience_ends_in_time(own_nats_server, own_nc, unique):
+async def test_d7_without_a_server_publishing_fails_in_time(own_nats_server, own_nc, unique):
     await own_nc.jetstream().add_stream(name=unique, subjects=[unique])
     own_nats_server.kill()
     began_s = asyncio.get_running_loop().time()
@@ -73,18 +73,18 @@ async def test_d7_messages_published_during_an_outage_are_stored_once(own_nats_s
 
 
 @pytest.mark.parametrize(
-    ("subject", "words"),
+    ("subject", "parts"),
     [
         ("llm.nowhere.{unique}", ("from llm.nowhere.", "JetStream enabled", "creates at its start")),
         ("llm.request.{unique}", ("from LLM_REQUESTS yet", "the stream LLM_REQUESTS")),
     ],
 )
-async def test_d10_a_missing_acknowledgement_warns_once_with_advice(own_nc, unique, caplog, subject, words):
+async def test_d10_a_missing_acknowledgement_warns_once_with_advice(own_nc, unique, caplog, subject, parts):
     subject = subject.format(unique=unique)
     with pytest.raises(NoStreamResponseError):
         await store(own_nc.jetstream(), subject, b"x", message_id="1", patience_s=1.0)
     (record,) = [each for each in caplog.records if each.name == "penstock.bus.publish"]
-    assert all(word in record.getMessage() for word in words), record.getMessage()
+    assert all(part in record.getMessage() for part in parts), record.getMessage()
 
 
 async def test_d10_a_burst_without_a_server_warns_once(own_nats_server, own_nc, unique, caplog):

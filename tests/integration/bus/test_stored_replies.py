@@ -31,7 +31,7 @@ def lagging(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_d7_settled_replies_wait_for_acknowledged_events(nc, lagging):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
-    subject = subjects.reply("demo", "desk", new_id())
+    subject = subjects.reply("demo", "client-1", new_id())
     await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
     assert await history.stored_replies(nc, subject) == []
     assert await history.settled_replies(nc, subject) == [EVENT]
@@ -40,7 +40,7 @@ async def test_d7_settled_replies_wait_for_acknowledged_events(nc, lagging):
 
 async def test_d7_a_node_that_never_catches_up_is_an_error(nc, monkeypatch):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
-    subject = subjects.reply("demo", "desk", new_id())
+    subject = subjects.reply("demo", "client-1", new_id())
     await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
 
     async def nothing(*_, **__):
@@ -53,4 +53,4 @@ async def test_d7_a_node_that_never_catches_up_is_an_error(nc, monkeypatch):
 
 async def test_d7_a_request_without_events_is_settled_at_once(nc):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
-    assert await history.settled_replies(nc, subjects.reply("demo", "desk", new_id())) == []
+    assert await history.settled_replies(nc, subjects.reply("demo", "client-1", new_id())) == []

@@ -45,27 +45,27 @@ class Events:
         events: list[ReplyEvent] = []
         if restarted:
             events.append(
-                Restarted(**self._place(), code="provider_unavailable", message="the stream was cut")
+                Restarted(**self._position(), code="provider_unavailable", message="the stream was cut")
             )
-        events.append(Started(**self._place(), model="m", provider="p", worker="w", at_ms=0))
+        events.append(Started(**self._position(), model="m", provider="p", worker="w", at_ms=0))
         return events
 
     def deltas(self, *texts: str) -> list[Delta]:
-        return [Delta(**self._place(), text=text) for text in texts]
+        return [Delta(**self._position(), text=text) for text in texts]
 
     def completed(self, response: bytes | None = None) -> Completed:
         whole = NO_RESPONSE if response is None else Raw(response)
         return Completed(
-            **self._place(), role="chat", model="m", provider="p", finish_reason="stop", response=whole
+            **self._position(), role="chat", model="m", provider="p", finish_reason="stop", response=whole
         )
 
     def failed(self) -> Failed:
         failure = Failure(
             code="provider_unavailable", message="no provider answers", retry="later", retry_after_s=2.0
         )
-        return Failed(**self._place(), error=failure)
+        return Failed(**self._position(), error=failure)
 
-    def _place(self) -> dict[str, object]:
+    def _position(self) -> dict[str, object]:
         seq = self._next_seq
         self._next_seq += 1
         return {"id": self._id, "seq": seq, "attempt": self._attempt}

@@ -1,4 +1,4 @@
-"""A gateway that answers each request by a script, within the contract or against it."""
+"""A gateway that answers each request by a script, which may violate the contract."""
 
 from __future__ import annotations
 

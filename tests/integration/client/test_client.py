@@ -131,8 +131,8 @@ async def test_d10_a_failed_request_raises_its_error(gateway, client):
 async def test_e1_concurrent_requests_get_their_own_answers(gateway, client):
     async def script(request):
         events = Events(request.id)
-        said = msgspec.json.decode(request.body)["messages"][0]["content"]
-        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas(f"re: {said}"))
+        prompt = msgspec.json.decode(request.body)["messages"][0]["content"]
+        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas(f"re: {prompt}"))
         await gateway.send(request, events.completed())
 
     gateway.script = script
@@ -230,7 +230,7 @@ async def test_d10_a_missing_server_is_reported_at_once(free_port):
     assert url in str(caught.value)
     assert "penstock up" in str(caught.value)
     assert "NATS_URL" in str(caught.value)
-    assert "Connect call failed" in str(caught.value), "the reason too"
+    assert "Connect call failed" in str(caught.value), "the error contains the reason, too"
 
 
 async def test_k2_one_live_server_among_several_is_enough(nats_server, free_port):

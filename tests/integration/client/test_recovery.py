@@ -20,7 +20,7 @@ from tests.harness.waiting import until
 from tests.integration.client.events import Events
 from tests.integration.client.gateway import Gateway
 
-WORDS = [f"w{number} " for number in range(40)]
+PARTS = [f"w{number} " for number in range(40)]
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def lose_live(monkeypatch, lost) -> None:
     monkeypatch.setattr(Feed, "put", lossy)
 
 
-def speak(gateway: Gateway, words=WORDS, pause_s: float = 0.0):
-    """A script: one attempt that sends `words`."""
+def answer(gateway: Gateway, parts=PARTS, pause_s: float = 0.0):
+    """A script: one attempt that sends `parts`."""
 
     async def script(request):
         events = Events(request.id)
         await gateway.send(request, events.accepted(), *events.begin())
-        for word in words:
-            await gateway.send(request, *events.deltas(word))
+        for part in parts:
+            await gateway.send(request, *events.deltas(part))
             await asyncio.sleep(pause_s)
         await gateway.send(request, events.completed())
 
@@ -64,36 +64,36 @@ def speak(gateway: Gateway, words=WORDS, pause_s: float = 0.0):
 
 async def test_d6_a_gap_in_the_live_events_is_filled_from_the_store(gateway, client, monkeypatch):
     lose_live(monkeypatch, lambda event: isinstance(event, Delta) and event.seq % 3 == 0)
-    gateway.script = speak(gateway)
+    gateway.script = answer(gateway)
     seen = [event async for event in client.stream("x")]
-    assert "".join(event.text for event in seen if isinstance(event, Delta)) == "".join(WORDS)
+    assert "".join(event.text for event in seen if isinstance(event, Delta)) == "".join(PARTS)
     assert [event.seq for event in seen] == sorted({event.seq for event in seen})
 
 
 async def test_d6_a_lost_end_is_read_from_the_store(gateway, client, monkeypatch):
     monkeypatch.setattr("penstock.client.follow._SILENCE_S", 0.3)
     lose_live(monkeypatch, lambda event: isinstance(event, Completed))
-    gateway.script = speak(gateway)
+    gateway.script = answer(gateway)
     reply = await client.chat("x", stream=True, timeout_s=10)
-    assert reply.text == "".join(WORDS)
+    assert reply.text == "".join(PARTS)
 
 
 async def test_d6_a_reply_without_live_events_is_read_from_the_store(gateway, client, monkeypatch):
     monkeypatch.setattr("penstock.client.follow._SILENCE_S", 0.3)
     lose_live(monkeypatch, lambda _: True)
-    gateway.script = speak(gateway)
-    assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(WORDS)
+    gateway.script = answer(gateway)
+    assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(PARTS)
 
 
 async def test_e1_a_slow_reader_gets_every_event(gateway, client, monkeypatch):
     monkeypatch.setattr("penstock.client.follow._QUEUE", 4)
-    gateway.script = speak(gateway)
+    gateway.script = answer(gateway)
     texts = []
     async for event in client.stream("x"):
         if isinstance(event, Delta):
             texts.append(event.text)
             await asyncio.sleep(0.005)
-    assert texts == WORDS
+    assert texts == PARTS
 
 
 async def test_d6_a_store_that_does_not_answer_delays_a_gap_only(gateway, client, monkeypatch):
@@ -109,8 +109,8 @@ async def test_d6_a_store_that_does_not_answer_delays_a_gap_only(gateway, client
 
     monkeypatch.setattr(follow, "stored_replies", silent_at_first)
     lose_live(monkeypatch, lambda event: event.seq == first_seq(1) + 5)
-    gateway.script = speak(gateway)
-    assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(WORDS)
+    gateway.script = answer(gateway)
+    assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(PARTS)
     assert len(calls) >= 3
 
 
@@ -152,7 +152,7 @@ async def test_d6_a_gap_in_a_replaced_attempt_does_not_matter(gateway, client):
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
 async def test_e2_a_stream_continues_after_the_server_was_away(own_nats_server, own_gateway, own_client, how):
-    own_gateway.script = speak(own_gateway, pause_s=0.01)
+    own_gateway.script = answer(own_gateway, pause_s=0.01)
     texts, away = [], None
 
     async def go_away() -> None:
@@ -166,7 +166,7 @@ async def test_e2_a_stream_continues_after_the_server_was_away(own_nats_server, 
             if len(texts) == 8:
                 away = asyncio.create_task(go_away())
     await away
-    assert texts == WORDS
+    assert texts == PARTS
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
@@ -174,22 +174,22 @@ async def test_d6_deltas_without_acknowledgement_are_published_again(
     own_nats_server, own_gateway, own_client, how
 ):
     """Deltas are plain publishes; those in flight when the server went away are published again."""
-    said = asyncio.Event()
+    sent = asyncio.Event()
 
     async def script(request):
         address = ReplyAddress(own_gateway.account, request.client, request.id)
         publisher = ReplyPublisher(own_gateway.nc, own_gateway.js, address, Position())
         await publisher.begin_attempt(model="m", provider="p", worker="w", at_ms=0)
-        for number, word in enumerate(WORDS):
-            await publisher.delta(word, ())
+        for number, part in enumerate(PARTS):
+            await publisher.delta(part, ())
             if number == 15:
-                said.set()
+                sent.set()
             await asyncio.sleep(0.01)
         _, seq, attempt = publisher.terminal_position()
         await publisher.finish(replace(Events(request.id).completed(), seq=seq, attempt=attempt))
 
     async def go_away() -> None:
-        await said.wait()
+        await sent.wait()
         if how == "kill":
             own_nats_server.kill()
         await own_nats_server.restart()
@@ -198,11 +198,11 @@ async def test_d6_deltas_without_acknowledgement_are_published_again(
     away = asyncio.create_task(go_away())
     reply = await own_client.chat("x", stream=True, timeout_s=30)
     await away
-    assert reply.text == "".join(WORDS)
+    assert reply.text == "".join(PARTS)
 
 
 async def test_e2_another_client_resumes_a_stream_where_it_was(nats_server, gateway, client):
-    gateway.script = speak(gateway, pause_s=0.002)
+    gateway.script = answer(gateway, pause_s=0.002)
     stream = client.stream("x")
     first = []
     async for event in stream:
@@ -222,26 +222,26 @@ async def test_e2_another_client_resumes_a_stream_where_it_was(nats_server, gate
         assert other._subscription._feeds == {}
     both = [*first, *rest]
     assert [event.seq for event in both] == sorted({event.seq for event in both})
-    assert "".join(event.text for event in both if isinstance(event, Delta)) == "".join(WORDS)
+    assert "".join(event.text for event in both if isinstance(event, Delta)) == "".join(PARTS)
     assert again == both
     assert gateway.cancelled == []
 
 
 async def test_e2_a_new_process_of_the_same_name_resumes_its_stream(nats_server, gateway):
-    gateway.script = speak(gateway)
-    async with await Client.connect(nats_server.url, account=gateway.account, name="desk-1") as before:
+    gateway.script = answer(gateway)
+    async with await Client.connect(nats_server.url, account=gateway.account, name="client-1") as before:
         stream = before.stream("x")
         async for _ in stream:
             stream.detach()
             break
         await stream.aclose()
-    async with await Client.connect(nats_server.url, account=gateway.account, name="desk-1") as after:
+    async with await Client.connect(nats_server.url, account=gateway.account, name="client-1") as after:
         events = [event async for event in after.resume(stream.id, timeout_s=10)]
-    assert "".join(event.text for event in events if isinstance(event, Delta)) == "".join(WORDS)
+    assert "".join(event.text for event in events if isinstance(event, Delta)) == "".join(PARTS)
 
 
 async def test_e3_several_clients_follow_one_reply(nats_server, gateway, client):
-    gateway.script = speak(gateway, pause_s=0.002)
+    gateway.script = answer(gateway, pause_s=0.002)
     stream = client.stream("x")
 
     async def observe(observer: Client) -> list:
@@ -280,7 +280,7 @@ async def test_e2_a_queued_request_is_waited_for(own_nats_server, own_client, ow
 
 
 async def test_e2_resuming_beyond_the_end_is_an_error(gateway, client):
-    gateway.script = speak(gateway)
+    gateway.script = answer(gateway)
     seqs = [event.seq async for event in client.stream("x")]
     request_id = gateway.requests[0].id
     with pytest.raises(BeyondTheEnd, match=f"after_seq=99999999 .* seq {seqs[-1]};"):

@@ -1,4 +1,4 @@
-"""D8: leaving a stream cancels its request, unless the application says otherwise."""
+"""D8: leaving a stream cancels its request, unless the application detaches from it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_d8_a_stream_left_without_a_context_warns_and_cancels(gateway, cli
     assert issued[0].category is ResourceWarning
 
 
-async def test_d8_an_exception_without_a_context_warns_and_cancels_when_collected(gateway, client):
+async def test_d8_an_exception_without_a_context_warns_and_cancels(gateway, client):
     async def read() -> None:
         async for _ in client.stream("x"):
             raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""K8: `pip install penstock` brings the client alone, beside an application's own schemas, services and utils."""
+"""K8: `pip install penstock` installs only the client, beside an application's own schemas, services and utils."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLIENT = {
     *("nkeys", "pynacl", "cffi", "pycparser"),
     *("typing-extensions", "importlib-metadata", "zipp"),
 }
-"""What may be installed: the client's dependencies and theirs, on any supported version of Python."""
+"""Names of the distributions that may be installed: the client's dependencies on any supported version of Python."""
 MOST_BYTES = 10_000_000
 URL = "nats://127.0.0.1:4222"
 PROJECT = {
@@ -41,19 +41,19 @@ PROJECT = {
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a fresh environment with Penstock's wheel, without any extra."""
-    place = tmp_path_factory.mktemp("client")
-    context = place / "src"
+    directory = tmp_path_factory.mktemp("client")
+    context = directory / "src"
     for source in BUILT_FROM:
         (context / source).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
         copy(ROOT / source, context / source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run(
-        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", place, context], check=True
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", directory, context], check=True
     )
-    (wheel,) = place.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / "venv"], check=True)
-    python = place / "venv/bin/python"
+    (wheel,) = directory.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory / "venv"], check=True)
+    python = directory / "venv/bin/python"
     began_s = time.monotonic()
     done = subprocess.run(
         [*pip, "--python", python, "install", "--retries", "0", "--no-compile", wheel],

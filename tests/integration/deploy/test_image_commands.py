@@ -1,4 +1,4 @@
-"""What the containers run, without containers: our wheel in a fresh environment, Compose's commands and variables."""
+"""The containers' commands and variables, run without containers: the wheel in a fresh environment."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ COPIED = ("pyproject.toml", "README.md", "LICENSE", "schemas", "penstock", "serv
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of executables of an environment that holds our wheel as deploy/Dockerfile builds it."""
-    place = tmp_path_factory.mktemp("image")
-    context = place / "src"
+    """The folder of executables of an environment with the wheel that deploy/Dockerfile builds."""
+    directory = tmp_path_factory.mktemp("image")
+    context = directory / "src"
     for source in COPIED:
         (context / source).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
         copy(ROOT / source, context / source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run(
-        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", place, context], check=True
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", directory, context], check=True
     )
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / "venv"], check=True)
-    (wheel,) = place.glob("*.whl")
-    python = place / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory / "venv"], check=True)
+    (wheel,) = directory.glob("*.whl")
+    python = directory / "venv/bin/python"
     subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
-    # The dependencies are those of this environment; a path line does not bring its editable installs along.
-    site = next((place / "venv/lib").glob("python*/site-packages"))
+    # The dependencies are those of this environment; a path line does not include its editable installs.
+    site = next((directory / "venv/lib").glob("python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return place / "venv/bin"
+    return directory / "venv/bin"
 
 
 @pytest.fixture
 def nats_url(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[str]:
-    """A server with the configuration that ships, on ports and a directory of its own."""
+    """A server with the shipped configuration, on ports and a directory of its own."""
     port, http = free_port(), free_port()
     shipped = (ROOT / "deploy/nats/nats.conf").read_text()
     config = tmp_path / "nats.conf"
@@ -66,7 +66,7 @@ def nats_url(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[str]:
 @contextmanager
 def running(argv: list[object], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [str(word) for word in argv], env=dict(env), stderr=subprocess.DEVNULL, cwd="/"
+        [str(argument) for argument in argv], env=dict(env), stderr=subprocess.DEVNULL, cwd="/"
     )
     try:
         yield process
@@ -91,7 +91,7 @@ def wait_for_status(url: str, wanted: int, timeout_s: float = 20) -> None:
         if seen == wanted:
             return
         time.sleep(0.05)
-    pytest.fail(f"{url} said {seen} and not {wanted}")
+    pytest.fail(f"{url} answered {seen} and not {wanted}")
 
 
 def here(name: str, nats_url: str, port: int, simulator: int) -> dict[str, str]:
@@ -110,7 +110,7 @@ def here(name: str, nats_url: str, port: int, simulator: int) -> dict[str, str]:
 
 
 def unanswered_port() -> int:
-    """Jaeger is not there: a system must work, and stop, without it."""
+    """A port without a listener, as Jaeger's address: the system must work and stop without Jaeger."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
@@ -121,7 +121,7 @@ async def ask(nats_url: str) -> Reply:
         return await client.chat("Write a function that adds two numbers.", role="coding", timeout_s=20)
 
 
-def test_the_composed_services_answer_and_stop_when_told(
+def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
     installed: Path, nats_url: str, free_port: Callable[[], int]
 ) -> None:
     """K4, D9: the image's commands with Compose's variables, down to the exit code after SIGTERM."""

@@ -64,7 +64,7 @@ async def test_k2_the_python_examples_run(system: System, number: int, expected:
 
 
 async def test_k1_the_javascript_example_prints_an_answer(system: System, node: str) -> None:
-    """The example uses no package; text in another script than Latin arrives complete."""
+    """The example uses no package; text in a non-Latin script arrives complete."""
     status, stdout, stderr = await run(node, str(ASK), "Почему небо голубое?", NATS_URL=system.nats.url)
     assert status == 0, stderr
     assert "Почему небо голубое?" in stdout
@@ -73,7 +73,7 @@ async def test_k1_the_javascript_example_prints_an_answer(system: System, node: 
 
 
 async def test_e2_a_missed_event_is_read_from_the_store(system: System, node: str) -> None:
-    """The rule for gaps in docs/streaming.md, applied by its example."""
+    """The example follows the rule for gaps in docs/streaming.md."""
     async with dropping_a_delta(system.nats.url) as (url, dropped):
         status, stdout, stderr = await run(
             node, str(ASK), "Why is the sky blue? [[tokens=200]]", NATS_URL=url
@@ -97,9 +97,9 @@ async def dropping_a_delta(url: str) -> AsyncIterator[tuple[str, list[dict[str, 
 
     async def to_client(server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         while line := await server.readline():
-            words = line.split()
-            payload = await server.readexactly(int(words[-1]) + 2) if words[0] in {b"MSG", b"HMSG"} else b""
-            if not dropped and words[0] == b"MSG" and b'"type":"delta"' in payload:
+            fields = line.split()
+            payload = await server.readexactly(int(fields[-1]) + 2) if fields[0] in {b"MSG", b"HMSG"} else b""
+            if not dropped and fields[0] == b"MSG" and b'"type":"delta"' in payload:
                 dropped.append(json.loads(payload))
             else:
                 client.write(line + payload)
@@ -116,8 +116,7 @@ async def dropping_a_delta(url: str) -> AsyncIterator[tuple[str, list[dict[str, 
         await asyncio.gather(*tasks)
 
 
-async def test_k1_the_javascript_example_prints_a_failure(system: System, node: str) -> None:
-    """D10."""
+async def test_k1_d10_the_javascript_example_prints_a_failure(system: System, node: str) -> None:
     status, stdout, stderr = await run(
         node, str(ASK), "Hello", NATS_URL=system.nats.url, PENSTOCK_ROLE="poet"
     )

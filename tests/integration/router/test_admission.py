@@ -72,7 +72,7 @@ async def test_c3_a_queue_too_long_rejects_at_once_and_the_retry_is_served(
         explained = await _explained(client, "coding", 3.0)
         again, waited_s = await _comes_back(client, "coding", delay_s, 3.0)
         answered = await asyncio.gather(*queued)
-    assert other.code is None, "another role has nothing to do with it"
+    assert other.code is None, "a request for another role is not affected"
     assert isinstance(explained, Failed)
     assert explained.error.code == "overloaded"
     assert explained.error.retry_after_s is not None
@@ -86,12 +86,12 @@ async def test_c3_a_paused_quota_rejects_at_once_and_the_retry_is_served(system:
     await system.sim("PUT", "limits", {"m-logic": limit})
     async with await system.client() as client:
         assert (await ask(client, "first", role="logic")).code is None
-        patient = asyncio.create_task(ask(client, "patient", role="logic", timeout_s=30))
+        waiting = asyncio.create_task(ask(client, "waiting", role="logic", timeout_s=30))
         refused = await _overloaded(client, "logic", 1.5)
         delay_s = _is_at_once(refused)
         await system.sim("PUT", "limits", {"m-logic": {**limit, "requests_per_minute": 100}})
         again, waited_s = await _comes_back(client, "logic", delay_s, 1.5)
-        assert (await patient).code is None
+        assert (await waiting).code is None
     assert again.code is None, again.failed
     assert waited_s < 1.5 * delay_s + 1
 
@@ -195,7 +195,7 @@ async def test_c3_a_repeated_request_is_decided_unless_accepted_before(
         js = client._nc.jetstream()
 
         async def sent_again(request_id: str, timeout_s: float) -> ReplyEvent:
-            """A request that says of itself that it is repeated; the first it hears."""
+            """A request with the header of a repeated one, and the first event of its reply."""
             order = {
                 "type": "chat_request",
                 "id": request_id,
@@ -218,7 +218,7 @@ async def test_c3_a_repeated_request_is_decided_unless_accepted_before(
 
         strangers = [await sent_again(new_id(), 1.5) for _ in range(5)]
         known = new_id()
-        assert isinstance(await sent_again(known, 60), Accepted), "it has time"
+        assert isinstance(await sent_again(known, 60), Accepted), "its deadline has not passed"
         again = await sent_again(known, 1.5)
     assert {each.error.code for each in strangers if isinstance(each, Failed)} == {"overloaded"}
     assert all(each.seq == 0 for each in strangers), "nothing was accepted"

@@ -1,4 +1,4 @@
-"""C6, C3: a flood with much time beside newcomers with little, in the real system."""
+"""C6, C3: a flood with long deadlines beside later requests with short ones, in the real system."""
 
 from __future__ import annotations
 

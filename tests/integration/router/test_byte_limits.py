@@ -1,4 +1,4 @@
-"""C6: a stream that large jobs would fill keeps room for others, whatever their role and lane."""
+"""C6: a stream that large jobs would fill keeps space for others, whatever their role and lane."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIB = 2**20
 BOUND = 16 * MIB
 
 
-async def test_c6_large_jobs_leave_room_for_small_requests_of_every_role(
+async def test_c6_large_jobs_leave_space_for_small_requests_of_every_role(
     own_nats_server: NatsServer,
 ) -> None:
     nc = await connect(own_nats_server.url, name="room")

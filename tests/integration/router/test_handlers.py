@@ -47,7 +47,7 @@ async def post(system: System) -> AsyncIterator[RawPublisher]:
 
 
 def request(**fields: Any) -> dict[str, Any]:
-    """A good one; `fields` spoil it."""
+    """A valid request in which `fields` replace or add fields."""
     return {
         "type": "chat_request",
         "id": new_id(),
@@ -63,15 +63,15 @@ def body(**fields: Any) -> dict[str, Any]:
 
 DEEP = b'{"type":"chat_request","body":' + b"[" * 100_000
 BAD = {
-    "no JSON": (b"Hello?", "invalid_request", "not JSON"),
-    "nothing": (b"", "invalid_request", "not JSON"),
-    "half of it": (json.dumps(request()).encode()[:-9], "invalid_request", "not JSON"),
-    "no UTF-8": (
+    "not JSON": (b"Hello?", "invalid_request", "not JSON"),
+    "empty": (b"", "invalid_request", "not JSON"),
+    "truncated": (json.dumps(request()).encode()[:-9], "invalid_request", "not JSON"),
+    "not UTF-8": (
         b'{"type":"chat_request","client":"publisher","user":"\xff\xfe","body":{},"id":""}',
         "invalid_request",
         "utf-8",
     ),
-    "no UTF-8 in an unread field": (
+    "not UTF-8 in an unread field": (
         b'{"type":"chat_request","client":"publisher","id":"","body":{"messages":[],"\xff":1}}',
         "invalid_request",
         "not UTF-8 text",
@@ -133,7 +133,7 @@ BAD = {
 async def test_d10_each_kind_of_bad_input_is_rejected_with_a_clear_message(
     system: System, post: RawPublisher, name: str
 ) -> None:
-    written, code, says = BAD[name]
+    written, code, text = BAD[name]
     payload = written if isinstance(written, bytes) else json.dumps(written).encode()
     own_id = written.get("id", "") if isinstance(written, dict) else ""
 
@@ -142,7 +142,7 @@ async def test_d10_each_kind_of_bad_input_is_rejected_with_a_clear_message(
     end = await post.end(own_id if subjects.is_token(own_id) else header_id)
     assert isinstance(end, Failed)
     assert end.error.code == code
-    assert says in end.error.message
+    assert text in end.error.message
     assert end.error.retry == ERRORS[code].retry
     assert len(end.error.message) < 700
 
@@ -171,7 +171,9 @@ async def test_a_request_at_the_size_limit_passes_the_router(system: System, pos
     await post.request(payload[:-4] + b"xxxx" + payload[-4:])
 
     end = await post.end(fits["id"])
-    assert isinstance(end, Failed)  # two million tokens: no model reads that, but the router took it
+    assert isinstance(
+        end, Failed
+    )  # two million tokens are too many for every model, but the router accepted the request
     assert end.error.code in {"context_length_exceeded", "request_too_large"}
 
 
@@ -223,7 +225,7 @@ async def test_a_hostile_account_in_the_subject_is_a_dead_letter(
     await until(lambda: _more_dead(post, before + 1))
 
 
-async def test_d7_without_any_address_a_request_is_a_dead_letter_with_its_reason(
+async def test_d7_a_request_without_an_address_is_a_dead_letter_with_its_reason(
     system: System, post: RawPublisher
 ) -> None:
     before = await _dead(post)
@@ -275,7 +277,7 @@ async def test_d7_a_request_under_other_message_ids_runs_once(
     assert await system.attempts("first") == 1
 
 
-async def test_b5_accepted_says_role_complexity_and_why(system: System, client: Client) -> None:
+async def test_b5_accepted_contains_role_complexity_and_why(system: System, client: Client) -> None:
     received = await ask(client, "Write a Python function that sorts a list", role="auto")
 
     accepted = received.events[0]

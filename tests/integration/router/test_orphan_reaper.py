@@ -1,4 +1,4 @@
-"""D6, E4: a job whose work is gone ends, and one that is held, or has time, is left alone."""
+"""D6, E4: a job without a work message ends after its deadline; a job in flight or before its deadline does not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Scene:
         return job
 
     async def put(self, name: str) -> int:
-        """Work of this job; its number."""
+        """Publish a work message of the job; returns its sequence number."""
         sent = {headers.REPLY_SUBJECT: subjects.reply("a", "c", name)}
         ack = await self.bus.js.publish(subjects.work("chat", "batch", 0, "f"), b"{}", headers=sent)
         return ack.seq
@@ -99,7 +99,7 @@ async def test_d6_orphans_ended_per_page_are_bounded(scene: Scene) -> None:
     for number in range(150):
         await scene.write(f"j{number}", "queued", 60)
     assert [await scene.reap() for _ in range(3)] == [100, 50, 0]
-    assert await scene.lost.reap() == 0, "it does not look all the time"
+    assert await scene.lost.reap() == 0, "it waits between two runs"
 
 
 def test_d6_a_job_without_a_deadline_is_overdue_after_the_longest_wait() -> None:

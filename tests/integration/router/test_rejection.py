@@ -1,4 +1,4 @@
-"""D7: a request that finds no room in its mailbox ends itself, and nothing else of its id: the server looks, too."""
+"""D7: a request rejected by a full mailbox ends, but no other request with its id does, also in a race."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def store_event(bus: Bus, wanted: Routed, event: ReplyEvent) -> None:
 
 
 async def reject(bus: Bus, wanted: Routed) -> None:
-    """As it goes when the mailbox is full: `accepted` is out."""
+    """Reject the request as the router does for a full mailbox, after it has published `accepted`."""
     rejecter = Rejecter(bus, JobRecorder(bus, SYSTEM))
     await bus.nc.publish(wanted.work.reply_to.subject, codec.encode(wanted.accepted))
     full = Rejected(
@@ -77,7 +77,7 @@ async def test_d7_a_full_mailbox_ends_no_other_request_of_the_same_id(bus: Bus, 
     assert not any(isinstance(event, Failed) for event in await stored(bus, request_of))
 
 
-async def test_d7_a_request_begun_between_read_and_write_goes_on(bus: Bus, request_of: Routed) -> None:
+async def test_d7_a_request_begun_between_read_and_write_continues(bus: Bus, request_of: Routed) -> None:
     subject = request_of.work.reply_to.subject
     await store_event(bus, request_of, request_of.accepted)
     _, last = await settled(bus.nc, subject)

@@ -20,7 +20,7 @@ from services.router.workers.tracker import WorkerTracker
 from tests.harness.replies import until
 
 AWAY_S = 2.0
-"""So late is the router back: by then the worker has spoken, and is frozen."""
+"""Seconds until the router reconnects; the worker has sent its heartbeat before that and is frozen."""
 
 
 async def test_c3_presence_stored_during_a_disconnection_is_read(
@@ -51,7 +51,7 @@ async def test_c3_presence_stored_during_a_disconnection_is_read(
     await own_nats_server.stop()
     await own_nats_server.start()
     await store_presence(own_nats_server.url, worker)
-    assert not nc.is_connected, "else it received it live"
+    assert not nc.is_connected, "a connected router would receive the heartbeat live"
     async with asyncio.timeout(20):
         await again.wait()
 

@@ -25,7 +25,7 @@ async def test_d8_cancellations_are_received_live_and_read_at_start(provisioned,
         assert not marks.is_cancelled(unique, "id-3")
 
 
-async def test_d8_marks_that_cannot_be_read_at_the_start_are_read_when_they_can(own_nats_server, caplog):
+async def test_d8_marks_unreadable_at_the_start_are_read_later(own_nats_server, caplog):
     nc = await connect(own_nats_server.url, name="test")
     received = []
     marks = Cancellations(nc, lambda account, request_id: received.append((account, request_id)))

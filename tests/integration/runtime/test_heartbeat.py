@@ -23,7 +23,7 @@ def worker(instance: str) -> Presence:
     )
 
 
-async def test_a_process_is_present_until_it_says_goodbye(provisioned, unique):
+async def test_a_process_is_present_until_it_stops(provisioned, unique):
     received = []
     await watch_presence(provisioned, lambda name, presence: received.append((name, presence)))
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
@@ -39,7 +39,7 @@ async def test_a_process_is_present_until_it_says_goodbye(provisioned, unique):
         return not await alive()
 
     await until(gone)
-    assert worker(unique) in await read_recent_presence(provisioned), "a router that starts now hears of it"
+    assert worker(unique) in await read_recent_presence(provisioned), "a router that starts now sees it"
     await until(lambda: [presence for name, presence in received if name == unique] == [worker(unique), None])
 
 

@@ -169,7 +169,7 @@ async def test_tokens_are_charged_by_estimate_and_corrected_to_usage(http):
     async with http.chat("limited", "Hello", max_tokens=900) as response:
         assert response.status == 200
         remaining = int(response.headers["x-ratelimit-remaining-tokens"])
-    charge = 2 + 4 + 900  # four letters a token, the frame of a message, the longest answer
+    charge = 2 + 4 + 900  # four characters per token, the overhead of a message, the longest answer
     assert remaining == 1000 - usage["total_tokens"] - charge
 
 

@@ -145,7 +145,7 @@ async def test_d6_malformed_is_not_json(sdk, http):
 
 
 async def test_d6_the_sdks_accept_a_stream_without_done_or_finish_reason(sdk):
-    """So a gateway has to check for both itself."""
+    """A gateway has to check for both itself."""
     _, client = sdk
     received, reasons, error = await stream(client, "m--no-done")
     assert (len(received), reasons[-1], error) == (42, "stop", None)
@@ -232,7 +232,7 @@ async def test_embeddings_and_models(sdk):
 
 
 async def test_moderations(http):
-    """OpenAI alone: Groq's SDK has no moderations."""
+    """Only OpenAI's SDK has moderations."""
     async with openai.AsyncOpenAI(api_key="k", base_url=f"{http.url}/v1", max_retries=0) as client:
         reply = await client.moderations.create(input=["Good morning", "how to build a bomb"])
     assert [result.flagged for result in reply.results] == [False, True]

@@ -39,22 +39,22 @@ class Load(Struct, frozen=True, kw_only=True):
     patience_s: float
     limits: Limits = field(default_factory=Limits)
     shared: bool = True
-    """One quota for all workers; else each has its own, of `limits`."""
+    """True: one quota for all workers; False: a quota of `limits` for each worker."""
     workers: int = 2
     slots: int = 32
     service_s: tuple[float, float] = (0.2, 0.5)
     overhead_s: float = 0.02
-    """Between two requests in one slot."""
+    """Seconds between two requests in one slot."""
     users: int = 40
     seed: int = 1
     routers: int = 1
-    """Each request goes to a random one."""
+    """Number of routers; each request goes to a random one."""
     burst_s: float = 0.0
-    """All that comes within so long comes within its first tenth; 0: evenly."""
+    """Period in seconds; all its requests arrive within its first tenth. 0: they arrive evenly."""
     flood: int = 0
-    """So many of one user more, all at once, after FLOOD_AT_S."""
+    """Number of additional requests of one user, sent together after FLOOD_AT_S."""
     flood_again_s: float = 0.0
-    """And as many each so many seconds; 0: once."""
+    """Period in seconds after which the flood is repeated; 0: never."""
     flood_patience_s: float = 90.0
 
 
@@ -82,7 +82,7 @@ class _Worker:
         return sum(request.ends_s is None for request in self.held_requests)
 
     def room(self, now_s: float) -> int:
-        """As a mailbox pulls: half of the slots may wait, and none is pulled while the quota has nothing."""
+        """Pull as a mailbox does: half of the slots may wait, and none is pulled without quota."""
         self.free_at_s = [at_s for at_s in self.free_at_s if at_s > now_s]
         if self.waiting >= self.load.slots // 2 or self.quota.wait_s(KEY, Need(0), now_s) > 0:
             return 0
@@ -136,7 +136,7 @@ class _Worker:
 
 
 class _Router:
-    """Knows its own admissions, and those of other routers from the counts."""
+    """A router, which knows its own admissions and learns those of others from the counts."""
 
     def __init__(self, clock: Clock, routers: int, counted_s: float) -> None:
         self.backlog = Backlog()
@@ -240,7 +240,7 @@ class World:
         return "accepted"
 
     def _deal(self) -> None:
-        """To the workers by turns, the first ranks first, one of eight turns to each further one."""
+        """Hand requests to the workers in turn: first ranks first, one of eight turns to each further rank."""
         room = {worker.name: worker.room(self.now_s) for worker in self.workers}
         for worker in self.workers * self.load.slots:
             if room[worker.name] <= 0:

@@ -85,7 +85,7 @@ BURSTS = {
 
 @pytest.mark.parametrize("name", BURSTS)
 def test_c3_several_routers_admit_as_many_as_one(name: str) -> None:
-    """Bursts of ten times the mean, each within the time for which a router does not know of the others."""
+    """Bursts of ten times the mean load, each shorter than the interval of the shared counts."""
     accepted, late = {}, {}
     for routers in (1, 3, 6):
         world = World(replace(BURSTS[name], routers=routers))
@@ -103,7 +103,7 @@ def test_c3_several_routers_admit_as_many_as_one(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_c3_load_below_the_limit_is_never_rejected(seed: int) -> None:
-    """Nine tenths of the limit, at random moments, and far more slots than are needed."""
+    """The load is nine tenths of the limit at random times, with more slots than needed."""
     world = World(Load(per_s=9, patience_s=3, limits=LIMIT, seed=seed))
 
     world.run(MINUTES * 60)

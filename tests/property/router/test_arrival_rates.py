@@ -16,9 +16,9 @@ steps = st.lists(
     st.tuples(st.floats(-1.0, 40.0), st.sampled_from([None, *RANKED]), st.integers(1, 3)),
     max_size=30,
 )
-"""After how long the next one comes to which key, at how many routers; None: only time passes.
+"""Steps: delay, key of the next arrival and number of routers; None: only time passes.
 
-A clock that steps back moves nothing."""
+A clock that steps back changes nothing."""
 
 
 @given(steps)

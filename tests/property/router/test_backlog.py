@@ -12,7 +12,7 @@ from penstock.contract.subjects import WorkAddress, work
 from services.router.queues.backlog import Backlog
 
 FLOWS = ("0000000aa", "0000000ab", "fffffffff")
-"""Two of one account, and one of another."""
+"""Two requests of one account, and one of another."""
 
 addresses = st.builds(
     WorkAddress,

@@ -1,4 +1,4 @@
-"""The router reads any body or rejects it in a sentence; nothing else happens."""
+"""The router reads any body or rejects it with a message; it never fails otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E4, D7: a job has one end and never goes back, whatever the order of the writes to its record."""
+"""E4, D7: a job has one end and its state never goes back, whatever the order of the writes to its record."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ writes = st.lists(
 
 
 @given(writes)
-def test_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
+def test_d7_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
     stored: Job | None = None
     ends: list[Job] = []
     for each in wanted:
@@ -88,17 +88,17 @@ def test_d7_a_rejection_ends_only_an_unclaimed_job(wanted: list[Job], ours: bool
 
 
 @given(st.lists(st.integers(0, 3), max_size=20), st.booleans())
-def test_f2_announced_attempts_differ_from_called_ones(who: list[int], another_ends_it: bool) -> None:
-    """Workers announce attempts and write them down, each at its own pace; some never come to the second."""
+def test_f2_announced_attempts_differ_from_called_ones(workers: list[int], another_ends_it: bool) -> None:
+    """Workers announce attempts and then record them, interleaved; some never record theirs."""
     stored, announced = QUEUED, 0
-    in_hand: dict[int, int] = {}
+    unrecorded: dict[int, int] = {}
     called: set[int] = set()
-    for worker in who:
-        if worker not in in_hand:
+    for worker in workers:
+        if worker not in unrecorded:
             announced += 1
-            in_hand[worker] = announced
+            unrecorded[worker] = announced
             continue
-        number = in_hand.pop(worker)
+        number = unrecorded.pop(worker)
         following = next_record(stored, running(number))
         if following is not None:
             stored = following

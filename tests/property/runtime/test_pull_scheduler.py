@@ -1,4 +1,4 @@
-"""C6: whatever waits where, the first ranks are preferred, no rank is passed over for long, and slots are kept to."""
+"""C6: for any backlog the first ranks are preferred, no rank is skipped for long, and slots are never exceeded."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def test_c6_each_rank_with_work_gets_one_of_every_eight(waiting: list[int], slot
 
 @given(pending=st.integers(1, 500), slots=st.integers(1, 64))
 def test_remaining_slots_go_to_the_first_rank(pending: int, slots: int):
-    """The last may keep one of every eight, no more."""
+    """The last rank gets at most one of every eight slots."""
     asks = PullScheduler(RANKS).asks([Source(pending=pending), *idle(2), Source(pending=500)], slots, 0)
     first = next(ask.batch for ask in asks if ask.rank == 0)
     assert first >= min(pending, slots - slots // EVERY - 1)
 
 
 class Mailbox(RuleBasedStateMachine):
-    """A server with messages in ranks, a mailbox that asks by the order, handlers that end when they like."""
+    """A server with messages in ranks, a mailbox that asks by the order, handlers that end at any time."""
 
     @initialize(ranks=st.integers(1, 4), slots=st.integers(1, 20))
     def begin(self, ranks: int, slots: int) -> None:
@@ -154,7 +154,7 @@ def test_the_batch_of_a_rank_follows_its_traffic():
     source.record_end(1, 1, 10.0)
     assert source.batch == 1
     source.record_end(8, 8, 2 * BRIEF_S)
-    assert source.batch == 8, "it came in time, and we were late to hear it"
+    assert source.batch == 8, "the answer came in time and was processed late"
 
 
 @given(batch=st.integers(2, 1000), slots=st.integers(2, 64))

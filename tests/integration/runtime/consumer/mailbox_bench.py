@@ -1,4 +1,4 @@
-"""A work queue of its own, and any number of mailboxes on it, each with its own connection."""
+"""A separate work queue with any number of mailboxes, each with its own connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ StoreDeadLetter = Callable[[Delivery, DeadLetter], Awaitable[None]]
 
 
 class Box:
-    """One mailbox with its connection, and what happened in it."""
+    """One mailbox with its connection, and a record of its deliveries and verdicts."""
 
     def __init__(self, nc, reconnects: Reconnects) -> None:
         self.nc = nc
@@ -29,7 +29,7 @@ class Box:
         self.seen: list[tuple[bytes, int]] = []
         """Body and delivery number of every message a handler was given."""
         self.done: list[bytes] = []
-        """RequestBodies whose handler ended with Ack."""
+        """Bodies of the messages whose handler ended with Ack."""
         self.most_running = 0
         self.dead_lettered: list[tuple[Delivery, DeadLetter]] = []
         self.repairs = 0
@@ -72,7 +72,7 @@ class MailboxBench:
         await self._nc.close()
 
     async def fill(self, count: int, prefix: str = "m", rank: int | None = None) -> set[bytes]:
-        """Without a rank, over all of them by turns."""
+        """Publish to `rank`, or to all ranks in turn."""
         bodies = [f"{prefix}-{number}".encode() for number in range(count)]
         ranks = self.consumers if rank is None else [self.consumers[rank]]
         await asyncio.gather(
@@ -97,7 +97,7 @@ class MailboxBench:
     async def box(
         self, handle: Handle | None = None, *, dead_letter: StoreDeadLetter | None = None, **policy: Any
     ) -> Box:
-        """A mailbox that acknowledges what `handle` acknowledges; without one, everything."""
+        """A mailbox with the handler `handle`; without one, it acknowledges every message."""
         reconnects = Reconnects()
         box = Box(await connect(self._url, name=f"box-{len(self.boxes)}", reconnects=reconnects), reconnects)
 

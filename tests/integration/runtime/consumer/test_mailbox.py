@@ -24,7 +24,7 @@ async def bench(nats_server, unique):
 
 
 @pytest.fixture
-async def hasty(nats_server, unique):
+async def short_ack_wait(nats_server, unique):
     """The server waits for a verdict for one second only."""
     bench = MailboxBench(nats_server.url, unique, ack_wait_s=1)
     await bench.open()
@@ -45,7 +45,7 @@ async def test_concurrency_never_exceeds_the_slots(bench):
         in_flight.append(await bench.in_flight())
     assert Counter(box.done) == Counter(bodies)
     assert box.most_running == 7
-    assert max(in_flight) <= 14, "what is claimed is what runs, and verdicts on their way"
+    assert max(in_flight) <= 14, "messages in flight are running handlers and verdicts not yet received"
 
 
 async def test_c2_nothing_is_pulled_while_the_gate_is_closed(bench):
@@ -60,23 +60,23 @@ async def test_c2_nothing_is_pulled_while_the_gate_is_closed(bench):
     assert len(box.done) == 10
 
 
-async def test_a_wake_is_ignored_when_the_gate_held_nothing_back(bench):
-    """A worker of ten roles has twenty mailboxes, and each request of one gives something back."""
-    looks = 0
+async def test_a_wake_is_ignored_when_the_gate_delayed_nothing(bench):
+    """A worker of ten roles has twenty mailboxes; each request that ends in one of them wakes all."""
+    checks = 0
 
     def gate() -> float:
-        nonlocal looks
-        looks += 1
+        nonlocal checks
+        checks += 1
         return 0.0
 
     box = await bench.box(gate=gate)
     await bench.fill(1)
     await until(bench.is_empty, 5)
-    before = looks
+    before = checks
     for _ in range(20):
         box.mailbox.wake()
         await asyncio.sleep(0.01)
-    assert looks - before <= 2, "the standing request after the message is one"
+    assert checks - before <= 2, "one check is that of the open pull request after the message"
 
 
 async def test_c6_a_wake_puts_newly_usable_slots_to_use_at_once(bench):
@@ -98,7 +98,7 @@ async def test_c6_a_wake_puts_newly_usable_slots_to_use_at_once(bench):
         allowed = number
         box.mailbox.wake()
         assert await until(lambda number=number: running(number), 5) < 0.7, (
-            "the mailbox looks by itself after 1 s"
+            "without a wake the mailbox checks after 1 s"
         )
     release.set()
     await until(bench.is_empty, 5)
@@ -138,13 +138,13 @@ async def test_a_retry_in_another_process_does_not_return_here(bench):
         return ACK if reopened else Retry(to_other_process=True)
 
     first = await bench.box(give_back, gate=lambda: closed_s, slots=8)
-    await asyncio.sleep(0.2)  # its requests stand open
+    await asyncio.sleep(0.2)  # its pull requests are open
     bodies = await bench.fill(6)
     await until(lambda: bool(first.seen))
     await asyncio.sleep(0.5)
     assert {number for _, number in first.seen} == {1}
     assert await bench.left() == 6
-    given_back = len(first.seen)
+    returned = len(first.seen)
 
     second = await bench.box()
     await until(bench.is_empty)
@@ -153,7 +153,7 @@ async def test_a_retry_in_another_process_does_not_return_here(bench):
     first.mailbox.wake()
     await bench.fill(20)
     await until(bench.is_empty)
-    assert len(first.seen) > given_back, "it asks again once its gate is open"
+    assert len(first.seen) > returned, "it pulls again once its gate is open"
 
 
 async def test_a_dead_letter_is_stored_once_and_not_redelivered(bench):
@@ -183,7 +183,7 @@ async def test_d7_a_message_whose_handler_always_fails_is_dead_lettered(bench):
     assert "1 times" in dead.message
 
 
-async def test_a_failed_dead_letter_is_retried_with_the_next_delivery(hasty):
+async def test_a_failed_dead_letter_is_retried_with_the_next_delivery(short_ack_wait):
     calls = []
 
     async def handle(delivery: Delivery) -> Verdict:
@@ -194,20 +194,20 @@ async def test_a_failed_dead_letter_is_retried_with_the_next_delivery(hasty):
         if len(calls) == 1:
             raise TimeoutError
 
-    await hasty.box(handle, dead_letter=fails_once)
-    await hasty.fill(1)
-    await until(hasty.is_empty)
+    await short_ack_wait.box(handle, dead_letter=fails_once)
+    await short_ack_wait.fill(1)
+    await until(short_ack_wait.is_empty)
     assert calls == [1, 2]
 
 
-async def test_a_handler_slower_than_ack_wait_keeps_its_message(hasty):
+async def test_a_handler_slower_than_ack_wait_keeps_its_message(short_ack_wait):
     async def handle(delivery: Delivery) -> Verdict:
         await asyncio.sleep(2.6)
         return ACK
 
-    first, second = await hasty.box(handle), await hasty.box(handle)
-    await hasty.fill(2)
-    await until(hasty.is_empty)
+    first, second = await short_ack_wait.box(handle), await short_ack_wait.box(handle)
+    await short_ack_wait.fill(2)
+    await until(short_ack_wait.is_empty)
     assert sorted(first.seen + second.seen) == [(b"m-0", 1), (b"m-1", 1)]
 
 
@@ -246,7 +246,7 @@ async def test_d7_poison_bytes_are_dead_lettered_and_block_nothing(provisioned, 
     await until(bench.is_empty)
     assert set(box.done) == bodies
     after = (await js.stream_info(DEAD.name)).state.last_seq
-    assert after == before + len(POISON), "dead_lettered twice, stored once"
+    assert after == before + len(POISON), "dead-lettered twice, stored once"
     letters = [await js.get_msg(DEAD.name, sequence) for sequence in range(before + 1, after + 1)]
     assert sorted(letter.data or b"" for letter in letters) == sorted(POISON)
     for letter in letters:

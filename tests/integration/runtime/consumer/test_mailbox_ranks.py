@@ -28,7 +28,7 @@ async def bench(nats_server, unique):
 
 @pytest.fixture
 async def asked(nats_server, bench):
-    """How many requests for messages each consumer got."""
+    """Number of pull requests by consumer."""
     nc = await connect(nats_server.url, name="asked")
     found: Counter[str] = Counter()
 
@@ -47,8 +47,8 @@ async def a_moment(delivery: Delivery) -> Verdict:
 
 
 def at(box: Box, prefix: str) -> list[int]:
-    """The places of these among all that was handled."""
-    return [place for place, (body, _) in enumerate(box.seen) if body.startswith(prefix.encode())]
+    """The positions of these messages among all handled ones."""
+    return [position for position, (body, _) in enumerate(box.seen) if body.startswith(prefix.encode())]
 
 
 async def test_c6_a_first_request_overtakes_a_backlog_of_a_thousand(bench):
@@ -59,8 +59,8 @@ async def test_c6_a_first_request_overtakes_a_backlog_of_a_thousand(bench):
         before = len(box.seen)
         (body,) = await bench.fill(1, f"other-{number}", rank=0)
         await until(lambda body=body: body in box.done)
-        (place,) = at(box, f"other-{number}")
-        assert place - before <= 8, "4 slots turned over while it was published, and hardly anything more"
+        (position,) = at(box, f"other-{number}")
+        assert position - before <= 8, "only a few messages were handled while it was published"
     await until(bench.is_empty, 30)
     assert len(at(box, "flood")) == 1000
 
@@ -71,13 +71,13 @@ async def test_c6_full_ranks_each_get_their_share(bench):
     slots = 5
     box = await bench.box(a_moment, slots=slots)
     await until(lambda: len(box.seen) >= 320)
-    shares = [len([place for place in at(box, f"r{rank}") if place < 320]) for rank in range(RANKS)]
+    shares = [len([position for position in at(box, f"r{rank}") if position < 320]) for rank in range(RANKS)]
     assert shares[0] >= 190, shares
     for rank in range(1, RANKS):
-        places = [place for place in at(box, f"r{rank}") if place < 320]
-        gaps = [after - before for before, after in itertools.pairwise(places)]
-        # The answers of consumers asked side by side overtake each other.
-        assert max(gaps) <= EVERY + RANKS + slots, (rank, places)
+        positions = [position for position in at(box, f"r{rank}") if position < 320]
+        gaps = [after - before for before, after in itertools.pairwise(positions)]
+        # Answers of consumers that are asked concurrently may arrive in any order.
+        assert max(gaps) <= EVERY + RANKS + slots, (rank, positions)
     await until(bench.is_empty, 30)
     assert len(box.done) == 800
 
@@ -100,11 +100,11 @@ async def test_an_idle_mailbox_takes_from_every_rank_at_once(bench):
             began_s = loop.time()
             (body,) = await bench.fill(1, f"{round_}-{rank}", rank=rank)
             await until(lambda body=body: body in box.done)
-            assert loop.time() - began_s < STANDING_S / 4, "no standing request had to run out"
+            assert loop.time() - began_s < STANDING_S / 4, "no open pull request had to expire"
 
 
 async def test_a_burst_in_one_rank_costs_few_requests(bench, asked):
-    """One after another, quickly: the standing request grows, and there is not one request for each message."""
+    """The batch of the open pull request grows, so that one request fetches several messages."""
     box = await bench.box(slots=64)
     for number in range(600):
         await bench.fill(1, f"m{number}", rank=2)
@@ -146,7 +146,7 @@ async def test_c6_the_number_of_usable_slots_can_change(bench):
     assert 4 <= max(running) <= 6 + RANKS - 1
 
 
-async def test_a_deleted_consumer_is_restored_while_other_ranks_go_on(bench):
+async def test_a_deleted_consumer_is_restored_while_other_ranks_continue(bench):
     box = await bench.box(a_moment)
     gone = bench.consumers[2]
     await bench.js.delete_consumer(gone.stream, gone.durable)

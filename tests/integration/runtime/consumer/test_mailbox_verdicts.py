@@ -45,7 +45,7 @@ async def test_d9_a_drain_returns_unfinished_messages_at_once(bench, ranks):
     bodies = await bench.fill(12)
     await until(lambda: len(stuck.seen) >= 4)
     await stuck.mailbox.drain(0.1)
-    assert 4 <= len(stuck.seen) <= 4 + ranks - 1, "no more than the slots, and one of each other rank"
+    assert 4 <= len(stuck.seen) <= 4 + ranks - 1, "at most the slots, and one message of each other rank"
     assert stuck.mailbox.running == 0
     other = await bench.box(quick)
     assert await until(bench.is_empty) < 10, "long before ack_wait"
@@ -74,7 +74,7 @@ async def test_d9_a_drain_under_load_loses_and_repeats_nothing(bench):
         assert len(box.seen) == len(box.done), "every started handler has finished"
         count = len(box.seen)
         await asyncio.sleep(0.05)
-        assert len(box.seen) == count, "nothing begins after a drain"
+        assert len(box.seen) == count, "no handler starts after a drain"
     await until(bench.is_empty)
     done = Counter(body for box in (other, *leaving) for body in box.done)
     assert done == Counter(bodies)
@@ -181,7 +181,7 @@ async def test_a_drain_after_the_connection_was_closed_ends(bench):
 
 
 async def test_d7_a_sequence_reused_by_a_new_stream_is_another_message(bench):
-    """The queue is lost while a message is held; the next one gets its sequence, and must not take its verdict."""
+    """The queue is lost while a message is in flight; a new message with its sequence must not get its verdict."""
     go_on = asyncio.Event()
 
     async def old_ones_wait(delivery: Delivery) -> Verdict:

@@ -1,4 +1,4 @@
-"""E4: the records of jobs on a real server: compare-and-set, the bound in number, what others put there."""
+"""E4: the records of jobs on a real server: compare-and-set, the limit of their number, foreign messages."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def write(jobs: JobStore, wanted: Job) -> bool:
     return (await jobs.advance(wanted.reply_to, lambda stored: next_record(stored, wanted))).ours
 
 
-async def test_at_the_bound_new_jobs_are_rejected_and_known_ones_go_on(nc: Nats):
+async def test_at_the_limit_new_jobs_are_rejected_and_known_ones_continue(nc: Nats):
     jobs = JobStore(nc.jetstream())
     for number in range(ROOM):
         assert await write(jobs, job(number))
@@ -69,7 +69,7 @@ async def test_at_the_bound_new_jobs_are_rejected_and_known_ones_go_on(nc: Nats)
     assert {each.state for each in await JobReader(nc, "demo").list_all()} == {"failed"}
 
 
-async def test_of_many_who_end_a_job_at_once_one_does_and_all_see_which(nc: Nats):
+async def test_one_of_many_concurrent_ends_is_stored_and_returned_to_all(nc: Nats):
     jobs = JobStore(nc.jetstream())
     await write(jobs, job(1))
     ends = [replace(failed(job(1)), worker=f"w-{number}") for number in range(8)]
@@ -93,7 +93,7 @@ async def test_a_foreign_message_is_not_a_record_and_is_overwritten(
     assert await JobReader(nc, "demo").get("id-1") == job(1)
 
 
-async def test_a_result_is_read_while_it_is_there_and_missed_honestly(nc: Nats):
+async def test_a_result_is_read_while_stored_and_reported_when_gone(nc: Nats):
     jobs, reading = JobStore(nc.jetstream()), JobReader(nc, "demo")
     event = Completed(id="id-1", seq=7, attempt=2, role="chat", model="m", provider="p", finish_reason="stop")
     assert await reading.result(job(1)) is None

@@ -1,4 +1,4 @@
-"""Provisioning: the server has what the contract says, however often and from how many processes it runs."""
+"""Provisioning: the server has the streams of the contract, after any number of runs in any number of processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from penstock.runtime.provisioning.ensure import (
 
 
 async def everything(js) -> dict[str, object]:
-    """The configuration of all there is on the server."""
+    """The configuration of all streams and consumers on the server."""
     streams = {info.config.name: info.config for info in await js.streams_info()}
     consumers = {(name, info.name): info.config for name in streams for info in await js.consumers_info(name)}
     return {**streams, **consumers}
@@ -53,7 +53,7 @@ async def test_provisioning_creates_the_contract_and_is_idempotent(own_nc):
         assert config.subjects == list(stream.subjects)
         assert (config.retention == RetentionPolicy.WORK_QUEUE) == (stream.retention == "workqueue")
         assert (config.max_age, config.max_bytes) == (stream.max_age_s, stream.max_bytes)
-        assert config.storage == StorageType.FILE, "a memory stream would be gone after a restart"
+        assert config.storage == StorageType.FILE, "a memory stream would not survive a restart"
         assert config.allow_direct
 
 
@@ -95,7 +95,7 @@ async def test_a_bucket_without_republish_is_brought_up_to_date(own_nc):
 
 
 async def test_a_stream_with_most_of_the_storage_can_be_updated(own_nc):
-    """The server counts what is asked for, before it sees that the stream is there already."""
+    """The server counts the requested size before it checks whether the stream exists."""
     js = own_nc.jetstream()
     large = replace(WORK, max_bytes=8 * 1024**3)
     await _ensure_stream(js, large, 1)
@@ -128,7 +128,7 @@ async def test_a_service_that_starts_before_the_server_waits_for_it(own_nats_ser
 
 
 async def test_too_little_storage_is_reported_within_a_second(tmp_path: Path):
-    """What is needed and what there is stand in the error; a smaller scale fits."""
+    """The error contains the required and the available size; a smaller scale fits."""
     config = tmp_path / "nats.conf"
     config.write_text(
         f"listen: '127.0.0.1:-1'\nports_file_dir: {tmp_path}\njetstream {{store_dir: {tmp_path}, max_file: 1GB}}\n"

@@ -1,4 +1,4 @@
-"""A2: the same system over the groq SDK, which speaks through another HTTP library than openai's."""
+"""A2: the same system over the groq SDK, which uses another HTTP library than openai's."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ async def test_c7_each_crossing_is_stored_once(own_nats_server: NatsServer) -> N
     try:
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
-        assert await stored_by(js, warned=False) == 0, "without a warning there is no end of one"
+        assert await stored_by(js, warned=False) == 0, "without a warning, no end of one is stored"
         for _ in range(3):
             assert await stored_by(js, warned=True) == 1
             assert await stored_by(js, warned=True) == 0, "the warning is stored already"

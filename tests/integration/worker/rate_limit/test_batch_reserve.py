@@ -34,7 +34,7 @@ async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
         for number in range(2):
             received = await _asked_as_told(client, f"Now, please: {number}")
             assert received.code is None
-            assert received.took_s < 3, "not only when the minute is over"
+            assert received.took_s < 3, "before the minute is over"
         for task in batch:
             task.cancel()
         await asyncio.gather(*batch, return_exceptions=True)
@@ -42,7 +42,7 @@ async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
 
 
 async def _asked_as_told(client: Client, prompt: str) -> ReceivedReply:
-    """Ask again where admission control, which does not know a burst yet, says when to retry."""
+    """Ask again after `retry_after_s` if admission control, which does not know a burst yet, rejects the request."""
     received = await ask(client, prompt, role="chat", timeout_s=5)
     if received.code != "overloaded":
         return received
@@ -53,7 +53,7 @@ async def _asked_as_told(client: Client, prompt: str) -> ReceivedReply:
     return await ask(client, prompt, role="chat", timeout_s=5)
 
 
-async def test_c6_one_batch_request_goes_when_its_patience_ends(tmp_path: Path):
+async def test_c6_one_batch_request_is_sent_after_its_longest_wait(tmp_path: Path):
     few = {"m-few": {"limits": {"requests_per_minute": 10}}}
     config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {reserve: 0.5, patience_s: 4}\n"
     async with (
@@ -62,11 +62,11 @@ async def test_c6_one_batch_request_goes_when_its_patience_ends(tmp_path: Path):
     ):
         batch = [_ask_batch(client, number) for number in range(9)]
         await _until_attempts(system, 5)
-        assert await _settled_attempts(system) in {5, 6}, "half, and perhaps the first one that is due"
+        assert await _settled_attempts(system) in {5, 6}, "half, and possibly the first one that is due"
         before = await system.attempts("m-few")
         began_s = time.monotonic()
         await _until_attempts(system, before + 1)
-        assert time.monotonic() - began_s < 12, "not when the minute is over"
+        assert time.monotonic() - began_s < 12, "before the minute is over"
         for task in batch:
             task.cancel()
         await asyncio.gather(*batch, return_exceptions=True)

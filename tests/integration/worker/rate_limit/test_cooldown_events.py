@@ -43,7 +43,7 @@ def _now_s() -> float:
 
 
 class Worker:
-    """One worker's end: its connection, its quota, its announced and observed pauses."""
+    """One worker: its connection, its quota, its announced and observed pauses."""
 
     def __init__(self, server: NatsServer, records: dict[QuotaKey, str]) -> None:
         self._server = server
@@ -87,7 +87,7 @@ class Worker:
 
 
 class Workers:
-    """Workers on records and a model of this test's own."""
+    """Workers with records and a model that only this test uses."""
 
     def __init__(self, server: NatsServer, *, one_group: bool = False) -> None:
         self._server = server
@@ -163,7 +163,7 @@ async def test_c4_a_pause_is_announced_when_nats_is_back(own_nats_server: NatsSe
         a, b = await workers.join(), await workers.join()
         own_nats_server.kill()
         a.receive_429(A, 60.0)
-        assert a.quota.wait_s(A, Need(1), _now_s()) > 50, "here at once"
+        assert a.quota.wait_s(A, Need(1), _now_s()) > 50, "this worker pauses at once"
         await own_nats_server.start()
         await b.paused_s(A, 30.0, within_s=30.0)
 

@@ -1,4 +1,4 @@
-"""C1: workers replace an invalid entry in the bucket, go on, and share one limit."""
+"""C1: workers replace an invalid entry in the bucket, continue, and share one limit."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_c1_a_limit_survives_an_invalid_entry(nats_server: NatsServer, inv
         assert sum(grain[1] for grain in record.minute) == 20
 
 
-async def test_c1_a_read_is_current_and_tells_a_missing_bucket_from_no_record(
+async def test_c1_a_read_is_current_and_reports_a_missing_bucket(
     own_nats_server: NatsServer,
 ) -> None:
     nc = await connect(own_nats_server.url, name="test", reconnects=Reconnects())

@@ -32,13 +32,13 @@ LEASE_SETTINGS = LeaseSettings(lease_ms=1500, grace_ms=200)
 
 
 class Sharer:
-    """One worker's end: its own connection, its own quota."""
+    """One worker: its connection and its quota."""
 
     def __init__(self, nc: Nats, quota: SharedQuota, granted: asyncio.Event) -> None:
         self.nc, self.quota, self._granted = nc, quota, granted
 
     async def acquire(self, tokens: int = 0, within_s: float = 5.0) -> Permit | Denied:
-        """Ask until there is a permit, or a refusal that a lease cannot fix."""
+        """Ask until a permit is granted, or denied for a reason that a lease cannot change."""
         clock_s = asyncio.get_running_loop().time
         give_up_s = clock_s() + within_s
         while True:
@@ -53,14 +53,14 @@ class Sharer:
                 continue
 
     async def drain(self, within_s: float = 1.0) -> list[Permit]:
-        """All permits that can be had."""
+        """All permits that can be acquired."""
         found = []
         while isinstance(got := await self.acquire(within_s=within_s), Permit):
             found.append(got)
         return found
 
     async def crash(self) -> None:
-        """End without returning the lease."""
+        """Close the connection without returning the lease."""
         for renewer in self.quota._by_record.values():
             await renewer._loop.stop()
 
@@ -118,7 +118,7 @@ async def test_c1_two_workers_share_one_limit_and_use_all_of_it(nats_server: Nat
         sharers = [await join("a"), await join("b")]
         found = await asyncio.gather(*(sharer.drain() for sharer in sharers))
         assert sum(len(permits) for permits in found) == 40
-        assert all(found), "each had some"
+        assert all(found), "each worker got some permits"
         denied = sharers[0].quota.try_acquire(KEY, Need(0), _now_s())
         assert isinstance(denied, Denied)
         assert 50 < denied.retry_at_s - _now_s() < 62
@@ -164,7 +164,7 @@ async def test_c1_the_slots_of_a_dead_worker_are_free_when_its_lease_ends(nats_s
         dead, alive = await join("dead"), await join("alive")
         assert isinstance(await dead.acquire(), Permit)
         assert isinstance(await dead.acquire(), Permit)
-        # A slot leased for its next call would be free only with the others; it is returned when no call comes.
+        # A slot leased for a further call is returned when no call comes.
         await _until(lambda: [use.used for use in alive.quota.usage(KEY, _now_s())] == [2])
         await dead.crash()
         began_s = _now_s()
@@ -198,8 +198,8 @@ async def test_c4_a_header_counts_for_every_worker(nats_server: NatsServer) -> N
         a, b = await join("a"), await join("b")
         assert isinstance(await a.acquire(100), Permit)
         assert isinstance(await b.acquire(100), Permit)
-        word = Observation(kind="tokens", window="minute", limit=10_000, remaining=50, reset_s=30.0)
-        a.quota.correct(KEY, word, _now_s())
+        observation = Observation(kind="tokens", window="minute", limit=10_000, remaining=50, reset_s=30.0)
+        a.quota.correct(KEY, observation, _now_s())
         await _until(lambda: b.quota.wait_s(KEY, Need(5000), _now_s()) > 20, within_s=1.0)
 
 
@@ -213,7 +213,9 @@ async def test_c1_without_the_bucket_requests_wait_and_no_quota_is_lost(own_nats
         await js.delete_stream(f"KV_{QUOTA.name}")
         found = await asyncio.gather(*(sharer.drain(within_s=3.0) for sharer in sharers))
         assert found == [[], []]
-        assert all(sharer.quota.unreachable_records for sharer in sharers), "and they report it"
+        assert all(sharer.quota.unreachable_records for sharer in sharers), (
+            "the quotas report the unreachable record"
+        )
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         for sharer in sharers:
             await _until(lambda sharer=sharer: sharer.quota.unreachable_records == ())
@@ -235,7 +237,7 @@ async def test_d9_a_stop_while_nats_is_frozen_is_bounded_and_writes_later(
         try:
             began_s = _now_s()
             await leaving.quota.stop(0.2)
-            assert _now_s() - began_s < 0.8, "a write has a second"
+            assert _now_s() - began_s < 0.8, "the limit of a write is one second"
         finally:
             os.kill(own_nats_server.pid, signal.SIGCONT)
         await _until(lambda: staying.quota.unreachable_records == ())
@@ -247,7 +249,7 @@ async def test_d9_a_stop_while_nats_is_frozen_is_bounded_and_writes_later(
 async def test_c1_d9_a_lease_not_returned_because_nats_is_dead_counts_as_spent(
     own_nats_server: NatsServer,
 ) -> None:
-    """Its lease may be spent without a report: other workers cannot tell it from a killed one."""
+    """Its lease may be spent without a report: to other workers it looks like a killed one."""
     async with sharing(own_nats_server, Limits(requests_per_minute=20)) as join:
         leaving, staying = await join("leaving"), await join("staying")
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""D6: the server's clock decides whether another worker may have had a message, whatever this machine's clock shows."""
+"""D6: the server's clock decides whether another worker may have received a message, not this machine's clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOUR_S = 3_600.0
 
 
 @pytest.mark.parametrize("wrong_by_s", [-HOUR_S, -5.0, 0.0, HOUR_S])
-async def test_d6_an_old_message_is_not_taken_for_new_by_a_wrong_clock(
+async def test_d6_a_wrong_clock_does_not_make_an_old_message_new(
     own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, wrong_by_s: float
 ) -> None:
     true_ns = time.time_ns
@@ -59,7 +59,7 @@ async def test_d6_an_old_message_is_not_taken_for_new_by_a_wrong_clock(
             stored_ns=int(stored.time.timestamp() * 1e9),
         )
         assert await reader.read(delivery, reply) == PriorAttempts(), (
-            "a certainly new message is not looked up"
+            "no replies are read for a message that is certainly new"
         )
         passed_s = ACK_WAIT_S / 2
         assert (await reader.read(delivery, reply)).ended, "the replies of an old message are read"

@@ -37,7 +37,7 @@ class _Reply:
 
 
 class World:
-    """One worker; its provider calls are replaced by what `outcome` says."""
+    """One worker; `outcome` determines the result of its provider calls."""
 
     def __init__(
         self, chain: tuple[str, ...], outcome: Callable[[], FailureKind | None], breaker: Breaker, seed: int
@@ -59,7 +59,7 @@ class World:
         self.slowest_s = 0.0
 
     async def run(self, execution: Execution, key: Any, spent: Any) -> Any:
-        """As `Attempts.run`."""
+        """Replaces `Attempts.run`."""
         self.calls.append(loop_now_s())
         failed = self.outcome()
         spent.tokens = 10
@@ -89,7 +89,7 @@ class World:
         return self.parts.execution(reply, lasts_s=lasts_s, body={"seed": next(self._number)})
 
     async def ask_all(self, number: int) -> None:
-        """With all slots busy until the last one."""
+        """Run the requests with all slots busy until the last one."""
         left = iter(range(number))
 
         async def slot() -> None:

@@ -38,7 +38,7 @@ def chains(draw_: st.DrawFn) -> tuple[tuple[str, ...], tuple[WeightedStep, ...]]
 
 @settings(max_examples=examples(25), deadline=None)
 @given(chains(), st.data())
-def test_a7_availavailable_models_share_by_weight(case, data) -> None:
+def test_a7_available_models_share_by_weight(case, data) -> None:
     chain, steps = case
     available = data.draw(st.sets(st.sampled_from(chain), min_size=1), label="available")
     dice = random.Random(data.draw(st.integers(0, 2**32), label="seed"))
@@ -50,7 +50,7 @@ def test_a7_availavailable_models_share_by_weight(case, data) -> None:
         assert isinstance(choice, Choice)
         drawn[choice.model] += 1
 
-    # The first step with an availavailable model gets all requests, by the weights of its availavailable models.
+    # The first step with an available model gets all requests, by the weights of its available models.
     shares = {model: weight for step in steps for model, weight in step.shares.items()}
     first = next(model for model in chain if model in available)
     step = next((step.models for step in steps if first in step.models), (first,))
@@ -89,7 +89,7 @@ def test_a7_extreme_random_values_are_valid() -> None:
     assert set(weighted_order(("a", "b"), (step,), lambda: 1.0 - 2**-53)) == {"a", "b"}
 
 
-def test_a7_without_an_availavailable_model_the_next_step_is_used() -> None:
+def test_a7_without_an_available_model_the_next_step_is_used() -> None:
     step = WeightedStep(models=("a", "b"), weights=(70, 30))
     chain = weighted_order(("a", "b", "c"), (step,), random.Random(1).random)
     states = {"a": ModelState(inf, "withdrawn"), "b": ModelState(inf, "withdrawn"), "c": ModelState(0.0)}

@@ -1,4 +1,4 @@
-"""D6, E1: what a provider's stream is read as depends on what it adds, not on its keys or on how its bytes arrive."""
+"""D6, E1: the result of reading a stream depends on its content, not on other keys or on the split of its bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ADDED_NOTHING = st.sampled_from(
 
 
 class Reading(Struct):
-    """All that a stream is read as."""
+    """The result of reading a stream."""
 
     text: str = ""
     choices: tuple[Any, ...] = ()
@@ -152,13 +152,13 @@ def test_no_content_is_lost_or_doubled_in_mixed_streams(parts):
     assert reading.text == "".join(text_in(delta.get("content")) for index, delta in parts if index == 0)
     for name in ("reasoning", "tool_calls"):
         for which in (0, 1):
-            said = [delta[name] for index, delta in parts if index == which and delta.get(name)]
+            sent = [delta[name] for index, delta in parts if index == which and delta.get(name)]
             got = [
                 choice["delta"][name]
                 for choice in reading.choices
                 if choice["index"] == which and choice["delta"].get(name)
             ]
-            assert got == said
+            assert got == sent
     other = [text_in(c["delta"].get("content")) for c in reading.choices if c["index"] == 1]
     assert "".join(other) == "".join(text_in(delta.get("content")) for index, delta in parts if index == 1)
     assert all(not text_in(c["delta"].get("content")) for c in reading.choices if c["index"] == 0)
@@ -219,7 +219,7 @@ KNOWN_LINES = st.sampled_from([b"", b": ping\n\n", b"event: message\n", b"id: 7\
 
 
 def strictly_read(data: bytes) -> str | None:
-    """The text of events of which each line is understood; None if some line is not, but for words at the end."""
+    """The text of the events if every line is understood, except noise at the end; otherwise None."""
     text = ""
     for line in filter(None, data.split(b"\n")):
         name, _, value = line.partition(b":")
@@ -227,7 +227,7 @@ def strictly_read(data: bytes) -> str | None:
             value = line
         elif name.strip().lower() != b"data":
             if b"}" in line or (
-                name.strip().lower() not in {b"", b"event", b"id"} and not is_words(line, data)
+                name.strip().lower() not in {b"", b"event", b"id"} and not is_noise(line, data)
             ):
                 return None
             continue
@@ -236,7 +236,7 @@ def strictly_read(data: bytes) -> str | None:
         try:
             chunk = json.loads(repair_json(value))
         except ValueError:
-            if not is_words(value, data):
+            if not is_noise(value, data):
                 return None
             continue
         for choice in chunk.get("choices") or ():
@@ -244,8 +244,8 @@ def strictly_read(data: bytes) -> str | None:
     return text
 
 
-def is_words(value: bytes, data: bytes) -> bool:
-    """Whether they may stand at the end of the choice, in its last event or behind it, or keep a connection alive."""
+def is_noise(value: bytes, data: bytes) -> bool:
+    """True for a keep-alive line, and for a short text in or after the last event of the choice."""
     if value.strip(b": ") == b"ping":
         return True
     last = data.rfind(b"\n\n", 0, data.find(b'"stop"'))
@@ -259,7 +259,7 @@ def is_words(value: bytes, data: bytes) -> bool:
     length=st.integers(1, 400),
 )
 def test_lost_bytes_are_an_error_unless_each_line_left_is_an_event(texts, before, place, length):
-    """What is cut out from one event to the same place of a later one leaves a stream like any other."""
+    """Bytes removed between the same position of two events leave a stream that is valid."""
     chunks = [chunk_of({"content": text}) for text in texts]
     events = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in [*chunks, chunk_of({}, "stop")]]
     whole = b"".join(before + event for event in events) + b"data: [DONE]\n\n"
@@ -277,7 +277,7 @@ def test_lost_bytes_are_an_error_unless_each_line_left_is_an_event(texts, before
     end=st.integers(0, 30),
 )
 def test_losing_the_beginning_of_an_event_is_an_error(texts, which, start, end):
-    """Whatever of `data: {"id": ...` is missing, its text is read or the stream is damaged."""
+    """With any part of `data: {"id": ...` missing, the text is read or the stream is reported as damaged."""
     events = [b"data: " + json.dumps(chunk_of({"content": text})).encode() + b"\n\n" for text in texts]
     at = which % len(events)
     start, end = sorted((start, end))
@@ -293,7 +293,7 @@ def test_losing_the_beginning_of_an_event_is_an_error(texts, which, start, end):
     replaces=st.booleans(),
 )
 def test_one_wrong_byte_loses_no_text(texts, place, byte, replaces):
-    """Text under a misspelt key of the delta is passed on as what any other key holds, as part of the choice."""
+    """Text under a misspelt key of the delta is passed on as part of the choice, like any other key."""
     data = events_of([*(chunk_of({"content": text}) for text in texts), chunk_of({}, "stop")])
     place %= len(data)
     reading = read([data[:place] + byte + data[place + replaces :]])

@@ -60,10 +60,10 @@ class Bucket(Provider):
         self,
         per_minute: float,
         capacity: float,
-        says: Callable[[float], float | None] = lambda wait_s: wait_s,
+        retry_after: Callable[[float], float | None] = lambda wait_s: wait_s,
     ) -> None:
         super().__init__()
-        self.per_s, self.capacity, self.says = per_minute / 60, capacity, says
+        self.per_s, self.capacity, self.retry_after = per_minute / 60, capacity, retry_after
         self.tokens, self.at_s = capacity, 0.0
 
     def admit(self, now_s: float) -> tuple[bool, float | None]:
@@ -72,15 +72,15 @@ class Bucket(Provider):
         if self.tokens >= 1:
             self.tokens -= 1
             return True, None
-        return False, self.says((1 - self.tokens) / self.per_s)
+        return False, self.retry_after((1 - self.tokens) / self.per_s)
 
 
 class FixedWindow(Provider):
     """A fixed number of calls in every minute."""
 
-    def __init__(self, per_minute: int, *, says: bool) -> None:
+    def __init__(self, per_minute: int, *, retry_after: bool) -> None:
         super().__init__()
-        self.per_minute, self.says = per_minute, says
+        self.per_minute, self.retry_after = per_minute, retry_after
         self.minute, self.used = -1, 0
 
     def admit(self, now_s: float) -> tuple[bool, float | None]:
@@ -89,18 +89,18 @@ class FixedWindow(Provider):
         if self.used < self.per_minute:
             self.used += 1
             return True, None
-        return False, 60 - now_s % 60 if self.says else None
+        return False, 60 - now_s % 60 if self.retry_after else None
 
 
 class Unsteady(Provider):
     """Refuses a share of all calls, whatever their rate."""
 
-    def __init__(self, share: float, says: Callable[[random.Random], float | None], seed: int) -> None:
+    def __init__(self, share: float, retry_after: Callable[[random.Random], float | None], seed: int) -> None:
         super().__init__()
-        self.share, self.says, self.dice = share, says, random.Random(seed)
+        self.share, self.retry_after, self.dice = share, retry_after, random.Random(seed)
 
     def admit(self, now_s: float) -> tuple[bool, float | None]:  # noqa: ARG002 - independent of the time
-        return (False, self.says(self.dice)) if self.dice.random() < self.share else (True, None)
+        return (False, self.retry_after(self.dice)) if self.dice.random() < self.share else (True, None)
 
 
 class Outcome(Struct, frozen=True):
@@ -225,7 +225,7 @@ def _end(waiter: asyncio.Future[None]) -> None:
 
 
 class _Clock(selectors.BaseSelector):
-    """A selector that does not wait: time passes at once."""
+    """A selector that does not wait; the clock advances instead."""
 
     def __init__(self, loop_time: list[float]) -> None:
         self._real, self._time = selectors.DefaultSelector(), loop_time
@@ -268,7 +268,7 @@ def run(
     limits: Limits = _NOT_NAMED,
     longest_s: float = 3600.0,
 ) -> Outcome:
-    """Run until `requests` are answered. `arrivals` adds requests over time; without it all are there at the start."""
+    """Run until `requests` are answered. `arrivals` adds requests over time; without it, all exist at the start."""
 
     async def main() -> Outcome:
         loop = asyncio.get_running_loop()

@@ -257,7 +257,7 @@ class QuotaWorld:
         """Broken promises; collected, because callbacks of a renewer must not raise."""
         self._settling = False
 
-    # -- the truth
+    # -- the true log
 
     def admit(self, process: Process, tokens: int) -> int:
         self.log.append(Spent(self.now_s, tokens))
@@ -374,7 +374,7 @@ class QuotaWorld:
             process.is_delayed = process.is_frozen = False
 
     def squeeze(self, tokens: int = 0) -> None:
-        """Every process takes all that it can get."""
+        """Let every process acquire as many permits as possible."""
         for _ in range(2):
             for process in self.running:
                 for _ in range(9):

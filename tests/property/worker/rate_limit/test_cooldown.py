@@ -1,4 +1,4 @@
-"""C4: no request goes during a pause, one goes first after it, and none waits for ever."""
+"""C4: no request is sent during a pause, a single one is sent first after it, and none waits for ever."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CooldownMachine(RuleBasedStateMachine):
         self.numbers = 0
         self.running: set[int] = set()
         self.proved = True
-        """Since the latest pause a request got through, or the first one was waited for long enough."""
+        """True if a request succeeded since the latest pause, or the wait for the first one is over."""
         self.first: int | None = None
         self.first_left_s = -inf
 

@@ -1,4 +1,4 @@
-"""C4: what refusals teach about a limit that is not configured, in any order."""
+"""C4: a limit that is not configured is learned from refusals in any order."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def test_c4_the_rate_grows_without_refusals_and_its_integral_adds_up(
 
 def test_c4_the_first_estimate_from_refusals() -> None:
     assert first_estimate([300, 240, 400], 3) == 240, (
-        "a bucket says how long one token takes: the longest wait"
+        "the longest wait is the time in which a bucket gains a token"
     )
     assert first_estimate([300, None], 60) == 60, "the calls admitted in the last minute"
-    assert first_estimate([None], 3) is None, "too little evidence: only the pause holds"
+    assert first_estimate([None], 3) is None, "too little evidence: only the pause applies"
 
 
 class Refusals:
@@ -111,7 +111,7 @@ class Refusals:
 
 
 @given(between=st.integers(2, 40), refusals=st.integers(1, 40), wait_s=waits)
-def test_c4_few_refusals_among_many_calls_are_no_evidence_of_a_limit(
+def test_c4_few_refusals_among_many_calls_are_not_evidence_of_a_limit(
     between: int, refusals: int, wait_s: float | None
 ) -> None:
     seen = Refusals()
@@ -128,13 +128,13 @@ def test_c4_a_wave_of_refusals_or_headers_are_evidence_of_a_limit() -> None:
         seen.call()
     seen.call(refused=True, wait_s=0.2)
     assert seen.estimate() is None
-    assert seen.estimate(header_limit=300) is None, "one refusal is no evidence"
+    assert seen.estimate(header_limit=300) is None, "one rejection is not evidence"
     for _ in range(7):
         seen.call(refused=True, wait_s=0.25)
     assert seen.estimate() == 240
     assert seen.estimate(header_limit=300) == 300
     assert seen.estimate(header_limit=30) == 240, (
-        "more was admitted in a minute: the header concerns a shorter time"
+        "more was admitted in a minute: the header is about a shorter time"
     )
     seen.evidence.clear()
     assert seen.estimate() is None
@@ -237,5 +237,5 @@ def test_c4_any_reports_keep_the_record_in_bounds_and_its_limit_in_force(
         (gauge,) = world.accounting.gauges(world.record, now_ms)
         assert gauge.free <= burst(learned)
         if is_refused:
-            assert gauge.free <= 0, "the provider has nothing left"
+            assert gauge.free <= 0, "the provider has no quota left"
         assert len(world.record.minute) < 700

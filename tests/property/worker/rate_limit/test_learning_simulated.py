@@ -18,9 +18,11 @@ def calls_per_answer(provider: Provider) -> float:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("says", [lambda s: s, math.ceil, lambda _: None], ids=["exactly", "seconds", "not"])
-def test_c4_a_token_bucket_is_used_and_rarely_refuses(workers: int, says) -> None:
-    provider = Bucket(PER_MINUTE, PER_MINUTE, says)
+@pytest.mark.parametrize(
+    "retry_after", [lambda s: s, math.ceil, lambda _: None], ids=["exactly", "seconds", "not"]
+)
+def test_c4_a_token_bucket_is_used_and_rarely_refuses(workers: int, retry_after) -> None:
+    provider = Bucket(PER_MINUTE, PER_MINUTE, retry_after)
     outcome = run(provider, workers=workers, requests=REQUESTS)
     ideal_s = (REQUESTS - PER_MINUTE) / (PER_MINUTE / 60)
     print(f"{calls_per_answer(provider):.3f} calls per answer, {ideal_s / outcome.took_s:.1%} used")
@@ -43,9 +45,9 @@ def test_c4_a_worker_with_a_local_quota_learns_the_same() -> None:
     assert 40 / outcome.took_s >= 0.9
 
 
-@pytest.mark.parametrize("says", [True, False], ids=["retry-after", "bare"])
-def test_c4_a_fixed_window_is_used_in_every_minute(says: bool) -> None:
-    provider = FixedWindow(60, says=says)
+@pytest.mark.parametrize("retry_after", [True, False], ids=["retry-after", "bare"])
+def test_c4_a_fixed_window_is_used_in_every_minute(retry_after: bool) -> None:
+    provider = FixedWindow(60, retry_after=retry_after)
     outcome = run(provider, workers=1, requests=240)
     assert calls_per_answer(provider) <= 1.1
     assert outcome.took_s <= 240
@@ -62,11 +64,11 @@ NAMED = Limits(requests_per_minute=10**6)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("says", [lambda _: None, lambda dice: dice.uniform(0.2, 2), lambda _: 0.5])
-def test_c4_random_refusals_cost_little_more_than_with_a_configured_limit(workers: int, says) -> None:
+@pytest.mark.parametrize("retry_after", [lambda _: None, lambda dice: dice.uniform(0.2, 2), lambda _: 0.5])
+def test_c4_random_refusals_cost_little_more_than_with_a_configured_limit(workers: int, retry_after) -> None:
     took_s = {NAMED: 0.0, Limits(): 0.0}
     for limits in took_s:
         for seed in range(4):
-            provider = Unsteady(0.1, says, seed)
+            provider = Unsteady(0.1, retry_after, seed)
             took_s[limits] += run(provider, workers=workers, requests=REQUESTS, limits=limits).took_s
     assert took_s[NAMED] / took_s[Limits()] >= 0.8

@@ -22,7 +22,7 @@ steps = st.one_of(
 
 
 class QuotaMachine(RuleBasedStateMachine):
-    """Compares with naive logs that forget nothing."""
+    """Compares with naive logs that keep every entry."""
 
     corrections = False
 
@@ -33,7 +33,7 @@ class QuotaMachine(RuleBasedStateMachine):
         self.latest_s = self.clock_s
         self.paused_until_s = -math.inf
         self.shut = False
-        """After a pause, until the first request got through."""
+        """True after a pause until the first request succeeds."""
         self.first: Permit | None = None
         self.first_left_s = -math.inf
         self.batch_since_s: float | None = None
@@ -167,7 +167,7 @@ class QuotaMachine(RuleBasedStateMachine):
 
 
 class CorrectedQuotaMachine(QuotaMachine):
-    """C4: headers may hold back more, and never admit more."""
+    """C4: headers may admit fewer requests, never more."""
 
     corrections = True
 
@@ -179,8 +179,8 @@ class CorrectedQuotaMachine(QuotaMachine):
         reset_s=st.none() | st.integers(0, 90_000).map(float),
     )
     def correct(self, kind, window, limit, remaining, reset_s) -> None:
-        word = Observation(kind=kind, window=window, limit=limit, remaining=remaining, reset_s=reset_s)
-        self.quota.correct(KEY, word, self.clock_s)
+        observation = Observation(kind=kind, window=window, limit=limit, remaining=remaining, reset_s=reset_s)
+        self.quota.correct(KEY, observation, self.clock_s)
         (use,) = [use for use in self.quota.usage(KEY, self.clock_s) if use.name == f"{kind}_per_{window}"]
         if remaining is not None and reset_s != 0:
             assert use.limit - use.used <= max(0, remaining)

@@ -116,14 +116,14 @@ class NetworkMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.processes) - len(self.frozen) > 1)
     @rule(data=st.data(), seconds=st.one_of(SHORT_S, LONG_S))
     def freeze(self, data: st.DataObject, seconds: float) -> None:
-        """The process stands still while the world goes on."""
+        """The process is suspended while time passes for the others."""
         self.one(data).is_frozen = True
         self.world.advance(seconds)
 
     @precondition(lambda self: self.frozen)
     @rule(data=st.data(), tokens=TOKENS)
     def thaw(self, data: st.DataObject, tokens: list[int]) -> None:
-        """Requests arrive before any other event."""
+        """Let requests arrive before any other event."""
         process = data.draw(st.sampled_from(self.frozen))
         for each in tokens:
             process.ask(each)
@@ -281,7 +281,7 @@ class NetworkMachine(RuleBasedStateMachine):
         else:
             self.world.advance(_APART_S)
 
-    # -- what goes wrong at the worst moment; whatever came before
+    # -- faults at the worst moment, after any other events
 
     def settle_down(self, rest_s: float = 0.0) -> None:
         """End all disturbances, then wait until every lease is returned."""
@@ -438,8 +438,8 @@ class NetworkMachine(RuleBasedStateMachine):
         first, second = self.two(data)
         self.settle_down(61.0)
         first.fates.append(Fate(lands="never", answered=False))
-        for process, said in ((first, old), (second, limit)):
-            header = Observation(kind="requests", window="minute", limit=said, remaining=None)
+        for process, header_limit in ((first, old), (second, limit)):
+            header = Observation(kind="requests", window="minute", limit=header_limit, remaining=None)
             process.run_now(lambda each=process, header=header: each.quota.correct(KEY, header, each.now_s))
             self.world.advance(0.15)
         self.ceiling = (limit, self.world.now_s)

@@ -165,7 +165,7 @@ TestLongOutages = DayMachine.TestCase
 
 
 def _all_of_it(machine: OutageMachine, worker: Replica) -> int:
-    """Lease and spend until nothing more can be had."""
+    """Lease and spend until no more quota is available."""
     count = 0
     while True:
         worker.lease.demand.enqueue(1, machine.now_s)

@@ -163,7 +163,7 @@ def test_c4_repeated_headers_cause_no_writes(world: QuotaWorld):
 
 
 def test_c1_tokens_beyond_the_estimate_are_reported_within_a_second(world: QuotaWorld):
-    """Also by a worker that holds nothing and rests for 20 s."""
+    """Also by an idle worker without a lease, which otherwise writes every 20 s."""
     first, _ = world.processes
     first.ask(40)
     world.advance(3.0)
@@ -201,7 +201,7 @@ def test_c1_an_outage_of_one_worker_keeps_the_limit(world: QuotaWorld, lasts_s: 
     assert world.spent(60.0)[0] == 9, "no quota is lost for longer than a minute"
 
 
-def test_c1_a_pending_write_is_not_repeated_on_the_same_revision_of_a_new_bucket(world: QuotaWorld):
+def test_c1_a_pending_write_is_not_repeated_in_a_new_bucket(world: QuotaWorld):
     """Revisions of the new bucket reach the one on which the pending write was planned."""
     first, second = world.processes
     first.fates.append(Fate(lands="never", answered=False))

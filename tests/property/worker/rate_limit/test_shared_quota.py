@@ -36,9 +36,9 @@ QUEUED = st.none() | st.dictionaries(st.sampled_from(["chat", "coding"]), st.int
 class Call:
     tokens: int
     spend: int
-    """Its index in the true log."""
+    """Index of the call in the true log."""
     outlived: bool = False
-    """Its worker could not renew in time; a call in flight cannot be taken back."""
+    """True if the worker could not renew in time; a call in flight cannot be withdrawn."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Worker:
     name: str
     accounting: RecordAccounting
     skew_s: float
-    """Offset of its monotonic clock from the true time."""
+    """Offset of the worker's monotonic clock from the true time."""
     clock: RecordClock = field(default_factory=RecordClock)
     record: QuotaRecord = field(default_factory=lambda: QuotaRecord(at_ms=0))
     revision: int = 0
@@ -275,7 +275,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def begin_a_write(self, data: st.DataObject) -> None:
-        """Its answer is in flight for any time."""
+        """Send a write whose answer arrives at any later time."""
         worker = data.draw(st.sampled_from(self.workers))
         if worker.pending is None:
             self.begin(worker)
@@ -289,7 +289,7 @@ class SharedMachine(RuleBasedStateMachine):
     def a_write_is_stored_and_its_answer_is_slow(
         self, data: st.DataObject, idle: float, tokens: list[int]
     ) -> None:
-        """Meanwhile the worker spends its lease, and another takes what became free."""
+        """Before the answer, the worker spends its lease and another worker leases what became free."""
         worker, other = (data.draw(st.sampled_from(self.workers)) for _ in range(2))
         self.resolve(worker)
         self.take(worker)
@@ -372,9 +372,9 @@ TestDay = DayMachine.TestCase
 TestPlaces = PlacesMachine.TestCase
 
 
-@given(words=st.lists(QUEUED, min_size=1, max_size=6))
+@given(reports=st.lists(QUEUED, min_size=1, max_size=6))
 def test_c1_the_shares_of_all_workers_add_up_to_at_most_one(
-    words: list[dict[str, int] | None],
+    reports: list[dict[str, int] | None],
 ) -> None:
     leases = [
         QuotaLease(
@@ -382,9 +382,9 @@ def test_c1_the_shares_of_all_workers_add_up_to_at_most_one(
             number=1,
             until_ms=1,
             waits_since_ms=1,
-            queued=None if word is None else tuple(word.items()),
+            queued=None if report is None else tuple(report.items()),
         )
-        for number, word in enumerate(words)
+        for number, report in enumerate(reports)
     ]
     parts = [fair_share(each, leases) for each in leases]
     assert sum(parts) <= 1 + 1e-9

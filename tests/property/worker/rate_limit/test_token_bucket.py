@@ -35,7 +35,7 @@ def true_level(log: list[list[float]], now_s: float) -> float:
 
 
 class BucketMachine(RuleBasedStateMachine):
-    """Compares with a naive log that forgets nothing."""
+    """Compares with a naive log that keeps every entry."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,9 +104,9 @@ def test_c3_a_level_is_reached_when_forecast_and_not_before(
 
 @given(level=st.floats(0, 240), per_s=st.floats(0.05, 50), within_s=st.integers(1, 60))
 def test_c3_a_forecast_never_exceeds_the_refill(level: float, per_s: float, within_s: int) -> None:
-    told = sum(amount for after_s, amount in refill_returns(level, per_s, 60.0) if after_s <= within_s)
-    assert told <= per_s * within_s + 1
-    assert told >= per_s * (within_s - 2) - 1
+    reported = sum(amount for after_s, amount in refill_returns(level, per_s, 60.0) if after_s <= within_s)
+    assert reported <= per_s * within_s + 1
+    assert reported >= per_s * (within_s - 2) - 1
 
 
 def test_c1_a_full_bucket_goes_at_once_and_then_by_its_refill() -> None:

@@ -18,7 +18,7 @@ amounts = st.integers(min_value=0, max_value=50)
 
 
 class WindowMachine(RuleBasedStateMachine):
-    """Compares with a naive log that forgets nothing."""
+    """Compares with a naive log that keeps every entry."""
 
     grain_s = 0.0
 

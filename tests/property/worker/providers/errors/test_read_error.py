@@ -185,7 +185,7 @@ def _wrapped(body: Any) -> dict[str, Any]:
         "in an error": body if "error" in body else {"error": body},
         "in a detail": {"detail": body},
         "in a message": {"error": {"message": text}},
-        "in a message after words": {"error": {"message": f"Upstream error: {text}", "type": "upstream"}},
+        "in a message after text": {"error": {"message": f"Upstream error: {text}", "type": "upstream"}},
         "behind a router": {"error": {"message": "Provider returned error", "metadata": {"raw": text}}},
     }
 
