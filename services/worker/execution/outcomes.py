@@ -16,12 +16,12 @@ from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.models.breaker import BreakerAdmission, Transition
 from services.worker.models.roster import RosterChange
-from services.worker.providers.errors.evidence import (
+from services.worker.providers.errors.failures import Health, ProviderFailure
+from services.worker.providers.errors.proof import (
     proves_budget_spent,
     proves_key_refused,
     proves_model_missing,
 )
-from services.worker.providers.errors.failures import Health, ProviderFailure
 from services.worker.rate_limit.cooldown import CooldownLengths, plausible_retry_s
 from services.worker.rate_limit.quota import QuotaKey
 

@@ -62,7 +62,7 @@ class _Classification(Struct, frozen=True):
     """Its full path in the request."""
 
 
-class _Evidence(Struct):
+class _ParsedError(Struct):
     """An error, prepared for the rules."""
 
     status: int | None
@@ -125,135 +125,135 @@ def _failure(error: ProviderError, message: str) -> ProviderFailure:
 
 def _classify(error: ProviderError) -> _Classification:
     """Never raises."""
-    evidence = _evidence_of(error)
-    if evidence.status is not None and 300 <= evidence.status < 400:
+    parsed = _parse(error)
+    if parsed.status is not None and 300 <= parsed.status < 400:
         return _Classification("server_error")
-    if "html" in evidence.codes:  # a proxy wrote the page, not the provider's API
-        return _Classification(_by_status(evidence))
+    if "html" in parsed.codes:  # a proxy wrote the page, not the provider's API
+        return _Classification(_by_status(parsed))
     for kind, applies in _RULES:
-        if applies(evidence):
+        if applies(parsed):
             return _Classification(kind)
-    path = _refused_path(evidence) or ""
+    path = _refused_path(parsed) or ""
     if path == _DEVELOPER_ROLE:
         return _Classification("parameter", path, error.path)
     parameter = _parameter(path)
     if parameter is not None:
         return _Classification("parameter", parameter, path)
-    return _Classification(_by_status(evidence))
+    return _Classification(_by_status(parsed))
 
 
-def _evidence_of(error: ProviderError) -> _Evidence:
+def _parse(error: ProviderError) -> _ParsedError:
     status = error.status
     if status is None:
         numbers = (number for number in error.statuses if number >= 400)
         named = (vocabulary.STATUS_OF_CODE[code] for code in error.codes if code in vocabulary.STATUS_OF_CODE)
         status = next(numbers, None) or next(named, None)
     codes = frozenset(error.codes)
-    return _Evidence(status, codes, strip_input_dumps(error.message), strip_echoes(error.message), error)
+    return _ParsedError(status, codes, strip_input_dumps(error.message), strip_echoes(error.message), error)
 
 
-def _is_content_filter(evidence: _Evidence) -> bool:
-    if evidence.status not in _REQUEST_STATUSES or evidence.matches_own(vocabulary.ACCOUNT_CLOSED_PATTERN):
+def _is_content_filter(parsed: _ParsedError) -> bool:
+    if parsed.status not in _REQUEST_STATUSES or parsed.matches_own(vocabulary.ACCOUNT_CLOSED_PATTERN):
         return False
-    if evidence.has_code(vocabulary.CONTENT_CODES):
+    if parsed.has_code(vocabulary.CONTENT_CODES):
         return True
-    where = evidence.error.parameter or "messages"
-    if evidence.concerns_field and not where.startswith(("messages", "input", "prompt")):
+    where = parsed.error.parameter or "messages"
+    if parsed.concerns_field and not where.startswith(("messages", "input", "prompt")):
         return False
-    return evidence.status in {400, 403, 422, 451, None} and evidence.matches_own(vocabulary.CONTENT_PATTERN)
+    return parsed.status in {400, 403, 422, 451, None} and parsed.matches_own(vocabulary.CONTENT_PATTERN)
 
 
-def _is_context_length(evidence: _Evidence) -> bool:
-    if evidence.has_code(vocabulary.CONTEXT_CODES):
+def _is_context_length(parsed: _ParsedError) -> bool:
+    if parsed.has_code(vocabulary.CONTEXT_CODES):
         return True
-    if vocabulary.TEXT_TOO_LONG_CODE in evidence.codes:
-        where = evidence.error.parameter or "messages"
+    if vocabulary.TEXT_TOO_LONG_CODE in parsed.codes:
+        where = parsed.error.parameter or "messages"
         return where.startswith(("messages", "input", "prompt"))
-    return evidence.status not in {401, 402, 429} and evidence.matches(vocabulary.CONTEXT_PATTERN)
+    return parsed.status not in {401, 402, 429} and parsed.matches(vocabulary.CONTEXT_PATTERN)
 
 
-def _is_too_large(evidence: _Evidence) -> bool:
+def _is_too_large(parsed: _ParsedError) -> bool:
     """Whether one request exceeds the limit of a minute, so that waiting cannot help (OpenAI's 429, Groq's 413)."""
-    if evidence.status == 413 or evidence.has_code(vocabulary.TOO_LARGE_CODES):
+    if parsed.status == 413 or parsed.has_code(vocabulary.TOO_LARGE_CODES):
         return True
-    if evidence.status not in {400, 403, 429, None}:
+    if parsed.status not in {400, 403, 429, None}:
         return False
-    found = vocabulary.LIMIT_AND_REQUESTED_PATTERN.search(evidence.text)
+    found = vocabulary.LIMIT_AND_REQUESTED_PATTERN.search(parsed.text)
     if found is None:
-        return evidence.matches(vocabulary.TOO_LARGE_PATTERN)
+        return parsed.matches(vocabulary.TOO_LARGE_PATTERN)
     limit, requested = (int(found[name].replace(",", "")) for name in ("limit", "requested"))
     return requested > limit
 
 
-def _is_budget_spent(evidence: _Evidence) -> bool:
-    if evidence.status == 402:
+def _is_budget_spent(parsed: _ParsedError) -> bool:
+    if parsed.status == 402:
         return True
-    if evidence.concerns_field or (
-        evidence.status is not None and (evidence.status >= 500 or evidence.status in {404, 408, 413})
+    if parsed.concerns_field or (
+        parsed.status is not None and (parsed.status >= 500 or parsed.status in {404, 408, 413})
     ):
         return False
-    if evidence.has_code(vocabulary.BUDGET_CODES) or evidence.matches_own(vocabulary.BUDGET_PATTERN):
+    if parsed.has_code(vocabulary.BUDGET_CODES) or parsed.matches_own(vocabulary.BUDGET_PATTERN):
         return True
     # Gemini sends the same message for a limit per minute, with RESOURCE_EXHAUSTED and a retry delay.
-    waits = "resource_exhausted" in evidence.codes or evidence.error.retry_after_s is not None
-    return evidence.matches_own(vocabulary.PLAN_QUOTA_PATTERN) and not waits
+    waits = "resource_exhausted" in parsed.codes or parsed.error.retry_after_s is not None
+    return parsed.matches_own(vocabulary.PLAN_QUOTA_PATTERN) and not waits
 
 
-def _is_credentials(evidence: _Evidence) -> bool:
-    if evidence.status == 401:
+def _is_credentials(parsed: _ParsedError) -> bool:
+    if parsed.status == 401:
         return True
-    if evidence.status not in {400, 403, None} or evidence.concerns_field:
+    if parsed.status not in {400, 403, None} or parsed.concerns_field:
         return False
-    if evidence.has_code(vocabulary.RATE_LIMIT_CODES | vocabulary.MODEL_CODES):
+    if parsed.has_code(vocabulary.RATE_LIMIT_CODES | vocabulary.MODEL_CODES):
         return False
-    if evidence.has_code(
+    if parsed.has_code(
         vocabulary.CREDENTIAL_CODES - vocabulary.AMBIGUOUS_CREDENTIAL_CODES
-    ) or evidence.matches_own(vocabulary.CREDENTIAL_PATTERN):
+    ) or parsed.matches_own(vocabulary.CREDENTIAL_PATTERN):
         return True
-    if evidence.matches_own(vocabulary.REFERENCED_OBJECT_PATTERN):
+    if parsed.matches_own(vocabulary.REFERENCED_OBJECT_PATTERN):
         return False
     return (
-        evidence.has_code(vocabulary.AMBIGUOUS_CREDENTIAL_CODES)
-        or evidence.matches_own(vocabulary.ACCOUNT_CLOSED_PATTERN)
-        or (evidence.status == 403 and evidence.matches_own(vocabulary.PERMISSION_PATTERN))
+        parsed.has_code(vocabulary.AMBIGUOUS_CREDENTIAL_CODES)
+        or parsed.matches_own(vocabulary.ACCOUNT_CLOSED_PATTERN)
+        or (parsed.status == 403 and parsed.matches_own(vocabulary.PERMISSION_PATTERN))
     )
 
 
-def _is_rate_limited(evidence: _Evidence) -> bool:
+def _is_rate_limited(parsed: _ParsedError) -> bool:
     """Message texts count only inside a 200: the message of a server error may echo the request."""
-    if evidence.status in {429, 498} or evidence.has_code(vocabulary.RATE_LIMIT_CODES):
+    if parsed.status in {429, 498} or parsed.has_code(vocabulary.RATE_LIMIT_CODES):
         return True
-    if evidence.status is None:
-        return 429 in evidence.error.statuses or evidence.matches_own(vocabulary.RATE_LIMIT_PATTERN)
-    return 429 in (evidence.error.statuses if evidence.status >= 500 else evidence.error.statuses[:1])
+    if parsed.status is None:
+        return 429 in parsed.error.statuses or parsed.matches_own(vocabulary.RATE_LIMIT_PATTERN)
+    return 429 in (parsed.error.statuses if parsed.status >= 500 else parsed.error.statuses[:1])
 
 
-def _is_random_refusal(evidence: _Evidence) -> bool:
-    return evidence.has_code(vocabulary.RANDOM_REFUSAL_CODES) or (
-        evidence.status in {400, None} and evidence.matches(vocabulary.RANDOM_REFUSAL_PATTERN)
+def _is_random_refusal(parsed: _ParsedError) -> bool:
+    return parsed.has_code(vocabulary.RANDOM_REFUSAL_CODES) or (
+        parsed.status in {400, None} and parsed.matches(vocabulary.RANDOM_REFUSAL_PATTERN)
     )
 
 
-def _is_unsupported_request(evidence: _Evidence) -> bool:
-    if evidence.status in {400, 403, 404, None} and evidence.matches(vocabulary.UNVERIFIED_ACCOUNT_PATTERN):
+def _is_unsupported_request(parsed: _ParsedError) -> bool:
+    if parsed.status in {400, 403, 404, None} and parsed.matches(vocabulary.UNVERIFIED_ACCOUNT_PATTERN):
         return True
-    return evidence.status in {400, 404, None} and evidence.matches(vocabulary.NO_ENDPOINT_PATTERN)
+    return parsed.status in {400, 404, None} and parsed.matches(vocabulary.NO_ENDPOINT_PATTERN)
 
 
-def _is_model_missing(evidence: _Evidence) -> bool:
-    if evidence.concerns_field:
+def _is_model_missing(parsed: _ParsedError) -> bool:
+    if parsed.concerns_field:
         return False
-    if evidence.has_code(vocabulary.MODEL_CODES):
-        return evidence.status is None or evidence.status < 500
-    if evidence.status in {400, 422, None}:
-        return evidence.matches_own(vocabulary.MODEL_MISSING_PATTERN)
-    return evidence.status in {404, 410} and (
-        evidence.matches_own(vocabulary.MODEL_404_PATTERN)
-        or evidence.matches_own(vocabulary.MODEL_MISSING_PATTERN)
+    if parsed.has_code(vocabulary.MODEL_CODES):
+        return parsed.status is None or parsed.status < 500
+    if parsed.status in {400, 422, None}:
+        return parsed.matches_own(vocabulary.MODEL_MISSING_PATTERN)
+    return parsed.status in {404, 410} and (
+        parsed.matches_own(vocabulary.MODEL_404_PATTERN)
+        or parsed.matches_own(vocabulary.MODEL_MISSING_PATTERN)
     )
 
 
-_RULES: Final[tuple[tuple[FailureKind, Callable[[_Evidence], bool]], ...]] = (
+_RULES: Final[tuple[tuple[FailureKind, Callable[[_ParsedError], bool]], ...]] = (
     ("content_filter", _is_content_filter),
     ("context_length", _is_context_length),
     ("too_large", _is_too_large),
@@ -266,21 +266,21 @@ _RULES: Final[tuple[tuple[FailureKind, Callable[[_Evidence], bool]], ...]] = (
 )
 
 
-def _refused_path(evidence: _Evidence) -> str | None:
+def _refused_path(parsed: _ParsedError) -> str | None:
     """The path in the request of the parameter that the model does not support, at all or with this value."""
-    if evidence.status not in {400, 404, 422, 500, 501, None}:
+    if parsed.status not in {400, 404, 422, 500, 501, None}:
         return None
-    where = evidence.error.parameter or ""
-    if evidence.matches(vocabulary.DEVELOPER_ROLE_PATTERN) or (
+    where = parsed.error.parameter or ""
+    if parsed.matches(vocabulary.DEVELOPER_ROLE_PATTERN) or (
         where.startswith("messages") and where.endswith("role")
     ):
-        other = _OTHER_ROLE.search(evidence.text) is not None or "support 'system'" in evidence.text
+        other = _OTHER_ROLE.search(parsed.text) is not None or "support 'system'" in parsed.text
         return None if other else _DEVELOPER_ROLE
-    if where and (evidence.has_code(vocabulary.PARAMETER_CODES) or _parameter(where) is None):
+    if where and (parsed.has_code(vocabulary.PARAMETER_CODES) or _parameter(where) is None):
         return where
-    if evidence.matches(vocabulary.MESSAGE_INDEX_PATTERN):
+    if parsed.matches(vocabulary.MESSAGE_INDEX_PATTERN):
         return None
-    message = strip_long_quotes(evidence.error.message)
+    message = strip_long_quotes(parsed.error.message)
     for pattern in vocabulary.PARAMETER_PATTERNS:
         found = pattern.search(message)
         if found is not None:
@@ -295,11 +295,11 @@ def _parameter(where: str) -> str | None:
     return name if _NAME.fullmatch(name) and name not in _ESSENTIAL_FIELDS else None
 
 
-def _by_status(evidence: _Evidence) -> FailureKind:
-    status = evidence.status
+def _by_status(parsed: _ParsedError) -> FailureKind:
+    status = parsed.status
     if status is None:
         return "server_error"
     if status >= 500:  # a proxy may have wrapped the provider's error
-        inner = evidence.error.statuses[0] if evidence.error.statuses else status
+        inner = parsed.error.statuses[0] if parsed.error.statuses else status
         return "refused" if inner in {400, 422} else "server_error"
     return _BY_STATUS.get(status, "refused")

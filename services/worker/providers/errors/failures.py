@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.contract.errors import ErrorCode
-from services.worker.providers.errors.evidence import proves_rate_limit
+from services.worker.providers.errors.proof import proves_rate_limit
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.errors.redaction import redact
 

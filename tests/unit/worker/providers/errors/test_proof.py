@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers.errors.classify import failure_of_error_event, failure_of_status
-from services.worker.providers.errors.evidence import (
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.proof import (
     proves_budget_spent,
     proves_key_refused,
     proves_model_missing,
     proves_rate_limit,
 )
-from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 from tests.unit.worker.providers.errors.echo_samples import ECHOES, Echo
