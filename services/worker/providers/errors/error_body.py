@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-__all__ = ["ErrorFields", "HtmlText", "TruncatedJson", "collect_fields", "decode_body", "single_line"]
+__all__ = ["ErrorFields", "HtmlText", "TruncatedJson", "decode_body", "single_line"]
 
 _decoder: Final = json.JSONDecoder(strict=False)
 """The standard library's: unlike msgspec it reads lone surrogates, line breaks within strings, NaN."""
@@ -48,18 +48,8 @@ _RAW_KEY: Final = "raw"
 _REQUEST_KEYS: Final = frozenset({"role", "messages", "content"})
 """Keys of a request: an object that has one is an echo of the request, not an error."""
 _NESTED_KEYS: Final = frozenset(
-    {
-        "error",
-        "errors",
-        "detail",
-        "details",
-        "innererror",
-        "raw",
-        "exception",
-        "cause",
-        "metadata",
-        "baseresp",
-    }
+    {"error", "errors", "detail", "details", "innererror", "raw", "exception", "cause"}
+    | {"metadata", "baseresp"}
 )
 _CODE_KEYS: Final = frozenset({"code", "errorcode", "statuscode", "httpstatus", "httpcode", "status"})
 _TYPE_KEYS: Final = frozenset({"type", "errortype"})
@@ -134,6 +124,123 @@ class ErrorFields(Struct):
         if not self.embedded:
             self.trusted_parameter = self.trusted_parameter or path or None
 
+    def collect(self, value: object, depth: int = 0) -> None:
+        """Walk through the value, bounded in depth and size, and add its fields. Never raises."""
+        self.nodes += 1
+        if depth > _MAX_DEPTH or self.nodes > _MAX_NODES:
+            return
+        if isinstance(value, str):
+            self._collect_message(value, depth)
+        elif isinstance(value, list):
+            for item in value[:_MAX_ITEMS]:
+                self.collect(item, depth + 1)
+        elif isinstance(value, dict):
+            self._collect_object(value, depth)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            self._collect_code(value)
+
+    def _collect_object(self, value: dict[object, object], depth: int) -> None:
+        """Collect the object's own fields before those of nested objects."""
+        entries = [(_plain(key), entry) for key, entry in list(value.items())[:64] if entry is not None]
+        location = self._collect_location(value.get("loc"))
+        for name, entry in entries:
+            self._collect_field(name, entry)
+            if name in _MESSAGE_KEYS and isinstance(entry, str):
+                self._collect_message(location + entry, depth)
+        for name, entry in entries:
+            nested = isinstance(entry, dict | list)
+            if (name in _NESTED_KEYS and (nested or isinstance(entry, str))) or (
+                name in _MESSAGE_KEYS and nested
+            ):
+                self._collect_nested(name, entry, depth)
+            elif name == "headers" and isinstance(entry, dict):
+                self.headers |= {str(key): str(text)[:100] for key, text in list(entry.items())[:32]}
+
+    def _collect_nested(self, name: str, entry: object, depth: int) -> None:
+        if name == _RAW_KEY and isinstance(entry, str) and entry.lstrip().startswith(("{", "[")):
+            found = _embedded_json(entry[: 8 * _MAX_MESSAGE_CHARACTERS])
+            if found is not None and not found[0] and _is_error(found[1]):
+                entry = found[1]
+        self.collect(entry, depth + 1)
+
+    def _collect_field(self, name: str, entry: object) -> None:
+        if name == "status" and isinstance(entry, str) and " " in entry:
+            self.add_code(entry[:128])  # `Bad Request` beside a code of 400 does not replace it
+        elif name in _CODE_KEYS:
+            self._collect_code(entry)
+        elif name in _MODERATION_KEYS:
+            if entry:
+                self.codes.append(name)
+        elif isinstance(entry, int | float) and name in _DELAY_KEYS:
+            self.delays.append(str(entry))
+        elif isinstance(entry, str) and entry:
+            self._collect_text_field(name, entry[:_MAX_MESSAGE_CHARACTERS])
+
+    def _collect_text_field(self, name: str, text: str) -> None:
+        if name in _TYPE_KEYS:
+            self.add_code(text)
+            if text.lower() not in _EMPTY_CODES:
+                self.type = self.type or text
+                if not self.embedded:
+                    self.trusted_type = self.trusted_type or text
+        elif name == "reason":
+            self.add_code(text)
+        elif name in {"param", "parameter"}:
+            self.add_parameter(text)
+        elif name in _DELAY_KEYS:
+            self.delays.append(text)
+        elif name == "providername":
+            self.provider = self.provider or text[:64]
+
+    def _collect_code(self, entry: object) -> None:
+        if isinstance(entry, bool) or not isinstance(entry, str | int | float):
+            return
+        text = str(int(entry)) if isinstance(entry, float) and entry.is_integer() else str(entry)
+        text = text[:128].strip()
+        if text.lower() in _EMPTY_CODES or text == "0":
+            return
+        self.code_fields.append(text)
+        if text.isascii() and text.isdecimal() and 100 <= int(text) <= 599:
+            self.statuses.append(int(text))
+            if not self.embedded:
+                self.trusted_codes.append(text)
+        else:
+            self.add_code(text)
+            if not self.embedded:
+                self.trusted_code = self.trusted_code or text
+
+    def _collect_message(self, text: str, depth: int) -> None:
+        """Collect a message, or the error that is embedded in it as JSON."""
+        text = text[: 8 * _MAX_MESSAGE_CHARACTERS]
+        if _LOOKS_LIKE_HTML.match(text):
+            text = _page_text(text)
+        found = _embedded_json(text)
+        if found is not None and _is_error(found[1]):
+            prefix, value = found
+            before = len(self.messages)
+            if prefix:
+                self.messages.append(prefix)
+            self.embedded += 1
+            self.collect(value, depth + 1)
+            self.embedded -= 1
+            if len(self.messages) > before:
+                return
+        if text.strip():
+            self.messages.append(" ".join(text[:_MAX_MESSAGE_CHARACTERS].split()))
+            if "{'" in text:
+                self.embedded += 1
+                for code in _PYTHON_CODE.findall(text)[:4]:
+                    self.add_code(code)
+                self.embedded -= 1
+
+    def _collect_location(self, loc: object) -> str:
+        """Collect the parameter of a validation error, as in pydantic's `["body", "max_tokens"]`; returns a prefix."""
+        if not isinstance(loc, list) or not all(isinstance(part, str | int) for part in loc):
+            return ""
+        path = ".".join(str(part) for part in loc[:_MAX_ITEMS] if part != "body")[:200]
+        self.add_parameter(path)
+        return f"{path}: " if path else ""
+
 
 def decode_body(body: bytes) -> object:
     """The decoded JSON value of a body, or its text (`HtmlText` for a web page). Never raises."""
@@ -151,22 +258,6 @@ def decode_body(body: bytes) -> object:
         return _decoder.raw_decode(text)[0]
     except (ValueError, RecursionError):
         return _truncated_json(text) or text
-
-
-def collect_fields(value: object, fields: ErrorFields, depth: int = 0) -> None:
-    """Walk through the value, bounded in depth and size, and add to `fields`. Never raises."""
-    fields.nodes += 1
-    if depth > _MAX_DEPTH or fields.nodes > _MAX_NODES:
-        return
-    if isinstance(value, str):
-        _collect_message(value, fields, depth)
-    elif isinstance(value, list):
-        for item in value[:_MAX_ITEMS]:
-            collect_fields(item, fields, depth + 1)
-    elif isinstance(value, dict):
-        _collect_object(value, fields, depth)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        _collect_code(value, fields)
 
 
 def single_line(text: str, max_characters: int) -> str:
@@ -228,119 +319,10 @@ def _embedded_json(text: str) -> tuple[str, object] | None:
     return text[:start].strip(" :-\t\r\n"), value
 
 
-def _collect_object(value: dict[object, object], fields: ErrorFields, depth: int) -> None:
-    """Collect the object's own fields before those of nested objects."""
-    entries = [(_plain(key), entry) for key, entry in list(value.items())[:64] if entry is not None]
-    location = _collect_location(value.get("loc"), fields)
-    for name, entry in entries:
-        _collect_field(name, entry, fields)
-        if name in _MESSAGE_KEYS and isinstance(entry, str):
-            _collect_message(location + entry, fields, depth)
-    for name, entry in entries:
-        nested = isinstance(entry, dict | list)
-        if (name in _NESTED_KEYS and (nested or isinstance(entry, str))) or (
-            name in _MESSAGE_KEYS and nested
-        ):
-            _collect_nested(name, entry, fields, depth)
-        elif name == "headers" and isinstance(entry, dict):
-            fields.headers |= {str(key): str(text)[:100] for key, text in list(entry.items())[:32]}
-
-
-def _collect_nested(name: str, entry: object, fields: ErrorFields, depth: int) -> None:
-    if name == _RAW_KEY and isinstance(entry, str) and entry.lstrip().startswith(("{", "[")):
-        found = _embedded_json(entry[: 8 * _MAX_MESSAGE_CHARACTERS])
-        if found is not None and not found[0] and _is_error(found[1]):
-            entry = found[1]
-    collect_fields(entry, fields, depth + 1)
-
-
-def _collect_field(name: str, entry: object, fields: ErrorFields) -> None:
-    if name == "status" and isinstance(entry, str) and " " in entry:
-        fields.add_code(entry[:128])  # `Bad Request` beside a code of 400 does not replace it
-    elif name in _CODE_KEYS:
-        _collect_code(entry, fields)
-    elif name in _MODERATION_KEYS:
-        if entry:
-            fields.codes.append(name)
-    elif isinstance(entry, int | float) and name in _DELAY_KEYS:
-        fields.delays.append(str(entry))
-    elif isinstance(entry, str) and entry:
-        _collect_text_field(name, entry[:_MAX_MESSAGE_CHARACTERS], fields)
-
-
-def _collect_text_field(name: str, text: str, fields: ErrorFields) -> None:
-    if name in _TYPE_KEYS:
-        fields.add_code(text)
-        if text.lower() not in _EMPTY_CODES:
-            fields.type = fields.type or text
-            if not fields.embedded:
-                fields.trusted_type = fields.trusted_type or text
-    elif name == "reason":
-        fields.add_code(text)
-    elif name in {"param", "parameter"}:
-        fields.add_parameter(text)
-    elif name in _DELAY_KEYS:
-        fields.delays.append(text)
-    elif name == "providername":
-        fields.provider = fields.provider or text[:64]
-
-
-def _collect_code(entry: object, fields: ErrorFields) -> None:
-    if isinstance(entry, bool) or not isinstance(entry, str | int | float):
-        return
-    text = str(int(entry)) if isinstance(entry, float) and entry.is_integer() else str(entry)
-    text = text[:128].strip()
-    if text.lower() in _EMPTY_CODES or text == "0":
-        return
-    fields.code_fields.append(text)
-    if text.isascii() and text.isdecimal() and 100 <= int(text) <= 599:
-        fields.statuses.append(int(text))
-        if not fields.embedded:
-            fields.trusted_codes.append(text)
-    else:
-        fields.add_code(text)
-        if not fields.embedded:
-            fields.trusted_code = fields.trusted_code or text
-
-
-def _collect_message(text: str, fields: ErrorFields, depth: int) -> None:
-    """Collect a message, or the error that is embedded in it as JSON."""
-    text = text[: 8 * _MAX_MESSAGE_CHARACTERS]
-    if _LOOKS_LIKE_HTML.match(text):
-        text = _page_text(text)
-    found = _embedded_json(text)
-    if found is not None and _is_error(found[1]):
-        prefix, value = found
-        before = len(fields.messages)
-        if prefix:
-            fields.messages.append(prefix)
-        fields.embedded += 1
-        collect_fields(value, fields, depth + 1)
-        fields.embedded -= 1
-        if len(fields.messages) > before:
-            return
-    if text.strip():
-        fields.messages.append(" ".join(text[:_MAX_MESSAGE_CHARACTERS].split()))
-        if "{'" in text:
-            fields.embedded += 1
-            for code in _PYTHON_CODE.findall(text)[:4]:
-                fields.add_code(code)
-            fields.embedded -= 1
-
-
 def _is_error(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and _is_error(value[0])
     return isinstance(value, dict) and bool(_ERROR_KEYS & value.keys()) and not _REQUEST_KEYS & value.keys()
-
-
-def _collect_location(loc: object, fields: ErrorFields) -> str:
-    """Collect the parameter of a validation error, as in pydantic's `["body", "max_tokens"]`; returns a prefix."""
-    if not isinstance(loc, list) or not all(isinstance(part, str | int) for part in loc):
-        return ""
-    path = ".".join(str(part) for part in loc[:_MAX_ITEMS] if part != "body")[:200]
-    fields.add_parameter(path)
-    return f"{path}: " if path else ""
 
 
 def _plain(key: object) -> str:

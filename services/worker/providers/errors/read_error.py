@@ -15,7 +15,6 @@ from services.worker.providers.errors.error_body import (
     ErrorFields,
     HtmlText,
     TruncatedJson,
-    collect_fields,
     decode_body,
     single_line,
 )
@@ -74,7 +73,7 @@ def read_error(status: int, body: bytes, headers: Mapping[str, str], now_unix_s:
     if isinstance(value, str):
         fields.messages.append(value)
     else:
-        collect_fields(value, fields)
+        fields.collect(value)
     if isinstance(value, HtmlText):
         fields.codes.append("html")
     fields.embedded = 0
@@ -106,7 +105,7 @@ def reports_success(value: object) -> bool:
 
 def _error_of(value: object) -> ProviderError:
     fields = ErrorFields()
-    collect_fields({"error": value}, fields)
+    fields.collect({"error": value})
     status = next((int(text) for text in fields.trusted_codes if text.isdecimal() and int(text) >= 400), None)
     error = _error(fields, status, {}, 0.0)
     return replace(error, code=error.code or error.type, message=error.message or _NO_MESSAGE)
