@@ -1,4 +1,4 @@
-"""D6, G: nothing of one answer reaches another request, neither by a cookie nor over a connection used again."""
+"""D6, G: no part of one response reaches another request, neither in a cookie nor over a reused connection."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def kind(request: pytest.FixtureRequest) -> SdkKind:
 
 @pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Run:
-    """The worker's event loop is uvloop's; aiohttp behaves differently on either."""
+    """The worker runs on uvloop; aiohttp behaves differently on each event loop."""
     runner: Run = request.param
     return runner
 
@@ -63,7 +63,7 @@ async def calling(kind: SdkKind, provider: ScriptedProvider):
         await endpoint.close()
 
 
-async def called(endpoint: SdkProvider) -> bytes:
+async def call_once(endpoint: SdkProvider) -> bytes:
     response = await endpoint.chat("KEY", json.dumps({"model": "m"}).encode(), "a.1")
     try:
         return b"".join([piece async for piece in response.pieces()])
@@ -72,7 +72,7 @@ async def called(endpoint: SdkProvider) -> bytes:
 
 
 def in_turn(provider: ScriptedProvider, *answers: Answer) -> list[Call]:
-    """What is asked, as it is asked."""
+    """Answer the calls in turn, the last answer repeatedly; the list grows with each call."""
     calls: list[Call] = []
 
     def answer(call: Call) -> Iterable[bytes | float | End]:
@@ -85,8 +85,8 @@ def in_turn(provider: ScriptedProvider, *answers: Answer) -> list[Call]:
 
 COOKIES = {
     "a session": ("Set-Cookie: session=tenant-a; Path=/",),
-    "no ASCII": ("Set-Cookie: a=\xe9\xff; Path=/",),
-    "for ever, everywhere": ("Set-Cookie: a=1; Path=/; Max-Age=99999999; Domain=127.0.0.1",),
+    "not ASCII": ("Set-Cookie: a=\xe9\xff; Path=/",),
+    "long-lived, with a domain": ("Set-Cookie: a=1; Path=/; Max-Age=99999999; Domain=127.0.0.1",),
     "no name": ("Set-Cookie: =; Path", "Set-Cookie2: x", "Set-Cookie: \x01\x02;;;=="),
     "many": tuple(f"Set-Cookie: c{number}={'x' * 3000}; Path=/" for number in range(60)),
 }
@@ -103,12 +103,12 @@ def test_d6_no_cookie_is_kept_or_sent(kind, run, provider, name, status):
     async def play() -> None:
         async with calling(kind, provider) as endpoint:
             if status.startswith("200"):
-                assert await called(endpoint) == MINE
+                assert await call_once(endpoint) == MINE
             else:
                 with pytest.raises(ProviderFailure, match="400"):
-                    await called(endpoint)
+                    await call_once(endpoint)
             for _ in range(2):
-                assert await called(endpoint) == MINE
+                assert await call_once(endpoint) == MINE
 
     run(play())
     assert [call.cookie for call in calls] == [None] * 3
@@ -116,13 +116,13 @@ def test_d6_no_cookie_is_kept_or_sent(kind, run, provider, name, status):
 
 STRAY = {
     "a whole response": (FOREIGN,),
-    "a refusal": (b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n{}",),
+    "an error response": (b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n{}",),
     "half a status line": (b"HTTP/1.1 2",),
-    "a head without its body": (FOREIGN[:40],),
+    "headers without a body": (FOREIGN[:40],),
     "a response in two pieces": (FOREIGN[:20], 0.02, FOREIGN[20:]),
     "a response without a length": (b"HTTP/1.1 200 OK\r\n\r\n" + MINE,),
-    "no HTTP": (b"oops\r\n\r\n",),
-    "much": (FOREIGN * 5000,),
+    "not HTTP": (b"oops\r\n\r\n",),
+    "5,000 responses": (FOREIGN * 5000,),
     "an interim response": (b"HTTP/1.1 100 Continue\r\n\r\n",),
 }
 
@@ -136,11 +136,11 @@ def test_d6_data_on_an_idle_connection_is_not_an_answer(kind, run, provider, nam
 
     async def play() -> None:
         async with calling(kind, provider) as endpoint:
-            with contextlib.suppress(ProviderFailure):  # of bytes in the same packet that are no HTTP
-                assert await called(endpoint) in {MINE, STREAM}
+            with contextlib.suppress(ProviderFailure):  # for bytes in the same packet that are not HTTP
+                assert await call_once(endpoint) in {MINE, STREAM}
             await asyncio.sleep(IDLE_S)
             for _ in range(2):
-                assert await called(endpoint) == MINE
+                assert await call_once(endpoint) == MINE
 
     run(play())
     assert len(calls) == 3
@@ -158,7 +158,7 @@ def test_d6_the_unread_rest_of_an_answer_is_not_read_by_the_next(kind, run, prov
                 break
             await response.close()
             await asyncio.sleep(IDLE_S)
-            assert await called(endpoint) == MINE
+            assert await call_once(endpoint) == MINE
 
     run(play())
     assert len(calls) == 2
@@ -171,7 +171,7 @@ def test_a_clean_connection_is_reused(kind, run, provider):
     async def play() -> None:
         async with calling(kind, provider) as endpoint:
             for _ in range(5):
-                assert await called(endpoint) == MINE
+                assert await call_once(endpoint) == MINE
                 await asyncio.sleep(0.01)
 
     run(play())
@@ -185,7 +185,7 @@ def test_d6_a_connection_reset_is_not_the_end_of_an_answer(kind, run, provider, 
     async def play() -> None:
         async with calling(kind, provider) as endpoint:
             with pytest.raises(ProviderFailure, match="the connection broke"):
-                await called(endpoint)
-            assert await called(endpoint) == STREAM
+                await call_once(endpoint)
+            assert await call_once(endpoint) == STREAM
 
     run(play())

@@ -1,4 +1,4 @@
-"""D2, D6, D10: providers that send too much, refuse for ever, point elsewhere, or say what cannot be."""
+"""D2, D6, D10: providers that send too much, reject every call, redirect, or send impossible values."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider)
 
 
 @pytest.fixture(autouse=True)
-def nobody_asked_yet(provider: ScriptedProvider) -> None:
+def no_calls(provider: ScriptedProvider) -> None:
     provider.asked.clear()
 
 
 BEGINNING = b'{"choices":[{"message":{"content":"'
 
 
-class TooMuch(Struct, frozen=True):
+class Oversized(Struct, frozen=True):
     behaviour: Script
     stream: bool
     code: str
@@ -75,34 +75,34 @@ class TooMuch(Struct, frozen=True):
     calls: int
 
 
-TOO_MUCH = {
-    "tokens": TooMuch(
+OVERSIZED = {
+    "tokens": Oversized(
         endlessly(head(), chunk("x" * 16_000)), True, "provider_refused", "16,777,216 bytes", 1
     ),
-    "small tokens": TooMuch(
+    "small tokens": Oversized(
         endlessly(head(), chunk("x" * 50) * 100), True, "provider_refused", "16,777,216 bytes", 1
     ),
-    "one event": TooMuch(
+    "one event": Oversized(
         endlessly(head() + b"data: ", b"x" * 65_536), True, "provider_refused", "4,194,304 bytes", 1
     ),
-    "a body": TooMuch(
+    "a body": Oversized(
         endlessly(head("200 OK", JSON) + BEGINNING, b"x" * 65_536),
         False,
         "provider_refused",
         "7,340,032 bytes",
         1,
     ),
-    "a good body of 8 MiB": TooMuch(
+    "a good body of 8 MiB": Oversized(
         scripted(head("200 OK", JSON), whole("y" * 8 * MIB)), False, "provider_refused", "7,340,032 bytes", 1
     ),
-    "an error": TooMuch(
+    "an error body": Oversized(
         endlessly(head("500 Oh", JSON), b"x" * 65_536), False, "provider_unavailable", "500", MAX_ATTEMPTS
     ),
-    "a gzip bomb": TooMuch(scripted(gzip_bomb()), False, "provider_refused", "7,340,032 bytes", 1),
-    "a gzip bomb in a stream": TooMuch(
+    "a gzip bomb": Oversized(scripted(gzip_bomb()), False, "provider_refused", "7,340,032 bytes", 1),
+    "a gzip bomb in a stream": Oversized(
         scripted(gzip_bomb(b"data: {")), True, "provider_refused", "4,194,304 bytes", 1
     ),
-    "a gzip bomb as an error": TooMuch(
+    "a gzip bomb as an error": Oversized(
         scripted(gzip_bomb().replace(b"200 OK", b"500 Oh")),
         False,
         "provider_unavailable",
@@ -112,11 +112,11 @@ TOO_MUCH = {
 }
 
 
-@pytest.mark.parametrize("what", TOO_MUCH)
+@pytest.mark.parametrize("what", OVERSIZED)
 async def test_d10_an_oversized_response_is_cut_off_and_not_repeated(
     system: System, provider: ScriptedProvider, client: Client, what: str
 ) -> None:
-    case = TOO_MUCH[what]
+    case = OVERSIZED[what]
     provider.behaviours["actor"] = case.behaviour
     before_mb = system.workers[0].rss_mb()
 
@@ -131,7 +131,7 @@ async def test_d10_an_oversized_response_is_cut_off_and_not_repeated(
 
 
 class peak_of:  # noqa: N801 - reads as a function
-    """All values that `value` had meanwhile."""
+    """Samples of `value` during the block."""
 
     def __init__(self, value: Callable[[], float]) -> None:
         self._value = value
@@ -163,7 +163,7 @@ async def test_an_answer_of_the_maximum_size_arrives_complete(
     )
 
     for stream in (True, False):
-        assert (await ask(client, "All of it", role="chat", stream=stream)).text == text
+        assert (await ask(client, "The maximum", role="chat", stream=stream)).text == text
 
 
 async def test_an_endless_answer_evicts_no_other_reply(
@@ -253,7 +253,7 @@ def event(delta: dict[str, object], finish_reason: str | None = None, **beside: 
 
 
 SAFE = {"hate": {"filtered": False, "severity": "safe"}}
-ODD_STREAMS = {
+UNUSUAL_STREAMS = {
     "azure": (
         b'data: {"choices":[],"prompt_filter_results":[]}\n\n',
         event({"content": "Hel"}, content_filter_results={}),
@@ -274,7 +274,7 @@ ODD_STREAMS = {
         DONE,
     ),
     "reasoning and text at once": (event({"reasoning": "hm", "content": "Hello"}, "stop"), DONE),
-    "nothing in between": (
+    "empty chunks between": (
         event({"content": "Hel"}),
         b'data: null\n\ndata\n\ndata: {"choices":null}\n\ndata: {}\n\n',
         event({"content": "lo"}, "stop"),
@@ -288,11 +288,11 @@ ODD_STREAMS = {
 }
 
 
-@pytest.mark.parametrize("provider_kind", ODD_STREAMS)
+@pytest.mark.parametrize("provider_kind", UNUSUAL_STREAMS)
 async def test_e1_a_stream_in_a_provider_specific_form_is_read(
     provider: ScriptedProvider, client: Client, provider_kind: str
 ) -> None:
-    provider.behaviours["actor"] = scripted(head(), *ODD_STREAMS[provider_kind])
+    provider.behaviours["actor"] = scripted(head(), *UNUSUAL_STREAMS[provider_kind])
 
     received = await ask(client, f"As {provider_kind}", role="chat")
 
@@ -308,11 +308,11 @@ async def test_f2_usage_in_another_form_is_read_and_billed(
     system: System, provider: ScriptedProvider, client: Client, *, stream: bool
 ) -> None:
     usage = {"prompt_tokens": "5", "completion_tokens": 7.0, "total_tokens": 40}
-    told = json.loads(whole("a good answer")) | {"usage": usage}
+    completion = json.loads(whole("a good answer")) | {"usage": usage}
     provider.behaviours["actor"] = lambda _: (
         (head(), chunk("a good answer"), chunk(None, "stop", usage=usage), DONE)
         if stream
-        else (head("200 OK", JSON), json.dumps(told).encode())
+        else (head("200 OK", JSON), json.dumps(completion).encode())
     )
 
     received = await ask(client, "How much?", role="chat", stream=stream)
@@ -372,7 +372,7 @@ async def test_a_completion_with_content_parts_passes_unchanged(
 async def test_nesting_at_the_limit_is_answered_or_rejected_at_once(
     provider: ScriptedProvider, client: Client
 ) -> None:
-    """The router has more of the stack left than the worker, which cannot read all that passed the door."""
+    """The router has more stack left than the worker, which cannot read every request that was admitted."""
     provider.behaviours["deep"] = scripted(head(), chunk("deep", "stop"), DONE)
     depths = range(960, 1000)
     began_s = time.monotonic()

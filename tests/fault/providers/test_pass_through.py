@@ -1,4 +1,4 @@
-"""E1, A4: what the application writes reaches the provider as it is, and what the provider says comes back as it is."""
+"""E1, A4: a request reaches the provider unchanged, and its response is returned unchanged."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TOOLS = [
         },
     }
 ]
-OURS = {"model", "stream", "stream_options"}
+GATEWAY_FIELDS = {"model", "stream", "stream_options"}
 PIXEL = "data:image/png;base64," + base64.b64encode(bytes(range(256)) * 40).decode()
 
 
@@ -57,21 +57,21 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
-async def sent(system: System, model: str) -> dict[str, Any]:
+async def last_request(system: System, model: str) -> dict[str, Any]:
     body: dict[str, Any] = await system.sim("GET", f"last_request?model={model}")
     return body
 
 
-async def provider_says(system: System, body: dict[str, Any]) -> dict[str, Any]:
-    """The provider's own answer to the same body, without us in between."""
+async def direct_answer(system: System, body: dict[str, Any]) -> dict[str, Any]:
+    """The provider's response to the same body, without the gateway."""
     url = f"{system.simulator.ready['url']}/v1/chat/completions"
     async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
-        said: dict[str, Any] = await answer.json()
-        return said
+        response: dict[str, Any] = await answer.json()
+        return response
 
 
 def without_identity(response: dict[str, Any]) -> dict[str, Any]:
-    """Two calls differ in their id and their second, and in nothing else."""
+    """The response without the fields that differ between two equal calls."""
     return {name: value for name, value in response.items() if name not in {"id", "created"}}
 
 
@@ -85,13 +85,13 @@ async def test_all_fields_of_a_request_arrive_unchanged(system: System, client: 
         "logit_bias": {"50256": -100},
         "safety_identifier": "somebody",
         "metadata": {"nested": [1, 2.50, None, {"deep": "ü"}]},
-        "a_field_of_next_year": {"big": 123456789012345678901234567890, "text": "\u2028 \\u0041"},
+        "an_unknown_field": {"big": 123456789012345678901234567890, "text": "\u2028 \\u0041"},
         "max_tokens": 33,
     }
     received = await ask(client, "All of it", role="chat", stream=False, **body)
 
-    arrived = await sent(system, "plain")
-    assert {name: value for name, value in arrived.items() if name not in OURS} == {
+    arrived = await last_request(system, "plain")
+    assert {name: value for name, value in arrived.items() if name not in GATEWAY_FIELDS} == {
         "messages": [{"role": "user", "content": "All of it"}],
         **body,
     }
@@ -99,7 +99,7 @@ async def test_all_fields_of_a_request_arrive_unchanged(system: System, client: 
     assert arrived["stream"] is False
     assert "stream_options" not in arrived
     assert len(received.response["choices"]) == 2
-    assert without_identity(received.response) == without_identity(await provider_says(system, arrived))
+    assert without_identity(received.response) == without_identity(await direct_answer(system, arrived))
 
 
 async def test_messages_of_all_kinds_arrive_unchanged(system: System, client: Client) -> None:
@@ -119,7 +119,7 @@ async def test_messages_of_all_kinds_arrive_unchanged(system: System, client: Cl
     ]
     await ask(client, messages, role="chat", tools=TOOLS)
 
-    arrived = await sent(system, "plain")
+    arrived = await last_request(system, "plain")
     assert arrived["messages"] == messages
     assert arrived["tools"] == TOOLS
     assert arrived["stream"] is True
@@ -131,8 +131,8 @@ async def test_tool_calls_are_returned_unchanged(system: System, client: Client)
     whole = await ask(client, "Weather in Bern", role="chat", stream=False, **options)
     streamed = await ask(client, "Weather in Bern", role="chat", **options)
 
-    said = await provider_says(
-        system, {**await sent(system, "plain"), "stream": False, "stream_options": None}
+    said = await direct_answer(
+        system, {**await last_request(system, "plain"), "stream": False, "stream_options": None}
     )
     assert without_identity(whole.response) == without_identity(said)
     assert whole.completed.finish_reason == streamed.completed.finish_reason == "tool_calls"
@@ -151,9 +151,9 @@ async def test_json_mode_passes_through(system: System, client: Client, *, strea
 
     received = await ask(client, "As JSON", role="chat", stream=stream, response_format=wanted)
 
-    assert (await sent(system, "plain"))["response_format"] == wanted
-    said = await provider_says(
-        system, {**await sent(system, "plain"), "stream": False, "stream_options": None}
+    assert (await last_request(system, "plain"))["response_format"] == wanted
+    said = await direct_answer(
+        system, {**await last_request(system, "plain"), "stream": False, "stream_options": None}
     )
     assert received.text == said["choices"][0]["message"]["content"]
     assert received.text.startswith("{")
@@ -178,14 +178,14 @@ async def test_images_reach_a_vision_model_unchanged(system: System, client: Cli
     received = await ask(client, messages, role=role)
 
     assert received.models == ["seeing"]
-    assert (await sent(system, "seeing"))["messages"] == messages
+    assert (await last_request(system, "seeing"))["messages"] == messages
 
 
 async def test_a4_a_role_adds_parameters_that_the_request_lacks(system: System, client: Client) -> None:
     await ask(client, "Silent", role="fast")
-    silent = await sent(system, "quick")
+    silent = await last_request(system, "quick")
     await ask(client, "Outspoken", role="fast", temperature=1.5, top_p=0.1, max_tokens=50)
-    outspoken = await sent(system, "quick")
+    outspoken = await last_request(system, "quick")
 
     assert (silent["temperature"], silent["top_p"], silent["max_tokens"]) == (0.2, 0.9, 1200)
     assert (outspoken["temperature"], outspoken["top_p"], outspoken["max_tokens"]) == (1.5, 0.1, 50)
@@ -193,18 +193,18 @@ async def test_a4_a_role_adds_parameters_that_the_request_lacks(system: System, 
 
 async def test_a4_parameters_are_limited_to_the_ceiling(system: System, client: Client) -> None:
     await ask(client, "Wild", role="creative", temperature=1.9)
-    assert (await sent(system, "muse"))["temperature"] == 0.4
+    assert (await last_request(system, "muse"))["temperature"] == 0.4
     await ask(client, "Tame", role="creative", temperature=0.1)
-    assert (await sent(system, "muse"))["temperature"] == 0.1
+    assert (await last_request(system, "muse"))["temperature"] == 0.1
     await ask(client, "Silent", role="creative")
-    arrived = await sent(system, "muse")
+    arrived = await last_request(system, "muse")
     assert (arrived["temperature"], arrived["frequency_penalty"], arrived["presence_penalty"]) == (
         0.4,
         0.3,
         0.2,
     )
     await ask(client, "Endless", role="fast", max_tokens=100_000)
-    assert (await sent(system, "quick"))["max_tokens"] == 2000
+    assert (await last_request(system, "quick"))["max_tokens"] == 2000
 
 
 async def test_the_model_of_a_request_and_gateway_fields_are_not_sent(system: System, client: Client) -> None:
@@ -213,7 +213,7 @@ async def test_the_model_of_a_request_and_gateway_fields_are_not_sent(system: Sy
     )
 
     assert received.completed.model == "plain"
-    arrived = await sent(system, "plain")
+    arrived = await last_request(system, "plain")
     assert arrived["model"] == "plain"
     assert not [name for name in arrived if name.startswith("penstock")]
 
@@ -222,8 +222,8 @@ async def test_usage_events_have_the_counts_of_the_provider(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     received = await ask(client, "Count [[tokens=17]]", role="chat")
-    said = await provider_says(
-        system, {**await sent(system, "plain"), "stream": False, "stream_options": None}
+    said = await direct_answer(
+        system, {**await last_request(system, "plain"), "stream": False, "stream_options": None}
     )
 
     assert received.completed.usage.input_tokens == said["usage"]["prompt_tokens"]

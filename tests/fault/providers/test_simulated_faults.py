@@ -1,4 +1,4 @@
-"""D2, D4, D6, D10: every way in which the simulator breaks, streamed and whole, seen from an application."""
+"""D2, D4, D6, D10: every fault of the simulator, streamed and whole, as an application sees it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ROLE = {
     "retry": {"base_s": 0.02, "cap_s": 0.1, "same_model": 0},
     "wait_s": 0.2,
 }
-HASTY = {"timeouts": {"total_s": 15, "whole_s": 0.8, "first_token_s": 0.7, "between_tokens_s": 0.6}}
-"""For the roles whose models fall silent."""
+SHORT_TIMEOUTS = {"timeouts": {"total_s": 15, "whole_s": 0.8, "first_token_s": 0.7, "between_tokens_s": 0.6}}
+"""For roles whose models stop sending."""
 CHAINS = {
     "chat": ("actor", "stand-in"),
     "logic": ("solo",),
@@ -44,17 +44,17 @@ MODELS = {
 
 
 class Broken(Struct, frozen=True):
-    """One behaviour, and what becomes of a request whose only model behaves so."""
+    """A behaviour, and the result of a request whose only model has it."""
 
     behaviour: str
     code: ErrorCode
     says: str
-    """Words the message of `failed` must hold (D10)."""
+    """A text in the message of `failed` (D10)."""
     attempts: int = MAX_ATTEMPTS
     text_first: bool = False
-    """A stream of it begins well."""
+    """Its stream begins with valid text."""
     elsewhere: bool = True
-    """Another model is asked; False: the request itself is at fault."""
+    """Another model is called; False: the error concerns the request itself."""
 
     def __str__(self) -> str:
         return self.behaviour
@@ -86,7 +86,7 @@ BROKEN = (
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    roles = dict.fromkeys(("chat", "logic", "vision"), HASTY)
+    roles = dict.fromkeys(("chat", "logic", "vision"), SHORT_TIMEOUTS)
     config = catalogue(CHAINS, models=MODELS, role=ROLE, roles=roles, breaker={"failures": 10_000})
     with shared_system(tmp_path_factory.mktemp("providers"), config=config) as running:
         yield running
@@ -94,7 +94,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture(autouse=True)
 async def healthy_again(system: System) -> AsyncIterator[None]:
-    """Every test begins with healthy models and counts at zero, and leaves no behaviour behind."""
+    """Start each test with healthy models and zero counts, and reset all behaviours after it."""
     await system.sim("POST", "reset")
     yield
     names = [name for chain in CHAINS.values() for name in chain if "--" not in name]
@@ -126,7 +126,7 @@ async def test_d4_d6_another_model_answers_for_a_broken_one(
     assert received.completed.model == "stand-in"
     assert received.models == ["actor", "stand-in"]
     assert received.text == await simulator_answer(system, "stand-in", prompt)
-    assert received.took_s < HASTY["timeouts"]["total_s"]
+    assert received.took_s < SHORT_TIMEOUTS["timeouts"]["total_s"]
     restarted = [restart.code for restart in received.restarts]
     assert restarted == ([broken.code] if broken.text_first and stream else [])
 
@@ -157,10 +157,10 @@ async def test_d6_a_stream_without_done_is_complete_if_all_choices_are(
 ) -> None:
     await system.sim("PUT", "behaviour", {"actor": "no-done"})
 
-    received = await ask(client, "Whole without a mark", role="chat")
+    received = await ask(client, "Complete without DONE", role="chat")
 
     assert (received.completed.model, received.completed.finish_reason) == ("actor", "stop")
-    assert received.text == await simulator_answer(system, "actor", "Whole without a mark")
+    assert received.text == await simulator_answer(system, "actor", "Complete without DONE")
     assert await system.attempts("actor") == 1
 
 
@@ -213,10 +213,10 @@ async def test_c4_one_429_pauses_the_model_for_every_request(system: System, cli
 
     assert {each.completed.model for each in received} == {"busy"}
     calls = [call for call in (await system.sim("GET", "counts"))["requests"] if call["model"] == "busy"]
-    refused_s = [call["at_s"] for call in calls if call["status"] == 429]
+    rejected_s = [call["at_s"] for call in calls if call["status"] == 429]
     answered_s = [call["at_s"] for call in calls if call["status"] == 200]
-    assert (len(refused_s), len(answered_s)) == (1, 30)
-    assert min(answered_s) >= refused_s[0] + 2
+    assert (len(rejected_s), len(answered_s)) == (1, 30)
+    assert min(answered_s) >= rejected_s[0] + 2
 
 
 async def test_d5_a_429_switches_to_the_next_model_at_once(system: System, client: Client) -> None:
@@ -299,12 +299,12 @@ async def test_a5_a_model_withdrawn_before_the_start_is_called_once(system: Syst
     assert [each.models for each in received] == [["gone--withdrawn", "stayed"], ["stayed"]]
     assert await system.attempts("gone--withdrawn") == 1
 
-    async def told() -> bool:
+    async def reported() -> bool:
         changes = {event.model: event for event in await stored_events(system, ModelAvailabilityChanged)}
         change = changes.get("gone--withdrawn")
         return change is not None and not change.served and change.roles == ("fast",)
 
-    await until(told)
+    await until(reported)
 
 
 async def test_a5_a_model_withdrawn_at_run_time_is_called_once(system: System, client: Client) -> None:
@@ -315,13 +315,13 @@ async def test_a5_a_model_withdrawn_at_run_time_is_called_once(system: System, c
     assert [each.models for each in received] == [["leaving", "staying"], ["staying"], ["staying"]]
     assert await system.attempts("leaving") == 1
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return any(
             event.model == "leaving" and not event.served
             for event in await stored_events(system, ModelAvailabilityChanged)
         )
 
-    await until(told)
+    await until(reported)
 
 
 async def test_a5_a_role_without_an_available_model_fails_at_once(system: System, client: Client) -> None:

@@ -1,4 +1,4 @@
-"""A2: the same system over the groq SDK, which uses another HTTP library than openai's."""
+"""A2: the system works with the groq SDK, which uses another HTTP library than the openai SDK."""
 
 from __future__ import annotations
 

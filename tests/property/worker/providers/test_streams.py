@@ -1,4 +1,4 @@
-"""D6, E1: the result of reading a stream depends on its content, not on other keys or on the split of its bytes."""
+"""D6, E1: the result of reading a stream depends on its content, not on further keys or the split of its bytes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from services.worker.providers.lenient_json import repair_json
 from services.worker.providers.streams.chunks import ChunkReader
 from services.worker.providers.streams.sse import SseReader
 
-NOTHING = st.recursive(
+EMPTY_VALUES = st.recursive(
     st.sampled_from([None, "", [], {}]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=3,
 )
-ANYTHING = st.recursive(
+ANY_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=3,
 )
-STRANGE = st.text(min_size=1, max_size=6).map(lambda name: f"x_{name}") | st.sampled_from(
+UNKNOWN_KEYS = st.text(min_size=1, max_size=6).map(lambda name: f"x_{name}") | st.sampled_from(
     ["content_filter_results", "native_finish_reason", "logprobs", "provider", "obfuscation", "stop_reason"]
 )
-TOP_LEVEL = STRANGE | st.sampled_from(["system_fingerprint", "service_tier", "created", "object"])
-ADDED_NOTHING = st.sampled_from(
+TOP_LEVEL = UNKNOWN_KEYS | st.sampled_from(["system_fingerprint", "service_tier", "created", "object"])
+EMPTY_KEYS = st.sampled_from(
     ["reasoning", "reasoning_content", "reasoning_details", "tool_calls", "refusal", "audio", "function_call"]
 )
 
@@ -86,14 +86,14 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @st.composite
-def dressed(draw: st.DrawFn, delta: dict[str, Any], finish_reason: str | None, value: Any) -> dict[str, Any]:
+def extended(draw: st.DrawFn, delta: dict[str, Any], finish_reason: str | None, value: Any) -> dict[str, Any]:
     """A chunk with further keys at every level."""
     chunk = chunk_of(
-        {**draw(st.dictionaries(STRANGE | ADDED_NOTHING, NOTHING, max_size=3)), **delta}, finish_reason
+        {**draw(st.dictionaries(UNKNOWN_KEYS | EMPTY_KEYS, EMPTY_VALUES, max_size=3)), **delta}, finish_reason
     )
     [choice] = chunk["choices"]
-    choice.update(draw(st.dictionaries(STRANGE, value, max_size=3)))
-    chunk.update(draw(st.dictionaries(TOP_LEVEL, ANYTHING, max_size=3)))
+    choice.update(draw(st.dictionaries(UNKNOWN_KEYS, value, max_size=3)))
+    chunk.update(draw(st.dictionaries(TOP_LEVEL, ANY_VALUES, max_size=3)))
     if draw(st.booleans()):
         del choice["index"]
     return chunk
@@ -101,15 +101,15 @@ def dressed(draw: st.DrawFn, delta: dict[str, Any], finish_reason: str | None, v
 
 @given(texts=st.lists(st.text(max_size=4), max_size=5), data=st.data())
 def test_keys_without_data_change_nothing(texts, data):
-    chunks = [data.draw(dressed({"content": text}, None, NOTHING)) for text in texts]
-    chunks.append(data.draw(dressed({}, "stop", NOTHING)))
+    chunks = [data.draw(extended({"content": text}, None, EMPTY_VALUES)) for text in texts]
+    chunks.append(data.draw(extended({}, "stop", EMPTY_VALUES)))
     assert read([events_of(chunks)]) == Reading("".join(texts), (), "stop")
 
 
 @given(texts=st.lists(st.text(max_size=4), max_size=5), data=st.data())
 def test_keys_with_data_change_neither_the_text_nor_the_end(texts, data):
-    chunks = [data.draw(dressed({"content": text}, None, ANYTHING)) for text in texts]
-    chunks.append(data.draw(dressed({}, "stop", ANYTHING)))
+    chunks = [data.draw(extended({"content": text}, None, ANY_VALUES)) for text in texts]
+    chunks.append(data.draw(extended({}, "stop", ANY_VALUES)))
     reading = read([events_of(chunks)])
     assert (reading.text, reading.end) == ("".join(texts), "stop")
     assert not any(choice["delta"].get("content") for choice in reading.choices)
@@ -219,7 +219,7 @@ KNOWN_LINES = st.sampled_from([b"", b": ping\n\n", b"event: message\n", b"id: 7\
 
 
 def strictly_read(data: bytes) -> str | None:
-    """The text of the events if every line is understood, except noise at the end; otherwise None."""
+    """The text of events in which each line is known; None for any other line but a stray text at the end."""
     text = ""
     for line in filter(None, data.split(b"\n")):
         name, _, value = line.partition(b":")
@@ -227,7 +227,7 @@ def strictly_read(data: bytes) -> str | None:
             value = line
         elif name.strip().lower() != b"data":
             if b"}" in line or (
-                name.strip().lower() not in {b"", b"event", b"id"} and not is_noise(line, data)
+                name.strip().lower() not in {b"", b"event", b"id"} and not is_stray_text(line, data)
             ):
                 return None
             continue
@@ -236,7 +236,7 @@ def strictly_read(data: bytes) -> str | None:
         try:
             chunk = json.loads(repair_json(value))
         except ValueError:
-            if not is_noise(value, data):
+            if not is_stray_text(value, data):
                 return None
             continue
         for choice in chunk.get("choices") or ():
@@ -244,8 +244,8 @@ def strictly_read(data: bytes) -> str | None:
     return text
 
 
-def is_noise(value: bytes, data: bytes) -> bool:
-    """True for a keep-alive line, and for a short text in or after the last event of the choice."""
+def is_stray_text(value: bytes, data: bytes) -> bool:
+    """Whether the text is a keep-alive, or is short and in the last event of the choice or after it."""
     if value.strip(b": ") == b"ping":
         return True
     last = data.rfind(b"\n\n", 0, data.find(b'"stop"'))
@@ -259,7 +259,7 @@ def is_noise(value: bytes, data: bytes) -> bool:
     length=st.integers(1, 400),
 )
 def test_lost_bytes_are_an_error_unless_each_line_left_is_an_event(texts, before, place, length):
-    """Bytes removed between the same position of two events leave a stream that is valid."""
+    """Removing the bytes from one event to the same place in a later one leaves a valid stream."""
     chunks = [chunk_of({"content": text}) for text in texts]
     events = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in [*chunks, chunk_of({}, "stop")]]
     whole = b"".join(before + event for event in events) + b"data: [DONE]\n\n"
@@ -277,7 +277,7 @@ def test_lost_bytes_are_an_error_unless_each_line_left_is_an_event(texts, before
     end=st.integers(0, 30),
 )
 def test_losing_the_beginning_of_an_event_is_an_error(texts, which, start, end):
-    """With any part of `data: {"id": ...` missing, the text is read or the stream is reported as damaged."""
+    """Whichever part of `data: {"id": ...` is missing, its text is read or an error is raised."""
     events = [b"data: " + json.dumps(chunk_of({"content": text})).encode() + b"\n\n" for text in texts]
     at = which % len(events)
     start, end = sorted((start, end))
@@ -293,7 +293,7 @@ def test_losing_the_beginning_of_an_event_is_an_error(texts, which, start, end):
     replaces=st.booleans(),
 )
 def test_one_wrong_byte_loses_no_text(texts, place, byte, replaces):
-    """Text under a misspelt key of the delta is passed on as part of the choice, like any other key."""
+    """Text under a misspelt key of the delta is passed on in the choice, like the value of any other key."""
     data = events_of([*(chunk_of({"content": text}) for text in texts), chunk_of({}, "stop")])
     place %= len(data)
     reading = read([data[:place] + byte + data[place + replaces :]])

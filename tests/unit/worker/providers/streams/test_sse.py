@@ -118,8 +118,8 @@ def test_a_large_event_in_small_pieces_takes_linear_time():
     assert len(reader.feed(b"\n\n")[0]) == 3 * 1024 * 1024
 
 
-def read(*pieces: bytes, **switches: str) -> tuple[list[bytes], bool]:
-    reader = SseReader(stream_format=StreamFormat(**switches))
+def read(*pieces: bytes, **settings: str) -> tuple[list[bytes], bool]:
+    reader = SseReader(stream_format=StreamFormat(**settings))
     payloads = [payload for piece in pieces for payload in reader.feed(piece)]
     return payloads + reader.close(), reader.done
 
@@ -210,7 +210,7 @@ HINT = (
 def test_events_may_end_with_one_newline():
     assert read(NEWLINES, event_end="newline") == ([b'{"a":1}', b'{"error":"busy"}', b'{"a":2}'], True)
     reader = SseReader(stream_format=StreamFormat(event_end="newline"))
-    assert reader.feed(b'data: {"a":1}\n') == [b'{"a":1}']  # at once, and not at the end
+    assert reader.feed(b'data: {"a":1}\n') == [b'{"a":1}']  # immediately, not only at the end
     assert reader.feed(b"data: {") == []
     with pytest.raises(SseTruncated):
         reader.close()

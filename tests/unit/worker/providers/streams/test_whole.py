@@ -95,23 +95,23 @@ def test_unexpected_types_of_unimportant_fields_are_accepted(index):
 
 
 def test_json_that_is_not_strict_is_repaired():
-    said = (
+    lenient = (
         body(CHOICE | {"p": 1}, note="N")
         .replace(b'"p": 1', b'"p": NaN')
         .replace(b"Hi", rb"a\ud83d b\ud83d\ude00")
     )
-    mended = json.loads(read_whole(said).body)
-    assert mended["choices"][0]["message"]["content"] == "a\ufffd b\U0001f600"
-    assert (mended["choices"][0]["p"], mended["note"]) == (None, "N")
-    for as_it_came in (body(CHOICE), b"\xef\xbb\xbf" + body(CHOICE), b"\n " + body(CHOICE)):
-        assert read_whole(as_it_came).body.strip() == body(CHOICE)
+    repaired = json.loads(read_whole(lenient).body)
+    assert repaired["choices"][0]["message"]["content"] == "a\ufffd b\U0001f600"
+    assert (repaired["choices"][0]["p"], repaired["note"]) == (None, "N")
+    for unchanged in (body(CHOICE), b"\xef\xbb\xbf" + body(CHOICE), b"\n " + body(CHOICE)):
+        assert read_whole(unchanged).body.strip() == body(CHOICE)
 
 
 def test_a_finish_reason_may_be_missing_if_the_catalogue_allows_it():
-    said = body({"index": 0, "message": {"content": "Hi"}})
-    assert read_whole(said, StreamFormat(finish_reason="optional")).finish_reason == "stop"
+    unfinished = body({"index": 0, "message": {"content": "Hi"}})
+    assert read_whole(unfinished, StreamFormat(finish_reason="optional")).finish_reason == "stop"
     with pytest.raises(MalformedReply, match="finish"):
-        read_whole(said)
+        read_whole(unfinished)
 
 
 def event(delta: object, finish_reason: str | None = None, index: int = 0, **top: object) -> bytes:
