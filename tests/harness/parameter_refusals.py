@@ -16,7 +16,7 @@ from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.learned import LearnedParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
 
-__all__ = ["RefusedRequest", "RefusingWorker", "by_field", "by_words", "from_body", "openai_refusal"]
+__all__ = ["RefusedRequest", "RefusingWorker", "by_field", "by_message", "from_body", "openai_refusal"]
 
 
 class RefusingWorker:
@@ -104,11 +104,11 @@ class RefusedRequest:
 def by_field(parameter: str, message: str = "", code: str | None = None) -> ProviderError:
     """An error with a field that names the parameter."""
     names = () if code is None else (code,)
-    error = by_words(parameter, message)
+    error = by_message(parameter, message)
     return structs.replace(error, code=code, trusted_parameter=parameter, trusted_names=names)
 
 
-def by_words(parameter: str, message: str) -> ProviderError:
+def by_message(parameter: str, message: str) -> ProviderError:
     """An error that names the parameter only in its message."""
     return ProviderError(parameter=parameter, path=parameter, message=message)
 

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.takes import ROLE_SUFFIX, Only, Take
 
-__all__ = ["AS_SENT", "OUTPUT_LIMITS", "Adaptation", "BodyAdapter", "Rule", "role_of", "rules_of"]
+__all__ = ["AS_SENT", "OUTPUT_LIMITS", "Adaptation", "BodyAdapter", "ParameterRule", "role_of", "rules_of"]
 
 OUTPUT_LIMITS: Final = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """The names of the output limit, each with its replacement. A limit is never omitted: it bounds the cost of a call."""
@@ -25,7 +25,7 @@ _decode_number: Final = msgspec.json.Decoder(float).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Rule(Struct, frozen=True, kw_only=True):
+class ParameterRule(Struct, frozen=True, kw_only=True):
     """How one parameter is sent."""
 
     name: str | None
@@ -45,8 +45,8 @@ class BodyAdapter(Protocol):
 class Adaptation(Struct, frozen=True):
     """The rules of one model."""
 
-    parameters: Mapping[str, Rule]
-    roles: Mapping[str, Rule]
+    parameters: Mapping[str, ParameterRule]
+    roles: Mapping[str, ParameterRule]
     """Keyed by the role of a message."""
 
     def apply(self, fields: dict[str, Raw]) -> tuple[Adapted, ...]:
@@ -92,17 +92,17 @@ AS_SENT: Final = Adaptation({}, {})
 
 def rules_of(takes: Mapping[str, Take], why: str) -> Adaptation:
     """The rules for the `takes` of a catalogue."""
-    parameters: dict[str, Rule] = {}
-    roles: dict[str, Rule] = {}
+    parameters: dict[str, ParameterRule] = {}
+    roles: dict[str, ParameterRule] = {}
     for parameter, take in takes.items():
         if take is True:
             continue
         if parameter.endswith(ROLE_SUFFIX) and isinstance(take, str):
-            roles[parameter.removesuffix(ROLE_SUFFIX)] = Rule(name=take, why=why)
+            roles[parameter.removesuffix(ROLE_SUFFIX)] = ParameterRule(name=take, why=why)
         elif isinstance(take, Only):
-            parameters[parameter] = Rule(name=parameter, only=_raw(take.only), why=why)
+            parameters[parameter] = ParameterRule(name=parameter, only=_raw(take.only), why=why)
         else:
-            parameters[parameter] = Rule(name=take or None, why=why)
+            parameters[parameter] = ParameterRule(name=take or None, why=why)
     return Adaptation(parameters, roles) if parameters or roles else AS_SENT
 
 
@@ -113,7 +113,7 @@ def role_of(message: Mapping[str, Raw]) -> str:
         return ""
 
 
-def _apply_rule(parameter: str, rule: Rule, fields: dict[str, Raw]) -> Adapted | None:
+def _apply_rule(parameter: str, rule: ParameterRule, fields: dict[str, Raw]) -> Adapted | None:
     requested = fields[parameter]
     if requested == _NULL:
         if rule.name != parameter:

@@ -17,7 +17,7 @@ from msgspec import Raw, Struct, field, structs
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.takes import ROLE_SUFFIX
 from services.worker.providers.errors.read_error import ProviderError
-from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, Rule, rules_of
+from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, ParameterRule, rules_of
 from services.worker.providers.parameters.refusal import RefusedParameter, read_refusal
 from services.worker.providers.parameters.request_changes import RequestChanges
 
@@ -214,16 +214,16 @@ def _combined(of_catalogue: Adaptation, learned: dict[_RuleKey, _LearnedRule], w
         if name.endswith(ROLE_SUFFIX):
             role = name.removesuffix(ROLE_SUFFIX)
             for source in (role, *(each for each, rule in of_catalogue.roles.items() if rule.name == role)):
-                roles[source] = Rule(name=final, why=why)
+                roles[source] = ParameterRule(name=final, why=why)
         else:
             for source in _sources_of(name, of_catalogue):
-                parameters[source] = Rule(name=final, why=why)
+                parameters[source] = ParameterRule(name=final, why=why)
     values: dict[str, set[bytes]] = {}
     for name, value in learned:
         if value is not None:
             values.setdefault(name, set()).add(value)
     for name, refused in values.items():
-        parameters.setdefault(name, Rule(name=name, why=why))
+        parameters.setdefault(name, ParameterRule(name=name, why=why))
         for source, rule in parameters.items():
             if rule.name == name:
                 parameters[source] = structs.replace(rule, refused=frozenset(refused), why=why)

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct, field
 
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.takes import ROLE_SUFFIX
-from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, BodyAdapter, Rule
+from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, BodyAdapter, ParameterRule
 from services.worker.providers.parameters.refusal import RefusedParameter
 
 __all__ = ["RequestChanges"]
@@ -54,7 +54,7 @@ class RequestChanges(Struct):
             if each.path:
                 _omit_key(each, fields, adapted)
             elif each.is_role:
-                rules = {each.name.removesuffix(ROLE_SUFFIX): Rule(name=each.instead, why=_WHY)}
+                rules = {each.name.removesuffix(ROLE_SUFFIX): ParameterRule(name=each.instead, why=_WHY)}
                 adapted |= {done.parameter: done for done in Adaptation({}, rules).apply(fields)}
             else:
                 _change(each, fields, adapted)
@@ -73,7 +73,7 @@ class _RulesThenChanges(Struct, frozen=True):
 
 def _change(refused: RefusedParameter, fields: dict[str, Raw], adapted: dict[str, Adapted]) -> None:
     """Omit or rename the parameter, and report it under the name that the application used."""
-    rules = {refused.name: Rule(name=refused.instead, why=_WHY)}
+    rules = {refused.name: ParameterRule(name=refused.instead, why=_WHY)}
     for done in Adaptation(rules, {}).apply(fields):
         renamed = (each.parameter for each in adapted.values() if each.sent == refused.name)
         source = next(renamed, refused.name)

@@ -13,7 +13,7 @@ from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.learned import LEARNED_FOR_S
 from tests.harness.examples import examples
-from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_words
+from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_message
 
 OPTIONAL = (
     "temperature",
@@ -74,7 +74,7 @@ def test_a_request_ends_after_few_refusals_with_its_essential_fields(
                 break
             parameter = data.draw(st.sampled_from(sorted(body)))
             code, message = data.draw(CODES), data.draw(WORDS)
-            error = by_field(parameter, message, code) if code else by_words(parameter, message)
+            error = by_field(parameter, message, code) if code else by_message(parameter, message)
             if not request.refused(error):
                 break
             assert request.sent != body, "a refused body is never sent again"

@@ -12,7 +12,7 @@ from tests.harness.parameter_refusals import (
     RefusedRequest,
     RefusingWorker,
     by_field,
-    by_words,
+    by_message,
     from_body,
     openai_refusal,
 )
@@ -58,7 +58,7 @@ STRONG = [
         },
     ),
     # Gemini
-    by_words(
+    by_message(
         "frequency_penalty",
         'Invalid JSON payload received. Unknown name "frequency_penalty": Cannot find field.',
     ),
@@ -66,7 +66,7 @@ STRONG = [
     openai_refusal("`logprobs` is not supported with this model", "logprobs"),
     openai_refusal("property 'reasoning_effort' is unsupported"),
     # xAI
-    by_words("presencePenalty", "Model grok-4 does not support parameter presencePenalty."),
+    by_message("presencePenalty", "Model grok-4 does not support parameter presencePenalty."),
     from_body(
         400,
         {
@@ -75,12 +75,12 @@ STRONG = [
         },
     ),
     # Anthropic
-    by_words("temperature", "`temperature` is deprecated for this model."),
+    by_message("temperature", "`temperature` is deprecated for this model."),
 ]
 WEAK = [
     openai_refusal("Sorry, this model does not support 'logit_bias' yet"),
-    by_words("parallel_tool_calls", "parallel_tool_calls is no longer supported"),
-    by_words("seed", "seed: additional properties are not allowed"),
+    by_message("parallel_tool_calls", "parallel_tool_calls is no longer supported"),
+    by_message("seed", "seed: additional properties are not allowed"),
     by_field("seed", "Our models: seed is not supported"),
 ]
 
@@ -242,7 +242,7 @@ def test_a_change_that_does_not_help_is_not_learned() -> None:
     request.failed(ProviderError(message="top_p: bad request"))
     assert not request.refused(STRONG[2])
     assert requests.sent({"top_p": 1}) == {"top_p": 1}
-    words = by_words("x", 'Unknown name "x": Cannot find field. Unknown name "top_p": Cannot find field.')
+    words = by_message("x", 'Unknown name "x": Cannot find field. Unknown name "top_p": Cannot find field.')
     request = RefusedRequest(requests, {"top_p": 1, 'x": Cannot find field. Unknown name "top_p': 1})
     assert request.refused(words)
     assert not request.refused(words)
@@ -310,7 +310,7 @@ def test_nothing_is_learned_from_a_list_of_accepted_roles() -> None:
 def test_all_parameters_named_in_one_refusal_are_omitted_at_once() -> None:
     message = 'Unknown name "frequency_penalty": Cannot find field. Unknown name "seed": Cannot find field.'
     requests = RefusingWorker()
-    assert requests.learn({"frequency_penalty": 1, "seed": 1}, by_words("frequency_penalty", message))
+    assert requests.learn({"frequency_penalty": 1, "seed": 1}, by_message("frequency_penalty", message))
     assert requests.sent({"frequency_penalty": 1, "seed": 1, "top_p": 1}) == {"top_p": 1}
     assert len(requests.lines) == 2
 

@@ -11,7 +11,7 @@ from services.worker.providers.parameters.learned import WEAK_EVIDENCE_REQUESTS
 from tests.harness.parameter_refusals import (
     RefusingWorker,
     by_field,
-    by_words,
+    by_message,
     from_body,
     openai_refusal,
 )
@@ -19,18 +19,18 @@ from tests.harness.parameter_refusals import (
 ECHOES = [
     (
         {"temperature": 0.3, "messages": [{"role": "temperature is not supported"}]},
-        by_words(
+        by_message(
             "temperature",
             "Invalid value: 'temperature is not supported'. Supported values are: 'system', 'user'.",
         ),
     ),
     (
         {"reasoning_effort": "low", "messages": [{"content": "https://x/reasoning_effort is not supported"}]},
-        by_words("reasoning_effort", "Failed to load 'https://x/reasoning_effort is not supported'"),
+        by_message("reasoning_effort", "Failed to load 'https://x/reasoning_effort is not supported'"),
     ),
     (
         {"max_tokens": 50, "tool_choice": "https://x/?max_tokens is not supported"},
-        by_words("max_tokens", "Failed to load image https://x/?max_tokens is not supported"),
+        by_message("max_tokens", "Failed to load image https://x/?max_tokens is not supported"),
     ),
     (
         {"reasoning_effort": "reasoning_effort is not supported with this model"},
@@ -42,7 +42,7 @@ ECHOES = [
     ),
     (
         {"top_p": 1, "user": "https://x/top_p%20is%20not%20supported"},
-        by_words("top_p", "Bad address: top_p is not supported"),
+        by_message("top_p", "Bad address: top_p is not supported"),
     ),
     (
         {"reasoning_effort": '{"message":"x","code":"extra_forbidden","param":"reasoning_effort"}'},
